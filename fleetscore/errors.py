@@ -1,0 +1,89 @@
+"""Everything that Fleetscore raises on purpose.
+
+FleetscoreError                 has a code, a sentence, and what to do next
+├── InputError                  what the user gave (data, request, option) cannot be used
+│   └── SettingsError           a setting is missing, out of range or of the wrong type
+├── ModelError                  a model is missing, unsafe, corrupt or does not fit the data
+├── CapacityError               quota, pool, memory or time cannot carry the work
+├── StoreError                  the store did not do what it was asked
+│   ├── MissingBlobError        nothing is stored at that path
+│   └── ConflictError           somebody else wrote there first
+├── PublishError                a window cannot be published; what was published before still stands
+└── BugError                    a promise of our own was broken; never the user's fault
+
+Codes are stable and listed in docs/reference/errors.md; HTTP answers and ledgers carry them.
+"""
+
+from __future__ import annotations
+
+
+class FleetscoreError(Exception):
+    """An error with a stable `code`, a `message` in a sentence, and a `fix` that says what to do next."""
+
+    code = "error"
+    retry = False  # whether the same call may succeed later without anybody changing anything
+
+    def __init__(self, message: str, *, fix: str = "", field: str = "", code: str = "") -> None:
+        """Build the error; `field` names the request field, setting or column at fault, `code` narrows the class's own."""
+        super().__init__(f"{message} {fix}".strip())
+        self.message = message
+        self.fix = fix
+        self.field = field
+        if code:
+            self.code = code
+
+
+class InputError(FleetscoreError):
+    """What the user gave cannot be used."""
+
+    code = "bad_input"
+
+
+class SettingsError(InputError):
+    """A setting is missing, out of range or of the wrong type."""
+
+    code = "bad_setting"
+
+
+class ModelError(FleetscoreError):
+    """A model is missing, unsafe, corrupt or does not fit the data."""
+
+    code = "bad_model"
+
+
+class CapacityError(FleetscoreError):
+    """Quota, pool, memory or time cannot carry the work."""
+
+    code = "no_capacity"
+
+
+class StoreError(FleetscoreError):
+    """The store did not do what it was asked."""
+
+    code = "store_failed"
+    retry = True
+
+
+class MissingBlobError(StoreError):
+    """Nothing is stored at that path."""
+
+    code = "not_found"
+    retry = False
+
+
+class ConflictError(StoreError):
+    """Somebody else wrote there first."""
+
+    code = "conflict"
+
+
+class PublishError(FleetscoreError):
+    """A window cannot be published; what was published before still stands."""
+
+    code = "not_published"
+
+
+class BugError(FleetscoreError):
+    """A promise of our own was broken; never the user's fault."""
+
+    code = "bug"

@@ -1,0 +1,43 @@
+"""Partition keys: one readable string per partition, made from its fields, and safe as a path when escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote, unquote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+def join_key(fields: Sequence[str]) -> str:
+    """The partition key of the `fields`, joined by "/"; a slash or per cent sign inside a field is escaped.
+
+    >>> join_key(["pump/3", "temp"])
+    'pump%2F3/temp'
+    """
+    return "/".join(field.replace("%", "%25").replace("/", "%2F") for field in fields)
+
+
+def split_key(key: str) -> list[str]:
+    """The fields that `join_key` joined.
+
+    >>> split_key('pump%2F3/temp')
+    ['pump/3', 'temp']
+    """
+    return [unquote(field) for field in key.split("/")]
+
+
+def join_columns(columns: Sequence[pa.Array | pa.ChunkedArray]) -> Any:
+    """The keys of whole columns of strings at once, row by row, equal to `join_key` of each row."""
+    escaped = [pc.replace_substring(pc.replace_substring(c, "%", "%25"), "/", "%2F") for c in columns]
+    return escaped[0] if len(escaped) == 1 else pc.binary_join_element_wise(*escaped, "/")
+
+
+def path_of_key(key: str) -> str:
+    """The key as one path segment: letters, digits, "_" and "-" stay, every other byte is %XX (dots too, so never "..").
+
+    >>> path_of_key("a/../b é")
+    'a%2F%2E%2E%2Fb%20%C3%A9'
+    """
+    return quote(key, safe="").replace(".", "%2E").replace("~", "%7E")

@@ -1,0 +1,197 @@
+"""Model sets: versioned, immutable sets of models of a workload, and the pins that name which one is used.
+
+models/<workload>/<version>/set.json names each file with its size and SHA-256; models/<workload>/pins.json names the current
+version, versions of single partitions, and every change ever made to them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from fleetscore.errors import ConflictError, InputError, MissingBlobError, ModelError
+from fleetscore.stores.base import Store
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A file of a model set."""
+
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSet:
+    """What set.json holds."""
+
+    workload: str
+    version: str
+    created: datetime
+    files: Mapping[str, ModelFile]
+    card: Mapping[str, Any]
+    schema: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PinChange:
+    """One change of a pin: of the current version (`partition` is "") or of one partition."""
+
+    at: datetime
+    who: str
+    partition: str
+    before: str
+    after: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """Which version is used: `partitions[key]` where it is there, `current` otherwise; "" is none."""
+
+    current: str = ""
+    partitions: Mapping[str, str] = field(default_factory=dict)
+    history: tuple[PinChange, ...] = ()
+    schema: int = 1
+
+    def version_for(self, partition: str) -> str:
+        """The version that scores `partition`.
+
+        >>> Pins("v1", {"7/2": "v0"}).version_for("7/2")
+        'v0'
+        """
+        return self.partitions.get(partition, self.current)
+
+
+def write_model_set(
+    store: Store,
+    workload: str,
+    files: Mapping[str, bytes],
+    card: Mapping[str, Any],
+    created: datetime | None = None,
+) -> ModelSet:
+    """Store a new set; its version is its time and the start of its content's hash. set.json comes last, so a set is whole or not there."""
+    created = created or datetime.now(UTC)
+    digests = {
+        name: ModelFile(len(data), hashlib.sha256(data).hexdigest()) for name, data in sorted(files.items())
+    }
+    digest = hashlib.sha256(msgspec.json.encode(digests, order="sorted")).hexdigest()
+    version = f"{created:%Y%m%dT%H%M%SZ}-{digest[:8]}"
+    for name, data in files.items():
+        store.write(_path(workload, version, name), data)
+    model_set = ModelSet(workload, version, created, digests, card)
+    store.write(_path(workload, version, "set.json"), msgspec.json.encode(model_set))
+    return model_set
+
+
+def read_model_set(store: Store, workload: str, version: str) -> ModelSet:
+    """What set.json of the version says; ModelError when there is no such version."""
+    _check_version(version)
+    try:
+        return msgspec.json.decode(store.read(_path(workload, version, "set.json")), type=ModelSet)
+    except MissingBlobError as error:
+        known = ", ".join(list_model_sets(store, workload)) or "none yet"
+        raise ModelError(
+            f"{workload} has no model set {version!r}.",
+            fix=f"Known versions: {known}.",
+            code="no_model_set",
+            field="models",
+        ) from error
+    except msgspec.DecodeError as error:
+        raise ModelError(
+            f"set.json of {workload} model set {version} is not readable: {error}", code="corrupt_model"
+        ) from error
+
+
+def read_model_file(store: Store, model_set: ModelSet, name: str) -> bytes:
+    """A file of the set, checked against its SHA-256; ModelError when it is missing or was altered."""
+    path = _path(model_set.workload, model_set.version, name)
+    expected = model_set.files.get(name)
+    if expected is None:
+        raise ModelError(f"Model set {model_set.version} has no file {name}.", code="corrupt_model")
+    try:
+        data = store.read(path)
+    except MissingBlobError as error:
+        raise ModelError(
+            f"{path} is missing.", fix="Pin another version, or train again.", code="corrupt_model"
+        ) from error
+    if hashlib.sha256(data).hexdigest() != expected.sha256:
+        raise ModelError(
+            f"{path} is not what was stored: its SHA-256 differs.",
+            fix="Pin another version, or train again.",
+            code="corrupt_model",
+        )
+    return data
+
+
+def list_model_sets(store: Store, workload: str) -> list[str]:
+    """The stored versions, oldest first."""
+    prefix = f"models/{workload}/"
+    paths = (entry.path.removeprefix(prefix) for entry in store.list(prefix))
+    return sorted(path.removesuffix("/set.json") for path in paths if path.endswith("/set.json"))
+
+
+def read_pins(store: Store, workload: str) -> Pins:
+    """The pins; empty ones when nothing was ever pinned."""
+    return _read_tagged_pins(store, workload)[0]
+
+
+def pin_version(
+    store: Store,
+    workload: str,
+    version: str,
+    *,
+    partition: str = "",
+    who: str = "",
+    why: str = "",
+    now: datetime | None = None,
+) -> Pins:
+    """Make `version` the current one, or that of one `partition` ("" as version unpins the partition); the change is recorded."""
+    if version or not partition:
+        read_model_set(store, workload, version)
+    change_at = now or datetime.now(UTC)
+    for _ in range(20):
+        pins, etag = _read_tagged_pins(store, workload)
+        changed = _changed(pins, version, partition, who, why, change_at)
+        try:
+            store.replace(_pins_path(workload), msgspec.json.encode(changed), etag)
+        except ConflictError:
+            continue
+        return changed
+    raise ConflictError(f"The pins of {workload} change faster than this call can follow.", fix="Try again.")
+
+
+def _changed(pins: Pins, version: str, partition: str, who: str, why: str, at: datetime) -> Pins:
+    before = pins.partitions.get(partition, "") if partition else pins.current
+    history = (*pins.history, PinChange(at, who, partition, before, version, why))
+    if not partition:
+        return replace(pins, current=version, history=history)
+    others = {key: pinned for key, pinned in pins.partitions.items() if key != partition}
+    return replace(pins, partitions=others | ({partition: version} if version else {}), history=history)
+
+
+def _read_tagged_pins(store: Store, workload: str) -> tuple[Pins, str | None]:
+    try:
+        data, etag = store.read_tagged(_pins_path(workload))
+    except MissingBlobError:
+        return Pins(), None
+    return msgspec.json.decode(data, type=Pins), etag
+
+
+def _pins_path(workload: str) -> str:
+    return f"models/{workload}/pins.json"
+
+
+def _path(workload: str, version: str, name: str) -> str:
+    return f"models/{workload}/{version}/{name}"
+
+
+def _check_version(version: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,80}", version):
+        raise InputError(f"{version!r} is not the name of a model set.", field="models")

@@ -1,0 +1,28 @@
+"""Stores: `open_store(url)` gives the one that the URL names."""
+
+from __future__ import annotations
+
+from fleetscore.errors import SettingsError
+from fleetscore.stores.base import Entry, Store
+
+__all__ = ["Entry", "Store", "open_store"]
+
+
+def open_store(url: str) -> Store:
+    """Open the store at `file:///folder`, a plain folder path, or `https://account.blob.core.windows.net/container`.
+
+    A Blob container of an emulator is written `http://127.0.0.1:10000/devstoreaccount1/container`.
+    """
+    if url.startswith(("http://", "https://")):
+        from fleetscore.stores.blob import BlobStore  # imported here: a folder needs no Azure SDK
+
+        return BlobStore.from_url(url)
+    if "://" in url and not url.startswith("file://"):
+        raise SettingsError(
+            f"Store URL {url!r} has an unknown scheme.",
+            fix="Use file:///folder or https://account.blob.core.windows.net/container.",
+            field="store",
+        )
+    from fleetscore.stores.local import LocalStore
+
+    return LocalStore.from_url(url)

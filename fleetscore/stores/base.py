@@ -1,0 +1,84 @@
+"""The store: named bytes with conditional writes, as a folder or a Blob container. Everything durable goes through it.
+
+Paths are relative, "/"-separated, without "." or ".." segments. A reader sees a whole old or a whole new version of a path,
+never a part. Etags are opaque; a different content has a different etag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO, Protocol
+
+import pyarrow as pa
+
+from fleetscore.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A stored path, its size, its etag and when it was last written (aware UTC)."""
+
+    path: str
+    size_bytes: int
+    etag: str
+    modified: datetime
+
+
+class Store(Protocol):
+    """Bytes under paths. Implementations: `stores.local.LocalStore`, `stores.blob.BlobStore`; open one with `stores.open_store(url)`."""
+
+    url: str
+
+    def read(self, path: str) -> bytes:
+        """The content; MissingBlobError when there is none."""
+        ...
+
+    def read_tagged(self, path: str) -> tuple[bytes, str]:
+        """Content and etag of the same version; MissingBlobError when there is none."""
+        ...
+
+    def open(self, path: str) -> pa.NativeFile:
+        """A seekable reader for Parquet and Arrow, reading only the ranges asked for; MissingBlobError when there is none."""
+        ...
+
+    def write(self, path: str, data: bytes) -> str:
+        """Write or overwrite whole; returns the etag."""
+        ...
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Write only if nothing is there; False (and nothing written) if something is. Of many racing calls exactly one gets True."""
+        ...
+
+    def replace(self, path: str, data: bytes, etag: str | None) -> str:
+        """Write only over the version `etag` (None: only if nothing is there); ConflictError otherwise. Returns the new etag."""
+        ...
+
+    def sink(self, path: str) -> AbstractContextManager[IO[bytes]]:
+        """A writer for large files; the path appears, whole, when the block ends without an exception, and not at all otherwise."""
+        ...
+
+    def stat(self, path: str) -> Entry | None:
+        """The entry at exactly that path, or None."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        """All entries whose path starts with `prefix` (a plain string prefix), sorted by path."""
+        ...
+
+    def delete(self, path: str) -> None:
+        """Remove the path; nothing happens if it is not there."""
+        ...
+
+
+def check_path(path: str) -> str:
+    """The path itself if it is a legal store path, else InputError."""
+    segments = path.split("/")
+    if not path or any(s in ("", ".", "..") for s in segments) or "\\" in path or "\0" in path:
+        raise InputError(
+            f"{path!r} is not a path inside the store.",
+            fix='Use "a/b/c" without ".", ".." or empty segments.',
+        )
+    return path
