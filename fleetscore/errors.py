@@ -23,14 +23,18 @@ class FleetscoreError(Exception):
     code = "error"
     retry = False  # whether the same call may succeed later without anybody changing anything
 
-    def __init__(self, message: str, *, fix: str = "", field: str = "", code: str = "") -> None:
-        """Build the error; `field` names the request field, setting or column at fault, `code` narrows the class's own."""
+    def __init__(
+        self, message: str, *, fix: str = "", field: str = "", code: str = "", retry: bool | None = None
+    ) -> None:
+        """Build the error; `field` names the request field, setting or column at fault; `code` and `retry` narrow the class's own."""
         super().__init__(f"{message} {fix}".strip())
         self.message = message
         self.fix = fix
         self.field = field
         if code:
             self.code = code
+        if retry is not None:
+            self.retry = retry
 
 
 class InputError(FleetscoreError):

@@ -1,14 +1,29 @@
-"""Settings: the app's from its environment, a workload's from settings/<workload>.toml in the store; both typed, with defaults."""
+"""A workload's settings: settings/<workload>.toml in the store, typed, with defaults. The app's own are in app_settings.py."""
 
 from __future__ import annotations
 
 import tomllib
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import msgspec
 
 from fleetscore.errors import MissingBlobError, SettingsError
 from fleetscore.stores.base import Store
+
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True, slots=True)
+class RunPolicy:
+    """The [run] table of a workload's settings: rules of its runs that the spine keeps, whatever the workload."""
+
+    error_threshold: float = (
+        0.1  # share of expected partitions that may be failed or quarantined in a published window
+    )
+    watermark_s: float = 300.0  # how long after its end a window is due
+    lookback: int = 24  # how many windows back a timer heals gaps
+    max_attempts: int = 3  # tries at a shard, and kills by a partition before it is quarantined
 
 
 def workload_settings_path(workload: str) -> str:
@@ -16,14 +31,37 @@ def workload_settings_path(workload: str) -> str:
     return f"settings/{workload}.toml"
 
 
-def read_workload_settings(store: Store, workload: str, settings_type: type) -> Any:
+def read_workload_settings(store: Store, workload: str, settings_type: type[Settings]) -> Settings:
     """The workload's settings as its dataclass, defaults where the file or a line is missing; SettingsError names the line at fault."""
     path = workload_settings_path(workload)
+    return _convert({k: v for k, v in _read(store, path).items() if k != "run"}, settings_type, path)
+
+
+def read_run_policy(store: Store, workload: str) -> RunPolicy:
+    """The [run] table of the workload's settings, defaults where a line is missing."""
+    path = workload_settings_path(workload)
+    return _convert(_read(store, path).get("run", {}), RunPolicy, f"{path} [run]")
+
+
+def _read(store: Store, path: str) -> dict[str, Any]:
     try:
-        text = store.read(path).decode()
+        return tomllib.loads(store.read(path).decode())
     except MissingBlobError:
-        return settings_type()
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML: {error}.", field=path) from error
+
+
+def _convert(table: dict[str, Any], kind: type[Settings], where: str) -> Settings:
+    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]  # settings types are dataclasses
+    for name in table:
+        if name not in known:
+            raise SettingsError(
+                f"{where}: there is no setting {name!r}.", fix=f"Known: {', '.join(known)}.", field=name
+            )
     try:
-        return msgspec.convert(tomllib.loads(text), type=settings_type, strict=True)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
-        raise SettingsError(f"{path}: {error}.", fix="See docs/reference/settings.md.", field=path) from error
+        return msgspec.convert(table, type=kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise SettingsError(
+            f"{where}: {error}.", fix="See docs/reference/settings.md.", field=where
+        ) from error

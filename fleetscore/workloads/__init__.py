@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 
 from fleetscore.errors import InputError
@@ -14,17 +15,27 @@ _CLASSES = {
 }
 
 
+EXTRA_WORKLOADS = "FLEETSCORE_WORKLOADS"
+"""Environment variable that adds workloads of the user's own: name=module:Class, separated by commas."""
+
+
 def workload_names() -> list[str]:
     """The names of all workloads, sorted."""
-    return sorted(_CLASSES)
+    return sorted(_classes())
 
 
 def get_workload(name: str) -> Workload:
     """The workload of that name; InputError lists the known names otherwise."""
-    if name not in _CLASSES:
+    classes = _classes()
+    if name not in classes:
         raise InputError(
-            f"There is no workload {name!r}.", fix=f"Known: {', '.join(workload_names())}.", field="workload"
+            f"There is no workload {name!r}.", fix=f"Known: {', '.join(sorted(classes))}.", field="workload"
         )
-    module, _, attribute = _CLASSES[name].partition(":")
+    module, _, attribute = classes[name].partition(":")
     workload: Workload = getattr(import_module(module), attribute)()
     return workload
+
+
+def _classes() -> dict[str, str]:
+    extra = (item.partition("=") for item in os.environ.get(EXTRA_WORKLOADS, "").split(",") if item)
+    return _CLASSES | {name.strip(): place.strip() for name, _, place in extra}

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fleetscore.errors import InputError
 from fleetscore.model_sets import Pins
@@ -102,6 +103,11 @@ class ShardTask:
     partitions: pa.Table
     inputs: tuple[InputFile, ...]
     settings: Any
+
+    def restricted(self, partitions: Sequence[str]) -> ShardTask:
+        """The same task for some of its partitions."""
+        mask = pc.is_in(self.partitions["partition"], pa.array(partitions, pa.string()))
+        return replace(self, partitions=self.partitions.filter(mask))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +203,11 @@ class Workload(ABC):
 
     def map_items(self, store: Store, request: WindowRequest) -> Sequence[MapItem]:
         """The pieces of preparation that the window needs and the store does not have yet."""
+        del store, request
+        return ()
+
+    def training_map_items(self, store: Store, request: TrainingRequest) -> Sequence[MapItem]:
+        """The same for a training run. Both are called again after their pieces are done, until nothing is missing."""
         del store, request
         return ()
 

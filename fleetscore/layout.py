@@ -1,0 +1,70 @@
+"""Where things lie in the store; every path of a run is made here."""
+
+from __future__ import annotations
+
+
+def run_id(workload: str, window: str, round_number: int = 1) -> str:
+    """The id of the run of a window: the same for the same window, so that starting twice starts once.
+
+    >>> run_id("sensor_anomaly", "2018-08-28T23"), run_id("sensor_anomaly", "2018-08-28T23", 2)
+    ('sensor_anomaly-2018-08-28T23', 'sensor_anomaly-2018-08-28T23-r2')
+    """
+    return f"{workload}-{window}" + (f"-r{round_number}" if round_number > 1 else "")
+
+
+def training_run_id(workload: str, first: str, stop: str, round_number: int = 1) -> str:
+    """The id of a training run over the windows [first, stop).
+
+    >>> training_run_id("store_sales", "90", "108")
+    'store_sales-train-90-108'
+    """
+    return f"{workload}-train-{first}-{stop}" + (f"-r{round_number}" if round_number > 1 else "")
+
+
+def run_folder(run: str) -> str:
+    """The folder of a run, with a slash at the end."""
+    return f"runs/{run}/"
+
+
+def run_path(run: str, name: str) -> str:
+    """A file of the run itself: run.json, plan.parquet, plan.json, shards.json, ledger.parquet, cancel.json, ..."""
+    return f"{run_folder(run)}{name}"
+
+
+def shard_folder(run: str, shard: int) -> str:
+    """The folder of a shard, with a slash at the end.
+
+    >>> shard_folder("r", 7)
+    'runs/r/shards/00007/'
+    """
+    return f"{run_folder(run)}shards/{shard:05d}/"
+
+
+def shard_record_path(run: str, shard: int) -> str:
+    """The shard's commit: created once, by the attempt that wins."""
+    return f"{shard_folder(run, shard)}result.json"
+
+
+def attempt_path(run: str, shard: int, attempt: str, name: str) -> str:
+    """A file of one attempt at a shard."""
+    return f"{shard_folder(run, shard)}attempts/{attempt}/{name}"
+
+
+def manifest_path(workload: str, window: str) -> str:
+    """The published truth of a window."""
+    return f"results/{workload}/{window}/manifest.json"
+
+
+def latest_path(workload: str) -> str:
+    """Points to the newest published window of the workload."""
+    return f"results/{workload}/latest.json"
+
+
+def rates_path(workload: str) -> str:
+    """What this store has measured of the workload's speed."""
+    return f"rates/{workload}.json"
+
+
+def index_path(workload: str, month: str) -> str:
+    """One line per run that was requested in the month (YYYY-MM), so that listing runs reads no run."""
+    return f"index/{workload}/{month}.json"

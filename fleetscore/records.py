@@ -1,0 +1,221 @@
+"""The records of a run, as they lie in the store: what was asked, the plan's head, a shard's commit, the manifest, the run's story.
+
+All are JSON with a `schema` number; times are aware UTC; paths are relative to the store's root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from fleetscore.workloads.base import InputFile, Rates
+
+Record = TypeVar("Record")
+
+
+class RunState(StrEnum):
+    """Where a run stands. The last four are final."""
+
+    REQUESTED = "requested"
+    PREPARING = "preparing"
+    SCORING = "scoring"
+    COLLECTING = "collecting"
+    PUBLISHED = "published"
+    UNPUBLISHED = "unpublished"  # it ended, but beyond the error threshold or with nothing scored
+    FAILED = "failed"  # an unexpected error stopped it
+    CANCELLED = "cancelled"
+
+
+FINAL = frozenset({RunState.PUBLISHED, RunState.UNPUBLISHED, RunState.FAILED, RunState.CANCELLED})
+
+
+class Only(StrEnum):
+    """Which partitions of a window a run scores."""
+
+    ALL = "all"
+    FAILED = "failed"  # without a good outcome in the run before: failed, late, quarantined, and those not known then
+    MISSING = "missing"  # late in the run before, not known then, or with more input rows now
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What was asked of a run: the input of its orchestration. `previous` is the run whose good outcomes stay."""
+
+    run: str
+    workload: str
+    window: str  # a training run: the first window
+    round: int
+    requested: datetime
+    who: str
+    purpose: Literal["score", "train"] = "score"
+    stop: str = ""  # a training run: the window after the last
+    only: Only = Only.ALL
+    partitions: tuple[str, ...] = ()
+    models: str = ""  # a model-set version instead of the pinned ones
+    pin: bool = True  # a training run: make the new set the current one
+    previous: str = ""
+    schema: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ShardPlan:
+    """One planned shard: a row group of plan.parquet, in that order."""
+
+    shard: int
+    partitions: int
+    rows: int
+    size_bytes: int
+    predicted_s: float
+    memory_bytes: int
+    placement: Literal["inline", "batch"]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanHead:
+    """The part of a plan that every shard needs: plan.json. `table` and `shard_list` are the paths of the rest."""
+
+    request: RunRequest
+    created: datetime
+    partitions: int  # expected, all outcomes
+    pending: int  # to be scored
+    settled: Mapping[str, int]  # outcome -> partitions whose outcome discovery settled, or the previous run
+    rows: int
+    size_bytes: int
+    shards: int
+    inline_shards: int
+    predicted_s: float  # sum over shards, on one core
+    table: str  # Parquet, one row group per shard in shard order, then one of the settled partitions
+    shard_list: str  # JSON list of ShardPlan
+    inputs: tuple[InputFile, ...]
+    models: Mapping[str, int]  # version -> partitions
+    rates: Rates
+    remarks: tuple[str, ...] = ()
+    kept_files: tuple[ResultFile, ...] = ()
+    schema: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFile:
+    """A published file; `partitions` counts those with rows in it."""
+
+    path: str
+    rows: int
+    sha256: str
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRecord:
+    """A shard's one commit: names the attempt that won and what it wrote."""
+
+    run: str
+    shard: int
+    attempt: str
+    placement: str
+    started: datetime
+    seconds: float
+    counts: Mapping[str, int]  # outcome -> partitions
+    rows: int
+    input_rows: int
+    outcomes: str  # path of the OUTCOMES table
+    results: ResultFile | None  # none when no partition has rows
+    sketches: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)  # training: name -> path
+    peak_memory_bytes: int = 0
+    worker: str = ""
+    log: str = ""
+    schema: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedRun:
+    """A line of a manifest's history."""
+
+    run: str
+    published: datetime
+    counts: Mapping[str, int]
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The published truth of a window: all results are in `files`, and nowhere else."""
+
+    workload: str
+    window: str
+    run: str
+    round: int  # of the run; a later round replaces an earlier one, never the other way round
+    published: datetime
+    models: Mapping[str, int]  # version -> partitions scored with it
+    outcomes: Mapping[str, int]
+    partitions: int
+    rows: int
+    files: tuple[ResultFile, ...]
+    ledger: str
+    history: tuple[PublishedRun, ...] = ()
+    schema: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Partitions that share a cause, with the first of them as an example."""
+
+    outcome: str
+    cause: str
+    partitions: int
+    example: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """The story of a run, kept for good; `state` moves forward only."""
+
+    request: RunRequest
+    state: RunState
+    updated: datetime
+    started: datetime | None = None
+    ended: datetime | None = None
+    partitions: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    rows: int = 0
+    input_rows: int = 0
+    shards: int = 0
+    predicted_s: float = 0.0  # of all shards on one core, before
+    measured_s: float = 0.0  # the same, after
+    seconds: Mapping[str, float] = field(default_factory=dict)  # phase -> wall seconds
+    models: Mapping[str, int] = field(default_factory=dict)
+    causes: tuple[Cause, ...] = ()
+    slowest: tuple[ShardRecord, ...] = ()
+    remarks: tuple[str, ...] = ()
+    manifest: str = ""
+    model_set: str = ""  # what a training run stored
+    error: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    schema: int = 1
+
+
+def to_json(record: Any) -> bytes:
+    """The record as JSON bytes."""
+    return msgspec.json.encode(record)
+
+
+def from_json(data: bytes | str, kind: type[Record]) -> Record:
+    """The record that the JSON holds; msgspec.ValidationError names the field otherwise."""
+    return msgspec.json.decode(data, type=kind)
+
+
+def to_plain(record: Any) -> Any:
+    """The record as dicts, lists and strings, fit for an orchestration's JSON."""
+    return msgspec.to_builtins(record)
+
+
+def from_plain(value: Any, kind: type[Record]) -> Record:
+    """The record that `to_plain` gave."""
+    return msgspec.convert(value, type=kind)

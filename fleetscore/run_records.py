@@ -1,0 +1,193 @@
+"""Run records: the story of each run, and the monthly index that lists runs without reading any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from fleetscore.errors import ConflictError, MissingBlobError
+from fleetscore.layout import index_path, run_path
+from fleetscore.records import FINAL, PlanHead, RunRecord, RunRequest, RunState, from_json, to_json
+from fleetscore.steps.collect import Collected
+from fleetscore.steps.publish import Ending
+from fleetscore.stores.base import Store
+from fleetscore.workloads import workload_names
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """A run in one line of the index."""
+
+    run: str
+    workload: str
+    window: str
+    purpose: str
+    state: RunState
+    requested: datetime
+    updated: datetime
+    ended: datetime | None
+    partitions: int
+    counts: Mapping[str, int]
+    rows: int
+    seconds: float  # wall, from request to end
+    first_cause: str = ""
+
+
+def request_run(store: Store, request: RunRequest) -> bool:
+    """Write the record of a run that was asked for; False if the run is known already. This is the guard against a second start."""
+    record = RunRecord(request, RunState.REQUESTED, request.requested)
+    created = store.create(run_path(request.run, "run.json"), to_json(record))
+    if created:
+        _index(store, record)
+    return created
+
+
+def read_run(store: Store, run: str) -> RunRecord:
+    """The record of the run; MissingBlobError when there is no such run."""
+    try:
+        return from_json(store.read(run_path(run, "run.json")), RunRecord)
+    except MissingBlobError as error:
+        raise MissingBlobError(
+            f"There is no run {run!r}.", fix="`fleetscore runs` lists them.", code="no_run"
+        ) from error
+
+
+def record_planned(store: Store, head: PlanHead, now: datetime) -> RunRecord:
+    """The run is planned: scoring begins."""
+    return _move(
+        store,
+        head.request.run,
+        lambda record: replace(
+            record,
+            state=RunState.SCORING,
+            updated=now,
+            started=record.started or now,
+            partitions=head.partitions,
+            counts=head.settled,
+            shards=head.shards,
+            predicted_s=head.predicted_s,
+            models=head.models,
+            remarks=head.remarks,
+        ),
+    )
+
+
+def record_state(store: Store, run: str, state: RunState, now: datetime) -> RunRecord:
+    """The run is in another phase."""
+    return _move(
+        store, run, lambda record: replace(record, state=state, updated=now, started=record.started or now)
+    )
+
+
+def record_ending(
+    store: Store,
+    run: str,
+    ending: Ending,
+    collected: Collected | None,
+    now: datetime,
+    facts: Mapping[str, Any],
+) -> RunRecord:
+    """The run has ended; what it collected goes into its record and its line of the index."""
+
+    def ended(record: RunRecord) -> RunRecord:
+        record = replace(
+            record,
+            state=ending.state,
+            updated=now,
+            ended=now,
+            manifest=ending.manifest,
+            model_set=ending.model_set,
+            error=ending.reason,
+            facts={**record.facts, **facts},
+            seconds={"total": (now - record.request.requested).total_seconds()},
+        )
+        return _with_collected(record, collected) if collected else record
+
+    return _move(store, run, ended)
+
+
+def list_runs(store: Store, workload: str = "", limit: int = 100) -> list[RunLine]:
+    """The newest runs, newest first, of one workload or all."""
+    lines: list[RunLine] = []
+    names = [workload] if workload else workload_names()
+    months = sorted(
+        {entry.path for name in names for entry in store.list(f"index/{name}/")}, key=_month, reverse=True
+    )
+    for position, path in enumerate(months):
+        lines += _read_index(store, path)[0].values()
+        more = position + 1 < len(months) and _month(months[position + 1]) == _month(path)
+        if len(lines) >= limit and not more:
+            break
+    return sorted(lines, key=lambda line: (line.requested, line.run), reverse=True)[:limit]
+
+
+def _with_collected(record: RunRecord, collected: Collected) -> RunRecord:
+    return replace(
+        record,
+        partitions=collected.partitions,
+        counts=collected.counts,
+        rows=collected.rows,
+        input_rows=collected.input_rows,
+        models=collected.models,
+        causes=collected.causes,
+        slowest=collected.slowest,
+        measured_s=collected.measured_s,
+    )
+
+
+def _move(store: Store, run: str, change: Callable[[RunRecord], RunRecord]) -> RunRecord:
+    """Change the record unless it is final already; only the run's own orchestration calls this, one step after the other."""
+    record = read_run(store, run)
+    if record.state in FINAL:
+        return record
+    changed = change(record)
+    store.write(run_path(run, "run.json"), to_json(changed))
+    _index(store, changed)
+    return changed
+
+
+def _index(store: Store, record: RunRecord) -> None:
+    """Put the run's line into the index of its month, by compare-and-swap among all runs of the month."""
+    path = index_path(record.request.workload, f"{record.request.requested:%Y-%m}")
+    line = _line(record)
+    while True:
+        lines, etag = _read_index(store, path)
+        with suppress(ConflictError):
+            store.replace(path, msgspec.json.encode(lines | {line.run: line}), etag)
+            return
+
+
+def _read_index(store: Store, path: str) -> tuple[dict[str, RunLine], str | None]:
+    try:
+        data, etag = store.read_tagged(path)
+    except MissingBlobError:
+        return {}, None
+    return msgspec.json.decode(data, type=dict[str, RunLine]), etag
+
+
+def _line(record: RunRecord) -> RunLine:
+    request = record.request
+    return RunLine(
+        run=request.run,
+        workload=request.workload,
+        window=request.window,
+        purpose=request.purpose,
+        state=record.state,
+        requested=request.requested,
+        updated=record.updated,
+        ended=record.ended,
+        partitions=record.partitions,
+        counts=record.counts,
+        rows=record.rows,
+        seconds=record.seconds.get("total", 0.0),
+        first_cause=record.causes[0].cause if record.causes else "",
+    )
+
+
+def _month(path: str) -> str:
+    return path.rsplit("/", 1)[1]

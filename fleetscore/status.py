@@ -1,0 +1,107 @@
+"""The status of a run: its record, and while it is under way how far it is and when it will be done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from fleetscore.errors import MissingBlobError
+from fleetscore.layout import run_folder, run_path
+from fleetscore.outcomes import GOOD
+from fleetscore.records import FINAL, RunRecord, RunState
+from fleetscore.run_records import read_run
+from fleetscore.steps.plan import read_plan, read_shard_plans
+from fleetscore.stores.base import Store
+
+EXIT_CODES = {"good": 0, "with_failures": 10, "unpublished": 20}
+"""What `fleetscore run` exits with; the codes of worker processes share them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """What GET /api/runs/{id} answers."""
+
+    id: str
+    state: RunState
+    record: RunRecord
+    shards_done: int
+    shards: int
+    partitions_done: int
+    elapsed_s: float
+    eta_s: float | None  # None when it ended or cannot be told yet
+    verdict: str  # good, with_failures, unpublished; "" while under way
+    first_cause: str  # the most frequent cause of a missing result, as a sentence
+    links: Mapping[str, str]
+
+
+def describe_run(store: Store, run: str, now: datetime) -> RunStatus:
+    """The status of the run; MissingBlobError when there is none."""
+    record = read_run(store, run)
+    done = committed_shards(store, run) if record.state is RunState.SCORING else []
+    ended = record.state in FINAL
+    partitions_done = sum(record.counts.values()) + (_partitions_of(store, run, done) if done else 0)
+    elapsed_s = ((record.ended or now) - record.request.requested).total_seconds()
+    return RunStatus(
+        id=run,
+        state=record.state,
+        record=record,
+        shards_done=record.shards if ended or record.state is RunState.COLLECTING else len(done),
+        shards=record.shards,
+        partitions_done=partitions_done,
+        elapsed_s=elapsed_s,
+        eta_s=None if ended else predict_rest(elapsed_s, partitions_done, record.partitions),
+        verdict=judge(record) if ended else "",
+        first_cause=_first_cause(record),
+        links=_links(record),
+    )
+
+
+def judge(record: RunRecord) -> str:
+    """good if every expected partition has a good outcome in published results, with_failures if published otherwise, else unpublished."""
+    if record.state is not RunState.PUBLISHED:
+        return "unpublished"
+    bad = sum(count for outcome, count in record.counts.items() if outcome not in GOOD)
+    return "with_failures" if bad else "good"
+
+
+def predict_rest(elapsed_s: float, done: int, total: int) -> float | None:
+    """Seconds left if the rest goes as fast as what is done; None before anything is."""
+    if done <= 0 or total <= 0:
+        return None
+    return elapsed_s * max(0, total - done) / done
+
+
+def committed_shards(store: Store, run: str) -> list[int]:
+    """The numbers of the shards that are committed so far."""
+    prefix = f"{run_folder(run)}shards/"
+    paths = (entry.path for entry in store.list(prefix))
+    return [int(path[len(prefix) :].split("/", 1)[0]) for path in paths if path.endswith("/result.json")]
+
+
+def _partitions_of(store: Store, run: str, shards: Sequence[int]) -> int:
+    try:
+        planned = read_shard_plans(store, read_plan(store, run))
+    except MissingBlobError:
+        return 0
+    return sum(planned[shard].partitions for shard in shards)
+
+
+def _first_cause(record: RunRecord) -> str:
+    if record.error:
+        return record.error
+    for cause in record.causes:
+        if cause.outcome not in GOOD:
+            return f"{cause.partitions} {cause.outcome}: {cause.cause}, first {cause.example}. {cause.detail}".strip()
+    return ""
+
+
+def _links(record: RunRecord) -> dict[str, Any]:
+    run = record.request.run
+    links = {
+        "record": run_path(run, "run.json"),
+        "ledger": run_path(run, "ledger.parquet"),
+        "logs": run_path(run, "logs/"),
+    }
+    return links | ({"manifest": record.manifest} if record.manifest else {})

@@ -1,0 +1,104 @@
+"""Train a shard and commit it once, as scoring does: files under the attempt's path, then one record by create-if-absent."""
+
+from __future__ import annotations
+
+import io
+import resource
+import socket
+import time
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fleetscore.layout import attempt_path, shard_record_path
+from fleetscore.outcomes import OUTCOMES
+from fleetscore.records import PlanHead, ShardRecord, to_json
+from fleetscore.settings import read_workload_settings
+from fleetscore.steps.plan import read_plan, read_shard_partitions
+from fleetscore.steps.score import Progress, is_cancelled, read_shard_record
+from fleetscore.stores.base import Store
+from fleetscore.workloads import get_workload
+from fleetscore.workloads.base import Trained, TrainingTask
+
+
+def train_shard(
+    store: Store, run: str, shard: int, placement: str = "inline", progress: Progress | None = None
+) -> ShardRecord | None:
+    """Train the shard unless it is committed already, and give the record of the attempt that won; None if the run was cancelled."""
+    committed = read_shard_record(store, run, shard)
+    if committed is not None or is_cancelled(store, run):
+        return committed
+    head = read_plan(store, run)
+    started = datetime.now(UTC)
+    clock = time.perf_counter()
+    task = _task(store, head, shard)
+    trained = get_workload(head.request.workload).train(store, task)
+    attempt = uuid.uuid4().hex[:12]
+    record = _write(store, run, shard, attempt, placement, trained, started, time.perf_counter() - clock)
+    store.create(shard_record_path(run, shard), to_json(record))
+    if progress is not None:
+        progress(task.partitions.num_rows, task.partitions.num_rows)
+    return read_shard_record(store, run, shard)
+
+
+def _task(store: Store, head: PlanHead, shard: int) -> TrainingTask:
+    workload = get_workload(head.request.workload)
+    settings: Any = read_workload_settings(store, workload.name, workload.settings_type)
+    return TrainingTask(
+        run=head.request.run,
+        first=workload.parse_window(head.request.window),
+        stop=workload.parse_window(head.request.stop),
+        shard=shard,
+        partitions=read_shard_partitions(store, head, shard),
+        inputs=head.inputs,
+        settings=settings,
+    )
+
+
+def _write(
+    store: Store,
+    run: str,
+    shard: int,
+    attempt: str,
+    placement: str,
+    trained: Trained,
+    started: datetime,
+    seconds: float,
+) -> ShardRecord:
+    files = {name: attempt_path(run, shard, attempt, f"files/{name}") for name in trained.files}
+    for name, path in files.items():
+        store.write(path, trained.files[name])
+    outcomes = trained.outcomes.cast(OUTCOMES)
+    outcomes_path = attempt_path(run, shard, attempt, "outcomes.parquet")
+    store.write(outcomes_path, _parquet(outcomes))
+    metrics_path = ""
+    if trained.metrics is not None:
+        metrics_path = attempt_path(run, shard, attempt, "metrics.parquet")
+        store.write(metrics_path, _parquet(trained.metrics))
+    return ShardRecord(
+        run=run,
+        shard=shard,
+        attempt=attempt,
+        placement=placement,
+        started=started,
+        seconds=seconds,
+        counts={e["values"]: e["counts"] for e in pc.value_counts(outcomes["outcome"]).to_pylist()},
+        rows=0,
+        input_rows=pc.sum(outcomes["input_rows"]).as_py() or 0,
+        outcomes=outcomes_path,
+        results=None,
+        sketches=metrics_path,
+        files=files,
+        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        worker=socket.gethostname(),
+    )
+
+
+def _parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
