@@ -1,0 +1,37 @@
+// Who is who: one identity per thing that acts, so that each gets only the roles it needs.
+
+@description('Azure region.')
+param location string
+
+@description('Name of the identity of the function app.')
+param appName string
+
+@description('Name of the identity that the pool\'s nodes, and so the worker, carry.')
+param workerName string
+
+@description('Name of the identity that Event Hubs Capture writes with; empty: none is made.')
+param captureName string
+
+resource app 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
+  name: appName
+  location: location
+}
+
+resource worker 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
+  name: workerName
+  location: location
+}
+
+resource capture 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = if (!empty(captureName)) {
+  name: captureName
+  location: location
+}
+
+output appId string = app.id
+output appClientId string = app.properties.clientId
+output appPrincipalId string = app.properties.principalId
+output workerId string = worker.id
+output workerClientId string = worker.properties.clientId
+output workerPrincipalId string = worker.properties.principalId
+output captureId string = capture.?id ?? ''
+output capturePrincipalId string = capture.?properties.principalId ?? ''
