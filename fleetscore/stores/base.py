@@ -6,6 +6,7 @@ never a part. Etags are opaque; a different content has a different etag.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,6 +16,13 @@ from typing import IO, Protocol
 import pyarrow as pa
 
 from fleetscore.errors import InputError
+
+OWN_FOLDER = ".fleetscore"
+"""Holds a local store's temporary files and locks, and the embedded host's history; no store path begins with it."""
+
+_PATH_MOST_CHARACTERS = 1024  # of a blob's name
+_SEGMENT_MOST_BYTES = 255  # of a file's name
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f\\\\\ud800-\udfff\ufffe\uffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +82,26 @@ class Store(Protocol):
 
 
 def check_path(path: str) -> str:
-    """The path itself if it is a legal store path, else InputError."""
-    segments = path.split("/")
-    if not path or any(s in ("", ".", "..") for s in segments) or "\\" in path or "\0" in path:
+    """The path itself if it is a legal store path, else InputError.
+
+    Legal is what a folder and a Blob container both keep as it is: at most 1,024 characters and 255 bytes a segment, no
+    backslash, no control character, no lone surrogate, and nothing in the store's own folder.
+    """
+    if not is_path(path):
         raise InputError(
             f"{path!r} is not a path inside the store.",
-            fix='Use "a/b/c" without ".", ".." or empty segments.',
+            fix='Use "a/b/c" without ".", ".." or empty segments, backslashes or control characters, not too long, '
+            f"and not in {OWN_FOLDER}/.",
         )
     return path
+
+
+def is_path(path: str) -> bool:
+    """Whether `check_path` accepts the path."""
+    segments = path.split("/")
+    return (
+        len(path) <= _PATH_MOST_CHARACTERS
+        and _FORBIDDEN.search(path) is None
+        and all(s not in ("", ".", "..") and len(s.encode()) <= _SEGMENT_MOST_BYTES for s in segments)
+        and segments[0] != OWN_FOLDER
+    )
