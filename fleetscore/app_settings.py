@@ -19,7 +19,7 @@ class AppSettings:
     """Every setting that the code reads, once."""
 
     store: str = _setting(
-        "file://.fleetscore/store", "FLEETSCORE_STORE", "URL of the store: a folder or a Blob container."
+        ".fleetscore/store", "FLEETSCORE_STORE", "URL of the store: a folder or a Blob container."
     )
     identity_client_id: str = _setting(
         "",
