@@ -6,14 +6,13 @@ from datetime import UTC, datetime
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.errors import InputError
-from fleetscore.records import RunRecord, RunRequest, RunState
+from fleetscore.records import RunRecord, RunRequest
 from fleetscore.requests import ask_run, ask_training
-from fleetscore.run_records import record_ending, record_planned
+from fleetscore.run_records import read_run, record_planned
 from fleetscore.steps.collect import collect_run
+from fleetscore.steps.finish import finish_run
 from fleetscore.steps.plan import commit_plan
 from fleetscore.steps.prepare import list_items, prepare_item
-from fleetscore.steps.publish import Ending, publish_run
-from fleetscore.steps.rates import learn_rates
 from fleetscore.steps.score import score_shard
 from fleetscore.steps.train import train_shard
 from fleetscore.stores.base import Store
@@ -45,10 +44,9 @@ def execute(store: Store, request: RunRequest, app: AppSettings | None = None) -
     score = train_shard if request.purpose == "train" else score_shard
     for shard in range(head.shards):
         score(store, request.run, shard)
-    collected = collect_run(store, request.run)
-    ending = publish_run(store, request, datetime.now(UTC))
-    learn_rates(store, request.run)
-    return record_ending(store, request.run, ending, collected, datetime.now(UTC), {})
+    collect_run(store, request.run)
+    finish_run(store, request, datetime.now(UTC))
+    return read_run(store, request.run)
 
 
 def _prepare(store: Store, request: RunRequest) -> None:
@@ -59,6 +57,3 @@ def _prepare(store: Store, request: RunRequest) -> None:
             if done.error:
                 raise InputError(f"Preparation of {done.input} failed: {done.error}", field="data")
         round_number += 1
-
-
-__all__ = ["Ending", "RunState", "execute", "run_training", "run_window"]

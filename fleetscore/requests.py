@@ -8,6 +8,7 @@ from datetime import datetime
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.layout import run_id, run_path, training_run_id
 from fleetscore.model_sets import read_model_set
+from fleetscore.outcomes import GOOD
 from fleetscore.records import FINAL, Only, RunRecord, RunRequest, RunState
 from fleetscore.run_records import read_run, request_run
 from fleetscore.stores.base import Store
@@ -70,6 +71,25 @@ def ask_retry(
         only=only, partitions=partitions, models=asked.models, previous=previous,
     )  # fmt: skip
     return _claim(store, request)
+
+
+def ask_backfilled(
+    store: Store, workload_name: str, window_text: str, now: datetime, who: str, only: Only
+) -> Asked:
+    """The run that a backfill needs for the window, by `only`: missing: unless it is published; failed: also where partitions lack a
+    good outcome; all: always. `who` is the backfill: asking again after a crash gives the same run, still to be started.
+    """
+    window = get_workload(workload_name).parse_window(window_text).key
+    newest = newest_round(store, workload_name, window)
+    if newest is not None and newest.request.who == who:
+        return Asked(newest.request, newest.state is RunState.REQUESTED, newest.state)
+    if newest is None or newest.state not in FINAL:
+        return ask_run(store, workload_name, window, now, who)
+    published = newest.state is RunState.PUBLISHED
+    lacking = any(count for outcome, count in newest.counts.items() if outcome not in GOOD)
+    if only is Only.ALL or not published or (only is Only.FAILED and lacking):
+        return ask_retry(store, newest.request.run, now, who, only=only)
+    return Asked(newest.request, False, newest.state)
 
 
 def ask_training(

@@ -1,0 +1,47 @@
+"""Answers: activities return what happened instead of raising, so that a fan-out is never cut short and ids never diverge."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+_log = logging.getLogger("fleetscore.activities")
+_WAITS_S = (0.5, 2.0, 8.0)
+
+Activity = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def answering(activity: Activity) -> Activity:
+    """The activity, answering {"ok": true, "value": ...} or {"ok": false, "error": {...}}; passing store failures are tried again here.
+
+    An unexpected error is logged with its traceback and answered like the others: the orchestration stops the run on it.
+    """
+
+    @functools.wraps(activity)
+    def answer(asked: dict[str, Any]) -> dict[str, Any]:
+        for wait_s in (*_WAITS_S, None):
+            try:
+                return {"ok": True, "value": activity(asked)}
+            except Exception as error:
+                if wait_s is None or not getattr(error, "retry", False):
+                    _log.exception("%s failed: %s", activity.__name__, error)
+                    return {"ok": False, "error": describe_error(error)}
+                _log.warning("%s: %s Trying again in %s s.", activity.__name__, error, wait_s)
+                time.sleep(wait_s)
+        raise AssertionError("the last try returns")
+
+    del answer.__wrapped__  # so that the host sees the next line, not the annotations below it:
+    answer.__annotations__ = {"asked": dict, "return": dict}  # it takes bare classes only
+    return answer
+
+
+def describe_error(error: Exception) -> dict[str, Any]:
+    """The error as JSON values: code, message, fix."""
+    return {
+        "code": getattr(error, "code", "unexpected_error"),
+        "message": getattr(error, "message", f"{type(error).__name__}: {error}"),
+        "fix": getattr(error, "fix", ""),
+    }

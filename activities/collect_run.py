@@ -1,0 +1,24 @@
+"""Collect a run's ledger."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from activities.answers import answering
+
+
+@answering
+def collect_run(asked: dict[str, Any]) -> dict[str, Any]:
+    """Take {"run", "reasons": {shard: why it was not committed}}; give {"counts", "rows"}."""
+    from datetime import UTC, datetime
+
+    from activities.store import app_store
+    from fleetscore.records import RunState
+    from fleetscore.run_records import record_state
+    from fleetscore.steps.collect import collect_run as collect
+
+    record_state(app_store(), asked["run"], RunState.COLLECTING, datetime.now(UTC))
+    collected = collect(
+        app_store(), asked["run"], {int(shard): why for shard, why in asked["reasons"].items()}
+    )
+    return {"counts": dict(collected.counts), "rows": collected.rows}

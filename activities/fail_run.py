@@ -1,0 +1,26 @@
+"""Close the record of a run that an unexpected error stopped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from activities.answers import answering
+
+
+@answering
+def fail_run(asked: dict[str, Any]) -> dict[str, Any]:
+    """Take {"run", "error": {"code", "message", "fix"}}; give {"state"}."""
+    from datetime import UTC, datetime
+
+    from activities.store import app_store
+    from fleetscore.records import RunState
+    from fleetscore.run_records import record_ending
+    from fleetscore.steps.publish import Ending
+
+    error = asked["error"]
+    reason = f"{error['message']} {error['fix']}".strip()
+    ending = Ending(RunState.FAILED, reason)
+    record = record_ending(
+        app_store(), asked["run"], ending, None, datetime.now(UTC), {"error_code": error["code"]}
+    )
+    return {"state": str(record.state)}

@@ -1,0 +1,38 @@
+"""Plan a run, or list the preparation that has to come first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from activities.answers import answering
+
+
+@answering
+def plan_run(asked: dict[str, Any]) -> dict[str, Any]:
+    """Take {"request", "round"}; give {"items": n} while there is something to prepare, else the plan as counts and shard ranges."""
+    from datetime import UTC, datetime
+
+    from activities.store import app_store
+    from fleetscore.app_settings import read_app_settings
+    from fleetscore.records import RunRequest, RunState, from_plain
+    from fleetscore.run_records import record_planned, record_state
+    from fleetscore.steps.plan import commit_plan, read_shard_plans
+    from fleetscore.steps.prepare import list_items
+    from orchestrators.grouping import ranges_of
+
+    store, request = app_store(), from_plain(asked["request"], RunRequest)
+    items = list_items(store, request, asked["round"])
+    if items:
+        record_state(store, request.run, RunState.PREPARING, datetime.now(UTC))
+        return {"items": len(items)}
+    head = commit_plan(store, request, read_app_settings(), datetime.now(UTC))
+    record_planned(store, head, datetime.now(UTC))
+    shards = read_shard_plans(store, head)
+    return {
+        "items": 0,
+        "partitions": head.partitions,
+        "shards": head.shards,
+        "inline": ranges_of([shard.shard for shard in shards if shard.placement == "inline"]),
+        "batch": ranges_of([shard.shard for shard in shards if shard.placement == "batch"]),
+        "predicted_s": round(head.predicted_s, 3),
+    }

@@ -1,0 +1,19 @@
+"""Compute one piece of preparation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from activities.answers import answering
+
+
+@answering
+def prepare_item(asked: dict[str, Any]) -> dict[str, Any]:
+    """Take {"request", "round", "number"}; give {"error"}: "" or why the piece could not be made."""
+    from activities.store import app_store
+    from fleetscore.records import RunRequest, from_plain
+    from fleetscore.steps import prepare
+
+    request = from_plain(asked["request"], RunRequest)
+    done = prepare.prepare_item(app_store(), request, asked["round"], asked["number"])
+    return {"error": f"{done.input}: {done.error}" if done.error else ""}

@@ -1,0 +1,18 @@
+"""The app's store, opened once per process."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fleetscore.stores.base import Store
+
+
+@functools.cache
+def app_store() -> Store:
+    """The store that FLEETSCORE_STORE names."""
+    from fleetscore.app_settings import read_app_settings
+    from fleetscore.stores import open_store
+
+    return open_store(read_app_settings().store)

@@ -1,0 +1,24 @@
+"""Finish a run: publish it, learn its speed, close its record; a second call changes nothing."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fleetscore.errors import ConflictError
+from fleetscore.records import RunRequest, RunState
+from fleetscore.run_records import record_ending
+from fleetscore.steps.collect import read_collected
+from fleetscore.steps.publish import Ending, publish_run
+from fleetscore.steps.rates import learn_rates
+from fleetscore.stores.base import Store
+
+
+def finish_run(store: Store, request: RunRequest, now: datetime) -> Ending:
+    """Publish the collected run if it may be, and write how it ended into its record."""
+    try:
+        ending = publish_run(store, request, now)
+    except ConflictError as conflict:
+        ending = Ending(RunState.UNPUBLISHED, str(conflict))
+    record_ending(store, request.run, ending, read_collected(store, request.run), now, {})
+    learn_rates(store, request.run)
+    return ending

@@ -1,0 +1,51 @@
+"""Grouping: how work is dealt to the two levels of a fan-out; pure functions of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+WIDTH = 100
+"""Children of one orchestrator at most: replay cost grows with the square of it (10,000 flat take minutes, 100 x 100 seconds)."""
+
+Item = TypeVar("Item")
+
+
+def ranges_of(numbers: Iterable[int]) -> list[list[int]]:
+    """Ascending numbers as [first, stop) ranges.
+
+    >>> ranges_of([0, 1, 2, 5, 6])
+    [[0, 3], [5, 7]]
+    """
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and ranges[-1][1] == number:
+            ranges[-1][1] += 1
+        else:
+            ranges.append([number, number + 1])
+    return ranges
+
+
+def numbers_of(ranges: Iterable[Sequence[int]]) -> list[int]:
+    """The numbers of [first, stop) ranges.
+
+    >>> numbers_of([[0, 3], [5, 7]])
+    [0, 1, 2, 5, 6]
+    """
+    return [number for first, stop in ranges for number in range(first, stop)]
+
+
+def split_evenly(items: Sequence[Item], width: int = WIDTH) -> list[list[Item]]:
+    """The items in at most `width` groups of at most `width` where that is possible, of nearly equal size, in order.
+
+    >>> [len(group) for group in split_evenly(range(250))]
+    [84, 83, 83]
+    """
+    count = max(-(-len(items) // width), 1) if items else 0
+    size, extra = divmod(len(items), count) if count else (0, 0)
+    groups, start = [], 0
+    for number in range(count):
+        stop = start + size + (number < extra)
+        groups.append(list(items[start:stop]))
+        start = stop
+    return groups

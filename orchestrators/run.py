@@ -1,0 +1,103 @@
+"""One run of one window, end to end: prepare, plan, score, collect, publish."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from azure.durable_functions import DurableOrchestrationContext
+
+from orchestrators.grouping import numbers_of, ranges_of, split_evenly
+
+Flow = Generator[Any, Any, dict[str, Any]]
+
+
+class StoppedError(Exception):
+    """An activity answered with an error that stops the run."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(error["message"])
+        self.error = error
+
+
+def run(context: DurableOrchestrationContext) -> Flow:
+    """Take the requested run (a RunRequest as JSON values) through its steps; give its ending.
+
+    Children answer errors instead of raising, so a fan-out always runs to its end before the run is closed as failed.
+    """
+    request = context.get_input()
+    try:
+        plan = yield from _plan(context, request)
+        reasons = yield from _score(context, request, plan)
+        yield from _ask(context, "collect_run", {"run": request["run"], "reasons": reasons})
+        ending = yield from _ask(context, "publish_run", {"request": request})
+    except StoppedError as stop:
+        ending = yield from _fail(context, request, stop.error)
+    context.set_custom_status({"phase": ending["state"], "run": request["run"]})
+    return ending
+
+
+def _plan(context: DurableOrchestrationContext, request: dict[str, Any]) -> Flow:
+    round_number = 0
+    while True:
+        context.set_custom_status({"phase": "planning", "run": request["run"]})
+        plan = yield from _ask(context, "plan_run", {"request": request, "round": round_number})
+        if plan["items"] == 0:
+            return plan
+        context.set_custom_status({"phase": "preparing", "items": plan["items"], "round": round_number})
+        yield from _prepare(context, request, round_number, plan["items"])
+        round_number += 1
+
+
+def _prepare(
+    context: DurableOrchestrationContext, request: dict[str, Any], round_number: int, items: int
+) -> Generator[Any, Any, None]:
+    groups = split_evenly(range(items))
+    answers = yield context.task_all(
+        [
+            context.call_sub_orchestrator(
+                "prepare_group", {"request": request, "round": round_number, "numbers": ranges_of(group)}
+            )
+            for group in groups
+        ]
+    )
+    errors = [error for answer in answers for error in answer["errors"]]
+    if errors:
+        raise StoppedError({"code": "not_prepared", "message": f"Preparation failed: {errors[0]}", "fix": ""})
+
+
+def _score(context: DurableOrchestrationContext, request: dict[str, Any], plan: dict[str, Any]) -> Flow:
+    shards = numbers_of(plan["inline"])
+    context.set_custom_status(
+        {
+            "phase": "scoring",
+            "run": request["run"],
+            "shards": plan["shards"],
+            "partitions": plan["partitions"],
+        }
+    )
+    if not shards:
+        return {}
+    answers = yield context.task_all(
+        [
+            context.call_sub_orchestrator(
+                "score_group",
+                {"run": request["run"], "purpose": request["purpose"], "shards": ranges_of(group)},
+            )
+            for group in split_evenly(shards)
+        ]
+    )
+    return {shard: why for answer in answers for shard, why in answer["reasons"].items()}
+
+
+def _ask(context: DurableOrchestrationContext, activity: str, asked: dict[str, Any]) -> Flow:
+    answer = yield context.call_activity(activity, asked)
+    if not answer["ok"]:
+        raise StoppedError(answer["error"])
+    value: dict[str, Any] = answer["value"]
+    return value
+
+
+def _fail(context: DurableOrchestrationContext, request: dict[str, Any], error: dict[str, Any]) -> Flow:
+    yield context.call_activity("fail_run", {"run": request["run"], "error": error})
+    return {"state": "failed", "reason": error["message"]}

@@ -1,0 +1,7 @@
+"""Triggers: one blueprint per door of the app."""
+
+from triggers.runs_api import blueprint as runs_api
+from triggers.schedules import blueprint as schedules
+from triggers.scoring_api import blueprint as scoring_api
+
+blueprints = (runs_api, scoring_api, schedules)

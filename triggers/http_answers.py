@@ -1,0 +1,90 @@
+"""HTTP answers: records as JSON, and errors with a code, a sentence, what to do, and the field at fault."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import azure.functions as func
+import msgspec
+
+from fleetscore.errors import (
+    CapacityError,
+    ConflictError,
+    FleetscoreError,
+    InputError,
+    MissingBlobError,
+    ModelError,
+)
+
+_log = logging.getLogger("fleetscore.http")
+_STATUS = {InputError: 400, ModelError: 422, MissingBlobError: 404, ConflictError: 409, CapacityError: 503}
+
+Body = TypeVar("Body")
+Value = TypeVar("Value")
+
+
+def answer_json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> func.HttpResponse:
+    """The value as a JSON answer."""
+    return func.HttpResponse(
+        msgspec.json.encode(value), status_code=status, headers=headers, mimetype="application/json"
+    )
+
+
+def answer_error(error: Exception) -> func.HttpResponse:
+    """The error as a JSON answer; an unexpected one is logged with its traceback and told without it."""
+    if not isinstance(error, FleetscoreError):
+        _log.exception("Unexpected error in an HTTP function", exc_info=error)
+        told = {
+            "code": "unexpected_error",
+            "message": "Something went wrong here.",
+            "fix": "See the app's log.",
+            "field": "",
+        }
+        return answer_json({"error": told}, 500)
+    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
+    told = {"code": error.code, "message": error.message, "fix": error.fix, "field": error.field}
+    return answer_json({"error": told}, status)
+
+
+def telling_errors(
+    handler: Callable[..., Awaitable[func.HttpResponse]],
+) -> Callable[..., Awaitable[func.HttpResponse]]:
+    """The handler, answering its errors as JSON."""
+
+    @functools.wraps(handler)
+    async def told(**arguments: Any) -> func.HttpResponse:
+        try:
+            return await handler(**arguments)
+        except Exception as error:
+            return answer_error(error)
+
+    return told
+
+
+def read_body(req: func.HttpRequest, kind: type[Body]) -> Body:
+    """The request's JSON body as `kind`; InputError names the field that is missing, unknown or of another type."""
+    try:
+        return msgspec.json.decode(req.get_body() or b"{}", type=kind)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$.")
+        raise InputError(
+            f"The body is not as expected: {message}.", field=path.rstrip("`") or _named(message)
+        ) from error
+    except msgspec.DecodeError as error:
+        raise InputError(
+            f"The body is not JSON: {error}.", fix="Send a JSON object.", field="body"
+        ) from error
+
+
+async def off_loop(function: Callable[..., Value], *arguments: Any, **named: Any) -> Value:
+    """Call a blocking function on a thread, so that the app's one event loop stays free."""
+    return await asyncio.to_thread(function, *arguments, **named)
+
+
+def _named(message: str) -> str:
+    """The field that a message like 'Object missing required field `window`' names."""
+    return message.split("`")[1] if message.count("`") >= 2 and "field" in message else "body"

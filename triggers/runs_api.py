@@ -1,0 +1,260 @@
+"""The runs API: start, follow, cancel and retry runs, train models, backfill windows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import azure.durable_functions as df
+import azure.functions as func
+import msgspec
+
+from activities.store import app_store
+from fleetscore.errors import InputError, MissingBlobError
+from triggers.http_answers import answer_json, off_loop, read_body, telling_errors
+
+blueprint = df.Blueprint()
+
+
+class RunBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """POST /api/runs"""
+
+    workload: str
+    window: str
+    only: tuple[str, ...] = ()
+    models: str = ""
+
+
+class RetryBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """POST /api/runs/{id}/retry"""
+
+    only: str = "failed"
+    partitions: tuple[str, ...] = ()
+
+
+class TrainingBody(
+    msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"first": "from", "stop": "to"}
+):
+    """POST /api/training"""
+
+    workload: str
+    first: str
+    stop: str
+    pin: bool = True
+
+
+class BackfillBody(
+    msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"first": "from", "stop": "to"}
+):
+    """POST /api/backfills"""
+
+    workload: str
+    first: str
+    stop: str
+    only: str = "missing"
+    max_parallel: int = 4
+    newest_first: bool = False
+
+
+@blueprint.route(route="runs", methods=["POST"])
+@blueprint.durable_client_input(client_name="client")
+@telling_errors
+async def start_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
+    """Start the run of a window; 202 if it is started now, 200 with the run that is under way or published."""
+    from fleetscore.requests import ask_run
+
+    body = read_body(req, RunBody)
+    asked = await off_loop(
+        ask_run, app_store(), body.workload, body.window, datetime.now(UTC), "http",
+        partitions=body.only, models=body.models,
+    )  # fmt: skip
+    return await _started(req, client, asked)
+
+
+@blueprint.route(route="runs", methods=["GET"])
+@telling_errors
+async def list_runs(req: func.HttpRequest) -> func.HttpResponse:
+    """The newest runs, newest first."""
+    from fleetscore.run_records import list_runs as newest_runs
+    from fleetscore.workloads import get_workload
+
+    workload = req.params.get("workload", "")
+    if workload:
+        get_workload(workload)
+    limit = _number(req, "limit", 100, 1, 10_000)
+    return answer_json({"runs": await off_loop(newest_runs, app_store(), workload, limit)})
+
+
+@blueprint.route(route="runs/{id}", methods=["GET"])
+@telling_errors
+async def show_run(req: func.HttpRequest) -> func.HttpResponse:
+    """How a run stands."""
+    from fleetscore.status import describe_run
+
+    return answer_json(await off_loop(describe_run, app_store(), _run_id(req), datetime.now(UTC)))
+
+
+@blueprint.route(route="runs/{id}/cancel", methods=["POST"])
+@blueprint.durable_client_input(client_name="client")
+@telling_errors
+async def cancel_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
+    """Ask a run to stop."""
+    from fleetscore.requests import cancel_run as ask_to_cancel
+    from fleetscore.status import describe_run
+
+    run = _run_id(req)
+    await off_loop(ask_to_cancel, app_store(), run, "http")
+    return answer_json(await off_loop(describe_run, app_store(), run, datetime.now(UTC)), 202)
+
+
+@blueprint.route(route="runs/{id}/retry", methods=["POST"])
+@blueprint.durable_client_input(client_name="client")
+@telling_errors
+async def retry_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
+    """Score a window's failed or missing partitions again, as a new round."""
+    from fleetscore.requests import ask_retry
+
+    body = read_body(req, RetryBody)
+    asked = await off_loop(
+        ask_retry, app_store(), _run_id(req), datetime.now(UTC), "http",
+        only=_only(body.only), partitions=body.partitions,
+    )  # fmt: skip
+    return await _started(req, client, asked)
+
+
+@blueprint.route(route="runs/{id}/partitions/{*partition}", methods=["GET"])
+@telling_errors
+async def explain_partition(req: func.HttpRequest) -> func.HttpResponse:
+    """The story of one partition of a run."""
+    from fleetscore.explain import explain
+
+    return answer_json(await off_loop(explain, app_store(), _run_id(req), req.route_params["partition"]))
+
+
+@blueprint.route(route="training", methods=["POST"])
+@blueprint.durable_client_input(client_name="client")
+@telling_errors
+async def start_training(req: func.HttpRequest, client: Any) -> func.HttpResponse:
+    """Train a new model set on the windows [from, to)."""
+    from fleetscore.requests import ask_training
+
+    body = read_body(req, TrainingBody)
+    asked = await off_loop(
+        ask_training,
+        app_store(),
+        body.workload,
+        body.first,
+        body.stop,
+        datetime.now(UTC),
+        "http",
+        pin=body.pin,
+    )
+    return await _started(req, client, asked)
+
+
+@blueprint.route(route="backfills", methods=["POST"])
+@blueprint.durable_client_input(client_name="client")
+@telling_errors
+async def start_backfill(req: func.HttpRequest, client: Any) -> func.HttpResponse:
+    """Run the windows [from, to), a few at a time."""
+    from fleetscore.windows import windows_between
+    from fleetscore.workloads import get_workload
+
+    body = read_body(req, BackfillBody)
+    workload = get_workload(body.workload)
+    keys = [
+        w.key for w in windows_between(workload.parse_window(body.first), workload.parse_window(body.stop))
+    ]
+    if not keys:
+        raise InputError(
+            f"There is no window in [{body.first}, {body.stop}).",
+            fix="`to` comes after the last window.",
+            field="to",
+        )
+    if not 1 <= body.max_parallel <= 100:
+        raise InputError(
+            f"max_parallel is {body.max_parallel}.", fix="Expected 1 to 100.", field="max_parallel"
+        )
+    asked = {
+        "workload": workload.name,
+        "windows": keys[::-1] if body.newest_first else keys,
+        "only": str(_only(body.only)),
+        "max_parallel": body.max_parallel,
+    }
+    backfill = await client.start_new("backfill", client_input=asked)
+    links = {"status": _url(req, f"backfills/{backfill}")}
+    return answer_json(
+        {"id": backfill, "windows": len(keys), "links": links}, 202, {"Location": links["status"]}
+    )
+
+
+@blueprint.route(route="backfills/{id}", methods=["GET"])
+@blueprint.durable_client_input(client_name="client")
+@telling_errors
+async def show_backfill(req: func.HttpRequest, client: Any) -> func.HttpResponse:
+    """How a backfill stands: each window with its run and state."""
+    from triggers.backfill_status import describe_backfill
+
+    status = await client.get_status(req.route_params["id"], show_input=True)
+    if not status or not status.instance_id or status.name != "backfill":
+        raise MissingBlobError(
+            f"There is no backfill {req.route_params['id']!r}.", code="no_backfill", field="id"
+        )
+    return answer_json(await off_loop(describe_backfill, app_store(), status))
+
+
+async def _started(req: func.HttpRequest, client: Any, asked: Any) -> func.HttpResponse:
+    """Start the orchestration of a fresh run, or of one whose starter died in between, and say where to follow it."""
+    from fleetscore.records import RunState, to_plain
+
+    run = asked.request.run
+    orphaned = asked.state is RunState.REQUESTED and not await _is_known(client, run)
+    if asked.fresh or orphaned:
+        await client.start_new("run", instance_id=run, client_input=to_plain(asked.request))
+    links = {
+        name: _url(req, f"runs/{run}{tail}")
+        for name, tail in (("status", ""), ("cancel", "/cancel"), ("retry", "/retry"))
+    }
+    management = client.create_http_management_payload(run)
+    answer = {
+        "id": run,
+        "state": asked.state,
+        "created": asked.fresh,
+        "links": links,
+        "management": management,
+    }
+    return answer_json(answer, 202 if asked.fresh else 200, {"Location": links["status"]})
+
+
+async def _is_known(client: Any, run: str) -> bool:
+    status = await client.get_status(run)
+    return bool(status and status.instance_id)
+
+
+def _url(req: func.HttpRequest, tail: str) -> str:
+    """An address of this API on the host that the request came to."""
+    return f"{req.url.split('/api/', 1)[0]}/api/{tail}"
+
+
+def _run_id(req: func.HttpRequest) -> str:
+    run = str(req.route_params["id"])
+    if not run.replace("-", "").replace("_", "").isalnum():
+        raise MissingBlobError(f"There is no run {run!r}.", code="no_run", field="id")
+    return run
+
+
+def _only(text: str) -> Any:
+    from fleetscore.records import Only
+
+    if text not in set(Only):
+        raise InputError(f"only is {text!r}.", fix=f"Expected one of {', '.join(Only)}.", field="only")
+    return Only(text)
+
+
+def _number(req: func.HttpRequest, name: str, default: int, least: int, most: int) -> int:
+    text = req.params.get(name, "")
+    if text == "":
+        return default
+    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        raise InputError(f"{name} is {text!r}.", fix=f"Expected a number from {least} to {most}.", field=name)
+    return int(text)
