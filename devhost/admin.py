@@ -1,0 +1,98 @@
+"""The admin routes: run a function by name, list functions, ask after the host."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from devhost.auth import Gate
+from devhost.clock import stamp, utc_now
+from devhost.errors import WorkerLostError
+from devhost.functions import ACTIVITY, QUEUE, TIMER, FunctionIndex, FunctionInfo
+from devhost.pool import FunctionFailedError
+from devhost.timers import run_once
+
+_log = logging.getLogger("devhost.functions")
+
+Invoke = Callable[[FunctionInfo, dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class AdminApi:
+    """Answers requests below `/admin/`."""
+
+    def __init__(self, index: FunctionIndex, gate: Gate, invoke: Invoke) -> None:
+        self._index = index
+        self._gate = gate
+        self._invoke = invoke
+        self._started = time.monotonic()
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def answer(self, request: web.Request, path: str) -> web.Response:
+        """Answer one request."""
+        parts = [unquote(part) for part in path.strip("/").split("/")]
+        given = request.headers.get("x-functions-key") or request.query.get("code", "")
+        if not self._gate.opens_admin(given):
+            return web.Response(status=401)
+        match [request.method, *(part.lower() for part in parts[1:])]:
+            case ["GET", "host", "status"]:
+                uptime_ms = int((time.monotonic() - self._started) * 1000)
+                return web.json_response(
+                    {"id": "devhost", "state": "Running", "version": "4", "processUptime": uptime_ms}
+                )
+            case ["GET", "functions"]:
+                return web.json_response([self._describe(info) for info in self._index.functions])
+            case ["POST", "functions", _]:
+                return await self._run(parts[2], await request.read())
+        return web.Response(status=404)
+
+    def _describe(self, info: FunctionInfo) -> dict[str, Any]:
+        return {"name": info.name, "config": {"bindings": info.bindings}}
+
+    async def _run(self, name: str, body: bytes) -> web.Response:
+        """Run a function that is not an HTTP one, in the background."""
+        info = self._index.by_name(name)
+        if info is None:
+            return web.Response(status=404)
+        try:
+            document = json.loads(body) if body.strip() else {}
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            return _refusal('The body is not a JSON object; expected {"input": "..."}')
+        work = self._work(info, document.get("input"))
+        if work is None:
+            return _refusal(f"{info.name} is of type {info.kind}, which cannot be run from here")
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return web.Response(status=202)
+
+    def _work(self, info: FunctionInfo, given: Any) -> Coroutine[Any, Any, None] | None:
+        text = given if isinstance(given, str) or given is None else json.dumps(given)
+        if info.kind == TIMER:
+            return run_once(info, self._invoke, None, False)
+        if info.kind == ACTIVITY:
+            return self._run_logged(info, {"input": text})
+        if info.kind == QUEUE:
+            now = stamp(utc_now())
+            metadata = {"Id": "admin", "DequeueCount": 1, "PopReceipt": "", "InsertionTime": now}
+            metadata |= {"ExpirationTime": now, "NextVisibleTime": now}
+            return self._run_logged(info, {"body": text or "", "metadata": metadata})
+        return None
+
+    async def _run_logged(self, info: FunctionInfo, payload: dict[str, Any]) -> None:
+        started, outcome = time.perf_counter(), "Succeeded"
+        try:
+            await self._invoke(info, payload)
+        except (FunctionFailedError, WorkerLostError) as failure:
+            outcome = f"Failed: {failure}"
+        _log.info("admin %s: %.3f s, %s", info.name, time.perf_counter() - started, outcome)
+
+
+def _refusal(text: str) -> web.Response:
+    return web.json_response({"Message": text}, status=400)

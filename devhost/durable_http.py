@@ -1,0 +1,284 @@
+"""The Durable management API: the same handler behind the public prefix and the workers' own."""
+
+import base64
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from devhost import records, rewind
+from devhost.clock import from_micros, parse_stamp, seconds_stamp, to_micros
+from devhost.engine import Engine
+from devhost.errors import RequestError
+from devhost.history import as_json, compact, parse
+from devhost.links import Links
+from devhost.records import Filter, Instance
+from devhost.store import Store
+
+_log = logging.getLogger(__name__)
+_STATUSES = (
+    "Running",
+    "Completed",
+    "ContinuedAsNew",
+    "Failed",
+    "Canceled",
+    "Terminated",
+    "Pending",
+    "Suspended",
+)
+_TOKEN = "x-ms-continuation-token"  # noqa: S105  # the name of a header
+_PAGE = 100
+_INVALID_JSON = "Invalid JSON content"
+
+
+class DurableApi:
+    """Answers requests below the management prefix."""
+
+    def __init__(self, engine: Engine, store: Store) -> None:
+        self._engine = engine
+        self._store = store
+
+    async def answer(self, request: web.Request, path: str, links: Links) -> web.Response:
+        """Answer one request; `path` is what follows the prefix, still escaped."""
+        parts = [unquote(part) for part in path.strip("/").split("/")]
+        query = {key.lower(): value for key, value in request.query.items()}
+        try:
+            handler = self._find(request.method, parts)
+            return _nothing(404) if handler is None else await handler(request, parts, query, links)
+        except RequestError as error:
+            return _error(error)
+
+    def _find(self, method: str, parts: list[str]) -> Callable[..., Awaitable[web.Response]] | None:
+        head, count = parts[0].lower(), len(parts)
+        if head == "orchestrators" and method == "POST" and count in (2, 3):
+            return self._start
+        if head != "instances":
+            return None
+        if count == 1:
+            return {"GET": self._list, "DELETE": self._purge_many}.get(method)
+        if count == 2:
+            return {"GET": self._status, "DELETE": self._purge_one}.get(method)
+        if method != "POST":
+            return None
+        verb = parts[2].lower()
+        if verb == "raiseevent" and count == 4:
+            return self._raise_event
+        verbs = {"terminate": self._terminate, "suspend": self._suspend, "resume": self._resume}
+        verbs |= {"rewind": self._rewind, "restart": self._restart}
+        return verbs.get(verb) if count == 3 else None
+
+    # -- starting ---------------------------------------------------------------------------------------------
+
+    async def _start(
+        self, request: web.Request, parts: list[str], query: dict[str, str], links: Links
+    ) -> web.Response:
+        body = (await request.read()).decode("utf-8-sig", errors="replace")
+        input_text = _json_text(body) if body.strip() else None
+        wanted = parts[2] if len(parts) == 3 else None
+        instance_id = await self._engine.start_instance(
+            parts[1], wanted, input_text, query.get("version", "")
+        )
+        return await self._started(instance_id, query, links)
+
+    async def _started(self, instance_id: str, query: dict[str, str], links: Links) -> web.Response:
+        """Answer with where to follow the instance or, if asked to wait, with how it ended."""
+        if "timeout" in query and "pollinginterval" in query:
+            instance = await self._engine.wait_for_end(instance_id, _seconds(query["timeout"]))
+            if instance is not None and instance.status == "Completed":
+                return _json(200, as_json(instance.output))
+            if instance is not None and instance.has_ended:
+                return _json(200, _status_json(instance, shows_input=True))
+        body = links.check_status(instance_id)
+        return _json(202, body, {"Location": body["statusQueryGetUri"], "Retry-After": "10"})
+
+    async def _restart(
+        self, request: web.Request, parts: list[str], query: dict[str, str], links: Links
+    ) -> web.Response:
+        old = await self._store.read(records.get_instance, parts[1])
+        if old is None:
+            raise RequestError(404)
+        new_id = None if _flag(query, "restartwithnewinstanceid", True) else old.id
+        instance_id = await self._engine.start_instance(old.name, new_id, old.input, old.version)
+        return await self._started(instance_id, query, links)
+
+    # -- looking ----------------------------------------------------------------------------------------------
+
+    async def _status(
+        self, request: web.Request, parts: list[str], query: dict[str, str], links: Links
+    ) -> web.Response:
+        instance = await self._engine.get(parts[1])
+        if instance is None:
+            return _nothing(404)
+        shows_input = _flag(query, "showinput", True)
+        body = _status_json(instance, shows_input)
+        if _flag(query, "showhistory", False) and instance.status != "Pending":
+            events = parse(await self._store.read(records.history_chunks, instance.id))
+            body["historyEvents"] = compact(events, shows_input, _flag(query, "showhistoryoutput", False))
+        if not instance.has_ended:
+            return _json(202, body, {"Location": str(request.url), "Retry-After": "5"})
+        is_error = instance.status == "Failed" and _flag(query, "returninternalservererroronfailure", False)
+        return _json(500 if is_error else 200, body)
+
+    async def _list(
+        self, request: web.Request, parts: list[str], query: dict[str, str], links: Links
+    ) -> web.Response:
+        limit = _page_size(query.get("top"))
+        after = _read_token(request.headers.get(_TOKEN, ""))
+        found = await self._store.read(records.list_instances, _filter(query), after, limit + 1)
+        shows_input = _flag(query, "showinput", True)
+        token = _make_token(found[limit - 1].id) if len(found) > limit else ""
+        return _json(200, [_status_json(each, shows_input) for each in found[:limit]], {_TOKEN: token})
+
+    # -- deleting ---------------------------------------------------------------------------------------------
+
+    async def _purge_one(
+        self, request: web.Request, parts: list[str], query: dict[str, str], links: Links
+    ) -> web.Response:
+        deleted = await self._store.write(records.purge_one, parts[1])
+        return _json(200, {"instancesDeleted": deleted}) if deleted else _nothing(404)
+
+    async def _purge_many(
+        self, request: web.Request, parts: list[str], query: dict[str, str], links: Links
+    ) -> web.Response:
+        if not query.get("createdtimefrom"):
+            return _json(400, "Please provide value for 'createdTimeFrom' parameter.")
+        wanted = _filter(query)
+        if wanted.statuses is not None:
+            wanted = replace(
+                wanted, statuses=tuple(each for each in wanted.statuses if each in records.ENDED)
+            )
+        deleted = await self._store.write(records.purge, wanted)
+        return _json(200, {"instancesDeleted": deleted}) if deleted else _nothing(404)
+
+    # -- telling ----------------------------------------------------------------------------------------------
+
+    async def _raise_event(
+        self, request: web.Request, parts: list[str], query: dict[str, str], links: Links
+    ) -> web.Response:
+        if request.content_type.lower() != "application/json":
+            raise RequestError(400, "Only application/json request content is supported")
+        body = (await request.read()).decode("utf-8-sig", errors="replace")
+        await self._engine.raise_event(parts[1], parts[3], _json_text(body) if body.strip() else None)
+        return _nothing(202)
+
+    async def _terminate(
+        self, request: web.Request, parts: list[str], query: dict[str, str], links: Links
+    ) -> web.Response:
+        await self._engine.terminate(parts[1], query.get("reason", ""))
+        return _nothing(202)
+
+    async def _suspend(
+        self, request: web.Request, parts: list[str], query: dict[str, str], links: Links
+    ) -> web.Response:
+        await self._engine.suspend(parts[1], query.get("reason", ""))
+        return _nothing(202)
+
+    async def _resume(
+        self, request: web.Request, parts: list[str], query: dict[str, str], links: Links
+    ) -> web.Response:
+        await self._engine.resume(parts[1], query.get("reason", ""))
+        return _nothing(202)
+
+    async def _rewind(
+        self, request: web.Request, parts: list[str], query: dict[str, str], links: Links
+    ) -> web.Response:
+        woken = await self._store.write(rewind.rewind, parts[1], query.get("reason", ""))
+        await self._engine.wake(woken)
+        return _nothing(202)
+
+
+def _json_text(body: str) -> str:
+    """Return the body as JSON text on one line; raises RequestError 400 when it is not JSON."""
+    try:
+        json.loads(body)
+    except ValueError as error:
+        raise RequestError(400, _INVALID_JSON) from error
+    return body.strip()
+
+
+def _status_json(instance: Instance, shows_input: bool) -> dict[str, Any]:
+    is_text = instance.status in ("Failed", "Terminated")
+    return {
+        "name": instance.name,
+        "instanceId": instance.id,
+        "runtimeStatus": instance.status,
+        "input": as_json(instance.input) if shows_input else None,
+        "customStatus": as_json(instance.custom_status),
+        "output": instance.output if is_text else as_json(instance.output),
+        "createdTime": seconds_stamp(from_micros(instance.created)),
+        "lastUpdatedTime": seconds_stamp(from_micros(instance.updated)),
+    }
+
+
+def _filter(query: dict[str, str]) -> Filter:
+    named = query.get("runtimestatus")
+    return Filter(
+        _moment(query, "createdtimefrom"),
+        _moment(query, "createdtimeto"),
+        None if named is None else tuple(each for each in named.split(",") if each in _STATUSES),
+        query.get("instanceidprefix", ""),
+    )
+
+
+def _moment(query: dict[str, str], name: str) -> int | None:
+    text = query.get(name)
+    if not text:
+        return None
+    try:
+        return to_micros(parse_stamp(text.replace(" ", "+")))  # a plus that was not escaped
+    except ValueError as error:
+        raise RequestError(
+            400, f"{name} is {text!r}; expected an ISO 8601 time such as 2026-01-31T12:00:00Z"
+        ) from error
+
+
+def _flag(query: dict[str, str], name: str, default: bool) -> bool:
+    text = query.get(name, "").strip().lower()
+    return text == "true" if text in ("true", "false") else default
+
+
+def _page_size(text: str | None) -> int:
+    return int(text) if text and text.isdigit() and int(text) > 0 else _PAGE
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError as error:
+        raise RequestError(400, f"timeout is {text!r}; expected seconds") from error
+    return min(max(seconds, 0.0), 86400.0)
+
+
+def _make_token(instance_id: str) -> str:
+    return base64.urlsafe_b64encode(instance_id.encode()).decode()
+
+
+def _read_token(token: str) -> str:
+    try:
+        return base64.urlsafe_b64decode(token.encode()).decode()
+    except ValueError as error:
+        raise RequestError(400, f"{_TOKEN} is not one that this host gave") from error
+
+
+def _nothing(status: int) -> web.Response:
+    return web.Response(status=status)
+
+
+def _json(status: int, value: Any, headers: dict[str, str] | None = None) -> web.Response:
+    body = json.dumps(value, ensure_ascii=False).encode()
+    return web.Response(
+        status=status, body=body, headers=headers, content_type="application/json", charset="utf-8"
+    )
+
+
+def _error(error: RequestError) -> web.Response:
+    if not error.message:
+        return _nothing(error.status)
+    body: dict[str, Any] = {"Message": error.message}
+    if error.detail:
+        body |= {"ExceptionMessage": error.detail, "ExceptionType": error.kind, "StackTrace": ""}
+    return _json(error.status, body)

@@ -1,0 +1,542 @@
+"""The orchestration engine: episodes, activities and durable timers over the store and the workers.
+
+Everything it must not forget is in the store. In memory it keeps only who has something to do: `_ready` instances,
+a heap of due times, and a cursor into the task table. Every commit wakes what it concerns.
+"""
+
+import asyncio
+import contextlib
+import heapq
+import json
+import logging
+import uuid
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from devhost import records
+from devhost.clock import from_micros, parse_stamp, stamp, to_micros, utc_now
+from devhost.episode import Episode
+from devhost.errors import RequestError, WorkerLostError
+from devhost.functions import ACTIVITY, ORCHESTRATION, FunctionIndex, FunctionInfo
+from devhost.history import STATUS_NUMBERS, event, played
+from devhost.pool import FunctionFailedError, FunctionTimeoutError, WorkerGroup
+from devhost.records import Commit, Instance, Message, Start, Task, Work
+from devhost.replay import COMPLETED, CONTINUED, FAILED, RUNNING, TERMINATED, Decision
+from devhost.settings import HostSettings
+from devhost.store import Store
+
+_log = logging.getLogger("devhost.durable")
+_TASK_PAGE = 500
+_LONGEST_SLEEP_S = 3600.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 30.0
+_TIMESPANS = (
+    '"upperSchemaVersion":1,"upperSchemaVersionNew":2,"longRunningTimerIntervalDuration":"3.00:00:00",'
+    '"maximumShortTimerDuration":"6.00:00:00","defaultHttpAsyncRequestSleepTimeMillseconds":30000}'
+)
+_PAYLOAD_WARNING_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """The groups that the engine gives work to."""
+
+    orchestrators: WorkerGroup
+    activities: WorkerGroup
+
+
+class Engine:
+    """Runs orchestrations to their ends."""
+
+    def __init__(self, store: Store, workers: Workers, index: FunctionIndex, settings: HostSettings) -> None:
+        self._store = store
+        self._workers = workers
+        self._index = index
+        self._settings = settings
+        self._ready: asyncio.Queue[str] = asyncio.Queue()
+        self._queued: set[str] = set()  # in _ready
+        self._busy: set[str] = set()  # in an episode now
+        self._again: set[str] = set()  # woken while busy
+        self._due: list[tuple[int, str]] = []
+        self._due_changed = asyncio.Event()
+        self._tasks_changed = asyncio.Event()
+        self._activity_slots = asyncio.Semaphore(settings.max_activities)
+        self._loops: list[asyncio.Task[None]] = []
+        self._running: set[asyncio.Task[None]] = set()
+        self._watchers: dict[str, list[asyncio.Future[None]]] = {}
+        self._defect: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    # -- life -------------------------------------------------------------------------------------------------
+
+    async def start(self, episode_slots: int) -> None:
+        """Pick up everything that the store holds and begin."""
+        for instance_id, due in await self._store.read(records.pending_instances):
+            self._wake(instance_id, due)
+        self._tasks_changed.set()
+        slots = min(episode_slots, self._settings.max_orchestrators)
+        loops = [self._run_episodes() for _ in range(slots)] + [self._run_tasks(), self._run_timers()]
+        self._loops = [asyncio.create_task(loop) for loop in loops]
+
+    async def watch(self) -> None:
+        """Return only by raising what ended one of the engine's loops."""
+        done, _ = await asyncio.wait([*self._loops, self._defect], return_when=asyncio.FIRST_EXCEPTION)
+        for loop in done:
+            loop.result()
+
+    async def close(self, drain_s: float) -> None:
+        """Begin nothing more, give running activities up to `drain_s` seconds to finish, and stop."""
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        if self._running:
+            await asyncio.wait(self._running, timeout=drain_s)
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    # -- who has something to do ------------------------------------------------------------------------------
+
+    def _wake(self, instance_id: str, due: int = 0) -> None:
+        if due > to_micros(utc_now()):
+            heapq.heappush(self._due, (due, instance_id))
+            if self._due[0] == (due, instance_id):
+                self._due_changed.set()
+        elif instance_id in self._busy:
+            self._again.add(instance_id)
+        elif instance_id not in self._queued:
+            self._queued.add(instance_id)
+            self._ready.put_nowait(instance_id)
+
+    async def _run_timers(self) -> None:
+        while True:
+            self._due_changed.clear()
+            now = to_micros(utc_now())
+            while self._due and self._due[0][0] <= now:
+                self._wake(heapq.heappop(self._due)[1])
+            sleep_s = min((self._due[0][0] - now) / 1e6, _LONGEST_SLEEP_S) if self._due else _LONGEST_SLEEP_S
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._due_changed.wait(), max(sleep_s, 0.001))
+
+    # -- episodes ---------------------------------------------------------------------------------------------
+
+    async def _run_episodes(self) -> None:
+        while True:
+            instance_id = await self._ready.get()
+            self._queued.discard(instance_id)
+            self._busy.add(instance_id)
+            await self._persist(lambda instance_id=instance_id: self._run_episode(instance_id), instance_id)
+            self._busy.discard(instance_id)
+            if instance_id in self._again:
+                self._again.discard(instance_id)
+                self._wake(instance_id)
+
+    async def _persist(self, attempt: Callable[[], Coroutine[Any, Any, None]], what: str) -> None:
+        """Repeat an attempt whose worker dies, at growing intervals: nothing of it was recorded."""
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                return await attempt()
+            except (WorkerLostError, FunctionTimeoutError) as error:
+                _log.warning("%s: %s; it runs again in %.1f s.", what, error, pause_s)
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    async def _run_episode(self, instance_id: str) -> None:
+        now_us = to_micros(utc_now())
+        work = await self._store.read(records.load_work, instance_id, now_us)
+        if work is None:
+            due = await self._store.read(records.next_due, instance_id)
+            if due is not None:  # the clock went back after the timer had called
+                self._wake(instance_id, due)
+            return
+        if work.stale:
+            await self._store.write(records.drop_messages, work.stale)
+        if not work.messages:
+            return
+        at_us = max(now_us, work.instance.clock)  # the orchestration's clock never goes backwards
+        texts = [event(12, at_us), *(each.event for each in work.messages)]
+        ended = next((each for each in work.messages if each.type == 3), None)
+        if ended is not None:
+            episode = Episode(TERMINATED, str(json.loads(ended.event).get("Input") or ""))
+        else:
+            episode = await self._call_orchestrator(work, texts)
+        await self._commit(work, texts, episode, at_us)
+
+    async def _call_orchestrator(self, work: Work, texts: list[str]) -> Episode:
+        instance = work.instance
+        info = self._index.durable(ORCHESTRATION, instance.name)
+        if info is None:
+            text = self._index.missing(ORCHESTRATION, instance.name)
+            return Episode(FAILED, f"Orchestrator function '{instance.name}' failed: {text}")
+        body = _request_body(instance, work.history, texts)
+        try:
+            answer = await self._workers.orchestrators.call(
+                "episode", info.name, body, self._settings.function_timeout_s
+            )
+        except FunctionTimeoutError:
+            raise
+        except FunctionFailedError as failure:
+            return Episode(
+                FAILED, f"Orchestrator function '{instance.name}' failed: {failure}", failure.trace
+            )
+        return msgspec.convert(answer, Episode)
+
+    async def _commit(self, work: Work, texts: list[str], episode: Episode, at_us: int) -> None:
+        commit = _make_commit(work, texts, episode, at_us, self._settings)
+        woken = await self._store.write(records.commit_episode, commit)
+        if commit.tasks:
+            self._tasks_changed.set()
+        for message in commit.messages:
+            if message.due:
+                self._wake(message.instance, message.due)
+        for instance_id in woken:
+            self._wake(instance_id)
+        if commit.restart is not None:
+            self._wake(work.instance.id)
+        for child in commit.children:
+            _log.info("%s %s: Pending", child.instance.name, child.instance.id)
+        if commit.changed.status != work.instance.status:
+            self._announce(commit.changed)
+
+    def _announce(self, instance: Instance) -> None:
+        if instance.status == FAILED:
+            _log.error("%s %s: Failed: %s", instance.name, instance.id, instance.output)
+        else:
+            _log.info("%s %s: %s", instance.name, instance.id, instance.status)
+        if instance.has_ended:
+            for watcher in self._watchers.pop(instance.id, []):
+                if not watcher.done():
+                    watcher.set_result(None)
+
+    # -- activities -------------------------------------------------------------------------------------------
+
+    async def _run_tasks(self) -> None:
+        """Start waiting tasks in order, as slots come free; the table is the queue, read a page at a time."""
+        last_n = 0
+        while True:
+            self._tasks_changed.clear()
+            page = await self._store.read(records.load_tasks, last_n, _TASK_PAGE)
+            for task in page:
+                await self._activity_slots.acquire()
+                running = asyncio.create_task(self._run_task(task))
+                self._running.add(running)
+                running.add_done_callback(self._task_ended)
+                last_n = task.n
+            if len(page) < _TASK_PAGE:
+                await self._tasks_changed.wait()
+
+    def _task_ended(self, running: asyncio.Task[None]) -> None:
+        self._running.discard(running)
+        self._activity_slots.release()
+        if not running.cancelled() and running.exception() is not None and not self._defect.done():
+            self._defect.set_exception(running.exception() or RuntimeError())
+
+    async def _run_task(self, task: Task) -> None:
+        await self._persist(lambda: self._attempt_task(task), task.name)
+
+    async def _call_activity(self, info: FunctionInfo, input_text: str | None) -> str | None:
+        activities, timeout_s = self._workers.activities, self._settings.function_timeout_s
+        payload = {"input": input_text}
+        if info.is_async:  # shares its worker's event loop with others
+            answer = await activities.call("invoke", info.name, payload, timeout_s)
+        else:
+            answer = await activities.call_exclusively(info.name, payload, timeout_s)
+        result: str | None = answer["result"]
+        return result
+
+    async def _attempt_task(self, task: Task) -> None:
+        started_us = to_micros(utc_now())
+        info = self._index.durable(ACTIVITY, task.name)
+        fields: dict[str, Any] = {"TaskScheduledId": task.id}
+        try:
+            if info is None:
+                raise FunctionFailedError(self._index.missing(ACTIVITY, task.name), "")
+            number, fields["Result"] = 5, await self._call_activity(info, task.input)
+            _warn_if_large(task.name, fields["Result"])
+        except FunctionFailedError as failure:
+            number = 6
+            fields["Reason"] = f"Activity function '{task.name}' failed:  {failure.message}"
+            fields["Details"] = failure.trace
+        now_us = to_micros(utc_now())
+        text = event(number, now_us, **fields)
+        if await self._store.write(records.finish_task, task, number, text):
+            self._wake(task.instance)
+        outcome = "Succeeded" if number == 5 else fields["Reason"]
+        _log.info(
+            "activity %s %s#%s: %.3f s, %s",
+            task.name,
+            task.instance,
+            task.id,
+            (now_us - started_us) / 1e6,
+            outcome,
+        )
+
+    # -- requests ---------------------------------------------------------------------------------------------
+
+    async def start_instance(
+        self, name: str, instance_id: str | None, input_text: str | None, version: str = ""
+    ) -> str:
+        """Start an orchestration and return its id, once that is on disk.
+
+        `input_text` is JSON text. Raises RequestError: 400 for an unknown function or a bad id, 500 for a live one.
+        """
+        info = self._index.durable(ORCHESTRATION, name)
+        if info is None:
+            raise RequestError(
+                400,
+                "One or more of the arguments submitted is incorrect",
+                self._index.missing(ORCHESTRATION, name),
+                "System.ArgumentException",
+            )
+        chosen = instance_id or uuid.uuid4().hex
+        check_instance_id(chosen)
+        start = new_instance(
+            info.durable_name,
+            chosen,
+            input_text,
+            to_micros(utc_now()),
+            version or self._settings.default_version,
+        )
+        await self._store.write(records.start_instance, start, self._settings.may_overwrite_running)
+        _log.info("%s %s: Pending", info.durable_name, chosen)
+        self._wake(chosen)
+        return chosen
+
+    async def get(self, instance_id: str) -> Instance | None:
+        """Return the instance, or None."""
+        return await self._store.read(records.get_instance, instance_id)
+
+    async def raise_event(self, instance_id: str, name: str, input_text: str | None) -> None:
+        """Send an event; raises RequestError 404 or 410."""
+        text = event(15, to_micros(utc_now()), Name=name, Input=input_text)
+        await self._store.write(records.send, instance_id, 15, text)
+        self._wake(instance_id)
+
+    async def terminate(self, instance_id: str, reason: str) -> None:
+        """End an instance at its next episode; raises RequestError 404 or 410."""
+        await self._store.write(records.send, instance_id, 3, event(3, to_micros(utc_now()), Input=reason))
+        self._wake(instance_id)
+
+    async def suspend(self, instance_id: str, reason: str) -> None:
+        """Hold back an instance's messages; raises RequestError 404, 410, or 500 when it is suspended."""
+        text = event(19, to_micros(utc_now()), Reason=reason)
+        await self._store.write(records.suspend_or_resume, instance_id, 19, text)
+        self._wake(instance_id)
+
+    async def resume(self, instance_id: str, reason: str) -> None:
+        """Deliver an instance's messages again; raises RequestError 404, 410, or 500 when not suspended."""
+        text = event(20, to_micros(utc_now()), Reason=reason)
+        await self._store.write(records.suspend_or_resume, instance_id, 20, text)
+        self._wake(instance_id)
+
+    async def wait_for_end(self, instance_id: str, timeout_s: float) -> Instance | None:
+        """Return the instance when it has ended, or as it is after the timeout."""
+        watcher: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._watchers.setdefault(instance_id, []).append(watcher)
+        try:
+            found = await self.get(instance_id)
+            if found is None or found.has_ended:
+                return found
+            await asyncio.wait([watcher], timeout=timeout_s)
+            return await self.get(instance_id)
+        finally:
+            watchers = self._watchers.get(instance_id, [])
+            if watcher in watchers:
+                watchers.remove(watcher)
+            if not watchers:
+                self._watchers.pop(instance_id, None)
+
+    async def wake(self, instance_ids: list[str]) -> None:
+        """Look again at instances that an operation outside the engine has changed."""
+        for instance_id in instance_ids:
+            self._wake(instance_id)
+
+
+def check_instance_id(instance_id: str) -> None:
+    """Raise RequestError 400 for an id that the Durable extension forbids."""
+    if instance_id.startswith("@"):
+        text = "Orchestration instance ids must not start with @."
+    elif any(each in "/\\#?" or ord(each) < 32 or 127 <= ord(each) < 160 for each in instance_id):
+        text = "Orchestration instance ids must not contain /, \\, #, ?, or control characters."
+    elif len(instance_id) > 256:
+        text = "Instance ID lengths must not exceed 256 characters."
+    else:
+        return
+    message = "One or more of the arguments submitted is incorrect"
+    raise RequestError(400, message, text, "System.ArgumentException")
+
+
+def new_instance(
+    name: str,
+    instance_id: str,
+    input_text: str | None,
+    now_us: int,
+    version: str,
+    parent: Instance | None = None,
+    task_id: int | None = None,
+) -> Start:
+    """Return a new instance and the event that starts it."""
+    execution = uuid.uuid4().hex
+    instance = Instance(
+        instance_id,
+        execution,
+        name,
+        version,
+        "Pending",
+        input_text,
+        None,
+        None,
+        None,
+        now_us,
+        now_us,
+        parent and parent.id,
+        parent and parent.execution,
+        task_id,
+        parent and parent.name,
+    )
+    return Start(instance, _started_event(instance, now_us))
+
+
+def _started_event(instance: Instance, now_us: int) -> str:
+    parent = None
+    if instance.parent is not None:
+        parent = {
+            "Name": instance.parent_name,
+            "OrchestrationInstance": {
+                "InstanceId": instance.parent,
+                "ExecutionId": instance.parent_execution,
+            },
+            "TaskScheduleId": instance.parent_task,
+            "Version": "",
+        }
+    return event(
+        0,
+        now_us,
+        OrchestrationInstance={"InstanceId": instance.id, "ExecutionId": instance.execution},
+        ParentInstance=parent,
+        Name=instance.name,
+        Version=instance.version,
+        Input=instance.input,
+        Tags=None,
+    )
+
+
+def _request_body(instance: Instance, history: list[str], texts: list[str]) -> bytes:
+    """Write the orchestrator call's body around the stored events, without parsing them."""
+    events = ",".join([*history, *texts])
+    names = json.dumps({"instanceId": instance.id, "parentInstanceId": instance.parent})[1:-1]
+    is_replaying = "true" if history else "false"
+    head = f'{{"history":[{events}],"input":{instance.input or "null"},{names},"isReplaying":{is_replaying},'
+    return (head + _TIMESPANS).encode()
+
+
+def _warn_if_large(name: str, text: str | None) -> None:
+    if text is not None and len(text) > _PAYLOAD_WARNING_BYTES:
+        _log.warning("Activity %s returned %d bytes, which every later episode reads again.", name, len(text))
+
+
+def _make_commit(
+    work: Work, texts: list[str], episode: Episode, at_us: int, settings: HostSettings
+) -> Commit:
+    """Turn an episode into what to store. Pure, but for the ids of new instances."""
+    instance = work.instance
+    consumed = [each.n for each in work.messages]
+    changed = replace(
+        instance,
+        status="Suspended" if work.is_suspended and episode.status == RUNNING else episode.status,
+        custom_status=episode.custom_status,
+        updated=max(at_us, to_micros(utc_now())),
+        clock=at_us,
+    )
+    number = len(work.history)
+    if episode.status == CONTINUED:
+        return _make_restart(work, episode, changed, consumed, number)
+    later = [_decided(each, at_us, settings) for each in episode.decisions]
+    messages: list[Message] = []
+    tasks, children = [], []
+    if episode.status == RUNNING:
+        tasks = [(each.id, each.name, each.input) for each in episode.decisions if each.kind == "activity"]
+        children = [_child(each, instance, at_us) for each in episode.decisions if each.kind == "sub"]
+        messages = [_timer_message(each, instance) for each in episode.decisions if each.kind == "timer"]
+    else:
+        output = episode.output
+        changed = replace(changed, output=output, details=episode.details)
+        if episode.status == TERMINATED:
+            changed = replace(changed, custom_status=instance.custom_status)
+        later.append(
+            event(
+                1,
+                at_us,
+                len(episode.decisions),
+                OrchestrationStatus=STATUS_NUMBERS[episode.status],
+                Result=output,
+            )
+        )
+        messages = _notify_parent(changed, at_us)
+    chunk = ",".join(played(each) for each in [*texts, *later, event(13, at_us)])
+    return Commit(
+        instance.id, instance.execution, number, consumed, chunk, changed, tasks, messages, children
+    )
+
+
+def _make_restart(
+    work: Work, episode: Episode, changed: Instance, consumed: list[int], number: int
+) -> Commit:
+    """Start the next generation: a new execution with an empty history; carried events stay in the inbox."""
+    first = (
+        len(json.loads(f"[{','.join(work.history)}]")) + 1
+    )  # positions count from the start of the history
+    carried = {work.messages[position - first].n for position in episode.carried if position >= first}
+    now_us = changed.updated
+    restarted = replace(
+        changed,
+        execution=uuid.uuid4().hex,
+        status=RUNNING,
+        input=None if episode.output is None else json.dumps(episode.output),
+        created=now_us,
+        custom_status=work.instance.custom_status if episode.custom_status is None else episode.custom_status,
+    )
+    return Commit(
+        work.instance.id,
+        work.instance.execution,
+        number,
+        [each for each in consumed if each not in carried],
+        "",
+        restarted,
+        restart=_started_event(restarted, now_us),
+    )
+
+
+def _decided(decision: Decision, at_us: int, settings: HostSettings) -> str:
+    """Write the event that records a decision."""
+    kept = decision.input if settings.stores_inputs else None
+    if decision.kind == "activity":
+        return event(4, at_us, decision.id, Name=decision.name, Version="", Input=kept)
+    if decision.kind == "sub":
+        return event(
+            7, at_us, decision.id, Name=decision.name, Version="", InstanceId=decision.instance_id, Input=kept
+        )
+    return event(10, at_us, decision.id, FireAt=stamp(parse_stamp(decision.fire_at)))
+
+
+def _child(decision: Decision, parent: Instance, now_us: int) -> Start:
+    input_text = None if decision.input is None else json.dumps(decision.input)
+    return new_instance(decision.name, decision.instance_id, input_text, now_us, "", parent, decision.id)
+
+
+def _timer_message(decision: Decision, instance: Instance) -> Message:
+    due = to_micros(parse_stamp(decision.fire_at))
+    text = event(11, due, TimerId=decision.id, FireAt=stamp(from_micros(due)))
+    return Message(instance.id, instance.execution, 11, text, max(due, 1))
+
+
+def _notify_parent(ended: Instance, at_us: int) -> list[Message]:
+    if ended.parent is None:
+        return []
+    if ended.status == COMPLETED:
+        text = event(8, at_us, TaskScheduledId=ended.parent_task, Result=ended.output)
+        return [Message(ended.parent, ended.parent_execution, 8, text)]
+    text = event(9, at_us, TaskScheduledId=ended.parent_task, Reason=ended.output, Details=ended.details)
+    return [Message(ended.parent, ended.parent_execution, 9, text)]

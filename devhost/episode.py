@@ -1,0 +1,169 @@
+"""One episode of an orchestration: run the app's code over its history and say what to commit.
+
+Runs in a worker process, because it calls the app's code. The SDK's handle and its classes are used unchanged.
+"""
+
+import functools
+import json
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from devhost.functions import ACTIVITY, ORCHESTRATION, FunctionIndex
+from devhost.replay import COMPLETED, FAILED, RUNNING, Decision, NonDeterministicError, Replayed, replay
+
+_MARKER = "\n\n$OutOfProcData$:"
+_CUSTOM_STATUS_LIMIT_BYTES = 16 * 1024
+_NON_DETERMINISTIC = "Non-Deterministic workflow detected: "
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """What an episode decided; `output` and `custom_status` are JSON text, except that a failure's is plain text."""
+
+    status: str
+    output: str | None = None
+    details: str | None = None
+    custom_status: str | None = None
+    decisions: list[Decision] = field(default_factory=list)
+    carried: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """The SDK's state, what the handle raised (if anything), the tasks it waits for by id, and its next id."""
+
+    state: dict[str, Any]
+    failure: BaseException | None = None
+    waiting: dict[int, str] = field(default_factory=dict)
+    next_id: int = 0
+
+
+def prepare_sdk() -> None:
+    """Make the SDK remember parsed timestamps.
+
+    Every replay parses every event's timestamp again, with a parser that takes most of a replay's time.
+    """
+    from azure.durable_functions.models.history import HistoryEvent as module
+
+    event_module = __import__(module.__module__, fromlist=["dt_parse"])
+    if not hasattr(event_module.dt_parse, "cache_info"):
+        event_module.dt_parse = functools.lru_cache(maxsize=65536)(event_module.dt_parse)
+
+
+def run_episode(name: str, handle: Callable[..., Any], body: bytes, index: FunctionIndex) -> Episode:
+    """Call the orchestrator `name` with the request body and replay its answer against the body's history."""
+    history = msgspec.json.decode(body)["history"]
+    answer = _call(handle, body.decode())
+    try:
+        found = replay(history, answer.state, functools.partial(_refusal, index))
+    except NonDeterministicError as disagreement:
+        return Episode(FAILED, f"{_NON_DETERMINISTIC}{disagreement}", _trace(disagreement))
+    mismatch = _guard(found, answer)
+    if mismatch:
+        return Episode(FAILED, mismatch, None)
+    return _conclude(name, found, answer)
+
+
+def _call(handle: Callable[..., Any], body: str) -> _Answer:
+    """Run the SDK over the body, as its handle does, and keep hold of the context to compare ids."""
+    from azure.durable_functions import DurableOrchestrationContext, Orchestrator
+
+    try:
+        context = DurableOrchestrationContext.from_json(body)
+        context._input_expected_type = getattr(handle, "_df_input_type", None)
+        text = Orchestrator(handle.orchestrator_function).handle(context)  # type: ignore[attr-defined]  # by the SDK
+        waiting = {key: _label(task) for key, task in context.open_tasks.items() if isinstance(key, int)}
+        return _Answer(json.loads(text), None, waiting, context._sequence_number)
+    except Exception as failure:
+        _, marker, state = str(failure).rpartition(_MARKER)
+        if marker:
+            return _Answer(json.loads(state), failure.__cause__ or failure)
+        text = f"{type(failure).__name__}: {failure}"
+        return _Answer({"isDone": False, "schemaVersion": 2, "error": text}, failure)
+
+
+def _refusal(index: FunctionIndex, kind: str, name: str) -> str | None:
+    trigger = ACTIVITY if kind == "activity" else ORCHESTRATION
+    return None if index.durable(trigger, name) else index.missing(trigger, name)
+
+
+def _guard(found: Replayed, answer: _Answer) -> str | None:
+    """Return a text when the SDK and the host gave one sequence id to different tasks, else None.
+
+    The SDK numbers a task when it is yielded (and, for retries, when an attempt fails); the host when its own
+    sequential wait gets there. Where the two orders part, Azure gives results to the wrong task or hangs.
+    """
+    if found.status != RUNNING or answer.failure is not None or answer.state.get("isDone"):
+        return None
+    for number, task in sorted(answer.waiting.items()):
+        decision = found.numbered.get(number)
+        if decision is not None and task not in _labels(decision):
+            return _guard_text(number, task, f"{decision.kind} '{decision.name}' ({decision.origin})")
+    beyond = [number for number in found.open_ids if number >= answer.next_id]
+    if beyond:
+        decision = found.numbered[beyond[0]]
+        return _guard_text(beyond[0], "nothing", f"{decision.kind} '{decision.name}' ({decision.origin})")
+    return None
+
+
+def _guard_text(number: int, code_has: str, host_has: str) -> str:
+    return (
+        f"The orchestrator's code and the host number its tasks differently: id {number} is {code_has} for the code, "
+        f"{host_has} for the host. This works in plain replay but breaks in Azure: results reach the wrong task, or "
+        "the instance hangs. It comes from a task_all or task_any over calls with retry that goes on while one of "
+        "them still retries. Write instead: activities that return {ok, error} rather than raise, and retries inside "
+        "an activity or inside a sub-orchestration that calls one activity."
+    )
+
+
+def _labels(decision: Decision) -> tuple[str, ...]:
+    """Return what the SDK may call a task that the host numbered with this decision."""
+    if decision.kind == "timer":
+        return ("timer",) if decision.origin == "call" else ("retry timer",)
+    if decision.origin == "again":
+        return (f"another attempt of '{decision.name}'", "another attempt")
+    return (f"{decision.kind} '{decision.name}' with input {decision.input}",)
+
+
+def _label(task: Any) -> str:
+    """Say what a waiting SDK task is, in the words of `_labels`."""
+    action = task.action_repr[0] if isinstance(task.action_repr, list) else task.action_repr
+    kind = type(action).__name__
+    if kind == "CreateTimerAction":
+        return "timer"
+    if kind == "NoOpAction":
+        if "timer" in str(action.metadata):
+            return "retry timer"
+        name = getattr(getattr(task.parent, "actions", None), "function_name", None)
+        return f"another attempt of '{name}'" if name else "another attempt"
+    document = action.to_json()
+    noun = "activity" if "Activity" in kind else "sub"
+    return f"{noun} '{document.get('functionName')}' with input {document.get('input')}"
+
+
+def _conclude(name: str, found: Replayed, answer: _Answer) -> Episode:
+    """Turn what the replay found into what to commit."""
+    status_text = answer.state.get("customStatus")
+    custom_status = json.dumps(status_text) if status_text else None
+    if custom_status is not None and len(custom_status.encode("utf-16-le")) > _CUSTOM_STATUS_LIMIT_BYTES:
+        size_kb = len(custom_status.encode("utf-16-le")) // 1024
+        text = (
+            "The UTF-16 size of the JSON-serialized payload must not exceed 16 KB. "
+            f"The current payload size is {size_kb} KB."
+        )
+        return Episode(FAILED, f"Orchestrator function '{name}' failed: {text}", None, None, found.decisions)
+    output, details = found.output, None
+    if found.status == COMPLETED:
+        output = json.dumps(answer.state["output"]) if "output" in answer.state else None
+    elif found.status == FAILED:
+        details = f"Message: {output}, StackTrace: {_trace(answer.failure)}"
+        output = f"Orchestrator function '{name}' failed: {output}"
+    return Episode(found.status, output, details, custom_status, found.decisions, found.carried)
+
+
+def _trace(failure: BaseException | None) -> str:
+    return "".join(traceback.format_exception(failure)) if failure is not None else ""

@@ -1,0 +1,44 @@
+"""The error tree of the local host.
+
+HostError
+├── SettingsError         host.json, local.settings.json or an option cannot be used
+├── LoadError             the app cannot be loaded or indexed
+├── HostLockedError       another host already works on the data folder
+├── RequestError          a management request cannot be done; carries the HTTP status
+└── WorkerLostError       a worker process died, or was stopped, before it answered
+"""
+
+
+class HostError(Exception):
+    """Any error that the local host raises on purpose."""
+
+
+class SettingsError(HostError):
+    """A setting cannot be used; the text names the file or variable, the value and what was expected."""
+
+
+class LoadError(HostError):
+    """The app cannot be loaded; the text is the one that Azure's worker would give."""
+
+
+class HostLockedError(HostError):
+    """The data folder is in use by another host process."""
+
+
+class WorkerLostError(HostError):
+    """The worker process ended before it answered; the work may or may not have been done."""
+
+
+class RequestError(HostError):
+    """A management request cannot be done.
+
+    `status` is the HTTP status; `message` and `detail` become the Durable error body
+    `{"Message", "ExceptionMessage", ...}`, or an empty body where `message` is empty.
+    """
+
+    def __init__(self, status: int, message: str = "", detail: str = "", kind: str = "") -> None:
+        super().__init__(detail or message)
+        self.status = status
+        self.message = message
+        self.detail = detail
+        self.kind = kind

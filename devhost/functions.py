@@ -1,0 +1,64 @@
+"""What the host knows of the app's functions: plain records that travel from the workers to the host."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+ORCHESTRATION = "orchestrationTrigger"
+ACTIVITY = "activityTrigger"
+HTTP = "httpTrigger"
+TIMER = "timerTrigger"
+QUEUE = "queueTrigger"
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionInfo:
+    """One function of the app: its name, what triggers it, and its bindings as the SDK describes them.
+
+    `trigger` and every entry of `bindings` is the binding's dictionary (`type`, `name`, `direction`, and the
+    keys of its kind). `is_async` is True for `async def` functions. `retry` is the function-level retry policy.
+    """
+
+    name: str
+    trigger: dict[str, Any]
+    bindings: list[dict[str, Any]]
+    is_async: bool = False
+    retry: dict[str, Any] | None = None
+
+    @property
+    def kind(self) -> str:
+        """The trigger's type, such as `httpTrigger`."""
+        return str(self.trigger["type"])
+
+    @property
+    def durable_name(self) -> str:
+        """The name by which orchestrations call the function: the trigger's own name, or the function's."""
+        key = {ORCHESTRATION: "orchestration", ACTIVITY: "activity"}.get(self.kind, "")
+        return str(self.trigger.get(key) or self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionIndex:
+    """All functions of the app; every lookup ignores case, as the host does."""
+
+    functions: list[FunctionInfo] = field(default_factory=list)
+
+    def of_kind(self, kind: str) -> list[FunctionInfo]:
+        """Return the functions with that trigger type, in the order of registration."""
+        return [each for each in self.functions if each.kind == kind]
+
+    def by_name(self, name: str) -> FunctionInfo | None:
+        """Return the function of that name, or None."""
+        return next((each for each in self.functions if each.name.lower() == name.lower()), None)
+
+    def durable(self, kind: str, name: str) -> FunctionInfo | None:
+        """Return the orchestrator or activity that answers to that durable name, or None."""
+        return next((each for each in self.of_kind(kind) if each.durable_name.lower() == name.lower()), None)
+
+    def missing(self, kind: str, name: str) -> str:
+        """Return the extension's text for a call of a function that is not there."""
+        noun, article = ("orchestrator", "an") if kind == ORCHESTRATION else ("activity", "an")
+        known = ", ".join(f"'{each.durable_name}'" for each in self.of_kind(kind))
+        return (
+            f"The function '{name}' doesn't exist, is disabled, or is not {article} {noun} function. "
+            f"Additional info: The following are the known {noun} functions: {known}."
+        )

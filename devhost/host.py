@@ -1,0 +1,215 @@
+"""The host: one app, one data folder, one port; everything else is made and connected here."""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from devhost.admin import AdminApi
+from devhost.auth import Gate, load_keys
+from devhost.clock import utc_now
+from devhost.durable_http import DurableApi
+from devhost.engine import Engine, Workers
+from devhost.functions import HTTP, QUEUE, TIMER, FunctionIndex, FunctionInfo
+from devhost.http_triggers import HttpTriggers
+from devhost.links import Links
+from devhost.pool import Template, WorkerGroup
+from devhost.settings import HostSettings, expand
+from devhost.store import Store
+from devhost.timers import Timer, TimerLoop, make_timer, read_zone
+
+_log = logging.getLogger("devhost")
+_PUBLIC_PREFIX = "/runtime/webhooks/durabletask"
+_RPC_PREFIX = "/durabletask"
+_BODY_LIMIT_BYTES = 100 * 1024 * 1024
+_DRAIN_S = 10.0
+_EPISODES_PER_WORKER = 4  # so that reading, running and committing overlap
+
+
+@dataclass(frozen=True, slots=True)
+class HostOptions:
+    """What the command line decides. `port` 0 takes a free one."""
+
+    root: Path
+    data: Path
+    address: str
+    port: int
+    workers: int
+    is_strict: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a running host can be reached; stored as `address.json` in its data folder while it serves."""
+
+    url: str
+    pid: int
+    rpc_url: str
+
+
+class Host:
+    """A host for one loaded app."""
+
+    def __init__(
+        self, options: HostOptions, settings: HostSettings, environment: dict[str, str], template: Template
+    ) -> None:
+        self._options = options
+        self._settings = settings
+        self._environment = environment
+        self._template = template
+        self._gate = Gate(load_keys(options.data), options.is_strict)
+        self._client_json = ""
+
+    async def run(self, index: FunctionIndex, store: Store, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set or a part of the host fails, then drain and close."""
+        zone = read_zone(self._environment)
+        timers = [self._make_timer(info, zone) for info in index.of_kind(TIMER)]
+        http = HttpTriggers(index, self._settings.route_prefix, self._gate, self._invoke)
+        async with contextlib.AsyncExitStack() as closing:
+            self._functions, orchestrators, activities = await self._start_workers(closing)
+            engine = Engine(store, Workers(orchestrators, activities), index, self._settings)
+            self._admin = AdminApi(index, self._gate, self._invoke)
+            self._durable, self._http = DurableApi(engine, store), http
+            address = await self._listen(closing)
+            await engine.start(_EPISODES_PER_WORKER * _orchestrator_count(self._options.workers))
+            closing.push_async_callback(engine.close, _DRAIN_S)
+            self._announce(index, timers, address, closing)
+            loops: list[Coroutine[Any, Any, Any]] = [
+                TimerLoop(each, zone, store, self._invoke).run() for each in timers
+            ]
+            loops += [engine.watch(), stop.wait()]
+            await _until_first_ends(loops)
+
+    def _make_timer(self, info: FunctionInfo, zone: Any) -> Timer:
+        return make_timer(info, expand(str(info.trigger["schedule"]), self._environment), zone, utc_now())
+
+    async def _start_workers(self, closing: contextlib.AsyncExitStack) -> list[WorkerGroup]:
+        """Start one process for triggers, some for orchestrators and `workers` for activities."""
+        count = self._options.workers
+        threads = _thread_count(self._environment)
+        groups = [
+            WorkerGroup(self._template, 1, threads or min(32, (os.cpu_count() or 1) + 4)),
+            WorkerGroup(self._template, _orchestrator_count(count), 1),
+            WorkerGroup(self._template, count, threads or 1),
+        ]
+        for group in groups:
+            group.start()
+            closing.push_async_callback(group.close)
+        return groups
+
+    async def _invoke(self, info: FunctionInfo, payload: dict[str, Any]) -> dict[str, Any]:
+        """Run a function that is not an orchestrator or activity."""
+        payload["client"] = self._client_json
+        result = await self._functions.call("invoke", info.name, payload, self._settings.function_timeout_s)
+        return dict(result)
+
+    # -- listening --------------------------------------------------------------------------------------------
+
+    async def _listen(self, closing: contextlib.AsyncExitStack) -> Address:
+        """Open the public port, and one on loopback for the durable clients in the workers."""
+        options = self._options
+        rpc_port = await _serve(self._answer_rpc, "127.0.0.1", 0, closing)
+        port = await _serve(self._answer, options.address, options.port, closing)
+        rpc_url = f"http://127.0.0.1:{rpc_port}{_RPC_PREFIX}/"
+        self._client_json = self._links(f"http://localhost:{port}").client_json(rpc_url)
+        return Address(f"http://{options.address}:{port}", os.getpid(), rpc_url)
+
+    def _links(self, origin: str) -> Links:
+        return Links(f"{origin}{_PUBLIC_PREFIX}", self._settings.hub_name, self._gate.durable_key)
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        path = request.rel_url.raw_path
+        lowered = path.lower()
+        if lowered.startswith(_PUBLIC_PREFIX + "/"):
+            given = request.headers.get("x-functions-key") or request.query.get("code", "")
+            if not self._gate.opens_durable(given):
+                return web.Response(status=401)
+            return await self._durable.answer(
+                request, path[len(_PUBLIC_PREFIX) :], self._links(str(request.url.origin()))
+            )
+        if lowered.startswith("/admin/"):
+            return await self._admin.answer(request, path)
+        if path == "/":
+            return web.Response(text="The local Functions host is running.")
+        return await self._http.answer(request)
+
+    async def _answer_rpc(self, request: web.Request) -> web.Response:
+        path = request.rel_url.raw_path
+        if not path.lower().startswith(_RPC_PREFIX + "/"):
+            return web.Response(status=404)
+        return await self._durable.answer(
+            request, path[len(_RPC_PREFIX) :], self._links(str(request.url.origin()))
+        )
+
+    def _announce(
+        self, index: FunctionIndex, timers: list[Timer], address: Address, closing: contextlib.AsyncExitStack
+    ) -> None:
+        """Log the functions and write `address.json`, which is there exactly while the host serves."""
+        _log.info("Functions:")
+        lines = self._http.describe(address.url)
+        lines += [f"{timer.info.name}: timerTrigger {timer.schedule.text}" for timer in timers]
+        lines += [
+            f"{info.name}: {info.kind}" for info in index.functions if info.kind not in (HTTP, TIMER, QUEUE)
+        ]
+        lines += [
+            f"{info.name}: queueTrigger {info.trigger.get('queueName')}" for info in index.of_kind(QUEUE)
+        ]
+        for line in lines:
+            _log.info("    %s", line)
+        path = self._options.data / "address.json"
+        draft = path.with_suffix(".tmp")
+        draft.write_bytes(msgspec.json.encode(address))
+        draft.replace(path)
+        closing.callback(path.unlink, missing_ok=True)
+        _log.info("Listening on %s", address.url)
+
+
+def _thread_count(environment: dict[str, str]) -> int | None:
+    text = environment.get("PYTHON_THREADPOOL_THREAD_COUNT", "")
+    return int(text) if text.isdigit() and int(text) > 0 else None
+
+
+def _orchestrator_count(workers: int) -> int:
+    """Return how many processes replay orchestrations: one for every four that run activities."""
+    return max(1, -(-workers // 4))
+
+
+async def _serve(handler: Any, address: str, port: int, closing: contextlib.AsyncExitStack) -> int:
+    """Listen and return the port."""
+
+    async def safely(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)  # type: ignore[no-any-return]
+        except web.HTTPException:
+            raise
+        except Exception:
+            _log.exception("%s %s could not be answered.", request.method, request.path)
+            return web.Response(status=500)
+
+    app = web.Application(client_max_size=_BODY_LIMIT_BYTES)
+    app.router.add_route("*", "/{path:.*}", safely)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_DRAIN_S)
+    await runner.setup()
+    closing.push_async_callback(runner.cleanup)
+    await web.TCPSite(runner, address, port).start()
+    return int(runner.addresses[0][1])
+
+
+async def _until_first_ends(loops: list[Coroutine[Any, Any, Any]]) -> None:
+    """Run all until one ends, cancel the others, and raise what ended it."""
+    tasks = [asyncio.create_task(loop) for loop in loops]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,222 @@
+"""Call the app's functions with arguments made by the SDK's own converters.
+
+Runs in a worker process. Synchronous functions run on a thread pool, `async def` functions on one event loop in a
+thread of its own that lives as long as the process (the SDK client keeps one HTTP session for that loop).
+"""
+
+import asyncio
+import json
+import threading
+import traceback
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from azure import functions
+from azure.functions import get_binding_registry, meta
+
+from devhost.functions import ACTIVITY, HTTP, QUEUE, TIMER, FunctionInfo
+from devhost.loader import LoadedApp
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a function failed: `TypeName: message`, and the traceback."""
+
+    message: str
+    trace: str
+
+
+class _Context(functions.Context):  # type: ignore[misc]  # the SDK ships no types
+    """What a function's `context` parameter receives."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._id = str(uuid.uuid4())
+        self._local = threading.local()
+        self._local.invocation_id = self._id
+
+    @property
+    def invocation_id(self) -> str:
+        return self._id
+
+    @property
+    def thread_local_storage(self) -> Any:
+        return self._local
+
+    @property
+    def function_name(self) -> str:
+        return self._name
+
+    @property
+    def function_directory(self) -> str:
+        import os
+
+        return os.getcwd()  # noqa: PTH109  # the SDK promises text
+
+    @property
+    def trace_context(self) -> Any:
+        return None
+
+    @property
+    def retry_context(self) -> Any:
+        return None
+
+
+class _Out(functions.Out):  # type: ignore[misc]  # the SDK ships no types
+    """An output parameter."""
+
+    def __init__(self) -> None:
+        self._value: Any = None
+
+    def set(self, val: Any) -> None:
+        self._value = val
+
+    def get(self) -> Any:
+        return self._value
+
+
+class Invoker:
+    """Runs functions of the loaded app; results and failures come back as plain values."""
+
+    def __init__(self, app: LoadedApp, threads: int) -> None:
+        self._app = app
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="function")
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def submit(
+        self, name: str, payload: dict[str, Any], done: Callable[[dict[str, Any] | Failure], None]
+    ) -> None:
+        """Start the function; `done` gets its result, or a Failure, on another thread."""
+        info = self._app.index.by_name(name)
+        assert info is not None, f"the host asked for {name}, which this app does not have"
+        if info.is_async:
+            started: Future[Any] = asyncio.run_coroutine_threadsafe(
+                self._run_async(info, payload), self._user_loop()
+            )
+        else:
+            started = self._pool.submit(self._run_sync, info, payload)
+        started.add_done_callback(lambda future: done(_outcome(future)))
+
+    def _user_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(target=self._loop.run_forever, name="user-loop", daemon=True).start()
+        return self._loop
+
+    def _run_sync(self, info: FunctionInfo, payload: dict[str, Any]) -> dict[str, Any]:
+        arguments, outs = _arguments(info, self._app.callables[info.name], payload)
+        return _encode_result(info, self._app.callables[info.name](**arguments), outs)
+
+    async def _run_async(self, info: FunctionInfo, payload: dict[str, Any]) -> dict[str, Any]:
+        arguments, outs = _arguments(info, self._app.callables[info.name], payload)
+        return _encode_result(info, await self._app.callables[info.name](**arguments), outs)
+
+
+def _outcome(future: Future[dict[str, Any]]) -> dict[str, Any] | Failure:
+    failure = future.exception()
+    if failure is None:
+        return future.result()
+    return Failure(f"{type(failure).__name__}: {failure}", "".join(traceback.format_exception(failure)))
+
+
+def _arguments(
+    info: FunctionInfo, function: Callable[..., Any], payload: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, _Out]]:
+    import inspect
+
+    arguments: dict[str, Any] = {}
+    outs: dict[str, _Out] = {}
+    for binding in info.bindings:
+        name, kind = binding["name"], binding["type"]
+        if name == "$return":
+            continue
+        if binding["direction"] == "out":
+            arguments[name] = outs[name] = _Out()
+        elif kind == "durableClient":
+            arguments[name] = payload["client"]
+        else:
+            arguments[name] = _decode(kind, payload)
+    if "context" not in arguments and "context" in inspect.signature(function).parameters:
+        arguments["context"] = _Context(info.name)
+    return arguments, outs
+
+
+def _decode(kind: str, payload: dict[str, Any]) -> Any:
+    converter = get_binding_registry().get(kind)
+    if kind == HTTP:
+        return converter.decode(_http_datum(payload), trigger_metadata=None)
+    if kind == TIMER:
+        return converter.decode(meta.Datum(payload["timer"], "json"), trigger_metadata=None)
+    if kind == QUEUE:
+        metadata = {key: meta.Datum(value, "string") for key, value in payload["metadata"].items()}
+        metadata["DequeueCount"] = meta.Datum(payload["metadata"]["DequeueCount"], "int")
+        return converter.decode(meta.Datum(payload["body"], "string"), trigger_metadata=metadata)
+    assert kind == ACTIVITY, f"no way to make an argument for {kind}"
+    text = payload["input"]
+    return converter.decode(meta.Datum("null" if text is None else text, "string"), trigger_metadata=None)
+
+
+def _http_datum(payload: dict[str, Any]) -> meta.Datum:
+    def texts(values: dict[str, str]) -> dict[str, meta.Datum]:
+        return {key: meta.Datum(value, "string") for key, value in values.items()}
+
+    value = {key: texts(payload[key]) for key in ("headers", "query", "params")}
+    value |= texts({"method": payload["method"], "url": payload["url"]})  # type: ignore[arg-type]
+    value["body"] = meta.Datum(payload["body"], "bytes")  # type: ignore[assignment]
+    return meta.Datum(value, "http")
+
+
+def _encode_result(info: FunctionInfo, result: Any, outs: dict[str, _Out]) -> dict[str, Any]:
+    registry = get_binding_registry()
+    encoded: dict[str, Any] = {}
+    for binding in info.bindings:
+        if binding["name"] in outs and outs[binding["name"]].get() is not None:
+            datum = registry.get(binding["type"]).encode(outs[binding["name"]].get(), expected_type=None)
+            encoded.setdefault("outs", {})[binding["name"]] = [datum.type, datum.value]
+    if info.kind == ACTIVITY:
+        return encoded | {"result": _activity_result(result)}
+    returned = next((each for each in info.bindings if each["name"] == "$return"), None)
+    if returned is not None:
+        return encoded | {"http": _http_result(result)}
+    if result is not None:  # the worker's own text, with its missing space
+        raise RuntimeError(f"function {info.name!r} without a $return bindingreturned a non-None value")
+    return encoded
+
+
+def _activity_result(result: Any) -> str | None:
+    """Return the JSON text of an activity's result; None stays None, as the host never stores it."""
+    if result is None:
+        return None
+    text = get_binding_registry().get(ACTIVITY).encode(result, expected_type=None).value
+    if "NaN" in text or "Infinity" in text:  # cheap look first; the parse decides
+        json.loads(text, parse_constant=_refuse_constant)
+    return str(text)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(
+        f'the activity returned {name}, which is not JSON: Azure would hand it on as the text "{name}". '
+        "Return None or a text of your own instead."
+    )
+
+
+def _http_result(result: Any) -> dict[str, Any]:
+    try:
+        datum = get_binding_registry().get("http").encode(result, expected_type=None)
+    except NotImplementedError as error:
+        raise TypeError(
+            'unable to encode outgoing TypedData: unsupported type "http" for Python type '
+            f'"{type(result).__name__}"'
+        ) from error
+    if datum.type == "string":
+        return {"text": datum.value}
+    value = datum.value
+    return {
+        "status": int(value["status_code"].value),
+        "headers": {key: each.value for key, each in value["headers"].items()},
+        "cookies": [morsel.OutputString() for jar in value["cookies"] or [] for morsel in jar.values()],
+        "body": bytes(value["body"].value),
+    }

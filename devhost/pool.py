@@ -1,0 +1,208 @@
+"""The host's side of the worker processes: start them, give them work, replace those that die."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from devhost.errors import LoadError, WorkerLostError
+from devhost.functions import FunctionIndex, FunctionInfo
+from devhost.wire import pack, read, receive
+from devhost.worker import bootstrap
+
+_log = logging.getLogger(__name__)
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
+
+
+class FunctionFailedError(Exception):
+    """The app's function raised; `message` is `TypeName: text`, `trace` its traceback."""
+
+    def __init__(self, message: str, trace: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.trace = trace
+
+
+class FunctionTimeoutError(FunctionFailedError):
+    """The function ran longer than `functionTimeout`; its worker process was stopped."""
+
+
+class Template:
+    """The process that has imported the app; every worker is forked from it."""
+
+    def __init__(self, root: Path, environment: dict[str, str]) -> None:
+        ours, theirs = socket.socketpair()
+        self._control = ours
+        program = [sys.executable, "-c", bootstrap(), "template", str(theirs.fileno()), str(root)]
+        self.process = subprocess.Popen(
+            program,
+            pass_fds=[theirs.fileno()],
+            env=environment,
+            cwd=root,
+            start_new_session=True,  # Ctrl-C is for the host alone, which drains first
+        )
+        theirs.close()
+
+    def wait_for_index(self) -> FunctionIndex:
+        """Block until the app is loaded; raises LoadError with the reason when it cannot be."""
+        try:
+            answer = receive(self._control)
+        except EOFError as error:
+            raise LoadError(
+                f"the app's process ended with code {self.process.wait()} while it loaded"
+            ) from error
+        if "error" in answer:
+            raise LoadError("\n".join(part for part in (answer["trace"].rstrip(), answer["error"]) if part))
+        return FunctionIndex(msgspec.convert(answer["functions"], list[FunctionInfo]))
+
+    def fork(self, threads: int) -> socket.socket:
+        """Start a worker with a pool of `threads` and return the socket that it answers on."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(self._control, [str(threads).encode().ljust(16)], [theirs.fileno()])
+        return ours
+
+    def close(self) -> None:
+        """End the template; workers end when their own sockets close."""
+        self._control.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=2)
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+@dataclass(slots=True)
+class _Worker:
+    """One worker process as the host sees it; `pid` is 0 until it has said hello."""
+
+    threads: int
+    writer: asyncio.StreamWriter | None = None
+    pid: int = 0
+    calls: dict[int, asyncio.Future[Any]] = field(default_factory=dict)
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class WorkerGroup:
+    """Workers of one role, each with a pool of `threads` for synchronous functions."""
+
+    def __init__(self, template: Template, count: int, threads: int) -> None:
+        self._template = template
+        self._workers = [_Worker(threads) for _ in range(count)]
+        self._tasks: list[asyncio.Task[None]] = []
+        self._free: asyncio.Queue[_Worker] = asyncio.Queue()  # one entry per thread of each worker
+        for worker in self._workers * threads:
+            self._free.put_nowait(worker)
+        self._next_call = 0
+        self._closing = False
+
+    def start(self) -> None:
+        """Begin to start the workers; calls wait until one is ready."""
+        self._tasks = [asyncio.create_task(self._keep_alive(worker)) for worker in self._workers]
+
+    async def call_exclusively(self, name: str, payload: Any, timeout_s: float | None) -> Any:
+        """Invoke a synchronous function on a worker with a thread to spare, waiting for one, oldest call first.
+
+        Raises as `call` does.
+        """
+        worker = await self._free.get()
+        try:
+            return await self._call(worker, "invoke", name, payload, timeout_s)
+        finally:
+            self._free.put_nowait(worker)
+
+    async def call(self, operation: str, name: str, payload: Any, timeout_s: float | None = None) -> Any:
+        """Run one operation on the least busy worker, which may do several at once.
+
+        Raises FunctionFailedError when the function raised, FunctionTimeoutError when it took too long and
+        WorkerLostError when the worker died before it answered.
+        """
+        worker = min(self._workers, key=lambda each: (len(each.calls), not each.ready.is_set()))
+        return await self._call(worker, operation, name, payload, timeout_s)
+
+    async def _call(
+        self, worker: _Worker, operation: str, name: str, payload: Any, timeout_s: float | None
+    ) -> Any:
+        self._next_call += 1
+        call_id = self._next_call
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        worker.calls[call_id] = future
+        try:
+            if not worker.ready.is_set():
+                await worker.ready.wait()
+            assert worker.writer is not None
+            worker.writer.write(pack([call_id, operation, name, payload]))
+            if timeout_s is None:
+                ok, value = await future
+            else:
+                ok, value = await asyncio.wait_for(future, timeout_s)
+        except TimeoutError:
+            _kill(worker.pid)
+            text = f"Timeout value of {_span(timeout_s or 0)} was exceeded by function: {name}"
+            raise FunctionTimeoutError(f"FunctionTimeoutException: {text}", text) from None
+        finally:
+            worker.calls.pop(call_id, None)
+        if not ok:
+            raise FunctionFailedError(value["message"], value["trace"])
+        return value
+
+    async def _keep_alive(self, worker: _Worker) -> None:
+        """Start the worker, read its answers, and start another when it ends."""
+        pause_s = _FIRST_PAUSE_S
+        while not self._closing:
+            reader, worker.writer = await asyncio.open_connection(sock=self._template.fork(worker.threads))
+            with contextlib.suppress(EOFError):
+                _, _, worker.pid = await read(reader)
+                worker.ready.set()
+                pause_s = _FIRST_PAUSE_S
+                while True:
+                    call_id, ok, value = await read(reader)
+                    future = worker.calls.get(call_id)
+                    if future is not None and not future.done():
+                        future.set_result((ok, value))
+            died_in_use = bool(worker.calls)
+            self._lose(worker)
+            if not self._closing:
+                _log.warning("Worker process %s ended unexpectedly; starting another.", worker.pid or "(new)")
+                if not died_in_use:
+                    pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+                await asyncio.sleep(pause_s)
+
+    def _lose(self, worker: _Worker) -> None:
+        worker.ready.clear()
+        if worker.writer is not None:
+            worker.writer.close()
+        for future in worker.calls.values():
+            if not future.done():
+                future.set_exception(WorkerLostError(f"worker process {worker.pid} ended before it answered"))
+                future.exception()  # a caller that gave up does not want to hear of it
+
+    async def close(self) -> None:
+        """End the workers, whatever they are doing."""
+        self._closing = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for worker in self._workers:
+            self._lose(worker)
+            _kill(worker.pid)
+
+
+def _kill(pid: int) -> None:
+    if pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _span(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest:02d}"

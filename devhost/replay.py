@@ -1,0 +1,412 @@
+"""The host's half of an orchestration: what the actions that the code asked for mean against its history.
+
+The orchestrator's code runs in the SDK and answers with the list of everything it has asked for since its start.
+This module walks the history with that list and finds which of it is new, as the Durable extension and the
+Durable Task Framework do. The order in which sequence ids are given out is the contract between both halves.
+
+Pure: values in, values out, no clock, no I/O.
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from devhost.clock import parse_stamp, stamp
+
+RUNNING, COMPLETED, CONTINUED, FAILED, TERMINATED = (
+    "Running",
+    "Completed",
+    "ContinuedAsNew",
+    "Failed",
+    "Terminated",
+)
+_ACTION_NAMES = {
+    "activity": "ScheduleTaskOrchestratorAction",
+    "sub": "CreateSubOrchestrationAction",
+    "timer": "CreateTimerOrchestratorAction",
+}
+_CHANGED = "Was a change made to the orchestrator code after this instance had already started running?"
+
+
+class NonDeterministicError(Exception):
+    """The history holds a decision that the code did not take again; the text is the framework's own."""
+
+
+class CallRefusedError(Exception):
+    """An action asks for something that the host cannot do: an unknown function, an entity, an HTTP call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Something to schedule. `kind` is `activity`, `sub` or `timer`; `input` is JSON text.
+
+    `origin` is `call` for what the code asked for, `again` for a retried call, `retry` for a timer before one.
+    """
+
+    id: int
+    kind: str
+    name: str = ""
+    input: str | None = None
+    instance_id: str = ""
+    fire_at: str = ""
+    origin: str = "call"
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a replay found.
+
+    `status` is Running, Completed, Failed, ContinuedAsNew or Terminated. `output` is the failure or termination
+    text, or the JSON text of the next generation's input; a completed orchestration's output stays in the state.
+    `decisions` are new, `numbered` all since the start by id, `open_ids` those still awaited; `carried` are the
+    positions of events for the next generation.
+    """
+
+    status: str
+    output: str | None = None
+    decisions: list[Decision] = field(default_factory=list)
+    open_ids: frozenset[int] = frozenset()
+    carried: list[int] = field(default_factory=list)
+    numbered: dict[int, Decision] = field(default_factory=dict)
+
+
+class _Future:
+    """A promise whose continuations run at once, in order, when it settles."""
+
+    __slots__ = ("_waiting", "done", "failed")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.failed = False
+        self._waiting: list[Callable[[], None]] = []
+
+    def then(self, continuation: Callable[[], None]) -> None:
+        """Run the continuation when settled, which may be now."""
+        if self.done:
+            continuation()
+        else:
+            self._waiting.append(continuation)
+
+    def settle(self, failed: bool = False) -> None:
+        """Settle once; later calls change nothing."""
+        if self.done:
+            return
+        self.done, self.failed = True, failed
+        waiting, self._waiting = self._waiting, []
+        for continuation in waiting:
+            continuation()
+
+
+_Steps = Generator[_Future, None, None]
+
+
+def _run(steps: _Steps, end: Callable[[bool], None]) -> None:
+    """Drive a generator of futures; `end` gets whether it failed (its own refusal counts as failed)."""
+    while True:
+        try:
+            awaited = next(steps)
+        except StopIteration:
+            end(False)
+            return
+        except _RetriesExhaustedError:
+            end(True)
+            return
+        if not awaited.done:
+            awaited.then(lambda: _run(steps, end))
+            return
+
+
+class _RetriesExhaustedError(Exception):
+    """The last attempt of a call with retry failed."""
+
+
+def _all_of(children: list[_Future]) -> _Future:
+    """Settle when every child has, however it ended: .NET waits for all, even after a failure."""
+    whole = _Future()
+    left = len(children)
+
+    def one_less() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            whole.settle(any(child.failed for child in children))
+
+    for child in children:
+        child.then(one_less)
+    if not children:
+        whole.settle()
+    return whole
+
+
+def _any_of(children: list[_Future]) -> _Future:
+    """Settle with the first child that does."""
+    whole = _Future()
+    for child in children:
+        child.then(whole.settle)
+    return whole
+
+
+class _Replayer:
+    """The state of one walk over a history."""
+
+    def __init__(self, state: dict[str, Any], refuse: Callable[[str, str], str | None]) -> None:
+        self._state = state
+        self._refuse = refuse
+        self._next_id = 0
+        self.new: dict[int, Decision] = {}
+        self.numbered: dict[int, Decision] = {}
+        self.open: dict[int, _Future] = {}
+        self._waiters: dict[str, list[_Future]] = {}
+        self._buffer: dict[str, deque[None]] = {}
+        self.continued: str | None = None
+        self.has_continued = False
+        self.finished: str | None = None
+        self.error: str | None = None
+        self.terminated: str | None = None
+        self._now = ""
+        self._execution_id = ""
+        self._own_ids: set[str] = set()
+
+    # -- the orchestration's main line ------------------------------------------------------------------------
+
+    def _start(self, event: dict[str, Any]) -> None:
+        own = event.get("OrchestrationInstance") or {}
+        parent = ((event.get("ParentInstance") or {}).get("OrchestrationInstance")) or {}
+        self._execution_id = str(own.get("ExecutionId", ""))
+        self._own_ids = {str(each.get("InstanceId")) for each in (own, parent) if each.get("InstanceId")}
+        try:
+            _run(self._main(), lambda _: self._finish())
+        except CallRefusedError as refusal:
+            self._fail(str(refusal))
+
+    def _main(self) -> _Steps:
+        groups: list[list[dict[str, Any]]] = self._state.get("actions") or []
+        if self._state.get("schemaVersion", 0) == 0:  # the first schema: a group of actions per yield
+            for group in groups:
+                yield _any_of([self._invoke(action) for action in group])
+            return
+        for action in groups[0] if groups else []:
+            yield self._invoke(action)
+
+    def _finish(self) -> None:
+        if self._state.get("error"):
+            self.finished, self.error = FAILED, str(self._state["error"])
+        elif self._state.get("isDone"):
+            self.finished = CONTINUED if self.has_continued else COMPLETED
+
+    def _fail(self, text: str) -> None:
+        self.finished, self.error = FAILED, text
+
+    # -- actions ----------------------------------------------------------------------------------------------
+
+    def _invoke(self, action: dict[str, Any]) -> _Future:
+        """Do one action: allocate its id and decision, or wait for its event."""
+        number = action["actionType"]
+        if number in (0, 2):
+            return self._call(action)
+        if number in (1, 3):
+            return self._call_with_retry(action)
+        if number == 4:
+            self.has_continued, self.continued = True, action.get("input")
+            settled = _Future()
+            settled.settle()
+            return settled
+        if number == 5:
+            return self._timer(str(action["fireAt"]), bool(action.get("isCanceled")))
+        if number == 6:
+            return self._wait_for_event(str(action["externalEventName"]))
+        if number in (11, 12):
+            children = [self._invoke(child) for child in action["compoundActions"]]
+            return _any_of(children) if number == 11 else _all_of(children)
+        raise CallRefusedError(_unsupported(number))
+
+    def _schedule(self, decision: Decision) -> _Future:
+        future = _Future()
+        self.new[decision.id] = self.numbered[decision.id] = decision
+        self.open[decision.id] = future
+        return future
+
+    def _take_id(self) -> int:
+        taken = self._next_id
+        self._next_id += 1
+        return taken
+
+    def _call(self, action: dict[str, Any], origin: str = "call") -> _Future:
+        kind = "activity" if action["actionType"] in (0, 1) else "sub"
+        name = str(action["functionName"])
+        refusal = self._refuse(kind, name)
+        if refusal:
+            raise CallRefusedError(refusal)
+        number = self._take_id()
+        instance_id = ""
+        if kind == "sub":
+            instance_id = str(action.get("instanceId") or f"{self._execution_id}:{number}")
+            self._check_child_id(instance_id)
+        return self._schedule(Decision(number, kind, name, action.get("input"), instance_id, origin=origin))
+
+    def _check_child_id(self, instance_id: str) -> None:
+        if instance_id in self._own_ids:
+            raise CallRefusedError(
+                "The instance ID of a sub-orchestration must not be the same as the instance ID of its parent."
+            )
+        if instance_id.startswith("@"):
+            raise CallRefusedError("Orchestration instance ids must not start with @.")
+
+    def _timer(self, fire_at: str, cancelled: bool = False, origin: str = "call") -> _Future:
+        number = self._take_id()
+        future = self._schedule(Decision(number, "timer", fire_at=fire_at, origin=origin))
+        if cancelled:
+            del self.open[number]
+            future.settle(failed=True)
+        return future
+
+    def _call_with_retry(self, action: dict[str, Any]) -> _Future:
+        outcome = _Future()
+        _run(self._attempts(action), outcome.settle)
+        return outcome
+
+    def _attempts(self, action: dict[str, Any]) -> _Steps:
+        """Call, and after each failure wait on a timer; the last failure waits on one that fires at once."""
+        options = action["retryOptions"]
+        last = max(1, int(options["maxNumberOfAttempts"])) - 1
+        for attempt in range(last + 1):
+            call = self._call(action, "again" if attempt else "call")
+            yield call
+            if not call.failed:
+                return
+            delay = timedelta() if attempt == last else _retry_delay(options, attempt)
+            yield self._timer(stamp(parse_stamp(self._now) + delay), origin="retry")
+        raise _RetriesExhaustedError
+
+    def _wait_for_event(self, name: str) -> _Future:
+        future = _Future()
+        buffered = self._buffer.get(name.lower())
+        if buffered:
+            buffered.popleft()
+            future.settle()
+        else:
+            self._waiters.setdefault(name.lower(), []).append(future)
+        return future
+
+    # -- events -----------------------------------------------------------------------------------------------
+
+    def process(self, event: dict[str, Any]) -> None:
+        """Take one event of the history."""
+        number = event["EventType"]
+        if number == 12:
+            self._now = str(event["Timestamp"])
+        elif number == 0:
+            self._start(event)
+        elif number in (4, 7, 10, 14):
+            _confirm(self.new.pop(event["EventId"], None), event)
+        elif number in (5, 8, 6, 9):
+            self._complete(event["TaskScheduledId"], failed=number in (6, 9))
+        elif number == 11:
+            self._complete(event["TimerId"], failed=False)
+        elif number == 15:
+            self._raise_event(str(event["Name"]))
+        elif number == 3:
+            self.terminated = str(event.get("Input") or "")
+
+    def _complete(self, number: int, failed: bool) -> None:
+        future = self.open.pop(number, None)  # not open: a duplicate, or a cancelled timer's late firing
+        if future is not None:
+            self._settle(future, failed)
+
+    def _raise_event(self, name: str) -> None:
+        waiters = self._waiters.get(name.lower())
+        if waiters:
+            self._settle(waiters.pop(), failed=False)
+        else:
+            self._buffer.setdefault(name.lower(), deque()).append(None)
+
+    def _settle(self, future: _Future, failed: bool) -> None:
+        try:
+            future.settle(failed)
+        except CallRefusedError as refusal:
+            self._fail(str(refusal))
+
+    def result(self, carried: list[int]) -> Replayed:
+        """Say what the walk found, after the last event."""
+        decisions = [self.new[number] for number in sorted(self.new)]
+        open_ids = frozenset(self.open)
+        if self.terminated is not None:
+            return Replayed(TERMINATED, self.terminated)
+        if self.finished is None or open_ids:  # an orchestration ends only when nothing it started is open
+            return Replayed(RUNNING, None, decisions, open_ids, numbered=self.numbered)
+        output = self.error if self.finished == FAILED else self.continued
+        return Replayed(self.finished, output, decisions, open_ids, carried, self.numbered)
+
+
+def _unsupported(number: int) -> str:
+    what = {7: "call_entity", 8: "call_http", 9: "signal_entity", 10: "a scheduled entity signal"}.get(number)
+    if what is None:
+        return f"The action of type {number} is not known to the local host."
+    instead = "an activity that makes the request" if number == 8 else "an orchestration or an activity"
+    return f"The local host does not support {what}; use {instead} instead."
+
+
+def _retry_delay(options: dict[str, Any], attempt: int) -> timedelta:
+    factor = float(options.get("backoffCoefficient") or 1.0)
+    delay_ms = float(options["firstRetryIntervalInMilliseconds"]) * factor**attempt
+    longest_ms = options.get("maxRetryIntervalInMilliseconds")
+    return timedelta(milliseconds=min(delay_ms, float(longest_ms)) if longest_ms else delay_ms)
+
+
+def _confirm(decision: Decision | None, event: dict[str, Any]) -> None:
+    """Check that the code took the decision of this event again."""
+    kind = {4: "activity", 7: "sub", 10: "timer"}.get(event["EventType"], "event")
+    number, name = event["EventId"], event.get("Name") or ""
+    if decision is None:
+        raise NonDeterministicError(_missing_text(kind, number, name, event))
+    noun = {"activity": "an activity", "sub": "a sub-orchestration", "timer": "a timer"}.get(kind, "an event")
+    head = f"A previous execution of this orchestration scheduled {noun} task with sequence number {number} named"
+    if decision.kind != kind:
+        raise NonDeterministicError(
+            f"{head} '{name}', but the current orchestration replay instead produced a "
+            f"{_ACTION_NAMES[decision.kind]} action with this sequence number. {_CHANGED}"
+        )
+    if decision.name.lower() != name.lower() and kind != "timer":
+        raise NonDeterministicError(
+            f"{head} '{name}', but the current orchestration replay instead scheduled {noun} task named "
+            f"'{decision.name}' with this sequence number.  {_CHANGED}"
+        )
+
+
+def _missing_text(kind: str, number: int, name: str, event: dict[str, Any]) -> str:
+    tail = f"but the current replay execution hasn't (yet?) scheduled this task. {_CHANGED}"
+    head = "A previous execution of this orchestration scheduled"
+    if kind == "timer":
+        return f"{head} a timer task with sequence number {number} {tail}"
+    version = event.get("Version") or ""
+    if kind == "sub":
+        where = f"(version '{version}', instance ID '{event.get('InstanceId') or ''}')"
+        return f"{head} a sub-orchestration task with sequence ID {number} and name '{name}' {where}, {tail}"
+    noun = "an activity" if kind == "activity" else "an event"
+    return f"{head} {noun} task with sequence ID {number} and name '{name}' (version '{version}'), {tail}"
+
+
+def replay(
+    history: list[dict[str, Any]],
+    state: dict[str, Any],
+    refuse: Callable[[str, str], str | None] = lambda _kind, _name: None,
+) -> Replayed:
+    """Walk the history with the actions in `state` and return what is new.
+
+    `state` is the SDK's answer (`isDone`, `schemaVersion`, `actions`, `error`). `refuse(kind, name)` returns why a
+    function cannot be called, or None. Raises NonDeterministicError when history and actions disagree.
+    """
+    walk = _Replayer(state, refuse)
+    carried = []
+    for position, event in enumerate(history):
+        if walk.has_continued and event["EventType"] == 15:
+            carried.append(
+                position
+            )  # arrived after the decision to start over: belongs to the next generation
+            continue
+        walk.process(event)
+        if walk.terminated is not None:
+            break
+    return walk.result(carried)

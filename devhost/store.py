@@ -1,0 +1,193 @@
+"""The host's memory: one SQLite file, one writer, many commits made at once.
+
+`Store.write` queues an operation for the writer thread, which runs all that wait in one transaction and commits
+(fsync) once; the caller continues after the commit. `Store.read` runs on a thread with a connection of its own.
+Operations are plain functions of a connection, in `records.py`.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from devhost.errors import HostLockedError, SettingsError
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+_SCHEMA_VERSION = 1
+_LARGEST_BATCH = 1000
+_SCHEMA = """
+CREATE TABLE instance (
+    id TEXT PRIMARY KEY, execution TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL, status TEXT NOT NULL,
+    input TEXT, output TEXT, details TEXT, custom_status TEXT, created INTEGER NOT NULL, updated INTEGER NOT NULL,
+    parent TEXT, parent_execution TEXT, parent_task INTEGER, parent_name TEXT, clock INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX instance_created ON instance (created);
+CREATE TABLE history (
+    instance TEXT NOT NULL, episode INTEGER NOT NULL, events TEXT NOT NULL, PRIMARY KEY (instance, episode)
+) WITHOUT ROWID;
+CREATE TABLE inbox (
+    n INTEGER PRIMARY KEY AUTOINCREMENT, instance TEXT NOT NULL, execution TEXT, type INTEGER NOT NULL,
+    due INTEGER NOT NULL DEFAULT 0, event TEXT NOT NULL
+);
+CREATE INDEX inbox_instance ON inbox (instance, due);
+CREATE TABLE task (
+    n INTEGER PRIMARY KEY AUTOINCREMENT, instance TEXT NOT NULL, execution TEXT NOT NULL, id INTEGER NOT NULL,
+    name TEXT NOT NULL, input TEXT
+);
+CREATE INDEX task_instance ON task (instance);
+CREATE TABLE timer (name TEXT PRIMARY KEY, last TEXT, next TEXT NOT NULL, updated TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+class _Operation:
+    """One queued write: what to run and who waits for it."""
+
+    __slots__ = ("arguments", "error", "function", "future", "result")
+
+    def __init__(
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], future: asyncio.Future[Any]
+    ) -> None:
+        self.function = function
+        self.arguments = arguments
+        self.future = future
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def run(self, connection: sqlite3.Connection) -> None:
+        self.result = self.function(connection, *self.arguments)
+
+
+class Store:
+    """The database of one data folder; holds the folder's lock while open."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open or create the database. Raises HostLockedError when another host has the folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock_folder(folder)
+        self._path = folder / "devhost.sqlite"
+        self._writer = _connect(self._path)
+        _create(self._writer, self._path)
+        self._reader = _connect(self._path)
+        self._queue: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
+        self._reads = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
+        self._thread = threading.Thread(target=self._write_forever, name="store-writer")
+        self._thread.start()
+
+    async def write(self, function: Callable[..., _T], *arguments: Any) -> _T:
+        """Run `function(connection, *arguments)` in a transaction; return after its commit is on disk.
+
+        What the function raises is raised here, and nothing that it wrote remains.
+        """
+        future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        self._queue.put(_Operation(function, arguments, future))
+        return await future
+
+    async def read(self, function: Callable[..., _T], *arguments: Any) -> _T:
+        """Run `function(connection, *arguments)` over what is committed."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reads, lambda: function(self._reader, *arguments))
+
+    def close(self) -> None:
+        """Finish what is queued and close."""
+        self._queue.put(None)
+        self._thread.join()
+        self._reads.shutdown()
+        self._reader.close()
+        self._writer.close()
+        os.close(self._lock)
+
+    def _write_forever(self) -> None:
+        while True:
+            first = self._queue.get()
+            batch = [first] if first is not None else []
+            ended = first is None
+            while not ended and len(batch) < _LARGEST_BATCH:
+                try:
+                    following = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if following is None:
+                    ended = True
+                else:
+                    batch.append(following)
+            if batch:
+                self._commit(batch)
+                batch[0].future.get_loop().call_soon_threadsafe(_deliver, batch)
+            if ended:
+                return
+
+    def _commit(self, batch: list[_Operation]) -> None:
+        """Run all in one transaction; if one fails, each in its own, so that only that one is undone."""
+        try:
+            self._transact(batch)
+        except Exception as error:
+            if len(batch) == 1:
+                batch[0].error = error
+                return
+            for operation in batch:
+                self._commit([operation])
+
+    def _transact(self, batch: list[_Operation]) -> None:
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            for operation in batch:
+                operation.run(self._writer)
+            self._writer.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self._writer.execute("ROLLBACK")
+            raise
+
+
+def _deliver(batch: list[_Operation]) -> None:
+    for operation in batch:
+        if operation.future.done():
+            continue
+        if operation.error is not None:
+            operation.future.set_exception(operation.error)
+        else:
+            operation.future.set_result(operation.result)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA wal_autocheckpoint=4000")
+    return connection
+
+
+def _create(connection: sqlite3.Connection, path: Path) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={_SCHEMA_VERSION};COMMIT;")
+    elif version != _SCHEMA_VERSION:
+        raise SettingsError(
+            f"{path} was written by another version of the host (layout {version}, this one has {_SCHEMA_VERSION}); "
+            "delete it or give another data folder with --data"
+        )
+
+
+def _lock_folder(folder: Path) -> int:
+    descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+        os.close(descriptor)
+        raise HostLockedError(
+            f"another host (process {holder or 'unknown'}) works on {folder}; stop it or give another folder with --data"
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor

@@ -1,0 +1,142 @@
+"""The worker processes: one template that has imported the app, and children forked from it on demand.
+
+The template loads the app before any thread exists, tells the host what it found, then forks a child for every
+socket the host sends. Children answer calls until their socket closes, which it does when the host is gone.
+"""
+
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from devhost.errors import LoadError
+from devhost.invocation import Failure, Invoker
+from devhost.loader import LoadedApp, load_app
+from devhost.wire import pack, receive
+
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def bootstrap() -> str:
+    """Return a program for `python -c` that runs this module's `main`, wherever the package lies."""
+    package_parent = str(Path(__file__).resolve().parent.parent)
+    return (
+        f"import sys; sys.path[:] = [p for p in sys.path if p] + [{package_parent!r}]; "
+        "from devhost.worker import main; main(sys.argv[1:])"
+    )
+
+
+def main(arguments: list[str]) -> None:
+    """Run as `template FD ROOT` or, started afresh, as `child FD ROOT THREADS`."""
+    role, descriptor, root = arguments[0], int(arguments[1]), Path(arguments[2])
+    logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
+    logging.getLogger("azure").setLevel(logging.WARNING)
+    connection = socket.socket(fileno=descriptor)
+    if role == "child":
+        _serve(connection, load_app(root), int(arguments[3]))
+    else:
+        _template(connection, root)
+
+
+def _template(control: socket.socket, root: Path) -> None:
+    try:
+        app = load_app(root)
+    except BaseException as error:  # whatever the import of an app raises becomes the host's answer
+        trace = "" if isinstance(error, LoadError) else traceback.format_exc()
+        control.sendall(pack({"error": str(error) or type(error).__name__, "trace": trace}))
+        return
+    _warm_up()
+    control.sendall(pack({"functions": msgspec.to_builtins(app.index.functions)}))
+    gc.collect()
+    gc.freeze()  # children share these pages; a collection must not touch them
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended children need no waiting for
+    fresh = _has_threads()
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(control, 16, 1)
+        if not message:
+            os._exit(0)
+        if os.fork() == 0:
+            control.close()
+            _start_child(descriptors[0], app, root, int(message), fresh)
+        os.close(descriptors[0])
+
+
+def _warm_up() -> None:
+    """Import what every child needs, once."""
+    import azure.durable_functions  # noqa: F401
+
+    import devhost.episode
+
+    devhost.episode.prepare_sdk()
+
+
+def _start_child(descriptor: int, app: LoadedApp, root: Path, threads: int, fresh: bool) -> None:
+    """Become a worker; never returns."""
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if fresh:
+            os.set_inheritable(descriptor, True)
+            options = ["child", str(descriptor), str(root), str(threads)]
+            os.execv(sys.executable, [sys.executable, "-c", bootstrap(), *options])  # noqa: S606  # our own program
+        _serve(socket.socket(fileno=descriptor), app, threads)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(1)  # a forked child must never run on into its parent's code
+
+
+def _has_threads() -> bool:
+    """Say whether the import of the app started threads, Python's or native ones: a fork would copy none of them."""
+    tasks = Path("/proc/self/task")
+    return (len(list(tasks.iterdir())) if tasks.exists() else threading.active_count()) > 1
+
+
+def _serve(connection: socket.socket, app: LoadedApp, threads: int) -> None:
+    """Answer calls `[call id, operation, function, payload]` with `[call id, ok, value]` until the host is gone."""
+    _warm_up()
+    invoker = Invoker(app, threads)
+    lock = threading.Lock()
+
+    def answer(call_id: int, ok: bool, value: Any) -> None:
+        frame = pack([call_id, ok, value])
+        with lock:
+            connection.sendall(frame)
+
+    def finish(call_id: int, result: dict[str, Any] | Failure) -> None:
+        if isinstance(result, Failure):
+            answer(call_id, False, {"message": result.message, "trace": result.trace})
+        else:
+            answer(call_id, True, result)
+
+    answer(0, True, os.getpid())
+    try:
+        while True:
+            call_id, operation, name, payload = receive(connection)
+            if operation == "episode":
+                finish(call_id, _episode(app, name, payload))
+            else:
+                invoker.submit(name, payload, lambda result, call_id=call_id: finish(call_id, result))
+    except (EOFError, ConnectionError):
+        os._exit(0)  # the host is gone; functions that still run have no one to answer
+
+
+def _episode(app: LoadedApp, name: str, body: bytes) -> dict[str, Any] | Failure:
+    from devhost.episode import run_episode
+
+    info = app.index.by_name(name)
+    assert info is not None, f"the host asked for {name}, which this app does not have"
+    try:
+        episode = run_episode(info.durable_name, app.callables[info.name], body, app.index)
+    except (
+        Exception
+    ) as error:  # a defect of the host: the instance fails with it rather than being retried for ever
+        return Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
+    return dict(msgspec.to_builtins(episode))
