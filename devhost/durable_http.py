@@ -4,7 +4,7 @@ import base64
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -35,6 +35,16 @@ _PAGE = 100
 _INVALID_JSON = "Invalid JSON content"
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One request, taken apart; `query` has its names in lower case."""
+
+    request: web.Request
+    parts: list[str]
+    query: dict[str, str]
+    links: Links
+
+
 class DurableApi:
     """Answers requests below the management prefix."""
 
@@ -48,11 +58,11 @@ class DurableApi:
         query = {key.lower(): value for key, value in request.query.items()}
         try:
             handler = self._find(request.method, parts)
-            return _nothing(404) if handler is None else await handler(request, parts, query, links)
+            return _nothing(404) if handler is None else await handler(_Call(request, parts, query, links))
         except RequestError as error:
             return _error(error)
 
-    def _find(self, method: str, parts: list[str]) -> Callable[..., Awaitable[web.Response]] | None:
+    def _find(self, method: str, parts: list[str]) -> Callable[[_Call], Awaitable[web.Response]] | None:
         head, count = parts[0].lower(), len(parts)
         if head == "orchestrators" and method == "POST" and count in (2, 3):
             return self._start
@@ -73,80 +83,72 @@ class DurableApi:
 
     # -- starting ---------------------------------------------------------------------------------------------
 
-    async def _start(
-        self, request: web.Request, parts: list[str], query: dict[str, str], links: Links
-    ) -> web.Response:
-        body = (await request.read()).decode("utf-8-sig", errors="replace")
+    async def _start(self, call: _Call) -> web.Response:
+        body = (await call.request.read()).decode("utf-8-sig", errors="replace")
         input_text = _json_text(body) if body.strip() else None
-        wanted = parts[2] if len(parts) == 3 else None
+        wanted = call.parts[2] if len(call.parts) == 3 else None
         instance_id = await self._engine.start_instance(
-            parts[1], wanted, input_text, query.get("version", "")
+            call.parts[1], wanted, input_text, call.query.get("version", "")
         )
-        return await self._started(instance_id, query, links)
+        return await self._started(instance_id, call)
 
-    async def _started(self, instance_id: str, query: dict[str, str], links: Links) -> web.Response:
+    async def _started(self, instance_id: str, call: _Call) -> web.Response:
         """Answer with where to follow the instance or, if asked to wait, with how it ended."""
-        if "timeout" in query and "pollinginterval" in query:
-            instance = await self._engine.wait_for_end(instance_id, _seconds(query["timeout"]))
+        if "timeout" in call.query and "pollinginterval" in call.query:
+            instance = await self._engine.wait_for_end(instance_id, _seconds(call.query["timeout"]))
             if instance is not None and instance.status == "Completed":
                 return _json(200, as_json(instance.output))
             if instance is not None and instance.has_ended:
                 return _json(200, _status_json(instance, shows_input=True))
-        body = links.check_status(instance_id)
+        body = call.links.check_status(instance_id)
         return _json(202, body, {"Location": body["statusQueryGetUri"], "Retry-After": "10"})
 
-    async def _restart(
-        self, request: web.Request, parts: list[str], query: dict[str, str], links: Links
-    ) -> web.Response:
-        old = await self._store.read(records.get_instance, parts[1])
+    async def _restart(self, call: _Call) -> web.Response:
+        old = await self._store.read(records.get_instance, call.parts[1])
         if old is None:
             raise RequestError(404)
-        new_id = None if _flag(query, "restartwithnewinstanceid", True) else old.id
+        new_id = None if _flag(call.query, "restartwithnewinstanceid", True) else old.id
         instance_id = await self._engine.start_instance(old.name, new_id, old.input, old.version)
-        return await self._started(instance_id, query, links)
+        return await self._started(instance_id, call)
 
     # -- looking ----------------------------------------------------------------------------------------------
 
-    async def _status(
-        self, request: web.Request, parts: list[str], query: dict[str, str], links: Links
-    ) -> web.Response:
-        instance = await self._engine.get(parts[1])
+    async def _status(self, call: _Call) -> web.Response:
+        instance = await self._engine.get(call.parts[1])
         if instance is None:
             return _nothing(404)
-        shows_input = _flag(query, "showinput", True)
+        shows_input = _flag(call.query, "showinput", True)
         body = _status_json(instance, shows_input)
-        if _flag(query, "showhistory", False) and instance.status != "Pending":
+        if _flag(call.query, "showhistory", False) and instance.status != "Pending":
             events = parse(await self._store.read(records.history_chunks, instance.id))
-            body["historyEvents"] = compact(events, shows_input, _flag(query, "showhistoryoutput", False))
+            body["historyEvents"] = compact(
+                events, shows_input, _flag(call.query, "showhistoryoutput", False)
+            )
         if not instance.has_ended:
-            return _json(202, body, {"Location": str(request.url), "Retry-After": "5"})
-        is_error = instance.status == "Failed" and _flag(query, "returninternalservererroronfailure", False)
+            return _json(202, body, {"Location": str(call.request.url), "Retry-After": "5"})
+        is_error = instance.status == "Failed" and _flag(
+            call.query, "returninternalservererroronfailure", False
+        )
         return _json(500 if is_error else 200, body)
 
-    async def _list(
-        self, request: web.Request, parts: list[str], query: dict[str, str], links: Links
-    ) -> web.Response:
-        limit = _page_size(query.get("top"))
-        after = _read_token(request.headers.get(_TOKEN, ""))
-        found = await self._store.read(records.list_instances, _filter(query), after, limit + 1)
-        shows_input = _flag(query, "showinput", True)
+    async def _list(self, call: _Call) -> web.Response:
+        limit = _page_size(call.query.get("top"))
+        after = _read_token(call.request.headers.get(_TOKEN, ""))
+        found = await self._store.read(records.list_instances, _filter(call.query), after, limit + 1)
+        shows_input = _flag(call.query, "showinput", True)
         token = _make_token(found[limit - 1].id) if len(found) > limit else ""
         return _json(200, [_status_json(each, shows_input) for each in found[:limit]], {_TOKEN: token})
 
     # -- deleting ---------------------------------------------------------------------------------------------
 
-    async def _purge_one(
-        self, request: web.Request, parts: list[str], query: dict[str, str], links: Links
-    ) -> web.Response:
-        deleted = await self._store.write(records.purge_one, parts[1])
+    async def _purge_one(self, call: _Call) -> web.Response:
+        deleted = await self._store.write(records.purge_one, call.parts[1])
         return _json(200, {"instancesDeleted": deleted}) if deleted else _nothing(404)
 
-    async def _purge_many(
-        self, request: web.Request, parts: list[str], query: dict[str, str], links: Links
-    ) -> web.Response:
-        if not query.get("createdtimefrom"):
+    async def _purge_many(self, call: _Call) -> web.Response:
+        if not call.query.get("createdtimefrom"):
             return _json(400, "Please provide value for 'createdTimeFrom' parameter.")
-        wanted = _filter(query)
+        wanted = _filter(call.query)
         if wanted.statuses is not None:
             wanted = replace(
                 wanted, statuses=tuple(each for each in wanted.statuses if each in records.ENDED)
@@ -156,37 +158,29 @@ class DurableApi:
 
     # -- telling ----------------------------------------------------------------------------------------------
 
-    async def _raise_event(
-        self, request: web.Request, parts: list[str], query: dict[str, str], links: Links
-    ) -> web.Response:
-        if request.content_type.lower() != "application/json":
+    async def _raise_event(self, call: _Call) -> web.Response:
+        if call.request.content_type.lower() != "application/json":
             raise RequestError(400, "Only application/json request content is supported")
-        body = (await request.read()).decode("utf-8-sig", errors="replace")
-        await self._engine.raise_event(parts[1], parts[3], _json_text(body) if body.strip() else None)
+        body = (await call.request.read()).decode("utf-8-sig", errors="replace")
+        await self._engine.raise_event(
+            call.parts[1], call.parts[3], _json_text(body) if body.strip() else None
+        )
         return _nothing(202)
 
-    async def _terminate(
-        self, request: web.Request, parts: list[str], query: dict[str, str], links: Links
-    ) -> web.Response:
-        await self._engine.terminate(parts[1], query.get("reason", ""))
+    async def _terminate(self, call: _Call) -> web.Response:
+        await self._engine.terminate(call.parts[1], call.query.get("reason", ""))
         return _nothing(202)
 
-    async def _suspend(
-        self, request: web.Request, parts: list[str], query: dict[str, str], links: Links
-    ) -> web.Response:
-        await self._engine.suspend(parts[1], query.get("reason", ""))
+    async def _suspend(self, call: _Call) -> web.Response:
+        await self._engine.suspend(call.parts[1], call.query.get("reason", ""))
         return _nothing(202)
 
-    async def _resume(
-        self, request: web.Request, parts: list[str], query: dict[str, str], links: Links
-    ) -> web.Response:
-        await self._engine.resume(parts[1], query.get("reason", ""))
+    async def _resume(self, call: _Call) -> web.Response:
+        await self._engine.resume(call.parts[1], call.query.get("reason", ""))
         return _nothing(202)
 
-    async def _rewind(
-        self, request: web.Request, parts: list[str], query: dict[str, str], links: Links
-    ) -> web.Response:
-        woken = await self._store.write(rewind.rewind, parts[1], query.get("reason", ""))
+    async def _rewind(self, call: _Call) -> web.Response:
+        woken = await self._store.write(rewind.rewind, call.parts[1], call.query.get("reason", ""))
         await self._engine.wake(woken)
         return _nothing(202)
 

@@ -6,25 +6,27 @@ a heap of due times, and a cursor into the task table. Every commit wakes what i
 
 import asyncio
 import contextlib
+import functools
 import heapq
 import json
 import logging
 import uuid
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from devhost import records
-from devhost.clock import from_micros, parse_stamp, stamp, to_micros, utc_now
+from devhost.clock import to_micros, utc_now
+from devhost.commits import make_commit, new_instance, request_body
 from devhost.episode import Episode
 from devhost.errors import RequestError, WorkerLostError
 from devhost.functions import ACTIVITY, ORCHESTRATION, FunctionIndex, FunctionInfo
-from devhost.history import STATUS_NUMBERS, event, played
+from devhost.history import event
 from devhost.pool import FunctionFailedError, FunctionTimeoutError, WorkerGroup
-from devhost.records import Commit, Instance, Message, Start, Task, Work
-from devhost.replay import COMPLETED, CONTINUED, FAILED, RUNNING, TERMINATED, Decision
+from devhost.records import Instance, Task, Work
+from devhost.replay import FAILED, TERMINATED
 from devhost.settings import HostSettings
 from devhost.store import Store
 
@@ -32,10 +34,6 @@ _log = logging.getLogger("devhost.durable")
 _TASK_PAGE = 500
 _LONGEST_SLEEP_S = 3600.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 30.0
-_TIMESPANS = (
-    '"upperSchemaVersion":1,"upperSchemaVersionNew":2,"longRunningTimerIntervalDuration":"3.00:00:00",'
-    '"maximumShortTimerDuration":"6.00:00:00","defaultHttpAsyncRequestSleepTimeMillseconds":30000}'
-)
 _PAYLOAD_WARNING_BYTES = 1 << 20
 
 
@@ -126,7 +124,7 @@ class Engine:
             instance_id = await self._ready.get()
             self._queued.discard(instance_id)
             self._busy.add(instance_id)
-            await self._persist(lambda instance_id=instance_id: self._run_episode(instance_id), instance_id)
+            await self._persist(functools.partial(self._run_episode, instance_id), instance_id)
             self._busy.discard(instance_id)
             if instance_id in self._again:
                 self._again.discard(instance_id)
@@ -170,7 +168,7 @@ class Engine:
         if info is None:
             text = self._index.missing(ORCHESTRATION, instance.name)
             return Episode(FAILED, f"Orchestrator function '{instance.name}' failed: {text}")
-        body = _request_body(instance, work.history, texts)
+        body = request_body(instance, work.history, texts)
         try:
             answer = await self._workers.orchestrators.call(
                 "episode", info.name, body, self._settings.function_timeout_s
@@ -184,7 +182,7 @@ class Engine:
         return msgspec.convert(answer, Episode)
 
     async def _commit(self, work: Work, texts: list[str], episode: Episode, at_us: int) -> None:
-        commit = _make_commit(work, texts, episode, at_us, self._settings)
+        commit = make_commit(work, texts, episode, at_us, self._settings)
         woken = await self._store.write(records.commit_episode, commit)
         if commit.tasks:
             self._tasks_changed.set()
@@ -234,7 +232,7 @@ class Engine:
             self._defect.set_exception(running.exception() or RuntimeError())
 
     async def _run_task(self, task: Task) -> None:
-        await self._persist(lambda: self._attempt_task(task), task.name)
+        await self._persist(functools.partial(self._attempt_task, task), task.name)
 
     async def _call_activity(self, info: FunctionInfo, input_text: str | None) -> str | None:
         activities, timeout_s = self._workers.activities, self._settings.function_timeout_s
@@ -368,175 +366,6 @@ def check_instance_id(instance_id: str) -> None:
     raise RequestError(400, message, text, "System.ArgumentException")
 
 
-def new_instance(
-    name: str,
-    instance_id: str,
-    input_text: str | None,
-    now_us: int,
-    version: str,
-    parent: Instance | None = None,
-    task_id: int | None = None,
-) -> Start:
-    """Return a new instance and the event that starts it."""
-    execution = uuid.uuid4().hex
-    instance = Instance(
-        instance_id,
-        execution,
-        name,
-        version,
-        "Pending",
-        input_text,
-        None,
-        None,
-        None,
-        now_us,
-        now_us,
-        parent and parent.id,
-        parent and parent.execution,
-        task_id,
-        parent and parent.name,
-    )
-    return Start(instance, _started_event(instance, now_us))
-
-
-def _started_event(instance: Instance, now_us: int) -> str:
-    parent = None
-    if instance.parent is not None:
-        parent = {
-            "Name": instance.parent_name,
-            "OrchestrationInstance": {
-                "InstanceId": instance.parent,
-                "ExecutionId": instance.parent_execution,
-            },
-            "TaskScheduleId": instance.parent_task,
-            "Version": "",
-        }
-    return event(
-        0,
-        now_us,
-        OrchestrationInstance={"InstanceId": instance.id, "ExecutionId": instance.execution},
-        ParentInstance=parent,
-        Name=instance.name,
-        Version=instance.version,
-        Input=instance.input,
-        Tags=None,
-    )
-
-
-def _request_body(instance: Instance, history: list[str], texts: list[str]) -> bytes:
-    """Write the orchestrator call's body around the stored events, without parsing them."""
-    events = ",".join([*history, *texts])
-    names = json.dumps({"instanceId": instance.id, "parentInstanceId": instance.parent})[1:-1]
-    is_replaying = "true" if history else "false"
-    head = f'{{"history":[{events}],"input":{instance.input or "null"},{names},"isReplaying":{is_replaying},'
-    return (head + _TIMESPANS).encode()
-
-
 def _warn_if_large(name: str, text: str | None) -> None:
     if text is not None and len(text) > _PAYLOAD_WARNING_BYTES:
         _log.warning("Activity %s returned %d bytes, which every later episode reads again.", name, len(text))
-
-
-def _make_commit(
-    work: Work, texts: list[str], episode: Episode, at_us: int, settings: HostSettings
-) -> Commit:
-    """Turn an episode into what to store. Pure, but for the ids of new instances."""
-    instance = work.instance
-    consumed = [each.n for each in work.messages]
-    changed = replace(
-        instance,
-        status="Suspended" if work.is_suspended and episode.status == RUNNING else episode.status,
-        custom_status=episode.custom_status,
-        updated=max(at_us, to_micros(utc_now())),
-        clock=at_us,
-    )
-    number = len(work.history)
-    if episode.status == CONTINUED:
-        return _make_restart(work, episode, changed, consumed, number)
-    later = [_decided(each, at_us, settings) for each in episode.decisions]
-    messages: list[Message] = []
-    tasks, children = [], []
-    if episode.status == RUNNING:
-        tasks = [(each.id, each.name, each.input) for each in episode.decisions if each.kind == "activity"]
-        children = [_child(each, instance, at_us) for each in episode.decisions if each.kind == "sub"]
-        messages = [_timer_message(each, instance) for each in episode.decisions if each.kind == "timer"]
-    else:
-        output = episode.output
-        changed = replace(changed, output=output, details=episode.details)
-        if episode.status == TERMINATED:
-            changed = replace(changed, custom_status=instance.custom_status)
-        later.append(
-            event(
-                1,
-                at_us,
-                len(episode.decisions),
-                OrchestrationStatus=STATUS_NUMBERS[episode.status],
-                Result=output,
-            )
-        )
-        messages = _notify_parent(changed, at_us)
-    chunk = ",".join(played(each) for each in [*texts, *later, event(13, at_us)])
-    return Commit(
-        instance.id, instance.execution, number, consumed, chunk, changed, tasks, messages, children
-    )
-
-
-def _make_restart(
-    work: Work, episode: Episode, changed: Instance, consumed: list[int], number: int
-) -> Commit:
-    """Start the next generation: a new execution with an empty history; carried events stay in the inbox."""
-    first = (
-        len(json.loads(f"[{','.join(work.history)}]")) + 1
-    )  # positions count from the start of the history
-    carried = {work.messages[position - first].n for position in episode.carried if position >= first}
-    now_us = changed.updated
-    restarted = replace(
-        changed,
-        execution=uuid.uuid4().hex,
-        status=RUNNING,
-        input=None if episode.output is None else json.dumps(episode.output),
-        created=now_us,
-        custom_status=work.instance.custom_status if episode.custom_status is None else episode.custom_status,
-    )
-    return Commit(
-        work.instance.id,
-        work.instance.execution,
-        number,
-        [each for each in consumed if each not in carried],
-        "",
-        restarted,
-        restart=_started_event(restarted, now_us),
-    )
-
-
-def _decided(decision: Decision, at_us: int, settings: HostSettings) -> str:
-    """Write the event that records a decision."""
-    kept = decision.input if settings.stores_inputs else None
-    if decision.kind == "activity":
-        return event(4, at_us, decision.id, Name=decision.name, Version="", Input=kept)
-    if decision.kind == "sub":
-        return event(
-            7, at_us, decision.id, Name=decision.name, Version="", InstanceId=decision.instance_id, Input=kept
-        )
-    return event(10, at_us, decision.id, FireAt=stamp(parse_stamp(decision.fire_at)))
-
-
-def _child(decision: Decision, parent: Instance, now_us: int) -> Start:
-    input_text = None if decision.input is None else json.dumps(decision.input)
-    return new_instance(decision.name, decision.instance_id, input_text, now_us, "", parent, decision.id)
-
-
-def _timer_message(decision: Decision, instance: Instance) -> Message:
-    due = to_micros(parse_stamp(decision.fire_at))
-    text = event(11, due, TimerId=decision.id, FireAt=stamp(from_micros(due)))
-    return Message(instance.id, instance.execution, 11, text, max(due, 1))
-
-
-def _notify_parent(ended: Instance, at_us: int) -> list[Message]:
-    if ended.parent is None:
-        return []
-    if ended.status == COMPLETED:
-        text = event(8, at_us, TaskScheduledId=ended.parent_task, Result=ended.output)
-        return [Message(ended.parent, ended.parent_execution, 8, text)]
-    text = event(9, at_us, TaskScheduledId=ended.parent_task, Reason=ended.output, Details=ended.details)
-    return [Message(ended.parent, ended.parent_execution, 9, text)]

@@ -4,6 +4,7 @@ Runs in a worker process, because it calls the app's code. The SDK's handle and 
 """
 
 import functools
+import importlib
 import json
 import traceback
 from collections.abc import Callable
@@ -30,6 +31,7 @@ class Episode:
     custom_status: str | None = None
     decisions: list[Decision] = field(default_factory=list)
     carried: list[int] = field(default_factory=list)
+    next_id: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +49,9 @@ def prepare_sdk() -> None:
 
     Every replay parses every event's timestamp again, with a parser that takes most of a replay's time.
     """
-    from azure.durable_functions.models.history import HistoryEvent as module
-
-    event_module = __import__(module.__module__, fromlist=["dt_parse"])
-    if not hasattr(event_module.dt_parse, "cache_info"):
-        event_module.dt_parse = functools.lru_cache(maxsize=65536)(event_module.dt_parse)
+    module: Any = importlib.import_module("azure.durable_functions.models.history.HistoryEvent")
+    if not hasattr(module.dt_parse, "cache_info"):
+        module.dt_parse = functools.lru_cache(maxsize=65536)(module.dt_parse)
 
 
 def run_episode(name: str, handle: Callable[..., Any], body: bytes, index: FunctionIndex) -> Episode:
@@ -76,7 +76,11 @@ def _call(handle: Callable[..., Any], body: str) -> _Answer:
         context = DurableOrchestrationContext.from_json(body)
         context._input_expected_type = getattr(handle, "_df_input_type", None)
         text = Orchestrator(handle.orchestrator_function).handle(context)  # type: ignore[attr-defined]  # by the SDK
-        waiting = {key: _label(task) for key, task in context.open_tasks.items() if isinstance(key, int)}
+        waiting = {
+            key: _label(task)
+            for key, task in context.open_tasks.items()
+            if isinstance(key, int) and not isinstance(task, list)
+        }
         return _Answer(json.loads(text), None, waiting, context._sequence_number)
     except Exception as failure:
         _, marker, state = str(failure).rpartition(_MARKER)
@@ -162,7 +166,9 @@ def _conclude(name: str, found: Replayed, answer: _Answer) -> Episode:
     elif found.status == FAILED:
         details = f"Message: {output}, StackTrace: {_trace(answer.failure)}"
         output = f"Orchestrator function '{name}' failed: {output}"
-    return Episode(found.status, output, details, custom_status, found.decisions, found.carried)
+    return Episode(
+        found.status, output, details, custom_status, found.decisions, found.carried, found.next_id
+    )
 
 
 def _trace(failure: BaseException | None) -> str:

@@ -50,15 +50,22 @@ class FunctionIndex:
         """Return the function of that name, or None."""
         return next((each for each in self.functions if each.name.lower() == name.lower()), None)
 
+    def require(self, name: str) -> FunctionInfo:
+        """Return the function of that name; raises LookupError when the app has none."""
+        found = self.by_name(name)
+        if found is None:
+            raise LookupError(f"the app has no function {name}")
+        return found
+
     def durable(self, kind: str, name: str) -> FunctionInfo | None:
         """Return the orchestrator or activity that answers to that durable name, or None."""
         return next((each for each in self.of_kind(kind) if each.durable_name.lower() == name.lower()), None)
 
     def missing(self, kind: str, name: str) -> str:
         """Return the extension's text for a call of a function that is not there."""
-        noun, article = ("orchestrator", "an") if kind == ORCHESTRATION else ("activity", "an")
+        noun = "orchestrator" if kind == ORCHESTRATION else "activity"
         known = ", ".join(f"'{each.durable_name}'" for each in self.of_kind(kind))
         return (
-            f"The function '{name}' doesn't exist, is disabled, or is not {article} {noun} function. "
+            f"The function '{name}' doesn't exist, is disabled, or is not an {noun} function. "
             f"Additional info: The following are the known {noun} functions: {known}."
         )

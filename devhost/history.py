@@ -35,9 +35,16 @@ STATUS_NUMBERS = {
     "Terminated": 5,
 }
 _STATUS_NAMES = {number: name for name, number in STATUS_NUMBERS.items()} | {6: "Pending", 7: "Suspended"}
-_HIDDEN = (
-    ["EventId", "IsPlayed", "TaskScheduledId", "TimerId", "Version", "OrchestrationInstance", "ParentInstance", "Tags"]
-)  # fields of the protocol, of no use to a reader
+_HIDDEN = [
+    "EventId",
+    "IsPlayed",
+    "TaskScheduledId",
+    "TimerId",
+    "Version",
+    "OrchestrationInstance",
+    "ParentInstance",
+    "Tags",
+]  # fields of the protocol, of no use to a reader
 _NEW, _OLD = '"IsPlayed":false', '"IsPlayed":true'
 
 

@@ -5,6 +5,7 @@ thread of its own that lives as long as the process (the SDK client keeps one HT
 """
 
 import asyncio
+import inspect
 import json
 import threading
 import traceback
@@ -12,6 +13,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from azure import functions
@@ -52,9 +54,7 @@ class _Context(functions.Context):  # type: ignore[misc]  # the SDK ships no typ
 
     @property
     def function_directory(self) -> str:
-        import os
-
-        return os.getcwd()  # noqa: PTH109  # the SDK promises text
+        return str(Path.cwd())
 
     @property
     def trace_context(self) -> Any:
@@ -90,8 +90,7 @@ class Invoker:
         self, name: str, payload: dict[str, Any], done: Callable[[dict[str, Any] | Failure], None]
     ) -> None:
         """Start the function; `done` gets its result, or a Failure, on another thread."""
-        info = self._app.index.by_name(name)
-        assert info is not None, f"the host asked for {name}, which this app does not have"
+        info = self._app.index.require(name)
         if info.is_async:
             started: Future[Any] = asyncio.run_coroutine_threadsafe(
                 self._run_async(info, payload), self._user_loop()
@@ -125,8 +124,6 @@ def _outcome(future: Future[dict[str, Any]]) -> dict[str, Any] | Failure:
 def _arguments(
     info: FunctionInfo, function: Callable[..., Any], payload: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, _Out]]:
-    import inspect
-
     arguments: dict[str, Any] = {}
     outs: dict[str, _Out] = {}
     for binding in info.bindings:
@@ -154,7 +151,6 @@ def _decode(kind: str, payload: dict[str, Any]) -> Any:
         metadata = {key: meta.Datum(value, "string") for key, value in payload["metadata"].items()}
         metadata["DequeueCount"] = meta.Datum(payload["metadata"]["DequeueCount"], "int")
         return converter.decode(meta.Datum(payload["body"], "string"), trigger_metadata=metadata)
-    assert kind == ACTIVITY, f"no way to make an argument for {kind}"
     text = payload["input"]
     return converter.decode(meta.Datum("null" if text is None else text, "string"), trigger_metadata=None)
 
@@ -163,9 +159,9 @@ def _http_datum(payload: dict[str, Any]) -> meta.Datum:
     def texts(values: dict[str, str]) -> dict[str, meta.Datum]:
         return {key: meta.Datum(value, "string") for key, value in values.items()}
 
-    value = {key: texts(payload[key]) for key in ("headers", "query", "params")}
-    value |= texts({"method": payload["method"], "url": payload["url"]})  # type: ignore[arg-type]
-    value["body"] = meta.Datum(payload["body"], "bytes")  # type: ignore[assignment]
+    value: dict[str, Any] = {key: texts(payload[key]) for key in ("headers", "query", "params")}
+    value |= texts({"method": payload["method"], "url": payload["url"]})
+    value["body"] = meta.Datum(payload["body"], "bytes")
     return meta.Datum(value, "http")
 
 

@@ -4,7 +4,15 @@ import json
 from dataclasses import dataclass
 from urllib.parse import quote
 
-_CHECK_STATUS = ["statusQueryGetUri", "sendEventPostUri", "terminatePostUri", "purgeHistoryDeleteUri", "restartPostUri", "suspendPostUri", "resumePostUri"]
+_CHECK_STATUS = (
+    "statusQueryGetUri",
+    "sendEventPostUri",
+    "terminatePostUri",
+    "purgeHistoryDeleteUri",
+    "restartPostUri",
+    "suspendPostUri",
+    "resumePostUri",
+)
 
 
 @dataclass(frozen=True, slots=True)

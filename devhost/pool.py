@@ -91,6 +91,12 @@ class _Worker:
     calls: dict[int, asyncio.Future[Any]] = field(default_factory=dict)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def write(self, frame: bytes) -> None:
+        """Send a frame to a worker that is ready."""
+        if self.writer is None:
+            raise WorkerLostError("the worker is not connected")
+        self.writer.write(frame)
+
 
 class WorkerGroup:
     """Workers of one role, each with a pool of `threads` for synchronous functions."""
@@ -139,8 +145,7 @@ class WorkerGroup:
         try:
             if not worker.ready.is_set():
                 await worker.ready.wait()
-            assert worker.writer is not None
-            worker.writer.write(pack([call_id, operation, name, payload]))
+            worker.write(pack([call_id, operation, name, payload]))
             if timeout_s is None:
                 ok, value = await future
             else:

@@ -52,6 +52,7 @@ class Decision:
     instance_id: str = ""
     fire_at: str = ""
     origin: str = "call"
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,11 @@ class Replayed:
     open_ids: frozenset[int] = frozenset()
     carried: list[int] = field(default_factory=list)
     numbered: dict[int, Decision] = field(default_factory=dict)
+
+    @property
+    def next_id(self) -> int:
+        """The sequence id that the next decision would get."""
+        return len(self.numbered)
 
 
 class _Future:
@@ -244,7 +250,10 @@ class _Replayer:
         if kind == "sub":
             instance_id = str(action.get("instanceId") or f"{self._execution_id}:{number}")
             self._check_child_id(instance_id)
-        return self._schedule(Decision(number, kind, name, action.get("input"), instance_id, origin=origin))
+        version = str(action.get("version") or "")
+        return self._schedule(
+            Decision(number, kind, name, action.get("input"), instance_id, origin=origin, version=version)
+        )
 
     def _check_child_id(self, instance_id: str) -> None:
         if instance_id in self._own_ids:
@@ -333,7 +342,7 @@ class _Replayer:
         decisions = [self.new[number] for number in sorted(self.new)]
         open_ids = frozenset(self.open)
         if self.terminated is not None:
-            return Replayed(TERMINATED, self.terminated)
+            return Replayed(TERMINATED, self.terminated, numbered=self.numbered)
         if self.finished is None or open_ids:  # an orchestration ends only when nothing it started is open
             return Replayed(RUNNING, None, decisions, open_ids, numbered=self.numbered)
         output = self.error if self.finished == FAILED else self.continued

@@ -108,7 +108,8 @@ def decide_opening(timer: Timer, record: TimerRecord | None, now: datetime, zone
 
 def _following(timer: Timer, moment: datetime, zone: ZoneInfo) -> datetime:
     found = timer.schedule.next_after(moment, zone)
-    assert found is not None, "a schedule that never fires is refused when it is loaded"
+    if found is None:  # refused when the app is loaded
+        raise LoadError(f"Function {timer.info.name}: the schedule '{timer.schedule.text}' never fires again")
     return found
 
 

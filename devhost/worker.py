@@ -4,6 +4,7 @@ The template loads the app before any thread exists, tells the host what it foun
 socket the host sends. Children answer calls until their socket closes, which it does when the host is gone.
 """
 
+import functools
 import gc
 import logging
 import os
@@ -123,7 +124,7 @@ def _serve(connection: socket.socket, app: LoadedApp, threads: int) -> None:
             if operation == "episode":
                 finish(call_id, _episode(app, name, payload))
             else:
-                invoker.submit(name, payload, lambda result, call_id=call_id: finish(call_id, result))
+                invoker.submit(name, payload, functools.partial(finish, call_id))
     except (EOFError, ConnectionError):
         os._exit(0)  # the host is gone; functions that still run have no one to answer
 
@@ -131,8 +132,7 @@ def _serve(connection: socket.socket, app: LoadedApp, threads: int) -> None:
 def _episode(app: LoadedApp, name: str, body: bytes) -> dict[str, Any] | Failure:
     from devhost.episode import run_episode
 
-    info = app.index.by_name(name)
-    assert info is not None, f"the host asked for {name}, which this app does not have"
+    info = app.index.require(name)
     try:
         episode = run_episode(info.durable_name, app.callables[info.name], body, app.index)
     except (
