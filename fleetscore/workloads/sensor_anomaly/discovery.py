@@ -1,0 +1,201 @@
+"""Discovery: the expected partitions of a window are the sensors with readings in it and the sensors with a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fleetscore.keys import join_key
+from fleetscore.model_sets import Pins
+from fleetscore.outcomes import Outcome
+from fleetscore.stores.base import Store
+from fleetscore.workloads.base import PARTITIONS, Discovery, TrainingRequest, WindowRequest
+from fleetscore.workloads.sensor_anomaly.catalog import (
+    HOUR_US,
+    CatalogFile,
+    catalog_files,
+    list_inputs,
+)
+from fleetscore.workloads.sensor_anomaly.fitted import ModelIndex, read_indices
+from fleetscore.workloads.sensor_anomaly.readings import partition_keys
+
+ROW_BYTES = 24
+"""Time, value, and the codes of device and sensor of a reading in memory."""
+
+_NO_READINGS = "It has a model, but no reading in the window."
+_NO_MODEL = (
+    "It has readings, but the model set has no model for it yet; train it, or pin a version that has one."
+)
+
+
+def microseconds(moment: datetime) -> int:
+    """Microseconds since 1970 of an aware time, exactly."""
+    return int(moment.timestamp()) * 1_000_000 + moment.microsecond
+
+
+def discover_window(store: Store, request: WindowRequest) -> Discovery:
+    """The expected partitions of the window, and one for each file that nobody can place; see docs/workloads/sensor_anomaly.md."""
+    span = microseconds(request.window.start), microseconds(request.window.end)
+    listing = list_inputs(store)
+    files = catalog_files(store, listing.files, request.settings, *span)
+    keys, rows = count_readings(files, *span)
+    indices = read_indices(store, request.pins)
+    table = pa.concat_tables([_expected(keys, rows, request.pins, indices), file_partitions(files)])
+    remarks = [f"{path} is neither .csv nor .parquet and was ignored." for path in listing.ignored[:5]]
+    if not indices:
+        remarks.append("No model set is pinned: import or train one; until then nothing is scored.")
+    return Discovery(_only(table, request.only), _readable(files), tuple(remarks))
+
+
+def discover_training_span(store: Store, request: TrainingRequest) -> Discovery:
+    """The sensors with readings in [first, stop), one model each; those with too few readings are skipped."""
+    span = microseconds(request.first.start), microseconds(request.stop.start)
+    files = catalog_files(store, list_inputs(store).files, request.settings, *span)
+    keys, rows = count_readings(files, *span)
+    few = rows < request.settings.train_rows_min
+    details = [f"It has {n} readings; training takes {request.settings.train_rows_min}." for n in rows[few]]
+    table = _table(
+        keys,
+        rows,
+        outcome=_where(few, Outcome.SKIPPED),
+        cause=_where(few, "too_few_readings"),
+        detail=_spread(few, details),
+    )
+    table = pa.concat_tables([table, file_partitions(files)])
+    return Discovery(_only(table, request.only), _readable(files))
+
+
+def count_readings(
+    files: Sequence[CatalogFile], first_us: int, stop_us: int
+) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+    """The partition keys with readings in [first_us, stop_us) (whole hours), sorted, and how many each has."""
+    first, stop = first_us // HOUR_US, stop_us // HOUR_US
+    parts = []
+    for file in files:
+        hour = file.counts["hour"]
+        parts.append(file.counts.filter(pc.and_(pc.greater_equal(hour, first), pc.less(hour, stop))))
+    if not any(part.num_rows for part in parts):
+        return pa.array([], pa.string()), np.empty(0, np.int64)
+    counts = pa.concat_tables(parts).group_by(["device", "sensor"]).aggregate([("rows", "sum")])
+    keys = partition_keys(counts)
+    order = pc.array_sort_indices(keys)
+    return keys.take(order), counts["rows_sum"].combine_chunks().take(order).to_numpy()
+
+
+def file_partitions(files: Sequence[CatalogFile]) -> pa.Table:
+    """One failed partition, named by its path, for each file that cannot be read or has rows that belong to no window or sensor."""
+    rows = []
+    for file in files:
+        entry = file.entry
+        if entry.cause:
+            rows.append((file.input.path, 0, entry.cause, entry.detail))
+        elif entry.rejected:
+            examples = "; ".join(
+                f"{r.place}: {r.cause}" + (f" {r.text!r}" if r.text else "") for r in entry.rejects
+            )
+            detail = f"{entry.rejected} rows of {file.input.path} belong to no window or sensor ({examples})."
+            rows.append((file.input.path, entry.rejected, entry.rejects[0].cause, detail))
+    return pa.Table.from_pylist(
+        [
+            {
+                "partition": join_key([path]),
+                "rows": count,
+                "size_bytes": 0,
+                "model": "",
+                "outcome": str(Outcome.FAILED),
+                "cause": cause,
+                "detail": detail,
+            }
+            for path, count, cause, detail in rows
+        ],
+        PARTITIONS,
+    )
+
+
+def _readable(files: Sequence[CatalogFile]) -> tuple[Any, ...]:
+    return tuple(file.input for file in files if file.entry.span_us is not None)
+
+
+def _expected(
+    data_keys: pa.Array, data_rows: npt.NDArray[np.int64], pins: Pins, indices: dict[str, ModelIndex]
+) -> pa.Table:
+    model_keys = [_pinned_keys(index, pins) for index in indices.values()]
+    silent = [keys.filter(pc.invert(pc.is_in(keys, data_keys))) for keys in model_keys]
+    keys = pa.concat_arrays([data_keys, *(s.cast(data_keys.type) for s in silent)])
+    rows = np.concatenate([data_rows, np.zeros(len(keys) - len(data_keys), np.int64)])
+    order = pc.array_sort_indices(keys)
+    keys, rows = keys.take(order), rows[order.to_numpy()]
+    versions = _versions(keys, pins)
+    known = np.zeros(len(keys), bool)
+    broken = np.zeros(len(keys), bool)
+    for version, index in indices.items():
+        mine = pc.equal(versions, version).to_numpy(zero_copy_only=False)
+        known |= mine & pc.is_in(keys, index.keys).to_numpy(zero_copy_only=False)
+        broken |= mine & (index.error is not None)
+    late, skipped = rows == 0, (rows > 0) & ~known & ~broken
+    details = np.full(len(keys), "", object)
+    causes = np.full(len(keys), "", object)
+    outcomes = np.full(len(keys), "", object)
+    for mask, outcome, cause, detail in (
+        (late, Outcome.LATE, "no_readings", _NO_READINGS),
+        (skipped, Outcome.SKIPPED, "no_model", _NO_MODEL),
+    ):
+        outcomes[mask], causes[mask], details[mask] = str(outcome), cause, detail
+    for row in np.flatnonzero(broken & ~late).tolist():
+        error = indices[versions[row].as_py()].error
+        assert error is not None  # noqa: S101 - that is what broken means
+        outcomes[row], causes[row], details[row] = str(Outcome.FAILED), error.code, str(error)
+    versions = pc.if_else(pa.array(skipped), "", versions)
+    return _table(keys, rows, versions, outcomes, causes, details)
+
+
+def _pinned_keys(index: ModelIndex, pins: Pins) -> pa.Array:
+    """The partitions of a version that are pinned to it."""
+    return index.keys.filter(pc.equal(_versions(index.keys, pins), index.version))
+
+
+def _versions(keys: pa.Array, pins: Pins) -> pa.Array:
+    """The model-set version of each partition."""
+    versions = pa.repeat(pa.scalar(pins.current, pa.string()), len(keys))
+    if not pins.partitions or not len(keys):
+        return versions
+    own = pa.array(list(pins.partitions), pa.string())
+    place = pc.index_in(keys, own)
+    return pc.coalesce(pa.array(list(pins.partitions.values()), pa.string()).take(place), versions)
+
+
+def _table(
+    keys: pa.Array,
+    rows: npt.NDArray[np.int64],
+    model: Any = None,
+    outcome: Any = None,
+    cause: Any = None,
+    detail: Any = None,
+) -> pa.Table:
+    blank = pa.repeat(pa.scalar("", pa.string()), len(keys))
+    columns = [keys, pa.array(rows), pa.array(rows * ROW_BYTES)]
+    texts = (
+        blank if column is None else pa.array(column, pa.string())
+        for column in (model, outcome, cause, detail)
+    )
+    return pa.table([*columns, *texts], schema=PARTITIONS)
+
+
+def _where(mask: npt.NDArray[np.bool_], text: str) -> Any:
+    return np.where(mask, str(text), "").astype(object)
+
+
+def _spread(mask: npt.NDArray[np.bool_], texts: Sequence[str]) -> Any:
+    column = np.full(len(mask), "", object)
+    column[mask] = texts
+    return column
+
+
+def _only(table: pa.Table, only: tuple[str, ...]) -> pa.Table:
+    return table.filter(pc.is_in(table["partition"], pa.array(only))) if only else table

@@ -1,0 +1,110 @@
+"""Drawing published readings over time, with the anomalies marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fleetscore.errors import InputError, MissingBlobError
+from fleetscore.keys import split_key
+from fleetscore.manifest import read_manifest, read_results
+from fleetscore.stores.base import Store
+from fleetscore.windows import Window
+from fleetscore.workloads.sensor_anomaly.readings import partition_keys
+
+_PANELS = 4
+_LINE, _MARK, _TEXT, _GRID = "#3b6ea5", "#d1495b", "#333333", "#e6e6e6"
+_COLUMNS = ["ts", "device", "sensor", "value", "anomaly"]
+
+
+def draw_windows(
+    store: Store, windows: Sequence[Window], folder: Path, partitions: Sequence[str]
+) -> list[Path]:
+    """One PNG with a panel per partition; without `partitions`, the few whose anomalies tell most. InputError when none is published."""
+    chosen = list(partitions) or _choose(store, windows)
+    table = _read(store, windows, chosen)
+    if not table.num_rows:
+        raise InputError(
+            "There are no published readings to draw.", fix="Run a window first.", field="window"
+        )
+    keys = partition_keys(table)
+    panels = [(key, table.filter(pc.equal(keys, key)).sort_by("ts")) for key in chosen]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "sensor_anomaly.png"
+    _figure([(key, panel) for key, panel in panels if panel.num_rows], windows).savefig(path, dpi=130)
+    return [path]
+
+
+def _choose(store: Store, windows: Sequence[Window]) -> list[str]:
+    """The partitions with most anomalies, as long as these are few among their readings, else any."""
+    anomalies: dict[str, int] = {}
+    readings: dict[str, int] = {}
+    for manifest in _manifests(store, windows):
+        table = read_results(store, manifest, ["device", "sensor", "anomaly"])
+        table = table.append_column("key", partition_keys(table))
+        for entry in table.group_by("key").aggregate([("anomaly", "sum"), ("anomaly", "count")]).to_pylist():
+            anomalies[entry["key"]] = anomalies.get(entry["key"], 0) + entry["anomaly_sum"]
+            readings[entry["key"]] = readings.get(entry["key"], 0) + entry["anomaly_count"]
+    telling = [k for k, n in anomalies.items() if 0 < n <= 0.1 * readings[k]]
+    return sorted(telling or anomalies, key=lambda k: (-anomalies[k], k))[:_PANELS]
+
+
+def _manifests(store: Store, windows: Sequence[Window]) -> list[Any]:
+    found = []
+    for window in windows:
+        try:
+            found.append(read_manifest(store, "sensor_anomaly", window.key))
+        except MissingBlobError:
+            continue
+    return found
+
+
+def _read(store: Store, windows: Sequence[Window], keys: Sequence[str]) -> pa.Table:
+    wanted = pa.array(keys, pa.string())
+    devices = sorted({split_key(key)[0] for key in keys})
+    parts = []
+    for manifest in _manifests(store, windows):
+        table = read_results(store, manifest, _COLUMNS, [("device", "in", devices)])
+        parts.append(table.filter(pc.is_in(partition_keys(table), wanted)))
+    return pa.concat_tables(parts) if parts else pa.table({name: [] for name in _COLUMNS})
+
+
+def _figure(panels: list[tuple[str, pa.Table]], windows: Sequence[Window]) -> Any:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.figure import Figure  # no pyplot: nothing global, no window
+
+    figure = Figure(figsize=(10, 1.1 + 1.75 * len(panels)), layout="constrained", facecolor="white")
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axis, (key, table) in zip(axes, panels, strict=True):
+        _panel(axis, key, table)
+    locator = AutoDateLocator()
+    axes[-1].xaxis.set_major_locator(locator)
+    axes[-1].xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    keys = sorted(window.key for window in windows)
+    span = keys[0] if len(keys) == 1 else f"{keys[0]} to {keys[-1]}"
+    figure.suptitle(f"Readings and anomalies, {span} (UTC)", x=0.01, ha="left", fontsize=13, color=_TEXT)
+    return figure
+
+
+def _panel(axis: Any, key: str, table: pa.Table) -> None:
+    times = table["ts"].cast(pa.timestamp("us")).to_numpy()
+    values = table["value"].to_numpy()
+    marked = table["anomaly"].to_numpy() == 1
+    gaps = np.flatnonzero(np.diff(times) > 10 * np.median(np.diff(times))) + 1 if len(times) > 2 else []
+    axis.plot(
+        np.insert(times, gaps, times[gaps]), np.insert(values, gaps, np.nan), color=_LINE, linewidth=0.7
+    )
+    axis.scatter(times[marked], values[marked], s=16, color=_MARK, zorder=3, linewidths=0)
+    label = f"{' / '.join(split_key(key))}   {int(marked.sum())} of {len(values):,} readings are anomalies"
+    axis.set_title(label, loc="left", fontsize=9, color=_TEXT)
+    axis.grid(axis="y", color=_GRID, linewidth=0.6)
+    axis.set_axisbelow(True)
+    axis.tick_params(colors=_TEXT, labelsize=8, length=0)
+    for side in ("top", "right", "left"):
+        axis.spines[side].set_visible(False)
+    axis.spines["bottom"].set_color(_GRID)

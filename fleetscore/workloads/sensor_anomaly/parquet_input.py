@@ -1,0 +1,128 @@
+"""Readings from Parquet files, row group by row group."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fleetscore.errors import InputError
+from fleetscore.stores.base import Store
+from fleetscore.workloads.sensor_anomaly.columns import Columns
+from fleetscore.workloads.sensor_anomaly.readings import Floats, Int64s, Readings, Reject, encode_sensors
+
+_MICROSECONDS = pa.timestamp("us", tz="UTC")
+
+
+def open_parquet(store: Store, path: str, columns: Columns | None = None) -> pq.ParquetFile:
+    """Open the file (strings of known `columns` stay dictionaries); InputError `unreadable_file` when it is no whole Parquet file."""
+    keep = [columns.device, columns.sensor] if columns else None
+    try:
+        return pq.ParquetFile(store.open(path), read_dictionary=keep, pre_buffer=True)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{path} is not a whole Parquet file: {error}.", code="unreadable_file", field=path
+        ) from error
+
+
+def read_row_group(
+    file: pq.ParquetFile, group: int, first_row: int, columns: Columns, *, with_values: bool = True
+) -> tuple[Readings, list[Reject]]:
+    """The readings of one row group, and its rows without a time or a sensor; `first_row` is the number of its first row in the file.
+
+    `with_values=False` leaves the values unread (NaN). Raises InputError `unreadable_file` or `bad_column_type`.
+    """
+    names = [columns.time, columns.device, columns.sensor] + ([columns.value] if with_values else [])
+    try:
+        table = file.read_row_group(group, columns=names)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"row group {group} cannot be read: {error}.", code="unreadable_file") from error
+    times = _times(_one(table, columns.time), columns.time)
+    code, sensors = encode_sensors(
+        _strings(_one(table, columns.device), columns.device),
+        _strings(_one(table, columns.sensor), columns.sensor),
+    )
+    texts: dict[int, str] = {}
+    value = (
+        _values(_one(table, columns.value), columns.value, texts)
+        if with_values
+        else np.full(len(times), np.nan)
+    )
+    return _placed(times, code, sensors, value, first_row, texts)
+
+
+def _placed(
+    times: pa.Array, code: Any, sensors: pa.Table, value: Floats, first_row: int, texts: dict[int, str]
+) -> tuple[Readings, list[Reject]]:
+    rows = range(first_row, first_row + len(times))
+    untimed = pc.is_null(times).to_numpy(zero_copy_only=False) if times.null_count else None
+    time_us: Int64s = times.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    texts = {first_row + index: text for index, text in texts.items()}
+    if untimed is None and (code >= 0).all():
+        return Readings(time_us, code, sensors, value, rows, texts), []
+    lost = code < 0 if untimed is None else (code < 0) | untimed
+    rejects = [
+        Reject("bad_time" if untimed is not None and untimed[i] else "no_sensor", f"row {first_row + i}", "")
+        for i in np.flatnonzero(lost).tolist()
+    ]
+    kept = np.flatnonzero(~lost)
+    return Readings(time_us[kept], code[kept], sensors, value[kept], kept + first_row, texts), rejects
+
+
+def _one(table: pa.Table, name: str) -> pa.Array:
+    column = table[name]
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return column.unify_dictionaries().combine_chunks() if column.num_chunks else pa.array([], column.type)
+
+
+def _times(column: pa.Array, name: str) -> pa.Array:
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        aware = column if kind.tz else column.cast(pa.timestamp(kind.unit, tz="UTC"))
+        return aware.cast(_MICROSECONDS, safe=False)
+    if pa.types.is_date(kind):
+        return column.cast(pa.timestamp("us")).cast(_MICROSECONDS)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        from fleetscore.workloads.sensor_anomaly.text import times_of_texts
+
+        return times_of_texts(column.cast(pa.string()))
+    raise _bad_type(name, kind, "timestamps")
+
+
+def _strings(column: pa.Array, name: str) -> pa.Array:
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind):
+        return column
+    raise _bad_type(name, kind, "strings or whole numbers")
+
+
+def _values(column: pa.Array, name: str, texts: dict[int, str]) -> Floats:
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        from fleetscore.workloads.sensor_anomaly.text import numbers_of_texts
+
+        numbers, bad = numbers_of_texts(column.cast(pa.string()))
+        texts |= bad
+        return numbers
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
+        raise _bad_type(name, kind, "numbers")
+    numbers = column.cast(pa.float64(), safe=False)
+    values: Floats = (
+        numbers.fill_null(float("nan")).to_numpy(zero_copy_only=False)
+        if numbers.null_count
+        else numbers.to_numpy()
+    )
+    return values
+
+
+def _bad_type(name: str, kind: pa.DataType, expected: str) -> InputError:
+    return InputError(
+        f"Column {name!r} holds {kind}; {expected} were expected.",
+        fix="Write the file again with that type, or map another column.",
+        field=name,
+        code="bad_column_type",
+    )

@@ -1,0 +1,219 @@
+"""Scoring a shard: gather its readings, decide all of them at once, and hand them over in pieces with one outcome per partition."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fleetscore.keys import split_key
+from fleetscore.outcomes import OUTCOMES, Outcome
+from fleetscore.stores.base import Store
+from fleetscore.workloads.base import Scored, ShardTask
+from fleetscore.workloads.sensor_anomaly.decision import anomalies, decide
+from fleetscore.workloads.sensor_anomaly.discovery import microseconds
+from fleetscore.workloads.sensor_anomaly.fitted import Fitted, load_models
+from fleetscore.workloads.sensor_anomaly.gathering import Gathered, gather_readings
+from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
+
+_NAME = pa.dictionary(pa.int32(), pa.string())
+RESULTS = pa.schema(
+    [
+        ("ts", pa.timestamp("us", tz="UTC")),
+        ("device", _NAME),
+        ("sensor", _NAME),
+        ("value", pa.float64()),
+        ("score", pa.float64()),  # the decision value
+        ("anomaly", pa.int8()),  # 1 where score <= 0, else 0
+        ("model", _NAME),  # model-set version
+    ]
+)
+"""One row per published reading, sorted by partition, then time. Files hold plain strings; dictionaries only spare memory here."""
+
+_PIECE_ROWS = 1 << 20
+
+
+def score_shard(store: Store, task: ShardTask) -> Iterator[Scored]:
+    """The shard's results in pieces of about a million readings; every partition is settled once, whatever is wrong with others."""
+    started = time.perf_counter()
+    keys, versions = _column(task, "partition"), _column(task, "model")
+    fitted = load_models(store, keys, versions)
+    span = microseconds(task.window.start), microseconds(task.window.end)
+    gathered = gather_readings(store, task.inputs, keys, task.settings, *span)
+    verdicts = _Verdicts(task, fitted, gathered)
+    groups = _groups(gathered, verdicts.scorable)
+    ready_s = (time.perf_counter() - started) / max(len(keys), 1)
+    names = _Names(keys, versions)
+    for first, last in groups:
+        started = time.perf_counter()
+        results, sketches = _score_piece(gathered, fitted, verdicts, names, first, last)
+        seconds = ready_s + (time.perf_counter() - started) / max(last - first, 1)
+        yield Scored(results, verdicts.outcomes(first, last, seconds), sketches)
+
+
+class _Verdicts:
+    """What becomes of each partition of the shard, and why."""
+
+    def __init__(self, task: ShardTask, fitted: Fitted, gathered: Gathered) -> None:
+        self.keys = _column(task, "partition")
+        self._versions = _column(task, "model")
+        self._gathered = gathered
+        count = len(self.keys)
+        self._outcome = np.full(count, str(Outcome.SCORED), object)
+        self._cause = np.full(count, "", object)
+        self._detail = np.full(count, "", object)
+        for row in np.flatnonzero(gathered.counts == 0).tolist():
+            self._settle(row, Outcome.LATE, "no_readings", "Its readings are no longer there.")
+        self._judge_faults(task.settings)
+        self._remark_degenerate(fitted)
+        for row, error in {**gathered.lost, **fitted.errors}.items():
+            self._settle(row, Outcome.FAILED, error.code, str(error))
+        self.scorable = self._outcome == str(Outcome.SCORED)
+
+    def outcomes(self, first: int, last: int, seconds: float) -> pa.Table:
+        """OUTCOMES rows of the partitions [first, last)."""
+        part = slice(first, last)
+        rows = np.where(self.scorable, self._gathered.counts, 0)[part]
+        columns = [
+            self.keys[part],
+            *(pa.array(c[part], pa.string()) for c in (self._outcome, self._cause, self._detail)),
+            pa.array(self._gathered.input_rows[part]),
+            pa.array(rows),
+            self._versions[part],
+            pa.array(np.full(last - first, seconds)),
+        ]
+        return pa.table(columns, schema=OUTCOMES)
+
+    def _judge_faults(self, settings: SensorSettings) -> None:
+        for row, faults in self._gathered.faults.items():
+            found = int(self._gathered.input_rows[row])
+            share = faults.rejected / found
+            causes = [c for c in faults.counts if c != "duplicate_reading"] or ["duplicate_reading"]
+            cause = max(causes, key=lambda c: (faults.counts[c], c))
+            detail = f"Of {found} readings: {faults.sentence()}."
+            if self._gathered.counts[row] == 0:
+                self._settle(row, Outcome.FAILED, cause, detail)
+            elif share > settings.reject_limit:
+                limit = f"{100 * settings.reject_limit:g} %"
+                self._settle(
+                    row,
+                    Outcome.QUARANTINED,
+                    cause,
+                    f"{detail} More than {limit} are rejected (reject_limit).",
+                )
+            else:
+                self._settle(row, Outcome.SCORED, cause, detail)
+
+    def _remark_degenerate(self, fitted: Fitted) -> None:
+        if not len(fitted.pack):
+            return
+        there = np.flatnonzero(fitted.place >= 0)
+        for row in there[fitted.pack.degenerate[fitted.place[there]]].tolist():
+            if self._outcome[row] == str(Outcome.SCORED) and not self._cause[row]:
+                self._settle(
+                    row,
+                    Outcome.SCORED,
+                    "degenerate_model",
+                    "Its model calls every reading an anomaly; train it again.",
+                )
+
+    def _settle(self, row: int, outcome: Outcome, cause: str, detail: str) -> None:
+        self._outcome[row], self._cause[row], self._detail[row] = str(outcome), cause, detail
+
+
+class _Names:
+    """Device, sensor and model version of each partition as dictionary arrays that repeat with its readings."""
+
+    def __init__(self, keys: pa.Array, versions: pa.Array) -> None:
+        fields = [split_key(key) for key in keys.to_pylist()]
+        columns = (
+            pa.array([f[0] for f in fields], pa.string()),
+            pa.array([f[-1] for f in fields], pa.string()),
+            versions,
+        )
+        self._encoded = [column.dictionary_encode() for column in columns]
+
+    def repeated(self, partitions: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> list[pa.Array]:
+        """The three columns for `counts[i]` rows of each of the partitions."""
+        return [
+            pa.DictionaryArray.from_arrays(
+                np.repeat(column.indices.to_numpy()[partitions], counts), column.dictionary
+            )
+            for column in self._encoded
+        ]
+
+
+def _groups(gathered: Gathered, scorable: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Runs of partitions with about _PIECE_ROWS readings each; at least one run."""
+    ends = np.cumsum(gathered.counts)
+    groups = []
+    first = 0
+    while first < len(scorable):
+        start = int(ends[first] - gathered.counts[first])
+        last = max(int(np.searchsorted(ends, start + _PIECE_ROWS, side="right")), first + 1)
+        groups.append((first, last))
+        first = last
+    return groups
+
+
+def _score_piece(
+    gathered: Gathered, fitted: Fitted, verdicts: _Verdicts, names: _Names, first: int, last: int
+) -> tuple[pa.Table, pa.Table]:
+    partitions = np.flatnonzero(verdicts.scorable[first:last]) + first
+    counts = gathered.counts[partitions]
+    rows = _rows(gathered, partitions, first, last)
+    value = gathered.value[rows]
+    score = decide(fitted.pack, fitted.place[partitions], counts, value)
+    flags = anomalies(score)
+    device, sensor, model = names.repeated(partitions, counts)
+    times = pa.array(gathered.time_us[rows]).view(RESULTS.field("ts").type)
+    results = pa.table(
+        [times, device, sensor, pa.array(value), pa.array(score), pa.array(flags), model], schema=RESULTS
+    )
+    return results, _sketch(gathered, verdicts, partitions, counts, value, score, flags)
+
+
+def _rows(gathered: Gathered, partitions: Any, first: int, last: int) -> npt.NDArray[np.int64]:
+    """The readings of the partitions, which lie within [first, last), in order."""
+    ends = np.cumsum(gathered.counts)
+    start = int(ends[first] - gathered.counts[first])
+    whole = gathered.order[start : int(ends[last - 1])]
+    if len(partitions) == last - first:
+        return whole
+    kept = np.zeros(last - first, bool)
+    kept[partitions - first] = True
+    return whole[np.repeat(kept, gathered.counts[first:last])]
+
+
+def _sketch(
+    gathered: Gathered, verdicts: _Verdicts, partitions: Any, counts: Any, value: Any, score: Any, flags: Any
+) -> pa.Table:
+    """Per scored partition: readings, mean and deviation of the values, mean score, shares of anomalies and of rejected readings."""
+    keys = verdicts.keys.take(pa.array(partitions))
+    n = counts.astype(np.float64)
+    if not len(partitions):
+        columns = [np.empty(0)] * 6
+    else:
+        starts = np.cumsum(counts) - counts
+        mean = np.add.reduceat(value, starts) / n
+        spread = value - np.repeat(mean, counts)
+        spread *= spread
+        columns = [
+            n,
+            mean,
+            np.sqrt(np.add.reduceat(spread, starts) / n),
+            np.add.reduceat(score, starts) / n,
+            np.add.reduceat(flags, starts, dtype=np.float64) / n,
+            1.0 - n / gathered.input_rows[partitions],
+        ]
+    names = ["n", "mean", "std", "score_mean", "anomaly_share", "rejected_share"]
+    return pa.table([keys, *(pa.array(c, pa.float64()) for c in columns)], names=["partition", *names])
+
+
+def _column(task: ShardTask, name: str) -> pa.Array:
+    column = task.partitions[name]
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)

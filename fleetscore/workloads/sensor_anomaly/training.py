@@ -1,0 +1,156 @@
+"""Training: one Pipeline(StandardScaler, OneClassSVM) per sensor, fitted by scikit-learn and kept as plain arrays."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fleetscore.outcomes import OUTCOMES, Outcome
+from fleetscore.stores.base import Store
+from fleetscore.workloads.base import ModelSetDraft, Trained, TrainingRequest, TrainingTask
+from fleetscore.workloads.sensor_anomaly.discovery import microseconds
+from fleetscore.workloads.sensor_anomaly.gathering import Gathered, gather_readings
+from fleetscore.workloads.sensor_anomaly.importing import draft_of
+from fleetscore.workloads.sensor_anomaly.packs import SensorModel, pack_models, read_pack, write_pack
+from fleetscore.workloads.sensor_anomaly.readings import Floats
+from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
+
+_PART = "models.npz"
+
+
+def fit_model(values: Floats, settings: SensorSettings) -> SensorModel:
+    """Fit one sensor's model to its readings; the same readings give the same model.
+
+    nu is raised to 1/n where it is smaller: below that libsvm may stop at its starting point, and the model calls everything an anomaly.
+    """
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import OneClassSVM
+
+    column = values.reshape(-1, 1)
+    scaler = StandardScaler().fit(column)
+    svm = OneClassSVM(gamma=settings.gamma, nu=max(settings.nu, 1.0 / len(values)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a fit that does not converge is no model
+        svm.fit(scaler.transform(column))
+    return SensorModel(
+        scaler.mean_,
+        scaler.scale_,
+        svm.support_vectors_,
+        svm.dual_coef_[0],
+        -float(svm.intercept_[0]),
+        settings.gamma,
+    )
+
+
+def pick_evenly(values: Floats, most: int) -> Floats:
+    """At most `most` of the values, evenly spread over their order, the first and the last among them.
+
+    >>> pick_evenly(np.arange(10.0), 4).tolist()
+    [0.0, 3.0, 6.0, 9.0]
+    """
+    if len(values) <= most:
+        return values
+    picked: Floats = values[np.linspace(0, len(values) - 1, most).astype(np.int64)]
+    return picked
+
+
+def train_shard(store: Store, task: TrainingTask) -> Trained:
+    """Train the shard's sensors; one that cannot be trained gets an outcome that says why, and no model."""
+    keys = task.partitions["partition"].combine_chunks()
+    span = microseconds(task.first.start), microseconds(task.stop.start)
+    gathered = gather_readings(store, task.inputs, keys, task.settings, *span)
+    models: dict[str, SensorModel] = {}
+    outcomes, metrics = [], []
+    for row, key in enumerate(keys.to_pylist()):
+        model, outcome = _train_one(gathered, row, key, task.settings)
+        outcomes.append(outcome)
+        if model is not None:
+            models[key] = model
+            metrics.append(
+                {
+                    "partition": key,
+                    "n": float(gathered.counts[row]),
+                    "support_vectors": float(len(model.alpha)),
+                }
+            )
+    table = pa.Table.from_pylist(outcomes, OUTCOMES)
+    return Trained(
+        {_PART: write_pack(pack_models(models))}, table, pa.Table.from_pylist(metrics) if metrics else None
+    )
+
+
+def assemble_models(request: TrainingRequest, parts: Iterable[Mapping[str, bytes]]) -> ModelSetDraft:
+    """One model set of all shards' models; its card says on what it was trained, and how."""
+    models: dict[str, SensorModel] = {}
+    for part in parts:
+        pack = read_pack(part[_PART])
+        models.update({key: pack.model(index) for index, key in enumerate(pack.keys.to_pylist())})
+    settings = request.settings
+    card = {
+        "source": "trained",
+        "first": request.first.key,
+        "stop": request.stop.key,
+        "gamma": settings.gamma,
+        "nu": settings.nu,
+        "train_rows_max": settings.train_rows_max,
+    }
+    return draft_of(models, card)
+
+
+def _train_one(
+    gathered: Gathered, row: int, key: str, settings: SensorSettings
+) -> tuple[SensorModel | None, dict[str, Any]]:
+    count = int(gathered.counts[row])
+    outcome = {
+        "partition": key,
+        "outcome": str(Outcome.SCORED),
+        "cause": "",
+        "detail": "",
+        "input_rows": int(gathered.input_rows[row]),
+        "rows": 0,
+        "model": "",
+        "seconds": 0.0,
+    }
+    if row in gathered.lost:
+        error = gathered.lost[row]
+        return None, outcome | {"outcome": str(Outcome.FAILED), "cause": error.code, "detail": str(error)}
+    if count < settings.train_rows_min:
+        detail = f"It has {count} usable readings; training takes {settings.train_rows_min}."
+        return None, outcome | {
+            "outcome": str(Outcome.SKIPPED),
+            "cause": "too_few_readings",
+            "detail": detail,
+        }
+    start = int(gathered.counts[:row].sum())
+    values = gathered.value[gathered.order[start : start + count]]
+    if values.min() == values.max():
+        detail = f"All {count} readings are {values[0]}; nothing can be learned from them."
+        return None, outcome | {
+            "outcome": str(Outcome.SKIPPED),
+            "cause": "constant_readings",
+            "detail": detail,
+        }
+    return _fitted(values, settings, outcome)
+
+
+def _fitted(
+    values: Floats, settings: SensorSettings, outcome: dict[str, Any]
+) -> tuple[SensorModel | None, dict[str, Any]]:
+    from sklearn.exceptions import ConvergenceWarning
+
+    try:
+        model = fit_model(pick_evenly(values, settings.train_rows_max), settings)
+    except (ValueError, ConvergenceWarning) as error:
+        return None, outcome | {
+            "outcome": str(Outcome.FAILED),
+            "cause": "training_failed",
+            "detail": str(error),
+        }
+    if float(model.alpha.sum()) <= model.rho:
+        detail = "The model calls every reading an anomaly; raise nu or train on more readings."
+        return model, outcome | {"cause": "degenerate_model", "detail": detail}
+    return model, outcome
