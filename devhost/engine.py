@@ -11,7 +11,7 @@ import heapq
 import json
 import logging
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,8 @@ _LONGEST_SLEEP_S = 3600.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 30.0
 _PAYLOAD_WARNING_BYTES = 1 << 20
 
+SendOutputs = Callable[[FunctionInfo, dict[str, list[Any]]], Awaitable[None]]
+
 
 @dataclass(frozen=True, slots=True)
 class Workers:
@@ -48,7 +50,15 @@ class Workers:
 class Engine:
     """Runs orchestrations to their ends."""
 
-    def __init__(self, store: Store, workers: Workers, index: FunctionIndex, settings: HostSettings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        workers: Workers,
+        index: FunctionIndex,
+        settings: HostSettings,
+        send_outputs: SendOutputs,
+    ) -> None:
+        self._send_outputs = send_outputs
         self._store = store
         self._workers = workers
         self._index = index
@@ -241,6 +251,8 @@ class Engine:
             answer = await activities.call("invoke", info.name, payload, timeout_s)
         else:
             answer = await activities.call_exclusively(info.name, payload, timeout_s)
+        if "outs" in answer:
+            await self._send_outputs(info, answer["outs"])
         result: str | None = answer["result"]
         return result
 

@@ -21,6 +21,7 @@ from devhost.functions import HTTP, QUEUE, TIMER, FunctionIndex, FunctionInfo
 from devhost.http_triggers import HttpTriggers
 from devhost.links import Links
 from devhost.pool import Template, WorkerGroup
+from devhost.queues import QueueListener, QueueOutputs, make_trigger
 from devhost.settings import HostSettings, expand
 from devhost.store import Store
 from devhost.timers import Timer, TimerLoop, make_timer, read_zone
@@ -66,15 +67,19 @@ class Host:
         self._template = template
         self._gate = Gate(load_keys(options.data), options.is_strict)
         self._client_json = ""
+        self._outputs = QueueOutputs(settings.queues, environment)
 
     async def run(self, index: FunctionIndex, store: Store, stop: asyncio.Event) -> None:
         """Serve until `stop` is set or a part of the host fails, then drain and close."""
         zone = read_zone(self._environment)
         timers = [self._make_timer(info, zone) for info in index.of_kind(TIMER)]
+        queues = [make_trigger(info, self._environment) for info in index.of_kind(QUEUE)]
         http = HttpTriggers(index, self._settings.route_prefix, self._gate, self._invoke)
         async with contextlib.AsyncExitStack() as closing:
             self._functions, orchestrators, activities = await self._start_workers(closing)
-            engine = Engine(store, Workers(orchestrators, activities), index, self._settings)
+            engine = Engine(
+                store, Workers(orchestrators, activities), index, self._settings, self._outputs.send
+            )
             self._admin = AdminApi(index, self._gate, self._invoke)
             self._durable, self._http = DurableApi(engine, store), http
             address = await self._listen(closing)
@@ -83,6 +88,10 @@ class Host:
             self._announce(index, timers, address, closing)
             loops: list[Coroutine[Any, Any, Any]] = [
                 TimerLoop(each, zone, store, self._invoke).run() for each in timers
+            ]
+            loops += [
+                QueueListener(each, self._settings.queues, self._environment, self._invoke).run()
+                for each in queues
             ]
             loops += [engine.watch(), stop.wait()]
             await _until_first_ends(loops)
@@ -108,6 +117,8 @@ class Host:
         """Run a function that is not an orchestrator or activity."""
         payload["client"] = self._client_json
         result = await self._functions.call("invoke", info.name, payload, self._settings.function_timeout_s)
+        if "outs" in result:
+            await self._outputs.send(info, result["outs"])
         return dict(result)
 
     # -- listening --------------------------------------------------------------------------------------------

@@ -150,7 +150,8 @@ def _decode(kind: str, payload: dict[str, Any]) -> Any:
     if kind == QUEUE:
         metadata = {key: meta.Datum(value, "string") for key, value in payload["metadata"].items()}
         metadata["DequeueCount"] = meta.Datum(payload["metadata"]["DequeueCount"], "int")
-        return converter.decode(meta.Datum(payload["body"], "string"), trigger_metadata=metadata)
+        kind_of_body = "string" if isinstance(payload["body"], str) else "bytes"
+        return converter.decode(meta.Datum(payload["body"], kind_of_body), trigger_metadata=metadata)
     text = payload["input"]
     return converter.decode(meta.Datum("null" if text is None else text, "string"), trigger_metadata=None)
 
