@@ -53,7 +53,7 @@ def make_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime
     workload = get_workload(request.workload)
     discovery = _discover(store, workload, request)
     carried = carry_over(store, request, _checked(discovery.partitions, workload.name))
-    rates = read_rates(store, workload)
+    rates = _rates_of(store, workload, request)
     table, shards = _pack(carried.table, rates, app)
     token = uuid.uuid4().hex[:8]
     head = PlanHead(
@@ -100,6 +100,12 @@ def read_rates(store: Store, workload: Workload) -> Rates:
         return from_json(store.read(rates_path(workload.name)), Rates)
     except MissingBlobError:
         return workload.rates
+
+
+def _rates_of(store: Store, workload: Workload, request: RunRequest) -> Rates:
+    if request.purpose == "train" and workload.training_rates is not None:
+        return workload.training_rates
+    return read_rates(store, workload)
 
 
 def pins_of(store: Store, request: RunRequest) -> Pins:

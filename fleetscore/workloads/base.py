@@ -182,6 +182,7 @@ class Workload(ABC):
     cadences: tuple[Cadence, ...]  # the window forms it takes; the first calendar one is the timer's
     settings_type: type  # a frozen dataclass with defaults; read from settings/<name>.toml
     rates: Rates  # until this store has measured its own
+    training_rates: Rates | None = None  # of a training run, where it costs other than scoring
     result_schema: pa.Schema
     parquet_options: Mapping[str, Any] = {}  # for pyarrow.parquet.ParquetWriter of the results
 

@@ -137,7 +137,8 @@ def _placed(table: pa.Table, numbers: np.ndarray, columns: Columns) -> tuple[Rea
     time_texts = _one(table, columns.time)
     times = times_of_texts(time_texts)
     code, sensors = encode_sensors(_one(table, columns.device), _one(table, columns.sensor))
-    value, bad = np.full(len(times), np.nan), {}
+    value = np.full(len(times), np.nan)
+    bad: dict[int, str] = {}
     if columns.value in table.column_names:
         value, bad = numbers_of_texts(_one(table, columns.value))
     texts = {int(numbers[index]): text for index, text in bad.items()}

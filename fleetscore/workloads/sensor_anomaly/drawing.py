@@ -82,9 +82,10 @@ def _figure(panels: list[tuple[str, pa.Table]], windows: Sequence[Window]) -> An
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axis, (key, table) in zip(axes, panels, strict=True):
         _panel(axis, key, table)
-    locator = AutoDateLocator()
+    locator = AutoDateLocator()  # type: ignore[no-untyped-call]  # matplotlib types its dates in part
     axes[-1].xaxis.set_major_locator(locator)
-    axes[-1].xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes[-1].xaxis.offsetText.set_fontsize(8)
+    axes[-1].xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     keys = sorted(window.key for window in windows)
     span = keys[0] if len(keys) == 1 else f"{keys[0]} to {keys[-1]}"
     figure.suptitle(f"Readings and anomalies, {span} (UTC)", x=0.01, ha="left", fontsize=13, color=_TEXT)
@@ -95,7 +96,7 @@ def _panel(axis: Any, key: str, table: pa.Table) -> None:
     times = table["ts"].cast(pa.timestamp("us")).to_numpy()
     values = table["value"].to_numpy()
     marked = table["anomaly"].to_numpy() == 1
-    gaps = np.flatnonzero(np.diff(times) > 10 * np.median(np.diff(times))) + 1 if len(times) > 2 else []
+    gaps = _gaps(times)
     axis.plot(
         np.insert(times, gaps, times[gaps]), np.insert(values, gaps, np.nan), color=_LINE, linewidth=0.7
     )
@@ -108,3 +109,11 @@ def _panel(axis: Any, key: str, table: pa.Table) -> None:
     for side in ("top", "right", "left"):
         axis.spines[side].set_visible(False)
     axis.spines["bottom"].set_color(_GRID)
+
+
+def _gaps(times: Any) -> Any:
+    """Where a reading comes more than ten usual steps after the one before: the line breaks there."""
+    if len(times) < 3:
+        return np.empty(0, np.int64)
+    steps = np.diff(times)
+    return np.flatnonzero(steps > 10 * np.median(steps)) + 1

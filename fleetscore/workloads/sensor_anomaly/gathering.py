@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -78,13 +79,15 @@ def gather_readings(
         entry = catalog_file(store, file, settings)
         try:
             _check_unchanged(store, file)
-            for time_us, code, value in _mine(store, entry, keys, first_us, stop_us, faults, input_rows):
-                times.append(time_us)
-                codes.append(code)
-                values.append(value)
+            for part in _mine(store, entry, keys, first_us, stop_us, faults, input_rows):
+                times.append(part[0])
+                codes.append(part[1])
+                values.append(part[2])
         except (InputError, MissingBlobError) as error:
             lost.update(_losers(entry, keys, first_us, stop_us, error))
-    time_us, code, value = _joined(times, np.int64), _joined(codes, np.int32), _joined(values, np.float64)
+    time_us: Int64s = _joined(times, np.int64)
+    code: Codes = _joined(codes, np.int32)
+    value: Floats = _joined(values, np.float64)
     order, counts = _sort(time_us, code, value, len(keys), faults)
     return Gathered(time_us, value, order, counts, input_rows, faults, lost)
 
@@ -241,5 +244,5 @@ def _losers(
     return dict.fromkeys(rows, InputError(f"{entry.input.path}: {error}", code=code))
 
 
-def _joined(parts: list[npt.NDArray[np.generic]], kind: type) -> npt.NDArray[np.generic]:
+def _joined(parts: Sequence[Any], kind: type) -> Any:
     return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, kind), *parts])

@@ -263,7 +263,8 @@ def _joined(arrays: Iterable[Any], kind: Any = np.float64) -> Any:
 
 def _starts(lengths: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     ends = np.cumsum(lengths, dtype=np.int64)
-    return ends - lengths
+    starts: npt.NDArray[np.int64] = ends - lengths
+    return starts
 
 
 def _all_of(good: npt.NDArray[np.bool_], first: Any, length: Any) -> npt.NDArray[np.bool_]:

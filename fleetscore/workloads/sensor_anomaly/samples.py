@@ -147,8 +147,8 @@ def _write_hours(store: Store, estate: _Estate, truth: list[dict[str, Any]], nam
     """The third day: a file an hour; one sensor is dead, one is new, and one device's morning comes late, as CSV."""
     late = np.arange(estate.sensors) // len(_SENSORS) == _LATE_DEVICE
     dead = np.arange(estate.sensors) == _DEAD_DEVICE * len(_SENSORS)
-    belated = []
-    rows = 0
+    belated: list[pa.Table] = []
+    rows: int = 0
     for hour in range(_TEST_HOUR, _HOURS):
         there = ~dead & ~(late & (hour in _LATE_HOURS))
         table = pa.concat_tables(
@@ -161,7 +161,8 @@ def _write_hours(store: Store, estate: _Estate, truth: list[dict[str, Any]], nam
     sink = io.BytesIO()
     pa_csv.write_csv(pa.concat_tables(reversed(belated)), sink)
     store.write(f"{DATA_PREFIX}late/{_key(_LATE_HOURS[-1] + 6)}.csv", sink.getvalue())
-    return rows + sum(table.num_rows for table in belated)
+    rows += sum(table.num_rows for table in belated)
+    return rows
 
 
 def _table(estate: _Estate, hour: int, names: Any, there: Any, truth: list[dict[str, Any]]) -> pa.Table:

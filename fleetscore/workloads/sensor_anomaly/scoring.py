@@ -186,7 +186,8 @@ def _rows(gathered: Gathered, partitions: Any, first: int, last: int) -> npt.NDA
         return whole
     kept = np.zeros(last - first, bool)
     kept[partitions - first] = True
-    return whole[np.repeat(kept, gathered.counts[first:last])]
+    chosen: npt.NDArray[np.int64] = whole[np.repeat(kept, gathered.counts[first:last])]
+    return chosen
 
 
 def _sketch(

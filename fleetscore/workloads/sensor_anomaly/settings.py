@@ -20,9 +20,9 @@ class SensorSettings:
     value_column: str = ""
     reject_limit: float = 0.1  # a partition with a larger share of rejected readings is quarantined
     gamma: float = 0.05  # width of the kernel on standardised values
-    nu: float = 0.002  # bound on the share of training readings left outside
+    nu: float = 0.001  # bound on the share of training readings left outside
     train_rows_min: int = 50  # a sensor with fewer usable readings gets no model
-    train_rows_max: int = 1000  # evenly picked from all readings of the span
+    train_rows_max: int = 2000  # evenly picked from all readings of the span
 
     def __post_init__(self) -> None:
         """Check the ranges."""

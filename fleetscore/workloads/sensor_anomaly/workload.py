@@ -28,12 +28,13 @@ from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 
 
 class SensorAnomaly(Workload):
-    """Hourly readings of many sensors, each judged by its own one-class SVM. Training, samples and drawing import what they need when asked."""
+    """Hourly readings of many sensors, each judged by its own one-class SVM; scoring imports numpy and pyarrow only."""
 
     name = "sensor_anomaly"
     cadences = (Cadence.HOUR,)
     settings_type = SensorSettings
     rates = Rates(shard_s=0.05, partition_s=1e-5, row_s=1.5e-7, bytes_per_row=96.0)
+    training_rates = Rates(shard_s=1.5, partition_s=1.5e-3, row_s=2e-7, bytes_per_row=96.0)
     result_schema = RESULTS
     parquet_options: Mapping[str, Any] = {
         "compression": "none",
