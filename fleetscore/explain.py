@@ -51,7 +51,7 @@ class InputFound:
 
 @dataclass(frozen=True, slots=True)
 class AttemptStory:
-    """One try at the shard. `state` is committed, beaten (another was committed first), unfinished (it died, or still runs)."""
+    """One try at the shard. `state` is committed, beaten (another was committed first), died (so another was needed), or unfinished."""
 
     attempt: str
     state: str
@@ -191,7 +191,7 @@ def tell_attempts(
     """The attempts whose files are `entries` (all below `prefix`), oldest first.
 
     `crumbs` says of an attempt which partitions it was scoring when it was last heard of. An attempt without an outcomes file
-    has not finished; one that has and is not the committed one was beaten by it.
+    has not finished: it died, if another was committed since. One that finished and is not the committed one was beaten by it.
     """
     files: dict[str, list[Entry]] = {}
     for entry in entries:
@@ -213,8 +213,9 @@ def _tell_attempt(
             len(crumb or ()), has_partition, commit.log,
         )  # fmt: skip
     finished = any(file.path.endswith("/outcomes.parquet") for file in files)
+    state = "beaten" if finished else "died" if commit is not None else "unfinished"
     return AttemptStory(
-        name, "beaten" if finished else "unfinished", began, touched, group=len(crumb or ()), has_partition=has_partition
+        name, state, began, touched, group=len(crumb or ()), has_partition=has_partition
     )  # fmt: skip
 
 

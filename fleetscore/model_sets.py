@@ -167,6 +167,27 @@ def pin_version(
     raise ConflictError(f"The pins of {workload} change faster than this call can follow.", fix="Try again.")
 
 
+def version_before(pins: Pins) -> str:
+    """The version that a rollback returns to: what was current before the current one came; "" when there is none.
+
+    >>> moment = datetime(2026, 1, 1, tzinfo=UTC)
+    >>> changes = [PinChange(moment, "", "", "", "v1"), PinChange(moment, "", "", "v1", "v2")]
+    >>> version_before(Pins("v2", {}, tuple(changes)))
+    'v1'
+    >>> version_before(Pins("v1", {}, (*changes, PinChange(moment, "", "", "v2", "v1"))))
+    ''
+    """
+    line: list[str] = []
+    for change in pins.history:
+        if change.partition:
+            continue
+        if len(line) > 1 and line[-2] == change.after:
+            line.pop()  # a return to the one before, so that a second rollback goes further back
+        elif change.after != (line[-1] if line else ""):
+            line.append(change.after)
+    return line[-2] if len(line) > 1 else ""
+
+
 def _changed(pins: Pins, version: str, partition: str, who: str, why: str, at: datetime) -> Pins:
     before = pins.partitions.get(partition, "") if partition else pins.current
     history = (*pins.history, PinChange(at, who, partition, before, version, why))

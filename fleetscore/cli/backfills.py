@@ -1,0 +1,76 @@
+"""The backfill command: many windows, a few at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from fleetscore.cli.options import WORKLOAD, from_option, starting_options, to_option
+
+if TYPE_CHECKING:
+    from fleetscore.cli.client import BackfillStatus
+
+
+@click.command()
+@WORKLOAD
+@from_option
+@to_option
+@click.option(
+    "--only", type=click.Choice(["missing", "failed", "all"]), default="missing", show_default=True,
+    help="missing: windows never published; failed: also those with failures, for what failed; all: everything again.",
+)  # fmt: skip
+@click.option(
+    "--max-parallel", type=click.IntRange(1, 100), default=4, show_default=True, help="Windows at once."
+)
+@click.option("--newest-first", is_flag=True, help="Begin with the newest window.")
+@starting_options
+@click.pass_context
+def backfill(
+    context: click.Context, workload: str, first: str, stop: str, only: str, max_parallel: int, newest_first: bool,
+    store_url: str, host_url: str, key: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Score the windows [from, to); finished work is never repeated.
+
+    The exit code is that of the worst window: 0 all good, 10 some published with failures, 20 some not published.
+    """
+    from fleetscore.cli.connection import connect
+    from fleetscore.cli.follow import follow_backfill
+
+    resume = f"fleetscore backfill {workload} --from {first} --to {stop}"
+    with connect(store_url, host_url, key) as connection:
+        started = connection.ask(
+            lambda host: host.start_backfill(
+                workload, first, stop, only=only, max_parallel=max_parallel, newest_first=newest_first
+            )
+        )
+        status = follow_backfill(connection, started.id, f"{workload} {first} .. {stop}", resume)
+    from fleetscore.cli.render import print_json
+
+    if as_json:
+        print_json(status)
+    else:
+        print_backfill(status)
+    context.exit(exit_code(status))
+
+
+def exit_code(status: BackfillStatus) -> int:
+    """The exit code of the worst window."""
+    from fleetscore.status import EXIT_CODES
+
+    return max((EXIT_CODES[window.verdict or "unpublished"] for window in status.windows), default=0)
+
+
+def print_backfill(status: BackfillStatus, most: int = 20) -> None:
+    """Print the windows that need a look, and how many are good."""
+    from fleetscore.cli.render import print_table
+
+    bad = [window for window in status.windows if window.verdict != "good"]
+    good = len(status.windows) - len(bad)
+    click.echo(f"{good} of {len(status.windows)} windows are published with every partition good.")
+    if bad:
+        print_table(
+            ("window", "run", "state", "verdict"), [(w.window, w.run, w.state, w.verdict) for w in bad[:most]]
+        )
+        more = f" ({len(bad) - most} more)" if len(bad) > most else ""
+        click.echo(f"Next: fleetscore show {bad[0].run}{more}")

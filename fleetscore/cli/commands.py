@@ -1,0 +1,73 @@
+"""The commands, by name: each is imported only when it is used or listed."""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+
+import click
+
+_COMMANDS = {
+    "run": "runs:run",
+    "backfill": "backfills:backfill",
+    "plan": "plans:plan",
+    "runs": "records:runs",
+    "show": "records:show",
+    "explain": "stories:explain",
+    "cancel": "runs:cancel",
+    "retry": "runs:retry",
+    "train": "runs:train",
+    "import-models": "models:import_models",
+    "models": "models:models",
+    "samples": "workloads:samples",
+    "backtest": "workloads:backtest",
+    "draw": "workloads:draw",
+    "host": "host:host",
+    "demo": "demo:demo",
+    "version": "host:version",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of use."""
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, or None."""
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(f"fleetscore.cli.{module}"), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, but an unknown command gets the nearest known ones."""
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], _COMMANDS, 3)
+            then = f"Did you mean {' or '.join(near)}?" if near else "`fleetscore --help` lists them."
+            ctx.fail(f"There is no command {args[0]!r}. {then}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.option(
+    "--debug", is_flag=True, help="Log what happens, and show the traceback of an unexpected error."
+)
+def fleetscore(debug: bool) -> None:
+    """Score fleets of models, one per store, sensor or server, and tell the truth about what failed."""
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
+    for chatty in ("urllib3", "matplotlib", "azure", "numba"):
+        logging.getLogger(chatty).setLevel(logging.INFO if debug else logging.ERROR)

@@ -1,0 +1,56 @@
+"""A connection to a host that may go away and come back: the store's own local host, or the app at --host."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from fleetscore.cli.embedded import EmbeddedHost, embedded_host
+
+if TYPE_CHECKING:
+    from fleetscore.cli.client import HostClient
+
+Answer = TypeVar("Answer")
+_WAITS_S = (0.1, 0.5, 2.0, 5.0, 10.0)
+
+
+class Connection:
+    """Asks the host; where it does not answer, starts it again if it is the local one, and asks again a few times."""
+
+    def __init__(self, host: EmbeddedHost | None, url: str, key: str) -> None:
+        """Use the local `host` if there is one, else the app at `url`."""
+        from fleetscore.cli.client import HostClient
+
+        self._host = host
+        self._key = key
+        self._client = HostClient(url, key)
+
+    @property
+    def url(self) -> str:
+        """Where the host listens at present."""
+        return self._client.url
+
+    def ask(self, question: Callable[[HostClient], Answer]) -> Answer:
+        """The host's answer; HostUnreachableError after half a minute without one."""
+        from fleetscore.cli.client import HostClient, HostUnreachableError
+
+        for wait_s in _WAITS_S:
+            try:
+                return question(self._client)
+            except HostUnreachableError:
+                time.sleep(wait_s)
+                if self._host is not None:
+                    self._client = HostClient(self._host.ensure(), self._key)
+        return question(self._client)
+
+
+@contextmanager
+def connect(store_url: str, host_url: str, key: str) -> Iterator[Connection]:
+    """A connection to the app at `host_url`, or to the store's local host, which is started if it does not run and stopped afterwards."""
+    if host_url:
+        yield Connection(None, host_url, key)
+        return
+    with embedded_host(store_url) as host:
+        yield Connection(host, host.ensure(), key)

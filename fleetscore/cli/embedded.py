@@ -1,0 +1,195 @@
+"""The embedded host: the local Functions host of a store, started when a command needs it and stopped by whoever started it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from urllib.request import urlopen
+
+import fleetscore
+from fleetscore.errors import CapacityError, SettingsError
+
+_log = logging.getLogger(__name__)
+APP_FOLDER = "FLEETSCORE_APP_DIR"
+_START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 45.0
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a host listens: what it writes to address.json when it is ready."""
+
+    url: str
+    pid: int
+
+
+class EmbeddedHost:
+    """The local host of one store: `ensure` finds the one that runs or starts it, `stop` stops it if this process started it.
+
+    A host that another command started may go away when that command ends; `ensure` then starts one that takes the work up
+    where it was left, since both keep their history in the same folder.
+    """
+
+    def __init__(self, store_url: str) -> None:
+        """Be the host of the store; nothing is started yet."""
+        self.store_url = store_url
+        self.folder = host_folder(store_url)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def ensure(self) -> str:
+        """The URL of the store's host, started now if none runs; CapacityError with its last words if it does not start."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with _lock(self.folder / "start.lock"):
+            running = self.find()
+            if running is not None:
+                return running.url
+            self._start()
+            return self._wait().url
+
+    def find(self) -> Address | None:
+        """The host that runs for this store, or None."""
+        address = _read_address(self.folder)
+        if address is None or not _is_alive(address.pid) or not _answers(address.url):
+            return None
+        return address
+
+    def stop(self) -> None:
+        """Stop the host if this process started it: it finishes what its workers are at and ends."""
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            process.kill()
+            process.wait()
+
+    def _start(self) -> None:
+        environment = dict(os.environ) | {"FLEETSCORE_STORE": self.store_url}
+        with (self.folder / "host.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                host_command(self.folder), env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,  # Ctrl-C is for the command, which then stops the host in order
+            )  # fmt: skip
+
+    def _wait(self) -> Address:
+        assert self._process is not None  # noqa: S101  # _start came before
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while time.monotonic() < deadline and self._process.poll() is None:
+            address = _read_address(self.folder)
+            if address is not None and address.pid == self._process.pid:
+                return address
+            time.sleep(0.01)
+        code = self._process.poll()
+        self.stop()
+        ending = "did not become ready" if code is None else f"ended with code {code}"
+        raise CapacityError(
+            f"The local host {ending}.{_last_words(self.folder / 'host.log')}",
+            fix=f"See {self.folder / 'host.log'}.",
+        )
+
+
+@contextmanager
+def embedded_host(store_url: str) -> Iterator[EmbeddedHost]:
+    """The store's host, stopped at the end if it was started here; a SIGTERM to this process stops it as well."""
+    host = EmbeddedHost(store_url)
+    before = signal.signal(signal.SIGTERM, _leave)
+    try:
+        yield host
+    finally:
+        host.stop()
+        signal.signal(signal.SIGTERM, before)
+
+
+def host_command(data_folder: Path, port: int = 0) -> list[str]:
+    """The command that runs the app on the local host, with its history in `data_folder`."""
+    return [
+        sys.executable,
+        "-m",
+        "devhost",
+        "start",
+        str(app_folder()),
+        "--port",
+        str(port),
+        "--data",
+        str(data_folder),
+    ]
+
+
+def app_folder(environment: Mapping[str, str] | None = None) -> Path:
+    """The folder that holds function_app.py: beside the package, or what FLEETSCORE_APP_DIR names; SettingsError when it is not there."""
+    named = (os.environ if environment is None else environment).get(APP_FOLDER, "")
+    folder = Path(named) if named else Path(fleetscore.__file__).resolve().parent.parent
+    if not (folder / "function_app.py").is_file():
+        raise SettingsError(
+            f"{folder} holds no function_app.py.",
+            fix=f"Set {APP_FOLDER} to the folder of the function app.",
+            field=APP_FOLDER,
+        )
+    return folder
+
+
+def host_folder(store_url: str) -> Path:
+    """Where the local host of a store keeps its history and its log: inside a folder store, else below the home folder."""
+    if store_url.startswith("file://"):
+        return Path(unquote(urlsplit(store_url).path)) / ".fleetscore" / "host"
+    return Path.home() / ".fleetscore" / "hosts" / hashlib.sha256(store_url.encode()).hexdigest()[:16]
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Hold the file's lock, so that two commands never start two hosts on one folder."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _read_address(folder: Path) -> Address | None:
+    try:
+        told: dict[str, Any] = json.loads((folder / "address.json").read_text())
+        return Address(told["url"], told["pid"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(f"{url}/api/runs?limit=1", timeout=5.0) as response:  # noqa: S310  # the address that the host wrote
+            return bool(response.status == 200)
+    except OSError as error:
+        _log.debug("%s does not answer: %s", url, error)
+        return False
+
+
+def _last_words(log: Path, lines: int = 8) -> str:
+    text = log.read_text(errors="replace").strip().splitlines()[-lines:] if log.exists() else []
+    return "".join(f"\n  {line}" for line in text)
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + signal.SIGTERM)

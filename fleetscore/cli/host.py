@@ -1,0 +1,46 @@
+"""Commands about the program itself: host, version."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+import click
+
+from fleetscore import __version__
+from fleetscore.cli.options import json_option, store_option
+
+
+@click.command()
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=7071, show_default=True, help="Port; 0 takes a free one."
+)
+@store_option
+def host(port: int, store_url: str) -> None:
+    """Run the function app on the local host until stopped, as `func start` would; timers fire on their schedules."""
+    from fleetscore.cli.embedded import EmbeddedHost, host_command
+    from fleetscore.errors import InputError
+
+    embedded = EmbeddedHost(store_url)
+    running = embedded.find()
+    if running is not None:
+        raise InputError(
+            f"A host of {store_url} runs already at {running.url} (process {running.pid}).", field="store"
+        )
+    embedded.folder.mkdir(parents=True, exist_ok=True)
+    command = host_command(embedded.folder, port)
+    click.echo(f"Store {store_url}; history and keys in {embedded.folder}. Ctrl-C stops it.", err=True)
+    os.execve(command[0], command, dict(os.environ) | {"FLEETSCORE_STORE": store_url})  # noqa: S606  # Ctrl-C is the host's now
+
+
+@click.command()
+@json_option
+def version(as_json: bool) -> None:
+    """Print the version."""
+    from fleetscore.cli.render import print_json
+
+    told = {"fleetscore": __version__, "python": platform.python_version()}
+    if as_json:
+        print_json(told)
+    else:
+        click.echo(f"fleetscore {told['fleetscore']} on Python {told['python']}")

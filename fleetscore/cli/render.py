@@ -1,0 +1,140 @@
+"""What commands print: JSON as the records are, or texts and tables for people."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fleetscore.cli.progress import tell_seconds
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fleetscore.run_records import RunLine
+    from fleetscore.status import RunStatus
+
+_OUTCOMES = ("scored", "failed", "skipped", "late", "quarantined")
+
+
+def print_json(value: Any) -> None:
+    """Print any record or value as indented JSON."""
+    import msgspec
+
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+def print_pairs(title: str, pairs: Iterable[tuple[str, Any]]) -> None:
+    """Print a title and aligned lines of name and value; pairs without a value are left out."""
+    told = [(name, str(value)) for name, value in pairs if value not in ("", None)]
+    width = max((len(name) for name, _ in told), default=0)
+    click.echo(click.style(title, bold=True))
+    for name, value in told:
+        first, *rest = value.split("\n")
+        click.echo(f"  {name:<{width}}  {first}")
+        for line in rest:
+            click.echo(f"  {'':<{width}}  {line}")
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Sequence[str] = ()
+) -> None:
+    """Print a table; the columns named in `numbers` stand to the right."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(str(value) for value in row))
+    console().print(table)
+
+
+def console() -> Console:
+    """Standard output; wide where it is no terminal, so that nothing is broken into lines there."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 250, highlight=False, markup=False, emoji=False)
+
+
+def tell_counts(counts: Mapping[str, int]) -> str:
+    """Outcome counts as a phrase.
+
+    >>> tell_counts({"late": 1, "scored": 1200})
+    '1,200 scored, 1 late'
+    """
+    names = [*_OUTCOMES, *(name for name in counts if name not in _OUTCOMES)]
+    return ", ".join(f"{counts[name]:,} {name}" for name in names if counts.get(name))
+
+
+def tell_value(value: Any, most: int = 300) -> str:
+    """Any JSON value in a line: numbers short, lists and mappings as JSON, cut after `most` characters.
+
+    >>> tell_value(0.123456789), tell_value({"a": 1})
+    ('0.123457', '{"a":1}')
+    """
+    import msgspec
+
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def print_status(status: RunStatus) -> None:
+    """Print how a run stands or ended."""
+    record = status.record
+    pairs: list[tuple[str, Any]] = [
+        ("state", f"{status.state}{_progress(status)}"),
+        (
+            "partitions",
+            f"{record.partitions:,} expected: {tell_counts(record.counts)}" if record.counts else "",
+        ),
+        ("rows", _rows(status)),
+        ("models", ", ".join(f"{version or 'none'} ({count:,})" for version, count in record.models.items())),
+        ("model set", record.model_set),
+        ("causes", "\n".join(_causes(record.causes))),
+        ("remarks", "\n".join(record.remarks[:5])),
+        ("error", record.error),
+        *((name, path) for name, path in status.links.items() if name in ("manifest", "ledger")),
+    ]
+    print_pairs(status.id, pairs)
+
+
+def print_runs(lines: Iterable[RunLine]) -> None:
+    """Print runs, one a line."""
+    rows = [
+        (
+            line.run, line.state, f"{line.requested:%Y-%m-%d %H:%M:%S}", tell_seconds(line.seconds) if line.ended else "",
+            f"{line.partitions:,}", tell_counts(line.counts), f"{line.rows:,}",
+        )
+        for line in lines
+    ]  # fmt: skip
+    columns = ("run", "state", "requested", "took", "partitions", "outcomes", "rows")
+    print_table(columns, rows, numbers=("took", "partitions", "rows"))
+
+
+def _progress(status: RunStatus) -> str:
+    if status.verdict:
+        return f" after {tell_seconds(status.elapsed_s)}"
+    left = f", {tell_seconds(status.eta_s)} left" if status.eta_s else ""
+    return f", shard {status.shards_done} of {status.shards}{left}" if status.shards else ""
+
+
+def _rows(status: RunStatus) -> str:
+    record = status.record
+    if not record.input_rows:
+        return ""
+    rate = f", {record.input_rows / status.elapsed_s:,.0f} a second" if status.elapsed_s else ""
+    return f"{record.input_rows:,} in, {record.rows:,} out{rate}"
+
+
+def _causes(causes: Sequence[Any]) -> list[str]:
+    told = []
+    for cause in causes[:5]:
+        detail = f": {cause.detail}" if cause.detail else ""
+        told.append(f"{cause.partitions:,} {cause.outcome}, {cause.cause}, first {cause.example}{detail}")
+    return told + ([f"and {len(causes) - 5} more"] if len(causes) > 5 else [])

@@ -1,0 +1,169 @@
+"""Commands of a workload's own: samples, backtest, draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fleetscore.cli.options import WORKLOAD, json_option, store_option
+
+if TYPE_CHECKING:
+    from fleetscore.stores.base import Store
+    from fleetscore.windows import Window
+    from fleetscore.workloads.base import Workload
+
+
+@click.command()
+@WORKLOAD
+@click.option(
+    "--scale",
+    type=click.FloatRange(0.001, 1000),
+    default=1.0,
+    show_default=True,
+    help="How big, as a multiple.",
+)
+@click.option("--seed", type=int, default=7, show_default=True, help="The same seed gives the same bytes.")
+@store_option
+@json_option
+def samples(workload: str, scale: float, seed: int, store_url: str, as_json: bool) -> None:
+    """Write sample data with planted defects into the store, and the truth to judge results by."""
+    from fleetscore.cli.render import print_json, print_pairs
+    from fleetscore.stores import open_store
+    from fleetscore.workloads import get_workload
+
+    report = get_workload(workload).samples(open_store(store_url), scale=scale, seed=seed)
+    if as_json:
+        facts = {
+            "partitions": report.partitions,
+            "rows": report.rows,
+            "remarks": report.remarks,
+            "facts": report.facts,
+        }
+        print_json({"first": report.first.key, "stop": report.stop.key, **facts})
+        return
+    pairs = [
+        ("windows", f"{report.first.key} .. {report.stop.key}"),
+        ("data", f"{report.partitions:,} partitions, {report.rows:,} rows"),
+        ("planted", "\n".join(report.remarks)),
+        ("next", f"fleetscore backfill {workload} --from {report.first.key} --to {report.stop.key}"),
+    ]
+    print_pairs(f"Samples of {workload} in {store_url}", pairs)
+
+
+@click.command()
+@WORKLOAD
+@click.option(
+    "--cutoffs",
+    type=click.IntRange(1, 200),
+    default=4,
+    show_default=True,
+    help="How many pasts to forecast from.",
+)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path("backtest"),
+    show_default=True,
+    help="Where plots go.",
+)
+@store_option
+@json_option
+def backtest(workload: str, cutoffs: int, folder: Path, store_url: str, as_json: bool) -> None:
+    """Judge a workload's way of training on the past: train before each cutoff, score after it, compare with what came."""
+    from fleetscore.cli.render import print_json
+    from fleetscore.settings import read_workload_settings
+    from fleetscore.stores import open_store
+    from fleetscore.workloads import get_workload
+
+    store, kind = open_store(store_url), get_workload(workload)
+    settings: Any = read_workload_settings(store, workload, kind.settings_type)
+    judged = kind.backtest(store, settings, cutoffs, folder)
+    if as_json:
+        print_json(judged)
+    else:
+        _print_judged(f"Backtest of {workload} over {cutoffs} cutoffs", judged)
+
+
+@click.command()
+@WORKLOAD
+@click.option(
+    "--window",
+    "windows",
+    multiple=True,
+    help="A published window; may be given many times. [default: the newest]",
+)
+@click.option(
+    "--partition",
+    "partitions",
+    multiple=True,
+    metavar="KEY",
+    help="Draw this partition; may be given many times.",
+)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path("pictures"),
+    show_default=True,
+    help="Where the PNG files go.",
+)
+@store_option
+@json_option
+def draw(
+    workload: str, windows: tuple[str, ...], partitions: tuple[str, ...], folder: Path, store_url: str, as_json: bool
+) -> None:  # fmt: skip
+    """Draw published results as PNG pictures."""
+    from fleetscore.cli.render import print_json
+    from fleetscore.stores import open_store
+    from fleetscore.workloads import get_workload
+
+    store, kind = open_store(store_url), get_workload(workload)
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = [str(path) for path in kind.draw(store, _windows(store, kind, windows), folder, partitions)]
+    if as_json:
+        print_json({"pictures": pictures})
+    else:
+        click.echo("\n".join(pictures))
+
+
+def _windows(store: Store, workload: Workload, keys: Sequence[str]) -> list[Window]:
+    """The windows that were named, or the newest published one; InputError when one is not published."""
+    from fleetscore.errors import InputError
+    from fleetscore.layout import manifest_path
+    from fleetscore.manifest import read_latest
+
+    if not keys:
+        latest = read_latest(store, workload.name)
+        if latest is None:
+            raise InputError(
+                f"{workload.name} has published nothing in {store.url} yet.",
+                fix=f"Run a window: fleetscore run {workload.name} --window WINDOW",
+            )
+        return [workload.parse_window(latest.window)]
+    windows = [workload.parse_window(key) for key in keys]
+    for window in windows:
+        if store.stat(manifest_path(workload.name, window.key)) is None:
+            raise InputError(
+                f"{workload.name} {window.key} is not published.",
+                fix=f"Run it: fleetscore run {workload.name} --window {window.key}",
+                field="window",
+            )
+    return windows
+
+
+def _print_judged(title: str, judged: Mapping[str, Any]) -> None:
+    """Print what a backtest found: lists of rows as tables, the rest as names and values."""
+    from fleetscore.cli.render import print_pairs, print_table, tell_value
+
+    tables = {name: value for name, value in judged.items() if _is_table(value)}
+    print_pairs(title, [(name, tell_value(value)) for name, value in judged.items() if name not in tables])
+    for name, rows in tables.items():
+        click.echo(click.style(f"\n{name}", bold=True))
+        columns = list(rows[0])
+        print_table(columns, [[tell_value(row.get(column, "")) for column in columns] for row in rows])
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and all(isinstance(row, Mapping) for row in value)
