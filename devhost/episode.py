@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from devhost.functions import ACTIVITY, ORCHESTRATION, FunctionIndex
+from devhost.guard import find_mismatch, label_tasks
 from devhost.replay import COMPLETED, FAILED, RUNNING, Decision, NonDeterministicError, Replayed, replay
 
 _MARKER = "\n\n$OutOfProcData$:"
@@ -62,7 +63,9 @@ def run_episode(name: str, handle: Callable[..., Any], body: bytes, index: Funct
         found = replay(history, answer.state, functools.partial(_refusal, index))
     except NonDeterministicError as disagreement:
         return Episode(FAILED, f"{_NON_DETERMINISTIC}{disagreement}", _trace(disagreement))
-    mismatch = _guard(found, answer)
+    mismatch = None
+    if found.status == RUNNING and answer.failure is None and not answer.state.get("isDone"):
+        mismatch = find_mismatch(found, answer.waiting, answer.next_id)
     if mismatch:
         return Episode(FAILED, mismatch, None)
     return _conclude(name, found, answer)
@@ -76,12 +79,7 @@ def _call(handle: Callable[..., Any], body: str) -> _Answer:
         context = DurableOrchestrationContext.from_json(body)
         context._input_expected_type = getattr(handle, "_df_input_type", None)
         text = Orchestrator(handle.orchestrator_function).handle(context)  # type: ignore[attr-defined]  # by the SDK
-        waiting = {
-            key: _label(task)
-            for key, task in context.open_tasks.items()
-            if isinstance(key, int) and not isinstance(task, list)
-        }
-        return _Answer(json.loads(text), None, waiting, context._sequence_number)
+        return _Answer(json.loads(text), None, label_tasks(context), context._sequence_number)
     except Exception as failure:
         _, marker, state = str(failure).rpartition(_MARKER)
         if marker:
@@ -91,62 +89,14 @@ def _call(handle: Callable[..., Any], body: str) -> _Answer:
 
 
 def _refusal(index: FunctionIndex, kind: str, name: str) -> str | None:
+    if kind == "entity":
+        return (
+            f"The local host does not support entities ({name}); use an orchestration or an activity instead."
+        )
+    if name.startswith("BuiltIn::"):
+        return "The local host does not support call_http; make the request in an activity instead."
     trigger = ACTIVITY if kind == "activity" else ORCHESTRATION
     return None if index.durable(trigger, name) else index.missing(trigger, name)
-
-
-def _guard(found: Replayed, answer: _Answer) -> str | None:
-    """Return a text when the SDK and the host gave one sequence id to different tasks, else None.
-
-    The SDK numbers a task when it is yielded (and, for retries, when an attempt fails); the host when its own
-    sequential wait gets there. Where the two orders part, Azure gives results to the wrong task or hangs.
-    """
-    if found.status != RUNNING or answer.failure is not None or answer.state.get("isDone"):
-        return None
-    for number, task in sorted(answer.waiting.items()):
-        decision = found.numbered.get(number)
-        if decision is not None and task not in _labels(decision):
-            return _guard_text(number, task, f"{decision.kind} '{decision.name}' ({decision.origin})")
-    beyond = [number for number in found.open_ids if number >= answer.next_id]
-    if beyond:
-        decision = found.numbered[beyond[0]]
-        return _guard_text(beyond[0], "nothing", f"{decision.kind} '{decision.name}' ({decision.origin})")
-    return None
-
-
-def _guard_text(number: int, code_has: str, host_has: str) -> str:
-    return (
-        f"The orchestrator's code and the host number its tasks differently: id {number} is {code_has} for the code, "
-        f"{host_has} for the host. This works in plain replay but breaks in Azure: results reach the wrong task, or "
-        "the instance hangs. It comes from a task_all or task_any over calls with retry that goes on while one of "
-        "them still retries. Write instead: activities that return {ok, error} rather than raise, and retries inside "
-        "an activity or inside a sub-orchestration that calls one activity."
-    )
-
-
-def _labels(decision: Decision) -> tuple[str, ...]:
-    """Return what the SDK may call a task that the host numbered with this decision."""
-    if decision.kind == "timer":
-        return ("timer",) if decision.origin == "call" else ("retry timer",)
-    if decision.origin == "again":
-        return (f"another attempt of '{decision.name}'", "another attempt")
-    return (f"{decision.kind} '{decision.name}' with input {decision.input}",)
-
-
-def _label(task: Any) -> str:
-    """Say what a waiting SDK task is, in the words of `_labels`."""
-    action = task.action_repr[0] if isinstance(task.action_repr, list) else task.action_repr
-    kind = type(action).__name__
-    if kind == "CreateTimerAction":
-        return "timer"
-    if kind == "NoOpAction":
-        if "timer" in str(action.metadata):
-            return "retry timer"
-        name = getattr(getattr(task.parent, "actions", None), "function_name", None)
-        return f"another attempt of '{name}'" if name else "another attempt"
-    document = action.to_json()
-    noun = "activity" if "Activity" in kind else "sub"
-    return f"{noun} '{document.get('functionName')}' with input {document.get('input')}"
 
 
 def _conclude(name: str, found: Replayed, answer: _Answer) -> Episode:

@@ -7,6 +7,7 @@ Durable Task Framework do. The order in which sequence ids are given out is the 
 Pure: values in, values out, no clock, no I/O.
 """
 
+import json
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -26,7 +27,9 @@ _ACTION_NAMES = {
     "activity": "ScheduleTaskOrchestratorAction",
     "sub": "CreateSubOrchestrationAction",
     "timer": "CreateTimerOrchestratorAction",
+    "event": "SendEventOrchestratorAction",
 }
+_HTTP_ACTIVITY = "BuiltIn::HttpActivity"
 _CHANGED = "Was a change made to the orchestrator code after this instance had already started running?"
 
 
@@ -40,7 +43,7 @@ class CallRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Something to schedule. `kind` is `activity`, `sub` or `timer`; `input` is JSON text.
+    """Something to schedule. `kind` is `activity`, `sub`, `timer` or `event`; `input` is JSON text.
 
     `origin` is `call` for what the code asked for, `again` for a retried call, `retry` for a timer before one.
     """
@@ -226,7 +229,9 @@ class _Replayer:
         if number in (11, 12):
             children = [self._invoke(child) for child in action["compoundActions"]]
             return _any_of(children) if number == 11 else _all_of(children)
-        raise CallRefusedError(_unsupported(number))
+        if number in (7, 8, 9, 10):
+            return self._call_elsewhere(number, action)
+        raise CallRefusedError(f"The action of type {number} is not known to the local host.")
 
     def _schedule(self, decision: Decision) -> _Future:
         future = _Future()
@@ -254,6 +259,23 @@ class _Replayer:
         return self._schedule(
             Decision(number, kind, name, action.get("input"), instance_id, origin=origin, version=version)
         )
+
+    def _call_elsewhere(self, number: int, action: dict[str, Any]) -> _Future:
+        """An HTTP call is a built-in activity; an entity gets an event, and its answer is an event."""
+        name = {8: _HTTP_ACTIVITY, 7: "call_entity"}.get(number, "signal_entity")
+        refusal = self._refuse("activity" if number == 8 else "entity", name)
+        if refusal:
+            raise CallRefusedError(refusal)
+        if number == 8:
+            return self._schedule(
+                Decision(self._take_id(), "activity", name, json.dumps(action["httpRequest"]))
+            )
+        decision = Decision(self._take_id(), "event", str(action.get("operation")), action.get("input"))
+        future = self._schedule(decision)
+        if number != 7:  # a signal has no answer
+            del self.open[decision.id]
+            future.settle()
+        return future
 
     def _check_child_id(self, instance_id: str) -> None:
         if instance_id in self._own_ids:
@@ -310,6 +332,11 @@ class _Replayer:
             self._start(event)
         elif number in (4, 7, 10, 14):
             _confirm(self.new.pop(event["EventId"], None), event)
+            if (
+                number == 14 and event["EventId"] in self.open
+            ):  # the entity's answer names the request, not the task
+                request = json.loads(event["Input"])["id"]
+                self._waiters.setdefault(request.lower(), []).append(self.open.pop(event["EventId"]))
         elif number in (5, 8, 6, 9):
             self._complete(event["TaskScheduledId"], failed=number in (6, 9))
         elif number == 11:
@@ -349,14 +376,6 @@ class _Replayer:
         return Replayed(self.finished, output, decisions, open_ids, carried, self.numbered)
 
 
-def _unsupported(number: int) -> str:
-    what = {7: "call_entity", 8: "call_http", 9: "signal_entity", 10: "a scheduled entity signal"}.get(number)
-    if what is None:
-        return f"The action of type {number} is not known to the local host."
-    instead = "an activity that makes the request" if number == 8 else "an orchestration or an activity"
-    return f"The local host does not support {what}; use {instead} instead."
-
-
 def _retry_delay(options: dict[str, Any], attempt: int) -> timedelta:
     factor = float(options.get("backoffCoefficient") or 1.0)
     delay_ms = float(options["firstRetryIntervalInMilliseconds"]) * factor**attempt
@@ -377,7 +396,7 @@ def _confirm(decision: Decision | None, event: dict[str, Any]) -> None:
             f"{head} '{name}', but the current orchestration replay instead produced a "
             f"{_ACTION_NAMES[decision.kind]} action with this sequence number. {_CHANGED}"
         )
-    if decision.name.lower() != name.lower() and kind != "timer":
+    if decision.name.lower() != name.lower() and kind not in ("timer", "event"):
         raise NonDeterministicError(
             f"{head} '{name}', but the current orchestration replay instead scheduled {noun} task named "
             f"'{decision.name}' with this sequence number.  {_CHANGED}"
