@@ -75,9 +75,10 @@ def json_answer(body: Any, status: int = 200, headers: Mapping[str, str] | None 
     )
 
 
-def refusal(error: ServiceError, account: Account) -> web.Response:
+def refusal(error: ServiceError) -> web.Response:
     """The answer that a refused request gets."""
-    del account
+    if error.status == HTTPStatus.NOT_MODIFIED:
+        return web.Response(status=error.status)
     shape = error_shape(error)
     shape["message"]["value"] += f"\nRequestId:{uuid.uuid4()}"
     kind = "Microsoft.Azure.Batch.Protocol.Entities.Container.errors"
@@ -87,12 +88,14 @@ def refusal(error: ServiceError, account: Account) -> web.Response:
 
 def check_conditions(request: web.Request, stamps: Stamps) -> None:
     """Raises ServiceError: 412 when If-Match does not hold, 304 when If-None-Match names the present version."""
-    if_match, if_none_match = request.headers.get("If-Match"), request.headers.get("If-None-Match")
+    if_match, if_none_match = (  # the client puts an ETag in quotes, the service does not
+        value and value.strip('"') for value in map(request.headers.get, ("If-Match", "If-None-Match"))
+    )
     if if_match not in (None, "*", stamps.etag):
         raise ServiceError(
             HTTPStatus.PRECONDITION_FAILED, "ConditionNotMet", "The resource has changed since that ETag."
         )
-    if if_none_match is not None and if_none_match in ("*", stamps.etag):
+    if if_none_match in ("*", stamps.etag):
         raise ServiceError(HTTPStatus.NOT_MODIFIED, "NotModified", "The resource has not changed.")
 
 

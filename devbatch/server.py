@@ -177,18 +177,17 @@ def check_request(query: Mapping[str, str], headers: Mapping[str, str]) -> None:
 
 @web.middleware
 async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    account = request.app[ACCOUNT]
     try:
         response = await handler(request)
     except ServiceError as error:
-        response = refusal(error, account)
+        response = refusal(error)
     except web.HTTPRequestEntityTooLarge:
         response = refusal(
-            ServiceError(413, "RequestBodyTooLarge", f"The body exceeds {BODY_LIMIT_BYTES} bytes."), account
+            ServiceError(413, "RequestBodyTooLarge", f"The body exceeds {BODY_LIMIT_BYTES} bytes.")
         )
     except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
         message = f"{request.method} {request.path} is not an operation of the local Batch service."
-        response = refusal(ServiceError(400, "UnsupportedByLocalService", message), account)
+        response = refusal(ServiceError(400, "UnsupportedByLocalService", message))
     response.headers["request-id"] = str(uuid.uuid4())
     return response
 

@@ -1,0 +1,428 @@
+"""Pools and nodes, through the unmodified client: sizes, formulas, preemption, quota."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from azure.batch import BatchClient
+from azure.batch import models as m
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+
+from devbatch.process import ServiceProcess, start_service
+from tests.devbatch.batch_requests import (
+    ENDLESS,
+    client_of,
+    completed,
+    make_job,
+    make_pool,
+    running,
+    task,
+    text_of,
+    until,
+)
+
+FORMULA = (Path(__file__).parents[2] / "infra" / "autoscale.formula").read_text()
+FIXED = "$TargetDedicatedNodes = 1; $TargetLowPriorityNodes = 2; $NodeDeallocationOption = requeue;"
+
+
+@pytest.fixture
+def own_service(tmp_path: Path) -> Iterator[ServiceProcess]:
+    """A service of the test's own, for what would disturb others; boots take 30 s of real time."""
+    service = start_service(tmp_path / "data", "--boot-seconds", "30")
+    yield service
+    service.stop()
+
+
+def nodes_of(client: BatchClient, pool_id: str) -> list[m.BatchNode]:
+    """The nodes of a pool."""
+    return list(client.list_nodes(pool_id))
+
+
+def steady(client: BatchClient, pool_id: str) -> m.BatchPool:
+    """The pool, once it is not being resized."""
+
+    def found() -> m.BatchPool | None:
+        pool = client.get_pool(pool_id)
+        return pool if pool.allocation_state == "steady" else None
+
+    return until(found)
+
+
+def idle(client: BatchClient, pool_id: str, count: int) -> list[m.BatchNode]:
+    """The nodes of a pool, once so many of them are up and all are idle."""
+
+    def found() -> list[m.BatchNode] | None:
+        nodes = nodes_of(client, pool_id)
+        return nodes if len(nodes) == count and all(node.state == "idle" for node in nodes) else None
+
+    return until(found)
+
+
+def test_nodes_take_time_to_come(own_service: ServiceProcess) -> None:
+    """Nodes are created, then start, then idle, at the pace of the cloud's clock; tasks wait meanwhile."""
+    client = client_of(own_service)
+    pool_id = make_pool(client, target_dedicated_nodes=1)
+    job_id = make_job(client, pool_id)
+    client.create_task(job_id, task("t"))
+    assert client.get_pool(pool_id).allocation_state == "resizing"
+    for state, later in (("creating", "starting"), ("starting", "idle")):
+        assert nodes_of(client, pool_id)[0].state == state
+        assert client.get_task(job_id, "t").state == "active"
+        own_service.control("clock", {"seconds": 15})
+        until(lambda later=later: nodes_of(client, pool_id)[0].state in (later, "running"))
+    completed(client, job_id, "t")
+    assert client.get_pool(pool_id).allocation_state == "steady"
+
+
+def test_node_counts_tell_kinds_apart(client: BatchClient) -> None:
+    """Node counts come by pool, state, and kind."""
+    pool_id = make_pool(client, target_dedicated_nodes=1, target_low_priority_nodes=2)
+    idle(client, pool_id, 3)
+    (counts,) = client.list_pool_node_counts(filter=f"poolId eq '{pool_id}'")
+    assert (counts.dedicated.idle, counts.dedicated.total) == (1, 1)
+    assert (counts.low_priority.idle, counts.low_priority.total) == (2, 2)
+
+
+def test_existence_of_a_pool(client: BatchClient) -> None:
+    """`pool_exists` is true for a pool; for none the client raises instead of answering false."""
+    assert client.pool_exists(make_pool(client))
+    with pytest.raises(ResourceNotFoundError):
+        client.pool_exists("no-such-pool")
+
+
+def test_resize_up_and_to_zero(client: BatchClient) -> None:
+    """A pool grows and goes back to no nodes; the client's poller ends when it is steady."""
+    pool_id = make_pool(client)
+    client.begin_resize_pool(
+        pool_id, m.BatchPoolResizeOptions(target_dedicated_nodes=2), polling_interval=0.05
+    ).wait(10)
+    assert client.get_pool(pool_id).current_dedicated_nodes == 2
+    client.begin_resize_pool(
+        pool_id, m.BatchPoolResizeOptions(target_dedicated_nodes=0), polling_interval=0.05
+    ).wait(10)
+    assert not nodes_of(client, pool_id)
+
+
+def test_resize_while_resizing_is_a_conflict(own_service: ServiceProcess) -> None:
+    """A second resize is refused until the first has ended; stopping it keeps what is there."""
+    client = client_of(own_service)
+    pool_id = make_pool(client, target_dedicated_nodes=1)
+    with pytest.raises(ResourceExistsError) as refused:
+        client.begin_resize_pool(pool_id, m.BatchPoolResizeOptions(target_dedicated_nodes=2))
+    assert refused.value.error.code == "PoolBeingResized"
+    client.begin_stop_pool_resize(pool_id)
+    pool = steady(client, pool_id)
+    assert (pool.target_dedicated_nodes, pool.resize_errors[0].code) == (0, "ResizeStopped")
+
+
+def test_resize_of_a_pool_that_scales_itself_is_a_conflict(client: BatchClient) -> None:
+    """Targets and formula exclude each other; disabling the formula keeps the targets and allows a resize."""
+    pool_id = make_pool(client, enable_auto_scale=True, auto_scale_formula=FIXED)
+    with pytest.raises(ResourceExistsError):
+        client.begin_resize_pool(pool_id, m.BatchPoolResizeOptions(target_dedicated_nodes=0))
+    idle(client, pool_id, 3)
+    client.disable_pool_auto_scale(pool_id)
+    pool = steady(client, pool_id)
+    assert (pool.enable_auto_scale, pool.target_dedicated_nodes, pool.target_low_priority_nodes) == (
+        False,
+        1,
+        2,
+    )
+    client.begin_resize_pool(
+        pool_id, m.BatchPoolResizeOptions(target_dedicated_nodes=0, target_low_priority_nodes=0)
+    )
+    until(lambda: not nodes_of(client, pool_id))
+
+
+@pytest.mark.parametrize(
+    ("option", "state", "requeues"),
+    [("requeue", "active", 1), ("terminate", "completed", 0), ("taskcompletion", "completed", 0)],
+)
+def test_scale_in_treats_running_tasks_as_asked(
+    client: BatchClient, option: str, state: str, requeues: int
+) -> None:
+    """A node that leaves requeues its tasks, ends them, or waits for them; retries are never used up."""
+    pool_id = make_pool(client, target_dedicated_nodes=1)
+    job_id = make_job(client, pool_id)
+    client.create_task(job_id, task("t", ENDLESS.replace("600", "0.5")))
+    running(client, job_id, "t")
+    client.begin_resize_pool(
+        pool_id, m.BatchPoolResizeOptions(target_dedicated_nodes=0, node_deallocation_option=option)
+    )
+    until(lambda: not nodes_of(client, pool_id))
+    found = client.get_task(job_id, "t")
+    assert (found.state, found.execution_info.requeue_count, found.execution_info.retry_count) == (
+        state,
+        requeues,
+        0,
+    )
+    if option == "taskcompletion":
+        assert found.execution_info.exit_code == 0
+
+
+def test_nodes_are_removed_by_name(client: BatchClient) -> None:
+    """Removing a node lowers the target; a name that is not in the pool is 404."""
+    pool_id = make_pool(client, target_dedicated_nodes=2)
+    first, second = idle(client, pool_id, 2)
+    with pytest.raises(ResourceNotFoundError) as missing:
+        client.begin_remove_nodes(pool_id, m.BatchNodeRemoveOptions(node_ids=["nobody"]))
+    assert missing.value.error.code == "NodeNotFound"
+    client.begin_remove_nodes(pool_id, m.BatchNodeRemoveOptions(node_ids=[first.id]))
+    until(lambda: len(nodes_of(client, pool_id)) == 1)
+    assert nodes_of(client, pool_id)[0].id == second.id
+    assert client.get_pool(pool_id).target_dedicated_nodes == 1
+
+
+def test_formula_is_tried_without_effect(client: BatchClient) -> None:
+    """An evaluation answers with results, or with an error inside the answer; the pool stays as it is."""
+    pool_id = make_pool(client, enable_auto_scale=True, auto_scale_formula=FIXED)
+    run = client.evaluate_pool_auto_scale(
+        pool_id, m.BatchPoolEvaluateAutoScaleOptions(auto_scale_formula=FORMULA)
+    )
+    assert "$TargetDedicatedNodes=0;$TargetLowPriorityNodes=0" in run.results
+    assert run.error is None
+    bad = m.BatchPoolEvaluateAutoScaleOptions(auto_scale_formula="x = 5 % 2;")
+    assert client.evaluate_pool_auto_scale(pool_id, bad).error.code == "AutoScalingFormulaSyntaxError"
+    assert client.get_pool(pool_id).target_dedicated_nodes == 1
+
+
+def test_evaluation_needs_a_pool_that_scales_itself(client: BatchClient) -> None:
+    """A formula cannot be tried on a pool whose automatic scaling is off."""
+    options = m.BatchPoolEvaluateAutoScaleOptions(auto_scale_formula=FIXED)
+    with pytest.raises(ResourceExistsError):
+        client.evaluate_pool_auto_scale(make_pool(client), options)
+
+
+def test_enabling_again_evaluates_at_once_but_not_too_often(own_service: ServiceProcess) -> None:
+    """Enabling restarts the schedule with an evaluation now; a second time within 30 s is 503, after them it is fine."""
+    client = client_of(own_service, retry_total=0)
+    pool_id = make_pool(client)
+    interval = timedelta(minutes=5)
+    options = m.BatchPoolEnableAutoScaleOptions(
+        auto_scale_formula=FIXED, auto_scale_evaluation_interval=interval
+    )
+    client.enable_pool_auto_scale(pool_id, options)
+    until(lambda: client.get_pool(pool_id).target_low_priority_nodes == 2)
+    first = client.get_pool(pool_id)
+    assert first.auto_scale_evaluation_interval == interval
+    again = m.BatchPoolEnableAutoScaleOptions(auto_scale_evaluation_interval=timedelta(minutes=6))
+    with pytest.raises(HttpResponseError) as refused:
+        client.enable_pool_auto_scale(pool_id, again)
+    assert (refused.value.status_code, refused.value.error.code) == (503, "TooManyEnableAutoScaleRequests")
+    own_service.control("clock", {"seconds": 31})
+    client.enable_pool_auto_scale(pool_id, again)
+    until(lambda: client.get_pool(pool_id).auto_scale_run.timestamp > first.auto_scale_run.timestamp)
+    assert client.get_pool(pool_id).auto_scale_formula == FIXED
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"auto_scale_formula": "x = ;"}, "AutoScalingFormulaSyntaxError"),
+        (
+            {"auto_scale_formula": FIXED, "auto_scale_evaluation_interval": timedelta(minutes=4)},
+            "InvalidPropertyValue",
+        ),
+        (
+            {"auto_scale_formula": FIXED, "auto_scale_evaluation_interval": timedelta(hours=169)},
+            "InvalidPropertyValue",
+        ),
+        ({}, "MissingRequiredProperty"),
+    ],
+)
+def test_bad_autoscale_settings_are_refused(
+    client: BatchClient, options: dict[str, object], code: str
+) -> None:
+    """A formula that does not parse, an interval outside 5 minutes to 168 hours, and no formula at all are 400."""
+    with pytest.raises(HttpResponseError) as refused:
+        client.enable_pool_auto_scale(make_pool(client), m.BatchPoolEnableAutoScaleOptions(**options))
+    assert (refused.value.status_code, refused.value.error.code) == (400, code)
+
+
+def test_shipped_formula_scales_a_pool_up_and_to_zero(client: BatchClient) -> None:
+    """Under the shipped formula waiting tasks bring nodes, and after the keep-warm window there are none again."""
+    pool_id = make_pool(
+        client,
+        enable_auto_scale=True,
+        auto_scale_formula=FORMULA,
+        auto_scale_evaluation_interval=timedelta(minutes=5),
+        task_slots_per_node=4,
+    )
+    job_id = make_job(client, pool_id)
+    client.create_tasks(job_id, [task(f"t{number}") for number in range(12)])
+    until(lambda: client.get_job_task_counts(job_id).task_counts.succeeded == 12)
+    assert nodes_of(client, pool_id)
+    until(lambda: not nodes_of(client, pool_id), timeout_s=15)  # 35 cloud minutes are 3.5 s here
+    assert client.get_pool(pool_id).auto_scale_run.error is None
+
+
+def test_samples_come_to_sight_a_minute_late(own_service: ServiceProcess) -> None:
+    """A formula sees a task only when the sample that counted it is a minute old."""
+    client = client_of(own_service)
+    formula = "seen = max(0, $PendingTasks.GetSample(1)); $TargetDedicatedNodes = 0;"
+    pool_id = make_pool(client, enable_auto_scale=True, auto_scale_formula=formula)
+    client.create_task(make_job(client, pool_id), task("t"))
+
+    def seen() -> str:
+        options = m.BatchPoolEvaluateAutoScaleOptions(auto_scale_formula=formula)
+        return str(client.evaluate_pool_auto_scale(pool_id, options).results)
+
+    own_service.control("clock", {"seconds": 31})
+    assert "seen=0" in seen()
+    own_service.control("clock", {"seconds": 61})
+    until(lambda: "seen=1" in seen())
+
+
+def test_preempted_tasks_run_again_without_using_up_retries(
+    service: ServiceProcess, client: BatchClient
+) -> None:
+    """A preempted Spot node keeps its id and loses its disk; its tasks are requeued; restored, it takes tasks again."""
+    pool_id = make_pool(client, target_low_priority_nodes=1)
+    job_id = make_job(client, pool_id)
+    client.create_task(job_id, task("t", ENDLESS, constraints=m.BatchTaskConstraints(max_task_retry_count=0)))
+    node_id = running(client, job_id, "t").node_info.node_id
+    told = service.control("preempt", {"pool": pool_id, "restore_seconds": 300})
+    assert told == {"preempted": [node_id]}
+    assert client.get_node(pool_id, node_id).state == "preempted"
+    until(lambda: client.get_task(job_id, "t").state == "active")
+    pool = client.get_pool(pool_id)
+    assert pool.current_low_priority_nodes == 1  # a preempted node still counts
+    with pytest.raises(ResourceExistsError) as gone:
+        list(client.list_task_files(job_id, "t"))
+    assert gone.value.error.code == "TaskFilesUnavailable"
+    again = running(client, job_id, "t")
+    assert again.node_info.node_id == node_id
+    assert (again.execution_info.requeue_count, again.execution_info.retry_count) == (1, 0)
+    client.begin_delete_job(job_id)
+
+
+def test_spot_tasks_know_that_they_are(client: BatchClient) -> None:
+    """On a Spot node AZ_BATCH_NODE_IS_DEDICATED is false."""
+    job_id = make_job(client, make_pool(client, target_low_priority_nodes=1))
+    client.create_task(job_id, task("t", "import os; print(os.environ['AZ_BATCH_NODE_IS_DEDICATED'])"))
+    completed(client, job_id, "t")
+    assert text_of(client, job_id, "t") == "false\n"
+
+
+def test_preempted_node_may_never_come_back(service: ServiceProcess, client: BatchClient) -> None:
+    """Without a restore time a preempted node stays so, and is the first to leave when the pool shrinks."""
+    pool_id = make_pool(client, target_low_priority_nodes=2)
+    idle(client, pool_id, 2)
+    lost = service.control("preempt", {"pool": pool_id, "restore_seconds": None})["preempted"][0]
+    client.begin_resize_pool(pool_id, m.BatchPoolResizeOptions(target_low_priority_nodes=1))
+    (left,) = until(lambda: (found := nodes_of(client, pool_id)) and len(found) == 1 and found)
+    assert (left.id != lost, left.state) == (True, "idle")
+
+
+def test_core_quota_shows_as_resize_error(own_service: ServiceProcess) -> None:
+    """Nodes beyond the core quota do not come; the pool says so and its operation never fails."""
+    client = client_of(own_service)
+    own_service.control("quota", {"dedicated_cores": 8, "spot_cores": 0})
+    pool_id = make_pool(client, target_dedicated_nodes=3, target_low_priority_nodes=1)
+    pool = client.get_pool(pool_id)
+    assert pool.current_dedicated_nodes == 2
+    assert [error.code for error in pool.resize_errors] == [
+        "AccountCoreQuotaReached",
+        "AccountLowPriorityCoreQuotaReached",
+    ]
+
+
+def test_injected_resize_error_keeps_nodes_from_coming(service: ServiceProcess, client: BatchClient) -> None:
+    """While a pool refuses nodes, resizes end steady with the error; once it is lifted they come."""
+    pool_id = make_pool(client)
+    service.control(f"pools/{pool_id}", {"resize_error": "AllocationTimedOut"})
+    client.begin_resize_pool(pool_id, m.BatchPoolResizeOptions(target_dedicated_nodes=1))
+    pool = steady(client, pool_id)
+    assert (pool.current_dedicated_nodes, pool.resize_errors[0].code) == (0, "AllocationTimedOut")
+    service.control(f"pools/{pool_id}", {"resize_error": None})
+    client.begin_resize_pool(pool_id, m.BatchPoolResizeOptions(target_dedicated_nodes=1))
+    idle(client, pool_id, 1)
+    assert client.get_pool(pool_id).resize_errors is None
+
+
+def test_quotas_of_pools_and_jobs(own_service: ServiceProcess) -> None:
+    """At the quota a further pool or active job is a conflict; completed jobs do not count."""
+    client = client_of(own_service)
+    own_service.control("quota", {"pools": 1, "active_jobs": 1})
+    pool_id = make_pool(client)
+    with pytest.raises(ResourceExistsError) as no_pool:
+        make_pool(client)
+    assert no_pool.value.error.code == "PoolQuotaReached"
+    make_job(client, pool_id, all_tasks_complete_mode="terminatejob")
+    make_job(client, pool_id)
+    with pytest.raises(ResourceExistsError) as no_job:
+        make_job(client, pool_id)
+    assert no_job.value.error.code == "ActiveJobAndScheduleQuotaReached"
+
+
+def test_deleted_pool_leaves_its_jobs_waiting(client: BatchClient) -> None:
+    """A pool is gone once its nodes are; its tasks wait again, and run when a pool of that name is there."""
+    pool_id = make_pool(client, target_dedicated_nodes=1)
+    job_id = make_job(client, pool_id)
+    client.create_task(job_id, task("t", ENDLESS))
+    running(client, job_id, "t")
+    client.begin_delete_pool(pool_id, polling_interval=0.05).wait(10)
+    with pytest.raises(ResourceNotFoundError) as missing:
+        client.get_pool(pool_id)
+    assert missing.value.error.code == "PoolNotFound"
+    until(lambda: client.get_task(job_id, "t").state == "active")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"task_slots_per_node": 17}, "taskSlotsPerNode"),
+        ({"target_dedicated_nodes": -1}, "negative"),
+        ({"enable_auto_scale": True}, "autoScaleFormula"),
+        ({"enable_auto_scale": True, "auto_scale_formula": FIXED, "target_dedicated_nodes": 1}, "targets"),
+        ({"start_task": m.BatchStartTask(command_line="x")}, "startTask"),
+    ],
+)
+def test_bad_pools_are_refused(client: BatchClient, options: dict[str, object], named: str) -> None:
+    """More than four slots per core, negative targets, and contradictions are 400 and say what is wrong."""
+    with pytest.raises(HttpResponseError, match=named) as refused:
+        make_pool(client, **options)
+    assert refused.value.status_code == 400
+
+
+def test_pools_come_from_a_file(tmp_path: Path) -> None:
+    """A pool file makes pools with size, slots, containers, formula, boot time, resize error, and sets the quota."""
+    (tmp_path / "f.formula").write_text(FIXED)
+    (tmp_path / "pools.toml").write_text(
+        """
+        [[pools]]
+        id = "fixed"
+        vm_size = "Standard_D2s_v5"
+        task_slots_per_node = 2
+        containers = true
+        dedicated_nodes = 2
+        boot_seconds = 0
+        [[pools]]
+        id = "scaled"
+        autoscale_formula = "@f.formula"
+        autoscale_interval = "PT10M"
+        [[pools]]
+        id = "refused"
+        spot_nodes = 3
+        resize_error = "AllocationFailed"
+        [quota]
+        spot_cores = 4
+        """
+    )
+    service = start_service(tmp_path / "data", "--pool", str(tmp_path / "pools.toml"))
+    client = client_of(service)
+    fixed, scaled, refused = (client.get_pool(name) for name in ("fixed", "scaled", "refused"))
+    assert (fixed.vm_size, fixed.task_slots_per_node, fixed.target_dedicated_nodes) == (
+        "Standard_D2s_v5",
+        2,
+        2,
+    )
+    assert fixed.virtual_machine_configuration.container_configuration.type == "dockerCompatible"
+    assert len(idle(client, "fixed", 2)) == 2
+    assert scaled.auto_scale_evaluation_interval == timedelta(minutes=10)
+    until(lambda: client.get_pool("scaled").resize_errors)
+    assert client.get_pool("scaled").current_low_priority_nodes == 1  # four Spot cores are one node
+    assert refused.resize_errors[0].code == "AllocationFailed"
+    assert service.control("quota", method="GET")["spot_cores"] == 4
+    service.stop()
