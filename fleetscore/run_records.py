@@ -141,12 +141,11 @@ def _with_collected(record: RunRecord, collected: Collected) -> RunRecord:
 
 
 def _move(store: Store, run: str, change: Callable[[RunRecord], RunRecord]) -> RunRecord:
-    """Change the record unless it is final already; only the run's own orchestration calls this, one step after the other."""
+    """Change the record unless it is final already, and its line of the index with it; only the run's own orchestration calls this."""
     record = read_run(store, run)
-    if record.state in FINAL:
-        return record
-    changed = change(record)
-    store.write(run_path(run, "run.json"), to_json(changed))
+    changed = record if record.state in FINAL else change(record)
+    if changed is not record:
+        store.write(run_path(run, "run.json"), to_json(changed))
     _index(store, changed)
     return changed
 
@@ -157,6 +156,8 @@ def _index(store: Store, record: RunRecord) -> None:
     line = _line(record)
     while True:
         lines, etag = _read_index(store, path)
+        if lines.get(line.run) == line:
+            return
         with suppress(ConflictError):
             store.replace(path, msgspec.json.encode(lines | {line.run: line}), etag)
             return

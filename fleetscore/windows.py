@@ -127,7 +127,8 @@ def _read(text: str, cadence: Cadence) -> Window | None:
     if moment is None:
         return None
     window = window_at(moment, cadence)
-    return window if cadence is Cadence.WEEK or window.start == moment else None
+    whole = moment == moment.replace(hour=0, minute=0, second=0)
+    return window if window.start == moment or (cadence is Cadence.WEEK and whole) else None
 
 
 def _week(year: int, week: int) -> Window | None:

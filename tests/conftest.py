@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")  # a slow moment of the machine is no failing test
 
 _ROOT = Path(__file__).resolve().parent.parent
 _AZURITE = _ROOT / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
