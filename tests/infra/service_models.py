@@ -1,0 +1,117 @@
+"""What properties a resource type has and which values they take, read from Azure's own management packages."""
+
+from __future__ import annotations
+
+import enum
+import importlib
+import re
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from tree_sitter import Node
+
+from tests.infra.bicep_reader import entries, literal, text_of
+
+# Resource type -> (management package, its model). What has no package here is checked by the compiler in CI only.
+MODELS = {
+    "Microsoft.Batch/batchAccounts": ("batch", "BatchAccountCreateParameters"),
+    "Microsoft.Batch/batchAccounts/pools": ("batch", "Pool"),
+    "Microsoft.ContainerRegistry/registries": ("containerregistry", "Registry"),
+    "Microsoft.EventHub/namespaces": ("eventhub", "EHNamespace"),
+    "Microsoft.EventHub/namespaces/eventhubs": ("eventhub", "Eventhub"),
+    "Microsoft.Insights/actionGroups": ("monitor", "ActionGroupResource"),
+    "Microsoft.Insights/scheduledQueryRules": ("monitor", "ScheduledQueryRuleResource"),
+    "Microsoft.Network/natGateways": ("network", "NatGateway"),
+    "Microsoft.Network/networkSecurityGroups": ("network", "NetworkSecurityGroup"),
+    "Microsoft.Network/privateEndpoints": ("network", "PrivateEndpoint"),
+    "Microsoft.Network/privateEndpoints/privateDnsZoneGroups": ("network", "PrivateDnsZoneGroup"),
+    "Microsoft.Network/publicIPAddresses": ("network", "PublicIPAddress"),
+    "Microsoft.Network/virtualNetworks": ("network", "VirtualNetwork"),
+    "Microsoft.Storage/storageAccounts": ("storage", "StorageAccountCreateParameters"),
+    "Microsoft.Storage/storageAccounts/blobServices": ("storage", "BlobServiceProperties"),
+    "Microsoft.Storage/storageAccounts/blobServices/containers": ("storage", "BlobContainer"),
+    "Microsoft.Storage/storageAccounts/queueServices": ("storage", "QueueServiceProperties"),
+    "Microsoft.Storage/storageAccounts/queueServices/queues": ("storage", "StorageQueue"),
+    "Microsoft.Web/serverfarms": ("web", "AppServicePlan"),
+    "Microsoft.Web/sites": ("web", "Site"),
+    "Microsoft.Web/sites/basicPublishingCredentialsPolicies": ("web", "CsmPublishingCredentialsPoliciesEntity"),
+}
+# Keys of Bicep and of the resource manager, not of a service.
+Properties = dict[str, Any]  # name -> annotation, or name -> further properties
+_ENVELOPE = {"name", "parent", "scope", "dependsOn", "location", "tags", "kind", "sku", "identity"}
+
+
+def faults(kind: str, body: Node) -> list[str]:
+    """Properties of a resource's body that its type does not have, and literal values that it does not take."""
+    package, name = MODELS[kind]
+    models = importlib.import_module(f"azure.mgmt.{package}.models")
+    known = _properties(getattr(models, name)) | {key: "" for key in _ENVELOPE}
+    return list(_faults(models, known, name, body, ""))
+
+
+def _faults(models: ModuleType, known: Properties, owner: str, body: Node, path: str) -> Iterator[str]:
+    for key, value in entries(body).items():
+        where = f"{path}{key}"
+        if key in known:
+            yield from _value_faults(models, known[key], value, where)
+        else:
+            yield f"{where}: {owner} has no such property"
+
+
+def _value_faults(models: ModuleType, annotation: str | Properties, value: Node, where: str) -> Iterator[str]:
+    if isinstance(annotation, dict):
+        yield from _faults(models, annotation, where, value, f"{where}.")
+    elif value.type == "ternary_expression":
+        for branch in value.named_children[1:]:
+            yield from _value_faults(models, annotation, branch, where)
+    elif value.type == "array":
+        for item in value.named_children:
+            yield from _value_faults(models, annotation, item, where)
+    elif "dict[" in annotation.lower():
+        return
+    elif value.type == "object":
+        for model in _named(models, annotation):
+            yield from _faults(models, _properties(model), model.__name__, value, f"{where}.")
+    elif value.type == "string" and all(child.type == "string_content" for child in value.named_children):
+        allowed = {str(member.value) for choice in _named(models, annotation) if _is_enum(choice) for member in choice}
+        if allowed and literal(value) not in allowed:
+            yield f"{where}: {literal(value)!r} is none of {', '.join(sorted(allowed))}"
+    elif value.type == "identifier" or value.type.endswith("expression"):
+        return
+    elif value.type == "string" or value.type in {"number", "boolean", "null"}:
+        return
+    else:
+        yield f"{where}: the tests do not know {value.type} ({text_of(value)[:40]})"
+
+
+def _is_enum(model: type) -> bool:
+    return issubclass(model, enum.Enum)
+
+
+def _named(models: ModuleType, annotation: str) -> list[type]:
+    names = re.findall(r"models\.(?:_models\.)?(\w+)", annotation)
+    return [getattr(models, name) for name in names if isinstance(getattr(models, name, None), type)]
+
+
+def _properties(model: type) -> Properties:
+    """The names on the wire of a model's properties, with their annotations; the packages offer no public view of them."""
+    if hasattr(model, "_attribute_map"):
+        return _flattened_properties(model)
+    annotations = {k: str(v) for base in reversed(model.__mro__) for k, v in vars(base).get("__annotations__", {}).items()}
+    if "_attr_to_rest_field" not in vars(model):
+        model()  # the names are filled in at first use
+    return {rest._rest_name: annotations.get(name, "") for name, rest in model._attr_to_rest_field.items()}
+
+
+def _flattened_properties(model: type) -> Properties:
+    """The same of a package of the older kind, which writes nested names as `properties.x`."""
+    found: Properties = {}
+    for entry in model._attribute_map.values():
+        *outer, last = entry["key"].split(".")
+        place = found
+        for name in outer:
+            place = place.setdefault(name, {})
+        kind = entry["type"]
+        place[last] = "dict[" if kind.startswith("{") else f"models.{kind.strip('[]')}"
+    return found

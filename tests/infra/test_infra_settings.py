@@ -1,0 +1,119 @@
+"""App settings: what the code reads is what the template sets, with values that the code accepts."""
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from fleetscore.app_settings import AppSettings, read_app_settings
+from fleetscore.errors import SettingsError
+from tests.infra.bicep_reader import Template
+from tests.infra.bicep_values import Values
+
+ENVIRONMENT = {"environmentName": "prod", "location": "westeurope"}
+IMAGE = "crfleetscorex.azurecr.io/worker@sha256:" + "ab" * 32
+# Read by the platform and its extensions, never by our code.
+PLATFORM = {
+    "AzureWebJobsStorage__credential",
+    "AzureWebJobsStorage__clientId",
+    "AzureWebJobsStorage__blobServiceUri",
+    "AzureWebJobsStorage__queueServiceUri",
+    "AzureWebJobsStorage__tableServiceUri",
+    "APPLICATIONINSIGHTS_CONNECTION_STRING",
+    "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
+    "FLEETSCORE_QUEUE__credential",
+    "FLEETSCORE_QUEUE__clientId",
+}
+
+
+def known(name: str, path: tuple[str, ...]) -> Any:
+    """What only Azure knows, as it would look."""
+    if name in {"network", "batch"} and path[0] == "outputs":
+        return f"https://{name}.example/"
+    match path[-1:]:
+        case ("primaryEndpoints",) | ("blob",) | ("queue",) | ("table",):
+            return f"https://account.{path[-1]}.core.windows.net/"
+        case ("blobEndpoint",) | ("queueEndpoint",):
+            return f"https://account.{path[-1].removesuffix('Endpoint')}.core.windows.net/"
+        case _:
+            return f"{name}-{'-'.join(path)}"
+
+
+def settings_of(templates: dict[str, Template], **parameters: Any) -> dict[str, str]:
+    """The function app's settings as the template sets them with these parameters."""
+    main = Values(templates["main.bicep"], ENVIRONMENT | parameters, known)
+    app = Values(templates["modules/function_app.bicep"], main.module_parameters("app"), known)
+    resource = templates["modules/function_app.bicep"].resources["appSettings"]
+    return app.of(resource.properties()["properties"])
+
+
+def test_the_code_and_the_template_agree_on_the_settings(templates: dict[str, Template]) -> None:
+    """Every setting that the code reads is set, and no other."""
+    read = {setting.metadata["env"] for setting in fields(AppSettings)}
+    assert set(settings_of(templates)) - PLATFORM == read
+
+
+@pytest.mark.parametrize("image", ["", IMAGE], ids=["no image yet", "image"])
+@pytest.mark.parametrize("batch", [True, False], ids=["batch", "no batch"])
+@pytest.mark.parametrize("memory_mb", [512, 2048, 4096])
+def test_the_code_accepts_what_the_template_sets(
+    templates: dict[str, Template], image: str, batch: bool, memory_mb: int
+) -> None:
+    """The settings pass the code's own checks, and Batch is told of only when there is a pool that can run something."""
+    settings = settings_of(templates, workerImage=image, batchEnabled=batch, instanceMemoryMB=memory_mb)
+    assert all(isinstance(value, str) for value in settings.values())
+    read = read_app_settings(settings)
+    assert read.store == "https://account.blob.core.windows.net/fleetscore"
+    assert bool(read.batch_endpoint) == (batch and bool(image))
+    assert read.batch_image == image
+    assert read.inline_memory_bytes * 2 <= memory_mb * 1_000_000
+
+
+def test_defaults_are_the_same_in_the_code_and_in_the_template(templates: dict[str, Template]) -> None:
+    """Schedules, placement, queue and sizes that nobody sets are the same on Azure as on the local host."""
+    settings = read_app_settings(settings_of(templates))
+    same = {
+        "sensor_anomaly_schedule",
+        "store_sales_schedule",
+        "server_load_schedule",
+        "housekeeping_schedule",
+        "batch_placement",
+        "completion_queue",
+        "parallelism",
+        "inline_shard_s",
+        "webhook_url",
+    }
+    assert {name: getattr(settings, name) for name in same} == {name: getattr(AppSettings(), name) for name in same}
+
+
+def test_a_range_of_the_template_lies_within_the_code_s(templates: dict[str, Template]) -> None:
+    """A number that the template lets through is one that the code lets through."""
+    main = templates["main.bicep"]
+    for parameter, env in {
+        "parallelism": "FLEETSCORE_PARALLELISM",
+        "inlineShardSeconds": "FLEETSCORE_INLINE_SHARD_S",
+    }.items():
+        for bound in ("minValue", "maxValue"):
+            value = int(main.parameters[parameter].decorators[bound].text)
+            read_app_settings({env: str(value)})
+    with pytest.raises(SettingsError):
+        read_app_settings({"FLEETSCORE_PARALLELISM": "100000"})
+
+
+def test_the_queue_connection_is_complete(templates: dict[str, Template]) -> None:
+    """The queue trigger's connection is an address and an identity, and nothing else."""
+    settings = settings_of(templates)
+    group = {key.partition("__")[2]: value for key, value in settings.items() if key.startswith("FLEETSCORE_QUEUE__")}
+    assert group == {
+        "queueServiceUri": "https://account.queue.core.windows.net/",
+        "credential": "managedidentity",
+        "clientId": settings["FLEETSCORE_IDENTITY_CLIENT_ID"],
+    }
+
+
+def test_settings_that_flex_consumption_refuses_are_not_set(templates: dict[str, Template]) -> None:
+    """The plan sets the runtime and the package itself; the old settings for them stop a deployment."""
+    old = {"FUNCTIONS_WORKER_RUNTIME", "FUNCTIONS_EXTENSION_VERSION", "AzureWebJobsStorage", "WEBSITE_TIME_ZONE"}
+    names = set(settings_of(templates))
+    assert not names & old
+    assert not [name for name in names if name.startswith(("WEBSITE_", "SCM_"))]
