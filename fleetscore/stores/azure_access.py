@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.storage.blob import BlobServiceClient, ExponentialRetry
@@ -58,7 +59,8 @@ def parse_resource(url: str, kind: str) -> Resource:
 def credential_for(resource: Resource) -> Any:
     """The credential to reach the resource with: this process's identity, or the public development account of an emulator."""
     if resource.is_emulator:
-        return BlobServiceClient.from_connection_string("UseDevelopmentStorage=true").credential
+        development = BlobServiceClient.from_connection_string("UseDevelopmentStorage=true").credential
+        return AzureNamedKeyCredential(development.account_name, development.account_key)
     return _identity(os.environ.get("FLEETSCORE_IDENTITY_CLIENT_ID", ""))
 
 
@@ -71,9 +73,9 @@ class PatientRetry(ExponentialRetry):
     """The storage retries (5xx, 408, lost connections) with waits that suit thousands of workers, and 429 retried as well."""
 
     def __init__(self) -> None:
-        """Wait about 1, 3, 5, 9, 17, 33 s, each up to a second more or less, so that workers do not come back in step."""
+        """Wait about 3, 5, 9, 17, 33 s, each up to a second more or less, so that workers do not come back in step."""
         super().__init__(
-            initial_backoff=1, increment_base=2, retry_total=6, random_jitter_range=1, retry_status=6
+            initial_backoff=1, increment_base=2, retry_total=5, random_jitter_range=1, retry_status=5
         )
 
     def send(self, request: PipelineRequest[Any]) -> PipelineResponse[Any, Any]:

@@ -3,55 +3,116 @@
 import re
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from azure.core.pipeline.transport import HttpRequest, RequestsTransport
+from azure.core.exceptions import ServiceResponseError
+from azure.core.pipeline.transport import HttpTransport, RequestsTransport
 
 from fleetscore.stores import Store, open_store
 from fleetscore.stores.blob import BlobStore
 
 
-class Wire(RequestsTransport):  # type: ignore[misc] # azure-core exports it lazily, so mypy sees Any
-    """A real transport that a test can listen to (`sent`, `received_bytes`, `slept_s`) and put faults into (`faults`).
+class Answer:
+    """An answer without a body, as azure-core's transports give it."""
 
-    A fault is called with the request and a function that really sends it; None means that this request is left alone.
-    Each fault is used up by the first request that it does not leave alone. Sleeps are noted, not slept.
-    """
+    encoding = None
+    content_type = "application/xml"
+
+    def __init__(self, request: Any, status: int, code: str, headers: dict[str, str]) -> None:
+        self.request, self.status_code, self.reason = request, status, code
+        self.headers = {"x-ms-error-code": code, **headers}
+
+    def body(self) -> bytes:
+        return b""
+
+    def read(self) -> bytes:
+        return b""
+
+    def text(self, encoding: str | None = None) -> str:
+        return ""
+
+
+@dataclass
+class Fault:
+    """What happens, once, to the next request of `method` and `comp` (any, if empty) in place of being sent."""
+
+    act: Callable[[Any, Callable[[], Any]], Any]
+    method: str = ""
+    comp: str = ""
+
+    def meets(self, request: Any) -> bool:
+        comp = parse_qs(urlsplit(request.url).query).get("comp", [""])[0]
+        return self.method in ("", request.method) and self.comp in ("", comp)
+
+
+class Wire(RequestsTransport):  # type: ignore[misc] # azure-core exports it lazily, so mypy sees Any
+    """A real transport that notes what goes over it, and meets requests with faults, in order. Waits are noted, not waited."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.sent: list[HttpRequest] = []
+        self.requests: list[Any] = []
         self.received_bytes = 0
-        self.slept_s: list[float] = []
-        self.faults: list[Callable[[HttpRequest, Callable[[], Any]], Any]] = []
+        self.waits_s: list[float] = []
+        self.faults: list[Fault] = []
 
-    def send(self, request: HttpRequest, **options: Any) -> Any:
-        """Send, or do what the next fault does instead."""
-        self.sent.append(request)
+    def answer(self, status: int, code: str, where: str = "", headers: dict[str, str] | None = None) -> None:
+        """Answer the next request (`where` is "METHOD" or "METHOD comp") in place of the service."""
+        self._add(where, lambda request, send: Answer(request, status, code, headers or {}))
+
+    def fail(self, error: Exception, where: str = "") -> None:
+        """Lose the next request on its way."""
+
+        def act(request: Any, send: Callable[[], Any]) -> Any:
+            raise error
+
+        self._add(where, act)
+
+    def lose_answer(self, where: str) -> None:
+        """Let the service do what the next request asks, and lose its answer."""
+
+        def act(request: Any, send: Callable[[], Any]) -> Any:
+            send()
+            raise ServiceResponseError("connection reset by peer")
+
+        self._add(where, act)
+
+    def interpose(self, where: str, deed: Callable[[], Any]) -> None:
+        """Do something else just before the next request is sent."""
+
+        def act(request: Any, send: Callable[[], Any]) -> Any:
+            deed()
+            return send()
+
+        self._add(where, act)
+
+    def send(self, request: Any, **options: Any) -> Any:
+        """Send, or meet the first fault."""
+        self.requests.append(request)
 
         def really() -> Any:
             return super(Wire, self).send(request, **options)
 
-        response = self.faults[0](request, really) if self.faults else None
-        if response is not None:
-            self.faults.pop(0)
-        else:
-            response = really()
+        is_met = bool(self.faults) and self.faults[0].meets(request)
+        response = self.faults.pop(0).act(request, really) if is_met else really()
         if request.method == "GET":
             self.received_bytes += int(response.headers.get("Content-Length", 0))
         return response
 
-    def sleep(self, duration: float) -> None:
-        """Note the wait."""
-        self.slept_s.append(duration)
+    def _add(self, where: str, act: Callable[[Any, Callable[[], Any]], Any]) -> None:
+        method, _, comp = where.partition(" ")
+        self.faults.append(Fault(act, method, comp))
 
 
 @pytest.fixture
-def wire() -> Wire:
-    """A wire without faults."""
-    return Wire()
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    """A wire without faults, on which no retry really waits."""
+    wire = Wire()
+    monkeypatch.setattr(HttpTransport, "sleep", lambda self, duration: wire.waits_s.append(duration))
+    return wire
 
 
 @pytest.fixture

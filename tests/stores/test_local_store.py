@@ -1,0 +1,140 @@
+"""What is particular to a folder as a store."""
+
+import errno
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleetscore.errors import SettingsError, StoreError
+from fleetscore.stores import open_store
+from fleetscore.stores.local import LocalStore
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> LocalStore:
+    """An empty local store."""
+    return LocalStore(tmp_path / "store")
+
+
+def test_urls_name_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file URL, also with escapes, an absolute and a relative path name the folder they say."""
+    monkeypatch.chdir(tmp_path)
+    for url in ((tmp_path / "a b").as_uri(), str(tmp_path / "a b"), "a b", "./a b"):
+        store = open_store(url)
+        assert isinstance(store, LocalStore)
+        assert store.root == tmp_path / "a b"
+        assert open_store(store.url).url == store.url
+
+
+@pytest.mark.parametrize("url", ["file://folder/store", "s3://bucket", "abfss://c@a.dfs.core.windows.net/x"])
+def test_other_urls_are_refused(url: str) -> None:
+    """A URL that names another machine or another service is a SettingsError, not a folder of that name."""
+    with pytest.raises(SettingsError, match="Store URL"):
+        open_store(url)
+
+
+def test_a_path_cannot_continue_another(local: LocalStore) -> None:
+    """Where a folder cannot hold what a container could, every write says so, and create does not claim a conflict."""
+    local.write("a/b", b"x")
+    for path in ("a", "a/b/c"):
+        for act in (
+            lambda p: local.write(p, b""),
+            lambda p: local.create(p, b""),
+            lambda p: local.replace(p, b"", None),
+        ):
+            with pytest.raises(StoreError, match="both a file and a folder") as caught:
+                act(path)
+            assert type(caught.value) is StoreError
+            assert caught.value.retry is False
+    assert [e.path for e in local.list("")] == ["a/b"]
+
+
+def test_an_overwrite_waits_for_a_compare_and_swap(local: LocalStore) -> None:
+    """While a replace holds the path's lock, a write, a sink and a delete of the path wait for it."""
+    local.write("a", b"1")
+    acts: list[Any] = [lambda: local.write("a", b"2"), lambda: local.delete("a")]
+    for act in acts:
+        thread = threading.Thread(target=act)
+        with local._lock("a"):
+            thread.start()
+            thread.join(0.05)
+            assert thread.is_alive()
+            assert local.stat("a") is not None
+        thread.join(5)
+        assert not thread.is_alive()
+    assert local.stat("a") is None
+
+
+def test_an_etag_changes_though_clock_and_inode_do_not(
+    local: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The etag's time is set by the store to the nanosecond, not by the kernel's slow clock."""
+    times = iter([10**18, 10**18 + 1])
+    monkeypatch.setattr(time, "time_ns", lambda: next(times))
+    old, new = local.write("a", b"1"), local.write("a", b"2")
+    assert old.split("-")[1:] == [f"{10**18:x}", "1"]
+    assert new.split("-")[1:] == [f"{10**18 + 1:x}", "1"]
+
+
+def test_listing_looks_only_where_the_prefix_leads(
+    local: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folders that cannot hold a path with the prefix are not read."""
+    for path in ("runs/a/1", "runs/ab/2", "runs/b/3", "data/c/4"):
+        local.write(path, b"")
+    scanned: list[str] = []
+    scandir = os.scandir
+
+    def noting_scandir(folder: Any) -> Any:
+        scanned.append(Path(folder).relative_to(local.root).as_posix())
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", noting_scandir)
+    assert [e.path for e in local.list("runs/a")] == ["runs/a/1", "runs/ab/2"]
+    assert scanned == ["runs", "runs/a", "runs/ab"]
+
+
+def test_links_lead_to_data_elsewhere(local: LocalStore, tmp_path: Path) -> None:
+    """A data folder may be a symbolic link: what is behind it is listed and read."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "x.csv").write_bytes(b"1")
+    local.write("data/own.csv", b"2")
+    (local.root / "data" / "big").symlink_to(tmp_path / "disk")
+    assert [e.path for e in local.list("data/")] == ["data/big/x.csv", "data/own.csv"]
+    assert local.read("data/big/x.csv") == b"1"
+
+
+def test_leftovers_of_killed_writers_are_swept(local: LocalStore) -> None:
+    """The first write of a process removes temporary files a day old, and leaves younger ones to their writers."""
+    local.write("a", b"")
+    old, young = local._temporary / "old", local._temporary / "young"
+    for file in (old, young):
+        file.write_bytes(b"left")
+    os.utime(old, (time.time() - 25 * 3600,) * 2)
+    again = LocalStore(local.root)
+    again.write("b", b"")
+    assert [f.name for f in again._temporary.iterdir()] == ["young"]
+    assert [e.path for e in again.list("")] == ["a", "b"]
+
+
+@pytest.mark.parametrize(("number", "is_retried"), [(errno.ENOSPC, True), (errno.EACCES, False)])
+def test_a_failing_disk_is_an_error_with_a_fix(
+    local: LocalStore, monkeypatch: pytest.MonkeyPatch, number: int, is_retried: bool
+) -> None:
+    """When the disk is full or forbids, the old content stays, no temporary file is left, and the error says where to look."""
+    local.write("a", b"old")
+
+    def fail(self: Path, data: bytes) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    for act in (local.write, local.create):
+        with pytest.raises(StoreError, match=f"{os.strerror(number)}.*free space and permissions") as caught:
+            act("a", b"new")
+        assert caught.value.retry is is_retried
+    assert local.read("a") == b"old"
+    assert list(local._temporary.iterdir()) == []
