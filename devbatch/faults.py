@@ -78,6 +78,7 @@ async def apply_fault(fault: Fault | None, request: web.Request, handler: Handle
     if fault.kind == "drop":
         await handler(request)
         return _closed(request)
+    await request.read()  # a client that gives up meanwhile has asked all the same
     await asyncio.sleep(fault.seconds)
     return _closed(request) if fault.kind == "timeout" else await handler(request)
 
