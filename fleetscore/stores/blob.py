@@ -231,7 +231,9 @@ class BlobStore:
                 ) from error
             raise MissingBlobError(f"{path} is not in the store.") from error
         except ResourceModifiedError as error:
-            raise ConflictError(f"{path} was overwritten or deleted while it was read.", fix="Open it again.") from error
+            raise ConflictError(
+                f"{path} was overwritten or deleted while it was read.", fix="Open it again."
+            ) from error
         except AzureError as error:
             raise store_error(error, f"a request for {path or self.url}", ROLE) from error
 
