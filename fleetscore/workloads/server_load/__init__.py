@@ -1,0 +1,1 @@
+"""Server load: session logs to a load class (low, medium, high) per server and hour ahead."""

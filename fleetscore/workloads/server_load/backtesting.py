@@ -1,0 +1,96 @@
+"""Backtest: the candidates and the baselines at several cutoffs of the past, each judged on the days after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fleetscore.errors import InputError
+from fleetscore.stores.base import Store
+from fleetscore.workloads.base import InputFile
+from fleetscore.workloads.server_load.discovery import read_hours
+from fleetscore.workloads.server_load.features import LOOKBACK_HOURS
+from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR
+from fleetscore.workloads.server_load.labels import CLASSES
+from fleetscore.workloads.server_load.months import moment_of
+from fleetscore.workloads.server_load.partials import RangeRecord
+from fleetscore.workloads.server_load.preparation import prepare_span
+from fleetscore.workloads.server_load.settings import ServerLoadSettings
+from fleetscore.workloads.server_load.sources import find_sources
+from fleetscore.workloads.server_load.training import able_candidates, baselines, build_examples, judge
+
+_TRAINING_DAYS = 30
+
+
+def run_backtest(store: Store, settings: ServerLoadSettings, cutoffs: int, folder: Path) -> Mapping[str, Any]:
+    """Judge at the last `cutoffs` cutoffs, `test_days` apart; each learns from the 30 days before (or what there is of them)."""
+    stop = _last_hour(find_sources(store, settings).usable) // 24 * 24 + 24
+    step = settings.test_days * 24
+    span = (stop - cutoffs * step - _TRAINING_DAYS * 24, stop)
+    inputs = prepare_span(store, settings, *span)
+    rows = [
+        row for n in range(cutoffs, 0, -1) for row in _at_cutoff(store, settings, inputs, stop - n * step)
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    plot = folder / "server_load-backtest.png"
+    _draw(rows, plot)
+    return {"rows": rows, "plots": [str(plot)]}
+
+
+def _last_hour(usable: Sequence[RangeRecord]) -> int:
+    last = max((record.last_slot for record in usable if record.sums), default=-1)
+    if last < 0:
+        raise InputError(
+            "There are no parsed logs to judge on.",
+            fix="Run a window first: it prepares the logs.",
+            code="not_prepared",
+        )
+    return last // SLOTS_PER_HOUR
+
+
+def _at_cutoff(
+    store: Store, settings: ServerLoadSettings, inputs: Sequence[InputFile], cutoff: int
+) -> list[dict[str, Any]]:
+    first, stop = cutoff - _TRAINING_DAYS * 24, cutoff + settings.test_days * 24
+    hours = read_hours(store, inputs, first - LOOKBACK_HOURS, stop, servers=settings.servers)
+    examples = build_examples(hours, first, stop, settings)
+    learnt, unseen = examples.part(examples.hour < cutoff), examples.part(examples.hour >= cutoff)
+    if not len(learnt.labels) or not len(unseen.labels):
+        return []
+    when = f"{moment_of(cutoff):%Y-%m-%d}"
+    measured = {
+        kind: judge(kind, learnt, unseen, settings).metrics for kind in able_candidates(learnt, settings)
+    }
+    measured |= baselines(unseen, settings)
+    return [{"cutoff": when, "method": name} | asdict(metrics) for name, metrics in measured.items()]
+
+
+def _draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """F1 per cutoff and method, and the confusion of the method that is best on average."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2, width_ratios=[2, 1])
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    for method in methods:
+        mine = [row for row in rows if row["method"] == method]
+        left.plot([row["cutoff"] for row in mine], [row["f1"] for row in mine], marker="o", label=method)
+    left.set_title("Weighted F1 on the days after each cutoff")
+    left.tick_params("x", rotation=30)
+    left.legend()
+    if methods:
+        best = max(methods, key=lambda m: float(np.mean([row["f1"] for row in rows if row["method"] == m])))
+        matrix = sum(np.array(row["confusion"]) for row in rows if row["method"] == best)
+        right.imshow(matrix, cmap="Blues")
+        right.set_xticks(range(len(CLASSES)), CLASSES)
+        right.set_yticks(range(len(CLASSES)), CLASSES)
+        for (true, told), count in np.ndenumerate(matrix):
+            right.text(told, true, str(count), ha="center", va="center")
+        right.set_title(f"{best}: true (rows) and told (columns)")
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,122 @@
+"""The layouts of the logs: headerless CSV of 17 or 16 columns, recognised from a file's first lines or declared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fleetscore.workloads.server_load.grammar import Cause, clean_cell, is_server, read_number, read_slot
+
+SUMS = ("load", "bytes", "load1", "load2", "load3", "load4", "load5", "secure")
+"""The eight summed columns, in the order of every table and array: TotalLoad, MbytesTransferred, SubService 1..5, SecureBytes."""
+
+_COMMON = (
+    "SessionStart",
+    "SessionEnd",
+    "ConcurrentConnectionCounts",
+    "MbytesTransferred",
+    "ServiceGrade",
+    "HTTP1",
+    "ServerType",
+    "SubService_1_Load",
+    "SubService_2_Load",
+    "SubService_3_Load",
+    "SubService_4_Load",
+    "SubService_5_Load",
+    "SecureBytes_Load",
+    "TotalLoad",
+)
+_SUMMED = (
+    "TotalLoad",
+    "MbytesTransferred",
+    *(f"SubService_{n}_Load" for n in range(1, 6)),
+    "SecureBytes_Load",
+)
+
+HEAD_BYTES = 1 << 18
+HEAD_LINES = 1000
+_MINIMUM_FIT = 0.5  # share of the first lines that must read well
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The columns of a log, in order."""
+
+    name: str
+    columns: tuple[str, ...]
+
+    def roles(self) -> tuple[int, ...]:
+        """What each column is to the parser: 0 ignored, 1 session start, 2 server, 3 + n the n-th of SUMS."""
+        special = {"SessionStart": 1, "ServerIP": 2} | {name: 3 + n for n, name in enumerate(_SUMMED)}
+        return tuple(special.get(column, 0) for column in self.columns)
+
+
+LAYOUTS = {
+    "17": Layout("17", ("TrafficType", *_COMMON, "ServerIP", "ClientIP")),
+    "16": Layout("16", (*_COMMON, "ClientIP", "ServerIP")),
+}
+"""17 columns as the logs are; 16 as their document says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """The layout of a file, or (with none) the code and the sentence that say why it cannot be read at all."""
+
+    layout: Layout | None
+    problem: str = ""
+    detail: str = ""
+
+
+def recognise_layout(head: bytes, declared: str = "auto") -> Recognised:
+    """Judge a file by its first bytes; `declared` "16" or "17" is checked instead of guessed.
+
+    The width is the most frequent field count of the first thousand lines, never the first line's; time, server and TotalLoad
+    must read well on half of the lines of that width, so that a file is stopped here rather than rejected row by row.
+    """
+    problem = _not_text(head)
+    if problem is not None:
+        return problem
+    lines = [line for line in head.split(b"\n")[:HEAD_LINES] if line.strip()]
+    if not lines:
+        return Recognised(
+            LAYOUTS["17" if declared == "auto" else declared]
+        )  # an empty file has nothing to misread
+    rows = [line.decode("latin-1").split(",") for line in lines]
+    width = Counter(map(len, rows)).most_common(1)[0][0]
+    layout = LAYOUTS.get(str(width) if declared == "auto" else declared)
+    if layout is None or len(layout.columns) != width:
+        wanted = "16 or 17" if declared == "auto" else declared
+        return Recognised(
+            None,
+            "unknown_layout",
+            f"Most of the first {len(rows)} lines have {width} columns; expected {wanted}.",
+        )
+    return _fit(layout, [row for row in rows if len(row) == width])
+
+
+def _not_text(head: bytes) -> Recognised | None:
+    if head[:2] == b"\x1f\x8b":
+        return Recognised(
+            None, "compressed", "The file is compressed with gzip; unpack it: its ranges cannot be read."
+        )
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff") or head[:4096].count(0) > len(head[:4096]) // 8:
+        return Recognised(
+            None, "bad_encoding", "The file is UTF-16 or binary; expected ASCII, Latin-1 or UTF-8 text."
+        )
+    return None
+
+
+def _fit(layout: Layout, rows: list[list[str]]) -> Recognised:
+    checks: dict[str, Callable[[str], bool]] = {
+        "SessionStart": lambda cell: read_slot(cell) is not None,
+        "ServerIP": lambda cell: is_server(clean_cell(cell)),
+        "TotalLoad": lambda cell: read_number(cell)[1] in (None, Cause.ROUNDED_NUMBER),
+    }
+    for column, reads in checks.items():
+        at = layout.columns.index(column)
+        good = sum(reads(row[at]) for row in rows)
+        if good < _MINIMUM_FIT * len(rows):
+            detail = f"Column {at + 1} should be {column}, but reads well in only {good} of the first {len(rows)} lines."
+            return Recognised(None, "unknown_layout", detail)
+    return Recognised(layout)

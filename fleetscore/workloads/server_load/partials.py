@@ -1,0 +1,186 @@
+"""The partials of server_load in the store: a record per parsed range, sums under the name of their bytes, hours per month.
+
+    partials/server_load/v1/records/<name>.json    what became of one range of one version of a file
+    partials/server_load/v1/sums/<name>.parquet    the sums of a range's lines; the name is that of their bytes, so that a file
+                                                   that grew, was copied or was renamed is not parsed again where it is the same
+    partials/server_load/v1/hours/<month>-<name>.parquet   hourly peaks of a month; the name is that of the sums they come from
+
+Everything here is written whole, never changed, and may be deleted at any time: the next run makes it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
+from zlib import crc32
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fleetscore.errors import StoreError
+from fleetscore.stores.base import Store
+from fleetscore.workloads.base import InputFile, MapItem
+from fleetscore.workloads.server_load.layouts import LAYOUTS
+from fleetscore.workloads.server_load.parse import Counts, digest_of, parse_piece, read_layout, read_piece
+from fleetscore.workloads.server_load.settings import ServerLoadSettings
+
+ROOT = "partials/server_load/v1"  # a new grammar, kernel or format of partials takes a new number
+RECORDS = f"{ROOT}/records/"
+_MEGABYTE = 1 << 20
+_BYTES_PER_LINE = 120
+_READERS = 16
+_NEVER = 1 << 30
+_FORMAT: dict[str, Any] = {"compression": "lz4", "use_dictionary": ["server"], "write_statistics": False}
+
+
+@dataclass(frozen=True, slots=True)
+class RangeRecord:
+    """What became of one range of one version of a file; `problem` (a code) when the file cannot be read at all."""
+
+    input: InputFile
+    first_byte: int
+    stop_byte: int
+    layout: str = ""
+    sums: str = ""  # path of the sums; "" when there are none
+    size_bytes: int = 0  # of the sums
+    first_slot: int = 0
+    last_slot: int = -1
+    counts: Counts = field(default_factory=Counts)
+    problem: str = ""
+    detail: str = ""
+    schema: int = 1
+
+
+def parse_items(files: Iterable[InputFile], settings: ServerLoadSettings) -> list[MapItem]:
+    """One item per range of each file; its output is the range's record."""
+    step = settings.range_mb * _MEGABYTE
+    return [
+        _parse_item(file, first, min(first + step, file.size_bytes), settings)
+        for file in files
+        for first in range(0, max(file.size_bytes, 1), step)
+    ]
+
+
+def _parse_item(file: InputFile, first: int, stop: int, settings: ServerLoadSettings) -> MapItem:
+    identity = f"{file.path}|{file.etag}|{first}|{stop}|{settings.layout}|{settings.buckets}"
+    name = hashlib.sha256(identity.encode()).hexdigest()[:40]
+    item = f"parse/{file.path}@{first // _MEGABYTE}"
+    return MapItem(item, file, first, stop, f"{RECORDS}{name}.json", (stop - first) // _BYTES_PER_LINE)
+
+
+def parse_range(store: Store, item: MapItem, settings: ServerLoadSettings) -> RangeRecord:
+    """Parse the range, unless its bytes were parsed before, and write its record; StoreError when the file changed meanwhile."""
+    record = _parsed(store, item, settings)
+    entry = store.stat(item.input.path)
+    if entry is None or entry.etag != item.input.etag:
+        raise StoreError(
+            f"{item.input.path} was changed while it was read.",
+            fix="Run again: only what is new will be parsed.",
+        )
+    store.write(item.output, msgspec.json.encode(record))
+    return record
+
+
+def _parsed(store: Store, item: MapItem, settings: ServerLoadSettings) -> RangeRecord:
+    place = (item.input, item.first_byte, item.stop_byte)
+    recognised = read_layout(store, item.input.path, settings.layout)
+    if recognised.layout is None:
+        return RangeRecord(*place, problem=recognised.problem, detail=recognised.detail)
+    layout = recognised.layout
+    piece = read_piece(store, item.input.path, item.first_byte, item.stop_byte)
+    if piece is None:
+        detail = f"A line near byte {item.first_byte} or {item.stop_byte} is longer than 1 MiB."
+        return RangeRecord(*place, layout.name, problem="endless_line", detail=detail)
+    if piece.size_bytes == 0:
+        return RangeRecord(*place, layout.name)
+    path = f"{ROOT}/sums/{digest_of(piece)}-{layout.name}-{settings.buckets}.parquet"
+    if store.stat(path) is None:
+        _write_sums(store, path, *parse_piece(piece, LAYOUTS[layout.name]), settings.buckets)
+    with store.open(path) as file:
+        about = _about(pq.read_metadata(file).metadata)
+        return RangeRecord(
+            *place,
+            layout.name,
+            path,
+            file.size(),
+            about.first_slot,
+            about.last_slot,
+            _moved(about.counts, piece.offset),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What the sums' file says of itself; examples count their bytes from the piece's start."""
+
+    first_slot: int
+    last_slot: int
+    counts: Counts
+
+
+def _about(metadata: dict[bytes, bytes]) -> _About:
+    return msgspec.json.decode(metadata[b"fleetscore"], type=_About)
+
+
+def _moved(counts: Counts, by: int) -> Counts:
+    examples = tuple(replace(example, offset=example.offset + by) for example in counts.examples)
+    return replace(counts, examples=examples)
+
+
+def _write_sums(store: Store, path: str, sums: pa.Table, counts: Counts, buckets: int) -> None:
+    """Write the sums with one row group per bucket of servers."""
+    slots = sums["slot"].to_numpy()
+    about = _About(int(slots.min(initial=_NEVER)), int(slots.max(initial=-1)), counts)
+    write_bucketed(store, path, sums, buckets, {"fleetscore": msgspec.json.encode(about)})
+
+
+def write_bucketed(
+    store: Store, path: str, table: pa.Table, buckets: int, metadata: Mapping[str, bytes]
+) -> None:
+    """Write a table with a dictionary column `server`: one row group per bucket, rows in their order within each."""
+    table = table.combine_chunks()
+    servers = (
+        table["server"].chunk(0) if table.num_rows else pa.array([], pa.dictionary(pa.int32(), pa.string()))
+    )
+    of_server = np.array([bucket_of(text, buckets) for text in servers.dictionary.to_pylist()], np.uint8)
+    of_row = of_server[servers.indices.to_numpy()]
+    order = np.argsort(of_row, kind="stable")
+    edges = np.searchsorted(of_row[order], np.arange(buckets + 1))
+    table = table.take(pa.array(order)).replace_schema_metadata(metadata)
+    with store.sink(path) as file, pq.ParquetWriter(file, table.schema, **_FORMAT) as writer:
+        for first, stop in pairwise(edges.tolist()):
+            writer.write_table(table.slice(first, stop - first), row_group_size=max(stop - first, 1))
+
+
+def read_bucket(store: Store, path: str, bucket: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of one bucket of a file that `write_bucketed` wrote."""
+    with store.open(path) as file:
+        return pq.ParquetFile(file).read_row_group(bucket, columns=columns)
+
+
+def bucket_of(server: str, buckets: int) -> int:
+    """Which group of servers a server belongs to.
+
+    >>> bucket_of("10.0.0.1", 16)
+    11
+    """
+    return crc32(server.encode()) % buckets
+
+
+def read_records(store: Store, items: Sequence[MapItem]) -> list[RangeRecord | None]:
+    """The records of the items, None where an item was not run yet; in the order of the items."""
+    present = {entry.path for entry in store.list(RECORDS)}
+    with ThreadPoolExecutor(_READERS) as pool:
+        return list(
+            pool.map(lambda item: _read_record(store, item.output) if item.output in present else None, items)
+        )
+
+
+def _read_record(store: Store, path: str) -> RangeRecord:
+    return msgspec.json.decode(store.read(path), type=RangeRecord)

@@ -1,0 +1,154 @@
+"""Mini-batches: rows of a request, checked field by field, answered with class and probabilities.
+
+A row names a server and an hour, and brings the history that its features are made of; the calendar is always computed from the
+hour. The field names are those of the features, so that the reference's payload is answered as it stands.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fleetscore.errors import InputError
+from fleetscore.model_sets import Pins
+from fleetscore.stores.base import Store
+from fleetscore.workloads.server_load.calendar_features import CALENDAR, WEEKDAYS, calendar_matrix
+from fleetscore.workloads.server_load.features import HISTORY
+from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR, is_server, read_slot
+from fleetscore.workloads.server_load.labels import CLASSES
+from fleetscore.workloads.server_load.scoring import cached_trees
+from fleetscore.workloads.server_load.settings import ServerLoadSettings
+from fleetscore.workloads.server_load.trees import predict
+
+SERVER, HOUR, KEY = "ServerIP", "SessionStartHourTime", "key"
+_KNOWN = frozenset((SERVER, HOUR, KEY, *CALENDAR, *HISTORY))
+_NUMBER_LIMIT = 1e12
+_COMPARED = tuple(
+    name for name in CALENDAR if name != "linearTrend"
+)  # the reference always sends a trend of 0
+
+
+def answer_rows(
+    store: Store, pins: Pins, settings: ServerLoadSettings, rows: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """One answer per row, in order; InputError names the row and the field, and nothing is answered."""
+    del settings  # a model brings its own thresholds and country
+    for number, row in enumerate(rows):
+        _check_names(row, number)
+    servers = [_server(row, number) for number, row in enumerate(rows)]
+    hours = np.array([_hour(row, number) for number, row in enumerate(rows)], np.int64)
+    history = np.array(
+        [[_number(row.get(name), number, name) for name in HISTORY] for number, row in enumerate(rows)]
+    ).reshape(len(rows), len(HISTORY))
+    versions = [_version(pins, server, number) for number, server in enumerate(servers)]
+    answers: list[dict[str, Any]] = [{} for _ in rows]
+    for version in sorted(set(versions)):
+        chosen = [number for number, of_row in enumerate(versions) if of_row == version]
+        trees = cached_trees(store, version)
+        calendar = calendar_matrix(hours[chosen], trees.facts.country)
+        chances = predict(trees, np.hstack([calendar, history[chosen]])).tolist()
+        for number, dates, chance in zip(chosen, calendar.tolist(), chances, strict=True):
+            answers[number] = _answer(rows[number], servers[number], dates, chance, version)
+    return answers
+
+
+def _answer(
+    row: Mapping[str, Any], server: str, calendar: list[float], chances: list[float], version: str
+) -> dict[str, Any]:
+    best = max(range(len(CLASSES)), key=chances.__getitem__)
+    answer: dict[str, Any] = {SERVER: server, HOUR: row[HOUR], "load_class": CLASSES[best]}
+    if KEY in row:
+        answer[KEY] = row[KEY]
+    answer |= {f"p_{name}": chance for name, chance in zip(CLASSES, chances, strict=True)} | {
+        "model": version
+    }
+    missing = sum(_is_missing(row.get(name)) for name in HISTORY)
+    warnings = [_differing(row, name, value) for name, value in zip(CALENDAR, calendar, strict=True)]
+    answer["missing_features"] = missing
+    answer["warnings"] = [warning for warning in warnings if warning]
+    return answer
+
+
+def _differing(row: Mapping[str, Any], name: str, computed: float) -> str:
+    """A sentence when a calendar field that the row brings is not what its hour says; the hour is believed."""
+    given = row.get(name)
+    if name not in _COMPARED or _is_missing(given):
+        return ""
+    told = WEEKDAYS[int(computed)] if name == "dayofweek" else f"{computed:g}"
+    same = str(given) == told or str(given) == f"{computed:g}"
+    return "" if same else f"{name} was {given}; {told}, by {HOUR}, was used."
+
+
+def _check_names(row: Mapping[str, Any], number: int) -> None:
+    unknown = row.keys() - _KNOWN
+    if unknown:
+        name = sorted(unknown)[0]
+        raise InputError(
+            f"Row {number}: there is no field {name!r}.",
+            fix=f"Known: {SERVER}, {HOUR}, {KEY}, {', '.join((*CALENDAR, *HISTORY))}.",
+            field=f"rows[{number}].{name}",
+        )
+    for name in (KEY, *CALENDAR):
+        if not isinstance(row.get(name), str | int | float | None):
+            raise _bad(row.get(name), number, name, "a number or a text")
+
+
+def _server(row: Mapping[str, Any], number: int) -> str:
+    value = row.get(SERVER)
+    if not isinstance(value, str) or not is_server(value):
+        raise _bad(value, number, SERVER, "an IP address")
+    return value
+
+
+def _hour(row: Mapping[str, Any], number: int) -> int:
+    value = row.get(HOUR)
+    slot = read_slot(value) if isinstance(value, str) else None
+    if slot is None or slot % SLOTS_PER_HOUR or not str(value).strip().rstrip("Z").endswith(":00:00"):
+        raise _bad(value, number, HOUR, 'a full hour in UTC such as "2016-06-29 01:00:00"')
+    return slot // SLOTS_PER_HOUR
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value == ""
+
+
+def _number(value: Any, number: int, name: str) -> float:
+    """The value as a float; NaN where it is missing (null, or an empty CSV cell)."""
+    if _is_missing(value):
+        return math.nan
+    if isinstance(value, str):
+        value = _parsed(value)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < _NUMBER_LIMIT:
+        raise _bad(value, number, name, "a finite number, or null where there was no session")
+    return float(value)
+
+
+def _parsed(text: str) -> float | str:
+    plain = text.isascii() and not any(letter in text.lower() for letter in "nif_")  # no nan, inf, 1_000
+    try:
+        return float(text) if plain else text
+    except ValueError:
+        return text
+
+
+def _version(pins: Pins, server: str, number: int) -> str:
+    version = pins.version_for(server)
+    if not version:
+        raise InputError(
+            f"Row {number}: no model set is pinned for {server}.",
+            fix="Train and pin one.",
+            code="no_model",
+            field="models",
+        )
+    return version
+
+
+def _bad(value: Any, number: int, name: str, expected: str) -> InputError:
+    got = repr(value)
+    got = got if len(got) <= 80 else got[:77] + "..."
+    return InputError(
+        f"Row {number}: {name} is {got}.", fix=f"Expected {expected}.", field=f"rows[{number}].{name}"
+    )

@@ -1,0 +1,146 @@
+"""From prepared hours to classes: the features of each server's hours ahead, and the answers of the pinned model."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fleetscore.errors import ModelError
+from fleetscore.model_sets import read_model_file, read_model_set
+from fleetscore.outcomes import OUTCOMES, Outcome
+from fleetscore.stores.base import Store
+from fleetscore.workloads.base import Scored, ShardTask
+from fleetscore.workloads.server_load.discovery import read_hours, window_targets
+from fleetscore.workloads.server_load.features import FEATURES, LOOKBACK_HOURS, build_features, build_history
+from fleetscore.workloads.server_load.labels import CLASSES
+from fleetscore.workloads.server_load.months import HOUR_S
+from fleetscore.workloads.server_load.settings import ServerLoadSettings
+from fleetscore.workloads.server_load.trees import Trees, load_trees, predict
+
+WORKLOAD = "server_load"
+MODEL_FILE = "model.npz"
+_SERVERS_AT_ONCE = 500  # times 33 days of hours in float64: 3 MB; times 48 rows of features: 6 MB
+
+RESULTS = pa.schema(
+    [
+        ("server", pa.string()),
+        ("hour", pa.timestamp("us", "UTC")),
+        ("load_class", pa.string()),
+        ("p_low", pa.float64()),
+        ("p_medium", pa.float64()),
+        ("p_high", pa.float64()),
+        ("model", pa.string()),
+    ]
+)
+
+_CACHED = 8
+_cache: OrderedDict[tuple[str, str], Trees] = OrderedDict()
+_lock = Lock()
+
+
+def cached_trees(store: Store, version: str) -> Trees:
+    """The model of a version (immutable, so remembered; the eight last used); ModelError when it is missing or unfit."""
+    key = (store.url, version)
+    with _lock:
+        if key in _cache:
+            _cache.move_to_end(key)
+            return _cache[key]
+    trees = load_trees(read_model_file(store, read_model_set(store, WORKLOAD, version), MODEL_FILE))
+    with _lock:
+        _cache[key] = trees
+        while len(_cache) > _CACHED:
+            _cache.popitem(last=False)
+    return trees
+
+
+def score_shard(store: Store, task: ShardTask) -> Iterator[Scored]:
+    """Classify the hours ahead of every server of the task, some hundreds of servers of one model at a time."""
+    settings: ServerLoadSettings = task.settings
+    targets = window_targets(task.window, settings.horizon_hours)
+    first, stop = int(targets[0]) - LOOKBACK_HOURS, int(targets[0])
+    servers = task.partitions["partition"].to_pylist()
+    hours = read_hours(store, task.inputs, first, stop, servers=servers)
+    of_version: dict[str, list[str]] = {}
+    for server, version in zip(servers, task.partitions["model"].to_pylist(), strict=True):
+        of_version.setdefault(version, []).append(server)
+    input_rows = dict(zip(servers, task.partitions["rows"].to_pylist(), strict=True))
+    for version, members in of_version.items():
+        try:
+            trees = cached_trees(store, version)
+        except ModelError as error:
+            yield _failed(members, version, error, input_rows)
+            continue
+        for start in range(0, len(members), _SERVERS_AT_ONCE):
+            yield _score(members[start : start + _SERVERS_AT_ONCE], hours, targets, trees, version)
+
+
+def _score(servers: Sequence[str], hours: pa.Table, targets: Any, trees: Trees, version: str) -> Scored:
+    begun = time.perf_counter()
+    stop = int(targets[0])
+    history = build_history(hours, servers, stop - LOOKBACK_HOURS, stop)
+    server, hour = np.repeat(np.arange(len(servers)), len(targets)), np.tile(targets, len(servers))
+    features = build_features(history, server, hour, trees.facts.country)
+    chances = predict(trees, features)
+    results = _results(servers, server, hour, chances, version)
+    input_rows = np.count_nonzero(~np.isnan(history.load), axis=1)
+    seconds = (time.perf_counter() - begun) / len(servers)
+    outcomes = pa.table(
+        {
+            "partition": list(servers),
+            "outcome": [str(Outcome.SCORED)] * len(servers),
+            "cause": [""] * len(servers),
+            "detail": [""] * len(servers),
+            "input_rows": input_rows.tolist(),
+            "rows": [len(targets)] * len(servers),
+            "model": [version] * len(servers),
+            "seconds": [seconds] * len(servers),
+        },
+        schema=OUTCOMES,
+    )
+    return Scored(results, outcomes, _sketches(servers, history.load, features, chances))
+
+
+def _results(servers: Sequence[str], server: Any, hour: Any, chances: Any, version: str) -> pa.Table:
+    names = pa.DictionaryArray.from_arrays(pa.array(server, pa.int32()), pa.array(servers, pa.string()))
+    classes = pa.DictionaryArray.from_arrays(pa.array(chances.argmax(axis=1), pa.int32()), pa.array(CLASSES))
+    moments = pa.array(hour * (HOUR_S * 1_000_000)).cast(pa.timestamp("us", "UTC"))
+    columns = [names.cast(pa.string()), moments, classes.cast(pa.string())]
+    columns += [pa.array(np.ascontiguousarray(chances[:, k])) for k in range(len(CLASSES))]
+    return pa.Table.from_arrays([*columns, pa.array([version] * len(hour), pa.string())], schema=RESULTS)
+
+
+def _sketches(servers: Sequence[str], load: Any, features: Any, chances: Any) -> pa.Table:
+    """Per server: hours with sessions, mean and spread of their load, share of features that are missing, mean chances."""
+    there = ~np.isnan(load)
+    n = there.sum(axis=1)
+    known = np.maximum(n, 1)
+    mean = np.where(there, load, 0.0).sum(axis=1) / known
+    spread = np.sqrt(np.where(there, (load - mean[:, None]) ** 2, 0.0).sum(axis=1) / known)
+    missing = np.isnan(features).reshape(len(servers), -1, len(FEATURES)).mean(axis=(1, 2))
+    per_server = chances.reshape(len(servers), -1, len(CLASSES)).mean(axis=1)
+    columns = {"n": n.astype(np.float64), "mean": mean, "std": spread, "missing": missing}
+    columns |= {f"p_{name}": np.ascontiguousarray(per_server[:, k]) for k, name in enumerate(CLASSES)}
+    return pa.table({"partition": list(servers)} | columns)
+
+
+def _failed(servers: Sequence[str], version: str, error: ModelError, input_rows: dict[str, int]) -> Scored:
+    outcomes = pa.table(
+        {
+            "partition": list(servers),
+            "outcome": [str(Outcome.FAILED)] * len(servers),
+            "cause": [error.code] * len(servers),
+            "detail": [str(error)] * len(servers),
+            "input_rows": [input_rows[server] for server in servers],
+            "rows": [0] * len(servers),
+            "model": [version] * len(servers),
+            "seconds": [0.0] * len(servers),
+        },
+        schema=OUTCOMES,
+    )
+    return Scored(RESULTS.empty_table(), outcomes)

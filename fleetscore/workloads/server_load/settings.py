@@ -1,0 +1,41 @@
+"""What a user may set for server_load, in settings/server_load.toml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+_Positive = Annotated[float, Meta(gt=0.0)]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLoadSettings:
+    """The defaults are the reference month's: one month of logs, US holidays, classes at 100 and 500."""
+
+    layout: Literal["auto", "17", "16"] = "auto"  # columns of the logs: recognised per file, or declared
+    files: str = "*"  # which files under data/server_load/ are read, as a glob over their path there
+    servers: tuple[str, ...] = ()  # score and train on these only; all when empty
+    medium_above: _Positive = 100.0  # peak load of an hour above which its class is medium
+    high_above: _Positive = 500.0  # and above which it is high
+    country: str = "US"  # whose public holidays count (ISO 3166 code; US are the federal ones, as observed)
+    horizon_hours: Annotated[int, Meta(ge=1, le=48)] = (
+        48  # hours ahead of the window's end that are classified
+    )
+    late_after_hours: Annotated[int, Meta(ge=1, le=720)] = (
+        24  # without a session for so long, a server is late
+    )
+    reject_limit: Annotated[float, Meta(ge=0.0, le=1.0)] = (
+        0.2  # share of unusable rows that quarantines a file
+    )
+    range_mb: Annotated[int, Meta(ge=1, le=512)] = 128  # larger files are parsed in ranges of this many MiB
+    buckets: Annotated[int, Meta(ge=1, le=256)] = 16  # groups of servers that are reduced one after the other
+    test_days: Annotated[int, Meta(ge=1, le=60)] = 2  # the last days of a training span, kept to judge on
+    train_rows: Annotated[int, Meta(ge=1000)] = (
+        1_000_000  # server-hours trained on; a fixed sample beyond that
+    )
+    candidates: tuple[Literal["forest", "boosting"], ...] = ("forest", "boosting")  # the better one is kept
+    forest_trees: Annotated[int, Meta(ge=1, le=1000)] = 100
+    forest_depth: Annotated[int, Meta(ge=1, le=30)] = 8
+    schema: int = 1

@@ -1,0 +1,207 @@
+"""Training: one model for all servers, chosen between a random forest and boosting on the last days of the span."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from fleetscore.errors import BugError, InputError
+from fleetscore.outcomes import OUTCOMES, Outcome
+from fleetscore.stores.base import Store
+from fleetscore.workloads.base import ModelSetDraft, Trained, TrainingRequest, TrainingTask
+from fleetscore.workloads.server_load.discovery import FLEET, read_hours
+from fleetscore.workloads.server_load.features import FEATURES, LOOKBACK_HOURS, build_features, build_history
+from fleetscore.workloads.server_load.grammar import UNITS
+from fleetscore.workloads.server_load.labels import CLASSES, classify
+from fleetscore.workloads.server_load.metrics import Metrics, measure
+from fleetscore.workloads.server_load.months import hour_of, moment_of
+from fleetscore.workloads.server_load.scoring import MODEL_FILE
+from fleetscore.workloads.server_load.settings import ServerLoadSettings
+from fleetscore.workloads.server_load.trees import (
+    ModelFacts,
+    Trees,
+    dump_trees,
+    pack_boosting,
+    pack_forest,
+    predict,
+)
+
+_CARD_FILE = "card.json"
+_SERVERS_AT_ONCE = 64
+_SEED = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """What is learnt from: hours with sessions, in order of time, then server."""
+
+    features: Any  # float64 (rows, FEATURES)
+    labels: Any  # int8
+    hour: Any  # int64
+
+    def part(self, chosen: Any) -> Examples:
+        """Some of the rows."""
+        return Examples(self.features[chosen], self.labels[chosen], self.hour[chosen])
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A candidate after fitting, with its measures on hours that it did not see."""
+
+    trees: Trees
+    metrics: Metrics
+    fit_s: float
+
+
+def build_examples(
+    hours: pa.Table, first_hour: int, stop_hour: int, settings: ServerLoadSettings
+) -> Examples:
+    """The examples of [first_hour, stop_hour) from hours that reach LOOKBACK_HOURS further back; at most `train_rows` of them."""
+    codes = hours["server"].cast(pa.string()).combine_chunks().dictionary_encode()
+    chunk = codes.chunk(0) if isinstance(codes, pa.ChunkedArray) else codes
+    servers = chunk.dictionary.to_pylist()
+    of_row, hour = chunk.indices.to_numpy(), hours["hour"].to_numpy().astype(np.int64)
+    load = hours["load"].to_numpy() / UNITS
+    target = np.flatnonzero((hour >= first_hour) & (hour < stop_hour))
+    target = _sampled(target[np.lexsort((of_row[target], hour[target]))], settings.train_rows)
+    features = np.empty((len(target), len(FEATURES)))
+    for start in range(0, len(servers), _SERVERS_AT_ONCE):
+        group = servers[start : start + _SERVERS_AT_ONCE]
+        inside = (of_row >= start) & (of_row < start + len(group))
+        history = build_history(hours.filter(pa.array(inside)), group, first_hour - LOOKBACK_HOURS, stop_hour)
+        mine = np.flatnonzero(inside[target])
+        features[mine] = build_features(
+            history, of_row[target[mine]] - start, hour[target[mine]], settings.country
+        )
+    return Examples(
+        features, classify(load[target], settings.medium_above, settings.high_above), hour[target]
+    )
+
+
+def _sampled(rows: Any, limit: int) -> Any:
+    """All rows, or a fixed random `limit` of them in their order."""
+    if len(rows) <= limit:
+        return rows
+    return rows[np.sort(np.random.default_rng(_SEED).choice(len(rows), limit, replace=False))]
+
+
+def fit(kind: str, examples: Examples, settings: ServerLoadSettings) -> Trees:
+    """Fit one candidate and pack it."""
+    facts = ModelFacts(
+        "forest" if kind == "forest" else "boosting",
+        FEATURES,
+        settings.medium_above,
+        settings.high_above,
+        settings.country,
+    )
+    if kind == "forest":
+        from sklearn.ensemble import RandomForestClassifier
+
+        forest = RandomForestClassifier(
+            settings.forest_trees, max_depth=settings.forest_depth, random_state=_SEED, n_jobs=2
+        )
+        return pack_forest(forest.fit(examples.features, examples.labels), facts)
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    boosting = HistGradientBoostingClassifier(
+        max_iter=120,
+        learning_rate=0.08,
+        max_leaf_nodes=31,
+        l2_regularization=1.0,
+        early_stopping=False,
+        random_state=_SEED,
+    )
+    return pack_boosting(boosting.fit(examples.features, examples.labels), facts)
+
+
+def judge(kind: str, learnt: Examples, unseen: Examples, settings: ServerLoadSettings) -> Fitted:
+    """Fit a candidate on some examples and measure it on others."""
+    begun = time.perf_counter()
+    trees = fit(kind, learnt, settings)
+    fit_s = time.perf_counter() - begun
+    return Fitted(trees, measure(unseen.labels, predict(trees, unseen.features).argmax(axis=1)), fit_s)
+
+
+def able_candidates(examples: Examples, settings: ServerLoadSettings) -> list[str]:
+    """The candidates that can learn from the examples: boosting needs all three classes."""
+    complete = len(np.unique(examples.labels)) == len(CLASSES)
+    able: list[str] = [kind for kind in settings.candidates if kind == "forest" or complete]
+    return able or ["forest"]
+
+
+def baselines(examples: Examples, settings: ServerLoadSettings) -> dict[str, Metrics]:
+    """What needs no model: the most frequent class, and the class of 48 hours ago (the most frequent one where that is missing)."""
+    common = int(np.bincount(examples.labels, minlength=len(CLASSES)).argmax())
+    before = examples.features[:, FEATURES.index("peakLoadLag48")]
+    same = np.where(np.isnan(before), common, classify(before, settings.medium_above, settings.high_above))
+    return {
+        "most_frequent": measure(examples.labels, np.full(len(examples.labels), common)),
+        "class_of_48_hours_ago": measure(examples.labels, same),
+    }
+
+
+def train_shard(store: Store, task: TrainingTask) -> Trained:
+    """Choose the better candidate on the span's last `test_days`, fit it again on the whole span, and pack it with its card."""
+    settings: ServerLoadSettings = task.settings
+    begun = time.perf_counter()
+    first, stop = hour_of(task.first.start), hour_of(task.stop.start)
+    hours = read_hours(store, task.inputs, first - LOOKBACK_HOURS, stop, servers=settings.servers)
+    examples = build_examples(hours, first, stop, settings)
+    split = stop - settings.test_days * 24
+    learnt, unseen = examples.part(examples.hour < split), examples.part(examples.hour >= split)
+    if not len(learnt.labels) or not len(unseen.labels):
+        raise InputError(
+            f"The span has {len(learnt.labels)} server-hours before {moment_of(split):%Y-%m-%d} to learn from "
+            f"and {len(unseen.labels)} after it to judge on.",
+            fix=f"Choose more than {settings.test_days} days, or set test_days lower.",
+            field="from",
+        )
+    fitted = {kind: judge(kind, learnt, unseen, settings) for kind in able_candidates(learnt, settings)}
+    best = max(fitted, key=lambda kind: fitted[kind].metrics.f1)
+    final = (
+        fit(best, examples, settings) if best in able_candidates(examples, settings) else fitted[best].trees
+    )
+    card = {
+        "model": best,
+        "metrics": asdict(fitted[best].metrics),
+        "candidates": {kind: asdict(f.metrics) | {"fit_s": round(f.fit_s, 2)} for kind, f in fitted.items()},
+        "baselines": {name: asdict(metrics) for name, metrics in baselines(unseen, settings).items()},
+        "classes": list(CLASSES),
+        "medium_above": settings.medium_above,
+        "high_above": settings.high_above,
+        "country": settings.country,
+        "features": list(FEATURES),
+        "learnt_from": {"first": task.first.key, "stop": task.stop.key, "server_hours": len(examples.labels)},
+        "judged_from": f"{moment_of(split):%Y-%m-%d}",
+        "missing_values": "kept: an hour without sessions is no load, not 0",
+    }
+    files = {MODEL_FILE: dump_trees(final), _CARD_FILE: msgspec.json.encode(card)}
+    seconds = time.perf_counter() - begun
+    outcome = (FLEET, str(Outcome.SCORED), "", "", hours.num_rows, len(examples.labels), "", seconds)
+    outcomes = pa.Table.from_arrays(
+        [pa.array([value], field.type) for value, field in zip(outcome, OUTCOMES, strict=True)],
+        schema=OUTCOMES,
+    )
+    return Trained(files, outcomes, _metrics_table(fitted[best].metrics))
+
+
+def _metrics_table(metrics: Metrics) -> pa.Table:
+    values = {"rows": float(metrics.rows), "accuracy": metrics.accuracy, "precision": metrics.precision}
+    values |= {"recall": metrics.recall, "f1": metrics.f1}
+    return pa.table({"partition": [FLEET]} | {name: [value] for name, value in values.items()})
+
+
+def assemble_set(request: TrainingRequest, parts: Iterable[Mapping[str, bytes]]) -> ModelSetDraft:
+    """The model set of the one shard there is."""
+    del request
+    shards = list(parts)
+    if len(shards) != 1:
+        raise BugError(f"server_load trains one model in one shard; got {len(shards)}.")
+    card = msgspec.json.decode(shards[0][_CARD_FILE])
+    return ModelSetDraft({MODEL_FILE: shards[0][MODEL_FILE]}, card)
