@@ -7,7 +7,7 @@ WITH_NODE := PATH="$$PATH:$$(echo $(CURDIR)/$(VENV)/lib/python3*/site-packages/n
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench infra-check cloud clean
+.PHONY: help setup demo test test-slow lint bench infra-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,9 +34,6 @@ bench: setup ## measure Fleetscore and its rivals, and put the figures into READ
 
 infra-check: ## check the infrastructure offline
 	@echo "infra-check has no body yet" >&2; exit 1
-
-cloud: setup ## the demo on the full local cloud: Azurite and the local Batch service
-	@$(VENV)/bin/fleetscore demo --cloud
 
 clean: ## remove what the demo, the tests and the checks wrote (the virtual environment stays)
 	rm -rf .fleetscore .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from fleetscore.status import RunStatus
 
 Status = TypeVar("Status")
-_FIRST_WAIT_S, _MOST_WAIT_S, _GROWTH = 0.02, 0.5, 1.25
+_LEAST_WAIT_S, _MOST_WAIT_S = 0.02, 0.5
+_SHARE = 0.08  # of the time that has passed: so much later than it happens is news told at most
 
 
 class Interrupted(click.ClickException):
@@ -58,11 +59,11 @@ def _show_run(progress: Progress, status: RunStatus) -> None:
 
 def _poll(ask: Callable[[], Status]) -> Iterator[Status]:
     """Ask for ever, with waits growing from 20 ms to half a second."""
-    wait_s = _FIRST_WAIT_S
+    started = time.monotonic()
     while True:
         yield ask()
-        time.sleep(wait_s)
-        wait_s = min(wait_s * _GROWTH, _MOST_WAIT_S)
+        passed_s = time.monotonic() - started
+        time.sleep(min(max(_SHARE * passed_s, _LEAST_WAIT_S), _MOST_WAIT_S))
 
 
 @contextmanager

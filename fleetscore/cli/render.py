@@ -94,7 +94,10 @@ def print_status(status: RunStatus) -> None:
             f"{record.partitions:,} expected: {tell_counts(record.counts)}" if record.counts else "",
         ),
         ("rows", _rows(status)),
-        ("models", ", ".join(f"{version or 'none'} ({count:,})" for version, count in record.models.items())),
+        (
+            "models",
+            ", ".join(f"{version} ({count:,})" for version, count in record.models.items() if version),
+        ),
         ("model set", record.model_set),
         ("causes", "\n".join(_causes(record.causes))),
         ("remarks", "\n".join(record.remarks[:5])),
