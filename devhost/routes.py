@@ -11,8 +11,6 @@ from uuid import UUID
 
 from devhost.errors import LoadError
 
-_PARAMETER = re.compile(r"\{(\*{0,2})([^{}:=?*]+)((?::[^{}]*(?:\{[^{}]*\}[^{}]*)*?)?)(\?|=[^{}]*)?\}")
-
 
 def _is_whole(text: str, bits: int) -> bool:
     return re.fullmatch(r"[+-]?\d+", text) is not None and -(1 << (bits - 1)) <= int(text) < 1 << (bits - 1)
@@ -107,47 +105,97 @@ class Route:
         return values
 
 
+@dataclass(frozen=True, slots=True)
+class _Parameter:
+    """What stands between the braces of a template."""
+
+    name: str
+    is_catch_all: bool
+    is_optional: bool
+    default: str | None
+    constraints: list[str]
+
+
+def _parse_parameter(text: str, template: str) -> _Parameter:
+    """Parse `**name:constraint(...):other=default` or `name:constraint?`."""
+    bare = text.lstrip("*")
+    is_optional = bare.endswith("?")
+    head, *constraints = _split(bare.removesuffix("?"), ":")
+    *constraints, last = [head, *constraints]
+    last, *defaults = _split(last, "=", most=1)
+    name, *constraints = [*constraints, last]
+    if not name or any(each in name for each in "{}()*?/"):
+        raise LoadError(f"route '{template}': '{{{text}}}' is not a valid parameter")
+    return _Parameter(name, bare != text, is_optional, defaults[0] if defaults else None, constraints)
+
+
+def _split(text: str, separator: str, most: int = -1) -> list[str]:
+    """Split at separators outside of brackets."""
+    parts, depth, current = [], 0, ""
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if letter == separator and depth == 0 and most != len(parts):
+            parts.append(current)
+            current = ""
+        else:
+            current += letter
+    return [*parts, current]
+
+
+def _tokens(segment: str, template: str) -> list[str | _Parameter]:
+    """Split a segment into literal texts and parameters; braces nest, as in a regular expression."""
+    tokens: list[str | _Parameter] = []
+    depth, current = 0, ""
+    for letter in segment:
+        depth += (letter == "{") - (letter == "}")
+        if (letter == "{" and depth == 1) or (letter == "}" and depth == 0):
+            if current:
+                tokens.append(current if letter == "{" else _parse_parameter(current, template))
+            current = ""
+        else:
+            current += letter
+    if depth != 0 or "}" in current:
+        raise LoadError(f"route '{template}': the braces of '{segment}' do not match")
+    return [*tokens, current] if current else tokens
+
+
 def compile_route(template: str) -> Route:
     """Compile a template; raises LoadError naming the template where it cannot be understood."""
     pattern, order = "", []
     constraints: dict[str, list[Callable[[str], bool]]] = {}
     defaults: dict[str, str] = {}
     names: dict[str, str] = {}
-    for number, segment in enumerate(template.strip("/").split("/") if template.strip("/") else []):
-        text, position, rank, may_be_absent = "", 0, 1, False
-        for found in _PARAMETER.finditer(segment):
-            text += re.escape(segment[position : found.start()])
-            stars, name, checks, tail = found.groups()
+    for number, segment in enumerate(_segments(template)):
+        tokens = _tokens(segment, template)
+        text, rank, may_be_absent = "", 1, False
+        for token in tokens:
+            if isinstance(token, str):
+                text += re.escape(token)
+                continue
             group = f"p{len(names)}"
-            names[group] = name
-            text += f"(?P<{group}>.*)" if stars else f"(?P<{group}>[^/]+?)"
-            if checks:
-                constraints[name] = [_constraint(each, template) for each in _split(checks[1:])]
-            if tail and tail.startswith("="):
-                defaults[name] = tail[1:]
-            may_be_absent = bool(stars) or bool(tail)
-            rank = 5 if stars else 2 if checks else 3
-            position = found.end()
-        rest = segment[position:]
-        if "{" in rest or "}" in rest:
-            raise LoadError(f"route '{template}': '{segment}' is not a valid segment")
-        text += re.escape(rest)
-        separator = "/" if number else ""
-        pattern += (
-            f"(?:{separator}{text})?" if may_be_absent and text.startswith("(?P<") else separator + text
-        )
+            names[group] = token.name
+            text += f"(?P<{group}>.*)" if token.is_catch_all else f"(?P<{group}>[^/]+?)"
+            constraints[token.name] = [_constraint(each, template) for each in token.constraints]
+            if token.default is not None:
+                defaults[token.name] = token.default
+            may_be_absent = len(tokens) == 1 and (
+                token.is_catch_all or token.is_optional or token.default is not None
+            )
+            rank = 5 if token.is_catch_all else 2 if token.constraints else 3
+        separated = ("/" if number else "") + text
+        pattern += f"(?:{separated})?" if may_be_absent else separated
         order.append(rank)
     return Route(template, re.compile(pattern, re.IGNORECASE), constraints, defaults, names, tuple(order))
 
 
-def _split(text: str) -> list[str]:
-    """Split constraints at colons outside of brackets."""
-    parts, depth, current = [], 0, ""
-    for letter in text:
-        depth += (letter == "(") - (letter == ")")
-        if letter == ":" and depth == 0:
-            parts.append(current)
+def _segments(template: str) -> list[str]:
+    """Split a template at slashes outside of braces."""
+    segments, depth, current = [], 0, ""
+    for letter in template.strip("/"):
+        depth += (letter == "{") - (letter == "}")
+        if letter == "/" and depth == 0:
+            segments.append(current)
             current = ""
         else:
             current += letter
-    return [*parts, current]
+    return [*segments, current] if current else segments
