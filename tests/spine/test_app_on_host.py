@@ -1,0 +1,256 @@
+"""The real function app on the local host: its doors, and what a kill at any phase leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from toy_workload import write_lines
+
+from fleetscore.manifest import read_manifest, read_results
+from fleetscore.stores import open_store
+from fleetscore.stores.base import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+WINDOW = "2026-01-01T00"
+FINAL = {"published", "unpublished", "failed", "cancelled"}
+
+
+class Host:
+    """The app on the local host, with a data folder that survives a kill."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder = folder
+        self._environment = {**os.environ, "FLEETSCORE_STORE": (folder / "store").as_uri(), **environment}
+        self.process: subprocess.Popen[bytes] | None = None
+        self.url = ""
+
+    def start(self) -> None:
+        """Start and wait until it listens."""
+        address = self.folder / "host" / "address.json"
+        address.unlink(missing_ok=True)
+        command = [
+            sys.executable,
+            "-m",
+            "devhost",
+            "start",
+            str(ROOT),
+            "--port",
+            "0",
+            "--data",
+            str(self.folder / "host"),
+        ]
+        log = (self.folder / "host.log").open("ab")
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=self._environment, stdout=log, stderr=log, start_new_session=True
+        )
+        wait_until(lambda: address.exists() or self.process.poll() is not None)  # type: ignore[union-attr]  # started above
+        self.url = json.loads(address.read_text())["url"]
+
+    def kill(self) -> None:
+        """SIGKILL to the host and its workers."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def post(self, path: str, body: Any) -> requests.Response:
+        """POST JSON to the app."""
+        return requests.post(f"{self.url}/api/{path}", json=body, timeout=30)
+
+    def get(self, path: str) -> Any:
+        """The JSON that GET answers."""
+        return requests.get(f"{self.url}/api/{path}", timeout=30).json()
+
+    def ended(self, run: str) -> Any:
+        """Wait for the run's end and give its status."""
+        wait_until(lambda: self.get(f"runs/{run}")["state"] in FINAL, 60)
+        return self.get(f"runs/{run}")
+
+
+def wait_until(condition: Callable[[], Any], timeout_s: float = 20.0) -> None:
+    """Wait until the condition holds; fail when it does not."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A running host with a store of its own."""
+    here = str(Path(__file__).parent)
+    host = Host(tmp_path_factory.mktemp("app"), FLEETSCORE_WORKLOADS="toy=toy_workload:Toy", PYTHONPATH=here)
+    host.start()
+    yield host
+    host.kill()
+
+
+def store_of(host: Host) -> Store:
+    """The host's store."""
+    return open_store(str(host.folder / "store"))
+
+
+def rows_of(store: Store, window: str) -> list[tuple[str, int]]:
+    """The published rows, sorted."""
+    table = read_results(store, read_manifest(store, "toy", window))
+    return sorted(zip(table["partition"].to_pylist(), table["doubled"].to_pylist(), strict=True))
+
+
+def test_a_run_is_started_followed_and_published(host: Host) -> None:
+    """202 with links and management URLs; the status ends published; asking again gives 200 and the same run."""
+    write_lines(store_of(host), "2026-01-01T10", [(f"p{i}", i, "ok") for i in range(20)])
+    answer = host.post("runs", {"workload": "toy", "window": "2026-01-01T10"})
+    body = answer.json()
+    assert (answer.status_code, body["created"]) == (202, True)
+    assert answer.headers["Location"] == body["links"]["status"]
+    assert "statusQueryGetUri" in body["management"]
+    status = host.ended(body["id"])
+    assert (status["state"], status["verdict"], status["record"]["counts"]) == (
+        "published",
+        "good",
+        {"scored": 20},
+    )
+    again = host.post("runs", {"workload": "toy", "window": "2026-01-01T10"})
+    assert (again.status_code, again.json()["id"], again.json()["state"]) == (200, body["id"], "published")
+    assert any(line["run"] == body["id"] for line in host.get("runs?workload=toy")["runs"])
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"workload": "toy"}, "window"),
+        ({"workload": "toy", "window": 5}, "window"),
+        ({"workload": "toy", "window": "noon"}, "window"),
+        ({"workload": "nope", "window": WINDOW}, "workload"),
+        ({"workload": "toy", "window": WINDOW, "colour": "red"}, "colour"),
+        ({"workload": "toy", "window": WINDOW, "only": "p1"}, "only"),
+        ([1], "body"),
+    ],
+)
+def test_a_wrong_request_is_answered_with_the_field_at_fault(host: Host, body: Any, field: str) -> None:
+    """400 with a code, a sentence, and the field; never a traceback."""
+    answer = host.post("runs", body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["field"] == field
+    assert "Traceback" not in answer.text
+
+
+def test_what_is_not_there_is_404(host: Host) -> None:
+    """Unknown runs and backfills, and ids that are no ids."""
+    for path in ("runs/nope", "runs/a%2Fb", "backfills/nope"):
+        assert requests.get(f"{host.url}/api/{path}", timeout=30).status_code == 404, path
+    assert host.post("runs/nope/cancel", {}).status_code == 404
+    assert host.post("runs/nope/retry", {}).status_code == 404
+
+
+def test_a_retry_mends_what_failed(host: Host) -> None:
+    """The retry is a new round; it scores the failed partition and the window is whole."""
+    window = "2026-01-01T11"
+    store = store_of(host)
+    write_lines(store, window, [(f"p{i}", i, "fail" if i == 3 else "ok") for i in range(20)])
+    run = host.post("runs", {"workload": "toy", "window": window}).json()["id"]
+    assert host.ended(run)["verdict"] == "with_failures"
+    write_lines(store, window, [(f"p{i}", i, "ok") for i in range(20)])
+    answer = host.post(f"runs/{run}/retry", {})
+    assert (answer.status_code, answer.json()["id"]) == (202, f"{run}-r2")
+    assert host.ended(f"{run}-r2")["verdict"] == "good"
+    assert rows_of(store, window) == sorted((f"p{i}", 2 * i) for i in range(20))
+
+
+def test_cancel_stops_a_run_that_is_under_way(host: Host) -> None:
+    """Slow shards that have not begun are left; the run ends cancelled and nothing is published."""
+    window = "2026-01-01T12"
+    store = store_of(host)
+    store.write("settings/toy.toml", b"slow_s = 0.3\n")
+    write_lines(store, window, [(f"p{i}", i, "slow") for i in range(400)])
+    run = host.post("runs", {"workload": "toy", "window": window}).json()["id"]
+    wait_until(lambda: host.get(f"runs/{run}")["state"] == "scoring")
+    assert host.post(f"runs/{run}/cancel", {}).status_code == 202
+    store.write("settings/toy.toml", b"")
+    assert host.ended(run)["state"] == "cancelled"
+    assert store.stat(f"results/toy/{window}/manifest.json") is None
+
+
+def test_a_backfill_runs_its_windows(host: Host) -> None:
+    """Four windows, one without data: three published, one not, each with its run."""
+    for hour in (20, 21, 22):
+        write_lines(store_of(host), f"2026-01-01T{hour}", [("a", hour, "ok")])
+    asked = {"workload": "toy", "from": "2026-01-01T20", "to": "2026-01-02T00", "max_parallel": 2}
+    answer = host.post("backfills", asked)
+    assert answer.status_code == 202
+    backfill = answer.json()["id"]
+    wait_until(lambda: host.get(f"backfills/{backfill}")["state"] == "Completed", 60)
+    windows = host.get(f"backfills/{backfill}")["windows"]
+    assert [w["verdict"] for w in windows] == ["good", "good", "good", "unpublished"]
+
+
+def test_training_over_http_stores_a_pinned_model_set(host: Host) -> None:
+    """POST /api/training gives a run whose record names the new model set."""
+    write_lines(store_of(host), "2026-01-01T05", [("a", 1, "ok")])
+    asked = {"workload": "toy", "from": "2026-01-01T05", "to": "2026-01-01T06"}
+    run = host.post("training", asked).json()["id"]
+    status = host.ended(run)
+    assert status["state"] == "published"
+    assert store_of(host).stat(f"models/toy/{status['record']['model_set']}/set.json") is not None
+
+
+def test_the_timer_starts_a_due_window_once(host: Host) -> None:
+    """Fired twice by hand with readings in the store, the hourly timer starts the newest due hour, and only once."""
+    store_of(host).write("data/sensor_anomaly/r.csv", b"TS,Device,Tag,Value\n2026-01-01 00:00:00,1,1,1.0\n")
+    for _ in range(2):
+        answer = requests.post(f"{host.url}/admin/functions/sensor_anomaly_timer", json={"input": ""}, timeout=30)
+        assert answer.status_code == 202
+    wait_until(lambda: host.get("runs?workload=sensor_anomaly")["runs"])
+    runs = host.get("runs?workload=sensor_anomaly")["runs"]
+    host.ended(runs[0]["run"])
+    assert len(host.get("runs?workload=sensor_anomaly")["runs"]) == 1
+
+
+def test_a_partition_that_kills_its_process_is_quarantined_and_costs_nobody_a_row(host: Host) -> None:
+    """The workers that die are replaced; the run is published without the killer."""
+    window = "2026-01-01T13"
+    write_lines(store_of(host), window, [(f"p{i}", i, "kill" if i == 5 else "ok") for i in range(30)])
+    run = host.post("runs", {"workload": "toy", "window": window}).json()["id"]
+    status = host.ended(run)
+    assert status["record"]["counts"] == {"scored": 29, "quarantined": 1}
+    assert "p5" in status["first_cause"]
+    assert rows_of(store_of(host), window) == sorted((f"p{i}", 2 * i) for i in range(30) if i != 5)
+
+
+PHASES: dict[str, str] = {
+    "requested": "run.json",
+    "planned": "plan.json",
+    "first shard committed": "shards/00000/result.json",
+    "collected": "collected.json",
+    "published": "manifest.json",
+}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_kill_at_any_phase_loses_nothing_and_doubles_nothing(tmp_path: Path, phase: str) -> None:
+    """Host and workers get SIGKILL as the phase's file appears; started again on the same folder, the run ends as if nothing had been."""
+    here = str(Path(__file__).parent)
+    host = Host(
+        tmp_path, FLEETSCORE_WORKLOADS="toy=toy_workload:Toy", PYTHONPATH=here, FLEETSCORE_INLINE_SHARD_S="20"
+    )
+    store = store_of(host)
+    store.write("settings/toy.toml", b"slow_s = 0.01\n")
+    write_lines(store, WINDOW, [(f"p{i}", i, "slow" if i % 2 else "ok") for i in range(120)])
+    host.start()
+    try:
+        run = host.post("runs", {"workload": "toy", "window": WINDOW}).json()["id"]
+        wait_until(lambda: store.stat(f"runs/{run}/{PHASES[phase]}") is not None)
+        host.kill()
+        host.start()
+        status = host.ended(run)
+    finally:
+        host.kill()
+    assert (status["state"], status["record"]["counts"]) == ("published", {"scored": 120})
+    assert rows_of(store, WINDOW) == sorted((f"p{i}", 2 * i) for i in range(120))
