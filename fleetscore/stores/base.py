@@ -49,7 +49,10 @@ class Store(Protocol):
         ...
 
     def open(self, path: str) -> pa.NativeFile:
-        """A seekable reader for Parquet and Arrow, reading only the ranges asked for; MissingBlobError when there is none."""
+        """A seekable reader for Parquet and Arrow, reading only the ranges asked for; MissingBlobError when there is none.
+
+        It reads one version: when the path is overwritten, reads go on with the old one or raise ConflictError.
+        """
         ...
 
     def write(self, path: str, data: bytes) -> str:
@@ -61,7 +64,11 @@ class Store(Protocol):
         ...
 
     def replace(self, path: str, data: bytes, etag: str | None) -> str:
-        """Write only over the version `etag` (None: only if nothing is there); ConflictError otherwise. Returns the new etag."""
+        """Write only over the version `etag` (None: only if nothing is there); ConflictError otherwise. Returns the new etag.
+
+        A conflict can also mean that this write got through, its answer was lost, and somebody has written over it since:
+        what is applied again after a conflict must bear being applied twice.
+        """
         ...
 
     def sink(self, path: str) -> AbstractContextManager[IO[bytes]]:

@@ -40,6 +40,7 @@ _CONCURRENCY = 4  # chunks of one large read or write under way at once
 _TRIES = 5  # at a read or a write that others keep disturbing
 _LOST = {"BlobAlreadyExists", "ConditionNotMet", "InvalidBlockList", "BlobNotFound"}
 _WRITE_ID = "writeid"
+_FOLDER_MARK = "hdi_isfolder"  # accounts with a hierarchical namespace show their folders as empty blobs with this metadata
 
 
 class BlobStore:
@@ -146,8 +147,9 @@ class BlobStore:
         """All entries whose path starts with `prefix`, in the order of the service, which is that of their paths."""
         try:
             with self._explained(prefix):
-                for blob in self._container.list_blobs(name_starts_with=prefix or None):
-                    yield _entry(blob.name, blob)
+                for blob in self._container.list_blobs(name_starts_with=prefix or None, include=["metadata"]):
+                    if entry := _entry(blob.name, blob):
+                        yield entry
         except MissingBlobError:  # an emulator's container that nobody wrote to yet
             return
 
@@ -244,7 +246,9 @@ def _put(blob: BlobClient, data: bytes | IO[bytes], options: dict[str, Any]) -> 
     return _bare(blob.upload_blob(data, max_concurrency=_CONCURRENCY, **options)["etag"])
 
 
-def _entry(path: str, found: BlobProperties) -> Entry:
+def _entry(path: str, found: BlobProperties) -> Entry | None:
+    if (found.metadata or {}).get(_FOLDER_MARK) == "true":
+        return None
     return Entry(path, found.size, _bare(found.etag), found.last_modified)
 
 

@@ -2,14 +2,14 @@
 
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from azure.core.exceptions import ServiceResponseError
+from azure.core.exceptions import IncompleteReadError, ServiceResponseError
 from azure.core.pipeline.transport import HttpTransport, RequestsTransport
 
 from fleetscore.stores import Store, open_store
@@ -34,6 +34,17 @@ class Answer:
 
     def text(self, encoding: str | None = None) -> str:
         return ""
+
+
+class CutBody:
+    """The stream of an answer's body, broken before its end."""
+
+    def __init__(self, whole: Any) -> None:
+        self.content_length, self.response = whole.content_length, whole.response
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"con"
+        raise IncompleteReadError("connection broken")
 
 
 @dataclass
@@ -77,6 +88,17 @@ class Wire(RequestsTransport):  # type: ignore[misc] # azure-core exports it laz
         def act(request: Any, send: Callable[[], Any]) -> Any:
             send()
             raise ServiceResponseError("connection reset by peer")
+
+        self._add(where, act)
+
+    def cut_body(self, where: str) -> None:
+        """Send the next request, and break the connection while its answer's body is read."""
+
+        def act(request: Any, send: Callable[[], Any]) -> Any:
+            response = send()
+            whole = response.stream_download
+            response.stream_download = lambda *args, **options: CutBody(whole(*args, **options))
+            return response
 
         self._add(where, act)
 

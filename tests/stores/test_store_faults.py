@@ -195,6 +195,31 @@ def test_a_read_in_chunks_starts_again_when_overtaken(wired_store: BlobStore, wi
     assert entry.etag == etag
 
 
+@pytest.mark.parametrize("times", [1, 100])
+def test_a_body_cut_off_is_fetched_again(
+    wired_store: BlobStore, wire: Any, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """A connection lost in the middle of a content costs another request; one that is lost each time is worth a later retry."""
+    wired_store.write("a", b"content")
+    monkeypatch.setattr("time.sleep", lambda s: None)
+    for _ in range(times):
+        wire.cut_body("GET")
+    if times == 1:
+        assert wired_store.read("a") == b"content"
+        return
+    with pytest.raises(StoreError, match=r"did not answer.*connection broken") as caught:
+        wired_store.read("a")
+    assert caught.value.retry is True
+
+
+def test_folders_of_a_hierarchical_account_are_no_entries(wired_store: BlobStore) -> None:
+    """Accounts with a hierarchical namespace show folders as empty blobs with a mark; they are not listed, nor is one there."""
+    wired_store.write("data/x/1.csv", b"1")
+    wired_store._container.upload_blob("data/x", b"", metadata={"hdi_isfolder": "true"})
+    assert [e.path for e in wired_store.list("data/")] == ["data/x/1.csv"]
+    assert wired_store.stat("data/x") is None
+
+
 def test_an_open_file_never_mixes_versions(wired_store: BlobStore) -> None:
     """A read from an open file after its path was overwritten or deleted is an error, not bytes of another version."""
     wired_store.write("a", b"o" * 5 * MIB)
