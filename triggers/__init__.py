@@ -1,7 +1,8 @@
 """Triggers: one blueprint per door of the app."""
 
+from triggers.openapi import blueprint as openapi
 from triggers.runs_api import blueprint as runs_api
 from triggers.schedules import blueprint as schedules
 from triggers.scoring_api import blueprint as scoring_api
 
-blueprints = (runs_api, scoring_api, schedules)
+blueprints = (runs_api, scoring_api, schedules, openapi)

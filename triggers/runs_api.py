@@ -7,53 +7,13 @@ from typing import Any
 
 import azure.durable_functions as df
 import azure.functions as func
-import msgspec
 
 from activities.store import app_store
 from fleetscore.errors import InputError, MissingBlobError
+from triggers.bodies import BackfillBody, RetryBody, RunBody, TrainingBody
 from triggers.http_answers import answer_json, off_loop, read_body, telling_errors
 
 blueprint = df.Blueprint()
-
-
-class RunBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """POST /api/runs"""
-
-    workload: str
-    window: str
-    only: tuple[str, ...] = ()
-    models: str = ""
-
-
-class RetryBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """POST /api/runs/{id}/retry"""
-
-    only: str = "failed"
-    partitions: tuple[str, ...] = ()
-
-
-class TrainingBody(
-    msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"first": "from", "stop": "to"}
-):
-    """POST /api/training"""
-
-    workload: str
-    first: str
-    stop: str
-    pin: bool = True
-
-
-class BackfillBody(
-    msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"first": "from", "stop": "to"}
-):
-    """POST /api/backfills"""
-
-    workload: str
-    first: str
-    stop: str
-    only: str = "missing"
-    max_parallel: int = 4
-    newest_first: bool = False
 
 
 @blueprint.route(route="runs", methods=["POST"])
@@ -170,10 +130,6 @@ async def start_backfill(req: func.HttpRequest, client: Any) -> func.HttpRespons
             f"There is no window in [{body.first}, {body.stop}).",
             fix="`to` comes after the last window.",
             field="to",
-        )
-    if not 1 <= body.max_parallel <= 100:
-        raise InputError(
-            f"max_parallel is {body.max_parallel}.", fix="Expected 1 to 100.", field="max_parallel"
         )
     asked = {
         "workload": workload.name,

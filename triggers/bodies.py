@@ -1,0 +1,54 @@
+"""The bodies that the HTTP doors take; unknown fields are refused by name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+"""A workload, a window, a version."""
+
+
+class RunBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Which window to run; `only` names partitions, `models` a model-set version instead of the pinned one."""
+
+    workload: Name
+    window: Name
+    only: tuple[str, ...] = ()
+    models: str = ""
+
+
+class RetryBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What to score again: failed, missing or all; or exactly the `partitions` named."""
+
+    only: str = "failed"
+    partitions: tuple[str, ...] = ()
+
+
+class TrainingBody(
+    msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"first": "from", "stop": "to"}
+):
+    """Train on the windows [from, to); the new set is pinned unless `pin` is false."""
+
+    workload: Name
+    first: Name
+    stop: Name
+    pin: bool = True
+
+
+class BackfillBody(
+    msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"first": "from", "stop": "to"}
+):
+    """Run the windows [from, to): missing, failed (too), or all; `max_parallel` at once."""
+
+    workload: Name
+    first: Name
+    stop: Name
+    only: str = "missing"
+    max_parallel: Annotated[int, msgspec.Meta(ge=1, le=100)] = 4
+    newest_first: bool = False
+
+
+class NoBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Nothing is to be said."""

@@ -1,0 +1,122 @@
+"""The OpenAPI document of the app's own doors, made from the bodies that they decode; served at GET /api/openapi.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import azure.durable_functions as df
+import azure.functions as func
+import msgspec
+
+from fleetscore import __version__
+from triggers.bodies import BackfillBody, NoBody, RetryBody, RunBody, TrainingBody
+from triggers.http_answers import answer_json, telling_errors
+
+blueprint = df.Blueprint()
+
+ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "fix", "field"],
+            "properties": {name: {"type": "string"} for name in ("code", "message", "fix", "field")},
+        }
+    },
+}
+ROWS = {
+    "type": "object",
+    "required": ["rows"],
+    "additionalProperties": False,
+    "properties": {"rows": {"type": "array", "minItems": 1, "maxItems": 10000, "items": {"type": "object"}}},
+}
+
+
+@blueprint.route(route="openapi.json", methods=["GET"])
+@telling_errors
+async def openapi(req: func.HttpRequest) -> func.HttpResponse:
+    """What the app's doors take and answer."""
+    return answer_json(describe_api())
+
+
+def describe_api() -> dict[str, Any]:
+    """The document, as JSON values (OpenAPI 3.1)."""
+    bodies = (RunBody, RetryBody, TrainingBody, BackfillBody, NoBody)
+    _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
+    run = _parameter("id", "path", "a run's id")
+    workload = _parameter("workload", "path", "a workload's name")
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Fleetscore", "version": __version__, "description": "Runs, backfills, training, mini-batches."},
+        "servers": [{"url": "/api"}],
+        "security": [{"key": []}],
+        "paths": {
+            "/runs": {
+                "get": _door("The newest runs, newest first.", [200, 400, 404], parameters=[
+                    _parameter("workload", "query", "only this workload's"),
+                    _parameter("limit", "query", "at most so many (1 to 10000; 100)", {"type": "integer", "minimum": 1, "maximum": 10000}),
+                ]),
+                "post": _door("Start the run of a window, or find it.", [200, 202, 400, 404, 422], body="RunBody"),
+            },
+            "/runs/{id}": {"get": _door("How a run stands.", [200, 404], parameters=[run])},
+            "/runs/{id}/cancel": {"post": _door("Ask a run to stop.", [202, 400, 404], parameters=[run])},
+            "/runs/{id}/retry": {
+                "post": _door("Score failed or missing partitions again.", [200, 202, 400, 404], body="RetryBody", parameters=[run])
+            },
+            "/runs/{id}/partitions/{partition}": {
+                "get": _door("The story of one partition.", [200, 404], parameters=[run, _parameter("partition", "path", "its key")])
+            },
+            "/training": {"post": _door("Train a model set.", [200, 202, 400], body="TrainingBody")},
+            "/backfills": {"post": _door("Run many windows.", [202, 400], body="BackfillBody")},
+            "/backfills/{id}": {"get": _door("How a backfill stands.", [200, 404], parameters=[_parameter("id", "path", "its id")])},
+            "/score/{workload}": {
+                "post": _door("Answer a mini-batch at once.", [200, 400, 404, 422], body="MiniBatch", parameters=[workload], csv=True)
+            },
+        },
+        "components": {
+            "schemas": {**schemas, "MiniBatch": ROWS, "Error": ERROR},
+            "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "x-functions-key"}},
+        },
+    }  # fmt: skip
+
+
+def _door(
+    summary: str,
+    statuses: list[int],
+    body: str = "",
+    parameters: list[dict[str, Any]] | None = None,
+    csv: bool = False,
+) -> dict[str, Any]:
+    door: dict[str, Any] = {
+        "summary": summary,
+        "responses": {str(status): _answer(status) for status in statuses},
+    }
+    if parameters:
+        door["parameters"] = parameters
+    if body:
+        content: dict[str, Any] = {"application/json": {"schema": {"$ref": f"#/components/schemas/{body}"}}}
+        if csv:
+            content["text/csv"] = {"schema": {"type": "string"}}
+        door["requestBody"] = {"required": True, "content": content}
+    return door
+
+
+def _answer(status: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "object"} if status < 400 else {"$ref": "#/components/schemas/Error"}
+    text = (
+        "As asked."
+        if status < 400
+        else "An error with its code, a sentence, what to do, and the field at fault."
+    )
+    return {"description": text, "content": {"application/json": {"schema": schema}}}
+
+
+def _parameter(name: str, where: str, says: str, schema: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": where,
+        "required": where == "path",
+        "description": says,
+        "schema": schema or {"type": "string"},
+    }
