@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -21,7 +22,7 @@ from fleetscore.workloads.base import InputFile
 from fleetscore.workloads.sensor_anomaly.columns import Columns, recognise_columns
 from fleetscore.workloads.sensor_anomaly.csv_input import Header, cut_pieces, read_header, read_lines
 from fleetscore.workloads.sensor_anomaly.parquet_input import open_parquet, read_row_group
-from fleetscore.workloads.sensor_anomaly.readings import Readings, Reject
+from fleetscore.workloads.sensor_anomaly.readings import Int64s, Readings, Reject
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 
 DATA_PREFIX = "data/sensor_anomaly/"
@@ -220,30 +221,22 @@ class _Tally:
 def _count(readings: Readings, first_hour: int, last_hour: int) -> pa.Table:
     """Readings per hour and sensor of one piece."""
     sensors = readings.sensors.num_rows
-    if first_hour == last_hour:
-        cells, rows = np.arange(sensors), np.bincount(readings.sensor, minlength=sensors)
-    else:
-        hour = (readings.time_us // HOUR_US - first_hour).astype(np.int64)
-        cells, rows = _count_cells(hour * sensors + readings.sensor, (last_hour - first_hour + 1) * sensors)
+    cell: Any = readings.sensor
+    if first_hour != last_hour:
+        cell = (readings.time_us // HOUR_US - first_hour) * sensors + cell
+    cells, rows = _count_cells(cell, (last_hour - first_hour + 1) * sensors)
     names = readings.sensors.take(pa.array(cells % sensors))
     hours = pa.array((cells // sensors + first_hour).astype(np.int32))
-    return pa.table(
-        [hours, names["device"], names["sensor"], pa.array(rows.astype(np.int64))], schema=_COUNTS
-    )
+    return pa.table([hours, names["device"], names["sensor"], pa.array(rows)], schema=_COUNTS)
 
 
-def _count_cells(cell: np.ndarray, possible: int) -> tuple[np.ndarray, np.ndarray]:
+def _count_cells(cell: Any, possible: int) -> tuple[Int64s, Int64s]:
     if possible > 4 * len(cell) + (1 << 22):  # a stray date far away must not cost memory
-        return np.unique(cell, return_counts=True)
+        cells, rows = np.unique(cell, return_counts=True)
+        return cells, rows
     counts = np.bincount(cell)
-    cells = np.flatnonzero(counts)
-    return cells, counts[cells]
-
-
-def _cache_path(file: InputFile, settings: SensorSettings) -> str:
-    names = (settings.time_column, settings.device_column, settings.sensor_column, settings.value_column)
-    content = "\0".join((_FORMAT, file.path, file.etag, *names))
-    return f"{_CACHE_PREFIX}{hashlib.sha256(content.encode()).hexdigest()[:40]}.arrow"
+    there = np.flatnonzero(counts)
+    return there, counts[there]
 
 
 def _encode(file: CatalogFile) -> bytes:
@@ -261,8 +254,61 @@ def _decode(file: InputFile, data: bytes) -> CatalogFile:
 
 
 def catalog_files(
-    store: Store, files: Iterable[InputFile], settings: SensorSettings, first_us: int, stop_us: int
+    store: Store, files: Sequence[InputFile], settings: SensorSettings, first_us: int, stop_us: int
 ) -> list[CatalogFile]:
-    """The entries of those files that concern [first_us, stop_us), in the given order."""
-    entries = (catalog_file(store, file, settings) for file in files)
-    return [file for file in entries if overlaps(file, first_us, stop_us)]
+    """The entries of those files that concern [first_us, stop_us), in the given order.
+
+    One small file remembers the span of every file seen before, so that thousands of old files cost one read.
+    """
+    known = _read_spans(store, settings)
+    spans: dict[str, _Span] = {}
+    found = []
+    for file in files:
+        span = known.get(file.path)
+        if span is None or span.etag != file.etag or (span.first_us < stop_us and span.last_us >= first_us):
+            entry = catalog_file(store, file, settings)
+            first, last = entry.entry.span_us or (_ALWAYS.first_us, _ALWAYS.last_us)
+            span = _Span(file.etag, first, last)
+            if overlaps(entry, first_us, stop_us):
+                found.append(entry)
+        spans[file.path] = span
+    if spans != known:
+        store.write(
+            _spans_path(settings), msgspec.json.encode(spans)
+        )  # a hint: whoever writes last is right enough
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """What the hint remembers of a file."""
+
+    etag: str
+    first_us: int
+    last_us: int
+
+
+_ALWAYS = _Span("", -(1 << 62), 1 << 62)
+
+
+def _read_spans(store: Store, settings: SensorSettings) -> dict[str, _Span]:
+    try:
+        return msgspec.json.decode(store.read(_spans_path(settings)), type=dict[str, _Span])
+    except MissingBlobError:
+        return {}
+
+
+def _spans_path(settings: SensorSettings) -> str:
+    return f"{_CACHE_PREFIX}spans-{_digest(*_column_settings(settings))}.json"
+
+
+def _cache_path(file: InputFile, settings: SensorSettings) -> str:
+    return f"{_CACHE_PREFIX}{_digest(file.path, file.etag, *_column_settings(settings))}.arrow"
+
+
+def _column_settings(settings: SensorSettings) -> tuple[str, ...]:
+    return settings.time_column, settings.device_column, settings.sensor_column, settings.value_column
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join((_FORMAT, *parts)).encode()).hexdigest()[:40]

@@ -37,7 +37,8 @@ def decide(pack: ModelPack, models: npt.NDArray[Any], counts: npt.NDArray[Any], 
         start = int(ends[first] - counts[first])
         last = max(int(np.searchsorted(ends, start + _CHUNK_ROWS, side="right")), first + 1)
         rows = slice(start, int(ends[last - 1]))
-        _decide_chunk(pack, models[first:last], counts[first:last], values[rows], scores[rows])
+        with np.errstate(over="ignore"):  # so far away that the square is infinite: its exponential is 0, as in libsvm
+            _decide_chunk(pack, models[first:last], counts[first:last], values[rows], scores[rows])
         first = last
     return scores
 
@@ -54,7 +55,7 @@ def decide_matrix(model: SensorModel, matrix: Floats) -> Floats:
     np.maximum(squares, 0.0, out=squares)
     squares *= -model.gamma
     scores: Floats = _exp(squares.ravel()).reshape(squares.shape) @ model.alpha - model.rho
-    doubtful = np.flatnonzero(np.abs(scores) < _DOUBTFUL * model.alpha.sum())
+    doubtful = np.flatnonzero(~(np.abs(scores) >= _DOUBTFUL * model.alpha.sum()))  # NaN, too
     if len(doubtful):
         scores[doubtful] = _decide_by_blas(model, scaled[doubtful])
     return scores

@@ -48,6 +48,7 @@ def discover_window(store: Store, request: WindowRequest) -> Discovery:
     indices = read_indices(store, request.pins)
     table = pa.concat_tables([_expected(keys, rows, request.pins, indices), file_partitions(files)])
     remarks = [f"{path} is neither .csv nor .parquet and was ignored." for path in listing.ignored[:5]]
+    remarks += [index.remark for index in indices.values() if index.remark]
     if not indices:
         remarks.append("No model set is pinned: import or train one; until then nothing is scored.")
     return Discovery(_only(table, request.only), _readable(files), tuple(remarks))

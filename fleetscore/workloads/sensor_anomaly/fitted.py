@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,7 @@ class ModelIndex:
     keys: pa.StringArray
     packs: npt.NDArray[np.int32]
     error: ModelError | None = None
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,11 @@ def read_indices(store: Store, pins: Pins) -> dict[str, ModelIndex]:
 def read_version_index(store: Store, version: str) -> ModelIndex:
     """The index of one version."""
     try:
-        data = read_model_file(store, read_model_set(store, NAME, version), INDEX_FILE)
-        keys, packs = read_index(data)
+        model_set = read_model_set(store, NAME, version)
+        keys, packs = read_index(read_model_file(store, model_set, INDEX_FILE))
     except ModelError as error:
         return ModelIndex(version, pa.array([], pa.string()), np.empty(0, np.int32), error)
-    return ModelIndex(version, keys, packs)
+    return ModelIndex(version, keys, packs, remark=_remark(version, model_set.card))
 
 
 def load_models(store: Store, partitions: pa.Array, versions: pa.Array) -> Fitted:
@@ -151,7 +153,8 @@ def _refuse_unsound(pack: ModelPack, place: npt.NDArray[np.int64], errors: dict[
     place[list(errors)] = -1
 
 
-def degenerate_keys(pack: ModelPack) -> Sequence[str]:
-    """The partitions whose model calls every reading an anomaly."""
-    keys: list[str] = pack.keys.filter(pa.array(pack.degenerate)).to_pylist()
-    return keys
+def _remark(version: str, card: Mapping[str, Any]) -> str:
+    if not card.get("degenerate_count"):
+        return ""
+    named = ", ".join(card["degenerate"][:10])
+    return f"{card['degenerate_count']} of {card['models']} models of {version} call every reading an anomaly: {named}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import numpy as np
@@ -20,10 +21,10 @@ _TIME = re.compile(
 
 def times_of_texts(texts: pa.StringArray) -> pa.Array:
     """Microseconds since 1970 UTC of `YYYY-MM-DD[ HH[:MM[:SS[.fraction]]][Z|±HH:MM]]` (or T between); null where it is none."""
-    try:
-        return texts.cast(pa.timestamp("us")).cast(_MICROSECONDS)
-    except pa.ArrowInvalid:  # a zone, more than six decimals, or a cell that is no time
-        return _one_by_one(texts)
+    for kind in (pa.timestamp("us"), _MICROSECONDS):  # none has a zone, or all have one
+        with suppress(pa.ArrowInvalid):
+            return texts.cast(kind).cast(_MICROSECONDS)
+    return pa.array([time_of_text(text) for text in texts.to_pylist()], _MICROSECONDS)
 
 
 def time_of_text(text: str | None) -> datetime | None:
@@ -54,7 +55,3 @@ def numbers_of_texts(texts: pa.StringArray) -> tuple[Floats, dict[int, str]]:
         rows = np.flatnonzero(~fits.to_numpy(zero_copy_only=False))
         bad = {int(row): texts[int(row)].as_py() or "" for row in rows}
     return numbers, bad
-
-
-def _one_by_one(texts: pa.StringArray) -> pa.Array:
-    return pa.array([time_of_text(text) for text in texts.to_pylist()], _MICROSECONDS)
