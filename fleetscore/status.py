@@ -41,17 +41,19 @@ def describe_run(store: Store, run: str, now: datetime) -> RunStatus:
     record = read_run(store, run)
     done = committed_shards(store, run) if record.state is RunState.SCORING else []
     ended = record.state in FINAL
-    partitions_done = sum(record.counts.values()) + (_partitions_of(store, run, done) if done else 0)
+    settled = sum(record.counts.values())  # before scoring; all of them once it ended
+    scored = _partitions_of(store, run, done) if done else 0
+    collecting = record.state is RunState.COLLECTING
     elapsed_s = ((record.ended or now) - record.request.requested).total_seconds()
     return RunStatus(
         id=run,
         state=record.state,
         record=record,
-        shards_done=record.shards if ended or record.state is RunState.COLLECTING else len(done),
+        shards_done=record.shards if ended or collecting else len(done),
         shards=record.shards,
-        partitions_done=partitions_done,
+        partitions_done=record.partitions if collecting else settled + scored,
         elapsed_s=elapsed_s,
-        eta_s=None if ended else predict_rest(elapsed_s, partitions_done, record.partitions),
+        eta_s=None if ended or collecting else predict_rest(elapsed_s, scored, record.partitions - settled),
         verdict=judge(record) if ended else "",
         first_cause=_first_cause(record),
         links=_links(record),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -61,16 +62,18 @@ def exit_code(status: BackfillStatus) -> int:
     return max((EXIT_CODES[window.verdict or "unpublished"] for window in status.windows), default=0)
 
 
-def print_backfill(status: BackfillStatus, most: int = 20) -> None:
-    """Print the windows that need a look, and how many are good."""
-    from fleetscore.cli.render import print_table
+def print_backfill(status: BackfillStatus, most: int = 10) -> None:
+    """Print how many windows are good, and the first of those that need a look."""
+    from fleetscore.cli.render import plural, print_table
 
+    told = {"good": "published", "with_failures": "published with failures", "unpublished": "not published"}
+    verdicts = Counter(window.verdict or "unpublished" for window in status.windows)
+    counts = ", ".join(
+        f"{verdicts[verdict]:,} {words}" for verdict, words in told.items() if verdicts[verdict]
+    )
+    click.echo(f"{plural(status.total, 'window')}: {counts}")
     bad = [window for window in status.windows if window.verdict != "good"]
-    good = len(status.windows) - len(bad)
-    click.echo(f"{good} of {len(status.windows)} windows are published with every partition good.")
     if bad:
-        print_table(
-            ("window", "run", "state", "verdict"), [(w.window, w.run, w.state, w.verdict) for w in bad[:most]]
-        )
-        more = f" ({len(bad) - most} more)" if len(bad) > most else ""
-        click.echo(f"Next: fleetscore show {bad[0].run}{more}")
+        print_table(("window", "run", "state"), [(w.window, w.run, w.state) for w in bad[:most]])
+        more = f"and {len(bad) - most} more; " if len(bad) > most else ""
+        click.echo(f"{more}next: fleetscore show {bad[0].run}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,4 +54,11 @@ def connect(store_url: str, host_url: str, key: str) -> Iterator[Connection]:
         yield Connection(None, host_url, key)
         return
     with embedded_host(store_url) as host:
+        threading.Thread(target=_import_meanwhile, daemon=True).start()
         yield Connection(host, host.ensure(), key)
+
+
+def _import_meanwhile() -> None:
+    """Import what following a run takes while the host starts: a fifth of a second less to wait for."""
+    import fleetscore.cli.client
+    import fleetscore.status  # noqa: F401

@@ -80,10 +80,9 @@ class EmbeddedHost:
             process.wait()
 
     def _start(self) -> None:
-        environment = dict(os.environ) | {"FLEETSCORE_STORE": self.store_url}
         with (self.folder / "host.log").open("ab") as log:
             self._process = subprocess.Popen(
-                host_command(self.folder), env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                host_command(self.folder), env=host_environment(self.store_url), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,  # Ctrl-C is for the command, which then stops the host in order
             )  # fmt: skip
 
@@ -129,6 +128,15 @@ def host_command(data_folder: Path, port: int = 0) -> list[str]:
         "--data",
         str(data_folder),
     ]
+
+
+def host_environment(store_url: str) -> dict[str, str]:
+    """The environment of a host of that store: this process's own, and one thread per worker process unless it says otherwise.
+
+    The host runs a worker process per core; if the learning libraries started a thread per core in each, they would wait for each
+    other most of the time.
+    """
+    return {"OMP_NUM_THREADS": "1"} | os.environ | {"FLEETSCORE_STORE": store_url}
 
 
 def app_folder(environment: Mapping[str, str] | None = None) -> Path:

@@ -18,7 +18,7 @@ from fleetscore.cli.options import json_option, store_option
 @store_option
 def host(port: int, store_url: str) -> None:
     """Run the function app on the local host until stopped, as `func start` would; timers fire on their schedules."""
-    from fleetscore.cli.embedded import EmbeddedHost, host_command
+    from fleetscore.cli.embedded import EmbeddedHost, host_command, host_environment
     from fleetscore.errors import InputError
 
     embedded = EmbeddedHost(store_url)
@@ -30,7 +30,7 @@ def host(port: int, store_url: str) -> None:
     embedded.folder.mkdir(parents=True, exist_ok=True)
     command = host_command(embedded.folder, port)
     click.echo(f"Store {store_url}; history and keys in {embedded.folder}. Ctrl-C stops it.", err=True)
-    os.execve(command[0], command, dict(os.environ) | {"FLEETSCORE_STORE": store_url})  # noqa: S606  # Ctrl-C is the host's now
+    os.execve(command[0], command, host_environment(store_url))  # noqa: S606  # Ctrl-C is the host's now
 
 
 @click.command()

@@ -116,7 +116,7 @@ def sum_placements(shards: Sequence[ShardPlan]) -> list[Placed]:
 
 
 def _print_plan(plan: Plan, placed: list[Placed], to_prepare: int) -> None:
-    from fleetscore.cli.render import print_pairs, print_table, tell_counts
+    from fleetscore.cli.render import plural, print_pairs, print_table, tell_counts
 
     head = plan.head
     pairs: list[tuple[str, Any]] = [
@@ -130,7 +130,7 @@ def _print_plan(plan: Plan, placed: list[Placed], to_prepare: int) -> None:
             if to_prepare
             else "",
         ),
-        ("input", f"{head.rows:,} rows, {head.size_bytes:,} bytes, in {len(head.inputs):,} files"),
+        ("input", f"{head.rows:,} rows, {head.size_bytes:,} bytes, in {plural(len(head.inputs), 'file')}"),
         ("models", ", ".join(f"{version or 'none'} ({count:,})" for version, count in head.models.items())),
         ("shards", f"{head.shards:,}, predicted {tell_seconds(head.predicted_s)} on one core"),
         ("remarks", "\n".join(head.remarks[:5])),

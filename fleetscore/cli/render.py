@@ -70,6 +70,15 @@ def tell_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{counts[name]:,} {name}" for name in names if counts.get(name))
 
 
+def plural(count: int, noun: str) -> str:
+    """The count with its noun.
+
+    >>> plural(1, "file"), plural(1200, "file")
+    ('1 file', '1,200 files')
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def tell_value(value: Any, most: int = 300) -> str:
     """Any JSON value in a line: numbers short, lists and mappings as JSON, cut after `most` characters.
 

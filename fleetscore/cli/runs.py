@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -17,6 +18,7 @@ from fleetscore.cli.options import (
 if TYPE_CHECKING:
     from fleetscore.cli.client import Started
     from fleetscore.cli.connection import Connection
+    from fleetscore.status import RunStatus
 
 _PARTITION = click.option(
     "--partition",
@@ -147,10 +149,16 @@ def _finish(
                 f"{started.id} was {started.state} already; `fleetscore retry {started.id}` scores again."
             )
         print_status(status)
-        _say_next(status.id, status.verdict)
+        _say_next(status)
     context.exit(EXIT_CODES[status.verdict])
 
 
-def _say_next(run_id: str, verdict: str) -> None:
-    if verdict != "good":
-        click.echo(f"Next: fleetscore explain {run_id} PARTITION, then fleetscore retry {run_id}")
+def _say_next(status: RunStatus) -> None:
+    """Where to look and what to do, if any partition has no good outcome."""
+    from fleetscore.outcomes import GOOD
+
+    example = next((cause.example for cause in status.record.causes if cause.outcome not in GOOD), "")
+    if example:
+        click.echo(f"Why: fleetscore explain {status.id} {shlex.quote(example)}")
+    if status.verdict != "good":
+        click.echo(f"Again, once that is mended: fleetscore retry {status.id}")

@@ -69,7 +69,7 @@ def _tell_shard(story: PartitionStory) -> str:
     took = f", took {tell_seconds(shard.measured_s)}" if shard.measured_s is not None else ""
     reason = f" ({shard.reason})" if shard.reason else ""
     predicted = tell_seconds(shard.predicted_s)
-    return f"{shard.shard} of {shard.partitions:,} partitions, {shard.placement}{reason}, predicted {predicted}{took}"
+    return f"number {shard.shard}, with {shard.partitions:,} partitions, {shard.placement}{reason}, predicted {predicted}{took}"
 
 
 def _tell_attempt(attempt: AttemptStory) -> str:
