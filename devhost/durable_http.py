@@ -253,7 +253,7 @@ def _make_token(instance_id: str) -> str:
 
 def _read_token(token: str) -> str:
     try:
-        return base64.urlsafe_b64decode(token.encode()).decode()
+        return base64.b64decode(token, altchars=b"-_", validate=True).decode()
     except ValueError as error:
         raise RequestError(400, f"{_TOKEN} is not one that this host gave") from error
 

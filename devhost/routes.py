@@ -149,8 +149,10 @@ def _tokens(segment: str, template: str) -> list[str | _Parameter]:
     for letter in segment:
         depth += (letter == "{") - (letter == "}")
         if (letter == "{" and depth == 1) or (letter == "}" and depth == 0):
-            if current:
-                tokens.append(current if letter == "{" else _parse_parameter(current, template))
+            if letter == "}":
+                tokens.append(_parse_parameter(current, template))
+            elif current:
+                tokens.append(current)
             current = ""
         else:
             current += letter

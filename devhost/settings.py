@@ -94,7 +94,7 @@ def read_local_settings(root: Path) -> dict[str, Any]:
     document = _read_object(path)
     if path.exists() and document.get("IsEncrypted", True):
         raise SettingsError(f'{path.name}: encrypted settings are not supported; set "IsEncrypted": false')
-    values = document.get("Values") or {}
+    values = document.get("Values", {})
     if not isinstance(values, dict):
         raise SettingsError(f"{path.name}: Values is {type(values).__name__}; expected an object of texts")
     for key, value in values.items():
