@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ from fleetscore.steps.collect import Collected
 from fleetscore.steps.publish import Ending
 from fleetscore.stores.base import Store
 from fleetscore.workloads import workload_names
+
+_log = logging.getLogger("fleetscore.runs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ def record_ending(
     now: datetime,
     facts: Mapping[str, Any],
 ) -> RunRecord:
-    """The run has ended; what it collected goes into its record and its line of the index."""
+    """The run has ended; what it collected goes into its record and its line of the index, and one line into the log."""
 
     def ended(record: RunRecord) -> RunRecord:
         record = replace(
@@ -108,7 +111,23 @@ def record_ending(
         )
         return _with_collected(record, collected) if collected else record
 
-    return _move(store, run, ended)
+    record = _move(store, run, ended)
+    _log_ending(record)
+    return record
+
+
+def _log_ending(record: RunRecord) -> None:
+    """One line, which the alerts of infra/modules/alerts.bicep read: `run_ended run=... workload=... window=... state=... reason=...`."""
+    request = record.request
+    _log.log(
+        logging.INFO if record.state is RunState.PUBLISHED else logging.ERROR,
+        "run_ended run=%s workload=%s window=%s state=%s reason=%s",
+        request.run,
+        request.workload,
+        request.window,
+        record.state,
+        record.error,
+    )
 
 
 def list_runs(store: Store, workload: str = "", limit: int = 100) -> list[RunLine]:
