@@ -167,7 +167,7 @@ param privateNetworkBase string = '10.90'
 @description('Address that gets the alerts; empty: they are only shown in the portal.')
 param alertEmail string = ''
 
-@description('Hours without a word from the schedule after which its silence is an alert; more than the longest gap between two ticks of any schedule.')
+@description('Hours without a tick of any timer after which the schedule\'s silence is an alert; more than the gap between two ticks of the busiest schedule.')
 @allowed([
   1
   2
@@ -179,6 +179,48 @@ param alertEmail string = ''
   48
 ])
 param alertSilenceHours int = 3
+
+@description('Hours without a published window of sensor readings after which that is an alert; 0: not watched.')
+@allowed([
+  0
+  1
+  2
+  3
+  4
+  5
+  6
+  24
+  48
+])
+param sensorAnomalyOverdueHours int = 0
+
+@description('Hours without a published window of sales after which that is an alert; 0: not watched. Two days is the most that a log alert looks back.')
+@allowed([
+  0
+  1
+  2
+  3
+  4
+  5
+  6
+  24
+  48
+])
+param storeSalesOverdueHours int = 0
+
+@description('Hours without a published window of server logs after which that is an alert; 0: not watched.')
+@allowed([
+  0
+  1
+  2
+  3
+  4
+  5
+  6
+  24
+  48
+])
+param serverLoadOverdueHours int = 0
 
 @description('Budget of the resource group per month, in the subscription\'s currency; 0: none.')
 @minValue(0)
@@ -495,6 +537,9 @@ module alerts 'modules/alerts.bicep' = {
     alertEmail: alertEmail
     workspaceId: monitoring.outputs.workspaceId
     silenceHours: alertSilenceHours
+    sensorAnomalyOverdueHours: sensorAnomalyOverdueHours
+    storeSalesOverdueHours: storeSalesOverdueHours
+    serverLoadOverdueHours: serverLoadOverdueHours
     batchEnabled: batchEnabled
     budgetName: format(names.budget, token)
     monthlyBudget: monthlyBudget

@@ -12,7 +12,7 @@ param alertEmail string
 @description('Workspace that the rules read.')
 param workspaceId string
 
-@description('Hours without a word from the schedule after which its silence is an alert.')
+@description('Hours without a tick of any timer after which the schedule\'s silence is an alert.')
 @allowed([
   1
   2
@@ -24,6 +24,48 @@ param workspaceId string
   48
 ])
 param silenceHours int
+
+@description('Hours without a published window of sensor readings after which that is an alert; 0: not watched.')
+@allowed([
+  0
+  1
+  2
+  3
+  4
+  5
+  6
+  24
+  48
+])
+param sensorAnomalyOverdueHours int
+
+@description('Hours without a published window of sales after which that is an alert; 0: not watched.')
+@allowed([
+  0
+  1
+  2
+  3
+  4
+  5
+  6
+  24
+  48
+])
+param storeSalesOverdueHours int
+
+@description('Hours without a published window of server logs after which that is an alert; 0: not watched.')
+@allowed([
+  0
+  1
+  2
+  3
+  4
+  5
+  6
+  24
+  48
+])
+param serverLoadOverdueHours int
 
 @description('True: there is a Batch account whose log can be watched.')
 param batchEnabled bool
@@ -43,7 +85,8 @@ param firstOfMonth string = utcNow('yyyy-MM-01')
 
 var runFailedQuery = '''
 AppTraces
-| where Message startswith 'run_failed '
+| where Message startswith 'run_ended '
+| where Message has 'state=failed' or Message has 'state=unpublished'
 | project TimeGenerated, Message
 '''
 var invocationFailedQuery = '''
@@ -51,13 +94,20 @@ AppRequests
 | where Success == false and ResultCode == '0'
 | project TimeGenerated, Name, OperationId
 '''
+// Without `by`, summarize gives one row even when nothing came in: that row is the alert.
+var scheduleSilentQuery = '''
+AppRequests
+| where Name endswith '_timer' and Success
+| summarize ticks = count()
+| where ticks == 0
+| project TimeGenerated = now(), ticks
+'''
 var windowOverdueQuery = '''
 AppTraces
-| where Message startswith 'windows_checked '
-| extend overdue = toint(extract('overdue=([0-9]+)', 1, Message))
-| summarize checks = count(), arg_max(TimeGenerated, overdue)
-| where checks == 0 or overdue > 0
-| project TimeGenerated = now(), checks, overdue
+| where Message startswith 'run_ended ' and Message has 'workload={0} ' and Message has 'state=published'
+| summarize windows = count()
+| where windows == 0
+| project TimeGenerated = now(), windows
 '''
 var poisonQuery = '''
 StorageQueueLogs
@@ -91,9 +141,9 @@ var appRules = [
     window: 'PT15M'
   }
   {
-    name: 'window-overdue'
-    title: 'Fleetscore: a window is overdue, or the schedule has gone silent'
-    query: windowOverdueQuery
+    name: 'schedule-silent'
+    title: 'Fleetscore: no timer has ticked; no window will be started'
+    query: scheduleSilentQuery
     severity: 1
     every: 'PT30M'
     window: 'PT${silenceHours}H'
@@ -116,6 +166,11 @@ var batchRules = [
     every: 'PT5M'
     window: 'PT15M'
   }
+]
+var watched = [
+  { workload: 'sensor_anomaly', hours: sensorAnomalyOverdueHours }
+  { workload: 'store_sales', hours: storeSalesOverdueHours }
+  { workload: 'server_load', hours: serverLoadOverdueHours }
 ]
 var rules = concat(appRules, batchEnabled ? batchRules : [])
 
@@ -156,6 +211,43 @@ resource alertRules 'Microsoft.Insights/scheduledQueryRules@2023-03-15-preview' 
       allOf: [
         {
           query: rule.query
+          timeAggregation: 'Count'
+          operator: 'GreaterThan'
+          threshold: 0
+          failingPeriods: {
+            numberOfEvaluationPeriods: 1
+            minFailingPeriodsToAlert: 1
+          }
+        }
+      ]
+    }
+    actions: {
+      actionGroups: [
+        actionGroup.id
+      ]
+    }
+  }
+}]
+
+resource overdueRules 'Microsoft.Insights/scheduledQueryRules@2023-03-15-preview' = [for watch in watched: if (watch.hours > 0) {
+  name: 'alert-fleetscore-overdue-${watch.workload}'
+  location: location
+  kind: 'LogAlert'
+  properties: {
+    displayName: 'Fleetscore: a window of ${watch.workload} is overdue'
+    enabled: true
+    severity: 1
+    scopes: [
+      workspaceId
+    ]
+    evaluationFrequency: 'PT30M'
+    windowSize: 'PT${watch.hours}H'
+    skipQueryValidation: true
+    autoMitigate: false
+    criteria: {
+      allOf: [
+        {
+          query: format(windowOverdueQuery, watch.workload)
           timeAggregation: 'Count'
           operator: 'GreaterThan'
           threshold: 0

@@ -1,0 +1,96 @@
+"""What is deployed: the app's package holds the app and nothing else, and the worker image is clean."""
+
+import fnmatch
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.infra.places import ROOT
+
+APP = {"function_app.py", "host.json", "requirements.txt", "activities", "orchestrators", "triggers", "fleetscore"}
+DOCKERFILE = ROOT / "worker_image" / "Dockerfile"
+HADOLINT = Path(sys.executable).with_name("hadolint")
+
+
+def package() -> set[str]:
+    """The entries of the repository's root that .funcignore lets through, of those that git knows."""
+    lines = (ROOT / ".funcignore").read_text().splitlines()
+    patterns = [line for line in lines if line and not line.startswith("#")]
+    tracked = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],  # noqa: S607 - git of the developer's PATH
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    roots = {line.partition("/")[0] for line in tracked.splitlines()}
+    return {name for name in roots if not any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)}
+
+
+def test_the_package_is_the_app() -> None:
+    """Tests, tools, emulators, documents and infrastructure stay at home; all that the app imports goes along."""
+    assert package() == APP
+
+
+def test_host_json_fits_the_deployment() -> None:
+    """Versioned orchestrations, a hub of its own, queue settings that match the worker's messages, and no sampling of what alerts read."""
+    host = json.loads((ROOT / "host.json").read_text())
+    durable, queues = host["extensions"]["durableTask"], host["extensions"]["queues"]
+    assert durable["defaultVersion"]
+    assert re.fullmatch(r"[A-Za-z][A-Za-z0-9]{2,49}", durable["hubName"])
+    assert 1 <= durable["storageProvider"]["partitionCount"] <= 16
+    assert durable["storageProvider"]["maxQueuePollingInterval"] <= "00:00:10"
+    assert queues["messageEncoding"] == "base64"
+    assert 1 <= queues["batchSize"] <= 32
+    assert queues["visibilityTimeout"] >= "00:00:05"
+    assert queues["maxPollingInterval"] <= "00:00:10"
+    sampling = host["logging"]["applicationInsights"]["samplingSettings"]
+    assert {"Request", "Trace"} <= set(sampling["excludedTypes"].split(";"))
+
+
+def hadolint(path: Path) -> subprocess.CompletedProcess[str]:
+    """Run hadolint on a Dockerfile."""
+    return subprocess.run([HADOLINT, path], capture_output=True, text=True, check=False)
+
+
+def test_the_worker_image_is_clean() -> None:
+    """hadolint has nothing to say about the Dockerfile."""
+    assert DOCKERFILE.exists(), "worker_image/Dockerfile is missing"
+    done = hadolint(DOCKERFILE)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_image_s_tag_covers_all_that_goes_into_it() -> None:
+    """Every file that the Dockerfile copies is among those that the hook makes the image's tag of."""
+    (listed,) = re.findall(r'^image_sources="(.*)"', (ROOT / "infra/hooks/preprovision.sh").read_text(), re.MULTILINE)
+    copied = [
+        source
+        for line in re.findall(r"^(?:COPY|ADD)\s+(?!.*--from)(.*)$", DOCKERFILE.read_text(), re.MULTILINE)
+        for source in [word for word in line.split() if not word.startswith("--")][:-1]
+    ]
+    assert copied
+    for source in copied:
+        assert source.removeprefix("./").rstrip("/").partition("/")[0] in listed.split(), source
+
+
+def test_the_image_runs_without_root() -> None:
+    """The last user of the image is not root."""
+    users = re.findall(r"^USER\s+(\S+)", DOCKERFILE.read_text(), re.MULTILINE)
+    assert users and users[-1] not in {"root", "0"}
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [("FROM python:latest\n", "DL3007"), ("FROM python:3.11\nRUN cd /x && pip install y\n", "DL3013")],
+)
+def test_hadolint_finds_planted_faults(tmp_path: Path, text: str, rule: str) -> None:
+    """The checker does find what it is for."""
+    bad = tmp_path / "Dockerfile"
+    bad.write_text(text)
+    done = hadolint(bad)
+    assert done.returncode != 0
+    assert rule in done.stdout
