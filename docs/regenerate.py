@@ -1,0 +1,85 @@
+"""Write the generated tables of docs/reference anew: settings, error codes, doors. Run: python docs/regenerate.py
+
+A table stands between <!-- begin NAME --> and <!-- end NAME -->; tests/docs fails when one is out of date.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from fleetscore import errors  # noqa: E402 - the path has to be set first
+from fleetscore.app_settings import AppSettings  # noqa: E402
+from fleetscore.settings import RunPolicy  # noqa: E402
+from triggers.openapi import describe_api  # noqa: E402
+
+
+def settings_table() -> str:
+    """The app's settings."""
+    lines = ["| setting | default | range | what it does |", "|---|---|---|---|"]
+    for setting in fields(AppSettings):
+        meta = setting.metadata
+        span = f"{meta['least']:g} to {meta['most']:g}" if meta["least"] is not None else ""
+        default = f"`{setting.default}`" if setting.default != "" else "empty"
+        lines.append(f"| `{meta['env']}` | {default} | {span} | {meta['says']} |")
+    return "\n".join(lines)
+
+
+def policy_table() -> str:
+    """The [run] table of a workload's settings, with the comments of its source."""
+    source = (ROOT / "fleetscore" / "settings.py").read_text()
+    lines = ["| line in [run] | default | what it does |", "|---|---|---|"]
+    for policy in fields(RunPolicy):
+        comment = re.search(rf"    {policy.name}: .*?# (.*)", source)
+        lines.append(f"| `{policy.name}` | `{policy.default}` | {comment[1] if comment else ''} |")
+    return "\n".join(lines)
+
+
+def errors_table() -> str:
+    """The error classes with their codes."""
+    kinds = [
+        k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, errors.FleetscoreError)
+    ]
+    lines = ["| code | error | meaning | tried again by itself |", "|---|---|---|---|"]
+    lines += [
+        f"| `{k.code}` | {k.__name__} | {(k.__doc__ or '').splitlines()[0]} | {'yes' if k.retry else 'no'} |"
+        for k in kinds
+    ]
+    return "\n".join(lines)
+
+
+def doors_table() -> str:
+    """The HTTP doors."""
+    lines = ["| door | what it does | answers |", "|---|---|---|"]
+    for path, doors in describe_api()["paths"].items():
+        for method, door in doors.items():
+            lines.append(
+                f"| `{method.upper()} /api{path}` | {door['summary']} | {', '.join(door['responses'])} |"
+            )
+    return "\n".join(lines)
+
+
+TABLES = {
+    "settings.md": {"settings": settings_table, "run policy": policy_table},
+    "errors.md": {"errors": errors_table},
+    "http.md": {"doors": doors_table},
+}
+
+
+def regenerated(page: str) -> str:
+    """The page with its tables as they should be."""
+    text = (ROOT / "docs" / "reference" / page).read_text()
+    for name, table in TABLES[page].items():
+        block = f"<!-- begin {name} -->\n{table()}\n<!-- end {name} -->"
+        text = re.sub(rf"<!-- begin {name} -->.*?<!-- end {name} -->", lambda _, b=block: b, text, flags=re.S)
+    return text
+
+
+if __name__ == "__main__":
+    for page in TABLES:
+        (ROOT / "docs" / "reference" / page).write_text(regenerated(page))
