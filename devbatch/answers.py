@@ -1,10 +1,10 @@
 """Answers and preconditions that all operations share: empty ones, pages, ETags, refusals."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from email.utils import format_datetime
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -12,9 +12,11 @@ from aiohttp import web
 from devbatch.account import Account
 from devbatch.control import ACCOUNT, read_json
 from devbatch.errors import ServiceError
-from devbatch.odata import one_page, select_fields
+from devbatch.odata import one_page, refuse_expand, select_fields
 from devbatch.records import Stamps
 from devbatch.shapes import error_shape
+
+T = TypeVar("T")
 
 _METADATA: Final = "https://devbatch.local/$metadata"
 
@@ -46,17 +48,18 @@ def one(
     request: web.Request, kind: str, fields: Mapping[str, Any], stamps: Stamps | None = None
 ) -> web.Response:
     """The answer to a GET of one resource."""
-    if "$expand" in request.query:
-        one_page([], request.query)  # refuses it
+    refuse_expand(request.query)
     body = {"odata.metadata": f"{_METADATA}#{kind}/@Element"} | select_fields(
         fields, request.query.get("$select")
     )
     return json_answer(body, headers=stamp_headers(stamps) if stamps is not None else {})
 
 
-def many(request: web.Request, kind: str, entities: Sequence[Mapping[str, Any]]) -> web.Response:
+def many(
+    request: web.Request, kind: str, records: Iterable[T], shape: Callable[[T], Mapping[str, Any]]
+) -> web.Response:
     """The answer to a GET of a list: filtered, selected, and cut into pages with an absolute link to the next."""
-    page, next_index = one_page(entities, request.query)
+    page, next_index = one_page(list(records), shape, request.query)
     body: dict[str, Any] = {"odata.metadata": f"{_METADATA}#{kind}", "value": page}
     if next_index is not None:
         url = (

@@ -1,15 +1,17 @@
 """The operations on jobs and tasks, by their place in the REST interface."""
 
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
 from devbatch.account import Account, utc_text
 from devbatch.answers import account_of, check_conditions, done, json_answer, many, one, read_object
-from devbatch.errors import ServiceError, invalid_property
+from devbatch.errors import ServiceError
 from devbatch.jobs import change_job, create_job, delete_job, disable_job, enable_job, terminate_job
 from devbatch.records import Job, Task
 from devbatch.shapes import error_shape, job_shape, task_counts_shape, task_shape, task_url
+from devbatch.specs import DisableSpec, TerminateSpec, read_spec
 from devbatch.tasks import (
     add_collection,
     add_task,
@@ -30,7 +32,7 @@ async def post_job(request: web.Request) -> web.Response:
 async def list_jobs(request: web.Request) -> web.Response:
     """GET /jobs → 200."""
     account = account_of(request)
-    return many(request, "jobs", [job_shape(account, job) for job in account.jobs.values()])
+    return many(request, "jobs", account.jobs.values(), partial(job_shape, account))
 
 
 async def get_job(request: web.Request) -> web.Response:
@@ -49,20 +51,16 @@ async def patch_job(request: web.Request) -> web.Response:
 async def post_terminate_job(request: web.Request) -> web.Response:
     """POST /jobs/{id}/terminate → 202."""
     job = _job(request)
-    body = await read_object(request)
-    terminate_job(account_of(request), job, body.get("terminateReason") or "UserTerminate")
+    wanted = read_spec(await read_object(request), TerminateSpec)
+    terminate_job(account_of(request), job, wanted.terminate_reason or "UserTerminate")
     return done(202, request, job.stamps)
 
 
 async def post_disable_job(request: web.Request) -> web.Response:
     """POST /jobs/{id}/disable → 202."""
     job = _job(request)
-    option = (await read_object(request)).get("disableTasks")
-    match option:
-        case "requeue" | "terminate" | "wait":
-            disable_job(account_of(request), job, option)
-        case _:
-            raise invalid_property("disableTasks", option, "requeue, terminate or wait is expected")
+    wanted = read_spec(await read_object(request), DisableSpec)
+    disable_job(account_of(request), job, wanted.disable_tasks)
     return done(202, request, job.stamps)
 
 
@@ -110,7 +108,7 @@ async def list_tasks(request: web.Request) -> web.Response:
     """GET /jobs/{id}/tasks → 200."""
     account = account_of(request)
     job = account.job(request.match_info["job_id"])
-    return many(request, "tasks", [task_shape(account, task) for task in job.tasks.values()])
+    return many(request, "tasks", job.tasks.values(), partial(task_shape, account))
 
 
 async def get_task(request: web.Request) -> web.Response:

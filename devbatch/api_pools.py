@@ -1,9 +1,10 @@
 """The operations on pools and nodes, by their place in the REST interface."""
 
+from functools import partial
+
 from aiohttp import web
 
 from devbatch.answers import account_of, check_conditions, done, json_answer, many, one, read_object
-from devbatch.errors import ServiceError
 from devbatch.pools import (
     change_pool,
     create_pool,
@@ -17,6 +18,7 @@ from devbatch.pools import (
 )
 from devbatch.records import Pool
 from devbatch.shapes import autoscale_shape, node_counts_shape, node_shape, pool_shape
+from devbatch.specs import EnableAutoscaleSpec, EvaluateSpec, RemoveSpec, ResizeSpec, read_spec
 
 
 async def post_pool(request: web.Request) -> web.Response:
@@ -29,7 +31,7 @@ async def post_pool(request: web.Request) -> web.Response:
 async def list_pools(request: web.Request) -> web.Response:
     """GET /pools → 200."""
     account = account_of(request)
-    return many(request, "pools", [pool_shape(account, pool) for pool in account.pools.values()])
+    return many(request, "pools", account.pools.values(), partial(pool_shape, account))
 
 
 async def get_pool(request: web.Request) -> web.Response:
@@ -62,7 +64,7 @@ async def remove_pool(request: web.Request) -> web.Response:
 async def post_resize(request: web.Request) -> web.Response:
     """POST /pools/{id}/resize → 202."""
     pool = _usable(request)
-    resize_pool(account_of(request), pool, await read_object(request))
+    resize_pool(account_of(request), pool, read_spec(await read_object(request), ResizeSpec))
     return done(202, request, pool.stamps)
 
 
@@ -76,14 +78,14 @@ async def post_stop_resize(request: web.Request) -> web.Response:
 async def post_remove_nodes(request: web.Request) -> web.Response:
     """POST /pools/{id}/removenodes → 202."""
     pool = _usable(request)
-    remove_nodes(account_of(request), pool, await read_object(request))
+    remove_nodes(account_of(request), pool, read_spec(await read_object(request), RemoveSpec))
     return done(202, request, pool.stamps)
 
 
 async def post_enable_autoscale(request: web.Request) -> web.Response:
     """POST /pools/{id}/enableautoscale → 200."""
     pool = _usable(request)
-    enable_autoscale(account_of(request), pool, await read_object(request))
+    enable_autoscale(account_of(request), pool, read_spec(await read_object(request), EnableAutoscaleSpec))
     return done(200, request, pool.stamps)
 
 
@@ -97,17 +99,15 @@ async def post_disable_autoscale(request: web.Request) -> web.Response:
 async def post_evaluate_autoscale(request: web.Request) -> web.Response:
     """POST /pools/{id}/evaluateautoscale → 200, with an error inside when the formula does not evaluate."""
     pool = _usable(request)
-    formula = (await read_object(request)).get("autoScaleFormula")
-    if not isinstance(formula, str):
-        raise ServiceError(400, "MissingRequiredProperty", "autoScaleFormula is missing.")
-    return json_answer(autoscale_shape(try_formula(account_of(request), pool, formula)))
+    wanted = read_spec(await read_object(request), EvaluateSpec)
+    return json_answer(autoscale_shape(try_formula(account_of(request), pool, wanted.auto_scale_formula)))
 
 
 async def list_nodes(request: web.Request) -> web.Response:
     """GET /pools/{id}/nodes → 200."""
     account = account_of(request)
     pool = account.pool(request.match_info["pool_id"])
-    return many(request, "nodes", [node_shape(account, pool, node) for node in pool.nodes.values()])
+    return many(request, "nodes", pool.nodes.values(), partial(node_shape, account, pool))
 
 
 async def get_node(request: web.Request) -> web.Response:
@@ -121,7 +121,7 @@ async def get_node(request: web.Request) -> web.Response:
 async def list_node_counts(request: web.Request) -> web.Response:
     """GET /nodecounts → 200."""
     pools = account_of(request).pools.values()
-    return many(request, "poolnodecounts", [node_counts_shape(pool) for pool in pools])
+    return many(request, "poolnodecounts", pools, node_counts_shape)
 
 
 def _usable(request: web.Request) -> Pool:

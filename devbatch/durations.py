@@ -24,14 +24,3 @@ def parse_duration(text: str, name: str) -> float | None:
     parts = {unit: float(number or 0) for unit, number in match.groupdict().items()}
     seconds = parts["d"] * 86_400 + parts["h"] * 3_600 + parts["m"] * 60 + parts["s"]
     return None if seconds >= _NO_LIMIT_S else seconds
-
-
-def format_duration(seconds: float | None) -> str:
-    """The duration as the service writes it; None is "no limit"."""
-    if seconds is None:
-        return NO_LIMIT
-    days, rest = divmod(seconds, 86_400)
-    hours, rest = divmod(rest, 3_600)
-    minutes, rest = divmod(rest, 60)
-    time = "".join(f"{value:g}{unit}" for value, unit in ((hours, "H"), (minutes, "M"), (rest, "S")) if value)
-    return f"P{days:g}D" * bool(days) + f"T{time}" * bool(time and days) or f"PT{time or '0S'}"

@@ -1,7 +1,6 @@
 """The files that a task left on its node: listed, described and read, as long as the node is there."""
 
 import stat
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
@@ -22,7 +21,7 @@ async def list_task_files(request: web.Request) -> web.Response:
     root = files_root(task)
     recursive = request.query.get("recursive", "false").lower() == "true"
     url = task_url(account_of(request), task)
-    return many(request, "files", [_listed(root, path, url) for path in _paths(root, recursive)])
+    return many(request, "files", _paths(root, recursive), lambda path: _listed(root, path, url))
 
 
 async def get_task_file(request: web.Request) -> web.Response:
@@ -73,8 +72,8 @@ def _task(request: web.Request) -> Task:
     return account_of(request).task(request.match_info["job_id"], request.match_info["task_id"])
 
 
-def _paths(root: Path, recursive: bool) -> Iterator[Path]:
-    return iter(sorted(root.rglob("*") if recursive else root.iterdir()))
+def _paths(root: Path, recursive: bool) -> list[Path]:
+    return sorted(root.rglob("*") if recursive else root.iterdir())
 
 
 def _listed(root: Path, path: Path, url: str) -> dict[str, Any]:

@@ -9,12 +9,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from devbatch.errors import ServiceError
 
 Entity: TypeAlias = Mapping[str, Any]
 Predicate: TypeAlias = Callable[[Entity], bool]
+
+T = TypeVar("T")
 
 PAGE_LIMIT: Final = 1000
 _TOKEN: Final = re.compile(
@@ -60,16 +62,26 @@ def page_bounds(query: Mapping[str, str]) -> tuple[int, int]:
     return start, size
 
 
-def one_page(entities: Sequence[Entity], query: Mapping[str, str]) -> tuple[list[dict[str, Any]], int | None]:
-    """The entities of the page that a request asks for, and the first index of the next page if there is one."""
-    if "$expand" in query:
-        raise _refused("$expand", query["$expand"], "statistics are not kept by the local Batch service")
+def one_page(
+    records: Sequence[T], shape: Callable[[T], Entity], query: Mapping[str, str]
+) -> tuple[list[dict[str, Any]], int | None]:
+    """The shapes of the records on the page that a request asks for, and the first index of the next page if any."""
+    refuse_expand(query)
+    start, size = page_bounds(query)
     if condition := query.get("$filter"):
         matches = read_filter(condition)
-        entities = [entity for entity in entities if matches(entity)]
-    start, size = page_bounds(query)
-    page = [select_fields(entity, query.get("$select")) for entity in entities[start : start + size]]
-    return page, (start + size if len(entities) > start + size else None)
+        shapes = [entity for entity in map(shape, records) if matches(entity)]
+        count, page = len(shapes), shapes[start : start + size]
+    else:
+        count, page = len(records), [shape(record) for record in records[start : start + size]]
+    selected = [select_fields(entity, query.get("$select")) for entity in page]
+    return selected, (start + size if count > start + size else None)
+
+
+def refuse_expand(query: Mapping[str, str]) -> None:
+    """Raises ServiceError (400) for `$expand`: statistics are not kept."""
+    if "$expand" in query:
+        raise _refused("$expand", query["$expand"], "statistics are not kept by the local Batch service")
 
 
 def _tokenize(text: str) -> list[str]:

@@ -6,13 +6,16 @@ from typing import Any, Final
 
 from devbatch.account import Account
 from devbatch.autoscale import FormulaError, Sample, Samples, evaluate, parse, rendered
-from devbatch.errors import ServiceError, conflict, invalid_property, not_found, unsupported
+from devbatch.errors import ServiceError, conflict, invalid_property, unsupported
 from devbatch.nodes import reach_targets, release_node
 from devbatch.records import Autoscale, AutoscaleRun, Measured, Pool, ResizeError
 from devbatch.settings import PoolFile
 from devbatch.specs import (
     DeallocationOption,
+    EnableAutoscaleSpec,
     PoolSpec,
+    RemoveSpec,
+    ResizeSpec,
     check_node_count,
     check_pool,
     read_interval,
@@ -24,7 +27,6 @@ ENABLE_AUTOSCALE_EVERY_S: Final = 30.0
 SAMPLE_VISIBLE_AFTER_S: Final = 60.0
 DEFAULT_INTERVAL: Final = "PT15M"
 REMOVE_LIMIT: Final = 100
-_OPTIONS: Final[tuple[DeallocationOption, ...]] = ("requeue", "terminate", "taskcompletion")
 CHANGEABLE: Final = ("metadata", "displayName", "taskSchedulingPolicy", "taskSlotsPerNode", "vmSize")
 
 
@@ -33,6 +35,7 @@ def create_pool(account: Account, body: dict[str, Any], boot_s: float | None = N
     spec = read_spec(body, PoolSpec)
     check_pool(spec)
     if spec.id.lower() in account.pools:
+        account.usable_pool(spec.id)
         raise conflict("PoolExists", f"The specified pool {spec.id!r} already exists.")
     if account.quota.pools is not None and len(account.pools) >= account.quota.pools:
         raise conflict("PoolQuotaReached", f"The account may have {account.quota.pools} pools and has them.")
@@ -50,17 +53,15 @@ def create_pool(account: Account, body: dict[str, Any], boot_s: float | None = N
 
 def create_from_file(account: Account, entry: PoolFile) -> Pool:
     """Adds a pool that a pool file describes; an injected resize error holds from the start."""
-    body = entry.body
-    targets: dict[str, Any] = {
-        name: count
-        for name, count in body.items()
-        if name in ("targetDedicatedNodes", "targetLowPriorityNodes")
-    }
-    pool = create_pool(account, body | dict.fromkeys(targets, 0), entry.boot_s)
+    pool = create_pool(
+        account, entry.body | {"targetDedicatedNodes": None, "targetLowPriorityNodes": None}, entry.boot_s
+    )
     if entry.resize_error is not None:
         pool.refusal = ResizeError(entry.resize_error, "Nodes are refused by configuration.")
-    if any(targets.values()):
-        resize_pool(account, pool, targets, forced=True)
+    wanted = read_spec(entry.body, ResizeSpec)
+    pool.target_dedicated = wanted.target_dedicated_nodes or 0
+    pool.target_spot = wanted.target_low_priority_nodes or 0
+    reach_targets(account, pool, "requeue")
     return pool
 
 
@@ -85,15 +86,14 @@ def delete_pool(account: Account, pool: Pool) -> None:
     account.wake()
 
 
-def resize_pool(account: Account, pool: Pool, body: Mapping[str, Any], *, forced: bool = False) -> None:
+def resize_pool(account: Account, pool: Pool, wanted: ResizeSpec) -> None:
     """Sets a pool's targets; one that is not given stays. Raises ServiceError: 400, 409 while it scales or resizes."""
     if pool.autoscale is not None:
         raise conflict(
             "OperationNotValidOnPool", f"The pool {pool.id} scales itself; disable autoscale first."
         )
-    if not forced:
-        _refuse_resizing(pool)
-    dedicated, spot = body.get("targetDedicatedNodes"), body.get("targetLowPriorityNodes")
+    _refuse_resizing(pool)
+    dedicated, spot = wanted.target_dedicated_nodes, wanted.target_low_priority_nodes
     if dedicated is None and spot is None:
         raise ServiceError(
             400, "MissingRequiredProperty", "A resize names targetDedicatedNodes or targetLowPriorityNodes."
@@ -102,7 +102,7 @@ def resize_pool(account: Account, pool: Pool, body: Mapping[str, Any], *, forced
         check_node_count(count)
     pool.target_dedicated = pool.target_dedicated if dedicated is None else dedicated
     pool.target_spot = pool.target_spot if spot is None else spot
-    reach_targets(account, pool, read_option(body))
+    reach_targets(account, pool, wanted.node_deallocation_option)
 
 
 def stop_resize(account: Account, pool: Pool) -> None:
@@ -115,27 +115,24 @@ def stop_resize(account: Account, pool: Pool) -> None:
     pool.resize_errors = [ResizeError("ResizeStopped", "The resize was stopped by a request.")]
 
 
-def remove_nodes(account: Account, pool: Pool, body: Mapping[str, Any]) -> None:
+def remove_nodes(account: Account, pool: Pool, wanted: RemoveSpec) -> None:
     """Removes nodes by id and lowers the targets by as many. Raises ServiceError: 400, 404 NodeNotFound, 409."""
     if pool.autoscale is not None:
         raise conflict(
             "OperationNotValidOnPool", f"The pool {pool.id} scales itself; disable autoscale first."
         )
     _refuse_resizing(pool)
-    wanted = body.get("nodeList") or []
-    if not 1 <= len(wanted) <= REMOVE_LIMIT:
-        raise invalid_property("nodeList", len(wanted), f"1 to {REMOVE_LIMIT} nodes are removed at a time")
-    for node_id in wanted:
-        if node_id.lower() not in pool.nodes:
-            raise not_found("Node", node_id)
-    for node_id in wanted:
-        node = pool.nodes[node_id.lower()]
+    if not 1 <= len(wanted.node_list) <= REMOVE_LIMIT:
+        count = len(wanted.node_list)
+        raise invalid_property("nodeList", count, f"1 to {REMOVE_LIMIT} nodes are removed at a time")
+    nodes = [account.node(pool.id, node_id) for node_id in wanted.node_list]
+    for node in nodes:
         pool.target_dedicated -= node.is_dedicated
         pool.target_spot -= not node.is_dedicated
-        release_node(account, pool, node, read_option(body))
+        release_node(account, pool, node, wanted.node_deallocation_option)
 
 
-def enable_autoscale(account: Account, pool: Pool, body: Mapping[str, Any]) -> None:
+def enable_autoscale(account: Account, pool: Pool, wanted: EnableAutoscaleSpec) -> None:
     """Turns automatic scaling on, or changes it; either way the formula is evaluated at once.
 
     Raises ServiceError: 400 for the formula or the interval, 409 PoolBeingResized, 503 within 30 seconds of the last.
@@ -143,16 +140,16 @@ def enable_autoscale(account: Account, pool: Pool, body: Mapping[str, Any]) -> N
     _refuse_frequent_enable(account, pool)
     if pool.autoscale is None:
         _refuse_resizing(pool)
-    formula = body.get("autoScaleFormula") or (pool.autoscale and pool.autoscale.formula)
+    formula = wanted.auto_scale_formula or (pool.autoscale and pool.autoscale.formula)
     if not formula:
         raise ServiceError(
             400, "MissingRequiredProperty", "A pool that does not scale itself needs autoScaleFormula."
         )
+    interval = wanted.auto_scale_evaluation_interval or pool.body.get("autoScaleEvaluationInterval")
     latest = pool.autoscale.latest if pool.autoscale else None
-    kept = pool.body.get("autoScaleEvaluationInterval")
-    pool.autoscale = _read_autoscale(account, formula, body.get("autoScaleEvaluationInterval") or kept)
+    pool.autoscale = _read_autoscale(account, formula, interval)
     pool.autoscale.latest = latest
-    pool.body = pool.body | {name: value for name, value in body.items() if value is not None}
+    pool.body = pool.body | {"autoScaleEvaluationInterval": interval or DEFAULT_INTERVAL}
     pool.enabled_autoscale_s = account.clock.now_s()
     pool.stamps.touch()
     account.wake()
@@ -228,17 +225,6 @@ def visible_samples(account: Account, pool: Pool) -> Samples:
         },
         now=account.clock.utc(),
     )
-
-
-def read_option(body: Mapping[str, Any]) -> DeallocationOption:
-    """The nodeDeallocationOption of a request; raises ServiceError (400)."""
-    option = body.get("nodeDeallocationOption") or "requeue"
-    if option == "retaineddata":
-        raise unsupported("nodeDeallocationOption retaineddata", "Use taskcompletion.")
-    for known in _OPTIONS:
-        if option == known:
-            return known
-    raise invalid_property("nodeDeallocationOption", option, f"one of {', '.join(_OPTIONS)} is expected")
 
 
 def _evaluated(

@@ -94,7 +94,7 @@ async def run_attempt(task: Task, node: Node, pool: Pool, settings: Settings, ur
     environment = task_environment(task, node, pool, settings, url)
     try:
         process = await _start(words, directory, environment)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL in a word, an impossible variable name
         code = "CommandProgramNotFound" if isinstance(error, FileNotFoundError) else "CommandLaunchFailed"
         return Attempt(failure=Failure("usererror", code, f"The command cannot be started: {error}."))
     task.process_group = process.pid

@@ -18,7 +18,7 @@ _MISSING: Final = re.compile(r"missing required field `(?P<name>[^`]+)`")
 _AT: Final = re.compile(r"at `\$\.?(?P<path>[^`]*)`")
 
 JobAction = Literal["none", "disable", "terminate"]
-DeallocationOption = Literal["requeue", "terminate", "taskcompletion", "retaineddata"]
+DeallocationOption = Literal["requeue", "terminate", "taskcompletion"]
 
 
 class Spec(msgspec.Struct, frozen=True, rename="camel"):
@@ -178,6 +178,46 @@ class PoolSpec(Spec, frozen=True):
     def runs_containers(self) -> bool:
         """Whether tasks of this pool must name an image."""
         return self.virtual_machine_configuration.container_configuration is not None
+
+
+class ResizeSpec(Spec, frozen=True):
+    """New targets of a pool; one that is not given stays."""
+
+    target_dedicated_nodes: int | None = None
+    target_low_priority_nodes: int | None = None
+    node_deallocation_option: DeallocationOption = "requeue"
+
+
+class RemoveSpec(Spec, frozen=True):
+    """Nodes to remove, by id."""
+
+    node_list: list[str]
+    node_deallocation_option: DeallocationOption = "requeue"
+
+
+class EnableAutoscaleSpec(Spec, frozen=True):
+    """A formula and an interval; what is not given stays."""
+
+    auto_scale_formula: str | None = None
+    auto_scale_evaluation_interval: str | None = None
+
+
+class EvaluateSpec(Spec, frozen=True):
+    """A formula to try."""
+
+    auto_scale_formula: str
+
+
+class TerminateSpec(Spec, frozen=True):
+    """Why a job is terminated."""
+
+    terminate_reason: str | None = None
+
+
+class DisableSpec(Spec, frozen=True):
+    """What becomes of the running tasks of a job that is disabled."""
+
+    disable_tasks: Literal["requeue", "terminate", "wait"]
 
 
 _UNSUPPORTED: Final[Mapping[type, Mapping[str, str]]] = {

@@ -4,15 +4,19 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
+import pytest
 from azure.batch import BatchClient
 from azure.batch import models as m
 from azure.core.credentials import AccessToken
+from azure.core.exceptions import HttpResponseError
 
 from devbatch.process import ServiceProcess
 
 T = TypeVar("T")
+#: The client. Its models have every field optional; tests ask for fields outright, and a None fails them.
+Client: TypeAlias = Any
 
 
 class Credential:
@@ -24,7 +28,7 @@ class Credential:
         return AccessToken("a-token", int(time.time()) + 3600)
 
 
-def client_of(service: ServiceProcess, **options: Any) -> BatchClient:
+def client_of(service: ServiceProcess, **options: Any) -> Client:
     """A client as production code makes it; `options` are those of the client."""
     return BatchClient(service.url, Credential(), connection_verify=service.ca_path, **options)
 
@@ -39,6 +43,12 @@ def until(holds: Callable[[], T | None], timeout_s: float = 10) -> T:
     raise AssertionError(f"not within {timeout_s} s")
 
 
+def code_of(refused: pytest.ExceptionInfo[HttpResponseError]) -> str | None:
+    """The service's code of a refusal."""
+    error: Any = refused.value.error  # its own model, not the one that azure-core declares
+    return None if error is None else error.code
+
+
 def machine(containers: bool = False) -> m.VirtualMachineConfiguration:
     """A machine configuration as production code writes it."""
     return m.VirtualMachineConfiguration(
@@ -50,7 +60,7 @@ def machine(containers: bool = False) -> m.VirtualMachineConfiguration:
     )
 
 
-def make_pool(client: BatchClient, *, containers: bool = False, **options: Any) -> str:
+def make_pool(client: Client, *, containers: bool = False, **options: Any) -> str:
     """Creates a pool with a fresh id."""
     pool_id = f"pool-{uuid.uuid4().hex[:12]}"
     options = {"vm_size": "Standard_D4ads_v5", **options}
@@ -60,7 +70,7 @@ def make_pool(client: BatchClient, *, containers: bool = False, **options: Any) 
     return pool_id
 
 
-def make_job(client: BatchClient, pool_id: str, **options: Any) -> str:
+def make_job(client: Client, pool_id: str, **options: Any) -> str:
     """Creates a job with a fresh id."""
     job_id = f"job-{uuid.uuid4().hex[:12]}"
     client.create_job(
@@ -79,20 +89,20 @@ def task(task_id: str, code: str = "pass", **options: Any) -> m.BatchTaskCreateO
     return m.BatchTaskCreateOptions(id=task_id, command_line=python(code), **options)
 
 
-def completed(client: BatchClient, job_id: str, task_id: str, timeout_s: float = 10) -> m.BatchTask:
+def completed(client: Client, job_id: str, task_id: str, timeout_s: float = 10) -> Any:
     """The task, once it is completed."""
 
-    def ended() -> m.BatchTask | None:
+    def ended() -> Any:
         found = client.get_task(job_id, task_id)
         return found if found.state == "completed" else None
 
     return until(ended, timeout_s)
 
 
-def running(client: BatchClient, job_id: str, task_id: str) -> m.BatchTask:
+def running(client: Client, job_id: str, task_id: str) -> Any:
     """The task, once its process has written its first line."""
 
-    def started() -> m.BatchTask | None:
+    def started() -> Any:
         found = client.get_task(job_id, task_id)
         if found.state != "running":
             return None
@@ -106,6 +116,6 @@ def running(client: BatchClient, job_id: str, task_id: str) -> m.BatchTask:
 ENDLESS = "import time; open('started', 'w').close(); time.sleep(600)"
 
 
-def text_of(client: BatchClient, job_id: str, task_id: str, path: str = "stdout.txt") -> str:
+def text_of(client: Client, job_id: str, task_id: str, path: str = "stdout.txt") -> str:
     """The content of a task's file."""
     return b"".join(client.download_task_file(job_id, task_id, path)).decode()

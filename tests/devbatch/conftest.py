@@ -4,10 +4,9 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from azure.batch import BatchClient
 
 from devbatch.process import ServiceProcess, start_service
-from tests.devbatch.batch_requests import client_of
+from tests.devbatch.batch_requests import Client, client_of
 
 SCORER = f"{sys.executable} -c \"import sys; print('entry point', sys.argv[1:])\""
 
@@ -23,6 +22,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
 
 
 @pytest.fixture
-def client(service: ServiceProcess) -> BatchClient:
+def client(service: ServiceProcess) -> Client:
     """A client that does not retry, so that each request is one request."""
     return client_of(service, retry_total=0)

@@ -79,7 +79,7 @@ DECISIONS = {
 def test_shipped_formula_decides(samples: Samples, expected: tuple[int, int]) -> None:
     """In each situation the shipped formula asks for the stated dedicated and Spot nodes, draining by task."""
     results = evaluate(FORMULA, samples)
-    assert (results["$TargetDedicatedNodes"], results["$TargetLowPriorityNodes"]) == expected
+    assert [results["$TargetDedicatedNodes"], results["$TargetLowPriorityNodes"]] == list(expected)
     assert results["$NodeDeallocationOption"] == "taskcompletion"
 
 

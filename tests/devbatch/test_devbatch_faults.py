@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from azure.batch import BatchClient
 from azure.batch import models as m
 from azure.core.exceptions import (
     HttpResponseError,
@@ -16,7 +15,7 @@ from azure.core.exceptions import (
 
 from devbatch.errors import DevBatchError
 from devbatch.process import ServiceProcess
-from tests.devbatch.batch_requests import client_of, make_job, task, until
+from tests.devbatch.batch_requests import Client, client_of, code_of, make_job, task, until
 
 LOST = (ServiceResponseError, ServiceRequestError)
 
@@ -39,7 +38,7 @@ def requests_of(service: ServiceProcess, operation: str) -> int:
     return int(service.control("faults", method="GET")["requests"].get(operation, 0))
 
 
-def test_errors_come_as_often_as_asked(faulty: ServiceProcess, client: BatchClient) -> None:
+def test_errors_come_as_often_as_asked(faulty: ServiceProcess, client: Client) -> None:
     """A 503 rule with count 2 hits two requests of its operation and no other; then all is well."""
     job_id = make_job(client, "p")
     add_fault(faulty, operation="get_job", status=503, count=2)
@@ -47,11 +46,11 @@ def test_errors_come_as_often_as_asked(faulty: ServiceProcess, client: BatchClie
     for _ in range(2):
         with pytest.raises(HttpResponseError) as refused:
             client.get_job(job_id)
-        assert (refused.value.status_code, refused.value.error.code) == (503, "ServerBusy")
+        assert (refused.value.status_code, code_of(refused)) == (503, "ServerBusy")
     assert client.get_job(job_id).id == job_id
 
 
-def test_faults_may_start_later(faulty: ServiceProcess, client: BatchClient) -> None:
+def test_faults_may_start_later(faulty: ServiceProcess, client: Client) -> None:
     """With `skip` 1 the first request passes and the second fails."""
     job_id = make_job(client, "p")
     add_fault(faulty, operation="get_job", skip=1)
@@ -82,9 +81,7 @@ def test_retry_after_is_obeyed_even_for_a_post(faulty: ServiceProcess) -> None:
 
 
 @pytest.mark.parametrize("operation", ["create_task", "*"])
-def test_dropped_reply_means_that_it_was_done(
-    faulty: ServiceProcess, client: BatchClient, operation: str
-) -> None:
+def test_dropped_reply_means_that_it_was_done(faulty: ServiceProcess, client: Client, operation: str) -> None:
     """With `drop` the client sees a broken connection although the task was added; adding it again says so."""
     job_id = make_job(client, "p")
     add_fault(faulty, operation=operation, kind="drop")
@@ -92,11 +89,11 @@ def test_dropped_reply_means_that_it_was_done(
         client.create_task(job_id, task("t"))
     with pytest.raises(ResourceExistsError) as refused:
         client.create_task(job_id, task("t"))
-    assert refused.value.error.code == "TaskExists"
+    assert code_of(refused) == "TaskExists"
 
 
 def test_dropped_reply_to_a_collection_is_healed_by_adding_again(
-    faulty: ServiceProcess, client: BatchClient
+    faulty: ServiceProcess, client: Client
 ) -> None:
     """After a lost reply the same collection again leaves each task once, all of them reported as existing."""
     job_id = make_job(client, "p")
@@ -109,7 +106,16 @@ def test_dropped_reply_to_a_collection_is_healed_by_adding_again(
     assert client.get_job_task_counts(job_id).task_counts.active == 3
 
 
-def test_timeout_means_that_it_was_not_done(faulty: ServiceProcess, client: BatchClient) -> None:
+def test_helper_of_the_client_never_gives_up_on_server_errors(faulty: ServiceProcess, client: Client) -> None:
+    """`create_tasks` sends a chunk again after every 5xx, without an end of its own; a caller needs a deadline."""
+    job_id = make_job(client, "p")
+    add_fault(faulty, operation="create_task_collection", status=500, code="InternalError", count=25)
+    client.create_tasks(job_id, [task("t")])
+    assert requests_of(faulty, "create_task_collection") == 26
+    assert client.get_job_task_counts(job_id).task_counts.active == 1
+
+
+def test_timeout_means_that_it_was_not_done(faulty: ServiceProcess, client: Client) -> None:
     """With `timeout` the connection breaks after a while and nothing was added."""
     job_id = make_job(client, "p")
     add_fault(faulty, operation="create_task", kind="timeout", seconds=0.2)
@@ -118,7 +124,7 @@ def test_timeout_means_that_it_was_not_done(faulty: ServiceProcess, client: Batc
     assert client.get_job_task_counts(job_id).task_counts.active == 0
 
 
-def test_delay_outlasts_the_clients_patience(faulty: ServiceProcess, client: BatchClient) -> None:
+def test_delay_outlasts_the_clients_patience(faulty: ServiceProcess, client: Client) -> None:
     """With `delay` a client that reads for a shorter time gives up, and the operation is done all the same."""
     job_id = make_job(client, "p")
     add_fault(faulty, operation="create_task", kind="delay", seconds=0.5)
@@ -127,13 +133,13 @@ def test_delay_outlasts_the_clients_patience(faulty: ServiceProcess, client: Bat
     until(lambda: client.get_job_task_counts(job_id).task_counts.active == 1)
 
 
-def test_long_operations_are_named_without_their_prefix(faulty: ServiceProcess, client: BatchClient) -> None:
+def test_long_operations_are_named_without_their_prefix(faulty: ServiceProcess, client: Client) -> None:
     """`begin_terminate_job` and `terminate_job` name the same operation."""
     job_id = make_job(client, "p")
     add_fault(faulty, operation="begin_terminate_job", status=500, code="InternalError")
     with pytest.raises(HttpResponseError) as refused:
         client.begin_terminate_job(job_id, {"terminateReason": "x"})
-    assert refused.value.error.code == "InternalError"
+    assert code_of(refused) == "InternalError"
     assert client.get_job(job_id).state == "active"
 
 
@@ -147,7 +153,7 @@ def test_bad_faults_are_refused(faulty: ServiceProcess, fault: dict[str, Any], n
         faulty.control("faults", fault)
 
 
-def test_control_refusals_name_the_field(faulty: ServiceProcess, client: BatchClient) -> None:
+def test_control_refusals_name_the_field(faulty: ServiceProcess) -> None:
     """The rest of the control endpoint refuses what it does not know as well."""
     with pytest.raises(DevBatchError, match="gpu_cores"):
         faulty.control("quota", {"gpu_cores": 1})
@@ -155,4 +161,3 @@ def test_control_refusals_name_the_field(faulty: ServiceProcess, client: BatchCl
         faulty.control("preempt", {"pool": "nowhere"})
     with pytest.raises(DevBatchError, match="UnsupportedByLocalService"):
         faulty.control("weather", {})
-    del client

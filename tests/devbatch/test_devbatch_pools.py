@@ -3,16 +3,18 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from azure.batch import BatchClient
 from azure.batch import models as m
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
 from devbatch.process import ServiceProcess, start_service
 from tests.devbatch.batch_requests import (
     ENDLESS,
+    Client,
     client_of,
+    code_of,
     completed,
     make_job,
     make_pool,
@@ -26,33 +28,54 @@ FORMULA = (Path(__file__).parents[2] / "infra" / "autoscale.formula").read_text(
 FIXED = "$TargetDedicatedNodes = 1; $TargetLowPriorityNodes = 2; $NodeDeallocationOption = requeue;"
 
 
-@pytest.fixture
-def own_service(tmp_path: Path) -> Iterator[ServiceProcess]:
-    """A service of the test's own, for what would disturb others; boots take 30 s of real time."""
-    service = start_service(tmp_path / "data", "--boot-seconds", "30")
+NO_LIMITS = dict.fromkeys(("dedicated_cores", "spot_cores", "pools", "active_jobs"))
+
+
+@pytest.fixture(scope="module")
+def slow_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    """A service whose clock moves when a test says so: boots take 30 s of real time."""
+    service = start_service(tmp_path_factory.mktemp("slow") / "data", "--boot-seconds", "30")
     yield service
     service.stop()
 
 
-def nodes_of(client: BatchClient, pool_id: str) -> list[m.BatchNode]:
+@pytest.fixture
+def own_service(slow_service: ServiceProcess) -> Iterator[ServiceProcess]:
+    """The slow service with nothing in it and no quota."""
+    yield slow_service
+    slow_service.control("quota", NO_LIMITS)
+    client = client_of(slow_service)
+    for job in client.list_jobs():
+        client.begin_delete_job(job.id)
+    for pool in client.list_pools():
+        client.begin_delete_pool(pool.id)
+    until(lambda: not [*client.list_pools(), *client.list_jobs()])
+
+
+def nodes_of(client: Client, pool_id: str) -> Any:
     """The nodes of a pool."""
     return list(client.list_nodes(pool_id))
 
 
-def steady(client: BatchClient, pool_id: str) -> m.BatchPool:
+def wait_for_node(client: Client, pool_id: str, state: str) -> None:
+    """Waits until the only node of a pool is in a state, or already runs something."""
+    until(lambda: nodes_of(client, pool_id)[0].state in (state, "running"))
+
+
+def steady(client: Client, pool_id: str) -> Any:
     """The pool, once it is not being resized."""
 
-    def found() -> m.BatchPool | None:
+    def found() -> Any:
         pool = client.get_pool(pool_id)
         return pool if pool.allocation_state == "steady" else None
 
     return until(found)
 
 
-def idle(client: BatchClient, pool_id: str, count: int) -> list[m.BatchNode]:
+def idle(client: Client, pool_id: str, count: int) -> Any:
     """The nodes of a pool, once so many of them are up and all are idle."""
 
-    def found() -> list[m.BatchNode] | None:
+    def found() -> Any:
         nodes = nodes_of(client, pool_id)
         return nodes if len(nodes) == count and all(node.state == "idle" for node in nodes) else None
 
@@ -70,12 +93,12 @@ def test_nodes_take_time_to_come(own_service: ServiceProcess) -> None:
         assert nodes_of(client, pool_id)[0].state == state
         assert client.get_task(job_id, "t").state == "active"
         own_service.control("clock", {"seconds": 15})
-        until(lambda later=later: nodes_of(client, pool_id)[0].state in (later, "running"))
+        wait_for_node(client, pool_id, later)
     completed(client, job_id, "t")
     assert client.get_pool(pool_id).allocation_state == "steady"
 
 
-def test_node_counts_tell_kinds_apart(client: BatchClient) -> None:
+def test_node_counts_tell_kinds_apart(client: Client) -> None:
     """Node counts come by pool, state, and kind."""
     pool_id = make_pool(client, target_dedicated_nodes=1, target_low_priority_nodes=2)
     idle(client, pool_id, 3)
@@ -84,14 +107,14 @@ def test_node_counts_tell_kinds_apart(client: BatchClient) -> None:
     assert (counts.low_priority.idle, counts.low_priority.total) == (2, 2)
 
 
-def test_existence_of_a_pool(client: BatchClient) -> None:
+def test_existence_of_a_pool(client: Client) -> None:
     """`pool_exists` is true for a pool; for none the client raises instead of answering false."""
     assert client.pool_exists(make_pool(client))
     with pytest.raises(ResourceNotFoundError):
         client.pool_exists("no-such-pool")
 
 
-def test_resize_up_and_to_zero(client: BatchClient) -> None:
+def test_resize_up_and_to_zero(client: Client) -> None:
     """A pool grows and goes back to no nodes; the client's poller ends when it is steady."""
     pool_id = make_pool(client)
     client.begin_resize_pool(
@@ -110,13 +133,13 @@ def test_resize_while_resizing_is_a_conflict(own_service: ServiceProcess) -> Non
     pool_id = make_pool(client, target_dedicated_nodes=1)
     with pytest.raises(ResourceExistsError) as refused:
         client.begin_resize_pool(pool_id, m.BatchPoolResizeOptions(target_dedicated_nodes=2))
-    assert refused.value.error.code == "PoolBeingResized"
+    assert code_of(refused) == "PoolBeingResized"
     client.begin_stop_pool_resize(pool_id)
     pool = steady(client, pool_id)
     assert (pool.target_dedicated_nodes, pool.resize_errors[0].code) == (0, "ResizeStopped")
 
 
-def test_resize_of_a_pool_that_scales_itself_is_a_conflict(client: BatchClient) -> None:
+def test_resize_of_a_pool_that_scales_itself_is_a_conflict(client: Client) -> None:
     """Targets and formula exclude each other; disabling the formula keeps the targets and allows a resize."""
     pool_id = make_pool(client, enable_auto_scale=True, auto_scale_formula=FIXED)
     with pytest.raises(ResourceExistsError):
@@ -140,7 +163,7 @@ def test_resize_of_a_pool_that_scales_itself_is_a_conflict(client: BatchClient) 
     [("requeue", "active", 1), ("terminate", "completed", 0), ("taskcompletion", "completed", 0)],
 )
 def test_scale_in_treats_running_tasks_as_asked(
-    client: BatchClient, option: str, state: str, requeues: int
+    client: Client, option: str, state: str, requeues: int
 ) -> None:
     """A node that leaves requeues its tasks, ends them, or waits for them; retries are never used up."""
     pool_id = make_pool(client, target_dedicated_nodes=1)
@@ -161,20 +184,20 @@ def test_scale_in_treats_running_tasks_as_asked(
         assert found.execution_info.exit_code == 0
 
 
-def test_nodes_are_removed_by_name(client: BatchClient) -> None:
+def test_nodes_are_removed_by_name(client: Client) -> None:
     """Removing a node lowers the target; a name that is not in the pool is 404."""
     pool_id = make_pool(client, target_dedicated_nodes=2)
     first, second = idle(client, pool_id, 2)
     with pytest.raises(ResourceNotFoundError) as missing:
         client.begin_remove_nodes(pool_id, m.BatchNodeRemoveOptions(node_ids=["nobody"]))
-    assert missing.value.error.code == "NodeNotFound"
+    assert code_of(missing) == "NodeNotFound"
     client.begin_remove_nodes(pool_id, m.BatchNodeRemoveOptions(node_ids=[first.id]))
     until(lambda: len(nodes_of(client, pool_id)) == 1)
     assert nodes_of(client, pool_id)[0].id == second.id
     assert client.get_pool(pool_id).target_dedicated_nodes == 1
 
 
-def test_formula_is_tried_without_effect(client: BatchClient) -> None:
+def test_formula_is_tried_without_effect(client: Client) -> None:
     """An evaluation answers with results, or with an error inside the answer; the pool stays as it is."""
     pool_id = make_pool(client, enable_auto_scale=True, auto_scale_formula=FIXED)
     run = client.evaluate_pool_auto_scale(
@@ -187,7 +210,7 @@ def test_formula_is_tried_without_effect(client: BatchClient) -> None:
     assert client.get_pool(pool_id).target_dedicated_nodes == 1
 
 
-def test_evaluation_needs_a_pool_that_scales_itself(client: BatchClient) -> None:
+def test_evaluation_needs_a_pool_that_scales_itself(client: Client) -> None:
     """A formula cannot be tried on a pool whose automatic scaling is off."""
     options = m.BatchPoolEvaluateAutoScaleOptions(auto_scale_formula=FIXED)
     with pytest.raises(ResourceExistsError):
@@ -209,7 +232,7 @@ def test_enabling_again_evaluates_at_once_but_not_too_often(own_service: Service
     again = m.BatchPoolEnableAutoScaleOptions(auto_scale_evaluation_interval=timedelta(minutes=6))
     with pytest.raises(HttpResponseError) as refused:
         client.enable_pool_auto_scale(pool_id, again)
-    assert (refused.value.status_code, refused.value.error.code) == (503, "TooManyEnableAutoScaleRequests")
+    assert (refused.value.status_code, code_of(refused)) == (503, "TooManyEnableAutoScaleRequests")
     own_service.control("clock", {"seconds": 31})
     client.enable_pool_auto_scale(pool_id, again)
     until(lambda: client.get_pool(pool_id).auto_scale_run.timestamp > first.auto_scale_run.timestamp)
@@ -231,16 +254,14 @@ def test_enabling_again_evaluates_at_once_but_not_too_often(own_service: Service
         ({}, "MissingRequiredProperty"),
     ],
 )
-def test_bad_autoscale_settings_are_refused(
-    client: BatchClient, options: dict[str, object], code: str
-) -> None:
+def test_bad_autoscale_settings_are_refused(client: Client, options: dict[str, Any], code: str) -> None:
     """A formula that does not parse, an interval outside 5 minutes to 168 hours, and no formula at all are 400."""
     with pytest.raises(HttpResponseError) as refused:
         client.enable_pool_auto_scale(make_pool(client), m.BatchPoolEnableAutoScaleOptions(**options))
-    assert (refused.value.status_code, refused.value.error.code) == (400, code)
+    assert (refused.value.status_code, code_of(refused)) == (400, code)
 
 
-def test_shipped_formula_scales_a_pool_up_and_to_zero(service: ServiceProcess, client: BatchClient) -> None:
+def test_shipped_formula_scales_a_pool_up_and_to_zero(service: ServiceProcess, client: Client) -> None:
     """Under the shipped formula waiting tasks bring nodes, and after the keep-warm window there are none again."""
     pool_id = make_pool(
         client,
@@ -277,9 +298,7 @@ def test_samples_come_to_sight_a_minute_late(own_service: ServiceProcess) -> Non
     until(lambda: "seen=1" in seen())
 
 
-def test_preempted_tasks_run_again_without_using_up_retries(
-    service: ServiceProcess, client: BatchClient
-) -> None:
+def test_preempted_tasks_run_again_without_using_up_retries(service: ServiceProcess, client: Client) -> None:
     """A preempted Spot node keeps its id and loses its disk; its tasks are requeued; restored, it takes tasks again."""
     pool_id = make_pool(client, target_low_priority_nodes=1)
     job_id = make_job(client, pool_id)
@@ -293,14 +312,14 @@ def test_preempted_tasks_run_again_without_using_up_retries(
     assert pool.current_low_priority_nodes == 1  # a preempted node still counts
     with pytest.raises(ResourceExistsError) as gone:
         list(client.list_task_files(job_id, "t"))
-    assert gone.value.error.code == "TaskFilesUnavailable"
+    assert code_of(gone) == "TaskFilesUnavailable"
     again = running(client, job_id, "t")
     assert again.node_info.node_id == node_id
     assert (again.execution_info.requeue_count, again.execution_info.retry_count) == (1, 0)
     client.begin_delete_job(job_id)
 
 
-def test_spot_tasks_know_that_they_are(client: BatchClient) -> None:
+def test_spot_tasks_know_that_they_are(client: Client) -> None:
     """On a Spot node AZ_BATCH_NODE_IS_DEDICATED is false."""
     job_id = make_job(client, make_pool(client, target_low_priority_nodes=1))
     client.create_task(job_id, task("t", "import os; print(os.environ['AZ_BATCH_NODE_IS_DEDICATED'])"))
@@ -308,7 +327,7 @@ def test_spot_tasks_know_that_they_are(client: BatchClient) -> None:
     assert text_of(client, job_id, "t") == "false\n"
 
 
-def test_preempted_node_may_never_come_back(service: ServiceProcess, client: BatchClient) -> None:
+def test_preempted_node_may_never_come_back(service: ServiceProcess, client: Client) -> None:
     """Without a restore time a preempted node stays so, and is the first to leave when the pool shrinks."""
     pool_id = make_pool(client, target_low_priority_nodes=2)
     idle(client, pool_id, 2)
@@ -331,7 +350,7 @@ def test_core_quota_shows_as_resize_error(own_service: ServiceProcess) -> None:
     ]
 
 
-def test_injected_resize_error_keeps_nodes_from_coming(service: ServiceProcess, client: BatchClient) -> None:
+def test_injected_resize_error_keeps_nodes_from_coming(service: ServiceProcess, client: Client) -> None:
     """While a pool refuses nodes, resizes end steady with the error; once it is lifted they come."""
     pool_id = make_pool(client)
     service.control(f"pools/{pool_id}", {"resize_error": "AllocationTimedOut"})
@@ -351,15 +370,15 @@ def test_quotas_of_pools_and_jobs(own_service: ServiceProcess) -> None:
     pool_id = make_pool(client)
     with pytest.raises(ResourceExistsError) as no_pool:
         make_pool(client)
-    assert no_pool.value.error.code == "PoolQuotaReached"
+    assert code_of(no_pool) == "PoolQuotaReached"
     make_job(client, pool_id, all_tasks_complete_mode="terminatejob")
     make_job(client, pool_id)
     with pytest.raises(ResourceExistsError) as no_job:
         make_job(client, pool_id)
-    assert no_job.value.error.code == "ActiveJobAndScheduleQuotaReached"
+    assert code_of(no_job) == "ActiveJobAndScheduleQuotaReached"
 
 
-def test_deleted_pool_leaves_its_jobs_waiting(client: BatchClient) -> None:
+def test_deleted_pool_leaves_its_jobs_waiting(client: Client) -> None:
     """A pool is gone once its nodes are; its tasks wait again, and run when a pool of that name is there."""
     pool_id = make_pool(client, target_dedicated_nodes=1)
     job_id = make_job(client, pool_id)
@@ -368,7 +387,7 @@ def test_deleted_pool_leaves_its_jobs_waiting(client: BatchClient) -> None:
     client.begin_delete_pool(pool_id, polling_interval=0.05).wait(10)
     with pytest.raises(ResourceNotFoundError) as missing:
         client.get_pool(pool_id)
-    assert missing.value.error.code == "PoolNotFound"
+    assert code_of(missing) == "PoolNotFound"
     until(lambda: client.get_task(job_id, "t").state == "active")
 
 
@@ -382,7 +401,7 @@ def test_deleted_pool_leaves_its_jobs_waiting(client: BatchClient) -> None:
         ({"start_task": m.BatchStartTask(command_line="x")}, "startTask"),
     ],
 )
-def test_bad_pools_are_refused(client: BatchClient, options: dict[str, object], named: str) -> None:
+def test_bad_pools_are_refused(client: Client, options: dict[str, Any], named: str) -> None:
     """More than four slots per core, negative targets, and contradictions are 400 and say what is wrong."""
     with pytest.raises(HttpResponseError, match=named) as refused:
         make_pool(client, **options)

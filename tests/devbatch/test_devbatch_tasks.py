@@ -5,14 +5,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from azure.batch import BatchClient
 from azure.batch import models as m
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
 from devbatch.process import ServiceProcess
 from tests.devbatch.batch_requests import (
     ENDLESS,
+    Client,
     client_of,
+    code_of,
     completed,
     make_job,
     make_pool,
@@ -30,7 +31,7 @@ def pool(service: ServiceProcess) -> str:
 
 
 @pytest.fixture
-def job(client: BatchClient, pool: str) -> str:
+def job(client: Client, pool: str) -> str:
     """A job on the pool."""
     return make_job(client, pool)
 
@@ -40,7 +41,7 @@ def constraints(**options: Any) -> m.BatchTaskConstraints:
     return m.BatchTaskConstraints(**options)
 
 
-def test_task_sees_its_environment(client: BatchClient, pool: str) -> None:
+def test_task_sees_its_environment(client: Client, pool: str) -> None:
     """A task has AZ_BATCH_*, the job's and its own settings (its own win), little else, and starts in its directory."""
     common = [
         m.EnvironmentSetting(name="SHARED", value="job"),
@@ -63,14 +64,14 @@ def test_task_sees_its_environment(client: BatchClient, pool: str) -> None:
     assert not any(name.startswith("PYTEST") for name in environment)
 
 
-def test_commands_run_without_a_shell(client: BatchClient, job: str) -> None:
+def test_commands_run_without_a_shell(client: Client, job: str) -> None:
     """`$NAME` and `&&` reach the program as they are."""
     client.create_task(job, m.BatchTaskCreateOptions(id="t", command_line="echo $HOME && true"))
     assert completed(client, job, "t").execution_info.exit_code == 0
     assert text_of(client, job, "t") == "$HOME && true\n"
 
 
-def test_failed_task_tells_exit_code_and_cause(client: BatchClient, job: str) -> None:
+def test_failed_task_tells_exit_code_and_cause(client: Client, job: str) -> None:
     """A non-zero exit is a failure by the user's program, with code, times, node and stderr."""
     client.create_task(job, task("t", "import sys; print('why', file=sys.stderr); sys.exit(7)"))
     found = completed(client, job, "t")
@@ -82,7 +83,7 @@ def test_failed_task_tells_exit_code_and_cause(client: BatchClient, job: str) ->
     assert text_of(client, job, "t", "stderr.txt") == "why\n"
 
 
-def test_non_zero_exits_are_retried_up_to_the_limit(client: BatchClient, job: str) -> None:
+def test_non_zero_exits_are_retried_up_to_the_limit(client: Client, job: str) -> None:
     """`maxTaskRetryCount` 2 means three runs; each retry is counted, none is a requeue."""
     client.create_task(
         job, task("t", "import sys; sys.exit(1)", constraints=constraints(max_task_retry_count=2))
@@ -94,14 +95,14 @@ def test_non_zero_exits_are_retried_up_to_the_limit(client: BatchClient, job: st
     assert sum(one.job_id == job for one in recent) == 3
 
 
-def test_jobs_retry_count_is_the_default_of_its_tasks(client: BatchClient, pool: str) -> None:
+def test_jobs_retry_count_is_the_default_of_its_tasks(client: Client, pool: str) -> None:
     """A task without its own retry count takes the job's."""
     job_id = make_job(client, pool, constraints=m.BatchJobConstraints(max_task_retry_count=1))
     client.create_task(job_id, task("t", "import sys; sys.exit(1)"))
     assert completed(client, job_id, "t").execution_info.retry_count == 1
 
 
-def test_program_that_does_not_exist_is_not_retried(client: BatchClient, job: str) -> None:
+def test_program_that_does_not_exist_is_not_retried(client: Client, job: str) -> None:
     """What fails before the program runs has no exit code and uses up no retry."""
     client.create_task(
         job,
@@ -113,7 +114,20 @@ def test_program_that_does_not_exist_is_not_retried(client: BatchClient, job: st
     assert (info.exit_code, info.retry_count, info.failure_info.code) == (None, 0, "CommandProgramNotFound")
 
 
-def test_wall_clock_limit_ends_a_task_and_all_its_processes(client: BatchClient, job: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "name"), [("echo 'open", "X"), ("echo \x00", "X"), ("echo x", "A=B"), ("/", "X")]
+)
+def test_commands_that_cannot_be_started_fail_their_task_only(
+    client: Client, job: str, command: str, name: str
+) -> None:
+    """An open quote, a NUL, an impossible variable name or a folder as program fail the task, not the service."""
+    environment = [m.EnvironmentSetting(name=name, value="1")]
+    options = m.BatchTaskCreateOptions(id="t", command_line=command, environment_settings=environment)
+    client.create_task(job, options)
+    assert completed(client, job, "t").execution_info.failure_info.code == "CommandLaunchFailed"
+
+
+def test_wall_clock_limit_ends_a_task_and_all_its_processes(client: Client, job: str) -> None:
     """At its limit a task and its child processes are killed; it fails and is not retried."""
     child = "import subprocess, sys, time; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True); p.wait()"
     limits = constraints(max_wall_clock_time=timedelta(seconds=1), max_task_retry_count=3)
@@ -132,7 +146,7 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def test_terminated_tasks_fail_and_completed_ones_are_a_conflict(client: BatchClient, job: str) -> None:
+def test_terminated_tasks_fail_and_completed_ones_are_a_conflict(client: Client, job: str) -> None:
     """Terminate ends a running and a waiting task alike; a second time it is 409 TaskCompleted."""
     client.create_task(job, task("runs", ENDLESS))
     client.create_task(job, task("waits", required_slots=9))
@@ -143,10 +157,10 @@ def test_terminated_tasks_fail_and_completed_ones_are_a_conflict(client: BatchCl
         assert (info.result, info.failure_info.code) == ("failure", "TaskEnded")
     with pytest.raises(ResourceExistsError) as refused:
         client.terminate_task(job, "runs")
-    assert refused.value.error.code == "TaskCompleted"
+    assert code_of(refused) == "TaskCompleted"
 
 
-def test_only_failed_tasks_are_reactivated(client: BatchClient, job: str) -> None:
+def test_only_failed_tasks_are_reactivated(client: Client, job: str) -> None:
     """A failed task runs again with its retries restored; one that succeeded is a conflict."""
     code = (
         "import os, sys; p = os.environ['AZ_BATCH_NODE_SHARED_DIR'] + '/' + os.environ['AZ_BATCH_JOB_ID']; "
@@ -158,22 +172,22 @@ def test_only_failed_tasks_are_reactivated(client: BatchClient, job: str) -> Non
     assert completed(client, job, "t").execution_info.exit_code == 0
     with pytest.raises(ResourceExistsError) as refused:
         client.reactivate_task(job, "t")
-    assert refused.value.error.code == "TaskCompleted"
+    assert code_of(refused) == "TaskCompleted"
 
 
-def test_deleted_task_is_gone_and_its_id_free(client: BatchClient, job: str) -> None:
+def test_deleted_task_is_gone_and_its_id_free(client: Client, job: str) -> None:
     """Delete stops a running task; the same id can be added again and runs."""
     client.create_task(job, task("t", ENDLESS))
     running(client, job, "t")
     client.delete_task(job, "t")
     with pytest.raises(ResourceNotFoundError) as missing:
         client.get_task(job, "t")
-    assert missing.value.error.code == "TaskNotFound"
+    assert code_of(missing) == "TaskNotFound"
     client.create_task(job, task("t"))
     assert completed(client, job, "t").execution_info.exit_code == 0
 
 
-def test_constraints_are_replaced(client: BatchClient, job: str) -> None:
+def test_constraints_are_replaced(client: Client, job: str) -> None:
     """PUT replaces the constraints of a task; what it leaves out goes back to its default."""
     client.create_task(job, task("t", required_slots=9, constraints=constraints(max_task_retry_count=5)))
     found = client.get_task(job, "t")
@@ -183,7 +197,7 @@ def test_constraints_are_replaced(client: BatchClient, job: str) -> None:
     assert (kept.max_task_retry_count, kept.retention_time) == (0, timedelta(hours=1))
 
 
-def test_collections_tell_each_tasks_fate(client: BatchClient, job: str) -> None:
+def test_collections_tell_each_tasks_fate(client: Client, job: str) -> None:
     """One call adds the good tasks; an id that exists and a bad one are errors of their own inside the 200."""
     client.create_task(job, task("old"))
     group = m.BatchTaskGroup(task_values=[task("new"), task("OLD"), task("bad id")])
@@ -192,7 +206,7 @@ def test_collections_tell_each_tasks_fate(client: BatchClient, job: str) -> None
     assert [one.error and one.error.code for one in results] == [None, "TaskExists", "InvalidPropertyValue"]
 
 
-def test_collections_are_limited(client: BatchClient, job: str) -> None:
+def test_collections_are_limited(client: Client, job: str) -> None:
     """More than 100 tasks in one call are refused as a whole; a body over 1 MB is 413."""
     many = m.BatchTaskGroup(task_values=[task(f"t{number}", required_slots=9) for number in range(101)])
     with pytest.raises(HttpResponseError, match="at most 100"):
@@ -200,13 +214,11 @@ def test_collections_are_limited(client: BatchClient, job: str) -> None:
     big = m.BatchTaskGroup(task_values=[task("big", "#" * (1024 * 1024))])
     with pytest.raises(HttpResponseError) as refused:
         client.create_task_collection(job, big)
-    assert (refused.value.status_code, refused.value.error.code) == (413, "RequestBodyTooLarge")
+    assert (refused.value.status_code, code_of(refused)) == (413, "RequestBodyTooLarge")
     assert not list(client.list_tasks(job))
 
 
-def test_helper_of_the_client_adds_many_and_adding_again_changes_nothing(
-    client: BatchClient, job: str
-) -> None:
+def test_helper_of_the_client_adds_many_and_adding_again_changes_nothing(client: Client, job: str) -> None:
     """`create_tasks` adds 250 tasks in chunks; a second time every one counts as added and none is doubled."""
     tasks = [task(f"t{number}", required_slots=9) for number in range(250)]
     for _ in range(2):
@@ -215,7 +227,14 @@ def test_helper_of_the_client_adds_many_and_adding_again_changes_nothing(
         assert (counts.task_counts.active, counts.task_slot_counts.active) == (250, 2250)
 
 
-def test_lists_come_in_pages(client: BatchClient, job: str) -> None:
+def test_helper_of_the_client_splits_what_is_too_large(client: Client, job: str) -> None:
+    """`create_tasks` halves a chunk that the service refuses as larger than 1 MB, until all tasks are in."""
+    tasks = [task(f"t{number}", "#" * 30_000, required_slots=9) for number in range(60)]
+    client.create_tasks(job, tasks)
+    assert client.get_job_task_counts(job).task_counts.active == 60
+
+
+def test_lists_come_in_pages(client: Client, job: str) -> None:
     """Pages follow each other through the client, with filter and selection kept, each task once."""
     client.create_tasks(job, [task(f"t{number}", required_slots=9) for number in range(23)])
     pages = client.list_tasks(
@@ -231,7 +250,7 @@ def test_lists_come_in_pages(client: BatchClient, job: str) -> None:
     assert sorted(names) == sorted(f"t{number}" for number in range(23) if number != 7)
 
 
-def test_counts_add_up(client: BatchClient, job: str) -> None:
+def test_counts_add_up(client: Client, job: str) -> None:
     """Counts of tasks and of slots: completed is succeeded plus failed."""
     client.create_task(job, task("good", required_slots=2))
     client.create_task(job, task("bad", "import sys; sys.exit(1)"))
@@ -253,7 +272,7 @@ def test_counts_add_up(client: BatchClient, job: str) -> None:
     client.terminate_task(job, "runs")
 
 
-def test_dependent_tasks_wait_for_success(client: BatchClient, pool: str) -> None:
+def test_dependent_tasks_wait_for_success(client: Client, pool: str) -> None:
     """A task runs after those it depends on have succeeded; one behind a failure never runs unless that satisfies."""
     job_id = make_job(client, pool, uses_task_dependencies=True)
     satisfies = m.ExitConditions(default=m.ExitOptions(dependency_action="satisfy"))
@@ -269,28 +288,28 @@ def test_dependent_tasks_wait_for_success(client: BatchClient, pool: str) -> Non
     assert client.get_task(job_id, "after-2").state == "active"
 
 
-def test_dependencies_need_a_job_that_uses_them(client: BatchClient, job: str) -> None:
+def test_dependencies_need_a_job_that_uses_them(client: Client, job: str) -> None:
     """`dependsOn` in a job without `usesTaskDependencies` is refused."""
     with pytest.raises(HttpResponseError) as refused:
         client.create_task(job, task("t", depends_on=m.BatchTaskDependencies(task_ids=["x"])))
-    assert refused.value.error.code == "TaskDependenciesNotSpecifiedOnJob"
+    assert code_of(refused) == "TaskDependenciesNotSpecifiedOnJob"
 
 
-def test_long_dependency_lists_are_refused(client: BatchClient, pool: str) -> None:
+def test_long_dependency_lists_are_refused(client: Client, pool: str) -> None:
     """The ids in `dependsOn` have at most 64,000 characters together."""
     job_id = make_job(client, pool, uses_task_dependencies=True)
     names = [f"{number:064}" for number in range(1001)]
     with pytest.raises(HttpResponseError) as refused:
         client.create_task(job_id, task("t", depends_on=m.BatchTaskDependencies(task_ids=names)))
-    assert refused.value.error.code == "TaskDependencyListTooLong"
+    assert code_of(refused) == "TaskDependencyListTooLong"
 
 
-def test_job_actions_need_a_job_that_performs_them(client: BatchClient, job: str) -> None:
+def test_job_actions_need_a_job_that_performs_them(client: Client, job: str) -> None:
     """An exit condition with a jobAction is refused while the job's onTaskFailure is noaction."""
     conditions = m.ExitConditions(default=m.ExitOptions(job_action="terminate"))
     with pytest.raises(HttpResponseError) as refused:
         client.create_task(job, task("t", exit_conditions=conditions))
-    assert refused.value.error.code == "InvalidPropertyValue"
+    assert code_of(refused) == "InvalidPropertyValue"
 
 
 @pytest.mark.parametrize(
@@ -308,7 +327,7 @@ def test_job_actions_need_a_job_that_performs_them(client: BatchClient, job: str
     ],
 )
 def test_exit_options_act_on_the_job(
-    client: BatchClient, pool: str, code: int, conditions: dict[str, Any] | None, state: str
+    client: Client, pool: str, code: int, conditions: dict[str, Any] | None, state: str
 ) -> None:
     """With `performexitoptionsjobaction` a failure terminates the job unless the task says otherwise; success never."""
     job_id = make_job(client, pool, task_failure_mode="performexitoptionsjobaction")
@@ -323,7 +342,7 @@ def test_exit_options_act_on_the_job(
 
 
 @pytest.mark.parametrize("name", ["output_files", "resource_files", "multi_instance_settings"])
-def test_unsupported_parts_of_a_task_are_refused_by_name(client: BatchClient, job: str, name: str) -> None:
+def test_unsupported_parts_of_a_task_are_refused_by_name(client: Client, job: str, name: str) -> None:
     """Output files, resource files and multi-instance tasks are a clear 400, never ignored."""
     wire = {"output_files": "outputFiles", "resource_files": "resourceFiles"}.get(
         name, "multiInstanceSettings"
@@ -332,10 +351,10 @@ def test_unsupported_parts_of_a_task_are_refused_by_name(client: BatchClient, jo
     body[wire] = [{"filePattern": "*"}] if name != "multi_instance_settings" else {"numberOfInstances": 2}
     with pytest.raises(HttpResponseError, match=wire) as refused:
         client.create_task(job, body)
-    assert refused.value.error.code == "UnsupportedByLocalService"
+    assert code_of(refused) == "UnsupportedByLocalService"
 
 
-def test_tasks_share_a_node_up_to_its_slots(client: BatchClient) -> None:
+def test_tasks_share_a_node_up_to_its_slots(client: Client) -> None:
     """A node with three slots runs a task of two and one of one together, and keeps the next waiting."""
     pool_id = make_pool(client, target_dedicated_nodes=1, task_slots_per_node=3)
     job_id = make_job(client, pool_id)
@@ -351,7 +370,7 @@ def test_tasks_share_a_node_up_to_its_slots(client: BatchClient) -> None:
     client.begin_delete_job(job_id)
 
 
-def test_jobs_of_higher_priority_go_first(client: BatchClient) -> None:
+def test_jobs_of_higher_priority_go_first(client: Client) -> None:
     """On one slot, tasks of the job with the higher priority start before those that were added earlier."""
     pool_id = make_pool(client, target_dedicated_nodes=0)
     low, high = make_job(client, pool_id), make_job(client, pool_id, priority=10)
@@ -362,7 +381,7 @@ def test_jobs_of_higher_priority_go_first(client: BatchClient) -> None:
     assert first.execution_info.end_time <= second.execution_info.start_time
 
 
-def test_container_tasks_run_the_command_of_their_image(client: BatchClient) -> None:
+def test_container_tasks_run_the_command_of_their_image(client: Client) -> None:
     """The image's command runs with the task's words behind it; an empty command line is the entry point alone."""
     pool_id = make_pool(client, containers=True, target_dedicated_nodes=1)
     job_id = make_job(client, pool_id)
@@ -378,7 +397,7 @@ def test_container_tasks_run_the_command_of_their_image(client: BatchClient) -> 
     assert text_of(client, job_id, "words") == "entry point ['a', 'b c']\n"
 
 
-def test_unknown_images_fail_before_the_task_runs(client: BatchClient) -> None:
+def test_unknown_images_fail_before_the_task_runs(client: Client) -> None:
     """An image that nothing stands for is a failure without exit code or retry, and says which option is missing."""
     pool_id = make_pool(client, containers=True, target_dedicated_nodes=1)
     job_id = make_job(client, pool_id)
@@ -395,19 +414,19 @@ def test_unknown_images_fail_before_the_task_runs(client: BatchClient) -> None:
 
 
 def test_container_settings_are_required_exactly_where_the_pool_runs_containers(
-    client: BatchClient, job: str
+    client: Client, job: str
 ) -> None:
     """A task without an image on a container pool is refused, and so is one with an image elsewhere."""
     containers = make_job(client, make_pool(client, containers=True, target_dedicated_nodes=0))
     image = m.BatchTaskContainerSettings(image_name="x")
-    for job_id, options in ((containers, {}), (job, {"container_settings": image})):
+    for job_id, settings in ((containers, None), (job, image)):
         with pytest.raises(HttpResponseError, match="containerConfiguration") as refused:
-            client.create_task(job_id, task("t", **options))
-        assert refused.value.error.code == "InvalidPropertyValue"
+            client.create_task(job_id, task("t", container_settings=settings))
+        assert code_of(refused) == "InvalidPropertyValue"
 
 
-def test_missing_properties_are_named(client: BatchClient, job: str) -> None:
+def test_missing_properties_are_named(client: Client, job: str) -> None:
     """A task without a command line is 400 MissingRequiredProperty."""
     with pytest.raises(HttpResponseError, match="commandLine") as refused:
         client.create_task(job, {"id": "t"})
-    assert refused.value.error.code == "MissingRequiredProperty"
+    assert code_of(refused) == "MissingRequiredProperty"
