@@ -19,11 +19,11 @@ class RunPolicy:
     """The [run] table of a workload's settings: rules of its runs that the spine keeps, whatever the workload."""
 
     error_threshold: float = (
-        0.1  # share of expected partitions that may be failed or quarantined in a published window
+        0.1  # most failed and quarantined among expected partitions in a published window
     )
     watermark_s: float = 300.0  # how long after its end a window is due
     lookback: int = 24  # how many windows back a timer heals gaps
-    max_attempts: int = 3  # tries at a shard, and kills by a partition before it is quarantined
+    max_attempts: int = 3  # kills by a partition before it is quarantined
 
 
 def workload_settings_path(workload: str) -> str:
