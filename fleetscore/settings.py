@@ -18,9 +18,7 @@ Settings = TypeVar("Settings")
 class RunPolicy:
     """The [run] table of a workload's settings: rules of its runs that the spine keeps, whatever the workload."""
 
-    error_threshold: float = (
-        0.1  # most failed and quarantined among expected partitions in a published window
-    )
+    error_threshold: float = 0.1  # most failed or quarantined, as a share, in what is published
     watermark_s: float = 300.0  # how long after its end a window is due
     lookback: int = 24  # how many windows back a timer heals gaps
     max_attempts: int = 3  # kills by a partition before it is quarantined
