@@ -205,7 +205,10 @@ def _prepare_folder(data: Path) -> None:
     if address.exists():
         pid = msgspec.json.decode(address.read_bytes())["pid"]
         if Path(f"/proc/{pid}").exists():
-            raise ConfigurationError(f"--data {data} is in use by the service with process id {pid}")
+            raise ConfigurationError(
+                f"--data {data} is in use by the service with process id {pid}; if that is another program, "
+                "delete address.json there"
+            )
         address.unlink()
     data.mkdir(parents=True, exist_ok=True)
     if (data / "key.pem").exists() and (data / "nodes").exists():  # the key marks the folder as ours

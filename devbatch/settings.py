@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from devbatch.autoscale import FormulaError, with_parameters
 from devbatch.errors import ConfigurationError
 
 
@@ -57,6 +58,7 @@ class _PoolEntry(msgspec.Struct, forbid_unknown_fields=True):
     spot_nodes: int = 0
     autoscale_formula: str | None = None
     autoscale_interval: str = "PT5M"
+    autoscale_parameters: dict[str, float] = {}
     boot_seconds: float | None = None
     resize_error: str | None = None
 
@@ -74,7 +76,7 @@ def read_pool_file(path: Path) -> tuple[tuple[PoolFile, ...], Quota | None]:
     try:
         parsed = msgspec.convert(tomllib.loads(path.read_text()), _File)
         return tuple(_pool_file(entry, path.parent) for entry in parsed.pools), parsed.quota
-    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError, FormulaError) as error:
         raise ConfigurationError(f"The pool file {path} cannot be used: {error}") from error
 
 
@@ -97,6 +99,7 @@ def _pool_file(entry: _PoolEntry, folder: Path) -> PoolFile:
         formula = entry.autoscale_formula
         if formula.startswith("@"):
             formula = (folder / formula[1:]).read_text()
+        formula = with_parameters(formula, entry.autoscale_parameters)
         scale = {
             "enableAutoScale": True,
             "autoScaleFormula": formula,

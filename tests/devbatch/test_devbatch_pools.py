@@ -410,7 +410,7 @@ def test_bad_pools_are_refused(client: Client, options: dict[str, Any], named: s
 
 def test_pools_come_from_a_file(tmp_path: Path) -> None:
     """A pool file makes pools with size, slots, containers, formula, boot time, resize error, and sets the quota."""
-    (tmp_path / "f.formula").write_text(FIXED)
+    (tmp_path / "f.formula").write_text("spot = 20;\n$TargetLowPriorityNodes = spot;")
     (tmp_path / "pools.toml").write_text(
         """
         [[pools]]
@@ -424,6 +424,7 @@ def test_pools_come_from_a_file(tmp_path: Path) -> None:
         id = "scaled"
         autoscale_formula = "@f.formula"
         autoscale_interval = "PT10M"
+        autoscale_parameters = { spot = 2 }
         [[pools]]
         id = "refused"
         spot_nodes = 3
@@ -444,7 +445,8 @@ def test_pools_come_from_a_file(tmp_path: Path) -> None:
     assert len(idle(client, "fixed", 2)) == 2
     assert scaled.auto_scale_evaluation_interval == timedelta(minutes=10)
     until(lambda: client.get_pool("scaled").resize_errors)
-    assert client.get_pool("scaled").current_low_priority_nodes == 1  # four Spot cores are one node
+    scaled = client.get_pool("scaled")
+    assert (scaled.target_low_priority_nodes, scaled.current_low_priority_nodes) == (2, 1)  # four Spot cores
     assert refused.resize_errors[0].code == "AllocationFailed"
     assert service.control("quota", method="GET")["spot_cores"] == 4
     service.stop()
