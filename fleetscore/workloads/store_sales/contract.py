@@ -1,0 +1,106 @@
+"""The data contract: settings, columns, result schema, and the causes an outcome may carry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pyarrow as pa
+
+NAME = "store_sales"
+DATA = f"data/{NAME}/"
+HISTORY = f"{DATA}history"
+FUTURE = f"{DATA}future"
+"""Input lies at paths that begin so: history.csv, history/2026.parquet, future-W47.csv, ..."""
+
+STORES_FILE = "stores.json"
+"""In a model set: the names of the stores it was trained on."""
+
+LOOKBACK_WEEKS = 78
+"""How many weeks up to the origin the features read; what scoring keeps of the history."""
+
+QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.95)
+QUANTILE_NAMES = ("q5", "q25", "q50", "q75", "q95")
+
+RESULTS = pa.schema(
+    [
+        ("store", pa.string()),
+        ("sku", pa.string()),
+        ("week", pa.string()),
+        ("step", pa.int8()),
+        *((name, pa.float64()) for name in QUANTILE_NAMES),
+        (
+            "fallback",
+            pa.bool_(),
+        ),  # the row rests on a declared fallback: too little history, or assumed covariates
+        ("model", pa.string()),
+    ]
+)
+"""One row per (store, sku, week), sorted by store, sku, step; quantiles neither cross nor fall below zero."""
+
+
+class Cause(StrEnum):
+    """Why an outcome is what it is, or what was repaired in a scored store; the most telling one stands in the ledger.
+
+    The order is that of telling: the first that applies is the outcome's cause, the detail counts them all.
+    """
+
+    NO_MODEL = "no_model"  # skipped
+    NO_DATA = "no_data"  # late: the model knows the store, the data does not
+    NO_FUTURE = "no_future"  # late: it sold lately, but there is no week to forecast
+    DISCONTINUED = "discontinued"  # skipped: no future, and none sold lately
+    STALE_HISTORY = "stale_history"  # late: the last weeks before the window are missing
+    TOO_MANY_REJECTS = "too_many_rejects"  # quarantined
+    NEW_STORE = "new_store"  # from here on: scored, with a remark
+    CONFLICTING_ROWS = "conflicting_rows"
+    NEGATIVE_SALES = "negative_sales"
+    UNREADABLE_CELL = "unreadable_cell"
+    UNREADABLE_WEEK = "unreadable_week"
+    PRICE_NOT_POSITIVE = "price_not_positive"
+    MISSING_COVARIATES = "missing_covariates"
+    MISSING_SALES = "missing_sales"
+    REPEATED_ROWS = "repeated_rows"
+    OVERLAP = "overlap"
+    SHORT_HISTORY = "short_history"
+    DISCONTINUED_SKUS = "discontinued_skus"
+    UNKNOWN_SKUS = "unknown_skus"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSalesSettings:
+    """settings/store_sales.toml, without its [run] table."""
+
+    covariates: tuple[str, ...] = ()  # further numeric columns of history and future
+    steps: int = 13  # weeks to forecast
+    min_history_weeks: int = 8  # fewer known weeks of sales in the lookback: the fallback
+    max_stale_weeks: int = 4  # so many weeks before the window may be missing
+    max_reject_share: float = 0.2  # of a store's rows; beyond it the store is quarantined
+    training_rows: int = 250_000  # most rows that a model is trained on, drawn evenly
+    training_stores: int = 400  # most stores that it is trained on, drawn evenly
+    training_span_weeks: int = 104  # how far back of the last week targets are drawn
+    rounds: int = 150
+    leaves: int = 16
+    learning_rate: float = 0.08
+    calibration_blocks: int = 2  # blocks of `steps` weeks before the origin that the widening is learned on
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "steps": (1, 52),
+            "min_history_weeks": (2, 78),
+            "max_stale_weeks": (0, 26),
+            "max_reject_share": (0.0, 1.0),
+            "training_rows": (1_000, 10_000_000),
+            "training_stores": (1, 100_000),
+            "training_span_weeks": (13, 520),
+            "rounds": (1, 2_000),
+            "leaves": (2, 16),
+            "learning_rate": (0.001, 1.0),
+            "calibration_blocks": (0, 4),
+        }
+        for name, (least, most) in ranges.items():
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected {least} to {most}")
+        taken = {"store", "sku", "week", "sales", "deal", "feat"}
+        for name in self.covariates:
+            if name in taken or name.startswith("price"):
+                raise ValueError(f"covariates names {name!r}, which is a column of the contract already")

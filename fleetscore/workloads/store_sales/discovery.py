@@ -1,0 +1,193 @@
+"""Discovery: the stores with data and those that the model knows, and which of them cannot or need not be forecast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from fleetscore.errors import InputError
+from fleetscore.keys import join_key
+from fleetscore.model_sets import Pins, read_model_file, read_model_set
+from fleetscore.outcomes import Outcome
+from fleetscore.stores.base import Store
+from fleetscore.windows import Window
+from fleetscore.workloads.base import PARTITIONS, Discovery, TrainingRequest, WindowRequest
+from fleetscore.workloads.store_sales.contract import (
+    LOOKBACK_WEEKS,
+    NAME,
+    QUANTILE_NAMES,
+    STORES_FILE,
+    Cause,
+    StoreSalesSettings,
+)
+from fleetscore.workloads.store_sales.input_files import UsableFiles, list_inputs, usable_files
+from fleetscore.workloads.store_sales.reading import read_keys
+
+_CELL_BYTES = 8
+_RECENT_WEEKS = 13
+"""A store without a future that sold within so many weeks is late; one that did not is discontinued."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeeksSeen:
+    """How many rows each store has in each week: stores x weeks from `first_week` on, in history and future."""
+
+    stores: tuple[str, ...]
+    first_week: int
+    history: NDArray[np.int64]
+    future: NDArray[np.int64]
+    nameless: int  # rows without a store
+
+
+def discover_window(store: Store, request: WindowRequest) -> Discovery:
+    """Every store with rows in the lookback or the weeks to forecast, and every store that the current model was trained on."""
+    settings: StoreSalesSettings = request.settings
+    files = usable_files(store, list_inputs(store), settings.covariates)
+    first, origin = request.window.ordinal - LOOKBACK_WEEKS, request.window.ordinal
+    seen = _count_weeks(store, files, request.window, first, origin + settings.steps)
+    rows = [_settle(seen, i, origin, settings, request.pins) for i in range(len(seen.stores))]
+    known = set(seen.stores)
+    rows += [
+        _absent(name, files, request.pins) for name in _model_stores(store, request.pins) if name not in known
+    ]
+    if request.only:
+        rows = [row for row in rows if row["partition"] in request.only]
+    table = pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["partition"])), schema=PARTITIONS)
+    return Discovery(table, files.inputs(), (*files.faults, *_nameless(seen)))
+
+
+def discover_training(store: Store, request: TrainingRequest) -> Discovery:
+    """One partition per quantile: each has a forest of its own, all over the same history."""
+    settings: StoreSalesSettings = request.settings
+    files = usable_files(store, list_inputs(store), settings.covariates)
+    if not files.history:
+        raise InputError(
+            f"There is no usable history to train on. {' '.join(files.faults)}".strip(),
+            fix=f"Put history.csv or history.parquet under data/{NAME}/.",
+            field="data",
+        )
+    rows = min(settings.training_rows, 3 * sum(file.size_bytes for file, _ in files.history) // 30)
+    names = [name for name in QUANTILE_NAMES if not request.only or name in request.only]
+    partitions = [_row(name, rows, "", "", "", "") for name in names]
+    return Discovery(pa.Table.from_pylist(partitions, schema=PARTITIONS), files.inputs(), files.faults)
+
+
+def stores_in(store: Store, files: UsableFiles, first: Window, stop: Window) -> tuple[str, ...]:
+    """The stores with history rows in [first, stop), sorted by name."""
+    seen = _count_weeks(store, files, first, first.ordinal, stop.ordinal)
+    return tuple(sorted(name for name, rows in zip(seen.stores, seen.history, strict=True) if rows.any()))
+
+
+def _settle(
+    seen: WeeksSeen, index: int, origin: int, settings: StoreSalesSettings, pins: Pins
+) -> dict[str, object]:
+    name = seen.stores[index]
+    key = join_key([name])
+    model = pins.version_for(key)
+    past = seen.history[index, : origin - seen.first_week]
+    ahead = seen.future[index, origin - seen.first_week :] + seen.history[index, origin - seen.first_week :]
+    rows = int(past.sum() + ahead.sum())
+    outcome, cause, detail = _judge(past, ahead, settings)
+    if not outcome and not model:
+        outcome, cause, detail = (
+            Outcome.SKIPPED,
+            Cause.NO_MODEL,
+            "No model set is pinned; run `fleetscore train`.",
+        )
+    return _row(key, rows, model, outcome, cause, detail)
+
+
+def _judge(
+    past: NDArray[np.int64], ahead: NDArray[np.int64], settings: StoreSalesSettings
+) -> tuple[str, str, str]:
+    """Outcome, cause and detail of a store by its weeks; "" where it is to be scored."""
+    weeks = np.flatnonzero(past)
+    silent = len(past) - 1 - int(weeks[-1]) if len(weeks) else len(past)
+    if not ahead.any():
+        if silent < _RECENT_WEEKS:
+            return (
+                Outcome.LATE,
+                Cause.NO_FUTURE,
+                f"No row in the {settings.steps} weeks to forecast; put them under the future's path.",
+            )
+        return (
+            Outcome.SKIPPED,
+            Cause.DISCONTINUED,
+            f"No row in the weeks to forecast, and none in the last {silent} weeks.",
+        )
+    if len(weeks) and silent > settings.max_stale_weeks:
+        return (
+            Outcome.LATE,
+            Cause.STALE_HISTORY,
+            f"The last {silent} weeks before the window are missing; at most {settings.max_stale_weeks} may (max_stale_weeks).",
+        )
+    return "", "", ""
+
+
+def _absent(name: str, files: UsableFiles, pins: Pins) -> dict[str, object]:
+    detail = "The model knows this store, the data has no row of it."
+    if files.faults:
+        detail += f" Its rows may lie in a file that cannot be used: {files.faults[0]}"
+    key = join_key([name])
+    return _row(key, 0, pins.version_for(key), Outcome.LATE, Cause.NO_DATA, detail)
+
+
+def _row(key: str, rows: int, model: str, outcome: str, cause: str, detail: str) -> dict[str, object]:
+    values = (key, rows, rows * 8 * _CELL_BYTES, model, str(outcome), str(cause), detail)
+    return dict(zip(PARTITIONS.names, values, strict=True))
+
+
+def _count_weeks(store: Store, files: UsableFiles, window: Window, first: int, stop: int) -> WeeksSeen:
+    index: dict[str, int] = {}
+    tally = [np.zeros((0, stop - first), np.int64) for _ in range(2)]
+    rows = readable = nameless = 0
+    for role, listed in enumerate((files.history, files.future)):
+        for file, _ in listed:
+            for batch in read_keys(store, file.path, window.cadence):
+                codes = np.array([_index_of(v, index) for v in batch.store.values] + [-1], np.int64)[
+                    batch.store.codes
+                ]
+                nameless += int((codes < 0).sum())
+                rows, readable = rows + len(codes), readable + int((batch.week >= 0).sum())
+                tally[role] = _tallied(tally[role], codes, batch.week - first, len(index))
+    if rows and not readable:
+        raise InputError(
+            f"No week of the data is of the form of window {window.key}.",
+            fix="Name the window as the data names its weeks: 2026-W47 for ISO weeks and dates, 108 for plain numbers.",
+            field="window",
+        )
+    history, future = (_tallied(t, np.empty(0, np.int64), np.empty(0, np.int64), len(index)) for t in tally)
+    return WeeksSeen(tuple(index), first, history, future, nameless)
+
+
+def _index_of(name: str, index: dict[str, int]) -> int:
+    return index.setdefault(name, len(index)) if name else -1
+
+
+def _tallied(
+    tally: NDArray[np.int64], codes: NDArray[np.int64], weeks: NDArray[np.int64], stores: int
+) -> NDArray[np.int64]:
+    """The counts with these rows added, and with a row for every store."""
+    width = tally.shape[1]
+    inside = (codes >= 0) & (weeks >= 0) & (weeks < width)
+    added = np.bincount(codes[inside] * width + weeks[inside], minlength=stores * width)
+    out = added.reshape(stores, width)
+    out[: len(tally)] += tally
+    return out
+
+
+def _model_stores(store: Store, pins: Pins) -> tuple[str, ...]:
+    if not pins.current:
+        return ()
+    model_set = read_model_set(store, NAME, pins.current)
+    if STORES_FILE not in model_set.files:
+        return ()  # an imported set was trained elsewhere
+    return msgspec.json.decode(read_model_file(store, model_set, STORES_FILE), type=tuple[str, ...])
+
+
+def _nameless(seen: WeeksSeen) -> tuple[str, ...]:
+    return (f"{seen.nameless} rows have no store and were left out.",) if seen.nameless else ()

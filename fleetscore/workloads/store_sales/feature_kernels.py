@@ -1,0 +1,373 @@
+"""The loops behind the features, compiled: one pass over a series' lookback for each thing that is measured, float64 throughout."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fleetscore.workloads.store_sales.compiled import compiled
+
+_SHORT_DECAY = 0.5 ** (1 / 13)  # weekly weights of the level
+_LONG_DECAY = 0.5 ** (1 / 26)  # of the response regression and the kinds of week
+_FEATURE_WEIGHT = 0.25  # of feature weeks in the level, which is to be what sells without
+_RIDGE = (
+    0.1,
+    0.2,
+    0.2,
+    1.0,
+    1.0,
+)  # of the response regression: intercept, own price, rival price, feature, deal
+_MOST_WEEKS = 26  # that "weeks since" and "weeks on" count to
+_FEW_SKUS = 32  # up to so many, comparing all pairs is faster than sorting
+
+
+@compiled
+def carry_forward(values: Any) -> None:
+    """Replace NaN by the row's last known value, in place; leading NaN stay."""
+    for row in range(values.shape[0]):
+        last = np.nan
+        for column in range(values.shape[1]):
+            if math.isnan(values[row, column]):
+                values[row, column] = last
+            else:
+                last = values[row, column]
+
+
+@compiled
+def look_at_rivals(log_price: Any, deal: Any, feat: Any, store_start: Any, out: Any) -> None:
+    """Fill `out` (5 x series x weeks): mean and cheapest log price of the store's other SKUs, rank, shares on feature and on deal."""
+    for store in range(store_start.size - 1):
+        first, stop = store_start[store], store_start[store + 1]
+        for week in range(log_price.shape[1]):
+            _rival_prices(log_price, first, stop, week, out)
+            _rival_promotions(deal, feat, first, stop, week, out)
+            if stop - first <= _FEW_SKUS:
+                rank_by_pairs(log_price, first, stop, week, out[2])
+            else:
+                rank_by_sorting(log_price, first, stop, week, out[2])
+
+
+@compiled
+def _rival_prices(log_price: Any, first: int, stop: int, week: int, out: Any) -> None:
+    total, priced, cheapest, second = 0.0, 0, np.inf, np.inf
+    for s in range(first, stop):
+        price = log_price[s, week]
+        if not math.isnan(price):
+            total += price
+            priced += 1
+            if price < cheapest:
+                cheapest, second = price, cheapest
+            elif price < second:
+                second = price
+    for s in range(first, stop):
+        price = log_price[s, week]
+        known = not math.isnan(price)
+        rivals = priced - 1 if known else priced
+        out[0, s, week] = (total - (price if known else 0.0)) / rivals if rivals > 0 else np.nan
+        out[1, s, week] = (second if price == cheapest else cheapest) if rivals > 0 else np.nan
+
+
+@compiled
+def _rival_promotions(deal: Any, feat: Any, first: int, stop: int, week: int, out: Any) -> None:
+    feats, deals, rivals = 0.0, 0.0, max(1, stop - first - 1)
+    for s in range(first, stop):
+        feats += feat[s, week]
+        deals += deal[s, week]
+    for s in range(first, stop):
+        out[3, s, week] = (feats - feat[s, week]) / rivals
+        out[4, s, week] = (deals - deal[s, week]) / rivals
+
+
+@compiled
+def rank_by_pairs(log_price: Any, first: int, stop: int, week: int, out: Any) -> None:
+    """The share of the priced others that are cheaper, equal ones half; 0.5 without own or other prices."""
+    for s in range(first, stop):
+        cheaper, others = 0.0, 0
+        price = log_price[s, week]
+        for other in range(first, stop):
+            rival = log_price[other, week]
+            if other == s or math.isnan(rival):
+                continue
+            others += 1
+            cheaper += 1.0 if rival < price else (0.5 if rival == price else 0.0)
+        out[s, week] = cheaper / others if others > 0 and not math.isnan(price) else 0.5
+
+
+@compiled
+def rank_by_sorting(log_price: Any, first: int, stop: int, week: int, out: Any) -> None:
+    """The same as rank_by_pairs in n log n."""
+    prices = log_price[first:stop, week].copy()
+    prices = np.sort(prices[~np.isnan(prices)])
+    for s in range(first, stop):
+        price = log_price[s, week]
+        if math.isnan(price) or prices.size < 2:
+            out[s, week] = 0.5
+            continue
+        below = np.searchsorted(prices, price, side="left")
+        equal = np.searchsorted(prices, price, side="right") - below - 1
+        out[s, week] = (below + 0.5 * equal) / (prices.size - 1)
+
+
+@compiled
+def build_rows(
+    log_sales: Any, log_price: Any, deal: Any, feat: Any, rivals: Any, extras: Any, series: Any, origins: Any,
+    first_row: Any, steps: Any, lookback: int, matrix: Any, level: Any,
+) -> None:  # fmt: skip
+    """Fill `matrix` (features x rows) and `level` (rows) for every case."""
+    coefficients, normal, x = np.empty(5), np.empty((5, 5)), np.empty(5)
+    kinds = np.empty((3, 3))
+    head = np.empty(15)
+    for case in range(series.size):
+        s, origin = series[case], origins[case]
+        start = max(0, origin - lookback + 1)
+        y, p, d, f, r = log_sales[s], log_price[s], deal[s], feat[s], rivals[0, s]
+        base_level = _level(y, f, start, origin, head)
+        _measure_kinds(y, d, f, start, origin, base_level, kinds)
+        price_mean, rival_mean = _known_mean(p, start, origin), _known_mean(r, start, origin)
+        _fit_response(
+            y, p, r, d, f, start, origin, base_level, price_mean, rival_mean, coefficients, normal, x
+        )
+        _uplifts(kinds, head)
+        _recent(y, start, origin, base_level, head)
+        _residuals(y, p, r, d, f, start, origin, base_level, price_mean, rival_mean, coefficients, x, head)
+        recent = max(start, origin - 12)
+        p13, r13, low = (
+            _known_mean(p, recent, origin),
+            _known_mean(r, recent, origin),
+            _lowest(p, start, origin),
+        )
+        for row in range(first_row[case], first_row[case + 1]):
+            target = origin + steps[row]
+            level[row] = base_level
+            for i in range(15):
+                matrix[i, row] = head[i]
+            _regressors(p[target] - price_mean, r[target] - rival_mean, d[target], f[target], x)
+            matrix[15, row] = steps[row]
+            matrix[16, row] = _dot(coefficients, x)
+            matrix[17, row] = d[target]
+            matrix[18, row] = f[target]
+            matrix[19, row] = _or_zero(p[target] - p13)
+            matrix[20, row] = _or_zero(p[target] - price_mean)
+            matrix[21, row] = _or_zero(p[target] - low)
+            matrix[22, row] = _or_zero(p[target] - p[target - 1])
+            matrix[23, row] = _or_zero(p[target] - p[origin])
+            matrix[24, row] = _or_zero(p[target] - rivals[1, s, target])
+            matrix[25, row] = _or_zero(p[target] - r[target])
+            matrix[26, row] = rivals[2, s, target]
+            matrix[27, row] = _or_zero(r[target] - r13)
+            matrix[28, row] = rivals[3, s, target]
+            matrix[29, row] = rivals[4, s, target]
+            matrix[30, row] = d[target - 1]
+            matrix[31, row] = f[target - 1]
+            matrix[32, row] = rivals[3, s, target - 1]
+            matrix[33, row] = _weeks_since(f, target)
+            matrix[34, row] = _weeks_on(d, target)
+            kind = _kind(d[target], f[target])
+            weeks = kinds[kind, 0]
+            matrix[35, row] = kinds[kind, 1] * weeks / (weeks + 1.0)
+            matrix[36, row] = weeks
+            matrix[37, row] = kinds[kind, 2]
+            for e in range(extras.shape[0]):
+                matrix[38 + 2 * e, row] = extras[e, s, target]
+                matrix[39 + 2 * e, row] = extras[e, s, target] - extras[e, s, origin]
+
+
+@compiled
+def _or_zero(value: float) -> float:
+    """0.0, which is neutral for a difference, where it cannot be told."""
+    return value if math.isfinite(value) else 0.0
+
+
+@compiled
+def _known_mean(values: Any, first: int, last: int) -> float:
+    total, known = 0.0, 0
+    for t in range(first, last + 1):
+        if not math.isnan(values[t]):
+            total += values[t]
+            known += 1
+    return total / known if known > 0 else np.nan
+
+
+@compiled
+def _lowest(values: Any, first: int, last: int) -> float:
+    low = np.inf
+    for t in range(first, last + 1):
+        if values[t] < low:  # false for NaN
+            low = values[t]
+    return low
+
+
+@compiled
+def _kind(deal: float, feat: float) -> int:
+    """0: a plain week; 1: on deal only; 2: on feature."""
+    return 2 if feat > 0.5 else (1 if deal > 0.5 else 0)
+
+
+@compiled
+def _level(y: Any, feat: Any, start: int, origin: int, head: Any) -> float:
+    """The weighted mean of log sales; also sets `level`, `known_weeks` and `feat_share`."""
+    total, weight, known, feats, decay = 0.0, 0.0, 0, 0.0, 1.0
+    for t in range(origin, start - 1, -1):
+        if not math.isnan(y[t]):
+            w = decay * (_FEATURE_WEIGHT if feat[t] > 0.5 else 1.0)
+            total += w * y[t]
+            weight += w
+            known += 1
+            feats += feat[t]
+        decay *= _SHORT_DECAY
+    level = total / weight if known > 0 else 0.0
+    head[10] = level
+    head[11] = known
+    head[12] = feats / known if known > 0 else 0.0
+    return level
+
+
+@compiled
+def _measure_kinds(y: Any, deal: Any, feat: Any, start: int, origin: int, level: float, kinds: Any) -> None:
+    """Per kind of week the decayed number of weeks, mean relative to the level, and standard deviation."""
+    kinds[:, :] = 0.0
+    decay = 1.0
+    for t in range(origin, start - 1, -1):
+        if not math.isnan(y[t]):
+            k = _kind(deal[t], feat[t])
+            kinds[k, 0] += decay
+            kinds[k, 1] += decay * (y[t] - level)
+            kinds[k, 2] += decay * (y[t] - level) * (y[t] - level)
+        decay *= _LONG_DECAY
+    for k in range(3):
+        if kinds[k, 0] > 0.0:
+            kinds[k, 1] /= kinds[k, 0]
+            kinds[k, 2] = math.sqrt(max(0.0, kinds[k, 2] / kinds[k, 0] - kinds[k, 1] * kinds[k, 1]))
+
+
+@compiled
+def _uplifts(kinds: Any, head: Any) -> None:
+    without = kinds[0, 0] + kinds[1, 0]
+    base = (kinds[0, 0] * kinds[0, 1] + kinds[1, 0] * kinds[1, 1]) / without if without > 0.0 else 0.0
+    head[0] = base
+    head[1] = (kinds[2, 1] - base) * kinds[2, 0] / (kinds[2, 0] + 2.0) if without > 0.0 else 0.0
+    head[2] = (kinds[1, 1] - kinds[0, 1]) * kinds[1, 0] / (kinds[1, 0] + 2.0) if kinds[0, 0] > 0.0 else 0.0
+
+
+@compiled
+def _recent(y: Any, start: int, origin: int, level: float, head: Any) -> None:
+    seen = 0
+    head[4] = 0.0
+    head[5] = 0.0
+    for t in range(origin, start - 1, -1):
+        if not math.isnan(y[t]):
+            head[4 + seen] = y[t] - level
+            seen += 1
+            if seen == 2:
+                break
+    head[6] = _or_zero(_known_mean(y, max(start, origin - 4), origin) - level)
+    recent = max(start, origin - 12)
+    head[7] = _or_zero(_known_mean(y, recent, origin) - level)
+    high = -np.inf
+    for t in range(recent, origin + 1):
+        if y[t] > high:  # false for NaN
+            high = y[t]
+    head[8] = _or_zero(high - level)
+    head[9] = _or_zero(_lowest(y, recent, origin) - level)
+
+
+@compiled
+def _regressors(price: float, rival: float, deal: float, feat: float, x: Any) -> None:
+    x[0] = 1.0
+    x[1] = _or_zero(price)
+    x[2] = _or_zero(rival)
+    x[3] = feat
+    x[4] = deal * (1.0 - feat)
+
+
+@compiled
+def _dot(a: Any, b: Any) -> float:
+    total = 0.0
+    for i in range(a.size):
+        total += a[i] * b[i]
+    return total
+
+
+@compiled
+def _fit_response(
+    y: Any, p: Any, r: Any, deal: Any, feat: Any, start: int, origin: int, level: float, price_mean: float,
+    rival_mean: float, coefficients: Any, normal: Any, x: Any,
+) -> None:  # fmt: skip
+    """Ridge regression, recent weeks weighing more, of log sales on own price, mean rival price, feature and deal."""
+    normal[:, :] = 0.0
+    coefficients[:] = 0.0
+    decay = 1.0
+    for t in range(origin, start - 1, -1):
+        if not math.isnan(y[t]):
+            _regressors(p[t] - price_mean, r[t] - rival_mean, deal[t], feat[t], x)
+            for i in range(5):
+                coefficients[i] += decay * x[i] * (y[t] - level)
+                for j in range(i + 1):
+                    normal[i, j] += decay * x[i] * x[j]
+        decay *= _LONG_DECAY
+    for i in range(5):
+        normal[i, i] += _RIDGE[i]
+    _solve(normal, coefficients)
+
+
+@compiled
+def _solve(matrix: Any, vector: Any) -> None:
+    """Solve the symmetric positive definite system (lower triangle given) by Cholesky, in place."""
+    n = vector.size
+    for i in range(n):
+        for j in range(i + 1):
+            total = matrix[i, j]
+            for k in range(j):
+                total -= matrix[i, k] * matrix[j, k]
+            matrix[i, j] = math.sqrt(total) if i == j else total / matrix[j, j]
+    for i in range(n):
+        for k in range(i):
+            vector[i] -= matrix[i, k] * vector[k]
+        vector[i] /= matrix[i, i]
+    for i in range(n - 1, -1, -1):
+        for k in range(i + 1, n):
+            vector[i] -= matrix[k, i] * vector[k]
+        vector[i] /= matrix[i, i]
+
+
+@compiled
+def _residuals(
+    y: Any, p: Any, r: Any, deal: Any, feat: Any, start: int, origin: int, level: float, price_mean: float,
+    rival_mean: float, coefficients: Any, x: Any, head: Any,
+) -> None:  # fmt: skip
+    """Sets `spread`, `last_residual` and `mean_residual_4`."""
+    squares, weight, decay, seen, last, total, recent = 0.0, 0.0, 1.0, 0, 0.0, 0.0, 0
+    for t in range(origin, start - 1, -1):
+        if not math.isnan(y[t]):
+            _regressors(p[t] - price_mean, r[t] - rival_mean, deal[t], feat[t], x)
+            residual = y[t] - level - _dot(coefficients, x)
+            squares += decay * residual * residual
+            weight += decay
+            if seen == 0:
+                last = residual
+            seen += 1
+            if origin - t < 4:
+                total += residual
+                recent += 1
+        decay *= _LONG_DECAY
+    head[3] = math.sqrt(squares / weight) if weight > 0.0 else 0.0
+    head[13] = last
+    head[14] = total / recent if recent > 0 else 0.0
+
+
+@compiled
+def _weeks_since(feat: Any, target: int) -> int:
+    weeks = 1
+    while weeks < _MOST_WEEKS and weeks <= target and feat[target - weeks] <= 0.5:
+        weeks += 1
+    return weeks
+
+
+@compiled
+def _weeks_on(deal: Any, target: int) -> int:
+    weeks = 0
+    while weeks < _MOST_WEEKS and weeks <= target and deal[target - weeks] > 0.5:
+        weeks += 1
+    return weeks

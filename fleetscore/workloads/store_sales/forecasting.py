@@ -1,0 +1,75 @@
+"""From a filled panel and a model to forecasts: features, trees, order, widening, and the declared fallback."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fleetscore.workloads.store_sales.contract import LOOKBACK_WEEKS, QUANTILES, StoreSalesSettings
+from fleetscore.workloads.store_sales.features import build, every_step, prepare
+from fleetscore.workloads.store_sales.forest import Scorer, predict
+from fleetscore.workloads.store_sales.model_file import Fallback, QuantileModel
+from fleetscore.workloads.store_sales.panel import Panel
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Forecasts of every series of a panel, for every step: series x steps."""
+
+    quantiles: FloatArray  # series x steps x quantiles, in sales; not decreasing, not negative
+    fallback: NDArray[np.bool_]  # series x steps
+    short: NDArray[np.bool_]  # per series: too little history
+    assumed: NDArray[np.bool_]  # series x steps: covariates were assumed
+
+
+def forecast(panel: Panel, model: QuantileModel, scorer: Scorer, settings: StoreSalesSettings) -> Forecast:
+    """Forecast every series of the panel, whose last `settings.steps` columns are the weeks to forecast."""
+    series, weeks = panel.sales.shape
+    origin = weeks - settings.steps - 1
+    matrix, level = build(prepare(panel), every_step(series, origin, settings.steps))
+    logs = spread_out(predict(scorer, matrix), model.widening) + level
+    quantiles = to_sales(logs).T.reshape(series, settings.steps, len(QUANTILES))
+    assumed = assumed_weeks(panel, settings.steps)
+    short = short_histories(panel, settings)
+    if short.any():
+        feature_week = np.nan_to_num(panel.feat[:, origin + 1 :]) > 0.5
+        quantiles[short] = to_sales(look_up(model.fallback, panel.skus[short], feature_week[short]))
+    return Forecast(quantiles, short[:, None] | assumed, short, assumed)
+
+
+def spread_out(logs: FloatArray, widening: FloatArray) -> FloatArray:
+    """The quantiles (quantiles x rows) sorted, so that none crosses, then widened; widening is never towards the median."""
+    return np.asarray(np.sort(logs, axis=0) + widening[:, None])
+
+
+def to_sales(logs: FloatArray) -> FloatArray:
+    """Sales of log1p values, zero at least."""
+    return np.maximum(np.expm1(logs), 0.0)
+
+
+def assumed_weeks(panel: Panel, steps: int) -> NDArray[np.bool_]:
+    """Where a covariate of a week to forecast is missing (series x steps); no deal, no feature, the last known price are assumed."""
+    ahead = slice(panel.sales.shape[1] - steps, None)
+    missing = (
+        np.isnan(panel.price[:, ahead]) | np.isnan(panel.deal[:, ahead]) | np.isnan(panel.feat[:, ahead])
+    )
+    return np.asarray(missing | np.isnan(panel.extras[:, :, ahead]).any(axis=0))
+
+
+def short_histories(panel: Panel, settings: StoreSalesSettings) -> NDArray[np.bool_]:
+    """Which series have fewer than `min_history_weeks` known weeks of sales in the lookback."""
+    stop = panel.sales.shape[1] - settings.steps
+    known = (~np.isnan(panel.sales[:, max(0, stop - LOOKBACK_WEEKS) : stop])).sum(axis=1)
+    return np.asarray(known < settings.min_history_weeks)
+
+
+def look_up(fallback: Fallback, skus: NDArray[np.object_], feature_week: NDArray[np.bool_]) -> FloatArray:
+    """Log quantiles (series x steps x quantiles) of the SKU in weeks of that kind over the chain; of all SKUs where it is unknown."""
+    names = fallback.skus.astype(str)
+    row = np.minimum(np.searchsorted(names, skus.astype(str)), len(names) - 1)
+    row[names[row] != skus.astype(str)] = 0
+    return np.asarray(fallback.quantiles[row[:, None], feature_week.astype(np.int64)])

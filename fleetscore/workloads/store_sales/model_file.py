@@ -1,0 +1,89 @@
+"""The model file: forests, what to widen by, and the fallback tables, as plain arrays in an npz archive that holds no code."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fleetscore.errors import ModelError
+from fleetscore.workloads.store_sales.contract import QUANTILES
+from fleetscore.workloads.store_sales.forest import Forest, forest_arrays, forest_of_arrays
+
+FILE = "quantile_trees.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """Sales quantiles by SKU and kind of week (without or with feature), for SKUs with too little history."""
+
+    skus: NDArray[np.str_]  # sorted; the first is "", the whole chain
+    quantiles: NDArray[np.float64]  # SKUs x 2 x quantiles, log1p of sales
+
+
+@dataclass(frozen=True, slots=True)
+class QuantileModel:
+    """A trained model: one forest per quantile, then widening, in logs relative to the level."""
+
+    forest: Forest
+    widening: NDArray[np.float64]  # per quantile, added to its forecast
+    fallback: Fallback
+    steps: int
+
+
+def pack_model(model: QuantileModel) -> bytes:
+    """The model as an npz archive; the same model gives the same bytes."""
+    arrays = forest_arrays(model.forest) | {
+        "widening": model.widening,
+        "fallback_skus": model.fallback.skus,
+        "fallback_quantiles": model.fallback.quantiles,
+        "steps": np.array(model.steps),
+    }
+    return pack_arrays(arrays)
+
+
+def unpack_model(data: bytes) -> QuantileModel:
+    """The model of such bytes; ModelError when they are anything else. Nothing in them is executed."""
+    arrays = unpack_arrays(data)
+    forest = forest_of_arrays(arrays)
+    try:
+        fallback = Fallback(arrays["fallback_skus"], arrays["fallback_quantiles"])
+        model = QuantileModel(forest, arrays["widening"], fallback, int(arrays["steps"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"The model file is not whole: {error}.", code="corrupt_model") from error
+    shape = (len(fallback.skus), 2, len(QUANTILES))
+    if (
+        len(forest.first_tree) != len(QUANTILES) + 1
+        or model.widening.shape != (len(QUANTILES),)
+        or fallback.quantiles.shape != shape
+        or not np.isfinite(fallback.quantiles).all()
+    ):
+        raise ModelError(
+            "The model file does not hold five quantiles.", fix="Train again.", code="corrupt_model"
+        )
+    return model
+
+
+def pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Named arrays as a compressed npz archive."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def unpack_arrays(data: bytes) -> dict[str, NDArray[Any]]:
+    """The arrays of an npz archive; ModelError for anything else, also for archives that hold Python objects."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise ModelError(
+            f"The file is not an npz archive of plain arrays: {error}.",
+            fix="Train again.",
+            code="corrupt_model",
+        ) from error

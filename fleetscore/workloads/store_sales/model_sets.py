@@ -1,0 +1,187 @@
+"""Training as a run: each quantile a partition, their files joined into one model set with its card."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from fleetscore.errors import ModelError
+from fleetscore.outcomes import OUTCOMES, Outcome
+from fleetscore.stores.base import Store
+from fleetscore.windows import Window
+from fleetscore.workloads.base import ModelSetDraft, Trained, TrainingRequest, TrainingTask
+from fleetscore.workloads.store_sales.contract import (
+    LOOKBACK_WEEKS,
+    QUANTILE_NAMES,
+    QUANTILES,
+    STORES_FILE,
+    StoreSalesSettings,
+)
+from fleetscore.workloads.store_sales.discovery import stores_in
+from fleetscore.workloads.store_sales.features import Prepared, build, every_step, feature_names, prepare
+from fleetscore.workloads.store_sales.forecasting import spread_out, to_sales
+from fleetscore.workloads.store_sales.forest import forest_arrays, forest_of_arrays, join_forests
+from fleetscore.workloads.store_sales.input_files import UsableFiles, usable_files
+from fleetscore.workloads.store_sales.judgement import Block, block_of, coverage, judge
+from fleetscore.workloads.store_sales.loading import Span, load_panel
+from fleetscore.workloads.store_sales.model_file import (
+    FILE,
+    Fallback,
+    QuantileModel,
+    pack_arrays,
+    pack_model,
+    unpack_arrays,
+)
+from fleetscore.workloads.store_sales.panel import Panel
+from fleetscore.workloads.store_sales.training import (
+    calibration_cutoffs,
+    learn_fallback,
+    learn_widening,
+    train_quantile,
+)
+
+_COMMON = "common.npz"
+
+
+def train_shard(store: Store, task: TrainingTask) -> Trained:
+    """Train the forests of the task's quantiles; a quantile that cannot be trained is a failed outcome."""
+    settings: StoreSalesSettings = task.settings
+    clock = time.perf_counter()
+    panel = load_training_panel(
+        store, usable_files(store, task.inputs, settings.covariates), task.first, task.stop, settings
+    )
+    prepared = prepare(panel)
+    files = {
+        _COMMON: pack_arrays(_common(panel, prepared, settings)),
+        STORES_FILE: msgspec.json.encode(panel.stores),
+    }
+    rows: list[tuple[Any, ...]] = []
+    for name in task.partitions["partition"].to_pylist():
+        try:
+            trained = train_quantile(prepared, QUANTILES[QUANTILE_NAMES.index(name)], settings)
+        except ModelError as error:
+            rows.append((name, Outcome.FAILED, error.code, str(error), 0, 0, "", time.perf_counter() - clock))
+        else:
+            arrays = forest_arrays(trained.forest) | {"calibration": trained.calibration}
+            files[f"{name}.npz"] = pack_arrays(arrays)
+            rows.append(
+                (name, Outcome.SCORED, "", "", trained.train_rows, 0, "", time.perf_counter() - clock)
+            )
+        clock = time.perf_counter()
+    columns = [
+        [str(v) if isinstance(v, Outcome) else v for v in column] for column in zip(*rows, strict=True)
+    ]
+    return Trained(files, pa.table(dict(zip(OUTCOMES.names, columns, strict=True)), schema=OUTCOMES))
+
+
+def assemble_models(request: TrainingRequest, parts: Iterable[Mapping[str, bytes]]) -> ModelSetDraft:
+    """One model set of all quantiles: widened so that the bands would have covered the blocks before the origin, with its card."""
+    files: dict[str, bytes] = {}
+    for part in parts:
+        files.update(part)
+    missing = [name for name in QUANTILE_NAMES if f"{name}.npz" not in files]
+    if missing:
+        raise ModelError(
+            f"The training run has no model of {', '.join(missing)}.",
+            fix="See the causes of its failed partitions, and train all quantiles together.",
+            code="too_little_history",
+        )
+    settings: StoreSalesSettings = request.settings
+    quantiles = [unpack_arrays(files[f"{name}.npz"]) for name in QUANTILE_NAMES]
+    common = unpack_arrays(files[_COMMON])
+    calibration = np.stack([arrays["calibration"] for arrays in quantiles])
+    truth, known = common["truth"], ~np.isnan(common["truth"])
+    widening = learn_widening(calibration[:, known], truth[known])
+    forest = join_forests([forest_of_arrays(arrays) for arrays in quantiles])
+    fallback = Fallback(common["fallback_skus"], common["fallback_quantiles"])
+    model = QuantileModel(forest, widening, fallback, settings.steps)
+    stores = msgspec.json.decode(files[STORES_FILE], type=tuple[str, ...])
+    card = {
+        "kind": "quantile trees",
+        "trained_on": {
+            "first": request.first.key,
+            "stop": request.stop.key,
+            "stores": len(stores),
+            "skus": len(fallback.skus) - 1,
+        },
+        "settings": msgspec.to_builtins(settings),
+        "features": list(feature_names(settings.covariates)),
+        "trees": len(forest.value),
+        "widening": dict(zip(QUANTILE_NAMES, widening.round(4).tolist(), strict=True)),
+        "judged_on_blocks_before_the_origin": _judged(calibration, common, settings, stores),
+    }
+    return ModelSetDraft({FILE: pack_model(model), STORES_FILE: files[STORES_FILE]}, card)
+
+
+def load_training_panel(
+    store: Store, files: UsableFiles, first: Window, stop: Window, settings: StoreSalesSettings
+) -> Panel:
+    """The panel of the weeks [first, stop) of at most `training_stores` stores, drawn evenly by name."""
+    stores = stores_in(store, files, first, stop)
+    if not stores:
+        raise ModelError(
+            f"The history has no row in the weeks {first.key} to {stop.key}.",
+            fix="Train on weeks that the history covers.",
+            code="too_little_history",
+        )
+    if len(stores) > settings.training_stores:
+        chosen = np.linspace(0, len(stores) - 1, settings.training_stores).round().astype(int)
+        stores = tuple(stores[i] for i in np.unique(chosen))
+    first_week = max(first.ordinal, stop.ordinal - settings.training_span_weeks - LOOKBACK_WEEKS)
+    span = Span(first.cadence, first_week, stop.ordinal, stop.ordinal)
+    return load_panel(store, files, span, stores, settings.covariates).panel
+
+
+def _common(panel: Panel, prepared: Prepared, settings: StoreSalesSettings) -> dict[str, Any]:
+    """What all quantiles share: fallback tables, and of each calibration block the truth (log relative to level) and the level."""
+    fallback = learn_fallback(prepared, panel.skus)
+    cutoffs = calibration_cutoffs(prepared, settings)
+    levels = [build(prepared, every_step(len(panel.skus), c - 1, settings.steps))[1] for c in cutoffs]
+    truths = [
+        prepared.log_sales[:, c : c + settings.steps].reshape(-1) - level
+        for c, level in zip(cutoffs, levels, strict=True)
+    ]
+    blocks = [block_of(panel, c, settings.steps) for c in cutoffs]
+    arrays: dict[str, Any] = {
+        "fallback_skus": fallback.skus,
+        "fallback_quantiles": fallback.quantiles,
+        "truth": np.concatenate([*truths, np.empty(0)]),
+        "level": np.concatenate([*levels, np.empty(0)]),
+        "cutoffs": np.array([b.cutoff for b in blocks], np.int64),
+    }
+    for i, block in enumerate(blocks):
+        arrays |= {f"block{i}_{name}": getattr(block, name) for name in _BLOCK_ARRAYS}
+    return arrays
+
+
+_BLOCK_ARRAYS = ("row", "store", "week", "step", "truth", "last_value", "seasonal", "own_quantiles")
+
+
+def _judged(
+    calibration: Any, common: Mapping[str, Any], settings: StoreSalesSettings, stores: tuple[str, ...]
+) -> dict[str, Any]:
+    """The figures of each calibration block, forecast by forests trained before it and widened by what the other blocks say."""
+    cutoffs = common["cutoffs"]
+    if not len(cutoffs):
+        return {"cutoffs": []}
+    rows = len(common["truth"]) // len(cutoffs)
+    blocks = [Block(int(c), *(common[f"block{i}_{n}"] for n in _BLOCK_ARRAYS)) for i, c in enumerate(cutoffs)]
+    owner = np.arange(len(common["truth"])) // rows
+    forecasts, narrow = [], []
+    for i, block in enumerate(blocks):
+        others = (owner != i) & ~np.isnan(common["truth"])
+        widening = learn_widening(calibration[:, others], common["truth"][others])
+        mine = slice(i * rows, (i + 1) * rows)
+        level = common["level"][mine]
+        forecasts.append(to_sales(spread_out(calibration[:, mine], widening) + level).T[block.row])
+        narrow.append(to_sales(spread_out(calibration[:, mine], 0 * widening) + level).T[block.row])
+    figures = judge(blocks, forecasts, stores)
+    truth = np.concatenate([block.truth for block in blocks])
+    figures["unwidened"] = coverage(truth, np.concatenate(narrow))
+    del figures["per_store"]  # long, and the backtest shows it
+    return {"cutoffs": [int(c) for c in cutoffs], "steps": settings.steps} | figures

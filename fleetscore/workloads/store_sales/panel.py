@@ -1,0 +1,266 @@
+"""The panel: dense series x week arrays of one or many stores, filled from rows in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fleetscore.workloads.store_sales.compiled import compiled
+from fleetscore.workloads.store_sales.reading import RowBatch
+
+FloatArray = NDArray[np.float64]
+
+FINDINGS = (
+    "rows",  # rows of the store that were read
+    "unreadable_week",  # rows whose SKU or week cannot be read
+    "unreadable_cell",  # rows with a cell that is no number
+    "negative_sales",
+    "missing_sales",
+    "price_not_positive",
+    "overlap",  # history rows of a (SKU, week) that the future has too
+    "repeated_rows",  # rows of a (SKU, week) after its first in the same role
+    "conflicting_rows",  # (SKU, week) with rows that contradict each other
+)
+"""What is counted per store while filling; the order of Filled.findings' columns."""
+
+_FUTURE, _HISTORY, _CONFLICT = 1, 2, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Series sorted by store and SKU; weeks are consecutive columns from `first_week` (a window ordinal). NaN is not known."""
+
+    stores: tuple[str, ...]
+    store_of: NDArray[np.int64]  # per series, index into stores; not decreasing
+    skus: NDArray[np.object_]  # per series
+    first_week: int
+    sales: FloatArray  # NaN from the window on
+    price: FloatArray  # positive
+    deal: FloatArray
+    feat: FloatArray
+    extras: FloatArray  # further covariates x series x weeks
+
+    def of_stores(self, first: int, stop: int) -> Panel:
+        """The same for the stores [first, stop), without copying."""
+        begin, end = np.searchsorted(self.store_of, [first, stop])
+        cut = slice(int(begin), int(end))
+        return Panel(
+            self.stores[first:stop], self.store_of[cut] - first, self.skus[cut], self.first_week, self.sales[cut],
+            self.price[cut], self.deal[cut], self.feat[cut], self.extras[:, cut],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A panel and what was found while filling it."""
+
+    panel: Panel
+    planned: NDArray[np.bool_]  # per series: has a row in the weeks to forecast
+    findings: NDArray[np.int64]  # stores x FINDINGS
+
+
+class PanelFiller:
+    """Takes batches of rows, first those of the future, then those of the history, and gives the panel.
+
+    The weeks [first_week, stop_week) are kept. Sales are read before `origin_week` only; from it on, the future's covariates stand and the
+    history's fill what the future does not have. Rows of one (store, SKU, week) in the same role that contradict each other make that week
+    unknown, whatever their order.
+    """
+
+    def __init__(
+        self, stores: Sequence[str], covariates: int, first_week: int, origin_week: int, stop_week: int
+    ) -> None:
+        self._stores = tuple(stores)
+        self._store_index = {name: i for i, name in enumerate(stores)}
+        self._sku_index: dict[str, int] = {}
+        self._first_week, self._origin, self._weeks = (
+            first_week,
+            origin_week - first_week,
+            stop_week - first_week,
+        )
+        self._slots = np.full((len(stores), 0), -1, np.int64)
+        self._cells = np.empty((4 + covariates, 0, self._weeks))  # sales, price, deal, feat, covariates
+        self._seen = np.empty((0, self._weeks), np.uint8)
+        self._keys = np.empty((0, 2), np.int64)  # store and SKU of each series
+        self._count = 0
+        self._findings = np.zeros((len(stores), len(FINDINGS)), np.int64)
+
+    def add_future(self, batch: RowBatch, price_columns: Sequence[str]) -> None:
+        """Take rows of the future; all of them come before those of the history."""
+        self._add(batch, price_columns, _FUTURE)
+
+    def add_history(self, batch: RowBatch, price_columns: Sequence[str]) -> None:
+        """Take rows of the history."""
+        self._add(batch, price_columns, _HISTORY)
+
+    def panel(self) -> Filled:
+        """The panel of all rows taken."""
+        order = np.lexsort((self._sku_ranks()[self._keys[: self._count, 1]], self._keys[: self._count, 0]))
+        seen = self._seen[order]
+        store_of = self._keys[order, 0]
+        cells = [_in_order(block, order) for block in self._cells]
+        conflict = (seen & _CONFLICT) > 0
+        for block in cells:
+            block[conflict] = np.nan
+        findings = self._findings.copy()
+        distinct = ((seen & _FUTURE) > 0).sum(axis=1) + ((seen & _HISTORY) > 0).sum(axis=1)
+        findings[:, 7] -= np.bincount(store_of, distinct, len(self._stores)).astype(np.int64)
+        findings[:, 8] = np.bincount(store_of, conflict.sum(axis=1), len(self._stores))
+        names = np.array([*self._sku_index, ""], object)
+        extras = np.stack(cells[4:]) if len(cells) > 4 else np.empty((0, len(order), self._weeks))
+        sales, price, deal, feat = cells[:4]
+        skus = names[self._keys[order, 1]]
+        panel = Panel(self._stores, store_of, skus, self._first_week, sales, price, deal, feat, extras)
+        planned = np.asarray((seen[:, self._origin :] > 0).any(axis=1))
+        return Filled(panel, planned, findings)
+
+    def _add(self, batch: RowBatch, price_columns: Sequence[str], role: int) -> None:
+        store = self._codes(batch.store.codes, [self._store_index.get(v, -1) for v in batch.store.values])
+        sku = self._codes(batch.sku.codes, [self._sku(v) for v in batch.sku.values])
+        price_row = self._price_rows(price_columns)
+        row = 0
+        while row < len(store):
+            self._make_room()
+            row, self._count = _scatter(
+                row, self._count, role, self._origin, self._first_week, store, sku, batch.week, batch.sales, batch.deal,
+                batch.feat, batch.prices, price_row, batch.covariates, batch.unreadable, self._slots, self._keys,
+                self._cells, self._seen, self._findings,
+            )  # fmt: skip
+
+    def _codes(self, codes: NDArray[np.int32], targets: list[int]) -> NDArray[np.int64]:
+        return np.array([*targets, -1], np.int64)[codes]
+
+    def _sku(self, name: str) -> int:
+        if not name:
+            return -1
+        return self._sku_index.setdefault(name, len(self._sku_index))
+
+    def _price_rows(self, price_columns: Sequence[str]) -> NDArray[np.int64]:
+        """For each SKU the row of `prices` with its own price: the only one, or price<sku>; -1 where there is none."""
+        if tuple(price_columns) == ("price",):
+            return np.zeros(len(self._sku_index), np.int64)
+        rows = {name: row for row, name in enumerate(price_columns)}
+        return np.array([rows.get(f"price{sku}", -1) for sku in self._sku_index], np.int64)
+
+    def _make_room(self) -> None:
+        if self._slots.shape[1] < len(self._sku_index):
+            wider = np.full((len(self._stores), max(16, 2 * len(self._sku_index))), -1, np.int64)
+            wider[:, : self._slots.shape[1]] = self._slots
+            self._slots = wider
+        if self._count == len(self._seen):
+            capacity = max(1024, 2 * self._count)
+            self._cells = _longer(self._cells, 1, self._count, capacity)
+            self._seen = _longer(self._seen, 0, self._count, capacity)
+            self._keys = _longer(self._keys, 0, self._count, capacity)
+
+    def _sku_ranks(self) -> NDArray[np.int64]:
+        """The place of each SKU in natural order: numbers by value before names by letters."""
+        names = list(self._sku_index)
+        ranks = np.empty(len(names), np.int64)
+        ranks[sorted(range(len(names)), key=lambda i: natural_key(names[i]))] = np.arange(len(names))
+        return ranks
+
+
+def natural_key(name: str) -> tuple[int, int, str]:
+    """Sorts numbers by value, before names by letters.
+
+    >>> sorted(["10", "9", "b", "a"], key=natural_key)
+    ['9', '10', 'a', 'b']
+    """
+    return (0, int(name), name) if name.isdecimal() else (1, 0, name)
+
+
+def _longer(array: NDArray[Any], axis: int, used: int, capacity: int) -> NDArray[Any]:
+    """The array with room for `capacity` along the axis; only what is used is copied, so fresh memory is not touched yet."""
+    shape = list(array.shape)
+    shape[axis] = capacity
+    longer = np.empty(shape, array.dtype)
+    cut = (slice(None),) * axis + (slice(0, used),)
+    longer[cut] = array[cut]
+    return longer
+
+
+def _in_order(block: FloatArray, order: NDArray[np.int64]) -> FloatArray:
+    if np.array_equal(order, np.arange(len(order))):
+        return block[: len(order)]
+    return block[order]
+
+
+@compiled
+def _differs(a: float, b: float) -> bool:
+    return a != b and not (np.isnan(a) and np.isnan(b))
+
+
+@compiled
+def _scatter(
+    row: int, count: int, role: int, origin: int, first_week: int, store: Any, sku: Any, week: Any, sales: Any,
+    deal: Any, feat: Any, prices: Any, price_row: Any, covariates: Any, unreadable: Any, slots: Any, keys: Any,
+    cells: Any, seen: Any, findings: Any,
+) -> tuple[int, int]:  # fmt: skip
+    """Write rows from `row` on until all are written or a new series finds no room; gives the next row and the number of series."""
+    values = np.empty(cells.shape[0])
+    weeks = cells.shape[2]
+    for r in range(row, store.size):
+        i = store[r]
+        if i < 0:
+            continue
+        k = sku[r]
+        if k < 0 or week[r] < 0:
+            findings[i, 0] += 1
+            findings[i, 1] += 1
+            continue
+        w = week[r] - first_week
+        if w < 0 or w >= weeks:
+            continue
+        slot = slots[i, k]
+        if slot < 0:
+            if count == seen.shape[0]:
+                return r, count
+            slot = count
+            slots[i, k] = slot
+            keys[slot, 0] = i
+            keys[slot, 1] = k
+            seen[slot, :] = 0
+            for c in range(cells.shape[0]):
+                cells[c, slot, :] = np.nan
+            count += 1
+        findings[i, 0] += 1
+        findings[i, 2] += 1 if unreadable[r] > 0 else 0
+        values[0] = np.nan
+        if role == _HISTORY and w < origin:
+            values[0] = sales[r]
+            if sales[r] < 0.0:
+                values[0] = np.nan
+                findings[i, 3] += 1
+            elif np.isnan(sales[r]):
+                findings[i, 4] += 1
+        values[1] = prices[price_row[k], r] if price_row[k] >= 0 else np.nan
+        if values[1] <= 0.0:
+            values[1] = np.nan
+            findings[i, 5] += 1
+        values[2] = deal[r]
+        values[3] = feat[r]
+        for c in range(covariates.shape[0]):
+            values[4 + c] = covariates[c, r]
+        findings[i, 7] += 1
+        mark = seen[slot, w]
+        if role == _HISTORY and mark & _FUTURE:
+            findings[i, 6] += 1
+            if w >= origin:
+                seen[slot, w] = mark | _HISTORY
+                continue
+        seen[slot, w] = mark | role
+        if role == _FUTURE and w < origin:
+            continue
+        if mark & role:
+            for c in range(cells.shape[0]):
+                if _differs(cells[c, slot, w], values[c]):
+                    seen[slot, w] = mark | _CONFLICT
+        else:
+            for c in range(cells.shape[0]):
+                cells[c, slot, w] = values[c]
+    return store.size, count

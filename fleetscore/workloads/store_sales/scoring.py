@@ -1,0 +1,273 @@
+"""Score a shard: load its stores once, forecast them piece by piece, and settle each with what was found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from fleetscore.errors import ModelError
+from fleetscore.isolation import settle
+from fleetscore.keys import join_key, split_key
+from fleetscore.model_sets import read_model_file, read_model_set
+from fleetscore.outcomes import OUTCOMES, Outcome
+from fleetscore.stores import open_store
+from fleetscore.stores.base import Store
+from fleetscore.windows import Window
+from fleetscore.workloads.base import Scored, ShardTask
+from fleetscore.workloads.store_sales import gbm_model
+from fleetscore.workloads.store_sales.contract import (
+    LOOKBACK_WEEKS,
+    NAME,
+    QUANTILE_NAMES,
+    RESULTS,
+    Cause,
+    StoreSalesSettings,
+)
+from fleetscore.workloads.store_sales.forecasting import Forecast, forecast
+from fleetscore.workloads.store_sales.forest import Scorer, make_scorer
+from fleetscore.workloads.store_sales.input_files import usable_files
+from fleetscore.workloads.store_sales.loading import Span, load_panel
+from fleetscore.workloads.store_sales.model_file import FILE, QuantileModel, unpack_model
+from fleetscore.workloads.store_sales.panel import FINDINGS, Filled, Panel
+
+_PIECE_SERIES = 2_048
+"""Series that are forecast together: their features stay in the processor's cache, and memory holds one piece."""
+
+_REJECTS = ("unreadable_week", "unreadable_cell", "negative_sales", "conflicting_rows")
+_SENTENCES = {
+    Cause.NEW_STORE: "no sales known: forecast by the fallback",
+    Cause.CONFLICTING_ROWS: "weeks of a SKU with rows that contradict each other: taken as not known",
+    Cause.NEGATIVE_SALES: "negative sales: taken as not known",
+    Cause.UNREADABLE_CELL: "rows with a cell that is no number: the cell taken as not known",
+    Cause.UNREADABLE_WEEK: "rows whose SKU or week cannot be read: left out",
+    Cause.PRICE_NOT_POSITIVE: "prices of zero or less: the last known price taken",
+    Cause.MISSING_COVARIATES: "forecasts without all covariates: no deal, no feature, last known price assumed, flagged",
+    Cause.MISSING_SALES: "rows without sales: taken as not known",
+    Cause.REPEATED_ROWS: "rows repeated: counted once",
+    Cause.OVERLAP: "rows in both history and future: the history stands before the window, the future from it on",
+    Cause.SHORT_HISTORY: "SKUs with too little history: forecast by the fallback, flagged",
+    Cause.DISCONTINUED_SKUS: "SKUs with history but no week to forecast: left out",
+    Cause.UNKNOWN_SKUS: "SKUs that the model was not trained on: forecast like any other",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model set ready to score with."""
+
+    version: str
+    model: QuantileModel | gbm_model.GbmModel
+    scorer: Scorer | None
+
+
+def score_shard(store: Store, task: ShardTask) -> Iterator[Scored]:
+    """The shard's results, a few stores a piece, grouped by the model set that scores them."""
+    models = task.partitions["model"].to_pylist()
+    for version in sorted(set(models)):
+        mask = pa.array([model == version for model in models])
+        yield from _score_version(store, task, task.partitions.filter(mask), version)
+
+
+def load_model(url: str, version: str) -> LoadedModel:
+    """The model set, from a small cache; ModelError when it is missing, altered or not of this workload."""
+    return _load_model(url, version)
+
+
+@lru_cache(maxsize=4)
+def _load_model(url: str, version: str) -> LoadedModel:
+    store = open_store(url)
+    model_set = read_model_set(store, NAME, version)
+    if gbm_model.FILE in model_set.files:
+        return LoadedModel(version, gbm_model.unpack(read_model_file(store, model_set, gbm_model.FILE)), None)
+    model = unpack_model(read_model_file(store, model_set, FILE))
+    return LoadedModel(version, model, make_scorer(model.forest))
+
+
+def window_span(window: Window, settings: StoreSalesSettings) -> Span:
+    """The weeks that scoring the window reads: the lookback, and the weeks to forecast."""
+    origin = window.ordinal
+    return Span(window.cadence, max(0, origin - LOOKBACK_WEEKS), origin, origin + settings.steps)
+
+
+def forecast_panel(panel: Panel, loaded: LoadedModel, settings: StoreSalesSettings) -> Forecast:
+    """Forecast with whichever kind of model the set holds."""
+    if isinstance(loaded.model, gbm_model.GbmModel):
+        return gbm_model.forecast(panel, loaded.model, settings)
+    if loaded.scorer is None or settings.steps > loaded.model.steps:
+        raise ModelError(
+            f"Model set {loaded.version} forecasts {loaded.model.steps} weeks, the settings ask for {settings.steps}.",
+            fix="Lower `steps` or train again.",
+            code="wrong_steps",
+        )
+    return forecast(panel, loaded.model, loaded.scorer, settings)
+
+
+def _score_version(store: Store, task: ShardTask, partitions: pa.Table, version: str) -> Iterator[Scored]:
+    settings: StoreSalesSettings = task.settings
+    keys = partitions["partition"].to_pylist()
+    clock = time.perf_counter()
+    try:
+        loaded = load_model(store.url, version)
+    except ModelError as error:
+        rows = dict(zip(keys, partitions["rows"].to_pylist(), strict=True))
+        outcomes = settle(keys, Outcome.FAILED, error.code, str(error), rows, dict.fromkeys(keys, version))
+        yield Scored(RESULTS.empty_table(), outcomes)
+        return
+    names = [split_key(key)[0] for key in keys]
+    files = usable_files(store, task.inputs, settings.covariates)
+    filled = load_panel(store, files, window_span(task.window, settings), names, settings.covariates)
+    loading_s = (time.perf_counter() - clock) / max(1, len(keys))
+    for first, stop in _pieces(filled.panel):
+        yield _score_piece(filled, first, stop, loaded, task.window, settings, loading_s)
+
+
+def _pieces(panel: Panel) -> Iterator[tuple[int, int]]:
+    """Ranges of stores with about _PIECE_SERIES series each; every store is in exactly one."""
+    ends = np.searchsorted(panel.store_of, np.arange(len(panel.stores)), side="right")
+    first = 0
+    while first < len(panel.stores):
+        begin = ends[first - 1] if first else 0
+        stop = int(np.searchsorted(ends, begin + _PIECE_SERIES, side="right"))
+        stop = min(max(stop, first + 1), len(panel.stores))
+        yield first, stop
+        first = stop
+
+
+def _score_piece(
+    filled: Filled,
+    first: int,
+    stop: int,
+    loaded: LoadedModel,
+    window: Window,
+    settings: StoreSalesSettings,
+    loading_s: float,
+) -> Scored:
+    clock = time.perf_counter()
+    panel = filled.panel.of_stores(first, stop)
+    begin = int(np.searchsorted(filled.panel.store_of, first))
+    planned = filled.planned[begin : begin + len(panel.skus)]
+    predicted = forecast_panel(panel, loaded, settings)
+    counts = _counts(filled.findings[first:stop], panel, planned, predicted, loaded)
+    rejected = _rejected(counts, settings)
+    shown = planned & ~rejected[panel.store_of]
+    results = result_table(panel, predicted, shown, window, settings.steps, loaded.version)
+    rows = np.bincount(panel.store_of[shown], minlength=len(panel.stores)) * settings.steps
+    sketches = _sketches(panel, predicted, shown, settings.steps)
+    seconds = loading_s + (time.perf_counter() - clock) / len(panel.stores)
+    outcomes = _outcomes(panel.stores, counts, rejected, rows, loaded.version, seconds, settings)
+    return Scored(results, outcomes, sketches)
+
+
+def result_table(
+    panel: Panel, predicted: Forecast, shown: NDArray[np.bool_], window: Window, steps: int, version: str
+) -> pa.Table:
+    """RESULTS rows of the shown series, in the panel's order."""
+    chosen = np.flatnonzero(shown)
+    count = len(chosen)
+    weeks = pa.array([window.next(step).key for step in range(steps)])
+    week_codes = np.tile(np.arange(steps, dtype=np.int32), count)
+    quantiles = predicted.quantiles[chosen].reshape(count * steps, len(QUANTILE_NAMES))
+    sku_names, sku_codes = np.unique(panel.skus[chosen].astype(str), return_inverse=True)
+    columns = [
+        _text(panel.store_of[chosen].repeat(steps), pa.array(panel.stores)),
+        _text(sku_codes.repeat(steps), pa.array(sku_names.tolist(), pa.string())),
+        _text(week_codes, weeks),
+        pa.array((week_codes + 1).astype(np.int8)),
+        *(pa.array(np.ascontiguousarray(quantiles[:, q])) for q in range(len(QUANTILE_NAMES))),
+        pa.array(predicted.fallback[chosen].reshape(-1)),
+        _text(np.zeros(count * steps, np.int32), pa.array([version])),
+    ]
+    return pa.Table.from_arrays(columns, schema=RESULTS)
+
+
+def _text(codes: NDArray[Any], names: pa.Array) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32, copy=False)), names).cast(
+        pa.string()
+    )
+
+
+def _counts(
+    findings: NDArray[np.int64],
+    panel: Panel,
+    planned: NDArray[np.bool_],
+    predicted: Forecast,
+    loaded: LoadedModel,
+) -> dict[str, NDArray[np.int64]]:
+    """Per store how often each thing was found: the causes of scored stores, and `rows`."""
+    stores = len(panel.stores)
+
+    def per_store(weights: NDArray[Any]) -> NDArray[np.int64]:
+        return np.bincount(panel.store_of, weights, stores).astype(np.int64)
+
+    counts = {name: findings[:, column] for column, name in enumerate(FINDINGS)}
+    known = ~np.isnan(panel.sales).all(axis=1)
+    counts[Cause.NEW_STORE] = (per_store(known) == 0).astype(np.int64)
+    counts[Cause.MISSING_COVARIATES] = per_store(predicted.assumed.sum(axis=1) * planned)
+    counts[Cause.SHORT_HISTORY] = per_store(np.asarray(predicted.short & planned))
+    counts[Cause.DISCONTINUED_SKUS] = per_store(known & ~planned)
+    if isinstance(loaded.model, QuantileModel):
+        counts[Cause.UNKNOWN_SKUS] = per_store(
+            planned & ~np.isin(panel.skus.astype(str), loaded.model.fallback.skus)
+        )
+    return counts
+
+
+def _rejected(counts: dict[str, NDArray[np.int64]], settings: StoreSalesSettings) -> NDArray[np.bool_]:
+    rejects = sum(counts[name] for name in _REJECTS)
+    return np.asarray(rejects > settings.max_reject_share * np.maximum(counts["rows"], 1))
+
+
+def _outcomes(
+    stores: Sequence[str],
+    counts: dict[str, NDArray[np.int64]],
+    rejected: NDArray[np.bool_],
+    rows: NDArray[np.int64],
+    version: str,
+    seconds: float,
+    settings: StoreSalesSettings,
+) -> pa.Table:
+    causes, details = [], []
+    for i in range(len(stores)):
+        found = [cause for cause in _SENTENCES if cause in counts and counts[cause][i]]
+        said = "; ".join(f"{counts[cause][i]} {_SENTENCES[cause]}" for cause in found)
+        if rejected[i]:
+            share = f"{100 * settings.max_reject_share:g} %"
+            said = f"More than {share} of its rows are unusable (max_reject_share): {said}"
+        causes.append(str(Cause.TOO_MANY_REJECTS if rejected[i] else found[0] if found else ""))
+        details.append(said and said + ".")
+    outcome = np.where(rejected, str(Outcome.QUARANTINED), str(Outcome.SCORED))
+    values = [
+        [join_key([name]) for name in stores], outcome.tolist(), causes, details, counts["rows"], rows,
+        [version] * len(stores), [seconds] * len(stores),
+    ]  # fmt: skip
+    return pa.table(dict(zip(OUTCOMES.names, values, strict=True)), schema=OUTCOMES)
+
+
+def _sketches(panel: Panel, predicted: Forecast, shown: NDArray[np.bool_], steps: int) -> pa.Table:
+    """Per store what its input and forecast look like, to notice drift by."""
+    sales = panel.sales[:, : panel.sales.shape[1] - steps]
+    known = ~np.isnan(sales)
+
+    def total(weights: NDArray[Any]) -> NDArray[np.float64]:
+        return np.bincount(panel.store_of, weights, len(panel.stores)).astype(np.float64)
+
+    weeks = total(known.sum(axis=1))
+    medians = predicted.quantiles[:, :, 2].sum(axis=1) * shown
+    forecasts = np.maximum(total(shown) * steps, 1)
+    return pa.table(
+        {
+            "partition": [join_key([name]) for name in panel.stores],
+            "n": weeks,
+            "mean": total(np.where(known, sales, 0.0).sum(axis=1)) / np.maximum(weeks, 1),
+            "missing_share": 1.0 - weeks / np.maximum(total(np.full(len(sales), float(sales.shape[1]))), 1),
+            "median_mean": total(medians) / forecasts,
+            "feature_share": total(np.nan_to_num(panel.feat[:, -steps:]).sum(axis=1) * shown) / forecasts,
+        }
+    )

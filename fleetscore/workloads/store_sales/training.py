@@ -1,0 +1,148 @@
+"""Training: drawing targets from the history, one forest per quantile, and what the widening is learned from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fleetscore.errors import ModelError
+from fleetscore.workloads.store_sales.contract import QUANTILES, StoreSalesSettings
+from fleetscore.workloads.store_sales.features import Cases, Prepared, build, every_step, feature_names
+from fleetscore.workloads.store_sales.forest import Forest, make_scorer, parse_lightgbm, predict
+from fleetscore.workloads.store_sales.model_file import Fallback
+
+FloatArray = NDArray[np.float64]
+
+_DRAWS_PER_TARGET = 3
+_FEWEST_ORIGIN_WEEKS = 4  # weeks that must lie before an origin to learn from
+FEWEST_TRAINING_ROWS = 500
+_MINIMUM_LEAF_ROWS = 50
+_SEED = 20_261_116
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedQuantile:
+    """One quantile's forest, and what forests trained before each calibration block said about it (rows as those of `blocks`)."""
+
+    forest: Forest
+    calibration: FloatArray  # log sales relative to the level
+    train_rows: int
+
+
+def train_quantile(prepared: Prepared, quantile: float, settings: StoreSalesSettings) -> TrainedQuantile:
+    """Train on every known week of the panel; for each calibration block, also on the weeks before it, to predict it."""
+    predictions = []
+    for cutoff in calibration_cutoffs(prepared, settings):
+        forest = fit_forest(prepared, draw_cases(prepared, cutoff, settings), quantile, settings)
+        predictions.append(predict_block(prepared, forest, cutoff, settings.steps))
+    cases = draw_cases(prepared, prepared.log_sales.shape[1], settings)
+    if len(cases.step) < FEWEST_TRAINING_ROWS:
+        raise ModelError(
+            f"The history gives {len(cases.step)} rows to train on, {FEWEST_TRAINING_ROWS} are the least.",
+            fix="Train on more weeks, stores or SKUs.",
+            code="too_little_history",
+        )
+    forest = fit_forest(prepared, cases, quantile, settings)
+    return TrainedQuantile(forest, np.concatenate([*predictions, np.empty(0)]), len(cases.step))
+
+
+def calibration_cutoffs(prepared: Prepared, settings: StoreSalesSettings) -> list[int]:
+    """Where the blocks begin that the widening is learned on: the newest first, as many as the history is long enough for."""
+    stop = prepared.log_sales.shape[1]
+    cutoffs = [stop - block * settings.steps for block in range(1, settings.calibration_blocks + 1)]
+    return [c for c in cutoffs if len(draw_cases(prepared, c, settings).step) >= FEWEST_TRAINING_ROWS]
+
+
+def draw_cases(prepared: Prepared, stop: int, settings: StoreSalesSettings) -> Cases:
+    """Known targets before column `stop`, each with some of its steps: as many as `training_rows` allows, the same for a given panel."""
+    random = np.random.default_rng(_SEED)
+    first = min(max(0, stop), max(_FEWEST_ORIGIN_WEEKS + 1, stop - settings.training_span_weeks))
+    series, target = np.nonzero(~np.isnan(prepared.log_sales[:, first : max(0, stop)]))
+    series, target = np.tile(series, _DRAWS_PER_TARGET), np.tile(target + first, _DRAWS_PER_TARGET)
+    step = random.integers(1, settings.steps + 1, len(series))
+    possible = np.flatnonzero(target - step >= _FEWEST_ORIGIN_WEEKS)
+    if len(possible) > settings.training_rows:
+        possible = random.choice(possible, settings.training_rows, replace=False)
+    order = possible[np.lexsort((step[possible], target[possible] - step[possible], series[possible]))]
+    series, origin, step = series[order], (target - step)[order], step[order]
+    return Cases(series, origin, np.arange(len(order) + 1), step)
+
+
+def fit_forest(prepared: Prepared, cases: Cases, quantile: float, settings: StoreSalesSettings) -> Forest:
+    """A LightGBM quantile forest of log sales relative to the level; single-threaded, so that its arithmetic repeats."""
+    import lightgbm
+
+    matrix, level = build(prepared, cases)
+    target = prepared.log_sales[cases.series, cases.origin + cases.step] - level
+    names = list(feature_names([f"covariate_{i}" for i in range(len(prepared.extras))]))
+    data = lightgbm.Dataset(matrix.T, target, feature_name=names, free_raw_data=True)
+    booster = lightgbm.train(_parameters(quantile, settings), data, settings.rounds)
+    return parse_lightgbm(booster.model_to_string())
+
+
+def predict_block(prepared: Prepared, forest: Forest, cutoff: int, steps: int) -> FloatArray:
+    """Predictions, log relative to level, of every series in the `steps` weeks from column `cutoff`."""
+    matrix, _ = build(prepared, every_step(len(prepared.log_sales), cutoff - 1, steps))
+    return np.asarray(predict(make_scorer(forest), matrix)[0])
+
+
+def learn_widening(calibration: FloatArray, truth: FloatArray) -> FloatArray:
+    """What to add to each quantile so that both bands would have covered their share of the truth: symmetric, nothing if they did.
+
+    `calibration` is quantiles x rows, of rows whose truth is known. Conformalised quantile regression (Romano, Patterson,
+    Candès 2019), per band, with one offset for both ends; it never narrows a band.
+    """
+    widening = np.zeros(len(QUANTILES))
+    if not len(truth):
+        return widening
+    ordered = np.sort(calibration, axis=0)
+    for low, high in ((0, 4), (1, 3)):
+        misses = np.maximum(ordered[low] - truth, truth - ordered[high])
+        offset = max(0.0, float(np.quantile(misses, QUANTILES[high] - QUANTILES[low])))
+        widening[low], widening[high] = -offset, offset
+    return np.array([min(widening[0], widening[1]), *widening[1:4], max(widening[4], widening[3])])
+
+
+def learn_fallback(prepared: Prepared, skus: NDArray[np.object_]) -> Fallback:
+    """Quantiles of log sales by SKU and kind of week over all stores; those of a kind never seen are those of the other kind."""
+    series_sku = skus.astype(str)
+    names = np.array(["", *sorted(set(series_sku))])
+    table = np.empty((len(names), 2, len(QUANTILES)))
+    on_feature = prepared.feat > 0.5
+    for row, name in enumerate(names):
+        mine = series_sku == name if name else np.ones(len(skus), bool)
+        sales, featured = prepared.log_sales[mine], on_feature[mine]
+        for kind in (0, 1):
+            table[row, kind] = _quantiles_of(sales, featured == bool(kind))
+    return Fallback(names, table)
+
+
+def _quantiles_of(sales: FloatArray, of_kind: NDArray[np.bool_]) -> FloatArray:
+    known = ~np.isnan(sales)
+    chosen = sales[known & of_kind]
+    if len(chosen) < 8:
+        chosen = sales[known]
+    return np.quantile(chosen, QUANTILES) if len(chosen) else np.zeros(len(QUANTILES))
+
+
+def _parameters(quantile: float, settings: StoreSalesSettings) -> dict[str, Any]:
+    return {
+        "objective": "quantile",
+        "alpha": quantile,
+        "num_leaves": settings.leaves,
+        "learning_rate": settings.learning_rate,
+        "min_data_in_leaf": _MINIMUM_LEAF_ROWS,
+        "feature_fraction": 0.5,
+        "bagging_fraction": 0.6,
+        "bagging_freq": 1,
+        "use_missing": False,
+        "max_bin": 255,
+        "seed": _SEED,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": 1,
+        "verbose": -1,
+    }

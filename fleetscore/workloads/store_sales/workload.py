@@ -1,0 +1,104 @@
+"""The workload store_sales: its parts, joined to the seam that the spine knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fleetscore.model_sets import Pins
+from fleetscore.stores.base import Store
+from fleetscore.windows import Cadence, Window
+from fleetscore.workloads.base import (
+    Discovery,
+    ModelSetDraft,
+    Rates,
+    SampleReport,
+    Scored,
+    ShardTask,
+    Trained,
+    TrainingRequest,
+    TrainingTask,
+    WindowRequest,
+    Workload,
+)
+from fleetscore.workloads.store_sales.contract import NAME, RESULTS, StoreSalesSettings
+
+
+class StoreSales(Workload):
+    """Weekly sales of every SKU in every store, forecast as five quantiles; the window is the first week to forecast."""
+
+    name = NAME
+    cadences = (Cadence.WEEK, Cadence.INDEX)
+    settings_type = StoreSalesSettings
+    rates = Rates(shard_s=0.6, partition_s=4e-4, row_s=3e-7, bytes_per_row=120.0)
+    training_rates = Rates(shard_s=3.0, partition_s=12.0, row_s=2e-5, bytes_per_row=900.0)
+    result_schema = RESULTS
+    parquet_options: Mapping[str, Any] = {
+        "compression": "none",  # quantiles hardly compress
+        "use_dictionary": ["store", "sku", "week", "step", "model"],
+        "store_schema": False,  # readers see plain strings
+    }
+
+    def discover(self, store: Store, request: WindowRequest) -> Discovery:
+        from fleetscore.workloads.store_sales.discovery import discover_window
+
+        return discover_window(store, request)
+
+    def score(self, store: Store, task: ShardTask) -> Iterator[Scored]:
+        from fleetscore.workloads.store_sales.scoring import score_shard
+
+        return score_shard(store, task)
+
+    def discover_training(self, store: Store, request: TrainingRequest) -> Discovery:
+        from fleetscore.workloads.store_sales.discovery import discover_training
+
+        return discover_training(store, request)
+
+    def train(self, store: Store, task: TrainingTask) -> Trained:
+        from fleetscore.workloads.store_sales.model_sets import train_shard
+
+        return train_shard(store, task)
+
+    def assemble(
+        self, store: Store, request: TrainingRequest, parts: Iterable[Mapping[str, bytes]]
+    ) -> ModelSetDraft:
+        del store
+        from fleetscore.workloads.store_sales.model_sets import assemble_models
+
+        return assemble_models(request, parts)
+
+    def samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
+        from fleetscore.workloads.store_sales.samples import write_samples
+
+        return write_samples(store, scale, seed)
+
+    def draw(
+        self, store: Store, windows: Sequence[Window], folder: Path, partitions: Sequence[str] = ()
+    ) -> list[Path]:
+        from fleetscore.workloads.store_sales.drawing import draw_windows
+
+        return draw_windows(store, windows, folder, partitions)
+
+    def judge_samples(self, store: Store, windows: Sequence[Window]) -> Mapping[str, Any]:
+        from fleetscore.workloads.store_sales.judging import judge_windows
+
+        return judge_windows(store, windows)
+
+    def score_rows(
+        self, store: Store, pins: Pins, settings: Any, rows: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        from fleetscore.workloads.store_sales.mini_batches import score_mini_batch
+
+        return score_mini_batch(store, pins, settings, rows)
+
+    def import_models(self, store: Store, source: Path) -> ModelSetDraft:
+        del store
+        from fleetscore.workloads.store_sales.gbm_import import import_gbm
+
+        return import_gbm(source)
+
+    def backtest(self, store: Store, settings: Any, cutoffs: int, folder: Path) -> Mapping[str, Any]:
+        from fleetscore.workloads.store_sales.backtest import run_backtest
+
+        return run_backtest(store, settings, cutoffs, folder)
