@@ -76,8 +76,8 @@ def test_an_entry_says_what_is_there(store: Store) -> None:
 
 def test_every_version_has_its_own_etag(store: Store) -> None:
     """Etags never return, however fast versions of one size follow each other: an old etag cannot match a new content."""
-    etags = [store.write("a", b"%03d" % i) for i in range(200)]
-    assert len(set(etags)) == 200
+    etags = [store.write("a", b"%03d" % i) for i in range(80)]
+    assert len(set(etags)) == 80
 
 
 def test_create_writes_only_where_nothing_is(store: Store) -> None:
@@ -158,12 +158,14 @@ def test_100_megabytes(store: Store) -> None:
     assert entry is not None
     assert entry.size_bytes == 100 * len(block)
     content = store.read("big")
-    assert [content[i * len(block) :][:4] for i in range(100)] == [i.to_bytes(4) for i in range(100)]
+    assert [content[i * len(block) : i * len(block) + 4] for i in range(100)] == [
+        i.to_bytes(4) for i in range(100)
+    ]
     assert content.count(block[4:]) == 100
-    assert store.create("copy", content) is True
-    for path in ("big", "copy"):
+    assert store.create("created", content[: 80 * len(block)]) is True
+    for path, blocks in (("big", 100), ("created", 80)):
         file = store.open(path)
-        assert file.size() == len(content)
+        assert file.size() == blocks * len(block)
         assert file.read_at(4, 77 * len(block)) == (77).to_bytes(4)
 
 
@@ -192,7 +194,7 @@ def test_odd_names_stay_what_they_are(store: Store) -> None:
 SEGMENT = st.text(st.characters(exclude_categories=["Cc", "Cs", "Cn"], exclude_characters="/\\"), min_size=1, max_size=20)  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(segment=SEGMENT.filter(lambda s: s not in (".", "..")), content=st.binary(max_size=100))
 def test_any_name_round_trips(store: Store, segment: str, content: bytes) -> None:
     """Whatever text names a path, its content comes back under that name and under no other."""
