@@ -16,7 +16,7 @@ from azure.storage.blob import BlobServiceClient, ExponentialRetry
 
 from fleetscore.errors import SettingsError, StoreError
 
-_THROTTLED_TRIES = 6
+_THROTTLED_RETRIES = 6
 _THROTTLED_WAIT_MOST_S = 60.0
 
 
@@ -83,13 +83,18 @@ class PatientRetry(ExponentialRetry):
         transport: Any = request.context.transport  # its own sleep, as every policy of the SDK uses
         body = request.http_request.body
         start = body.tell() if hasattr(body, "tell") else 0
-        for attempt in range(_THROTTLED_TRIES):
-            response: PipelineResponse[Any, Any] = super().send(request)  # type: ignore[no-untyped-call] # the SDK's
+        response = self._send_once(request)
+        for attempt in range(_THROTTLED_RETRIES):
             if response.http_response.status_code != 429:
                 break
             transport.sleep(_wait_s(response.http_response.headers, attempt))
             if hasattr(body, "seek"):
                 body.seek(start)
+            response = self._send_once(request)
+        return response
+
+    def _send_once(self, request: PipelineRequest[Any]) -> PipelineResponse[Any, Any]:
+        response: PipelineResponse[Any, Any] = super().send(request)  # type: ignore[no-untyped-call] # the SDK's
         return response
 
 
