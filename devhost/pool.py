@@ -105,7 +105,8 @@ class WorkerGroup:
         self._template = template
         self._workers = [_Worker(threads) for _ in range(count)]
         self._tasks: list[asyncio.Task[None]] = []
-        self._free: asyncio.Queue[_Worker] = asyncio.Queue()  # one entry per thread of each worker
+        # One entry per thread of each worker; the one used last comes first, since its imports and caches are warm.
+        self._free: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
         for worker in self._workers * threads:
             self._free.put_nowait(worker)
         self._next_call = 0

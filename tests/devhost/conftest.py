@@ -17,9 +17,8 @@ import requests
 _ROOT = Path(__file__).resolve().parents[2]
 _APPS = Path(__file__).parent / "apps"
 _PATIENCE_S = 30.0
-_PROGRAM = (
-    f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from devhost.__main__ import main; sys.exit(main())"
-)
+_SETUP = f"import sys; sys.path.insert(0, {str(_ROOT)!r})"
+_RUN = "from devhost.__main__ import main; sys.exit(main())"
 
 
 @dataclass
@@ -30,6 +29,7 @@ class RunningHost:
     data: Path
     options: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
+    prelude: str = ""  # Python lines that run first in the host's process
     process: subprocess.Popen[bytes] | None = None
     url: str = ""
 
@@ -44,7 +44,7 @@ class RunningHost:
         command = [
             sys.executable,
             "-c",
-            _PROGRAM,
+            "\n".join([_SETUP, self.prelude, _RUN]),
             "start",
             str(self.app),
             "--port",
@@ -145,7 +145,11 @@ def make_host(tmp_path: Path) -> Iterator[StartHost]:
     made: list[RunningHost] = []
 
     def make(
-        app: str | Path, *options: str, files: dict[str, str] | None = None, **environment: str
+        app: str | Path,
+        *options: str,
+        files: dict[str, str] | None = None,
+        prelude: str = "",
+        **environment: str,
     ) -> RunningHost:
         folder = _APPS / str(app)
         if "\n" in str(app):
@@ -154,7 +158,7 @@ def make_host(tmp_path: Path) -> Iterator[StartHost]:
             (folder / "function_app.py").write_text(str(app))
         for name, content in (files or {}).items():
             (folder / name).write_text(content)
-        host = RunningHost(folder, tmp_path / f"data{len(made)}", list(options), environment)
+        host = RunningHost(folder, tmp_path / f"data{len(made)}", list(options), environment, prelude)
         made.append(host)
         return host
 

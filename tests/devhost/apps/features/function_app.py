@@ -1,3 +1,4 @@
+# mypy: ignore-errors
 """An app that uses every feature of the programming model which the local host promises."""
 
 import json
