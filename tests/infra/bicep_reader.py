@@ -14,7 +14,6 @@ import tree_sitter_bicep
 from tree_sitter import Node
 
 _PARSER = tree_sitter.Parser(tree_sitter.Language(tree_sitter_bicep.language()))
-_EXPRESSIONS_OF = {"parameter_declaration": 2, "output_declaration": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +56,13 @@ class Template:
     resources: dict[str, Declared] = field(default_factory=dict)
     modules: dict[str, Declared] = field(default_factory=dict)
     outputs: dict[str, Node] = field(default_factory=dict)
+
+    def decorator_number(self, parameter: str, decorator: str) -> int:
+        """The number that a decorator of a parameter gives, such as its minValue."""
+        node = self.parameters[parameter].decorators[decorator]
+        if node is None:
+            raise ValueError(f"{parameter}: @{decorator} has no argument")
+        return int(text_of(node))
 
     def names(self) -> set[str]:
         """Everything that an expression of the file may refer to by name."""
@@ -113,10 +119,13 @@ def _read_declaration(template: Template, node: Node, decorators: dict[str, Node
 
 def _declared(node: Node) -> Declared:
     children = node.named_children
-    body, condition, loop_names = children[2], None, ()
+    body, condition = children[2], None
+    loop_names: tuple[str, ...] = ()
     if body.type == "for_statement":
         *head, _, body = body.named_children
-        loop_names = tuple(text_of(n) for n in (head[0].named_children if head[0].type == "for_loop_parameters" else head))
+        loop_names = tuple(
+            text_of(n) for n in (head[0].named_children if head[0].type == "for_loop_parameters" else head)
+        )
     if body.type == "if_statement":
         condition, body = body.named_children
     existing = any(child.type == "existing" or text_of(child) == "existing" for child in node.children)

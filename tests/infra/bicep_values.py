@@ -39,8 +39,12 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "format": _format,
     "guid": lambda *parts: str(uuid.uuid5(uuid.NAMESPACE_URL, "|".join(parts))),
     "replace": lambda text, old, new: text.replace(old, new),
-    "resourceId": lambda kind, *names: f"/subscriptions/0/resourceGroups/g/providers/{kind}/{'/'.join(names)}",
-    "string": lambda value: {True: "True", False: "False"}.get(value, str(value)) if isinstance(value, bool) else str(value),
+    "resourceId": lambda kind, *names: (
+        f"/subscriptions/0/resourceGroups/g/providers/{kind}/{'/'.join(names)}"
+    ),
+    "string": lambda value: (
+        {True: "True", False: "False"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    ),
     "subscription": lambda: SUBSCRIPTION,
     "subscriptionResourceId": lambda kind, name: f"/subscriptions/0/providers/{kind}/{name}",
     "union": lambda *parts: {key: value for part in parts for key, value in part.items()},
@@ -110,7 +114,7 @@ class Values:
 
     def module_parameters(self, name: str) -> dict[str, Any]:
         """What a module of the template is given."""
-        return self.of(self._template.modules[name].properties()["params"])
+        return dict(self.of(self._template.modules[name].properties()["params"]))
 
     def deploys(self, declared: Declared) -> bool:
         """Whether a resource or module is made with these parameters."""

@@ -13,7 +13,7 @@ def table() -> str:
     document = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
     rows = ["| variable | default | range | what it is |", "|---|---|---|---|"]
     for name, parameter in read_template(INFRA / "main.bicep").parameters.items():
-        variable, default = re.fullmatch(r"\$\{(\w+)(?:=(.*))?\}", document[name]["value"]).groups()
+        variable, _, default = document[name]["value"].removeprefix("${").removesuffix("}").partition("=")
         marks = {key: text_of(node) for key, node in parameter.decorators.items() if node is not None}
         bounds = ", ".join(re.findall(r"[\w.]+", marks["allowed"])) if "allowed" in marks else ""
         if "minValue" in marks:

@@ -35,10 +35,14 @@ MODELS = {
     "Microsoft.Storage/storageAccounts/queueServices/queues": ("storage", "StorageQueue"),
     "Microsoft.Web/serverfarms": ("web", "AppServicePlan"),
     "Microsoft.Web/sites": ("web", "Site"),
-    "Microsoft.Web/sites/basicPublishingCredentialsPolicies": ("web", "CsmPublishingCredentialsPoliciesEntity"),
+    "Microsoft.Web/sites/basicPublishingCredentialsPolicies": (
+        "web",
+        "CsmPublishingCredentialsPoliciesEntity",
+    ),
 }
 # Keys of Bicep and of the resource manager, not of a service.
 Properties = dict[str, Any]  # name -> annotation, or name -> further properties
+_PLAIN = {"boolean", "identifier", "null", "number", "string"}
 _ENVELOPE = {"name", "parent", "scope", "dependsOn", "location", "tags", "kind", "sku", "identity"}
 
 
@@ -46,7 +50,7 @@ def faults(kind: str, body: Node) -> list[str]:
     """Properties of a resource's body that its type does not have, and literal values that it does not take."""
     package, name = MODELS[kind]
     models = importlib.import_module(f"azure.mgmt.{package}.models")
-    known = _properties(getattr(models, name)) | {key: "" for key in _ENVELOPE}
+    known = _properties(getattr(models, name)) | dict.fromkeys(_ENVELOPE, "")
     return list(_faults(models, known, name, body, ""))
 
 
@@ -74,37 +78,38 @@ def _value_faults(models: ModuleType, annotation: str | Properties, value: Node,
         for model in _named(models, annotation):
             yield from _faults(models, _properties(model), model.__name__, value, f"{where}.")
     elif value.type == "string" and all(child.type == "string_content" for child in value.named_children):
-        allowed = {str(member.value) for choice in _named(models, annotation) if _is_enum(choice) for member in choice}
+        allowed = {
+            str(member.value)
+            for choice in _named(models, annotation)
+            if issubclass(choice, enum.Enum)
+            for member in choice
+        }
         if allowed and literal(value) not in allowed:
             yield f"{where}: {literal(value)!r} is none of {', '.join(sorted(allowed))}"
-    elif value.type == "identifier" or value.type.endswith("expression"):
-        return
-    elif value.type == "string" or value.type in {"number", "boolean", "null"}:
-        return
-    else:
+    elif not value.type.endswith("expression") and value.type not in _PLAIN:
         yield f"{where}: the tests do not know {value.type} ({text_of(value)[:40]})"
 
 
-def _is_enum(model: type) -> bool:
-    return issubclass(model, enum.Enum)
-
-
-def _named(models: ModuleType, annotation: str) -> list[type]:
+def _named(models: ModuleType, annotation: str) -> list[type[Any]]:
     names = re.findall(r"models\.(?:_models\.)?(\w+)", annotation)
     return [getattr(models, name) for name in names if isinstance(getattr(models, name, None), type)]
 
 
-def _properties(model: type) -> Properties:
+def _properties(model: Any) -> Properties:
     """The names on the wire of a model's properties, with their annotations; the packages offer no public view of them."""
     if hasattr(model, "_attribute_map"):
         return _flattened_properties(model)
-    annotations = {k: str(v) for base in reversed(model.__mro__) for k, v in vars(base).get("__annotations__", {}).items()}
+    annotations = {
+        k: str(v)
+        for base in reversed(model.__mro__)
+        for k, v in vars(base).get("__annotations__", {}).items()
+    }
     if "_attr_to_rest_field" not in vars(model):
         model()  # the names are filled in at first use
     return {rest._rest_name: annotations.get(name, "") for name, rest in model._attr_to_rest_field.items()}
 
 
-def _flattened_properties(model: type) -> Properties:
+def _flattened_properties(model: Any) -> Properties:
     """The same of a package of the older kind, which writes nested names as `properties.x`."""
     found: Properties = {}
     for entry in model._attribute_map.values():

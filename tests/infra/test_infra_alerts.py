@@ -92,7 +92,7 @@ def test_windows_of_rules_are_those_that_azure_takes() -> None:
 
 def test_a_budget_starts_when_it_is_told_to() -> None:
     """The remembered month wins; without one it is this month; 0 means none."""
-    period = {key: node for key, node in ALERTS.resources["budget"].properties().items()}["properties"]
+    period = ALERTS.resources["budget"].properties()["properties"]
     assert values(budgetStart="2026-03-01").of(period)["timePeriod"] == {"startDate": "2026-03-01"}
     assert values().of(period)["timePeriod"] == {"startDate": "2026-11-01"}
     assert not values(monthlyBudget=0).deploys(ALERTS.resources["budget"])

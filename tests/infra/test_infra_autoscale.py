@@ -1,6 +1,5 @@
 """The autoscale formula as the template fills it in: every parameter arrives, and the result does what the pool should do."""
 
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +23,7 @@ RANGES = {
 
 def formula(**parameters: int) -> str:
     """The formula that the pool gets with these parameters."""
-    return Values(MAIN, parameters, lambda name, path: name).variable("autoscaleFormula")
+    return str(Values(MAIN, parameters, lambda name, path: name).variable("autoscaleFormula"))
 
 
 @given(st.fixed_dictionaries({name: st.integers(low, high) for name, (low, high, _) in RANGES.items()}))
@@ -46,8 +45,8 @@ def test_every_parameter_arrives(parameters: dict[str, int]) -> None:
 def test_the_ranges_are_the_template_s() -> None:
     """The ranges above are those that the template lets through."""
     for name, (low, high, _) in RANGES.items():
-        decorators = MAIN.parameters[name].decorators
-        assert (int(decorators["minValue"].text), int(decorators["maxValue"].text)) == (low, high)
+        bounds = (MAIN.decorator_number(name, "minValue"), MAIN.decorator_number(name, "maxValue"))
+        assert bounds == (low, high)
 
 
 def held(minutes: float, value: float) -> list[Sample]:
@@ -67,7 +66,7 @@ def nodes(text: str, *, pending: float, active: float, running: float) -> tuple[
         constants={"$TaskSlotsPerNode": 4},
     )
     result = evaluate(text, samples)
-    return result["$TargetDedicatedNodes"], result["$TargetLowPriorityNodes"]
+    return float(result["$TargetDedicatedNodes"]), float(result["$TargetLowPriorityNodes"])
 
 
 @pytest.mark.parametrize(

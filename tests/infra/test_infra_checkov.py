@@ -17,9 +17,11 @@ ACCEPTED = json.loads((Path(__file__).parent / "checkov_accepted.json").read_tex
 
 def run_checkov(folder: Path) -> dict[str, Any]:
     """checkov's report on a folder; AssertionError where it skipped a file, since it exits with 0 then."""
-    command = [Path(sys.executable).with_name("checkov"), "--framework", "bicep", "--skip-download", "--compact"]
-    done = subprocess.run([*command, "-o", "json", "-d", folder], capture_output=True, text=True, check=False)
-    report = json.loads(done.stdout)
+    command = (
+        f"{Path(sys.executable).with_name('checkov')} --framework bicep --skip-download --compact -o json -d"
+    )
+    done = subprocess.run([*command.split(), str(folder)], capture_output=True, text=True, check=False)
+    report: dict[str, Any] = json.loads(done.stdout)
     assert "summary" in report, f"checkov found nothing to read in {folder}: {report}"
     assert report["summary"]["parsing_errors"] == 0, "checkov could not read every file"
     return report

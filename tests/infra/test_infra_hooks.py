@@ -60,7 +60,7 @@ class Desk:
         """Run a hook; its exit code and the calls that it made."""
         self.calls.write_text("")
         done = subprocess.run(
-            ["sh", f"infra/hooks/{hook}.sh"],
+            [f"infra/hooks/{hook}.sh"],
             cwd=self.root,
             env=self.environment | environment,
             capture_output=True,
@@ -85,7 +85,9 @@ def test_the_first_run_builds_and_hands_over_the_digest(desk: Desk) -> None:
     """Registry, build, digest, in this order; the environment then names the image by its digest."""
     code, calls = desk.run("preprovision")
     assert code == 0
-    steps = [word for call in calls for word in ("sub create", "acr build", "repository show") if word in call]
+    steps = [
+        word for call in calls for word in ("sub create", "acr build", "repository show") if word in call
+    ]
     assert steps == ["sub create", "repository show", "acr build", "repository show"]
     values = desk.values(calls)
     assert values["FLEETSCORE_WORKER_IMAGE"] == "crfleetscoretest.azurecr.io/worker@sha256:feed"

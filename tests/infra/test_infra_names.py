@@ -3,6 +3,7 @@
 import json
 import re
 import string
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,7 +47,10 @@ def names_of(environment: str, location: str) -> dict[str, str]:
         lambda name, path: f"{name}-{path}",
     )
     tokens = {"group": environment, "pool": values.variable("poolTraits")}
-    return {key: pattern.replace("{0}", tokens.get(key, values.variable("token"))) for key, pattern in NAMES.items()}
+    return {
+        key: pattern.replace("{0}", tokens.get(key, values.variable("token")))
+        for key, pattern in NAMES.items()
+    }
 
 
 @given(environments, st.sampled_from(["westeurope", "eastus2", "southcentralus"]))
@@ -78,7 +82,9 @@ def test_every_name_comes_from_the_one_list(templates: dict[str, Template]) -> N
     uses = {
         match
         for path in ("main.bicep", "foundation.bicep")
-        for match in re.findall(r"format\(names\.(\w+), (?:token|environmentName|poolTraits)\)", text_of(templates[path].root))
+        for match in re.findall(
+            r"format\(names\.(\w+), (?:token|environmentName|poolTraits)\)", text_of(templates[path].root)
+        )
     }
     assert uses == set(NAMES) == set(RULES)
 
@@ -102,11 +108,11 @@ def test_the_stand_in_for_unique_string_keeps_its_shape(first: str, second: str)
 def test_a_pool_changes_its_name_with_what_batch_cannot_change() -> None:
     """A new image, size, slot count or network makes a new pool; a new autoscale limit does not."""
 
-    def pool(**changes: object) -> str:
+    def pool(**changes: Any) -> str:
         given = {"environmentName": "e", "location": "l", "workerImage": "r/w@sha256:1"} | changes
-        return Values(MAIN, given, lambda name, path: name).variable("poolName")
+        return str(Values(MAIN, given, lambda name, path: name).variable("poolName"))
 
-    changes = [
+    changes: list[dict[str, Any]] = [
         {"workerImage": "r/w@sha256:2"},
         {"poolVmSize": "Standard_D8ads_v5"},
         {"poolTaskSlots": 8},

@@ -11,7 +11,15 @@ import pytest
 
 from tests.infra.places import ROOT
 
-APP = {"function_app.py", "host.json", "requirements.txt", "activities", "orchestrators", "triggers", "fleetscore"}
+APP = {
+    "function_app.py",
+    "host.json",
+    "requirements.txt",
+    "activities",
+    "orchestrators",
+    "triggers",
+    "fleetscore",
+}
 DOCKERFILE = ROOT / "worker_image" / "Dockerfile"
 HADOLINT = Path(sys.executable).with_name("hadolint")
 
@@ -66,7 +74,9 @@ def test_the_worker_image_is_clean() -> None:
 
 def test_the_image_s_tag_covers_all_that_goes_into_it() -> None:
     """Every file that the Dockerfile copies is among those that the hook makes the image's tag of."""
-    (listed,) = re.findall(r'^image_sources="(.*)"', (ROOT / "infra/hooks/preprovision.sh").read_text(), re.MULTILINE)
+    (listed,) = re.findall(
+        r'^image_sources="(.*)"', (ROOT / "infra/hooks/preprovision.sh").read_text(), re.MULTILINE
+    )
     copied = [
         source
         for line in re.findall(r"^(?:COPY|ADD)\s+(?!.*--from)(.*)$", DOCKERFILE.read_text(), re.MULTILINE)

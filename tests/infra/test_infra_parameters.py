@@ -1,8 +1,9 @@
 """The parameters file, the template and the preview agree."""
 
-import importlib.util
 import json
 import re
+import runpy
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,9 @@ def variable_for(parameter: str) -> str:
 def test_the_file_and_the_template_have_the_same_parameters(main: Template) -> None:
     """Each parameter of the template can be set through azd, and no other is."""
     assert set(DOCUMENT["parameters"]) == set(main.parameters)
-    assert {name: entry(name)[0] for name in main.parameters} == {name: variable_for(name) for name in main.parameters}
+    assert {name: entry(name)[0] for name in main.parameters} == {
+        name: variable_for(name) for name in main.parameters
+    }
 
 
 def test_defaults_are_the_same(main: Template) -> None:
@@ -70,17 +73,18 @@ def test_every_parameter_is_in_the_readme(main: Template) -> None:
         assert sentence in readme, f"{name}: paste what `python -m tests.infra.parameter_table` prints"
 
 
-def _preview():
-    spec = importlib.util.spec_from_file_location("preview", INFRA / "hooks" / "preview.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def preview(environment: dict[str, str], document: dict[str, Any] = DOCUMENT) -> dict[str, Any]:
+    """The parameters that the preview makes of the file in an environment."""
+    script = runpy.run_path(str(INFRA / "hooks" / "preview.py"))
+    return {
+        name: entry["value"] for name, entry in script["fill_in"](document, environment)["parameters"].items()
+    }
 
 
 def test_the_preview_gives_what_azd_gives(main: Template) -> None:
     """Set variables win over defaults, numbers and truth values are typed as the template wants them, and what is empty is left out."""
     environment = {"AZURE_ENV_NAME": "prod", "AZURE_LOCATION": "westeurope", "FLEETSCORE_POOL_MAX_SPOT": "7"}
-    filled = {k: v["value"] for k, v in _preview().fill_in(DOCUMENT, environment)["parameters"].items()}
+    filled = preview(environment)
     assert filled["environmentName"] == "prod"
     assert (filled["poolMaxSpot"], filled["privateNetwork"], filled["pythonVersion"]) == (7, False, "3.11")
     assert "alertEmail" not in filled
@@ -91,4 +95,4 @@ def test_the_preview_gives_what_azd_gives(main: Template) -> None:
 def test_the_preview_refuses_what_is_no_variable() -> None:
     """A value in the file that is not ${NAME} or ${NAME=default} is named."""
     with pytest.raises(ValueError, match="colour is 'red'"):
-        _preview().fill_in({"parameters": {"colour": {"value": "red"}}}, {})
+        preview({}, {"parameters": {"colour": {"value": "red"}}})

@@ -66,7 +66,13 @@ def test_the_pool_is_what_the_design_asks_for(templates: dict[str, Template]) ->
     pool = templates["modules/pool.bicep"].resources["pool"]
     text = text_of(pool.body)
     assert pool.of == "Microsoft.Batch/batchAccounts/pools@2025-06-01"
-    for part in ("'batch.node.ubuntu 24.04'", "'ubuntu-hpc'", "'DockerCompatible'", "'PT5M'", "identityReference"):
+    for part in (
+        "'batch.node.ubuntu 24.04'",
+        "'ubuntu-hpc'",
+        "'DockerCompatible'",
+        "'PT5M'",
+        "identityReference",
+    ):
         assert part in text
     assert "'${identityId}'" in text
     assert "fixedScale" not in text
@@ -75,6 +81,7 @@ def test_the_pool_is_what_the_design_asks_for(templates: dict[str, Template]) ->
 def test_the_hub_and_the_data_lie_apart(main: Template) -> None:
     """The Durable hub has a storage account of its own, so that its traffic and the data's do not throttle each other."""
     names = {
-        key: text_of(entries(main.modules[key].properties()["params"])["name"]) for key in ("hubStorage", "dataStorage")
+        key: text_of(entries(main.modules[key].properties()["params"])["name"])
+        for key in ("hubStorage", "dataStorage")
     }
     assert names == {"hubStorage": "hubStorageName", "dataStorage": "dataStorageName"}

@@ -1,6 +1,7 @@
 """No key, connection string, password or SAS: identities only, everywhere in the deployment."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -25,7 +26,7 @@ def secrets_in(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_no_file_holds_or_asks_for_a_secret(path) -> None:
+def test_no_file_holds_or_asks_for_a_secret(path: Path) -> None:
     """Neither a secret nor a function that fetches one stands in a file of the deployment."""
     assert secrets_in(path.read_text()) == []
 
@@ -53,7 +54,9 @@ def test_workflows_use_no_stored_secret() -> None:
 
 def _values(template: Template, key: str) -> list[str]:
     return [
-        text_of(entries(node)[key]) for node in walk(template.root) if node.type == "object" and key in entries(node)
+        text_of(entries(node)[key])
+        for node in walk(template.root)
+        if node.type == "object" and key in entries(node)
     ]
 
 

@@ -4,8 +4,19 @@ from pathlib import Path
 
 import pytest
 from pycep import BicepParser
+from tree_sitter import Node
 
-from tests.infra.bicep_reader import Template, entries, literal, parse, read_template, text_of, used_names, walk
+from tests.infra.bicep_reader import (
+    Declared,
+    Template,
+    entries,
+    literal,
+    parse,
+    read_template,
+    text_of,
+    used_names,
+    walk,
+)
 from tests.infra.places import INFRA
 
 FILES = sorted(INFRA.rglob("*.bicep"))
@@ -20,7 +31,7 @@ def unresolved_names(template: Template) -> list[str]:
     return found
 
 
-def _declared_in(template, node):
+def _declared_in(template: Template, node: Node) -> list[Declared]:
     if node.type not in {"resource_declaration", "module_declaration"}:
         return []
     name = text_of(node.named_children[0])
@@ -40,7 +51,9 @@ def module_faults(template: Template, templates: dict[str, Template]) -> list[st
         needed = {key for key, parameter in target.parameters.items() if parameter.default is None}
         faults += [f"{name}: {key} is missing" for key in sorted(needed - given)]
         faults += [f"{name}: {key} is unknown" for key in sorted(given - set(target.parameters))]
-        faults += [f"{name}: no output {key}" for key in sorted(_outputs_used(template, name) - set(target.outputs))]
+        faults += [
+            f"{name}: no output {key}" for key in sorted(_outputs_used(template, name) - set(target.outputs))
+        ]
     return faults
 
 
@@ -72,7 +85,9 @@ def test_a_broken_file_is_refused(tmp_path: Path) -> None:
 
 def test_every_name_is_declared(templates: dict[str, Template]) -> None:
     """No expression uses a name that nothing declares."""
-    assert {path: unresolved_names(template) for path, template in templates.items() if unresolved_names(template)} == {}
+    assert {
+        path: unresolved_names(template) for path, template in templates.items() if unresolved_names(template)
+    } == {}
 
 
 def test_an_undeclared_name_is_found(tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ def test_workflows_fit_the_schema() -> None:
 
 def test_workflows_pass_the_security_audit() -> None:
     """zizmor finds nothing, at its strictest: no injection, no excess permission, no unpinned action."""
-    done = run_tool(BIN / "zizmor", "--offline", "--no-progress", "--pedantic", ROOT / ".github" / "workflows")
+    done = run_tool(
+        BIN / "zizmor", "--offline", "--no-progress", "--pedantic", ROOT / ".github" / "workflows"
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -35,7 +37,10 @@ def test_workflows_pass_the_security_audit() -> None:
     ("planted", "tool"),
     [
         ("jobs:\n  a:\n    runs-on: x\n    stepz: []\n", "check-jsonschema"),
-        ("jobs:\n  a:\n    runs-on: x\n    steps:\n      - run: echo ${{ github.event.issue.title }}\n", "zizmor"),
+        (
+            "jobs:\n  a:\n    runs-on: x\n    steps:\n      - run: echo ${{ github.event.issue.title }}\n",
+            "zizmor",
+        ),
     ],
     ids=["schema", "injection"],
 )
