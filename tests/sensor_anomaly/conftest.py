@@ -47,7 +47,7 @@ def make_model() -> Callable[..., SensorModel]:
         rng = np.random.default_rng(round(1000 * mean) + vectors)
         side = np.where(np.arange(vectors) % 2, -1.0, 1.0)[:, None]
         support = side * rng.uniform(2.0, 3.0, (vectors, features))
-        alpha = rng.uniform(0.01, 1.0, vectors)
+        alpha = rng.uniform(0.5, 0.6, vectors)
         edge = np.exp(-0.05 * ((3.1 - support) ** 2).sum(axis=1)) @ alpha
         return SensorModel(
             np.full(features, mean), np.full(features, scale), support, alpha, float(edge), 0.05

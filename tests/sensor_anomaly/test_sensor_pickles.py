@@ -115,8 +115,8 @@ def test_every_truncation_and_many_damages_are_survived() -> None:
     data = pickle.dumps(fitted(), 4)
     rng = np.random.default_rng(0)
     damaged = [data[:length] for length in range(0, len(data), 37)]
-    for place in rng.integers(0, len(data), 400).tolist():
-        damaged.append(data[:place] + bytes([rng.integers(256)]) + data[place + 1 :])
+    places = rng.integers(0, len(data), 400).tolist()
+    damaged += [data[:place] + bytes([rng.integers(256)]) + data[place + 1 :] for place in places]
     for candidate in damaged:
         try:
             model = read_pipeline(candidate, "model_1_1")

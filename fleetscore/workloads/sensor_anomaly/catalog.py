@@ -21,7 +21,7 @@ from fleetscore.stores.base import Store
 from fleetscore.workloads.base import InputFile
 from fleetscore.workloads.sensor_anomaly.columns import Columns, recognise_columns
 from fleetscore.workloads.sensor_anomaly.csv_input import Header, cut_pieces, read_header, read_lines
-from fleetscore.workloads.sensor_anomaly.parquet_input import open_parquet, read_row_group
+from fleetscore.workloads.sensor_anomaly.parquet_input import find_columns, open_parquet, read_row_group
 from fleetscore.workloads.sensor_anomaly.readings import Int64s, Readings, Reject
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 
@@ -157,8 +157,7 @@ def _examine(store: Store, file: InputFile, settings: SensorSettings) -> Catalog
 
 
 def _examine_parquet(store: Store, file: InputFile, settings: SensorSettings) -> CatalogFile:
-    names = open_parquet(store, file.path).schema_arrow.names
-    columns = recognise_columns(names, settings)
+    columns = find_columns(store, file.path, settings)
     parquet = open_parquet(store, file.path, columns)
     tally = _Tally()
     first_row = 0

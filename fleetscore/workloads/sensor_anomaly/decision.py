@@ -37,7 +37,9 @@ def decide(pack: ModelPack, models: npt.NDArray[Any], counts: npt.NDArray[Any], 
         start = int(ends[first] - counts[first])
         last = max(int(np.searchsorted(ends, start + _CHUNK_ROWS, side="right")), first + 1)
         rows = slice(start, int(ends[last - 1]))
-        with np.errstate(over="ignore"):  # so far away that the square is infinite: its exponential is 0, as in libsvm
+        with np.errstate(
+            over="ignore"
+        ):  # so far away that the square is infinite: its exponential is 0, as in libsvm
             _decide_chunk(pack, models[first:last], counts[first:last], values[rows], scores[rows])
         first = last
     return scores

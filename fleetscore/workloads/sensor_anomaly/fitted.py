@@ -90,6 +90,9 @@ def _packs_of(
     store: Store, version: str, keys: pa.Array, rows: npt.NDArray[np.int64]
 ) -> list[tuple[ModelPack | None, ModelError, npt.NDArray[np.int64]]]:
     """Each pack that holds some of the keys (None with the error where it cannot be read), with the rows of those keys."""
+    if not version:
+        unpinned = ModelError("No model set is pinned.", fix="Import or train one.", code="no_model")
+        return [(None, unpinned, rows)]
     index = read_version_index(store, version)
     if index.error is not None:
         return [(None, index.error, rows)]

@@ -11,17 +11,30 @@ import pyarrow.parquet as pq
 
 from fleetscore.errors import InputError
 from fleetscore.stores.base import Store
-from fleetscore.workloads.sensor_anomaly.columns import Columns
+from fleetscore.workloads.sensor_anomaly.columns import Columns, recognise_columns
 from fleetscore.workloads.sensor_anomaly.readings import Floats, Int64s, Readings, Reject, encode_sensors
+from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
+from fleetscore.workloads.sensor_anomaly.text import numbers_of_texts, times_of_texts
 
 _MICROSECONDS = pa.timestamp("us", tz="UTC")
 
 
-def open_parquet(store: Store, path: str, columns: Columns | None = None) -> pq.ParquetFile:
-    """Open the file (strings of known `columns` stay dictionaries); InputError `unreadable_file` when it is no whole Parquet file."""
-    keep = [columns.device, columns.sensor] if columns else None
+def find_columns(store: Store, path: str, settings: SensorSettings) -> Columns:
+    """The file's four columns, their types checked; InputError otherwise."""
+    schema = _open(store, path, None).schema_arrow
+    columns = recognise_columns(schema.names, settings)
+    _check_types(schema, columns)
+    return columns
+
+
+def open_parquet(store: Store, path: str, columns: Columns) -> pq.ParquetFile:
+    """Open the file so that its names stay dictionaries; InputError `unreadable_file` when it is no whole Parquet file."""
+    return _open(store, path, [columns.device, columns.sensor])
+
+
+def _open(store: Store, path: str, dictionaries: list[str] | None) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(store.open(path), read_dictionary=keep, pre_buffer=True)
+        return pq.ParquetFile(store.open(path), read_dictionary=dictionaries, pre_buffer=True)
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"{path} is not a whole Parquet file: {error}.", code="unreadable_file", field=path
@@ -33,24 +46,17 @@ def read_row_group(
 ) -> tuple[Readings, list[Reject]]:
     """The readings of one row group, and its rows without a time or a sensor; `first_row` is the number of its first row in the file.
 
-    `with_values=False` leaves the values unread (NaN). Raises InputError `unreadable_file` or `bad_column_type`.
+    `with_values=False` leaves the values unread (NaN). Raises InputError `unreadable_file`.
     """
     names = [columns.time, columns.device, columns.sensor] + ([columns.value] if with_values else [])
     try:
         table = file.read_row_group(group, columns=names)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"row group {group} cannot be read: {error}.", code="unreadable_file") from error
-    times = _times(_one(table, columns.time), columns.time)
-    code, sensors = encode_sensors(
-        _strings(_one(table, columns.device), columns.device),
-        _strings(_one(table, columns.sensor), columns.sensor),
-    )
+    times = _times(_one(table, columns.time))
+    code, sensors = encode_sensors(_one(table, columns.device), _one(table, columns.sensor))
     texts: dict[int, str] = {}
-    value = (
-        _values(_one(table, columns.value), columns.value, texts)
-        if with_values
-        else np.full(len(times), np.nan)
-    )
+    value = _values(_one(table, columns.value), texts) if with_values else np.full(len(times), np.nan)
     return _placed(times, code, sensors, value, first_row, texts)
 
 
@@ -79,44 +85,56 @@ def _one(table: pa.Table, name: str) -> pa.Array:
     return column.unify_dictionaries().combine_chunks() if column.num_chunks else pa.array([], column.type)
 
 
-def _times(column: pa.Array, name: str) -> pa.Array:
+def _times(column: pa.Array) -> pa.Array:
     kind = column.type
     if pa.types.is_timestamp(kind):
         aware = column if kind.tz else column.cast(pa.timestamp(kind.unit, tz="UTC"))
         return aware.cast(_MICROSECONDS, safe=False)
     if pa.types.is_date(kind):
         return column.cast(pa.timestamp("us")).cast(_MICROSECONDS)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        from fleetscore.workloads.sensor_anomaly.text import times_of_texts
-
-        return times_of_texts(column.cast(pa.string()))
-    raise _bad_type(name, kind, "timestamps")
+    return times_of_texts(column.cast(pa.string()))
 
 
-def _strings(column: pa.Array, name: str) -> pa.Array:
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind):
-        return column
-    raise _bad_type(name, kind, "strings or whole numbers")
-
-
-def _values(column: pa.Array, name: str, texts: dict[int, str]) -> Floats:
-    kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        from fleetscore.workloads.sensor_anomaly.text import numbers_of_texts
-
+def _values(column: pa.Array, texts: dict[int, str]) -> Floats:
+    if _is_text(column.type):
         numbers, bad = numbers_of_texts(column.cast(pa.string()))
         texts |= bad
         return numbers
-    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
-        raise _bad_type(name, kind, "numbers")
     numbers = column.cast(pa.float64(), safe=False)
-    values: Floats = (
-        numbers.fill_null(float("nan")).to_numpy(zero_copy_only=False)
-        if numbers.null_count
-        else numbers.to_numpy()
-    )
+    if numbers.null_count:
+        numbers = numbers.fill_null(float("nan"))
+    values: Floats = numbers.to_numpy(zero_copy_only=False)
     return values
+
+
+def _check_types(schema: pa.Schema, columns: Columns) -> None:
+    """Raise InputError `bad_column_type` for a column whose type cannot hold what it should."""
+    for name, fits, expected in (
+        (columns.time, _is_time, "timestamps"),
+        (columns.device, _is_name, "strings or whole numbers"),
+        (columns.sensor, _is_name, "strings or whole numbers"),
+        (columns.value, _is_number, "numbers"),
+    ):
+        kind = schema.field(name).type
+        if not fits(kind.value_type if pa.types.is_dictionary(kind) and fits is _is_name else kind):
+            raise _bad_type(name, kind, expected)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_time(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind)) or _is_text(kind)
+
+
+def _is_name(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind)) or _is_text(kind)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    plain = pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)
+    return bool(plain) or _is_text(kind)
 
 
 def _bad_type(name: str, kind: pa.DataType, expected: str) -> InputError:
