@@ -54,7 +54,7 @@ def files_root(task: Task) -> Path:
         is_kept = task.pool is not None and task.node is not None and task.node.id.lower() in task.pool.nodes
         if is_kept and task.state == "completed":
             raise conflict(
-                "TaskFilesCleanedup", "The files of the task are gone: their retention time is over."
+                "TaskFilesCleanedup", "The files of the task are gone: retention over, or disk lost."
             )
         raise conflict("TaskFilesUnavailable", "The files of the task are gone with the node that it ran on.")
     return task.directory

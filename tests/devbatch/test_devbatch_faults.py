@@ -143,6 +143,16 @@ def test_long_operations_are_named_without_their_prefix(faulty: ServiceProcess, 
     assert client.get_job(job_id).state == "active"
 
 
+def test_poller_of_the_client_hides_errors(faulty: ServiceProcess, client: Client) -> None:
+    """When polling fails, the client's poller says Failed and raises nothing, although the job is terminated."""
+    job_id = make_job(client, "p")
+    add_fault(faulty, operation="get_job", status=500, code="InternalError")
+    poller = client.begin_terminate_job(job_id, {"terminateReason": "x"})
+    assert poller.result(5) is None
+    assert poller.status() == "Failed"
+    assert client.get_job(job_id).state == "completed"
+
+
 @pytest.mark.parametrize(
     ("fault", "named"),
     [({"kind": "explode"}, "kind"), ({"times": 1}, "times"), ({"count": 0}, "count")],

@@ -95,6 +95,14 @@ def test_job_patched_to_end_with_its_tasks_ends_after_the_last(client: Client, p
     assert client.get_job_task_counts(job_id).task_counts.succeeded == 2
 
 
+def test_job_does_not_end_while_tasks_wait(client: Client) -> None:
+    """A job patched to `terminatejob` while its tasks still wait for a node stays active."""
+    job_id = make_job(client, make_pool(client))
+    client.create_task(job_id, task("t"))
+    client.update_job(job_id, m.BatchJobUpdateOptions(all_tasks_complete_mode="terminatejob"))
+    assert client.get_job(job_id).state == "active"
+
+
 def test_job_may_name_a_pool_that_does_not_exist(client: Client) -> None:
     """Such a job is accepted, its tasks never run, and its own wall-clock limit ends it."""
     limit = m.BatchJobConstraints(max_wall_clock_time=timedelta(seconds=1))

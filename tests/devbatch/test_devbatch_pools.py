@@ -128,12 +128,15 @@ def test_resize_up_and_to_zero(client: Client) -> None:
 
 
 def test_resize_while_resizing_is_a_conflict(own_service: ServiceProcess) -> None:
-    """A second resize is refused until the first has ended; stopping it keeps what is there."""
+    """A second resize, or a formula, is refused until the first has ended; stopping it keeps what is there."""
     client = client_of(own_service)
     pool_id = make_pool(client, target_dedicated_nodes=1)
     with pytest.raises(ResourceExistsError) as refused:
         client.begin_resize_pool(pool_id, m.BatchPoolResizeOptions(target_dedicated_nodes=2))
     assert code_of(refused) == "PoolBeingResized"
+    with pytest.raises(ResourceExistsError) as no_formula:
+        client.enable_pool_auto_scale(pool_id, m.BatchPoolEnableAutoScaleOptions(auto_scale_formula=FIXED))
+    assert code_of(no_formula) == "PoolBeingResized"
     client.begin_stop_pool_resize(pool_id)
     pool = steady(client, pool_id)
     assert (pool.target_dedicated_nodes, pool.resize_errors[0].code) == (0, "ResizeStopped")
@@ -317,6 +320,18 @@ def test_preempted_tasks_run_again_without_using_up_retries(service: ServiceProc
     assert again.node_info.node_id == node_id
     assert (again.execution_info.requeue_count, again.execution_info.retry_count) == (1, 0)
     client.begin_delete_job(job_id)
+
+
+def test_idle_node_that_is_preempted_loses_its_disk(service: ServiceProcess, client: Client) -> None:
+    """What a completed task left on a Spot node is gone once the node has been taken away."""
+    pool_id = make_pool(client, target_low_priority_nodes=1)
+    job_id = make_job(client, pool_id)
+    client.create_task(job_id, task("t"))
+    completed(client, job_id, "t")
+    until(lambda: nodes_of(client, pool_id)[0].state == "idle")
+    service.control("preempt", {"pool": pool_id})
+    with pytest.raises(ResourceExistsError, match="disk lost"):
+        list(client.list_task_files(job_id, "t"))
 
 
 def test_spot_tasks_know_that_they_are(client: Client) -> None:

@@ -1,5 +1,6 @@
 """The service as a process: address, certificate, authorization, command line, and what is left when it stops."""
 
+import ast
 import stat
 from pathlib import Path
 
@@ -151,3 +152,17 @@ def test_documentation_names_every_option_operation_and_control() -> None:
     operations = [operation for _, _, operation, _ in OPERATIONS]
     paths = [route.path for route in control_routes()]
     assert [word for word in (*options, *operations, *paths) if word not in text] == []
+
+
+def test_package_stands_on_its_own() -> None:
+    """Nothing in the package imports from another package of this repository."""
+    sources = [path.read_text() for path in (DOCS.parents[1] / "devbatch").glob("*.py")]
+    imported = {
+        node.module.split(".")[0]
+        for source in sources
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom) and node.module is not None
+    }
+    ours = {path.parent.name for path in DOCS.parents[1].glob("*/__init__.py")} - {"devbatch"}
+    assert "fleetscore" in ours
+    assert imported & ours == set()

@@ -95,6 +95,14 @@ def test_non_zero_exits_are_retried_up_to_the_limit(client: Client, job: str) ->
     assert sum(one.job_id == job for one in recent) == 3
 
 
+def test_killed_process_shows_its_signal_and_is_retried(client: Client, job: str) -> None:
+    """A process that dies by SIGKILL, as one out of memory does, exits with 137 and uses up its retries."""
+    limits = constraints(max_task_retry_count=1)
+    client.create_task(job, task("t", "import os; os.kill(os.getpid(), 9)", constraints=limits))
+    info = completed(client, job, "t").execution_info
+    assert (info.exit_code, info.retry_count, info.failure_info.code) == (137, 1, "FailureExitCode")
+
+
 def test_jobs_retry_count_is_the_default_of_its_tasks(client: Client, pool: str) -> None:
     """A task without its own retry count takes the job's."""
     job_id = make_job(client, pool, constraints=m.BatchJobConstraints(max_task_retry_count=1))
