@@ -68,7 +68,7 @@ def generate_days(shape: Shape) -> Iterator[Day]:
     """The days of the shape, in order; a given shape gives the same numbers."""
     random = np.random.default_rng(shape.seed)
     count = shape.servers
-    base = random.normal(3.95, 0.9, count)
+    base = random.normal(4.25, 1.0, count)
     swing = random.uniform(0.3, 0.9, count)
     peak_hour = random.integers(8, 20, count)
     weekend = random.uniform(-0.7, 0.1, count)

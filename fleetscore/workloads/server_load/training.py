@@ -108,6 +108,7 @@ def fit(kind: str, examples: Examples, settings: ServerLoadSettings) -> Trees:
         )
         return pack_forest(forest.fit(examples.features, examples.labels), facts)
     from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits
 
     boosting = HistGradientBoostingClassifier(
         max_iter=120,
@@ -117,7 +118,11 @@ def fit(kind: str, examples: Examples, settings: ServerLoadSettings) -> Trees:
         early_stopping=False,
         random_state=_SEED,
     )
-    return pack_boosting(boosting.fit(examples.features, examples.labels), facts)
+    with threadpool_limits(
+        1
+    ):  # its threads wait by spinning: on a shared machine two are up to ten times slower than one
+        boosting.fit(examples.features, examples.labels)
+    return pack_boosting(boosting, facts)
 
 
 def judge(kind: str, learnt: Examples, unseen: Examples, settings: ServerLoadSettings) -> Fitted:

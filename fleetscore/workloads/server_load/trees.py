@@ -6,8 +6,10 @@ The file is an .npz of numbers and one JSON text; loading it executes nothing.
 from __future__ import annotations
 
 import io
+import zlib
 from dataclasses import dataclass
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import msgspec
 import numpy as np
@@ -143,7 +145,7 @@ def load_trees(data: bytes) -> Trees:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             facts = msgspec.json.decode(file["facts"].tobytes(), type=ModelFacts)
             trees = Trees(facts, *(file[name] for name in _ARRAYS))
-    except (ValueError, KeyError, OSError, EOFError, msgspec.DecodeError) as error:
+    except (ValueError, KeyError, OSError, EOFError, BadZipFile, zlib.error, msgspec.DecodeError) as error:
         raise ModelError(f"model.npz is not a packed model: {error}", code="corrupt_model") from error
     if facts.features != FEATURES:
         raise ModelError(

@@ -1,0 +1,419 @@
+"""The workload as the spine sees it: preparation, discovery, scoring, training, samples."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from fleetscore.errors import InputError, StoreError
+from fleetscore.model_sets import Pins, pin_version, read_pins, write_model_set
+from fleetscore.outcomes import OUTCOMES
+from fleetscore.stores.local import LocalStore
+from fleetscore.workloads.base import (
+    PARTITIONS,
+    Discovery,
+    MapItem,
+    SampleReport,
+    ShardTask,
+    TrainingRequest,
+    TrainingTask,
+    WindowRequest,
+)
+from fleetscore.workloads.server_load.months import hour_of
+from fleetscore.workloads.server_load.samples import TRUTH_PATH
+from fleetscore.workloads.server_load.settings import ServerLoadSettings
+from fleetscore.workloads.server_load.workload import ServerLoad
+
+WORKLOAD = ServerLoad()
+_FOLDER = "data/server_load"
+_OPTIONS = ServerLoadSettings(forest_trees=10, forest_depth=6, candidates=("forest",))
+
+
+def request_of(
+    window: str, options: ServerLoadSettings = _OPTIONS, pins: Pins | None = None, only: tuple[str, ...] = ()
+) -> WindowRequest:
+    """A request for a window; a pinned version is named though no such set is stored."""
+    return WindowRequest(WORKLOAD.parse_window(window), options, Pins("v1") if pins is None else pins, only)
+
+
+def prepare(
+    store: LocalStore, request: WindowRequest | TrainingRequest
+) -> list[tuple[MapItem, dict[str, Any]]]:
+    """Run all rounds of preparation; what was run, with its counts."""
+    done: list[tuple[MapItem, dict[str, Any]]] = []
+    ask = WORKLOAD.training_map_items if isinstance(request, TrainingRequest) else WORKLOAD.map_items
+    while items := ask(store, request):  # type: ignore[operator, arg-type]
+        done += [(item, dict(WORKLOAD.map_item(store, item, request.settings))) for item in items]
+    return done
+
+
+def discover(store: LocalStore, request: WindowRequest) -> dict[str, dict[str, Any]]:
+    """Prepare, discover, and give the partitions by key."""
+    prepare(store, request)
+    return {row["partition"]: row for row in WORKLOAD.discover(store, request).partitions.to_pylist()}
+
+
+@pytest.fixture
+def logs(line: Callable[..., str]) -> Callable[..., bytes]:
+    """Build a file of one row an hour for each of some servers, for some days of June 2016."""
+
+    def build(servers: list[str], first: int, days: int, load: int = 50) -> bytes:
+        rows = [
+            line(f"2016-06-{first + day:02d} {hour:02d}:10:00", server, load + hour)
+            for day in range(days)
+            for hour in range(24)
+            for server in servers
+        ]
+        return ("\n".join(rows) + "\n").encode()
+
+    return build
+
+
+def hours_of(store: LocalStore, discovery: Discovery) -> bytes:
+    """The content of all hours that a discovery names, as one sorted plain table's text."""
+    parts = []
+    for item in discovery.inputs:
+        with store.open(item.path) as file:
+            table = pq.read_table(file)
+        parts.append(table.set_column(0, "server", table["server"].cast(pa.string())))
+    return str(
+        pa.concat_tables(parts).sort_by([("server", "ascending"), ("hour", "ascending")]).to_pydict()
+    ).encode()
+
+
+def test_every_byte_is_parsed_once(store: LocalStore, logs: Callable[..., bytes]) -> None:
+    """A second window parses nothing; a file that comes late is parsed alone, and only its months are reduced again."""
+    store.write(f"{_FOLDER}/a.csv", logs(["10.0.0.1"], 1, 9))
+    first = prepare(store, request_of("2016-06-08"))
+    assert [facts["step"] for _, facts in first] == ["parse", "reduce"]
+    assert prepare(store, request_of("2016-06-09")) == []
+    store.write(f"{_FOLDER}/late.csv", logs(["10.0.0.2"], 8, 1))
+    late = prepare(store, request_of("2016-06-09"))
+    assert [(facts["step"], item.input.path.rpartition("/")[2]) for item, facts in late] == [
+        ("parse", "late.csv"),
+        ("reduce", "2016-06"),
+    ]
+
+
+def test_grown_file_is_parsed_only_where_it_grew(
+    store: LocalStore, logs: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a file grows, the ranges that were there before are recognised by their bytes and not parsed again."""
+    from fleetscore.workloads.server_load import partials
+
+    parsed: list[int] = []
+    original = partials.parse_piece
+    monkeypatch.setattr(
+        partials, "parse_piece", lambda piece, layout: parsed.append(piece.offset) or original(piece, layout)
+    )  # type: ignore[func-returns-value]
+    many = [f"10.0.{n}.{m}" for n in range(5) for m in range(1, 21)]
+    options = ServerLoadSettings(range_mb=1)
+    content = logs(many, 1, 10)
+    assert 2 << 20 < len(content) < 3 << 20
+    store.write(f"{_FOLDER}/a.csv", content)
+    prepare(store, request_of("2016-06-12", options))
+    assert len(parsed) == 3
+    store.write(f"{_FOLDER}/a.csv", content + logs(many, 11, 1))
+    grown = WORKLOAD.discover(
+        store, (prepare(store, request_of("2016-06-12", options)), request_of("2016-06-12", options))[1]
+    )
+    assert len(parsed) == 4
+    other = LocalStore(store.root.parent / "other")
+    other.write(f"{_FOLDER}/b.csv", content + logs(many, 11, 1))
+    whole = ServerLoadSettings(range_mb=64, buckets=3)
+    prepare(other, request_of("2016-06-12", whole))
+    assert hours_of(store, grown) == hours_of(
+        other, WORKLOAD.discover(other, request_of("2016-06-12", whole))
+    )
+
+
+def test_renamed_file_is_not_parsed_again(
+    store: LocalStore, logs: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that were parsed under another name are known."""
+    from fleetscore.workloads.server_load import partials
+
+    store.write(f"{_FOLDER}/a.csv", logs(["10.0.0.1"], 1, 9))
+    prepare(store, request_of("2016-06-08"))
+    store.write(f"{_FOLDER}/moved/b.csv", store.read(f"{_FOLDER}/a.csv"))
+    store.delete(f"{_FOLDER}/a.csv")
+    monkeypatch.setattr(partials, "parse_piece", lambda *_: pytest.fail("parsed again"))
+    assert discover(store, request_of("2016-06-08"))["10.0.0.1"]["rows"] == 8 * 24
+
+
+def test_file_changed_while_read_is_no_partial(store: LocalStore, logs: Callable[..., bytes]) -> None:
+    """A file that is not the version the item names leaves no record, and the call may be made again."""
+    store.write(f"{_FOLDER}/a.csv", logs(["10.0.0.1"], 1, 1))
+    (item,) = WORKLOAD.map_items(store, request_of("2016-06-08"))
+    store.write(f"{_FOLDER}/a.csv", logs(["10.0.0.1"], 1, 2))
+    with pytest.raises(StoreError, match="changed"):
+        WORKLOAD.map_item(store, item, _OPTIONS)
+    assert store.stat(item.output) is None
+
+
+def test_outdated_reduce_writes_nothing(store: LocalStore, logs: Callable[..., bytes]) -> None:
+    """A month whose logs changed after its item was listed is not reduced; the next round lists it anew."""
+    store.write(f"{_FOLDER}/a.csv", logs(["10.0.0.1"], 1, 5))
+    request = request_of("2016-06-05")
+    (parse,) = WORKLOAD.map_items(store, request)
+    WORKLOAD.map_item(store, parse, _OPTIONS)
+    (reduce,) = WORKLOAD.map_items(store, request)
+    store.write(f"{_FOLDER}/b.csv", logs(["10.0.0.2"], 5, 1))
+    WORKLOAD.map_item(store, WORKLOAD.map_items(store, request)[0], _OPTIONS)
+    assert WORKLOAD.map_item(store, reduce, _OPTIONS)["outdated"]
+    assert store.stat(reduce.output) is None
+    assert set(discover(store, request)) == {"10.0.0.1", "10.0.0.2"}
+
+
+def test_unprepared_logs_stop_discovery(store: LocalStore, logs: Callable[..., bytes]) -> None:
+    """Discovery never works on a part of the logs: it says what is not prepared yet."""
+    store.write(f"{_FOLDER}/a.csv", logs(["10.0.0.1"], 1, 5))
+    with pytest.raises(InputError, match="not prepared") as caught:
+        WORKLOAD.discover(store, request_of("2016-06-05"))
+    assert caught.value.code == "not_prepared"
+
+
+def test_outcomes_known_before_scoring(
+    store: LocalStore, logs: Callable[..., bytes], line: Callable[..., str]
+) -> None:
+    """Silent servers are late, filtered ones skipped, those of a file beyond the reject limit quarantined, the rest to be scored."""
+    store.write(f"{_FOLDER}/a.csv", logs(["10.0.0.1", "10.0.0.2", "10.0.0.3"], 1, 9))
+    store.write(f"{_FOLDER}/silent.csv", logs(["10.0.0.4"], 1, 5))
+    good, bad = line("2016-06-08 10:00:00", "10.0.0.3"), line("2016-06-08 10:00:61", "10.0.0.3")
+    store.write(f"{_FOLDER}/bad.csv", "\n".join([good, good, bad]).encode())
+    options = ServerLoadSettings(servers=("10.0.0.1", "10.0.0.3", "10.0.0.4"))
+    found = discover(store, request_of("2016-06-09", options))
+    assert {key: (row["outcome"], row["cause"]) for key, row in found.items()} == {
+        "10.0.0.1": ("", ""),
+        "10.0.0.2": ("skipped", "filtered_out"),
+        "10.0.0.3": ("quarantined", "file_set_aside"),
+        "10.0.0.4": ("late", "no_recent_sessions"),
+    }
+    assert "bad.csv: 1 of 3 rows" in found["10.0.0.3"]["detail"]
+    unpinned = discover(store, request_of("2016-06-09", options, Pins()))
+    assert unpinned["10.0.0.1"]["cause"] == "no_model"
+
+
+def test_quarantined_file_is_never_half_used(
+    store: LocalStore, logs: Callable[..., bytes], line: Callable[..., str]
+) -> None:
+    """Of a file beyond the reject limit not even the good rows are used, and windows that it says nothing of go on."""
+    store.write(f"{_FOLDER}/a.csv", logs(["10.0.0.1"], 1, 9))
+    before = hours_of(
+        store,
+        WORKLOAD.discover(store, (prepare(store, request_of("2016-06-09")), request_of("2016-06-09"))[1]),
+    )
+    good, bad = line("2016-06-08 10:00:00", "10.0.0.1", 99_999), line("?", "10.0.0.1")
+    store.write(f"{_FOLDER}/bad.csv", "\n".join([good, good, bad]).encode())
+    prepare(store, request_of("2016-06-09"))
+    assert hours_of(store, WORKLOAD.discover(store, request_of("2016-06-09"))) == before
+    assert discover(store, request_of("2016-06-07"))["10.0.0.1"]["outcome"] == ""
+
+
+def test_unreadable_files_are_remarked(store: LocalStore, logs: Callable[..., bytes]) -> None:
+    """A file that is no log at all is set aside with a remark; an empty one and one that is hidden do no harm."""
+    store.write(f"{_FOLDER}/a.csv", logs(["10.0.0.1"], 1, 9))
+    store.write(f"{_FOLDER}/empty.csv", b"")
+    store.write(f"{_FOLDER}/_SUCCESS", b"not,a,log\n")
+    store.write(f"{_FOLDER}/packed.csv", b"\x1f\x8b\x08rest")
+    request = request_of("2016-06-09")
+    prepare(store, request)
+    discovery = WORKLOAD.discover(store, request)
+    assert discovery.partitions["partition"].to_pylist() == ["10.0.0.1"]
+    assert [remark for remark in discovery.remarks if "packed.csv" in remark and "gzip" in remark]
+
+
+def test_both_layouts_give_the_same_hours(
+    store: LocalStore, logs: Callable[..., bytes], line: Callable[..., str]
+) -> None:
+    """Files of 16 and of 17 columns lie side by side and are read alike."""
+    store.write(f"{_FOLDER}/17.csv", logs(["10.0.0.1"], 1, 9))
+    wide = logs(["10.0.0.2"], 1, 9).decode().splitlines()
+    narrow = [",".join([*cells[1:15], cells[16], cells[15]]) for cells in (row.split(",") for row in wide)]
+    store.write(f"{_FOLDER}/16.csv", "\n".join(narrow).encode())
+    request = request_of("2016-06-09")
+    prepare(store, request)
+    (hours,) = WORKLOAD.discover(store, request).inputs
+    with store.open(hours.path) as file:
+        table = pq.read_table(file)
+    names = table["server"].cast(pa.string())
+    one, two = (table.filter(pc.equal(names, name)).drop(["server"]) for name in ("10.0.0.1", "10.0.0.2"))
+    assert one.equals(two)
+    assert one.num_rows == 9 * 24
+
+
+def test_glob_of_files_makes_a_small_run(store: LocalStore, logs: Callable[..., bytes]) -> None:
+    """With `files` set only matching logs are parsed."""
+    store.write(f"{_FOLDER}/2016-05.csv", logs(["10.0.0.1"], 1, 9))
+    store.write(f"{_FOLDER}/2016-06.csv", logs(["10.0.0.2"], 1, 9))
+    assert set(discover(store, request_of("2016-06-09", ServerLoadSettings(files="2016-06*")))) == {
+        "10.0.0.2"
+    }
+
+
+def test_only_named_partitions(store: LocalStore, logs: Callable[..., bytes]) -> None:
+    """A run of some partitions expects exactly these; one without data is late."""
+    store.write(f"{_FOLDER}/a.csv", logs(["10.0.0.1", "10.0.0.2"], 1, 9))
+    found = discover(store, request_of("2016-06-09", only=("10.0.0.2", "10.9.9.9")))
+    assert {key: row["outcome"] for key, row in found.items()} == {"10.0.0.2": "", "10.9.9.9": "late"}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalStore, SampleReport, dict[str, Any]]:
+    """The samples at a third of their size, with a small forest trained and pinned; the card."""
+    store = LocalStore(tmp_path_factory.mktemp("samples"))
+    report = WORKLOAD.samples(store, scale=0.4)
+    request = TrainingRequest(
+        WORKLOAD.parse_window(report.facts["train_from"]),
+        WORKLOAD.parse_window(report.facts["train_to"]),
+        _OPTIONS,
+    )
+    prepare(store, request)
+    discovery = WORKLOAD.discover_training(store, request)
+    task = TrainingTask(
+        "run", request.first, request.stop, 0, discovery.partitions, discovery.inputs, _OPTIONS
+    )
+    trained = WORKLOAD.train(store, task)
+    draft = WORKLOAD.assemble(store, request, [trained.files])
+    pin_version(store, "server_load", write_model_set(store, "server_load", draft.files, draft.card).version)
+    return store, report, dict(draft.card)
+
+
+def test_samples_are_parsed_to_the_truth(trained: tuple[LocalStore, SampleReport, dict[str, Any]]) -> None:
+    """The peak of every hour, of both layouts and with dirty rows between, is the one that was planted."""
+    store, report, _ = trained
+    discovery = WORKLOAD.discover(store, request_of(report.first.key))
+    with store.open(TRUTH_PATH) as file:
+        truth = pq.read_table(file).to_pylist()
+    stop = hour_of(report.first.end)
+    planted = {(row["server"], hour_of(row["hour"])): round(row["peak_load"] * 10_000) for row in truth}
+    found: dict[tuple[str, int], int] = {}
+    for item in discovery.inputs:
+        with store.open(item.path) as file:
+            table = pq.read_table(file, columns=["server", "hour", "load"])
+        found |= {(row["server"], row["hour"]): row["load"] for row in table.to_pylist()}
+    first = min(hour for _, hour in found)
+    assert found == {
+        key: load for key, load in planted.items() if first <= key[1] <= max(h for _, h in found)
+    }
+    assert max(hour for _, hour in found) >= stop - 1
+
+
+def test_samples_are_the_same_for_a_seed(
+    tmp_path_factory: pytest.TempPathFactory, trained: tuple[LocalStore, SampleReport, dict[str, Any]]
+) -> None:
+    """A seed gives the same bytes again, another seed others."""
+    store, _, _ = trained
+    other = LocalStore(tmp_path_factory.mktemp("again"))
+    WORKLOAD.samples(other, scale=0.4)
+    path = f"{_FOLDER}/sessions-2016-06-15.csv"
+    assert other.read(path) == store.read(path)
+    WORKLOAD.samples(other, scale=0.4, seed=8)
+    assert other.read(path) != store.read(path)
+
+
+def test_card_tells_how_good_the_model_is(trained: tuple[LocalStore, SampleReport, dict[str, Any]]) -> None:
+    """The card has the measures on the days after the split, a confusion matrix that adds up to them, and the baselines."""
+    metrics = trained[2]["metrics"]
+    confusion = np.array(metrics["confusion"])
+    assert confusion.sum() == metrics["rows"] > 100
+    assert metrics["accuracy"] == pytest.approx(np.trace(confusion) / confusion.sum())
+    assert metrics["recall"] == pytest.approx(metrics["accuracy"])  # weighted recall is accuracy
+    assert metrics["f1"] > trained[2]["baselines"]["most_frequent"]["f1"]
+
+
+def _scored(
+    trained: tuple[LocalStore, SampleReport, dict[str, Any]], window: str, shards: int = 1
+) -> tuple[pa.Table, pa.Table]:
+    store = trained[0]
+    request = request_of(window, pins=read_pins(store, "server_load"))
+    prepare(store, request)
+    discovery = WORKLOAD.discover(store, request)
+    open_rows = discovery.partitions.filter(pc.equal(discovery.partitions["outcome"], ""))
+    pieces = []
+    for shard in range(shards):
+        part = open_rows.take(list(range(shard, open_rows.num_rows, shards)))
+        pieces += list(
+            WORKLOAD.score(store, ShardTask("run", request.window, shard, part, discovery.inputs, _OPTIONS))
+        )
+    results = pa.concat_tables([piece.results for piece in pieces]).sort_by(
+        [("server", "ascending"), ("hour", "ascending")]
+    )
+    return results, pa.concat_tables([piece.outcomes for piece in pieces])
+
+
+def test_scoring_settles_every_partition(trained: tuple[LocalStore, SampleReport, dict[str, Any]]) -> None:
+    """Each server, the new one too, gets the 48 hours after the window, in schema, with probabilities that add up to one."""
+    _, report, _ = trained
+    results, outcomes = _scored(trained, report.first.key)
+    assert results.schema == WORKLOAD.result_schema
+    assert outcomes.schema == OUTCOMES
+    assert set(outcomes["outcome"].to_pylist()) == {"scored"}
+    assert report.facts["new"] in outcomes["partition"].to_pylist()
+    assert results.num_rows == 48 * outcomes.num_rows
+    hours = results["hour"].to_pylist()
+    assert (min(hours), (max(hours) - min(hours)).total_seconds()) == (report.first.end, 47 * 3600)
+    total = results["p_low"].to_numpy() + results["p_medium"].to_numpy() + results["p_high"].to_numpy()
+    np.testing.assert_allclose(total, 1.0)
+
+
+def test_sharding_changes_no_result(trained: tuple[LocalStore, SampleReport, dict[str, Any]]) -> None:
+    """Scored in one shard or in three, the results are the same."""
+    window = trained[1].first.key
+    assert _scored(trained, window)[0].equals(_scored(trained, window, 3)[0])
+
+
+def test_missing_model_fails_its_partitions_only(
+    trained: tuple[LocalStore, SampleReport, dict[str, Any]],
+) -> None:
+    """A pinned version that is not there is an outcome of the partitions that need it, not the end of the shard."""
+    store, report, _ = trained
+    pins = read_pins(store, "server_load")
+    request = request_of(report.first.key, pins=Pins(pins.current, {"10.0.0.1": "20000101T000000Z-00000000"}))
+    discovery = WORKLOAD.discover(store, request)
+    part = discovery.partitions.filter(pc.equal(discovery.partitions["outcome"], ""))
+    pieces = list(
+        WORKLOAD.score(store, ShardTask("run", request.window, 0, part, discovery.inputs, _OPTIONS))
+    )
+    outcomes = {row["partition"]: row["outcome"] for piece in pieces for row in piece.outcomes.to_pylist()}
+    assert outcomes.pop("10.0.0.1") == "failed"
+    assert set(outcomes.values()) == {"scored"}
+    assert discovery.partitions.schema == PARTITIONS
+
+
+def test_training_needs_days_to_learn_and_to_judge(
+    trained: tuple[LocalStore, SampleReport, dict[str, Any]],
+) -> None:
+    """A span no longer than the days kept for judging is refused with the remedy."""
+    store, report, _ = trained
+    stop = WORKLOAD.parse_window(report.facts["train_to"])
+    request = TrainingRequest(stop.next(-2), stop, _OPTIONS)
+    prepare(store, request)
+    discovery = WORKLOAD.discover_training(store, request)
+    task = TrainingTask("run", request.first, stop, 0, discovery.partitions, discovery.inputs, _OPTIONS)
+    with pytest.raises(InputError, match="to learn from"):
+        WORKLOAD.train(store, task)
+
+
+def test_backtest_compares_with_baselines(
+    trained: tuple[LocalStore, SampleReport, dict[str, Any]], tmp_path: Any
+) -> None:
+    """A backtest has a row per cutoff and method, baselines among them, and a plot."""
+    found = WORKLOAD.backtest(trained[0], _OPTIONS, 2, tmp_path)
+    methods = {row["method"] for row in found["rows"]}
+    assert methods == {"forest", "most_frequent", "class_of_48_hours_ago"}
+    assert len({row["cutoff"] for row in found["rows"]}) == 2
+    assert all((tmp_path / "server_load-backtest.png").samefile(path) for path in found["plots"])
+
+
+def test_import_is_light() -> None:
+    """Importing the workload brings none of the science stack with it."""
+    heavy = ("numba", "sklearn", "pandas", "matplotlib", "duckdb", "polars")
+    code = f"import sys, fleetscore.workloads.server_load.workload; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
