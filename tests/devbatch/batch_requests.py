@@ -4,6 +4,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import pytest
@@ -114,6 +115,17 @@ def running(client: Client, job_id: str, task_id: str) -> Any:
 
 #: Code of a task that says that it runs and then never ends.
 ENDLESS = "import time; open('started', 'w').close(); time.sleep(600)"
+
+#: Code of a task that says that it runs and ends when it is told to.
+UNTIL_TOLD = (
+    "import os, time; print(os.getcwd(), flush=True); open('started', 'w').close(); "
+    "[time.sleep(0.01) for _ in iter(lambda: os.path.exists('told'), True)]"
+)
+
+
+def tell(client: Client, job_id: str, task_id: str) -> None:
+    """Lets a task that runs UNTIL_TOLD end."""
+    Path(text_of(client, job_id, task_id).strip(), "told").touch()
 
 
 def text_of(client: Client, job_id: str, task_id: str, path: str = "stdout.txt") -> str:

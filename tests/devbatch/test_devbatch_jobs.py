@@ -16,6 +16,7 @@ from azure.core.exceptions import (
 from devbatch.process import ServiceProcess
 from tests.devbatch.batch_requests import (
     ENDLESS,
+    UNTIL_TOLD,
     Client,
     client_of,
     code_of,
@@ -24,6 +25,7 @@ from tests.devbatch.batch_requests import (
     make_pool,
     running,
     task,
+    tell,
     until,
 )
 
@@ -185,10 +187,11 @@ def test_disabled_job_stops_its_tasks(client: Client, pool: str, option: str, st
 def test_disable_may_wait_for_running_tasks(client: Client, pool: str) -> None:
     """With `wait` a job is disabling until its running tasks have ended by themselves."""
     job_id = make_job(client, pool)
-    client.create_task(job_id, task("t", ENDLESS.replace("600", "0.4")))
+    client.create_task(job_id, task("t", UNTIL_TOLD))
     running(client, job_id, "t")
     client.begin_disable_job(job_id, m.BatchJobDisableOptions(disable_tasks="wait"))
     assert client.get_job(job_id).state == "disabling"
+    tell(client, job_id, "t")
     until(lambda: client.get_job(job_id).state == "disabled")
     assert client.get_task(job_id, "t").execution_info.exit_code == 0
 

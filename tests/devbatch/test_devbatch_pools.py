@@ -12,6 +12,7 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from devbatch.process import ServiceProcess, start_service
 from tests.devbatch.batch_requests import (
     ENDLESS,
+    UNTIL_TOLD,
     Client,
     client_of,
     code_of,
@@ -20,6 +21,7 @@ from tests.devbatch.batch_requests import (
     make_pool,
     running,
     task,
+    tell,
     text_of,
     until,
 )
@@ -171,11 +173,14 @@ def test_scale_in_treats_running_tasks_as_asked(
     """A node that leaves requeues its tasks, ends them, or waits for them; retries are never used up."""
     pool_id = make_pool(client, target_dedicated_nodes=1)
     job_id = make_job(client, pool_id)
-    client.create_task(job_id, task("t", ENDLESS.replace("600", "0.5")))
+    client.create_task(job_id, task("t", UNTIL_TOLD))
     running(client, job_id, "t")
     client.begin_resize_pool(
         pool_id, m.BatchPoolResizeOptions(target_dedicated_nodes=0, node_deallocation_option=option)
     )
+    if option == "taskcompletion":
+        assert nodes_of(client, pool_id)[0].state == "leavingpool"
+        tell(client, job_id, "t")
     until(lambda: not nodes_of(client, pool_id))
     found = client.get_task(job_id, "t")
     assert (found.state, found.execution_info.requeue_count, found.execution_info.retry_count) == (
@@ -301,25 +306,26 @@ def test_samples_come_to_sight_a_minute_late(own_service: ServiceProcess) -> Non
     until(lambda: "seen=1" in seen())
 
 
-def test_preempted_tasks_run_again_without_using_up_retries(service: ServiceProcess, client: Client) -> None:
+def test_preempted_tasks_run_again_without_using_up_retries(own_service: ServiceProcess) -> None:
     """A preempted Spot node keeps its id and loses its disk; its tasks are requeued; restored, it takes tasks again."""
+    client = client_of(own_service)
     pool_id = make_pool(client, target_low_priority_nodes=1)
     job_id = make_job(client, pool_id)
     client.create_task(job_id, task("t", ENDLESS, constraints=m.BatchTaskConstraints(max_task_retry_count=0)))
+    own_service.control("clock", {"seconds": 30})
     node_id = running(client, job_id, "t").node_info.node_id
-    told = service.control("preempt", {"pool": pool_id, "restore_seconds": 300})
+    told = own_service.control("preempt", {"pool": pool_id, "restore_seconds": 300})
     assert told == {"preempted": [node_id]}
-    assert client.get_node(pool_id, node_id).state == "preempted"
     until(lambda: client.get_task(job_id, "t").state == "active")
-    pool = client.get_pool(pool_id)
-    assert pool.current_low_priority_nodes == 1  # a preempted node still counts
+    assert client.get_node(pool_id, node_id).state == "preempted"
+    assert client.get_pool(pool_id).current_low_priority_nodes == 1  # a preempted node still counts
     with pytest.raises(ResourceExistsError) as gone:
         list(client.list_task_files(job_id, "t"))
     assert code_of(gone) == "TaskFilesUnavailable"
+    own_service.control("clock", {"seconds": 330})
     again = running(client, job_id, "t")
     assert again.node_info.node_id == node_id
     assert (again.execution_info.requeue_count, again.execution_info.retry_count) == (1, 0)
-    client.begin_delete_job(job_id)
 
 
 def test_idle_node_that_is_preempted_loses_its_disk(service: ServiceProcess, client: Client) -> None:
