@@ -11,7 +11,7 @@ from fleetscore import __version__
 from fleetscore.cli.options import json_option, store_option
 
 
-@click.command()
+@click.command(short_help="Run the function app on the local host until stopped.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=7071, show_default=True, help="Port; 0 takes a free one."
 )

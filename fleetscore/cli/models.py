@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _WHY = click.option("--why", default="", metavar="TEXT", help="The reason, kept in the history of pins.")
 
 
-@click.command(name="import-models")
+@click.command(name="import-models", short_help="Import models made elsewhere, without executing them.")
 @WORKLOAD
 @click.option(
     "--from",
@@ -156,7 +156,7 @@ def promote(workload: str, version: str, why: str, store_url: str, as_json: bool
     _pin(store, workload, version or versions[-1], "", why or "promoted", as_json)
 
 
-@models.command()
+@models.command(short_help="Return to the set that was current before.")
 @WORKLOAD
 @_WHY
 @store_option

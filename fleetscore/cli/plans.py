@@ -33,7 +33,7 @@ class Placed:
     longest_s: float
 
 
-@click.command()
+@click.command(short_help="Show what a run of a window would do; nothing is written.")
 @WORKLOAD
 @click.option("--window", required=True, help="The window, as 2018-08-28T23, 2016-06-29, 2026-W47 or 108.")
 @click.option(
@@ -56,8 +56,9 @@ def plan(
     from fleetscore.cli.render import print_json
     from fleetscore.steps.plan import make_plan
     from fleetscore.stores import open_store
+    from fleetscore.stores.dry import DryStore
 
-    store = open_store(store_url)
+    store = DryStore(open_store(store_url))  # discovery keeps notes of what it read; a plan leaves none
     request = preview_request(store, workload, window, partitions, models)
     to_prepare = count_preparation(store, request)
     made = make_plan(store, request, read_app_settings(), datetime.now(UTC))

@@ -39,7 +39,7 @@ def runs(workload: str, limit: int, store_url: str, host_url: str, key: str, as_
         )
 
 
-@click.command()
+@click.command(short_help="Show how a run stands or ended.")
 @click.argument("run_id", metavar="RUN")
 @reading_options
 def show(run_id: str, store_url: str, host_url: str, key: str, as_json: bool) -> None:

@@ -54,7 +54,7 @@ def run(
         _finish(context, connection, started, f"fleetscore run {workload} --window {window}", as_json)
 
 
-@click.command()
+@click.command(short_help="Score what failed in a run again.")
 @click.argument("run_id", metavar="RUN")
 @click.option(
     "--only", type=click.Choice(["failed", "missing", "all"]), default="failed", show_default=True,
@@ -104,7 +104,7 @@ def train(
         )
 
 
-@click.command()
+@click.command(short_help="Ask a run to stop.")
 @click.argument("run_id", metavar="RUN")
 @reading_options
 def cancel(run_id: str, store_url: str, host_url: str, key: str, as_json: bool) -> None:

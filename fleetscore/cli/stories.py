@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fleetscore.explain import AttemptStory, PartitionStory
 
 
-@click.command()
+@click.command(short_help="Tell the story of one partition of a run.")
 @click.argument("run_id", metavar="RUN")
 @click.argument("partition")
 @reading_options

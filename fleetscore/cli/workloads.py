@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fleetscore.workloads.base import Workload
 
 
-@click.command()
+@click.command(short_help="Write sample data with planted defects.")
 @WORKLOAD
 @click.option(
     "--scale",
@@ -53,7 +53,7 @@ def samples(workload: str, scale: float, seed: int, store_url: str, as_json: boo
     print_pairs(f"Samples of {workload} in {store_url}", pairs)
 
 
-@click.command()
+@click.command(short_help="Judge a workload's way of training on the past.")
 @WORKLOAD
 @click.option(
     "--cutoffs",

@@ -1,0 +1,167 @@
+"""explain: the story of one partition, whatever became of it."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+from said import Command
+from toy_workload import write_lines
+
+from fleetscore.direct import execute, run_window
+from fleetscore.explain import advise, explain, tell_attempts
+from fleetscore.layout import attempt_path
+from fleetscore.outcomes import Outcome
+from fleetscore.records import Only, RunRecord, RunRequest, RunState, ShardRecord
+from fleetscore.requests import ask_retry, ask_run
+from fleetscore.stores.base import Entry, Store
+
+WINDOW = "2026-01-01T00"
+RUN = f"toy-{WINDOW}"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_a_scored_partition_has_its_whole_story(estate: Store) -> None:
+    """Input files, rows and bytes, shard with placement and seconds, the committed attempt, model, and the file with its digest."""
+    story = explain(estate, "sensor_anomaly-2026-03-04T00", "pump-0002/flow")
+    assert (story.outcome, story.cause, story.state) == ("scored", "", "published")
+    assert (story.input.rows, story.input.files_in_all) == (60, 1)
+    assert estate.stat(story.input.files[0].path) is not None
+    assert story.shard is not None
+    assert story.shard.placement == "inline"
+    assert story.shard.measured_s is not None
+    assert [attempt.state for attempt in story.attempts] == ["committed"]
+    assert story.model.pinned == "current"
+    assert story.output.rows == 60
+    assert story.output.is_published
+    assert len(story.output.sha256) == 64
+    assert estate.stat(story.output.file) is not None
+    assert story.advice == ""
+
+
+@pytest.mark.parametrize(
+    ("partition", "outcome", "advice"),
+    [
+        ("pump-0005/current", "late", "fleetscore retry sensor_anomaly-2026-03-04T00 --only missing"),
+        ("pump-0001/humidity", "skipped", "fleetscore train sensor_anomaly"),
+    ],
+)
+def test_a_partition_without_results_says_why_and_what_to_do(
+    estate: Store, command: Command, partition: str, outcome: str, advice: str
+) -> None:
+    """The cause, no shard, no output, and the command that comes next; text and JSON say the same."""
+    story = explain(estate, "sensor_anomaly-2026-03-04T00", partition)
+    assert (story.outcome, story.shard, story.output.file) == (outcome, None, "")
+    assert story.cause
+    assert advice in story.advice
+    text = command("explain", "sensor_anomaly-2026-03-04T00", partition).out
+    assert outcome in text
+    assert story.advice in text
+    told = json.loads(command("explain", "sensor_anomaly-2026-03-04T00", partition, "--json").out)
+    assert msgspec.convert(told, type=type(story)) == story
+
+
+def test_a_failed_partition_tells_its_cause(store: Store) -> None:
+    """Outcome, cause and detail come from the ledger."""
+    write_lines(store, WINDOW, [(f"p{n}", n, "ok") for n in range(12)] + [("broken", 1, "fail")])
+    run_window(store, "toy", WINDOW)
+    story = explain(store, RUN, "broken")
+    assert (story.outcome, story.cause, story.detail) == ("failed", "bad_value", "It says fail.")
+    assert story.advice == f"Mend what the cause names, then: fleetscore retry {RUN}"
+
+
+def test_a_line_that_a_retry_kept_points_to_the_run_that_made_it(store: Store) -> None:
+    """After a retry, a partition that was good before has the first run's shard, attempt and file."""
+    write_lines(store, WINDOW, [(f"p{n}", n, "ok") for n in range(12)] + [("broken", 1, "fail")])
+    run_window(store, "toy", WINDOW)
+    first = explain(store, RUN, "p3")
+    execute(store, ask_retry(store, RUN, datetime.now(UTC), "test", only=Only.FAILED).request)
+    kept = explain(store, f"{RUN}-r2", "p3")
+    assert (kept.scored_by, kept.attempts, kept.shard) == (RUN, first.attempts, first.shard)
+    assert kept.output.file == first.output.file
+    assert explain(store, f"{RUN}-r2", "broken").scored_by == f"{RUN}-r2"
+
+
+def test_attempts_that_died_are_told_with_whom_they_were_scoring(store: Store, command: Command) -> None:
+    """An attempt that left only its crumb died; the story says when it was last heard of and whether this partition was with it."""
+    write_lines(store, WINDOW, [("a", 1, "ok"), ("b", 2, "ok")])
+    request = ask_run(store, "toy", WINDOW, datetime.now(UTC), "test").request
+    store.write(attempt_path(RUN, 0, "dead1", "crumb.json"), b'["a","b"]')
+    execute(store, request)
+    story = explain(store, RUN, "a")
+    assert [attempt.state for attempt in story.attempts] == ["died", "committed"]
+    assert (story.attempts[0].attempt, story.attempts[0].group, story.attempts[0].has_partition) == (
+        "dead1",
+        2,
+        True,
+    )
+    text = command("explain", RUN, "a").out
+    assert "dead1 died: last heard of at" in text
+    assert "while scoring 2 partitions together, this one among them" in text
+
+
+def test_a_run_under_way_tells_what_is_known(store: Store) -> None:
+    """Planned and not scored yet: no outcome, and the advice is to wait."""
+    from fleetscore.app_settings import AppSettings
+    from fleetscore.run_records import record_planned
+    from fleetscore.steps.plan import commit_plan
+
+    write_lines(store, WINDOW, [("a", 1, "ok")])
+    request = ask_run(store, "toy", WINDOW, datetime.now(UTC), "test").request
+    record_planned(store, commit_plan(store, request, AppSettings(), datetime.now(UTC)), datetime.now(UTC))
+    story = explain(store, RUN, "a")
+    assert (story.outcome, story.state, story.advice) == ("", "scoring", "Wait: it is under way.")
+    assert story.shard is not None
+    assert story.shard.measured_s is None
+
+
+def test_a_wrong_partition_gets_the_ones_like_it(command: Command, estate: Store) -> None:
+    """Exit code 2, and keys that hold what was typed."""
+    del estate
+    said = command("explain", "sensor_anomaly-2026-03-04T00", "pump-0003")
+    assert said.code == 2
+    assert "has no partition 'pump-0003'." in said.err
+    assert "pump-0003/flow" in said.err
+
+
+def test_a_run_without_a_plan_says_so(command: Command, store: Store) -> None:
+    """A run that was asked for and never planned has no partitions to tell of."""
+    write_lines(store, WINDOW, [("a", 1, "ok")])
+    ask_run(store, "toy", WINDOW, datetime.now(UTC), "test")
+    said = command("explain", RUN, "a")
+    assert said.code == 2
+    assert "has no plan: it is requested." in said.err
+
+
+def entry(path: str, seconds: float) -> Entry:
+    """A stored file, written so many seconds after noon."""
+    return Entry(path, 1, "e", NOW + timedelta(seconds=seconds))
+
+
+def test_attempts_are_told_from_their_files_alone() -> None:
+    """Committed, beaten, died, unfinished: by what each left behind and by the commit; oldest first."""
+    files = [
+        entry("x/c/crumb.json", 9),
+        entry("x/a/crumb.json", 0),
+        entry("x/b/outcomes.parquet", 5),
+        entry("x/b/crumb.json", 4),
+    ]
+    before = tell_attempts(files, "x/", {"a": ["p", "q"], "b": ["q"]}, "p", None)
+    assert [(story.attempt, story.state) for story in before] == [
+        ("a", "unfinished"),
+        ("b", "beaten"),
+        ("c", "unfinished"),
+    ]
+    commit = ShardRecord("r", 0, "c", "inline", NOW + timedelta(seconds=9), 1.5, {}, 0, 0, "o", None)
+    after = tell_attempts(files, "x/", {"a": ["p", "q"], "b": ["q"]}, "p", commit)
+    assert [story.state for story in after] == ["died", "beaten", "committed"]
+    assert [story.has_partition for story in after] == [True, False, True]
+    assert after[2].seconds == 1.5
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_every_outcome_that_needs_a_look_has_advice(outcome: Outcome) -> None:
+    """Scored and skipped need nothing by themselves; every other outcome names a command."""
+    request = RunRequest("r", "toy", WINDOW, 1, NOW, "test")
+    said = advise(RunRecord(request, RunState.PUBLISHED, NOW), "p", outcome, "some_cause")
+    assert ("fleetscore retry r" in said) == (outcome not in (Outcome.SCORED, Outcome.SKIPPED))

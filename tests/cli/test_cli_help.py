@@ -1,0 +1,84 @@
+"""Help: every command has one, the reference page says the same, and asking costs next to nothing."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+
+from fleetscore.cli.commands import fleetscore
+from fleetscore.cli.reference import help_texts, render_reference
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "reference" / "commands.md"
+PRINTS_NO_RESULT = {"host"}
+
+
+def leaves() -> list[tuple[str, click.Command]]:
+    """Every command that does something, with its words."""
+    context = click.Context(fleetscore)
+    found: list[tuple[str, click.Command]] = []
+    for name in fleetscore.list_commands(context):
+        command = fleetscore.get_command(context, name)
+        assert command is not None
+        children = command.commands if isinstance(command, click.Group) else {}
+        found += [(f"{name} {child}", each) for child, each in children.items()] or [(name, command)]
+    return found
+
+
+def test_the_reference_page_is_what_help_says() -> None:
+    """docs/reference/commands.md is made from the commands' own help, and up to date."""
+    assert PAGE.read_text() == render_reference(), (
+        "run: python -m fleetscore.cli.reference > docs/reference/commands.md"
+    )
+
+
+def test_no_help_text_is_cut_off() -> None:
+    """Every command says in the list what it does, without an ellipsis."""
+    lines = [line for _, text in help_texts() for line in text.partition("Commands:")[2].splitlines()]
+    assert lines
+    assert not [line for line in lines if line.endswith("...")]
+
+
+@pytest.mark.parametrize(("words", "command"), leaves(), ids=[words for words, _ in leaves()])
+def test_a_command_says_what_it_does_and_can_print_json(words: str, command: click.Command) -> None:
+    """Every command and every option has a sentence; every command that prints a result takes --json."""
+    assert (command.help or "").strip().split("\n")[0].endswith((".", ";", ":")) or command.help
+    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+    assert not [option.name for option in options if not option.help]
+    if words not in PRINTS_NO_RESULT:
+        assert "as_json" in {option.name for option in options}
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """`fleetscore --help` imports no numerical library, no Azure SDK, no HTTP client and no rich."""
+    code = (
+        "import sys\nfrom fleetscore.cli.__main__ import run_command\nrun_command(['--help'])\n"
+        "heavy = ('numpy', 'pyarrow', 'pandas', 'requests', 'rich', 'azure', 'msgspec', 'sklearn')\n"
+        "print('loaded:', [name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("loaded: []")
+
+
+def test_help_comes_at_once() -> None:
+    """`fleetscore --help` takes less than a quarter of a second."""
+    best_s = 9.9
+    for _ in range(8):
+        started = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "fleetscore", "--help"], cwd=ROOT, capture_output=True, check=True
+        )
+        best_s = min(best_s, time.perf_counter() - started)
+        if best_s < 0.25:
+            break
+    assert best_s < 0.25
+
+
+def test_every_command_is_in_the_readme() -> None:
+    """README.md names every command in its table."""
+    text = (ROOT / "README.md").read_text()
+    missing = [words for words, _ in leaves() if f"`fleetscore {words.split()[0]}" not in text]
+    assert not missing
