@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fleetscore.crumbs import Crumb
 from fleetscore.errors import InputError, MissingBlobError, ModelError
 from fleetscore.layout import run_path, shard_folder
 from fleetscore.model_sets import read_model_set, read_pins
@@ -230,7 +230,7 @@ def _attempts(
     for entry in entries:
         if entry.path.endswith("/crumb.json"):
             name = entry.path[len(prefix) :].split("/", 1)[0]
-            crumbs[name] = msgspec.json.decode(store.read(entry.path), type=list[str])
+            crumbs[name] = list(from_json(store.read(entry.path), Crumb).partitions)
     return tell_attempts(entries, prefix, crumbs, partition, commit)
 
 

@@ -22,6 +22,10 @@ class RunPolicy:
     watermark_s: float = 300.0  # how long after its end a window is due
     lookback: int = 24  # how many windows back a timer heals gaps
     max_attempts: int = 3  # kills by a partition before it is quarantined
+    check_s: float = 60.0  # how often a run looks after its Batch job when no completion message comes
+    start_limit_s: float = 1800.0  # how long a Batch job may wait for its first node
+    shard_limit_s: float = 7200.0  # longest wall clock of one try at a shard on Batch
+    job_limit_s: float = 43200.0  # longest wall clock of a run's Batch job
 
 
 def workload_settings_path(workload: str) -> str:

@@ -4,8 +4,9 @@ import azure.durable_functions as df
 
 from orchestrators.backfill import backfill, backfill_lane
 from orchestrators.groups import prepare_group, score_group
+from orchestrators.offload import offload
 from orchestrators.run import run
 
 blueprint = df.Blueprint()
-for flow in (run, score_group, prepare_group, backfill, backfill_lane):
+for flow in (run, offload, score_group, prepare_group, backfill, backfill_lane):
     blueprint.orchestration_trigger(context_name="context")(flow)

@@ -67,7 +67,6 @@ def _prepare(
 
 
 def _score(context: DurableOrchestrationContext, request: dict[str, Any], plan: dict[str, Any]) -> Flow:
-    shards = numbers_of(plan["inline"])
     context.set_custom_status(
         {
             "phase": "scoring",
@@ -76,18 +75,30 @@ def _score(context: DurableOrchestrationContext, request: dict[str, Any], plan: 
             "partitions": plan["partitions"],
         }
     )
-    if not shards:
-        return {}
-    answers = yield context.task_all(
-        [
+    children = [
+        context.call_sub_orchestrator(
+            "score_group", {"run": request["run"], "purpose": request["purpose"], "shards": ranges_of(group)}
+        )
+        for group in split_evenly(numbers_of(plan["inline"]))
+    ]
+    if plan["batch"]:  # inline shards run while the pool warms up
+        children.append(
             context.call_sub_orchestrator(
-                "score_group",
-                {"run": request["run"], "purpose": request["purpose"], "shards": ranges_of(group)},
+                "offload", {"run": request["run"]}, offload_instance(request["run"])
             )
-            for group in split_evenly(shards)
-        ]
-    )
+        )
+    if not children:
+        return {}
+    answers = yield context.task_all(children)
+    errors = [answer["error"] for answer in answers if answer.get("error")]
+    if errors:
+        raise StoppedError(errors[0])
     return {shard: why for answer in answers for shard, why in answer["reasons"].items()}
+
+
+def offload_instance(run: str) -> str:
+    """The instance that looks after a run's shards on Batch; completion events go to it."""
+    return f"{run}-offload"
 
 
 def _ask(context: DurableOrchestrationContext, activity: str, asked: dict[str, Any]) -> Flow:

@@ -1,8 +1,9 @@
 """Triggers: one blueprint per door of the app."""
 
+from triggers.completions import blueprint as completions
 from triggers.openapi import blueprint as openapi
 from triggers.runs_api import blueprint as runs_api
 from triggers.schedules import blueprint as schedules
 from triggers.scoring_api import blueprint as scoring_api
 
-blueprints = (runs_api, scoring_api, schedules, openapi)
+blueprints = (runs_api, scoring_api, schedules, completions, openapi)

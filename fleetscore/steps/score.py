@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fleetscore.crumbs import Crumb, is_alive, leave_crumb
 from fleetscore.errors import BugError, MissingBlobError
 from fleetscore.isolation import score_isolated, settle
 from fleetscore.layout import attempt_path, run_path, shard_folder, shard_record_path
@@ -215,7 +215,7 @@ def _pieces(store: Store, head: PlanHead, task: ShardTask, attempt: Attempt) -> 
     if order.quarantined:
         yield _quarantined(workload, task, order.quarantined, policy.max_attempts)
     for group in order.groups:
-        store.write(attempt.path("crumb.json"), msgspec.json.encode(group))
+        store.write(attempt.path("crumb.json"), to_json(leave_crumb(group)))
         part = task if len(group) == len(keys) else task.restricted(group)
         yield from score_isolated(store, workload, part)
 
@@ -223,7 +223,8 @@ def _pieces(store: Store, head: PlanHead, task: ShardTask, attempt: Attempt) -> 
 def _crumbs(store: Store, task: ShardTask) -> list[list[str]]:
     prefix = f"{shard_folder(task.run, task.shard)}attempts/"
     paths = [entry.path for entry in store.list(prefix) if entry.path.endswith("/crumb.json")]
-    return [msgspec.json.decode(store.read(path), type=list[str]) for path in paths]
+    crumbs = [from_json(store.read(path), Crumb) for path in paths]
+    return [list(crumb.partitions) for crumb in crumbs if not is_alive(crumb)]
 
 
 def _quarantined(workload: Workload, task: ShardTask, partitions: tuple[str, ...], attempts: int) -> Scored:

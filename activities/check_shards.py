@@ -1,0 +1,29 @@
+"""Look after a run's shards on Batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from activities.answers import answering
+
+
+@answering
+def check_shards(asked: dict[str, Any]) -> dict[str, Any]:
+    """Take {"run", "submitted"}; give {"open", "reasons", "check_s"}; keeps the logs when nothing is open any more."""
+    from datetime import UTC, datetime
+
+    from activities.store import app_store
+    from fleetscore.app_settings import read_app_settings
+    from fleetscore.settings import read_run_policy
+    from fleetscore.steps import offload
+    from fleetscore.steps.plan import read_plan
+
+    store, run = app_store(), asked["run"]
+    compute = offload.connect_compute(read_app_settings())
+    check = offload.check_shards(
+        store, compute, run, datetime.fromisoformat(asked["submitted"]), datetime.now(UTC)
+    )
+    if not check.open:
+        offload.keep_logs(store, compute, run)
+    policy = read_run_policy(store, read_plan(store, run).request.workload)
+    return {"open": check.open, "reasons": dict(check.reasons), "check_s": policy.check_s}

@@ -1,0 +1,47 @@
+"""A run's shards on Batch: submit, then wait for completion events with a timer behind them, until none is open."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from datetime import timedelta
+from typing import Any
+
+from azure.durable_functions import DurableOrchestrationContext
+
+Flow = Generator[Any, Any, dict[str, Any]]
+
+
+def event_name(wait: int) -> str:
+    """The event of the n-th wait. Each name is waited for once: this SDK gives an early event to every wait of its name."""
+    return f"shards-{wait}"
+
+
+def offload(context: DurableOrchestrationContext) -> Flow:
+    """Have the shards of {"run"} on Batch scored; give {"reasons": {shard: why it was not committed}}.
+
+    The custom status says which wait is next before each look at the store: a message that arrives during the look raises the event of
+    the coming wait, so no completion is lost between looking and waiting. A lost message costs one timer.
+    """
+    run = context.get_input()["run"]
+    context.set_custom_status({"wait": 0})
+    answer = yield context.call_activity("submit_shards", {"run": run})
+    if not answer["ok"]:
+        return {"reasons": {}, "error": answer["error"]}
+    submitted, wait, check_s = answer["value"]["submitted"], 0, 15.0
+    while True:
+        yield from _wait(context, event_name(wait), check_s)
+        wait += 1
+        context.set_custom_status({"wait": wait})
+        answer = yield context.call_activity("check_shards", {"run": run, "submitted": submitted})
+        if answer["ok"]:
+            check_s = answer["value"]["check_s"]
+        if answer["ok"] and not answer["value"]["open"]:
+            return {"reasons": answer["value"]["reasons"]}
+
+
+def _wait(context: DurableOrchestrationContext, event: str, timeout_s: float) -> Generator[Any, Any, None]:
+    completed = context.wait_for_external_event(event)
+    timer = context.create_timer(context.current_utc_datetime + timedelta(seconds=timeout_s))
+    winner = yield context.task_any([completed, timer])
+    if winner is completed:
+        timer.cancel()

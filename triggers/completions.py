@@ -1,0 +1,44 @@
+"""The completion queue: each message wakes the orchestration that waits for its run's shards."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import azure.durable_functions as df
+import azure.functions as func
+
+from fleetscore.app_settings import read_app_settings
+
+blueprint = df.Blueprint()
+_app = read_app_settings()
+_log = logging.getLogger("fleetscore.completions")
+
+
+async def wake_run(message: func.QueueMessage, client: str) -> None:
+    """Raise the event that the run's offload waits for next; a message of a run that is over is dropped with a line in the log."""
+    await raise_completion(message.get_body(), client)
+
+
+async def raise_completion(body: bytes, client: Any) -> bool:
+    """Whether somebody waited for the completion in `body`."""
+    from fleetscore.completions import read_completion
+    from orchestrators.offload import event_name
+    from orchestrators.run import offload_instance
+
+    completion = read_completion(body)
+    instance = offload_instance(completion.run)
+    status = await client.get_status(instance)
+    wait = (status.custom_status or {}).get("wait") if status and status.instance_id else None
+    if wait is None or status.runtime_status is not df.OrchestrationRuntimeStatus.Running:
+        _log.info("%s: nobody waits for group %d any more", completion.run, completion.group)
+        return False
+    await client.raise_event(instance, event_name(wait), completion.group)
+    return True
+
+
+if _app.queue_service:  # without a queue there is nothing to listen to
+    _bound = blueprint.durable_client_input(client_name="client")(wake_run)
+    blueprint.queue_trigger(
+        arg_name="message", queue_name=_app.completion_queue, connection="FLEETSCORE_QUEUE"
+    )(_bound)
