@@ -75,13 +75,13 @@ class StoreSalesSettings:
     min_history_weeks: int = 8  # fewer known weeks of sales in the lookback: the fallback
     max_stale_weeks: int = 4  # so many weeks before the window may be missing
     max_reject_share: float = 0.2  # of a store's rows; beyond it the store is quarantined
-    training_rows: int = 250_000  # most rows that a model is trained on, drawn evenly
+    training_rows: int = 150_000  # most rows that a model is trained on, drawn evenly
     training_stores: int = 400  # most stores that it is trained on, drawn evenly
     training_span_weeks: int = 104  # how far back of the last week targets are drawn
-    rounds: int = 150
+    rounds: int = 100
     leaves: int = 16
-    learning_rate: float = 0.08
-    calibration_blocks: int = 2  # blocks of `steps` weeks before the origin that the widening is learned on
+    learning_rate: float = 0.1
+    calibration_blocks: int = 3  # blocks of `steps` weeks before the origin that the widening is learned on
 
     def __post_init__(self) -> None:
         ranges = {

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 import numpy as np
-import pyarrow as pa
 
 from fleetscore.errors import ModelError
-from fleetscore.outcomes import OUTCOMES, Outcome
+from fleetscore.isolation import settle
+from fleetscore.outcomes import Outcome
 from fleetscore.stores.base import Store
 from fleetscore.windows import Window
 from fleetscore.workloads.base import ModelSetDraft, Trained, TrainingRequest, TrainingTask
@@ -42,7 +41,7 @@ from fleetscore.workloads.store_sales.training import (
     calibration_cutoffs,
     learn_fallback,
     learn_widening,
-    train_quantile,
+    train_quantiles,
 )
 
 _COMMON = "common.npz"
@@ -51,7 +50,6 @@ _COMMON = "common.npz"
 def train_shard(store: Store, task: TrainingTask) -> Trained:
     """Train the forests of the task's quantiles; a quantile that cannot be trained is a failed outcome."""
     settings: StoreSalesSettings = task.settings
-    clock = time.perf_counter()
     panel = load_training_panel(
         store, usable_files(store, task.inputs, settings.covariates), task.first, task.stop, settings
     )
@@ -60,23 +58,17 @@ def train_shard(store: Store, task: TrainingTask) -> Trained:
         _COMMON: pack_arrays(_common(panel, prepared, settings)),
         STORES_FILE: msgspec.json.encode(panel.stores),
     }
-    rows: list[tuple[Any, ...]] = []
-    for name in task.partitions["partition"].to_pylist():
-        try:
-            trained = train_quantile(prepared, QUANTILES[QUANTILE_NAMES.index(name)], settings)
-        except ModelError as error:
-            rows.append((name, Outcome.FAILED, error.code, str(error), 0, 0, "", time.perf_counter() - clock))
-        else:
-            arrays = forest_arrays(trained.forest) | {"calibration": trained.calibration}
-            files[f"{name}.npz"] = pack_arrays(arrays)
-            rows.append(
-                (name, Outcome.SCORED, "", "", trained.train_rows, 0, "", time.perf_counter() - clock)
-            )
-        clock = time.perf_counter()
-    columns = [
-        [str(v) if isinstance(v, Outcome) else v for v in column] for column in zip(*rows, strict=True)
-    ]
-    return Trained(files, pa.table(dict(zip(OUTCOMES.names, columns, strict=True)), schema=OUTCOMES))
+    names = task.partitions["partition"].to_pylist()
+    levels = {name: QUANTILES[QUANTILE_NAMES.index(name)] for name in names}
+    try:
+        trained = train_quantiles(prepared, list(levels.values()), settings)
+    except ModelError as error:
+        return Trained(files, settle(names, Outcome.FAILED, error.code, str(error), {}, {}))
+    for name, level in levels.items():
+        arrays = forest_arrays(trained[level].forest) | {"calibration": trained[level].calibration}
+        files[f"{name}.npz"] = pack_arrays(arrays)
+    rows = {name: trained[level].train_rows for name, level in levels.items()}
+    return Trained(files, settle(names, Outcome.SCORED, "", "", rows, {}))
 
 
 def assemble_models(request: TrainingRequest, parts: Iterable[Mapping[str, bytes]]) -> ModelSetDraft:

@@ -236,7 +236,7 @@ def _scatter(
             if sales[r] < 0.0:
                 values[0] = np.nan
                 findings[i, 3] += 1
-            elif np.isnan(sales[r]):
+            elif np.isnan(sales[r]) and unreadable[r] == 0:
                 findings[i, 4] += 1
         values[1] = prices[price_row[k], r] if price_row[k] >= 0 else np.nan
         if values[1] <= 0.0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,28 +26,34 @@ _SEED = 20_261_116
 
 @dataclass(frozen=True, slots=True)
 class TrainedQuantile:
-    """One quantile's forest, and what forests trained before each calibration block said about it (rows as those of `blocks`)."""
+    """One quantile's forest, and what forests trained before each calibration block said about it."""
 
     forest: Forest
-    calibration: FloatArray  # log sales relative to the level
+    calibration: FloatArray  # log sales relative to the level; blocks, then series, then steps
     train_rows: int
 
 
-def train_quantile(prepared: Prepared, quantile: float, settings: StoreSalesSettings) -> TrainedQuantile:
-    """Train on every known week of the panel; for each calibration block, also on the weeks before it, to predict it."""
-    predictions = []
+def train_quantiles(
+    prepared: Prepared, quantiles: Sequence[float], settings: StoreSalesSettings
+) -> dict[float, TrainedQuantile]:
+    """Train on every known week of the panel; for each calibration block also on the weeks before it, to forecast it.
+
+    Raises ModelError (too_little_history) when there is too little to train on.
+    """
+    said: dict[float, list[FloatArray]] = {quantile: [np.empty(0)] for quantile in quantiles}
     for cutoff in calibration_cutoffs(prepared, settings):
-        forest = fit_forest(prepared, draw_cases(prepared, cutoff, settings), quantile, settings)
-        predictions.append(predict_block(prepared, forest, cutoff, settings.steps))
-    cases = draw_cases(prepared, prepared.log_sales.shape[1], settings)
-    if len(cases.step) < FEWEST_TRAINING_ROWS:
+        for quantile, forest in fit_forests(prepared, cutoff, quantiles, settings).items():
+            said[quantile].append(forecast_block(prepared, forest, cutoff, settings.steps))
+    stop = prepared.log_sales.shape[1]
+    rows = len(draw_cases(prepared, stop, settings).step)
+    if rows < FEWEST_TRAINING_ROWS:
         raise ModelError(
-            f"The history gives {len(cases.step)} rows to train on, {FEWEST_TRAINING_ROWS} are the least.",
+            f"The history gives {rows} rows to train on, {FEWEST_TRAINING_ROWS} are the least.",
             fix="Train on more weeks, stores or SKUs.",
             code="too_little_history",
         )
-    forest = fit_forest(prepared, cases, quantile, settings)
-    return TrainedQuantile(forest, np.concatenate([*predictions, np.empty(0)]), len(cases.step))
+    forests = fit_forests(prepared, stop, quantiles, settings)
+    return {q: TrainedQuantile(forests[q], np.concatenate(said[q]), rows) for q in quantiles}
 
 
 def calibration_cutoffs(prepared: Prepared, settings: StoreSalesSettings) -> list[int]:
@@ -71,20 +78,26 @@ def draw_cases(prepared: Prepared, stop: int, settings: StoreSalesSettings) -> C
     return Cases(series, origin, np.arange(len(order) + 1), step)
 
 
-def fit_forest(prepared: Prepared, cases: Cases, quantile: float, settings: StoreSalesSettings) -> Forest:
-    """A LightGBM quantile forest of log sales relative to the level; single-threaded, so that its arithmetic repeats."""
+def fit_forests(
+    prepared: Prepared, stop: int, quantiles: Sequence[float], settings: StoreSalesSettings
+) -> dict[float, Forest]:
+    """LightGBM quantile forests of log sales relative to the level, from targets before column `stop`.
+
+    Single-threaded with fixed seeds: the same panel gives the same trees on the same machine.
+    """
     import lightgbm
 
+    cases = draw_cases(prepared, stop, settings)
     matrix, level = build(prepared, cases)
     target = prepared.log_sales[cases.series, cases.origin + cases.step] - level
     names = list(feature_names([f"covariate_{i}" for i in range(len(prepared.extras))]))
-    data = lightgbm.Dataset(matrix.T, target, feature_name=names, free_raw_data=True)
-    booster = lightgbm.train(_parameters(quantile, settings), data, settings.rounds)
-    return parse_lightgbm(booster.model_to_string())
+    data = lightgbm.Dataset(matrix.T, target, feature_name=names, params=_parameters(0.5, settings))
+    boosters = {q: lightgbm.train(_parameters(q, settings), data, settings.rounds) for q in quantiles}
+    return {q: parse_lightgbm(booster.model_to_string()) for q, booster in boosters.items()}
 
 
-def predict_block(prepared: Prepared, forest: Forest, cutoff: int, steps: int) -> FloatArray:
-    """Predictions, log relative to level, of every series in the `steps` weeks from column `cutoff`."""
+def forecast_block(prepared: Prepared, forest: Forest, cutoff: int, steps: int) -> FloatArray:
+    """Forecasts, log relative to level, of every series in the `steps` weeks from column `cutoff`."""
     matrix, _ = build(prepared, every_step(len(prepared.log_sales), cutoff - 1, steps))
     return np.asarray(predict(make_scorer(forest), matrix)[0])
 

@@ -1,0 +1,162 @@
+"""The rolling backtest: train before each cutoff, forecast after it, compare with what was sold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fleetscore.errors import InputError
+from fleetscore.stores.base import Store
+from fleetscore.windows import Cadence, Window
+from fleetscore.workloads.store_sales.contract import (
+    NAME,
+    QUANTILE_NAMES,
+    QUANTILES,
+    StoreSalesSettings,
+)
+from fleetscore.workloads.store_sales.features import Prepared, build, every_step, prepare
+from fleetscore.workloads.store_sales.forecasting import spread_out, to_sales
+from fleetscore.workloads.store_sales.input_files import UsableFiles, list_inputs, usable_files
+from fleetscore.workloads.store_sales.judgement import block_of, judge
+from fleetscore.workloads.store_sales.model_sets import load_training_panel
+from fleetscore.workloads.store_sales.panel import Panel
+from fleetscore.workloads.store_sales.reading import read_keys
+from fleetscore.workloads.store_sales.training import (
+    FEWEST_TRAINING_ROWS,
+    draw_cases,
+    fit_forests,
+    forecast_block,
+    learn_widening,
+)
+
+FloatArray = NDArray[np.float64]
+
+
+def run_backtest(store: Store, settings: StoreSalesSettings, cutoffs: int, folder: Path) -> Mapping[str, Any]:
+    """Figures of `cutoffs` forecasts, `steps` weeks apart, the last ending with the history; plots in `folder`.
+
+    Every cutoff is forecast by forests trained before it, widened by what the forests of the cutoffs before it missed: as a run
+    would have done at that time. InputError when the history is too short for a single one.
+    """
+    if cutoffs < 1:
+        raise InputError(f"cutoffs is {cutoffs}, expected 1 or more.", field="cutoffs")
+    panel = _load(store, settings)
+    figures = backtest_panel(panel, settings, cutoffs)
+    folder.mkdir(parents=True, exist_ok=True)
+    return {**figures, "plots": [str(_plot(figures, folder))]}
+
+
+def backtest_panel(panel: Panel, settings: StoreSalesSettings, cutoffs: int) -> dict[str, Any]:
+    """The figures of run_backtest, on a panel whose every column has known sales."""
+    prepared = prepare(panel)
+    stop = panel.sales.shape[1]
+    wanted = [stop - n * settings.steps for n in range(1, cutoffs + settings.calibration_blocks + 1)]
+    columns = sorted(c for c in wanted if len(draw_cases(prepared, c, settings).step) >= FEWEST_TRAINING_ROWS)
+    judged = columns[-cutoffs:]
+    if not judged:
+        raise InputError(
+            f"The history has {stop} weeks, too few to train before a cutoff and judge {settings.steps} weeks after it.",
+            fix="Give more weeks of history.",
+            field="cutoffs",
+        )
+    said = {c: _forecast_logs(prepared, c, settings) for c in columns}
+    truth = {c: _truth_logs(prepared, c, settings) for c in columns}
+    blocks, forecasts = [], []
+    for cutoff in judged:
+        before = [c for c in columns if c < cutoff][-settings.calibration_blocks or len(columns) :]
+        widening = _widening([said[c] for c in before], [truth[c] for c in before])
+        block = block_of(panel, cutoff, settings.steps)
+        blocks.append(block)
+        forecasts.append(
+            to_sales(spread_out(said[cutoff], widening) + _levels(prepared, cutoff, settings)).T[block.row]
+        )
+    return {"cutoffs": [b.cutoff for b in blocks], **judge(blocks, forecasts, panel.stores)}
+
+
+def _load(store: Store, settings: StoreSalesSettings) -> Panel:
+    files = usable_files(store, list_inputs(store), settings.covariates)
+    first, stop = _history_span(store, files)
+    return load_training_panel(store, files, first, stop, settings)
+
+
+def _history_span(store: Store, files: UsableFiles) -> tuple[Window, Window]:
+    """The first week of the history and the one after its last, in the cadence in which its weeks can be read."""
+    for cadence in (Cadence.INDEX, Cadence.WEEK):
+        low, high = np.inf, -np.inf
+        for file, _ in files.history:
+            for batch in read_keys(store, file.path, cadence):
+                weeks = batch.week[batch.week >= 0]
+                if len(weeks):
+                    low, high = min(low, weeks.min()), max(high, weeks.max())
+        if high >= 0:
+            return Window(cadence, int(low)), Window(cadence, int(high) + 1)
+    raise InputError(
+        f"There is no usable history. {' '.join(files.faults)}".strip(),
+        fix=f"Put history.csv under data/{NAME}/.",
+        field="data",
+    )
+
+
+def _forecast_logs(prepared: Prepared, cutoff: int, settings: StoreSalesSettings) -> FloatArray:
+    forests = fit_forests(prepared, cutoff, QUANTILES, settings)
+    return np.stack([forecast_block(prepared, forests[q], cutoff, settings.steps) for q in QUANTILES])
+
+
+def _truth_logs(prepared: Prepared, cutoff: int, settings: StoreSalesSettings) -> FloatArray:
+    sales = prepared.log_sales[:, cutoff : cutoff + settings.steps].reshape(-1)
+    return np.asarray(sales - _levels(prepared, cutoff, settings))
+
+
+def _levels(prepared: Prepared, cutoff: int, settings: StoreSalesSettings) -> FloatArray:
+    return build(prepared, every_step(len(prepared.log_sales), cutoff - 1, settings.steps))[1]
+
+
+def _widening(said: Sequence[FloatArray], truth: Sequence[FloatArray]) -> FloatArray:
+    if not said:
+        return np.zeros(len(QUANTILES))
+    all_said, all_truth = np.concatenate(said, axis=1), np.concatenate(truth)
+    known = ~np.isnan(all_truth)
+    return learn_widening(all_said[:, known], all_truth[known])
+
+
+def _plot(figures: Mapping[str, Any], folder: Path) -> Path:
+    from matplotlib.figure import Figure  # no pyplot: nothing global, no window
+
+    figure = Figure(figsize=(11, 6.4), layout="constrained", facecolor="white")
+    (by_quantile, by_step), (by_cutoff, by_store) = figure.subplots(2, 2)
+    losses = [figures["pinball_per_quantile"][name] for name in QUANTILE_NAMES]
+    by_quantile.bar(QUANTILE_NAMES, losses, color="#3b6ea5")
+    by_quantile.set_title("pinball loss per quantile", fontsize=9, loc="left")
+    for axis, part in ((by_step, "per_step"), (by_cutoff, "per_cutoff")):
+        keys = sorted(figures[part], key=int)
+        axis.plot(
+            keys,
+            [figures[part][k]["coverage_90"] for k in keys],
+            "o-",
+            color="#1f4e79",
+            label="90 % band covers",
+        )
+        axis.plot(
+            keys,
+            [figures[part][k]["coverage_50"] for k in keys],
+            "o-",
+            color="#8fb8de",
+            label="50 % band covers",
+        )
+        axis.plot(keys, [figures[part][k]["relative_to_last_value"] for k in keys], "s--", color="#d1495b",
+                  label="pinball / last value")  # fmt: skip
+        axis.axhline(0.9, color="#999999", lw=0.6)
+        axis.axhline(0.5, color="#999999", lw=0.6)
+        axis.set_title(part.replace("_", " "), fontsize=9, loc="left")
+        axis.set_ylim(0, 1.05)
+    by_step.legend(fontsize=7, frameon=False)
+    ratios = [part["relative_to_last_value"] for part in figures["per_store"].values()]
+    by_store.hist(ratios, bins=24, color="#3b6ea5")
+    by_store.set_title("stores by pinball / last value", fontsize=9, loc="left")
+    path = folder / f"{NAME}-backtest.png"
+    figure.savefig(path, dpi=130)
+    return path

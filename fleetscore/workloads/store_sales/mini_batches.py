@@ -1,0 +1,149 @@
+"""Mini-batches: what if a price, deal or feature of a week were other than planned; one forecast per row, at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fleetscore.errors import InputError
+from fleetscore.keys import join_key
+from fleetscore.manifest import read_latest
+from fleetscore.model_sets import Pins
+from fleetscore.stores.base import Store
+from fleetscore.windows import Cadence, Window, parse_window
+from fleetscore.workloads.store_sales.contract import NAME, QUANTILE_NAMES, StoreSalesSettings
+from fleetscore.workloads.store_sales.input_files import list_inputs, usable_files
+from fleetscore.workloads.store_sales.loading import load_panel
+from fleetscore.workloads.store_sales.panel import Panel
+from fleetscore.workloads.store_sales.scoring import forecast_panel, load_model, window_span
+
+_CHANGES = ("price", "deal", "feat")
+_FIELDS = ("store", "sku", "week", "window", *_CHANGES)
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    store: str
+    sku: str
+    week: Window
+    window: Window
+    changes: Mapping[str, float]
+
+
+def score_mini_batch(
+    store: Store, pins: Pins, settings: StoreSalesSettings, rows: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """One answer per row, in order: store, sku, week, the quantiles, fallback and model.
+
+    A row names store, sku and week (within the weeks to forecast of `window`, by default the newest published one) and may change price,
+    deal and feat of that week; all else is as the data says. Each row is answered by itself. A store without a model gets nulls and a
+    `cause`; InputError names a malformed row and its field.
+    """
+    newest = _newest_window(store)
+    questions = [_check(number, row, newest, settings) for number, row in enumerate(rows)]
+    panels = _load_panels(store, settings, questions)
+    return [_answer(store, pins, settings, panels[q.window], number, q) for number, q in enumerate(questions)]
+
+
+def _newest_window(store: Store) -> Window | None:
+    latest = read_latest(store, NAME)
+    return parse_window(latest.window, Cadence.WEEK, Cadence.INDEX) if latest else None
+
+
+def _load_panels(
+    store: Store, settings: StoreSalesSettings, questions: list[_Question]
+) -> dict[Window, Panel]:
+    files = usable_files(store, list_inputs(store), settings.covariates)
+    panels = {}
+    for window in {q.window for q in questions}:
+        stores = sorted({q.store for q in questions if q.window == window})
+        panels[window] = load_panel(
+            store, files, window_span(window, settings), stores, settings.covariates
+        ).panel
+    return panels
+
+
+def _answer(
+    store: Store, pins: Pins, settings: StoreSalesSettings, panel: Panel, number: int, question: _Question
+) -> dict[str, Any]:
+    answer: dict[str, Any] = {"store": question.store, "sku": question.sku, "week": question.week.key}
+    version = pins.version_for(join_key([question.store]))
+    if not version:
+        nothing = dict.fromkeys((*QUANTILE_NAMES, "fallback", "model"))
+        return (
+            answer
+            | nothing
+            | {"cause": "no_model", "detail": "No model set is pinned; run `fleetscore train`."}
+        )
+    at = panel.stores.index(question.store)
+    own = panel.of_stores(at, at + 1)
+    found = np.flatnonzero(own.skus == question.sku)
+    if not len(found):
+        raise _bad(number, "sku", f"store {question.store} has no data of SKU {question.sku!r}")
+    series = int(found[0])
+    changed = _changed(own, series, question.week.ordinal - own.first_week, question.changes)
+    predicted = forecast_panel(changed, load_model(store.url, version), settings)
+    step = question.week.ordinal - question.window.ordinal
+    values = predicted.quantiles[series, step].tolist()
+    answer |= dict(zip(QUANTILE_NAMES, values, strict=True))
+    return answer | {"fallback": bool(predicted.fallback[series, step]), "model": version}
+
+
+def _changed(panel: Panel, series: int, column: int, changes: Mapping[str, float]) -> Panel:
+    arrays = {name: getattr(panel, name).copy() for name in changes}
+    for name, value in changes.items():
+        arrays[name][series, column] = value
+    return replace(panel, **arrays)
+
+
+def _check(
+    number: int, row: Mapping[str, Any], newest: Window | None, settings: StoreSalesSettings
+) -> _Question:
+    unknown = sorted(set(row) - set(_FIELDS))
+    if unknown:
+        raise _bad(number, unknown[0], f"there is no such field; known: {', '.join(_FIELDS)}")
+    window = _week(number, "window", row["window"]) if "window" in row else newest
+    if window is None:
+        raise _bad(number, "window", "nothing is published yet; name the first week to forecast")
+    week = _week(number, "week", row.get("week"))
+    if week.cadence is not window.cadence or not 0 <= week.ordinal - window.ordinal < settings.steps:
+        raise _bad(number, "week", f"{week.key} is not among the {settings.steps} weeks from {window.key}")
+    changes = {name: _number(number, name, row[name]) for name in _CHANGES if name in row}
+    if changes.get("price", 1.0) <= 0.0:
+        raise _bad(number, "price", f"got {changes['price']}, expected a positive number")
+    return _Question(_name(number, "store", row), _name(number, "sku", row), week, window, changes)
+
+
+def _week(number: int, field: str, value: Any) -> Window:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str):
+        raise _bad(number, field, f"got {value!r}, expected a week such as 2026-W47 or 108")
+    try:
+        return parse_window(text, Cadence.WEEK, Cadence.INDEX)
+    except InputError as error:
+        raise _bad(number, field, f"got {value!r}, expected a week such as 2026-W47 or 108") from error
+
+
+def _name(number: int, field: str, row: Mapping[str, Any]) -> str:
+    value = row.get(field)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value.strip():
+        raise _bad(number, field, f"got {value!r}, expected a name")
+    return value.strip()
+
+
+def _number(number: int, field: str, value: Any) -> float:
+    if isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise _bad(number, field, f"got {value!r}, expected a finite number")
+    return float(value)
+
+
+def _bad(number: int, field: str, why: str) -> InputError:
+    return InputError(f"Row {number}, field {field}: {why}.", field=f"rows[{number}].{field}")
