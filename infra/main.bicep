@@ -302,7 +302,8 @@ module identities 'modules/identities.bicep' = {
     location: location
     appName: format(names.appIdentity, token)
     workerName: format(names.workerIdentity, token)
-    captureName: eventHubsEnabled ? format(names.captureIdentity, token) : ''
+    captureEnabled: eventHubsEnabled
+    captureName: format(names.captureIdentity, token)
   }
 }
 
@@ -443,7 +444,7 @@ module pool 'modules/pool.bicep' = if (poolEnabled) {
     registryServer: foundation.outputs.registryServer
     identityId: identities.outputs.workerId
     autoscaleFormula: autoscaleFormula
-    subnetId: network.?outputs.nodesSubnetId ?? ''
+    subnetId: privateNetwork ? (network.?outputs.nodesSubnetId ?? '') : ''
   }
 }
 
@@ -486,7 +487,7 @@ module app 'modules/function_app.bicep' = {
     hubStorageName: hubStorage.outputs.name
     packageContainer: packageContainer
     insightsName: monitoring.outputs.insightsName
-    subnetId: network.?outputs.appSubnetId ?? ''
+    subnetId: privateNetwork ? (network.?outputs.appSubnetId ?? '') : ''
     privateNetwork: privateNetwork
     webhookUrl: webhookUrl
     settings: {

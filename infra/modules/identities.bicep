@@ -9,7 +9,10 @@ param appName string
 @description('Name of the identity that the pool\'s nodes, and so the worker, carry.')
 param workerName string
 
-@description('Name of the identity that Event Hubs Capture writes with; empty: none is made.')
+@description('True: Event Hubs Capture needs an identity.')
+param captureEnabled bool
+
+@description('Name of the identity that Event Hubs Capture writes with.')
 param captureName string
 
 resource app 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
@@ -22,7 +25,7 @@ resource worker 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = 
   location: location
 }
 
-resource capture 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = if (!empty(captureName)) {
+resource capture 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = if (captureEnabled) {
   name: captureName
   location: location
 }
@@ -33,5 +36,5 @@ output appPrincipalId string = app.properties.principalId
 output workerId string = worker.id
 output workerClientId string = worker.properties.clientId
 output workerPrincipalId string = worker.properties.principalId
-output captureId string = capture.?id ?? ''
-output capturePrincipalId string = capture.?properties.principalId ?? ''
+output captureId string = captureEnabled ? capture.id : ''
+output capturePrincipalId string = captureEnabled ? (capture.?properties.principalId ?? '') : ''

@@ -27,7 +27,7 @@ HADOLINT = Path(sys.executable).with_name("hadolint")
 def package() -> set[str]:
     """The entries of the repository's root that .funcignore lets through, of those that git knows."""
     lines = (ROOT / ".funcignore").read_text().splitlines()
-    patterns = [line for line in lines if line and not line.startswith("#")]
+    patterns = [line.removeprefix("/") for line in lines if line and not line.startswith("#")]
     tracked = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],  # noqa: S607 - git of the developer's PATH
         cwd=ROOT,
@@ -72,11 +72,15 @@ def test_the_worker_image_is_clean() -> None:
     assert done.returncode == 0, done.stdout
 
 
+def image_sources() -> list[str]:
+    """What the hook makes the image's tag of."""
+    hook = (ROOT / "infra" / "hooks" / "preprovision.sh").read_text()
+    (listed,) = re.findall(r'^image_sources="(.*)"', hook, re.MULTILINE)
+    return str(listed).split()
+
+
 def test_the_image_s_tag_covers_all_that_goes_into_it() -> None:
     """Every file that the Dockerfile copies is among those that the hook makes the image's tag of."""
-    (listed,) = re.findall(
-        r'^image_sources="(.*)"', (ROOT / "infra/hooks/preprovision.sh").read_text(), re.MULTILINE
-    )
     copied = [
         source
         for line in re.findall(r"^(?:COPY|ADD)\s+(?!.*--from)(.*)$", DOCKERFILE.read_text(), re.MULTILINE)
@@ -84,7 +88,14 @@ def test_the_image_s_tag_covers_all_that_goes_into_it() -> None:
     ]
     assert copied
     for source in copied:
-        assert source.removeprefix("./").rstrip("/").partition("/")[0] in listed.split(), source
+        assert source.removeprefix("./").rstrip("/").partition("/")[0] in image_sources(), source
+
+
+def test_the_registry_is_sent_what_the_tag_is_made_of() -> None:
+    """.dockerignore lets through the sources of the image's tag and nothing else, so no virtual environment is uploaded."""
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    assert "*" in lines
+    assert {line.removeprefix("!") for line in lines if line.startswith("!")} == set(image_sources())
 
 
 def test_the_image_runs_without_root() -> None:
