@@ -131,7 +131,8 @@ def _parse_parameter(text: str, template: str) -> _Parameter:
 
 def _split(text: str, separator: str, most: int = -1) -> list[str]:
     """Split at separators outside of brackets."""
-    parts, depth, current = [], 0, ""
+    parts: list[str] = []
+    depth, current = 0, ""
     for letter in text:
         depth += (letter == "(") - (letter == ")")
         if letter == separator and depth == 0 and most != len(parts):
@@ -192,7 +193,8 @@ def compile_route(template: str) -> Route:
 
 def _segments(template: str) -> list[str]:
     """Split a template at slashes outside of braces."""
-    segments, depth, current = [], 0, ""
+    segments: list[str] = []
+    depth, current = 0, ""
     for letter in template.strip("/"):
         depth += (letter == "{") - (letter == "}")
         if letter == "/" and depth == 0:
