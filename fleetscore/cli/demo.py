@@ -101,9 +101,14 @@ def _lines(chapter: ChapterSummary, folder: Path) -> list[tuple[str, Any]]:
             "rows",
             f"{chapter.input_rows:,} read, {chapter.rows:,} published, in {chapter.seconds:.1f} s: {rate}",
         ),
-        ("samples", "\n".join(chapter.planted)),
+        ("samples", "\n".join(_first(chapter.planted))),
         ("judged", "\n".join(tell_judged(chapter.judged))),
         ("results", folder / "store" / chapter.results),
         ("ledger", folder / "store" / chapter.ledger),
         ("pictures", "\n".join(chapter.pictures)),
     ]
+
+
+def _first(lines: tuple[str, ...], most: int = 5) -> list[str]:
+    """The first lines, and where the others are."""
+    return list(lines[:most]) + ([f"and {len(lines) - most} more, on the page"] if len(lines) > most else [])

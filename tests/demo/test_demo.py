@@ -1,0 +1,113 @@
+"""The demo, as a user starts it: through the real function app, from nothing to pictures, and again from what is there."""
+
+import base64
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleetscore.demo.chapters import CHAPTERS, Chapter, forget_other_scales, keep_chapter, read_state
+from fleetscore.manifest import read_manifest, read_results
+from fleetscore.records import PublishedRun
+from fleetscore.stores import open_store
+from fleetscore.workloads import workload_names
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def run_demo(folder: Path, *options: str) -> Any:
+    """Run the demo as its own process and give what it prints as JSON."""
+    command = [sys.executable, "-m", "fleetscore", "demo", "--folder", str(folder), "--json", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def check_chapter(folder: Path, chapter: Any) -> None:
+    """Every window is published, the outcomes add up, and what the summary names is there."""
+    assert chapter["windows_published"] == chapter["windows"]
+    assert sum(chapter["counts"].values()) == chapter["expected"]
+    store = open_store(str(folder / "store"))
+    assert store.stat(chapter["results"]) is not None
+    assert store.stat(chapter["ledger"]) is not None
+    assert chapter["pictures"]
+    for picture in chapter["pictures"]:
+        assert Path(picture).read_bytes().startswith(PNG)
+
+
+def check_page(told: Any) -> None:
+    """One file with every picture inside, and nothing that is loaded from elsewhere."""
+    page = Path(told["page"]).read_text()
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert len(pictures) == sum(len(chapter["pictures"]) for chapter in told["chapters"])
+    assert all(base64.b64decode(picture).startswith(PNG) for picture in pictures)
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+
+
+def test_the_demo_of_sensors_runs_from_nothing_and_again(tmp_path: Path) -> None:
+    """24 hourly windows of a small estate; the second demo uses samples and models, and publishes each window anew."""
+    options = ("--workload", "sensor_anomaly", "--scale", "0.05")
+    told = run_demo(tmp_path, *options)
+    (chapter,) = told["chapters"]
+    check_chapter(tmp_path, chapter)
+    check_page(told)
+    assert (chapter["windows"], chapter["expected"]) == (24, 24 * 81)
+    assert chapter["counts"] == {"scored": 24 * 79, "skipped": 24, "late": 24}
+    judged = chapter["judged"]
+    assert judged["planted"] == judged["found"] + judged["missed"] == 8
+    assert judged["found"] >= 6  # the faint ones hide among ordinary values
+
+    store = open_store(str(tmp_path / "store"))
+    first = read_manifest(store, "sensor_anomaly", chapter["last"])
+    models = read_state(tmp_path).chapters["sensor_anomaly"].model_set
+    again = run_demo(tmp_path, *options)
+    second = read_manifest(store, "sensor_anomaly", chapter["last"])
+    assert read_state(tmp_path).chapters["sensor_anomaly"].model_set == models
+    assert second.run == f"{first.run}-r2"
+    assert second.history == (PublishedRun(first.run, first.published, first.outcomes, first.rows),)
+    assert read_results(store, second).equals(read_results(store, first))
+    assert again["chapters"][0]["judged"] == judged
+
+
+@pytest.mark.slow
+def test_the_whole_demo_shows_every_workload_within_two_minutes(tmp_path: Path) -> None:
+    """All workloads at their full demo scale; a second demo takes a fraction of the first."""
+    started = time.perf_counter()
+    told = run_demo(tmp_path)
+    first_s = time.perf_counter() - started
+    assert [chapter["workload"] for chapter in told["chapters"]] == list(CHAPTERS)
+    for chapter in told["chapters"]:
+        check_chapter(tmp_path, chapter)
+    check_page(told)
+    assert first_s < 120
+    started = time.perf_counter()
+    run_demo(tmp_path)
+    assert time.perf_counter() - started < max(20.0, first_s / 2)
+
+
+def test_the_demo_shows_every_workload_that_ships() -> None:
+    """A workload that is added gets a chapter, or this test reminds us."""
+    assert sorted(CHAPTERS) == workload_names()
+
+
+def test_samples_of_another_size_start_afresh(tmp_path: Path) -> None:
+    """Samples of two sizes are never mixed in one store; the same size keeps everything."""
+    keep_chapter(tmp_path, Chapter("toy", 1.0, "a", "b", "", "", 1, 1, ()))
+    (tmp_path / "store").mkdir()
+    forget_other_scales(tmp_path, {"toy": 1.0})
+    assert (tmp_path / "store").exists()
+    forget_other_scales(tmp_path, {"toy": 0.5})
+    assert not (tmp_path / "store").exists()
+    assert not read_state(tmp_path).chapters
+
+
+def test_a_state_that_cannot_be_read_is_no_state(tmp_path: Path) -> None:
+    """A demo.json of another version, or cut off, costs a new preparation and no traceback."""
+    assert not read_state(tmp_path).chapters
+    (tmp_path / "demo.json").write_text('{"chapters": {"toy": ')
+    assert not read_state(tmp_path).chapters

@@ -1,0 +1,68 @@
+"""The summary and the page of the demo: sums that add up, and text that is escaped."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fleetscore.demo.page import render_page
+from fleetscore.demo.summary import sum_chapter, tell_judged
+from fleetscore.demo.tour import shown_windows
+from fleetscore.records import Cause, RunRecord, RunRequest, RunState
+from fleetscore.windows import Cadence, parse_window
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def record(hour: int, state: RunState = RunState.PUBLISHED, **counts: int) -> RunRecord:
+    """A run that ended."""
+    window = f"2026-01-01T{hour:02d}"
+    request = RunRequest(f"toy-{window}", "toy", window, 1, NOW, "test")
+    causes = (
+        Cause("skipped", "no_model", 1, "s", ""),
+        Cause("failed", "bad", counts.get("failed", 0), "<p>", ""),
+    )
+    return RunRecord(
+        request, state, NOW, partitions=sum(counts.values()), counts=counts, rows=10, input_rows=20,
+        causes=causes, manifest=f"results/toy/{window}/manifest.json" if state is RunState.PUBLISHED else "",
+    )  # fmt: skip
+
+
+def test_a_chapter_adds_its_runs_up() -> None:
+    """Partitions, outcomes and rows are sums over the windows; results point to the newest published one."""
+    records = [record(0, scored=5, failed=1), record(1, scored=6), record(2, RunState.UNPUBLISHED, failed=6)]
+    summary = sum_chapter("toy", records, 2.0, (), {}, [])
+    assert (summary.windows, summary.windows_published, summary.expected) == (3, 2, 18)
+    assert summary.counts == {"scored": 11, "failed": 7}
+    assert (summary.input_rows, summary.rows, summary.rows_per_second) == (60, 30, 30.0)
+    assert summary.results == "results/toy/2026-01-01T01/manifest.json"
+    assert summary.ledger == "runs/toy-2026-01-01T01/ledger.parquet"
+    assert summary.example == ("toy-2026-01-01T00", "<p>")
+
+
+def test_figures_that_nobody_planted_are_told_by_their_names() -> None:
+    """Numbers only; anything else is left to --json."""
+    assert tell_judged({"f1": 0.98765, "rows_seen": 1234, "confusion": [[1]], "fine": True}) == [
+        "f1 0.988, rows seen 1,234"
+    ]
+    assert tell_judged({}) == []
+
+
+def test_the_page_escapes_what_comes_from_data(tmp_path: Path) -> None:
+    """A workload, a remark or a path with markup in it is shown, not run."""
+    picture = tmp_path / "x.png"
+    picture.write_bytes(b"png")
+    summary = sum_chapter(
+        "<b>toy</b>", [record(0, scored=1)], 1.0, ("<script>alert(1)</script>",), {}, [str(picture)]
+    )
+    page = render_page([summary], "file:///<store>", 1.0)
+    assert "<script>" not in page
+    assert "<b>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "&lt;store&gt;" in page
+
+
+def test_hours_are_drawn_together_and_other_windows_alone() -> None:
+    """All hours in one picture; of days and weeks the newest."""
+    hours = [parse_window(f"2026-01-01T{hour:02d}", Cadence.HOUR) for hour in range(3)]
+    weeks = [parse_window(f"2026-W0{week}", Cadence.WEEK) for week in (1, 2)]
+    assert shown_windows(hours) == hours
+    assert shown_windows(weeks) == weeks[-1:]
