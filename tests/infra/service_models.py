@@ -5,7 +5,8 @@ from __future__ import annotations
 import enum
 import importlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -15,19 +16,26 @@ from tests.infra.bicep_reader import entries, literal, text_of
 
 # Resource type -> (management package, its model). What has no package here is checked by the compiler in CI only.
 MODELS = {
+    "Microsoft.Authorization/roleAssignments": ("authorization", "RoleAssignmentCreateParameters"),
     "Microsoft.Batch/batchAccounts": ("batch", "BatchAccountCreateParameters"),
     "Microsoft.Batch/batchAccounts/pools": ("batch", "Pool"),
+    "Microsoft.Consumption/budgets": ("consumption", "Budget"),
     "Microsoft.ContainerRegistry/registries": ("containerregistry", "Registry"),
     "Microsoft.EventHub/namespaces": ("eventhub", "EHNamespace"),
     "Microsoft.EventHub/namespaces/eventhubs": ("eventhub", "Eventhub"),
     "Microsoft.Insights/actionGroups": ("monitor", "ActionGroupResource"),
+    "Microsoft.Insights/components": ("applicationinsights", "ApplicationInsightsComponent"),
     "Microsoft.Insights/scheduledQueryRules": ("monitor", "ScheduledQueryRuleResource"),
+    "Microsoft.ManagedIdentity/userAssignedIdentities": ("msi", "Identity"),
     "Microsoft.Network/natGateways": ("network", "NatGateway"),
     "Microsoft.Network/networkSecurityGroups": ("network", "NetworkSecurityGroup"),
+    "Microsoft.Network/privateDnsZones": ("privatedns", "PrivateZone"),
+    "Microsoft.Network/privateDnsZones/virtualNetworkLinks": ("privatedns", "VirtualNetworkLink"),
     "Microsoft.Network/privateEndpoints": ("network", "PrivateEndpoint"),
     "Microsoft.Network/privateEndpoints/privateDnsZoneGroups": ("network", "PrivateDnsZoneGroup"),
     "Microsoft.Network/publicIPAddresses": ("network", "PublicIPAddress"),
     "Microsoft.Network/virtualNetworks": ("network", "VirtualNetwork"),
+    "Microsoft.OperationalInsights/workspaces": ("loganalytics", "Workspace"),
     "Microsoft.Storage/storageAccounts": ("storage", "StorageAccountCreateParameters"),
     "Microsoft.Storage/storageAccounts/blobServices": ("storage", "BlobServiceProperties"),
     "Microsoft.Storage/storageAccounts/blobServices/containers": ("storage", "BlobContainer"),
@@ -46,41 +54,54 @@ _PLAIN = {"boolean", "identifier", "null", "number", "string"}
 _ENVELOPE = {"name", "parent", "scope", "dependsOn", "location", "tags", "kind", "sku", "identity"}
 
 
-def faults(kind: str, body: Node) -> list[str]:
-    """Properties of a resource's body that its type does not have, and literal values that it does not take."""
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What a walk over one resource needs to know: the package's models, and the file's variables."""
+
+    models: ModuleType
+    variables: Mapping[str, Node]
+
+
+def faults(kind: str, body: Node, variables: Mapping[str, Node] | None = None) -> list[str]:
+    """Properties of a resource's body that its type does not have, and literal values that it does not take.
+
+    Where the body uses one of the file's `variables`, the variable's own expression is read.
+    """
     package, name = MODELS[kind]
-    models = importlib.import_module(f"azure.mgmt.{package}.models")
-    known = _properties(getattr(models, name)) | dict.fromkeys(_ENVELOPE, "")
-    return list(_faults(models, known, name, body, ""))
+    reading = _Reading(importlib.import_module(f"azure.mgmt.{package}.models"), variables or {})
+    known = _properties(getattr(reading.models, name)) | dict.fromkeys(_ENVELOPE, "")
+    return list(_faults(reading, known, name, body, ""))
 
 
-def _faults(models: ModuleType, known: Properties, owner: str, body: Node, path: str) -> Iterator[str]:
+def _faults(reading: _Reading, known: Properties, owner: str, body: Node, path: str) -> Iterator[str]:
     for key, value in entries(body).items():
         where = f"{path}{key}"
         if key in known:
-            yield from _value_faults(models, known[key], value, where)
+            yield from _value_faults(reading, known[key], value, where)
         else:
             yield f"{where}: {owner} has no such property"
 
 
-def _value_faults(models: ModuleType, annotation: str | Properties, value: Node, where: str) -> Iterator[str]:
-    if isinstance(annotation, dict):
-        yield from _faults(models, annotation, where, value, f"{where}.")
+def _value_faults(reading: _Reading, annotation: str | Properties, value: Node, where: str) -> Iterator[str]:
+    if value.type == "identifier" and text_of(value) in reading.variables:
+        yield from _value_faults(reading, annotation, reading.variables[text_of(value)], where)
+    elif isinstance(annotation, dict):
+        yield from _faults(reading, annotation, where, value, f"{where}.")
     elif value.type == "ternary_expression":
         for branch in value.named_children[1:]:
-            yield from _value_faults(models, annotation, branch, where)
+            yield from _value_faults(reading, annotation, branch, where)
     elif value.type == "array":
         for item in value.named_children:
-            yield from _value_faults(models, annotation, item, where)
+            yield from _value_faults(reading, annotation, item, where)
     elif "dict[" in annotation.lower():
         return
     elif value.type == "object":
-        for model in _named(models, annotation):
-            yield from _faults(models, _properties(model), model.__name__, value, f"{where}.")
+        for model in _named(reading.models, annotation):
+            yield from _faults(reading, _properties(model), model.__name__, value, f"{where}.")
     elif value.type == "string" and all(child.type == "string_content" for child in value.named_children):
         allowed = {
             str(member.value)
-            for choice in _named(models, annotation)
+            for choice in _named(reading.models, annotation)
             if issubclass(choice, enum.Enum)
             for member in choice
         }

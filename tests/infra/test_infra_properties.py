@@ -7,14 +7,7 @@ from tests.infra.service_models import MODELS, faults
 
 # Types without a management package in requirements-infra.txt; the compiler checks them in CI.
 ELSEWHERE = {
-    "Microsoft.Authorization/roleAssignments",
-    "Microsoft.Consumption/budgets",
-    "Microsoft.Insights/components",
     "Microsoft.Insights/diagnosticSettings",
-    "Microsoft.ManagedIdentity/userAssignedIdentities",
-    "Microsoft.Network/privateDnsZones",
-    "Microsoft.Network/privateDnsZones/virtualNetworkLinks",
-    "Microsoft.OperationalInsights/workspaces",
     "Microsoft.Resources/resourceGroups",
     "Microsoft.Web/sites/config",
 }
@@ -26,7 +19,7 @@ def test_properties_exist_and_values_are_taken(templates: dict[str, Template]) -
     for path, template in templates.items():
         for name, declared in template.resources.items():
             if not declared.existing and declared.kind in MODELS:
-                wrong = faults(declared.kind, declared.body)
+                wrong = faults(declared.kind, declared.body, template.variables)
                 if wrong:
                     found[f"{path}:{name}"] = wrong
     assert found == {}
@@ -59,6 +52,16 @@ def test_planted_faults_are_found(body: str, fault: str) -> None:
     node = next(n for n in walk(parse(f"var x = {body}\n")) if n.type == "object")
     (told,) = faults("Microsoft.Batch/batchAccounts/pools", node)
     assert fault in told
+
+
+def test_a_fault_behind_a_variable_is_found() -> None:
+    """An object that a variable holds is read like one that stands in the resource."""
+    body, held = (
+        next(n for n in walk(parse(f"var x = {text}\n")) if n.type == "object")
+        for text in ("{ properties: { networkConfiguration: flag ? null : own } }", "{ subnet: 'x' }")
+    )
+    (told,) = faults("Microsoft.Batch/batchAccounts/pools", body, {"own": held})
+    assert told == "properties.networkConfiguration.subnet: NetworkConfiguration has no such property"
 
 
 def test_the_pool_is_what_the_design_asks_for(templates: dict[str, Template]) -> None:
