@@ -63,6 +63,9 @@ param parallelism int = 0
 @maxValue(1800)
 param inlineShardSeconds int = 60
 
+@description('Workloads of your own: name=module:Class, separated by commas.')
+param workloads string = ''
+
 @description('Where notifications are posted; kept out of the deployment\'s history, since such addresses often carry a token. Empty: nowhere.')
 @secure()
 param webhookUrl string = ''
@@ -500,6 +503,7 @@ module app 'modules/function_app.bicep' = {
       FLEETSCORE_PARALLELISM: string(parallelism)
       FLEETSCORE_INLINE_MEMORY_BYTES: string(instanceMemoryMB * 500000)
       FLEETSCORE_INLINE_SHARD_S: string(inlineShardSeconds)
+      FLEETSCORE_WORKLOADS: workloads
       FLEETSCORE_BATCH_ENDPOINT: poolEnabled ? (batch.?outputs.endpoint ?? '') : ''
       FLEETSCORE_BATCH_POOL: poolName
       FLEETSCORE_BATCH_IMAGE: workerImage

@@ -1,5 +1,6 @@
 """App settings: what the code reads is what the template sets, with values that the code accepts."""
 
+import re
 from dataclasses import fields
 from typing import Any
 
@@ -9,9 +10,13 @@ from fleetscore.app_settings import AppSettings, read_app_settings
 from fleetscore.errors import SettingsError
 from tests.infra.bicep_reader import Template
 from tests.infra.bicep_values import Values
+from tests.infra.places import ROOT
 
 ENVIRONMENT = {"environmentName": "prod", "location": "westeurope"}
 IMAGE = "crfleetscorex.azurecr.io/worker@sha256:" + "ab" * 32
+# Given to a Batch task by the app, not to the app.
+OF_A_TASK = {"FLEETSCORE_RUN", "FLEETSCORE_SHARD", "FLEETSCORE_PURPOSE"}
+CONNECTION = "FLEETSCORE_QUEUE"  # the name of the group of settings that the queue trigger connects with
 # Read by the platform and its extensions, never by our code.
 PLATFORM = {
     "AzureWebJobsStorage__credential",
@@ -47,10 +52,18 @@ def settings_of(templates: dict[str, Template], **parameters: Any) -> dict[str, 
     return dict(app.of(resource.properties()["properties"]))
 
 
+def names_in_code() -> set[str]:
+    """The FLEETSCORE_ names that stand in the app's code; the command line's own are none of the app."""
+    folders = ("fleetscore", "activities", "orchestrators", "triggers")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py") if "cli" not in path.parts]
+    return {name for path in files for name in re.findall(r'"(FLEETSCORE_\w+)"', path.read_text())}
+
+
 def test_the_code_and_the_template_agree_on_the_settings(templates: dict[str, Template]) -> None:
-    """Every setting that the code reads is set, and no other."""
-    read = {setting.metadata["env"] for setting in fields(AppSettings)}
-    assert set(settings_of(templates)) - PLATFORM == read
+    """Every setting that the code reads is set, and no other, whether or not it is one of AppSettings."""
+    settings = set(settings_of(templates)) - PLATFORM
+    assert {setting.metadata["env"] for setting in fields(AppSettings)} <= settings
+    assert settings == names_in_code() - OF_A_TASK - {CONNECTION}
 
 
 @pytest.mark.parametrize("image", ["", IMAGE], ids=["no image yet", "image"])
