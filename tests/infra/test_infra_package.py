@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from devhost.settings import read_host_settings
 from tests.infra.places import ROOT
 
 APP = {
@@ -45,17 +46,23 @@ def test_the_package_is_the_app() -> None:
 
 
 def test_host_json_fits_the_deployment() -> None:
-    """Versioned orchestrations, a hub of its own, queue settings that match the worker's messages, and no sampling of what alerts read."""
+    """As the local host reads it: versioned orchestrations, a hub of its own, queue settings that match the worker's messages."""
+    host = read_host_settings(ROOT, {})
+    assert host.default_version
+    assert host.hub_name == "fleetscore"
+    assert host.queues.base64
+    assert host.queues.visibility_timeout_s >= 5
+    assert host.queues.max_polling_interval_s <= 10
+    assert host.function_timeout_s is not None
+    assert host.function_timeout_s <= 1800  # what Flex Consumption gives without being asked
+
+
+def test_host_json_says_what_only_azure_reads() -> None:
+    """Partitions of the hub within what Durable takes, polling fit for Flex Consumption, and no sampling of what alerts read."""
     host = json.loads((ROOT / "host.json").read_text())
-    durable, queues = host["extensions"]["durableTask"], host["extensions"]["queues"]
-    assert durable["defaultVersion"]
-    assert re.fullmatch(r"[A-Za-z][A-Za-z0-9]{2,49}", durable["hubName"])
-    assert 1 <= durable["storageProvider"]["partitionCount"] <= 16
-    assert durable["storageProvider"]["maxQueuePollingInterval"] <= "00:00:10"
-    assert queues["messageEncoding"] == "base64"
-    assert 1 <= queues["batchSize"] <= 32
-    assert queues["visibilityTimeout"] >= "00:00:05"
-    assert queues["maxPollingInterval"] <= "00:00:10"
+    storage = host["extensions"]["durableTask"]["storageProvider"]
+    assert 1 <= storage["partitionCount"] <= 16
+    assert storage["maxQueuePollingInterval"] <= "00:00:10"
     sampling = host["logging"]["applicationInsights"]["samplingSettings"]
     assert {"Request", "Trace"} <= set(sampling["excludedTypes"].split(";"))
 
