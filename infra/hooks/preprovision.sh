@@ -4,9 +4,10 @@
 # Given by azd: AZURE_ENV_NAME, AZURE_LOCATION, AZURE_SUBSCRIPTION_ID and every value of the azd environment.
 set -eu
 
-: "${AZURE_ENV_NAME:?Run this through azd: it names the environment.}"
-: "${AZURE_LOCATION:?Run this through azd: it names the region.}"
-: "${AZURE_SUBSCRIPTION_ID:?Run this through azd: it names the subscription.}"
+# On an environment's first run azd asks for region and subscription only after this hook, so they must be set before.
+: "${AZURE_ENV_NAME:?is not set; run this through azd.}"
+: "${AZURE_LOCATION:?is not set; run: azd env set AZURE_LOCATION REGION}"
+: "${AZURE_SUBSCRIPTION_ID:?is not set; run: azd env set AZURE_SUBSCRIPTION_ID ID}"
 
 # A budget's start cannot be moved once it exists, so the first month is remembered.
 if [ -z "${FLEETSCORE_BUDGET_START:-}" ]; then

@@ -142,6 +142,8 @@ def test_hooks_refuse_to_run_outside_azd(desk: Desk) -> None:
     """Without azd's variables the hook says what is missing and calls nothing."""
     code, calls = desk.run("preprovision", AZURE_ENV_NAME="")
     assert (code != 0, calls) == (True, [])
+    code, calls = desk.run("preprovision", AZURE_LOCATION="")
+    assert (code != 0, calls) == (True, [])
 
 
 def test_teardown_stops_the_app_and_forgets_the_image(desk: Desk) -> None:
