@@ -7,7 +7,7 @@ WITH_NODE := PATH="$$PATH:$$(echo $(CURDIR)/$(VENV)/lib/python3*/site-packages/n
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench infra-check clean
+.PHONY: help setup demo test test-slow lint bench images infra-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,8 +29,11 @@ lint: setup ## check style, format and types
 	$(VENV)/bin/mypy .
 
 bench: setup ## measure Fleetscore and its rivals, and put the figures into README.md
-	$(RUN) -m pip install --quiet -r requirements-bench.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	$(RUN) -m benchmarks
+
+images: demo ## draw the pictures of README.md anew
+	$(RUN) docs/images/shrink.py .fleetscore/demo/pictures
 
 infra-check: ## check the infrastructure offline
 	PYTHON="$(PYTHON)" infra/check.sh

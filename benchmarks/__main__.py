@@ -1,0 +1,65 @@
+"""Run the benchmarks one after the other, keep the tables they print, and show them in README.md.
+
+Run: python -m benchmarks [NAME ...], or `python -m benchmarks --readme` to write README.md again from the tables that are kept.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+README = HERE.parent / "README.md"
+BEGIN, END = "<!-- begin speed: written by `make bench` -->", "<!-- end speed -->"
+TITLES = {
+    "sensor_anomaly": "Sensors",
+    "store_sales": "Store sales",
+    "server_load": "Server load",
+    "spine": "Plan, ledger and manifest, up to a million partitions",
+}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the benchmarks that are named, or all, and write the tables into README.md."""
+    names = [name for name in arguments if name != "--readme"]
+    if "--readme" not in arguments:
+        for name in names or TITLES:
+            run_benchmark(name)
+    README.write_text(with_block(README.read_text(), render_block(read_tables())))
+
+
+def run_benchmark(name: str) -> None:
+    """Run one benchmark as a process of its own and keep what it prints; CalledProcessError when it fails."""
+    done = subprocess.run(
+        [sys.executable, str(HERE / f"{name}.py")], stdout=subprocess.PIPE, text=True, check=True
+    )
+    print(done.stdout)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.md").write_text(done.stdout.strip() + "\n")
+
+
+def read_tables() -> dict[str, str]:
+    """The kept tables by benchmark, in the order of the titles."""
+    paths = {name: RESULTS / f"{name}.md" for name in TITLES}
+    return {name: path.read_text().strip() for name, path in paths.items() if path.exists()}
+
+
+def render_block(tables: dict[str, str]) -> str:
+    """The part of README.md that shows the tables."""
+    if not tables:
+        return "Nothing is measured yet: `make bench` fills this in."
+    return "\n\n".join(f"### {TITLES[name]}\n\n{table}" for name, table in tables.items())
+
+
+def with_block(readme: str, block: str) -> str:
+    """README.md with the block between its two marks."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{block}\n\n{END}{after}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

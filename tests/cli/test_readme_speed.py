@@ -1,0 +1,30 @@
+"""The speed tables of README.md are those that the benchmarks printed."""
+
+from pathlib import Path
+
+from benchmarks.__main__ import README, TITLES, read_tables, render_block, with_block
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_readme_shows_the_tables_that_were_measured() -> None:
+    """README.md is what `python -m benchmarks --readme` writes."""
+    text = README.read_text()
+    assert with_block(text, render_block(read_tables())) == text
+
+
+def test_every_benchmark_has_a_title_and_a_script() -> None:
+    """The titles name scripts that are there, as far as they are written."""
+    scripts = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+    assert {"sensor_anomaly", "spine"} <= scripts & set(TITLES)
+
+
+def test_the_block_is_replaced_and_nothing_else() -> None:
+    """Writing twice is writing once; text around the marks stays."""
+    text = README.read_text()
+    before, after = text.split("## Speed")[0], text.split("## Deploy")[1]
+    once = with_block(text, "### A\n\n| a |")
+    assert with_block(once, "### A\n\n| a |") == once
+    assert once.startswith(before)
+    assert once.endswith(after)
+    assert "### A" in once
