@@ -65,6 +65,6 @@ def rates_path(workload: str) -> str:
     return f"rates/{workload}.json"
 
 
-def index_path(workload: str, month: str) -> str:
-    """One line per run that was requested in the month (YYYY-MM), so that listing runs reads no run."""
-    return f"index/{workload}/{month}.json"
+def index_path(workload: str, day: str) -> str:
+    """One line per run that was requested on the day (YYYY-MM-DD), so that listing runs reads no run."""
+    return f"index/{workload}/{day}.json"

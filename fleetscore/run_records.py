@@ -1,44 +1,22 @@
-"""Run records: the story of each run, and the monthly index that lists runs without reading any of them."""
+"""Run records: the story of each run, and its line in the index, kept alike."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
-from fleetscore.errors import ConflictError, MissingBlobError
-from fleetscore.layout import index_path, run_path
+from fleetscore.errors import MissingBlobError
+from fleetscore.layout import run_path
 from fleetscore.records import FINAL, PlanHead, RunRecord, RunRequest, RunState, from_json, to_json
+from fleetscore.run_index import index_run
 from fleetscore.steps.collect import Collected
 from fleetscore.steps.publish import Ending
 from fleetscore.stores.base import Store
-from fleetscore.workloads import workload_names
 
 _log = logging.getLogger("fleetscore.runs")
-
-
-@dataclass(frozen=True, slots=True)
-class RunLine:
-    """A run in one line of the index."""
-
-    run: str
-    workload: str
-    window: str
-    purpose: str
-    state: RunState
-    requested: datetime
-    updated: datetime
-    ended: datetime | None
-    partitions: int
-    counts: Mapping[str, int]
-    rows: int
-    seconds: float  # wall, from request to end
-    first_cause: str = ""
 
 
 def request_run(store: Store, request: RunRequest) -> bool:
@@ -46,7 +24,7 @@ def request_run(store: Store, request: RunRequest) -> bool:
     record = RunRecord(request, RunState.REQUESTED, request.requested)
     created = store.create(run_path(request.run, "run.json"), to_json(record))
     if created:
-        _index(store, record)
+        index_run(store, record)
     return created
 
 
@@ -130,21 +108,6 @@ def _log_ending(record: RunRecord) -> None:
     )
 
 
-def list_runs(store: Store, workload: str = "", limit: int = 100) -> list[RunLine]:
-    """The newest runs, newest first, of one workload or all."""
-    lines: list[RunLine] = []
-    names = [workload] if workload else workload_names()
-    months = sorted(
-        {entry.path for name in names for entry in store.list(f"index/{name}/")}, key=_month, reverse=True
-    )
-    for position, path in enumerate(months):
-        lines += _read_index(store, path)[0].values()
-        more = position + 1 < len(months) and _month(months[position + 1]) == _month(path)
-        if len(lines) >= limit and not more:
-            break
-    return sorted(lines, key=lambda line: (line.requested, line.run), reverse=True)[:limit]
-
-
 def _with_collected(record: RunRecord, collected: Collected) -> RunRecord:
     return replace(
         record,
@@ -165,49 +128,5 @@ def _move(store: Store, run: str, change: Callable[[RunRecord], RunRecord]) -> R
     changed = record if record.state in FINAL else change(record)
     if changed is not record:
         store.write(run_path(run, "run.json"), to_json(changed))
-    _index(store, changed)
+    index_run(store, changed)
     return changed
-
-
-def _index(store: Store, record: RunRecord) -> None:
-    """Put the run's line into the index of its month, by compare-and-swap among all runs of the month."""
-    path = index_path(record.request.workload, f"{record.request.requested:%Y-%m}")
-    line = _line(record)
-    while True:
-        lines, etag = _read_index(store, path)
-        if lines.get(line.run) == line:
-            return
-        with suppress(ConflictError):
-            store.replace(path, msgspec.json.encode(lines | {line.run: line}), etag)
-            return
-
-
-def _read_index(store: Store, path: str) -> tuple[dict[str, RunLine], str | None]:
-    try:
-        data, etag = store.read_tagged(path)
-    except MissingBlobError:
-        return {}, None
-    return msgspec.json.decode(data, type=dict[str, RunLine]), etag
-
-
-def _line(record: RunRecord) -> RunLine:
-    request = record.request
-    return RunLine(
-        run=request.run,
-        workload=request.workload,
-        window=request.window,
-        purpose=request.purpose,
-        state=record.state,
-        requested=request.requested,
-        updated=record.updated,
-        ended=record.ended,
-        partitions=record.partitions,
-        counts=record.counts,
-        rows=record.rows,
-        seconds=record.seconds.get("total", 0.0),
-        first_cause=record.causes[0].cause if record.causes else "",
-    )
-
-
-def _month(path: str) -> str:
-    return path.rsplit("/", 1)[1]

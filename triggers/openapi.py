@@ -42,10 +42,16 @@ async def openapi(req: func.HttpRequest) -> func.HttpResponse:
 
 def describe_api() -> dict[str, Any]:
     """The document, as JSON values (OpenAPI 3.1)."""
+    from fleetscore.workloads import (
+        workload_names,  # brings columns along, which the app's start does not need
+    )
+
     bodies = (RunBody, RetryBody, TrainingBody, BackfillBody, NoBody)
     _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
     run = _parameter("id", "path", "a run's id")
-    workload = _parameter("workload", "path", "a workload's name")
+    workload = _parameter(
+        "workload", "path", "a workload's name", {"type": "string", "enum": workload_names()}
+    )
     return {
         "openapi": "3.1.0",
         "info": {"title": "Fleetscore", "version": __version__, "description": "Runs, backfills, training, mini-batches."},
@@ -56,6 +62,7 @@ def describe_api() -> dict[str, Any]:
                 "get": _door("The newest runs, newest first.", [200, 400, 404], parameters=[
                     _parameter("workload", "query", "only this workload's"),
                     _parameter("limit", "query", "at most so many (1 to 10000; 100)", {"type": "integer", "minimum": 1, "maximum": 10000}),
+                    _parameter("before", "query", "only runs requested before this one: the `next` of the page before"),
                 ]),
                 "post": _door("Start the run of a window, or find it.", [200, 202, 400, 404, 422], body="RunBody"),
             },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,15 +35,15 @@ async def start_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
 @blueprint.route(route="runs", methods=["GET"])
 @telling_errors
 async def list_runs(req: func.HttpRequest) -> func.HttpResponse:
-    """The newest runs, newest first."""
-    from fleetscore.run_records import list_runs as newest_runs
+    """The newest runs, newest first; `next` is the run to ask `before` for the page after this one, "" on the last."""
+    from fleetscore.run_index import list_page
     from fleetscore.workloads import get_workload
 
     workload = req.params.get("workload", "")
     if workload:
         get_workload(workload)
     limit = _number(req, "limit", 100, 1, 10_000)
-    return answer_json({"runs": await off_loop(newest_runs, app_store(), workload, limit)})
+    return answer_json(await off_loop(list_page, app_store(), workload, limit, req.params.get("before", "")))
 
 
 @blueprint.route(route="runs/{id}", methods=["GET"])
@@ -151,7 +152,7 @@ async def show_backfill(req: func.HttpRequest, client: Any) -> func.HttpResponse
     """How a backfill stands: each window with its run and state."""
     from triggers.backfill_status import describe_backfill
 
-    status = await client.get_status(req.route_params["id"], show_input=True)
+    status = await client.get_status(_checked_id(req, "backfill"), show_input=True)
     if not status or not status.instance_id or status.name != "backfill":
         raise MissingBlobError(
             f"There is no backfill {req.route_params['id']!r}.", code="no_backfill", field="id"
@@ -193,10 +194,15 @@ def _url(req: func.HttpRequest, tail: str) -> str:
 
 
 def _run_id(req: func.HttpRequest) -> str:
-    run = str(req.route_params["id"])
-    if not run.replace("-", "").replace("_", "").isalnum():
-        raise MissingBlobError(f"There is no run {run!r}.", code="no_run", field="id")
-    return run
+    return _checked_id(req, "run")
+
+
+def _checked_id(req: func.HttpRequest, kind: str) -> str:
+    """The id in the route; what cannot be an id does not exist, and never becomes part of a path."""
+    text = str(req.route_params["id"])
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,200}", text):
+        raise MissingBlobError(f"There is no {kind} {text!r}.", code=f"no_{kind}", field="id")
+    return text
 
 
 def _only(text: str) -> Any:

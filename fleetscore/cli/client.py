@@ -14,7 +14,7 @@ from fleetscore.errors import FleetscoreError, InputError, MissingBlobError, Sto
 
 if TYPE_CHECKING:
     from fleetscore.explain import PartitionStory
-    from fleetscore.run_records import RunLine
+    from fleetscore.run_index import RunLine
     from fleetscore.status import RunStatus
 
 Answer = TypeVar("Answer")
@@ -129,10 +129,9 @@ class HostClient:
 
     def list_runs(self, workload: str, limit: int) -> list[RunLine]:
         """The newest runs, newest first."""
-        from fleetscore.run_records import RunLine
+        from fleetscore.run_index import RunPage
 
-        answer = self._call("GET", f"runs?workload={quote(workload)}&limit={limit}", dict[str, list[RunLine]])
-        return answer["runs"]
+        return self._call("GET", f"runs?workload={quote(workload)}&limit={limit}", RunPage).runs
 
     def explain(self, run: str, partition: str) -> PartitionStory:
         """The story of one partition."""

@@ -22,7 +22,7 @@ def runs(workload: str, limit: int, store_url: str, host_url: str, key: str, as_
 
         lines = HostClient(host_url, key).list_runs(workload, limit)
     else:
-        from fleetscore.run_records import list_runs
+        from fleetscore.run_index import list_runs
         from fleetscore.stores import open_store
         from fleetscore.workloads import get_workload
 

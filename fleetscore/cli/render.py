@@ -13,7 +13,7 @@ from fleetscore.cli.progress import tell_seconds
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fleetscore.run_records import RunLine
+    from fleetscore.run_index import RunLine
     from fleetscore.status import RunStatus
 
 _OUTCOMES = ("scored", "failed", "skipped", "late", "quarantined")

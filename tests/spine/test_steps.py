@@ -14,7 +14,8 @@ from fleetscore.manifest import read_manifest, read_results
 from fleetscore.model_sets import read_model_set, read_pins
 from fleetscore.records import Only, RunState
 from fleetscore.requests import ask_retry, ask_run, cancel_run
-from fleetscore.run_records import list_runs, read_run
+from fleetscore.run_index import list_runs
+from fleetscore.run_records import read_run
 from fleetscore.status import describe_run
 from fleetscore.steps.collect import collect_run
 from fleetscore.steps.finish import finish_run
