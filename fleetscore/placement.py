@@ -21,10 +21,10 @@ def place_shards(
     app: AppSettings,
 ) -> list[ShardPlan]:
     """The shards in order, each placed; the columns have one entry per shard."""
+    placement = "batch" if app.batch_endpoint and app.batch_placement == "batch" else "inline"
     reason = "no Batch account is configured"
-    del app
     columns = zip(partitions, rows, size_bytes, seconds, memory_bytes, strict=True)
     return [
-        ShardPlan(shard, int(p), int(r), int(size), float(s), int(m), "inline", reason)
+        ShardPlan(shard, int(p), int(r), int(size), float(s), int(m), placement, reason)
         for shard, (p, r, size, s, m) in enumerate(columns)
     ]

