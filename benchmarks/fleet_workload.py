@@ -40,6 +40,7 @@ class Fleet(Workload):
     settings_type = FleetSettings
     rates = Rates(0.01, 1e-4, 1e-6, 50.0)
     result_schema = pa.schema([("partition", pa.string()), ("score", pa.float64())])
+    partition_columns = ("partition",)
 
     def discover(self, store: Store, request: WindowRequest) -> Discovery:
         count = request.settings.partitions

@@ -184,6 +184,7 @@ class Workload(ABC):
     rates: Rates  # until this store has measured its own
     training_rates: Rates | None = None  # of a training run, where it costs other than scoring
     result_schema: pa.Schema
+    partition_columns: tuple[str, ...]  # of the results; joined they are the partition key
     parquet_options: Mapping[str, Any] = {}  # for pyarrow.parquet.ParquetWriter of the results
 
     def parse_window(self, text: str) -> Window:

@@ -52,6 +52,7 @@ class Toy(Workload):
     settings_type = ToySettings
     rates = Rates(0.01, 1.0, 0.0, 1.0)
     result_schema = pa.schema([("partition", pa.string()), ("doubled", pa.int64())])
+    partition_columns = ("partition",)
 
     def discover(self, store: Store, request: WindowRequest) -> Discovery:
         lines = read_lines(store, request.window)

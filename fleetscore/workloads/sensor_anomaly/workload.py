@@ -36,9 +36,12 @@ class SensorAnomaly(Workload):
     rates = Rates(shard_s=0.05, partition_s=1e-5, row_s=1.5e-7, bytes_per_row=96.0)
     training_rates = Rates(shard_s=1.5, partition_s=1.5e-3, row_s=2e-7, bytes_per_row=96.0)
     result_schema = RESULTS
-    parquet_options: Mapping[str, Any] = {
-        "compression": "none",
-        "use_dictionary": ["device", "sensor", "model"],
+    partition_columns = ("device", "sensor")
+    parquet_options: Mapping[str, Any] = {  # a third of the plain size for a fifth more time
+        "compression": "snappy",
+        "use_dictionary": ["ts", "device", "sensor", "value", "anomaly", "model"],
+        "write_batch_size": 1 << 14,
+        "data_page_size": 1 << 22,
         "store_schema": False,  # readers see plain strings
     }
 
