@@ -46,6 +46,7 @@ class ServerLoad(Workload):
     settings_type = ServerLoadSettings
     rates = Rates(shard_s=1.5, partition_s=0.0005, row_s=1e-6, bytes_per_row=200.0)
     result_schema = pa.schema(_RESULTS)
+    partition_columns = ("server",)
 
     def map_items(self, store: Store, request: WindowRequest) -> Sequence[MapItem]:
         """The ranges of logs that were never parsed; once there are none, the months of hours that the window lacks."""

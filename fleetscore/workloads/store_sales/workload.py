@@ -34,6 +34,7 @@ class StoreSales(Workload):
     rates = Rates(shard_s=0.6, partition_s=4e-4, row_s=3e-7, bytes_per_row=120.0)
     training_rates = Rates(shard_s=3.0, partition_s=12.0, row_s=2e-5, bytes_per_row=900.0)
     result_schema = RESULTS
+    partition_columns = ("store",)
     parquet_options: Mapping[str, Any] = {
         "compression": "none",  # quantiles hardly compress
         "use_dictionary": ["store", "sku", "week", "step", "model"],
