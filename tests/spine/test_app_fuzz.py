@@ -72,7 +72,7 @@ def test_a_thousand_requests_made_from_the_openapi_document_get_no_500(host: Hos
         str(Path(sys.executable).parent / "schemathesis"), "run", f"{host.url}/api/openapi.json", "--url", f"{host.url}/api",
         "--checks", "not_a_server_error", "--max-examples", "100", "--phases", "fuzzing", "--mode", "all", "--seed", "7",
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=host.folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-6000:]
     made = re.search(r"(\d+) (?:generated|passed)", done.stdout)
     assert made is not None, done.stdout[-6000:]
