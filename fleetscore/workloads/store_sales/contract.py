@@ -19,6 +19,9 @@ STORES_FILE = "stores.json"
 LOOKBACK_WEEKS = 78
 """How many weeks up to the origin the features read; what scoring keeps of the history."""
 
+GBM_LOOKBACK_WEEKS = 520
+"""How far back the history counts for imported gbm models, whose `level` is the mean of all weeks."""
+
 QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.95)
 QUANTILE_NAMES = ("q5", "q25", "q50", "q75", "q95")
 

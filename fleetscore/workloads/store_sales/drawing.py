@@ -88,7 +88,9 @@ def _draw_store(store: Store, window: Window, folder: Path, name: str, skus: lis
         _panel(axis, panel, table.filter(pc.equal(table["sku"], sku)).sort_by("step"), sku, window)
     for axis in axes[len(chosen) :]:
         axis.set_axis_off()
-    axes[0].legend(loc="upper left", fontsize=7, frameon=False)
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=4, fontsize=8, frameon=False
+    )
     figure.suptitle(f"Weekly sales of store {name}, forecast from {window.key}", color=_TEXT, fontsize=11)
     path = folder / f"{NAME}-{path_of_key(name)}-{window.key}.png"
     figure.savefig(path, dpi=130)

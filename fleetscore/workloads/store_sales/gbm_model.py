@@ -73,19 +73,7 @@ def unpack(data: bytes) -> GbmModel:
 
 def check(model: GbmModel) -> None:
     """ModelError unless every reference of the arrays is in range and every variable is one that can be computed."""
-    nodes = len(model.variable)
-    inner = model.variable >= 0
-    children = np.concatenate([model.left[inner], model.right[inner], model.missing[inner]])
-    parents = np.tile(np.flatnonzero(inner), 3)
-    sound = (
-        bool(((children > parents) & (children < nodes)).all())  # children after parents: walking ends
-        and bool(((model.root >= 0) & (model.root < nodes)).all())
-        and model.tree_start[-1] == len(model.root)
-        and model.variable_start[-1] == len(model.variable_name)
-        and model.level_start[-1] == len(model.level_text)
-        and all(str(link) in LINKS for link in model.link)
-    )
-    if not sound:
+    if not (_owners_fit(model) and _nodes_fit(model)):
         raise ModelError(
             "The gbm file refers to what it does not hold.",
             fix="Export and import again.",
@@ -98,6 +86,38 @@ def check(model: GbmModel) -> None:
             fix="Known: lag1, month_mean, month_max, month_min, level, deal, feat, sku, store, week, step, price<sku>.",
             code="unsupported_model",
         )
+
+
+def _owners_fit(model: GbmModel) -> bool:
+    starts = (model.variable_start, model.level_start, model.tree_start)
+    owned = (len(model.variable_name), len(model.level_text), len(model.root))
+    owners = (len(model.names), len(model.variable_name), len(model.names))
+    return all(
+        len(start) == owner + 1 and start[0] == 0 and start[-1] == count and bool((np.diff(start) >= 0).all())
+        for start, owner, count in zip(starts, owners, owned, strict=True)
+    ) and all(str(link) in LINKS for link in model.link)
+
+
+def _nodes_fit(model: GbmModel) -> bool:
+    """Whether children come after their parents (so every walk ends), variables are the model's, and factors have directions."""
+    nodes = len(model.variable)
+    inner = np.flatnonzero(model.variable >= 0)
+    children = np.concatenate([model.left[inner], model.right[inner], model.missing[inner]])
+    roots = model.root
+    if not len(roots) or roots[0] != 0 or (np.diff(roots) <= 0).any() or roots[-1] >= nodes:
+        return False
+    tree = np.searchsorted(roots, inner, side="right") - 1
+    owner = np.searchsorted(model.tree_start, tree, side="right") - 1
+    variable = model.variable_start[owner] + model.variable[inner]
+    if (variable >= model.variable_start[owner + 1]).any() or not np.isfinite(model.code).all():
+        return False
+    levels = np.diff(model.level_start)[variable]
+    rows = model.code[inner][levels > 0]
+    return (
+        bool(((children > np.tile(inner, 3)) & (children < nodes)).all())
+        and bool(((rows >= 0) & (rows < len(model.directions))).all())
+        and int(levels.max(initial=0)) <= model.directions.shape[1]
+    )
 
 
 def forecast(panel: Panel, model: GbmModel, settings: StoreSalesSettings) -> Forecast:

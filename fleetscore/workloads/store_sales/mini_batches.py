@@ -19,7 +19,7 @@ from fleetscore.workloads.store_sales.contract import NAME, QUANTILE_NAMES, Stor
 from fleetscore.workloads.store_sales.input_files import list_inputs, usable_files
 from fleetscore.workloads.store_sales.loading import load_panel
 from fleetscore.workloads.store_sales.panel import Panel
-from fleetscore.workloads.store_sales.scoring import forecast_panel, load_model, window_span
+from fleetscore.workloads.store_sales.scoring import LoadedModel, forecast_panel, load_model, window_span
 
 _CHANGES = ("price", "deal", "feat")
 _FIELDS = ("store", "sku", "week", "window", *_CHANGES)
@@ -45,8 +45,21 @@ def score_mini_batch(
     """
     newest = _newest_window(store)
     questions = [_check(number, row, newest, settings) for number, row in enumerate(rows)]
-    panels = _load_panels(store, settings, questions)
-    return [_answer(store, pins, settings, panels[q.window], number, q) for number, q in enumerate(questions)]
+    files = usable_files(store, list_inputs(store), settings.covariates)
+    panels: dict[tuple[Window, str], Panel] = {}
+    answers = []
+    for number, question in enumerate(questions):
+        version = pins.version_for(join_key([question.store]))
+        if not version:
+            answers.append(_unanswered(question))
+            continue
+        loaded = load_model(store.url, version)
+        key = (question.window, question.store)
+        if key not in panels:
+            span = window_span(question.window, loaded, settings)
+            panels[key] = load_panel(store, files, span, [question.store], settings.covariates).panel
+        answers.append(_answer(panels[key], loaded, settings, number, question))
+    return answers
 
 
 def _newest_window(store: Store) -> Window | None:
@@ -54,43 +67,29 @@ def _newest_window(store: Store) -> Window | None:
     return parse_window(latest.window, Cadence.WEEK, Cadence.INDEX) if latest else None
 
 
-def _load_panels(
-    store: Store, settings: StoreSalesSettings, questions: list[_Question]
-) -> dict[Window, Panel]:
-    files = usable_files(store, list_inputs(store), settings.covariates)
-    panels = {}
-    for window in {q.window for q in questions}:
-        stores = sorted({q.store for q in questions if q.window == window})
-        panels[window] = load_panel(
-            store, files, window_span(window, settings), stores, settings.covariates
-        ).panel
-    return panels
+def _unanswered(question: _Question) -> dict[str, Any]:
+    nothing = dict.fromkeys((*QUANTILE_NAMES, "fallback", "model"))
+    said = {"cause": "no_model", "detail": "No model set is pinned; run `fleetscore train`."}
+    return _echo(question) | nothing | said
+
+
+def _echo(question: _Question) -> dict[str, Any]:
+    return {"store": question.store, "sku": question.sku, "week": question.week.key}
 
 
 def _answer(
-    store: Store, pins: Pins, settings: StoreSalesSettings, panel: Panel, number: int, question: _Question
+    panel: Panel, loaded: LoadedModel, settings: StoreSalesSettings, number: int, question: _Question
 ) -> dict[str, Any]:
-    answer: dict[str, Any] = {"store": question.store, "sku": question.sku, "week": question.week.key}
-    version = pins.version_for(join_key([question.store]))
-    if not version:
-        nothing = dict.fromkeys((*QUANTILE_NAMES, "fallback", "model"))
-        return (
-            answer
-            | nothing
-            | {"cause": "no_model", "detail": "No model set is pinned; run `fleetscore train`."}
-        )
-    at = panel.stores.index(question.store)
-    own = panel.of_stores(at, at + 1)
-    found = np.flatnonzero(own.skus == question.sku)
+    found = np.flatnonzero(panel.skus == question.sku)
     if not len(found):
         raise _bad(number, "sku", f"store {question.store} has no data of SKU {question.sku!r}")
     series = int(found[0])
-    changed = _changed(own, series, question.week.ordinal - own.first_week, question.changes)
-    predicted = forecast_panel(changed, load_model(store.url, version), settings)
+    changed = _changed(panel, series, question.week.ordinal - panel.first_week, question.changes)
+    predicted = forecast_panel(changed, loaded, settings)
     step = question.week.ordinal - question.window.ordinal
     values = predicted.quantiles[series, step].tolist()
-    answer |= dict(zip(QUANTILE_NAMES, values, strict=True))
-    return answer | {"fallback": bool(predicted.fallback[series, step]), "model": version}
+    answer = _echo(question) | dict(zip(QUANTILE_NAMES, values, strict=True))
+    return answer | {"fallback": bool(predicted.fallback[series, step]), "model": loaded.version}
 
 
 def _changed(panel: Panel, series: int, column: int, changes: Mapping[str, float]) -> Panel:

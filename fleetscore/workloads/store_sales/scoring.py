@@ -23,6 +23,7 @@ from fleetscore.windows import Window
 from fleetscore.workloads.base import Scored, ShardTask
 from fleetscore.workloads.store_sales import gbm_model
 from fleetscore.workloads.store_sales.contract import (
+    GBM_LOOKBACK_WEEKS,
     LOOKBACK_WEEKS,
     NAME,
     QUANTILE_NAMES,
@@ -90,10 +91,11 @@ def _load_model(url: str, version: str) -> LoadedModel:
     return LoadedModel(version, model, make_scorer(model.forest))
 
 
-def window_span(window: Window, settings: StoreSalesSettings) -> Span:
-    """The weeks that scoring the window reads: the lookback, and the weeks to forecast."""
+def window_span(window: Window, loaded: LoadedModel, settings: StoreSalesSettings) -> Span:
+    """The weeks that scoring the window with that model reads: its lookback, and the weeks to forecast."""
     origin = window.ordinal
-    return Span(window.cadence, max(0, origin - LOOKBACK_WEEKS), origin, origin + settings.steps)
+    lookback = GBM_LOOKBACK_WEEKS if isinstance(loaded.model, gbm_model.GbmModel) else LOOKBACK_WEEKS
+    return Span(window.cadence, max(0, origin - lookback), origin, origin + settings.steps)
 
 
 def forecast_panel(panel: Panel, loaded: LoadedModel, settings: StoreSalesSettings) -> Forecast:
@@ -122,7 +124,7 @@ def _score_version(store: Store, task: ShardTask, partitions: pa.Table, version:
         return
     names = [split_key(key)[0] for key in keys]
     files = usable_files(store, task.inputs, settings.covariates)
-    filled = load_panel(store, files, window_span(task.window, settings), names, settings.covariates)
+    filled = load_panel(store, files, window_span(task.window, loaded, settings), names, settings.covariates)
     loading_s = (time.perf_counter() - clock) / max(1, len(keys))
     for first, stop in _pieces(filled.panel):
         yield _score_piece(filled, first, stop, loaded, task.window, settings, loading_s)
@@ -203,14 +205,14 @@ def _counts(
     """Per store how often each thing was found: the causes of scored stores, and `rows`."""
     stores = len(panel.stores)
 
-    def per_store(weights: NDArray[Any]) -> NDArray[np.int64]:
+    def per_store(weights: Any) -> NDArray[np.int64]:
         return np.bincount(panel.store_of, weights, stores).astype(np.int64)
 
     counts = {name: findings[:, column] for column, name in enumerate(FINDINGS)}
     known = ~np.isnan(panel.sales).all(axis=1)
     counts[Cause.NEW_STORE] = (per_store(known) == 0).astype(np.int64)
     counts[Cause.MISSING_COVARIATES] = per_store(predicted.assumed.sum(axis=1) * planned)
-    counts[Cause.SHORT_HISTORY] = per_store(np.asarray(predicted.short & planned))
+    counts[Cause.SHORT_HISTORY] = per_store(predicted.short & planned)
     counts[Cause.DISCONTINUED_SKUS] = per_store(known & ~planned)
     if isinstance(loaded.model, QuantileModel):
         counts[Cause.UNKNOWN_SKUS] = per_store(

@@ -1,0 +1,212 @@
+"""Reading: CSV and Parquet, every form of week, store and number, in any order of rows."""
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fleetscore.errors import InputError
+from fleetscore.stores.local import LocalStore
+from fleetscore.windows import Cadence, parse_window
+from fleetscore.workloads.store_sales.input_files import list_inputs, usable_files
+from fleetscore.workloads.store_sales.loading import Span, load_panel
+from fleetscore.workloads.store_sales.panel import FINDINGS, Filled, PanelFiller, natural_key
+from fleetscore.workloads.store_sales.reading import Labels, RowBatch, column_names, read_keys
+
+SPAN = Span(Cadence.INDEX, 0, 70, 83)
+
+
+def load(
+    store: LocalStore, span: Span = SPAN, stores: tuple[str, ...] = ("1", "2", "3", "4", "5", "6")
+) -> Filled:
+    return load_panel(store, usable_files(store, list_inputs(store), ()), span, stores, ())
+
+
+def assert_same(a: Filled, b: Filled) -> None:
+    for name in ("sales", "price", "deal", "feat"):
+        assert np.array_equal(getattr(a.panel, name), getattr(b.panel, name), equal_nan=True), name
+    assert a.panel.skus.tolist() == b.panel.skus.tolist()
+    assert np.array_equal(a.findings, b.findings)
+    assert np.array_equal(a.planned, b.planned)
+
+
+@pytest.fixture
+def plain(tmp_path: Path, chain: Any) -> Filled:
+    store = LocalStore(tmp_path / "plain")
+    chain.write(store)
+    return load(store)
+
+
+def test_a_panel_holds_every_row_at_its_place(plain: Filled, chain: Any) -> None:
+    """Each sale, price, deal and feature stands at its series and week; from the window on no sale is known."""
+    series = {
+        (plain.panel.stores[s], k): i
+        for i, (s, k) in enumerate(zip(plain.panel.store_of, plain.panel.skus, strict=True))
+    }
+    assert len(series) == 30
+    h = chain.history
+    at = [series[key] for key in zip(h["store"], h["sku"], strict=True)]
+    for name in ("sales", "price", "deal", "feat"):
+        assert np.array_equal(getattr(plain.panel, name)[at, h["week"]], h[name])
+    assert np.isnan(plain.panel.sales[:, 70:]).all()
+    assert not np.isnan(plain.panel.price).any()
+    assert plain.planned.all()
+
+
+@pytest.mark.parametrize(
+    "form", ["csv", "numbers", "dictionary", "floats", "many files", "price columns", "spaces"]
+)
+def test_every_form_of_the_same_rows_gives_the_same_panel(
+    form: str, plain: Filled, chain: Any, write: Any, tmp_path: Path
+) -> None:
+    """CSV, Parquet with numbers, dictionaries or floats, many files, prices as price<sku>: the same panel."""
+    store = LocalStore(tmp_path / "other")
+    h, f = chain.history, chain.future
+    if form == "csv":
+        write(store, "history.csv", h)
+        write(store, "future.csv", f)
+    elif form == "many files":
+        for n in range(3):
+            write(
+                store,
+                f"history/part-{n}.{'csv' if n == 1 else 'parquet'}",
+                {k: v[n::3] for k, v in h.items()},
+            )
+        write(store, "future-a.parquet", {k: v[:50] for k, v in f.items()})
+        write(store, "future-b.csv", {k: v[50:] for k, v in f.items()})
+    elif form == "price columns":
+        for name, columns in (("history.parquet", h), ("future.parquet", f)):
+            write(store, name, wide_prices(columns))
+    else:
+        change: Any = {
+            "numbers": lambda c: {k: v.astype(int) if k in ("store", "sku") else v for k, v in c.items()},
+            "floats": lambda c: {
+                k: v.astype(float) if k in ("store", "sku", "week") else v for k, v in c.items()
+            },
+            "dictionary": lambda c: {
+                k: pa.array(v).dictionary_encode() if k in ("store", "sku") else v for k, v in c.items()
+            },
+            "spaces": lambda c: {
+                k: np.char.add(np.char.add(" ", v), " ") if k in ("store", "sku") else v for k, v in c.items()
+            },
+        }[form]
+        write(store, "history.parquet", change(h))
+        write(store, "future.parquet", change(f))
+    assert_same(load(store), plain)
+
+
+def wide_prices(columns: Any) -> dict[str, Any]:
+    """The same rows with the prices of all five SKUs of the store and week in price1 to price5."""
+    price = {
+        (s, k, w): p
+        for s, k, w, p in zip(*(columns[n] for n in ("store", "sku", "week", "price")), strict=True)
+    }
+    wide = {n: c for n, c in columns.items() if n != "price"}
+    for sku in "12345":
+        wide[f"price{sku}"] = np.array(
+            [price[s, sku, w] for s, w in zip(columns["store"], columns["week"], strict=True)]
+        )
+    return wide
+
+
+@pytest.mark.parametrize("form", ["iso", "monday", "sunday", "date", "timestamp"])
+def test_every_form_of_week_gives_the_same_panel(
+    form: str, plain: Filled, chain: Any, write: Any, tmp_path: Path
+) -> None:
+    """ISO weeks, dates as text, and date or timestamp columns name the ISO week that holds them."""
+    first = parse_window("2026-W47", Cadence.WEEK)
+    zero = first.ordinal - 70
+    store = LocalStore(tmp_path / "weeks")
+    for name, columns in (("history.parquet", chain.history), ("future.parquet", chain.future)):
+        mondays = [dt.date(1969, 12, 29) + dt.timedelta(weeks=int(zero + w)) for w in columns["week"]]
+        forms: dict[str, Any] = {
+            "iso": [f"{d.isocalendar().year}-W{d.isocalendar().week:02d}" for d in mondays],
+            "monday": [d.isoformat() for d in mondays],
+            "sunday": [(d + dt.timedelta(days=6)).isoformat() for d in mondays],
+            "date": pa.array(mondays, pa.date32()),
+            "timestamp": pa.array(mondays, pa.date32()).cast(pa.timestamp("us")),
+        }
+        write(store, name, columns | {"week": forms[form]})
+    filled = load(store, Span(Cadence.WEEK, zero, first.ordinal, first.ordinal + 13))
+    assert_same(filled, plain)
+
+
+def test_stores_that_are_not_asked_for_are_not_read(chain: Any, plain: Filled, tmp_path: Path) -> None:
+    """A shard's panel has its own stores only, with the same numbers as among all."""
+    store = LocalStore(tmp_path / "some")
+    chain.write(store)
+    some = load(store, stores=("5", "2"))
+    assert some.panel.stores == ("2", "5")
+    for at, name in enumerate(some.panel.stores):
+        whole = plain.panel.of_stores(int(name) - 1, int(name))
+        assert np.array_equal(some.panel.of_stores(at, at + 1).sales, whole.sales, equal_nan=True)
+
+
+def test_keys_are_read_alone(chain: Any, tmp_path: Path) -> None:
+    """Discovery reads stores and weeks, and sees every row."""
+    store = LocalStore(tmp_path / "keys")
+    chain.write(store)
+    batches = list(read_keys(store, "data/store_sales/history.parquet", Cadence.INDEX))
+    assert sum(len(batch.week) for batch in batches) == len(chain.history["week"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("history.csv", b"", "is empty"),
+        ("history.parquet", b"PAR1 no", "cannot be read"),
+        ("history.csv", b"\xff\xfe\x00store", "cannot be read"),
+    ],
+)
+def test_a_file_that_is_none_says_so(name: str, content: bytes, says: str, tmp_path: Path) -> None:
+    """An empty, torn or foreign file is an InputError that names it."""
+    store = LocalStore(tmp_path)
+    store.write(f"data/store_sales/{name}", content)
+    with pytest.raises(InputError, match=says) as caught:
+        column_names(store, f"data/store_sales/{name}")
+    assert caught.value.code == "unreadable_file"
+
+
+def test_natural_order_sorts_numbers_by_value() -> None:
+    """SKU 10 comes after SKU 9."""
+    assert sorted(["10", "9", "b", "a", "1"], key=natural_key) == ["1", "9", "10", "a", "b"]
+
+
+ROW = st.tuples(
+    st.integers(0, 2), st.integers(0, 1), st.integers(0, 9), st.sampled_from([np.nan, -1.0, 0.0, 5.0, 6.0]),
+    st.sampled_from([np.nan, 0.0, 1.5, 2.0]),
+)  # fmt: skip
+
+
+def fill(history: list[Any], future: list[Any]) -> Filled:
+    filler = PanelFiller(("a", "b"), 0, 0, 6, 10)
+    filler.add_future(batch(future), ("price",))
+    half = len(history) // 2
+    filler.add_history(batch(history[:half]), ("price",))
+    filler.add_history(batch(history[half:]), ("price",))
+    return filler.panel()
+
+
+def batch(rows: list[Any]) -> RowBatch:
+    columns = np.array(rows, float).reshape(-1, 5).T
+    codes = columns[:2].astype(np.int32)
+    return RowBatch(
+        Labels(codes[0], ("a", "b", "elsewhere")), Labels(codes[1], ("x", "y")), columns[2].astype(np.int64), columns[3],
+        np.zeros(len(rows)), np.zeros(len(rows)), columns[4][None], np.empty((0, len(rows))), np.zeros(len(rows), np.uint8),
+    )  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(ROW, max_size=24), st.lists(ROW, max_size=12), st.randoms(use_true_random=False))
+def test_the_order_of_rows_changes_nothing(history: list[Any], future: list[Any], random: Any) -> None:
+    """Rows in any order, repeated or contradicting each other, give the same panel and the same findings."""
+    filled = fill(history, future)
+    random.shuffle(history)
+    random.shuffle(future)
+    assert_same(fill(history, future), filled)
+    assert filled.findings[:, FINDINGS.index("repeated_rows")].min(initial=0) >= 0
