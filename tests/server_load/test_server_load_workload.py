@@ -417,3 +417,21 @@ def test_import_is_light() -> None:
     heavy = ("numba", "sklearn", "pandas", "matplotlib", "duckdb", "polars")
     code = f"import sys, fleetscore.workloads.server_load.workload; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+@pytest.mark.parametrize("kind", ["forest", "boosting"])
+def test_short_history_trains(kind: str) -> None:
+    """Days so few that some lags are missing everywhere train all the same, and later values there change no answer."""
+    from fleetscore.workloads.server_load.features import FEATURES
+    from fleetscore.workloads.server_load.training import Examples, fit
+    from fleetscore.workloads.server_load.trees import predict
+
+    random = np.random.default_rng(0)
+    features = random.normal(size=(300, len(FEATURES)))
+    features[:, 20] = np.nan
+    trees = fit(
+        kind, Examples(features, random.integers(0, 3, 300).astype(np.int8), np.arange(300)), _OPTIONS
+    )
+    later = features.copy()
+    later[:, 20] = 5.0
+    np.testing.assert_array_equal(predict(trees, features), predict(trees, later))

@@ -100,13 +100,14 @@ def fit(kind: str, examples: Examples, settings: ServerLoadSettings) -> Trees:
         settings.high_above,
         settings.country,
     )
+    features = _without_empty_columns(examples.features)
     if kind == "forest":
         from sklearn.ensemble import RandomForestClassifier
 
         forest = RandomForestClassifier(
             settings.forest_trees, max_depth=settings.forest_depth, random_state=_SEED, n_jobs=2
         )
-        return pack_forest(forest.fit(examples.features, examples.labels), facts)
+        return pack_forest(forest.fit(features, examples.labels), facts)
     from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits
 
@@ -121,8 +122,14 @@ def fit(kind: str, examples: Examples, settings: ServerLoadSettings) -> Trees:
     with threadpool_limits(
         1
     ):  # its threads wait by spinning: on a shared machine two are up to ten times slower than one
-        boosting.fit(examples.features, examples.labels)
+        boosting.fit(features, examples.labels)
     return pack_boosting(boosting, facts)
+
+
+def _without_empty_columns(features: Any) -> Any:
+    """A column that is missing in every row becomes constant: nothing splits on it, and boosting cannot bin nothing."""
+    empty = np.isnan(features).all(axis=0)
+    return np.where(empty, 0.0, features) if empty.any() else features
 
 
 def judge(kind: str, learnt: Examples, unseen: Examples, settings: ServerLoadSettings) -> Fitted:
