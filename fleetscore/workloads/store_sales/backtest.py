@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ def backtest_panel(panel: Panel, settings: StoreSalesSettings, cutoffs: int) -> 
     blocks, forecasts = [], []
     for cutoff in judged:
         before = [c for c in columns if c < cutoff][-settings.calibration_blocks or len(columns) :]
-        widening = _widening([said[c] for c in before], [truth[c] for c in before])
+        widening = learn_widening([said[c] for c in before], [truth[c] for c in before])
         block = block_of(panel, cutoff, settings.steps)
         blocks.append(block)
         forecasts.append(
@@ -113,14 +113,6 @@ def _truth_logs(prepared: Prepared, cutoff: int, settings: StoreSalesSettings) -
 
 def _levels(prepared: Prepared, cutoff: int, settings: StoreSalesSettings) -> FloatArray:
     return build(prepared, every_step(len(prepared.log_sales), cutoff - 1, settings.steps))[1]
-
-
-def _widening(said: Sequence[FloatArray], truth: Sequence[FloatArray]) -> FloatArray:
-    if not said:
-        return np.zeros(len(QUANTILES))
-    all_said, all_truth = np.concatenate(said, axis=1), np.concatenate(truth)
-    known = ~np.isnan(all_truth)
-    return learn_widening(all_said[:, known], all_truth[known])
 
 
 def _plot(figures: Mapping[str, Any], folder: Path) -> Path:

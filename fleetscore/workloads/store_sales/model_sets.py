@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from fleetscore.errors import ModelError
 from fleetscore.isolation import settle
@@ -43,6 +44,8 @@ from fleetscore.workloads.store_sales.training import (
     learn_widening,
     train_quantiles,
 )
+
+FloatArray = NDArray[np.float64]
 
 _COMMON = "common.npz"
 
@@ -87,8 +90,8 @@ def assemble_models(request: TrainingRequest, parts: Iterable[Mapping[str, bytes
     quantiles = [unpack_arrays(files[f"{name}.npz"]) for name in QUANTILE_NAMES]
     common = unpack_arrays(files[_COMMON])
     calibration = np.stack([arrays["calibration"] for arrays in quantiles])
-    truth, known = common["truth"], ~np.isnan(common["truth"])
-    widening = learn_widening(calibration[:, known], truth[known])
+    said, truth = _by_block(calibration, common)
+    widening = learn_widening(said, truth)
     forest = join_forests([forest_of_arrays(arrays) for arrays in quantiles])
     fallback = Fallback(common["fallback_skus"], common["fallback_quantiles"])
     model = QuantileModel(forest, widening, fallback, settings.steps)
@@ -105,7 +108,7 @@ def assemble_models(request: TrainingRequest, parts: Iterable[Mapping[str, bytes
         "features": list(feature_names(settings.covariates)),
         "trees": len(forest.value),
         "widening": dict(zip(QUANTILE_NAMES, widening.round(4).tolist(), strict=True)),
-        "judged_on_blocks_before_the_origin": _judged(calibration, common, settings, stores),
+        "judged_on_blocks_before_the_origin": _judged(said, truth, common, settings, stores),
     }
     return ModelSetDraft({FILE: pack_model(model), STORES_FILE: files[STORES_FILE]}, card)
 
@@ -154,26 +157,39 @@ def _common(panel: Panel, prepared: Prepared, settings: StoreSalesSettings) -> d
 _BLOCK_ARRAYS = ("row", "store", "week", "step", "truth", "last_value", "seasonal", "own_quantiles")
 
 
+def _by_block(
+    calibration: FloatArray, common: Mapping[str, Any]
+) -> tuple[list[FloatArray], list[FloatArray]]:
+    """What the quantiles' forests said of each calibration block (quantiles x rows), and the truth (rows)."""
+    count = len(common["cutoffs"])
+    if not count:
+        return [], []
+    return np.split(calibration, count, axis=1), np.split(common["truth"], count)
+
+
 def _judged(
-    calibration: Any, common: Mapping[str, Any], settings: StoreSalesSettings, stores: tuple[str, ...]
+    said: list[FloatArray],
+    truth: list[FloatArray],
+    common: Mapping[str, Any],
+    settings: StoreSalesSettings,
+    stores: tuple[str, ...],
 ) -> dict[str, Any]:
     """The figures of each calibration block, forecast by forests trained before it and widened by what the other blocks say."""
-    cutoffs = common["cutoffs"]
-    if not len(cutoffs):
+    if not said:
         return {"cutoffs": []}
-    rows = len(common["truth"]) // len(cutoffs)
-    blocks = [Block(int(c), *(common[f"block{i}_{n}"] for n in _BLOCK_ARRAYS)) for i, c in enumerate(cutoffs)]
-    owner = np.arange(len(common["truth"])) // rows
+    levels = np.split(common["level"], len(said))
+    blocks = [
+        Block(int(c), *(common[f"block{i}_{n}"] for n in _BLOCK_ARRAYS))
+        for i, c in enumerate(common["cutoffs"])
+    ]
     forecasts, narrow = [], []
     for i, block in enumerate(blocks):
-        others = (owner != i) & ~np.isnan(common["truth"])
-        widening = learn_widening(calibration[:, others], common["truth"][others])
-        mine = slice(i * rows, (i + 1) * rows)
-        level = common["level"][mine]
-        forecasts.append(to_sales(spread_out(calibration[:, mine], widening) + level).T[block.row])
-        narrow.append(to_sales(spread_out(calibration[:, mine], 0 * widening) + level).T[block.row])
+        others = [j for j in range(len(said)) if j != i]
+        widening = learn_widening([said[j] for j in others], [truth[j] for j in others])
+        forecasts.append(to_sales(spread_out(said[i], widening) + levels[i]).T[block.row])
+        narrow.append(to_sales(spread_out(said[i], 0 * widening) + levels[i]).T[block.row])
     figures = judge(blocks, forecasts, stores)
-    truth = np.concatenate([block.truth for block in blocks])
-    figures["unwidened"] = coverage(truth, np.concatenate(narrow))
-    del figures["per_store"]  # long, and the backtest shows it
-    return {"cutoffs": [int(c) for c in cutoffs], "steps": settings.steps} | figures
+    sold = np.concatenate([block.truth for block in blocks])
+    figures["unwidened"] = coverage(sold, np.concatenate(narrow))
+    del figures["per_store"]  # long; the backtest shows it
+    return {"cutoffs": [block.cutoff for block in blocks], "steps": settings.steps} | figures

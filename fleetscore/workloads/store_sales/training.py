@@ -102,21 +102,31 @@ def forecast_block(prepared: Prepared, forest: Forest, cutoff: int, steps: int) 
     return np.asarray(predict(make_scorer(forest), matrix)[0])
 
 
-def learn_widening(calibration: FloatArray, truth: FloatArray) -> FloatArray:
-    """What to add to each quantile so that both bands would have covered their share of the truth: symmetric, nothing if they did.
+def learn_widening(said: Sequence[FloatArray], truth: Sequence[FloatArray]) -> FloatArray:
+    """What to add to each quantile so that both bands cover their share: symmetric per band, never narrowing.
 
-    `calibration` is quantiles x rows, of rows whose truth is known. Conformalised quantile regression (Romano, Patterson,
-    Candès 2019), per band, with one offset for both ends; it never narrows a band.
+    `said` has per calibration block quantiles x rows, `truth` its rows, NaN where not known. Conformalised quantile regression
+    (Romano, Patterson, Candès 2019) gives each block's offset; the median over the blocks is taken, so that one strange quarter
+    does not decide.
     """
     widening = np.zeros(len(QUANTILES))
-    if not len(truth):
-        return widening
-    ordered = np.sort(calibration, axis=0)
     for low, high in ((0, 4), (1, 3)):
-        misses = np.maximum(ordered[low] - truth, truth - ordered[high])
-        offset = max(0.0, float(np.quantile(misses, QUANTILES[high] - QUANTILES[low])))
+        offsets = [
+            _offset(s[:, ~np.isnan(t)], t[~np.isnan(t)], low, high) for s, t in zip(said, truth, strict=True)
+        ]
+        offset = float(np.median(offsets)) if offsets else 0.0
         widening[low], widening[high] = -offset, offset
-    return np.array([min(widening[0], widening[1]), *widening[1:4], max(widening[4], widening[3])])
+    widening[0], widening[4] = min(widening[:2]), max(widening[3:])  # the outer band holds the inner one
+    return widening
+
+
+def _offset(said: FloatArray, truth: FloatArray, low: int, high: int) -> float:
+    """How far a block's band had to be moved outwards at both ends to cover its share of the truth; zero where it did."""
+    if not len(truth):
+        return 0.0
+    ordered = np.sort(said, axis=0)
+    misses = np.maximum(ordered[low] - truth, truth - ordered[high])
+    return max(0.0, float(np.quantile(misses, QUANTILES[high] - QUANTILES[low])))
 
 
 def learn_fallback(prepared: Prepared, skus: NDArray[np.object_]) -> Fallback:
