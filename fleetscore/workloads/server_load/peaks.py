@@ -8,18 +8,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fleetscore.stores.base import Store
 from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR
 from fleetscore.workloads.server_load.layouts import SUMS
 from fleetscore.workloads.server_load.months import Month
+from fleetscore.workloads.server_load.parse import SLOTS
 from fleetscore.workloads.server_load.partials import ROOT, read_bucket, write_bucketed
-
-if TYPE_CHECKING:
-    import polars as pl
 
 HOURS = pa.schema(
     [("server", pa.dictionary(pa.int32(), pa.string())), ("hour", pa.int32()), ("sessions", pa.int64())]
@@ -50,36 +50,29 @@ def write_hours(store: Store, path: str, month: Month, sums: Sequence[str], buck
 
 def find_peaks(parts: Sequence[pa.Table], month: Month | None = None) -> pa.Table:
     """The hours (HOURS, by server and hour) of partial sums (SLOTS), in any order and number; of one month, or of all."""
-    import polars as pl
+    from fleetscore.workloads.server_load.peak_kernel import hours_of_sorted
 
-    tables = [_as_frame(part) for part in parts]
-    slots = (
-        pl.concat(tables)
-        if tables
-        else _as_frame(pa.schema(list(HOURS)).empty_table()).rename({"hour": "slot"})
-    )
+    slots = pa.concat_tables([SLOTS.empty_table(), *parts]).unify_dictionaries().combine_chunks()
+    names, rank = _ranked(slots["server"])
+    slot = slots["slot"].to_numpy().astype(np.int64)
+    values = np.column_stack([slots[name].to_numpy() for name in ("sessions", *SUMS)])
+    key = rank << 32 | slot
     if month is not None:
-        first, stop = month.first_hour * SLOTS_PER_HOUR, month.stop_hour * SLOTS_PER_HOUR
-        slots = slots.filter(pl.col("slot").is_between(first, stop - 1))
-    slots = slots.group_by("server", "slot").agg(pl.col("sessions", *SUMS).sum())
-    slots = slots.with_columns(hour=pl.col("slot") // SLOTS_PER_HOUR)
-    slots = slots.sort("server", "hour", "load", "slot", descending=[False, False, True, False])
-    hours = slots.group_by("server", "hour", maintain_order=True).agg(
-        pl.col("sessions").sum(), pl.col(*SUMS).first()
-    )
-    return _as_hours(hours)
+        inside = (slot >= month.first_hour * SLOTS_PER_HOUR) & (slot < month.stop_hour * SLOTS_PER_HOUR)
+        key, values = key[inside], values[inside]
+    order = np.argsort(key)  # equal keys in any order: their values are added
+    server, hour, peaks = hours_of_sorted(key[order], order, values)
+    columns = [pa.DictionaryArray.from_arrays(pa.array(server), names), pa.array(hour)]
+    columns += [pa.array(np.ascontiguousarray(column)) for column in peaks.T]
+    return pa.Table.from_arrays(columns, schema=HOURS)
 
 
-def _as_frame(table: pa.Table) -> pl.DataFrame:
-    import polars as pl
-
-    index = table.schema.get_field_index("server")
-    frame = pl.from_arrow(table.set_column(index, "server", table["server"].cast(pa.string())))
-    assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table is a frame, never a series
-    return frame
-
-
-def _as_hours(frame: pl.DataFrame) -> pa.Table:
-    table = frame.to_arrow()
-    server = table["server"].cast(pa.string()).dictionary_encode()
-    return table.set_column(0, "server", server).cast(HOURS)
+def _ranked(servers: pa.ChunkedArray) -> tuple[pa.Array, Any]:
+    """The sorted names of a dictionary column, and each row's place among them."""
+    if not len(servers):
+        return pa.array([], pa.string()), np.zeros(0, np.int64)
+    chunk = servers.chunk(0)
+    order = pc.array_sort_indices(chunk.dictionary).to_numpy()
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return chunk.dictionary.take(pa.array(order)), rank[chunk.indices.to_numpy()]
