@@ -1,4 +1,4 @@
-"""The command line: `python -m devhost start [APP_DIR]`."""
+"""The command line: `python -m devhost start [APP_DIR]`, and commands for a running host."""
 
 import argparse
 import asyncio
@@ -7,10 +7,17 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from devhost.errors import HostError
+from devhost.listening import bind
 from devhost.pool import Template
-from devhost.settings import HostSettings, make_environment, read_host_settings, read_local_settings
+from devhost.settings import local_port, make_environment, read_host_settings, read_local_settings
+
+if TYPE_CHECKING:
+    from devhost.functions import FunctionIndex
+    from devhost.host import Host
+    from devhost.store import Store
 
 _log = logging.getLogger("devhost")
 
@@ -21,15 +28,20 @@ def _parser() -> argparse.ArgumentParser:
         description="Run a Python v2-model Azure Functions app, with Durable Functions, on this machine.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    start = commands.add_parser(
-        "start", help="serve an app until Ctrl-C", description="Serve an app until Ctrl-C."
-    )
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        made.add_argument("--data", type=Path, help="folder for the history and keys (default: APP/.devhost)")
+        return made
+
+    start = command("start", "serve an app until Ctrl-C")
     start.add_argument(
-        "app", nargs="?", default=".", type=Path, help="folder with function_app.py (default: here)"
+        "app", nargs="?", default=Path(), type=Path, help="folder with function_app.py (default: here)"
     )
     start.add_argument("--port", type=int, help="port to listen on; 0 takes a free one (default: 7071)")
-    start.add_argument("--address", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    start.add_argument("--data", type=Path, help="folder for the history and keys (default: APP/.devhost)")
+    start.add_argument(
+        "--address", default="127.0.0.1", help="IPv4 address to listen on (default: 127.0.0.1)"
+    )
     start.add_argument(
         "--workers",
         type=int,
@@ -37,72 +49,86 @@ def _parser() -> argparse.ArgumentParser:
         help="processes that run activities (default: cores)",
     )
     start.add_argument(
-        "--enable-auth", action="store_true", help="demand keys, as Azure does; they are in DATA/keys.json"
+        "--enable-auth", action="store_true", help="demand keys, as Azure does; see DATA/keys.json"
     )
     start.add_argument("--verbose", action="store_true", help="log what the host itself does, too")
+
+    invoke = command(
+        "invoke", "run a function of a running host; wait for an orchestration and print its output"
+    )
+    invoke.add_argument("name", help="the function's name")
+    invoke.add_argument("input", nargs="?", help="its input, as JSON")
+
+    show = command("list", "list the orchestration instances of a running host")
+    show.add_argument("--status", help="only these, separated by commas, such as Running,Failed")
+
+    purge = command("purge", "delete ended orchestration instances of a running host")
+    purge.add_argument("--before", help="only those created before this ISO 8601 time")
+    purge.add_argument(
+        "--status",
+        default="Completed,Failed,Terminated,Canceled",
+        help="only these (default: all that have ended)",
+    )
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit code: 0 done, 1 refused or failed with a text, 2 wrong usage."""
     options = _parser().parse_args(arguments)
-    level = logging.DEBUG if options.verbose else logging.INFO
+    level = logging.DEBUG if getattr(options, "verbose", False) else logging.INFO
     logging.basicConfig(level=level, format="[%(asctime)s] %(message)s", stream=sys.stdout)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logging.getLogger("azure").setLevel(logging.WARNING)
     try:
-        return _start(options)
+        if options.command == "start":
+            return _start(options)
+        sys.stdout.write(_ask(options))
     except HostError as error:
         _log.error("%s", error)
         return 1
+    return 0
+
+
+def _ask(options: argparse.Namespace) -> str:
+    """Do a command on the host that serves the data folder; return what to print."""
+    from devhost import remote
+
+    host = remote.find_host((options.data or Path(".devhost")).resolve())
+    if options.command == "invoke":
+        return remote.invoke(host, options.name, options.input) + "\n"
+    if options.command == "list":
+        return "".join(f"{line}\n" for line in remote.list_instances(host, options.status))
+    return remote.purge(host, options.before, options.status) + "\n"
 
 
 def _start(options: argparse.Namespace) -> int:
     root = options.app.resolve()
     local = read_local_settings(root)
-    port = (
-        options.port
-        if options.port is not None
-        else int((local.get("Host") or {}).get("LocalHttpPort") or 7071)
-    )
-    environment = make_environment(local, os.environ, root, port)
+    listener = bind(options.address, local_port(local) if options.port is None else options.port)
+    environment = make_environment(local, os.environ, root, listener.getsockname()[1])
     settings = read_host_settings(root, environment)
     template = Template(root, environment)  # imports the app while this process imports the rest of itself
     try:
-        return _serve(options, root, port, settings, environment, template)
+        from devhost.host import Host, HostOptions
+        from devhost.store import Store
+
+        data = (options.data or root / ".devhost").resolve()
+        store = Store(data)
+        try:
+            host_options = HostOptions(data, listener, max(1, options.workers), options.enable_auth)
+            host = Host(host_options, settings, environment, template)
+            asyncio.run(_run(host, template.wait_for_index(), store))
+        finally:
+            store.close()
     finally:
         template.close()
-
-
-def _serve(
-    options: argparse.Namespace,
-    root: Path,
-    port: int,
-    settings: HostSettings,
-    environment: dict[str, str],
-    template: Template,
-) -> int:
-    from devhost.host import Host, HostOptions
-    from devhost.store import Store
-
-    data = (options.data or root / ".devhost").resolve()
-    store = Store(data)
-    try:
-        host_options = HostOptions(
-            root, data, options.address, port, max(1, options.workers), options.enable_auth
-        )
-        host = Host(host_options, settings, environment, template)
-        index = template.wait_for_index()
-        asyncio.run(_run(host, index, store))
-    finally:
-        store.close()
     return 0
 
 
-async def _run(host: "Host", index: "FunctionIndex", store: "Store") -> None:  # type: ignore[name-defined]  # noqa: F821
+async def _run(host: "Host", index: "FunctionIndex", store: "Store") -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await host.run(index, store, stop)
 
 

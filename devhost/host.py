@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from devhost.engine import Engine, Workers
 from devhost.functions import HTTP, QUEUE, TIMER, FunctionIndex, FunctionInfo
 from devhost.http_triggers import HttpTriggers
 from devhost.links import Links
+from devhost.listening import bind
 from devhost.pool import Template, WorkerGroup
 from devhost.queues import QueueListener, QueueOutputs, make_trigger
 from devhost.settings import HostSettings, expand
@@ -36,12 +38,10 @@ _EPISODES_PER_WORKER = 4  # so that reading, running and committing overlap
 
 @dataclass(frozen=True, slots=True)
 class HostOptions:
-    """What the command line decides. `port` 0 takes a free one."""
+    """What the command line decides; `listener` is bound to the public address but does not listen yet."""
 
-    root: Path
     data: Path
-    address: str
-    port: int
+    listener: socket.socket
     workers: int
     is_strict: bool
 
@@ -74,9 +74,10 @@ class Host:
         zone = read_zone(self._environment)
         timers = [self._make_timer(info, zone) for info in index.of_kind(TIMER)]
         queues = [make_trigger(info, self._environment) for info in index.of_kind(QUEUE)]
-        http = HttpTriggers(index, self._settings.route_prefix, self._gate, self._invoke)
+        http = HttpTriggers(index, self._settings.route_prefix, self._gate, self._invoke, expand=self._expand)
         async with contextlib.AsyncExitStack() as closing:
-            self._functions, orchestrators, activities = await self._start_workers(closing)
+            groups = self._start_workers(closing)
+            self._functions, orchestrators, activities = groups
             engine = Engine(
                 store, Workers(orchestrators, activities), index, self._settings, self._outputs.send
             )
@@ -93,18 +94,22 @@ class Host:
                 QueueListener(each, self._settings.queues, self._environment, self._invoke).run()
                 for each in queues
             ]
-            loops += [engine.watch(), stop.wait()]
+            loops += [engine.watch(), stop.wait(), *(group.watch() for group in groups)]
             await _until_first_ends(loops)
 
     def _make_timer(self, info: FunctionInfo, zone: Any) -> Timer:
-        return make_timer(info, expand(str(info.trigger["schedule"]), self._environment), zone, utc_now())
+        return make_timer(info, self._expand(str(info.trigger["schedule"])), zone, utc_now())
 
-    async def _start_workers(self, closing: contextlib.AsyncExitStack) -> list[WorkerGroup]:
-        """Start one process for triggers, some for orchestrators and `workers` for activities."""
+    def _expand(self, text: str) -> str:
+        return expand(text, self._environment)
+
+    def _start_workers(self, closing: contextlib.AsyncExitStack) -> list[WorkerGroup]:
+        """Begin to start the processes for triggers, for orchestrators and, `workers` of them, for activities."""
         count = self._options.workers
-        threads = _thread_count(self._environment)
+        threads = _whole(self._environment, "PYTHON_THREADPOOL_THREAD_COUNT")
+        doors = _whole(self._environment, "FUNCTIONS_WORKER_PROCESS_COUNT") or 1
         groups = [
-            WorkerGroup(self._template, 1, threads or min(32, (os.cpu_count() or 1) + 4)),
+            WorkerGroup(self._template, doors, threads or min(32, (os.cpu_count() or 1) + 4)),
             WorkerGroup(self._template, _orchestrator_count(count), 1),
             WorkerGroup(self._template, count, threads or 1),
         ]
@@ -125,12 +130,13 @@ class Host:
 
     async def _listen(self, closing: contextlib.AsyncExitStack) -> Address:
         """Open the public port, and one on loopback for the durable clients in the workers."""
-        options = self._options
-        rpc_port = await _serve(self._answer_rpc, "127.0.0.1", 0, closing)
-        port = await _serve(self._answer, options.address, options.port, closing)
+        rpc_listener = bind("127.0.0.1", 0)
+        rpc_port = await _serve(self._answer_rpc, rpc_listener, closing)
+        address = self._options.listener.getsockname()[0]
+        port = await _serve(self._answer, self._options.listener, closing)
         rpc_url = f"http://127.0.0.1:{rpc_port}{_RPC_PREFIX}/"
         self._client_json = self._links(f"http://localhost:{port}").client_json(rpc_url)
-        return Address(f"http://{options.address}:{port}", os.getpid(), rpc_url)
+        return Address(f"http://{address}:{port}", os.getpid(), rpc_url)
 
     def _links(self, origin: str) -> Links:
         return Links(f"{origin}{_PUBLIC_PREFIX}", self._settings.hub_name, self._gate.durable_key)
@@ -182,8 +188,9 @@ class Host:
         _log.info("Listening on %s", address.url)
 
 
-def _thread_count(environment: dict[str, str]) -> int | None:
-    text = environment.get("PYTHON_THREADPOOL_THREAD_COUNT", "")
+def _whole(environment: dict[str, str], name: str) -> int | None:
+    """Return a setting that is a positive whole number, or None."""
+    text = environment.get(name, "")
     return int(text) if text.isdigit() and int(text) > 0 else None
 
 
@@ -192,7 +199,7 @@ def _orchestrator_count(workers: int) -> int:
     return max(1, -(-workers // 4))
 
 
-async def _serve(handler: Any, address: str, port: int, closing: contextlib.AsyncExitStack) -> int:
+async def _serve(handler: Any, listener: socket.socket, closing: contextlib.AsyncExitStack) -> int:
     """Listen and return the port."""
 
     async def safely(request: web.Request) -> web.StreamResponse:
@@ -209,8 +216,8 @@ async def _serve(handler: Any, address: str, port: int, closing: contextlib.Asyn
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_DRAIN_S)
     await runner.setup()
     closing.push_async_callback(runner.cleanup)
-    await web.TCPSite(runner, address, port).start()
-    return int(runner.addresses[0][1])
+    await web.SockSite(runner, listener).start()
+    return int(listener.getsockname()[1])
 
 
 async def _until_first_ends(loops: list[Coroutine[Any, Any, Any]]) -> None:

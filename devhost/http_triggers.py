@@ -35,11 +35,12 @@ class _Door:
 class HttpTriggers:
     """Finds the HTTP function for a request and runs it."""
 
-    def __init__(self, index: FunctionIndex, prefix: str, gate: Gate, invoke: Invoke) -> None:
-        self._prefix = prefix.strip("/")
+    def __init__(
+        self, index: FunctionIndex, prefix: str, gate: Gate, invoke: Invoke, expand: Callable[[str], str]
+    ) -> None:
         self._gate = gate
         self._invoke = invoke
-        doors = [_make_door(info, self._prefix) for info in index.of_kind(HTTP)]
+        doors = [_make_door(info, expand, prefix.strip("/")) for info in index.of_kind(HTTP)]
         self._doors = sorted(doors, key=lambda door: door.route.order)
 
     def describe(self, base_url: str) -> list[str]:
@@ -80,8 +81,8 @@ class HttpTriggers:
         return web.Response(status=500)
 
 
-def _make_door(info: FunctionInfo, prefix: str) -> _Door:
-    own = str(info.trigger.get("route") or info.name).strip("/")
+def _make_door(info: FunctionInfo, expand: Callable[[str], str], prefix: str) -> _Door:
+    own = expand(str(info.trigger.get("route") or info.name)).strip("/")
     template = "/".join(part for part in (prefix, own) if part)
     if template.split("/")[0].lower() in _RESERVED:
         raise LoadError(

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from devhost.errors import LoadError, WorkerLostError
+from devhost.errors import HostError, LoadError, WorkerLostError
 from devhost.functions import FunctionIndex, FunctionInfo
 from devhost.wire import pack, read, receive
 from devhost.worker import bootstrap
@@ -68,7 +68,10 @@ class Template:
         """Start a worker with a pool of `threads` and return the socket that it answers on."""
         ours, theirs = socket.socketpair()
         with theirs:
-            socket.send_fds(self._control, [str(threads).encode().ljust(16)], [theirs.fileno()])
+            try:
+                socket.send_fds(self._control, [str(threads).encode().ljust(16)], [theirs.fileno()])
+            except OSError as error:
+                raise HostError("the process that holds the app has ended; start the host again") from error
         return ours
 
     def close(self) -> None:
@@ -115,6 +118,10 @@ class WorkerGroup:
     def start(self) -> None:
         """Begin to start the workers; calls wait until one is ready."""
         self._tasks = [asyncio.create_task(self._keep_alive(worker)) for worker in self._workers]
+
+    async def watch(self) -> None:
+        """Return only by raising what ended the care for a worker, such as the loss of the template."""
+        await asyncio.gather(*self._tasks)
 
     async def call_exclusively(self, name: str, payload: Any, timeout_s: float | None) -> Any:
         """Invoke a synchronous function on a worker with a thread to spare, waiting for one, oldest call first.

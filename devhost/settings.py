@@ -105,6 +105,15 @@ def read_local_settings(root: Path) -> dict[str, Any]:
     return document
 
 
+def local_port(local: dict[str, Any]) -> int:
+    """Return `Host.LocalHttpPort` of the local settings, or 7071."""
+    section = local.get("Host") or {}
+    port = section.get("LocalHttpPort", 7071) if isinstance(section, dict) else None
+    if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= 65535:
+        raise SettingsError("local.settings.json: Host.LocalHttpPort is not a port; expected 0 to 65535")
+    return port
+
+
 def make_environment(
     local: dict[str, Any], environment: Mapping[str, str], root: Path, port: int
 ) -> dict[str, str]:

@@ -16,9 +16,11 @@ from devhost.errors import LoadError, SettingsError, WorkerLostError
 from devhost.functions import FunctionInfo
 from devhost.ncrontab import Schedule, parse_schedule
 from devhost.pool import FunctionFailedError
+from devhost.settings import parse_span
 from devhost.store import Store
 
 _log = logging.getLogger("devhost.functions")
+_ENDLESS_TRIES = 1000
 _LONGEST_SLEEP_S = 60.0  # so that a clock that is set, or a machine that slept, is noticed
 
 
@@ -64,13 +66,14 @@ def write_record(connection: sqlite3.Connection, name: str, record: TimerRecord)
 
 
 def make_timer(info: FunctionInfo, schedule_text: str, zone: ZoneInfo, now: datetime) -> Timer:
-    """Parse a timer's schedule; raises LoadError where it is wrong or never fires."""
+    """Parse a timer's schedule; raises LoadError or SettingsError where it is wrong."""
     schedule = parse_schedule(schedule_text)
     first = schedule.next_after(now, zone)
     if first is None:
         raise LoadError(
             f"Function {info.name}: the schedule '{schedule_text}' never fires; give days that exist"
         )
+    retry_pauses(info.retry)  # refuses a policy that cannot be read
     second = schedule.next_after(first, zone)
     fires_often = second is not None and second - first < timedelta(minutes=1)
     use_monitor = info.trigger.get("useMonitor")
@@ -161,17 +164,44 @@ async def run_once(
     status: dict[str, str | None] | None,
     is_past_due: bool,
 ) -> None:
-    """Run a timer function; a failure is logged, and the schedule goes on."""
+    """Run a timer function, again where its retry policy says so; a failure is logged, and the schedule goes on."""
     request = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": status, "IsPastDue": is_past_due}
-    started, outcome = time.perf_counter(), "Succeeded"
+    payload = {"timer": json.dumps(request)}
+    for pause_s in [*retry_pauses(info.retry), None]:
+        started, outcome = time.perf_counter(), "Succeeded"
+        try:
+            await invoke(info, payload)
+        except FunctionFailedError as failure:
+            outcome = f"Failed: {failure.message}"
+            _log.error("%s raised:\n%s", info.name, failure.trace.rstrip())
+        except WorkerLostError as failure:
+            outcome = f"Failed: {failure}"
+        _log.info("timer %s: %.3f s, %s", info.name, time.perf_counter() - started, outcome)
+        if outcome == "Succeeded" or pause_s is None:
+            return
+        await asyncio.sleep(pause_s)
+
+
+def retry_pauses(policy: Mapping[str, Any] | None) -> list[float]:
+    """Return the seconds to wait before each further try that a function's retry policy grants.
+
+    A fixed delay repeats; an exponential one doubles from its minimum to its maximum. -1 tries, which means for
+    ever in Azure, are a thousand here. Raises SettingsError for a policy that cannot be read.
+    """
+    if policy is None:
+        return []
     try:
-        await invoke(info, {"timer": json.dumps(request)})
-    except FunctionFailedError as failure:
-        outcome = f"Failed: {failure.message}"
-        _log.error("%s raised:\n%s", info.name, failure.trace.rstrip())
-    except WorkerLostError as failure:
-        outcome = f"Failed: {failure}"
-    _log.info("timer %s: %.3f s, %s", info.name, time.perf_counter() - started, outcome)
+        count = int(policy["max_retry_count"])
+        shortest = parse_span(str(policy.get("delay_interval") or policy.get("minimum_interval")))
+        longest = parse_span(str(policy.get("maximum_interval") or "00:00:00"))
+    except (KeyError, ValueError) as error:
+        raise SettingsError(f"the retry policy {dict(policy)!r} cannot be read") from error
+    if shortest is None or longest is None:
+        raise SettingsError(f"the retry policy {dict(policy)!r} has an interval that is not hh:mm:ss")
+    tries = _ENDLESS_TRIES if count < 0 else count
+    if policy.get("strategy") == "fixed_delay":
+        return [shortest] * tries
+    return [min(shortest * 2.0 ** min(number, 60), longest) for number in range(tries)]
 
 
 async def _sleep_until(moment: datetime) -> None:

@@ -295,7 +295,7 @@ def test_many_more_interleavings() -> None:
     """The same, for longer."""
     from hypothesis.stateful import run_state_machine_as_test
 
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Interleavings,
         settings=settings(
             max_examples=500, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
