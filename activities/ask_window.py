@@ -9,14 +9,17 @@ from activities.answers import answering
 
 @answering
 def ask_window(asked: dict[str, Any]) -> dict[str, Any]:
-    """Take {"workload", "window", "only", "who"}; give {"request", "start", "state"}."""
+    """Take {"workload", "window", "only", "who"}; give {"request", "start", "state"}, or {"wait_s"} while live windows go first."""
     from datetime import UTC, datetime
 
     from activities.store import app_store
+    from fleetscore.backfills import wait_for_live_s
     from fleetscore.records import Only, to_plain
     from fleetscore.requests import ask_backfilled
 
-    answer = ask_backfilled(
-        app_store(), asked["workload"], asked["window"], datetime.now(UTC), asked["who"], Only(asked["only"])
-    )
+    store, now = app_store(), datetime.now(UTC)
+    wait_s = wait_for_live_s(store, now)
+    if wait_s:
+        return {"wait_s": wait_s}
+    answer = ask_backfilled(store, asked["workload"], asked["window"], now, asked["who"], Only(asked["only"]))
     return {"request": to_plain(answer.request), "start": answer.fresh, "state": str(answer.state)}

@@ -76,8 +76,8 @@ def ask_retry(
 def ask_backfilled(
     store: Store, workload_name: str, window_text: str, now: datetime, who: str, only: Only
 ) -> Asked:
-    """The run that a backfill needs for the window, by `only`: missing: unless it is published; failed: also where partitions lack a
-    good outcome; all: always. `who` is the backfill: asking again after a crash gives the same run, still to be started.
+    """The run that a backfill needs for the window, as `decide_backfilled` says. `who` is the backfill: asking again after a crash
+    gives the same run, still to be started.
     """
     window = get_workload(workload_name).parse_window(window_text).key
     newest = newest_round(store, workload_name, window)
@@ -85,11 +85,36 @@ def ask_backfilled(
         return Asked(newest.request, newest.state is RunState.REQUESTED, newest.state)
     if newest is None or newest.state not in FINAL:
         return ask_run(store, workload_name, window, now, who)
-    published = newest.state is RunState.PUBLISHED
-    lacking = any(count for outcome, count in newest.counts.items() if outcome not in GOOD)
-    if only is Only.ALL or not published or (only is Only.FAILED and lacking):
+    if decide_backfilled(newest, only).runs:
         return ask_retry(store, newest.request.run, now, who, only=only)
     return Asked(newest.request, False, newest.state)
+
+
+@dataclass(frozen=True, slots=True)
+class Backfilled:
+    """Whether a backfill runs a window, and why."""
+
+    runs: bool
+    why: str
+
+
+def decide_backfilled(newest: RunRecord | None, only: Only) -> Backfilled:
+    """Whether a backfill runs the window whose newest run this is; missing: unless it is published; failed: also where partitions lack a
+    good outcome; all: always. A window that is under way is left to its run.
+    """
+    if newest is None:
+        return Backfilled(True, "It never ran.")
+    if newest.state not in FINAL:
+        return Backfilled(False, f"{newest.request.run} is under way.")
+    if newest.state is not RunState.PUBLISHED:
+        return Backfilled(True, f"{newest.request.run} ended {newest.state}. {newest.error}".strip())
+    lacking = sum(count for outcome, count in newest.counts.items() if outcome not in GOOD)
+    if only is Only.ALL:
+        return Backfilled(True, "Everything was asked for again.")
+    if only is Only.FAILED and lacking:
+        return Backfilled(True, f"{lacking} of its partitions have no good outcome.")
+    rest = f"; {lacking} partitions without a good outcome were not asked for" if lacking else ""
+    return Backfilled(False, f"It is published{rest}.")
 
 
 def ask_training(

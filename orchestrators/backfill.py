@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from datetime import timedelta
 from typing import Any
 
 from azure.durable_functions import DurableOrchestrationContext
@@ -41,9 +42,19 @@ def backfill_lane(context: DurableOrchestrationContext) -> Flow:
             "only": asked["only"],
             "who": context.instance_id,
         }
-        answer = yield context.call_activity("ask_window", question)
+        answer = yield from _ask_in_turn(context, question)
         ended.append((yield from _run_window(context, window, answer)))
     return {"windows": ended}
+
+
+def _ask_in_turn(context: DurableOrchestrationContext, question: dict[str, Any]) -> Flow:
+    """The window's run, once no live window is under way."""
+    while True:
+        answer = yield context.call_activity("ask_window", question)
+        wait_s = answer["value"].get("wait_s") if answer["ok"] else None
+        if not wait_s:
+            return answer  # type: ignore[no-any-return]  # an activity's answer
+        yield context.create_timer(context.current_utc_datetime + timedelta(seconds=wait_s))
 
 
 def _run_window(context: DurableOrchestrationContext, window: str, answer: dict[str, Any]) -> Flow:

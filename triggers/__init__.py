@@ -2,8 +2,9 @@
 
 from triggers.completions import blueprint as completions
 from triggers.openapi import blueprint as openapi
+from triggers.operate_api import blueprint as operate_api
 from triggers.runs_api import blueprint as runs_api
 from triggers.schedules import blueprint as schedules
 from triggers.scoring_api import blueprint as scoring_api
 
-blueprints = (runs_api, scoring_api, schedules, completions, openapi)
+blueprints = (runs_api, operate_api, scoring_api, schedules, completions, openapi)

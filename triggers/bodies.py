@@ -40,7 +40,7 @@ class TrainingBody(
 class BackfillBody(
     msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"first": "from", "stop": "to"}
 ):
-    """Run the windows [from, to): missing, failed (too), or all; `max_parallel` at once."""
+    """Run the windows [from, to): missing, failed (too), or all; `max_parallel` at once. A dry run only says which would run and why."""
 
     workload: Name
     first: Name
@@ -48,6 +48,7 @@ class BackfillBody(
     only: str = "missing"
     max_parallel: Annotated[int, msgspec.Meta(ge=1, le=100)] = 4
     newest_first: bool = False
+    dry_run: bool = False
 
 
 class NoBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -74,8 +74,14 @@ def describe_api() -> dict[str, Any]:
             "/runs/{id}/partitions/{partition}": {
                 "get": _door("The story of one partition.", [200, 404], parameters=[run, _parameter("partition", "path", "its key")])
             },
+            "/runs/{id}/replay/{partition}": {
+                "get": _door(
+                    "Score one partition again, from the same bytes and the same model, and compare; writes nothing.",
+                    [200, 400, 404], parameters=[run, _parameter("partition", "path", "its key")],
+                )
+            },
             "/training": {"post": _door("Train a model set.", [200, 202, 400], body="TrainingBody")},
-            "/backfills": {"post": _door("Run many windows.", [202, 400], body="BackfillBody")},
+            "/backfills": {"post": _door("Run many windows, or say which would run and why.", [200, 202, 400], body="BackfillBody")},
             "/backfills/{id}": {"get": _door("How a backfill stands.", [200, 404], parameters=[_parameter("id", "path", "its id")])},
             "/score/{workload}": {
                 "post": _door("Answer a mini-batch at once.", [200, 400, 404, 422], body="MiniBatch", parameters=[workload], csv=True)

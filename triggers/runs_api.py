@@ -12,6 +12,7 @@ import azure.functions as func
 from activities.store import app_store
 from fleetscore.errors import InputError, MissingBlobError
 from triggers.bodies import BackfillBody, RetryBody, RunBody, TrainingBody
+from triggers.completions import wake_offload
 from triggers.http_answers import answer_json, off_loop, read_body, telling_errors
 
 blueprint = df.Blueprint()
@@ -29,7 +30,7 @@ async def start_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
         ask_run, app_store(), body.workload, body.window, datetime.now(UTC), "http",
         partitions=body.only, models=body.models,
     )  # fmt: skip
-    return await _started(req, client, asked)
+    return await answer_started(req, client, asked)
 
 
 @blueprint.route(route="runs", methods=["GET"])
@@ -42,7 +43,7 @@ async def list_runs(req: func.HttpRequest) -> func.HttpResponse:
     workload = req.params.get("workload", "")
     if workload:
         get_workload(workload)
-    limit = _number(req, "limit", 100, 1, 10_000)
+    limit = read_number(req, "limit", 100, 1, 10_000)
     return answer_json(await off_loop(list_page, app_store(), workload, limit, req.params.get("before", "")))
 
 
@@ -52,7 +53,7 @@ async def show_run(req: func.HttpRequest) -> func.HttpResponse:
     """How a run stands."""
     from fleetscore.status import describe_run
 
-    return answer_json(await off_loop(describe_run, app_store(), _run_id(req), datetime.now(UTC)))
+    return answer_json(await off_loop(describe_run, app_store(), run_in_route(req), datetime.now(UTC)))
 
 
 @blueprint.route(route="runs/{id}/cancel", methods=["POST"])
@@ -63,8 +64,9 @@ async def cancel_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     from fleetscore.requests import cancel_run as ask_to_cancel
     from fleetscore.status import describe_run
 
-    run = _run_id(req)
+    run = run_in_route(req)
     await off_loop(ask_to_cancel, app_store(), run, "http")
+    await wake_offload(client, run, "cancelled")
     return answer_json(await off_loop(describe_run, app_store(), run, datetime.now(UTC)), 202)
 
 
@@ -77,10 +79,10 @@ async def retry_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
 
     body = read_body(req, RetryBody)
     asked = await off_loop(
-        ask_retry, app_store(), _run_id(req), datetime.now(UTC), "http",
-        only=_only(body.only), partitions=body.partitions,
+        ask_retry, app_store(), run_in_route(req), datetime.now(UTC), "http",
+        only=read_only(body.only), partitions=body.partitions,
     )  # fmt: skip
-    return await _started(req, client, asked)
+    return await answer_started(req, client, asked)
 
 
 @blueprint.route(route="runs/{id}/partitions/{*partition}", methods=["GET"])
@@ -89,7 +91,7 @@ async def explain_partition(req: func.HttpRequest) -> func.HttpResponse:
     """The story of one partition of a run."""
     from fleetscore.explain import explain
 
-    return answer_json(await off_loop(explain, app_store(), _run_id(req), req.route_params["partition"]))
+    return answer_json(await off_loop(explain, app_store(), run_in_route(req), req.route_params["partition"]))
 
 
 @blueprint.route(route="training", methods=["POST"])
@@ -110,7 +112,7 @@ async def start_training(req: func.HttpRequest, client: Any) -> func.HttpRespons
         "http",
         pin=body.pin,
     )
-    return await _started(req, client, asked)
+    return await answer_started(req, client, asked)
 
 
 @blueprint.route(route="backfills", methods=["POST"])
@@ -118,6 +120,7 @@ async def start_training(req: func.HttpRequest, client: Any) -> func.HttpRespons
 @telling_errors
 async def start_backfill(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """Run the windows [from, to), a few at a time."""
+    from fleetscore.backfills import preview_backfill
     from fleetscore.windows import windows_between
     from fleetscore.workloads import get_workload
 
@@ -132,10 +135,13 @@ async def start_backfill(req: func.HttpRequest, client: Any) -> func.HttpRespons
             fix="`to` comes after the last window.",
             field="to",
         )
+    keys = keys[::-1] if body.newest_first else keys
+    if body.dry_run:
+        return answer_json(await off_loop(preview_backfill, app_store(), workload.name, keys, read_only(body.only)))
     asked = {
         "workload": workload.name,
-        "windows": keys[::-1] if body.newest_first else keys,
-        "only": str(_only(body.only)),
+        "windows": keys,
+        "only": str(read_only(body.only)),
         "max_parallel": body.max_parallel,
     }
     backfill = await client.start_new("backfill", client_input=asked)
@@ -152,7 +158,7 @@ async def show_backfill(req: func.HttpRequest, client: Any) -> func.HttpResponse
     """How a backfill stands: each window with its run and state."""
     from triggers.backfill_status import describe_backfill
 
-    status = await client.get_status(_checked_id(req, "backfill"), show_input=True)
+    status = await client.get_status(checked_id(req, "backfill"), show_input=True)
     if not status or not status.instance_id or status.name != "backfill":
         raise MissingBlobError(
             f"There is no backfill {req.route_params['id']!r}.", code="no_backfill", field="id"
@@ -160,7 +166,7 @@ async def show_backfill(req: func.HttpRequest, client: Any) -> func.HttpResponse
     return answer_json(await off_loop(describe_backfill, app_store(), status))
 
 
-async def _started(req: func.HttpRequest, client: Any, asked: Any) -> func.HttpResponse:
+async def answer_started(req: func.HttpRequest, client: Any, asked: Any) -> func.HttpResponse:
     """Start the orchestration of a fresh run, or of one whose starter died in between, and say where to follow it."""
     from fleetscore.records import RunState, to_plain
 
@@ -193,11 +199,12 @@ def _url(req: func.HttpRequest, tail: str) -> str:
     return f"{req.url.split('/api/', 1)[0]}/api/{tail}"
 
 
-def _run_id(req: func.HttpRequest) -> str:
-    return _checked_id(req, "run")
+def run_in_route(req: func.HttpRequest) -> str:
+    """The run that the route names."""
+    return checked_id(req, "run")
 
 
-def _checked_id(req: func.HttpRequest, kind: str) -> str:
+def checked_id(req: func.HttpRequest, kind: str) -> str:
     """The id in the route; what cannot be an id does not exist, and never becomes part of a path."""
     text = str(req.route_params["id"])
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,200}", text):
@@ -205,7 +212,8 @@ def _checked_id(req: func.HttpRequest, kind: str) -> str:
     return text
 
 
-def _only(text: str) -> Any:
+def read_only(text: str) -> Any:
+    """Which partitions are meant; InputError for anything but failed, missing or all."""
     from fleetscore.records import Only
 
     if text not in set(Only):
@@ -213,7 +221,8 @@ def _only(text: str) -> Any:
     return Only(text)
 
 
-def _number(req: func.HttpRequest, name: str, default: int, least: int, most: int) -> int:
+def read_number(req: func.HttpRequest, name: str, default: int, least: int, most: int) -> int:
+    """The number in the query, or the default; InputError when it is none or out of range."""
     text = req.params.get(name, "")
     if text == "":
         return default

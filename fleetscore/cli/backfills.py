@@ -10,6 +10,7 @@ import click
 from fleetscore.cli.options import WORKLOAD, from_option, starting_options, to_option
 
 if TYPE_CHECKING:
+    from fleetscore.backfills import BackfillPreview
     from fleetscore.cli.client import BackfillStatus
 
 
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
     "--max-parallel", type=click.IntRange(1, 100), default=4, show_default=True, help="Windows at once."
 )
 @click.option("--newest-first", is_flag=True, help="Begin with the newest window.")
+@click.option("--dry-run", is_flag=True, help="Only say which windows would run, and why.")
 @starting_options
 @click.pass_context
 def backfill(
     context: click.Context, workload: str, first: str, stop: str, only: str, max_parallel: int, newest_first: bool,
-    store_url: str, host_url: str, key: str, as_json: bool,
+    dry_run: bool, store_url: str, host_url: str, key: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Score the windows [from, to); finished work is never repeated.
 
@@ -37,7 +39,12 @@ def backfill(
     """
     from fleetscore.cli.connection import connect
     from fleetscore.cli.follow import follow_backfill
+    from fleetscore.cli.render import print_json
 
+    if dry_run:
+        preview = _preview(workload, first, stop, only, newest_first, store_url, host_url, key)
+        print_json(preview) if as_json else print_preview(preview)
+        return
     resume = f"fleetscore backfill {workload} --from {first} --to {stop}"
     with connect(store_url, host_url, key) as connection:
         started = connection.ask(
@@ -46,13 +53,43 @@ def backfill(
             )
         )
         status = follow_backfill(connection, started.id, f"{workload} {first} .. {stop}", resume)
-    from fleetscore.cli.render import print_json
-
     if as_json:
         print_json(status)
     else:
         print_backfill(status)
     context.exit(exit_code(status))
+
+
+def _preview(
+    workload: str, first: str, stop: str, only: str, newest_first: bool, store_url: str, host_url: str, key: str
+) -> BackfillPreview:  # fmt: skip
+    """What the backfill would do: asked of the app at --host, else read from the store."""
+    if host_url:
+        from fleetscore.cli.client import HostClient
+
+        return HostClient(host_url, key).preview_backfill(
+            workload, first, stop, only=only, newest_first=newest_first
+        )
+    from fleetscore.backfills import preview_backfill
+    from fleetscore.records import Only
+    from fleetscore.stores import open_store
+    from fleetscore.windows import windows_between
+    from fleetscore.workloads import get_workload
+
+    parse = get_workload(workload).parse_window
+    keys = [window.key for window in windows_between(parse(first), parse(stop))]
+    ordered = keys[::-1] if newest_first else keys
+    return preview_backfill(open_store(store_url), workload, ordered, Only(only))
+
+
+def print_preview(preview: BackfillPreview) -> None:
+    """Print which windows would run, and why."""
+    from fleetscore.cli.render import plural, print_table
+
+    click.echo(f"{plural(preview.total, 'window')}, {preview.would_run:,} would run (nothing was started)")
+    rows = [(w.window, "would run" if w.runs else "left alone", w.why) for w in preview.windows]
+    if rows:
+        print_table(("window", "", "why"), rows)
 
 
 def exit_code(status: BackfillStatus) -> int:

@@ -13,7 +13,9 @@ import requests
 from fleetscore.errors import FleetscoreError, InputError, MissingBlobError, StoreError
 
 if TYPE_CHECKING:
+    from fleetscore.backfills import BackfillPreview
     from fleetscore.explain import PartitionStory
+    from fleetscore.replay import Replayed
     from fleetscore.run_index import RunLine
     from fleetscore.status import RunStatus
 
@@ -111,6 +113,18 @@ class HostClient:
         }  # fmt: skip
         return self._call("POST", "backfills", BackfillStarted, body)
 
+    def preview_backfill(
+        self, workload: str, first: str, stop: str, *, only: str, newest_first: bool
+    ) -> BackfillPreview:
+        """Which of the windows [first, stop) a backfill would run, and why."""
+        from fleetscore.backfills import BackfillPreview
+
+        body = {
+            "workload": workload, "from": first, "to": stop,
+            "only": only, "newest_first": newest_first, "dry_run": True,
+        }  # fmt: skip
+        return self._call("POST", "backfills", BackfillPreview, body)
+
     def describe_backfill(self, backfill: str) -> BackfillStatus:
         """How the backfill stands."""
         return self._call("GET", f"backfills/{quote(backfill)}", BackfillStatus)
@@ -138,6 +152,12 @@ class HostClient:
         from fleetscore.explain import PartitionStory
 
         return self._call("GET", f"runs/{quote(run)}/partitions/{quote(partition)}", PartitionStory)
+
+    def replay(self, run: str, partition: str) -> Replayed:
+        """Have one partition scored again, and compared."""
+        from fleetscore.replay import Replayed
+
+        return self._call("GET", f"runs/{quote(run)}/replay/{quote(partition)}", Replayed)
 
     def answers(self) -> bool:
         """Whether the app is there and serves its API."""

@@ -14,6 +14,7 @@ _COMMANDS = {
     "runs": "records:runs",
     "show": "records:show",
     "explain": "stories:explain",
+    "replay": "replays:replay",
     "cancel": "runs:cancel",
     "retry": "runs:retry",
     "train": "runs:train",

@@ -1,0 +1,73 @@
+"""Backfills: which windows one would run, and why; and when one has to wait for live windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fleetscore.records import FINAL, Only
+from fleetscore.requests import decide_backfilled, newest_round
+from fleetscore.run_index import list_runs_since
+from fleetscore.run_records import read_run
+from fleetscore.stores.base import Store
+from fleetscore.workloads import workload_names
+
+LIVE = "timer"
+"""Who asks for live windows: the schedules."""
+
+_YIELD_S = 10.0
+_LIVE_FOR = timedelta(hours=2)
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewedWindow:
+    """What a backfill would do with a window; `run` is its newest run, "" if it never ran."""
+
+    window: str
+    runs: bool
+    why: str
+    run: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillPreview:
+    """What a backfill would do, window by window, in the order in which it would."""
+
+    workload: str
+    only: str
+    would_run: int
+    total: int
+    windows: tuple[PreviewedWindow, ...]
+
+
+def preview_backfill(store: Store, workload: str, windows: Sequence[str], only: Only) -> BackfillPreview:
+    """What a backfill of the windows would do as things stand now; writes nothing."""
+    previewed = tuple(_preview(store, workload, window, only) for window in windows)
+    would_run = sum(window.runs for window in previewed)
+    return BackfillPreview(workload, str(only), would_run, len(previewed), previewed)
+
+
+def wait_for_live_s(store: Store, now: datetime) -> float:
+    """Seconds that a backfill or late data has to wait before it starts its next window; 0.0 while no live window is under way.
+
+    So live windows wait for the windows that run already at the most, never for a backfill's queue. A live run that was asked for more
+    than two hours ago holds nobody up: something is wrong with it, and the watchdog sees to that.
+    """
+    day = f"{now - _LIVE_FOR:%Y-%m-%d}"
+    lines = [line for name in workload_names() for line in list_runs_since(store, name, day)]
+    open_runs = [line.run for line in lines if line.state not in FINAL and line.requested > now - _LIVE_FOR]
+    return _YIELD_S if any(_is_live(store, run) for run in open_runs) else 0.0
+
+
+def _is_live(store: Store, run: str) -> bool:
+    record = read_run(store, run)  # the index may lag a moment behind the record
+    return record.request.who == LIVE and record.state not in FINAL
+
+
+def _preview(store: Store, workload: str, window: str, only: Only) -> PreviewedWindow:
+    newest = newest_round(store, workload, window)
+    decision = decide_backfilled(newest, only)
+    run, state = (newest.request.run, str(newest.state)) if newest else ("", "never ran")
+    return PreviewedWindow(window, decision.runs, decision.why, run, state)

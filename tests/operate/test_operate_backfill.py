@@ -1,0 +1,147 @@
+"""Backfills: what they would do is said beforehand, finished work is never repeated, live windows go first."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from app_host import Host
+from hypothesis import given
+from hypothesis import strategies as st
+from toy_workload import write_lines
+
+from fleetscore.backfills import preview_backfill, wait_for_live_s
+from fleetscore.direct import execute, run_window
+from fleetscore.records import FINAL, Only, RunRecord, RunRequest, RunState
+from fleetscore.requests import ask_backfilled, ask_run, decide_backfilled
+from fleetscore.stores.base import Store
+from orchestrators.backfill import backfill_lane
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+WINDOWS = [f"2026-01-01T{hour:02d}" for hour in range(4)]
+
+
+@pytest.fixture
+def four(store: Store) -> Store:
+    """One window published, one with failures, one unpublished, one that never ran."""
+    write_lines(store, WINDOWS[0], [("a", 1, "ok")])
+    write_lines(store, WINDOWS[1], [(f"p{i}", i, "fail" if i == 0 else "ok") for i in range(20)])
+    write_lines(store, WINDOWS[2], [("a", 1, "fail")])
+    write_lines(store, WINDOWS[3], [("a", 1, "ok")])
+    for window in WINDOWS[:3]:
+        run_window(store, "toy", window)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("only", "expected"),
+    [
+        (Only.MISSING, [False, False, True, True]),
+        (Only.FAILED, [False, True, True, True]),
+        (Only.ALL, [True] * 4),
+    ],
+)
+def test_a_dry_run_says_which_windows_would_run_and_why_and_writes_nothing(
+    four: Store, only: Only, expected: list[bool]
+) -> None:
+    """Published windows are left alone unless they were asked for; every window has a reason."""
+    before = {entry.path: entry.etag for entry in four.list("")}
+    preview = preview_backfill(four, "toy", WINDOWS, only)
+    assert [window.runs for window in preview.windows] == expected
+    assert (preview.would_run, preview.total) == (sum(expected), 4)
+    assert all(window.why for window in preview.windows)
+    assert {entry.path: entry.etag for entry in four.list("")} == before
+
+
+def test_after_a_backfill_nothing_is_left_to_do_and_nothing_was_done_twice(four: Store) -> None:
+    """The second backfill starts no run; the published window kept its first run."""
+    for window in WINDOWS:
+        asked = ask_backfilled(four, "toy", window, NOW, "backfill-1", Only.MISSING)
+        if asked.fresh:
+            execute(four, asked.request)
+    write_lines(four, WINDOWS[2], [("a", 1, "ok")])
+    again = [ask_backfilled(four, "toy", window, NOW, "backfill-2", Only.MISSING) for window in WINDOWS]
+    assert [asked.fresh for asked in again] == [False, False, True, False]  # the third had failed once more
+    assert four.stat(f"runs/toy-{WINDOWS[0]}-r2/run.json") is None
+
+
+@given(
+    st.sampled_from(RunState),
+    st.sampled_from(Only),
+    st.dictionaries(st.sampled_from(["scored", "failed", "late"]), st.integers(0, 3)),
+)
+def test_published_work_is_repeated_only_when_everything_or_its_failures_were_asked_for(
+    state: RunState, only: Only, counts: dict[str, int]
+) -> None:
+    """Whatever the newest run: under way is left alone, published runs again only for all, or for failed where some failed."""
+    request = RunRequest("toy-w", "toy", "w", 1, NOW, "x")
+    decision = decide_backfilled(RunRecord(request, state, NOW, counts=counts), only)
+    bad = counts.get("failed", 0) + counts.get("late", 0)
+    published = state is RunState.PUBLISHED
+    expected = state in FINAL and (not published or only is Only.ALL or (only is Only.FAILED and bad > 0))
+    assert decision.runs == expected
+
+
+def test_a_backfill_waits_while_a_live_window_is_under_way_but_not_for_ever(store: Store) -> None:
+    """A run that the timer asked for holds backfills up until it has ended, and for two hours at the most."""
+    write_lines(store, WINDOWS[0], [("a", 1, "ok")])
+    assert wait_for_live_s(store, NOW) == 0.0
+    asked = ask_run(store, "toy", WINDOWS[0], NOW, "timer")
+    assert wait_for_live_s(store, NOW) > 0.0
+    assert wait_for_live_s(store, NOW + timedelta(hours=3)) == 0.0
+    execute(store, asked.request)
+    assert wait_for_live_s(store, NOW) == 0.0
+
+
+def test_a_lane_asks_again_until_no_live_window_is_under_way() -> None:
+    """The flow sets a timer for each answer that says wait, and starts the window after that."""
+
+    class Context:
+        instance_id = "me"
+        current_utc_datetime = NOW
+
+        def get_input(self) -> Any:
+            return {"workload": "toy", "windows": ["w"], "only": "missing"}
+
+        def call_activity(self, name: str, asked: Any) -> tuple[str, Any]:
+            return name, asked
+
+        def create_timer(self, at: datetime) -> tuple[str, Any]:
+            return "timer", at
+
+        def call_sub_orchestrator(self, name: str, asked: Any, instance_id: str) -> tuple[str, Any]:
+            return name, instance_id
+
+    wait = {"ok": True, "value": {"wait_s": 10.0}}
+    go = {"ok": True, "value": {"request": {"run": "toy-w"}, "start": True, "state": "requested"}}
+    flow = backfill_lane(Context())  # type: ignore[arg-type]  # the part of a context that the flow uses
+    yielded = [flow.send(answer) for answer in (None, wait, None, go)]
+    assert [name for name, _ in yielded] == ["ask_window", "timer", "ask_window", "run"]
+    assert yielded[1][1] == NOW + timedelta(seconds=10)
+
+
+def test_the_command_and_the_door_say_the_same(
+    host: Host, host_store: Store, command: Callable[..., tuple[int, str]]
+) -> None:
+    """`backfill --dry-run` over HTTP, newest first, and from the store; no run is started."""
+    write_lines(host_store, WINDOWS[0], [("a", 1, "ok")])
+    options = (
+        "backfill",
+        "toy",
+        "--from",
+        WINDOWS[0],
+        "--to",
+        WINDOWS[3],
+        "--dry-run",
+        "--newest-first",
+        "--json",
+    )
+    code, out = command(*options, "--host", host.url)
+    asked = {"workload": "toy", "from": WINDOWS[0], "to": WINDOWS[3], "dry_run": True, "newest_first": True}
+    answer = host.post("backfills", asked)
+    assert (code, answer.status_code, json.loads(out)) == (0, 200, answer.json())
+    assert [w["window"] for w in answer.json()["windows"]] == WINDOWS[2::-1]
+    assert host.get("runs?workload=toy")["runs"] == []
+    code, out = command(*options[:-1])
+    assert (code, "3 windows, 3 would run" in out) == (0, True)

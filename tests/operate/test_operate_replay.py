@@ -1,0 +1,39 @@
+"""Replay from the command line and over HTTP."""
+
+import json
+from collections.abc import Callable
+
+from app_host import Host
+from toy_workload import write_lines
+
+from fleetscore.direct import run_window
+from fleetscore.stores.base import Store
+
+WINDOW = "2026-01-01T00"
+Command = Callable[..., tuple[int, str]]
+
+
+def test_replay_exits_with_whether_anything_differs(store: Store, command: Command) -> None:
+    """0 and `the same` for the same bytes, 10 and the difference for other ones, 2 for what was never scored."""
+    write_lines(store, WINDOW, [("p7", 5, "ok"), ("late", 0, "late")])
+    run_window(store, "toy", WINDOW)
+    code, said = command("replay", f"toy-{WINDOW}", "p7")
+    assert (code, "the same" in said) == (0, True)
+    write_lines(store, WINDOW, [("p7", 6, "ok")])
+    code, said = command("replay", f"toy-{WINDOW}", "p7")
+    assert (code, "10 is 12 now" in said, f"data/toy/{WINDOW}.csv" in said) == (10, True, True)
+    assert command("replay", f"toy-{WINDOW}", "late")[0] == 2
+    assert command("replay", f"toy-{WINDOW}", "ghost")[0] == 2
+
+
+def test_the_door_answers_what_the_command_prints(host: Host, host_store: Store, command: Command) -> None:
+    """GET /api/runs/{id}/replay/{partition}; 404 for an unknown partition."""
+    write_lines(host_store, WINDOW, [("p7", 5, "ok")])
+    host.ended(host.post("runs", {"workload": "toy", "window": WINDOW}).json()["id"])
+    answer = host.get(f"runs/toy-{WINDOW}/replay/p7")
+    assert (answer["same"], answer["rows"]) == (True, 1)
+    code, said = command("replay", f"toy-{WINDOW}", "p7", "--json", "--host", host.url)
+    told = json.loads(said)
+    assert code == 0
+    assert {**told, "seconds": 0} == {**answer, "seconds": 0}
+    assert host.get(f"runs/toy-{WINDOW}/replay/ghost")["error"]["code"] == "no_partition"
