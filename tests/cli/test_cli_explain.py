@@ -1,6 +1,7 @@
 """explain: the story of one partition, whatever became of it."""
 
 import json
+import socket
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -8,11 +9,12 @@ import pytest
 from said import Command
 from toy_workload import write_lines
 
+from fleetscore.crumbs import Crumb
 from fleetscore.direct import execute, run_window
 from fleetscore.explain import advise, explain, tell_attempts
 from fleetscore.layout import attempt_path
 from fleetscore.outcomes import Outcome
-from fleetscore.records import Only, RunRecord, RunRequest, RunState, ShardRecord
+from fleetscore.records import Only, RunRecord, RunRequest, RunState, ShardRecord, to_json
 from fleetscore.requests import ask_retry, ask_run
 from fleetscore.stores.base import Entry, Store
 
@@ -86,7 +88,8 @@ def test_attempts_that_died_are_told_with_whom_they_were_scoring(store: Store, c
     """An attempt that left only its crumb died; the story says when it was last heard of and whether this partition was with it."""
     write_lines(store, WINDOW, [("a", 1, "ok"), ("b", 2, "ok")])
     request = ask_run(store, "toy", WINDOW, datetime.now(UTC), "test").request
-    store.write(attempt_path(RUN, 0, "dead1", "crumb.json"), b'["a","b"]')
+    crumb = Crumb(("a", "b"), socket.gethostname(), 2**22 + 1, "gone")  # beyond every process id
+    store.write(attempt_path(RUN, 0, "dead1", "crumb.json"), to_json(crumb))
     execute(store, request)
     story = explain(store, RUN, "a")
     assert [attempt.state for attempt in story.attempts] == ["died", "committed"]
