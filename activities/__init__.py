@@ -6,6 +6,7 @@ from activities.ask_window import ask_window
 from activities.check_shards import check_shards
 from activities.collect_run import collect_run
 from activities.fail_run import fail_run
+from activities.keep_logs import keep_logs
 from activities.plan_run import plan_run
 from activities.prepare_item import prepare_item
 from activities.publish_run import publish_run
@@ -20,6 +21,7 @@ for verb in (
     score_shard,
     submit_shards,
     check_shards,
+    keep_logs,
     collect_run,
     publish_run,
     fail_run,

@@ -9,21 +9,20 @@ from activities.answers import answering
 
 @answering
 def check_shards(asked: dict[str, Any]) -> dict[str, Any]:
-    """Take {"run", "submitted"}; give {"open", "reasons", "check_s"}; keeps the logs when nothing is open any more."""
+    """Take {"run"}; give {"open", "reasons", "check_s"}; measures what the job took when nothing is open any more."""
     from datetime import UTC, datetime
 
     from activities.store import app_store
     from fleetscore.app_settings import read_app_settings
+    from fleetscore.compute import connect_compute
     from fleetscore.settings import read_run_policy
     from fleetscore.steps import offload
     from fleetscore.steps.plan import read_plan
 
-    store, run = app_store(), asked["run"]
-    compute = offload.connect_compute(read_app_settings())
-    check = offload.check_shards(
-        store, compute, run, datetime.fromisoformat(asked["submitted"]), datetime.now(UTC)
-    )
+    store, run, now = app_store(), asked["run"], datetime.now(UTC)
+    compute = connect_compute(read_app_settings())
+    check = offload.check_shards(store, compute, run, now)
     if not check.open:
-        offload.keep_logs(store, compute, run)
+        offload.write_usage(store, compute, run, now)
     policy = read_run_policy(store, read_plan(store, run).request.workload)
     return {"open": check.open, "reasons": dict(check.reasons), "check_s": policy.check_s}

@@ -40,6 +40,16 @@ def shard_folder(run: str, shard: int) -> str:
     return f"{run_folder(run)}shards/{shard:05d}/"
 
 
+def shard_log_path(run: str, shard: int) -> str:
+    """What a shard's process on Batch said; the task's name is that of compute.base.task_id."""
+    return run_path(run, f"logs/shard-{shard:05d}.stdout.txt")
+
+
+def given_up_folder(run: str) -> str:
+    """One file per shard on Batch that is not worth another try."""
+    return run_path(run, "given_up/")
+
+
 def shard_record_path(run: str, shard: int) -> str:
     """The shard's commit: created once, by the attempt that wins."""
     return f"{shard_folder(run, shard)}result.json"
@@ -60,9 +70,18 @@ def latest_path(workload: str) -> str:
     return f"results/{workload}/latest.json"
 
 
-def rates_path(workload: str) -> str:
-    """What this store has measured of the workload's speed."""
-    return f"rates/{workload}.json"
+def rates_path(workload: str, purpose: str = "score") -> str:
+    """What this store has measured of the workload's speed at scoring or training.
+
+    >>> rates_path("store_sales"), rates_path("store_sales", "train")
+    ('rates/store_sales.json', 'rates/store_sales.train.json')
+    """
+    return f"rates/{workload}.json" if purpose == "score" else f"rates/{workload}.{purpose}.json"
+
+
+def pool_rates_path(pool: str) -> str:
+    """What this store has measured of how soon a Batch pool starts."""
+    return f"rates/pools/{pool}.json"
 
 
 def index_path(workload: str, day: str) -> str:

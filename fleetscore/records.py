@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from fleetscore.cost import Forecast
 from fleetscore.workloads.base import InputFile, Rates
 
 Record = TypeVar("Record")
@@ -97,6 +98,7 @@ class PlanHead:
     rates: Rates
     remarks: tuple[str, ...] = ()
     kept_files: tuple[ResultFile, ...] = ()
+    forecasts: tuple[Forecast, ...] = ()
     schema: int = 1
 
 
@@ -128,6 +130,7 @@ class ShardRecord:
     sketches: str = ""
     files: Mapping[str, str] = field(default_factory=dict)  # training: name -> path
     peak_memory_bytes: int = 0
+    base_memory_bytes: int = 0  # of a process that scores nothing else, before it began; 0: not known
     worker: str = ""
     log: str = ""
     schema: int = 1

@@ -22,6 +22,8 @@ class RunPolicy:
     watermark_s: float = 300.0  # how long after its end a window is due
     lookback: int = 24  # how many windows back a timer heals gaps
     max_attempts: int = 3  # kills by a partition before it is quarantined
+    batch_shard_s: float = 600.0  # seconds that a shard on Batch is packed for: what a preemption may cost
+    inline_limit_s: float = 900.0  # how long a run may take inline where the pool would be dearer
     check_s: float = 60.0  # how often a run looks after its Batch job when no completion message comes
     start_limit_s: float = 1800.0  # how long a Batch job may wait for its first node
     shard_limit_s: float = 7200.0  # longest wall clock of one try at a shard on Batch

@@ -27,12 +27,12 @@ def offload(context: DurableOrchestrationContext) -> Flow:
     answer = yield context.call_activity("submit_shards", {"run": run})
     if not answer["ok"]:
         return {"reasons": {}, "error": answer["error"]}
-    submitted, wait, check_s = answer["value"]["submitted"], 0, 15.0
+    wait, check_s = 0, 15.0
     while True:
         yield from _wait(context, event_name(wait), check_s)
         wait += 1
         context.set_custom_status({"wait": wait})
-        answer = yield context.call_activity("check_shards", {"run": run, "submitted": submitted})
+        answer = yield context.call_activity("check_shards", {"run": run})
         if answer["ok"]:
             check_s = answer["value"]["check_s"]
         if answer["ok"] and not answer["value"]["open"]:

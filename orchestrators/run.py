@@ -25,15 +25,18 @@ def run(context: DurableOrchestrationContext) -> Flow:
 
     Children answer errors instead of raising, so a fan-out always runs to its end before the run is closed as failed.
     """
-    request = context.get_input()
+    request, offloaded = context.get_input(), False
     try:
         plan = yield from _plan(context, request)
+        offloaded = bool(plan["batch"])
         reasons = yield from _score(context, request, plan)
         yield from _ask(context, "collect_run", {"run": request["run"], "reasons": reasons})
         ending = yield from _ask(context, "publish_run", {"request": request})
     except StoppedError as stop:
         ending = yield from _fail(context, request, stop.error)
     context.set_custom_status({"phase": ending["state"], "run": request["run"]})
+    if offloaded:  # after the ending, since nobody has to wait for logs
+        yield context.call_activity("keep_logs", {"run": request["run"]})
     return ending
 
 

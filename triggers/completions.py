@@ -23,17 +23,25 @@ async def wake_run(message: func.QueueMessage, client: str) -> None:
 async def raise_completion(body: bytes, client: Any) -> bool:
     """Whether somebody waited for the completion in `body`."""
     from fleetscore.completions import read_completion
+
+    completion = read_completion(body)
+    woken = await wake_offload(client, completion.run, completion.group)
+    if not woken:
+        _log.info("%s: nobody waits for group %d any more", completion.run, completion.group)
+    return woken
+
+
+async def wake_offload(client: Any, run: str, why: Any) -> bool:
+    """Have the run's shards on Batch looked after now instead of at the next timer; False when nothing of the run waits."""
     from orchestrators.offload import event_name
     from orchestrators.run import offload_instance
 
-    completion = read_completion(body)
-    instance = offload_instance(completion.run)
+    instance = offload_instance(run)
     status = await client.get_status(instance)
     wait = (status.custom_status or {}).get("wait") if status and status.instance_id else None
     if wait is None or status.runtime_status is not df.OrchestrationRuntimeStatus.Running:
-        _log.info("%s: nobody waits for group %d any more", completion.run, completion.group)
         return False
-    await client.raise_event(instance, event_name(wait), completion.group)
+    await client.raise_event(instance, event_name(wait), why)
     return True
 
 

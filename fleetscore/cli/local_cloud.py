@@ -75,14 +75,12 @@ def local_storage(folder: Path) -> Iterator[LocalStorage]:
     options += ["--location", str(folder), "--skipApiVersionCheck", "--disableTelemetry"]
     with _process([_node(), str(script), *options], folder, "azurite.log") as (process, log):
         services = _wait(process, log, lambda: _storage_urls(log))
-        yield LocalStorage(
-            *(f"{services[service]}/{_ACCOUNT}" for service in ("Blob", "Queue", "Table"))
-        )
+        yield LocalStorage(*(f"{services[service]}/{_ACCOUNT}" for service in ("Blob", "Queue", "Table")))
 
 
 @contextmanager
 def local_batch(folder: Path, nodes: int, slots: int, boot_s: float) -> Iterator[LocalBatch]:
-    """The local Batch service with a pool `local`, sized by the formula of the deployment, whose nodes run the worker from this checkout."""
+    """The local Batch service with a pool `local`, sized by the deployment's formula, whose nodes run the worker from this checkout."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "pool.toml").write_text(_pool_file(nodes, slots))
     options = ["--pool", str(folder / "pool.toml"), "--boot-seconds", str(boot_s)]
@@ -110,7 +108,9 @@ autoscale_parameters = {{ maxSpot = {max(0, nodes - 1)}, maxDedicated = 1, warmN
 
 
 @contextmanager
-def _process(command: list[str], folder: Path, log_name: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+def _process(
+    command: list[str], folder: Path, log_name: str
+) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / log_name
     with log.open("wb") as out:
@@ -129,7 +129,9 @@ def _process(command: list[str], folder: Path, log_name: str) -> Iterator[tuple[
             process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], log: Path, look: Callable[[], dict[str, str] | None]) -> dict[str, str]:
+def _wait(
+    process: subprocess.Popen[bytes], log: Path, look: Callable[[], dict[str, str] | None]
+) -> dict[str, str]:
     deadline = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
         found = look()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 
@@ -41,14 +43,18 @@ class JobState:
 
 
 @dataclass(frozen=True, slots=True)
-class EndedTask:
-    """A task that will not run again: its exit code (None: it never started), and what the service says of a failure."""
+class TaskState:
+    """A task: whether it is over for good, its last try's exit code and times (None: not known yet), what the service says of a failure."""
 
     task: str
-    exit_code: int | None
-    failure: str
-    retries: int
-    requeues: int
+    is_over: bool
+    exit_code: int | None = None
+    failure: str = ""
+    retries: int = 0
+    requeues: int = 0
+    started: datetime | None = None
+    ended: datetime | None = None
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,8 @@ class PoolState:
     current_spot: int
     target_dedicated: int
     target_spot: int
+    most_dedicated: int  # that it may grow to
+    most_spot: int
     slots_per_node: int
     vm_size: str
     problems: tuple[str, ...] = ()
@@ -77,8 +85,8 @@ class Compute(Protocol):
         """How the job stands."""
         ...
 
-    def ended_tasks(self, job: str) -> list[EndedTask]:
-        """The job's tasks that are over."""
+    def list_tasks(self, job: str) -> list[TaskState]:
+        """The job's tasks; none when there is no such job."""
         ...
 
     def terminate(self, job: str, reason: str) -> None:
@@ -96,3 +104,28 @@ class Compute(Protocol):
     def wake_pool(self) -> None:
         """Have the pool's size worked out again now, not at the next interval."""
         ...
+
+
+def job_id(run: str) -> str:
+    """A job's id for a run: the run's own where it fits into 64 characters, else its start and a hash.
+
+    >>> job_id("sensor_anomaly-2018-08-28T23"), len(job_id("x" * 99))
+    ('sensor_anomaly-2018-08-28T23', 64)
+    """
+    if len(run) <= 64:
+        return run
+    return f"{run[:47]}-{hashlib.sha256(run.encode()).hexdigest()[:16]}"
+
+
+def task_id(shard: int) -> str:
+    """A task's id for a shard."""
+    return f"shard-{shard:05d}"
+
+
+def shard_of_task(task: str) -> int:
+    """The shard of a task's id.
+
+    >>> shard_of_task(task_id(42))
+    42
+    """
+    return int(task.removeprefix("shard-"))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from azure.batch import models as m
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
-from fleetscore.compute.base import EndedTask, JobSpec, JobState, PoolState, ShardTaskSpec
+from fleetscore.compute.base import JobSpec, JobState, PoolState, ShardTaskSpec, TaskState
 from fleetscore.errors import BugError, CapacityError, SettingsError, StoreError
 
 _CHUNK = 100  # tasks that one request may carry
@@ -74,13 +74,14 @@ class BatchCompute:
             reason=(found.execution_info.termination_reason or "") if found.execution_info else "",
         )
 
-    def ended_tasks(self, job: str) -> list[EndedTask]:
-        """See Compute.ended_tasks."""
+    def list_tasks(self, job: str) -> list[TaskState]:
+        """See Compute.list_tasks."""
         with _explained(f"tasks of {job}"):
-            tasks = self._client.list_tasks(
-                job, filter="state eq 'completed'", select=["id", "executionInfo"]
-            )
-            return [_ended(task) for task in tasks]
+            try:
+                tasks = self._client.list_tasks(job, select=["id", "state", "executionInfo", "nodeInfo"])
+                return [_task_state(task) for task in tasks]
+            except ResourceNotFoundError:
+                return []
 
     def terminate(self, job: str, reason: str) -> None:
         """See Compute.terminate. The poller is not waited for: it never raises, and the state is read anyway."""
@@ -123,6 +124,8 @@ class BatchCompute:
             current_spot=pool.current_low_priority_nodes or 0,
             target_dedicated=pool.target_dedicated_nodes or 0,
             target_spot=pool.target_low_priority_nodes or 0,
+            most_dedicated=_most(pool, "maxDedicated", pool.target_dedicated_nodes),
+            most_spot=_most(pool, "maxSpot", pool.target_low_priority_nodes),
             slots_per_node=pool.task_slots_per_node or 1,
             vm_size=pool.vm_size or "",
             problems=tuple(_problem(error) for error in pool.resize_errors or ()),
@@ -193,31 +196,6 @@ class BatchCompute:
         return [task for task in tasks if task.id in again]
 
 
-def job_id(run: str) -> str:
-    """A job's id for a run: the run's own where it fits into 64 characters, else its start and a hash.
-
-    >>> job_id("sensor_anomaly-2018-08-28T23"), len(job_id("x" * 99))
-    ('sensor_anomaly-2018-08-28T23', 64)
-    """
-    if len(run) <= 64:
-        return run
-    return f"{run[:47]}-{hashlib.sha256(run.encode()).hexdigest()[:16]}"
-
-
-def task_id(shard: int) -> str:
-    """A task's id for a shard."""
-    return f"shard-{shard:05d}"
-
-
-def shard_of_task(task: str) -> int:
-    """The shard of a task's id.
-
-    >>> shard_of_task(task_id(42))
-    42
-    """
-    return int(task.removeprefix("shard-"))
-
-
 class _EmulatorToken:
     """A token for the local Batch service, which looks at its form only."""
 
@@ -263,17 +241,36 @@ def _task(spec: ShardTaskSpec, job: JobSpec) -> m.BatchTaskCreateOptions:
     )
 
 
-def _ended(task: Any) -> EndedTask:
+def _task_state(task: Any) -> TaskState:
     info = task.execution_info
+    is_over = _word(task.state) == "completed"
+    if info is None:
+        return TaskState(task.id, is_over)
     failure = info.failure_info
-    text = f"{failure.code}: {failure.message}" if failure else ""
-    return EndedTask(task.id, info.exit_code, text, info.retry_count or 0, info.requeue_count or 0)
+    return TaskState(
+        task=task.id,
+        is_over=is_over,
+        exit_code=info.exit_code,
+        failure=f"{failure.code}: {failure.message}" if failure else "",
+        retries=info.retry_count or 0,
+        requeues=info.requeue_count or 0,
+        started=info.start_time,
+        ended=info.end_time,
+        node=(task.node_info.node_id or "") if task.node_info else "",
+    )
 
 
 def _message(error: Any) -> str:
     """The first line of an error's message, and its values."""
     text = str(getattr(error.message, "value", error.message)).splitlines()[0] if error.message else ""
     return " ".join([text, *(f"{pair.key}: {pair.value}." for pair in error.error_values or ())]).strip()
+
+
+def _most(pool: Any, parameter: str, target: int | None) -> int:
+    """The nodes that a pool may grow to: the formula's parameter of that name (infra/autoscale.formula), else what is asked for now."""
+    formula = (pool.auto_scale_formula or "") if pool.enable_auto_scale else ""
+    found = re.search(rf"^\s*{parameter}\s*=\s*(\d+)\s*;", formula, re.MULTILINE)
+    return int(found[1]) if found else target or 0
 
 
 def _problem(error: Any) -> str:

@@ -17,6 +17,9 @@ from fleetscore.steps.plan import read_plan
 from fleetscore.steps.score import read_shard_record
 from fleetscore.stores.base import Store
 
+_LEAST_GROWTH_BYTES = 64_000_000
+"""Below this, libraries and buffers weigh more than rows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Collected:
@@ -33,6 +36,8 @@ class Collected:
     peak_memory_bytes: int
     shards: int
     files: tuple[ResultFile, ...]
+    batch_s: float = 0.0  # the part of measured_s on Batch
+    bytes_per_row: float = 0.0  # peak memory per input row, from shards on Batch; 0: not measured
     schema: int = 1
 
 
@@ -86,7 +91,17 @@ def _summarise(head: PlanHead, records: list[ShardRecord], ledger: pa.Table) -> 
         peak_memory_bytes=max((record.peak_memory_bytes for record in records), default=0),
         shards=len(records),
         files=head.kept_files + fresh,
+        batch_s=sum(record.seconds for record in records if record.placement == "batch"),
+        bytes_per_row=max((_bytes_per_row(record) for record in records), default=0.0),
     )
+
+
+def _bytes_per_row(record: ShardRecord) -> float:
+    """What the shard's process grew by per row, where it is enough to tell."""
+    grown = record.peak_memory_bytes - record.base_memory_bytes
+    if not record.base_memory_bytes or not record.input_rows or grown < _LEAST_GROWTH_BYTES:
+        return 0.0
+    return grown / record.input_rows
 
 
 def _read_table(store: Store, path: str) -> pa.Table:

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
 from fleetscore.app_settings import AppSettings
-from fleetscore.compute.base import Compute, EndedTask, JobSpec, JobState, ShardTaskSpec
+from fleetscore.compute.base import (
+    Compute,
+    JobSpec,
+    JobState,
+    ShardTaskSpec,
+    TaskState,
+    job_id,
+    shard_of_task,
+    task_id,
+)
 from fleetscore.errors import StoreError
-from fleetscore.layout import run_path
+from fleetscore.layout import given_up_folder, run_path
+from fleetscore.records import from_json, to_json
 from fleetscore.settings import RunPolicy, read_run_policy
 from fleetscore.status import committed_shards
 from fleetscore.steps.plan import read_plan, read_shard_plans
@@ -21,7 +32,21 @@ from fleetscore.stores.base import Store
 from fleetscore.workloads import EXTRA_WORKLOADS
 
 _ENDED = {"completed", "terminating", "deleting", "missing"}
+_SETTLED = "Every shard is committed or given up."
 _log = logging.getLogger("fleetscore.offload")
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """When a run's job was submitted, and to which pool: offload.json, written once."""
+
+    job: str
+    submitted: datetime
+    pool: str
+    was_warm: bool
+    vm_size: str
+    slots_per_node: int
+    schema: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +58,21 @@ class Check:
     terminate: str = ""  # end the job, for this reason
 
 
-def connect_compute(app: AppSettings) -> Compute:
-    """The Batch pool that the settings name."""
-    from fleetscore.compute.batch import BatchCompute  # imported here: a run without Batch needs no Azure SDK
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the offloaded shards took, from the service's times: usage.json. A node counts from its first to its last task, with its start.
 
-    return BatchCompute.connect(app.batch_endpoint, app.batch_pool, app.identity_client_id)
+    Times of tries that died are not in it: the service keeps the last try's only.
+    """
+
+    tasks: int
+    retries: int
+    requeues: int
+    nodes: int
+    wait_s: float  # from submitting until the first task started
+    slot_s: float
+    node_s: float
+    schema: int = 1
 
 
 def offloaded_shards(store: Store, run: str) -> list[int]:
@@ -47,28 +82,36 @@ def offloaded_shards(store: Store, run: str) -> list[int]:
     ]
 
 
-def submit_shards(store: Store, compute: Compute, app: AppSettings, run: str) -> str:
+def submit_shards(store: Store, compute: Compute, app: AppSettings, run: str, now: datetime) -> str:
     """Have one task per offloaded shard in the run's job, and wake the pool; gives the job's id. A second call changes nothing."""
-    from fleetscore.compute.batch import job_id, task_id
-
-    head, policy = read_plan(store, run), read_run_policy(store, read_plan(store, run).request.workload)
-    job = JobSpec(
-        job=job_id(run),
+    job = job_id(run)
+    if is_cancelled(store, run):
+        return job
+    head = read_plan(store, run)
+    policy = read_run_policy(store, head.request.workload)
+    pool = compute.pool_state()
+    submission = Submission(
+        job, now, app.batch_pool, pool.usable_nodes > 0, pool.vm_size, pool.slots_per_node
+    )
+    store.create(run_path(run, "offload.json"), to_json(submission))
+    spec = JobSpec(
+        job=job,
         run=run,
         image=app.batch_image,
         environment=worker_environment(app, run, head.request.purpose),
         task_limit_s=policy.shard_limit_s,
         job_limit_s=policy.job_limit_s,
         retries=policy.max_attempts
-        + 2,  # a killer among thousands is found in four deaths and set aside in the fifth try
+        + 2,  # a killer is found in up to four deaths and set aside in the fifth try
     )
-    tasks = [ShardTaskSpec(task_id(s), {"FLEETSCORE_SHARD": str(s)}) for s in offloaded_shards(store, run)]
-    compute.submit(job, tasks)
+    compute.submit(
+        spec, [ShardTaskSpec(task_id(s), {"FLEETSCORE_SHARD": str(s)}) for s in offloaded_shards(store, run)]
+    )
     try:
         compute.wake_pool()
     except StoreError as error:  # the pool's own interval comes anyway
         _log.warning("%s: %s", run, error)
-    return job.job
+    return job
 
 
 def worker_environment(app: AppSettings, run: str, purpose: str) -> dict[str, str]:
@@ -85,20 +128,23 @@ def worker_environment(app: AppSettings, run: str, purpose: str) -> dict[str, st
     }
 
 
-def check_shards(store: Store, compute: Compute, run: str, submitted: datetime, now: datetime) -> Check:
+def check_shards(store: Store, compute: Compute, run: str, now: datetime) -> Check:
     """See which offloaded shards are committed, and ask Batch about the others; ends the job where it is to be ended."""
-    from fleetscore.compute.batch import job_id, shard_of_task
-
     job = job_id(run)
     missing = sorted(set(offloaded_shards(store, run)) - set(committed_shards(store, run)))
     if not missing:
         return Check(0, {})
-    ended = {shard_of_task(task.task): task for task in compute.ended_tasks(job)}
+    over = {shard_of_task(task.task): task for task in compute.list_tasks(job) if task.is_over}
     policy = read_run_policy(store, read_plan(store, run).request.workload)
-    problems = compute.pool_state().problems
-    waited_s = (now - submitted).total_seconds()
     check = decide(
-        missing, ended, compute.job_state(job), problems, policy, waited_s, is_cancelled(store, run)
+        missing,
+        over,
+        read_given_up(store, run),
+        compute.job_state(job),
+        compute.pool_state().problems,
+        policy,
+        _waited_s(store, run, now),
+        is_cancelled(store, run),
     )
     if check.terminate:
         compute.terminate(job, check.terminate)
@@ -107,24 +153,28 @@ def check_shards(store: Store, compute: Compute, run: str, submitted: datetime, 
 
 def decide(
     missing: Sequence[int],
-    ended: Mapping[int, EndedTask],
+    over: Mapping[int, TaskState],
+    given_up: Mapping[int, str],
     job: JobState,
     problems: Sequence[str],
     policy: RunPolicy,
     waited_s: float,
     cancelled: bool,
 ) -> Check:
-    """What becomes of shards without a commit: pure, from what the service says."""
-    reasons = {str(shard): _describe(ended[shard]) for shard in missing if shard in ended}
-    left = [shard for shard in missing if shard not in ended]
+    """What becomes of shards without a commit: pure, from what the service and the workers say."""
+    reasons = {str(shard): _describe(over[shard]) for shard in missing if shard in over}
+    reasons |= {str(shard): given_up[shard] for shard in missing if shard in given_up}
+    left = [shard for shard in missing if str(shard) not in reasons]
     trouble = f" The pool says: {'; '.join(problems)}." if problems else ""
     if cancelled:
         why = "The run was cancelled."
     elif job.state in _ENDED:
         why = f"Its Batch job is {job.state}" + (f" ({job.reason})." if job.reason else ".") + trouble
+    elif not left:
+        why = _SETTLED  # what is still running tries in vain
     elif waited_s > policy.job_limit_s:
         why = f"Its Batch job ran into the limit of {policy.job_limit_s:.0f} s."
-    elif waited_s > policy.start_limit_s and not (job.running or job.succeeded or job.failed or ended):
+    elif waited_s > policy.start_limit_s and not (job.running or job.succeeded or job.failed or over):
         why = f"No node started a task within {policy.start_limit_s:.0f} s.{trouble}"
     else:
         return Check(len(left), reasons)
@@ -132,15 +182,67 @@ def decide(
     return Check(0, reasons, "" if job.state in _ENDED else why)
 
 
-def keep_logs(store: Store, compute: Compute, run: str) -> int:
-    """Copy stdout and stderr of every ended task to runs/<run>/logs/; gives how many files were kept."""
-    from fleetscore.compute.batch import job_id
+def read_submission(store: Store, run: str) -> Submission:
+    """The run's submission; MissingBlobError where nothing was submitted."""
+    return from_json(store.read(run_path(run, "offload.json")), Submission)
 
+
+def give_up(store: Store, run: str, shard: int, reason: str) -> None:
+    """Say that no further attempt at the shard is worth making, and why."""
+    store.create(f"{given_up_folder(run)}{shard:05d}", reason.encode())
+
+
+def read_given_up(store: Store, run: str) -> dict[int, str]:
+    """The shards that were given up, with the reason."""
+    paths = [entry.path for entry in store.list(given_up_folder(run))]
+    return {int(path.rsplit("/", 1)[1]): store.read(path).decode() for path in paths}
+
+
+def measure_usage(tasks: Sequence[TaskState], submission: Submission, now: datetime) -> Usage:
+    """What the tasks took so far; one that has not ended is counted until now."""
+    begun = [(task, task.started) for task in tasks if task.started is not None]
+    spans: dict[str, list[datetime]] = {}
+    for task, started in begun:
+        spans.setdefault(task.node, []).extend((started, task.ended or now))
+    first = min((started for _, started in begun), default=now)
+    wait_s = max(0.0, (first - submission.submitted).total_seconds())
+    boot_s = 0.0 if submission.was_warm else wait_s
+    return Usage(
+        tasks=len(tasks),
+        retries=sum(task.retries for task in tasks),
+        requeues=sum(task.requeues for task in tasks),
+        nodes=len(spans),
+        wait_s=wait_s,
+        slot_s=sum(((task.ended or now) - started).total_seconds() for task, started in begun),
+        node_s=sum(boot_s + (max(times) - min(times)).total_seconds() for times in spans.values()),
+    )
+
+
+def write_usage(store: Store, compute: Compute, run: str, now: datetime) -> Usage | None:
+    """Measure what the run's job took, for its record; None where nothing was submitted."""
+    if store.stat(run_path(run, "offload.json")) is None:
+        return None
+    usage = measure_usage(compute.list_tasks(job_id(run)), read_submission(store, run), now)
+    store.write(run_path(run, "usage.json"), to_json(usage))
+    return usage
+
+
+def keep_logs(store: Store, compute: Compute, run: str, patience_s: float = 30.0) -> int:
+    """Copy stdout and stderr of every task to runs/<run>/logs/; gives how many files were kept.
+
+    Waits `patience_s` at the most for the last tasks to say their last word: a shard is committed before its process ends.
+    """
     job = job_id(run)
-    names = [(task.task, name) for task in compute.ended_tasks(job) for name in ("stdout.txt", "stderr.txt")]
+    deadline = time.monotonic() + patience_s
+    while (
+        any(task.started and not task.is_over for task in compute.list_tasks(job))
+        and time.monotonic() < deadline
+    ):
+        time.sleep(0.5)
+    begun = [task.task for task in compute.list_tasks(job) if task.started]
+    names = [(task, name) for task in begun for name in ("stdout.txt", "stderr.txt")]
     with ThreadPoolExecutor(16) as pool:
-        kept = pool.map(lambda pair: _keep_log(store, compute, run, job, *pair), names)
-        return sum(kept)
+        return sum(pool.map(lambda pair: _keep_log(store, compute, run, job, *pair), names))
 
 
 def _keep_log(store: Store, compute: Compute, run: str, job: str, task: str, name: str) -> bool:
@@ -150,9 +252,14 @@ def _keep_log(store: Store, compute: Compute, run: str, job: str, task: str, nam
     return bool(data)
 
 
-def _describe(task: EndedTask) -> str:
-    code = "never started" if task.exit_code is None else f"exit code {task.exit_code}"
+def _waited_s(store: Store, run: str, now: datetime) -> float:
+    if store.stat(run_path(run, "offload.json")) is None:  # cancelled before it was submitted
+        return 0.0
+    return (now - read_submission(store, run).submitted).total_seconds()
+
+
+def _describe(task: TaskState) -> str:
+    code = "never started" if task.exit_code is None else f"ended with exit code {task.exit_code}"
     times = f" after {task.retries} retries" if task.retries else ""
-    return f"Its Batch task ended with {code}{times}. {task.failure} See logs/{task.task}.stderr.txt of the run.".replace(
-        "  ", " "
-    )
+    failure = f" {task.failure}" if task.failure else ""
+    return f"Its Batch task {code}{times}.{failure} See logs/{task.task}.stderr.txt of the run."

@@ -5,25 +5,28 @@ from __future__ import annotations
 import io
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.carry import carry_over
-from fleetscore.errors import BugError, MissingBlobError
+from fleetscore.cost import Forecast, Prices, forecast_batch, forecast_inline, read_prices
+from fleetscore.errors import BugError, CapacityError, MissingBlobError
 from fleetscore.layout import rates_path, run_path
 from fleetscore.model_sets import Pins, read_model_set, read_pins
 from fleetscore.packing import PackingLimits, pack_shards
-from fleetscore.placement import place_shards
+from fleetscore.placement import Placement, PoolOffer, place_partitions
 from fleetscore.records import PlanHead, RunRequest, ShardPlan, from_json, to_json
-from fleetscore.settings import read_workload_settings
+from fleetscore.settings import RunPolicy, read_run_policy, read_workload_settings
+from fleetscore.steps.capacity import look_at_pool, offer_inline, refuse
 from fleetscore.stores.base import Store
 from fleetscore.workloads import get_workload
 from fleetscore.workloads.base import Discovery, Rates, TrainingRequest, WindowRequest, Workload
@@ -31,18 +34,34 @@ from fleetscore.workloads.base import Discovery, Rates, TrainingRequest, WindowR
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole plan in memory: its head, its shards, and the PARTITIONS table with `shard` (-1: settled) and `kept`."""
+    """A whole plan in memory: its head, its shards, and the PARTITIONS table with `shard` (-1: settled) and `kept`.
+
+    `refusal` says why it cannot be carried out, if so.
+    """
 
     head: PlanHead
     shards: Sequence[ShardPlan]
     table: pa.Table
+    refusal: CapacityError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What placing depends on beside the partitions: settings, prices, and the pool as it is now."""
+
+    app: AppSettings
+    policy: RunPolicy
+    prices: Prices
+    pool: PoolOffer | None
 
 
 def commit_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime) -> PlanHead:
-    """Plan the run and write the plan, once: whoever comes second gets the first one's plan."""
+    """Plan the run and write the plan, once: whoever comes second gets the first one's plan. CapacityError if nothing can carry it."""
     path = run_path(request.run, "plan.json")
     if store.stat(path) is None:
         plan = make_plan(store, request, app, now)
+        if plan.refusal is not None:
+            raise plan.refusal
         _write_tables(store, plan)
         store.create(path, to_json(plan.head))
     return from_json(store.read(path), PlanHead)
@@ -53,8 +72,10 @@ def make_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime
     workload = get_workload(request.workload)
     discovery = _discover(store, workload, request)
     carried = carry_over(store, request, _checked(discovery.partitions, workload.name))
-    rates = _rates_of(store, workload, request)
-    table, shards = _pack(carried.table, rates, app)
+    rates = read_rates(store, workload, request.purpose)
+    policy, prices = read_run_policy(store, workload.name), read_prices(store)
+    situation = Situation(app, policy, prices, look_at_pool(store, app, policy, prices))
+    table, shards, refusal = _pack(carried.table, rates, situation)
     token = uuid.uuid4().hex[:8]
     head = PlanHead(
         request=request,
@@ -74,8 +95,9 @@ def make_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime
         rates=rates,
         remarks=discovery.remarks,
         kept_files=carried.files,
+        forecasts=forecast(shards, rates, situation),
     )
-    return Plan(head, shards, table)
+    return Plan(head, shards, table, refusal)
 
 
 def read_plan(store: Store, run: str) -> PlanHead:
@@ -94,18 +116,29 @@ def read_shard_partitions(store: Store, head: PlanHead, shard: int) -> pa.Table:
         return pq.ParquetFile(source).read_row_group(shard)
 
 
-def read_rates(store: Store, workload: Workload) -> Rates:
+def read_rates(store: Store, workload: Workload, purpose: str = "score") -> Rates:
     """What this store has measured of the workload, or the workload's own figures before the first run."""
     try:
-        return from_json(store.read(rates_path(workload.name)), Rates)
+        return from_json(store.read(rates_path(workload.name, purpose)), Rates)
     except MissingBlobError:
-        return workload.rates
+        known = workload.training_rates if purpose == "train" else None
+        return known or workload.rates
 
 
-def _rates_of(store: Store, workload: Workload, request: RunRequest) -> Rates:
-    if request.purpose == "train" and workload.training_rates is not None:
-        return workload.training_rates
-    return read_rates(store, workload)
+def forecast(shards: Sequence[ShardPlan], rates: Rates, situation: Situation) -> tuple[Forecast, ...]:
+    """What the shards of each placement are expected to take, in time and money."""
+    app, pool, found = situation.app, situation.pool, []
+    inline = [shard for shard in shards if shard.placement == "inline"]
+    batch = [shard for shard in shards if shard.placement == "batch"]
+    if inline:
+        seconds = sum(shard.predicted_s for shard in inline)
+        found.append(forecast_inline(len(inline), seconds, rates.spread, app.cores(), situation.prices))
+    if batch and pool is not None:
+        seconds, slots = sum(shard.predicted_s for shard in batch), max(1, min(len(batch), pool.slots))
+        nodes = -(-slots // pool.slots_per_node)
+        made = forecast_batch(len(batch), seconds, rates.spread, pool.wait_s, nodes, slots, pool.usd_per_s)
+        found.append(replace(made, headroom=pool.headroom))
+    return tuple(found)
 
 
 def pins_of(store: Store, request: RunRequest) -> Pins:
@@ -130,24 +163,48 @@ def _checked(table: pa.Table, workload: str) -> pa.Table:
     return table
 
 
-def _pack(table: pa.Table, rates: Rates, app: AppSettings) -> tuple[pa.Table, list[ShardPlan]]:
-    """Add the `shard` column and sort by it, settled partitions last."""
+def _pack(
+    table: pa.Table, rates: Rates, situation: Situation
+) -> tuple[pa.Table, list[ShardPlan], CapacityError | None]:
+    """Add the `shard` column (inline shards first) and sort by it, settled partitions last."""
+    app, pool, policy = situation.app, situation.pool, situation.policy
     pending = np.asarray(pc.equal(table["outcome"], ""))
     rows = np.asarray(table["rows"], dtype=np.float64)[pending]
     seconds = rates.partition_s + rows * rates.row_s
     memory = rows * rates.bytes_per_row
-    limits = PackingLimits(
-        shard_s=app.inline_shard_s, memory_bytes=app.inline_memory_bytes, parallelism=app.cores()
-    )
-    assignment = pack_shards(seconds, memory, limits)
+    inline = offer_inline(app, policy, situation.prices)
+    placement = place_partitions(seconds, memory, inline, pool, app.batch_placement)
+    on_batch = placement.on_batch
+    assignment = np.empty(len(rows), np.int32)
+    assignment[~on_batch] = pack_shards(seconds[~on_batch], memory[~on_batch], _inline_limits(app))
+    first_on_batch = int(assignment[~on_batch].max(initial=-1)) + 1
+    refusal = None
+    if pool is not None and on_batch.any():
+        packed = pack_shards(seconds[on_batch], memory[on_batch], _batch_limits(pool))
+        assignment[on_batch] = first_on_batch + packed
+        refusal = refuse(seconds[on_batch], memory[on_batch], pool, policy)
     shards = np.full(table.num_rows, -1, np.int32)
     shards[pending] = assignment
+    large = np.bincount(assignment, placement.large) > 0
     order = np.argsort(np.where(shards < 0, np.iinfo(np.int32).max, shards), kind="stable")
     table = table.append_column("shard", pa.array(shards)).take(order)
-    return table, _describe(table, rates, app)
+    return table, _describe(table, rates, placement, first_on_batch, large), refusal
 
 
-def _describe(table: pa.Table, rates: Rates, app: AppSettings) -> list[ShardPlan]:
+def _inline_limits(app: AppSettings) -> PackingLimits:
+    return PackingLimits(app.inline_shard_s, app.inline_memory_bytes, parallelism=app.cores())
+
+
+def _batch_limits(pool: PoolOffer) -> PackingLimits:
+    """A task is worth a few times what it takes to start one."""
+    return PackingLimits(
+        pool.shard_s, pool.slot_memory_bytes, worth_s=min(60.0, pool.shard_s), parallelism=max(1, pool.slots)
+    )
+
+
+def _describe(
+    table: pa.Table, rates: Rates, placement: Placement, first_on_batch: int, large: npt.NDArray[np.bool_]
+) -> list[ShardPlan]:
     shards = np.asarray(table["shard"])
     shards = shards[shards >= 0]
     if len(shards) == 0:
@@ -157,7 +214,21 @@ def _describe(table: pa.Table, rates: Rates, app: AppSettings) -> list[ShardPlan
     size_bytes = np.bincount(shards, np.asarray(table["size_bytes"], dtype=np.float64)[: len(shards)])
     seconds = rates.shard_s + partitions * rates.partition_s + rows * rates.row_s
     memory = rows * rates.bytes_per_row
-    return place_shards(partitions, rows, size_bytes, seconds, memory, app)
+    columns = zip(partitions, rows, size_bytes, seconds, memory, large, strict=True)
+    return [
+        _shard_plan(shard, row, "inline" if shard < first_on_batch else "batch", placement)
+        for shard, row in enumerate(columns)
+    ]
+
+
+def _shard_plan(
+    shard: int, row: tuple[Any, ...], where: Literal["inline", "batch"], placement: Placement
+) -> ShardPlan:
+    partitions, rows, size_bytes, seconds, memory, large = row
+    reason = placement.reason(where, bool(large))
+    return ShardPlan(
+        shard, int(partitions), int(rows), int(size_bytes), float(seconds), int(memory), where, reason
+    )
 
 
 def _write_tables(store: Store, plan: Plan) -> None:

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import IO
 
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from fleetscore.crumbs import Crumb, is_alive, leave_crumb
 from fleetscore.errors import BugError, MissingBlobError
 from fleetscore.isolation import score_isolated, settle
-from fleetscore.layout import attempt_path, run_path, shard_folder, shard_record_path
+from fleetscore.layout import attempt_path, run_path, shard_folder, shard_log_path, shard_record_path
 from fleetscore.outcomes import OUTCOMES, Outcome
 from fleetscore.records import PlanHead, ResultFile, ShardRecord, from_json, to_json
 from fleetscore.settings import read_run_policy, read_workload_settings
@@ -60,6 +60,7 @@ def score_shard(
     head = read_plan(store, run)
     task = _task(store, head, shard)
     attempt = Attempt(run, shard, uuid.uuid4().hex[:12], placement)
+    base_bytes = peak_memory_bytes() if placement == "batch" else 0
     started = datetime.now(UTC)
     clock = time.perf_counter()
     with ExitStack() as stack:
@@ -70,6 +71,9 @@ def score_shard(
                 progress(writer.settled, task.partitions.num_rows)
     _check_settled_once(writer.outcomes(), task)
     record = writer.record(started, time.perf_counter() - clock)
+    record = replace(
+        record, base_memory_bytes=base_bytes, log=shard_log_path(run, shard) if base_bytes else ""
+    )
     store.create(shard_record_path(run, shard), to_json(record))
     return read_shard_record(store, run, shard)
 
@@ -80,6 +84,11 @@ def read_shard_record(store: Store, run: str, shard: int) -> ShardRecord | None:
         return from_json(store.read(shard_record_path(run, shard)), ShardRecord)
     except MissingBlobError:
         return None
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def is_cancelled(store: Store, run: str) -> bool:
@@ -145,7 +154,7 @@ class ShardWriter:
             outcomes=self._attempt.path("outcomes.parquet"),
             results=self._result_file(outcomes),
             sketches=sketches,
-            peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            peak_memory_bytes=peak_memory_bytes(),
             worker=socket.gethostname(),
         )
 
@@ -217,7 +226,13 @@ def _pieces(store: Store, head: PlanHead, task: ShardTask, attempt: Attempt) -> 
     for group in order.groups:
         store.write(attempt.path("crumb.json"), to_json(leave_crumb(group)))
         part = task if len(group) == len(keys) else task.restricted(group)
-        yield from score_isolated(store, workload, part)
+        try:
+            yield from score_isolated(store, workload, part)
+        except (
+            BaseException
+        ):  # an attempt that ends in order (the store is down, the node is taken) accuses nobody
+            store.delete(attempt.path("crumb.json"))
+            raise
 
 
 def _crumbs(store: Store, task: ShardTask) -> list[list[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import resource
 import socket
 import time
 import uuid
@@ -14,12 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fleetscore.layout import attempt_path, shard_record_path
+from fleetscore.layout import attempt_path, shard_log_path, shard_record_path
 from fleetscore.outcomes import OUTCOMES
 from fleetscore.records import PlanHead, ShardRecord, to_json
 from fleetscore.settings import read_workload_settings
 from fleetscore.steps.plan import read_plan, read_shard_partitions
-from fleetscore.steps.score import Progress, is_cancelled, read_shard_record
+from fleetscore.steps.score import Progress, is_cancelled, peak_memory_bytes, read_shard_record
 from fleetscore.stores.base import Store
 from fleetscore.workloads import get_workload
 from fleetscore.workloads.base import Trained, TrainingTask
@@ -93,8 +92,9 @@ def _write(
         results=None,
         sketches=metrics_path,
         files=files,
-        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_memory_bytes=peak_memory_bytes(),
         worker=socket.gethostname(),
+        log=shard_log_path(run, shard) if placement == "batch" else "",
     )
 
 

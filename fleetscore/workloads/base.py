@@ -57,6 +57,7 @@ class Rates:
     row_s: float
     bytes_per_row: float  # peak memory of a scoring process per input row
     schema: int = 1
+    spread: float = 2.0  # measured seconds mostly lie within this factor of the predicted
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,18 @@
+"""Keep what the tasks of a run's Batch job said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from activities.answers import answering
+
+
+@answering
+def keep_logs(asked: dict[str, Any]) -> dict[str, Any]:
+    """Take {"run"}; give {"files"}: how many were copied to the run's logs/."""
+    from activities.store import app_store
+    from fleetscore.app_settings import read_app_settings
+    from fleetscore.compute import connect_compute
+    from fleetscore.steps.offload import keep_logs as keep
+
+    return {"files": keep(app_store(), connect_compute(read_app_settings()), asked["run"])}
