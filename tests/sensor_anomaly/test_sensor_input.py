@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from fleetscore.errors import InputError
 from fleetscore.stores.base import Store
 from fleetscore.workloads.sensor_anomaly import csv_input
-from fleetscore.workloads.sensor_anomaly.catalog import catalog_file, list_inputs, read_pieces
+from fleetscore.workloads.sensor_anomaly.catalog import catalog_file, list_inputs, piece_readers
 from fleetscore.workloads.sensor_anomaly.columns import recognise_columns
 from fleetscore.workloads.sensor_anomaly.csv_input import cut_pieces, read_header, read_lines
+from fleetscore.workloads.sensor_anomaly.overlap import overlapped
 from fleetscore.workloads.sensor_anomaly.readings import encode_sensors
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 from fleetscore.workloads.sensor_anomaly.text import numbers_of_texts, time_of_text, times_of_texts
@@ -31,7 +32,7 @@ def read_all(store: Store, name: str) -> tuple[list[tuple[Any, ...]], dict[int, 
     file = next(f for f in list_inputs(store).files if f.path.endswith(name))
     entry = catalog_file(store, file, DEFAULTS)
     rows, texts = [], {}
-    for part in read_pieces(store, entry, *EVER):
+    for part in overlapped(piece_readers(store, entry, *EVER)):
         names = part.sensors.to_pylist()
         for time_us, code, value, row in zip(part.time_us, part.sensor, part.value, part.row, strict=True):
             rows.append((int(time_us), names[code]["device"], names[code]["sensor"], float(value), int(row)))
@@ -341,17 +342,17 @@ def test_encoding_sensors_loses_nobody(pairs: list[tuple[str | None, str | None]
     assert [names[c] if c >= 0 else None for c in codes] == [p if p[0] and p[1] else None for p in pairs]
 
 
-def test_many_devices_need_no_dense_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With more possible than present pairs the codes are the same as from the dense table."""
+def test_many_devices_need_no_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With far more possible than present pairs only those that occur are named, and rows get the same names."""
     from fleetscore.workloads.sensor_anomaly import readings
 
     device = pa.array([f"d{n * 7 % 50}" for n in range(200)])
     sensor = pa.array([f"s{n % 40}" for n in range(200)])
-    dense = encode_sensors(device, sensor)
-    monkeypatch.setattr(readings, "_DENSE_PAIRS", 1)
-    sparse = encode_sensors(device, sensor)
-    assert np.array_equal(dense[0], sparse[0])
-    assert dense[1].equals(sparse[1])
+    grid_codes, grid = encode_sensors(device, sensor)
+    monkeypatch.setattr(readings, "_GRID_MOST", 1)
+    codes, sensors = encode_sensors(device, sensor)
+    assert (grid.num_rows, sensors.num_rows) == (2000, 200)
+    assert sensors.take(pa.array(codes)).equals(grid.take(pa.array(grid_codes)))
 
 
 def test_pieces_of_a_file_are_whole_lines(store: Store) -> None:

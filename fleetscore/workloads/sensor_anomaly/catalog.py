@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -122,23 +123,35 @@ def overlaps(file: CatalogFile, first_us: int, stop_us: int) -> bool:
     return span is None or (span[0] < stop_us and span[1] >= first_us)
 
 
-def read_pieces(store: Store, file: CatalogFile, first_us: int, stop_us: int) -> Iterator[Readings]:
-    """The readings of the pieces that overlap [first_us, stop_us), whole pieces, in file order; InputError when one is unreadable."""
+def piece_readers(
+    store: Store, file: CatalogFile, first_us: int, stop_us: int
+) -> Iterator[Callable[[], Readings]]:
+    """A reader for each piece that overlaps [first_us, stop_us), in file order; call one at a time.
+
+    Readers give whole pieces, and raise InputError when the piece is unreadable.
+    """
     entry = file.entry
     wanted = [p for p in entry.pieces if p.rows and p.first_us < stop_us and p.last_us >= first_us]
     if not wanted or entry.columns is None:
         return
-    if entry.kind == "parquet":
+    if entry.header is None:
         parquet = open_parquet(store, file.input.path, entry.columns)
         for piece in wanted:
-            yield read_row_group(parquet, piece.number, piece.first_row, entry.columns)[0]
+            yield partial(_read_group, parquet, piece, entry.columns)
         return
-    assert entry.header is not None  # noqa: S101 - a CSV entry with pieces has one
-    with store.open(file.input.path) as source:
-        for piece in wanted:
-            source.seek(piece.first_byte)
-            data = source.read(piece.stop_byte - piece.first_byte)
-            yield read_lines(data, piece.first_row, entry.header, entry.columns)[0]
+    source = store.open(file.input.path)  # closed with the last reader: one may still run when this generator has ended
+    for piece in wanted:
+        yield partial(_read_lines, source, piece, entry.header, entry.columns)
+
+
+def _read_group(parquet: Any, piece: Piece, columns: Columns) -> Readings:
+    return read_row_group(parquet, piece.number, piece.first_row, columns)[0]
+
+
+def _read_lines(source: pa.NativeFile, piece: Piece, header: Header, columns: Columns) -> Readings:
+    source.seek(piece.first_byte)
+    data = source.read(piece.stop_byte - piece.first_byte)
+    return read_lines(data, piece.first_row, header, columns)[0]
 
 
 def row_word(kind: str) -> str:

@@ -9,6 +9,7 @@ the values agree to about 1e-15 of sum(alpha), and rows too close to 0 for that 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ import pyarrow.compute as pc
 
 from fleetscore.workloads.sensor_anomaly.packs import ModelPack, SensorModel
 
-_CHUNK_ROWS = 1 << 16  # what fits the processor's cache with its intermediates
-_FEW_VECTORS = 6  # up to here all models of a chunk are computed together; above, each on its own
+_BLOCK_ROWS = 1 << 16
+_FEW_VECTORS = 6  # up to here all models of a block are computed together; above, each on its own
 _DOUBTFUL = 1e-11  # relative to sum(alpha); far above the rounding of either order of summation
 
 Floats = npt.NDArray[np.float64]
@@ -31,18 +32,23 @@ def decide(pack: ModelPack, models: npt.NDArray[Any], counts: npt.NDArray[Any], 
     `values` holds, one after the other, `counts[j]` readings for the one-feature model `models[j]` of the pack; they must be finite.
     """
     scores = np.empty(len(values))
+    with np.errstate(
+        over="ignore"
+    ):  # so far away that the square is infinite: its exponential is 0, as in libsvm
+        for first, last, rows in blocks(counts):
+            _decide_block(pack, models[first:last], counts[first:last], values[rows], scores[rows])
+    return scores
+
+
+def blocks(counts: npt.NDArray[Any]) -> Iterator[tuple[int, int, slice]]:
+    """Whole groups [first, last) with as many rows as the processor's cache holds with their intermediates, and those rows."""
     ends = np.cumsum(counts)
     first = 0
     while first < len(counts):
         start = int(ends[first] - counts[first])
-        last = max(int(np.searchsorted(ends, start + _CHUNK_ROWS, side="right")), first + 1)
-        rows = slice(start, int(ends[last - 1]))
-        with np.errstate(
-            over="ignore"
-        ):  # so far away that the square is infinite: its exponential is 0, as in libsvm
-            _decide_chunk(pack, models[first:last], counts[first:last], values[rows], scores[rows])
+        last = max(int(np.searchsorted(ends, start + _BLOCK_ROWS, side="right")), first + 1)
+        yield first, last, slice(start, int(ends[last - 1]))
         first = last
-    return scores
 
 
 def decide_matrix(model: SensorModel, matrix: Floats) -> Floats:
@@ -65,10 +71,10 @@ def decide_matrix(model: SensorModel, matrix: Floats) -> Floats:
 
 def anomalies(scores: Floats) -> npt.NDArray[np.int8]:
     """1 where a decision value means an anomaly (libsvm: normal only if above 0), else 0."""
-    return (~(scores > 0.0)).astype(np.int8)
+    return (~(scores > 0.0)).view(np.int8)
 
 
-def _decide_chunk(pack: ModelPack, models: Any, counts: Any, values: Floats, out: Floats) -> None:
+def _decide_block(pack: ModelPack, models: Any, counts: Any, values: Floats, out: Floats) -> None:
     if int(pack.vectors[models].max(initial=0)) <= _FEW_VECTORS:
         out[:] = _decide_together(pack, models, counts, values)
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.stores.base import Store
 from fleetscore.workloads.base import InputFile
-from fleetscore.workloads.sensor_anomaly.catalog import CatalogFile, catalog_file, read_pieces, row_word
+from fleetscore.workloads.sensor_anomaly.catalog import CatalogFile, catalog_file, piece_readers, row_word
+from fleetscore.workloads.sensor_anomaly.overlap import overlapped
 from fleetscore.workloads.sensor_anomaly.readings import Codes, Floats, Int64s, Readings, partition_keys
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 
@@ -46,18 +47,29 @@ class Faults:
 class Gathered:
     """Readings of partitions by code, sorted by partition, then time; of equal (time, partition) the first in file and row order.
 
-    `time_us` and `value` are in the order they were read; `order` sorts them and leaves out the duplicates; `counts` says how many of
-    it belong to each partition. `input_rows` counts all readings found, `faults` those that are not in `order`. `lost` names the
+    `time_us` is sorted; `value` is in the order that it was read in, and `value[order]` sorts it; `counts` says how many readings
+    each partition has there. `input_rows` counts all that were found, `faults` those that were left out. `lost` names the
     partitions of which some input could not be read, with the error.
     """
 
     time_us: Int64s
     value: Floats
-    order: npt.NDArray[np.int64]
+    order: Int64s
     counts: Int64s
     input_rows: Int64s
     faults: dict[int, Faults]
     lost: dict[int, InputError]
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """What is looked for, and the counts and faults that the search leaves behind."""
+
+    keys: pa.Array
+    first_us: int
+    stop_us: int
+    input_rows: Int64s
+    faults: dict[int, Faults]
 
 
 def gather_readings(
@@ -69,68 +81,55 @@ def gather_readings(
     stop_us: int,
 ) -> Gathered:
     """The readings of the partitions `keys` with first_us <= time < stop_us."""
-    times: list[Int64s] = []
-    codes: list[Codes] = []
-    values: list[Floats] = []
-    faults: dict[int, Faults] = {}
+    search = _Search(keys, first_us, stop_us, np.zeros(len(keys), np.int64), {})
+    parts: list[tuple[Int64s, Codes, Floats]] = []
     lost: dict[int, InputError] = {}
-    input_rows = np.zeros(len(keys), np.int64)
     for file in inputs:
         entry = catalog_file(store, file, settings)
         try:
             _check_unchanged(store, file)
-            for part in _mine(store, entry, keys, first_us, stop_us, faults, input_rows):
-                times.append(part[0])
-                codes.append(part[1])
-                values.append(part[2])
+            parts += [
+                _mine(entry, readings, search)
+                for readings in overlapped(piece_readers(store, entry, first_us, stop_us))
+            ]
         except (InputError, MissingBlobError) as error:
             lost.update(_losers(entry, keys, first_us, stop_us, error))
-    time_us: Int64s = _joined(times, np.int64)
-    code: Codes = _joined(codes, np.int32)
-    value: Floats = _joined(values, np.float64)
-    order, counts = _sort(time_us, code, value, len(keys), faults)
-    return Gathered(time_us, value, order, counts, input_rows, faults, lost)
+    time_us: Int64s = _joined([part[0] for part in parts], np.int64)
+    code: Codes = _joined([part[1] for part in parts], np.int32)
+    value: Floats = _joined([part[2] for part in parts], np.float64)
+    del parts  # a copy of everything, as long as it lives
+    return _sorted(time_us, code, value, search, lost)
 
 
-def _mine(
-    store: Store,
-    entry: CatalogFile,
-    keys: pa.Array,
-    first_us: int,
-    stop_us: int,
-    faults: dict[int, Faults],
-    input_rows: Int64s,
-) -> Iterator[tuple[Int64s, Codes, Floats]]:
-    for readings in read_pieces(store, entry, first_us, stop_us):
-        code = _own_codes(readings, keys)
-        inside = _inside(readings, code, first_us, stop_us)
-        time_us, value = readings.time_us, readings.value
-        if inside is not None:
-            time_us, code, value = time_us[inside], code[inside], value[inside]
-        input_rows += np.bincount(code, minlength=len(keys))
-        usable = np.isfinite(value)
-        if not usable.all():
-            _note_unusable(entry, readings, inside, code, value, usable, faults)
-            time_us, code, value = time_us[usable], code[usable], value[usable]
-        yield time_us, code, value
+def _mine(entry: CatalogFile, readings: Readings, search: _Search) -> tuple[Int64s, Codes, Floats]:
+    """Times, codes and values of the usable readings that are looked for; the others are counted."""
+    code = _own_codes(readings, search.keys)
+    inside = _inside(readings, code, search.first_us, search.stop_us)
+    time_us, value = readings.time_us, readings.value
+    if inside is not None:
+        time_us, code, value = time_us[inside], code[inside], value[inside]
+    np.add(search.input_rows, np.bincount(code, minlength=len(search.keys)), out=search.input_rows)
+    usable = np.isfinite(value)
+    if not usable.all():
+        _note_unusable(entry, readings, inside, code, value, usable, search.faults)
+        time_us, code, value = time_us[usable], code[usable], value[usable]
+    return time_us, code, value
 
 
 def _own_codes(readings: Readings, keys: pa.Array) -> Codes:
     """Each reading's index into `keys`, -1 for other partitions'."""
     own = pc.index_in(partition_keys(readings.sensors), keys).fill_null(-1).to_numpy()
-    if len(own) == len(keys) and np.array_equal(own, np.arange(len(own))):
-        return readings.sensor
-    codes: Codes = own.astype(np.int32, copy=False)[readings.sensor]
+    codes: Codes = own.astype(np.int32, copy=False).take(readings.sensor)
     return codes
 
 
-def _inside(readings: Readings, code: Codes, first_us: int, stop_us: int) -> npt.NDArray[np.int64] | None:
+def _inside(readings: Readings, code: Codes, first_us: int, stop_us: int) -> Int64s | None:
     """The rows of these partitions and this span; None when that is all of them."""
     times = readings.time_us
-    kept = code >= 0
-    if len(times) and (times.min() < first_us or times.max() >= stop_us):
-        kept &= (times >= first_us) & (times < stop_us)
-    return None if kept.all() else np.flatnonzero(kept)
+    outside = len(times) > 0 and (times.min() < first_us or times.max() >= stop_us)
+    if not outside and code.min(initial=0) >= 0:
+        return None
+    return np.flatnonzero((code >= 0) & (times >= first_us) & (times < stop_us))
 
 
 def _note_unusable(
@@ -169,56 +168,60 @@ def _is_word(text: str) -> bool:
     )
 
 
-def _sort(
-    time_us: Int64s, code: Codes, value: Floats, partitions: int, faults: dict[int, Faults]
-) -> tuple[npt.NDArray[np.int64], Int64s]:
+def _sorted(
+    time_us: Int64s, code: Codes, value: Floats, search: _Search, lost: dict[int, InputError]
+) -> Gathered:
+    partitions = len(search.keys)
     order = order_by_code(code, partitions)
-    counts = np.bincount(code, minlength=partitions)
-    gaps = _gaps(time_us, order, counts)
-    if (gaps < 0).any():
+    counts = search.input_rows - _rejected(search)
+    in_time = time_us.take(order)
+    later = _later(in_time, counts)
+    if not later.all():  # not in order of time, or the same time twice
         by_time = np.argsort(time_us, kind="stable")
         order = by_time[order_by_code(code[by_time], partitions)]
-        gaps = _gaps(time_us, order, counts)
-    again = np.flatnonzero(gaps == 0) + 1
-    if not len(again):
-        return order, counts
-    _note_duplicates(time_us, code, value, order, again, faults)
-    keep = np.ones(len(order), bool)
-    keep[again] = False
-    return order[keep], counts - np.bincount(code[order[again]], minlength=partitions)
+        in_time = time_us.take(order)
+        later = _later(in_time, counts)
+        again = np.flatnonzero(~later)
+        _note_duplicates(in_time, code, value, order, again, search.faults)
+        counts = counts - np.bincount(code[order[again]], minlength=partitions)
+        order, in_time = order[later], in_time[later]
+    return Gathered(in_time, value, order, counts, search.input_rows, search.faults, lost)
 
 
-def order_by_code(code: Codes, partitions: int) -> npt.NDArray[np.int64]:
-    """The stable order that sorts by code; numpy sorts 16-bit integers by radix, so wider codes take two such passes."""
+def order_by_code(code: Codes, partitions: int) -> Int64s:
+    """The stable order that sorts by code. Arrow counts where the codes span few values; wider codes take two such passes."""
     if partitions <= 1 << 16:
-        return np.argsort(code.astype(np.uint16), kind="stable")
-    low = np.argsort((code & 0xFFFF).astype(np.uint16), kind="stable")
+        order: Int64s = pc.array_sort_indices(pa.array(code)).to_numpy().view(np.int64)
+        return order
+    low = order_by_code(code & np.int32(0xFFFF), 1 << 16)
     return low[order_by_code((code >> 16)[low], partitions >> 16)]
 
 
-def _gaps(time_us: Int64s, order: npt.NDArray[np.int64], counts: Int64s) -> Int64s:
-    """Time from each reading to the next of the same partition; 1 between partitions."""
-    gaps = np.diff(time_us[order])
-    ends = np.cumsum(counts) - 1
-    gaps[ends[(ends >= 0) & (ends < len(gaps))]] = 1
-    return gaps
+def _rejected(search: _Search) -> Int64s:
+    rejected = np.zeros(len(search.keys), np.int64)
+    for partition, faults in search.faults.items():
+        rejected[partition] = faults.rejected
+    return rejected
+
+
+def _later(in_time: Int64s, counts: Int64s) -> npt.NDArray[np.bool_]:
+    """Whether each reading comes after the one before it; the first of a partition always does."""
+    later = np.ones(len(in_time), bool)
+    np.greater(in_time[1:], in_time[:-1], out=later[1:])
+    first = np.cumsum(counts) - counts
+    later[first[counts > 0]] = True
+    return later
 
 
 def _note_duplicates(
-    time_us: Int64s,
-    code: Codes,
-    value: Floats,
-    order: npt.NDArray[np.int64],
-    again: Int64s,
-    faults: dict[int, Faults],
+    in_time: Int64s, code: Codes, value: Floats, order: Int64s, again: Int64s, faults: dict[int, Faults]
 ) -> None:
-    """`again` are places in `order` of readings whose (partition, time) was there before."""
+    """`again` are the places in `order` of readings whose (partition, time) was there before."""
     partitions, first, counts = np.unique(code[order[again]], return_index=True, return_counts=True)
     for partition, index, count in zip(partitions.tolist(), first.tolist(), counts.tolist(), strict=True):
-        here = order[again[index]]
-        before = order[again[index] - 1]
-        moment = np.datetime64(int(time_us[here]), "us")
-        example = f"{moment}Z, {value[before]!r} kept, {value[here]!r} dropped".replace("np.float64", "")
+        place = again[index]
+        kept, dropped = float(value[order[place - 1]]), float(value[order[place]])
+        example = f"{np.datetime64(int(in_time[place]), 'us')}Z, {kept!r} kept, {dropped!r} dropped"
         faults.setdefault(partition, Faults()).add("duplicate_reading", count, example)
 
 

@@ -16,7 +16,9 @@ Int64s = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
 
-_DENSE_PAIRS = 1 << 22  # above this many possible device × sensor pairs, only those that occur get memory
+_GRID_MOST = (
+    1 << 16
+)  # up to here (or a quarter of the rows) the table holds all devices × sensors, and codes need no search
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,9 @@ class Reject:
 class Readings:
     """Readings of one piece of a file, in file order.
 
-    `time_us` are microseconds since 1970 UTC; `sensor` indexes `sensors`, a table of distinct `device` and `sensor` strings;
-    `value` is NaN where there is no number; `row` says where each stands in its file, and `texts` what stood in place of a number.
+    `time_us` are microseconds since 1970 UTC; `sensor` indexes `sensors`, a table of distinct `device` and `sensor` strings, some of
+    which may have no reading; `value` is NaN where there is no number; `row` says where each stands in its file, and `texts` what
+    stood in place of a number.
     """
 
     time_us: Int64s
@@ -51,16 +54,20 @@ def encode_sensors(device: pa.Array, sensor: pa.Array) -> tuple[Codes, pa.Table]
     """Codes of the (device, sensor) pairs row by row, -1 where either is null or empty, and the table of the distinct pairs."""
     devices, device_code = _dictionary(device)
     sensors, sensor_code = _dictionary(sensor)
-    if not len(devices) or not len(sensors):
-        return np.full(len(device_code), -1, np.int32), _pairs(devices, sensors, np.empty(0, np.int64))
-    pair = device_code.astype(np.int64) * len(sensors) + sensor_code
-    whole = bool((device_code >= 0).all() and (sensor_code >= 0).all())
-    if not whole:
-        pair[(device_code < 0) | (sensor_code < 0)] = -1
-    distinct, code = _ranked(pair, len(devices) * len(sensors))
-    if not whole and distinct[0] == -1:
-        distinct, code = distinct[1:], code - np.int32(1)
-    return code, _pairs(devices, sensors, distinct)
+    possible = len(devices) * len(sensors)
+    lost = None
+    if device_code.min(initial=0) < 0 or sensor_code.min(initial=0) < 0:
+        lost = (device_code < 0) | (sensor_code < 0)
+    if possible <= max(_GRID_MOST, len(device_code) // 4):
+        code = device_code * np.int32(len(sensors)) + sensor_code
+        pairs = np.arange(possible)
+    else:
+        wide = device_code.astype(np.int64) * len(sensors) + sensor_code
+        pairs, inverse = np.unique(wide if lost is None else np.where(lost, 0, wide), return_inverse=True)
+        code = inverse.astype(np.int32)
+    if lost is not None:
+        code[lost] = -1
+    return code, _pairs(devices, sensors, pairs)
 
 
 def partition_keys(sensors: pa.Table) -> pa.StringArray:
@@ -81,17 +88,6 @@ def _dictionary(column: pa.Array) -> tuple[pa.Array, Codes]:
         code = np.where((code >= 0) & usable[code], code, np.int32(-1))
         strings = strings.fill_null("")
     return strings, code
-
-
-def _ranked(pair: Int64s, possible: int) -> tuple[Int64s, Codes]:
-    """The distinct values of `pair`, ascending, and the rank of each row's value."""
-    lowest = int(pair.min(initial=0))
-    if possible > max(_DENSE_PAIRS, 4 * len(pair)):
-        distinct, rank = np.unique(pair, return_inverse=True)
-        return distinct, rank.astype(np.int32)
-    seen = np.bincount(pair - lowest if lowest else pair, minlength=1) > 0
-    rank_of = np.cumsum(seen, dtype=np.int32) - np.int32(1)
-    return np.flatnonzero(seen) + lowest, rank_of[pair - lowest if lowest else pair]
 
 
 def _pairs(devices: pa.Array, sensors: pa.Array, pair: Int64s) -> pa.Table:
