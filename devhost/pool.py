@@ -121,7 +121,9 @@ class WorkerGroup:
 
     async def watch(self) -> None:
         """Return only by raising what ended the care for a worker, such as the loss of the template."""
-        await asyncio.gather(*self._tasks)
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
 
     async def call_exclusively(self, name: str, payload: Any, timeout_s: float | None) -> Any:
         """Invoke a synchronous function on a worker with a thread to spare, waiting for one, oldest call first.
