@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from fleetscore.windows import Window
     from fleetscore.workloads.base import Workload
 
+_MOST_ROWS = 20
+
 
 @click.command(short_help="Write sample data with planted defects.")
 @WORKLOAD
@@ -120,8 +122,9 @@ def draw(
     from fleetscore.workloads import get_workload
 
     store, kind = open_store(store_url), get_workload(workload)
+    chosen = _windows(store, kind, windows)
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = [str(path) for path in kind.draw(store, _windows(store, kind, windows), folder, partitions)]
+    pictures = [str(path) for path in kind.draw(store, chosen, folder, partitions)]
     if as_json:
         print_json({"pictures": pictures})
     else:
@@ -154,16 +157,30 @@ def _windows(store: Store, workload: Workload, keys: Sequence[str]) -> list[Wind
 
 
 def _print_judged(title: str, judged: Mapping[str, Any]) -> None:
-    """Print what a backtest found: lists of rows as tables, the rest as names and values."""
+    """Print what a backtest found: rows as tables, the rest as names and values."""
     from fleetscore.cli.render import print_pairs, print_table, tell_value
 
-    tables = {name: value for name, value in judged.items() if _is_table(value)}
+    tables = {name: rows for name, value in judged.items() if (rows := table_rows(value))}
     print_pairs(title, [(name, tell_value(value)) for name, value in judged.items() if name not in tables])
     for name, rows in tables.items():
-        click.echo(click.style(f"\n{name}", bold=True))
+        click.echo(click.style(f"\n{name.replace('_', ' ')}", bold=True))
         columns = list(rows[0])
-        print_table(columns, [[tell_value(row.get(column, "")) for column in columns] for row in rows])
+        shown = [[tell_value(row.get(column, "")) for column in columns] for row in rows[:_MOST_ROWS]]
+        print_table(columns, shown, numbers=columns[1:])
+        if len(rows) > _MOST_ROWS:
+            click.echo(f"and {len(rows) - _MOST_ROWS} more; --json lists all")
 
 
-def _is_table(value: Any) -> bool:
-    return isinstance(value, list | tuple) and bool(value) and all(isinstance(row, Mapping) for row in value)
+def table_rows(value: Any) -> list[Mapping[str, Any]]:
+    """The rows of a value that is a table: a list of mappings, or a mapping of them by name; [] for anything else.
+
+    >>> table_rows({"1": {"loss": 0.5}, "2": {"loss": 0.4}})
+    [{'': '1', 'loss': 0.5}, {'': '2', 'loss': 0.4}]
+    """
+    if isinstance(value, Mapping):
+        rows: list[Mapping[str, Any]] = [
+            {"": name, **row} for name, row in value.items() if isinstance(row, Mapping)
+        ]
+        return rows if len(rows) == len(value) else []
+    is_list = isinstance(value, list | tuple) and all(isinstance(row, Mapping) for row in value)
+    return list(value) if is_list else []
