@@ -166,34 +166,19 @@ def train_shard(store: Store, task: TrainingTask) -> Trained:
     hours = read_hours(store, task.inputs, first - LOOKBACK_HOURS, stop, servers=settings.servers)
     examples = build_examples(hours, first, stop, settings)
     split = stop - settings.test_days * 24
-    learnt, unseen = examples.part(examples.hour < split), examples.part(examples.hour >= split)
-    if not len(learnt.labels) or not len(unseen.labels):
-        raise InputError(
-            f"The span has {len(learnt.labels)} server-hours before {moment_of(split):%Y-%m-%d} to learn from "
-            f"and {len(unseen.labels)} after it to judge on.",
-            fix=f"Choose more than {settings.test_days} days, or set test_days lower.",
-            field="from",
-        )
+    learnt, unseen = _split(examples, split, settings)
     fitted = {kind: judge(kind, learnt, unseen, settings) for kind in able_candidates(learnt, settings)}
     best = max(fitted, key=lambda kind: fitted[kind].metrics.f1)
-    final = (
-        fit(best, examples, settings) if best in able_candidates(examples, settings) else fitted[best].trees
-    )
-    card = {
+    facts = {
         "model": best,
         "metrics": asdict(fitted[best].metrics),
         "candidates": {kind: asdict(f.metrics) | {"fit_s": round(f.fit_s, 2)} for kind, f in fitted.items()},
         "baselines": {name: asdict(metrics) for name, metrics in baselines(unseen, settings).items()},
-        "classes": list(CLASSES),
-        "medium_above": settings.medium_above,
-        "high_above": settings.high_above,
-        "country": settings.country,
-        "features": list(FEATURES),
         "learnt_from": {"first": task.first.key, "stop": task.stop.key, "server_hours": len(examples.labels)},
         "judged_from": f"{moment_of(split):%Y-%m-%d}",
-        "missing_values": "kept: an hour without sessions is no load, not 0",
     }
-    files = {MODEL_FILE: dump_trees(final), _CARD_FILE: msgspec.json.encode(card)}
+    final = dump_trees(fit(best, examples, settings))
+    files = {MODEL_FILE: final, _CARD_FILE: msgspec.json.encode(facts | _definitions(settings))}
     seconds = time.perf_counter() - begun
     outcome = (FLEET, str(Outcome.SCORED), "", "", hours.num_rows, len(examples.labels), "", seconds)
     outcomes = pa.Table.from_arrays(
@@ -201,6 +186,31 @@ def train_shard(store: Store, task: TrainingTask) -> Trained:
         schema=OUTCOMES,
     )
     return Trained(files, outcomes, _metrics_table(fitted[best].metrics))
+
+
+def _split(examples: Examples, split: int, settings: ServerLoadSettings) -> tuple[Examples, Examples]:
+    """The examples before and from the hour `split`; InputError when there is nothing on one side."""
+    learnt, unseen = examples.part(examples.hour < split), examples.part(examples.hour >= split)
+    if len(learnt.labels) and len(unseen.labels):
+        return learnt, unseen
+    raise InputError(
+        f"The span has {len(learnt.labels)} server-hours before {moment_of(split):%Y-%m-%d} to learn from "
+        f"and {len(unseen.labels)} after it to judge on.",
+        fix=f"Choose more than {settings.test_days} days, or set test_days lower.",
+        field="from",
+    )
+
+
+def _definitions(settings: ServerLoadSettings) -> dict[str, Any]:
+    """What the model's numbers mean, for its card."""
+    return {
+        "classes": list(CLASSES),
+        "medium_above": settings.medium_above,
+        "high_above": settings.high_above,
+        "country": settings.country,
+        "features": list(FEATURES),
+        "missing_values": "kept: an hour without sessions is no load, not 0",
+    }
 
 
 def _metrics_table(metrics: Metrics) -> pa.Table:

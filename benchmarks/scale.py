@@ -1,0 +1,145 @@
+"""A terabyte of logs on paper: docs/scale.md, each figure computed from benchmarks/results/server_load.json.
+
+The assumptions (sizes, prices, request times) are the constants below; nothing else is put in by hand.
+Run: python benchmarks/scale.py
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results" / "server_load.json"
+PAGE = HERE.parent / "docs" / "scale.md"
+
+TERABYTE = 1e12
+RANGE_BYTES = 128 * 2**20
+ITEMS_PER_SHARD = 32
+NODE_CORES = 4
+NODE_USD_PER_HOUR = 0.192  # Standard_D4s_v3, Linux, dedicated, East US list price; spot is a fraction of it
+NODE_READ_BYTES_PER_S = 250e6  # what a node of that size gets from Blob storage
+NODE_START_MIN = 3.0
+TARGET_MIN = 30.0
+REQUESTS_PER_PARSE = 9  # head, range, stat twice, sums (write, stat, footer), record, listing share
+REQUESTS_PER_REDUCE_INPUT = 17  # the footer and 16 buckets of a range's sums
+USD_PER_10K_WRITES, USD_PER_10K_READS = 0.065, 0.005  # hot tier, list price
+MONTHS = 90  # 2009-01 to 2016-06
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The terabyte's figures."""
+
+    items: int
+    shards: int
+    parse_core_hours: float
+    sums_gb: float
+    hours_gb: float
+    reduce_core_hours: float
+    nodes: int
+    minutes: float
+    node_hours: float
+    usd: float
+    reads: int
+    writes: int
+    requests_usd: float
+
+
+def compute(found: dict[str, Any]) -> Scale:
+    """Scale the measured rates of one core up."""
+    ours = found["engines"]["fleetscore, 1 process"]
+    logs = found["logs"]["bytes"]
+    points = found["growth"]
+    cpu_per_byte = (points[-1]["cpu_s"] - points[0]["cpu_s"]) / (points[-1]["gb"] - points[0]["gb"]) / 1e9
+    parse_s = TERABYTE * cpu_per_byte
+    sums = TERABYTE * ours["sums_bytes"] / logs
+    reduce_s = found["hours"]["reduce_s"] / found["hours"]["months"] * MONTHS
+    items = math.ceil(TERABYTE / RANGE_BYTES)
+    read_s_per_node = TERABYTE / NODE_READ_BYTES_PER_S
+    work_s = max(parse_s / NODE_CORES, read_s_per_node) + reduce_s / NODE_CORES
+    nodes = math.ceil(work_s / 60 / (TARGET_MIN - NODE_START_MIN))
+    minutes = NODE_START_MIN + work_s / 60 / nodes
+    reads = items * (REQUESTS_PER_PARSE - 2) + items * REQUESTS_PER_REDUCE_INPUT
+    writes = items * 2 + MONTHS
+    usd = nodes * minutes / 60 * NODE_USD_PER_HOUR
+    return Scale(
+        items,
+        math.ceil(items / ITEMS_PER_SHARD),
+        parse_s / 3600,
+        sums / 1e9,
+        TERABYTE * ours["hours_bytes"] / logs / 1e9,
+        reduce_s / 3600,
+        nodes,
+        minutes,
+        nodes * minutes / 60,
+        usd,
+        reads,
+        writes,
+        reads / 1e4 * USD_PER_10K_READS + writes / 1e4 * USD_PER_10K_WRITES,
+    )
+
+
+def page(found: dict[str, Any], scale: Scale) -> str:
+    """docs/scale.md."""
+    hours = found["hours"]
+    reference = found["engines"].get("spark, the reference way", {})
+    versus = ""
+    if "cpu_s" in reference:
+        slow = TERABYTE / found["logs"]["bytes"] * reference["cpu_s"] / 3600
+        versus = f"The reference's Spark steps would take {slow:,.0f} core-hours for the same, by their CPU seconds in the same run.\n"
+    lines = [
+        ("ranges of 128 MiB to parse", f"{scale.items:,}"),
+        (f"shards of {ITEMS_PER_SHARD} ranges", f"{scale.shards:,}"),
+        ("core-hours to parse", f"{scale.parse_core_hours:.2f}"),
+        ("five-minute sums written and read once (the shuffle)", f"{scale.sums_gb:.0f} GB"),
+        (f"core-hours to reduce {MONTHS} months", f"{scale.reduce_core_hours:.2f}"),
+        ("hours that remain, at the density of the measured logs", f"{scale.hours_gb:.1f} GB"),
+        (f"nodes of {NODE_CORES} cores for {TARGET_MIN:.0f} minutes", f"{scale.nodes}"),
+        ("minutes, with the pool's start", f"{scale.minutes:.0f}"),
+        ("node-hours", f"{scale.node_hours:.1f}"),
+        ("compute", f"${scale.usd:.2f}"),
+        ("storage reads / writes", f"{scale.reads:,} / {scale.writes:,}"),
+        ("storage requests", f"${scale.requests_usd:.2f}"),
+    ]
+    table = "\n".join(f"| {name} | {value} |" for name, value in lines)
+    return f"""# A terabyte of session logs, on paper
+
+Computed by `python benchmarks/scale.py` from `benchmarks/results/server_load.json`: a measured run over
+{found["logs"]["bytes"] / 1e9:.2f} GB of generated logs, scaled up by bytes. Nobody has run the terabyte.
+
+| | |
+|---|--:|
+{table}
+
+{versus}
+Assumed: nodes of {NODE_CORES} cores at ${NODE_USD_PER_HOUR} an hour that read {NODE_READ_BYTES_PER_S / 1e6:.0f} MB/s from storage
+and start in {NODE_START_MIN:.0f} minutes; {REQUESTS_PER_PARSE} requests per parsed range and {REQUESTS_PER_REDUCE_INPUT} per range reduced;
+list prices of the hot tier. What limits a node is {"reading" if _reading_limits(found) else "parsing"}.
+
+After that each byte is paid for: a window of a day later parses the day's new logs and reduces the current month again.
+{hours["server_hours"]:,} server-hours take {hours["reduce_s"]:.0f} s to reduce and {hours["classify_s"]:.0f} s for features and classes
+on {found["machine"]["cores"]} cores, within {hours["peak_mb"]:,.0f} MB.
+
+![CPU seconds against gigabytes](images/server_load-seconds.png)
+"""
+
+
+def _reading_limits(found: dict[str, Any]) -> bool:
+    points = found["growth"]
+    cpu_per_byte = (points[-1]["cpu_s"] - points[0]["cpu_s"]) / (points[-1]["gb"] - points[0]["gb"]) / 1e9
+    return cpu_per_byte / NODE_CORES < 1 / NODE_READ_BYTES_PER_S
+
+
+def main() -> None:
+    """Write the page."""
+    found = json.loads(RESULTS.read_text())
+    PAGE.write_text(page(found, compute(found)))
+    print(PAGE.read_text())
+
+
+if __name__ == "__main__":
+    main()
