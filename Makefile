@@ -26,7 +26,7 @@ test-slow: setup ## run the slow tests: kills at every phase, whole demos, load
 lint: setup ## check style, format and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy .
+	$(VENV)/bin/mypy fleetscore devhost devbatch activities orchestrators triggers worker_image function_app.py
 
 bench: setup ## measure Fleetscore and its rivals, and put the figures into README.md
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
