@@ -73,7 +73,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; return the exit code: 0 done, 1 refused or failed with a text, 2 wrong usage."""
+    """Run one command; return the exit code: 0 done, 1 refused or failed with a text,
+    2 wrong usage, 130 interrupted while starting."""
     options = _parser().parse_args(arguments)
     level = logging.DEBUG if getattr(options, "verbose", False) else logging.INFO
     logging.basicConfig(level=level, format="[%(asctime)s] %(message)s", stream=sys.stdout)
@@ -86,6 +87,8 @@ def main(arguments: list[str] | None = None) -> int:
     except HostError as error:
         _log.error("%s", error)
         return 1
+    except KeyboardInterrupt:  # before the host served; afterwards it drains
+        return 130
     return 0
 
 

@@ -24,7 +24,7 @@ from devhost.episode import Episode
 from devhost.errors import RequestError, WorkerLostError
 from devhost.functions import ACTIVITY, ORCHESTRATION, FunctionIndex, FunctionInfo
 from devhost.history import event
-from devhost.pool import FunctionFailedError, FunctionTimeoutError, WorkerGroup
+from devhost.pool import FunctionFailedError, FunctionTimeoutError, Worker, WorkerGroup
 from devhost.records import Instance, Task, Work
 from devhost.replay import FAILED, TERMINATED
 from devhost.settings import HostSettings
@@ -228,7 +228,12 @@ class Engine:
             page = await self._store.read(records.load_tasks, last_n, _TASK_PAGE)
             for task in page:
                 await self._activity_slots.acquire()
-                running = asyncio.create_task(self._run_task(task))
+                info = self._index.durable(ACTIVITY, task.name)
+                is_alone = (
+                    info is not None and not info.is_async
+                )  # async ones share their worker's event loop
+                worker = await self._workers.activities.reserve() if is_alone else None
+                running = asyncio.create_task(self._run_task(task, info, worker))
                 self._running.add(running)
                 running.add_done_callback(self._task_ended)
                 last_n = task.n
@@ -241,29 +246,31 @@ class Engine:
         if not running.cancelled() and running.exception() is not None and not self._defect.done():
             self._defect.set_exception(running.exception() or RuntimeError())
 
-    async def _run_task(self, task: Task) -> None:
-        await self._persist(functools.partial(self._attempt_task, task), task.name)
+    async def _run_task(self, task: Task, info: FunctionInfo | None, worker: Worker | None) -> None:
+        try:
+            await self._persist(functools.partial(self._attempt_task, task, info, worker), task.name)
+        finally:
+            if worker is not None:
+                self._workers.activities.release(worker)
 
-    async def _call_activity(self, info: FunctionInfo, input_text: str | None) -> str | None:
-        activities, timeout_s = self._workers.activities, self._settings.function_timeout_s
-        payload = {"input": input_text}
-        if info.is_async:  # shares its worker's event loop with others
-            answer = await activities.call("invoke", info.name, payload, timeout_s)
-        else:
-            answer = await activities.call_exclusively(info.name, payload, timeout_s)
+    async def _call_activity(
+        self, info: FunctionInfo, input_text: str | None, worker: Worker | None
+    ) -> str | None:
+        answer = await self._workers.activities.call(
+            "invoke", info.name, {"input": input_text}, self._settings.function_timeout_s, worker
+        )
         if "outs" in answer:
             await self._send_outputs(info, answer["outs"])
         result: str | None = answer["result"]
         return result
 
-    async def _attempt_task(self, task: Task) -> None:
+    async def _attempt_task(self, task: Task, info: FunctionInfo | None, worker: Worker | None) -> None:
         started_us = to_micros(utc_now())
-        info = self._index.durable(ACTIVITY, task.name)
         fields: dict[str, Any] = {"TaskScheduledId": task.id}
         try:
             if info is None:
                 raise FunctionFailedError(self._index.missing(ACTIVITY, task.name), "")
-            number, fields["Result"] = 5, await self._call_activity(info, task.input)
+            number, fields["Result"] = 5, await self._call_activity(info, task.input, worker)
             _warn_if_large(task.name, fields["Result"])
         except FunctionFailedError as failure:
             number = 6

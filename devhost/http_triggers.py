@@ -68,7 +68,7 @@ class HttpTriggers:
         outcome = "Succeeded"
         try:
             result = await self._invoke(door.info, payload)
-            return _response(result["http"])
+            return _response(result["http"]) if "http" in result else web.Response(status=204)
         except (FunctionFailedError, FunctionTimeoutError) as failure:
             outcome = f"Failed: {failure.message}"
             _log.error("%s raised:\n%s", door.info.name, failure.trace.rstrip())

@@ -176,8 +176,13 @@ def _encode_result(info: FunctionInfo, result: Any, outs: dict[str, _Out]) -> di
     if info.kind == ACTIVITY:
         return encoded | {"result": _activity_result(result)}
     returned = next((each for each in info.bindings if each["name"] == "$return"), None)
-    if returned is not None:
+    if returned is not None and returned["type"] == "http":
         return encoded | {"http": _http_result(result)}
+    if returned is not None:
+        if result is not None:
+            datum = registry.get(returned["type"]).encode(result, expected_type=None)
+            encoded.setdefault("outs", {})["$return"] = [datum.type, datum.value]
+        return encoded
     if result is not None:  # the worker's own text, with its missing space
         raise RuntimeError(f"function {info.name!r} without a $return bindingreturned a non-None value")
     return encoded

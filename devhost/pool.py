@@ -85,8 +85,8 @@ class Template:
 
 
 @dataclass(slots=True)
-class _Worker:
-    """One worker process as the host sees it; `pid` is 0 until it has said hello."""
+class Worker:
+    """One place for a worker process, whoever fills it; `pid` is 0 until the first one has said hello."""
 
     threads: int
     writer: asyncio.StreamWriter | None = None
@@ -106,10 +106,10 @@ class WorkerGroup:
 
     def __init__(self, template: Template, count: int, threads: int) -> None:
         self._template = template
-        self._workers = [_Worker(threads) for _ in range(count)]
+        self._workers = [Worker(threads) for _ in range(count)]
         self._tasks: list[asyncio.Task[None]] = []
         # One entry per thread of each worker; the one used last comes first, since its imports and caches are warm.
-        self._free: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
+        self._free: asyncio.LifoQueue[Worker] = asyncio.LifoQueue()
         for worker in self._workers * threads:
             self._free.put_nowait(worker)
         self._next_call = 0
@@ -125,29 +125,29 @@ class WorkerGroup:
         for task in done:
             task.result()
 
-    async def call_exclusively(self, name: str, payload: Any, timeout_s: float | None) -> Any:
-        """Invoke a synchronous function on a worker with a thread to spare, waiting for one, oldest call first.
+    async def reserve(self) -> Worker:
+        """Return a worker with a thread to spare, waiting for one; give it back with `release`."""
+        return await self._free.get()
 
-        Raises as `call` does.
-        """
-        worker = await self._free.get()
-        try:
-            return await self._call(worker, "invoke", name, payload, timeout_s)
-        finally:
-            self._free.put_nowait(worker)
+    def release(self, worker: Worker) -> None:
+        """Give a reserved worker back."""
+        self._free.put_nowait(worker)
 
-    async def call(self, operation: str, name: str, payload: Any, timeout_s: float | None = None) -> Any:
-        """Run one operation on the least busy worker, which may do several at once.
+    async def call(
+        self,
+        operation: str,
+        name: str,
+        payload: Any,
+        timeout_s: float | None = None,
+        worker: Worker | None = None,
+    ) -> Any:
+        """Run one operation on a reserved worker or, without one, on the least busy, which may do several at once.
 
         Raises FunctionFailedError when the function raised, FunctionTimeoutError when it took too long and
         WorkerLostError when the worker died before it answered.
         """
-        worker = min(self._workers, key=lambda each: (len(each.calls), not each.ready.is_set()))
-        return await self._call(worker, operation, name, payload, timeout_s)
-
-    async def _call(
-        self, worker: _Worker, operation: str, name: str, payload: Any, timeout_s: float | None
-    ) -> Any:
+        if worker is None:
+            worker = min(self._workers, key=lambda each: (len(each.calls), not each.ready.is_set()))
         self._next_call += 1
         call_id = self._next_call
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -170,7 +170,7 @@ class WorkerGroup:
             raise FunctionFailedError(value["message"], value["trace"])
         return value
 
-    async def _keep_alive(self, worker: _Worker) -> None:
+    async def _keep_alive(self, worker: Worker) -> None:
         """Start the worker, read its answers, and start another when it ends."""
         pause_s = _FIRST_PAUSE_S
         while not self._closing:
@@ -192,7 +192,7 @@ class WorkerGroup:
                     pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
                 await asyncio.sleep(pause_s)
 
-    def _lose(self, worker: _Worker) -> None:
+    def _lose(self, worker: Worker) -> None:
         worker.ready.clear()
         if worker.writer is not None:
             worker.writer.close()

@@ -43,6 +43,11 @@ def send(req: func.HttpRequest, out: func.Out[str]) -> str:
     if req.params.get("fail"):
         raise ValueError("after set")
     return "sent"
+
+@app.queue_output(arg_name="$return", queue_name="%QUEUE%", connection="Store")
+@app.timer_trigger(schedule="0 0 0 1 1 *", arg_name="timer")
+def report(timer: func.TimerRequest) -> str:
+    return "returned"
 """
 _HOST_JSON = (
     '{"version": "2.0", "extensions": {"queues": {"maxPollingInterval": "00:00:00.2", "maxDequeueCount": 3}}}'
@@ -98,6 +103,8 @@ def test_messages_are_taken_retried_and_poisoned(make_host: Any, azurite: str, t
     assert requests.post(f"{host.url}/api/send", data="via output", timeout=60).text == "sent"
     assert requests.post(f"{host.url}/api/send?fail=1", data="never", timeout=60).status_code == 500
     _wait(lambda: any(each["text"] == "via output" for each in lines()))
+    assert requests.post(f"{host.url}/admin/functions/report", json={}, timeout=60).status_code == 202
+    _wait(lambda: any(each["text"] == "returned" for each in lines()))
     assert not any(each["text"] == "never" for each in lines())
     assert "The listener for function 'idle' was unable to start" in host.log
 
