@@ -18,12 +18,13 @@ from fleetscore.layout import run_path
 from fleetscore.stores.base import Store
 
 GROUPS = 32
+NO_GROUP = -1
 _log = logging.getLogger("fleetscore.completions")
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a message says: a group of the run's shards is committed."""
+    """What a message says: a group of the run's shards is committed; with NO_GROUP, that one of them was given up."""
 
     run: str
     group: int
@@ -54,14 +55,18 @@ def announce(store: Store, app: AppSettings, run: str, shard: int, offloaded: Se
     folder = run_path(run, f"completions/{group:02d}/")
     store.create(f"{folder}{shard:05d}", b"")
     whole = sum(1 for _ in store.list(folder)) >= members_of(group, len(offloaded))
-    if not whole or not app.queue_service:
+    return whole and wake(app, run, group)
+
+
+def wake(app: AppSettings, run: str, group: int = NO_GROUP) -> bool:
+    """Send a message that has the run look after its shards; False where there is no queue."""
+    if not app.queue_service:
         return False
     from fleetscore.stores.queue import send
 
-    send(
-        f"{app.queue_service.rstrip('/')}/{app.completion_queue}", msgspec.json.encode(Completion(run, group))
-    )
-    _log.info("%s: group %d of the shards on Batch is committed", run, group)
+    url = f"{app.queue_service.rstrip('/')}/{app.completion_queue}"
+    send(url, msgspec.json.encode(Completion(run, group)))
+    _log.info("%s: said that %s", run, f"group {group} is committed" if group >= 0 else "a shard is given up")
     return True
 
 

@@ -1,64 +1,129 @@
-"""The worker's entry point: score the shard that the environment names, commit it once, announce it, exit with a code that means something.
-
-0: done. 10: done, with partitions that failed. 20: trying again is of no use. 30: trying again may help.
-"""
+"""The worker's entry point: score the shard that the environment names, commit it once, announce it, exit with a telling code."""
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
 
-DONE, DONE_WITH_FAILURES, DO_NOT_RETRY, MAY_RETRY = 0, 10, 20, 30
+if TYPE_CHECKING:
+    from fleetscore.app_settings import AppSettings
+    from fleetscore.records import ShardRecord
+    from fleetscore.stores.base import Store
+
+DONE = 0
+DONE_WITH_FAILURES = (
+    10  # some partitions failed; Batch runs the task once more, which finds the commit and gives 0
+)
+DO_NOT_RETRY = 20  # trying again is of no use, and the run is told so
+MAY_RETRY = 30
+_SAY_EVERY_S = 5.0
 _log = logging.getLogger("fleetscore.worker")
 
 
 def main() -> int:
-    """Score one shard; gives the exit code."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stdout
-    )
+    """Work on one shard; gives the exit code."""
+    _talk()
+    signal.signal(signal.SIGTERM, _leave)
+    _share_compiled_code()
+    from fleetscore.app_settings import read_app_settings
     from fleetscore.errors import FleetscoreError
+    from fleetscore.stores import open_store
 
+    run, shard = os.environ["FLEETSCORE_RUN"], int(os.environ["FLEETSCORE_SHARD"])
+    app = read_app_settings()
+    store = open_store(app.store)
     try:
-        return _work(
-            os.environ["FLEETSCORE_RUN"],
-            int(os.environ["FLEETSCORE_SHARD"]),
-            os.environ["FLEETSCORE_PURPOSE"],
-        )
+        return _work(store, app, run, shard)
     except FleetscoreError as error:
         _log.exception("%s %s", error.message, error.fix)
-        return MAY_RETRY if error.retry else DO_NOT_RETRY
+        if error.retry:
+            return MAY_RETRY
+        _give_up(store, app, run, shard, f"{error.message} {error.fix}".strip())
+        return DO_NOT_RETRY
     except Exception:
         _log.exception("This should not happen.")
         return MAY_RETRY
 
 
-def _work(run: str, shard: int, purpose: str) -> int:
-    from fleetscore.app_settings import read_app_settings
+def _work(store: Store, app: AppSettings, run: str, shard: int) -> int:
     from fleetscore.completions import announce
     from fleetscore.outcomes import GOOD
-    from fleetscore.steps.offload import offloaded_shards
-    from fleetscore.steps.score import read_shard_record, score_shard
-    from fleetscore.steps.train import train_shard
-    from fleetscore.stores import open_store
+    from fleetscore.steps.offload import offloaded_shards, read_given_up
+    from fleetscore.steps.score import read_shard_record
 
-    app = read_app_settings()
-    store = open_store(app.store)
-    known = read_shard_record(store, run, shard) is not None
-    step = train_shard if purpose == "train" else score_shard
-    record = step(
-        store, run, shard, "batch", lambda done, total: _log.info("partitions %d / %d", done, total)
-    )
+    known = read_shard_record(store, run, shard)
+    if known is None and shard in read_given_up(store, run):
+        _log.error("shard %d of %s was given up: %s", shard, run, read_given_up(store, run)[shard])
+        return DO_NOT_RETRY
+    record = known or _score(store, run, shard)
     if record is None:
         _log.info("%s was cancelled", run)
         return DONE
-    announce(store, app, run, shard, offloaded_shards(store, run))
-    bad = sum(count for outcome, count in record.counts.items() if outcome not in GOOD)
     _log.info(
         "shard %d of %s is committed by attempt %s: %s", shard, run, record.attempt, dict(record.counts)
     )
-    return DONE_WITH_FAILURES if bad and not known else DONE
+    announce(store, app, run, shard, offloaded_shards(store, run))
+    bad = sum(count for outcome, count in record.counts.items() if outcome not in GOOD)
+    return DONE_WITH_FAILURES if bad and known is None else DONE
+
+
+def _score(store: Store, run: str, shard: int) -> ShardRecord | None:
+    from fleetscore.steps.score import score_shard
+    from fleetscore.steps.train import train_shard
+
+    step = train_shard if os.environ.get("FLEETSCORE_PURPOSE") == "train" else score_shard
+    return step(store, run, shard, "batch", _Progress())
+
+
+class _Progress:
+    """Says how many partitions are done, every few seconds and at the end."""
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        if done == total or time.monotonic() - self._said > _SAY_EVERY_S:
+            self._said = time.monotonic()
+            _log.info("partitions %d / %d", done, total)
+
+
+def _give_up(store: Store, app: AppSettings, run: str, shard: int, reason: str) -> None:
+    """Tell the run at once that this shard will not come, so that it does not wait for the retries of Batch."""
+    from fleetscore.completions import wake
+    from fleetscore.errors import FleetscoreError
+    from fleetscore.steps.offload import give_up
+
+    try:
+        give_up(store, run, shard, reason)
+        wake(app, run)
+    except FleetscoreError:  # then the run finds out from Batch
+        _log.exception("The run could not be told.")
+
+
+def _talk() -> None:
+    """Log to standard output; the SDKs' requests only where something is wrong with them."""
+    line = "%(asctime)s %(levelname)s %(name)s %(message)s"
+    logging.basicConfig(level=logging.INFO, format=line, stream=sys.stdout)
+    logging.getLogger("azure").setLevel(logging.WARNING)
+
+
+def _share_compiled_code() -> None:
+    """Keep compiled code where the node's other tasks find it, if Batch offers such a place."""
+    folder = os.environ.get("AZ_BATCH_NODE_SHARED_DIR", "")
+    if folder and os.access(folder, os.W_OK):
+        os.environ["NUMBA_CACHE_DIR"] = str(Path(folder) / "numba")
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """End in order when the node is taken: nothing is half committed, and no partition is suspected."""
+    _log.warning("asked to stop")
+    sys.exit(MAY_RETRY)
 
 
 if __name__ == "__main__":
