@@ -45,9 +45,13 @@ def answer_error(error: Exception) -> func.HttpResponse:
             "field": "",
         }
         return answer_json({"error": told}, 500)
-    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
     told = {"code": error.code, "message": error.message, "fix": error.fix, "field": error.field}
-    return answer_json({"error": told}, status)
+    return answer_json({"error": told}, status_of(error))
+
+
+def status_of(error: FleetscoreError) -> int:
+    """The HTTP status of the error."""
+    return next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
 
 
 def telling_errors(

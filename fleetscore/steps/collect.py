@@ -13,9 +13,10 @@ from fleetscore.carry import read_ledger
 from fleetscore.layout import run_path
 from fleetscore.ledger import build_ledger, count_outcomes, group_causes
 from fleetscore.records import Cause, PlanHead, ResultFile, ShardRecord, from_json, to_json
-from fleetscore.steps.plan import read_plan
+from fleetscore.steps.plan import read_plan, read_shard_plans
 from fleetscore.steps.score import read_shard_record
 from fleetscore.stores.base import Store
+from fleetscore.timeline import write_timeline
 
 _LEAST_GROWTH_BYTES = 64_000_000
 """Below this, libraries and buffers weigh more than rows."""
@@ -42,7 +43,7 @@ class Collected:
 
 
 def collect_run(store: Store, run: str, reasons: Mapping[int, str] | None = None) -> Collected:
-    """Write ledger.parquet, files.json and collected.json of the run from its committed shards; the same shards, the same ledger."""
+    """Write ledger.parquet, files.json, timeline.json and collected.json of the run from its committed shards; the same shards, the same ledger."""
     head = read_plan(store, run)
     records = read_shard_records(store, head)
     plan = _read_table(store, head.table)
@@ -57,6 +58,7 @@ def collect_run(store: Store, run: str, reasons: Mapping[int, str] | None = None
         pq.write_table(ledger, file, compression="zstd", row_group_size=65_536)
     collected = _summarise(head, records, ledger)
     store.write(run_path(run, "files.json"), to_json(collected.files))
+    write_timeline(store, run, read_shard_plans(store, head), records)
     store.write(run_path(run, "collected.json"), to_json(collected))
     return collected
 

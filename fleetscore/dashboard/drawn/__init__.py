@@ -1,0 +1,1 @@
+"""Published results as pictures, one module per workload."""

@@ -1,0 +1,179 @@
+"""What the overview and a workload's page tell, read from the index of runs and a few small records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fleetscore.dashboard.marks import UNEASY
+from fleetscore.dashboard.window_calendar import Calendar, Cell, count_marks, lay_calendar
+from fleetscore.errors import FleetscoreError, SettingsError
+from fleetscore.manifest import read_latest
+from fleetscore.model_sets import read_pins
+from fleetscore.records import FINAL
+from fleetscore.run_index import RunLine, RunPage, list_page, list_runs, list_runs_since
+from fleetscore.settings import RunPolicy, read_run_policy
+from fleetscore.stores.base import Store
+from fleetscore.windows import Cadence
+from fleetscore.workloads import get_workload, workload_names
+
+_CELLS = {Cadence.HOUR: 168, Cadence.DAY: 56, Cadence.WEEK: 52, Cadence.INDEX: 52}
+_ALL_CELLS = 600  # on one page, however many workloads there are
+_RETRIES = 1.3  # runs to a window, where there are many
+_LOOKS = 5
+_RECENT = 12
+_PAGE = 50
+_LOST_AFTER = timedelta(days=2)  # a run that has not moved for so long is not waited for
+
+
+@dataclass(frozen=True, slots=True)
+class MonthSpend:
+    """What a workload's runs of a month cost, as far as their records tell."""
+
+    month: str
+    cost_usd: float
+    runs: int
+    priced_runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Windows of the calendar that stand alike for the same first cause; `newest` is the newest of them."""
+
+    windows: int
+    newest: Cell
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadView:
+    """A workload at a glance."""
+
+    name: str
+    calendar: Calendar
+    marks: Mapping[str, int]  # how many windows of the calendar stand how
+    look_at: tuple[Look, ...]  # what wants somebody, the newest first
+    newest: RunLine | None  # the run of the newest window that was requested last
+    published: str  # the newest published window
+    models: str  # the current model set
+    spend: tuple[MonthSpend, ...]
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All workloads, and the newest runs of any of them."""
+
+    workloads: tuple[WorkloadView, ...]
+    recent: tuple[RunLine, ...]
+    is_live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadPage:
+    """A workload with a page of its history."""
+
+    workload: WorkloadView
+    history: RunPage
+    before: str
+    is_live: bool
+
+
+def read_overview(store: Store, now: datetime) -> Overview:
+    """The overview as the index has it; reads no run."""
+    names = workload_names()
+    most = max(24, _ALL_CELLS // max(1, len(names)))
+    with ThreadPoolExecutor(max(1, len(names))) as pool:
+        told = list(pool.map(lambda name: _read_workload(store, name, now, most), names))
+    lines = [line for _, found in told for line in found]
+    recent = sorted(lines, key=lambda line: (line.requested, line.run), reverse=True)[:_RECENT]
+    return Overview(tuple(view for view, _ in told), tuple(recent), any(is_moving(x, now) for x in lines))
+
+
+def read_workload_page(store: Store, name: str, before: str, now: datetime) -> WorkloadPage:
+    """A workload and the page of its runs before the run `before`; InputError for an unknown workload."""
+    get_workload(name)
+    view, lines = _read_workload(store, name, now, _ALL_CELLS)
+    history = list_page(store, name, _PAGE, before)
+    return WorkloadPage(view, history, before, not before and any(is_moving(line, now) for line in lines))
+
+
+def is_moving(line: RunLine, now: datetime) -> bool:
+    """Whether the run is worth waiting for."""
+    return line.state not in FINAL and now - line.updated < _LOST_AFTER
+
+
+def sum_spend(lines: Sequence[RunLine]) -> tuple[MonthSpend, ...]:
+    """Cost per month of request, newest first; months without any known cost are left out."""
+    months: dict[str, list[RunLine]] = {}
+    for line in lines:
+        months.setdefault(f"{line.requested:%Y-%m}", []).append(line)
+    told = []
+    for month, runs in sorted(months.items(), reverse=True):
+        costs = [line.cost_usd for line in runs if line.cost_usd is not None]
+        if costs:
+            told.append(MonthSpend(month, sum(costs), len(runs), len(costs)))
+    return tuple(told)
+
+
+def group_uneasy(cells: Sequence[Cell]) -> tuple[Look, ...]:
+    """The windows that want somebody, grouped by how they stand and why; `cells` and groups: oldest and newest first."""
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in reversed(cells):
+        if cell.mark in UNEASY:
+            groups.setdefault((cell.mark, cell.first_cause), []).append(cell)
+    return tuple(Look(len(group), group[0]) for group in groups.values())
+
+
+def _read_workload(
+    store: Store, name: str, now: datetime, most: int
+) -> tuple[WorkloadView, Sequence[RunLine]]:
+    workload = get_workload(name)
+    cells = min(most, max(_CELLS[cadence] for cadence in workload.cadences))
+    lines = list_runs(store, name, int(cells * _RETRIES))
+    policy, remarks = _read_policy(store, name)
+    calendar = lay_calendar(lines, workload.parse_window, now, policy.watermark_s, cells)
+    told = calendar.cells()
+    scored = [line for line in lines if line.purpose == "score"]
+    latest = read_latest(store, name)
+    view = WorkloadView(
+        name=name,
+        calendar=calendar,
+        marks=count_marks(told),
+        look_at=group_uneasy(told)[:_LOOKS],
+        newest=_newest(scored, told),
+        published=latest.window if latest else "",
+        models=_current_models(store, name),
+        spend=_read_spend(store, name, lines, now),
+        remarks=remarks,
+    )
+    return view, lines
+
+
+def _newest(scored: Sequence[RunLine], cells: Sequence[Cell]) -> RunLine | None:
+    """The run of the newest window that ran, which is not the run requested last when a backfill is under way."""
+    run = next((cell.run for cell in reversed(cells) if cell.run), "")
+    return next((line for line in scored if line.run == run), None)
+
+
+def _read_policy(store: Store, name: str) -> tuple[RunPolicy, tuple[str, ...]]:
+    try:
+        return read_run_policy(store, name), ()
+    except SettingsError as error:
+        return RunPolicy(), (str(error),)
+
+
+def _current_models(store: Store, name: str) -> str:
+    with suppress(FleetscoreError):  # the run that needs them will tell
+        return read_pins(store, name).current
+    return ""
+
+
+def _read_spend(store: Store, name: str, lines: Sequence[RunLine], now: datetime) -> tuple[MonthSpend, ...]:
+    """This month's and the last one's spend, exactly; nothing is read where no run knows its cost."""
+    if all(line.cost_usd is None for line in lines):
+        return ()
+    last_month = now.replace(day=1) - timedelta(days=1)
+    return sum_spend(list_runs_since(store, name, f"{last_month:%Y-%m}-01"))

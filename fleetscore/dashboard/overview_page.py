@@ -1,0 +1,154 @@
+"""The overview and a workload's page as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fleetscore.dashboard.links import Links
+from fleetscore.dashboard.marks import SIGNS, WORDS, Mark, count_bad, mark_of
+from fleetscore.dashboard.markup import Child, Markup, join, tag
+from fleetscore.dashboard.overview import Look, Overview, WorkloadPage, WorkloadView
+from fleetscore.dashboard.page import Body
+from fleetscore.dashboard.parts import card, chip, figures, run_table
+from fleetscore.dashboard.telling import tell_cost, tell_count, tell_seconds, tell_short
+from fleetscore.dashboard.window_calendar import Calendar, Cell
+
+_KINDS = {24: "hours", 7: "days", 13: "weeks"}
+
+
+def show_overview(view: Overview, links: Links) -> Body:
+    """All workloads, each with its calendar and what to look at, then the newest runs."""
+    cards = [_workload_card(workload, links) for workload in view.workloads]
+    recent = (
+        run_table(view.recent, links)
+        if view.recent
+        else tag("p", "Nothing ran yet. Start with: ", tag("code", "fleetscore run WORKLOAD --window WINDOW"))
+    )
+    content = join(
+        _summary(view.workloads), tag("div", cards, class_="stack"), card("Newest runs", recent), _legend()
+    )
+    return Body("Overview", content, is_live=view.is_live)
+
+
+def show_workload(page: WorkloadPage, links: Links) -> Body:
+    """One workload with its history, a page at a time."""
+    view = page.workload
+    onward = (
+        tag("p", tag("a", "Older runs →", href=links.workload(view.name, page.history.next)))
+        if page.history.next
+        else None
+    )
+    history = run_table(page.history.runs, links) if page.history.runs else tag("p", "No runs.")
+    title = f"Runs before {page.before}" if page.before else "Runs, newest first"
+    content = join(
+        tag("h1", view.name), _workload_card(view, links, alone=True), card(title, history, onward), _legend()
+    )
+    return Body(view.name, content, [(view.name, "")], page.is_live)
+
+
+def _summary(workloads: Sequence[WorkloadView]) -> Markup:
+    """One sentence for all windows shown."""
+    sums = {mark: sum(w.marks.get(mark, 0) for w in workloads) for mark in Mark}
+    told = [
+        tag("span", f"{SIGNS[mark]} {count:,} {WORDS[mark]}", class_=f"chip {mark}")
+        for mark, count in sums.items()
+        if count
+    ]
+    return tag("div", tag("h1", "Overview"), tag("p", told or "No windows yet.", class_="pills"))
+
+
+def _workload_card(view: WorkloadView, links: Links, *, alone: bool = False) -> Markup:
+    ways: list[Child] = [] if alone else [tag("a", "all runs", href=links.workload(view.name))]
+    if view.published:
+        ways += [" · " if ways else None, tag("a", "results", href=links.results(view.name, view.published))]
+    return card(
+        "Windows" if alone else view.name,
+        tag("div", tag("div", _newest(view, links)), tag("div", _windows(view, links)), class_="split"),
+        [tag("p", remark, class_="advice") for remark in view.remarks],
+        aside=ways,
+        id_=view.name,
+    )  # fmt: skip
+
+
+def _newest(view: WorkloadView, links: Links) -> Markup | None:
+    line = view.newest
+    if line is None:
+        return None
+    bad = count_bad(line)
+    pairs: list[tuple[str, Child, str]] = [
+        ("partitions", tell_count(line.partitions), f"{bad:,} not good" if bad and line.ended else ""),
+        ("rows published", tell_short(line.rows), ""),
+        ("took", tell_seconds(line.seconds) if line.ended else "under way", ""),
+    ]
+    for spend in view.spend[:2]:
+        known = "" if spend.priced_runs == spend.runs else f"of {spend.priced_runs} of {spend.runs} runs"
+        pairs.append((f"cost {spend.month}", tell_cost(spend.cost_usd), known))
+    models = tag("p", "models ", tag("code", view.models), class_="quiet small") if view.models else None
+    newest = tag(
+        "p", tag("a", line.window, href=links.run(line.run)), " ", chip(mark_of(line)), class_="newest"
+    )
+    return join(newest, figures(pairs), models)
+
+
+def _windows(view: WorkloadView, links: Links) -> Markup:
+    if not view.calendar.rows:
+        return tag("p", "No window ran yet.", class_="quiet")
+    return join(_calendar(view.calendar, links), _looks(view.look_at, links))
+
+
+def _calendar(calendar: Calendar, links: Links) -> Markup:
+    kind = _KINDS[len(calendar.columns)]
+    head = tag("tr", tag("td", class_="corner"), [tag("th", name, scope="col") for name in calendar.columns])
+    rows = [
+        tag("tr", tag("th", row.label, scope="row"), [_cell(cell, links) for cell in row.cells])
+        for row in calendar.rows
+    ]
+    named = tag("thead", head) if any(calendar.columns) else None
+    return tag("table", named, tag("tbody", rows), class_=f"calendar {kind}", aria_label="Last windows")
+
+
+def _cell(cell: Cell | None, links: Links) -> Markup:
+    if cell is None:
+        return tag("td")
+    why = f", {cell.bad:,} not good" if cell.bad else ""
+    cause = f": {cell.first_cause}" if cell.first_cause else ""
+    label = f"{cell.window} {WORDS[cell.mark]}{why}{cause}"
+    sign = SIGNS[cell.mark]
+    inner = (
+        tag("a", sign, href=links.run(cell.run), title=label, aria_label=label)
+        if cell.run
+        else tag("span", sign, title=label, aria_label=label, role="img")
+    )
+    return tag("td", inner, class_=str(cell.mark))
+
+
+def _looks(looks: Sequence[Look], links: Links) -> Markup | None:
+    if not looks:
+        return None
+    return join(tag("h3", "Look at"), tag("ul", [_look(look, links) for look in looks], class_="plain"))
+
+
+def _look(look: Look, links: Links) -> Markup:
+    cell = look.newest
+    many = f"{look.windows} windows {WORDS[cell.mark]}, newest " if look.windows > 1 else ""
+    where = tag("a", cell.window, href=links.run(cell.run)) if cell.run else cell.window
+    words = many or f"{WORDS[cell.mark]} "
+    return tag(
+        "li",
+        tag("span", SIGNS[cell.mark], class_=f"chip {cell.mark}", aria_hidden="true"),
+        tag("span", words, where),
+        tag("span", _why(cell, links), class_="quiet"),
+    )
+
+
+def _why(cell: Cell, links: Links) -> Markup:
+    """The first cause; a link to its partitions where it is a cause of partitions."""
+    if not cell.bad or not cell.run or " " in cell.first_cause:
+        return join(cell.first_cause)
+    of = tag("a", cell.first_cause, href=links.matches(cell.run, cause=cell.first_cause))
+    return join(f"{cell.bad:,} not good, first: ", of)
+
+
+def _legend() -> Markup:
+    told = [tag("span", tag("span", SIGNS[mark], class_=f"chip {mark}"), f" {WORDS[mark]}") for mark in Mark]
+    return tag("p", told, class_="legend")

@@ -1,0 +1,64 @@
+"""What the results page tells: a published window, drawn the way its workload is best seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+from fleetscore.dashboard.drawn.published import Drawing, find_manifest
+from fleetscore.errors import MissingBlobError
+from fleetscore.layout import manifest_path
+from fleetscore.manifest import read_latest
+from fleetscore.records import Manifest
+from fleetscore.stores.base import Store
+from fleetscore.workloads import get_workload
+
+_DRAWN = {
+    "sensor_anomaly": "fleetscore.dashboard.drawn.sensor_readings:draw_readings",
+    "store_sales": "fleetscore.dashboard.drawn.sales_forecasts:draw_forecasts",
+    "server_load": "fleetscore.dashboard.drawn.load_classes:draw_classes",
+}
+MOST_DRAWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsView:
+    """A published window; `drawing` is None for a workload that has no picture here."""
+
+    workload: str
+    window: str
+    manifest: Manifest
+    drawing: Drawing | None
+    window_before: str
+    window_after: str  # "" for the newest published one
+
+
+def read_results_view(store: Store, name: str, window_text: str, partitions: Sequence[str]) -> ResultsView:
+    """The window's results, or the newest published window's without one; MissingBlobError when it is not published."""
+    workload = get_workload(name)
+    latest = read_latest(store, name)
+    if not window_text and latest is None:
+        raise MissingBlobError(f"{name} has published nothing yet.", code="not_published", field="workload")
+    window = workload.parse_window(window_text or (latest.window if latest else ""))
+    manifest = find_manifest(store, name, window.key)
+    if manifest is None:
+        raise MissingBlobError(
+            f"{name} has published nothing for {window.key}.",
+            fix=f"Run it: fleetscore run {name} --window {window.key}",
+            code="not_published",
+            field="window",
+        )
+    drawing = None
+    if name in _DRAWN:
+        module, _, function = _DRAWN[name].partition(":")
+        draw = getattr(import_module(module), function)  # each imports its workload's reading only
+        drawing = draw(store, manifest, window, partitions[:MOST_DRAWN])
+    return ResultsView(
+        name, window.key, manifest, drawing,
+        _published(store, name, window.next(-1).key if window.ordinal > 0 else ""), _published(store, name, window.next().key),
+    )  # fmt: skip
+
+
+def _published(store: Store, name: str, window: str) -> str:
+    return window if window and store.stat(manifest_path(name, window)) is not None else ""

@@ -1,0 +1,243 @@
+"""A run's page, the page of partitions that were looked for, and a log, as HTML."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from fleetscore.dashboard.links import Links
+from fleetscore.dashboard.marks import SIGNS, Mark
+from fleetscore.dashboard.markup import Child, Markup, join, tag
+from fleetscore.dashboard.page import Body
+from fleetscore.dashboard.parts import card, chip, facts, figures, outcome_bar, outcome_chip, search, table
+from fleetscore.dashboard.run_view import LogView, Matches, RunView
+from fleetscore.dashboard.telling import (
+    tell_age,
+    tell_bytes,
+    tell_cost,
+    tell_count,
+    tell_moment,
+    tell_seconds,
+    tell_short,
+)
+from fleetscore.dashboard.timeline_drawing import draw_timeline, extremes
+from fleetscore.layout import run_path
+from fleetscore.outcomes import GOOD
+from fleetscore.records import Cause, RunRecord, RunState
+from fleetscore.timeline import Timeline
+
+_LOG_NAMED = re.compile(r"logs/[\w.-]+")
+_VERDICTS = {"good": Mark.GOOD, "with_failures": Mark.FAILURES, "unpublished": Mark.UNPUBLISHED}
+_BY_STATE = {RunState.FAILED: Mark.FAILED, RunState.CANCELLED: Mark.CANCELLED}
+
+
+def show_run(view: RunView, links: Links, now: datetime) -> Body:
+    """How a run stands or ended, why, when, and where to look further."""
+    record = view.status.record
+    run, workload = record.request.run, record.request.workload
+    trained = "" if record.request.purpose == "score" else f" to {record.request.stop}"
+    content = join(
+        tag("div", tag("p", f"{workload} · {record.request.purpose} · {record.request.window}{trained}", class_="quiet"), tag("h1", run)),
+        card("Outcomes", _error(record), _outcomes(view), aside=_state(view)),
+        card("Causes", _causes(record, links), search(links, {"run": run})) if record.partitions else None,
+        card("Shards over time", draw_timeline(view.timeline, now), _extremes(view.timeline, run, links)),
+        card("About this run", _about(view, links, now)),
+    )  # fmt: skip
+    return Body(
+        run, content, [(workload, links.workload(workload)), (record.request.window, "")], view.is_live
+    )
+
+
+def show_matches(view: Matches, links: Links) -> Body:
+    """The partitions that were looked for: how many, and the first of them."""
+    sought = " ".join(
+        part for part in (view.outcome, view.cause, f"with “{view.text}”" if view.text else "") if part
+    )
+    hidden = {"run": view.run, "outcome": view.outcome, "cause": view.cause}
+    rows = [
+        (tag("a", m.partition, href=links.story(view.run, m.partition)), outcome_chip(m.outcome), m.cause, m.detail, tell_count(m.rows))
+        for m in view.first
+    ]  # fmt: skip
+    told = table(("partition*", "outcome", "cause", "detail*?", "rows#"), rows) if rows else None
+    shown = (
+        f", the first {len(rows)} are shown: narrow the search to see others"
+        if view.found > len(rows)
+        else ""
+    )
+    content = join(
+        tag("h1", f"Partitions {sought}".strip()),
+        card(
+            f"{view.found:,} of {view.of:,} partitions",
+            tag("p", f"Sorted by key{shown}.", class_="quiet") if rows else None,
+            search(links, {k: v for k, v in hidden.items() if v}, view.text),
+            told,
+        ),
+    )
+    trail = [
+        (view.workload, links.workload(view.workload)),
+        (view.window, links.run(view.run)),
+        ("partitions", ""),
+    ]
+    return Body("Partitions", content, trail)
+
+
+def show_log(view: LogView, links: Links) -> Body:
+    """The end of a log."""
+    name = view.path.rsplit("/", 1)[1]
+    left = f"the last {tell_bytes(len(view.text))} of " if len(view.text) < view.size_bytes else ""
+    content = join(
+        tag("h1", name),
+        card("Log", tag("p", f"{view.path}: {left}{tell_bytes(view.size_bytes)}", class_="quiet"), tag("pre", view.text)),
+    )  # fmt: skip
+    return Body(name, content, [(view.run, links.run(view.run)), (name, "")])
+
+
+def _state(view: RunView) -> Markup:
+    """Where the run stands; a cancellation that has not been seen yet is told as well."""
+    record = view.status.record
+    if view.is_live:
+        words = "cancelling" if view.is_cancelled else str(record.state)
+        return tag("span", f"{SIGNS[Mark.UNDERWAY]} {words}", class_="chip underway")
+    return chip(_BY_STATE.get(record.state) or _VERDICTS[view.status.verdict])
+
+
+def _error(record: RunRecord) -> Markup | None:
+    return tag("p", record.error, class_="advice") if record.error else None
+
+
+def _outcomes(view: RunView) -> Markup:
+    status, record = view.status, view.status.record
+    counts = dict(record.counts)
+    if view.is_live:  # what is committed and not collected yet has no outcome in the record
+        counts["scored"] = counts.get("scored", 0) + max(
+            0, status.partitions_done - sum(record.counts.values())
+        )
+    bar = outcome_bar(counts, record.partitions) if record.partitions else None
+    note = (
+        tag("p", "While the run is under way, committed partitions count as scored; the ledger tells which failed.", class_="quiet small")
+        if view.is_live and record.partitions
+        else None
+    )  # fmt: skip
+    return join(figures(_figures(view)), bar, note)
+
+
+def _figures(view: RunView) -> list[tuple[str, Child, str]]:
+    status, record = view.status, view.status.record
+    pairs: list[tuple[str, Child, str]] = [("partitions", tell_count(record.partitions), "expected")]
+    if view.is_live:
+        pairs.append(
+            ("done", tell_count(status.partitions_done), f"{status.shards_done} of {status.shards} shards")
+        )
+        eta = tell_seconds(status.eta_s) if status.eta_s is not None else "not known yet"
+        pairs.append(("time left", eta, "if the rest goes as fast" if status.eta_s is not None else ""))
+    else:
+        bad = sum(count for outcome, count in record.counts.items() if outcome not in GOOD)
+        pairs += [("not good", tell_count(bad), ""), ("rows published", tell_short(record.rows), "")]
+    pairs.append(
+        (
+            "elapsed" if view.is_live else "took",
+            tell_seconds(status.elapsed_s),
+            "from request to end" if not view.is_live else "",
+        )
+    )
+    if view.partitions_per_s:
+        rows = f"{tell_short(view.rows_per_s)} input rows/s" if view.rows_per_s else ""
+        pairs.append(
+            (
+                "throughput",
+                f"{tell_short(view.partitions_per_s)}/s",
+                f"partitions; {rows}" if rows else "partitions",
+            )
+        )
+    if record.measured_s:
+        pairs.append(
+            (
+                "work on a core",
+                tell_seconds(record.measured_s),
+                f"predicted {tell_seconds(record.predicted_s)}",
+            )
+        )
+    cost = record.facts.get("cost_usd")
+    if isinstance(cost, int | float):
+        pairs.append(("cost", tell_cost(cost), ""))
+    return pairs  # fmt: skip
+
+
+def _causes(record: RunRecord, links: Links) -> Markup:
+    if not record.causes:
+        told = (
+            "The causes are known when the run is collected."
+            if record.ended is None
+            else "None: every partition is good."
+        )
+        return tag("p", told, class_="quiet")
+    run = record.request.run
+    bad_first = sorted(record.causes, key=lambda cause: cause.outcome in GOOD)
+    rows = [
+        (
+            outcome_chip(cause.outcome),
+            tag("a", cause.cause or "–", href=links.matches(run, outcome=cause.outcome, cause=cause.cause)),
+            tell_count(cause.partitions),
+            tag("a", cause.example, href=links.story(run, cause.example)),
+            _detail(cause, run, links),
+        )
+        for cause in bad_first
+    ]
+    return table(("outcome", "cause", "partitions#", "first*", "what happened to it*"), rows)
+
+
+def _detail(cause: Cause, run: str, links: Links) -> Markup:
+    """The detail, with the logs of the run that it names as links."""
+    parts: list[Child] = []
+    at = 0
+    for found in _LOG_NAMED.finditer(cause.detail):
+        name = found[0].rstrip(".")
+        parts += [cause.detail[at : found.start()], tag("a", name, href=links.log(run, run_path(run, name)))]
+        at = found.start() + len(name)
+    return join(parts, cause.detail[at:])
+
+
+def _extremes(timeline: Timeline, run: str, links: Links) -> Markup | None:
+    bars = extremes(timeline)
+    if not bars:
+        return None
+    rows = [
+        (
+            f"{bar.shard}", bar.placement, bar.state, tell_count(bar.partitions),
+            tell_count(bar.bad) if bar.bad is not None else "", tell_seconds(bar.seconds) if bar.seconds is not None else "",
+            f"{bar.attempts}", tag("a", "log", href=links.log(run, bar.log)) if bar.log else "",
+        )
+        for bar in bars
+    ]  # fmt: skip
+    columns = ("shard#", "placed", "state", "partitions#", "not good#", "took#", "attempts#", "")
+    title = tag("summary", "Shards that stand out: lost, with failures, retried, slowest")
+    return tag("details", title, table(columns, rows), id="extremes")
+
+
+def _about(view: RunView, links: Links, now: datetime) -> Markup:
+    record, request = view.status.record, view.status.record.request
+    rounds: list[Child] = []
+    if view.previous_round:
+        rounds += ["builds on ", tag("a", view.previous_round, href=links.run(view.previous_round)), " "]
+    if view.next_round:
+        rounds += ["followed by ", tag("a", view.next_round, href=links.run(view.next_round))]
+    published = record.state is RunState.PUBLISHED and request.purpose == "score"
+    results = links.results(request.workload, request.window)
+    known = {"cost_usd"}
+    return facts(
+        [
+            ("results", tag("a", "drawn", href=results) if published else None),
+            ("requested", f"{tell_moment(request.requested)} by {request.who}, {tell_age(request.requested, now)}"),
+            ("ended", tell_moment(record.ended) if record.ended else None),
+            ("rounds", rounds or None),
+            ("scored again", request.only if request.only != "all" else None),
+            ("models", ", ".join(f"{v or 'none'} ({n:,})" for v, n in record.models.items()) or None),
+            ("model set made", record.model_set or None),
+            ("input", f"{record.input_rows:,} rows" if record.input_rows else None),
+            ("facts", ", ".join(f"{k}: {v}" for k, v in record.facts.items() if k not in known) or None),
+            ("remarks", [tag("p", remark) for remark in record.remarks] or None),
+            ("manifest", tag("code", record.manifest) if record.manifest else None),
+            ("ledger", tag("code", view.status.links["ledger"])),
+            ("logs", [join(tag("a", path.rsplit("/", 1)[1], href=links.log(request.run, path)), " ") for path in view.logs] or None),
+        ]
+    )  # fmt: skip

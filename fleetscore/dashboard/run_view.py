@@ -1,0 +1,157 @@
+"""What the page of a run tells: its status, its shards over time, its logs, and the partitions that are looked for."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fleetscore.errors import InputError, MissingBlobError
+from fleetscore.layout import run_id, run_path
+from fleetscore.records import FINAL, RunRecord
+from fleetscore.run_records import read_run
+from fleetscore.status import RunStatus, describe_run
+from fleetscore.steps.plan import read_plan
+from fleetscore.steps.score import is_cancelled
+from fleetscore.stores.base import Store
+from fleetscore.timeline import Timeline, read_timeline
+
+_MOST_LOGS = 20
+_MOST_MATCHES = 50
+_LOG_BYTES = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run, its shards, and where to look further."""
+
+    status: RunStatus
+    timeline: Timeline
+    partitions_per_s: float | None
+    rows_per_s: float | None
+    previous_round: str
+    next_round: str
+    logs: tuple[str, ...]  # paths in the store, the first few
+    is_cancelled: bool
+    is_live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A partition that was looked for; `outcome` is "" while it is not settled."""
+
+    partition: str
+    outcome: str
+    cause: str
+    detail: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """The partitions of a run that hold `text` and have `outcome` and `cause` (where given): how many, and the first of them."""
+
+    run: str
+    workload: str
+    window: str
+    text: str
+    outcome: str
+    cause: str
+    found: int
+    of: int
+    first: tuple[Match, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LogView:
+    """A log's last part."""
+
+    run: str
+    path: str
+    text: str
+    size_bytes: int
+
+
+def read_run_view(store: Store, run: str, now: datetime) -> RunView:
+    """The run; MissingBlobError when there is none."""
+    status = describe_run(store, run, now)
+    record = status.record
+    ended = record.state in FINAL
+    seconds = _busy_s(record, now)
+    done = record.partitions if ended else status.partitions_done - sum(record.counts.values())
+    return RunView(
+        status=status,
+        timeline=read_timeline(store, record),
+        partitions_per_s=done / seconds if seconds and done > 0 else None,
+        rows_per_s=record.input_rows / seconds if seconds and record.input_rows else None,
+        previous_round=record.request.previous,
+        next_round=_next_round(store, record),
+        logs=tuple(entry.path for entry in islice(store.list(run_path(run, "logs/")), _MOST_LOGS)),
+        is_cancelled=not ended and is_cancelled(store, run),
+        is_live=not ended,
+    )
+
+
+def find_partitions(store: Store, run: str, *, text: str = "", outcome: str = "", cause: str = "") -> Matches:
+    """The partitions of the run that match, from its ledger, or from its plan before there is one."""
+    record = read_run(store, run)
+    table = _read_partitions(store, record)
+    found = table.filter(_mask(table, text, outcome, cause))
+    request = record.request
+    first = tuple(Match(**row) for row in found[:_MOST_MATCHES].to_pylist())
+    return Matches(
+        run, request.workload, request.window, text, outcome, cause, found.num_rows, table.num_rows, first
+    )
+
+
+def read_log(store: Store, run: str, path: str) -> LogView:
+    """The end of one of the run's own logs; MissingBlobError for any other path."""
+    read_run(store, run)
+    mine = path.startswith(run_path(run, "")) and path.endswith((".txt", ".log"))
+    if not mine:
+        raise MissingBlobError(f"{path!r} is no log of {run}.", code="no_log", field="log")
+    data = store.read(path)
+    return LogView(run, path, data[-_LOG_BYTES:].decode(errors="replace"), len(data))
+
+
+def _mask(table: pa.Table, text: str, outcome: str, cause: str) -> Any:
+    mask = pc.match_substring(table["partition"], text, ignore_case=True)
+    if outcome:
+        mask = pc.and_(mask, pc.equal(table["outcome"], outcome))
+    if cause:
+        mask = pc.and_(mask, pc.equal(table["cause"], cause))
+    return mask
+
+
+def _read_partitions(store: Store, record: RunRecord) -> pa.Table:
+    run = record.request.run
+    columns = ["partition", "outcome", "cause", "detail", "rows"]
+    with suppress(MissingBlobError), store.open(run_path(run, "ledger.parquet")) as source:
+        return pq.read_table(source, columns=columns)
+    try:
+        head = read_plan(store, run)
+    except MissingBlobError as error:
+        raise InputError(
+            f"{run} has no plan: it is {record.state}.", code="not_planned", field="run"
+        ) from error
+    with store.open(head.table) as source:
+        return pq.read_table(source, columns=columns).sort_by("partition")
+
+
+def _busy_s(record: RunRecord, now: datetime) -> float:
+    """Seconds from when the run began to work until it ended, or now."""
+    return ((record.ended or now) - (record.started or record.request.requested)).total_seconds()
+
+
+def _next_round(store: Store, record: RunRecord) -> str:
+    request = record.request
+    if request.purpose != "score" or record.state not in FINAL:
+        return ""
+    following = run_id(request.workload, request.window, request.round + 1)
+    return following if store.stat(run_path(following, "run.json")) is not None else ""

@@ -1,0 +1,125 @@
+"""Which view a request asks for: its data, and the page that shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from fleetscore.dashboard.links import Links
+from fleetscore.dashboard.markup import join, tag
+from fleetscore.dashboard.overview import read_overview, read_workload_page
+from fleetscore.dashboard.overview_page import show_overview, show_workload
+from fleetscore.dashboard.page import Body, render_page
+from fleetscore.dashboard.results_page import show_results
+from fleetscore.dashboard.results_view import ResultsView, read_results_view
+from fleetscore.dashboard.run_page import show_log, show_matches, show_run
+from fleetscore.dashboard.run_view import find_partitions, read_log, read_run_view
+from fleetscore.dashboard.story_page import show_story
+from fleetscore.errors import FleetscoreError, InputError
+from fleetscore.explain import explain
+from fleetscore.stores.base import Store
+
+PARAMETERS = (
+    "code",
+    "format",
+    "view",
+    "workload",
+    "window",
+    "before",
+    "run",
+    "partition",
+    "find",
+    "outcome",
+    "cause",
+    "log",
+)
+FORMATS = ("html", "json")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The parameters of a request, each once, but `partitions`."""
+
+    parameters: Mapping[str, str]
+    partitions: tuple[str, ...] = ()
+
+    def get(self, name: str) -> str:
+        """The parameter, "" without it."""
+        return self.parameters.get(name, "")
+
+
+def read_asked(pairs: Sequence[tuple[str, str]]) -> Asked:
+    """The parameters of an address; InputError names the first that is not known or has no known value."""
+    for name, _ in pairs:
+        if name not in PARAMETERS:
+            raise InputError(
+                f"There is no parameter {name!r}.", fix=f"Known: {', '.join(PARAMETERS)}.", field=name
+            )
+    given = {name: value.strip() for name, value in pairs}
+    for name, known in (("format", FORMATS), ("view", ("results",))):
+        if given.get(name, known[0]) not in known:
+            raise InputError(f"{name} is {given[name]!r}.", fix=f"Expected {' or '.join(known)}.", field=name)
+    return Asked(given, tuple(value for name, value in pairs if name == "partition" and value))
+
+
+def read_view(store: Store, asked: Asked, now: datetime) -> tuple[Any, Body]:
+    """The data of the view that was asked for, and the body of its page."""
+    links = Links(asked.get("code"))
+    if asked.get("view") == "results":
+        return _results(store, asked, links)
+    if asked.get("run"):
+        return _of_run(store, asked, links, now)
+    if asked.get("workload"):
+        page = read_workload_page(store, asked.get("workload"), asked.get("before"), now)
+        return page, show_workload(page, links)
+    overview = read_overview(store, now)
+    return overview, show_overview(overview, links)
+
+
+def show_error(error: FleetscoreError, asked: Asked, now: datetime) -> str:
+    """The page of an error that somebody can do something about."""
+    links = Links(asked.get("code"))
+    run = asked.get("run")
+    back = links.run(run) if run and error.code != "no_run" else links.overview()
+    content = tag(
+        "section",
+        tag("h1", error.message),
+        tag("p", error.fix, class_="advice") if error.fix else None,
+        tag("p", tag("a", "← back", href=back)),
+        class_="card",
+    )
+    return render_page(Body("Not here", join(content), [("not here", "")]), links, now)
+
+
+def _of_run(store: Store, asked: Asked, links: Links, now: datetime) -> tuple[Any, Body]:
+    run = asked.get("run")
+    if asked.get("log"):
+        log = read_log(store, run, asked.get("log"))
+        return log, show_log(log, links)
+    if asked.partitions:
+        story = explain(store, run, asked.partitions[0])
+        return story, show_story(story, links)
+    if any(asked.get(name) for name in ("find", "outcome", "cause")):
+        return _matches(store, asked, links)
+    view = read_run_view(store, run, now)
+    return view, show_run(view, links, now)
+
+
+def _matches(store: Store, asked: Asked, links: Links) -> tuple[Any, Body]:
+    """The partitions that match; the story at once where the text is a partition's whole key."""
+    run, text = asked.get("run"), asked.get("find")
+    matches = find_partitions(store, run, text=text, outcome=asked.get("outcome"), cause=asked.get("cause"))
+    if text and any(match.partition == text for match in matches.first):
+        story = explain(store, run, text)
+        return story, show_story(story, links)
+    return matches, show_matches(matches, links)
+
+
+def _results(store: Store, asked: Asked, links: Links) -> tuple[ResultsView, Body]:
+    if not asked.get("workload"):
+        raise InputError("The results of which workload?", fix="Add workload=NAME.", field="workload")
+    partitions = asked.partitions or ((asked.get("find"),) if asked.get("find") else ())
+    view = read_results_view(store, asked.get("workload"), asked.get("window"), partitions)
+    return view, show_results(view, links)

@@ -1,0 +1,141 @@
+"""The calendar of a workload's last windows: which there are, how each stands, and how they are laid out in rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fleetscore.dashboard.marks import Mark, count_bad, mark_of
+from fleetscore.errors import InputError
+from fleetscore.run_index import RunLine
+from fleetscore.windows import Cadence, Window, due_windows
+
+COLUMNS = {Cadence.HOUR: 24, Cadence.DAY: 7, Cadence.WEEK: 13, Cadence.INDEX: 13}
+_DAYS = ("Mo", "Tu", "We", "Th", "Fr", "Sa", "Su")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A window on the calendar; `run` is its newest round, "" if it never ran."""
+
+    window: str
+    mark: Mark
+    run: str = ""
+    bad: int = 0
+    first_cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A day of hours, a week of days, or a quarter of weeks; None where there is no window to tell of."""
+
+    label: str
+    cells: tuple[Cell | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """Rows, newest last; every row has as many cells as there are column names."""
+
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def cells(self) -> list[Cell]:
+        """All windows, oldest first."""
+        return [cell for row in self.rows for cell in row.cells if cell is not None]
+
+
+def lay_calendar(
+    lines: Iterable[RunLine],
+    parse: Callable[[str], Window],
+    now: datetime,
+    watermark_s: float,
+    most: int,
+) -> Calendar:
+    """The calendar of the last `most` windows (rounded down to whole rows, at least one) that ran, or are due and did not.
+
+    A window between others that never ran is missing; one after the last that is due is overdue, unless the workload has been
+    quiet for longer than the calendar is: then the past is shown as it is.
+    """
+    newest = _newest_rounds(lines, parse)
+    if not newest:
+        return Calendar((), ())
+    cadence = max(newest, key=lambda window: newest[window].requested).cadence
+    shown = {window: line for window, line in newest.items() if window.cadence is cadence}
+    last = max(shown)
+    stop = _last_shown(last, now, watermark_s, most)
+    width = COLUMNS[last.cadence]
+    rows = max(1, most // width)
+    first_place = _row_of(stop)[0] - rows + 1
+    start = min(shown)
+    found: dict[int, dict[int, Cell]] = {}
+    for ordinal in range(max(start.ordinal, stop.ordinal - rows * width), stop.ordinal + 1):
+        window = Window(last.cadence, ordinal)
+        row, column = _row_of(window)
+        if row >= first_place:
+            found.setdefault(row, {})[column] = _cell(window, shown.get(window), last)
+    told = tuple(
+        Row(_label(last.cadence, row, cells), tuple(cells.get(c) for c in range(width)))
+        for row, cells in sorted(found.items())
+    )
+    return Calendar(_column_names(last.cadence), told)
+
+
+def count_marks(cells: Sequence[Cell]) -> Mapping[str, int]:
+    """How many windows stand how, in the order of Mark."""
+    marks = [cell.mark for cell in cells]
+    return {str(mark): marks.count(mark) for mark in Mark if mark in marks}
+
+
+def _newest_rounds(lines: Iterable[RunLine], parse: Callable[[str], Window]) -> dict[Window, RunLine]:
+    newest: dict[Window, RunLine] = {}
+    for line in lines:
+        if line.purpose != "score":
+            continue
+        try:
+            window = parse(line.window)
+        except InputError:  # a window of a form that the workload took once
+            continue
+        known = newest.get(window)
+        if known is None or known.requested < line.requested:
+            newest[window] = line
+    return newest
+
+
+def _last_shown(last: Window, now: datetime, watermark_s: float, most: int) -> Window:
+    if last.cadence is Cadence.INDEX:
+        return last
+    due = due_windows(now, last.cadence, timedelta(seconds=watermark_s), None, 1)[0]
+    return due if last < due and due.ordinal - last.ordinal <= most // 2 else last
+
+
+def _cell(window: Window, line: RunLine | None, last: Window) -> Cell:
+    if line is None:
+        return Cell(window.key, Mark.OVERDUE if window > last else Mark.MISSING)
+    return Cell(window.key, mark_of(line), line.run, count_bad(line) if line.ended else 0, line.first_cause)
+
+
+def _row_of(window: Window) -> tuple[int, int]:
+    """The row, counted from the beginning of time, and the column of a window."""
+    if window.cadence is Cadence.DAY:  # 1970-01-01 was a Thursday
+        return divmod(window.ordinal + 3, 7)
+    return divmod(window.ordinal, COLUMNS[window.cadence])
+
+
+def _label(cadence: Cadence, row: int, cells: Mapping[int, Cell]) -> str:
+    first = cells[min(cells)].window
+    if cadence is Cadence.HOUR:
+        return first[5:10]
+    if cadence is Cadence.DAY:
+        monday = Window(Cadence.DAY, 7 * row - 3)
+        return monday.key[5:]
+    return first
+
+
+def _column_names(cadence: Cadence) -> tuple[str, ...]:
+    if cadence is Cadence.HOUR:
+        return tuple(f"{hour:02d}" if hour % 6 == 0 else "" for hour in range(24))
+    if cadence is Cadence.DAY:
+        return _DAYS
+    return ("",) * COLUMNS[cadence]

@@ -1,0 +1,133 @@
+"""The timeline of a run: when each of its shards was scored, where, how often it was tried, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from fleetscore.errors import MissingBlobError
+from fleetscore.layout import run_folder, run_path
+from fleetscore.outcomes import GOOD
+from fleetscore.records import FINAL, RunRecord, ShardPlan, ShardRecord, from_json, to_json
+from fleetscore.steps.plan import read_plan, read_shard_plans
+from fleetscore.steps.score import read_shard_record
+from fleetscore.stores.base import Entry, Store
+
+_MOST_RECORDS = 200  # beyond it a run under way is told from its listing alone
+_READERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ShardBar:
+    """One shard on the timeline."""
+
+    shard: int
+    placement: str
+    partitions: int
+    state: Literal["planned", "running", "committed", "lost"]
+    began: datetime | None = None  # of the attempt that was committed, else of the first; None: never tried
+    seconds: float | None = None  # None until it is committed
+    bad: int | None = None  # partitions without a good outcome; None: not known (yet)
+    attempts: int = 0
+    worker: str = ""
+    log: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The shards of a run in shard order: timeline.json once the run is collected."""
+
+    bars: tuple[ShardBar, ...]
+    schema: int = 1
+
+
+def tell_timeline(
+    planned: Sequence[ShardPlan],
+    entries: Iterable[Entry],
+    records: Mapping[int, ShardRecord],
+    prefix: str,
+    has_ended: bool,
+) -> Timeline:
+    """The timeline of the `planned` shards from the listing of their files (all below `prefix`) and the commits that were read.
+
+    A shard whose commit was not read is told by the times of its files, which is exact to the seconds that a commit takes.
+    """
+    traces: dict[int, _Trace] = {shard.shard: _Trace() for shard in planned}
+    for entry in entries:
+        shard, _, rest = entry.path[len(prefix) :].partition("/")
+        if shard.isdigit() and int(shard) in traces:
+            traces[int(shard)].note(rest, entry.modified)
+    return Timeline(tuple(_bar(s, traces[s.shard], records.get(s.shard), has_ended) for s in planned))
+
+
+def write_timeline(
+    store: Store, run: str, planned: Sequence[ShardPlan], records: Sequence[ShardRecord]
+) -> None:
+    """Keep the timeline of a run whose shards are all committed or given up: timeline.json."""
+    prefix = f"{run_folder(run)}shards/"
+    told = tell_timeline(planned, store.list(prefix), {r.shard: r for r in records}, prefix, has_ended=True)
+    store.write(run_path(run, "timeline.json"), to_json(told))
+
+
+def read_timeline(store: Store, record: RunRecord) -> Timeline:
+    """The run's timeline: the one that was kept, or the one as things stand now; empty before the run is planned."""
+    run = record.request.run
+    with suppress(MissingBlobError):
+        return from_json(store.read(run_path(run, "timeline.json")), Timeline)
+    try:
+        planned = read_shard_plans(store, read_plan(store, run))
+    except MissingBlobError:
+        return Timeline(())
+    prefix = f"{run_folder(run)}shards/"
+    entries = list(store.list(prefix))
+    committed = [
+        int(e.path[len(prefix) :].split("/", 1)[0]) for e in entries if e.path.endswith("/result.json")
+    ]
+    records = _read_records(store, run, committed) if len(committed) <= _MOST_RECORDS else {}
+    return tell_timeline(planned, entries, records, prefix, record.state in FINAL)
+
+
+@dataclass(slots=True)
+class _Trace:
+    """What the listing says of one shard."""
+
+    attempts: dict[str, datetime] = field(default_factory=dict)  # name -> when its first file was written
+    committed: datetime | None = None
+
+    def note(self, path: str, modified: datetime) -> None:
+        if path == "result.json":
+            self.committed = modified
+        elif path.startswith("attempts/"):
+            name = path.split("/", 2)[1]
+            self.attempts[name] = min(modified, self.attempts.get(name, modified))
+
+
+def _bar(plan: ShardPlan, trace: _Trace, record: ShardRecord | None, has_ended: bool) -> ShardBar:
+    attempts = len(trace.attempts)
+    began = min(trace.attempts.values(), default=trace.committed)
+    if record is not None:
+        bad = sum(count for outcome, count in record.counts.items() if outcome not in GOOD)
+        return ShardBar(
+            plan.shard, record.placement, plan.partitions, "committed", record.started, record.seconds, bad,
+            max(attempts, 1), record.worker, record.log,
+        )  # fmt: skip
+    if trace.committed is not None and began is not None:
+        seconds = (trace.committed - began).total_seconds()
+        return ShardBar(
+            plan.shard, plan.placement, plan.partitions, "committed", began, seconds, None, attempts
+        )
+    state: Literal["planned", "running", "lost"] = (
+        "lost" if has_ended else "running" if attempts else "planned"
+    )
+    bad_if_lost = plan.partitions if state == "lost" else None
+    return ShardBar(plan.shard, plan.placement, plan.partitions, state, began, None, bad_if_lost, attempts)
+
+
+def _read_records(store: Store, run: str, shards: Sequence[int]) -> dict[int, ShardRecord]:
+    with ThreadPoolExecutor(_READERS) as pool:
+        records = pool.map(lambda shard: read_shard_record(store, run, shard), shards)
+        return {record.shard: record for record in records if record is not None}

@@ -1,0 +1,50 @@
+"""The dashboard: one page of HTML at GET /api/dashboard, or its data as JSON."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from urllib.parse import parse_qsl, urlsplit
+
+import azure.durable_functions as df
+import azure.functions as func
+
+from activities.store import app_store
+from triggers.http_answers import answer_error, answer_json, off_loop, status_of
+
+blueprint = df.Blueprint()
+
+
+@blueprint.route(route="dashboard", methods=["GET"])
+async def dashboard(req: func.HttpRequest) -> func.HttpResponse:
+    """The view that the parameters name; an error is a page too, unless JSON was asked for."""
+    return await off_loop(_answer, req)
+
+
+def _answer(req: func.HttpRequest) -> func.HttpResponse:
+    from fleetscore.dashboard.links import Links
+    from fleetscore.dashboard.page import render_page
+    from fleetscore.dashboard.views import Asked, read_asked, read_view, show_error
+    from fleetscore.errors import FleetscoreError
+
+    now = datetime.now(UTC)
+    asked = Asked({"code": req.params.get("code", ""), "format": req.params.get("format", "")})
+    try:
+        asked = read_asked(parse_qsl(urlsplit(req.url).query, keep_blank_values=True))
+        data, body = read_view(app_store(), asked, now)
+    except FleetscoreError as error:
+        if asked.get("format") == "json":
+            return answer_error(error)
+        return _page(show_error(error, asked, now), status_of(error))
+    except Exception as error:
+        return answer_error(error)
+    if asked.get("format") == "json":
+        return answer_json(data)
+    return _page(render_page(body, Links(asked.get("code")), now), 200)
+
+
+def _page(html: str, status: int) -> func.HttpResponse:
+    from fleetscore.dashboard.page import security_headers
+
+    return func.HttpResponse(
+        html, status_code=status, headers=security_headers(), mimetype="text/html", charset="utf-8"
+    )
