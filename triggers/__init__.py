@@ -1,6 +1,7 @@
 """Triggers: one blueprint per door of the app."""
 
 from triggers.completions import blueprint as completions
+from triggers.dashboard import blueprint as dashboard
 from triggers.openapi import blueprint as openapi
 from triggers.operate_api import blueprint as operate_api
 from triggers.runs_api import blueprint as runs_api
