@@ -8,4 +8,4 @@ from triggers.runs_api import blueprint as runs_api
 from triggers.schedules import blueprint as schedules
 from triggers.scoring_api import blueprint as scoring_api
 
-blueprints = (runs_api, operate_api, scoring_api, schedules, completions, openapi)
+blueprints = (runs_api, operate_api, scoring_api, schedules, completions, openapi, dashboard)
