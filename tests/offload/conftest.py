@@ -8,10 +8,9 @@ import pytest
 
 from devbatch.process import start_service
 from fleetscore.workloads import EXTRA_WORKLOADS
-from tests.offload.local_app import ROOT, TOYS, Cloud, worker_command
+from tests.offload.local_app import HERE, ROOT, TOYS, WORKLOADS, App, Cloud, running, worker_command
 
-if str(TOYS) not in sys.path:
-    sys.path.insert(0, str(TOYS))
+sys.path[:0] = [str(folder) for folder in (TOYS, HERE) if str(folder) not in sys.path]
 
 
 POOLS = """
@@ -20,14 +19,15 @@ id = "local"
 vm_size = "Standard_D2ads_v5"
 task_slots_per_node = 2
 containers = true
-dedicated_nodes = 2
+dedicated_nodes = 1
+spot_nodes = 1
 """
 
 
 @pytest.fixture(autouse=True)
-def toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Register the toy workload for this process."""
-    monkeypatch.setenv(EXTRA_WORKLOADS, "toy=toy_workload:Toy")
+def toys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register the toy workloads for this process."""
+    monkeypatch.setenv(EXTRA_WORKLOADS, WORKLOADS)
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +38,23 @@ def cloud(azurite: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cl
     pools.write_text(POOLS)
     options = ["--pool", str(pools), "--boot-seconds", "0", "--time-scale", "60"]
     options += ["--image", f"fleetscore-worker={worker_command()}"]
-    options += ["--env", f"PYTHONPATH={ROOT}{os.pathsep}{TOYS}"]
+    options += ["--env", f"PYTHONPATH={os.pathsep.join(map(str, (ROOT, TOYS, HERE)))}"]
     service = start_service(data, *options)
     yield Cloud(azurite, service)
     service.stop()
+
+
+@pytest.fixture(scope="module")
+def app(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """A host that scores everything on Batch, with a store and a queue of its own, for the tests of a module."""
+    settings = cloud.environment() | {"FLEETSCORE_BATCH_PLACEMENT": "batch"}
+    with running(tmp_path_factory.mktemp("app"), settings) as app:
+        yield app
+
+
+@pytest.fixture(autouse=True)
+def calm(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No fault outlives its test."""
+    yield
+    if "cloud" in request.fixturenames:
+        request.getfixturevalue("cloud").service.control("faults", method="DELETE")

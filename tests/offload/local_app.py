@@ -15,15 +15,23 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import requests
+from azure.batch import BatchClient
+from azure.core.credentials import AccessToken
 
 from devbatch.process import ServiceProcess
 from fleetscore.cli.local_cloud import LocalBatch, LocalStorage, cloud_environment
+from fleetscore.compute.batch import BatchCompute
+from fleetscore.crumbs import Crumb
 from fleetscore.manifest import read_manifest, read_results
+from fleetscore.records import from_json
+from fleetscore.steps.offload import Usage
 from fleetscore.stores import open_store
 from fleetscore.stores.base import Store
 
 ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
 TOYS = ROOT / "tests" / "spine"
+WORKLOADS = "toy=toy_workload:Toy,heavy=heavy_workload:Heavy"
 FINAL = {"published", "unpublished", "failed", "cancelled"}
 T = TypeVar("T")
 
@@ -59,6 +67,19 @@ class Cloud:
         made["FLEETSCORE_COMPLETION_QUEUE"] = f"done{uuid.uuid4().hex[:12]}"
         return made | ({"FLEETSCORE_STORE": store_url} if store_url else {})
 
+    def compute(self, pool: str = "local") -> BatchCompute:
+        """The production client of the service, trusting its certificate."""
+        client = BatchClient(self.service.url, Token(), connection_verify=self.service.ca_path)
+        return BatchCompute(client, pool)
+
+
+class Token:
+    """A credential for the local service, which looks at its form only."""
+
+    def get_token(self, *_: str, **__: Any) -> AccessToken:
+        """A token for the next hour."""
+        return AccessToken("local", int(time.time()) + 3600)
+
 
 class App:
     """The app on the local host; its history survives a kill."""
@@ -66,9 +87,9 @@ class App:
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder = folder
         self.settings = environment
-        paths = os.pathsep.join([str(ROOT), str(TOYS)])
+        paths = os.pathsep.join([str(ROOT), str(TOYS), str(HERE)])
         self._environment = {
-            **os.environ, "FLEETSCORE_WORKLOADS": "toy=toy_workload:Toy", "PYTHONPATH": paths,
+            **os.environ, "FLEETSCORE_WORKLOADS": WORKLOADS, "PYTHONPATH": paths,
             "OMP_NUM_THREADS": "1", **environment,
         }  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
@@ -129,6 +150,25 @@ def running(folder: Path, environment: dict[str, str]) -> Iterator[App]:
         yield app
     finally:
         app.kill()
+
+
+def write_rules(store: Store, slow_s: float = 0.2, **rules: float) -> None:
+    """The toy's settings: shards of ten partitions on Batch, and looks at them every few seconds."""
+    rules = {"batch_shard_s": 10.0, "check_s": 3.0} | rules
+    text = f"slow_s = {slow_s}\n[run]\n" + "".join(f"{name} = {value}\n" for name, value in rules.items())
+    for workload in ("toy", "heavy"):
+        store.write(f"settings/{workload}.toml", text.encode())
+
+
+def crumbs_of(store: Store, run: str) -> list[Crumb]:
+    """What the attempts at the run's shards are about to score, or were when they died."""
+    paths = [entry.path for entry in store.list(f"runs/{run}/shards/") if entry.path.endswith("/crumb.json")]
+    return [from_json(store.read(path), Crumb) for path in paths]
+
+
+def usage_of(store: Store, run: str) -> Usage:
+    """What the run's tasks took."""
+    return from_json(store.read(f"runs/{run}/usage.json"), Usage)
 
 
 def rows_of(store: Store, window: str, workload: str = "toy") -> list[tuple[Any, ...]]:

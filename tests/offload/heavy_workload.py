@@ -1,0 +1,41 @@
+"""The toy workload with two more behaviours: `hog` asks for memory that nobody has, `size:N` says that it has N rows."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+from toy_workload import Toy, read_lines, score_one
+
+from fleetscore.stores.base import Store
+from fleetscore.workloads.base import Discovery, Rates, Scored, ShardTask, WindowRequest
+
+
+class Heavy(Toy):
+    """Doubles values; a row is predicted to take a tenth of a second."""
+
+    name = "heavy"
+    rates = Rates(0.01, 0.0, 0.1, 1000.0)
+
+    def discover(self, store: Store, request: WindowRequest) -> Discovery:
+        found = super().discover(store, request)
+        sizes = [_rows(how) for _, _, how in read_lines(store, request.window)]
+        column = pa.array(sizes, pa.int64())
+        return replace(found, partitions=found.partitions.set_column(1, "rows", column))
+
+    def score(self, store: Store, task: ShardTask) -> Iterator[Scored]:
+        lines = {key: (value, how) for key, value, how in read_lines(store, task.window)}
+        for key in task.partitions["partition"].to_pylist():
+            value, how = lines[key]
+            if how == "hog":
+                bytearray(1 << 55)
+            yield score_one(key, value, how, _slow_s(task.settings))
+
+
+def _rows(how: str) -> int:
+    return int(how.removeprefix("size:")) if how.startswith("size:") else 1
+
+
+def _slow_s(settings: Any) -> float:
+    slow_s: float = settings.slow_s
+    return slow_s

@@ -1,0 +1,229 @@
+"""What breaks while shards are on Batch costs time, never a row: each fault ends with a complete ledger and the rows of a calm run."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy_workload import write_lines
+
+from fleetscore.carry import read_ledger
+from fleetscore.completions import read_completion
+from fleetscore.compute.base import job_id
+from fleetscore.errors import InputError
+from fleetscore.steps.offload import worker_environment
+from fleetscore.steps.score import read_shard_record
+from fleetscore.stores.queue import send
+from tests.offload.local_app import (
+    ROOT,
+    App,
+    Cloud,
+    crumbs_of,
+    doubled,
+    lines,
+    rows_of,
+    running,
+    until,
+    usage_of,
+    write_rules,
+)
+
+
+def start(
+    app: App, window: str, data: list[tuple[str, int, str]], workload: str = "toy", **rules: Any
+) -> str:
+    """Write the window's data and start its run."""
+    write_rules(app.store, **rules)
+    text = "".join(f"{key},{value},{how}\n" for key, value, how in data)
+    app.store.write(f"data/{workload}/{window}.csv", text.encode())
+    if workload != "toy":
+        write_lines(app.store, window, data)
+    return app.run(window, workload)
+
+
+def slow(count: int, every: int = 2) -> list[tuple[str, int, str]]:
+    """Partitions of which every other takes its time."""
+    return lines(count, **{f"p{i}": "slow" for i in range(0, count, every)})
+
+
+def assert_whole(app: App, run: str, window: str, count: int) -> None:
+    """The run is published, its ledger has one line per partition, and its rows are those of a calm run."""
+    status = app.ended(run)
+    assert (status["state"], status["record"]["counts"]) == ("published", {"scored": count})
+    assert read_ledger(app.store, run).num_rows == count
+    assert rows_of(app.store, window) == doubled(count)
+
+
+def test_a_worker_killed_mid_shard_is_replaced(app: App) -> None:
+    """SIGKILL to the process that a crumb names: Batch tries again, and nobody loses a row."""
+    window = "2026-02-01T00"
+    run = start(app, window, slow(20), slow_s=0.1)
+    crumb = until(lambda: crumbs_of(app.store, run))[0]
+    os.kill(crumb.pid, signal.SIGKILL)
+    assert_whole(app, run, window, 20)
+    assert usage_of(app.store, run).retries == 1
+
+
+def test_repeated_preemption_costs_nobody_a_row_and_accuses_nobody(app: App, cloud: Cloud) -> None:
+    """The Spot node is taken three times while it works; its tasks start again elsewhere, and nothing is quarantined."""
+    window = "2026-02-01T01"
+    run = start(app, window, slow(40, every=1), slow_s=0.1)
+    for _ in range(3):
+        until(lambda: crumbs_of(app.store, run))
+        cloud.service.control("preempt", {"pool": "local", "restore_seconds": 20})
+        until(lambda: cloud.compute().pool_state().usable_nodes == 2)
+    assert_whole(app, run, window, 40)
+    assert usage_of(app.store, run).requeues >= 1
+
+
+def test_completion_messages_may_come_twice_out_of_order_for_nobody_and_as_nonsense(app: App) -> None:
+    """Duplicates, groups that do not exist, runs that do not exist, and bytes that are no message: the run is published all the same."""
+    window = "2026-02-01T02"
+    run = start(app, window, slow(30), slow_s=0.1)
+    queue = (
+        f"{app.settings['FLEETSCORE_QUEUE__queueServiceUri']}/{app.settings['FLEETSCORE_COMPLETION_QUEUE']}"
+    )
+    until(lambda: app.store.stat(f"runs/{run}/offload.json"))
+    for message in (2, 1, 0, 0, 99):
+        send(queue, f'{{"run": "{run}", "group": {message}}}'.encode())
+    for text in (b'{"run": "toy-nobody", "group": 0}', b"nonsense", b'{"run": 7}'):
+        send(queue, text)
+    assert_whole(app, run, window, 30)
+    until(lambda: "nobody waits for group 0 any more" in app.log())
+    with pytest.raises(InputError, match="no completion message"):
+        read_completion(b"nonsense")
+
+
+@pytest.mark.parametrize("operation", ["create_job", "create_task_collection", "update_job"])
+def test_a_lost_reply_while_submitting_changes_nothing(app: App, cloud: Cloud, operation: str) -> None:
+    """The service did what was asked, but nobody heard: asked again, it has one job with each task once."""
+    window = f"2026-02-02T0{['create_job', 'create_task_collection', 'update_job'].index(operation)}"
+    cloud.service.control("faults", {"operation": operation, "kind": "drop", "count": 2})
+    run = start(app, window, lines(20))
+    assert_whole(app, run, window, 20)
+    assert usage_of(app.store, run).tasks == 2
+
+
+def test_a_storm_of_503_from_batch_is_ridden_out(app: App, cloud: Cloud) -> None:
+    """Every kind of request is refused a few times, some with Retry-After."""
+    window = "2026-02-03T00"
+    rules = [
+        {"operation": operation, "kind": "error", "status": 503, "code": "ServerBusy", "count": 2}
+        for operation in (
+            "create_job",
+            "create_task_collection",
+            "update_job",
+            "get_job",
+            "list_tasks",
+            "get_pool",
+        )
+    ]
+    cloud.service.control("faults", rules)
+    run = start(app, window, lines(20))
+    assert_whole(app, run, window, 20)
+
+
+def test_two_workers_on_one_shard_commit_it_once(app: App) -> None:
+    """A second worker of the same shard, started while the first is at it: one record, one set of rows, both exit 0."""
+    window = "2026-02-03T01"
+    run = start(app, window, slow(10, every=1), slow_s=0.2)
+    until(lambda: crumbs_of(app.store, run))
+    second = worker(app, run, 0)
+    assert_whole(app, run, window, 10)
+    assert second.wait(60) == 0
+    record = read_shard_record(app.store, run, 0)
+    assert record is not None and record.counts == {"scored": 10}
+
+
+def worker(app: App, run: str, shard: int) -> subprocess.Popen[bytes]:
+    """One more worker, as Batch would start it."""
+    from fleetscore.app_settings import read_app_settings
+
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "spine"), str(ROOT / "tests" / "offload")])
+    own = worker_environment(read_app_settings(app.settings), run, "score") | {"FLEETSCORE_SHARD": str(shard)}
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": paths, **own}
+    return subprocess.Popen([sys.executable, "-m", "worker_image"], cwd="/tmp", env=environment)  # noqa: S108
+
+
+def test_a_shard_that_runs_out_of_memory_loses_only_who_asked_for_it(app: App) -> None:
+    """One partition asks for more than there is and fails; one gets its process killed, again and again, and is quarantined; the rest is scored."""
+    window = "2026-02-03T02"
+    run = start(app, window, lines(40, p3="hog", p25="kill"), "heavy", batch_shard_s=2.0)
+    status = app.ended(run)
+    assert status["record"]["counts"] == {"scored": 38, "failed": 1, "quarantined": 1}
+    ledger = read_ledger(app.store, run).to_pylist()
+    assert {line["partition"]: line["cause"] for line in ledger if line["cause"]} == {
+        "p3": "unexpected_error",
+        "p25": "kills_process",
+    }
+    assert rows_of(app.store, window, "heavy") == doubled(40, ["p3", "p25"])
+
+
+PHASES = {
+    "requested": "run.json",
+    "planned": "plan.json",
+    "submitted": "offload.json",
+    "scoring": "crumb.json",
+    "first shard committed": "result.json",
+}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_cancel_at_any_phase_ends_run_and_job_at_once(app: App, cloud: Cloud, phase: str) -> None:
+    """The run ends cancelled long before its shards would have, its ledger is complete, nothing is published, and the job is over."""
+    window = f"2026-02-04T0{list(PHASES).index(phase)}"
+    slow_s = 0.3 if phase == "first shard committed" else 5.0
+    run = start(app, window, slow(80, every=1), slow_s=slow_s, check_s=60.0)
+    until(lambda: has_file(app, run, PHASES[phase]))
+    assert app.post(f"runs/{run}/cancel", {}).status_code == 202
+    status = app.ended(run, 20)
+    assert status["state"] == "cancelled"
+    assert read_ledger(app.store, run).num_rows == 80
+    assert app.store.stat(f"results/toy/{window}/manifest.json") is None
+    until(lambda: job_state(cloud, run) in ("completed", "missing"))
+
+
+def has_file(app: App, run: str, name: str) -> bool:
+    """Whether the run has written a file of that name anywhere in its folder."""
+    return any(entry.path.endswith(name) for entry in app.store.list(f"runs/{run}/"))
+
+
+def job_state(cloud: Cloud, run: str) -> str:
+    """The state of the run's job."""
+    return cloud.compute().job_state(job_id(run)).state
+
+
+@pytest.mark.slow
+def test_a_host_killed_while_it_waits_takes_the_run_up_again(cloud: Cloud, tmp_path: Path) -> None:
+    """Host and its workers get SIGKILL while tasks run; started again, the host finds what was committed meanwhile."""
+    window = "2026-02-05T00"
+    settings = cloud.environment() | {"FLEETSCORE_BATCH_PLACEMENT": "batch"}
+    with running(tmp_path, settings) as app:
+        run = start(app, window, slow(40), slow_s=0.2)
+        until(lambda: crumbs_of(app.store, run))
+        app.kill()
+        until(lambda: has_file(app, run, "result.json"))
+        app.start()
+        assert_whole(app, run, window, 40)
+
+
+@pytest.mark.slow
+def test_lost_messages_cost_a_timer_and_late_ones_are_dropped(cloud: Cloud, tmp_path: Path) -> None:
+    """No message arrives while the run is under way: it ends by its timer. All arrive afterwards: each is dropped with a line in the log."""
+    window = "2026-02-05T01"
+    settings = cloud.environment() | {"FLEETSCORE_BATCH_PLACEMENT": "batch"}
+    nowhere = settings | {
+        "FLEETSCORE_QUEUE": settings["FLEETSCORE_QUEUE"].replace(
+            "QueueEndpoint=http://127.0.0.1:", "QueueEndpoint=http://127.0.0.1:1"
+        )
+    }
+    with running(tmp_path, nowhere) as app:
+        run = start(app, window, lines(20))
+        assert_whole(app, run, window, 20)
+        app.kill()
+    with running(tmp_path, settings) as app:
+        until(lambda: app.log().count("nobody waits for group") == 2)
+        assert app.get(f"runs/{run}")["state"] == "published"
