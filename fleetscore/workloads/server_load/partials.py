@@ -5,7 +5,7 @@
                                                    that grew, was copied or was renamed is not parsed again where it is the same
     partials/server_load/v1/hours/<month>-<name>.parquet   hourly peaks of a month; the name is that of the sums they come from
 
-Everything here is written whole, never changed, and may be deleted at any time: the next run makes it again.
+Everything here is written whole and never changed. The folder may be deleted as a whole: the next run makes it again.
 """
 
 from __future__ import annotations
@@ -187,5 +187,15 @@ def read_records(store: Store, items: Sequence[MapItem]) -> list[RangeRecord | N
         )
 
 
+_REMEMBERED = 50_000  # a terabyte has 8,000 ranges
+_remembered: dict[tuple[str, str], RangeRecord] = {}
+
+
 def _read_record(store: Store, path: str) -> RangeRecord:
-    return msgspec.json.decode(store.read(path), type=RangeRecord)
+    """Read a record once per process: every month's reduction asks for all of them, and none ever changes."""
+    key = (store.url, path)
+    if key not in _remembered:
+        if len(_remembered) >= _REMEMBERED:
+            _remembered.clear()
+        _remembered[key] = msgspec.json.decode(store.read(path), type=RangeRecord)
+    return _remembered[key]
