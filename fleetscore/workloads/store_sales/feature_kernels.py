@@ -36,13 +36,20 @@ def carry_forward(values: Any) -> None:
 
 
 @compiled
-def look_at_rivals(log_price: Any, deal: Any, feat: Any, store_start: Any, out: Any) -> None:
-    """Fill `out` (5 x series x weeks): mean and cheapest log price of the store's other SKUs, rank, shares on feature and on deal."""
+def look_at_rivals(
+    log_price: Any, deal: Any, feat: Any, store_start: Any, first_ranked: int, out: Any
+) -> None:
+    """Fill `out` (5 x series x weeks): mean and cheapest log price of the store's other SKUs, rank, shares on feature and on deal.
+
+    Ranks are for the weeks from `first_ranked` on; before that they are not set.
+    """
     for store in range(store_start.size - 1):
         first, stop = store_start[store], store_start[store + 1]
         for week in range(log_price.shape[1]):
             _rival_prices(log_price, first, stop, week, out)
             _rival_promotions(deal, feat, first, stop, week, out)
+            if week < first_ranked:
+                continue
             if stop - first <= _FEW_SKUS:
                 rank_by_pairs(log_price, first, stop, week, out[2])
             else:

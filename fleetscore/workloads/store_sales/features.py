@@ -105,17 +105,17 @@ def every_step(series: int, origin: int, steps: int) -> Cases:
     )
 
 
-def prepare(panel: Panel) -> Prepared:
-    """Carry forward what is not known, take logs, and look at the rivals in each store."""
+def prepare(panel: Panel, first_target: int = 0) -> Prepared:
+    """Carry forward what is not known, take logs, and look at the rivals; no week before column `first_target` is to be a target."""
     log_price = np.log(panel.price)
     carry_forward(log_price)
     extras = panel.extras.copy()
     for extra in extras:
         carry_forward(extra)
     deal, feat = np.nan_to_num(panel.deal), np.nan_to_num(panel.feat)
-    rivals = np.empty((5, *log_price.shape))
+    rivals = np.zeros((5, *log_price.shape))
     store_start = np.searchsorted(panel.store_of, np.arange(len(panel.stores) + 1)).astype(np.int64)
-    look_at_rivals(log_price, deal, feat, store_start, rivals)
+    look_at_rivals(log_price, deal, feat, store_start, first_target, rivals)
     return Prepared(np.log1p(panel.sales), log_price, deal, feat, rivals, np.nan_to_num(extras))
 
 

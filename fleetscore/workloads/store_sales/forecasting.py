@@ -30,7 +30,7 @@ def forecast(panel: Panel, model: QuantileModel, scorer: Scorer, settings: Store
     """Forecast every series of the panel, whose last `settings.steps` columns are the weeks to forecast."""
     series, weeks = panel.sales.shape
     origin = weeks - settings.steps - 1
-    matrix, level = build(prepare(panel), every_step(series, origin, settings.steps))
+    matrix, level = build(prepare(panel, origin + 1), every_step(series, origin, settings.steps))
     logs = spread_out(predict(scorer, matrix), model.widening) + level
     quantiles = to_sales(logs).T.reshape(series, settings.steps, len(QUANTILES))
     assumed = assumed_weeks(panel, settings.steps)
