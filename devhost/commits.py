@@ -6,10 +6,11 @@ No I/O and no clock but for the update time; the only chance in it is in the ids
 import json
 import uuid
 from dataclasses import replace
+from typing import Any
 
 from devhost.clock import from_micros, parse_stamp, stamp, to_micros, utc_now
 from devhost.episode import Episode
-from devhost.history import STATUS_NUMBERS, event, played
+from devhost.history import STATUS_NUMBERS, event, parse, played
 from devhost.records import Commit, Instance, Message, Start, Work
 from devhost.replay import COMPLETED, CONTINUED, RUNNING, TERMINATED, Decision
 from devhost.settings import HostSettings
@@ -78,7 +79,7 @@ def make_commit(work: Work, texts: list[str], episode: Episode, at_us: int, sett
     changed = replace(
         instance,
         status="Suspended" if work.is_suspended and episode.status == RUNNING else episode.status,
-        custom_status=episode.custom_status,
+        custom_status=_custom_status(work, episode),
         updated=max(at_us, to_micros(utc_now())),
         clock=at_us,
     )
@@ -95,13 +96,11 @@ def make_commit(work: Work, texts: list[str], episode: Episode, at_us: int, sett
     else:
         output = episode.output
         changed = replace(changed, output=output, details=episode.details)
-        if episode.status == TERMINATED:
-            changed = replace(changed, custom_status=instance.custom_status)
         later.append(
             event(
                 1,
                 at_us,
-                len(episode.decisions),
+                episode.next_id,
                 OrchestrationStatus=STATUS_NUMBERS[episode.status],
                 Result=output,
             )
@@ -113,14 +112,27 @@ def make_commit(work: Work, texts: list[str], episode: Episode, at_us: int, sett
     )
 
 
+def _custom_status(work: Work, episode: Episode) -> str | None:
+    """Return the status to show: every episode sets it anew, but a generation's first one inherits the last one's."""
+    is_first = not work.history
+    if episode.status == TERMINATED or (is_first and episode.custom_status is None):
+        return work.instance.custom_status
+    return episode.custom_status
+
+
 def _make_restart(
     work: Work, episode: Episode, changed: Instance, consumed: list[int], number: int
 ) -> Commit:
-    """Start the next generation: a new execution with an empty history; carried events stay in the inbox."""
+    """Start the next generation: a new execution with an empty history.
+
+    Carried events that came with this episode stay in the inbox; older ones, which are history already, come again.
+    """
+    past = parse(work.history)
     first = (
-        len(json.loads(f"[{','.join(work.history)}]")) + 1
-    )  # positions count from the start of the history
-    carried = {work.messages[position - first].n for position in episode.carried if position >= first}
+        len(past) + 1
+    )  # the position of this episode's first message, after the event that starts the episode
+    kept = {work.messages[position - first].n for position in episode.carried if position >= first}
+    again = [past[position] for position in episode.carried if position < len(past)]
     now_us = changed.updated
     restarted = replace(
         changed,
@@ -128,17 +140,22 @@ def _make_restart(
         status=RUNNING,
         input=None if episode.output is None else json.dumps(episode.output),
         created=now_us,
-        custom_status=work.instance.custom_status if episode.custom_status is None else episode.custom_status,
     )
     return Commit(
         work.instance.id,
         work.instance.execution,
         number,
-        [each for each in consumed if each not in carried],
+        [each for each in consumed if each not in kept],
         "",
         restarted,
+        messages=[_raised_again(each, work.instance.id) for each in again],
         restart=_started_event(restarted, now_us),
     )
+
+
+def _raised_again(past: dict[str, Any], instance_id: str) -> Message:
+    raised_us = to_micros(parse_stamp(past["Timestamp"]))
+    return Message(instance_id, None, 15, event(15, raised_us, Name=past["Name"], Input=past["Input"]))
 
 
 def _decided(decision: Decision, at_us: int, settings: HostSettings) -> str:

@@ -255,8 +255,12 @@ def commit_episode(connection: sqlite3.Connection, commit: Commit) -> list[str]:
 
 
 def _deliver(connection: sqlite3.Connection, messages: list[Message]) -> list[str]:
-    put_messages(connection, messages)
-    return list(dict.fromkeys(each.instance for each in messages if each.due == 0))
+    """Add messages for instances that are still there; return the ids of those that have something to do now."""
+    wanted = {each.instance for each in messages}
+    present = {each for each in wanted if get_instance(connection, each) is not None}
+    delivered = [each for each in messages if each.instance in present]
+    put_messages(connection, delivered)
+    return list(dict.fromkeys(each.instance for each in delivered if each.due == 0))
 
 
 def _start_child(connection: sqlite3.Connection, child: Start) -> str:

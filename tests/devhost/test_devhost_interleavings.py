@@ -323,3 +323,27 @@ def test_purged_instances_swallow_late_results() -> None:
         assert records.commit_episode(database, commit) == []
         assert records.pending_instances(database) == []
         database.close()
+
+
+def test_messages_for_absent_parents_are_dropped() -> None:
+    """A child whose parent was purged meanwhile ends without leaving a message that no one will ever take."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = store._connect(Path(folder) / "db.sqlite")
+        store._create(database, Path(folder))
+        records.start_instance(database, new_instance("program", "root", '"[[\\"sub\\", []]]"', 1, ""), False)
+
+        def run(instance_id: str) -> list[str]:
+            work = records.load_work(database, instance_id, 2)
+            assert work is not None
+            texts = [event(12, 2), *(each.event for each in work.messages)]
+            episode = run_episode(
+                "program", _HANDLE, request_body(work.instance, work.history, texts), _INDEX
+            )
+            return records.commit_episode(database, make_commit(work, texts, episode, 2, HostSettings()))
+
+        (child,) = run("root")
+        records.purge_one(database, "root")
+        assert run(child) == []
+        assert records.require(database, child).status == "Completed"
+        assert records.pending_instances(database) == []
+        database.close()
