@@ -38,9 +38,11 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def command(store: Store, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run a command in this process, against the test's store."""
+    """Run a command in this process, against the test's store or another."""
 
-    def run(*arguments: str) -> Said:
+    own = store
+
+    def run(*arguments: str, store: Store = own) -> Said:
         capsys.readouterr()
         code = run_command([*arguments, "--store", store.url])
         said = capsys.readouterr()

@@ -6,47 +6,66 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from said import Command
 from toy_workload import write_lines
 
+from fleetscore.cli.embedded import embedded_host
 from fleetscore.manifest import read_manifest
 from fleetscore.run_records import read_run
+from fleetscore.stores import open_store
 from fleetscore.stores.base import Store
+
+SPINE = Path(__file__).resolve().parents[1] / "spine"
 
 WINDOW = "2026-01-01T00"
 RUN = f"toy-{WINDOW}"
 
 
+@pytest.fixture(scope="module")
+def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store whose host runs already, for the tests that are not about starting one."""
+    environment = {"FLEETSCORE_WORKLOADS": "toy=toy_workload:Toy", "PYTHONPATH": str(SPINE)}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        store = open_store(str(tmp_path_factory.mktemp("hosted") / "store"))
+        with embedded_host(store.url) as host:
+            host.ensure()
+            yield store
+
+
 @pytest.mark.parametrize(
-    ("behaviours", "code", "state"),
+    ("window", "behaviours", "code", "state"),
     [
-        (["ok"] * 12, 0, "published"),
-        (["ok"] * 11 + ["fail"], 10, "published"),
-        (["ok"] * 11 + ["late"], 10, "published"),
-        (["ok"] * 6 + ["fail"] * 6, 20, "unpublished"),
-        ([], 20, "unpublished"),
+        ("2026-01-03T00", ["ok"] * 12, 0, "published"),
+        ("2026-01-03T01", ["ok"] * 11 + ["fail"], 10, "published"),
+        ("2026-01-03T02", ["ok"] * 11 + ["late"], 10, "published"),
+        ("2026-01-03T03", ["ok"] * 6 + ["fail"] * 6, 20, "unpublished"),
+        ("2026-01-03T04", [], 20, "unpublished"),
     ],
     ids=["good", "failed within the threshold", "late", "beyond the threshold", "no data"],
 )
 def test_the_exit_code_says_how_the_run_ended(
-    program: Command, store: Store, behaviours: list[str], code: int, state: str
+    hosted: Store, command: Command, window: str, behaviours: list[str], code: int, state: str
 ) -> None:
     """0 only if all expected partitions have a good outcome, 10 if published otherwise, 20 if nothing was published."""
-    write_lines(store, WINDOW, [(f"p{n}", n, how) for n, how in enumerate(behaviours)])
-    said = program("run", "toy", "--window", WINDOW, "--json")
+    write_lines(hosted, window, [(f"p{n}", n, how) for n, how in enumerate(behaviours)])
+    said = command("run", "toy", "--window", window, "--json", store=hosted)
     assert said.code == code, said.err
     status = json.loads(said.out)
-    assert (status["id"], status["state"]) == (RUN, state)
+    assert (status["id"], status["state"]) == (f"toy-{window}", state)
     assert status["record"]["partitions"] == len(behaviours)
     assert sum(status["record"]["counts"].values()) == len(behaviours)
 
 
-def test_a_run_is_told_and_its_failure_leads_to_explain_and_retry(program: Command, store: Store) -> None:
+def test_a_run_is_told_and_its_failure_leads_to_explain_and_retry(hosted: Store, command: Command) -> None:
     """The text has counts, the first cause, the paths, and the two commands that come next; a retry mends only what failed."""
-    write_lines(store, WINDOW, [(f"p{n}", n, "ok") for n in range(12)] + [("broken", 1, "fail")])
-    said = program("run", "toy", "--window", WINDOW)
+    write_lines(hosted, WINDOW, [(f"p{n}", n, "ok") for n in range(12)] + [("broken", 1, "fail")])
+    said = command("run", "toy", "--window", WINDOW, store=hosted)
     assert said.code == 10
     assert "13 expected: 12 scored, 1 failed" in said.out
     assert "1 failed, bad_value, first broken: It says fail." in said.out
@@ -54,63 +73,71 @@ def test_a_run_is_told_and_its_failure_leads_to_explain_and_retry(program: Comma
     assert f"fleetscore explain {RUN} broken" in said.out
     assert f"{RUN}: " in said.err  # progress, as lines: standard error is no terminal
 
-    again = program("run", "toy", "--window", WINDOW)
-    assert (again.code, read_run(store, RUN).state) == (10, "published")
+    again = command("run", "toy", "--window", WINDOW, store=hosted)
+    assert (again.code, read_run(hosted, RUN).state) == (10, "published")
     assert f"{RUN} was published already" in again.out
 
-    write_lines(store, WINDOW, [(f"p{n}", n, "ok") for n in range(12)] + [("broken", 1, "ok")])
-    mended = program("retry", RUN, "--json")
+    write_lines(hosted, WINDOW, [(f"p{n}", n, "ok") for n in range(12)] + [("broken", 1, "ok")])
+    mended = command("retry", RUN, "--json", store=hosted)
     assert mended.code == 0, mended.err
     assert json.loads(mended.out)["id"] == f"{RUN}-r2"
-    assert read_run(store, f"{RUN}-r2").shards == 1
-    assert read_manifest(store, "toy", WINDOW).outcomes == {"scored": 13}
+    assert read_run(hosted, f"{RUN}-r2").shards == 1
+    assert read_manifest(hosted, "toy", WINDOW).outcomes == {"scored": 13}
 
 
-def test_a_run_of_one_partition_leaves_the_others_out(program: Command, store: Store) -> None:
-    """--partition names what is expected."""
-    write_lines(store, WINDOW, [("a", 1, "ok"), ("b", 2, "ok")])
-    said = program("run", "toy", "--window", WINDOW, "--partition", "b")
-    assert said.code in (0, 10, 20)
-    assert said.err
+def test_a_run_of_one_partition_leaves_the_others_out(hosted: Store, command: Command) -> None:
+    """--partition names what is scored; the others are skipped, since nobody asked for them."""
+    window = "2026-01-03T10"
+    write_lines(hosted, window, [("a", 1, "ok"), ("b", 2, "ok")])
+    assert command("run", "toy", "--window", window, "--partition", "b", store=hosted).code == 0
+    assert read_manifest(hosted, "toy", window).outcomes == {"scored": 1, "skipped": 1}
 
 
-def test_a_backfill_runs_each_missing_window_once(program: Command, store: Store) -> None:
+def test_a_backfill_runs_each_missing_window_once(hosted: Store, command: Command) -> None:
     """Windows in [from, to), the worst window's exit code, and nothing done twice."""
+    first, stop = "2026-01-07T00", "2026-01-07T03"
     for hour in range(4):
-        write_lines(store, f"2026-01-01T{hour:02d}", [(f"p{n}", n, "ok") for n in range(3)])
-    said = program(
-        "backfill", "toy", "--from", WINDOW, "--to", "2026-01-01T03", "--json", "--max-parallel", "2"
-    )
+        write_lines(hosted, f"2026-01-07T{hour:02d}", [(f"p{n}", n, "ok") for n in range(3)])
+    arguments = ("backfill", "toy", "--from", first)
+    said = command(*arguments, "--to", stop, "--json", "--max-parallel", "2", store=hosted)
     assert said.code == 0, said.err
     told = json.loads(said.out)
     assert [window["window"][-2:] for window in told["windows"]] == ["00", "01", "02"]
     assert (told["done"], told["total"]) == (3, 3)
-    before = read_manifest(store, "toy", WINDOW)
-    again = program("backfill", "toy", "--from", WINDOW, "--to", "2026-01-01T04")
+    before = read_manifest(hosted, "toy", first)
+    again = command(*arguments, "--to", "2026-01-07T04", store=hosted)
     assert again.code == 0, again.err
     assert "4 windows: 4 published" in again.out
-    assert read_manifest(store, "toy", WINDOW) == before
+    assert read_manifest(hosted, "toy", first) == before
 
 
-def test_training_stores_a_model_set_and_pins_it(program: Command, command: Command, store: Store) -> None:
+def test_training_stores_a_model_set_and_pins_it(hosted: Store, command: Command) -> None:
     """`train` is a run; its model set is the current one unless --no-pin; promote and rollback move between them."""
-    write_lines(store, WINDOW, [("a", 1, "ok")])
-    said = program("train", "toy", "--from", WINDOW, "--to", "2026-01-01T01", "--json")
-    assert said.code == 0, said.err
-    first = json.loads(said.out)["record"]["model_set"]
-    assert json.loads(command("models", "list", "toy", "--json").out)["current"] == first
 
-    write_lines(store, WINDOW, [("a", 1, "ok"), ("b", 1, "ok")])
-    second = program("train", "toy", "--from", WINDOW, "--to", "2026-01-01T01", "--no-pin", "--json")
-    version = json.loads(second.out)["record"]["model_set"]
-    assert json.loads(command("models", "list", "toy", "--json").out)["current"] == first
-    assert json.loads(command("models", "promote", "toy", version, "--json").out)["current"] == version
-    assert json.loads(command("models", "rollback", "toy", "--json").out)["current"] == first
+    def train(*options: str) -> str:
+        said = command("train", "toy", "--from", first, "--to", stop, "--json", *options, store=hosted)
+        assert said.code == 0, said.err
+        version: str = json.loads(said.out)["record"]["model_set"]
+        return version
+
+    def current(*words: str) -> str:
+        version: str = json.loads(command("models", *words, "--json", store=hosted).out)["current"]
+        return version
+
+    first, stop = "2026-01-06T00", "2026-01-06T01"
+    write_lines(hosted, first, [("a", 1, "ok")])
+    old = train()
+    assert current("list", "toy") == old
+    write_lines(hosted, first, [("a", 1, "ok"), ("b", 1, "ok")])
+    new = train("--no-pin")
+    assert current("list", "toy") == old
+    assert current("promote", "toy", new) == new
+    assert current("rollback", "toy") == old
 
 
 def test_ctrl_c_says_how_to_continue_and_the_same_command_does(program: Command, store: Store) -> None:
     """130, the command that resumes, no host left behind; resumed, the run ends whole and nothing is scored twice."""
-    store.write("settings/toy.toml", b"slow_s = 1.5\n")
+    store.write("settings/toy.toml", b"slow_s = 0.8\n")
     write_lines(store, WINDOW, [(f"p{n}", n, "slow") for n in range(4)])
     environment = os.environ | {"FLEETSCORE_STORE": store.url, "FLEETSCORE_INLINE_SHARD_S": "1"}
     following = subprocess.Popen(
