@@ -13,6 +13,8 @@ def fail_run(asked: dict[str, Any]) -> dict[str, Any]:
     from datetime import UTC, datetime
 
     from activities.store import app_store
+    from fleetscore.app_settings import read_app_settings
+    from fleetscore.notices import tell_ending
     from fleetscore.records import RunState
     from fleetscore.run_records import record_ending
     from fleetscore.steps.publish import Ending
@@ -23,4 +25,5 @@ def fail_run(asked: dict[str, Any]) -> dict[str, Any]:
     record = record_ending(
         app_store(), asked["run"], ending, None, datetime.now(UTC), {"error_code": error["code"]}
     )
+    tell_ending(app_store(), read_app_settings(), record)
     return {"state": str(record.state)}

@@ -13,9 +13,14 @@ def publish_run(asked: dict[str, Any]) -> dict[str, Any]:
     from datetime import UTC, datetime
 
     from activities.store import app_store
+    from fleetscore.app_settings import read_app_settings
+    from fleetscore.notices import tell_ending
     from fleetscore.records import RunRequest, from_plain, to_plain
+    from fleetscore.run_records import read_run
     from fleetscore.steps.finish import finish_run
 
-    ending = finish_run(app_store(), from_plain(asked["request"], RunRequest), datetime.now(UTC))
+    store, request = app_store(), from_plain(asked["request"], RunRequest)
+    ending = finish_run(store, request, datetime.now(UTC))
+    tell_ending(store, read_app_settings(), read_run(store, request.run))
     plain: dict[str, Any] = to_plain(ending)
     return plain

@@ -87,3 +87,13 @@ def pool_rates_path(pool: str) -> str:
 def index_path(workload: str, day: str) -> str:
     """One line per run that was requested on the day (YYYY-MM-DD), so that listing runs reads no run."""
     return f"index/{workload}/{day}.json"
+
+
+def notice_path(state: str, notice: str) -> str:
+    """A notification: pending until somebody has taken it, then sent or given_up."""
+    return f"notices/{state}/{notice}.json"
+
+
+def late_path(workload: str) -> str:
+    """Which input was there when the workload's open windows were last looked at for late data."""
+    return f"late/{workload}.json"

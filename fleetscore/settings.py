@@ -21,6 +21,10 @@ class RunPolicy:
     error_threshold: float = 0.1  # most failed or quarantined, as a share, in what is published
     watermark_s: float = 300.0  # how long after its end a window is due
     lookback: int = 24  # how many windows back a timer heals gaps
+    late_until_s: float = 86400.0  # how long after its publication a window takes late data
+    overdue_s: float = 3600.0  # how long after it is due a window may be unpublished before somebody is told
+    stalled_s: float = 14400.0  # how long a run may go without a commit before somebody is told
+    budget_usd: float = 0.0  # cost in a month that somebody is told of; 0: none
     max_attempts: int = 3  # kills by a partition before it is quarantined
     batch_shard_s: float = 600.0  # seconds that a shard on Batch is packed for: what a preemption may cost
     inline_limit_s: float = 900.0  # how long a run may take inline where the pool would be dearer

@@ -269,6 +269,7 @@ var packageContainer = 'app-package'
 var storeContainer = 'fleetscore'
 var captureContainer = 'capture'
 var completionQueue = 'fleetscore-completions'
+var noticeQueue = 'fleetscore-notices'
 var hubName = 'readings'
 
 // Without an image a pool could run nothing, so there is none and the app is told of none.
@@ -353,6 +354,7 @@ module dataStorage 'modules/storage.bicep' = {
     containers: eventHubsEnabled ? [ storeContainer, captureContainer ] : [ storeContainer ]
     queues: [
       completionQueue
+      noticeQueue
     ]
     softDeleteDays: softDeleteDays
     privateNetwork: privateNetwork

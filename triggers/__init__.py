@@ -7,5 +7,6 @@ from triggers.operate_api import blueprint as operate_api
 from triggers.runs_api import blueprint as runs_api
 from triggers.schedules import blueprint as schedules
 from triggers.scoring_api import blueprint as scoring_api
+from triggers.watch import blueprint as watch
 
-blueprints = (runs_api, operate_api, scoring_api, schedules, completions, openapi, dashboard)
+blueprints = (runs_api, operate_api, scoring_api, schedules, watch, completions, openapi, dashboard)

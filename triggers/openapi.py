@@ -80,6 +80,12 @@ def describe_api() -> dict[str, Any]:
                     [200, 400, 404], parameters=[run, _parameter("partition", "path", "its key")],
                 )
             },
+            "/costs": {
+                "get": _door("What the workloads cost, month by month.", [200, 400], parameters=[
+                    _parameter("workload", "query", "only this workload's"),
+                    _parameter("since", "query", "from this month on (YYYY-MM)"),
+                ]),
+            },
             "/training": {"post": _door("Train a model set.", [200, 202, 400], body="TrainingBody")},
             "/backfills": {"post": _door("Run many windows, or say which would run and why.", [200, 202, 400], body="BackfillBody")},
             "/backfills/{id}": {"get": _door("How a backfill stands.", [200, 404], parameters=[_parameter("id", "path", "its id")])},

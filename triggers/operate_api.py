@@ -19,3 +19,13 @@ async def replay_partition(req: func.HttpRequest) -> func.HttpResponse:
     from fleetscore.replay import replay_partition as replay
 
     return answer_json(await off_loop(replay, app_store(), run_in_route(req), req.route_params["partition"]))
+
+
+@blueprint.route(route="costs", methods=["GET"])
+@telling_errors
+async def list_costs(req: func.HttpRequest) -> func.HttpResponse:
+    """What the workloads cost, month by month, newest first."""
+    from fleetscore.costs import list_costs as list_months
+
+    workload, since = req.params.get("workload", ""), req.params.get("since", "")
+    return answer_json(await off_loop(list_months, app_store(), workload, since))

@@ -14,6 +14,7 @@ from fleetscore.errors import FleetscoreError, InputError, MissingBlobError, Sto
 
 if TYPE_CHECKING:
     from fleetscore.backfills import BackfillPreview
+    from fleetscore.costs import MonthCost
     from fleetscore.explain import PartitionStory
     from fleetscore.replay import Replayed
     from fleetscore.run_index import RunLine
@@ -158,6 +159,12 @@ class HostClient:
         from fleetscore.replay import Replayed
 
         return self._call("GET", f"runs/{quote(run)}/replay/{quote(partition)}", Replayed)
+
+    def list_costs(self, workload: str, since: str) -> list[MonthCost]:
+        """What the workloads cost, month by month."""
+        from fleetscore.costs import MonthCost
+
+        return self._call("GET", f"costs?workload={quote(workload)}&since={quote(since)}", list[MonthCost])
 
     def answers(self) -> bool:
         """Whether the app is there and serves its API."""

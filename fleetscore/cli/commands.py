@@ -20,6 +20,7 @@ _COMMANDS = {
     "train": "runs:train",
     "import-models": "models:import_models",
     "models": "models:models",
+    "costs": "costs:costs",
     "samples": "workloads:samples",
     "backtest": "workloads:backtest",
     "draw": "workloads:draw",

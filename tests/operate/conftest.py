@@ -12,11 +12,12 @@ from fleetscore.stores import open_store
 from fleetscore.stores.base import Store
 from fleetscore.workloads import EXTRA_WORKLOADS
 
-SPINE = Path(__file__).resolve().parent.parent / "spine"  # the toy workload and the app's host live there
-if str(SPINE) not in sys.path:
-    sys.path.insert(0, str(SPINE))
+HERE = Path(__file__).resolve().parent
+SPINE = HERE.parent / "spine"  # the toy workload and the app's host live there
+sys.path[:0] = [str(folder) for folder in (HERE, SPINE) if str(folder) not in sys.path]
 
-from app_host import Host  # noqa: E402  # in the folder that was just added
+from app_host import Host  # noqa: E402  # in the folders that were just added
+from notice_receiver import Receiver, receiving  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -47,11 +48,19 @@ def command(store: Store, capsys: pytest.CaptureFixture[str]) -> Callable[..., t
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    """A running app with a store of its own."""
+def receiver() -> Iterator[Receiver]:
+    """A web server that takes notices."""
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Host]:
+    """A running app with a store of its own, which posts its notices to the receiver."""
     host = Host(
-        tmp_path_factory.mktemp("app"), FLEETSCORE_WORKLOADS="toy=toy_workload:Toy", PYTHONPATH=str(SPINE)
-    )
+        tmp_path_factory.mktemp("app"), FLEETSCORE_WORKLOADS="toy=toy_workload:Toy", PYTHONPATH=str(SPINE),
+        FLEETSCORE_WEBHOOK_URL=receiver.url,
+    )  # fmt: skip
     host.start()
     yield host
     host.kill()

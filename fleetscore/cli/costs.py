@@ -1,0 +1,38 @@
+"""The costs command: what the workloads cost, month by month."""
+
+from __future__ import annotations
+
+import click
+
+from fleetscore.cli.options import reading_options
+
+
+@click.command(short_help="Show what the workloads cost, month by month.")
+@click.option("--workload", default="", help="Only this workload.")
+@click.option("--since", default="", metavar="MONTH", help="From this month on, as 2026-11; by default all.")
+@reading_options
+def costs(workload: str, since: str, store_url: str, host_url: str, key: str, as_json: bool) -> None:
+    """Show what the runs of each workload cost, month by month, newest first; runs that do not tell are counted apart."""
+    from fleetscore.cli.render import print_json, print_table
+
+    if host_url:
+        from fleetscore.cli.client import HostClient
+
+        months = HostClient(host_url, key).list_costs(workload, since)
+    else:
+        from fleetscore.costs import list_costs
+        from fleetscore.stores import open_store
+
+        months = list_costs(open_store(store_url), workload, since)
+    if as_json:
+        print_json(months)
+        return
+    rows = [
+        (
+            m.month, m.workload, f"{m.runs:,}", f"{m.partitions:,}", f"{m.rows:,}",
+            f"{m.seconds:,.0f}", f"{m.cost_usd:.4f}", f"{m.unpriced:,}",
+        )
+        for m in months
+    ]  # fmt: skip
+    columns = ("month", "workload", "runs", "partitions", "rows", "seconds", "USD", "runs without cost")
+    print_table(columns, rows, numbers=columns[2:])

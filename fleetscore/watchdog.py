@@ -1,0 +1,136 @@
+"""The watchdog: finds runs whose orchestration died, windows that are overdue, runs that stand still, and months beyond their budget.
+
+Decisions are functions of what was read; who asks Durable for an orchestration's state is the timer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from fleetscore.costs import month_cost
+from fleetscore.due import list_due
+from fleetscore.layout import run_folder
+from fleetscore.notices import Notice, links_of_run
+from fleetscore.records import FINAL, RunRecord, RunState
+from fleetscore.requests import newest_round
+from fleetscore.run_index import list_runs_since
+from fleetscore.run_records import read_run, record_ending
+from fleetscore.settings import RunPolicy, read_run_policy
+from fleetscore.steps.publish import Ending
+from fleetscore.stores.base import Store
+from fleetscore.windows import Window
+from fleetscore.workloads import get_workload, workload_names
+
+LOOKS_BACK = timedelta(days=8)
+"""Runs that were asked for longer ago are past every limit."""
+
+_GRACE = timedelta(
+    minutes=5
+)  # between the last word of an orchestration and its record, and the other way round
+_WITHOUT_HOST = "direct"  # runs in somebody's own process have no orchestration
+
+
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """What is to be done about a run: start its orchestration, or close its record as failed."""
+
+    do: Literal["start", "fail"]
+    reason: str
+
+
+def list_open_runs(store: Store, now: datetime) -> list[RunRecord]:
+    """The records of all runs that have not ended, of every workload; those of no host are left out."""
+    day = f"{now - LOOKS_BACK:%Y-%m-%d}"
+    lines = [line for name in workload_names() for line in list_runs_since(store, name, day)]
+    records = [read_run(store, line.run) for line in lines if line.state not in FINAL]
+    return [r for r in records if r.state not in FINAL and r.request.who != _WITHOUT_HOST]
+
+
+def judge_orchestration(record: RunRecord, status: str, output: str, now: datetime) -> Rescue | None:
+    """What the state of its orchestration means for a run that has not ended; `status` is Durable's word, "" for no such instance.
+
+    None while it is alive, and for five minutes after the record last changed: the two are never written at the same instant.
+    """
+    if status in ("Failed", "Terminated", "Canceled"):
+        return Rescue("fail", f"Its orchestration is {status}. {output}".strip())
+    if now - record.updated < _GRACE:
+        return None
+    if status == "" and record.state is RunState.REQUESTED:
+        return Rescue("start", "It was asked for, but its orchestration was never started.")
+    if status == "":
+        return Rescue("fail", f"Its orchestration vanished while it was {record.state}.")
+    if status == "Completed":
+        return Rescue(
+            "fail", f"Its orchestration ended while its record says {record.state}. {output}".strip()
+        )
+    return None
+
+
+def close_run(store: Store, run: str, reason: str, now: datetime) -> RunRecord:
+    """Close the record of a run whose orchestration died; one that has ended meanwhile stays as it is."""
+    fix = f"Start it again: fleetscore retry {run} --only missing"
+    ending = Ending(RunState.FAILED, f"{reason} {fix}")
+    return record_ending(store, run, ending, None, now, {"error_code": "orchestration_lost"})
+
+
+def find_trouble(store: Store, now: datetime) -> list[Notice]:
+    """What somebody has to be told of: overdue windows, runs that stand still, and months beyond their budget."""
+    found = [notice for record in list_open_runs(store, now) for notice in _stalled(store, record, now)]
+    for name in workload_names():
+        if next(iter(store.list(f"data/{name}/")), None) is None:
+            continue
+        policy = read_run_policy(store, name)
+        found += _overdue(store, name, policy, now) + _over_budget(store, name, policy, now)
+    return found
+
+
+def is_overdue(window: Window, newest: RunRecord | None, policy: RunPolicy, now: datetime) -> bool:
+    """Whether the window was due `overdue_s` ago and no run of it has ended."""
+    due = window.end + timedelta(seconds=policy.watermark_s)
+    return now - due > timedelta(seconds=policy.overdue_s) and (newest is None or newest.state not in FINAL)
+
+
+def _overdue(store: Store, workload: str, policy: RunPolicy, now: datetime) -> list[Notice]:
+    notices = []
+    for window in list_due(store, get_workload(workload), policy, now):
+        newest = newest_round(store, workload, window.key)
+        if is_overdue(window, newest, policy, now):
+            run = newest.request.run if newest else ""
+            state = f"{run} is {newest.state}" if newest else "it was never started"
+            message = (
+                f"{workload} {window.key} ended at {window.end:%Y-%m-%d %H:%M} and is not published: {state}."
+            )
+            links = (
+                links_of_run(run) if run else {"command": f"fleetscore run {workload} --window {window.key}"}
+            )
+            notice_id = f"window_overdue-{workload}-{window.key}"
+            notices.append(
+                Notice(notice_id, "window_overdue", workload, message, now, window.key, run, links)
+            )
+    return notices
+
+
+def _stalled(store: Store, record: RunRecord, now: datetime) -> list[Notice]:
+    run, limit_s = record.request.run, read_run_policy(store, record.request.workload).stalled_s
+    if (now - record.updated).total_seconds() <= limit_s:
+        return []
+    commits = (e.modified for e in store.list(f"{run_folder(run)}shards/") if e.path.endswith("/result.json"))
+    last = max([record.updated, *commits])
+    if (now - last).total_seconds() <= limit_s:
+        return []
+    message = f"{run} is {record.state}, and nothing of it was committed since {last:%Y-%m-%d %H:%M}."
+    request = record.request
+    return [
+        Notice(f"run_stalled-{run}", "run_stalled", request.workload, message, now, request.window, run, links_of_run(run))
+    ]  # fmt: skip
+
+
+def _over_budget(store: Store, workload: str, policy: RunPolicy, now: datetime) -> list[Notice]:
+    if policy.budget_usd <= 0 or (cost := month_cost(store, workload, now)) <= policy.budget_usd:
+        return []
+    month = f"{now:%Y-%m}"
+    message = f"{workload} has cost {cost:.2f} USD in {month}; its budget is {policy.budget_usd:.2f} USD."
+    links = {"command": f"fleetscore costs --workload {workload}"}
+    return [Notice(f"budget-{workload}-{month}", "budget", workload, message, now, links=links)]

@@ -1,0 +1,51 @@
+"""A real web server that takes notices, and refuses as many first as a test asks for."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class Receiver:
+    """What arrived, in order; `refusals` requests are answered 503 first."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.taken: list[dict[str, Any]] = []
+        self.refusals = 0
+        self.asked = 0
+
+    def of_run(self, run: str) -> list[str]:
+        """The kinds of the run's notices, in order."""
+        return [notice["kind"] for notice in self.taken if notice["run"] == run]
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    """A receiver that listens on a free port."""
+    receiver = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            receiver.asked += 1
+            refused = receiver.refusals > 0
+            receiver.refusals -= refused
+            if not refused:
+                receiver.taken.append(json.loads(body))
+            self.send_response(503 if refused else 200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    receiver.url = f"http://127.0.0.1:{server.server_port}/hook?secret=x"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield receiver
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,123 @@
+"""Notices arrive once, survive a receiver that is down, and never cost a run anything."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from app_host import Host, wait_until
+from notice_receiver import Receiver, receiving
+from toy_workload import write_lines
+
+from fleetscore import notices
+from fleetscore.app_settings import AppSettings
+from fleetscore.direct import run_window
+from fleetscore.notices import QUEUE, Notice, notices_of, resend_pending, tell
+from fleetscore.records import RunState
+from fleetscore.stores.base import Store
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+NOTICE = Notice("run_failed-toy-w", "run_failed", "toy", "toy-w ended failed: why.", NOW, "w", "toy-w")
+
+
+@pytest.fixture
+def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    """A receiver of this test's own, and no waiting between tries."""
+    monkeypatch.setattr(notices, "_WAITS_S", (0.0, 0.01, 0.02))
+    with receiving() as receiver:
+        yield receiver
+
+
+def test_a_notice_is_tried_again_and_told_once(store: Store, hook: Receiver) -> None:
+    """Two refusals are followed by a third try; telling the same thing again posts nothing."""
+    app = AppSettings(webhook_url=hook.url)
+    hook.refusals = 2
+    assert tell(store, app, NOTICE)
+    assert tell(store, app, NOTICE)
+    assert (hook.asked, len(hook.taken)) == (3, 1)
+    assert (hook.taken[0]["kind"], hook.taken[0]["message"]) == ("run_failed", NOTICE.message)
+
+
+def test_a_receiver_that_is_down_gets_it_later_and_after_a_day_it_is_given_up(
+    store: Store, hook: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is pending is resent; a notice that nobody took for a day is moved aside with an error. The URL's secret is in no log."""
+    app = AppSettings(webhook_url=hook.url)
+    hook.refusals = 3
+    assert not tell(store, app, NOTICE)
+    assert resend_pending(store, app, NOW + timedelta(hours=1)) == 1
+    assert (len(hook.taken), list(store.list("notices/pending/"))) == (1, [])
+    with caplog.at_level(logging.WARNING):
+        assert not tell(
+            store, AppSettings(webhook_url="http://127.0.0.1:9/?secret=x"), replace(NOTICE, id="other")
+        )
+        assert resend_pending(store, app, NOW + timedelta(hours=25)) == 0
+    assert [entry.path for entry in store.list("notices/given_up/")] == ["notices/given_up/other.json"]
+    assert "never taken" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_without_a_receiver_nothing_is_kept(store: Store) -> None:
+    """No settings, no files."""
+    assert not tell(store, AppSettings(), NOTICE)
+    assert list(store.list("")) == []
+
+
+def test_what_arrived_at_one_place_is_not_sent_there_again(
+    store: Store, hook: Receiver, azurite: str
+) -> None:
+    """The queue takes it while the webhook refuses; later only the webhook gets it. The message is in the trigger's encoding."""
+    from azure.storage.queue import QueueClient, TextBase64DecodePolicy
+
+    endpoint = next(part for part in azurite.split(";") if part.startswith("QueueEndpoint=")).split("=", 1)[1]
+    app = AppSettings(webhook_url=hook.url, queue_service=endpoint)
+    hook.refusals = 3
+    assert not tell(store, app, NOTICE)
+    assert resend_pending(store, app, NOW) == 1
+    assert len(hook.taken) == 1
+    queue = QueueClient.from_connection_string(azurite, QUEUE, message_decode_policy=TextBase64DecodePolicy())
+    told = [message.content for message in queue.receive_messages()]
+    assert len(told) == 1
+    assert '"run_failed"' in told[0]
+
+
+@pytest.mark.parametrize(
+    ("state", "counts", "facts", "kinds"),
+    [
+        (RunState.PUBLISHED, {"scored": 9}, {}, []),
+        (RunState.PUBLISHED, {"scored": 9, "skipped": 1}, {}, []),
+        (RunState.PUBLISHED, {"scored": 9, "late": 1}, {}, ["published_with_failures"]),
+        (RunState.PUBLISHED, {"scored": 9}, {"drifted": 2}, ["drift"]),
+        (RunState.UNPUBLISHED, {"failed": 9}, {}, ["run_failed"]),
+        (RunState.FAILED, {}, {}, ["run_failed"]),
+        (RunState.CANCELLED, {}, {}, []),
+    ],
+)
+def test_what_an_ending_has_to_be_told_of(
+    store: Store, state: RunState, counts: dict[str, int], facts: dict[str, Any], kinds: list[str]
+) -> None:
+    """Good news is no notice; each kind of bad news has its own."""
+    write_lines(store, "2026-01-01T00", [("a", 1, "ok")])
+    record = replace(run_window(store, "toy", "2026-01-01T00"), state=state, counts=counts, facts=facts)
+    assert [notice.kind for notice in notices_of(record)] == kinds
+    assert all(notice.links["command"].endswith(record.request.run) for notice in notices_of(record))
+
+
+def test_the_app_posts_failures_with_links_that_work(
+    host: Host, host_store: Store, receiver: Receiver
+) -> None:
+    """A window with a failed partition is told of once, with a link to the run; a good one is not."""
+    write_lines(host_store, "2026-01-01T08", [(f"p{i}", i, "fail" if i == 0 else "ok") for i in range(20)])
+    write_lines(host_store, "2026-01-01T09", [("a", 1, "ok")])
+    bad, good = (
+        host.post("runs", {"workload": "toy", "window": f"2026-01-01T0{hour}"}).json()["id"]
+        for hour in (8, 9)
+    )
+    host.ended(bad)
+    host.ended(good)
+    wait_until(lambda: receiver.of_run(bad))
+    assert (receiver.of_run(bad), receiver.of_run(good)) == (["published_with_failures"], [])
+    link = next(notice["links"]["run"] for notice in receiver.taken if notice["run"] == bad)
+    assert host.get(link.split("/api/", 1)[1])["state"] == "published"

@@ -1,0 +1,204 @@
+"""The watchdog: dead orchestrations are found, lost starts are made good, late data is scored alone, overdue windows are told of."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import requests
+from app_host import Host, wait_until
+from notice_receiver import Receiver
+from toy_workload import write_lines
+
+from fleetscore.app_settings import AppSettings
+from fleetscore.direct import execute, run_window
+from fleetscore.late import ask_late, find_late
+from fleetscore.manifest import read_manifest, read_results
+from fleetscore.records import Only, RunRecord, RunRequest, RunState, to_json
+from fleetscore.requests import ask_run
+from fleetscore.run_index import index_run
+from fleetscore.run_records import read_run, request_run
+from fleetscore.stores.base import Store
+from fleetscore.watchdog import close_run, find_trouble, judge_orchestration, list_open_runs
+from fleetscore.windows import Cadence, window_at
+from fleetscore.workloads import get_workload
+
+NOW = datetime.now(UTC)
+WINDOW = "2026-01-01T00"
+OLD = timedelta(minutes=10)
+
+
+def record(state: RunState, age: timedelta = OLD) -> RunRecord:
+    """A record in that state, last changed `age` ago."""
+    request = RunRequest(f"toy-{WINDOW}", "toy", WINDOW, 1, NOW - age, "http")
+    return RunRecord(request, state, NOW - age)
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "age", "expected"),
+    [
+        (RunState.SCORING, "Running", OLD, None),
+        (RunState.SCORING, "Pending", OLD, None),
+        (RunState.SCORING, "Failed", timedelta(0), "fail"),
+        (RunState.REQUESTED, "Terminated", timedelta(0), "fail"),
+        (RunState.SCORING, "", OLD, "fail"),
+        (RunState.SCORING, "", timedelta(minutes=1), None),
+        (RunState.REQUESTED, "", OLD, "start"),
+        (RunState.REQUESTED, "", timedelta(minutes=1), None),
+        (RunState.COLLECTING, "Completed", OLD, "fail"),
+        (RunState.COLLECTING, "Completed", timedelta(minutes=1), None),
+    ],
+)
+def test_what_the_state_of_an_orchestration_means(
+    state: RunState, status: str, age: timedelta, expected: str | None
+) -> None:
+    """Alive is left alone, dead is closed, never started is started; with patience where two writes are on their way."""
+    rescue = judge_orchestration(record(state, age), status, "why", NOW)
+    assert (rescue.do if rescue else None) == expected
+
+
+def test_closing_never_touches_a_run_that_has_ended(store: Store) -> None:
+    """A run that was published between the look and the closing stays published."""
+    write_lines(store, WINDOW, [("a", 1, "ok")])
+    run = run_window(store, "toy", WINDOW).request.run
+    assert close_run(store, run, "It vanished.", NOW).state is RunState.PUBLISHED
+    asked = ask_run(store, "toy", "2026-01-01T01", NOW, "http")
+    closed = close_run(store, asked.request.run, "It vanished.", NOW)
+    assert (closed.state, closed.facts["error_code"]) == (RunState.FAILED, "orchestration_lost")
+    assert "fleetscore retry" in closed.error
+
+
+def fire(host: Host) -> None:
+    """Let the watchdog's timer fire, now."""
+    answer = requests.post(f"{host.url}/admin/functions/watchdog_timer", json={"input": ""}, timeout=30)
+    assert answer.status_code == 202
+
+
+def test_the_timer_closes_a_terminated_run_and_starts_a_lost_one(
+    host: Host, host_store: Store, receiver: Receiver
+) -> None:
+    """A run whose orchestration was terminated becomes failed, and somebody is told; one whose starter died is started and published."""
+    host_store.write("settings/toy.toml", b"slow_s = 0.3\n")
+    write_lines(host_store, "2026-01-01T20", [(f"p{i}", i, "slow") for i in range(400)])
+    write_lines(host_store, "2026-01-01T21", [("a", 1, "ok")])
+    answer = host.post("runs", {"workload": "toy", "window": "2026-01-01T20"}).json()
+    wait_until(lambda: host.get(f"runs/{answer['id']}")["state"] == "scoring")
+    terminate = answer["management"]["terminatePostUri"].replace("{text}", "by+hand")
+    assert requests.post(terminate, timeout=30).status_code in (200, 202)
+    lost = ask_run(host_store, "toy", "2026-01-01T21", NOW - OLD, "http").request.run
+    wait_until(
+        lambda: (
+            requests.get(answer["management"]["statusQueryGetUri"], timeout=30).json()["runtimeStatus"]
+            == "Terminated"
+        )
+    )
+    host_store.write("settings/toy.toml", b"")
+    host_store.create(f"runs/{answer['id']}/cancel.json", b"{}")  # what still scores stops
+    fire(host)
+    wait_until(lambda: host.get(f"runs/{answer['id']}")["state"] == "failed", 30)
+    assert "Terminated" in host.get(f"runs/{answer['id']}")["record"]["error"]
+    assert host.ended(lost)["state"] == "published"
+    wait_until(lambda: receiver.of_run(answer["id"]) == ["run_failed"])
+
+
+@pytest.fixture
+def published(store: Store) -> Store:
+    """A published window of six partitions, two of them late, in shards of two."""
+    write_lines(store, WINDOW, [(f"p{i}", i, "late" if i > 3 else "ok") for i in range(6)])
+    run_window(store, "toy", WINDOW, AppSettings(inline_shard_s=2.0))
+    return store
+
+
+def rows(store: Store) -> dict[str, int]:
+    """The published rows."""
+    table = read_results(store, read_manifest(store, "toy", WINDOW))
+    assert table["partition"].to_pylist() == list(dict.fromkeys(table["partition"].to_pylist()))
+    return dict(zip(table["partition"].to_pylist(), table["doubled"].to_pylist(), strict=True))
+
+
+def test_late_partitions_are_scored_alone_and_the_window_is_published_again(published: Store) -> None:
+    """Only the partition that arrived is scored; the others keep their files; the manifest keeps its history."""
+    before = read_manifest(published, "toy", WINDOW)
+    write_lines(published, WINDOW, [(f"p{i}", i, "late" if i > 4 else "ok") for i in range(6)])
+    asked = ask_late(published, "toy", NOW)
+    assert asked is not None
+    assert (asked.fresh, asked.request.only, asked.request.round) == (True, Only.MISSING, 2)
+    ended = execute(published, asked.request)
+    after = read_manifest(published, "toy", WINDOW)
+    assert {f.path for f in before.files} < {f.path for f in after.files}
+    assert [line.run for line in after.history] == [before.run]
+    assert (ended.counts, rows(published)) == ({"scored": 5, "late": 1}, {f"p{i}": 2 * i for i in range(5)})
+
+
+def test_nothing_new_nothing_done(published: Store) -> None:
+    """Without new input, with input of other windows, and with input that brings nothing to score, no round is asked for."""
+    assert ask_late(published, "toy", NOW) is None
+    write_lines(published, "2026-01-01T01", [("a", 1, "ok")])
+    assert ask_late(published, "toy", NOW) is None
+    write_lines(published, WINDOW, [(f"p{i}", i + 7, "late" if i > 3 else "ok") for i in range(6)])
+    assert ask_late(published, "toy", NOW) is None
+    assert published.stat(f"runs/toy-{WINDOW}-r2/run.json") is None
+
+
+def test_a_look_without_change_reads_no_input(published: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once looked at, a window is not discovered again until the workload's input has changed."""
+    assert ask_late(published, "toy", NOW) is None
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("discovered again")
+
+    monkeypatch.setattr(type(get_workload("toy")), "discover", refuse)
+    assert ask_late(published, "toy", NOW) is None
+
+
+def test_late_data_waits_for_live_windows_and_for_its_own_rounds_and_ends_at_the_watermark(
+    published: Store,
+) -> None:
+    """No round while a live window is under way, none beside another one, none after late_until_s."""
+    write_lines(published, WINDOW, [(f"p{i}", i, "ok") for i in range(6)])
+    assert ask_late(published, "toy", NOW + timedelta(days=2)) is None
+    write_lines(published, "2026-01-01T01", [("a", 1, "ok")])
+    live = ask_run(published, "toy", "2026-01-01T01", NOW, "timer")
+    assert ask_late(published, "toy", NOW) is None
+    execute(published, live.request)
+    assert ask_late(published, "toy", NOW) is not None
+    assert ask_late(published, "toy", NOW) is None  # that round is under way now
+
+
+def test_partitions_that_were_left_out_on_request_are_not_late(store: Store) -> None:
+    """A run of one partition by name does not make the others late."""
+    write_lines(store, WINDOW, [("a", 1, "ok"), ("b", 2, "ok")])
+    asked = ask_run(store, "toy", WINDOW, NOW, "http", partitions=("a",))
+    execute(store, asked.request)
+    write_lines(store, WINDOW, [("a", 1, "ok"), ("b", 3, "ok")])
+    assert find_late(store, get_workload("toy"), WINDOW, asked.request.run) is None
+
+
+def test_overdue_windows_stalled_runs_and_budgets_are_told_of(store: Store) -> None:
+    """Each trouble is found once it is beyond its limit, and not before; its notice has a stable id and says what to do."""
+    hour = window_at(NOW, Cadence.HOUR).next(-3).key
+    write_lines(store, hour, [("a", 1, "ok")])
+    store.write("settings/toy.toml", b"[run]\nbudget_usd = 1.0\nstalled_s = 60.0\noverdue_s = 600.0\n")
+    run_window(store, "toy", hour)
+    assert {n.id for n in find_trouble(store, NOW)} == {
+        f"window_overdue-toy-{window_at(NOW, Cadence.HOUR).next(-2).key}"
+    } | ({f"window_overdue-toy-{window_at(NOW, Cadence.HOUR).next(-1).key}"} if NOW.minute >= 15 else set())
+    stalled = RunRequest("toy-x", "toy", hour, 9, NOW - OLD, "http")
+    request_run(store, stalled)
+    dear = RunRecord(
+        RunRequest("toy-y", "toy", hour, 10, NOW, "http"), RunState.PUBLISHED, NOW, facts={"cost_usd": 2.5}
+    )
+    store.write("runs/toy-y/run.json", to_json(dear))
+    index_run(store, dear)
+    found = {n.kind: n for n in find_trouble(store, NOW)}
+    assert found["run_stalled"].run == "toy-x"
+    assert "2.50 USD" in found["budget"].message
+    assert all(notice.links["command"].startswith("fleetscore ") for notice in found.values())
+
+
+def test_runs_without_a_host_are_left_alone(store: Store) -> None:
+    """A run in somebody's own process has no orchestration to look for."""
+    write_lines(store, WINDOW, [("a", 1, "ok")])
+    ask_run(store, "toy", WINDOW, NOW, "direct")
+    ask_run(store, "toy", "2026-01-01T01", NOW, "http")
+    assert [r.request.window for r in list_open_runs(store, NOW)] == ["2026-01-01T01"]
+    assert read_run(store, f"toy-{WINDOW}").state is RunState.REQUESTED

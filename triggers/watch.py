@@ -1,0 +1,91 @@
+"""The watchdog's timer: every five minutes it looks after what no run looks after itself."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+import azure.durable_functions as df
+import azure.functions as func
+
+from activities.store import app_store
+from fleetscore.app_settings import read_app_settings
+from fleetscore.errors import FleetscoreError
+from triggers.http_answers import off_loop
+
+blueprint = df.Blueprint()
+_log = logging.getLogger("fleetscore.watchdog")
+
+
+@blueprint.timer_trigger(arg_name="timer", schedule="0 */5 * * * *")
+@blueprint.durable_client_input(client_name="client")
+async def watchdog_timer(timer: func.TimerRequest, client: str) -> None:
+    """Close or start runs without an orchestration, score late data, and tell of what is overdue."""
+    await rescue_runs(client)
+    await start_late_rounds(client)
+    await off_loop(_tell_trouble)
+
+
+async def rescue_runs(client: Any) -> dict[str, str]:
+    """See to runs whose orchestration died or was never started; gives what was done to which run."""
+    from fleetscore.notices import tell_ending
+    from fleetscore.records import to_plain
+    from fleetscore.watchdog import close_run, judge_orchestration, list_open_runs
+
+    store, now = app_store(), datetime.now(UTC)
+    done: dict[str, str] = {}
+    for record in await off_loop(list_open_runs, store, now):
+        run = record.request.run
+        status, output = await _status_of(client, run)
+        rescue = judge_orchestration(record, status, output, now)
+        if rescue is None:
+            continue
+        done[run] = rescue.do
+        _log.warning("%s: %s", run, rescue.reason)
+        if rescue.do == "start":
+            await client.start_new("run", instance_id=run, client_input=to_plain(record.request))
+        else:
+            closed = await off_loop(close_run, store, run, rescue.reason, now)
+            await off_loop(tell_ending, store, read_app_settings(), closed)
+    return done
+
+
+async def start_late_rounds(client: Any) -> list[str]:
+    """Start a round for late data of each workload that has some; gives the runs. One workload's trouble does not keep from the next."""
+    from fleetscore.late import ask_late
+    from fleetscore.records import to_plain
+    from fleetscore.workloads import workload_names
+
+    started = []
+    for name in workload_names():
+        try:
+            asked = await off_loop(ask_late, app_store(), name, datetime.now(UTC))
+        except FleetscoreError as error:
+            _log.error("%s could not be looked at for late data: %s", name, error)
+            continue
+        if asked is not None and asked.fresh:
+            await client.start_new("run", instance_id=asked.request.run, client_input=to_plain(asked.request))
+            started.append(asked.request.run)
+    return started
+
+
+async def _status_of(client: Any, run: str) -> tuple[str, str]:
+    """Durable's word for the state of the run's orchestration, "" for none, and what it ended with."""
+    status = await client.get_status(run)
+    if not status or not status.instance_id:
+        return "", ""
+    output = status.output if isinstance(status.output, str) else json.dumps(status.output)
+    return str(status.runtime_status.value), output[:500] if status.output else ""
+
+
+def _tell_trouble() -> None:
+    from fleetscore.notices import resend_pending, tell
+    from fleetscore.watchdog import find_trouble
+
+    store, app, now = app_store(), read_app_settings(), datetime.now(UTC)
+    for notice in find_trouble(store, now):
+        _log.warning("%s", notice.message)
+        tell(store, app, notice)
+    resend_pending(store, app, now)
