@@ -139,7 +139,9 @@ def piece_readers(
         for piece in wanted:
             yield partial(_read_group, parquet, piece, entry.columns)
         return
-    source = store.open(file.input.path)  # closed with the last reader: one may still run when this generator has ended
+    source = store.open(
+        file.input.path
+    )  # closed with the last reader: one may still run when this generator has ended
     for piece in wanted:
         yield partial(_read_lines, source, piece, entry.header, entry.columns)
 

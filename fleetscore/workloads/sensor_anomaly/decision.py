@@ -58,11 +58,16 @@ def decide_matrix(model: SensorModel, matrix: Floats) -> Floats:
         return _decide_one(model, scaled[:, 0])
     centre = model.support.mean(axis=0)  # |a|^2 - 2ab + |b|^2 loses least when the points lie around 0
     points, support = scaled - centre, model.support - centre
-    squares = np.einsum("ij,ij->i", points, points)[:, None] + np.einsum("ij,ij->i", support, support)
-    squares -= 2.0 * (points @ support.T)
-    np.maximum(squares, 0.0, out=squares)
-    squares *= -model.gamma
-    scores: Floats = _exp(squares.ravel()).reshape(squares.shape) @ model.alpha - model.rho
+    left = np.empty((len(points), points.shape[1] + 2))
+    left[:, :-2] = points
+    np.einsum("ij,ij->i", points, points, out=left[:, -2])
+    left[:, -1] = 1.0
+    right = np.column_stack(
+        [2.0 * support, np.full(len(support), -1.0), -np.einsum("ij,ij->i", support, support)]
+    )
+    with np.errstate(over="ignore", invalid="ignore"):  # infinities become NaN, which is doubtful
+        kernel = left @ (model.gamma * right).T  # minus gamma times the squared distances, in one product
+        scores: Floats = np.exp(kernel, out=kernel) @ model.alpha - model.rho
     doubtful = np.flatnonzero(~(np.abs(scores) >= _DOUBTFUL * model.alpha.sum()))  # NaN, too
     if len(doubtful):
         scores[doubtful] = _decide_by_blas(model, scaled[doubtful])

@@ -36,12 +36,12 @@ RESULTS = pa.schema(
 )
 """One row per published reading, sorted by partition, then time. Files hold plain strings; dictionaries only spare memory here."""
 
-_PIECE_ROWS = 1 << 19
+_PIECE_ROWS = 1 << 18
 _THREADS = 2  # pieces made at once, while an earlier one is written
 
 
 def score_shard(store: Store, task: ShardTask) -> Iterator[Scored]:
-    """The shard's results in pieces of about half a million readings; every partition is settled once, whatever is wrong with others."""
+    """The shard's results in pieces of some 250,000 readings; every partition is settled once, whatever is wrong with others."""
     started = time.perf_counter()
     keys, versions = _column(task, "partition"), _column(task, "model")
     fitted = load_models(store, keys, versions)
