@@ -54,11 +54,11 @@ class EmbeddedHost:
         """The URL of the store's host, started now if none runs; CapacityError with its last words if it does not start."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with _lock(self.folder / "start.lock"):
-            running = self.find()
-            if running is not None:
-                return running.url
-            self._start()
-            return self._wait().url
+            running = self._settled()
+            if running is None:
+                self._start()
+                running = self._wait()
+            return running.url
 
     def find(self) -> Address | None:
         """The host that runs for this store, or None."""
@@ -78,6 +78,17 @@ class EmbeddedHost:
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
             process.kill()
             process.wait()
+
+    def _settled(self) -> Address | None:
+        """The running host or None, once a host that is just coming or just going has done so: it holds the folder's lock."""
+        deadline = time.monotonic() + _STOP_TIMEOUT_S
+        while (
+            (running := self.find()) is None
+            and _is_locked(self.folder / "lock")
+            and time.monotonic() < deadline
+        ):
+            time.sleep(0.02)
+        return running
 
     def _start(self) -> None:
         with (self.folder / "host.log").open("ab") as log:
@@ -165,6 +176,18 @@ def _lock(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a process holds the file's lock, as a host does from before its start until after its end."""
+    if not path.exists():
+        return False
+    with path.open("r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _read_address(folder: Path) -> Address | None:

@@ -103,7 +103,7 @@ def test_a_host_that_is_killed_is_started_again_and_the_run_ends_whole(
     program: Command, store: Store
 ) -> None:
     """kill -9 of the host in the middle of a run: the command starts another, which takes the run up; no row twice, none missing."""
-    store.write("settings/toy.toml", b"slow_s = 1.0\n")
+    store.write("settings/toy.toml", b"slow_s = 0.7\n")
     write_lines(store, WINDOW, [(f"p{n}", n, "slow") for n in range(4)])
     killed: list[int] = []
 
@@ -123,6 +123,25 @@ def test_a_host_that_is_killed_is_started_again_and_the_run_ends_whole(
     assert killed
     assert said.code == 0, said.err
     assert read_manifest(store, "toy", WINDOW).rows == 4
+
+
+@pytest.mark.slow
+def test_two_commands_share_a_host_and_the_longer_one_survives_its_end(store: Store) -> None:
+    """The command that started the host stops it when it is done; the other starts one itself, and both windows are published."""
+    store.write("settings/toy.toml", b"slow_s = 0.5\n")
+    write_lines(store, "2026-01-01T00", [("a", 1, "slow")])
+    write_lines(store, "2026-01-01T01", [(f"p{n}", n, "slow") for n in range(6)])
+    commands = [
+        subprocess.Popen(
+            [sys.executable, "-m", "fleetscore", "run", "toy", "--window", f"2026-01-01T0{hour}", "--store", store.url],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for hour in range(2)
+    ]  # fmt: skip
+    said = [command.communicate(timeout=80) for command in commands]
+    assert [command.returncode for command in commands] == [0, 0], said
+    assert [read_manifest(store, "toy", f"2026-01-01T0{hour}").rows for hour in range(2)] == [1, 6]
+    assert EmbeddedHost(store.url).find() is None
 
 
 def test_a_host_that_does_not_start_tells_its_last_words(
