@@ -1,4 +1,4 @@
-# Write R gbm models as plain tables that `fleetscore models import store_sales FOLDER` reads.
+# Write R gbm models as plain tables that `fleetscore import-models store_sales FOLDER` reads.
 #
 #   Rscript export_gbm.R MODELS OUT
 #
