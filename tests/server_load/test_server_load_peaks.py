@@ -62,7 +62,7 @@ def test_any_order_and_number_of_parts_give_the_same_bytes(rows: list, random: o
 
 
 @given(st.lists(_ROW, max_size=40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_any_number_of_buckets_gives_the_same_hours(
     tmp_path_factory: pytest.TempPathFactory, rows: list
 ) -> None:

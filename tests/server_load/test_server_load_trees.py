@@ -94,16 +94,20 @@ def test_damaged_models_are_refused(forest: RandomForestClassifier) -> None:
     trees = pack_forest(forest, _FOREST)
     pickled = io.BytesIO()
     np.savez(pickled, facts=np.array([{"a": 1}], object))
-    cycle = trees.left.copy()
-    cycle[cycle >= 0] = 0
+    inner = trees.threshold > -np.inf
     cases = [
         b"not an archive",
         pickled.getvalue(),
         dump_trees(trees)[:-100],
-        _broken(trees, left=cycle),
-        _broken(trees, right=np.where(trees.right >= 0, 1 << 30, -1).astype(np.int32)),
-        _broken(trees, feature=np.full_like(trees.feature, 99)),
-        _broken(trees, roots=np.array([-5], np.int32), tree_class=np.zeros(1, np.int32)),
+        _broken(trees, link=np.where(inner, trees.link & 0xFFFF, trees.link)),  # back to the first node
+        _broken(trees, link=np.where(inner, trees.link | 1 << 40, trees.link)),  # far outside
+        _broken(
+            trees, link=np.where(inner, trees.link | 0x7FFF << 1, trees.link)
+        ),  # a column that is not there
+        _broken(trees, threshold=np.where(inner, trees.threshold, 0.0)),  # leaves that are left
+        _broken(trees, roots=np.array([-5]), tree_class=np.zeros(1, np.int64)),
+        _broken(trees, value=trees.value[:, :2]),
+        _broken(trees, link=trees.link.astype(np.float64)),
         _broken(trees, facts=replace(_FOREST, features=FEATURES[1:])),
     ]
     for case in cases:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from zipfile import BadZipFile
@@ -14,21 +15,11 @@ from zipfile import BadZipFile
 import msgspec
 import numpy as np
 
-from fleetscore.errors import ModelError
+from fleetscore.errors import BugError, ModelError
 from fleetscore.workloads.server_load.features import FEATURES
 from fleetscore.workloads.server_load.labels import CLASSES
 
-_ARRAYS = (
-    "feature",
-    "threshold",
-    "left",
-    "right",
-    "missing_left",
-    "value",
-    "roots",
-    "tree_class",
-    "baseline",
-)
+_STORED = ("threshold", "link", "value", "roots", "tree_class", "baseline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,97 +36,130 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class Trees:
-    """All trees' nodes one after the other; a leaf has left = -1. Forest: value is (nodes, 3); boosting: (nodes, 1)."""
+    """All trees' nodes one after the other, each before its children, the left child next to it (see `tree_kernel`)."""
 
     facts: ModelFacts
-    feature: Any  # int32
-    threshold: Any  # float64: at most goes left
-    left: Any  # int32, node numbers over all trees
-    right: Any  # int32
-    missing_left: Any  # uint8: whether NaN goes left
-    value: Any  # float64
-    roots: Any  # int32 per tree
-    tree_class: Any  # int32 per tree: the class it adds to (boosting)
-    baseline: Any  # float64 (3,)
+    threshold: Any  # float64 per node: at most goes left; -inf for a leaf
+    link: Any  # int64 per node: right child << 16 | column << 1 | whether NaN goes left; a leaf is its own right child
+    value: Any  # float64 (nodes, 3) shares of the classes in a forest, (nodes, 1) in boosting
+    roots: Any  # int64 per tree, ascending
+    tree_class: Any  # int64 per tree: the class it adds to (boosting)
+    baseline: Any  # float64 (3,): where boosting starts
+    depths: Any  # int64 per tree; found when packed or loaded, never stored
+
+
+@dataclass(frozen=True, slots=True)
+class _Nodes:
+    """The nodes of some trees as scikit-learn has them, children numbered within their tree."""
+
+    sizes: Sequence[int]
+    leaf: Any  # bool
+    feature: Any
+    threshold: Any
+    left: Any
+    right: Any
+    missing_left: Any
 
 
 def pack_forest(model: Any, facts: ModelFacts) -> Trees:
     """Pack a fitted RandomForestClassifier whose classes are class numbers; a class it never saw gets probability 0."""
     parts = [estimator.tree_ for estimator in model.estimators_]
-    columns = [int(c) for c in model.classes_]
-    roots = np.cumsum([0] + [tree.node_count for tree in parts[:-1]]).astype(np.int32)
-    value = np.zeros((sum(tree.node_count for tree in parts), len(CLASSES)))
-    value[:, columns] = np.concatenate([tree.value[:, 0, :] for tree in parts])
 
-    def joined(name: str, dtype: Any) -> Any:
-        return np.concatenate([getattr(tree, name) for tree in parts]).astype(dtype)
+    def joined(name: str) -> Any:
+        return np.concatenate([getattr(tree, name) for tree in parts])
 
-    offset = np.repeat(roots, [tree.node_count for tree in parts])
-    left, right = joined("children_left", np.int32), joined("children_right", np.int32)
-    return Trees(
-        facts,
-        joined("feature", np.int32),
-        joined("threshold", np.float64),
-        np.where(left < 0, -1, left + offset).astype(np.int32),
-        np.where(right < 0, -1, right + offset).astype(np.int32),
-        joined("missing_go_to_left", np.uint8),
-        value,
-        roots,
-        np.zeros(len(parts), np.int32),
-        np.zeros(len(CLASSES)),
+    left = joined("children_left")
+    nodes = _Nodes(
+        [tree.node_count for tree in parts],
+        left < 0,
+        joined("feature"),
+        joined("threshold"),
+        left,
+        joined("children_right"),
+        joined("missing_go_to_left"),
     )
+    value = np.zeros((len(left), len(CLASSES)))
+    value[:, [int(c) for c in model.classes_]] = joined("value")[:, 0, :]
+    return _packed(facts, nodes, value, np.zeros(len(parts), np.int64), np.zeros(len(CLASSES)))
 
 
 def pack_boosting(model: Any, facts: ModelFacts) -> Trees:
     """Pack a fitted HistGradientBoostingClassifier that saw all three classes."""
     iterations = (
         model._predictors
-    )  # scikit-learn offers no public view of the trees; a test holds this against its predictions
+    )  # scikit-learn shows its trees nowhere else; a test holds this against its predictions
     parts = [tree.nodes for iteration in iterations for tree in iteration]
-    roots = np.cumsum([0] + [len(nodes) for nodes in parts[:-1]]).astype(np.int32)
-    nodes = np.concatenate(parts)
-    offset = np.repeat(roots, [len(part) for part in parts])
-    leaf = nodes["is_leaf"].astype(bool)
-    return Trees(
-        facts,
-        np.where(leaf, 0, nodes["feature_idx"]).astype(np.int32),
-        nodes["num_threshold"].astype(np.float64),
-        np.where(leaf, -1, nodes["left"] + offset).astype(np.int32),
-        np.where(leaf, -1, nodes["right"] + offset).astype(np.int32),
-        nodes["missing_go_to_left"].astype(np.uint8),
-        nodes["value"].astype(np.float64)[:, None],
-        roots,
-        np.tile(np.arange(len(CLASSES), dtype=np.int32), len(iterations)),
-        np.asarray(model._baseline_prediction, np.float64).reshape(-1),
+    joined = np.concatenate(parts)
+    nodes = _Nodes(
+        [len(part) for part in parts],
+        joined["is_leaf"].astype(bool),
+        joined["feature_idx"],
+        joined["num_threshold"],
+        joined["left"],
+        joined["right"],
+        joined["missing_go_to_left"],
     )
+    classes = np.tile(np.arange(len(CLASSES), dtype=np.int64), len(iterations))
+    baseline = np.asarray(model._baseline_prediction, np.float64).reshape(-1)
+    return _packed(facts, nodes, joined["value"].astype(np.float64)[:, None], classes, baseline)
+
+
+def _packed(facts: ModelFacts, nodes: _Nodes, value: Any, tree_class: Any, baseline: Any) -> Trees:
+    roots = np.cumsum([0, *nodes.sizes[:-1]]).astype(np.int64)
+    own = np.arange(len(nodes.leaf), dtype=np.int64)
+    offset = np.repeat(roots, nodes.sizes)
+    if not np.array_equal((nodes.left + offset)[~nodes.leaf], own[~nodes.leaf] + 1):
+        raise BugError(
+            "scikit-learn no longer puts a left child next to its parent; the packer must reorder nodes."
+        )
+    right = np.where(nodes.leaf, own, nodes.right + offset).astype(np.int64)
+    inner = right << 16 | nodes.feature.astype(np.int64) << 1 | nodes.missing_left.astype(np.int64)
+    link = np.where(nodes.leaf, right << 16, inner)
+    threshold = np.where(nodes.leaf, -np.inf, nodes.threshold)
+    return _with_depths(facts, threshold, link, value, roots, tree_class, baseline)
+
+
+def _with_depths(
+    facts: ModelFacts, threshold: Any, link: Any, value: Any, roots: Any, tree_class: Any, baseline: Any
+) -> Trees:
+    """The trees, after a check that walking them ends and stays inside the arrays; ModelError otherwise."""
+    from fleetscore.workloads.server_load.tree_kernel import find_depths
+
+    arrays = (threshold, link, value, roots, tree_class, baseline)
+    kinds = (np.float64, np.int64, np.float64, np.int64, np.int64, np.float64)
+    width = len(CLASSES) if facts.kind == "forest" else 1
+    sound = all(array.dtype == kind for array, kind in zip(arrays, kinds, strict=True))
+    sound = sound and threshold.shape == link.shape == value.shape[:1] and value.shape[1:] == (width,)
+    sound = sound and roots.shape == tree_class.shape and baseline.shape == (len(CLASSES),) and roots.size > 0
+    sound = sound and bool(((tree_class >= 0) & (tree_class < len(CLASSES))).all())
+    depths = find_depths(threshold, link, roots, len(FEATURES)) if sound else ()
+    if not len(depths):
+        raise ModelError("model.npz holds trees that do not hang together.", code="corrupt_model")
+    return Trees(facts, threshold, link, value, roots, tree_class, baseline, depths)
 
 
 def predict(trees: Trees, features: Any) -> Any:
     """float64 (rows, 3): the probabilities of CLASSES, equal to scikit-learn's."""
     from fleetscore.workloads.server_load.tree_kernel import add_boosting, add_forest
 
+    walk = (trees.threshold, trees.link, trees.value, trees.roots, trees.depths)
     if trees.facts.kind == "forest":
         rounded = np.ascontiguousarray(features, np.float32)  # as the forest does
         sums = np.zeros((len(rounded), len(CLASSES)))
-        add_forest(rounded, *_nodes(trees), trees.value, trees.roots, sums)
+        add_forest(rounded, *walk, sums)
         return sums / len(trees.roots)
     raw = np.tile(trees.baseline, (len(features), 1))
-    values = trees.value[:, 0]
-    add_boosting(np.ascontiguousarray(features), *_nodes(trees), values, trees.roots, trees.tree_class, raw)
+    add_boosting(np.ascontiguousarray(features), *walk, trees.tree_class, raw)
     raw -= raw.max(axis=1, keepdims=True)
     odds = np.exp(raw)
     return odds / odds.sum(axis=1, keepdims=True)
-
-
-def _nodes(trees: Trees) -> tuple[Any, ...]:
-    return trees.feature, trees.threshold, trees.left, trees.right, trees.missing_left
 
 
 def dump_trees(trees: Trees) -> bytes:
     """The file of a packed model; equal trees give equal bytes."""
     buffer = io.BytesIO()
     facts = np.frombuffer(msgspec.json.encode(trees.facts), np.uint8)
-    np.savez_compressed(buffer, facts=facts, **{name: getattr(trees, name) for name in _ARRAYS})
+    np.savez_compressed(buffer, facts=facts, **{name: getattr(trees, name) for name in _STORED})
     return buffer.getvalue()
 
 
@@ -144,7 +168,7 @@ def load_trees(data: bytes) -> Trees:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             facts = msgspec.json.decode(file["facts"].tobytes(), type=ModelFacts)
-            trees = Trees(facts, *(file[name] for name in _ARRAYS))
+            arrays = [file[name] for name in _STORED]
     except (ValueError, KeyError, OSError, EOFError, BadZipFile, zlib.error, msgspec.DecodeError) as error:
         raise ModelError(f"model.npz is not a packed model: {error}", code="corrupt_model") from error
     if facts.features != FEATURES:
@@ -153,24 +177,4 @@ def load_trees(data: bytes) -> Trees:
             fix="Train again.",
             code="feature_mismatch",
         )
-    _check_nodes(trees)
-    return trees
-
-
-def _check_nodes(trees: Trees) -> None:
-    """Every child lies behind its parent and every column exists, so that the scorer ends and stays inside its arrays."""
-    count = len(trees.feature)
-    inner = trees.left >= 0
-    at = np.arange(count)[inner]
-    children = np.stack([trees.left[inner], trees.right[inner]])
-    sound = (
-        all(len(a) == count for a in (*_nodes(trees), trees.value))
-        and bool((children > at).all() and (children < count).all())
-        and bool(((trees.feature[inner] >= 0) & (trees.feature[inner] < len(FEATURES))).all())
-        and bool(((trees.roots >= 0) & (trees.roots < count)).all())
-        and bool(((trees.tree_class >= 0) & (trees.tree_class < len(CLASSES))).all())
-        and len(trees.tree_class) == len(trees.roots)
-        and trees.baseline.shape == (len(CLASSES),)
-    )
-    if not sound:
-        raise ModelError("model.npz holds trees that do not hang together.", code="corrupt_model")
+    return _with_depths(facts, *arrays)
