@@ -20,23 +20,22 @@ def offload(context: DurableOrchestrationContext) -> Flow:
     """Have the shards of {"run"} on Batch scored; give {"reasons": {shard: why it was not committed}}.
 
     The custom status says which wait is next before each look at the store: a message that arrives during the look raises the event of
-    the coming wait, so no completion is lost between looking and waiting. A lost message costs one timer.
+    the coming wait, so no completion is lost between looking and waiting. A lost message costs one timer; so does a look that failed.
     """
-    run = context.get_input()["run"]
-    context.set_custom_status({"wait": 0})
+    run, wait, check_s = context.get_input()["run"], 0, 15.0
+    context.set_custom_status({"wait": wait})
     answer = yield context.call_activity("submit_shards", {"run": run})
     if not answer["ok"]:
         return {"reasons": {}, "error": answer["error"]}
-    wait, check_s = 0, 15.0
     while True:
-        yield from _wait(context, event_name(wait), check_s)
-        wait += 1
-        context.set_custom_status({"wait": wait})
         answer = yield context.call_activity("check_shards", {"run": run})
         if answer["ok"]:
             check_s = answer["value"]["check_s"]
         if answer["ok"] and not answer["value"]["open"]:
             return {"reasons": answer["value"]["reasons"]}
+        yield from _wait(context, event_name(wait), check_s)
+        wait += 1
+        context.set_custom_status({"wait": wait})
 
 
 def _wait(context: DurableOrchestrationContext, event: str, timeout_s: float) -> Generator[Any, Any, None]:

@@ -13,6 +13,7 @@ from fleetscore.cli.options import WORKLOAD, json_option, store_option
 from fleetscore.cli.progress import tell_seconds
 
 if TYPE_CHECKING:
+    from fleetscore.cost import Forecast
     from fleetscore.records import RunRequest, ShardPlan
     from fleetscore.steps.plan import Plan
     from fleetscore.stores.base import Store
@@ -64,7 +65,9 @@ def plan(
     made = make_plan(store, request, read_app_settings(), datetime.now(UTC))
     placed = sum_placements(made.shards)
     if as_json:
-        print_json({"head": made.head, "to_prepare": to_prepare, "placements": placed, "shards": made.shards})
+        refusal = None if made.refusal is None else str(made.refusal)
+        told = {"head": made.head, "to_prepare": to_prepare, "placements": placed, "shards": made.shards}
+        print_json(told | {"prices": made.prices, "refusal": refusal})
     else:
         _print_plan(made, placed, to_prepare)
 
@@ -143,7 +146,32 @@ def _print_plan(plan: Plan, placed: list[Placed], to_prepare: int) -> None:
     ]  # fmt: skip
     columns = ("placement", "reason", "shards", "partitions", "rows", "predicted s", "longest s")
     print_table(columns, rows, numbers=columns[2:])
+    _print_forecasts(plan)
     _print_shards(plan.shards)
+
+
+def _print_forecasts(plan: Plan) -> None:
+    """What each placement is expected to take, with the range of earlier predictions; then why it cannot be done, if so."""
+    from fleetscore.cli.render import print_table
+
+    rows = [
+        (
+            f.placement, f"{f.shards:,}", f"{f.seconds:.1f} ({f.least_s:.1f} to {f.most_s:.1f})", f"{f.wall_s:.1f}",
+            f"{f.nodes:,}" if f.nodes else "", _tell_cost(f), f.headroom,
+        )
+        for f in plan.head.forecasts
+    ]  # fmt: skip
+    columns = ("placement", "shards", "core seconds", "done after s", "nodes", f"USD ({plan.prices})", "quota left")
+    if rows:
+        print_table(columns, rows, numbers=columns[1:6])
+    if plan.refusal is not None:
+        click.echo(f"This run would be refused: {plan.refusal}", err=True)
+
+
+def _tell_cost(forecast: Forecast) -> str:
+    if forecast.cost_usd is None:
+        return "no price"
+    return f"{forecast.cost_usd:.2g} ({forecast.least_usd:.2g} to {forecast.most_usd:.2g})"
 
 
 def _print_shards(shards: Sequence[ShardPlan]) -> None:

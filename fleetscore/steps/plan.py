@@ -36,12 +36,13 @@ from fleetscore.workloads.base import Discovery, Rates, TrainingRequest, WindowR
 class Plan:
     """A whole plan in memory: its head, its shards, and the PARTITIONS table with `shard` (-1: settled) and `kept`.
 
-    `refusal` says why it cannot be carried out, if so.
+    `prices` says of when and where the prices are; `refusal` why it cannot be carried out, if so.
     """
 
     head: PlanHead
     shards: Sequence[ShardPlan]
     table: pa.Table
+    prices: str = ""
     refusal: CapacityError | None = None
 
 
@@ -96,8 +97,9 @@ def make_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime
         remarks=discovery.remarks,
         kept_files=carried.files,
         forecasts=forecast(shards, rates, situation),
+        challenger=_challenger(store, request),
     )
-    return Plan(head, shards, table, refusal)
+    return Plan(head, shards, table, f"{prices.date} in {prices.region}", refusal)
 
 
 def read_plan(store: Store, run: str) -> PlanHead:
@@ -146,6 +148,14 @@ def pins_of(store: Store, request: RunRequest) -> Pins:
     if request.models:
         return Pins(read_model_set(store, request.workload, request.models).version)
     return read_pins(store, request.workload)
+
+
+def _challenger(store: Store, request: RunRequest) -> str:
+    """The version that scores in shadow: none in training, or where the run was given a version of its own."""
+    if request.purpose == "train" or request.models:
+        return ""
+    pins = read_pins(store, request.workload)
+    return pins.challenger if pins.challenger != pins.current else ""
 
 
 def _discover(store: Store, workload: Workload, request: RunRequest) -> Discovery:

@@ -153,11 +153,12 @@ def running(folder: Path, environment: dict[str, str]) -> Iterator[App]:
 
 
 def write_rules(store: Store, slow_s: float = 0.2, **rules: float) -> None:
-    """The toy's settings: shards of ten partitions on Batch, and looks at them every few seconds."""
+    """The toy's settings: shards of ten partitions on Batch, and looks at them every few seconds; what was learned is forgotten."""
     rules = {"batch_shard_s": 10.0, "check_s": 3.0} | rules
     text = f"slow_s = {slow_s}\n[run]\n" + "".join(f"{name} = {value}\n" for name, value in rules.items())
     for workload in ("toy", "heavy"):
         store.write(f"settings/{workload}.toml", text.encode())
+        store.delete(f"rates/{workload}.json")
 
 
 def crumbs_of(store: Store, run: str) -> list[Crumb]:

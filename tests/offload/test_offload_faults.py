@@ -67,6 +67,7 @@ def test_a_worker_killed_mid_shard_is_replaced(app: App) -> None:
     assert usage_of(app.store, run).retries == 1
 
 
+@pytest.mark.slow
 def test_repeated_preemption_costs_nobody_a_row_and_accuses_nobody(app: App, cloud: Cloud) -> None:
     """The Spot node is taken three times while it works; its tasks start again elsewhere, and nothing is quarantined."""
     window = "2026-02-01T01"
@@ -79,6 +80,7 @@ def test_repeated_preemption_costs_nobody_a_row_and_accuses_nobody(app: App, clo
     assert usage_of(app.store, run).requeues >= 1
 
 
+@pytest.mark.slow
 def test_completion_messages_may_come_twice_out_of_order_for_nobody_and_as_nonsense(app: App) -> None:
     """Duplicates, groups that do not exist, runs that do not exist, and bytes that are no message: the run is published all the same."""
     window = "2026-02-01T02"
@@ -97,16 +99,23 @@ def test_completion_messages_may_come_twice_out_of_order_for_nobody_and_as_nonse
         read_completion(b"nonsense")
 
 
-@pytest.mark.parametrize("operation", ["create_job", "create_task_collection", "update_job"])
+OPERATIONS = ["create_job", "create_task_collection", "update_job"]
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [pytest.param(name, marks=pytest.mark.slow if name == "update_job" else ()) for name in OPERATIONS],
+)
 def test_a_lost_reply_while_submitting_changes_nothing(app: App, cloud: Cloud, operation: str) -> None:
     """The service did what was asked, but nobody heard: asked again, it has one job with each task once."""
-    window = f"2026-02-02T0{['create_job', 'create_task_collection', 'update_job'].index(operation)}"
+    window = f"2026-02-02T0{OPERATIONS.index(operation)}"
     cloud.service.control("faults", {"operation": operation, "kind": "drop", "count": 2})
     run = start(app, window, lines(20))
     assert_whole(app, run, window, 20)
     assert usage_of(app.store, run).tasks == 2
 
 
+@pytest.mark.slow
 def test_a_storm_of_503_from_batch_is_ridden_out(app: App, cloud: Cloud) -> None:
     """Every kind of request is refused a few times, some with Retry-After."""
     window = "2026-02-03T00"
@@ -126,6 +135,7 @@ def test_a_storm_of_503_from_batch_is_ridden_out(app: App, cloud: Cloud) -> None
     assert_whole(app, run, window, 20)
 
 
+@pytest.mark.slow
 def test_two_workers_on_one_shard_commit_it_once(app: App) -> None:
     """A second worker of the same shard, started while the first is at it: one record, one set of rows, both exit 0."""
     window = "2026-02-03T01"
@@ -148,8 +158,9 @@ def worker(app: App, run: str, shard: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "worker_image"], cwd="/tmp", env=environment)  # noqa: S108
 
 
+@pytest.mark.slow
 def test_a_shard_that_runs_out_of_memory_loses_only_who_asked_for_it(app: App) -> None:
-    """One partition asks for more than there is and fails; one gets its process killed, again and again, and is quarantined; the rest is scored."""
+    """Who asks for more than there is fails; who gets its process killed, again and again, is quarantined; the rest is scored."""
     window = "2026-02-03T02"
     run = start(app, window, lines(40, p3="hog", p25="kill"), "heavy", batch_shard_s=2.0)
     status = app.ended(run)
@@ -171,7 +182,9 @@ PHASES = {
 }
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize(
+    "phase", [pytest.param(name, marks=pytest.mark.slow if "commit" in name else ()) for name in PHASES]
+)
 def test_cancel_at_any_phase_ends_run_and_job_at_once(app: App, cloud: Cloud, phase: str) -> None:
     """The run ends cancelled long before its shards would have, its ledger is complete, nothing is published, and the job is over."""
     window = f"2026-02-04T0{list(PHASES).index(phase)}"
@@ -198,9 +211,9 @@ def job_state(cloud: Cloud, run: str) -> str:
 
 @pytest.mark.slow
 def test_a_host_killed_while_it_waits_takes_the_run_up_again(cloud: Cloud, tmp_path: Path) -> None:
-    """Host and its workers get SIGKILL while tasks run; started again, the host finds what was committed meanwhile."""
+    """Host and workers get SIGKILL while tasks run; started again, the host finds what was committed meanwhile. The store is a folder."""
     window = "2026-02-05T00"
-    settings = cloud.environment() | {"FLEETSCORE_BATCH_PLACEMENT": "batch"}
+    settings = cloud.environment((tmp_path / "store").as_uri()) | {"FLEETSCORE_BATCH_PLACEMENT": "batch"}
     with running(tmp_path, settings) as app:
         run = start(app, window, slow(40), slow_s=0.2)
         until(lambda: crumbs_of(app.store, run))
@@ -212,7 +225,7 @@ def test_a_host_killed_while_it_waits_takes_the_run_up_again(cloud: Cloud, tmp_p
 
 @pytest.mark.slow
 def test_lost_messages_cost_a_timer_and_late_ones_are_dropped(cloud: Cloud, tmp_path: Path) -> None:
-    """No message arrives while the run is under way: it ends by its timer. All arrive afterwards: each is dropped with a line in the log."""
+    """No message arrives during the run: it ends by its timer. All arrive afterwards: each is dropped with a line in the log."""
     window = "2026-02-05T01"
     settings = cloud.environment() | {"FLEETSCORE_BATCH_PLACEMENT": "batch"}
     nowhere = settings | {

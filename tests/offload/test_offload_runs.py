@@ -14,7 +14,7 @@ WINDOW = "2026-01-01T00"
 
 
 def test_a_run_on_batch_is_published_with_logs_and_bill(app: App) -> None:
-    """Six shards as tasks: every row is there, each shard's log is linked and kept, the record has seconds, cost and the estimate's error."""
+    """Six shards as tasks: every row is there, logs are linked and kept, the record has seconds, cost and the estimate's error."""
     write_rules(app.store)
     write_lines(app.store, WINDOW, lines(60))
     status = app.ended(app.run(WINDOW))
@@ -42,14 +42,12 @@ def test_a_run_with_failed_partitions_retries_in_vain_once_and_says_what_failed(
     record = app.ended(run)["record"]
     assert record["counts"] == {"scored": 18, "failed": 2}
     assert rows_of(app.store, window) == doubled(20, ["p3", "p7"])
-    attempts = {
-        entry.path.split("/attempts/")[1].split("/")[0]
-        for entry in app.store.list(f"runs/{run}/shards/")
-        if "/attempts/" in entry.path
-    }
+    paths = [entry.path for entry in app.store.list(f"runs/{run}/shards/")]
+    attempts = {path.split("/attempts/")[1].split("/")[0] for path in paths if "/attempts/" in path}
     assert len(attempts) == 2
 
 
+@pytest.mark.slow
 def test_training_goes_to_batch_as_well(app: App) -> None:
     """A training run forced to Batch stores its model set."""
     write_rules(app.store)
@@ -60,6 +58,7 @@ def test_training_goes_to_batch_as_well(app: App) -> None:
     assert app.store.stat(f"models/toy/{status['record']['model_set']}/set.json") is not None
 
 
+@pytest.mark.slow
 def test_inline_batch_and_mixed_publish_identical_rows(app: App, cloud: Cloud, tmp_path: Path) -> None:
     """The same window all inline, all on Batch and half and half: the same rows; mixed has shards of both placements."""
     window, data = "2026-01-01T02", [("big", 7, "size:900"), *lines(40)]
