@@ -5,7 +5,7 @@ start after imports (Spark: after its session is up; ours: after the compiled ke
 written. CPU seconds and peak memory are those of the whole process tree, start-up included. Writes
 benchmarks/results/server_load.json and docs/images/server_load-seconds.png, prints Markdown.
 
-Run: python benchmarks/server_load.py [--gb 1.0] [--rounds 2] [--quick] [--without NAME ...]
+Run: python benchmarks/server_load.py [--gb 1.0] [--rounds 2] [--parts PART ...] [--quick]
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-SERVERS, DAYS_PER_GB, SESSIONS_PER_HOUR = 300, 22, 50.0
+SERVERS, DAYS_PER_GB, SESSIONS_PER_HOUR = 300, 34.7, 50.0
 LAST_DAY = 16_982  # 2016-06-30
+PARTS = ("engines", "growth", "accuracy", "hours", "big")
 RESULTS = HERE / "results" / "server_load.json"
 OURS = "fleetscore, 2 processes"
 OURS_ALONE = "fleetscore, 1 process"
@@ -38,12 +39,14 @@ REFERENCE = "spark, the reference way"
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Measure the parts asked for, print all that is known, and write it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gb", type=float, default=1.0, help="size of the logs that the engines race on")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument(
+        "--rounds", type=int, default=2, help="rounds of the race; Spark runs in the first only"
+    )
     parser.add_argument("--quick", action="store_true", help="0.1 GB, one round, no Spark, nothing written")
-    parser.add_argument("--without", nargs="*", default=[], help="engines to leave out")
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS, help="measure again only these")
     parser.add_argument(
         "--big-gb", type=float, default=3.0, help="one file of this size shows that memory stays"
     )
@@ -54,32 +57,47 @@ def main() -> None:
         print(json.dumps(prepare_logs(asked.ours[0], int(asked.ours[1]))))
         return
     folder = Path(tempfile.mkdtemp(prefix="server_load-"))
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() and not asked.quick else {}
     try:
-        found = measure_all(asked, folder)
+        found = known | measure(asked, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print_tables(found)
     if not asked.quick:
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-        draw_seconds(found, HERE.parent / "docs" / "images" / "server_load-seconds.png")
+        if "growth" in found:
+            draw_seconds(found, HERE.parent / "docs" / "images" / "server_load-seconds.png")
+    print_tables(found)
 
 
-def measure_all(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Every measurement, in order; each deletes what it wrote."""
-    gb = 0.1 if asked.quick else asked.gb
-    found: dict[str, Any] = {"machine": machine(), "gb_asked": gb}
-    store = folder / "store"
-    logs = write_logs(store / "data/server_load", gb, files=4)
-    found["logs"] = {"bytes": sum(log.stat().st_size for log in logs), "files": len(logs)}
-    found["engines"] = race(store, logs, folder, asked)
-    found["agreement"] = agreement(store, folder)
-    found["growth"] = growth(store, logs)
-    found["accuracy"] = accuracy(store)
-    shutil.rmtree(store)
-    found["hours"] = classify_hours(folder, 100_000 if asked.quick else asked.hours)
-    if not asked.quick and asked.big_gb:
+def measure(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """The parts asked for, in order; each deletes what it wrote."""
+    found: dict[str, Any] = {"machine": machine()}
+    parts = [part for part in PARTS if part in asked.parts and not (asked.quick and part == "big")]
+    if {"engines", "growth", "accuracy"} & set(parts):
+        found |= measure_logs(parts, asked, folder)
+    if "hours" in parts:
+        found["hours"] = classify_hours(folder, 100_000 if asked.quick else asked.hours)
+    if "big" in parts:
         found["big"] = one_big_file(folder, asked.big_gb)
+    return found
+
+
+def measure_logs(parts: Sequence[str], asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """What is measured on one set of logs."""
+    store = folder / "store"
+    logs = write_logs(store / "data/server_load", 0.1 if asked.quick else asked.gb, files=4)
+    found: dict[str, Any] = {}
+    if "engines" in parts:
+        found["logs"] = {"bytes": sum(log.stat().st_size for log in logs), "files": len(logs)}
+        found["engines"] = race(store, logs, folder, asked)
+        found["agreement"] = agreement(store, folder)
+    if "growth" in parts:
+        found["growth"] = growth(store, logs)
+    if "accuracy" in parts:
+        run_ours(store, 2)
+        found["accuracy"] = accuracy(store)
+    shutil.rmtree(store)
     return found
 
 
@@ -110,11 +128,13 @@ def race(store: Path, logs: Sequence[Path], folder: Path, asked: argparse.Namesp
     """The best of some rounds of every engine."""
     from server_load_rivals import ENGINES
 
-    rivals = [name for name in ENGINES if name not in asked.without and not (asked.quick and "spark" in name)]
+    rivals = [name for name in ENGINES if not (asked.quick and "spark" in name)]
     best: dict[str, Any] = {}
     size_mb = sum(log.stat().st_size for log in logs) / 1e6
-    for _ in range(1 if asked.quick else asked.rounds):
+    for number in range(1 if asked.quick else asked.rounds):
         for name in [OURS, OURS_ALONE, *rivals]:
+            if "spark" in name and number:
+                continue
             one = (
                 run_ours(store, 2 if name == OURS else 1)
                 if name in (OURS, OURS_ALONE)
@@ -295,7 +315,6 @@ def growth(store: Path, logs: Sequence[Path]) -> list[dict[str, float]]:
         points.append(
             {"gb": size / 1e9, "seconds": one["seconds"], "cpu_s": one["cpu_s"], "peak_mb": one["peak_mb"]}
         )
-    run_ours(store, 2)
     return points
 
 
@@ -373,18 +392,21 @@ def classify_hours(folder: Path, hours: int) -> dict[str, Any]:
     store = LocalStore(folder / "hours")
     servers, occupied = 389, 0.35
     months = max(round(hours / (servers * occupied * 730)), 2)
-    reduce_s, rows, month = 0.0, 0, Month(2009, 1)
+    reduce_s, cpu_s, rows, month = 0.0, 0.0, 0, Month(2009, 1)
     paths = []
     for number in range(months):
         slots = _write_month(store, month, servers, occupied, number)
-        begun = time.perf_counter()
+        begun, cpu_begun = time.perf_counter(), time.process_time()
         rows += write_hours(store, f"hours/{month.key}.parquet", month, ["sums.parquet"], 16)
         reduce_s += time.perf_counter() - begun
+        cpu_s += time.process_time() - cpu_begun
         paths.append(f"hours/{month.key}.parquet")
         month = month.next()
-    begun = time.perf_counter()
-    counts = _classify(store, paths, month)
+    trees = _forest_like_the_reference(store, paths)
+    begun, cpu_begun = time.perf_counter(), time.process_time()
+    counts = _classify(store, paths, month, trees)
     classify_s = time.perf_counter() - begun
+    cpu_s += time.process_time() - cpu_begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     return {
         "server_hours": rows,
@@ -392,6 +414,7 @@ def classify_hours(folder: Path, hours: int) -> dict[str, Any]:
         "months": months,
         "reduce_s": reduce_s,
         "classify_s": classify_s,
+        "cpu_s": cpu_s,
         "seconds": reduce_s + classify_s,
         "peak_mb": peak,
         "classes": counts,
@@ -418,7 +441,7 @@ def _write_month(store: Any, month: Any, servers: int, occupied: float, seed: in
     return len(slot)
 
 
-def _classify(store: Any, paths: Sequence[str], stop: Any) -> list[int]:
+def _classify(store: Any, paths: Sequence[str], stop: Any, trees: Any) -> list[int]:
     """Features and classes of every hour, a bucket of servers at a time on two threads, by a forest of the reference's size."""
     import pyarrow as pa
 
@@ -428,7 +451,6 @@ def _classify(store: Any, paths: Sequence[str], stop: Any) -> list[int]:
     from fleetscore.workloads.server_load.trees import predict
 
     first, last = Month(2009, 1).first_hour, stop.first_hour
-    trees = _forest_like_the_reference(store, paths)
 
     def one(bucket: int) -> Any:
         hours = pa.concat_tables([read_bucket(store, path, bucket) for path in paths]).unify_dictionaries()
@@ -477,47 +499,67 @@ def one_big_file(folder: Path, gb: float) -> dict[str, Any]:
 
 def print_tables(found: dict[str, Any]) -> None:
     """The figures as Markdown."""
-    engines = found["engines"]
-    base = engines.get(REFERENCE, {}).get("seconds")
-    print(
-        f"\nLogs: {found['logs']['bytes'] / 1e6:.0f} MB in {found['logs']['files']} files; {found['machine']}\n"
-    )
-    print(
-        "| engine | s | MB/s | CPU s | MB per CPU s | peak MB | per process | hours | ratio to the reference |"
-    )
-    print("|---|--:|--:|--:|--:|--:|--:|--:|--:|")
-    for name, one in sorted(engines.items(), key=lambda item: item[1].get("seconds", 1e9)):
-        if "error" in one:
-            print(f"| {name} | failed: {one['error'][-80:]!r} | | | | | | | |")
-            continue
-        ratio = f"{base / one['seconds']:.1f}" if base else "-"
-        print(
-            f"| {name} | {one['seconds']:.2f} | {one['mb_per_s']:.0f} | {one['cpu_s']:.1f} | {one['mb_per_cpu_s']:.0f} "
-            f"| {one['peak_mb']:.0f} | {one['peak_mb_per_process']:.0f} | {one['rows']} | {ratio} |"
-        )
-    print(
-        "\nSame peak load as ours:",
-        {k: f"{v['same']} of {v['hours']}" for k, v in found["agreement"].items()},
-    )
-    print("\n| GB | s, one process | CPU s | peak MB |\n|--:|--:|--:|--:|")
-    for p in found["growth"]:
-        print(f"| {p['gb']:.2f} | {p['seconds']:.2f} | {p['cpu_s']:.1f} | {p['peak_mb']:.0f} |")
-    print("\n| model | accuracy | precision | recall | F1 | fit s |\n|---|--:|--:|--:|--:|--:|")
-    for name, m in found["accuracy"].items():
-        if isinstance(m, dict):
-            print(
-                f"| {name} | {m['accuracy']:.4f} | {m['precision']:.4f} | {m['recall']:.4f} | {m['f1']:.4f} | {m.get('fit_s', 0):.1f} |"
-            )
-    h = found["hours"]
-    print(
-        f"\n{h['server_hours']:,} server-hours: reduce {h['reduce_s']:.1f} s, features and classes {h['classify_s']:.1f} s, "
-        f"peak {h['peak_mb']:.0f} MB (with what generated them)"
-    )
+    printers = {
+        "engines": print_race,
+        "growth": print_growth,
+        "accuracy": print_accuracy,
+        "hours": print_hours,
+    }
+    for part, printer in printers.items():
+        if part in found:
+            printer(found)
     if "big" in found:
         b = found["big"]
         print(
             f"\nOne file of {b['bytes'] / 1e9:.2f} GB: {b['seconds']:.1f} s, {b['peak_mb_per_process']:.0f} MB per process"
         )
+
+
+def print_race(found: dict[str, Any]) -> None:
+    """The engines, fastest first; ratios to the reference in wall and in CPU seconds."""
+    base = found["engines"].get(REFERENCE, {})
+    print(
+        f"\nLogs: {found['logs']['bytes'] / 1e6:.0f} MB in {found['logs']['files']} files; {found['machine']}\n"
+    )
+    print("| engine | s | MB/s | ratio | CPU s | MB per CPU s | CPU ratio | peak MB | per process | hours |")
+    print("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+    for name, one in sorted(found["engines"].items(), key=lambda item: item[1].get("seconds", 1e9)):
+        if "error" in one:
+            print(f"| {name} | failed: {one['error'][-80:]!r} | | | | | | | | |")
+            continue
+        wall = f"{base['seconds'] / one['seconds']:.1f}" if "seconds" in base else "-"
+        cpu = f"{base['cpu_s'] / one['cpu_s']:.1f}" if "cpu_s" in base else "-"
+        print(
+            f"| {name} | {one['seconds']:.2f} | {one['mb_per_s']:.0f} | {wall} | {one['cpu_s']:.1f} "
+            f"| {one['mb_per_cpu_s']:.0f} | {cpu} | {one['peak_mb']:.0f} | {one['peak_mb_per_process']:.0f} | {one['rows']} |"
+        )
+    same = {name: f"{v['same']} of {v['hours']}" for name, v in found["agreement"].items()}
+    print(f"\nHours with the same peak load as ours (the others let dirty rows in): {same}")
+
+
+def print_growth(found: dict[str, Any]) -> None:
+    """Seconds against gigabytes."""
+    print("\n| GB | s, one process | CPU s | peak MB |\n|--:|--:|--:|--:|")
+    for p in found["growth"]:
+        print(f"| {p['gb']:.2f} | {p['seconds']:.2f} | {p['cpu_s']:.1f} | {p['peak_mb']:.0f} |")
+
+
+def print_accuracy(found: dict[str, Any]) -> None:
+    """How well each model tells the classes of the last two days."""
+    print("\n| model | accuracy | precision | recall | F1 | fit s |\n|---|--:|--:|--:|--:|--:|")
+    for name, m in found["accuracy"].items():
+        if isinstance(m, dict):
+            shares = " | ".join(f"{m[key]:.4f}" for key in ("accuracy", "precision", "recall", "f1"))
+            print(f"| {name} | {shares} | {m.get('fit_s', 0):.1f} |")
+
+
+def print_hours(found: dict[str, Any]) -> None:
+    """Reduce, features and classes of millions of hours."""
+    h = found["hours"]
+    print(
+        f"\n{h['server_hours']:,} server-hours: reduce {h['reduce_s']:.1f} s, features and classes {h['classify_s']:.1f} s "
+        f"({h['cpu_s']:.1f} CPU s in all), peak {h['peak_mb']:.0f} MB (with what generated them)"
+    )
 
 
 def draw_seconds(found: dict[str, Any], path: Path) -> None:
