@@ -296,13 +296,13 @@ def test_the_references_own_readings_and_models(real_data: Path, store: Store, p
         assert np.array_equal(mine["anomaly"].to_numpy() == 1, oracle.predict(values) == -1)
 
 
-def _readings(table: pa.Table) -> list[tuple[str, ...]]:
+def _readings(table: pa.Table) -> list[tuple[str, str, str, float]]:
     times = pc.utf8_slice_codeunits(table["ts"].cast(pa.timestamp("us")).cast(pa.string()), 0, 23).to_pylist()
     rest = (table[n].to_pylist() for n in ("device", "sensor", "value"))
     return sorted(zip(times, *rest, strict=True))
 
 
-def _raw_readings(path: Path) -> list[tuple[str, ...]]:
+def _raw_readings(path: Path) -> list[tuple[str, str, str, float]]:
     rows = (line.split(",") for line in path.read_text().splitlines()[1:])
     return sorted((ts, d, s, float(v)) for ts, d, s, v in rows)
 

@@ -31,7 +31,8 @@ def read_all(store: Store, name: str) -> tuple[list[tuple[Any, ...]], dict[int, 
     """All readings of one file as (microseconds, device, sensor, value, row), the texts that are no numbers, and its entry."""
     file = next(f for f in list_inputs(store).files if f.path.endswith(name))
     entry = catalog_file(store, file, DEFAULTS)
-    rows, texts = [], {}
+    rows: list[tuple[Any, ...]] = []
+    texts: dict[int, str] = {}
     for part in overlapped(piece_readers(store, entry, *EVER)):
         names = part.sensors.to_pylist()
         for time_us, code, value, row in zip(part.time_us, part.sensor, part.value, part.row, strict=True):

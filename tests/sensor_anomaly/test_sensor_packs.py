@@ -22,7 +22,7 @@ from fleetscore.workloads.sensor_anomaly.packs import (
 )
 
 MakeModel = Callable[..., SensorModel]
-KEYS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=8)
+KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 
 
 @settings(max_examples=50, deadline=None)

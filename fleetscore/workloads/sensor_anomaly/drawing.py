@@ -41,7 +41,7 @@ def draw_windows(
 
 
 def _choose(store: Store, windows: Sequence[Window]) -> list[str]:
-    """The partitions with most anomalies, as long as these are few among their readings, else any."""
+    """The partitions with many anomalies, as long as these are few among their readings, else any."""
     anomalies: dict[str, int] = {}
     readings: dict[str, int] = {}
     for manifest in _manifests(store, windows):
@@ -51,7 +51,17 @@ def _choose(store: Store, windows: Sequence[Window]) -> list[str]:
             anomalies[entry["key"]] = anomalies.get(entry["key"], 0) + entry["anomaly_sum"]
             readings[entry["key"]] = readings.get(entry["key"], 0) + entry["anomaly_count"]
     telling = [k for k, n in anomalies.items() if 0 < n <= 0.1 * readings[k]]
-    return sorted(telling or anomalies, key=lambda k: (-anomalies[k], k))[:_PANELS]
+    ranked = sorted(telling or anomalies, key=lambda k: (-anomalies[k], k))
+    return _one_per_count(ranked, anomalies)
+
+
+def _one_per_count(ranked: list[str], anomalies: dict[str, int]) -> list[str]:
+    """Partitions with very different numbers of anomalies show different kinds of them; alike ones only fill up."""
+    chosen: list[str] = []
+    for key in ranked:
+        if not chosen or anomalies[key] <= 0.75 * anomalies[chosen[-1]]:
+            chosen.append(key)
+    return (chosen + [key for key in ranked if key not in chosen])[:_PANELS]
 
 
 def _manifests(store: Store, windows: Sequence[Window]) -> list[Any]:
