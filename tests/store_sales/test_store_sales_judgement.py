@@ -103,7 +103,7 @@ def test_judging_a_perfect_forecast(tmp_path: Path, chain: Any) -> None:
     assert set(figures["per_store"]) == set(panel.stores)
     assert set(figures["per_step"]) == {str(step) for step in range(1, 14)}
     assert set(figures["per_cutoff"]) == {"57"}
-    assert figures["weeks"]["share_better_than_last_value"] == 1.0
+    assert figures["share_of_weeks_better_than_last_value"] == 1.0
     assert figures["last_value"] == pytest.approx(np.abs(block.truth - block.last_value).mean() / 2, abs=1e-3)
 
 

@@ -176,8 +176,8 @@ def test_the_card_says_how_it_was_judged(trained_folder: Path) -> None:
     judged = card["judged_on_blocks_before_the_origin"]
     assert judged["rows"] == 6 * 5 * 13
     assert set(judged["pinball_per_quantile"]) == set(QUANTILE_NAMES)
-    assert judged["weeks"]["count"] == 13
-    assert 0 <= judged["weeks"]["share_better_than_own_quantiles"] <= 1
+    assert judged["weeks"] == 13
+    assert 0 <= judged["share_of_weeks_better_than_own_quantiles"] <= 1
     assert card["trained_on"] == {"first": "0", "stop": ORIGIN, "stores": 6, "skus": 5}
     json.dumps(card)
 

@@ -79,7 +79,7 @@ def judge(blocks: list[Block], forecasts: list[FloatArray], stores: tuple[str, .
         "relative_to_own_quantiles": _figure(mean.mean() / own.mean()),
         **coverage(truth, quantiles),
         "crossing_share": _figure((np.diff(quantiles, axis=1) < 0).any(axis=1).mean()),
-        "weeks": _week_by_week(weeks, mean, naive, own),
+        **_week_by_week(weeks, mean, naive, own),
         "per_cutoff": {str(b.cutoff): _part(mean, naive, truth, quantiles, m) for b, m in _of_blocks(blocks)},
         "per_step": _by(np.concatenate([b.step for b in blocks]), mean, naive, truth, quantiles),
         "per_store": {
@@ -105,11 +105,13 @@ def _week_by_week(weeks: IntArray, mean: FloatArray, naive: FloatArray, own: Flo
     loss, last, past = (np.bincount(place, v) for v in (mean, naive, own))
     to_last, to_own = loss / last, loss / past
     return {
-        "count": len(loss),
-        "relative_to_last_value": _spread(to_last),
-        "relative_to_own_quantiles": _spread(to_own),
-        "share_better_than_last_value": _figure((to_last < 1).mean()),
-        "share_better_than_own_quantiles": _figure((to_own < 1).mean()),
+        "weeks": len(loss),
+        "share_of_weeks_better_than_last_value": _figure((to_last < 1).mean()),
+        "share_of_weeks_better_than_own_quantiles": _figure((to_own < 1).mean()),
+        "week_by_week": {
+            "relative_to_last_value": _spread(to_last),
+            "relative_to_own_quantiles": _spread(to_own),
+        },
     }
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from fleetscore.model_sets import Pins
 from fleetscore.stores.base import Store
 from fleetscore.windows import Cadence, Window
@@ -32,9 +34,10 @@ class StoreSales(Workload):
     cadences = (Cadence.WEEK, Cadence.INDEX)
     settings_type = StoreSalesSettings
     rates = Rates(shard_s=0.6, partition_s=4e-4, row_s=3e-7, bytes_per_row=120.0)
-    training_rates = Rates(shard_s=3.0, partition_s=12.0, row_s=2e-5, bytes_per_row=900.0)
+    training_rates = Rates(shard_s=3.0, partition_s=5.0, row_s=2e-5, bytes_per_row=900.0)
     result_schema = RESULTS
     partition_columns = ("store",)
+    loss = "mean pinball loss of the five quantiles, in units sold"
     parquet_options: Mapping[str, Any] = {
         "compression": "none",  # quantiles hardly compress
         "use_dictionary": ["store", "sku", "week", "step", "model"],
@@ -85,6 +88,11 @@ class StoreSales(Workload):
         from fleetscore.workloads.store_sales.judging import judge_windows
 
         return judge_windows(store, windows)
+
+    def judge(self, store: Store, window: Window, results: pa.Table) -> pa.Table:
+        from fleetscore.workloads.store_sales.actuals import judge_forecasts
+
+        return judge_forecasts(store, window, results)
 
     def score_rows(
         self, store: Store, pins: Pins, settings: Any, rows: Sequence[Mapping[str, Any]]
