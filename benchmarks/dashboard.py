@@ -269,7 +269,7 @@ def write_plan(shared: Path) -> None:
             "committed",
             NOW + timedelta(seconds=p.shard // 8),
             0.9 + 0.01 * (p.shard % 17),
-            3,
+            {"scored": 97, "failed": 3},
             1,
         )
         for p in plans

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
 from fleetscore.errors import MissingBlobError
 from fleetscore.layout import run_folder, run_path
-from fleetscore.outcomes import GOOD
+from fleetscore.outcomes import GOOD, Outcome
 from fleetscore.records import FINAL, RunRecord, ShardPlan, ShardRecord, from_json, to_json
 from fleetscore.steps.plan import read_plan, read_shard_plans
 from fleetscore.steps.score import read_shard_record
@@ -31,10 +31,15 @@ class ShardBar:
     state: Literal["planned", "running", "committed", "lost"]
     began: datetime | None = None  # of the attempt that was committed, else of the first; None: never tried
     seconds: float | None = None  # None until it is committed
-    bad: int | None = None  # partitions without a good outcome; None: not known (yet)
+    counts: Mapping[str, int] | None = None  # outcome -> partitions; None: not known (yet)
     attempts: int = 0
     worker: str = ""
     log: str = ""
+
+    @property
+    def bad(self) -> int:
+        """Partitions without a good outcome, as far as it is known."""
+        return sum(count for outcome, count in (self.counts or {}).items() if outcome not in GOOD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,22 +114,17 @@ class _Trace:
 def _bar(plan: ShardPlan, trace: _Trace, record: ShardRecord | None, has_ended: bool) -> ShardBar:
     attempts = len(trace.attempts)
     began = min(trace.attempts.values(), default=trace.committed)
+    bar = ShardBar(plan.shard, plan.placement, plan.partitions, "planned", began, attempts=attempts)
     if record is not None:
-        bad = sum(count for outcome, count in record.counts.items() if outcome not in GOOD)
         return ShardBar(
-            plan.shard, record.placement, plan.partitions, "committed", record.started, record.seconds, bad,
+            plan.shard, record.placement, plan.partitions, "committed", record.started, record.seconds, record.counts,
             max(attempts, 1), record.worker, record.log,
         )  # fmt: skip
     if trace.committed is not None and began is not None:
-        seconds = (trace.committed - began).total_seconds()
-        return ShardBar(
-            plan.shard, plan.placement, plan.partitions, "committed", began, seconds, None, attempts
-        )
-    state: Literal["planned", "running", "lost"] = (
-        "lost" if has_ended else "running" if attempts else "planned"
-    )
-    bad_if_lost = plan.partitions if state == "lost" else None
-    return ShardBar(plan.shard, plan.placement, plan.partitions, state, began, None, bad_if_lost, attempts)
+        return replace(bar, state="committed", seconds=(trace.committed - began).total_seconds())
+    if has_ended:
+        return replace(bar, state="lost", counts={Outcome.FAILED: plan.partitions})
+    return replace(bar, state="running") if attempts else bar
 
 
 def _read_records(store: Store, run: str, shards: Sequence[int]) -> dict[int, ShardRecord]:

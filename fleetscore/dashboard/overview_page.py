@@ -54,7 +54,16 @@ def _summary(workloads: Sequence[WorkloadView]) -> Markup:
         for mark, count in sums.items()
         if count
     ]
-    return tag("div", tag("h1", "Overview"), tag("p", told or "No windows yet.", class_="pills"))
+    return tag(
+        "div",
+        tag("h1", "Overview"),
+        tag(
+            "p",
+            tag("span", "Windows shown: ", class_="quiet") if told else "No windows yet.",
+            told,
+            class_="pills",
+        ),
+    )
 
 
 def _workload_card(view: WorkloadView, links: Links, *, alone: bool = False) -> Markup:

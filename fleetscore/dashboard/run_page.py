@@ -106,61 +106,50 @@ def _error(record: RunRecord) -> Markup | None:
 
 
 def _outcomes(view: RunView) -> Markup:
-    status, record = view.status, view.status.record
-    counts = dict(record.counts)
-    if view.is_live:  # what is committed and not collected yet has no outcome in the record
-        counts["scored"] = counts.get("scored", 0) + max(
-            0, status.partitions_done - sum(record.counts.values())
-        )
-    bar = outcome_bar(counts, record.partitions) if record.partitions else None
-    note = (
-        tag("p", "While the run is under way, committed partitions count as scored; the ledger tells which failed.", class_="quiet small")
-        if view.is_live and record.partitions
-        else None
-    )  # fmt: skip
-    return join(figures(_figures(view)), bar, note)
+    record = view.status.record
+    bar = outcome_bar(view.counts, record.partitions) if record.partitions else None
+    untold = view.is_live and any(
+        bar.state == "committed" and bar.counts is None for bar in view.timeline.bars
+    )
+    note = "Committed partitions count as scored until the ledger tells." if untold else ""
+    return join(figures(_figures(view)), bar, tag("p", note, class_="quiet small") if note else None)
 
 
 def _figures(view: RunView) -> list[tuple[str, Child, str]]:
-    status, record = view.status, view.status.record
+    record = view.status.record
+    bad = sum(count for outcome, count in view.counts.items() if outcome not in GOOD)
     pairs: list[tuple[str, Child, str]] = [("partitions", tell_count(record.partitions), "expected")]
-    if view.is_live:
-        pairs.append(
-            ("done", tell_count(status.partitions_done), f"{status.shards_done} of {status.shards} shards")
-        )
-        eta = tell_seconds(status.eta_s) if status.eta_s is not None else "not known yet"
-        pairs.append(("time left", eta, "if the rest goes as fast" if status.eta_s is not None else ""))
-    else:
-        bad = sum(count for outcome, count in record.counts.items() if outcome not in GOOD)
-        pairs += [("not good", tell_count(bad), ""), ("rows published", tell_short(record.rows), "")]
-    pairs.append(
-        (
-            "elapsed" if view.is_live else "took",
-            tell_seconds(status.elapsed_s),
-            "from request to end" if not view.is_live else "",
-        )
-    )
+    pairs += _moving(view, bad) if view.is_live else _ended(view, bad)
     if view.partitions_per_s:
-        rows = f"{tell_short(view.rows_per_s)} input rows/s" if view.rows_per_s else ""
-        pairs.append(
-            (
-                "throughput",
-                f"{tell_short(view.partitions_per_s)}/s",
-                f"partitions; {rows}" if rows else "partitions",
-            )
-        )
+        rows = f"partitions; {tell_short(view.rows_per_s)} input rows/s" if view.rows_per_s else "partitions"
+        pairs.append(("throughput", f"{tell_short(view.partitions_per_s)}/s", rows))
     if record.measured_s:
-        pairs.append(
-            (
-                "work on a core",
-                tell_seconds(record.measured_s),
-                f"predicted {tell_seconds(record.predicted_s)}",
-            )
-        )
+        predicted = f"predicted {tell_seconds(record.predicted_s)}"
+        pairs.append(("work on a core", tell_seconds(record.measured_s), predicted))
     cost = record.facts.get("cost_usd")
     if isinstance(cost, int | float):
         pairs.append(("cost", tell_cost(cost), ""))
-    return pairs  # fmt: skip
+    return pairs
+
+
+def _moving(view: RunView, bad: int) -> list[tuple[str, Child, str]]:
+    status = view.status
+    eta = status.eta_s
+    return [
+        ("done", tell_count(status.partitions_done), f"{status.shards_done} of {status.shards} shards"),
+        ("not good", tell_count(bad), "so far"),
+        ("time left", "–" if eta is None else tell_seconds(eta), "not known yet" if eta is None else "if it goes on so"),
+        ("elapsed", tell_seconds(status.elapsed_s), ""),
+    ]  # fmt: skip
+
+
+def _ended(view: RunView, bad: int) -> list[tuple[str, Child, str]]:
+    record = view.status.record
+    return [
+        ("not good", tell_count(bad), ""),
+        ("rows published", tell_short(record.rows), ""),
+        ("took", tell_seconds(view.status.elapsed_s), "from request to end"),
+    ]
 
 
 def _causes(record: RunRecord, links: Links) -> Markup:
@@ -204,7 +193,7 @@ def _extremes(timeline: Timeline, run: str, links: Links) -> Markup | None:
     rows = [
         (
             f"{bar.shard}", bar.placement, bar.state, tell_count(bar.partitions),
-            tell_count(bar.bad) if bar.bad is not None else "", tell_seconds(bar.seconds) if bar.seconds is not None else "",
+            tell_count(bar.bad) if bar.counts is not None else "", tell_seconds(bar.seconds) if bar.seconds is not None else "",
             f"{bar.attempts}", tag("a", "log", href=links.log(run, bar.log)) if bar.log else "",
         )
         for bar in bars

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +16,8 @@ import pyarrow.parquet as pq
 
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.layout import run_id, run_path
-from fleetscore.records import FINAL, RunRecord
+from fleetscore.outcomes import Outcome
+from fleetscore.records import FINAL, RunRecord, RunState
 from fleetscore.run_records import read_run
 from fleetscore.status import RunStatus, describe_run
 from fleetscore.steps.plan import read_plan
@@ -33,6 +36,7 @@ class RunView:
 
     status: RunStatus
     timeline: Timeline
+    counts: Mapping[str, int]  # outcome -> partitions, as far as it is known
     partitions_per_s: float | None
     rows_per_s: float | None
     previous_round: str
@@ -84,10 +88,12 @@ def read_run_view(store: Store, run: str, now: datetime) -> RunView:
     record = status.record
     ended = record.state in FINAL
     seconds = _busy_s(record, now)
+    timeline = read_timeline(store, record)
     done = record.partitions if ended else status.partitions_done - sum(record.counts.values())
     return RunView(
         status=status,
-        timeline=read_timeline(store, record),
+        timeline=timeline,
+        counts=record.counts if ended else count_so_far(record, timeline, status.partitions_done),
         partitions_per_s=done / seconds if seconds and done > 0 else None,
         rows_per_s=record.input_rows / seconds if seconds and record.input_rows else None,
         previous_round=record.request.previous,
@@ -96,6 +102,19 @@ def read_run_view(store: Store, run: str, now: datetime) -> RunView:
         is_cancelled=not ended and is_cancelled(store, run),
         is_live=not ended,
     )
+
+
+def count_so_far(record: RunRecord, timeline: Timeline, done: int) -> dict[str, int]:
+    """The outcomes of a run under way: those settled before scoring, and those of committed shards that were read.
+
+    Of `done` partitions, those whose shards were not read count as scored until the ledger tells.
+    """
+    counts = Counter(record.counts)
+    if record.state is RunState.SCORING:
+        for bar in timeline.bars:
+            counts.update(bar.counts or {})
+        counts[Outcome.SCORED] += max(0, done - counts.total())
+    return {str(outcome): counts[outcome] for outcome in Outcome if counts[outcome]}
 
 
 def find_partitions(store: Store, run: str, *, text: str = "", outcome: str = "", cause: str = "") -> Matches:

@@ -31,11 +31,12 @@ class Kind:
 
 
 LOST = Kind("bar-lost", "lost: never committed", "✕")
-BAD = Kind("bar-bad", "with partitions that are not good", "!")
+BAD = Kind("bar-bad", "at least half not good", "!")
 RETRIED = Kind("bar-retried", "tried more than once", "↻")
 SLOW = Kind("bar-slow", "slower than twice the median", "")
 RUNNING = Kind("bar-running", "under way", "▸")
 PLAIN = Kind("bar", "committed")
+SHARE = Kind("bar-share", "share not good, in shards:")
 KINDS = (LOST, BAD, RETRIED, SLOW, RUNNING, PLAIN)
 
 
@@ -47,7 +48,7 @@ def kind_of(bar: ShardBar, median_s: float) -> Kind | None:
         return None
     if bar.state == "running":
         return RUNNING
-    if bar.bad:
+    if 2 * bar.bad >= bar.partitions > 0:
         return BAD
     if bar.attempts > 1:
         return RETRIED
@@ -127,12 +128,24 @@ def _bar(
     kind = kind_of(bar, middle) or RUNNING
     left, right = x.at(span[0]), x.at(span[1])
     width = max(right - left - 0.8, 1.5)
-    sign = text(left + 4, top + 11, kind.sign, "") if kind.sign and width > 14 and height >= 13 else None
+    sign = text(left + 4, top + 11, kind.sign, "sign") if kind.sign and width > 14 and height >= 13 else None
     rect = tag(
         "rect", tag("title", tell_bar(bar)), x=round(left, 1), y=round(top, 1), width=round(width, 1),
         height=round(height - 2, 1), rx=2, class_=kind.name,
     )  # fmt: skip
-    return join(rect, sign)
+    return join(rect, _stripe(bar, left, top, width, height), sign)
+
+
+def _stripe(bar: ShardBar, left: float, top: float, width: float, height: float) -> Markup | None:
+    """The share of partitions that are not good, as a stripe along the bar's foot; a single one is seen as well."""
+    if not bar.bad:
+        return None
+    long = max(width * bar.bad / max(bar.partitions, 1), min(4.0, width))
+    foot = max(height * 0.3, 2.0)
+    return tag(
+        "rect", x=round(left, 1), y=round(top + height - 2 - foot, 1), width=round(long, 1),
+        height=round(foot, 1), class_="bar-share",
+    )  # fmt: skip
 
 
 def tell_bar(bar: ShardBar) -> str:
@@ -184,6 +197,9 @@ def _legend(timeline: Timeline) -> Markup:
         for kind in KINDS
         if kind in kinds
     ]
+    marred = sum(bar.bad > 0 for bar in timeline.bars)
+    if marred:
+        told.append(tag("span", _key(SHARE), f" {SHARE.words} ", tag("b", tell_count(marred))))
     if None in kinds:
         told.append(tag("span", "not begun ", tag("b", tell_count(kinds.count(None)))))
     return tag("p", told, class_="legend")

@@ -38,14 +38,13 @@ def draw_classes(store: Store, manifest: Manifest, window: Window, partitions: S
     sketches = read_sketches(store, manifest, ["p_high"])
     busiest = largest(sketches, "p_high", _MOST_SERVERS + _OTHERS) if sketches is not None else []
     chosen = list(partitions) or busiest[:_MOST_SERVERS]
-    table = read_rows(
-        store, files_of(store, manifest, chosen), ["server", "hour", "load_class"], [("server", "in", chosen)]
-    )
-    check_drawn(pc.unique(table["server"]).to_pylist() if table is not None else [], chosen, window.key)
+    files = files_of(store, manifest, chosen)
+    table = read_rows(store, files, ["server", "hour", "load_class"], "server", chosen)
+    check_drawn(pc.unique(table["server"]).to_pylist(), chosen, window.key)
     return Drawing(
         title="Load classes of the hours ahead",
         partitions=tuple(chosen),
-        picture=_picture(_grid(table), window) if table is not None else Markup(""),
+        picture=_picture(_grid(table), window) if chosen else tag("p", "No server has published rows."),
         legend=_legend(),
         others=tuple(key for key in busiest if key not in chosen)[:_OTHERS],
         notes=(

@@ -38,20 +38,45 @@ def find_manifest(store: Store, workload: str, window: str) -> Manifest | None:
 
 
 def files_of(store: Store, manifest: Manifest, partitions: Sequence[str]) -> list[str]:
-    """The files that hold rows of the partitions, as the ledger says."""
+    """The files that may hold rows of the partitions: the ledger says which, where there are several."""
+    if len(manifest.files) < 2:
+        return [file.path for file in manifest.files]
     with store.open(manifest.ledger) as source:
         wanted = [("partition", "in", list(partitions))]
         table = pq.read_table(source, columns=["file"], filters=wanted, use_threads=False)
     return sorted(set(table["file"].to_pylist()) - {""})
 
 
-def read_rows(store: Store, files: Sequence[str], columns: list[str], filters: Any) -> pa.Table | None:
-    """The rows of the files that pass the filters; None without files."""
+def read_rows(
+    store: Store, files: Sequence[str], columns: list[str], key: str, values: Sequence[str]
+) -> pa.Table:
+    """The rows of the files whose text column `key` is one of the values; skips row groups that cannot hold any. May be empty."""
+    wanted = pa.array(sorted(values), pa.string())
     parts = []
     for path in files:
         with store.open(path) as source:
-            parts.append(pq.read_table(source, columns=columns, filters=filters, use_threads=False))
-    return pa.concat_tables(parts) if parts else None
+            parquet = pq.ParquetFile(
+                source, read_dictionary=[key]
+            )  # comparing texts once each, not row by row
+            for group in _groups(parquet, key, sorted(values)):
+                rows = parquet.read_row_group(group, columns, use_threads=False)
+                parts.append(rows.filter(pc.is_in(rows[key].cast(pa.string()), wanted)))
+    if not parts:
+        return pa.table({name: pa.array([], pa.string()) for name in columns})
+    table = pa.concat_tables(parts)
+    return table.set_column(table.schema.get_field_index(key), key, table[key].cast(pa.string()))
+
+
+def _groups(parquet: pq.ParquetFile, key: str, values: Sequence[str]) -> list[int]:
+    """The row groups whose least and greatest key leave room for one of the sorted values."""
+    column = parquet.schema_arrow.names.index(key)
+    found = []
+    for group in range(parquet.metadata.num_row_groups):
+        told = parquet.metadata.row_group(group).column(column).statistics
+        unknown = told is None or not told.has_min_max
+        if unknown or any(told.min <= value <= told.max for value in values):
+            found.append(group)
+    return found
 
 
 def read_sketches(store: Store, manifest: Manifest, columns: list[str]) -> pa.Table | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -46,7 +45,7 @@ def draw_forecasts(store: Store, manifest: Manifest, window: Window, partitions:
     key, asked = _asked(partitions or selling[:1])
     name = split_key(key)[0]
     table = _read_forecast(store, manifest, key, name)
-    check_drawn([key] if table is not None and table.num_rows else [], [key], window.key)
+    check_drawn([key] if table.num_rows else [], [key], window.key)
     best = _best_sellers(table)
     check_drawn(best, asked, window.key)
     chosen = asked or best[:_PANELS]
@@ -73,9 +72,9 @@ def _asked(partitions: Sequence[str]) -> tuple[str, list[str]]:
     return join_key([name]), [f[1] for f in fields if f[0] == name and len(f) > 1]
 
 
-def _read_forecast(store: Store, manifest: Manifest, key: str, name: str) -> Any:
+def _read_forecast(store: Store, manifest: Manifest, key: str, name: str) -> pa.Table:
     columns = ["store", "sku", "step", *QUANTILE_NAMES]
-    return read_rows(store, files_of(store, manifest, [key]), columns, [("store", "==", name)])
+    return read_rows(store, files_of(store, manifest, [key]), columns, "store", [name])
 
 
 def _best_sellers(table: pa.Table) -> list[str]:

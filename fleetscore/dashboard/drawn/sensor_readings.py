@@ -36,6 +36,7 @@ from fleetscore.keys import join_columns, split_key
 from fleetscore.records import Manifest
 from fleetscore.stores.base import Store
 from fleetscore.windows import Window
+from fleetscore.workloads.sensor_anomaly.scoring import RESULTS
 
 _HOURS = 12
 _PANELS = 3
@@ -81,21 +82,19 @@ def _most_anomalous(store: Store, manifest: Manifest) -> list[str]:
 
 
 def _read_hours(store: Store, window: Window, keys: Sequence[str]) -> pa.Table:
-    fields = [split_key(key) for key in keys]
-    wanted = [
-        ("device", "in", sorted({f[0] for f in fields})),
-        ("sensor", "in", sorted({f[-1] for f in fields})),
-    ]
+    devices = sorted({split_key(key)[0] for key in keys})
     hours = [window.next(-back).key for back in range(_HOURS)]
 
     def read(hour: str) -> pa.Table | None:
         manifest = find_manifest(store, "sensor_anomaly", hour)
-        return manifest and read_rows(store, files_of(store, manifest, keys), _COLUMNS, wanted)
+        if manifest is None:
+            return None
+        return read_rows(store, files_of(store, manifest, keys), _COLUMNS, "device", devices)
 
     with ThreadPoolExecutor(8) as pool:
-        parts = [part for part in pool.map(read, hours) if part is not None]
+        parts = [part for part in pool.map(read, hours) if part is not None and part.num_rows]
     if not parts:
-        return pa.table({name: pa.array([], pa.string()) for name in _COLUMNS})
+        return RESULTS.empty_table().select(_COLUMNS)
     table = pa.concat_tables(parts)
     return table.filter(
         pc.is_in(join_columns([table["device"], table["sensor"]]), pa.array(keys, pa.string()))
