@@ -1,8 +1,8 @@
 """The admin routes: run a function by name, list functions, ask after the host."""
 
 import asyncio
+import contextlib
 import json
-import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -16,8 +16,6 @@ from devhost.errors import WorkerLostError
 from devhost.functions import ACTIVITY, QUEUE, TIMER, FunctionIndex, FunctionInfo
 from devhost.pool import FunctionFailedError
 from devhost.timers import run_once
-
-_log = logging.getLogger("devhost.functions")
 
 Invoke = Callable[[FunctionInfo, dict[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -77,21 +75,17 @@ class AdminApi:
         if info.kind == TIMER:
             return run_once(info, self._invoke, None, False)
         if info.kind == ACTIVITY:
-            return self._run_logged(info, {"input": text})
+            return self._run_alone(info, {"input": text})
         if info.kind == QUEUE:
             now = stamp(utc_now())
             metadata = {"Id": "admin", "DequeueCount": 1, "PopReceipt": "", "InsertionTime": now}
             metadata |= {"ExpirationTime": now, "NextVisibleTime": now}
-            return self._run_logged(info, {"body": text or "", "metadata": metadata})
+            return self._run_alone(info, {"body": text or "", "metadata": metadata})
         return None
 
-    async def _run_logged(self, info: FunctionInfo, payload: dict[str, Any]) -> None:
-        started, outcome = time.perf_counter(), "Succeeded"
-        try:
+    async def _run_alone(self, info: FunctionInfo, payload: dict[str, Any]) -> None:
+        with contextlib.suppress(FunctionFailedError, WorkerLostError):  # logged by whoever invokes
             await self._invoke(info, payload)
-        except (FunctionFailedError, WorkerLostError) as failure:
-            outcome = f"Failed: {failure}"
-        _log.info("admin %s: %.3f s, %s", info.name, time.perf_counter() - started, outcome)
 
 
 def _refusal(text: str) -> web.Response:

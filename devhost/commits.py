@@ -128,9 +128,7 @@ def _make_restart(
     Carried events that came with this episode stay in the inbox; older ones, which are history already, come again.
     """
     past = parse(work.history)
-    first = (
-        len(past) + 1
-    )  # the position of this episode's first message, after the event that starts the episode
+    first = len(past) + 1  # the position of the first new message: the start of the episode comes before it
     kept = {work.messages[position - first].n for position in episode.carried if position >= first}
     again = [past[position] for position in episode.carried if position < len(past)]
     now_us = changed.updated

@@ -229,10 +229,10 @@ class Engine:
             for task in page:
                 await self._activity_slots.acquire()
                 info = self._index.durable(ACTIVITY, task.name)
-                is_alone = (
+                takes_thread = (
                     info is not None and not info.is_async
-                )  # async ones share their worker's event loop
-                worker = await self._workers.activities.reserve() if is_alone else None
+                )  # the others share their worker's event loop
+                worker = await self._workers.activities.reserve() if takes_thread else None
                 running = asyncio.create_task(self._run_task(task, info, worker))
                 self._running.add(running)
                 running.add_done_callback(self._task_ended)

@@ -5,6 +5,8 @@ import contextlib
 import logging
 import os
 import socket
+import time
+import uuid
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +20,12 @@ from devhost.auth import Gate, load_keys
 from devhost.clock import utc_now
 from devhost.durable_http import DurableApi
 from devhost.engine import Engine, Workers
+from devhost.errors import WorkerLostError
 from devhost.functions import HTTP, QUEUE, TIMER, FunctionIndex, FunctionInfo
 from devhost.http_triggers import HttpTriggers
 from devhost.links import Links
 from devhost.listening import bind
-from devhost.pool import Template, WorkerGroup
+from devhost.pool import FunctionFailedError, Template, WorkerGroup
 from devhost.queues import QueueListener, QueueOutputs, make_trigger
 from devhost.settings import HostSettings, expand
 from devhost.store import Store
@@ -119,12 +122,31 @@ class Host:
         return groups
 
     async def _invoke(self, info: FunctionInfo, payload: dict[str, Any]) -> dict[str, Any]:
-        """Run a function that is not an orchestrator or activity."""
-        payload["client"] = self._client_json
-        result = await self._functions.call("invoke", info.name, payload, self._settings.function_timeout_s)
-        if "outs" in result:
-            await self._outputs.send(info, result["outs"])
-        return dict(result)
+        """Run a function that is no part of an orchestration, send its outputs, and log how it went.
+
+        Raises FunctionFailedError or WorkerLostError, logged already.
+        """
+        invocation_id, started, outcome = str(uuid.uuid4()), time.perf_counter(), "Succeeded"
+        payload |= {"client": self._client_json, "invocation_id": invocation_id}
+        try:
+            result = await self._functions.call(
+                "invoke", info.name, payload, self._settings.function_timeout_s
+            )
+            if "outs" in result:
+                await self._outputs.send(info, result["outs"])
+            return dict(result)
+        except FunctionFailedError as failure:
+            outcome = f"Failed: {failure.message}"
+            _log.error("%s raised:\n%s", info.name, failure.trace.rstrip())
+            raise
+        except WorkerLostError as failure:
+            outcome = f"Failed: {failure}"
+            raise
+        finally:
+            kind = info.kind.removesuffix("Trigger")
+            _log.info(
+                "%s %s %s: %.3f s, %s", kind, info.name, invocation_id, time.perf_counter() - started, outcome
+            )
 
     # -- listening --------------------------------------------------------------------------------------------
 

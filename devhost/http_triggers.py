@@ -1,8 +1,6 @@
 """HTTP triggers: routes, keys, the request as the function sees it and the answer as the client does."""
 
 import json
-import logging
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +10,9 @@ from aiohttp import web
 from devhost.auth import Gate
 from devhost.errors import LoadError, WorkerLostError
 from devhost.functions import HTTP, FunctionIndex, FunctionInfo
-from devhost.pool import FunctionFailedError, FunctionTimeoutError
+from devhost.pool import FunctionFailedError
 from devhost.routes import Route, compile_route
 
-_log = logging.getLogger("devhost.functions")
 _RESERVED = ("admin", "runtime")
 _HOP_HEADERS = ("content-length", "transfer-encoding", "connection")
 
@@ -63,22 +60,11 @@ class HttpTriggers:
         given = request.headers.get("x-functions-key") or request.query.get("code", "")
         if not self._gate.opens_function(door.level, door.info.name, given):
             return web.Response(status=401)
-        payload = _payload(request, parameters, await request.read())
-        started = time.perf_counter()
-        outcome = "Succeeded"
         try:
-            result = await self._invoke(door.info, payload)
-            return _response(result["http"]) if "http" in result else web.Response(status=204)
-        except (FunctionFailedError, FunctionTimeoutError) as failure:
-            outcome = f"Failed: {failure.message}"
-            _log.error("%s raised:\n%s", door.info.name, failure.trace.rstrip())
-        except WorkerLostError as failure:
-            outcome = f"Failed: {failure}"
-        finally:
-            _log.info(
-                "http %s %s: %.3f s, %s", door.info.name, request.path, time.perf_counter() - started, outcome
-            )
-        return web.Response(status=500)
+            result = await self._invoke(door.info, _payload(request, parameters, await request.read()))
+        except (FunctionFailedError, WorkerLostError):
+            return web.Response(status=500)
+        return _response(result["http"]) if "http" in result else web.Response(status=204)
 
 
 def _make_door(info: FunctionInfo, expand: Callable[[str], str], prefix: str) -> _Door:

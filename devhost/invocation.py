@@ -34,9 +34,9 @@ class Failure:
 class _Context(functions.Context):  # type: ignore[misc]  # the SDK ships no types
     """What a function's `context` parameter receives."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, invocation_id: str) -> None:
         self._name = name
-        self._id = str(uuid.uuid4())
+        self._id = invocation_id
         self._local = threading.local()
         self._local.invocation_id = self._id
 
@@ -137,7 +137,7 @@ def _arguments(
         else:
             arguments[name] = _decode(kind, payload)
     if "context" not in arguments and "context" in inspect.signature(function).parameters:
-        arguments["context"] = _Context(info.name)
+        arguments["context"] = _Context(info.name, payload.get("invocation_id") or str(uuid.uuid4()))
     return arguments, outs
 
 

@@ -184,21 +184,24 @@ class WorkerGroup:
                     future = worker.calls.get(call_id)
                     if future is not None and not future.done():
                         future.set_result((ok, value))
-            died_in_use = bool(worker.calls)
+            died_in_use, pid = bool(worker.calls), worker.pid
             self._lose(worker)
             if not self._closing:
-                _log.warning("Worker process %s ended unexpectedly; starting another.", worker.pid or "(new)")
+                _log.warning("Worker process %s ended unexpectedly; starting another.", pid or "(new)")
                 if not died_in_use:
                     pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
                 await asyncio.sleep(pause_s)
 
     def _lose(self, worker: Worker) -> None:
+        """Forget a process that has ended, and tell its callers."""
+        lost = WorkerLostError(f"worker process {worker.pid} ended before it answered")
+        worker.pid = 0  # the number may soon be another process's
         worker.ready.clear()
         if worker.writer is not None:
             worker.writer.close()
         for future in worker.calls.values():
             if not future.done():
-                future.set_exception(WorkerLostError(f"worker process {worker.pid} ended before it answered"))
+                future.set_exception(lost)
                 future.exception()  # a caller that gave up does not want to hear of it
 
     async def close(self) -> None:
@@ -208,8 +211,8 @@ class WorkerGroup:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for worker in self._workers:
-            self._lose(worker)
             _kill(worker.pid)
+            self._lose(worker)
 
 
 def _kill(pid: int) -> None:

@@ -7,7 +7,6 @@ import contextlib
 import json
 import logging
 import random
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -176,17 +175,14 @@ class QueueListener:
             await client.update_message(message.id, message.pop_receipt, visibility_timeout=timeout_s)
 
     async def _run_function(self, message: Any, body: str | bytes) -> bool:
-        info = self._trigger.info
-        started, outcome = time.perf_counter(), "Succeeded"
         try:
-            await self._invoke(info, {"body": body, "metadata": _metadata(message)})
-        except FunctionFailedError as failure:
-            outcome = f"Failed: {failure.message}"
-            _log.error("%s raised:\n%s", info.name, failure.trace.rstrip())
-        except WorkerLostError as failure:
-            outcome = f"Failed: {failure}"
-        _log.info("queue %s %s: %.3f s, %s", info.name, message.id, time.perf_counter() - started, outcome)
-        return outcome == "Succeeded"
+            await self._invoke(self._trigger.info, {"body": body, "metadata": _metadata(message)})
+        except (
+            FunctionFailedError,
+            WorkerLostError,
+        ):  # logged by whoever invokes; the message decides what follows
+            return False
+        return True
 
     async def _poison(self, client: Any, message: Any) -> None:
         """Move a message to the poison queue as it is; without one it reappears when its lease ends."""

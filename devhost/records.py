@@ -302,7 +302,8 @@ def pending_instances(connection: sqlite3.Connection) -> list[tuple[str, int]]:
 
 def next_due(connection: sqlite3.Connection, instance_id: str) -> int | None:
     """Return when the earliest message of an instance is due, or None."""
-    (due,) = connection.execute("SELECT min(due) FROM inbox WHERE instance = ?", (instance_id,)).fetchone()
+    query = "SELECT min(due) FROM inbox JOIN instance ON instance.id = inbox.instance WHERE instance.id = ?"
+    (due,) = connection.execute(query, (instance_id,)).fetchone()
     return None if due is None else int(due)
 
 

@@ -430,9 +430,7 @@ def replay(
     carried = []
     for position, event in enumerate(history):
         if walk.has_continued and event["EventType"] == 15:
-            carried.append(
-                position
-            )  # arrived after the decision to start over: belongs to the next generation
+            carried.append(position)  # came after the decision to start over: for the next generation
             continue
         walk.process(event)
         if walk.terminated is not None:

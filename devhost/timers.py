@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import logging
 import sqlite3
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +17,6 @@ from devhost.pool import FunctionFailedError
 from devhost.settings import parse_span
 from devhost.store import Store
 
-_log = logging.getLogger("devhost.functions")
 _ENDLESS_TRIES = 1000
 _LONGEST_SLEEP_S = 60.0  # so that a clock that is set, or a machine that slept, is noticed
 
@@ -168,18 +165,12 @@ async def run_once(
     request = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": status, "IsPastDue": is_past_due}
     payload = {"timer": json.dumps(request)}
     for pause_s in [*retry_pauses(info.retry), None]:
-        started, outcome = time.perf_counter(), "Succeeded"
         try:
             await invoke(info, payload)
-        except FunctionFailedError as failure:
-            outcome = f"Failed: {failure.message}"
-            _log.error("%s raised:\n%s", info.name, failure.trace.rstrip())
-        except WorkerLostError as failure:
-            outcome = f"Failed: {failure}"
-        _log.info("timer %s: %.3f s, %s", info.name, time.perf_counter() - started, outcome)
-        if outcome == "Succeeded" or pause_s is None:
             return
-        await asyncio.sleep(pause_s)
+        except (FunctionFailedError, WorkerLostError):  # logged by whoever invokes; the schedule goes on
+            if pause_s is not None:
+                await asyncio.sleep(pause_s)
 
 
 def retry_pauses(policy: Mapping[str, Any] | None) -> list[float]:

@@ -135,8 +135,7 @@ def _episode(app: LoadedApp, name: str, body: bytes) -> dict[str, Any] | Failure
     info = app.index.require(name)
     try:
         episode = run_episode(info.durable_name, app.callables[info.name], body, app.index)
-    except (
-        Exception
-    ) as error:  # a defect of the host: the instance fails with it rather than being retried for ever
+    except Exception as error:
+        # A defect of the host: the instance fails with it rather than being tried again for ever.
         return Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
     return dict(msgspec.to_builtins(episode))

@@ -23,7 +23,7 @@ def test_start_lists_functions_and_logs_what_happens(features: Any) -> None:
     assert "yearly: timerTrigger 0 0 0 1 1 *" in log and "double: activityTrigger" in log
     assert re.search(r"Listening on http://127.0.0.1:\d+\n", log)
     assert re.search(r"activity double [0-9a-f]{32}#0: \d+\.\d{3} s, Succeeded", log)
-    assert re.search(r"http start /api/start/chain: \d+\.\d{3} s, Succeeded", log)
+    assert re.search(r"http start [0-9a-f-]{36}: \d+\.\d{3} s, Succeeded", log)
     assert re.search(r"chain [0-9a-f]{32}: Completed", log)
 
 

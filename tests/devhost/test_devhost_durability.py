@@ -119,14 +119,10 @@ def _check_history(events: list[dict[str, Any]]) -> None:
     assert clock == sorted(clock)
 
 
-@pytest.mark.parametrize(
-    ("commits", "before"),
-    [
-        (5, True),
-        (4, False),
-        *(pytest.param(n, b, marks=pytest.mark.slow) for n in (2, 3, 7) for b in (True, False)),
-    ],
-)
+_OTHERS = [pytest.param(n, before, marks=pytest.mark.slow) for n in (2, 3, 4, 7) for before in (True, False)]
+
+
+@pytest.mark.parametrize(("commits", "before"), [(5, True), *_OTHERS])
 def test_killed_at_commit_after_commit(make_host: Any, tmp_path: Path, commits: int, before: bool) -> None:
     """A host that dies at every n-th commit, just before or just after it, still finishes everything once."""
     notes = tmp_path / "notes"
