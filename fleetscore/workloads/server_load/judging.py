@@ -15,8 +15,9 @@ from fleetscore.stores.base import Store
 from fleetscore.windows import Window
 from fleetscore.workloads.server_load.labels import CLASSES
 from fleetscore.workloads.server_load.metrics import measure
+from fleetscore.workloads.server_load.results import RESULTS
 from fleetscore.workloads.server_load.samples import TRUTH_PATH
-from fleetscore.workloads.server_load.scoring import RESULTS, WORKLOAD
+from fleetscore.workloads.server_load.scoring import WORKLOAD
 
 
 def read_published(store: Store, window: Window) -> pa.Table:

@@ -20,24 +20,13 @@ from fleetscore.workloads.server_load.discovery import read_hours, window_target
 from fleetscore.workloads.server_load.features import FEATURES, LOOKBACK_HOURS, build_features, build_history
 from fleetscore.workloads.server_load.labels import CLASSES
 from fleetscore.workloads.server_load.months import HOUR_S
+from fleetscore.workloads.server_load.results import RESULTS
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
 from fleetscore.workloads.server_load.trees import Trees, load_trees, predict
 
 WORKLOAD = "server_load"
 MODEL_FILE = "model.npz"
 _SERVERS_AT_ONCE = 500  # times 33 days of hours in float64: 3 MB; times 48 rows of features: 6 MB
-
-RESULTS = pa.schema(
-    [
-        ("server", pa.string()),
-        ("hour", pa.timestamp("us", "UTC")),
-        ("load_class", pa.string()),
-        ("p_low", pa.float64()),
-        ("p_medium", pa.float64()),
-        ("p_high", pa.float64()),
-        ("model", pa.string()),
-    ]
-)
 
 _CACHED = 8
 _cache: OrderedDict[tuple[str, str], Trees] = OrderedDict()

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from fleetscore.model_sets import Pins
 from fleetscore.stores.base import Store
 from fleetscore.windows import Cadence, Window
@@ -25,17 +23,8 @@ from fleetscore.workloads.base import (
     WindowRequest,
     Workload,
 )
+from fleetscore.workloads.server_load.results import RESULTS
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
-
-_RESULTS = [
-    ("server", pa.string()),
-    ("hour", pa.timestamp("us", "UTC")),
-    ("load_class", pa.string()),
-    ("p_low", pa.float64()),
-    ("p_medium", pa.float64()),
-    ("p_high", pa.float64()),
-    ("model", pa.string()),
-]
 
 
 class ServerLoad(Workload):
@@ -46,7 +35,7 @@ class ServerLoad(Workload):
     settings_type = ServerLoadSettings
     rates = Rates(shard_s=1.5, partition_s=0.0005, row_s=1e-6, bytes_per_row=200.0)
     training_rates = Rates(shard_s=4.0, partition_s=0.0, row_s=3e-4, bytes_per_row=1_500.0)
-    result_schema = pa.schema(_RESULTS)
+    result_schema = RESULTS
     partition_columns = ("server",)
 
     def map_items(self, store: Store, request: WindowRequest) -> Sequence[MapItem]:
