@@ -3,10 +3,13 @@
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from devbatch.process import start_service
+from fleetscore.stores import open_store
+from fleetscore.stores.base import Store
 from fleetscore.workloads import EXTRA_WORKLOADS
 from tests.offload.local_app import HERE, ROOT, TOYS, WORKLOADS, App, Cloud, running, worker_command
 
@@ -42,6 +45,12 @@ def cloud(azurite: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cl
     service = start_service(data, *options)
     yield Cloud(azurite, service)
     service.stop()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A folder store with nothing in it."""
+    return open_store(str(tmp_path / "store"))
 
 
 @pytest.fixture(scope="module")
