@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -41,7 +41,7 @@ class ModelSet:
 
 @dataclass(frozen=True, slots=True)
 class PinChange:
-    """One change of a pin: of the current version (`partition` is "") or of one partition."""
+    """One change of a pin: of the current version (`partition` is ""), of one partition, or of the challenger."""
 
     at: datetime
     who: str
@@ -49,15 +49,17 @@ class PinChange:
     before: str
     after: str
     why: str = ""
+    role: Literal["champion", "challenger"] = "champion"
 
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """Which version is used: `partitions[key]` where it is there, `current` otherwise; "" is none."""
+    """Which version is used: `partitions[key]` where it is there, `current` otherwise; "" is none. The challenger scores in shadow."""
 
     current: str = ""
     partitions: Mapping[str, str] = field(default_factory=dict)
     history: tuple[PinChange, ...] = ()
+    challenger: str = ""
     schema: int = 1
 
     def version_for(self, partition: str) -> str:
@@ -155,15 +157,37 @@ def pin_version(
     """Make `version` the current one, or that of one `partition` ("" as version unpins the partition); the change is recorded."""
     if version or not partition:
         read_model_set(store, workload, version)
-    change_at = now or datetime.now(UTC)
+    at = now or datetime.now(UTC)
+    return _change(store, workload, lambda pins: _changed(pins, version, partition, who, why, at))
+
+
+def pin_challenger(
+    store: Store, workload: str, version: str, *, who: str = "", why: str = "", now: datetime | None = None
+) -> Pins:
+    """Let `version` score in shadow from the next run on ("" for none); InputError for the champion itself. The change is recorded."""
+    if version:
+        read_model_set(store, workload, version)
+    at = now or datetime.now(UTC)
+
+    def changed(pins: Pins) -> Pins:
+        if version and version == pins.current:
+            raise InputError(f"{version} is the champion of {workload} already.", field="version")
+        change = PinChange(at, who, "", pins.challenger, version, why, "challenger")
+        return replace(pins, challenger=version, history=(*pins.history, change))
+
+    return _change(store, workload, changed)
+
+
+def _change(store: Store, workload: str, changed: Callable[[Pins], Pins]) -> Pins:
+    """Change the pins by compare-and-swap."""
     for _ in range(20):
         pins, etag = _read_tagged_pins(store, workload)
-        changed = _changed(pins, version, partition, who, why, change_at)
+        new = changed(pins)
         try:
-            store.replace(_pins_path(workload), msgspec.json.encode(changed), etag)
+            store.replace(_pins_path(workload), msgspec.json.encode(new), etag)
         except ConflictError:
             continue
-        return changed
+        return new
     raise ConflictError(f"The pins of {workload} change faster than this call can follow.", fix="Try again.")
 
 
@@ -179,7 +203,7 @@ def version_before(pins: Pins) -> str:
     """
     line: list[str] = []
     for change in pins.history:
-        if change.partition:
+        if change.partition or change.role != "champion":
             continue
         if len(line) > 1 and line[-2] == change.after:
             line.pop()  # a return to the one before, so that a second rollback goes further back
@@ -192,7 +216,8 @@ def _changed(pins: Pins, version: str, partition: str, who: str, why: str, at: d
     before = pins.partitions.get(partition, "") if partition else pins.current
     history = (*pins.history, PinChange(at, who, partition, before, version, why))
     if not partition:
-        return replace(pins, current=version, history=history)
+        challenger = "" if pins.challenger == version else pins.challenger  # promoted: it challenges nobody now
+        return replace(pins, current=version, history=history, challenger=challenger)
     others = {key: pinned for key, pinned in pins.partitions.items() if key != partition}
     return replace(pins, partitions=others | ({partition: version} if version else {}), history=history)
 

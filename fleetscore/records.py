@@ -99,6 +99,7 @@ class PlanHead:
     remarks: tuple[str, ...] = ()
     kept_files: tuple[ResultFile, ...] = ()
     forecasts: tuple[Forecast, ...] = ()
+    challenger: str = ""  # the model-set version that scores the same shards in shadow
     schema: int = 1
 
 

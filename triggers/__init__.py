@@ -2,6 +2,7 @@
 
 from triggers.completions import blueprint as completions
 from triggers.dashboard import blueprint as dashboard
+from triggers.models_api import blueprint as models_api
 from triggers.openapi import blueprint as openapi
 from triggers.operate_api import blueprint as operate_api
 from triggers.runs_api import blueprint as runs_api
@@ -9,4 +10,4 @@ from triggers.schedules import blueprint as schedules
 from triggers.scoring_api import blueprint as scoring_api
 from triggers.watch import blueprint as watch
 
-blueprints = (runs_api, operate_api, scoring_api, schedules, watch, completions, openapi, dashboard)
+blueprints = (runs_api, operate_api, models_api, scoring_api, schedules, watch, completions, openapi, dashboard)

@@ -53,3 +53,41 @@ class BackfillBody(
 
 class NoBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Nothing is to be said."""
+
+
+class PinBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Score with `version` from now on, everywhere or for one `partition`; a partition with version "" follows the current one again."""
+
+    version: str
+    partition: str = ""
+    why: str = ""
+
+
+class PromoteBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Make `version` the current one; by default the challenger, else the newest set."""
+
+    version: str = ""
+    why: str = ""
+
+
+class RollbackBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Return to the version that was current before."""
+
+    why: str = ""
+
+
+class ChallengerBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Let `version` score in shadow from the next run on; "" for none."""
+
+    version: str
+    why: str = ""
+
+
+class VerdictBody(
+    msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"first": "from", "stop": "to"}
+):
+    """Judge the challenger, or a `version` that was one, on the windows [from, to)."""
+
+    first: Name
+    stop: Name
+    version: str = ""

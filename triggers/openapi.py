@@ -9,7 +9,18 @@ import azure.functions as func
 import msgspec
 
 from fleetscore import __version__
-from triggers.bodies import BackfillBody, NoBody, RetryBody, RunBody, TrainingBody
+from triggers.bodies import (
+    BackfillBody,
+    ChallengerBody,
+    NoBody,
+    PinBody,
+    PromoteBody,
+    RetryBody,
+    RollbackBody,
+    RunBody,
+    TrainingBody,
+    VerdictBody,
+)
 from triggers.http_answers import answer_json, telling_errors
 
 blueprint = df.Blueprint()
@@ -46,7 +57,10 @@ def describe_api() -> dict[str, Any]:
         workload_names,  # brings columns along, which the app's start does not need
     )
 
-    bodies = (RunBody, RetryBody, TrainingBody, BackfillBody, NoBody)
+    bodies = (
+        RunBody, RetryBody, TrainingBody, BackfillBody, NoBody,
+        PinBody, PromoteBody, RollbackBody, ChallengerBody, VerdictBody,
+    )  # fmt: skip
     _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
     run = _parameter("id", "path", "a run's id")
     workload = _parameter(
@@ -89,6 +103,34 @@ def describe_api() -> dict[str, Any]:
             "/training": {"post": _door("Train a model set.", [200, 202, 400], body="TrainingBody")},
             "/backfills": {"post": _door("Run many windows, or say which would run and why.", [200, 202, 400], body="BackfillBody")},
             "/backfills/{id}": {"get": _door("How a backfill stands.", [200, 404], parameters=[_parameter("id", "path", "its id")])},
+            "/models/{workload}": {
+                "get": _door("Model sets and pins.", [200, 400], parameters=[workload]),
+            },
+            "/models/{workload}/sets/{version}": {
+                "get": _door(
+                    "A model set with its card.", [200, 400, 422],
+                    parameters=[workload, _parameter("version", "path", "its name")],
+                ),
+            },
+            "/models/{workload}/pin": {
+                "post": _door("Pin a version, everywhere or for one partition.", [200, 400, 422], body="PinBody", parameters=[workload])
+            },
+            "/models/{workload}/promote": {
+                "post": _door("Make a version the current one.", [200, 400, 422], body="PromoteBody", parameters=[workload])
+            },
+            "/models/{workload}/rollback": {
+                "post": _door("Return to the version before.", [200, 400, 422], body="RollbackBody", parameters=[workload])
+            },
+            "/models/{workload}/challenger": {
+                "post": _door("Let a version score in shadow.", [200, 400, 422], body="ChallengerBody", parameters=[workload])
+            },
+            "/models/{workload}/verdicts": {
+                "get": _door("The kept verdicts, newest first.", [200, 400], parameters=[workload]),
+                "post": _door(
+                    "Judge the challenger on what came, and keep the verdict.", [200, 400, 422],
+                    body="VerdictBody", parameters=[workload],
+                ),
+            },
             "/score/{workload}": {
                 "post": _door("Answer a mini-batch at once.", [200, 400, 404, 422], body="MiniBatch", parameters=[workload], csv=True)
             },

@@ -1,4 +1,4 @@
-"""Commands about model sets: import-models, and models list, show, pin, unpin, promote, rollback."""
+"""Commands about model sets: import-models, and models list, show, pin, unpin, promote, rollback, challenge, judge, verdicts."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleetscore.cli.options import WORKLOAD, json_option, store_option
+from fleetscore.cli.options import WORKLOAD, from_option, json_option, store_option, to_option
 
 if TYPE_CHECKING:
     from fleetscore.model_sets import ModelSet, Pins
     from fleetscore.stores.base import Store
+    from fleetscore.verdicts import Verdict
 
 _WHY = click.option("--why", default="", metavar="TEXT", help="The reason, kept in the history of pins.")
 
@@ -57,7 +58,7 @@ def import_models(workload: str, source: Path, pin: bool, store_url: str, as_jso
 
 @click.group()
 def models() -> None:
-    """List, show and pin model sets."""
+    """List, show, pin, challenge and judge model sets."""
 
 
 @models.command(name="list")
@@ -73,7 +74,14 @@ def list_sets(workload: str, store_url: str, as_json: bool) -> None:
     pins = read_pins(store, workload)
     sets = [read_model_set(store, workload, version) for version in list_model_sets(store, workload)]
     if as_json:
-        print_json({"current": pins.current, "partitions": pins.partitions, "sets": sets})
+        print_json(
+            {
+                "current": pins.current,
+                "challenger": pins.challenger,
+                "partitions": pins.partitions,
+                "sets": sets,
+            }
+        )
         return
     if not sets:
         click.echo(f"{workload} has no model set yet. Make one: fleetscore train {workload} --from A --to B")
@@ -143,17 +151,11 @@ def unpin(workload: str, partition: str, why: str, store_url: str, as_json: bool
 @store_option
 @json_option
 def promote(workload: str, version: str, why: str, store_url: str, as_json: bool) -> None:
-    """Make VERSION, by default the newest set, the current one."""
-    from fleetscore.errors import InputError
-    from fleetscore.model_sets import list_model_sets
+    """Make VERSION, by default the challenger, else the newest set, the current one; its last verdict goes on record."""
+    from fleetscore.promotion import promote as promote_version
 
     store = _known(store_url, workload)
-    versions = list_model_sets(store, workload)
-    if not versions:
-        raise InputError(
-            f"{workload} has no model set.", fix=f"Make one: fleetscore train {workload} --from A --to B"
-        )
-    _pin(store, workload, version or versions[-1], "", why or "promoted", as_json)
+    _tell(workload, "", promote_version(store, workload, version, getpass.getuser(), why), as_json)
 
 
 @models.command(short_help="Return to the set that was current before.")
@@ -163,28 +165,90 @@ def promote(workload: str, version: str, why: str, store_url: str, as_json: bool
 @json_option
 def rollback(workload: str, why: str, store_url: str, as_json: bool) -> None:
     """Return to the set that was current before the current one; twice goes back twice."""
-    from fleetscore.errors import InputError
-    from fleetscore.model_sets import read_pins, version_before
+    from fleetscore.promotion import roll_back
+
+    _tell(workload, "", roll_back(_known(store_url, workload), workload, getpass.getuser(), why), as_json)
+
+
+@models.command(short_help="Let VERSION score in shadow.")
+@WORKLOAD
+@click.argument("version", default="")
+@click.option("--stop", is_flag=True, help="No challenger from now on.")
+@_WHY
+@store_option
+@json_option
+def challenge(workload: str, version: str, stop: bool, why: str, store_url: str, as_json: bool) -> None:
+    """Let VERSION score in shadow from the next run on: the same input, in the same runs, never published."""
+    from fleetscore.cli.render import print_json
+    from fleetscore.model_sets import pin_challenger
+
+    if stop == bool(version):
+        raise click.UsageError("Name a VERSION, or give --stop.")
+    store = _known(store_url, workload)
+    pins = pin_challenger(store, workload, version, who=getpass.getuser(), why=why)
+    if as_json:
+        print_json(pins)
+    else:
+        click.echo(f"{workload}: {pins.challenger or 'nobody'} challenges {pins.current or 'nobody'}")
+
+
+@models.command(short_help="Judge the challenger on what really came.")
+@WORKLOAD
+@from_option
+@to_option
+@click.option("--version", default="", help="A former challenger instead of the present one.")
+@store_option
+@json_option
+def judge(workload: str, first: str, stop: str, version: str, store_url: str, as_json: bool) -> None:
+    """Compare the challenger with what was published in the windows [from, to), where actuals have come, and keep the verdict."""
+    from datetime import UTC, datetime
+
+    from fleetscore.cli.render import print_json
+    from fleetscore.verdicts import judge_challenger
 
     store = _known(store_url, workload)
-    version = version_before(read_pins(store, workload))
-    if not version:
-        raise InputError(
-            f"{workload} had no other current model set before.",
-            fix=f"Pin one: fleetscore models pin {workload} VERSION",
-        )
-    _pin(store, workload, version, "", why or "rolled back", as_json)
+    verdict = judge_challenger(store, workload, first, stop, datetime.now(UTC), getpass.getuser(), version)
+    if as_json:
+        print_json(verdict)
+    else:
+        _print_verdict(verdict)
+
+
+@models.command(short_help="List the kept verdicts, newest first.")
+@WORKLOAD
+@store_option
+@json_option
+def verdicts(workload: str, store_url: str, as_json: bool) -> None:
+    """List the kept verdicts on challengers, newest first."""
+    from fleetscore.cli.render import print_json, print_table
+    from fleetscore.verdicts import list_verdicts
+
+    kept = list_verdicts(_known(store_url, workload), workload)
+    if as_json:
+        print_json(kept)
+        return
+    rows = [
+        (f"{v.at:%Y-%m-%d %H:%M:%S}", v.challenger, f"{v.change:+.1%}", f"{v.cases:,}", "promote" if v.promote else "keep", v.reason)
+        for v in kept
+    ]  # fmt: skip
+    print_table(("when", "challenger", "loss", "cases", "verdict", "why"), rows, numbers=("loss", "cases"))
 
 
 def _pin(store: Store, workload: str, version: str, partition: str, why: str, as_json: bool) -> None:
-    from fleetscore.cli.render import print_json
     from fleetscore.model_sets import pin_version
 
     pins = pin_version(store, workload, version, partition=partition, who=getpass.getuser(), why=why)
+    _tell(workload, partition, pins, as_json)
+
+
+def _tell(workload: str, partition: str, pins: Pins, as_json: bool) -> None:
+    from fleetscore.cli.render import print_json
+
     if as_json:
         print_json(pins)
     elif partition:
-        click.echo(f"{workload} {partition}: {version or 'the current set, as all others'}")
+        pinned = pins.partitions.get(partition, "")
+        click.echo(f"{workload} {partition}: {pinned or 'the current set, as all others'}")
     else:
         click.echo(f"{workload}: {pins.current} is current")
 
@@ -203,6 +267,35 @@ def _known(store_url: str, workload: str) -> Store:
     return _open(store_url)
 
 
+def _print_verdict(verdict: Verdict) -> None:
+    from fleetscore.cli.render import print_pairs, tell_counts
+
+    advice = "promote" if verdict.promote else "keep the champion"
+    print_pairs(
+        f"{verdict.challenger} against {verdict.champion} of {verdict.workload}: {advice}",
+        [
+            ("why", verdict.reason),
+            (
+                "loss",
+                f"{verdict.challenger_loss:.6g} against {verdict.champion_loss:.6g} ({verdict.change:+.1%})",
+            ),
+            ("measured", verdict.loss),
+            (
+                "cases",
+                f"{verdict.cases:,} of {verdict.partitions:,} partitions in {len(verdict.windows):,} windows",
+            ),
+            ("better", tell_counts(verdict.wins)),
+            ("by partition", verdict.table),
+            (
+                "next",
+                f"fleetscore models promote {verdict.workload} {verdict.challenger}"
+                if verdict.promote
+                else "",
+            ),
+        ],
+    )
+
+
 def _size(model_set: ModelSet) -> int:
     return sum(file.size_bytes for file in model_set.files.values())
 
@@ -211,6 +304,7 @@ def _tell_pins(pins: Pins, version: str) -> str:
     partitions = sum(pinned == version for pinned in pins.partitions.values())
     told: Sequence[str] = [
         *(["current"] if pins.current == version else []),
+        *(["challenger"] if pins.challenger == version else []),
         *([f"{partitions} partitions"] if partitions else []),
     ]
     return ", ".join(told)
@@ -232,7 +326,7 @@ def _print_history(pins: Pins, most: int = 10) -> None:
         (
             f"{c.at:%Y-%m-%d %H:%M:%S}",
             c.who,
-            c.partition or "current",
+            c.partition or ("challenger" if c.role == "challenger" else "current"),
             c.before or "none",
             c.after or "none",
             c.why,

@@ -20,7 +20,13 @@ _DIFFERS = 10
 @reading_options
 @click.pass_context
 def replay(
-    context: click.Context, run_id: str, partition: str, store_url: str, host_url: str, key: str, as_json: bool
+    context: click.Context,
+    run_id: str,
+    partition: str,
+    store_url: str,
+    host_url: str,
+    key: str,
+    as_json: bool,
 ) -> None:
     """Score one partition of a run again, here, from the same bytes and the same model version, and compare; nothing is written.
 

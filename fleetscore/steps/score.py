@@ -25,6 +25,7 @@ from fleetscore.outcomes import OUTCOMES, Outcome
 from fleetscore.records import PlanHead, ResultFile, ShardRecord, from_json, to_json
 from fleetscore.settings import read_run_policy, read_workload_settings
 from fleetscore.steps.plan import read_plan, read_shard_partitions
+from fleetscore.steps.shadow import shadow_shard
 from fleetscore.stores.base import Store
 from fleetscore.suspects import order_scoring
 from fleetscore.workloads import get_workload
@@ -75,7 +76,10 @@ def score_shard(
         record, base_memory_bytes=base_bytes, log=shard_log_path(run, shard) if base_bytes else ""
     )
     store.create(shard_record_path(run, shard), to_json(record))
-    return read_shard_record(store, run, shard)
+    committed = read_shard_record(store, run, shard)
+    if head.challenger and committed is not None and committed.attempt == attempt.name:
+        shadow_shard(store, get_workload(head.request.workload), task, head.challenger, attempt.path)
+    return committed
 
 
 def read_shard_record(store: Store, run: str, shard: int) -> ShardRecord | None:

@@ -39,6 +39,16 @@ PARTITIONS = pa.schema(
 """One row per expected partition; `partition` is unique."""
 
 
+JUDGED = pa.schema(
+    [
+        ("partition", pa.string()),
+        ("loss", pa.float64()),  # mean over the cases; less is better
+        ("cases", pa.int64()),
+    ]
+)
+"""How far results turned out wrong: one row per partition of which actuals are known."""
+
+
 @dataclass(frozen=True, slots=True)
 class InputFile:
     """One version of an input file."""
@@ -186,6 +196,7 @@ class Workload(ABC):
     training_rates: Rates | None = None  # of a training run, where it costs other than scoring
     result_schema: pa.Schema
     partition_columns: tuple[str, ...]  # of the results; joined they are the partition key
+    loss: str = ""  # what `judge` measures, in words
     parquet_options: Mapping[str, Any] = {}  # for pyarrow.parquet.ParquetWriter of the results
 
     def parse_window(self, text: str) -> Window:
@@ -250,6 +261,11 @@ class Workload(ABC):
         """Compare the published results with what `samples` planted; figures for the demo's summary."""
         del store, windows
         return {}
+
+    def judge(self, store: Store, window: Window, results: pa.Table) -> pa.Table:
+        """Compare results of the window with what really came: JUDGED rows, none for partitions whose actuals are not there yet."""
+        del store, window, results
+        raise InputError(f"{self.name} cannot judge results against actuals.", field="workload")
 
     def score_rows(
         self, store: Store, pins: Pins, settings: Any, rows: Sequence[Mapping[str, Any]]

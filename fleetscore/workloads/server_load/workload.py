@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from fleetscore.model_sets import Pins
 from fleetscore.stores.base import Store
 from fleetscore.windows import Cadence, Window
@@ -37,6 +39,7 @@ class ServerLoad(Workload):
     training_rates = Rates(shard_s=4.0, partition_s=0.0, row_s=3e-4, bytes_per_row=1_500.0)
     result_schema = RESULTS
     partition_columns = ("server",)
+    loss = "share of hours whose load class was told wrongly"
 
     def map_items(self, store: Store, request: WindowRequest) -> Sequence[MapItem]:
         """The ranges of logs that were never parsed; once there are none, the months of hours that the window lacks."""
@@ -99,6 +102,11 @@ class ServerLoad(Workload):
         from fleetscore.workloads.server_load.drawing import draw_windows
 
         return draw_windows(store, windows, folder, partitions)
+
+    def judge(self, store: Store, window: Window, results: pa.Table) -> pa.Table:
+        from fleetscore.workloads.server_load.actuals import judge_classes
+
+        return judge_classes(store, window, results)
 
     def score_rows(
         self, store: Store, pins: Pins, settings: Any, rows: Sequence[Mapping[str, Any]]

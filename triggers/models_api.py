@@ -1,0 +1,125 @@
+"""The models API: list, show, pin, promote, roll back, challenge and judge model sets."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import azure.durable_functions as df
+import azure.functions as func
+
+from activities.store import app_store
+from triggers.bodies import ChallengerBody, PinBody, PromoteBody, RollbackBody, VerdictBody
+from triggers.http_answers import answer_json, off_loop, read_body, telling_errors
+
+blueprint = df.Blueprint()
+_WHO = "http"
+
+
+@blueprint.route(route="models/{workload}", methods=["GET"])
+@telling_errors
+async def list_models(req: func.HttpRequest) -> func.HttpResponse:
+    """The model sets of a workload, oldest first, and the pins."""
+    return answer_json(await off_loop(_list, _workload(req)))
+
+
+@blueprint.route(route="models/{workload}/sets/{version}", methods=["GET"])
+@telling_errors
+async def show_model(req: func.HttpRequest) -> func.HttpResponse:
+    """A model set with its card, and the pins."""
+    return answer_json(await off_loop(_show, _workload(req), str(req.route_params["version"])))
+
+
+@blueprint.route(route="models/{workload}/pin", methods=["POST"])
+@telling_errors
+async def pin_model(req: func.HttpRequest) -> func.HttpResponse:
+    """Score with a version from now on, everywhere or for one partition."""
+    from fleetscore.model_sets import pin_version
+
+    workload, body = _workload(req), read_body(req, PinBody)
+    return answer_json(
+        await off_loop(
+            pin_version, app_store(), workload, body.version, partition=body.partition, who=_WHO, why=body.why
+        )
+    )
+
+
+@blueprint.route(route="models/{workload}/promote", methods=["POST"])
+@telling_errors
+async def promote_model(req: func.HttpRequest) -> func.HttpResponse:
+    """Make a version the current one."""
+    from fleetscore.promotion import promote
+
+    workload, body = _workload(req), read_body(req, PromoteBody)
+    return answer_json(await off_loop(promote, app_store(), workload, body.version, _WHO, body.why))
+
+
+@blueprint.route(route="models/{workload}/rollback", methods=["POST"])
+@telling_errors
+async def roll_back_model(req: func.HttpRequest) -> func.HttpResponse:
+    """Return to the version that was current before."""
+    from fleetscore.promotion import roll_back
+
+    workload, body = _workload(req), read_body(req, RollbackBody)
+    return answer_json(await off_loop(roll_back, app_store(), workload, _WHO, body.why))
+
+
+@blueprint.route(route="models/{workload}/challenger", methods=["POST"])
+@telling_errors
+async def challenge(req: func.HttpRequest) -> func.HttpResponse:
+    """Let a version score in shadow from the next run on."""
+    from fleetscore.model_sets import pin_challenger
+
+    workload, body = _workload(req), read_body(req, ChallengerBody)
+    return answer_json(
+        await off_loop(pin_challenger, app_store(), workload, body.version, who=_WHO, why=body.why)
+    )
+
+
+@blueprint.route(route="models/{workload}/verdicts", methods=["POST"])
+@telling_errors
+async def judge_challenger(req: func.HttpRequest) -> func.HttpResponse:
+    """Compare the challenger with what was published, where actuals have come, and keep the verdict."""
+    from fleetscore.verdicts import judge_challenger as judge
+
+    workload, body = _workload(req), read_body(req, VerdictBody)
+    return answer_json(
+        await off_loop(
+            judge, app_store(), workload, body.first, body.stop, datetime.now(UTC), _WHO, body.version
+        )
+    )
+
+
+@blueprint.route(route="models/{workload}/verdicts", methods=["GET"])
+@telling_errors
+async def list_verdicts(req: func.HttpRequest) -> func.HttpResponse:
+    """The kept verdicts, the newest first."""
+    from fleetscore.verdicts import list_verdicts as list_kept
+
+    return answer_json(await off_loop(list_kept, app_store(), _workload(req)))
+
+
+def _workload(req: func.HttpRequest) -> str:
+    from fleetscore.workloads import get_workload
+
+    return get_workload(str(req.route_params["workload"])).name
+
+
+def _list(workload: str) -> dict[str, Any]:
+    from fleetscore.model_sets import list_model_sets, read_model_set, read_pins
+
+    store = app_store()
+    sets = [read_model_set(store, workload, version) for version in list_model_sets(store, workload)]
+    pins = read_pins(store, workload)
+    return {
+        "current": pins.current,
+        "challenger": pins.challenger,
+        "partitions": pins.partitions,
+        "sets": sets,
+    }
+
+
+def _show(workload: str, version: str) -> dict[str, Any]:
+    from fleetscore.model_sets import read_model_set, read_pins
+
+    return {"set": read_model_set(app_store(), workload, version), "pins": read_pins(app_store(), workload)}
