@@ -23,8 +23,12 @@ def judge_forecasts(store: Store, window: Window, results: pa.Table) -> pa.Table
     """JUDGED rows: per store the mean pinball loss over (SKU, week, quantile) whose sales are known by now."""
     if not results.num_rows:
         return JUDGED.empty_table()
-    actual = read_actuals(store, window, pc.unique(results["store"]).to_pylist(), int(pc.max(results["step"]).as_py()))
-    both = results.select([*_KEY, *QUANTILE_NAMES]).join(actual, keys=_KEY, join_type="inner").combine_chunks()
+    actual = read_actuals(
+        store, window, pc.unique(results["store"]).to_pylist(), int(pc.max(results["step"]).as_py())
+    )
+    both = (
+        results.select([*_KEY, *QUANTILE_NAMES]).join(actual, keys=_KEY, join_type="inner").combine_chunks()
+    )
     if not both.num_rows:
         return JUDGED.empty_table()
     quantiles = np.stack([both[name].to_numpy() for name in QUANTILE_NAMES], axis=1)
