@@ -93,7 +93,7 @@ def read_slot(text: str) -> int | None:
     """The five-minute slot since 1970 (UTC) that the time lies in; None when it is no time.
 
     >>> read_slot("2016-06-29 01:04:59"), read_slot("2016-02-30 00:00:00")
-    (4889676, None)
+    (4890540, None)
     """
     match = _TIME.fullmatch(clean_cell(text))
     if match is None or not 1970 <= int(match[1][:4]) <= 2099:

@@ -173,7 +173,7 @@ def bucket_of(server: str, buckets: int) -> int:
     """Which group of servers a server belongs to.
 
     >>> bucket_of("10.0.0.1", 16)
-    11
+    3
     """
     return crc32(server.encode()) % buckets
 
