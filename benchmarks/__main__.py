@@ -19,6 +19,7 @@ TITLES = {
     "store_sales": "Store sales",
     "server_load": "Server load",
     "spine": "Plan, ledger and manifest, up to a million partitions",
+    "devhost": "The local host",
 }
 
 

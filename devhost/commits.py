@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from devhost.clock import from_micros, parse_stamp, stamp, to_micros, utc_now
+from devhost.decisions import COMPLETED, CONTINUED, RUNNING, TERMINATED, Decision
 from devhost.episode import Episode
 from devhost.history import STATUS_NUMBERS, event, parse, played
 from devhost.records import Commit, Instance, Message, Start, Work
-from devhost.replay import COMPLETED, CONTINUED, RUNNING, TERMINATED, Decision
 from devhost.settings import HostSettings
 
 _TIMESPANS = (

@@ -20,13 +20,13 @@ import msgspec
 from devhost import records
 from devhost.clock import to_micros, utc_now
 from devhost.commits import make_commit, new_instance, request_body
+from devhost.decisions import FAILED, TERMINATED
 from devhost.episode import Episode
 from devhost.errors import RequestError, WorkerLostError
 from devhost.functions import ACTIVITY, ORCHESTRATION, FunctionIndex, FunctionInfo
 from devhost.history import event
 from devhost.pool import FunctionFailedError, FunctionTimeoutError, Worker, WorkerGroup
 from devhost.records import Instance, Task, Work
-from devhost.replay import FAILED, TERMINATED
 from devhost.settings import HostSettings
 from devhost.store import Store
 

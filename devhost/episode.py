@@ -13,9 +13,10 @@ from typing import Any
 
 import msgspec
 
+from devhost.decisions import COMPLETED, FAILED, RUNNING, Decision, NonDeterministicError
 from devhost.functions import ACTIVITY, ORCHESTRATION, FunctionIndex
 from devhost.guard import find_mismatch, label_tasks
-from devhost.replay import COMPLETED, FAILED, RUNNING, Decision, NonDeterministicError, Replayed, replay
+from devhost.replay import Replayed, replay
 
 _MARKER = "\n\n$OutOfProcData$:"
 _CUSTOM_STATUS_LIMIT_BYTES = 16 * 1024

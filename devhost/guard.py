@@ -7,7 +7,8 @@ compares what both halves hold under each number and explains a difference.
 
 from typing import Any
 
-from devhost.replay import Decision, Replayed
+from devhost.decisions import Decision
+from devhost.replay import Replayed
 
 _SUB_ACTIONS = ("CallSubOrchestratorAction", "CallSubOrchestratorWithRetryAction")
 _NAMED_ACTIONS = ("CallActivityAction", "CallActivityWithRetryAction", *_SUB_ACTIONS)

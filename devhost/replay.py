@@ -9,53 +9,20 @@ Pure: values in, values out, no clock, no I/O.
 
 import json
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from devhost.clock import parse_stamp, stamp
+from devhost.decisions import COMPLETED, CONTINUED, FAILED, RUNNING, TERMINATED, Decision, confirm
+from devhost.futures import Future, Steps, StepsFailedError, all_of, any_of, run
 
-RUNNING, COMPLETED, CONTINUED, FAILED, TERMINATED = (
-    "Running",
-    "Completed",
-    "ContinuedAsNew",
-    "Failed",
-    "Terminated",
-)
-_ACTION_NAMES = {
-    "activity": "ScheduleTaskOrchestratorAction",
-    "sub": "CreateSubOrchestrationAction",
-    "timer": "CreateTimerOrchestratorAction",
-    "event": "SendEventOrchestratorAction",
-}
 _HTTP_ACTIVITY = "BuiltIn::HttpActivity"
-_CHANGED = "Was a change made to the orchestrator code after this instance had already started running?"
-
-
-class NonDeterministicError(Exception):
-    """The history holds a decision that the code did not take again; the text is the framework's own."""
 
 
 class CallRefusedError(Exception):
     """An action asks for something that the host cannot do: an unknown function, an entity, an HTTP call."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Something to schedule. `kind` is `activity`, `sub`, `timer` or `event`; `input` is JSON text.
-
-    `origin` is `call` for what the code asked for, `again` for a retried call, `retry` for a timer before one.
-    """
-
-    id: int
-    kind: str
-    name: str = ""
-    input: str | None = None
-    instance_id: str = ""
-    fire_at: str = ""
-    origin: str = "call"
-    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,82 +48,6 @@ class Replayed:
         return len(self.numbered)
 
 
-class _Future:
-    """A promise whose continuations run at once, in order, when it settles."""
-
-    __slots__ = ("_waiting", "done", "failed")
-
-    def __init__(self) -> None:
-        self.done = False
-        self.failed = False
-        self._waiting: list[Callable[[], None]] = []
-
-    def then(self, continuation: Callable[[], None]) -> None:
-        """Run the continuation when settled, which may be now."""
-        if self.done:
-            continuation()
-        else:
-            self._waiting.append(continuation)
-
-    def settle(self, failed: bool = False) -> None:
-        """Settle once; later calls change nothing."""
-        if self.done:
-            return
-        self.done, self.failed = True, failed
-        waiting, self._waiting = self._waiting, []
-        for continuation in waiting:
-            continuation()
-
-
-_Steps = Generator[_Future, None, None]
-
-
-def _run(steps: _Steps, end: Callable[[bool], None]) -> None:
-    """Drive a generator of futures; `end` gets whether it failed (its own refusal counts as failed)."""
-    while True:
-        try:
-            awaited = next(steps)
-        except StopIteration:
-            end(False)
-            return
-        except _RetriesExhaustedError:
-            end(True)
-            return
-        if not awaited.done:
-            awaited.then(lambda: _run(steps, end))
-            return
-
-
-class _RetriesExhaustedError(Exception):
-    """The last attempt of a call with retry failed."""
-
-
-def _all_of(children: list[_Future]) -> _Future:
-    """Settle when every child has, however it ended: .NET waits for all, even after a failure."""
-    whole = _Future()
-    left = len(children)
-
-    def one_less() -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            whole.settle(any(child.failed for child in children))
-
-    for child in children:
-        child.then(one_less)
-    if not children:
-        whole.settle()
-    return whole
-
-
-def _any_of(children: list[_Future]) -> _Future:
-    """Settle with the first child that does."""
-    whole = _Future()
-    for child in children:
-        child.then(whole.settle)
-    return whole
-
-
 class _Replayer:
     """The state of one walk over a history."""
 
@@ -166,8 +57,8 @@ class _Replayer:
         self._next_id = 0
         self.new: dict[int, Decision] = {}
         self.numbered: dict[int, Decision] = {}
-        self.open: dict[int, _Future] = {}
-        self._waiters: dict[str, list[_Future]] = {}
+        self.open: dict[int, Future] = {}
+        self._waiters: dict[str, list[Future]] = {}
         self._buffer: dict[str, deque[None]] = {}
         self.continued: str | None = None
         self.has_continued = False
@@ -186,15 +77,15 @@ class _Replayer:
         self._execution_id = str(own.get("ExecutionId", ""))
         self._own_ids = {str(each.get("InstanceId")) for each in (own, parent) if each.get("InstanceId")}
         try:
-            _run(self._main(), lambda _: self._finish())
+            run(self._main(), lambda _: self._finish())
         except CallRefusedError as refusal:
             self._fail(str(refusal))
 
-    def _main(self) -> _Steps:
+    def _main(self) -> Steps:
         groups: list[list[dict[str, Any]]] = self._state.get("actions") or []
         if self._state.get("schemaVersion", 0) == 0:  # the first schema: a group of actions per yield
             for group in groups:
-                yield _any_of([self._invoke(action) for action in group])
+                yield any_of([self._invoke(action) for action in group])
             return
         for action in groups[0] if groups else []:
             yield self._invoke(action)
@@ -210,7 +101,7 @@ class _Replayer:
 
     # -- actions ----------------------------------------------------------------------------------------------
 
-    def _invoke(self, action: dict[str, Any]) -> _Future:
+    def _invoke(self, action: dict[str, Any]) -> Future:
         """Do one action: allocate its id and decision, or wait for its event."""
         number = action["actionType"]
         if number in (0, 2):
@@ -219,7 +110,7 @@ class _Replayer:
             return self._call_with_retry(action)
         if number == 4:
             self.has_continued, self.continued = True, action.get("input")
-            settled = _Future()
+            settled = Future()
             settled.settle()
             return settled
         if number == 5:
@@ -228,13 +119,13 @@ class _Replayer:
             return self._wait_for_event(str(action["externalEventName"]))
         if number in (11, 12):
             children = [self._invoke(child) for child in action["compoundActions"]]
-            return _any_of(children) if number == 11 else _all_of(children)
+            return any_of(children) if number == 11 else all_of(children)
         if number in (7, 8, 9, 10):
             return self._call_elsewhere(number, action)
         raise CallRefusedError(f"The action of type {number} is not known to the local host.")
 
-    def _schedule(self, decision: Decision) -> _Future:
-        future = _Future()
+    def _schedule(self, decision: Decision) -> Future:
+        future = Future()
         self.new[decision.id] = self.numbered[decision.id] = decision
         self.open[decision.id] = future
         return future
@@ -244,7 +135,7 @@ class _Replayer:
         self._next_id += 1
         return taken
 
-    def _call(self, action: dict[str, Any], origin: str = "call") -> _Future:
+    def _call(self, action: dict[str, Any], origin: str = "call") -> Future:
         kind = "activity" if action["actionType"] in (0, 1) else "sub"
         name = str(action["functionName"])
         refusal = self._refuse(kind, name)
@@ -260,7 +151,7 @@ class _Replayer:
             Decision(number, kind, name, action.get("input"), instance_id, origin=origin, version=version)
         )
 
-    def _call_elsewhere(self, number: int, action: dict[str, Any]) -> _Future:
+    def _call_elsewhere(self, number: int, action: dict[str, Any]) -> Future:
         """An HTTP call is a built-in activity; an entity gets an event, and its answer is an event."""
         name = {8: _HTTP_ACTIVITY, 7: "call_entity"}.get(number, "signal_entity")
         refusal = self._refuse("activity" if number == 8 else "entity", name)
@@ -285,7 +176,7 @@ class _Replayer:
         if instance_id.startswith("@"):
             raise CallRefusedError("Orchestration instance ids must not start with @.")
 
-    def _timer(self, fire_at: str, cancelled: bool = False, origin: str = "call") -> _Future:
+    def _timer(self, fire_at: str, cancelled: bool = False, origin: str = "call") -> Future:
         number = self._take_id()
         future = self._schedule(Decision(number, "timer", fire_at=fire_at, origin=origin))
         if cancelled:
@@ -293,12 +184,12 @@ class _Replayer:
             future.settle(failed=True)
         return future
 
-    def _call_with_retry(self, action: dict[str, Any]) -> _Future:
-        outcome = _Future()
-        _run(self._attempts(action), outcome.settle)
+    def _call_with_retry(self, action: dict[str, Any]) -> Future:
+        outcome = Future()
+        run(self._attempts(action), outcome.settle)
         return outcome
 
-    def _attempts(self, action: dict[str, Any]) -> _Steps:
+    def _attempts(self, action: dict[str, Any]) -> Steps:
         """Call, and after each failure wait on a timer; the last failure waits on one that fires at once."""
         options = action["retryOptions"]
         last = max(1, int(options["maxNumberOfAttempts"])) - 1
@@ -309,10 +200,10 @@ class _Replayer:
                 return
             delay = timedelta() if attempt == last else _retry_delay(options, attempt)
             yield self._timer(stamp(parse_stamp(self._now) + delay), origin="retry")
-        raise _RetriesExhaustedError
+        raise StepsFailedError
 
-    def _wait_for_event(self, name: str) -> _Future:
-        future = _Future()
+    def _wait_for_event(self, name: str) -> Future:
+        future = Future()
         buffered = self._buffer.get(name.lower())
         if buffered:
             buffered.popleft()
@@ -331,7 +222,7 @@ class _Replayer:
         elif number == 0:
             self._start(event)
         elif number in (4, 7, 10, 14):
-            _confirm(self.new.pop(event["EventId"], None), event)
+            confirm(self.new.pop(event["EventId"], None), event)
             if (
                 number == 14 and event["EventId"] in self.open
             ):  # the entity's answer names the request, not the task
@@ -358,7 +249,7 @@ class _Replayer:
         else:
             self._buffer.setdefault(name.lower(), deque()).append(None)
 
-    def _settle(self, future: _Future, failed: bool) -> None:
+    def _settle(self, future: Future, failed: bool) -> None:
         try:
             future.settle(failed)
         except CallRefusedError as refusal:
@@ -381,39 +272,6 @@ def _retry_delay(options: dict[str, Any], attempt: int) -> timedelta:
     delay_ms = float(options["firstRetryIntervalInMilliseconds"]) * factor**attempt
     longest_ms = options.get("maxRetryIntervalInMilliseconds")
     return timedelta(milliseconds=min(delay_ms, float(longest_ms)) if longest_ms else delay_ms)
-
-
-def _confirm(decision: Decision | None, event: dict[str, Any]) -> None:
-    """Check that the code took the decision of this event again."""
-    kind = {4: "activity", 7: "sub", 10: "timer"}.get(event["EventType"], "event")
-    number, name = event["EventId"], event.get("Name") or ""
-    if decision is None:
-        raise NonDeterministicError(_missing_text(kind, number, name, event))
-    noun = {"activity": "an activity", "sub": "a sub-orchestration", "timer": "a timer"}.get(kind, "an event")
-    head = f"A previous execution of this orchestration scheduled {noun} task with sequence number {number} named"
-    if decision.kind != kind:
-        raise NonDeterministicError(
-            f"{head} '{name}', but the current orchestration replay instead produced a "
-            f"{_ACTION_NAMES[decision.kind]} action with this sequence number. {_CHANGED}"
-        )
-    if decision.name.lower() != name.lower() and kind not in ("timer", "event"):
-        raise NonDeterministicError(
-            f"{head} '{name}', but the current orchestration replay instead scheduled {noun} task named "
-            f"'{decision.name}' with this sequence number.  {_CHANGED}"
-        )
-
-
-def _missing_text(kind: str, number: int, name: str, event: dict[str, Any]) -> str:
-    tail = f"but the current replay execution hasn't (yet?) scheduled this task. {_CHANGED}"
-    head = "A previous execution of this orchestration scheduled"
-    if kind == "timer":
-        return f"{head} a timer task with sequence number {number} {tail}"
-    version = event.get("Version") or ""
-    if kind == "sub":
-        where = f"(version '{version}', instance ID '{event.get('InstanceId') or ''}')"
-        return f"{head} a sub-orchestration task with sequence ID {number} and name '{name}' {where}, {tail}"
-    noun = "an activity" if kind == "activity" else "an event"
-    return f"{head} {noun} task with sequence ID {number} and name '{name}' (version '{version}'), {tail}"
 
 
 def replay(

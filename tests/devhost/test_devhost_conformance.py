@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from devhost.decisions import NonDeterministicError
 from devhost.guard import find_mismatch
-from devhost.replay import NonDeterministicError, replay
+from devhost.replay import replay
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parent.parent

@@ -21,10 +21,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from devhost import records, store
 from devhost.commits import make_commit, new_instance, request_body
+from devhost.decisions import TERMINATED
 from devhost.episode import Episode, run_episode
 from devhost.functions import FunctionIndex, FunctionInfo
 from devhost.history import event, parse
-from devhost.replay import TERMINATED
 from devhost.settings import HostSettings
 
 _ATTEMPTS = 3

@@ -10,11 +10,12 @@ import pytest
 
 from devhost.clock import from_micros, parse_stamp, stamp, to_micros
 from devhost.commits import make_commit, new_instance, request_body
+from devhost.decisions import NonDeterministicError
 from devhost.episode import Episode, run_episode
 from devhost.functions import FunctionIndex, FunctionInfo
 from devhost.history import event, parse
 from devhost.records import Commit, Message, Work
-from devhost.replay import NonDeterministicError, replay
+from devhost.replay import replay
 from devhost.settings import HostSettings
 
 _START_US = to_micros(parse_stamp("2026-01-01T00:00:00Z"))
