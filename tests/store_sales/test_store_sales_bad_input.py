@@ -268,6 +268,42 @@ def test_rows_without_a_store_are_said(chain: Any, sound: LocalStore) -> None:
     assert any("1 rows have no store" in remark for remark in record.remarks)
 
 
+def test_torn_lines_are_said(chain: Any, sound: LocalStore, write: Any) -> None:
+    """Lines with too few or too many fields are left out; the run record says how many and where."""
+    write(sound, "history.csv", chain.history)
+    write(sound, "future.parquet", chain.future)
+    path = "data/store_sales/history.csv"
+    sound.write(path, sound.read(path) + b"3,1,60\n3,1,60,1,0,0,5,6,7,8\n")
+    record = run_window(sound, "store_sales", str(ORIGIN))
+    assert record.counts == {"scored": 6}
+    assert any("2 lines of data/store_sales/history.csv" in remark for remark in record.remarks)
+
+
+def test_a_file_that_breaks_in_the_middle_fails_its_run_by_name(chain: Any, sound: LocalStore) -> None:
+    """A Parquet file whose pages are torn is found when it is read; no forecast is made of half of it, and the file is named."""
+    chain.write(sound)
+    path = "data/store_sales/history.parquet"
+    data = bytearray(sound.read(path))
+    data[200:1200] = b"\xff" * 1000
+    sound.write(path, bytes(data))
+    try:
+        record = run_window(sound, "store_sales", str(ORIGIN))
+    except InputError as error:
+        assert "history.parquet" in str(error)
+    else:
+        assert record.counts == {"failed": 6}
+        assert {cause.cause for cause in record.causes} == {"unreadable_file"}
+
+
+def test_a_future_that_names_no_sku_is_none(chain: Any, sound: LocalStore) -> None:
+    """A store all of whose future rows lack a SKU has no week to forecast: it is late, not scored with nothing."""
+    chain.future["sku"][chain.rows_ahead(SPOILT)] = ""
+    sound.write("settings/store_sales.toml", sound.read("settings/store_sales.toml").replace(b"0.1", b"0.9"))
+    chain.write(sound)
+    ledger, _ = run(sound)
+    assert (ledger[SPOILT]["outcome"], ledger[SPOILT]["cause"]) == ("late", "no_future")
+
+
 def test_without_a_model_stores_are_skipped(chain: Any, tmp_path: Any) -> None:
     """Before the first training every store is skipped as no_model; nothing is published."""
     store = LocalStore(tmp_path)

@@ -202,7 +202,7 @@ def test_samples_are_what_they_say(tmp_path: Path) -> None:
     found = StoreSales().discover(
         store, WindowRequest(report.first, StoreSalesSettings(), read_pins(store, "store_sales"))
     )
-    assert found.partitions.num_rows == report.partitions == 24
+    assert found.partitions.num_rows == report.partitions == 16
     counted = sum(len(table_of(store, p)) for p in paths if p.startswith("data/"))
     assert counted == report.rows
     assert table_of(store, TRUTH)["sku"].nunique() == report.facts["skus"] == 10
@@ -232,7 +232,7 @@ def test_every_planted_defect_is_found(sampled: tuple[LocalStore, list[Window]])
     """Each defect of the samples gets the outcome and cause that was planted, and the forecasts are of use."""
     judged = StoreSales().judge_samples(*sampled)
     assert (judged["planted"], judged["found"], judged["missed"]) == (12, 12, 0)
-    assert judged["forecasts_judged"] > 2000
+    assert judged["forecasts_judged"] > 1000
     assert 0.8 < judged["coverage_90"] < 0.98
     assert judged["pinball_share_of_sales"] < 0.12
 

@@ -25,7 +25,7 @@ from fleetscore.workloads.store_sales.contract import (
     StoreSalesSettings,
 )
 from fleetscore.workloads.store_sales.input_files import UsableFiles, list_inputs, usable_files
-from fleetscore.workloads.store_sales.reading import read_keys
+from fleetscore.workloads.store_sales.reading import TornLines, read_keys
 
 _CELL_BYTES = 8
 _RECENT_WEEKS = 13
@@ -40,7 +40,7 @@ class WeeksSeen:
     first_week: int
     history: NDArray[np.int64]
     future: NDArray[np.int64]
-    nameless: int  # rows without a store
+    remarks: tuple[str, ...]  # on rows that belong to no store
 
 
 def discover_window(store: Store, request: WindowRequest) -> Discovery:
@@ -57,7 +57,7 @@ def discover_window(store: Store, request: WindowRequest) -> Discovery:
     if request.only:
         rows = [row for row in rows if row["partition"] in request.only]
     table = pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["partition"])), schema=PARTITIONS)
-    return Discovery(table, files.inputs(), (*files.faults, *_nameless(seen)))
+    return Discovery(table, files.inputs(), (*files.faults, *seen.remarks))
 
 
 def discover_training(store: Store, request: TrainingRequest) -> Discovery:
@@ -145,23 +145,32 @@ def _count_weeks(store: Store, files: UsableFiles, window: Window, first: int, s
     index: dict[str, int] = {}
     tally = [np.zeros((0, stop - first), np.int64) for _ in range(2)]
     rows = readable = nameless = 0
+    remarks = []
     for role, listed in enumerate((files.history, files.future)):
         for file, _ in listed:
-            for batch in read_keys(store, file.path, window.cadence):
+            torn = TornLines()
+            for batch in read_keys(store, file.path, window.cadence, torn):
                 codes = np.array([_index_of(v, index) for v in batch.store.values] + [-1], np.int64)[
                     batch.store.codes
                 ]
                 nameless += int((codes < 0).sum())
                 rows, readable = rows + len(codes), readable + int((batch.week >= 0).sum())
                 tally[role] = _tallied(tally[role], codes, batch.week - first, len(index))
+            if torn.count:
+                remarks.append(
+                    f"{torn.count} lines of {file.path} have too many or too few fields and were left out."
+                )
     if rows and not readable:
         raise InputError(
             f"No week of the data is of the form of window {window.key}.",
             fix="Name the window as the data names its weeks: 2026-W47 for ISO weeks and dates, 108 for plain numbers.",
             field="window",
         )
-    history, future = (_tallied(t, np.empty(0, np.int64), np.empty(0, np.int64), len(index)) for t in tally)
-    return WeeksSeen(tuple(index), first, history, future, nameless)
+    if nameless:
+        remarks.append(f"{nameless} rows have no store and were left out.")
+    none = np.empty(0, np.int64)
+    history, future = (_tallied(t, none, none, len(index)) for t in tally)
+    return WeeksSeen(tuple(index), first, history, future, tuple(remarks))
 
 
 def _index_of(name: str, index: dict[str, int]) -> int:
@@ -187,7 +196,3 @@ def _model_stores(store: Store, pins: Pins) -> tuple[str, ...]:
     if STORES_FILE not in model_set.files:
         return ()  # an imported set was trained elsewhere
     return msgspec.json.decode(read_model_file(store, model_set, STORES_FILE), type=tuple[str, ...])
-
-
-def _nameless(seen: WeeksSeen) -> tuple[str, ...]:
-    return (f"{seen.nameless} rows have no store and were left out.",) if seen.nameless else ()

@@ -89,7 +89,7 @@ def column_names(store: Store, path: str) -> list[str]:
         if path.endswith(".parquet"):
             return list(pq.read_schema(store.open(path)).names)
         header = store.open(path).read(_HEADER_BYTES).decode("utf-8-sig", errors="strict").splitlines()
-    except (pa.ArrowException, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from error
     names = next(csv.reader(header[:1]), [])
     if not names:
@@ -108,9 +108,16 @@ def read_rows(
         yield _row_batch(path, table, columns, cadence)
 
 
-def read_keys(store: Store, path: str, cadence: Cadence) -> Iterator[KeyBatch]:
-    """Store and week of the file's rows."""
-    for table in _tables(store, path, ["store", "week"], ()):
+@dataclass(slots=True)
+class TornLines:
+    """How many lines of a CSV have another number of fields than its header; they are left out."""
+
+    count: int = 0
+
+
+def read_keys(store: Store, path: str, cadence: Cadence, torn: TornLines | None = None) -> Iterator[KeyBatch]:
+    """Store and week of the file's rows; lines that are torn are counted in `torn`."""
+    for table in _tables(store, path, ["store", "week"], (), torn):
         yield KeyBatch(_labels(table["store"]), _weeks(table["week"], cadence))
 
 
@@ -139,14 +146,19 @@ def _row_batch(path: str, table: pa.Table, columns: Columns, cadence: Cadence) -
     )
 
 
-def _tables(store: Store, path: str, names: list[str], wanted: Sequence[str]) -> Iterator[pa.Table]:
+def _tables(
+    store: Store, path: str, names: list[str], wanted: Sequence[str], torn: TornLines | None = None
+) -> Iterator[pa.Table]:
+    is_parquet = path.endswith(".parquet")
     try:
         batches = (
-            _parquet(store, path, names, wanted) if path.endswith(".parquet") else _csv(store, path, names)
+            _parquet(store, path, names, wanted)
+            if is_parquet
+            else _csv(store, path, names, torn or TornLines())
         )
         for batch in batches:
             yield pa.Table.from_batches([batch])
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:  # Arrow raises OSError for torn compressed pages
         raise _unreadable(path, error) from error
 
 
@@ -173,11 +185,15 @@ def _may_hold(group: Any, column: int, wanted: Sequence[str]) -> bool:
     return at < len(wanted) and wanted[at] <= high
 
 
-def _csv(store: Store, path: str, names: list[str]) -> Iterator[pa.RecordBatch]:
+def _csv(store: Store, path: str, names: list[str], torn: TornLines) -> Iterator[pa.RecordBatch]:
+    def skip(_: Any) -> str:
+        torn.count += 1
+        return "skip"
+
     reader = pacsv.open_csv(
         store.open(path),
         pacsv.ReadOptions(block_size=1 << 24),
-        pacsv.ParseOptions(invalid_row_handler=lambda _: "skip"),
+        pacsv.ParseOptions(invalid_row_handler=skip),
         pacsv.ConvertOptions(
             column_types={name: pa.string() for name in names},
             include_columns=names,

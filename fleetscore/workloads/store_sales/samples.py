@@ -56,7 +56,7 @@ def write_samples(store: Store, scale: float, seed: int) -> SampleReport:
     """Write history (two Parquet files and one CSV), future (CSV), and the truth; the same seed gives the same bytes."""
     last = parse_window("2026-W47", Cadence.WEEK)
     first_week = last.next(-_HISTORY_WEEKS)
-    chain = _imagine(max(16, round(24 * scale)), np.random.default_rng(seed))
+    chain = _imagine(max(14, round(16 * scale)), np.random.default_rng(seed))
     history, future, truth = _tables(chain, first_week)
     planted, history, future, by_hand = _spoil(chain, history, future)
     early = history["at"] < _SPLIT_WEEK

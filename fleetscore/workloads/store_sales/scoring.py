@@ -242,14 +242,24 @@ def _outcomes(
         if rejected[i]:
             share = f"{100 * settings.max_reject_share:g} %"
             said = f"More than {share} of its rows are unusable (max_reject_share): {said}"
-        causes.append(str(Cause.TOO_MANY_REJECTS if rejected[i] else found[0] if found else ""))
+        causes.append(str(_cause(found, bool(rejected[i]), bool(rows[i]))))
         details.append(said and said + ".")
-    outcome = np.where(rejected, str(Outcome.QUARANTINED), str(Outcome.SCORED))
+    outcome = np.where(
+        rejected, str(Outcome.QUARANTINED), np.where(rows > 0, str(Outcome.SCORED), str(Outcome.LATE))
+    )
     values = [
         [join_key([name]) for name in stores], outcome.tolist(), causes, details, counts["rows"], rows,
         [version] * len(stores), [seconds] * len(stores),
     ]  # fmt: skip
     return pa.table(dict(zip(OUTCOMES.names, values, strict=True)), schema=OUTCOMES)
+
+
+def _cause(found: list[Cause], rejected: bool, has_rows: bool) -> str:
+    if rejected:
+        return Cause.TOO_MANY_REJECTS
+    if not has_rows:
+        return Cause.NO_FUTURE  # rows of the future are there, but none names a SKU
+    return found[0] if found else ""
 
 
 def _sketches(panel: Panel, predicted: Forecast, shown: NDArray[np.bool_], steps: int) -> pa.Table:
