@@ -75,19 +75,27 @@ def test_the_demo_of_sensors_runs_from_nothing_and_again(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_the_whole_demo_shows_every_workload_within_two_minutes(tmp_path: Path) -> None:
-    """All workloads at their full demo scale; a second demo takes a fraction of the first."""
+def test_the_whole_demo_shows_every_workload_within_three_minutes(tmp_path: Path) -> None:
+    """All workloads at their full demo scale, in half a minute on two idle cores; a second demo neither samples nor trains."""
     started = time.perf_counter()
     told = run_demo(tmp_path)
-    first_s = time.perf_counter() - started
+    assert time.perf_counter() - started < 180  # the machine of a test run is seldom idle
     assert [chapter["workload"] for chapter in told["chapters"]] == list(CHAPTERS)
     for chapter in told["chapters"]:
         check_chapter(tmp_path, chapter)
     check_page(told)
-    assert first_s < 120
-    started = time.perf_counter()
-    run_demo(tmp_path)
-    assert time.perf_counter() - started < max(20.0, first_s / 2)
+
+    def prepared() -> list[str]:
+        store = open_store(str(tmp_path / "store"))
+        training = [entry.path for entry in store.list("runs/") if "-train-" in entry.path]
+        return training + [entry.etag for entry in store.list("data/")]
+
+    before = prepared()
+    again = run_demo(tmp_path)
+    assert prepared() == before
+    assert [chapter["counts"] for chapter in again["chapters"]] == [
+        chapter["counts"] for chapter in told["chapters"]
+    ]
 
 
 def test_the_demo_shows_every_workload_that_ships() -> None:
