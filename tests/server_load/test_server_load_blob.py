@@ -1,0 +1,42 @@
+"""The same preparation from Blob storage."""
+
+import re
+import uuid
+from pathlib import Path
+
+import pyarrow as pa
+
+from fleetscore.model_sets import Pins
+from fleetscore.stores import Store, open_store
+from fleetscore.workloads.base import WindowRequest
+from fleetscore.workloads.server_load.discovery import read_hours
+from fleetscore.workloads.server_load.samples import Shape, generate_days, write_day
+from fleetscore.workloads.server_load.settings import ServerLoadSettings
+from fleetscore.workloads.server_load.workload import ServerLoad
+
+
+def _hours(store: Store, log: bytes) -> list[dict[str, object]]:
+    workload, options = ServerLoad(), ServerLoadSettings(range_mb=1)
+    store.write("data/server_load/log.csv", log)
+    request = WindowRequest(workload.parse_window("2016-06-30"), options, Pins("none"))
+    while items := workload.map_items(store, request):
+        for item in items:
+            workload.map_item(store, item, options)
+    table: pa.Table = read_hours(store, workload.discover(store, request).inputs, 0, 1 << 30)
+    return table.to_pylist()
+
+
+def test_blob_and_folder_give_the_same_hours(azurite: str, tmp_path: Path) -> None:
+    """Logs read in ranges from Blob storage give the hours that the same logs in a folder give."""
+    endpoint = re.search(r"BlobEndpoint=([^;]+)", azurite)
+    assert endpoint
+    path = tmp_path / "log.csv"
+    shape = Shape(8, 4, 16_979, 40.0)
+    with path.open("wb") as file:
+        for day in generate_days(shape):
+            write_day(file, day, shape)
+    log = path.read_bytes()
+    assert len(log) > 2 << 20
+    blob = _hours(open_store(f"{endpoint[1]}/logs-{uuid.uuid4().hex}"), log)
+    assert blob == _hours(open_store(str(tmp_path / "store")), log)
+    assert len(blob) > 300
