@@ -131,7 +131,7 @@ def piece_readers(
     Readers give whole pieces, and raise InputError when the piece is unreadable.
     """
     entry = file.entry
-    wanted = [p for p in entry.pieces if p.rows and p.first_us < stop_us and p.last_us >= first_us]
+    wanted = _pieces_within(file, first_us, stop_us)
     if not wanted or entry.columns is None:
         return
     if entry.header is None:
@@ -144,6 +144,15 @@ def piece_readers(
     )  # closed with the last reader: one may still run when this generator has ended
     for piece in wanted:
         yield partial(_read_lines, source, piece, entry.header, entry.columns)
+
+
+def rows_within(file: CatalogFile, first_us: int, stop_us: int) -> int:
+    """Readings in the pieces that overlap [first_us, stop_us): at least as many as lie within."""
+    return sum(piece.rows for piece in _pieces_within(file, first_us, stop_us))
+
+
+def _pieces_within(file: CatalogFile, first_us: int, stop_us: int) -> list[Piece]:
+    return [p for p in file.entry.pieces if p.rows and p.first_us < stop_us and p.last_us >= first_us]
 
 
 def _read_group(parquet: Any, piece: Piece, columns: Columns) -> Readings:

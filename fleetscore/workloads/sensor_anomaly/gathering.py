@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,13 @@ import pyarrow.compute as pc
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.stores.base import Store
 from fleetscore.workloads.base import InputFile
-from fleetscore.workloads.sensor_anomaly.catalog import CatalogFile, catalog_file, piece_readers, row_word
+from fleetscore.workloads.sensor_anomaly.catalog import (
+    CatalogFile,
+    catalog_file,
+    piece_readers,
+    row_word,
+    rows_within,
+)
 from fleetscore.workloads.sensor_anomaly.overlap import overlapped
 from fleetscore.workloads.sensor_anomaly.readings import Codes, Floats, Int64s, Readings, partition_keys
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
@@ -82,23 +87,38 @@ def gather_readings(
 ) -> Gathered:
     """The readings of the partitions `keys` with first_us <= time < stop_us."""
     search = _Search(keys, first_us, stop_us, np.zeros(len(keys), np.int64), {})
-    parts: list[tuple[Int64s, Codes, Floats]] = []
+    entries = [catalog_file(store, file, settings) for file in inputs]
+    found = _Found(sum(rows_within(entry, first_us, stop_us) for entry in entries))
     lost: dict[int, InputError] = {}
-    for file in inputs:
-        entry = catalog_file(store, file, settings)
+    for entry in entries:
         try:
-            _check_unchanged(store, file)
-            parts += [
-                _mine(entry, readings, search)
-                for readings in overlapped(piece_readers(store, entry, first_us, stop_us))
-            ]
+            _check_unchanged(store, entry.input)
+            for readings in overlapped(piece_readers(store, entry, first_us, stop_us)):
+                found.add(*_mine(entry, readings, search))
         except (InputError, MissingBlobError) as error:
             lost.update(_losers(entry, keys, first_us, stop_us, error))
-    time_us: Int64s = _joined([part[0] for part in parts], np.int64)
-    code: Codes = _joined([part[1] for part in parts], np.int32)
-    value: Floats = _joined([part[2] for part in parts], np.float64)
-    del parts  # a copy of everything, as long as it lives
-    return _sorted(time_us, code, value, search, lost)
+    return _sorted(*found.columns(), search, lost)
+
+
+class _Found:
+    """Times, codes and values one after the other, in memory that is asked for once: pages never written cost nothing."""
+
+    def __init__(self, most: int) -> None:
+        self._time_us: Int64s = np.empty(most, np.int64)
+        self._code: Codes = np.empty(most, np.int32)
+        self._value: Floats = np.empty(most, np.float64)
+        self._length = 0
+
+    def add(self, time_us: Int64s, code: Codes, value: Floats) -> None:
+        """Append a piece's readings."""
+        rows = slice(self._length, self._length + len(code))
+        self._time_us[rows], self._code[rows], self._value[rows] = time_us, code, value
+        self._length += len(code)
+
+    def columns(self) -> tuple[Int64s, Codes, Floats]:
+        """What was appended."""
+        length = self._length
+        return self._time_us[:length], self._code[:length], self._value[:length]
 
 
 def _mine(entry: CatalogFile, readings: Readings, search: _Search) -> tuple[Int64s, Codes, Floats]:
@@ -245,7 +265,3 @@ def _losers(
     rows = pc.index_in(there, keys).drop_null().to_pylist()
     code = error.code if isinstance(error, InputError) else "input_changed"
     return dict.fromkeys(rows, InputError(f"{entry.input.path}: {error}", code=code))
-
-
-def _joined(parts: Sequence[Any], kind: type) -> Any:
-    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, kind), *parts])
