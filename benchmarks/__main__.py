@@ -21,7 +21,6 @@ TITLES = {
     "spine": "Plan, ledger and manifest, up to a million partitions",
     "dashboard": "Dashboard and API over 10,000 runs",
     "devhost": "The local host",
-    "devhost": "The local host",
 }
 
 
