@@ -109,6 +109,46 @@ def test_messages_are_taken_retried_and_poisoned(make_host: Any, azurite: str, t
     assert "The listener for function 'idle' was unable to start" in host.log
 
 
+_SLOW_APP = """
+import os, time
+from pathlib import Path
+import azure.functions as func
+
+app = func.FunctionApp()
+
+@app.queue_trigger(arg_name="message", queue_name="%QUEUE%", connection="Store")
+def take(message: func.QueueMessage) -> None:
+    with Path(os.environ["OUT"]).open("a") as file:
+        file.write("taken\\n")
+    time.sleep(6)
+"""
+
+
+@pytest.mark.slow
+def test_leases_are_renewed_while_a_function_runs(make_host: Any, azurite: str, tmp_path: Path) -> None:
+    """A function that outlasts its message's lease keeps the message: it runs once, and then it is deleted."""
+    name = f"slow-{uuid.uuid4().hex[:8]}"
+    queue = QueueClient.from_connection_string(azurite, name)
+    queue.create_queue()
+    queue.send_message(encode_body("x", is_base64=True))
+    out = tmp_path / "out"
+    prelude = "import devhost.queues; devhost.queues._LEASE_S = 2"
+    make_host(
+        _SLOW_APP,
+        "--workers",
+        "1",
+        files={"host.json": _HOST_JSON},
+        prelude=prelude,
+        AzureWebJobsStore=azurite,
+        QUEUE=name,
+        OUT=str(out),
+    ).start()
+    _wait(lambda: out.exists())
+    time.sleep(7)
+    _wait(lambda: queue.get_queue_properties().approximate_message_count == 0)
+    assert out.read_text() == "taken\n"
+
+
 def test_connections_are_found_as_azure_finds_them() -> None:
     """Prefixed names win, connection strings come before settings, then the identity section."""
     assert find_connection("", {"AzureWebJobsStorage": "a"}) == ("string", "a")
