@@ -20,12 +20,14 @@ _COMMANDS = {
     "train": "runs:train",
     "import-models": "models:import_models",
     "models": "models:models",
+    "drift": "drifts:drift",
     "costs": "costs:costs",
     "samples": "workloads:samples",
     "backtest": "workloads:backtest",
     "draw": "workloads:draw",
     "host": "host:host",
     "demo": "demo:demo",
+    "cloud": "cloud:cloud",
     "version": "host:version",
 }
 

@@ -107,10 +107,7 @@ def submit_shards(store: Store, compute: Compute, app: AppSettings, run: str, no
     compute.submit(
         spec, [ShardTaskSpec(task_id(s), {"FLEETSCORE_SHARD": str(s)}) for s in offloaded_shards(store, run)]
     )
-    try:
-        compute.wake_pool()
-    except StoreError as error:  # the pool's own interval comes anyway
-        _log.warning("%s: %s", run, error)
+    _wake(compute, run)
     return job
 
 
@@ -136,11 +133,12 @@ def check_shards(store: Store, compute: Compute, run: str, now: datetime) -> Che
         return Check(0, {})
     over = {shard_of_task(task.task): task for task in compute.list_tasks(job) if task.is_over}
     policy = read_run_policy(store, read_plan(store, run).request.workload)
+    state = compute.job_state(job)
     check = decide(
         missing,
         over,
         read_given_up(store, run),
-        compute.job_state(job),
+        state,
         compute.pool_state().problems,
         policy,
         _waited_s(store, run, now),
@@ -148,6 +146,8 @@ def check_shards(store: Store, compute: Compute, run: str, now: datetime) -> Che
     )
     if check.terminate:
         compute.terminate(job, check.terminate)
+    elif check.open and not (state.running or over):
+        _wake(compute, run)  # formulas see new tasks a minute late, so the evaluation at submitting saw none
     return check
 
 
@@ -250,6 +250,13 @@ def _keep_log(store: Store, compute: Compute, run: str, job: str, task: str, nam
     if data:
         store.write(run_path(run, f"logs/{task}.{name}"), data)
     return bool(data)
+
+
+def _wake(compute: Compute, run: str) -> None:
+    try:
+        compute.wake_pool()
+    except StoreError as error:  # the pool's own interval comes anyway
+        _log.warning("%s: %s", run, error)
 
 
 def _waited_s(store: Store, run: str, now: datetime) -> float:

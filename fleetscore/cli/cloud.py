@@ -1,0 +1,156 @@
+"""The cloud command: the demo on the whole local cloud, with storage, queue and Batch as services and large shards offloaded."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fleetscore.cli.options import json_option
+
+if TYPE_CHECKING:
+    from fleetscore.cli.local_cloud import LocalBatch, LocalStorage
+    from fleetscore.demo.summary import ChapterSummary
+    from fleetscore.stores.base import Store
+
+_PRICES = """# The local pool: nodes are processes, up in seconds. Prices are those of Azure.
+date = "2026-11-01"
+region = "eastus"
+inline = {{ memory_gb = 2.0, usd_per_gb_s = 0.000026 }}
+pool = {{ boot_s = {boot_s}, start_s = 0.05, spot_share = 0.8 }}
+nodes = [{{ vm_size = "Standard_D{cores}ads_v5", cores = {cores}, memory_gb = 16.0, usd_per_hour = 0.206, spot_usd_per_hour = 0.052 }}]
+"""
+
+
+@click.command()
+@click.option(
+    "--workload",
+    "workloads",
+    multiple=True,
+    default=("sensor_anomaly",),
+    show_default=True,
+    help="Run this workload; may be given many times.",
+)
+@click.option(
+    "--scale",
+    type=click.FloatRange(0.001, 100),
+    default=1.0,
+    show_default=True,
+    help="How big the samples are, as a multiple.",
+)
+@click.option(
+    "--nodes", type=click.IntRange(1, 16), default=2, show_default=True, help="Nodes of the pool at most."
+)
+@click.option(
+    "--placement",
+    type=click.Choice(["auto", "batch", "inline"]),
+    default="batch",
+    show_default=True,
+    help="Where shards are scored; the demo's are so small that auto keeps them inline.",
+)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path(".fleetscore/cloud"),
+    show_default=True,
+    help="Where everything goes.",
+)
+@json_option
+def cloud(
+    workloads: tuple[str, ...], scale: float, nodes: int, placement: str, folder: Path, as_json: bool
+) -> None:
+    """Run the demo on the local cloud: Azurite, the local Batch service and the local host, with its shards on Batch.
+
+    The app, its clients and its settings are those of Azure; the results are those of `fleetscore demo`.
+    """
+    from fleetscore.cli.local_cloud import local_batch, local_storage
+    from fleetscore.cli.render import print_json
+
+    began = time.perf_counter()
+    folder = folder.resolve()
+    with (
+        local_storage(folder / "storage") as storage,
+        local_batch(folder / "batch", nodes, slots=2, boot_s=2.0) as batch,
+    ):
+        os.environ["FLEETSCORE_BATCH_PLACEMENT"] = placement
+        chapters, placed, store_url = _tour(storage, batch, workloads, scale, folder)
+    seconds = time.perf_counter() - began
+    if as_json:
+        print_json({"seconds": seconds, "store": store_url, "chapters": chapters, "placed": placed})
+    else:
+        _print(chapters, placed, folder, seconds)
+
+
+def _tour(
+    storage: LocalStorage, batch: LocalBatch, names: tuple[str, ...], scale: float, folder: Path
+) -> tuple[list[ChapterSummary], list[dict[str, Any]], str]:
+    from fleetscore.cli.connection import Connection
+    from fleetscore.cli.embedded import embedded_host
+    from fleetscore.cli.local_cloud import cloud_environment
+    from fleetscore.cost import PRICES_PATH
+    from fleetscore.demo.chapters import CHAPTERS
+    from fleetscore.demo.tour import prepare_samples, run_chapter, train_models
+    from fleetscore.stores import open_store
+
+    settings = cloud_environment(storage, batch, f"fleet-{scale:g}".replace(".", "-"))
+    os.environ.update(settings)
+    store = open_store(settings["FLEETSCORE_STORE"])
+    store.write(PRICES_PATH, _PRICES.format(boot_s=5.0, cores=2).encode())
+    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    chapters, placed = [], []
+    with embedded_host(store.url) as host:
+        host.folder = folder / "host"  # beside the services that its history belongs to
+        connection = Connection(host, host.ensure(), "")
+        for name in names:
+            ready = prepare_samples(store, folder / f"state-{scale:g}", name, CHAPTERS.get(name, 1.0) * scale)
+            ready = train_models(connection, folder / f"state-{scale:g}", ready)
+            chapters.append(run_chapter(connection, store, folder, ready))
+            placed.append(count_placements(store, chapters[-1]))
+    return chapters, placed, store.url
+
+
+def count_placements(store: Store, chapter: ChapterSummary) -> dict[str, Any]:
+    """Shards by placement over the newest round of each of the chapter's windows, and what they cost."""
+    from fleetscore.requests import newest_round
+    from fleetscore.steps.plan import read_plan
+    from fleetscore.windows import windows_between
+    from fleetscore.workloads import get_workload
+
+    workload = get_workload(chapter.workload)
+    first, last = workload.parse_window(chapter.first), workload.parse_window(chapter.last)
+    rounds = [newest_round(store, chapter.workload, w.key) for w in (*windows_between(first, last), last)]
+    records = [record for record in rounds if record is not None]
+    heads = [read_plan(store, record.request.run) for record in records]
+    facts = [record.facts for record in records]
+    return {
+        "workload": chapter.workload,
+        "inline_shards": sum(head.inline_shards for head in heads),
+        "batch_shards": sum(head.shards - head.inline_shards for head in heads),
+        "node_s": sum(fact.get("node_s", 0.0) for fact in facts),
+        "cost_usd": sum(fact.get("cost_usd") or 0.0 for fact in facts),
+    }
+
+
+def _print(
+    chapters: list[ChapterSummary], placed: list[dict[str, Any]], folder: Path, seconds: float
+) -> None:
+    from fleetscore.cli.render import print_pairs, tell_counts
+    from fleetscore.demo.summary import tell_judged
+
+    for chapter, shards in zip(chapters, placed, strict=True):
+        windows = f"{chapter.windows_published} of {chapter.windows} windows published"
+        where = f"{shards['inline_shards']:,} inline, {shards['batch_shards']:,} on Batch ({shards['node_s']:.0f} node seconds)"
+        pairs = [
+            ("partitions", f"{chapter.expected:,} expected: {tell_counts(chapter.counts)}"),
+            ("rows", f"{chapter.input_rows:,} read, {chapter.rows:,} published, in {chapter.seconds:.1f} s"),
+            ("shards", where),
+            ("cost", f"${shards['cost_usd']:.4f} at Azure's prices"),
+            ("judged", "\n".join(tell_judged(chapter.judged))),
+            ("pictures", "\n".join(chapter.pictures)),
+        ]
+        click.echo()
+        print_pairs(f"{chapter.workload}: {windows}, {chapter.first} to {chapter.last}", pairs)
+    click.echo(f"\nAll of it took {seconds:.0f} s. Logs: {folder}/host/host.log, {folder}/batch/service.log")
