@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench images infra-check clean
+.PHONY: help setup demo test test-slow browser lint bench images infra-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -19,8 +19,14 @@ demo: $(VENV)/.runtime ## run the three workloads on sample data through the loc
 test: setup ## run the tests
 	$(RUN) -m pytest -n $(JOBS) --dist loadfile
 
-test-slow: setup ## run the slow tests: kills at every phase, whole demos, load
+test-slow: setup browser ## run the slow tests: kills at every phase, whole demos, load, the dashboard in a browser
 	$(RUN) -m pytest -m slow
+
+browser: ## have the browser that the dashboard's tests drive (installed from Debian's packages when run as root)
+	@if command -v chromedriver >/dev/null && { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get install -qq -y --no-install-recommends chromium chromium-driver || { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium chromium-driver; }; \
+	else echo "The dashboard's tests need Chromium and chromedriver. Install them: sudo apt-get install chromium chromium-driver"; exit 1; fi
 
 lint: setup ## check style, format and types
 	$(VENV)/bin/ruff check .
