@@ -10,10 +10,11 @@ import functools
 import heapq
 import json
 import logging
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -31,8 +32,10 @@ from devhost.settings import HostSettings
 from devhost.store import Store
 
 _log = logging.getLogger("devhost.durable")
+_T = TypeVar("_T")
 _TASK_PAGE = 500
 _LONGEST_SLEEP_S = 3600.0
+_GATHERING_S = 0.03  # how long a result waits for others that the same instance awaits
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 30.0
 _PAYLOAD_WARNING_BYTES = 1 << 20
 
@@ -67,6 +70,8 @@ class Engine:
         self._queued: set[str] = set()  # in _ready
         self._busy: set[str] = set()  # in an episode now
         self._again: set[str] = set()  # woken while busy
+        self._awaited: dict[str, int] = {}  # how many results an instance waits for
+        self._gathering: set[str] = set()
         self._due: list[tuple[int, str]] = []
         self._due_changed = asyncio.Event()
         self._tasks_changed = asyncio.Event()
@@ -117,6 +122,22 @@ class Engine:
             self._queued.add(instance_id)
             self._ready.put_nowait(instance_id)
 
+    def _wake_for_result(self, instance_id: str) -> None:
+        """Wake an instance that waits for nothing else at once; let the results of a fan-out gather first.
+
+        Every episode replays the whole history, so that one episode for each of a thousand results would be slow.
+        """
+        self._awaited[instance_id] = left = self._awaited.get(instance_id, 0) - 1
+        if left <= 0:
+            self._wake(instance_id)
+        elif instance_id not in self._gathering:
+            self._gathering.add(instance_id)
+            asyncio.get_running_loop().call_later(_GATHERING_S, self._wake_gathered, instance_id)
+
+    def _wake_gathered(self, instance_id: str) -> None:
+        self._gathering.discard(instance_id)
+        self._wake(instance_id)
+
     async def _run_timers(self) -> None:
         while True:
             self._due_changed.clear()
@@ -140,7 +161,7 @@ class Engine:
                 self._again.discard(instance_id)
                 self._wake(instance_id)
 
-    async def _persist(self, attempt: Callable[[], Coroutine[Any, Any, None]], what: str) -> None:
+    async def _persist(self, attempt: Callable[[], Coroutine[Any, Any, _T]], what: str) -> _T:
         """Repeat an attempt whose worker dies, at growing intervals: nothing of it was recorded."""
         pause_s = _FIRST_PAUSE_S
         while True:
@@ -199,8 +220,14 @@ class Engine:
         for message in commit.messages:
             if message.due:
                 self._wake(message.instance, message.due)
+        self._awaited[work.instance.id] = episode.open_count
+        if commit.changed.has_ended:
+            del self._awaited[work.instance.id]
         for instance_id in woken:
-            self._wake(instance_id)
+            if instance_id == work.instance.parent:
+                self._wake_for_result(instance_id)
+            else:
+                self._wake(instance_id)
         if commit.restart is not None:
             self._wake(work.instance.id)
         for child in commit.children:
@@ -247,48 +274,40 @@ class Engine:
             self._defect.set_exception(running.exception() or RuntimeError())
 
     async def _run_task(self, task: Task, info: FunctionInfo | None, worker: Worker | None) -> None:
+        started = time.perf_counter()
         try:
-            await self._persist(functools.partial(self._attempt_task, task, info, worker), task.name)
+            number, fields = await self._persist(
+                functools.partial(self._call_activity, task, info, worker), task.name
+            )
         finally:
-            if worker is not None:
+            if (
+                worker is not None
+            ):  # before the result is on disk, so that the next activity need not wait for that
                 self._workers.activities.release(worker)
+        seconds = time.perf_counter() - started
+        text = event(number, to_micros(utc_now()), TaskScheduledId=task.id, **fields)
+        if await self._store.write(records.finish_task, task, number, text):
+            self._wake_for_result(task.instance)
+        outcome = fields.get("Reason", "Succeeded")
+        _log.info("activity %s %s#%s: %.3f s, %s", task.name, task.instance, task.id, seconds, outcome)
 
     async def _call_activity(
-        self, info: FunctionInfo, input_text: str | None, worker: Worker | None
-    ) -> str | None:
-        answer = await self._workers.activities.call(
-            "invoke", info.name, {"input": input_text}, self._settings.function_timeout_s, worker
-        )
-        if "outs" in answer:
-            await self._send_outputs(info, answer["outs"])
-        result: str | None = answer["result"]
-        return result
-
-    async def _attempt_task(self, task: Task, info: FunctionInfo | None, worker: Worker | None) -> None:
-        started_us = to_micros(utc_now())
-        fields: dict[str, Any] = {"TaskScheduledId": task.id}
+        self, task: Task, info: FunctionInfo | None, worker: Worker | None
+    ) -> tuple[int, dict[str, Any]]:
+        """Run the activity; return the type of the event that records how it ended, and its fields."""
         try:
             if info is None:
                 raise FunctionFailedError(self._index.missing(ACTIVITY, task.name), "")
-            number, fields["Result"] = 5, await self._call_activity(info, task.input, worker)
-            _warn_if_large(task.name, fields["Result"])
+            answer = await self._workers.activities.call(
+                "invoke", info.name, {"input": task.input}, self._settings.function_timeout_s, worker
+            )
+            if "outs" in answer:
+                await self._send_outputs(info, answer["outs"])
         except FunctionFailedError as failure:
-            number = 6
-            fields["Reason"] = f"Activity function '{task.name}' failed:  {failure.message}"
-            fields["Details"] = failure.trace
-        now_us = to_micros(utc_now())
-        text = event(number, now_us, **fields)
-        if await self._store.write(records.finish_task, task, number, text):
-            self._wake(task.instance)
-        outcome = "Succeeded" if number == 5 else fields["Reason"]
-        _log.info(
-            "activity %s %s#%s: %.3f s, %s",
-            task.name,
-            task.instance,
-            task.id,
-            (now_us - started_us) / 1e6,
-            outcome,
-        )
+            reason = f"Activity function '{task.name}' failed:  {failure.message}"
+            return 6, {"Reason": reason, "Details": failure.trace}
+        _warn_if_large(task.name, answer["result"])
+        return 5, {"Result": answer["result"]}
 
     # -- requests ---------------------------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ class Episode:
     decisions: list[Decision] = field(default_factory=list)
     carried: list[int] = field(default_factory=list)
     next_id: int = -1
+    open_count: int = 0  # calls and timers that are still awaited
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,14 @@ def _conclude(name: str, found: Replayed, answer: _Answer) -> Episode:
         details = f"Message: {output}, StackTrace: {_trace(answer.failure)}"
         output = f"Orchestrator function '{name}' failed: {output}"
     return Episode(
-        found.status, output, details, custom_status, found.decisions, found.carried, found.next_id
+        status=found.status,
+        output=output,
+        details=details,
+        custom_status=custom_status,
+        decisions=found.decisions,
+        carried=found.carried,
+        next_id=found.next_id,
+        open_count=len(found.open_ids),
     )
 
 
