@@ -147,7 +147,7 @@ def test_the_workload_backtests_with_a_plot(sound: LocalStore, chain: Any, tmp_p
     """`backtest` reads the store, gives the table as JSON values and a plot; too short a history is an error."""
     chain.write(sound)
     figures = StoreSales().backtest(sound, SMALL, 1, tmp_path / "plots")
-    assert figures["cutoffs"] == [57]
+    assert figures["cutoffs"] == ["57"]
     assert figures["relative_to_last_value"] < 1
     assert [Path(path).read_bytes()[:4] for path in figures["plots"]] == [b"\x89PNG"]
     with pytest.raises(InputError, match="cutoffs"):

@@ -21,7 +21,7 @@ from fleetscore.workloads.store_sales.contract import (
 from fleetscore.workloads.store_sales.features import Prepared, build, every_step, prepare
 from fleetscore.workloads.store_sales.forecasting import spread_out, to_sales
 from fleetscore.workloads.store_sales.input_files import UsableFiles, list_inputs, usable_files
-from fleetscore.workloads.store_sales.judgement import block_of, judge
+from fleetscore.workloads.store_sales.judgement import block_of, judge, name_weeks
 from fleetscore.workloads.store_sales.model_sets import load_training_panel
 from fleetscore.workloads.store_sales.panel import Panel
 from fleetscore.workloads.store_sales.reading import read_keys
@@ -44,8 +44,8 @@ def run_backtest(store: Store, settings: StoreSalesSettings, cutoffs: int, folde
     """
     if cutoffs < 1:
         raise InputError(f"cutoffs is {cutoffs}, expected 1 or more.", field="cutoffs")
-    panel = _load(store, settings)
-    figures = backtest_panel(panel, settings, cutoffs)
+    panel, cadence = _load(store, settings)
+    figures = name_weeks(backtest_panel(panel, settings, cutoffs), cadence)
     folder.mkdir(parents=True, exist_ok=True)
     return {**figures, "plots": [str(_plot(figures, folder))]}
 
@@ -77,10 +77,10 @@ def backtest_panel(panel: Panel, settings: StoreSalesSettings, cutoffs: int) -> 
     return {"cutoffs": [b.cutoff for b in blocks], **judge(blocks, forecasts, panel.stores)}
 
 
-def _load(store: Store, settings: StoreSalesSettings) -> Panel:
+def _load(store: Store, settings: StoreSalesSettings) -> tuple[Panel, Cadence]:
     files = usable_files(store, list_inputs(store), settings.covariates)
     first, stop = _history_span(store, files)
-    return load_training_panel(store, files, first, stop, settings)
+    return load_training_panel(store, files, first, stop, settings), first.cadence
 
 
 def _history_span(store: Store, files: UsableFiles) -> tuple[Window, Window]:
@@ -124,7 +124,7 @@ def _plot(figures: Mapping[str, Any], folder: Path) -> Path:
     by_quantile.bar(QUANTILE_NAMES, losses, color="#3b6ea5")
     by_quantile.set_title("pinball loss per quantile", fontsize=9, loc="left")
     for axis, part in ((by_step, "per_step"), (by_cutoff, "per_cutoff")):
-        keys = sorted(figures[part], key=int)
+        keys = list(figures[part])
         axis.plot(
             keys,
             [figures[part][k]["coverage_90"] for k in keys],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fleetscore.windows import Cadence, Window
 from fleetscore.workloads.store_sales.contract import QUANTILE_NAMES, QUANTILES
 from fleetscore.workloads.store_sales.features import every_step
 from fleetscore.workloads.store_sales.panel import Panel
@@ -89,6 +91,13 @@ def judge(blocks: list[Block], forecasts: list[FloatArray], stores: tuple[str, .
             ).items()
         },
     }
+
+
+def name_weeks(figures: Mapping[str, Any], cadence: Cadence) -> dict[str, Any]:
+    """The figures with their cutoffs as users write windows."""
+    named = {str(c): Window(cadence, c).key for c in figures["cutoffs"]}
+    per_cutoff = {named[c]: part for c, part in figures.get("per_cutoff", {}).items()}
+    return {**figures, "cutoffs": list(named.values()), "per_cutoff": per_cutoff}
 
 
 def coverage(truth: FloatArray, quantiles: FloatArray) -> dict[str, float]:

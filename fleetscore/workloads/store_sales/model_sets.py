@@ -7,11 +7,14 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from fleetscore.errors import ModelError
 from fleetscore.isolation import settle
+from fleetscore.keys import join_key
 from fleetscore.outcomes import Outcome
+from fleetscore.profiles import PROFILE_FILE, pack_profile, summarise
 from fleetscore.stores.base import Store
 from fleetscore.windows import Window
 from fleetscore.workloads.base import ModelSetDraft, Trained, TrainingRequest, TrainingTask
@@ -27,7 +30,7 @@ from fleetscore.workloads.store_sales.features import Prepared, build, every_ste
 from fleetscore.workloads.store_sales.forecasting import spread_out, to_sales
 from fleetscore.workloads.store_sales.forest import forest_arrays, forest_of_arrays, join_forests
 from fleetscore.workloads.store_sales.input_files import UsableFiles, usable_files
-from fleetscore.workloads.store_sales.judgement import Block, block_of, coverage, judge
+from fleetscore.workloads.store_sales.judgement import Block, block_of, coverage, judge, name_weeks
 from fleetscore.workloads.store_sales.loading import Span, load_panel
 from fleetscore.workloads.store_sales.model_file import (
     FILE,
@@ -60,6 +63,7 @@ def train_shard(store: Store, task: TrainingTask) -> Trained:
     files = {
         _COMMON: pack_arrays(_common(panel, prepared, settings)),
         STORES_FILE: msgspec.json.encode(panel.stores),
+        PROFILE_FILE: pack_profile(_profile(panel)),
     }
     names = task.partitions["partition"].to_pylist()
     levels = {name: QUANTILES[QUANTILE_NAMES.index(name)] for name in names}
@@ -108,9 +112,20 @@ def assemble_models(request: TrainingRequest, parts: Iterable[Mapping[str, bytes
         "features": list(feature_names(settings.covariates)),
         "trees": len(forest.value),
         "widening": dict(zip(QUANTILE_NAMES, widening.round(4).tolist(), strict=True)),
-        "judged_on_blocks_before_the_origin": _judged(said, truth, common, settings, stores),
+        "judged_on_blocks_before_the_origin": name_weeks(
+            _judged(said, truth, common, settings, stores), request.first.cadence
+        ),
     }
-    return ModelSetDraft({FILE: pack_model(model), STORES_FILE: files[STORES_FILE]}, card)
+    return ModelSetDraft(
+        {FILE: pack_model(model), STORES_FILE: files[STORES_FILE], PROFILE_FILE: files[PROFILE_FILE]}, card
+    )
+
+
+def _profile(panel: Panel) -> pa.Table:
+    """Weeks, mean and deviation of the sales of each store that is trained on."""
+    keys = np.array([join_key([name]) for name in panel.stores], object)[panel.store_of]
+    sales = panel.sales.ravel()
+    return summarise(pa.array(np.repeat(keys, panel.sales.shape[1])), pa.array(sales, from_pandas=True))
 
 
 def load_training_panel(

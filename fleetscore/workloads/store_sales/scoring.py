@@ -271,13 +271,16 @@ def _sketches(panel: Panel, predicted: Forecast, shown: NDArray[np.bool_], steps
         return np.bincount(panel.store_of, weights, len(panel.stores)).astype(np.float64)
 
     weeks = total(known.sum(axis=1))
+    mean = total(np.where(known, sales, 0.0).sum(axis=1)) / np.maximum(weeks, 1)
+    gaps = np.where(known, sales - mean[panel.store_of][:, None], 0.0)
     medians = predicted.quantiles[:, :, 2].sum(axis=1) * shown
     forecasts = np.maximum(total(shown) * steps, 1)
     return pa.table(
         {
             "partition": [join_key([name]) for name in panel.stores],
             "n": weeks,
-            "mean": total(np.where(known, sales, 0.0).sum(axis=1)) / np.maximum(weeks, 1),
+            "mean": mean,
+            "std": np.sqrt(total(np.einsum("ij,ij->i", gaps, gaps)) / np.maximum(weeks, 1)),
             "missing_share": 1.0 - weeks / np.maximum(total(np.full(len(sales), float(sales.shape[1]))), 1),
             "median_mean": total(medians) / forecasts,
             "feature_share": total(np.nan_to_num(panel.feat[:, -steps:]).sum(axis=1) * shown) / forecasts,
