@@ -8,13 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from fleetscore.costs import MonthCost, list_costs
 from fleetscore.dashboard.marks import UNEASY
 from fleetscore.dashboard.window_calendar import Calendar, Cell, count_marks, lay_calendar
 from fleetscore.errors import FleetscoreError, SettingsError
 from fleetscore.manifest import read_latest
 from fleetscore.model_sets import read_pins
 from fleetscore.records import FINAL
-from fleetscore.run_index import RunLine, RunPage, list_page, list_runs, list_runs_since
+from fleetscore.run_index import RunLine, RunPage, list_page, list_runs
 from fleetscore.settings import RunPolicy, read_run_policy
 from fleetscore.stores.base import Store
 from fleetscore.windows import Cadence
@@ -27,16 +28,6 @@ _LOOKS = 5
 _RECENT = 12
 _PAGE = 50
 _LOST_AFTER = timedelta(days=2)  # a run that has not moved for so long is not waited for
-
-
-@dataclass(frozen=True, slots=True)
-class MonthSpend:
-    """What a workload's runs of a month cost, as far as their records tell."""
-
-    month: str
-    cost_usd: float
-    runs: int
-    priced_runs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +49,7 @@ class WorkloadView:
     newest: RunLine | None  # the run of the newest window that was requested last
     published: str  # the newest published window
     models: str  # the current model set
-    spend: tuple[MonthSpend, ...]
+    costs: tuple[MonthCost, ...]  # this month and the last, where runs know what they cost
     remarks: tuple[str, ...] = ()
 
 
@@ -105,19 +96,6 @@ def is_moving(line: RunLine, now: datetime) -> bool:
     return line.state not in FINAL and now - line.updated < _LOST_AFTER
 
 
-def sum_spend(lines: Sequence[RunLine]) -> tuple[MonthSpend, ...]:
-    """Cost per month of request, newest first; months without any known cost are left out."""
-    months: dict[str, list[RunLine]] = {}
-    for line in lines:
-        months.setdefault(f"{line.requested:%Y-%m}", []).append(line)
-    told = []
-    for month, runs in sorted(months.items(), reverse=True):
-        costs = [line.cost_usd for line in runs if line.cost_usd is not None]
-        if costs:
-            told.append(MonthSpend(month, sum(costs), len(runs), len(costs)))
-    return tuple(told)
-
-
 def group_uneasy(cells: Sequence[Cell]) -> tuple[Look, ...]:
     """The windows that want somebody, grouped by how they stand and why; `cells` and groups: oldest and newest first."""
     groups: dict[tuple[str, str], list[Cell]] = {}
@@ -146,7 +124,7 @@ def _read_workload(
         newest=_newest(scored, told),
         published=latest.window if latest else "",
         models=_current_models(store, name),
-        spend=_read_spend(store, name, lines, now),
+        costs=_read_costs(store, name, lines, now),
         remarks=remarks,
     )
     return view, lines
@@ -171,9 +149,9 @@ def _current_models(store: Store, name: str) -> str:
     return ""
 
 
-def _read_spend(store: Store, name: str, lines: Sequence[RunLine], now: datetime) -> tuple[MonthSpend, ...]:
-    """This month's and the last one's spend, exactly; nothing is read where no run knows its cost."""
+def _read_costs(store: Store, name: str, lines: Sequence[RunLine], now: datetime) -> tuple[MonthCost, ...]:
+    """This month's and the last one's costs, exactly; nothing is read where no run knows its cost."""
     if all(line.cost_usd is None for line in lines):
         return ()
     last_month = now.replace(day=1) - timedelta(days=1)
-    return sum_spend(list_runs_since(store, name, f"{last_month:%Y-%m}-01"))
+    return tuple(list_costs(store, name, f"{last_month:%Y-%m}"))

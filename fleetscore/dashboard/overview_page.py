@@ -12,6 +12,7 @@ from fleetscore.dashboard.page import Body
 from fleetscore.dashboard.parts import card, chip, figures, run_table
 from fleetscore.dashboard.telling import tell_cost, tell_count, tell_seconds, tell_short
 from fleetscore.dashboard.window_calendar import Calendar, Cell
+from fleetscore.records import RunState
 
 _KINDS = {24: "hours", 7: "days", 13: "weeks"}
 
@@ -86,12 +87,12 @@ def _newest(view: WorkloadView, links: Links) -> Markup | None:
     bad = count_bad(line)
     pairs: list[tuple[str, Child, str]] = [
         ("partitions", tell_count(line.partitions), f"{bad:,} not good" if bad and line.ended else ""),
-        ("rows published", tell_short(line.rows), ""),
+        ("rows published" if line.state is RunState.PUBLISHED else "rows", tell_short(line.rows), ""),
         ("took", tell_seconds(line.seconds) if line.ended else "under way", ""),
     ]
-    for spend in view.spend[:2]:
-        known = "" if spend.priced_runs == spend.runs else f"of {spend.priced_runs} of {spend.runs} runs"
-        pairs.append((f"cost {spend.month}", tell_cost(spend.cost_usd), known))
+    for month in view.costs[:2]:
+        known = f"{month.unpriced:,} of {month.runs:,} runs not told" if month.unpriced else ""
+        pairs.append((f"cost {month.month}", tell_cost(month.cost_usd), known))
     models = tag("p", "models ", tag("code", view.models), class_="quiet small") if view.models else None
     newest = tag(
         "p", tag("a", line.window, href=links.run(line.run)), " ", chip(mark_of(line)), class_="newest"

@@ -16,6 +16,7 @@ from fleetscore.dashboard.telling import (
     tell_bytes,
     tell_cost,
     tell_count,
+    tell_fact,
     tell_moment,
     tell_seconds,
     tell_short,
@@ -128,7 +129,9 @@ def _figures(view: RunView) -> list[tuple[str, Child, str]]:
         pairs.append(("work on a core", tell_seconds(record.measured_s), predicted))
     cost = record.facts.get("cost_usd")
     if isinstance(cost, int | float):
-        pairs.append(("cost", tell_cost(cost), ""))
+        predicted_usd = record.facts.get("predicted_usd")
+        told = f"predicted {tell_cost(predicted_usd)}" if isinstance(predicted_usd, int | float) else ""
+        pairs.append(("cost", tell_cost(cost), told))
     return pairs
 
 
@@ -147,7 +150,7 @@ def _ended(view: RunView, bad: int) -> list[tuple[str, Child, str]]:
     record = view.status.record
     return [
         ("not good", tell_count(bad), ""),
-        ("rows published", tell_short(record.rows), ""),
+        ("rows published" if record.manifest else "rows", tell_short(record.rows), ""),
         ("took", tell_seconds(view.status.elapsed_s), "from request to end"),
     ]
 
@@ -212,7 +215,7 @@ def _about(view: RunView, links: Links, now: datetime) -> Markup:
         rounds += ["followed by ", tag("a", view.next_round, href=links.run(view.next_round))]
     published = record.state is RunState.PUBLISHED and request.purpose == "score"
     results = links.results(request.workload, request.window)
-    known = {"cost_usd"}
+    known = {"cost_usd", "predicted_usd"}
     return facts(
         [
             ("results", tag("a", "drawn", href=results) if published else None),
@@ -223,7 +226,7 @@ def _about(view: RunView, links: Links, now: datetime) -> Markup:
             ("models", ", ".join(f"{v or 'none'} ({n:,})" for v, n in record.models.items()) or None),
             ("model set made", record.model_set or None),
             ("input", f"{record.input_rows:,} rows" if record.input_rows else None),
-            ("facts", ", ".join(f"{k}: {v}" for k, v in record.facts.items() if k not in known) or None),
+            ("facts", ", ".join(f"{k}: {tell_fact(k, v)}" for k, v in record.facts.items() if k not in known) or None),
             ("remarks", [tag("p", remark) for remark in record.remarks] or None),
             ("manifest", tag("code", record.manifest) if record.manifest else None),
             ("ledger", tag("code", view.status.links["ledger"])),

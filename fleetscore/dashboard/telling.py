@@ -90,10 +90,25 @@ def tell_age(moment: datetime, now: datetime) -> str:
 def tell_cost(cost_usd: float) -> str:
     """Dollars, to the cent from one dollar on, finer below.
 
-    >>> tell_cost(12.345), tell_cost(0.00123)
-    ('$12.35', '$0.0012')
+    >>> tell_cost(12.345), tell_cost(0.0123), tell_cost(0.00123), tell_cost(1e-7), tell_cost(0)
+    ('$12.35', '$0.012', '$0.0012', '<$0.0001', '$0')
     """
-    return f"${cost_usd:,.2f}" if cost_usd >= 1 else f"${cost_usd:.2g}"
+    if cost_usd >= 1:
+        return f"${cost_usd:,.2f}"
+    return f"${cost_usd:.2g}" if cost_usd >= 1e-4 or cost_usd <= 0 else "<$0.0001"
+
+
+def tell_fact(name: str, value: object) -> str:
+    """A figure of a run's record, by the unit in its name.
+
+    >>> tell_fact("inline_usd", 0.0123), tell_fact("inline_s", 75.0), tell_fact("estimate_off", 0.06109), tell_fact("prices", "2026")
+    ('$0.012', '1 min 15 s', '0.0611', '2026')
+    """
+    if not isinstance(value, float):
+        return str(value)
+    if name.endswith("_usd"):
+        return tell_cost(value)
+    return tell_seconds(value) if name.endswith("_s") else f"{value:.3g}"
 
 
 def tell_share(part: float, whole: float) -> str:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetscore.dashboard.marks import Mark, mark_of
-from fleetscore.dashboard.overview import group_uneasy, sum_spend
+from fleetscore.dashboard.overview import group_uneasy
 from fleetscore.dashboard.window_calendar import COLUMNS, lay_calendar
 from fleetscore.records import RunState
 from fleetscore.run_index import RunLine
@@ -136,15 +136,3 @@ def test_windows_that_stand_alike_for_the_same_cause_are_one_thing_to_look_at() 
     cells = lay_calendar(lines, lambda t: parse_window(t, Cadence.HOUR), LONG_AFTER, 0.0, 48).cells()
     told = [(look.newest.first_cause, look.windows) for look in group_uneasy(cells)]
     assert told == [("no_data", 2), ("bad_model", 1)]
-
-
-def test_spend_is_summed_by_month_and_says_how_many_runs_know_theirs() -> None:
-    """Runs without a cost are counted, not taken for free; a month where none knows is left out."""
-    lines = [
-        line_of(window(Cadence.HOUR, n), cost_usd=cost, requested=datetime(2026, month, 3, tzinfo=UTC))
-        for n, (month, cost) in enumerate([(5, 0.5), (5, None), (6, 0.25), (4, None), (5, 0.25)])
-    ]
-    assert [(s.month, s.cost_usd, s.priced_runs, s.runs) for s in sum_spend(lines)] == [
-        ("2026-06", 0.25, 1, 1),
-        ("2026-05", 0.75, 2, 3),
-    ]
