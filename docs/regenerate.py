@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 
 from fleetscore import errors  # noqa: E402 - the path has to be set first
 from fleetscore.app_settings import AppSettings  # noqa: E402
-from fleetscore.settings import RunPolicy  # noqa: E402
+from fleetscore.settings import QualityPolicy, RunPolicy  # noqa: E402
 from triggers.openapi import describe_api  # noqa: E402
 
 
@@ -32,9 +32,18 @@ def settings_table() -> str:
 
 def policy_table() -> str:
     """The [run] table of a workload's settings, with the comments of its source."""
+    return _policy("run", RunPolicy)
+
+
+def quality_table() -> str:
+    """The [quality] table of a workload's settings, with the comments of its source."""
+    return _policy("quality", QualityPolicy)
+
+
+def _policy(table: str, kind: type) -> str:
     source = (ROOT / "fleetscore" / "settings.py").read_text()
-    lines = ["| line in [run] | default | what it does |", "|---|---|---|"]
-    for policy in fields(RunPolicy):
+    lines = [f"| line in [{table}] | default | what it does |", "|---|---|---|"]
+    for policy in fields(kind):
         comment = re.search(rf"    {policy.name}: .*?# (.*)", source)
         lines.append(f"| `{policy.name}` | `{policy.default}` | {comment[1] if comment else ''} |")
     return "\n".join(lines)
@@ -65,7 +74,7 @@ def doors_table() -> str:
 
 
 TABLES = {
-    "settings.md": {"settings": settings_table, "run policy": policy_table},
+    "settings.md": {"settings": settings_table, "run policy": policy_table, "quality policy": quality_table},
     "errors.md": {"errors": errors_table},
     "http.md": {"doors": doors_table},
 }

@@ -97,3 +97,8 @@ def notice_path(state: str, notice: str) -> str:
 def late_path(workload: str) -> str:
     """Which input was there when the workload's open windows were last looked at for late data."""
     return f"late/{workload}.json"
+
+
+def profile_path(workload: str, version: str) -> str:
+    """How the input and predictions of the version's first published run looked."""
+    return f"profiles/{workload}/{version}.parquet"

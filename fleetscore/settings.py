@@ -34,6 +34,22 @@ class RunPolicy:
     job_limit_s: float = 43200.0  # longest wall clock of a run's Batch job
 
 
+@dataclass(frozen=True, slots=True)
+class QualityPolicy:
+    """The [quality] table of a workload's settings: beyond which limits a scored partition gets the warning `drifted`."""
+
+    shift_limit: float = 4.0  # how many training deviations the mean of the input may be off
+    spread_limit: float = 3.0  # logarithm of how many times the deviation may grow or shrink (3: twentyfold)
+    prediction_limit: float = 6.0  # how many of the fleet's deviations a prediction may move since the model's first run
+    missing_limit: float = 0.5  # share of the input that may be missing or unusable
+    least_n: float = 10.0  # with fewer values input and predictions are not compared
+
+    def __post_init__(self) -> None:
+        for name in ("shift_limit", "spread_limit", "prediction_limit", "missing_limit"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+
+
 def workload_settings_path(workload: str) -> str:
     """Where a workload's settings lie in the store."""
     return f"settings/{workload}.toml"
@@ -42,13 +58,20 @@ def workload_settings_path(workload: str) -> str:
 def read_workload_settings(store: Store, workload: str, settings_type: type[Settings]) -> Settings:
     """The workload's settings as its dataclass, defaults where the file or a line is missing; SettingsError names the line at fault."""
     path = workload_settings_path(workload)
-    return _convert({k: v for k, v in _read(store, path).items() if k != "run"}, settings_type, path)
+    own = {name: value for name, value in _read(store, path).items() if name not in ("run", "quality")}
+    return _convert(own, settings_type, path)
 
 
 def read_run_policy(store: Store, workload: str) -> RunPolicy:
     """The [run] table of the workload's settings, defaults where a line is missing."""
     path = workload_settings_path(workload)
     return _convert(_read(store, path).get("run", {}), RunPolicy, f"{path} [run]")
+
+
+def read_quality_policy(store: Store, workload: str) -> QualityPolicy:
+    """The [quality] table of the workload's settings, defaults where a line is missing."""
+    path = workload_settings_path(workload)
+    return _convert(_read(store, path).get("quality", {}), QualityPolicy, f"{path} [quality]")
 
 
 def _read(store: Store, path: str) -> dict[str, Any]:

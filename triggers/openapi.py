@@ -94,12 +94,19 @@ def describe_api() -> dict[str, Any]:
                     [200, 400, 404], parameters=[run, _parameter("partition", "path", "its key")],
                 )
             },
+            "/runs/{id}/drift": {
+                "get": _door("The partitions of a run to look at: what drifted, the worst first.", [200, 400, 404], parameters=[
+                    run,
+                    _parameter("limit", "query", "at most so many (1 to 10000; 20)", {"type": "integer", "minimum": 1, "maximum": 10000}),
+                ]),
+            },
             "/costs": {
                 "get": _door("What the workloads cost, month by month.", [200, 400], parameters=[
                     _parameter("workload", "query", "only this workload's"),
                     _parameter("since", "query", "from this month on (YYYY-MM)"),
                 ]),
             },
+            "/dashboard": {"get": _dashboard()},
             "/training": {"post": _door("Train a model set.", [200, 202, 400], body="TrainingBody")},
             "/backfills": {"post": _door("Run many windows, or say which would run and why.", [200, 202, 400], body="BackfillBody")},
             "/backfills/{id}": {"get": _door("How a backfill stands.", [200, 404], parameters=[_parameter("id", "path", "its id")])},
@@ -161,6 +168,27 @@ def _door(
             content["text/csv"] = {"schema": {"type": "string"}}
         door["requestBody"] = {"required": True, "content": content}
     return door
+
+
+def _dashboard() -> dict[str, Any]:
+    """The one door that answers pages; with format=json the same data."""
+    told = {
+        "workload": "a workload's page",
+        "run": "a run's page",
+        "partition": "with run: a partition's story; with view: what to draw (may be given many times)",
+        "view": "results: a published window, drawn",
+        "window": "with view: the window, the newest without it",
+        "find": "partitions whose key holds this text",
+        "outcome": "with run: only partitions with this outcome",
+        "cause": "with run: only partitions with this cause",
+        "before": "with workload: only runs requested before this one",
+        "log": "with run: a log of it, by its path",
+        "format": "html or json",
+    }
+    door = _door("The dashboard: workloads, runs, partitions and results as a page.", [200, 400, 404])
+    for answer in door["responses"].values():
+        answer["content"]["text/html"] = {"schema": {"type": "string"}}
+    return door | {"parameters": [_parameter(name, "query", says) for name, says in told.items()]}
 
 
 def _answer(status: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import azure.functions as func
 
 from activities.store import app_store
 from triggers.http_answers import answer_json, off_loop, telling_errors
-from triggers.runs_api import run_in_route
+from triggers.runs_api import read_number, run_in_route
 
 blueprint = df.Blueprint()
 
@@ -29,3 +29,13 @@ async def list_costs(req: func.HttpRequest) -> func.HttpResponse:
 
     workload, since = req.params.get("workload", ""), req.params.get("since", "")
     return answer_json(await off_loop(list_months, app_store(), workload, since))
+
+
+@blueprint.route(route="runs/{id}/drift", methods=["GET"])
+@telling_errors
+async def describe_drift(req: func.HttpRequest) -> func.HttpResponse:
+    """The partitions of a run to look at, the worst first."""
+    from fleetscore.drift_report import describe_drift as describe
+
+    limit = read_number(req, "limit", 20, 1, 10_000)
+    return answer_json(await off_loop(describe, app_store(), run_in_route(req), limit))

@@ -15,6 +15,7 @@ from fleetscore.errors import FleetscoreError, InputError, MissingBlobError, Sto
 if TYPE_CHECKING:
     from fleetscore.backfills import BackfillPreview
     from fleetscore.costs import MonthCost
+    from fleetscore.drift_report import DriftReport
     from fleetscore.explain import PartitionStory
     from fleetscore.replay import Replayed
     from fleetscore.run_index import RunLine
@@ -159,6 +160,12 @@ class HostClient:
         from fleetscore.replay import Replayed
 
         return self._call("GET", f"runs/{quote(run)}/replay/{quote(partition)}", Replayed)
+
+    def describe_drift(self, run: str, limit: int) -> DriftReport:
+        """The run's partitions to look at."""
+        from fleetscore.drift_report import DriftReport
+
+        return self._call("GET", f"runs/{quote(run)}/drift?limit={limit}", DriftReport)
 
     def list_costs(self, workload: str, since: str) -> list[MonthCost]:
         """What the workloads cost, month by month."""

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fleetscore.carry import read_ledger
+from fleetscore.drift import count_drifted, measure_run
 from fleetscore.layout import run_path
 from fleetscore.ledger import build_ledger, count_outcomes, group_causes
 from fleetscore.records import Cause, PlanHead, ResultFile, ShardRecord, from_json, to_json
@@ -38,6 +39,7 @@ class Collected:
     shards: int
     files: tuple[ResultFile, ...]
     batch_s: float = 0.0  # the part of measured_s on Batch
+    drifted: int = 0  # scored partitions with that warning
     bytes_per_row: float = 0.0  # peak memory per input row, from shards on Batch; 0: not measured
     schema: int = 1
 
@@ -54,6 +56,7 @@ def collect_run(store: Store, run: str, reasons: Mapping[int, str] | None = None
     ]
     previous = read_ledger(store, head.request.previous) if head.request.previous else None
     ledger = build_ledger(run, plan, committed, previous, dict(reasons or {}))
+    ledger = measure_run(store, head, records, ledger)
     with store.sink(run_path(run, "ledger.parquet")) as file:
         pq.write_table(ledger, file, compression="zstd", row_group_size=65_536)
     collected = _summarise(head, records, ledger)
@@ -93,6 +96,7 @@ def _summarise(head: PlanHead, records: list[ShardRecord], ledger: pa.Table) -> 
         peak_memory_bytes=max((record.peak_memory_bytes for record in records), default=0),
         shards=len(records),
         files=head.kept_files + fresh,
+        drifted=count_drifted(ledger),
         batch_s=sum(record.seconds for record in records if record.placement == "batch"),
         bytes_per_row=max((_bytes_per_row(record) for record in records), default=0.0),
     )

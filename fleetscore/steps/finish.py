@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from fleetscore.carry import read_ledger
+from fleetscore.drift import with_models
 from fleetscore.errors import ConflictError
+from fleetscore.layout import profile_path
+from fleetscore.profiles import read_sketches, remember_first
 from fleetscore.records import RunRequest, RunState
 from fleetscore.run_records import record_ending
 from fleetscore.steps.bill import make_bill
-from fleetscore.steps.collect import read_collected
+from fleetscore.steps.collect import read_collected, read_shard_records
+from fleetscore.steps.plan import read_plan
 from fleetscore.steps.publish import Ending, publish_run
 from fleetscore.steps.rates import learn_rates
 from fleetscore.stores.base import Store
@@ -21,6 +26,23 @@ def finish_run(store: Store, request: RunRequest, now: datetime) -> Ending:
     except ConflictError as conflict:
         ending = Ending(RunState.UNPUBLISHED, str(conflict))
     collected = read_collected(store, request.run)
-    record_ending(store, request.run, ending, collected, now, make_bill(store, request.run, collected))
+    facts = dict(make_bill(store, request.run, collected))
+    if collected.drifted:
+        facts["drifted"] = collected.drifted
+    if ending.state is RunState.PUBLISHED and request.purpose == "score":
+        remember_profiles(store, request.run)
+    record_ending(store, request.run, ending, collected, now, facts)
     learn_rates(store, request.run)
     return ending
+
+
+def remember_profiles(store: Store, run: str) -> None:
+    """Keep how the run looked, of the model sets that it was the first to publish with."""
+    head = read_plan(store, run)
+    versions = [version for version in head.models if version]
+    if all(store.stat(profile_path(head.request.workload, version)) is not None for version in versions):
+        return
+    sketches = read_sketches(store, read_shard_records(store, head))
+    if sketches is not None:
+        known = with_models(sketches, read_ledger(store, run))
+        remember_first(store, head.request.workload, known.drop_columns("model"), known["model"])

@@ -257,6 +257,12 @@ class Workload(ABC):
     ) -> list[Path]:
         """Draw the published results of the windows as PNG files in `folder`; chooses telling partitions when none are named."""
 
+    def training_profile(self, store: Store, version: str) -> pa.Table | None:
+        """What the version was trained on: partition, n, mean, std; by default the model set's own profile.parquet, None without one."""
+        from fleetscore.profiles import read_training_profile
+
+        return read_training_profile(store, self.name, version)
+
     def judge_samples(self, store: Store, windows: Sequence[Window]) -> Mapping[str, Any]:
         """Compare the published results with what `samples` planted; figures for the demo's summary."""
         del store, windows

@@ -136,6 +136,24 @@ def read_version_pack(store: Store, version: str, number: int) -> ModelPack:
     return _cache.get(store, version, number)
 
 
+def read_scalers(store: Store, version: str) -> pa.Table | None:
+    """Mean and deviation of the training readings of every sensor with a model of one feature, from the models themselves; packs that
+    cannot be read are left out.
+    """
+    index = read_version_index(store, version)
+    tables = []
+    for number in np.unique(index.packs).tolist():
+        try:
+            pack = read_version_pack(store, version, number)
+        except ModelError:
+            continue  # its partitions fail where they are scored
+        one = np.flatnonzero(pack.features == 1)
+        place = pack.first_feature[one]
+        columns = [pack.keys.take(pa.array(one)), pa.array(pack.mean[place]), pa.array(pack.scale[place])]
+        tables.append(pa.table(columns, names=["partition", "mean", "std"]))
+    return pa.concat_tables(tables) if tables else None
+
+
 def _refuse_unsound(pack: ModelPack, place: npt.NDArray[np.int64], errors: dict[int, ModelError]) -> None:
     """Give the partitions whose model holds impossible numbers, or takes more than one feature, an error instead."""
     there = np.flatnonzero(place >= 0)

@@ -85,6 +85,11 @@ class SensorAnomaly(Workload):
 
         return draw_windows(store, windows, folder, partitions)
 
+    def training_profile(self, store: Store, version: str) -> pa.Table | None:
+        from fleetscore.workloads.sensor_anomaly.fitted import read_scalers
+
+        return read_scalers(store, version)
+
     def judge_samples(self, store: Store, windows: Sequence[Window]) -> Mapping[str, Any]:
         from fleetscore.workloads.sensor_anomaly.judging import judge_windows
 

@@ -10,9 +10,11 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fleetscore.errors import BugError, InputError
 from fleetscore.outcomes import OUTCOMES, Outcome
+from fleetscore.profiles import PROFILE_FILE, pack_profile, summarise
 from fleetscore.stores.base import Store
 from fleetscore.workloads.base import ModelSetDraft, Trained, TrainingRequest, TrainingTask
 from fleetscore.workloads.server_load.discovery import FLEET, read_hours
@@ -178,7 +180,11 @@ def train_shard(store: Store, task: TrainingTask) -> Trained:
         "judged_from": f"{moment_of(split):%Y-%m-%d}",
     }
     final = dump_trees(fit(best, examples, settings))
-    files = {MODEL_FILE: final, _CARD_FILE: msgspec.json.encode(facts | _definitions(settings))}
+    files = {
+        MODEL_FILE: final,
+        PROFILE_FILE: pack_profile(summarise(hours["server"], pc.divide(hours["load"].cast(pa.float64()), UNITS))),
+        _CARD_FILE: msgspec.json.encode(facts | _definitions(settings)),
+    }
     seconds = time.perf_counter() - begun
     outcome = (FLEET, str(Outcome.SCORED), "", "", hours.num_rows, len(examples.labels), "", seconds)
     outcomes = pa.Table.from_arrays(
@@ -226,4 +232,4 @@ def assemble_set(request: TrainingRequest, parts: Iterable[Mapping[str, bytes]])
     if len(shards) != 1:
         raise BugError(f"server_load trains one model in one shard; got {len(shards)}.")
     card = msgspec.json.decode(shards[0][_CARD_FILE])
-    return ModelSetDraft({MODEL_FILE: shards[0][MODEL_FILE]}, card)
+    return ModelSetDraft({name: shards[0][name] for name in (MODEL_FILE, PROFILE_FILE)}, card)

@@ -64,8 +64,8 @@ class LoadedModel:
     """A model set ready to score with."""
 
     version: str
-    model: QuantileModel | gbm_model.GbmModel
-    scorer: Scorer | None
+    model: QuantileModel | None  # None: imported from R
+    scorer: Scorer | gbm_model.GbmScorer
 
 
 def score_shard(store: Store, task: ShardTask) -> Iterator[Scored]:
@@ -86,25 +86,26 @@ def _load_model(url: str, version: str) -> LoadedModel:
     store = open_store(url)
     model_set = read_model_set(store, NAME, version)
     if gbm_model.FILE in model_set.files:
-        return LoadedModel(version, gbm_model.unpack(read_model_file(store, model_set, gbm_model.FILE)), None)
-    model = unpack_model(read_model_file(store, model_set, FILE))
-    return LoadedModel(version, model, make_scorer(model.forest))
+        model = gbm_model.unpack(read_model_file(store, model_set, gbm_model.FILE))
+        return LoadedModel(version, None, gbm_model.make_gbm_scorer(model))
+    quantile_model = unpack_model(read_model_file(store, model_set, FILE))
+    return LoadedModel(version, quantile_model, make_scorer(quantile_model.forest))
 
 
 def window_span(window: Window, loaded: LoadedModel, settings: StoreSalesSettings) -> Span:
     """The weeks that scoring the window with that model reads: its lookback, and the weeks to forecast."""
     origin = window.ordinal
-    lookback = GBM_LOOKBACK_WEEKS if isinstance(loaded.model, gbm_model.GbmModel) else LOOKBACK_WEEKS
+    lookback = GBM_LOOKBACK_WEEKS if loaded.model is None else LOOKBACK_WEEKS
     return Span(window.cadence, max(0, origin - lookback), origin, origin + settings.steps)
 
 
 def forecast_panel(panel: Panel, loaded: LoadedModel, settings: StoreSalesSettings) -> Forecast:
     """Forecast with whichever kind of model the set holds."""
-    if isinstance(loaded.model, gbm_model.GbmModel):
-        return gbm_model.forecast(panel, loaded.model, settings)
-    if loaded.scorer is None or settings.steps > loaded.model.steps:
+    if isinstance(loaded.scorer, gbm_model.GbmScorer):
+        return gbm_model.forecast(panel, loaded.scorer, settings)
+    if loaded.model is None or settings.steps > loaded.model.steps:
         raise ModelError(
-            f"Model set {loaded.version} forecasts {loaded.model.steps} weeks, the settings ask for {settings.steps}.",
+            f"Model set {loaded.version} forecasts fewer weeks than the {settings.steps} that the settings ask for.",
             fix="Lower `steps` or train again.",
             code="wrong_steps",
         )
@@ -214,7 +215,7 @@ def _counts(
     counts[Cause.MISSING_COVARIATES] = per_store(predicted.assumed.sum(axis=1) * planned)
     counts[Cause.SHORT_HISTORY] = per_store(predicted.short & planned)
     counts[Cause.DISCONTINUED_SKUS] = per_store(known & ~planned)
-    if isinstance(loaded.model, QuantileModel):
+    if loaded.model is not None:
         counts[Cause.UNKNOWN_SKUS] = per_store(
             planned & ~np.isin(panel.skus.astype(str), loaded.model.fallback.skus)
         )
