@@ -70,8 +70,16 @@ class Store:
     """The database of one data folder; holds the folder's lock while open."""
 
     def __init__(self, folder: Path) -> None:
-        """Open or create the database. Raises HostLockedError when another host has the folder."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Open or create the database.
+
+        Raises HostLockedError when another host has the folder, SettingsError when it cannot be used.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(
+                f"the data folder {folder} cannot be made: {error}; give another with --data"
+            ) from error
         self._lock = _lock_folder(folder)
         self._path = folder / "devhost.sqlite"
         self._writer = _connect(self._path)

@@ -6,6 +6,7 @@ socket the host sends. Children answer calls until their socket closes, which it
 
 import functools
 import gc
+import io
 import logging
 import os
 import signal
@@ -38,6 +39,11 @@ def bootstrap() -> str:
 def main(arguments: list[str]) -> None:
     """Run as `template FD ROOT` or, started afresh, as `child FD ROOT THREADS`."""
     role, descriptor, root = arguments[0], int(arguments[1]), Path(arguments[2])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                line_buffering=True
+            )  # workers end without ceremony: nothing printed may wait in a buffer
     logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
     logging.getLogger("azure").setLevel(logging.WARNING)
     connection = socket.socket(fileno=descriptor)

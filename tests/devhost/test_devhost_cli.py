@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,36 @@ def test_help_names_every_option() -> None:
     text = _devhost("start", "--help").stdout
     for option in ("app", "--port", "--address", "--data", "--workers", "--enable-auth", "--verbose"):
         assert option in text
+
+
+def test_docs_name_every_option_and_setting() -> None:
+    """docs/devhost.md has every option of every command, and every setting of host.json that the host reads."""
+    text = (_ROOT / "docs" / "devhost.md").read_text()
+    for command in ("start", "invoke", "list", "purge"):
+        assert f"devhost {command}" in text
+        for option in re.findall(r"--[a-z-]+", _devhost(command, "--help").stdout):
+            assert option in ("--help",) or option in text, (command, option)
+    source = (_ROOT / "devhost" / "settings.py").read_text()
+    for key in re.findall(r'(?:text|integer|boolean|span|choice)\("(\w+)"', source):
+        assert key in text, key
+
+
+def test_printed_text_of_functions_is_kept(make_host: Any, tmp_path: Path) -> None:
+    """What a function prints reaches the log although its process is ended without ceremony."""
+    source = """
+import azure.functions as func
+app = func.FunctionApp()
+@app.timer_trigger(schedule="0 0 0 1 1 *", arg_name="timer", run_on_startup=True)
+def speak(timer: func.TimerRequest) -> None:
+    print("printed by a function")
+"""
+    host = make_host(source, "--workers", "1").start()
+    for _ in range(1000):
+        if "timer speak" in host.log:
+            break
+        time.sleep(0.01)
+    host.kill()
+    assert host.log.count("printed by a function") == 1
 
 
 def test_commands_without_a_host_say_so(tmp_path: Path) -> None:

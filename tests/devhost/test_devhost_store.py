@@ -79,6 +79,13 @@ def test_another_layout_is_refused(tmp_path: Path) -> None:
         Store(tmp_path)
 
 
+def test_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    """A data folder below a file is refused with a text."""
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match="cannot be made"):
+        Store(tmp_path / "file" / "data")
+
+
 def test_filters_combine(tmp_path: Path) -> None:
     """Time, status and prefix narrow a list together; pages follow each other without gap or overlap."""
 
