@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow browser lint bench images infra-check clean
+.PHONY: help setup demo cloud test test-slow browser lint bench images infra-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -15,6 +15,9 @@ setup: $(VENV)/.dev node_modules/.azurite ## make the virtual environment with e
 
 demo: $(VENV)/.runtime ## run the three workloads on sample data through the local host, and show what came out
 	@$(VENV)/bin/fleetscore demo
+
+cloud: setup ## run the demo of the sensors on the whole local cloud: Azurite, the local Batch service and the local host
+	@$(VENV)/bin/fleetscore cloud
 
 test: setup ## run the tests
 	$(RUN) -m pytest -n $(JOBS) --dist loadfile

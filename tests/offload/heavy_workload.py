@@ -5,20 +5,20 @@ from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
-from toy_workload import Toy, read_lines, score_one
+from toy_workload import Toy, read_lines, score_one  # type: ignore[import-not-found]  # on the workers' PYTHONPATH
 
 from fleetscore.stores.base import Store
 from fleetscore.workloads.base import Discovery, Rates, Scored, ShardTask, WindowRequest
 
 
-class Heavy(Toy):
+class Heavy(Toy):  # type: ignore[misc]  # as above
     """Doubles values; a row is predicted to take a tenth of a second."""
 
     name = "heavy"
     rates = Rates(0.01, 0.0, 0.1, 1000.0)
 
     def discover(self, store: Store, request: WindowRequest) -> Discovery:
-        found = super().discover(store, request)
+        found: Discovery = super().discover(store, request)
         sizes = [_rows(how) for _, _, how in read_lines(store, request.window)]
         column = pa.array(sizes, pa.int64())
         return replace(found, partitions=found.partitions.set_column(1, "rows", column))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy_workload import write_lines
 
 from fleetscore.carry import read_ledger
 from fleetscore.completions import read_completion
@@ -16,6 +15,7 @@ from fleetscore.compute.base import job_id
 from fleetscore.errors import InputError
 from fleetscore.steps.offload import worker_environment
 from fleetscore.steps.score import read_shard_record
+from fleetscore.stores import open_store
 from fleetscore.stores.queue import send
 from tests.offload.local_app import (
     ROOT,
@@ -30,6 +30,8 @@ from tests.offload.local_app import (
     usage_of,
     write_rules,
 )
+from tests.offload.stormy_storage import Storm, stormy
+from tests.spine.toy_workload import write_lines
 
 
 def start(
@@ -104,7 +106,10 @@ OPERATIONS = ["create_job", "create_task_collection", "update_job"]
 
 @pytest.mark.parametrize(
     "operation",
-    [pytest.param(name, marks=pytest.mark.slow if name == "update_job" else ()) for name in OPERATIONS],
+    [
+        pytest.param(name, marks=pytest.mark.slow if name != "create_task_collection" else ())
+        for name in OPERATIONS
+    ],
 )
 def test_a_lost_reply_while_submitting_changes_nothing(app: App, cloud: Cloud, operation: str) -> None:
     """The service did what was asked, but nobody heard: asked again, it has one job with each task once."""
@@ -240,3 +245,22 @@ def test_lost_messages_cost_a_timer_and_late_ones_are_dropped(cloud: Cloud, tmp_
     with running(tmp_path, settings) as app:
         until(lambda: app.log().count("nobody waits for group") == 2)
         assert app.get(f"runs/{run}")["state"] == "published"
+
+
+@pytest.mark.slow
+def test_a_storm_of_503_from_storage_is_ridden_out(cloud: Cloud, tmp_path: Path) -> None:
+    """Every seventh request of app and workers is refused until twenty were: it takes longer, and nothing else."""
+    window = "2026-02-06T00"
+    settings = cloud.environment() | {"FLEETSCORE_BATCH_PLACEMENT": "batch"}
+    calm = open_store(settings["FLEETSCORE_STORE"])
+    write_rules(calm)
+    write_lines(calm, window, lines(20))
+    storm = Storm(every=7, most=20)
+    with (
+        stormy(settings["FLEETSCORE_STORE"], storm) as url,
+        running(tmp_path, settings | {"FLEETSCORE_STORE": url}) as app,
+    ):
+        run = app.run(window)
+        app.store = calm
+        assert_whole(app, run, window, 20)
+    assert storm.refused == 20

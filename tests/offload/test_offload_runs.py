@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from toy_workload import write_lines
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.direct import run_window
 from fleetscore.stores import open_store
 from tests.offload.local_app import App, Cloud, doubled, lines, rows_of, running, until, usage_of, write_rules
+from tests.spine.toy_workload import write_lines
 
 WINDOW = "2026-01-01T00"
 
@@ -24,13 +24,18 @@ def test_a_run_on_batch_is_published_with_logs_and_bill(app: App) -> None:
     assert rows_of(app.store, WINDOW) == doubled(60)
     assert {shard["placement"] for shard in record["slowest"]} == {"batch"}
     for shard in record["slowest"]:
-        log = until(lambda path=shard["log"]: app.store.stat(path) and app.store.read(path))
-        assert b"partitions 10 / 10" in log
+        assert "partitions 10 / 10" in log_of(app, shard["log"])
     facts = record["facts"]
     assert facts["nodes"] in (1, 2)
     assert facts["node_s"] > 0 and facts["batch_s"] > 0
     assert facts["cost_usd"] > 0
     assert facts["estimate_off"] == pytest.approx(record["measured_s"] / record["predicted_s"])
+
+
+def log_of(app: App, path: str) -> str:
+    """What a task said, once it is kept."""
+    until(lambda: app.store.stat(path))
+    return app.store.read(path).decode()
 
 
 def test_a_run_with_failed_partitions_retries_in_vain_once_and_says_what_failed(app: App) -> None:
