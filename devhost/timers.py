@@ -149,7 +149,8 @@ class TimerLoop:
         shown = record.to_json() if self._timer.is_monitored else None
         await run_once(self._timer.info, self._invoke, shown, is_past_due)
         last = max(started, due) if due is not None and not is_past_due else started
-        new = TimerRecord(last, _following(self._timer, max(last, utc_now()), self._zone), utc_now())
+        ended = max(last, utc_now())
+        new = TimerRecord(last, _following(self._timer, ended, self._zone), ended)
         if self._timer.is_monitored:
             await self._store.write(write_record, self._timer.info.name, new)
         return new

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from devhost.clock import stamp, utc_now
-from devhost.errors import LoadError
+from devhost.errors import LoadError, SettingsError
 from devhost.functions import FunctionInfo
-from devhost.timers import Timer, TimerRecord, decide_opening, make_timer
+from devhost.timers import Timer, TimerRecord, decide_opening, make_timer, retry_pauses
 
 _ZONE = ZoneInfo("UTC")
 _NOW = datetime(2026, 5, 1, 12, 30, tzinfo=UTC)
@@ -51,6 +51,32 @@ def test_record_in_time_is_kept() -> None:
     last = _NOW.replace(minute=0)
     record = TimerRecord(last, last + _HOUR, last)
     assert decide_opening(_timer(), record, _NOW, _ZONE).record == record
+
+
+def test_intervals_count_from_the_last_run() -> None:
+    """A constant interval that has passed while the host was down is late; one that has not is waited for."""
+    timer = _timer("02:00:00")
+    ended = _NOW - 3 * _HOUR
+    late = decide_opening(timer, TimerRecord(ended, ended + 2 * _HOUR, ended), _NOW, _ZONE)
+    assert (late.runs_now, late.is_past_due) == (True, True)
+    record = TimerRecord(_NOW - _HOUR, _NOW + _HOUR, _NOW - _HOUR)
+    assert decide_opening(timer, record, _NOW, _ZONE).record == record
+
+
+def test_retry_policies_are_read() -> None:
+    """A fixed delay repeats, an exponential one doubles up to its longest; a broken one is refused."""
+    fixed = {"strategy": "fixed_delay", "max_retry_count": "2", "delay_interval": "00:00:05"}
+    assert retry_pauses(fixed) == [5.0, 5.0]
+    growing = {"strategy": "exponential_backoff", "max_retry_count": "4", "minimum_interval": "00:00:01"}
+    assert retry_pauses({**growing, "maximum_interval": "00:00:03"}) == [1.0, 2.0, 3.0, 3.0]
+    assert retry_pauses(None) == []
+    for broken in (
+        {**fixed, "max_retry_count": "x"},
+        {**fixed, "delay_interval": "soon"},
+        {"strategy": "fixed_delay"},
+    ):
+        with pytest.raises(SettingsError, match="retry policy"):
+            retry_pauses(broken)
 
 
 def test_frequent_timers_are_not_monitored() -> None:
