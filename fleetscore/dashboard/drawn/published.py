@@ -63,8 +63,13 @@ def read_rows(
                 parts.append(rows.filter(pc.is_in(rows[key].cast(pa.string()), wanted)))
     if not parts:
         return pa.table({name: pa.array([], pa.string()) for name in columns})
-    table = pa.concat_tables(parts)
-    return table.set_column(table.schema.get_field_index(key), key, table[key].cast(pa.string()))
+    return plain(pa.concat_tables(parts, promote_options="permissive"))
+
+
+def plain(table: pa.Table) -> pa.Table:
+    """The table with dictionary columns as what they stand for."""
+    fields = [f.with_type(f.type.value_type) if pa.types.is_dictionary(f.type) else f for f in table.schema]
+    return table.cast(pa.schema(fields))
 
 
 def _groups(parquet: pq.ParquetFile, key: str, values: Sequence[str]) -> list[int]:

@@ -27,6 +27,7 @@ from fleetscore.dashboard.drawn.published import (
     files_of,
     find_manifest,
     largest,
+    plain,
     read_rows,
     read_sketches,
 )
@@ -94,7 +95,7 @@ def _read_hours(store: Store, window: Window, keys: Sequence[str]) -> pa.Table:
     with ThreadPoolExecutor(8) as pool:
         parts = [part for part in pool.map(read, hours) if part is not None and part.num_rows]
     if not parts:
-        return RESULTS.empty_table().select(_COLUMNS)
+        return plain(RESULTS.empty_table().select(_COLUMNS))
     table = pa.concat_tables(parts)
     return table.filter(
         pc.is_in(join_columns([table["device"], table["sensor"]]), pa.array(keys, pa.string()))
