@@ -36,10 +36,9 @@ class Scale:
 
     items: int
     shards: int
-    parse_core_hours: float
+    core_hours: float
     sums_gb: float
     hours_gb: float
-    reduce_core_hours: float
     nodes: int
     minutes: float
     node_hours: float
@@ -49,18 +48,22 @@ class Scale:
     requests_usd: float
 
 
+def measure_rate(found: dict[str, Any]) -> float:
+    """CPU seconds per byte of log, start-up left out: the slope of the measured points."""
+    first, last = found["growth"][0], found["growth"][-1]
+    return float((last["cpu_s"] - first["cpu_s"]) / (last["gb"] - first["gb"]) / 1e9)
+
+
 def compute(found: dict[str, Any]) -> Scale:
     """Scale the measured rates of one core up."""
     ours = found["engines"]["fleetscore, 1 process"]
     logs = found["logs"]["bytes"]
-    points = found["growth"]
-    cpu_per_byte = (points[-1]["cpu_s"] - points[0]["cpu_s"]) / (points[-1]["gb"] - points[0]["gb"]) / 1e9
-    parse_s = TERABYTE * cpu_per_byte
+    cpu_per_byte = measure_rate(found)
+    work_cpu_s = TERABYTE * cpu_per_byte  # parsing and reducing: what was measured ends with the hours
     sums = TERABYTE * ours["sums_bytes"] / logs
-    reduce_s = found["hours"]["reduce_s"] / found["hours"]["months"] * MONTHS
     items = math.ceil(TERABYTE / RANGE_BYTES)
     read_s_per_node = TERABYTE / NODE_READ_BYTES_PER_S
-    work_s = max(parse_s / NODE_CORES, read_s_per_node) + reduce_s / NODE_CORES
+    work_s = max(work_cpu_s / NODE_CORES, read_s_per_node)
     nodes = math.ceil(work_s / 60 / (TARGET_MIN - NODE_START_MIN))
     minutes = NODE_START_MIN + work_s / 60 / nodes
     reads = items * (REQUESTS_PER_PARSE - 2) + items * REQUESTS_PER_REDUCE_INPUT
@@ -69,10 +72,9 @@ def compute(found: dict[str, Any]) -> Scale:
     return Scale(
         items,
         math.ceil(items / ITEMS_PER_SHARD),
-        parse_s / 3600,
+        work_cpu_s / 3600,
         sums / 1e9,
         TERABYTE * ours["hours_bytes"] / logs / 1e9,
-        reduce_s / 3600,
         nodes,
         minutes,
         nodes * minutes / 60,
@@ -94,9 +96,8 @@ def page(found: dict[str, Any], scale: Scale) -> str:
     lines = [
         ("ranges of 128 MiB to parse", f"{scale.items:,}"),
         (f"shards of {ITEMS_PER_SHARD} ranges", f"{scale.shards:,}"),
-        ("core-hours to parse", f"{scale.parse_core_hours:.2f}"),
+        ("core-hours to parse and reduce", f"{scale.core_hours:.2f}"),
         ("five-minute sums written and read once (the shuffle)", f"{scale.sums_gb:.0f} GB"),
-        (f"core-hours to reduce {MONTHS} months", f"{scale.reduce_core_hours:.2f}"),
         ("hours that remain, at the density of the measured logs", f"{scale.hours_gb:.1f} GB"),
         (f"nodes of {NODE_CORES} cores for {TARGET_MIN:.0f} minutes", f"{scale.nodes}"),
         ("minutes, with the pool's start", f"{scale.minutes:.0f}"),
@@ -129,9 +130,7 @@ on {found["machine"]["cores"]} cores, within {hours["peak_mb"]:,.0f} MB.
 
 
 def _reading_limits(found: dict[str, Any]) -> bool:
-    points = found["growth"]
-    cpu_per_byte = (points[-1]["cpu_s"] - points[0]["cpu_s"]) / (points[-1]["gb"] - points[0]["gb"]) / 1e9
-    return cpu_per_byte / NODE_CORES < 1 / NODE_READ_BYTES_PER_S
+    return measure_rate(found) / NODE_CORES < 1 / NODE_READ_BYTES_PER_S
 
 
 def main() -> None:
