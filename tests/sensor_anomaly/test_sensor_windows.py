@@ -273,7 +273,7 @@ def test_a_bad_file_is_a_failed_partition_of_its_own(
     answer = score(store)
     key = join_key([f"data/sensor_anomaly/{name}"])
     assert answer.of(key) == ("failed", cause)
-    assert name in answer.ledger[key]["detail"] or cause == "missing_column"
+    assert name in answer.ledger[key]["detail"]
     assert answer.of("1/a") == ("scored", "")
 
 
@@ -307,6 +307,37 @@ def test_damaged_pages_fail_the_partitions_in_them(
     answer = score(store)
     assert answer.of("2/a") == ("failed", "unreadable_file")
     assert "hurt.parquet" in answer.ledger["2/a"]["detail"]
+    assert answer.of("1/a") == ("scored", "")
+
+
+def test_damage_anywhere_in_a_parquet_file_stays_in_it(
+    store: Store, put_parquet: Any, put_models: Any, make_model: Any
+) -> None:
+    """Whatever byte of a Parquet file is wrong, nothing raises, and the sensors of other files are scored."""
+    put_models({"1/a": make_model(), "2/a": make_model()})
+    put_parquet("good.parquet", [(5, "1", "a", 10.0)])
+    put_parquet("hurt.parquet", [(n, "2", "a", n / 7) for n in range(50)])
+    whole = store.read("data/sensor_anomaly/hurt.parquet")
+    rng = np.random.default_rng(3)
+    for place in rng.integers(4, len(whole) - 4, 60).tolist():
+        damaged = whole[:place] + bytes([rng.integers(256)]) + whole[place + 1 :]
+        store.write("data/sensor_anomaly/hurt.parquet", damaged)
+        assert score(store).of("1/a") == ("scored", "")
+
+
+def test_names_that_are_no_utf8_fail_their_file(
+    store: Store, put_parquet: Any, put_models: Any, make_model: Any
+) -> None:
+    """A Parquet file whose names are no UTF-8 is an unreadable file; the others are scored."""
+    put_models({"1/a": make_model()})
+    put_parquet("good.parquet", [(5, "1", "a", 10.0)])
+    bad = pa.array([b"\xff\xfe"]).view(pa.string())
+    times = pa.array([START_US], pa.timestamp("us"))
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"ts": times, "device": bad, "sensor": ["a"], "value": [1.0]}), sink)
+    store.write("data/sensor_anomaly/bad.parquet", sink.getvalue())
+    answer = score(store)
+    assert answer.of(join_key(["data/sensor_anomaly/bad.parquet"])) == ("failed", "unreadable_file")
     assert answer.of("1/a") == ("scored", "")
 
 

@@ -177,7 +177,8 @@ def _examine(store: Store, file: InputFile, settings: SensorSettings) -> Catalog
         examine = _examine_csv if file.path.lower().endswith(".csv") else _examine_parquet
         return examine(store, file, settings)
     except InputError as error:
-        return CatalogFile(file, FileEntry(cause=error.code, detail=str(error)), _COUNTS.empty_table())
+        detail = str(error) if file.path in str(error) else f"{file.path}: {error}"
+        return CatalogFile(file, FileEntry(cause=error.code, detail=detail), _COUNTS.empty_table())
 
 
 def _examine_parquet(store: Store, file: InputFile, settings: SensorSettings) -> CatalogFile:

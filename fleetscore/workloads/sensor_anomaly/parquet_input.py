@@ -50,13 +50,19 @@ def read_row_group(
     """
     names = [columns.time, columns.device, columns.sensor] + ([columns.value] if with_values else [])
     try:
-        table = file.read_row_group(group, columns=names)
+        return _decode(file.read_row_group(group, columns=names), first_row, columns)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"row group {group} cannot be read: {error}.", code="unreadable_file") from error
+
+
+def _decode(table: pa.Table, first_row: int, columns: Columns) -> tuple[Readings, list[Reject]]:
     times = _times(_one(table, columns.time))
     code, sensors = encode_sensors(_one(table, columns.device), _one(table, columns.sensor))
+    sensors.validate(full=True)  # a file may claim that any bytes are UTF-8
     texts: dict[int, str] = {}
-    value = _values(_one(table, columns.value), texts) if with_values else np.full(len(times), np.nan)
+    value = np.full(len(times), np.nan)
+    if columns.value in table.column_names:
+        value = _values(_one(table, columns.value), texts)
     return _placed(times, code, sensors, value, first_row, texts)
 
 
