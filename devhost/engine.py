@@ -44,10 +44,11 @@ SendOutputs = Callable[[FunctionInfo, dict[str, list[Any]]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """The groups that the engine gives work to."""
+    """The groups that the engine gives work to, and what their durable clients need to know."""
 
     orchestrators: WorkerGroup
     activities: WorkerGroup
+    client_json: str
 
 
 class Engine:
@@ -298,8 +299,9 @@ class Engine:
         try:
             if info is None:
                 raise FunctionFailedError(self._index.missing(ACTIVITY, task.name), "")
+            payload = {"input": task.input, "client": self._workers.client_json}
             answer = await self._workers.activities.call(
-                "invoke", info.name, {"input": task.input}, self._settings.function_timeout_s, worker
+                "invoke", info.name, payload, self._settings.function_timeout_s, worker
             )
             if "outs" in answer:
                 await self._send_outputs(info, answer["outs"])

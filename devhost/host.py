@@ -69,7 +69,10 @@ class Host:
         self._environment = environment
         self._template = template
         self._gate = Gate(load_keys(options.data), options.is_strict)
-        self._client_json = ""
+        self._rpc_listener = bind("127.0.0.1", 0)  # for the durable clients in the workers
+        self._address = _address(options.listener, self._rpc_listener)
+        port = options.listener.getsockname()[1]
+        self._client_json = self._links(f"http://localhost:{port}").client_json(self._address.rpc_url)
         self._outputs = QueueOutputs(settings.queues, environment)
 
     async def run(self, index: FunctionIndex, store: Store, stop: asyncio.Event) -> None:
@@ -81,15 +84,15 @@ class Host:
         async with contextlib.AsyncExitStack() as closing:
             groups = self._start_workers(closing)
             self._functions, orchestrators, activities = groups
-            engine = Engine(
-                store, Workers(orchestrators, activities), index, self._settings, self._outputs.send
-            )
+            workers = Workers(orchestrators, activities, self._client_json)
+            engine = Engine(store, workers, index, self._settings, self._outputs.send)
             self._admin = AdminApi(index, self._gate, self._invoke)
             self._durable, self._http = DurableApi(engine, store), http
-            address = await self._listen(closing)
+            await _serve(self._answer_rpc, self._rpc_listener, closing)
+            await _serve(self._answer, self._options.listener, closing)
             await engine.start(_EPISODES_PER_WORKER * _orchestrator_count(self._options.workers))
             closing.push_async_callback(engine.close, _DRAIN_S)
-            self._announce(index, timers, address, closing)
+            self._announce(index, timers, closing)
             loops: list[Coroutine[Any, Any, Any]] = [
                 TimerLoop(each, zone, store, self._invoke).run() for each in timers
             ]
@@ -150,16 +153,6 @@ class Host:
 
     # -- listening --------------------------------------------------------------------------------------------
 
-    async def _listen(self, closing: contextlib.AsyncExitStack) -> Address:
-        """Open the public port, and one on loopback for the durable clients in the workers."""
-        rpc_listener = bind("127.0.0.1", 0)
-        rpc_port = await _serve(self._answer_rpc, rpc_listener, closing)
-        address = self._options.listener.getsockname()[0]
-        port = await _serve(self._answer, self._options.listener, closing)
-        rpc_url = f"http://127.0.0.1:{rpc_port}{_RPC_PREFIX}/"
-        self._client_json = self._links(f"http://localhost:{port}").client_json(rpc_url)
-        return Address(f"http://{address}:{port}", os.getpid(), rpc_url)
-
     def _links(self, origin: str) -> Links:
         return Links(f"{origin}{_PUBLIC_PREFIX}", self._settings.hub_name, self._gate.durable_key)
 
@@ -188,11 +181,11 @@ class Host:
         )
 
     def _announce(
-        self, index: FunctionIndex, timers: list[Timer], address: Address, closing: contextlib.AsyncExitStack
+        self, index: FunctionIndex, timers: list[Timer], closing: contextlib.AsyncExitStack
     ) -> None:
         """Log the functions and write `address.json`, which is there exactly while the host serves."""
         _log.info("Functions:")
-        lines = self._http.describe(address.url)
+        lines = self._http.describe(self._address.url)
         lines += [f"{timer.info.name}: timerTrigger {timer.schedule.text}" for timer in timers]
         lines += [
             f"{info.name}: {info.kind}" for info in index.functions if info.kind not in (HTTP, TIMER, QUEUE)
@@ -204,10 +197,16 @@ class Host:
             _log.info("    %s", line)
         path = self._options.data / "address.json"
         draft = path.with_suffix(".tmp")
-        draft.write_bytes(msgspec.json.encode(address))
+        draft.write_bytes(msgspec.json.encode(self._address))
         draft.replace(path)
         closing.callback(path.unlink, missing_ok=True)
-        _log.info("Listening on %s", address.url)
+        _log.info("Listening on %s", self._address.url)
+
+
+def _address(public: socket.socket, rpc: socket.socket) -> Address:
+    address, port = public.getsockname()
+    rpc_url = f"http://127.0.0.1:{rpc.getsockname()[1]}{_RPC_PREFIX}/"
+    return Address(f"http://{address}:{port}", os.getpid(), rpc_url)
 
 
 def _whole(environment: dict[str, str], name: str) -> int | None:
@@ -221,8 +220,8 @@ def _orchestrator_count(workers: int) -> int:
     return max(1, -(-workers // 4))
 
 
-async def _serve(handler: Any, listener: socket.socket, closing: contextlib.AsyncExitStack) -> int:
-    """Listen and return the port."""
+async def _serve(handler: Any, listener: socket.socket, closing: contextlib.AsyncExitStack) -> None:
+    """Begin to answer requests on a bound socket."""
 
     async def safely(request: web.Request) -> web.StreamResponse:
         try:
@@ -239,7 +238,6 @@ async def _serve(handler: Any, listener: socket.socket, closing: contextlib.Asyn
     await runner.setup()
     closing.push_async_callback(runner.cleanup)
     await web.SockSite(runner, listener).start()
-    return int(listener.getsockname()[1])
 
 
 async def _until_first_ends(loops: list[Coroutine[Any, Any, Any]]) -> None:

@@ -115,9 +115,13 @@ class Invoker:
 
 
 def _outcome(future: Future[dict[str, Any]]) -> dict[str, Any] | Failure:
-    failure = future.exception()
-    if failure is None:
+    try:
         return future.result()
+    except BaseException as failure:  # whatever user code raises, a cancellation included, is an outcome
+        return _describe(failure)
+
+
+def _describe(failure: BaseException) -> Failure:
     return Failure(f"{type(failure).__name__}: {failure}", "".join(traceback.format_exception(failure)))
 
 

@@ -177,10 +177,7 @@ class QueueListener:
     async def _run_function(self, message: Any, body: str | bytes) -> bool:
         try:
             await self._invoke(self._trigger.info, {"body": body, "metadata": _metadata(message)})
-        except (
-            FunctionFailedError,
-            WorkerLostError,
-        ):  # logged by whoever invokes; the message decides what follows
+        except (FunctionFailedError, WorkerLostError):  # logged by whoever invokes
             return False
         return True
 

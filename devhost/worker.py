@@ -112,18 +112,12 @@ def _serve(connection: socket.socket, app: LoadedApp, threads: int) -> None:
     invoker = Invoker(app, threads)
     lock = threading.Lock()
 
-    def answer(call_id: int, ok: bool, value: Any) -> None:
-        frame = pack([call_id, ok, value])
+    def finish(call_id: int, result: Any) -> None:
+        frame = _answer(call_id, result)
         with lock:
             connection.sendall(frame)
 
-    def finish(call_id: int, result: dict[str, Any] | Failure) -> None:
-        if isinstance(result, Failure):
-            answer(call_id, False, {"message": result.message, "trace": result.trace})
-        else:
-            answer(call_id, True, result)
-
-    answer(0, True, os.getpid())
+    finish(0, os.getpid())
     try:
         while True:
             call_id, operation, name, payload = receive(connection)
@@ -133,6 +127,20 @@ def _serve(connection: socket.socket, app: LoadedApp, threads: int) -> None:
                 invoker.submit(name, payload, functools.partial(finish, call_id))
     except (EOFError, ConnectionError):
         os._exit(0)  # the host is gone; functions that still run have no one to answer
+
+
+def _answer(call_id: int, result: Any) -> bytes:
+    """Return the frame of an answer; a result that cannot be sent becomes a failure that says so."""
+    if isinstance(result, Failure):
+        texts = {"message": result.message, "trace": result.trace}
+        return pack(
+            [call_id, False, {key: text.encode(errors="replace").decode() for key, text in texts.items()}]
+        )
+    try:
+        return pack([call_id, True, result])
+    except (TypeError, ValueError) as error:
+        text = f"{type(error).__name__}: the result cannot be sent: {error!r}"
+        return pack([call_id, False, {"message": text, "trace": text}])
 
 
 def _episode(app: LoadedApp, name: str, body: bytes) -> dict[str, Any] | Failure:

@@ -185,6 +185,19 @@ def test_nan_is_refused(features: Any) -> None:
     assert "NaN, which is not JSON" in features.run("nan_result")["output"]
 
 
+def test_activities_can_use_a_durable_client(features: Any) -> None:
+    """An activity with a durable client sees the instance that called it."""
+    assert features.output("asking") == "Running"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"), [("cancel", "CancelledError"), ("surrogate", "ValueError: a surrogate ?")]
+)
+def test_failures_that_are_hard_to_report_are_reported(features: Any, kind: str, text: str) -> None:
+    """A cancellation, or a text that is no valid Unicode, fails the activity like anything else."""
+    assert f"Activity function 'misbehave' failed:  {text}" in features.run("misbehaving", kind)["output"]
+
+
 def test_custom_status_at_the_limit_passes(features: Any) -> None:
     """A custom status of just under 16 KB of UTF-16 is accepted."""
     assert features.output("wordy", 8000) == "done"

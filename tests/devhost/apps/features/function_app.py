@@ -1,6 +1,7 @@
 # mypy: ignore-errors
 """An app that uses every feature of the programming model which the local host promises."""
 
+import asyncio
 import json
 import logging
 import os
@@ -131,6 +132,21 @@ def die_once(marker: str) -> str:
     return "alive"
 
 
+@app.activity_trigger(input_name="instance")
+@app.durable_client_input(client_name="client")
+async def ask_client(instance: str, client) -> str:
+    status = await client.get_status(instance)
+    return status.runtime_status.value
+
+
+@app.activity_trigger(input_name="kind")
+async def misbehave(kind: str) -> str:
+    """Fail in ways that are hard to report."""
+    if kind == "cancel":
+        raise asyncio.CancelledError
+    raise ValueError("a surrogate \udc80")
+
+
 # -- orchestrations ------------------------------------------------------------------------------------------------
 
 
@@ -170,6 +186,17 @@ def failing(context: df.DurableOrchestrationContext):
 @app.orchestration_trigger(context_name="context")
 def failing_parent(context: df.DurableOrchestrationContext):
     yield context.call_sub_orchestrator("failing", context.get_input())
+
+
+@app.orchestration_trigger(context_name="context")
+def asking(context: df.DurableOrchestrationContext):
+    result = yield context.call_activity(ask_client, context.instance_id)
+    return result
+
+
+@app.orchestration_trigger(context_name="context")
+def misbehaving(context: df.DurableOrchestrationContext):
+    yield context.call_activity(misbehave, context.get_input())
 
 
 @app.orchestration_trigger(context_name="context")
