@@ -375,8 +375,9 @@ def score_as_r(work: Path, columns: dict[str, Any], predicted: float) -> Line:
     from fleetscore.workloads.store_sales import gbm_import, gbm_model
 
     model = gbm_model.unpack(gbm_import.import_gbm(work / "tables").files[gbm_model.FILE])
-    gbm_model.predict(model, 0, {name: values[:10] for name, values in columns.items()})
-    ours, scores = fastest(3, lambda: gbm_model.predict(model, 0, columns))
+    scorer = gbm_model.make_gbm_scorer(model)
+    gbm_model.predict(scorer, 0, {name: values[:10] for name, values in columns.items()})
+    ours, scores = fastest(3, lambda: gbm_model.predict(scorer, 0, columns))
     theirs = np.loadtxt(work / "p.csv", skiprows=1)
     return {
         "what": f"R gbm of {len(model.root)} trees, imported, predict alone",

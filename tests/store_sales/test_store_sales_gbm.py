@@ -6,6 +6,7 @@ The tables and R's own predictions were made by make_gbm_fixture.R and export_gb
 import csv
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from fleetscore.stores.local import LocalStore
 from fleetscore.workloads.store_sales import gbm_model
 from fleetscore.workloads.store_sales.contract import QUANTILE_NAMES
 from fleetscore.workloads.store_sales.gbm_import import import_gbm
-from fleetscore.workloads.store_sales.gbm_model import GbmModel
+from fleetscore.workloads.store_sales.gbm_model import GbmModel, GbmScorer, make_gbm_scorer
 from fleetscore.workloads.store_sales.model_file import pack_arrays, unpack_arrays
 from fleetscore.workloads.store_sales.workload import StoreSales
 
@@ -41,17 +42,41 @@ def columns_of(path: Path) -> dict[str, Any]:
     }
 
 
-def imported(folder: str = "quantiles") -> GbmModel:
-    return gbm_model.unpack(import_gbm(HERE / folder).files[gbm_model.FILE])
+def imported(folder: str = "quantiles") -> GbmScorer:
+    return make_gbm_scorer(gbm_model.unpack(import_gbm(HERE / folder).files[gbm_model.FILE]))
 
 
 @pytest.mark.parametrize("name", ["gbm_t1_q5", "gbm_t1_q50", "gbm_t1_q95", "gbm_t2-13_q25", "gbm_t2-13_q75"])
 def test_scores_are_those_of_r(name: str) -> None:
     """Factors, missing values and numbers give R's own predictions to 1e-12, in fact in every bit."""
-    model = imported()
-    index = model.names.tolist().index(name)
-    ours = gbm_model.predict(model, index, columns_of(HERE / "inputs.csv"))
-    assert np.array_equal(ours, columns_of(HERE / "predictions.csv")[name])
+    scorer = imported()
+    index = scorer.model.names.tolist().index(name)
+    expected = columns_of(HERE / "predictions.csv")[name]
+    assert scorer.by_masks.all()
+    walking = replace(scorer, by_masks=np.zeros(10, bool))
+    for way in (scorer, walking):
+        assert np.array_equal(gbm_model.predict(way, index, columns_of(HERE / "inputs.csv")), expected)
+
+
+def test_trees_of_many_leaves_are_walked() -> None:
+    """A chain of splits with more leaves than a mask has bits is scored row by row: each row gets its own leaf."""
+    splits = 70
+    inner = np.arange(splits)
+    variable = np.concatenate([np.zeros(splits, np.int64), np.full(2 * splits + 1, -1)])
+    code = np.concatenate([inner + 0.5, np.arange(splits) * 1.0, [float(splits)], np.full(splits, -1.0)])
+    left, missing = splits + inner, 2 * splits + 1 + inner
+    right = np.append(inner[1:], 2 * splits)
+    pad = np.zeros(2 * splits + 1, np.int64)
+    model = GbmModel(
+        np.array(["m"]), np.array([1]), np.array([13]), np.array([0.5]), np.array([0.0]), np.array(["identity"]),
+        np.array([0, 1]), np.array(["lag1"]), np.array([0, 0]), np.empty(0, "U1"), np.array([0, 1]), np.array([0]), variable,
+        code, np.append(left, pad), np.append(right, pad), np.append(missing, pad), np.zeros((1, 1), np.int64),
+    )  # fmt: skip
+    gbm_model.check(model)
+    scorer = make_gbm_scorer(model)
+    assert not scorer.by_masks.any()
+    rows = np.append(np.arange(splits + 1.0), np.nan)
+    assert gbm_model.predict(scorer, 0, {"lag1": rows}).tolist() == [*range(splits + 1), -1]
 
 
 @pytest.mark.parametrize("link", ["poisson", "bernoulli"])
@@ -80,10 +105,10 @@ def test_a_run_scores_with_imported_models(r_store: LocalStore, chain: Any) -> N
     frame = read_results(r_store, read_manifest(r_store, "store_sales", "70")).to_pandas()
     values = frame[list(QUANTILE_NAMES)].to_numpy()
     assert (np.diff(values, axis=1) >= 0).all()
-    model = imported()
+    scorer = imported()
     row = frame[(frame["store"] == "2") & (frame["sku"] == "3") & (frame["step"] == 1)].iloc[0]
     expected = np.sort(
-        [gbm_model.predict(model, i, by_hand(chain, "2", "3")) for i in of_step(model, 1)], axis=0
+        [gbm_model.predict(scorer, i, by_hand(chain, "2", "3")) for i in of_step(scorer.model, 1)], axis=0
     )[:, 0]
     np.testing.assert_allclose(row[list(QUANTILE_NAMES)].to_numpy(float), np.exp(expected), rtol=1e-12)
 

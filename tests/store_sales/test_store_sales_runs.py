@@ -74,7 +74,7 @@ def test_quantiles_neither_cross_nor_fall_below_zero(sound: LocalStore, chain: A
 def test_quantiles_that_cross_are_returned_sorted(sound: LocalStore, chain: Any) -> None:
     """With forests in the wrong order every raw row crosses; the rows that are returned are the sorted ones."""
     from fleetscore.workloads.store_sales.forecasting import forecast
-    from fleetscore.workloads.store_sales.forest import Forest, make_scorer
+    from fleetscore.workloads.store_sales.forest import Forest, Scorer, make_scorer
     from fleetscore.workloads.store_sales.input_files import usable_files
     from fleetscore.workloads.store_sales.loading import load_panel
     from fleetscore.workloads.store_sales.model_file import QuantileModel
@@ -90,7 +90,7 @@ def test_quantiles_that_cross_are_returned_sorted(sound: LocalStore, chain: Any)
     backwards = np.arange(trees).reshape(5, -1)[::-1].reshape(-1)
     arrays = (getattr(right, name)[backwards] for name in ("feature", "threshold", "stays", "value"))
     wrong = replace(loaded.model, forest=Forest(right.features, right.first_tree, *arrays))
-    assert loaded.scorer is not None
+    assert isinstance(loaded.scorer, Scorer)
     expected = forecast(panel, loaded.model, loaded.scorer, task.settings).quantiles
     given = forecast(panel, wrong, make_scorer(wrong.forest), task.settings).quantiles
     assert (np.diff(given, axis=2) >= 0).all()

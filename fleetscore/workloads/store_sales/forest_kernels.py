@@ -17,7 +17,7 @@ BLOCK_ROWS = 256
 
 
 @intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
-def _lowest_bit(_: Any, bits: Any) -> Any:  # noqa: ARG001  # numba matches the argument by its name
+def lowest_bit(_: Any, bits: Any) -> Any:  # noqa: ARG001  # numba matches the argument by its name
     """The place of the lowest set bit of a uint64 that is not zero."""
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
@@ -71,4 +71,4 @@ def score_blocks(
                         left[i] &= stay if values[i] > limit else np.uint16(0xFFFF)
                 leaf = value[tree]
                 for i in range(size):
-                    target[i] += leaf[_lowest_bit(np.uint64(left[i]))]
+                    target[i] += leaf[lowest_bit(np.uint64(left[i]))]

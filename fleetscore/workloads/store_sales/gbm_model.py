@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,12 @@ from fleetscore.errors import ModelError
 from fleetscore.workloads.store_sales.contract import QUANTILE_NAMES, QUANTILES, StoreSalesSettings
 from fleetscore.workloads.store_sales.feature_kernels import carry_forward
 from fleetscore.workloads.store_sales.forecasting import Forecast, assumed_weeks
-from fleetscore.workloads.store_sales.gbm_kernels import add_trees
+from fleetscore.workloads.store_sales.gbm_kernels import (
+    MOST_LEAVES,
+    add_by_masks,
+    add_by_walking,
+    number_leaves,
+)
 from fleetscore.workloads.store_sales.model_file import pack_arrays, unpack_arrays
 from fleetscore.workloads.store_sales.panel import Panel
 
@@ -51,6 +57,32 @@ class GbmModel:
     right: IntArray
     missing: IntArray
     directions: NDArray[np.int64]  # factor splits x most levels: -1 left, 1 right, 0 missing
+
+
+@dataclass(frozen=True, slots=True)
+class GbmScorer:
+    """Models with their leaves numbered, ready to score."""
+
+    model: GbmModel
+    leaf: IntArray  # per leaf node, its number in the tree
+    below: NDArray[np.uint64]  # per node, the leaves under it
+    by_masks: NDArray[np.bool_]  # per model: no tree has more leaves than a mask has bits
+
+
+def make_gbm_scorer(model: GbmModel) -> GbmScorer:
+    """Number the leaves of all trees."""
+    nodes = len(model.variable)
+    leaf, below, leaves = (
+        np.zeros(nodes, np.int64),
+        np.zeros(nodes, np.uint64),
+        np.zeros(len(model.root), np.int64),
+    )
+    number_leaves(
+        model.root, nodes, model.variable, model.left, model.right, model.missing, leaf, below, leaves
+    )
+    fits = leaves <= MOST_LEAVES
+    by_masks = [fits[a:b].all() for a, b in pairwise(model.tree_start.tolist())]
+    return GbmScorer(model, leaf, below, np.array(by_masks))
 
 
 def pack(model: GbmModel) -> bytes:
@@ -120,7 +152,7 @@ def _nodes_fit(model: GbmModel) -> bool:
     )
 
 
-def forecast(panel: Panel, model: GbmModel, settings: StoreSalesSettings) -> Forecast:
+def forecast(panel: Panel, scorer: GbmScorer, settings: StoreSalesSettings) -> Forecast:
     """Forecast every series and step with the models of that step; quantiles are sorted, so none crosses."""
     series, weeks = panel.sales.shape
     steps = settings.steps
@@ -129,33 +161,34 @@ def forecast(panel: Panel, model: GbmModel, settings: StoreSalesSettings) -> For
     for step in range(1, steps + 1):
         rows = columns | _target_columns(panel, weeks - steps + step - 1, step)
         for q, quantile in enumerate(QUANTILES):
-            logs[:, step - 1, q] = predict(model, _model_for(model, step, quantile), rows)
+            logs[:, step - 1, q] = predict(scorer, _model_for(scorer.model, step, quantile), rows)
     assumed = assumed_weeks(panel, steps)
     short = np.isnan(np.stack([columns[name] for name in ("lag1", "month_mean", "level")])).any(axis=0)
     return Forecast(np.exp(np.sort(logs, axis=2)), short[:, None] | assumed, short, assumed)
 
 
 def predict(
-    model: GbmModel, index: int, columns: dict[str, NDArray[np.float64] | NDArray[np.object_]]
+    scorer: GbmScorer, index: int, columns: dict[str, NDArray[np.float64] | NDArray[np.object_]]
 ) -> FloatArray:
-    """What R's predict(model, data, n.trees) gives on the scale of the link, with response for log and logit links, row by row."""
+    """What R's predict(model, data, n.trees) gives, row by row; the response where the link is log or logit."""
+    model = scorer.model
     first, stop = model.variable_start[index], model.variable_start[index + 1]
     matrix = np.stack([_encoded(model, v, columns[str(model.variable_name[v])]) for v in range(first, stop)])
     is_factor = np.diff(model.level_start)[first:stop] > 0
     out = np.full(matrix.shape[1], model.initial[index])
     roots = model.root[model.tree_start[index] : model.tree_start[index + 1]]
-    add_trees(
-        matrix,
-        is_factor,
-        roots,
-        model.variable,
-        model.code,
-        model.left,
-        model.right,
-        model.missing,
-        model.directions,
-        out,
-    )
+    after = int(model.tree_start[index + 1])
+    end = int(model.root[after]) if after < len(model.root) else len(model.variable)
+    if scorer.by_masks[index]:
+        add_by_masks(
+            matrix, is_factor, np.isnan(matrix).any(axis=1), roots, end, model.variable, model.code, model.left,
+            model.right, model.directions, scorer.leaf, scorer.below, out,
+        )  # fmt: skip
+    else:
+        add_by_walking(
+            matrix, is_factor, roots, model.variable, model.code, model.left, model.right, model.missing,
+            model.directions, out,
+        )  # fmt: skip
     return _respond(out, str(model.link[index]))
 
 
