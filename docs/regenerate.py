@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 
 from fleetscore import errors  # noqa: E402 - the path has to be set first
 from fleetscore.app_settings import AppSettings  # noqa: E402
-from fleetscore.settings import QualityPolicy, RunPolicy  # noqa: E402
+from fleetscore.settings import KeepPolicy, QualityPolicy, RunPolicy  # noqa: E402
 from triggers.openapi import describe_api  # noqa: E402
 
 
@@ -38,6 +38,11 @@ def policy_table() -> str:
 def quality_table() -> str:
     """The [quality] table of a workload's settings, with the comments of its source."""
     return _policy("quality", QualityPolicy)
+
+
+def keep_table() -> str:
+    """The [keep] table of a workload's settings, with the comments of its source."""
+    return _policy("keep", KeepPolicy)
 
 
 def _policy(table: str, kind: type) -> str:
@@ -74,7 +79,7 @@ def doors_table() -> str:
 
 
 TABLES = {
-    "settings.md": {"settings": settings_table, "run policy": policy_table, "quality policy": quality_table},
+    "settings.md": {"settings": settings_table, "run policy": policy_table, "quality policy": quality_table, "keep policy": keep_table},
     "errors.md": {"errors": errors_table},
     "http.md": {"doors": doors_table},
 }

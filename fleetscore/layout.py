@@ -102,3 +102,8 @@ def late_path(workload: str) -> str:
 def profile_path(workload: str, version: str) -> str:
     """How the input and predictions of the version's first published run looked."""
     return f"profiles/{workload}/{version}.parquet"
+
+
+def swept_path(workload: str) -> str:
+    """Up to which day the workload's runs are swept, per kind of sweeping."""
+    return f"swept/{workload}.json"

@@ -13,6 +13,9 @@ from fleetscore.stores.base import Store
 
 Settings = TypeVar("Settings")
 
+TABLES = ("run", "quality", "keep")
+"""Tables of a workload's settings that the spine reads; all other lines are the workload's own."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunPolicy:
@@ -50,6 +53,22 @@ class QualityPolicy:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
 
 
+@dataclass(frozen=True, slots=True)
+class KeepPolicy:
+    """The [keep] table of a workload's settings: after how many days housekeeping removes what nobody's results refer to."""
+
+    attempts_days: float = 30.0  # attempts that were not committed, challengers' results, notes of preparation
+    logs_days: float = 30.0  # logs of Batch tasks
+    unpublished_days: float = 90.0  # all but the record of runs that failed, were cancelled, or published nothing
+    partials_days: float = 90.0  # prepared input; it is prepared again when it is needed again
+    notices_days: float = 90.0  # delivered and given-up notices
+
+    def __post_init__(self) -> None:
+        for setting in fields(self):
+            if getattr(self, setting.name) < 1.0:
+                raise ValueError(f"{setting.name} is {getattr(self, setting.name)}; it must be 1 or more")
+
+
 def workload_settings_path(workload: str) -> str:
     """Where a workload's settings lie in the store."""
     return f"settings/{workload}.toml"
@@ -58,7 +77,7 @@ def workload_settings_path(workload: str) -> str:
 def read_workload_settings(store: Store, workload: str, settings_type: type[Settings]) -> Settings:
     """The workload's settings as its dataclass, defaults where the file or a line is missing; SettingsError names the line at fault."""
     path = workload_settings_path(workload)
-    own = {name: value for name, value in _read(store, path).items() if name not in ("run", "quality")}
+    own = {name: value for name, value in _read(store, path).items() if name not in TABLES}
     return _convert(own, settings_type, path)
 
 
@@ -72,6 +91,12 @@ def read_quality_policy(store: Store, workload: str) -> QualityPolicy:
     """The [quality] table of the workload's settings, defaults where a line is missing."""
     path = workload_settings_path(workload)
     return _convert(_read(store, path).get("quality", {}), QualityPolicy, f"{path} [quality]")
+
+
+def read_keep_policy(store: Store, workload: str) -> KeepPolicy:
+    """The [keep] table of the workload's settings, defaults where a line is missing."""
+    path = workload_settings_path(workload)
+    return _convert(_read(store, path).get("keep", {}), KeepPolicy, f"{path} [keep]")
 
 
 def _read(store: Store, path: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from triggers.completions import blueprint as completions
 from triggers.dashboard import blueprint as dashboard
+from triggers.housekeeping import blueprint as housekeeping
 from triggers.models_api import blueprint as models_api
 from triggers.openapi import blueprint as openapi
 from triggers.operate_api import blueprint as operate_api
@@ -10,4 +11,4 @@ from triggers.schedules import blueprint as schedules
 from triggers.scoring_api import blueprint as scoring_api
 from triggers.watch import blueprint as watch
 
-blueprints = (runs_api, operate_api, models_api, scoring_api, schedules, watch, completions, openapi, dashboard)
+blueprints = (runs_api, operate_api, models_api, scoring_api, schedules, watch, housekeeping, completions, openapi, dashboard)

@@ -25,6 +25,7 @@ _COMMANDS = {
     "samples": "workloads:samples",
     "backtest": "workloads:backtest",
     "draw": "workloads:draw",
+    "housekeep": "housekeep:housekeep",
     "host": "host:host",
     "demo": "demo:demo",
     "cloud": "cloud:cloud",

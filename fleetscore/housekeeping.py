@@ -1,0 +1,221 @@
+"""Housekeeping: remove what is old and what no manifest and no remaining ledger refers to.
+
+Records of runs, ledgers and results of what was published, model sets, verdicts and the index stay for good. A run that published
+nothing loses its ledger first and then what the ledger spoke of, so that at no moment a ledger speaks of what is gone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+import msgspec
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fleetscore.carry import read_ledger
+from fleetscore.errors import MissingBlobError
+from fleetscore.layout import manifest_path, run_folder, run_id, run_path, swept_path
+from fleetscore.records import FINAL, Manifest, RunRecord, RunState, from_json
+from fleetscore.requests import newest_round
+from fleetscore.run_index import RunLine, list_runs_since
+from fleetscore.run_records import read_run
+from fleetscore.settings import KeepPolicy, read_keep_policy
+from fleetscore.stores.base import Entry, Store
+from fleetscore.workloads import workload_names
+
+_RECORDS = ("run.json", "cancel.json")
+_LEDGER_FIRST = ("collected.json", "files.json", "ledger.parquet")
+_NOTES = ("prepare/", "completions/", "given_up/")
+_MOST_EXAMPLES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """A path that is to be removed, and what it is."""
+
+    path: str
+    size_bytes: int
+    kind: str  # attempt, note, log, unpublished, partial, notice
+
+
+@dataclass(slots=True)
+class Swept:
+    """What was removed, or would be: files and bytes by kind, with the first few paths."""
+
+    files: dict[str, int] = field(default_factory=Counter)
+    bytes: dict[str, int] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+    dry_run: bool = False
+
+    def add(self, doomed: Doomed) -> None:
+        """Count one."""
+        self.files[doomed.kind] = self.files.get(doomed.kind, 0) + 1
+        self.bytes[doomed.kind] = self.bytes.get(doomed.kind, 0) + doomed.size_bytes
+        if len(self.examples) < _MOST_EXAMPLES:
+            self.examples.append(doomed.path)
+
+
+def sweep(store: Store, now: datetime, *, dry_run: bool = False) -> Swept:
+    """Remove what every workload's [keep] settings give up, or only say what would be; running it again finds nothing more."""
+    swept = Swept(dry_run=dry_run)
+    for workload in workload_names():
+        policy = read_keep_policy(store, workload)
+        seen: set[str] = set()  # in a dry run what one rule removes is still there for the next
+        for doomed in find_doomed(store, workload, policy, now):
+            if doomed.path in seen:
+                continue
+            seen.add(doomed.path)
+            if not dry_run:
+                store.delete(doomed.path)
+            swept.add(doomed)
+        if not dry_run:
+            _mark_swept(store, workload, policy, now)
+    return swept
+
+
+def find_doomed(store: Store, workload: str, policy: KeepPolicy, now: datetime) -> Iterator[Doomed]:
+    """What is to be removed of the workload, in an order that may be stopped anywhere."""
+    done = _read_swept(store, workload)
+    for kind, days in _kinds(policy).items():
+        for line in _runs_between(store, workload, done.get(kind, ""), _until(now, days)):
+            yield from _of_run(store, read_run(store, line.run), kind)
+    yield from _older(store, f"partials/{workload}/", "partial", policy.partials_days, now)
+    for state in ("sent", "given_up"):
+        for doomed in _older(store, f"notices/{state}/", "notice", policy.notices_days, now):
+            if f"-{workload}-" in doomed.path:
+                yield doomed
+
+
+def _of_run(store: Store, record: RunRecord, kind: str) -> Iterator[Doomed]:
+    run = record.request.run
+    if kind == "unpublished":
+        if record.state is not RunState.PUBLISHED and not _is_needed(store, record):
+            yield from _without_record(store, run)
+    elif kind == "log":
+        yield from (_doomed(entry, kind) for entry in store.list(run_path(run, "logs/")))
+    else:
+        yield from _leftovers(store, record)
+
+
+def _without_record(store: Store, run: str) -> Iterator[Doomed]:
+    entries = {entry.path: entry for entry in store.list(run_folder(run))}
+    first = [run_path(run, name) for name in _LEDGER_FIRST]
+    kept = {run_path(run, name) for name in _RECORDS}
+    ordered = [*first, *(path for path in entries if path not in first)]
+    yield from (
+        _doomed(entries[path], "unpublished") for path in ordered if path in entries and path not in kept
+    )
+
+
+def _leftovers(store: Store, record: RunRecord) -> Iterator[Doomed]:
+    """What a run leaves that nothing refers to: lost attempts, crumbs, challengers' results, notes; of training also what was joined."""
+    run = record.request.run
+    shards = f"{run_folder(run)}shards/"
+    entries = list(store.list(shards))
+    winners = {_shard(e.path): _attempt_of(store, e.path) for e in entries if e.path.endswith("/result.json")}
+    joined = record.request.purpose == "train" and record.state is RunState.PUBLISHED
+    for entry in entries:
+        shard, name = _shard(entry.path), entry.path.split("/attempts/", 1)
+        if len(name) < 2:
+            continue
+        attempt, _, file = name[1].partition("/")
+        spare = file in ("crumb.json", "challenger.parquet", "challenger.json") or (
+            joined and file.startswith("files/")
+        )
+        if attempt != winners.get(shard) or spare:
+            yield _doomed(entry, "attempt")
+    for folder in _NOTES:
+        yield from (_doomed(entry, "note") for entry in store.list(run_path(run, folder)))
+
+
+def _is_needed(store: Store, record: RunRecord) -> bool:
+    """Whether another round's ledger or the window's manifest speaks of the run, or its window is under way."""
+    request = record.request
+    if request.purpose == "train":
+        return False
+    newest = newest_round(store, request.workload, request.window)
+    if newest is None or newest.state not in FINAL:
+        return True
+    folder = run_folder(request.run)
+    with suppress(MissingBlobError):
+        manifest = from_json(store.read(manifest_path(request.workload, request.window)), Manifest)
+        if manifest.run == request.run or any(file.path.startswith(folder) for file in manifest.files):
+            return True
+    rounds = range(1, newest.request.round + 1)
+    others = (run_id(request.workload, request.window, number) for number in rounds)
+    return any(_speaks_of(store, other, request.run) for other in others if other != request.run)
+
+
+def _speaks_of(store: Store, other: str, run: str) -> bool:
+    with suppress(MissingBlobError), store.open(run_path(other, "ledger.parquet")) as source:
+        ledger = pq.read_table(source, columns=["run", "file"])
+        named = pc.or_(pc.equal(ledger["run"], run), pc.starts_with(ledger["file"], run_folder(run)))
+        return bool(pc.any(named).as_py())
+    return False
+
+
+def referenced_files(store: Store) -> set[str]:
+    """Every file that a manifest or a ledger of any run refers to: what may never go."""
+    found: set[str] = set()
+    for entry in store.list("results/"):
+        if entry.path.endswith("/manifest.json"):
+            manifest = from_json(store.read(entry.path), Manifest)
+            found |= {file.path for file in manifest.files} | {manifest.ledger}
+    for entry in store.list("runs/"):
+        if entry.path.endswith("/ledger.parquet"):
+            ledger = read_ledger(store, entry.path.split("/")[1])
+            found |= set(ledger["file"].to_pylist()) - {""}
+    return found
+
+
+def _runs_between(store: Store, workload: str, after: str, until: str) -> list[RunLine]:
+    """The ended runs that were asked for on days in (after, until]."""
+    lines = list_runs_since(store, workload, after)
+    return [e for e in lines if after < f"{e.requested:%Y-%m-%d}" <= until and e.state in FINAL]
+
+
+def _older(store: Store, prefix: str, kind: str, days: float, now: datetime) -> Iterable[Doomed]:
+    limit = now - timedelta(days=days)
+    return (_doomed(entry, kind) for entry in store.list(prefix) if entry.modified < limit)
+
+
+def _kinds(policy: KeepPolicy) -> Mapping[str, float]:
+    return {"unpublished": policy.unpublished_days, "attempt": policy.attempts_days, "log": policy.logs_days}
+
+
+def _until(now: datetime, days: float) -> str:
+    """The last day whose runs are all older than that."""
+    day: date = (now - timedelta(days=days + 1)).date()
+    return day.isoformat()
+
+
+def _read_swept(store: Store, workload: str) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(store.read(swept_path(workload)), type=dict[str, str])
+    except MissingBlobError:
+        return {}
+
+
+def _mark_swept(store: Store, workload: str, policy: KeepPolicy, now: datetime) -> None:
+    """Remember the days that need no second look; a run that had not ended by now is looked at by nobody again, but keeps little."""
+    if next(iter(store.list(f"index/{workload}/")), None) is None:
+        return
+    known = _read_swept(store, workload)
+    marks = {kind: max(known.get(kind, ""), _until(now, days)) for kind, days in _kinds(policy).items()}
+    store.write(swept_path(workload), msgspec.json.encode(marks))
+
+
+def _doomed(entry: Entry, kind: str) -> Doomed:
+    return Doomed(entry.path, entry.size_bytes, kind)
+
+
+def _shard(path: str) -> str:
+    return path.split("/shards/", 1)[1].split("/", 1)[0]
+
+
+def _attempt_of(store: Store, path: str) -> str:
+    return str(msgspec.json.decode(store.read(path))["attempt"])

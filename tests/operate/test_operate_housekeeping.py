@@ -1,0 +1,207 @@
+"""Housekeeping removes what is old and spare, and never what a manifest or a ledger speaks of."""
+
+import json
+import random
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import requests
+from app_host import Host, wait_until
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from toy_workload import write_lines
+
+from fleetscore.app_settings import AppSettings
+from fleetscore.carry import read_ledger
+from fleetscore.direct import execute, run_training, run_window
+from fleetscore.errors import ConflictError
+from fleetscore.housekeeping import find_doomed, referenced_files, sweep
+from fleetscore.layout import attempt_path
+from fleetscore.manifest import read_manifest, read_results
+from fleetscore.model_sets import read_model_file, read_model_set
+from fleetscore.records import FINAL, Only, RunState
+from fleetscore.requests import ask_retry, ask_run, cancel_run, newest_round
+from fleetscore.run_records import read_run, record_planned
+from fleetscore.settings import KeepPolicy
+from fleetscore.steps.collect import collect_run
+from fleetscore.steps.finish import finish_run
+from fleetscore.steps.plan import commit_plan
+from fleetscore.steps.score import score_shard
+from fleetscore.stores import open_store
+from fleetscore.stores.base import Store
+from fleetscore.watchdog import close_run
+from triggers.housekeeping import purge_windows
+
+NOW = datetime.now(UTC)
+WINDOWS = ("2026-01-01T00", "2026-01-01T01")
+SMALL = AppSettings(inline_shard_s=2.0)
+LATER = NOW + timedelta(days=400)
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(WINDOWS),
+        st.lists(st.sampled_from(["ok", "ok", "ok", "fail", "late"]), min_size=6, max_size=6),
+        st.sampled_from(["whole", "whole", "whole", "dies", "cancelled", "left"]),
+        st.sampled_from(Only),
+        st.sampled_from([0, 0, 20, 45, 120]),
+    ),
+    min_size=1, max_size=6,
+)  # fmt: skip
+
+
+def run_somehow(store: Store, window: str, how: str, only: Only) -> None:
+    """One more round of the window, which ends as `how` says."""
+    newest = newest_round(store, "toy", window)
+    if newest is None:
+        asked = ask_run(store, "toy", window, NOW, "direct")
+    else:
+        asked = ask_retry(store, newest.request.run, NOW, "direct", only=only)
+    if read_run(store, asked.request.run).state in FINAL:
+        return
+    head = commit_plan(store, asked.request, SMALL, NOW)
+    record_planned(store, head, NOW)
+    run = head.request.run
+    for shard in range(head.shards if how == "whole" else head.shards // 2):
+        score_shard(store, run, shard)
+    if head.shards:
+        store.write(attempt_path(run, 0, "lost", "results.parquet"), b"of an attempt that lost")
+    if how == "dies":
+        close_run(store, run, "It died.", NOW)
+    elif how != "left":
+        if how == "cancelled":
+            cancel_run(store, run, "me")
+        collect_run(store, run)
+        finish_run(store, head.request, NOW)
+
+
+def published(store: Store) -> dict[str, list[tuple[str, int]]]:
+    """All published rows, by window."""
+    rows = {}
+    for window in WINDOWS:
+        if store.stat(f"results/toy/{window}/manifest.json") is not None:
+            table = (
+                read_results(store, read_manifest(store, "toy", window))
+                if read_manifest(store, "toy", window).files
+                else None
+            )
+            rows[window] = sorted((r["partition"], r["doubled"]) for r in table.to_pylist()) if table else []
+    return rows
+
+
+@settings(max_examples=25)
+@given(STEPS, st.lists(st.sampled_from([0, 35, 95, 200]), min_size=1, max_size=3), st.integers(0, 2**32))
+def test_whatever_happened_nothing_goes_that_a_manifest_or_a_ledger_speaks_of(
+    steps: list[tuple[str, list[str], str, Only, int]], ages: list[int], seed: int
+) -> None:
+    """Random rounds that end, die, are cancelled or left; swept in between and stopped at any file; all that is referred to is there."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(folder)
+        store.write("settings/toy.toml", b"[run]\nerror_threshold = 0.4\n")
+        for number, (window, behaviours, how, only, age) in enumerate(steps):
+            write_lines(store, window, [(f"p{i}", 100 * number + i, b) for i, b in enumerate(behaviours)])
+            run_somehow(store, window, how, only)
+            if age:
+                sweep(store, NOW + timedelta(days=age))
+        before = published(store)
+        chance = random.Random(seed)
+        for age in ages:
+            for doomed in find_doomed(store, "toy", KeepPolicy(), NOW + timedelta(days=age)):
+                assert not doomed.path.startswith(("results/", "models/", "index/", "data/"))
+                if chance.random() < 0.05:
+                    break  # the process died here
+                store.delete(doomed.path)
+            assert {path for path in referenced_files(store) if store.stat(path) is None} == set()
+            assert published(store) == before
+        sweep(store, LATER)
+        assert {path for path in referenced_files(store) if store.stat(path) is None} == set()
+        assert published(store) == before
+
+
+def test_a_kept_ledger_and_its_run_stay_readable(store: Store) -> None:
+    """A retry kept what an unpublished run got right: that run's files are needed, and stay however old."""
+    store.write("settings/toy.toml", b"[run]\nerror_threshold = 0.2\n")
+    write_lines(store, WINDOWS[0], [(f"p{i}", i, "ok" if i < 4 else "fail") for i in range(6)])
+    first = run_window(store, "toy", WINDOWS[0], SMALL)
+    assert first.state is RunState.UNPUBLISHED
+    write_lines(store, WINDOWS[0], [(f"p{i}", i, "ok") for i in range(6)])
+    second = execute(store, ask_retry(store, first.request.run, NOW, "direct").request, SMALL)
+    sweep(store, LATER)
+    assert second.state is RunState.PUBLISHED
+    assert published(store)[WINDOWS[0]] == [(f"p{i}", 2 * i) for i in range(6)]
+    assert set(read_ledger(store, second.request.run)["run"].to_pylist()) == {
+        first.request.run,
+        second.request.run,
+    }
+
+
+def test_what_is_old_and_spare_goes_and_records_stay(
+    store: Store, command: Callable[..., tuple[int, str]]
+) -> None:
+    """Lost attempts, crumbs and a cancelled run's files go after their days; a dry run removes nothing; a second sweep finds nothing."""
+    write_lines(store, WINDOWS[0], [(f"p{i}", i, "ok") for i in range(6)])
+    write_lines(store, WINDOWS[1], [(f"p{i}", i, "ok") for i in range(6)])
+    run_somehow(store, WINDOWS[0], "whole", Only.ALL)
+    run_somehow(store, WINDOWS[1], "cancelled", Only.ALL)
+    assert sweep(store, NOW + timedelta(days=10)).files == {}
+    before = {entry.path for entry in store.list("")}
+    dry = sweep(store, NOW + timedelta(days=100), dry_run=True)
+    assert {entry.path for entry in store.list("")} == before
+    swept = sweep(store, NOW + timedelta(days=100))
+    assert (dict(swept.files), swept.bytes) == (dict(dry.files), dry.bytes)
+    assert set(swept.files) == {"attempt", "unpublished"}
+    left = {entry.path for entry in store.list("runs/")}
+    assert not [path for path in left if "lost" in path or "crumb" in path]
+    cancelled = f"runs/toy-{WINDOWS[1]}/"
+    assert {path for path in left if path.startswith(cancelled)} == {
+        f"{cancelled}run.json",
+        f"{cancelled}cancel.json",
+    }
+    assert sweep(store, NOW + timedelta(days=100)).files == {}
+    assert newest_round(store, "toy", WINDOWS[1]) is not None
+    code, said = command("housekeep", "--dry-run", "--json")
+    assert (code, json.loads(said)["files"], json.loads(said)["dry_run"]) == (0, {}, True)
+
+
+def test_a_trained_set_outlives_the_run_that_made_it(store: Store) -> None:
+    """The shards' files of a training run go, the model set that they were joined into stays whole."""
+    write_lines(store, WINDOWS[0], [("a", 1, "ok"), ("b", 2, "ok")])
+    trained = run_training(store, "toy", WINDOWS[0], WINDOWS[1])
+    swept = sweep(store, LATER)
+    assert swept.files["attempt"] > 0
+    model_set = read_model_set(store, "toy", trained.model_set)
+    assert all(read_model_file(store, model_set, name) for name in model_set.files)
+
+
+def test_an_old_unpublished_window_can_still_be_run_again(store: Store) -> None:
+    """After its files are gone a retry scores everything anew."""
+    write_lines(store, WINDOWS[0], [("a", 1, "fail")])
+    run = run_window(store, "toy", WINDOWS[0]).request.run
+    sweep(store, LATER)
+    write_lines(store, WINDOWS[0], [("a", 1, "ok")])
+    try:
+        record = execute(store, ask_retry(store, run, NOW, "direct").request)
+    except ConflictError:  # pragma: no cover - said here so that the reason is seen
+        raise AssertionError("the retry built on what is gone") from None
+    assert record.counts == {"scored": 1}
+
+
+def test_history_is_purged_in_windows_without_a_gap() -> None:
+    """Six hours at a time, from four weeks to two weeks ago."""
+    spans = list(purge_windows(NOW))
+    assert all(a[1] == b[0] for a, b in pairwise(spans))
+    assert (spans[0][0], spans[-1][1]) == (NOW - timedelta(days=28), NOW - timedelta(days=14))
+    assert max(stop - first for first, stop in spans) == timedelta(hours=6)
+
+
+def test_the_timer_sweeps_and_purges_on_the_real_host(host: Host, host_store: Store) -> None:
+    """Fired by hand it leaves its mark; the door says what would go; what is young stays, history too."""
+    write_lines(host_store, WINDOWS[0], [("a", 1, "ok")])
+    run = host.post("runs", {"workload": "toy", "window": WINDOWS[0]}).json()
+    host.ended(run["id"])
+    assert host.get("housekeeping") == {"files": {}, "bytes": {}, "examples": [], "dry_run": True}
+    answer = requests.post(f"{host.url}/admin/functions/housekeeping_timer", json={"input": ""}, timeout=30)
+    assert answer.status_code == 202
+    wait_until(lambda: host_store.stat("swept/toy.json") is not None)
+    assert requests.get(run["management"]["statusQueryGetUri"], timeout=30).status_code == 200
