@@ -34,7 +34,7 @@ from devhost.store import Store
 _log = logging.getLogger("devhost.durable")
 _T = TypeVar("_T")
 _TASK_PAGE = 500
-_LONGEST_SLEEP_S = 3600.0
+_LONGEST_SLEEP_S = 30.0  # so that a clock that is set forward, or a machine that slept, is noticed
 _GATHERING_S = 0.03  # how long a result waits for others that the same instance awaits
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 30.0
 _PAYLOAD_WARNING_BYTES = 1 << 20

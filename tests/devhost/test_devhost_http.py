@@ -158,3 +158,26 @@ def test_huge_bodies_are_refused(features: Any) -> None:
         status = 413
     assert status == 413
     assert requests.get(features.url, timeout=60).status_code == 200
+
+
+_ASGI = """
+import azure.functions as func
+
+async def site(scope, receive, send):
+    if scope["type"] != "http":
+        while (await receive())["type"] != "lifespan.shutdown":
+            await send({"type": "lifespan.startup.complete"})
+        return await send({"type": "lifespan.shutdown.complete"})
+    await send({"type": "http.response.start", "status": 202, "headers": [(b"x-own", b"1")]})
+    await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+app = func.AsgiFunctionApp(app=site, http_auth_level=func.AuthLevel.ANONYMOUS)
+"""
+
+
+def test_asgi_apps_are_served(make_host: Any) -> None:
+    """An ASGI app wrapped by the SDK answers below the route prefix, on its one loop."""
+    host = make_host(_ASGI, "--workers", "1").start()
+    for _ in range(2):
+        answer = requests.get(f"{host.url}/api/any/where", timeout=60)
+        assert (answer.status_code, answer.text, answer.headers["x-own"]) == (202, "/api/any/where", "1")
