@@ -100,6 +100,7 @@ def describe_api() -> dict[str, Any]:
                     _parameter("limit", "query", "at most so many (1 to 10000; 20)", {"type": "integer", "minimum": 1, "maximum": 10000}),
                 ]),
             },
+            "/doctor": {"get": _door("What is wrong with the deployment, and what to mend.", [200])},
             "/housekeeping": {"get": _door("What housekeeping would remove now.", [200])},
             "/costs": {
                 "get": _door("What the workloads cost, month by month.", [200, 400], parameters=[

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import azure.durable_functions as df
 import azure.functions as func
 
@@ -39,3 +41,15 @@ async def describe_drift(req: func.HttpRequest) -> func.HttpResponse:
 
     limit = read_number(req, "limit", 20, 1, 10_000)
     return answer_json(await off_loop(describe, app_store(), run_in_route(req), limit))
+
+
+@blueprint.route(route="doctor", methods=["GET"])
+@telling_errors
+async def examine(req: func.HttpRequest) -> func.HttpResponse:
+    """What is wrong with the deployment as the app sees it, and what to mend."""
+    from fleetscore.app_settings import read_app_settings
+    from fleetscore.doctor import examine as examine_all
+
+    return answer_json(
+        await off_loop(examine_all, app_store(), read_app_settings(), lambda: datetime.now(UTC))
+    )

@@ -15,6 +15,7 @@ from fleetscore.errors import FleetscoreError, InputError, MissingBlobError, Sto
 if TYPE_CHECKING:
     from fleetscore.backfills import BackfillPreview
     from fleetscore.costs import MonthCost
+    from fleetscore.doctor import Diagnosis
     from fleetscore.drift_report import DriftReport
     from fleetscore.explain import PartitionStory
     from fleetscore.replay import Replayed
@@ -166,6 +167,12 @@ class HostClient:
         from fleetscore.drift_report import DriftReport
 
         return self._call("GET", f"runs/{quote(run)}/drift?limit={limit}", DriftReport)
+
+    def examine(self) -> Diagnosis:
+        """What the app finds when it examines itself."""
+        from fleetscore.doctor import Diagnosis
+
+        return self._call("GET", "doctor", Diagnosis)
 
     def list_costs(self, workload: str, since: str) -> list[MonthCost]:
         """What the workloads cost, month by month."""

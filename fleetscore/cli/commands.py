@@ -25,6 +25,7 @@ _COMMANDS = {
     "samples": "workloads:samples",
     "backtest": "workloads:backtest",
     "draw": "workloads:draw",
+    "doctor": "doctor:doctor",
     "housekeep": "housekeep:housekeep",
     "host": "host:host",
     "demo": "demo:demo",

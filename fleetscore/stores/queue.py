@@ -47,6 +47,21 @@ def send(queue_url: str, payload: bytes, transport: Any = None) -> None:
         raise store_error(error, f"a message for {queue_url}", ROLE) from error
 
 
+def count_messages(queue_url: str, transport: Any = None) -> int:
+    """About how many messages wait in the queue; StoreError if it is missing or refuses."""
+    try:
+        return int(_queue(queue_url, transport).get_queue_properties().approximate_message_count or 0)
+    except ResourceNotFoundError as error:
+        raise StoreError(
+            f"The queue {queue_url} does not exist.",
+            fix="Deploy the infrastructure, which makes it, or correct the queue's settings.",
+            code="no_queue",
+            retry=False,
+        ) from error
+    except AzureError as error:
+        raise store_error(error, f"the queue {queue_url}", "Storage Queue Data Contributor") from error
+
+
 def _checked_text(payload: bytes) -> str:
     if len(payload) > PAYLOAD_MOST_BYTES:
         raise InputError(

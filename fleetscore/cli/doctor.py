@@ -1,0 +1,58 @@
+"""The doctor command: what is wrong, and what to mend."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from fleetscore.cli.options import reading_options
+
+if TYPE_CHECKING:
+    from fleetscore.doctor import Diagnosis
+
+
+@click.command(short_help="Check the deployment, and say what to mend.")
+@reading_options
+@click.pass_context
+def doctor(context: click.Context, store_url: str, host_url: str, key: str, as_json: bool) -> None:
+    """Check settings, store, clock, queue, Batch pool and quota, schedules, models and runs, and say what to mend.
+
+    With --host the app examines itself, with its own settings and identity. Exit code: 1 if anything is wrong.
+    """
+    from fleetscore.cli.render import print_json
+
+    diagnosis = _diagnose(store_url, host_url, key)
+    if as_json:
+        print_json(diagnosis)
+    else:
+        print_diagnosis(diagnosis)
+    context.exit(0 if diagnosis.healthy else 1)
+
+
+def print_diagnosis(diagnosis: Diagnosis) -> None:
+    """Print the findings, with the fix below what is not ok."""
+    colours = {"ok": "green", "warning": "yellow", "wrong": "red"}
+    for finding in diagnosis.findings:
+        state = click.style(f"{finding.state:<11}", fg=colours.get(finding.state))
+        click.echo(f"{state} {finding.check:<9} {finding.detail}")
+        if finding.fix and finding.state != "ok":
+            click.echo(f"{'':<21} {finding.fix}")
+    wrong = sum(finding.state == "wrong" for finding in diagnosis.findings)
+    click.echo("Nothing is wrong." if diagnosis.healthy else f"{wrong} wrong.")
+
+
+def _diagnose(store_url: str, host_url: str, key: str) -> Diagnosis:
+    if host_url:
+        from fleetscore.cli.client import HostClient
+
+        return HostClient(host_url, key).examine()
+    from dataclasses import replace
+
+    from fleetscore.app_settings import read_app_settings
+    from fleetscore.doctor import examine
+    from fleetscore.stores import open_store
+
+    app = replace(read_app_settings(), store=store_url)
+    return examine(open_store(store_url), app, lambda: datetime.now(UTC))

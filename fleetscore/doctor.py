@@ -1,0 +1,247 @@
+"""The doctor: checks what a deployment needs, one finding after the other, each with what to mend.
+
+A finding is ok, a warning, wrong, or not checked, with the reason; nothing that was not looked at is called ok.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Literal
+
+from fleetscore.app_settings import AppSettings
+from fleetscore.compute import connect_compute
+from fleetscore.cost import read_prices
+from fleetscore.errors import ConflictError, FleetscoreError
+from fleetscore.model_sets import read_model_set, read_pins
+from fleetscore.settings import read_keep_policy, read_quality_policy, read_run_policy, read_workload_settings
+from fleetscore.stores.base import Store
+from fleetscore.watchdog import find_trouble
+from fleetscore.workloads import get_workload, workload_names
+
+State = Literal["ok", "warning", "wrong", "not checked"]
+
+_MOST_SKEW_S = 60.0
+_NCRONTAB = re.compile(r"(\S+\s+){4,5}\S+|\d+\.\d\d:\d\d:\d\d|\d\d:\d\d:\d\d")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found; `fix` says what to do unless it is ok."""
+
+    check: str
+    state: State
+    detail: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """All findings; `healthy` if none is wrong."""
+
+    healthy: bool
+    findings: tuple[Finding, ...]
+
+
+def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diagnosis:
+    """Check settings, store, clock, queue, Batch, schedules, models and what the watchdog sees. Writes and removes one probe file."""
+    findings = [
+        *_guarded("settings", lambda: _settings(store)),
+        *_guarded("schedules", lambda: _schedules(app)),
+        *_guarded("store", lambda: _store(store, now)),
+        *_guarded("queue", lambda: _queue(app)),
+        *_guarded("batch", lambda: _batch(app)),
+        *_guarded("quota", lambda: _quota(store, app)),
+        *_guarded("models", lambda: _models(store)),
+        *_guarded("notices", lambda: _notices(store, app)),
+        *_guarded("runs", lambda: _runs(store, now())),
+    ]
+    return Diagnosis(all(finding.state != "wrong" for finding in findings), tuple(findings))
+
+
+def _guarded(check: str, findings: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """The check's findings; an error is one as well."""
+    try:
+        yield from findings()
+    except FleetscoreError as error:
+        yield Finding(check, "wrong", error.message, error.fix or "See docs/reference/errors.md.")
+
+
+def _settings(store: Store) -> Iterator[Finding]:
+    for name in workload_names():
+        try:
+            read_workload_settings(store, name, get_workload(name).settings_type)
+            for read in (read_run_policy, read_quality_policy, read_keep_policy):
+                read(store, name)
+        except FleetscoreError as error:
+            yield Finding("settings", "wrong", error.message, error.fix)
+        else:
+            yield Finding("settings", "ok", f"{name}: can be read.")
+
+
+def _schedules(app: AppSettings) -> Iterator[Finding]:
+    for setting in fields(app):
+        if not setting.name.endswith("_schedule"):
+            continue
+        value, env = getattr(app, setting.name), setting.metadata["env"]
+        if _NCRONTAB.fullmatch(value.strip()):
+            yield Finding("schedules", "ok", f"{env} is {value!r}.")
+        else:
+            fix = "Write six fields: second minute hour day month weekday, in UTC; as 0 5 * * * *."
+            yield Finding("schedules", "wrong", f"{env} is {value!r}, which is no NCRONTAB expression.", fix)
+
+
+def _store(store: Store, now: Callable[[], datetime]) -> Iterator[Finding]:
+    path = f"doctor/{uuid.uuid4().hex}"
+    try:
+        wrote = now()
+        created, again = store.create(path, b"1"), store.create(path, b"2")
+        entry = store.stat(path)
+        data, etag = store.read_tagged(path)
+        store.replace(path, b"3", etag)
+        stale = False
+        with suppress(ConflictError):
+            store.replace(path, b"4", etag)
+            stale = True
+        good = created and not again and data == b"1" and not stale and entry is not None
+        listed = any(found.path == path for found in store.list("doctor/"))
+    finally:
+        store.delete(path)
+    if not (good and listed):
+        detail = f"{store.url} does not keep its promises: create, stale etag or listing failed."
+        yield Finding("store", "wrong", detail, "Use a folder on a local disk, or a Blob container.")
+        return
+    yield Finding("store", "ok", f"{store.url}: read, list, create-if-absent and compare-and-swap work.")
+    if entry is not None:
+        yield judge_clock((wrote - entry.modified).total_seconds())
+
+
+def judge_clock(skew_s: float) -> Finding:
+    """What the difference between this clock and the store's means."""
+    if abs(skew_s) <= _MOST_SKEW_S:
+        return Finding("clock", "ok", f"This clock and the store's are {abs(skew_s):.1f} s apart.")
+    ahead = "ahead of" if skew_s > 0 else "behind"
+    detail = f"This clock is {abs(skew_s):.0f} s {ahead} the store's."
+    return Finding(
+        "clock",
+        "wrong",
+        detail,
+        "Set this machine's clock by a time server: windows and tokens depend on it.",
+    )
+
+
+def _queue(app: AppSettings) -> Iterator[Finding]:
+    if not app.queue_service:
+        yield Finding("queue", "not checked", "No queue is set (FLEETSCORE_QUEUE__queueServiceUri).")
+        return
+    from fleetscore.notices import QUEUE
+    from fleetscore.stores.queue import count_messages
+
+    for name in (app.completion_queue, QUEUE):
+        url = f"{app.queue_service.rstrip('/')}/{name}"
+        try:
+            yield Finding("queue", "ok", f"{url}: about {count_messages(url)} messages wait.")
+        except FleetscoreError as error:
+            yield Finding("queue", "wrong", error.message, error.fix)
+
+
+def _batch(app: AppSettings) -> Iterator[Finding]:
+    if not app.batch_endpoint:
+        yield Finding("batch", "not checked", "No Batch account is set; every shard is scored inline.")
+        return
+    pool = connect_compute(app).pool_state()
+    most = f"{pool.most_dedicated} dedicated and {pool.most_spot} Spot nodes at the most"
+    detail = f"{app.batch_endpoint}, pool {app.batch_pool} of {pool.vm_size} is {pool.state}: {most}, {pool.usable_nodes} usable now."
+    if pool.problems:
+        fix = "Mend what the service names; a quota is raised in the Azure portal under the Batch account's Quotas."
+        yield Finding("batch", "wrong", f"{detail} {'; '.join(pool.problems)}", fix)
+    elif pool.most_dedicated + pool.most_spot == 0:
+        yield Finding("batch", "wrong", detail, "Let the pool's formula or target grow beyond 0 nodes.")
+    else:
+        yield Finding("batch", "ok", detail)
+    if not app.batch_image and "127.0.0.1" not in app.batch_endpoint:
+        yield Finding(
+            "batch",
+            "wrong",
+            "FLEETSCORE_BATCH_IMAGE is empty.",
+            "Set it to the worker image with its digest.",
+        )
+
+
+def _quota(store: Store, app: AppSettings) -> Iterator[Finding]:
+    if not app.batch_endpoint:
+        yield Finding("quota", "not checked", "No Batch account is set.")
+        return
+    pool, prices = connect_compute(app).pool_state(), read_prices(store)
+    node = prices.node(pool.vm_size)
+    for kind, nodes, granted in (
+        ("dedicated", pool.most_dedicated, prices.quota.dedicated_cores),
+        ("Spot", pool.most_spot, prices.quota.spot_cores),
+    ):
+        if granted is None or node is None:
+            detail = f"The {kind} cores that the account was granted are not known."
+            yield Finding("quota", "not checked", detail, "Write them to [quota] of settings/prices.toml.")
+            continue
+        cores = nodes * node.cores
+        if cores > granted:
+            fix = f"Request {cores} {kind} cores for the Batch account, or lower the pool's limit to {granted // node.cores} nodes."
+            detail = f"The pool may grow to {cores} {kind} cores; {granted} were granted."
+            yield Finding("quota", "wrong", detail, fix)
+        else:
+            yield Finding("quota", "ok", f"{kind}: {cores} of {granted} granted cores at the most.")
+
+
+def _models(store: Store) -> Iterator[Finding]:
+    for name in workload_names():
+        if next(iter(store.list(f"data/{name}/")), None) is None:
+            yield Finding("models", "not checked", f"{name} has no data.")
+            continue
+        pins = read_pins(store, name)
+        if not pins.current:
+            fix = f"fleetscore train {name} --from A --to B, or fleetscore models promote {name}"
+            yield Finding("models", "warning", f"{name} has data, but no model set is pinned.", fix)
+        for version in sorted({pins.current, pins.challenger, *pins.partitions.values()} - {""}):
+            yield _model(store, name, version)
+
+
+def _model(store: Store, name: str, version: str) -> Finding:
+    fix = f"Pin another: fleetscore models list {name}; fleetscore models pin {name} VERSION"
+    try:
+        model_set = read_model_set(store, name, version)
+    except FleetscoreError as error:
+        return Finding("models", "wrong", f"{name}: {error.message}", fix)
+    for file, expected in model_set.files.items():
+        entry = store.stat(f"models/{name}/{version}/{file}")
+        if entry is None or entry.size_bytes != expected.size_bytes:
+            found = (
+                "missing" if entry is None else f"{entry.size_bytes} bytes instead of {expected.size_bytes}"
+            )
+            return Finding("models", "wrong", f"{name} {version}: {file} is {found}.", fix)
+    return Finding("models", "ok", f"{name}: {version} is whole ({len(model_set.files)} files).")
+
+
+def _notices(store: Store, app: AppSettings) -> Iterator[Finding]:
+    pending = sum(1 for _ in store.list("notices/pending/"))
+    given_up = sum(1 for _ in store.list("notices/given_up/"))
+    if pending or given_up:
+        detail = f"{pending} notices wait to be taken, {given_up} were given up."
+        yield Finding(
+            "notices", "warning", detail, "See whether the webhook (FLEETSCORE_WEBHOOK_URL) answers."
+        )
+    elif not app.webhook_url and not app.queue_service:
+        fix = "Set FLEETSCORE_WEBHOOK_URL to hear of failed runs."
+        yield Finding("notices", "warning", "Nobody is told when a run fails.", fix)
+    else:
+        yield Finding("notices", "ok", "All notices were taken.")
+
+
+def _runs(store: Store, now: datetime) -> Iterator[Finding]:
+    trouble = find_trouble(store, now)
+    for notice in trouble:
+        yield Finding("runs", "warning", notice.message, notice.links.get("command", ""))
+    if not trouble:
+        yield Finding("runs", "ok", "No window is overdue, and no run stands still.")
