@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fleetscore.costs import MonthCost, list_costs
-from fleetscore.dashboard.marks import UNEASY
+from fleetscore.dashboard.marks import UNEASY, Mark
 from fleetscore.dashboard.window_calendar import Calendar, Cell, count_marks, lay_calendar
 from fleetscore.errors import FleetscoreError, SettingsError
 from fleetscore.manifest import read_latest
@@ -97,12 +97,13 @@ def is_moving(line: RunLine, now: datetime) -> bool:
 
 
 def group_uneasy(cells: Sequence[Cell]) -> tuple[Look, ...]:
-    """The windows that want somebody, grouped by how they stand and why; `cells` and groups: oldest and newest first."""
+    """The windows that want somebody, grouped by how they stand and why: those without results first, then the newest."""
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in reversed(cells):
         if cell.mark in UNEASY:
             groups.setdefault((cell.mark, cell.first_cause), []).append(cell)
-    return tuple(Look(len(group), group[0]) for group in groups.values())
+    looks = (Look(len(group), group[0]) for group in groups.values())
+    return tuple(sorted(looks, key=lambda look: look.newest.mark is Mark.FAILURES))  # stable
 
 
 def _read_workload(

@@ -41,7 +41,7 @@ def show_run(view: RunView, links: Links, now: datetime) -> Body:
         tag("div", tag("p", f"{workload} · {record.request.purpose} · {record.request.window}{trained}", class_="quiet"), tag("h1", run)),
         card("Outcomes", _error(record), _outcomes(view), aside=_state(view)),
         card("Causes", _causes(record, links), search(links, {"run": run})) if record.partitions else None,
-        card("Shards over time", draw_timeline(view.timeline, now), _extremes(view.timeline, run, links)),
+        card("Shards over time", _timeline(view, now), _extremes(view.timeline, run, links)),
         card("About this run", _about(view, links, now)),
     )  # fmt: skip
     return Body(
@@ -187,6 +187,13 @@ def _detail(cause: Cause, run: str, links: Links) -> Markup:
         parts += [cause.detail[at : found.start()], tag("a", name, href=links.log(run, run_path(run, name)))]
         at = found.start() + len(name)
     return join(parts, cause.detail[at:])
+
+
+def _timeline(view: RunView, now: datetime) -> Markup:
+    record = view.status.record
+    if record.partitions and not view.timeline.bars:
+        return tag("p", "No shard: every partition was settled when the run was planned.", class_="quiet")
+    return draw_timeline(view.timeline, now)
 
 
 def _extremes(timeline: Timeline, run: str, links: Links) -> Markup | None:

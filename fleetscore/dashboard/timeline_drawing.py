@@ -9,7 +9,7 @@ from statistics import median
 
 import numpy as np
 
-from fleetscore.dashboard.charts import Scale, band, figure, line_path, text, value_axis
+from fleetscore.dashboard.charts import Scale, band, figure, line_path, round_steps, text, value_axis
 from fleetscore.dashboard.markup import Markup, join, tag
 from fleetscore.dashboard.telling import tell_count, tell_seconds
 from fleetscore.timeline import ShardBar, Timeline
@@ -181,12 +181,22 @@ def _draw_areas(bars: Sequence[ShardBar], now: datetime) -> Markup:
 
 
 def _second_axis(x: Scale, bottom: float) -> Markup:
-    steps = [x.last * n / 5 for n in range(6)]
-    anchors = ["start", *["middle"] * 4, "end"]
+    """Seconds after the first shard began, at round steps."""
+    steps = [step for step in span_steps(x.last) if step < 0.97 * x.last]
     return join(
-        text(x.at(s), bottom + 14, f"+{tell_seconds(s)}" if s else "0", "tick", anchor)
-        for s, anchor in zip(steps, anchors, strict=True)
+        text(x.at(s), bottom + 14, f"+{tell_seconds(s)}" if s else "0", "tick", "middle" if s else "start")
+        for s in steps
     )
+
+
+def span_steps(last: float, most: int = 6) -> list[float]:
+    """Round moments within [0, last]: decimal below two minutes, else whole minutes, hours or days.
+
+    >>> span_steps(8.2), span_steps(600)
+    ([0.0, 2.0, 4.0, 6.0, 8.0], [0.0, 120.0, 240.0, 360.0, 480.0, 600.0])
+    """
+    unit = next(size for size in (86_400.0, 3_600.0, 60.0, 1.0) if last >= 2 * size or size == 1.0)
+    return [unit * step for step in round_steps(0.0, last / unit, most)]
 
 
 def _legend(timeline: Timeline) -> Markup:

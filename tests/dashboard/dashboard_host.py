@@ -37,6 +37,8 @@ class DashboardHost:
 def dashboard_host(store_url: str, folder: Path) -> Iterator[DashboardHost]:
     """Start the host and kill it at the end; its history and its log are in `folder`."""
     data = folder / "host"
+    address = data / "address.json"
+    address.unlink(missing_ok=True)  # of a host before
     command = [
         sys.executable,
         "-m",
@@ -55,7 +57,6 @@ def dashboard_host(store_url: str, folder: Path) -> Iterator[DashboardHost]:
             command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
         )
         try:
-            address = data / "address.json"
             deadline = time.monotonic() + 60
             while not address.exists():
                 assert host.poll() is None, (folder / "host.log").read_text()

@@ -127,12 +127,15 @@ def test_a_mark_tells_state_and_outcomes(state: RunState, counts: dict[str, int]
 
 
 def test_windows_that_stand_alike_for_the_same_cause_are_one_thing_to_look_at() -> None:
-    """Grouped by mark and first cause, newest first; good windows are nobody's business."""
+    """Grouped by mark and first cause, those without results first, then the newest; good windows are nobody's business."""
     causes = ["no_data", "", "bad_model", "no_data"]
     lines = [
         line_of(window(Cadence.HOUR, n), first_cause=cause, counts={"scored": 9, "late": 1 if cause else 0})
         for n, cause in enumerate(causes)
     ]
+    lines.append(
+        line_of(window(Cadence.HOUR, -1), RunState.UNPUBLISHED, first_cause="no_data", counts={"late": 9})
+    )
     cells = lay_calendar(lines, lambda t: parse_window(t, Cadence.HOUR), LONG_AFTER, 0.0, 48).cells()
     told = [(look.newest.first_cause, look.windows) for look in group_uneasy(cells)]
-    assert told == [("no_data", 2), ("bad_model", 1)]
+    assert told == [("no_data", 1), ("no_data", 2), ("bad_model", 1)]
