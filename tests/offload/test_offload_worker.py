@@ -1,0 +1,150 @@
+"""The worker's image and entry point: only its own requirements, and exit codes that mean something."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from fleetscore.app_settings import AppSettings
+from fleetscore.direct import run_training
+from fleetscore.records import RunRequest, to_json
+from fleetscore.run_records import request_run
+from fleetscore.steps.offload import give_up, read_given_up
+from fleetscore.steps.plan import commit_plan, read_shard_plans
+from fleetscore.steps.score import read_shard_record
+from fleetscore.stores.base import Store
+from fleetscore.workloads import get_workload
+from tests.offload.local_app import HERE, ROOT, TOYS, WORKLOADS, crumbs_of, lines, until, write_rules
+from tests.spine.toy_workload import write_lines
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+WINDOW = "2026-01-01T00"
+
+
+def planned(store: Store, workload: str = "toy", window: str = WINDOW) -> str:
+    """A run that is planned with all its shards on Batch; gives its id."""
+    run = f"{workload}-{window}"
+    request = RunRequest(run, workload, window, 1, NOW, "test")
+    request_run(store, request)
+    head = commit_plan(store, request, AppSettings(parallelism=1), NOW)
+    shards = [replace(shard, placement="batch") for shard in read_shard_plans(store, head)]
+    store.write(head.shard_list, to_json(shards))
+    return run
+
+
+def worker(
+    store: Store, run: str, python: str = sys.executable, **environment: str
+) -> "subprocess.Popen[str]":
+    """A worker of the run's first shard, with nothing in its environment but what Batch and the run tell it."""
+    paths = os.pathsep.join(map(str, (ROOT, TOYS, HERE)))
+    told = {
+        "PATH": os.environ["PATH"], "PYTHONPATH": paths, "FLEETSCORE_WORKLOADS": WORKLOADS, "FLEETSCORE_STORE": store.url,
+        "FLEETSCORE_RUN": run, "FLEETSCORE_SHARD": "0", "FLEETSCORE_PURPOSE": "score", "FLEETSCORE_BATCH_PLACEMENT": "batch",
+    }  # fmt: skip
+    command = [python, "-m", "worker_image"]
+    out = subprocess.PIPE
+    return subprocess.Popen(command, cwd="/tmp", env=told | environment, stdout=out, stderr=out, text=True)  # noqa: S108
+
+
+def test_exit_codes_tell_what_became_of_the_shard(store: Store) -> None:
+    """10 with a failed partition; 0 when the record is there already; a record that is read, not written again."""
+    write_lines(store, WINDOW, lines(5, p1="fail"))
+    run = planned(store)
+    first = worker(store, run)
+    assert first.wait(60) == 10, first.communicate()
+    record = read_shard_record(store, run, 0)
+    assert worker(store, run).wait(60) == 0
+    assert read_shard_record(store, run, 0) == record
+
+
+def test_what_is_of_no_use_to_retry_is_given_up_with_the_reason(store: Store) -> None:
+    """A setting that no try can cure: 20, the reason for the run to read, and 20 at once the next time."""
+    write_lines(store, WINDOW, lines(5))
+    run = planned(store)
+    store.write("settings/toy.toml", b"no_such_setting = 1\n")
+    assert worker(store, run).wait(60) == 20
+    assert "no_such_setting" in read_given_up(store, run)[0]
+    store.write("settings/toy.toml", b"")
+    again = worker(store, run)
+    assert again.wait(60) == 20
+    assert "was given up" in again.communicate()[0]
+
+
+def test_the_first_reason_for_giving_up_stays(store: Store) -> None:
+    """A second worker that gives up for another reason changes nothing."""
+    give_up(store, "r", 3, "first")
+    give_up(store, "r", 3, "second")
+    assert read_given_up(store, "r") == {3: "first"}
+
+
+def test_a_worker_that_is_asked_to_stop_accuses_nobody(store: Store) -> None:
+    """SIGTERM while it scores: 30, no commit, and no crumb that a later attempt would take for a death."""
+    write_rules(store, slow_s=0.2)
+    write_lines(store, WINDOW, lines(30, **{f"p{i}": "slow" for i in range(30)}))
+    run = planned(store)
+    asked = worker(store, run)
+    until(lambda: crumbs_of(store, run))
+    asked.send_signal(signal.SIGTERM)
+    assert asked.wait(60) == 30
+    assert crumbs_of(store, run) == []
+    assert read_shard_record(store, run, 0) is None
+
+
+def test_the_worker_s_requirements_are_pinned_as_the_app_s() -> None:
+    """Each line of worker_image/requirements.txt stands alike in requirements.txt, and none of it is the Functions SDK."""
+    app = (ROOT / "requirements.txt").read_text().splitlines()
+    own = [
+        line for line in (ROOT / "worker_image" / "requirements.txt").read_text().splitlines() if "==" in line
+    ]
+    assert own and set(own) <= set(app)
+    assert not [line for line in own if line.startswith(("azure-functions", "azure-batch", "click"))]
+
+
+def test_base_images_and_packages_are_pinned() -> None:
+    """Every stage names a full version, and pip installs nothing but the pinned list."""
+    text = (ROOT / "worker_image" / "Dockerfile").read_text()
+    images = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
+    assert images and all(re.fullmatch(r"python:\d+\.\d+\.\d+-\S+", image) for image in images)
+    assert re.findall(r"pip install (.*)", text) == ["--no-cache-dir --no-compile -r /tmp/requirements.txt"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_worker_runs_with_only_its_own_requirements(store: Store, tmp_path: Path) -> None:
+    """In a virtual environment that has worker_image/requirements.txt and nothing else, a sensor shard and a toy shard are scored."""
+    python = clean_environment(tmp_path / "venv")
+    report = get_workload("sensor_anomaly").samples(store, scale=0.02)
+    run_training(store, "sensor_anomaly", report.facts["train_from"], report.facts["train_to"])
+    write_lines(store, WINDOW, lines(5))
+    for workload, window in (("toy", WINDOW), ("sensor_anomaly", report.first.key)):
+        run = planned(store, workload, window)
+        own = worker(store, run, python)
+        said = own.communicate(timeout=120)
+        assert own.returncode == 0, said
+        record = read_shard_record(store, run, 0)
+        assert record is not None and record.counts.get("scored")
+    for name in ("fleetscore.workloads.store_sales.workload", "fleetscore.workloads.server_load.workload"):
+        subprocess.run([python, "-c", f"import {name}"], cwd=ROOT, check=True, timeout=60)
+    listed = subprocess.run(
+        [python, "-c", "import azure.functions"], cwd=ROOT, capture_output=True, check=False
+    )
+    assert listed.returncode != 0
+
+
+def clean_environment(folder: Path) -> str:
+    """A virtual environment with the worker's requirements; gives its Python."""
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    python = str(folder / "bin" / "python")
+    began = time.monotonic()
+    requirements = ROOT / "worker_image" / "requirements.txt"
+    quiet = ["--quiet", "--disable-pip-version-check", "--no-compile"]
+    subprocess.run([python, "-m", "pip", "install", *quiet, "-r", str(requirements)], check=True)
+    print(f"installed in {time.monotonic() - began:.0f} s")  # noqa: T201 - pytest shows it with the failure only
+    return python
