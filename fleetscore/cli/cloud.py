@@ -25,7 +25,7 @@ nodes = [{{ vm_size = "Standard_D{cores}ads_v5", cores = {cores}, memory_gb = 16
 """
 
 
-@click.command()
+@click.command(short_help="Run the demo on the local cloud: Azurite, local Batch, local host.")
 @click.option(
     "--workload",
     "workloads",

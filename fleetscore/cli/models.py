@@ -144,7 +144,7 @@ def unpin(workload: str, partition: str, why: str, store_url: str, as_json: bool
     _pin(_known(store_url, workload), workload, "", partition, why, as_json)
 
 
-@models.command()
+@models.command(short_help="Make a set the current one.")
 @WORKLOAD
 @click.argument("version", default="")
 @_WHY

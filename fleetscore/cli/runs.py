@@ -108,27 +108,36 @@ def train(
 @click.argument("run_id", metavar="RUN")
 @reading_options
 def cancel(run_id: str, store_url: str, host_url: str, key: str, as_json: bool) -> None:
-    """Ask a run to stop: shards that have not begun are not scored, and nothing is published."""
-    from datetime import UTC, datetime
+    """Ask a run to stop: shards that have not begun are not scored, and nothing is published.
 
+    Without --host, the store's local host is told if it runs; else the wish lies in the store until the run goes on.
+    """
+    from fleetscore.cli.embedded import EmbeddedHost
     from fleetscore.cli.render import print_json, print_status
 
-    if host_url:
-        from fleetscore.cli.client import HostClient
-
-        status = HostClient(host_url, key).cancel_run(run_id)
-    else:
-        from fleetscore.requests import cancel_run
-        from fleetscore.status import describe_run
-        from fleetscore.stores import open_store
-
-        store = open_store(store_url)
-        cancel_run(store, run_id, "cli")
-        status = describe_run(store, run_id, datetime.now(UTC))
+    running = None if host_url else EmbeddedHost(store_url).find()
+    status = _cancel(run_id, store_url, running.url if running else host_url, key)
     if as_json:
         print_json(status)
     else:
         print_status(status)
+
+
+def _cancel(run_id: str, store_url: str, host_url: str, key: str) -> RunStatus:
+    """Tell the host, so that a run that waits wakes up; without one, leave the wish in the store."""
+    if host_url:
+        from fleetscore.cli.client import HostClient
+
+        return HostClient(host_url, key).cancel_run(run_id)
+    from datetime import UTC, datetime
+
+    from fleetscore.requests import cancel_run
+    from fleetscore.status import describe_run
+    from fleetscore.stores import open_store
+
+    store = open_store(store_url)
+    cancel_run(store, run_id, "cli")
+    return describe_run(store, run_id, datetime.now(UTC))
 
 
 def _finish(

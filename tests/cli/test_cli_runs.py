@@ -13,7 +13,8 @@ import pytest
 from said import Command
 from toy_workload import write_lines
 
-from fleetscore.cli.embedded import embedded_host
+from fleetscore.cli.client import HostClient
+from fleetscore.cli.embedded import EmbeddedHost, embedded_host
 from fleetscore.manifest import read_manifest
 from fleetscore.run_records import read_run
 from fleetscore.stores import open_store
@@ -178,6 +179,26 @@ def test_cancel_asks_a_run_to_stop(program: Command, command: Command, store: St
     assert command("cancel", RUN).code == 0
     assert program("run", "toy", "--window", WINDOW).code == 20
     assert read_run(store, RUN).state == "cancelled"
+
+
+def test_cancel_reaches_a_run_under_way(hosted: Store, command: Command) -> None:
+    """The local host is told: the shard that runs ends, the others never begin, and nothing is published."""
+    window = "2026-01-08T00"
+    write_lines(hosted, window, [(f"p{n}", n, "slow") for n in range(8)])
+    hosted.write("settings/toy.toml", b"slow_s = 1.0\n")
+    started = HostClient(host_of(hosted)).start_run("toy", window)
+    said = command("cancel", started.id, "--json", store=hosted)
+    assert said.code == 0, said.err
+    assert command("run", "toy", "--window", window, store=hosted).code == 20
+    hosted.delete("settings/toy.toml")
+    assert read_run(hosted, started.id).state == "cancelled"
+
+
+def host_of(store: Store) -> str:
+    """Where the store's host listens."""
+    address = EmbeddedHost(store.url).find()
+    assert address is not None
+    return address.url
 
 
 def test_a_tiny_window_costs_little_more_than_its_imports(program: Command, store: Store) -> None:
