@@ -1,4 +1,4 @@
-"""Keep what the tasks of a run's Batch job said."""
+"""Keep what the tasks of a run's Batch job said, and let go of nodes that were there for the run alone."""
 
 from __future__ import annotations
 
@@ -14,5 +14,9 @@ def keep_logs(asked: dict[str, Any]) -> dict[str, Any]:
     from fleetscore.app_settings import read_app_settings
     from fleetscore.compute import connect_compute
     from fleetscore.steps.offload import keep_logs as keep
+    from fleetscore.steps.offload import release_pool
 
-    return {"files": keep(app_store(), connect_compute(read_app_settings()), asked["run"])}
+    store, compute = app_store(), connect_compute(read_app_settings())
+    files = keep(store, compute, asked["run"])
+    release_pool(store, compute, asked["run"])
+    return {"files": files}

@@ -30,6 +30,7 @@ class RunPolicy:
     budget_usd: float = 0.0  # cost in a month that somebody is told of; 0: none
     max_attempts: int = 3  # kills by a partition before it is quarantined
     batch_shard_s: float = 600.0  # seconds that a shard on Batch is packed for: what a preemption may cost
+    pool_nodes: int = 0  # Spot nodes that a pool without a formula gets for a run, and loses after it; 0: leave the pool alone
     inline_limit_s: float = 900.0  # how long a run may take inline where the pool would be dearer
     check_s: float = 60.0  # how often a run looks after its Batch job when no completion message comes
     start_limit_s: float = 1800.0  # how long a Batch job may wait for its first node

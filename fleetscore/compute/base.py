@@ -101,6 +101,10 @@ class Compute(Protocol):
         """How the pool stands; CapacityError when it is missing."""
         ...
 
+    def resize_pool(self, nodes: int) -> None:
+        """Have so many Spot nodes; a pool with a formula is left alone, and so is one whose nodes other jobs use when `nodes` is 0."""
+        ...
+
     def wake_pool(self) -> None:
         """Have the pool's size worked out again now, not at the next interval."""
         ...

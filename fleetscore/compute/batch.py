@@ -131,6 +131,31 @@ class BatchCompute:
             problems=tuple(_problem(error) for error in pool.resize_errors or ()),
         )
 
+    def resize_pool(self, nodes: int) -> None:
+        """See Compute.resize_pool. Nodes that go finish their tasks first."""
+        with _explained(f"pool {self._pool}"):
+            if self._client.get_pool(self._pool).enable_auto_scale or (nodes == 0 and self._is_in_use()):
+                return
+            options = m.BatchPoolResizeOptions(
+                target_dedicated_nodes=0,
+                target_low_priority_nodes=nodes,
+                node_deallocation_option="taskcompletion",
+            )
+            try:
+                self._client.begin_resize_pool(self._pool, options)
+            except ResourceExistsError as error:
+                if not error.error or error.error.code != "PoolBeingResized":
+                    raise
+
+    def _is_in_use(self) -> bool:
+        """Whether a job of the pool still has tasks to run."""
+        jobs = self._client.list_jobs(filter="state eq 'active'", select=["id", "poolInfo"])
+        return any(
+            (counts := self._client.get_job_task_counts(job.id).task_counts).active or counts.running
+            for job in jobs
+            if job.pool_info and job.pool_info.pool_id == self._pool
+        )
+
     def wake_pool(self) -> None:
         """See Compute.wake_pool. Enabling autoscale again restarts its interval now; the service takes that once in 30 s."""
         with _explained(f"pool {self._pool}"):

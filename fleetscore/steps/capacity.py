@@ -73,7 +73,8 @@ def offer_pool(state: PoolState, rates: PoolRates, policy: RunPolicy, prices: Pr
     price = prices.node(state.vm_size)
     cores = price.cores if price else cores_of(state.vm_size)
     dedicated = _within(state.most_dedicated, prices.quota.dedicated_cores, cores)
-    spot = _within(state.most_spot, prices.quota.spot_cores, cores)
+    most_spot = max(state.most_spot, policy.pool_nodes)
+    spot = _within(most_spot, prices.quota.spot_cores, cores)
     memory = price.memory_gb * 1e9 * _NODE_MEMORY_SHARE / state.slots_per_node if price else math.inf
     is_warm = state.usable_nodes > 0
     return PoolOffer(
@@ -86,7 +87,7 @@ def offer_pool(state: PoolState, rates: PoolRates, policy: RunPolicy, prices: Pr
         cores_per_node=cores,
         usd_per_s=prices.node_usd_per_s(state.vm_size),
         trouble=_trouble(state, dedicated + spot),
-        headroom=_headroom(prices, (state.most_dedicated, state.most_spot), cores),
+        headroom=_headroom(prices, (state.most_dedicated, most_spot), cores),
     )
 
 

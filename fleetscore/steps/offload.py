@@ -107,7 +107,7 @@ def submit_shards(store: Store, compute: Compute, app: AppSettings, run: str, no
     compute.submit(
         spec, [ShardTaskSpec(task_id(s), {"FLEETSCORE_SHARD": str(s)}) for s in offloaded_shards(store, run)]
     )
-    _wake(compute, run)
+    _wake(compute, run, policy.pool_nodes)
     return job
 
 
@@ -147,7 +147,9 @@ def check_shards(store: Store, compute: Compute, run: str, now: datetime) -> Che
     if check.terminate:
         compute.terminate(job, check.terminate)
     elif check.open and not (state.running or over):
-        _wake(compute, run)  # formulas see new tasks a minute late, so the evaluation at submitting saw none
+        _wake(
+            compute, run, policy.pool_nodes
+        )  # formulas see new tasks a minute late, so the evaluation at submitting saw none
     return check
 
 
@@ -252,10 +254,18 @@ def _keep_log(store: Store, compute: Compute, run: str, job: str, task: str, nam
     return bool(data)
 
 
-def _wake(compute: Compute, run: str) -> None:
+def release_pool(store: Store, compute: Compute, run: str) -> None:
+    """Take the nodes away that the run's policy asked for, unless another job uses them."""
+    if read_run_policy(store, read_plan(store, run).request.workload).pool_nodes:
+        compute.resize_pool(0)
+
+
+def _wake(compute: Compute, run: str, nodes: int) -> None:
     try:
         compute.wake_pool()
-    except StoreError as error:  # the pool's own interval comes anyway
+        if nodes:
+            compute.resize_pool(nodes)
+    except StoreError as error:  # a formula's own interval comes anyway, and so does the next look
         _log.warning("%s: %s", run, error)
 
 

@@ -24,6 +24,27 @@ task_slots_per_node = 2
 containers = true
 dedicated_nodes = 1
 spot_nodes = 1
+
+[[pools]]
+id = "fixed"
+vm_size = "Standard_D2ads_v5"
+task_slots_per_node = 2
+containers = true
+
+[[pools]]
+id = "empty"
+vm_size = "Standard_D2ads_v5"
+task_slots_per_node = 2
+containers = true
+
+[[pools]]
+id = "formula"
+vm_size = "Standard_D2ads_v5"
+task_slots_per_node = 2
+containers = true
+autoscale_formula = "@{formula}"
+autoscale_interval = "PT60M"
+autoscale_parameters = {{ maxSpot = 1, maxDedicated = 1 }}
 """
 
 
@@ -38,7 +59,7 @@ def cloud(azurite: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cl
     """Storage and Batch for the whole session; two nodes of two slots that are up at once."""
     data = tmp_path_factory.mktemp("batch") / "data"
     pools = tmp_path_factory.mktemp("pools") / "pools.toml"
-    pools.write_text(POOLS)
+    pools.write_text(POOLS.format(formula=ROOT / "infra" / "autoscale.formula"))
     options = ["--pool", str(pools), "--boot-seconds", "0", "--time-scale", "60"]
     options += ["--image", f"fleetscore-worker={worker_command()}"]
     options += ["--env", f"PYTHONPATH={os.pathsep.join(map(str, (ROOT, TOYS, HERE)))}"]
