@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from activities.telemetry import span
+
 _log = logging.getLogger("fleetscore.activities")
 _WAITS_S = (0.5, 2.0, 8.0)
 
@@ -24,7 +26,8 @@ def answering(activity: Activity) -> Activity:
     def answer(asked: dict[str, Any]) -> dict[str, Any]:
         for wait_s in (*_WAITS_S, None):
             try:
-                return {"ok": True, "value": activity(asked)}
+                with span(activity.__name__, asked):
+                    return {"ok": True, "value": activity(asked)}
             except Exception as error:
                 if wait_s is None or not getattr(error, "retry", False):
                     _log.exception("%s failed: %s", activity.__name__, error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -13,6 +13,7 @@ from fleetscore.stores.base import Store
 
 Settings = TypeVar("Settings")
 
+LogPartitions = Literal["all", "bad", "none"]
 TABLES = ("run", "quality", "keep")
 """Tables of a workload's settings that the spine reads; all other lines are the workload's own."""
 
@@ -27,6 +28,7 @@ class RunPolicy:
     late_until_s: float = 86400.0  # how long after its publication a window takes late data
     overdue_s: float = 3600.0  # how long after it is due a window may be unpublished before somebody is told
     stalled_s: float = 14400.0  # how long a run may go without a commit before somebody is told
+    log_partitions: LogPartitions = "bad"  # which partitions get a line in the app's log: all, bad (without a good outcome), none
     budget_usd: float = 0.0  # cost in a month that somebody is told of; 0: none
     max_attempts: int = 3  # kills by a partition before it is quarantined
     batch_shard_s: float = 600.0  # seconds that a shard on Batch is packed for: what a preemption may cost

@@ -14,6 +14,8 @@ from fleetscore.drift import count_drifted, measure_run
 from fleetscore.layout import run_path
 from fleetscore.ledger import build_ledger, count_outcomes, group_causes
 from fleetscore.records import Cause, PlanHead, ResultFile, ShardRecord, from_json, to_json
+from fleetscore.settings import read_run_policy
+from fleetscore.steps.partition_lines import log_partitions
 from fleetscore.steps.plan import read_plan, read_shard_plans
 from fleetscore.steps.score import read_shard_record
 from fleetscore.stores.base import Store
@@ -63,6 +65,7 @@ def collect_run(store: Store, run: str, reasons: Mapping[int, str] | None = None
     store.write(run_path(run, "files.json"), to_json(collected.files))
     write_timeline(store, run, read_shard_plans(store, head), records)
     store.write(run_path(run, "collected.json"), to_json(collected))
+    log_partitions(head, records, ledger, read_run_policy(store, head.request.workload).log_partitions)
     return collected
 
 
