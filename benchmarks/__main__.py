@@ -19,6 +19,7 @@ TITLES = {
     "store_sales": "Store sales",
     "server_load": "Server load",
     "spine": "Plan, ledger and manifest, up to a million partitions",
+    "dashboard": "Dashboard and runs API, with ten thousand runs of ten thousand partitions",
     "dashboard": "Dashboard and API over 10,000 runs",
     "devhost": "The local host",
 }
