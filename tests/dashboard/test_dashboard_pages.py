@@ -20,6 +20,8 @@ from dashboard_store import (
     UNPUBLISHED,
     run_of,
 )
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from test_dashboard_markup import read
 
 from fleetscore.dashboard.links import Links
@@ -255,3 +257,90 @@ def test_the_policy_allows_the_page_its_own_style_and_script_only(filled: Store)
         assert f"{name}-src 'sha256-{digest}'" in policy
     assert "default-src 'none'" in policy
     assert security_headers()["Referrer-Policy"] == "no-referrer"
+
+
+ANYTHING = st.text(max_size=30) | st.sampled_from(
+    [
+        "",
+        ".",
+        "..",
+        "/",
+        "p1",
+        "../../etc/passwd",
+        "\x00",
+        "a" * 2000,
+        "toy",
+        run_of(FAILURES),
+        GOOD,
+        "2026-01-01T99",
+        "results",
+        "scored",
+    ]
+)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    run=st.sampled_from(["", run_of(FAILURES), run_of(UNDERWAY), run_of(STOPPED), "nope", "../x"]) | ANYTHING,
+    given_pairs=st.dictionaries(
+        st.sampled_from(["workload", "window", "before", "partition", "find", "outcome", "cause", "log"]),
+        ANYTHING,
+        max_size=4,
+    ),
+    view=st.sampled_from(["", "results"]),
+)
+def test_no_address_makes_it_stumble(filled: Store, run: str, given_pairs: dict[str, str], view: str) -> None:
+    """Whatever stands in an address, the answer is a page or an error that says what to do, and never anything else."""
+    pairs = [*given_pairs.items(), *([("run", run)] if run else []), *([("view", view)] if view else [])]
+    now = datetime.now(UTC)
+    try:
+        data, body = read_view(filled, read_asked(pairs), now)
+    except FleetscoreError as error:
+        html = show_error(error, Asked(dict(pairs)), now)
+    else:
+        html = render_page(body, Links(), now)
+        msgspec.json.encode(data)
+    assert len(html) < 300_000
+    assert read(html).tags.count("script") <= 1
+
+
+class WatchedStore:
+    """A store that notes which paths are read."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.read_paths: list[str] = []
+
+    def read(self, path: str) -> bytes:
+        """Read and note."""
+        self.read_paths.append(path)
+        return self._store.read(path)
+
+    def read_tagged(self, path: str) -> tuple[bytes, str]:
+        """Read and note."""
+        self.read_paths.append(path)
+        return self._store.read_tagged(path)
+
+    def open(self, path: str) -> Any:
+        """Open and note."""
+        self.read_paths.append(path)
+        return self._store.open(path)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def test_overview_and_history_read_no_run(filled: Store) -> None:
+    """Neither a run's record nor its ledger is read for any list: only the index and a few small records of the workload."""
+    watched: Any = WatchedStore(filled)
+    read_view(watched, Asked({}), datetime.now(UTC))
+    read_view(watched, Asked({"workload": "toy"}), datetime.now(UTC))
+    assert any(path.startswith("index/toy/") for path in watched.read_paths)
+    assert not [path for path in watched.read_paths if path.startswith("runs/")]
+
+
+def test_a_run_reads_no_ledger(filled: Store) -> None:
+    """A run's page is told from its record and its timeline, however many partitions it has."""
+    watched: Any = WatchedStore(filled)
+    read_view(watched, Asked({"run": run_of(GOOD)}), datetime.now(UTC))
+    assert {path.rsplit("/", 1)[1] for path in watched.read_paths} == {"run.json", "timeline.json"}
