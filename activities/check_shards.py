@@ -9,7 +9,7 @@ from activities.answers import answering
 
 @answering
 def check_shards(asked: dict[str, Any]) -> dict[str, Any]:
-    """Take {"run"}; give {"open", "reasons", "check_s"}; measures what the job took when nothing is open any more."""
+    """Take {"run", "woken": whether a message came}; give {"open", "reasons", "check_s"}; at the end, measures what the job took."""
     from datetime import UTC, datetime
 
     from activities.store import app_store
@@ -21,7 +21,7 @@ def check_shards(asked: dict[str, Any]) -> dict[str, Any]:
 
     store, run, now = app_store(), asked["run"], datetime.now(UTC)
     compute = connect_compute(read_app_settings())
-    check = offload.check_shards(store, compute, run, now)
+    check = offload.check_shards(store, compute, run, now, asks_batch=not asked["woken"])
     if not check.open:
         offload.write_usage(store, compute, run, now)
     policy = read_run_policy(store, read_plan(store, run).request.workload)

@@ -22,25 +22,27 @@ def offload(context: DurableOrchestrationContext) -> Flow:
     The custom status says which wait is next before each look at the store: a message that arrives during the look raises the event of
     the coming wait, so no completion is lost between looking and waiting. A lost message costs one timer; so does a look that failed.
     """
-    run, wait, check_s = context.get_input()["run"], 0, 15.0
+    run, wait, check_s, woken = context.get_input()["run"], 0, 15.0, False
     context.set_custom_status({"wait": wait})
     answer = yield context.call_activity("submit_shards", {"run": run})
     if not answer["ok"]:
         return {"reasons": {}, "error": answer["error"]}
     while True:
-        answer = yield context.call_activity("check_shards", {"run": run})
+        answer = yield context.call_activity("check_shards", {"run": run, "woken": woken})
         if answer["ok"]:
             check_s = answer["value"]["check_s"]
         if answer["ok"] and not answer["value"]["open"]:
             return {"reasons": answer["value"]["reasons"]}
-        yield from _wait(context, event_name(wait), check_s)
+        woken = yield from _wait(context, event_name(wait), check_s)
         wait += 1
         context.set_custom_status({"wait": wait})
 
 
-def _wait(context: DurableOrchestrationContext, event: str, timeout_s: float) -> Generator[Any, Any, None]:
+def _wait(context: DurableOrchestrationContext, event: str, timeout_s: float) -> Generator[Any, Any, bool]:
+    """Whether the event came before the time was up."""
     completed = context.wait_for_external_event(event)
     timer = context.create_timer(context.current_utc_datetime + timedelta(seconds=timeout_s))
     winner = yield context.task_any([completed, timer])
     if winner is completed:
         timer.cancel()
+    return winner is completed

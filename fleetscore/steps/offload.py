@@ -125,31 +125,38 @@ def worker_environment(app: AppSettings, run: str, purpose: str) -> dict[str, st
     }
 
 
-def check_shards(store: Store, compute: Compute, run: str, now: datetime) -> Check:
-    """See which offloaded shards are committed, and ask Batch about the others; ends the job where it is to be ended."""
+def check_shards(
+    store: Store, compute: Compute, run: str, now: datetime, *, asks_batch: bool = True
+) -> Check:
+    """See which offloaded shards are committed, and ask Batch about the others; ends the job where it is to be ended.
+
+    Without `asks_batch` the store has to tell, as long as somebody is still to come: messages come by the dozen, the timer asks Batch.
+    """
     job = job_id(run)
     missing = sorted(set(offloaded_shards(store, run)) - set(committed_shards(store, run)))
     if not missing:
         return Check(0, {})
+    given_up, cancelled = read_given_up(store, run), is_cancelled(store, run)
+    if not asks_batch and not cancelled and set(missing) - set(given_up):
+        return Check(len(missing), {})
     over = {shard_of_task(task.task): task for task in compute.list_tasks(job) if task.is_over}
     policy = read_run_policy(store, read_plan(store, run).request.workload)
     state = compute.job_state(job)
     check = decide(
         missing,
         over,
-        read_given_up(store, run),
+        given_up,
         state,
         compute.pool_state().problems,
         policy,
         _waited_s(store, run, now),
-        is_cancelled(store, run),
+        cancelled,
     )
     if check.terminate:
         compute.terminate(job, check.terminate)
     elif check.open and not (state.running or over):
-        _wake(
-            compute, run, policy.pool_nodes
-        )  # formulas see new tasks a minute late, so the evaluation at submitting saw none
+        # Formulas see new tasks a minute late, so the evaluation at submitting saw none.
+        _wake(compute, run, policy.pool_nodes)
     return check
 
 
