@@ -128,7 +128,8 @@ and start in {NODE_START_MIN:.0f} minutes; {REQUESTS_PER_PARSE} requests per par
 list prices of the hot tier. What limits a node is {"reading" if _reading_limits(found) else "parsing"}.
 
 After that each byte is paid for: a window of a day later parses the day's new logs and reduces the current month again.
-{hours["server_hours"]:,} server-hours took {hours["cpu_s"]:.0f} CPU seconds from five-minute sums to classes ({hours["reduce_s"]:.0f} s to reduce,
+{hours["server_hours"]:,} server-hours took {hours["cpu_s"]:.0f} CPU seconds from five-minute sums to classes
+({hours["reduce_s"]:.0f} s to reduce,
 {hours["classify_s"]:.0f} s for features and classes by the clock), within {hours["peak_mb"]:,.0f} MB.
 
 ![CPU seconds against gigabytes](images/server_load-seconds.png)
