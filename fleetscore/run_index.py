@@ -82,6 +82,16 @@ def list_runs_since(store: Store, workload: str, day: str) -> list[RunLine]:
     return list(read_lines(store, files))
 
 
+def newest_rounds(lines: Iterable[RunLine]) -> dict[str, RunLine]:
+    """Window -> its scoring run that was requested last."""
+    newest: dict[str, RunLine] = {}
+    for line in lines:
+        known = newest.get(line.window)
+        if line.purpose == "score" and (known is None or known.requested < line.requested):
+            newest[line.window] = line
+    return newest
+
+
 def index_run(store: Store, record: RunRecord) -> None:
     """Put the run's line into the index of its day, by compare-and-swap among all runs of the day."""
     path = index_path(record.request.workload, f"{record.request.requested:%Y-%m-%d}")

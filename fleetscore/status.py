@@ -11,6 +11,7 @@ from fleetscore.errors import MissingBlobError
 from fleetscore.layout import run_folder, run_path
 from fleetscore.outcomes import GOOD
 from fleetscore.records import FINAL, RunRecord, RunState
+from fleetscore.run_index import RunLine
 from fleetscore.run_records import read_run
 from fleetscore.steps.plan import read_plan, read_shard_plans
 from fleetscore.stores.base import Store
@@ -60,7 +61,7 @@ def describe_run(store: Store, run: str, now: datetime) -> RunStatus:
     )
 
 
-def judge(record: RunRecord) -> str:
+def judge(record: RunRecord | RunLine) -> str:
     """good if every expected partition has a good outcome in published results, with_failures if published otherwise, else unpublished."""
     if record.state is not RunState.PUBLISHED:
         return "unpublished"

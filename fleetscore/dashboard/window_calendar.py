@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fleetscore.dashboard.marks import Mark, count_bad, mark_of
 from fleetscore.errors import InputError
-from fleetscore.run_index import RunLine
+from fleetscore.run_index import RunLine, newest_rounds
 from fleetscore.windows import Cadence, Window, due_windows
 
 COLUMNS = {Cadence.HOUR: 24, Cadence.DAY: 7, Cadence.WEEK: 13, Cadence.INDEX: 13}
@@ -58,7 +59,7 @@ def lay_calendar(
     A window between others that never ran is missing; one after the last that is due is overdue, unless the workload has been
     quiet for longer than the calendar is: then the past is shown as it is.
     """
-    newest = _newest_rounds(lines, parse)
+    newest = _by_window(lines, parse)
     if not newest:
         return Calendar((), ())
     cadence = max(newest, key=lambda window: newest[window].requested).cadence
@@ -88,19 +89,13 @@ def count_marks(cells: Sequence[Cell]) -> Mapping[str, int]:
     return {str(mark): marks.count(mark) for mark in Mark if mark in marks}
 
 
-def _newest_rounds(lines: Iterable[RunLine], parse: Callable[[str], Window]) -> dict[Window, RunLine]:
-    newest: dict[Window, RunLine] = {}
-    for line in lines:
-        if line.purpose != "score":
-            continue
-        try:
-            window = parse(line.window)
-        except InputError:  # a window of a form that the workload took once
-            continue
-        known = newest.get(window)
-        if known is None or known.requested < line.requested:
-            newest[window] = line
-    return newest
+def _by_window(lines: Iterable[RunLine], parse: Callable[[str], Window]) -> dict[Window, RunLine]:
+    """The newest round of each window; those of a form that the workload took once are left out."""
+    found = {}
+    for key, line in newest_rounds(lines).items():
+        with suppress(InputError):
+            found[parse(key)] = line
+    return found
 
 
 def _last_shown(last: Window, now: datetime, watermark_s: float, most: int) -> Window:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fleetscore.errors import MissingBlobError
 from fleetscore.records import Cause, RunRecord, RunRequest, RunState
-from fleetscore.run_index import index_run, line_of, list_page, list_runs, list_runs_since
+from fleetscore.run_index import index_run, line_of, list_page, list_runs, list_runs_since, newest_rounds
 from fleetscore.run_records import request_run
 from fleetscore.stores import open_store
 from fleetscore.stores.base import Store
@@ -98,6 +98,16 @@ def test_a_run_keeps_its_line_when_it_moves_on(store: Store) -> None:
     assert (line, line.first_cause, line.cost_usd) == (line_of(ended), "no_model", 0.25)
     assert list_runs_since(store, "toy", "2026-01-30") == [line]
     assert list_runs_since(store, "toy", "2026-01-31") == []
+
+
+def test_the_newest_round_of_a_window_is_the_one_requested_last(store: Store) -> None:
+    """Trainings do not count, and the order of the lines does not matter."""
+    first, retry, training = asked(1, 0), replace(asked(2, 5), round=2), replace(asked(3, 9), purpose="train")
+    lines = [line_of(RunRecord(request, RunState.PUBLISHED, START)) for request in (retry, first, training)]
+    for ordered in (lines, lines[::-1]):
+        assert {window: line.run for window, line in newest_rounds(ordered).items()} == {
+            first.window: retry.run
+        }
 
 
 def test_a_page_before_an_unknown_run_is_refused(store: Store) -> None:
