@@ -145,40 +145,53 @@ def build_rows(
             _known_mean(r, recent, origin),
             _lowest(p, start, origin),
         )
+        means = (price_mean, rival_mean, p13, r13, low)
         for row in range(first_row[case], first_row[case + 1]):
             target = origin + steps[row]
             level[row] = base_level
-            for i in range(15):
-                matrix[i, row] = head[i]
-            _regressors(p[target] - price_mean, r[target] - rival_mean, d[target], f[target], x)
+            matrix[:15, row] = head
             matrix[15, row] = steps[row]
+            _fill_prices(p, r, rivals[:, s], origin, target, means, matrix[:, row])
+            _regressors(p[target] - price_mean, r[target] - rival_mean, d[target], f[target], x)
             matrix[16, row] = _dot(coefficients, x)
-            matrix[17, row] = d[target]
-            matrix[18, row] = f[target]
-            matrix[19, row] = _or_zero(p[target] - p13)
-            matrix[20, row] = _or_zero(p[target] - price_mean)
-            matrix[21, row] = _or_zero(p[target] - low)
-            matrix[22, row] = _or_zero(p[target] - p[target - 1])
-            matrix[23, row] = _or_zero(p[target] - p[origin])
-            matrix[24, row] = _or_zero(p[target] - rivals[1, s, target])
-            matrix[25, row] = _or_zero(p[target] - r[target])
-            matrix[26, row] = rivals[2, s, target]
-            matrix[27, row] = _or_zero(r[target] - r13)
-            matrix[28, row] = rivals[3, s, target]
-            matrix[29, row] = rivals[4, s, target]
-            matrix[30, row] = d[target - 1]
-            matrix[31, row] = f[target - 1]
-            matrix[32, row] = rivals[3, s, target - 1]
-            matrix[33, row] = _weeks_since(f, target)
-            matrix[34, row] = _weeks_on(d, target)
-            kind = _kind(d[target], f[target])
-            weeks = kinds[kind, 0]
-            matrix[35, row] = kinds[kind, 1] * weeks / (weeks + 1.0)
-            matrix[36, row] = weeks
-            matrix[37, row] = kinds[kind, 2]
+            _fill_promotions(d, f, rivals[:, s], target, kinds, matrix[:, row])
             for e in range(extras.shape[0]):
                 matrix[38 + 2 * e, row] = extras[e, s, target]
                 matrix[39 + 2 * e, row] = extras[e, s, target] - extras[e, s, origin]
+
+
+@compiled
+def _fill_prices(p: Any, r: Any, rivals: Any, origin: int, target: int, means: Any, out: Any) -> None:
+    """The features of own and rival prices; `means`: own and rival mean of the lookback, of 13 weeks, and own lowest."""
+    price_mean, _, p13, r13, low = means
+    out[19] = _or_zero(p[target] - p13)
+    out[20] = _or_zero(p[target] - price_mean)
+    out[21] = _or_zero(p[target] - low)
+    out[22] = _or_zero(p[target] - p[target - 1])
+    out[23] = _or_zero(p[target] - p[origin])
+    out[24] = _or_zero(p[target] - rivals[1, target])
+    out[25] = _or_zero(p[target] - r[target])
+    out[26] = rivals[2, target]
+    out[27] = _or_zero(r[target] - r13)
+
+
+@compiled
+def _fill_promotions(deal: Any, feat: Any, rivals: Any, target: int, kinds: Any, out: Any) -> None:
+    """The features of own and rival deals and features, and of past weeks of the same kind."""
+    kind = _kind(deal[target], feat[target])
+    weeks = kinds[kind, 0]
+    out[17] = deal[target]
+    out[18] = feat[target]
+    out[28] = rivals[3, target]
+    out[29] = rivals[4, target]
+    out[30] = deal[target - 1]
+    out[31] = feat[target - 1]
+    out[32] = rivals[3, target - 1]
+    out[33] = _weeks_since(feat, target)
+    out[34] = _weeks_on(deal, target)
+    out[35] = kinds[kind, 1] * weeks / (weeks + 1.0)
+    out[36] = weeks
+    out[37] = kinds[kind, 2]
 
 
 @compiled

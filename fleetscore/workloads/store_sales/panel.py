@@ -203,64 +203,80 @@ def _scatter(
 ) -> tuple[int, int]:  # fmt: skip
     """Write rows from `row` on until all are written or a new series finds no room; gives the next row and the number of series."""
     values = np.empty(cells.shape[0])
-    weeks = cells.shape[2]
     for r in range(row, store.size):
-        i = store[r]
+        i, k, w = store[r], sku[r], week[r] - first_week
         if i < 0:
             continue
-        k = sku[r]
         if k < 0 or week[r] < 0:
             findings[i, 0] += 1
             findings[i, 1] += 1
             continue
-        w = week[r] - first_week
-        if w < 0 or w >= weeks:
+        if w < 0 or w >= cells.shape[2]:
             continue
-        slot = slots[i, k]
-        if slot < 0:
+        if slots[i, k] < 0:
             if count == seen.shape[0]:
                 return r, count
-            slot = count
-            slots[i, k] = slot
-            keys[slot, 0] = i
-            keys[slot, 1] = k
-            seen[slot, :] = 0
-            for c in range(cells.shape[0]):
-                cells[c, slot, :] = np.nan
+            _open_series(count, i, k, slots, keys, cells, seen)
             count += 1
         findings[i, 0] += 1
         findings[i, 2] += 1 if unreadable[r] > 0 else 0
+        findings[i, 7] += 1
         values[0] = np.nan
         if role == _HISTORY and w < origin:
-            values[0] = sales[r]
-            if sales[r] < 0.0:
-                values[0] = np.nan
-                findings[i, 3] += 1
-            elif np.isnan(sales[r]) and unreadable[r] == 0:
-                findings[i, 4] += 1
-        values[1] = prices[price_row[k], r] if price_row[k] >= 0 else np.nan
-        if values[1] <= 0.0:
-            values[1] = np.nan
-            findings[i, 5] += 1
-        values[2] = deal[r]
-        values[3] = feat[r]
+            values[0] = _usable_sales(sales[r], unreadable[r], findings[i])
+        values[1] = _usable_price(prices, price_row[k], r, findings[i])
+        values[2], values[3] = deal[r], feat[r]
         for c in range(covariates.shape[0]):
             values[4 + c] = covariates[c, r]
-        findings[i, 7] += 1
-        mark = seen[slot, w]
-        if role == _HISTORY and mark & _FUTURE:
-            findings[i, 6] += 1
-            if w >= origin:
-                seen[slot, w] = mark | _HISTORY
-                continue
-        seen[slot, w] = mark | role
-        if role == _FUTURE and w < origin:
-            continue
-        if mark & role:
-            for c in range(cells.shape[0]):
-                if _differs(cells[c, slot, w], values[c]):
-                    seen[slot, w] = mark | _CONFLICT
-        else:
-            for c in range(cells.shape[0]):
-                cells[c, slot, w] = values[c]
+        _settle_cell(values, slots[i, k], w, role, origin, cells, seen, findings[i])
     return store.size, count
+
+
+@compiled
+def _open_series(slot: int, store: int, sku: int, slots: Any, keys: Any, cells: Any, seen: Any) -> None:
+    slots[store, sku] = slot
+    keys[slot, 0] = store
+    keys[slot, 1] = sku
+    seen[slot, :] = 0
+    for c in range(cells.shape[0]):
+        cells[c, slot, :] = np.nan
+
+
+@compiled
+def _usable_sales(sales: float, unreadable: int, found: Any) -> float:
+    if sales < 0.0:
+        found[3] += 1
+        return np.nan
+    if np.isnan(sales) and unreadable == 0:
+        found[4] += 1
+    return sales
+
+
+@compiled
+def _usable_price(prices: Any, price_row: int, row: int, found: Any) -> float:
+    price = prices[price_row, row] if price_row >= 0 else np.nan
+    if price <= 0.0:
+        found[5] += 1
+        return np.nan
+    return float(price)
+
+
+@compiled
+def _settle_cell(
+    values: Any, slot: int, week: int, role: int, origin: int, cells: Any, seen: Any, found: Any
+) -> None:
+    """Write the values where nothing of this role is yet; mark a conflict where they differ from what is."""
+    mark = seen[slot, week]
+    if role == _HISTORY and mark & _FUTURE:
+        found[6] += 1
+        if week >= origin:  # the future's covariates stand
+            seen[slot, week] = mark | _HISTORY
+            return
+    seen[slot, week] = mark | role
+    if role == _FUTURE and week < origin:
+        return  # the history stands
+    for c in range(values.size):
+        if not mark & role:
+            cells[c, slot, week] = values[c]
+        elif _differs(cells[c, slot, week], values[c]):
+            seen[slot, week] = mark | _CONFLICT
