@@ -19,8 +19,8 @@ TITLES = {
     "store_sales": "Store sales",
     "server_load": "Server load",
     "spine": "Plan, ledger and manifest, up to a million partitions",
-    "dashboard": "Dashboard and runs API, with ten thousand runs of ten thousand partitions",
-    "dashboard": "Dashboard and API over 10,000 runs",
+    "dashboard": "Dashboard and API over 10,000 runs of 10,000 partitions",
+    "offload": "Shards on Batch",
     "devhost": "The local host",
 }
 

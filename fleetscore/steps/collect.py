@@ -47,7 +47,7 @@ class Collected:
 
 
 def collect_run(store: Store, run: str, reasons: Mapping[int, str] | None = None) -> Collected:
-    """Write ledger.parquet, files.json, timeline.json and collected.json of the run from its committed shards; the same shards, the same ledger."""
+    """Write the run's ledger, files, timeline and summary from its committed shards; the same shards, the same ledger."""
     head = read_plan(store, run)
     records = read_shard_records(store, head)
     plan = _read_table(store, head.table)
