@@ -110,15 +110,13 @@ class Compute(Protocol):
         ...
 
 
-def job_id(run: str) -> str:
-    """A job's id for a run: the run's own where it fits into 64 characters, else its start and a hash.
+def job_id(run: str, plan: str) -> str:
+    """A job's id for a run as `plan` has it: two stores with a run of that name do not share a job, nor does one that was emptied.
 
-    >>> job_id("sensor_anomaly-2018-08-28T23"), len(job_id("x" * 99))
-    ('sensor_anomaly-2018-08-28T23', 64)
+    >>> job_id("sensor_anomaly-2018-08-28T23", "plan-1"), len(job_id("x" * 99, "plan-1"))
+    ('sensor_anomaly-2018-08-28T23-7366ed111df3fc08', 64)
     """
-    if len(run) <= 64:
-        return run
-    return f"{run[:47]}-{hashlib.sha256(run.encode()).hexdigest()[:16]}"
+    return f"{run[:47]}-{hashlib.sha256(f'{run} {plan}'.encode()).hexdigest()[:16]}"
 
 
 def task_id(shard: int) -> str:

@@ -82,9 +82,14 @@ def offloaded_shards(store: Store, run: str) -> list[int]:
     ]
 
 
+def job_of(store: Store, run: str) -> str:
+    """The id of the run's Batch job, whether it is submitted or not."""
+    return job_id(run, read_plan(store, run).table)
+
+
 def submit_shards(store: Store, compute: Compute, app: AppSettings, run: str, now: datetime) -> str:
     """Have one task per offloaded shard in the run's job, and wake the pool; gives the job's id. A second call changes nothing."""
-    job = job_id(run)
+    job = job_of(store, run)
     if is_cancelled(store, run):
         return job
     head = read_plan(store, run)
@@ -132,7 +137,7 @@ def check_shards(
 
     Without `asks_batch` the store has to tell, as long as somebody is still to come: messages come by the dozen, the timer asks Batch.
     """
-    job = job_id(run)
+    job = job_of(store, run)
     missing = sorted(set(offloaded_shards(store, run)) - set(committed_shards(store, run)))
     if not missing:
         return Check(0, {})
@@ -231,7 +236,7 @@ def write_usage(store: Store, compute: Compute, run: str, now: datetime) -> Usag
     """Measure what the run's job took, for its record; None where nothing was submitted."""
     if store.stat(run_path(run, "offload.json")) is None:
         return None
-    usage = measure_usage(compute.list_tasks(job_id(run)), read_submission(store, run), now)
+    usage = measure_usage(compute.list_tasks(job_of(store, run)), read_submission(store, run), now)
     store.write(run_path(run, "usage.json"), to_json(usage))
     return usage
 
@@ -241,7 +246,7 @@ def keep_logs(store: Store, compute: Compute, run: str, patience_s: float = 30.0
 
     Waits `patience_s` at the most for the last tasks to say their last word: a shard is committed before its process ends.
     """
-    job = job_id(run)
+    job = job_of(store, run)
     deadline = time.monotonic() + patience_s
     while (
         any(task.started and not task.is_over for task in compute.list_tasks(job))

@@ -137,9 +137,9 @@ def test_a_group_is_whole_for_whoever_comes_last_and_for_everyone_after(
 
 @given(st.text("abcdefghijklmnopqrstuvwxyz0123456789-_", min_size=1, max_size=200))
 def test_job_ids_fit_and_stay_apart(run: str) -> None:
-    """At most 64 characters; two runs that differ anywhere have two jobs."""
-    assert len(job_id(run)) <= 64
-    assert job_id(run) != job_id(run + "x")
+    """At most 64 characters; two runs that differ anywhere have two jobs, and so has a run that is planned anew."""
+    assert len(job_id(run, "plan-a")) <= 64
+    assert len({job_id(run, "plan-a"), job_id(run + "x", "plan-a"), job_id(run, "plan-b")}) == 3
 
 
 @given(st.integers(0, 99_999))

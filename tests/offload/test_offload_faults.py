@@ -11,9 +11,8 @@ import pytest
 
 from fleetscore.carry import read_ledger
 from fleetscore.completions import read_completion
-from fleetscore.compute.base import job_id
 from fleetscore.errors import InputError
-from fleetscore.steps.offload import worker_environment
+from fleetscore.steps.offload import job_of, worker_environment
 from fleetscore.steps.score import read_shard_record
 from fleetscore.stores import open_store
 from fleetscore.stores.queue import send
@@ -201,17 +200,12 @@ def test_cancel_at_any_phase_ends_run_and_job_at_once(app: App, cloud: Cloud, ph
     assert status["state"] == "cancelled"
     assert read_ledger(app.store, run).num_rows == 80
     assert app.store.stat(f"results/toy/{window}/manifest.json") is None
-    until(lambda: job_state(cloud, run) in ("completed", "missing"))
+    until(lambda: cloud.compute().job_state(job_of(app.store, run)).state in ("completed", "missing"))
 
 
 def has_file(app: App, run: str, name: str) -> bool:
     """Whether the run has written a file of that name anywhere in its folder."""
     return any(entry.path.endswith(name) for entry in app.store.list(f"runs/{run}/"))
-
-
-def job_state(cloud: Cloud, run: str) -> str:
-    """The state of the run's job."""
-    return cloud.compute().job_state(job_id(run)).state
 
 
 @pytest.mark.slow
