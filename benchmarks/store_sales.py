@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import math
 import os
 import resource
 import shutil
@@ -27,18 +26,24 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))  # a checkout that is not installed
 
-STORES, SKUS, WEEKS, STEPS, QUANTILES = 80, 11, 108, 13, 5
-BLOCKS = 90
+from benchmarks.store_sales_chain import (  # noqa: E402 - the path has to be set first
+    BLOCKS,
+    QUANTILES,
+    SKUS,
+    STEPS,
+    STORES,
+    WEEKS,
+    fastest,
+    make_chain,
+    reference_features,
+    share_models,
+)
+from benchmarks.store_sales_r import ONE_THREAD, measure_r  # noqa: E402
+
 WINDOW = str(WEEKS)
 REFERENCE_OPERATIONS_PER_S = (
     9_100  # of R on one core, as published for the reference: features and predict of one block
 )
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "ARROW_IO_THREADS": "1",
-    "NUMBA_NUM_THREADS": "1",
-}
 Line = dict[str, Any]
 
 
@@ -79,63 +84,6 @@ def run_part(name: str, folder: Path) -> Line:
     command = [sys.executable, str(Path(__file__).resolve()), "--part", name, str(folder)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | ONE_THREAD)
     return {"part": name, **json.loads(done.stdout)}
-
-
-# the chain
-
-
-def make_chain(folder: Path, blocks: int) -> Path:
-    """A store with `blocks` copies, at different sales levels, of 80 stores x 11 SKUs x 108 weeks, and 13 weeks ahead, as Parquet."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    random = np.random.default_rng(3)
-    shape = (STORES, SKUS, WEEKS + STEPS)
-    deal = random.random((1, SKUS, WEEKS + STEPS)) < 0.35
-    deal = deal & (random.random(shape) < 0.9)
-    feat = deal & (random.random((1, SKUS, WEEKS + STEPS)) < 0.45)
-    regular = random.uniform(0.025, 0.055, (1, SKUS, 1)) * random.uniform(0.95, 1.05, (STORES, 1, 1))
-    price = (
-        regular * np.where(deal, random.uniform(0.65, 0.95, shape), random.uniform(0.97, 1.03, shape))
-    ).round(6)
-    drift = np.cumsum(random.normal(0, 0.04, shape), axis=2)
-    size = random.normal(8.4, 0.9, (STORES, SKUS, 1))
-    logs = size + drift - 2.5 * np.log(price / regular) + 0.7 * feat + random.normal(0, 0.35, shape)
-    target = folder / "data" / "store_sales"
-    target.mkdir(parents=True)
-    stores, skus, weeks = (a.reshape(-1).astype(np.int32) for a in np.indices(shape))
-    columns = {
-        "sku": skus + 1,
-        "week": weeks,
-        "deal": deal.reshape(-1).astype(np.int8),
-        "feat": feat.reshape(-1).astype(np.int8),
-    }
-    columns |= {f"price{k + 1}": price[stores, k, weeks] for k in range(SKUS)}
-    past = weeks < WEEKS
-    with (target / "history.parquet").open("wb") as history, (target / "future.parquet").open("wb") as future:
-        writers: dict[bool, Any] = {}
-        for block in range(blocks):
-            names = pa.array([f"{block:02d}-{store + 1:02d}" for store in range(STORES)])
-            named = {
-                "store": pa.DictionaryArray.from_arrays(pa.array(stores), names).cast(pa.string()),
-                **columns,
-            }
-            sales = np.exp(logs + 0.01 * (block % 7)).reshape(-1)
-            for is_past, sink in ((True, history), (False, future)):
-                mask = pa.array(past == is_past)
-                table = pa.table(named | ({"sales": sales} if is_past else {})).filter(mask)
-                writer = writers.setdefault(is_past, None) or pq.ParquetWriter(sink, table.schema)
-                writers[is_past] = writer
-                writer.write_table(table)
-        for writer in writers.values():
-            writer.close()
-    return folder
-
-
-def share_models(source: Path, target: Path) -> None:
-    """Pin the same model set in the other store."""
-    shutil.copytree(source / "models", target / "models", dirs_exist_ok=True)
 
 
 # our parts
@@ -247,30 +195,6 @@ def part_features(folder: Path) -> Line:
     }
 
 
-def reference_features(frame: Any, step: int) -> Any:
-    """What the reference computes for one step: lags of log sales, their mean, maximum and minimum, and the running mean."""
-    import numpy as np
-
-    frame = frame.sort_values(["sku", "store", "week"]).copy()
-    frame["sales"] = np.log(frame["sales"])
-    by_series = frame.groupby(["sku", "store"], sort=False)["sales"]
-    for lag in range(1, 6):
-        frame[f"lag{lag}"] = by_series.shift(lag + step - 1)
-    lags = frame[[f"lag{lag}" for lag in range(1, 6)]]
-    frame["month_mean"], frame["month_max"], frame["month_min"] = (
-        lags.mean(axis=1),
-        lags.max(axis=1),
-        lags.min(axis=1),
-    )
-    running = frame.groupby(["sku", "store"], sort=False)["lag1"].expanding().mean()
-    frame["level"] = running.to_numpy()
-    return (
-        frame[frame["week"] == WEEKS + step - 1]
-        .drop(columns=["lag2", "lag3", "lag4", "lag5", "sales"])
-        .dropna()
-    )
-
-
 def panel_of(folder: Path) -> Any:
     """The panel of the one block, as scoring loads it."""
     from fleetscore.stores import open_store
@@ -300,91 +224,6 @@ PARTS: dict[str, Callable[[Path], Line]] = {
 
 
 # rivals
-
-
-R_SCRIPT = """
-suppressMessages(library(gbm))
-args <- commandArgs(trailingOnly = TRUE)
-train <- read.csv(file.path(args[1], "train.csv")); test <- read.csv(file.path(args[1], "test.csv"))
-train$sku <- as.numeric(train$sku); test$sku <- as.numeric(test$sku)
-started <- proc.time()
-model <- gbm(y ~ ., distribution = list(name = "quantile", alpha = 0.5), data = train, n.trees = as.integer(args[2]),
-             interaction.depth = 20, n.minobsinnode = 10, shrinkage = 0.05, keep.data = FALSE)
-trained <- (proc.time() - started)[["user.self"]]
-started <- proc.time()
-for (i in 1:3) p <- predict(model, test, n.trees = model$n.trees)
-predicted <- (proc.time() - started)[["user.self"]] / 3
-dir.create(file.path(args[1], "rds"))
-saveRDS(model, file.path(args[1], "rds", "gbm_t1-13_q50.rds"))
-write.csv(data.frame(p = sprintf("%.17g", p)), file.path(args[1], "p.csv"), row.names = FALSE, quote = FALSE)
-cat(trained, predicted)
-"""
-
-
-def measure_r(folder: Path, quick: bool) -> Line:
-    """R's gbm of the reference's size (1,250 trees, depth 20; trained on few rows), its predict alone, and our exact scorer of it."""
-    if not shutil.which("Rscript"):
-        return {"part": "r", "what": "R's gbm", "skipped": "Rscript is not installed"}
-    work = folder / "r"
-    work.mkdir()
-    columns = write_r_tables(folder / "one", work)
-    (work / "gbm.R").write_text(R_SCRIPT)
-    done = subprocess.run(
-        ["Rscript", str(work / "gbm.R"), str(work), "100" if quick else "1250"],
-        capture_output=True,
-        text=True,
-        env=os.environ | ONE_THREAD,
-    )
-    if done.returncode:
-        return {"part": "r", "what": "R's gbm", "skipped": done.stderr.strip().splitlines()[-1]}
-    trained, predicted = (float(text) for text in done.stdout.split())
-    script = HERE.parent / "fleetscore" / "workloads" / "store_sales" / "export_gbm.R"
-    subprocess.run(
-        ["Rscript", str(script), str(work / "rds"), str(work / "tables")], check=True, capture_output=True
-    )
-    return {
-        "part": "r",
-        "rival": "R's predict.gbm",
-        **score_as_r(work, columns, predicted),
-        "rival_train_cpu_s": trained,
-    }
-
-
-def write_r_tables(folder: Path, work: Path) -> dict[str, Any]:
-    """Train and test tables with the reference's features; gives the test columns."""
-    import pandas as pd
-
-    data = folder / "data" / "store_sales"
-    history = pd.read_parquet(data / "history.parquet")
-    features = reference_features(pd.concat([history, pd.read_parquet(data / "future.parquet")]), 1)
-    known = reference_features(history.assign(week=history["week"] + 1), 1).merge(
-        history[history["week"] == WEEKS - 1][["store", "sku", "sales"]], on=["store", "sku"]
-    )
-    known["y"] = known.pop("sales").map(math.log)
-    names = [n for n in features if n not in ("store", "week")]
-    pd.concat([known] * 3)[[*names, "y"]].to_csv(work / "train.csv", index=False)
-    test = pd.concat([features] * 13)[names]
-    test.to_csv(work / "test.csv", index=False)
-    return {name: pd.read_csv(work / "test.csv")[name].to_numpy(float) for name in names}
-
-
-def score_as_r(work: Path, columns: dict[str, Any], predicted: float) -> Line:
-    """Import what R exported, score it, and compare."""
-    import numpy as np
-
-    from fleetscore.workloads.store_sales import gbm_import, gbm_model
-
-    model = gbm_model.unpack(gbm_import.import_gbm(work / "tables").files[gbm_model.FILE])
-    scorer = gbm_model.make_gbm_scorer(model)
-    gbm_model.predict(scorer, 0, {name: values[:10] for name, values in columns.items()})
-    ours, scores = fastest(3, lambda: gbm_model.predict(scorer, 0, columns))
-    theirs = np.loadtxt(work / "p.csv", skiprows=1)
-    return {
-        "what": f"R gbm of {len(model.root)} trees, imported, predict alone",
-        "operations_per_cpu_s": len(scores) / ours,
-        "rival_operations_per_cpu_s": len(scores) / predicted,
-        "largest_difference": float(np.abs(scores - theirs).max()),
-    }
 
 
 def measure_python_rivals(folder: Path) -> list[Line]:
@@ -448,16 +287,6 @@ def our_accuracy(folder: Path) -> Line:
 def elapsed(cpu: float, wall: float) -> dict[str, float]:
     """Processor and wall-clock seconds since."""
     return {"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - wall}
-
-
-def fastest(turns: int, work: Callable[[], Any]) -> tuple[float, Any]:
-    """The least processor seconds of several turns, and the last turn's result."""
-    times = []
-    for _ in range(turns):
-        started = time.process_time()
-        result = work()
-        times.append(time.process_time() - started)
-    return min(times), result
 
 
 def time_now() -> Any:
