@@ -19,6 +19,7 @@ _WIDTH, _LEFT, _TOP = 960.0, 64.0, 8.0
 _ROW, _LEAST_ROW, _LANE_HEIGHT = 16.0, 5.0, 420.0
 _SLOW = 2.0  # times the median
 _AREA_HEIGHT = 150.0
+_LOST_WIDTH = 15.0  # a lost shard has no end, and must be seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +114,9 @@ def _draw_bars(bars: Sequence[ShardBar], now: datetime) -> Markup:
             tag("rect", x=_LEFT, y=top, width=_WIDTH - 8 - _LEFT, height=round(lane, 1), class_="lane", rx=4)
         )
         lanes.append(text(_LEFT - 8, top + lane / 2 + 4, name, "tick", "end"))
-        lanes += [
-            _bar(bar, x, span, top + 3 + row * height, height, middle)
-            for bar, span, row in zip(mine, spans, rows, strict=True)
+        placed = sorted(zip(mine, spans, rows, strict=True), key=lambda entry: entry[0].state == "lost")
+        lanes += [  # lost ones on top of what they run into
+            _bar(bar, x, span, top + 3 + row * height, height, middle) for bar, span, row in placed
         ]
         top += lane + 8
     label = f"Timeline of {len(bars)} shards over {tell_seconds(last)}"
@@ -127,13 +128,14 @@ def _bar(
 ) -> Markup:
     kind = kind_of(bar, middle) or RUNNING
     left, right = x.at(span[0]), x.at(span[1])
-    width = max(right - left - 0.8, 1.5)
-    sign = text(left + 4, top + 11, kind.sign, "sign") if kind.sign and width > 14 and height >= 13 else None
+    width = max(right - left - 0.8, _LOST_WIDTH if kind is LOST else 1.5)
+    told = kind.sign and width >= _LOST_WIDTH and height >= 13
+    sign = text(left + 3, top + 11, kind.sign, "sign-lost" if kind is LOST else "sign") if told else None
     rect = tag(
         "rect", tag("title", tell_bar(bar)), x=round(left, 1), y=round(top, 1), width=round(width, 1),
         height=round(height - 2, 1), rx=2, class_=kind.name,
     )  # fmt: skip
-    return join(rect, _stripe(bar, left, top, width, height), sign)
+    return join(rect, _stripe(bar, left, top, width, height) if kind is not LOST else None, sign)
 
 
 def _stripe(bar: ShardBar, left: float, top: float, width: float, height: float) -> Markup | None:
@@ -189,7 +191,7 @@ def _second_axis(x: Scale, bottom: float) -> Markup:
     )
 
 
-def span_steps(last: float, most: int = 6) -> list[float]:
+def span_steps(last: float, most: int = 8) -> list[float]:
     """Round moments within [0, last]: decimal below two minutes, else whole minutes, hours or days.
 
     >>> span_steps(8.2), span_steps(600)
