@@ -135,7 +135,7 @@ def _bar(
         "rect", tag("title", tell_bar(bar)), x=round(left, 1), y=round(top, 1), width=round(width, 1),
         height=round(height - 2, 1), rx=2, class_=kind.name,
     )  # fmt: skip
-    return join(rect, _stripe(bar, left, top, width, height) if kind is not LOST else None, sign)
+    return join(rect, _stripe(bar, left, top, width, height) if kind not in (LOST, BAD) else None, sign)
 
 
 def _stripe(bar: ShardBar, left: float, top: float, width: float, height: float) -> Markup | None:
