@@ -30,6 +30,7 @@ def host(port: int, store_url: str) -> None:
     embedded.folder.mkdir(parents=True, exist_ok=True)
     command = host_command(embedded.folder, port)
     click.echo(f"Store {store_url}; history and keys in {embedded.folder}. Ctrl-C stops it.", err=True)
+    click.echo("The dashboard is at /api/dashboard of the address that follows.", err=True)
     os.execve(command[0], command, host_environment(store_url))  # noqa: S606  # Ctrl-C is the host's now
 
 
