@@ -86,7 +86,9 @@ def ask_backfilled(
     if newest is None or newest.state not in FINAL:
         return ask_run(store, workload_name, window, now, who)
     if decide_backfilled(newest, only).runs:
-        return ask_retry(store, newest.request.run, now, who, only=only)
+        unpublished = newest.state is not RunState.PUBLISHED
+        again = Only.FAILED if unpublished and only is Only.MISSING else only  # else what failed then would stay so
+        return ask_retry(store, newest.request.run, now, who, only=again)
     return Asked(newest.request, False, newest.state)
 
 

@@ -66,6 +66,13 @@ def test_after_a_backfill_nothing_is_left_to_do_and_nothing_was_done_twice(four:
     assert four.stat(f"runs/toy-{WINDOWS[0]}-r2/run.json") is None
 
 
+def test_a_window_that_failed_is_scored_again_where_it_failed(four: Store) -> None:
+    """Its data was mended: a backfill of what is missing publishes it, though its partitions were failed, not late."""
+    write_lines(four, WINDOWS[2], [("a", 1, "ok")])
+    asked = ask_backfilled(four, "toy", WINDOWS[2], NOW, "backfill-1", Only.MISSING)
+    assert execute(four, asked.request).counts == {"scored": 1}
+
+
 @given(
     st.sampled_from(RunState),
     st.sampled_from(Only),
@@ -115,7 +122,7 @@ def test_a_lane_asks_again_until_no_live_window_is_under_way() -> None:
 
     wait = {"ok": True, "value": {"wait_s": 10.0}}
     go = {"ok": True, "value": {"request": {"run": "toy-w"}, "start": True, "state": "requested"}}
-    flow = backfill_lane(Context())  # type: ignore[arg-type]  # the part of a context that the flow uses
+    flow = backfill_lane(Context())
     yielded = [flow.send(answer) for answer in (None, wait, None, go)]
     assert [name for name, _ in yielded] == ["ask_window", "timer", "ask_window", "run"]
     assert yielded[1][1] == NOW + timedelta(seconds=10)

@@ -194,7 +194,7 @@ def test_losses_over_windows_are_weighted_by_cases(
                 for who in (0, 1)
             )
         )
-    for row in combine(pairs).to_pylist():  # type: ignore[arg-type]  # pairs of tables
+    for row in combine(pairs).to_pylist():
         mine = [window[row["partition"]] for window in windows if row["partition"] in window]
         weights = [case for _, _, case in mine]
         assert row["champion"] == pytest.approx(np.average([loss for loss, _, _ in mine], weights=weights))

@@ -118,7 +118,7 @@ def write_hour(store: Store, hour: str, faults: dict[int, Callable[[float], floa
     random = np.random.default_rng(int(hour[-2:]))
     lines = ["ts,device,sensor,value"]
     for sensor in range(10):
-        change = faults.get(sensor, lambda value: value)
+        change = faults.get(sensor, float)
         for number, value in enumerate(random.normal(50, 5, 120)):
             lines.append(f"{hour}:{number // 2:02d}:{30 * (number % 2):02d}Z,d,{sensor},{change(value):.3f}")
     store.write(f"data/sensor_anomaly/{hour.replace(':', '')}.csv", "\n".join(lines).encode())

@@ -90,7 +90,7 @@ def published(store: Store) -> dict[str, list[tuple[str, int]]]:
     return rows
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(STEPS, st.lists(st.sampled_from([0, 35, 95, 200]), min_size=1, max_size=3), st.integers(0, 2**32))
 def test_whatever_happened_nothing_goes_that_a_manifest_or_a_ledger_speaks_of(
     steps: list[tuple[str, list[str], str, Only, int]], ages: list[int], seed: int

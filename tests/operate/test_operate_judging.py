@@ -3,6 +3,7 @@
 import csv
 import io
 from collections import defaultdict
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +20,6 @@ from fleetscore.workloads import get_workload
 from fleetscore.workloads.base import JUDGED, WindowRequest
 from fleetscore.workloads.sensor_anomaly.labelled import LABELS
 from fleetscore.workloads.server_load import samples as load_samples
-from fleetscore.workloads.server_load import scoring as load
 from fleetscore.workloads.store_sales import contract as sales
 
 TOLD = (4.0, 5.0, 8.0, 11.0, 20.0)
@@ -101,7 +101,7 @@ def test_load_classes_are_judged_by_the_logs_that_came(store: Store) -> None:
     workload = get_workload("server_load")
     report = workload.samples(store, scale=0.02)
     window = report.first
-    settings = read_workload_settings(store, "server_load", workload.settings_type)
+    settings: Any = read_workload_settings(store, "server_load", workload.settings_type)
     request = WindowRequest(report.stop.next(-1), settings, Pins())
     while items := workload.map_items(store, request):
         for item in items:
@@ -128,7 +128,9 @@ def test_load_classes_are_judged_by_the_logs_that_came(store: Store) -> None:
         wrong[row["server"]].append(told != row["load_class"])
     judged = {
         row["partition"]: row
-        for row in workload.judge(store, window, pa.Table.from_pylist(rows, load.RESULTS)).to_pylist()
+        for row in workload.judge(
+            store, window, pa.Table.from_pylist(rows, workload.result_schema)
+        ).to_pylist()
     }
     assert judged.keys() <= wrong.keys()
     assert judged
