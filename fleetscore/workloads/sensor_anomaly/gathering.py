@@ -97,6 +97,7 @@ def gather_readings(
                 found.add(*_mine(entry, readings, search))
         except (InputError, MissingBlobError) as error:
             lost.update(_losers(entry, keys, first_us, stop_us, error))
+    pa.default_memory_pool().release_unused()  # what reading took goes back before sorting takes its own
     return _sorted(*found.columns(), search, lost)
 
 
