@@ -176,7 +176,12 @@ def _quota(store: Store, app: AppSettings) -> Iterator[Finding]:
     if not app.batch_endpoint:
         yield Finding("quota", "not checked", "No Batch account is set.")
         return
-    pool, prices = connect_compute(app).pool_state(), read_prices(store)
+    prices = read_prices(store)
+    try:
+        pool = connect_compute(app).pool_state()
+    except FleetscoreError:  # told by the check of the pool itself
+        yield Finding("quota", "not checked", "The pool could not be asked.")
+        return
     node = prices.node(pool.vm_size)
     for kind, nodes, granted in (
         ("dedicated", pool.most_dedicated, prices.quota.dedicated_cores),

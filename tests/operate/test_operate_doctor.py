@@ -112,7 +112,7 @@ class Pool:
         ({}, "", "ok", {"not checked"}),
         ({"problems": ("resize failed: AccountCoreQuotaReached",)}, "", "wrong", {"not checked"}),
         ({"most_dedicated": 0, "most_spot": 0}, "", "wrong", {"not checked"}),
-        ({"state": "missing"}, "", "wrong", {"wrong"}),
+        ({"state": "missing"}, "", "wrong", {"not checked"}),
     ],
 )
 def test_a_pool_that_cannot_work_is_found_before_a_run_needs_it(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 import requests
 from app_host import Host, wait_until
 from notice_receiver import Receiver
+from toy_workload import write_lines
 
 from fleetscore.cli.__main__ import run_command
 from fleetscore.manifest import read_manifest
 from fleetscore.model_sets import pin_version, read_model_set, read_pins
+from fleetscore.stores import open_store
 from fleetscore.stores.base import Store
 from fleetscore.workloads import get_workload
 
@@ -180,6 +183,36 @@ def test_a_month_of_sales_and_servers(host: Host, host_store: Store, tell: Tell)
             assert bool(status["first_cause"]) == bool(bad)
         _, runs = tell("runs", "--workload", name)
         assert len(runs) == len(verdicts) + 1
+
+
+def test_a_batch_account_that_nobody_reaches(
+    tmp_path: Path, receiver: Receiver, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run that needs it ends failed with the reason, `show` tells it, `doctor` names the account, and somebody is told."""
+    dead = {"FLEETSCORE_BATCH_ENDPOINT": "https://127.0.0.1:1", "FLEETSCORE_BATCH_PLACEMENT": "batch"}
+    spine = str(Path(__file__).resolve().parent.parent / "spine")
+    host = Host(
+        tmp_path,
+        FLEETSCORE_WORKLOADS="toy=toy_workload:Toy",
+        PYTHONPATH=spine,
+        FLEETSCORE_WEBHOOK_URL=receiver.url,
+        **dead,
+    )
+    store = open_store(str(tmp_path / "store"))
+    write_lines(store, "2026-01-01T00", [("a", 1, "ok")])
+    host.start()
+    try:
+        run = host.post("runs", {"workload": "toy", "window": "2026-01-01T00"}).json()["id"]
+        wait_until(lambda: host.get(f"runs/{run}")["state"] in ("failed", "unpublished"), 150)
+    finally:
+        host.kill()
+    monkeypatch.setenv("FLEETSCORE_BATCH_ENDPOINT", dead["FLEETSCORE_BATCH_ENDPOINT"])
+    capsys.readouterr()
+    assert run_command(["show", run, "--store", store.url]) == 0
+    assert "Batch" in capsys.readouterr().out
+    assert run_command(["doctor", "--store", store.url]) == 1
+    assert "Batch could not be reached" in capsys.readouterr().out
+    assert receiver.of_run(run) == ["run_failed"]
 
 
 def test_a_pinned_version_of_old_is_still_there(host_store: Store) -> None:
