@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -85,7 +86,7 @@ def process(command: list[str], log: Path, environment: dict[str, str]) -> Itera
         started.wait()
 
 
-def until(look: Any, timeout_s: float = 900.0) -> Any:
+def until(look: Any, timeout_s: float = 3600.0) -> Any:
     """What `look` gives as soon as it gives anything."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -164,6 +165,7 @@ def main(counts: list[int]) -> None:
     from fleetscore.cli.local_cloud import LocalBatch, cloud_environment, local_storage
     from fleetscore.stores import open_store
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     folder = Path(tempfile.mkdtemp(prefix="offload-"))
     base = {**os.environ, "TZ": "UTC", "FLEETSCORE_WORKLOADS": "toy=toy_workload:Toy", "OMP_NUM_THREADS": "1"}
     base["PYTHONPATH"] = f"{ROOT}{os.pathsep}{TOYS}"
@@ -208,14 +210,14 @@ def main(counts: list[int]) -> None:
         url = address_in(folder / "host")["url"]
         until(lambda: Path(server).exists())
         store = open_store(settings["FLEETSCORE_STORE"])
-        measured = [measure(url, store, count, folder, running.pid) for count in counts]
-    told = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "slots": SLOTS * NODES,
-        "runs": measured,
-    }
-    RESULTS.write_text(json.dumps(told, indent=2) + "\n")
+        machine = f"{platform.machine()}, {os.cpu_count()} cores"
+        told: dict[str, Any] = {"machine": machine, "slots": SLOTS * NODES, "runs": []}
+        for count in counts:
+            load = round(os.getloadavg()[0], 1)  # of others: figures of a busy machine are its figures
+            told["runs"].append(measure(url, store, count, folder, running.pid) | {"load_before": load})
+            RESULTS.write_text(json.dumps(told, indent=2) + "\n")
     print(json.dumps(told, indent=2))
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -58,6 +58,11 @@ def announce(store: Store, app: AppSettings, run: str, shard: int, offloaded: Se
     return whole and wake(app, run, group)
 
 
+def announced_shards(store: Store, run: str) -> set[int]:
+    """The shards that were marked: committed for certain, though a committed one may not be marked yet."""
+    return {int(entry.path.rsplit("/", 1)[1]) for entry in store.list(run_path(run, "completions/"))}
+
+
 def wake(app: AppSettings, run: str, group: int = NO_GROUP) -> bool:
     """Send a message that has the run look after its shards; False where there is no queue."""
     if not app.queue_service:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fleetscore.app_settings import AppSettings
+from fleetscore.completions import announced_shards
 from fleetscore.compute.base import (
     Compute,
     JobSpec,
@@ -135,15 +136,18 @@ def check_shards(
 ) -> Check:
     """See which offloaded shards are committed, and ask Batch about the others; ends the job where it is to be ended.
 
-    Without `asks_batch` the store has to tell, as long as somebody is still to come: messages come by the dozen, the timer asks Batch.
+    Without `asks_batch` the marks in the store have to tell, as long as somebody is still to come: messages come by the dozen, and
+    only the timer asks Batch and lists all that the attempts wrote.
     """
-    job = job_of(store, run)
-    missing = sorted(set(offloaded_shards(store, run)) - set(committed_shards(store, run)))
+    job, offloaded = job_of(store, run), set(offloaded_shards(store, run))
+    given_up, cancelled = read_given_up(store, run), is_cancelled(store, run)
+    if not asks_batch and not cancelled:
+        unmarked = offloaded - announced_shards(store, run)
+        if not unmarked or unmarked - set(given_up):
+            return Check(len(unmarked), {})
+    missing = sorted(offloaded - set(committed_shards(store, run)))
     if not missing:
         return Check(0, {})
-    given_up, cancelled = read_given_up(store, run), is_cancelled(store, run)
-    if not asks_batch and not cancelled and set(missing) - set(given_up):
-        return Check(len(missing), {})
     over = {shard_of_task(task.task): task for task in compute.list_tasks(job) if task.is_over}
     policy = read_run_policy(store, read_plan(store, run).request.workload)
     state = compute.job_state(job)
