@@ -1,5 +1,6 @@
 """The timeline: what each shard did, from commits and from listings alike, kept when the run is collected, and drawn."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from dashboard_store import FAILURES, GOOD, UNDERWAY, run_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleetscore.dashboard.run_view import count_so_far
 from fleetscore.dashboard.timeline_drawing import (
     BAD,
     LOST,
@@ -20,7 +22,7 @@ from fleetscore.dashboard.timeline_drawing import (
     kind_of,
     pack_rows,
 )
-from fleetscore.records import ShardPlan, ShardRecord, to_json
+from fleetscore.records import RunRecord, RunRequest, RunState, ShardPlan, ShardRecord, to_json
 from fleetscore.run_records import read_run
 from fleetscore.stores import open_store
 from fleetscore.stores.base import Entry, Store
@@ -167,3 +169,14 @@ def test_extremes_are_few_and_begin_with_the_worst() -> None:
     assert [found.shard for found in extremes(Timeline(tuple(bars)))][:3] == [52, 51, 50]
     assert len(extremes(Timeline(tuple(bar(n, attempts=2) for n in range(99))))) == 10
     assert len(extremes(Timeline(tuple(bar(n) for n in range(99))))) == 3
+
+
+def test_partitions_of_shards_that_were_not_read_count_as_scored() -> None:
+    """Settled before scoring, told by commits, and the rest of what is done: together exactly what is done."""
+    request = RunRequest("r", "toy", "2026-01-01T00", 1, START, "test")
+    record = RunRecord(request, RunState.SCORING, START, partitions=100, counts={"late": 5})
+    timeline = Timeline(
+        (bar(0, counts={"scored": 7, "failed": 3}), bar(1, counts=None), bar(2, state="planned", counts=None))
+    )
+    assert count_so_far(record, timeline, 25) == {"scored": 17, "failed": 3, "late": 5}
+    assert count_so_far(replace(record, state=RunState.PREPARING), timeline, 5) == {"late": 5}
