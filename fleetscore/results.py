@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,8 +12,12 @@ import pyarrow.parquet as pq
 from fleetscore.errors import MissingBlobError
 from fleetscore.keys import join_columns, split_key
 from fleetscore.layout import run_path
+from fleetscore.manifest import read_manifest, read_results
 from fleetscore.stores.base import Store
 from fleetscore.workloads.base import Workload
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,11 @@ def read_partition_rows(store: Store, workload: Workload, line: LedgerLine) -> p
     filters = [(name, "=", value) for name, value in zip(workload.partition_columns, fields, strict=True)]
     with store.open(line.file) as source:
         return pq.read_table(source, filters=filters)
+
+
+def read_frame(store: Store, workload: str, window: str) -> pandas.DataFrame:
+    """All published rows of the window as a pandas table, for notebooks and reports; MissingBlobError when it is not published."""
+    return read_results(store, read_manifest(store, workload, window)).to_pandas()
 
 
 def rows_of_partition(workload: Workload, table: pa.Table, partition: str) -> pa.Table:

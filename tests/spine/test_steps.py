@@ -14,6 +14,7 @@ from fleetscore.manifest import read_manifest, read_results
 from fleetscore.model_sets import read_model_set, read_pins
 from fleetscore.records import Only, RunState
 from fleetscore.requests import ask_retry, ask_run, cancel_run
+from fleetscore.results import read_frame
 from fleetscore.run_index import list_runs
 from fleetscore.run_records import read_run
 from fleetscore.status import describe_run
@@ -68,6 +69,14 @@ def test_the_manifest_lists_files_with_their_rows_and_hashes(store: Store) -> No
     assert sum(file.rows for file in manifest.files) == sum(file.partitions for file in manifest.files) == 20
     for file in manifest.files:
         assert hashlib.sha256(store.read(file.path)).hexdigest() == file.sha256
+
+
+def test_results_read_as_a_table_for_people(store: Store) -> None:
+    """read_frame gives the published rows of a window, all files together, as pandas."""
+    write_lines(store, WINDOW, lines_of(12))
+    run_window(store, "toy", WINDOW, APP)
+    frame = read_frame(store, "toy", WINDOW)
+    assert frame.sort_values("doubled")["doubled"].tolist() == [2 * i for i in range(12)]
 
 
 def test_beyond_the_error_threshold_nothing_is_published(store: Store) -> None:
