@@ -55,15 +55,16 @@ def wait_for_live_s(store: Store, now: datetime) -> float:
     So live windows wait for the windows that run already at the most, never for a backfill's queue. A live run that was asked for more
     than two hours ago holds nobody up: something is wrong with it, and the watchdog sees to that.
     """
+    return _YIELD_S if is_under_way(store, workload_names(), LIVE, now) else 0.0
+
+
+def is_under_way(store: Store, workloads: Sequence[str], who: str, now: datetime) -> bool:
+    """Whether a run of the workloads that `who` asked for in the last two hours has not ended. Reads the records of open runs only."""
     day = f"{now - _LIVE_FOR:%Y-%m-%d}"
-    lines = [line for name in workload_names() for line in list_runs_since(store, name, day)]
+    lines = [line for name in workloads for line in list_runs_since(store, name, day)]
     open_runs = [line.run for line in lines if line.state not in FINAL and line.requested > now - _LIVE_FOR]
-    return _YIELD_S if any(_is_live(store, run) for run in open_runs) else 0.0
-
-
-def _is_live(store: Store, run: str) -> bool:
-    record = read_run(store, run)  # the index may lag a moment behind the record
-    return record.request.who == LIVE and record.state not in FINAL
+    records = (read_run(store, run) for run in open_runs)  # the index may lag a moment behind the record
+    return any(record.request.who == who and record.state not in FINAL for record in records)
 
 
 def _preview(store: Store, workload: str, window: str, only: Only) -> PreviewedWindow:

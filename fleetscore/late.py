@@ -15,7 +15,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fleetscore.backfills import wait_for_live_s
+from fleetscore.backfills import is_under_way, wait_for_live_s
 from fleetscore.carry import NOT_REQUESTED, choose_partitions, read_ledger
 from fleetscore.errors import MissingBlobError
 from fleetscore.layout import late_path
@@ -55,7 +55,7 @@ def ask_late(store: Store, workload_name: str, now: datetime) -> Asked | None:
     At most one such round of a workload is under way at a time, and none is started while a live window is.
     """
     newest = list_open_windows(store, workload_name, now)
-    if not newest or wait_for_live_s(store, now):
+    if not newest or wait_for_live_s(store, now) or is_under_way(store, [workload_name], WHO, now):
         return None
     seen, there = _read_seen(store, workload_name), input_fingerprint(store, workload_name)
     checked = dict.fromkeys([window for window in newest if seen.get(window) == there], there)
@@ -63,7 +63,7 @@ def ask_late(store: Store, workload_name: str, now: datetime) -> Asked | None:
     for window in [window for window in newest if window not in checked][:_MOST_WINDOWS]:
         record = newest_round(store, workload_name, window)
         if record is None or record.state not in FINAL:
-            return None  # a round of an open window is under way: it comes first
+            continue  # a round of it is under way, and reads what is there
         late = find_late(store, get_workload(workload_name), window, record.request.run)
         checked[window] = there
         if late is not None:

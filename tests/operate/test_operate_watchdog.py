@@ -164,6 +164,24 @@ def test_late_data_waits_for_live_windows_and_for_its_own_rounds_and_ends_at_the
     assert ask_late(published, "toy", NOW) is None  # that round is under way now
 
 
+def test_late_data_of_two_windows_is_brought_in_one_after_the_other(published: Store) -> None:
+    """While the round of one is under way the other waits; then it has its turn; then nothing is left."""
+    other = "2026-01-01T01"
+    write_lines(published, other, [("a", 1, "ok"), ("b", 2, "late")])
+    run_window(published, "toy", other)
+    write_lines(published, WINDOW, [(f"p{i}", i, "ok") for i in range(6)])
+    write_lines(published, other, [("a", 1, "ok"), ("b", 2, "ok")])
+    first = ask_late(published, "toy", NOW)
+    assert first is not None
+    assert ask_late(published, "toy", NOW) is None
+    execute(published, first.request)
+    second = ask_late(published, "toy", NOW)
+    assert second is not None
+    assert {first.request.window, second.request.window} == {WINDOW, other}
+    execute(published, second.request)
+    assert ask_late(published, "toy", NOW) is None
+
+
 def test_partitions_that_were_left_out_on_request_are_not_late(store: Store) -> None:
     """A run of one partition by name does not make the others late."""
     write_lines(store, WINDOW, [("a", 1, "ok"), ("b", 2, "ok")])
