@@ -28,7 +28,9 @@ class RunPolicy:
     late_until_s: float = 86400.0  # how long after its publication a window takes late data
     overdue_s: float = 3600.0  # how long after it is due a window may be unpublished before somebody is told
     stalled_s: float = 14400.0  # how long a run may go without a commit before somebody is told
-    log_partitions: LogPartitions = "bad"  # which partitions get a line in the app's log: all, bad (without a good outcome), none
+    log_partitions: LogPartitions = (
+        "bad"  # which partitions get a line in the app's log: all, bad (without a good outcome), none
+    )
     budget_usd: float = 0.0  # cost in a month that somebody is told of; 0: none
     max_attempts: int = 3  # kills by a partition before it is quarantined
     batch_shard_s: float = 600.0  # seconds that a shard on Batch is packed for: what a preemption may cost
@@ -46,7 +48,9 @@ class QualityPolicy:
 
     shift_limit: float = 4.0  # how many training deviations the mean of the input may be off
     spread_limit: float = 3.0  # logarithm of how many times the deviation may grow or shrink (3: twentyfold)
-    prediction_limit: float = 6.0  # how many of the fleet's deviations a prediction may move since the model's first run
+    prediction_limit: float = (
+        6.0  # how many of the fleet's deviations a prediction may move since the model's first run
+    )
     missing_limit: float = 0.5  # share of the input that may be missing or unusable
     least_n: float = 10.0  # with fewer values input and predictions are not compared
 
@@ -60,9 +64,13 @@ class QualityPolicy:
 class KeepPolicy:
     """The [keep] table of a workload's settings: after how many days housekeeping removes what nobody's results refer to."""
 
-    attempts_days: float = 30.0  # attempts that were not committed, challengers' results, notes of preparation
+    attempts_days: float = (
+        30.0  # attempts that were not committed, challengers' results, notes of preparation
+    )
     logs_days: float = 30.0  # logs of Batch tasks
-    unpublished_days: float = 90.0  # all but the record of runs that failed, were cancelled, or published nothing
+    unpublished_days: float = (
+        90.0  # all but the record of runs that failed, were cancelled, or published nothing
+    )
     partials_days: float = 90.0  # prepared input; it is prepared again when it is needed again
     notices_days: float = 90.0  # delivered and given-up notices
 
@@ -85,9 +93,12 @@ def read_workload_settings(store: Store, workload: str, settings_type: type[Sett
 
 
 def read_run_policy(store: Store, workload: str) -> RunPolicy:
-    """The [run] table of the workload's settings, defaults where a line is missing."""
+    """The [run] table of the workload's settings; where a line is missing the workload's own default, else that of RunPolicy."""
+    from fleetscore.workloads import get_workload  # here, since workloads read settings
+
     path = workload_settings_path(workload)
-    return _convert(_read(store, path).get("run", {}), RunPolicy, f"{path} [run]")
+    table = {**get_workload(workload).run_defaults, **_read(store, path).get("run", {})}
+    return _convert(table, RunPolicy, f"{path} [run]")
 
 
 def read_quality_policy(store: Store, workload: str) -> QualityPolicy:

@@ -197,6 +197,9 @@ class Workload(ABC):
     result_schema: pa.Schema
     partition_columns: tuple[str, ...]  # of the results; joined they are the partition key
     loss: str = ""  # what `judge` measures, in words
+    run_defaults: Mapping[
+        str, Any
+    ] = {}  # lines of the [run] table where this workload needs others than RunPolicy has
     parquet_options: Mapping[str, Any] = {}  # for pyarrow.parquet.ParquetWriter of the results
 
     def parse_window(self, text: str) -> Window:

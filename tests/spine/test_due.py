@@ -81,3 +81,10 @@ def test_a_backfill_repeats_only_what_it_is_asked_to(store: Store) -> None:
     }
     assert wanted == {Only.MISSING: [False, False], Only.FAILED: [False, True]}
     assert ask_backfilled(store, "toy", "2026-01-01T01", NOW, "lane-all", Only.ALL).fresh
+
+
+def test_a_forecast_is_due_when_its_week_begins(store: Store) -> None:
+    """The weekly timer of Monday morning starts the week that has just begun: its sales are what is forecast."""
+    store.write("data/store_sales/history.csv", b"store,sku,week,sales\n")
+    monday = datetime(2026, 11, 16, 4, tzinfo=UTC)
+    assert [a.request.window for a in ask_due_windows(store, "store_sales", monday)] == ["2026-W47"]
