@@ -18,5 +18,7 @@ def score_shard(asked: dict[str, Any]) -> dict[str, Any]:
     step = train_shard if asked["purpose"] == "train" else score
     record = step(app_store(), asked["run"], asked["shard"])
     if record is not None:
-        count_shard(record.counts, record.seconds, {"purpose": asked["purpose"], "placement": record.placement})
+        count_shard(
+            record.counts, record.seconds, {"purpose": asked["purpose"], "placement": record.placement}
+        )
     return {"cancelled": record is None}

@@ -216,7 +216,9 @@ def _changed(pins: Pins, version: str, partition: str, who: str, why: str, at: d
     before = pins.partitions.get(partition, "") if partition else pins.current
     history = (*pins.history, PinChange(at, who, partition, before, version, why))
     if not partition:
-        challenger = "" if pins.challenger == version else pins.challenger  # promoted: it challenges nobody now
+        challenger = (
+            "" if pins.challenger == version else pins.challenger
+        )  # promoted: it challenges nobody now
         return replace(pins, current=version, history=history, challenger=challenger)
     others = {key: pinned for key, pinned in pins.partitions.items() if key != partition}
     return replace(pins, partitions=others | ({partition: version} if version else {}), history=history)

@@ -87,7 +87,9 @@ def ask_backfilled(
         return ask_run(store, workload_name, window, now, who)
     if decide_backfilled(newest, only).runs:
         unpublished = newest.state is not RunState.PUBLISHED
-        again = Only.FAILED if unpublished and only is Only.MISSING else only  # else what failed then would stay so
+        again = (
+            Only.FAILED if unpublished and only is Only.MISSING else only
+        )  # else what failed then would stay so
         return ask_retry(store, newest.request.run, now, who, only=again)
     return Asked(newest.request, False, newest.state)
 

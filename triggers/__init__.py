@@ -11,4 +11,15 @@ from triggers.schedules import blueprint as schedules
 from triggers.scoring_api import blueprint as scoring_api
 from triggers.watch import blueprint as watch
 
-blueprints = (runs_api, operate_api, models_api, scoring_api, schedules, watch, housekeeping, completions, openapi, dashboard)
+blueprints = (
+    runs_api,
+    operate_api,
+    models_api,
+    scoring_api,
+    schedules,
+    watch,
+    housekeeping,
+    completions,
+    openapi,
+    dashboard,
+)

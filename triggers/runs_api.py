@@ -137,7 +137,9 @@ async def start_backfill(req: func.HttpRequest, client: Any) -> func.HttpRespons
         )
     keys = keys[::-1] if body.newest_first else keys
     if body.dry_run:
-        return answer_json(await off_loop(preview_backfill, app_store(), workload.name, keys, read_only(body.only)))
+        return answer_json(
+            await off_loop(preview_backfill, app_store(), workload.name, keys, read_only(body.only))
+        )
     asked = {
         "workload": workload.name,
         "windows": keys,

@@ -182,7 +182,9 @@ def train_shard(store: Store, task: TrainingTask) -> Trained:
     final = dump_trees(fit(best, examples, settings))
     files = {
         MODEL_FILE: final,
-        PROFILE_FILE: pack_profile(summarise(hours["server"], pc.divide(hours["load"].cast(pa.float64()), UNITS))),
+        PROFILE_FILE: pack_profile(
+            summarise(hours["server"], pc.divide(hours["load"].cast(pa.float64()), UNITS))
+        ),
         _CARD_FILE: msgspec.json.encode(facts | _definitions(settings)),
     }
     seconds = time.perf_counter() - begun
