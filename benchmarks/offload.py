@@ -35,6 +35,9 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_name("results") / "offload.json"
 TOYS = ROOT / "tests" / "spine"
 SLOTS, NODES = 4, 2
+PRELOADED = (
+    "fleetscore.steps.offload", "fleetscore.steps.train", "fleetscore.stores.blob", "fleetscore.stores.queue", "numpy.ma", "toy_workload",
+)  # fmt: skip
 LOG_S = 0.002  # the host's log has milliseconds
 
 _CLIENT = """
@@ -51,7 +54,8 @@ def serve_forks(path: str) -> None:
 
     import worker_image.__main__ as worker
 
-    import_module("toy_workload")
+    for name in PRELOADED:
+        import_module(name)
 
     server = socket.socket(socket.AF_UNIX)
     server.bind(path)

@@ -258,3 +258,19 @@ def test_a_storm_of_503_from_storage_is_ridden_out(cloud: Cloud, tmp_path: Path)
         app.store = calm
         assert_whole(app, run, window, 20)
     assert storm.refused == 20
+
+
+@pytest.mark.slow
+def test_shards_that_cannot_be_helped_end_the_run_long_before_its_timer(app: App) -> None:
+    """A setting broken while the first shards are at work: those that begin later give up, say why, and the run ends at once."""
+    window = "2026-02-07T00"
+    run = start(app, window, slow(80, every=1), slow_s=0.2, check_s=600.0)
+    until(lambda: len(crumbs_of(app.store, run)) == 4)
+    rules = app.store.read("settings/toy.toml")
+    app.store.write("settings/toy.toml", b"no_such_setting = 1\n" + rules)
+    status = app.ended(run)
+    assert (status["state"], status["record"]["counts"]) == ("unpublished", {"scored": 40, "failed": 40})
+    details = {
+        line["detail"] for line in read_ledger(app.store, run).to_pylist() if line["outcome"] == "failed"
+    }
+    assert len(details) == 1 and "no_such_setting" in details.pop()
