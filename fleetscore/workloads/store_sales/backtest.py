@@ -44,7 +44,7 @@ def run_backtest(store: Store, settings: StoreSalesSettings, cutoffs: int, folde
     """
     if cutoffs < 1:
         raise InputError(f"cutoffs is {cutoffs}, expected 1 or more.", field="cutoffs")
-    panel, cadence = _load(store, settings)
+    panel, cadence = load_history(store, settings)
     figures = name_weeks(backtest_panel(panel, settings, cutoffs), cadence)
     folder.mkdir(parents=True, exist_ok=True)
     return {**figures, "plots": [str(_plot(figures, folder))]}
@@ -77,7 +77,8 @@ def backtest_panel(panel: Panel, settings: StoreSalesSettings, cutoffs: int) -> 
     return {"cutoffs": [b.cutoff for b in blocks], **judge(blocks, forecasts, panel.stores)}
 
 
-def _load(store: Store, settings: StoreSalesSettings) -> tuple[Panel, Cadence]:
+def load_history(store: Store, settings: StoreSalesSettings) -> tuple[Panel, Cadence]:
+    """The panel of all weeks of the history, and the cadence of its weeks; InputError when there is no usable history."""
     files = usable_files(store, list_inputs(store), settings.covariates)
     first, stop = _history_span(store, files)
     return load_training_panel(store, files, first, stop, settings), first.cadence

@@ -81,13 +81,19 @@ def draw_cases(prepared: Prepared, stop: int, settings: StoreSalesSettings) -> C
 def fit_forests(
     prepared: Prepared, stop: int, quantiles: Sequence[float], settings: StoreSalesSettings
 ) -> dict[float, Forest]:
-    """LightGBM quantile forests of log sales relative to the level, from targets before column `stop`.
+    """The forests of the quantiles, from targets before column `stop`, over all steps."""
+    return fit_cases(prepared, draw_cases(prepared, stop, settings), quantiles, settings)
 
-    Single-threaded with fixed seeds: the same panel gives the same trees on the same machine.
+
+def fit_cases(
+    prepared: Prepared, cases: Cases, quantiles: Sequence[float], settings: StoreSalesSettings
+) -> dict[float, Forest]:
+    """LightGBM quantile forests of log sales relative to the level, from cases of one step each.
+
+    Single-threaded with fixed seeds: the same panel and cases give the same trees on the same machine.
     """
     import lightgbm
 
-    cases = draw_cases(prepared, stop, settings)
     matrix, level = build(prepared, cases)
     target = prepared.log_sales[cases.series, cases.origin + cases.step] - level
     names = list(feature_names([f"covariate_{i}" for i in range(len(prepared.extras))]))
