@@ -21,7 +21,7 @@ _ACCOUNT = "devstoreaccount1"
 _KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="  # public
 _LISTENS = re.compile(r"Azurite (\w+) service is successfully listening at (http://127\.0\.0\.1:\d+)")
 _START_TIMEOUT_S = 60.0
-_TIME_SCALE = 60.0
+_TIME_SCALE = 60.0  # the formula sees new tasks in a second, not in a minute
 WORKER_IMAGE = "fleetscore-worker"
 
 
@@ -85,7 +85,7 @@ def local_batch(folder: Path, nodes: int, slots: int, boot_s: float) -> Iterator
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "pool.toml").write_text(_pool_file(nodes, slots))
     options = ["--pool", str(folder / "pool.toml"), "--boot-seconds", str(boot_s * _TIME_SCALE)]
-    options += ["--time-scale", str(_TIME_SCALE)]  # so that the formula sees new tasks in a second, not in a minute
+    options += ["--time-scale", str(_TIME_SCALE)]
     command = [sys.executable, "-m", "devbatch", "start", "--data", str(folder), *options]
     command += ["--image", f"{WORKER_IMAGE}={sys.executable} -m worker_image"]
     command += ["--env", f"PYTHONPATH={app_folder()}"]

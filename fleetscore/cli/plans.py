@@ -161,7 +161,15 @@ def _print_forecasts(plan: Plan) -> None:
         )
         for f in plan.head.forecasts
     ]  # fmt: skip
-    columns = ("placement", "shards", "core seconds", "done after s", "nodes", f"USD ({plan.prices})", "quota left")
+    columns = (
+        "placement",
+        "shards",
+        "core seconds",
+        "done after s",
+        "nodes",
+        f"USD ({plan.prices})",
+        "quota left",
+    )
     if rows:
         print_table(columns, rows, numbers=columns[1:6])
     if plan.refusal is not None:
