@@ -1,13 +1,15 @@
 """The watchdog: dead orchestrations are found, lost starts are made good, late data is scored alone, overdue windows are told of."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import requests
 from app_host import Host, wait_until
 from notice_receiver import Receiver
-from toy_workload import write_lines
+from toy_workload import Toy, write_lines
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.direct import execute, run_window
@@ -21,6 +23,7 @@ from fleetscore.stores.base import Store
 from fleetscore.watchdog import close_run, find_trouble, judge_orchestration, list_open_runs
 from fleetscore.windows import Cadence, window_at
 from fleetscore.workloads import get_workload
+from fleetscore.workloads.base import Discovery, WindowRequest
 
 NOW = datetime.now(UTC)
 WINDOW = "2026-01-01T00"
@@ -137,6 +140,22 @@ def test_nothing_new_nothing_done(published: Store) -> None:
     write_lines(published, WINDOW, [(f"p{i}", i + 7, "late" if i > 3 else "ok") for i in range(6)])
     assert ask_late(published, "toy", NOW) is None
     assert published.stat(f"runs/toy-{WINDOW}-r2/run.json") is None
+
+
+def test_a_count_that_never_agrees_with_the_ledger_causes_no_round(
+    published: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A workload that discovers more rows than its scoring reports is not scored for ever: the files must have changed."""
+    discover = Toy.discover
+
+    def more(self: Toy, store: Store, request: WindowRequest) -> Discovery:
+        found = discover(self, store, request)
+        rows = pa.array([9] * found.partitions.num_rows, pa.int64())
+        return replace(found, partitions=found.partitions.set_column(1, "rows", rows))
+
+    monkeypatch.setattr(Toy, "discover", more)
+    write_lines(published, "2026-01-01T01", [("a", 1, "ok")])
+    assert ask_late(published, "toy", NOW) is None
 
 
 def test_a_look_without_change_reads_no_input(published: Store, monkeypatch: pytest.MonkeyPatch) -> None:

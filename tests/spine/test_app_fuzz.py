@@ -74,7 +74,7 @@ def test_a_thousand_requests_made_from_the_openapi_document_get_no_500(host: Hos
     ]  # fmt: skip
     done = subprocess.run(command, cwd=host.folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-6000:]
-    made = re.search(r"(\d+) (?:generated|passed)", done.stdout)
+    made = re.search(r"(\d+) generated", done.stdout)
     assert made is not None, done.stdout[-6000:]
     assert int(made[1]) >= 900  # a door whose every input was tried ends early
 
