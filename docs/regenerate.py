@@ -79,7 +79,12 @@ def doors_table() -> str:
 
 
 TABLES = {
-    "settings.md": {"settings": settings_table, "run policy": policy_table, "quality policy": quality_table, "keep policy": keep_table},
+    "settings.md": {
+        "settings": settings_table,
+        "run policy": policy_table,
+        "quality policy": quality_table,
+        "keep policy": keep_table,
+    },
     "errors.md": {"errors": errors_table},
     "http.md": {"doors": doors_table},
 }
