@@ -180,7 +180,7 @@ def loss_by_week(blocks: Sequence[Block], forecasts: Sequence[FloatArray]) -> Fl
     """The summed pinball loss of each forecast week, in order."""
     weeks = np.concatenate([b.week for b in blocks])
     loss = [pinball(b.truth, f).mean(axis=1) for b, f in zip(blocks, forecasts, strict=True)]
-    return np.bincount(np.unique(weeks, return_inverse=True)[1], np.concatenate(loss))
+    return np.asarray(np.bincount(np.unique(weeks, return_inverse=True)[1], np.concatenate(loss)))
 
 
 def compare(loss: FloatArray, shipped: FloatArray) -> dict[str, Any]:
