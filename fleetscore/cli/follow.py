@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Status = TypeVar("Status")
 _LEAST_WAIT_S, _MOST_WAIT_S = 0.02, 0.5
-_SHARE = 0.08  # of the time that has passed: so much later than it happens is news told at most
+_SHARE = 0.03  # of the time that has passed: so much later than it happens is news told at most
 
 
 class Interrupted(click.ClickException):
