@@ -53,24 +53,33 @@ def blocks(counts: npt.NDArray[Any]) -> Iterator[tuple[int, int, slice]]:
 
 def decide_matrix(model: SensorModel, matrix: Floats) -> Floats:
     """Decision values of the rows of `matrix`, one column per feature, for one model; finite values only."""
-    scaled = (matrix - model.mean) / model.scale
-    if scaled.shape[1] == 1:
-        return _decide_one(model, scaled[:, 0])
-    centre = model.support.mean(axis=0)  # |a|^2 - 2ab + |b|^2 loses least when the points lie around 0
-    points, support = scaled - centre, model.support - centre
-    left = np.empty((len(points), points.shape[1] + 2))
-    left[:, :-2] = points
-    np.einsum("ij,ij->i", points, points, out=left[:, -2])
-    left[:, -1] = 1.0
-    right = np.column_stack(
-        [2.0 * support, np.full(len(support), -1.0), -np.einsum("ij,ij->i", support, support)]
-    )
+    if matrix.shape[1] == 1:
+        return _decide_one(model, (matrix[:, 0] - model.mean[0]) / model.scale[0])
     with np.errstate(over="ignore", invalid="ignore"):  # infinities become NaN, which is doubtful
-        kernel = left @ (model.gamma * right).T  # minus gamma times the squared distances, in one product
-        scores: Floats = np.exp(kernel, out=kernel) @ model.alpha - model.rho
+        scores = _decide_by_product(model, matrix)
     doubtful = np.flatnonzero(~(np.abs(scores) >= _DOUBTFUL * model.alpha.sum()))  # NaN, too
     if len(doubtful):
-        scores[doubtful] = _decide_by_blas(model, scaled[doubtful])
+        scores[doubtful] = _decide_by_blas(model, (matrix[doubtful] - model.mean) / model.scale)
+    return scores
+
+
+def _decide_by_product(model: SensorModel, matrix: Floats) -> Floats:
+    """All squared distances |a|^2 - 2ab + |b|^2 in one product, a feature a row: long rows are what processors are good at."""
+    features = matrix.shape[1]
+    centre = model.support.mean(axis=0)  # the sum loses least when the points lie around 0
+    support = model.support - centre
+    left = np.empty((len(support), features + 2))
+    left[:, :features] = 2.0 * model.gamma * support
+    left[:, features] = -model.gamma
+    left[:, features + 1] = -model.gamma * np.einsum("ij,ij->i", support, support)
+    right = np.empty((features + 2, len(matrix)))
+    points = right[:features]
+    np.subtract(matrix.T, (model.mean + centre * model.scale)[:, None], out=points)
+    points /= model.scale[:, None]
+    np.einsum("ij,ij->j", points, points, out=right[features])
+    right[features + 1] = 1.0
+    kernel = left @ right
+    scores: Floats = model.alpha @ np.exp(kernel, out=kernel) - model.rho
     return scores
 
 
