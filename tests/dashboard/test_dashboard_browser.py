@@ -14,6 +14,8 @@ from toy_workload import write_lines
 
 from fleetscore.direct import run_training, run_window
 from fleetscore.manifest import read_latest, read_manifest, read_results
+from fleetscore.records import FINAL
+from fleetscore.run_records import read_run
 from fleetscore.stores import open_store
 from fleetscore.stores.base import Store
 from fleetscore.windows import windows_between
@@ -145,6 +147,32 @@ def test_a_planted_fault_is_found_in_two_clicks(
     assert chrome.find_element("css selector", "h1").text == key
     assert any(cause in story for cause in clicks), story
     assert "fleetscore " in story
+
+
+def test_a_batch_pool_that_fails_is_found_in_two_clicks(
+    chrome: Any, session_toy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All shards go to a Batch account that does not answer: the window's cell leads to the run, which says what failed."""
+    monkeypatch.setenv("FLEETSCORE_BATCH_ENDPOINT", "https://127.0.0.1:9")
+    monkeypatch.setenv("FLEETSCORE_BATCH_PLACEMENT", "batch")
+    store = open_store(str(tmp_path / "store"))
+    write_lines(store, "2026-01-02T00", [(f"p{n}", n, "ok") for n in range(20)])
+    with dashboard_host(store.url, tmp_path) as host:
+        asked = {"workload": "toy", "window": "2026-01-02T00"}
+        headers = {"x-functions-key": host.key}
+        requests.post(f"{host.url}/api/runs", json=asked, headers=headers, timeout=30).raise_for_status()
+        deadline = time.monotonic() + 120
+        while read_run(store, "toy-2026-01-02T00").state not in FINAL:
+            assert time.monotonic() < deadline, read_run(store, "toy-2026-01-02T00")
+            time.sleep(0.2)
+        visit(chrome, host)
+        chrome.find_elements("css selector", "#toy .calendar td a")[-1].click()
+        text = chrome.find_element("css selector", "main").text
+        if "Batch" not in text:
+            chrome.find_elements("css selector", "main a")[0].click()
+            text = chrome.find_element("css selector", "main").text
+    assert "Batch" in text
+    assert "failed" in text
 
 
 def test_a_run_is_told_with_its_timeline(
