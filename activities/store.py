@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 def app_store() -> Store:
     """The store that FLEETSCORE_STORE names."""
     from fleetscore.app_settings import read_app_settings
+    from fleetscore.lone_arrow import start_lone_arrow
     from fleetscore.stores import open_store
 
+    start_lone_arrow()
     return open_store(read_app_settings().store)
