@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from fleetscore.workloads.store_sales.contract import NAME, QUANTILE_NAMES, Stor
 from fleetscore.workloads.store_sales.input_files import list_inputs, usable_files
 from fleetscore.workloads.store_sales.loading import load_panel
 from fleetscore.workloads.store_sales.panel import Panel
-from fleetscore.workloads.store_sales.scoring import LoadedModel, forecast_panel, load_model, window_span
+from fleetscore.workloads.store_sales.scoring import forecast_panel, load_model, window_span
 
 _CHANGES = ("price", "deal", "feat")
 _FIELDS = ("store", "sku", "week", "window", *_CHANGES)
@@ -47,6 +47,7 @@ def score_mini_batch(
     questions = [_check(number, row, newest, settings) for number, row in enumerate(rows)]
     files = usable_files(store, list_inputs(store), settings.covariates)
     panels: dict[tuple[Window, str], Panel] = {}
+    forecasts: dict[Hashable, Any] = {}  # rows that change nothing share their store's forecast
     answers = []
     for number, question in enumerate(questions):
         version = pins.version_for(join_key([question.store]))
@@ -58,7 +59,17 @@ def score_mini_batch(
         if key not in panels:
             span = window_span(question.window, loaded, settings)
             panels[key] = load_panel(store, files, span, [question.store], settings.covariates).panel
-        answers.append(_answer(panels[key], loaded, settings, number, question))
+        series = _series(panels[key], number, question)
+        same = (
+            version,
+            *key,
+            (series, question.week, *sorted(question.changes.items())) if question.changes else None,
+        )
+        if same not in forecasts:
+            column = question.week.ordinal - panels[key].first_week
+            changed = _changed(panels[key], series, column, question.changes)
+            forecasts[same] = forecast_panel(changed, loaded, settings)
+        answers.append(_answer(forecasts[same], series, loaded.version, question))
     return answers
 
 
@@ -77,19 +88,18 @@ def _echo(question: _Question) -> dict[str, Any]:
     return {"store": question.store, "sku": question.sku, "week": question.week.key}
 
 
-def _answer(
-    panel: Panel, loaded: LoadedModel, settings: StoreSalesSettings, number: int, question: _Question
-) -> dict[str, Any]:
+def _series(panel: Panel, number: int, question: _Question) -> int:
     found = np.flatnonzero(panel.skus == question.sku)
     if not len(found):
         raise _bad(number, "sku", f"store {question.store} has no data of SKU {question.sku!r}")
-    series = int(found[0])
-    changed = _changed(panel, series, question.week.ordinal - panel.first_week, question.changes)
-    predicted = forecast_panel(changed, loaded, settings)
+    return int(found[0])
+
+
+def _answer(predicted: Any, series: int, version: str, question: _Question) -> dict[str, Any]:
     step = question.week.ordinal - question.window.ordinal
     values = predicted.quantiles[series, step].tolist()
     answer = _echo(question) | dict(zip(QUANTILE_NAMES, values, strict=True))
-    return answer | {"fallback": bool(predicted.fallback[series, step]), "model": loaded.version}
+    return answer | {"fallback": bool(predicted.fallback[series, step]), "model": version}
 
 
 def _changed(panel: Panel, series: int, column: int, changes: Mapping[str, float]) -> Panel:
