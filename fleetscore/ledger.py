@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fleetscore.columns import count_values
 from fleetscore.errors import BugError
 from fleetscore.outcomes import OUTCOMES, Outcome
 from fleetscore.records import Cause
@@ -56,7 +57,7 @@ def check_complete(expected: pa.ChunkedArray, ledger: pa.Table) -> None:
 
 def count_outcomes(ledger: pa.Table) -> dict[str, int]:
     """Partitions per outcome, in the order of Outcome; outcomes that nobody had are left out."""
-    found = {e["values"]: e["counts"] for e in pc.value_counts(ledger["outcome"]).to_pylist()}
+    found = count_values(ledger["outcome"])
     return {str(o): found.pop(o) for o in Outcome if o in found} | found
 
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.carry import read_ledger
+from fleetscore.columns import count_values
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.keys import join_columns
 from fleetscore.layout import attempt_path
@@ -221,7 +222,7 @@ def _verdict(
     mine, theirs = (
         float(np.average(np.asarray(table[name]), weights=cases)) for name in ("champion", "challenger")
     )
-    wins = {entry["values"]: entry["counts"] for entry in pc.value_counts(table["better"]).to_pylist()}
+    wins = count_values(table["better"])
     decision = decide(mine, theirs, int(cases.sum()), wins)
     verdict_id = f"{now:%Y%m%dT%H%M%SZ}-{challenger}"
     return Verdict(

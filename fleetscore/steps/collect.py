@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fleetscore.carry import read_ledger
+from fleetscore.columns import count_values
 from fleetscore.drift import count_drifted, measure_run
 from fleetscore.layout import run_path
 from fleetscore.ledger import build_ledger, count_outcomes, group_causes
@@ -85,14 +86,13 @@ def read_shard_records(store: Store, head: PlanHead) -> list[ShardRecord]:
 def _summarise(head: PlanHead, records: list[ShardRecord], ledger: pa.Table) -> Collected:
     counts = count_outcomes(ledger)
     scored = ledger.filter(pa.compute.equal(ledger["outcome"], "scored"))
-    versions = pa.compute.value_counts(scored["model"]).to_pylist()
     fresh = tuple(record.results for record in records if record.results is not None)
     return Collected(
         partitions=ledger.num_rows,
         counts=counts,
         rows=pa.compute.sum(ledger["rows"]).as_py() or 0,
         input_rows=pa.compute.sum(ledger["input_rows"]).as_py() or 0,
-        models={entry["values"]: entry["counts"] for entry in versions},
+        models=count_values(scored["model"]),
         causes=group_causes(ledger),
         slowest=tuple(sorted(records, key=lambda record: -record.seconds)[:10]),
         measured_s=sum(record.seconds for record in records),

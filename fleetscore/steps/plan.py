@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.carry import carry_over
+from fleetscore.columns import count_values
 from fleetscore.cost import Forecast, Prices, forecast_batch, forecast_inline, read_prices
 from fleetscore.errors import BugError, CapacityError, MissingBlobError
 from fleetscore.layout import rates_path, run_path
@@ -83,7 +84,7 @@ def make_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime
         created=now,
         partitions=table.num_rows,
         pending=sum(shard.partitions for shard in shards),
-        settled=_count(table.filter(pc.less(table["shard"], 0))["outcome"]),
+        settled=count_values(table.filter(pc.less(table["shard"], 0))["outcome"]),
         rows=sum(shard.rows for shard in shards),
         size_bytes=sum(shard.size_bytes for shard in shards),
         shards=len(shards),
@@ -92,7 +93,7 @@ def make_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime
         table=run_path(request.run, f"plan-{token}.parquet"),
         shard_list=run_path(request.run, f"shards-{token}.json"),
         inputs=discovery.inputs,
-        models=_count(table["model"]),
+        models=count_values(table["model"]),
         rates=rates,
         remarks=discovery.remarks,
         kept_files=carried.files,
@@ -251,7 +252,3 @@ def _write_tables(store: Store, plan: Plan) -> None:
         writer.write_table(plan.table.slice(start))
     store.write(plan.head.table, buffer.getvalue())
     store.write(plan.head.shard_list, to_json(list(plan.shards)))
-
-
-def _count(column: Any) -> dict[str, int]:
-    return {entry["values"]: entry["counts"] for entry in pc.value_counts(column).to_pylist()}

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fleetscore.columns import count_values, write_table
 from fleetscore.crumbs import Crumb, is_alive, leave_crumb
 from fleetscore.errors import BugError, MissingBlobError
 from fleetscore.isolation import score_isolated, settle
@@ -143,8 +144,8 @@ class ShardWriter:
         sketches = ""
         if self._sketches:
             sketches = self._attempt.path("sketches.parquet")
-            _write_table(self._store, sketches, pa.concat_tables(self._sketches, promote_options="default"))
-        _write_table(self._store, self._attempt.path("outcomes.parquet"), outcomes)
+            write_table(self._store, sketches, pa.concat_tables(self._sketches, promote_options="default"))
+        write_table(self._store, self._attempt.path("outcomes.parquet"), outcomes)
         return ShardRecord(
             run=self._attempt.run,
             shard=self._attempt.shard,
@@ -152,7 +153,7 @@ class ShardWriter:
             placement=self._attempt.placement,
             started=started,
             seconds=seconds,
-            counts={e["values"]: e["counts"] for e in pc.value_counts(outcomes["outcome"]).to_pylist()},
+            counts=count_values(outcomes["outcome"]),
             rows=self._rows,
             input_rows=pc.sum(outcomes["input_rows"]).as_py() or 0,
             outcomes=self._attempt.path("outcomes.parquet"),
@@ -264,8 +265,3 @@ def _check_settled_once(outcomes: pa.Table, task: ShardTask) -> None:
             f"Shard {task.shard} of {task.run} has {len(expected)} partitions, but its workload settled {len(settled)} "
             f"({distinct} different ones)."
         )
-
-
-def _write_table(store: Store, path: str, table: pa.Table) -> None:
-    with store.sink(path) as file:
-        pq.write_table(table, file, compression="zstd")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import socket
 import time
 import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from fleetscore.columns import count_values, write_table
 from fleetscore.layout import attempt_path, shard_log_path, shard_record_path
 from fleetscore.outcomes import OUTCOMES
 from fleetscore.records import PlanHead, ShardRecord, to_json
@@ -73,11 +71,11 @@ def _write(
         store.write(path, trained.files[name])
     outcomes = trained.outcomes.cast(OUTCOMES)
     outcomes_path = attempt_path(run, shard, attempt, "outcomes.parquet")
-    store.write(outcomes_path, _parquet(outcomes))
+    write_table(store, outcomes_path, outcomes)
     metrics_path = ""
     if trained.metrics is not None:
         metrics_path = attempt_path(run, shard, attempt, "metrics.parquet")
-        store.write(metrics_path, _parquet(trained.metrics))
+        write_table(store, metrics_path, trained.metrics)
     return ShardRecord(
         run=run,
         shard=shard,
@@ -85,7 +83,7 @@ def _write(
         placement=placement,
         started=started,
         seconds=seconds,
-        counts={e["values"]: e["counts"] for e in pc.value_counts(outcomes["outcome"]).to_pylist()},
+        counts=count_values(outcomes["outcome"]),
         rows=0,
         input_rows=pc.sum(outcomes["input_rows"]).as_py() or 0,
         outcomes=outcomes_path,
@@ -96,9 +94,3 @@ def _write(
         worker=socket.gethostname(),
         log=shard_log_path(run, shard) if placement == "batch" else "",
     )
-
-
-def _parquet(table: pa.Table) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()
