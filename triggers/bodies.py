@@ -8,6 +8,8 @@ import msgspec
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 """A workload, a window, a version."""
+Who = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+"""Who asks, in their own words: a key says only that they may. It goes on record."""
 
 
 class RunBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -61,6 +63,7 @@ class PinBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     version: str
     partition: str = ""
     why: str = ""
+    who: Who = "http"
 
 
 class PromoteBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -68,12 +71,14 @@ class PromoteBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     version: str = ""
     why: str = ""
+    who: Who = "http"
 
 
 class RollbackBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Return to the version that was current before."""
 
     why: str = ""
+    who: Who = "http"
 
 
 class ChallengerBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -81,6 +86,7 @@ class ChallengerBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     version: str
     why: str = ""
+    who: Who = "http"
 
 
 class VerdictBody(
@@ -91,3 +97,4 @@ class VerdictBody(
     first: Name
     stop: Name
     version: str = ""
+    who: Who = "http"

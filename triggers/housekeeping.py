@@ -12,7 +12,8 @@ import azure.functions as func
 
 from activities.store import app_store
 from fleetscore.app_settings import read_app_settings
-from triggers.http_answers import answer_json, off_loop, telling_errors
+from triggers.bodies import NoBody
+from triggers.http_answers import answer_json, off_loop, read_body, telling_errors
 
 blueprint = df.Blueprint()
 HISTORY_DAYS = 14
@@ -41,6 +42,16 @@ async def preview_housekeeping(req: func.HttpRequest) -> func.HttpResponse:
     from fleetscore.housekeeping import sweep
 
     return answer_json(await off_loop(sweep, app_store(), datetime.now(UTC), dry_run=True))
+
+
+@blueprint.route(route="housekeeping", methods=["POST"])
+@telling_errors
+async def keep_house(req: func.HttpRequest) -> func.HttpResponse:
+    """Remove now what the timer would remove tonight; Durable's history is left to the timer."""
+    from fleetscore.housekeeping import sweep
+
+    read_body(req, NoBody)
+    return answer_json(await off_loop(sweep, app_store(), datetime.now(UTC)))
 
 
 async def purge_history(client: Any, now: datetime) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -13,21 +12,34 @@ from triggers.bodies import ChallengerBody, PinBody, PromoteBody, RollbackBody, 
 from triggers.http_answers import answer_json, off_loop, read_body, telling_errors
 
 blueprint = df.Blueprint()
-_WHO = "http"
 
 
 @blueprint.route(route="models/{workload}", methods=["GET"])
 @telling_errors
 async def list_models(req: func.HttpRequest) -> func.HttpResponse:
     """The model sets of a workload, oldest first, and the pins."""
-    return answer_json(await off_loop(_list, _workload(req)))
+    from fleetscore.model_report import describe_sets
+
+    return answer_json(await off_loop(describe_sets, app_store(), _workload(req)))
 
 
 @blueprint.route(route="models/{workload}/sets/{version}", methods=["GET"])
 @telling_errors
 async def show_model(req: func.HttpRequest) -> func.HttpResponse:
     """A model set with its card, and the pins."""
-    return answer_json(await off_loop(_show, _workload(req), str(req.route_params["version"])))
+    from fleetscore.model_report import describe_set
+
+    version = str(req.route_params["version"])
+    return answer_json(await off_loop(describe_set, app_store(), _workload(req), version))
+
+
+@blueprint.route(route="models/{workload}/current", methods=["GET"])
+@telling_errors
+async def show_current_model(req: func.HttpRequest) -> func.HttpResponse:
+    """The current model set with its card, and the pins."""
+    from fleetscore.model_report import describe_set
+
+    return answer_json(await off_loop(describe_set, app_store(), _workload(req)))
 
 
 @blueprint.route(route="models/{workload}/pin", methods=["POST"])
@@ -39,7 +51,13 @@ async def pin_model(req: func.HttpRequest) -> func.HttpResponse:
     workload, body = _workload(req), read_body(req, PinBody)
     return answer_json(
         await off_loop(
-            pin_version, app_store(), workload, body.version, partition=body.partition, who=_WHO, why=body.why
+            pin_version,
+            app_store(),
+            workload,
+            body.version,
+            partition=body.partition,
+            who=body.who,
+            why=body.why,
         )
     )
 
@@ -51,7 +69,7 @@ async def promote_model(req: func.HttpRequest) -> func.HttpResponse:
     from fleetscore.promotion import promote
 
     workload, body = _workload(req), read_body(req, PromoteBody)
-    return answer_json(await off_loop(promote, app_store(), workload, body.version, _WHO, body.why))
+    return answer_json(await off_loop(promote, app_store(), workload, body.version, body.who, body.why))
 
 
 @blueprint.route(route="models/{workload}/rollback", methods=["POST"])
@@ -61,7 +79,7 @@ async def roll_back_model(req: func.HttpRequest) -> func.HttpResponse:
     from fleetscore.promotion import roll_back
 
     workload, body = _workload(req), read_body(req, RollbackBody)
-    return answer_json(await off_loop(roll_back, app_store(), workload, _WHO, body.why))
+    return answer_json(await off_loop(roll_back, app_store(), workload, body.who, body.why))
 
 
 @blueprint.route(route="models/{workload}/challenger", methods=["POST"])
@@ -72,7 +90,7 @@ async def challenge(req: func.HttpRequest) -> func.HttpResponse:
 
     workload, body = _workload(req), read_body(req, ChallengerBody)
     return answer_json(
-        await off_loop(pin_challenger, app_store(), workload, body.version, who=_WHO, why=body.why)
+        await off_loop(pin_challenger, app_store(), workload, body.version, who=body.who, why=body.why)
     )
 
 
@@ -85,7 +103,7 @@ async def judge_challenger(req: func.HttpRequest) -> func.HttpResponse:
     workload, body = _workload(req), read_body(req, VerdictBody)
     return answer_json(
         await off_loop(
-            judge, app_store(), workload, body.first, body.stop, datetime.now(UTC), _WHO, body.version
+            judge, app_store(), workload, body.first, body.stop, datetime.now(UTC), body.who, body.version
         )
     )
 
@@ -103,23 +121,3 @@ def _workload(req: func.HttpRequest) -> str:
     from fleetscore.workloads import get_workload
 
     return get_workload(str(req.route_params["workload"])).name
-
-
-def _list(workload: str) -> dict[str, Any]:
-    from fleetscore.model_sets import list_model_sets, read_model_set, read_pins
-
-    store = app_store()
-    sets = [read_model_set(store, workload, version) for version in list_model_sets(store, workload)]
-    pins = read_pins(store, workload)
-    return {
-        "current": pins.current,
-        "challenger": pins.challenger,
-        "partitions": pins.partitions,
-        "sets": sets,
-    }
-
-
-def _show(workload: str, version: str) -> dict[str, Any]:
-    from fleetscore.model_sets import read_model_set, read_pins
-
-    return {"set": read_model_set(app_store(), workload, version), "pins": read_pins(app_store(), workload)}

@@ -94,6 +94,7 @@ def describe_api() -> dict[str, Any]:
                     [200, 400, 404], parameters=[run, _parameter("partition", "path", "its key")],
                 )
             },
+            "/plans": {"post": _door("What a run would do and cost; writes nothing.", [200, 400, 422], body="RunBody")},
             "/runs/{id}/drift": {
                 "get": _door("The partitions of a run to look at: what drifted, the worst first.", [200, 400, 404], parameters=[
                     run,
@@ -101,7 +102,10 @@ def describe_api() -> dict[str, Any]:
                 ]),
             },
             "/doctor": {"get": _door("What is wrong with the deployment, and what to mend.", [200])},
-            "/housekeeping": {"get": _door("What housekeeping would remove now.", [200])},
+            "/housekeeping": {
+                "get": _door("What housekeeping would remove now.", [200]),
+                "post": _door("Remove now what housekeeping would remove tonight.", [200, 400], body="NoBody"),
+            },
             "/costs": {
                 "get": _door("What the workloads cost, month by month.", [200, 400], parameters=[
                     _parameter("workload", "query", "only this workload's"),
@@ -114,6 +118,9 @@ def describe_api() -> dict[str, Any]:
             "/backfills/{id}": {"get": _door("How a backfill stands.", [200, 404], parameters=[_parameter("id", "path", "its id")])},
             "/models/{workload}": {
                 "get": _door("Model sets and pins.", [200, 400], parameters=[workload]),
+            },
+            "/models/{workload}/current": {
+                "get": _door("The current model set with its card.", [200, 400], parameters=[workload]),
             },
             "/models/{workload}/sets/{version}": {
                 "get": _door(

@@ -8,10 +8,27 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from activities.store import app_store
-from triggers.http_answers import answer_json, off_loop, telling_errors
+from triggers.bodies import RunBody
+from triggers.http_answers import answer_json, off_loop, read_body, telling_errors
 from triggers.runs_api import read_number, run_in_route
 
 blueprint = df.Blueprint()
+
+
+@blueprint.route(route="plans", methods=["POST"])
+@telling_errors
+async def preview_run(req: func.HttpRequest) -> func.HttpResponse:
+    """What a run of a window would do and cost, with the app's own settings and pool; writes nothing."""
+    from fleetscore.app_settings import read_app_settings
+    from fleetscore.run_preview import preview_run as preview
+
+    body = read_body(req, RunBody)
+    return answer_json(
+        await off_loop(
+            preview, app_store(), read_app_settings(), datetime.now(UTC),
+            body.workload, body.window, body.only, body.models,
+        )
+    )  # fmt: skip
 
 
 @blueprint.route(route="runs/{id}/replay/{*partition}", methods=["GET"])

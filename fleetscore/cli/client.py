@@ -15,11 +15,14 @@ from fleetscore.errors import FleetscoreError, InputError, MissingBlobError, Sto
 if TYPE_CHECKING:
     from fleetscore.backfills import BackfillPreview
     from fleetscore.costs import MonthCost
+    from fleetscore.dashboard.overview import WorkloadLooks
     from fleetscore.doctor import Diagnosis
     from fleetscore.drift_report import DriftReport
     from fleetscore.explain import PartitionStory
+    from fleetscore.housekeeping import Swept
     from fleetscore.replay import Replayed
     from fleetscore.run_index import RunLine
+    from fleetscore.run_preview import RunPreview
     from fleetscore.status import RunStatus
 
 Answer = TypeVar("Answer")
@@ -93,18 +96,27 @@ class HostClient:
     ) -> Started:
         """Start the window's run, or find the one that is under way or published."""
         body = {"workload": workload, "window": window, "only": partitions, "models": models}
-        return self._call("POST", "runs", Started, body)
+        return self.call("POST", "runs", Started, body)
+
+    def preview_run(
+        self, workload: str, window: str, partitions: tuple[str, ...] = (), models: str = ""
+    ) -> RunPreview:
+        """What the window's run would do, by the app's own settings and pool; nothing is written."""
+        from fleetscore.run_preview import RunPreview
+
+        body = {"workload": workload, "window": window, "only": partitions, "models": models}
+        return self.call("POST", "plans", RunPreview, body)
 
     def retry_run(self, run: str, only: str, partitions: tuple[str, ...] = ()) -> Started:
         """Score some of the run's window again, as a new round."""
-        return self._call(
+        return self.call(
             "POST", f"runs/{quote(run)}/retry", Started, {"only": only, "partitions": partitions}
         )
 
     def start_training(self, workload: str, first: str, stop: str, *, pin: bool) -> Started:
         """Train a new model set on the windows [first, stop)."""
         body = {"workload": workload, "from": first, "to": stop, "pin": pin}
-        return self._call("POST", "training", Started, body)
+        return self.call("POST", "training", Started, body)
 
     def start_backfill(
         self, workload: str, first: str, stop: str, *, only: str, max_parallel: int, newest_first: bool
@@ -114,7 +126,7 @@ class HostClient:
             "workload": workload, "from": first, "to": stop,
             "only": only, "max_parallel": max_parallel, "newest_first": newest_first,
         }  # fmt: skip
-        return self._call("POST", "backfills", BackfillStarted, body)
+        return self.call("POST", "backfills", BackfillStarted, body)
 
     def preview_backfill(
         self, workload: str, first: str, stop: str, *, only: str, newest_first: bool
@@ -126,59 +138,71 @@ class HostClient:
             "workload": workload, "from": first, "to": stop,
             "only": only, "newest_first": newest_first, "dry_run": True,
         }  # fmt: skip
-        return self._call("POST", "backfills", BackfillPreview, body)
+        return self.call("POST", "backfills", BackfillPreview, body)
 
     def describe_backfill(self, backfill: str) -> BackfillStatus:
         """How the backfill stands."""
-        return self._call("GET", f"backfills/{quote(backfill)}", BackfillStatus)
+        return self.call("GET", f"backfills/{quote(backfill)}", BackfillStatus)
 
     def describe_run(self, run: str) -> RunStatus:
         """How the run stands; MissingBlobError when there is none."""
         from fleetscore.status import RunStatus
 
-        return self._call("GET", f"runs/{quote(run)}", RunStatus)
+        return self.call("GET", f"runs/{quote(run)}", RunStatus)
 
     def cancel_run(self, run: str) -> RunStatus:
         """Ask the run to stop."""
         from fleetscore.status import RunStatus
 
-        return self._call("POST", f"runs/{quote(run)}/cancel", RunStatus)
+        return self.call("POST", f"runs/{quote(run)}/cancel", RunStatus)
 
     def list_runs(self, workload: str, limit: int) -> list[RunLine]:
         """The newest runs, newest first."""
         from fleetscore.run_index import RunPage
 
-        return self._call("GET", f"runs?workload={quote(workload)}&limit={limit}", RunPage).runs
+        return self.call("GET", f"runs?workload={quote(workload)}&limit={limit}", RunPage).runs
+
+    def list_looks(self) -> list[WorkloadLooks]:
+        """What wants somebody, of each workload that has something."""
+        from fleetscore.dashboard.overview import Overview, list_looks
+
+        return list_looks(self.call("GET", "dashboard?format=json", Overview).workloads)
 
     def explain(self, run: str, partition: str) -> PartitionStory:
         """The story of one partition."""
         from fleetscore.explain import PartitionStory
 
-        return self._call("GET", f"runs/{quote(run)}/partitions/{quote(partition)}", PartitionStory)
+        return self.call("GET", f"runs/{quote(run)}/partitions/{quote(partition)}", PartitionStory)
 
     def replay(self, run: str, partition: str) -> Replayed:
         """Have one partition scored again, and compared."""
         from fleetscore.replay import Replayed
 
-        return self._call("GET", f"runs/{quote(run)}/replay/{quote(partition)}", Replayed)
+        return self.call("GET", f"runs/{quote(run)}/replay/{quote(partition)}", Replayed)
 
     def describe_drift(self, run: str, limit: int) -> DriftReport:
         """The run's partitions to look at."""
         from fleetscore.drift_report import DriftReport
 
-        return self._call("GET", f"runs/{quote(run)}/drift?limit={limit}", DriftReport)
+        return self.call("GET", f"runs/{quote(run)}/drift?limit={limit}", DriftReport)
 
     def examine(self) -> Diagnosis:
         """What the app finds when it examines itself."""
         from fleetscore.doctor import Diagnosis
 
-        return self._call("GET", "doctor", Diagnosis)
+        return self.call("GET", "doctor", Diagnosis)
+
+    def sweep(self, *, dry_run: bool) -> Swept:
+        """Have what is old removed, or only be told what would be."""
+        from fleetscore.housekeeping import Swept
+
+        return self.call("GET" if dry_run else "POST", "housekeeping", Swept)
 
     def list_costs(self, workload: str, since: str) -> list[MonthCost]:
         """What the workloads cost, month by month."""
         from fleetscore.costs import MonthCost
 
-        return self._call("GET", f"costs?workload={quote(workload)}&since={quote(since)}", list[MonthCost])
+        return self.call("GET", f"costs?workload={quote(workload)}&since={quote(since)}", list[MonthCost])
 
     def answers(self) -> bool:
         """Whether the app is there and serves its API."""
@@ -187,7 +211,8 @@ class HostClient:
         except requests.RequestException:
             return False
 
-    def _call(self, method: str, path: str, kind: type[Answer], body: Any = None) -> Answer:
+    def call(self, method: str, path: str, kind: type[Answer], body: Any = None) -> Answer:
+        """What the door at `path` answers, as `kind`; its error is raised as the core's own, HostUnreachableError where nobody is there."""
         data = None if body is None else msgspec.json.encode(body)
         try:
             response = self._session.request(method, f"{self.url}/api/{path}", data=data, timeout=_TIMEOUT_S)

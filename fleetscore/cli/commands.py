@@ -12,6 +12,7 @@ _COMMANDS = {
     "backfill": "backfills:backfill",
     "plan": "plans:plan",
     "runs": "records:runs",
+    "look": "looks:look",
     "show": "records:show",
     "explain": "stories:explain",
     "replay": "replays:replay",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from fleetscore.cli.options import reading_options
+from fleetscore.cli.options import asking_options
 
 
 @click.command(short_help="Show what the workloads cost, month by month.")
 @click.option("--workload", default="", help="Only this workload.")
 @click.option("--since", default="", metavar="MONTH", help="From this month on, as 2026-11; by default all.")
-@reading_options
+@asking_options
 def costs(workload: str, since: str, store_url: str, host_url: str, key: str, as_json: bool) -> None:
     """Show what the runs of each workload cost, month by month, newest first; runs that do not tell are counted apart."""
     from fleetscore.cli.render import print_json, print_table

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleetscore.cli.options import reading_options
+from fleetscore.cli.options import asking_options
 
 if TYPE_CHECKING:
     from fleetscore.doctor import Diagnosis
 
 
 @click.command(short_help="Check the deployment, and say what to mend.")
-@reading_options
+@asking_options
 @click.pass_context
 def doctor(context: click.Context, store_url: str, host_url: str, key: str, as_json: bool) -> None:
     """Check settings, store, clock, queue, Batch pool and quota, schedules, models and runs, and say what to mend.

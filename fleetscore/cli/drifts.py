@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleetscore.cli.options import reading_options
+from fleetscore.cli.options import asking_options
 
 if TYPE_CHECKING:
     from fleetscore.drift_report import DriftReport
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.command(short_help="List the partitions of a run that drifted.")
 @click.argument("run_id", metavar="RUN")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many.")
-@reading_options
+@asking_options
 def drift(run_id: str, limit: int, store_url: str, host_url: str, key: str, as_json: bool) -> None:
     """List the partitions whose input or predictions are far from what their models were trained on, the worst first.
 

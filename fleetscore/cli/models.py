@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleetscore.cli.options import WORKLOAD, from_option, json_option, store_option, to_option
+from fleetscore.cli.model_desk import model_desk
+from fleetscore.cli.options import WORKLOAD, asking_options, from_option, json_option, store_option, to_option
 
 if TYPE_CHECKING:
+    from fleetscore.model_report import ModelSets
     from fleetscore.model_sets import ModelSet, Pins
-    from fleetscore.stores.base import Store
     from fleetscore.verdicts import Verdict
 
 _WHY = click.option("--why", default="", metavar="TEXT", help="The reason, kept in the history of pins.")
@@ -40,9 +41,10 @@ def import_models(workload: str, source: Path, pin: bool, store_url: str, as_jso
     """
     from fleetscore.cli.render import print_json
     from fleetscore.model_sets import pin_version, write_model_set
+    from fleetscore.stores import open_store
     from fleetscore.workloads import get_workload
 
-    store = _open(store_url)
+    store = open_store(store_url)
     draft = get_workload(workload).import_models(store, source)
     card = dict(draft.card) | {"imported_from": source.name}
     stored = write_model_set(store, workload, draft.files, card)
@@ -63,60 +65,29 @@ def models() -> None:
 
 @models.command(name="list")
 @WORKLOAD
-@store_option
-@json_option
-def list_sets(workload: str, store_url: str, as_json: bool) -> None:
+@asking_options
+def list_sets(workload: str, store_url: str, host_url: str, key: str, as_json: bool) -> None:
     """List the model sets of a workload, oldest first."""
-    from fleetscore.cli.render import print_json, print_table
-    from fleetscore.model_sets import list_model_sets, read_model_set, read_pins
+    from fleetscore.cli.render import print_json
 
-    store = _known(store_url, workload)
-    pins = read_pins(store, workload)
-    sets = [read_model_set(store, workload, version) for version in list_model_sets(store, workload)]
-    if as_json:
-        print_json(
-            {
-                "current": pins.current,
-                "challenger": pins.challenger,
-                "partitions": pins.partitions,
-                "sets": sets,
-            }
-        )
-        return
-    if not sets:
-        click.echo(f"{workload} has no model set yet. Make one: fleetscore train {workload} --from A --to B")
-        return
-    rows = [
-        (s.version, f"{s.created:%Y-%m-%d %H:%M:%S}", f"{_size(s):,}", _tell_pins(pins, s.version))
-        for s in sets
-    ]
-    print_table(("version", "created", "bytes", "pinned"), rows, numbers=("bytes",))
+    found = model_desk(workload, store_url, host_url, key).list_sets()
+    print_json(found) if as_json else _print_sets(workload, found)
 
 
 @models.command()
 @WORKLOAD
 @click.argument("version", default="")
-@store_option
-@json_option
-def show(workload: str, version: str, store_url: str, as_json: bool) -> None:
+@asking_options
+def show(workload: str, version: str, store_url: str, host_url: str, key: str, as_json: bool) -> None:
     """Show the model card of VERSION, by default the current one, and the history of pins."""
     from fleetscore.cli.render import print_json
-    from fleetscore.errors import InputError
-    from fleetscore.model_sets import read_model_set, read_pins
 
-    store = _known(store_url, workload)
-    pins = read_pins(store, workload)
-    wanted = version or pins.current
-    if not wanted:
-        raise InputError(
-            f"{workload} has no current model set.", fix=f"List them: fleetscore models list {workload}"
-        )
-    found = read_model_set(store, workload, wanted)
+    shown = model_desk(workload, store_url, host_url, key).show_set(version)
     if as_json:
-        print_json({"set": found, "pins": pins})
+        print_json(shown)
     else:
-        _print_set(found, is_current=wanted == pins.current)
-        _print_history(pins)
+        _print_set(shown.set, is_current=shown.set.version == shown.pins.current)
+        _print_history(shown.pins)
 
 
 @models.command()
@@ -124,11 +95,13 @@ def show(workload: str, version: str, store_url: str, as_json: bool) -> None:
 @click.argument("version")
 @click.option("--partition", default="", metavar="KEY", help="Only for this partition.")
 @_WHY
-@store_option
-@json_option
-def pin(workload: str, version: str, partition: str, why: str, store_url: str, as_json: bool) -> None:
+@asking_options
+def pin(
+    workload: str, version: str, partition: str, why: str, store_url: str, host_url: str, key: str, as_json: bool
+) -> None:  # fmt: skip
     """Score with VERSION from now on, everywhere or for one partition."""
-    _pin(_known(store_url, workload), workload, version, partition, why, as_json)
+    pins = model_desk(workload, store_url, host_url, key).pin(version, partition, why)
+    _tell(workload, partition, pins, as_json)
 
 
 @models.command()
@@ -137,37 +110,35 @@ def pin(workload: str, version: str, partition: str, why: str, store_url: str, a
     "--partition", required=True, metavar="KEY", help="The partition that gets the current set again."
 )
 @_WHY
-@store_option
-@json_option
-def unpin(workload: str, partition: str, why: str, store_url: str, as_json: bool) -> None:
+@asking_options
+def unpin(
+    workload: str, partition: str, why: str, store_url: str, host_url: str, key: str, as_json: bool
+) -> None:
     """Let one partition be scored with the current set again."""
-    _pin(_known(store_url, workload), workload, "", partition, why, as_json)
+    _tell(
+        workload, partition, model_desk(workload, store_url, host_url, key).pin("", partition, why), as_json
+    )
 
 
 @models.command(short_help="Make a set the current one.")
 @WORKLOAD
 @click.argument("version", default="")
 @_WHY
-@store_option
-@json_option
-def promote(workload: str, version: str, why: str, store_url: str, as_json: bool) -> None:
+@asking_options
+def promote(
+    workload: str, version: str, why: str, store_url: str, host_url: str, key: str, as_json: bool
+) -> None:
     """Make VERSION, by default the challenger, else the newest set, the current one; its last verdict goes on record."""
-    from fleetscore.promotion import promote as promote_version
-
-    store = _known(store_url, workload)
-    _tell(workload, "", promote_version(store, workload, version, getpass.getuser(), why), as_json)
+    _tell(workload, "", model_desk(workload, store_url, host_url, key).promote(version, why), as_json)
 
 
 @models.command(short_help="Return to the set that was current before.")
 @WORKLOAD
 @_WHY
-@store_option
-@json_option
-def rollback(workload: str, why: str, store_url: str, as_json: bool) -> None:
+@asking_options
+def rollback(workload: str, why: str, store_url: str, host_url: str, key: str, as_json: bool) -> None:
     """Return to the set that was current before the current one; twice goes back twice."""
-    from fleetscore.promotion import roll_back
-
-    _tell(workload, "", roll_back(_known(store_url, workload), workload, getpass.getuser(), why), as_json)
+    _tell(workload, "", model_desk(workload, store_url, host_url, key).roll_back(why), as_json)
 
 
 @models.command(short_help="Let VERSION score in shadow.")
@@ -175,17 +146,16 @@ def rollback(workload: str, why: str, store_url: str, as_json: bool) -> None:
 @click.argument("version", default="")
 @click.option("--stop", is_flag=True, help="No challenger from now on.")
 @_WHY
-@store_option
-@json_option
-def challenge(workload: str, version: str, stop: bool, why: str, store_url: str, as_json: bool) -> None:
+@asking_options
+def challenge(
+    workload: str, version: str, stop: bool, why: str, store_url: str, host_url: str, key: str, as_json: bool
+) -> None:  # fmt: skip
     """Let VERSION score in shadow from the next run on: the same input, in the same runs, never published."""
     from fleetscore.cli.render import print_json
-    from fleetscore.model_sets import pin_challenger
 
     if stop == bool(version):
         raise click.UsageError("Name a VERSION, or give --stop.")
-    store = _known(store_url, workload)
-    pins = pin_challenger(store, workload, version, who=getpass.getuser(), why=why)
+    pins = model_desk(workload, store_url, host_url, key).challenge(version, why)
     if as_json:
         print_json(pins)
     else:
@@ -197,48 +167,26 @@ def challenge(workload: str, version: str, stop: bool, why: str, store_url: str,
 @from_option
 @to_option
 @click.option("--version", default="", help="A former challenger instead of the present one.")
-@store_option
-@json_option
-def judge(workload: str, first: str, stop: str, version: str, store_url: str, as_json: bool) -> None:
+@asking_options
+def judge(
+    workload: str, first: str, stop: str, version: str, store_url: str, host_url: str, key: str, as_json: bool
+) -> None:  # fmt: skip
     """Compare the challenger with what was published in the windows [from, to), where actuals have come, and keep the verdict."""
-    from datetime import UTC, datetime
-
     from fleetscore.cli.render import print_json
-    from fleetscore.verdicts import judge_challenger
 
-    store = _known(store_url, workload)
-    verdict = judge_challenger(store, workload, first, stop, datetime.now(UTC), getpass.getuser(), version)
-    if as_json:
-        print_json(verdict)
-    else:
-        _print_verdict(verdict)
+    verdict = model_desk(workload, store_url, host_url, key).judge(first, stop, version)
+    print_json(verdict) if as_json else _print_verdict(verdict)
 
 
 @models.command(short_help="List the kept verdicts, newest first.")
 @WORKLOAD
-@store_option
-@json_option
-def verdicts(workload: str, store_url: str, as_json: bool) -> None:
+@asking_options
+def verdicts(workload: str, store_url: str, host_url: str, key: str, as_json: bool) -> None:
     """List the kept verdicts on challengers, newest first."""
-    from fleetscore.cli.render import print_json, print_table
-    from fleetscore.verdicts import list_verdicts
+    from fleetscore.cli.render import print_json
 
-    kept = list_verdicts(_known(store_url, workload), workload)
-    if as_json:
-        print_json(kept)
-        return
-    rows = [
-        (f"{v.at:%Y-%m-%d %H:%M:%S}", v.challenger, f"{v.change:+.1%}", f"{v.cases:,}", "promote" if v.promote else "keep", v.reason)
-        for v in kept
-    ]  # fmt: skip
-    print_table(("when", "challenger", "loss", "cases", "verdict", "why"), rows, numbers=("loss", "cases"))
-
-
-def _pin(store: Store, workload: str, version: str, partition: str, why: str, as_json: bool) -> None:
-    from fleetscore.model_sets import pin_version
-
-    pins = pin_version(store, workload, version, partition=partition, who=getpass.getuser(), why=why)
-    _tell(workload, partition, pins, as_json)
+    kept = model_desk(workload, store_url, host_url, key).list_verdicts()
+    print_json(kept) if as_json else _print_verdicts(kept)
 
 
 def _tell(workload: str, partition: str, pins: Pins, as_json: bool) -> None:
@@ -253,18 +201,27 @@ def _tell(workload: str, partition: str, pins: Pins, as_json: bool) -> None:
         click.echo(f"{workload}: {pins.current} is current")
 
 
-def _open(store_url: str) -> Store:
-    from fleetscore.stores import open_store
+def _print_sets(workload: str, found: ModelSets) -> None:
+    from fleetscore.cli.render import print_table
 
-    return open_store(store_url)
+    if not found.sets:
+        click.echo(f"{workload} has no model set yet. Make one: fleetscore train {workload} --from A --to B")
+        return
+    rows = [
+        (s.version, f"{s.created:%Y-%m-%d %H:%M:%S}", f"{_size(s):,}", _tell_pins(found, s.version))
+        for s in found.sets
+    ]
+    print_table(("version", "created", "bytes", "pinned"), rows, numbers=("bytes",))
 
 
-def _known(store_url: str, workload: str) -> Store:
-    """The store, once it is sure that there is such a workload."""
-    from fleetscore.workloads import get_workload
+def _print_verdicts(kept: Sequence[Verdict]) -> None:
+    from fleetscore.cli.render import print_table
 
-    get_workload(workload)
-    return _open(store_url)
+    rows = [
+        (f"{v.at:%Y-%m-%d %H:%M:%S}", v.challenger, f"{v.change:+.1%}", f"{v.cases:,}", "promote" if v.promote else "keep", v.reason)
+        for v in kept
+    ]  # fmt: skip
+    print_table(("when", "challenger", "loss", "cases", "verdict", "why"), rows, numbers=("loss", "cases"))
 
 
 def _print_verdict(verdict: Verdict) -> None:
@@ -300,7 +257,7 @@ def _size(model_set: ModelSet) -> int:
     return sum(file.size_bytes for file in model_set.files.values())
 
 
-def _tell_pins(pins: Pins, version: str) -> str:
+def _tell_pins(pins: ModelSets, version: str) -> str:
     partitions = sum(pinned == version for pinned in pins.partitions.values())
     told: Sequence[str] = [
         *(["current"] if pins.current == version else []),

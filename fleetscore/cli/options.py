@@ -22,12 +22,12 @@ host_option = click.option(
     "--host", "host_url", metavar="URL", default="",
     help="A function app that runs already; without it the command uses the local host of the store, and starts it if need be.",
 )  # fmt: skip
-reading_host_option = click.option(
+asking_host_option = click.option(
     "--host",
     "host_url",
     metavar="URL",
     default="",
-    help="Ask this function app instead of reading the store.",
+    help="Ask this function app instead of the store.",
 )
 key_option = click.option(
     "--key", metavar="KEY", envvar="FLEETSCORE_KEY", default="",
@@ -43,9 +43,9 @@ def starting_options(function: Function) -> Function:
     return store_option(host_option(key_option(json_option(function))))
 
 
-def reading_options(function: Function) -> Function:
-    """The options of a command that reads: --store, --host, --key, --json."""
-    return store_option(reading_host_option(key_option(json_option(function))))
+def asking_options(function: Function) -> Function:
+    """The options of a command that one call answers, of the store or of an app: --store, --host, --key, --json."""
+    return store_option(asking_host_option(key_option(json_option(function))))
 
 
 def absolute_store_url(url: str) -> str:

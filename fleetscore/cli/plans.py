@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fleetscore.cli.options import WORKLOAD, json_option, store_option
+from fleetscore.cli.options import WORKLOAD, asking_options
 from fleetscore.cli.progress import tell_seconds
 
 if TYPE_CHECKING:
     from fleetscore.cost import Forecast
-    from fleetscore.records import RunRequest, ShardPlan
-    from fleetscore.steps.plan import Plan
-    from fleetscore.stores.base import Store
+    from fleetscore.records import ShardPlan
+    from fleetscore.run_preview import RunPreview
 
 _MOST_SHARDS = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """The shards that share a placement and its reason, summed up."""
-
-    placement: str
-    reason: str
-    shards: int
-    partitions: int
-    rows: int
-    predicted_s: float  # on one core
-    longest_s: float
 
 
 @click.command(short_help="Show what a run of a window would do; nothing is written.")
@@ -47,82 +32,45 @@ class Placed:
 @click.option(
     "--models", default="", metavar="VERSION", help="With this model set instead of the pinned one."
 )
-@store_option
-@json_option
+@asking_options
 def plan(
-    workload: str, window: str, partitions: tuple[str, ...], models: str, store_url: str, as_json: bool
-) -> None:
-    """Show what a run of the window would do: partitions, shards, placement and why, predicted seconds. Nothing is written."""
-    from fleetscore.app_settings import read_app_settings
+    workload: str, window: str, partitions: tuple[str, ...], models: str,
+    store_url: str, host_url: str, key: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Show what a run of the window would do: partitions, shards, placement and why, predicted seconds. Nothing is written.
+
+    With --host the app plans, with its own settings and as its pool is now.
+    """
     from fleetscore.cli.render import print_json
-    from fleetscore.steps.plan import make_plan
-    from fleetscore.stores import open_store
-    from fleetscore.stores.dry import DryStore
 
-    store = DryStore(open_store(store_url))  # discovery keeps notes of what it read; a plan leaves none
-    request = preview_request(store, workload, window, partitions, models)
-    to_prepare = count_preparation(store, request)
-    made = make_plan(store, request, read_app_settings(), datetime.now(UTC))
-    placed = sum_placements(made.shards)
+    preview = _preview(workload, window, partitions, models, store_url, host_url, key)
     if as_json:
-        refusal = None if made.refusal is None else str(made.refusal)
-        told = {"head": made.head, "to_prepare": to_prepare, "placements": placed, "shards": made.shards}
-        print_json(told | {"prices": made.prices, "refusal": refusal})
+        print_json(preview)
     else:
-        _print_plan(made, placed, to_prepare)
+        print_preview(preview)
 
 
-def preview_request(
-    store: Store, workload: str, window: str, partitions: tuple[str, ...] = (), models: str = ""
-) -> RunRequest:
-    """The request that `run` would make now, without making it."""
-    from fleetscore.layout import run_id
-    from fleetscore.records import RunRequest
-    from fleetscore.requests import newest_round
-    from fleetscore.workloads import get_workload
+def _preview(
+    workload: str, window: str, partitions: tuple[str, ...], models: str, store_url: str, host_url: str, key: str
+) -> RunPreview:  # fmt: skip
+    """The plan: asked of the app at --host, else made here from the store."""
+    if host_url:
+        from fleetscore.cli.client import HostClient
 
-    key = get_workload(workload).parse_window(window).key
-    newest = newest_round(store, workload, key)
-    number = newest.request.round + 1 if newest else 1
-    return RunRequest(
-        run_id(workload, key, number), workload, key, number, datetime.now(UTC), "plan", partitions=partitions, models=models
-    )  # fmt: skip
+        return HostClient(host_url, key).preview_run(workload, window, partitions, models)
+    from fleetscore.app_settings import read_app_settings
+    from fleetscore.run_preview import preview_run
+    from fleetscore.stores import open_store
 
-
-def count_preparation(store: Store, request: RunRequest) -> int:
-    """Pieces of preparation that the run would do before it is planned."""
-    from fleetscore.settings import read_workload_settings
-    from fleetscore.steps.plan import pins_of
-    from fleetscore.workloads import get_workload
-    from fleetscore.workloads.base import WindowRequest
-
-    workload = get_workload(request.workload)
-    settings: Any = read_workload_settings(store, workload.name, workload.settings_type)
-    asked = WindowRequest(
-        workload.parse_window(request.window), settings, pins_of(store, request), request.partitions
-    )
-    return len(workload.map_items(store, asked))
+    store, app = open_store(store_url), read_app_settings()
+    return preview_run(store, app, datetime.now(UTC), workload, window, partitions, models)
 
 
-def sum_placements(shards: Sequence[ShardPlan]) -> list[Placed]:
-    """The shards summed up by placement and reason, the most predicted seconds first."""
-    groups: dict[tuple[str, str], list[ShardPlan]] = {}
-    for shard in shards:
-        groups.setdefault((shard.placement, shard.reason), []).append(shard)
-    placed = [
-        Placed(
-            placement, reason, len(group), sum(s.partitions for s in group), sum(s.rows for s in group),
-            sum(s.predicted_s for s in group), max(s.predicted_s for s in group),
-        )
-        for (placement, reason), group in groups.items()
-    ]  # fmt: skip
-    return sorted(placed, key=lambda each: -each.predicted_s)
-
-
-def _print_plan(plan: Plan, placed: list[Placed], to_prepare: int) -> None:
+def print_preview(preview: RunPreview) -> None:
+    """Print what is expected, where it would be scored and why, and what that takes."""
     from fleetscore.cli.render import plural, print_pairs, print_table, tell_counts
 
-    head = plan.head
+    head = preview.head
     pairs: list[tuple[str, Any]] = [
         (
             "partitions",
@@ -130,8 +78,8 @@ def _print_plan(plan: Plan, placed: list[Placed], to_prepare: int) -> None:
         ),
         (
             "preparation",
-            f"{to_prepare:,} pieces of input come first; the plan is made anew after them"
-            if to_prepare
+            f"{preview.to_prepare:,} pieces of input come first; the plan is made anew after them"
+            if preview.to_prepare
             else "",
         ),
         ("input", f"{head.rows:,} rows, {head.size_bytes:,} bytes, in {plural(len(head.inputs), 'file')}"),
@@ -142,15 +90,15 @@ def _print_plan(plan: Plan, placed: list[Placed], to_prepare: int) -> None:
     print_pairs(f"Plan of {head.request.run} (nothing was written)", pairs)
     rows = [
         (p.placement, p.reason, f"{p.shards:,}", f"{p.partitions:,}", f"{p.rows:,}", f"{p.predicted_s:.2f}", f"{p.longest_s:.2f}")
-        for p in placed
+        for p in preview.placements
     ]  # fmt: skip
     columns = ("placement", "reason", "shards", "partitions", "rows", "predicted s", "longest s")
     print_table(columns, rows, numbers=columns[2:])
-    _print_forecasts(plan)
-    _print_shards(plan.shards)
+    _print_forecasts(preview)
+    _print_shards(preview.shards)
 
 
-def _print_forecasts(plan: Plan) -> None:
+def _print_forecasts(preview: RunPreview) -> None:
     """What each placement is expected to take, with the range of earlier predictions; then why it cannot be done, if so."""
     from fleetscore.cli.render import print_table
 
@@ -159,7 +107,7 @@ def _print_forecasts(plan: Plan) -> None:
             f.placement, f"{f.shards:,}", f"{f.seconds:.1f} ({f.least_s:.1f} to {f.most_s:.1f})", f"{f.wall_s:.1f}",
             f"{f.nodes:,}" if f.nodes else "", _tell_cost(f), f.headroom,
         )
-        for f in plan.head.forecasts
+        for f in preview.head.forecasts
     ]  # fmt: skip
     columns = (
         "placement",
@@ -167,13 +115,13 @@ def _print_forecasts(plan: Plan) -> None:
         "core seconds",
         "done after s",
         "nodes",
-        f"USD ({plan.prices})",
+        f"USD ({preview.prices})",
         "quota left",
     )
     if rows:
         print_table(columns, rows, numbers=columns[1:6])
-    if plan.refusal is not None:
-        click.echo(f"This run would be refused: {plan.refusal}", err=True)
+    if preview.refusal is not None:
+        click.echo(f"This run would be refused: {preview.refusal}", err=True)
 
 
 def _tell_cost(forecast: Forecast) -> str:

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 import click
 
-from fleetscore.cli.options import reading_options
+from fleetscore.cli.options import asking_options
 
 
 @click.command()
 @click.option("--workload", default="", help="Only the runs of this workload.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many.")
-@reading_options
+@asking_options
 def runs(workload: str, limit: int, store_url: str, host_url: str, key: str, as_json: bool) -> None:
     """List the newest runs."""
     from fleetscore.cli.render import print_json, print_runs
@@ -41,7 +41,7 @@ def runs(workload: str, limit: int, store_url: str, host_url: str, key: str, as_
 
 @click.command(short_help="Show how a run stands or ended.")
 @click.argument("run_id", metavar="RUN")
-@reading_options
+@asking_options
 def show(run_id: str, store_url: str, host_url: str, key: str, as_json: bool) -> None:
     """Show how a run stands or ended: counts, causes of failure, models, where the results are."""
     from fleetscore.cli.render import print_json, print_status

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fleetscore.cli.options import reading_options
+from fleetscore.cli.options import asking_options
 
 if TYPE_CHECKING:
     from fleetscore.replay import Replayed
@@ -17,7 +17,7 @@ _DIFFERS = 10
 @click.command(short_help="Score one partition of a run again, and compare.")
 @click.argument("run_id", metavar="RUN")
 @click.argument("partition")
-@reading_options
+@asking_options
 @click.pass_context
 def replay(
     context: click.Context,

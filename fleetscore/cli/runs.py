@@ -9,8 +9,8 @@ import click
 
 from fleetscore.cli.options import (
     WORKLOAD,
+    asking_options,
     from_option,
-    reading_options,
     starting_options,
     to_option,
 )
@@ -106,7 +106,7 @@ def train(
 
 @click.command(short_help="Ask a run to stop.")
 @click.argument("run_id", metavar="RUN")
-@reading_options
+@asking_options
 def cancel(run_id: str, store_url: str, host_url: str, key: str, as_json: bool) -> None:
     """Ask a run to stop: shards that have not begun are not scored, and nothing is published.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fleetscore.cli.options import reading_options
+from fleetscore.cli.options import asking_options
 from fleetscore.cli.progress import tell_seconds
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Tell the story of one partition of a run.")
 @click.argument("run_id", metavar="RUN")
 @click.argument("partition")
-@reading_options
+@asking_options
 def explain(run_id: str, partition: str, store_url: str, host_url: str, key: str, as_json: bool) -> None:
     """Tell the story of one partition in one run: input, shard, attempts, model, output, outcome, cause, what to do next."""
     from fleetscore.cli.render import print_json, print_pairs

@@ -7,9 +7,9 @@ from pathlib import Path
 from said import Command
 from toy_workload import write_lines
 
-from fleetscore.cli.plans import sum_placements
 from fleetscore.direct import run_window
 from fleetscore.records import ShardPlan
+from fleetscore.run_preview import sum_placements
 from fleetscore.steps.plan import read_plan, read_shard_plans
 from fleetscore.stores.base import Store
 

@@ -1,75 +1,23 @@
 """--host: the same commands against an app that runs elsewhere, with its key."""
 
 import json
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from said import Said
+from remote_app import Remote, say, serving
 from toy_workload import write_lines
 
-from fleetscore.cli.__main__ import run_command
 from fleetscore.cli.client import HostClient, HostUnreachableError
 from fleetscore.errors import InputError
-from fleetscore.stores import open_store
 
-ROOT = Path(__file__).resolve().parents[2]
-SPINE = ROOT / "tests" / "spine"
 WINDOW = "2026-01-01T00"
-
-
-class Remote:
-    """An app that asks for keys, its store, and a key that opens it."""
-
-    def __init__(self, url: str, key: str, folder: Path) -> None:
-        self.url, self.key, self.store = url, key, open_store(str(folder))
 
 
 @pytest.fixture(scope="module")
 def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
     """The app on a host that demands keys, as Azure does."""
-    folder = tmp_path_factory.mktemp("remote")
-    environment = os.environ | {
-        "FLEETSCORE_STORE": (folder / "store").as_uri(),
-        "FLEETSCORE_WORKLOADS": "toy=toy_workload:Toy",
-        "PYTHONPATH": str(SPINE),
-    }
-    command = [
-        sys.executable,
-        "-m",
-        "devhost",
-        "start",
-        str(ROOT),
-        "--port",
-        "0",
-        "--data",
-        str(folder / "host"),
-        "--enable-auth",
-    ]
-    with (folder / "host.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-    try:
-        address = folder / "host" / "address.json"
-        deadline = time.monotonic() + 30
-        while not address.exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        keys = json.loads((folder / "host" / "keys.json").read_text())
-        yield Remote(json.loads(address.read_text())["url"], keys["host"]["default"], folder / "store")
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def say(remote: Remote, capsys: pytest.CaptureFixture[str], *arguments: str) -> Said:
-    """Run a command against the remote app."""
-    capsys.readouterr()
-    code = run_command([*arguments, "--host", remote.url, "--key", remote.key])
-    said = capsys.readouterr()
-    return Said(code, said.out, said.err)
+    with serving(tmp_path_factory.mktemp("remote")) as remote:
+        yield remote
 
 
 def test_a_run_on_a_remote_app_is_followed_listed_and_explained(

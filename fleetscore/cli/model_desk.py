@@ -1,0 +1,172 @@
+"""Where commands about model sets are answered: by the store itself, or by an app at --host; the same answers and errors either way."""
+
+from __future__ import annotations
+
+import getpass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from fleetscore.cli.client import HostClient
+    from fleetscore.model_report import ModelSets, PinnedSet
+    from fleetscore.model_sets import Pins
+    from fleetscore.stores.base import Store
+    from fleetscore.verdicts import Verdict
+
+
+class ModelDesk(Protocol):
+    """The model sets of one workload. Whoever runs the command goes on record with every change."""
+
+    def list_sets(self) -> ModelSets:
+        """All model sets, oldest first, and which are used."""
+
+    def show_set(self, version: str) -> PinnedSet:
+        """One model set with its card, by default ("") the current one."""
+
+    def pin(self, version: str, partition: str, why: str) -> Pins:
+        """Use `version` everywhere, or for one partition ("" as version: the current one again)."""
+
+    def promote(self, version: str, why: str) -> Pins:
+        """Make `version` current, by default the challenger, else the newest set."""
+
+    def roll_back(self, why: str) -> Pins:
+        """Make the version before current."""
+
+    def challenge(self, version: str, why: str) -> Pins:
+        """Let `version` score in shadow; "" for none."""
+
+    def judge(self, first: str, stop: str, version: str) -> Verdict:
+        """Judge the challenger, or `version`, on the windows [first, stop), and keep the verdict."""
+
+    def list_verdicts(self) -> list[Verdict]:
+        """The kept verdicts, newest first."""
+
+
+def model_desk(workload: str, store_url: str, host_url: str, key: str) -> ModelDesk:
+    """The desk of the app at `host_url`, else of the store; InputError when the store's side knows no such workload."""
+    if host_url:
+        from fleetscore.cli.client import HostClient
+
+        return HostDesk(HostClient(host_url, key), workload)
+    from fleetscore.stores import open_store
+    from fleetscore.workloads import get_workload
+
+    return StoreDesk(open_store(store_url), get_workload(workload).name)
+
+
+class StoreDesk:
+    """Answers from the store."""
+
+    def __init__(self, store: Store, workload: str) -> None:
+        """The desk of one workload's model sets in `store`."""
+        self._store = store
+        self._workload = workload
+
+    def list_sets(self) -> ModelSets:
+        """See ModelDesk."""
+        from fleetscore.model_report import describe_sets
+
+        return describe_sets(self._store, self._workload)
+
+    def show_set(self, version: str) -> PinnedSet:
+        """See ModelDesk."""
+        from fleetscore.model_report import describe_set
+
+        return describe_set(self._store, self._workload, version)
+
+    def pin(self, version: str, partition: str, why: str) -> Pins:
+        """See ModelDesk."""
+        from fleetscore.model_sets import pin_version
+
+        return pin_version(self._store, self._workload, version, partition=partition, who=_who(), why=why)
+
+    def promote(self, version: str, why: str) -> Pins:
+        """See ModelDesk."""
+        from fleetscore.promotion import promote
+
+        return promote(self._store, self._workload, version, _who(), why)
+
+    def roll_back(self, why: str) -> Pins:
+        """See ModelDesk."""
+        from fleetscore.promotion import roll_back
+
+        return roll_back(self._store, self._workload, _who(), why)
+
+    def challenge(self, version: str, why: str) -> Pins:
+        """See ModelDesk."""
+        from fleetscore.model_sets import pin_challenger
+
+        return pin_challenger(self._store, self._workload, version, who=_who(), why=why)
+
+    def judge(self, first: str, stop: str, version: str) -> Verdict:
+        """See ModelDesk."""
+        from fleetscore.verdicts import judge_challenger
+
+        return judge_challenger(self._store, self._workload, first, stop, datetime.now(UTC), _who(), version)
+
+    def list_verdicts(self) -> list[Verdict]:
+        """See ModelDesk."""
+        from fleetscore.verdicts import list_verdicts
+
+        return list_verdicts(self._store, self._workload)
+
+
+class HostDesk:
+    """Asks an app."""
+
+    def __init__(self, client: HostClient, workload: str) -> None:
+        """The desk of one workload's model sets at the client's app."""
+        self._client = client
+        self._doors = f"models/{quote(workload, safe='')}"
+
+    def list_sets(self) -> ModelSets:
+        """See ModelDesk."""
+        from fleetscore.model_report import ModelSets
+
+        return self._client.call("GET", self._doors, ModelSets)
+
+    def show_set(self, version: str) -> PinnedSet:
+        """See ModelDesk."""
+        from fleetscore.model_report import PinnedSet
+
+        door = f"sets/{quote(version, safe='')}" if version else "current"
+        return self._client.call("GET", f"{self._doors}/{door}", PinnedSet)
+
+    def pin(self, version: str, partition: str, why: str) -> Pins:
+        """See ModelDesk."""
+        return self._change("pin", {"version": version, "partition": partition, "why": why})
+
+    def promote(self, version: str, why: str) -> Pins:
+        """See ModelDesk."""
+        return self._change("promote", {"version": version, "why": why})
+
+    def roll_back(self, why: str) -> Pins:
+        """See ModelDesk."""
+        return self._change("rollback", {"why": why})
+
+    def challenge(self, version: str, why: str) -> Pins:
+        """See ModelDesk."""
+        return self._change("challenger", {"version": version, "why": why})
+
+    def judge(self, first: str, stop: str, version: str) -> Verdict:
+        """See ModelDesk."""
+        from fleetscore.verdicts import Verdict
+
+        body = {"from": first, "to": stop, "version": version, "who": _who()}
+        return self._client.call("POST", f"{self._doors}/verdicts", Verdict, body)
+
+    def list_verdicts(self) -> list[Verdict]:
+        """See ModelDesk."""
+        from fleetscore.verdicts import Verdict
+
+        return self._client.call("GET", f"{self._doors}/verdicts", list[Verdict])
+
+    def _change(self, door: str, body: dict[str, Any]) -> Pins:
+        from fleetscore.model_sets import Pins
+
+        return self._client.call("POST", f"{self._doors}/{door}", Pins, body | {"who": _who()})
+
+
+def _who() -> str:
+    return getpass.getuser()
