@@ -46,10 +46,13 @@ def pack_profile(profile: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-def read_training_profile(store: Store, workload: str, version: str) -> pa.Table | None:
-    """What the model set says of the data that it was trained on, or None where it says nothing."""
+def read_training_profile(store: Store, workload: Workload, version: str) -> pa.Table | None:
+    """What the version was trained on: told by the workload, else by the model set; None where neither does."""
+    told = workload.training_profile(store, version)
+    if told is not None:
+        return told
     try:
-        model_set = read_model_set(store, workload, version)
+        model_set = read_model_set(store, workload.name, version)
         if PROFILE_FILE not in model_set.files:
             return None
         return pq.read_table(io.BytesIO(read_model_file(store, model_set, PROFILE_FILE)))
@@ -59,7 +62,7 @@ def read_training_profile(store: Store, workload: str, version: str) -> pa.Table
 
 def read_profile(store: Store, workload: Workload, version: str) -> pa.Table | None:
     """The profile to compare with: the training's where it has one, completed by how the version's first published run looked."""
-    trained = workload.training_profile(store, version)
+    trained = read_training_profile(store, workload, version)
     try:
         with store.open(profile_path(workload.name, version)) as source:
             first = pq.read_table(source)

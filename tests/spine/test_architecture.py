@@ -3,6 +3,8 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,26 @@ def imports_of(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return names
+
+
+def nodes_at_run_time(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes below, without what only a type checker reads."""
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield child
+            yield from nodes_at_run_time(child)
+
+
+def modules_used(path: Path, modules: dict[str, Path]) -> set[str]:
+    """Those of `modules` that a file imports at run time, at its top or inside a function."""
+    used: set[str] = set()
+    for node in nodes_at_run_time(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            used |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            used |= names & modules.keys() or {node.module}
+    return {name for name in used if name in modules and modules[name] != path}
 
 
 def files_of(folder: str) -> list[Path]:
@@ -44,6 +66,18 @@ def test_the_core_knows_no_functions_and_only_adapters_know_azure(path: Path) ->
     assert not {name for name in imported if any(name == a or name.startswith(a + ".") for a in above)}
     if not path.relative_to(ROOT).as_posix().startswith(AZURE_ADAPTERS):
         assert not {name for name in imported if name == "azure" or name.startswith("azure.")}
+
+
+def test_no_import_comes_back_to_where_it_began() -> None:
+    """No file of the core needs itself through others, not even by an import that waits inside a function."""
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in files_of("fleetscore")
+    }
+    used = {name: modules_used(path, modules) for name, path in modules.items()}
+    assert used["fleetscore.drift"] >= {"fleetscore.profiles", "fleetscore.workloads"}
+    order = list(TopologicalSorter(used).static_order())  # CycleError names the circle
+    assert set(order) == modules.keys()
 
 
 @pytest.mark.parametrize("package", ["devhost", "devbatch"])
