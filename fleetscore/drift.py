@@ -23,15 +23,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.layout import run_path
-from fleetscore.outcomes import Outcome
+from fleetscore.outcomes import DRIFTED, Outcome
 from fleetscore.profiles import as_floats, read_profile, read_sketches
 from fleetscore.records import PlanHead, ShardRecord
 from fleetscore.settings import QualityPolicy, read_quality_policy
 from fleetscore.stores.base import Store
 from fleetscore.workloads import get_workload
-
-DRIFTED = "drifted"
-"""The cause of a scored partition beyond a limit: a warning, its results stand."""
 
 MISSING = ("missing", "missing_share", "rejected_share")
 """Columns of a sketch that are shares of input that could not be used."""

@@ -25,6 +25,9 @@ class Outcome(StrEnum):
 GOOD = frozenset({Outcome.SCORED, Outcome.SKIPPED})
 """The outcomes after which nobody needs to look."""
 
+DRIFTED = "drifted"
+"""The cause of a scored partition that is beyond a limit of drift: a warning, its results stand."""
+
 OUTCOMES = pa.schema(
     [
         ("partition", pa.string()),

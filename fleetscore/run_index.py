@@ -14,8 +14,8 @@ import msgspec
 
 from fleetscore.errors import ConflictError, MissingBlobError
 from fleetscore.layout import index_path, run_path
-from fleetscore.outcomes import GOOD
-from fleetscore.records import RunRecord, RunState, from_json
+from fleetscore.outcomes import DRIFTED, GOOD
+from fleetscore.records import Cause, RunRecord, RunState, from_json
 from fleetscore.stores.base import Entry, Store
 from fleetscore.workloads import workload_names
 
@@ -40,8 +40,13 @@ class RunLine:
     counts: Mapping[str, int]
     rows: int
     seconds: float  # wall, from request to end
-    first_cause: str = ""  # the most frequent cause of a missing result, else why the run failed
+    first_cause: str = (
+        ""  # the most frequent cause of a missing result, else why the run failed, else that some drifted
+    )
     cost_usd: float | None = None  # None where the run's facts do not tell
+    first_partition: str = ""  # the first with that cause; "" where it is the run's
+    round: int = 1
+    drifted: int = 0  # scored partitions with that warning
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,7 @@ def index_run(store: Store, record: RunRecord) -> None:
 
 def line_of(record: RunRecord) -> RunLine:
     """The run in one line."""
-    request = record.request
+    request, first = record.request, _first_cause(record)
     return RunLine(
         run=request.run,
         workload=request.workload,
@@ -121,8 +126,11 @@ def line_of(record: RunRecord) -> RunLine:
         counts=record.counts,
         rows=record.rows,
         seconds=record.seconds.get("total", 0.0),
-        first_cause=_first_cause(record),
+        first_cause=first.cause if first else record.error[:_MOST_CHARACTERS],
         cost_usd=_cost(record.facts),
+        first_partition=first.example if first else "",
+        round=request.round,
+        drifted=record.facts.get("drifted", 0),
     )
 
 
@@ -168,9 +176,11 @@ def _read_file(store: Store, path: str) -> tuple[dict[str, RunLine], str | None]
     return msgspec.json.decode(data, type=dict[str, RunLine]), etag
 
 
-def _first_cause(record: RunRecord) -> str:
-    causes = (cause.cause for cause in record.causes if cause.outcome not in GOOD)
-    return next(causes, record.error[:_MOST_CHARACTERS])
+def _first_cause(record: RunRecord) -> Cause | None:
+    """The cause to tell first; None where the run's error says more, or all is well."""
+    bad = next((cause for cause in record.causes if cause.outcome not in GOOD), None)
+    drifted = next((cause for cause in record.causes if cause.cause == DRIFTED), None)
+    return bad or (None if record.error else drifted)
 
 
 def _cost(facts: Mapping[str, Any]) -> float | None:

@@ -14,10 +14,10 @@ from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "dashboard")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "dashboard"), str(ROOT / "tests" / "spine")]
 
-from browser import browser, prefer, resize  # noqa: E402  # the path has to be set first
-from dashboard_host import DashboardHost, dashboard_host  # noqa: E402
+from app_host import Host, running  # noqa: E402  # the path has to be set first
+from browser import browser, prefer, resize  # noqa: E402
 
 from fleetscore.direct import run_training, run_window  # noqa: E402
 from fleetscore.model_sets import read_pins  # noqa: E402
@@ -35,7 +35,7 @@ def main(folder: Path) -> None:
     store = open_store(str(folder / "store"))
     if next(iter(store.list("runs/")), None) is None:
         fill(store)
-    with dashboard_host(store.url, folder) as host, browser() as chrome:
+    with running(Host(folder, FLEETSCORE_STORE=store.url)) as host, browser() as chrome:
         take(chrome, host, "overview", "")
         take(chrome, host, "run", "run=store_sales-2026-W47")
         take(chrome, host, "story", "run=sensor_anomaly-2026-03-04T22&partition=pump-0005/current")
@@ -81,12 +81,10 @@ def with_corrupted_models(store: Store, window: str) -> None:
         store.write(path, data)
 
 
-def take(
-    chrome: Any, host: DashboardHost, name: str, query: str, *, width: int = 1280, most: int = 1600
-) -> None:
+def take(chrome: Any, host: Host, name: str, query: str, *, width: int = 1280, most: int = 1600) -> None:
     """One picture, as high as the page but at most so high, in few colours."""
     resize(chrome, width, 800, is_phone=width < 600)
-    chrome.get(host.address(query))
+    chrome.get(host.dashboard(query))
     height = int(chrome.execute_script("return document.documentElement.scrollHeight"))
     resize(chrome, width, min(height, most), is_phone=width < 600)
     path = HERE / f"dashboard-{name}.png"

@@ -162,10 +162,13 @@ class HostClient:
 
         return self.call("GET", f"runs?workload={quote(workload)}&limit={limit}", RunPage).runs
 
-    def list_looks(self) -> list[WorkloadLooks]:
-        """What wants somebody, of each workload that has something."""
-        from fleetscore.dashboard.overview import Overview, list_looks
+    def list_looks(self, workload: str) -> list[WorkloadLooks]:
+        """What wants somebody, of the workload, or of each that has something."""
+        from fleetscore.dashboard.overview import Overview, WorkloadPage, list_looks
 
+        if workload:
+            path = f"dashboard?format=json&workload={quote(workload)}"
+            return list_looks([self.call("GET", path, WorkloadPage).workload])
         return list_looks(self.call("GET", "dashboard?format=json", Overview).workloads)
 
     def explain(self, run: str, partition: str) -> PartitionStory:

@@ -38,8 +38,7 @@ def _ask(workload: str, store_url: str, host_url: str, key: str) -> Sequence[Wor
     if host_url:
         from fleetscore.cli.client import HostClient
 
-        told = HostClient(host_url, key).list_looks()
-        return [each for each in told if workload in ("", each.workload)]
+        return HostClient(host_url, key).list_looks(workload)
     from fleetscore.dashboard.overview import read_looks
     from fleetscore.stores import open_store
     from fleetscore.workloads import get_workload, workload_names

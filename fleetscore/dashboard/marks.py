@@ -13,6 +13,8 @@ class Mark(StrEnum):
     """How a window stands; the names are CSS classes as well."""
 
     GOOD = "good"
+    AGAIN = "again"
+    DRIFTED = "drifted"
     FAILURES = "failures"
     UNPUBLISHED = "unpublished"
     FAILED = "failed"
@@ -24,6 +26,8 @@ class Mark(StrEnum):
 
 SIGNS = {
     Mark.GOOD: "✓",
+    Mark.AGAIN: "↻",
+    Mark.DRIFTED: "~",
     Mark.FAILURES: "!",
     Mark.UNPUBLISHED: "✕",
     Mark.FAILED: "✕",
@@ -34,6 +38,8 @@ SIGNS = {
 }
 WORDS = {
     Mark.GOOD: "published, all good",
+    Mark.AGAIN: "published again, all good",
+    Mark.DRIFTED: "published, some drifted",
     Mark.FAILURES: "published with failures",
     Mark.UNPUBLISHED: "not published",
     Mark.FAILED: "stopped by an error",
@@ -42,7 +48,7 @@ WORDS = {
     Mark.MISSING: "never run",
     Mark.OVERDUE: "overdue",
 }
-UNEASY = frozenset({Mark.FAILURES, Mark.UNPUBLISHED, Mark.FAILED, Mark.OVERDUE})
+UNEASY = frozenset({Mark.DRIFTED, Mark.FAILURES, Mark.UNPUBLISHED, Mark.FAILED, Mark.OVERDUE})
 """The marks that somebody should look at."""
 
 _BY_STATE = {
@@ -61,9 +67,13 @@ OUTCOME_SIGNS = {
 
 def mark_of(line: RunLine) -> Mark:
     """How the run stands."""
-    if line.state is RunState.PUBLISHED:
-        return Mark.FAILURES if count_bad(line) else Mark.GOOD
-    return _BY_STATE.get(line.state, Mark.UNDERWAY)
+    if line.state is not RunState.PUBLISHED:
+        return _BY_STATE.get(line.state, Mark.UNDERWAY)
+    if count_bad(line):
+        return Mark.FAILURES
+    if line.drifted:
+        return Mark.DRIFTED
+    return Mark.AGAIN if line.round > 1 else Mark.GOOD
 
 
 def count_bad(line: RunLine) -> int:

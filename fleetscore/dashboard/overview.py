@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from fleetscore.costs import MonthCost, list_costs
@@ -21,21 +21,33 @@ from fleetscore.stores.base import Store
 from fleetscore.windows import Cadence
 from fleetscore.workloads import get_workload, workload_names
 
-_CELLS = {Cadence.HOUR: 168, Cadence.DAY: 56, Cadence.WEEK: 52, Cadence.INDEX: 52}
-_ALL_CELLS = 600  # on one page, however many workloads there are
+_CELLS = {Cadence.HOUR: 744, Cadence.DAY: 56, Cadence.WEEK: 52, Cadence.INDEX: 52}
+"""The windows that are looked at, and that a workload's own page shows: a month of hours, eight weeks of days, a year of weeks."""
+_SHOWN = _CELLS | {Cadence.HOUR: 168}  # of them on the overview
+_ALL_CELLS = 600  # on the overview, however many workloads there are
 _RETRIES = 1.3  # runs to a window, where there are many
 _LOOKS = 5
 _RECENT = 12
 _PAGE = 50
+_WITH_RESULTS = frozenset({Mark.FAILURES, Mark.DRIFTED})
 _LOST_AFTER = timedelta(days=2)  # a run that has not moved for so long is not waited for
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Windows of the calendar that stand alike for the same first cause; `newest` is the newest of them."""
+    """Windows that stand alike for the same first cause: how many, the newest and the oldest of them."""
 
     windows: int
     newest: Cell
+    oldest: Cell
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadLooks:
+    """What wants somebody of one workload."""
+
+    workload: str
+    looks: tuple[Look, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +89,17 @@ def read_overview(store: Store, now: datetime) -> Overview:
     names = workload_names()
     most = max(24, _ALL_CELLS // max(1, len(names)))
     with ThreadPoolExecutor(max(1, len(names))) as pool:
-        told = list(pool.map(lambda name: _read_workload(store, name, now, most), names))
+        told = list(pool.map(lambda name: _read_workload(store, name, now), names))
     lines = [line for _, found in told for line in found]
     recent = sorted(lines, key=lambda line: (line.requested, line.run), reverse=True)[:_RECENT]
-    return Overview(tuple(view for view, _ in told), tuple(recent), any(is_moving(x, now) for x in lines))
+    views = tuple(_shorten(view, most) for view, _ in told)
+    return Overview(views, tuple(recent), any(is_moving(x, now) for x in lines))
 
 
 def read_workload_page(store: Store, name: str, before: str, now: datetime) -> WorkloadPage:
     """A workload and the page of its runs before the run `before`; InputError for an unknown workload."""
     get_workload(name)
-    view, lines = _read_workload(store, name, now, _ALL_CELLS)
+    view, lines = _read_workload(store, name, now)
     history = list_page(store, name, _PAGE, before)
     return WorkloadPage(view, history, before, not before and any(is_moving(line, now) for line in lines))
 
@@ -102,15 +115,30 @@ def group_uneasy(cells: Sequence[Cell]) -> tuple[Look, ...]:
     for cell in reversed(cells):
         if cell.mark in UNEASY:
             groups.setdefault((cell.mark, cell.first_cause), []).append(cell)
-    looks = (Look(len(group), group[0]) for group in groups.values())
-    return tuple(sorted(looks, key=lambda look: look.newest.mark is Mark.FAILURES))  # stable
+    looks = (Look(len(group), group[0], group[-1]) for group in groups.values())
+    return tuple(sorted(looks, key=lambda look: look.newest.mark in _WITH_RESULTS))  # stable
 
 
-def _read_workload(
-    store: Store, name: str, now: datetime, most: int
-) -> tuple[WorkloadView, Sequence[RunLine]]:
+def read_looks(store: Store, names: Sequence[str], now: datetime) -> list[WorkloadLooks]:
+    """What wants somebody, of each of the workloads that has something."""
+    return list_looks([_read_workload(store, name, now)[0] for name in names])
+
+
+def list_looks(workloads: Sequence[WorkloadView]) -> list[WorkloadLooks]:
+    """What wants somebody, of each workload that has something."""
+    return [WorkloadLooks(view.name, view.look_at) for view in workloads if view.look_at]
+
+
+def _shorten(view: WorkloadView, most: int) -> WorkloadView:
+    """The workload with its newest windows on the calendar, at most `most`; what to look at stays that of all."""
+    cells = min(most, max(_SHOWN[cadence] for cadence in get_workload(view.name).cadences))
+    calendar = view.calendar.newest_rows(cells)
+    return replace(view, calendar=calendar, marks=count_marks(calendar.cells()))
+
+
+def _read_workload(store: Store, name: str, now: datetime) -> tuple[WorkloadView, Sequence[RunLine]]:
     workload = get_workload(name)
-    cells = min(most, max(_CELLS[cadence] for cadence in workload.cadences))
+    cells = max(_CELLS[cadence] for cadence in workload.cadences)
     lines = list_runs(store, name, int(cells * _RETRIES))
     policy, remarks = _read_policy(store, name)
     calendar = lay_calendar(lines, workload.parse_window, now, policy.watermark_s, cells)

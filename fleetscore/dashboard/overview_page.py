@@ -15,6 +15,7 @@ from fleetscore.dashboard.window_calendar import Calendar, Cell
 from fleetscore.records import RunState
 
 _KINDS = {24: "hours", 7: "days", 13: "weeks"}
+_MOST_CHARACTERS = 60  # of a cause in a cell's label: there are hundreds of cells
 
 
 def show_overview(view: Overview, links: Links) -> Body:
@@ -120,8 +121,8 @@ def _calendar(calendar: Calendar, links: Links) -> Markup:
 def _cell(cell: Cell | None, links: Links) -> Markup:
     if cell is None:
         return tag("td")
-    why = f", {cell.bad:,} not good" if cell.bad else ""
-    cause = f": {cell.first_cause}" if cell.first_cause else ""
+    why = f", {_tell_bad(cell)}" if cell.bad else ""
+    cause = f": {cell.first_cause[:_MOST_CHARACTERS]}" if cell.first_cause else ""
     label = f"{cell.window} {WORDS[cell.mark]}{why}{cause}"
     sign = SIGNS[cell.mark]
     inner = (
@@ -140,23 +141,38 @@ def _looks(looks: Sequence[Look], links: Links) -> Markup | None:
 
 def _look(look: Look, links: Links) -> Markup:
     cell = look.newest
-    many = f"{look.windows} windows {WORDS[cell.mark]}, newest " if look.windows > 1 else ""
-    where = tag("a", cell.window, href=links.run(cell.run)) if cell.run else cell.window
-    words = many or f"{WORDS[cell.mark]} "
+    words: tuple[Child, ...] = (f"{WORDS[cell.mark]} ", _window(cell, links))
+    if look.windows > 1:
+        since = _window(look.oldest, links)
+        words = (
+            f"{look.windows} windows {WORDS[cell.mark]}, newest ",
+            _window(cell, links),
+            ", first ",
+            since,
+        )
     return tag(
         "li",
         tag("span", SIGNS[cell.mark], class_=f"chip {cell.mark}", aria_hidden="true"),
-        tag("span", words, where),
+        tag("span", words),
         tag("span", _why(cell, links), class_="quiet"),
     )
 
 
+def _window(cell: Cell, links: Links) -> Child:
+    return tag("a", cell.window, href=links.run(cell.run)) if cell.run else cell.window
+
+
 def _why(cell: Cell, links: Links) -> Markup:
-    """The first cause; a link to its partitions where it is a cause of partitions."""
-    if not cell.bad or not cell.run or " " in cell.first_cause:
+    """The first cause with its first partition; links to those with the cause and to the one, where it is a cause of partitions."""
+    if not cell.first_partition:
         return join(cell.first_cause)
     of = tag("a", cell.first_cause, href=links.matches(cell.run, cause=cell.first_cause))
-    return join(f"{cell.bad:,} not good, first: ", of)
+    example = tag("a", cell.first_partition, href=links.story(cell.run, cell.first_partition))
+    return join(f"{_tell_bad(cell)}, first: ", of, ", as ", example)
+
+
+def _tell_bad(cell: Cell) -> str:
+    return f"{cell.bad:,} drifted" if cell.mark is Mark.DRIFTED else f"{cell.bad:,} not good"
 
 
 def _legend() -> Markup:

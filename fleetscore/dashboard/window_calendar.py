@@ -14,17 +14,20 @@ from fleetscore.windows import Cadence, Window, due_windows
 
 COLUMNS = {Cadence.HOUR: 24, Cadence.DAY: 7, Cadence.WEEK: 13, Cadence.INDEX: 13}
 _DAYS = ("Mo", "Tu", "We", "Th", "Fr", "Sa", "Su")
+_QUIET = {Cadence.HOUR: 84, Cadence.DAY: 28, Cadence.WEEK: 26}
+"""For so many windows a workload that has gone quiet is shown as overdue; after that, as it was."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A window on the calendar; `run` is its newest round, "" if it never ran."""
+    """A window on the calendar; `run` is its newest round, "" if it never ran; `bad` counts the partitions that its mark is about."""
 
     window: str
     mark: Mark
     run: str = ""
     bad: int = 0
     first_cause: str = ""
+    first_partition: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,11 @@ class Calendar:
         """All windows, oldest first."""
         return [cell for row in self.rows for cell in row.cells if cell is not None]
 
+    def newest_rows(self, most: int) -> Calendar:
+        """The last rows, as many as hold `most` windows, but at least one."""
+        count = max(1, most // max(1, len(self.columns)))
+        return Calendar(self.columns, self.rows[-count:])
+
 
 def lay_calendar(
     lines: Iterable[RunLine],
@@ -57,7 +65,7 @@ def lay_calendar(
     """The calendar of the last `most` windows (rounded down to whole rows, at least one) that ran, or are due and did not.
 
     A window between others that never ran is missing; one after the last that is due is overdue, unless the workload has been
-    quiet for longer than the calendar is: then the past is shown as it is.
+    quiet for long: then the past is shown as it is.
     """
     newest = _by_window(lines, parse)
     if not newest:
@@ -65,7 +73,7 @@ def lay_calendar(
     cadence = max(newest, key=lambda window: newest[window].requested).cadence
     shown = {window: line for window, line in newest.items() if window.cadence is cadence}
     last = max(shown)
-    stop = _last_shown(last, now, watermark_s, most)
+    stop = _last_shown(last, now, watermark_s)
     width = COLUMNS[last.cadence]
     rows = max(1, most // width)
     first_place = _row_of(stop)[0] - rows + 1
@@ -98,17 +106,19 @@ def _by_window(lines: Iterable[RunLine], parse: Callable[[str], Window]) -> dict
     return found
 
 
-def _last_shown(last: Window, now: datetime, watermark_s: float, most: int) -> Window:
+def _last_shown(last: Window, now: datetime, watermark_s: float) -> Window:
     if last.cadence is Cadence.INDEX:
         return last
     due = due_windows(now, last.cadence, timedelta(seconds=watermark_s), None, 1)[0]
-    return due if last < due and due.ordinal - last.ordinal <= most // 2 else last
+    return due if last < due and due.ordinal - last.ordinal <= _QUIET[last.cadence] else last
 
 
 def _cell(window: Window, line: RunLine | None, last: Window) -> Cell:
     if line is None:
         return Cell(window.key, Mark.OVERDUE if window > last else Mark.MISSING)
-    return Cell(window.key, mark_of(line), line.run, count_bad(line) if line.ended else 0, line.first_cause)
+    mark = mark_of(line)
+    bad = line.drifted if mark is Mark.DRIFTED else count_bad(line)
+    return Cell(window.key, mark, line.run, bad if line.ended else 0, line.first_cause, line.first_partition)
 
 
 def _row_of(window: Window) -> tuple[int, int]:

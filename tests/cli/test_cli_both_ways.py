@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 import pytest
-from remote_app import SPINE, Remote, say, serving
+from app_host import Host
+from remote_app import SPINE, say, serving
 from said import Command, Said
 from toy_workload import write_lines
 
@@ -36,6 +37,7 @@ ONLY_HERE = {
 }
 
 READING = [
+    ("look",), ("look", "--workload", "toy"), ("look", "--workload", "nobody"),
     ("runs",), ("runs", "--workload", "nobody"), ("show", RUN), ("show", "toy-2031-01-01T00"),
     ("explain", RUN, "p4"), ("explain", RUN, "nobody"), ("replay", RUN, "p4"), ("replay", RUN, "nobody"),
     ("drift", RUN), ("drift", "toy-2031-01-01T00"), ("costs",), ("costs", "--since", "soon"), ("costs", "--workload", "nobody"),
@@ -92,7 +94,7 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
 
 
 @pytest.fixture(scope="module")
-def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
+def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """The app on a host that demands keys."""
     with serving(tmp_path_factory.mktemp("remote"), "rated_workload:Rated") as remote:
         yield remote
@@ -107,7 +109,7 @@ def rated(monkeypatch: pytest.MonkeyPatch, toy: None) -> None:
 
 @pytest.fixture
 def both(
-    versions: tuple[Path, dict[str, str]], remote: Remote, tmp_path: Path, command: Command, capsys: pytest.CaptureFixture[str]
+    versions: tuple[Path, dict[str, str]], remote: Host, tmp_path: Path, command: Command, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Command]:  # fmt: skip
     """Ask the store and the app, each with a copy of the same content, and give what both said."""
     folder, made = versions
@@ -151,7 +153,7 @@ def test_an_app_answers_as_its_store_does(
 
 
 def test_changes_through_an_app_are_those_through_its_store(
-    both: Command, store: Store, remote: Remote
+    both: Command, store: Store, remote: Host
 ) -> None:
     """Pins, challengers, verdicts and housekeeping: the same answer to each in turn, and the same pins with the same history in the end."""
     codes = [both(*arguments).code for arguments in CHANGING]
@@ -171,7 +173,7 @@ def test_changes_through_an_app_are_those_through_its_store(
 
 @pytest.mark.parametrize("as_json", [(), ("--json",)], ids=["text", "json"])
 def test_a_store_without_models_is_told_alike(
-    remote: Remote, command: Command, capsys: pytest.CaptureFixture[str], as_json: tuple[str, ...]
+    remote: Host, command: Command, capsys: pytest.CaptureFixture[str], as_json: tuple[str, ...]
 ) -> None:
     """Nothing to list, show, promote or roll back: the same words."""
     shutil.rmtree(remote.store.url.removeprefix("file://"), ignore_errors=True)

@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from remote_app import Remote, say, serving
+from app_host import Host
+from remote_app import say, serving
 from toy_workload import write_lines
 
 from fleetscore.cli.client import HostClient, HostUnreachableError
@@ -14,14 +15,14 @@ WINDOW = "2026-01-01T00"
 
 
 @pytest.fixture(scope="module")
-def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
+def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """The app on a host that demands keys, as Azure does."""
     with serving(tmp_path_factory.mktemp("remote")) as remote:
         yield remote
 
 
 def test_a_run_on_a_remote_app_is_followed_listed_and_explained(
-    remote: Remote, capsys: pytest.CaptureFixture[str]
+    remote: Host, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """run, runs, show, explain, cancel: all over HTTP, with the same answers as from the store."""
     write_lines(remote.store, WINDOW, [(f"p{n}", n, "ok") for n in range(12)] + [("a/b%2Fc d", 1, "fail")])
@@ -35,7 +36,7 @@ def test_a_run_on_a_remote_app_is_followed_listed_and_explained(
     assert say(remote, capsys, "cancel", run).code == 0
 
 
-def test_errors_of_the_app_are_told_as_its_own(remote: Remote, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_of_the_app_are_told_as_its_own(remote: Host, capsys: pytest.CaptureFixture[str]) -> None:
     """What the app says of a wrong window or an unknown run arrives word by word, with exit code 2."""
     wrong = say(remote, capsys, "run", "toy", "--window", "noon")
     assert (wrong.code, wrong.err.splitlines()[0]) == (2, "Error: Window 'noon' is not a hour.")
@@ -43,7 +44,7 @@ def test_errors_of_the_app_are_told_as_its_own(remote: Remote, capsys: pytest.Ca
     assert (unknown.code, unknown.err.splitlines()[0]) == (2, "Error: There is no run 'toy-2031-01-01T00'.")
 
 
-def test_a_missing_key_says_where_to_give_it(remote: Remote) -> None:
+def test_a_missing_key_says_where_to_give_it(remote: Host) -> None:
     """InputError names --key and FLEETSCORE_KEY."""
     with pytest.raises(InputError, match="FLEETSCORE_KEY"):
         HostClient(remote.url).list_runs("", 1)

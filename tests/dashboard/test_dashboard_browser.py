@@ -7,9 +7,8 @@ from typing import Any
 
 import pyarrow.compute as pc
 import pytest
-import requests
+from app_host import Host, running
 from browser import browser, keep_picture, prefer, resize
-from dashboard_host import DashboardHost, dashboard_host
 from toy_workload import write_lines
 
 from fleetscore.direct import run_training, run_window
@@ -62,17 +61,17 @@ def _corrupt_models(store: Store, workload: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def host(estate: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DashboardHost]:
+def host(estate: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """The app over the estate, demanding keys."""
-    with dashboard_host(estate.url, tmp_path_factory.mktemp("browser")) as running:
-        yield running
+    with running(Host(tmp_path_factory.mktemp("browser"), FLEETSCORE_STORE=estate.url)) as host:
+        yield host
 
 
 @pytest.fixture(scope="module")
 def chrome() -> Iterator[Any]:
     """One browser for all tests of this file."""
-    with browser() as running:
-        yield running
+    with browser() as chrome:
+        yield chrome
 
 
 @pytest.fixture(autouse=True)
@@ -82,9 +81,9 @@ def plain_screen(chrome: Any) -> None:
     prefer(chrome, "light")
 
 
-def visit(chrome: Any, host: DashboardHost, query: str = "") -> str:
+def visit(chrome: Any, host: Host, query: str = "") -> str:
     """Open the view; it must load nothing further and complain about nothing. Gives its text."""
-    chrome.get(host.address(query))
+    chrome.get(host.dashboard(query))
     assert chrome.execute_script("return performance.getEntriesByType('resource').length") == 0
     complaints = [entry for entry in chrome.get_log("browser") if "favicon" not in entry["message"]]
     assert complaints == []
@@ -97,7 +96,7 @@ def fit_height(chrome: Any, width: int = 1280, most: int = 1700) -> None:
     resize(chrome, width, min(int(height), most))
 
 
-def test_the_overview_shows_all_workloads(chrome: Any, host: DashboardHost, tmp_path: Path) -> None:
+def test_the_overview_shows_all_workloads(chrome: Any, host: Host, tmp_path: Path) -> None:
     """Calendars of hours, days and weeks, each cell a link with words; the picture is kept."""
     text = visit(chrome, host)
     for name in SCALES:
@@ -128,7 +127,7 @@ def test_the_overview_shows_all_workloads(chrome: Any, host: DashboardHost, tmp_
     ],
 )
 def test_a_planted_fault_is_found_in_two_clicks(
-    chrome: Any, host: DashboardHost, workload: str, clicks: list[str], partition: str
+    chrome: Any, host: Host, workload: str, clicks: list[str], partition: str
 ) -> None:
     """From the overview the cause leads to its partitions, and the partition to its story with the cause and what to do."""
     visit(chrome, host)
@@ -157,10 +156,8 @@ def test_a_batch_pool_that_fails_is_found_in_two_clicks(
     monkeypatch.setenv("FLEETSCORE_BATCH_PLACEMENT", "batch")
     store = open_store(str(tmp_path / "store"))
     write_lines(store, "2026-01-02T00", [(f"p{n}", n, "ok") for n in range(20)])
-    with dashboard_host(store.url, tmp_path) as host:
-        asked = {"workload": "toy", "window": "2026-01-02T00"}
-        headers = {"x-functions-key": host.key}
-        requests.post(f"{host.url}/api/runs", json=asked, headers=headers, timeout=30).raise_for_status()
+    with running(Host(tmp_path, FLEETSCORE_STORE=store.url)) as host:
+        host.post("runs", {"workload": "toy", "window": "2026-01-02T00"}).raise_for_status()
         deadline = time.monotonic() + 120
         while read_run(store, "toy-2026-01-02T00").state not in FINAL:
             assert time.monotonic() < deadline, read_run(store, "toy-2026-01-02T00")
@@ -175,9 +172,7 @@ def test_a_batch_pool_that_fails_is_found_in_two_clicks(
     assert "failed" in text
 
 
-def test_a_run_is_told_with_its_timeline(
-    chrome: Any, host: DashboardHost, estate: Store, tmp_path: Path
-) -> None:
+def test_a_run_is_told_with_its_timeline(chrome: Any, host: Host, estate: Store, tmp_path: Path) -> None:
     """Outcomes, causes, a bar per shard that says what it is; a search leads to the story of a partition."""
     latest = read_latest(estate, "store_sales")
     assert latest is not None
@@ -198,7 +193,7 @@ def test_a_run_is_told_with_its_timeline(
 
 
 def test_readings_are_drawn_with_every_anomaly(
-    chrome: Any, host: DashboardHost, estate: Store, tmp_path: Path
+    chrome: Any, host: Host, estate: Store, tmp_path: Path
 ) -> None:
     """As many diamonds as the published rows of the same hours have anomalies (counted from the files)."""
     latest = read_latest(estate, "sensor_anomaly")
@@ -222,9 +217,7 @@ def test_readings_are_drawn_with_every_anomaly(
     keep_picture(chrome, tmp_path, "readings")
 
 
-def test_sales_are_drawn_with_bands_and_a_dashed_median(
-    chrome: Any, host: DashboardHost, tmp_path: Path
-) -> None:
+def test_sales_are_drawn_with_bands_and_a_dashed_median(chrome: Any, host: Host, tmp_path: Path) -> None:
     """History solid, median dashed and inside the 50 % band, which is inside the 90 % band; chosen SKUs are drawn."""
     visit(chrome, host, "view=results&workload=store_sales")
     fit_height(chrome)
@@ -246,7 +239,7 @@ def test_sales_are_drawn_with_bands_and_a_dashed_median(
     assert key.split("/")[-1] in chrome.find_element("css selector", "text.panel").text
 
 
-def test_load_classes_are_a_heat_map(chrome: Any, host: DashboardHost, estate: Store, tmp_path: Path) -> None:
+def test_load_classes_are_a_heat_map(chrome: Any, host: Host, estate: Store, tmp_path: Path) -> None:
     """The hours told by the bars of each class are those of the published rows."""
     latest = read_latest(estate, "server_load")
     assert latest is not None
@@ -262,7 +255,7 @@ def test_load_classes_are_a_heat_map(chrome: Any, host: DashboardHost, estate: S
     keep_picture(chrome, tmp_path, "load")
 
 
-def test_a_key_that_is_markup_does_nothing(chrome: Any, host: DashboardHost) -> None:
+def test_a_key_that_is_markup_does_nothing(chrome: Any, host: Host) -> None:
     """Shown as text on the run's page, in a search and in its story; no script of it runs."""
     for query in (
         "run=toy-2026-01-01T00",
@@ -276,20 +269,14 @@ def test_a_key_that_is_markup_does_nothing(chrome: Any, host: DashboardHost) -> 
     assert chrome.find_elements("css selector", "img") == []
 
 
-def test_a_run_under_way_is_shown_live(
-    chrome: Any, host: DashboardHost, estate: Store, tmp_path: Path
-) -> None:
+def test_a_run_under_way_is_shown_live(chrome: Any, host: Host, estate: Store, tmp_path: Path) -> None:
     """Figures and timeline move without a reload, and the page ends by itself at the run's verdict."""
     window = "2026-01-01T09"
     estate.write("settings/toy.toml", b"slow_s = 0.15\n")
     estate.delete("rates/toy.json")  # small shards
     write_lines(estate, window, [(f"p{n}", n, "fail" if n == 5 else "slow") for n in range(150)])
-    headers = {"x-functions-key": host.key}
-    asked = requests.post(
-        f"{host.url}/api/runs", json={"workload": "toy", "window": window}, headers=headers, timeout=30
-    )
-    run = asked.json()["id"]
-    chrome.get(host.address(f"run={run}"))
+    run = host.post("runs", {"workload": "toy", "window": window}).json()["id"]
+    chrome.get(host.dashboard(f"run={run}"))
     chrome.execute_script("window.same = true")
     seen = set()
     deadline = time.monotonic() + 90
@@ -320,7 +307,7 @@ def test_a_run_under_way_is_shown_live(
     ],
 )  # fmt: skip
 def test_a_phone_shows_every_view_without_scrolling_sideways(
-    chrome: Any, host: DashboardHost, query: str, tmp_path: Path
+    chrome: Any, host: Host, query: str, tmp_path: Path
 ) -> None:
     """360 pixels are enough: only pictures and tables scroll within themselves."""
     resize(chrome, 360, 780, is_phone=True)
@@ -356,9 +343,7 @@ return [...document.querySelectorAll('main *, header *')]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_all_text_can_be_read_in_both_looks(
-    chrome: Any, host: DashboardHost, scheme: str, tmp_path: Path
-) -> None:
+def test_all_text_can_be_read_in_both_looks(chrome: Any, host: Host, scheme: str, tmp_path: Path) -> None:
     """Every text has a contrast of 4.5 to 1 with what is behind it (WCAG 2.1, AA), light and dark."""
     prefer(chrome, scheme)
     for query in (
@@ -374,17 +359,17 @@ def test_all_text_can_be_read_in_both_looks(
         keep_picture(chrome, tmp_path, "dark")
 
 
-def test_the_numbers_are_there_without_scripts(host: DashboardHost) -> None:
+def test_the_numbers_are_there_without_scripts(host: Host) -> None:
     """With scripts switched off, counts, causes and pictures are shown all the same."""
     with browser(has_script=False) as plain:
-        plain.get(host.address("run=toy-2026-01-01T00"))
+        plain.get(host.dashboard("run=toy-2026-01-01T00"))
         text = plain.find_element("css selector", "main").text
         assert "41" in text
         assert "bad_value" in text
         assert plain.find_elements("css selector", "svg.chart rect")
 
 
-def test_without_a_key_the_browser_gets_nothing(chrome: Any, host: DashboardHost) -> None:
+def test_without_a_key_the_browser_gets_nothing(chrome: Any, host: Host) -> None:
     """The app's door stays shut."""
     chrome.get(f"{host.url}/api/dashboard")
     assert "Newest runs" not in chrome.page_source

@@ -22,7 +22,7 @@ def line_of(
     """An index line of a run of the window, requested after it."""
     asked = datetime(2026, 6, 1, tzinfo=UTC) + timedelta(seconds=of.ordinal % 10_000, days=round_number)
     facts: dict[str, object] = {
-        "run": f"w-{of.key}-r{round_number}", "workload": "w", "window": of.key, "purpose": "score", "state": state,
+        "round": round_number, "run": f"w-{of.key}-r{round_number}", "workload": "w", "window": of.key, "purpose": "score", "state": state,
         "requested": asked, "updated": asked, "ended": asked, "partitions": 10, "counts": {"scored": 10}, "rows": 1, "seconds": 1.0,
     }  # fmt: skip
     return RunLine(**(facts | given))  # type: ignore[arg-type]  # the tests give fields of the right type
@@ -95,7 +95,7 @@ def test_the_newest_round_counts() -> None:
     retry = line_of(window(Cadence.HOUR, 1), RunState.PUBLISHED, 2)
     for lines in ([first, retry], [retry, first]):
         (cell,) = lay_calendar(lines, lambda t: parse_window(t, Cadence.HOUR), LONG_AFTER, 0.0, 24).cells()
-        assert (cell.mark, cell.run) == (Mark.GOOD, retry.run)
+        assert (cell.mark, cell.run) == (Mark.AGAIN, retry.run)
 
 
 def test_trainings_and_windows_of_another_form_are_left_out() -> None:
@@ -126,6 +126,46 @@ def test_a_mark_tells_state_and_outcomes(state: RunState, counts: dict[str, int]
     assert mark_of(line_of(window(Cadence.HOUR, 1), state, counts=counts)) is mark
 
 
+@pytest.mark.parametrize(
+    ("given", "mark"),
+    [
+        ({}, Mark.GOOD),
+        ({"round": 2}, Mark.AGAIN),
+        ({"round": 2, "drifted": 1}, Mark.DRIFTED),
+        ({"drifted": 1, "counts": {"scored": 9, "late": 1}}, Mark.FAILURES),
+    ],
+)
+def test_drift_and_later_rounds_have_marks_of_their_own(given: dict[str, object], mark: Mark) -> None:
+    """What was published again is told from what was good at once; drift weighs more, a missing result most."""
+    assert mark_of(line_of(window(Cadence.HOUR, 1), **given)) is mark  # type: ignore[arg-type]  # fields of the line
+
+
+def test_drifted_windows_are_something_to_look_at_with_the_first_partition() -> None:
+    """The cell counts who drifted and names one of them; windows that failed come first."""
+    drifted = {"drifted": 3, "first_cause": "drifted", "first_partition": "pump/5"}
+    lines = [
+        line_of(window(Cadence.HOUR, 1), RunState.FAILED, first_cause="The plan broke."),
+        line_of(window(Cadence.HOUR, 2), **drifted),  # type: ignore[arg-type]  # fields of the line
+    ]
+    cells = lay_calendar(lines, lambda t: parse_window(t, Cadence.HOUR), LONG_AFTER, 0.0, 48).cells()
+    first, second = group_uneasy(cells)
+    assert (first.newest.mark, first.newest.first_cause) == (Mark.FAILED, "The plan broke.")
+    assert (second.newest.mark, second.newest.bad, second.newest.first_partition) == (
+        Mark.DRIFTED,
+        3,
+        "pump/5",
+    )
+
+
+def test_an_overview_s_calendar_is_the_end_of_the_whole() -> None:
+    """The newest rows, as many as hold so many windows, at least one; the rest stays to be looked at."""
+    lines = [line_of(window(Cadence.HOUR, n)) for n in range(100)]
+    calendar = lay_calendar(lines, lambda t: parse_window(t, Cadence.HOUR), LONG_AFTER, 0.0, 744)
+    assert len(calendar.cells()) == 100
+    assert calendar.newest_rows(50).rows == calendar.rows[-2:]
+    assert calendar.newest_rows(1).rows == calendar.rows[-1:]
+
+
 def test_windows_that_stand_alike_for_the_same_cause_are_one_thing_to_look_at() -> None:
     """Grouped by mark and first cause, those without results first, then the newest; good windows are nobody's business."""
     causes = ["no_data", "", "bad_model", "no_data"]
@@ -139,3 +179,5 @@ def test_windows_that_stand_alike_for_the_same_cause_are_one_thing_to_look_at() 
     cells = lay_calendar(lines, lambda t: parse_window(t, Cadence.HOUR), LONG_AFTER, 0.0, 48).cells()
     told = [(look.newest.first_cause, look.windows) for look in group_uneasy(cells)]
     assert told == [("no_data", 1), ("no_data", 2), ("bad_model", 1)]
+    both_ends = group_uneasy(cells)[1]
+    assert (both_ends.oldest.window, both_ends.newest.window) == (lines[0].window, lines[3].window)

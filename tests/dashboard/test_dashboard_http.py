@@ -4,30 +4,36 @@ from collections.abc import Iterator
 
 import pytest
 import requests
-from dashboard_host import DashboardHost, dashboard_host
+from app_host import Host, running
 from dashboard_store import EVIL, FAILURES, GOOD, run_of
 
 from fleetscore.stores.base import Store
 
 
 @pytest.fixture(scope="module")
-def host(filled: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DashboardHost]:
+def host(filled: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """The app over the filled store."""
-    with dashboard_host(filled.url, tmp_path_factory.mktemp("http")) as running:
-        yield running
+    with running(Host(tmp_path_factory.mktemp("http"), FLEETSCORE_STORE=filled.url)) as host:
+        yield host
 
 
-def test_nobody_gets_in_without_a_key(host: DashboardHost) -> None:
+def page(host: Host, query: str = "") -> requests.Response:
+    """The view, asked for with the key as a header."""
+    return host.ask(f"dashboard?{query}")
+
+
+def test_nobody_gets_in_without_a_key(host: Host) -> None:
     """401 without a key and with a wrong one; the right one opens as header and in the address."""
     assert requests.get(f"{host.url}/api/dashboard", timeout=30).status_code == 401
-    assert host.page(key="wrong").status_code == 401
-    assert host.page().status_code == 200
-    assert requests.get(host.address(), timeout=30).status_code == 200
+    wrong = {"x-functions-key": "wrong"}
+    assert requests.get(f"{host.url}/api/dashboard", headers=wrong, timeout=30).status_code == 401
+    assert page(host).status_code == 200
+    assert requests.get(host.dashboard(), timeout=30).status_code == 200
 
 
-def test_a_page_comes_as_html_with_its_policy(host: DashboardHost) -> None:
+def test_a_page_comes_as_html_with_its_policy(host: Host) -> None:
     """UTF-8 HTML that is kept nowhere, framed by nobody, and tells its address to nobody."""
-    answer = host.page(f"run={run_of(GOOD)}")
+    answer = page(host, f"run={run_of(GOOD)}")
     assert answer.headers["content-type"].replace(" ", "") == "text/html;charset=utf-8"
     assert answer.headers["cache-control"] == "no-store"
     assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
@@ -35,14 +41,14 @@ def test_a_page_comes_as_html_with_its_policy(host: DashboardHost) -> None:
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_the_key_stays_in_links_when_the_address_had_it(host: DashboardHost) -> None:
+def test_the_key_stays_in_links_when_the_address_had_it(host: Host) -> None:
     """Every link of a page asked for with `code` works by itself; with a header none names the key."""
-    html = requests.get(host.address(), timeout=30).text
+    html = requests.get(host.dashboard(), timeout=30).text
     assert f"code={host.key}" in html
-    assert host.key not in host.page().text
+    assert host.key not in page(host).text
 
 
-def test_keys_of_partitions_survive_the_way_through_an_address(host: DashboardHost) -> None:
+def test_keys_of_partitions_survive_the_way_through_an_address(host: Host) -> None:
     """A key of quotes, ampersands and brackets is found and shown as text."""
     answer = requests.get(
         f"{host.url}/api/dashboard",
@@ -54,16 +60,16 @@ def test_keys_of_partitions_survive_the_way_through_an_address(host: DashboardHo
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in answer.text
 
 
-def test_the_same_data_comes_as_json(host: DashboardHost) -> None:
+def test_the_same_data_comes_as_json(host: Host) -> None:
     """format=json gives the view's data; a run's has its timeline and its counts."""
-    overview = host.page("format=json").json()
+    overview = page(host, "format=json").json()
     assert {view["name"] for view in overview["workloads"]} >= {
         "toy",
         "sensor_anomaly",
         "store_sales",
         "server_load",
     }
-    run = host.page(f"format=json&run={run_of(GOOD)}").json()
+    run = page(host, f"format=json&run={run_of(GOOD)}").json()
     assert (run["counts"], run["status"]["verdict"]) == ({"scored": 30}, "good")
     assert len(run["timeline"]["bars"]) == run["status"]["shards"]
 
@@ -78,32 +84,29 @@ def test_the_same_data_comes_as_json(host: DashboardHost) -> None:
     ],
 )
 def test_errors_are_pages_and_json_with_the_same_status(
-    host: DashboardHost, query: str, status: int, field: str
+    host: Host, query: str, status: int, field: str
 ) -> None:
     """The page says what to do; the JSON is that of the other doors."""
-    page = host.page(query)
-    assert page.status_code == status
-    assert "text/html" in page.headers["content-type"]
-    assert "Traceback" not in page.text
-    told = host.page(f"{query}&format=json")
+    shown = page(host, query)
+    assert shown.status_code == status
+    assert "text/html" in shown.headers["content-type"]
+    assert "Traceback" not in shown.text
+    told = page(host, f"{query}&format=json")
     assert told.status_code == status
     assert told.json()["error"]["field"] == field
 
 
-def test_runs_come_a_page_at_a_time(host: DashboardHost) -> None:
+def test_runs_come_a_page_at_a_time(host: Host) -> None:
     """GET /api/runs?limit=2 gives two runs and where to go on; the pages together are all runs, each once."""
-    headers = {"x-functions-key": host.key}
     found: list[str] = []
     before = ""
     while True:
-        answer = requests.get(
-            f"{host.url}/api/runs?workload=toy&limit=2&before={before}", headers=headers, timeout=30
-        ).json()
+        answer = host.get(f"runs?workload=toy&limit=2&before={before}")
         found += [line["run"] for line in answer["runs"]]
         before = answer["next"]
         if not before:
             break
-    everything = requests.get(f"{host.url}/api/runs?workload=toy", headers=headers, timeout=30).json()
+    everything = host.get("runs?workload=toy")
     assert found == [line["run"] for line in everything["runs"]]
     assert len(found) == len(set(found)) == 8
-    assert requests.get(f"{host.url}/api/runs?before=nope", headers=headers, timeout=30).status_code == 404
+    assert host.ask("runs?before=nope").status_code == 404

@@ -11,7 +11,8 @@ from devbatch.process import start_service
 from fleetscore.stores import open_store
 from fleetscore.stores.base import Store
 from fleetscore.workloads import EXTRA_WORKLOADS
-from tests.offload.local_app import HERE, ROOT, TOYS, WORKLOADS, App, Cloud, running, worker_command
+from tests.offload.local_app import HERE, ROOT, TOYS, WORKLOADS, App, Cloud, worker_command
+from tests.spine.app_host import running
 
 sys.path[:0] = [str(folder) for folder in (TOYS, HERE) if str(folder) not in sys.path]
 
@@ -78,7 +79,7 @@ def store(tmp_path: Path) -> Store:
 def app(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """A host that scores everything on Batch, with a store and a queue of its own, for the tests of a module."""
     settings = cloud.environment() | {"FLEETSCORE_BATCH_PLACEMENT": "batch"}
-    with running(tmp_path_factory.mktemp("app"), settings) as app:
+    with running(App(tmp_path_factory.mktemp("app"), settings)) as app:
         yield app
 
 

@@ -1,20 +1,15 @@
 """The real app on the local host against the local cloud, for tests that start, watch, break and follow runs."""
 
-import json
 import os
 import re
-import signal
-import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import requests
 from azure.batch import BatchClient
 from azure.core.credentials import AccessToken
 
@@ -25,30 +20,18 @@ from fleetscore.crumbs import Crumb
 from fleetscore.manifest import read_manifest, read_results
 from fleetscore.records import from_json
 from fleetscore.steps.offload import Usage
-from fleetscore.stores import open_store
 from fleetscore.stores.base import Store
+from tests.spine.app_host import Host
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 TOYS = ROOT / "tests" / "spine"
 WORKLOADS = "toy=toy_workload:Toy,heavy=heavy_workload:Heavy"
-FINAL = {"published", "unpublished", "failed", "cancelled"}
-T = TypeVar("T")
 
 
 def worker_command() -> str:
     """What stands for the worker image's entry point."""
     return f"{sys.executable} -m worker_image"
-
-
-def until(holds: Callable[[], T | None], timeout_s: float = 60.0) -> T:
-    """What the condition gives as soon as it is true."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if found := holds():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"not within {timeout_s} s")
 
 
 @dataclass(frozen=True)
@@ -81,75 +64,20 @@ class Token:
         return AccessToken("local", int(time.time()) + 3600)
 
 
-class App:
-    """The app on the local host; its history survives a kill."""
+class App(Host):
+    """The app with the toy workloads, and the settings of the local cloud."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self.folder = folder
         self.settings = environment
         paths = os.pathsep.join([str(ROOT), str(TOYS), str(HERE)])
-        self._environment = {
-            **os.environ, "FLEETSCORE_WORKLOADS": WORKLOADS, "PYTHONPATH": paths,
-            "OMP_NUM_THREADS": "1", **environment,
-        }  # fmt: skip
-        self.process: subprocess.Popen[bytes] | None = None
-        self.url = ""
-        self.store: Store = open_store(environment["FLEETSCORE_STORE"])
-
-    def start(self) -> None:
-        """Start and wait until it listens."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        address = self.folder / "host" / "address.json"
-        address.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "devhost", "start", str(ROOT), "--port", "0"]
-        command += ["--data", str(self.folder / "host")]
-        with (self.folder / "host.log").open("ab") as log:
-            self.process = process = subprocess.Popen(
-                command, cwd=ROOT, env=self._environment, stdout=log, stderr=log, start_new_session=True
-            )
-        until(lambda: address.exists() or process.poll() is not None)
-        self.url = json.loads(address.read_text())["url"]
-
-    def kill(self) -> None:
-        """SIGKILL to the host and its workers."""
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-    def post(self, path: str, body: Any) -> requests.Response:
-        """POST JSON to the app."""
-        return requests.post(f"{self.url}/api/{path}", json=body, timeout=30)
-
-    def get(self, path: str) -> Any:
-        """The JSON that GET answers."""
-        return requests.get(f"{self.url}/api/{path}", timeout=30).json()
+        toys = {"FLEETSCORE_WORKLOADS": WORKLOADS, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+        super().__init__(folder, **toys, **environment)
 
     def run(self, window: str, workload: str = "toy") -> str:
         """Start the run of a window; gives its id."""
         answer = self.post("runs", {"workload": workload, "window": window})
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
-
-    def ended(self, run: str, timeout_s: float = 90.0) -> Any:
-        """Wait for the run's end and give its status."""
-        until(lambda: self.get(f"runs/{run}")["state"] in FINAL, timeout_s)
-        return self.get(f"runs/{run}")
-
-    def log(self) -> str:
-        """What the host has said."""
-        return (self.folder / "host.log").read_text(errors="replace")
-
-
-@contextmanager
-def running(folder: Path, environment: dict[str, str]) -> Iterator[App]:
-    """The app, started, and killed in the end."""
-    app = App(folder, environment)
-    app.start()
-    try:
-        yield app
-    finally:
-        app.kill()
 
 
 def write_rules(store: Store, slow_s: float = 0.2, **rules: float) -> None:

@@ -24,12 +24,11 @@ from tests.offload.local_app import (
     doubled,
     lines,
     rows_of,
-    running,
-    until,
     usage_of,
     write_rules,
 )
 from tests.offload.stormy_storage import Storm, stormy
+from tests.spine.app_host import running, wait_until
 from tests.spine.toy_workload import write_lines
 
 
@@ -62,7 +61,7 @@ def test_a_worker_killed_mid_shard_is_replaced(app: App) -> None:
     """SIGKILL to the process that a crumb names: Batch tries again, and nobody loses a row."""
     window = "2026-02-01T00"
     run = start(app, window, slow(20), slow_s=0.1)
-    crumb = until(lambda: crumbs_of(app.store, run))[0]
+    crumb = wait_until(lambda: crumbs_of(app.store, run))[0]
     os.kill(crumb.pid, signal.SIGKILL)
     assert_whole(app, run, window, 20)
     assert usage_of(app.store, run).retries == 1
@@ -74,9 +73,9 @@ def test_repeated_preemption_costs_nobody_a_row_and_accuses_nobody(app: App, clo
     window = "2026-02-01T01"
     run = start(app, window, slow(40, every=1), slow_s=0.1)
     for _ in range(3):
-        until(lambda: crumbs_of(app.store, run))
+        wait_until(lambda: crumbs_of(app.store, run))
         cloud.service.control("preempt", {"pool": "local", "restore_seconds": 20})
-        until(lambda: cloud.compute().pool_state().usable_nodes == 2)
+        wait_until(lambda: cloud.compute().pool_state().usable_nodes == 2)
     assert_whole(app, run, window, 40)
     assert usage_of(app.store, run).requeues >= 1
 
@@ -89,13 +88,13 @@ def test_completion_messages_may_come_twice_out_of_order_for_nobody_and_as_nonse
     queue = (
         f"{app.settings['FLEETSCORE_QUEUE__queueServiceUri']}/{app.settings['FLEETSCORE_COMPLETION_QUEUE']}"
     )
-    until(lambda: app.store.stat(f"runs/{run}/offload.json"))
+    wait_until(lambda: app.store.stat(f"runs/{run}/offload.json"))
     for message in (2, 1, 0, 0, 99):
         send(queue, f'{{"run": "{run}", "group": {message}}}'.encode())
     for text in (b'{"run": "toy-nobody", "group": 0}', b"nonsense", b'{"run": 7}'):
         send(queue, text)
     assert_whole(app, run, window, 30)
-    until(lambda: "nobody waits for group 0 any more" in app.log())
+    wait_until(lambda: "nobody waits for group 0 any more" in app.log())
     with pytest.raises(InputError, match="no completion message"):
         read_completion(b"nonsense")
 
@@ -144,7 +143,7 @@ def test_two_workers_on_one_shard_commit_it_once(app: App) -> None:
     """A second worker of the same shard, started while the first is at it: one record, one set of rows, both exit 0."""
     window = "2026-02-03T01"
     run = start(app, window, slow(10, every=1), slow_s=0.2)
-    until(lambda: crumbs_of(app.store, run))
+    wait_until(lambda: crumbs_of(app.store, run))
     second = worker(app, run, 0)
     assert_whole(app, run, window, 10)
     assert second.wait(60) == 0
@@ -194,13 +193,13 @@ def test_cancel_at_any_phase_ends_run_and_job_at_once(app: App, cloud: Cloud, ph
     window = f"2026-02-04T0{list(PHASES).index(phase)}"
     slow_s = 0.3 if phase == "first shard committed" else 5.0
     run = start(app, window, slow(80, every=1), slow_s=slow_s, check_s=60.0)
-    until(lambda: has_file(app, run, PHASES[phase]))
+    wait_until(lambda: has_file(app, run, PHASES[phase]))
     assert app.post(f"runs/{run}/cancel", {}).status_code == 202
     status = app.ended(run, 20)
     assert status["state"] == "cancelled"
     assert read_ledger(app.store, run).num_rows == 80
     assert app.store.stat(f"results/toy/{window}/manifest.json") is None
-    until(lambda: cloud.compute().job_state(job_of(app.store, run)).state in ("completed", "missing"))
+    wait_until(lambda: cloud.compute().job_state(job_of(app.store, run)).state in ("completed", "missing"))
 
 
 def has_file(app: App, run: str, name: str) -> bool:
@@ -213,11 +212,11 @@ def test_a_host_killed_while_it_waits_takes_the_run_up_again(cloud: Cloud, tmp_p
     """Host and workers get SIGKILL while tasks run; started again, the host finds what was committed meanwhile. The store is a folder."""
     window = "2026-02-05T00"
     settings = cloud.environment((tmp_path / "store").as_uri()) | {"FLEETSCORE_BATCH_PLACEMENT": "batch"}
-    with running(tmp_path, settings) as app:
+    with running(App(tmp_path, settings)) as app:
         run = start(app, window, slow(40), slow_s=0.2)
-        until(lambda: crumbs_of(app.store, run))
+        wait_until(lambda: crumbs_of(app.store, run))
         app.kill()
-        until(lambda: has_file(app, run, "result.json"))
+        wait_until(lambda: has_file(app, run, "result.json"))
         app.start()
         assert_whole(app, run, window, 40)
 
@@ -232,12 +231,12 @@ def test_lost_messages_cost_a_timer_and_late_ones_are_dropped(cloud: Cloud, tmp_
             "QueueEndpoint=http://127.0.0.1:", "QueueEndpoint=http://127.0.0.1:1"
         )
     }
-    with running(tmp_path, nowhere) as app:
+    with running(App(tmp_path, nowhere)) as app:
         run = start(app, window, lines(20))
         assert_whole(app, run, window, 20)
         app.kill()
-    with running(tmp_path, settings) as app:
-        until(lambda: app.log().count("nobody waits for group") == 2)
+    with running(App(tmp_path, settings)) as app:
+        wait_until(lambda: app.log().count("nobody waits for group") == 2)
         assert app.get(f"runs/{run}")["state"] == "published"
 
 
@@ -252,7 +251,7 @@ def test_a_storm_of_503_from_storage_is_ridden_out(cloud: Cloud, tmp_path: Path)
     storm = Storm(every=7, most=20)
     with (
         stormy(settings["FLEETSCORE_STORE"], storm) as url,
-        running(tmp_path, settings | {"FLEETSCORE_STORE": url}) as app,
+        running(App(tmp_path, settings | {"FLEETSCORE_STORE": url})) as app,
     ):
         run = app.run(window)
         app.store = calm
@@ -265,7 +264,7 @@ def test_shards_that_cannot_be_helped_end_the_run_long_before_its_timer(app: App
     """A setting broken while the first shards are at work: those that begin later give up, say why, and the run ends at once."""
     window = "2026-02-07T00"
     run = start(app, window, slow(80, every=1), slow_s=0.2, check_s=600.0)
-    until(lambda: len(crumbs_of(app.store, run)) == 4)
+    wait_until(lambda: len(crumbs_of(app.store, run)) == 4)
     rules = app.store.read("settings/toy.toml")
     app.store.write("settings/toy.toml", b"no_such_setting = 1\n" + rules)
     status = app.ended(run)

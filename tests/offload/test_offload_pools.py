@@ -16,7 +16,8 @@ from fleetscore.steps.collect import collect_run
 from fleetscore.steps.offload import Check, check_shards, job_of, keep_logs, release_pool, submit_shards
 from fleetscore.steps.plan import commit_plan, make_plan
 from fleetscore.stores.base import Store
-from tests.offload.local_app import Cloud, lines, until, write_rules
+from tests.offload.local_app import Cloud, lines, write_rules
+from tests.spine.app_host import wait_until
 from tests.spine.toy_workload import write_lines
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -58,7 +59,7 @@ def looked_after(store: Store, compute: BatchCompute, run: str, timeout_s: float
         check = check_shards(store, compute, run, datetime.now(UTC))
         return None if check.open else check
 
-    return until(look, timeout_s)
+    return wait_until(look, timeout_s)
 
 
 @pytest.mark.slow
@@ -84,7 +85,7 @@ def test_a_fixed_pool_comes_for_its_run_and_goes_after_it(cloud: Cloud, store: S
     assert keep_logs(store, compute, run) >= 2
     for _ in range(2):
         release_pool(store, compute, run)
-    until(lambda: compute.pool_state().current_spot == 0)
+    wait_until(lambda: compute.pool_state().current_spot == 0)
 
 
 @pytest.mark.usefixtures("trusted")
@@ -94,7 +95,7 @@ def test_a_pool_that_never_starts_is_given_up_with_its_resize_errors(cloud: Clou
     cloud.service.control("pools/fixed", {"resize_error": "AllocationTimedOut"})
     try:
         run, compute = submitted(store, cloud, "fixed", "2026-04-01T02")
-        until(lambda: compute.pool_state().problems)
+        wait_until(lambda: compute.pool_state().problems)
         check = looked_after(store, compute, run)
     finally:
         cloud.service.control("pools/fixed", {"resize_error": None})
@@ -135,7 +136,7 @@ def test_submitting_twice_is_submitting_once_and_another_run_s_job_is_left_alone
         compute.submit(JobSpec("twice", "run-b", "fleetscore-worker", {}, 60.0, 60.0, 0), tasks)
     compute.terminate("twice", "enough")
     compute.terminate("twice", "enough")
-    until(lambda: compute.job_state("twice").state == "completed")
+    wait_until(lambda: compute.job_state("twice").state == "completed")
 
 
 def test_a_pool_that_does_not_exist_and_an_endpoint_without_tls_are_named(cloud: Cloud) -> None:

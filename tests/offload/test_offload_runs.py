@@ -7,7 +7,8 @@ import pytest
 from fleetscore.app_settings import AppSettings
 from fleetscore.direct import run_window
 from fleetscore.stores import open_store
-from tests.offload.local_app import App, Cloud, doubled, lines, rows_of, running, until, usage_of, write_rules
+from tests.offload.local_app import App, Cloud, doubled, lines, rows_of, usage_of, write_rules
+from tests.spine.app_host import running, wait_until
 from tests.spine.toy_workload import write_lines
 
 WINDOW = "2026-01-01T00"
@@ -34,7 +35,7 @@ def test_a_run_on_batch_is_published_with_logs_and_bill(app: App) -> None:
 
 def log_of(app: App, path: str) -> str:
     """What a task said, once it is kept."""
-    until(lambda: app.store.stat(path))
+    wait_until(lambda: app.store.stat(path))
     return app.store.read(path).decode()
 
 
@@ -75,7 +76,7 @@ def test_inline_batch_and_mixed_publish_identical_rows(app: App, cloud: Cloud, t
     write_lines(app.store, window, data)
     on_batch = app.ended(app.run(window))
     mixed_settings = cloud.environment() | {"FLEETSCORE_INLINE_SHARD_S": "60", "FLEETSCORE_PARALLELISM": "2"}
-    with running(tmp_path / "mixed", mixed_settings) as mixed:
+    with running(App(tmp_path / "mixed", mixed_settings)) as mixed:
         write_rules(mixed.store)
         write_lines(mixed.store, window, data)
         run = mixed.run(window, "heavy")

@@ -18,7 +18,8 @@ from fleetscore.steps.score import score_shard
 from fleetscore.stores import open_store
 from fleetscore.stores.base import Store
 from fleetscore.workloads import get_workload
-from tests.offload.local_app import Cloud, rows_of, until
+from tests.offload.local_app import Cloud, rows_of
+from tests.spine.app_host import wait_until
 
 
 @pytest.mark.slow
@@ -60,7 +61,7 @@ def score_on_batch(store: Store, cloud: Cloud, window: str, share: float) -> set
     for shard in shards[int(len(shards) * share) :]:
         score_shard(store, request.run, shard.shard)
     submit_shards(store, compute, app, request.run, datetime.now(UTC))
-    until(lambda: check_shards(store, compute, request.run, datetime.now(UTC)).open == 0)
+    wait_until(lambda: check_shards(store, compute, request.run, datetime.now(UTC)).open == 0)
     collected = collect_run(store, request.run)
     finish_run(store, request, datetime.now(UTC))
     return {record.placement for record in collected.slowest}

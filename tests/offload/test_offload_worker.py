@@ -21,7 +21,8 @@ from fleetscore.steps.plan import commit_plan, read_shard_plans
 from fleetscore.steps.score import read_shard_record
 from fleetscore.stores.base import Store
 from fleetscore.workloads import get_workload
-from tests.offload.local_app import HERE, ROOT, TOYS, WORKLOADS, crumbs_of, lines, until, write_rules
+from tests.offload.local_app import HERE, ROOT, TOYS, WORKLOADS, crumbs_of, lines, write_rules
+from tests.spine.app_host import wait_until
 from tests.spine.toy_workload import write_lines
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -90,7 +91,7 @@ def test_a_worker_that_is_asked_to_stop_accuses_nobody(store: Store) -> None:
     write_lines(store, WINDOW, lines(30, **{f"p{i}": "slow" for i in range(30)}))
     run = planned(store)
     asked = worker(store, run)
-    until(lambda: crumbs_of(store, run))
+    wait_until(lambda: crumbs_of(store, run))
     asked.send_signal(signal.SIGTERM)
     assert asked.wait(60) == 30
     assert crumbs_of(store, run) == []

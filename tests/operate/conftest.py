@@ -16,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 SPINE = HERE.parent / "spine"  # the toy workload and the app's host live there
 sys.path[:0] = [str(folder) for folder in (HERE, SPINE) if str(folder) not in sys.path]
 
-from app_host import Host  # noqa: E402  # in the folders that were just added
+from app_host import Host, running  # noqa: E402  # in the folders that were just added
 from notice_receiver import Receiver, receiving  # noqa: E402
 
 
@@ -57,16 +57,13 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Host]:
     """A running app with a store of its own, which posts its notices to the receiver."""
-    host = Host(
-        tmp_path_factory.mktemp("app"), FLEETSCORE_WORKLOADS="toy=toy_workload:Toy", PYTHONPATH=str(SPINE),
-        FLEETSCORE_WEBHOOK_URL=receiver.url,
-    )  # fmt: skip
-    host.start()
-    yield host
-    host.kill()
+    toy = {"FLEETSCORE_WORKLOADS": "toy=toy_workload:Toy", "PYTHONPATH": str(SPINE)}
+    folder = tmp_path_factory.mktemp("app")
+    with running(Host(folder, FLEETSCORE_WEBHOOK_URL=receiver.url, **toy)) as host:
+        yield host
 
 
 @pytest.fixture
 def host_store(host: Host) -> Store:
     """The running app's store."""
-    return open_store(str(host.folder / "store"))
+    return host.store

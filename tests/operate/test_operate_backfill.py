@@ -144,7 +144,7 @@ def test_the_command_and_the_door_say_the_same(
         "--newest-first",
         "--json",
     )
-    code, out = command(*options, "--host", host.url)
+    code, out = command(*options, "--host", host.url, "--key", host.key)
     asked = {"workload": "toy", "from": WINDOWS[0], "to": WINDOWS[3], "dry_run": True, "newest_first": True}
     answer = host.post("backfills", asked)
     assert (code, answer.status_code, json.loads(out)) == (0, 200, answer.json())

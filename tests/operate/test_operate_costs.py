@@ -60,7 +60,18 @@ def test_the_command_and_the_door_tell_the_same(
         told
         == host.get("costs?workload=toy&since=2026-02")
         == json.loads(
-            command("costs", "--workload", "toy", "--since", "2026-02", "--json", "--host", host.url)[1]
+            command(
+                "costs",
+                "--workload",
+                "toy",
+                "--since",
+                "2026-02",
+                "--json",
+                "--host",
+                host.url,
+                "--key",
+                host.key,
+            )[1]
         )
     )
     assert host.get("costs?since=soon")["error"]["field"] == "since"

@@ -164,5 +164,5 @@ def test_data_without_models_overdue_windows_and_waiting_notices_are_warnings(st
 def test_the_app_examines_itself(host: Host, command: Callable[..., tuple[int, str]]) -> None:
     """GET /api/doctor and `doctor --host`."""
     assert host.get("doctor")["healthy"]
-    code, said = command("doctor", "--host", host.url)
+    code, said = command("doctor", "--host", host.url, "--key", host.key)
     assert (code, "Nothing is wrong." in said) == (0, True)

@@ -14,9 +14,10 @@ from toy_workload import write_lines
 
 from fleetscore.carry import read_ledger
 from fleetscore.direct import run_training, run_window
-from fleetscore.drift import DRIFTED, compare
+from fleetscore.drift import compare
 from fleetscore.drift_report import describe_drift
 from fleetscore.errors import MissingBlobError, SettingsError
+from fleetscore.outcomes import DRIFTED
 from fleetscore.profiles import merge, read_profile, summarise
 from fleetscore.records import RunState
 from fleetscore.settings import QualityPolicy, read_quality_policy
@@ -170,7 +171,9 @@ def test_the_door_tells_the_same(
     run = host.post("runs", {"workload": "toy", "window": "2026-01-01T00"}).json()["id"]
     host.ended(run)
     assert host.get(f"runs/{run}/drift")["drifted"] == 0
-    assert json.loads(command("drift", run, "--json", "--host", host.url)[1]) == host.get(f"runs/{run}/drift")
+    assert json.loads(command("drift", run, "--json", "--host", host.url, "--key", host.key)[1]) == host.get(
+        f"runs/{run}/drift"
+    )
     assert host.get("runs/ghost/drift")["error"]["code"] == "no_run"
     with pytest.raises(MissingBlobError):
         describe_drift(host_store, "ghost")

@@ -32,7 +32,7 @@ def test_the_door_answers_what_the_command_prints(host: Host, host_store: Store,
     host.ended(host.post("runs", {"workload": "toy", "window": WINDOW}).json()["id"])
     answer = host.get(f"runs/toy-{WINDOW}/replay/p7")
     assert (answer["same"], answer["rows"]) == (True, 1)
-    code, said = command("replay", f"toy-{WINDOW}", "p7", "--json", "--host", host.url)
+    code, said = command("replay", f"toy-{WINDOW}", "p7", "--json", "--host", host.url, "--key", host.key)
     told = json.loads(said)
     assert code == 0
     assert {**told, "seconds": 0} == {**answer, "seconds": 0}

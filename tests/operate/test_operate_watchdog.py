@@ -70,12 +70,6 @@ def test_closing_never_touches_a_run_that_has_ended(store: Store) -> None:
     assert "fleetscore retry" in closed.error
 
 
-def fire(host: Host) -> None:
-    """Let the watchdog's timer fire, now."""
-    answer = requests.post(f"{host.url}/admin/functions/watchdog_timer", json={"input": ""}, timeout=30)
-    assert answer.status_code == 202
-
-
 def test_the_timer_closes_a_terminated_run_and_starts_a_lost_one(
     host: Host, host_store: Store, receiver: Receiver
 ) -> None:
@@ -96,7 +90,7 @@ def test_the_timer_closes_a_terminated_run_and_starts_a_lost_one(
     )
     host_store.write("settings/toy.toml", b"")
     host_store.create(f"runs/{answer['id']}/cancel.json", b"{}")  # what still scores stops
-    fire(host)
+    host.fire("watchdog_timer")
     wait_until(lambda: host.get(f"runs/{answer['id']}")["state"] == "failed", 30)
     assert "Terminated" in host.get(f"runs/{answer['id']}")["record"]["error"]
     assert host.ended(lost)["state"] == "published"

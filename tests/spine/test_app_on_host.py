@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
-from app_host import Host, wait_until
+from app_host import Host, running, wait_until
 from toy_workload import write_lines
 
 from fleetscore.manifest import read_manifest, read_results
-from fleetscore.stores import open_store
 from fleetscore.stores.base import Store
 
 WINDOW = "2026-01-01T00"
@@ -20,15 +18,9 @@ WINDOW = "2026-01-01T00"
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """A running host with a store of its own."""
     here = str(Path(__file__).parent)
-    host = Host(tmp_path_factory.mktemp("app"), FLEETSCORE_WORKLOADS="toy=toy_workload:Toy", PYTHONPATH=here)
-    host.start()
-    yield host
-    host.kill()
-
-
-def store_of(host: Host) -> Store:
-    """The host's store."""
-    return open_store(str(host.folder / "store"))
+    toy = {"FLEETSCORE_WORKLOADS": "toy=toy_workload:Toy", "PYTHONPATH": here}
+    with running(Host(tmp_path_factory.mktemp("app"), **toy)) as host:
+        yield host
 
 
 def rows_of(store: Store, window: str) -> list[tuple[str, int]]:
@@ -39,7 +31,7 @@ def rows_of(store: Store, window: str) -> list[tuple[str, int]]:
 
 def test_a_run_is_started_followed_and_published(host: Host) -> None:
     """202 with links and management URLs; the status ends published; asking again gives 200 and the same run."""
-    write_lines(store_of(host), "2026-01-01T10", [(f"p{i}", i, "ok") for i in range(20)])
+    write_lines(host.store, "2026-01-01T10", [(f"p{i}", i, "ok") for i in range(20)])
     answer = host.post("runs", {"workload": "toy", "window": "2026-01-01T10"})
     body = answer.json()
     assert (answer.status_code, body["created"]) == (202, True)
@@ -79,7 +71,7 @@ def test_a_wrong_request_is_answered_with_the_field_at_fault(host: Host, body: A
 def test_what_is_not_there_is_404(host: Host) -> None:
     """Unknown runs and backfills, and ids that are no ids."""
     for path in ("runs/nope", "runs/a%2Fb", "backfills/nope"):
-        assert requests.get(f"{host.url}/api/{path}", timeout=30).status_code == 404, path
+        assert host.ask(path).status_code == 404, path
     assert host.post("runs/nope/cancel", {}).status_code == 404
     assert host.post("runs/nope/retry", {}).status_code == 404
 
@@ -87,7 +79,7 @@ def test_what_is_not_there_is_404(host: Host) -> None:
 def test_a_retry_mends_what_failed(host: Host) -> None:
     """The retry is a new round; it scores the failed partition and the window is whole."""
     window = "2026-01-01T11"
-    store = store_of(host)
+    store = host.store
     write_lines(store, window, [(f"p{i}", i, "fail" if i == 3 else "ok") for i in range(20)])
     run = host.post("runs", {"workload": "toy", "window": window}).json()["id"]
     assert host.ended(run)["verdict"] == "with_failures"
@@ -101,7 +93,7 @@ def test_a_retry_mends_what_failed(host: Host) -> None:
 def test_cancel_stops_a_run_that_is_under_way(host: Host) -> None:
     """Slow shards that have not begun are left; the run ends cancelled and nothing is published."""
     window = "2026-01-01T12"
-    store = store_of(host)
+    store = host.store
     store.write("settings/toy.toml", b"slow_s = 0.3\n")
     write_lines(store, window, [(f"p{i}", i, "slow") for i in range(400)])
     run = host.post("runs", {"workload": "toy", "window": window}).json()["id"]
@@ -115,7 +107,7 @@ def test_cancel_stops_a_run_that_is_under_way(host: Host) -> None:
 def test_a_backfill_runs_its_windows(host: Host) -> None:
     """Four windows, one without data: three published, one not, each with its run."""
     for hour in (20, 21, 22):
-        write_lines(store_of(host), f"2026-01-01T{hour}", [("a", hour, "ok")])
+        write_lines(host.store, f"2026-01-01T{hour}", [("a", hour, "ok")])
     asked = {"workload": "toy", "from": "2026-01-01T20", "to": "2026-01-02T00", "max_parallel": 2}
     answer = host.post("backfills", asked)
     assert answer.status_code == 202
@@ -127,22 +119,19 @@ def test_a_backfill_runs_its_windows(host: Host) -> None:
 
 def test_training_over_http_stores_a_pinned_model_set(host: Host) -> None:
     """POST /api/training gives a run whose record names the new model set."""
-    write_lines(store_of(host), "2026-01-01T05", [("a", 1, "ok")])
+    write_lines(host.store, "2026-01-01T05", [("a", 1, "ok")])
     asked = {"workload": "toy", "from": "2026-01-01T05", "to": "2026-01-01T06"}
     run = host.post("training", asked).json()["id"]
     status = host.ended(run)
     assert status["state"] == "published"
-    assert store_of(host).stat(f"models/toy/{status['record']['model_set']}/set.json") is not None
+    assert host.store.stat(f"models/toy/{status['record']['model_set']}/set.json") is not None
 
 
 def test_the_timer_starts_a_due_window_once(host: Host) -> None:
     """Fired twice by hand with readings in the store, the hourly timer starts the newest due hour, and only once."""
-    store_of(host).write("data/sensor_anomaly/r.csv", b"TS,Device,Tag,Value\n2026-01-01 00:00:00,1,1,1.0\n")
+    host.store.write("data/sensor_anomaly/r.csv", b"TS,Device,Tag,Value\n2026-01-01 00:00:00,1,1,1.0\n")
     for _ in range(2):
-        answer = requests.post(
-            f"{host.url}/admin/functions/sensor_anomaly_timer", json={"input": ""}, timeout=30
-        )
-        assert answer.status_code == 202
+        host.fire("sensor_anomaly_timer")
     wait_until(lambda: host.get("runs?workload=sensor_anomaly")["runs"])
     runs = host.get("runs?workload=sensor_anomaly")["runs"]
     host.ended(runs[0]["run"])
@@ -152,12 +141,12 @@ def test_the_timer_starts_a_due_window_once(host: Host) -> None:
 def test_a_partition_that_kills_its_process_is_quarantined_and_costs_nobody_a_row(host: Host) -> None:
     """The workers that die are replaced; the run is published without the killer."""
     window = "2026-01-01T13"
-    write_lines(store_of(host), window, [(f"p{i}", i, "kill" if i == 5 else "ok") for i in range(30)])
+    write_lines(host.store, window, [(f"p{i}", i, "kill" if i == 5 else "ok") for i in range(30)])
     run = host.post("runs", {"workload": "toy", "window": window}).json()["id"]
     status = host.ended(run)
     assert status["record"]["counts"] == {"scored": 29, "quarantined": 1}
     assert "p5" in status["first_cause"]
-    assert rows_of(store_of(host), window) == sorted((f"p{i}", 2 * i) for i in range(30) if i != 5)
+    assert rows_of(host.store, window) == sorted((f"p{i}", 2 * i) for i in range(30) if i != 5)
 
 
 PHASES: dict[str, str] = {
@@ -176,17 +165,14 @@ def test_a_kill_at_any_phase_loses_nothing_and_doubles_nothing(tmp_path: Path, p
     host = Host(
         tmp_path, FLEETSCORE_WORKLOADS="toy=toy_workload:Toy", PYTHONPATH=here, FLEETSCORE_INLINE_SHARD_S="20"
     )
-    store = store_of(host)
+    store = host.store
     store.write("settings/toy.toml", b"slow_s = 0.01\n")
     write_lines(store, WINDOW, [(f"p{i}", i, "slow" if i % 2 else "ok") for i in range(120)])
-    host.start()
-    try:
+    with running(host):
         run = host.post("runs", {"workload": "toy", "window": WINDOW}).json()["id"]
         wait_until(lambda: store.stat(f"runs/{run}/{PHASES[phase]}") is not None)
         host.kill()
         host.start()
         status = host.ended(run)
-    finally:
-        host.kill()
     assert (status["state"], status["record"]["counts"]) == ("published", {"scored": 120})
     assert rows_of(store, WINDOW) == sorted((f"p{i}", 2 * i) for i in range(120))
