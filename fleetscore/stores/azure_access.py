@@ -16,6 +16,9 @@ from azure.storage.blob import BlobServiceClient, ExponentialRetry
 
 from fleetscore.errors import SettingsError, StoreError
 
+ON_ANSWER = "on_answer"
+"""The keyword of a storage client's call whose value is called with the answer, a PipelineResponse."""
+
 _THROTTLED_RETRIES = 6
 _THROTTLED_WAIT_MOST_S = 60.0
 
@@ -79,7 +82,11 @@ class PatientRetry(ExponentialRetry):
         )
 
     def send(self, request: PipelineRequest[Any]) -> PipelineResponse[Any, Any]:
-        """Send, and send again while the service answers 429, waiting as long as it asks."""
+        """Send, and send again while the service answers 429, waiting as long as it asks.
+
+        A call's option ON_ANSWER is given the answer; the SDK's own hook for it is forgotten when a request is sent again.
+        """
+        on_answer = request.context.options.pop(ON_ANSWER, None)
         transport: Any = request.context.transport  # its own sleep, as every policy of the SDK uses
         body = request.http_request.body
         start = body.tell() if hasattr(body, "tell") else 0
@@ -91,6 +98,8 @@ class PatientRetry(ExponentialRetry):
             if hasattr(body, "seek"):
                 body.seek(start)
             response = self._send_once(request)
+        if on_answer:
+            on_answer(response)
         return response
 
     def _send_once(self, request: PipelineRequest[Any]) -> PipelineResponse[Any, Any]:

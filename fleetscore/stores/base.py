@@ -79,12 +79,12 @@ class Store(Protocol):
         """The entry at exactly that path, or None."""
         ...
 
-    def list(self, prefix: str) -> Iterator[Entry]:
-        """All entries whose path starts with `prefix` (a plain string prefix), sorted by path."""
+    def list(self, prefix: str, most: int | None = None) -> Iterator[Entry]:
+        """All entries whose path starts with `prefix` (a plain string prefix), sorted by path; the first `most` of them where given."""
         ...
 
-    def delete(self, path: str) -> None:
-        """Remove the path; nothing happens if it is not there."""
+    def delete(self, path: str, etag: str | None = None) -> None:
+        """Remove the path, or only the version `etag` of it; nothing happens if that is not there."""
         ...
 
 

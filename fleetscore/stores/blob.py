@@ -7,6 +7,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import IO, Any
 
 import pyarrow as pa
@@ -30,6 +31,7 @@ from fleetscore.stores.azure_access import (
     store_error,
 )
 from fleetscore.stores.base import Entry, check_path
+from fleetscore.stores.blob_listing import FOLDER_MARK, list_entries
 from fleetscore.stores.ranges import RangeReader
 
 ROLE = "Storage Blob Data Contributor"
@@ -40,7 +42,6 @@ _CONCURRENCY = 4  # chunks of one large read or write under way at once
 _TRIES = 5  # at a read or a write that others keep disturbing
 _LOST = {"BlobAlreadyExists", "ConditionNotMet", "InvalidBlockList", "BlobNotFound"}
 _WRITE_ID = "writeid"
-_FOLDER_MARK = "hdi_isfolder"  # accounts with a hierarchical namespace show their folders as empty blobs with this metadata
 
 
 class BlobStore:
@@ -143,20 +144,21 @@ class BlobStore:
         except MissingBlobError:
             return None
 
-    def list(self, prefix: str) -> Iterator[Entry]:
-        """All entries whose path starts with `prefix`, in the order of the service, which is that of their paths."""
+    def list(self, prefix: str, most: int | None = None) -> Iterator[Entry]:
+        """The first `most` entries, or all, whose path starts with `prefix`, in the order of the service, which is that of their paths."""
         try:
             with self._explained(prefix):
-                for blob in self._container.list_blobs(name_starts_with=prefix or None, include=["metadata"]):
-                    if entry := _entry(blob.name, blob):
-                        yield entry
+                yield from islice(list_entries(self._container, prefix, most), most)
         except MissingBlobError:  # an emulator's container that nobody wrote to yet
             return
 
-    def delete(self, path: str) -> None:
-        """Remove the path; nothing happens if it is not there."""
-        with contextlib.suppress(MissingBlobError), self._explained(path):
-            self._blob(path).delete_blob(delete_snapshots="include")
+    def delete(self, path: str, etag: str | None = None) -> None:
+        """Remove the path, or only the version `etag` of it; nothing happens if that is not there."""
+        version: dict[str, Any] = {}
+        if etag is not None:
+            version = {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}
+        with contextlib.suppress(MissingBlobError, ConflictError), self._explained(path):
+            self._blob(path).delete_blob(delete_snapshots="include", **version)
 
     def _range_fetcher(self, path: str, etag: str | None) -> Callable[[int, int], bytes]:
         """Bytes [start, stop) of the version `etag`, by request; ConflictError if that is no longer the one there."""
@@ -247,7 +249,7 @@ def _put(blob: BlobClient, data: bytes | IO[bytes], options: dict[str, Any]) -> 
 
 
 def _entry(path: str, found: BlobProperties) -> Entry | None:
-    if (found.metadata or {}).get(_FOLDER_MARK) == "true":
+    if (found.metadata or {}).get(FOLDER_MARK) == "true":
         return None
     return Entry(path, found.size, _bare(found.etag), found.last_modified)
 

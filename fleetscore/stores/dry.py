@@ -60,10 +60,11 @@ class DryStore:
         """The entry at exactly that path, or None."""
         return self._store.stat(path)
 
-    def list(self, prefix: str) -> Iterator[Entry]:
-        """All entries whose path starts with `prefix`, sorted by path."""
-        return self._store.list(prefix)
+    def list(self, prefix: str, most: int | None = None) -> Iterator[Entry]:
+        """The first `most` entries, or all, whose path starts with `prefix`, sorted by path."""
+        return self._store.list(prefix, most)
 
-    def delete(self, path: str) -> None:
+    def delete(self, path: str, etag: str | None = None) -> None:
         """Nothing is removed."""
+        del etag
         check_path(path)

@@ -11,6 +11,7 @@ import uuid
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urlsplit
@@ -109,22 +110,23 @@ class LocalStore:
         with _reading(path):
             return _entry(path, self._file(path))
 
-    def list(self, prefix: str) -> Iterator[Entry]:
-        """All entries whose path starts with `prefix`, sorted by path; looks only into folders that can hold such paths."""
+    def list(self, prefix: str, most: int | None = None) -> Iterator[Entry]:
+        """The first `most` entries, or all, whose path starts with `prefix`, sorted; looks only into folders that can hold such paths."""
         folder, slash, _ = prefix.rpartition("/")
         if slash and not is_path(folder):
             return  # no path begins so
         with _reading(prefix):
-            yield from _walk(self.root / folder, folder + slash, prefix)
+            yield from islice(_walk(self.root / folder, folder + slash, prefix), most)
 
-    def delete(self, path: str) -> None:
-        """Remove the path; nothing happens if it is not there."""
+    def delete(self, path: str, etag: str | None = None) -> None:
+        """Remove the path, or only the version `etag` of it; nothing happens if that is not there."""
         file = self._file(path)
         with _reading(path):
             if not file.is_file():
                 return
         with _writing(path), self._lock(path):
-            file.unlink(missing_ok=True)
+            if etag is None or etag == self._etag_there(path):
+                file.unlink(missing_ok=True)
 
     def _file(self, path: str) -> Path:
         return self.root / check_path(path)

@@ -32,8 +32,8 @@ class CrashingStore:
     def replace(self, path: str, data: bytes, etag: str | None) -> str:
         return str(self._guarded(lambda: self._store.replace(path, data, etag)))
 
-    def delete(self, path: str) -> None:
-        self._guarded(lambda: self._store.delete(path))
+    def delete(self, path: str, etag: str | None = None) -> None:
+        self._guarded(lambda: self._store.delete(path, etag))
 
     @contextmanager
     def sink(self, path: str) -> Iterator[IO[bytes]]:

@@ -38,6 +38,35 @@ def test_nothing_is_missing_in_a_store_nobody_wrote_to(store: Store) -> None:
     store.delete("a/b")
 
 
+def test_a_version_is_deleted_only_while_it_is_the_one_there(store: Store) -> None:
+    """Deleting an etag removes that version, and leaves what somebody has written over it, or nothing, as it is."""
+    old = store.write("a/b", b"old")
+    new = store.write("a/b", b"new")
+    store.delete("a/b", old)
+    assert store.read("a/b") == b"new"
+    store.delete("a/b", new)
+    assert store.stat("a/b") is None
+    store.delete("a/b", new)
+
+
+def test_a_listing_ends_after_as_many_as_were_asked_for(store: Store) -> None:
+    """The first ones in order, whatever follows; all where there are fewer."""
+    paths = [f"a/{number}" for number in range(7)]
+    for path in paths:
+        store.write(path, b"x")
+    for most in (0, 1, 5, 7, 9):
+        assert [entry.path for entry in store.list("a/", most)] == paths[:most]
+
+
+def test_a_listing_tells_what_a_stat_tells(store: Store) -> None:
+    """Path, size, etag and time of an entry are those of its stat, whatever characters its path has."""
+    for number, segment in enumerate(ODD_SEGMENTS):
+        store.write(f"odd/{segment}/x", b"x" * number)
+    listed = list(store.list("odd/"))
+    assert len(listed) == len(ODD_SEGMENTS)
+    assert listed == [store.stat(entry.path) for entry in listed]
+
+
 def test_a_folder_is_not_a_path(store: Store) -> None:
     """The beginning of a path is not itself there, and deleting it removes nothing."""
     store.write("a/b/c", b"x")
