@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from fleetscore.carry import read_ledger
 from fleetscore.errors import MissingBlobError
+from fleetscore.index_rolling import roll_up_index
 from fleetscore.layout import manifest_path, run_folder, run_id, run_path, swept_path
 from fleetscore.records import FINAL, Manifest, RunRecord, RunState, from_json
 from fleetscore.requests import newest_round
@@ -60,7 +61,10 @@ class Swept:
 
 
 def sweep(store: Store, now: datetime, *, dry_run: bool = False) -> Swept:
-    """Remove what every workload's [keep] settings give up, or only say what would be; running it again finds nothing more."""
+    """Remove what every workload's [keep] settings give up, or only say what would be; running it again finds nothing more.
+
+    What is left of the index of runs is rolled up, which removes nothing from it.
+    """
     swept = Swept(dry_run=dry_run)
     for workload in workload_names():
         policy = read_keep_policy(store, workload)
@@ -74,6 +78,7 @@ def sweep(store: Store, now: datetime, *, dry_run: bool = False) -> Swept:
             swept.add(doomed)
         if not dry_run:
             _mark_swept(store, workload, policy, now)
+            roll_up_index(store, workload, now)
     return swept
 
 

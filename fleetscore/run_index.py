@@ -1,26 +1,27 @@
-"""The index of runs: one line per run in one small file per workload and day, so that listing runs reads none of them."""
+"""The index of runs: one line per run in a few files per workload, a day each while fresh, so that listing runs reads none of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
 from typing import Any
 
 import msgspec
 
 from fleetscore.errors import ConflictError, MissingBlobError
+from fleetscore.index_files import IndexFile, batches, list_files, longest_first
 from fleetscore.layout import index_path, run_path
 from fleetscore.outcomes import DRIFTED, GOOD
 from fleetscore.records import Cause, RunRecord, RunState, from_json
-from fleetscore.stores.base import Entry, Store
+from fleetscore.stores.base import Store
 from fleetscore.workloads import workload_names
 
 _LINE_BYTES = 250  # a short line; only guesses how many files hold enough lines
 _READERS = 16
+_TRIES = 4
 _MOST_CHARACTERS = 160
 
 
@@ -63,28 +64,22 @@ def list_page(store: Store, workload: str, limit: int, before: str) -> RunPage:
     return RunPage(lines, lines[-1].run if len(lines) == limit else "")
 
 
-def list_runs(store: Store, workload: str = "", limit: int = 100, before: str = "") -> list[RunLine]:
+def list_runs(
+    store: Store, workload: str = "", limit: int = 100, before: str = "", since: str = ""
+) -> list[RunLine]:
     """The newest runs, newest first, of one workload or all; those requested before the run `before`, where it is named.
 
-    Reads the index files of as many days as it takes, newest first, and no run. MissingBlobError when there is no run `before`.
+    They are `limit` runs, and more only where more were requested on the day `since` (YYYY-MM-DD) or later. Reads as few files of the
+    index as that takes, newest first, and no run. MissingBlobError when there is no run `before`.
     """
     last = _place_of(store, before) if before else None
     names = [workload] if workload else workload_names()
-    files = [entry for name in names for entry in store.list(f"index/{name}/")]
-    found: list[RunLine] = []
-    for batch in _batches(files, limit, last[0] if last else None):
-        found += (
-            line for line in read_lines(store, batch) if last is None or (line.requested, line.run) < last
-        )
-        if len(found) >= limit:
-            break
-    return sorted(found, key=lambda line: (line.requested, line.run), reverse=True)[:limit]
+    return _retried(lambda: _newest(store, names, limit, last, since))
 
 
 def list_runs_since(store: Store, workload: str, day: str) -> list[RunLine]:
     """All runs of the workload that were requested on `day` (YYYY-MM-DD) or later, in no order."""
-    files = [entry for entry in store.list(f"index/{workload}/") if _day(entry.path) >= day]
-    return list(read_lines(store, files))
+    return _retried(lambda: _since(store, workload, day))
 
 
 def newest_rounds(lines: Iterable[RunLine]) -> dict[str, RunLine]:
@@ -102,7 +97,7 @@ def index_run(store: Store, record: RunRecord) -> None:
     path = index_path(record.request.workload, f"{record.request.requested:%Y-%m-%d}")
     line = line_of(record)
     while True:
-        lines, etag = _read_file(store, path)
+        lines, etag = read_file(store, path)
         if lines.get(line.run) == line:
             return
         with suppress(ConflictError):
@@ -134,28 +129,64 @@ def line_of(record: RunRecord) -> RunLine:
     )
 
 
-def read_lines(store: Store, files: Sequence[Entry]) -> Iterator[RunLine]:
-    """The lines of the index files, file after file."""
-    if len(files) < 2:
-        yield from (line for file in files for line in _read_file(store, file.path)[0].values())
-        return
-    with ThreadPoolExecutor(_READERS) as pool:
-        for lines, _ in pool.map(lambda file: _read_file(store, file.path), files):
-            yield from lines.values()
+def read_lines(store: Store, files: Iterable[IndexFile]) -> dict[str, RunLine]:
+    """The lines of the index files by run; MissingBlobError when one of them is gone, since it was rolled up after it was listed."""
+    ordered = longest_first(files)
+    merged: dict[str, RunLine] = {}
+    if len(ordered) < 2:
+        for file in ordered:
+            merged |= _decode(store.read(file.path))
+        return merged
+    with ThreadPoolExecutor(min(len(ordered), _READERS)) as pool:
+        for data in pool.map(lambda file: store.read(file.path), ordered):
+            merged |= _decode(data)
+    return merged
 
 
-def _batches(files: Iterable[Entry], limit: int, until: datetime | None) -> Iterator[list[Entry]]:
-    """The files in batches of whole days, newest first; a batch looks large enough to hold `limit` lines."""
-    newest_day = f"{until:%Y-%m-%d}" if until else "9999"
-    ordered = sorted((f for f in files if _day(f.path) <= newest_day), key=_day_of, reverse=True)
-    batch: list[Entry] = []
-    for _, day in groupby(ordered, key=_day_of):
-        batch += day
-        if sum(file.size_bytes for file in batch) >= limit * _LINE_BYTES:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def read_file(store: Store, path: str) -> tuple[dict[str, RunLine], str | None]:
+    """The lines of one file and its etag; ({}, None) where it is not there."""
+    try:
+        data, etag = store.read_tagged(path)
+    except MissingBlobError:
+        return {}, None
+    return _decode(data), etag
+
+
+def day_of(line: RunLine) -> str:
+    """The day on which the run was requested."""
+    return f"{line.requested:%Y-%m-%d}"
+
+
+def _newest(
+    store: Store, names: Sequence[str], limit: int, last: tuple[datetime, str] | None, since: str
+) -> list[RunLine]:
+    newest_day = f"{last[0]:%Y-%m-%d}" if last else "9999"
+    files = [f for name in names for f in list_files(store, name) if f.first_day <= newest_day]
+    found: list[RunLine] = []
+    for batch, day_after in batches(files, limit * _LINE_BYTES):
+        found += (x for x in read_lines(store, batch).values() if last is None or _place(x) < last)
+        found.sort(key=_place, reverse=True)
+        if len(found) >= limit and day_after < min(day_of(found[limit - 1]), since or "9999"):
+            break
+    least = next((n for n, line in enumerate(found) if day_of(line) < since), len(found)) if since else 0
+    return found[: max(limit, least)]
+
+
+def _since(store: Store, workload: str, day: str) -> list[RunLine]:
+    files = [file for file in list_files(store, workload) if file.last_day >= day]
+    return [line for line in read_lines(store, files).values() if day_of(line) >= day]
+
+
+def _retried(read: Callable[[], list[RunLine]]) -> list[RunLine]:
+    """What `read` gives, which is asked again when a file that it listed was rolled up meanwhile."""
+    for _ in range(_TRIES - 1):
+        with suppress(MissingBlobError):
+            return read()
+    return read()
+
+
+def _place(line: RunLine) -> tuple[datetime, str]:
+    return line.requested, line.run
 
 
 def _place_of(store: Store, run: str) -> tuple[datetime, str]:
@@ -168,12 +199,8 @@ def _place_of(store: Store, run: str) -> tuple[datetime, str]:
     return record.request.requested, run
 
 
-def _read_file(store: Store, path: str) -> tuple[dict[str, RunLine], str | None]:
-    try:
-        data, etag = store.read_tagged(path)
-    except MissingBlobError:
-        return {}, None
-    return msgspec.json.decode(data, type=dict[str, RunLine]), etag
+def _decode(data: bytes) -> dict[str, RunLine]:
+    return msgspec.json.decode(data, type=dict[str, RunLine])
 
 
 def _first_cause(record: RunRecord) -> Cause | None:
@@ -186,11 +213,3 @@ def _first_cause(record: RunRecord) -> Cause | None:
 def _cost(facts: Mapping[str, Any]) -> float | None:
     cost = facts.get("cost_usd")
     return float(cost) if isinstance(cost, int | float) else None
-
-
-def _day(path: str) -> str:
-    return path.rsplit("/", 1)[1].removesuffix(".json")
-
-
-def _day_of(entry: Entry) -> str:
-    return _day(entry.path)
