@@ -22,6 +22,7 @@ class IndexFile:
     first_day: str
     last_day: str
     size_bytes: int
+    etag: str = ""
 
     @property
     def name(self) -> str:
@@ -41,10 +42,10 @@ def name_of(path: str) -> str:
 def list_files(store: Store, workload: str) -> list[IndexFile]:
     """The index files of the workload, in the order of their names."""
     entries = store.list(f"index/{workload}/")
-    return [index_file(e.path, e.size_bytes) for e in entries if len(name_of(e.path)) in _SPANS]
+    return [index_file(e.path, e.size_bytes, e.etag) for e in entries if len(name_of(e.path)) in _SPANS]
 
 
-def index_file(path: str, size_bytes: int) -> IndexFile:
+def index_file(path: str, size_bytes: int, etag: str = "") -> IndexFile:
     """The file at the path.
 
     >>> index_file("index/toy/2026-11.json", 9).last_day
@@ -52,7 +53,7 @@ def index_file(path: str, size_bytes: int) -> IndexFile:
     """
     name = name_of(path)
     first, last = _SPANS[len(name)]
-    return IndexFile(path, name + first, name + last, size_bytes)
+    return IndexFile(path, name + first, name + last, size_bytes, etag)
 
 
 def batches(files: Iterable[IndexFile], least_bytes: int) -> Iterator[tuple[list[IndexFile], str]]:

@@ -17,6 +17,7 @@ from fleetscore.layout import index_path, run_path
 from fleetscore.outcomes import DRIFTED, GOOD
 from fleetscore.records import Cause, RunRecord, RunState, from_json
 from fleetscore.stores.base import Store
+from fleetscore.stores.memory import read_version
 from fleetscore.workloads import workload_names
 
 _LINE_BYTES = 250  # a short line; only guesses how many files hold enough lines
@@ -133,13 +134,9 @@ def read_lines(store: Store, files: Iterable[IndexFile]) -> dict[str, RunLine]:
     """The lines of the index files by run; MissingBlobError when one of them is gone, since it was rolled up after it was listed."""
     ordered = longest_first(files)
     merged: dict[str, RunLine] = {}
-    if len(ordered) < 2:
-        for file in ordered:
-            merged |= _decode(store.read(file.path))
-        return merged
-    with ThreadPoolExecutor(min(len(ordered), _READERS)) as pool:
-        for data in pool.map(lambda file: store.read(file.path), ordered):
-            merged |= _decode(data)
+    with ThreadPoolExecutor(_READERS) as pool:  # starts as many threads as there are files, at the most
+        for lines in pool.map(lambda file: read_version(store, file.path, file.etag, _decode), ordered):
+            merged |= lines
     return merged
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from fleetscore.costs import MonthCost, list_costs
+from fleetscore.costs import MonthCost, sum_costs
 from fleetscore.dashboard.marks import UNEASY, Mark
 from fleetscore.dashboard.window_calendar import Calendar, Cell, count_marks, lay_calendar
 from fleetscore.errors import FleetscoreError, SettingsError
@@ -27,6 +27,7 @@ _SHOWN = _CELLS | {Cadence.HOUR: 168}  # of them on the overview
 _ALL_CELLS = 600  # on the overview, however many workloads there are
 _RETRIES = 1.3  # runs to a window, where there are many
 _LOOKS = 5
+_READS = 3
 _RECENT = 12
 _PAGE = 50
 _WITH_RESULTS = frozenset({Mark.FAILURES, Mark.DRIFTED})
@@ -88,8 +89,7 @@ def read_overview(store: Store, now: datetime) -> Overview:
     """The overview as the index has it; reads no run."""
     names = workload_names()
     most = max(24, _ALL_CELLS // max(1, len(names)))
-    with ThreadPoolExecutor(max(1, len(names))) as pool:
-        told = list(pool.map(lambda name: _read_workload(store, name, now), names))
+    told = _read_workloads(store, names, now)
     lines = [line for _, found in told for line in found]
     recent = sorted(lines, key=lambda line: (line.requested, line.run), reverse=True)[:_RECENT]
     views = tuple(_shorten(view, most) for view, _ in told)
@@ -99,8 +99,10 @@ def read_overview(store: Store, now: datetime) -> Overview:
 def read_workload_page(store: Store, name: str, before: str, now: datetime) -> WorkloadPage:
     """A workload and the page of its runs before the run `before`; InputError for an unknown workload."""
     get_workload(name)
-    view, lines = _read_workload(store, name, now)
-    history = list_page(store, name, _PAGE, before)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(list_page, store, name, _PAGE, before)
+        view, lines = _read_workload(store, name, now)
+        history = asked.result()
     return WorkloadPage(view, history, before, not before and any(is_moving(line, now) for line in lines))
 
 
@@ -121,7 +123,7 @@ def group_uneasy(cells: Sequence[Cell]) -> tuple[Look, ...]:
 
 def read_looks(store: Store, names: Sequence[str], now: datetime) -> list[WorkloadLooks]:
     """What wants somebody, of each of the workloads that has something."""
-    return list_looks([_read_workload(store, name, now)[0] for name in names])
+    return list_looks([view for view, _ in _read_workloads(store, names, now)])
 
 
 def list_looks(workloads: Sequence[WorkloadView]) -> list[WorkloadLooks]:
@@ -136,15 +138,30 @@ def _shorten(view: WorkloadView, most: int) -> WorkloadView:
     return replace(view, calendar=calendar, marks=count_marks(calendar.cells()))
 
 
+def _read_workloads(
+    store: Store, names: Sequence[str], now: datetime
+) -> list[tuple[WorkloadView, Sequence[RunLine]]]:
+    with ThreadPoolExecutor(max(1, len(names))) as pool:
+        return list(pool.map(lambda name: _read_workload(store, name, now), names))
+
+
 def _read_workload(store: Store, name: str, now: datetime) -> tuple[WorkloadView, Sequence[RunLine]]:
     workload = get_workload(name)
     cells = max(_CELLS[cadence] for cadence in workload.cadences)
-    lines = list_runs(store, name, int(cells * _RETRIES))
-    policy, remarks = _read_policy(store, name)
+    last_month = f"{now.replace(day=1) - timedelta(days=1):%Y-%m}"
+    with ThreadPoolExecutor(_READS) as pool:  # a store far away answers them in the time of one
+        asked_policy = pool.submit(_read_policy, store, name)
+        asked_latest = pool.submit(read_latest, store, name)
+        asked_models = pool.submit(_current_models, store, name)
+        lines = list_runs(store, name, int(cells * _RETRIES), since=f"{last_month}-01")
+        (policy, remarks), latest, models = (
+            asked_policy.result(),
+            asked_latest.result(),
+            asked_models.result(),
+        )
     calendar = lay_calendar(lines, workload.parse_window, now, policy.watermark_s, cells)
     told = calendar.cells()
     scored = [line for line in lines if line.purpose == "score"]
-    latest = read_latest(store, name)
     view = WorkloadView(
         name=name,
         calendar=calendar,
@@ -152,8 +169,8 @@ def _read_workload(store: Store, name: str, now: datetime) -> tuple[WorkloadView
         look_at=group_uneasy(told)[:_LOOKS],
         newest=_newest(scored, told),
         published=latest.window if latest else "",
-        models=_current_models(store, name),
-        costs=_read_costs(store, name, lines, now),
+        models=models,
+        costs=_sum_costs(lines, last_month),
         remarks=remarks,
     )
     return view, lines
@@ -178,9 +195,8 @@ def _current_models(store: Store, name: str) -> str:
     return ""
 
 
-def _read_costs(store: Store, name: str, lines: Sequence[RunLine], now: datetime) -> tuple[MonthCost, ...]:
-    """This month's and the last one's costs, exactly; nothing is read where no run knows its cost."""
+def _sum_costs(lines: Sequence[RunLine], last_month: str) -> tuple[MonthCost, ...]:
+    """This month's and the last one's costs, of lines that hold all of both; none where no run knows its cost."""
     if all(line.cost_usd is None for line in lines):
         return ()
-    last_month = now.replace(day=1) - timedelta(days=1)
-    return tuple(list_costs(store, name, f"{last_month:%Y-%m}"))
+    return tuple(sum_costs(line for line in lines if f"{line.requested:%Y-%m}" >= last_month))

@@ -326,6 +326,11 @@ class WatchedStore:
         self.read_paths.append(path)
         return self._store.open(path)
 
+    def list(self, prefix: str, most: int | None = None) -> Any:
+        """List and note: what a listing names may have been read before."""
+        self.read_paths.append(prefix)
+        return self._store.list(prefix, most)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
