@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from fleetscore.errors import MissingBlobError
 from fleetscore.layout import run_folder, run_path
 from fleetscore.outcomes import GOOD
+from fleetscore.progress import Progress, read_progress
 from fleetscore.records import FINAL, RunRecord, RunState
 from fleetscore.run_index import RunLine
 from fleetscore.run_records import read_run
-from fleetscore.steps.plan import read_plan, read_shard_plans
 from fleetscore.stores.base import Store
 
 EXIT_CODES = {"good": 0, "with_failures": 10, "unpublished": 20}
@@ -40,14 +39,20 @@ class RunStatus:
 def describe_run(store: Store, run: str, now: datetime) -> RunStatus:
     """The status of the run; MissingBlobError when there is none."""
     record = read_run(store, run)
-    done = committed_shards(store, run) if record.state is RunState.SCORING else []
+    progress = read_progress(store, run) if record.state is RunState.SCORING else None
+    return tell_status(record, progress, now)
+
+
+def tell_status(record: RunRecord, progress: Progress | None, now: datetime) -> RunStatus:
+    """The status of a run; `progress` is what its shards have done, where it is scoring."""
+    done = list(progress.commits()) if progress else []
     ended = record.state in FINAL
     settled = sum(record.counts.values())  # before scoring; all of them once it ended
-    scored = _partitions_of(store, run, done) if done else 0
+    scored = sum(progress.planned[shard].partitions for shard in done) if progress else 0
     collecting = record.state is RunState.COLLECTING
     elapsed_s = ((record.ended or now) - record.request.requested).total_seconds()
     return RunStatus(
-        id=run,
+        id=record.request.run,
         state=record.state,
         record=record,
         shards_done=record.shards if ended or collecting else len(done),
@@ -81,14 +86,6 @@ def committed_shards(store: Store, run: str) -> list[int]:
     prefix = f"{run_folder(run)}shards/"
     paths = (entry.path for entry in store.list(prefix))
     return [int(path[len(prefix) :].split("/", 1)[0]) for path in paths if path.endswith("/result.json")]
-
-
-def _partitions_of(store: Store, run: str, shards: Sequence[int]) -> int:
-    try:
-        planned = read_shard_plans(store, read_plan(store, run))
-    except MissingBlobError:
-        return 0
-    return sum(planned[shard].partitions for shard in shards)
 
 
 def _first_cause(record: RunRecord) -> str:

@@ -12,10 +12,10 @@ from typing import Literal
 from fleetscore.errors import MissingBlobError
 from fleetscore.layout import run_folder, run_path
 from fleetscore.outcomes import GOOD, Outcome
+from fleetscore.progress import Progress, read_progress
 from fleetscore.records import FINAL, RunRecord, ShardPlan, ShardRecord, from_json, to_json
-from fleetscore.steps.plan import read_plan, read_shard_plans
-from fleetscore.steps.score import read_shard_record
 from fleetscore.stores.base import Entry, Store
+from fleetscore.stores.memory import read_version
 
 _MOST_RECORDS = 200  # beyond it a run under way is told from its listing alone
 _READERS = 16
@@ -80,20 +80,18 @@ def write_timeline(
 
 def read_timeline(store: Store, record: RunRecord) -> Timeline:
     """The run's timeline: the one that was kept, or the one as things stand now; empty before the run is planned."""
-    run = record.request.run
     with suppress(MissingBlobError):
-        return from_json(store.read(run_path(run, "timeline.json")), Timeline)
-    try:
-        planned = read_shard_plans(store, read_plan(store, run))
-    except MissingBlobError:
+        return from_json(store.read(run_path(record.request.run, "timeline.json")), Timeline)
+    return timeline_now(store, record, read_progress(store, record.request.run))
+
+
+def timeline_now(store: Store, record: RunRecord, progress: Progress | None) -> Timeline:
+    """The timeline as the progress of the run's shards tells it; empty before the run is planned."""
+    if progress is None:
         return Timeline(())
-    prefix = f"{run_folder(run)}shards/"
-    entries = list(store.list(prefix))
-    committed = [
-        int(e.path[len(prefix) :].split("/", 1)[0]) for e in entries if e.path.endswith("/result.json")
-    ]
-    records = _read_records(store, run, committed) if len(committed) <= _MOST_RECORDS else {}
-    return tell_timeline(planned, entries, records, prefix, record.state in FINAL)
+    commits = progress.commits()
+    records = _read_records(store, commits) if len(commits) <= _MOST_RECORDS else {}
+    return tell_timeline(progress.planned, progress.entries, records, progress.prefix, record.state in FINAL)
 
 
 @dataclass(slots=True)
@@ -127,7 +125,11 @@ def _bar(plan: ShardPlan, trace: _Trace, record: ShardRecord | None, has_ended: 
     return replace(bar, state="running") if attempts else bar
 
 
-def _read_records(store: Store, run: str, shards: Sequence[int]) -> dict[int, ShardRecord]:
+def _read_records(store: Store, commits: Mapping[int, Entry]) -> dict[int, ShardRecord]:
+    """The shards' records; each is read once by a process that follows the run."""
+
+    def read(entry: Entry) -> ShardRecord:
+        return read_version(store, entry.path, entry.etag, lambda data: from_json(data, ShardRecord))
+
     with ThreadPoolExecutor(_READERS) as pool:
-        records = pool.map(lambda shard: read_shard_record(store, run, shard), shards)
-        return {record.shard: record for record in records if record is not None}
+        return dict(zip(commits, pool.map(read, commits.values()), strict=True))

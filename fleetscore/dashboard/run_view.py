@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -17,14 +17,16 @@ import pyarrow.parquet as pq
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.layout import run_id, run_path
 from fleetscore.outcomes import Outcome
+from fleetscore.progress import read_progress
 from fleetscore.records import FINAL, RunRecord, RunState
 from fleetscore.run_records import read_run
-from fleetscore.status import RunStatus, describe_run
+from fleetscore.status import RunStatus, tell_status
 from fleetscore.steps.plan import read_plan
 from fleetscore.steps.score import is_cancelled
 from fleetscore.stores.base import Store
-from fleetscore.timeline import Timeline, read_timeline
+from fleetscore.timeline import Timeline, read_timeline, timeline_now
 
+_READS = 3
 _MOST_LOGS = 20
 _MOST_MATCHES = 50
 _LOG_BYTES = 100_000
@@ -84,11 +86,16 @@ class LogView:
 
 def read_run_view(store: Store, run: str, now: datetime) -> RunView:
     """The run; MissingBlobError when there is none."""
-    status = describe_run(store, run, now)
-    record = status.record
+    record = read_run(store, run)
     ended = record.state in FINAL
+    with ThreadPoolExecutor(_READS) as pool:  # a store far away answers them in the time of one
+        logs = pool.submit(lambda: tuple(e.path for e in store.list(run_path(run, "logs/"), _MOST_LOGS)))
+        cancelled = pool.submit(lambda: not ended and is_cancelled(store, run))
+        following = pool.submit(_next_round, store, record)
+        progress = read_progress(store, run) if record.state is RunState.SCORING else None
+        timeline = timeline_now(store, record, progress) if progress else read_timeline(store, record)
+    status = tell_status(record, progress, now)
     seconds = _busy_s(record, now)
-    timeline = read_timeline(store, record)
     done = record.partitions if ended else status.partitions_done - sum(record.counts.values())
     return RunView(
         status=status,
@@ -97,9 +104,9 @@ def read_run_view(store: Store, run: str, now: datetime) -> RunView:
         partitions_per_s=done / seconds if seconds and done > 0 else None,
         rows_per_s=record.input_rows / seconds if seconds and record.input_rows else None,
         previous_round=record.request.previous,
-        next_round=_next_round(store, record),
-        logs=tuple(entry.path for entry in islice(store.list(run_path(run, "logs/")), _MOST_LOGS)),
-        is_cancelled=not ended and is_cancelled(store, run),
+        next_round=following.result(),
+        logs=logs.result(),
+        is_cancelled=cancelled.result(),
         is_live=not ended,
     )
 

@@ -94,7 +94,7 @@ def test_a_large_run_under_way_reads_no_commits(
     from fleetscore import timeline
 
     monkeypatch.setattr(timeline, "_MOST_RECORDS", 3)
-    monkeypatch.setattr(timeline, "read_shard_record", pytest.fail)
+    monkeypatch.setattr(timeline, "read_version", pytest.fail)
     bars = read_timeline(filled, read_run(filled, run_of(UNDERWAY))).bars
     assert [bar.state for bar in bars][:5] == ["committed"] * 4 + ["running"]
     assert all(bar.counts is None for bar in bars)
