@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 from fleetscore.crumbs import Crumb
 from fleetscore.errors import InputError, MissingBlobError, ModelError
 from fleetscore.layout import run_path, shard_folder
-from fleetscore.model_sets import read_model_set, read_pins
+from fleetscore.model_sets import Pins, read_model_set, read_pins
 from fleetscore.outcomes import Outcome
 from fleetscore.records import (
     FINAL,
@@ -27,6 +28,7 @@ from fleetscore.records import (
     ResultFile,
     RunRecord,
     RunState,
+    ShardPlan,
     ShardRecord,
     from_json,
 )
@@ -37,6 +39,7 @@ from fleetscore.stores.base import Entry, Store
 from fleetscore.workloads.base import InputFile
 
 _MOST_FILES = 20
+_READS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +127,27 @@ class PartitionStory:
 def explain(store: Store, run: str, partition: str) -> PartitionStory:
     """The story of `partition` in `run`; MissingBlobError for an unknown run, InputError for a partition it does not have."""
     record = read_run(store, run)
-    head = _planned(store, record)
-    row = _find_row(store, head.table, partition)
-    if row is None:
-        raise _unknown_partition(store, head, partition)
-    own_commit = read_shard_record(store, run, row["shard"]) if row["shard"] >= 0 else None
-    line = _ledger_line(store, record, own_commit, partition) or _planned_line(run, row)
-    source, number = line["run"], line["shard"]  # an earlier run where a retry kept its line
-    commit = own_commit if source == run else read_shard_record(store, source, number)
+    with ThreadPoolExecutor(_READS) as pool:  # a store far away answers them in the time of one
+        in_ledger = pool.submit(_ledger_row, store, run, partition)
+        digests = pool.submit(_digests, store, run)
+        pins = pool.submit(read_pins, store, record.request.workload)
+        head = _planned(store, record)
+        shards = pool.submit(read_shard_plans, store, head)
+        row = _find_row(store, head.table, partition)
+        if row is None:
+            raise _unknown_partition(store, head, partition)
+        own_commit = read_shard_record(store, run, row["shard"]) if row["shard"] >= 0 else None
+        line = (
+            in_ledger.result() or _committed_row(store, run, own_commit, partition) or _planned_row(run, row)
+        )
+        source, number = line["run"], line["shard"]  # an earlier run where a retry kept its line
+        commit = own_commit if source == run else read_shard_record(store, source, number)
+        model = pool.submit(_model, store, record, pins.result(), partition, line["model"] or row["model"])
+        shard = None
+        if number >= 0:
+            planned = shards.result() if source == run else read_shard_plans(store, read_plan(store, source))
+            shard = _shard(planned[number], commit)
+        attempts = _attempts(store, source, partition, number, commit)
     return PartitionStory(
         run=run,
         workload=record.request.workload,
@@ -142,10 +158,10 @@ def explain(store: Store, run: str, partition: str) -> PartitionStory:
         cause=line["cause"],
         detail=line["detail"] or "",
         input=InputFound(row["rows"], row["size_bytes"], head.inputs[:_MOST_FILES], len(head.inputs)),
-        shard=_shard(store, source, number, commit),
-        attempts=_attempts(store, source, partition, number, commit),
-        model=_model(store, record, partition, line["model"] or row["model"]),
-        output=_output(store, record, line),
+        shard=shard,
+        attempts=attempts,
+        model=model.result(),
+        output=_output(record, line, digests.result()),
         scored_by=source,
         advice=advise(record, partition, line["outcome"], line["cause"]),
     )
@@ -234,10 +250,7 @@ def _attempts(
     return tell_attempts(entries, prefix, crumbs, partition, commit)
 
 
-def _shard(store: Store, run: str, number: int, commit: ShardRecord | None) -> ShardStory | None:
-    if number < 0:
-        return None
-    plan = read_shard_plans(store, read_plan(store, run))[number]
+def _shard(plan: ShardPlan, commit: ShardRecord | None) -> ShardStory:
     measured_s = commit.seconds if commit else None
     return ShardStory(plan.shard, plan.partitions, plan.placement, plan.reason, plan.predicted_s, measured_s)
 
@@ -279,13 +292,17 @@ def _nearest(keys: pa.ChunkedArray, partition: str, most: int = 5) -> list[str]:
     return holding or difflib.get_close_matches(partition, keys[:20_000].to_pylist(), most)
 
 
-def _ledger_line(
-    store: Store, record: RunRecord, commit: ShardRecord | None, partition: str
-) -> dict[str, Any] | None:
-    """The partition's line of the ledger, or of its shard's commit while there is no ledger yet; None when neither is there."""
-    run = record.request.run
+def _ledger_row(store: Store, run: str, partition: str) -> dict[str, Any] | None:
+    """The partition's line of the ledger; None while there is no ledger, or where the partition is not in it."""
     with suppress(MissingBlobError):
         return _find_row(store, run_path(run, "ledger.parquet"), partition)
+    return None
+
+
+def _committed_row(
+    store: Store, run: str, commit: ShardRecord | None, partition: str
+) -> dict[str, Any] | None:
+    """The partition's line as its shard's commit has it; None where it has none."""
     if commit is None:
         return None
     found = _find_row(store, commit.outcomes, partition)
@@ -293,15 +310,14 @@ def _ledger_line(
     return found and {**found, "shard": commit.shard, "file": file if found["rows"] else "", "run": run}
 
 
-def _planned_line(run: str, row: Mapping[str, Any]) -> dict[str, Any]:
+def _planned_row(run: str, row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "rows": 0, "file": "", "run": run}
 
 
-def _model(store: Store, record: RunRecord, partition: str, version: str) -> ModelStory:
+def _model(store: Store, record: RunRecord, pins: Pins, partition: str, version: str) -> ModelStory:
     workload = record.request.workload
     if not version:
         return ModelStory("")
-    pins = read_pins(store, workload)
     if record.request.models:
         pinned = "for this run"
     elif pins.partitions.get(partition) == version:
@@ -314,12 +330,16 @@ def _model(store: Store, record: RunRecord, partition: str, version: str) -> Mod
         return ModelStory(version, None, pinned, str(error))
 
 
-def _output(store: Store, record: RunRecord, line: Mapping[str, Any]) -> OutputStory:
+def _digests(store: Store, run: str) -> dict[str, str]:
+    """The digests of the run's result files by path; none while they are not collected."""
+    with suppress(MissingBlobError):
+        files = from_json(store.read(run_path(run, "files.json")), tuple[ResultFile, ...])
+        return {file.path: file.sha256 for file in files}
+    return {}
+
+
+def _output(record: RunRecord, line: Mapping[str, Any], digests: Mapping[str, str]) -> OutputStory:
     if not line["file"]:
         return OutputStory("", line["rows"])
-    digests: dict[str, str] = {}
-    with suppress(MissingBlobError):
-        files = from_json(store.read(run_path(record.request.run, "files.json")), tuple[ResultFile, ...])
-        digests = {file.path: file.sha256 for file in files}
     published = record.state is RunState.PUBLISHED
     return OutputStory(line["file"], line["rows"], digests.get(line["file"], ""), published)
