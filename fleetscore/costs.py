@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from itertools import chain
 
 from fleetscore.errors import InputError
 from fleetscore.run_index import RunLine, list_runs_since
 from fleetscore.stores.base import Store
+from fleetscore.stores.reading import side_by_side
 from fleetscore.workloads import get_workload, workload_names
 
 
@@ -35,8 +36,8 @@ def list_costs(store: Store, workload: str = "", since: str = "") -> list[MonthC
     if since and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", since):
         raise InputError(f"{since!r} is not a month.", fix="Write it like 2026-11.", field="since")
     names = [get_workload(workload).name] if workload else workload_names()
-    lines = (line for name in names for line in list_runs_since(store, name, f"{since}-01" if since else ""))
-    return sum_costs(lines)
+    day = f"{since}-01" if since else ""
+    return sum_costs(chain(*side_by_side(lambda name: list_runs_since(store, name, day), names)))
 
 
 def sum_costs(lines: Iterable[RunLine]) -> list[MonthCost]:
@@ -48,12 +49,6 @@ def sum_costs(lines: Iterable[RunLine]) -> list[MonthCost]:
         _sum(month, workload, groups[month, workload])
         for month, workload in sorted(groups, key=_newest_first)
     ]
-
-
-def month_cost(store: Store, workload: str, now: datetime) -> float:
-    """What the workload's runs of this month have cost so far, as far as they tell."""
-    this = f"{now:%Y-%m}"
-    return sum(month.cost_usd for month in list_costs(store, workload, this) if month.month == this)
 
 
 def _newest_first(key: tuple[str, str]) -> tuple[int, str]:

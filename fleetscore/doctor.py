@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import partial
+from itertools import chain
 from typing import Literal
 
 from fleetscore.app_settings import AppSettings
@@ -20,6 +22,7 @@ from fleetscore.errors import ConflictError, FleetscoreError
 from fleetscore.model_sets import read_model_set, read_pins
 from fleetscore.settings import read_keep_policy, read_quality_policy, read_run_policy, read_workload_settings
 from fleetscore.stores.base import Store
+from fleetscore.stores.reading import side_by_side
 from fleetscore.watchdog import find_trouble
 from fleetscore.workloads import get_workload, workload_names
 
@@ -49,38 +52,39 @@ class Diagnosis:
 
 def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diagnosis:
     """Check settings, store, clock, queue, Batch, schedules, models and what the watchdog sees. Writes and removes one probe file."""
-    findings = [
-        *_guarded("settings", lambda: _settings(store)),
-        *_guarded("schedules", lambda: _schedules(app)),
-        *_guarded("store", lambda: _store(store, now)),
-        *_guarded("queue", lambda: _queue(app)),
-        *_guarded("batch", lambda: _batch(app)),
-        *_guarded("quota", lambda: _quota(store, app)),
-        *_guarded("models", lambda: _models(store)),
-        *_guarded("notices", lambda: _notices(store, app)),
-        *_guarded("runs", lambda: _runs(store, now())),
+    checks: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
+        ("settings", lambda: side_by_side(lambda name: _settings(store, name), workload_names())),
+        ("schedules", lambda: _schedules(app)),
+        ("store", lambda: _store(store, now)),
+        ("queue", lambda: _queue(app)),
+        ("batch", lambda: _batch(store, app)),
+        ("quota", lambda: _quota(store, app)),
+        *(("models", partial(_models, store, name)) for name in workload_names()),
+        ("notices", lambda: _notices(store, app)),
+        ("runs", lambda: _runs(store, now())),
     ]
-    return Diagnosis(all(finding.state != "wrong" for finding in findings), tuple(findings))
+    findings = tuple(chain(*side_by_side(lambda check: _guarded(*check), checks)))
+    return Diagnosis(all(finding.state != "wrong" for finding in findings), findings)
 
 
-def _guarded(check: str, findings: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    """The check's findings; an error is one as well."""
+def _guarded(check: str, find: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """The check's findings; an error is one as well, after those that came before it."""
+    findings: list[Finding] = []
     try:
-        yield from findings()
+        findings.extend(find())
     except FleetscoreError as error:
-        yield Finding(check, "wrong", error.message, error.fix or "See docs/reference/errors.md.")
+        findings.append(Finding(check, "wrong", error.message, error.fix or "See docs/reference/errors.md."))
+    return findings
 
 
-def _settings(store: Store) -> Iterator[Finding]:
-    for name in workload_names():
-        try:
-            read_workload_settings(store, name, get_workload(name).settings_type)
-            for read in (read_run_policy, read_quality_policy, read_keep_policy):
-                read(store, name)
-        except FleetscoreError as error:
-            yield Finding("settings", "wrong", error.message, error.fix)
-        else:
-            yield Finding("settings", "ok", f"{name}: can be read.")
+def _settings(store: Store, workload: str) -> Finding:
+    try:
+        read_workload_settings(store, workload, get_workload(workload).settings_type)
+        for read in (read_run_policy, read_quality_policy, read_keep_policy):
+            read(store, workload)
+    except FleetscoreError as error:
+        return Finding("settings", "wrong", error.message, error.fix)
+    return Finding("settings", "ok", f"{workload}: can be read.")
 
 
 def _schedules(app: AppSettings) -> Iterator[Finding]:
@@ -149,7 +153,7 @@ def _queue(app: AppSettings) -> Iterator[Finding]:
             yield Finding("queue", "wrong", error.message, error.fix)
 
 
-def _batch(app: AppSettings) -> Iterator[Finding]:
+def _batch(store: Store, app: AppSettings) -> Iterator[Finding]:
     if not app.batch_endpoint:
         yield Finding("batch", "not checked", "No Batch account is set; every shard is scored inline.")
         return
@@ -159,7 +163,7 @@ def _batch(app: AppSettings) -> Iterator[Finding]:
     if pool.problems:
         fix = "Mend what the service names; a quota is raised in the Azure portal under the Batch account's Quotas."
         yield Finding("batch", "wrong", f"{detail} {'; '.join(pool.problems)}", fix)
-    elif pool.most_dedicated + pool.most_spot == 0:
+    elif pool.most_dedicated + pool.most_spot + _nodes_for_runs(store) == 0:
         yield Finding("batch", "wrong", detail, "Let the pool's formula or target grow beyond 0 nodes.")
     else:
         yield Finding("batch", "ok", detail)
@@ -170,6 +174,11 @@ def _batch(app: AppSettings) -> Iterator[Finding]:
             "FLEETSCORE_BATCH_IMAGE is empty.",
             "Set it to the worker image with its digest.",
         )
+
+
+def _nodes_for_runs(store: Store) -> int:
+    """The most nodes that a workload's runs bring to a pool that has none between them."""
+    return max((read_run_policy(store, name).pool_nodes for name in workload_names()), default=0)
 
 
 def _quota(store: Store, app: AppSettings) -> Iterator[Finding]:
@@ -200,17 +209,16 @@ def _quota(store: Store, app: AppSettings) -> Iterator[Finding]:
             yield Finding("quota", "ok", f"{kind}: {cores} of {granted} granted cores at the most.")
 
 
-def _models(store: Store) -> Iterator[Finding]:
-    for name in workload_names():
-        if next(iter(store.list(f"data/{name}/")), None) is None:
-            yield Finding("models", "not checked", f"{name} has no data.")
-            continue
-        pins = read_pins(store, name)
-        if not pins.current:
-            fix = f"fleetscore train {name} --from A --to B, or fleetscore models promote {name}"
-            yield Finding("models", "warning", f"{name} has data, but no model set is pinned.", fix)
-        for version in sorted({pins.current, pins.challenger, *pins.partitions.values()} - {""}):
-            yield _model(store, name, version)
+def _models(store: Store, workload: str) -> Iterator[Finding]:
+    if next(iter(store.list(f"data/{workload}/", 1)), None) is None:
+        yield Finding("models", "not checked", f"{workload} has no data.")
+        return
+    pins = read_pins(store, workload)
+    if not pins.current:
+        fix = f"fleetscore train {workload} --from A --to B, or fleetscore models promote {workload}"
+        yield Finding("models", "warning", f"{workload} has data, but no model set is pinned.", fix)
+    versions = sorted({pins.current, pins.challenger, *pins.partitions.values()} - {""})
+    yield from side_by_side(lambda version: _model(store, workload, version), versions)
 
 
 def _model(store: Store, name: str, version: str) -> Finding:
@@ -219,11 +227,13 @@ def _model(store: Store, name: str, version: str) -> Finding:
         model_set = read_model_set(store, name, version)
     except FleetscoreError as error:
         return Finding("models", "wrong", f"{name}: {error.message}", fix)
+    folder = f"models/{name}/{version}/"
+    there = {entry.path[len(folder) :]: entry.size_bytes for entry in store.list(folder)}
     for file, expected in model_set.files.items():
-        entry = store.stat(f"models/{name}/{version}/{file}")
-        if entry is None or entry.size_bytes != expected.size_bytes:
+        size_bytes = there.get(file)
+        if size_bytes != expected.size_bytes:
             found = (
-                "missing" if entry is None else f"{entry.size_bytes} bytes instead of {expected.size_bytes}"
+                "missing" if size_bytes is None else f"{size_bytes} bytes instead of {expected.size_bytes}"
             )
             return Finding("models", "wrong", f"{name} {version}: {file} is {found}.", fix)
     return Finding("models", "ok", f"{name}: {version} is whole ({len(model_set.files)} files).")

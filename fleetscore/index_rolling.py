@@ -7,7 +7,6 @@ or later, stays beside the longer file and holds against it until the next night
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -20,10 +19,10 @@ from fleetscore.layout import index_path
 from fleetscore.records import FINAL
 from fleetscore.run_index import read_file
 from fleetscore.stores.base import Store
+from fleetscore.stores.reading import side_by_side
 
 _DAY, _MONTH = len("2026-11-20"), len("2026-11")
 _MONTHS_STAY = timedelta(days=92)
-_READERS = 16
 
 
 def roll_up_index(store: Store, workload: str, now: datetime) -> int:
@@ -47,8 +46,7 @@ def _fold_all(store: Store, workload: str, files: Sequence[IndexFile], width: in
 def _fold(store: Store, into: str, files: Sequence[IndexFile]) -> int:
     """Fold the files into the one at `into`; those with a run that has not ended stay, and so do all when another roller was first."""
     known, etag = read_file(store, into)
-    with ThreadPoolExecutor(min(len(files), _READERS)) as pool:
-        read = list(pool.map(lambda file: read_file(store, file.path), files))
+    read = side_by_side(lambda file: read_file(store, file.path), files)
     done = [
         (file.path, lines, version)
         for file, (lines, version) in zip(files, read, strict=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,10 +17,10 @@ from fleetscore.outcomes import DRIFTED, GOOD
 from fleetscore.records import Cause, RunRecord, RunState, from_json
 from fleetscore.stores.base import Store
 from fleetscore.stores.memory import read_version
+from fleetscore.stores.reading import side_by_side
 from fleetscore.workloads import workload_names
 
 _LINE_BYTES = 250  # a short line; only guesses how many files hold enough lines
-_READERS = 16
 _TRIES = 4
 _MOST_CHARACTERS = 160
 
@@ -47,6 +46,7 @@ class RunLine:
     )
     cost_usd: float | None = None  # None where the run's facts do not tell
     first_partition: str = ""  # the first with that cause; "" where it is the run's
+    first_detail: str = ""  # what happened to it
     round: int = 1
     drifted: int = 0  # scored partitions with that warning
 
@@ -125,6 +125,7 @@ def line_of(record: RunRecord) -> RunLine:
         first_cause=first.cause if first else record.error[:_MOST_CHARACTERS],
         cost_usd=_cost(record.facts),
         first_partition=first.example if first else "",
+        first_detail=first.detail[:_MOST_CHARACTERS] if first else "",
         round=request.round,
         drifted=record.facts.get("drifted", 0),
     )
@@ -132,11 +133,13 @@ def line_of(record: RunRecord) -> RunLine:
 
 def read_lines(store: Store, files: Iterable[IndexFile]) -> dict[str, RunLine]:
     """The lines of the index files by run; MissingBlobError when one of them is gone, since it was rolled up after it was listed."""
-    ordered = longest_first(files)
+
+    def read(file: IndexFile) -> dict[str, RunLine]:
+        return read_version(store, file.path, file.etag, _decode)
+
     merged: dict[str, RunLine] = {}
-    with ThreadPoolExecutor(_READERS) as pool:  # starts as many threads as there are files, at the most
-        for lines in pool.map(lambda file: read_version(store, file.path, file.etag, _decode), ordered):
-            merged |= lines
+    for lines in side_by_side(read, longest_first(files)):
+        merged |= lines
     return merged
 
 
@@ -158,7 +161,8 @@ def _newest(
     store: Store, names: Sequence[str], limit: int, last: tuple[datetime, str] | None, since: str
 ) -> list[RunLine]:
     newest_day = f"{last[0]:%Y-%m-%d}" if last else "9999"
-    files = [f for name in names for f in list_files(store, name) if f.first_day <= newest_day]
+    listed = side_by_side(lambda name: list_files(store, name), names)
+    files = [file for listing in listed for file in listing if file.first_day <= newest_day]
     found: list[RunLine] = []
     for batch, day_after in batches(files, limit * _LINE_BYTES):
         found += (x for x in read_lines(store, batch).values() if last is None or _place(x) < last)

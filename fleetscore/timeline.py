@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,9 +15,9 @@ from fleetscore.progress import Progress, read_progress
 from fleetscore.records import FINAL, RunRecord, ShardPlan, ShardRecord, from_json, to_json
 from fleetscore.stores.base import Entry, Store
 from fleetscore.stores.memory import read_version
+from fleetscore.stores.reading import side_by_side
 
 _MOST_RECORDS = 200  # beyond it a run under way is told from its listing alone
-_READERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,5 +130,4 @@ def _read_records(store: Store, commits: Mapping[int, Entry]) -> dict[int, Shard
     def read(entry: Entry) -> ShardRecord:
         return read_version(store, entry.path, entry.etag, lambda data: from_json(data, ShardRecord))
 
-    with ThreadPoolExecutor(_READERS) as pool:
-        return dict(zip(commits, pool.map(read, commits.values()), strict=True))
+    return dict(zip(commits, side_by_side(read, list(commits.values())), strict=True))

@@ -5,21 +5,22 @@ Decisions are functions of what was read; who asks Durable for an orchestration'
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from fleetscore.costs import month_cost
 from fleetscore.due import list_due
 from fleetscore.layout import run_folder
 from fleetscore.notices import Notice, links_of_run
 from fleetscore.records import FINAL, RunRecord, RunState
 from fleetscore.requests import newest_round
-from fleetscore.run_index import list_runs_since
+from fleetscore.run_index import RunLine, list_runs_since, newest_rounds
 from fleetscore.run_records import read_run, record_ending
 from fleetscore.settings import RunPolicy, read_run_policy
 from fleetscore.steps.publish import Ending
 from fleetscore.stores.base import Store
+from fleetscore.stores.reading import side_by_side
 from fleetscore.windows import Window
 from fleetscore.workloads import get_workload, workload_names
 
@@ -44,8 +45,7 @@ def list_open_runs(store: Store, now: datetime) -> list[RunRecord]:
     """The records of all runs that have not ended, of every workload; those of no host are left out."""
     day = f"{now - LOOKS_BACK:%Y-%m-%d}"
     lines = [line for name in workload_names() for line in list_runs_since(store, name, day)]
-    records = [read_run(store, line.run) for line in lines if line.state not in FINAL]
-    return [r for r in records if r.state not in FINAL and r.request.who != _WITHOUT_HOST]
+    return _open_records(store, lines)
 
 
 def judge_orchestration(record: RunRecord, status: str, output: str, now: datetime) -> Rescue | None:
@@ -76,40 +76,58 @@ def close_run(store: Store, run: str, reason: str, now: datetime) -> RunRecord:
 
 
 def find_trouble(store: Store, now: datetime) -> list[Notice]:
-    """What somebody has to be told of: overdue windows, runs that stand still, and months beyond their budget."""
-    found = [notice for record in list_open_runs(store, now) for notice in _stalled(store, record, now)]
-    for name in workload_names():
-        if next(iter(store.list(f"data/{name}/")), None) is None:
-            continue
-        policy = read_run_policy(store, name)
-        found += _overdue(store, name, policy, now) + _over_budget(store, name, policy, now)
-    return found
+    """What somebody has to be told of: runs that stand still, overdue windows, and months beyond their budget; workload by workload."""
+    found = side_by_side(lambda name: _trouble_of(store, name, now), workload_names())
+    return [notice for notices in found for notice in notices]
 
 
-def is_overdue(window: Window, newest: RunRecord | None, policy: RunPolicy, now: datetime) -> bool:
+def is_overdue(window: Window, newest: RunRecord | RunLine | None, policy: RunPolicy, now: datetime) -> bool:
     """Whether the window was due `overdue_s` ago and no run of it has ended."""
     due = window.end + timedelta(seconds=policy.watermark_s)
     return now - due > timedelta(seconds=policy.overdue_s) and (newest is None or newest.state not in FINAL)
 
 
-def _overdue(store: Store, workload: str, policy: RunPolicy, now: datetime) -> list[Notice]:
-    notices = []
-    for window in list_due(store, get_workload(workload), policy, now):
-        newest = newest_round(store, workload, window.key)
-        if is_overdue(window, newest, policy, now):
-            run = newest.request.run if newest else ""
-            state = f"{run} is {newest.state}" if newest else "it was never started"
-            message = (
-                f"{workload} {window.key} ended at {window.end:%Y-%m-%d %H:%M} and is not published: {state}."
-            )
-            links = (
-                links_of_run(run) if run else {"command": f"fleetscore run {workload} --window {window.key}"}
-            )
-            notice_id = f"window_overdue-{workload}-{window.key}"
-            notices.append(
-                Notice(notice_id, "window_overdue", workload, message, now, window.key, run, links)
-            )
-    return notices
+def _trouble_of(store: Store, workload: str, now: datetime) -> list[Notice]:
+    """Reads the index of runs once, and the records of those runs only that may be in trouble."""
+    has_data = next(iter(store.list(f"data/{workload}/", 1)), None) is not None
+    policy = read_run_policy(store, workload) if has_data else None
+    due = list_due(store, get_workload(workload), policy, now) if policy else []
+    earliest = min([now.replace(day=1), now - LOOKS_BACK, *(window.start for window in due)])
+    lines = list_runs_since(store, workload, f"{earliest:%Y-%m-%d}")
+    recent = [line for line in lines if line.requested >= now - LOOKS_BACK]
+    found = [notice for record in _open_records(store, recent) for notice in _stalled(store, record, now)]
+    if policy:
+        late = [w for w in due if is_overdue(w, None, policy, now)]
+        found += _overdue(store, workload, late, newest_rounds(lines), now)
+        found += _over_budget(workload, policy, lines, now)
+    return found
+
+
+def _open_records(store: Store, lines: Sequence[RunLine]) -> list[RunRecord]:
+    records = [read_run(store, line.run) for line in lines if line.state not in FINAL]
+    return [r for r in records if r.state not in FINAL and r.request.who != _WITHOUT_HOST]
+
+
+def _overdue(
+    store: Store, workload: str, late: Sequence[Window], indexed: Mapping[str, RunLine], now: datetime
+) -> list[Notice]:
+    """Notices of the `late` windows without a run that has ended; the records are read of those only where the index knows of none."""
+    unsure = [w for w in late if w.key not in indexed or indexed[w.key].state not in FINAL]
+    newest = side_by_side(lambda window: newest_round(store, workload, window.key), unsure)
+    return [
+        _overdue_notice(workload, window, record, now)
+        for window, record in zip(unsure, newest, strict=True)
+        if record is None or record.state not in FINAL
+    ]
+
+
+def _overdue_notice(workload: str, window: Window, newest: RunRecord | None, now: datetime) -> Notice:
+    run = newest.request.run if newest else ""
+    state = f"{run} is {newest.state}" if newest else "it was never started"
+    message = f"{workload} {window.key} ended at {window.end:%Y-%m-%d %H:%M} and is not published: {state}."
+    links = links_of_run(run) if run else {"command": f"fleetscore run {workload} --window {window.key}"}
+    notice_id = f"window_overdue-{workload}-{window.key}"
+    return Notice(notice_id, "window_overdue", workload, message, now, window.key, run, links)
 
 
 def _stalled(store: Store, record: RunRecord, now: datetime) -> list[Notice]:
@@ -127,10 +145,11 @@ def _stalled(store: Store, record: RunRecord, now: datetime) -> list[Notice]:
     ]  # fmt: skip
 
 
-def _over_budget(store: Store, workload: str, policy: RunPolicy, now: datetime) -> list[Notice]:
-    if policy.budget_usd <= 0 or (cost := month_cost(store, workload, now)) <= policy.budget_usd:
-        return []
+def _over_budget(workload: str, policy: RunPolicy, lines: Sequence[RunLine], now: datetime) -> list[Notice]:
     month = f"{now:%Y-%m}"
+    cost = sum(line.cost_usd or 0.0 for line in lines if f"{line.requested:%Y-%m}" == month)
+    if policy.budget_usd <= 0 or cost <= policy.budget_usd:
+        return []
     message = f"{workload} has cost {cost:.2f} USD in {month}; its budget is {policy.budget_usd:.2f} USD."
     links = {"command": f"fleetscore costs --workload {workload}"}
     return [Notice(f"budget-{workload}-{month}", "budget", workload, message, now, links=links)]

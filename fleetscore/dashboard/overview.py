@@ -18,6 +18,7 @@ from fleetscore.records import FINAL
 from fleetscore.run_index import RunLine, RunPage, list_page, list_runs
 from fleetscore.settings import RunPolicy, read_run_policy
 from fleetscore.stores.base import Store
+from fleetscore.stores.reading import side_by_side
 from fleetscore.windows import Cadence
 from fleetscore.workloads import get_workload, workload_names
 
@@ -141,8 +142,7 @@ def _shorten(view: WorkloadView, most: int) -> WorkloadView:
 def _read_workloads(
     store: Store, names: Sequence[str], now: datetime
 ) -> list[tuple[WorkloadView, Sequence[RunLine]]]:
-    with ThreadPoolExecutor(max(1, len(names))) as pool:
-        return list(pool.map(lambda name: _read_workload(store, name, now), names))
+    return side_by_side(lambda name: _read_workload(store, name, now), names)
 
 
 def _read_workload(store: Store, name: str, now: datetime) -> tuple[WorkloadView, Sequence[RunLine]]:

@@ -226,6 +226,42 @@ def test_overdue_windows_stalled_runs_and_budgets_are_told_of(store: Store) -> N
     assert all(notice.links["command"].startswith("fleetscore ") for notice in found.values())
 
 
+class ReadsNoted:
+    """A store that notes which paths are read."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.paths: list[str] = []
+
+    def read(self, path: str) -> bytes:
+        """Read and note."""
+        self.paths.append(path)
+        return self._store.read(path)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def test_looking_for_trouble_reads_only_runs_that_may_be_in_it(store: Store) -> None:
+    """A day of windows is judged by the index; a run that the index still takes for open is read, and not told of when it has ended."""
+    hours = [window_at(NOW, Cadence.HOUR).next(-n).key for n in range(2, 24)]
+    write_lines(store, hours[-1], [("a", 1, "ok")])
+    run_window(store, "toy", hours[-1])
+    for hour in hours[:-1]:
+        request = RunRequest(f"toy-{hour}", "toy", hour, 1, NOW - timedelta(hours=5), "timer")
+        published = RunRecord(request, RunState.PUBLISHED, NOW)
+        store.write(f"runs/toy-{hour}/run.json", to_json(published))
+        index_run(store, replace(published, state=RunState.SCORING) if hour == hours[3] else published)
+    noted: Any = ReadsNoted(store)
+    assert not [n for n in find_trouble(noted, NOW) if n.window in hours]
+    runs = {path for path in noted.paths if path.startswith("runs/")}
+    assert {path.split("/")[1] for path in runs} <= {
+        f"toy-{hour}{tail}"
+        for hour in (hours[3], window_at(NOW, Cadence.HOUR).next(-1).key)
+        for tail in ("", "-r2")
+    }
+
+
 def test_runs_without_a_host_are_left_alone(store: Store) -> None:
     """A run in somebody's own process has no orchestration to look for."""
     write_lines(store, WINDOW, [("a", 1, "ok")])
