@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fleetscore.errors import InputError
-from fleetscore.model_sets import ModelSet, Pins, list_model_sets, read_model_set, read_pins
+from fleetscore.model_sets import ModelSet, Pins, read_model_set, read_model_sets, read_pins
 from fleetscore.stores.base import Store
 
 
@@ -31,8 +31,7 @@ class PinnedSet:
 def describe_sets(store: Store, workload: str) -> ModelSets:
     """The workload's model sets and pins."""
     pins = read_pins(store, workload)
-    sets = tuple(read_model_set(store, workload, version) for version in list_model_sets(store, workload))
-    return ModelSets(pins.current, pins.challenger, pins.partitions, sets)
+    return ModelSets(pins.current, pins.challenger, pins.partitions, tuple(read_model_sets(store, workload)))
 
 
 def describe_set(store: Store, workload: str, version: str = "") -> PinnedSet:

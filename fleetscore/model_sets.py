@@ -17,6 +17,8 @@ import msgspec
 
 from fleetscore.errors import ConflictError, InputError, MissingBlobError, ModelError
 from fleetscore.stores.base import Store
+from fleetscore.stores.memory import read_unchanging
+from fleetscore.stores.reading import side_by_side
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def read_model_set(store: Store, workload: str, version: str) -> ModelSet:
     """What set.json of the version says; ModelError when there is no such version."""
     _check_version(version)
     try:
-        return msgspec.json.decode(store.read(_path(workload, version, "set.json")), type=ModelSet)
+        return _decode_set(store.read(_path(workload, version, "set.json")), workload, version)
     except MissingBlobError as error:
         known = ", ".join(list_model_sets(store, workload)) or "none yet"
         raise ModelError(
@@ -104,10 +106,6 @@ def read_model_set(store: Store, workload: str, version: str) -> ModelSet:
             fix=f"Known versions: {known}.",
             code="no_model_set",
             field="models",
-        ) from error
-    except msgspec.DecodeError as error:
-        raise ModelError(
-            f"set.json of {workload} model set {version} is not readable: {error}", code="corrupt_model"
         ) from error
 
 
@@ -134,9 +132,15 @@ def read_model_file(store: Store, model_set: ModelSet, name: str) -> bytes:
 
 def list_model_sets(store: Store, workload: str) -> list[str]:
     """The stored versions, oldest first."""
-    prefix = f"models/{workload}/"
-    paths = (entry.path.removeprefix(prefix) for entry in store.list(prefix))
-    return sorted(path.removesuffix("/set.json") for path in paths if path.endswith("/set.json"))
+    versions = _folders(store, workload)
+    there = side_by_side(lambda version: store.stat(_path(workload, version, "set.json")), versions)
+    return [version for version, entry in zip(versions, there, strict=True) if entry is not None]
+
+
+def read_model_sets(store: Store, workload: str) -> list[ModelSet]:
+    """The stored sets, oldest first; this process reads each once, since a set never changes. ModelError when one is not readable."""
+    found = side_by_side(lambda version: _known_set(store, workload, version), _folders(store, workload))
+    return [model_set for model_set in found if model_set is not None]
 
 
 def read_pins(store: Store, workload: str) -> Pins:
@@ -234,6 +238,30 @@ def _read_tagged_pins(store: Store, workload: str) -> tuple[Pins, str | None]:
 
 def _pins_path(workload: str) -> str:
     return f"models/{workload}/pins.json"
+
+
+def _folders(store: Store, workload: str) -> list[str]:
+    """The folders that may hold a model set, in order."""
+    prefix = f"models/{workload}/"
+    return [folder[len(prefix) : -1] for folder in store.list_folders(prefix)]
+
+
+def _known_set(store: Store, workload: str, version: str) -> ModelSet | None:
+    """The set of that version; None for a folder that holds none, or none yet."""
+    path = _path(workload, version, "set.json")
+    try:
+        return read_unchanging(store, path, lambda data: _decode_set(data, workload, version))
+    except MissingBlobError:
+        return None
+
+
+def _decode_set(data: bytes, workload: str, version: str) -> ModelSet:
+    try:
+        return msgspec.json.decode(data, type=ModelSet)
+    except msgspec.DecodeError as error:
+        raise ModelError(
+            f"set.json of {workload} model set {version} is not readable: {error}", code="corrupt_model"
+        ) from error
 
 
 def _path(workload: str, version: str, name: str) -> str:

@@ -25,7 +25,9 @@ from fleetscore.outcomes import Outcome
 from fleetscore.records import from_json, to_json
 from fleetscore.steps.score import read_shard_record
 from fleetscore.steps.shadow import RECORD, RESULTS, Shadow
-from fleetscore.stores.base import Store
+from fleetscore.stores.base import Entry, Store
+from fleetscore.stores.memory import read_version
+from fleetscore.stores.reading import side_by_side
 from fleetscore.windows import Window, windows_between
 from fleetscore.workloads import get_workload
 from fleetscore.workloads.base import Workload
@@ -165,7 +167,11 @@ def decide(champion_loss: float, challenger_loss: float, cases: int, wins: Mappi
 def list_verdicts(store: Store, workload: str) -> list[Verdict]:
     """The kept verdicts, the newest first."""
     entries = [entry for entry in store.list(_folder(workload)) if entry.path.endswith(".json")]
-    return [from_json(store.read(entry.path), Verdict) for entry in reversed(entries)]
+
+    def read(entry: Entry) -> Verdict:
+        return read_version(store, entry.path, entry.etag, lambda data: from_json(data, Verdict))
+
+    return side_by_side(read, entries[::-1])
 
 
 def read_verdict_table(store: Store, verdict: Verdict) -> pa.Table:

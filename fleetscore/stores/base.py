@@ -7,7 +7,7 @@ never a part. Etags are opaque; a different content has a different etag.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -81,6 +81,10 @@ class Store(Protocol):
 
     def list(self, prefix: str, most: int | None = None) -> Iterator[Entry]:
         """All entries whose path starts with `prefix` (a plain string prefix), sorted by path; the first `most` of them where given."""
+        ...
+
+    def list_folders(self, folder: str) -> Sequence[str]:
+        """The folders directly in `folder` ("" or ending with "/") that hold anything, however deep, each ending with "/", sorted."""
         ...
 
     def delete(self, path: str, etag: str | None = None) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import IO, Any
 
@@ -19,7 +19,7 @@ from azure.core.exceptions import (
     ResourceModifiedError,
     ResourceNotFoundError,
 )
-from azure.storage.blob import BlobClient, BlobProperties, ContainerClient
+from azure.storage.blob import BlobClient, BlobPrefix, BlobProperties, ContainerClient
 
 from fleetscore.errors import ConflictError, MissingBlobError, StoreError
 from fleetscore.stores.azure_access import (
@@ -151,6 +151,15 @@ class BlobStore:
                 yield from islice(list_entries(self._container, prefix, most), most)
         except MissingBlobError:  # an emulator's container that nobody wrote to yet
             return
+
+    def list_folders(self, folder: str) -> Sequence[str]:
+        """The folders directly in `folder` ("" or ending with "/") that hold anything, each ending with "/", sorted."""
+        try:
+            with self._explained(folder):
+                found = self._container.walk_blobs(name_starts_with=folder or None, delimiter="/")
+                return [item.name for item in found if isinstance(item, BlobPrefix)]
+        except MissingBlobError:  # an emulator's container that nobody wrote to yet
+            return []
 
     def delete(self, path: str, etag: str | None = None) -> None:
         """Remove the path, or only the version `etag` of it; nothing happens if that is not there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
@@ -63,6 +63,10 @@ class DryStore:
     def list(self, prefix: str, most: int | None = None) -> Iterator[Entry]:
         """The first `most` entries, or all, whose path starts with `prefix`, sorted by path."""
         return self._store.list(prefix, most)
+
+    def list_folders(self, folder: str) -> Sequence[str]:
+        """The folders directly in `folder` that hold anything, each ending with "/", sorted."""
+        return self._store.list_folders(folder)
 
     def delete(self, path: str, etag: str | None = None) -> None:
         """Nothing is removed."""

@@ -9,7 +9,7 @@ import stat
 import time
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -117,6 +117,14 @@ class LocalStore:
             return  # no path begins so
         with _reading(prefix):
             yield from islice(_walk(self.root / folder, folder + slash, prefix), most)
+
+    def list_folders(self, folder: str) -> Sequence[str]:
+        """The folders directly in `folder` ("" or ending with "/") that hold anything, each ending with "/", sorted."""
+        with _reading(folder):
+            below = self.root / folder
+            names = [found.name for found in below.iterdir() if found.is_dir()] if below.is_dir() else []
+            paths = sorted(f"{folder}{name}/" for name in names)
+            return [path for path in paths if next(self.list(path, 1), None) is not None]
 
     def delete(self, path: str, etag: str | None = None) -> None:
         """Remove the path, or only the version `etag` of it; nothing happens if that is not there."""

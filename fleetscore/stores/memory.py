@@ -23,7 +23,10 @@ class Memory:
         self._lock = threading.Lock()
 
     def read(self, store: Store, path: str, etag: str, decode: Callable[[bytes], Value]) -> Value:
-        """The file as `decode` makes it, in the version `etag` or a newer one; MissingBlobError when it has to be read and is not there."""
+        """The file as `decode` makes it, in the version `etag` or a newer one ("": any; it never changes).
+
+        MissingBlobError when it has to be read and is not there.
+        """
         with self._lock:
             known = self._kept.get((store.url, path, etag))
             if known is not None:
@@ -32,7 +35,7 @@ class Memory:
                 return value
         data, found = store.read_tagged(path)
         value = decode(data)
-        self._keep((store.url, path, found), len(data), value)
+        self._keep((store.url, path, found if etag else ""), len(data), value)
         return value
 
     def _keep(self, key: tuple[str, str, str], size_bytes: int, value: Any) -> None:
@@ -54,3 +57,11 @@ def read_version(store: Store, path: str, etag: str, decode: Callable[[bytes], V
     One path has one `decode`. MissingBlobError when it has to be read and is not there.
     """
     return _MEMORY.read(store, path, etag, decode)
+
+
+def read_unchanging(store: Store, path: str, decode: Callable[[bytes], Value]) -> Value:
+    """The file as `decode` makes it; for files that are written once and never changed, which this process reads once.
+
+    One path has one `decode`. MissingBlobError when it has to be read and is not there.
+    """
+    return _MEMORY.read(store, path, "", decode)

@@ -58,6 +58,17 @@ def test_a_listing_ends_after_as_many_as_were_asked_for(store: Store) -> None:
         assert [entry.path for entry in store.list("a/", most)] == paths[:most]
 
 
+def test_folders_are_those_that_hold_something(store: Store) -> None:
+    """Only those directly below, in order, whatever lies between them; a folder that was emptied is gone."""
+    for path in ("a/b/1", "a/b/c/2", "a/b.x/3", "a/e/f/4", "a/g", "b/5", "a/h/6"):
+        store.write(path, b"x")
+    store.delete("a/h/6")
+    assert store.list_folders("a/") == ["a/b.x/", "a/b/", "a/e/"]
+    assert store.list_folders("") == ["a/", "b/"]
+    assert store.list_folders("a/e/") == ["a/e/f/"]
+    assert store.list_folders("nothing/") == []
+
+
 def test_a_listing_tells_what_a_stat_tells(store: Store) -> None:
     """Path, size, etag and time of an entry are those of its stat, whatever characters its path has."""
     for number, segment in enumerate(ODD_SEGMENTS):
