@@ -18,7 +18,7 @@ def ask_due_windows(store: Store, workload_name: str, now: datetime) -> list[Ask
 
     With nothing published yet the newest due window is asked for; older ones are a backfill's work.
     """
-    if next(iter(store.list(f"data/{workload_name}/")), None) is None:
+    if next(iter(store.list(f"data/{workload_name}/", 1)), None) is None:
         return []
     workload, policy = get_workload(workload_name), read_run_policy(store, workload_name)
     asked = []

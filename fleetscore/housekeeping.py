@@ -7,10 +7,12 @@ nothing loses its ledger first and then what the ledger spoke of, so that at no 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import partial
+from itertools import chain
 
 import msgspec
 import pyarrow.compute as pc
@@ -26,11 +28,13 @@ from fleetscore.run_index import RunLine, list_runs_since
 from fleetscore.run_records import read_run
 from fleetscore.settings import KeepPolicy, read_keep_policy
 from fleetscore.stores.base import Entry, Store
+from fleetscore.stores.reading import side_by_side
 from fleetscore.workloads import workload_names
 
 _RECORDS = ("run.json", "cancel.json")
 _LEDGER_FIRST = ("collected.json", "files.json", "ledger.parquet")
 _NOTES = ("prepare/", "completions/", "given_up/")
+_SPARE = ("crumb.json", "challenger.parquet", "challenger.json")
 _MOST_EXAMPLES = 5
 
 
@@ -86,8 +90,12 @@ def find_doomed(store: Store, workload: str, policy: KeepPolicy, now: datetime) 
     """What is to be removed of the workload, in an order that may be stopped anywhere."""
     done = _read_swept(store, workload)
     for kind, days in _kinds(policy).items():
-        for line in _runs_between(store, workload, done.get(kind, ""), _until(now, days)):
-            yield from _of_run(store, read_run(store, line.run), kind)
+        lines = _runs_between(store, workload, done.get(kind, ""), _until(now, days))
+        if kind == "unpublished":  # what may go of one depends on what is left of others
+            for line in lines:
+                yield from _unpublished(store, line)
+        else:
+            yield from chain(*side_by_side(partial(_of_run, store, kind), lines))
     yield from _older(store, f"partials/{workload}/", "partial", policy.partials_days, now)
     for state in ("sent", "given_up"):
         for doomed in _older(store, f"notices/{state}/", "notice", policy.notices_days, now):
@@ -95,15 +103,18 @@ def find_doomed(store: Store, workload: str, policy: KeepPolicy, now: datetime) 
                 yield doomed
 
 
-def _of_run(store: Store, record: RunRecord, kind: str) -> Iterator[Doomed]:
-    run = record.request.run
-    if kind == "unpublished":
-        if record.state is not RunState.PUBLISHED and not _is_needed(store, record):
-            yield from _without_record(store, run)
-    elif kind == "log":
-        yield from (_doomed(entry, kind) for entry in store.list(run_path(run, "logs/")))
-    else:
-        yield from _leftovers(store, record)
+def _unpublished(store: Store, line: RunLine) -> Iterator[Doomed]:
+    if line.state is RunState.PUBLISHED:
+        return
+    record = read_run(store, line.run)
+    if record.state is not RunState.PUBLISHED and not _is_needed(store, record):
+        yield from _without_record(store, line.run)
+
+
+def _of_run(store: Store, kind: str, line: RunLine) -> list[Doomed]:
+    if kind == "log":
+        return [_doomed(entry, kind) for entry in store.list(run_path(line.run, "logs/"))]
+    return list(_leftovers(store, line))
 
 
 def _without_record(store: Store, run: str) -> Iterator[Doomed]:
@@ -116,25 +127,31 @@ def _without_record(store: Store, run: str) -> Iterator[Doomed]:
     )
 
 
-def _leftovers(store: Store, record: RunRecord) -> Iterator[Doomed]:
+def _leftovers(store: Store, line: RunLine) -> Iterator[Doomed]:
     """What a run leaves that nothing refers to: lost attempts, crumbs, challengers' results, notes; of training also what was joined."""
-    run = record.request.run
-    shards = f"{run_folder(run)}shards/"
-    entries = list(store.list(shards))
-    winners = {_shard(e.path): _attempt_of(store, e.path) for e in entries if e.path.endswith("/result.json")}
-    joined = record.request.purpose == "train" and record.state is RunState.PUBLISHED
-    for entry in entries:
-        shard, name = _shard(entry.path), entry.path.split("/attempts/", 1)
-        if len(name) < 2:
-            continue
-        attempt, _, file = name[1].partition("/")
-        spare = file in ("crumb.json", "challenger.parquet", "challenger.json") or (
-            joined and file.startswith("files/")
-        )
+    folder = run_folder(line.run)
+    entries = list(store.list(folder))
+    tries = [(entry, *_place(entry.path)) for entry in entries if "/attempts/" in entry.path]
+    winners = _winners(store, entries, {(shard, attempt) for _, shard, attempt, _ in tries})
+    joined = line.purpose == "train" and read_run(store, line.run).state is RunState.PUBLISHED
+    for entry, shard, attempt, file in tries:
+        spare = file in _SPARE or (joined and file.startswith("files/"))
         if attempt != winners.get(shard) or spare:
             yield _doomed(entry, "attempt")
-    for folder in _NOTES:
-        yield from (_doomed(entry, "note") for entry in store.list(run_path(run, folder)))
+    notes = tuple(folder + name for name in _NOTES)
+    yield from (_doomed(entry, "note") for entry in entries if entry.path.startswith(notes))
+
+
+def _winners(store: Store, entries: Sequence[Entry], tries: Set[tuple[str, str]]) -> dict[str, str]:
+    """Committed shard -> the attempt that won; the commit is read only where there was more than one."""
+    attempts: dict[str, list[str]] = {}
+    for shard, attempt in tries:
+        attempts.setdefault(shard, []).append(attempt)
+    committed = {_shard(entry.path): entry.path for entry in entries if entry.path.endswith("/result.json")}
+    beaten = [shard for shard in committed if len(attempts.get(shard, ())) > 1]
+    read = side_by_side(lambda shard: _attempt_of(store, committed[shard]), beaten)
+    alone = {shard: attempts[shard][0] for shard in committed if len(attempts.get(shard, ())) == 1}
+    return alone | dict(zip(beaten, read, strict=True))
 
 
 def _is_needed(store: Store, record: RunRecord) -> bool:
@@ -207,7 +224,7 @@ def _read_swept(store: Store, workload: str) -> dict[str, str]:
 
 def _mark_swept(store: Store, workload: str, policy: KeepPolicy, now: datetime) -> None:
     """Remember the days that need no second look; a run that had not ended by now is looked at by nobody again, but keeps little."""
-    if next(iter(store.list(f"index/{workload}/")), None) is None:
+    if next(iter(store.list(f"index/{workload}/", 1)), None) is None:
         return
     known = _read_swept(store, workload)
     marks = {kind: max(known.get(kind, ""), _until(now, days)) for kind, days in _kinds(policy).items()}
@@ -216,6 +233,12 @@ def _mark_swept(store: Store, workload: str, policy: KeepPolicy, now: datetime) 
 
 def _doomed(entry: Entry, kind: str) -> Doomed:
     return Doomed(entry.path, entry.size_bytes, kind)
+
+
+def _place(path: str) -> tuple[str, str, str]:
+    """Shard, attempt and file of a path below an attempt."""
+    attempt, _, file = path.split("/attempts/", 1)[1].partition("/")
+    return _shard(path), attempt, file
 
 
 def _shard(path: str) -> str:
