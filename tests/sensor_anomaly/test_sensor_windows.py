@@ -524,7 +524,7 @@ def test_pieces_hold_whole_partitions_and_bounded_rows(
 
 def test_more_than_65536_partitions_sort_as_fewer_do() -> None:
     """The two-pass sort of wide codes is a stable sort by code."""
-    from fleetscore.workloads.sensor_anomaly.gathering import order_by_code
+    from fleetscore.workloads.sensor_anomaly.filing import order_by_code
 
     code = np.random.default_rng(1).integers(0, 200_000, 50_000).astype(np.int32)
     assert np.array_equal(order_by_code(code, 200_000), np.argsort(code, kind="stable"))

@@ -16,14 +16,9 @@ from fleetscore.model_sets import Pins
 from fleetscore.outcomes import Outcome
 from fleetscore.stores.base import Store
 from fleetscore.workloads.base import PARTITIONS, Discovery, TrainingRequest, WindowRequest
-from fleetscore.workloads.sensor_anomaly.catalog import (
-    HOUR_US,
-    CatalogFile,
-    catalog_files,
-    list_inputs,
-)
+from fleetscore.workloads.sensor_anomaly.catalog import catalog_files, list_inputs
+from fleetscore.workloads.sensor_anomaly.entries import CatalogFile, count_readings
 from fleetscore.workloads.sensor_anomaly.fitted import ModelIndex, read_indices
-from fleetscore.workloads.sensor_anomaly.readings import partition_keys
 
 ROW_BYTES = 24
 """Time, value, and the codes of device and sensor of a reading in memory."""
@@ -70,23 +65,6 @@ def discover_training_span(store: Store, request: TrainingRequest) -> Discovery:
     )
     table = pa.concat_tables([table, file_partitions(files)])
     return Discovery(_only(table, request.only), _readable(files))
-
-
-def count_readings(
-    files: Sequence[CatalogFile], first_us: int, stop_us: int
-) -> tuple[pa.Array, npt.NDArray[np.int64]]:
-    """The partition keys with readings in [first_us, stop_us) (whole hours), sorted, and how many each has."""
-    first, stop = first_us // HOUR_US, stop_us // HOUR_US
-    parts = []
-    for file in files:
-        hour = file.counts["hour"]
-        parts.append(file.counts.filter(pc.and_(pc.greater_equal(hour, first), pc.less(hour, stop))))
-    if not any(part.num_rows for part in parts):
-        return pa.array([], pa.string()), np.empty(0, np.int64)
-    counts = pa.concat_tables(parts).group_by(["device", "sensor"]).aggregate([("rows", "sum")])
-    keys = partition_keys(counts)
-    order = pc.array_sort_indices(keys)
-    return keys.take(order), counts["rows_sum"].combine_chunks().take(order).to_numpy()
 
 
 def file_partitions(files: Sequence[CatalogFile]) -> pa.Table:

@@ -6,20 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.stores.base import Store
 from fleetscore.workloads.base import InputFile
-from fleetscore.workloads.sensor_anomaly.catalog import (
-    CatalogFile,
-    catalog_file,
-    piece_readers,
-    row_word,
-    rows_within,
-)
+from fleetscore.workloads.sensor_anomaly.catalog import catalog_file, piece_readers
+from fleetscore.workloads.sensor_anomaly.entries import CatalogFile, count_readings
+from fleetscore.workloads.sensor_anomaly.filing import Filing, find_later, rows_by_code, sort_by_time
 from fleetscore.workloads.sensor_anomaly.overlap import overlapped
 from fleetscore.workloads.sensor_anomaly.readings import Codes, Floats, Int64s, Readings, partition_keys
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
@@ -50,16 +45,14 @@ class Faults:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Readings of partitions by code, sorted by partition, then time; of equal (time, partition) the first in file and row order.
+    """Readings sorted by partition, then time; of equal (time, partition) the first in file and row order.
 
-    `time_us` is sorted; `value` is in the order that it was read in, and `value[order]` sorts it; `counts` says how many readings
-    each partition has there. `input_rows` counts all that were found, `faults` those that were left out. `lost` names the
-    partitions of which some input could not be read, with the error.
+    `counts` says how many readings each partition has there, `input_rows` how many were found and `faults` which of them were left
+    out. `lost` names the partitions of which some input could not be read, with the error. Partitions are named by their index.
     """
 
     time_us: Int64s
     value: Floats
-    order: Int64s
     counts: Int64s
     input_rows: Int64s
     faults: dict[int, Faults]
@@ -68,11 +61,12 @@ class Gathered:
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """What is looked for, and the counts and faults that the search leaves behind."""
+    """What is looked for, and what was found so far."""
 
     keys: pa.Array
     first_us: int
     stop_us: int
+    found: Filing
     input_rows: Int64s
     faults: dict[int, Faults]
 
@@ -85,94 +79,70 @@ def gather_readings(
     first_us: int,
     stop_us: int,
 ) -> Gathered:
-    """The readings of the partitions `keys` with first_us <= time < stop_us."""
-    search = _Search(keys, first_us, stop_us, np.zeros(len(keys), np.int64), {})
+    """The readings of the partitions `keys` with first_us <= time < stop_us, both whole hours."""
     entries = [catalog_file(store, file, settings) for file in inputs]
-    found = _Found(sum(rows_within(entry, first_us, stop_us) for entry in entries))
+    found = Filing(_expected(entries, keys, first_us, stop_us))
+    search = _Search(keys, first_us, stop_us, found, np.zeros(len(keys), np.int64), {})
     lost: dict[int, InputError] = {}
     for entry in entries:
         try:
             _check_unchanged(store, entry.input)
             for readings in overlapped(piece_readers(store, entry, first_us, stop_us)):
-                found.add(*_mine(entry, readings, search))
+                _file(entry, readings, search)
         except (InputError, MissingBlobError) as error:
-            lost.update(_losers(entry, keys, first_us, stop_us, error))
-    pa.default_memory_pool().release_unused()  # what reading took goes back before sorting takes its own
-    return _sorted(*found.columns(), search, lost)
+            lost.update(_losers(entry, search, error))
+    pa.default_memory_pool().release_unused()  # what reading took goes back before scoring takes its own
+    return _in_order(search, lost)
 
 
-class _Found:
-    """Times, codes and values one after the other, in memory that is asked for once: pages never written cost nothing."""
-
-    def __init__(self, most: int) -> None:
-        self._time_us: Int64s = np.empty(most, np.int64)
-        self._code: Codes = np.empty(most, np.int32)
-        self._value: Floats = np.empty(most, np.float64)
-        self._length = 0
-
-    def add(self, time_us: Int64s, code: Codes, value: Floats) -> None:
-        """Append a piece's readings."""
-        rows = slice(self._length, self._length + len(code))
-        self._time_us[rows], self._code[rows], self._value[rows] = time_us, code, value
-        self._length += len(code)
-
-    def columns(self) -> tuple[Int64s, Codes, Floats]:
-        """What was appended."""
-        length = self._length
-        return self._time_us[:length], self._code[:length], self._value[:length]
+def _expected(entries: Sequence[CatalogFile], keys: pa.Array, first_us: int, stop_us: int) -> Int64s:
+    """How many readings of each of the partitions the catalogue counts."""
+    there, rows = count_readings(entries, first_us, stop_us)
+    place = pc.index_in(keys, there)
+    expected: Int64s = pc.fill_null(pa.array(rows).take(place), 0).to_numpy(zero_copy_only=False)
+    return expected
 
 
-def _mine(entry: CatalogFile, readings: Readings, search: _Search) -> tuple[Int64s, Codes, Floats]:
-    """Times, codes and values of the usable readings that are looked for; the others are counted."""
-    code = _own_codes(readings, search.keys)
-    inside = _inside(readings, code, search.first_us, search.stop_us)
-    time_us, value = readings.time_us, readings.value
-    if inside is not None:
-        time_us, code, value = time_us[inside], code[inside], value[inside]
-    np.add(search.input_rows, np.bincount(code, minlength=len(search.keys)), out=search.input_rows)
+def _file(entry: CatalogFile, readings: Readings, search: _Search) -> None:
+    """File the usable readings of those that are looked for, and count the others."""
+    rows, counts = rows_by_code(_own_codes(readings, search), len(search.keys))
+    if not search.found.has_room(counts):
+        raise _changed(entry.input, "changed")
+    np.add(search.input_rows, counts, out=search.input_rows)
+    value = readings.value.take(rows)
     usable = np.isfinite(value)
     if not usable.all():
-        _note_unusable(entry, readings, inside, code, value, usable, search.faults)
-        time_us, code, value = time_us[usable], code[usable], value[usable]
-    return time_us, code, value
+        code = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+        _note_unusable(entry, readings, rows[~usable], code[~usable], search.faults)
+        rows, value = rows[usable], value[usable]
+        counts = np.bincount(code[usable], minlength=len(counts))
+    search.found.add(readings.time_us.take(rows), value, counts)
 
 
-def _own_codes(readings: Readings, keys: pa.Array) -> Codes:
-    """Each reading's index into `keys`, -1 for other partitions'."""
-    own = pc.index_in(partition_keys(readings.sensors), keys).fill_null(-1).to_numpy()
+def _own_codes(readings: Readings, search: _Search) -> Codes:
+    """Each reading's index into the keys that are looked for, -1 for other partitions' and other times'."""
+    own = pc.index_in(partition_keys(readings.sensors), search.keys).fill_null(-1).to_numpy()
     codes: Codes = own.astype(np.int32, copy=False).take(readings.sensor)
+    times = readings.time_us
+    if len(times) and (times.min() < search.first_us or times.max() >= search.stop_us):
+        codes = np.where((times >= search.first_us) & (times < search.stop_us), codes, np.int32(-1))
     return codes
 
 
-def _inside(readings: Readings, code: Codes, first_us: int, stop_us: int) -> Int64s | None:
-    """The rows of these partitions and this span; None when that is all of them."""
-    times = readings.time_us
-    outside = len(times) > 0 and (times.min() < first_us or times.max() >= stop_us)
-    if not outside and code.min(initial=0) >= 0:
-        return None
-    return np.flatnonzero((code >= 0) & (times >= first_us) & (times < stop_us))
-
-
 def _note_unusable(
-    entry: CatalogFile,
-    readings: Readings,
-    inside: npt.NDArray[np.int64] | None,
-    code: Codes,
-    value: Floats,
-    usable: npt.NDArray[np.bool_],
-    faults: dict[int, Faults],
+    entry: CatalogFile, readings: Readings, bad: Int64s, code: Codes, faults: dict[int, Faults]
 ) -> None:
-    bad = np.flatnonzero(~usable)
-    rows = np.asarray(readings.row)[bad if inside is None else inside[bad]]
-    texts = np.array([int(row) in readings.texts for row in rows.tolist()])
-    unreadable = texts & np.array([_is_word(readings.texts.get(int(row), "")) for row in rows.tolist()])
+    """Count the readings `bad`, which are sorted by their partitions `code`, by what they hold instead of a number."""
+    rows = np.asarray(readings.row)[bad]
+    texts = [readings.texts.get(row, "") for row in rows.tolist()]
+    unreadable = np.array([_is_word(text) for text in texts])
     for cause, chosen in (("bad_number", unreadable), ("not_finite", ~unreadable)):
-        partitions, first, counts = np.unique(code[bad[chosen]], return_index=True, return_counts=True)
+        partitions, first, counts = np.unique(code[chosen], return_index=True, return_counts=True)
         for partition, index, count in zip(partitions.tolist(), first.tolist(), counts.tolist(), strict=True):
-            row = int(rows[chosen][index])
-            shown = readings.texts.get(row, repr(float(value[bad[chosen][index]])))
-            place = f"{entry.input.path} {row_word(entry.entry.kind)} {row}: {shown!r}"
-            faults.setdefault(partition, Faults()).add(cause, count, place)
+            place = int(np.flatnonzero(chosen)[index])
+            shown = texts[place] or repr(float(readings.value[bad[place]]))
+            where = f"{entry.input.path} {entry.entry.row_word} {rows[place]}: {shown!r}"
+            faults.setdefault(partition, Faults()).add(cause, count, where)
 
 
 def _is_word(text: str) -> bool:
@@ -189,80 +159,50 @@ def _is_word(text: str) -> bool:
     )
 
 
-def _sorted(
-    time_us: Int64s, code: Codes, value: Floats, search: _Search, lost: dict[int, InputError]
-) -> Gathered:
-    partitions = len(search.keys)
-    order = order_by_code(code, partitions)
-    counts = search.input_rows - _rejected(search)
-    in_time = time_us.take(order)
-    later = _later(in_time, counts)
-    if not later.all():  # not in order of time, or the same time twice
-        by_time = np.argsort(time_us, kind="stable")
-        order = by_time[order_by_code(code[by_time], partitions)]
-        in_time = time_us.take(order)
-        later = _later(in_time, counts)
+def _in_order(search: _Search, lost: dict[int, InputError]) -> Gathered:
+    """What was found, sorted by time, each time once."""
+    time_us, value, counts = search.found.columns()
+    later = find_later(time_us, counts)
+    if not later.all():
+        sort_by_time(time_us, value, counts, later)
+        later = find_later(time_us, counts)
         again = np.flatnonzero(~later)
-        _note_duplicates(in_time, code, value, order, again, search.faults)
-        counts = counts - np.bincount(code[order[again]], minlength=partitions)
-        order, in_time = order[later], in_time[later]
-    return Gathered(in_time, value, order, counts, search.input_rows, search.faults, lost)
-
-
-def order_by_code(code: Codes, partitions: int) -> Int64s:
-    """The stable order that sorts by code. Arrow counts where the codes span few values; wider codes take two such passes."""
-    if partitions <= 1 << 16:
-        order: Int64s = pc.array_sort_indices(pa.array(code)).to_numpy().view(np.int64)
-        return order
-    low = order_by_code(code & np.int32(0xFFFF), 1 << 16)
-    return low[order_by_code((code >> 16)[low], partitions >> 16)]
-
-
-def _rejected(search: _Search) -> Int64s:
-    rejected = np.zeros(len(search.keys), np.int64)
-    for partition, faults in search.faults.items():
-        rejected[partition] = faults.rejected
-    return rejected
-
-
-def _later(in_time: Int64s, counts: Int64s) -> npt.NDArray[np.bool_]:
-    """Whether each reading comes after the one before it; the first of a partition always does."""
-    later = np.ones(len(in_time), bool)
-    np.greater(in_time[1:], in_time[:-1], out=later[1:])
-    first = np.cumsum(counts) - counts
-    later[first[counts > 0]] = True
-    return later
+        code = np.searchsorted(np.cumsum(counts), again, side="right")
+        _note_duplicates(time_us, value, again, code, search.faults)
+        counts = counts - np.bincount(code, minlength=len(counts))
+        time_us, value = time_us[later], value[later]
+    return Gathered(time_us, value, counts, search.input_rows, search.faults, lost)
 
 
 def _note_duplicates(
-    in_time: Int64s, code: Codes, value: Floats, order: Int64s, again: Int64s, faults: dict[int, Faults]
+    time_us: Int64s, value: Floats, again: Int64s, code: Int64s, faults: dict[int, Faults]
 ) -> None:
-    """`again` are the places in `order` of readings whose (partition, time) was there before."""
-    partitions, first, counts = np.unique(code[order[again]], return_index=True, return_counts=True)
+    """`again` are the places of readings whose (partition, time) was there before, `code` their partitions."""
+    partitions, first, counts = np.unique(code, return_index=True, return_counts=True)
     for partition, index, count in zip(partitions.tolist(), first.tolist(), counts.tolist(), strict=True):
         place = again[index]
-        kept, dropped = float(value[order[place - 1]]), float(value[order[place]])
-        example = f"{np.datetime64(int(in_time[place]), 'us')}Z, {kept!r} kept, {dropped!r} dropped"
+        kept, dropped = float(value[place - 1]), float(value[place])
+        example = f"{np.datetime64(int(time_us[place]), 'us')}Z, {kept!r} kept, {dropped!r} dropped"
         faults.setdefault(partition, Faults()).add("duplicate_reading", count, example)
 
 
 def _check_unchanged(store: Store, file: InputFile) -> None:
     entry = store.stat(file.path)
     if entry is None or entry.etag != file.etag:
-        raise InputError(
-            f"{file.path} was {'changed' if entry else 'deleted'} after the run was planned.",
-            fix="Retry the failed partitions of the window.",
-            code="input_changed",
-        )
+        raise _changed(file, "changed" if entry else "deleted")
 
 
-def _losers(
-    entry: CatalogFile, keys: pa.Array, first_us: int, stop_us: int, error: Exception
-) -> dict[int, InputError]:
+def _changed(file: InputFile, how: str) -> InputError:
+    return InputError(
+        f"{file.path} was {how} after the run was planned.",
+        fix="Retry the failed partitions of the window.",
+        code="input_changed",
+    )
+
+
+def _losers(entry: CatalogFile, search: _Search, error: Exception) -> dict[int, InputError]:
     """The partitions with readings of the span in a file that cannot be read."""
-    from fleetscore.workloads.sensor_anomaly.discovery import count_readings
-
-    there, _ = count_readings([entry], first_us, stop_us)
-    rows = pc.index_in(there, keys).drop_null().to_pylist()
+    there, _ = count_readings([entry], search.first_us, search.stop_us)
+    rows = pc.index_in(there, search.keys).drop_null().to_pylist()
     code = error.code if isinstance(error, InputError) else "input_changed"
     return dict.fromkeys(rows, InputError(f"{entry.input.path}: {error}", code=code))

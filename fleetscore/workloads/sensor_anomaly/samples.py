@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from fleetscore.stores.base import Store
 from fleetscore.windows import Cadence, Window, window_at
 from fleetscore.workloads.base import SampleReport
-from fleetscore.workloads.sensor_anomaly.catalog import DATA_PREFIX, HOUR_US
+from fleetscore.workloads.sensor_anomaly.catalog import DATA_PREFIX
+from fleetscore.workloads.sensor_anomaly.entries import HOUR_US
 
 TRUTH_PATH = "samples/sensor_anomaly/truth.parquet"
 TRUTH = pa.schema(

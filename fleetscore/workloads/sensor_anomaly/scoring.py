@@ -172,7 +172,7 @@ def _score_piece(
     partitions = np.flatnonzero(verdicts.scorable[first:last]) + first
     counts = gathered.counts[partitions]
     rows = _rows(gathered, verdicts.scorable, first, last)
-    value = gathered.value.take(gathered.order[rows])
+    value = gathered.value[rows]
     score = decide(fitted.pack, fitted.place[partitions], counts, value)
     flags = anomalies(score)
     times = pa.array(gathered.time_us[rows]).view(RESULTS.field("ts").type)

@@ -126,7 +126,7 @@ def _train_one(
             "detail": detail,
         }
     start = int(gathered.counts[:row].sum())
-    values = gathered.value.take(gathered.order[start : start + count])
+    values = gathered.value[start : start + count]
     if values.min() == values.max():
         detail = f"All {count} readings are {values[0]}; nothing can be learned from them."
         return None, outcome | {

@@ -1,0 +1,155 @@
+"""Examining an input file: reading it once, on all cores and without its values, to learn what its catalogue entry tells."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fleetscore.errors import InputError
+from fleetscore.stores.base import Store
+from fleetscore.workloads.base import InputFile
+from fleetscore.workloads.sensor_anomaly.columns import Columns, recognise_columns
+from fleetscore.workloads.sensor_anomaly.csv_input import Header, cut_pieces, read_header, read_lines
+from fleetscore.workloads.sensor_anomaly.entries import COUNTS, HOUR_US, CatalogFile, FileEntry, Piece
+from fleetscore.workloads.sensor_anomaly.overlap import overlapped
+from fleetscore.workloads.sensor_anomaly.parquet_input import find_columns, open_parquet, read_row_group
+from fleetscore.workloads.sensor_anomaly.readings import Int64s, Readings, Reject
+from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
+
+_REJECTS_KEPT = 3
+_THREADS = 2  # pieces read at once: nothing else runs while a window is planned
+
+
+def examine_file(store: Store, file: InputFile, settings: SensorSettings) -> CatalogFile:
+    """The file's entry and counts; where nothing of it can be read, the entry says why."""
+    try:
+        if file.size_bytes == 0:
+            raise InputError(f"{file.path} is empty.", fix="Write it again, or delete it.", code="empty_file")
+        examine = _examine_csv if file.path.lower().endswith(".csv") else _examine_parquet
+        return examine(store, file, settings)
+    except InputError as error:
+        detail = str(error) if file.path in str(error) else f"{file.path}: {error}"
+        return CatalogFile(file, FileEntry(cause=error.code, detail=detail), COUNTS.empty_table())
+
+
+@dataclass(frozen=True, slots=True)
+class _Examined:
+    """What one piece tells."""
+
+    piece: Piece
+    counts: pa.Table | None
+    rejects: list[Reject]
+
+
+def _examine_parquet(store: Store, file: InputFile, settings: SensorSettings) -> CatalogFile:
+    columns = find_columns(store, file.path, settings)
+    opened = _OpenedParquet(store, file.path, columns)
+    makers = _row_group_makers(opened, opened.parquet.metadata, columns)
+    return _entry(file, FileEntry("parquet", columns), overlapped(makers, _THREADS))
+
+
+class _OpenedParquet(threading.local):
+    """The file, opened once per thread that asks: a Parquet reader serves one at a time."""
+
+    def __init__(self, store: Store, path: str, columns: Columns) -> None:
+        self.parquet = open_parquet(store, path, columns)
+
+
+def _row_group_makers(
+    opened: _OpenedParquet, metadata: Any, columns: Columns
+) -> Iterator[Callable[[], _Examined]]:
+    first_row = 0
+    for group in range(metadata.num_row_groups):
+        yield partial(_examine_row_group, opened, group, first_row, columns)
+        first_row += metadata.row_group(group).num_rows
+
+
+def _examine_row_group(opened: _OpenedParquet, group: int, first_row: int, columns: Columns) -> _Examined:
+    readings, rejects = read_row_group(opened.parquet, group, first_row, columns, with_values=False)
+    return _examined(group, (0, 0), first_row, readings, rejects)
+
+
+def _examine_csv(store: Store, file: InputFile, settings: SensorSettings) -> CatalogFile:
+    header = read_header(store, file.path)
+    columns = recognise_columns(header.names, settings)
+    makers = _lines_makers(store, file.path, header, columns)
+    return _entry(file, FileEntry("csv", columns, header), overlapped(makers, _THREADS))
+
+
+def _lines_makers(
+    store: Store, path: str, header: Header, columns: Columns
+) -> Iterator[Callable[[], _Examined]]:
+    line = 2
+    for number, (first_byte, data) in enumerate(cut_pieces(store, path, header)):
+        yield partial(_examine_lines, number, first_byte, data, line, header, columns)
+        line += data.count(b"\n")
+
+
+def _examine_lines(
+    number: int, first_byte: int, data: bytes, line: int, header: Header, columns: Columns
+) -> _Examined:
+    readings, rejects = read_lines(data, line, header, columns, with_values=False)
+    return _examined(number, (first_byte, first_byte + len(data)), line, readings, rejects)
+
+
+def _examined(
+    number: int, span_bytes: tuple[int, int], first_row: int, readings: Readings, rejects: list[Reject]
+) -> _Examined:
+    times = readings.time_us
+    if not len(times):
+        return _Examined(Piece(number, *span_bytes, first_row, 0, 0, 0), None, rejects)
+    first, last = int(times.min()), int(times.max())
+    piece = Piece(number, *span_bytes, first_row, len(times), first, last)
+    return _Examined(piece, _count(readings, first // HOUR_US, last // HOUR_US), rejects)
+
+
+def _entry(file: InputFile, known: FileEntry, examined: Iterator[_Examined]) -> CatalogFile:
+    """The entry of a file whose kind, columns and header are known, from what its pieces tell."""
+    pieces: list[Piece] = []
+    parts: list[pa.Table] = [COUNTS.empty_table()]
+    rejected = 0
+    rejects: list[Reject] = []
+    for each in examined:
+        pieces.append(each.piece)
+        parts += [each.counts] if each.counts is not None else []
+        rejected += len(each.rejects)
+        rejects += each.rejects[: _REJECTS_KEPT - len(rejects)]
+    entry = FileEntry(
+        known.kind, known.columns, known.header, tuple(pieces), rejected=rejected, rejects=tuple(rejects)
+    )
+    return CatalogFile(file, entry, _summed(parts))
+
+
+def _summed(parts: list[pa.Table]) -> pa.Table:
+    counts = pa.concat_tables(parts)
+    if len(parts) > 2:
+        grouped = counts.group_by(["hour", "device", "sensor"]).aggregate([("rows", "sum")])
+        counts = grouped.rename_columns(["hour", "device", "sensor", "rows"]).cast(COUNTS)
+    return counts.combine_chunks()
+
+
+def _count(readings: Readings, first_hour: int, last_hour: int) -> pa.Table:
+    """Readings per hour and sensor of one piece."""
+    sensors = readings.sensors.num_rows
+    cell: Any = readings.sensor
+    if first_hour != last_hour:
+        cell = (readings.time_us // HOUR_US - first_hour) * sensors + cell
+    cells, rows = _count_cells(cell, (last_hour - first_hour + 1) * sensors)
+    names = readings.sensors.take(pa.array(cells % sensors))
+    hours = pa.array((cells // sensors + first_hour).astype(np.int32))
+    return pa.table([hours, names["device"], names["sensor"], pa.array(rows)], schema=COUNTS)
+
+
+def _count_cells(cell: Any, possible: int) -> tuple[Int64s, Int64s]:
+    if possible > 4 * len(cell) + (1 << 22):  # a stray date far away must not cost memory
+        cells, rows = np.unique(cell, return_counts=True)
+        return cells, rows
+    counts = np.bincount(cell)
+    there = np.flatnonzero(counts)
+    return there, counts[there]
