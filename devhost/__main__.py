@@ -1,23 +1,16 @@
 """The command line: `python -m devhost start [APP_DIR]`, and commands for a running host."""
 
 import argparse
-import asyncio
+import gc
 import logging
 import os
-import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from devhost.errors import HostError
 from devhost.listening import bind
-from devhost.pool import Template
 from devhost.settings import local_port, make_environment, read_host_settings, read_local_settings
-
-if TYPE_CHECKING:
-    from devhost.functions import FunctionIndex
-    from devhost.host import Host
-    from devhost.store import Store
+from devhost.template import Template
 
 _log = logging.getLogger("devhost")
 
@@ -112,27 +105,26 @@ def _start(options: argparse.Namespace) -> int:
     settings = read_host_settings(root, environment)
     template = Template(root, environment)  # imports the app while this process imports the rest of itself
     try:
-        from devhost.host import Host, HostOptions
+        gc.disable()  # what an import makes stays: a collection would find nothing
+        import asyncio
+
+        from devhost.host import Host, HostOptions, run_until_signalled
         from devhost.store import Store
 
+        gc.freeze()
+        gc.enable()
         data = (options.data or root / ".devhost").resolve()
         store = Store(data)
         try:
             host_options = HostOptions(data, listener, max(1, options.workers), options.enable_auth)
             host = Host(host_options, settings, environment, template)
-            asyncio.run(_run(host, template.wait_for_index(), store))
+            asyncio.run(run_until_signalled(host, template.wait_for_index(), store))
         finally:
             store.close()
     finally:
         template.close()
+        gc.freeze()  # else Python looks through all that is left before it goes
     return 0
-
-
-async def _run(host: "Host", index: "FunctionIndex", store: "Store") -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await host.run(index, store, stop)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ ACTIVITY = "activityTrigger"
 HTTP = "httpTrigger"
 TIMER = "timerTrigger"
 QUEUE = "queueTrigger"
+WARM_UP = "warmupTrigger"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,12 @@ class FunctionIndex:
     """All functions of the app; every lookup ignores case, as the host does."""
 
     functions: list[FunctionInfo] = field(default_factory=list)
+
+    @property
+    def warm_up(self) -> FunctionInfo | None:
+        """The app's warm-up: the function of that kind that has the name which Azure asks for, or None."""
+        found = self.by_name("warmup")
+        return found if found is not None and found.kind == WARM_UP else None
 
     def of_kind(self, kind: str) -> list[FunctionInfo]:
         """Return the functions with that trigger type, in the order of registration."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import socket
 import time
 import uuid
@@ -25,10 +26,11 @@ from devhost.functions import HTTP, QUEUE, TIMER, FunctionIndex, FunctionInfo
 from devhost.http_triggers import HttpTriggers
 from devhost.links import Links
 from devhost.listening import bind
-from devhost.pool import FunctionFailedError, Template, WorkerGroup
+from devhost.pool import FunctionFailedError, WorkerGroup
 from devhost.queues import QueueListener, QueueOutputs, make_trigger
 from devhost.settings import HostSettings, expand
 from devhost.store import Store
+from devhost.template import Template
 from devhost.timers import Timer, TimerLoop, make_timer, read_zone
 
 _log = logging.getLogger("devhost")
@@ -201,6 +203,14 @@ class Host:
         draft.replace(path)
         closing.callback(path.unlink, missing_ok=True)
         _log.info("Listening on %s", self._address.url)
+
+
+async def run_until_signalled(host: Host, index: FunctionIndex, store: Store) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await host.run(index, store, stop)
 
 
 def _address(public: socket.socket, rpc: socket.socket) -> Address:

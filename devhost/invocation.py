@@ -99,6 +99,14 @@ class Invoker:
             started = self._pool.submit(self._run_sync, info, payload)
         started.add_done_callback(lambda future: done(_outcome(future)))
 
+    def run_here(self, name: str, payload: dict[str, Any]) -> None:
+        """Run the function on this thread, starting no other; raises what it raises."""
+        info = self._app.index.require(name)
+        if info.is_async:
+            asyncio.run(self._run_async(info, payload))
+        else:
+            self._run_sync(info, payload)
+
     def _user_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()

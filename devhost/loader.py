@@ -14,9 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from devhost.errors import LoadError
-from devhost.functions import ACTIVITY, HTTP, ORCHESTRATION, QUEUE, TIMER, FunctionIndex, FunctionInfo
+from devhost.functions import (
+    ACTIVITY,
+    HTTP,
+    ORCHESTRATION,
+    QUEUE,
+    TIMER,
+    WARM_UP,
+    FunctionIndex,
+    FunctionInfo,
+)
 
-_TRIGGERS = (ACTIVITY, HTTP, ORCHESTRATION, QUEUE, TIMER)
+_TRIGGERS = (ACTIVITY, HTTP, ORCHESTRATION, QUEUE, TIMER, WARM_UP)
 _OTHER_BINDINGS = ("http", "queue", "durableClient")
 
 

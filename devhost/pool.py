@@ -5,19 +5,12 @@ import contextlib
 import logging
 import os
 import signal
-import socket
-import subprocess
-import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from devhost.errors import HostError, LoadError, WorkerLostError
-from devhost.functions import FunctionIndex, FunctionInfo
-from devhost.wire import pack, read, receive
-from devhost.worker import bootstrap
+from devhost.errors import WorkerLostError
+from devhost.template import Template
+from devhost.wire import pack, read
 
 _log = logging.getLogger(__name__)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
@@ -34,54 +27,6 @@ class FunctionFailedError(Exception):
 
 class FunctionTimeoutError(FunctionFailedError):
     """The function ran longer than `functionTimeout`; its worker process was stopped."""
-
-
-class Template:
-    """The process that has imported the app; every worker is forked from it."""
-
-    def __init__(self, root: Path, environment: dict[str, str]) -> None:
-        ours, theirs = socket.socketpair()
-        self._control = ours
-        program = [sys.executable, "-c", bootstrap(), "template", str(theirs.fileno()), str(root)]
-        self.process = subprocess.Popen(
-            program,
-            pass_fds=[theirs.fileno()],
-            env=environment,
-            cwd=root,
-            start_new_session=True,  # Ctrl-C is for the host alone, which drains first
-        )
-        theirs.close()
-
-    def wait_for_index(self) -> FunctionIndex:
-        """Block until the app is loaded; raises LoadError with the reason when it cannot be."""
-        try:
-            answer = receive(self._control)
-        except EOFError as error:
-            raise LoadError(
-                f"the app's process ended with code {self.process.wait()} while it loaded"
-            ) from error
-        if "error" in answer:
-            raise LoadError("\n".join(part for part in (answer["trace"].rstrip(), answer["error"]) if part))
-        return FunctionIndex(msgspec.convert(answer["functions"], list[FunctionInfo]))
-
-    def fork(self, threads: int) -> socket.socket:
-        """Start a worker with a pool of `threads` and return the socket that it answers on."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                socket.send_fds(self._control, [str(threads).encode().ljust(16)], [theirs.fileno()])
-            except OSError as error:
-                raise HostError("the process that holds the app has ended; start the host again") from error
-        return ours
-
-    def close(self) -> None:
-        """End the template; workers end when their own sockets close."""
-        self._control.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(timeout=2)
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """The worker processes: one template that has imported the app, and children forked from it on demand.
 
-The template loads the app before any thread exists, tells the host what it found, then forks a child for every
-socket the host sends. Children answer calls until their socket closes, which it does when the host is gone.
+The template loads the app before any thread exists, tells the host what it found, runs the app's warm-up, then forks a
+child for every socket the host sends. Children answer calls until their socket closes, which it does when the host is gone.
 """
 
 import functools
@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -22,18 +23,11 @@ import msgspec
 from devhost.errors import LoadError
 from devhost.invocation import Failure, Invoker
 from devhost.loader import LoadedApp, load_app
+from devhost.template import bootstrap
 from devhost.wire import pack, receive
 
+_log = logging.getLogger("devhost.worker")
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-
-
-def bootstrap() -> str:
-    """Return a program for `python -c` that runs this module's `main`, wherever the package lies."""
-    package_parent = str(Path(__file__).resolve().parent.parent)
-    return (
-        f"import sys; sys.path[:] = [p for p in sys.path if p] + [{package_parent!r}]; "
-        "from devhost.worker import main; main(sys.argv[1:])"
-    )
 
 
 def main(arguments: list[str]) -> None:
@@ -54,18 +48,21 @@ def main(arguments: list[str]) -> None:
 
 
 def _template(control: socket.socket, root: Path) -> None:
+    gc.disable()  # what an import makes stays: a collection would find nothing
     try:
         app = load_app(root)
     except BaseException as error:  # whatever the import of an app raises becomes the host's answer
         trace = "" if isinstance(error, LoadError) else traceback.format_exc()
         control.sendall(pack({"error": str(error) or type(error).__name__, "trace": trace}))
         return
-    _warm_up()
+    _import_sdk()
     control.sendall(pack({"functions": msgspec.to_builtins(app.index.functions)}))
-    gc.collect()
-    gc.freeze()  # children share these pages; a collection must not touch them
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended children need no waiting for
+    gc.freeze()  # children share these pages; their collections must not touch them
     fresh = _has_threads()
+    if not fresh and app.index.warm_up is not None:
+        _warm_up(Invoker(app, 1), app.index.warm_up.name)
+        gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended children need no waiting for
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, 16, 1)
         if not message:
@@ -76,7 +73,27 @@ def _template(control: socket.socket, root: Path) -> None:
         os.close(descriptors[0])
 
 
-def _warm_up() -> None:
+def _warm_up(invoker: Invoker, name: str) -> None:
+    """Run the app's warm-up in a child, and go on as that child: what it imported is there in every worker.
+
+    Forks do not copy threads. Where the warm-up leaves some, or ends its process, the parent goes on as if there were none.
+    """
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)  # for as long as the child is the template; at its end the host is gone as well
+        return
+    started = time.perf_counter()
+    try:
+        invoker.run_here(name, {"input": None})
+    except BaseException:  # it saves time or does not; nothing depends on it
+        _log.exception("%s failed; functions import what they need when they are called.", name)
+    if _has_threads():
+        _log.warning("%s starts threads, which a fork would lose; workers start without it.", name)
+        os._exit(1)
+    _log.info("%s: %.3f s", name, time.perf_counter() - started)
+
+
+def _import_sdk() -> None:
     """Import what every child needs, once."""
     import azure.durable_functions  # noqa: F401
 
@@ -108,7 +125,8 @@ def _has_threads() -> bool:
 
 def _serve(connection: socket.socket, app: LoadedApp, threads: int) -> None:
     """Answer calls `[call id, operation, function, payload]` with `[call id, ok, value]` until the host is gone."""
-    _warm_up()
+    _import_sdk()
+    gc.enable()
     invoker = Invoker(app, threads)
     lock = threading.Lock()
 

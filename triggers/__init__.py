@@ -9,6 +9,7 @@ from triggers.operate_api import blueprint as operate_api
 from triggers.runs_api import blueprint as runs_api
 from triggers.schedules import blueprint as schedules
 from triggers.scoring_api import blueprint as scoring_api
+from triggers.warmup import blueprint as warmup
 from triggers.watch import blueprint as watch
 
 blueprints = (
@@ -20,6 +21,7 @@ blueprints = (
     watch,
     housekeeping,
     completions,
+    warmup,
     openapi,
     dashboard,
 )

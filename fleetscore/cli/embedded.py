@@ -10,21 +10,22 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 from urllib.parse import unquote, urlsplit
-from urllib.request import urlopen
 
 import fleetscore
 from fleetscore.errors import CapacityError, SettingsError
 
 _log = logging.getLogger(__name__)
 APP_FOLDER = "FLEETSCORE_APP_DIR"
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 45.0
 
@@ -73,11 +74,13 @@ class EmbeddedHost:
         if process is None or process.poll() is not None:
             return
         process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(_STOP_TIMEOUT_S)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        waiting = threading.Thread(target=process.wait, daemon=True)
+        waiting.start()  # process.wait(timeout) would look every 50 ms only
+        with suppress(KeyboardInterrupt):
+            waiting.join(_STOP_TIMEOUT_S)
+        if waiting.is_alive():
             process.kill()
-            process.wait()
+            waiting.join()
 
     def _settled(self) -> Address | None:
         """The running host or None, once a host that is just coming or just going has done so: it holds the folder's lock."""
@@ -145,9 +148,10 @@ def host_environment(store_url: str) -> dict[str, str]:
     """The environment of a host of that store: this process's own, and one thread per worker process unless it says otherwise.
 
     The host runs a worker process per core; if the learning libraries started a thread per core in each, they would wait for each
-    other most of the time.
+    other most of the time. And workers are forked after the warm-up, which no thread survives: Arrow's import would start one
+    to tidy up memory.
     """
-    return {"OMP_NUM_THREADS": "1"} | os.environ | {"FLEETSCORE_STORE": store_url}
+    return _ONE_THREAD | os.environ | {"FLEETSCORE_STORE": store_url}
 
 
 def app_folder(environment: Mapping[str, str] | None = None) -> Path:
@@ -209,6 +213,8 @@ def _is_alive(pid: int) -> bool:
 
 
 def _answers(url: str) -> bool:
+    from urllib.request import urlopen  # seldom needed, and long to import while nothing else goes on
+
     try:
         with urlopen(f"{url}/api/runs?limit=1", timeout=5.0) as response:  # noqa: S310  # the address that the host wrote
             return bool(response.status == 200)

@@ -1,0 +1,42 @@
+"""The warm-up: imports what nearly every function needs, once per instance, before the first request has to wait for it.
+
+Azure calls it on plans that add instances ahead of traffic (Premium and dedicated), the local host before it forks its workers.
+Where nobody calls it, functions import the same at their first call.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import azure.durable_functions as df
+import azure.functions as func
+
+blueprint = df.Blueprint()
+
+_NEEDED = (
+    "pyarrow.acero",
+    "pyarrow.compute",
+    "pyarrow.parquet",
+    "fleetscore.notices",
+    "fleetscore.requests",
+    "fleetscore.status",
+    "fleetscore.steps.finish",
+    "fleetscore.steps.prepare",
+    "fleetscore.steps.score",
+    "fleetscore.steps.train",
+    "fleetscore.stores.local",
+    "fleetscore.workloads.sensor_anomaly.workload",
+    "fleetscore.workloads.server_load.workload",
+    "fleetscore.workloads.store_sales.workload",
+)
+"""No science: a workload imports its learning library when it scores."""
+
+
+@blueprint.warm_up_trigger(arg_name="context")
+def warmup(context: func.warmup.WarmUpContext) -> None:
+    """Import the spine, Arrow and the workloads' descriptions; open nothing, since what is open here all local workers would share."""
+    from fleetscore.lone_arrow import start_lone_arrow
+
+    start_lone_arrow()
+    for module in _NEEDED:
+        import_module(module)
