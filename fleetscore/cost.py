@@ -10,11 +10,14 @@ import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from fleetscore.errors import MissingBlobError, SettingsError
-from fleetscore.stores.base import Store
+
+if TYPE_CHECKING:
+    from fleetscore.stores.base import Store
 
 PRICES_PATH = "settings/prices.toml"
 _SHIPPED = Path(__file__).with_name("prices.toml")

@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import pyarrow as pa
 
-
-class Outcome(StrEnum):
-    """What became of a partition.
-
-    scored: results are in the published files. failed: its input, its model or the scoring was at fault. skipped: a stated rule says
-    that it is not to be scored (no model yet, discontinued, filtered out). late: expected, but its data was not there.
-    quarantined: it was set aside, because it kills its process or its input is beyond the reject threshold.
-    """
-
-    SCORED = "scored"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-    LATE = "late"
-    QUARANTINED = "quarantined"
-
-
-GOOD = frozenset({Outcome.SCORED, Outcome.SKIPPED})
-"""The outcomes after which nobody needs to look."""
+# Defined beside the records that hold them, which import no Arrow.
+from fleetscore.records import GOOD as GOOD
+from fleetscore.records import Outcome as Outcome
 
 DRIFTED = "drifted"
 """The cause of a scored partition that is beyond a limit of drift: a warning, its results stand."""

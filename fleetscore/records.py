@@ -1,5 +1,7 @@
 """The records of a run, as they lie in the store: what was asked, the plan's head, a shard's commit, the manifest, the run's story.
 
+Importing them imports no Arrow: the command line follows runs with them alone.
+
 All are JSON with a `schema` number; times are aware UTC; paths are relative to the store's root.
 """
 
@@ -14,7 +16,6 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from fleetscore.cost import Forecast
-from fleetscore.workloads.base import InputFile, Rates
 
 Record = TypeVar("Record")
 
@@ -33,6 +34,25 @@ class RunState(StrEnum):
 
 
 FINAL = frozenset({RunState.PUBLISHED, RunState.UNPUBLISHED, RunState.FAILED, RunState.CANCELLED})
+
+
+class Outcome(StrEnum):
+    """What became of a partition.
+
+    scored: results are in the published files. failed: its input, its model or the scoring was at fault. skipped: a stated rule says
+    that it is not to be scored (no model yet, discontinued, filtered out). late: expected, but its data was not there.
+    quarantined: it was set aside, because it kills its process or its input is beyond the reject threshold.
+    """
+
+    SCORED = "scored"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    LATE = "late"
+    QUARANTINED = "quarantined"
+
+
+GOOD = frozenset({Outcome.SCORED, Outcome.SKIPPED})
+"""The outcomes after which nobody needs to look."""
 
 
 class Only(StrEnum):
@@ -61,6 +81,27 @@ class RunRequest:
     pin: bool = True  # a training run: make the new set the current one
     previous: str = ""
     schema: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """One version of an input file."""
+
+    path: str
+    etag: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How long and how big: predicted seconds of a shard = shard_s + partitions * partition_s + rows * row_s, on one core."""
+
+    shard_s: float
+    partition_s: float
+    row_s: float
+    bytes_per_row: float  # peak memory of a scoring process per input row
+    schema: int = 1
+    spread: float = 2.0  # measured seconds mostly lie within this factor of the predicted
 
 
 @dataclass(frozen=True, slots=True)

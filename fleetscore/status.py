@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,27 +11,8 @@ from fleetscore.progress import Progress, read_progress
 from fleetscore.records import FINAL, RunRecord, RunState
 from fleetscore.run_index import RunLine
 from fleetscore.run_records import read_run
+from fleetscore.run_status import RunStatus as RunStatus
 from fleetscore.stores.base import Store
-
-EXIT_CODES = {"good": 0, "with_failures": 10, "unpublished": 20}
-"""What `fleetscore run` exits with; the codes of worker processes share them."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunStatus:
-    """What GET /api/runs/{id} answers."""
-
-    id: str
-    state: RunState
-    record: RunRecord
-    shards_done: int
-    shards: int
-    partitions_done: int
-    elapsed_s: float
-    eta_s: float | None  # None when it ended or cannot be told yet
-    verdict: str  # good, with_failures, unpublished; "" while under way
-    first_cause: str  # the most frequent cause of a missing result, as a sentence
-    links: Mapping[str, str]
 
 
 def describe_run(store: Store, run: str, now: datetime) -> RunStatus:

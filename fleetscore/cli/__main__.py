@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import traceback
 from collections.abc import Sequence
@@ -18,7 +19,9 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0, 10 or 20 as a run ended, 2 for wrong input, 1 for anything unexpected, 130 after Ctrl-C."""
-    sys.exit(run_command(sys.argv[1:] if arguments is None else arguments))
+    code = run_command(sys.argv[1:] if arguments is None else arguments)
+    gc.freeze()  # else Python looks through all that is left before it goes
+    sys.exit(code)
 
 
 def run_command(arguments: Sequence[str]) -> int:

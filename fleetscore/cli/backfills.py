@@ -94,7 +94,7 @@ def print_preview(preview: BackfillPreview) -> None:
 
 def exit_code(status: BackfillStatus) -> int:
     """The exit code of the worst window."""
-    from fleetscore.status import EXIT_CODES
+    from fleetscore.run_status import EXIT_CODES
 
     return max((EXIT_CODES[window.verdict or "unpublished"] for window in status.windows), default=0)
 

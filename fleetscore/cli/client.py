@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fleetscore.replay import Replayed
     from fleetscore.run_index import RunLine
     from fleetscore.run_preview import RunPreview
-    from fleetscore.status import RunStatus
+    from fleetscore.run_status import RunStatus
 
 Answer = TypeVar("Answer")
 
@@ -146,13 +146,13 @@ class HostClient:
 
     def describe_run(self, run: str) -> RunStatus:
         """How the run stands; MissingBlobError when there is none."""
-        from fleetscore.status import RunStatus
+        from fleetscore.run_status import RunStatus
 
         return self.call("GET", f"runs/{quote(run)}", RunStatus)
 
     def cancel_run(self, run: str) -> RunStatus:
         """Ask the run to stop."""
-        from fleetscore.status import RunStatus
+        from fleetscore.run_status import RunStatus
 
         return self.call("POST", f"runs/{quote(run)}/cancel", RunStatus)
 

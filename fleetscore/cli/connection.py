@@ -59,6 +59,6 @@ def connect(store_url: str, host_url: str, key: str) -> Iterator[Connection]:
 
 
 def _import_meanwhile() -> None:
-    """Import what following a run takes while the host starts: a fifth of a second less to wait for."""
+    """Import what following a run takes while the host starts, which leaves a core to it; Arrow is none of it."""
     import fleetscore.cli.client
-    import fleetscore.status  # noqa: F401
+    import fleetscore.run_status  # noqa: F401

@@ -18,7 +18,7 @@ from fleetscore.cli.options import (
 if TYPE_CHECKING:
     from fleetscore.cli.client import Started
     from fleetscore.cli.connection import Connection
-    from fleetscore.status import RunStatus
+    from fleetscore.run_status import RunStatus
 
 _PARTITION = click.option(
     "--partition",
@@ -148,7 +148,7 @@ def _finish(
 
     status = follow_run(connection, started.id, resume)
     from fleetscore.cli.render import print_json, print_status
-    from fleetscore.status import EXIT_CODES
+    from fleetscore.run_status import EXIT_CODES
 
     if as_json:
         print_json(status)
@@ -164,7 +164,7 @@ def _finish(
 
 def _say_next(status: RunStatus) -> None:
     """Where to look and what to do, if any partition has no good outcome."""
-    from fleetscore.outcomes import GOOD
+    from fleetscore.records import GOOD
 
     example = next((cause.example for cause in status.record.causes if cause.outcome not in GOOD), "")
     if example:

@@ -19,6 +19,8 @@ import pyarrow.compute as pc
 
 from fleetscore.errors import InputError
 from fleetscore.model_sets import Pins
+from fleetscore.records import InputFile as InputFile  # workloads meet records here only
+from fleetscore.records import Rates as Rates
 from fleetscore.stores.base import Store
 from fleetscore.windows import Cadence, Window, parse_window
 
@@ -47,27 +49,6 @@ JUDGED = pa.schema(
     ]
 )
 """How far results turned out wrong: one row per partition of which actuals are known."""
-
-
-@dataclass(frozen=True, slots=True)
-class InputFile:
-    """One version of an input file."""
-
-    path: str
-    etag: str
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """How long and how big: predicted seconds of a shard = shard_s + partitions * partition_s + rows * row_s, on one core."""
-
-    shard_s: float
-    partition_s: float
-    row_s: float
-    bytes_per_row: float  # peak memory of a scoring process per input row
-    schema: int = 1
-    spread: float = 2.0  # measured seconds mostly lie within this factor of the predicted
 
 
 @dataclass(frozen=True, slots=True)
