@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from activities.telemetry import span
+from fleetscore.telemetry import span
 
 _log = logging.getLogger("fleetscore.activities")
 _WAITS_S = (0.5, 2.0, 8.0)

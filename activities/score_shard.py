@@ -11,13 +11,16 @@ from activities.answers import answering
 def score_shard(asked: dict[str, Any]) -> dict[str, Any]:
     """Take {"run", "shard", "purpose"}; give {"cancelled": bool}; everything else is in the shard's record."""
     from activities.store import app_store
-    from activities.telemetry import count_shard
+    from fleetscore.steps.score import name_attempt
     from fleetscore.steps.score import score_shard as score
     from fleetscore.steps.train import train_shard
+    from fleetscore.telemetry import count_shard, note_ids
 
     step = train_shard if asked["purpose"] == "train" else score
-    record = step(app_store(), asked["run"], asked["shard"])
-    if record is not None:
+    attempt = name_attempt()
+    note_ids(attempt=attempt, placement="inline")
+    record = step(app_store(), asked["run"], asked["shard"], attempt=attempt)
+    if record is not None and record.attempt == attempt:  # else another one counts it
         count_shard(
             record.counts, record.seconds, {"purpose": asked["purpose"], "placement": record.placement}
         )

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
+from worker_image.telling import AttemptStory, tell_story
+
 if TYPE_CHECKING:
     from fleetscore.app_settings import AppSettings
     from fleetscore.records import ShardRecord
@@ -27,41 +29,57 @@ _log = logging.getLogger("fleetscore.worker")
 
 
 def main() -> int:
-    """Work on one shard; gives the exit code."""
+    """Work on one shard, and tell of it; gives the exit code."""
     _talk()
     signal.signal(signal.SIGTERM, _leave)
     _share_compiled_code()
+    shard, purpose = int(os.environ["FLEETSCORE_SHARD"]), os.environ.get("FLEETSCORE_PURPOSE", "score")
+    story = AttemptStory(os.environ["FLEETSCORE_RUN"], shard, purpose)
+    try:
+        code = _attempt(story)
+    except SystemExit as leaving:  # asked to stop
+        story.error, code = leaving, MAY_RETRY
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what is left takes seconds
+    if not tell_story(story):
+        logging.shutdown()
+        os._exit(code)
+    return code
+
+
+def _attempt(story: AttemptStory) -> int:
     from fleetscore.app_settings import read_app_settings
     from fleetscore.errors import FleetscoreError
     from fleetscore.stores import open_store
 
-    run, shard = os.environ["FLEETSCORE_RUN"], int(os.environ["FLEETSCORE_SHARD"])
     app = read_app_settings()
     store = open_store(app.store)
     try:
-        return _work(store, app, run, shard)
+        return _work(store, app, story)
     except FleetscoreError as error:
+        story.error = error
         _log.exception("%s %s", error.message, error.fix)
         if error.retry:
             return MAY_RETRY
-        _give_up(store, app, run, shard, f"{error.message} {error.fix}".strip())
+        _give_up(store, app, story.run, story.shard, f"{error.message} {error.fix}".strip())
         return DO_NOT_RETRY
-    except Exception:
+    except Exception as error:
+        story.error = error
         _log.exception("This should not happen.")
         return MAY_RETRY
 
 
-def _work(store: Store, app: AppSettings, run: str, shard: int) -> int:
+def _work(store: Store, app: AppSettings, story: AttemptStory) -> int:
     from fleetscore.completions import announce
     from fleetscore.outcomes import GOOD
     from fleetscore.steps.offload import offloaded_shards, read_given_up
     from fleetscore.steps.score import read_shard_record
 
+    run, shard = story.run, story.shard
     known = read_shard_record(store, run, shard)
     if known is None and shard in read_given_up(store, run):
         _log.error("shard %d of %s was given up: %s", shard, run, read_given_up(store, run)[shard])
         return DO_NOT_RETRY
-    record = known or _score(store, run, shard)
+    record = known or _score(store, story)
     if record is None:
         _log.info("%s was cancelled", run)
         return DONE
@@ -73,12 +91,15 @@ def _work(store: Store, app: AppSettings, run: str, shard: int) -> int:
     return DONE_WITH_FAILURES if bad and known is None else DONE
 
 
-def _score(store: Store, run: str, shard: int) -> ShardRecord | None:
-    from fleetscore.steps.score import score_shard
+def _score(store: Store, story: AttemptStory) -> ShardRecord | None:
+    from fleetscore.steps.score import name_attempt, score_shard
     from fleetscore.steps.train import train_shard
 
-    step = train_shard if os.environ.get("FLEETSCORE_PURPOSE") == "train" else score_shard
-    return step(store, run, shard, "batch", _Progress())
+    story.attempt = name_attempt()
+    step = train_shard if story.purpose == "train" else score_shard
+    record = step(store, story.run, story.shard, "batch", _Progress(), story.attempt)
+    story.committed = record if record is not None and record.attempt == story.attempt else None
+    return record
 
 
 class _Progress:

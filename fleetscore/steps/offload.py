@@ -30,6 +30,7 @@ from fleetscore.status import committed_shards
 from fleetscore.steps.plan import read_plan, read_shard_plans
 from fleetscore.steps.score import is_cancelled
 from fleetscore.stores.base import Store
+from fleetscore.telemetry import worker_settings
 from fleetscore.workloads import EXTRA_WORKLOADS
 
 _ENDED = {"completed", "terminating", "deleting", "missing"}
@@ -118,9 +119,9 @@ def submit_shards(store: Store, compute: Compute, app: AppSettings, run: str, no
 
 
 def worker_environment(app: AppSettings, run: str, purpose: str) -> dict[str, str]:
-    """What every worker of the run is told: where the store and the queue are, and who it is."""
+    """What every worker of the run is told: where the store, the queue and telemetry are, and who it is."""
     own = {name: os.environ[name] for name in (EXTRA_WORKLOADS,) if os.environ.get(name)}
-    return own | {
+    return own | worker_settings() | {
         "FLEETSCORE_STORE": app.store,
         "FLEETSCORE_RUN": run,
         "FLEETSCORE_PURPOSE": purpose,

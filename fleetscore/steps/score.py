@@ -51,9 +51,12 @@ class Attempt:
 
 
 def score_shard(
-    store: Store, run: str, shard: int, placement: str = "inline", progress: Progress | None = None
-) -> ShardRecord | None:
-    """Score the shard unless it is committed already, and give the record of the attempt that won; None if the run was cancelled."""
+    store: Store, run: str, shard: int, placement: str = "inline", progress: Progress | None = None, attempt: str = ""
+) -> ShardRecord | None:  # fmt: skip
+    """Score the shard unless it is committed already, and give the record of the attempt that won; None if the run was cancelled.
+
+    `attempt` is what `name_attempt` gave, for those who want to know the name of this one before it ends.
+    """
     committed = read_shard_record(store, run, shard)
     if committed is not None:
         return committed
@@ -61,13 +64,13 @@ def score_shard(
         return None
     head = read_plan(store, run)
     task = _task(store, head, shard)
-    attempt = Attempt(run, shard, uuid.uuid4().hex[:12], placement)
+    own = Attempt(run, shard, attempt or name_attempt(), placement)
     base_bytes = peak_memory_bytes() if placement == "batch" else 0
     started = datetime.now(UTC)
     clock = time.perf_counter()
     with ExitStack() as stack:
-        writer = stack.enter_context(ShardWriter(store, get_workload(head.request.workload), attempt))
-        for piece in _pieces(store, head, task, attempt):
+        writer = stack.enter_context(ShardWriter(store, get_workload(head.request.workload), own))
+        for piece in _pieces(store, head, task, own):
             writer.add(piece)
             if progress is not None:
                 progress(writer.settled, task.partitions.num_rows)
@@ -78,9 +81,14 @@ def score_shard(
     )
     store.create(shard_record_path(run, shard), to_json(record))
     committed = read_shard_record(store, run, shard)
-    if head.challenger and committed is not None and committed.attempt == attempt.name:
-        shadow_shard(store, get_workload(head.request.workload), task, head.challenger, attempt.path)
+    if head.challenger and committed is not None and committed.attempt == own.name:
+        shadow_shard(store, get_workload(head.request.workload), task, head.challenger, own.path)
     return committed
+
+
+def name_attempt() -> str:
+    """A name that no other attempt has."""
+    return uuid.uuid4().hex[:12]
 
 
 def read_shard_record(store: Store, run: str, shard: int) -> ShardRecord | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import time
-import uuid
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,16 +15,19 @@ from fleetscore.outcomes import OUTCOMES
 from fleetscore.records import PlanHead, ShardRecord, to_json
 from fleetscore.settings import read_workload_settings
 from fleetscore.steps.plan import read_plan, read_shard_partitions
-from fleetscore.steps.score import Progress, is_cancelled, peak_memory_bytes, read_shard_record
+from fleetscore.steps.score import Progress, is_cancelled, name_attempt, peak_memory_bytes, read_shard_record
 from fleetscore.stores.base import Store
 from fleetscore.workloads import get_workload
 from fleetscore.workloads.base import Trained, TrainingTask
 
 
 def train_shard(
-    store: Store, run: str, shard: int, placement: str = "inline", progress: Progress | None = None
-) -> ShardRecord | None:
-    """Train the shard unless it is committed already, and give the record of the attempt that won; None if the run was cancelled."""
+    store: Store, run: str, shard: int, placement: str = "inline", progress: Progress | None = None, attempt: str = ""
+) -> ShardRecord | None:  # fmt: skip
+    """Train the shard unless it is committed already, and give the record of the attempt that won; None if the run was cancelled.
+
+    `attempt` is what `name_attempt` gave, for those who want to know the name of this one before it ends.
+    """
     committed = read_shard_record(store, run, shard)
     if committed is not None or is_cancelled(store, run):
         return committed
@@ -34,8 +36,8 @@ def train_shard(
     clock = time.perf_counter()
     task = _task(store, head, shard)
     trained = get_workload(head.request.workload).train(store, task)
-    attempt = uuid.uuid4().hex[:12]
-    record = _write(store, run, shard, attempt, placement, trained, started, time.perf_counter() - clock)
+    name = attempt or name_attempt()
+    record = _write(store, run, shard, name, placement, trained, started, time.perf_counter() - clock)
     store.create(shard_record_path(run, shard), to_json(record))
     if progress is not None:
         progress(task.partitions.num_rows, task.partitions.num_rows)

@@ -23,6 +23,7 @@ from fleetscore.stores.base import Store
 from fleetscore.workloads import get_workload
 from tests.offload.local_app import HERE, ROOT, TOYS, WORKLOADS, crumbs_of, lines, write_rules
 from tests.spine.app_host import wait_until
+from tests.spine.ingestion import taking
 from tests.spine.toy_workload import write_lines
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -99,8 +100,12 @@ def test_a_worker_that_is_asked_to_stop_accuses_nobody(store: Store) -> None:
 
 
 def test_the_worker_s_requirements_are_pinned_as_the_app_s() -> None:
-    """Each line of worker_image/requirements.txt stands alike in requirements.txt, and none of it is the Functions SDK."""
-    app = (ROOT / "requirements.txt").read_text().splitlines()
+    """Each line of worker_image/requirements.txt stands alike in those of the app, and none of it is the Functions SDK."""
+    app = [
+        line
+        for name in ("", "-telemetry")
+        for line in (ROOT / f"requirements{name}.txt").read_text().splitlines()
+    ]
     own = [
         line for line in (ROOT / "worker_image" / "requirements.txt").read_text().splitlines() if "==" in line
     ]
@@ -119,16 +124,18 @@ def test_base_images_and_packages_are_pinned() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_worker_runs_with_only_its_own_requirements(store: Store, tmp_path: Path) -> None:
-    """In a virtual environment that has worker_image/requirements.txt and nothing else, a sensor shard and a toy shard are scored."""
+    """In a virtual environment that has worker_image/requirements.txt only, a sensor shard and a toy shard are scored and told of."""
     python = clean_environment(tmp_path / "venv")
     report = get_workload("sensor_anomaly").samples(store, scale=0.02)
     run_training(store, "sensor_anomaly", report.facts["train_from"], report.facts["train_to"])
     write_lines(store, WINDOW, lines(5))
     for workload, window in (("toy", WINDOW), ("sensor_anomaly", report.first.key)):
         run = planned(store, workload, window)
-        own = worker(store, run, python)
-        said = own.communicate(timeout=120)
+        with taking() as ingestion:
+            own = worker(store, run, python, **ingestion.environment)
+            said = own.communicate(timeout=120)
         assert own.returncode == 0, said
+        assert [span["ids"]["run"] for span in ingestion.spans()] == [run], said
         record = read_shard_record(store, run, 0)
         assert record is not None and record.counts.get("scored")
     for name in ("fleetscore.workloads.store_sales.workload", "fleetscore.workloads.server_load.workload"):

@@ -1,17 +1,15 @@
 """Log lines and traces lead to run, shard and attempt; they cost little, and nothing where they are off."""
 
-import gzip
 import json
 import logging
 import subprocess
 import sys
-import threading
-import time
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from app_host import wait_until
+from ingestion import taking
 from toy_workload import write_lines
 
 from fleetscore.app_settings import AppSettings
@@ -20,7 +18,9 @@ from fleetscore.records import Only
 from fleetscore.requests import ask_retry, ask_run
 from fleetscore.steps.plan import commit_plan
 from fleetscore.steps.score import read_shard_record
+from fleetscore.stores import open_store
 from fleetscore.stores.base import Store
+from fleetscore.telemetry import trace_of
 
 ROOT = Path(__file__).resolve().parents[2]
 WINDOW = "2026-01-01T00"
@@ -103,49 +103,18 @@ def test_without_a_connection_string_nothing_of_it_is_imported(
 def test_with_a_connection_string_traces_and_metrics_arrive(
     run_shard: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A real web server takes what the exporter sends: the activity's span with run and shard, and the partitions by outcome."""
-    taken: list[str] = []
-
-    class Ingestion(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            text = gzip.decompress(body) if self.headers.get("content-encoding") == "gzip" else body
-            taken.append(text.decode())
-            count = len(json.loads(text)) if text.startswith(b"[") else text.count(b"\n") + 1
-            answer = json.dumps({"itemsReceived": count, "itemsAccepted": count, "errors": []}).encode()
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Ingestion)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    endpoint = f"http://127.0.0.1:{server.server_port}/"
-    key = "00000000-0000-0000-0000-000000000000"
-    monkeypatch.setenv(
-        "APPLICATIONINSIGHTS_CONNECTION_STRING",
-        f"InstrumentationKey={key};IngestionEndpoint={endpoint};LiveEndpoint={endpoint}",
-    )
-    monkeypatch.setenv("APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL", "true")
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", CODE, *run_shard],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        )
-        deadline = time.monotonic() + 10
-        while "fleetscore.partitions" not in "".join(taken) and time.monotonic() < deadline:
-            time.sleep(0.05)
-    finally:
-        server.shutdown()
-        server.server_close()
-    told = "".join(taken)
+    """A real web server takes what is sent: the activity's span with all ids in its run's trace, and the partitions by outcome."""
+    with taking() as ingestion:
+        for name, value in ingestion.environment.items():
+            monkeypatch.setenv(name, value)
+        command = [sys.executable, "-c", CODE, *run_shard]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+        wait_until(lambda: ingestion.metrics("fleetscore.partitions"), 10)
+    url, run = run_shard
+    record = read_shard_record(open_store(url), run, 0)
     assert done.stdout.split() == ["True", "False"]
-    assert ("score_shard" in told, RUN in told, "fleetscore.partitions" in told) == (True, True, True)
+    assert record is not None
+    (span,) = ingestion.spans(run=run, shard="0", attempt=record.attempt, placement="inline")
+    assert (span["name"], span["trace"]) == ("score_shard", trace_of(run))
+    counted = {about["outcome"]: value for about, value in ingestion.metrics("fleetscore.partitions")}
+    assert counted == record.counts
