@@ -22,10 +22,10 @@ from urllib.parse import unquote, urlsplit
 
 import fleetscore
 from fleetscore.errors import CapacityError, SettingsError
+from fleetscore.process_environment import SCORING_ENVIRONMENT
 
 _log = logging.getLogger(__name__)
 APP_FOLDER = "FLEETSCORE_APP_DIR"
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 45.0
 
@@ -145,13 +145,8 @@ def host_command(data_folder: Path, port: int = 0) -> list[str]:
 
 
 def host_environment(store_url: str) -> dict[str, str]:
-    """The environment of a host of that store: this process's own, and one thread per worker process unless it says otherwise.
-
-    The host runs a worker process per core; if the learning libraries started a thread per core in each, they would wait for each
-    other most of the time. And workers are forked after the warm-up, which no thread survives: Arrow's import would start one
-    to tidy up memory.
-    """
-    return _ONE_THREAD | os.environ | {"FLEETSCORE_STORE": store_url}
+    """The environment of a host of that store: this process's own, and what scoring asks for where it says nothing of it."""
+    return {**SCORING_ENVIRONMENT, **os.environ, "FLEETSCORE_STORE": store_url}
 
 
 def app_folder(environment: Mapping[str, str] | None = None) -> Path:

@@ -17,6 +17,7 @@ from fleetscore.cli.embedded import EmbeddedHost, app_folder, host_environment, 
 from fleetscore.cli.options import absolute_store_url
 from fleetscore.errors import CapacityError, SettingsError
 from fleetscore.manifest import read_manifest
+from fleetscore.process_environment import MEMORY_TUNABLES
 from fleetscore.stores.base import Store
 
 WINDOW = "2026-01-01T00"
@@ -178,12 +179,13 @@ def test_the_host_keeps_its_history_with_the_store(tmp_path: Path, monkeypatch: 
 def test_workers_of_the_host_use_one_thread_each_unless_told_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """OMP_NUM_THREADS is 1, or what the user set; Arrow tidies up without a thread; the store goes along."""
+    """OMP_NUM_THREADS is 1, or what the user set; Arrow tidies up without a thread, memory is kept; the store goes along."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert host_environment("file:///s")["OMP_NUM_THREADS"] == "1"
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert host_environment("file:///s")["OMP_NUM_THREADS"] == "3"
     assert host_environment("file:///s")["JE_ARROW_MALLOC_CONF"] == "background_thread:false"
+    assert host_environment("file:///s")["GLIBC_TUNABLES"] == MEMORY_TUNABLES
     assert host_environment("file:///s")["FLEETSCORE_STORE"] == "file:///s"
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from fleetscore.app_settings import AppSettings, read_app_settings
 from fleetscore.errors import SettingsError
+from fleetscore.process_environment import MEMORY_TUNABLES
 from tests.infra.bicep_reader import Template
 from tests.infra.bicep_values import Values
 from tests.infra.places import ROOT
@@ -19,6 +20,7 @@ OF_A_TASK = {"FLEETSCORE_RUN", "FLEETSCORE_SHARD", "FLEETSCORE_PURPOSE"}
 CONNECTION = "FLEETSCORE_QUEUE"  # the name of the group of settings that the queue trigger connects with
 # Read by the platform and its extensions, never by our code.
 PLATFORM = {
+    "GLIBC_TUNABLES",
     "AzureWebJobsStorage__credential",
     "AzureWebJobsStorage__clientId",
     "AzureWebJobsStorage__blobServiceUri",
@@ -140,3 +142,8 @@ def test_settings_that_flex_consumption_refuses_are_not_set(templates: dict[str,
     names = set(settings_of(templates))
     assert not names & old
     assert not [name for name in names if name.startswith(("WEBSITE_", "SCM_"))]
+
+
+def test_the_app_keeps_memory_as_other_processes_do(templates: dict[str, Template]) -> None:
+    """The memory settings of the deployed app are those of the local host and of the workers on Batch."""
+    assert settings_of(templates)["GLIBC_TUNABLES"] == MEMORY_TUNABLES
