@@ -70,7 +70,7 @@ class App(Host):
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.settings = environment
         paths = os.pathsep.join([str(ROOT), str(TOYS), str(HERE)])
-        toys = {"FLEETSCORE_WORKLOADS": WORKLOADS, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+        toys = {"FLEETSCORE_WORKLOADS": WORKLOADS, "PYTHONPATH": paths}
         super().__init__(folder, **toys, **environment)
 
     def run(self, window: str, workload: str = "toy") -> str:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import requests
 
+from fleetscore.cli.embedded import host_environment
 from fleetscore.stores import open_store
 from fleetscore.stores.base import Store
 
@@ -31,7 +32,7 @@ class Host:
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
-        self._environment = {**os.environ, "FLEETSCORE_STORE": (folder / "store").as_uri(), **environment}
+        self._environment = host_environment((folder / "store").as_uri()) | environment
         self.store: Store = open_store(self._environment["FLEETSCORE_STORE"])
         self.process: subprocess.Popen[bytes] | None = None
         self.url = self.key = self.master_key = ""
