@@ -9,6 +9,7 @@ import gc
 import io
 import logging
 import os
+import select
 import signal
 import socket
 import sys
@@ -27,6 +28,8 @@ from devhost.template import bootstrap
 from devhost.wire import pack, receive
 
 _log = logging.getLogger("devhost.worker")
+_LOOKS_EVERY_S = 0.005  # at a warm-up: the workers wait for it
+_IN_VAIN = "%s starts threads, which a fork would lose; workers start without it."
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -76,21 +79,36 @@ def _template(control: socket.socket, root: Path) -> None:
 def _warm_up(invoker: Invoker, name: str) -> None:
     """Run the app's warm-up in a child, and go on as that child: what it imported is there in every worker.
 
-    Forks do not copy threads. Where the warm-up leaves some, or ends its process, the parent goes on as if there were none.
+    Forks do not copy threads. Where the warm-up starts any, or ends its process, the parent goes on as if there were none.
     """
+    done, doing = os.pipe()
     child = os.fork()
     if child:
-        os.waitpid(child, 0)  # for as long as the child is the template; at its end the host is gone as well
+        os.close(doing)
+        _wait_for_warmth(child, done, name)
         return
+    os.close(done)
     started = time.perf_counter()
     try:
         invoker.run_here(name, {"input": None})
     except BaseException:  # it saves time or does not; nothing depends on it
         _log.exception("%s failed; functions import what they need when they are called.", name)
     if _has_threads():
-        _log.warning("%s starts threads, which a fork would lose; workers start without it.", name)
+        _log.warning(_IN_VAIN, name)
         os._exit(1)
+    os.close(doing)
     _log.info("%s: %.3f s", name, time.perf_counter() - started)
+
+
+def _wait_for_warmth(child: int, done: int, name: str) -> None:
+    """Return when the child has ended: once the host is gone, or at once where the warm-up was in vain."""
+    while not select.select([done], [], [], _LOOKS_EVERY_S)[0]:
+        if _has_threads(child):
+            os.kill(child, signal.SIGKILL)
+            _log.warning(_IN_VAIN, name)
+            break
+    os.close(done)
+    os.waitpid(child, 0)
 
 
 def _import_sdk() -> None:
@@ -117,9 +135,9 @@ def _start_child(descriptor: int, app: LoadedApp, root: Path, threads: int, fres
         os._exit(1)  # a forked child must never run on into its parent's code
 
 
-def _has_threads() -> bool:
-    """Say whether the import of the app started threads, Python's or native ones: a fork would copy none of them."""
-    tasks = Path("/proc/self/task")
+def _has_threads(pid: int | None = None) -> bool:
+    """Say whether the process, by default this one, has more than one thread, Python's or native: a fork would copy none of them."""
+    tasks = Path(f"/proc/{pid or 'self'}/task")
     return (len(list(tasks.iterdir())) if tasks.exists() else threading.active_count()) > 1
 
 
