@@ -32,6 +32,7 @@ from benchmarks.sensor_anomaly_rivals import (  # noqa: E402
     make_estate,
     read_pickle,
 )
+from fleetscore.process_environment import SCORING_ENVIRONMENT  # noqa: E402
 
 
 def main() -> None:
@@ -333,7 +334,7 @@ def measure_host(folder: Path) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "fleetscore", "run", "sensor_anomaly"]
     command += ["--window", WINDOW, "--store", str(folder)]
     best: dict[str, tuple[float, float]] = {}
-    for _ in range(2):
+    for _ in range(3):
         forget_runs(folder)
         keep_best(best, "run", time_command(command))
         keep_best(best, "loop", time_program("sklearn-loop", folder))
@@ -350,12 +351,11 @@ def measure_host(folder: Path) -> list[dict[str, Any]]:
 
 
 def time_command(command: list[str]) -> tuple[float, float]:
-    """Wall-clock and processor seconds of a command that must succeed."""
+    """Wall-clock and processor seconds of a command that must succeed, rivals' and ours in the environment that ours scores in."""
+    environment = {**SCORING_ENVIRONMENT, **os.environ, "PYTHONPATH": str(HERE.parent)}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
-    subprocess.run(
-        command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(HERE.parent)}
-    )
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
     wall = time.perf_counter() - start
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
