@@ -55,7 +55,17 @@ def _print(told: Sequence[WorkloadLooks]) -> None:
     if not looks:
         click.echo("Nothing wants somebody.")
         return
-    columns = ("workload", "windows", "stand", "oldest", "newest", "not good", "cause", "as")
+    columns = (
+        "workload",
+        "windows",
+        "stand",
+        "oldest",
+        "newest",
+        "not good",
+        "cause",
+        "first",
+        "what happened to it",
+    )
     print_table(columns, [_row(*each) for each in looks], numbers=("windows", "not good"))
     cell = looks[0][1].newest
     if cell.first_partition:
@@ -72,5 +82,5 @@ def _row(workload: str, look: Look) -> tuple[str, ...]:
     example = newest.first_partition if oldest.first_partition == newest.first_partition else first
     return (
         workload, f"{look.windows:,}", WORDS[newest.mark], oldest.window, newest.window,
-        f"{newest.bad:,}", newest.first_cause, example,
+        f"{newest.bad:,}", newest.first_cause, example, newest.first_detail,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from fleetscore.cli.progress import tell_seconds
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from fleetscore.records import RunRequest
     from fleetscore.run_index import RunLine
     from fleetscore.status import RunStatus
 
@@ -98,6 +99,7 @@ def print_status(status: RunStatus) -> None:
     record = status.record
     pairs: list[tuple[str, Any]] = [
         ("state", f"{status.state}{_progress(status)}"),
+        ("asked by", _asked_by(record.request)),
         (
             "partitions",
             f"{record.partitions:,} expected: {tell_counts(record.counts)}" if record.counts else "",
@@ -127,6 +129,11 @@ def print_runs(lines: Iterable[RunLine]) -> None:
     ]  # fmt: skip
     columns = ("run", "state", "requested", "took", "partitions", "outcomes", "rows")
     print_table(columns, rows, numbers=("took", "partitions", "rows"))
+
+
+def _asked_by(request: RunRequest) -> str:
+    only = f", only {request.only}" if request.only != "all" else ""
+    return f"{request.who}{only}" + (f", after {request.previous}" if request.previous else "")
 
 
 def _progress(status: RunStatus) -> str:

@@ -74,7 +74,12 @@ def _workload_card(view: WorkloadView, links: Links, *, alone: bool = False) -> 
         ways += [" · " if ways else None, tag("a", "results", href=links.results(view.name, view.published))]
     return card(
         "Windows" if alone else view.name,
-        tag("div", tag("div", _newest(view, links)), tag("div", _windows(view, links)), class_="split"),
+        tag(
+            "div",
+            tag("div", _newest(view, links), _looks(view.look_at, links)),
+            tag("div", _calendar(view.calendar, links)),
+            class_="split",
+        ),
         [tag("p", remark, class_="advice") for remark in view.remarks],
         aside=ways,
         id_=view.name,
@@ -101,13 +106,9 @@ def _newest(view: WorkloadView, links: Links) -> Markup | None:
     return join(newest, figures(pairs), models)
 
 
-def _windows(view: WorkloadView, links: Links) -> Markup:
-    if not view.calendar.rows:
-        return tag("p", "No window ran yet.", class_="quiet")
-    return join(_calendar(view.calendar, links), _looks(view.look_at, links))
-
-
 def _calendar(calendar: Calendar, links: Links) -> Markup:
+    if not calendar.rows:
+        return tag("p", "No window ran yet.", class_="quiet")
     kind = _KINDS[len(calendar.columns)]
     head = tag("tr", tag("td", class_="corner"), [tag("th", name, scope="col") for name in calendar.columns])
     rows = [
@@ -159,16 +160,17 @@ def _look(look: Look, links: Links) -> Markup:
 
 
 def _window(cell: Cell, links: Links) -> Child:
-    return tag("a", cell.window, href=links.run(cell.run)) if cell.run else cell.window
+    return tag("a", cell.window, href=links.run(cell.run), class_="window") if cell.run else cell.window
 
 
 def _why(cell: Cell, links: Links) -> Markup:
-    """The first cause with its first partition; links to those with the cause and to the one, where it is a cause of partitions."""
+    """The first cause with its first partition and what happened to it; links to those with the cause and to the one."""
     if not cell.first_partition:
         return join(cell.first_cause)
     of = tag("a", cell.first_cause, href=links.matches(cell.run, cause=cell.first_cause))
     example = tag("a", cell.first_partition, href=links.story(cell.run, cell.first_partition))
-    return join(f"{_tell_bad(cell)}, first: ", of, ", as ", example)
+    detail = f": {cell.first_detail}" if cell.first_detail else ""
+    return join(f"{_tell_bad(cell)}, first: ", of, ", as ", example, detail)
 
 
 def _tell_bad(cell: Cell) -> str:

@@ -28,6 +28,7 @@ class Cell:
     bad: int = 0
     first_cause: str = ""
     first_partition: str = ""
+    first_detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,8 @@ def _cell(window: Window, line: RunLine | None, last: Window) -> Cell:
         return Cell(window.key, Mark.OVERDUE if window > last else Mark.MISSING)
     mark = mark_of(line)
     bad = line.drifted if mark is Mark.DRIFTED else count_bad(line)
-    return Cell(window.key, mark, line.run, bad if line.ended else 0, line.first_cause, line.first_partition)
+    first = (line.first_cause, line.first_partition, line.first_detail)
+    return Cell(window.key, mark, line.run, bad if line.ended else 0, *first)
 
 
 def _row_of(window: Window) -> tuple[int, int]:

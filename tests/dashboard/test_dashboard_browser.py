@@ -1,4 +1,4 @@
-"""The dashboard in a real browser: every view, faults found in two clicks, live, on a phone, in the dark, without scripts."""
+"""The dashboard in a real browser: every view, live, on a phone, in the dark, without scripts. Faults are found in tests/operate."""
 
 import time
 from collections.abc import Iterator
@@ -13,8 +13,6 @@ from toy_workload import write_lines
 
 from fleetscore.direct import run_training, run_window
 from fleetscore.manifest import read_latest, read_manifest, read_results
-from fleetscore.records import FINAL
-from fleetscore.run_records import read_run
 from fleetscore.stores import open_store
 from fleetscore.stores.base import Store
 from fleetscore.windows import windows_between
@@ -107,69 +105,6 @@ def test_the_overview_shows_all_workloads(chrome: Any, host: Host, tmp_path: Pat
         assert min(cell.size["width"] * cell.size["height"] for cell in cells) >= 12 * 20
     fit_height(chrome)
     assert keep_picture(chrome, tmp_path, "overview").stat().st_size > 20_000
-
-
-@pytest.mark.parametrize(
-    ("workload", "clicks", "partition"),
-    [
-        ("sensor_anomaly", ["corrupt_model"], "pump-0001/"),  # the corrupted model set
-        ("sensor_anomaly", ["no_readings"], "pump-0005/current"),  # the dead sensor
-        (
-            "server_load",
-            ["no_recent_sessions", "file_set_aside"],
-            "10.0.",
-        ),  # a silent server, an unreadable file
-        (
-            "store_sales",
-            ["too_many_rejects", "stale_history", "no_future"],
-            "S0",
-        ),  # broken, stale and missing input
-    ],
-)
-def test_a_planted_fault_is_found_in_two_clicks(
-    chrome: Any, host: Host, workload: str, clicks: list[str], partition: str
-) -> None:
-    """From the overview the cause leads to its partitions, and the partition to its story with the cause and what to do."""
-    visit(chrome, host)
-    links = chrome.find_elements("css selector", f"#{workload} ul.plain a")
-    chosen = [link for link in links if link.text in clicks]
-    if not chosen:  # not the first cause of any window: the run's page lists it
-        chosen = [link for link in links if link.text not in clicks][:1]
-    told = [link.text for link in links]
-    assert chosen, told
-    chosen[0].click()
-    found = [a for a in chrome.find_elements("css selector", "table.list a") if partition in a.text]
-    assert found, chrome.find_element("css selector", "main").text
-    key = found[0].text
-    found[0].click()
-    story = chrome.find_element("css selector", "main").text
-    assert chrome.find_element("css selector", "h1").text == key
-    assert any(cause in story for cause in clicks), story
-    assert "fleetscore " in story
-
-
-def test_a_batch_pool_that_fails_is_found_in_two_clicks(
-    chrome: Any, session_toy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All shards go to a Batch account that does not answer: the window's cell leads to the run, which says what failed."""
-    monkeypatch.setenv("FLEETSCORE_BATCH_ENDPOINT", "https://127.0.0.1:9")
-    monkeypatch.setenv("FLEETSCORE_BATCH_PLACEMENT", "batch")
-    store = open_store(str(tmp_path / "store"))
-    write_lines(store, "2026-01-02T00", [(f"p{n}", n, "ok") for n in range(20)])
-    with running(Host(tmp_path, FLEETSCORE_STORE=store.url)) as host:
-        host.post("runs", {"workload": "toy", "window": "2026-01-02T00"}).raise_for_status()
-        deadline = time.monotonic() + 120
-        while read_run(store, "toy-2026-01-02T00").state not in FINAL:
-            assert time.monotonic() < deadline, read_run(store, "toy-2026-01-02T00")
-            time.sleep(0.2)
-        visit(chrome, host)
-        chrome.find_elements("css selector", "#toy .calendar td a")[-1].click()
-        text = chrome.find_element("css selector", "main").text
-        if "Batch" not in text:
-            chrome.find_elements("css selector", "main a")[0].click()
-            text = chrome.find_element("css selector", "main").text
-    assert "Batch" in text
-    assert "failed" in text
 
 
 def test_a_run_is_told_with_its_timeline(chrome: Any, host: Host, estate: Store, tmp_path: Path) -> None:

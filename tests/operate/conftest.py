@@ -14,9 +14,11 @@ from fleetscore.workloads import EXTRA_WORKLOADS
 
 HERE = Path(__file__).resolve().parent
 SPINE = HERE.parent / "spine"  # the toy workload and the app's host live there
-sys.path[:0] = [str(folder) for folder in (HERE, SPINE) if str(folder) not in sys.path]
+DASHBOARD = HERE.parent / "dashboard"  # and the browser there
+sys.path[:0] = [str(folder) for folder in (HERE, SPINE, DASHBOARD) if str(folder) not in sys.path]
 
 from app_host import Host, running  # noqa: E402  # in the folders that were just added
+from month_story import Month, lived_month  # noqa: E402
 from notice_receiver import Receiver, receiving  # noqa: E402
 
 
@@ -45,6 +47,13 @@ def command(store: Store, capsys: pytest.CaptureFixture[str]) -> Callable[..., t
         return code, said.out + said.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def month(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Month]:
+    """A month of three workloads that the app lived through, with what went wrong in it; tests leave it as it is."""
+    with lived_month(tmp_path_factory.mktemp("month")) as month:
+        yield month
 
 
 @pytest.fixture(scope="module")

@@ -1,188 +1,182 @@
-"""A month of three workloads through the real app, with faults planted, each found from the command line in one command."""
+"""A month of three workloads through the real app: every window ran, and one command finds each planted fault."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import month_estate as estate
 import pytest
-import requests
-from app_host import Host, wait_until
+from app_host import Host, running
+from month_faults import FAULTS, Fault
+from month_story import Month
 from notice_receiver import Receiver
 from toy_workload import write_lines
 
 from fleetscore.cli.__main__ import run_command
 from fleetscore.manifest import read_manifest
-from fleetscore.model_sets import pin_version, read_model_set, read_pins
+from fleetscore.model_sets import read_pins
+from fleetscore.run_index import list_runs
 from fleetscore.stores import open_store
-from fleetscore.stores.base import Store
-from fleetscore.workloads import get_workload
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-START = datetime(2026, 6, 1, tzinfo=UTC)
-HOURS = 36  # of sensor readings: the first six are trained on
-SENSORS = 12
-DEAD, FROZEN, LATE, CORRUPT = 10, 14, 18, 22  # hours with a fault
-Tell = Callable[..., Any]
-
-
-def hour_key(hour: int) -> str:
-    """The window of an hour."""
-    return f"{START + timedelta(hours=hour):%Y-%m-%dT%H}"
-
-
-def run_of(hour: int) -> str:
-    """The first run of an hour."""
-    return f"sensor_anomaly-{hour_key(hour)}"
-
-
-def write_hour(
-    store: Store, hour: int, *, without: tuple[int, ...] = (), frozen: int = -1, part: str = ""
-) -> None:
-    """An hour of readings, one a minute; some sensors missing, one frozen."""
-    values = np.random.default_rng(hour).normal(50.0, 5.0, (SENSORS, 60))
-    lines = ["ts,device,sensor,value"]
-    for sensor in [s for s in range(SENSORS) if s not in without]:
-        readings = np.full(60, 50.0) if sensor == frozen else values[sensor]
-        lines += [f"{hour_key(hour)}:{m:02d}:00Z,pump,{sensor},{v:.4f}" for m, v in enumerate(readings)]
-    store.write(f"data/sensor_anomaly/{hour_key(hour)}{part}.csv", "\n".join(lines).encode())
-
-
-def backfill(host: Host, workload: str, first: str, stop: str, only: str = "missing") -> dict[str, str]:
-    """Run the windows through the app; gives the verdict of each."""
-    asked = {"workload": workload, "from": first, "to": stop, "only": only, "max_parallel": 2}
-    started = host.post("backfills", asked).json()["id"]
-    wait_until(lambda: host.get(f"backfills/{started}")["state"] == "Completed", 240)
-    return {window["window"]: window["verdict"] for window in host.get(f"backfills/{started}")["windows"]}
-
-
-def train(host: Host, workload: str, first: str, stop: str) -> None:
-    """Train through the app."""
-    run = host.post("training", {"workload": workload, "from": first, "to": stop}).json()["id"]
-    wait_until(lambda: host.get(f"runs/{run}")["state"] in ("published", "failed", "unpublished"), 240)
-    assert host.get(f"runs/{run}")["state"] == "published"
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+Told = Callable[..., str]
+LATE_RUN = f"sensor_anomaly-{estate.LATE_HOUR}"
 
 
 @pytest.fixture
-def tell(host: Host, capsys: pytest.CaptureFixture[str]) -> Tell:
-    """One command against the app's store: its exit code and what it told."""
+def ask(month: Month, capsys: pytest.CaptureFixture[str]) -> Told:
+    """What one command against the month's app prints."""
 
-    def ask(*arguments: str) -> tuple[int, Any]:
+    def tell(*arguments: str) -> str:
         capsys.readouterr()
-        code = run_command([*arguments, "--json", "--store", (host.folder / "store").as_uri()])
-        return code, json.loads(capsys.readouterr().out)
+        code = run_command([*arguments, "--host", month.host.url, "--key", month.host.key])
+        said = capsys.readouterr()
+        assert code in (0, 1), said.err
+        return said.out
 
-    return ask
-
-
-def fire(host: Host, timer: str) -> None:
-    """Let a timer fire now."""
-    answer = requests.post(f"{host.url}/admin/functions/{timer}", json={"input": ""}, timeout=30)
-    assert answer.status_code == 202
+    return tell
 
 
-def test_a_month_of_sensors_with_every_fault_found(
-    host: Host, host_store: Store, receiver: Receiver, tell: Tell
-) -> None:
-    """Dead and frozen sensors, late data, a corrupt model and a killed run: one command tells each, and somebody was told of each."""
-    for hour in range(HOURS):
-        faults: dict[int, dict[str, Any]] = {
-            DEAD: {"without": (3,)},
-            FROZEN: {"frozen": 5},
-            LATE: {"without": (7,)},
-        }
-        write_hour(host_store, hour, **faults.get(hour, {}))
-    train(host, "sensor_anomaly", hour_key(0), hour_key(6))
-    verdicts = backfill(host, "sensor_anomaly", hour_key(6), hour_key(CORRUPT))
-    assert {w for w, verdict in verdicts.items() if verdict != "good"} == {hour_key(DEAD), hour_key(LATE)}
+@pytest.fixture
+def ask_store(month: Month, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """The JSON that one command against the month's store prints."""
 
-    code, status = tell("show", run_of(DEAD))
-    assert (code, "pump/3" in status["first_cause"], "no_readings" in status["first_cause"]) == (
-        0,
-        True,
-        True,
-    )
-    _, story = tell("explain", run_of(DEAD), "pump/3")
-    assert (story["outcome"], story["cause"]) == ("late", "no_readings")
-    _, drift = tell("drift", run_of(FROZEN))
-    assert (drift["drifted"], drift["worst"][0]["partition"], drift["worst"][0]["worst"]) == (
-        1,
-        "pump/5",
-        "spread",
-    )
+    def tell(*arguments: str) -> Any:
+        capsys.readouterr()
+        assert run_command([*arguments, "--json", "--store", month.host.store.url]) == 0
+        return json.loads(capsys.readouterr().out)
 
-    write_hour(host_store, LATE, without=tuple(s for s in range(SENSORS) if s != 7), part="-late")
-    fire(host, "watchdog_timer")
-    wait_until(lambda: read_manifest(host_store, "sensor_anomaly", hour_key(LATE)).round == 2, 60)
-    host.ended(f"{run_of(LATE)}-r2")
-    code, status = tell("show", f"{run_of(LATE)}-r2")
-    assert (status["verdict"], status["record"]["request"]["who"]) == ("good", "late data")
-    assert len(read_manifest(host_store, "sensor_anomaly", hour_key(LATE)).history) == 1
+    return tell
 
-    version = read_pins(host_store, "sensor_anomaly").current
-    model_set = read_model_set(host_store, "sensor_anomaly", version)
-    for name in model_set.files:
-        host_store.write(f"models/sensor_anomaly/{version}/{name}", b"not a model")
-    run = host.post("runs", {"workload": "sensor_anomaly", "window": hour_key(CORRUPT)}).json()["id"]
-    assert host.ended(run)["verdict"] == "unpublished"
-    code, diagnosis = tell("doctor")
-    wrong = [finding for finding in diagnosis["findings"] if finding["state"] == "wrong"]
-    assert (code, [finding["check"] for finding in wrong], version in wrong[0]["detail"]) == (
-        1,
-        ["models"],
-        True,
-    )
-    train(host, "sensor_anomaly", hour_key(0), hour_key(6))
-    assert read_pins(host_store, "sensor_anomaly").current != version
-    _, preview = tell(
-        "backfill", "sensor_anomaly", "--from", hour_key(6), "--to", hour_key(HOURS), "--dry-run"
-    )
-    assert preview["would_run"] == HOURS - CORRUPT
-    assert set(backfill(host, "sensor_anomaly", hour_key(6), hour_key(HOURS)).values()) == {
-        "good",
-        "with_failures",
+
+def test_every_window_of_the_month_ran_once_and_only_planted_faults_are_not_good(month: Month) -> None:
+    """720 hours, 30 days and 5 weeks; the windows that are not good are those that something is wrong with, no more and no fewer."""
+    hours, days, weeks = (month.verdicts[name] for name in ("sensor_anomaly", "server_load", "store_sales"))
+    assert (sorted(hours), sorted(days), sorted(weeks)) == (estate.hours(), estate.days(), estate.WEEKS)
+    faulty = {
+        hour
+        for first, stop in (estate.DEAD_HOURS, estate.CORRUPT_HOURS, (estate.LATE_HOUR, "2020-06-18T15"))
+        for hour in estate.hours()
+        if first <= hour < stop
     }
-    assert host_store.stat(f"runs/{run_of(7)}-r2/run.json") is None  # finished work was not repeated
-
-    _, replayed = tell("replay", run_of(30), "pump/1")
-    assert replayed["same"]
-    _, months = tell("costs", "--workload", "sensor_anomaly")
-    assert (
-        sum(month["runs"] for month in months) == HOURS - 6 + 2 + 2
-    )  # windows, two more rounds, two trainings
-    told = {(notice["kind"], notice["run"]) for notice in receiver.taken}
-    assert {
-        ("published_with_failures", run_of(DEAD)),
-        ("drift", run_of(FROZEN)),
-        ("run_failed", run_of(CORRUPT)),
-    } <= told
+    assert {hour for hour, verdict in hours.items() if verdict != "good"} == faulty
+    assert {day for day, verdict in days.items() if verdict != "good"} == {
+        day for day in estate.days() if day >= estate.SPOILT_DAY
+    }
+    unpublished = {week for week, verdict in weeks.items() if verdict == "unpublished"}
+    assert unpublished == {estate.QUOTA_WEEK, estate.OUTAGE_WEEK}
+    lines = list_runs(month.host.store, limit=10_000)
+    ran = Counter((line.workload, line.window) for line in lines if line.purpose == "score")
+    assert len(ran) == 720 + 30 + 5
+    assert [window for window, rounds in ran.items() if rounds > 1] == [("sensor_anomaly", estate.LATE_HOUR)]
 
 
-def test_a_month_of_sales_and_servers(host: Host, host_store: Store, tell: Tell) -> None:
-    """Weeks and days through the app; the samples' planted defects are the causes that `show` tells, and the index lists every run."""
-    for name, scale in (("store_sales", 0.9), ("server_load", 0.02)):
-        workload = get_workload(name)
-        report = workload.samples(host_store, scale=scale)
-        own = b"rounds = 20\n" if name == "store_sales" else b""
-        host_store.write(f"settings/{name}.toml", own + b"[run]\nerror_threshold = 0.9\n")
-        facts = report.facts
-        first = facts.get("train_from") or report.first.next(-20).key
-        train(host, name, first, facts.get("train_to") or report.first.key)
-        verdicts = backfill(host, name, report.first.key, report.stop.key)
-        assert len(verdicts) >= 3
-        assert "unpublished" not in verdicts.values()
-        for window in verdicts:
-            _, status = tell("show", f"{name}-{window}")
-            bad = sum(
-                n for outcome, n in status["record"]["counts"].items() if outcome not in ("scored", "skipped")
-            )
-            assert bool(bad) == (verdicts[window] == "with_failures")
-            assert bool(status["first_cause"]) == bool(bad)
-        _, runs = tell("runs", "--workload", name)
-        assert len(runs) == len(verdicts) + 1
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_one_command_finds_each_fault(ask_store: Callable[..., Any], fault: Fault) -> None:
+    """`look` has it with its cause, its first and last window, a partition, and what happened to it."""
+    told = {each["workload"]: each["looks"] for each in ask_store("look")}
+    (found,) = [look for look in told[fault.workload] if look["newest"]["first_cause"] == fault.cause]
+    oldest, newest = found["oldest"], found["newest"]
+    assert (oldest["window"], newest["window"]) == (fault.first, fault.last)
+    seen = newest if fault.window == fault.last else oldest
+    assert (seen["run"], seen["first_partition"]) == (fault.run, fault.partition)
+    assert fault.detail in seen["first_detail"]
+
+
+def test_nothing_else_wants_somebody(ask_store: Callable[..., Any]) -> None:
+    """Each thing to look at is a planted fault: nobody is sent where nothing is wrong."""
+    told = {
+        (each["workload"], look["newest"]["first_cause"])
+        for each in ask_store("look")
+        for look in each["looks"]
+    }
+    assert told == {(fault.workload, fault.cause) for fault in FAULTS}
+
+
+def test_a_person_reads_every_fault_in_one_table(ask: Told) -> None:
+    """`look` without --json, asked of the app: a line for each, with its windows, cause, partition, and what happened to it last."""
+    lines = ask("look").splitlines()
+    for fault in FAULTS:
+        words = [fault.workload, fault.first, fault.last, fault.cause, fault.partition]
+        words += [fault.detail] if fault.window == fault.last else []
+        assert any(all(word in line for word in words) for line in lines), fault.name
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_run_and_story_of_a_fault_say_what_happened(ask: Told, fault: Fault) -> None:
+    """`show` and `explain`, asked of the app and read by a person, name the cause and what happened."""
+    for told in (ask("show", fault.run), ask("explain", fault.run, fault.partition)):
+        assert fault.cause in told
+        assert fault.detail in told
+
+
+def test_late_data_was_scored_alone_and_its_run_says_so(
+    month: Month, ask: Told, ask_store: Callable[..., Any]
+) -> None:
+    """The first round lacks the sensors, the second has only them to score, and the manifest keeps both."""
+    first, second = ask_store("show", LATE_RUN), ask_store("show", f"{LATE_RUN}-r2")
+    assert (first["verdict"], first["record"]["counts"]["late"]) == ("with_failures", 3)
+    assert (second["verdict"], second["record"]["request"]["who"]) == ("good", "late data")
+    assert f"late data, only missing, after {LATE_RUN}" in ask("show", f"{LATE_RUN}-r2")
+    manifest = read_manifest(month.host.store, "sensor_anomaly", estate.LATE_HOUR)
+    assert [published.run for published in manifest.history] == [LATE_RUN]
+    kept = ask_store("explain", f"{LATE_RUN}-r2", estate.SENSORS[0])
+    assert (kept["scored_by"], kept["output"]["is_published"]) == (LATE_RUN, True)
+
+
+def test_the_doctor_names_the_pool_while_it_fails(month: Month) -> None:
+    """While the account had no quota: the check of Batch is wrong, and says what the service said."""
+    wrong = [finding for finding in month.diagnosis["findings"] if finding["state"] == "wrong"]
+    assert [finding["check"] for finding in wrong] == ["batch"]
+    assert "AccountLowPriorityCoreQuotaReached" in wrong[0]["detail"]
+    assert "quota" in wrong[0]["fix"]
+
+
+def test_the_doctor_names_a_damaged_model_set_that_is_pinned(month: Month, ask: Told) -> None:
+    """After the rollback nothing pinned is damaged; pinned again, the damaged set is told by its version."""
+    assert month.host.get("doctor")["healthy"]
+    pinned = read_pins(month.host.store, "sensor_anomaly").current
+    assert month.host.post("models/sensor_anomaly/pin", {"version": month.damaged, "why": "A test."}).ok
+    try:
+        assert any("models" in line and month.damaged in line for line in ask("doctor").splitlines())
+    finally:
+        assert month.host.post("models/sensor_anomaly/pin", {"version": pinned, "why": "It works."}).ok
+
+
+def test_somebody_was_told_of_each_fault(month: Month) -> None:
+    """The webhook got a notice of the first window of each: published with failures, drift, or failed."""
+    told = {(notice["kind"], notice["run"]) for notice in month.receiver.taken}
+    kinds = {"drifted": "drift", "corrupt_model": "run_failed", "shard_lost": "run_failed"}
+    for fault in FAULTS:
+        assert (kinds.get(fault.cause, "published_with_failures"), fault.run) in told, fault.name
+
+
+def test_a_backfill_of_what_is_missing_would_run_the_unpublished_hours_alone(
+    ask_store: Callable[..., Any],
+) -> None:
+    """A dry run over the whole month: the hours of the damaged model set, and no finished work."""
+    preview = ask_store(
+        "backfill", "sensor_anomaly", "--from", "2020-06-01T00", "--to", "2020-07-01T00", "--dry-run"
+    )
+    would = [window["window"] for window in preview["windows"] if window["runs"]]
+    assert (preview["total"], preview["would_run"]) == (720, 3)
+    assert would == [
+        hour for hour in estate.hours() if estate.CORRUPT_HOURS[0] <= hour < estate.CORRUPT_HOURS[1]
+    ]
+
+
+def test_any_result_of_the_month_can_be_replayed_and_every_run_is_billed(
+    ask_store: Callable[..., Any],
+) -> None:
+    """The same rows from the same bytes; costs count each run: windows, late data, trainings."""
+    assert ask_store("replay", "sensor_anomaly-2020-06-02T07", "pump-3/flow")["same"]
+    assert ask_store("replay", "store_sales-2020-W24", "S02")["same"]
+    counted: Counter[str] = Counter()
+    for each in ask_store("costs"):
+        counted[each["workload"]] += each["runs"]
+    assert counted == {"sensor_anomaly": 720 + 1 + 2, "server_load": 30 + 1, "store_sales": 5 + 1}
 
 
 def test_a_batch_account_that_nobody_reaches(
@@ -200,12 +194,9 @@ def test_a_batch_account_that_nobody_reaches(
     )
     store = open_store(str(tmp_path / "store"))
     write_lines(store, "2026-01-01T00", [("a", 1, "ok")])
-    host.start()
-    try:
+    with running(host):
         run = host.post("runs", {"workload": "toy", "window": "2026-01-01T00"}).json()["id"]
-        wait_until(lambda: host.get(f"runs/{run}")["state"] in ("failed", "unpublished"), 150)
-    finally:
-        host.kill()
+        host.ended(run, 150)
     monkeypatch.setenv("FLEETSCORE_BATCH_ENDPOINT", dead["FLEETSCORE_BATCH_ENDPOINT"])
     capsys.readouterr()
     assert run_command(["show", run, "--store", store.url]) == 0
@@ -213,10 +204,3 @@ def test_a_batch_account_that_nobody_reaches(
     assert run_command(["doctor", "--store", store.url]) == 1
     assert "Batch could not be reached" in capsys.readouterr().out
     assert receiver.of_run(run) == ["run_failed"]
-
-
-def test_a_pinned_version_of_old_is_still_there(host_store: Store) -> None:
-    """Model sets are never overwritten by training: the first version can be pinned again by name."""
-    history = read_pins(host_store, "sensor_anomaly").history
-    pins = pin_version(host_store, "sensor_anomaly", history[0].after, who="test")
-    assert pins.current == history[0].after

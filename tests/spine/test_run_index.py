@@ -102,13 +102,13 @@ def test_a_run_keeps_its_line_when_it_moves_on(store: Store) -> None:
 
 def test_a_line_names_the_first_cause_with_its_partition_and_drift_last() -> None:
     """A missing result is told before an error, an error before drift; the partition is that of the cause."""
-    bad, drifted = Cause("late", "no_data", 1, "b", ""), Cause("scored", "drifted", 2, "a", "")
+    bad, drifted = Cause("late", "no_data", 1, "b", "It is gone."), Cause("scored", "drifted", 2, "a", "")
     record = RunRecord(asked(1, 0), RunState.PUBLISHED, START, causes=(drifted,), facts={"drifted": 2})
     broken = replace(record, error="It broke.")
     lines = [line_of(each) for each in (record, broken, replace(broken, causes=(drifted, bad)))]
     told = [(line.first_cause, line.first_partition) for line in lines]
     assert told == [("drifted", "a"), ("It broke.", ""), ("no_data", "b")]
-    assert lines[0].drifted == 2
+    assert (lines[0].drifted, lines[2].first_detail) == (2, "It is gone.")
 
 
 def test_the_newest_round_of_a_window_is_the_one_requested_last(store: Store) -> None:
