@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -20,7 +21,7 @@ from fleetscore.compute import connect_compute
 from fleetscore.cost import read_prices
 from fleetscore.errors import ConflictError, FleetscoreError
 from fleetscore.model_sets import read_model_set, read_pins
-from fleetscore.settings import read_keep_policy, read_quality_policy, read_run_policy, read_workload_settings
+from fleetscore.settings import check_settings, read_run_policy
 from fleetscore.stores.base import Store
 from fleetscore.stores.reading import side_by_side
 from fleetscore.watchdog import find_trouble
@@ -29,6 +30,7 @@ from fleetscore.workloads import get_workload, workload_names
 State = Literal["ok", "warning", "wrong", "not checked"]
 
 _MOST_SKEW_S = 60.0
+_PROBES = 3
 _NCRONTAB = re.compile(r"(\S+\s+){4,5}\S+|\d+\.\d\d:\d\d:\d\d|\d\d:\d\d:\d\d")
 
 
@@ -79,9 +81,7 @@ def _guarded(check: str, find: Callable[[], Iterable[Finding]]) -> list[Finding]
 
 def _settings(store: Store, workload: str) -> Finding:
     try:
-        read_workload_settings(store, workload, get_workload(workload).settings_type)
-        for read in (read_run_policy, read_quality_policy, read_keep_policy):
-            read(store, workload)
+        check_settings(store, workload, get_workload(workload).settings_type)
     except FleetscoreError as error:
         return Finding("settings", "wrong", error.message, error.fix)
     return Finding("settings", "ok", f"{workload}: can be read.")
@@ -103,19 +103,22 @@ def _store(store: Store, now: Callable[[], datetime]) -> Iterator[Finding]:
     path = f"doctor/{uuid.uuid4().hex}"
     try:
         wrote = now()
-        created, again = store.create(path, b"1"), store.create(path, b"2")
-        entry = store.stat(path)
-        data, etag = store.read_tagged(path)
+        created = store.create(path, b"1")
+        with ThreadPoolExecutor(_PROBES) as pool:
+            asked_again = pool.submit(store.create, path, b"2")
+            asked_entry = pool.submit(store.stat, path)
+            asked_listing = pool.submit(lambda: any(found.path == path for found in store.list("doctor/")))
+            data, etag = store.read_tagged(path)
+            again, entry, listed = asked_again.result(), asked_entry.result(), asked_listing.result()
         store.replace(path, b"3", etag)
         stale = False
         with suppress(ConflictError):
             store.replace(path, b"4", etag)
             stale = True
-        good = created and not again and data == b"1" and not stale and entry is not None
-        listed = any(found.path == path for found in store.list("doctor/"))
+        good = created and not again and data == b"1" and not stale and entry is not None and listed
     finally:
         store.delete(path)
-    if not (good and listed):
+    if not good:
         detail = f"{store.url} does not keep its promises: create, stale etag or listing failed."
         yield Finding("store", "wrong", detail, "Use a folder on a local disk, or a Blob container.")
         return

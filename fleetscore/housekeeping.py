@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 
 import msgspec
 import pyarrow.compute as pc
@@ -24,7 +24,7 @@ from fleetscore.index_rolling import roll_up_index
 from fleetscore.layout import manifest_path, run_folder, run_id, run_path, swept_path
 from fleetscore.records import FINAL, Manifest, RunRecord, RunState, from_json
 from fleetscore.requests import newest_round
-from fleetscore.run_index import RunLine, list_runs_since
+from fleetscore.run_index import RunLine, day_of, list_runs_since
 from fleetscore.run_records import read_run
 from fleetscore.settings import KeepPolicy, read_keep_policy
 from fleetscore.stores.base import Entry, Store
@@ -36,6 +36,7 @@ _LEDGER_FIRST = ("collected.json", "files.json", "ledger.parquet")
 _NOTES = ("prepare/", "completions/", "given_up/")
 _SPARE = ("crumb.json", "challenger.parquet", "challenger.json")
 _MOST_EXAMPLES = 5
+_RUNS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,37 +71,62 @@ def sweep(store: Store, now: datetime, *, dry_run: bool = False) -> Swept:
     What is left of the index of runs is rolled up, which removes nothing from it.
     """
     swept = Swept(dry_run=dry_run)
-    for workload in workload_names():
-        policy = read_keep_policy(store, workload)
-        seen: set[str] = set()  # in a dry run what one rule removes is still there for the next
-        for doomed in find_doomed(store, workload, policy, now):
-            if doomed.path in seen:
-                continue
-            seen.add(doomed.path)
-            if not dry_run:
-                store.delete(doomed.path)
-            swept.add(doomed)
-        if not dry_run:
-            _mark_swept(store, workload, policy, now)
-            roll_up_index(store, workload, now)
+    names = workload_names()
+    policies = dict(zip(names, side_by_side(partial(read_keep_policy, store), names), strict=True))
+    if dry_run:
+        found = side_by_side(lambda name: list(find_doomed(store, name, policies[name], now)), names)
+        _remove(store, chain(*found), swept)
+    else:
+        for name in names:
+            _keep_house(store, name, policies[name], now, swept)
+    _remove(store, find_old_notices(store, policies, now), swept)
     return swept
+
+
+def _keep_house(store: Store, workload: str, policy: KeepPolicy, now: datetime, swept: Swept) -> None:
+    _remove(store, find_doomed(store, workload, policy, now), swept)
+    _mark_swept(store, workload, policy, now)
+    roll_up_index(store, workload, now)
+
+
+def _remove(store: Store, found: Iterable[Doomed], swept: Swept) -> None:
+    """Remove and count each once; in a dry run what one rule would remove is still there for the next."""
+    seen: set[str] = set()
+    for doomed in found:
+        if doomed.path in seen:
+            continue
+        seen.add(doomed.path)
+        if not swept.dry_run:
+            store.delete(doomed.path)
+        swept.add(doomed)
 
 
 def find_doomed(store: Store, workload: str, policy: KeepPolicy, now: datetime) -> Iterator[Doomed]:
     """What is to be removed of the workload, in an order that may be stopped anywhere."""
-    done = _read_swept(store, workload)
-    for kind, days in _kinds(policy).items():
-        lines = _runs_between(store, workload, done.get(kind, ""), _until(now, days))
-        if kind == "unpublished":  # what may go of one depends on what is left of others
-            for line in lines:
-                yield from _unpublished(store, line)
-        else:
-            yield from chain(*side_by_side(partial(_of_run, store, kind), lines))
+    done, until = _read_swept(store, workload), {k: _until(now, days) for k, days in _kinds(policy).items()}
+    ended = _ended_runs(store, workload, min(done.get(kind, "") for kind in until), max(until.values()))
+    due = {kind: [x for x in ended if done.get(kind, "") < day_of(x) <= day] for kind, day in until.items()}
+    for line in due[
+        "unpublished"
+    ]:  # one after the other: what may go of one depends on what is left of others
+        yield from _unpublished(store, line)
+    kinds: dict[str, tuple[RunLine, set[str]]] = {}
+    for kind in ("attempt", "log"):
+        for line in due[kind]:
+            kinds.setdefault(line.run, (line, set()))[1].add(kind)
+    runs = iter(kinds.values())
+    while batch := list(islice(runs, _RUNS_AT_ONCE)):
+        yield from chain(*side_by_side(partial(_of_run, store), batch))
     yield from _older(store, f"partials/{workload}/", "partial", policy.partials_days, now)
+
+
+def find_old_notices(store: Store, policies: Mapping[str, KeepPolicy], now: datetime) -> Iterator[Doomed]:
+    """The settled notices that are older than their workload keeps them."""
     for state in ("sent", "given_up"):
-        for doomed in _older(store, f"notices/{state}/", "notice", policy.notices_days, now):
-            if f"-{workload}-" in doomed.path:
-                yield doomed
+        for entry in store.list(f"notices/{state}/"):
+            days = [policy.notices_days for name, policy in policies.items() if f"-{name}-" in entry.path]
+            if days and entry.modified < now - timedelta(days=min(days)):
+                yield _doomed(entry, "notice")
 
 
 def _unpublished(store: Store, line: RunLine) -> Iterator[Doomed]:
@@ -111,10 +137,14 @@ def _unpublished(store: Store, line: RunLine) -> Iterator[Doomed]:
         yield from _without_record(store, line.run)
 
 
-def _of_run(store: Store, kind: str, line: RunLine) -> list[Doomed]:
-    if kind == "log":
-        return [_doomed(entry, kind) for entry in store.list(run_path(line.run, "logs/"))]
-    return list(_leftovers(store, line))
+def _of_run(store: Store, due: tuple[RunLine, Set[str]]) -> list[Doomed]:
+    """What goes of the run; `due` names it with the kinds of files whose time has come."""
+    line, kinds = due
+    logs = run_path(line.run, "logs/")
+    entries = list(store.list(run_folder(line.run) if "attempt" in kinds else logs))
+    doomed = list(_leftovers(store, line, entries)) if "attempt" in kinds else []
+    old_logs = [entry for entry in entries if "log" in kinds and entry.path.startswith(logs)]
+    return doomed + [_doomed(entry, "log") for entry in old_logs]
 
 
 def _without_record(store: Store, run: str) -> Iterator[Doomed]:
@@ -127,10 +157,8 @@ def _without_record(store: Store, run: str) -> Iterator[Doomed]:
     )
 
 
-def _leftovers(store: Store, line: RunLine) -> Iterator[Doomed]:
+def _leftovers(store: Store, line: RunLine, entries: Sequence[Entry]) -> Iterator[Doomed]:
     """What a run leaves that nothing refers to: lost attempts, crumbs, challengers' results, notes; of training also what was joined."""
-    folder = run_folder(line.run)
-    entries = list(store.list(folder))
     tries = [(entry, *_place(entry.path)) for entry in entries if "/attempts/" in entry.path]
     winners = _winners(store, entries, {(shard, attempt) for _, shard, attempt, _ in tries})
     joined = line.purpose == "train" and read_run(store, line.run).state is RunState.PUBLISHED
@@ -138,7 +166,7 @@ def _leftovers(store: Store, line: RunLine) -> Iterator[Doomed]:
         spare = file in _SPARE or (joined and file.startswith("files/"))
         if attempt != winners.get(shard) or spare:
             yield _doomed(entry, "attempt")
-    notes = tuple(folder + name for name in _NOTES)
+    notes = tuple(run_path(line.run, name) for name in _NOTES)
     yield from (_doomed(entry, "note") for entry in entries if entry.path.startswith(notes))
 
 
@@ -194,10 +222,10 @@ def referenced_files(store: Store) -> set[str]:
     return found
 
 
-def _runs_between(store: Store, workload: str, after: str, until: str) -> list[RunLine]:
+def _ended_runs(store: Store, workload: str, after: str, until: str) -> list[RunLine]:
     """The ended runs that were asked for on days in (after, until]."""
     lines = list_runs_since(store, workload, after)
-    return [e for e in lines if after < f"{e.requested:%Y-%m-%d}" <= until and e.state in FINAL]
+    return [line for line in lines if after < day_of(line) <= until and line.state in FINAL]
 
 
 def _older(store: Store, prefix: str, kind: str, days: float, now: datetime) -> Iterable[Doomed]:

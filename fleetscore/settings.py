@@ -113,6 +113,16 @@ def read_keep_policy(store: Store, workload: str) -> KeepPolicy:
     return _convert(_read(store, path).get("keep", {}), KeepPolicy, f"{path} [keep]")
 
 
+def check_settings(store: Store, workload: str, settings_type: type[Any]) -> None:
+    """Read all of the workload's settings at once; SettingsError names the first line at fault."""
+    path = workload_settings_path(workload)
+    tables = _read(store, path)
+    own = {name: value for name, value in tables.items() if name not in TABLES}
+    _convert(own, settings_type, path)
+    for name, kind in (("run", RunPolicy), ("quality", QualityPolicy), ("keep", KeepPolicy)):
+        _convert(tables.get(name, {}), kind, f"{path} [{name}]")
+
+
 def _read(store: Store, path: str) -> dict[str, Any]:
     try:
         return tomllib.loads(store.read(path).decode())
