@@ -106,6 +106,12 @@ def place_partitions(
     return _weigh(seconds, memory_bytes, inline, pool)
 
 
+def is_done_before(seconds: Floats, memory_bytes: Floats, inline: InlineOffer, start_s: float) -> bool:
+    """Whether inline can carry it all and is done within `start_s`."""
+    fits = (seconds <= inline.shard_s) & (memory_bytes <= inline.memory_bytes)
+    return bool(fits.all()) and float(seconds.sum()) / inline.cores <= start_s
+
+
 def _weigh(seconds: Floats, memory_bytes: Floats, inline: InlineOffer, pool: PoolOffer) -> Placement:
     if pool.trouble:
         large = (seconds > ACTIVITY_LIMIT_S) | (memory_bytes > inline.memory_bytes)
@@ -115,7 +121,7 @@ def _weigh(seconds: Floats, memory_bytes: Floats, inline: InlineOffer, pool: Poo
     alone_s = rest_s / inline.cores
     state = "warm" if pool.is_warm else "cold"
     if alone_s <= pool.wait_s:
-        why = f"inline is done before a task starts on the {state} pool ({pool.wait_s:.0f} s)"
+        why = f"inline is done before a task starts on a {state} pool ({pool.wait_s:.0f} s)"
         return Placement(large, large, why, "", _tell_large(inline))
     cost, inline_cost = pool.cost_usd(rest_s), rest_s * inline.usd_per_s
     if cost is not None and cost > inline_cost and alone_s <= inline.patience_s:

@@ -14,7 +14,7 @@ from fleetscore.compute.base import PoolState
 from fleetscore.cost import Prices, cores_of
 from fleetscore.errors import CapacityError, FleetscoreError, MissingBlobError
 from fleetscore.layout import pool_rates_path
-from fleetscore.placement import InlineOffer, PoolOffer
+from fleetscore.placement import InlineOffer, PoolOffer, is_done_before
 from fleetscore.records import from_json
 from fleetscore.settings import RunPolicy
 from fleetscore.stores.base import Store
@@ -52,14 +52,21 @@ def offer_inline(app: AppSettings, policy: RunPolicy, prices: Prices) -> InlineO
     )
 
 
-def look_at_pool(store: Store, app: AppSettings, policy: RunPolicy, prices: Prices) -> PoolOffer | None:
-    """What the configured pool offers now; None without a Batch account, or where the settings keep everything inline.
+def look_at_pool(
+    store: Store, app: AppSettings, policy: RunPolicy, prices: Prices, seconds: Floats, memory_bytes: Floats
+) -> PoolOffer | None:
+    """What the configured pool offers now for partitions of that size; None without a Batch account, or where all is to stay inline.
 
-    A service that cannot be asked is an offer with its trouble told, unless Batch is forced: then the error is raised.
+    The service is not asked where inline is done before even a warm pool could start: most runs are small, and need not wait for an
+    answer, or suffer when none comes. One that cannot be asked is an offer with its trouble told, unless Batch is forced: then the error
+    is raised.
     """
     if not app.batch_endpoint or app.batch_placement == "inline":
         return None
     rates = read_pool_rates(store, app.batch_pool, prices)
+    inline = offer_inline(app, policy, prices)
+    if app.batch_placement == "auto" and is_done_before(seconds, memory_bytes, inline, rates.start_s):
+        return PoolOffer(0, 1, math.inf, policy.batch_shard_s, rates.start_s, is_warm=True)
     try:
         return offer_pool(connect_compute(app).pool_state(), rates, policy, prices)
     except FleetscoreError as error:

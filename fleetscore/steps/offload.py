@@ -184,7 +184,8 @@ def decide(
     reasons = {str(shard): _describe(over[shard]) for shard in missing if shard in over}
     reasons |= {str(shard): given_up[shard] for shard in missing if shard in given_up}
     left = [shard for shard in missing if str(shard) not in reasons]
-    trouble = f" The pool says: {'; '.join(problems)}." if problems else ""
+    said = "; ".join(problem.rstrip(".") for problem in problems)
+    trouble = f" The pool says: {said}." if said else ""
     if cancelled:
         why = "The run was cancelled."
     elif job.state in _ENDED:

@@ -24,7 +24,7 @@ from fleetscore.errors import BugError, CapacityError, MissingBlobError
 from fleetscore.layout import rates_path, run_path
 from fleetscore.model_sets import Pins, read_model_set, read_pins
 from fleetscore.packing import PackingLimits, pack_shards
-from fleetscore.placement import Placement, PoolOffer, place_partitions
+from fleetscore.placement import Floats, Placement, PoolOffer, place_partitions
 from fleetscore.records import PlanHead, RunRequest, ShardPlan, from_json, to_json
 from fleetscore.settings import RunPolicy, read_run_policy, read_workload_settings
 from fleetscore.steps.capacity import look_at_pool, offer_inline, refuse
@@ -76,7 +76,8 @@ def make_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime
     carried = carry_over(store, request, _checked(discovery.partitions, workload.name))
     rates = read_rates(store, workload, request.purpose)
     policy, prices = read_run_policy(store, workload.name), read_prices(store)
-    situation = Situation(app, policy, prices, look_at_pool(store, app, policy, prices))
+    pool = look_at_pool(store, app, policy, prices, *_weigh(carried.table, rates))
+    situation = Situation(app, policy, prices, pool)
     table, shards, refusal = _pack(carried.table, rates, situation)
     token = uuid.uuid4().hex[:8]
     head = PlanHead(
@@ -180,13 +181,11 @@ def _pack(
     """Add the `shard` column (inline shards first) and sort by it, settled partitions last."""
     app, pool, policy = situation.app, situation.pool, situation.policy
     pending = np.asarray(pc.equal(table["outcome"], ""))
-    rows = np.asarray(table["rows"], dtype=np.float64)[pending]
-    seconds = rates.partition_s + rows * rates.row_s
-    memory = rows * rates.bytes_per_row
+    seconds, memory = _weigh(table, rates)
     inline = offer_inline(app, policy, situation.prices)
     placement = place_partitions(seconds, memory, inline, pool, app.batch_placement)
     on_batch = placement.on_batch
-    assignment = np.empty(len(rows), np.int32)
+    assignment = np.empty(len(seconds), np.int32)
     assignment[~on_batch] = pack_shards(seconds[~on_batch], memory[~on_batch], _inline_limits(app))
     first_on_batch = int(assignment[~on_batch].max(initial=-1)) + 1
     refusal = None
@@ -200,6 +199,12 @@ def _pack(
     order = np.argsort(np.where(shards < 0, np.iinfo(np.int32).max, shards), kind="stable")
     table = table.append_column("shard", pa.array(shards)).take(order)
     return table, _describe(table, rates, placement, first_on_batch, large), refusal
+
+
+def _weigh(table: pa.Table, rates: Rates) -> tuple[Floats, Floats]:
+    """Predicted seconds and memory of each partition that is to be scored."""
+    rows = np.asarray(table["rows"], dtype=np.float64)[np.asarray(pc.equal(table["outcome"], ""))]
+    return rates.partition_s + rows * rates.row_s, rows * rates.bytes_per_row
 
 
 def _inline_limits(app: AppSettings) -> PackingLimits:

@@ -36,7 +36,7 @@ def test_small_work_is_inline_since_the_pool_would_be_later() -> None:
     """What inline gets done before a cold pool is up stays inline, and the reason says so."""
     placed = place_partitions(*columns(*[1.0] * 500), INLINE, COLD, "auto")
     assert not placed.on_batch.any()
-    assert "before a task starts on the cold pool (300 s)" in placed.inline_reason
+    assert "before a task starts on a cold pool (300 s)" in placed.inline_reason
 
 
 def test_what_inline_cannot_carry_goes_to_batch_and_the_rest_stays() -> None:
@@ -182,13 +182,27 @@ def test_a_partition_beyond_a_slot_or_a_try_is_refused(store: Store) -> None:
 def test_a_service_that_cannot_be_reached_is_trouble_unless_batch_is_forced(store: Store) -> None:
     """Auto plans inline with the reason; forced Batch raises what went wrong."""
     app = AppSettings(batch_endpoint="http://plain.example", batch_placement="auto")
-    seen = look_at_pool(store, app, RunPolicy(), read_prices(store))
+    work = columns(*[10.0] * 100)
+    seen = look_at_pool(store, app, RunPolicy(), read_prices(store), *work)
     assert seen is not None and "FLEETSCORE_BATCH_ENDPOINT" in seen.trouble
     with pytest.raises(SettingsError):
-        look_at_pool(store, replace(app, batch_placement="batch"), RunPolicy(), read_prices(store))
-    assert (
-        look_at_pool(store, replace(app, batch_placement="inline"), RunPolicy(), read_prices(store)) is None
-    )
+        look_at_pool(store, replace(app, batch_placement="batch"), RunPolicy(), read_prices(store), *work)
+    inline = replace(app, batch_placement="inline")
+    assert look_at_pool(store, inline, RunPolicy(), read_prices(store), *work) is None
+
+
+def test_work_that_inline_has_done_before_any_task_could_start_asks_no_service(store: Store) -> None:
+    """Small partitions are placed inline though nobody answers at the endpoint; one that is too large has the service asked."""
+    app = AppSettings(batch_endpoint="http://plain.example", parallelism=2)
+    look = lambda *work: look_at_pool(store, app, RunPolicy(), read_prices(store), *work)  # noqa: E731  # a name for one expression
+    small = look(*columns(*[0.1] * 20))
+    assert small is not None and not small.trouble
+    placed = place_partitions(*columns(*[0.1] * 20), INLINE, small, "auto")
+    assert not placed.on_batch.any()
+    assert "before a task starts on a warm pool (15 s)" in placed.inline_reason
+    for work in (columns(0.1, 100.0), columns(0.1, megabytes=5000), columns(*[1.0] * 31)):
+        asked = look(*work)
+        assert asked is not None and asked.trouble
 
 
 def test_rates_learn_speed_memory_and_how_far_off_they_were() -> None:
