@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleetscore.workloads.store_sales.contract import LOOKBACK_WEEKS, QUANTILES, StoreSalesSettings
-from fleetscore.workloads.store_sales.features import build, every_step, prepare
+from fleetscore.workloads.store_sales.features import Cases, build, every_step, prepare
 from fleetscore.workloads.store_sales.forest import Scorer, predict
 from fleetscore.workloads.store_sales.model_file import Fallback, QuantileModel
 from fleetscore.workloads.store_sales.panel import Panel
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,23 @@ def forecast(panel: Panel, model: QuantileModel, scorer: Scorer, settings: Store
         feature_week = np.nan_to_num(panel.feat[:, origin + 1 :]) > 0.5
         quantiles[short] = to_sales(look_up(model.fallback, panel.skus[short], feature_week[short]))
     return Forecast(quantiles, short[:, None] | assumed, short, assumed)
+
+
+def forecast_weeks(
+    panel: Panel, model: QuantileModel, scorer: Scorer, settings: StoreSalesSettings, series: IntArray, ahead: IntArray
+) -> tuple[FloatArray, NDArray[np.bool_]]:  # fmt: skip
+    """Quantiles (rows x quantiles) and fallback as `forecast` gives them: row i is series[i], week ahead[i] (0: the first)."""
+    origin = panel.sales.shape[1] - settings.steps - 1
+    rows = len(series)
+    cases = Cases(series, np.full(rows, origin, np.int64), np.arange(rows + 1), ahead + 1)
+    matrix, level = build(prepare(panel, origin + 1), cases)
+    quantiles = to_sales(spread_out(predict(scorer, matrix), model.widening) + level).T
+    short = short_histories(panel, settings)[series]
+    if short.any():
+        feature_week = np.nan_to_num(panel.feat[series, origin + 1 + ahead])[short] > 0.5
+        looked_up = look_up(model.fallback, panel.skus[series][short], feature_week[:, None])
+        quantiles[short] = to_sales(looked_up[:, 0])
+    return quantiles, short | assumed_weeks(panel, settings.steps)[series, ahead]
 
 
 def spread_out(logs: FloatArray, widening: FloatArray) -> FloatArray:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from fleetscore.stores.base import Store
 from fleetscore.windows import Cadence
-from fleetscore.workloads.store_sales.input_files import UsableFiles
-from fleetscore.workloads.store_sales.panel import Filled, PanelFiller
+from fleetscore.workloads.base import InputFile
+from fleetscore.workloads.store_sales.input_files import UsableFiles, usable_files
+from fleetscore.workloads.store_sales.panel import Filled, Panel, PanelFiller
 from fleetscore.workloads.store_sales.reading import read_rows
+
+_KEPT_BYTES = 64_000_000  # of panels of single stores
+_kept: OrderedDict[tuple[object, ...], Panel] = OrderedDict()
+_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +44,41 @@ def load_panel(
         for batch in read_rows(store, file.path, columns, span.cadence, wanted):
             filler.add_history(batch, columns.prices)
     return filler.panel()
+
+
+def load_stores(
+    store: Store, inputs: Sequence[InputFile], span: Span, names: Sequence[str], covariates: Sequence[str]
+) -> dict[str, Panel]:
+    """The panel of each store alone; this process reads a store once while neither the input files nor the span change."""
+    asked = (store.url, tuple((file.path, file.etag) for file in inputs), span, tuple(covariates))
+    wanted = sorted(set(names))
+    with _lock:
+        found = {name: _kept[(*asked, name)] for name in wanted if (*asked, name) in _kept}
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        files = usable_files(store, inputs, covariates)
+        panel = load_panel(store, files, span, missing, covariates).panel
+        found |= {name: _alone(panel, number) for number, name in enumerate(missing)}
+    _keep({(*asked, name): panel for name, panel in found.items()})
+    return found
+
+
+def _alone(panel: Panel, number: int) -> Panel:
+    """A store's part of the panel, as a copy, so that it does not keep the rest in memory."""
+    part = panel.of_stores(number, number + 1)
+    arrays = {name: np.array(getattr(part, name)) for name in ("sales", "price", "deal", "feat", "extras")}
+    return Panel(part.stores, np.array(part.store_of), np.array(part.skus), part.first_week, **arrays)
+
+
+def _keep(panels: dict[tuple[object, ...], Panel]) -> None:
+    """Keep the panels as the last used; the longest unused go beyond _KEPT_BYTES."""
+    with _lock:
+        for key, panel in panels.items():
+            _kept[key] = panel
+            _kept.move_to_end(key)
+        while len(_kept) > 1 and sum(_size_bytes(panel) for panel in _kept.values()) > _KEPT_BYTES:
+            _kept.popitem(last=False)
+
+
+def _size_bytes(panel: Panel) -> int:
+    return 4 * panel.sales.nbytes + panel.extras.nbytes

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,13 @@ from fleetscore.manifest import read_latest
 from fleetscore.model_sets import Pins
 from fleetscore.stores.base import Store
 from fleetscore.windows import Cadence, Window, parse_window
+from fleetscore.workloads.base import InputFile
 from fleetscore.workloads.store_sales.contract import NAME, QUANTILE_NAMES, StoreSalesSettings
-from fleetscore.workloads.store_sales.input_files import list_inputs, usable_files
-from fleetscore.workloads.store_sales.loading import load_panel
+from fleetscore.workloads.store_sales.input_files import list_inputs
+from fleetscore.workloads.store_sales.loading import load_stores
 from fleetscore.workloads.store_sales.panel import Panel
-from fleetscore.workloads.store_sales.scoring import forecast_panel, load_model, window_span
+from fleetscore.workloads.store_sales.scoring import load_model, window_span
+from fleetscore.workloads.store_sales.what_ifs import WhatIf, answer_what_ifs
 
 _CHANGES = ("price", "deal", "feat")
 _FIELDS = ("store", "sku", "week", "window", *_CHANGES)
@@ -45,32 +47,43 @@ def score_mini_batch(
     """
     newest = _newest_window(store)
     questions = [_check(number, row, newest, settings) for number, row in enumerate(rows)]
-    files = usable_files(store, list_inputs(store), settings.covariates)
-    panels: dict[tuple[Window, str], Panel] = {}
-    forecasts: dict[Hashable, Any] = {}  # rows that change nothing share their store's forecast
-    answers = []
+    inputs = list_inputs(store)
+    groups: dict[tuple[str, Window], list[int]] = {}
     for number, question in enumerate(questions):
-        version = pins.version_for(join_key([question.store]))
-        if not version:
-            answers.append(_unanswered(question))
-            continue
-        loaded = load_model(store.url, version)
-        key = (question.window, question.store)
-        if key not in panels:
-            span = window_span(question.window, loaded, settings)
-            panels[key] = load_panel(store, files, span, [question.store], settings.covariates).panel
-        series = _series(panels[key], number, question)
-        same = (
-            version,
-            *key,
-            (series, question.week, *sorted(question.changes.items())) if question.changes else None,
+        groups.setdefault((pins.version_for(join_key([question.store])), question.window), []).append(number)
+    answers: dict[int, dict[str, Any]] = {}
+    for (version, window), numbers in groups.items():
+        chosen = {number: questions[number] for number in numbers}
+        if version:
+            answers |= _answers(store, inputs, version, window, chosen, settings)
+        else:
+            answers |= {number: _unanswered(question) for number, question in chosen.items()}
+    return [answers[number] for number in range(len(questions))]
+
+
+def _answers(
+    store: Store, inputs: Sequence[InputFile], version: str, window: Window, questions: Mapping[int, _Question],
+    settings: StoreSalesSettings,
+) -> dict[int, dict[str, Any]]:  # fmt: skip
+    """The answers of the questions, by their numbers, about one window and with one model set."""
+    loaded = load_model(store.url, version)
+    span = window_span(window, loaded, settings)
+    names = [question.store for question in questions.values()]
+    panels = load_stores(store, inputs, span, names, settings.covariates)
+    asked = []
+    for number, question in questions.items():
+        series = _series(panels[question.store], number, question)
+        ahead = question.week.ordinal - window.ordinal
+        asked.append(WhatIf(panels[question.store], series, ahead, question.changes))
+    quantiles, fallback = answer_what_ifs(asked, loaded, settings)
+    return {
+        number: _echo(question)
+        | dict(zip(QUANTILE_NAMES, values, strict=True))
+        | {"fallback": fell_back, "model": loaded.version}
+        for (number, question), values, fell_back in zip(
+            questions.items(), quantiles.tolist(), fallback.tolist(), strict=True
         )
-        if same not in forecasts:
-            column = question.week.ordinal - panels[key].first_week
-            changed = _changed(panels[key], series, column, question.changes)
-            forecasts[same] = forecast_panel(changed, loaded, settings)
-        answers.append(_answer(forecasts[same], series, loaded.version, question))
-    return answers
+    }
 
 
 def _newest_window(store: Store) -> Window | None:
@@ -93,20 +106,6 @@ def _series(panel: Panel, number: int, question: _Question) -> int:
     if not len(found):
         raise _bad(number, "sku", f"store {question.store} has no data of SKU {question.sku!r}")
     return int(found[0])
-
-
-def _answer(predicted: Any, series: int, version: str, question: _Question) -> dict[str, Any]:
-    step = question.week.ordinal - question.window.ordinal
-    values = predicted.quantiles[series, step].tolist()
-    answer = _echo(question) | dict(zip(QUANTILE_NAMES, values, strict=True))
-    return answer | {"fallback": bool(predicted.fallback[series, step]), "model": version}
-
-
-def _changed(panel: Panel, series: int, column: int, changes: Mapping[str, float]) -> Panel:
-    arrays = {name: getattr(panel, name).copy() for name in changes}
-    for name, value in changes.items():
-        arrays[name][series, column] = value
-    return replace(panel, **arrays)
 
 
 def _check(

@@ -31,14 +31,14 @@ from fleetscore.workloads.store_sales.contract import (
     Cause,
     StoreSalesSettings,
 )
-from fleetscore.workloads.store_sales.forecasting import Forecast, forecast
+from fleetscore.workloads.store_sales.forecasting import Forecast, forecast, forecast_weeks
 from fleetscore.workloads.store_sales.forest import Scorer, make_scorer
 from fleetscore.workloads.store_sales.input_files import usable_files
 from fleetscore.workloads.store_sales.loading import Span, load_panel
 from fleetscore.workloads.store_sales.model_file import FILE, QuantileModel, unpack_model
 from fleetscore.workloads.store_sales.panel import FINDINGS, Filled, Panel
 
-_PIECE_SERIES = 2_048
+PIECE_SERIES = 2_048
 """Series that are forecast together: their features stay in the processor's cache, and memory holds one piece."""
 
 _REJECTS = ("unreadable_week", "unreadable_cell", "negative_sales", "conflicting_rows")
@@ -103,13 +103,28 @@ def forecast_panel(panel: Panel, loaded: LoadedModel, settings: StoreSalesSettin
     """Forecast with whichever kind of model the set holds."""
     if isinstance(loaded.scorer, gbm_model.GbmScorer):
         return gbm_model.forecast(panel, loaded.scorer, settings)
+    return forecast(panel, _fitting(loaded, settings), loaded.scorer, settings)
+
+
+def forecast_rows(
+    panel: Panel, loaded: LoadedModel, settings: StoreSalesSettings, series: NDArray[np.int64], ahead: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:  # fmt: skip
+    """Quantiles (rows x quantiles) and fallback as `forecast_panel` gives them: row i is series[i], week ahead[i] (0: the first)."""
+    if isinstance(loaded.scorer, gbm_model.GbmScorer):
+        all_weeks = gbm_model.forecast(panel, loaded.scorer, settings)
+        return all_weeks.quantiles[series, ahead], all_weeks.fallback[series, ahead]
+    return forecast_weeks(panel, _fitting(loaded, settings), loaded.scorer, settings, series, ahead)
+
+
+def _fitting(loaded: LoadedModel, settings: StoreSalesSettings) -> QuantileModel:
+    """The model, if it forecasts as many weeks as the settings ask for; ModelError otherwise."""
     if loaded.model is None or settings.steps > loaded.model.steps:
         raise ModelError(
             f"Model set {loaded.version} forecasts fewer weeks than the {settings.steps} that the settings ask for.",
             fix="Lower `steps` or train again.",
             code="wrong_steps",
         )
-    return forecast(panel, loaded.model, loaded.scorer, settings)
+    return loaded.model
 
 
 def _score_version(store: Store, task: ShardTask, partitions: pa.Table, version: str) -> Iterator[Scored]:
@@ -132,12 +147,12 @@ def _score_version(store: Store, task: ShardTask, partitions: pa.Table, version:
 
 
 def _pieces(panel: Panel) -> Iterator[tuple[int, int]]:
-    """Ranges of stores with about _PIECE_SERIES series each; every store is in exactly one."""
+    """Ranges of stores with about PIECE_SERIES series each; every store is in exactly one."""
     ends = np.searchsorted(panel.store_of, np.arange(len(panel.stores)), side="right")
     first = 0
     while first < len(panel.stores):
         begin = ends[first - 1] if first else 0
-        stop = int(np.searchsorted(ends, begin + _PIECE_SERIES, side="right"))
+        stop = int(np.searchsorted(ends, begin + PIECE_SERIES, side="right"))
         stop = min(max(stop, first + 1), len(panel.stores))
         yield first, stop
         first = stop
