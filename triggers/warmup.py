@@ -1,7 +1,7 @@
 """The warm-up: imports what nearly every function needs, once per instance, before the first request has to wait for it.
 
-Azure calls it on plans that add instances ahead of traffic (Premium and dedicated), the local host before it forks its workers.
-Where nobody calls it, functions import the same at their first call.
+The local host calls it before it forks its workers, Azure when it adds an instance ahead of traffic: on Premium plans; of Flex
+Consumption nothing is promised. Where nobody calls it, functions import the same at their first call.
 """
 
 from __future__ import annotations
