@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+_SEGMENT_MOST = 180  # characters; with a prefix and a suffix a file name still fits the 255 that folders take
 
 
 def join_key(fields: Sequence[str]) -> str:
@@ -37,7 +40,12 @@ def join_columns(columns: Sequence[pa.Array | pa.ChunkedArray]) -> Any:
 def path_of_key(key: str) -> str:
     """The key as one path segment: letters, digits, "_" and "-" stay, every other byte is %XX (dots too, so never "..").
 
+    A key that would be longer than a file name may be is cut, and ends with the first 16 digits of its SHA-256.
+
     >>> path_of_key("a/../b é")
     'a%2F%2E%2E%2Fb%20%C3%A9'
     """
-    return quote(key, safe="").replace(".", "%2E").replace("~", "%7E")
+    segment = quote(key, safe="").replace(".", "%2E").replace("~", "%7E")
+    if len(segment) <= _SEGMENT_MOST:
+        return segment
+    return f"{segment[: _SEGMENT_MOST - 17]}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"

@@ -31,3 +31,11 @@ def test_a_key_is_one_legal_path_segment(parts: list[str]) -> None:
     assert check_path(f"x/{segment}/y") == f"x/{segment}/y"
     assert "/" not in segment
     assert "." not in segment
+
+
+def test_a_long_key_keeps_a_name_of_its_own() -> None:
+    """Keys that are cut differ in what they end with, and begin readably."""
+    one, other = path_of_key("straße/" * 40 + "1"), path_of_key("straße/" * 40 + "2")
+    assert one != other
+    assert len(one) == len(other) == 180
+    assert one.startswith("stra%C3%9Fe%2Fstra")
