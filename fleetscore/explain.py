@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -121,6 +122,9 @@ class PartitionStory:
     output: OutputStory
     scored_by: str  # the run whose line this is: an earlier one where a retry kept it
     advice: str
+    figures: Mapping[str, float | None] = field(default_factory=dict)
+    """What its shard kept of it: the sketch of input and prediction, or how training went; None is not a number."""
+
     schema: int = 1
 
 
@@ -143,6 +147,7 @@ def explain(store: Store, run: str, partition: str) -> PartitionStory:
         source, number = line["run"], line["shard"]  # an earlier run where a retry kept its line
         commit = own_commit if source == run else read_shard_record(store, source, number)
         model = pool.submit(_model, store, record, pins.result(), partition, line["model"] or row["model"])
+        figures = pool.submit(_figures, store, commit, partition)
         shard = None
         if number >= 0:
             planned = shards.result() if source == run else read_shard_plans(store, read_plan(store, source))
@@ -164,6 +169,7 @@ def explain(store: Store, run: str, partition: str) -> PartitionStory:
         output=_output(record, line, digests.result()),
         scored_by=source,
         advice=advise(record, partition, line["outcome"], line["cause"]),
+        figures=figures.result(),
     )
 
 
@@ -308,6 +314,17 @@ def _committed_row(
     found = _find_row(store, commit.outcomes, partition)
     file = commit.results.path if commit.results else ""
     return found and {**found, "shard": commit.shard, "file": file if found["rows"] else "", "run": run}
+
+
+def _figures(store: Store, commit: ShardRecord | None, partition: str) -> dict[str, float | None]:
+    """The numbers of the partition's row beside its outcome; none where its shard kept none of it."""
+    if commit is None or not commit.sketches:
+        return {}
+    with suppress(MissingBlobError):
+        row = _find_row(store, commit.sketches, partition) or {}
+        numbers = {name: value for name, value in row.items() if isinstance(value, int | float)}
+        return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+    return {}
 
 
 def _planned_row(run: str, row: Mapping[str, Any]) -> dict[str, Any]:

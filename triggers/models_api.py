@@ -10,6 +10,7 @@ import azure.functions as func
 from activities.store import app_store
 from triggers.bodies import ChallengerBody, PinBody, PromoteBody, RollbackBody, VerdictBody
 from triggers.http_answers import answer_json, off_loop, read_body, telling_errors
+from triggers.runs_api import read_number
 
 blueprint = df.Blueprint()
 
@@ -115,6 +116,18 @@ async def list_verdicts(req: func.HttpRequest) -> func.HttpResponse:
     from fleetscore.verdicts import list_verdicts as list_kept
 
     return answer_json(await off_loop(list_kept, app_store(), _workload(req)))
+
+
+@blueprint.route(route="models/{workload}/verdicts/{verdict}", methods=["GET"])
+@telling_errors
+async def show_verdict(req: func.HttpRequest) -> func.HttpResponse:
+    """A verdict by its id, or the `newest`, with the partitions where the challenger does worst."""
+    from fleetscore.verdict_report import describe_verdict
+
+    wanted = str(req.route_params["verdict"])
+    verdict = "" if wanted == "newest" else wanted
+    limit = read_number(req, "limit", 20, 1, 10_000)
+    return answer_json(await off_loop(describe_verdict, app_store(), _workload(req), verdict, limit))
 
 
 def _workload(req: func.HttpRequest) -> str:

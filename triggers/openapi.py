@@ -147,6 +147,12 @@ def describe_api() -> dict[str, Any]:
                     body="VerdictBody", parameters=[workload],
                 ),
             },
+            "/models/{workload}/verdicts/{verdict}": {
+                "get": _door("A verdict by partition, where the challenger does worst first.", [200, 400, 404], parameters=[
+                    workload, _parameter("verdict", "path", "its id, or newest"),
+                    _parameter("limit", "query", "at most so many (1 to 10000; 20)", {"type": "integer", "minimum": 1, "maximum": 10000}),
+                ]),
+            },
             "/score/{workload}": {
                 "post": _door("Answer a mini-batch at once.", [200, 400, 404, 422], body="MiniBatch", parameters=[workload], csv=True)
             },

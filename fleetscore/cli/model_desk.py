@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fleetscore.model_report import ModelSets, PinnedSet
     from fleetscore.model_sets import Pins
     from fleetscore.stores.base import Store
+    from fleetscore.verdict_report import VerdictReport
     from fleetscore.verdicts import Verdict
 
 
@@ -41,6 +42,9 @@ class ModelDesk(Protocol):
 
     def list_verdicts(self) -> list[Verdict]:
         """The kept verdicts, newest first."""
+
+    def show_verdict(self, verdict: str, limit: int) -> VerdictReport:
+        """The verdict of that id, by default ("") the newest, with the partitions where the challenger does worst."""
 
 
 def model_desk(workload: str, store_url: str, host_url: str, key: str) -> ModelDesk:
@@ -111,6 +115,12 @@ class StoreDesk:
 
         return list_verdicts(self._store, self._workload)
 
+    def show_verdict(self, verdict: str, limit: int) -> VerdictReport:
+        """See ModelDesk."""
+        from fleetscore.verdict_report import describe_verdict
+
+        return describe_verdict(self._store, self._workload, verdict, limit)
+
 
 class HostDesk:
     """Asks an app."""
@@ -161,6 +171,13 @@ class HostDesk:
         from fleetscore.verdicts import Verdict
 
         return self._client.call("GET", f"{self._doors}/verdicts", list[Verdict])
+
+    def show_verdict(self, verdict: str, limit: int) -> VerdictReport:
+        """See ModelDesk."""
+        from fleetscore.verdict_report import VerdictReport
+
+        door = f"verdicts/{quote(verdict or 'newest', safe='')}?limit={limit}"
+        return self._client.call("GET", f"{self._doors}/{door}", VerdictReport)
 
     def _change(self, door: str, body: dict[str, Any]) -> Pins:
         from fleetscore.model_sets import Pins

@@ -1,4 +1,4 @@
-"""Commands about model sets: import-models, and models list, show, pin, unpin, promote, rollback, challenge, judge, verdicts."""
+"""Commands about model sets: import-models, and models list, show, pin, unpin, promote, rollback, challenge, judge, verdicts, verdict."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fleetscore.cli.options import WORKLOAD, asking_options, from_option, json_o
 if TYPE_CHECKING:
     from fleetscore.model_report import ModelSets
     from fleetscore.model_sets import ModelSet, Pins
+    from fleetscore.verdict_report import VerdictReport
     from fleetscore.verdicts import Verdict
 
 _WHY = click.option("--why", default="", metavar="TEXT", help="The reason, kept in the history of pins.")
@@ -189,6 +190,21 @@ def verdicts(workload: str, store_url: str, host_url: str, key: str, as_json: bo
     print_json(kept) if as_json else _print_verdicts(kept)
 
 
+@models.command(name="verdict", short_help="Show a verdict by partition.")
+@WORKLOAD
+@click.argument("verdict_id", metavar="[VERDICT]", default="")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many.")
+@asking_options
+def show_verdict(
+    workload: str, verdict_id: str, limit: int, store_url: str, host_url: str, key: str, as_json: bool
+) -> None:
+    """Show VERDICT, by default the newest, with the partitions where the challenger does worst."""
+    from fleetscore.cli.render import print_json
+
+    report = model_desk(workload, store_url, host_url, key).show_verdict(verdict_id, limit)
+    print_json(report) if as_json else _print_report(report)
+
+
 def _tell(workload: str, partition: str, pins: Pins, as_json: bool) -> None:
     from fleetscore.cli.render import print_json
 
@@ -222,6 +238,18 @@ def _print_verdicts(kept: Sequence[Verdict]) -> None:
         for v in kept
     ]  # fmt: skip
     print_table(("when", "challenger", "loss", "cases", "verdict", "why"), rows, numbers=("loss", "cases"))
+
+
+def _print_report(report: VerdictReport) -> None:
+    from fleetscore.cli.render import print_table
+
+    _print_verdict(report.verdict)
+    rows = [
+        (p.partition, f"{p.champion:.6g}", f"{p.challenger:.6g}", f"{p.cases:,}", p.better)
+        for p in report.partitions
+    ]
+    columns = ("partition", "champion", "challenger", "cases", "better")
+    print_table(columns, rows, numbers=("champion", "challenger", "cases"))
 
 
 def _print_verdict(verdict: Verdict) -> None:

@@ -49,6 +49,7 @@ def tell_story(story: PartitionStory) -> list[tuple[str, Any]]:
         ("attempts", "\n".join(_tell_attempt(attempt) for attempt in story.attempts)),
         ("model", _tell_model(story)),
         ("output", _tell_output(story)),
+        ("figures", _tell_figures(story)),
         ("settled by", story.scored_by if story.scored_by != story.run else ""),
         ("next", story.advice),
     ]
@@ -99,3 +100,9 @@ def _tell_output(story: PartitionStory) -> str:
     state = "" if output.is_published else " (not published)"
     digest = f"\nSHA-256 {output.sha256}" if output.sha256 else ""
     return f"{output.rows:,} rows in {output.file}{state}{digest}"
+
+
+def _tell_figures(story: PartitionStory) -> str:
+    return ", ".join(
+        f"{name} {'none' if value is None else f'{value:.6g}'}" for name, value in story.figures.items()
+    )

@@ -49,6 +49,7 @@ READING = [
     ("models", "list", "toy"), ("models", "list", "nobody"), ("models", "list", "a/b c"),
     ("models", "show", "toy"), ("models", "show", "toy", "{third}"), ("models", "show", "toy", "ghost"),
     ("models", "verdicts", "toy"), ("models", "verdicts", "nobody"),
+    ("models", "verdict", "toy"), ("models", "verdict", "toy", "nonsense"), ("models", "verdict", "nobody"),
 ]  # fmt: skip
 CHANGING = [
     ("models", "pin", "toy", "{third}", "--why", "it is the third"),
@@ -68,6 +69,8 @@ CHANGING = [
     ("models", "challenge", "toy", "--stop"),
     ("models", "rollback", "toy", "--why", "it was better before"),
     ("models", "verdicts", "toy"),
+    ("models", "verdict", "toy", "--limit", "3"),
+    ("models", "verdict", "toy", "--json"),
     ("housekeep",),
 ]
 
@@ -157,7 +160,7 @@ def test_changes_through_an_app_are_those_through_its_store(
 ) -> None:
     """Pins, challengers, verdicts and housekeeping: the same answer to each in turn, and the same pins with the same history in the end."""
     codes = [both(*arguments).code for arguments in CHANGING]
-    assert codes == [0, 2, 2, 0, 0, 0, 2, 2, 0, 2, 2, 0, 2, 2, 0, 0, 0, 0]
+    assert codes == [0, 2, 2, 0, 0, 0, 2, 2, 0, 2, 2, 0, 2, 2, 0, 0, 0, 0, 0, 0]
     mine, theirs = read_pins(store, "toy"), read_pins(remote.store, "toy")
     assert (mine.current, mine.partitions, mine.challenger) == (
         theirs.current,

@@ -5,6 +5,7 @@ import socket
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+import pyarrow.parquet as pq
 import pytest
 from said import Command
 from toy_workload import write_lines
@@ -16,6 +17,7 @@ from fleetscore.layout import attempt_path
 from fleetscore.outcomes import Outcome
 from fleetscore.records import Only, RunRecord, RunRequest, RunState, ShardRecord, to_json
 from fleetscore.requests import ask_retry, ask_run
+from fleetscore.run_index import list_runs
 from fleetscore.stores.base import Entry, Store
 
 WINDOW = "2026-01-01T00"
@@ -39,6 +41,22 @@ def test_a_scored_partition_has_its_whole_story(estate: Store) -> None:
     assert len(story.output.sha256) == 64
     assert estate.stat(story.output.file) is not None
     assert story.advice == ""
+
+
+def test_the_figures_of_a_partition_are_those_that_its_shard_kept(estate: Store, command: Command) -> None:
+    """The sketch of a scored partition, recomputed from its results; of a training run how training went; of an unscored one nothing."""
+    run, key = "sensor_anomaly-2026-03-04T00", "pump-0002/flow"
+    story = explain(estate, run, key)
+    with estate.open(story.output.file) as source:
+        rows = pq.read_table(source).to_pylist()
+    values = [row["value"] for row in rows if f"{row['device']}/{row['sensor']}" == key]
+    assert story.figures["n"] == len(values)
+    assert story.figures["mean"] == pytest.approx(sum(values) / len(values))
+    assert f"n {len(values)}, mean " in command("explain", run, key).out
+    assert explain(estate, run, "pump-0005/current").figures == {}
+    (trained,) = [line.run for line in list_runs(estate, "sensor_anomaly", 9) if "train" in line.run]
+    figures = explain(estate, trained, key).figures
+    assert figures["support_vectors"] == int(figures["support_vectors"] or 0) > 0
 
 
 @pytest.mark.parametrize(
