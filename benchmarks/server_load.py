@@ -46,7 +46,13 @@ def main() -> None:
         "--rounds", type=int, default=2, help="rounds of the race; Spark runs in the first only"
     )
     parser.add_argument("--quick", action="store_true", help="0.1 GB, one round, no Spark, nothing written")
-    parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS, help="measure again only these")
+    parser.add_argument(
+        "--parts",
+        nargs="*",
+        choices=PARTS,
+        default=PARTS,
+        help="measure again only these (none: print what is known)",
+    )
     parser.add_argument(
         "--big-gb", type=float, default=3.0, help="one file of this size shows that memory stays"
     )
@@ -72,8 +78,8 @@ def main() -> None:
 
 def measure(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The parts asked for, in order; each deletes what it wrote."""
-    found: dict[str, Any] = {"machine": machine()}
     parts = [part for part in PARTS if part in asked.parts and not (asked.quick and part == "big")]
+    found: dict[str, Any] = {"machine": machine()} if parts else {}
     if {"engines", "growth", "accuracy"} & set(parts):
         found |= measure_logs(parts, asked, folder)
     if "hours" in parts:
