@@ -20,17 +20,18 @@ from fleetscore.app_settings import AppSettings
 from fleetscore.compute import connect_compute
 from fleetscore.cost import read_prices
 from fleetscore.errors import ConflictError, FleetscoreError
-from fleetscore.model_sets import read_model_set, read_pins
+from fleetscore.model_sets import read_listed_set, read_pins
 from fleetscore.settings import check_settings, read_run_policy
 from fleetscore.stores.base import Store
 from fleetscore.stores.reading import side_by_side
-from fleetscore.watchdog import find_trouble
+from fleetscore.watchdog import trouble_of
 from fleetscore.workloads import get_workload, workload_names
 
 State = Literal["ok", "warning", "wrong", "not checked"]
 
 _MOST_SKEW_S = 60.0
-_PROBES = 3
+_PROBES = 2
+_ORDER = ("settings", "schedules", "store", "clock", "queue", "batch", "quota", "models", "notices", "runs")
 _NCRONTAB = re.compile(r"(\S+\s+){4,5}\S+|\d+\.\d\d:\d\d:\d\d|\d\d:\d\d:\d\d")
 
 
@@ -61,11 +62,13 @@ def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diag
         ("queue", lambda: _queue(app)),
         ("batch", lambda: _batch(store, app)),
         ("quota", lambda: _quota(store, app)),
-        *(("models", partial(_models, store, name)) for name in workload_names()),
         ("notices", lambda: _notices(store, app)),
-        ("runs", lambda: _runs(store, now())),
+        *(("runs", partial(_workload, store, name, now())) for name in workload_names()),
     ]
-    findings = tuple(chain(*side_by_side(lambda check: _guarded(*check), checks)))
+    found = [*chain(*side_by_side(lambda check: _guarded(*check), checks))]
+    if not any(finding.check == "runs" for finding in found):
+        found.append(Finding("runs", "ok", "No window is overdue, and no run stands still."))
+    findings = tuple(sorted(found, key=lambda finding: _ORDER.index(finding.check)))
     return Diagnosis(all(finding.state != "wrong" for finding in findings), findings)
 
 
@@ -106,16 +109,17 @@ def _store(store: Store, now: Callable[[], datetime]) -> Iterator[Finding]:
         created = store.create(path, b"1")
         with ThreadPoolExecutor(_PROBES) as pool:
             asked_again = pool.submit(store.create, path, b"2")
-            asked_entry = pool.submit(store.stat, path)
-            asked_listing = pool.submit(lambda: any(found.path == path for found in store.list("doctor/")))
+            asked_entry = pool.submit(
+                lambda: next((e for e in store.list("doctor/") if e.path == path), None)
+            )
             data, etag = store.read_tagged(path)
-            again, entry, listed = asked_again.result(), asked_entry.result(), asked_listing.result()
+            again, entry = asked_again.result(), asked_entry.result()
         store.replace(path, b"3", etag)
         stale = False
         with suppress(ConflictError):
             store.replace(path, b"4", etag)
             stale = True
-        good = created and not again and data == b"1" and not stale and entry is not None and listed
+        good = created and not again and data == b"1" and not stale and entry is not None
     finally:
         store.delete(path)
     if not good:
@@ -212,8 +216,19 @@ def _quota(store: Store, app: AppSettings) -> Iterator[Finding]:
             yield Finding("quota", "ok", f"{kind}: {cores} of {granted} granted cores at the most.")
 
 
-def _models(store: Store, workload: str) -> Iterator[Finding]:
-    if next(iter(store.list(f"data/{workload}/", 1)), None) is None:
+def _workload(store: Store, workload: str, now: datetime) -> Iterator[Finding]:
+    """What is wrong with the workload's model sets and runs."""
+    has_data = next(iter(store.list(f"data/{workload}/", 1)), None) is not None
+    with ThreadPoolExecutor(2) as pool:
+        models = pool.submit(_guarded, "models", lambda: _models(store, workload, has_data))
+        trouble = pool.submit(trouble_of, store, workload, has_data, now)
+    yield from models.result()
+    for notice in trouble.result():
+        yield Finding("runs", "warning", notice.message, notice.links.get("command", ""))
+
+
+def _models(store: Store, workload: str, has_data: bool) -> Iterator[Finding]:
+    if not has_data:
         yield Finding("models", "not checked", f"{workload} has no data.")
         return
     pins = read_pins(store, workload)
@@ -226,12 +241,13 @@ def _models(store: Store, workload: str) -> Iterator[Finding]:
 
 def _model(store: Store, name: str, version: str) -> Finding:
     fix = f"Pin another: fleetscore models list {name}; fleetscore models pin {name} VERSION"
+    folder = f"models/{name}/{version}/"
+    entries = {entry.path[len(folder) :]: entry for entry in store.list(folder)}
     try:
-        model_set = read_model_set(store, name, version)
+        model_set = read_listed_set(store, name, version, entries.get("set.json"))
     except FleetscoreError as error:
         return Finding("models", "wrong", f"{name}: {error.message}", fix)
-    folder = f"models/{name}/{version}/"
-    there = {entry.path[len(folder) :]: entry.size_bytes for entry in store.list(folder)}
+    there = {file: entry.size_bytes for file, entry in entries.items()}
     for file, expected in model_set.files.items():
         size_bytes = there.get(file)
         if size_bytes != expected.size_bytes:
@@ -255,11 +271,3 @@ def _notices(store: Store, app: AppSettings) -> Iterator[Finding]:
         yield Finding("notices", "warning", "Nobody is told when a run fails.", fix)
     else:
         yield Finding("notices", "ok", "All notices were taken.")
-
-
-def _runs(store: Store, now: datetime) -> Iterator[Finding]:
-    trouble = find_trouble(store, now)
-    for notice in trouble:
-        yield Finding("runs", "warning", notice.message, notice.links.get("command", ""))
-    if not trouble:
-        yield Finding("runs", "ok", "No window is overdue, and no run stands still.")

@@ -16,8 +16,8 @@ from typing import Any, Literal
 import msgspec
 
 from fleetscore.errors import ConflictError, InputError, MissingBlobError, ModelError
-from fleetscore.stores.base import Store
-from fleetscore.stores.memory import read_unchanging
+from fleetscore.stores.base import Entry, Store
+from fleetscore.stores.memory import read_unchanging, read_version
 from fleetscore.stores.reading import side_by_side
 
 
@@ -107,6 +107,13 @@ def read_model_set(store: Store, workload: str, version: str) -> ModelSet:
             code="no_model_set",
             field="models",
         ) from error
+
+
+def read_listed_set(store: Store, workload: str, version: str, listed: Entry | None) -> ModelSet:
+    """The set whose set.json was just listed, read only if this process has not read that version of it; otherwise as `read_model_set`."""
+    if listed is None:
+        return read_model_set(store, workload, version)
+    return read_version(store, listed.path, listed.etag, lambda data: _decode_set(data, workload, version))
 
 
 def read_model_file(store: Store, model_set: ModelSet, name: str) -> bytes:

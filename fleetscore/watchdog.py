@@ -77,8 +77,12 @@ def close_run(store: Store, run: str, reason: str, now: datetime) -> RunRecord:
 
 def find_trouble(store: Store, now: datetime) -> list[Notice]:
     """What somebody has to be told of: runs that stand still, overdue windows, and months beyond their budget; workload by workload."""
-    found = side_by_side(lambda name: _trouble_of(store, name, now), workload_names())
-    return [notice for notices in found for notice in notices]
+
+    def of(workload: str) -> list[Notice]:
+        has_data = next(iter(store.list(f"data/{workload}/", 1)), None) is not None
+        return trouble_of(store, workload, has_data, now)
+
+    return [notice for notices in side_by_side(of, workload_names()) for notice in notices]
 
 
 def is_overdue(window: Window, newest: RunRecord | RunLine | None, policy: RunPolicy, now: datetime) -> bool:
@@ -87,9 +91,8 @@ def is_overdue(window: Window, newest: RunRecord | RunLine | None, policy: RunPo
     return now - due > timedelta(seconds=policy.overdue_s) and (newest is None or newest.state not in FINAL)
 
 
-def _trouble_of(store: Store, workload: str, now: datetime) -> list[Notice]:
-    """Reads the index of runs once, and the records of those runs only that may be in trouble."""
-    has_data = next(iter(store.list(f"data/{workload}/", 1)), None) is not None
+def trouble_of(store: Store, workload: str, has_data: bool, now: datetime) -> list[Notice]:
+    """The same of one workload; reads the index of runs once, and the records of those runs only that may be in trouble."""
     policy = read_run_policy(store, workload) if has_data else None
     due = list_due(store, get_workload(workload), policy, now) if policy else []
     earliest = min([now.replace(day=1), now - LOOKS_BACK, *(window.start for window in due)])

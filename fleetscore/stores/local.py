@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urlsplit
@@ -116,7 +117,7 @@ class LocalStore:
         if slash and not is_path(folder):
             return  # no path begins so
         with _reading(prefix):
-            yield from islice(_walk(self.root / folder, folder + slash, prefix), most)
+            yield from islice(_walk(str(self.root / folder), folder + slash, prefix), most)
 
     def list_folders(self, folder: str) -> Sequence[str]:
         """The folders directly in `folder` ("" or ending with "/") that hold anything, each ending with "/", sorted."""
@@ -201,23 +202,24 @@ class LocalStore:
             yield
 
 
-def _walk(folder: Path, base: str, prefix: str) -> Iterator[Entry]:
+def _walk(folder: str, base: str, prefix: str) -> Iterator[Entry]:
     """The entries below `folder`, whose path is `base`, that start with `prefix`; symbolic links are followed."""
     try:
         with os.scandir(folder) as found:
             # A folder sorts as "name/", since that is how the paths below it go on.
-            names = sorted(
-                e.name + "/" * e.is_dir() for e in found if (base + e.name + "/").startswith(prefix)
+            named = sorted(
+                ((e.name + "/" * e.is_dir(), e) for e in found if (base + e.name + "/").startswith(prefix)),
+                key=itemgetter(0),
             )
     except (FileNotFoundError, NotADirectoryError):
         return
-    for name in names:
+    for name, file in named:
         path = base + name
         if path == OWN_FOLDER + "/":
             continue
         if name.endswith("/"):
-            yield from _walk(folder / name, path, prefix)
-        elif path.startswith(prefix) and (entry := _entry(path, folder / name)):
+            yield from _walk(file.path, path, prefix)
+        elif path.startswith(prefix) and (entry := _entry(path, file)):
             yield entry
 
 
@@ -236,7 +238,7 @@ def _etag(status: os.stat_result) -> str:
     return f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
 
 
-def _entry(path: str, file: Path) -> Entry | None:
+def _entry(path: str, file: Path | os.DirEntry[str]) -> Entry | None:
     try:
         status = file.stat()
     except (FileNotFoundError, NotADirectoryError):
