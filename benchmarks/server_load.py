@@ -517,15 +517,18 @@ def print_tables(found: dict[str, Any]) -> None:
     if "big" in found:
         b = found["big"]
         print(
-            f"\nOne file of {b['bytes'] / 1e9:.2f} GB: {b['seconds']:.1f} s, {b['peak_mb_per_process']:.0f} MB per process"
+            f"\nOne file of {b['bytes'] / 1e9:.2f} GB: {b['seconds']:.1f} s, {b['peak_mb_per_process']:.0f} MB per process."
         )
 
 
 def print_race(found: dict[str, Any]) -> None:
     """The engines, fastest first; ratios to the reference in wall and in CPU seconds."""
     base = found["engines"].get(REFERENCE, {})
+    on, logs = found["machine"], found["logs"]
     print(
-        f"\nLogs: {found['logs']['bytes'] / 1e6:.0f} MB in {found['logs']['files']} files; {found['machine']}\n"
+        f"Session logs of {logs['bytes'] / 1e6:,.0f} MB in {logs['files']} files to hourly peaks; {on['cores']} cores, Python "
+        f"{on['python']}.\nRatios are to the reference's way. Where the machine did other work meanwhile, processor seconds say "
+        "more than wall seconds.\n"
     )
     print("| engine | s | MB/s | ratio | CPU s | MB per CPU s | CPU ratio | peak MB | per process | hours |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
@@ -539,8 +542,8 @@ def print_race(found: dict[str, Any]) -> None:
             f"| {name} | {one['seconds']:.2f} | {one['mb_per_s']:.0f} | {wall} | {one['cpu_s']:.1f} "
             f"| {one['mb_per_cpu_s']:.0f} | {cpu} | {one['peak_mb']:.0f} | {one['peak_mb_per_process']:.0f} | {one['rows']} |"
         )
-    same = {name: f"{v['same']} of {v['hours']}" for name, v in found["agreement"].items()}
-    print(f"\nHours with the same peak load as ours (the others let dirty rows in): {same}")
+    same = "; ".join(f"{name} {v['same']:,} of {v['hours']:,}" for name, v in found["agreement"].items())
+    print(f"\nHours with the same peak load as ours (the others let dirty rows in): {same}.")
 
 
 def print_growth(found: dict[str, Any]) -> None:
@@ -564,7 +567,7 @@ def print_hours(found: dict[str, Any]) -> None:
     h = found["hours"]
     print(
         f"\n{h['server_hours']:,} server-hours: reduce {h['reduce_s']:.1f} s, features and classes {h['classify_s']:.1f} s "
-        f"({h['cpu_s']:.1f} CPU s in all), peak {h['peak_mb']:.0f} MB (with what generated them)"
+        f"({h['cpu_s']:.1f} CPU s in all), peak {h['peak_mb']:.0f} MB (with what generated them)."
     )
 
 
