@@ -24,6 +24,7 @@ from fleetscore.compute.base import (
 )
 from fleetscore.errors import StoreError
 from fleetscore.layout import given_up_folder, run_path
+from fleetscore.process_environment import SCORING_ENVIRONMENT
 from fleetscore.records import from_json, to_json
 from fleetscore.settings import RunPolicy, read_run_policy
 from fleetscore.status import committed_shards
@@ -121,15 +122,18 @@ def submit_shards(store: Store, compute: Compute, app: AppSettings, run: str, no
 def worker_environment(app: AppSettings, run: str, purpose: str) -> dict[str, str]:
     """What every worker of the run is told: where the store, the queue and telemetry are, and who it is."""
     own = {name: os.environ[name] for name in (EXTRA_WORKLOADS,) if os.environ.get(name)}
-    return own | worker_settings() | {
-        "FLEETSCORE_STORE": app.store,
-        "FLEETSCORE_RUN": run,
-        "FLEETSCORE_PURPOSE": purpose,
-        "FLEETSCORE_IDENTITY_CLIENT_ID": app.worker_client_id,
-        "FLEETSCORE_QUEUE__queueServiceUri": app.queue_service,
-        "FLEETSCORE_COMPLETION_QUEUE": app.completion_queue,
-        "OMP_NUM_THREADS": "1",  # slots share a node's cores
-    }
+    return (
+        {**SCORING_ENVIRONMENT, **own}
+        | worker_settings()
+        | {
+            "FLEETSCORE_STORE": app.store,
+            "FLEETSCORE_RUN": run,
+            "FLEETSCORE_PURPOSE": purpose,
+            "FLEETSCORE_IDENTITY_CLIENT_ID": app.worker_client_id,
+            "FLEETSCORE_QUEUE__queueServiceUri": app.queue_service,
+            "FLEETSCORE_COMPLETION_QUEUE": app.completion_queue,
+        }
+    )
 
 
 def check_shards(

@@ -14,9 +14,10 @@ import pytest
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.direct import run_training
+from fleetscore.process_environment import SCORING_ENVIRONMENT
 from fleetscore.records import RunRequest, to_json
 from fleetscore.run_records import request_run
-from fleetscore.steps.offload import give_up, read_given_up
+from fleetscore.steps.offload import give_up, read_given_up, worker_environment
 from fleetscore.steps.plan import commit_plan, read_shard_plans
 from fleetscore.steps.score import read_shard_record
 from fleetscore.stores.base import Store
@@ -156,3 +157,9 @@ def clean_environment(folder: Path) -> str:
     subprocess.run([python, "-m", "pip", "install", *quiet, "-r", str(requirements)], check=True)
     print(f"installed in {time.monotonic() - began:.0f} s")  # noqa: T201 - pytest shows it with the failure only
     return python
+
+
+def test_a_worker_is_told_how_processes_that_score_behave() -> None:
+    """One thread a slot, and memory kept for the next pass, unless the run says otherwise."""
+    told = worker_environment(AppSettings(), "run", "score")
+    assert SCORING_ENVIRONMENT.items() <= told.items()
