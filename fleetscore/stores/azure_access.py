@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 from azure.core.pipeline import PipelineRequest, PipelineResponse
+from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobServiceClient, ExponentialRetry
 
 from fleetscore.errors import SettingsError, StoreError
@@ -20,6 +21,8 @@ ON_ANSWER = "on_answer"
 """The keyword of a storage client's call whose value is called with the answer, a PipelineResponse."""
 
 _THROTTLED_RETRIES = 6
+_CONNECT_S, _READ_S = 20, 60  # as the storage clients have them
+_CONNECTIONS = 64
 _THROTTLED_WAIT_MOST_S = 60.0
 
 
@@ -69,7 +72,19 @@ def credential_for(resource: Resource) -> Any:
 
 def client_options(transport: Any = None) -> dict[str, Any]:
     """The keywords that every storage client is made with; `transport` is an azure-core HttpTransport to use in place of the usual."""
-    return {"retry_policy": PatientRetry()} | ({"transport": transport} if transport else {})
+    return {"retry_policy": PatientRetry(), "transport": transport or roomy_transport()}
+
+
+def roomy_transport() -> Any:
+    """The SDK's usual transport that keeps as many connections open as requests are made at once.
+
+    The usual ten are too few for pages that read much side by side: each connection beyond them is opened and closed for one request.
+    """
+    transport = RequestsTransport(connection_timeout=_CONNECT_S, read_timeout=_READ_S)
+    transport.open()
+    for adapter in transport.session.adapters.values():
+        adapter.init_poolmanager(_CONNECTIONS, _CONNECTIONS)
+    return transport
 
 
 class PatientRetry(ExponentialRetry):
