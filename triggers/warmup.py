@@ -6,6 +6,7 @@ Consumption nothing is promised. Where nobody calls it, functions import the sam
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 
 import azure.durable_functions as df
@@ -24,7 +25,6 @@ _NEEDED = (
     "fleetscore.steps.prepare",
     "fleetscore.steps.score",
     "fleetscore.steps.train",
-    "fleetscore.stores.local",
     "fleetscore.workloads.sensor_anomaly.workload",
     "fleetscore.workloads.server_load.workload",
     "fleetscore.workloads.store_sales.workload",
@@ -34,9 +34,14 @@ _NEEDED = (
 
 @blueprint.warm_up_trigger(arg_name="context")
 def warmup(context: func.warmup.WarmUpContext) -> None:
-    """Import the spine, Arrow and the workloads' descriptions; open nothing, since what is open here all local workers would share."""
+    """Import the spine, Arrow, the workloads' descriptions and what the store needs.
+
+    Nothing is opened, since what is open here all local workers would share.
+    """
     from fleetscore.lone_arrow import start_lone_arrow
+    from fleetscore.stores import store_class
 
     start_lone_arrow()
     for module in _NEEDED:
         import_module(module)
+    store_class(os.environ.get("FLEETSCORE_STORE", ""))

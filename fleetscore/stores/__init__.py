@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fleetscore.errors import SettingsError
 from fleetscore.stores.base import Entry, Store
 
-__all__ = ["Entry", "Store", "open_store"]
+if TYPE_CHECKING:
+    from fleetscore.stores.blob import BlobStore
+    from fleetscore.stores.local import LocalStore
+
+__all__ = ["Entry", "Store", "open_store", "store_class"]
 
 
 def open_store(url: str) -> Store:
@@ -13,10 +19,15 @@ def open_store(url: str) -> Store:
 
     A Blob container of an emulator is written `http://127.0.0.1:10000/devstoreaccount1/container`.
     """
+    return store_class(url).from_url(url)
+
+
+def store_class(url: str) -> type[LocalStore] | type[BlobStore]:
+    """The kind of store that the URL names; what it needs is imported now, and nothing for the other kind."""
     if url.startswith(("http://", "https://")):
         from fleetscore.stores.blob import BlobStore  # imported here: a folder needs no Azure SDK
 
-        return BlobStore.from_url(url)
+        return BlobStore
     if "://" in url and not url.startswith("file://"):
         raise SettingsError(
             f"Store URL {url!r} has an unknown scheme.",
@@ -25,4 +36,4 @@ def open_store(url: str) -> Store:
         )
     from fleetscore.stores.local import LocalStore
 
-    return LocalStore.from_url(url)
+    return LocalStore

@@ -59,6 +59,16 @@ def test_warm_up_imports_nothing_heavy(environment: dict[str, str]) -> None:
     assert threads == 1  # more, and no worker could be forked from the process
 
 
+def test_warm_up_imports_what_the_store_needs(environment: dict[str, str]) -> None:
+    """An app whose store is a container is warm for Blob storage, and still without a thread."""
+    code = _WARM_UP + "print(json.dumps([sorted(warm), threads]))"
+    container = {"FLEETSCORE_STORE": "https://account.blob.core.windows.net/fleet"}
+    modules, threads = _told(code, environment=environment | container)
+    assert "azure.storage.blob" in modules
+    assert not _HEAVY & set(modules)
+    assert threads == 1
+
+
 def test_runs_do_without_pandas(environment: dict[str, str], tmp_path: Path) -> None:
     """A process that was warmed up plans, scores and publishes sensors without importing pandas or a learning library."""
     store = open_store(tmp_path.as_uri())
