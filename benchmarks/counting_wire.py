@@ -52,6 +52,11 @@ def counting_wire(port: int) -> Iterator[CountingWire]:
     def run() -> None:
         with suppress(asyncio.CancelledError):
             loop.run_until_complete(task)
+        connections = asyncio.all_tasks(loop)
+        for connection in connections:
+            connection.cancel()
+        loop.run_until_complete(asyncio.gather(*connections, return_exceptions=True))
+        loop.close()
 
     task = loop.create_task(wire.serve(ready))
     thread = threading.Thread(target=run, daemon=True)

@@ -255,16 +255,16 @@ def render(found: dict[str, dict[str, Answered]], runs: int) -> str:
         lines.append(
             f"| {what} | {_ms(folder)} | {_ms(blob)} | {_ms(far)} | {asked} | {first} | {one.kb:.0f} |"
         )
-    sets = ", ".join(f"{sets} model sets of {name}" for name, (sets, _) in MODEL_SETS.items())
+    sets = sum(sets for sets, _ in MODEL_SETS.values())
     left_out = "; ".join(f"`{route}` ({why})" for route, why in LEFT_OUT.items())
     work = "; ".join(f"{what} is {why}" for what, why in WORK.items())
     head = f"""{runs:,} runs of {PARTITION_COUNT:,} partitions, asked through the local host over HTTP: medians in ms, 95th percentiles
-in brackets. The folder holds every run's record, plan, ledger, timeline and drift, {runs:,} input files, {sets}, a year
-of verdicts, 400 notices, the index as housekeeping leaves it, and the attempts of a day's runs that it removes next. The container of
+in brackets. The folder holds every run's record, plan, ledger, timeline and drift, {runs:,} input files, {sets} model
+sets, {VERDICTS} verdicts, 400 notices, the index as housekeeping leaves it, and the attempts of a day's runs that it removes next. The container of
 Azurite holds the same, but plans, ledgers and so on of the newest {PLANNED} runs of each workload only, {INPUTS} input files a
 workload, and attempts of {SWEPT_SHARDS} shards a run. The third column has {ADDED_MS:.0f} ms added to each request of the container, as a
-service farther away takes; requests are those that one answer makes of it; first is the
-first answer, before the process remembers anything of what the page shows.
+service farther away takes; requests are those that one answer makes of it; first is
+the first answer, before the process remembers anything of what the page shows.
 Not measured: {left_out}. Not held to {LIMIT_MS:.0f} ms: {work}.
 
 | what | folder | Azurite | + {ADDED_MS:.0f} ms a request | requests | first | kB |

@@ -113,12 +113,13 @@ def _store(store: Store, now: Callable[[], datetime]) -> Iterator[Finding]:
                 lambda: next((e for e in store.list("doctor/") if e.path == path), None)
             )
             data, etag = store.read_tagged(path)
-            again, entry = asked_again.result(), asked_entry.result()
-        store.replace(path, b"3", etag)
-        stale = False
-        with suppress(ConflictError):
-            store.replace(path, b"4", etag)
-            stale = True
+            entry = asked_entry.result()
+            store.replace(path, b"3", etag)
+            stale = False
+            with suppress(ConflictError):
+                store.replace(path, b"4", etag)
+                stale = True
+            again = asked_again.result()
         good = created and not again and data == b"1" and not stale and entry is not None
     finally:
         store.delete(path)
@@ -218,10 +219,11 @@ def _quota(store: Store, app: AppSettings) -> Iterator[Finding]:
 
 def _workload(store: Store, workload: str, now: datetime) -> Iterator[Finding]:
     """What is wrong with the workload's model sets and runs."""
-    has_data = next(iter(store.list(f"data/{workload}/", 1)), None) is not None
     with ThreadPoolExecutor(2) as pool:
+        policy = pool.submit(read_run_policy, store, workload)
+        has_data = next(iter(store.list(f"data/{workload}/", 1)), None) is not None
         models = pool.submit(_guarded, "models", lambda: _models(store, workload, has_data))
-        trouble = pool.submit(trouble_of, store, workload, has_data, now)
+        trouble = pool.submit(lambda: trouble_of(store, workload, policy.result() if has_data else None, now))
     yield from models.result()
     for notice in trouble.result():
         yield Finding("runs", "warning", notice.message, notice.links.get("command", ""))

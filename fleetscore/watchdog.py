@@ -80,7 +80,7 @@ def find_trouble(store: Store, now: datetime) -> list[Notice]:
 
     def of(workload: str) -> list[Notice]:
         has_data = next(iter(store.list(f"data/{workload}/", 1)), None) is not None
-        return trouble_of(store, workload, has_data, now)
+        return trouble_of(store, workload, read_run_policy(store, workload) if has_data else None, now)
 
     return [notice for notices in side_by_side(of, workload_names()) for notice in notices]
 
@@ -91,9 +91,8 @@ def is_overdue(window: Window, newest: RunRecord | RunLine | None, policy: RunPo
     return now - due > timedelta(seconds=policy.overdue_s) and (newest is None or newest.state not in FINAL)
 
 
-def trouble_of(store: Store, workload: str, has_data: bool, now: datetime) -> list[Notice]:
-    """The same of one workload; reads the index of runs once, and the records of those runs only that may be in trouble."""
-    policy = read_run_policy(store, workload) if has_data else None
+def trouble_of(store: Store, workload: str, policy: RunPolicy | None, now: datetime) -> list[Notice]:
+    """The same of one workload, whose policy is None while it has no data; reads the index of runs once, and few records."""
     due = list_due(store, get_workload(workload), policy, now) if policy else []
     earliest = min([now.replace(day=1), now - LOOKS_BACK, *(window.start for window in due)])
     lines = list_runs_since(store, workload, f"{earliest:%Y-%m-%d}")
