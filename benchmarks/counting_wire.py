@@ -30,7 +30,10 @@ class CountingWire:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", self._target)
-        await asyncio.gather(self._pass(reader, back, counts=True), self._pass(there, writer, counts=False))
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(
+                self._pass(reader, back, counts=True), self._pass(there, writer, counts=False)
+            )
 
     async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, counts: bool) -> None:
         with suppress(ConnectionError):
@@ -52,10 +55,7 @@ def counting_wire(port: int) -> Iterator[CountingWire]:
     def run() -> None:
         with suppress(asyncio.CancelledError):
             loop.run_until_complete(task)
-        connections = asyncio.all_tasks(loop)
-        for connection in connections:
-            connection.cancel()
-        loop.run_until_complete(asyncio.gather(*connections, return_exceptions=True))
+        loop.run_until_complete(_end_connections())
         loop.close()
 
     task = loop.create_task(wire.serve(ready))
@@ -67,3 +67,10 @@ def counting_wire(port: int) -> Iterator[CountingWire]:
     finally:
         loop.call_soon_threadsafe(task.cancel)
         thread.join(5)
+
+
+async def _end_connections() -> None:
+    connections = asyncio.all_tasks() - {asyncio.current_task()}
+    for connection in connections:
+        connection.cancel()
+    await asyncio.gather(*connections, return_exceptions=True)

@@ -57,7 +57,10 @@ LEFT_OUT = {
 }
 """GET doors that are not measured, and why."""
 
-WORK = {"housekeeping": "a dry run of the night's work: it lists the files of every run that is due"}
+WORK = {
+    "housekeeping": "a dry run of the night's work: it lists the files of every run that is due",
+    "doctor": "an examination: it writes and removes a file, and asks the queue and Batch where there are any",
+}
 """Doors that are measured, but may take longer, and why."""
 
 
@@ -260,8 +263,8 @@ def render(found: dict[str, dict[str, Answered]], runs: int) -> str:
     work = "; ".join(f"{what} is {why}" for what, why in WORK.items())
     head = f"""{runs:,} runs of {PARTITION_COUNT:,} partitions, asked through the local host over HTTP: medians in ms, 95th percentiles
 in brackets. The folder holds every run's record, plan, ledger, timeline and drift, {runs:,} input files, {sets} model
-sets, {VERDICTS} verdicts, 400 notices, the index as housekeeping leaves it, and the attempts of a day's runs that it removes next. The container of
-Azurite holds the same, but plans, ledgers and so on of the newest {PLANNED} runs of each workload only, {INPUTS} input files a
+sets, {VERDICTS} verdicts, 400 notices, the index as housekeeping leaves it, and the attempts of a day's runs that it removes next. The
+container of Azurite holds the same, but plans, ledgers and so on of the newest {PLANNED} runs of each workload only, {INPUTS} input files a
 workload, and attempts of {SWEPT_SHARDS} shards a run. The third column has {ADDED_MS:.0f} ms added to each request of the container, as a
 service farther away takes; requests are those that one answer makes of it; first is
 the first answer, before the process remembers anything of what the page shows.

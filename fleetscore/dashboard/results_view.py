@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -50,14 +51,14 @@ def read_results_view(store: Store, name: str, window_text: str, partitions: Seq
             field="window",
         )
     drawing = None
-    if name in _DRAWN:
-        module, _, function = _DRAWN[name].partition(":")
-        draw = getattr(import_module(module), function)  # each imports its workload's reading only
-        drawing = draw(store, manifest, window, partitions[:MOST_DRAWN])
-    return ResultsView(
-        name, window.key, manifest, drawing,
-        _published(store, name, window.next(-1).key if window.ordinal > 0 else ""), _published(store, name, window.next().key),
-    )  # fmt: skip
+    with ThreadPoolExecutor(2) as pool:
+        before = pool.submit(_published, store, name, window.next(-1).key if window.ordinal > 0 else "")
+        after = pool.submit(_published, store, name, window.next().key)
+        if name in _DRAWN:
+            module, _, function = _DRAWN[name].partition(":")
+            draw = getattr(import_module(module), function)  # each imports its workload's reading only
+            drawing = draw(store, manifest, window, partitions[:MOST_DRAWN])
+    return ResultsView(name, window.key, manifest, drawing, before.result(), after.result())
 
 
 def _published(store: Store, name: str, window: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +16,8 @@ from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.manifest import read_manifest
 from fleetscore.records import Manifest
 from fleetscore.stores.base import Store
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,24 @@ class Drawing:
     legend: Markup
     others: tuple[str, ...] = ()  # a few more that are worth a look
     notes: tuple[str, ...] = ()
+
+
+class Kept:
+    """The last `most` answers about what manifests publish, which never changes: a page that is looked at again reads it once."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._answers: dict[tuple[object, ...], Any] = {}
+
+    def get(self, store: Store, manifest: Manifest, asked: object, read: Callable[[], Answer]) -> Answer:
+        """What `read` gives, or gave when the same was asked of the same manifest before."""
+        key = (store.url, manifest.run, manifest.published, asked)
+        found: Answer | None = self._answers.get(key)
+        if found is None:
+            found = self._answers[key] = read()
+            for oldest in list(self._answers)[: -self._most]:
+                self._answers.pop(oldest, None)
+        return found
 
 
 def find_manifest(store: Store, workload: str, window: str) -> Manifest | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from fleetscore.dashboard.charts import (
 )
 from fleetscore.dashboard.drawn.published import (
     Drawing,
+    Kept,
     check_drawn,
     files_of,
     find_manifest,
@@ -48,8 +48,7 @@ _WIDTH, _HEIGHT, _LEFT, _TOP = 960.0, 170.0, 52.0, 26.0
 _COLUMNS = ["ts", "device", "sensor", "value", "score", "anomaly"]
 """The score is not drawn, but lies between the others: one request instead of two."""
 
-_ANSWERS: dict[tuple[str, str, datetime, tuple[str, ...]], pa.Table] = {}
-_MOST_ANSWERS = 100  # of a few partitions each
+_KEPT = Kept(100)  # rows of a few sensors each
 
 
 def draw_readings(store: Store, manifest: Manifest, window: Window, partitions: Sequence[str]) -> Drawing:
@@ -57,7 +56,7 @@ def draw_readings(store: Store, manifest: Manifest, window: Window, partitions: 
 
     InputError when one of the partitions has no readings in any of the hours.
     """
-    telling = _most_anomalous(store, manifest)
+    telling = _KEPT.get(store, manifest, "telling", lambda: _most_anomalous(store, manifest))
     chosen = list(partitions) or telling[:_PANELS]
     table = _read_hours(store, window, chosen)
     keys = join_columns([table["device"], table["sensor"]])
@@ -93,7 +92,13 @@ def _read_hours(store: Store, window: Window, keys: Sequence[str]) -> pa.Table:
 
     def read(hour: str) -> pa.Table | None:
         manifest = find_manifest(store, "sensor_anomaly", hour)
-        return None if manifest is None else _known_rows(store, manifest, tuple(keys), tuple(devices))
+        if manifest is None:
+            return None
+
+        def rows() -> pa.Table:
+            return read_rows(store, files_of(store, manifest, keys), _COLUMNS, "device", devices)
+
+        return _KEPT.get(store, manifest, tuple(keys), rows)
 
     parts = [part for part in side_by_side(read, hours) if part is not None and part.num_rows]
     if not parts:
@@ -102,20 +107,6 @@ def _read_hours(store: Store, window: Window, keys: Sequence[str]) -> pa.Table:
     return table.filter(
         pc.is_in(join_columns([table["device"], table["sensor"]]), pa.array(keys, pa.string()))
     )
-
-
-def _known_rows(
-    store: Store, manifest: Manifest, keys: tuple[str, ...], devices: tuple[str, ...]
-) -> pa.Table:
-    """The hour's rows of the devices; the last answers are kept, since what a manifest publishes never changes."""
-    asked = (store.url, manifest.run, manifest.published, keys)
-    rows = _ANSWERS.get(asked)
-    if rows is None:
-        rows = read_rows(store, files_of(store, manifest, keys), _COLUMNS, "device", devices)
-        _ANSWERS[asked] = rows
-        for oldest in list(_ANSWERS)[:-_MOST_ANSWERS]:
-            _ANSWERS.pop(oldest, None)
-    return rows
 
 
 def _seconds(table: pa.Table) -> Numbers:
