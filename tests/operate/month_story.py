@@ -13,6 +13,8 @@ from app_host import ROOT, Host, running, wait_until
 from notice_receiver import Receiver, receiving
 
 from devbatch.process import ServiceProcess, start_service
+from fleetscore.cli.client import HostClient
+from fleetscore.dashboard.overview import WorkloadLooks
 from fleetscore.manifest import read_manifest
 from fleetscore.model_sets import read_pins
 
@@ -32,6 +34,7 @@ class Month:
     host: Host
     receiver: Receiver
     verdicts: dict[str, dict[str, str]]  # workload -> window -> verdict, as the backfills gave them
+    before_late: tuple[WorkloadLooks, ...]  # what wanted somebody while the late data had not come
     damaged: str  # the model set whose files were damaged
     diagnosis: dict[str, Any]
 
@@ -48,9 +51,9 @@ def lived_month(folder: Path) -> Iterator[Month]:
             weeks, diagnosis = _live_weeks(host, service)
         with running(Host(folder, **settings)) as host:  # the same app with its placement left to it
             days = _live_days(host)
-            hours, damaged = _live_hours(host)
+            hours, before_late, damaged = _live_hours(host)
             verdicts = {"store_sales": weeks, "server_load": days, "sensor_anomaly": hours}
-            yield Month(host, receiver, verdicts, damaged, diagnosis)
+            yield Month(host, receiver, verdicts, before_late, damaged, diagnosis)
 
 
 @contextmanager
@@ -106,10 +109,11 @@ def _live_days(host: Host) -> dict[str, str]:
     return backfill(host, "server_load", "2020-06-01", "2020-07-01")
 
 
-def _live_hours(host: Host) -> tuple[dict[str, str], str]:
+def _live_hours(host: Host) -> tuple[dict[str, str], tuple[WorkloadLooks, ...], str]:
     """The sensors' hours: late data comes an hour after its window, and for three hours the model set is damaged."""
     train(host, "sensor_anomaly", "2020-05-31T00", "2020-06-01T00")
     verdicts = backfill(host, "sensor_anomaly", "2020-06-01T00", "2020-06-18T15")
+    before_late = tuple(HostClient(host.url, host.key).list_looks("sensor_anomaly"))
     estate.write_late_readings(host.store)
     host.fire("watchdog_timer")
     wait_until(lambda: read_manifest(host.store, "sensor_anomaly", estate.LATE_HOUR).round == 2)
@@ -121,7 +125,7 @@ def _live_hours(host: Host) -> tuple[dict[str, str], str]:
     verdicts |= backfill(host, "sensor_anomaly", *estate.CORRUPT_HOURS)
     assert host.post("models/sensor_anomaly/rollback", {"why": "The new set is damaged."}).ok
     verdicts |= backfill(host, "sensor_anomaly", estate.CORRUPT_HOURS[1], "2020-07-01T00")
-    return verdicts, damaged
+    return verdicts, before_late, damaged
 
 
 def damage_models(host: Host, version: str) -> None:

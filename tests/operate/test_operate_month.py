@@ -112,6 +112,16 @@ def test_run_and_story_of_a_fault_say_what_happened(ask: Told, fault: Fault) -> 
         assert fault.detail in told
 
 
+def test_late_data_wants_somebody_until_it_comes(month: Month, ask_store: Callable[..., Any]) -> None:
+    """`look`, asked by the client of the command before the data came, has the hour with a sensor that lacks; afterwards it has not."""
+    (sensors,) = month.before_late
+    found = [look.newest for look in sensors.looks if look.newest.window == estate.LATE_HOUR]
+    assert [(cell.first_cause, cell.first_partition, cell.bad) for cell in found] == [
+        ("no_readings", f"{estate.LATE}/current", 3)
+    ]
+    assert estate.LATE_HOUR not in json.dumps(ask_store("look", "--workload", "sensor_anomaly"))
+
+
 def test_late_data_was_scored_alone_and_its_run_says_so(
     month: Month, ask: Told, ask_store: Callable[..., Any]
 ) -> None:
