@@ -21,5 +21,7 @@ def ask_window(asked: dict[str, Any]) -> dict[str, Any]:
     wait_s = wait_for_live_s(store, now)
     if wait_s:
         return {"wait_s": wait_s}
-    answer = ask_backfilled(store, asked["workload"], asked["window"], now, asked["who"], Only(asked["only"]))
+    answer = ask_backfilled(
+        store, asked["workload"], asked["window"], now, f"backfill {asked['who']}", Only(asked["only"])
+    )
     return {"request": to_plain(answer.request), "start": answer.fresh, "state": str(answer.state)}

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fleetscore.errors import BugError, InputError
-from fleetscore.records import PlanHead
+from fleetscore.errors import BugError, InputError, MissingBlobError
+from fleetscore.records import PlanHead, RunRecord
 from fleetscore.results import LedgerLine, read_ledger_line, read_partition_rows, rows_of_partition
+from fleetscore.run_records import read_run
 from fleetscore.settings import read_workload_settings
 from fleetscore.steps.plan import read_plan
 from fleetscore.stores.base import Store
@@ -42,7 +43,8 @@ class Replayed:
 
 def replay_partition(store: Store, run: str, partition: str) -> Replayed:
     """Score the partition as the run did and compare; writes nothing. InputError for a partition that the run did not score."""
-    line = read_ledger_line(store, run, partition)
+    record = read_run(store, run)
+    line = _ledger_line(store, record, partition)
     head = read_plan(store, line.run)
     workload = get_workload(head.request.workload)
     task = _task(store, head, workload, partition)
@@ -69,6 +71,21 @@ def replay_partition(store: Store, run: str, partition: str) -> Replayed:
         model=outcome["model"],
         seconds=outcome["seconds"],
     )
+
+
+def _ledger_line(store: Store, record: RunRecord, partition: str) -> LedgerLine:
+    """What the run settled of the partition; MissingBlobError if it did not expect it, InputError for a run without a ledger."""
+    run = record.request.run
+    try:
+        return read_ledger_line(store, run, partition)
+    except MissingBlobError as error:
+        if error.code == "no_partition":
+            raise
+        raise InputError(
+            f"{run} is {record.state} and has no ledger, so there is nothing to compare with.",
+            fix=f"See how it stands: fleetscore show {run}",
+            field="run",
+        ) from error
 
 
 def changed_inputs(store: Store, inputs: Sequence[InputFile]) -> tuple[str, ...]:

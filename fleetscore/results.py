@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,10 @@ def read_ledger_line(store: Store, run: str, partition: str) -> LedgerLine:
         found = pq.read_table(source, filters=[("partition", "=", partition)])
     if found.num_rows == 0:
         raise MissingBlobError(
-            f"{run} has no partition {partition!r}.", code="no_partition", field="partition"
+            f"{run} has no partition {partition!r}.",
+            fix=f"See what is like it: fleetscore explain {run} {shlex.quote(partition)}",
+            code="no_partition",
+            field="partition",
         )
     return LedgerLine(**found.to_pylist()[0])
 

@@ -86,8 +86,11 @@ def parse_window(text: str, *cadences: Cadence) -> Window:
         if window is not None:
             return window
     examples = " or ".join(_EXAMPLES[c] for c in cadences)
+    article = "an" if cadences[0] in (Cadence.HOUR, Cadence.INDEX) else "a"
     raise InputError(
-        f"Window {text!r} is not a {'/'.join(cadences)}.", fix=f"Write it like {examples}.", field="window"
+        f"Window {text!r} is not {article} {'/'.join(cadences)}.",
+        fix=f"Write it like {examples}.",
+        field="window",
     )
 
 

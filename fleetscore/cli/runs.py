@@ -119,8 +119,10 @@ def cancel(run_id: str, store_url: str, host_url: str, key: str, as_json: bool) 
     status = _cancel(run_id, store_url, running.url if running else host_url, key)
     if as_json:
         print_json(status)
-    else:
-        print_status(status)
+        return
+    if status.verdict and status.state != "cancelled":
+        click.echo(f"{status.id} had ended already: there was nothing to stop.")
+    print_status(status)
 
 
 def _cancel(run_id: str, store_url: str, host_url: str, key: str) -> RunStatus:
@@ -170,4 +172,12 @@ def _say_next(status: RunStatus) -> None:
     if example:
         click.echo(f"Why: fleetscore explain {status.id} {shlex.quote(example)}")
     if status.verdict != "good":
-        click.echo(f"Again, once that is mended: fleetscore retry {status.id}")
+        click.echo(f"Again, once that is mended: {_again(status)}")
+
+
+def _again(status: RunStatus) -> str:
+    """The command that does the run's work once more; a training has no rounds."""
+    request = status.record.request
+    if request.purpose == "train":
+        return f"fleetscore train {request.workload} --from {request.window} --to {request.stop}"
+    return f"fleetscore retry {status.id}"

@@ -58,6 +58,8 @@ def tell_story(story: PartitionStory) -> list[tuple[str, Any]]:
 def _tell_input(story: PartitionStory) -> str:
     found = story.input
     size = f", {found.size_bytes:,} bytes" if found.size_bytes else ""
+    if not found.files:
+        return f"{found.rows:,} rows{size}; the window has no input file"
     names = [f"{file.path} ({file.size_bytes:,} bytes)" for file in found.files[:5]]
     more = [f"and {found.files_in_all - 5} more files"] if found.files_in_all > 5 else []
     return "\n".join([f"{found.rows:,} rows{size}, in the window's files:", *names, *more])

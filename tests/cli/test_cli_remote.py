@@ -39,7 +39,7 @@ def test_a_run_on_a_remote_app_is_followed_listed_and_explained(
 def test_errors_of_the_app_are_told_as_its_own(remote: Host, capsys: pytest.CaptureFixture[str]) -> None:
     """What the app says of a wrong window or an unknown run arrives word by word, with exit code 2."""
     wrong = say(remote, capsys, "run", "toy", "--window", "noon")
-    assert (wrong.code, wrong.err.splitlines()[0]) == (2, "Error: Window 'noon' is not a hour.")
+    assert (wrong.code, wrong.err.splitlines()[0]) == (2, "Error: Window 'noon' is not an hour.")
     unknown = say(remote, capsys, "show", "toy-2031-01-01T00")
     assert (unknown.code, unknown.err.splitlines()[0]) == (2, "Error: There is no run 'toy-2031-01-01T00'.")
 

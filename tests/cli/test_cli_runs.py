@@ -194,6 +194,19 @@ def test_cancel_reaches_a_run_under_way(hosted: Store, command: Command) -> None
     assert read_run(hosted, started.id).state == "cancelled"
 
 
+def test_what_ended_is_told_apart_from_what_was_stopped(hosted: Store, command: Command) -> None:
+    """To cancel a published run says that there was nothing to stop; a training that failed says how to train again."""
+    window = "2026-01-09T00"
+    write_lines(hosted, window, [("a", 1, "ok")])
+    assert command("run", "toy", "--window", window, store=hosted).code == 0
+    assert "nothing to stop" in command("cancel", f"toy-{window}", store=hosted).out
+    said = command("train", "toy", "--from", "2026-01-20T00", "--to", "2026-01-20T01", store=hosted)
+    assert said.code == 20
+    assert (
+        "Again, once that is mended: fleetscore train toy --from 2026-01-20T00 --to 2026-01-20T01" in said.out
+    )
+
+
 def host_of(store: Store) -> str:
     """Where the store's host listens."""
     address = EmbeddedHost(store.url).find()

@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from app_host import Host
 from toy_workload import write_lines
 
 from fleetscore.direct import run_window
+from fleetscore.requests import ask_run
 from fleetscore.stores.base import Store
 
+NOW = datetime(2026, 1, 1, 2, tzinfo=UTC)
 WINDOW = "2026-01-01T00"
 Command = Callable[..., tuple[int, str]]
 
@@ -23,7 +26,23 @@ def test_replay_exits_with_whether_anything_differs(store: Store, command: Comma
     code, said = command("replay", f"toy-{WINDOW}", "p7")
     assert (code, "10 is 12 now" in said, f"data/toy/{WINDOW}.csv" in said) == (10, True, True)
     assert command("replay", f"toy-{WINDOW}", "late")[0] == 2
-    assert command("replay", f"toy-{WINDOW}", "ghost")[0] == 2
+    code, said = command("replay", f"toy-{WINDOW}", "ghost")
+    assert (code, "See what is like it: fleetscore explain" in said) == (2, True)
+    assert command("replay", "toy-nowhere", "p7") == (
+        2,
+        "Error: There is no run 'toy-nowhere'.\n`fleetscore runs` lists them.\n",
+    )
+
+
+def test_a_run_that_settled_nothing_cannot_be_replayed(store: Store, command: Command) -> None:
+    """A run without a ledger is told as such, with the command that shows how it stands."""
+    ask_run(store, "toy", WINDOW, NOW, "test")
+    code, said = command("replay", f"toy-{WINDOW}", "p7")
+    assert (code, "is requested and has no ledger" in said, f"fleetscore show toy-{WINDOW}" in said) == (
+        2,
+        True,
+        True,
+    )
 
 
 def test_the_door_answers_what_the_command_prints(host: Host, host_store: Store, command: Command) -> None:

@@ -264,6 +264,11 @@ def test_only_named_partitions(store: LocalStore, logs: Callable[..., bytes]) ->
     assert {key: row["outcome"] for key, row in found.items()} == {"10.0.0.2": "", "10.9.9.9": "late"}
 
 
+def test_a_store_without_logs_has_no_partition(store: LocalStore) -> None:
+    """Before anything was logged, a window is discovered as one that expects nobody; it is no error."""
+    assert discover(store, request_of("2016-06-01")) == {}
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalStore, SampleReport, dict[str, Any]]:
     """The samples at a third of their size, with a small forest trained and pinned; the card."""

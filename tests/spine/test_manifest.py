@@ -80,3 +80,9 @@ def test_the_threshold_counts_failed_and_quarantined_against_all(
     verdict = judge_publishing(counts, threshold)
     assert verdict.publish == (scored > 0 and failed <= threshold * (scored + failed + late))
     assert bool(verdict.reason) != verdict.publish
+
+
+def test_a_window_that_expects_nobody_is_not_published_and_says_why() -> None:
+    """No data and no model is a reason of its own, not "none of 0"."""
+    verdict = judge_publishing({}, 0.5)
+    assert (verdict.publish, "the window has no data" in verdict.reason) == (False, True)

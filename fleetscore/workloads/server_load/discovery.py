@@ -63,11 +63,9 @@ def discover_window(store: Store, request: WindowRequest) -> Discovery:
     )
     wanted = set(request.only) or (set(seen) | set(aside))
     rows = [_partition(server, seen.get(server), aside.get(server), request) for server in sorted(wanted)]
-    columns = [
-        pa.array(column, field.type)
-        for column, field in zip(zip(*rows, strict=True), PARTITIONS, strict=True)
-    ]
-    partitions = pa.Table.from_arrays(columns, schema=PARTITIONS) if rows else PARTITIONS.empty_table()
+    partitions = pa.Table.from_pylist(
+        [dict(zip(PARTITIONS.names, row, strict=True)) for row in rows], PARTITIONS
+    )
     return Discovery(partitions, inputs, _remarks(sources, months))
 
 
