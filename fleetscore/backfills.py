@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 
+from fleetscore.errors import InputError
 from fleetscore.records import FINAL, Only
 from fleetscore.requests import decide_backfilled, newest_round
 from fleetscore.run_index import list_runs_since
 from fleetscore.run_records import read_run
 from fleetscore.stores.base import Store
-from fleetscore.workloads import workload_names
+from fleetscore.stores.reading import side_by_side
+from fleetscore.windows import windows_between
+from fleetscore.workloads import get_workload, workload_names
 
 LIVE = "timer"
 """Who asks for live windows: the schedules."""
+
+MOST_WINDOWS = 10_000
+"""The windows of one backfill, at the most: more than a year of hours, and far less than a mistyped year asks for."""
 
 _YIELD_S = 10.0
 _LIVE_FOR = timedelta(hours=2)
@@ -42,9 +49,27 @@ class BackfillPreview:
     windows: tuple[PreviewedWindow, ...]
 
 
+def list_windows(workload_name: str, first: str, stop: str, *, newest_first: bool = False) -> list[str]:
+    """The keys of the windows in [first, stop) in the order in which a backfill takes them; InputError for none, and for too many."""
+    workload = get_workload(workload_name)
+    start, end = workload.parse_window(first), workload.parse_window(stop)
+    keys = [window.key for window in islice(windows_between(start, end), MOST_WINDOWS + 1)]
+    if not keys:
+        raise InputError(
+            f"There is no window in [{first}, {stop}).", fix="`to` comes after the last window.", field="to"
+        )
+    if len(keys) > MOST_WINDOWS:
+        raise InputError(
+            f"There are {end.ordinal - start.ordinal:,} windows in [{first}, {stop}); a backfill takes {MOST_WINDOWS:,} at the most.",
+            fix="Look whether both dates are what you mean; if so, backfill a part of them at a time.",
+            field="from",
+        )
+    return keys[::-1] if newest_first else keys
+
+
 def preview_backfill(store: Store, workload: str, windows: Sequence[str], only: Only) -> BackfillPreview:
     """What a backfill of the windows would do as things stand now; writes nothing."""
-    previewed = tuple(_preview(store, workload, window, only) for window in windows)
+    previewed = tuple(side_by_side(lambda window: _preview(store, workload, window, only), windows))
     would_run = sum(window.runs for window in previewed)
     return BackfillPreview(workload, str(only), would_run, len(previewed), previewed)
 

@@ -28,7 +28,8 @@ def backfill(context: DurableOrchestrationContext) -> Flow:
         )
         ended += [window for answer in answers for window in answer["windows"]]
         context.set_custom_status({"phase": "running", "done": len(ended), "total": len(windows)})
-    return {"windows": sorted(ended, key=lambda window: windows.index(window["window"]))}
+    place = {window: number for number, window in enumerate(windows)}
+    return {"windows": sorted(ended, key=lambda window: place[window["window"]])}
 
 
 def backfill_lane(context: DurableOrchestrationContext) -> Flow:

@@ -75,8 +75,11 @@ def read_body(req: func.HttpRequest, kind: type[Body]) -> Body:
         return msgspec.json.decode(req.get_body() or b"{}", type=kind)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$.")
+        field = path.rstrip("`")
         raise InputError(
-            f"The body is not as expected: {message}.", field=path.rstrip("`") or _named(message)
+            f"The body is not as expected: {f'{field}: ' if field else ''}{message}.",
+            fix="GET /api/openapi.json describes it.",
+            field=field or _named(message),
         ) from error
     except msgspec.DecodeError as error:
         raise InputError(

@@ -120,28 +120,16 @@ async def start_training(req: func.HttpRequest, client: Any) -> func.HttpRespons
 @telling_errors
 async def start_backfill(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """Run the windows [from, to), a few at a time."""
-    from fleetscore.backfills import preview_backfill
-    from fleetscore.windows import windows_between
-    from fleetscore.workloads import get_workload
+    from fleetscore.backfills import list_windows, preview_backfill
 
     body = read_body(req, BackfillBody)
-    workload = get_workload(body.workload)
-    keys = [
-        w.key for w in windows_between(workload.parse_window(body.first), workload.parse_window(body.stop))
-    ]
-    if not keys:
-        raise InputError(
-            f"There is no window in [{body.first}, {body.stop}).",
-            fix="`to` comes after the last window.",
-            field="to",
-        )
-    keys = keys[::-1] if body.newest_first else keys
+    keys = list_windows(body.workload, body.first, body.stop, newest_first=body.newest_first)
     if body.dry_run:
         return answer_json(
-            await off_loop(preview_backfill, app_store(), workload.name, keys, read_only(body.only))
+            await off_loop(preview_backfill, app_store(), body.workload, keys, read_only(body.only))
         )
     asked = {
-        "workload": workload.name,
+        "workload": body.workload,
         "windows": keys,
         "only": str(read_only(body.only)),
         "max_parallel": body.max_parallel,

@@ -45,7 +45,8 @@ def backfill(
         preview = _preview(workload, first, stop, only, newest_first, store_url, host_url, key)
         print_json(preview) if as_json else print_preview(preview)
         return
-    resume = f"fleetscore backfill {workload} --from {first} --to {stop}"
+    again = " --only failed" if only == "failed" else ""  # what `all` has scored is not scored once more
+    resume = f"fleetscore backfill {workload} --from {first} --to {stop}{again}"
     with connect(store_url, host_url, key) as connection:
         started = connection.ask(
             lambda host: host.start_backfill(
@@ -70,26 +71,24 @@ def _preview(
         return HostClient(host_url, key).preview_backfill(
             workload, first, stop, only=only, newest_first=newest_first
         )
-    from fleetscore.backfills import preview_backfill
+    from fleetscore.backfills import list_windows, preview_backfill
     from fleetscore.records import Only
     from fleetscore.stores import open_store
-    from fleetscore.windows import windows_between
-    from fleetscore.workloads import get_workload
 
-    parse = get_workload(workload).parse_window
-    keys = [window.key for window in windows_between(parse(first), parse(stop))]
-    ordered = keys[::-1] if newest_first else keys
-    return preview_backfill(open_store(store_url), workload, ordered, Only(only))
+    keys = list_windows(workload, first, stop, newest_first=newest_first)
+    return preview_backfill(open_store(store_url), workload, keys, Only(only))
 
 
-def print_preview(preview: BackfillPreview) -> None:
-    """Print which windows would run, and why."""
+def print_preview(preview: BackfillPreview, most: int = 200) -> None:
+    """Print which windows would run, and why; no more lines than somebody reads."""
     from fleetscore.cli.render import plural, print_table
 
     click.echo(f"{plural(preview.total, 'window')}, {preview.would_run:,} would run (nothing was started)")
-    rows = [(w.window, "would run" if w.runs else "left alone", w.why) for w in preview.windows]
+    rows = [(w.window, "would run" if w.runs else "left alone", w.why) for w in preview.windows[:most]]
     if rows:
         print_table(("window", "", "why"), rows)
+    if preview.total > most:
+        click.echo(f"and {preview.total - most:,} more; --json lists all")
 
 
 def exit_code(status: BackfillStatus) -> int:

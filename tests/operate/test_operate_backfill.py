@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_workload import write_lines
 
-from fleetscore.backfills import preview_backfill, wait_for_live_s
+from fleetscore.backfills import MOST_WINDOWS, list_windows, preview_backfill, wait_for_live_s
 from fleetscore.direct import execute, run_window
+from fleetscore.errors import InputError
 from fleetscore.records import FINAL, Only, RunRecord, RunRequest, RunState
 from fleetscore.requests import ask_backfilled, ask_run, decide_backfilled
 from fleetscore.stores.base import Store
@@ -126,6 +127,29 @@ def test_a_lane_asks_again_until_no_live_window_is_under_way() -> None:
     yielded = [flow.send(answer) for answer in (None, wait, None, go)]
     assert [name for name, _ in yielded] == ["ask_window", "timer", "ask_window", "run"]
     assert yielded[1][1] == NOW + timedelta(seconds=10)
+
+
+def test_a_mistyped_year_is_refused_at_once() -> None:
+    """A year of hours is taken; more windows than a backfill's most are told by their number, and none at all by the field at fault."""
+    assert len(list_windows("toy", "2025-01-01T00", "2026-01-01T00")) == 8760
+    with pytest.raises(InputError, match=rf"8,765,835 windows.*{MOST_WINDOWS:,} at the most") as raised:
+        list_windows("toy", "1026-03-04T00", "2026-03-04T03")
+    assert raised.value.field == "from"
+    with pytest.raises(InputError, match="no window in") as raised:
+        list_windows("toy", WINDOWS[1], WINDOWS[1])
+    assert raised.value.field == "to"
+
+
+def test_an_impossible_span_is_refused_by_both_doors(
+    host: Host, host_store: Store, command: Callable[..., tuple[int, str]]
+) -> None:
+    """The command and the door refuse too many windows before anything is looked up or started."""
+    asked = {"workload": "toy", "from": "1026-01-01T00", "to": WINDOWS[0]}
+    for dry_run in (True, False):
+        answer = host.post("backfills", {**asked, "dry_run": dry_run})
+        assert (answer.status_code, answer.json()["error"]["field"]) == (400, "from")
+    code, said = command("backfill", "toy", "--from", asked["from"], "--to", asked["to"], "--dry-run")
+    assert (code, "a backfill takes 10,000 at the most" in said) == (2, True)
 
 
 def test_the_command_and_the_door_say_the_same(
