@@ -158,14 +158,14 @@ def test_discovery_lists_only_what_is_asked_for(sound: LocalStore, chain: Any) -
 
 
 def test_training_twice_gives_the_same_model_set(trained_folder: Path, tmp_path: Path) -> None:
-    """The same data trains the same bytes; each quantile is a partition of the run."""
+    """The same data trains the same bytes, so the versions differ in their time at most; each quantile is a partition of the run."""
     shutil.copytree(trained_folder, tmp_path / "again")
     store = LocalStore(tmp_path / "again")
     first = read_pins(store, "store_sales").current
     record = run_training(store, "store_sales", "0", ORIGIN)
     assert record.counts == {"scored": 5}
     a, b = (read_model_set(store, "store_sales", version) for version in (first, record.model_set))
-    assert a.version != b.version
+    assert a.version.rpartition("-")[2] == b.version.rpartition("-")[2]
     assert dict(a.files) == dict(b.files)
 
 
