@@ -5,6 +5,7 @@ A published file is kept or dropped whole: when one of its partitions is to be s
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fleetscore.errors import MissingBlobError
+from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.layout import manifest_path, run_path
 from fleetscore.outcomes import GOOD, Outcome
 from fleetscore.records import Manifest, Only, ResultFile, RunRequest, from_json
@@ -37,6 +38,8 @@ def carry_over(store: Store, request: RunRequest, table: pa.Table) -> Carried:
         table = _restrict(table, request.partitions) if request.purpose == "score" else table
         return Carried(_with_kept(table, np.zeros(table.num_rows, bool)), ())
     ledger = read_ledger(store, request.previous)
+    _check_named(table, ledger, request)
+    ledger = _without_vanished(table, ledger, request.only, request.partitions)
     wanted = choose_partitions(table, ledger, request.only, request.partitions)
     wanted, files = _close_over_files(table, ledger, wanted, _files_of(store, request))
     return Carried(_keep(table, ledger, wanted), files)
@@ -59,6 +62,30 @@ def choose_partitions(table: pa.Table, ledger: pa.Table, only: Only, named: tupl
     return fresh | (
         keys & (_without_good_outcome(ledger) if only is Only.FAILED else _missing(table, ledger))
     )
+
+
+def _check_named(table: pa.Table, ledger: pa.Table, request: RunRequest) -> None:
+    """InputError for a named partition that neither discovery nor the previous run knows."""
+    known = (
+        {*table["partition"].to_pylist(), *ledger["partition"].to_pylist()} if request.partitions else set()
+    )
+    unknown = sorted(set(request.partitions) - known)
+    if unknown:
+        raise InputError(
+            f"There is neither data nor a model for partition {unknown[0]}, and {request.previous} did not have it.",
+            fix=f"See what is like it: fleetscore explain {request.previous} {shlex.quote(unknown[0])}",
+            field="partitions",
+        )
+
+
+def _without_vanished(table: pa.Table, ledger: pa.Table, only: Only, named: tuple[str, ...]) -> pa.Table:
+    """The ledger without what was asked for again, never had results, and is not there any more, such as a broken file that was deleted."""
+    if only is Only.MISSING and not named:
+        return ledger
+    gone = _without_good_outcome(ledger) - set(table["partition"].to_pylist())
+    gone -= set(ledger.filter(pc.not_equal(ledger["file"], ""))["partition"].to_pylist())
+    dropped = gone & set(named) if named else gone
+    return ledger.filter(pc.invert(pc.is_in(ledger["partition"], pa.array(sorted(dropped), pa.string()))))
 
 
 def _without_good_outcome(ledger: pa.Table) -> set[str]:
