@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from devhost.errors import SettingsError
 
 # Azurite's account, the same for everyone and published with it.
+_ACCOUNT = "devstoreaccount1"
+_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 _EMULATOR = (
-    "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;"
-    "AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;"
-    "QueueEndpoint=http://127.0.0.1:10001/devstoreaccount1;"
+    f"DefaultEndpointsProtocol=http;AccountName={_ACCOUNT};AccountKey={_KEY};"
+    f"QueueEndpoint=http://127.0.0.1:10001/{_ACCOUNT};"
 )
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def find_connection(name: str, environment: Mapping[str, str]) -> tuple[str, str]:
@@ -53,6 +56,20 @@ def open_queue(queue: str, connection: str, environment: Mapping[str, str]) -> A
             raise SettingsError(
                 f"the connection '{connection or 'AzureWebJobsStorage'}' is malformed: {error}"
             ) from error
-    from azure.identity.aio import DefaultAzureCredential
+    return QueueClient(where, queue, credential=_identity(where))
 
-    return QueueClient(where, queue, credential=DefaultAzureCredential())
+
+def _identity(url: str) -> Any:
+    """This process's identity; for plain http on this machine, which takes no tokens, the emulator's account."""
+    parts = urlsplit(url)
+    if parts.scheme == "https":
+        from azure.identity.aio import DefaultAzureCredential
+
+        return DefaultAzureCredential()
+    if parts.hostname not in _LOOPBACK:
+        raise SettingsError(
+            f"the queue service '{url}' would be sent tokens over plain http; use https, or an emulator on this machine."
+        )
+    from azure.core.credentials import AzureNamedKeyCredential
+
+    return AzureNamedKeyCredential(_ACCOUNT, _KEY)

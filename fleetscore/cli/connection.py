@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from fleetscore.cli.embedded import EmbeddedHost, embedded_host
+from fleetscore.errors import CapacityError
 
 if TYPE_CHECKING:
     from fleetscore.cli.client import HostClient
 
 Answer = TypeVar("Answer")
 _WAITS_S = (0.1, 0.5, 2.0, 5.0, 10.0)
+_MOST_STARTS, _WITHIN_S = 5, 60.0
 
 
 class Connection:
@@ -27,6 +29,7 @@ class Connection:
         self._host = host
         self._key = key
         self._client = HostClient(url, key)
+        self._starts: list[float] = []  # when the local host was found at another address than before
 
     @property
     def url(self) -> str:
@@ -43,8 +46,22 @@ class Connection:
             except HostUnreachableError:
                 time.sleep(wait_s)
                 if self._host is not None:
-                    self._client = HostClient(self._host.ensure(), self._key)
+                    self._client = HostClient(self._start_again(self._host), self._key)
         return question(self._client)
+
+    def _start_again(self, host: EmbeddedHost) -> str:
+        """Where the local host listens now; CapacityError when it dies again and again."""
+        url = host.ensure()
+        if url == self.url:
+            return url
+        now = time.monotonic()
+        self._starts = [start for start in self._starts if now - start < _WITHIN_S] + [now]
+        if len(self._starts) > _MOST_STARTS:
+            raise CapacityError(
+                f"The local host died {len(self._starts)} times within {_WITHIN_S:.0f} s.",
+                fix=f"See why at the end of {host.folder / 'host.log'}. Nothing is lost: what is scored stays scored.",
+            )
+        return url
 
 
 @contextmanager

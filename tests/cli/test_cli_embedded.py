@@ -13,6 +13,8 @@ import pytest
 from said import Command
 from toy_workload import write_lines
 
+from fleetscore.cli.client import HostClient, HostUnreachableError
+from fleetscore.cli.connection import Connection
 from fleetscore.cli.embedded import EmbeddedHost, app_folder, host_environment, host_folder
 from fleetscore.cli.options import absolute_store_url
 from fleetscore.errors import CapacityError, SettingsError
@@ -201,3 +203,25 @@ def test_a_relative_store_means_the_same_to_a_host_elsewhere(
     assert absolute_store_url(given) == (tmp_path / path).as_uri()
     assert absolute_store_url((tmp_path / "x y").as_uri()) == (tmp_path / "x y").as_uri()
     assert absolute_store_url("https://a.blob.core.windows.net/c") == "https://a.blob.core.windows.net/c"
+
+
+def test_a_host_that_dies_again_and_again_is_given_up(
+    host: EmbeddedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that answers once and dies each time is started five times in a minute, not for ever; the error names its log."""
+    ports = iter(range(1, 100))
+    monkeypatch.setattr(host, "ensure", lambda: f"http://127.0.0.1:{next(ports)}")
+    connection = Connection(host, host.ensure(), "")
+    dead: set[str] = set()
+
+    def dies_after_one_answer(client: HostClient) -> str:
+        if client.url in dead:
+            raise HostUnreachableError("gone")
+        dead.add(client.url)
+        return client.url
+
+    answers = [connection.ask(dies_after_one_answer) for _ in range(6)]
+    assert len(set(answers)) == 6
+    with pytest.raises(CapacityError, match="died 6 times within 60 s") as caught:
+        connection.ask(dies_after_one_answer)
+    assert "host.log" in caught.value.fix

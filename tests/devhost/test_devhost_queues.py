@@ -14,7 +14,7 @@ from azure.storage.queue import QueueClient
 
 from devhost.errors import SettingsError
 from devhost.queues import decode_body, encode_body, next_pause, output_bodies, poison_name
-from devhost.storage import find_connection
+from devhost.storage import find_connection, open_queue
 
 _APP = """
 import json, os
@@ -158,6 +158,14 @@ def test_connections_are_found_as_azure_finds_them() -> None:
     assert ":10001/devstoreaccount1" in find_connection("X", {"X": "UseDevelopmentStorage=true"})[1]
     with pytest.raises(SettingsError, match="'AzureWebJobsX' does not exist"):
         find_connection("X", {})
+
+
+def test_an_emulator_is_reached_through_an_identity_section() -> None:
+    """Plain http on this machine takes the emulator's account; elsewhere it is refused, since it would be sent tokens."""
+    client = open_queue("q", "X", {"X__queueServiceUri": "http://127.0.0.1:10001/devstoreaccount1"})
+    assert client.account_name == "devstoreaccount1"
+    with pytest.raises(SettingsError, match="over plain http"):
+        open_queue("q", "X", {"X__queueServiceUri": "http://queues.example/account"})
 
 
 def test_bodies() -> None:
