@@ -10,7 +10,11 @@ from fleetscore.stores.base import Store
     ("arguments", "what", "then"),
     [
         (("samples", "nope"), "There is no workload 'nope'.", "Known: "),
-        (("plan", "toy", "--window", "noon"), "Window 'noon' is not an hour.", "Write it like 2018-08-28T23."),
+        (
+            ("plan", "toy", "--window", "noon"),
+            "Window 'noon' is not an hour.",
+            "Write it like 2018-08-28T23.",
+        ),
         (
             ("show", "toy-2026-01-01T00"),
             "There is no run 'toy-2026-01-01T00'.",

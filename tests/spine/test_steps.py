@@ -90,7 +90,9 @@ def test_beyond_the_error_threshold_nothing_is_published(store: Store) -> None:
 
 def test_a_window_without_data_is_not_published(store: Store) -> None:
     """Nothing expected, nothing scored: the run ends and says so."""
-    assert run_window(store, "toy", WINDOW, APP).error.startswith("Nothing is expected: the window has no data")
+    assert run_window(store, "toy", WINDOW, APP).error.startswith(
+        "Nothing is expected: the window has no data"
+    )
 
 
 def test_planning_shows_everything_and_writes_nothing(store: Store) -> None:
