@@ -24,7 +24,7 @@ from fleetscore.model_sets import read_listed_set, read_pins
 from fleetscore.settings import check_settings, read_run_policy
 from fleetscore.stores.base import Store
 from fleetscore.stores.reading import side_by_side
-from fleetscore.watchdog import trouble_of
+from fleetscore.watchdog import gather_overdue, trouble_of
 from fleetscore.workloads import get_workload, workload_names
 
 State = Literal["ok", "warning", "wrong", "not checked"]
@@ -225,7 +225,7 @@ def _workload(store: Store, workload: str, now: datetime) -> Iterator[Finding]:
         models = pool.submit(_guarded, "models", lambda: _models(store, workload, has_data))
         trouble = pool.submit(lambda: trouble_of(store, workload, policy.result() if has_data else None, now))
     yield from models.result()
-    for notice in trouble.result():
+    for notice in gather_overdue(trouble.result()):
         yield Finding("runs", "warning", notice.message, notice.links.get("command", ""))
 
 
@@ -257,7 +257,11 @@ def _model(store: Store, name: str, version: str) -> Finding:
                 "missing" if size_bytes is None else f"{size_bytes} bytes instead of {expected.size_bytes}"
             )
             return Finding("models", "wrong", f"{name} {version}: {file} is {found}.", fix)
-    return Finding("models", "ok", f"{name}: {version} is whole ({len(model_set.files)} files).")
+    return Finding(
+        "models",
+        "ok",
+        f"{name}: {version} has all its files, each as long as it was written ({len(model_set.files)}).",
+    )
 
 
 def _notices(store: Store, app: AppSettings) -> Iterator[Finding]:

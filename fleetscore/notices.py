@@ -54,13 +54,13 @@ def notices_of(record: RunRecord) -> list[Notice]:
     request, at = record.request, record.ended or record.updated
     found = []
     if record.state in (RunState.FAILED, RunState.UNPUBLISHED):
-        found.append(("run_failed", f"{request.run} ended {record.state}: {record.error}"))
+        found.append(
+            ("run_failed", f"{request.run} ended {record.state}: {record.error}{_first_cause(record)}")
+        )
     bad = {name: n for name, n in record.counts.items() if name not in GOOD and n}
     if record.state is RunState.PUBLISHED and bad:
         counts = ", ".join(f"{n} {name}" for name, n in bad.items())
-        cause = next((c for c in record.causes if c.outcome in bad), None)
-        first = f" Most often {cause.cause}, first {cause.example}. {cause.detail}" if cause else ""
-        told = f"{request.run} was published, but of {record.partitions} partitions {counts}.{first}"
+        told = f"{request.run} was published, but of {record.partitions} partitions {counts}.{_first_cause(record)}"
         found.append(("published_with_failures", told.strip()))
     drifted = record.facts.get("drifted", 0)
     if record.state is RunState.PUBLISHED and drifted:
@@ -73,6 +73,12 @@ def notices_of(record: RunRecord) -> list[Notice]:
         )
         for kind, message in found
     ]  # fmt: skip
+
+
+def _first_cause(record: RunRecord) -> str:
+    """The most frequent cause of a missing result, with its first partition, to follow a sentence; "" if there is none."""
+    cause = next((c for c in record.causes if c.outcome not in GOOD), None)
+    return f" Most often {cause.cause}, first {cause.example}. {cause.detail}".rstrip() if cause else ""
 
 
 def links_of_run(run: str, kind: str = "") -> dict[str, str]:

@@ -80,7 +80,7 @@ def _links(record: RunRecord) -> dict[str, Any]:
     run = record.request.run
     links = {
         "record": run_path(run, "run.json"),
-        "ledger": run_path(run, "ledger.parquet"),
         "logs": run_path(run, "logs/"),
     }
-    return links | ({"manifest": record.manifest} if record.manifest else {})
+    ledger = {"ledger": run_path(run, "ledger.parquet")} if record.counts else {}
+    return links | ledger | ({"manifest": record.manifest} if record.manifest else {})

@@ -6,7 +6,7 @@ Decisions are functions of what was read; who asks Durable for an orchestration'
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -103,6 +103,27 @@ def trouble_of(store: Store, workload: str, policy: RunPolicy | None, now: datet
         found += _overdue(store, workload, late, newest_rounds(lines), now)
         found += _over_budget(workload, policy, lines, now)
     return found
+
+
+def gather_overdue(notices: Sequence[Notice]) -> list[Notice]:
+    """For people who read all at once: the windows of a workload that were never started as one, with the command that runs them."""
+    gathered: dict[str, list[Notice]] = {}
+    for notice in notices:
+        never_started = notice.kind == "window_overdue" and not notice.run
+        gathered.setdefault(notice.workload if never_started else notice.id, []).append(notice)
+    return [group[0] if len(group) == 1 else _as_one(group) for group in gathered.values()]
+
+
+def _as_one(never_started: Sequence[Notice]) -> Notice:
+    """One notice of many windows of a workload."""
+    workload = never_started[0].workload
+    windows = sorted(get_workload(workload).parse_window(notice.window) for notice in never_started)
+    first, last, stop = windows[0].key, windows[-1].key, windows[-1].next(1).key
+    return replace(
+        never_started[0],
+        message=f"{len(windows)} windows of {workload}, {first} to {last}, ended and are not published: they were never started.",
+        links={"command": f"fleetscore backfill {workload} --from {first} --to {stop}"},
+    )
 
 
 def _open_records(store: Store, lines: Sequence[RunLine]) -> list[RunRecord]:

@@ -82,10 +82,12 @@ async def _status_of(client: Any, run: str) -> tuple[str, str]:
 
 def _tell_trouble() -> None:
     from fleetscore.notices import resend_pending, tell
-    from fleetscore.watchdog import find_trouble
+    from fleetscore.watchdog import find_trouble, gather_overdue
 
     store, app, now = app_store(), read_app_settings(), datetime.now(UTC)
-    for notice in find_trouble(store, now):
+    found = find_trouble(store, now)
+    for notice in gather_overdue(found):
         _log.warning("%s", notice.message)
+    for notice in found:
         tell(store, app, notice)
     resend_pending(store, app, now)

@@ -39,8 +39,14 @@ def print_diagnosis(diagnosis: Diagnosis) -> None:
         click.echo(f"{state} {finding.check:<9} {finding.detail}")
         if finding.fix and finding.state != "ok":
             click.echo(f"{'':<21} {finding.fix}")
-    wrong = sum(finding.state == "wrong" for finding in diagnosis.findings)
-    click.echo("Nothing is wrong." if diagnosis.healthy else f"{wrong} wrong.")
+    click.echo(sum_up(diagnosis))
+
+
+def sum_up(diagnosis: Diagnosis) -> str:
+    """How many findings are wrong, and how many only warn."""
+    wrong, warnings = (sum(f.state == state for f in diagnosis.findings) for state in ("wrong", "warning"))
+    warned = f" {warnings} to look at." if warnings else ""
+    return ("Nothing is wrong." if diagnosis.healthy else f"{wrong} wrong.") + warned
 
 
 def _diagnose(store_url: str, host_url: str, key: str) -> Diagnosis:

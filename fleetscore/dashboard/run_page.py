@@ -236,7 +236,7 @@ def _about(view: RunView, links: Links, now: datetime) -> Markup:
             ("facts", ", ".join(f"{k}: {tell_fact(k, v)}" for k, v in record.facts.items() if k not in known) or None),
             ("remarks", [tag("p", remark) for remark in record.remarks] or None),
             ("manifest", tag("code", record.manifest) if record.manifest else None),
-            ("ledger", tag("code", view.status.links["ledger"])),
+            ("ledger", tag("code", view.status.links["ledger"]) if "ledger" in view.status.links else None),
             ("logs", [join(tag("a", path.rsplit("/", 1)[1], href=links.log(request.run, path)), " ") for path in view.logs] or None),
         ]
     )  # fmt: skip

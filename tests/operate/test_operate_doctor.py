@@ -11,7 +11,7 @@ from toy_workload import write_lines
 from fleetscore import doctor
 from fleetscore.app_settings import AppSettings
 from fleetscore.compute.base import PoolState
-from fleetscore.direct import run_training
+from fleetscore.direct import run_training, run_window
 from fleetscore.doctor import Diagnosis, examine, judge_clock
 from fleetscore.errors import CapacityError
 from fleetscore.model_sets import read_model_set, read_pins
@@ -159,6 +159,20 @@ def test_data_without_models_overdue_windows_and_waiting_notices_are_warnings(st
     diagnosis = examine(store, AppSettings(), now)
     assert diagnosis.healthy
     assert ("warning" in of(diagnosis, "models"), of(diagnosis, "notices")) == (True, {"warning"})
+
+
+def test_windows_that_were_never_started_are_one_finding(trained: Store) -> None:
+    """However many they are: one line, and the one backfill that runs exactly them."""
+    hours = [now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=n) for n in (6, 5, 4, 3)]
+    keys = [f"{hour:%Y-%m-%dT%H}" for hour in hours]
+    write_lines(trained, keys[0], [("a", 1, "ok")])
+    run_window(trained, "toy", keys[0])
+    trained.write("settings/toy.toml", b"[run]\noverdue_s = 60.0\n")
+    found = [
+        f for f in examine(trained, AppSettings(), now).findings if f.check == "runs" and "toy" in f.detail
+    ]
+    assert [(f.state, f"windows of toy, {keys[1]} to " in f.detail) for f in found] == [("warning", True)]
+    assert f"fleetscore backfill toy --from {keys[1]} --to " in found[0].fix
 
 
 def test_the_app_examines_itself(host: Host, command: Callable[..., tuple[int, str]]) -> None:

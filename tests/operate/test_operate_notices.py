@@ -105,6 +105,13 @@ def test_what_an_ending_has_to_be_told_of(
     assert all(notice.links["command"].endswith(record.request.run) for notice in notices_of(record))
 
 
+def test_a_window_that_is_not_published_is_told_of_with_its_first_cause(store: Store) -> None:
+    """Whoever reads the notice knows which partition to look at, and what happened to it."""
+    write_lines(store, "2026-01-01T00", [("gauge", 1, "late")])
+    (notice,) = notices_of(run_window(store, "toy", "2026-01-01T00"))
+    assert "None of 1 partitions was scored. Most often no_rows, first gauge." in notice.message
+
+
 def test_the_app_posts_failures_with_links_that_work(
     host: Host, host_store: Store, receiver: Receiver
 ) -> None:
