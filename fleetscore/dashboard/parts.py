@@ -43,13 +43,17 @@ def facts(pairs: Iterable[tuple[str, Child]]) -> Markup:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Child]]) -> Markup:
-    """A table; names of columns end with "#" for numbers, "*" for wide text, "?" for what a phone can do without."""
-    kinds = [_column_class(name) for name in columns]
-    head = tag(
-        "tr",
-        [tag("th", n.rstrip("#*?"), scope="col", class_=k) for n, k in zip(columns, kinds, strict=True)],
-    )
-    body = [tag("tr", [tag("td", c, class_=k) for c, k in zip(row, kinds, strict=True)]) for row in rows]
+    """A table; names of columns end with "#" for numbers, "*" for wide text, "?" for what a phone can do without.
+
+    A phone shows each row as a few lines, and the name of its column before each number.
+    """
+    names, kinds = [name.rstrip("#*?") for name in columns], [_column_class(name) for name in columns]
+    head = tag("tr", [tag("th", n, scope="col", class_=k) for n, k in zip(names, kinds, strict=True)])
+    told = [name if "#" in column else None for name, column in zip(names, columns, strict=True)]
+    body = [
+        tag("tr", [tag("td", c, class_=k, data_of=n) for c, k, n in zip(row, kinds, told, strict=True)])
+        for row in rows
+    ]
     return tag("div", tag("table", tag("thead", head), tag("tbody", body), class_="list"), class_="scroll")
 
 

@@ -244,10 +244,12 @@ def test_a_run_under_way_is_shown_live(chrome: Any, host: Host, estate: Store, t
 def test_a_phone_shows_every_view_without_scrolling_sideways(
     chrome: Any, host: Host, query: str, tmp_path: Path
 ) -> None:
-    """360 pixels are enough: only pictures and tables scroll within themselves."""
+    """360 pixels are enough: only pictures scroll within themselves, and tables show their rows as lines, each number with its name."""
     resize(chrome, 360, 780, is_phone=True)
     visit(chrome, host, query)
     assert chrome.execute_script("return document.documentElement.scrollWidth") <= 360
+    tables = "[...document.querySelectorAll('table.list')].map(e => e.parentElement)"
+    assert all(chrome.execute_script(f"return {tables}.map(e => e.scrollWidth <= e.clientWidth)"))
     if not query:
         keep_picture(chrome, tmp_path, "phone")
 
