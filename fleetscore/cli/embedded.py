@@ -26,6 +26,8 @@ from fleetscore.process_environment import SCORING_ENVIRONMENT
 
 _log = logging.getLogger(__name__)
 APP_FOLDER = "FLEETSCORE_APP_DIR"
+SCHEDULES = ("sensor_anomaly_timer", "store_sales_timer", "server_load_timer")
+"""The app's functions that start due windows."""
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 45.0
 
@@ -96,7 +98,7 @@ class EmbeddedHost:
     def _start(self) -> None:
         with (self.folder / "host.log").open("ab") as log:
             self._process = subprocess.Popen(
-                host_command(self.folder), env=host_environment(self.store_url), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                host_command(self.folder), env=_commands_environment(self.store_url), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,  # Ctrl-C is for the command, which then stops the host in order
             )  # fmt: skip
 
@@ -142,6 +144,12 @@ def host_command(data_folder: Path, port: int = 0) -> list[str]:
         "--data",
         str(data_folder),
     ]
+
+
+def _commands_environment(store_url: str) -> dict[str, str]:
+    """The environment of a host that serves one command: the schedules rest, so that only what was asked for is scored."""
+    resting = {f"AzureWebJobs.{name}.Disabled": "true" for name in SCHEDULES}
+    return {**host_environment(store_url), **resting}
 
 
 def host_environment(store_url: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The embedded host: found, started, reused, stopped by whoever started it, and started again when it dies."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from toy_workload import write_lines
 
 from fleetscore.cli.client import HostClient, HostUnreachableError
 from fleetscore.cli.connection import Connection
-from fleetscore.cli.embedded import EmbeddedHost, app_folder, host_environment, host_folder
+from fleetscore.cli.embedded import SCHEDULES, EmbeddedHost, app_folder, host_environment, host_folder
 from fleetscore.cli.options import absolute_store_url
 from fleetscore.errors import CapacityError, SettingsError
 from fleetscore.manifest import read_manifest
@@ -203,6 +204,15 @@ def test_a_relative_store_means_the_same_to_a_host_elsewhere(
     assert absolute_store_url(given) == (tmp_path / path).as_uri()
     assert absolute_store_url((tmp_path / "x y").as_uri()) == (tmp_path / "x y").as_uri()
     assert absolute_store_url("https://a.blob.core.windows.net/c") == "https://a.blob.core.windows.net/c"
+
+
+def test_schedules_rest_while_a_host_serves_a_command(host: EmbeddedHost) -> None:
+    """A command starts what it was asked for and no due windows; every timer that starts windows is named."""
+    source = (app_folder() / "triggers" / "schedules.py").read_text()
+    assert set(re.findall(r"async def (\w+_timer)", source)) == set(SCHEDULES)
+    host.ensure()
+    timers = re.findall(r"(\w+): timerTrigger", (host.folder / "host.log").read_text())
+    assert sorted(timers) == ["housekeeping_timer", "watchdog_timer"]
 
 
 def test_a_host_that_dies_again_and_again_is_given_up(
