@@ -93,7 +93,8 @@ def judge_challenger(
     if not pairs:
         raise InputError(
             f"Nothing of {challenger} can be compared in [{first}, {stop}).",
-            fix="It takes windows that ran while it was the challenger, and whose actuals have come.", field="from",
+            fix="It takes windows that ran while it was the challenger, and whose actuals have come; docs/operate.md says where those lie.",
+            field="from",
         )  # fmt: skip
     table = combine([pair for _, pair in pairs])
     verdict = _verdict(workload, pins.current, challenger, now, who, tuple(key for key, _ in pairs), table)
