@@ -96,6 +96,14 @@ class PatientRetry(ExponentialRetry):
             initial_backoff=1, increment_base=2, retry_total=5, random_jitter_range=1, retry_status=5
         )
 
+    def increment(
+        self, settings: dict[str, Any], request: Any, response: Any = None, error: AzureError | None = None
+    ) -> bool:
+        """Whether to try again: never without a token, since whoever gives it has tried its own ways already."""
+        return not isinstance(error, ClientAuthenticationError) and super().increment(
+            settings, request, response, error
+        )
+
     def send(self, request: PipelineRequest[Any]) -> PipelineResponse[Any, Any]:
         """Send, and send again while the service answers 429, waiting as long as it asks.
 
@@ -125,6 +133,13 @@ class PatientRetry(ExponentialRetry):
 def store_error(error: AzureError, what: str, role: str) -> StoreError:
     """The StoreError that `error` amounts to while doing `what`; `role` is the one that the identity would need."""
     status = error.status_code if isinstance(error, HttpResponseError) else None
+    if status is None and isinstance(error, ClientAuthenticationError):
+        return StoreError(
+            f"This process has no identity to ask the storage account with, so {what} was not sent ({_reason(error)}).",
+            fix="Sign in with `az login`, or set FLEETSCORE_IDENTITY_CLIENT_ID to the client id of this machine's managed identity.",
+            code="no_access",
+            retry=False,
+        )
     if status in (401, 403) or isinstance(error, ClientAuthenticationError):
         return StoreError(
             f"The storage account refused {what} ({_reason(error)}).",

@@ -263,7 +263,7 @@ def test_a_missing_container_in_the_cloud_is_an_error(wire: Any, monkeypatch: py
 
 
 def test_an_identity_that_gets_no_token_is_a_refusal(wire: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When signing in fails, nothing is sent, and the error is the one of a refused identity."""
+    """When signing in fails, nothing is sent, nothing is waited for, and the error says how to sign in."""
 
     class NoToken:
         def get_token(self, *scopes: str, **options: Any) -> AccessToken:
@@ -274,3 +274,5 @@ def test_an_identity_that_gets_no_token_is_a_refusal(wire: Any, monkeypatch: pyt
     with pytest.raises(StoreError, match="no managed identity endpoint found") as caught:
         store.read("a")
     assert (caught.value.retry, caught.value.code, wire.requests) == (False, "no_access", [])
+    assert wire.waits_s == []
+    assert "az login" in caught.value.fix
