@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,7 @@ def test_ctrl_c_says_how_to_continue_and_the_same_command_does(program: Command,
     following = subprocess.Popen(
         [sys.executable, "-m", "fleetscore", "run", "toy", "--window", WINDOW],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # whoever runs the tests in the background ignores it
     )  # fmt: skip
     assert following.stderr is not None
     for line in following.stderr:
