@@ -17,10 +17,8 @@ if TYPE_CHECKING:
     from fleetscore.run_status import RunStatus
 
 Status = TypeVar("Status")
-_LEAST_WAIT_S, _MOST_WAIT_S = (
-    0.05,
-    1.0,
-)  # an answer takes 2 ms of the cores that score, the command's share included
+_LEAST_WAIT_S = 0.05  # an answer takes 2 ms of the cores that score, the command's share included
+_MOST_WAIT_S = 1.0
 _SHARE = 0.005  # of the time that has passed: so much later than it happens is news told at most, once 0.05 s are less
 
 

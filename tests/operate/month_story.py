@@ -84,7 +84,6 @@ def _settings(service: ServiceProcess, receiver: Receiver) -> dict[str, str]:
         "FLEETSCORE_WEBHOOK_URL": receiver.url,
         "FLEETSCORE_WORKLOADS": "",
         "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
     }
 
 

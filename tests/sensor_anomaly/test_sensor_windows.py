@@ -406,6 +406,23 @@ def test_windows_read_only_what_overlaps_them(
     assert read == [2]
 
 
+@pytest.mark.parametrize(("row_group_size", "most"), [(60, 2), (10, 3)])
+def test_examining_opens_a_file_once_to_see_its_columns_and_once_per_thread(
+    store: Store, put_parquet: Any, monkeypatch: pytest.MonkeyPatch, row_group_size: int, most: int
+) -> None:
+    """Each opening of a blob is a request, and planning may meet thousands of small files."""
+    from fleetscore.workloads.sensor_anomaly.catalog import catalog_file, list_inputs
+    from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
+
+    put_parquet("x.parquet", [(n * 60.0, "1", "a", 10.0) for n in range(60)], row_group_size=row_group_size)
+    opened: list[str] = []
+    original = type(store).open
+    monkeypatch.setattr(type(store), "open", lambda self, path: opened.append(path) or original(self, path))
+    (file,) = list_inputs(store).files
+    assert len(catalog_file(store, file, SensorSettings()).entry.pieces) == 60 // row_group_size
+    assert 2 <= len(opened) <= most
+
+
 def test_a_changed_file_is_examined_again(
     store: Store, put_parquet: Any, put_models: Any, make_model: Any
 ) -> None:

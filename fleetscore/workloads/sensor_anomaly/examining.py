@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from fleetscore.workloads.sensor_anomaly.columns import Columns, recognise_colum
 from fleetscore.workloads.sensor_anomaly.csv_input import Header, cut_pieces, read_header, read_lines
 from fleetscore.workloads.sensor_anomaly.entries import COUNTS, HOUR_US, CatalogFile, FileEntry, Piece
 from fleetscore.workloads.sensor_anomaly.overlap import overlapped
-from fleetscore.workloads.sensor_anomaly.parquet_input import find_columns, open_parquet, read_row_group
+from fleetscore.workloads.sensor_anomaly.parquet_input import open_parquet, read_layout, read_row_group
 from fleetscore.workloads.sensor_anomaly.readings import Int64s, Readings, Reject
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 
@@ -48,30 +49,32 @@ class _Examined:
 
 
 def _examine_parquet(store: Store, file: InputFile, settings: SensorSettings) -> CatalogFile:
-    columns = find_columns(store, file.path, settings)
-    opened = _OpenedParquet(store, file.path, columns)
-    makers = _row_group_makers(opened, opened.parquet.metadata, columns)
+    columns, footer = read_layout(store, file.path, settings)
+    makers = _row_group_makers(_OwnParquet(store, file.path, columns), footer, columns)
     return _entry(file, FileEntry("parquet", columns), overlapped(makers, _THREADS))
 
 
-class _OpenedParquet(threading.local):
-    """The file, opened once per thread that asks: a Parquet reader serves one at a time."""
+class _OwnParquet(threading.local):
+    """The file, opened once per thread that reads: a Parquet reader serves one at a time."""
 
     def __init__(self, store: Store, path: str, columns: Columns) -> None:
-        self.parquet = open_parquet(store, path, columns)
+        self._asked = store, path, columns
+
+    @functools.cached_property
+    def reader(self) -> Any:
+        """This thread's reader; whoever only hands the file on opens nothing."""
+        return open_parquet(*self._asked)
 
 
-def _row_group_makers(
-    opened: _OpenedParquet, metadata: Any, columns: Columns
-) -> Iterator[Callable[[], _Examined]]:
+def _row_group_makers(own: _OwnParquet, footer: Any, columns: Columns) -> Iterator[Callable[[], _Examined]]:
     first_row = 0
-    for group in range(metadata.num_row_groups):
-        yield partial(_examine_row_group, opened, group, first_row, columns)
-        first_row += metadata.row_group(group).num_rows
+    for group in range(footer.num_row_groups):
+        yield partial(_examine_row_group, own, group, first_row, columns)
+        first_row += footer.row_group(group).num_rows
 
 
-def _examine_row_group(opened: _OpenedParquet, group: int, first_row: int, columns: Columns) -> _Examined:
-    readings, rejects = read_row_group(opened.parquet, group, first_row, columns, with_values=False)
+def _examine_row_group(own: _OwnParquet, group: int, first_row: int, columns: Columns) -> _Examined:
+    readings, rejects = read_row_group(own.reader, group, first_row, columns, with_values=False)
     return _examined(group, (0, 0), first_row, readings, rejects)
 
 

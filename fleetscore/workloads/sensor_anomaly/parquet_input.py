@@ -19,12 +19,12 @@ from fleetscore.workloads.sensor_anomaly.text import numbers_of_texts, times_of_
 _MICROSECONDS = pa.timestamp("us", tz="UTC")
 
 
-def find_columns(store: Store, path: str, settings: SensorSettings) -> Columns:
-    """The file's four columns, their types checked; InputError otherwise."""
-    schema = _open(store, path, None).schema_arrow
-    columns = recognise_columns(schema.names, settings)
-    _check_types(schema, columns)
-    return columns
+def read_layout(store: Store, path: str, settings: SensorSettings) -> tuple[Columns, pq.FileMetaData]:
+    """The file's four columns, their types checked, and its footer, which lists the row groups; InputError otherwise."""
+    file = _open(store, path, None)
+    columns = recognise_columns(file.schema_arrow.names, settings)
+    _check_types(file.schema_arrow, columns)
+    return columns, file.metadata
 
 
 def open_parquet(store: Store, path: str, columns: Columns) -> pq.ParquetFile:
