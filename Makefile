@@ -34,7 +34,8 @@ browser: ## have the browser that the dashboard's tests drive (installed from De
 lint: setup ## check style, format and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy fleetscore devhost devbatch activities orchestrators triggers worker_image function_app.py
+	$(VENV)/bin/mypy fleetscore activities orchestrators triggers worker_image function_app.py
+	$(VENV)/bin/mypy tools/devhost/devhost tools/devbatch/devbatch
 
 bench: setup ## measure Fleetscore and its rivals, and put the figures into README.md
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
@@ -57,7 +58,7 @@ $(VENV)/.python:
 
 $(VENV)/.runtime: $(VENV)/.python requirements.txt pyproject.toml
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -e . -e tools/devhost -e tools/devbatch
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[1]
 _APPS = Path(__file__).parent / "apps"
 _PATIENCE_S = 30.0
 _SETUP = f"import sys; sys.path.insert(0, {str(_ROOT)!r})"

@@ -9,8 +9,7 @@ import pytest
 from azure.batch import models as m
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
-from devbatch.process import ServiceProcess, start_service
-from tests.devbatch.batch_requests import (
+from batch_requests import (
     ENDLESS,
     UNTIL_TOLD,
     Client,
@@ -25,8 +24,9 @@ from tests.devbatch.batch_requests import (
     text_of,
     until,
 )
+from devbatch.process import ServiceProcess, start_service
 
-FORMULA = (Path(__file__).parents[2] / "infra" / "autoscale.formula").read_text()
+FORMULA = (Path(__file__).parents[3] / "infra" / "autoscale.formula").read_text()
 FIXED = "$TargetDedicatedNodes = 1; $TargetLowPriorityNodes = 2; $NodeDeallocationOption = requeue;"
 
 

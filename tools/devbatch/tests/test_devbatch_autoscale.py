@@ -17,7 +17,7 @@ from devbatch.autoscale import (
     with_parameters,
 )
 
-FORMULA = (Path(__file__).parents[2] / "infra" / "autoscale.formula").read_text()
+FORMULA = (Path(__file__).parents[3] / "infra" / "autoscale.formula").read_text()
 Points = list[tuple[float, float]]
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from batch_requests import Client, client_of
 from devbatch.process import ServiceProcess, start_service
-from tests.devbatch.batch_requests import Client, client_of
 
 SCORER = f"{sys.executable} -c \"import sys; print('entry point', sys.argv[1:])\""
 

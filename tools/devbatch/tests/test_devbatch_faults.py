@@ -13,9 +13,9 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 
+from batch_requests import Client, client_of, code_of, make_job, task, until
 from devbatch.errors import DevBatchError
 from devbatch.process import ServiceProcess
-from tests.devbatch.batch_requests import Client, client_of, code_of, make_job, task, until
 
 LOST = (ServiceResponseError, ServiceRequestError)
 

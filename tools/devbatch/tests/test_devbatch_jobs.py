@@ -13,8 +13,7 @@ from azure.core.exceptions import (
     ResourceNotFoundError,
 )
 
-from devbatch.process import ServiceProcess
-from tests.devbatch.batch_requests import (
+from batch_requests import (
     ENDLESS,
     UNTIL_TOLD,
     Client,
@@ -28,6 +27,7 @@ from tests.devbatch.batch_requests import (
     tell,
     until,
 )
+from devbatch.process import ServiceProcess
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import requests
 from devhost.errors import LoadError
 from devhost.loader import load_app
 
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[3]
 _HEAD = """
 import typing
 from typing import Any, Dict, List, Optional

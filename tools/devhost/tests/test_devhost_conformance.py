@@ -15,7 +15,7 @@ from devhost.guard import find_mismatch
 from devhost.replay import replay
 
 _HERE = Path(__file__).parent
-_ROOT = _HERE.parent.parent
+_ROOT = _HERE.parent
 _PAIRS = 112
 # Two of the SDK's histories are made by hand and hold what their code never asked for: an event that was never
 # scheduled, and an activity of another name. The framework would reject them as well.

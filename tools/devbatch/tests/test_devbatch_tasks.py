@@ -8,8 +8,7 @@ import pytest
 from azure.batch import models as m
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
-from devbatch.process import ServiceProcess
-from tests.devbatch.batch_requests import (
+from batch_requests import (
     ENDLESS,
     Client,
     client_of,
@@ -22,6 +21,7 @@ from tests.devbatch.batch_requests import (
     text_of,
     until,
 )
+from devbatch.process import ServiceProcess
 
 
 @pytest.fixture(scope="module")

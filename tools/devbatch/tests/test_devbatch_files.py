@@ -7,10 +7,7 @@ import pytest
 from azure.batch import models as m
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 
-from devbatch.errors import ServiceError
-from devbatch.files import find_file
-from devbatch.process import ServiceProcess
-from tests.devbatch.batch_requests import (
+from batch_requests import (
     Client,
     client_of,
     code_of,
@@ -21,6 +18,9 @@ from tests.devbatch.batch_requests import (
     text_of,
     until,
 )
+from devbatch.errors import ServiceError
+from devbatch.files import find_file
+from devbatch.process import ServiceProcess
 
 WRITES = "import os; os.mkdir('sub'); open('sub/out.json', 'w').write('0123456789'); print('hello')"
 
