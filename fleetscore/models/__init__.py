@@ -1,0 +1,1 @@
+"""Model sets, importers, and packs by model family."""

@@ -1,0 +1,1 @@
+"""Model files and estimators of other libraries, compiled to plain arrays."""
