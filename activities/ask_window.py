@@ -13,9 +13,9 @@ def ask_window(asked: dict[str, Any]) -> dict[str, Any]:
     from datetime import UTC, datetime
 
     from activities.store import app_store
-    from fleetscore.backfills import wait_for_live_s
+    from fleetscore.operations.backfills import wait_for_live_s
+    from fleetscore.pipeline.submit import ask_backfilled
     from fleetscore.records import Only, to_plain
-    from fleetscore.requests import ask_backfilled
 
     store, now = app_store(), datetime.now(UTC)
     wait_s = wait_for_live_s(store, now)

@@ -14,10 +14,10 @@ def check_shards(asked: dict[str, Any]) -> dict[str, Any]:
 
     from activities.store import app_store
     from fleetscore.app_settings import read_app_settings
-    from fleetscore.compute import connect_compute
+    from fleetscore.batch import connect_compute
+    from fleetscore.pipeline import offload
+    from fleetscore.pipeline.plan import read_plan
     from fleetscore.settings import read_run_policy
-    from fleetscore.steps import offload
-    from fleetscore.steps.plan import read_plan
 
     store, run, now = app_store(), asked["run"], datetime.now(UTC)
     compute = connect_compute(read_app_settings())

@@ -13,9 +13,9 @@ def collect_run(asked: dict[str, Any]) -> dict[str, Any]:
     from datetime import UTC, datetime
 
     from activities.store import app_store
+    from fleetscore.pipeline.collect import collect_run as collect
     from fleetscore.records import RunState
-    from fleetscore.run_records import record_state
-    from fleetscore.steps.collect import collect_run as collect
+    from fleetscore.runs.run_records import record_state
 
     record_state(app_store(), asked["run"], RunState.COLLECTING, datetime.now(UTC))
     collected = collect(

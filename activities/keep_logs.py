@@ -12,9 +12,9 @@ def keep_logs(asked: dict[str, Any]) -> dict[str, Any]:
     """Take {"run"}; give {"files"}: how many were copied to the run's logs/."""
     from activities.store import app_store
     from fleetscore.app_settings import read_app_settings
-    from fleetscore.compute import connect_compute
-    from fleetscore.steps.offload import keep_logs as keep
-    from fleetscore.steps.offload import release_pool
+    from fleetscore.batch import connect_compute
+    from fleetscore.pipeline.offload import keep_logs as keep
+    from fleetscore.pipeline.offload import release_pool
 
     store, compute = app_store(), connect_compute(read_app_settings())
     files = keep(store, compute, asked["run"])

@@ -11,8 +11,8 @@ from activities.answers import answering
 def prepare_item(asked: dict[str, Any]) -> dict[str, Any]:
     """Take {"request", "round", "number"}; give {"error"}: "" or why the piece could not be made."""
     from activities.store import app_store
+    from fleetscore.pipeline import prepare
     from fleetscore.records import RunRequest, from_plain
-    from fleetscore.steps import prepare
 
     request = from_plain(asked["request"], RunRequest)
     done = prepare.prepare_item(app_store(), request, asked["round"], asked["number"])

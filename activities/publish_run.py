@@ -14,10 +14,10 @@ def publish_run(asked: dict[str, Any]) -> dict[str, Any]:
 
     from activities.store import app_store
     from fleetscore.app_settings import read_app_settings
-    from fleetscore.notices import tell_ending
+    from fleetscore.operations.notices import tell_ending
+    from fleetscore.pipeline.finish import finish_run
     from fleetscore.records import RunRequest, from_plain, to_plain
-    from fleetscore.run_records import read_run
-    from fleetscore.steps.finish import finish_run
+    from fleetscore.runs.run_records import read_run
 
     store, request = app_store(), from_plain(asked["request"], RunRequest)
     ending = finish_run(store, request, datetime.now(UTC))

@@ -11,9 +11,9 @@ from activities.answers import answering
 def score_shard(asked: dict[str, Any]) -> dict[str, Any]:
     """Take {"run", "shard", "purpose"}; give {"cancelled": bool}; everything else is in the shard's record."""
     from activities.store import app_store
-    from fleetscore.steps.score import name_attempt
-    from fleetscore.steps.score import score_shard as score
-    from fleetscore.steps.train import train_shard
+    from fleetscore.pipeline.score import name_attempt
+    from fleetscore.pipeline.score import score_shard as score
+    from fleetscore.pipeline.train import train_shard
     from fleetscore.telemetry import count_shard, note_ids
 
     step = train_shard if asked["purpose"] == "train" else score

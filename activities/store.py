@@ -6,15 +6,15 @@ import functools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fleetscore.stores.base import Store
+    from fleetscore.store.base import Store
 
 
 @functools.cache
 def app_store() -> Store:
     """The store that FLEETSCORE_STORE names."""
     from fleetscore.app_settings import read_app_settings
-    from fleetscore.lone_arrow import start_lone_arrow
-    from fleetscore.stores import open_store
+    from fleetscore.arrow_startup import start_lone_arrow
+    from fleetscore.store import open_store
 
     start_lone_arrow()
     return open_store(read_app_settings().store)

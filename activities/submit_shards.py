@@ -14,8 +14,8 @@ def submit_shards(asked: dict[str, Any]) -> dict[str, Any]:
 
     from activities.store import app_store
     from fleetscore.app_settings import read_app_settings
-    from fleetscore.compute import connect_compute
-    from fleetscore.steps.offload import submit_shards as submit
+    from fleetscore.batch import connect_compute
+    from fleetscore.pipeline.offload import submit_shards as submit
 
     app = read_app_settings()
     return {"job": submit(app_store(), connect_compute(app), app, asked["run"], datetime.now(UTC))}

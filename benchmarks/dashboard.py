@@ -42,7 +42,7 @@ from benchmarks.stored_runs import (  # noqa: E402
     fill_folder,
     windows_of,
 )
-from fleetscore.stores import open_store  # noqa: E402
+from fleetscore.store import open_store  # noqa: E402
 
 LIMIT_MS, LIMIT_KB, ADDED_MS = 200.0, 300.0, 10.0
 PLANNED, INPUTS, SWEPT_SHARDS = 30, 500, 10

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from fleetscore.keys import join_columns
-from fleetscore.stores.base import Store
+from fleetscore.partition_keys import join_columns
+from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
-from fleetscore.workloads.base import (
+from fleetscore.workload import (
     Discovery,
     ModelSetDraft,
     Rates,

@@ -33,11 +33,16 @@ import requests
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_name("results") / "offload.json"
-TOYS = ROOT / "tests" / "spine"
+TOYS = ROOT / "tests" / "pipeline"
 SLOTS, NODES = 4, 2
 PRELOADED = (
-    "fleetscore.steps.offload", "fleetscore.steps.train", "fleetscore.stores.blob", "fleetscore.stores.queue", "numpy.ma", "toy_workload",
-)  # fmt: skip
+    "fleetscore.pipeline.offload",
+    "fleetscore.pipeline.train",
+    "fleetscore.store.blob",
+    "fleetscore.store.queue",
+    "numpy.ma",
+    "toy_workload",
+)
 LOG_S = 0.002  # the host's log has milliseconds
 
 _CLIENT = """
@@ -167,7 +172,7 @@ def activities_of(log: str, instance: str, activity: str) -> list[tuple[float, f
 def main(counts: list[int]) -> None:
     """Measure each count once, print a table, and keep the figures."""
     from fleetscore.cli.local_cloud import LocalBatch, cloud_environment, local_storage
-    from fleetscore.stores import open_store
+    from fleetscore.store import open_store
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     folder = Path(tempfile.mkdtemp(prefix="offload-"))

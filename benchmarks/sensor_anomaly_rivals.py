@@ -27,8 +27,8 @@ def make_estate(folder: Path, readings: int) -> Path:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from fleetscore.model_sets import pin_version, write_model_set
-    from fleetscore.stores import open_store
+    from fleetscore.models.model_sets import pin_version, write_model_set
+    from fleetscore.store import open_store
     from fleetscore.workloads.sensor_anomaly.importing import import_folder
 
     rng = np.random.default_rng(1)
@@ -77,8 +77,8 @@ def fit_as_the_reference(values: Any) -> Any:
 
 def run_fleetscore(folder: Path) -> None:
     """Our program: discover, plan, score, ledger, publish."""
-    from fleetscore.direct import run_window
-    from fleetscore.stores import open_store
+    from fleetscore.pipeline.local import run_window
+    from fleetscore.store import open_store
 
     record = run_window(open_store(str(folder)), "sensor_anomaly", WINDOW)
     assert record.counts == {"scored": SENSORS}, record.counts

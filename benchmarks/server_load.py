@@ -218,16 +218,16 @@ def prepare_logs(store: str, processes: int) -> dict[str, Any]:
 
 def window_request() -> Any:
     """A request for the window of the last day."""
-    from fleetscore.model_sets import Pins
+    from fleetscore.models.model_sets import Pins
     from fleetscore.windows import Cadence, Window
-    from fleetscore.workloads.base import WindowRequest
+    from fleetscore.workload import WindowRequest
     from fleetscore.workloads.server_load.settings import ServerLoadSettings
 
     return WindowRequest(Window(Cadence.DAY, LAST_DAY), ServerLoadSettings(), Pins("none"))
 
 
 def _prepare(store: str, request: Any, run: Callable[[Any], Any]) -> dict[str, Any]:
-    from fleetscore.stores.local import LocalStore
+    from fleetscore.store.local import LocalStore
     from fleetscore.workloads.server_load.workload import ServerLoad
 
     begun = time.perf_counter()
@@ -261,7 +261,7 @@ def _load_kernel() -> None:
 
 
 def _run_item(store: str, item: Any) -> dict[str, Any]:
-    from fleetscore.stores.local import LocalStore
+    from fleetscore.store.local import LocalStore
     from fleetscore.workloads.server_load.settings import ServerLoadSettings
     from fleetscore.workloads.server_load.workload import ServerLoad
 
@@ -271,7 +271,7 @@ def _run_item(store: str, item: Any) -> dict[str, Any]:
 
 def our_hours(store: Path) -> Any:
     """The hourly table of the prepared store."""
-    from fleetscore.stores.local import LocalStore
+    from fleetscore.store.local import LocalStore
     from fleetscore.workloads.server_load.discovery import read_hours
     from fleetscore.workloads.server_load.preparation import prepare_span
     from fleetscore.workloads.server_load.settings import ServerLoadSettings
@@ -391,7 +391,7 @@ def classify_hours(folder: Path, hours: int) -> dict[str, Any]:
     """Reduce the five-minute sums of so many server-hours month by month, then features and classes of all of them."""
     import resource
 
-    from fleetscore.stores.local import LocalStore
+    from fleetscore.store.local import LocalStore
     from fleetscore.workloads.server_load.months import Month
     from fleetscore.workloads.server_load.peaks import write_hours
 
@@ -479,7 +479,7 @@ def _classify(store: Any, paths: Sequence[str], stop: Any, trees: Any) -> list[i
 def _forest_like_the_reference(store: Any, paths: Sequence[str]) -> Any:
     from dataclasses import replace
 
-    from fleetscore.workloads.base import InputFile
+    from fleetscore.workload import InputFile
     from fleetscore.workloads.server_load.discovery import read_hours
     from fleetscore.workloads.server_load.features import LOOKBACK_HOURS
     from fleetscore.workloads.server_load.settings import ServerLoadSettings

@@ -59,13 +59,13 @@ def measure(size: int) -> dict[str, Any]:
     os.environ["FLEETSCORE_WORKLOADS"] = "fleet=fleet_workload:Fleet"
     sys.path.insert(0, str(HERE))
     from fleetscore.app_settings import AppSettings
-    from fleetscore.requests import ask_run
-    from fleetscore.run_records import record_planned
-    from fleetscore.steps.collect import collect_run
-    from fleetscore.steps.finish import finish_run
-    from fleetscore.steps.plan import commit_plan
-    from fleetscore.steps.score import score_shard
-    from fleetscore.stores import open_store
+    from fleetscore.pipeline.collect import collect_run
+    from fleetscore.pipeline.finish import finish_run
+    from fleetscore.pipeline.plan import commit_plan
+    from fleetscore.pipeline.score import score_shard
+    from fleetscore.pipeline.submit import ask_run
+    from fleetscore.runs.run_records import record_planned
+    from fleetscore.store import open_store
 
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(folder)

@@ -91,8 +91,8 @@ def run_part(name: str, folder: Path) -> Line:
 
 def part_train(folder: Path) -> Line:
     """All models on 880 series, as a training run."""
-    from fleetscore.direct import run_training
-    from fleetscore.stores import open_store
+    from fleetscore.pipeline.local import run_training
+    from fleetscore.store import open_store
 
     cpu, wall = time.process_time(), time.perf_counter()
     record = run_training(open_store(str(folder)), "store_sales", "0", WINDOW)
@@ -107,10 +107,10 @@ def part_shard(folder: Path) -> Line:
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     from fleetscore.app_settings import AppSettings
-    from fleetscore.requests import ask_run
-    from fleetscore.steps.plan import commit_plan
-    from fleetscore.steps.score import score_shard
-    from fleetscore.stores import open_store
+    from fleetscore.pipeline.plan import commit_plan
+    from fleetscore.pipeline.score import score_shard
+    from fleetscore.pipeline.submit import ask_run
+    from fleetscore.store import open_store
 
     store = open_store(str(folder))
     app = AppSettings(inline_shard_s=1800.0, inline_memory_bytes=60_000_000_000)
@@ -197,7 +197,7 @@ def part_features(folder: Path) -> Line:
 
 def panel_of(folder: Path) -> Any:
     """The panel of the one block, as scoring loads it."""
-    from fleetscore.stores import open_store
+    from fleetscore.store import open_store
     from fleetscore.windows import Cadence
     from fleetscore.workloads.store_sales.input_files import list_inputs, usable_files
     from fleetscore.workloads.store_sales.loading import Span, load_panel

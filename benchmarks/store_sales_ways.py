@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent)]  # a checkout that is not installed
 
-from fleetscore.stores.local import LocalStore  # noqa: E402 - the path has to be set first
+from fleetscore.store.local import LocalStore  # noqa: E402 - the path has to be set first
 from fleetscore.workloads.store_sales.backtest import load_history  # noqa: E402
 from fleetscore.workloads.store_sales.contract import QUANTILES, StoreSalesSettings  # noqa: E402
 from fleetscore.workloads.store_sales.features import Cases, Prepared, build, every_step, prepare  # noqa: E402

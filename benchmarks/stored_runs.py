@@ -21,22 +21,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fleetscore.index_rolling import roll_up_index
-from fleetscore.layout import (
-    attempt_path,
-    index_path,
-    latest_path,
-    manifest_path,
-    notice_path,
-    run_id,
-    run_path,
-    shard_record_path,
-    swept_path,
-)
-from fleetscore.ledger import LEDGER, count_outcomes, group_causes
-from fleetscore.manifest import Latest
-from fleetscore.model_sets import ModelFile, ModelSet, Pins
-from fleetscore.notices import Notice
+from fleetscore.models.model_sets import ModelFile, ModelSet, Pins
+from fleetscore.operations.notices import Notice
+from fleetscore.operations.verdicts import Verdict, compare
+from fleetscore.pipeline.ledger import LEDGER, count_outcomes, group_causes
 from fleetscore.records import (
     Manifest,
     PlanHead,
@@ -48,14 +36,26 @@ from fleetscore.records import (
     ShardRecord,
     to_json,
 )
-from fleetscore.run_index import line_of
-from fleetscore.stores import open_store
-from fleetscore.stores.base import Store
-from fleetscore.timeline import ShardBar, Timeline
-from fleetscore.verdicts import Verdict, compare
+from fleetscore.registry import get_workload
+from fleetscore.runs.index import line_of
+from fleetscore.runs.index_rollup import roll_up_index
+from fleetscore.runs.manifests import Latest
+from fleetscore.runs.timeline import ShardBar, Timeline
+from fleetscore.store import open_store
+from fleetscore.store.base import Store
+from fleetscore.store.paths import (
+    attempt_path,
+    index_path,
+    latest_path,
+    manifest_path,
+    notice_path,
+    run_id,
+    run_path,
+    shard_record_path,
+    swept_path,
+)
 from fleetscore.windows import window_at
-from fleetscore.workloads import get_workload
-from fleetscore.workloads.base import PARTITIONS, Rates
+from fleetscore.workload import PARTITIONS, Rates
 
 PARTITION_COUNT, SHARDS, HOURS_DRAWN = 10_000, 100, 12
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from fleetscore.cost import Forecast
+from fleetscore.pipeline.cost import Forecast
 
 Record = TypeVar("Record")
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from fleetscore.errors import MissingBlobError, SettingsError
-from fleetscore.stores.base import Store
+from fleetscore.store.base import Store
 
 Settings = TypeVar("Settings")
 
@@ -94,7 +94,7 @@ def read_workload_settings(store: Store, workload: str, settings_type: type[Sett
 
 def read_run_policy(store: Store, workload: str) -> RunPolicy:
     """The [run] table of the workload's settings; where a line is missing the workload's own default, else that of RunPolicy."""
-    from fleetscore.workloads import get_workload  # here, since workloads read settings
+    from fleetscore.registry import get_workload  # here, since workloads read settings
 
     path = workload_settings_path(workload)
     table = {**get_workload(workload).run_defaults, **_read(store, path).get("run", {})}

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from fleetscore.records import FINAL
-from fleetscore.run_index import RunLine, list_runs_since, newest_rounds
-from fleetscore.status import judge
-from fleetscore.stores.base import Store
+from fleetscore.runs.index import RunLine, list_runs_since, newest_rounds
+from fleetscore.runs.status import judge
+from fleetscore.store.base import Store
 
 
 def describe_backfill(store: Store, status: Any) -> dict[str, Any]:

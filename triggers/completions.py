@@ -22,7 +22,7 @@ async def wake_run(message: func.QueueMessage, client: str) -> None:
 
 async def raise_completion(body: bytes, client: Any) -> bool:
     """Whether somebody waited for the completion in `body`."""
-    from fleetscore.completions import read_completion
+    from fleetscore.batch.completions import read_completion
 
     completion = read_completion(body)
     woken = await wake_offload(client, completion.run, completion.group)

@@ -28,7 +28,7 @@ _log = logging.getLogger("fleetscore.housekeeping")
 @blueprint.durable_client_input(client_name="client")
 async def housekeeping_timer(timer: func.TimerRequest, client: str) -> None:
     """Sweep the store, then purge history."""
-    from fleetscore.housekeeping import sweep
+    from fleetscore.operations.housekeeping import sweep
 
     swept = await off_loop(sweep, app_store(), datetime.now(UTC))
     _log.info("swept %s", ", ".join(f"{n} of kind {kind}" for kind, n in swept.files.items()) or "nothing")
@@ -39,7 +39,7 @@ async def housekeeping_timer(timer: func.TimerRequest, client: str) -> None:
 @telling_errors
 async def preview_housekeeping(req: func.HttpRequest) -> func.HttpResponse:
     """What housekeeping would remove now."""
-    from fleetscore.housekeeping import sweep
+    from fleetscore.operations.housekeeping import sweep
 
     return answer_json(await off_loop(sweep, app_store(), datetime.now(UTC), dry_run=True))
 
@@ -48,7 +48,7 @@ async def preview_housekeeping(req: func.HttpRequest) -> func.HttpResponse:
 @telling_errors
 async def keep_house(req: func.HttpRequest) -> func.HttpResponse:
     """Remove now what the timer would remove tonight; Durable's history is left to the timer."""
-    from fleetscore.housekeeping import sweep
+    from fleetscore.operations.housekeeping import sweep
 
     read_body(req, NoBody)
     return answer_json(await off_loop(sweep, app_store(), datetime.now(UTC)))

@@ -19,7 +19,7 @@ blueprint = df.Blueprint()
 @telling_errors
 async def list_models(req: func.HttpRequest) -> func.HttpResponse:
     """The model sets of a workload, oldest first, and the pins."""
-    from fleetscore.model_report import describe_sets
+    from fleetscore.models.report import describe_sets
 
     return answer_json(await off_loop(describe_sets, app_store(), _workload(req)))
 
@@ -28,7 +28,7 @@ async def list_models(req: func.HttpRequest) -> func.HttpResponse:
 @telling_errors
 async def show_model(req: func.HttpRequest) -> func.HttpResponse:
     """A model set with its card, and the pins."""
-    from fleetscore.model_report import describe_set
+    from fleetscore.models.report import describe_set
 
     version = str(req.route_params["version"])
     return answer_json(await off_loop(describe_set, app_store(), _workload(req), version))
@@ -38,7 +38,7 @@ async def show_model(req: func.HttpRequest) -> func.HttpResponse:
 @telling_errors
 async def show_current_model(req: func.HttpRequest) -> func.HttpResponse:
     """The current model set with its card, and the pins."""
-    from fleetscore.model_report import describe_set
+    from fleetscore.models.report import describe_set
 
     return answer_json(await off_loop(describe_set, app_store(), _workload(req)))
 
@@ -47,7 +47,7 @@ async def show_current_model(req: func.HttpRequest) -> func.HttpResponse:
 @telling_errors
 async def pin_model(req: func.HttpRequest) -> func.HttpResponse:
     """Score with a version from now on, everywhere or for one partition."""
-    from fleetscore.model_sets import pin_version
+    from fleetscore.models.model_sets import pin_version
 
     workload, body = _workload(req), read_body(req, PinBody)
     return answer_json(
@@ -67,7 +67,7 @@ async def pin_model(req: func.HttpRequest) -> func.HttpResponse:
 @telling_errors
 async def promote_model(req: func.HttpRequest) -> func.HttpResponse:
     """Make a version the current one."""
-    from fleetscore.promotion import promote
+    from fleetscore.operations.promotion import promote
 
     workload, body = _workload(req), read_body(req, PromoteBody)
     return answer_json(await off_loop(promote, app_store(), workload, body.version, body.who, body.why))
@@ -77,7 +77,7 @@ async def promote_model(req: func.HttpRequest) -> func.HttpResponse:
 @telling_errors
 async def roll_back_model(req: func.HttpRequest) -> func.HttpResponse:
     """Return to the version that was current before."""
-    from fleetscore.promotion import roll_back
+    from fleetscore.operations.promotion import roll_back
 
     workload, body = _workload(req), read_body(req, RollbackBody)
     return answer_json(await off_loop(roll_back, app_store(), workload, body.who, body.why))
@@ -87,7 +87,7 @@ async def roll_back_model(req: func.HttpRequest) -> func.HttpResponse:
 @telling_errors
 async def challenge(req: func.HttpRequest) -> func.HttpResponse:
     """Let a version score in shadow from the next run on."""
-    from fleetscore.model_sets import pin_challenger
+    from fleetscore.models.model_sets import pin_challenger
 
     workload, body = _workload(req), read_body(req, ChallengerBody)
     return answer_json(
@@ -99,7 +99,7 @@ async def challenge(req: func.HttpRequest) -> func.HttpResponse:
 @telling_errors
 async def judge_challenger(req: func.HttpRequest) -> func.HttpResponse:
     """Compare the challenger with what was published, where actuals have come, and keep the verdict."""
-    from fleetscore.verdicts import judge_challenger as judge
+    from fleetscore.operations.verdicts import judge_challenger as judge
 
     workload, body = _workload(req), read_body(req, VerdictBody)
     return answer_json(
@@ -113,7 +113,7 @@ async def judge_challenger(req: func.HttpRequest) -> func.HttpResponse:
 @telling_errors
 async def list_verdicts(req: func.HttpRequest) -> func.HttpResponse:
     """The kept verdicts, the newest first."""
-    from fleetscore.verdicts import list_verdicts as list_kept
+    from fleetscore.operations.verdicts import list_verdicts as list_kept
 
     return answer_json(await off_loop(list_kept, app_store(), _workload(req)))
 
@@ -122,7 +122,7 @@ async def list_verdicts(req: func.HttpRequest) -> func.HttpResponse:
 @telling_errors
 async def show_verdict(req: func.HttpRequest) -> func.HttpResponse:
     """A verdict by its id, or the `newest`, with the partitions where the challenger does worst."""
-    from fleetscore.verdict_report import describe_verdict
+    from fleetscore.operations.verdict_report import describe_verdict
 
     wanted = str(req.route_params["verdict"])
     verdict = "" if wanted == "newest" else wanted
@@ -131,6 +131,6 @@ async def show_verdict(req: func.HttpRequest) -> func.HttpResponse:
 
 
 def _workload(req: func.HttpRequest) -> str:
-    from fleetscore.workloads import get_workload
+    from fleetscore.registry import get_workload
 
     return get_workload(str(req.route_params["workload"])).name

@@ -53,7 +53,7 @@ async def openapi(req: func.HttpRequest) -> func.HttpResponse:
 
 def describe_api() -> dict[str, Any]:
     """The document, as JSON values (OpenAPI 3.1)."""
-    from fleetscore.workloads import (
+    from fleetscore.registry import (
         workload_names,  # brings columns along, which the app's start does not need
     )
 

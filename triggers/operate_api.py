@@ -20,7 +20,7 @@ blueprint = df.Blueprint()
 async def preview_run(req: func.HttpRequest) -> func.HttpResponse:
     """What a run of a window would do and cost, with the app's own settings and pool; writes nothing."""
     from fleetscore.app_settings import read_app_settings
-    from fleetscore.run_preview import preview_run as preview
+    from fleetscore.pipeline.preview import preview_run as preview
 
     body = read_body(req, RunBody)
     return answer_json(
@@ -35,7 +35,7 @@ async def preview_run(req: func.HttpRequest) -> func.HttpResponse:
 @telling_errors
 async def replay_partition(req: func.HttpRequest) -> func.HttpResponse:
     """Score one partition again, from the same bytes and with the same model version, and compare; writes nothing."""
-    from fleetscore.replay import replay_partition as replay
+    from fleetscore.operations.replay import replay_partition as replay
 
     return answer_json(await off_loop(replay, app_store(), run_in_route(req), req.route_params["partition"]))
 
@@ -44,7 +44,7 @@ async def replay_partition(req: func.HttpRequest) -> func.HttpResponse:
 @telling_errors
 async def list_costs(req: func.HttpRequest) -> func.HttpResponse:
     """What the workloads cost, month by month, newest first."""
-    from fleetscore.costs import list_costs as list_months
+    from fleetscore.operations.monthly_costs import list_costs as list_months
 
     workload, since = req.params.get("workload", ""), req.params.get("since", "")
     return answer_json(await off_loop(list_months, app_store(), workload, since))
@@ -54,7 +54,7 @@ async def list_costs(req: func.HttpRequest) -> func.HttpResponse:
 @telling_errors
 async def describe_drift(req: func.HttpRequest) -> func.HttpResponse:
     """The partitions of a run to look at, the worst first."""
-    from fleetscore.drift_report import describe_drift as describe
+    from fleetscore.operations.drift_report import describe_drift as describe
 
     limit = read_number(req, "limit", 20, 1, 10_000)
     return answer_json(await off_loop(describe, app_store(), run_in_route(req), limit))
@@ -65,7 +65,7 @@ async def describe_drift(req: func.HttpRequest) -> func.HttpResponse:
 async def examine(req: func.HttpRequest) -> func.HttpResponse:
     """What is wrong with the deployment as the app sees it, and what to mend."""
     from fleetscore.app_settings import read_app_settings
-    from fleetscore.doctor import examine as examine_all
+    from fleetscore.operations.doctor import examine as examine_all
 
     return answer_json(
         await off_loop(examine_all, app_store(), read_app_settings(), lambda: datetime.now(UTC))

@@ -23,7 +23,7 @@ blueprint = df.Blueprint()
 @telling_errors
 async def start_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """Start the run of a window; 202 if it is started now, 200 with the run that is under way or published."""
-    from fleetscore.requests import ask_run
+    from fleetscore.pipeline.submit import ask_run
 
     body = read_body(req, RunBody)
     asked = await off_loop(
@@ -37,8 +37,8 @@ async def start_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
 @telling_errors
 async def list_runs(req: func.HttpRequest) -> func.HttpResponse:
     """The newest runs, newest first; `next` is the run to ask `before` for the page after this one, "" on the last."""
-    from fleetscore.run_index import list_page
-    from fleetscore.workloads import get_workload
+    from fleetscore.registry import get_workload
+    from fleetscore.runs.index import list_page
 
     workload = req.params.get("workload", "")
     if workload:
@@ -51,7 +51,7 @@ async def list_runs(req: func.HttpRequest) -> func.HttpResponse:
 @telling_errors
 async def show_run(req: func.HttpRequest) -> func.HttpResponse:
     """How a run stands."""
-    from fleetscore.status import describe_run
+    from fleetscore.runs.status import describe_run
 
     return answer_json(await off_loop(describe_run, app_store(), run_in_route(req), datetime.now(UTC)))
 
@@ -61,8 +61,8 @@ async def show_run(req: func.HttpRequest) -> func.HttpResponse:
 @telling_errors
 async def cancel_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """Ask a run to stop."""
-    from fleetscore.requests import cancel_run as ask_to_cancel
-    from fleetscore.status import describe_run
+    from fleetscore.pipeline.submit import cancel_run as ask_to_cancel
+    from fleetscore.runs.status import describe_run
 
     run = run_in_route(req)
     await off_loop(ask_to_cancel, app_store(), run, "http")
@@ -75,7 +75,7 @@ async def cancel_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
 @telling_errors
 async def retry_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """Score a window's failed or missing partitions again, as a new round."""
-    from fleetscore.requests import ask_retry
+    from fleetscore.pipeline.submit import ask_retry
 
     body = read_body(req, RetryBody)
     asked = await off_loop(
@@ -89,7 +89,7 @@ async def retry_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
 @telling_errors
 async def explain_partition(req: func.HttpRequest) -> func.HttpResponse:
     """The story of one partition of a run."""
-    from fleetscore.explain import explain
+    from fleetscore.operations.explain import explain
 
     return answer_json(await off_loop(explain, app_store(), run_in_route(req), req.route_params["partition"]))
 
@@ -99,7 +99,7 @@ async def explain_partition(req: func.HttpRequest) -> func.HttpResponse:
 @telling_errors
 async def start_training(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """Train a new model set on the windows [from, to)."""
-    from fleetscore.requests import ask_training
+    from fleetscore.pipeline.submit import ask_training
 
     body = read_body(req, TrainingBody)
     asked = await off_loop(
@@ -120,7 +120,7 @@ async def start_training(req: func.HttpRequest, client: Any) -> func.HttpRespons
 @telling_errors
 async def start_backfill(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """Run the windows [from, to), a few at a time."""
-    from fleetscore.backfills import list_windows, preview_backfill
+    from fleetscore.operations.backfills import list_windows, preview_backfill
 
     body = read_body(req, BackfillBody)
     keys = list_windows(body.workload, body.first, body.stop, newest_first=body.newest_first)

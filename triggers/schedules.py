@@ -41,7 +41,7 @@ async def server_load_timer(timer: func.TimerRequest, client: str) -> None:
 
 async def start_due_windows(workload: str, client: Any) -> list[str]:
     """Start the run of every due window; gives the runs that were started."""
-    from fleetscore.due import ask_due_windows
+    from fleetscore.operations.due import ask_due_windows
     from fleetscore.records import RunState, to_plain
 
     started = []

@@ -21,7 +21,7 @@ async def score_rows(req: func.HttpRequest) -> func.HttpResponse:
 
 
 def _answers(req: func.HttpRequest) -> dict[str, Any]:
-    from fleetscore.minibatch import answer_rows, read_rows
+    from fleetscore.pipeline.score_rows import answer_rows, read_rows
 
     rows = read_rows(req.get_body(), req.headers.get("content-type", "application/json"))
     return answer_rows(app_store(), str(req.route_params["workload"]), rows)

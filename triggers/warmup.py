@@ -18,13 +18,13 @@ _NEEDED = (
     "pyarrow.acero",
     "pyarrow.compute",
     "pyarrow.parquet",
-    "fleetscore.notices",
-    "fleetscore.requests",
-    "fleetscore.status",
-    "fleetscore.steps.finish",
-    "fleetscore.steps.prepare",
-    "fleetscore.steps.score",
-    "fleetscore.steps.train",
+    "fleetscore.operations.notices",
+    "fleetscore.pipeline.submit",
+    "fleetscore.runs.status",
+    "fleetscore.pipeline.finish",
+    "fleetscore.pipeline.prepare",
+    "fleetscore.pipeline.score",
+    "fleetscore.pipeline.train",
     "fleetscore.workloads.sensor_anomaly.workload",
     "fleetscore.workloads.server_load.workload",
     "fleetscore.workloads.store_sales.workload",
@@ -38,8 +38,8 @@ def warmup(context: func.warmup.WarmUpContext) -> None:
 
     Nothing is opened, since what is open here all local workers would share.
     """
-    from fleetscore.lone_arrow import start_lone_arrow
-    from fleetscore.stores import store_class
+    from fleetscore.arrow_startup import start_lone_arrow
+    from fleetscore.store import store_class
 
     start_lone_arrow()
     for module in _NEEDED:

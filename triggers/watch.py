@@ -30,9 +30,9 @@ async def watchdog_timer(timer: func.TimerRequest, client: str) -> None:
 
 async def rescue_runs(client: Any) -> dict[str, str]:
     """See to runs whose orchestration died or was never started; gives what was done to which run."""
-    from fleetscore.notices import tell_ending
+    from fleetscore.operations.notices import tell_ending
+    from fleetscore.operations.watchdog import close_run, judge_orchestration, list_open_runs
     from fleetscore.records import to_plain
-    from fleetscore.watchdog import close_run, judge_orchestration, list_open_runs
 
     store, now = app_store(), datetime.now(UTC)
     done: dict[str, str] = {}
@@ -54,9 +54,9 @@ async def rescue_runs(client: Any) -> dict[str, str]:
 
 async def start_late_rounds(client: Any) -> list[str]:
     """Start a round for late data of each workload that has some; gives the runs. One workload's trouble does not keep from the next."""
-    from fleetscore.late import ask_late
+    from fleetscore.operations.late_data import ask_late
     from fleetscore.records import to_plain
-    from fleetscore.workloads import workload_names
+    from fleetscore.registry import workload_names
 
     started = []
     for name in workload_names():
@@ -81,8 +81,8 @@ async def _status_of(client: Any, run: str) -> tuple[str, str]:
 
 
 def _tell_trouble() -> None:
-    from fleetscore.notices import resend_pending, tell
-    from fleetscore.watchdog import find_trouble, gather_overdue
+    from fleetscore.operations.notices import resend_pending, tell
+    from fleetscore.operations.watchdog import find_trouble, gather_overdue
 
     store, app, now = app_store(), read_app_settings(), datetime.now(UTC)
     found = find_trouble(store, now)

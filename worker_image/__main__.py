@@ -16,7 +16,7 @@ from worker_image.telling import AttemptStory, tell_story
 if TYPE_CHECKING:
     from fleetscore.app_settings import AppSettings
     from fleetscore.records import ShardRecord
-    from fleetscore.stores.base import Store
+    from fleetscore.store.base import Store
 
 DONE = 0
 DONE_WITH_FAILURES = (
@@ -49,7 +49,7 @@ def main() -> int:
 def _attempt(story: AttemptStory) -> int:
     from fleetscore.app_settings import read_app_settings
     from fleetscore.errors import FleetscoreError
-    from fleetscore.stores import open_store
+    from fleetscore.store import open_store
 
     app = read_app_settings()
     store = open_store(app.store)
@@ -69,10 +69,10 @@ def _attempt(story: AttemptStory) -> int:
 
 
 def _work(store: Store, app: AppSettings, story: AttemptStory) -> int:
-    from fleetscore.completions import announce
-    from fleetscore.outcomes import GOOD
-    from fleetscore.steps.offload import offloaded_shards, read_given_up
-    from fleetscore.steps.score import read_shard_record
+    from fleetscore.batch.completions import announce
+    from fleetscore.pipeline.offload import offloaded_shards, read_given_up
+    from fleetscore.pipeline.score import read_shard_record
+    from fleetscore.schemas import GOOD
 
     run, shard = story.run, story.shard
     known = read_shard_record(store, run, shard)
@@ -92,8 +92,8 @@ def _work(store: Store, app: AppSettings, story: AttemptStory) -> int:
 
 
 def _score(store: Store, story: AttemptStory) -> ShardRecord | None:
-    from fleetscore.steps.score import name_attempt, score_shard
-    from fleetscore.steps.train import train_shard
+    from fleetscore.pipeline.score import name_attempt, score_shard
+    from fleetscore.pipeline.train import train_shard
 
     story.attempt = name_attempt()
     _log.info("attempt %s at shard %d of %s begins", story.attempt, story.shard, story.run)
@@ -117,9 +117,9 @@ class _Progress:
 
 def _give_up(store: Store, app: AppSettings, run: str, shard: int, reason: str) -> None:
     """Tell the run at once that this shard will not come, so that it does not wait for the retries of Batch."""
-    from fleetscore.completions import wake
+    from fleetscore.batch.completions import wake
     from fleetscore.errors import FleetscoreError
-    from fleetscore.steps.offload import give_up
+    from fleetscore.pipeline.offload import give_up
 
     try:
         give_up(store, run, shard, reason)

@@ -13,17 +13,17 @@ import requests
 from fleetscore.errors import FleetscoreError, InputError, MissingBlobError, StoreError
 
 if TYPE_CHECKING:
-    from fleetscore.backfills import BackfillPreview
-    from fleetscore.costs import MonthCost
     from fleetscore.dashboard.overview import WorkloadLooks
-    from fleetscore.doctor import Diagnosis
-    from fleetscore.drift_report import DriftReport
-    from fleetscore.explain import PartitionStory
-    from fleetscore.housekeeping import Swept
-    from fleetscore.replay import Replayed
-    from fleetscore.run_index import RunLine
-    from fleetscore.run_preview import RunPreview
-    from fleetscore.run_status import RunStatus
+    from fleetscore.operations.backfills import BackfillPreview
+    from fleetscore.operations.doctor import Diagnosis
+    from fleetscore.operations.drift_report import DriftReport
+    from fleetscore.operations.explain import PartitionStory
+    from fleetscore.operations.housekeeping import Swept
+    from fleetscore.operations.monthly_costs import MonthCost
+    from fleetscore.operations.replay import Replayed
+    from fleetscore.pipeline.preview import RunPreview
+    from fleetscore.runs.index import RunLine
+    from fleetscore.runs.status_answer import RunStatus
 
 Answer = TypeVar("Answer")
 
@@ -102,7 +102,7 @@ class HostClient:
         self, workload: str, window: str, partitions: tuple[str, ...] = (), models: str = ""
     ) -> RunPreview:
         """What the window's run would do, by the app's own settings and pool; nothing is written."""
-        from fleetscore.run_preview import RunPreview
+        from fleetscore.pipeline.preview import RunPreview
 
         body = {"workload": workload, "window": window, "only": partitions, "models": models}
         return self.call("POST", "plans", RunPreview, body)
@@ -132,7 +132,7 @@ class HostClient:
         self, workload: str, first: str, stop: str, *, only: str, newest_first: bool
     ) -> BackfillPreview:
         """Which of the windows [first, stop) a backfill would run, and why."""
-        from fleetscore.backfills import BackfillPreview
+        from fleetscore.operations.backfills import BackfillPreview
 
         body = {
             "workload": workload, "from": first, "to": stop,
@@ -146,19 +146,19 @@ class HostClient:
 
     def describe_run(self, run: str) -> RunStatus:
         """How the run stands; MissingBlobError when there is none."""
-        from fleetscore.run_status import RunStatus
+        from fleetscore.runs.status_answer import RunStatus
 
         return self.call("GET", f"runs/{quote(run)}", RunStatus)
 
     def cancel_run(self, run: str) -> RunStatus:
         """Ask the run to stop."""
-        from fleetscore.run_status import RunStatus
+        from fleetscore.runs.status_answer import RunStatus
 
         return self.call("POST", f"runs/{quote(run)}/cancel", RunStatus)
 
     def list_runs(self, workload: str, limit: int) -> list[RunLine]:
         """The newest runs, newest first."""
-        from fleetscore.run_index import RunPage
+        from fleetscore.runs.index import RunPage
 
         return self.call("GET", f"runs?workload={quote(workload)}&limit={limit}", RunPage).runs
 
@@ -173,37 +173,37 @@ class HostClient:
 
     def explain(self, run: str, partition: str) -> PartitionStory:
         """The story of one partition."""
-        from fleetscore.explain import PartitionStory
+        from fleetscore.operations.explain import PartitionStory
 
         return self.call("GET", f"runs/{quote(run)}/partitions/{quote(partition)}", PartitionStory)
 
     def replay(self, run: str, partition: str) -> Replayed:
         """Have one partition scored again, and compared."""
-        from fleetscore.replay import Replayed
+        from fleetscore.operations.replay import Replayed
 
         return self.call("GET", f"runs/{quote(run)}/replay/{quote(partition)}", Replayed)
 
     def describe_drift(self, run: str, limit: int) -> DriftReport:
         """The run's partitions to look at."""
-        from fleetscore.drift_report import DriftReport
+        from fleetscore.operations.drift_report import DriftReport
 
         return self.call("GET", f"runs/{quote(run)}/drift?limit={limit}", DriftReport)
 
     def examine(self) -> Diagnosis:
         """What the app finds when it examines itself."""
-        from fleetscore.doctor import Diagnosis
+        from fleetscore.operations.doctor import Diagnosis
 
         return self.call("GET", "doctor", Diagnosis)
 
     def sweep(self, *, dry_run: bool) -> Swept:
         """Have what is old removed, or only be told what would be."""
-        from fleetscore.housekeeping import Swept
+        from fleetscore.operations.housekeeping import Swept
 
         return self.call("GET" if dry_run else "POST", "housekeeping", Swept)
 
     def list_costs(self, workload: str, since: str) -> list[MonthCost]:
         """What the workloads cost, month by month."""
-        from fleetscore.costs import MonthCost
+        from fleetscore.operations.monthly_costs import MonthCost
 
         return self.call("GET", f"costs?workload={quote(workload)}&since={quote(since)}", list[MonthCost])
 

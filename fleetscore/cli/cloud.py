@@ -12,9 +12,9 @@ import click
 from fleetscore.cli.options import json_option
 
 if TYPE_CHECKING:
+    from fleetscore.cli.demo.summary import ChapterSummary
     from fleetscore.cli.local_cloud import LocalBatch, LocalStorage
-    from fleetscore.demo.summary import ChapterSummary
-    from fleetscore.stores.base import Store
+    from fleetscore.store.base import Store
 
 _PRICES = """# The local pool: nodes are processes, up in seconds. Prices are those of Azure.
 date = "2026-11-01"
@@ -88,12 +88,12 @@ def _tour(
     storage: LocalStorage, batch: LocalBatch, names: tuple[str, ...], scale: float, folder: Path
 ) -> tuple[list[ChapterSummary], list[dict[str, Any]], str]:
     from fleetscore.cli.connection import Connection
-    from fleetscore.cli.embedded import embedded_host
+    from fleetscore.cli.demo.chapters import CHAPTERS
+    from fleetscore.cli.demo.tour import prepare_samples, run_chapter, train_models
+    from fleetscore.cli.embedded_host import embedded_host
     from fleetscore.cli.local_cloud import cloud_environment
-    from fleetscore.cost import PRICES_PATH
-    from fleetscore.demo.chapters import CHAPTERS
-    from fleetscore.demo.tour import prepare_samples, run_chapter, train_models
-    from fleetscore.stores import open_store
+    from fleetscore.pipeline.cost import PRICES_PATH
+    from fleetscore.store import open_store
 
     settings = cloud_environment(storage, batch, f"fleet-{scale:g}".replace(".", "-"))
     os.environ.update(settings)
@@ -114,10 +114,10 @@ def _tour(
 
 def count_placements(store: Store, chapter: ChapterSummary) -> dict[str, Any]:
     """Shards by placement over the newest round of each of the chapter's windows, and what they cost."""
-    from fleetscore.requests import newest_round
-    from fleetscore.steps.plan import read_plan
+    from fleetscore.pipeline.plan import read_plan
+    from fleetscore.pipeline.submit import newest_round
+    from fleetscore.registry import get_workload
     from fleetscore.windows import windows_between
-    from fleetscore.workloads import get_workload
 
     workload = get_workload(chapter.workload)
     first, last = workload.parse_window(chapter.first), workload.parse_window(chapter.last)
@@ -137,8 +137,8 @@ def count_placements(store: Store, chapter: ChapterSummary) -> dict[str, Any]:
 def _print(
     chapters: list[ChapterSummary], placed: list[dict[str, Any]], folder: Path, seconds: float
 ) -> None:
+    from fleetscore.cli.demo.summary import tell_judged
     from fleetscore.cli.render import print_pairs, tell_counts
-    from fleetscore.demo.summary import tell_judged
 
     for chapter, shards in zip(chapters, placed, strict=True):
         windows = f"{chapter.windows_published} of {chapter.windows} windows published"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from fleetscore.cli.embedded import EmbeddedHost, embedded_host
+from fleetscore.cli.embedded_host import EmbeddedHost, embedded_host
 from fleetscore.errors import CapacityError
 
 if TYPE_CHECKING:
@@ -78,4 +78,4 @@ def connect(store_url: str, host_url: str, key: str) -> Iterator[Connection]:
 def _import_meanwhile() -> None:
     """Import what following a run takes while the host starts, which leaves a core to it; Arrow is none of it."""
     import fleetscore.cli.client
-    import fleetscore.run_status  # noqa: F401
+    import fleetscore.runs.status_answer  # noqa: F401

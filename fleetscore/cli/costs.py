@@ -20,8 +20,8 @@ def costs(workload: str, since: str, store_url: str, host_url: str, key: str, as
 
         months = HostClient(host_url, key).list_costs(workload, since)
     else:
-        from fleetscore.costs import list_costs
-        from fleetscore.stores import open_store
+        from fleetscore.operations.monthly_costs import list_costs
+        from fleetscore.store import open_store
 
         months = list_costs(open_store(store_url), workload, since)
     if as_json:

@@ -10,7 +10,7 @@ import click
 from fleetscore.cli.options import asking_options
 
 if TYPE_CHECKING:
-    from fleetscore.doctor import Diagnosis
+    from fleetscore.operations.doctor import Diagnosis
 
 
 @click.command(short_help="Check the deployment, and say what to mend.")
@@ -57,8 +57,8 @@ def _diagnose(store_url: str, host_url: str, key: str) -> Diagnosis:
     from dataclasses import replace
 
     from fleetscore.app_settings import read_app_settings
-    from fleetscore.doctor import examine
-    from fleetscore.stores import open_store
+    from fleetscore.operations.doctor import examine
+    from fleetscore.store import open_store
 
     app = replace(read_app_settings(), store=store_url)
     return examine(open_store(store_url), app, lambda: datetime.now(UTC))

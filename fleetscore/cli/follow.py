@@ -14,7 +14,7 @@ from fleetscore.cli.progress import Progress, progress_of
 
 if TYPE_CHECKING:
     from fleetscore.cli.client import BackfillStatus
-    from fleetscore.run_status import RunStatus
+    from fleetscore.runs.status_answer import RunStatus
 
 Status = TypeVar("Status")
 _LEAST_WAIT_S = 0.05  # an answer takes 2 ms of the cores that score, the command's share included

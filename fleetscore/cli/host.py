@@ -18,7 +18,7 @@ from fleetscore.cli.options import json_option, store_option
 @store_option
 def host(port: int, store_url: str) -> None:
     """Run the function app on the local host until stopped, as `func start` would; timers fire on their schedules."""
-    from fleetscore.cli.embedded import EmbeddedHost, host_command, host_environment
+    from fleetscore.cli.embedded_host import EmbeddedHost, host_command, host_environment
     from fleetscore.errors import InputError
 
     embedded = EmbeddedHost(store_url)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleetscore.cli.embedded import app_folder
+from fleetscore.cli.embedded_host import app_folder
 from fleetscore.errors import CapacityError, SettingsError
 
 _ACCOUNT = "devstoreaccount1"

@@ -9,11 +9,11 @@ from urllib.parse import quote
 
 if TYPE_CHECKING:
     from fleetscore.cli.client import HostClient
-    from fleetscore.model_report import ModelSets, PinnedSet
-    from fleetscore.model_sets import Pins
-    from fleetscore.stores.base import Store
-    from fleetscore.verdict_report import VerdictReport
-    from fleetscore.verdicts import Verdict
+    from fleetscore.models.model_sets import Pins
+    from fleetscore.models.report import ModelSets, PinnedSet
+    from fleetscore.operations.verdict_report import VerdictReport
+    from fleetscore.operations.verdicts import Verdict
+    from fleetscore.store.base import Store
 
 
 class ModelDesk(Protocol):
@@ -53,8 +53,8 @@ def model_desk(workload: str, store_url: str, host_url: str, key: str) -> ModelD
         from fleetscore.cli.client import HostClient
 
         return HostDesk(HostClient(host_url, key), workload)
-    from fleetscore.stores import open_store
-    from fleetscore.workloads import get_workload
+    from fleetscore.registry import get_workload
+    from fleetscore.store import open_store
 
     return StoreDesk(open_store(store_url), get_workload(workload).name)
 
@@ -69,55 +69,55 @@ class StoreDesk:
 
     def list_sets(self) -> ModelSets:
         """See ModelDesk."""
-        from fleetscore.model_report import describe_sets
+        from fleetscore.models.report import describe_sets
 
         return describe_sets(self._store, self._workload)
 
     def show_set(self, version: str) -> PinnedSet:
         """See ModelDesk."""
-        from fleetscore.model_report import describe_set
+        from fleetscore.models.report import describe_set
 
         return describe_set(self._store, self._workload, version)
 
     def pin(self, version: str, partition: str, why: str) -> Pins:
         """See ModelDesk."""
-        from fleetscore.model_sets import pin_version
+        from fleetscore.models.model_sets import pin_version
 
         return pin_version(self._store, self._workload, version, partition=partition, who=_who(), why=why)
 
     def promote(self, version: str, why: str) -> Pins:
         """See ModelDesk."""
-        from fleetscore.promotion import promote
+        from fleetscore.operations.promotion import promote
 
         return promote(self._store, self._workload, version, _who(), why)
 
     def roll_back(self, why: str) -> Pins:
         """See ModelDesk."""
-        from fleetscore.promotion import roll_back
+        from fleetscore.operations.promotion import roll_back
 
         return roll_back(self._store, self._workload, _who(), why)
 
     def challenge(self, version: str, why: str) -> Pins:
         """See ModelDesk."""
-        from fleetscore.model_sets import pin_challenger
+        from fleetscore.models.model_sets import pin_challenger
 
         return pin_challenger(self._store, self._workload, version, who=_who(), why=why)
 
     def judge(self, first: str, stop: str, version: str) -> Verdict:
         """See ModelDesk."""
-        from fleetscore.verdicts import judge_challenger
+        from fleetscore.operations.verdicts import judge_challenger
 
         return judge_challenger(self._store, self._workload, first, stop, datetime.now(UTC), _who(), version)
 
     def list_verdicts(self) -> list[Verdict]:
         """See ModelDesk."""
-        from fleetscore.verdicts import list_verdicts
+        from fleetscore.operations.verdicts import list_verdicts
 
         return list_verdicts(self._store, self._workload)
 
     def show_verdict(self, verdict: str, limit: int) -> VerdictReport:
         """See ModelDesk."""
-        from fleetscore.verdict_report import describe_verdict
+        from fleetscore.operations.verdict_report import describe_verdict
 
         return describe_verdict(self._store, self._workload, verdict, limit)
 
@@ -132,13 +132,13 @@ class HostDesk:
 
     def list_sets(self) -> ModelSets:
         """See ModelDesk."""
-        from fleetscore.model_report import ModelSets
+        from fleetscore.models.report import ModelSets
 
         return self._client.call("GET", self._doors, ModelSets)
 
     def show_set(self, version: str) -> PinnedSet:
         """See ModelDesk."""
-        from fleetscore.model_report import PinnedSet
+        from fleetscore.models.report import PinnedSet
 
         door = f"sets/{quote(version, safe='')}" if version else "current"
         return self._client.call("GET", f"{self._doors}/{door}", PinnedSet)
@@ -161,26 +161,26 @@ class HostDesk:
 
     def judge(self, first: str, stop: str, version: str) -> Verdict:
         """See ModelDesk."""
-        from fleetscore.verdicts import Verdict
+        from fleetscore.operations.verdicts import Verdict
 
         body = {"from": first, "to": stop, "version": version, "who": _who()}
         return self._client.call("POST", f"{self._doors}/verdicts", Verdict, body)
 
     def list_verdicts(self) -> list[Verdict]:
         """See ModelDesk."""
-        from fleetscore.verdicts import Verdict
+        from fleetscore.operations.verdicts import Verdict
 
         return self._client.call("GET", f"{self._doors}/verdicts", list[Verdict])
 
     def show_verdict(self, verdict: str, limit: int) -> VerdictReport:
         """See ModelDesk."""
-        from fleetscore.verdict_report import VerdictReport
+        from fleetscore.operations.verdict_report import VerdictReport
 
         door = f"verdicts/{quote(verdict or 'newest', safe='')}?limit={limit}"
         return self._client.call("GET", f"{self._doors}/{door}", VerdictReport)
 
     def _change(self, door: str, body: dict[str, Any]) -> Pins:
-        from fleetscore.model_sets import Pins
+        from fleetscore.models.model_sets import Pins
 
         return self._client.call("POST", f"{self._doors}/{door}", Pins, body | {"who": _who()})
 

@@ -13,10 +13,10 @@ from fleetscore.cli.model_desk import model_desk
 from fleetscore.cli.options import WORKLOAD, asking_options, from_option, json_option, store_option, to_option
 
 if TYPE_CHECKING:
-    from fleetscore.model_report import ModelSets
-    from fleetscore.model_sets import ModelSet, Pins
-    from fleetscore.verdict_report import VerdictReport
-    from fleetscore.verdicts import Verdict
+    from fleetscore.models.model_sets import ModelSet, Pins
+    from fleetscore.models.report import ModelSets
+    from fleetscore.operations.verdict_report import VerdictReport
+    from fleetscore.operations.verdicts import Verdict
 
 _WHY = click.option("--why", default="", metavar="TEXT", help="The reason, kept in the history of pins.")
 
@@ -41,9 +41,9 @@ def import_models(workload: str, source: Path, pin: bool, store_url: str, as_jso
     Pickles are read by a restricted reader that accepts exactly the classes it needs and refuses any other by name.
     """
     from fleetscore.cli.render import print_json
-    from fleetscore.model_sets import pin_version, write_model_set
-    from fleetscore.stores import open_store
-    from fleetscore.workloads import get_workload
+    from fleetscore.models.model_sets import pin_version, write_model_set
+    from fleetscore.registry import get_workload
+    from fleetscore.store import open_store
 
     store = open_store(store_url)
     draft = get_workload(workload).import_models(store, source)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fleetscore.records import RunRequest
-    from fleetscore.run_index import RunLine
-    from fleetscore.status import RunStatus
+    from fleetscore.runs.index import RunLine
+    from fleetscore.runs.status import RunStatus
 
 _OUTCOMES = ("scored", "failed", "skipped", "late", "quarantined")
 

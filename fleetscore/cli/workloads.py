@@ -11,9 +11,9 @@ import click
 from fleetscore.cli.options import WORKLOAD, json_option, store_option
 
 if TYPE_CHECKING:
-    from fleetscore.stores.base import Store
+    from fleetscore.store.base import Store
     from fleetscore.windows import Window
-    from fleetscore.workloads.base import Workload
+    from fleetscore.workload import Workload
 
 _MOST_ROWS = 20
 
@@ -33,8 +33,8 @@ _MOST_ROWS = 20
 def samples(workload: str, scale: float, seed: int, store_url: str, as_json: bool) -> None:
     """Write sample data with planted defects into the store, and the truth to judge results by."""
     from fleetscore.cli.render import print_json, print_pairs
-    from fleetscore.stores import open_store
-    from fleetscore.workloads import get_workload
+    from fleetscore.registry import get_workload
+    from fleetscore.store import open_store
 
     report = get_workload(workload).samples(open_store(store_url), scale=scale, seed=seed)
     if as_json:
@@ -76,9 +76,9 @@ def samples(workload: str, scale: float, seed: int, store_url: str, as_json: boo
 def backtest(workload: str, cutoffs: int, folder: Path, store_url: str, as_json: bool) -> None:
     """Judge a workload's way of training on the past: train before each cutoff, score after it, compare with what came."""
     from fleetscore.cli.render import print_json
+    from fleetscore.registry import get_workload
     from fleetscore.settings import read_workload_settings
-    from fleetscore.stores import open_store
-    from fleetscore.workloads import get_workload
+    from fleetscore.store import open_store
 
     store, kind = open_store(store_url), get_workload(workload)
     settings: Any = read_workload_settings(store, workload, kind.settings_type)
@@ -118,8 +118,8 @@ def draw(
 ) -> None:  # fmt: skip
     """Draw published results as PNG pictures."""
     from fleetscore.cli.render import print_json
-    from fleetscore.stores import open_store
-    from fleetscore.workloads import get_workload
+    from fleetscore.registry import get_workload
+    from fleetscore.store import open_store
 
     store, kind = open_store(store_url), get_workload(workload)
     chosen = _windows(store, kind, windows)
@@ -134,8 +134,8 @@ def draw(
 def _windows(store: Store, workload: Workload, keys: Sequence[str]) -> list[Window]:
     """The windows that were named, or the newest published one; InputError when one is not published."""
     from fleetscore.errors import InputError
-    from fleetscore.layout import manifest_path
-    from fleetscore.manifest import read_latest
+    from fleetscore.runs.manifests import read_latest
+    from fleetscore.store.paths import manifest_path
 
     if not keys:
         latest = read_latest(store, workload.name)

@@ -8,19 +8,19 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from fleetscore.costs import MonthCost, sum_costs
-from fleetscore.dashboard.marks import UNEASY, Mark
+from fleetscore.dashboard.badges import UNEASY, Mark
 from fleetscore.dashboard.window_calendar import Calendar, Cell, count_marks, lay_calendar
 from fleetscore.errors import FleetscoreError, SettingsError
-from fleetscore.manifest import read_latest
-from fleetscore.model_sets import read_pins
+from fleetscore.models.model_sets import read_pins
+from fleetscore.operations.monthly_costs import MonthCost, sum_costs
 from fleetscore.records import FINAL
-from fleetscore.run_index import RunLine, RunPage, list_page, list_runs
+from fleetscore.registry import get_workload, workload_names
+from fleetscore.runs.index import RunLine, RunPage, list_page, list_runs
+from fleetscore.runs.manifests import read_latest
 from fleetscore.settings import RunPolicy, read_run_policy
-from fleetscore.stores.base import Store
-from fleetscore.stores.reading import side_by_side
+from fleetscore.store.base import Store
+from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.windows import Cadence
-from fleetscore.workloads import get_workload, workload_names
 
 _CELLS = {Cadence.HOUR: 744, Cadence.DAY: 56, Cadence.WEEK: 52, Cadence.INDEX: 52}
 """The windows that are looked at, and that a workload's own page shows: a month of hours, eight weeks of days, a year of weeks."""

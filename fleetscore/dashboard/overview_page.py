@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fleetscore.dashboard.badges import SIGNS, WORDS, Mark, count_bad, mark_of
+from fleetscore.dashboard.components import card, chip, figures, run_table
+from fleetscore.dashboard.formatting import tell_cost, tell_count, tell_seconds, tell_short
 from fleetscore.dashboard.links import Links
-from fleetscore.dashboard.marks import SIGNS, WORDS, Mark, count_bad, mark_of
 from fleetscore.dashboard.markup import Child, Markup, join, tag
 from fleetscore.dashboard.overview import Look, Overview, WorkloadPage, WorkloadView
 from fleetscore.dashboard.page import Body
-from fleetscore.dashboard.parts import card, chip, figures, run_table
-from fleetscore.dashboard.telling import tell_cost, tell_count, tell_seconds, tell_short
 from fleetscore.dashboard.window_calendar import Calendar, Cell
 from fleetscore.records import RunState
 

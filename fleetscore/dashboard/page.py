@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from fleetscore.dashboard.formatting import tell_moment
 from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.markup import Markup, join, tag
-from fleetscore.dashboard.telling import tell_moment
 
 REFRESH_MS = 1500
 _REFRESH_WITHOUT_SCRIPT_S = 5

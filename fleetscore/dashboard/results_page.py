@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fleetscore.dashboard.components import card, facts, search
+from fleetscore.dashboard.formatting import tell_many, tell_moment
 from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.markup import Child, Markup, join, tag
 from fleetscore.dashboard.page import Body
-from fleetscore.dashboard.parts import card, facts, search
 from fleetscore.dashboard.results_view import ResultsView
-from fleetscore.dashboard.telling import tell_many, tell_moment
 
 
 def show_results(view: ResultsView, links: Links) -> Body:

@@ -7,18 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 
-from fleetscore.dashboard.drawn.published import Drawing, find_manifest
+from fleetscore.dashboard.charts.published import Drawing, find_manifest
 from fleetscore.errors import MissingBlobError
-from fleetscore.layout import manifest_path
-from fleetscore.manifest import read_latest
 from fleetscore.records import Manifest
-from fleetscore.stores.base import Store
-from fleetscore.workloads import get_workload
+from fleetscore.registry import get_workload
+from fleetscore.runs.manifests import read_latest
+from fleetscore.store.base import Store
+from fleetscore.store.paths import manifest_path
 
 _DRAWN = {
-    "sensor_anomaly": "fleetscore.dashboard.drawn.sensor_readings:draw_readings",
-    "store_sales": "fleetscore.dashboard.drawn.sales_forecasts:draw_forecasts",
-    "server_load": "fleetscore.dashboard.drawn.load_classes:draw_classes",
+    "sensor_anomaly": "fleetscore.dashboard.charts.sensor_readings:draw_readings",
+    "store_sales": "fleetscore.dashboard.charts.sales_forecasts:draw_forecasts",
+    "server_load": "fleetscore.dashboard.charts.load_classes:draw_classes",
 }
 MOST_DRAWN = 8
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from fleetscore.dashboard.links import Links
-from fleetscore.dashboard.marks import SIGNS, Mark
-from fleetscore.dashboard.markup import Child, Markup, join, tag
-from fleetscore.dashboard.page import Body
-from fleetscore.dashboard.parts import card, chip, facts, figures, outcome_bar, outcome_chip, search, table
-from fleetscore.dashboard.run_view import LogView, Matches, RunView
-from fleetscore.dashboard.telling import (
+from fleetscore.dashboard.badges import SIGNS, Mark
+from fleetscore.dashboard.components import (
+    card,
+    chip,
+    facts,
+    figures,
+    outcome_bar,
+    outcome_chip,
+    search,
+    table,
+)
+from fleetscore.dashboard.formatting import (
     tell_age,
     tell_bytes,
     tell_cost,
@@ -21,11 +26,15 @@ from fleetscore.dashboard.telling import (
     tell_seconds,
     tell_short,
 )
+from fleetscore.dashboard.links import Links
+from fleetscore.dashboard.markup import Child, Markup, join, tag
+from fleetscore.dashboard.page import Body
+from fleetscore.dashboard.run_view import LogView, Matches, RunView
 from fleetscore.dashboard.timeline_drawing import draw_timeline, extremes
-from fleetscore.layout import run_path
-from fleetscore.outcomes import GOOD
 from fleetscore.records import Cause, RunRecord, RunState
-from fleetscore.timeline import Timeline
+from fleetscore.runs.timeline import Timeline
+from fleetscore.schemas import GOOD
+from fleetscore.store.paths import run_path
 
 _LOG_NAMED = re.compile(r"logs/[\w.-]+")
 _VERDICTS = {"good": Mark.GOOD, "with_failures": Mark.FAILURES, "unpublished": Mark.UNPUBLISHED}

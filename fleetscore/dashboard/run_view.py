@@ -15,16 +15,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import InputError, MissingBlobError
-from fleetscore.layout import run_id, run_path
-from fleetscore.outcomes import Outcome
-from fleetscore.progress import read_progress
+from fleetscore.pipeline.plan import read_plan
+from fleetscore.pipeline.score import is_cancelled
 from fleetscore.records import FINAL, RunRecord, RunState
-from fleetscore.run_records import read_run
-from fleetscore.status import RunStatus, tell_status
-from fleetscore.steps.plan import read_plan
-from fleetscore.steps.score import is_cancelled
-from fleetscore.stores.base import Store
-from fleetscore.timeline import Timeline, read_timeline, timeline_now
+from fleetscore.runs.progress import read_progress
+from fleetscore.runs.run_records import read_run
+from fleetscore.runs.status import RunStatus, tell_status
+from fleetscore.runs.timeline import Timeline, read_timeline, timeline_now
+from fleetscore.schemas import Outcome
+from fleetscore.store.base import Store
+from fleetscore.store.paths import run_id, run_path
 
 _READS = 3
 _MOST_LOGS = 20

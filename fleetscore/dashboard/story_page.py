@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from fleetscore.dashboard.components import card, facts, outcome_chip, table
+from fleetscore.dashboard.formatting import tell_bytes, tell_many, tell_moment, tell_seconds
 from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.markup import Child, Markup, join, tag
 from fleetscore.dashboard.page import Body
-from fleetscore.dashboard.parts import card, facts, outcome_chip, table
-from fleetscore.dashboard.telling import tell_bytes, tell_many, tell_moment, tell_seconds
-from fleetscore.explain import AttemptStory, PartitionStory
-from fleetscore.layout import run_path
+from fleetscore.operations.explain import AttemptStory, PartitionStory
+from fleetscore.store.paths import run_path
 
 
 def show_story(story: PartitionStory, links: Links) -> Body:

@@ -9,10 +9,10 @@ from statistics import median
 
 import numpy as np
 
-from fleetscore.dashboard.charts import Scale, band, figure, line_path, round_steps, text, value_axis
+from fleetscore.dashboard.formatting import tell_count, tell_seconds
 from fleetscore.dashboard.markup import Markup, join, tag
-from fleetscore.dashboard.telling import tell_count, tell_seconds
-from fleetscore.timeline import ShardBar, Timeline
+from fleetscore.dashboard.svg import Scale, band, figure, line_path, round_steps, text, value_axis
+from fleetscore.runs.timeline import ShardBar, Timeline
 
 MOST_BARS = 200
 _WIDTH, _LEFT, _TOP = 960.0, 64.0, 8.0

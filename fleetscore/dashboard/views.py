@@ -18,8 +18,8 @@ from fleetscore.dashboard.run_page import show_log, show_matches, show_run
 from fleetscore.dashboard.run_view import find_partitions, read_log, read_run_view
 from fleetscore.dashboard.story_page import show_story
 from fleetscore.errors import FleetscoreError, InputError
-from fleetscore.explain import explain
-from fleetscore.stores.base import Store
+from fleetscore.operations.explain import explain
+from fleetscore.store.base import Store
 
 PARAMETERS = (
     "code",

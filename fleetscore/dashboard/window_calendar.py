@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from fleetscore.dashboard.marks import Mark, count_bad, mark_of
+from fleetscore.dashboard.badges import Mark, count_bad, mark_of
 from fleetscore.errors import InputError
-from fleetscore.run_index import RunLine, newest_rounds
+from fleetscore.runs.index import RunLine, newest_rounds
 from fleetscore.windows import Cadence, Window, due_windows
 
 COLUMNS = {Cadence.HOUR: 24, Cadence.DAY: 7, Cadence.WEEK: 13, Cadence.INDEX: 13}

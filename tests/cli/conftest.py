@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from fleetscore.cli.__main__ import run_command
-from fleetscore.direct import run_training, run_window
-from fleetscore.stores import open_store
-from fleetscore.stores.base import Store
-from fleetscore.workloads import EXTRA_WORKLOADS, get_workload
+from fleetscore.pipeline.local import run_training, run_window
+from fleetscore.registry import EXTRA_WORKLOADS, get_workload
+from fleetscore.store import open_store
+from fleetscore.store.base import Store
 
 HERE = Path(__file__).resolve().parent
-SPINE = HERE.parent / "spine"  # the toy workload lives there
+SPINE = HERE.parent / "pipeline"  # the toy workload lives there
 sys.path[:0] = [str(folder) for folder in (HERE, SPINE) if str(folder) not in sys.path]
 
 from said import Command, Said  # noqa: E402  # beside this file

@@ -12,7 +12,7 @@ from said import Said
 from fleetscore.cli.__main__ import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
-SPINE = ROOT / "tests" / "spine"
+SPINE = ROOT / "tests" / "pipeline"
 
 
 @contextmanager

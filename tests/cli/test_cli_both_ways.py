@@ -16,11 +16,11 @@ from said import Command, Said
 from toy_workload import write_lines
 
 from fleetscore.cli.commands import fleetscore
-from fleetscore.direct import run_window
-from fleetscore.model_sets import pin_challenger, pin_version, read_pins, write_model_set
-from fleetscore.stores import open_store
-from fleetscore.stores.base import Store
-from fleetscore.workloads import EXTRA_WORKLOADS
+from fleetscore.models.model_sets import pin_challenger, pin_version, read_pins, write_model_set
+from fleetscore.pipeline.local import run_window
+from fleetscore.registry import EXTRA_WORKLOADS
+from fleetscore.store import open_store
+from fleetscore.store.base import Store
 
 WINDOW, STOP = "2026-01-01T00", "2026-01-01T01"
 RUN = f"toy-{WINDOW}"

@@ -16,12 +16,12 @@ from toy_workload import write_lines
 
 from fleetscore.cli.client import HostClient, HostUnreachableError
 from fleetscore.cli.connection import Connection
-from fleetscore.cli.embedded import SCHEDULES, EmbeddedHost, app_folder, host_environment, host_folder
+from fleetscore.cli.embedded_host import SCHEDULES, EmbeddedHost, app_folder, host_environment, host_folder
 from fleetscore.cli.options import absolute_store_url
 from fleetscore.errors import CapacityError, SettingsError
-from fleetscore.manifest import read_manifest
 from fleetscore.process_environment import MEMORY_TUNABLES
-from fleetscore.stores.base import Store
+from fleetscore.runs.manifests import read_manifest
+from fleetscore.store.base import Store
 
 WINDOW = "2026-01-01T00"
 

@@ -3,7 +3,7 @@
 import pytest
 from said import Command
 
-from fleetscore.stores.base import Store
+from fleetscore.store.base import Store
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_something_unexpected_shows_its_traceback_only_when_asked(
     def fail(*_arguments: object) -> None:
         raise RuntimeError("the disk is on fire")
 
-    monkeypatch.setattr("fleetscore.run_index.list_runs", fail)
+    monkeypatch.setattr("fleetscore.runs.index.list_runs", fail)
     said = command("runs")
     assert (said.code, said.err.splitlines()[0]) == (1, "Error: RuntimeError: the disk is on fire")
     assert "fleetscore --debug runs" in said.err

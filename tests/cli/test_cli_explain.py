@@ -10,15 +10,15 @@ import pytest
 from said import Command
 from toy_workload import write_lines
 
-from fleetscore.crumbs import Crumb
-from fleetscore.direct import execute, run_window
-from fleetscore.explain import advise, explain, tell_attempts
-from fleetscore.layout import attempt_path
-from fleetscore.outcomes import Outcome
+from fleetscore.operations.explain import advise, explain, tell_attempts
+from fleetscore.pipeline.attempt_marker import Crumb
+from fleetscore.pipeline.local import execute, run_window
+from fleetscore.pipeline.submit import ask_retry, ask_run
 from fleetscore.records import Only, RunRecord, RunRequest, RunState, ShardRecord, to_json
-from fleetscore.requests import ask_retry, ask_run
-from fleetscore.run_index import list_runs
-from fleetscore.stores.base import Entry, Store
+from fleetscore.runs.index import list_runs
+from fleetscore.schemas import Outcome
+from fleetscore.store.base import Entry, Store
+from fleetscore.store.paths import attempt_path
 
 WINDOW = "2026-01-01T00"
 RUN = f"toy-{WINDOW}"
@@ -124,8 +124,8 @@ def test_attempts_that_died_are_told_with_whom_they_were_scoring(store: Store, c
 def test_a_run_under_way_tells_what_is_known(store: Store) -> None:
     """Planned and not scored yet: no outcome, and the advice is to wait."""
     from fleetscore.app_settings import AppSettings
-    from fleetscore.run_records import record_planned
-    from fleetscore.steps.plan import commit_plan
+    from fleetscore.pipeline.plan import commit_plan
+    from fleetscore.runs.run_records import record_planned
 
     write_lines(store, WINDOW, [("a", 1, "ok")])
     request = ask_run(store, "toy", WINDOW, datetime.now(UTC), "test").request

@@ -11,10 +11,10 @@ from fleetscore.cli.follow import wait_s
 _FOLLOWING = """
 import sys
 import msgspec
-import fleetscore.cli.__main__, fleetscore.cli.backfills, fleetscore.cli.client, fleetscore.cli.connection
-import fleetscore.cli.follow, fleetscore.cli.render, fleetscore.cli.runs
+import fleetscore.cli.__main__, fleetscore.cli.backfill, fleetscore.cli.client, fleetscore.cli.connection
+import fleetscore.cli.follow, fleetscore.cli.render, fleetscore.cli.run
 from fleetscore.records import GOOD
-from fleetscore.run_status import EXIT_CODES, RunStatus
+from fleetscore.runs.status_answer import EXIT_CODES, RunStatus
 msgspec.json.Decoder(RunStatus)
 print([name for name in ("numpy", "pandas", "pyarrow") if name in sys.modules])
 """

@@ -7,11 +7,11 @@ from pathlib import Path
 from said import Command
 from toy_workload import write_lines
 
-from fleetscore.direct import run_window
+from fleetscore.pipeline.local import run_window
+from fleetscore.pipeline.plan import read_plan, read_shard_plans
+from fleetscore.pipeline.preview import sum_placements
 from fleetscore.records import ShardPlan
-from fleetscore.run_preview import sum_placements
-from fleetscore.steps.plan import read_plan, read_shard_plans
-from fleetscore.stores.base import Store
+from fleetscore.store.base import Store
 
 
 def digest_of(folder: Path) -> dict[str, tuple[str, int]]:

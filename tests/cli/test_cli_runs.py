@@ -15,13 +15,13 @@ from said import Command
 from toy_workload import write_lines
 
 from fleetscore.cli.client import HostClient
-from fleetscore.cli.embedded import EmbeddedHost, embedded_host
-from fleetscore.manifest import read_manifest
-from fleetscore.run_records import read_run
-from fleetscore.stores import open_store
-from fleetscore.stores.base import Store
+from fleetscore.cli.embedded_host import EmbeddedHost, embedded_host
+from fleetscore.runs.manifests import read_manifest
+from fleetscore.runs.run_records import read_run
+from fleetscore.store import open_store
+from fleetscore.store.base import Store
 
-SPINE = Path(__file__).resolve().parents[1] / "spine"
+SPINE = Path(__file__).resolve().parents[1] / "pipeline"
 
 WINDOW = "2026-01-01T00"
 RUN = f"toy-{WINDOW}"
@@ -165,7 +165,7 @@ def test_ctrl_c_says_how_to_continue_and_the_same_command_does(program: Command,
 
 def host_runs(store: Store) -> bool:
     """Whether the process that the store's address.json names is still there."""
-    from fleetscore.cli.embedded import EmbeddedHost
+    from fleetscore.cli.embedded_host import EmbeddedHost
 
     return EmbeddedHost(store.url).find() is not None
 
@@ -174,7 +174,7 @@ def test_cancel_asks_a_run_to_stop(program: Command, command: Command, store: St
     """A run that is cancelled before it scores publishes nothing: 20."""
     from datetime import UTC, datetime
 
-    from fleetscore.requests import ask_run
+    from fleetscore.pipeline.submit import ask_run
 
     write_lines(store, WINDOW, [("a", 1, "ok")])
     ask_run(store, "toy", WINDOW, datetime.now(UTC), "test")

@@ -9,8 +9,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
-from fleetscore.model_sets import read_pins
-from fleetscore.stores.base import Store
+from fleetscore.models.model_sets import read_pins
+from fleetscore.store.base import Store
 
 
 def test_samples_say_what_they_wrote_and_what_comes_next(command: Command, store: Store) -> None:

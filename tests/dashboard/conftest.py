@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SPINE = Path(__file__).parents[1] / "spine"
+SPINE = Path(__file__).parents[1] / "pipeline"
 if str(SPINE) not in sys.path:
     sys.path.insert(0, str(SPINE))
 if str(Path(__file__).parent) not in sys.path:
@@ -15,9 +15,9 @@ if str(Path(__file__).parent) not in sys.path:
 
 from dashboard_store import fill_store  # noqa: E402  # the path has to be set first
 
-from fleetscore.stores import open_store  # noqa: E402
-from fleetscore.stores.base import Store  # noqa: E402
-from fleetscore.workloads import EXTRA_WORKLOADS  # noqa: E402
+from fleetscore.registry import EXTRA_WORKLOADS  # noqa: E402
+from fleetscore.store import open_store  # noqa: E402
+from fleetscore.store.base import Store  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -5,17 +5,17 @@ from datetime import UTC, datetime
 from toy_workload import write_lines
 
 from fleetscore.app_settings import AppSettings
-from fleetscore.crumbs import leave_crumb
-from fleetscore.direct import execute, run_training, run_window
+from fleetscore.pipeline.attempt_marker import leave_crumb
+from fleetscore.pipeline.collect import collect_run
+from fleetscore.pipeline.finish import finish_run
+from fleetscore.pipeline.local import execute, run_training, run_window
+from fleetscore.pipeline.plan import commit_plan
+from fleetscore.pipeline.publish import Ending
+from fleetscore.pipeline.score import score_shard
+from fleetscore.pipeline.submit import ask_retry, ask_run, cancel_run
 from fleetscore.records import Only, RunState, to_json
-from fleetscore.requests import ask_retry, ask_run, cancel_run
-from fleetscore.run_records import record_ending, record_planned, record_state
-from fleetscore.steps.collect import collect_run
-from fleetscore.steps.finish import finish_run
-from fleetscore.steps.plan import commit_plan
-from fleetscore.steps.publish import Ending
-from fleetscore.steps.score import score_shard
-from fleetscore.stores.base import Store
+from fleetscore.runs.run_records import record_ending, record_planned, record_state
+from fleetscore.store.base import Store
 
 APP = AppSettings(inline_shard_s=3.0, parallelism=2)  # a toy partition counts as a second: shards of three
 EVIL = "<script>alert(1)</script>\"'&pump"

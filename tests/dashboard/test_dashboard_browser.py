@@ -11,12 +11,12 @@ from app_host import Host, running
 from browser import browser, keep_picture, prefer, resize
 from toy_workload import write_lines
 
-from fleetscore.direct import run_training, run_window
-from fleetscore.manifest import read_latest, read_manifest, read_results
-from fleetscore.stores import open_store
-from fleetscore.stores.base import Store
+from fleetscore.pipeline.local import run_training, run_window
+from fleetscore.registry import get_workload
+from fleetscore.runs.manifests import read_latest, read_manifest, read_results
+from fleetscore.store import open_store
+from fleetscore.store.base import Store
 from fleetscore.windows import windows_between
-from fleetscore.workloads import get_workload
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(600)]
 SCALES = {"sensor_anomaly": 0.1, "store_sales": 0.5, "server_load": 0.5}
@@ -48,7 +48,7 @@ def estate(session_toy: None, tmp_path_factory: pytest.TempPathFactory) -> Store
 
 def _corrupt_models(store: Store, workload: str) -> None:
     """Turn a bit of every model file of the set that is in use."""
-    from fleetscore.model_sets import read_pins
+    from fleetscore.models.model_sets import read_pins
 
     version = read_pins(store, workload).current
     for entry in list(store.list(f"models/{workload}/{version}/")):

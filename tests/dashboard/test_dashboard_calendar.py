@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetscore.dashboard.marks import Mark, mark_of
+from fleetscore.dashboard.badges import Mark, mark_of
 from fleetscore.dashboard.overview import group_uneasy
 from fleetscore.dashboard.window_calendar import COLUMNS, lay_calendar
 from fleetscore.records import RunState
-from fleetscore.run_index import RunLine
+from fleetscore.runs.index import RunLine
 from fleetscore.windows import Cadence, Window, parse_window
 
 LONG_AFTER = datetime(2090, 1, 1, tzinfo=UTC)

@@ -12,18 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetscore.dashboard.charts import Scale, line_path, padded, round_steps, thin_out
-from fleetscore.dashboard.drawn.published import _groups, read_rows
+from fleetscore.dashboard.charts.published import _groups, read_rows
 from fleetscore.dashboard.results_view import read_results_view
+from fleetscore.dashboard.svg import Scale, line_path, padded, round_steps, thin_out
 from fleetscore.errors import InputError, MissingBlobError
-from fleetscore.keys import join_key
-from fleetscore.layout import latest_path, manifest_path, run_path
-from fleetscore.ledger import LEDGER
-from fleetscore.manifest import Latest
+from fleetscore.partition_keys import join_key
+from fleetscore.pipeline.ledger import LEDGER
 from fleetscore.records import Manifest, ResultFile, to_json
-from fleetscore.stores import open_store
-from fleetscore.stores.base import Store
-from fleetscore.workloads import get_workload
+from fleetscore.registry import get_workload
+from fleetscore.runs.manifests import Latest
+from fleetscore.store import open_store
+from fleetscore.store.base import Store
+from fleetscore.store.paths import latest_path, manifest_path, run_path
 
 
 def publish(store: Store, workload: str, window: str, parts: dict[str, pa.Table]) -> None:

@@ -7,7 +7,7 @@ import requests
 from app_host import Host, running
 from dashboard_store import EVIL, FAILURES, GOOD, run_of
 
-from fleetscore.stores.base import Store
+from fleetscore.store.base import Store
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from fleetscore.dashboard.page import render_page, security_headers
 from fleetscore.dashboard.run_view import find_partitions
 from fleetscore.dashboard.views import Asked, read_asked, read_view, show_error
 from fleetscore.errors import FleetscoreError, InputError, MissingBlobError
-from fleetscore.stores.base import Store
+from fleetscore.store.base import Store
 
 ROUND_2 = f"{run_of(FAILURES)}-r2"
 ADDRESSES = [

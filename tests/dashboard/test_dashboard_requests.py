@@ -7,17 +7,18 @@ from typing import Any
 
 import pytest
 
-from fleetscore.costs import list_costs
 from fleetscore.dashboard.views import Asked, read_view
-from fleetscore.index_rolling import roll_up_index
-from fleetscore.layout import run_path
-from fleetscore.model_report import describe_sets
-from fleetscore.model_sets import write_model_set
+from fleetscore.models.model_sets import write_model_set
+from fleetscore.models.report import describe_sets
+from fleetscore.operations.monthly_costs import list_costs
+from fleetscore.operations.watchdog import find_trouble
 from fleetscore.records import RunRecord, RunRequest, RunState, to_json
-from fleetscore.run_index import index_run, list_page, list_runs_since
-from fleetscore.stores import memory, open_store
-from fleetscore.stores.base import Entry, Store
-from fleetscore.watchdog import find_trouble
+from fleetscore.runs.index import index_run, list_page, list_runs_since
+from fleetscore.runs.index_rollup import roll_up_index
+from fleetscore.store import decoded_cache as memory
+from fleetscore.store import open_store
+from fleetscore.store.base import Entry, Store
+from fleetscore.store.paths import run_path
 from fleetscore.windows import Cadence, window_at
 
 NOW = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)

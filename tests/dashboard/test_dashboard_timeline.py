@@ -23,10 +23,10 @@ from fleetscore.dashboard.timeline_drawing import (
     pack_rows,
 )
 from fleetscore.records import RunRecord, RunRequest, RunState, ShardPlan, ShardRecord, to_json
-from fleetscore.run_records import read_run
-from fleetscore.stores import open_store
-from fleetscore.stores.base import Entry, Store
-from fleetscore.timeline import ShardBar, Timeline, read_timeline, tell_timeline
+from fleetscore.runs.run_records import read_run
+from fleetscore.runs.timeline import ShardBar, Timeline, read_timeline, tell_timeline
+from fleetscore.store import open_store
+from fleetscore.store.base import Entry, Store
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -91,7 +91,7 @@ def test_a_large_run_under_way_reads_no_commits(
     tmp_path: Path, filled: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond two hundred commits the listing tells, so that a poll stays cheap."""
-    from fleetscore import timeline
+    from fleetscore.runs import timeline
 
     monkeypatch.setattr(timeline, "_MOST_RECORDS", 3)
     monkeypatch.setattr(timeline, "read_version", pytest.fail)

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from fleetscore.demo.chapters import CHAPTERS, Chapter, forget_other_scales, keep_chapter, read_state
-from fleetscore.manifest import read_manifest, read_results
+from fleetscore.cli.demo.chapters import CHAPTERS, Chapter, forget_other_scales, keep_chapter, read_state
 from fleetscore.records import PublishedRun
-from fleetscore.stores import open_store
-from fleetscore.workloads import workload_names
+from fleetscore.registry import workload_names
+from fleetscore.runs.manifests import read_manifest, read_results
+from fleetscore.store import open_store
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fleetscore.demo.page import render_page
-from fleetscore.demo.summary import sum_chapter, tell_judged
-from fleetscore.demo.tour import shown_windows
+from fleetscore.cli.demo.page import render_page
+from fleetscore.cli.demo.summary import sum_chapter, tell_judged
+from fleetscore.cli.demo.tour import shown_windows
 from fleetscore.records import Cause, RunRecord, RunRequest, RunState
 from fleetscore.windows import Cadence, parse_window
 

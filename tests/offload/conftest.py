@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from devbatch.process import start_service
-from fleetscore.stores import open_store
-from fleetscore.stores.base import Store
-from fleetscore.workloads import EXTRA_WORKLOADS
+from fleetscore.registry import EXTRA_WORKLOADS
+from fleetscore.store import open_store
+from fleetscore.store.base import Store
 from tests.offload.local_app import HERE, ROOT, TOYS, WORKLOADS, App, Cloud, worker_command
-from tests.spine.app_host import running
+from tests.pipeline.app_host import running
 
 sys.path[:0] = [str(folder) for folder in (TOYS, HERE) if str(folder) not in sys.path]
 

@@ -14,18 +14,18 @@ from azure.batch import BatchClient
 from azure.core.credentials import AccessToken
 
 from devbatch.process import ServiceProcess
+from fleetscore.batch.azure_batch import BatchCompute
 from fleetscore.cli.local_cloud import LocalBatch, LocalStorage, cloud_environment
-from fleetscore.compute.batch import BatchCompute
-from fleetscore.crumbs import Crumb
-from fleetscore.manifest import read_manifest, read_results
+from fleetscore.pipeline.attempt_marker import Crumb
+from fleetscore.pipeline.offload import Usage
 from fleetscore.records import from_json
-from fleetscore.steps.offload import Usage
-from fleetscore.stores.base import Store
-from tests.spine.app_host import Host
+from fleetscore.runs.manifests import read_manifest, read_results
+from fleetscore.store.base import Store
+from tests.pipeline.app_host import Host
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
-TOYS = ROOT / "tests" / "spine"
+TOYS = ROOT / "tests" / "pipeline"
 WORKLOADS = "toy=toy_workload:Toy,heavy=heavy_workload:Heavy"
 
 

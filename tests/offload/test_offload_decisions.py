@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetscore.app_settings import AppSettings
-from fleetscore.completions import GROUPS, announce, group_of, members_of
-from fleetscore.compute.base import JobState, TaskState, job_id, shard_of_task, task_id
+from fleetscore.batch.completions import GROUPS, announce, group_of, members_of
+from fleetscore.batch.interface import JobState, TaskState, job_id, shard_of_task, task_id
+from fleetscore.pipeline.offload import Check, Submission, decide, measure_usage
 from fleetscore.settings import RunPolicy
-from fleetscore.steps.offload import Check, Submission, decide, measure_usage
-from fleetscore.stores.base import Store
+from fleetscore.store.base import Store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 POLICY = RunPolicy()
@@ -126,7 +126,7 @@ def test_a_group_is_whole_for_whoever_comes_last_and_for_everyone_after(
 ) -> None:
     """Of 64 shards, two share a group: the first sends nothing, the second sends, the first again sends again."""
     sent: list[bytes] = []
-    monkeypatch.setattr("fleetscore.stores.queue.send", lambda url, payload: sent.append(payload))
+    monkeypatch.setattr("fleetscore.store.queue.send", lambda url, payload: sent.append(payload))
     app = AppSettings(queue_service="http://127.0.0.1:1/devstoreaccount1")
     offloaded = list(range(100, 164))
     assert not announce(store, app, "r", 100, offloaded)

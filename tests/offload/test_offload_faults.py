@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from fleetscore.carry import read_ledger
-from fleetscore.completions import read_completion
+from fleetscore.batch.completions import read_completion
 from fleetscore.errors import InputError
-from fleetscore.steps.offload import job_of, worker_environment
-from fleetscore.steps.score import read_shard_record
-from fleetscore.stores import open_store
-from fleetscore.stores.queue import send
+from fleetscore.pipeline.carry_over import read_ledger
+from fleetscore.pipeline.offload import job_of, worker_environment
+from fleetscore.pipeline.score import read_shard_record
+from fleetscore.store import open_store
+from fleetscore.store.queue import send
 from tests.offload.local_app import (
     ROOT,
     App,
@@ -28,8 +28,8 @@ from tests.offload.local_app import (
     write_rules,
 )
 from tests.offload.stormy_storage import Storm, stormy
-from tests.spine.app_host import running, wait_until
-from tests.spine.toy_workload import write_lines
+from tests.pipeline.app_host import running, wait_until
+from tests.pipeline.toy_workload import write_lines
 
 
 def start(
@@ -155,7 +155,7 @@ def worker(app: App, run: str, shard: int) -> subprocess.Popen[bytes]:
     """One more worker, as Batch would start it."""
     from fleetscore.app_settings import read_app_settings
 
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "spine"), str(ROOT / "tests" / "offload")])
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "pipeline"), str(ROOT / "tests" / "offload")])
     own = worker_environment(read_app_settings(app.settings), run, "score") | {"FLEETSCORE_SHARD": str(shard)}
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": paths, **own}
     return subprocess.Popen([sys.executable, "-m", "worker_image"], cwd="/tmp", env=environment)  # noqa: S108

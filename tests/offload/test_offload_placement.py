@@ -8,15 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetscore.app_settings import AppSettings
-from fleetscore.compute.base import PoolState
-from fleetscore.cost import PRICES_PATH, GrantedQuota, forecast_batch, forecast_inline, read_prices, widen
+from fleetscore.batch.interface import PoolState
 from fleetscore.errors import CapacityError, SettingsError
-from fleetscore.placement import InlineOffer, PoolOffer, place_partitions
+from fleetscore.pipeline.capacity import PoolRates, look_at_pool, offer_pool, refuse
+from fleetscore.pipeline.cost import (
+    PRICES_PATH,
+    GrantedQuota,
+    forecast_batch,
+    forecast_inline,
+    read_prices,
+    widen,
+)
+from fleetscore.pipeline.placement import InlineOffer, PoolOffer, place_partitions
+from fleetscore.pipeline.rates import blend_pool_rates, blend_rates
 from fleetscore.settings import RunPolicy
-from fleetscore.steps.capacity import PoolRates, look_at_pool, offer_pool, refuse
-from fleetscore.steps.rates import blend_pool_rates, blend_rates
-from fleetscore.stores.base import Store
-from fleetscore.workloads.base import Rates
+from fleetscore.store.base import Store
+from fleetscore.workload import Rates
 
 INLINE = InlineOffer(cores=2, shard_s=60.0, memory_bytes=1e9, usd_per_s=5e-5, patience_s=900.0)
 COLD = PoolOffer(

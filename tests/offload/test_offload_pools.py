@@ -6,19 +6,19 @@ from datetime import UTC, datetime
 import pytest
 
 from fleetscore.app_settings import AppSettings, read_app_settings
-from fleetscore.compute.base import JobSpec, ShardTaskSpec
-from fleetscore.compute.batch import BatchCompute
+from fleetscore.batch.azure_batch import BatchCompute
+from fleetscore.batch.interface import JobSpec, ShardTaskSpec
 from fleetscore.errors import BugError, CapacityError, SettingsError
+from fleetscore.pipeline import capacity
+from fleetscore.pipeline.collect import collect_run
+from fleetscore.pipeline.offload import Check, check_shards, job_of, keep_logs, release_pool, submit_shards
+from fleetscore.pipeline.plan import commit_plan, make_plan
 from fleetscore.records import RunRequest
-from fleetscore.run_records import request_run
-from fleetscore.steps import capacity
-from fleetscore.steps.collect import collect_run
-from fleetscore.steps.offload import Check, check_shards, job_of, keep_logs, release_pool, submit_shards
-from fleetscore.steps.plan import commit_plan, make_plan
-from fleetscore.stores.base import Store
+from fleetscore.runs.run_records import request_run
+from fleetscore.store.base import Store
 from tests.offload.local_app import Cloud, lines, write_rules
-from tests.spine.app_host import wait_until
-from tests.spine.toy_workload import write_lines
+from tests.pipeline.app_host import wait_until
+from tests.pipeline.toy_workload import write_lines
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from fleetscore.app_settings import AppSettings
-from fleetscore.direct import run_window
-from fleetscore.stores import open_store
+from fleetscore.pipeline.local import run_window
+from fleetscore.store import open_store
 from tests.offload.local_app import App, Cloud, doubled, lines, rows_of, usage_of, write_rules
-from tests.spine.app_host import running, wait_until
-from tests.spine.toy_workload import write_lines
+from tests.pipeline.app_host import running, wait_until
+from tests.pipeline.toy_workload import write_lines
 
 WINDOW = "2026-01-01T00"
 

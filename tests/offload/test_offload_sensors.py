@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 
 from fleetscore.app_settings import AppSettings, read_app_settings
-from fleetscore.direct import run_training, run_window
-from fleetscore.requests import ask_run
-from fleetscore.run_records import read_run, record_planned
-from fleetscore.steps.collect import collect_run
-from fleetscore.steps.finish import finish_run
-from fleetscore.steps.offload import check_shards, submit_shards
-from fleetscore.steps.plan import commit_plan, read_shard_plans
-from fleetscore.steps.score import score_shard
-from fleetscore.stores import open_store
-from fleetscore.stores.base import Store
-from fleetscore.workloads import get_workload
+from fleetscore.pipeline.collect import collect_run
+from fleetscore.pipeline.finish import finish_run
+from fleetscore.pipeline.local import run_training, run_window
+from fleetscore.pipeline.offload import check_shards, submit_shards
+from fleetscore.pipeline.plan import commit_plan, read_shard_plans
+from fleetscore.pipeline.score import score_shard
+from fleetscore.pipeline.submit import ask_run
+from fleetscore.registry import get_workload
+from fleetscore.runs.run_records import read_run, record_planned
+from fleetscore.store import open_store
+from fleetscore.store.base import Store
 from tests.offload.local_app import Cloud, rows_of
-from tests.spine.app_host import wait_until
+from tests.pipeline.app_host import wait_until
 
 
 @pytest.mark.slow

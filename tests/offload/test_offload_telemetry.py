@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 
 from fleetscore.app_settings import AppSettings
+from fleetscore.pipeline.offload import worker_environment
+from fleetscore.pipeline.plan import commit_plan, read_shard_plans
+from fleetscore.pipeline.score import read_shard_record
 from fleetscore.records import RunRequest, to_json
-from fleetscore.run_records import request_run
-from fleetscore.steps.offload import worker_environment
-from fleetscore.steps.plan import commit_plan, read_shard_plans
-from fleetscore.steps.score import read_shard_record
-from fleetscore.stores.base import Store
+from fleetscore.runs.run_records import request_run
+from fleetscore.store.base import Store
 from fleetscore.telemetry import trace_of
 from tests.offload.local_app import HERE, ROOT, TOYS, WORKLOADS, App, Cloud, crumbs_of, lines, write_rules
-from tests.spine.app_host import running, wait_until
-from tests.spine.ingestion import KEY, Ingestion, taking
-from tests.spine.toy_workload import write_lines
+from tests.pipeline.app_host import running, wait_until
+from tests.pipeline.ingestion import KEY, Ingestion, taking
+from tests.pipeline.toy_workload import write_lines
 from worker_image.telling import PATIENCE_S
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -13,19 +13,19 @@ from pathlib import Path
 import pytest
 
 from fleetscore.app_settings import AppSettings
-from fleetscore.direct import run_training
+from fleetscore.pipeline.local import run_training
+from fleetscore.pipeline.offload import give_up, read_given_up, worker_environment
+from fleetscore.pipeline.plan import commit_plan, read_shard_plans
+from fleetscore.pipeline.score import read_shard_record
 from fleetscore.process_environment import SCORING_ENVIRONMENT
 from fleetscore.records import RunRequest, to_json
-from fleetscore.run_records import request_run
-from fleetscore.steps.offload import give_up, read_given_up, worker_environment
-from fleetscore.steps.plan import commit_plan, read_shard_plans
-from fleetscore.steps.score import read_shard_record
-from fleetscore.stores.base import Store
-from fleetscore.workloads import get_workload
+from fleetscore.registry import get_workload
+from fleetscore.runs.run_records import request_run
+from fleetscore.store.base import Store
 from tests.offload.local_app import HERE, ROOT, TOYS, WORKLOADS, crumbs_of, lines, write_rules
-from tests.spine.app_host import wait_until
-from tests.spine.ingestion import taking
-from tests.spine.toy_workload import write_lines
+from tests.pipeline.app_host import wait_until
+from tests.pipeline.ingestion import taking
+from tests.pipeline.toy_workload import write_lines
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WINDOW = "2026-01-01T00"

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from fleetscore.cli.__main__ import run_command
-from fleetscore.stores import open_store
-from fleetscore.stores.base import Store
-from fleetscore.workloads import EXTRA_WORKLOADS
+from fleetscore.registry import EXTRA_WORKLOADS
+from fleetscore.store import open_store
+from fleetscore.store.base import Store
 
 HERE = Path(__file__).resolve().parent
-SPINE = HERE.parent / "spine"  # the toy workload and the app's host live there
+SPINE = HERE.parent / "pipeline"  # the toy workload and the app's host live there
 DASHBOARD = HERE.parent / "dashboard"  # and the browser there
 sys.path[:0] = [str(folder) for folder in (HERE, SPINE, DASHBOARD) if str(folder) not in sys.path]
 

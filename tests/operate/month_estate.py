@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from fleetscore.stores.base import Store
+from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, window_at
 from fleetscore.workloads.server_load.samples import Day, Shape, generate_days, server_names, write_day
 

@@ -15,8 +15,8 @@ from notice_receiver import Receiver, receiving
 from devbatch.process import ServiceProcess, start_service
 from fleetscore.cli.client import HostClient
 from fleetscore.dashboard.overview import WorkloadLooks
-from fleetscore.manifest import read_manifest
-from fleetscore.model_sets import read_pins
+from fleetscore.models.model_sets import read_pins
+from fleetscore.runs.manifests import read_manifest
 
 POOL = """[[pools]]
 id = "weekly"

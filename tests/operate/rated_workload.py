@@ -10,12 +10,12 @@ from collections.abc import Iterator
 import pyarrow as pa
 from toy_workload import Toy, read_lines
 
-from fleetscore.isolation import settle
-from fleetscore.model_sets import read_model_file, read_model_set, write_model_set
-from fleetscore.outcomes import Outcome
-from fleetscore.stores.base import Store
+from fleetscore.models.model_sets import read_model_file, read_model_set, write_model_set
+from fleetscore.pipeline.isolation import settle
+from fleetscore.schemas import Outcome
+from fleetscore.store.base import Store
 from fleetscore.windows import Window
-from fleetscore.workloads.base import JUDGED, Scored, ShardTask
+from fleetscore.workload import JUDGED, Scored, ShardTask
 
 
 class Rated(Toy):

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_workload import write_lines
 
-from fleetscore.backfills import MOST_WINDOWS, list_windows, preview_backfill, wait_for_live_s
-from fleetscore.direct import execute, run_window
 from fleetscore.errors import InputError
+from fleetscore.operations.backfills import MOST_WINDOWS, list_windows, preview_backfill, wait_for_live_s
+from fleetscore.pipeline.local import execute, run_window
+from fleetscore.pipeline.submit import ask_backfilled, ask_run, decide_backfilled
 from fleetscore.records import FINAL, Only, RunRecord, RunRequest, RunState
-from fleetscore.requests import ask_backfilled, ask_run, decide_backfilled
-from fleetscore.stores.base import Store
+from fleetscore.store.base import Store
 from orchestrators.backfill import backfill_lane
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

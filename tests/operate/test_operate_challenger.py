@@ -15,23 +15,29 @@ from rated_workload import write_factor
 from toy_workload import write_lines
 
 from fleetscore.app_settings import AppSettings
-from fleetscore.direct import execute, run_window
 from fleetscore.errors import InputError, ModelError
-from fleetscore.manifest import read_manifest, read_results
-from fleetscore.model_sets import pin_challenger, pin_version, read_pins, version_before
-from fleetscore.promotion import promote, roll_back
+from fleetscore.models.model_sets import pin_challenger, pin_version, read_pins, version_before
+from fleetscore.operations.promotion import promote, roll_back
+from fleetscore.operations.verdicts import (
+    combine,
+    decide,
+    judge_challenger,
+    list_verdicts,
+    read_verdict_table,
+)
+from fleetscore.pipeline.collect import collect_run
+from fleetscore.pipeline.finish import finish_run
+from fleetscore.pipeline.local import execute, run_window
+from fleetscore.pipeline.plan import commit_plan
+from fleetscore.pipeline.score import score_shard
+from fleetscore.pipeline.submit import ask_retry, ask_run
 from fleetscore.records import Only
-from fleetscore.requests import ask_retry, ask_run
-from fleetscore.run_records import record_planned
-from fleetscore.steps.collect import collect_run
-from fleetscore.steps.finish import finish_run
-from fleetscore.steps.plan import commit_plan
-from fleetscore.steps.score import score_shard
-from fleetscore.stores import open_store
-from fleetscore.stores.base import Store
-from fleetscore.verdicts import combine, decide, judge_challenger, list_verdicts, read_verdict_table
-from fleetscore.workloads import EXTRA_WORKLOADS
-from fleetscore.workloads.base import JUDGED
+from fleetscore.registry import EXTRA_WORKLOADS
+from fleetscore.runs.manifests import read_manifest, read_results
+from fleetscore.runs.run_records import record_planned
+from fleetscore.store import open_store
+from fleetscore.store.base import Store
+from fleetscore.workload import JUDGED
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 WINDOW = "2026-01-01T00"

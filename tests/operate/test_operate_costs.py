@@ -9,11 +9,11 @@ from app_host import Host
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetscore.costs import list_costs, sum_costs
 from fleetscore.errors import InputError
+from fleetscore.operations.monthly_costs import list_costs, sum_costs
 from fleetscore.records import RunRecord, RunRequest, RunState
-from fleetscore.run_index import index_run, line_of
-from fleetscore.stores.base import Store
+from fleetscore.runs.index import index_run, line_of
+from fleetscore.store.base import Store
 
 START = datetime(2026, 1, 30, tzinfo=UTC)
 

@@ -8,14 +8,14 @@ import pytest
 from app_host import Host
 from toy_workload import write_lines
 
-from fleetscore import doctor
 from fleetscore.app_settings import AppSettings
-from fleetscore.compute.base import PoolState
-from fleetscore.direct import run_training, run_window
-from fleetscore.doctor import Diagnosis, examine, judge_clock
+from fleetscore.batch.interface import PoolState
 from fleetscore.errors import CapacityError
-from fleetscore.model_sets import read_model_set, read_pins
-from fleetscore.stores.base import Store
+from fleetscore.models.model_sets import read_model_set, read_pins
+from fleetscore.operations import doctor
+from fleetscore.operations.doctor import Diagnosis, examine, judge_clock
+from fleetscore.pipeline.local import run_training, run_window
+from fleetscore.store.base import Store
 
 WINDOW = "2026-01-01T00"
 
@@ -124,7 +124,7 @@ def test_a_pool_that_cannot_work_is_found_before_a_run_needs_it(
     quotas: set[str],
 ) -> None:
     """Resize errors, no nodes, no pool, and a quota that is too small, with the number of cores to request."""
-    from fleetscore.cost import _SHIPPED
+    from fleetscore.pipeline.cost import _SHIPPED
 
     text = _SHIPPED.read_text()
     trained.write("settings/prices.toml", (text.split("[quota]")[0] + f"\n[quota]\n{quota}\n").encode())

@@ -12,17 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_workload import write_lines
 
-from fleetscore.carry import read_ledger
-from fleetscore.direct import run_training, run_window
-from fleetscore.drift import compare
-from fleetscore.drift_report import describe_drift
 from fleetscore.errors import MissingBlobError, SettingsError
-from fleetscore.outcomes import DRIFTED
-from fleetscore.profiles import merge, read_profile, summarise
+from fleetscore.operations.drift_report import describe_drift
+from fleetscore.pipeline.carry_over import read_ledger
+from fleetscore.pipeline.drift import compare
+from fleetscore.pipeline.local import run_training, run_window
+from fleetscore.pipeline.profiles import merge, read_profile, summarise
 from fleetscore.records import RunState
+from fleetscore.registry import get_workload
+from fleetscore.schemas import DRIFTED
 from fleetscore.settings import QualityPolicy, read_quality_policy
-from fleetscore.stores.base import Store
-from fleetscore.workloads import get_workload
+from fleetscore.store.base import Store
 
 POLICY = QualityPolicy()
 FINITE = st.floats(-1e3, 1e3)

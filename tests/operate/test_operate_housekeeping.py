@@ -14,24 +14,24 @@ from hypothesis import strategies as st
 from toy_workload import write_lines
 
 from fleetscore.app_settings import AppSettings
-from fleetscore.carry import read_ledger
-from fleetscore.direct import execute, run_training, run_window
 from fleetscore.errors import ConflictError
-from fleetscore.housekeeping import find_doomed, referenced_files, sweep
-from fleetscore.layout import attempt_path
-from fleetscore.manifest import read_manifest, read_results
-from fleetscore.model_sets import read_model_file, read_model_set
+from fleetscore.models.model_sets import read_model_file, read_model_set
+from fleetscore.operations.housekeeping import find_doomed, referenced_files, sweep
+from fleetscore.operations.watchdog import close_run
+from fleetscore.pipeline.carry_over import read_ledger
+from fleetscore.pipeline.collect import collect_run
+from fleetscore.pipeline.finish import finish_run
+from fleetscore.pipeline.local import execute, run_training, run_window
+from fleetscore.pipeline.plan import commit_plan
+from fleetscore.pipeline.score import score_shard
+from fleetscore.pipeline.submit import ask_retry, ask_run, cancel_run, newest_round
 from fleetscore.records import FINAL, Only, RunState
-from fleetscore.requests import ask_retry, ask_run, cancel_run, newest_round
-from fleetscore.run_records import read_run, record_planned
+from fleetscore.runs.manifests import read_manifest, read_results
+from fleetscore.runs.run_records import read_run, record_planned
 from fleetscore.settings import KeepPolicy
-from fleetscore.steps.collect import collect_run
-from fleetscore.steps.finish import finish_run
-from fleetscore.steps.plan import commit_plan
-from fleetscore.steps.score import score_shard
-from fleetscore.stores import open_store
-from fleetscore.stores.base import Store
-from fleetscore.watchdog import close_run
+from fleetscore.store import open_store
+from fleetscore.store.base import Store
+from fleetscore.store.paths import attempt_path
 from triggers.housekeeping import purge_windows
 
 NOW = datetime.now(UTC)

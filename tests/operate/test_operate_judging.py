@@ -9,15 +9,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fleetscore.direct import run_training, run_window
 from fleetscore.errors import InputError
-from fleetscore.manifest import read_manifest, read_results
-from fleetscore.model_sets import Pins, list_model_sets, pin_challenger, pin_version, read_pins
+from fleetscore.models.model_sets import Pins, list_model_sets, pin_challenger, pin_version, read_pins
+from fleetscore.operations.verdicts import judge_challenger
+from fleetscore.pipeline.local import run_training, run_window
+from fleetscore.registry import get_workload
+from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.settings import read_workload_settings
-from fleetscore.stores.base import Store
-from fleetscore.verdicts import judge_challenger
-from fleetscore.workloads import get_workload
-from fleetscore.workloads.base import JUDGED, WindowRequest
+from fleetscore.store.base import Store
+from fleetscore.workload import JUDGED, WindowRequest
 from fleetscore.workloads.sensor_anomaly.labelled import LABELS
 from fleetscore.workloads.server_load import samples as load_samples
 from fleetscore.workloads.store_sales import contract as sales

@@ -13,13 +13,13 @@ from ingestion import taking
 from toy_workload import write_lines
 
 from fleetscore.app_settings import AppSettings
-from fleetscore.direct import execute, run_window
+from fleetscore.pipeline.local import execute, run_window
+from fleetscore.pipeline.plan import commit_plan
+from fleetscore.pipeline.score import read_shard_record
+from fleetscore.pipeline.submit import ask_retry, ask_run
 from fleetscore.records import Only
-from fleetscore.requests import ask_retry, ask_run
-from fleetscore.steps.plan import commit_plan
-from fleetscore.steps.score import read_shard_record
-from fleetscore.stores import open_store
-from fleetscore.stores.base import Store
+from fleetscore.store import open_store
+from fleetscore.store.base import Store
 from fleetscore.telemetry import trace_of
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,10 +15,10 @@ from notice_receiver import Receiver
 from toy_workload import write_lines
 
 from fleetscore.cli.__main__ import run_command
-from fleetscore.manifest import read_manifest
-from fleetscore.model_sets import read_pins
-from fleetscore.run_index import list_runs
-from fleetscore.stores import open_store
+from fleetscore.models.model_sets import read_pins
+from fleetscore.runs.index import list_runs
+from fleetscore.runs.manifests import read_manifest
+from fleetscore.store import open_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 Told = Callable[..., str]
@@ -194,7 +194,7 @@ def test_a_batch_account_that_nobody_reaches(
 ) -> None:
     """The run that needs it ends failed with the reason, `show` tells it, `doctor` names the account, and somebody is told."""
     dead = {"FLEETSCORE_BATCH_ENDPOINT": "https://127.0.0.1:1", "FLEETSCORE_BATCH_PLACEMENT": "batch"}
-    spine = str(Path(__file__).resolve().parent.parent / "spine")
+    spine = str(Path(__file__).resolve().parent.parent / "pipeline")
     host = Host(
         tmp_path,
         FLEETSCORE_WORKLOADS="toy=toy_workload:Toy",

@@ -11,12 +11,12 @@ from app_host import Host, wait_until
 from notice_receiver import Receiver, receiving
 from toy_workload import write_lines
 
-from fleetscore import notices
 from fleetscore.app_settings import AppSettings
-from fleetscore.direct import run_window
-from fleetscore.notices import QUEUE, Notice, notices_of, resend_pending, tell
+from fleetscore.operations import notices
+from fleetscore.operations.notices import QUEUE, Notice, notices_of, resend_pending, tell
+from fleetscore.pipeline.local import run_window
 from fleetscore.records import RunState
-from fleetscore.stores.base import Store
+from fleetscore.store.base import Store
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 NOTICE = Notice("run_failed-toy-w", "run_failed", "toy", "toy-w ended failed: why.", NOW, "w", "toy-w")

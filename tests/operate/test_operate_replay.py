@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from app_host import Host
 from toy_workload import write_lines
 
-from fleetscore.direct import run_window
-from fleetscore.requests import ask_run
-from fleetscore.stores.base import Store
+from fleetscore.pipeline.local import run_window
+from fleetscore.pipeline.submit import ask_run
+from fleetscore.store.base import Store
 
 NOW = datetime(2026, 1, 1, 2, tzinfo=UTC)
 WINDOW = "2026-01-01T00"

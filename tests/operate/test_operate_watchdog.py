@@ -12,18 +12,18 @@ from notice_receiver import Receiver
 from toy_workload import Toy, write_lines
 
 from fleetscore.app_settings import AppSettings
-from fleetscore.direct import execute, run_window
-from fleetscore.late import ask_late, find_late
-from fleetscore.manifest import read_manifest, read_results
+from fleetscore.operations.late_data import ask_late, find_late
+from fleetscore.operations.watchdog import close_run, find_trouble, judge_orchestration, list_open_runs
+from fleetscore.pipeline.local import execute, run_window
+from fleetscore.pipeline.submit import ask_run
 from fleetscore.records import Only, RunRecord, RunRequest, RunState, to_json
-from fleetscore.requests import ask_run
-from fleetscore.run_index import index_run
-from fleetscore.run_records import read_run, request_run
-from fleetscore.stores.base import Store
-from fleetscore.watchdog import close_run, find_trouble, judge_orchestration, list_open_runs
+from fleetscore.registry import get_workload
+from fleetscore.runs.index import index_run
+from fleetscore.runs.manifests import read_manifest, read_results
+from fleetscore.runs.run_records import read_run, request_run
+from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, window_at
-from fleetscore.workloads import get_workload
-from fleetscore.workloads.base import Discovery, WindowRequest
+from fleetscore.workload import Discovery, WindowRequest
 
 NOW = datetime.now(UTC)
 WINDOW = "2026-01-01T00"

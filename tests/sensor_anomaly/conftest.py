@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fleetscore.model_sets import pin_version, write_model_set
-from fleetscore.stores import open_store
-from fleetscore.stores.base import Store
+from fleetscore.models.model_sets import pin_version, write_model_set
+from fleetscore.store import open_store
+from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, parse_window
 from fleetscore.workloads.sensor_anomaly.importing import draft_of
 from fleetscore.workloads.sensor_anomaly.packs import SensorModel

@@ -16,14 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from fleetscore.direct import run_training, run_window
 from fleetscore.errors import InputError
-from fleetscore.manifest import read_manifest, read_results
-from fleetscore.model_sets import Pins, pin_version, read_model_set, read_pins, write_model_set
-from fleetscore.stores import open_store
-from fleetscore.stores.base import Store
+from fleetscore.models.model_sets import Pins, pin_version, read_model_set, read_pins, write_model_set
+from fleetscore.pipeline.local import run_training, run_window
+from fleetscore.runs.manifests import read_manifest, read_results
+from fleetscore.store import open_store
+from fleetscore.store.base import Store
 from fleetscore.windows import Window, parse_window, windows_between
-from fleetscore.workloads.base import SampleReport
+from fleetscore.workload import SampleReport
 from fleetscore.workloads.sensor_anomaly.fitted import load_models
 from fleetscore.workloads.sensor_anomaly.importing import draft_of
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
@@ -59,7 +59,7 @@ def test_samples_say_how_much_they_wrote(estate: tuple[Store, SampleReport, list
 
 
 def _whole_span(report: SampleReport) -> Any:
-    from fleetscore.workloads.base import TrainingRequest
+    from fleetscore.workload import TrainingRequest
 
     first = WORKLOAD.parse_window(str(report.facts["train_from"]))
     return TrainingRequest(first, report.stop, SensorSettings())
@@ -238,8 +238,8 @@ def test_malformed_rows_are_named(change: dict[str, Any], field: str, store: Sto
 def test_scoring_imports_no_science() -> None:
     """Discovering and scoring import numpy and pyarrow, not scikit-learn, scipy or matplotlib, which cost more than the work."""
     code = (
-        "import sys; from fleetscore.workloads import get_workload; get_workload('sensor_anomaly')\n"
-        "import fleetscore.direct\n"
+        "import sys; from fleetscore.registry import get_workload; get_workload('sensor_anomaly')\n"
+        "import fleetscore.pipeline.local\n"
         "print([m for m in ('sklearn', 'scipy', 'matplotlib', 'polars', 'duckdb', 'azure', 'numba') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -313,7 +313,7 @@ def _raw_readings(path: Path) -> list[tuple[str, str, str, float]]:
 
 def test_the_reads_of_a_window_do_not_depend_on_settings_of_training() -> None:
     """Only the column settings decide what the catalogue keeps, so changing nu examines no file again."""
-    from fleetscore.workloads.base import InputFile
+    from fleetscore.workload import InputFile
     from fleetscore.workloads.sensor_anomaly.catalog import _cache_path
 
     file = InputFile("data/sensor_anomaly/x.csv", "e", 1)

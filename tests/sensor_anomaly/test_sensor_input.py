@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetscore.errors import InputError
-from fleetscore.stores.base import Store
+from fleetscore.store.base import Store
 from fleetscore.workloads.sensor_anomaly import csv_input
 from fleetscore.workloads.sensor_anomaly.catalog import catalog_file, list_inputs, piece_readers
 from fleetscore.workloads.sensor_anomaly.columns import recognise_columns
@@ -163,7 +163,7 @@ def test_csv_is_cut_anywhere_without_loss(
     rows: list[tuple[int, str, str, float]], piece_bytes: int, tmp_path_factory: Any
 ) -> None:
     """Whatever the size of the pieces, every line is in exactly one, read exactly, under its own line number."""
-    from fleetscore.stores import open_store
+    from fleetscore.store import open_store
 
     store = open_store(str(tmp_path_factory.mktemp("cut")))
     lines = [f'{np.datetime64(t, "us")},"{d}","{s}",{v!r}' for t, d, s, v in rows]

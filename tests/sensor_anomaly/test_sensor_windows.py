@@ -11,15 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fleetscore.direct import run_window
-from fleetscore.keys import join_key
-from fleetscore.manifest import read_manifest, read_results
-from fleetscore.model_sets import Pins, pin_version, read_pins
+from fleetscore.models.model_sets import Pins, pin_version, read_pins
+from fleetscore.partition_keys import join_key
+from fleetscore.pipeline.local import run_window
+from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.settings import read_workload_settings
-from fleetscore.stores import open_store
-from fleetscore.stores.base import Store
+from fleetscore.store import open_store
+from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, parse_window
-from fleetscore.workloads.base import ShardTask, WindowRequest
+from fleetscore.workload import ShardTask, WindowRequest
 from fleetscore.workloads.sensor_anomaly.packs import SensorModel
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
@@ -492,7 +492,7 @@ class _Fixtures:
         self._store = store
 
     def put_models(self, models: dict[str, SensorModel]) -> None:
-        from fleetscore.model_sets import write_model_set
+        from fleetscore.models.model_sets import write_model_set
         from fleetscore.workloads.sensor_anomaly.importing import draft_of
 
         draft = draft_of(models, {})

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetscore.stores.local import LocalStore
+from fleetscore.store.local import LocalStore
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from fleetscore.model_sets import Pins
-from fleetscore.stores import Store, open_store
-from fleetscore.workloads.base import WindowRequest
+from fleetscore.models.model_sets import Pins
+from fleetscore.store import Store, open_store
+from fleetscore.workload import WindowRequest
 from fleetscore.workloads.server_load.discovery import read_hours
 from fleetscore.workloads.server_load.samples import Shape, generate_days, write_day
 from fleetscore.workloads.server_load.settings import ServerLoadSettings

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetscore.stores.local import LocalStore
+from fleetscore.store.local import LocalStore
 from fleetscore.workloads.server_load import kernel
 from fleetscore.workloads.server_load.layouts import LAYOUTS
 from fleetscore.workloads.server_load.parse import parse_piece, read_piece
@@ -18,9 +18,9 @@ _LIMIT_BYTES = 1_000_000_000
 
 _PREPARE = """
 import json, resource, sys
-from fleetscore.model_sets import Pins
-from fleetscore.stores.local import LocalStore
-from fleetscore.workloads.base import WindowRequest
+from fleetscore.models.model_sets import Pins
+from fleetscore.store.local import LocalStore
+from fleetscore.workload import WindowRequest
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
 from fleetscore.workloads.server_load.workload import ServerLoad
 store, workload = LocalStore.from_url(sys.argv[1]), ServerLoad()

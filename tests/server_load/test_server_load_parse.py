@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetscore.stores.local import LocalStore
+from fleetscore.store.local import LocalStore
 from fleetscore.workloads.server_load.grammar import Cause, clean_cell, is_server, read_number, read_slot
 from fleetscore.workloads.server_load.layouts import LAYOUTS, SUMS, recognise_layout
 from fleetscore.workloads.server_load.parse import Piece, digest_of, parse_piece, read_piece

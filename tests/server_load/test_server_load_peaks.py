@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetscore.model_sets import Pins
-from fleetscore.stores.local import LocalStore
-from fleetscore.workloads.base import WindowRequest
+from fleetscore.models.model_sets import Pins
+from fleetscore.store.local import LocalStore
+from fleetscore.workload import WindowRequest
 from fleetscore.workloads.server_load.layouts import SUMS
 from fleetscore.workloads.server_load.months import Month, hour_of, moment_of, months_between
 from fleetscore.workloads.server_load.parse import SLOTS

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestClassifier
 
 from fleetscore.errors import InputError
-from fleetscore.model_sets import Pins, pin_version, read_pins, write_model_set
-from fleetscore.stores.local import LocalStore
+from fleetscore.models.model_sets import Pins, pin_version, read_pins, write_model_set
+from fleetscore.store.local import LocalStore
 from fleetscore.workloads.server_load.features import FEATURES, HISTORY
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
 from fleetscore.workloads.server_load.trees import ModelFacts, dump_trees, load_trees, pack_forest, predict

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from fleetscore.errors import InputError, StoreError
-from fleetscore.model_sets import Pins, pin_version, read_pins, write_model_set
-from fleetscore.outcomes import OUTCOMES
-from fleetscore.stores.local import LocalStore
-from fleetscore.workloads.base import (
+from fleetscore.models.model_sets import Pins, pin_version, read_pins, write_model_set
+from fleetscore.schemas import OUTCOMES
+from fleetscore.store.local import LocalStore
+from fleetscore.workload import (
     PARTITIONS,
     Discovery,
     MapItem,

@@ -12,8 +12,8 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
-from fleetscore.direct import run_training
-from fleetscore.stores.local import LocalStore
+from fleetscore.pipeline.local import run_training
+from fleetscore.store.local import LocalStore
 
 STORES, SKUS, WEEKS, AHEAD = 6, 5, 70, 13
 ORIGIN = WEEKS  # the first week to forecast, as a plain week number

@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fleetscore.carry import read_ledger
-from fleetscore.direct import run_window
 from fleetscore.errors import InputError
-from fleetscore.manifest import read_manifest, read_results
+from fleetscore.pipeline.carry_over import read_ledger
+from fleetscore.pipeline.local import run_window
 from fleetscore.records import RunState
-from fleetscore.stores.local import LocalStore
+from fleetscore.runs.manifests import read_manifest, read_results
+from fleetscore.store.local import LocalStore
 from fleetscore.workloads.store_sales.contract import QUANTILE_NAMES
 
 SPOILT = "3"

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fleetscore.direct import run_window
 from fleetscore.errors import InputError, ModelError
-from fleetscore.manifest import read_manifest, read_results
-from fleetscore.model_sets import pin_version, write_model_set
-from fleetscore.stores.local import LocalStore
+from fleetscore.models.model_sets import pin_version, write_model_set
+from fleetscore.pipeline.local import run_window
+from fleetscore.runs.manifests import read_manifest, read_results
+from fleetscore.store.local import LocalStore
 from fleetscore.workloads.store_sales import gbm_model
 from fleetscore.workloads.store_sales.contract import QUANTILE_NAMES
 from fleetscore.workloads.store_sales.gbm_import import import_gbm

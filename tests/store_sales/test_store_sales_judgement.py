@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fleetscore.errors import InputError
-from fleetscore.stores.local import LocalStore
+from fleetscore.store.local import LocalStore
 from fleetscore.workloads.store_sales.backtest import backtest_panel
 from fleetscore.workloads.store_sales.contract import QUANTILES, StoreSalesSettings
 from fleetscore.workloads.store_sales.features import prepare

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetscore.errors import InputError
-from fleetscore.stores.local import LocalStore
+from fleetscore.store.local import LocalStore
 from fleetscore.windows import Cadence, parse_window
 from fleetscore.workloads.store_sales.input_files import list_inputs, usable_files
 from fleetscore.workloads.store_sales.loading import Span, load_panel

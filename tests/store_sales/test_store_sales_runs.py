@@ -12,16 +12,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fleetscore.direct import run_training, run_window
 from fleetscore.errors import InputError
-from fleetscore.manifest import read_manifest, read_results
-from fleetscore.model_sets import read_model_set, read_pins
+from fleetscore.models.model_sets import read_model_set, read_pins
+from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.records import RunState
+from fleetscore.registry import get_workload
+from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.settings import read_workload_settings
-from fleetscore.stores.local import LocalStore
+from fleetscore.store.local import LocalStore
 from fleetscore.windows import Window, windows_between
-from fleetscore.workloads import get_workload
-from fleetscore.workloads.base import PARTITIONS, ShardTask, WindowRequest
+from fleetscore.workload import PARTITIONS, ShardTask, WindowRequest
 from fleetscore.workloads.store_sales.contract import QUANTILE_NAMES, RESULTS, StoreSalesSettings
 from fleetscore.workloads.store_sales.samples import TRUTH, write_samples
 from fleetscore.workloads.store_sales.workload import StoreSales

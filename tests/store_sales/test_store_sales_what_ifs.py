@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fleetscore.direct import run_window
-from fleetscore.manifest import read_manifest, read_results
-from fleetscore.model_sets import read_pins
+from fleetscore.models.model_sets import read_pins
+from fleetscore.pipeline.local import run_window
+from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.settings import read_workload_settings
-from fleetscore.stores.local import LocalStore
+from fleetscore.store.local import LocalStore
 from fleetscore.workloads.store_sales import loading, what_ifs
 from fleetscore.workloads.store_sales.contract import QUANTILE_NAMES, StoreSalesSettings
 from fleetscore.workloads.store_sales.workload import StoreSales

@@ -12,8 +12,8 @@ import pytest
 from azure.core.exceptions import IncompleteReadError, ServiceResponseError
 from azure.core.pipeline.transport import HttpTransport, RequestsTransport
 
-from fleetscore.stores import Store, open_store
-from fleetscore.stores.blob import BlobStore
+from fleetscore.store import Store, open_store
+from fleetscore.store.blob import BlobStore
 
 
 class Answer:

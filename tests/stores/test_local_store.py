@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from fleetscore.errors import SettingsError, StoreError
-from fleetscore.stores import open_store
-from fleetscore.stores.local import LocalStore
+from fleetscore.store import open_store
+from fleetscore.store.local import LocalStore
 
 
 @pytest.fixture

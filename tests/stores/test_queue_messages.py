@@ -11,8 +11,8 @@ from azure.core.exceptions import ServiceResponseTimeoutError
 from azure.storage.queue import QueueClient, QueueServiceClient
 
 from fleetscore.errors import InputError, SettingsError, StoreError
-from fleetscore.stores import azure_access
-from fleetscore.stores.queue import PAYLOAD_MOST_BYTES, send
+from fleetscore.store import azure_access
+from fleetscore.store.queue import PAYLOAD_MOST_BYTES, send
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from fleetscore.errors import SettingsError
-from fleetscore.stores import azure_access, open_store
-from fleetscore.stores.azure_access import Resource, credential_for, parse_resource
+from fleetscore.store import azure_access, open_store
+from fleetscore.store.azure_access import Resource, credential_for, parse_resource
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fleetscore.errors import ConflictError, InputError, MissingBlobError
-from fleetscore.stores import Store, open_store
+from fleetscore.store import Store, open_store
 
 ODD_SEGMENTS = [
     "a b", "äö", "a\u0308", "%41", "q?x=1&y", "h#x", "p+x", "c:d", "n.", "~", "😀", "x..y", "...", "\u3000", "'\"<>&",

@@ -14,8 +14,8 @@ from azure.core.exceptions import (
 )
 
 from fleetscore.errors import ConflictError, MissingBlobError, StoreError
-from fleetscore.stores import azure_access
-from fleetscore.stores.blob import BlobStore
+from fleetscore.store import azure_access
+from fleetscore.store.blob import BlobStore
 
 MIB = 1024 * 1024
 

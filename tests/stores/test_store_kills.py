@@ -8,8 +8,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 KILLS = """
 import os, random, signal, sys, time
-from fleetscore.stores import open_store
-import fleetscore.stores.blob, fleetscore.stores.local  # imported once, before the forks
+from fleetscore.store import open_store
+import fleetscore.store.blob, fleetscore.store.local  # imported once, before the forks
 
 SIZE = 1_500_000
 CONTENTS = [bytes([i]) * SIZE for i in range(4)]
@@ -81,7 +81,7 @@ print("created", created)
 RACE = """
 import sys
 from fleetscore.errors import ConflictError
-from fleetscore.stores import open_store
+from fleetscore.store import open_store
 
 store, me = open_store(sys.argv[1]), sys.argv[2]
 print("ready", flush=True)
@@ -119,7 +119,7 @@ def test_a_killed_writer_leaves_old_or_new(store_url: str) -> None:
 
 def test_racing_processes_share_out_every_path_and_count(store_url: str) -> None:
     """Of three processes that create the same 12 paths one wins each, and none of the 36 counts they make is lost."""
-    from fleetscore.stores import open_store
+    from fleetscore.store import open_store
 
     store = open_store(store_url)
     store.write("count", b"0")

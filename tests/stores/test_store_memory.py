@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetscore.errors import MissingBlobError
-from fleetscore.stores import open_store
-from fleetscore.stores.memory import Memory
+from fleetscore.store import open_store
+from fleetscore.store.decoded_cache import Memory
 
 
 def test_a_version_is_read_once(tmp_path_factory: pytest.TempPathFactory) -> None:

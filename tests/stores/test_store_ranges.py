@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetscore.stores.blob import BlobStore
-from fleetscore.stores.ranges import READ_AHEAD_BYTES, RangeReader, widen_range
+from fleetscore.store.blob import BlobStore
+from fleetscore.store.range_reads import READ_AHEAD_BYTES, RangeReader, widen_range
 
 CONTENT = np.random.default_rng(7).bytes(3_000_000)
 POSITIONS = st.integers(0, len(CONTENT) + 100)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from fleetscore.errors import InputError
-from fleetscore.stores.base import Store
+from fleetscore.store.base import Store
 from fleetscore.workloads.sensor_anomaly.columns import Columns
 from fleetscore.workloads.sensor_anomaly.readings import Readings, Reject, encode_sensors
 from fleetscore.workloads.sensor_anomaly.text import numbers_of_texts, times_of_texts

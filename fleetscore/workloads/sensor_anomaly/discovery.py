@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fleetscore.keys import join_key
-from fleetscore.model_sets import Pins
-from fleetscore.outcomes import Outcome
-from fleetscore.stores.base import Store
-from fleetscore.workloads.base import PARTITIONS, Discovery, TrainingRequest, WindowRequest
+from fleetscore.models.model_sets import Pins
+from fleetscore.partition_keys import join_key
+from fleetscore.schemas import Outcome
+from fleetscore.store.base import Store
+from fleetscore.workload import PARTITIONS, Discovery, TrainingRequest, WindowRequest
 from fleetscore.workloads.sensor_anomaly.catalog import catalog_files, list_inputs
 from fleetscore.workloads.sensor_anomaly.entries import CatalogFile, count_readings
 from fleetscore.workloads.sensor_anomaly.fitted import ModelIndex, read_indices

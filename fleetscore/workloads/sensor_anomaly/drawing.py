@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.errors import InputError, MissingBlobError
-from fleetscore.keys import split_key
-from fleetscore.manifest import read_manifest, read_results
-from fleetscore.stores.base import Store
+from fleetscore.partition_keys import split_key
+from fleetscore.runs.manifests import read_manifest, read_results
+from fleetscore.store.base import Store
 from fleetscore.windows import Window
 from fleetscore.workloads.sensor_anomaly.readings import partition_keys
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.errors import ModelError
-from fleetscore.model_sets import Pins, read_model_file, read_model_set
-from fleetscore.stores.base import Store
+from fleetscore.models.model_sets import Pins, read_model_file, read_model_set
+from fleetscore.store.base import Store
 from fleetscore.workloads.sensor_anomaly.packs import (
     INDEX_FILE,
     ModelPack,

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from fleetscore.errors import InputError
-from fleetscore.keys import join_key
-from fleetscore.workloads.base import ModelSetDraft
+from fleetscore.partition_keys import join_key
+from fleetscore.workload import ModelSetDraft
 from fleetscore.workloads.sensor_anomaly.packs import SensorModel, pack_files, pack_models
 from fleetscore.workloads.sensor_anomaly.pickles import read_pipeline
 

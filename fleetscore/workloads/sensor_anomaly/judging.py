@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import InputError, MissingBlobError
-from fleetscore.manifest import read_manifest, read_results
-from fleetscore.stores.base import Store
+from fleetscore.runs.manifests import read_manifest, read_results
+from fleetscore.store.base import Store
 from fleetscore.windows import Window
 from fleetscore.workloads.sensor_anomaly.discovery import microseconds
 from fleetscore.workloads.sensor_anomaly.samples import TRUTH_PATH

@@ -7,10 +7,10 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from fleetscore.errors import InputError
-from fleetscore.keys import join_columns
-from fleetscore.stores.base import Store
+from fleetscore.partition_keys import join_columns
+from fleetscore.store.base import Store
 from fleetscore.windows import Window
-from fleetscore.workloads.base import JUDGED
+from fleetscore.workload import JUDGED
 
 LABELS = "data/sensor_anomaly_labels/"
 """CSV files with the columns ts, device, sensor, anomaly (0 or 1); times without a zone are UTC."""

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from fleetscore.errors import InputError
-from fleetscore.keys import join_key
-from fleetscore.model_sets import Pins
-from fleetscore.stores.base import Store
+from fleetscore.models.model_sets import Pins
+from fleetscore.partition_keys import join_key
+from fleetscore.store.base import Store
 from fleetscore.workloads.sensor_anomaly.decision import anomalies, decide
 from fleetscore.workloads.sensor_anomaly.fitted import load_models
 from fleetscore.workloads.sensor_anomaly.text import time_of_text

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import InputError
-from fleetscore.stores.base import Store
+from fleetscore.store.base import Store
 from fleetscore.workloads.sensor_anomaly.columns import Columns, recognise_columns
 from fleetscore.workloads.sensor_anomaly.readings import Floats, Int64s, Readings, Reject, encode_sensors
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fleetscore.keys import join_columns
+from fleetscore.partition_keys import join_columns
 
 Int64s = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]

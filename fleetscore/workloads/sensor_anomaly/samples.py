@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from fleetscore.stores.base import Store
+from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window, window_at
-from fleetscore.workloads.base import SampleReport
+from fleetscore.workload import SampleReport
 from fleetscore.workloads.sensor_anomaly.catalog import DATA_PREFIX
 from fleetscore.workloads.sensor_anomaly.entries import HOUR_US
 

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fleetscore.keys import split_key
-from fleetscore.outcomes import OUTCOMES, Outcome
-from fleetscore.stores.base import Store
-from fleetscore.workloads.base import Scored, ShardTask
+from fleetscore.partition_keys import split_key
+from fleetscore.schemas import OUTCOMES, Outcome
+from fleetscore.store.base import Store
+from fleetscore.workload import Scored, ShardTask
 from fleetscore.workloads.sensor_anomaly.decision import anomalies, blocks, decide
 from fleetscore.workloads.sensor_anomaly.discovery import microseconds
 from fleetscore.workloads.sensor_anomaly.fitted import Fitted, load_models

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fleetscore.outcomes import OUTCOMES, Outcome
-from fleetscore.stores.base import Store
-from fleetscore.workloads.base import ModelSetDraft, Trained, TrainingRequest, TrainingTask
+from fleetscore.schemas import OUTCOMES, Outcome
+from fleetscore.store.base import Store
+from fleetscore.workload import ModelSetDraft, Trained, TrainingRequest, TrainingTask
 from fleetscore.workloads.sensor_anomaly.discovery import microseconds
 from fleetscore.workloads.sensor_anomaly.gathering import Gathered, gather_readings
 from fleetscore.workloads.sensor_anomaly.importing import draft_of

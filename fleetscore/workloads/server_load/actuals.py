@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fleetscore.keys import join_columns
+from fleetscore.partition_keys import join_columns
 from fleetscore.settings import read_workload_settings
-from fleetscore.stores.base import Store
+from fleetscore.store.base import Store
 from fleetscore.windows import Window
-from fleetscore.workloads.base import JUDGED
+from fleetscore.workload import JUDGED
 from fleetscore.workloads.server_load.discovery import read_hours, window_targets
 from fleetscore.workloads.server_load.grammar import UNITS
 from fleetscore.workloads.server_load.labels import CLASSES, classify

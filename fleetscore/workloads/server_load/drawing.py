@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fleetscore.stores.base import Store
+from fleetscore.store.base import Store
 from fleetscore.windows import Window
 from fleetscore.workloads.server_load.judging import read_published
 from fleetscore.workloads.server_load.labels import CLASSES

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fleetscore.errors import MissingBlobError
-from fleetscore.stores.base import Store
+from fleetscore.store.base import Store
 from fleetscore.windows import Window
 from fleetscore.workloads.server_load.labels import CLASSES
 from fleetscore.workloads.server_load.metrics import measure

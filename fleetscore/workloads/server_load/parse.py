@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fleetscore.stores.base import Store
+from fleetscore.store.base import Store
 from fleetscore.workloads.server_load.grammar import Cause
 from fleetscore.workloads.server_load.layouts import HEAD_BYTES, SUMS, Layout, Recognised, recognise_layout
 

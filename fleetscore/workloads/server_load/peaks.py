@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fleetscore.stores.base import Store
+from fleetscore.store.base import Store
 from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR
 from fleetscore.workloads.server_load.layouts import SUMS
 from fleetscore.workloads.server_load.months import Month

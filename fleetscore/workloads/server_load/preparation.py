@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from fleetscore.errors import BugError
-from fleetscore.stores.base import Store
-from fleetscore.workloads.base import InputFile, MapItem, TrainingRequest, WindowRequest
+from fleetscore.store.base import Store
+from fleetscore.workload import InputFile, MapItem, TrainingRequest, WindowRequest
 from fleetscore.workloads.server_load.discovery import request_hours
 from fleetscore.workloads.server_load.features import LOOKBACK_HOURS
 from fleetscore.workloads.server_load.partials import RECORDS, ROOT, parse_range

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from fleetscore.errors import InputError
-from fleetscore.model_sets import Pins
-from fleetscore.stores.base import Store
+from fleetscore.models.model_sets import Pins
+from fleetscore.store.base import Store
 from fleetscore.workloads.server_load.calendar_features import CALENDAR, WEEKDAYS, calendar_matrix
 from fleetscore.workloads.server_load.features import HISTORY
 from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR, is_server, read_slot

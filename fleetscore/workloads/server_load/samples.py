@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fleetscore.stores.base import Store
+from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, window_at
-from fleetscore.workloads.base import SampleReport
+from fleetscore.workload import SampleReport
 from fleetscore.workloads.server_load.grammar import SLOT_S, SLOTS_PER_HOUR, UNITS
 from fleetscore.workloads.server_load.labels import CLASSES, classify
 from fleetscore.workloads.server_load.months import HOUR_S, hour_of

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from fleetscore.errors import ModelError
-from fleetscore.model_sets import read_model_file, read_model_set
-from fleetscore.outcomes import OUTCOMES, Outcome
-from fleetscore.stores.base import Store
-from fleetscore.workloads.base import Scored, ShardTask
+from fleetscore.models.model_sets import read_model_file, read_model_set
+from fleetscore.schemas import OUTCOMES, Outcome
+from fleetscore.store.base import Store
+from fleetscore.workload import Scored, ShardTask
 from fleetscore.workloads.server_load.discovery import read_hours, window_targets
 from fleetscore.workloads.server_load.features import FEATURES, LOOKBACK_HOURS, build_features, build_history
 from fleetscore.workloads.server_load.labels import CLASSES

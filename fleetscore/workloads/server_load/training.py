@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.errors import BugError, InputError
-from fleetscore.outcomes import OUTCOMES, Outcome
-from fleetscore.profiles import PROFILE_FILE, pack_profile, summarise
-from fleetscore.stores.base import Store
-from fleetscore.workloads.base import ModelSetDraft, Trained, TrainingRequest, TrainingTask
+from fleetscore.pipeline.profiles import PROFILE_FILE, pack_profile, summarise
+from fleetscore.schemas import OUTCOMES, Outcome
+from fleetscore.store.base import Store
+from fleetscore.workload import ModelSetDraft, Trained, TrainingRequest, TrainingTask
 from fleetscore.workloads.server_load.discovery import FLEET, read_hours
 from fleetscore.workloads.server_load.features import FEATURES, LOOKBACK_HOURS, build_features, build_history
 from fleetscore.workloads.server_load.grammar import UNITS

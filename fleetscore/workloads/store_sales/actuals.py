@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fleetscore.keys import join_columns
+from fleetscore.partition_keys import join_columns
 from fleetscore.settings import read_workload_settings
-from fleetscore.stores.base import Store
+from fleetscore.store.base import Store
 from fleetscore.windows import Window
-from fleetscore.workloads.base import JUDGED
+from fleetscore.workload import JUDGED
 from fleetscore.workloads.store_sales.contract import NAME, QUANTILE_NAMES, StoreSalesSettings
 from fleetscore.workloads.store_sales.input_files import list_inputs, usable_files
 from fleetscore.workloads.store_sales.judgement import pinball

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleetscore.errors import InputError
-from fleetscore.stores.base import Store
+from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
 from fleetscore.workloads.store_sales.contract import (
     NAME,

@@ -10,12 +10,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fleetscore.errors import InputError
-from fleetscore.keys import join_key
-from fleetscore.model_sets import Pins, read_model_file, read_model_set
-from fleetscore.outcomes import Outcome
-from fleetscore.stores.base import Store
+from fleetscore.models.model_sets import Pins, read_model_file, read_model_set
+from fleetscore.partition_keys import join_key
+from fleetscore.schemas import Outcome
+from fleetscore.store.base import Store
 from fleetscore.windows import Window
-from fleetscore.workloads.base import PARTITIONS, Discovery, TrainingRequest, WindowRequest
+from fleetscore.workload import PARTITIONS, Discovery, TrainingRequest, WindowRequest
 from fleetscore.workloads.store_sales.contract import (
     LOOKBACK_WEEKS,
     NAME,

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.errors import InputError, MissingBlobError
-from fleetscore.keys import join_key, path_of_key, split_key
-from fleetscore.manifest import read_manifest, read_results
+from fleetscore.partition_keys import join_key, path_of_key, split_key
+from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.settings import read_workload_settings
-from fleetscore.stores.base import Store
+from fleetscore.store.base import Store
 from fleetscore.windows import Window
 from fleetscore.workloads.store_sales.contract import LOOKBACK_WEEKS, NAME, StoreSalesSettings
 from fleetscore.workloads.store_sales.input_files import list_inputs, usable_files

@@ -11,7 +11,7 @@ import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
 from fleetscore.errors import InputError
-from fleetscore.workloads.base import ModelSetDraft
+from fleetscore.workload import ModelSetDraft
 from fleetscore.workloads.store_sales.gbm_model import FILE, GbmModel, check, pack
 
 _TABLES = {

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fleetscore.carry import read_ledger
 from fleetscore.errors import InputError, MissingBlobError
-from fleetscore.keys import join_key
-from fleetscore.manifest import read_manifest, read_results
-from fleetscore.stores.base import Store
+from fleetscore.partition_keys import join_key
+from fleetscore.pipeline.carry_over import read_ledger
+from fleetscore.runs.manifests import read_manifest, read_results
+from fleetscore.store.base import Store
 from fleetscore.windows import Window
 from fleetscore.workloads.store_sales.contract import NAME, QUANTILE_NAMES
 from fleetscore.workloads.store_sales.judgement import coverage, pinball

@@ -11,13 +11,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fleetscore.errors import ModelError
-from fleetscore.isolation import settle
-from fleetscore.keys import join_key
-from fleetscore.outcomes import Outcome
-from fleetscore.profiles import PROFILE_FILE, pack_profile, summarise
-from fleetscore.stores.base import Store
+from fleetscore.partition_keys import join_key
+from fleetscore.pipeline.isolation import settle
+from fleetscore.pipeline.profiles import PROFILE_FILE, pack_profile, summarise
+from fleetscore.schemas import Outcome
+from fleetscore.store.base import Store
 from fleetscore.windows import Window
-from fleetscore.workloads.base import ModelSetDraft, Trained, TrainingRequest, TrainingTask
+from fleetscore.workload import ModelSetDraft, Trained, TrainingRequest, TrainingTask
 from fleetscore.workloads.store_sales.contract import (
     LOOKBACK_WEEKS,
     QUANTILE_NAMES,

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fleetscore.errors import InputError
-from fleetscore.stores.base import Store
+from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, parse_window
 
 _BATCH_ROWS = 1 << 19

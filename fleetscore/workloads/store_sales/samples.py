@@ -13,10 +13,10 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fleetscore.outcomes import Outcome
-from fleetscore.stores.base import Store
+from fleetscore.schemas import Outcome
+from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window, parse_window
-from fleetscore.workloads.base import SampleReport
+from fleetscore.workload import SampleReport
 from fleetscore.workloads.store_sales.contract import DATA, NAME, Cause
 
 TRUTH = f"samples/{NAME}/truth.parquet"

@@ -13,14 +13,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fleetscore.errors import ModelError
-from fleetscore.isolation import settle
-from fleetscore.keys import join_key, split_key
-from fleetscore.model_sets import read_model_file, read_model_set
-from fleetscore.outcomes import OUTCOMES, Outcome
-from fleetscore.stores import open_store
-from fleetscore.stores.base import Store
+from fleetscore.models.model_sets import read_model_file, read_model_set
+from fleetscore.partition_keys import join_key, split_key
+from fleetscore.pipeline.isolation import settle
+from fleetscore.schemas import OUTCOMES, Outcome
+from fleetscore.store import open_store
+from fleetscore.store.base import Store
 from fleetscore.windows import Window
-from fleetscore.workloads.base import Scored, ShardTask
+from fleetscore.workload import Scored, ShardTask
 from fleetscore.workloads.store_sales import gbm_model
 from fleetscore.workloads.store_sales.contract import (
     GBM_LOOKBACK_WEEKS,

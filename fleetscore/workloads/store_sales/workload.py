@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from fleetscore.model_sets import Pins
-from fleetscore.stores.base import Store
+from fleetscore.models.model_sets import Pins
+from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
-from fleetscore.workloads.base import (
+from fleetscore.workload import (
     Discovery,
     ModelSetDraft,
     Rates,

@@ -1,0 +1,86 @@
+"""The tour: takes each chapter from samples to pictures through a host, and skips what an earlier demo left ready."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fleetscore.cli.connection import Connection
+from fleetscore.cli.demo.chapters import SEED, Chapter, chapter_of, keep_chapter, read_state
+from fleetscore.cli.demo.summary import ChapterSummary, sum_chapter
+from fleetscore.cli.follow import follow_backfill, follow_run
+from fleetscore.cli.progress import progress_of
+from fleetscore.errors import PublishError
+from fleetscore.registry import get_workload
+from fleetscore.runs.run_records import read_run
+from fleetscore.store.base import Store
+from fleetscore.windows import Cadence, Window, windows_between
+
+_RESUME = "make demo"
+
+
+def prepare_samples(store: Store, folder: Path, workload: str, scale: float) -> Chapter:
+    """The workload's chapter with its samples written; those of an earlier demo are used as they are."""
+    known = read_state(folder).chapters.get(workload)
+    if known is not None:
+        return known
+    with progress_of(workload) as progress:
+        progress.show("writing samples", 0, 0)
+        report = get_workload(workload).samples(store, scale=scale, seed=SEED)
+        progress.show("samples written", report.rows, report.rows)
+    chapter = chapter_of(workload, scale, report)
+    keep_chapter(folder, chapter)
+    return chapter
+
+
+def train_models(connection: Connection, folder: Path, chapter: Chapter) -> Chapter:
+    """The chapter with its models trained through the host; those of an earlier demo are used as they are.
+
+    PublishError when training stores no model set.
+    """
+    if chapter.model_set or not chapter.train_first:
+        return chapter
+    started = connection.ask(
+        lambda host: host.start_training(chapter.workload, chapter.train_first, chapter.train_stop, pin=True)
+    )
+    status = follow_run(connection, started.id, _RESUME)
+    if not status.record.model_set:
+        raise PublishError(
+            f"{started.id} stored no model set: {status.first_cause}", fix=f"fleetscore show {started.id}"
+        )
+    trained = replace(chapter, model_set=status.record.model_set)
+    keep_chapter(folder, trained)
+    return trained
+
+
+def run_chapter(connection: Connection, store: Store, folder: Path, chapter: Chapter) -> ChapterSummary:
+    """Run all windows of the chapter through the host, whether or not they ran before; judge and draw what was published."""
+    clock = time.perf_counter()
+    started = connection.ask(
+        lambda host: host.start_backfill(
+            chapter.workload,
+            chapter.first,
+            chapter.stop,
+            only="all",
+            max_parallel=os.cpu_count() or 1,
+            newest_first=False,
+        )
+    )
+    status = follow_backfill(connection, started.id, chapter.workload, _RESUME)
+    seconds = time.perf_counter() - clock
+    records = [read_run(store, window.run) for window in status.windows]
+    workload = get_workload(chapter.workload)
+    windows = list(windows_between(workload.parse_window(chapter.first), workload.parse_window(chapter.stop)))
+    judged = workload.judge_samples(store, windows)
+    pictures = workload.draw(store, shown_windows(windows), folder / "pictures")
+    return sum_chapter(
+        chapter.workload, records, seconds, chapter.planted, judged, [str(path) for path in pictures]
+    )
+
+
+def shown_windows(windows: Sequence[Window]) -> Sequence[Window]:
+    """The windows whose results the picture shows: all hours together, else the newest window."""
+    return windows if windows[0].cadence is Cadence.HOUR else windows[-1:]

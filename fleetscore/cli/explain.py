@@ -1,0 +1,110 @@
+"""The explain command: the story of one partition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fleetscore.cli.options import asking_options
+from fleetscore.cli.progress import tell_seconds
+
+if TYPE_CHECKING:
+    from fleetscore.operations.explain import AttemptStory, PartitionStory
+
+
+@click.command(short_help="Tell the story of one partition of a run.")
+@click.argument("run_id", metavar="RUN")
+@click.argument("partition")
+@asking_options
+def explain(run_id: str, partition: str, store_url: str, host_url: str, key: str, as_json: bool) -> None:
+    """Tell the story of one partition in one run: input, shard, attempts, model, output, outcome, cause, what to do next."""
+    from fleetscore.cli.render import print_json, print_pairs
+
+    if host_url:
+        from fleetscore.cli.client import HostClient
+
+        story = HostClient(host_url, key).explain(run_id, partition)
+    else:
+        from fleetscore.operations.explain import explain as explain_from_store
+        from fleetscore.store import open_store
+
+        story = explain_from_store(open_store(store_url), run_id, partition)
+    if as_json:
+        print_json(story)
+    else:
+        print_pairs(f"{story.partition} in {story.run}", tell_story(story))
+
+
+def tell_story(story: PartitionStory) -> list[tuple[str, Any]]:
+    """The story as lines of name and value, in the order in which it happened."""
+    return [
+        (
+            "outcome",
+            f"{story.outcome or 'not settled'}{f', {story.cause}' if story.cause else ''} (run {story.state})",
+        ),
+        ("detail", story.detail),
+        ("input", _tell_input(story)),
+        ("shard", _tell_shard(story)),
+        ("attempts", "\n".join(_tell_attempt(attempt) for attempt in story.attempts)),
+        ("model", _tell_model(story)),
+        ("output", _tell_output(story)),
+        ("figures", _tell_figures(story)),
+        ("settled by", story.scored_by if story.scored_by != story.run else ""),
+        ("next", story.advice),
+    ]
+
+
+def _tell_input(story: PartitionStory) -> str:
+    found = story.input
+    size = f", {found.size_bytes:,} bytes" if found.size_bytes else ""
+    if not found.files:
+        return f"{found.rows:,} rows{size}; the window has no input file"
+    names = [f"{file.path} ({file.size_bytes:,} bytes)" for file in found.files[:5]]
+    more = [f"and {found.files_in_all - 5} more files"] if found.files_in_all > 5 else []
+    return "\n".join([f"{found.rows:,} rows{size}, in the window's files:", *names, *more])
+
+
+def _tell_shard(story: PartitionStory) -> str:
+    shard = story.shard
+    if shard is None:
+        return "none: its outcome was settled before scoring"
+    took = f", took {tell_seconds(shard.measured_s)}" if shard.measured_s is not None else ""
+    reason = f" ({shard.reason})" if shard.reason else ""
+    predicted = tell_seconds(shard.predicted_s)
+    return f"number {shard.shard}, with {shard.partitions:,} partitions, {shard.placement}{reason}, predicted {predicted}{took}"
+
+
+def _tell_attempt(attempt: AttemptStory) -> str:
+    began = f"{attempt.began:%Y-%m-%d %H:%M:%S} {attempt.attempt} {attempt.state}"
+    if attempt.state == "committed":
+        where = f" on {attempt.worker}" if attempt.worker else ""
+        return f"{began}: {attempt.placement}{where}, {tell_seconds(attempt.seconds)}"
+    if attempt.state == "beaten":
+        return f"{began}: another attempt was committed first"
+    group = f" while scoring {attempt.group:,} partitions together" if attempt.group else ""
+    among = ", this one among them" if attempt.group and attempt.has_partition else ""
+    return f"{began}: last heard of at {attempt.touched:%H:%M:%S}{group}{among}"
+
+
+def _tell_model(story: PartitionStory) -> str:
+    model = story.model
+    if not model.version:
+        return "none"
+    pinned = f", pinned {model.pinned}" if model.pinned else ""
+    return f"{model.version}{pinned}" + (f"\n{model.problem}" if model.problem else "")
+
+
+def _tell_output(story: PartitionStory) -> str:
+    output = story.output
+    if not output.file:
+        return "no rows"
+    state = "" if output.is_published else " (not published)"
+    digest = f"\nSHA-256 {output.sha256}" if output.sha256 else ""
+    return f"{output.rows:,} rows in {output.file}{state}{digest}"
+
+
+def _tell_figures(story: PartitionStory) -> str:
+    return ", ".join(
+        f"{name} {'none' if value is None else f'{value:.6g}'}" for name, value in story.figures.items()
+    )

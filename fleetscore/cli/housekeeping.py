@@ -1,0 +1,47 @@
+"""The housekeep command: remove what is old and unreferenced."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from fleetscore.cli.options import asking_options
+
+if TYPE_CHECKING:
+    from fleetscore.operations.housekeeping import Swept
+
+
+@click.command(short_help="Remove what is old and nothing refers to.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@asking_options
+def housekeep(dry_run: bool, store_url: str, host_url: str, key: str, as_json: bool) -> None:
+    """Remove what is older than the [keep] settings and nothing refers to: lost attempts, logs, what unpublished runs wrote.
+
+    The app does the same every night. Published results, ledgers, records of runs and model sets always stay.
+    """
+    from fleetscore.cli.render import plural, print_json, print_table
+
+    swept = _sweep(dry_run, store_url, host_url, key)
+    if as_json:
+        print_json(swept)
+        return
+    would = "would be removed" if dry_run else "removed"
+    click.echo(f"{plural(sum(swept.files.values()), 'file')}, {sum(swept.bytes.values()):,} bytes {would}")
+    rows = [(kind, f"{count:,}", f"{swept.bytes[kind]:,}") for kind, count in swept.files.items()]
+    if rows:
+        print_table(("kind", "files", "bytes"), rows, numbers=("files", "bytes"))
+        click.echo("for example " + ", ".join(swept.examples))
+
+
+def _sweep(dry_run: bool, store_url: str, host_url: str, key: str) -> Swept:
+    """Done by the app at --host, else here."""
+    if host_url:
+        from fleetscore.cli.client import HostClient
+
+        return HostClient(host_url, key).sweep(dry_run=dry_run)
+    from fleetscore.operations.housekeeping import sweep
+    from fleetscore.store import open_store
+
+    return sweep(open_store(store_url), datetime.now(UTC), dry_run=dry_run)

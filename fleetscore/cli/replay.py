@@ -1,0 +1,71 @@
+"""The replay command: one partition scored again, and compared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fleetscore.cli.options import asking_options
+
+if TYPE_CHECKING:
+    from fleetscore.operations.replay import Replayed
+
+_DIFFERS = 10
+
+
+@click.command(short_help="Score one partition of a run again, and compare.")
+@click.argument("run_id", metavar="RUN")
+@click.argument("partition")
+@asking_options
+@click.pass_context
+def replay(
+    context: click.Context,
+    run_id: str,
+    partition: str,
+    store_url: str,
+    host_url: str,
+    key: str,
+    as_json: bool,
+) -> None:
+    """Score one partition of a run again, here, from the same bytes and the same model version, and compare; nothing is written.
+
+    Exit code: 0 if outcome, cause and every row are the same, 10 if anything differs.
+    """
+    from fleetscore.cli.render import print_json, print_pairs
+
+    replayed = _replay(run_id, partition, store_url, host_url, key)
+    if as_json:
+        print_json(replayed)
+    else:
+        print_pairs(f"{replayed.partition} of {replayed.run}, again", tell_replayed(replayed))
+    context.exit(0 if replayed.same else _DIFFERS)
+
+
+def tell_replayed(replayed: Replayed) -> list[tuple[str, Any]]:
+    """The comparison as lines of name and value."""
+    outcome = f"{replayed.outcome} {replayed.cause}".strip()
+    before = f"{replayed.outcome_before} {replayed.cause_before}".strip()
+    return [
+        ("result", "the same" if replayed.same else "\n".join(replayed.differences)),
+        ("outcome", outcome if outcome == before else f"{outcome}, was {before}"),
+        ("rows", f"{replayed.rows:,}, were {replayed.rows_before:,}"),
+        ("model", replayed.model),
+        ("inputs", _tell_inputs(replayed.changed_inputs)),
+        ("took", f"{replayed.seconds:.3f} s"),
+    ]
+
+
+def _tell_inputs(changed: tuple[str, ...]) -> str:
+    return "the bytes that the run read" if not changed else "changed since: " + ", ".join(changed[:5])
+
+
+def _replay(run_id: str, partition: str, store_url: str, host_url: str, key: str) -> Replayed:
+    if host_url:
+        from fleetscore.cli.client import HostClient
+
+        return HostClient(host_url, key).replay(run_id, partition)
+    from fleetscore.operations.replay import replay_partition
+    from fleetscore.store import open_store
+
+    return replay_partition(open_store(store_url), run_id, partition)

@@ -1,0 +1,81 @@
+"""Marks: how a window, a run or a partition stands, as a word and a sign, so that colour is never all that tells."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from fleetscore.records import RunState
+from fleetscore.runs.index import RunLine
+from fleetscore.schemas import GOOD, Outcome
+
+
+class Mark(StrEnum):
+    """How a window stands; the names are CSS classes as well."""
+
+    GOOD = "good"
+    AGAIN = "again"
+    DRIFTED = "drifted"
+    FAILURES = "failures"
+    UNPUBLISHED = "unpublished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNDERWAY = "underway"
+    MISSING = "missing"
+    OVERDUE = "overdue"
+
+
+SIGNS = {
+    Mark.GOOD: "✓",
+    Mark.AGAIN: "↻",
+    Mark.DRIFTED: "~",
+    Mark.FAILURES: "!",
+    Mark.UNPUBLISHED: "✕",
+    Mark.FAILED: "✕",
+    Mark.CANCELLED: "–",
+    Mark.UNDERWAY: "▸",
+    Mark.MISSING: "·",
+    Mark.OVERDUE: "?",
+}
+WORDS = {
+    Mark.GOOD: "published, all good",
+    Mark.AGAIN: "published again, all good",
+    Mark.DRIFTED: "published, some drifted",
+    Mark.FAILURES: "published with failures",
+    Mark.UNPUBLISHED: "not published",
+    Mark.FAILED: "stopped by an error",
+    Mark.CANCELLED: "cancelled",
+    Mark.UNDERWAY: "under way",
+    Mark.MISSING: "never run",
+    Mark.OVERDUE: "overdue",
+}
+UNEASY = frozenset({Mark.DRIFTED, Mark.FAILURES, Mark.UNPUBLISHED, Mark.FAILED, Mark.OVERDUE})
+"""The marks that somebody should look at."""
+
+_BY_STATE = {
+    RunState.UNPUBLISHED: Mark.UNPUBLISHED,
+    RunState.FAILED: Mark.FAILED,
+    RunState.CANCELLED: Mark.CANCELLED,
+}
+OUTCOME_SIGNS = {
+    Outcome.SCORED: "✓",
+    Outcome.FAILED: "✕",
+    Outcome.SKIPPED: "↷",
+    Outcome.LATE: "◷",
+    Outcome.QUARANTINED: "⚠",
+}
+
+
+def mark_of(line: RunLine) -> Mark:
+    """How the run stands."""
+    if line.state is not RunState.PUBLISHED:
+        return _BY_STATE.get(line.state, Mark.UNDERWAY)
+    if count_bad(line):
+        return Mark.FAILURES
+    if line.drifted:
+        return Mark.DRIFTED
+    return Mark.AGAIN if line.round > 1 else Mark.GOOD
+
+
+def count_bad(line: RunLine) -> int:
+    """The partitions without a good outcome."""
+    return sum(count for outcome, count in line.counts.items() if outcome not in GOOD)

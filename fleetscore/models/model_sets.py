@@ -1,0 +1,280 @@
+"""Model sets: versioned, immutable sets of models of a workload, and the pins that name which one is used.
+
+models/<workload>/<version>/set.json names each file with its size and SHA-256; models/<workload>/pins.json names the current
+version, versions of single partitions, and every change ever made to them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from fleetscore.errors import ConflictError, InputError, MissingBlobError, ModelError
+from fleetscore.store.base import Entry, Store
+from fleetscore.store.decoded_cache import read_unchanging, read_version
+from fleetscore.store.parallel_reads import side_by_side
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A file of a model set."""
+
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSet:
+    """What set.json holds."""
+
+    workload: str
+    version: str
+    created: datetime
+    files: Mapping[str, ModelFile]
+    card: Mapping[str, Any]
+    schema: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PinChange:
+    """One change of a pin: of the current version (`partition` is ""), of one partition, or of the challenger."""
+
+    at: datetime
+    who: str
+    partition: str
+    before: str
+    after: str
+    why: str = ""
+    role: Literal["champion", "challenger"] = "champion"
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """Which version is used: `partitions[key]` where it is there, `current` otherwise; "" is none. The challenger scores in shadow."""
+
+    current: str = ""
+    partitions: Mapping[str, str] = field(default_factory=dict)
+    history: tuple[PinChange, ...] = ()
+    challenger: str = ""
+    schema: int = 1
+
+    def version_for(self, partition: str) -> str:
+        """The version that scores `partition`.
+
+        >>> Pins("v1", {"7/2": "v0"}).version_for("7/2")
+        'v0'
+        """
+        return self.partitions.get(partition, self.current)
+
+
+def write_model_set(
+    store: Store,
+    workload: str,
+    files: Mapping[str, bytes],
+    card: Mapping[str, Any],
+    created: datetime | None = None,
+) -> ModelSet:
+    """Store a new set; its version is its time and the start of its content's hash. set.json comes last, so a set is whole or not there."""
+    created = created or datetime.now(UTC)
+    digests = {
+        name: ModelFile(len(data), hashlib.sha256(data).hexdigest()) for name, data in sorted(files.items())
+    }
+    digest = hashlib.sha256(msgspec.json.encode(digests, order="sorted")).hexdigest()
+    version = f"{created:%Y%m%dT%H%M%SZ}-{digest[:8]}"
+    for name, data in files.items():
+        store.write(_path(workload, version, name), data)
+    model_set = ModelSet(workload, version, created, digests, card)
+    store.write(_path(workload, version, "set.json"), msgspec.json.encode(model_set))
+    return model_set
+
+
+def read_model_set(store: Store, workload: str, version: str) -> ModelSet:
+    """What set.json of the version says; ModelError when there is no such version."""
+    _check_version(version)
+    try:
+        return _decode_set(store.read(_path(workload, version, "set.json")), workload, version)
+    except MissingBlobError as error:
+        known = ", ".join(list_model_sets(store, workload)) or "none yet"
+        raise ModelError(
+            f"{workload} has no model set {version!r}.",
+            fix=f"Known versions: {known}.",
+            code="no_model_set",
+            field="models",
+        ) from error
+
+
+def read_listed_set(store: Store, workload: str, version: str, listed: Entry | None) -> ModelSet:
+    """The set whose set.json was just listed, read only if this process has not read that version of it; otherwise as `read_model_set`."""
+    if listed is None:
+        return read_model_set(store, workload, version)
+    return read_version(store, listed.path, listed.etag, lambda data: _decode_set(data, workload, version))
+
+
+def read_model_file(store: Store, model_set: ModelSet, name: str) -> bytes:
+    """A file of the set, checked against its SHA-256; ModelError when it is missing or was altered."""
+    path = _path(model_set.workload, model_set.version, name)
+    expected = model_set.files.get(name)
+    if expected is None:
+        raise ModelError(f"Model set {model_set.version} has no file {name}.", code="corrupt_model")
+    try:
+        data = store.read(path)
+    except MissingBlobError as error:
+        raise ModelError(
+            f"{path} is missing.", fix="Pin another version, or train again.", code="corrupt_model"
+        ) from error
+    if hashlib.sha256(data).hexdigest() != expected.sha256:
+        raise ModelError(
+            f"{path} is not what was stored: its SHA-256 differs.",
+            fix="Pin another version, or train again.",
+            code="corrupt_model",
+        )
+    return data
+
+
+def list_model_sets(store: Store, workload: str) -> list[str]:
+    """The stored versions, oldest first."""
+    versions = _folders(store, workload)
+    there = side_by_side(lambda version: store.stat(_path(workload, version, "set.json")), versions)
+    return [version for version, entry in zip(versions, there, strict=True) if entry is not None]
+
+
+def read_model_sets(store: Store, workload: str) -> list[ModelSet]:
+    """The stored sets, oldest first; this process reads each once, since a set never changes. ModelError when one is not readable."""
+    found = side_by_side(lambda version: _known_set(store, workload, version), _folders(store, workload))
+    return [model_set for model_set in found if model_set is not None]
+
+
+def read_pins(store: Store, workload: str) -> Pins:
+    """The pins; empty ones when nothing was ever pinned."""
+    return _read_tagged_pins(store, workload)[0]
+
+
+def pin_version(
+    store: Store,
+    workload: str,
+    version: str,
+    *,
+    partition: str = "",
+    who: str = "",
+    why: str = "",
+    now: datetime | None = None,
+) -> Pins:
+    """Make `version` the current one, or that of one `partition` ("" as version unpins the partition); the change is recorded."""
+    if version or not partition:
+        read_model_set(store, workload, version)
+    at = now or datetime.now(UTC)
+    return _change(store, workload, lambda pins: _changed(pins, version, partition, who, why, at))
+
+
+def pin_challenger(
+    store: Store, workload: str, version: str, *, who: str = "", why: str = "", now: datetime | None = None
+) -> Pins:
+    """Let `version` score in shadow from the next run on ("" for none); InputError for the champion itself. The change is recorded."""
+    if version:
+        read_model_set(store, workload, version)
+    at = now or datetime.now(UTC)
+
+    def changed(pins: Pins) -> Pins:
+        if version and version == pins.current:
+            raise InputError(f"{version} is the champion of {workload} already.", field="version")
+        change = PinChange(at, who, "", pins.challenger, version, why, "challenger")
+        return replace(pins, challenger=version, history=(*pins.history, change))
+
+    return _change(store, workload, changed)
+
+
+def _change(store: Store, workload: str, changed: Callable[[Pins], Pins]) -> Pins:
+    """Change the pins by compare-and-swap."""
+    for _ in range(20):
+        pins, etag = _read_tagged_pins(store, workload)
+        new = changed(pins)
+        try:
+            store.replace(_pins_path(workload), msgspec.json.encode(new), etag)
+        except ConflictError:
+            continue
+        return new
+    raise ConflictError(f"The pins of {workload} change faster than this call can follow.", fix="Try again.")
+
+
+def version_before(pins: Pins) -> str:
+    """The version that a rollback returns to: what was current before the current one came; "" when there is none.
+
+    >>> moment = datetime(2026, 1, 1, tzinfo=UTC)
+    >>> changes = [PinChange(moment, "", "", "", "v1"), PinChange(moment, "", "", "v1", "v2")]
+    >>> version_before(Pins("v2", {}, tuple(changes)))
+    'v1'
+    >>> version_before(Pins("v1", {}, (*changes, PinChange(moment, "", "", "v2", "v1"))))
+    ''
+    """
+    line: list[str] = []
+    for change in pins.history:
+        if change.partition or change.role != "champion":
+            continue
+        if len(line) > 1 and line[-2] == change.after:
+            line.pop()  # a return to the one before, so that a second rollback goes further back
+        elif change.after != (line[-1] if line else ""):
+            line.append(change.after)
+    return line[-2] if len(line) > 1 else ""
+
+
+def _changed(pins: Pins, version: str, partition: str, who: str, why: str, at: datetime) -> Pins:
+    before = pins.partitions.get(partition, "") if partition else pins.current
+    history = (*pins.history, PinChange(at, who, partition, before, version, why))
+    if not partition:
+        challenger = (
+            "" if pins.challenger == version else pins.challenger
+        )  # promoted: it challenges nobody now
+        return replace(pins, current=version, history=history, challenger=challenger)
+    others = {key: pinned for key, pinned in pins.partitions.items() if key != partition}
+    return replace(pins, partitions=others | ({partition: version} if version else {}), history=history)
+
+
+def _read_tagged_pins(store: Store, workload: str) -> tuple[Pins, str | None]:
+    try:
+        data, etag = store.read_tagged(_pins_path(workload))
+    except MissingBlobError:
+        return Pins(), None
+    return msgspec.json.decode(data, type=Pins), etag
+
+
+def _pins_path(workload: str) -> str:
+    return f"models/{workload}/pins.json"
+
+
+def _folders(store: Store, workload: str) -> list[str]:
+    """The folders that may hold a model set, in order."""
+    prefix = f"models/{workload}/"
+    return [folder[len(prefix) : -1] for folder in store.list_folders(prefix)]
+
+
+def _known_set(store: Store, workload: str, version: str) -> ModelSet | None:
+    """The set of that version; None for a folder that holds none, or none yet."""
+    path = _path(workload, version, "set.json")
+    try:
+        return read_unchanging(store, path, lambda data: _decode_set(data, workload, version))
+    except MissingBlobError:
+        return None
+
+
+def _decode_set(data: bytes, workload: str, version: str) -> ModelSet:
+    try:
+        return msgspec.json.decode(data, type=ModelSet)
+    except msgspec.DecodeError as error:
+        raise ModelError(
+            f"set.json of {workload} model set {version} is not readable: {error}", code="corrupt_model"
+        ) from error
+
+
+def _path(workload: str, version: str, name: str) -> str:
+    return f"models/{workload}/{version}/{name}"
+
+
+def _check_version(version: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,80}", version):
+        raise InputError(f"{version!r} is not the name of a model set.", field="models")

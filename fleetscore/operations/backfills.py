@@ -1,0 +1,99 @@
+"""Backfills: which windows one would run, and why; and when one has to wait for live windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+
+from fleetscore.errors import InputError
+from fleetscore.pipeline.submit import decide_backfilled, newest_round
+from fleetscore.records import FINAL, Only
+from fleetscore.registry import get_workload, workload_names
+from fleetscore.runs.index import list_runs_since
+from fleetscore.runs.run_records import read_run
+from fleetscore.store.base import Store
+from fleetscore.store.parallel_reads import side_by_side
+from fleetscore.windows import windows_between
+
+LIVE = "timer"
+"""Who asks for live windows: the schedules."""
+
+MOST_WINDOWS = 10_000
+"""The windows of one backfill, at the most: more than a year of hours, and far less than a mistyped year asks for."""
+
+_YIELD_S = 10.0
+_LIVE_FOR = timedelta(hours=2)
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewedWindow:
+    """What a backfill would do with a window; `run` is its newest run, "" if it never ran."""
+
+    window: str
+    runs: bool
+    why: str
+    run: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillPreview:
+    """What a backfill would do, window by window, in the order in which it would."""
+
+    workload: str
+    only: str
+    would_run: int
+    total: int
+    windows: tuple[PreviewedWindow, ...]
+
+
+def list_windows(workload_name: str, first: str, stop: str, *, newest_first: bool = False) -> list[str]:
+    """The keys of the windows in [first, stop) in the order in which a backfill takes them; InputError for none, and for too many."""
+    workload = get_workload(workload_name)
+    start, end = workload.parse_window(first), workload.parse_window(stop)
+    keys = [window.key for window in islice(windows_between(start, end), MOST_WINDOWS + 1)]
+    if not keys:
+        raise InputError(
+            f"There is no window in [{first}, {stop}).", fix="`to` comes after the last window.", field="to"
+        )
+    if len(keys) > MOST_WINDOWS:
+        raise InputError(
+            f"There are {end.ordinal - start.ordinal:,} windows in [{first}, {stop}); a backfill takes {MOST_WINDOWS:,} at the most.",
+            fix="Look whether both dates are what you mean; if so, backfill a part of them at a time.",
+            field="from",
+        )
+    return keys[::-1] if newest_first else keys
+
+
+def preview_backfill(store: Store, workload: str, windows: Sequence[str], only: Only) -> BackfillPreview:
+    """What a backfill of the windows would do as things stand now; writes nothing."""
+    previewed = tuple(side_by_side(lambda window: _preview(store, workload, window, only), windows))
+    would_run = sum(window.runs for window in previewed)
+    return BackfillPreview(workload, str(only), would_run, len(previewed), previewed)
+
+
+def wait_for_live_s(store: Store, now: datetime) -> float:
+    """Seconds that a backfill or late data has to wait before it starts its next window; 0.0 while no live window is under way.
+
+    So live windows wait for the windows that run already at the most, never for a backfill's queue. A live run that was asked for more
+    than two hours ago holds nobody up: something is wrong with it, and the watchdog sees to that.
+    """
+    return _YIELD_S if is_under_way(store, workload_names(), LIVE, now) else 0.0
+
+
+def is_under_way(store: Store, workloads: Sequence[str], who: str, now: datetime) -> bool:
+    """Whether a run of the workloads that `who` asked for in the last two hours has not ended. Reads the records of open runs only."""
+    day = f"{now - _LIVE_FOR:%Y-%m-%d}"
+    lines = [line for name in workloads for line in list_runs_since(store, name, day)]
+    open_runs = [line.run for line in lines if line.state not in FINAL and line.requested > now - _LIVE_FOR]
+    records = (read_run(store, run) for run in open_runs)  # the index may lag a moment behind the record
+    return any(record.request.who == who and record.state not in FINAL for record in records)
+
+
+def _preview(store: Store, workload: str, window: str, only: Only) -> PreviewedWindow:
+    newest = newest_round(store, workload, window)
+    decision = decide_backfilled(newest, only)
+    run, state = (newest.request.run, str(newest.state)) if newest else ("", "never ran")
+    return PreviewedWindow(window, decision.runs, decision.why, run, state)

@@ -1,0 +1,279 @@
+"""The doctor: checks what a deployment needs, one finding after the other, each with what to mend.
+
+A finding is ok, a warning, wrong, or not checked, with the reason; nothing that was not looked at is called ok.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from datetime import datetime
+from functools import partial
+from itertools import chain
+from typing import Literal
+
+from fleetscore.app_settings import AppSettings
+from fleetscore.batch import connect_compute
+from fleetscore.errors import ConflictError, FleetscoreError
+from fleetscore.models.model_sets import read_listed_set, read_pins
+from fleetscore.operations.watchdog import gather_overdue, trouble_of
+from fleetscore.pipeline.cost import read_prices
+from fleetscore.registry import get_workload, workload_names
+from fleetscore.settings import check_settings, read_run_policy
+from fleetscore.store.base import Store
+from fleetscore.store.parallel_reads import side_by_side
+
+State = Literal["ok", "warning", "wrong", "not checked"]
+
+_MOST_SKEW_S = 60.0
+_PROBES = 2
+_ORDER = ("settings", "schedules", "store", "clock", "queue", "batch", "quota", "models", "notices", "runs")
+_NCRONTAB = re.compile(r"(\S+\s+){4,5}\S+|\d+\.\d\d:\d\d:\d\d|\d\d:\d\d:\d\d")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found; `fix` says what to do unless it is ok."""
+
+    check: str
+    state: State
+    detail: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """All findings; `healthy` if none is wrong."""
+
+    healthy: bool
+    findings: tuple[Finding, ...]
+
+
+def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diagnosis:
+    """Check settings, store, clock, queue, Batch, schedules, models and what the watchdog sees. Writes and removes one probe file."""
+    checks: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
+        ("settings", lambda: side_by_side(lambda name: _settings(store, name), workload_names())),
+        ("schedules", lambda: _schedules(app)),
+        ("store", lambda: _store(store, now)),
+        ("queue", lambda: _queue(app)),
+        ("batch", lambda: _batch(store, app)),
+        ("quota", lambda: _quota(store, app)),
+        ("notices", lambda: _notices(store, app)),
+        *(("runs", partial(_workload, store, name, now())) for name in workload_names()),
+    ]
+    found = [*chain(*side_by_side(lambda check: _guarded(*check), checks))]
+    if not any(finding.check == "runs" for finding in found):
+        found.append(Finding("runs", "ok", "No window is overdue, and no run stands still."))
+    findings = tuple(sorted(found, key=lambda finding: _ORDER.index(finding.check)))
+    return Diagnosis(all(finding.state != "wrong" for finding in findings), findings)
+
+
+def _guarded(check: str, find: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """The check's findings; an error is one as well, after those that came before it."""
+    findings: list[Finding] = []
+    try:
+        findings.extend(find())
+    except FleetscoreError as error:
+        findings.append(Finding(check, "wrong", error.message, error.fix or "See docs/reference/errors.md."))
+    return findings
+
+
+def _settings(store: Store, workload: str) -> Finding:
+    try:
+        check_settings(store, workload, get_workload(workload).settings_type)
+    except FleetscoreError as error:
+        return Finding("settings", "wrong", error.message, error.fix)
+    return Finding("settings", "ok", f"{workload}: can be read.")
+
+
+def _schedules(app: AppSettings) -> Iterator[Finding]:
+    for setting in fields(app):
+        if not setting.name.endswith("_schedule"):
+            continue
+        value, env = getattr(app, setting.name), setting.metadata["env"]
+        if _NCRONTAB.fullmatch(value.strip()):
+            yield Finding("schedules", "ok", f"{env} is {value!r}.")
+        else:
+            fix = "Write six fields: second minute hour day month weekday, in UTC; as 0 5 * * * *."
+            yield Finding("schedules", "wrong", f"{env} is {value!r}, which is no NCRONTAB expression.", fix)
+
+
+def _store(store: Store, now: Callable[[], datetime]) -> Iterator[Finding]:
+    path = f"doctor/{uuid.uuid4().hex}"
+    try:
+        wrote = now()
+        created = store.create(path, b"1")
+        with ThreadPoolExecutor(_PROBES) as pool:
+            asked_again = pool.submit(store.create, path, b"2")
+            asked_entry = pool.submit(
+                lambda: next((e for e in store.list("doctor/") if e.path == path), None)
+            )
+            data, etag = store.read_tagged(path)
+            entry = asked_entry.result()
+            store.replace(path, b"3", etag)
+            stale = False
+            with suppress(ConflictError):
+                store.replace(path, b"4", etag)
+                stale = True
+            again = asked_again.result()
+        good = created and not again and data == b"1" and not stale and entry is not None
+    finally:
+        store.delete(path)
+    if not good:
+        detail = f"{store.url} does not keep its promises: create, stale etag or listing failed."
+        yield Finding("store", "wrong", detail, "Use a folder on a local disk, or a Blob container.")
+        return
+    yield Finding("store", "ok", f"{store.url}: read, list, create-if-absent and compare-and-swap work.")
+    if entry is not None:
+        yield judge_clock((wrote - entry.modified).total_seconds())
+
+
+def judge_clock(skew_s: float) -> Finding:
+    """What the difference between this clock and the store's means."""
+    if abs(skew_s) <= _MOST_SKEW_S:
+        return Finding("clock", "ok", f"This clock and the store's are {abs(skew_s):.1f} s apart.")
+    ahead = "ahead of" if skew_s > 0 else "behind"
+    detail = f"This clock is {abs(skew_s):.0f} s {ahead} the store's."
+    return Finding(
+        "clock",
+        "wrong",
+        detail,
+        "Set this machine's clock by a time server: windows and tokens depend on it.",
+    )
+
+
+def _queue(app: AppSettings) -> Iterator[Finding]:
+    if not app.queue_service:
+        yield Finding("queue", "not checked", "No queue is set (FLEETSCORE_QUEUE__queueServiceUri).")
+        return
+    from fleetscore.operations.notices import QUEUE
+    from fleetscore.store.queue import count_messages
+
+    for name in (app.completion_queue, QUEUE):
+        url = f"{app.queue_service.rstrip('/')}/{name}"
+        try:
+            yield Finding("queue", "ok", f"{url}: about {count_messages(url)} messages wait.")
+        except FleetscoreError as error:
+            yield Finding("queue", "wrong", error.message, error.fix)
+
+
+def _batch(store: Store, app: AppSettings) -> Iterator[Finding]:
+    if not app.batch_endpoint:
+        yield Finding("batch", "not checked", "No Batch account is set; every shard is scored inline.")
+        return
+    pool = connect_compute(app).pool_state()
+    most = f"{pool.most_dedicated} dedicated and {pool.most_spot} Spot nodes at the most"
+    detail = f"{app.batch_endpoint}, pool {app.batch_pool} of {pool.vm_size} is {pool.state}: {most}, {pool.usable_nodes} usable now."
+    if pool.problems:
+        fix = "Mend what the service names; a quota is raised in the Azure portal under the Batch account's Quotas."
+        yield Finding("batch", "wrong", f"{detail} {'; '.join(pool.problems)}", fix)
+    elif pool.most_dedicated + pool.most_spot + _nodes_for_runs(store) == 0:
+        yield Finding("batch", "wrong", detail, "Let the pool's formula or target grow beyond 0 nodes.")
+    else:
+        yield Finding("batch", "ok", detail)
+    if not app.batch_image and "127.0.0.1" not in app.batch_endpoint:
+        yield Finding(
+            "batch",
+            "wrong",
+            "FLEETSCORE_BATCH_IMAGE is empty.",
+            "Set it to the worker image with its digest.",
+        )
+
+
+def _nodes_for_runs(store: Store) -> int:
+    """The most nodes that a workload's runs bring to a pool that has none between them."""
+    return max((read_run_policy(store, name).pool_nodes for name in workload_names()), default=0)
+
+
+def _quota(store: Store, app: AppSettings) -> Iterator[Finding]:
+    if not app.batch_endpoint:
+        yield Finding("quota", "not checked", "No Batch account is set.")
+        return
+    prices = read_prices(store)
+    try:
+        pool = connect_compute(app).pool_state()
+    except FleetscoreError:  # told by the check of the pool itself
+        yield Finding("quota", "not checked", "The pool could not be asked.")
+        return
+    node = prices.node(pool.vm_size)
+    for kind, nodes, granted in (
+        ("dedicated", pool.most_dedicated, prices.quota.dedicated_cores),
+        ("Spot", pool.most_spot, prices.quota.spot_cores),
+    ):
+        if granted is None or node is None:
+            detail = f"The {kind} cores that the account was granted are not known."
+            yield Finding("quota", "not checked", detail, "Write them to [quota] of settings/prices.toml.")
+            continue
+        cores = nodes * node.cores
+        if cores > granted:
+            fix = f"Request {cores} {kind} cores for the Batch account, or lower the pool's limit to {granted // node.cores} nodes."
+            detail = f"The pool may grow to {cores} {kind} cores; {granted} were granted."
+            yield Finding("quota", "wrong", detail, fix)
+        else:
+            yield Finding("quota", "ok", f"{kind}: {cores} of {granted} granted cores at the most.")
+
+
+def _workload(store: Store, workload: str, now: datetime) -> Iterator[Finding]:
+    """What is wrong with the workload's model sets and runs."""
+    with ThreadPoolExecutor(2) as pool:
+        policy = pool.submit(read_run_policy, store, workload)
+        has_data = next(iter(store.list(f"data/{workload}/", 1)), None) is not None
+        models = pool.submit(_guarded, "models", lambda: _models(store, workload, has_data))
+        trouble = pool.submit(lambda: trouble_of(store, workload, policy.result() if has_data else None, now))
+    yield from models.result()
+    for notice in gather_overdue(trouble.result()):
+        yield Finding("runs", "warning", notice.message, notice.links.get("command", ""))
+
+
+def _models(store: Store, workload: str, has_data: bool) -> Iterator[Finding]:
+    if not has_data:
+        yield Finding("models", "not checked", f"{workload} has no data.")
+        return
+    pins = read_pins(store, workload)
+    if not pins.current:
+        fix = f"fleetscore train {workload} --from A --to B, or fleetscore models promote {workload}"
+        yield Finding("models", "warning", f"{workload} has data, but no model set is pinned.", fix)
+    versions = sorted({pins.current, pins.challenger, *pins.partitions.values()} - {""})
+    yield from side_by_side(lambda version: _model(store, workload, version), versions)
+
+
+def _model(store: Store, name: str, version: str) -> Finding:
+    fix = f"Pin another: fleetscore models list {name}; fleetscore models pin {name} VERSION"
+    folder = f"models/{name}/{version}/"
+    entries = {entry.path[len(folder) :]: entry for entry in store.list(folder)}
+    try:
+        model_set = read_listed_set(store, name, version, entries.get("set.json"))
+    except FleetscoreError as error:
+        return Finding("models", "wrong", f"{name}: {error.message}", fix)
+    there = {file: entry.size_bytes for file, entry in entries.items()}
+    for file, expected in model_set.files.items():
+        size_bytes = there.get(file)
+        if size_bytes != expected.size_bytes:
+            found = (
+                "missing" if size_bytes is None else f"{size_bytes} bytes instead of {expected.size_bytes}"
+            )
+            return Finding("models", "wrong", f"{name} {version}: {file} is {found}.", fix)
+    return Finding(
+        "models",
+        "ok",
+        f"{name}: {version} has all its files, each as long as it was written ({len(model_set.files)}).",
+    )
+
+
+def _notices(store: Store, app: AppSettings) -> Iterator[Finding]:
+    pending = sum(1 for _ in store.list("notices/pending/"))
+    given_up = sum(1 for _ in store.list("notices/given_up/"))
+    if pending or given_up:
+        detail = f"{pending} notices wait to be taken, {given_up} were given up."
+        yield Finding(
+            "notices", "warning", detail, "See whether the webhook (FLEETSCORE_WEBHOOK_URL) answers."
+        )
+    elif not app.webhook_url and not app.queue_service:
+        fix = "Set FLEETSCORE_WEBHOOK_URL to hear of failed runs."
+        yield Finding("notices", "warning", "Nobody is told when a run fails.", fix)
+    else:
+        yield Finding("notices", "ok", "All notices were taken.")

@@ -1,0 +1,135 @@
+"""Late data: a published window stays open for a while; what arrives late is scored alone, and the window is published again.
+
+A window is looked at only when the workload's input has changed since the last look, and scored again only when files of its own
+have changed and bring partitions that were late, unknown, or smaller before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fleetscore.errors import MissingBlobError
+from fleetscore.models.model_sets import read_pins
+from fleetscore.operations.backfills import is_under_way, wait_for_live_s
+from fleetscore.pipeline.carry_over import NOT_REQUESTED, choose_partitions, read_ledger
+from fleetscore.pipeline.plan import read_plan
+from fleetscore.pipeline.prepare import MAX_ROUNDS
+from fleetscore.pipeline.submit import Asked, ask_retry, newest_round
+from fleetscore.records import FINAL, Only, RunState
+from fleetscore.registry import get_workload
+from fleetscore.runs.index import list_runs_since
+from fleetscore.settings import read_run_policy, read_workload_settings
+from fleetscore.store.base import Store
+from fleetscore.store.paths import late_path
+from fleetscore.workload import WindowRequest, Workload
+
+WHO = "late data"
+"""Who asks for the rounds that late data causes."""
+
+_MOST_WINDOWS = 48  # looked at in one go, newest first
+_MOST_PREPARED_BYTES = (
+    1_000_000_000  # more is left to the next window's own run, which prepares the same input
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LateData:
+    """What arrived for a published window after its run had read its input."""
+
+    window: str
+    run: str  # the run that published it
+    partitions: int
+    example: str
+
+
+def ask_late(store: Store, workload_name: str, now: datetime) -> Asked | None:
+    """The round that late data of the workload calls for, or None.
+
+    At most one such round of a workload is under way at a time, and none is started while a live window is.
+    """
+    newest = list_open_windows(store, workload_name, now)
+    if not newest or wait_for_live_s(store, now) or is_under_way(store, [workload_name], WHO, now):
+        return None
+    seen, there = _read_seen(store, workload_name), input_fingerprint(store, workload_name)
+    checked = dict.fromkeys([window for window in newest if seen.get(window) == there], there)
+    asked = None
+    for window in [window for window in newest if window not in checked][:_MOST_WINDOWS]:
+        record = newest_round(store, workload_name, window)
+        if record is None or record.state not in FINAL:
+            continue  # a round of it is under way, and reads what is there
+        late = find_late(store, get_workload(workload_name), window, record.request.run)
+        checked[window] = there
+        if late is not None:
+            asked = ask_retry(store, late.run, now, WHO, only=Only.MISSING)
+            break
+    store.write(late_path(workload_name), msgspec.json.encode(checked))
+    return asked
+
+
+def list_open_windows(store: Store, workload: str, now: datetime) -> list[str]:
+    """The windows that were first published less than `late_until_s` ago, the last published first."""
+    opened = now - timedelta(seconds=read_run_policy(store, workload).late_until_s)
+    first: dict[str, datetime] = {}
+    for line in list_runs_since(store, workload, f"{opened - timedelta(days=1):%Y-%m-%d}"):
+        if line.state is RunState.PUBLISHED and line.purpose == "score" and line.ended is not None:
+            first[line.window] = min(line.ended, first.get(line.window, line.ended))
+    return sorted((w for w, at in first.items() if at > opened), key=lambda w: first[w], reverse=True)
+
+
+def find_late(store: Store, workload: Workload, window: str, run: str) -> LateData | None:
+    """What is there to be scored now that was late, not known or smaller when the published `run` read its input."""
+    try:
+        head, ledger = read_plan(store, run), read_ledger(store, run)
+    except MissingBlobError:
+        return None
+    settings: Any = read_workload_settings(store, workload.name, workload.settings_type)
+    request = WindowRequest(workload.parse_window(window), settings, read_pins(store, workload.name))
+    if not _prepare(store, workload, request):
+        return None
+    discovery = workload.discover(store, request)
+    if {(f.path, f.etag) for f in discovery.inputs} == {(f.path, f.etag) for f in head.inputs}:
+        return None
+    found = late_partitions(discovery.partitions, ledger)
+    return LateData(window, run, len(found), min(found)) if found else None
+
+
+def late_partitions(discovered: pa.Table, ledger: pa.Table) -> set[str]:
+    """The partitions that can be scored now and were late, not known or smaller in the ledger; those left out on request stay out."""
+    pending = set(discovered.filter(pc.equal(discovered["outcome"], ""))["partition"].to_pylist())
+    pending -= set(ledger.filter(pc.equal(ledger["cause"], NOT_REQUESTED))["partition"].to_pylist())
+    return pending & choose_partitions(discovered, ledger, Only.MISSING, ())
+
+
+def input_fingerprint(store: Store, workload: str) -> str:
+    """A digest of which input files there are, in which versions."""
+    digest = hashlib.sha256()
+    for entry in store.list(f"data/{workload}/"):
+        digest.update(f"{entry.path}\n{entry.etag}\n".encode())
+    return digest.hexdigest()
+
+
+def _prepare(store: Store, workload: Workload, request: WindowRequest) -> bool:
+    """Prepare what discovery needs, if it is not much; partials are named by content, so nothing is done for nothing."""
+    for _ in range(MAX_ROUNDS):
+        items = workload.map_items(store, request)
+        if not items:
+            return True
+        if sum(item.stop_byte - item.first_byte for item in items) > _MOST_PREPARED_BYTES:
+            return False
+        for item in items:
+            workload.map_item(store, item, request.settings)
+    return False
+
+
+def _read_seen(store: Store, workload: str) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(store.read(late_path(workload)), type=dict[str, str])
+    except MissingBlobError:
+        return {}

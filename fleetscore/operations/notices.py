@@ -1,0 +1,198 @@
+"""Notices: what somebody has to be told, posted to a webhook and a storage queue, and kept until it is delivered.
+
+A notice is written down before it is sent and named after what it tells, so it is told once however often it is found out, and a
+receiver that is down for an hour loses nothing. Whatever goes wrong here never costs a run anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from fleetscore.app_settings import AppSettings
+from fleetscore.errors import FleetscoreError, StoreError
+from fleetscore.records import RunRecord, RunState, from_json, to_json
+from fleetscore.schemas import GOOD
+from fleetscore.store.base import Store
+from fleetscore.store.paths import notice_path
+
+QUEUE = "fleetscore-notices"
+"""The storage queue of notices, in the account of the completion queue."""
+
+WEBHOOK = "webhook"
+_WAITS_S = (0.0, 0.5, 2.0)
+_GIVE_UP_AFTER = timedelta(hours=24)
+_TIMEOUT_S = 10.0
+_log = logging.getLogger("fleetscore.notices")
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that somebody has to be told; `id` is the same for the same thing. `delivered` names where it arrived already."""
+
+    id: str
+    kind: str  # run_failed, published_with_failures, window_overdue, run_stalled, drift, budget
+    workload: str
+    message: str
+    at: datetime
+    window: str = ""
+    run: str = ""
+    links: Mapping[str, str] = field(default_factory=dict)
+    delivered: tuple[str, ...] = ()
+    schema: int = 1
+
+
+def notices_of(record: RunRecord) -> list[Notice]:
+    """What an ended run has to be told of: that it failed, or was published with failures, or found partitions that drifted."""
+    request, at = record.request, record.ended or record.updated
+    found = []
+    if record.state in (RunState.FAILED, RunState.UNPUBLISHED):
+        found.append(
+            ("run_failed", f"{request.run} ended {record.state}: {record.error}{_first_cause(record)}")
+        )
+    bad = {name: n for name, n in record.counts.items() if name not in GOOD and n}
+    if record.state is RunState.PUBLISHED and bad:
+        counts = ", ".join(f"{n} {name}" for name, n in bad.items())
+        told = f"{request.run} was published, but of {record.partitions} partitions {counts}.{_first_cause(record)}"
+        found.append(("published_with_failures", told.strip()))
+    drifted = record.facts.get("drifted", 0)
+    if record.state is RunState.PUBLISHED and drifted:
+        told = f"{drifted} of {record.partitions} partitions of {request.run} drifted from what their models were trained on."
+        found.append(("drift", told))
+    return [
+        Notice(
+            f"{kind}-{request.run}", kind, request.workload, message, at, request.window, request.run,
+            links_of_run(request.run, kind),
+        )
+        for kind, message in found
+    ]  # fmt: skip
+
+
+def _first_cause(record: RunRecord) -> str:
+    """The most frequent cause of a missing result, with its first partition, to follow a sentence; "" if there is none."""
+    cause = next((c for c in record.causes if c.outcome not in GOOD), None)
+    return f" Most often {cause.cause}, first {cause.example}. {cause.detail}".rstrip() if cause else ""
+
+
+def links_of_run(run: str, kind: str = "") -> dict[str, str]:
+    """Where to look next: the app's own pages where it knows its name, and the command."""
+    command = f"fleetscore drift {run}" if kind == "drift" else f"fleetscore show {run}"
+    host = os.environ.get("WEBSITE_HOSTNAME", "")
+    if not host:
+        return {"command": command}
+    scheme = "http" if host.startswith(("localhost", "127.0.0.1")) else "https"
+    base = f"{scheme}://{host}/api"
+    return {
+        "run": f"{base}/runs/{quote(run)}",
+        "dashboard": f"{base}/dashboard?run={quote(run)}",
+        "command": command,
+    }
+
+
+def tell_ending(store: Store, app: AppSettings, record: RunRecord) -> None:
+    """Send what the ended run has to be told of."""
+    for notice in notices_of(record):
+        tell(store, app, notice)
+
+
+def tell(store: Store, app: AppSettings, notice: Notice) -> bool:
+    """Send the notice to the webhook and the queue that the settings name, unless it was sent before; gives whether it is delivered.
+
+    What cannot be delivered now stays pending for `resend_pending`. Nothing is raised for a receiver or a store that fails.
+    """
+    targets = list_targets(app)
+    if not targets:
+        return False
+    try:
+        if any(store.stat(notice_path(state, notice.id)) is not None for state in ("sent", "given_up")):
+            return True
+        store.create(notice_path("pending", notice.id), to_json(notice))
+        return _deliver(
+            store, from_json(store.read(notice_path("pending", notice.id)), Notice), targets, _WAITS_S
+        )
+    except FleetscoreError as error:
+        _log.error("The notice %s could not be kept: %s", notice.id, error)
+        return False
+
+
+def resend_pending(store: Store, app: AppSettings, now: datetime) -> int:
+    """Try every pending notice once more; one that is older than a day is given up, with an error in the log. Gives how many arrived."""
+    targets, arrived = list_targets(app), 0
+    for entry in list(store.list("notices/pending/")):
+        notice = from_json(store.read(entry.path), Notice)
+        if now - notice.at > _GIVE_UP_AFTER:
+            _log.error("The notice %s was never taken and is given up: %s", notice.id, notice.message)
+            _settle(store, notice, "given_up")
+        elif targets:
+            arrived += _deliver(store, notice, targets, _WAITS_S[:1])
+    return arrived
+
+
+def list_targets(app: AppSettings) -> dict[str, Callable[[bytes], None]]:
+    """Where notices go, by name: each takes JSON and raises StoreError while it cannot."""
+    targets: dict[str, Callable[[bytes], None]] = {}
+    if app.webhook_url:
+        targets[WEBHOOK] = lambda body: post(app.webhook_url, body)
+    if app.queue_service:
+        targets["queue"] = lambda body: _enqueue(app, body)
+    return targets
+
+
+def post(url: str, body: bytes) -> None:
+    """POST the JSON body; StoreError when nobody answers or the answer is no success. The URL may hold a secret and is not told."""
+    import requests
+
+    place = urlsplit(url).netloc
+    try:
+        answer = requests.post(
+            url, data=body, headers={"content-type": "application/json"}, timeout=_TIMEOUT_S
+        )
+    except requests.RequestException as error:
+        raise StoreError(f"The webhook at {place} does not answer: {type(error).__name__}.") from error
+    if not answer.ok:
+        raise StoreError(f"The webhook at {place} answered {answer.status_code}.")
+
+
+def _enqueue(app: AppSettings, body: bytes) -> None:
+    from fleetscore.store.queue import send
+
+    send(f"{app.queue_service.rstrip('/')}/{QUEUE}", body)
+
+
+def _deliver(
+    store: Store, notice: Notice, targets: Mapping[str, Callable[[bytes], None]], waits_s: tuple[float, ...]
+) -> bool:
+    body = msgspec.json.encode(notice)
+    for name in [name for name in targets if name not in notice.delivered]:
+        waits = waits_s if name == WEBHOOK else waits_s[:1]  # the queue's client tries again by itself
+        if _try(targets[name], body, notice.id, waits):
+            notice = replace(notice, delivered=(*notice.delivered, name))
+    if set(targets) <= set(notice.delivered):
+        _settle(store, notice, "sent")
+        return True
+    store.write(notice_path("pending", notice.id), to_json(notice))
+    return False
+
+
+def _try(target: Callable[[bytes], None], body: bytes, notice: str, waits_s: tuple[float, ...]) -> bool:
+    for wait_s in waits_s:
+        time.sleep(wait_s)
+        try:
+            target(body)
+        except FleetscoreError as error:
+            _log.warning("The notice %s was not taken: %s", notice, error)
+        else:
+            return True
+    return False
+
+
+def _settle(store: Store, notice: Notice, state: str) -> None:
+    store.write(notice_path(state, notice.id), to_json(notice))
+    store.delete(notice_path("pending", notice.id))

@@ -1,0 +1,178 @@
+"""The watchdog: finds runs whose orchestration died, windows that are overdue, runs that stand still, and months beyond their budget.
+
+Decisions are functions of what was read; who asks Durable for an orchestration's state is the timer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Literal
+
+from fleetscore.operations.due import list_due
+from fleetscore.operations.notices import Notice, links_of_run
+from fleetscore.pipeline.publish import Ending
+from fleetscore.pipeline.submit import newest_round
+from fleetscore.records import FINAL, RunRecord, RunState
+from fleetscore.registry import get_workload, workload_names
+from fleetscore.runs.index import RunLine, list_runs_since, newest_rounds
+from fleetscore.runs.run_records import read_run, record_ending
+from fleetscore.settings import RunPolicy, read_run_policy
+from fleetscore.store.base import Store
+from fleetscore.store.parallel_reads import side_by_side
+from fleetscore.store.paths import run_folder
+from fleetscore.windows import Window
+
+LOOKS_BACK = timedelta(days=8)
+"""Runs that were asked for longer ago are past every limit."""
+
+_GRACE = timedelta(
+    minutes=5
+)  # between the last word of an orchestration and its record, and the other way round
+_WITHOUT_HOST = "direct"  # runs in somebody's own process have no orchestration
+
+
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """What is to be done about a run: start its orchestration, or close its record as failed."""
+
+    do: Literal["start", "fail"]
+    reason: str
+
+
+def list_open_runs(store: Store, now: datetime) -> list[RunRecord]:
+    """The records of all runs that have not ended, of every workload; those of no host are left out."""
+    day = f"{now - LOOKS_BACK:%Y-%m-%d}"
+    lines = [line for name in workload_names() for line in list_runs_since(store, name, day)]
+    return _open_records(store, lines)
+
+
+def judge_orchestration(record: RunRecord, status: str, output: str, now: datetime) -> Rescue | None:
+    """What the state of its orchestration means for a run that has not ended; `status` is Durable's word, "" for no such instance.
+
+    None while it is alive, and for five minutes after the record last changed: the two are never written at the same instant.
+    """
+    if status in ("Failed", "Terminated", "Canceled"):
+        return Rescue("fail", f"Its orchestration is {status}. {output}".strip())
+    if now - record.updated < _GRACE:
+        return None
+    if status == "" and record.state is RunState.REQUESTED:
+        return Rescue("start", "It was asked for, but its orchestration was never started.")
+    if status == "":
+        return Rescue("fail", f"Its orchestration vanished while it was {record.state}.")
+    if status == "Completed":
+        return Rescue(
+            "fail", f"Its orchestration ended while its record says {record.state}. {output}".strip()
+        )
+    return None
+
+
+def close_run(store: Store, run: str, reason: str, now: datetime) -> RunRecord:
+    """Close the record of a run whose orchestration died; one that has ended meanwhile stays as it is."""
+    fix = f"Start it again: fleetscore retry {run} --only missing"
+    ending = Ending(RunState.FAILED, f"{reason} {fix}")
+    return record_ending(store, run, ending, None, now, {"error_code": "orchestration_lost"})
+
+
+def find_trouble(store: Store, now: datetime) -> list[Notice]:
+    """What somebody has to be told of: runs that stand still, overdue windows, and months beyond their budget; workload by workload."""
+
+    def of(workload: str) -> list[Notice]:
+        has_data = next(iter(store.list(f"data/{workload}/", 1)), None) is not None
+        return trouble_of(store, workload, read_run_policy(store, workload) if has_data else None, now)
+
+    return [notice for notices in side_by_side(of, workload_names()) for notice in notices]
+
+
+def is_overdue(window: Window, newest: RunRecord | RunLine | None, policy: RunPolicy, now: datetime) -> bool:
+    """Whether the window was due `overdue_s` ago and no run of it has ended."""
+    due = window.end + timedelta(seconds=policy.watermark_s)
+    return now - due > timedelta(seconds=policy.overdue_s) and (newest is None or newest.state not in FINAL)
+
+
+def trouble_of(store: Store, workload: str, policy: RunPolicy | None, now: datetime) -> list[Notice]:
+    """The same of one workload, whose policy is None while it has no data; reads the index of runs once, and few records."""
+    due = list_due(store, get_workload(workload), policy, now) if policy else []
+    earliest = min([now.replace(day=1), now - LOOKS_BACK, *(window.start for window in due)])
+    lines = list_runs_since(store, workload, f"{earliest:%Y-%m-%d}")
+    recent = [line for line in lines if line.requested >= now - LOOKS_BACK]
+    found = [notice for record in _open_records(store, recent) for notice in _stalled(store, record, now)]
+    if policy:
+        late = [w for w in due if is_overdue(w, None, policy, now)]
+        found += _overdue(store, workload, late, newest_rounds(lines), now)
+        found += _over_budget(workload, policy, lines, now)
+    return found
+
+
+def gather_overdue(notices: Sequence[Notice]) -> list[Notice]:
+    """For people who read all at once: the windows of a workload that were never started as one, with the command that runs them."""
+    gathered: dict[str, list[Notice]] = {}
+    for notice in notices:
+        never_started = notice.kind == "window_overdue" and not notice.run
+        gathered.setdefault(notice.workload if never_started else notice.id, []).append(notice)
+    return [group[0] if len(group) == 1 else _as_one(group) for group in gathered.values()]
+
+
+def _as_one(never_started: Sequence[Notice]) -> Notice:
+    """One notice of many windows of a workload."""
+    workload = never_started[0].workload
+    windows = sorted(get_workload(workload).parse_window(notice.window) for notice in never_started)
+    first, last, stop = windows[0].key, windows[-1].key, windows[-1].next(1).key
+    return replace(
+        never_started[0],
+        message=f"{len(windows)} windows of {workload}, {first} to {last}, ended and are not published: they were never started.",
+        links={"command": f"fleetscore backfill {workload} --from {first} --to {stop}"},
+    )
+
+
+def _open_records(store: Store, lines: Sequence[RunLine]) -> list[RunRecord]:
+    records = [read_run(store, line.run) for line in lines if line.state not in FINAL]
+    return [r for r in records if r.state not in FINAL and r.request.who != _WITHOUT_HOST]
+
+
+def _overdue(
+    store: Store, workload: str, late: Sequence[Window], indexed: Mapping[str, RunLine], now: datetime
+) -> list[Notice]:
+    """Notices of the `late` windows without a run that has ended; the records are read of those only where the index knows of none."""
+    unsure = [w for w in late if w.key not in indexed or indexed[w.key].state not in FINAL]
+    newest = side_by_side(lambda window: newest_round(store, workload, window.key), unsure)
+    return [
+        _overdue_notice(workload, window, record, now)
+        for window, record in zip(unsure, newest, strict=True)
+        if record is None or record.state not in FINAL
+    ]
+
+
+def _overdue_notice(workload: str, window: Window, newest: RunRecord | None, now: datetime) -> Notice:
+    run = newest.request.run if newest else ""
+    state = f"{run} is {newest.state}" if newest else "it was never started"
+    message = f"{workload} {window.key} ended at {window.end:%Y-%m-%d %H:%M} and is not published: {state}."
+    links = links_of_run(run) if run else {"command": f"fleetscore run {workload} --window {window.key}"}
+    notice_id = f"window_overdue-{workload}-{window.key}"
+    return Notice(notice_id, "window_overdue", workload, message, now, window.key, run, links)
+
+
+def _stalled(store: Store, record: RunRecord, now: datetime) -> list[Notice]:
+    run, limit_s = record.request.run, read_run_policy(store, record.request.workload).stalled_s
+    if (now - record.updated).total_seconds() <= limit_s:
+        return []
+    commits = (e.modified for e in store.list(f"{run_folder(run)}shards/") if e.path.endswith("/result.json"))
+    last = max([record.updated, *commits])
+    if (now - last).total_seconds() <= limit_s:
+        return []
+    message = f"{run} is {record.state}, and nothing of it was committed since {last:%Y-%m-%d %H:%M}."
+    request = record.request
+    return [
+        Notice(f"run_stalled-{run}", "run_stalled", request.workload, message, now, request.window, run, links_of_run(run))
+    ]  # fmt: skip
+
+
+def _over_budget(workload: str, policy: RunPolicy, lines: Sequence[RunLine], now: datetime) -> list[Notice]:
+    month = f"{now:%Y-%m}"
+    cost = sum(line.cost_usd or 0.0 for line in lines if f"{line.requested:%Y-%m}" == month)
+    if policy.budget_usd <= 0 or cost <= policy.budget_usd:
+        return []
+    message = f"{workload} has cost {cost:.2f} USD in {month}; its budget is {policy.budget_usd:.2f} USD."
+    links = {"command": f"fleetscore costs --workload {workload}"}
+    return [Notice(f"budget-{workload}-{month}", "budget", workload, message, now, links=links)]

@@ -1,0 +1,176 @@
+"""Carrying over: a later run of a window keeps what an earlier one got right and scores only the rest.
+
+A published file is kept or dropped whole: when one of its partitions is to be scored again, all of them are.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fleetscore.errors import InputError, MissingBlobError
+from fleetscore.records import Manifest, Only, ResultFile, RunRequest, from_json
+from fleetscore.schemas import GOOD, Outcome
+from fleetscore.store.base import Store
+from fleetscore.store.paths import manifest_path, run_path
+
+NOT_REQUESTED = "not_requested"
+UNKNOWN_PARTITION = "unknown_partition"
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """The PARTITIONS table with a `kept` column (outcome then comes from the previous ledger), and the files that stay."""
+
+    table: pa.Table
+    files: tuple[ResultFile, ...]
+
+
+def carry_over(store: Store, request: RunRequest, table: pa.Table) -> Carried:
+    """Restrict the discovered partitions to what the request asks for, keeping the rest from the previous run."""
+    if not request.previous:
+        table = _restrict(table, request.partitions) if request.purpose == "score" else table
+        return Carried(_with_kept(table, np.zeros(table.num_rows, bool)), ())
+    ledger = read_ledger(store, request.previous)
+    _check_named(table, ledger, request)
+    ledger = _without_vanished(table, ledger, request.only, request.partitions)
+    wanted = choose_partitions(table, ledger, request.only, request.partitions)
+    wanted, files = _close_over_files(table, ledger, wanted, _files_of(store, request))
+    return Carried(_keep(table, ledger, wanted), files)
+
+
+def read_ledger(store: Store, run: str) -> pa.Table:
+    """The ledger of the run; MissingBlobError before it is collected."""
+    with store.open(run_path(run, "ledger.parquet")) as source:
+        return pq.read_table(source)
+
+
+def choose_partitions(table: pa.Table, ledger: pa.Table, only: Only, named: tuple[str, ...]) -> set[str]:
+    """The partitions to score again: `named` ones where given, else by `only`; partitions that are new in `table` always."""
+    keys = set(table["partition"].to_pylist())
+    if named:
+        return keys & set(named)
+    if only is Only.ALL:
+        return keys
+    fresh = keys - set(ledger["partition"].to_pylist())
+    return fresh | (
+        keys & (_without_good_outcome(ledger) if only is Only.FAILED else _missing(table, ledger))
+    )
+
+
+def _check_named(table: pa.Table, ledger: pa.Table, request: RunRequest) -> None:
+    """InputError for a named partition that neither discovery nor the previous run knows."""
+    known = (
+        {*table["partition"].to_pylist(), *ledger["partition"].to_pylist()} if request.partitions else set()
+    )
+    unknown = sorted(set(request.partitions) - known)
+    if unknown:
+        raise InputError(
+            f"There is neither data nor a model for partition {unknown[0]}, and {request.previous} did not have it.",
+            fix=f"See what is like it: fleetscore explain {request.previous} {shlex.quote(unknown[0])}",
+            field="partitions",
+        )
+
+
+def _without_vanished(table: pa.Table, ledger: pa.Table, only: Only, named: tuple[str, ...]) -> pa.Table:
+    """The ledger without what was asked for again, never had results, and is not there any more, such as a broken file that was deleted."""
+    if only is Only.MISSING and not named:
+        return ledger
+    gone = _without_good_outcome(ledger) - set(table["partition"].to_pylist())
+    gone -= set(ledger.filter(pc.not_equal(ledger["file"], ""))["partition"].to_pylist())
+    dropped = gone & set(named) if named else gone
+    return ledger.filter(pc.invert(pc.is_in(ledger["partition"], pa.array(sorted(dropped), pa.string()))))
+
+
+def _without_good_outcome(ledger: pa.Table) -> set[str]:
+    good = pa.array(sorted(GOOD))
+    bad = pc.or_(pc.invert(pc.is_in(ledger["outcome"], good)), pc.equal(ledger["cause"], NOT_REQUESTED))
+    return set(ledger.filter(bad)["partition"].to_pylist())
+
+
+def _missing(table: pa.Table, ledger: pa.Table) -> set[str]:
+    absent = pc.or_(pc.equal(ledger["outcome"], Outcome.LATE), pc.equal(ledger["cause"], NOT_REQUESTED))
+    before = dict(zip(ledger["partition"].to_pylist(), ledger["input_rows"].to_pylist(), strict=True))
+    now = zip(table["partition"].to_pylist(), table["rows"].to_pylist(), strict=True)
+    grown = {key for key, rows in now if key in before and rows > before[key]}
+    return grown | set(ledger.filter(absent)["partition"].to_pylist())
+
+
+def _close_over_files(
+    table: pa.Table, ledger: pa.Table, wanted: set[str], files: tuple[ResultFile, ...]
+) -> tuple[set[str], tuple[ResultFile, ...]]:
+    touched = ledger.filter(pc.is_in(ledger["partition"], pa.array(sorted(wanted), pa.string())))
+    dropped = set(touched["file"].to_pylist()) - {""}
+    mates = ledger.filter(pc.is_in(ledger["file"], pa.array(sorted(dropped), pa.string())))
+    known = set(table["partition"].to_pylist())
+    wanted = wanted | (set(mates["partition"].to_pylist()) & known)
+    return wanted, tuple(file for file in files if file.path not in dropped)
+
+
+def _files_of(store: Store, request: RunRequest) -> tuple[ResultFile, ...]:
+    """The files of the published manifest if the previous run published it, else those that the previous run committed."""
+    try:
+        manifest = from_json(store.read(manifest_path(request.workload, request.window)), Manifest)
+    except MissingBlobError:
+        manifest = None
+    if manifest is not None and manifest.run == request.previous:
+        return manifest.files
+    return from_json(store.read(run_path(request.previous, "files.json")), tuple[ResultFile, ...])
+
+
+def _restrict(table: pa.Table, named: tuple[str, ...]) -> pa.Table:
+    """Mark what was not asked for as skipped, and what was asked for but does not exist as failed."""
+    if not named:
+        return table
+    asked = pc.is_in(table["partition"], pa.array(named))
+    left_out = pc.and_(pc.invert(asked), pc.equal(table["outcome"], ""))
+    table = _settle(table, left_out, Outcome.SKIPPED, NOT_REQUESTED, "")
+    unknown = sorted(set(named) - set(table["partition"].to_pylist()))
+    rows = [_unknown(key) for key in unknown]
+    return pa.concat_tables([table, pa.Table.from_pylist(rows, table.schema)]) if rows else table
+
+
+def _unknown(key: str) -> dict[str, str | int]:
+    detail = f"There is neither data nor a model for partition {key}."
+    return {
+        "partition": key, "rows": 0, "size_bytes": 0, "model": "",
+        "outcome": str(Outcome.FAILED), "cause": UNKNOWN_PARTITION, "detail": detail,
+    }  # fmt: skip
+
+
+def _settle(table: pa.Table, mask: pa.ChunkedArray, outcome: Outcome, cause: str, detail: str) -> pa.Table:
+    for name, value in (("outcome", str(outcome)), ("cause", cause), ("detail", detail)):
+        column = pc.if_else(mask, pa.scalar(value), table[name])
+        table = table.set_column(table.schema.get_field_index(name), name, column)
+    return table
+
+
+def _keep(table: pa.Table, ledger: pa.Table, wanted: set[str]) -> pa.Table:
+    """Take the outcome of every partition that is not wanted from the ledger, also of those that discovery no longer finds."""
+    wanted_keys = pa.array(sorted(wanted), pa.string())
+    kept = ledger.filter(pc.invert(pc.is_in(ledger["partition"], wanted_keys)))
+    fresh = table.filter(pc.is_in(table["partition"], wanted_keys))
+    rows = pa.table(
+        {
+            "partition": kept["partition"],
+            "rows": kept["input_rows"],
+            "size_bytes": pa.array(np.zeros(kept.num_rows, np.int64)),
+            "model": kept["model"],
+            "outcome": kept["outcome"],
+            "cause": kept["cause"],
+            "detail": kept["detail"],
+        },
+        schema=table.schema,
+    )
+    flags = np.r_[np.zeros(fresh.num_rows, bool), np.ones(kept.num_rows, bool)]
+    return _with_kept(pa.concat_tables([fresh, rows]), flags)
+
+
+def _with_kept(table: pa.Table, flags: npt.NDArray[np.bool_]) -> pa.Table:
+    return table.append_column("kept", pa.array(flags))

@@ -1,0 +1,123 @@
+"""Collect a run: the ledger from the committed shards, its sum checked, and what it says in short."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fleetscore.pipeline.carry_over import read_ledger
+from fleetscore.pipeline.drift import count_drifted, measure_run
+from fleetscore.pipeline.ledger import build_ledger, count_outcomes, group_causes
+from fleetscore.pipeline.partition_log import log_partitions
+from fleetscore.pipeline.plan import read_plan, read_shard_plans
+from fleetscore.pipeline.score import read_shard_record
+from fleetscore.records import Cause, PlanHead, ResultFile, ShardRecord, from_json, to_json
+from fleetscore.runs.timeline import write_timeline
+from fleetscore.settings import read_run_policy
+from fleetscore.store.base import Store
+from fleetscore.store.paths import run_path
+from fleetscore.store.tables import count_values
+
+_LEAST_GROWTH_BYTES = 64_000_000
+"""Below this, libraries and buffers weigh more than rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """A run's ledger in short: collected.json, and the source of its run record."""
+
+    partitions: int
+    counts: Mapping[str, int]
+    rows: int
+    input_rows: int
+    models: Mapping[str, int]  # version -> scored partitions
+    causes: tuple[Cause, ...]
+    slowest: tuple[ShardRecord, ...]
+    measured_s: float
+    peak_memory_bytes: int
+    shards: int
+    files: tuple[ResultFile, ...]
+    batch_s: float = 0.0  # the part of measured_s on Batch
+    drifted: int = 0  # scored partitions with that warning
+    bytes_per_row: float = 0.0  # peak memory per input row, from shards on Batch; 0: not measured
+    schema: int = 1
+
+
+def collect_run(store: Store, run: str, reasons: Mapping[int, str] | None = None) -> Collected:
+    """Write the run's ledger, files, timeline and summary from its committed shards; the same shards, the same ledger."""
+    head = read_plan(store, run)
+    records = read_shard_records(store, head)
+    plan = _read_table(store, head.table)
+    outcomes = _read_tables(store, [record.outcomes for record in records])
+    committed = [
+        (record.shard, record.results.path if record.results else "", table)
+        for record, table in zip(records, outcomes, strict=True)
+    ]
+    previous = read_ledger(store, head.request.previous) if head.request.previous else None
+    ledger = build_ledger(run, plan, committed, previous, dict(reasons or {}))
+    ledger = measure_run(store, head, records, ledger)
+    with store.sink(run_path(run, "ledger.parquet")) as file:
+        pq.write_table(ledger, file, compression="zstd", row_group_size=65_536)
+    collected = _summarise(head, records, ledger)
+    store.write(run_path(run, "files.json"), to_json(collected.files))
+    write_timeline(store, run, read_shard_plans(store, head), records)
+    store.write(run_path(run, "collected.json"), to_json(collected))
+    log_partitions(head, records, ledger, read_run_policy(store, head.request.workload).log_partitions)
+    return collected
+
+
+def read_collected(store: Store, run: str) -> Collected:
+    """What collect_run wrote; MissingBlobError before that."""
+    return from_json(store.read(run_path(run, "collected.json")), Collected)
+
+
+def read_shard_records(store: Store, head: PlanHead) -> list[ShardRecord]:
+    """The records of all committed shards of the run, in shard order."""
+    run = head.request.run
+    with ThreadPoolExecutor(16) as pool:
+        records = pool.map(lambda shard: read_shard_record(store, run, shard), range(head.shards))
+        return [record for record in records if record is not None]
+
+
+def _summarise(head: PlanHead, records: list[ShardRecord], ledger: pa.Table) -> Collected:
+    counts = count_outcomes(ledger)
+    scored = ledger.filter(pa.compute.equal(ledger["outcome"], "scored"))
+    fresh = tuple(record.results for record in records if record.results is not None)
+    return Collected(
+        partitions=ledger.num_rows,
+        counts=counts,
+        rows=pa.compute.sum(ledger["rows"]).as_py() or 0,
+        input_rows=pa.compute.sum(ledger["input_rows"]).as_py() or 0,
+        models=count_values(scored["model"]),
+        causes=group_causes(ledger),
+        slowest=tuple(sorted(records, key=lambda record: -record.seconds)[:10]),
+        measured_s=sum(record.seconds for record in records),
+        peak_memory_bytes=max((record.peak_memory_bytes for record in records), default=0),
+        shards=len(records),
+        files=head.kept_files + fresh,
+        drifted=count_drifted(ledger),
+        batch_s=sum(record.seconds for record in records if record.placement == "batch"),
+        bytes_per_row=max((_bytes_per_row(record) for record in records), default=0.0),
+    )
+
+
+def _bytes_per_row(record: ShardRecord) -> float:
+    """What the shard's process grew by per row, where it is enough to tell."""
+    grown = record.peak_memory_bytes - record.base_memory_bytes
+    if not record.base_memory_bytes or not record.input_rows or grown < _LEAST_GROWTH_BYTES:
+        return 0.0
+    return grown / record.input_rows
+
+
+def _read_table(store: Store, path: str) -> pa.Table:
+    with store.open(path) as source:
+        return pq.ParquetFile(source).read()
+
+
+def _read_tables(store: Store, paths: list[str]) -> list[pa.Table]:
+    with ThreadPoolExecutor(16) as pool:
+        return list(pool.map(lambda path: _read_table(store, path), paths))

@@ -1,0 +1,167 @@
+"""Cost: what shards cost inline and on a pool, before a run from predictions and after it from what was measured.
+
+Prices are data with a date and a region: prices.toml beside this file, or settings/prices.toml in the store.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fleetscore.errors import MissingBlobError, SettingsError
+
+if TYPE_CHECKING:
+    from fleetscore.store.base import Store
+
+PRICES_PATH = "settings/prices.toml"
+_SHIPPED = Path(__file__).with_name("prices.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class InlinePrice:
+    """An instance of the function app: its memory, and what a gigabyte of it costs for a second."""
+
+    memory_gb: float
+    usd_per_gb_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PoolGuess:
+    """What is taken for true of a pool before runs on it were measured: seconds until a task starts, share of Spot among its nodes."""
+
+    boot_s: float
+    start_s: float
+    spot_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class NodePrice:
+    """A node by its VM size; Spot prices move, so this is a guess within their range."""
+
+    vm_size: str
+    cores: int
+    memory_gb: float
+    usd_per_hour: float
+    spot_usd_per_hour: float
+
+
+@dataclass(frozen=True, slots=True)
+class GrantedQuota:
+    """Cores that the Batch account was granted; None is not known."""
+
+    dedicated_cores: int | None = None
+    spot_cores: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """A file of prices in USD, as of `date` in `region`."""
+
+    date: str
+    region: str
+    inline: InlinePrice
+    pool: PoolGuess
+    nodes: tuple[NodePrice, ...]
+    quota: GrantedQuota = field(default_factory=GrantedQuota)
+
+    @property
+    def inline_usd_per_s(self) -> float:
+        """What a second of one core costs inline."""
+        return self.inline.memory_gb * self.inline.usd_per_gb_s
+
+    def node_usd_per_s(self, vm_size: str) -> float | None:
+        """What a second of a pool's node costs, Spot and dedicated mixed; None for a size without a price."""
+        node = self.node(vm_size)
+        if node is None:
+            return None
+        share = self.pool.spot_share
+        return (share * node.spot_usd_per_hour + (1 - share) * node.usd_per_hour) / 3600
+
+    def node(self, vm_size: str) -> NodePrice | None:
+        """The node of that size, or None."""
+        return next((node for node in self.nodes if node.vm_size.lower() == vm_size.lower()), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What the shards of one placement are expected to take. Ranges come from how far the last predictions were off.
+
+    `seconds` are of all shards on one core, `wall_s` from submitting to the last commit; costs are None where the node has no price.
+    """
+
+    placement: str
+    shards: int
+    seconds: float
+    least_s: float
+    most_s: float
+    wall_s: float
+    nodes: int = 0
+    cost_usd: float | None = None
+    least_usd: float | None = None
+    most_usd: float | None = None
+    headroom: str = ""  # what is left of the quota, in words
+
+
+def read_prices(store: Store) -> Prices:
+    """The prices of the store, else those that ship; SettingsError names the line at fault."""
+    try:
+        text = store.read(PRICES_PATH).decode()
+    except MissingBlobError:
+        text = _SHIPPED.read_text()
+    try:
+        return msgspec.convert(tomllib.loads(text), Prices, strict=False)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"{PRICES_PATH}: {error}.",
+            fix="fleetscore/pipeline/prices.toml shows the form.",
+            field=PRICES_PATH,
+        ) from error
+
+
+def cores_of(vm_size: str) -> int:
+    """The cores of a VM size without a price, by the number in its name.
+
+    >>> cores_of("Standard_D4ads_v5"), cores_of("Standard_E16-8ads_v5"), cores_of("odd")
+    (4, 8, 1)
+    """
+    found = re.match(r"(?:Standard|Basic)_[A-Za-z]+(\d+)(?:-(\d+))?", vm_size)
+    return int(found[2] or found[1]) if found else 1
+
+
+def forecast_inline(shards: int, seconds: float, spread: float, cores: int, prices: Prices) -> Forecast:
+    """The forecast of shards that run as activities, `cores` at once."""
+    cost = seconds * prices.inline_usd_per_s
+    return Forecast(
+        "inline", shards, seconds, seconds / spread, seconds * spread, seconds / min(cores, max(shards, 1)),
+        cost_usd=cost, least_usd=cost / spread, most_usd=cost * spread,
+    )  # fmt: skip
+
+
+def forecast_batch(
+    shards: int, seconds: float, spread: float, wait_s: float, nodes: int, slots: int, usd_per_s: float | None
+) -> Forecast:
+    """The forecast of shards that run on `nodes` of `slots` slots in all, whose tasks start `wait_s` after submitting."""
+
+    def cost(busy_s: float) -> float | None:
+        return None if usd_per_s is None else nodes * (wait_s + busy_s / slots) * usd_per_s
+
+    return Forecast(
+        "batch", shards, seconds, seconds / spread, seconds * spread, wait_s + seconds / slots, nodes,
+        cost(seconds), cost(seconds / spread), cost(seconds * spread),
+    )  # fmt: skip
+
+
+def widen(spread: float, predicted_s: float, measured_s: float, weight: float) -> float:
+    """The factor that predictions are mostly right within, after one more prediction has met its measurement.
+
+    >>> round(widen(2.0, 10.0, 10.0, 0.3), 3), widen(1.2, 10.0, 40.0, 0.3) > 1.9
+    (1.786, True)
+    """
+    old, new = math.log(spread) ** 2, math.log(measured_s / predicted_s) ** 2
+    return max(1.1, math.exp(math.sqrt((1 - weight) * old + weight * new)))

@@ -1,0 +1,48 @@
+"""Finish a run: publish it, learn its speed, close its record; a second call changes nothing."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fleetscore.errors import ConflictError
+from fleetscore.pipeline.carry_over import read_ledger
+from fleetscore.pipeline.collect import read_collected, read_shard_records
+from fleetscore.pipeline.drift import with_models
+from fleetscore.pipeline.plan import read_plan
+from fleetscore.pipeline.profiles import read_sketches, remember_first
+from fleetscore.pipeline.publish import Ending, publish_run
+from fleetscore.pipeline.rates import learn_rates
+from fleetscore.pipeline.run_cost import make_bill
+from fleetscore.records import RunRequest, RunState
+from fleetscore.runs.run_records import record_ending
+from fleetscore.store.base import Store
+from fleetscore.store.paths import profile_path
+
+
+def finish_run(store: Store, request: RunRequest, now: datetime) -> Ending:
+    """Publish the collected run if it may be, and write how it ended into its record."""
+    try:
+        ending = publish_run(store, request, now)
+    except ConflictError as conflict:
+        ending = Ending(RunState.UNPUBLISHED, str(conflict))
+    collected = read_collected(store, request.run)
+    facts = dict(make_bill(store, request.run, collected))
+    if collected.drifted:
+        facts["drifted"] = collected.drifted
+    if ending.state is RunState.PUBLISHED and request.purpose == "score":
+        remember_profiles(store, request.run)
+    record_ending(store, request.run, ending, collected, now, facts)
+    learn_rates(store, request.run)
+    return ending
+
+
+def remember_profiles(store: Store, run: str) -> None:
+    """Keep how the run looked, of the model sets that it was the first to publish with."""
+    head = read_plan(store, run)
+    versions = [version for version in head.models if version]
+    if all(store.stat(profile_path(head.request.workload, version)) is not None for version in versions):
+        return
+    sketches = read_sketches(store, read_shard_records(store, head))
+    if sketches is not None:
+        known = with_models(sketches, read_ledger(store, run))
+        remember_first(store, head.request.workload, known.drop_columns("model"), known["model"])

@@ -1,0 +1,89 @@
+"""Isolation: an unexpected error costs the partition that causes it its result, and no other."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from fleetscore.errors import BugError, FleetscoreError
+from fleetscore.schemas import OUTCOMES, Outcome
+from fleetscore.store.base import Store
+from fleetscore.workload import Scored, ShardTask, Workload
+
+_log = logging.getLogger("fleetscore.isolation")
+_MAX_ERRORS = 64
+"""After so many errors in one shard the rest is not searched further: everything left fails with the last error."""
+
+
+def score_isolated(store: Store, workload: Workload, task: ShardTask) -> Iterator[Scored]:
+    """The workload's pieces; where it raises, the unsettled partitions are halved and tried again until the culprit stands alone.
+
+    Raises FleetscoreErrors with `retry` (the store is down: nobody's fault here) and BugErrors.
+    """
+    errors = 0
+    waiting = [task]
+    while waiting:
+        current = waiting.pop()
+        settled: set[str] = set()
+        try:
+            for piece in workload.score(store, current):
+                settled.update(piece.outcomes["partition"].to_pylist())
+                yield piece
+        except BugError:
+            raise
+        except Exception as error:
+            if isinstance(error, FleetscoreError) and error.retry:
+                raise
+            errors += 1
+            left = [p for p in current.partitions["partition"].to_pylist() if p not in settled]
+            if len(left) <= 1 or errors >= _MAX_ERRORS:
+                yield _failed(workload, current, left, error)
+            else:
+                middle = len(left) // 2
+                waiting += [current.restricted(left[middle:]), current.restricted(left[:middle])]
+
+
+def _failed(workload: Workload, task: ShardTask, partitions: list[str], error: Exception) -> Scored:
+    if isinstance(error, FleetscoreError):
+        cause, detail = error.code, str(error)
+    else:
+        cause, detail = "unexpected_error", f"{type(error).__name__}: {error}"
+    _log.error(
+        "%s: %s failed: %s\n%s", task.run, partitions[:3], detail, "".join(traceback.format_exception(error))
+    )
+    rows = dict(
+        zip(task.partitions["partition"].to_pylist(), task.partitions["rows"].to_pylist(), strict=True)
+    )
+    models = dict(
+        zip(task.partitions["partition"].to_pylist(), task.partitions["model"].to_pylist(), strict=True)
+    )
+    outcomes = settle(partitions, Outcome.FAILED, cause, detail, rows, models)
+    return Scored(workload.result_schema.empty_table(), outcomes)
+
+
+def settle(
+    partitions: Sequence[str],
+    outcome: Outcome,
+    cause: str,
+    detail: str,
+    input_rows: dict[str, int],
+    models: dict[str, str],
+) -> pa.Table:
+    """OUTCOMES rows that give all `partitions` the same outcome without results."""
+    count = len(partitions)
+    return pa.table(
+        {
+            "partition": list(partitions),
+            "outcome": [str(outcome)] * count,
+            "cause": [cause] * count,
+            "detail": [detail] * count,
+            "input_rows": [input_rows.get(p, 0) for p in partitions],
+            "rows": [0] * count,
+            "model": [models.get(p, "") for p in partitions],
+            "seconds": [0.0] * count,
+        },
+        schema=OUTCOMES,
+    )

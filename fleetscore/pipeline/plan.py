@@ -1,0 +1,259 @@
+"""Plan a run: expected partitions -> shards -> placement, written once; or shown without writing anything."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fleetscore.app_settings import AppSettings
+from fleetscore.errors import BugError, CapacityError, MissingBlobError
+from fleetscore.models.model_sets import Pins, read_model_set, read_pins
+from fleetscore.pipeline.capacity import look_at_pool, offer_inline, refuse
+from fleetscore.pipeline.carry_over import carry_over
+from fleetscore.pipeline.cost import Forecast, Prices, forecast_batch, forecast_inline, read_prices
+from fleetscore.pipeline.packing import PackingLimits, pack_shards
+from fleetscore.pipeline.placement import Floats, Placement, PoolOffer, place_partitions
+from fleetscore.records import PlanHead, RunRequest, ShardPlan, from_json, to_json
+from fleetscore.registry import get_workload
+from fleetscore.settings import RunPolicy, read_run_policy, read_workload_settings
+from fleetscore.store.base import Store
+from fleetscore.store.paths import rates_path, run_path
+from fleetscore.store.tables import count_values
+from fleetscore.workload import Discovery, Rates, TrainingRequest, WindowRequest, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole plan in memory: its head, its shards, and the PARTITIONS table with `shard` (-1: settled) and `kept`.
+
+    `prices` says of when and where the prices are; `refusal` why it cannot be carried out, if so.
+    """
+
+    head: PlanHead
+    shards: Sequence[ShardPlan]
+    table: pa.Table
+    prices: str = ""
+    refusal: CapacityError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What placing depends on beside the partitions: settings, prices, and the pool as it is now."""
+
+    app: AppSettings
+    policy: RunPolicy
+    prices: Prices
+    pool: PoolOffer | None
+
+
+def commit_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime) -> PlanHead:
+    """Plan the run and write the plan, once: whoever comes second gets the first one's plan. CapacityError if nothing can carry it."""
+    path = run_path(request.run, "plan.json")
+    if store.stat(path) is None:
+        plan = make_plan(store, request, app, now)
+        if plan.refusal is not None:
+            raise plan.refusal
+        _write_tables(store, plan)
+        store.create(path, to_json(plan.head))
+    return from_json(store.read(path), PlanHead)
+
+
+def make_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime) -> Plan:
+    """The plan of the run as things stand now; writes nothing."""
+    workload = get_workload(request.workload)
+    discovery = _discover(store, workload, request)
+    carried = carry_over(store, request, _checked(discovery.partitions, workload.name))
+    rates = read_rates(store, workload, request.purpose)
+    policy, prices = read_run_policy(store, workload.name), read_prices(store)
+    pool = look_at_pool(store, app, policy, prices, *_weigh(carried.table, rates))
+    situation = Situation(app, policy, prices, pool)
+    table, shards, refusal = _pack(carried.table, rates, situation)
+    token = uuid.uuid4().hex[:8]
+    head = PlanHead(
+        request=request,
+        created=now,
+        partitions=table.num_rows,
+        pending=sum(shard.partitions for shard in shards),
+        settled=count_values(table.filter(pc.less(table["shard"], 0))["outcome"]),
+        rows=sum(shard.rows for shard in shards),
+        size_bytes=sum(shard.size_bytes for shard in shards),
+        shards=len(shards),
+        inline_shards=sum(shard.placement == "inline" for shard in shards),
+        predicted_s=sum(shard.predicted_s for shard in shards),
+        table=run_path(request.run, f"plan-{token}.parquet"),
+        shard_list=run_path(request.run, f"shards-{token}.json"),
+        inputs=discovery.inputs,
+        models=count_values(table["model"]),
+        rates=rates,
+        remarks=discovery.remarks,
+        kept_files=carried.files,
+        forecasts=forecast(shards, rates, situation),
+        challenger=_challenger(store, request),
+    )
+    return Plan(head, shards, table, f"{prices.date} in {prices.region}", refusal)
+
+
+def read_plan(store: Store, run: str) -> PlanHead:
+    """The head of the run's committed plan; MissingBlobError before it is planned."""
+    return from_json(store.read(run_path(run, "plan.json")), PlanHead)
+
+
+def read_shard_plans(store: Store, head: PlanHead) -> list[ShardPlan]:
+    """The planned shards, in shard order."""
+    return msgspec.json.decode(store.read(head.shard_list), type=list[ShardPlan])
+
+
+def read_shard_partitions(store: Store, head: PlanHead, shard: int) -> pa.Table:
+    """The PARTITIONS rows of one shard, reading only its row group."""
+    with store.open(head.table) as source:
+        return pq.ParquetFile(source).read_row_group(shard)
+
+
+def read_rates(store: Store, workload: Workload, purpose: str = "score") -> Rates:
+    """What this store has measured of the workload, or the workload's own figures before the first run."""
+    try:
+        return from_json(store.read(rates_path(workload.name, purpose)), Rates)
+    except MissingBlobError:
+        known = workload.training_rates if purpose == "train" else None
+        return known or workload.rates
+
+
+def forecast(shards: Sequence[ShardPlan], rates: Rates, situation: Situation) -> tuple[Forecast, ...]:
+    """What the shards of each placement are expected to take, in time and money."""
+    app, pool, found = situation.app, situation.pool, []
+    inline = [shard for shard in shards if shard.placement == "inline"]
+    batch = [shard for shard in shards if shard.placement == "batch"]
+    if inline:
+        seconds = sum(shard.predicted_s for shard in inline)
+        found.append(forecast_inline(len(inline), seconds, rates.spread, app.cores(), situation.prices))
+    if batch and pool is not None:
+        seconds, slots = sum(shard.predicted_s for shard in batch), max(1, min(len(batch), pool.slots))
+        nodes = -(-slots // pool.slots_per_node)
+        made = forecast_batch(len(batch), seconds, rates.spread, pool.wait_s, nodes, slots, pool.usd_per_s)
+        found.append(replace(made, headroom=pool.headroom))
+    return tuple(found)
+
+
+def pins_of(store: Store, request: RunRequest) -> Pins:
+    """The pins that the run uses: those of the store, or the one version that was asked for."""
+    if request.models:
+        return Pins(read_model_set(store, request.workload, request.models).version)
+    return read_pins(store, request.workload)
+
+
+def _challenger(store: Store, request: RunRequest) -> str:
+    """The version that scores in shadow: none in training, or where the run was given a version of its own."""
+    if request.purpose == "train" or request.models:
+        return ""
+    pins = read_pins(store, request.workload)
+    return pins.challenger if pins.challenger != pins.current else ""
+
+
+def _discover(store: Store, workload: Workload, request: RunRequest) -> Discovery:
+    settings: Any = read_workload_settings(store, workload.name, workload.settings_type)
+    first = workload.parse_window(request.window)
+    if request.purpose == "train":
+        stop = workload.parse_window(request.stop)
+        return workload.discover_training(store, TrainingRequest(first, stop, settings, request.partitions))
+    return workload.discover(store, WindowRequest(first, settings, pins_of(store, request)))
+
+
+def _checked(table: pa.Table, workload: str) -> pa.Table:
+    if pc.count_distinct(table["partition"]).as_py() != table.num_rows:
+        raise BugError(f"{workload} discovered a partition twice.")
+    return table
+
+
+def _pack(
+    table: pa.Table, rates: Rates, situation: Situation
+) -> tuple[pa.Table, list[ShardPlan], CapacityError | None]:
+    """Add the `shard` column (inline shards first) and sort by it, settled partitions last."""
+    app, pool, policy = situation.app, situation.pool, situation.policy
+    pending = np.asarray(pc.equal(table["outcome"], ""))
+    seconds, memory = _weigh(table, rates)
+    inline = offer_inline(app, policy, situation.prices)
+    placement = place_partitions(seconds, memory, inline, pool, app.batch_placement)
+    on_batch = placement.on_batch
+    assignment = np.empty(len(seconds), np.int32)
+    assignment[~on_batch] = pack_shards(seconds[~on_batch], memory[~on_batch], _inline_limits(app))
+    first_on_batch = int(assignment[~on_batch].max(initial=-1)) + 1
+    refusal = None
+    if pool is not None and on_batch.any():
+        packed = pack_shards(seconds[on_batch], memory[on_batch], _batch_limits(pool))
+        assignment[on_batch] = first_on_batch + packed
+        refusal = refuse(seconds[on_batch], memory[on_batch], pool, policy)
+    shards = np.full(table.num_rows, -1, np.int32)
+    shards[pending] = assignment
+    large = np.bincount(assignment, placement.large) > 0
+    order = np.argsort(np.where(shards < 0, np.iinfo(np.int32).max, shards), kind="stable")
+    table = table.append_column("shard", pa.array(shards)).take(order)
+    return table, _describe(table, rates, placement, first_on_batch, large), refusal
+
+
+def _weigh(table: pa.Table, rates: Rates) -> tuple[Floats, Floats]:
+    """Predicted seconds and memory of each partition that is to be scored."""
+    rows = np.asarray(table["rows"], dtype=np.float64)[np.asarray(pc.equal(table["outcome"], ""))]
+    return rates.partition_s + rows * rates.row_s, rows * rates.bytes_per_row
+
+
+def _inline_limits(app: AppSettings) -> PackingLimits:
+    return PackingLimits(app.inline_shard_s, app.inline_memory_bytes, parallelism=app.cores())
+
+
+def _batch_limits(pool: PoolOffer) -> PackingLimits:
+    """A task is worth a few times what it takes to start one."""
+    return PackingLimits(
+        pool.shard_s, pool.slot_memory_bytes, worth_s=min(60.0, pool.shard_s), parallelism=max(1, pool.slots)
+    )
+
+
+def _describe(
+    table: pa.Table, rates: Rates, placement: Placement, first_on_batch: int, large: npt.NDArray[np.bool_]
+) -> list[ShardPlan]:
+    shards = np.asarray(table["shard"])
+    shards = shards[shards >= 0]
+    if len(shards) == 0:
+        return []
+    partitions = np.bincount(shards)
+    rows = np.bincount(shards, np.asarray(table["rows"], dtype=np.float64)[: len(shards)])
+    size_bytes = np.bincount(shards, np.asarray(table["size_bytes"], dtype=np.float64)[: len(shards)])
+    seconds = rates.shard_s + partitions * rates.partition_s + rows * rates.row_s
+    memory = rows * rates.bytes_per_row
+    columns = zip(partitions, rows, size_bytes, seconds, memory, large, strict=True)
+    return [
+        _shard_plan(shard, row, "inline" if shard < first_on_batch else "batch", placement)
+        for shard, row in enumerate(columns)
+    ]
+
+
+def _shard_plan(
+    shard: int, row: tuple[Any, ...], where: Literal["inline", "batch"], placement: Placement
+) -> ShardPlan:
+    partitions, rows, size_bytes, seconds, memory, large = row
+    reason = placement.reason(where, bool(large))
+    return ShardPlan(
+        shard, int(partitions), int(rows), int(size_bytes), float(seconds), int(memory), where, reason
+    )
+
+
+def _write_tables(store: Store, plan: Plan) -> None:
+    buffer = io.BytesIO()
+    with pq.ParquetWriter(buffer, plan.table.schema, compression="zstd") as writer:
+        start = 0
+        for shard in plan.shards:
+            writer.write_table(plan.table.slice(start, shard.partitions), row_group_size=shard.partitions)
+            start += shard.partitions
+        writer.write_table(plan.table.slice(start))
+    store.write(plan.head.table, buffer.getvalue())
+    store.write(plan.head.shard_list, to_json(list(plan.shards)))

@@ -1,0 +1,93 @@
+"""Prepare a run: list the pieces of preparation that are missing, and compute each once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from fleetscore.errors import BugError, FleetscoreError, MissingBlobError
+from fleetscore.pipeline.plan import pins_of
+from fleetscore.records import RunRequest, from_json, to_json
+from fleetscore.registry import get_workload
+from fleetscore.settings import read_workload_settings
+from fleetscore.store.base import Store
+from fleetscore.store.paths import run_path
+from fleetscore.workload import MapItem, TrainingRequest, WindowRequest
+
+MAX_ROUNDS = 8
+"""Preparation may need several rounds (parse, then reduce); more than this means that it does not end."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedItem:
+    """What became of one piece of preparation: a line of the run's preparation ledger."""
+
+    item: str
+    input: str
+    output: str
+    seconds: float
+    facts: Mapping[str, Any]
+    error: str = ""
+    schema: int = 1
+
+
+def list_items(store: Store, request: RunRequest, round_number: int) -> list[MapItem]:
+    """The pieces of the round, fixed at the first call; an empty list ends preparation."""
+    path = run_path(request.run, f"prepare/{round_number}/items.json")
+    try:
+        return msgspec.json.decode(store.read(path), type=list[MapItem])
+    except MissingBlobError:
+        items = _missing_items(store, request)
+    if items and round_number >= MAX_ROUNDS:
+        raise BugError(
+            f"{request.workload} still asks for preparation after {MAX_ROUNDS} rounds: {items[0].item}."
+        )
+    if items:
+        store.create(path, to_json(items))
+        return msgspec.json.decode(store.read(path), type=list[MapItem])
+    return []
+
+
+def prepare_item(store: Store, request: RunRequest, round_number: int, number: int) -> PreparedItem:
+    """Compute piece `number` of the round unless it is done; an expected failure is recorded, and the run stops on it later."""
+    path = run_path(request.run, f"prepare/{round_number}/{number:06d}.json")
+    try:
+        return from_json(store.read(path), PreparedItem)
+    except MissingBlobError:
+        item = list_items(store, request, round_number)[number]
+    workload = get_workload(request.workload)
+    settings: Any = read_workload_settings(store, workload.name, workload.settings_type)
+    started = time.perf_counter()
+    facts: Mapping[str, Any] = {}
+    error = ""
+    try:
+        facts = workload.map_item(store, item, settings)
+    except FleetscoreError as failure:
+        if failure.retry:
+            raise
+        error = str(failure)
+    done = PreparedItem(item.item, item.input.path, item.output, time.perf_counter() - started, facts, error)
+    if not error:
+        store.create(path, to_json(done))
+    return done
+
+
+def read_prepared(store: Store, run: str) -> list[PreparedItem]:
+    """All lines of the run's preparation ledger."""
+    prefix = run_path(run, "prepare/")
+    paths = [entry.path for entry in store.list(prefix) if not entry.path.endswith("items.json")]
+    return [from_json(store.read(path), PreparedItem) for path in paths]
+
+
+def _missing_items(store: Store, request: RunRequest) -> list[MapItem]:
+    workload = get_workload(request.workload)
+    settings: Any = read_workload_settings(store, workload.name, workload.settings_type)
+    first = workload.parse_window(request.window)
+    if request.purpose == "train":
+        asked = TrainingRequest(first, workload.parse_window(request.stop), settings, request.partitions)
+        return list(workload.training_map_items(store, asked))
+    return list(workload.map_items(store, WindowRequest(first, settings, pins_of(store, request))))

@@ -1,0 +1,70 @@
+"""Finish a run: publish what it collected, or store the models it trained, or say why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from fleetscore.models.model_sets import pin_version, write_model_set
+from fleetscore.pipeline.collect import read_collected, read_shard_records
+from fleetscore.pipeline.plan import read_plan
+from fleetscore.pipeline.score import is_cancelled
+from fleetscore.records import RunRequest, RunState
+from fleetscore.registry import get_workload
+from fleetscore.runs.manifests import judge_publishing, publish_manifest
+from fleetscore.settings import read_run_policy, read_workload_settings
+from fleetscore.store.base import Store
+from fleetscore.store.paths import manifest_path
+from fleetscore.workload import TrainingRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended: its final state, the reason if nothing was published, and where the result is."""
+
+    state: RunState
+    reason: str = ""
+    manifest: str = ""
+    model_set: str = ""
+
+
+def publish_run(store: Store, request: RunRequest, now: datetime) -> Ending:
+    """Publish the collected run if it may be; a second call gives the same ending."""
+    if is_cancelled(store, request.run):
+        return Ending(RunState.CANCELLED, "The run was cancelled.")
+    collected = read_collected(store, request.run)
+    verdict = judge_publishing(collected.counts, read_run_policy(store, request.workload).error_threshold)
+    if not verdict.publish:
+        return Ending(RunState.UNPUBLISHED, verdict.reason)
+    if request.purpose == "train":
+        return Ending(RunState.PUBLISHED, model_set=_store_models(store, request))
+    publish_manifest(store, request, collected, now)
+    return Ending(RunState.PUBLISHED, manifest=manifest_path(request.workload, request.window))
+
+
+def _store_models(store: Store, request: RunRequest) -> str:
+    """Join the shards' models into one set, named after the request's time and so the same set on a second call."""
+    workload = get_workload(request.workload)
+    settings: object = read_workload_settings(store, workload.name, workload.settings_type)
+    first, stop = workload.parse_window(request.window), workload.parse_window(request.stop)
+    asked = TrainingRequest(first, stop, settings, request.partitions)
+    draft = workload.assemble(store, asked, _trained_files(store, request.run))
+    stored = write_model_set(
+        store, workload.name, draft.files, dict(draft.card) | {"run": request.run}, request.requested
+    )
+    if request.pin:
+        pin_version(
+            store,
+            workload.name,
+            stored.version,
+            who=request.who,
+            why=f"trained by {request.run}",
+            now=request.requested,
+        )
+    return stored.version
+
+
+def _trained_files(store: Store, run: str) -> Iterator[Mapping[str, bytes]]:
+    for record in read_shard_records(store, read_plan(store, run)):
+        yield {name: store.read(path) for name, path in record.files.items()}

@@ -1,0 +1,275 @@
+"""Score a shard and commit it once: results under the attempt's path, then one small record by create-if-absent."""
+
+from __future__ import annotations
+
+import hashlib
+import resource
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fleetscore.errors import BugError, MissingBlobError
+from fleetscore.pipeline.attempt_marker import Crumb, is_alive, leave_crumb
+from fleetscore.pipeline.isolation import score_isolated, settle
+from fleetscore.pipeline.plan import read_plan, read_shard_partitions
+from fleetscore.pipeline.poison import order_scoring
+from fleetscore.pipeline.shadow import shadow_shard
+from fleetscore.records import PlanHead, ResultFile, ShardRecord, from_json, to_json
+from fleetscore.registry import get_workload
+from fleetscore.schemas import OUTCOMES, Outcome
+from fleetscore.settings import read_run_policy, read_workload_settings
+from fleetscore.store.base import Store
+from fleetscore.store.paths import attempt_path, run_path, shard_folder, shard_log_path, shard_record_path
+from fleetscore.store.tables import count_values, write_table
+from fleetscore.workload import Scored, ShardTask, Workload
+
+Progress = Callable[[int, int], None]
+"""Told partitions done and partitions in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at a shard: `name` is unique, so two tries never write the same path."""
+
+    run: str
+    shard: int
+    name: str
+    placement: str
+
+    def path(self, name: str) -> str:
+        """The path of one of the attempt's files."""
+        return attempt_path(self.run, self.shard, self.name, name)
+
+
+def score_shard(
+    store: Store, run: str, shard: int, placement: str = "inline", progress: Progress | None = None, attempt: str = ""
+) -> ShardRecord | None:  # fmt: skip
+    """Score the shard unless it is committed already, and give the record of the attempt that won; None if the run was cancelled.
+
+    `attempt` is what `name_attempt` gave, for those who want to know the name of this one before it ends.
+    """
+    committed = read_shard_record(store, run, shard)
+    if committed is not None:
+        return committed
+    if is_cancelled(store, run):
+        return None
+    head = read_plan(store, run)
+    task = _task(store, head, shard)
+    own = Attempt(run, shard, attempt or name_attempt(), placement)
+    base_bytes = peak_memory_bytes() if placement == "batch" else 0
+    started = datetime.now(UTC)
+    clock = time.perf_counter()
+    with ExitStack() as stack:
+        writer = stack.enter_context(ShardWriter(store, get_workload(head.request.workload), own))
+        for piece in _pieces(store, head, task, own):
+            writer.add(piece)
+            if progress is not None:
+                progress(writer.settled, task.partitions.num_rows)
+    _check_settled_once(writer.outcomes(), task)
+    record = writer.record(started, time.perf_counter() - clock)
+    record = replace(
+        record, base_memory_bytes=base_bytes, log=shard_log_path(run, shard) if base_bytes else ""
+    )
+    store.create(shard_record_path(run, shard), to_json(record))
+    committed = read_shard_record(store, run, shard)
+    if head.challenger and committed is not None and committed.attempt == own.name:
+        shadow_shard(store, get_workload(head.request.workload), task, head.challenger, own.path)
+    return committed
+
+
+def name_attempt() -> str:
+    """A name that no other attempt has."""
+    return uuid.uuid4().hex[:12]
+
+
+def read_shard_record(store: Store, run: str, shard: int) -> ShardRecord | None:
+    """The shard's commit, or None while it has none."""
+    try:
+        return from_json(store.read(shard_record_path(run, shard)), ShardRecord)
+    except MissingBlobError:
+        return None
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def is_cancelled(store: Store, run: str) -> bool:
+    """Whether somebody asked for the run to stop."""
+    return store.stat(run_path(run, "cancel.json")) is not None
+
+
+class ShardWriter:
+    """Writes the pieces of one attempt as they come: a row group a piece, so memory holds one piece."""
+
+    def __init__(self, store: Store, workload: Workload, attempt: Attempt) -> None:
+        self._store = store
+        self._workload = workload
+        self._attempt = attempt
+        self._stack = ExitStack()
+        self._outcomes: list[pa.Table] = []
+        self._sketches: list[pa.Table] = []
+        self._parquet: pq.ParquetWriter | None = None
+        self._hashing: HashingFile | None = None
+        self._rows = 0
+        self.settled = 0
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._parquet is not None:
+            self._parquet.close()
+        self._stack.__exit__(*exception)  # type: ignore[arg-type]  # the three that the with statement gives
+
+    def add(self, piece: Scored) -> None:
+        """Write a piece's rows and remember its outcomes."""
+        self.settled += piece.outcomes.num_rows
+        self._outcomes.append(piece.outcomes.cast(OUTCOMES))
+        if piece.sketches is not None:
+            self._sketches.append(piece.sketches)
+        if piece.results.num_rows:
+            self._open().write_table(piece.results)
+            self._rows += piece.results.num_rows
+
+    def outcomes(self) -> pa.Table:
+        """All outcomes so far."""
+        return pa.concat_tables(self._outcomes) if self._outcomes else OUTCOMES.empty_table()
+
+    def record(self, started: datetime, seconds: float) -> ShardRecord:
+        """Write outcomes and sketches, and give the record to commit; call after the with block, when the results lie there whole."""
+        outcomes = self.outcomes()
+        sketches = ""
+        if self._sketches:
+            sketches = self._attempt.path("sketches.parquet")
+            write_table(self._store, sketches, pa.concat_tables(self._sketches, promote_options="default"))
+        write_table(self._store, self._attempt.path("outcomes.parquet"), outcomes)
+        return ShardRecord(
+            run=self._attempt.run,
+            shard=self._attempt.shard,
+            attempt=self._attempt.name,
+            placement=self._attempt.placement,
+            started=started,
+            seconds=seconds,
+            counts=count_values(outcomes["outcome"]),
+            rows=self._rows,
+            input_rows=pc.sum(outcomes["input_rows"]).as_py() or 0,
+            outcomes=self._attempt.path("outcomes.parquet"),
+            results=self._result_file(outcomes),
+            sketches=sketches,
+            peak_memory_bytes=peak_memory_bytes(),
+            worker=socket.gethostname(),
+        )
+
+    def _result_file(self, outcomes: pa.Table) -> ResultFile | None:
+        if self._hashing is None:
+            return None
+        with_rows = pc.sum(pc.greater(outcomes["rows"], 0)).as_py()
+        return ResultFile(
+            self._attempt.path("results.parquet"), self._rows, self._hashing.hexdigest(), with_rows
+        )
+
+    def _open(self) -> pq.ParquetWriter:
+        if self._parquet is None:
+            file = self._stack.enter_context(self._store.sink(self._attempt.path("results.parquet")))
+            self._hashing = HashingFile(file)
+            self._parquet = pq.ParquetWriter(
+                pa.PythonFile(self._hashing, "w"),
+                self._workload.result_schema,
+                **self._workload.parquet_options,
+            )
+        return self._parquet
+
+
+class HashingFile:
+    """A writable file that hashes with SHA-256 what passes through."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self.closed = False
+
+    def write(self, data: bytes) -> int:
+        """Write and hash."""
+        self._hash.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        """Nothing is held back here."""
+
+    def close(self) -> None:
+        """The file below is closed by whoever opened it."""
+        self.closed = True
+
+    def hexdigest(self) -> str:
+        """The SHA-256 of all that was written."""
+        return self._hash.hexdigest()
+
+
+def _task(store: Store, head: PlanHead, shard: int) -> ShardTask:
+    workload = get_workload(head.request.workload)
+    return ShardTask(
+        run=head.request.run,
+        window=workload.parse_window(head.request.window),
+        shard=shard,
+        partitions=read_shard_partitions(store, head, shard),
+        inputs=head.inputs,
+        settings=read_workload_settings(store, workload.name, workload.settings_type),
+    )
+
+
+def _pieces(store: Store, head: PlanHead, task: ShardTask, attempt: Attempt) -> Iterator[Scored]:
+    """The shard's pieces, group by group; before each group a crumb says who is being scored, in case the process dies of it."""
+    workload = get_workload(head.request.workload)
+    keys = task.partitions["partition"].to_pylist()
+    policy = read_run_policy(store, workload.name)
+    order = order_scoring(keys, _crumbs(store, task), policy.max_attempts)
+    if order.quarantined:
+        yield _quarantined(workload, task, order.quarantined, policy.max_attempts)
+    for group in order.groups:
+        store.write(attempt.path("crumb.json"), to_json(leave_crumb(group)))
+        part = task if len(group) == len(keys) else task.restricted(group)
+        try:
+            yield from score_isolated(store, workload, part)
+        except (
+            BaseException
+        ):  # an attempt that ends in order (the store is down, the node is taken) accuses nobody
+            store.delete(attempt.path("crumb.json"))
+            raise
+
+
+def _crumbs(store: Store, task: ShardTask) -> list[list[str]]:
+    prefix = f"{shard_folder(task.run, task.shard)}attempts/"
+    paths = [entry.path for entry in store.list(prefix) if entry.path.endswith("/crumb.json")]
+    crumbs = [from_json(store.read(path), Crumb) for path in paths]
+    return [list(crumb.partitions) for crumb in crumbs if not is_alive(crumb)]
+
+
+def _quarantined(workload: Workload, task: ShardTask, partitions: tuple[str, ...], attempts: int) -> Scored:
+    detail = f"Scoring it killed its process; set aside after {attempts} attempts died with it."
+    rows = dict(
+        zip(task.partitions["partition"].to_pylist(), task.partitions["rows"].to_pylist(), strict=True)
+    )
+    outcomes = settle(partitions, Outcome.QUARANTINED, "kills_process", detail, rows, {})
+    return Scored(workload.result_schema.empty_table(), outcomes)
+
+
+def _check_settled_once(outcomes: pa.Table, task: ShardTask) -> None:
+    settled, expected = outcomes["partition"], task.partitions["partition"]
+    distinct = pc.count_distinct(settled).as_py()
+    same = distinct == len(settled) == len(expected) and pc.all(pc.is_in(settled, expected)).as_py()
+    if not same:
+        raise BugError(
+            f"Shard {task.shard} of {task.run} has {len(expected)} partitions, but its workload settled {len(settled)} "
+            f"({distinct} different ones)."
+        )

@@ -1,0 +1,82 @@
+"""Score a committed shard in shadow: the challenger gets the same input, and nothing that it does touches the champion's results."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fleetscore.records import to_json
+from fleetscore.schemas import Outcome
+from fleetscore.store.base import Store
+from fleetscore.workload import Scored, ShardTask, Workload
+
+RESULTS = "challenger.parquet"
+RECORD = "challenger.json"
+_log = logging.getLogger("fleetscore.shadow")
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """What became of a challenger's try at a shard; `error` says why it has no results."""
+
+    challenger: str
+    partitions: int
+    scored: int
+    rows: int
+    seconds: float
+    error: str = ""
+    schema: int = 1
+
+
+def shadow_shard(
+    store: Store, workload: Workload, task: ShardTask, challenger: str, path: Callable[[str], str]
+) -> Shadow:
+    """Score the task with the challenger's models and write RESULTS and RECORD beside the champion's files; raises nothing.
+
+    The shard is committed already: if this process dies here, the run goes on without the challenger's results of the shard.
+    """
+    clock = time.perf_counter()
+    count = task.partitions.num_rows
+    try:
+        scored, rows = _score(store, workload, with_models(task, challenger), path(RESULTS))
+        shadow = Shadow(challenger, count, scored, rows, time.perf_counter() - clock)
+        store.write(path(RECORD), to_json(shadow))
+    except Exception as error:  # whatever a challenger does is its own affair, never the champion's
+        _log.warning(
+            "%s shard %d: the challenger %s failed", task.run, task.shard, challenger, exc_info=error
+        )
+        told = f"{type(error).__name__}: {error}"
+        shadow = Shadow(challenger, count, 0, 0, time.perf_counter() - clock, told)
+    return shadow
+
+
+def with_models(task: ShardTask, version: str) -> ShardTask:
+    """The task with all its partitions scored by that version."""
+    place = task.partitions.schema.get_field_index("model")
+    column = pa.array([version] * task.partitions.num_rows, pa.string())
+    table = task.partitions.set_column(place, "model", column)
+    return ShardTask(task.run, task.window, task.shard, table, task.inputs, task.settings)
+
+
+def _score(store: Store, workload: Workload, task: ShardTask, path: str) -> tuple[int, int]:
+    scored = rows = 0
+    with (
+        store.sink(path) as file,
+        pq.ParquetWriter(file, workload.result_schema, **workload.parquet_options) as writer,
+    ):
+        for piece in workload.score(store, task):
+            scored += _count_scored(piece)
+            rows += piece.results.num_rows
+            if piece.results.num_rows:
+                writer.write_table(piece.results)
+    return scored, rows
+
+
+def _count_scored(piece: Scored) -> int:
+    return int(pc.sum(pc.equal(piece.outcomes["outcome"], str(Outcome.SCORED))).as_py() or 0)

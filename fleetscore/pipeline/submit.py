@@ -1,0 +1,193 @@
+"""Requests: what a user, a timer or a backfill asks for, checked and made into the request of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from fleetscore.errors import InputError, MissingBlobError
+from fleetscore.models.model_sets import read_model_set
+from fleetscore.records import FINAL, Only, RunRecord, RunRequest, RunState
+from fleetscore.registry import get_workload
+from fleetscore.runs.run_records import read_run, request_run
+from fleetscore.schemas import GOOD
+from fleetscore.store.base import Store
+from fleetscore.store.paths import run_id, run_path, training_run_id
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The run that answers what was asked; `fresh` if it is to be started now."""
+
+    request: RunRequest
+    fresh: bool
+    state: RunState
+
+
+def ask_run(
+    store: Store, workload_name: str, window_text: str, now: datetime, who: str,
+    *, partitions: tuple[str, ...] = (), models: str = "",
+) -> Asked:  # fmt: skip
+    """The run of the window: the one that is under way or published if there is one, else a new round."""
+    window = get_workload(workload_name).parse_window(window_text).key
+    if models:
+        read_model_set(store, workload_name, models)
+    newest = newest_round(store, workload_name, window)
+    if newest is not None and (newest.state not in FINAL or newest.state is RunState.PUBLISHED):
+        return Asked(newest.request, False, newest.state)
+    round_number = newest.request.round + 1 if newest else 1
+    request = RunRequest(
+        run_id(workload_name, window, round_number), workload_name, window, round_number, now, who,
+        partitions=partitions, models=models,
+    )  # fmt: skip
+    return _claim(store, request)
+
+
+def ask_retry(
+    store: Store,
+    run: str,
+    now: datetime,
+    who: str,
+    *,
+    only: Only = Only.FAILED,
+    partitions: tuple[str, ...] = (),
+) -> Asked:
+    """A new round of the run's window that scores only some of it again; the round that is under way, if there is one."""
+    record = read_run(store, run)
+    asked = record.request
+    if asked.purpose == "train":
+        raise InputError(
+            f"{run} trained models.",
+            fix="Train again: POST /api/training or `fleetscore train`.",
+            field="run",
+        )
+    newest = newest_round(store, asked.workload, asked.window)
+    if newest is None or newest.state not in FINAL:
+        return Asked(asked if newest is None else newest.request, False, record.state)
+    number = newest.request.round + 1
+    previous = _last_with_ledger(store, asked.workload, asked.window, newest.request.round)
+    request = RunRequest(
+        run_id(asked.workload, asked.window, number), asked.workload, asked.window, number, now, who,
+        only=only, partitions=partitions, models=asked.models, previous=previous,
+    )  # fmt: skip
+    return _claim(store, request)
+
+
+def ask_backfilled(
+    store: Store, workload_name: str, window_text: str, now: datetime, who: str, only: Only
+) -> Asked:
+    """The run that a backfill needs for the window, as `decide_backfilled` says. `who` is the backfill: asking again after a crash
+    gives the same run, still to be started.
+    """
+    window = get_workload(workload_name).parse_window(window_text).key
+    newest = newest_round(store, workload_name, window)
+    if newest is not None and newest.request.who == who:
+        return Asked(newest.request, newest.state is RunState.REQUESTED, newest.state)
+    if newest is None or newest.state not in FINAL:
+        return ask_run(store, workload_name, window, now, who)
+    if decide_backfilled(newest, only).runs:
+        unpublished = newest.state is not RunState.PUBLISHED
+        again = (
+            Only.FAILED if unpublished and only is Only.MISSING else only
+        )  # else what failed then would stay so
+        return ask_retry(store, newest.request.run, now, who, only=again)
+    return Asked(newest.request, False, newest.state)
+
+
+@dataclass(frozen=True, slots=True)
+class Backfilled:
+    """Whether a backfill runs a window, and why."""
+
+    runs: bool
+    why: str
+
+
+def decide_backfilled(newest: RunRecord | None, only: Only) -> Backfilled:
+    """Whether a backfill runs the window whose newest run this is; missing: unless it is published; failed: also where partitions lack a
+    good outcome; all: always. A window that is under way is left to its run.
+    """
+    if newest is None:
+        return Backfilled(True, "It never ran.")
+    if newest.state not in FINAL:
+        return Backfilled(False, f"{newest.request.run} is under way.")
+    if newest.state is not RunState.PUBLISHED:
+        return Backfilled(True, f"{newest.request.run} ended {newest.state}. {newest.error}".strip())
+    lacking = sum(count for outcome, count in newest.counts.items() if outcome not in GOOD)
+    if only is Only.ALL:
+        return Backfilled(True, "Everything was asked for again.")
+    if only is Only.FAILED and lacking:
+        return Backfilled(True, f"{lacking} of its partitions have no good outcome.")
+    rest = f"; {lacking} partitions without a good outcome were not asked for" if lacking else ""
+    return Backfilled(False, f"It is published{rest}.")
+
+
+def ask_training(
+    store: Store,
+    workload_name: str,
+    first_text: str,
+    stop_text: str,
+    now: datetime,
+    who: str,
+    *,
+    pin: bool = True,
+) -> Asked:
+    """A training run over the windows [first, stop); the one that is under way, if there is one."""
+    workload = get_workload(workload_name)
+    first, stop = workload.parse_window(first_text), workload.parse_window(stop_text)
+    if not first < stop:
+        raise InputError(
+            f"{first.key} does not come before {stop.key}.",
+            fix="Training takes the windows [from, to).",
+            field="to",
+        )
+    number = 1
+    while (
+        record := _existing(store, training_run_id(workload_name, first.key, stop.key, number))
+    ) is not None:
+        if record.state not in FINAL:
+            return Asked(record.request, False, record.state)
+        number += 1
+    run = training_run_id(workload_name, first.key, stop.key, number)
+    request = RunRequest(run, workload_name, first.key, number, now, who, "train", stop.key, pin=pin)
+    return _claim(store, request)
+
+
+def newest_round(store: Store, workload: str, window: str) -> RunRecord | None:
+    """The record of the window's newest run, or None if it never ran."""
+    newest = None
+    number = 1
+    while (record := _existing(store, run_id(workload, window, number))) is not None:
+        newest = record
+        number += 1
+    return newest
+
+
+def cancel_run(store: Store, run: str, who: str) -> RunRecord:
+    """Ask the run to stop: shards that have not begun are not scored, and nothing is published. A run that ended stays as it is."""
+    record = read_run(store, run)
+    if record.state not in FINAL:
+        store.create(run_path(run, "cancel.json"), f'{{"who": "{who}"}}'.encode())
+    return record
+
+
+def _claim(store: Store, request: RunRequest) -> Asked:
+    """Write the run's record; whoever loses the race gets the winner's run."""
+    if request_run(store, request):
+        return Asked(request, True, RunState.REQUESTED)
+    record = read_run(store, request.run)
+    return Asked(record.request, False, record.state)
+
+
+def _existing(store: Store, run: str) -> RunRecord | None:
+    try:
+        return read_run(store, run)
+    except MissingBlobError:
+        return None
+
+
+def _last_with_ledger(store: Store, workload: str, window: str, newest: int) -> str:
+    for number in range(newest, 0, -1):
+        run = run_id(workload, window, number)
+        if store.stat(run_path(run, "collected.json")) is not None:
+            return run
+    return ""

@@ -1,0 +1,216 @@
+"""The index of runs: one line per run in a few files per workload, a day each while fresh, so that listing runs reads none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from fleetscore.errors import ConflictError, MissingBlobError
+from fleetscore.records import Cause, RunRecord, RunState, from_json
+from fleetscore.registry import workload_names
+from fleetscore.runs.index_files import IndexFile, batches, list_files, longest_first
+from fleetscore.schemas import DRIFTED, GOOD
+from fleetscore.store.base import Store
+from fleetscore.store.decoded_cache import read_version
+from fleetscore.store.parallel_reads import side_by_side
+from fleetscore.store.paths import index_path, run_path
+
+_LINE_BYTES = 250  # a short line; only guesses how many files hold enough lines
+_TRIES = 4
+_MOST_CHARACTERS = 160
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """A run in one line of the index."""
+
+    run: str
+    workload: str
+    window: str
+    purpose: str
+    state: RunState
+    requested: datetime
+    updated: datetime
+    ended: datetime | None
+    partitions: int
+    counts: Mapping[str, int]
+    rows: int
+    seconds: float  # wall, from request to end
+    first_cause: str = (
+        ""  # the most frequent cause of a missing result, else why the run failed, else that some drifted
+    )
+    cost_usd: float | None = None  # None where the run's facts do not tell
+    first_partition: str = ""  # the first with that cause; "" where it is the run's
+    first_detail: str = ""  # what happened to it
+    round: int = 1
+    drifted: int = 0  # scored partitions with that warning
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """A page of the list of runs; `next` is the run to list those before, "" on the last page."""
+
+    runs: list[RunLine]
+    next: str
+
+
+def list_page(store: Store, workload: str, limit: int, before: str) -> RunPage:
+    """A page of `limit` runs as `list_runs` gives them."""
+    lines = list_runs(store, workload, limit, before)
+    return RunPage(lines, lines[-1].run if len(lines) == limit else "")
+
+
+def list_runs(
+    store: Store, workload: str = "", limit: int = 100, before: str = "", since: str = ""
+) -> list[RunLine]:
+    """The newest runs, newest first, of one workload or all; those requested before the run `before`, where it is named.
+
+    They are `limit` runs, and more only where more were requested on the day `since` (YYYY-MM-DD) or later. Reads as few files of the
+    index as that takes, newest first, and no run. MissingBlobError when there is no run `before`.
+    """
+    last = _place_of(store, before) if before else None
+    names = [workload] if workload else workload_names()
+    return _retried(lambda: _newest(store, names, limit, last, since))
+
+
+def list_runs_since(store: Store, workload: str, day: str) -> list[RunLine]:
+    """All runs of the workload that were requested on `day` (YYYY-MM-DD) or later, in no order."""
+    return _retried(lambda: _since(store, workload, day))
+
+
+def newest_rounds(lines: Iterable[RunLine]) -> dict[str, RunLine]:
+    """Window -> its scoring run that was requested last."""
+    newest: dict[str, RunLine] = {}
+    for line in lines:
+        known = newest.get(line.window)
+        if line.purpose == "score" and (known is None or known.requested < line.requested):
+            newest[line.window] = line
+    return newest
+
+
+def index_run(store: Store, record: RunRecord) -> None:
+    """Put the run's line into the index of its day, by compare-and-swap among all runs of the day."""
+    path = index_path(record.request.workload, f"{record.request.requested:%Y-%m-%d}")
+    line = line_of(record)
+    while True:
+        lines, etag = read_file(store, path)
+        if lines.get(line.run) == line:
+            return
+        with suppress(ConflictError):
+            store.replace(path, msgspec.json.encode(lines | {line.run: line}), etag)
+            return
+
+
+def line_of(record: RunRecord) -> RunLine:
+    """The run in one line."""
+    request, first = record.request, _first_cause(record)
+    return RunLine(
+        run=request.run,
+        workload=request.workload,
+        window=request.window,
+        purpose=request.purpose,
+        state=record.state,
+        requested=request.requested,
+        updated=record.updated,
+        ended=record.ended,
+        partitions=record.partitions,
+        counts=record.counts,
+        rows=record.rows,
+        seconds=record.seconds.get("total", 0.0),
+        first_cause=first.cause if first else record.error[:_MOST_CHARACTERS],
+        cost_usd=_cost(record.facts),
+        first_partition=first.example if first else "",
+        first_detail=first.detail[:_MOST_CHARACTERS] if first else "",
+        round=request.round,
+        drifted=record.facts.get("drifted", 0),
+    )
+
+
+def read_lines(store: Store, files: Iterable[IndexFile]) -> dict[str, RunLine]:
+    """The lines of the index files by run; MissingBlobError when one of them is gone, since it was rolled up after it was listed."""
+
+    def read(file: IndexFile) -> dict[str, RunLine]:
+        return read_version(store, file.path, file.etag, _decode)
+
+    merged: dict[str, RunLine] = {}
+    for lines in side_by_side(read, longest_first(files)):
+        merged |= lines
+    return merged
+
+
+def read_file(store: Store, path: str) -> tuple[dict[str, RunLine], str | None]:
+    """The lines of one file and its etag; ({}, None) where it is not there."""
+    try:
+        data, etag = store.read_tagged(path)
+    except MissingBlobError:
+        return {}, None
+    return _decode(data), etag
+
+
+def day_of(line: RunLine) -> str:
+    """The day on which the run was requested."""
+    return f"{line.requested:%Y-%m-%d}"
+
+
+def _newest(
+    store: Store, names: Sequence[str], limit: int, last: tuple[datetime, str] | None, since: str
+) -> list[RunLine]:
+    newest_day = f"{last[0]:%Y-%m-%d}" if last else "9999"
+    listed = side_by_side(lambda name: list_files(store, name), names)
+    files = [file for listing in listed for file in listing if file.first_day <= newest_day]
+    found: list[RunLine] = []
+    for batch, day_after in batches(files, limit * _LINE_BYTES):
+        found += (x for x in read_lines(store, batch).values() if last is None or _place(x) < last)
+        found.sort(key=_place, reverse=True)
+        if len(found) >= limit and day_after < min(day_of(found[limit - 1]), since or "9999"):
+            break
+    least = next((n for n, line in enumerate(found) if day_of(line) < since), len(found)) if since else 0
+    return found[: max(limit, least)]
+
+
+def _since(store: Store, workload: str, day: str) -> list[RunLine]:
+    files = [file for file in list_files(store, workload) if file.last_day >= day]
+    return [line for line in read_lines(store, files).values() if day_of(line) >= day]
+
+
+def _retried(read: Callable[[], list[RunLine]]) -> list[RunLine]:
+    """What `read` gives, which is asked again when a file that it listed was rolled up meanwhile."""
+    for _ in range(_TRIES - 1):
+        with suppress(MissingBlobError):
+            return read()
+    return read()
+
+
+def _place(line: RunLine) -> tuple[datetime, str]:
+    return line.requested, line.run
+
+
+def _place_of(store: Store, run: str) -> tuple[datetime, str]:
+    try:
+        record = from_json(store.read(run_path(run, "run.json")), RunRecord)
+    except MissingBlobError as error:
+        raise MissingBlobError(
+            f"There is no run {run!r} to list those before.", code="no_run", field="before"
+        ) from error
+    return record.request.requested, run
+
+
+def _decode(data: bytes) -> dict[str, RunLine]:
+    return msgspec.json.decode(data, type=dict[str, RunLine])
+
+
+def _first_cause(record: RunRecord) -> Cause | None:
+    """The cause to tell first; None where the run's error says more, or all is well."""
+    bad = next((cause for cause in record.causes if cause.outcome not in GOOD), None)
+    drifted = next((cause for cause in record.causes if cause.cause == DRIFTED), None)
+    return bad or (None if record.error else drifted)
+
+
+def _cost(facts: Mapping[str, Any]) -> float | None:
+    cost = facts.get("cost_usd")
+    return float(cost) if isinstance(cost, int | float) else None

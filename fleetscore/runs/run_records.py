@@ -1,0 +1,132 @@
+"""Run records: the story of each run, and its line in the index, kept alike."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from fleetscore.errors import MissingBlobError
+from fleetscore.pipeline.collect import Collected
+from fleetscore.pipeline.publish import Ending
+from fleetscore.records import FINAL, PlanHead, RunRecord, RunRequest, RunState, from_json, to_json
+from fleetscore.runs.index import index_run
+from fleetscore.store.base import Store
+from fleetscore.store.paths import run_path
+
+_log = logging.getLogger("fleetscore.runs")
+
+
+def request_run(store: Store, request: RunRequest) -> bool:
+    """Write the record of a run that was asked for; False if the run is known already. This is the guard against a second start."""
+    record = RunRecord(request, RunState.REQUESTED, request.requested)
+    created = store.create(run_path(request.run, "run.json"), to_json(record))
+    if created:
+        index_run(store, record)
+    return created
+
+
+def read_run(store: Store, run: str) -> RunRecord:
+    """The record of the run; MissingBlobError when there is no such run."""
+    try:
+        return from_json(store.read(run_path(run, "run.json")), RunRecord)
+    except MissingBlobError as error:
+        raise MissingBlobError(
+            f"There is no run {run!r}.", fix="`fleetscore runs` lists them.", code="no_run"
+        ) from error
+
+
+def record_planned(store: Store, head: PlanHead, now: datetime) -> RunRecord:
+    """The run is planned: scoring begins."""
+    return _move(
+        store,
+        head.request.run,
+        lambda record: replace(
+            record,
+            state=RunState.SCORING,
+            updated=now,
+            started=record.started or now,
+            partitions=head.partitions,
+            counts=head.settled,
+            shards=head.shards,
+            predicted_s=head.predicted_s,
+            models=head.models,
+            remarks=head.remarks,
+        ),
+    )
+
+
+def record_state(store: Store, run: str, state: RunState, now: datetime) -> RunRecord:
+    """The run is in another phase."""
+    return _move(
+        store, run, lambda record: replace(record, state=state, updated=now, started=record.started or now)
+    )
+
+
+def record_ending(
+    store: Store,
+    run: str,
+    ending: Ending,
+    collected: Collected | None,
+    now: datetime,
+    facts: Mapping[str, Any],
+) -> RunRecord:
+    """The run has ended; what it collected goes into its record and its line of the index, and one line into the log."""
+
+    def ended(record: RunRecord) -> RunRecord:
+        record = replace(
+            record,
+            state=ending.state,
+            updated=now,
+            ended=now,
+            manifest=ending.manifest,
+            model_set=ending.model_set,
+            error=ending.reason,
+            facts={**record.facts, **facts},
+            seconds={"total": (now - record.request.requested).total_seconds()},
+        )
+        return _with_collected(record, collected) if collected else record
+
+    record = _move(store, run, ended)
+    _log_ending(record)
+    return record
+
+
+def _log_ending(record: RunRecord) -> None:
+    """One line, which the alerts of infra/modules/alerts.bicep read: `run_ended run=... workload=... window=... state=... reason=...`."""
+    request = record.request
+    _log.log(
+        logging.INFO if record.state is RunState.PUBLISHED else logging.ERROR,
+        "run_ended run=%s workload=%s window=%s state=%s reason=%s",
+        request.run,
+        request.workload,
+        request.window,
+        record.state,
+        record.error,
+    )
+
+
+def _with_collected(record: RunRecord, collected: Collected) -> RunRecord:
+    return replace(
+        record,
+        partitions=collected.partitions,
+        counts=collected.counts,
+        rows=collected.rows,
+        input_rows=collected.input_rows,
+        models=collected.models,
+        causes=collected.causes,
+        slowest=collected.slowest,
+        measured_s=collected.measured_s,
+    )
+
+
+def _move(store: Store, run: str, change: Callable[[RunRecord], RunRecord]) -> RunRecord:
+    """Change the record unless it is final already, and its line of the index with it; only the run's own orchestration calls this."""
+    record = read_run(store, run)
+    changed = record if record.state in FINAL else change(record)
+    if changed is not record:
+        store.write(run_path(run, "run.json"), to_json(changed))
+    index_run(store, changed)
+    return changed

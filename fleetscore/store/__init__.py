@@ -1,0 +1,39 @@
+"""Stores: `open_store(url)` gives the one that the URL names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fleetscore.errors import SettingsError
+from fleetscore.store.base import Entry, Store
+
+if TYPE_CHECKING:
+    from fleetscore.store.blob import BlobStore
+    from fleetscore.store.local import LocalStore
+
+__all__ = ["Entry", "Store", "open_store", "store_class"]
+
+
+def open_store(url: str) -> Store:
+    """Open the store at `file:///folder`, a plain folder path, or `https://account.blob.core.windows.net/container`.
+
+    A Blob container of an emulator is written `http://127.0.0.1:10000/devstoreaccount1/container`.
+    """
+    return store_class(url).from_url(url)
+
+
+def store_class(url: str) -> type[LocalStore] | type[BlobStore]:
+    """The kind of store that the URL names; what it needs is imported now, and nothing for the other kind."""
+    if url.startswith(("http://", "https://")):
+        from fleetscore.store.blob import BlobStore  # imported here: a folder needs no Azure SDK
+
+        return BlobStore
+    if "://" in url and not url.startswith("file://"):
+        raise SettingsError(
+            f"Store URL {url!r} has an unknown scheme.",
+            fix="Use file:///folder or https://account.blob.core.windows.net/container.",
+            field="store",
+        )
+    from fleetscore.store.local import LocalStore
+
+    return LocalStore

@@ -1,0 +1,280 @@
+"""The local store: a folder. Every write lands as a new file under its final name in one step, so a kill leaves old or new."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import time
+import uuid
+import zlib
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from operator import itemgetter
+from pathlib import Path
+from typing import IO
+from urllib.parse import unquote, urlsplit
+
+import pyarrow as pa
+
+from fleetscore.errors import ConflictError, MissingBlobError, SettingsError, StoreError
+from fleetscore.store.base import OWN_FOLDER, Entry, check_path, is_path
+
+_LOCKS = 256
+_LEFTOVER_S = (
+    24 * 3600.0
+)  # a temporary file that nobody wrote to for so long belongs to a writer that was killed
+
+
+class LocalStore:
+    """A folder as a store. Conditional writes hold among all processes of one machine.
+
+    One path cannot be a folder of another ("a" and "a/b"): the second of the two is a StoreError.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Use the folder `root`, which the first write makes if it is missing."""
+        self.root = root.resolve()
+        self.url = self.root.as_uri()
+        self._temporary = self.root / OWN_FOLDER / "tmp"
+        self._locks = self.root / OWN_FOLDER / "locks"
+        self._is_swept = False
+
+    @classmethod
+    def from_url(cls, url: str) -> LocalStore:
+        """The store at `file:///folder` or at a plain folder path; SettingsError for a URL that names another machine."""
+        if not url.startswith("file://"):
+            return cls(Path(url).expanduser())
+        parts = urlsplit(url)
+        if parts.netloc not in ("", "localhost"):
+            raise SettingsError(
+                f"Store URL {url!r} names the machine {parts.netloc!r}.",
+                fix="Use file:///folder (three slashes) or a plain path such as ./folder.",
+                field="store",
+            )
+        return cls(Path(unquote(parts.path)))
+
+    def read(self, path: str) -> bytes:
+        """The content; MissingBlobError when there is none."""
+        return self.read_tagged(path)[0]
+
+    def read_tagged(self, path: str) -> tuple[bytes, str]:
+        """Content and etag of the same version; MissingBlobError when there is none."""
+        with _reading(path), self._file(path).open("rb") as file:
+            return file.read(), _etag(os.fstat(file.fileno()))
+
+    def open(self, path: str) -> pa.NativeFile:
+        """The file, mapped into memory: its version stays readable when the path is overwritten or deleted."""
+        with _reading(path):
+            if self._file(path).is_dir():
+                raise IsADirectoryError
+            return pa.memory_map(str(self._file(path)), "r")
+
+    def write(self, path: str, data: bytes) -> str:
+        """Write or overwrite whole; returns the etag."""
+        with _writing(path), self._written(path, data) as temporary:
+            return self._land(path, temporary)
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Write only if nothing is there; of many racing calls exactly one gets True."""
+        with _writing(path), self._written(path, data) as temporary:
+            _stamp(temporary)
+            return self._link(path, temporary)
+
+    def replace(self, path: str, data: bytes, etag: str | None) -> str:
+        """Write only over the version `etag` (None: only if nothing is there); ConflictError otherwise. Returns the new etag."""
+        with _writing(path), self._written(path, data) as temporary, self._lock(path):
+            new_etag = _stamp(temporary)
+            if etag is None:
+                won = self._link(path, temporary)
+            elif won := self._etag_there(path) == etag:
+                temporary.replace(self._file(path))
+            if not won:
+                raise ConflictError(
+                    f"{path} was changed by somebody else since it was read.", fix="Read it again and retry."
+                )
+            return new_etag
+
+    @contextlib.contextmanager
+    def sink(self, path: str) -> Iterator[IO[bytes]]:
+        """A writer for large files; the path appears when the block ends without an exception, and not at all otherwise."""
+        with self._temporary_file(path) as temporary:
+            with temporary.open("wb") as file:
+                yield file
+            with _writing(path):
+                self._land(path, temporary)
+
+    def stat(self, path: str) -> Entry | None:
+        """The entry at exactly that path, or None."""
+        with _reading(path):
+            return _entry(path, self._file(path))
+
+    def list(self, prefix: str, most: int | None = None) -> Iterator[Entry]:
+        """The first `most` entries, or all, whose path starts with `prefix`, sorted; looks only into folders that can hold such paths."""
+        folder, slash, _ = prefix.rpartition("/")
+        if slash and not is_path(folder):
+            return  # no path begins so
+        with _reading(prefix):
+            yield from islice(_walk(str(self.root / folder), folder + slash, prefix), most)
+
+    def list_folders(self, folder: str) -> Sequence[str]:
+        """The folders directly in `folder` ("" or ending with "/") that hold anything, each ending with "/", sorted."""
+        with _reading(folder):
+            below = self.root / folder
+            names = [found.name for found in below.iterdir() if found.is_dir()] if below.is_dir() else []
+            paths = sorted(f"{folder}{name}/" for name in names)
+            return [path for path in paths if next(self.list(path, 1), None) is not None]
+
+    def delete(self, path: str, etag: str | None = None) -> None:
+        """Remove the path, or only the version `etag` of it; nothing happens if that is not there."""
+        file = self._file(path)
+        with _reading(path):
+            if not file.is_file():
+                return
+        with _writing(path), self._lock(path):
+            if etag is None or etag == self._etag_there(path):
+                file.unlink(missing_ok=True)
+
+    def _file(self, path: str) -> Path:
+        return self.root / check_path(path)
+
+    def _etag_there(self, path: str) -> str | None:
+        entry = _entry(path, self._file(path))
+        return entry.etag if entry else None
+
+    def _link(self, path: str, temporary: Path) -> bool:
+        """Whether the file could be put under its final name, which nothing had before; in one step."""
+        target = self._file(path)
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            if target.is_dir():
+                raise
+            return False
+        return True
+
+    def _land(self, path: str, temporary: Path) -> str:
+        """Put the file under its final name, over whatever is there; returns its etag."""
+        etag = _stamp(temporary)
+        with self._lock(path):
+            temporary.replace(self._file(path))
+        return etag
+
+    @contextlib.contextmanager
+    def _written(self, path: str, data: bytes) -> Iterator[Path]:
+        with self._temporary_file(path) as temporary:
+            temporary.write_bytes(data)
+            yield temporary
+
+    @contextlib.contextmanager
+    def _temporary_file(self, path: str) -> Iterator[Path]:
+        """A name for a file that will become `path`, whose folder is made; gone in the end."""
+        with _writing(path):
+            self._file(path).parent.mkdir(parents=True, exist_ok=True)
+            self._temporary.mkdir(parents=True, exist_ok=True)
+            self._sweep()
+        temporary = self._temporary / uuid.uuid4().hex
+        try:
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _sweep(self) -> None:
+        """Remove, once per process and store, what killed writers left behind."""
+        if self._is_swept:
+            return
+        self._is_swept = True
+        with os.scandir(self._temporary) as found:
+            for entry in found:
+                with contextlib.suppress(FileNotFoundError):  # somebody else sweeps, or lands it
+                    if time.time() - entry.stat().st_mtime > _LEFTOVER_S:
+                        Path(entry.path).unlink()
+
+    @contextlib.contextmanager
+    def _lock(self, path: str) -> Iterator[None]:
+        """Keep every other conditional or overwriting write of the path waiting; few lock files serve all paths."""
+        self._locks.mkdir(parents=True, exist_ok=True)
+        name = f"{zlib.crc32(path.encode()) % _LOCKS:02x}"
+        with (self._locks / name).open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # released by the kernel when a holder is killed
+            yield
+
+
+def _walk(folder: str, base: str, prefix: str) -> Iterator[Entry]:
+    """The entries below `folder`, whose path is `base`, that start with `prefix`; symbolic links are followed."""
+    try:
+        with os.scandir(folder) as found:
+            # A folder sorts as "name/", since that is how the paths below it go on.
+            named = sorted(
+                ((e.name + "/" * e.is_dir(), e) for e in found if (base + e.name + "/").startswith(prefix)),
+                key=itemgetter(0),
+            )
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name, file in named:
+        path = base + name
+        if path == OWN_FOLDER + "/":
+            continue
+        if name.endswith("/"):
+            yield from _walk(file.path, path, prefix)
+        elif path.startswith(prefix) and (entry := _entry(path, file)):
+            yield entry
+
+
+def _stamp(file: Path) -> str:
+    """Give the file the time to the nanosecond, and return its etag.
+
+    The kernel's own stamp moves on only every few milliseconds, and a freed inode number is soon used again: two contents of
+    one size could share an etag.
+    """
+    now_ns = time.time_ns()
+    os.utime(file, ns=(now_ns, now_ns))
+    return _etag(file.stat())
+
+
+def _etag(status: os.stat_result) -> str:
+    return f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
+
+
+def _entry(path: str, file: Path | os.DirEntry[str]) -> Entry | None:
+    try:
+        status = file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return Entry(path, status.st_size, _etag(status), datetime.fromtimestamp(status.st_mtime, UTC))
+
+
+@contextlib.contextmanager
+def _reading(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise MissingBlobError(f"{path} is not in the store.") from error
+    except OSError as error:
+        raise _failed(path, "read", error) from error
+
+
+@contextlib.contextmanager
+def _writing(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        raise StoreError(
+            f"{path} cannot be written: it, or a beginning of it, is both a file and a folder.",
+            fix="Choose another name; in a folder as store, no path may continue another one.",
+            retry=False,
+        ) from error
+    except OSError as error:
+        raise _failed(path, "written", error) from error
+
+
+def _failed(path: str, verb: str, error: OSError) -> StoreError:
+    return StoreError(
+        f"{path} could not be {verb} ({error.strerror or error}).",
+        fix="Check the store folder's disk, free space and permissions.",
+        retry=not isinstance(error, PermissionError),
+    )

@@ -1,0 +1,105 @@
+"""The arrows go one way, and what must load fast loads no science."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+AZURE_ADAPTERS = ("fleetscore/store/", "fleetscore/batch/", "fleetscore/telemetry.py")
+
+
+def imports_of(path: Path) -> set[str]:
+    """The dotted names that a file imports anywhere."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def nodes_at_run_time(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes below, without what only a type checker reads."""
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield child
+            yield from nodes_at_run_time(child)
+
+
+def modules_used(path: Path, modules: dict[str, Path]) -> set[str]:
+    """Those of `modules` that a file imports at run time, at its top or inside a function."""
+    used: set[str] = set()
+    for node in nodes_at_run_time(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            used |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            used |= names & modules.keys() or {node.module}
+    return {name for name in used if name in modules and modules[name] != path}
+
+
+def files_of(folder: str) -> list[Path]:
+    """The Python files below a folder."""
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", files_of("fleetscore"), ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_the_core_knows_no_functions_and_only_adapters_know_azure(path: Path) -> None:
+    """The core imports no Functions SDK and nothing above it; the Azure SDKs appear only in stores, compute and telemetry."""
+    imported = imports_of(path)
+    above = {
+        "azure.functions",
+        "azure.durable_functions",
+        "activities",
+        "orchestrators",
+        "triggers",
+        "function_app",
+        "devhost",
+        "devbatch",
+    }
+    assert not {name for name in imported if any(name == a or name.startswith(a + ".") for a in above)}
+    if not path.relative_to(ROOT).as_posix().startswith(AZURE_ADAPTERS):
+        assert not {name for name in imported if name == "azure" or name.startswith("azure.")}
+
+
+def test_no_import_comes_back_to_where_it_began() -> None:
+    """No file of the core needs itself through others, not even by an import that waits inside a function."""
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in files_of("fleetscore")
+    }
+    used = {name: modules_used(path, modules) for name, path in modules.items()}
+    assert used["fleetscore.pipeline.drift"] >= {"fleetscore.pipeline.profiles", "fleetscore.registry"}
+    order = list(TopologicalSorter(used).static_order())  # CycleError names the circle
+    assert set(order) == modules.keys()
+
+
+@pytest.mark.parametrize("package", ["devhost", "devbatch"])
+def test_the_local_services_know_nothing_of_fleetscore(package: str) -> None:
+    """devhost and devbatch run anybody's app: they import nothing of ours."""
+    for path in files_of(f"tools/{package}/{package}"):
+        mine = {"fleetscore", "activities", "orchestrators", "triggers", "function_app"}
+        assert not {name for name in imports_of(path) if name.split(".")[0] in mine}, path
+
+
+def test_the_app_loads_without_science() -> None:
+    """Indexing the app imports no numerical library, so that a cold start does not pay for scoring."""
+    code = "import function_app, sys; print([m for m in ('numpy', 'pyarrow', 'pandas', 'sklearn', 'lightgbm') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_planning_and_collecting_load_no_model_library() -> None:
+    """The steps need columns only: scikit-learn, pandas and plots stay out of the path from start to manifest."""
+    code = (
+        "import fleetscore.pipeline.local, fleetscore.workloads.sensor_anomaly.workload, sys; "
+        "print([m for m in ('pandas', 'sklearn', 'matplotlib', 'lightgbm', 'numba', 'polars', 'duckdb') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,52 @@
+"""Arrow starts without pandas, and pandas is there for whoever asks for it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def told_by(code: str, workloads: str = "") -> str:
+    """What the code prints in a fresh process."""
+    environment = {**os.environ, "FLEETSCORE_WORKLOADS": workloads}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return done.stdout.strip()
+
+
+_MAKING = (
+    "pyarrow.array(numpy.zeros(3))",
+    "pyarrow.array([1, None])",
+    "pyarrow.array([True, None]).to_numpy(zero_copy_only=False)",
+    "pyarrow.table({'a': [1]}).group_by('a').aggregate([('a', 'sum')]).to_pylist()",
+)
+
+
+@pytest.mark.parametrize("making", _MAKING)
+def test_arrays_are_made_without_pandas(making: str) -> None:
+    """After the start, neither making arrays of numpy's or Python's values nor reading them imports pandas."""
+    code = (
+        "from fleetscore.arrow_startup import start_lone_arrow; start_lone_arrow();"
+        f"import sys, numpy, pyarrow; {making}; print('pandas' in sys.modules)"
+    )
+    assert told_by(code) == "False"
+
+
+def test_workloads_of_the_users_own_meet_arrow_as_it_is() -> None:
+    """Where they are configured, what Arrow knows of pandas stays: NaT and NA among objects are nulls."""
+    code = (
+        "from fleetscore.arrow_startup import start_lone_arrow; start_lone_arrow();"
+        "import pandas, pyarrow; print(pyarrow.array(pandas.Series(['x', pandas.NA, pandas.NaT])).null_count)"
+    )
+    assert told_by(code, "mine=my_workload:Mine") == "2"
+
+
+def test_pandas_works_for_whoever_asks() -> None:
+    """A table still becomes a data frame, and pandas can be imported."""
+    code = (
+        "from fleetscore.arrow_startup import start_lone_arrow; start_lone_arrow();"
+        "import pyarrow; frame = pyarrow.table({'a': [1, 2]}).to_pandas();"
+        "import pandas; print(frame['a'].sum(), pyarrow.Table.from_pandas(frame).num_rows)"
+    )
+    assert told_by(code) == "3 2"

@@ -1,0 +1,49 @@
+"""Settings are typed, have defaults, and name the line at fault."""
+
+import pytest
+from toy_workload import ToySettings
+
+from fleetscore.app_settings import AppSettings, read_app_settings
+from fleetscore.errors import SettingsError
+from fleetscore.settings import RunPolicy, read_run_policy, read_workload_settings
+from fleetscore.store.base import Store
+
+
+def test_without_a_file_every_setting_has_its_default(store: Store) -> None:
+    """A new store needs no settings."""
+    assert read_workload_settings(store, "toy", ToySettings) == ToySettings()
+    assert read_run_policy(store, "toy") == RunPolicy()
+    assert read_app_settings({}) == AppSettings()
+
+
+def test_a_file_changes_what_it_names(store: Store) -> None:
+    """The workload's own lines and its [run] table are read apart."""
+    store.write("settings/toy.toml", b"slow_s = 1.5\n[run]\nerror_threshold = 0.5\n")
+    assert read_workload_settings(store, "toy", ToySettings).slow_s == 1.5
+    assert read_run_policy(store, "toy").error_threshold == 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"slow_s = 'x'", "slow_s"),
+        (b"speed = 1", "no setting 'speed'"),
+        (b"[run]\nthreshold = 1", "no setting 'threshold'"),
+        (b"slow_s = ", "not TOML"),
+        (b"\xff", "not TOML"),
+    ],
+)
+def test_a_wrong_line_is_named(store: Store, text: bytes, says: str) -> None:
+    """Wrong type, unknown name and broken syntax each say what and where."""
+    store.write("settings/toy.toml", text)
+    with pytest.raises(SettingsError, match=says):
+        read_workload_settings(store, "toy", ToySettings)
+        read_run_policy(store, "toy")
+
+
+@pytest.mark.parametrize("text", ["many", "-1", "5000"])
+def test_a_number_out_of_range_names_variable_and_range(text: str) -> None:
+    """FLEETSCORE_PARALLELISM takes 0 to 1024."""
+    with pytest.raises(SettingsError, match="0 to 1024") as caught:
+        read_app_settings({"FLEETSCORE_PARALLELISM": text})
+    assert caught.value.field == "FLEETSCORE_PARALLELISM"
