@@ -1,7 +1,7 @@
 """Evaluates autoscale formulas: samples in, values of every variable out; pure.
 
 Follows the public description of Azure Batch autoscale formulas: there is no boolean (a comparison gives 1 or 0), no
-`%`, no `if`. Where the service's own arithmetic is not documented the evaluator is strict: it refuses rather than guesses.
+`%`, no `if`. Where the service's own arithmetic is not documented the evaluator refuses instead of guessing.
 """
 
 import operator
@@ -50,6 +50,7 @@ __all__ = [
 ]
 
 DEALLOCATION_OPTIONS: Final = ("requeue", "terminate", "taskcompletion", "retaineddata")
+DEFAULT_DEALLOCATION: Final = "requeue"
 SAMPLED_VARIABLES: Final = frozenset(
     {
         "$PendingTasks",
@@ -64,27 +65,49 @@ SAMPLED_VARIABLES: Final = frozenset(
         "$CPUPercent",
     }
 )
-WRITABLE_VARIABLES: Final = frozenset(
-    {"$TargetDedicatedNodes", "$TargetLowPriorityNodes", "$NodeDeallocationOption"}
+#: Sampled variables that are also read as a plain number: what is there now.
+COUNTED_VARIABLES: Final = frozenset({"$CurrentDedicatedNodes", "$CurrentLowPriorityNodes"})
+TARGETS: Final = ("$TargetDedicatedNodes", "$TargetLowPriorityNodes")
+#: Names of the service that a formula cannot use for a variable of its own; the last ones were retired.
+READ_ONLY_VARIABLES: Final = SAMPLED_VARIABLES | {
+    "$TaskSlotsPerNode",
+    "$WallClockSeconds",
+    "$MemoryBytes",
+    "$DiskBytes",
+    "$DiskReadBytes",
+    "$DiskWriteBytes",
+    "$DiskReadOps",
+    "$DiskWriteOps",
+    "$NetworkInBytes",
+    "$NetworkOutBytes",
+    "$SampleNodeCount",
+}
+ALIASES: Final[Mapping[str, str]] = MappingProxyType(
+    {"$TargetDedicated": "$TargetDedicatedNodes", "$TargetLowPriority": "$TargetLowPriorityNodes"}
 )
 
 
 def evaluate(formula: str, samples: Samples) -> dict[str, float | str]:
     """The value of every variable that the formula assigns, in order of first assignment.
 
-    Doubles come back as floats; strings, times, intervals and vectors as text. Raises FormulaError with code
+    Doubles come back as floats; strings, times, intervals and vectors as text. An alias comes back under the full
+    name; where a formula assigns both, the full name's value stands. Raises FormulaError with code
     `AutoScalingFormulaSyntaxError`, `AutoScaleFormulaTooLong`, or `AutoScalingFormulaEvaluationError` for what is
     only seen when it runs; the message names the line.
     """
+    statements = parse(formula)
+    full_names = {statement.name for statement in statements}
     scope: dict[str, Value] = dict(_known(samples))
     assigned: dict[str, float | str] = {}
-    for statement in parse(formula):
+    for statement in statements:
+        name = ALIASES.get(statement.name, statement.name)
         try:
-            value = _run(statement, scope, samples)
+            value = _run(statement, name, scope, samples)
         except StopEvaluation:
             break
-        scope[statement.name] = value
-        assigned[statement.name] = _shown(value)
+        if name == statement.name or name not in full_names:
+            scope[name] = value
+            assigned[name] = _shown(value)
     return assigned
 
 
@@ -103,43 +126,60 @@ def with_parameters(formula: str, parameters: Mapping[str, float]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def rendered(results: Mapping[str, float | str]) -> str:
-    """The results as the service writes them: `$TargetDedicatedNodes=1;...`."""
+def rendered(results: Mapping[str, float | str], *, dedicated: int = 0, spot: int = 0) -> str:
+    """The results as the service writes them: targets, deallocation option, then the formula's own variables by name.
+
+    A target that the formula does not assign is shown as it is: `dedicated` and `spot` nodes.
+    """
+    shown: dict[str, float | str] = {
+        "$TargetDedicatedNodes": float(dedicated),
+        "$TargetLowPriorityNodes": float(spot),
+        "$NodeDeallocationOption": DEFAULT_DEALLOCATION,
+    }
+    own = sorted((name for name in results if name not in shown), key=str.lower)
+    shown |= {name: results[name] for name in (*shown, *own) if name in results}
     return ";".join(
-        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
-        for name, value in results.items()
+        f"{name}={value:.15g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in shown.items()
     )
 
 
-def _run(statement: Assignment, scope: Mapping[str, Value], samples: Samples) -> Value:
-    if statement.name.startswith("$") and statement.name not in WRITABLE_VARIABLES:
-        raise failed(f"Line {statement.line}: {statement.name} cannot be assigned")
+def _run(statement: Assignment, name: str, scope: Mapping[str, Value], samples: Samples) -> Value:
+    if name in READ_ONLY_VARIABLES:
+        raise failed(f"Line {statement.line}: {name} cannot be assigned")
     try:
         value = _evaluate(statement.expression, scope, samples)
     except FormulaError as error:
         raise FormulaError(error.code, f"Line {statement.line}: {error}") from error
     if isinstance(value, Series):
         raise failed(f"Line {statement.line}: {value.name} needs a method such as GetSample")
-    return _checked_target(statement, value)
+    return _checked_target(name, value, statement.line)
 
 
-def _checked_target(statement: Assignment, value: Value) -> Value:
+def _checked_target(name: str, value: Value, line: int) -> Value:
     """A target's value, refused when the service could not use it: counts are numbers, options are known."""
-    if statement.name == "$NodeDeallocationOption":
+    if name == "$NodeDeallocationOption":
         if value not in DEALLOCATION_OPTIONS:
-            raise failed(f"Line {statement.line}: $NodeDeallocationOption is one of {DEALLOCATION_OPTIONS}")
+            raise failed(f"Line {line}: $NodeDeallocationOption is one of {DEALLOCATION_OPTIONS}")
         return value
-    if statement.name in WRITABLE_VARIABLES:
-        return as_double(value, statement.name)
-    return value
+    return as_double(value, name) if name in TARGETS else value
 
 
 def _known(samples: Samples) -> dict[str, Value]:
     known: dict[str, Value] = {name: name for name in DEALLOCATION_OPTIONS}
     known.update({f"TimeInterval_{name}": length for name, length in _INTERVALS.items()})
-    known.update({name: Series(name, tuple(samples.series.get(name, ()))) for name in SAMPLED_VARIABLES})
     known.update({name: float(value) for name, value in samples.constants.items()})
+    known.update({name: _series(name, samples) for name in SAMPLED_VARIABLES})
     return known
+
+
+def _series(name: str, samples: Samples) -> Series:
+    """A sampled variable, with its present value where it may be read as a number."""
+    taken = tuple(samples.series.get(name, ()))
+    if name not in COUNTED_VARIABLES:
+        return Series(name, taken)
+    present = samples.constants.get(name, taken[-1].value if taken else None)
+    return Series(name, taken, None if present is None else float(present))
 
 
 def _evaluate(expression: Expression, scope: Mapping[str, Value], samples: Samples) -> Value:
@@ -147,9 +187,7 @@ def _evaluate(expression: Expression, scope: Mapping[str, Value], samples: Sampl
         case Number(value) | Text(value):
             return value
         case Name(name):
-            if name not in scope:
-                raise failed(f"{name} is not defined")
-            return scope[name]
+            return _number_of(_defined(name, scope))
         case Unary(sign, operand):
             return _unary(sign, _evaluate(operand, scope, samples))
         case Choice(condition, if_true, if_false):
@@ -161,9 +199,28 @@ def _evaluate(expression: Expression, scope: Mapping[str, Value], samples: Sampl
             return _member(_evaluate(subject, scope, samples), member)
         case Call(function, arguments, subject):
             values = [_evaluate(argument, scope, samples) for argument in arguments]
-            if subject is not None:
-                return call_method(_evaluate(subject, scope, samples), function, values, samples.now)
-            return call_function(function, values, samples)
+            if subject is None:
+                return call_function(function, values, samples)
+            return call_method(_subject(subject, scope, samples), function, values, samples.now)
+
+
+def _subject(expression: Expression, scope: Mapping[str, Value], samples: Samples) -> Value:
+    """What a method is called on: a sampled variable stays one here, also where it may be read as a number."""
+    if isinstance(expression, Name):
+        return _defined(expression.name, scope)
+    return _evaluate(expression, scope, samples)
+
+
+def _defined(name: str, scope: Mapping[str, Value]) -> Value:
+    name = ALIASES.get(name, name)
+    if name not in scope:
+        raise failed(f"{name} is not defined")
+    return scope[name]
+
+
+def _number_of(value: Value) -> Value:
+    """The present value of a sampled variable that has one; any other value as it is."""
+    return value.present if isinstance(value, Series) and value.present is not None else value
 
 
 def _unary(sign: str, value: Value) -> Value:
@@ -237,7 +294,9 @@ def _shown(value: Value) -> float | str:
         return value
     if isinstance(value, tuple):
         return f"[{','.join(f'{number:g}' for number in value)}]"
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return str(value)
 
 
 _INTERVALS: Final[Mapping[str, timedelta]] = MappingProxyType(

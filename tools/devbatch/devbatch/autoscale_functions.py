@@ -5,6 +5,7 @@ The types are double, doubleVec, string, timestamp and timeinterval, as the serv
 
 import math
 import random
+import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import Final, TypeAlias
 from devbatch.autoscale_grammar import FormulaError
 
 SAMPLE_PERIOD_S: Final = 30.0
+_YEAR_OR_MONTH: Final = re.compile(r"\d{4}(-\d\d)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,14 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A sampled variable as a value, before one of its methods is called."""
+    """A sampled variable as a value, before one of its methods is called.
+
+    `present` is what it counts now, for the variables that are also plain numbers; None for the others.
+    """
 
     name: str
     samples: tuple[Sample, ...]
+    present: float | None = None
 
 
 Vector: TypeAlias = tuple[float, ...]
@@ -64,10 +70,10 @@ def call_method(subject: Value, method: str, values: Sequence[Value], now: datet
     match method, values:
         case "GetSample", [float(count)]:
             return tuple(sample.value for sample in subject.samples[-int(count) :]) if count >= 1 else ()
-        case "GetSample", [timedelta(), *_]:
-            return _window_values(subject, values)
-        case "GetSamplePercent", [timedelta(), *_]:
-            start, end, _ = _window(values)
+        case "GetSample", [timedelta() | datetime(), *_]:
+            return _window_values(subject, values, now)
+        case "GetSamplePercent", [timedelta() | datetime(), *_]:
+            start, end, _ = _window(values, now)
             return _sample_percent(_within(subject, start, end), start, end)
         case "GetSamplePeriod", []:
             return timedelta(seconds=SAMPLE_PERIOD_S)
@@ -78,8 +84,8 @@ def call_method(subject: Value, method: str, values: Sequence[Value], now: datet
     raise failed(f"{subject.name}.{method} does not take {', '.join(map(kind_of, values)) or 'no arguments'}")
 
 
-def _window_values(subject: Series, values: Sequence[Value]) -> Vector:
-    start, end, needed_percent = _window(values)
+def _window_values(subject: Series, values: Sequence[Value], now: datetime) -> Vector:
+    start, end, needed_percent = _window(values, now)
     found = _within(subject, start, end)
     percent = _sample_percent(found, start, end)
     if percent < needed_percent:
@@ -87,12 +93,16 @@ def _window_values(subject: Series, values: Sequence[Value]) -> Vector:
     return tuple(sample.value for sample in found)
 
 
-def _window(values: Sequence[Value]) -> tuple[float, float, float]:
-    """(oldest age, youngest age, needed percent) of `(interval)`, `(from, to)`, either with a percentage."""
-    ages = [value.total_seconds() for value in values if isinstance(value, timedelta)]
+def _window(values: Sequence[Value], now: datetime) -> tuple[float, float, float]:
+    """(oldest age, youngest age, needed percent) of `(from)` or `(from, to)`, either with a percentage.
+
+    Both ends are intervals before now, or times.
+    """
+    spans = [now - value if isinstance(value, datetime) else value for value in values]
+    ages = [span.total_seconds() for span in spans if isinstance(span, timedelta)]
     percents = [value for value in values if isinstance(value, float)]
     if len(ages) > 2 or len(percents) > 1 or len(ages) + len(percents) != len(values):
-        raise failed("a window is one or two time intervals and at most one percentage")
+        raise failed("a window is one or two time intervals or times, and at most one percentage")
     return max(ages), (min(ages) if len(ages) == 2 else 0.0), (percents[0] if percents else 0.0)
 
 
@@ -146,12 +156,24 @@ def _time(values: Sequence[Value], samples: Samples) -> datetime:
     if not values:
         return samples.now
     if len(values) == 1 and isinstance(values[0], str):
-        try:
-            moment = datetime.fromisoformat(values[0])
-        except ValueError as error:
-            raise failed(f"time({values[0]!r}) is not a date") from error
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return _moment(values[0])
     raise failed("time takes nothing or one string")
+
+
+def _moment(text: str) -> datetime:
+    """The time that a text names in W3C-DTF (a year or a month alone included) or RFC 1123; UTC without a zone."""
+    padded = text + "-01-01"[3 * text.count("-") :] if _YEAR_OR_MONTH.fullmatch(text) else text
+    for read in (datetime.fromisoformat, _rfc_1123):
+        try:
+            moment = read(padded)
+        except ValueError:
+            continue
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    raise failed(f'time("{text}") is not a time in W3C-DTF or RFC 1123')
+
+
+def _rfc_1123(text: str) -> datetime:
+    return datetime.strptime(text, "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=UTC)
 
 
 def _val(values: Sequence[Value]) -> float:
@@ -220,7 +242,7 @@ _REDUCTIONS: Final[Mapping[str, Callable[[Vector], float]]] = MappingProxyType(
         "min": min,
         "norm": lambda numbers: math.hypot(*numbers),
         "range": lambda numbers: max(numbers) - min(numbers),
-        "std": statistics.pstdev,
+        "std": lambda numbers: statistics.stdev(numbers) if len(numbers) > 1 else 0.0,
         "sum": math.fsum,
     }
 )

@@ -1,8 +1,8 @@
 """The grammar of autoscale formulas: text in, statements out; nothing is evaluated here.
 
-Statements are `name = expression;`, with `//` comments. At most 8 KB and 100 statements, as the service
-demands. Precedence, loosest first: `?:`, `||`, `&&`, `== !=`, `< <= >= >`, `+ -`, `* /`, unary `- !`,
-then `.method(...)` and `.member`.
+Statements are `name = expression;`, with `//` comments; the last one may leave out its `;`. At most 8 KB and
+100 statements, as the service demands. Precedence, loosest first: `?:`, `||`, `&&`, `== !=`, `< <= >= >`, `+ -`,
+`* /`, unary `- !`, then `.method(...)` and `.member`.
 """
 
 import re
@@ -176,7 +176,8 @@ class _Parser:
             raise _syntax_error(target.line, f"a statement starts with a name, not with {target.text!r}")
         self._expect("=")
         expression = self._choice()
-        self._expect(";")
+        if self._next.kind != "end":
+            self._expect(";")
         return Assignment(target.text, expression, target.line)
 
     def _choice(self) -> Expression:

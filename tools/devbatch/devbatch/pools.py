@@ -222,6 +222,8 @@ def visible_samples(account: Account, pool: Pool) -> Samples:
             "$TaskSlotsPerNode": pool.spec.task_slots_per_node,
             "$TargetDedicatedNodes": pool.target_dedicated,
             "$TargetLowPriorityNodes": pool.target_spot,
+            "$CurrentDedicatedNodes": pool.count(dedicated=True),
+            "$CurrentLowPriorityNodes": pool.count(dedicated=False),
         },
         now=account.clock.utc(),
     )
@@ -235,7 +237,8 @@ def _evaluated(
         results = evaluate(formula, visible_samples(account, pool))
     except FormulaError as error:
         return AutoscaleRun(now, "", error.code, str(error)), None
-    return AutoscaleRun(now, rendered(results)), results
+    text = rendered(results, dedicated=pool.target_dedicated, spot=pool.target_spot)
+    return AutoscaleRun(now, text), results
 
 
 def _target(results: Mapping[str, float | str], name: str, present: int) -> int:

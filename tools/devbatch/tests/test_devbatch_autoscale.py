@@ -1,6 +1,6 @@
-"""The autoscale language: what the shipped formula decides, and what the evaluator refuses."""
+"""The autoscale language: what a real formula decides, what is accepted, and what the evaluator refuses."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from devbatch.autoscale import (
     with_parameters,
 )
 
-FORMULA = (Path(__file__).parents[3] / "infra" / "autoscale.formula").read_text()
+FORMULA = (Path(__file__).parent / "spot_first.formula").read_text()
 Points = list[tuple[float, float]]
 
 
@@ -76,8 +76,8 @@ DECISIONS = {
 
 
 @pytest.mark.parametrize(("samples", "expected"), DECISIONS.values(), ids=DECISIONS.keys())
-def test_shipped_formula_decides(samples: Samples, expected: tuple[int, int]) -> None:
-    """In each situation the shipped formula asks for the stated dedicated and Spot nodes, draining by task."""
+def test_real_formula_decides(samples: Samples, expected: tuple[int, int]) -> None:
+    """In each situation the formula asks for the stated dedicated and Spot nodes, draining by task."""
     results = evaluate(FORMULA, samples)
     assert [results["$TargetDedicatedNodes"], results["$TargetLowPriorityNodes"]] == list(expected)
     assert results["$NodeDeallocationOption"] == "taskcompletion"
@@ -91,7 +91,7 @@ def test_shipped_formula_decides(samples: Samples, expected: tuple[int, int]) ->
     max_spot=st.integers(0, 50),
     max_dedicated=st.integers(0, 10),
 )
-def test_shipped_formula_stays_in_its_bounds(
+def test_real_formula_stays_in_its_bounds(
     pending: int, running: int, preempted: int, slots: int, max_spot: int, max_dedicated: int
 ) -> None:
     """Whatever the load, targets are whole, never negative, and never above the two maxima."""
@@ -140,7 +140,7 @@ def test_parameters_keep_units_and_refuse_unknown_names() -> None:
         ("sum($ActiveTasks.GetSample(2) * 2)", 28.0),
         ("val($ActiveTasks.GetSample(3), 0)", 4.0),
         ("percentile($ActiveTasks.GetSample(3), 50)", 6.0),
-        ("std($ActiveTasks.GetSample(2)) + range($ActiveTasks.GetSample(3))", 5.0),
+        ("std(2, 4, 9) * std(2, 4, 9) + range($ActiveTasks.GetSample(3))", 17.0),
         ("norm(3, 4)", 5.0),
         ("ceil(1.2) + floor(1.8) + round(1.6)", 5.0),
         ("lg(8) + ln(1) + log(100)", 5.0),
@@ -169,7 +169,7 @@ def test_expressions(expression: str, expected: float) -> None:
     ("formula", "code", "message"),
     [
         ("x = 5 % 2;", "AutoScalingFormulaSyntaxError", "Line 1: the character '%'"),
-        ("x = 1;\ny = 2", "AutoScalingFormulaSyntaxError", "Line 2: ';' is expected"),
+        ("x = 1\ny = 2;", "AutoScalingFormulaSyntaxError", "Line 2: ';' is expected"),
         ("x = (1;", "AutoScalingFormulaSyntaxError", "'\\)' is expected before ';'"),
         ("5 = x;", "AutoScalingFormulaSyntaxError", "starts with a name"),
         ("x = ;", "AutoScalingFormulaSyntaxError", "a value is expected, not ';'"),
@@ -180,6 +180,9 @@ def test_expressions(expression: str, expected: float) -> None:
         ("x = avg($PendingTasks.GetSample(1));", "AutoScalingFormulaEvaluationError", "no samples"),
         ("x = $PendingTasks;", "AutoScalingFormulaEvaluationError", "needs a method"),
         ("$CPUPercent = 1;", "AutoScalingFormulaEvaluationError", "cannot be assigned"),
+        ("$TaskSlotsPerNode = 1;", "AutoScalingFormulaEvaluationError", "cannot be assigned"),
+        ("x = $CurrentDedicatedNodes;", "AutoScalingFormulaEvaluationError", "needs a method"),
+        ('x = time("tomorrow");', "AutoScalingFormulaEvaluationError", "not a time in W3C-DTF or RFC 1123"),
         ("x = foo(1);", "AutoScalingFormulaEvaluationError", "no function 'foo'"),
         ("x = ceil(1, 2);", "AutoScalingFormulaEvaluationError", "takes one argument"),
         ('x = 1 + "a";', "AutoScalingFormulaEvaluationError", "double \\+ string"),
@@ -202,10 +205,77 @@ def test_stop_keeps_what_was_assigned_before() -> None:
     assert evaluate("x = 1; y = stop(); x = 2;", Samples()) == {"x": 1.0}
 
 
+@pytest.mark.parametrize(
+    ("formula", "expected"),
+    [
+        ("$TargetDedicatedNodes=2", {"$TargetDedicatedNodes": 2.0}),
+        ("x = 1; // the last statement\ny = 2 // no end", {"x": 1.0, "y": 2.0}),
+        ("$half = 3 / 2; whole = ceil($half);", {"$half": 1.5, "whole": 2.0}),
+        (
+            "$isWeekday = time().weekday >= 1 && time().weekday <= 5; $nodes = $isWeekday ? 20:10;",
+            {"$isWeekday": 1.0, "$nodes": 20.0},
+        ),
+        ("$TargetDedicated = 3; x = $TargetDedicatedNodes;", {"$TargetDedicatedNodes": 3.0, "x": 3.0}),
+        ("$TargetLowPriority = 4; x = $TargetLowPriority;", {"$TargetLowPriorityNodes": 4.0, "x": 4.0}),
+        (
+            "$TargetDedicatedNodes = 1; $TargetDedicated = 2; x = $TargetDedicated;",
+            {"$TargetDedicatedNodes": 1.0, "x": 1.0},
+        ),
+        ("$TargetDedicatedNodes = $CurrentDedicatedNodes;", {"$TargetDedicatedNodes": 5.0}),
+        ("x = min(400, $CurrentDedicatedNodes * 2) + max($CurrentDedicatedNodes.GetSample(1));", {"x": 13.0}),
+        ("x = $CurrentLowPriorityNodes > 6 ? 1 : 0;", {"x": 1.0}),
+    ],
+)
+def test_documented_forms_are_accepted(formula: str, expected: dict[str, float]) -> None:
+    """Own variables may begin with `$`, the last `;` may be missing, aliases and counts of nodes are values."""
+    samples = Samples(
+        series={"$CurrentDedicatedNodes": [Sample(60, 3)], "$CurrentLowPriorityNodes": [Sample(60, 7)]},
+        constants={"$CurrentDedicatedNodes": 5},
+        now=datetime(2026, 11, 20, 13, tzinfo=UTC),
+    )
+    assert evaluate(formula, samples) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("Fri, 27 Nov 2026 11:00:00 GMT", datetime(2026, 11, 27, 11, tzinfo=UTC)),
+        ("2026", datetime(2026, 1, 1, tzinfo=UTC)),
+        ("2026-11", datetime(2026, 11, 1, tzinfo=UTC)),
+        ("2026-11-27", datetime(2026, 11, 27, tzinfo=UTC)),
+        ("2026-11-27T12:00+01:00", datetime(2026, 11, 27, 11, tzinfo=UTC)),
+        ("2026-11-27T11:00:00.5Z", datetime(2026, 11, 27, 11, 0, 0, 500_000, UTC)),
+    ],
+)
+def test_times_are_read_in_both_documented_forms(text: str, moment: datetime) -> None:
+    """`time(text)` takes W3C-DTF and RFC 1123."""
+    seconds = (moment - datetime(2026, 1, 1, tzinfo=UTC)) / timedelta(seconds=1)
+    formula = f'x = time("{text}") - time("2026-01-01") == {seconds} * TimeInterval_Second;'
+    assert evaluate(formula, Samples()) == {"x": 1.0}
+
+
+def test_windows_of_samples_take_times() -> None:
+    """A window begins and ends at an interval before now or at a time, in either order."""
+    samples = Samples(
+        series={"$ActiveTasks": [Sample(90, 4), Sample(60, 6), Sample(30, 8)]},
+        now=datetime(2026, 11, 20, 13, tzinfo=UTC),
+    )
+    since = 'time("2026-11-20T12:59:00Z")'
+    formula = (
+        f"x = sum($ActiveTasks.GetSample({since})); y = $ActiveTasks.GetSamplePercent({since});"
+        f"z = sum($ActiveTasks.GetSample({since}, 2 * TimeInterval_Minute));"
+    )
+    assert evaluate(formula, samples) == {"x": 14.0, "y": 100.0, "z": 10.0}
+
+
 def test_results_are_rendered_as_the_service_writes_them() -> None:
-    """Results read `$Name=value;...`, whole numbers without a point."""
-    results = evaluate("$TargetDedicatedNodes = 2; $NodeDeallocationOption = requeue;", Samples())
-    assert rendered(results) == "$TargetDedicatedNodes=2;$NodeDeallocationOption=requeue"
+    """Targets and option come first, assigned or not, then own variables by name; times end in milliseconds and Z."""
+    formula = "$TargetDedicatedNodes = 2; $now = time(); $busy = 1; $half = 0.5; count = 1234567;"
+    results = evaluate(formula, Samples(now=datetime(2026, 11, 20, 13, tzinfo=UTC)))
+    assert rendered(results, dedicated=7, spot=4) == (
+        "$TargetDedicatedNodes=2;$TargetLowPriorityNodes=4;$NodeDeallocationOption=requeue;"
+        "$busy=1;$half=0.5;$now=2026-11-20T13:00:00.000Z;count=1234567"
+    )
 
 
 @given(st.text(alphabet="x$=;+-*/()?:.1 <>!&|\n", max_size=60))

@@ -26,7 +26,7 @@ from batch_requests import (
 )
 from devbatch.process import ServiceProcess, start_service
 
-FORMULA = (Path(__file__).parents[3] / "infra" / "autoscale.formula").read_text()
+FORMULA = (Path(__file__).parent / "spot_first.formula").read_text()
 FIXED = "$TargetDedicatedNodes = 1; $TargetLowPriorityNodes = 2; $NodeDeallocationOption = requeue;"
 
 
@@ -269,8 +269,8 @@ def test_bad_autoscale_settings_are_refused(client: Client, options: dict[str, A
     assert (refused.value.status_code, code_of(refused)) == (400, code)
 
 
-def test_shipped_formula_scales_a_pool_up_and_to_zero(service: ServiceProcess, client: Client) -> None:
-    """Under the shipped formula waiting tasks bring nodes, and after the keep-warm window there are none again."""
+def test_real_formula_scales_a_pool_up_and_to_zero(service: ServiceProcess, client: Client) -> None:
+    """Under a real formula waiting tasks bring nodes, and after the keep-warm window there are none again."""
     pool_id = make_pool(
         client,
         enable_auto_scale=True,
