@@ -50,7 +50,7 @@ def one(
     """The answer to a GET of one resource."""
     refuse_expand(request.query)
     body = {"odata.metadata": f"{_METADATA}#{kind}/@Element"} | select_fields(
-        fields, request.query.get("$select")
+        fields, request.query.get("$select"), kind
     )
     return json_answer(body, headers=stamp_headers(stamps) if stamps is not None else {})
 
@@ -59,7 +59,7 @@ def many(
     request: web.Request, kind: str, records: Iterable[T], shape: Callable[[T], Mapping[str, Any]]
 ) -> web.Response:
     """The answer to a GET of a list: filtered, selected, and cut into pages with an absolute link to the next."""
-    page, next_index = one_page(list(records), shape, request.query)
+    page, next_index = one_page(list(records), shape, request.query, kind)
     body: dict[str, Any] = {"odata.metadata": f"{_METADATA}#{kind}", "value": page}
     if next_index is not None:
         url = (

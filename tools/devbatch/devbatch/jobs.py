@@ -5,21 +5,13 @@ from typing import Any, Final, Literal
 
 from devbatch.account import Account, remove_directory
 from devbatch.durations import parse_duration
-from devbatch.errors import ServiceError, conflict
+from devbatch.errors import conflict
+from devbatch.properties import accept_properties
 from devbatch.records import Ending, Job, Task
+from devbatch.rules import check_job
 from devbatch.running import kill_group
-from devbatch.specs import JobSpec, check_job, read_spec
+from devbatch.specs import JobPatch, JobSpec, read_spec
 
-CHANGEABLE: Final = (
-    "priority",
-    "constraints",
-    "poolInfo",
-    "onAllTasksComplete",
-    "metadata",
-    "maxParallelTasks",
-    "allowTaskPreemption",
-    "networkConfiguration",
-)
 _REFUSALS: Final[Mapping[str, tuple[str, str]]] = {
     "terminating": ("JobBeingTerminated", "The job is being terminated."),
     "completed": ("JobCompleted", "The job is already in a completed state."),
@@ -29,6 +21,7 @@ _REFUSALS: Final[Mapping[str, tuple[str, str]]] = {
 
 def create_job(account: Account, body: dict[str, Any]) -> Job:
     """Adds a job; its pool need not exist. Raises ServiceError: 400, 409 JobExists, 409 at the quota."""
+    body = accept_properties(body, JobSpec)
     spec = read_spec(body, JobSpec)
     check_job(spec)
     if spec.id.lower() in account.jobs:
@@ -49,13 +42,7 @@ def create_job(account: Account, body: dict[str, Any]) -> Job:
 def change_job(account: Account, job: Job, changes: Mapping[str, Any]) -> None:
     """Applies a PATCH; raises ServiceError (400) for what cannot be changed, 409 for a job that has ended."""
     refuse_ended(job)
-    unknown = set(changes) - set(CHANGEABLE)
-    if unknown:
-        name = sorted(unknown)[0]
-        raise ServiceError(
-            400, "InvalidPropertyValue", f"The property {name} cannot be changed.", {"PropertyName": name}
-        )
-    body = job.body | {name: value for name, value in changes.items() if value is not None}
+    body = job.body | accept_properties(changes, JobPatch)
     spec = read_spec(body, JobSpec)
     check_job(spec)
     if spec.pool_info != job.spec.pool_info and job.state != "disabled":

@@ -8,7 +8,8 @@ from devbatch.account import Account, remove_directory
 from devbatch.errors import ServiceError
 from devbatch.jobs import stop_task
 from devbatch.records import Node, Pool, ResizeError, Task
-from devbatch.specs import DeallocationOption, cores_of
+from devbatch.rules import cores_of
+from devbatch.specs import DeallocationOption
 
 _LEAVING_ORDER: Final = ("preempted", "creating", "starting", "idle", "running")
 

@@ -7,11 +7,13 @@ Filters compare fields of the answer, nested ones by `/`, with `eq ne lt le gt g
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypeVar
 
 from devbatch.errors import ServiceError
+from devbatch.fields import has_field
 
 Entity: TypeAlias = Mapping[str, Any]
 Predicate: TypeAlias = Callable[[Entity], bool]
@@ -34,20 +36,29 @@ _COMPARISONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = MappingProxyType
 )
 
 
-def read_filter(text: str) -> Predicate:
-    """The test that a filter describes; raises ServiceError (400) InvalidQueryParameterValue."""
-    tokens = _tokenize(text)
+def read_filter(text: str, kind: str) -> Predicate:
+    """The test that a filter describes, on resources of one kind (`jobs`, `tasks`, ...).
+
+    Raises ServiceError (400) InvalidQueryParameterValue, also for a field that the kind does not have.
+    """
+    tokens = _Tokens(_tokenize(text), kind)
     predicate = _read_or(tokens)
-    if tokens:
-        raise _refused("$filter", text, f"{tokens[0]!r} is not expected")
+    if tokens.left:
+        raise _refused("$filter", text, f"{tokens.left[0]!r} is not expected")
     return predicate
 
 
-def select_fields(entity: Entity, selected: str | None) -> dict[str, Any]:
-    """The entity with only the top-level fields of a `$select`; all of them without one."""
+def select_fields(entity: Entity, selected: str | None, kind: str) -> dict[str, Any]:
+    """The entity with only the top-level fields of a `$select`; all of them without one.
+
+    Raises ServiceError (400) for a field that resources of this kind do not have.
+    """
     if not selected:
         return dict(entity)
-    names = {name.strip().split("/")[0] for name in selected.split(",")}
+    paths = [path.strip() for path in selected.split(",")]
+    for path in paths:
+        _check_field("$select", path, kind)
+    names = {path.split("/")[0] for path in paths}
     return {name: value for name, value in entity.items() if name in names}
 
 
@@ -63,18 +74,19 @@ def page_bounds(query: Mapping[str, str]) -> tuple[int, int]:
 
 
 def one_page(
-    records: Sequence[T], shape: Callable[[T], Entity], query: Mapping[str, str]
+    records: Sequence[T], shape: Callable[[T], Entity], query: Mapping[str, str], kind: str
 ) -> tuple[list[dict[str, Any]], int | None]:
     """The shapes of the records on the page that a request asks for, and the first index of the next page if any."""
     refuse_expand(query)
     start, size = page_bounds(query)
     if condition := query.get("$filter"):
-        matches = read_filter(condition)
+        matches = read_filter(condition, kind)
         shapes = [entity for entity in map(shape, records) if matches(entity)]
         count, page = len(shapes), shapes[start : start + size]
     else:
         count, page = len(records), [shape(record) for record in records[start : start + size]]
-    selected = [select_fields(entity, query.get("$select")) for entity in page]
+    select_fields({}, query.get("$select"), kind)  # refused also where the page is empty
+    selected = [select_fields(entity, query.get("$select"), kind) for entity in page]
     return selected, (start + size if count > start + size else None)
 
 
@@ -95,53 +107,76 @@ def _tokenize(text: str) -> list[str]:
     return tokens
 
 
-def _take(tokens: list[str], expected: str | None = None) -> str:
-    if not tokens or (expected is not None and tokens[0] != expected):
-        raise _refused("$filter", " ".join(tokens), f"{expected or 'more'} is expected")
-    return tokens.pop(0)
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """The tokens of a filter that are not read yet, and the kind of resource that it is about."""
+
+    left: list[str]
+    kind: str
+
+    def take(self, expected: str | None = None) -> str:
+        """The next token; refused when there is none, or another one is expected."""
+        if not self.left or (expected is not None and self.left[0] != expected):
+            raise _refused("$filter", " ".join(self.left), f"{expected or 'more'} is expected")
+        return self.left.pop(0)
+
+    def take_if(self, word: str) -> bool:
+        """Whether the next token is this word, which is then read."""
+        if self.left[:1] != [word]:
+            return False
+        self.left.pop(0)
+        return True
+
+    def take_field(self) -> str:
+        """The next token as a field that resources of the kind have."""
+        path = self.take()
+        _check_field("$filter", path, self.kind)
+        return path
 
 
-def _read_or(tokens: list[str]) -> Predicate:
+def _read_or(tokens: _Tokens) -> Predicate:
     parts = [_read_and(tokens)]
-    while tokens and tokens[0] == "or":
-        _take(tokens)
+    while tokens.take_if("or"):
         parts.append(_read_and(tokens))
     return lambda entity: any(part(entity) for part in parts)
 
 
-def _read_and(tokens: list[str]) -> Predicate:
+def _read_and(tokens: _Tokens) -> Predicate:
     parts = [_read_term(tokens)]
-    while tokens and tokens[0] == "and":
-        _take(tokens)
+    while tokens.take_if("and"):
         parts.append(_read_term(tokens))
     return lambda entity: all(part(entity) for part in parts)
 
 
-def _read_term(tokens: list[str]) -> Predicate:
-    first = _take(tokens)
-    if first == "not":
+def _read_term(tokens: _Tokens) -> Predicate:
+    if tokens.take_if("not"):
         inner = _read_term(tokens)
         return lambda entity: not inner(entity)
-    if first == "(":
+    if tokens.take_if("("):
         inner = _read_or(tokens)
-        _take(tokens, ")")
+        tokens.take(")")
         return inner
-    if first == "startswith":
+    if tokens.take_if("startswith"):
         return _read_startswith(tokens)
-    sign = _take(tokens)
+    path, sign = tokens.take_field(), tokens.take()
     if sign not in _COMPARISONS:
         raise _refused("$filter", sign, f"one of {', '.join(_COMPARISONS)} is expected")
-    literal = _literal(_take(tokens))
-    return lambda entity: _compares(sign, _field(entity, first), literal)
+    literal = _literal(tokens.take())
+    return lambda entity: _compares(sign, _field(entity, path), literal)
 
 
-def _read_startswith(tokens: list[str]) -> Predicate:
-    _take(tokens, "(")
-    path = _take(tokens)
-    _take(tokens, ",")
-    prefix = str(_literal(_take(tokens)))
-    _take(tokens, ")")
+def _read_startswith(tokens: _Tokens) -> Predicate:
+    tokens.take("(")
+    path = tokens.take_field()
+    tokens.take(",")
+    prefix = str(_literal(tokens.take()))
+    tokens.take(")")
     return lambda entity: str(_field(entity, path)).startswith(prefix)
+
+
+def _check_field(parameter: str, path: str, kind: str) -> None:
+    if not has_field(kind, path):
+        raise _refused(parameter, path, f"{kind} have no property {path!r}")
 
 
 def _compares(sign: str, value: Any, literal: Any) -> bool:

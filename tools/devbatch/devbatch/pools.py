@@ -6,19 +6,19 @@ from typing import Any, Final
 
 from devbatch.account import Account
 from devbatch.autoscale import FormulaError, Sample, Samples, evaluate, parse, rendered
-from devbatch.errors import ServiceError, conflict, invalid_property, unsupported
+from devbatch.errors import ServiceError, conflict, invalid_property
 from devbatch.nodes import reach_targets, release_node
+from devbatch.properties import accept_properties
 from devbatch.records import Autoscale, AutoscaleRun, Measured, Pool, ResizeError
+from devbatch.rules import check_node_count, check_pool, read_interval
 from devbatch.settings import PoolFile
 from devbatch.specs import (
     DeallocationOption,
     EnableAutoscaleSpec,
+    PoolPatch,
     PoolSpec,
     RemoveSpec,
     ResizeSpec,
-    check_node_count,
-    check_pool,
-    read_interval,
     read_spec,
 )
 from devbatch.tasks import is_ready
@@ -27,11 +27,11 @@ ENABLE_AUTOSCALE_EVERY_S: Final = 30.0
 SAMPLE_VISIBLE_AFTER_S: Final = 60.0
 DEFAULT_INTERVAL: Final = "PT15M"
 REMOVE_LIMIT: Final = 100
-CHANGEABLE: Final = ("metadata", "displayName", "taskSchedulingPolicy", "taskSlotsPerNode", "vmSize")
 
 
 def create_pool(account: Account, body: dict[str, Any], boot_s: float | None = None) -> Pool:
     """Adds a pool and starts its nodes. Raises ServiceError: 400, 409 PoolExists, 409 PoolQuotaReached."""
+    body = accept_properties(body, PoolSpec)
     spec = read_spec(body, PoolSpec)
     check_pool(spec)
     if spec.id.lower() in account.pools:
@@ -58,19 +58,15 @@ def create_from_file(account: Account, entry: PoolFile) -> Pool:
     )
     if entry.resize_error is not None:
         pool.refusal = ResizeError(entry.resize_error, "Nodes are refused by configuration.")
-    wanted = read_spec(entry.body, ResizeSpec)
-    pool.target_dedicated = wanted.target_dedicated_nodes or 0
-    pool.target_spot = wanted.target_low_priority_nodes or 0
+    pool.target_dedicated = entry.body.get("targetDedicatedNodes") or 0
+    pool.target_spot = entry.body.get("targetLowPriorityNodes") or 0
     reach_targets(account, pool, "requeue")
     return pool
 
 
 def change_pool(pool: Pool, changes: Mapping[str, Any]) -> None:
     """Applies a PATCH; raises ServiceError (400) for what is not changeable here."""
-    for name in changes:
-        if name not in CHANGEABLE:
-            raise unsupported(f"Changing {name} of a pool", "Delete the pool and create it anew.")
-    body = pool.body | {name: value for name, value in changes.items() if value is not None}
+    body = pool.body | accept_properties(changes, PoolPatch)
     spec = read_spec(body, PoolSpec)
     check_pool(spec)
     pool.body, pool.spec = body, spec

@@ -87,7 +87,7 @@ OPERATIONS: Final[tuple[tuple[str, str, str, Callable[[web.Request], Awaitable[w
 )
 
 
-class _Stopped(Exception):  # noqa: N818 - not an error: someone asked the service to stop
+class _Stopped(Exception):  # noqa: N818 - not an error: a signal asks the service to stop
     """Ends the task group that owns everything that runs."""
 
 
@@ -156,12 +156,19 @@ def _checked(operation: str, handler: Handler) -> Handler:
 
 
 def check_request(query: Mapping[str, str], headers: Mapping[str, str]) -> None:
-    """Raises ServiceError: 400 for another api-version, 403 without a bearer token.
+    """Raises ServiceError: 400 for another api-version or none, 403 without a bearer token.
 
     Any bearer token is accepted: there is nobody here who could check it. Account keys are refused, as by an account
     that allows identities only.
     """
     version = query.get("api-version")
+    if version is None:
+        raise ServiceError(
+            400,
+            "MissingRequiredQueryParameter",
+            "A required query parameter was not specified for this request: api-version.",
+            {"QueryParameterName": "api-version"},
+        )
     if version != API_VERSION:
         raise ServiceError(
             400,
@@ -189,6 +196,9 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         message = f"{request.method} {request.path} is not an operation of the local Batch service."
         response = refusal(ServiceError(400, "UnsupportedByLocalService", message))
     response.headers["request-id"] = str(uuid.uuid4())
+    client_id = request.headers.get("client-request-id")
+    if client_id and request.headers.get("return-client-request-id", "").lower() == "true":
+        response.headers["client-request-id"] = client_id
     return response
 
 

@@ -84,6 +84,7 @@ def node_shape(account: Account, pool: Pool, node: Node) -> dict[str, Any]:
             "affinityId": f"TVM:{node.id}",
             "vmSize": pool.spec.vm_size,
             "isDedicated": node.is_dedicated,
+            "nodeAgentInfo": node.booted and {"version": "devbatch", "lastUpdateTime": utc_text(node.booted)},
             "totalTasksRun": node.total_tasks_run,
             "totalTasksSucceeded": node.total_tasks_succeeded,
             "runningTasksCount": len(node.running),

@@ -1,19 +1,18 @@
-"""What requests may say: typed views of request bodies, and the rules the service checks before it accepts them.
+"""What requests may say: typed views of request bodies, with every property that the service's types have.
 
-The body as sent is kept beside the view and echoed on reads, so fields that do not matter here survive a round trip.
+The body as accepted is kept beside the view and echoed on reads, so properties that do not matter here survive a
+round trip. `UNSUPPORTED` names the properties that exist and are not carried out.
 """
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, ClassVar, Final, Literal, TypeVar
 
 import msgspec
 
-from devbatch.durations import parse_duration
-from devbatch.errors import ServiceError, invalid_property, unsupported
+from devbatch.errors import ServiceError, invalid_property
+from devbatch.properties import accept_properties
 
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_DEPENDENCIES_LIMIT_CHARACTERS: Final = 64_000
 _MISSING: Final = re.compile(r"missing required field `(?P<name>[^`]+)`")
 _AT: Final = re.compile(r"at `\$\.?(?P<path>[^`]*)`")
 
@@ -21,8 +20,29 @@ JobAction = Literal["none", "disable", "terminate"]
 DeallocationOption = Literal["requeue", "terminate", "taskcompletion"]
 
 
+_UNSUPPORTED_OF_JOBS: Final = {
+    "jobManagerTask": "Add tasks from the client.",
+    "jobPreparationTask": "Prepare inside the tasks.",
+    "jobReleaseTask": "Clean up inside the tasks.",
+    "maxParallelTasks": "It needs enablement by support in the real service; size the pool instead.",
+    "allowTaskPreemption": "It needs enablement by support in the real service; use job priorities.",
+    "networkConfiguration": "Tasks use the network of this machine.",
+}
+_UNSUPPORTED_OF_POOLS: Final = {
+    "startTask": "Give nodes what they need with --image and --env.",
+    "mountConfiguration": "Give nodes what they need with --image and --env.",
+    "applicationPackageReferences": "Use a container image.",
+    "networkConfiguration": "Tasks use the network of this machine.",
+    "enableInterNodeCommunication": "All nodes are this machine.",
+    "userAccounts": "Use autoUser: the local service has no user accounts.",
+    "upgradePolicy": "Nodes are never upgraded here.",
+}
+
+
 class Spec(msgspec.Struct, frozen=True, rename="camel"):
-    """Base of the typed views; unknown fields are left alone."""
+    """Base of the typed views."""
+
+    UNSUPPORTED: ClassVar[Mapping[str, str]] = {}
 
 
 class EnvironmentSetting(Spec, frozen=True):
@@ -40,9 +60,28 @@ class Metadata(Spec, frozen=True):
 
 
 class ContainerSettings(Spec, frozen=True):
-    """The image that a task runs in."""
+    """The image that a task runs in; there is no container here, so all but the name is kept and not carried out."""
 
     image_name: str
+    container_run_options: str | None = None
+    registry: dict[str, Any] | None = None
+    working_directory: Literal["taskWorkingDirectory", "containerImageDefault"] | None = None
+    container_host_batch_bind_mounts: list[dict[str, Any]] = []
+
+
+class AutoUser(Spec, frozen=True):
+    """The user that the service makes for a task."""
+
+    scope: Literal["task", "pool"] | None = None
+    elevation_level: Literal["nonadmin", "admin"] | None = None
+
+
+class UserIdentity(Spec, frozen=True):
+    """Who a task runs as."""
+
+    UNSUPPORTED = {"username": "Use autoUser: the local service has no user accounts."}
+
+    auto_user: AutoUser | None = None
 
 
 class TaskConstraints(Spec, frozen=True):
@@ -109,8 +148,18 @@ class ExitConditions(Spec, frozen=True):
 class TaskSpec(Spec, frozen=True):
     """A task as a client describes it."""
 
+    UNSUPPORTED = {
+        "outputFiles": "Let the task upload its own files.",
+        "resourceFiles": "Let the task read its input itself.",
+        "multiInstanceSettings": "Use one task per process.",
+        "applicationPackageReferences": "Use a container image.",
+        "affinityInfo": "Let the service choose the node.",
+    }
+
     id: str
     command_line: str
+    display_name: str | None = None
+    user_identity: UserIdentity | None = None
     container_settings: ContainerSettings | None = None
     environment_settings: list[EnvironmentSetting] = []
     constraints: TaskConstraints = TaskConstraints()
@@ -129,14 +178,19 @@ class JobConstraints(Spec, frozen=True):
 class PoolInfo(Spec, frozen=True):
     """Where a job's tasks run."""
 
+    UNSUPPORTED = {"autoPoolSpecification": "Create a pool and name it in poolInfo.poolId."}
+
     pool_id: str | None = None
 
 
 class JobSpec(Spec, frozen=True):
     """A job as a client describes it."""
 
+    UNSUPPORTED = _UNSUPPORTED_OF_JOBS
+
     id: str
     pool_info: PoolInfo
+    display_name: str | None = None
     priority: int = 0
     uses_task_dependencies: bool = False
     constraints: JobConstraints = JobConstraints()
@@ -146,10 +200,59 @@ class JobSpec(Spec, frozen=True):
     metadata: list[Metadata] = []
 
 
-class MachineConfiguration(Spec, frozen=True):
-    """The part of a pool's machine configuration that matters: whether it runs containers."""
+class JobPatch(Spec, frozen=True):
+    """What may be changed of a job."""
 
-    container_configuration: dict[str, Any] | None = None
+    UNSUPPORTED = {
+        name: _UNSUPPORTED_OF_JOBS[name]
+        for name in ("maxParallelTasks", "allowTaskPreemption", "networkConfiguration")
+    }
+
+    priority: int | None = None
+    constraints: JobConstraints | None = None
+    pool_info: PoolInfo | None = None
+    on_all_tasks_complete: Literal["noaction", "terminatejob"] | None = None
+    metadata: list[Metadata] | None = None
+
+
+class ImageReference(Spec, frozen=True):
+    """The image of a pool's nodes: of the marketplace, or one's own."""
+
+    publisher: str | None = None
+    offer: str | None = None
+    sku: str | None = None
+    version: str | None = None
+    virtual_machine_image_id: str | None = None
+    shared_gallery_image_id: str | None = None
+    community_gallery_image_id: str | None = None
+
+
+class ContainerConfiguration(Spec, frozen=True):
+    """Says that a pool runs containers; images are not fetched here."""
+
+    type: str
+    container_image_names: list[str] = []
+    container_registries: list[dict[str, Any]] = []
+
+
+class MachineConfiguration(Spec, frozen=True):
+    """A pool's machine configuration; what does not change what a task sees is kept and not carried out."""
+
+    UNSUPPORTED = {
+        "dataDisks": "Tasks see the disks of this machine.",
+        "diskEncryptionConfiguration": "Tasks see the disks of this machine.",
+        "extensions": "Give nodes what they need with --image and --env.",
+        "windowsConfiguration": "Tasks are processes of this machine.",
+    }
+
+    image_reference: ImageReference
+    node_agent_sku_id: str = msgspec.field(name="nodeAgentSKUId")
+    container_configuration: ContainerConfiguration | None = None
+    os_disk: dict[str, Any] | None = None
+    license_type: str | None = None
+    node_placement_configuration: dict[str, Any] | None = None
+    security_profile: dict[str, Any] | None = None
+    service_artifact_reference: dict[str, Any] | None = None
 
 
 class SchedulingPolicy(Spec, frozen=True):
@@ -161,9 +264,12 @@ class SchedulingPolicy(Spec, frozen=True):
 class PoolSpec(Spec, frozen=True):
     """A pool as a client describes it."""
 
+    UNSUPPORTED = _UNSUPPORTED_OF_POOLS
+
     id: str
     vm_size: str
-    virtual_machine_configuration: MachineConfiguration = MachineConfiguration()
+    virtual_machine_configuration: MachineConfiguration
+    display_name: str | None = None
     task_slots_per_node: int = 1
     target_dedicated_nodes: int | None = None
     target_low_priority_nodes: int | None = None
@@ -180,11 +286,27 @@ class PoolSpec(Spec, frozen=True):
         return self.virtual_machine_configuration.container_configuration is not None
 
 
+class PoolPatch(Spec, frozen=True):
+    """What may be changed of a pool."""
+
+    UNSUPPORTED = {
+        **_UNSUPPORTED_OF_POOLS,
+        "virtualMachineConfiguration": "Delete the pool and create it anew.",
+    }
+
+    display_name: str | None = None
+    vm_size: str | None = None
+    task_slots_per_node: int | None = None
+    task_scheduling_policy: SchedulingPolicy | None = None
+    metadata: list[Metadata] | None = None
+
+
 class ResizeSpec(Spec, frozen=True):
     """New targets of a pool; one that is not given stays."""
 
     target_dedicated_nodes: int | None = None
     target_low_priority_nodes: int | None = None
+    resize_timeout: str | None = None
     node_deallocation_option: DeallocationOption = "requeue"
 
 
@@ -192,6 +314,7 @@ class RemoveSpec(Spec, frozen=True):
     """Nodes to remove, by id."""
 
     node_list: list[str]
+    resize_timeout: str | None = None
     node_deallocation_option: DeallocationOption = "requeue"
 
 
@@ -214,46 +337,29 @@ class TerminateSpec(Spec, frozen=True):
     terminate_reason: str | None = None
 
 
+class TaskReplacement(Spec, frozen=True):
+    """What a task's replacement may change."""
+
+    constraints: TaskConstraints = TaskConstraints()
+
+
 class DisableSpec(Spec, frozen=True):
     """What becomes of the running tasks of a job that is disabled."""
 
     disable_tasks: Literal["requeue", "terminate", "wait"]
 
 
-_UNSUPPORTED: Final[Mapping[type, Mapping[str, str]]] = {
-    TaskSpec: {
-        "outputFiles": "Let the task upload its own files.",
-        "resourceFiles": "Let the task read its input itself.",
-        "multiInstanceSettings": "Use one task per process.",
-        "applicationPackageReferences": "Use a container image.",
-    },
-    JobSpec: {
-        "jobManagerTask": "Add tasks from the client.",
-        "jobPreparationTask": "Prepare inside the tasks.",
-        "jobReleaseTask": "Clean up inside the tasks.",
-        "maxParallelTasks": "It needs enablement by support in the real service; size the pool instead.",
-        "allowTaskPreemption": "It needs enablement by support in the real service; use job priorities.",
-    },
-    PoolSpec: {
-        "startTask": "Give nodes what they need with --image and --env.",
-        "mountConfiguration": "Give nodes what they need with --image and --env.",
-        "applicationPackageReferences": "Use a container image.",
-    },
-}
-
 S = TypeVar("S", bound=Spec)
 
 
 def read_spec(body: Mapping[str, Any], kind: type[S]) -> S:
-    """The typed view of a body, checked by type.
+    """The typed view of a body, checked by name and type.
 
-    Raises ServiceError (400): MissingRequiredProperty, InvalidPropertyValue, or UnsupportedByLocalService.
+    Raises ServiceError (400): InvalidRequestBody, MissingRequiredProperty, InvalidPropertyValue, or
+    UnsupportedByLocalService.
     """
-    for name, instead in _UNSUPPORTED.get(kind, {}).items():
-        if body.get(name) not in (None, [], False, -1):
-            raise unsupported(name, instead)
     try:
-        return msgspec.convert(body, kind)
+        return msgspec.convert(accept_properties(body, kind), kind)
     except msgspec.ValidationError as error:
         raise _refusal(str(error)) from error
 
@@ -268,127 +374,3 @@ def _refusal(problem: str) -> ServiceError:
         )
     path = _AT.search(problem)
     return invalid_property(path["path"] if path else "body", "", problem)
-
-
-def check_id(identifier: str) -> None:
-    """Raises ServiceError (400) unless the id has 1 to 64 letters, digits, hyphens and underscores."""
-    if _ID.fullmatch(identifier) is None:
-        raise invalid_property(
-            "id", identifier, "an id has 1 to 64 characters: letters, digits, hyphens and underscores"
-        )
-
-
-def check_job(job: JobSpec) -> None:
-    """Raises ServiceError (400) for what the service does not accept in a job. Its pool need not exist."""
-    check_id(job.id)
-    if job.pool_info.pool_id is None:
-        raise unsupported("poolInfo.autoPoolSpecification", "Create a pool and name it in poolInfo.poolId.")
-    if not -1000 <= job.priority <= 1000:
-        raise invalid_property("priority", job.priority, "a priority lies between -1000 and 1000")
-    _check_duration(job.constraints.max_wall_clock_time, "constraints.maxWallClockTime")
-    _check_retries(job.constraints.max_task_retry_count)
-
-
-def check_task(task: TaskSpec, job: JobSpec, pool: PoolSpec | None) -> None:
-    """Raises ServiceError (400) for what the service does not accept in a task of this job."""
-    check_id(task.id)
-    _check_duration(task.constraints.max_wall_clock_time, "constraints.maxWallClockTime")
-    _check_duration(task.constraints.retention_time, "constraints.retentionTime")
-    _check_retries(task.constraints.max_task_retry_count or 0)
-    if task.required_slots < 1:
-        raise invalid_property("requiredSlots", task.required_slots, "a task takes at least one slot")
-    _check_dependencies(task, job)
-    _check_exit_conditions(task, job)
-    if task.container_settings is None and not task.command_line.strip():
-        raise invalid_property("commandLine", "", "only a container task may leave it to the entry point")
-    if pool is not None and pool.runs_containers != (task.container_settings is not None):
-        expected = "must be set, for" if pool.runs_containers else "must not be set, for"
-        raise invalid_property(
-            "containerSettings",
-            task.container_settings and task.container_settings.image_name,
-            f"it {expected} pool {pool.id} has {'a' if pool.runs_containers else 'no'} containerConfiguration",
-        )
-
-
-def _check_dependencies(task: TaskSpec, job: JobSpec) -> None:
-    if task.depends_on is None:
-        return
-    if not job.uses_task_dependencies:
-        raise ServiceError(
-            400,
-            "TaskDependenciesNotSpecifiedOnJob",
-            "The task depends on others, but the job does not set usesTaskDependencies.",
-        )
-    if sum(map(len, task.depends_on.task_ids)) > _DEPENDENCIES_LIMIT_CHARACTERS:
-        raise ServiceError(
-            400,
-            "TaskDependencyListTooLong",
-            f"The ids in dependsOn exceed {_DEPENDENCIES_LIMIT_CHARACTERS} characters; use ranges.",
-        )
-
-
-def _check_exit_conditions(task: TaskSpec, job: JobSpec) -> None:
-    if task.exit_conditions is None or job.on_task_failure != "noaction":
-        return
-    actions = [options.job_action for options in task.exit_conditions.options() if options.job_action]
-    if actions:
-        raise invalid_property(
-            "exitConditions", actions[0], "a jobAction needs a job whose onTaskFailure is not noaction"
-        )
-
-
-def check_pool(pool: PoolSpec) -> None:
-    """Raises ServiceError (400) for what the service does not accept in a pool."""
-    check_id(pool.id)
-    if not 1 <= pool.task_slots_per_node <= min(256, 4 * cores_of(pool.vm_size)):
-        raise invalid_property(
-            "taskSlotsPerNode",
-            pool.task_slots_per_node,
-            f"{pool.vm_size} takes 1 to {min(256, 4 * cores_of(pool.vm_size))} slots, four per core",
-        )
-    targets = (pool.target_dedicated_nodes, pool.target_low_priority_nodes)
-    if pool.enable_auto_scale and targets != (None, None):
-        raise invalid_property("targetDedicatedNodes", targets, "a pool that scales itself has no targets")
-    if pool.enable_auto_scale and not pool.auto_scale_formula:
-        raise ServiceError(
-            400,
-            "MissingRequiredProperty",
-            "enableAutoScale needs autoScaleFormula.",
-            {"PropertyName": "autoScaleFormula"},
-        )
-    for count in targets:
-        check_node_count(count or 0)
-    if pool.auto_scale_evaluation_interval is not None:
-        read_interval(pool.auto_scale_evaluation_interval)
-
-
-def check_node_count(count: int) -> None:
-    """Raises ServiceError (400) for a negative number of nodes."""
-    if count < 0:
-        raise invalid_property("targetDedicatedNodes", count, "a number of nodes is not negative")
-
-
-def read_interval(text: str) -> float:
-    """Seconds of an autoscale evaluation interval; raises ServiceError (400) outside 5 minutes to 168 hours."""
-    seconds = parse_duration(text, "autoScaleEvaluationInterval")
-    if seconds is None or not 300 <= seconds <= 168 * 3600:
-        raise invalid_property(
-            "autoScaleEvaluationInterval", text, "an interval lies between 5 minutes and 168 hours"
-        )
-    return seconds
-
-
-def cores_of(vm_size: str) -> int:
-    """The number of cores that a size's name tells: `Standard_D4ads_v5` has 4. Names without a number count 1."""
-    match = re.search(r"_[A-Z]+(\d+)", vm_size, re.IGNORECASE)
-    return max(1, int(match[1])) if match else 1
-
-
-def _check_duration(text: str | None, name: str) -> None:
-    if text is not None:
-        parse_duration(text, name)
-
-
-def _check_retries(count: int) -> None:
-    if count < -1:
-        raise invalid_property("maxTaskRetryCount", count, "a retry count is -1 (no limit), 0 or more")

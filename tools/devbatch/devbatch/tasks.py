@@ -7,6 +7,7 @@ from typing import Any, Final
 from devbatch.account import Account
 from devbatch.durations import parse_duration
 from devbatch.errors import ServiceError, conflict
+from devbatch.fields import has_field
 from devbatch.jobs import (
     disable_job,
     forget_files,
@@ -16,10 +17,12 @@ from devbatch.jobs import (
     terminate_job,
 )
 from devbatch.nodes import release_task
+from devbatch.properties import accept_properties
 from devbatch.records import Execution, Failure, Job, Node, Pool, Task
+from devbatch.rules import check_task
 from devbatch.running import run_attempt
 from devbatch.scheduling import Attempt, Complete, Requeue, Retry, after_attempt, exit_options
-from devbatch.specs import TaskConstraints, TaskSpec, check_task, read_spec
+from devbatch.specs import TaskConstraints, TaskReplacement, TaskSpec, read_spec
 
 COLLECTION_LIMIT: Final = 100
 _RETENTION_S: Final = 7 * 86_400.0
@@ -28,6 +31,7 @@ _RETENTION_S: Final = 7 * 86_400.0
 def add_task(account: Account, job: Job, body: dict[str, Any]) -> Task:
     """Adds a task. Raises ServiceError: 400, 409 TaskExists, 409 for a job that has ended."""
     refuse_ended(job)
+    body = accept_properties(body, TaskSpec)
     spec = read_spec(body, TaskSpec)
     pool = account.pool_of(job)
     check_task(spec, job.spec, pool.spec if pool is not None else None)
@@ -59,8 +63,15 @@ def add_collection(account: Account, job: Job, bodies: list[dict[str, Any]]) -> 
 
 
 def replace_constraints(task: Task, body: Mapping[str, Any]) -> None:
-    """Replaces a task's constraints (PUT): what is not given goes back to its default."""
-    changed = task.body | {"constraints": body.get("constraints") or {}}
+    """Replaces a task's constraints (PUT): what is not given goes back to its default.
+
+    The other properties of a task, which a client sends back as it read them, change nothing. Raises ServiceError
+    (400) for a property that tasks do not have.
+    """
+    given = {
+        name: value for name, value in body.items() if name == "constraints" or not has_field("tasks", name)
+    }
+    changed = task.body | {"constraints": {}} | accept_properties(given, TaskReplacement)
     task.spec = read_spec(changed, TaskSpec)
     task.body = changed
     task.stamps.touch()

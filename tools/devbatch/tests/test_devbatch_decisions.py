@@ -12,8 +12,8 @@ from devbatch.durations import NO_LIMIT, parse_duration
 from devbatch.errors import ServiceError
 from devbatch.odata import read_filter, select_fields
 from devbatch.records import Failure
+from devbatch.rules import cores_of
 from devbatch.scheduling import Attempt, Complete, Requeue, Retry, after_attempt, assign_nodes
-from devbatch.specs import cores_of
 
 slots = st.lists(st.integers(1, 8), max_size=30)
 
@@ -82,7 +82,6 @@ ENTITY = {
     "id": "a'b",
     "state": "completed",
     "executionInfo": {"exitCode": 3, "endTime": "2026-01-02T00:00:00Z"},
-    "isDedicated": True,
 }
 
 
@@ -97,31 +96,49 @@ ENTITY = {
         ("not (state eq 'active' or state eq 'running')", True),
         ("executionInfo/endTime gt datetime'2026-01-01T00:00:00Z'", True),
         ("executionInfo/endTime lt 2026-01-01T00:00:00Z", False),
-        ("isDedicated eq true", True),
-        ("missing eq 'x'", False),
-        ("missing eq null", True),
-        ("missing ne 'x'", True),
+        ("displayName eq 'x'", False),
+        ("displayName eq null", True),
+        ("displayName ne 'x'", True),
         ("startswith(state,'comp')", True),
     ],
 )
 def test_filters(text: str, expected: bool) -> None:
     """Comparisons, nested fields, times, and, or, not, startswith and parentheses select as OData says."""
-    assert read_filter(text)(ENTITY) is expected
+    assert read_filter(text, "tasks")(ENTITY) is expected
 
 
 @pytest.mark.parametrize(
-    "text", ["state", "state eq", "state is 'x'", "(state eq 'x'", "a eq 'b' c", "state eq 'x"]
+    "text",
+    [
+        "state",
+        "state eq",
+        "state is 'x'",
+        "(state eq 'x'",
+        "id eq 'b' c",
+        "state eq 'x",
+        "colour eq 'x'",
+        "executionInfo/exitCod eq 0",
+        "startswith(colour,'x')",
+    ],
 )
 def test_filters_that_make_no_sense_are_refused(text: str) -> None:
-    """A filter that cannot be read is 400 InvalidQueryParameterValue."""
+    """A filter that cannot be read, or names a field that tasks do not have, is 400 InvalidQueryParameterValue."""
     with pytest.raises(ServiceError) as refused:
-        read_filter(text)
+        read_filter(text, "tasks")
     assert refused.value.code == "InvalidQueryParameterValue"
 
 
 def test_selection_keeps_only_what_is_named() -> None:
     """A selection keeps top-level fields; a nested name keeps its parent."""
-    assert set(select_fields(ENTITY, "id,executionInfo/exitCode")) == {"id", "executionInfo"}
+    assert set(select_fields(ENTITY, "id,executionInfo/exitCode", "tasks")) == {"id", "executionInfo"}
+
+
+@pytest.mark.parametrize("selected", ["id,colour", "executionInfo/exitCod", "isDedicated"])
+def test_selections_of_unknown_fields_are_refused(selected: str) -> None:
+    """A field that tasks do not have is 400 InvalidQueryParameterValue that names it."""
+    with pytest.raises(ServiceError, match="tasks have no property") as refused:
+        select_fields(ENTITY, selected, "tasks")
+    assert refused.value.code == "InvalidQueryParameterValue"
 
 
 @pytest.mark.parametrize(

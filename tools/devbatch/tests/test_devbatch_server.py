@@ -59,7 +59,7 @@ def test_account_keys_are_refused(service: ServiceProcess) -> None:
     ("path", "code"),
     [
         ("/jobs?api-version=2019-01-01", "InvalidQueryParameterValue"),
-        ("/jobs", "InvalidQueryParameterValue"),
+        ("/jobs", "MissingRequiredQueryParameter"),
         ("/jobschedules?api-version=2025-06-01", "UnsupportedByLocalService"),
     ],
 )
