@@ -11,6 +11,9 @@ param environmentName string
 @minLength(1)
 param location string
 
+@description('Tags of every resource that takes tags.')
+param tags object = {}
+
 @description('True: the registry is closed to the internet and gets the tier that private endpoints need.')
 param privateNetwork bool = false
 
@@ -23,9 +26,7 @@ var token = uniqueString(subscription().id, environmentName, location)
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
   name: format(names.group, environmentName)
   location: location
-  tags: {
-    'azd-env-name': environmentName
-  }
+  tags: union(tags, { 'azd-env-name': environmentName })
 }
 
 module registry 'modules/registry.bicep' = {
@@ -34,6 +35,7 @@ module registry 'modules/registry.bicep' = {
   params: {
     name: format(names.registry, token)
     location: location
+    tags: tags
     privateNetwork: privateNetwork
     openForBuild: openForBuild
   }

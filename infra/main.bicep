@@ -11,6 +11,9 @@ param environmentName string
 @minLength(1)
 param location string
 
+@description('Tags of every resource, as JSON; for cost reports, and for policies that demand them.')
+param tags object = {}
+
 @description('Version of Python that the app runs on.')
 @allowed([
   '3.11'
@@ -83,10 +86,10 @@ param dataReplication string = 'Standard_LRS'
 @maxValue(365)
 param softDeleteDays int = 7
 
-@description('False: no Batch account is made and every shard is inline.')
+@description('False: neither a Batch account nor a pool is made, and every shard is inline.')
 param batchEnabled bool = true
 
-@description('Where shards are scored: by size and cost, or always in one place.')
+@description('Where shards are scored: by size and cost, or always in one place. With inline neither a Batch account nor a pool is made.')
 @allowed([
   'auto'
   'inline'
@@ -183,48 +186,6 @@ param alertEmail string = ''
 ])
 param alertSilenceHours int = 3
 
-@description('Hours without a published window of sensor readings after which that is an alert; 0: not watched.')
-@allowed([
-  0
-  1
-  2
-  3
-  4
-  5
-  6
-  24
-  48
-])
-param sensorAnomalyOverdueHours int = 0
-
-@description('Hours without a published window of sales after which that is an alert; 0: not watched. Two days is the most that a log alert looks back.')
-@allowed([
-  0
-  1
-  2
-  3
-  4
-  5
-  6
-  24
-  48
-])
-param storeSalesOverdueHours int = 0
-
-@description('Hours without a published window of server logs after which that is an alert; 0: not watched.')
-@allowed([
-  0
-  1
-  2
-  3
-  4
-  5
-  6
-  24
-  48
-])
-param serverLoadOverdueHours int = 0
-
 @description('Budget of the resource group per month, in the subscription\'s currency; 0: none.')
 @minValue(0)
 @maxValue(1000000)
@@ -272,8 +233,16 @@ var completionQueue = 'fleetscore-completions'
 var noticeQueue = 'fleetscore-notices'
 var hubName = 'readings'
 
+// Nothing of Batch is made where no shard can be placed there: accounts, pools and cores have quotas that can be zero.
+var offloadEnabled = batchEnabled && batchPlacement != 'inline'
+
 // Without an image a pool could run nothing, so there is none and the app is told of none.
-var poolEnabled = batchEnabled && !empty(workerImage)
+var poolEnabled = offloadEnabled && !empty(workerImage)
+
+// Activities share one process. Three quarters of an instance are planned: what the loaded process takes, and one shard per activity.
+var processMemoryMB = 320
+var maximumActivities = instanceMemoryMB >= 4096 ? 4 : (instanceMemoryMB >= 2048 ? 2 : 1)
+var shardMemoryMB = ((instanceMemoryMB * 3 / 4) - processMemoryMB) / maximumActivities
 
 // What Batch cannot change in a pool that has nodes is in the pool's name: a change makes a new pool, and runs that are under way end on the old one.
 var poolTraits = uniqueString(workerImage, poolVmSize, string(poolTaskSlots), string(poolOsDiskGb), string(privateNetwork))
@@ -292,6 +261,7 @@ module foundation 'foundation.bicep' = {
   params: {
     environmentName: environmentName
     location: location
+    tags: tags
     privateNetwork: privateNetwork
   }
 }
@@ -304,6 +274,7 @@ module identities 'modules/identities.bicep' = {
   ]
   params: {
     location: location
+    tags: tags
     appName: format(names.appIdentity, token)
     workerName: format(names.workerIdentity, token)
     captureEnabled: eventHubsEnabled
@@ -319,6 +290,7 @@ module monitoring 'modules/monitoring.bicep' = {
   ]
   params: {
     location: location
+    tags: tags
     workspaceName: format(names.workspace, token)
     insightsName: insightsName
     retentionDays: logRetentionDays
@@ -332,6 +304,7 @@ module hubStorage 'modules/storage.bicep' = {
   params: {
     name: hubStorageName
     location: location
+    tags: tags
     sku: 'Standard_LRS'
     containers: [
       packageContainer
@@ -350,6 +323,7 @@ module dataStorage 'modules/storage.bicep' = {
   params: {
     name: dataStorageName
     location: location
+    tags: tags
     sku: dataReplication
     containers: eventHubsEnabled ? [ storeContainer, captureContainer ] : [ storeContainer ]
     queues: [
@@ -363,11 +337,12 @@ module dataStorage 'modules/storage.bicep' = {
   }
 }
 
-module batch 'modules/batch.bicep' = if (batchEnabled) {
+module batch 'modules/batch.bicep' = if (offloadEnabled) {
   name: 'fleetscore-batch'
   scope: resourceGroup(groupName)
   params: {
     location: location
+    tags: tags
     name: batchAccountName
     privateNetwork: privateNetwork
     workspaceId: monitoring.outputs.workspaceId
@@ -389,7 +364,7 @@ module roles 'modules/roles.bicep' = {
     dataStorageName: dataStorage.outputs.name
     completionQueueName: completionQueue
     registryName: foundation.outputs.registryName
-    batchEnabled: batchEnabled
+    batchEnabled: offloadEnabled
     batchAccountName: batchAccountName
     insightsName: monitoring.outputs.insightsName
   }
@@ -403,6 +378,7 @@ module network 'modules/network.bicep' = if (privateNetwork) {
   ]
   params: {
     location: location
+    tags: tags
     name: format(names.network, token)
     addressBase: privateNetworkBase
   }
@@ -419,12 +395,13 @@ module privateServices 'modules/private_services.bicep' = if (privateNetwork) {
   ]
   params: {
     location: location
+    tags: tags
     networkId: network.?outputs.id ?? ''
     subnetId: network.?outputs.endpointsSubnetId ?? ''
     hubStorageName: hubStorageName
     dataStorageName: dataStorageName
     registryName: registryName
-    batchEnabled: batchEnabled
+    batchEnabled: offloadEnabled
     batchAccountName: batchAccountName
     eventHubsEnabled: eventHubsEnabled
     eventHubsName: eventHubsName
@@ -442,6 +419,7 @@ module pool 'modules/pool.bicep' = if (poolEnabled) {
   params: {
     accountName: batchAccountName
     name: poolName
+    tags: tags
     vmSize: poolVmSize
     taskSlotsPerNode: poolTaskSlots
     osDiskGb: poolOsDiskGb
@@ -458,6 +436,7 @@ module eventHubs 'modules/event_hubs.bicep' = if (eventHubsEnabled) {
   scope: resourceGroup(groupName)
   params: {
     location: location
+    tags: tags
     name: eventHubsName
     hubName: hubName
     partitionCount: eventHubsPartitions
@@ -481,6 +460,7 @@ module app 'modules/function_app.bicep' = {
   ]
   params: {
     location: location
+    tags: tags
     name: appName
     planName: format(names.plan, token)
     pythonVersion: pythonVersion
@@ -495,6 +475,7 @@ module app 'modules/function_app.bicep' = {
     subnetId: privateNetwork ? (network.?outputs.appSubnetId ?? '') : ''
     privateNetwork: privateNetwork
     webhookUrl: webhookUrl
+    maximumActivities: maximumActivities
     settings: {
       FLEETSCORE_STORE: '${dataStorage.outputs.blobEndpoint}${storeContainer}'
       FLEETSCORE_IDENTITY_CLIENT_ID: identities.outputs.appClientId
@@ -503,7 +484,7 @@ module app 'modules/function_app.bicep' = {
       FLEETSCORE_SERVER_LOAD_SCHEDULE: serverLoadSchedule
       FLEETSCORE_HOUSEKEEPING_SCHEDULE: housekeepingSchedule
       FLEETSCORE_PARALLELISM: string(parallelism)
-      FLEETSCORE_INLINE_MEMORY_BYTES: string(instanceMemoryMB * 500000)
+      FLEETSCORE_INLINE_MEMORY_BYTES: string(shardMemoryMB * 1000000)
       FLEETSCORE_INLINE_SHARD_S: string(inlineShardSeconds)
       FLEETSCORE_WORKLOADS: workloads
       FLEETSCORE_BATCH_ENDPOINT: poolEnabled ? (batch.?outputs.endpoint ?? '') : ''
@@ -524,6 +505,7 @@ module privateApp 'modules/private_links.bicep' = if (privateNetwork) {
   scope: resourceGroup(groupName)
   params: {
     location: location
+    tags: tags
     networkId: network.?outputs.id ?? ''
     subnetId: network.?outputs.endpointsSubnetId ?? ''
     zoneNames: [
@@ -540,14 +522,12 @@ module alerts 'modules/alerts.bicep' = {
   scope: resourceGroup(groupName)
   params: {
     location: location
+    tags: tags
     actionGroupName: format(names.actionGroup, token)
     alertEmail: alertEmail
     workspaceId: monitoring.outputs.workspaceId
     silenceHours: alertSilenceHours
-    sensorAnomalyOverdueHours: sensorAnomalyOverdueHours
-    storeSalesOverdueHours: storeSalesOverdueHours
-    serverLoadOverdueHours: serverLoadOverdueHours
-    batchEnabled: batchEnabled
+    batchEnabled: offloadEnabled
     budgetName: format(names.budget, token)
     monthlyBudget: monthlyBudget
     budgetStart: budgetStart
@@ -559,6 +539,8 @@ output AZURE_RESOURCE_GROUP string = groupName
 output AZURE_CONTAINER_REGISTRY_NAME string = foundation.outputs.registryName
 output FLEETSCORE_URL string = app.outputs.url
 output FLEETSCORE_APP_NAME string = appName
+output FLEETSCORE_INSIGHTS_NAME string = insightsName
+output FLEETSCORE_ACTION_GROUP string = format(names.actionGroup, token)
 output FLEETSCORE_STORE string = '${dataStorage.outputs.blobEndpoint}${storeContainer}'
-output FLEETSCORE_BATCH_ACCOUNT string = batchEnabled ? batchAccountName : ''
+output FLEETSCORE_BATCH_ACCOUNT string = offloadEnabled ? batchAccountName : ''
 output FLEETSCORE_BATCH_POOL string = poolEnabled ? poolName : ''

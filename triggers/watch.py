@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -14,6 +15,9 @@ from activities.store import app_store
 from fleetscore.app_settings import read_app_settings
 from fleetscore.errors import FleetscoreError
 from triggers.http_answers import off_loop
+
+if TYPE_CHECKING:
+    from fleetscore.operations.notices import Notice
 
 blueprint = df.Blueprint()
 _log = logging.getLogger("fleetscore.watchdog")
@@ -80,12 +84,26 @@ async def _status_of(client: Any, run: str) -> tuple[str, str]:
     return str(status.runtime_status.value), output[:500] if status.output else ""
 
 
+def overdue_lines(found: Sequence[Notice]) -> list[str]:
+    """One line per workload with overdue windows, its oldest and their number, in the form that the alert window-overdue reads."""
+    windows: dict[str, list[str]] = {}
+    for notice in found:
+        if notice.kind == "window_overdue":
+            windows.setdefault(notice.workload, []).append(notice.window)
+    return [
+        f"window_overdue workload={workload} window={min(keys)} count={len(keys)}"
+        for workload, keys in windows.items()
+    ]
+
+
 def _tell_trouble() -> None:
     from fleetscore.operations.notices import resend_pending, tell
     from fleetscore.operations.watchdog import find_trouble, gather_overdue
 
     store, app, now = app_store(), read_app_settings(), datetime.now(UTC)
     found = find_trouble(store, now)
+    for line in overdue_lines(found):
+        _log.warning("%s", line)
     for notice in gather_overdue(found):
         _log.warning("%s", notice.message)
     for notice in found:

@@ -13,7 +13,10 @@ _VARIABLE = re.compile(r"^\$\{(?P<name>\w+)(=(?P<default>.*))?\}$")
 
 
 def fill_in(document: dict[str, object], environment: Mapping[str, str]) -> dict[str, object]:
-    """The parameters file with `${NAME=default}` replaced; numbers and truth values typed; what is empty is left to the template."""
+    """The parameters file with `${NAME=default}` replaced and what is empty left to the template.
+
+    Numbers and truth values are typed, and JSON is read.
+    """
     filled = {}
     for name, entry in document["parameters"].items():  # type: ignore[attr-defined]  # the file's own shape
         found = _VARIABLE.match(entry["value"])
@@ -25,7 +28,9 @@ def fill_in(document: dict[str, object], environment: Mapping[str, str]) -> dict
     return {**document, "parameters": filled}
 
 
-def _typed(text: str) -> str | int | bool:
+def _typed(text: str) -> object:
+    if text.startswith("{"):
+        return json.loads(text)
     if text in ("true", "false"):
         return text == "true"
     return int(text) if re.fullmatch(r"-?\d+", text) else text

@@ -3,6 +3,9 @@
 @description('Azure region.')
 param location string
 
+@description('Tags of every resource that takes tags.')
+param tags object
+
 @description('Name of the action group.')
 param actionGroupName string
 
@@ -25,48 +28,6 @@ param workspaceId string
 ])
 param silenceHours int
 
-@description('Hours without a published window of sensor readings after which that is an alert; 0: not watched.')
-@allowed([
-  0
-  1
-  2
-  3
-  4
-  5
-  6
-  24
-  48
-])
-param sensorAnomalyOverdueHours int
-
-@description('Hours without a published window of sales after which that is an alert; 0: not watched.')
-@allowed([
-  0
-  1
-  2
-  3
-  4
-  5
-  6
-  24
-  48
-])
-param storeSalesOverdueHours int
-
-@description('Hours without a published window of server logs after which that is an alert; 0: not watched.')
-@allowed([
-  0
-  1
-  2
-  3
-  4
-  5
-  6
-  24
-  48
-])
-param serverLoadOverdueHours int
-
 @description('True: there is a Batch account whose log can be watched.')
 param batchEnabled bool
 
@@ -87,11 +48,17 @@ var runFailedQuery = '''
 AppTraces
 | where Message startswith 'run_ended '
 | where Message has 'state=failed' or Message has 'state=unpublished'
-| project TimeGenerated, Message
+| parse Message with * 'workload=' workload ' ' *
+| project TimeGenerated, workload, Message
 '''
+// An instance that the platform drains ends its worker with exit code 143, and the invocations that it held are repeated.
 var invocationFailedQuery = '''
+let drained = AppExceptions
+| where OuterMessage has 'exited with code 143' or InnermostMessage has 'exited with code 143'
+| distinct OperationId;
 AppRequests
 | where Success == false and ResultCode == '0'
+| where OperationId !in (drained)
 | project TimeGenerated, Name, OperationId
 '''
 // Without `by`, summarize gives one row even when nothing came in: that row is the alert.
@@ -102,12 +69,18 @@ AppRequests
 | where ticks == 0
 | project TimeGenerated = now(), ticks
 '''
+// The watchdog writes this line at every tick for as long as the window is overdue, by the workload's own setting `overdue_s`.
 var windowOverdueQuery = '''
 AppTraces
-| where Message startswith 'run_ended ' and Message has 'workload={0} ' and Message has 'state=published'
-| summarize windows = count()
-| where windows == 0
-| project TimeGenerated = now(), windows
+| where Message startswith 'window_overdue '
+| parse Message with * 'workload=' workload ' window=' window ' ' *
+| project TimeGenerated, workload, window
+'''
+// This table is not held back by the cap, all that the other rules read is.
+var logCapQuery = '''
+_LogOperation
+| where Category =~ 'Ingestion' and Detail contains 'OverQuota'
+| project TimeGenerated, Detail
 '''
 var poisonQuery = '''
 StorageQueueLogs
@@ -123,19 +96,41 @@ AzureDiagnostics
 | project TimeGenerated, result, why
 '''
 
+// One alert per workload: the rules name a column, never a workload, so that a new workload needs no deployment.
+var byWorkload = [
+  {
+    name: 'workload'
+    operator: 'Include'
+    values: [
+      '*'
+    ]
+  }
+]
+
 var appRules = [
   {
     name: 'run-failed'
     title: 'Fleetscore: a run failed, its window is not published'
     query: runFailedQuery
+    dimensions: byWorkload
     severity: 1
     every: 'PT5M'
     window: 'PT15M'
   }
   {
+    name: 'window-overdue'
+    title: 'Fleetscore: a window is overdue'
+    query: windowOverdueQuery
+    dimensions: byWorkload
+    severity: 1
+    every: 'PT15M'
+    window: 'PT30M'
+  }
+  {
     name: 'invocation-failed'
     title: 'Fleetscore: a function ended with an error that it did not expect'
     query: invocationFailedQuery
+    dimensions: []
     severity: 2
     every: 'PT5M'
     window: 'PT15M'
@@ -144,14 +139,25 @@ var appRules = [
     name: 'schedule-silent'
     title: 'Fleetscore: no timer has ticked; no window will be started'
     query: scheduleSilentQuery
+    dimensions: []
     severity: 1
     every: 'PT30M'
     window: 'PT${silenceHours}H'
   }
   {
+    name: 'log-cap-reached'
+    title: 'Fleetscore: the daily limit of logs is reached; until it is reset the other alerts see nothing'
+    query: logCapQuery
+    dimensions: []
+    severity: 1
+    every: 'PT30M'
+    window: 'PT1H'
+  }
+  {
     name: 'poison-message'
     title: 'Fleetscore: a completion message could not be read and was put aside'
     query: poisonQuery
+    dimensions: []
     severity: 2
     every: 'PT5M'
     window: 'PT15M'
@@ -162,15 +168,11 @@ var batchRules = [
     name: 'pool-resize-failed'
     title: 'Fleetscore: the pool did not get the nodes that it asked for'
     query: resizeFailedQuery
+    dimensions: []
     severity: 2
     every: 'PT5M'
     window: 'PT15M'
   }
-]
-var watched = [
-  { workload: 'sensor_anomaly', hours: sensorAnomalyOverdueHours }
-  { workload: 'store_sales', hours: storeSalesOverdueHours }
-  { workload: 'server_load', hours: serverLoadOverdueHours }
 ]
 var rules = concat(appRules, batchEnabled ? batchRules : [])
 
@@ -185,6 +187,7 @@ var mail = [
 resource actionGroup 'Microsoft.Insights/actionGroups@2023-01-01' = {
   name: actionGroupName
   location: 'global'
+  tags: tags
   properties: {
     groupShortName: 'fleetscore'
     enabled: true
@@ -195,6 +198,7 @@ resource actionGroup 'Microsoft.Insights/actionGroups@2023-01-01' = {
 resource alertRules 'Microsoft.Insights/scheduledQueryRules@2023-03-15-preview' = [for rule in rules: {
   name: 'alert-fleetscore-${rule.name}'
   location: location
+  tags: tags
   kind: 'LogAlert'
   properties: {
     displayName: rule.title
@@ -211,43 +215,7 @@ resource alertRules 'Microsoft.Insights/scheduledQueryRules@2023-03-15-preview' 
       allOf: [
         {
           query: rule.query
-          timeAggregation: 'Count'
-          operator: 'GreaterThan'
-          threshold: 0
-          failingPeriods: {
-            numberOfEvaluationPeriods: 1
-            minFailingPeriodsToAlert: 1
-          }
-        }
-      ]
-    }
-    actions: {
-      actionGroups: [
-        actionGroup.id
-      ]
-    }
-  }
-}]
-
-resource overdueRules 'Microsoft.Insights/scheduledQueryRules@2023-03-15-preview' = [for watch in watched: if (watch.hours > 0) {
-  name: 'alert-fleetscore-overdue-${watch.workload}'
-  location: location
-  kind: 'LogAlert'
-  properties: {
-    displayName: 'Fleetscore: a window of ${watch.workload} is overdue'
-    enabled: true
-    severity: 1
-    scopes: [
-      workspaceId
-    ]
-    evaluationFrequency: 'PT30M'
-    windowSize: 'PT${watch.hours}H'
-    skipQueryValidation: true
-    autoMitigate: false
-    criteria: {
-      allOf: [
-        {
-          query: format(windowOverdueQuery, watch.workload)
+          dimensions: rule.dimensions
           timeAggregation: 'Count'
           operator: 'GreaterThan'
           threshold: 0

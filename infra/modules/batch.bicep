@@ -3,6 +3,9 @@
 @description('Azure region.')
 param location string
 
+@description('Tags of every resource that takes tags.')
+param tags object
+
 @description('Name of the account; unique in the region.')
 param name string
 
@@ -15,6 +18,7 @@ param workspaceId string
 resource account 'Microsoft.Batch/batchAccounts@2025-06-01' = {
   name: name
   location: location
+  tags: tags
   identity: {
     type: 'SystemAssigned'
   }

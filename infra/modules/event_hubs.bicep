@@ -3,6 +3,9 @@
 @description('Azure region.')
 param location string
 
+@description('Tags of every resource that takes tags.')
+param tags object
+
 @description('Name of the namespace; unique in Azure.')
 param name string
 
@@ -72,6 +75,7 @@ resource captureWrites 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 resource namespace 'Microsoft.EventHub/namespaces@2024-01-01' = {
   name: name
   location: location
+  tags: tags
   sku: {
     name: 'Standard'
     tier: 'Standard'

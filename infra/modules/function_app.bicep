@@ -3,6 +3,9 @@
 @description('Azure region.')
 param location string
 
+@description('Tags of every resource that takes tags.')
+param tags object
+
 @description('Name of the app; unique in Azure.')
 param name string
 
@@ -39,6 +42,9 @@ param insightsName string
 @description('Fleetscore\'s own settings, by name.')
 param settings object
 
+@description('Activities that one instance runs at once.')
+param maximumActivities int
+
 @description('Where notifications are posted; empty: nowhere.')
 @secure()
 param webhookUrl string
@@ -60,6 +66,7 @@ resource insights 'Microsoft.Insights/components@2020-02-02' existing = {
 resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
   name: planName
   location: location
+  tags: tags
   kind: 'functionapp'
   sku: {
     name: 'FC1'
@@ -74,9 +81,7 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
   name: name
   location: location
   kind: 'functionapp,linux'
-  tags: {
-    'azd-service-name': 'app'
-  }
+  tags: union(tags, { 'azd-service-name': 'app' })
   identity: {
     type: 'UserAssigned'
     userAssignedIdentities: {
@@ -90,7 +95,6 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
     virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
     siteConfig: {
       minTlsVersion: '1.2'
-      ftpsState: 'Disabled'
       http20Enabled: true
     }
     functionAppConfig: {
@@ -125,6 +129,7 @@ var platformSettings = {
   AzureWebJobsStorage__tableServiceUri: hub.properties.primaryEndpoints.table
   APPLICATIONINSIGHTS_CONNECTION_STRING: insights.properties.ConnectionString
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
+  AzureFunctionsJobHost__extensions__durableTask__maxConcurrentActivityFunctions: string(maximumActivities)
   FLEETSCORE_WEBHOOK_URL: webhookUrl
   // Keeps memory for the next pass over columns; the same as fleetscore/process_environment.py says for every other process.
   GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=268435456:glibc.malloc.top_pad=67108864'

@@ -3,6 +3,9 @@
 @description('Azure region.')
 param location string
 
+@description('Tags of every resource that takes tags.')
+param tags object
+
 @description('Name of the identity of the function app.')
 param appName string
 
@@ -18,16 +21,19 @@ param captureName string
 resource app 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
   name: appName
   location: location
+  tags: tags
 }
 
 resource worker 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
   name: workerName
   location: location
+  tags: tags
 }
 
 resource capture 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = if (captureEnabled) {
   name: captureName
   location: location
+  tags: tags
 }
 
 output appId string = app.id

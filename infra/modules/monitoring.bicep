@@ -3,6 +3,9 @@
 @description('Azure region.')
 param location string
 
+@description('Tags of every resource that takes tags.')
+param tags object
+
 @description('Name of the Log Analytics workspace.')
 param workspaceName string
 
@@ -21,6 +24,7 @@ param dailyQuotaGb int
 resource workspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
   name: workspaceName
   location: location
+  tags: tags
   properties: {
     sku: {
       name: 'PerGB2018'
@@ -38,6 +42,7 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
 resource insights 'Microsoft.Insights/components@2020-02-02' = {
   name: insightsName
   location: location
+  tags: tags
   kind: 'web'
   properties: {
     Application_Type: 'web'

@@ -4,6 +4,9 @@
 @description('Azure region.')
 param location string
 
+@description('Tags of every resource that takes tags.')
+param tags object
+
 @description('Name of the network.')
 param name string
 
@@ -13,6 +16,7 @@ param addressBase string
 resource outboundAddress 'Microsoft.Network/publicIPAddresses@2024-05-01' = {
   name: '${name}-out'
   location: location
+  tags: tags
   sku: {
     name: 'Standard'
   }
@@ -24,6 +28,7 @@ resource outboundAddress 'Microsoft.Network/publicIPAddresses@2024-05-01' = {
 resource gateway 'Microsoft.Network/natGateways@2024-05-01' = {
   name: '${name}-nat'
   location: location
+  tags: tags
   sku: {
     name: 'Standard'
   }
@@ -40,6 +45,7 @@ resource gateway 'Microsoft.Network/natGateways@2024-05-01' = {
 resource nothingIn 'Microsoft.Network/networkSecurityGroups@2024-05-01' = {
   name: '${name}-nothing-in'
   location: location
+  tags: tags
   properties: {
     securityRules: [
       {
@@ -63,6 +69,7 @@ resource nothingIn 'Microsoft.Network/networkSecurityGroups@2024-05-01' = {
 resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
   name: name
   location: location
+  tags: tags
   properties: {
     addressSpace: {
       addressPrefixes: [

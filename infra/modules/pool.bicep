@@ -6,6 +6,9 @@ param accountName string
 @description('Name of the pool: changes with everything that Batch cannot change in a pool that has nodes.')
 param name string
 
+@description('Tags of every resource that takes tags.')
+param tags object
+
 @description('Size of the nodes.')
 param vmSize string
 
@@ -44,6 +47,7 @@ resource account 'Microsoft.Batch/batchAccounts@2025-06-01' existing = {
 resource pool 'Microsoft.Batch/batchAccounts/pools@2025-06-01' = {
   parent: account
   name: name
+  tags: tags
   identity: {
     type: 'UserAssigned'
     userAssignedIdentities: {

@@ -3,6 +3,9 @@
 @description('Azure region.')
 param location string
 
+@description('Tags of every resource that takes tags.')
+param tags object
+
 @description('Resource id of the network.')
 param networkId string
 
@@ -70,6 +73,7 @@ module links 'private_links.bicep' = {
   name: 'fleetscore-private-services-links'
   params: {
     location: location
+    tags: tags
     networkId: networkId
     subnetId: subnetId
     zoneNames: concat(alwaysZones, batchEnabled ? [ batchZone ] : [], eventHubsEnabled ? [ eventHubsZone ] : [])

@@ -6,6 +6,9 @@ param name string
 @description('Azure region.')
 param location string
 
+@description('Tags of every resource that takes tags.')
+param tags object
+
 @description('True: no access from the internet, and the Premium tier that private endpoints need.')
 param privateNetwork bool
 
@@ -15,12 +18,12 @@ param openForBuild bool
 resource registry 'Microsoft.ContainerRegistry/registries@2023-07-01' = {
   name: name
   location: location
+  tags: tags
   sku: {
     name: privateNetwork ? 'Premium' : 'Basic'
   }
   properties: {
     adminUserEnabled: false
-    anonymousPullEnabled: false
     publicNetworkAccess: privateNetwork && !openForBuild ? 'Disabled' : 'Enabled'
     networkRuleBypassOptions: 'AzureServices'
   }

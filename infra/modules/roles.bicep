@@ -149,12 +149,12 @@ resource appSendsTelemetry 'Microsoft.Authorization/roleAssignments@2022-04-01' 
 
 resource workerPullsImage 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: registry
-  name: guid(registry.id, workerPrincipalId, roles['AcrPull'])
+  name: guid(registry.id, workerPrincipalId, roles.AcrPull)
   properties: {
     description: 'Nodes pull the worker image.'
     principalId: workerPrincipalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles['AcrPull'])
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.AcrPull)
   }
 }
 

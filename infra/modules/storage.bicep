@@ -6,6 +6,9 @@ param name string
 @description('Azure region.')
 param location string
 
+@description('Tags of every resource that takes tags.')
+param tags object
+
 @description('How the bytes are replicated.')
 @allowed([
   'Standard_LRS'
@@ -37,6 +40,7 @@ param workspaceId string
 resource account 'Microsoft.Storage/storageAccounts@2024-01-01' = {
   name: name
   location: location
+  tags: tags
   kind: 'StorageV2'
   sku: {
     name: sku

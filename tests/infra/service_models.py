@@ -25,7 +25,9 @@ MODELS = {
     "Microsoft.EventHub/namespaces/eventhubs": ("eventhub", "Eventhub"),
     "Microsoft.Insights/actionGroups": ("monitor", "ActionGroupResource"),
     "Microsoft.Insights/components": ("applicationinsights", "ApplicationInsightsComponent"),
+    "Microsoft.Insights/metricAlerts": ("monitor", "MetricAlertResource"),
     "Microsoft.Insights/scheduledQueryRules": ("monitor", "ScheduledQueryRuleResource"),
+    "Microsoft.Insights/webtests": ("applicationinsights", "WebTest"),
     "Microsoft.ManagedIdentity/userAssignedIdentities": ("msi", "Identity"),
     "Microsoft.Network/natGateways": ("network", "NatGateway"),
     "Microsoft.Network/networkSecurityGroups": ("network", "NetworkSecurityGroup"),
@@ -97,7 +99,8 @@ def _value_faults(reading: _Reading, annotation: str | Properties, value: Node, 
         return
     elif value.type == "object":
         for model in _named(reading.models, annotation):
-            yield from _faults(reading, _properties(model), model.__name__, value, f"{where}.")
+            kind = _chosen_kind(model, value)
+            yield from _faults(reading, _properties(kind), kind.__name__, value, f"{where}.")
     elif value.type == "string" and all(child.type == "string_content" for child in value.named_children):
         allowed = {
             str(member.value)
@@ -109,6 +112,15 @@ def _value_faults(reading: _Reading, annotation: str | Properties, value: Node, 
             yield f"{where}: {literal(value)!r} is none of {', '.join(sorted(allowed))}"
     elif not value.type.endswith("expression") and value.type not in _PLAIN:
         yield f"{where}: the tests do not know {value.type} ({text_of(value)[:40]})"
+
+
+def _chosen_kind(model: type[Any], value: Node) -> type[Any]:
+    """The kind of a model that the object's `odata.type` names; the model itself where it has no kinds."""
+    kind = entries(value).get("odata.type")
+    if kind is None:
+        return model
+    (names,) = model._subtype_map.values()
+    return getattr(importlib.import_module(model.__module__), names[literal(kind)])  # type: ignore[no-any-return]
 
 
 def _named(models: ModuleType, annotation: str) -> list[type[Any]]:
@@ -134,7 +146,7 @@ def _flattened_properties(model: Any) -> Properties:
     """The same of a package of the older kind, which writes nested names as `properties.x`."""
     found: Properties = {}
     for entry in model._attribute_map.values():
-        *outer, last = entry["key"].split(".")
+        *outer, last = (part.replace("\\.", ".") for part in re.split(r"(?<!\\)\.", entry["key"]))
         place = found
         for name in outer:
             place = place.setdefault(name, {})

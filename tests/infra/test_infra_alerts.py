@@ -1,8 +1,7 @@
 """Alerts: each watches something that the app or a service really writes, and each can reach somebody."""
 
 import re
-
-import pytest
+from typing import Any
 
 from tests.infra.bicep_reader import Template, read_template
 from tests.infra.bicep_values import Values
@@ -19,9 +18,7 @@ def values(**parameters: object) -> Values:
         "alertEmail": "",
         "workspaceId": "w",
         "silenceHours": 3,
-        "sensorAnomalyOverdueHours": 0,
-        "storeSalesOverdueHours": 0,
-        "serverLoadOverdueHours": 0,
+        "tags": {},
         "batchEnabled": True,
         "budgetName": "b",
         "monthlyBudget": 100,
@@ -30,25 +27,38 @@ def values(**parameters: object) -> Values:
     return Values(ALERTS, given | parameters, lambda name, path: f"{name}-{path}")
 
 
-def rules(**parameters: object) -> dict[str, dict[str, str]]:
+def lines_in_code(folder: str, pattern: str) -> list[str]:
+    """What the pattern's group matches in the Python files of a folder of the app."""
+    files = sorted((ROOT / folder).rglob("*.py"))
+    return [match for path in files for match in re.findall(pattern, path.read_text())]
+
+
+def rules(**parameters: object) -> dict[str, dict[str, Any]]:
     """The rules that these parameters give, by name."""
     return {rule["name"]: rule for rule in values(**parameters).variable("rules")}
 
 
 def test_everything_that_must_be_told_is_told() -> None:
-    """Run failed, schedule silent, poison message, resize error; the last only where there is a Batch account."""
-    expected = {"run-failed", "invocation-failed", "schedule-silent", "poison-message", "pool-resize-failed"}
+    """Each kind of trouble has a rule; failed resizes only where there is a Batch account."""
+    expected = {
+        "run-failed",
+        "window-overdue",
+        "invocation-failed",
+        "schedule-silent",
+        "log-cap-reached",
+        "poison-message",
+        "pool-resize-failed",
+    }
     assert set(rules()) == expected
     assert set(rules(batchEnabled=False)) == expected - {"pool-resize-failed"}
 
 
 def test_the_lines_that_queries_look_for_are_logged() -> None:
     """`run_ended` with its fields, in the order and form that the queries want, stands in the code that ends a run."""
-    code = (ROOT / "fleetscore" / "run_records.py").read_text()
-    (line,) = re.findall(r'"(run_ended [^"]+)"', code)
+    (line,) = lines_in_code("fleetscore", r'"(run_ended [^"]+)"')
     for part in ("workload=%s ", "window=%s ", "state=%s "):
         assert part in line
-    states = re.findall(r'= "(\w+)"', (ROOT / "fleetscore" / "records.py").read_text())
+    states = lines_in_code("fleetscore", r'    [A-Z]+ = "(\w+)"')
     for state in re.findall(r"state=(\w+)", rules()["run-failed"]["query"]):
         assert state in states
 
@@ -71,21 +81,40 @@ def test_silence_is_longer_than_the_gap_between_two_ticks(main: Template) -> Non
     assert defaults["alertSilenceHours"] > 1
 
 
-@pytest.mark.parametrize("hours", [0, 24])
-def test_a_watched_workload_gets_its_own_switch(hours: int) -> None:
-    """The overdue rule asks for a published window of that workload, and is made only where hours are given."""
-    made = values(serverLoadOverdueHours=hours)
-    watch = {row["workload"]: row["hours"] for row in made.variable("watched")}
-    assert watch == {"sensor_anomaly": 0, "store_sales": 0, "server_load": hours}
-    query = made.variable("windowOverdueQuery").replace("{0}", "server_load")
-    assert "'workload=server_load '" in query
-    assert "'state=published'" in query
-    assert query.count("{") == 0
+def test_overdue_windows_are_told_by_workload_without_naming_one() -> None:
+    """The overdue rule splits by the column that its query takes from the watchdog's line; no rule knows a workload's name."""
+    (line,) = lines_in_code("triggers", r'f"(window_overdue [^"]+)"')
+    assert re.match(r"window_overdue workload=\{\w+\} window=\{[\w()]+\} ", line)
+    for name in ("window-overdue", "run-failed"):
+        rule = rules()[name]
+        assert [(d["name"], d["operator"], d["values"]) for d in rule["dimensions"]] == [
+            ("workload", "Include", ["*"])
+        ]
+        assert re.search(r"parse Message with \* 'workload=' workload ' ", rule["query"])
+        assert "project TimeGenerated, workload" in rule["query"]
+    text = ALERTS.path.read_text()
+    kinds = [path.name for path in (ROOT / "fleetscore" / "workloads").iterdir() if path.is_dir()]
+    assert not [kind for kind in kinds if "_" in kind and kind.strip("_") in text]
+
+
+def test_a_drained_instance_alarms_nobody() -> None:
+    """Invocations whose worker ended with exit code 143 are taken out before the rest is counted; other errors are not."""
+    query = rules()["invocation-failed"]["query"]
+    drained, _, rest = query.partition(";")
+    assert "'exited with code 143'" in drained and "137" not in drained
+    assert "where OperationId !in (drained)" in rest
+
+
+def test_the_log_cap_is_told_from_a_table_that_it_does_not_stop() -> None:
+    """The rule reads the workspace's own operation log, for what the service writes when the daily limit is reached."""
+    query = rules()["log-cap-reached"]["query"]
+    assert query.lstrip().startswith("_LogOperation")
+    assert "'Ingestion'" in query and "'OverQuota'" in query
 
 
 def test_windows_of_rules_are_those_that_azure_takes() -> None:
     """Log alerts look back over fixed spans only, and never look less far than they run apart."""
-    minutes = {"PT5M": 5, "PT15M": 15, "PT30M": 30, "PT3H": 180}
+    minutes = {"PT5M": 5, "PT15M": 15, "PT30M": 30, "PT1H": 60, "PT3H": 180}
     for rule in rules().values():
         assert minutes[rule["every"]] <= minutes[rule["window"]]
 

@@ -18,6 +18,7 @@ case "$*" in
   *"deployment sub create"*) echo crfleetscoretest ;;
   *"acr build"*) [ -z "${FAIL_BUILD:-}" ] || exit 1; touch "$BUILT" ;;
   *"acr repository show"*) [ -e "$BUILT" ] || exit 1; echo sha256:feed ;;
+  *"functionapp stop"*) [ -z "${FAIL_STOP:-}" ] || exit 3 ;;
   *"functionapp list"*) echo "${DEPLOYED_APP:-}" ;;
   *"appsettings list"*) echo "registry/worker@sha256:old" ;;
   *"what-if"*) for last; do :; done; cat "${last#@}" >> "$CALLS" ;;
@@ -154,6 +155,15 @@ def test_teardown_stops_the_app_and_forgets_the_image(desk: Desk) -> None:
     forgotten = desk.values(desk.run("postdown")[1])
     remembered = desk.values(desk.run("preprovision")[1])
     assert {key: value.strip() for key, value in forgotten.items()} == dict.fromkeys(remembered, "")
+
+
+def test_an_app_that_cannot_be_stopped_does_not_block_the_teardown(desk: Desk) -> None:
+    """predown succeeds where `az` fails, and where azd knows no subscription, so that `azd down` goes on."""
+    app = {"FLEETSCORE_APP_NAME": "func-x", "AZURE_RESOURCE_GROUP": "rg-test"}
+    code, calls = desk.run("predown", FAIL_STOP="1", **app)
+    assert (code, len(calls)) == (0, 1)
+    del desk.environment["AZURE_SUBSCRIPTION_ID"]
+    assert desk.run("predown", FAIL_STOP="1", **app)[0] == 0
 
 
 @pytest.mark.parametrize("app", ["func-x", ""], ids=["deployed before", "first time"])

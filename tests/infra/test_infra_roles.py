@@ -33,7 +33,7 @@ EXPECTED = {
     ("capturePrincipalId", "container", "Storage Blob Data Contributor"),
 }
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_ROLE = re.compile(r"roles\['([^']+)'\]")
+_ROLE = re.compile(r"roles(?:\['([^']+)'\]|\.(\w+))")
 
 
 def assignments(templates: dict[str, Template]) -> list[tuple[str, str, str, dict[str, str]]]:
@@ -47,7 +47,7 @@ def assignments(templates: dict[str, Template]) -> list[tuple[str, str, str, dic
                 body |= {text_of(key): text_of(c.named_children[1]) for key, c in inner.items()}
                 role = _ROLE.search(body["roleDefinitionId"])
                 assert role, f"{template.path.name}: a role that is not taken from roles.json by its name"
-                found.append((body["principalId"], body["scope"], role[1], body))
+                found.append((body["principalId"], body["scope"], role[1] or role[2], body))
     return found
 
 
@@ -72,9 +72,10 @@ def test_nobody_has_more_than_the_list(templates: dict[str, Template]) -> None:
 def test_assignments_are_named_after_what_they_assign(templates: dict[str, Template]) -> None:
     """The name is guid(scope, principal, role), so that a second deployment changes nothing, and the reason is written down."""
     for principal, scope, role, body in assignments(templates):
-        assert body["name"] == f"guid({scope}.id, {principal}, roles['{role}'])"
+        key = f"roles.{role}" if role.isidentifier() else f"roles['{role}']"
+        assert body["name"] == f"guid({scope}.id, {principal}, {key})"
         assert body["roleDefinitionId"] == (
-            f"subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles['{role}'])"
+            f"subscriptionResourceId('Microsoft.Authorization/roleDefinitions', {key})"
         )
         assert body["description"].endswith(".'")
         expected = "operatorPrincipalType" if principal == "operatorPrincipalId" else "'ServicePrincipal'"

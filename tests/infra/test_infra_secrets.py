@@ -66,7 +66,6 @@ def _values(template: Template, key: str) -> list[str]:
         ("modules/storage.bicep", "allowSharedKeyAccess", "false"),
         ("modules/storage.bicep", "allowBlobPublicAccess", "false"),
         ("modules/registry.bicep", "adminUserEnabled", "false"),
-        ("modules/registry.bicep", "anonymousPullEnabled", "false"),
         ("modules/event_hubs.bicep", "disableLocalAuth", "true"),
         ("modules/monitoring.bicep", "DisableLocalAuth", "true"),
         ("modules/monitoring.bicep", "disableLocalAuth", "true"),

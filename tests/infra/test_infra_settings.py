@@ -17,10 +17,13 @@ ENVIRONMENT = {"environmentName": "prod", "location": "westeurope"}
 IMAGE = "crfleetscorex.azurecr.io/worker@sha256:" + "ab" * 32
 # Given to a Batch task by the app, not to the app.
 OF_A_TASK = {"FLEETSCORE_RUN", "FLEETSCORE_SHARD", "FLEETSCORE_PURPOSE"}
+ACTIVITIES = "AzureFunctionsJobHost__extensions__durableTask__maxConcurrentActivityFunctions"
+PROCESS_BYTES = 320_000_000  # what the loaded app takes before it scores anything; tests/deploy measures it
 CONNECTION = "FLEETSCORE_QUEUE"  # the name of the group of settings that the queue trigger connects with
 # Read by the platform and its extensions, never by our code.
 PLATFORM = {
     "GLIBC_TUNABLES",
+    "AzureFunctionsJobHost__extensions__durableTask__maxConcurrentActivityFunctions",
     "AzureWebJobsStorage__credential",
     "AzureWebJobsStorage__clientId",
     "AzureWebJobsStorage__blobServiceUri",
@@ -74,14 +77,34 @@ def test_the_code_and_the_template_agree_on_the_settings(templates: dict[str, Te
 def test_the_code_accepts_what_the_template_sets(
     templates: dict[str, Template], image: str, batch: bool, memory_mb: int
 ) -> None:
-    """The settings pass the code's own checks, and Batch is told of only when there is a pool that can run something."""
+    """The settings pass the code's own checks, Batch is told of only when there is a pool, and shards that run at once fit."""
     settings = settings_of(templates, workerImage=image, batchEnabled=batch, instanceMemoryMB=memory_mb)
     assert all(isinstance(value, str) for value in settings.values())
     read = read_app_settings(settings)
     assert read.store == "https://account.blob.core.windows.net/fleetscore"
     assert bool(read.batch_endpoint) == (batch and bool(image))
     assert read.batch_image == image
-    assert read.inline_memory_bytes * 2 <= memory_mb * 1_000_000
+    together = read.inline_memory_bytes * int(settings[ACTIVITIES])
+    assert together + PROCESS_BYTES <= memory_mb * 1_000_000 * 3 // 4
+    assert read.inline_memory_bytes >= 64_000_000
+
+
+@pytest.mark.parametrize("given", [{"batchEnabled": False}, {"batchPlacement": "inline"}], ids=str)
+def test_nothing_of_batch_is_made_where_no_shard_can_go_there(
+    templates: dict[str, Template], given: dict[str, Any]
+) -> None:
+    """Neither account nor pool nor role nor alert nor endpoint of Batch, though there is an image; with `auto` there is each."""
+    main = templates["main.bicep"]
+    for parameters, made in ((given, False), ({}, True)):
+        values = Values(main, ENVIRONMENT | {"workerImage": IMAGE} | parameters, known)
+        assert [values.deploys(main.modules[name]) for name in ("batch", "pool")] == [made, made]
+        told = [
+            values.module_parameters(name)["batchEnabled"] for name in ("roles", "privateServices", "alerts")
+        ]
+        assert told == [made] * 3
+        assert (
+            bool(settings_of(templates, workerImage=IMAGE, **parameters)["FLEETSCORE_BATCH_ENDPOINT"]) == made
+        )
 
 
 def test_defaults_are_the_same_in_the_code_and_in_the_template(templates: dict[str, Template]) -> None:
