@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -14,6 +13,7 @@ from devhost.auth import Gate
 from devhost.clock import stamp, utc_now
 from devhost.errors import WorkerLostError
 from devhost.functions import ACTIVITY, QUEUE, TIMER, FunctionIndex, FunctionInfo
+from devhost.json_text import JsonError, parse_json, write_json
 from devhost.pool import FunctionFailedError
 from devhost.timers import run_once
 
@@ -42,23 +42,36 @@ class AdminApi:
                 return web.json_response(
                     {"id": "devhost", "state": "Running", "version": "4", "processUptime": uptime_ms}
                 )
+            case ["GET" | "POST", "host", "ping"]:
+                return web.Response()
+            case ["GET", "warmup"]:
+                return await self._warm_up()
             case ["GET", "functions"]:
-                return web.json_response([self._describe(info) for info in self._index.functions])
+                return web.json_response([_describe(info) for info in self._index.functions])
+            case ["GET", "functions", _]:
+                info = self._index.by_name(parts[2])
+                return web.Response(status=404) if info is None else web.json_response(_describe(info))
             case ["POST", "functions", _]:
                 return await self._run(parts[2], await request.read())
         return web.Response(status=404)
 
-    def _describe(self, info: FunctionInfo) -> dict[str, Any]:
-        return {"name": info.name, "config": {"bindings": info.bindings}}
+    async def _warm_up(self) -> web.Response:
+        """Run the app's warm-up, if it has one, and answer when it has ended."""
+        if self._index.warm_up is not None:
+            await self._run_alone(self._index.warm_up, {"input": None})
+        return web.Response()
 
     async def _run(self, name: str, body: bytes) -> web.Response:
         """Run a function that is not an HTTP one, in the background."""
+        for left_out in self._index.left_out:
+            if left_out.name.lower() == name.lower():
+                return _refusal(left_out.left_out, 501)
         info = self._index.by_name(name)
         if info is None:
             return web.Response(status=404)
         try:
-            document = json.loads(body) if body.strip() else {}
-        except ValueError:
+            document = parse_json(body) if body.strip() else {}
+        except JsonError:
             document = None
         if not isinstance(document, dict):
             return _refusal('The body is not a JSON object; expected {"input": "..."}')
@@ -71,7 +84,7 @@ class AdminApi:
         return web.Response(status=202)
 
     def _work(self, info: FunctionInfo, given: Any) -> Coroutine[Any, Any, None] | None:
-        text = given if isinstance(given, str) or given is None else json.dumps(given)
+        text = given if isinstance(given, str) or given is None else write_json(given)
         if info.kind == TIMER:
             return run_once(info, self._invoke, None, False)
         if info.kind == ACTIVITY:
@@ -88,5 +101,9 @@ class AdminApi:
             await self._invoke(info, payload)
 
 
-def _refusal(text: str) -> web.Response:
-    return web.json_response({"Message": text}, status=400)
+def _describe(info: FunctionInfo) -> dict[str, Any]:
+    return {"name": info.name, "config": {"bindings": info.bindings}}
+
+
+def _refusal(text: str, status: int = 400) -> web.Response:
+    return web.json_response({"Message": text}, status=status)

@@ -1,7 +1,6 @@
-"""Keys: who may call what. Open by default, as under Core Tools; strict with `--enable-auth`."""
+"""Keys and what each of them allows. All is open by default, as under Core Tools; `--enable-auth` demands keys."""
 
 import hmac
-import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from devhost.errors import SettingsError
+from devhost.files import write_whole
 
 DURABLE_SYSTEM_KEY = "durabletask_extension"
 
@@ -24,18 +24,22 @@ class Keys:
 
 
 def load_keys(folder: Path) -> Keys:
-    """Read `keys.json`, making it with fresh keys (readable by its owner only) where it is absent."""
+    """Read `keys.json`, making it with fresh keys (readable by its owner only) where it is absent.
+
+    Raises SettingsError, with the cure, where it cannot be read or is cut short.
+    """
     path = folder / "keys.json"
-    if not path.exists():
-        made = Keys(_new_key(), {"default": _new_key()}, {DURABLE_SYSTEM_KEY: _new_key()})
-        descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(made)) + b"\n")
-        return made
     try:
         return msgspec.json.decode(path.read_bytes(), type=Keys)
-    except msgspec.MsgspecError as error:
-        raise SettingsError(f"{path}: {error}; expected master, host, system and functions keys") from error
+    except FileNotFoundError:
+        made = Keys(_new_key(), {"default": _new_key()}, {DURABLE_SYSTEM_KEY: _new_key()})
+        write_whole(path, msgspec.json.format(msgspec.json.encode(made)) + b"\n")
+        return made
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"{path} cannot be read: {error}; expected master, host, system and functions keys. "
+            "Correct it, or delete it: new keys are then made, and the old ones are no longer valid."
+        ) from error
 
 
 def _new_key() -> str:
@@ -44,7 +48,7 @@ def _new_key() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Decides whether a key opens a door."""
+    """Decides whether a key allows a call."""
 
     keys: Keys
     is_strict: bool

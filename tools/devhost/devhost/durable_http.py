@@ -1,8 +1,8 @@
 """The Durable management API: the same handler behind the public prefix and the workers' own."""
 
 import base64
-import json
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +14,8 @@ from devhost import records, rewind
 from devhost.clock import from_micros, parse_stamp, seconds_stamp, to_micros
 from devhost.engine import Engine
 from devhost.errors import RequestError
-from devhost.history import as_json, compact, parse
+from devhost.history import compact, parse
+from devhost.json_text import JsonError, as_json, encode_json, plain_json
 from devhost.links import Links
 from devhost.records import Filter, Instance
 from devhost.store import Store
@@ -31,8 +32,9 @@ _STATUSES = (
     "Suspended",
 )
 _TOKEN = "x-ms-continuation-token"  # noqa: S105  # the name of a header
-_PAGE = 100
+_PAGE, _LARGEST_INT = 100, 2**31 - 1
 _INVALID_JSON = "Invalid JSON content"
+_JSON_ERROR = "Newtonsoft.Json.JsonReaderException"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class DurableApi:
     async def answer(self, request: web.Request, path: str, links: Links) -> web.Response:
         """Answer one request; `path` is what follows the prefix, still escaped."""
         parts = [unquote(part) for part in path.strip("/").split("/")]
-        query = {key.lower(): value for key, value in request.query.items()}
+        query = _query(request)
         try:
             handler = self._find(request.method, parts)
             return _nothing(404) if handler is None else await handler(_Call(request, parts, query, links))
@@ -84,7 +86,7 @@ class DurableApi:
     # -- starting ---------------------------------------------------------------------------------------------
 
     async def _start(self, call: _Call) -> web.Response:
-        body = (await call.request.read()).decode("utf-8-sig", errors="replace")
+        body = await call.request.read()
         input_text = _json_text(body) if body.strip() else None
         wanted = call.parts[2] if len(call.parts) == 3 else None
         instance_id = await self._engine.start_instance(
@@ -161,10 +163,7 @@ class DurableApi:
     async def _raise_event(self, call: _Call) -> web.Response:
         if call.request.content_type.lower() != "application/json":
             raise RequestError(400, "Only application/json request content is supported")
-        body = (await call.request.read()).decode("utf-8-sig", errors="replace")
-        await self._engine.raise_event(
-            call.parts[1], call.parts[3], _json_text(body) if body.strip() else None
-        )
+        await self._engine.raise_event(call.parts[1], call.parts[3], _json_text(await call.request.read()))
         return _nothing(202)
 
     async def _terminate(self, call: _Call) -> web.Response:
@@ -185,13 +184,20 @@ class DurableApi:
         return _nothing(202)
 
 
-def _json_text(body: str) -> str:
-    """Return the body as JSON text on one line; raises RequestError 400 when it is not JSON."""
+def _query(request: web.Request) -> dict[str, str]:
+    """Return the query with its names in lower case; a repeated name's values are joined by commas."""
+    joined: dict[str, list[str]] = {}
+    for key, value in request.query.items():
+        joined.setdefault(key.lower(), []).append(value)
+    return {key: ",".join(values) for key, values in joined.items()}
+
+
+def _json_text(body: bytes) -> str:
+    """Return the body as JSON text; raises RequestError 400 when it is not JSON."""
     try:
-        json.loads(body)
-    except ValueError as error:
-        raise RequestError(400, _INVALID_JSON) from error
-    return body.strip()
+        return plain_json(body)
+    except JsonError as error:
+        raise RequestError(400, _INVALID_JSON, str(error), _JSON_ERROR) from error
 
 
 def _status_json(instance: Instance, shows_input: bool) -> dict[str, Any]:
@@ -209,13 +215,19 @@ def _status_json(instance: Instance, shows_input: bool) -> dict[str, Any]:
 
 
 def _filter(query: dict[str, str]) -> Filter:
-    named = query.get("runtimestatus")
+    statuses = _statuses(query.get("runtimestatus", ""))
     return Filter(
         _moment(query, "createdtimefrom"),
         _moment(query, "createdtimeto"),
-        None if named is None else tuple(each for each in named.split(",") if each in _STATUSES),
+        statuses or None,
         query.get("instanceidprefix", ""),
     )
+
+
+def _statuses(text: str) -> tuple[str, ...]:
+    """Return the statuses that a comma-separated text names; what cannot be read is ignored, as in Azure."""
+    known = {status.lower(): status for status in _STATUSES}
+    return tuple(known[each.strip().lower()] for each in text.split(",") if each.strip().lower() in known)
 
 
 def _moment(query: dict[str, str], name: str) -> int | None:
@@ -224,10 +236,8 @@ def _moment(query: dict[str, str], name: str) -> int | None:
         return None
     try:
         return to_micros(parse_stamp(text.replace(" ", "+")))  # a plus that was not escaped
-    except ValueError as error:
-        raise RequestError(
-            400, f"{name} is {text!r}; expected an ISO 8601 time such as 2026-01-31T12:00:00Z"
-        ) from error
+    except (ValueError, OverflowError):
+        return None  # ignored, as in Azure
 
 
 def _flag(query: dict[str, str], name: str, default: bool) -> bool:
@@ -236,7 +246,9 @@ def _flag(query: dict[str, str], name: str, default: bool) -> bool:
 
 
 def _page_size(text: str | None) -> int:
-    return int(text) if text and text.isdigit() and int(text) > 0 else _PAGE
+    if text is None or not re.fullmatch("[0-9]{1,10}", text):
+        return _PAGE
+    return int(text) if 0 < int(text) <= _LARGEST_INT else _PAGE
 
 
 def _seconds(text: str) -> float:
@@ -263,9 +275,12 @@ def _nothing(status: int) -> web.Response:
 
 
 def _json(status: int, value: Any, headers: dict[str, str] | None = None) -> web.Response:
-    body = json.dumps(value, ensure_ascii=False).encode()
     return web.Response(
-        status=status, body=body, headers=headers, content_type="application/json", charset="utf-8"
+        status=status,
+        body=encode_json(value),
+        headers=headers,
+        content_type="application/json",
+        charset="utf-8",
     )
 
 

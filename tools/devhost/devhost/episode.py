@@ -6,7 +6,6 @@ Runs in a worker process, because it calls the app's code. The SDK's handle and 
 import functools
 import importlib
 import json
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +13,10 @@ from typing import Any
 import msgspec
 
 from devhost.decisions import COMPLETED, FAILED, RUNNING, Decision, NonDeterministicError
+from devhost.failures import describe, text_of, trace_of
 from devhost.functions import ACTIVITY, ORCHESTRATION, FunctionIndex
 from devhost.guard import find_mismatch, label_tasks
+from devhost.json_text import without_surrogates, write_json
 from devhost.replay import Replayed, replay
 
 _MARKER = "\n\n$OutOfProcData$:"
@@ -82,12 +83,11 @@ def _call(handle: Callable[..., Any], body: str) -> _Answer:
         context._input_expected_type = getattr(handle, "_df_input_type", None)
         text = Orchestrator(handle.orchestrator_function).handle(context)  # type: ignore[attr-defined]  # by the SDK
         return _Answer(json.loads(text), None, label_tasks(context), context._sequence_number)
-    except Exception as failure:
-        _, marker, state = str(failure).rpartition(_MARKER)
+    except BaseException as failure:  # an exit that the code raises must not end the worker either
+        _, marker, state = text_of(failure).rpartition(_MARKER)
         if marker:
             return _Answer(json.loads(state), failure.__cause__ or failure)
-        text = f"{type(failure).__name__}: {failure}"
-        return _Answer({"isDone": False, "schemaVersion": 2, "error": text}, failure)
+        return _Answer({"isDone": False, "schemaVersion": 2, "error": describe(failure).message}, failure)
 
 
 def _refusal(index: FunctionIndex, kind: str, name: str) -> str | None:
@@ -104,7 +104,7 @@ def _refusal(index: FunctionIndex, kind: str, name: str) -> str | None:
 def _conclude(name: str, found: Replayed, answer: _Answer) -> Episode:
     """Turn what the replay found into what to commit."""
     status_text = answer.state.get("customStatus")
-    custom_status = json.dumps(status_text) if status_text else None
+    custom_status = write_json(status_text) if status_text else None
     if custom_status is not None and len(custom_status.encode("utf-16-le")) > _CUSTOM_STATUS_LIMIT_BYTES:
         size_kb = len(custom_status.encode("utf-16-le")) // 1024
         text = (
@@ -114,10 +114,10 @@ def _conclude(name: str, found: Replayed, answer: _Answer) -> Episode:
         return Episode(FAILED, f"Orchestrator function '{name}' failed: {text}", None, None, found.decisions)
     output, details = found.output, None
     if found.status == COMPLETED:
-        output = json.dumps(answer.state["output"]) if "output" in answer.state else None
+        output = write_json(answer.state["output"]) if "output" in answer.state else None
     elif found.status == FAILED:
-        details = f"Message: {output}, StackTrace: {_trace(answer.failure)}"
-        output = f"Orchestrator function '{name}' failed: {output}"
+        details = without_surrogates(f"Message: {output}, StackTrace: {_trace(answer.failure)}")
+        output = without_surrogates(f"Orchestrator function '{name}' failed: {output}")
     return Episode(
         status=found.status,
         output=output,
@@ -131,4 +131,4 @@ def _conclude(name: str, found: Replayed, answer: _Answer) -> Episode:
 
 
 def _trace(failure: BaseException | None) -> str:
-    return "".join(traceback.format_exception(failure)) if failure is not None else ""
+    return trace_of(failure) if failure is not None else ""

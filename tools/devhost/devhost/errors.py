@@ -5,6 +5,7 @@ HostError
 ├── LoadError             the app cannot be loaded or indexed
 ├── HostLockedError       another host already works on the data folder
 ├── RequestError          a management request cannot be done; carries the HTTP status
+├── TemplateLostError     the process that holds the app has ended
 └── WorkerLostError       a worker process died, or was stopped, before it answered
 """
 
@@ -23,6 +24,10 @@ class LoadError(HostError):
 
 class HostLockedError(HostError):
     """The data folder is in use by another host process."""
+
+
+class TemplateLostError(HostError):
+    """The process that has imported the app, from which workers are forked, has ended."""
 
 
 class WorkerLostError(HostError):

@@ -17,6 +17,7 @@ class FunctionInfo:
 
     `trigger` and every entry of `bindings` is the binding's dictionary (`type`, `name`, `direction`, and the
     keys of its kind). `is_async` is True for `async def` functions. `retry` is the function-level retry policy.
+    `left_out` says why this host cannot run the function; empty for one that it can.
     """
 
     name: str
@@ -24,6 +25,7 @@ class FunctionInfo:
     bindings: list[dict[str, Any]]
     is_async: bool = False
     retry: dict[str, Any] | None = None
+    left_out: str = ""
 
     @property
     def kind(self) -> str:
@@ -39,9 +41,13 @@ class FunctionInfo:
 
 @dataclass(frozen=True, slots=True)
 class FunctionIndex:
-    """All functions of the app; every lookup ignores case, as the host does."""
+    """All functions of the app; every lookup ignores case, as the host does.
+
+    `left_out` are those that need what this host does not have; no lookup finds them.
+    """
 
     functions: list[FunctionInfo] = field(default_factory=list)
+    left_out: list[FunctionInfo] = field(default_factory=list)
 
     @property
     def warm_up(self) -> FunctionInfo | None:
@@ -69,8 +75,11 @@ class FunctionIndex:
         return next((each for each in self.of_kind(kind) if each.durable_name.lower() == name.lower()), None)
 
     def missing(self, kind: str, name: str) -> str:
-        """Return the extension's text for a call of a function that is not there."""
+        """Return the text for a call of a function that is not there: the extension's, or why it was left out."""
         noun = "orchestrator" if kind == ORCHESTRATION else "activity"
+        for each in self.left_out:
+            if each.kind == kind and each.durable_name.lower() == name.lower():
+                return each.left_out
         known = ", ".join(f"'{each.durable_name}'" for each in self.of_kind(kind))
         return (
             f"The function '{name}' doesn't exist, is disabled, or is not an {noun} function. "

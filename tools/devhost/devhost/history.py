@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from devhost.clock import from_micros, stamp
+from devhost.json_text import as_json, without_surrogates
 
 _NAMES = {
     0: "ExecutionStarted",
@@ -53,7 +54,7 @@ def event(number: int, at_us: int, event_id: int = -1, **fields: Any) -> str:
     head = f'{{"EventType":{number},"EventId":{event_id},{_NEW},"Timestamp":"{stamp(from_micros(at_us))}"'
     if not fields:
         return head + "}"
-    return head + "," + json.dumps(fields, ensure_ascii=False)[1:]
+    return head + "," + without_surrogates(json.dumps(fields, ensure_ascii=False))[1:]
 
 
 def played(text: str) -> str:
@@ -104,13 +105,3 @@ def _present(merged: dict[str, Any], shows_input: bool, shows_output: bool) -> d
         if shows_output:
             shown["Result"] = as_json(result)
     return shown
-
-
-def as_json(text: str | None) -> Any:
-    """Return the value of JSON text, or the text itself where it is not JSON."""
-    if text is None:
-        return None
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

@@ -22,6 +22,7 @@ from devhost.clock import utc_now
 from devhost.durable_http import DurableApi
 from devhost.engine import Engine, Workers
 from devhost.errors import WorkerLostError
+from devhost.files import write_whole
 from devhost.functions import HTTP, QUEUE, TIMER, FunctionIndex, FunctionInfo
 from devhost.http_triggers import HttpTriggers
 from devhost.links import Links
@@ -170,9 +171,16 @@ class Host:
             )
         if lowered.startswith("/admin/"):
             return await self._admin.answer(request, path)
-        if path == "/":
-            return web.Response(text="The local Functions host is running.")
-        return await self._http.answer(request)
+        answer = await self._http.answer(request)
+        if answer is not None:
+            return answer
+        return self._homepage() if path == "/" else web.Response(status=404)
+
+    def _homepage(self) -> web.Response:
+        """Answer where no function of the app does; a setting of Azure's turns the text off."""
+        if self._environment.get("AzureWebJobsDisableHomepage", "").lower() == "true":
+            return web.Response(status=204)
+        return web.Response(text="The local Functions host is running.")
 
     async def _answer_rpc(self, request: web.Request) -> web.Response:
         path = request.rel_url.raw_path
@@ -197,10 +205,12 @@ class Host:
         ]
         for line in lines:
             _log.info("    %s", line)
+        if self._settings.ignored:
+            _log.info("host.json: not carried out here: %s", ", ".join(self._settings.ignored))
+        for info in index.left_out:
+            _log.warning("Left out: %s", info.left_out)
         path = self._options.data / "address.json"
-        draft = path.with_suffix(".tmp")
-        draft.write_bytes(msgspec.json.encode(self._address))
-        draft.replace(path)
+        write_whole(path, msgspec.json.encode(self._address))
         closing.callback(path.unlink, missing_ok=True)
         _log.info("Listening on %s", self._address.url)
 

@@ -10,6 +10,7 @@ from aiohttp import web
 from devhost.auth import Gate
 from devhost.errors import LoadError, WorkerLostError
 from devhost.functions import HTTP, FunctionIndex, FunctionInfo
+from devhost.json_text import as_json, without_surrogates
 from devhost.pool import FunctionFailedError
 from devhost.routes import Route, compile_route
 
@@ -20,7 +21,7 @@ Invoke = Callable[[FunctionInfo, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Door:
+class _Endpoint:
     """One HTTP function behind its route; no methods means all."""
 
     info: FunctionInfo
@@ -37,37 +38,48 @@ class HttpTriggers:
     ) -> None:
         self._gate = gate
         self._invoke = invoke
-        doors = [_make_door(info, expand, prefix.strip("/")) for info in index.of_kind(HTTP)]
-        self._doors = sorted(doors, key=lambda door: door.route.order)
+        endpoints = [
+            _make_endpoint(info, expand, prefix.strip("/"))
+            for info in [*index.of_kind(HTTP), *index.left_out]
+            if info.kind == HTTP
+        ]
+        self._endpoints = sorted(endpoints, key=lambda endpoint: endpoint.route.order)
 
     def describe(self, base_url: str) -> list[str]:
         """Return a line for every HTTP function: name, methods and URL."""
         return [
-            f"{door.info.name}: [{','.join(door.methods) or 'all methods'}] {base_url}/{door.route.template}"
-            for door in self._doors
+            f"{each.info.name}: [{','.join(each.methods) or 'all methods'}] {base_url}/{each.route.template}"
+            for each in self._endpoints
         ]
 
-    async def answer(self, request: web.Request) -> web.Response:
-        """Run the function whose route, constraints and methods fit; 404 when there is none, 401 without the key."""
-        path = request.rel_url.raw_path.lstrip("/")
-        for door in self._doors:
-            parameters = door.route.match(path)
-            if parameters is not None and (not door.methods or request.method in door.methods):
-                return await self._run(door, request, parameters)
-        return web.Response(status=404)
+    async def answer(self, request: web.Request) -> web.Response | None:
+        """Run the function whose route, constraints and methods fit; None when there is none.
 
-    async def _run(self, door: _Door, request: web.Request, parameters: dict[str, str]) -> web.Response:
+        Without the key the answer is 401; for a function that this host cannot run it is 501 with the reason.
+        """
+        path = request.rel_url.raw_path.lstrip("/")
+        for endpoint in self._endpoints:
+            parameters = endpoint.route.match(path)
+            if parameters is not None and (not endpoint.methods or request.method in endpoint.methods):
+                return await self._run(endpoint, request, parameters)
+        return None
+
+    async def _run(
+        self, endpoint: _Endpoint, request: web.Request, parameters: dict[str, str]
+    ) -> web.Response:
         given = request.headers.get("x-functions-key") or request.query.get("code", "")
-        if not self._gate.opens_function(door.level, door.info.name, given):
+        if not self._gate.opens_function(endpoint.level, endpoint.info.name, given):
             return web.Response(status=401)
+        if endpoint.info.left_out:
+            return web.json_response({"Message": endpoint.info.left_out}, status=501)
         try:
-            result = await self._invoke(door.info, _payload(request, parameters, await request.read()))
+            result = await self._invoke(endpoint.info, _payload(request, parameters, await request.read()))
         except (FunctionFailedError, WorkerLostError):
             return web.Response(status=500)
         return _response(result["http"]) if "http" in result else web.Response(status=204)
 
 
-def _make_door(info: FunctionInfo, expand: Callable[[str], str], prefix: str) -> _Door:
+def _make_endpoint(info: FunctionInfo, expand: Callable[[str], str], prefix: str) -> _Endpoint:
     own = expand(str(info.trigger.get("route") or info.name)).strip("/")
     template = "/".join(part for part in (prefix, own) if part)
     if template.split("/")[0].lower() in _RESERVED:
@@ -75,7 +87,7 @@ def _make_door(info: FunctionInfo, expand: Callable[[str], str], prefix: str) ->
             f"Function {info.name}: the route '{template}' begins with a word that the host keeps for itself"
         )
     methods = tuple(str(each).upper() for each in info.trigger.get("methods") or ())
-    return _Door(info, compile_route(template), methods, str(info.trigger.get("authLevel") or "function"))
+    return _Endpoint(info, compile_route(template), methods, str(info.trigger.get("authLevel") or "function"))
 
 
 def _payload(request: web.Request, parameters: dict[str, str], body: bytes) -> dict[str, Any]:
@@ -107,16 +119,11 @@ def _response(result: dict[str, Any]) -> web.Response:
 
 def _sniffed(text: str) -> web.Response:
     """Answer with a returned text: a JSON object with `body` is a response object, other JSON is indented."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
+    value = as_json(text)
     if isinstance(value, dict) and "body" in {key.lower() for key in value}:
         return _from_object({key.lower(): each for key, each in value.items()})
     if isinstance(value, dict | list):
-        return web.Response(
-            text=json.dumps(value, indent=2, ensure_ascii=False), content_type="application/json"
-        )
+        return web.Response(text=_indented(value), content_type="application/json")
     return web.Response(text=text, content_type="text/plain", charset="utf-8")
 
 
@@ -124,8 +131,12 @@ def _from_object(value: dict[str, Any]) -> web.Response:
     status = int(value.get("status") or value.get("statuscode") or 200)
     body = value["body"]
     headers = {str(key): str(each) for key, each in (value.get("headers") or {}).items()}
-    text = body if isinstance(body, str) else json.dumps(body, indent=2, ensure_ascii=False)
+    text = without_surrogates(body) if isinstance(body, str) else _indented(body)
     default = "text/plain; charset=utf-8" if isinstance(body, str) else "application/json; charset=utf-8"
     if not any(key.lower() == "content-type" for key in headers):
         headers["Content-Type"] = default
     return web.Response(status=status, body=text.encode(), headers=headers)
+
+
+def _indented(value: Any) -> str:
+    return without_surrogates(json.dumps(value, indent=2, ensure_ascii=False))

@@ -8,74 +8,18 @@ import asyncio
 import inspect
 import json
 import threading
-import traceback
+import typing
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from azure import functions
 from azure.functions import get_binding_registry, meta
 
+from devhost.contexts import Call, Out, TryInfo
+from devhost.failures import Failure, describe
 from devhost.functions import ACTIVITY, HTTP, QUEUE, TIMER, FunctionInfo
 from devhost.loader import LoadedApp
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """How a function failed: `TypeName: message`, and the traceback."""
-
-    message: str
-    trace: str
-
-
-class _Context(functions.Context):  # type: ignore[misc]  # the SDK ships no types
-    """What a function's `context` parameter receives."""
-
-    def __init__(self, name: str, invocation_id: str) -> None:
-        self._name = name
-        self._id = invocation_id
-        self._local = threading.local()
-        self._local.invocation_id = self._id
-
-    @property
-    def invocation_id(self) -> str:
-        return self._id
-
-    @property
-    def thread_local_storage(self) -> Any:
-        return self._local
-
-    @property
-    def function_name(self) -> str:
-        return self._name
-
-    @property
-    def function_directory(self) -> str:
-        return str(Path.cwd())
-
-    @property
-    def trace_context(self) -> Any:
-        return None
-
-    @property
-    def retry_context(self) -> Any:
-        return None
-
-
-class _Out(functions.Out):  # type: ignore[misc]  # the SDK ships no types
-    """An output parameter."""
-
-    def __init__(self) -> None:
-        self._value: Any = None
-
-    def set(self, val: Any) -> None:
-        self._value = val
-
-    def get(self) -> Any:
-        return self._value
 
 
 class Invoker:
@@ -93,7 +37,7 @@ class Invoker:
         info = self._app.index.require(name)
         if info.is_async:
             started: Future[Any] = asyncio.run_coroutine_threadsafe(
-                self._run_async(info, payload), self._user_loop()
+                self._settle_async(info, payload), self._user_loop()
             )
         else:
             started = self._pool.submit(self._run_sync, info, payload)
@@ -121,36 +65,47 @@ class Invoker:
         arguments, outs = _arguments(info, self._app.callables[info.name], payload)
         return _encode_result(info, await self._app.callables[info.name](**arguments), outs)
 
+    async def _settle_async(self, info: FunctionInfo, payload: dict[str, Any]) -> dict[str, Any] | Failure:
+        """Run the function; an exit that it raises is an outcome too, and must not end the loop."""
+        try:
+            return await self._run_async(info, payload)
+        except (SystemExit, KeyboardInterrupt) as failure:
+            return describe(failure)
 
-def _outcome(future: Future[dict[str, Any]]) -> dict[str, Any] | Failure:
+
+def _outcome(future: Future[dict[str, Any] | Failure]) -> dict[str, Any] | Failure:
     try:
         return future.result()
     except BaseException as failure:  # whatever user code raises, a cancellation included, is an outcome
-        return _describe(failure)
-
-
-def _describe(failure: BaseException) -> Failure:
-    return Failure(f"{type(failure).__name__}: {failure}", "".join(traceback.format_exception(failure)))
+        return describe(failure)
 
 
 def _arguments(
     info: FunctionInfo, function: Callable[..., Any], payload: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, _Out]]:
+) -> tuple[dict[str, Any], dict[str, Out]]:
     arguments: dict[str, Any] = {}
-    outs: dict[str, _Out] = {}
+    outs: dict[str, Out] = {}
     for binding in info.bindings:
         name, kind = binding["name"], binding["type"]
         if name == "$return":
             continue
         if binding["direction"] == "out":
-            arguments[name] = outs[name] = _Out()
+            arguments[name] = outs[name] = Out()
         elif kind == "durableClient":
             arguments[name] = payload["client"]
+        elif kind == QUEUE and _is_generic(function, name):
+            arguments[name] = payload["body"]
         else:
             arguments[name] = _decode(kind, payload)
     if "context" not in arguments and "context" in inspect.signature(function).parameters:
-        arguments["context"] = _Context(info.name, payload.get("invocation_id") or str(uuid.uuid4()))
+        tries = TryInfo(**payload.get("tries") or {})
+        arguments["context"] = Call(info.name, payload.get("invocation_id") or str(uuid.uuid4()), tries)
     return arguments, outs
+
+
+def _is_generic(function: Callable[..., Any], name: str) -> bool:
+    """Say whether the parameter is annotated as text or bytes: it then receives the data as they came."""
+    return typing.get_type_hints(function).get(name) in (str, bytes)
 
 
 def _decode(kind: str, payload: dict[str, Any]) -> Any:
@@ -178,13 +133,13 @@ def _http_datum(payload: dict[str, Any]) -> meta.Datum:
     return meta.Datum(value, "http")
 
 
-def _encode_result(info: FunctionInfo, result: Any, outs: dict[str, _Out]) -> dict[str, Any]:
-    registry = get_binding_registry()
+def _encode_result(info: FunctionInfo, result: Any, outs: dict[str, Out]) -> dict[str, Any]:
     encoded: dict[str, Any] = {}
     for binding in info.bindings:
-        if binding["name"] in outs and outs[binding["name"]].get() is not None:
-            datum = registry.get(binding["type"]).encode(outs[binding["name"]].get(), expected_type=None)
-            encoded.setdefault("outs", {})[binding["name"]] = [datum.type, datum.value]
+        if binding["type"] == "http" and binding["name"] in outs:
+            encoded["http"] = _http_output(outs[binding["name"]].get())
+        elif binding["name"] in outs and outs[binding["name"]].get() is not None:
+            encoded.setdefault("outs", {})[binding["name"]] = _output(binding, outs[binding["name"]].get())
     if info.kind == ACTIVITY:
         return encoded | {"result": _activity_result(result)}
     returned = next((each for each in info.bindings if each["name"] == "$return"), None)
@@ -192,12 +147,23 @@ def _encode_result(info: FunctionInfo, result: Any, outs: dict[str, _Out]) -> di
         return encoded | {"http": _http_result(result)}
     if returned is not None:
         if result is not None:
-            datum = registry.get(returned["type"]).encode(result, expected_type=None)
-            encoded.setdefault("outs", {})["$return"] = [datum.type, datum.value]
+            encoded.setdefault("outs", {})["$return"] = _output(returned, result)
         return encoded
     if result is not None:  # the worker's own text, with its missing space
         raise RuntimeError(f"function {info.name!r} without a $return bindingreturned a non-None value")
     return encoded
+
+
+def _output(binding: dict[str, Any], value: Any) -> list[Any]:
+    datum = get_binding_registry().get(binding["type"]).encode(value, expected_type=None)
+    return [datum.type, datum.value]
+
+
+def _http_output(value: Any) -> dict[str, Any]:
+    """Return the answer that an output parameter was set to; one that was not set is an empty 200."""
+    if value is None:
+        return {"status": 200, "headers": {}, "cookies": [], "body": b""}
+    return {"text": value.decode(errors="replace")} if isinstance(value, bytes) else _http_result(value)
 
 
 def _activity_result(result: Any) -> str | None:

@@ -9,7 +9,7 @@ import os
 import sys
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class LoadedApp:
 
 
 def load_app(root: Path) -> LoadedApp:
-    """Import the app in `root` and index it.
+    """Import the app in `root` and index it; functions that need what this host does not have are left out.
 
     `root` becomes the working directory and the first entry of `sys.path`. Raises LoadError with the worker's own
     text where Azure would refuse the app, and whatever the app's import raises.
@@ -52,12 +52,15 @@ def load_app(root: Path) -> LoadedApp:
     functions = _find_app(module, script).get_functions()
     loaded = [(_describe(each), each.get_user_function()) for each in functions]
     active = [(info, function) for info, function in loaded if not _is_disabled(info.name)]
+    kept, left_out = [], []
     for info, function in active:
-        _check_supported(info)
-        check_function(info, function)
-    return LoadedApp(
-        FunctionIndex([info for info, _ in active]), {info.name: function for info, function in active}
-    )
+        if reason := _unsupported(info):
+            left_out.append(replace(info, left_out=reason))
+        else:
+            check_function(info, function)
+            kept.append((info, function))
+    index = FunctionIndex([info for info, _ in kept], left_out)
+    return LoadedApp(index, {info.name: function for info, function in kept})
 
 
 def _find_app(module: Any, script: str) -> Any:
@@ -108,18 +111,20 @@ def _is_disabled(name: str) -> bool:
     )
 
 
-def _check_supported(info: FunctionInfo) -> None:
+def _unsupported(info: FunctionInfo) -> str:
+    """Return why this host cannot run the function; empty for one that it can."""
     if info.kind == "entityTrigger":
-        raise LoadError(
-            f"Function {info.name}: entities are not supported by the local host; use an orchestration, or run the app "
-            "in Azure."
+        return (
+            f"Function {info.name}: entities are not supported by the local host; use an orchestration, "
+            "or run the app in Azure."
         )
     for binding in info.bindings:
         if binding["type"] not in _TRIGGERS + _OTHER_BINDINGS:
-            raise LoadError(
-                f"Function {info.name}: binding {binding['name']} of type {binding['type']} is not supported by the "
-                f"local host, which knows {', '.join(_TRIGGERS + _OTHER_BINDINGS)}."
+            return (
+                f"Function {info.name}: binding {binding['name']} of type {binding['type']} is not supported "
+                f"by the local host, which knows {', '.join(_TRIGGERS + _OTHER_BINDINGS)}."
             )
+    return ""
 
 
 def check_function(info: FunctionInfo, function: Callable[..., Any]) -> None:

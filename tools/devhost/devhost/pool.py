@@ -5,10 +5,11 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 from dataclasses import dataclass, field
 from typing import Any
 
-from devhost.errors import WorkerLostError
+from devhost.errors import TemplateLostError, WorkerLostError
 from devhost.template import Template
 from devhost.wire import pack, read
 
@@ -31,7 +32,7 @@ class FunctionTimeoutError(FunctionFailedError):
 
 @dataclass(slots=True)
 class Worker:
-    """One place for a worker process, whoever fills it; `pid` is 0 until the first one has said hello."""
+    """One place for a worker process, whichever fills it; `pid` is 0 until the first one has reported it."""
 
     threads: int
     writer: asyncio.StreamWriter | None = None
@@ -65,7 +66,7 @@ class WorkerGroup:
         self._tasks = [asyncio.create_task(self._keep_alive(worker)) for worker in self._workers]
 
     async def watch(self) -> None:
-        """Return only by raising what ended the care for a worker, such as the loss of the template."""
+        """Return only by raising what ended the care for a worker, such as an app that can no longer be loaded."""
         done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
         for task in done:
             task.result()
@@ -119,7 +120,8 @@ class WorkerGroup:
         """Start the worker, read its answers, and start another when it ends."""
         pause_s = _FIRST_PAUSE_S
         while not self._closing:
-            reader, worker.writer = await asyncio.open_connection(sock=self._template.fork(worker.threads))
+            connection = await self._fork(worker.threads)
+            reader, worker.writer = await asyncio.open_connection(sock=connection)
             with contextlib.suppress(EOFError):
                 _, _, worker.pid = await read(reader)
                 worker.ready.set()
@@ -136,6 +138,15 @@ class WorkerGroup:
                 if not died_in_use:
                     pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
                 await asyncio.sleep(pause_s)
+
+    async def _fork(self, threads: int) -> socket.socket:
+        """Return the socket of a new worker, starting the template again first where it has died."""
+        while True:
+            generation = self._template.generation
+            try:
+                return self._template.fork(threads)
+            except TemplateLostError:
+                await asyncio.to_thread(self._template.revive, generation)
 
     def _lose(self, worker: Worker) -> None:
         """Forget a process that has ended, and tell its callers."""

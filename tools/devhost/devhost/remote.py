@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from devhost.auth import load_keys
 from devhost.errors import HostError
 from devhost.functions import ORCHESTRATION
 
@@ -19,7 +20,7 @@ _POLL_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class RemoteHost:
-    """The host that serves a data folder, with the key that opens all its doors."""
+    """The host that serves a data folder, with the key that allows everything."""
 
     url: str
     key: str
@@ -46,12 +47,14 @@ def _read(body: bytes) -> Any:
 
 def find_host(data: Path) -> RemoteHost:
     """Return the host that serves the data folder; raises HostError when none does."""
+    path = data / "address.json"
     try:
-        address = json.loads((data / "address.json").read_bytes())
-        keys = json.loads((data / "keys.json").read_bytes())
+        url = str(json.loads(path.read_bytes())["url"])
     except FileNotFoundError as error:
         raise HostError(f"no host serves {data}; start one with `python -m devhost start`") from error
-    return RemoteHost(str(address["url"]), str(keys["master"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HostError(f"{path} cannot be read: {error!r}; start the host again, which writes it") from error
+    return RemoteHost(url, load_keys(data).master)
 
 
 def invoke(host: RemoteHost, name: str, text: str | None) -> str:

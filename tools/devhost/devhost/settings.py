@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,31 @@ _OVERRIDE = "AzureFunctionsJobHost__"
 _HUB_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{2,49}")
 _STRINGS_AND_COMMENTS = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
 _SPAN = re.compile(r"(?:(\d+)\.)?(\d{1,2}):(\d{1,2})(?::(\d{1,2})(?:\.(\d{1,7}))?)?")
+
+
+_DURABLE_KEYS = (
+    "hubName",
+    "maxConcurrentActivityFunctions",
+    "maxConcurrentOrchestratorFunctions",
+    "overridableExistingInstanceStates",
+    "storeInputsInOrchestrationHistory",
+    "defaultVersion",
+)
+_QUEUE_KEYS = (
+    "batchSize",
+    "newBatchThreshold",
+    "maxDequeueCount",
+    "maxPollingInterval",
+    "visibilityTimeout",
+    "messageEncoding",
+)
+_CARRIED_OUT = {
+    "version",
+    "functiontimeout",
+    "extensions.http.routeprefix",
+    *(f"extensions.durabletask.{key}".lower() for key in _DURABLE_KEYS),
+    *(f"extensions.queues.{key}".lower() for key in _QUEUE_KEYS),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +57,7 @@ class QueueSettings:
 
 @dataclass(frozen=True, slots=True)
 class HostSettings:
-    """Everything of host.json that this host honours, with Azure's defaults."""
+    """Everything of host.json that this host carries out, with Azure's defaults; `ignored` names its other keys."""
 
     hub_name: str = "TestHubName"
     max_activities: int = 10
@@ -43,6 +68,7 @@ class HostSettings:
     route_prefix: str = "api"
     function_timeout_s: float | None = 1800.0
     queues: QueueSettings = field(default_factory=QueueSettings)
+    ignored: tuple[str, ...] = ()
 
 
 def read_host_settings(root: Path, environment: Mapping[str, str]) -> HostSettings:
@@ -85,7 +111,20 @@ def read_host_settings(root: Path, environment: Mapping[str, str]) -> HostSettin
             visibility_timeout_s=queues.span("visibilityTimeout", 0.0) or 0.0,
             base64=queues.choice("messageEncoding", "base64", ("base64", "none")).lower() == "base64",
         ),
+        ignored=tuple(_ignored(document)),
     )
+
+
+def _ignored(document: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the paths of the keys that this host does not carry out, as short as they can be."""
+    for key, value in document.items():
+        path = f"{prefix}{key}"
+        if path.lower() in _CARRIED_OUT:
+            continue
+        if isinstance(value, dict) and any(known.startswith(f"{path.lower()}.") for known in _CARRIED_OUT):
+            yield from _ignored(value, f"{path}.")
+        else:
+            yield path
 
 
 def read_local_settings(root: Path) -> dict[str, Any]:
@@ -171,11 +210,14 @@ def parse_span(text: str) -> float | None:
 def _read_object(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
-    text = path.read_text(encoding="utf-8-sig")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}; expected a file of JSON in UTF-8") from error
     bare = _STRINGS_AND_COMMENTS.sub(lambda match: match[0] if match[0].startswith('"') else " ", text)
     try:
         document = json.loads(bare)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path.name} is not valid JSON: {error}") from error
     if not isinstance(document, dict):
         raise SettingsError(f"{path.name} holds {type(document).__name__}; expected an object")

@@ -24,6 +24,7 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _SCHEMA_VERSION = 1
 _LARGEST_BATCH = 1000
+_CHECKED_BYTES = 1 << 26  # larger databases are not read through at every start
 _SCHEMA = """
 CREATE TABLE instance (
     id TEXT PRIMARY KEY, execution TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL, status TEXT NOT NULL,
@@ -82,9 +83,11 @@ class Store:
             ) from error
         self._lock = _lock_folder(folder)
         self._path = folder / "devhost.sqlite"
-        self._writer = _connect(self._path)
-        _create(self._writer, self._path)
-        self._reader = _connect(self._path)
+        try:
+            self._writer, self._reader = _open(self._path)
+        except BaseException:
+            os.close(self._lock)
+            raise
         self._queue: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
         self._reads = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
         self._thread = threading.Thread(target=self._write_forever, name="store-writer")
@@ -102,7 +105,10 @@ class Store:
     async def read(self, function: Callable[..., _T], *arguments: Any) -> _T:
         """Run `function(connection, *arguments)` over what is committed."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._reads, lambda: function(self._reader, *arguments))
+        try:
+            return await loop.run_in_executor(self._reads, lambda: function(self._reader, *arguments))
+        except sqlite3.DatabaseError as error:
+            raise _explained(error, self._path) from error
 
     def close(self) -> None:
         """Finish what is queued and close."""
@@ -139,7 +145,8 @@ class Store:
             self._transact(batch)
         except Exception as error:
             if len(batch) == 1:
-                batch[0].error = error
+                is_sql = isinstance(error, sqlite3.DatabaseError)
+                batch[0].error = _explained(error, self._path) if is_sql else error
                 return
             for operation in batch:
                 self._commit([operation])
@@ -166,6 +173,35 @@ def _deliver(batch: list[_Operation]) -> None:
             operation.future.set_result(operation.result)
 
 
+def _open(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+    """Return a connection that writes and one that reads; raises SettingsError for a file that is not whole."""
+    try:
+        if path.exists() and path.stat().st_size == 0 and (path.parent / "keys.json").exists():
+            raise sqlite3.DatabaseError("it is empty")  # SQLite would take it for a new one
+        writer = _connect(path)
+        _create(writer, path)
+        if path.stat().st_size <= _CHECKED_BYTES:
+            (finding,) = writer.execute("PRAGMA quick_check(1)").fetchone()
+            if finding != "ok":
+                raise sqlite3.DatabaseError(finding)
+        return writer, _connect(path)
+    except (sqlite3.DatabaseError, OSError) as error:
+        raise _explained(error, path) from error
+
+
+def _explained(error: Exception, path: Path) -> SettingsError:
+    """Return an error that names the database and what to do."""
+    if isinstance(error, sqlite3.OperationalError | OSError):  # a full disk, a lock, a lack of rights
+        return SettingsError(
+            f"{path} cannot be used: {error}; make room, or correct its owner and rights, and start again"
+        )
+    return SettingsError(
+        f"{path} is damaged or no database: {error}. Put a copy of it back, or move devhost.sqlite, "
+        "devhost.sqlite-wal and devhost.sqlite-shm away: the orchestrations in them are then lost, and the "
+        "host begins with none."
+    )
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
@@ -187,7 +223,12 @@ def _create(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _lock_folder(folder: Path) -> int:
-    descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as error:
+        raise SettingsError(
+            f"the data folder {folder} cannot be written: {error}; give another with --data"
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

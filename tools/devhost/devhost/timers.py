@@ -164,12 +164,14 @@ async def run_once(
 ) -> None:
     """Run a timer function, again where its retry policy says so; a failure is logged, and the schedule goes on."""
     request = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": status, "IsPastDue": is_past_due}
-    payload = {"timer": json.dumps(request)}
-    for pause_s in [*retry_pauses(info.retry), None]:
+    pauses = retry_pauses(info.retry)
+    tries: dict[str, Any] = {"count": 0, "limit": len(pauses)}
+    for count, pause_s in enumerate([*pauses, None]):
         try:
-            await invoke(info, payload)
+            await invoke(info, {"timer": json.dumps(request), "tries": tries | {"count": count}})
             return
-        except (FunctionFailedError, WorkerLostError):  # logged by whoever invokes; the schedule goes on
+        except (FunctionFailedError, WorkerLostError) as error:  # logged by the caller; the schedule goes on
+            tries |= {"failure": str(error), "trace": getattr(error, "trace", "")}
             if pause_s is not None:
                 await asyncio.sleep(pause_s)
 

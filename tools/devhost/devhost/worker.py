@@ -4,6 +4,7 @@ The template loads the app before any thread exists, tells the host what it foun
 child for every socket the host sends. Children answer calls until their socket closes, which it does when the host is gone.
 """
 
+import contextlib
 import functools
 import gc
 import io
@@ -22,7 +23,8 @@ from typing import Any
 import msgspec
 
 from devhost.errors import LoadError
-from devhost.invocation import Failure, Invoker
+from devhost.failures import Failure, describe, text_of
+from devhost.invocation import Invoker
 from devhost.loader import LoadedApp, load_app
 from devhost.template import bootstrap
 from devhost.wire import pack, receive
@@ -40,14 +42,15 @@ def main(arguments: list[str]) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(
                 line_buffering=True
-            )  # workers end without ceremony: nothing printed may wait in a buffer
+            )  # workers end at once: nothing printed may wait in a buffer
     logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
     logging.getLogger("azure").setLevel(logging.WARNING)
     connection = socket.socket(fileno=descriptor)
     if role == "child":
         _serve(connection, load_app(root), int(arguments[3]))
     else:
-        _template(connection, root)
+        with contextlib.suppress(ConnectionError):  # the host refused to start, or ended meanwhile
+            _template(connection, root)
 
 
 def _template(control: socket.socket, root: Path) -> None:
@@ -59,7 +62,7 @@ def _template(control: socket.socket, root: Path) -> None:
         control.sendall(pack({"error": str(error) or type(error).__name__, "trace": trace}))
         return
     _import_sdk()
-    control.sendall(pack({"functions": msgspec.to_builtins(app.index.functions)}))
+    control.sendall(pack({"index": msgspec.to_builtins(app.index)}))
     gc.freeze()  # children share these pages; their collections must not touch them
     fresh = _has_threads()
     if not fresh and app.index.warm_up is not None:
@@ -153,8 +156,8 @@ def _serve(connection: socket.socket, app: LoadedApp, threads: int) -> None:
         with lock:
             connection.sendall(frame)
 
-    finish(0, os.getpid())
     try:
+        finish(0, os.getpid())
         while True:
             call_id, operation, name, payload = receive(connection)
             if operation == "episode":
@@ -167,16 +170,13 @@ def _serve(connection: socket.socket, app: LoadedApp, threads: int) -> None:
 
 def _answer(call_id: int, result: Any) -> bytes:
     """Return the frame of an answer; a result that cannot be sent becomes a failure that says so."""
-    if isinstance(result, Failure):
-        texts = {"message": result.message, "trace": result.trace}
-        return pack(
-            [call_id, False, {key: text.encode(errors="replace").decode() for key, text in texts.items()}]
-        )
     try:
-        return pack([call_id, True, result])
-    except (TypeError, ValueError) as error:
-        text = f"{type(error).__name__}: the result cannot be sent: {error!r}"
-        return pack([call_id, False, {"message": text, "trace": text}])
+        if not isinstance(result, Failure):
+            return pack([call_id, True, result])
+    except Exception as error:  # the caller must hear of it, whatever the result holds
+        text = f"{type(error).__name__}: the result cannot be sent: {text_of(error)}"
+        result = Failure(text, text)
+    return pack([call_id, False, {"message": result.message, "trace": result.trace}])
 
 
 def _episode(app: LoadedApp, name: str, body: bytes) -> dict[str, Any] | Failure:
@@ -187,5 +187,5 @@ def _episode(app: LoadedApp, name: str, body: bytes) -> dict[str, Any] | Failure
         episode = run_episode(info.durable_name, app.callables[info.name], body, app.index)
     except Exception as error:
         # A defect of the host: the instance fails with it rather than being tried again for ever.
-        return Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
+        return describe(error)
     return dict(msgspec.to_builtins(episode))

@@ -82,7 +82,7 @@ class RunningHost:
         return self.process.wait(_PATIENCE_S)
 
     def start_instance(self, name: str, given: Any = None, instance_id: str | None = None) -> str:
-        """Start an orchestration through the app's own door, which uses the SDK's client."""
+        """Start an orchestration through the app's own endpoint, which uses the SDK's client."""
         query = {"id": instance_id} if instance_id else {}
         answer = requests.post(f"{self.url}/api/start/{name}", json=given, params=query, timeout=60)
         assert answer.status_code == 202, (answer.status_code, answer.text, self.log)
@@ -139,9 +139,8 @@ def wait_until(
 StartHost = Callable[..., RunningHost]
 
 
-@pytest.fixture
-def make_host(tmp_path: Path) -> Iterator[StartHost]:
-    """Make hosts for apps given by name or by source text; all are killed at the end."""
+def _make_hosts(root: Path) -> Iterator[StartHost]:
+    """Yield a function that makes hosts for apps given by name or by source text; kill all of them at the end."""
     made: list[RunningHost] = []
 
     def make(
@@ -153,12 +152,12 @@ def make_host(tmp_path: Path) -> Iterator[StartHost]:
     ) -> RunningHost:
         folder = _APPS / str(app)
         if "\n" in str(app):
-            folder = tmp_path / f"app{len(made)}"
+            folder = root / f"app{len(made)}"
             folder.mkdir()
             (folder / "function_app.py").write_text(str(app))
         for name, content in (files or {}).items():
             (folder / name).write_text(content)
-        host = RunningHost(folder, tmp_path / f"data{len(made)}", list(options), environment, prelude)
+        host = RunningHost(folder, root / f"data{len(made)}", list(options), environment, prelude)
         made.append(host)
         return host
 
@@ -166,6 +165,18 @@ def make_host(tmp_path: Path) -> Iterator[StartHost]:
     for host in made:
         if host.process is not None and host.process.poll() is None:
             host.kill()
+
+
+@pytest.fixture
+def make_host(tmp_path: Path) -> Iterator[StartHost]:
+    """Make hosts for one test."""
+    yield from _make_hosts(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def make_shared_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartHost]:
+    """Make hosts for all tests of a module."""
+    yield from _make_hosts(tmp_path_factory.mktemp("shared"))
 
 
 @pytest.fixture(scope="session")
@@ -176,3 +187,9 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHost]:
     yield host.start()
     code = host.stop()
     assert code == 0, host.log[-4000:]
+
+
+@pytest.fixture(scope="session", name="wait_until")
+def wait_until_fixture() -> Callable[..., None]:
+    """Give tests the function that waits for a condition."""
+    return wait_until

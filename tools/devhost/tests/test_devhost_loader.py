@@ -95,14 +95,6 @@ def test_annotations_that_azure_accepts(load: Any) -> None:
             'the "context" parameter is expected to be of type azure.functions.Context',
         ),
         (
-            '@app.entity_trigger(context_name="context")\ndef counter(context):\n    pass\n',
-            "entities are not supported by the local host",
-        ),
-        (
-            '@app.blob_trigger(arg_name="b", path="a/b", connection="c")\ndef blob(b: func.InputStream):\n    pass\n',
-            "binding b of type blobTrigger is not supported by the local host",
-        ),
-        (
             '@app.queue_output(arg_name="out", queue_name="q", connection="c")\n@app.route(route="a")\n'
             "def door(req: func.HttpRequest, out: str) -> str:\n    return ''\n",
             'is declared to have the "out" direction, but its annotation in Python is not a subclass',

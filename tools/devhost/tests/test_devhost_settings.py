@@ -1,5 +1,6 @@
 """host.json, local.settings.json and the environment."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,30 @@ def test_settings_are_immutable() -> None:
     """Settings are values."""
     with pytest.raises(AttributeError):
         HostSettings().hub_name = "x"  # type: ignore[misc]
+
+
+def test_keys_that_are_not_carried_out_are_listed(tmp_path: Path) -> None:
+    """Every key of host.json that changes nothing here is named, with its path and no deeper than needed."""
+    document = {
+        "version": "2.0",
+        "logging": {"logLevel": {"default": "Information"}},
+        "extensions": {
+            "durableTask": {"hubName": "hub", "storageProvider": {"type": "mssql"}, "tracing": {}},
+            "http": {"routePrefix": "", "maxOutstandingRequests": 5},
+        },
+    }
+    (tmp_path / "host.json").write_text(json.dumps(document))
+    durable = "extensions.durableTask"
+    assert read_host_settings(tmp_path, {}).ignored == (
+        "logging",
+        f"{durable}.storageProvider",
+        f"{durable}.tracing",
+        "extensions.http.maxOutstandingRequests",
+    )
+
+
+def test_host_json_that_is_no_text_is_named(tmp_path: Path) -> None:
+    """A host.json that is not UTF-8 is an error that names the file."""
+    (tmp_path / "host.json").write_bytes(b"\xff\xfe{}")
+    with pytest.raises(SettingsError, match=r"host\.json cannot be read.*expected a file of JSON in UTF-8"):
+        read_host_settings(tmp_path, {})

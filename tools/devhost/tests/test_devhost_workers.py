@@ -144,8 +144,8 @@ def test_killed_trigger_worker_is_replaced(make_host: Any, out: Path) -> None:
     assert int(requests.get(f"{host.url}/api/pid", timeout=60).text) != before
 
 
-def test_host_ends_when_the_app_process_is_lost(make_host: Any, out: Path) -> None:
-    """Without the process that holds the app no worker can be replaced: the host says so and ends."""
+def test_the_app_process_is_started_again(make_host: Any, out: Path) -> None:
+    """When the process that holds the app dies, another is started, and lost workers are replaced from it."""
     import psutil
 
     host = make_host(_APP, "--workers", "1", OUT=str(out)).start()
@@ -153,8 +153,36 @@ def test_host_ends_when_the_app_process_is_lost(make_host: Any, out: Path) -> No
     (template,) = psutil.Process(host.process.pid).children()
     template.kill()
     os.kill(pid, signal.SIGKILL)
+    time.sleep(0.05)
+    assert int(requests.get(f"{host.url}/api/pid", timeout=60).text) != pid
+    assert len(_run_many(host, "busy", 1, 0.0)) == 1
+    assert "The process that holds the app has ended; it is started again." in host.log
+
+
+def test_an_app_that_changed_is_not_mixed_with_the_old_one(make_host: Any, out: Path) -> None:
+    """Started again, the app must have the functions that the host serves; else the host ends with a text."""
+    import psutil
+
+    host = make_host(_APP, "--workers", "1", OUT=str(out)).start()
+    pid = int(requests.get(f"{host.url}/api/pid", timeout=60).text)
+    (host.app / "function_app.py").write_text(_APP.replace('route="hang"', 'route="other"'))
+    (template,) = psutil.Process(host.process.pid).children()
+    template.kill()
+    os.kill(pid, signal.SIGKILL)
     assert host.process.wait(20) == 1
-    assert "the process that holds the app has ended" in host.log
+    assert "the app's functions have changed since the host started" in host.log
+
+
+def test_an_app_process_killed_while_it_loads_is_started_once_more(make_host: Any, out: Path) -> None:
+    """A signal during the app's import, as under a lack of memory, does not end the start; a second one does."""
+    kill = "import os, signal\nfrom pathlib import Path\nmark = Path(os.environ['OUT'] + '.mark')\n"
+    once = f"{kill}if not mark.exists():\n    mark.touch()\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    host = make_host(once + _APP, "--workers", "1", OUT=str(out)).start()
+    assert requests.get(f"{host.url}/api/pid", timeout=60).status_code == 200
+    always = make_host(f"{kill}os.kill(os.getpid(), signal.SIGKILL)\n{_APP}", OUT=str(out))
+    always.launch()
+    assert always.process.wait(20) == 1
+    assert "the app's process ended with code -9 while it loaded" in always.log
 
 
 @pytest.mark.slow

@@ -1,0 +1,37 @@
+"""How a function failed, as values that can be sent and stored, whatever the app raised."""
+
+import traceback
+from dataclasses import dataclass
+
+from devhost.json_text import without_surrogates
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a function failed: `TypeName: message`, and the traceback."""
+
+    message: str
+    trace: str
+
+
+def describe(failure: BaseException) -> Failure:
+    """Return an exception's type, text and traceback; never raises, even where the exception's own text does."""
+    return Failure(f"{type(failure).__name__}: {text_of(failure)}", trace_of(failure))
+
+
+def text_of(failure: BaseException) -> str:
+    """Return the exception's text, or a note where making it raises; UTF-8 can carry it."""
+    try:
+        return without_surrogates(str(failure))
+    except (
+        BaseException
+    ) as error:  # an exception's __str__ is the app's code: it may raise or return anything
+        return f"<the text of this {type(failure).__name__} could not be made: {type(error).__name__}>"
+
+
+def trace_of(failure: BaseException) -> str:
+    """Return the exception's traceback as text that UTF-8 can carry."""
+    try:
+        return without_surrogates("".join(traceback.format_exception(failure)))
+    except BaseException as error:  # the app's code again, in notes or groups
+        return f"<the traceback could not be made: {type(error).__name__}>"
