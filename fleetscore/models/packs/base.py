@@ -172,6 +172,17 @@ class Pack(ABC):
         """Return for each feature the values at which one model's answer may jump; `prove` tries them and their neighbours."""
         return []
 
+    def magnitudes(self, x: Floats, method: str) -> Floats | None:  # noqa: ARG002  # families of sums override it
+        """Return for a pack of one model the size of the terms that its answers are sums of, [rows, 1 or outputs], or None.
+
+        Deviations are measured against it where it is larger than the answer: where terms cancel, no order of addition is right.
+        """
+        return None
+
+    def margins(self, x: Floats) -> Floats | None:  # noqa: ARG002  # families with labels override it
+        """Return for a pack of one model how far each row is from another label, relative to the terms compared, or None."""
+        return None
+
     def _require_rows(self, offsets: Indices, x: Floats, method: str) -> int:
         """Return the number of result columns after checking what was passed."""
         if offsets.shape != (len(self) + 1,) or offsets[0] != 0 or offsets[-1] != len(x):

@@ -11,6 +11,9 @@ from fleetscore.models.packs.base import Pack
 
 FAMILIES = {
     "trees": "fleetscore.models.packs.trees:TreesPack",
+    "linear": "fleetscore.models.packs.linear:LinearPack",
+    "kernels": "fleetscore.models.packs.kernels:KernelsPack",
+    "centroids": "fleetscore.models.packs.centroids:CentroidsPack",
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fleetscore.models.packs.base import METHODS, CompiledModel, Floats, Pack
 from fleetscore.models.packs.families import pack_class
@@ -43,11 +44,15 @@ def prove(compiled: CompiledModel, original_predict: Predict, ranges: Floats, se
     ours = {m: pack.score(offsets, x, m) for m in METHODS if m in compiled.facts.outputs}
     theirs = {m: np.asarray(original_predict(x, m), np.float64).reshape(len(x), -1) for m in ours}
     labels = set(compiled.facts.label_methods)
-    deviations = {m: deviation(ours[m], theirs[m]) for m in ours if m not in labels}
+    sizes = {m: pack.magnitudes(x, m) for m in ours}
+    deviations = {m: deviation(ours[m], theirs[m], sizes[m]) for m in ours if m not in labels}
     worst = max((float(found.max(initial=0.0)) for found in deviations.values()), default=0.0)
     wrong = {m: int(np.any(found > pack.tolerance, axis=1).sum()) for m, found in deviations.items()}
+    margins = pack.margins(x) if labels else None
     wrong |= {
-        m: wrong_labels(ours[m], theirs[m], theirs, labels, pack.tolerance) for m in ours if m in labels
+        m: wrong_labels(ours[m], theirs[m], theirs, labels, pack.tolerance, margins)
+        for m in ours
+        if m in labels
     }
     return Proof(len(x), worst, not any(wrong.values()), _sentence(len(x), worst, wrong, pack.tolerance))
 
@@ -68,25 +73,36 @@ def trial_rows(pack: Pack, ranges: Floats, rng: np.random.Generator) -> Floats:
     return np.ascontiguousarray(x)
 
 
-def deviation(ours: Floats, theirs: Floats) -> Floats:
-    """Return the differences relative to the larger magnitude; zero where both are the same number or both NaN."""
+def deviation(ours: Floats, theirs: Floats, sizes: Floats | None = None) -> Floats:
+    """Return the differences relative to the largest of both and `sizes`; zero where both are the same number or both NaN."""
     if ours.shape != theirs.shape:
         return np.full((max(len(ours), 1), 1), np.inf)
     same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        apart = np.abs(ours - theirs) / np.maximum(np.abs(ours), np.abs(theirs))
+        larger = np.maximum(np.abs(ours), np.abs(theirs))
+        apart = np.abs(ours - theirs) / (larger if sizes is None else np.fmax(larger, sizes))
     apart[~np.isfinite(apart)] = np.inf
     apart[same] = 0.0
     return apart
 
 
 def wrong_labels(
-    ours: Floats, theirs: Floats, values: dict[str, Floats], labels: set[str], tolerance: float
+    ours: Floats,
+    theirs: Floats,
+    values: dict[str, Floats],
+    labels: set[str],
+    tolerance: float,
+    margins: Floats | None = None,
 ) -> int:
-    """Return the number of rows whose labels differ although the library's margin between the best two exceeds the tolerance."""
+    """Return the number of rows whose labels differ although the margin between the best two exceeds the tolerance.
+
+    The margin is the pack's own where it says one (`margins`, [rows]), else that of the library's other methods (`values`).
+    """
     if ours.shape != theirs.shape:
         return max(len(ours), 1)
-    differs = np.any(ours != theirs, axis=1)
+    differs: NDArray[np.bool_] = np.any(ours != theirs, axis=1)
+    if margins is not None:
+        return int((differs & (margins > tolerance)).sum())
     for method, found in values.items():
         if method not in labels and method != "score_samples":
             differs &= _margin(found) > tolerance
