@@ -3,12 +3,14 @@
 import asyncio
 import logging
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from devbatch.errors import ConfigurationError, ServiceError
 from devbatch.server import serve
 from devbatch.settings import (
+    EnableAutoscale,
     Quota,
     Settings,
     pool_of_nodes,
@@ -57,6 +59,18 @@ def main() -> None:
     show_default=True,
     help="How much faster boots, samples and formula evaluations run.",
 )
+@click.option(
+    "--enable-autoscale",
+    type=click.Choice(get_args(EnableAutoscale)),
+    default="at-once",
+    show_default=True,
+    help="When a request to enable autoscale has the formula evaluated.",
+)
+@click.option(
+    "--foreign-environment",
+    is_flag=True,
+    help="Run tasks with another PATH, without HOME, and where started as root as a fresh user each.",
+)
 def start(
     port: int,
     data: Path,
@@ -67,6 +81,8 @@ def start(
     variables: tuple[str, ...],
     boot_seconds: float,
     time_scale: float,
+    enable_autoscale: EnableAutoscale,
+    foreign_environment: bool,
 ) -> None:
     """Start the service and run until interrupted; its URL is printed and written to DATA/address.json."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
@@ -85,6 +101,8 @@ def start(
             time_scale=time_scale,
             quota=quota,
             pools=tuple(pools),
+            enable_autoscale=enable_autoscale,
+            has_foreign_environment=foreign_environment,
         )
         asyncio.run(serve(settings, port, click.echo))
     except (ConfigurationError, ServiceError) as refused:

@@ -129,13 +129,13 @@ def remove_nodes(account: Account, pool: Pool, wanted: RemoveSpec) -> None:
 
 
 def enable_autoscale(account: Account, pool: Pool, wanted: EnableAutoscaleSpec) -> None:
-    """Turns automatic scaling on, or changes it; either way the formula is evaluated at once.
+    """Turns automatic scaling on, or changes it; either way a new schedule begins.
 
-    Raises ServiceError: 400 for the formula or the interval, 409 PoolBeingResized, 503 within 30 seconds of the last.
+    Its first evaluation is due at once, or after the interval where the settings say so. Raises ServiceError: 400 for
+    the formula or the interval, 409 PoolBeingResized, 503 within 30 seconds of the last request.
     """
     _refuse_frequent_enable(account, pool)
-    if pool.autoscale is None:
-        _refuse_resizing(pool)
+    _refuse_resizing(pool)
     formula = wanted.auto_scale_formula or (pool.autoscale and pool.autoscale.formula)
     if not formula:
         raise ServiceError(
@@ -145,6 +145,8 @@ def enable_autoscale(account: Account, pool: Pool, wanted: EnableAutoscaleSpec) 
     latest = pool.autoscale.latest if pool.autoscale else None
     pool.autoscale = _read_autoscale(account, formula, interval)
     pool.autoscale.latest = latest
+    if account.settings.enable_autoscale == "after-interval":
+        pool.autoscale.due_s += pool.autoscale.interval_s
     pool.body = pool.body | {"autoScaleEvaluationInterval": interval or DEFAULT_INTERVAL}
     pool.enabled_autoscale_s = account.clock.now_s()
     pool.stamps.touch()

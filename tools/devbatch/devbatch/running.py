@@ -15,9 +15,12 @@ from devbatch.durations import parse_duration
 from devbatch.records import Failure, Node, Pool, Task
 from devbatch.scheduling import Attempt
 from devbatch.settings import Settings
+from devbatch.users import foreign_environment, fresh_user_id, hand_over, share, words_as_user
 
 #: What a task inherits of the service's own environment: as little as a program needs to start.
 INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
+#: Below this much free space the real service marks a node as full; here only a variable that tasks can read.
+RESERVED_DISK_BYTES: Final = 1_000_000
 
 
 def task_directory(node: Node, task: Task) -> Path:
@@ -34,20 +37,21 @@ def task_environment(task: Task, node: Node, pool: Pool, settings: Settings, url
         "AZ_BATCH_JOB_ID": task.job.spec.id,
         "AZ_BATCH_NODE_ID": node.id,
         "AZ_BATCH_NODE_IS_DEDICATED": "true" if node.is_dedicated else "false",
+        "AZ_BATCH_NODE_MOUNTS_DIR": str(node.directory / "fsmounts"),
         "AZ_BATCH_NODE_ROOT_DIR": str(node.directory),
         "AZ_BATCH_NODE_SHARED_DIR": str(node.directory / "shared"),
+        "AZ_BATCH_NODE_STARTUP_DIR": str(node.directory / "startup"),
         "AZ_BATCH_POOL_ID": pool.id,
         "AZ_BATCH_TASK_DIR": str(directory),
         "AZ_BATCH_TASK_ID": task.spec.id,
+        "AZ_BATCH_TASK_RESERVED_EPHEMERAL_DISK_SPACE_BYTES": str(RESERVED_DISK_BYTES),
         "AZ_BATCH_TASK_WORKING_DIR": str(directory / "wd"),
     }
     named = (*task.job.spec.common_environment_settings, *task.spec.environment_settings)
-    return {
-        **{name: os.environ[name] for name in INHERITED if name in os.environ},
-        **settings.environment,
-        **{setting.name: setting.value for setting in named},
-        **reserved,
-    }
+    given = {name: os.environ[name] for name in INHERITED if name in os.environ} | dict(settings.environment)
+    if settings.has_foreign_environment:
+        given = foreign_environment(given)
+    return {**given, **{setting.name: setting.value for setting in named}, **reserved}
 
 
 def command_words(task: Task, images: Mapping[str, tuple[str, ...]]) -> list[str] | Failure:
@@ -78,7 +82,7 @@ def _image_command(image: str, images: Mapping[str, tuple[str, ...]]) -> tuple[s
 
 
 async def run_attempt(task: Task, node: Node, pool: Pool, settings: Settings, url: str) -> Attempt:
-    """Runs a task once and tells how it ended; never raises for what the task does.
+    """How one attempt of a task ended; never raises for what the task does.
 
     The task's files of an earlier attempt on the same node are replaced. A stop is asked for by `stop_attempt`, or
     happens here when the task's own wall-clock limit is over.
@@ -88,12 +92,16 @@ async def run_attempt(task: Task, node: Node, pool: Pool, settings: Settings, ur
         return Attempt(failure=words)
     directory = task_directory(node, task)
     _make_directories(directory, node)
+    user_id = fresh_user_id() if settings.has_foreign_environment else None
+    if user_id is not None:
+        share(node.directory / "shared")
+        hand_over(directory, user_id)
     task.directory = directory
     if task.spec.container_settings is not None:
         task.execution.container_id = uuid.uuid4().hex
     environment = task_environment(task, node, pool, settings, url)
     try:
-        process = await _start(words, directory, environment)
+        process = await _start(words, directory, environment, user_id)
     except (OSError, ValueError) as error:  # ValueError: a NUL in a word, an impossible variable name
         code = "CommandProgramNotFound" if isinstance(error, FileNotFoundError) else "CommandLaunchFailed"
         return Attempt(failure=Failure("usererror", code, f"The command cannot be started: {error}."))
@@ -106,8 +114,11 @@ async def run_attempt(task: Task, node: Node, pool: Pool, settings: Settings, ur
 
 
 async def _start(
-    words: list[str], directory: Path, environment: Mapping[str, str]
+    words: list[str], directory: Path, environment: Mapping[str, str], user_id: int | None
 ) -> asyncio.subprocess.Process:
+    if user_id is not None:
+        _check_program(words[0], environment)
+        words = words_as_user(words, user_id)
     with (directory / "stdout.txt").open("wb") as out, (directory / "stderr.txt").open("wb") as err:
         return await asyncio.create_subprocess_exec(
             *words,
@@ -118,6 +129,12 @@ async def _start(
             stderr=err,
             start_new_session=True,
         )
+
+
+def _check_program(program: str, environment: Mapping[str, str]) -> None:
+    """Raises FileNotFoundError for a program that is not there, as starting it as this process's user does."""
+    if shutil.which(program, path=environment["PATH"]) is None and not program.startswith("."):
+        raise FileNotFoundError(f"{program!r} is not in {environment['PATH']}")
 
 
 async def _watch(task: Task, process: asyncio.subprocess.Process) -> Attempt:
@@ -144,4 +161,5 @@ def _make_directories(directory: Path, node: Node) -> None:
     if directory.exists():
         shutil.rmtree(directory)
     (directory / "wd").mkdir(parents=True)
-    (node.directory / "shared").mkdir(exist_ok=True)
+    for name in ("shared", "startup"):
+        (node.directory / name).mkdir(exist_ok=True)

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from devbatch.records import Ending, Failure
 from devbatch.specs import ExitOptions, TaskSpec
 
 FillType = Literal["pack", "spread"]
+#: 0xC000013A as a signed number: what Azure documents as the exit code of a task that hit its wall-clock limit.
+TIME_LIMIT_EXIT_CODE: Final = -1073741510
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def after_attempt(attempt: Attempt, retry_count: int, max_retries: int) -> Reque
             return Complete(None, Failure("usererror", "TaskEnded", "Task was ended by user request."))
         case "wall clock":
             message = "Task was ended: it ran longer than its maxWallClockTime."
-            return Complete(None, Failure("usererror", "TaskEnded", message))
+            return Complete(TIME_LIMIT_EXIT_CODE, Failure("servererror", "TaskEnded", message))
     if attempt.failure is not None:
         return Complete(None, attempt.failure)
     if attempt.exit_code == 0:

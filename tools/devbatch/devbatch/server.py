@@ -24,6 +24,7 @@ from devbatch.errors import ConfigurationError, ServiceError
 from devbatch.faults import FaultBook, Handler, apply_fault
 from devbatch.pools import create_from_file
 from devbatch.settings import Settings
+from devbatch.users import check_users_can_change
 
 API_VERSION: Final = "2025-06-01"
 BODY_LIMIT_BYTES: Final = 1024 * 1024
@@ -105,9 +106,11 @@ async def serve(settings: Settings, port: int, announce: Callable[[str], None]) 
     """Runs the service until SIGINT or SIGTERM; every task that still runs is then killed.
 
     Writes `address.json` into the data folder once requests are answered, and removes it at the end. Raises
-    ConfigurationError when the folder is in use or the port is taken.
+    ConfigurationError when the folder is in use, the port is taken, or users cannot be changed.
     """
     _prepare_folder(settings.data)
+    if settings.has_foreign_environment:
+        check_users_can_change()
     ca_path = make_certificate(settings.data)
     listener = _listen(port)
     url = f"https://127.0.0.1:{listener.getsockname()[1]}"

@@ -5,12 +5,15 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from devbatch.autoscale import FormulaError, with_parameters
 from devbatch.errors import ConfigurationError
+
+#: When a request to enable autoscale has the formula evaluated.
+EnableAutoscale = Literal["at-once", "after-interval"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Settings:
 
     `images` maps an image, with or without tag or digest, to the words that stand for its entry point.
     `environment` is set in every task, as an image's ENV would be. `boot_s` is in simulated seconds.
+    `has_foreign_environment` runs tasks as on a strange machine: see `devbatch.users`.
     """
 
     data: Path
@@ -47,6 +51,8 @@ class Settings:
     time_scale: float = 1.0
     quota: Quota = Quota()
     pools: tuple[PoolFile, ...] = ()
+    enable_autoscale: EnableAutoscale = "at-once"
+    has_foreign_environment: bool = False
 
 
 class _PoolEntry(msgspec.Struct, forbid_unknown_fields=True):

@@ -28,7 +28,7 @@ from devbatch.process import ServiceProcess, start_service
 
 FORMULA = (Path(__file__).parent / "spot_first.formula").read_text()
 FIXED = "$TargetDedicatedNodes = 1; $TargetLowPriorityNodes = 2; $NodeDeallocationOption = requeue;"
-
+EMPTY = "$TargetDedicatedNodes = 0; $TargetLowPriorityNodes = 0;"
 
 NO_LIMITS = dict.fromkeys(("dedicated_cores", "spot_cores", "pools", "active_jobs"))
 
@@ -231,11 +231,10 @@ def test_enabling_again_evaluates_at_once_but_not_too_often(own_service: Service
     pool_id = make_pool(client)
     interval = timedelta(minutes=5)
     options = m.BatchPoolEnableAutoScaleOptions(
-        auto_scale_formula=FIXED, auto_scale_evaluation_interval=interval
+        auto_scale_formula=EMPTY, auto_scale_evaluation_interval=interval
     )
     client.enable_pool_auto_scale(pool_id, options)
-    until(lambda: client.get_pool(pool_id).target_low_priority_nodes == 2)
-    first = client.get_pool(pool_id)
+    first = until(lambda: (found := client.get_pool(pool_id)).auto_scale_run and found)
     assert first.auto_scale_evaluation_interval == interval
     again = m.BatchPoolEnableAutoScaleOptions(auto_scale_evaluation_interval=timedelta(minutes=6))
     with pytest.raises(HttpResponseError) as refused:
@@ -244,7 +243,40 @@ def test_enabling_again_evaluates_at_once_but_not_too_often(own_service: Service
     own_service.control("clock", {"seconds": 31})
     client.enable_pool_auto_scale(pool_id, again)
     until(lambda: client.get_pool(pool_id).auto_scale_run.timestamp > first.auto_scale_run.timestamp)
-    assert client.get_pool(pool_id).auto_scale_formula == FIXED
+    assert client.get_pool(pool_id).auto_scale_formula == EMPTY
+
+
+def test_enabling_while_nodes_come_is_a_conflict(own_service: ServiceProcess) -> None:
+    """A pool that is being resized is 409 PoolBeingResized, also where its own formula resizes it."""
+    client = client_of(own_service, retry_total=0)
+    pool_id = make_pool(client, enable_auto_scale=True, auto_scale_formula=FIXED)
+    until(lambda: client.get_pool(pool_id).target_low_priority_nodes == 2)
+    with pytest.raises(ResourceExistsError) as refused:
+        client.enable_pool_auto_scale(pool_id, m.BatchPoolEnableAutoScaleOptions(auto_scale_formula=FIXED))
+    assert code_of(refused) == "PoolBeingResized"
+
+
+def test_enabling_may_start_a_new_schedule_only(tmp_path: Path) -> None:
+    """With `--enable-autoscale after-interval` each request puts the next evaluation off by a whole interval."""
+    service = start_service(tmp_path / "data", "--enable-autoscale", "after-interval", "--boot-seconds", "0")
+    client = client_of(service, retry_total=0)
+    interval = timedelta(minutes=5)
+    pool_id = make_pool(
+        client, enable_auto_scale=True, auto_scale_formula=EMPTY, auto_scale_evaluation_interval=interval
+    )
+    created = until(lambda: client.get_pool(pool_id).auto_scale_run)
+    options = m.BatchPoolEnableAutoScaleOptions(
+        auto_scale_formula=FIXED, auto_scale_evaluation_interval=interval
+    )
+    for _ in range(3):
+        service.control("clock", {"seconds": 290})
+        client.enable_pool_auto_scale(pool_id, options)
+    assert client.get_pool(pool_id).auto_scale_run.timestamp == created.timestamp
+    service.control("clock", {"seconds": 299})
+    assert client.get_pool(pool_id).target_low_priority_nodes == 0
+    service.control("clock", {"seconds": 1})
+    until(lambda: client.get_pool(pool_id).target_low_priority_nodes == 2)
+    service.stop()
 
 
 @pytest.mark.parametrize(

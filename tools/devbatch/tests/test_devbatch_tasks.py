@@ -60,6 +60,10 @@ def test_task_sees_its_environment(client: Client, pool: str) -> None:
     assert environment["AZ_BATCH_NODE_IS_DEDICATED"] == "true"
     assert environment["AZ_BATCH_TASK_WORKING_DIR"] == directory
     assert environment["AZ_BATCH_TASK_DIR"] + "/wd" == directory
+    root = environment["AZ_BATCH_NODE_ROOT_DIR"]
+    assert environment["AZ_BATCH_NODE_STARTUP_DIR"] == f"{root}/startup"
+    assert environment["AZ_BATCH_NODE_MOUNTS_DIR"] == f"{root}/fsmounts"
+    assert int(environment["AZ_BATCH_TASK_RESERVED_EPHEMERAL_DISK_SPACE_BYTES"]) > 0
     assert (environment["SHARED"], environment["BOTH"], environment["FROM_IMAGE"]) == ("job", "task", "yes")
     assert not any(name.startswith("PYTEST") for name in environment)
 
@@ -136,12 +140,13 @@ def test_commands_that_cannot_be_started_fail_their_task_only(
 
 
 def test_wall_clock_limit_ends_a_task_and_all_its_processes(client: Client, job: str) -> None:
-    """At its limit a task and its child processes are killed; it fails and is not retried."""
+    """At its limit a task and its child processes are killed: a failure of the service's, with 0xC000013A, not retried."""
     child = "import subprocess, sys, time; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True); p.wait()"
     limits = constraints(max_wall_clock_time=timedelta(seconds=1), max_task_retry_count=3)
     client.create_task(job, task("t", child, constraints=limits))
     info = completed(client, job, "t").execution_info
     assert (info.result, info.retry_count, info.failure_info.code) == ("failure", 0, "TaskEnded")
+    assert (info.failure_info.category, info.exit_code & 0xFFFFFFFF) == ("servererror", 0xC000013A)
     assert "maxWallClockTime" in info.failure_info.message
     assert not _alive(int(text_of(client, job, "t")))
 
