@@ -16,13 +16,13 @@ def check_shards(asked: dict[str, Any]) -> dict[str, Any]:
     from fleetscore.app_settings import read_app_settings
     from fleetscore.batch import connect_compute
     from fleetscore.pipeline import offload
-    from fleetscore.pipeline.plan import read_plan
-    from fleetscore.settings import read_run_policy
+    from fleetscore.registry import read_policy
+    from fleetscore.runs.plans import read_plan
 
     store, run, now = app_store(), asked["run"], datetime.now(UTC)
     compute = connect_compute(read_app_settings())
     check = offload.check_shards(store, compute, run, now, asks_batch=not asked["woken"])
     if not check.open:
         offload.write_usage(store, compute, run, now)
-    policy = read_run_policy(store, read_plan(store, run).request.workload)
+    policy = read_policy(store, read_plan(store, run).request.workload)
     return {"open": check.open, "reasons": dict(check.reasons), "check_s": policy.check_s}

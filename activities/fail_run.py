@@ -15,8 +15,7 @@ def fail_run(asked: dict[str, Any]) -> dict[str, Any]:
     from activities.store import app_store
     from fleetscore.app_settings import read_app_settings
     from fleetscore.operations.notices import tell_ending
-    from fleetscore.pipeline.publish import Ending
-    from fleetscore.records import RunState
+    from fleetscore.records import Ending, RunState
     from fleetscore.runs.run_records import record_ending
 
     error = asked["error"]

@@ -14,9 +14,10 @@ def plan_run(asked: dict[str, Any]) -> dict[str, Any]:
 
     from activities.store import app_store
     from fleetscore.app_settings import read_app_settings
-    from fleetscore.pipeline.plan import commit_plan, read_shard_plans
+    from fleetscore.pipeline.plan import commit_plan
     from fleetscore.pipeline.prepare import list_items
     from fleetscore.records import RunRequest, RunState, from_plain
+    from fleetscore.runs.plans import read_shard_plans
     from fleetscore.runs.run_records import record_planned, record_state
     from orchestrators.grouping import ranges_of
 

@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from fleetscore.partition_keys import join_columns
+from fleetscore.records import Rates
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import (
     Discovery,
     ModelSetDraft,
-    Rates,
     SampleReport,
     Scored,
     ShardTask,

@@ -479,7 +479,7 @@ def _classify(store: Any, paths: Sequence[str], stop: Any, trees: Any) -> list[i
 def _forest_like_the_reference(store: Any, paths: Sequence[str]) -> Any:
     from dataclasses import replace
 
-    from fleetscore.workload import InputFile
+    from fleetscore.records import InputFile
     from fleetscore.workloads.server_load.discovery import read_hours
     from fleetscore.workloads.server_load.features import LOOKBACK_HOURS
     from fleetscore.workloads.server_load.settings import ServerLoadSettings

@@ -28,6 +28,7 @@ from fleetscore.pipeline.ledger import LEDGER, count_outcomes, group_causes
 from fleetscore.records import (
     Manifest,
     PlanHead,
+    Rates,
     ResultFile,
     RunRecord,
     RunRequest,
@@ -55,7 +56,7 @@ from fleetscore.store.paths import (
     swept_path,
 )
 from fleetscore.windows import window_at
-from fleetscore.workload import PARTITIONS, Rates
+from fleetscore.workload import PARTITIONS
 
 PARTITION_COUNT, SHARDS, HOURS_DRAWN = 10_000, 100, 12
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)

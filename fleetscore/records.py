@@ -15,8 +15,6 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from fleetscore.pipeline.cost import Forecast
-
 Record = TypeVar("Record")
 
 
@@ -102,6 +100,26 @@ class Rates:
     bytes_per_row: float  # peak memory of a scoring process per input row
     schema: int = 1
     spread: float = 2.0  # measured seconds mostly lie within this factor of the predicted
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What the shards of one placement are expected to take. Ranges come from how far the last predictions were off.
+
+    `seconds` are of all shards on one core, `wall_s` from submitting to the last commit; costs are None where the node has no price.
+    """
+
+    placement: str
+    shards: int
+    seconds: float
+    least_s: float
+    most_s: float
+    wall_s: float
+    nodes: int = 0
+    cost_usd: float | None = None
+    least_usd: float | None = None
+    most_usd: float | None = None
+    headroom: str = ""  # what is left of the quota, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +234,37 @@ class Cause:
     partitions: int
     example: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """A run's ledger in short: collected.json, and the source of its run record."""
+
+    partitions: int
+    counts: Mapping[str, int]
+    rows: int
+    input_rows: int
+    models: Mapping[str, int]  # version -> scored partitions
+    causes: tuple[Cause, ...]
+    slowest: tuple[ShardRecord, ...]
+    measured_s: float
+    peak_memory_bytes: int
+    shards: int
+    files: tuple[ResultFile, ...]
+    batch_s: float = 0.0  # the part of measured_s on Batch
+    drifted: int = 0  # scored partitions with that warning
+    bytes_per_row: float = 0.0  # peak memory per input row, from shards on Batch; 0: not measured
+    schema: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended: its final state, the reason if nothing was published, and where the result is."""
+
+    state: RunState
+    reason: str = ""
+    manifest: str = ""
+    model_set: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ import os
 from importlib import import_module
 
 from fleetscore.errors import InputError
+from fleetscore.settings import RunPolicy, read_run_policy
+from fleetscore.store.base import Store
 from fleetscore.workload import Workload
 
 _CLASSES = {
@@ -34,6 +36,11 @@ def get_workload(name: str) -> Workload:
     module, _, attribute = classes[name].partition(":")
     workload: Workload = getattr(import_module(module), attribute)()
     return workload
+
+
+def read_policy(store: Store, workload: str) -> RunPolicy:
+    """The rules of the workload's runs: the [run] table of its settings over its kind's defaults."""
+    return read_run_policy(store, workload, get_workload(workload).run_defaults)
 
 
 def _classes() -> dict[str, str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pyarrow as pa
 
-# Defined beside the records that hold them, which import no Arrow.
-from fleetscore.records import GOOD as GOOD
-from fleetscore.records import Outcome as Outcome
+from fleetscore.records import Outcome
 
 DRIFTED = "drifted"
 """The cause of a scored partition that is beyond a limit of drift: a warning, its results stand."""
@@ -24,3 +24,28 @@ OUTCOMES = pa.schema(
     ]
 )
 """One row per partition of a shard, in any order; what a workload's `score` returns beside its results."""
+
+
+def settle(
+    partitions: Sequence[str],
+    outcome: Outcome,
+    cause: str,
+    detail: str,
+    input_rows: Mapping[str, int],
+    models: Mapping[str, str],
+) -> pa.Table:
+    """OUTCOMES rows that give all `partitions` the same outcome without results."""
+    count = len(partitions)
+    return pa.table(
+        {
+            "partition": list(partitions),
+            "outcome": [str(outcome)] * count,
+            "cause": [cause] * count,
+            "detail": [detail] * count,
+            "input_rows": [input_rows.get(p, 0) for p in partitions],
+            "rows": [0] * count,
+            "model": [models.get(p, "") for p in partitions],
+            "seconds": [0.0] * count,
+        },
+        schema=OUTCOMES,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar
 
@@ -92,13 +93,10 @@ def read_workload_settings(store: Store, workload: str, settings_type: type[Sett
     return _convert(own, settings_type, path)
 
 
-def read_run_policy(store: Store, workload: str) -> RunPolicy:
-    """The [run] table of the workload's settings; where a line is missing the workload's own default, else that of RunPolicy."""
-    from fleetscore.registry import get_workload  # here, since workloads read settings
-
+def read_run_policy(store: Store, workload: str, defaults: Mapping[str, Any]) -> RunPolicy:
+    """The [run] table of the workload's settings; a missing line is the kind's own default, else RunPolicy's."""
     path = workload_settings_path(workload)
-    table = {**get_workload(workload).run_defaults, **_read(store, path).get("run", {})}
-    return _convert(table, RunPolicy, f"{path} [run]")
+    return _convert({**defaults, **_read(store, path).get("run", {})}, RunPolicy, f"{path} [run]")
 
 
 def read_quality_policy(store: Store, workload: str) -> QualityPolicy:

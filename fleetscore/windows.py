@@ -94,6 +94,19 @@ def parse_window(text: str, *cadences: Cadence) -> Window:
     )
 
 
+def parse_key(key: str) -> Window:
+    """The window of a stored key, whose form tells its cadence; InputError when it is none.
+
+    >>> parse_key("2026-W47").cadence
+    <Cadence.WEEK: 'week'>
+    """
+    if key.isdigit():
+        return parse_window(key, Cadence.INDEX)
+    if "W" in key:
+        return parse_window(key, Cadence.WEEK)
+    return parse_window(key, Cadence.HOUR if "T" in key else Cadence.DAY)
+
+
 def window_at(moment: datetime, cadence: Cadence) -> Window:
     """The window of a calendar cadence that holds the aware `moment`."""
     origin = _FIRST_MONDAY if cadence is Cadence.WEEK else _EPOCH

@@ -72,7 +72,7 @@ def _work(store: Store, app: AppSettings, story: AttemptStory) -> int:
     from fleetscore.batch.completions import announce
     from fleetscore.pipeline.offload import offloaded_shards, read_given_up
     from fleetscore.pipeline.score import read_shard_record
-    from fleetscore.schemas import GOOD
+    from fleetscore.records import GOOD
 
     run, shard = story.run, story.shard
     known = read_shard_record(store, run, shard)

@@ -13,7 +13,7 @@ from fleetscore.cli.options import asking_options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fleetscore.dashboard.overview import Look, WorkloadLooks
+    from fleetscore.operations.attention import AttentionGroup, WorkloadAttention
 
 
 @click.command(short_help="List the windows that want somebody, and why.")
@@ -34,20 +34,20 @@ def look(workload: str, store_url: str, host_url: str, key: str, as_json: bool) 
         _print(told)
 
 
-def _ask(workload: str, store_url: str, host_url: str, key: str) -> Sequence[WorkloadLooks]:
+def _ask(workload: str, store_url: str, host_url: str, key: str) -> Sequence[WorkloadAttention]:
     if host_url:
         from fleetscore.cli.client import HostClient
 
-        return HostClient(host_url, key).list_looks(workload)
-    from fleetscore.dashboard.overview import read_looks
+        return HostClient(host_url, key).list_attention(workload)
+    from fleetscore.operations.overview import read_attention
     from fleetscore.registry import get_workload, workload_names
     from fleetscore.store import open_store
 
     names = [get_workload(workload).name] if workload else workload_names()
-    return read_looks(open_store(store_url), names, datetime.now(UTC))
+    return read_attention(open_store(store_url), names, datetime.now(UTC))
 
 
-def _print(told: Sequence[WorkloadLooks]) -> None:
+def _print(told: Sequence[WorkloadAttention]) -> None:
     """One line for windows that stand alike, and how to go on from the first line."""
     from fleetscore.cli.render import print_table
 
@@ -74,8 +74,8 @@ def _print(told: Sequence[WorkloadLooks]) -> None:
         click.echo(f"Why: fleetscore show {cell.run}")
 
 
-def _row(workload: str, look: Look) -> tuple[str, ...]:
-    from fleetscore.dashboard.badges import WORDS
+def _row(workload: str, look: AttentionGroup) -> tuple[str, ...]:
+    from fleetscore.operations.window_states import WORDS
 
     newest, oldest = look.newest, look.oldest
     first = f"{oldest.first_partition}, {newest.first_partition}"

@@ -13,7 +13,7 @@ import requests
 from fleetscore.errors import FleetscoreError, InputError, MissingBlobError, StoreError
 
 if TYPE_CHECKING:
-    from fleetscore.dashboard.overview import WorkloadLooks
+    from fleetscore.operations.attention import WorkloadAttention
     from fleetscore.operations.backfills import BackfillPreview
     from fleetscore.operations.doctor import Diagnosis
     from fleetscore.operations.drift_report import DriftReport
@@ -162,14 +162,14 @@ class HostClient:
 
         return self.call("GET", f"runs?workload={quote(workload)}&limit={limit}", RunPage).runs
 
-    def list_looks(self, workload: str) -> list[WorkloadLooks]:
+    def list_attention(self, workload: str) -> list[WorkloadAttention]:
         """What wants somebody, of the workload, or of each that has something."""
-        from fleetscore.dashboard.overview import Overview, WorkloadPage, list_looks
+        from fleetscore.operations.overview import Overview, WorkloadPage, list_attention
 
         if workload:
             path = f"dashboard?format=json&workload={quote(workload)}"
-            return list_looks([self.call("GET", path, WorkloadPage).workload])
-        return list_looks(self.call("GET", "dashboard?format=json", Overview).workloads)
+            return list_attention([self.call("GET", path, WorkloadPage).workload])
+        return list_attention(self.call("GET", "dashboard?format=json", Overview).workloads)
 
     def explain(self, run: str, partition: str) -> PartitionStory:
         """The story of one partition."""

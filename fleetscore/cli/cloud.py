@@ -114,9 +114,9 @@ def _tour(
 
 def count_placements(store: Store, chapter: ChapterSummary) -> dict[str, Any]:
     """Shards by placement over the newest round of each of the chapter's windows, and what they cost."""
-    from fleetscore.pipeline.plan import read_plan
     from fleetscore.pipeline.submit import newest_round
     from fleetscore.registry import get_workload
+    from fleetscore.runs.plans import read_plan
     from fleetscore.windows import windows_between
 
     workload = get_workload(chapter.workload)

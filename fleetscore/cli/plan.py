@@ -12,9 +12,8 @@ from fleetscore.cli.options import WORKLOAD, asking_options
 from fleetscore.cli.progress import tell_seconds
 
 if TYPE_CHECKING:
-    from fleetscore.pipeline.cost import Forecast
     from fleetscore.pipeline.preview import RunPreview
-    from fleetscore.records import ShardPlan
+    from fleetscore.records import Forecast, ShardPlan
 
 _MOST_SHARDS = 12
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from fleetscore.dashboard.badges import OUTCOME_SIGNS, SIGNS, WORDS, Mark, count_bad, mark_of
 from fleetscore.dashboard.formatting import tell_count, tell_seconds, tell_share
 from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.markup import Child, Markup, join, tag
+from fleetscore.operations.window_states import OUTCOME_SIGNS, SIGNS, WORDS, Mark, count_bad, mark_of
+from fleetscore.records import Outcome
 from fleetscore.runs.index import RunLine
-from fleetscore.schemas import Outcome
 
 
 def chip(mark: Mark) -> Markup:

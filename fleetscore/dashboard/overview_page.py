@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fleetscore.dashboard.badges import SIGNS, WORDS, Mark, count_bad, mark_of
 from fleetscore.dashboard.components import card, chip, figures, run_table
 from fleetscore.dashboard.formatting import tell_cost, tell_count, tell_seconds, tell_short
 from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.markup import Child, Markup, join, tag
-from fleetscore.dashboard.overview import Look, Overview, WorkloadPage, WorkloadView
 from fleetscore.dashboard.page import Body
-from fleetscore.dashboard.window_calendar import Calendar, Cell
+from fleetscore.operations.attention import AttentionGroup
+from fleetscore.operations.overview import Overview, WorkloadPage, WorkloadView
+from fleetscore.operations.window_calendar import Calendar, Cell
+from fleetscore.operations.window_states import SIGNS, WORDS, Mark, count_bad, mark_of
 from fleetscore.records import RunState
 
 _KINDS = {24: "hours", 7: "days", 13: "weeks"}
@@ -134,13 +135,13 @@ def _cell(cell: Cell | None, links: Links) -> Markup:
     return tag("td", inner, class_=str(cell.mark))
 
 
-def _looks(looks: Sequence[Look], links: Links) -> Markup | None:
+def _looks(looks: Sequence[AttentionGroup], links: Links) -> Markup | None:
     if not looks:
         return None
     return join(tag("h3", "Look at"), tag("ul", [_look(look, links) for look in looks], class_="plain"))
 
 
-def _look(look: Look, links: Links) -> Markup:
+def _look(look: AttentionGroup, links: Links) -> Markup:
     cell = look.newest
     words: tuple[Child, ...] = (f"{WORDS[cell.mark]} ", _window(cell, links))
     if look.windows > 1:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from fleetscore.dashboard.badges import SIGNS, Mark
 from fleetscore.dashboard.components import (
     card,
     chip,
@@ -31,9 +30,9 @@ from fleetscore.dashboard.markup import Child, Markup, join, tag
 from fleetscore.dashboard.page import Body
 from fleetscore.dashboard.run_view import LogView, Matches, RunView
 from fleetscore.dashboard.timeline_drawing import draw_timeline, extremes
-from fleetscore.records import Cause, RunRecord, RunState
+from fleetscore.operations.window_states import SIGNS, Mark
+from fleetscore.records import GOOD, Cause, RunRecord, RunState
 from fleetscore.runs.timeline import Timeline
-from fleetscore.schemas import GOOD
 from fleetscore.store.paths import run_path
 
 _LOG_NAMED = re.compile(r"logs/[\w.-]+")

@@ -15,14 +15,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import InputError, MissingBlobError
-from fleetscore.pipeline.plan import read_plan
 from fleetscore.pipeline.score import is_cancelled
-from fleetscore.records import FINAL, RunRecord, RunState
+from fleetscore.records import FINAL, Outcome, RunRecord, RunState
+from fleetscore.runs.plans import read_plan
 from fleetscore.runs.progress import read_progress
 from fleetscore.runs.run_records import read_run
 from fleetscore.runs.status import RunStatus, tell_status
 from fleetscore.runs.timeline import Timeline, read_timeline, timeline_now
-from fleetscore.schemas import Outcome
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_id, run_path
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.markup import join, tag
-from fleetscore.dashboard.overview import read_overview, read_workload_page
 from fleetscore.dashboard.overview_page import show_overview, show_workload
 from fleetscore.dashboard.page import Body, render_page
 from fleetscore.dashboard.results_page import show_results
@@ -19,6 +18,7 @@ from fleetscore.dashboard.run_view import find_partitions, read_log, read_run_vi
 from fleetscore.dashboard.story_page import show_story
 from fleetscore.errors import FleetscoreError, InputError
 from fleetscore.operations.explain import explain
+from fleetscore.operations.overview import read_overview, read_workload_page
 from fleetscore.store.base import Store
 
 PARAMETERS = (

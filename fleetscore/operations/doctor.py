@@ -22,8 +22,8 @@ from fleetscore.errors import ConflictError, FleetscoreError
 from fleetscore.models.model_sets import read_listed_set, read_pins
 from fleetscore.operations.watchdog import gather_overdue, trouble_of
 from fleetscore.pipeline.cost import read_prices
-from fleetscore.registry import get_workload, workload_names
-from fleetscore.settings import check_settings, read_run_policy
+from fleetscore.registry import get_workload, read_policy, workload_names
+from fleetscore.settings import check_settings
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
 
@@ -186,7 +186,7 @@ def _batch(store: Store, app: AppSettings) -> Iterator[Finding]:
 
 def _nodes_for_runs(store: Store) -> int:
     """The most nodes that a workload's runs bring to a pool that has none between them."""
-    return max((read_run_policy(store, name).pool_nodes for name in workload_names()), default=0)
+    return max((read_policy(store, name).pool_nodes for name in workload_names()), default=0)
 
 
 def _quota(store: Store, app: AppSettings) -> Iterator[Finding]:
@@ -220,7 +220,7 @@ def _quota(store: Store, app: AppSettings) -> Iterator[Finding]:
 def _workload(store: Store, workload: str, now: datetime) -> Iterator[Finding]:
     """What is wrong with the workload's model sets and runs."""
     with ThreadPoolExecutor(2) as pool:
-        policy = pool.submit(read_run_policy, store, workload)
+        policy = pool.submit(read_policy, store, workload)
         has_data = next(iter(store.list(f"data/{workload}/", 1)), None) is not None
         models = pool.submit(_guarded, "models", lambda: _models(store, workload, has_data))
         trouble = pool.submit(lambda: trouble_of(store, workload, policy.result() if has_data else None, now))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from fleetscore.pipeline.submit import Asked, ask_run, newest_round
-from fleetscore.registry import get_workload
+from fleetscore.registry import get_workload, read_policy
 from fleetscore.runs.manifests import read_latest
-from fleetscore.settings import RunPolicy, read_run_policy
+from fleetscore.settings import RunPolicy
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window, due_windows
 from fleetscore.workload import Workload
@@ -20,7 +20,7 @@ def ask_due_windows(store: Store, workload_name: str, now: datetime) -> list[Ask
     """
     if next(iter(store.list(f"data/{workload_name}/", 1)), None) is None:
         return []
-    workload, policy = get_workload(workload_name), read_run_policy(store, workload_name)
+    workload, policy = get_workload(workload_name), read_policy(store, workload_name)
     asked = []
     for window in list_due(store, workload, policy, now):
         newest = newest_round(store, workload.name, window.key)

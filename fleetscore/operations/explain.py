@@ -21,10 +21,11 @@ import pyarrow.parquet as pq
 from fleetscore.errors import InputError, MissingBlobError, ModelError
 from fleetscore.models.model_sets import Pins, read_model_set, read_pins
 from fleetscore.pipeline.attempt_marker import Crumb
-from fleetscore.pipeline.plan import read_plan, read_shard_plans
 from fleetscore.pipeline.score import read_shard_record
 from fleetscore.records import (
     FINAL,
+    InputFile,
+    Outcome,
     PlanHead,
     ResultFile,
     RunRecord,
@@ -33,11 +34,10 @@ from fleetscore.records import (
     ShardRecord,
     from_json,
 )
+from fleetscore.runs.plans import read_plan, read_shard_plans
 from fleetscore.runs.run_records import read_run
-from fleetscore.schemas import Outcome
 from fleetscore.store.base import Entry, Store
 from fleetscore.store.paths import run_path, shard_folder
-from fleetscore.workload import InputFile
 
 _MOST_FILES = 20
 _READS = 4

@@ -19,12 +19,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import MissingBlobError
-from fleetscore.pipeline.carry_over import read_ledger
 from fleetscore.pipeline.submit import newest_round
 from fleetscore.records import FINAL, Manifest, RunRecord, RunState, from_json
 from fleetscore.registry import workload_names
 from fleetscore.runs.index import RunLine, day_of, list_runs_since
 from fleetscore.runs.index_rollup import roll_up_index
+from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.run_records import read_run
 from fleetscore.settings import KeepPolicy, read_keep_policy
 from fleetscore.store.base import Entry, Store

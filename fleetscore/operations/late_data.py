@@ -18,14 +18,15 @@ import pyarrow.compute as pc
 from fleetscore.errors import MissingBlobError
 from fleetscore.models.model_sets import read_pins
 from fleetscore.operations.backfills import is_under_way, wait_for_live_s
-from fleetscore.pipeline.carry_over import NOT_REQUESTED, choose_partitions, read_ledger
-from fleetscore.pipeline.plan import read_plan
+from fleetscore.pipeline.carry_over import NOT_REQUESTED, choose_partitions
 from fleetscore.pipeline.prepare import MAX_ROUNDS
 from fleetscore.pipeline.submit import Asked, ask_retry, newest_round
 from fleetscore.records import FINAL, Only, RunState
-from fleetscore.registry import get_workload
+from fleetscore.registry import get_workload, read_policy
 from fleetscore.runs.index import list_runs_since
-from fleetscore.settings import read_run_policy, read_workload_settings
+from fleetscore.runs.ledgers import read_ledger
+from fleetscore.runs.plans import read_plan
+from fleetscore.settings import read_workload_settings
 from fleetscore.store.base import Store
 from fleetscore.store.paths import late_path
 from fleetscore.workload import WindowRequest, Workload
@@ -75,7 +76,7 @@ def ask_late(store: Store, workload_name: str, now: datetime) -> Asked | None:
 
 def list_open_windows(store: Store, workload: str, now: datetime) -> list[str]:
     """The windows that were first published less than `late_until_s` ago, the last published first."""
-    opened = now - timedelta(seconds=read_run_policy(store, workload).late_until_s)
+    opened = now - timedelta(seconds=read_policy(store, workload).late_until_s)
     first: dict[str, datetime] = {}
     for line in list_runs_since(store, workload, f"{opened - timedelta(days=1):%Y-%m-%d}"):
         if line.state is RunState.PUBLISHED and line.purpose == "score" and line.ended is not None:

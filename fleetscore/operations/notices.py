@@ -18,8 +18,7 @@ import msgspec
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.errors import FleetscoreError, StoreError
-from fleetscore.records import RunRecord, RunState, from_json, to_json
-from fleetscore.schemas import GOOD
+from fleetscore.records import GOOD, RunRecord, RunState, from_json, to_json
 from fleetscore.store.base import Store
 from fleetscore.store.paths import notice_path
 

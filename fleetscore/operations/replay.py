@@ -11,14 +11,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import BugError, InputError, MissingBlobError
-from fleetscore.pipeline.plan import read_plan
-from fleetscore.records import PlanHead, RunRecord
+from fleetscore.records import InputFile, PlanHead, RunRecord
 from fleetscore.registry import get_workload
+from fleetscore.runs.plans import read_plan
 from fleetscore.runs.published import LedgerLine, read_ledger_line, read_partition_rows, rows_of_partition
 from fleetscore.runs.run_records import read_run
 from fleetscore.settings import read_workload_settings
 from fleetscore.store.base import Store
-from fleetscore.workload import InputFile, ShardTask, Workload
+from fleetscore.workload import ShardTask, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,10 @@ def replay_partition(store: Store, run: str, partition: str) -> Replayed:
     if not pieces:
         raise BugError(f"{workload.name} settled nothing for {partition}.")
     outcome = pa.concat_tables([piece.outcomes for piece in pieces]).to_pylist()[0]
-    after = rows_of_partition(workload, pa.concat_tables([piece.results for piece in pieces]), partition)
-    before = read_partition_rows(store, workload, line)
+    after = rows_of_partition(
+        workload.partition_columns, pa.concat_tables([piece.results for piece in pieces]), partition
+    )
+    before = read_partition_rows(store, workload.result_schema, workload.partition_columns, line)
     changed = changed_inputs(store, head.inputs)
     differences = compare(line, outcome, before, after)
     return Replayed(

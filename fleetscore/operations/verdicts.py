@@ -17,13 +17,12 @@ import pyarrow.parquet as pq
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.models.model_sets import read_pins
 from fleetscore.partition_keys import join_columns
-from fleetscore.pipeline.carry_over import read_ledger
 from fleetscore.pipeline.score import read_shard_record
 from fleetscore.pipeline.shadow import RECORD, RESULTS, Shadow
-from fleetscore.records import from_json, to_json
+from fleetscore.records import Outcome, from_json, to_json
 from fleetscore.registry import get_workload
+from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
-from fleetscore.schemas import Outcome
 from fleetscore.store.base import Entry, Store
 from fleetscore.store.decoded_cache import read_version
 from fleetscore.store.parallel_reads import side_by_side

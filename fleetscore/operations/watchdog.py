@@ -12,13 +12,12 @@ from typing import Literal
 
 from fleetscore.operations.due import list_due
 from fleetscore.operations.notices import Notice, links_of_run
-from fleetscore.pipeline.publish import Ending
 from fleetscore.pipeline.submit import newest_round
-from fleetscore.records import FINAL, RunRecord, RunState
-from fleetscore.registry import get_workload, workload_names
+from fleetscore.records import FINAL, Ending, RunRecord, RunState
+from fleetscore.registry import get_workload, read_policy, workload_names
 from fleetscore.runs.index import RunLine, list_runs_since, newest_rounds
 from fleetscore.runs.run_records import read_run, record_ending
-from fleetscore.settings import RunPolicy, read_run_policy
+from fleetscore.settings import RunPolicy
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.store.paths import run_folder
@@ -80,7 +79,7 @@ def find_trouble(store: Store, now: datetime) -> list[Notice]:
 
     def of(workload: str) -> list[Notice]:
         has_data = next(iter(store.list(f"data/{workload}/", 1)), None) is not None
-        return trouble_of(store, workload, read_run_policy(store, workload) if has_data else None, now)
+        return trouble_of(store, workload, read_policy(store, workload) if has_data else None, now)
 
     return [notice for notices in side_by_side(of, workload_names()) for notice in notices]
 
@@ -154,7 +153,7 @@ def _overdue_notice(workload: str, window: Window, newest: RunRecord | None, now
 
 
 def _stalled(store: Store, record: RunRecord, now: datetime) -> list[Notice]:
-    run, limit_s = record.request.run, read_run_policy(store, record.request.workload).stalled_s
+    run, limit_s = record.request.run, read_policy(store, record.request.workload).stalled_s
     if (now - record.updated).total_seconds() <= limit_s:
         return []
     commits = (e.modified for e in store.list(f"{run_folder(run)}shards/") if e.path.endswith("/result.json"))

@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from fleetscore.errors import InputError, MissingBlobError
-from fleetscore.records import Manifest, Only, ResultFile, RunRequest, from_json
-from fleetscore.schemas import GOOD, Outcome
+from fleetscore.records import GOOD, Manifest, Only, Outcome, ResultFile, RunRequest, from_json
+from fleetscore.runs.ledgers import read_ledger
 from fleetscore.store.base import Store
 from fleetscore.store.paths import manifest_path, run_path
 
@@ -43,12 +42,6 @@ def carry_over(store: Store, request: RunRequest, table: pa.Table) -> Carried:
     wanted = choose_partitions(table, ledger, request.only, request.partitions)
     wanted, files = _close_over_files(table, ledger, wanted, _files_of(store, request))
     return Carried(_keep(table, ledger, wanted), files)
-
-
-def read_ledger(store: Store, run: str) -> pa.Table:
-    """The ledger of the run; MissingBlobError before it is collected."""
-    with store.open(run_path(run, "ledger.parquet")) as source:
-        return pq.read_table(source)
 
 
 def choose_partitions(table: pa.Table, ledger: pa.Table, only: Only, named: tuple[str, ...]) -> set[str]:

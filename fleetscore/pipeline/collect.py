@@ -4,47 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fleetscore.pipeline.carry_over import read_ledger
 from fleetscore.pipeline.drift import count_drifted, measure_run
 from fleetscore.pipeline.ledger import build_ledger, count_outcomes, group_causes
 from fleetscore.pipeline.partition_log import log_partitions
-from fleetscore.pipeline.plan import read_plan, read_shard_plans
 from fleetscore.pipeline.score import read_shard_record
-from fleetscore.records import Cause, PlanHead, ResultFile, ShardRecord, from_json, to_json
+from fleetscore.records import Collected, PlanHead, ShardRecord, from_json, to_json
+from fleetscore.registry import read_policy
+from fleetscore.runs.ledgers import read_ledger
+from fleetscore.runs.plans import read_plan, read_shard_plans
 from fleetscore.runs.timeline import write_timeline
-from fleetscore.settings import read_run_policy
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_path
 from fleetscore.store.tables import count_values
 
 _LEAST_GROWTH_BYTES = 64_000_000
 """Below this, libraries and buffers weigh more than rows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Collected:
-    """A run's ledger in short: collected.json, and the source of its run record."""
-
-    partitions: int
-    counts: Mapping[str, int]
-    rows: int
-    input_rows: int
-    models: Mapping[str, int]  # version -> scored partitions
-    causes: tuple[Cause, ...]
-    slowest: tuple[ShardRecord, ...]
-    measured_s: float
-    peak_memory_bytes: int
-    shards: int
-    files: tuple[ResultFile, ...]
-    batch_s: float = 0.0  # the part of measured_s on Batch
-    drifted: int = 0  # scored partitions with that warning
-    bytes_per_row: float = 0.0  # peak memory per input row, from shards on Batch; 0: not measured
-    schema: int = 1
 
 
 def collect_run(store: Store, run: str, reasons: Mapping[int, str] | None = None) -> Collected:
@@ -66,7 +44,7 @@ def collect_run(store: Store, run: str, reasons: Mapping[int, str] | None = None
     store.write(run_path(run, "files.json"), to_json(collected.files))
     write_timeline(store, run, read_shard_plans(store, head), records)
     store.write(run_path(run, "collected.json"), to_json(collected))
-    log_partitions(head, records, ledger, read_run_policy(store, head.request.workload).log_partitions)
+    log_partitions(head, records, ledger, read_policy(store, head.request.workload).log_partitions)
     return collected
 
 

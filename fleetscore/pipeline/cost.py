@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fleetscore.errors import MissingBlobError, SettingsError
+from fleetscore.records import Forecast
 
 if TYPE_CHECKING:
     from fleetscore.store.base import Store
@@ -86,26 +87,6 @@ class Prices:
     def node(self, vm_size: str) -> NodePrice | None:
         """The node of that size, or None."""
         return next((node for node in self.nodes if node.vm_size.lower() == vm_size.lower()), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """What the shards of one placement are expected to take. Ranges come from how far the last predictions were off.
-
-    `seconds` are of all shards on one core, `wall_s` from submitting to the last commit; costs are None where the node has no price.
-    """
-
-    placement: str
-    shards: int
-    seconds: float
-    least_s: float
-    most_s: float
-    wall_s: float
-    nodes: int = 0
-    cost_usd: float | None = None
-    least_usd: float | None = None
-    most_usd: float | None = None
-    headroom: str = ""  # what is left of the quota, in words
 
 
 def read_prices(store: Store) -> Prices:

@@ -23,9 +23,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.pipeline.profiles import as_floats, read_profile, read_sketches
-from fleetscore.records import PlanHead, ShardRecord
+from fleetscore.records import Outcome, PlanHead, ShardRecord
 from fleetscore.registry import get_workload
-from fleetscore.schemas import DRIFTED, Outcome
+from fleetscore.schemas import DRIFTED
 from fleetscore.settings import QualityPolicy, read_quality_policy
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_path

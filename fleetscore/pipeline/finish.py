@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 
 from fleetscore.errors import ConflictError
-from fleetscore.pipeline.carry_over import read_ledger
 from fleetscore.pipeline.collect import read_collected, read_shard_records
 from fleetscore.pipeline.drift import with_models
-from fleetscore.pipeline.plan import read_plan
 from fleetscore.pipeline.profiles import read_sketches, remember_first
-from fleetscore.pipeline.publish import Ending, publish_run
+from fleetscore.pipeline.publish import publish_run
 from fleetscore.pipeline.rates import learn_rates
 from fleetscore.pipeline.run_cost import make_bill
-from fleetscore.records import RunRequest, RunState
+from fleetscore.records import Ending, RunRequest, RunState
+from fleetscore.runs.ledgers import read_ledger
+from fleetscore.runs.plans import read_plan
 from fleetscore.runs.run_records import record_ending
 from fleetscore.store.base import Store
 from fleetscore.store.paths import profile_path

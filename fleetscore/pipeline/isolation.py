@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterator, Sequence
-
-import pyarrow as pa
+from collections.abc import Iterator
 
 from fleetscore.errors import BugError, FleetscoreError
-from fleetscore.schemas import OUTCOMES, Outcome
+from fleetscore.records import Outcome
+from fleetscore.schemas import settle
 from fleetscore.store.base import Store
 from fleetscore.workload import Scored, ShardTask, Workload
 
@@ -62,28 +61,3 @@ def _failed(workload: Workload, task: ShardTask, partitions: list[str], error: E
     )
     outcomes = settle(partitions, Outcome.FAILED, cause, detail, rows, models)
     return Scored(workload.result_schema.empty_table(), outcomes)
-
-
-def settle(
-    partitions: Sequence[str],
-    outcome: Outcome,
-    cause: str,
-    detail: str,
-    input_rows: dict[str, int],
-    models: dict[str, str],
-) -> pa.Table:
-    """OUTCOMES rows that give all `partitions` the same outcome without results."""
-    count = len(partitions)
-    return pa.table(
-        {
-            "partition": list(partitions),
-            "outcome": [str(outcome)] * count,
-            "cause": [cause] * count,
-            "detail": [detail] * count,
-            "input_rows": [input_rows.get(p, 0) for p in partitions],
-            "rows": [0] * count,
-            "model": [models.get(p, "") for p in partitions],
-            "seconds": [0.0] * count,
-        },
-        schema=OUTCOMES,
-    )

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.errors import BugError
-from fleetscore.records import Cause
-from fleetscore.schemas import OUTCOMES, Outcome
+from fleetscore.records import Cause, Outcome
+from fleetscore.schemas import OUTCOMES
 from fleetscore.store.tables import count_values
 
 LEDGER = pa.schema([*OUTCOMES, ("shard", pa.int32()), ("file", pa.string()), ("run", pa.string())])

@@ -23,13 +23,13 @@ from fleetscore.batch.interface import (
     task_id,
 )
 from fleetscore.errors import StoreError
-from fleetscore.pipeline.plan import read_plan, read_shard_plans
 from fleetscore.pipeline.score import is_cancelled
 from fleetscore.process_environment import SCORING_ENVIRONMENT
 from fleetscore.records import from_json, to_json
-from fleetscore.registry import EXTRA_WORKLOADS
+from fleetscore.registry import EXTRA_WORKLOADS, read_policy
+from fleetscore.runs.plans import read_plan, read_shard_plans
 from fleetscore.runs.status import committed_shards
-from fleetscore.settings import RunPolicy, read_run_policy
+from fleetscore.settings import RunPolicy
 from fleetscore.store.base import Store
 from fleetscore.store.paths import given_up_folder, run_path
 from fleetscore.telemetry import worker_settings
@@ -96,7 +96,7 @@ def submit_shards(store: Store, compute: Compute, app: AppSettings, run: str, no
     if is_cancelled(store, run):
         return job
     head = read_plan(store, run)
-    policy = read_run_policy(store, head.request.workload)
+    policy = read_policy(store, head.request.workload)
     pool = compute.pool_state()
     submission = Submission(
         job, now, app.batch_pool, pool.usable_nodes > 0, pool.vm_size, pool.slots_per_node
@@ -154,7 +154,7 @@ def check_shards(
     if not missing:
         return Check(0, {})
     over = {shard_of_task(task.task): task for task in compute.list_tasks(job) if task.is_over}
-    policy = read_run_policy(store, read_plan(store, run).request.workload)
+    policy = read_policy(store, read_plan(store, run).request.workload)
     state = compute.job_state(job)
     check = decide(
         missing,
@@ -278,7 +278,7 @@ def _keep_log(store: Store, compute: Compute, run: str, job: str, task: str, nam
 
 def release_pool(store: Store, compute: Compute, run: str) -> None:
     """Take the nodes away that the run's policy asked for, unless another job uses them."""
-    if read_run_policy(store, read_plan(store, run).request.workload).pool_nodes:
+    if read_policy(store, read_plan(store, run).request.workload).pool_nodes:
         compute.resize_pool(0)
 
 

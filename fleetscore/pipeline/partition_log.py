@@ -10,8 +10,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fleetscore.records import PlanHead, ShardRecord
-from fleetscore.schemas import GOOD
+from fleetscore.records import GOOD, PlanHead, ShardRecord
 from fleetscore.settings import LogPartitions
 
 _log = logging.getLogger("fleetscore.partitions")

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -21,16 +20,16 @@ from fleetscore.errors import BugError, CapacityError, MissingBlobError
 from fleetscore.models.model_sets import Pins, read_model_set, read_pins
 from fleetscore.pipeline.capacity import look_at_pool, offer_inline, refuse
 from fleetscore.pipeline.carry_over import carry_over
-from fleetscore.pipeline.cost import Forecast, Prices, forecast_batch, forecast_inline, read_prices
+from fleetscore.pipeline.cost import Prices, forecast_batch, forecast_inline, read_prices
 from fleetscore.pipeline.packing import PackingLimits, pack_shards
 from fleetscore.pipeline.placement import Floats, Placement, PoolOffer, place_partitions
-from fleetscore.records import PlanHead, RunRequest, ShardPlan, from_json, to_json
-from fleetscore.registry import get_workload
-from fleetscore.settings import RunPolicy, read_run_policy, read_workload_settings
+from fleetscore.records import Forecast, PlanHead, Rates, RunRequest, ShardPlan, from_json, to_json
+from fleetscore.registry import get_workload, read_policy
+from fleetscore.settings import RunPolicy, read_workload_settings
 from fleetscore.store.base import Store
 from fleetscore.store.paths import rates_path, run_path
 from fleetscore.store.tables import count_values
-from fleetscore.workload import Discovery, Rates, TrainingRequest, WindowRequest, Workload
+from fleetscore.workload import Discovery, TrainingRequest, WindowRequest, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def make_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime
     discovery = _discover(store, workload, request)
     carried = carry_over(store, request, _checked(discovery.partitions, workload.name))
     rates = read_rates(store, workload, request.purpose)
-    policy, prices = read_run_policy(store, workload.name), read_prices(store)
+    policy, prices = read_policy(store, workload.name), read_prices(store)
     pool = look_at_pool(store, app, policy, prices, *_weigh(carried.table, rates))
     situation = Situation(app, policy, prices, pool)
     table, shards, refusal = _pack(carried.table, rates, situation)
@@ -102,22 +101,6 @@ def make_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime
         challenger=_challenger(store, request),
     )
     return Plan(head, shards, table, f"{prices.date} in {prices.region}", refusal)
-
-
-def read_plan(store: Store, run: str) -> PlanHead:
-    """The head of the run's committed plan; MissingBlobError before it is planned."""
-    return from_json(store.read(run_path(run, "plan.json")), PlanHead)
-
-
-def read_shard_plans(store: Store, head: PlanHead) -> list[ShardPlan]:
-    """The planned shards, in shard order."""
-    return msgspec.json.decode(store.read(head.shard_list), type=list[ShardPlan])
-
-
-def read_shard_partitions(store: Store, head: PlanHead, shard: int) -> pa.Table:
-    """The PARTITIONS rows of one shard, reading only its row group."""
-    with store.open(head.table) as source:
-        return pq.ParquetFile(source).read_row_group(shard)
 
 
 def read_rates(store: Store, workload: Workload, purpose: str = "score") -> Rates:

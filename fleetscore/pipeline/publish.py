@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from fleetscore.models.model_sets import pin_version, write_model_set
 from fleetscore.pipeline.collect import read_collected, read_shard_records
-from fleetscore.pipeline.plan import read_plan
 from fleetscore.pipeline.score import is_cancelled
-from fleetscore.records import RunRequest, RunState
-from fleetscore.registry import get_workload
+from fleetscore.records import Ending, RunRequest, RunState
+from fleetscore.registry import get_workload, read_policy
 from fleetscore.runs.manifests import judge_publishing, publish_manifest
-from fleetscore.settings import read_run_policy, read_workload_settings
+from fleetscore.runs.plans import read_plan
+from fleetscore.settings import read_workload_settings
 from fleetscore.store.base import Store
 from fleetscore.store.paths import manifest_path
 from fleetscore.workload import TrainingRequest
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a run ended: its final state, the reason if nothing was published, and where the result is."""
-
-    state: RunState
-    reason: str = ""
-    manifest: str = ""
-    model_set: str = ""
 
 
 def publish_run(store: Store, request: RunRequest, now: datetime) -> Ending:
@@ -34,7 +23,7 @@ def publish_run(store: Store, request: RunRequest, now: datetime) -> Ending:
     if is_cancelled(store, request.run):
         return Ending(RunState.CANCELLED, "The run was cancelled.")
     collected = read_collected(store, request.run)
-    verdict = judge_publishing(collected.counts, read_run_policy(store, request.workload).error_threshold)
+    verdict = judge_publishing(collected.counts, read_policy(store, request.workload).error_threshold)
     if not verdict.publish:
         return Ending(RunState.UNPUBLISHED, verdict.reason)
     if request.purpose == "train":

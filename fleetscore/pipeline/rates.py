@@ -9,11 +9,10 @@ from fleetscore.pipeline.capacity import PoolRates, read_pool_rates
 from fleetscore.pipeline.collect import read_collected
 from fleetscore.pipeline.cost import read_prices, widen
 from fleetscore.pipeline.offload import Submission, Usage, read_submission
-from fleetscore.pipeline.plan import read_plan
-from fleetscore.records import from_json, to_json
+from fleetscore.records import Rates, from_json, to_json
+from fleetscore.runs.plans import read_plan
 from fleetscore.store.base import Store
 from fleetscore.store.paths import pool_rates_path, rates_path, run_path
-from fleetscore.workload import Rates
 
 _WEIGHT = 0.3
 _LEAST_S = 0.05

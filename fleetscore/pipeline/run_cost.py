@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fleetscore.pipeline.collect import Collected
 from fleetscore.pipeline.cost import read_prices
-from fleetscore.pipeline.plan import read_plan
 from fleetscore.pipeline.rates import read_usage
+from fleetscore.records import Collected
+from fleetscore.runs.plans import read_plan
 from fleetscore.store.base import Store
 
 

@@ -19,14 +19,14 @@ import pyarrow.parquet as pq
 
 from fleetscore.errors import BugError, MissingBlobError
 from fleetscore.pipeline.attempt_marker import Crumb, is_alive, leave_crumb
-from fleetscore.pipeline.isolation import score_isolated, settle
-from fleetscore.pipeline.plan import read_plan, read_shard_partitions
+from fleetscore.pipeline.isolation import score_isolated
 from fleetscore.pipeline.poison import order_scoring
 from fleetscore.pipeline.shadow import shadow_shard
-from fleetscore.records import PlanHead, ResultFile, ShardRecord, from_json, to_json
-from fleetscore.registry import get_workload
-from fleetscore.schemas import OUTCOMES, Outcome
-from fleetscore.settings import read_run_policy, read_workload_settings
+from fleetscore.records import Outcome, PlanHead, ResultFile, ShardRecord, from_json, to_json
+from fleetscore.registry import get_workload, read_policy
+from fleetscore.runs.plans import read_plan, read_shard_partitions
+from fleetscore.schemas import OUTCOMES, settle
+from fleetscore.settings import read_workload_settings
 from fleetscore.store.base import Store
 from fleetscore.store.paths import attempt_path, run_path, shard_folder, shard_log_path, shard_record_path
 from fleetscore.store.tables import count_values, write_table
@@ -232,7 +232,7 @@ def _pieces(store: Store, head: PlanHead, task: ShardTask, attempt: Attempt) -> 
     """The shard's pieces, group by group; before each group a crumb says who is being scored, in case the process dies of it."""
     workload = get_workload(head.request.workload)
     keys = task.partitions["partition"].to_pylist()
-    policy = read_run_policy(store, workload.name)
+    policy = read_policy(store, workload.name)
     order = order_scoring(keys, _crumbs(store, task), policy.max_attempts)
     if order.quarantined:
         yield _quarantined(workload, task, order.quarantined, policy.max_attempts)

@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fleetscore.records import to_json
-from fleetscore.schemas import Outcome
+from fleetscore.records import Outcome, to_json
 from fleetscore.store.base import Store
 from fleetscore.workload import Scored, ShardTask, Workload
 

@@ -7,10 +7,9 @@ from datetime import datetime
 
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.models.model_sets import read_model_set
-from fleetscore.records import FINAL, Only, RunRecord, RunRequest, RunState
+from fleetscore.records import FINAL, GOOD, Only, RunRecord, RunRequest, RunState
 from fleetscore.registry import get_workload
 from fleetscore.runs.run_records import read_run, request_run
-from fleetscore.schemas import GOOD
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_id, run_path, training_run_id
 

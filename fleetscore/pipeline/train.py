@@ -9,7 +9,6 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from fleetscore.pipeline.plan import read_plan, read_shard_partitions
 from fleetscore.pipeline.score import (
     Progress,
     is_cancelled,
@@ -19,6 +18,7 @@ from fleetscore.pipeline.score import (
 )
 from fleetscore.records import PlanHead, ShardRecord, to_json
 from fleetscore.registry import get_workload
+from fleetscore.runs.plans import read_plan, read_shard_partitions
 from fleetscore.schemas import OUTCOMES
 from fleetscore.settings import read_workload_settings
 from fleetscore.store.base import Store

@@ -11,10 +11,9 @@ from typing import Any
 import msgspec
 
 from fleetscore.errors import ConflictError, MissingBlobError
-from fleetscore.records import Cause, RunRecord, RunState, from_json
-from fleetscore.registry import workload_names
-from fleetscore.runs.index_files import IndexFile, batches, list_files, longest_first
-from fleetscore.schemas import DRIFTED, GOOD
+from fleetscore.records import GOOD, Cause, RunRecord, RunState, from_json
+from fleetscore.runs.index_files import IndexFile, batches, list_files, list_workloads, longest_first
+from fleetscore.schemas import DRIFTED
 from fleetscore.store.base import Store
 from fleetscore.store.decoded_cache import read_version
 from fleetscore.store.parallel_reads import side_by_side
@@ -74,7 +73,7 @@ def list_runs(
     index as that takes, newest first, and no run. MissingBlobError when there is no run `before`.
     """
     last = _place_of(store, before) if before else None
-    names = [workload] if workload else workload_names()
+    names = [workload] if workload else list_workloads(store)
     return _retried(lambda: _newest(store, names, limit, last, since))
 
 

@@ -39,6 +39,11 @@ def name_of(path: str) -> str:
     return path.rsplit("/", 1)[1].removesuffix(".json")
 
 
+def list_workloads(store: Store) -> list[str]:
+    """The names of the workloads that have runs, sorted; also of those that are not known here any more."""
+    return [folder.removeprefix("index/").removesuffix("/") for folder in store.list_folders("index/")]
+
+
 def list_files(store: Store, workload: str) -> list[IndexFile]:
     """The index files of the workload, in the order of their names."""
     entries = store.list(f"index/{workload}/")

@@ -12,12 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fleetscore.errors import BugError, ConflictError, MissingBlobError
-from fleetscore.pipeline.collect import Collected
-from fleetscore.records import Manifest, PublishedRun, RunRequest, from_json, to_json
-from fleetscore.registry import get_workload
-from fleetscore.schemas import Outcome
+from fleetscore.records import Collected, Manifest, Outcome, PublishedRun, RunRequest, from_json, to_json
 from fleetscore.store.base import Store
 from fleetscore.store.paths import latest_path, manifest_path, run_path
+from fleetscore.windows import parse_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +150,7 @@ def _point_latest(store: Store, manifest: Manifest) -> None:
         moved = mine
         with suppress(MissingBlobError):
             data, etag = store.read_tagged(path)
-            moved = _newer(from_json(data, Latest), mine, manifest.workload)
+            moved = _newer(from_json(data, Latest), mine)
         try:
             store.replace(path, msgspec.json.encode(moved), etag)
         except ConflictError:
@@ -160,10 +158,9 @@ def _point_latest(store: Store, manifest: Manifest) -> None:
         return
 
 
-def _newer(known: Latest, mine: Latest, workload: str) -> Latest:
-    parse = get_workload(workload).parse_window
-    known_window, my_window = parse(known.window), parse(mine.window)
+def _newer(known: Latest, mine: Latest) -> Latest:
+    known_window, my_window = parse_key(known.window), parse_key(mine.window)
     if my_window.cadence is not known_window.cadence:
         return mine
-    first = min(parse(known.first), my_window).key
+    first = min(parse_key(known.first), my_window).key
     return replace(mine if my_window >= known_window else known, first=first)

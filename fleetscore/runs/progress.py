@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from fleetscore.errors import MissingBlobError
-from fleetscore.pipeline.plan import read_plan, read_shard_plans
 from fleetscore.records import ShardPlan
+from fleetscore.runs.plans import read_plan, read_shard_plans
 from fleetscore.store.base import Entry, Store
 from fleetscore.store.paths import run_folder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,6 @@ from fleetscore.partition_keys import join_columns, split_key
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_path
-from fleetscore.workload import Workload
 
 if TYPE_CHECKING:
     import pandas
@@ -52,12 +52,14 @@ def read_ledger_line(store: Store, run: str, partition: str) -> LedgerLine:
     return LedgerLine(**found.to_pylist()[0])
 
 
-def read_partition_rows(store: Store, workload: Workload, line: LedgerLine) -> pa.Table:
+def read_partition_rows(
+    store: Store, schema: pa.Schema, partition_columns: Sequence[str], line: LedgerLine
+) -> pa.Table:
     """The partition's result rows, in file order; none where its line names no file."""
     if not line.file:
-        return workload.result_schema.empty_table()
+        return schema.empty_table()
     fields = split_key(line.partition)
-    filters = [(name, "=", value) for name, value in zip(workload.partition_columns, fields, strict=True)]
+    filters = [(name, "=", value) for name, value in zip(partition_columns, fields, strict=True)]
     with store.open(line.file) as source:
         return pq.read_table(source, filters=filters)
 
@@ -67,7 +69,7 @@ def read_frame(store: Store, workload: str, window: str) -> pandas.DataFrame:
     return read_results(store, read_manifest(store, workload, window)).to_pandas()
 
 
-def rows_of_partition(workload: Workload, table: pa.Table, partition: str) -> pa.Table:
+def rows_of_partition(partition_columns: Sequence[str], table: pa.Table, partition: str) -> pa.Table:
     """The rows of the partition among results in memory."""
-    keys = join_columns([pc.cast(table[name], pa.string()) for name in workload.partition_columns])
+    keys = join_columns([pc.cast(table[name], pa.string()) for name in partition_columns])
     return table.filter(pc.equal(keys, partition))

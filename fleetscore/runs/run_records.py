@@ -9,9 +9,17 @@ from datetime import datetime
 from typing import Any
 
 from fleetscore.errors import MissingBlobError
-from fleetscore.pipeline.collect import Collected
-from fleetscore.pipeline.publish import Ending
-from fleetscore.records import FINAL, PlanHead, RunRecord, RunRequest, RunState, from_json, to_json
+from fleetscore.records import (
+    FINAL,
+    Collected,
+    Ending,
+    PlanHead,
+    RunRecord,
+    RunRequest,
+    RunState,
+    from_json,
+    to_json,
+)
 from fleetscore.runs.index import index_run
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_path

@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from fleetscore.records import FINAL, RunRecord, RunState
+from fleetscore.records import FINAL, GOOD, RunRecord, RunState
 from fleetscore.runs.index import RunLine
 from fleetscore.runs.progress import Progress, read_progress
 from fleetscore.runs.run_records import read_run
 from fleetscore.runs.status_answer import RunStatus as RunStatus
-from fleetscore.schemas import GOOD
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_folder, run_path
 

@@ -9,9 +9,8 @@ from datetime import datetime
 from typing import Literal
 
 from fleetscore.errors import MissingBlobError
-from fleetscore.records import FINAL, RunRecord, ShardPlan, ShardRecord, from_json, to_json
+from fleetscore.records import FINAL, GOOD, Outcome, RunRecord, ShardPlan, ShardRecord, from_json, to_json
 from fleetscore.runs.progress import Progress, read_progress
-from fleetscore.schemas import GOOD, Outcome
 from fleetscore.store.base import Entry, Store
 from fleetscore.store.decoded_cache import read_version
 from fleetscore.store.parallel_reads import side_by_side

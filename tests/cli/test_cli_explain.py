@@ -14,9 +14,8 @@ from fleetscore.operations.explain import advise, explain, tell_attempts
 from fleetscore.pipeline.attempt_marker import Crumb
 from fleetscore.pipeline.local import execute, run_window
 from fleetscore.pipeline.submit import ask_retry, ask_run
-from fleetscore.records import Only, RunRecord, RunRequest, RunState, ShardRecord, to_json
+from fleetscore.records import Only, Outcome, RunRecord, RunRequest, RunState, ShardRecord, to_json
 from fleetscore.runs.index import list_runs
-from fleetscore.schemas import Outcome
 from fleetscore.store.base import Entry, Store
 from fleetscore.store.paths import attempt_path
 

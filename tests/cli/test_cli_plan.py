@@ -8,9 +8,9 @@ from said import Command
 from toy_workload import write_lines
 
 from fleetscore.pipeline.local import run_window
-from fleetscore.pipeline.plan import read_plan, read_shard_plans
 from fleetscore.pipeline.preview import sum_placements
 from fleetscore.records import ShardPlan
+from fleetscore.runs.plans import read_plan, read_shard_plans
 from fleetscore.store.base import Store
 
 

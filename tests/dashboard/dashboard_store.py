@@ -10,10 +10,9 @@ from fleetscore.pipeline.collect import collect_run
 from fleetscore.pipeline.finish import finish_run
 from fleetscore.pipeline.local import execute, run_training, run_window
 from fleetscore.pipeline.plan import commit_plan
-from fleetscore.pipeline.publish import Ending
 from fleetscore.pipeline.score import score_shard
 from fleetscore.pipeline.submit import ask_retry, ask_run, cancel_run
-from fleetscore.records import Only, RunState, to_json
+from fleetscore.records import Ending, Only, RunState, to_json
 from fleetscore.runs.run_records import record_ending, record_planned, record_state
 from fleetscore.store.base import Store
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetscore.dashboard.badges import Mark, mark_of
-from fleetscore.dashboard.overview import group_uneasy
-from fleetscore.dashboard.window_calendar import COLUMNS, lay_calendar
+from fleetscore.operations.attention import group_attention
+from fleetscore.operations.window_calendar import COLUMNS, lay_calendar
+from fleetscore.operations.window_states import Mark, mark_of
 from fleetscore.records import RunState
 from fleetscore.runs.index import RunLine
 from fleetscore.windows import Cadence, Window, parse_window
@@ -148,7 +148,7 @@ def test_drifted_windows_are_something_to_look_at_with_the_first_partition() -> 
         line_of(window(Cadence.HOUR, 2), **drifted),  # type: ignore[arg-type]  # fields of the line
     ]
     cells = lay_calendar(lines, lambda t: parse_window(t, Cadence.HOUR), LONG_AFTER, 0.0, 48).cells()
-    first, second = group_uneasy(cells)
+    first, second = group_attention(cells)
     assert (first.newest.mark, first.newest.first_cause) == (Mark.FAILED, "The plan broke.")
     assert (second.newest.mark, second.newest.bad, second.newest.first_partition) == (
         Mark.DRIFTED,
@@ -177,7 +177,7 @@ def test_windows_that_stand_alike_for_the_same_cause_are_one_thing_to_look_at() 
         line_of(window(Cadence.HOUR, -1), RunState.UNPUBLISHED, first_cause="no_data", counts={"late": 9})
     )
     cells = lay_calendar(lines, lambda t: parse_window(t, Cadence.HOUR), LONG_AFTER, 0.0, 48).cells()
-    told = [(look.newest.first_cause, look.windows) for look in group_uneasy(cells)]
+    told = [(look.newest.first_cause, look.windows) for look in group_attention(cells)]
     assert told == [("no_data", 1), ("no_data", 2), ("bad_model", 1)]
-    both_ends = group_uneasy(cells)[1]
+    both_ends = group_attention(cells)[1]
     assert (both_ends.oldest.window, both_ends.newest.window) == (lines[0].window, lines[3].window)

@@ -7,8 +7,9 @@ from typing import Any
 import pyarrow as pa
 from toy_workload import Toy, read_lines, score_one  # type: ignore[import-not-found]  # on the workers' PYTHONPATH
 
+from fleetscore.records import Rates
 from fleetscore.store.base import Store
-from fleetscore.workload import Discovery, Rates, Scored, ShardTask, WindowRequest
+from fleetscore.workload import Discovery, Scored, ShardTask, WindowRequest
 
 
 class Heavy(Toy):  # type: ignore[misc]  # as above

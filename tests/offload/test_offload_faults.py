@@ -11,9 +11,9 @@ import pytest
 
 from fleetscore.batch.completions import read_completion
 from fleetscore.errors import InputError
-from fleetscore.pipeline.carry_over import read_ledger
 from fleetscore.pipeline.offload import job_of, worker_environment
 from fleetscore.pipeline.score import read_shard_record
+from fleetscore.runs.ledgers import read_ledger
 from fleetscore.store import open_store
 from fleetscore.store.queue import send
 from tests.offload.local_app import (

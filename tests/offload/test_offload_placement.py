@@ -21,9 +21,9 @@ from fleetscore.pipeline.cost import (
 )
 from fleetscore.pipeline.placement import InlineOffer, PoolOffer, place_partitions
 from fleetscore.pipeline.rates import blend_pool_rates, blend_rates
+from fleetscore.records import Rates
 from fleetscore.settings import RunPolicy
 from fleetscore.store.base import Store
-from fleetscore.workload import Rates
 
 INLINE = InlineOffer(cores=2, shard_s=60.0, memory_bytes=1e9, usd_per_s=5e-5, patience_s=900.0)
 COLD = PoolOffer(

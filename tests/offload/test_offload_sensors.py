@@ -11,10 +11,11 @@ from fleetscore.pipeline.collect import collect_run
 from fleetscore.pipeline.finish import finish_run
 from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.pipeline.offload import check_shards, submit_shards
-from fleetscore.pipeline.plan import commit_plan, read_shard_plans
+from fleetscore.pipeline.plan import commit_plan
 from fleetscore.pipeline.score import score_shard
 from fleetscore.pipeline.submit import ask_run
 from fleetscore.registry import get_workload
+from fleetscore.runs.plans import read_shard_plans
 from fleetscore.runs.run_records import read_run, record_planned
 from fleetscore.store import open_store
 from fleetscore.store.base import Store

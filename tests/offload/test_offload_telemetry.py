@@ -13,9 +13,10 @@ import pytest
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.pipeline.offload import worker_environment
-from fleetscore.pipeline.plan import commit_plan, read_shard_plans
+from fleetscore.pipeline.plan import commit_plan
 from fleetscore.pipeline.score import read_shard_record
 from fleetscore.records import RunRequest, to_json
+from fleetscore.runs.plans import read_shard_plans
 from fleetscore.runs.run_records import request_run
 from fleetscore.store.base import Store
 from fleetscore.telemetry import trace_of

@@ -15,11 +15,12 @@ import pytest
 from fleetscore.app_settings import AppSettings
 from fleetscore.pipeline.local import run_training
 from fleetscore.pipeline.offload import give_up, read_given_up, worker_environment
-from fleetscore.pipeline.plan import commit_plan, read_shard_plans
+from fleetscore.pipeline.plan import commit_plan
 from fleetscore.pipeline.score import read_shard_record
 from fleetscore.process_environment import SCORING_ENVIRONMENT
 from fleetscore.records import RunRequest, to_json
 from fleetscore.registry import get_workload
+from fleetscore.runs.plans import read_shard_plans
 from fleetscore.runs.run_records import request_run
 from fleetscore.store.base import Store
 from tests.offload.local_app import HERE, ROOT, TOYS, WORKLOADS, crumbs_of, lines, write_rules

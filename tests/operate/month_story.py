@@ -14,8 +14,8 @@ from notice_receiver import Receiver, receiving
 
 from devbatch.process import ServiceProcess, start_service
 from fleetscore.cli.client import HostClient
-from fleetscore.dashboard.overview import WorkloadLooks
 from fleetscore.models.model_sets import read_pins
+from fleetscore.operations.attention import WorkloadAttention
 from fleetscore.runs.manifests import read_manifest
 
 POOL = """[[pools]]
@@ -34,7 +34,7 @@ class Month:
     host: Host
     receiver: Receiver
     verdicts: dict[str, dict[str, str]]  # workload -> window -> verdict, as the backfills gave them
-    before_late: tuple[WorkloadLooks, ...]  # what wanted somebody while the late data had not come
+    before_late: tuple[WorkloadAttention, ...]  # what wanted somebody while the late data had not come
     damaged: str  # the model set whose files were damaged
     diagnosis: dict[str, Any]
 
@@ -108,11 +108,11 @@ def _live_days(host: Host) -> dict[str, str]:
     return backfill(host, "server_load", "2020-06-01", "2020-07-01")
 
 
-def _live_hours(host: Host) -> tuple[dict[str, str], tuple[WorkloadLooks, ...], str]:
+def _live_hours(host: Host) -> tuple[dict[str, str], tuple[WorkloadAttention, ...], str]:
     """The sensors' hours: late data comes an hour after its window, and for three hours the model set is damaged."""
     train(host, "sensor_anomaly", "2020-05-31T00", "2020-06-01T00")
     verdicts = backfill(host, "sensor_anomaly", "2020-06-01T00", "2020-06-18T15")
-    before_late = tuple(HostClient(host.url, host.key).list_looks("sensor_anomaly"))
+    before_late = tuple(HostClient(host.url, host.key).list_attention("sensor_anomaly"))
     estate.write_late_readings(host.store)
     host.fire("watchdog_timer")
     wait_until(lambda: read_manifest(host.store, "sensor_anomaly", estate.LATE_HOUR).round == 2)

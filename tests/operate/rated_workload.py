@@ -11,8 +11,8 @@ import pyarrow as pa
 from toy_workload import Toy, read_lines
 
 from fleetscore.models.model_sets import read_model_file, read_model_set, write_model_set
-from fleetscore.pipeline.isolation import settle
-from fleetscore.schemas import Outcome
+from fleetscore.records import Outcome
+from fleetscore.schemas import settle
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
 from fleetscore.workload import JUDGED, Scored, ShardTask

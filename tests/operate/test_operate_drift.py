@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from toy_workload import write_lines
 
 from fleetscore.errors import MissingBlobError, SettingsError
+from fleetscore.models.profiles import summarise
 from fleetscore.operations.drift_report import describe_drift
-from fleetscore.pipeline.carry_over import read_ledger
 from fleetscore.pipeline.drift import compare
 from fleetscore.pipeline.local import run_training, run_window
-from fleetscore.pipeline.profiles import merge, read_profile, summarise
+from fleetscore.pipeline.profiles import merge, read_profile
 from fleetscore.records import RunState
 from fleetscore.registry import get_workload
+from fleetscore.runs.ledgers import read_ledger
 from fleetscore.schemas import DRIFTED
 from fleetscore.settings import QualityPolicy, read_quality_policy
 from fleetscore.store.base import Store

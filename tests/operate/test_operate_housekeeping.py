@@ -18,7 +18,6 @@ from fleetscore.errors import ConflictError
 from fleetscore.models.model_sets import read_model_file, read_model_set
 from fleetscore.operations.housekeeping import find_doomed, referenced_files, sweep
 from fleetscore.operations.watchdog import close_run
-from fleetscore.pipeline.carry_over import read_ledger
 from fleetscore.pipeline.collect import collect_run
 from fleetscore.pipeline.finish import finish_run
 from fleetscore.pipeline.local import execute, run_training, run_window
@@ -26,6 +25,7 @@ from fleetscore.pipeline.plan import commit_plan
 from fleetscore.pipeline.score import score_shard
 from fleetscore.pipeline.submit import ask_retry, ask_run, cancel_run, newest_round
 from fleetscore.records import FINAL, Only, RunState
+from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.runs.run_records import read_run, record_planned
 from fleetscore.settings import KeepPolicy

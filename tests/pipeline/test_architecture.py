@@ -80,6 +80,34 @@ def test_no_import_comes_back_to_where_it_began() -> None:
     assert set(order) == modules.keys()
 
 
+LAYERS = [
+    "errors", "windows", "partition_keys", "records", "schemas", "store",
+    "settings", "app_settings", "telemetry", "process_environment", "sources", "models",
+    "runs", "workload", "registry", "arrow_startup", "workloads", "batch",
+    "pipeline", "operations", "dashboard", "cli",
+]  # fmt: skip
+"""The folders and single modules of the package, lowest first: each imports from those before it only."""
+
+
+def test_arrows_between_folders_go_one_way() -> None:
+    """No folder of the package imports one above it, so that a folder's place says what a line in it may know."""
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in files_of("fleetscore")
+    }
+    entries = {"fleetscore", "fleetscore.__main__"}
+    places = {name: name.split(".")[1] for name in modules.keys() - entries}
+    assert set(places.values()) - set(LAYERS) == set(), "a new folder needs its place in LAYERS"
+    upward = {
+        f"{name} -> {used}"
+        for name, path in modules.items()
+        if name not in entries
+        for used in modules_used(path, modules) - entries
+        if LAYERS.index(places[used]) > LAYERS.index(places[name])
+    }
+    assert upward == set()
+
+
 @pytest.mark.parametrize("package", ["devhost", "devbatch"])
 def test_the_local_services_know_nothing_of_fleetscore(package: str) -> None:
     """devhost and devbatch run anybody's app: they import nothing of ours."""

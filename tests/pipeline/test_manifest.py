@@ -8,8 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fleetscore.errors import ConflictError, MissingBlobError
-from fleetscore.pipeline.collect import Collected
-from fleetscore.records import ResultFile, RunRequest
+from fleetscore.records import Collected, ResultFile, RunRequest
 from fleetscore.runs.manifests import judge_publishing, publish_manifest, read_latest, read_manifest
 from fleetscore.store import open_store
 from fleetscore.store.base import Store

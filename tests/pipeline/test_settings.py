@@ -5,14 +5,15 @@ from toy_workload import ToySettings
 
 from fleetscore.app_settings import AppSettings, read_app_settings
 from fleetscore.errors import SettingsError
-from fleetscore.settings import RunPolicy, read_run_policy, read_workload_settings
+from fleetscore.registry import read_policy
+from fleetscore.settings import RunPolicy, read_workload_settings
 from fleetscore.store.base import Store
 
 
 def test_without_a_file_every_setting_has_its_default(store: Store) -> None:
     """A new store needs no settings."""
     assert read_workload_settings(store, "toy", ToySettings) == ToySettings()
-    assert read_run_policy(store, "toy") == RunPolicy()
+    assert read_policy(store, "toy") == RunPolicy()
     assert read_app_settings({}) == AppSettings()
 
 
@@ -20,7 +21,7 @@ def test_a_file_changes_what_it_names(store: Store) -> None:
     """The workload's own lines and its [run] table are read apart."""
     store.write("settings/toy.toml", b"slow_s = 1.5\n[run]\nerror_threshold = 0.5\n")
     assert read_workload_settings(store, "toy", ToySettings).slow_s == 1.5
-    assert read_run_policy(store, "toy").error_threshold == 0.5
+    assert read_policy(store, "toy").error_threshold == 0.5
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_a_wrong_line_is_named(store: Store, text: bytes, says: str) -> None:
     store.write("settings/toy.toml", text)
     with pytest.raises(SettingsError, match=says):
         read_workload_settings(store, "toy", ToySettings)
-        read_run_policy(store, "toy")
+        read_policy(store, "toy")
 
 
 @pytest.mark.parametrize("text", ["many", "-1", "5000"])

@@ -9,16 +9,17 @@ from toy_workload import write_lines
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.models.model_sets import read_model_set, read_pins
-from fleetscore.pipeline.carry_over import read_ledger
 from fleetscore.pipeline.collect import collect_run
 from fleetscore.pipeline.finish import finish_run
 from fleetscore.pipeline.local import execute, run_training, run_window
-from fleetscore.pipeline.plan import commit_plan, make_plan, read_shard_partitions
+from fleetscore.pipeline.plan import commit_plan, make_plan
 from fleetscore.pipeline.score import read_shard_record, score_shard
 from fleetscore.pipeline.submit import ask_retry, ask_run, cancel_run
 from fleetscore.records import Only, RunState
 from fleetscore.runs.index import list_runs
+from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
+from fleetscore.runs.plans import read_shard_partitions
 from fleetscore.runs.published import read_frame
 from fleetscore.runs.run_records import read_run
 from fleetscore.runs.status import describe_run

@@ -14,17 +14,15 @@ from typing import Any
 import pyarrow as pa
 
 from fleetscore.errors import MissingBlobError
-from fleetscore.pipeline.isolation import settle
-from fleetscore.schemas import OUTCOMES, Outcome
+from fleetscore.records import InputFile, Outcome, Rates
+from fleetscore.schemas import OUTCOMES, settle
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import (
     PARTITIONS,
     Discovery,
-    InputFile,
     MapItem,
     ModelSetDraft,
-    Rates,
     SampleReport,
     Scored,
     ShardTask,

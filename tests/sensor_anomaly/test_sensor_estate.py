@@ -313,7 +313,7 @@ def _raw_readings(path: Path) -> list[tuple[str, str, str, float]]:
 
 def test_the_reads_of_a_window_do_not_depend_on_settings_of_training() -> None:
     """Only the column settings decide what the catalogue keeps, so changing nu examines no file again."""
-    from fleetscore.workload import InputFile
+    from fleetscore.records import InputFile
     from fleetscore.workloads.sensor_anomaly.catalog import _cache_path
 
     file = InputFile("data/sensor_anomaly/x.csv", "e", 1)

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from fleetscore.errors import InputError
-from fleetscore.pipeline.carry_over import read_ledger
 from fleetscore.pipeline.local import run_window
 from fleetscore.records import RunState
+from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store.local import LocalStore
 from fleetscore.workloads.store_sales.contract import QUANTILE_NAMES

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fleetscore.records import RunRecord, RunState
-from fleetscore.schemas import GOOD, Outcome
+from fleetscore.records import GOOD, Outcome, RunRecord, RunState
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ import msgspec
 import pyarrow as pa
 
 from fleetscore.errors import MissingBlobError
+from fleetscore.records import InputFile
 from fleetscore.store.base import Store
-from fleetscore.workload import InputFile
 from fleetscore.workloads.sensor_anomaly.columns import Columns
 from fleetscore.workloads.sensor_anomaly.csv_input import Header, read_lines
 from fleetscore.workloads.sensor_anomaly.entries import CatalogFile, FileEntry, Piece, overlaps, pieces_within

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from fleetscore.models.model_sets import Pins
 from fleetscore.partition_keys import join_key
-from fleetscore.schemas import Outcome
+from fleetscore.records import Outcome
 from fleetscore.store.base import Store
 from fleetscore.workload import PARTITIONS, Discovery, TrainingRequest, WindowRequest
 from fleetscore.workloads.sensor_anomaly.catalog import catalog_files, list_inputs

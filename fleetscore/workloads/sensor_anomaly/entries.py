@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fleetscore.workload import InputFile
+from fleetscore.records import InputFile
 from fleetscore.workloads.sensor_anomaly.columns import Columns
 from fleetscore.workloads.sensor_anomaly.csv_input import Header
 from fleetscore.workloads.sensor_anomaly.readings import Int64s, Reject, partition_keys

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from fleetscore.errors import InputError
+from fleetscore.records import InputFile
 from fleetscore.store.base import Store
-from fleetscore.workload import InputFile
 from fleetscore.workloads.sensor_anomaly.columns import Columns, recognise_columns
 from fleetscore.workloads.sensor_anomaly.csv_input import Header, cut_pieces, read_header, read_lines
 from fleetscore.workloads.sensor_anomaly.entries import COUNTS, HOUR_US, CatalogFile, FileEntry, Piece

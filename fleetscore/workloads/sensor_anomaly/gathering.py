@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.errors import InputError, MissingBlobError
+from fleetscore.records import InputFile
 from fleetscore.store.base import Store
-from fleetscore.workload import InputFile
 from fleetscore.workloads.sensor_anomaly.catalog import catalog_file, piece_readers
 from fleetscore.workloads.sensor_anomaly.entries import CatalogFile, count_readings
 from fleetscore.workloads.sensor_anomaly.filing import Filing, find_later, rows_by_code, sort_by_time

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fleetscore.partition_keys import split_key
-from fleetscore.schemas import OUTCOMES, Outcome
+from fleetscore.records import Outcome
+from fleetscore.schemas import OUTCOMES
 from fleetscore.store.base import Store
 from fleetscore.workload import Scored, ShardTask
 from fleetscore.workloads.sensor_anomaly.decision import anomalies, blocks, decide

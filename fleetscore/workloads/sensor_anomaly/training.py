@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fleetscore.schemas import OUTCOMES, Outcome
+from fleetscore.records import Outcome
+from fleetscore.schemas import OUTCOMES
 from fleetscore.store.base import Store
 from fleetscore.workload import ModelSetDraft, Trained, TrainingRequest, TrainingTask
 from fleetscore.workloads.sensor_anomaly.discovery import microseconds

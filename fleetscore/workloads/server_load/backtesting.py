@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from fleetscore.errors import InputError
+from fleetscore.records import InputFile
 from fleetscore.store.base import Store
-from fleetscore.workload import InputFile
 from fleetscore.workloads.server_load.discovery import read_hours
 from fleetscore.workloads.server_load.features import LOOKBACK_HOURS
 from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR

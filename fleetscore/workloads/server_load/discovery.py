@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import InputError
-from fleetscore.schemas import Outcome
+from fleetscore.records import InputFile, Outcome
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
-from fleetscore.workload import PARTITIONS, Discovery, InputFile, TrainingRequest, WindowRequest
+from fleetscore.workload import PARTITIONS, Discovery, TrainingRequest, WindowRequest
 from fleetscore.workloads.server_load.features import LOOKBACK_HOURS
 from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR
 from fleetscore.workloads.server_load.months import hour_of, moment_of

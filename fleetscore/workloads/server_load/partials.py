@@ -24,8 +24,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fleetscore.errors import StoreError
+from fleetscore.records import InputFile
 from fleetscore.store.base import Store
-from fleetscore.workload import InputFile, MapItem
+from fleetscore.workload import MapItem
 from fleetscore.workloads.server_load.layouts import LAYOUTS
 from fleetscore.workloads.server_load.parse import Counts, digest_of, parse_piece, read_layout, read_piece
 from fleetscore.workloads.server_load.settings import ServerLoadSettings

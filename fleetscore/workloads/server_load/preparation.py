@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from fleetscore.errors import BugError
+from fleetscore.records import InputFile
 from fleetscore.store.base import Store
-from fleetscore.workload import InputFile, MapItem, TrainingRequest, WindowRequest
+from fleetscore.workload import MapItem, TrainingRequest, WindowRequest
 from fleetscore.workloads.server_load.discovery import request_hours
 from fleetscore.workloads.server_load.features import LOOKBACK_HOURS
 from fleetscore.workloads.server_load.partials import RECORDS, ROOT, parse_range

@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from fleetscore.errors import ModelError
 from fleetscore.models.model_sets import read_model_file, read_model_set
-from fleetscore.schemas import OUTCOMES, Outcome
+from fleetscore.records import Outcome
+from fleetscore.schemas import OUTCOMES
 from fleetscore.store.base import Store
 from fleetscore.workload import Scored, ShardTask
 from fleetscore.workloads.server_load.discovery import read_hours, window_targets

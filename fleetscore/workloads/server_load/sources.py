@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from fleetscore.errors import InputError
+from fleetscore.records import InputFile
 from fleetscore.store.base import Store
-from fleetscore.workload import InputFile, MapItem
+from fleetscore.workload import MapItem
 from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR, UNUSABLE
 from fleetscore.workloads.server_load.months import Month, months_between
 from fleetscore.workloads.server_load.partials import RangeRecord, parse_items, read_records

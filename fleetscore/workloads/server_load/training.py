@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.errors import BugError, InputError
-from fleetscore.pipeline.profiles import PROFILE_FILE, pack_profile, summarise
-from fleetscore.schemas import OUTCOMES, Outcome
+from fleetscore.models.profiles import PROFILE_FILE, pack_profile, summarise
+from fleetscore.records import Outcome
+from fleetscore.schemas import OUTCOMES
 from fleetscore.store.base import Store
 from fleetscore.workload import ModelSetDraft, Trained, TrainingRequest, TrainingTask
 from fleetscore.workloads.server_load.discovery import FLEET, read_hours

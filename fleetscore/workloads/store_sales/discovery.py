@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fleetscore.errors import InputError
 from fleetscore.models.model_sets import Pins, read_model_file, read_model_set
 from fleetscore.partition_keys import join_key
-from fleetscore.schemas import Outcome
+from fleetscore.records import Outcome
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
 from fleetscore.workload import PARTITIONS, Discovery, TrainingRequest, WindowRequest

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fleetscore.errors import InputError
+from fleetscore.records import InputFile
 from fleetscore.store.base import Store
-from fleetscore.workload import InputFile
 from fleetscore.workloads.store_sales.contract import FUTURE, HISTORY
 from fleetscore.workloads.store_sales.reading import Columns, check_columns
 

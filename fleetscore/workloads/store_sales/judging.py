@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.partition_keys import join_key
-from fleetscore.pipeline.carry_over import read_ledger
+from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store.base import Store
 from fleetscore.windows import Window

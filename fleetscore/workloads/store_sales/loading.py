@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fleetscore.records import InputFile
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence
-from fleetscore.workload import InputFile
 from fleetscore.workloads.store_sales.input_files import UsableFiles, usable_files
 from fleetscore.workloads.store_sales.panel import Filled, Panel, PanelFiller
 from fleetscore.workloads.store_sales.reading import read_rows

@@ -12,10 +12,10 @@ import numpy as np
 from fleetscore.errors import InputError
 from fleetscore.models.model_sets import Pins
 from fleetscore.partition_keys import join_key
+from fleetscore.records import InputFile
 from fleetscore.runs.manifests import read_latest
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window, parse_window
-from fleetscore.workload import InputFile
 from fleetscore.workloads.store_sales.contract import NAME, QUANTILE_NAMES, StoreSalesSettings
 from fleetscore.workloads.store_sales.input_files import list_inputs
 from fleetscore.workloads.store_sales.loading import load_stores

@@ -11,10 +11,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fleetscore.errors import ModelError
+from fleetscore.models.profiles import PROFILE_FILE, pack_profile, summarise
 from fleetscore.partition_keys import join_key
-from fleetscore.pipeline.isolation import settle
-from fleetscore.pipeline.profiles import PROFILE_FILE, pack_profile, summarise
-from fleetscore.schemas import Outcome
+from fleetscore.records import Outcome
+from fleetscore.schemas import settle
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
 from fleetscore.workload import ModelSetDraft, Trained, TrainingRequest, TrainingTask

@@ -13,7 +13,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fleetscore.schemas import Outcome
+from fleetscore.records import Outcome
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window, parse_window
 from fleetscore.workload import SampleReport

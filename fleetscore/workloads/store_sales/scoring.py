@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from fleetscore.errors import ModelError
 from fleetscore.models.model_sets import read_model_file, read_model_set
 from fleetscore.partition_keys import join_key, split_key
-from fleetscore.pipeline.isolation import settle
-from fleetscore.schemas import OUTCOMES, Outcome
+from fleetscore.records import Outcome
+from fleetscore.schemas import OUTCOMES, settle
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
 from fleetscore.windows import Window

@@ -9,12 +9,12 @@ from typing import Any
 import pyarrow as pa
 
 from fleetscore.models.model_sets import Pins
+from fleetscore.records import Rates
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import (
     Discovery,
     ModelSetDraft,
-    Rates,
     SampleReport,
     Scored,
     ShardTask,

@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from fleetscore.dashboard.badges import Mark, count_bad, mark_of
 from fleetscore.errors import InputError
+from fleetscore.operations.window_states import Mark, count_bad, mark_of
 from fleetscore.runs.index import RunLine, newest_rounds
 from fleetscore.windows import Cadence, Window, due_windows
 

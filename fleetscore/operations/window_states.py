@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from fleetscore.records import RunState
+from fleetscore.records import GOOD, Outcome, RunState
 from fleetscore.runs.index import RunLine
-from fleetscore.schemas import GOOD, Outcome
 
 
 class Mark(StrEnum):
@@ -48,7 +47,7 @@ WORDS = {
     Mark.MISSING: "never run",
     Mark.OVERDUE: "overdue",
 }
-UNEASY = frozenset({Mark.DRIFTED, Mark.FAILURES, Mark.UNPUBLISHED, Mark.FAILED, Mark.OVERDUE})
+NEED_ATTENTION = frozenset({Mark.DRIFTED, Mark.FAILURES, Mark.UNPUBLISHED, Mark.FAILED, Mark.OVERDUE})
 """The marks that somebody should look at."""
 
 _BY_STATE = {

@@ -1,4 +1,4 @@
-"""What the overview and a workload's page tell, read from the index of runs and a few small records."""
+"""The overview and a workload's page as data, read from the index of runs and a few small records."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from fleetscore.dashboard.badges import UNEASY, Mark
-from fleetscore.dashboard.window_calendar import Calendar, Cell, count_marks, lay_calendar
 from fleetscore.errors import FleetscoreError, SettingsError
 from fleetscore.models.model_sets import read_pins
+from fleetscore.operations.attention import AttentionGroup, WorkloadAttention, group_attention
 from fleetscore.operations.monthly_costs import MonthCost, sum_costs
+from fleetscore.operations.window_calendar import Calendar, Cell, count_marks, lay_calendar
 from fleetscore.records import FINAL
-from fleetscore.registry import get_workload, workload_names
+from fleetscore.registry import get_workload, read_policy, workload_names
 from fleetscore.runs.index import RunLine, RunPage, list_page, list_runs
 from fleetscore.runs.manifests import read_latest
-from fleetscore.settings import RunPolicy, read_run_policy
+from fleetscore.settings import RunPolicy
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.windows import Cadence
@@ -31,25 +31,7 @@ _LOOKS = 5
 _READS = 3
 _RECENT = 12
 _PAGE = 50
-_WITH_RESULTS = frozenset({Mark.FAILURES, Mark.DRIFTED})
 _LOST_AFTER = timedelta(days=2)  # a run that has not moved for so long is not waited for
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Windows that stand alike for the same first cause: how many, the newest and the oldest of them."""
-
-    windows: int
-    newest: Cell
-    oldest: Cell
-
-
-@dataclass(frozen=True, slots=True)
-class WorkloadLooks:
-    """What wants somebody of one workload."""
-
-    workload: str
-    looks: tuple[Look, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +41,7 @@ class WorkloadView:
     name: str
     calendar: Calendar
     marks: Mapping[str, int]  # how many windows of the calendar stand how
-    look_at: tuple[Look, ...]  # what wants somebody, the newest first
+    look_at: tuple[AttentionGroup, ...]  # what needs attention, the newest first
     newest: RunLine | None  # the run of the newest window that was requested last
     published: str  # the newest published window
     models: str  # the current model set
@@ -112,24 +94,14 @@ def is_moving(line: RunLine, now: datetime) -> bool:
     return line.state not in FINAL and now - line.updated < _LOST_AFTER
 
 
-def group_uneasy(cells: Sequence[Cell]) -> tuple[Look, ...]:
-    """The windows that want somebody, grouped by how they stand and why: those without results first, then the newest."""
-    groups: dict[tuple[str, str], list[Cell]] = {}
-    for cell in reversed(cells):
-        if cell.mark in UNEASY:
-            groups.setdefault((cell.mark, cell.first_cause), []).append(cell)
-    looks = (Look(len(group), group[0], group[-1]) for group in groups.values())
-    return tuple(sorted(looks, key=lambda look: look.newest.mark in _WITH_RESULTS))  # stable
+def read_attention(store: Store, names: Sequence[str], now: datetime) -> list[WorkloadAttention]:
+    """What needs attention, of each of the workloads that has something."""
+    return list_attention([view for view, _ in _read_workloads(store, names, now)])
 
 
-def read_looks(store: Store, names: Sequence[str], now: datetime) -> list[WorkloadLooks]:
-    """What wants somebody, of each of the workloads that has something."""
-    return list_looks([view for view, _ in _read_workloads(store, names, now)])
-
-
-def list_looks(workloads: Sequence[WorkloadView]) -> list[WorkloadLooks]:
-    """What wants somebody, of each workload that has something."""
-    return [WorkloadLooks(view.name, view.look_at) for view in workloads if view.look_at]
+def list_attention(workloads: Sequence[WorkloadView]) -> list[WorkloadAttention]:
+    """What needs attention, of each workload that has something."""
+    return [WorkloadAttention(view.name, view.look_at) for view in workloads if view.look_at]
 
 
 def _shorten(view: WorkloadView, most: int) -> WorkloadView:
@@ -166,7 +138,7 @@ def _read_workload(store: Store, name: str, now: datetime) -> tuple[WorkloadView
         name=name,
         calendar=calendar,
         marks=count_marks(told),
-        look_at=group_uneasy(told)[:_LOOKS],
+        look_at=group_attention(told)[:_LOOKS],
         newest=_newest(scored, told),
         published=latest.window if latest else "",
         models=models,
@@ -184,7 +156,7 @@ def _newest(scored: Sequence[RunLine], cells: Sequence[Cell]) -> RunLine | None:
 
 def _read_policy(store: Store, name: str) -> tuple[RunPolicy, tuple[str, ...]]:
     try:
-        return read_run_policy(store, name), ()
+        return read_policy(store, name), ()
     except SettingsError as error:
         return RunPolicy(), (str(error),)
 
