@@ -2,7 +2,8 @@
 
 FleetscoreError                 has a code, a sentence, and what to do next
 ├── InputError                  what the user gave (data, request, option) cannot be used
-│   └── SettingsError           a setting is missing, out of range or of the wrong type
+│   ├── SettingsError           a setting is missing, out of range or of the wrong type
+│   └── FileError               one file of the input cannot be read; it costs no other file
 ├── ModelError                  a model is missing, unsafe, corrupt or does not fit the data
 ├── CapacityError               quota, pool, memory or time cannot carry the work
 ├── StoreError                  the store did not do what it was asked
@@ -47,6 +48,12 @@ class SettingsError(InputError):
     """A setting is missing, out of range or of the wrong type."""
 
     code = "bad_setting"
+
+
+class FileError(InputError):
+    """One file of the input cannot be read, and it costs no other file; `field` is its path."""
+
+    code = "unreadable_file"
 
 
 class ModelError(FleetscoreError):

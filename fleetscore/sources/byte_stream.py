@@ -1,0 +1,85 @@
+"""The bytes of a text file in whole lines of UTF-8, whatever its compression and encoding, never more than a piece in memory."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from fleetscore.errors import FileError
+from fleetscore.sources.request import Request
+
+PIECE_BYTES = 4 << 20
+_LINE_LIMIT_BYTES = 64 << 20
+_UTF8 = codecs.lookup("utf-8").name
+_WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+def read_lines(request: Request) -> Iterator[bytes]:
+    """Pieces of whole lines, in order, the first without a byte order mark.
+
+    Raises FileError `bad_encoding` for bytes that are no text of the declared encoding (UTF-8 is judged line by line, later),
+    `too_large` for a line without an end, and what the budget raises.
+    """
+    rest: list[bytes] = []
+    waiting_bytes = 0
+    for block in _text_blocks(request):
+        head, newline, tail = block.rpartition(b"\n")
+        if not newline:
+            rest.append(block)
+            waiting_bytes += len(block)
+            if waiting_bytes > _LINE_LIMIT_BYTES:
+                raise FileError(
+                    f"{request.path} has a line of more than {_LINE_LIMIT_BYTES >> 20} MB.",
+                    fix="It is no text of lines: write it again, or declare its format.",
+                    code="too_large",
+                    field=request.path,
+                )
+            continue
+        yield b"".join([*rest, head, newline])
+        rest, waiting_bytes = ([tail] if tail else []), len(tail)
+    if rest:
+        yield b"".join(rest)
+
+
+def _text_blocks(request: Request) -> Iterator[bytes]:
+    encoding = codecs.lookup(request.settings.encoding).name
+    is_first = True
+    decoder = None if encoding == _UTF8 else codecs.getincrementaldecoder(encoding)()
+    for block in _blocks(request):
+        if is_first:
+            _check_start(request.path, block, encoding)
+        try:
+            text = block if decoder is None else decoder.decode(block).encode()
+        except UnicodeDecodeError as error:
+            raise _bad_encoding(request.path, f"byte {error.start} of a piece is not {encoding}") from error
+        yield text.removeprefix(codecs.BOM_UTF8) if is_first else text
+        is_first = False
+    if decoder is not None and decoder.getstate()[0]:
+        raise _bad_encoding(request.path, f"it ends within a character of {encoding}")
+
+
+def _check_start(path: str, block: bytes, encoding: str) -> None:
+    if encoding == _UTF8 and block.startswith(_WIDE_MARKS):
+        raise _bad_encoding(path, "it is UTF-16")
+    head = block[:4096]
+    if not encoding.startswith(("utf-16", "utf-32")) and head.count(0) > len(head) // 8:
+        raise _bad_encoding(path, "it is binary")
+
+
+def _blocks(request: Request) -> Iterator[bytes]:
+    with request.store.open(request.path) as file:
+        stream = pa.CompressedInputStream(file, request.compression) if request.compression else file
+        while block := stream.read(PIECE_BYTES):
+            request.budget.spend(len(block))
+            yield block
+
+
+def _bad_encoding(path: str, why: str) -> FileError:
+    return FileError(
+        f"{path} is no text of the declared encoding: {why}.",
+        fix='Set encoding in [data], such as "utf-16" or "cp1252", or write it again as UTF-8.',
+        code="bad_encoding",
+        field=path,
+    )

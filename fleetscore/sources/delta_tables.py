@@ -1,0 +1,167 @@
+"""Delta tables as input: found by their log, pinned to a version, and read only where every row of the snapshot is read rightly.
+
+The log is copied and read by the library `deltalake`; the data files are read as all others are, through the store. So a table
+needs no other access than the store has, and its files obey the same limits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from fleetscore.errors import InputError
+from fleetscore.sources.patterns import Pattern
+from fleetscore.sources.records import PassedOver, SourceFile
+from fleetscore.sources.settings import DataSettings
+from fleetscore.store import Entry, Store
+
+LOG = "_delta_log/"
+INSTALL = "Install it: add the line deltalake==1.6.6 of requirements-sources.txt to requirements.txt."
+
+_COMMIT = re.compile(r"(\d{20})\.json")
+_CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.")
+_READ_RIGHTLY = frozenset({"timestampNtz", "vacuumProtocolCheck", "deletionVectors", "columnMapping"})
+_LOG_LIMIT_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The live files of one version of a table: `actions` has a row per file, `columns` are the table's, in order."""
+
+    version: int
+    actions: pa.Table
+    columns: tuple[str, ...]
+    partitioned_by: tuple[str, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of the live files."""
+        return sum(self.actions["size_bytes"].to_pylist())
+
+
+def find_tables(
+    store: Store, pattern: Pattern, entries: Sequence[Entry], settings: DataSettings
+) -> list[str]:
+    """The roots ("" or ending with "/") of the Delta tables that the entries, or the pattern itself, belong to."""
+    if settings.format not in ("", "parquet", "delta"):
+        return []
+    if settings.format == "delta" and not entries:
+        return [pattern.text + "/"]
+    roots = {e.path.partition("/" + LOG)[0] + "/" for e in entries if "/" + LOG in e.path}
+    folders = {e.path.rpartition("/")[0] for e in entries if e.path.lower().endswith(".parquet")}
+    above = {"/".join(f.split("/")[:n]) + "/" for f in folders for n in range(1, f.count("/") + 2)} - roots
+    roots |= {root for root in above | {""} if folders and any(store.list(root.lstrip("/") + LOG, 1))}
+    return sorted(root.lstrip("/") for root in roots)
+
+
+def pin_tables(
+    store: Store, tables: Sequence[str], pattern: Pattern, entries: Sequence[Entry], settings: DataSettings
+) -> Iterator[SourceFile | PassedOver]:
+    """Each table that the pattern asks for at its newest version, or the reason why it is refused."""
+    for root in tables:
+        name = root.rstrip("/")
+        below = (e.path for e in entries if e.path.startswith(root) and not e.path.startswith(root + LOG))
+        if settings.format != "delta" and not any(pattern.match(path) for path in below):
+            yield PassedOver(
+                name, "not_matched", f"The pattern {pattern.text} does not match this Delta table.", True
+            )
+            continue
+        try:
+            snapshot = open_snapshot(store, name, None)
+        except InputError as error:
+            yield PassedOver(name, error.code, f"{error.message} {error.fix}".strip(), True)
+        else:
+            yield SourceFile(name, str(snapshot.version), snapshot.size_bytes, "delta")
+
+
+def open_snapshot(store: Store, root: str, version: int | None) -> Snapshot:
+    """The table's snapshot at a version (None: the newest).
+
+    Raises InputError: `delta_missing` where the library is not installed, `delta_feature` for a table that needs what is not
+    read rightly, `delta_version` for a version that is no longer there, `unreadable_file` for a log that cannot be read.
+    """
+    if find_spec("deltalake") is None:
+        raise InputError(
+            f"{root} is a Delta table, which needs the package deltalake.", fix=INSTALL, code="delta_missing"
+        )
+    with _copied_log(store, root) as folder:
+        table = _opened(root, folder, version)
+        _check_features(root, table)
+        actions = pa.table(table.get_add_actions(flatten=True))
+        columns = tuple(f.name for f in table.schema().fields)
+        return Snapshot(table.version(), actions, columns, tuple(table.metadata().partition_columns))
+
+
+def _opened(root: str, folder: Path, version: int | None) -> Any:
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+
+    try:
+        return DeltaTable(folder, version=version)
+    except (DeltaError, OSError, ValueError) as error:
+        code = "unreadable_file" if version is None else "delta_version"
+        wanted = "" if version is None else f" at version {version}"
+        raise InputError(
+            f"The Delta table {root} cannot be opened{wanted}: {error}.",
+            fix="Read its newest version: run the window again without pins of the plan, or restore the table's log.",
+            code=code,
+            field=root,
+        ) from error
+
+
+def _check_features(root: str, table: Any) -> None:
+    features = set(table.protocol().reader_features or ())
+    settings = table.metadata().configuration
+    mapping = settings.get("delta.columnMapping.mode", "none")
+    wrong = sorted(features - _READ_RIGHTLY)
+    wrong += [f"column mapping (mode {mapping})"] if mapping != "none" else []
+    wrong += ["deletion vectors"] if _has_deletion_vectors(features, settings) else []
+    if wrong:
+        raise InputError(
+            f"The Delta table {root} uses {', '.join(wrong)}, which would be read wrongly.",
+            fix="Write the rows that live to a table without it: REORG TABLE ... APPLY (PURGE), or a copy.",
+            code="delta_feature",
+            field=root,
+        )
+
+
+def _has_deletion_vectors(features: set[str], settings: Any) -> bool:
+    """Whether rows of live files may be deleted without their files having been written anew."""
+    enabled = str(settings.get("delta.enableDeletionVectors", "")).lower() == "true"
+    return enabled or "deletionVectors" in features
+
+
+@contextlib.contextmanager
+def _copied_log(store: Store, root: str) -> Iterator[Path]:
+    """A folder on this machine that holds the table's log from its last checkpoint on."""
+    prefix = f"{root}/{LOG}".lstrip("/")
+    entries = [e for e in store.list(prefix) if _is_log(e.path.removeprefix(prefix))]
+    if not entries:
+        raise InputError(
+            f"{root} holds no Delta table: there is no {LOG[:-1]} in it.", code="no_table", field=root
+        )
+    if sum(e.size_bytes for e in entries) > _LOG_LIMIT_BYTES:
+        raise InputError(
+            f"The log of the Delta table {root} is larger than 1 GiB.",
+            fix="Let its writer make checkpoints and clean the log up.",
+            code="too_large",
+            field=root,
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / LOG
+        log.mkdir()
+        for entry in entries:
+            (log / entry.path.removeprefix(prefix)).write_bytes(store.read(entry.path))
+        yield Path(folder)
+
+
+def _is_log(name: str) -> bool:
+    return bool(_COMMIT.fullmatch(name) or _CHECKPOINT.match(name) or name == "_last_checkpoint")

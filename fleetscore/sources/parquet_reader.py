@@ -1,0 +1,88 @@
+"""Rows of Parquet files: the wanted columns of the row groups that may hold rows of the window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fleetscore.errors import InputError
+from fleetscore.sources.patterns import Span
+from fleetscore.sources.request import RawRows, Request
+
+_BATCH_ROWS = 1 << 17
+_ZONE_SLACK = timedelta(days=1)  # statistics of times without a zone are local
+
+
+def read_parquet_rows(request: Request, names: Sequence[str] = ()) -> Iterator[RawRows]:
+    """The wanted columns, or those named, batch by batch; row groups that by their statistics hold no row of the span are not read."""
+    with request.store.open(request.path) as source:
+        file = pq.ParquetFile(source, pre_buffer=True)
+        names = names or request.theirs(_top_names(file.schema_arrow))
+        time_column = request.time_column()
+        first_row = 0
+        for number in range(file.num_row_groups):
+            group = file.metadata.row_group(number)
+            if may_hold(group, time_column, request.span):
+                yield from _read_group(request, file, number, names, first_row)
+            first_row += group.num_rows
+
+
+def read_parquet_names(request: Request) -> tuple[str, ...]:
+    """The column names of the file."""
+    with request.store.open(request.path) as source:
+        return _top_names(pq.read_schema(source))
+
+
+def may_hold(group: Any, time_column: str, span: Span | None) -> bool:
+    """Whether a row group can hold rows of the span, by the least and the largest time that its statistics name."""
+    if span is None or not time_column:
+        return True
+    for place in range(group.num_columns):
+        column = group.column(place)
+        if column.path_in_schema == time_column and column.statistics is not None:
+            return _overlaps(column.statistics, span)
+    return True
+
+
+def _overlaps(statistics: Any, span: Span) -> bool:
+    try:
+        least, largest = statistics.min, statistics.max
+    except (ValueError, OverflowError, pa.ArrowException):
+        return True  # not representable here: read it and see
+    if not statistics.has_min_max or not (isinstance(least, datetime) and isinstance(largest, datetime)):
+        return True
+    slack = _ZONE_SLACK if least.tzinfo is None else timedelta()
+    aware = [moment if moment.tzinfo else moment.replace(tzinfo=UTC) for moment in (least, largest)]
+    return aware[0] - slack < span.end and aware[1] + slack >= span.start
+
+
+def _read_group(
+    request: Request, file: pq.ParquetFile, number: int, names: Sequence[str], first_row: int
+) -> Iterator[RawRows]:
+    first = first_row + 1  # people count rows from 1
+    for batch in file.iter_batches(_BATCH_ROWS, row_groups=[number], columns=list(names)):
+        request.budget.spend(batch.nbytes)
+        table = pa.Table.from_batches([batch])
+        _check_text(table)
+        yield RawRows(table, np.arange(first, first + table.num_rows))
+        first += table.num_rows
+
+
+def _check_text(table: pa.Table) -> None:
+    """Refuse bytes that claim to be text: a file may say so of any bytes."""
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        try:
+            column.validate(full=True)
+        except pa.ArrowException as error:
+            raise InputError(
+                f"Column {name!r} holds no valid values: {error}.", code="unreadable_file"
+            ) from error
+
+
+def _top_names(schema: pa.Schema) -> tuple[str, ...]:
+    return tuple(schema.names)

@@ -1,0 +1,220 @@
+"""From rows as they stand in a file to rows under our names: melted, mapped, typed and cut to the window, rejects told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fleetscore.errors import FileError, InputError
+from fleetscore.sources.numbers import is_text, read_numbers
+from fleetscore.sources.records import ColumnKind, Reject, Rows
+from fleetscore.sources.request import RawRows, Request
+from fleetscore.sources.settings import Melt
+from fleetscore.sources.times import TIME
+
+REJECTS_KEPT = 5
+
+_UNITS = {"capture": "event", "csv": "line", "tsv": "line", "jsonl": "line"}
+
+
+@dataclass(slots=True)
+class _Kept:
+    """Rows on their way: the columns so far, the rows' places in the file, and what was rejected."""
+
+    numbers: npt.NDArray[np.int64]
+    unit: str
+    columns: dict[str, pa.Array] = field(default_factory=dict)
+    rejected: Counter[str] = field(default_factory=Counter)
+    rejects: list[Reject] = field(default_factory=list)
+
+    def reject(self, cause: str, mask: npt.NDArray[np.bool_], column: str, texts: pa.Array | None) -> None:
+        """Count the rows of a mask, and keep the first few."""
+        rows = np.flatnonzero(mask)
+        self.rejected[cause] += len(rows)
+        for row in rows[: REJECTS_KEPT - len(self.rejects)].tolist():
+            text = "" if texts is None else str(texts[row].as_py() if texts[row].is_valid else "")
+            self.rejects.append(Reject(cause, f"{self.unit} {self.numbers[row]}", column, text[:80]))
+
+    def keep(self, mask: npt.NDArray[np.bool_]) -> None:
+        """Drop the other rows."""
+        if not mask.all():
+            chosen = pa.array(mask)
+            self.columns = {name: column.filter(chosen) for name, column in self.columns.items()}
+            self.numbers = self.numbers[mask]
+
+
+def shape_rows(request: Request, raw: RawRows) -> Rows:
+    """The rows of the span under our names, typed as `ColumnKind` says; what cannot be used is rejected and told.
+
+    A row without a readable time or without a key is left out; a number that cannot be read is null.
+    """
+    table, numbers = raw.table, raw.numbers
+    if request.settings.melt:
+        table, numbers = melt(table, numbers, request.settings.melt, request.settings.columns)
+    kept = _Kept(numbers, _UNITS.get(request.file.format, "row"))
+    kept.columns = _our_columns(request, table)
+    kinds = column_kinds(request, list(kept.columns))
+    _read_keys_and_times(request, kept, kinds)
+    for name, kind in kinds.items():
+        if kind is ColumnKind.NUMBER:
+            _read_number(request, kept, name)
+        elif kind in (ColumnKind.TEXT, ColumnKind.ANY):
+            kept.columns[name] = _plain(request, kept.columns[name], name, kind)
+    kept.rejected.update(reject.cause for reject in raw.rejects)
+    rejects = [*raw.rejects, *kept.rejects][:REJECTS_KEPT]
+    out = pa.table({name: kept.columns[name] for name in kinds})
+    return Rows(out, {c: n for c, n in kept.rejected.items() if n}, tuple(rejects), raw.remarks)
+
+
+def column_kinds(request: Request, names: Sequence[str]) -> dict[str, ColumnKind]:
+    """The kind of each of our columns: as asked for; where everything is, the time by its name, the path's as keys."""
+    if request.columns is not None:
+        return dict(request.columns)
+    path, time = request.file.columns, request.settings.time
+    return {
+        name: ColumnKind.TIME if name == time else ColumnKind.KEY if name in path else ColumnKind.ANY
+        for name in names
+    }
+
+
+def melt(
+    table: pa.Table, numbers: npt.NDArray[np.int64], how: Melt, columns: Mapping[str, str]
+) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+    """A row per row and column that is no id: the ids, the column's name, its cell; InputError where an id is missing."""
+    ids = {columns.get(name, name): name for name in how.id}
+    missing = [theirs for theirs in ids if theirs not in table.column_names]
+    if missing:
+        raise InputError(
+            f"It has no column {missing[0]!r}, which melt.id names; its columns: {', '.join(table.column_names[:30])}.",
+            code="missing_column",
+        )
+    wide = [name for name in table.column_names if name not in ids]
+    parts = [
+        pa.table(
+            {theirs: table[theirs] for theirs in ids}
+            | {
+                how.names: pa.repeat(pa.scalar(name), table.num_rows),
+                how.values: table[name].cast(pa.string()),
+            }
+        )
+        for name in wide
+    ]
+    if not parts:
+        raise InputError("It has no column beside those of melt.id.", code="missing_column")
+    return pa.concat_tables(parts, promote_options="permissive"), np.tile(numbers, len(wide))
+
+
+def _our_columns(request: Request, table: pa.Table) -> dict[str, pa.Array]:
+    settings = request.settings
+    theirs = {name: _flat(table[name]) for name in table.column_names}
+    path = {n: pa.repeat(pa.scalar(v, pa.string()), table.num_rows) for n, v in request.file.columns.items()}
+    if request.columns is not None:
+        return {name: theirs.get(settings.theirs(name), path.get(name)) for name in request.columns}
+    names = {theirs_name: ours for ours, theirs_name in settings.columns.items()}
+    ours = {names.get(name, name): column for name, column in theirs.items()}
+    return {name: column for name, column in path.items() if name not in ours} | ours
+
+
+def _read_keys_and_times(request: Request, kept: _Kept, kinds: Mapping[str, ColumnKind]) -> None:
+    keys = [name for name, kind in kinds.items() if kind is ColumnKind.KEY]
+    for name in keys:
+        kept.columns[name] = _explained(request, name, lambda column=kept.columns[name]: key_texts(column))
+    stamped = [name for name, kind in kinds.items() if kind is ColumnKind.TIME]
+    for name in stamped:
+        cells = kept.columns[name]
+        series = [kept.columns[key] for key in keys]
+        found = _explained(
+            request, name, lambda cells=cells, series=series: request.state.times.read(cells, series)
+        )
+        kept.columns[name] = found
+        _reject_untimed(request, kept, name, cells, found)
+    for name in keys:
+        unnamed = pc.fill_null(pc.equal(kept.columns[name], ""), True).to_numpy(zero_copy_only=False)
+        if unnamed.any():
+            kept.reject("missing_key", unnamed, name, None)
+            kept.keep(~unnamed)
+
+
+def _reject_untimed(request: Request, kept: _Kept, name: str, cells: pa.Array, times: pa.Array) -> None:
+    wanted = times.is_valid()
+    if times.null_count:
+        kept.reject("bad_time", times.is_null().to_numpy(zero_copy_only=False), name, cells)
+    if request.span is not None:
+        start, end = (pa.scalar(moment, TIME) for moment in (request.span.start, request.span.end))
+        within = pc.and_(pc.greater_equal(times, start), pc.less(times, end))
+        wanted = pc.and_(wanted, pc.fill_null(within, False))
+    kept.keep(wanted.to_numpy(zero_copy_only=False))
+
+
+def _read_number(request: Request, kept: _Kept, name: str) -> None:
+    settings, cells = request.settings, kept.columns[name]
+    numbers, wrong = _explained(
+        request, name, lambda: read_numbers(cells, settings.decimal, settings.null_values)
+    )
+    kept.columns[name] = numbers
+    mask = wrong.to_numpy(zero_copy_only=False)
+    if mask.any():
+        kept.reject("bad_number", mask, name, cells)
+
+
+def key_texts(column: pa.Array) -> pa.Array:
+    """Names as text: text as it stands, whole numbers as their digits; InputError `bad_column_type` for anything else."""
+    kind = column.type
+    if pa.types.is_floating(kind):
+        if not pc.all(pc.equal(pc.floor(column), column), min_count=0).as_py():
+            raise InputError(f"It holds {kind}; names were expected.", code="bad_column_type")
+        return column.cast(pa.int64()).cast(pa.string())
+    if pa.types.is_nested(kind):
+        raise InputError(f"It holds {kind}; names were expected.", code="bad_column_type")
+    return column.cast(pa.string())
+
+
+def _plain(request: Request, column: pa.Array, name: str, kind: ColumnKind) -> pa.Array:
+    """Text with null for what means no value; numbers, where anything may stand, as float64."""
+    is_number = (
+        pa.types.is_integer(column.type)
+        or pa.types.is_floating(column.type)
+        or pa.types.is_decimal(column.type)
+    )
+    if kind is ColumnKind.ANY and not (is_text(column.type) or pa.types.is_binary(column.type)):
+        return (
+            column.cast(pa.float64(), safe=False) if is_number or pa.types.is_boolean(column.type) else column
+        )
+    texts = _explained(request, name, lambda: column.cast(pa.string()))
+    empty = pc.is_in(texts, pa.array(request.settings.null_values, pa.string()))
+    return pc.if_else(empty, pa.scalar(None, pa.string()), texts)
+
+
+def _explained(request: Request, name: str, read: Any) -> Any:
+    """What `read` gives; whatever it raises names the file and the column."""
+    try:
+        return read()
+    except (InputError, pa.ArrowException) as error:
+        reason = error.message if isinstance(error, InputError) else str(error)
+        raise FileError(
+            f"{request.file.path}: column {request.settings.theirs(name)!r}: {reason}",
+            fix=error.fix
+            if isinstance(error, InputError) and error.fix
+            else "Write it with another type, or map another column.",
+            code=error.code if isinstance(error, InputError) else "bad_column_type",
+            field=request.file.path,
+        ) from error
+
+
+_VIEWS = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary(), pa.large_string(): pa.string()}
+
+
+def _flat(column: pa.ChunkedArray) -> pa.Array:
+    """One array, without a dictionary, and of types that all of Arrow's functions take."""
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    array = array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+    return array.cast(_VIEWS[array.type]) if array.type in _VIEWS else array

@@ -1,0 +1,192 @@
+"""Parquet files: every type that a writer may choose, the window's row groups alone, and damage told by file."""
+
+import io
+import random
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fleetscore.sources import ColumnKind, DataSettings, Reading, list_inputs, read_batches, read_files
+from fleetscore.store import Store
+from tests.sources.spans import VANS, at, between
+
+HOUR = between("2026-03-04T10:00", "2026-03-04T11:00")
+TIMES = [at("2026-03-04T10:00"), at("2026-03-04T10:30"), at("2026-03-04T11:00")]
+TABLE = pa.table(
+    {"ts": pa.array(TIMES, pa.timestamp("us", "UTC")), "van": ["NA", "null", "late"], "km": [1.5, 2.0, 3.0]}
+)
+ROWS = TABLE.slice(0, 2).to_pylist()
+
+
+def parquet(table: pa.Table, **options: Any) -> bytes:
+    """The table as a Parquet file."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, **options)
+    return sink.getvalue()
+
+
+def read(store: Store, content: bytes, name: str = "a.parquet", **lines: Any) -> Reading:
+    """What the hour's rows of one file are."""
+    store.write(f"data/{name}", content)
+    settings = DataSettings(path="data/**", **lines)
+    return read_files(store, list_inputs(store, settings, HOUR).files, settings, VANS, HOUR)
+
+
+def cast(name: str, kind: pa.DataType) -> pa.Table:
+    """The table with one column of another type."""
+    return TABLE.set_column(TABLE.column_names.index(name), name, TABLE[name].cast(kind, safe=False))
+
+
+NAIVE = cast("ts", pa.timestamp("us"))
+EPOCH = TABLE.set_column(0, "ts", TABLE["ts"].cast(pa.int64()))
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "lines"),
+    [
+        (TABLE, {}, {}),
+        (cast("ts", pa.timestamp("ns", "UTC")), {}, {}),
+        (cast("ts", pa.timestamp("ms", "Europe/Berlin")), {}, {}),
+        (TABLE, {"use_deprecated_int96_timestamps": True}, {}),
+        (NAIVE, {}, {}),
+        (NAIVE.set_column(0, "ts", pa.array([at("2026-03-04T12:00"), at("2026-03-04T12:30"), at("2026-03-04T13:00")],
+                                            pa.timestamp("us"))), {}, {"timezone": "Africa/Cairo"}),
+        (EPOCH, {}, {"time_format": "epoch_us"}),
+        (TABLE.set_column(0, "ts", pa.array([t.isoformat() for t in TIMES])), {}, {}),
+        (cast("van", pa.string_view()), {}, {}),
+        (cast("van", pa.large_string()), {}, {}),
+        (cast("van", pa.binary()), {}, {}),
+        (TABLE.set_column(1, "van", TABLE["van"].dictionary_encode()), {}, {}),
+        (cast("km", pa.float32()), {}, {}),
+        (TABLE.set_column(2, "km", pa.array([Decimal("1.5"), Decimal(2), Decimal(3)], pa.decimal128(18, 4))), {}, {}),
+        (TABLE.set_column(2, "km", pa.array(["1.5", "2", "3"])), {}, {}),
+        (TABLE.set_column(2, "km", pa.array(["1.5", "2", "3"], pa.string_view())), {"compression": "brotli"}, {}),
+        (TABLE.rename_columns(["at", "van", "km"]), {"compression": "zstd", "row_group_size": 1}, {"columns": {"ts": "at"}}),
+    ],
+)  # fmt: skip
+def test_every_type_gives_the_same_rows(
+    store: Store, table: pa.Table, options: dict[str, Any], lines: dict[str, Any]
+) -> None:
+    """Two rows of the hour, whatever types the writer chose."""
+    reading = read(store, parquet(table, **options), **lines)
+    assert not reading.faults
+    assert reading.table.to_pylist() == ROWS
+
+
+@pytest.mark.parametrize(
+    ("table", "code", "said"),
+    [
+        (EPOCH, "bad_column_type", "epoch_ms"),
+        (TABLE.drop_columns("km"), "missing_column", "'km'"),
+        (TABLE.append_column("km", TABLE["km"]), "ambiguous_column", "2 columns"),
+        (TABLE.set_column(1, "van", pa.array([["a"], ["b"], ["c"]])), "bad_column_type", "'van'"),
+        (TABLE.set_column(1, "van", pa.array([1.5, 2.5, 3.0])), "bad_column_type", "'van'"),
+        (TABLE.set_column(2, "km", pa.array([{"a": 1}] * 3)), "bad_column_type", "'km'"),
+        (TABLE.set_column(1, "van", pa.Array.from_buffers(
+            pa.string(), 3, [None, pa.array([0, 1, 2, 3], pa.int32()).buffers()[1], pa.py_buffer(b"\xff\xfe\xfd")])),
+         "unreadable_file", "'van'"),
+    ],
+)  # fmt: skip
+def test_a_column_that_cannot_be_read_is_named(store: Store, table: pa.Table, code: str, said: str) -> None:
+    """The error names file and column, and what would be right."""
+    [error] = read(store, parquet(table)).faults.values()
+    assert (error.code, error.field) == (code, "data/a.parquet")
+    assert "data/a.parquet" in error.message
+    assert said in str(error)
+
+
+def test_rows_without_time_or_key_are_told(store: Store) -> None:
+    """Nulls in time and key are rejected by row; a missing number is a missing number."""
+    table = pa.table(
+        {
+            "ts": pa.array([None, *TIMES[:2], TIMES[0]], pa.timestamp("us", "UTC")),
+            "van": ["a", None, "", "b"],
+            "km": [1.0, 2.0, 3.0, None],
+        }
+    )
+    reading = read(store, parquet(table))
+    assert reading.table.to_pylist() == [{"ts": TIMES[0], "van": "b", "km": None}]
+    assert reading.rows["data/a.parquet"].rejected == {"bad_time": 1, "missing_key": 2}
+    assert [reject.place for reject in reading.rows["data/a.parquet"].rejects] == ["row 1", "row 2", "row 3"]
+
+
+def test_whole_numbers_are_names(store: Store) -> None:
+    """An id column of whole numbers, also one that gaps made float, is text without a point."""
+    for kind in (pa.int32(), pa.float64()):
+        table = TABLE.set_column(1, "van", pa.array([7, 8, 9], kind))
+        assert read(store, parquet(table)).table["van"].to_pylist() == ["7", "8"]
+
+
+def test_only_row_groups_of_the_window_are_read(store: Store) -> None:
+    """By the statistics of the time column; a file without statistics gives the same rows."""
+    times = pa.array([at("2026-03-04").timestamp() * 1e6 + 60e6 * n for n in range(1440)], pa.float64()).cast(
+        pa.int64()
+    )
+    table = pa.table({"ts": times.cast(pa.timestamp("us", "UTC")), "van": ["v"] * 1440, "km": [1.0] * 1440})
+    settings = DataSettings(path="data/*.parquet")
+    counts = []
+    for statistics in (True, False):
+        store.write("data/a.parquet", parquet(table, row_group_size=60, write_statistics=statistics))
+        [file] = list_inputs(store, settings, HOUR).files
+        batches = list(read_batches(store, file, settings, VANS, HOUR))
+        assert sum(batch.table.num_rows for batch in batches) == 60
+        counts.append(len(batches))
+    assert counts == [1, 24]
+
+
+def test_one_flipped_byte_costs_its_file_alone(store: Store) -> None:
+    """Whatever the reader raises or gives, the other file's rows are there and the damaged one is named or read."""
+    good, chance = parquet(TABLE, compression="none"), random.Random(7)
+    store.write("data/good.parquet", parquet(TABLE))
+    settings = DataSettings(path="data/*.parquet")
+    broken = 0
+    for _ in range(150):
+        damaged = bytearray(good)
+        for _ in range(chance.randint(1, 12)):
+            damaged[chance.randrange(4, len(good) - 8)] = chance.randrange(256)
+        store.write("data/bad.parquet", bytes(damaged))
+        reading = read_files(store, list_inputs(store, settings, HOUR).files, settings, VANS, HOUR)
+        assert set(reading.faults) <= {"data/bad.parquet"}
+        assert [row for row in reading.table.to_pylist() if row["van"] == "NA"]
+        broken += len(reading.faults)
+    assert broken > 30
+
+
+@pytest.mark.parametrize(
+    "content", [b"PAR1", b"PAR1" + b"\0" * 50 + b"\xff\xff\xff\x7fPAR1", b"x" * 4000, parquet(TABLE)[:-20]]
+)
+def test_a_file_cut_short_is_named(store: Store, content: bytes) -> None:
+    """No whole Parquet file: its error names it."""
+    [error] = read(store, content).faults.values()
+    assert (error.code, error.field) == ("unreadable_file", "data/a.parquet")
+
+
+def test_types_that_change_from_file_to_file_are_read_together(store: Store) -> None:
+    """A number that is an integer here, a decimal there and text elsewhere is one column of numbers."""
+    store.write("data/a.parquet", parquet(TABLE))
+    store.write("data/b.parquet", parquet(cast("km", pa.int64())))
+    store.write("data/c.parquet", parquet(TABLE.set_column(2, "km", pa.array(["4", "5", "6"]))))
+    settings = DataSettings(path="data/*.parquet", time="ts")
+    files = list_inputs(store, settings, None).files
+    assert read_files(store, files, settings, VANS).table["km"].to_pylist() == [1.5, 2, 3, 1, 2, 3, 4, 5, 6]
+    everything = read_files(store, files, settings).table
+    assert everything["km"].type == pa.float64()
+
+
+def test_an_empty_table_is_no_fault(store: Store) -> None:
+    """A file without rows gives none, with the types that were asked for."""
+    reading = read(store, parquet(TABLE.slice(0, 0)))
+    assert not reading.faults
+    assert reading.table.schema == pa.schema(
+        {"ts": pa.timestamp("us", "UTC"), "van": pa.string(), "km": pa.float64()}
+    )
+
+
+def test_no_files_give_an_empty_table_of_the_same_types(store: Store) -> None:
+    """A window without files is a table without rows."""
+    table = read_files(store, [], DataSettings(), {**VANS, "note": ColumnKind.TEXT}).table
+    assert table.schema.names == ["ts", "van", "km", "note"]
+    assert table.schema.types == [pa.timestamp("us", "UTC"), pa.string(), pa.float64(), pa.string()]
