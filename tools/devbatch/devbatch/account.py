@@ -1,4 +1,4 @@
-"""The account: everything the service remembers, and how its parts are found."""
+"""The account: the state of the service, and how its parts are found."""
 
 import asyncio
 import heapq
@@ -15,8 +15,8 @@ from devbatch.settings import Quota, Settings
 class Account:
     """Pools, jobs and quotas of one service, by lower-case id; ids keep their case and are unique without it.
 
-    Everything happens on one event loop. `wake` makes the engine look again; `attempts` owns the running tasks, so an
-    unexpected error in one of them stops the service.
+    All changes are made on one event loop. `wake` makes the engine step at once; `attempts` owns the running
+    tasks, so that an unexpected error in one of them stops the service.
     """
 
     def __init__(self, settings: Settings, url: str, attempts: asyncio.TaskGroup) -> None:
@@ -31,7 +31,7 @@ class Account:
         self._retained: list[tuple[float, int, Path]] = []
 
     def wake(self) -> None:
-        """Lets the engine look at the account now."""
+        """Makes the engine step at once."""
         self.changed.set()
 
     def pool(self, pool_id: str) -> Pool:
@@ -70,11 +70,11 @@ class Account:
             raise not_found("Task", task_id) from None
 
     def pool_of(self, job: Job) -> Pool | None:
-        """The pool that a job names; None while there is none of that name."""
+        """The pool that a job names; None while it does not exist."""
         return self.pools.get((job.spec.pool_info.pool_id or "").lower())
 
     def retain(self, directory: Path, seconds: float) -> None:
-        """Keeps a task's files for so long after it ended (unscaled seconds), then they are removed."""
+        """Schedules the removal of a task's files so many unscaled seconds from now."""
         entry = (self.clock.wall_s() + seconds, len(self._retained), directory)
         heapq.heappush(self._retained, entry)
 

@@ -58,7 +58,10 @@ def one(
 def many(
     request: web.Request, kind: str, records: Iterable[T], shape: Callable[[T], Mapping[str, Any]]
 ) -> web.Response:
-    """The answer to a GET of a list: filtered, selected, and cut into pages with an absolute link to the next."""
+    """The answer to a GET of a list.
+
+    Filtered, selected, and cut into pages with an absolute link to the next.
+    """
     page, next_index = one_page(list(records), shape, request.query, kind)
     body: dict[str, Any] = {"odata.metadata": f"{_METADATA}#{kind}", "value": page}
     if next_index is not None:
@@ -79,7 +82,7 @@ def json_answer(body: Any, status: int = 200, headers: Mapping[str, str] | None 
 
 
 def refusal(error: ServiceError) -> web.Response:
-    """The answer that a refused request gets."""
+    """The answer to a refused request."""
     if error.status == HTTPStatus.NOT_MODIFIED:
         return web.Response(status=error.status)
     shape = error_shape(error)
@@ -90,7 +93,10 @@ def refusal(error: ServiceError) -> web.Response:
 
 
 def check_conditions(request: web.Request, stamps: Stamps) -> None:
-    """Raises ServiceError: 412 when If-Match does not hold, 304 when If-None-Match names the present version."""
+    """Raises ServiceError.
+
+    412 when If-Match does not hold, 304 when If-None-Match names the present version.
+    """
     if_match, if_none_match = (  # the client puts an ETag in quotes, the service does not
         value and value.strip('"') for value in map(request.headers.get, ("If-Match", "If-None-Match"))
     )

@@ -1,7 +1,8 @@
 """Evaluates autoscale formulas: samples in, values of every variable out; pure.
 
-Follows the public description of Azure Batch autoscale formulas: there is no boolean (a comparison gives 1 or 0), no
-`%`, no `if`. Where the service's own arithmetic is not documented the evaluator refuses instead of guessing.
+Follows the public description of Azure Batch autoscale formulas: there is no boolean (a comparison gives 1 or
+0), no `%`, no `if`. Where the service's own arithmetic is not documented the evaluator refuses instead of
+guessing.
 """
 
 import operator
@@ -90,10 +91,10 @@ ALIASES: Final[Mapping[str, str]] = MappingProxyType(
 def evaluate(formula: str, samples: Samples) -> dict[str, float | str]:
     """The value of every variable that the formula assigns, in order of first assignment.
 
-    Doubles come back as floats; strings, times, intervals and vectors as text. An alias comes back under the full
-    name; where a formula assigns both, the full name's value stands. Raises FormulaError with code
-    `AutoScalingFormulaSyntaxError`, `AutoScaleFormulaTooLong`, or `AutoScalingFormulaEvaluationError` for what is
-    only seen when it runs; the message names the line.
+    Doubles come back as floats; strings, times, intervals and vectors as text. An alias comes back under the
+    full name; where a formula assigns both, the full name's value stands. Raises FormulaError with code
+    `AutoScalingFormulaSyntaxError`, `AutoScaleFormulaTooLong`, or `AutoScalingFormulaEvaluationError` for
+    what is only seen when it runs; the message names the line.
     """
     statements = parse(formula)
     full_names = {statement.name for statement in statements}
@@ -127,7 +128,9 @@ def with_parameters(formula: str, parameters: Mapping[str, float]) -> str:
 
 
 def rendered(results: Mapping[str, float | str], *, dedicated: int = 0, spot: int = 0) -> str:
-    """The results as the service writes them: targets, deallocation option, then the formula's own variables by name.
+    """The results as the service writes them.
+
+    Targets, deallocation option, then the formula's own variables by name.
 
     A target that the formula does not assign is shown as it is: `dedicated` and `spot` nodes.
     """
@@ -205,7 +208,10 @@ def _evaluate(expression: Expression, scope: Mapping[str, Value], samples: Sampl
 
 
 def _subject(expression: Expression, scope: Mapping[str, Value], samples: Samples) -> Value:
-    """What a method is called on: a sampled variable stays one here, also where it may be read as a number."""
+    """What a method is called on.
+
+    A sampled variable stays one here, also where it may be read as a number.
+    """
     if isinstance(expression, Name):
         return _defined(expression.name, scope)
     return _evaluate(expression, scope, samples)

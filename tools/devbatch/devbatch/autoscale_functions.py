@@ -29,10 +29,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What a formula can see at one moment.
+    """The input of a formula at one moment.
 
-    `series` holds the samples of each `$Variable`, oldest first; one that is absent has none. `constants` holds
-    variables that have a plain value, such as `$TaskSlotsPerNode`. A sample stands for 30 seconds.
+    `series` holds the samples of each `$Variable`, oldest first; one that is absent has none. `constants`
+    holds variables that have a plain value, such as `$TaskSlotsPerNode`. A sample covers 30 seconds.
     """
 
     series: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
@@ -56,8 +56,8 @@ Vector: TypeAlias = tuple[float, ...]
 Value: TypeAlias = float | Vector | str | datetime | timedelta | Series
 
 
-class StopEvaluation(Exception):  # noqa: N818 - not an error: the formula asks for it
-    """The formula called `stop()`: what was assigned so far stands."""
+class StopEvaluation(Exception):  # noqa: N818 - not an error: a statement of the formula
+    """The formula called `stop()`: the values assigned so far are the result."""
 
 
 def call_method(subject: Value, method: str, values: Sequence[Value], now: datetime) -> Value:
@@ -89,7 +89,7 @@ def _window_values(subject: Series, values: Sequence[Value], now: datetime) -> V
     found = _within(subject, start, end)
     percent = _sample_percent(found, start, end)
     if percent < needed_percent:
-        raise failed(f"{subject.name} has {percent:g} % of the samples; {needed_percent:g} % are asked for")
+        raise failed(f"{subject.name} has {percent:g} % of the samples; {needed_percent:g} % are required")
     return tuple(sample.value for sample in found)
 
 
@@ -161,7 +161,10 @@ def _time(values: Sequence[Value], samples: Samples) -> datetime:
 
 
 def _moment(text: str) -> datetime:
-    """The time that a text names in W3C-DTF (a year or a month alone included) or RFC 1123; UTC without a zone."""
+    """The time that a text gives in W3C-DTF, a year or month alone included, or RFC 1123.
+
+    UTC without a zone.
+    """
     padded = text + "-01-01"[3 * text.count("-") :] if _YEAR_OR_MONTH.fullmatch(text) else text
     for read in (datetime.fromisoformat, _rfc_1123):
         try:

@@ -1,8 +1,8 @@
 """The grammar of autoscale formulas: text in, statements out; nothing is evaluated here.
 
 Statements are `name = expression;`, with `//` comments; the last one may leave out its `;`. At most 8 KB and
-100 statements, as the service demands. Precedence, loosest first: `?:`, `||`, `&&`, `== !=`, `< <= >= >`, `+ -`,
-`* /`, unary `- !`, then `.method(...)` and `.member`.
+100 statements, as the service demands. Precedence, loosest first: `?:`, `||`, `&&`, `== !=`, `< <= >= >`, `+
+-`, `* /`, unary `- !`, then `.method(...)` and `.member`.
 """
 
 import re
@@ -14,7 +14,10 @@ STATEMENT_LIMIT = 100
 
 
 class FormulaError(Exception):
-    """A formula cannot be used; `code` is the service's word for it and the text says where and why."""
+    """A formula cannot be used.
+
+    `code` is the code of the service and the message names the line and the cause.
+    """
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""A throw-away TLS certificate for 127.0.0.1, so that clients that insist on TLS need no change."""
+"""A TLS certificate for 127.0.0.1, made at each start, so that clients that require TLS need no change."""
 
 import ipaddress
 import ssl
@@ -17,7 +17,7 @@ _VALID: Final = timedelta(days=30)
 def make_certificate(folder: Path) -> Path:
     """Writes a new self-signed certificate (`ca.pem`) and its key (`key.pem`, readable by its owner only).
 
-    The certificate is its own authority: a client that is told to trust `ca.pem` trusts this service and no other.
+    The certificate is its own authority: a client that trusts `ca.pem` trusts this service and no other.
     Returns the path of `ca.pem`.
     """
     key = ec.generate_private_key(ec.SECP256R1())

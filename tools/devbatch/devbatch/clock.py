@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 
 class ServiceClock:
-    """Simulated seconds for what the cloud does (boot, evaluation, samples); wall time for what people see.
+    """Simulated seconds for the cloud (boot, evaluation, samples); wall time for tasks and time stamps.
 
     Tasks are real processes, so their limits and all time stamps stay on the wall clock.
     """
@@ -16,11 +16,11 @@ class ServiceClock:
         self._skipped_s = 0.0
 
     def now_s(self) -> float:
-        """Simulated seconds since the service started; never goes back."""
+        """Simulated seconds since the service started; monotonic."""
         return (time.monotonic() - self._started) * self.scale + self._skipped_s
 
     def advance(self, seconds: float) -> None:
-        """Lets simulated time jump forward."""
+        """Moves simulated time forward."""
         self._skipped_s += seconds
 
     def wall_s(self) -> float:

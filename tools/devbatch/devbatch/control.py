@@ -1,4 +1,4 @@
-"""The control endpoint: what a test needs and the Batch API does not have. Everything below `/_control/`."""
+"""The control endpoint, below `/_control/`: what tests need and the Batch API does not have."""
 
 from typing import Any, Final, TypeVar
 
@@ -65,17 +65,17 @@ async def _clear_faults(request: web.Request) -> web.Response:
 
 async def _preempt(request: web.Request) -> web.Response:
     account = request.app[ACCOUNT]
-    asked = _read(await read_json(request), _Preempt)
-    pool = account.pool(asked.pool)
-    named = None if asked.node is None else account.node(asked.pool, asked.node)
-    nodes = preemptible(pool)[: asked.count] if named is None else [named]
+    wanted = _read(await read_json(request), _Preempt)
+    pool = account.pool(wanted.pool)
+    named = None if wanted.node is None else account.node(wanted.pool, wanted.node)
+    nodes = preemptible(pool)[: wanted.count] if named is None else [named]
     for node in nodes:
-        preempt_node(account, node, asked.restore_seconds)
+        preempt_node(account, node, wanted.restore_seconds)
     return web.json_response({"preempted": [node.id for node in nodes]})
 
 
 def preemptible(pool: Pool) -> list[Node]:
-    """The Spot nodes that are up or on their way, busiest first."""
+    """The Spot nodes that are up or being created, busiest first."""
     spot = [
         n for n in pool.nodes.values() if not n.is_dedicated and n.state not in ("preempted", "leavingpool")
     ]
@@ -97,14 +97,14 @@ async def _set_quota(request: web.Request) -> web.Response:
 
 
 async def _change_pool(request: web.Request) -> web.Response:
-    """Changes how long nodes take, or whether they come at all (`resize_error`: a code, or null for no error)."""
+    """Changes the boot time of nodes, or the injected `resize_error`: a code, or null for none."""
     pool = request.app[ACCOUNT].pool(request.match_info["pool_id"])
     change = _read(await read_json(request), _PoolChange)
     if change.boot_seconds is not None:
         pool.boot_s = change.boot_seconds
     if change.resize_error is not msgspec.UNSET:
         code = change.resize_error
-        pool.refusal = None if code is None else ResizeError(str(code), "Nodes are refused on request.")
+        pool.refusal = None if code is None else ResizeError(str(code), "Injected by the control endpoint.")
     return web.json_response(
         {"boot_seconds": pool.boot_s, "resize_error": pool.refusal and pool.refusal.code}
     )

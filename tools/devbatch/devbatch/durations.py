@@ -16,7 +16,8 @@ _DURATION: Final = re.compile(
 def parse_duration(text: str, name: str) -> float | None:
     """Seconds of a duration, or None where it means "no limit".
 
-    Raises ServiceError (400) naming the property when the text is not a duration in days, hours, minutes and seconds.
+    Raises ServiceError (400) naming the property when the text is not a duration in days, hours, minutes and
+    seconds.
     """
     match = _DURATION.fullmatch(text)
     if match is None or not any(match.groupdict().values()):

@@ -1,4 +1,4 @@
-"""What happens by itself: nodes boot, formulas run, samples are taken, limits end jobs, tasks start."""
+"""The loop of the service: boots nodes, evaluates formulas, takes samples, enforces limits, starts tasks."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ async def run_engine(account: Account) -> None:
 
 
 def step(account: Account) -> None:
-    """Does everything that is due now, once."""
+    """Carries out everything that is due now, once."""
     account.clean_up()
     for job in list(account.jobs.values()):
         enforce_limit(account, job)
@@ -56,7 +56,7 @@ def start_waiting_tasks(account: Account, pool: Pool) -> None:
 
 
 def _first_tasks(account: Account, pool: Pool, free_slots: Sequence[int]) -> Iterator[Task]:
-    """The tasks that could start now, in order; as each takes a slot, no more than there are free slots."""
+    """The tasks that could start now, in order; at most as many as there are free slots."""
     count = sum(free_slots)
     jobs = [job for job in account.jobs.values() if job.state == "active" and account.pool_of(job) is pool]
     for job in sorted(jobs, key=_by_priority):
@@ -85,7 +85,7 @@ def _next_sample_s(pool: Pool) -> float:
 
 
 def _wait_s(account: Account) -> float:
-    """How long nothing will be due, in unscaled seconds."""
+    """Time until the next action is due, in unscaled seconds."""
     simulated = [due_s for pool in account.pools.values() for due_s in _due_times(pool)]
     waits = [(due_s - account.clock.now_s()) / account.clock.scale for due_s in simulated]
     wall_s = account.clock.wall_s()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 
 class DevBatchError(Exception):
-    """Root of everything this package raises on purpose."""
+    """Base of all errors that this package raises."""
 
 
 class ConfigurationError(DevBatchError):
@@ -46,7 +46,7 @@ def invalid_property(name: str, value: object, reason: str) -> ServiceError:
 
 
 def unsupported(what: str, instead: str) -> ServiceError:
-    """400 for what the real service has and this one does not; says what to do instead."""
+    """400 for a feature that Azure has and this service has not; the message names the alternative."""
     return ServiceError(
         400,
         "UnsupportedByLocalService",

@@ -1,4 +1,4 @@
-"""Faults on request: which operation goes wrong how, and how often."""
+"""Injected faults: which operation fails, how, and how often."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,12 +15,12 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Fault(msgspec.Struct, forbid_unknown_fields=True):
-    """One rule, spent after `count` requests.
+    """One rule, used up after `count` requests.
 
     `operation` is the name of an operation as the Python client writes it (`create_task_collection`), or `*`.
-    The first `skip` requests pass. Kinds: `error` answers `status` and `code` and does nothing else; `drop` does what was
-    asked and closes the connection without an answer; `timeout` does nothing, holds the request for `seconds` and closes;
-    `delay` waits `seconds` and then does what was asked.
+    The first `skip` requests pass. Kinds: `error` answers `status` and `code` and does nothing else; `drop`
+    carries the request out and closes the connection without an answer; `timeout` does nothing, holds the
+    request for `seconds` and closes; `delay` waits `seconds` and then carries the request out.
     """
 
     operation: str = "*"
@@ -35,13 +35,13 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(slots=True)
 class FaultBook:
-    """The rules in force, first come first served, and how many requests each operation has had."""
+    """The active rules, in the order in which they were added, and the number of requests per operation."""
 
     rules: list[Fault] = field(default_factory=list)
     requests: dict[str, int] = field(default_factory=dict)
 
     def next_fault(self, operation: str) -> Fault | None:
-        """Counts a request, and spends one use of the first rule that it meets."""
+        """Counts a request, and uses the first rule that matches it."""
         self.requests[operation] = self.requests.get(operation, 0) + 1
         for rule in self.rules:
             if rule.operation in ("*", operation):
@@ -74,11 +74,11 @@ async def apply_fault(fault: Fault | None, request: web.Request, handler: Handle
         return await handler(request)
     if fault.kind == "error":
         headers = {} if fault.retry_after_seconds is None else {"Retry-After": str(fault.retry_after_seconds)}
-        raise ServiceError(fault.status, fault.code, "This error was asked for.", headers=headers)
+        raise ServiceError(fault.status, fault.code, "This error was injected.", headers=headers)
     if fault.kind == "drop":
         await handler(request)
         return _closed(request)
-    await request.read()  # a client that gives up meanwhile has asked all the same
+    await request.read()  # the request counts although the client may give up meanwhile
     await asyncio.sleep(fault.seconds)
     return _closed(request) if fault.kind == "timeout" else await handler(request)
 

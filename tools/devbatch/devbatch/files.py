@@ -1,4 +1,4 @@
-"""The files that a task left on its node: listed, described and read, as long as the node is there."""
+"""The files of a task on its node: listed, described and read while the node exists."""
 
 import stat
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ async def list_task_files(request: web.Request) -> web.Response:
 
 
 async def get_task_file(request: web.Request) -> web.Response:
-    """GET …/files/{path}: the bytes, or the part that `ocp-range: bytes=first-last` asks for. HEAD describes it."""
+    """GET …/files/{path} gives the bytes, or the `ocp-range`; HEAD gives headers only."""
     task = _task(request)
     path = find_file(files_root(task), request.match_info["path"])
     headers = _headers(path, f"{task_url(account_of(request), task)}/files/{request.match_info['path']}")
@@ -61,7 +61,7 @@ def files_root(task: Task) -> Path:
 
 
 def find_file(root: Path, name: str) -> Path:
-    """The file of that name below the root; raises ServiceError (404) for none, and for a way out of the root."""
+    """The file of that name below the root; raises ServiceError (404) for none, or one outside the root."""
     path = (root / name).resolve()
     if not path.is_relative_to(root.resolve()) or not path.exists():
         raise not_found("File", name)

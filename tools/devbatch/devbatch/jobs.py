@@ -1,4 +1,4 @@
-"""Jobs: made, changed, stopped and removed, and what happens to one when its tasks end."""
+"""Jobs: created, changed, stopped and removed, and their changes of state when tasks end."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal
@@ -40,7 +40,10 @@ def create_job(account: Account, body: dict[str, Any]) -> Job:
 
 
 def change_job(account: Account, job: Job, changes: Mapping[str, Any]) -> None:
-    """Applies a PATCH; raises ServiceError (400) for what cannot be changed, 409 for a job that has ended."""
+    """Applies a PATCH.
+
+    Raises ServiceError: 400 for a property that cannot be changed, 409 for an ended job.
+    """
     refuse_ended(job)
     body = job.body | accept_properties(changes, JobPatch)
     spec = read_spec(body, JobSpec)
@@ -54,7 +57,7 @@ def change_job(account: Account, job: Job, changes: Mapping[str, Any]) -> None:
 
 
 def terminate_job(account: Account, job: Job, reason: str) -> None:
-    """Stops a job: running tasks end as failures, waiting ones stay active for good. Raises ServiceError (409)."""
+    """Stops a job: running tasks fail, waiting ones stay active. Raises ServiceError (409)."""
     refuse_ended(job)
     job.terminate_reason = reason
     job.stamps.enter("terminating")
@@ -72,7 +75,7 @@ def delete_job(account: Account, job: Job) -> None:
 
 
 def disable_job(account: Account, job: Job, tasks: Literal["requeue", "terminate", "wait"]) -> None:
-    """Keeps a job's tasks from running; those that run are requeued, ended, or left to finish."""
+    """Disables a job: no task starts; running ones are requeued, ended, or finish."""
     refuse_ended(job)
     job.stamps.enter("disabling")
     if tasks != "wait":
@@ -81,7 +84,7 @@ def disable_job(account: Account, job: Job, tasks: Literal["requeue", "terminate
 
 
 def enable_job(account: Account, job: Job) -> None:
-    """Lets the tasks of a disabled job run again."""
+    """Enables a disabled job: its tasks start again."""
     refuse_ended(job)
     job.stamps.enter("active")
     settle_job(account, job)
@@ -89,7 +92,7 @@ def enable_job(account: Account, job: Job) -> None:
 
 
 def settle_job(account: Account, job: Job) -> None:
-    """Moves a job on when what it waited for has happened; to be called whenever one of its tasks has ended."""
+    """Moves a job to its next state where it is due; to be called whenever one of its tasks has ended."""
     if job.running:
         return
     if job.state == "disabling":
@@ -120,20 +123,23 @@ def refuse_ended(job: Job) -> None:
 
 
 def stop_running(job: Job, ending: Ending) -> None:
-    """Asks every running task of the job to stop."""
+    """Stops every running task of the job."""
     for task in job.running:
         stop_task(task, ending)
 
 
 def stop_task(task: Task, ending: Ending) -> None:
-    """Kills a running attempt; the first reason stands. What follows is decided when its process is gone."""
+    """Kills a running attempt.
+
+    The first reason is kept. The task's next state is set when its process has ended.
+    """
     task.ending = task.ending or ending
     if task.process_group is not None:
         kill_group(task.process_group)
 
 
 def forget_files(task: Task) -> None:
-    """Removes what a task left on its node."""
+    """Removes the files of a task."""
     if task.directory is not None:
         remove_directory(task.directory)
 

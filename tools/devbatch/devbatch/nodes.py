@@ -1,4 +1,4 @@
-"""Nodes: they come after a while, take tasks, are taken away, and leave."""
+"""Nodes: allocated after a delay, running tasks, preempted, and removed."""
 
 import uuid
 from collections.abc import Sequence
@@ -15,7 +15,10 @@ _LEAVING_ORDER: Final = ("preempted", "creating", "starting", "idle", "running")
 
 
 def reach_targets(account: Account, pool: Pool, option: DeallocationOption) -> None:
-    """Starts or releases nodes until the pool has what it should; what does not come is a resize error."""
+    """Adds or releases nodes until the pool has its targets.
+
+    Nodes that cannot be allocated are resize errors.
+    """
     pool.allocation.enter("resizing")
     pool.resize_errors = []
     for dedicated, target in ((True, pool.target_dedicated), (False, pool.target_spot)):
@@ -28,14 +31,14 @@ def reach_targets(account: Account, pool: Pool, option: DeallocationOption) -> N
 
 
 def nodes_to_release(nodes: Sequence[Node], count: int, *, dedicated: bool) -> list[Node]:
-    """The nodes that are missed least: taken away already, not yet up, idle, then those with the fewest tasks."""
+    """The nodes to remove first: preempted ones, not yet up, idle, then those with the fewest tasks."""
     staying = [node for node in nodes if node.is_dedicated == dedicated and node.state in _LEAVING_ORDER]
     staying.sort(key=lambda node: (_LEAVING_ORDER.index(node.state), len(node.running)))
     return staying[: max(0, count)]
 
 
 def release_node(account: Account, pool: Pool, node: Node, option: DeallocationOption) -> None:
-    """Lets a node leave: at once with its tasks stopped, or after them with `taskcompletion`."""
+    """Removes a node: at once with its tasks stopped, or after them with `taskcompletion`."""
     node.stamps.enter("leavingpool")
     node.due_s = None
     if option in ("requeue", "terminate"):
@@ -46,10 +49,10 @@ def release_node(account: Account, pool: Pool, node: Node, option: DeallocationO
 
 
 def preempt_node(account: Account, node: Node, restore_s: float | None) -> None:
-    """Takes a Spot node away without notice: its tasks are requeued, its disk is lost.
+    """Preempts a Spot node without notice: its tasks are requeued, its disk is lost.
 
-    It comes back after `restore_s` simulated seconds and its boot, or never with None. Raises ServiceError (400) for a
-    dedicated node.
+    It is allocated again after `restore_s` simulated seconds and its boot, or never with None. Raises
+    ServiceError (400) for a dedicated node.
     """
     if node.is_dedicated:
         raise ServiceError(
@@ -64,7 +67,10 @@ def preempt_node(account: Account, node: Node, restore_s: float | None) -> None:
 
 
 def advance_node(account: Account, pool: Pool, node: Node) -> None:
-    """Moves a node on when its time has come: creating, starting, idle; preempted ones start again."""
+    """Moves a node to its next state when that is due: creating, starting, idle.
+
+    Preempted ones start again.
+    """
     while node.due_s is not None and account.clock.now_s() >= node.due_s:
         if node.state == "starting":
             node.stamps.enter("idle")
@@ -76,7 +82,7 @@ def advance_node(account: Account, pool: Pool, node: Node) -> None:
 
 
 def let_leave(account: Account, pool: Pool) -> None:
-    """Removes the nodes that are leaving and have no task left; ends the resize when nothing is on its way."""
+    """Removes leaving nodes without tasks; ends the resize when no node is being created or removed."""
     for key, node in list(pool.nodes.items()):
         if node.state == "leavingpool" and not node.running:
             del pool.nodes[key]
@@ -88,7 +94,7 @@ def let_leave(account: Account, pool: Pool) -> None:
 
 
 def release_task(account: Account, node: Node, task: Task) -> None:
-    """Takes an ended attempt off its node."""
+    """Removes an ended attempt from its node."""
     node.running.discard(task)
     node.recent_tasks.append(task)
     if node.state == "running" and not node.running:
@@ -98,7 +104,7 @@ def release_task(account: Account, node: Node, task: Task) -> None:
 
 
 def wipe_lost_disk(node: Node) -> None:
-    """Removes what was on a preempted node, once nothing writes there any more."""
+    """Removes the files of a preempted node once no task writes there."""
     if node.state == "preempted" and not node.running:
         remove_directory(node.directory)
 
@@ -139,5 +145,5 @@ def _quota_error(wanted: int, allowed: int, *, dedicated: bool) -> ResizeError:
     code = "AccountCoreQuotaReached" if dedicated else "AccountLowPriorityCoreQuotaReached"
     kind = "dedicated" if dedicated else "Spot"
     return ResizeError(
-        code, f"{wanted} {kind} nodes were asked for; the account's core quota allows {allowed}."
+        code, f"{wanted} {kind} nodes were requested; the account's core quota allows {allowed}."
     )

@@ -1,7 +1,8 @@
-"""The part of OData that the client can ask for: `$filter`, `$select`, and pages.
+"""The supported part of OData: `$filter`, `$select`, and pages.
 
-Filters compare fields of the answer, nested ones by `/`, with `eq ne lt le gt ge`, `startswith(field,'text')`, `and`,
-`or`, `not` and parentheses. Literals: 'text', numbers, true, false, null, datetime'...' and bare ISO times.
+Filters compare fields of the answer, nested ones by `/`, with `eq ne lt le gt ge`,
+`startswith(field,'text')`, `and`, `or`, `not` and parentheses. Literals: 'text', numbers, true, false, null,
+datetime'...' and bare ISO times.
 """
 
 import operator
@@ -63,7 +64,7 @@ def select_fields(entity: Entity, selected: str | None, kind: str) -> dict[str, 
 
 
 def page_bounds(query: Mapping[str, str]) -> tuple[int, int]:
-    """(first index, size) of the page that a request asks for; raises ServiceError (400)."""
+    """(first index, size) of the requested page; raises ServiceError (400)."""
     try:
         start, size = int(query.get("$skiptoken", "0")), int(query.get("maxresults", str(PAGE_LIMIT)))
     except ValueError as error:
@@ -76,7 +77,7 @@ def page_bounds(query: Mapping[str, str]) -> tuple[int, int]:
 def one_page(
     records: Sequence[T], shape: Callable[[T], Entity], query: Mapping[str, str], kind: str
 ) -> tuple[list[dict[str, Any]], int | None]:
-    """The shapes of the records on the page that a request asks for, and the first index of the next page if any."""
+    """The shapes of the records on the requested page, and the first index of the next page, if any."""
     refuse_expand(query)
     start, size = page_bounds(query)
     if condition := query.get("$filter"):

@@ -1,4 +1,4 @@
-"""Pools: made, sized by hand or by formula, and removed."""
+"""Pools: created, sized by request or by formula, and removed."""
 
 import math
 from collections.abc import Mapping
@@ -83,10 +83,10 @@ def delete_pool(account: Account, pool: Pool) -> None:
 
 
 def resize_pool(account: Account, pool: Pool, wanted: ResizeSpec) -> None:
-    """Sets a pool's targets; one that is not given stays. Raises ServiceError: 400, 409 while it scales or resizes."""
+    """Sets a pool's targets; one that is not given stays. Raises ServiceError: 400, 409."""
     if pool.autoscale is not None:
         raise conflict(
-            "OperationNotValidOnPool", f"The pool {pool.id} scales itself; disable autoscale first."
+            "OperationNotValidOnPool", f"Automatic scaling of pool {pool.id} is enabled; disable it first."
         )
     _refuse_resizing(pool)
     dedicated, spot = wanted.target_dedicated_nodes, wanted.target_low_priority_nodes
@@ -102,7 +102,7 @@ def resize_pool(account: Account, pool: Pool, wanted: ResizeSpec) -> None:
 
 
 def stop_resize(account: Account, pool: Pool) -> None:
-    """Gives up what is on its way: nodes that are not up yet leave, and the targets are what is there."""
+    """Stops a resize: nodes that are being created are removed, and the targets are the nodes that remain."""
     for node in list(pool.nodes.values()):
         if node.state == "creating":
             release_node(account, pool, node, "requeue")
@@ -112,10 +112,13 @@ def stop_resize(account: Account, pool: Pool) -> None:
 
 
 def remove_nodes(account: Account, pool: Pool, wanted: RemoveSpec) -> None:
-    """Removes nodes by id and lowers the targets by as many. Raises ServiceError: 400, 404 NodeNotFound, 409."""
+    """Removes nodes by id and lowers the targets by as many.
+
+    Raises ServiceError: 400, 404 NodeNotFound, 409.
+    """
     if pool.autoscale is not None:
         raise conflict(
-            "OperationNotValidOnPool", f"The pool {pool.id} scales itself; disable autoscale first."
+            "OperationNotValidOnPool", f"Automatic scaling of pool {pool.id} is enabled; disable it first."
         )
     _refuse_resizing(pool)
     if not 1 <= len(wanted.node_list) <= REMOVE_LIMIT:
@@ -131,15 +134,15 @@ def remove_nodes(account: Account, pool: Pool, wanted: RemoveSpec) -> None:
 def enable_autoscale(account: Account, pool: Pool, wanted: EnableAutoscaleSpec) -> None:
     """Turns automatic scaling on, or changes it; either way a new schedule begins.
 
-    Its first evaluation is due at once, or after the interval where the settings say so. Raises ServiceError: 400 for
-    the formula or the interval, 409 PoolBeingResized, 503 within 30 seconds of the last request.
+    Its first evaluation is due at once, or after the interval where the settings say so. Raises ServiceError:
+    400 for the formula or the interval, 409 PoolBeingResized, 503 within 30 seconds of the last request.
     """
     _refuse_frequent_enable(account, pool)
     _refuse_resizing(pool)
     formula = wanted.auto_scale_formula or (pool.autoscale and pool.autoscale.formula)
     if not formula:
         raise ServiceError(
-            400, "MissingRequiredProperty", "A pool that does not scale itself needs autoScaleFormula."
+            400, "MissingRequiredProperty", "A pool without automatic scaling needs autoScaleFormula."
         )
     interval = wanted.auto_scale_evaluation_interval or pool.body.get("autoScaleEvaluationInterval")
     latest = pool.autoscale.latest if pool.autoscale else None
@@ -160,7 +163,7 @@ def disable_autoscale(pool: Pool) -> None:
 
 
 def try_formula(account: Account, pool: Pool, formula: str) -> AutoscaleRun:
-    """What a formula would decide now, without doing it. Raises ServiceError (409) unless the pool scales itself."""
+    """The result of a formula now, without effect. Raises ServiceError (409) unless autoscale is enabled."""
     if pool.autoscale is None:
         raise conflict("OperationNotValidOnPool", f"Automatic scaling of pool {pool.id} is not enabled.")
     return _evaluated(account, pool, formula)[0]
@@ -183,7 +186,7 @@ def run_autoscale(account: Account, pool: Pool) -> None:
 
 
 def measure(account: Account, pool: Pool, at_s: float) -> None:
-    """Takes one sample of everything that a formula can see."""
+    """Takes one sample of every sampled variable."""
     nodes = list(pool.nodes.values())
     active, running = 0, 0
     for job in account.jobs.values():
@@ -210,7 +213,7 @@ def measure(account: Account, pool: Pool, at_s: float) -> None:
 
 
 def visible_samples(account: Account, pool: Pool) -> Samples:
-    """What a formula sees now: samples come to sight a minute after they were taken."""
+    """The samples that a formula sees now: those taken at least a minute ago."""
     now_s = account.clock.now_s()
     seen = [one for one in pool.history if one.at_s <= now_s - SAMPLE_VISIBLE_AFTER_S]
     names = seen[-1].values if seen else ()

@@ -1,4 +1,4 @@
-"""Starts the service as a process of its own and waits until it answers; for tests and for the local cloud."""
+"""Starts the service as a separate process and waits until it answers; for tests and local clouds."""
 
 import json
 import ssl
@@ -19,7 +19,7 @@ _LOOK_EVERY_S: Final = 0.02
 
 
 class Address(msgspec.Struct, frozen=True):
-    """What `address.json` says: where the service listens, which certificate to trust, its process id."""
+    """The content of `address.json`: URL, path of the certificate to trust, process id."""
 
     url: str
     ca_path: str
@@ -36,10 +36,13 @@ class ServiceProcess:
     process: subprocess.Popen[bytes]
 
     def control(self, path: str, body: Any = None, method: str = "POST") -> Any:
-        """The answer of the control endpoint to a request below `/_control/`; raises DevBatchError when refused."""
+        """The answer of the control endpoint to a request below `/_control/`.
+
+        Raises DevBatchError when refused.
+        """
         url = f"{self.url}/_control/{path}"
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(url, data, method=method)  # noqa: S310 - our own https address
+        request = urllib.request.Request(url, data, method=method)  # noqa: S310 - https on loopback
         context = ssl.create_default_context(cafile=self.ca_path)
         try:
             with urllib.request.urlopen(request, context=context, timeout=10) as reply:  # noqa: S310 - as above
@@ -48,13 +51,15 @@ class ServiceProcess:
             raise DevBatchError(f"{method} {path}: {error.code} {error.read().decode()}") from error
 
     def stop(self, timeout_s: float = 10) -> None:
-        """Asks the service to stop, with every task that runs, and waits until it is gone."""
+        """Stops the service and every running task, and waits until its process has ended."""
         self.process.terminate()
         self.process.wait(timeout_s)
 
 
 def start_service(data: Path, *options: str, timeout_s: float = 20) -> ServiceProcess:
-    """Starts `python -m devbatch start --data DATA OPTIONS` and waits for its address; its log is `DATA/service.log`.
+    """Starts `python -m devbatch start --data DATA OPTIONS` and waits for its address.
+
+    Its log is `DATA/service.log`.
 
     Raises ConfigurationError with the end of the log when it stops before it answers, or takes too long.
     """

@@ -1,7 +1,7 @@
 """Which properties a request body may have: unknown ones are refused as the service refuses them.
 
-The service reads bodies as OData: a name that its type does not have is an error, null is the same as absent, and a
-whole number may be written as text.
+The service reads bodies as OData: a name that its type does not have is an error, null is the same as absent,
+and a whole number may be written as text.
 """
 
 import re
@@ -15,15 +15,15 @@ import msgspec
 from devbatch.errors import ServiceError, unsupported
 
 _WHOLE: Final = re.compile(r"[+-]?\d{1,10}")
-_NOTHING: Final[tuple[object, ...]] = (None, [], False, -1)  # what asks for nothing may be sent
+_NOTHING: Final[tuple[object, ...]] = (None, [], False, -1)  # values without effect
 
 
 def accept_properties(body: Mapping[str, Any], kind: type, path: str = "") -> dict[str, Any]:
     """The body as the service takes it: nulls left out, numbers that were written as text as numbers.
 
-    `kind` is the typed view of the body; its attribute `UNSUPPORTED` maps properties that exist and are not carried
-    out to what to do instead. Raises ServiceError (400): InvalidRequestBody for a property that the type does not
-    have, UnsupportedByLocalService for one that is not carried out.
+    `kind` is the typed view of the body; its attribute `UNSUPPORTED` maps properties that exist and are not
+    carried out to what to do instead. Raises ServiceError (400): InvalidRequestBody for a property that the
+    type does not have, UnsupportedByLocalService for one that is not carried out.
     """
     known, refused = _properties(kind), getattr(kind, "UNSUPPORTED", {})
     accepted = {}

@@ -1,4 +1,4 @@
-"""What the service remembers: pools, nodes, jobs and tasks, in memory, changed only on the event loop."""
+"""The state of the service: pools, nodes, jobs and tasks, in memory, changed only on the event loop."""
 
 import itertools
 from collections import deque
@@ -113,7 +113,7 @@ class Job:
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """A machine of a pool. `due_s` is when its state changes by itself, in simulated seconds."""
+    """A machine of a pool. `due_s` is the time of its next change of state, in simulated seconds."""
 
     id: str
     is_dedicated: bool
@@ -179,7 +179,7 @@ class Measured:
 
 @dataclass(eq=False, slots=True)
 class Pool:
-    """A pool and its nodes. `refusal` is an injected resize error: no node comes while it is set."""
+    """A pool and its nodes. `refusal` is an injected resize error: no node is allocated while it is set."""
 
     body: dict[str, Any]
     spec: PoolSpec

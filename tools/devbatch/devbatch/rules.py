@@ -122,7 +122,10 @@ def check_node_count(count: int) -> None:
 
 
 def read_interval(text: str) -> float:
-    """Seconds of an autoscale evaluation interval; raises ServiceError (400) outside 5 minutes to 168 hours."""
+    """Seconds of an autoscale evaluation interval.
+
+    Raises ServiceError (400) outside 5 minutes to 168 hours.
+    """
     seconds = parse_duration(text, "autoScaleEvaluationInterval")
     if seconds is None or not 300 <= seconds <= 168 * 3600:
         raise invalid_property(
@@ -132,7 +135,10 @@ def read_interval(text: str) -> float:
 
 
 def cores_of(vm_size: str) -> int:
-    """The number of cores that a size's name tells: `Standard_D4ads_v5` has 4. Names without a number count 1."""
+    """The number of cores in a size's name: `Standard_D4ads_v5` has 4.
+
+    A name without a number counts as 1.
+    """
     match = re.search(r"_[A-Z]+(\d+)", vm_size, re.IGNORECASE)
     return max(1, int(match[1])) if match else 1
 

@@ -17,7 +17,7 @@ from devbatch.scheduling import Attempt
 from devbatch.settings import Settings
 from devbatch.users import foreign_environment, fresh_user_id, hand_over, share, words_as_user
 
-#: What a task inherits of the service's own environment: as little as a program needs to start.
+#: The part of the service's environment that tasks inherit: what a program needs to start.
 INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 #: Below this much free space the real service marks a node as full; here only a variable that tasks can read.
 RESERVED_DISK_BYTES: Final = 1_000_000
@@ -84,8 +84,8 @@ def _image_command(image: str, images: Mapping[str, tuple[str, ...]]) -> tuple[s
 async def run_attempt(task: Task, node: Node, pool: Pool, settings: Settings, url: str) -> Attempt:
     """How one attempt of a task ended; never raises for what the task does.
 
-    The task's files of an earlier attempt on the same node are replaced. A stop is asked for by `stop_attempt`, or
-    happens here when the task's own wall-clock limit is over.
+    The task's files of an earlier attempt on the same node are replaced. An attempt is stopped by
+    `stop_task`, or here when the task's own wall-clock limit is reached.
     """
     words = command_words(task, settings.images)
     if isinstance(words, Failure):
@@ -109,7 +109,7 @@ async def run_attempt(task: Task, node: Node, pool: Pool, settings: Settings, ur
     try:
         return await _watch(task, process)
     finally:
-        kill_group(process.pid)  # what the task left behind ends with it
+        kill_group(process.pid)  # processes that the task left running
         task.process_group = None
 
 
@@ -132,13 +132,13 @@ async def _start(
 
 
 def _check_program(program: str, environment: Mapping[str, str]) -> None:
-    """Raises FileNotFoundError for a program that is not there, as starting it as this process's user does."""
+    """Raises FileNotFoundError for a program that does not exist, as starting it without `setpriv` does."""
     if shutil.which(program, path=environment["PATH"]) is None and not program.startswith("."):
         raise FileNotFoundError(f"{program!r} is not in {environment['PATH']}")
 
 
 async def _watch(task: Task, process: asyncio.subprocess.Process) -> Attempt:
-    if task.ending is not None:  # asked for while the process was being started
+    if task.ending is not None:  # stopped while the process was being started
         kill_group(process.pid)
     limit = task.spec.constraints.max_wall_clock_time
     limit_s = None if limit is None else parse_duration(limit, "maxWallClockTime")
@@ -152,8 +152,8 @@ async def _watch(task: Task, process: asyncio.subprocess.Process) -> Attempt:
 
 
 def kill_group(process_group: int) -> None:
-    """Kills every process of a group, without notice, as a machine that is taken away would."""
-    with suppress(ProcessLookupError):  # all of them are gone already
+    """Kills every process of a group without notice, as the loss of a machine does."""
+    with suppress(ProcessLookupError):  # all of them have ended
         os.killpg(process_group, signal.SIGKILL)
 
 

@@ -1,4 +1,4 @@
-"""Decisions about tasks, as pure functions: which node runs what, and what follows an attempt."""
+"""Scheduling decisions, as pure functions: the node of each task, and the next state after an attempt."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,13 +8,16 @@ from devbatch.records import Ending, Failure
 from devbatch.specs import ExitOptions, TaskSpec
 
 FillType = Literal["pack", "spread"]
-#: 0xC000013A as a signed number: what Azure documents as the exit code of a task that hit its wall-clock limit.
+#: 0xC000013A as a signed number: the documented exit code of a task that hit its wall-clock limit.
 TIME_LIMIT_EXIT_CODE: Final = -1073741510
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """How one attempt of a task ended: by itself (exit code), before it started (failure), or stopped (ending)."""
+    """The end of one attempt of a task.
+
+    Its exit code, a failure before it started, or why it was stopped (ending).
+    """
 
     exit_code: int | None = None
     failure: Failure | None = None
@@ -44,8 +47,8 @@ def assign_nodes(
 ) -> list[tuple[int, int]]:
     """(task index, node index) for each task that fits now, in the tasks' order.
 
-    `pack` fills the fullest node that has room, `spread` the emptiest. A task too large for what is free is passed
-    over, so it does not block smaller ones behind it.
+    `pack` fills the fullest node that has room, `spread` the emptiest. A task too large for what is free is
+    passed over, so it does not block smaller ones behind it.
     """
     free = list(free_slots)
     assigned = []
@@ -62,10 +65,10 @@ def assign_nodes(
 
 
 def after_attempt(attempt: Attempt, retry_count: int, max_retries: int) -> Requeue | Retry | Complete:
-    """What follows an attempt.
+    """The next step after an attempt.
 
-    Only a non-zero exit of the task's own is retried; preemption and requeue never use up retries; what went wrong
-    before the command ran is not retried; -1 retries without limit.
+    Only a non-zero exit of the task's own is retried; preemption and requeue never use up retries; what went
+    wrong before the command ran is not retried; -1 retries without limit.
     """
     match attempt.ending:
         case "preempted" | "requeued":
@@ -88,8 +91,8 @@ def after_attempt(attempt: Attempt, retry_count: int, max_retries: int) -> Reque
 def exit_options(task: TaskSpec, completed: Complete) -> ExitOptions:
     """The exit options that apply to the way a task ended; the service's defaults where the task gives none.
 
-    By default a success does nothing to the job and satisfies dependents; a failure terminates the job (when the job
-    acts on failures at all) and blocks dependents.
+    By default a success does nothing to the job and satisfies dependents; a failure terminates the job (when
+    the job acts on failures at all) and blocks dependents.
     """
     given = _given_options(task, completed) or ExitOptions()
     failed = completed.failure is not None

@@ -89,7 +89,7 @@ OPERATIONS: Final[tuple[tuple[str, str, str, Callable[[web.Request], Awaitable[w
 
 
 class _Stopped(Exception):  # noqa: N818 - not an error: a signal asks the service to stop
-    """Ends the task group that owns everything that runs."""
+    """Ends the task group that owns the engine and all attempts."""
 
 
 def make_app(account: Account, faults: FaultBook) -> web.Application:
@@ -137,7 +137,7 @@ async def serve(settings: Settings, port: int, announce: Callable[[str], None]) 
 
 
 def _make_pools(account: Account) -> None:
-    """Makes the pools that the settings ask for; raises ConfigurationError for one that is refused."""
+    """Creates the pools of the settings; raises ConfigurationError for one that is refused."""
     for entry in account.settings.pools:
         try:
             create_from_file(account, entry)
@@ -146,7 +146,7 @@ def _make_pools(account: Account) -> None:
 
 
 def _checked(operation: str, handler: Handler) -> Handler:
-    """A handler behind what every operation does first: meets faults, checks version and authorization."""
+    """A handler behind the common steps: injected faults, checks of version and authorization."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         async def authorized(request: web.Request) -> web.StreamResponse:
@@ -161,8 +161,8 @@ def _checked(operation: str, handler: Handler) -> Handler:
 def check_request(query: Mapping[str, str], headers: Mapping[str, str]) -> None:
     """Raises ServiceError: 400 for another api-version or none, 403 without a bearer token.
 
-    Any bearer token is accepted: there is nobody here who could check it. Account keys are refused, as by an account
-    that allows identities only.
+    Any bearer token is accepted: no authority that could check it exists locally. Account keys are refused,
+    as by an account that allows identities only.
     """
     version = query.get("api-version")
     if version is None:
@@ -224,7 +224,7 @@ def _prepare_folder(data: Path) -> None:
             )
         address.unlink()
     data.mkdir(parents=True, exist_ok=True)
-    if (data / "key.pem").exists() and (data / "nodes").exists():  # the key marks the folder as ours
+    if (data / "key.pem").exists() and (data / "nodes").exists():  # the key marks the folder
         shutil.rmtree(data / "nodes")
 
 

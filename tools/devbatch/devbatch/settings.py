@@ -1,4 +1,4 @@
-"""What the service is started with: quotas, images, environment, pools; read once, checked before anything starts."""
+"""The settings of the service: quotas, images, environment, pools; checked before the service starts."""
 
 import shlex
 import tomllib
@@ -37,11 +37,11 @@ class PoolFile:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that `start` was told.
+    """The options of `start`.
 
     `images` maps an image, with or without tag or digest, to the words that stand for its entry point.
     `environment` is set in every task, as an image's ENV would be. `boot_s` is in simulated seconds.
-    `has_foreign_environment` runs tasks as on a strange machine: see `devbatch.users`.
+    `has_foreign_environment` runs tasks as on another machine: see `devbatch.users`.
     """
 
     data: Path
@@ -77,7 +77,8 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 def read_pool_file(path: Path) -> tuple[tuple[PoolFile, ...], Quota | None]:
     """The pools of a TOML file (tables `[[pools]]`) and its `[quota]`, where it has one.
 
-    A formula that starts with `@` names a file beside this one. Raises ConfigurationError naming the file and field.
+    A formula that starts with `@` names a file beside this one. Raises ConfigurationError naming the file and
+    field.
     """
     try:
         parsed = msgspec.convert(tomllib.loads(path.read_text()), _File)
@@ -141,7 +142,10 @@ def read_pairs(option: str, pairs: Sequence[str]) -> dict[str, str]:
 
 
 def read_images(pairs: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """`IMAGE=COMMAND` texts as a dictionary of words; raises ConfigurationError. Neither part may be empty."""
+    """`IMAGE=COMMAND` texts as a dictionary of words.
+
+    Raises ConfigurationError. Neither part may be empty.
+    """
     images = {name: tuple(shlex.split(command)) for name, command in read_pairs("--image", pairs).items()}
     for name, words in images.items():
         if not words:

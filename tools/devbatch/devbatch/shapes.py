@@ -1,4 +1,4 @@
-"""How pools, nodes, jobs and tasks look on the wire; nothing is decided here."""
+"""Pools, nodes, jobs and tasks as the API writes them; without decisions."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime

@@ -1,7 +1,7 @@
-"""What requests may say: typed views of request bodies, with every property that the service's types have.
+"""Typed views of request bodies, with every property that the service's types have.
 
-The body as accepted is kept beside the view and echoed on reads, so properties that do not matter here survive a
-round trip. `UNSUPPORTED` names the properties that exist and are not carried out.
+The body as accepted is kept beside the view and echoed on reads, so properties that do not matter here
+survive a round trip. `UNSUPPORTED` names the properties that exist and are not carried out.
 """
 
 import re
@@ -53,14 +53,17 @@ class EnvironmentSetting(Spec, frozen=True):
 
 
 class Metadata(Spec, frozen=True):
-    """One name and value that the service stores and does not read."""
+    """One name and value that the service stores without using it."""
 
     name: str
     value: str
 
 
 class ContainerSettings(Spec, frozen=True):
-    """The image that a task runs in; there is no container here, so all but the name is kept and not carried out."""
+    """The image that a task runs in.
+
+    There is no container here, so all but the name is kept and not carried out.
+    """
 
     image_name: str
     container_run_options: str | None = None
@@ -77,7 +80,7 @@ class AutoUser(Spec, frozen=True):
 
 
 class UserIdentity(Spec, frozen=True):
-    """Who a task runs as."""
+    """The user that a task runs as."""
 
     UNSUPPORTED = {"username": "Use autoUser: the local service has no user accounts."}
 
@@ -107,7 +110,7 @@ class Dependencies(Spec, frozen=True):
 
 
 class ExitOptions(Spec, frozen=True):
-    """What a way of ending does to the job and to dependent tasks."""
+    """The effect of a task's end on the job and on dependent tasks."""
 
     job_action: JobAction | None = None
     dependency_action: Literal["satisfy", "block"] | None = None
@@ -344,7 +347,7 @@ class TaskReplacement(Spec, frozen=True):
 
 
 class DisableSpec(Spec, frozen=True):
-    """What becomes of the running tasks of a job that is disabled."""
+    """What happens to the running tasks of a job that is disabled."""
 
     disable_tasks: Literal["requeue", "terminate", "wait"]
 

@@ -1,4 +1,4 @@
-"""Tasks: added, started, ended, run again and removed."""
+"""Tasks: added, started, ended, repeated and removed."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -65,8 +65,8 @@ def add_collection(account: Account, job: Job, bodies: list[dict[str, Any]]) -> 
 def replace_constraints(task: Task, body: Mapping[str, Any]) -> None:
     """Replaces a task's constraints (PUT): what is not given goes back to its default.
 
-    The other properties of a task, which a client sends back as it read them, change nothing. Raises ServiceError
-    (400) for a property that tasks do not have.
+    The other properties of a task, which a client sends back as it read them, change nothing. Raises
+    ServiceError (400) for a property that tasks do not have.
     """
     given = {
         name: value for name, value in body.items() if name == "constraints" or not has_field("tasks", name)
@@ -89,7 +89,7 @@ def terminate_task(account: Account, task: Task) -> None:
 
 
 def reactivate_task(account: Account, task: Task) -> None:
-    """Lets a failed task run again with all its retries; raises ServiceError (409) for any other."""
+    """Makes a failed task active again with all its retries; raises ServiceError (409) for any other."""
     refuse_ended(task.job)
     if task.state != "completed":
         raise conflict(
@@ -102,7 +102,7 @@ def reactivate_task(account: Account, task: Task) -> None:
 
 
 def delete_task(account: Account, task: Task) -> None:
-    """Removes a task and its files, at once from sight."""
+    """Removes a task from its job at once, and its files when it has stopped."""
     key = task.spec.id.lower()
     del task.job.tasks[key]
     task.job.waiting.pop(key, None)
@@ -114,7 +114,7 @@ def delete_task(account: Account, task: Task) -> None:
 
 
 def start_task(account: Account, task: Task, node: Node, pool: Pool) -> None:
-    """Puts a waiting task on a node and runs it; what follows is decided when the attempt has ended."""
+    """Starts a waiting task on a node; its next state is set when the attempt has ended."""
     del task.job.waiting[task.spec.id.lower()]
     task.job.running.add(task)
     task.node, task.pool, task.ending = node, pool, None
@@ -132,7 +132,7 @@ async def _attempt(account: Account, task: Task, node: Node, pool: Pool) -> None
 
 
 def finish_attempt(account: Account, task: Task, node: Node, pool: Pool, attempt: Attempt) -> None:
-    """Frees the node and moves the task on: again to the queue, or to its end."""
+    """Frees the node and moves the task to its next state: active again, or completed."""
     job = task.job
     job.running.discard(task)
     release_task(account, node, task)
@@ -166,7 +166,7 @@ def max_retries(task: Task) -> int:
 
 
 def is_ready(task: Task) -> bool:
-    """Whether everything that a waiting task depends on has ended in a way that satisfies it."""
+    """Whether every task that a waiting task depends on has ended in a way that satisfies it."""
     depends = task.spec.depends_on
     if depends is None:
         return True
@@ -216,7 +216,7 @@ def _retain_files(account: Account, task: Task, constraints: TaskConstraints) ->
 
 
 def _act_on_job(account: Account, task: Task, completed: Complete) -> None:
-    """What the task's end does to its job, where the job acts on exit options at all."""
+    """Applies the exit options to the job, where the job acts on them."""
     job = task.job
     if job.spec.on_task_failure != "performexitoptionsjobaction" or job.state != "active":
         return

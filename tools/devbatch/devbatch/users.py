@@ -1,8 +1,11 @@
-"""Who tasks run as: this process's user, or on request a fresh user each, as a node of the real service has them.
+"""The user that tasks run as.
 
-A node makes a user for each task and maps it into the container: its id is in no user database, it owns nothing but
-its task's directory, and PATH and HOME are whatever the node has. As an image's files are readable by every user, a
-fresh user may read here what the service may read, and write only what it owns or what is open to all.
+This process's, or as an option a fresh one each, as on a node of the real service.
+
+A node makes a user for each task and maps it into the container: its id is in no user database, it owns
+nothing but its task's directory, and PATH and HOME are whatever the node has. As an image's files are
+readable by every user, a fresh user may read here what the service may read, and write only what it owns or
+what is open to all.
 """
 
 import itertools
@@ -39,7 +42,7 @@ def words_as_user(words: Sequence[str], user_id: int) -> list[str]:
 
 
 def check_users_can_change() -> None:
-    """Raises ConfigurationError where root cannot start a process as another user that reads what root reads."""
+    """Raises ConfigurationError where root cannot start a process as another user that reads everything."""
     if os.geteuid() != 0:
         return
     try:

@@ -194,7 +194,7 @@ def test_expressions(expression: str, expected: float) -> None:
     ],
 )
 def test_refusals_name_the_line_and_the_reason(formula: str, code: str, message: str) -> None:
-    """What the language does not have is refused with the service's code and a message that says what to change."""
+    """A form that the language does not have is refused with the service's code, the line and the reason."""
     with pytest.raises(FormulaError, match=message) as refused:
         evaluate(formula, Samples())
     assert refused.value.code == code
@@ -227,7 +227,7 @@ def test_stop_keeps_what_was_assigned_before() -> None:
     ],
 )
 def test_documented_forms_are_accepted(formula: str, expected: dict[str, float]) -> None:
-    """Own variables may begin with `$`, the last `;` may be missing, aliases and counts of nodes are values."""
+    """Own variables may begin with `$`, the last `;` may be missing, aliases and node counts are values."""
     samples = Samples(
         series={"$CurrentDedicatedNodes": [Sample(60, 3)], "$CurrentLowPriorityNodes": [Sample(60, 7)]},
         constants={"$CurrentDedicatedNodes": 5},
@@ -269,7 +269,7 @@ def test_windows_of_samples_take_times() -> None:
 
 
 def test_results_are_rendered_as_the_service_writes_them() -> None:
-    """Targets and option come first, assigned or not, then own variables by name; times end in milliseconds and Z."""
+    """Targets and option come first, then own variables by name, with times in milliseconds and Z."""
     formula = "$TargetDedicatedNodes = 2; $now = time(); $busy = 1; $half = 0.5; count = 1234567;"
     results = evaluate(formula, Samples(now=datetime(2026, 11, 20, 13, tzinfo=UTC)))
     assert rendered(results, dedicated=7, spot=4) == (

@@ -57,7 +57,7 @@ def test_failures_are_retried_exactly_while_retries_are_left(code: int, used: in
     ],
 )
 def test_what_is_not_the_programs_fault_uses_up_no_retry(attempt: Attempt, expected: object) -> None:
-    """Success completes; preemption and requeue run again without a retry; a failed start completes, retries or not."""
+    """Preemption and requeue use up no retry, and neither does a start that fails."""
     assert after_attempt(attempt, 0, 3) == expected
 
 
@@ -69,7 +69,7 @@ def test_durations_of_the_client_are_read(seconds: int) -> None:
 
 
 def test_durations_of_client_and_service() -> None:
-    """The client's zero-padded form and the service's "no limit" are understood; other text is refused by name."""
+    """The client's zero-padded form and the service's "no limit" are read; other text is refused by name."""
     assert parse_duration("PT02H30M05S", "x") == 9005
     assert parse_duration("P1DT0.5S", "x") == 86_400.5
     assert parse_duration(NO_LIMIT, "x") is None
@@ -122,7 +122,7 @@ def test_filters(text: str, expected: bool) -> None:
     ],
 )
 def test_filters_that_make_no_sense_are_refused(text: str) -> None:
-    """A filter that cannot be read, or names a field that tasks do not have, is 400 InvalidQueryParameterValue."""
+    """A filter that cannot be read, or names an unknown field, is 400 InvalidQueryParameterValue."""
     with pytest.raises(ServiceError) as refused:
         read_filter(text, "tasks")
     assert refused.value.code == "InvalidQueryParameterValue"

@@ -82,7 +82,7 @@ def test_retry_after_is_obeyed_even_for_a_post(faulty: ServiceProcess) -> None:
 
 @pytest.mark.parametrize("operation", ["create_task", "*"])
 def test_dropped_reply_means_that_it_was_done(faulty: ServiceProcess, client: Client, operation: str) -> None:
-    """With `drop` the client sees a broken connection although the task was added; adding it again says so."""
+    """With `drop` the connection breaks although the task was added, so adding it again is a conflict."""
     job_id = make_job(client, "p")
     add_fault(faulty, operation=operation, kind="drop")
     with pytest.raises(LOST):
@@ -95,7 +95,7 @@ def test_dropped_reply_means_that_it_was_done(faulty: ServiceProcess, client: Cl
 def test_dropped_reply_to_a_collection_is_healed_by_adding_again(
     faulty: ServiceProcess, client: Client
 ) -> None:
-    """After a lost reply the same collection again leaves each task once, all of them reported as existing."""
+    """After a lost reply the repeated collection leaves each task once, all of them reported as existing."""
     job_id = make_job(client, "p")
     add_fault(faulty, operation="create_task_collection", kind="drop")
     group = m.BatchTaskGroup(task_values=[task(f"t{number}") for number in range(3)])
@@ -107,7 +107,7 @@ def test_dropped_reply_to_a_collection_is_healed_by_adding_again(
 
 
 def test_helper_of_the_client_never_gives_up_on_server_errors(faulty: ServiceProcess, client: Client) -> None:
-    """`create_tasks` sends a chunk again after every 5xx, without an end of its own; a caller needs a deadline."""
+    """`create_tasks` repeats a chunk after every 5xx without a limit, so that a caller needs a deadline."""
     job_id = make_job(client, "p")
     add_fault(faulty, operation="create_task_collection", status=500, code="InternalError", count=25)
     client.create_tasks(job_id, [task("t")])
@@ -125,7 +125,7 @@ def test_timeout_means_that_it_was_not_done(faulty: ServiceProcess, client: Clie
 
 
 def test_delay_outlasts_the_clients_patience(faulty: ServiceProcess, client: Client) -> None:
-    """With `delay` a client that reads for a shorter time gives up, and the operation is done all the same."""
+    """With `delay` a client with a shorter read timeout gives up, and the operation is still carried out."""
     job_id = make_job(client, "p")
     add_fault(faulty, operation="create_task", kind="delay", seconds=0.5)
     with pytest.raises(ServiceResponseError):
@@ -144,7 +144,7 @@ def test_long_operations_are_named_without_their_prefix(faulty: ServiceProcess, 
 
 
 def test_poller_of_the_client_hides_errors(faulty: ServiceProcess, client: Client) -> None:
-    """When polling fails, the client's poller says Failed and raises nothing, although the job is terminated."""
+    """When polling fails, the client's poller reports Failed without raising, although the job has ended."""
     job_id = make_job(client, "p")
     add_fault(faulty, operation="get_job", status=500, code="InternalError")
     poller = client.begin_terminate_job(job_id, {"terminateReason": "x"})

@@ -77,7 +77,7 @@ def test_missing_file_is_known_by_its_type_alone(client: Client, job: str) -> No
 
 
 def test_no_path_leads_out_of_the_task(tmp_path: Path) -> None:
-    """Neither `..`, nor an absolute path, nor a link that the task made reads a file outside its directory."""
+    """Neither `..`, an absolute path nor a link that the task made reads a file outside its directory."""
     root = tmp_path / "task"
     root.mkdir()
     (tmp_path / "secret").write_text("x")

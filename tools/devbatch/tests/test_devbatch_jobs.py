@@ -125,7 +125,7 @@ def test_wall_clock_limit_of_a_job_ends_its_running_tasks(client: Client, pool: 
 
 
 def test_terminated_job_ends_running_tasks_and_leaves_waiting_ones(client: Client, pool: str) -> None:
-    """Terminate: running tasks fail, waiting ones stay active for good, the reason is kept, repeating is a conflict."""
+    """Terminating a job fails its running tasks, leaves waiting ones active, and cannot be repeated."""
     job_id = make_job(client, pool)
     client.create_task(job_id, task("runs", ENDLESS))
     client.create_task(job_id, task("waits", required_slots=9))
@@ -140,7 +140,7 @@ def test_terminated_job_ends_running_tasks_and_leaves_waiting_ones(client: Clien
 
 
 def test_terminate_without_options_fails_in_the_client(client: Client, pool: str) -> None:
-    """The client raises before it sends anything when `begin_terminate_job` gets no body; the job stays active."""
+    """`begin_terminate_job` without a body raises before it sends anything, so the job stays active."""
     job_id = make_job(client, pool)
     with pytest.raises(ValueError, match="No value for given attribute"):
         client.begin_terminate_job(job_id)

@@ -130,7 +130,7 @@ def test_resize_up_and_to_zero(client: Client) -> None:
 
 
 def test_resize_while_resizing_is_a_conflict(own_service: ServiceProcess) -> None:
-    """A second resize, or a formula, is refused until the first has ended; stopping it keeps what is there."""
+    """A second resize, or a formula, is refused until the first has ended or is stopped."""
     client = client_of(own_service)
     pool_id = make_pool(client, target_dedicated_nodes=1)
     with pytest.raises(ResourceExistsError) as refused:
@@ -226,7 +226,7 @@ def test_evaluation_needs_a_pool_that_scales_itself(client: Client) -> None:
 
 
 def test_enabling_again_evaluates_at_once_but_not_too_often(own_service: ServiceProcess) -> None:
-    """Enabling restarts the schedule with an evaluation now; a second time within 30 s is 503, after them it is fine."""
+    """Enabling again evaluates the formula at once, and within 30 s of the last request it is 503."""
     client = client_of(own_service, retry_total=0)
     pool_id = make_pool(client)
     interval = timedelta(minutes=5)
@@ -257,7 +257,7 @@ def test_enabling_while_nodes_come_is_a_conflict(own_service: ServiceProcess) ->
 
 
 def test_enabling_may_start_a_new_schedule_only(tmp_path: Path) -> None:
-    """With `--enable-autoscale after-interval` each request puts the next evaluation off by a whole interval."""
+    """With `--enable-autoscale after-interval` each request delays the next evaluation by an interval."""
     service = start_service(tmp_path / "data", "--enable-autoscale", "after-interval", "--boot-seconds", "0")
     client = client_of(service, retry_total=0)
     interval = timedelta(minutes=5)
@@ -295,7 +295,7 @@ def test_enabling_may_start_a_new_schedule_only(tmp_path: Path) -> None:
     ],
 )
 def test_bad_autoscale_settings_are_refused(client: Client, options: dict[str, Any], code: str) -> None:
-    """A formula that does not parse, an interval outside 5 minutes to 168 hours, and no formula at all are 400."""
+    """A formula that does not parse, an interval outside 5 minutes to 168 hours, and no formula are 400."""
     with pytest.raises(HttpResponseError) as refused:
         client.enable_pool_auto_scale(make_pool(client), m.BatchPoolEnableAutoScaleOptions(**options))
     assert (refused.value.status_code, code_of(refused)) == (400, code)
@@ -339,7 +339,7 @@ def test_samples_come_to_sight_a_minute_late(own_service: ServiceProcess) -> Non
 
 
 def test_preempted_tasks_run_again_without_using_up_retries(own_service: ServiceProcess) -> None:
-    """A preempted Spot node keeps its id and loses its disk; its tasks are requeued; restored, it takes tasks again."""
+    """A preempted Spot node loses its disk, its tasks are requeued, and restored it takes tasks again."""
     client = client_of(own_service)
     pool_id = make_pool(client, target_low_priority_nodes=1)
     job_id = make_job(client, pool_id)
@@ -462,7 +462,7 @@ def test_bad_pools_are_refused(client: Client, options: dict[str, Any], named: s
 
 
 def test_pools_come_from_a_file(tmp_path: Path) -> None:
-    """A pool file makes pools with size, slots, containers, formula, boot time, resize error, and sets the quota."""
+    """A pool file sets size, slots, containers, formula, boot time and resize error, and the quota."""
     (tmp_path / "f.formula").write_text("spot = 20;\n$TargetLowPriorityNodes = spot;")
     (tmp_path / "pools.toml").write_text(
         """

@@ -1,4 +1,4 @@
-"""Bodies, queries and headers as clients write them by hand: what is refused, what is taken, what comes back."""
+"""Bodies, queries and headers as clients write them by hand: refused, accepted, and read back."""
 
 from typing import Any
 
@@ -88,7 +88,7 @@ def test_changes_of_unknown_properties_are_refused(
 def test_properties_that_are_not_carried_out_are_refused_by_name(
     service: ServiceProcess, job: str, path: str, body: dict[str, Any], named: str
 ) -> None:
-    """What the real service has and this one does not carry out is 400 UnsupportedByLocalService, never ignored."""
+    """A property that exists and is not carried out is 400 UnsupportedByLocalService, never ignored."""
     reply = send(service, "POST", path.format(job=job), body)
     assert (reply.status_code, reply.json()["code"]) == (400, "UnsupportedByLocalService")
     assert named in reply.json()["message"]["value"]

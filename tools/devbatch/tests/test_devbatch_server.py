@@ -1,4 +1,4 @@
-"""The service as a process: address, certificate, authorization, command line, and what is left when it stops."""
+"""The service as a process: address, certificate, authorization, command line, and its end."""
 
 import ast
 import stat
@@ -157,7 +157,7 @@ def test_documentation_names_every_option_operation_and_control() -> None:
 
 
 def test_package_stands_on_its_own() -> None:
-    """The package imports itself, the standard library and the distributions that it declares, nothing else."""
+    """The package imports itself, the standard library and its declared distributions, nothing else."""
     sources = [path.read_text() for path in (DOCS.parent / "devbatch").glob("*.py")]
     nodes = [node for source in sources for node in ast.walk(ast.parse(source))]
     modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module is not None}

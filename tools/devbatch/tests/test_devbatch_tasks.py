@@ -42,7 +42,7 @@ def constraints(**options: Any) -> m.BatchTaskConstraints:
 
 
 def test_task_sees_its_environment(client: Client, pool: str) -> None:
-    """A task has AZ_BATCH_*, the job's and its own settings (its own win), little else, and starts in its directory."""
+    """A task has AZ_BATCH_*, the job's and its own settings (its own win), and starts in its directory."""
     common = [
         m.EnvironmentSetting(name="SHARED", value="job"),
         m.EnvironmentSetting(name="BOTH", value="job"),
@@ -132,7 +132,7 @@ def test_program_that_does_not_exist_is_not_retried(client: Client, job: str) ->
 def test_commands_that_cannot_be_started_fail_their_task_only(
     client: Client, job: str, command: str, name: str
 ) -> None:
-    """An open quote, a NUL, an impossible variable name or a folder as program fail the task, not the service."""
+    """An open quote, a NUL, an impossible variable name or a folder as program fails the task only."""
     environment = [m.EnvironmentSetting(name=name, value="1")]
     options = m.BatchTaskCreateOptions(id="t", command_line=command, environment_settings=environment)
     client.create_task(job, options)
@@ -140,7 +140,7 @@ def test_commands_that_cannot_be_started_fail_their_task_only(
 
 
 def test_wall_clock_limit_ends_a_task_and_all_its_processes(client: Client, job: str) -> None:
-    """At its limit a task and its child processes are killed: a failure of the service's, with 0xC000013A, not retried."""
+    """At its limit a task is killed with its children, fails with 0xC000013A, and is not retried."""
     child = "import subprocess, sys, time; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True); p.wait()"
     limits = constraints(max_wall_clock_time=timedelta(seconds=1), max_task_retry_count=3)
     client.create_task(job, task("t", child, constraints=limits))
@@ -211,7 +211,7 @@ def test_constraints_are_replaced(client: Client, job: str) -> None:
 
 
 def test_collections_tell_each_tasks_fate(client: Client, job: str) -> None:
-    """One call adds the good tasks; an id that exists and a bad one are errors of their own inside the 200."""
+    """One call adds the valid tasks and reports the others' errors inside the 200."""
     client.create_task(job, task("old"))
     group = m.BatchTaskGroup(task_values=[task("new"), task("OLD"), task("bad id")])
     results = client.create_task_collection(job, group).result_values
@@ -232,7 +232,7 @@ def test_collections_are_limited(client: Client, job: str) -> None:
 
 
 def test_helper_of_the_client_adds_many_and_adding_again_changes_nothing(client: Client, job: str) -> None:
-    """`create_tasks` adds 250 tasks in chunks; a second time every one counts as added and none is doubled."""
+    """`create_tasks` adds 250 tasks in chunks, and a second time none is added twice."""
     tasks = [task(f"t{number}", required_slots=9) for number in range(250)]
     for _ in range(2):
         client.create_tasks(job, tasks, max_concurrency=2)
@@ -286,7 +286,7 @@ def test_counts_add_up(client: Client, job: str) -> None:
 
 
 def test_dependent_tasks_wait_for_success(client: Client, pool: str) -> None:
-    """A task runs after those it depends on have succeeded; one behind a failure never runs unless that satisfies."""
+    """A task runs after those it depends on have succeeded, not after a failure that does not satisfy it."""
     job_id = make_job(client, pool, uses_task_dependencies=True)
     satisfies = m.ExitConditions(default=m.ExitOptions(dependency_action="satisfy"))
     client.create_task(job_id, task("1"))
@@ -342,7 +342,7 @@ def test_job_actions_need_a_job_that_performs_them(client: Client, job: str) -> 
 def test_exit_options_act_on_the_job(
     client: Client, pool: str, code: int, conditions: dict[str, Any] | None, state: str
 ) -> None:
-    """With `performexitoptionsjobaction` a failure terminates the job unless the task says otherwise; success never."""
+    """With `performexitoptionsjobaction` a failure terminates the job, unless its exit options differ."""
     job_id = make_job(client, pool, task_failure_mode="performexitoptionsjobaction")
     body = task("t", f"import sys; sys.exit({code})")
     if conditions is not None:
@@ -395,7 +395,7 @@ def test_jobs_of_higher_priority_go_first(client: Client) -> None:
 
 
 def test_container_tasks_run_the_command_of_their_image(client: Client) -> None:
-    """The image's command runs with the task's words behind it; an empty command line is the entry point alone."""
+    """The image's command runs with the words of the task's command line after it, or without any."""
     pool_id = make_pool(client, containers=True, target_dedicated_nodes=1)
     job_id = make_job(client, pool_id)
     image = m.BatchTaskContainerSettings(image_name="registry.test/scorer:1.2@sha256:abc")
@@ -411,7 +411,7 @@ def test_container_tasks_run_the_command_of_their_image(client: Client) -> None:
 
 
 def test_unknown_images_fail_before_the_task_runs(client: Client) -> None:
-    """An image that nothing stands for is a failure without exit code or retry, and says which option is missing."""
+    """An image without a command is a failure without exit code or retry, and names the missing option."""
     pool_id = make_pool(client, containers=True, target_dedicated_nodes=1)
     job_id = make_job(client, pool_id)
     options = m.BatchTaskCreateOptions(

@@ -40,7 +40,7 @@ def report(service: ServiceProcess, job: str, task_id: str) -> tuple[dict[str, s
 
 
 def test_path_and_home_are_not_the_services_nor_the_images(foreign: ServiceProcess, job: str) -> None:
-    """PATH is a plain machine's and HOME is absent, also where `--env` sets it; other variables of `--env` stay."""
+    """PATH is a plain machine's and HOME is absent although `--env` sets it; its other variables stay."""
     client_of(foreign).create_task(job, task("t", REPORT))
     environment, _, _ = report(foreign, job, "t")
     assert (environment["PATH"], environment.get("HOME"), environment["KEPT"]) == (FOREIGN_PATH, None, "yes")
@@ -82,7 +82,7 @@ def test_what_one_task_made_in_the_shared_folder_the_next_may_read_and_not_write
 
 @as_root
 def test_a_program_that_is_not_there_is_named(foreign: ServiceProcess, job: str) -> None:
-    """A program that the foreign PATH does not have fails its task before it runs, as for this process's user."""
+    """A program that is not in the foreign PATH fails its task before it runs."""
     client = client_of(foreign)
     client.create_task(job, m.BatchTaskCreateOptions(id="t", command_line="no-such-program"))
     assert completed(client, job, "t").execution_info.failure_info.code == "CommandProgramNotFound"
