@@ -1,4 +1,4 @@
-// The resource group and the registry: what must exist before the worker image can be built.
+// The resource group, the registry and the Batch account: what must exist before the worker image can be built and quotas asked.
 // The preprovision hook deploys this file alone; main.bicep deploys it again with everything else.
 targetScope = 'subscription'
 
@@ -16,6 +16,9 @@ param tags object = {}
 
 @description('True: the registry is closed to the internet and gets the tier that private endpoints need.')
 param privateNetwork bool = false
+
+@description('True: the Batch account is made too, so that its quotas can be asked before a pool is.')
+param batchAccount bool = false
 
 @description('True only while the hook builds the worker image into a registry that is otherwise private.')
 param openForBuild bool = false
@@ -41,5 +44,18 @@ module registry 'modules/registry.bicep' = {
   }
 }
 
+module batch 'modules/batch.bicep' = if (batchAccount) {
+  name: 'fleetscore-batch-account'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    name: format(names.batchAccount, token)
+    privateNetwork: privateNetwork
+    workspaceId: ''
+  }
+}
+
 output registryName string = registry.outputs.name
 output registryServer string = registry.outputs.server
+output batchAccountName string = batchAccount ? format(names.batchAccount, token) : ''

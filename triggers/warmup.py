@@ -1,7 +1,7 @@
 """The warm-up: imports what nearly every function needs, once per instance, before the first request has to wait for it.
 
-The local host calls it before it forks its workers, Azure when it adds an instance ahead of traffic: on Premium plans; of Flex
-Consumption nothing is promised. Where nobody calls it, functions import the same at their first call.
+The local host calls it before it forks its workers. On Azure it is not registered: Flex Consumption calls no warm-up, and
+functions import the same at their first call.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ _NEEDED = (
 """No science: a workload imports its learning library when it scores."""
 
 
-@blueprint.warm_up_trigger(arg_name="context")
 def warmup(context: func.warmup.WarmUpContext) -> None:
     """Import the spine, Arrow, the workloads' descriptions and what the store needs.
 
@@ -45,3 +44,9 @@ def warmup(context: func.warmup.WarmUpContext) -> None:
     for module in _NEEDED:
         import_module(module)
     store_class(os.environ.get("FLEETSCORE_STORE", ""))
+
+
+# Flex Consumption calls no warm-up, and its placeholder app has a function of this very name: an app that has one too
+# cannot be told from the placeholder while its own functions are not listed yet.
+if "WEBSITE_SITE_NAME" not in os.environ:
+    blueprint.warm_up_trigger(arg_name="context")(warmup)

@@ -12,7 +12,7 @@ param name string
 @description('True: reachable through private endpoints only.')
 param privateNetwork bool
 
-@description('Workspace that gets the service log, from which the alert on resize errors is made.')
+@description('Workspace that gets the service log, from which the alert on resize errors is made; empty: not there yet.')
 param workspaceId string
 
 resource account 'Microsoft.Batch/batchAccounts@2025-06-01' = {
@@ -31,7 +31,7 @@ resource account 'Microsoft.Batch/batchAccounts@2025-06-01' = {
   }
 }
 
-resource serviceLog 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+resource serviceLog 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (!empty(workspaceId)) {
   scope: account
   name: 'service-log'
   properties: {
