@@ -18,6 +18,7 @@ The `[data]` table of a workload's settings becomes a `DataSettings`, by which o
 `columns` maps our names to a `ColumnKind`: KEY (text, always), TIME (microseconds UTC), NUMBER (float64), TEXT, ANY. `reading.table`
 holds the rows whose time lies in the window; `reading.faults` the files that could not be read, each with its FileError, and
 `reading.rows` what was rejected of the others. `read_table` reads one file, `read_batches` one file piece by piece.
+`aggregate_rows` carries out the line `aggregate`, once all rows of a key are there.
 
 A window is anything with aware `start` and `end` (exclusive): a `Window`, or a `TimeRange` for training. Plans keep a
 `SourceFile` (path, etag, size, format, columns of the path); reading it again gives the same rows while the file is the same,
@@ -26,6 +27,7 @@ and for a Delta table as long as the version that `etag` names exists.
 
 from __future__ import annotations
 
+from fleetscore.sources.aggregating import aggregate_rows
 from fleetscore.sources.listing import list_inputs
 from fleetscore.sources.patterns import Span, TimeRange
 from fleetscore.sources.reading import Reading, read_batches, read_files, read_names, read_table
@@ -45,6 +47,7 @@ __all__ = [
     "SourceFile",
     "Span",
     "TimeRange",
+    "aggregate_rows",
     "list_inputs",
     "read_batches",
     "read_data_settings",
