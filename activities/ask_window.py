@@ -9,15 +9,22 @@ from activities.answers import answering
 
 @answering
 def ask_window(asked: dict[str, Any]) -> dict[str, Any]:
-    """Take {"workload", "window", "only", "who"}; give {"request", "start", "state"}, or {"wait_s"} while live windows go first."""
+    """Take {"workload", "window", "only", "who"}; give {"request", "start", "state"}, or {"wait_s"} while live windows go first.
+
+    With "run" it gives the state of that run, to follow it.
+    """
     from datetime import UTC, datetime
 
     from activities.store import app_store
     from fleetscore.operations.backfills import wait_for_live_s
     from fleetscore.pipeline.submit import ask_backfilled
     from fleetscore.records import Only, to_plain
+    from fleetscore.runs.run_records import read_run
 
     store, now = app_store(), datetime.now(UTC)
+    if asked.get("run"):
+        record = read_run(store, asked["run"])
+        return {"request": to_plain(record.request), "start": False, "state": str(record.state)}
     wait_s = wait_for_live_s(store, now)
     if wait_s:
         return {"wait_s": wait_s}

@@ -9,14 +9,15 @@ from activities.answers import answering
 
 @answering
 def collect_run(asked: dict[str, Any]) -> dict[str, Any]:
-    """Take {"run", "reasons": {shard: why it was not committed}}; give {"counts", "rows"}."""
+    """Take {"run", "reasons": {shard: why it was not committed}, "instance"}; give {"counts", "rows"}."""
     from datetime import UTC, datetime
 
     from activities.store import app_store
     from fleetscore.pipeline.collect import collect_run as collect
     from fleetscore.records import RunState
-    from fleetscore.runs.run_records import record_state
+    from fleetscore.runs.run_records import check_instance, record_state
 
+    check_instance(app_store(), asked["run"], asked.get("instance", ""))
     record_state(app_store(), asked["run"], RunState.COLLECTING, datetime.now(UTC))
     collected = collect(
         app_store(), asked["run"], {int(shard): why for shard, why in asked["reasons"].items()}

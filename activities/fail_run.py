@@ -9,15 +9,16 @@ from activities.answers import answering
 
 @answering
 def fail_run(asked: dict[str, Any]) -> dict[str, Any]:
-    """Take {"run", "error": {"code", "message", "fix"}}; give {"state"}."""
+    """Take {"run", "error": {"code", "message", "fix"}, "instance"}; give {"state"}."""
     from datetime import UTC, datetime
 
     from activities.store import app_store
     from fleetscore.app_settings import read_app_settings
     from fleetscore.operations.notices import tell_ending
     from fleetscore.records import Ending, RunState
-    from fleetscore.runs.run_records import record_ending
+    from fleetscore.runs.run_records import check_instance, record_ending
 
+    check_instance(app_store(), asked["run"], asked.get("instance", ""))
     error = asked["error"]
     reason = f"{error['message']} {error['fix']}".strip()
     ending = Ending(RunState.FAILED, reason)

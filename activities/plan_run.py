@@ -9,7 +9,10 @@ from activities.answers import answering
 
 @answering
 def plan_run(asked: dict[str, Any]) -> dict[str, Any]:
-    """Take {"request", "round"}; give {"items": n} while there is something to prepare, else the plan as counts and shard ranges."""
+    """Take {"request", "round", "instance"}; give the plan as counts and shard ranges.
+
+    While there is something to prepare it gives {"items": n} instead.
+    """
     from datetime import UTC, datetime
 
     from activities.store import app_store
@@ -18,10 +21,11 @@ def plan_run(asked: dict[str, Any]) -> dict[str, Any]:
     from fleetscore.pipeline.prepare import list_items
     from fleetscore.records import RunRequest, RunState, from_plain
     from fleetscore.runs.plans import read_shard_plans
-    from fleetscore.runs.run_records import record_planned, record_state
+    from fleetscore.runs.run_records import check_instance, record_planned, record_state
     from orchestrators.grouping import ranges_of
 
     store, request = app_store(), from_plain(asked["request"], RunRequest)
+    check_instance(store, request.run, asked.get("instance", ""))
     items = list_items(store, request, asked["round"])
     if items:
         record_state(store, request.run, RunState.PREPARING, datetime.now(UTC))

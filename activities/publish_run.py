@@ -9,7 +9,7 @@ from activities.answers import answering
 
 @answering
 def publish_run(asked: dict[str, Any]) -> dict[str, Any]:
-    """Take {"request"}; give the ending: {"state", "reason", "manifest", "model_set"}."""
+    """Take {"request", "instance"}; give the ending: {"state", "reason", "manifest", "model_set"}."""
     from datetime import UTC, datetime
 
     from activities.store import app_store
@@ -17,9 +17,10 @@ def publish_run(asked: dict[str, Any]) -> dict[str, Any]:
     from fleetscore.operations.notices import tell_ending
     from fleetscore.pipeline.finish import finish_run
     from fleetscore.records import RunRequest, from_plain, to_plain
-    from fleetscore.runs.run_records import read_run
+    from fleetscore.runs.run_records import check_instance, read_run
 
     store, request = app_store(), from_plain(asked["request"], RunRequest)
+    check_instance(store, request.run, asked.get("instance", ""))
     ending = finish_run(store, request, datetime.now(UTC))
     tell_ending(store, read_app_settings(), read_run(store, request.run))
     plain: dict[str, Any] = to_plain(ending)

@@ -8,7 +8,8 @@ FleetscoreError                 has a code, a sentence, and what to do next
 ├── CapacityError               quota, pool, memory or time cannot carry the work
 ├── StoreError                  the store did not do what it was asked
 │   ├── MissingBlobError        nothing is stored at that path
-│   └── ConflictError           somebody else wrote there first
+│   └── ConflictError           modified concurrently
+│       └── TakenOverError      another orchestration has the run now
 ├── PublishError                a window cannot be published; what was published before still stands
 └── BugError                    a promise of our own was broken; never the user's fault
 
@@ -83,9 +84,16 @@ class MissingBlobError(StoreError):
 
 
 class ConflictError(StoreError):
-    """Somebody else wrote there first."""
+    """Modified concurrently."""
 
     code = "conflict"
+
+
+class TakenOverError(ConflictError):
+    """Another orchestration has the run now; this one must leave it alone."""
+
+    code = "taken_over"
+    retry = False
 
 
 class PublishError(FleetscoreError):

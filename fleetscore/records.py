@@ -292,7 +292,14 @@ class RunRecord:
     model_set: str = ""  # what a training run stored
     error: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    takeovers: int = 0  # how often a new orchestration took the run over from one that was lost
     schema: int = 1
+
+    @property
+    def instance(self) -> str:
+        """The id of the orchestration that has the run now."""
+        run = self.request.run
+        return f"{run}-takeover-{self.takeovers}" if self.takeovers else run
 
 
 def to_json(record: Any) -> bytes:

@@ -8,7 +8,13 @@ from typing import Any
 
 from azure.durable_functions import DurableOrchestrationContext
 
+from orchestrators.calls import call
 from orchestrators.grouping import WIDTH
+
+FINAL = frozenset({"published", "unpublished", "failed", "cancelled"})
+"""The states of a run that has ended."""
+
+_FOLLOW_S, _LONGEST_FOLLOW_S = 5.0, 300.0
 
 Flow = Generator[Any, Any, dict[str, Any]]
 
@@ -44,25 +50,47 @@ def backfill_lane(context: DurableOrchestrationContext) -> Flow:
             "who": context.instance_id,
         }
         answer = yield from _ask_in_turn(context, question)
-        ended.append((yield from _run_window(context, window, answer)))
+        ended.append((yield from _run_window(context, question, answer)))
     return {"windows": ended}
 
 
 def _ask_in_turn(context: DurableOrchestrationContext, question: dict[str, Any]) -> Flow:
     """The window's run, once no live window is under way."""
     while True:
-        answer = yield context.call_activity("ask_window", question)
+        answer = yield call(context, "ask_window", question)
         wait_s = answer["value"].get("wait_s") if answer["ok"] else None
         if not wait_s:
             return answer  # type: ignore[no-any-return]  # an activity's answer
         yield context.create_timer(context.current_utc_datetime + timedelta(seconds=wait_s))
 
 
-def _run_window(context: DurableOrchestrationContext, window: str, answer: dict[str, Any]) -> Flow:
-    if not answer["ok"]:
-        return {"window": window, "run": "", "state": "failed", "reason": answer["error"]["message"]}
-    request, state = answer["value"]["request"], answer["value"]["state"]
-    if answer["value"]["start"]:
+def _run_window(
+    context: DurableOrchestrationContext, question: dict[str, Any], answer: dict[str, Any]
+) -> Flow:
+    """Run the window, or follow the run that has it already, to the run's end."""
+    window, wait_s, started = question["window"], _FOLLOW_S, ""
+    while answer["ok"]:
+        request, state = answer["value"]["request"], answer["value"]["state"]
+        if answer["value"]["start"] and request["run"] != started:
+            started = request["run"]
+            state = yield from _start(context, request)
+        if state in FINAL or not _follows(context):
+            return {"window": window, "run": request["run"], "state": state}
+        yield context.create_timer(context.current_utc_datetime + timedelta(seconds=wait_s))
+        wait_s = min(2 * wait_s, _LONGEST_FOLLOW_S)
+        answer = yield call(context, "ask_window", {**question, "run": request["run"]})
+    return {"window": window, "run": "", "state": "failed", "reason": answer["error"]["message"]}
+
+
+def _start(context: DurableOrchestrationContext, request: dict[str, Any]) -> Generator[Any, Any, str]:
+    """The state in which the run's orchestration ended; where it was lost, the watchdog goes on with the run."""
+    try:
         ending = yield context.call_sub_orchestrator("run", request, request["run"])
-        state = ending["state"]
-    return {"window": window, "run": request["run"], "state": state}
+    except Exception:
+        return "lost"
+    return str(ending["state"])
+
+
+def _follows(context: DurableOrchestrationContext) -> bool:
+    """Whether this instance was started by an app that follows other runs: older ones replay as they were."""
+    return context.version not in (None, "", "1")

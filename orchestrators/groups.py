@@ -7,23 +7,30 @@ from typing import Any
 
 from azure.durable_functions import DurableOrchestrationContext
 
+from orchestrators.calls import call, describe_loss
 from orchestrators.grouping import numbers_of
 
 Flow = Generator[Any, Any, dict[str, Any]]
 
 
 def score_group(context: DurableOrchestrationContext) -> Flow:
-    """Score the shards of {"run", "purpose", "shards": ranges}; give {"reasons": {shard: why it was not committed}, "cancelled"}."""
+    """Score the shards of {"run", "purpose", "shards": ranges}; give {"reasons", "cancelled", "error"}.
+
+    "reasons" says of each shard that was not committed why.
+    """
     asked = context.get_input()
     shards = numbers_of(asked["shards"])
-    answers = yield context.task_all(
-        [
-            context.call_activity(
-                "score_shard", {"run": asked["run"], "shard": shard, "purpose": asked["purpose"]}
-            )
-            for shard in shards
-        ]
-    )
+    try:
+        answers = yield context.task_all(
+            [
+                call(
+                    context, "score_shard", {"run": asked["run"], "shard": shard, "purpose": asked["purpose"]}
+                )
+                for shard in shards
+            ]
+        )
+    except Exception as error:  # what the SDK raises for a failed task has no type of its own
+        return {"reasons": {}, "cancelled": False, "error": describe_loss(error)}
     failed = {
         str(shard): answer["error"]["message"]
         for shard, answer in zip(shards, answers, strict=True)
@@ -35,13 +42,18 @@ def score_group(context: DurableOrchestrationContext) -> Flow:
 def prepare_group(context: DurableOrchestrationContext) -> Flow:
     """Compute the pieces of {"request", "round", "numbers": ranges}; give {"errors": [...]}, the first few."""
     asked = context.get_input()
-    answers = yield context.task_all(
-        [
-            context.call_activity(
-                "prepare_item", {"request": asked["request"], "round": asked["round"], "number": number}
-            )
-            for number in numbers_of(asked["numbers"])
-        ]
-    )
+    try:
+        answers = yield context.task_all(
+            [
+                call(
+                    context,
+                    "prepare_item",
+                    {"request": asked["request"], "round": asked["round"], "number": number},
+                )
+                for number in numbers_of(asked["numbers"])
+            ]
+        )
+    except Exception as error:  # what the SDK raises for a failed task has no type of its own
+        return {"errors": [describe_loss(error)["message"]]}
     errors = [a["value"]["error"] if a["ok"] else a["error"]["message"] for a in answers]
     return {"errors": [error for error in errors if error][:5]}

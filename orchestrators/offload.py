@@ -8,6 +8,8 @@ from typing import Any
 
 from azure.durable_functions import DurableOrchestrationContext
 
+from orchestrators.calls import call
+
 Flow = Generator[Any, Any, dict[str, Any]]
 
 
@@ -17,18 +19,19 @@ def event_name(wait: int) -> str:
 
 
 def offload(context: DurableOrchestrationContext) -> Flow:
-    """Have the shards of {"run"} on Batch scored; give {"reasons": {shard: why it was not committed}}.
+    """Have the shards of {"run", "instance"} on Batch scored; give {"reasons": {shard: why it was not committed}}.
 
     The custom status says which wait is next before each look at the store: a message that arrives during the look raises the event of
     the coming wait, so no completion is lost between looking and waiting. A lost message costs one timer; so does a look that failed.
     """
-    run, wait, check_s, woken = context.get_input()["run"], 0, 15.0, False
+    asked = context.get_input()
+    run, wait, check_s, woken = asked["run"], 0, 15.0, False
     context.set_custom_status({"wait": wait})
-    answer = yield context.call_activity("submit_shards", {"run": run})
+    answer = yield call(context, "submit_shards", {"run": run, "instance": asked.get("instance", run)})
     if not answer["ok"]:
         return {"reasons": {}, "error": answer["error"]}
     while True:
-        answer = yield context.call_activity("check_shards", {"run": run, "woken": woken})
+        answer = yield call(context, "check_shards", {"run": run, "woken": woken})
         if answer["ok"]:
             check_s = answer["value"]["check_s"]
         if answer["ok"] and not answer["value"]["open"]:

@@ -7,9 +7,14 @@ from typing import Any
 
 from azure.durable_functions import DurableOrchestrationContext
 
+from orchestrators.calls import call, describe_loss
 from orchestrators.grouping import numbers_of, ranges_of, split_evenly
 
 Flow = Generator[Any, Any, dict[str, Any]]
+
+
+TAKEN_OVER = "taken_over"
+"""The code with which activities answer an instance whose run another one has taken over."""
 
 
 class StoppedError(Exception):
@@ -33,10 +38,14 @@ def run(context: DurableOrchestrationContext) -> Flow:
         yield from _ask(context, "collect_run", {"run": request["run"], "reasons": reasons})
         ending = yield from _ask(context, "publish_run", {"request": request})
     except StoppedError as stop:
+        if (
+            stop.error["code"] == TAKEN_OVER
+        ):  # another instance goes on with the run; nothing of it is touched
+            return {"state": TAKEN_OVER, "reason": stop.error["message"]}
         ending = yield from _fail(context, request, stop.error)
     context.set_custom_status({"phase": ending["state"], "run": request["run"]})
     if offloaded:  # after the ending, since nobody has to wait for logs
-        yield context.call_activity("keep_logs", {"run": request["run"]})
+        yield call(context, "keep_logs", {"run": request["run"]})
     return ending
 
 
@@ -87,7 +96,9 @@ def _score(context: DurableOrchestrationContext, request: dict[str, Any], plan: 
     if plan["batch"]:  # inline shards run while the pool warms up
         children.append(
             context.call_sub_orchestrator(
-                "offload", {"run": request["run"]}, offload_instance(request["run"])
+                "offload",
+                {"run": request["run"], "instance": context.instance_id},
+                offload_instance(context.instance_id),
             )
         )
     if not children:
@@ -99,13 +110,16 @@ def _score(context: DurableOrchestrationContext, request: dict[str, Any], plan: 
     return {shard: why for answer in answers for shard, why in answer["reasons"].items()}
 
 
-def offload_instance(run: str) -> str:
-    """The instance that looks after a run's shards on Batch; completion events go to it."""
-    return f"{run}-offload"
+def offload_instance(instance: str) -> str:
+    """The instance that looks after the shards on Batch for a run's instance; completion events go to it."""
+    return f"{instance}-offload"
 
 
 def _ask(context: DurableOrchestrationContext, activity: str, asked: dict[str, Any]) -> Flow:
-    answer = yield context.call_activity(activity, asked)
+    try:
+        answer = yield call(context, activity, {**asked, "instance": context.instance_id})
+    except Exception as error:  # what the SDK raises for a failed task has no type of its own
+        raise StoppedError(describe_loss(error)) from error
     if not answer["ok"]:
         raise StoppedError(answer["error"])
     value: dict[str, Any] = answer["value"]
@@ -113,5 +127,8 @@ def _ask(context: DurableOrchestrationContext, activity: str, asked: dict[str, A
 
 
 def _fail(context: DurableOrchestrationContext, request: dict[str, Any], error: dict[str, Any]) -> Flow:
-    yield context.call_activity("fail_run", {"run": request["run"], "error": error})
+    asked = {"run": request["run"], "error": error, "instance": context.instance_id}
+    answer = yield call(context, "fail_run", asked)
+    if not answer["ok"] and answer["error"]["code"] == TAKEN_OVER:
+        return {"state": TAKEN_OVER, "reason": answer["error"]["message"]}
     return {"state": "failed", "reason": error["message"]}

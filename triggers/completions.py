@@ -8,7 +8,9 @@ from typing import Any
 import azure.durable_functions as df
 import azure.functions as func
 
+from activities.store import app_store
 from fleetscore.app_settings import read_app_settings
+from triggers.http_answers import off_loop
 
 blueprint = df.Blueprint()
 _app = read_app_settings()
@@ -33,10 +35,16 @@ async def raise_completion(body: bytes, client: Any) -> bool:
 
 async def wake_offload(client: Any, run: str, why: Any) -> bool:
     """Have the run's shards on Batch looked after now instead of at the next timer; False when nothing of the run waits."""
+    from fleetscore.errors import MissingBlobError
+    from fleetscore.runs.run_records import read_run
     from orchestrators.offload import event_name
     from orchestrators.run import offload_instance
 
-    instance = offload_instance(run)
+    try:
+        record = await off_loop(read_run, app_store(), run)
+    except MissingBlobError:
+        return False
+    instance = offload_instance(record.instance)
     status = await client.get_status(instance)
     wait = (status.custom_status or {}).get("wait") if status and status.instance_id else None
     if wait is None or status.runtime_status is not df.OrchestrationRuntimeStatus.Running:

@@ -1,4 +1,4 @@
-"""The watchdog's timer: every five minutes it looks after what no run looks after itself."""
+"""The watchdog's timer: each minute it rescues lost runs, and every five minutes it looks for late data and overdue windows."""
 
 from __future__ import annotations
 
@@ -18,42 +18,61 @@ from triggers.http_answers import off_loop
 
 if TYPE_CHECKING:
     from fleetscore.operations.notices import Notice
+    from fleetscore.operations.watchdog import Rescue
+    from fleetscore.records import RunRecord
 
 blueprint = df.Blueprint()
+_FURTHER_MINUTES = 5
 _log = logging.getLogger("fleetscore.watchdog")
 
 
-@blueprint.timer_trigger(arg_name="timer", schedule="0 */5 * * * *")
+@blueprint.timer_trigger(arg_name="timer", schedule="0 * * * * *")
 @blueprint.durable_client_input(client_name="client")
 async def watchdog_timer(timer: func.TimerRequest, client: str) -> None:
     """Close or start runs without an orchestration, score late data, and tell of what is overdue."""
     await rescue_runs(client)
-    await start_late_rounds(client)
-    await off_loop(_tell_trouble)
+    if _looks_further(datetime.now(UTC), timer):
+        await start_late_rounds(client)
+        await off_loop(_tell_trouble)
+
+
+def _looks_further(now: datetime, timer: func.TimerRequest) -> bool:
+    """Whether this tick also looks for late data and overdue windows: each fifth minute, and after missed ticks."""
+    return now.minute % _FURTHER_MINUTES == 0 or timer.past_due
 
 
 async def rescue_runs(client: Any) -> dict[str, str]:
-    """See to runs whose orchestration died or was never started; gives what was done to which run."""
-    from fleetscore.operations.notices import tell_ending
-    from fleetscore.operations.watchdog import close_run, judge_orchestration, list_open_runs
-    from fleetscore.records import to_plain
+    """See to runs whose orchestration was lost or never started; gives what was done to which run."""
+    from fleetscore.operations.watchdog import find_last_step, judge_orchestration, list_open_runs
 
     store, now = app_store(), datetime.now(UTC)
     done: dict[str, str] = {}
     for record in await off_loop(list_open_runs, store, now):
         run = record.request.run
-        status, output = await _status_of(client, run)
-        rescue = judge_orchestration(record, status, output, now)
+        status, output, last_updated = await _status_of(client, record.instance)
+        last_step = await off_loop(find_last_step, store, record, last_updated) if status else None
+        rescue = judge_orchestration(record, status, output, now, last_step)
         if rescue is None:
             continue
         done[run] = rescue.do
         _log.warning("%s: %s", run, rescue.reason)
-        if rescue.do == "start":
-            await client.start_new("run", instance_id=run, client_input=to_plain(record.request))
-        else:
-            closed = await off_loop(close_run, store, run, rescue.reason, now)
-            await off_loop(tell_ending, store, read_app_settings(), closed)
+        await _carry_out(client, record, rescue, now)
     return done
+
+
+async def _carry_out(client: Any, record: RunRecord, rescue: Rescue, now: datetime) -> None:
+    from fleetscore.operations.notices import tell_ending
+    from fleetscore.operations.watchdog import close_run
+    from fleetscore.records import to_plain
+    from fleetscore.runs.run_records import record_takeover
+
+    store, run = app_store(), record.request.run
+    if rescue.do == "fail":
+        closed = await off_loop(close_run, store, run, rescue.reason, now)
+        await off_loop(tell_ending, store, read_app_settings(), closed)
+        return
+    holder = await off_loop(record_takeover, store, run, now) if rescue.do == "take_over" else record
+    await client.start_new("run", instance_id=holder.instance, client_input=to_plain(holder.request))
 
 
 async def start_late_rounds(client: Any) -> list[str]:
@@ -75,13 +94,16 @@ async def start_late_rounds(client: Any) -> list[str]:
     return started
 
 
-async def _status_of(client: Any, run: str) -> tuple[str, str]:
-    """Durable's word for the state of the run's orchestration, "" for none, and what it ended with."""
-    status = await client.get_status(run)
+async def _status_of(client: Any, instance: str) -> tuple[str, str, datetime | None]:
+    """Durable's word for the state of the orchestration, "" for none, what it ended with, and when it last changed."""
+    status = await client.get_status(instance)
     if not status or not status.instance_id:
-        return "", ""
+        return "", "", None
+    changed: datetime | None = status.last_updated_time
+    if changed is not None and changed.tzinfo is None:
+        changed = changed.replace(tzinfo=UTC)
     output = status.output if isinstance(status.output, str) else json.dumps(status.output)
-    return str(status.runtime_status.value), output[:500] if status.output else ""
+    return str(status.runtime_status.value), output[:500] if status.output else "", changed
 
 
 def overdue_lines(found: Sequence[Notice]) -> list[str]:

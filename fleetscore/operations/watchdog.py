@@ -29,14 +29,19 @@ LOOKS_BACK = timedelta(days=8)
 _GRACE = timedelta(
     minutes=5
 )  # between the last word of an orchestration and its record, and the other way round
+_START_GRACE = timedelta(seconds=20)  # between the record of a run and the start of its orchestration
+_MAX_TAKEOVERS = 2
+LONGEST_STEP = timedelta(minutes=30)
+"""What one activity may take (functionTimeout of host.json); an orchestration waits for nothing longer without a step."""
+
 _WITHOUT_HOST = "direct"  # runs in somebody's own process have no orchestration
 
 
 @dataclass(frozen=True, slots=True)
 class Rescue:
-    """What is to be done about a run: start its orchestration, or close its record as failed."""
+    """What is to be done about a run: start its orchestration, take it over with a new one, or close its record."""
 
-    do: Literal["start", "fail"]
+    do: Literal["start", "take_over", "fail"]
     reason: str
 
 
@@ -47,24 +52,46 @@ def list_open_runs(store: Store, now: datetime) -> list[RunRecord]:
     return _open_records(store, lines)
 
 
-def judge_orchestration(record: RunRecord, status: str, output: str, now: datetime) -> Rescue | None:
+def judge_orchestration(
+    record: RunRecord, status: str, output: str, now: datetime, last_step: datetime | None = None
+) -> Rescue | None:
     """What the state of its orchestration means for a run that has not ended; `status` is Durable's word, "" for no such instance.
 
-    None while it is alive, and for five minutes after the record last changed: the two are never written at the same instant.
+    None while it is alive, and for some minutes after the record last changed: the two are never written at the same instant.
+    An orchestration that failed or vanished, or has not made a step since `last_step` for twice as long as its longest step
+    may take, loses the run to a new one, twice at most; one that a person terminated does not.
     """
-    if status in ("Failed", "Terminated", "Canceled"):
+    if status in ("Terminated", "Canceled"):
         return Rescue("fail", f"Its orchestration is {status}. {output}".strip())
+    if status == "Failed":
+        return _take_over(record, f"Its orchestration is {status}. {output}".strip())
+    if status == "" and record.state is RunState.REQUESTED and now - record.updated >= _START_GRACE:
+        return Rescue("start", "It was requested, but its orchestration was never started.")
     if now - record.updated < _GRACE:
         return None
-    if status == "" and record.state is RunState.REQUESTED:
-        return Rescue("start", "It was asked for, but its orchestration was never started.")
     if status == "":
-        return Rescue("fail", f"Its orchestration vanished while it was {record.state}.")
+        return _take_over(record, f"Its orchestration vanished while it was {record.state}.")
     if status == "Completed":
-        return Rescue(
-            "fail", f"Its orchestration ended while its record says {record.state}. {output}".strip()
-        )
-    return None
+        reason = f"Its orchestration ended while its record says {record.state}. {output}".strip()
+        return _take_over(record, reason)
+    stuck = last_step is not None and now - max(last_step, record.updated) > 2 * LONGEST_STEP
+    return (
+        _take_over(record, f"Its orchestration is {status} without a step since {last_step}.")
+        if stuck
+        else None
+    )
+
+
+def _take_over(record: RunRecord, reason: str) -> Rescue:
+    """A new orchestration for the run, which keeps what is committed, unless two have been lost already."""
+    return Rescue("take_over" if record.takeovers < _MAX_TAKEOVERS else "fail", reason)
+
+
+def find_last_step(store: Store, record: RunRecord, last_updated: datetime | None) -> datetime:
+    """When the run last made a step: its record, its newest commit, or the last event of its orchestration."""
+    entries = store.list(f"{run_folder(record.request.run)}shards/")
+    commits = (entry.modified for entry in entries if entry.path.endswith("/result.json"))
+    return max([record.updated, *commits, *([last_updated] if last_updated else [])])
 
 
 def close_run(store: Store, run: str, reason: str, now: datetime) -> RunRecord:

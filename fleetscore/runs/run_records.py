@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from fleetscore.errors import MissingBlobError
+from fleetscore.errors import MissingBlobError, TakenOverError
 from fleetscore.records import (
     FINAL,
     Collected,
@@ -44,6 +44,17 @@ def read_run(store: Store, run: str) -> RunRecord:
         raise MissingBlobError(
             f"There is no run {run!r}.", fix="`fleetscore runs` lists them.", code="no_run"
         ) from error
+
+
+def check_instance(store: Store, run: str, instance: str) -> None:
+    """TakenOverError unless the orchestration `instance` ("": one of an earlier version) is the one that has the run."""
+    if instance and (holder := read_run(store, run).instance) != instance:
+        raise TakenOverError(f"{instance} has lost {run}, which {holder} has taken over.", field="run")
+
+
+def record_takeover(store: Store, run: str, now: datetime) -> RunRecord:
+    """The run gets a new orchestration; what the one before still does is refused from now on."""
+    return _move(store, run, lambda record: replace(record, updated=now, takeovers=record.takeovers + 1))
 
 
 def record_planned(store: Store, head: PlanHead, now: datetime) -> RunRecord:

@@ -34,7 +34,7 @@ class Context:
     def set_custom_status(self, status: Any) -> None:
         self.status = status
 
-    def call_activity(self, name: str, asked: Any) -> tuple[str, Any, Any]:
+    def call_activity_with_retry(self, name: str, options: Any, asked: Any) -> tuple[str, Any, Any]:
         return name, asked, self.status
 
     def wait_for_external_event(self, name: str) -> str:

@@ -106,13 +106,13 @@ def test_a_lane_asks_again_until_no_live_window_is_under_way() -> None:
     """The flow sets a timer for each answer that says wait, and starts the window after that."""
 
     class Context:
-        instance_id = "me"
+        instance_id, version = "me", "2"
         current_utc_datetime = NOW
 
         def get_input(self) -> Any:
             return {"workload": "toy", "windows": ["w"], "only": "missing"}
 
-        def call_activity(self, name: str, asked: Any) -> tuple[str, Any]:
+        def call_activity_with_retry(self, name: str, options: Any, asked: Any) -> tuple[str, Any]:
             return name, asked
 
         def create_timer(self, at: datetime) -> tuple[str, Any]:

@@ -12,6 +12,7 @@ from notice_receiver import Receiver
 from toy_workload import Toy, write_lines
 
 from fleetscore.app_settings import AppSettings
+from fleetscore.errors import TakenOverError
 from fleetscore.operations.late_data import ask_late, find_late
 from fleetscore.operations.watchdog import close_run, find_trouble, judge_orchestration, list_open_runs
 from fleetscore.pipeline.local import execute, run_window
@@ -20,7 +21,13 @@ from fleetscore.records import Only, RunRecord, RunRequest, RunState, to_json
 from fleetscore.registry import get_workload
 from fleetscore.runs.index import index_run
 from fleetscore.runs.manifests import read_manifest, read_results
-from fleetscore.runs.run_records import read_run, request_run
+from fleetscore.runs.run_records import (
+    check_instance,
+    read_run,
+    record_state,
+    record_takeover,
+    request_run,
+)
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, window_at
 from fleetscore.workload import Discovery, WindowRequest
@@ -41,13 +48,13 @@ def record(state: RunState, age: timedelta = OLD) -> RunRecord:
     [
         (RunState.SCORING, "Running", OLD, None),
         (RunState.SCORING, "Pending", OLD, None),
-        (RunState.SCORING, "Failed", timedelta(0), "fail"),
+        (RunState.SCORING, "Failed", timedelta(0), "take_over"),
         (RunState.REQUESTED, "Terminated", timedelta(0), "fail"),
-        (RunState.SCORING, "", OLD, "fail"),
+        (RunState.SCORING, "", OLD, "take_over"),
         (RunState.SCORING, "", timedelta(minutes=1), None),
         (RunState.REQUESTED, "", OLD, "start"),
-        (RunState.REQUESTED, "", timedelta(minutes=1), None),
-        (RunState.COLLECTING, "Completed", OLD, "fail"),
+        (RunState.REQUESTED, "", timedelta(seconds=10), None),
+        (RunState.COLLECTING, "Completed", OLD, "take_over"),
         (RunState.COLLECTING, "Completed", timedelta(minutes=1), None),
     ],
 )
@@ -57,6 +64,51 @@ def test_what_the_state_of_an_orchestration_means(
     """Alive is left alone, dead is closed, never started is started; with patience where two writes are on their way."""
     rescue = judge_orchestration(record(state, age), status, "why", NOW)
     assert (rescue.do if rescue else None) == expected
+
+
+def test_a_run_is_taken_over_twice_and_then_closed() -> None:
+    """A third lost orchestration is a fault that a further one would not cure."""
+    old = record(RunState.SCORING)
+    told = [judge_orchestration(replace(old, takeovers=n), "Failed", "why", NOW) for n in range(3)]
+    assert [rescue.do for rescue in told if rescue] == ["take_over", "take_over", "fail"]
+    assert replace(old, takeovers=2).instance == f"{old.request.run}-takeover-2"
+
+
+def test_an_orchestration_without_a_step_loses_its_run() -> None:
+    """Running for more than twice the longest step without one is as good as lost; a commit or an event is a step."""
+    old = record(RunState.SCORING, timedelta(hours=5))
+    stuck = judge_orchestration(old, "Running", "", NOW, NOW - timedelta(hours=2))
+    assert stuck is not None
+    assert stuck.do == "take_over"
+    assert judge_orchestration(old, "Running", "", NOW, NOW - timedelta(minutes=50)) is None
+
+
+def test_an_orchestration_that_wakes_after_a_takeover_is_refused(store: Store) -> None:
+    """What it does to the run's record is answered with taken_over, and the run ends as the new one says."""
+    write_lines(store, WINDOW, [("a", 1, "ok")])
+    asked = submit(store)
+    record_takeover(store, asked.request.run, NOW)
+    with pytest.raises(TakenOverError, match="takeover-1"):
+        check_instance(store, asked.request.run, asked.request.run)
+    check_instance(store, asked.request.run, f"{asked.request.run}-takeover-1")
+    assert execute(store, asked.request).state is RunState.PUBLISHED
+
+
+def submit(store: Store) -> Any:
+    """A run that was requested."""
+    return ask_run(store, "toy", WINDOW, NOW, "http")
+
+
+def test_a_failed_orchestration_is_replaced_and_keeps_what_is_committed(
+    host: Host, host_store: Store
+) -> None:
+    """A run whose orchestration is lost goes on under a new instance; its committed shards are not scored again."""
+    write_lines(host_store, "2026-01-01T19", [("a", 1, "ok")])
+    lost = ask_run(host_store, "toy", "2026-01-01T19", NOW - OLD, "http").request.run
+    record_state(host_store, lost, RunState.SCORING, NOW - OLD)
+    host.fire("watchdog_timer")
+    assert host.ended(lost)["state"] == "published"
+    assert read_run(host_store, lost).takeovers == 1
 
 
 def test_closing_never_touches_a_run_that_has_ended(store: Store) -> None:

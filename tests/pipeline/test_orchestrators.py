@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Generator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -21,6 +22,8 @@ class Context:
     """Records what a flow asks for; the test answers."""
 
     instance_id = "me"
+    version = "2"
+    current_utc_datetime = datetime(2026, 1, 1, tzinfo=UTC)
 
     def __init__(self, asked: Any) -> None:
         self._asked = asked
@@ -29,8 +32,12 @@ class Context:
     def get_input(self) -> Any:
         return self._asked
 
-    def call_activity(self, name: str, asked: Any) -> tuple[str, Any]:
+    def call_activity_with_retry(self, name: str, options: Any, asked: Any) -> tuple[str, Any]:
+        assert options.max_number_of_attempts > 1
         return name, asked
+
+    def create_timer(self, due: datetime) -> tuple[str, Any]:
+        return "timer", due
 
     def call_sub_orchestrator(self, name: str, asked: Any, instance_id: str | None = None) -> tuple[str, Any]:
         return name, asked
@@ -49,13 +56,15 @@ def play(flow: Any, asked: Any, answers: dict[str, Any]) -> tuple[list[Any], Any
     answer = None
     while True:
         try:
-            question = generator.send(answer)
+            lost = isinstance(answer, Exception)
+            question = generator.throw(answer) if lost else generator.send(answer)
         except StopIteration as stop:
             return yielded, stop.value
         yielded.append(question)
-        answer = (
-            [reply(q, answers) for q in question] if isinstance(question, list) else reply(question, answers)
-        )
+        several = isinstance(question, list)
+        answer = [reply(q, answers) for q in question] if several else reply(question, answers)
+        if several:
+            answer = next((each for each in answer if isinstance(each, Exception)), answer)
 
 
 def reply(question: tuple[str, Any], answers: dict[str, Any]) -> Any:
@@ -120,6 +129,53 @@ def test_an_error_answer_closes_the_run_as_failed(step: str) -> None:
     assert closed[0]["error"]["message"] == "The disk is full."
 
 
+LOST = RuntimeError("Activity function 'score_shard' failed: the worker process ended.")
+
+
+@pytest.mark.parametrize("step", ["plan_run", "collect_run", "publish_run"])
+def test_a_step_whose_worker_is_lost_at_every_attempt_closes_the_run(step: str) -> None:
+    """What the platform cannot run for good is an error of the run, told with its reason; nothing raises."""
+    answers = GOOD | {step: LOST, "fail_run": ok({"state": "failed"})}
+    _, ending = play(run, REQUEST, answers)
+    assert ending["state"] == "failed"
+    assert "the worker process ended" in ending["reason"]
+
+
+def test_a_shard_whose_worker_is_lost_at_every_attempt_costs_no_other_group() -> None:
+    """The group answers the error, so that the run closes in order instead of dying with its child."""
+    _, answer = play(score_group, {"run": "r", "purpose": "score", "shards": [[0, 3]]}, {"score_shard": LOST})
+    assert answer["error"]["code"] == "worker_lost"
+    answers = GOOD | {"score_group": answer, "fail_run": ok({"state": "failed"})}
+    assert play(run, REQUEST, answers)[1]["state"] == "failed"
+
+
+def test_an_instance_that_lost_its_run_touches_nothing_of_it() -> None:
+    """An activity that answers taken_over ends the orchestration without closing the run."""
+    taken = {"ok": False, "error": {"code": "taken_over", "message": "toy-w-takeover-1 has it.", "fix": ""}}
+    yielded, ending = play(run, REQUEST, GOOD | {"collect_run": taken})
+    assert ending["state"] == "taken_over"
+    assert "fail_run" not in names_of(yielded)
+
+
+def test_a_lane_follows_a_run_that_another_one_started_and_one_that_was_lost() -> None:
+    """A window under way is waited for with growing pauses, and its line tells how it ended."""
+    states = iter(["scoring", "scoring", "collecting", "published"])
+    answers = {
+        "ask_window": lambda _: ok({"request": {"run": "r"}, "start": False, "state": next(states)}),
+        "timer": None,
+    }
+    yielded, ended = play(backfill_lane, {"workload": "toy", "windows": ["w"], "only": "missing"}, answers)
+    assert [w["state"] for w in ended["windows"]] == ["published"]
+    assert names_of(yielded).count("timer") == 3
+    states = iter(["requested", "scoring", "published"])
+    answers["ask_window"] = lambda a: ok(
+        {"request": {"run": "r"}, "start": "run" not in a, "state": next(states)}
+    )
+    answers["run"] = LOST
+    _, ended = play(backfill_lane, {"workload": "toy", "windows": ["w"], "only": "missing"}, answers)
+    assert [w["state"] for w in ended["windows"]] == ["published"]
+
+
 def test_a_failed_shard_reaches_the_ledger_with_its_reason() -> None:
     """The group tells which shard was not committed and why; collect is given it."""
     asked: list[Any] = []
@@ -156,7 +212,7 @@ def test_a_backfill_runs_every_window_in_lanes_and_never_starts_a_known_one() ->
 
 def test_a_window_that_cannot_be_asked_for_costs_the_others_nothing() -> None:
     """Its line says failed and why; the lane goes on."""
-    known = ok({"request": {"run": "r"}, "start": True, "state": ""})
+    known = ok({"request": {"run": "r"}, "start": True, "state": "requested"})
     answers = {
         "ask_window": lambda a: bad("No such window.") if a["window"] == "w0" else known,
         "run": {"state": "published"},
