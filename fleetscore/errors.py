@@ -8,8 +8,9 @@ FleetscoreError                 has a code, a sentence, and what to do next
 ├── CapacityError               quota, pool, memory or time cannot carry the work
 ├── StoreError                  the store did not do what it was asked
 │   ├── MissingBlobError        nothing is stored at that path
-│   └── ConflictError           modified concurrently
-│       └── TakenOverError      another orchestration has the run now
+│   ├── ConflictError           modified concurrently
+│   │   └── TakenOverError      another orchestration has the run now
+│   └── HostUnreachableError    no app answers at the address
 ├── PublishError                a window cannot be published; what was published before still stands
 └── BugError                    a promise of our own was broken; never the user's fault
 
@@ -94,6 +95,12 @@ class TakenOverError(ConflictError):
 
     code = "taken_over"
     retry = False
+
+
+class HostUnreachableError(StoreError):
+    """No app answers at the address."""
+
+    code = "no_host"
 
 
 class PublishError(FleetscoreError):

@@ -1,9 +1,8 @@
-"""The look command: what wants somebody, of all workloads, in one table."""
+"""The attention command: what needs attention, of all workloads, in one table."""
 
 from __future__ import annotations
 
 import shlex
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -13,59 +12,58 @@ from fleetscore.cli.options import asking_options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fleetscore.fleet import FleetBase
     from fleetscore.operations.attention import AttentionGroup, WorkloadAttention
 
+NEEDS_ATTENTION = 10
 
-@click.command(short_help="List the windows that want somebody, and why.")
-@click.option("--workload", default="", help="Only this workload.")
+_WORKLOAD = click.option("--workload", default="", help="Only this workload.")
+
+
+@click.command(short_help="List the windows that need attention, and why.")
+@_WORKLOAD
 @asking_options
-def look(workload: str, store_url: str, host_url: str, key: str, as_json: bool) -> None:
-    """List what wants somebody: windows that lack results, were published with failures, drifted, or are overdue.
+@click.pass_context
+def attention(context: click.Context, workload: str, fleet: FleetBase, as_json: bool) -> None:
+    """List what needs attention: windows that lack results, were published with failures, drifted, or are overdue.
 
-    Of each workload's last month of hours, eight weeks of days or year of weeks, by cause, with the first partition as an example:
-    what the dashboard says under "Look at".
+    Of each workload's last month of hours, eight weeks of days or year of weeks, by cause, with the first partition as an
+    example: the same as "Needs attention" on the dashboard. Exit code: 10 if something needs attention, else 0.
     """
+    found = _print_found(fleet, workload, as_json)
+    context.exit(NEEDS_ATTENTION if found else 0)
+
+
+@click.command(hidden=True)
+@_WORKLOAD
+@asking_options
+def look(workload: str, fleet: FleetBase, as_json: bool) -> None:
+    """The former name of `fleetscore attention`, which always exits with 0."""
+    _print_found(fleet, workload, as_json)
+
+
+def _print_found(fleet: FleetBase, workload: str, as_json: bool) -> Sequence[WorkloadAttention]:
     from fleetscore.cli.render import print_json
 
-    told = _ask(workload, store_url, host_url, key)
+    found = fleet.attention(workload)
     if as_json:
-        print_json(told)
+        print_json(found)
     else:
-        _print(told)
+        _print(found)
+    return found
 
 
-def _ask(workload: str, store_url: str, host_url: str, key: str) -> Sequence[WorkloadAttention]:
-    if host_url:
-        from fleetscore.cli.client import HostClient
-
-        return HostClient(host_url, key).list_attention(workload)
-    from fleetscore.operations.overview import read_attention
-    from fleetscore.registry import get_workload, workload_names
-    from fleetscore.store import open_store
-
-    names = [get_workload(workload).name] if workload else workload_names()
-    return read_attention(open_store(store_url), names, datetime.now(UTC))
-
-
-def _print(told: Sequence[WorkloadAttention]) -> None:
+def _print(found: Sequence[WorkloadAttention]) -> None:
     """One line for windows that stand alike, and how to go on from the first line."""
     from fleetscore.cli.render import print_table
 
-    looks = [(each.workload, look) for each in told for look in each.looks]
+    looks = [(each.workload, look) for each in found for look in each.looks]
     if not looks:
-        click.echo("Nothing wants somebody.")
+        click.echo("Nothing needs attention.")
         return
     columns = (
-        "workload",
-        "windows",
-        "stand",
-        "oldest",
-        "newest",
-        "not good",
-        "cause",
-        "first",
-        "what happened to it",
-    )
+        "workload", "windows", "stand", "oldest", "newest", "not good", "cause", "first", "what happened to it",
+    )  # fmt: skip
     print_table(columns, [_row(*each) for each in looks], numbers=("windows", "not good"))
     cell = looks[0][1].newest
     if cell.first_partition:

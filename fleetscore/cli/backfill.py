@@ -10,7 +10,8 @@ import click
 from fleetscore.cli.options import WORKLOAD, from_option, starting_options, to_option
 
 if TYPE_CHECKING:
-    from fleetscore.cli.client import BackfillStatus
+    from fleetscore.fleet import FleetBase
+    from fleetscore.fleet.answers import BackfillStatus
     from fleetscore.operations.backfills import BackfillPreview
 
 
@@ -30,53 +31,31 @@ if TYPE_CHECKING:
 @starting_options
 @click.pass_context
 def backfill(
-    context: click.Context, workload: str, first: str, stop: str, only: str, max_parallel: int, newest_first: bool,
-    dry_run: bool, store_url: str, host_url: str, key: str, as_json: bool,
+    context: click.Context, workload: str, first: str, end: str, only: str, max_parallel: int, newest_first: bool,
+    dry_run: bool, fleet: FleetBase, as_json: bool,
 ) -> None:  # fmt: skip
     """Score the windows [from, to); finished work is never repeated.
 
     The exit code is that of the worst window: 0 all good, 10 some published with failures, 20 some not published.
     """
-    from fleetscore.cli.connection import connect
     from fleetscore.cli.follow import follow_backfill
     from fleetscore.cli.render import print_json
 
     if dry_run:
-        preview = _preview(workload, first, stop, only, newest_first, store_url, host_url, key)
+        preview = fleet.plan_backfill(workload, first, end, only=only, newest_first=newest_first)
         print_json(preview) if as_json else print_preview(preview)
         return
     again = " --only failed" if only == "failed" else ""  # what `all` has scored is not scored once more
-    resume = f"fleetscore backfill {workload} --from {first} --to {stop}{again}"
-    with connect(store_url, host_url, key) as connection:
-        started = connection.ask(
-            lambda host: host.start_backfill(
-                workload, first, stop, only=only, max_parallel=max_parallel, newest_first=newest_first
-            )
-        )
-        status = follow_backfill(connection, started.id, f"{workload} {first} .. {stop}", resume)
+    resume = f"fleetscore backfill {workload} --from {first} --to {end}{again}"
+    started = fleet.start_backfill(
+        workload, first, end, only=only, max_parallel=max_parallel, newest_first=newest_first
+    )
+    status = follow_backfill(fleet, started.id, f"{workload} {first} .. {end}", resume)
     if as_json:
         print_json(status)
     else:
         print_backfill(status)
     context.exit(exit_code(status))
-
-
-def _preview(
-    workload: str, first: str, stop: str, only: str, newest_first: bool, store_url: str, host_url: str, key: str
-) -> BackfillPreview:  # fmt: skip
-    """What the backfill would do: asked of the app at --host, else read from the store."""
-    if host_url:
-        from fleetscore.cli.client import HostClient
-
-        return HostClient(host_url, key).preview_backfill(
-            workload, first, stop, only=only, newest_first=newest_first
-        )
-    from fleetscore.operations.backfills import list_windows, preview_backfill
-    from fleetscore.records import Only
-    from fleetscore.store import open_store
-
-    keys = list_windows(workload, first, stop, newest_first=newest_first)
-    return preview_backfill(open_store(store_url), workload, keys, Only(only))
 
 
 def print_preview(preview: BackfillPreview, most: int = 200) -> None:

@@ -87,11 +87,10 @@ def cloud(
 def _tour(
     storage: LocalStorage, batch: LocalBatch, names: tuple[str, ...], scale: float, folder: Path
 ) -> tuple[list[ChapterSummary], list[dict[str, Any]], str]:
-    from fleetscore.cli.connection import Connection
     from fleetscore.cli.demo.chapters import CHAPTERS
     from fleetscore.cli.demo.tour import prepare_samples, run_chapter, train_models
-    from fleetscore.cli.embedded_host import embedded_host
     from fleetscore.cli.local_cloud import cloud_environment
+    from fleetscore.fleet.store_fleet import Fleet
     from fleetscore.pipeline.cost import PRICES_PATH
     from fleetscore.store import open_store
 
@@ -101,13 +100,12 @@ def _tour(
     store.write(PRICES_PATH, _PRICES.format(boot_s=5.0, cores=2).encode())
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     chapters, placed = [], []
-    with embedded_host(store.url) as host:
-        host.folder = folder / "host"  # beside the services that its history belongs to
-        connection = Connection(host, host.ensure(), "")
+    host_folder = folder / "host"  # beside the services that its history belongs to
+    with Fleet(store.url, host_folder=host_folder) as fleet:
         for name in names:
             ready = prepare_samples(store, folder / f"state-{scale:g}", name, CHAPTERS.get(name, 1.0) * scale)
-            ready = train_models(connection, folder / f"state-{scale:g}", ready)
-            chapters.append(run_chapter(connection, store, folder, ready))
+            ready = train_models(fleet, folder / f"state-{scale:g}", ready)
+            chapters.append(run_chapter(fleet, store, folder, ready))
             placed.append(count_placements(store, chapters[-1]))
     return chapters, placed, store.url
 

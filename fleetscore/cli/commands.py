@@ -12,7 +12,7 @@ _COMMANDS = {
     "backfill": "backfill:backfill",
     "plan": "plan:plan",
     "runs": "run_list:runs",
-    "look": "attention:look",
+    "attention": "attention:attention",
     "show": "run_list:show",
     "explain": "explain:explain",
     "replay": "replay:replay",
@@ -33,6 +33,8 @@ _COMMANDS = {
     "cloud": "cloud:cloud",
     "version": "host:version",
 }
+_FORMER = {"look": "attention:look"}
+"""Former names, which work for one more version and are not listed."""
 
 
 class LazyGroup(click.Group):
@@ -46,9 +48,9 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, or None."""
         del ctx
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in _COMMANDS | _FORMER:
             return None
-        module, _, attribute = _COMMANDS[cmd_name].partition(":")
+        module, _, attribute = (_COMMANDS | _FORMER)[cmd_name].partition(":")
         command: click.Command = getattr(import_module(f"fleetscore.cli.{module}"), attribute)
         return command
 
@@ -56,7 +58,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does it, but an unknown command gets the nearest known ones."""
-        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in _COMMANDS | _FORMER and not args[0].startswith("-"):
             import difflib
 
             near = difflib.get_close_matches(args[0], _COMMANDS, 3)
@@ -72,7 +74,7 @@ class LazyGroup(click.Group):
     "--debug", is_flag=True, help="Log what happens, and show the traceback of an unexpected error."
 )
 def fleetscore(debug: bool) -> None:
-    """Score fleets of models, one per store, sensor or server, and tell the truth about what failed."""
+    """Score fleets of models, one per store, sensor or server, and keep one outcome for each."""
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )

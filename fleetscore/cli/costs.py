@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from fleetscore.cli.options import asking_options
+
+if TYPE_CHECKING:
+    from fleetscore.fleet import FleetBase
 
 
 @click.command(short_help="Show what the workloads cost, month by month.")
 @click.option("--workload", default="", help="Only this workload.")
 @click.option("--since", default="", metavar="MONTH", help="From this month on, as 2026-11; by default all.")
 @asking_options
-def costs(workload: str, since: str, store_url: str, host_url: str, key: str, as_json: bool) -> None:
+def costs(workload: str, since: str, fleet: FleetBase, as_json: bool) -> None:
     """Show what the runs of each workload cost, month by month, newest first; runs that do not tell are counted apart."""
     from fleetscore.cli.render import print_json, print_table
 
-    if host_url:
-        from fleetscore.cli.client import HostClient
-
-        months = HostClient(host_url, key).list_costs(workload, since)
-    else:
-        from fleetscore.operations.monthly_costs import list_costs
-        from fleetscore.store import open_store
-
-        months = list_costs(open_store(store_url), workload, since)
+    months = fleet.costs(workload, since)
     if as_json:
         print_json(months)
         return

@@ -1,8 +1,7 @@
-"""The doctor command: what is wrong, and what to mend."""
+"""The doctor command: what is wrong, and how to fix it."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -10,20 +9,21 @@ import click
 from fleetscore.cli.options import asking_options
 
 if TYPE_CHECKING:
+    from fleetscore.fleet import FleetBase
     from fleetscore.operations.doctor import Diagnosis
 
 
-@click.command(short_help="Check the deployment, and say what to mend.")
+@click.command(short_help="Check the deployment, and say how to fix it.")
 @asking_options
 @click.pass_context
-def doctor(context: click.Context, store_url: str, host_url: str, key: str, as_json: bool) -> None:
-    """Check settings, store, clock, queue, Batch pool and quota, schedules, models and runs, and say what to mend.
+def doctor(context: click.Context, fleet: FleetBase, as_json: bool) -> None:
+    """Check settings, store, clock, queue, Batch pool and quota, schedules, models and runs, and say how to fix it.
 
     With --host the app examines itself, with its own settings and identity. Exit code: 1 if anything is wrong.
     """
     from fleetscore.cli.render import print_json
 
-    diagnosis = _diagnose(store_url, host_url, key)
+    diagnosis = fleet.doctor()
     if as_json:
         print_json(diagnosis)
     else:
@@ -47,18 +47,3 @@ def sum_up(diagnosis: Diagnosis) -> str:
     wrong, warnings = (sum(f.state == state for f in diagnosis.findings) for state in ("wrong", "warning"))
     warned = f" {warnings} to look at." if warnings else ""
     return ("Nothing is wrong." if diagnosis.healthy else f"{wrong} wrong.") + warned
-
-
-def _diagnose(store_url: str, host_url: str, key: str) -> Diagnosis:
-    if host_url:
-        from fleetscore.cli.client import HostClient
-
-        return HostClient(host_url, key).examine()
-    from dataclasses import replace
-
-    from fleetscore.app_settings import read_app_settings
-    from fleetscore.operations.doctor import examine
-    from fleetscore.store import open_store
-
-    app = replace(read_app_settings(), store=store_url)
-    return examine(open_store(store_url), app, lambda: datetime.now(UTC))

@@ -9,6 +9,7 @@ import click
 from fleetscore.cli.options import asking_options
 
 if TYPE_CHECKING:
+    from fleetscore.fleet import FleetBase
     from fleetscore.operations.drift_report import DriftReport
 
 
@@ -16,22 +17,14 @@ if TYPE_CHECKING:
 @click.argument("run_id", metavar="RUN")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many.")
 @asking_options
-def drift(run_id: str, limit: int, store_url: str, host_url: str, key: str, as_json: bool) -> None:
+def drift(run_id: str, limit: int, fleet: FleetBase, as_json: bool) -> None:
     """List the partitions whose input or predictions are far from what their models were trained on, the worst first.
 
     A score above 1 is beyond a limit of the [quality] settings; those partitions carry the warning `drifted`.
     """
     from fleetscore.cli.render import print_json
 
-    if host_url:
-        from fleetscore.cli.client import HostClient
-
-        report = HostClient(host_url, key).describe_drift(run_id, limit)
-    else:
-        from fleetscore.operations.drift_report import describe_drift
-        from fleetscore.store import open_store
-
-        report = describe_drift(open_store(store_url), run_id, limit)
+    report = fleet.drift(run_id, limit)
     if as_json:
         print_json(report)
     else:

@@ -10,6 +10,7 @@ from fleetscore.cli.options import asking_options
 from fleetscore.cli.progress import tell_seconds
 
 if TYPE_CHECKING:
+    from fleetscore.fleet import FleetBase
     from fleetscore.operations.explain import AttemptStory, PartitionStory
 
 
@@ -17,19 +18,11 @@ if TYPE_CHECKING:
 @click.argument("run_id", metavar="RUN")
 @click.argument("partition")
 @asking_options
-def explain(run_id: str, partition: str, store_url: str, host_url: str, key: str, as_json: bool) -> None:
+def explain(run_id: str, partition: str, fleet: FleetBase, as_json: bool) -> None:
     """Tell the story of one partition in one run: input, shard, attempts, model, output, outcome, cause, what to do next."""
     from fleetscore.cli.render import print_json, print_pairs
 
-    if host_url:
-        from fleetscore.cli.client import HostClient
-
-        story = HostClient(host_url, key).explain(run_id, partition)
-    else:
-        from fleetscore.operations.explain import explain as explain_from_store
-        from fleetscore.store import open_store
-
-        story = explain_from_store(open_store(store_url), run_id, partition)
+    story = fleet.explain(run_id, partition)
     if as_json:
         print_json(story)
     else:

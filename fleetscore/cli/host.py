@@ -8,7 +8,7 @@ import platform
 import click
 
 from fleetscore import __version__
-from fleetscore.cli.options import json_option, store_option
+from fleetscore.cli.options import announce_new, json_option, store_option
 
 
 @click.command(short_help="Run the function app on the local host until stopped.")
@@ -18,9 +18,11 @@ from fleetscore.cli.options import json_option, store_option
 @store_option
 def host(port: int, store_url: str) -> None:
     """Run the function app on the local host until stopped, as `func start` would; timers fire on their schedules."""
-    from fleetscore.cli.embedded_host import EmbeddedHost, host_command, host_environment
     from fleetscore.errors import InputError
+    from fleetscore.fleet.embedded_host import EmbeddedHost, host_command, host_environment
+    from fleetscore.fleet.store_fleet import Fleet
 
+    announce_new(Fleet(store_url))
     embedded = EmbeddedHost(store_url)
     running = embedded.find()
     if running is not None:

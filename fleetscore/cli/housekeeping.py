@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -10,20 +9,20 @@ import click
 from fleetscore.cli.options import asking_options
 
 if TYPE_CHECKING:
-    from fleetscore.operations.housekeeping import Swept
+    from fleetscore.fleet import FleetBase
 
 
 @click.command(short_help="Remove what is old and nothing refers to.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @asking_options
-def housekeep(dry_run: bool, store_url: str, host_url: str, key: str, as_json: bool) -> None:
+def housekeep(dry_run: bool, fleet: FleetBase, as_json: bool) -> None:
     """Remove what is older than the [keep] settings and nothing refers to: lost attempts, logs, what unpublished runs wrote.
 
     The app does the same every night. Published results, ledgers, records of runs and model sets always stay.
     """
     from fleetscore.cli.render import plural, print_json, print_table
 
-    swept = _sweep(dry_run, store_url, host_url, key)
+    swept = fleet.housekeeping(dry_run=dry_run)
     if as_json:
         print_json(swept)
         return
@@ -33,15 +32,3 @@ def housekeep(dry_run: bool, store_url: str, host_url: str, key: str, as_json: b
     if rows:
         print_table(("kind", "files", "bytes"), rows, numbers=("files", "bytes"))
         click.echo("for example " + ", ".join(swept.examples))
-
-
-def _sweep(dry_run: bool, store_url: str, host_url: str, key: str) -> Swept:
-    """Done by the app at --host, else here."""
-    if host_url:
-        from fleetscore.cli.client import HostClient
-
-        return HostClient(host_url, key).sweep(dry_run=dry_run)
-    from fleetscore.operations.housekeeping import sweep
-    from fleetscore.store import open_store
-
-    return sweep(open_store(store_url), datetime.now(UTC), dry_run=dry_run)

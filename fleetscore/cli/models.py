@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from fleetscore.cli.model_desk import model_desk
-from fleetscore.cli.options import WORKLOAD, asking_options, from_option, json_option, store_option, to_option
+from fleetscore.cli.options import (
+    WORKLOAD,
+    announce_new,
+    asking_options,
+    from_option,
+    json_option,
+    store_option,
+    to_option,
+)
 
 if TYPE_CHECKING:
+    from fleetscore.fleet import FleetBase
     from fleetscore.models.model_sets import ModelSet, Pins
     from fleetscore.models.report import ModelSets
     from fleetscore.operations.verdict_report import VerdictReport
@@ -41,18 +48,11 @@ def import_models(workload: str, source: Path, pin: bool, store_url: str, as_jso
     Pickles are read by a restricted reader that accepts exactly the classes it needs and refuses any other by name.
     """
     from fleetscore.cli.render import print_json
-    from fleetscore.models.model_sets import pin_version, write_model_set
-    from fleetscore.registry import get_workload
-    from fleetscore.store import open_store
+    from fleetscore.fleet.store_fleet import Fleet
 
-    store = open_store(store_url)
-    draft = get_workload(workload).import_models(store, source)
-    card = dict(draft.card) | {"imported_from": source.name}
-    stored = write_model_set(store, workload, draft.files, card)
-    if pin:
-        pin_version(
-            store, workload, stored.version, who=getpass.getuser(), why=f"imported from {source.name}"
-        )
+    fleet = Fleet(store_url)
+    announce_new(fleet)
+    stored = fleet.import_models(workload, source, pin=pin)
     if as_json:
         print_json(stored)
     else:
@@ -67,11 +67,11 @@ def models() -> None:
 @models.command(name="list")
 @WORKLOAD
 @asking_options
-def list_sets(workload: str, store_url: str, host_url: str, key: str, as_json: bool) -> None:
+def list_sets(workload: str, fleet: FleetBase, as_json: bool) -> None:
     """List the model sets of a workload, oldest first."""
     from fleetscore.cli.render import print_json
 
-    found = model_desk(workload, store_url, host_url, key).list_sets()
+    found = fleet.models(workload).list_sets()
     print_json(found) if as_json else _print_sets(workload, found)
 
 
@@ -79,11 +79,11 @@ def list_sets(workload: str, store_url: str, host_url: str, key: str, as_json: b
 @WORKLOAD
 @click.argument("version", default="")
 @asking_options
-def show(workload: str, version: str, store_url: str, host_url: str, key: str, as_json: bool) -> None:
+def show(workload: str, version: str, fleet: FleetBase, as_json: bool) -> None:
     """Show the model card of VERSION, by default the current one, and the history of pins."""
     from fleetscore.cli.render import print_json
 
-    shown = model_desk(workload, store_url, host_url, key).show_set(version)
+    shown = fleet.models(workload).show_set(version)
     if as_json:
         print_json(shown)
     else:
@@ -98,10 +98,10 @@ def show(workload: str, version: str, store_url: str, host_url: str, key: str, a
 @_WHY
 @asking_options
 def pin(
-    workload: str, version: str, partition: str, why: str, store_url: str, host_url: str, key: str, as_json: bool
+    workload: str, version: str, partition: str, why: str, fleet: FleetBase, as_json: bool
 ) -> None:  # fmt: skip
     """Score with VERSION from now on, everywhere or for one partition."""
-    pins = model_desk(workload, store_url, host_url, key).pin(version, partition, why)
+    pins = fleet.models(workload).pin(version, partition, why)
     _tell(workload, partition, pins, as_json)
 
 
@@ -112,13 +112,9 @@ def pin(
 )
 @_WHY
 @asking_options
-def unpin(
-    workload: str, partition: str, why: str, store_url: str, host_url: str, key: str, as_json: bool
-) -> None:
+def unpin(workload: str, partition: str, why: str, fleet: FleetBase, as_json: bool) -> None:
     """Let one partition be scored with the current set again."""
-    _tell(
-        workload, partition, model_desk(workload, store_url, host_url, key).pin("", partition, why), as_json
-    )
+    _tell(workload, partition, fleet.models(workload).pin("", partition, why), as_json)
 
 
 @models.command(short_help="Make a set the current one.")
@@ -126,20 +122,18 @@ def unpin(
 @click.argument("version", default="")
 @_WHY
 @asking_options
-def promote(
-    workload: str, version: str, why: str, store_url: str, host_url: str, key: str, as_json: bool
-) -> None:
+def promote(workload: str, version: str, why: str, fleet: FleetBase, as_json: bool) -> None:
     """Make VERSION, by default the challenger, else the newest set, the current one; its last verdict goes on record."""
-    _tell(workload, "", model_desk(workload, store_url, host_url, key).promote(version, why), as_json)
+    _tell(workload, "", fleet.models(workload).promote(version, why), as_json)
 
 
 @models.command(short_help="Return to the set that was current before.")
 @WORKLOAD
 @_WHY
 @asking_options
-def rollback(workload: str, why: str, store_url: str, host_url: str, key: str, as_json: bool) -> None:
+def rollback(workload: str, why: str, fleet: FleetBase, as_json: bool) -> None:
     """Return to the set that was current before the current one; twice goes back twice."""
-    _tell(workload, "", model_desk(workload, store_url, host_url, key).roll_back(why), as_json)
+    _tell(workload, "", fleet.models(workload).roll_back(why), as_json)
 
 
 @models.command(short_help="Let VERSION score in shadow.")
@@ -149,14 +143,14 @@ def rollback(workload: str, why: str, store_url: str, host_url: str, key: str, a
 @_WHY
 @asking_options
 def challenge(
-    workload: str, version: str, stop: bool, why: str, store_url: str, host_url: str, key: str, as_json: bool
+    workload: str, version: str, stop: bool, why: str, fleet: FleetBase, as_json: bool
 ) -> None:  # fmt: skip
     """Let VERSION score in shadow from the next run on: the same input, in the same runs, never published."""
     from fleetscore.cli.render import print_json
 
     if stop == bool(version):
         raise click.UsageError("Name a VERSION, or give --stop.")
-    pins = model_desk(workload, store_url, host_url, key).challenge(version, why)
+    pins = fleet.models(workload).challenge(version, why)
     if as_json:
         print_json(pins)
     else:
@@ -170,23 +164,23 @@ def challenge(
 @click.option("--version", default="", help="A former challenger instead of the present one.")
 @asking_options
 def judge(
-    workload: str, first: str, stop: str, version: str, store_url: str, host_url: str, key: str, as_json: bool
+    workload: str, first: str, end: str, version: str, fleet: FleetBase, as_json: bool
 ) -> None:  # fmt: skip
     """Compare the challenger with what was published in the windows [from, to), where actuals have come, and keep the verdict."""
     from fleetscore.cli.render import print_json
 
-    verdict = model_desk(workload, store_url, host_url, key).judge(first, stop, version)
+    verdict = fleet.models(workload).judge(first, end, version)
     print_json(verdict) if as_json else _print_verdict(verdict)
 
 
 @models.command(short_help="List the kept verdicts, newest first.")
 @WORKLOAD
 @asking_options
-def verdicts(workload: str, store_url: str, host_url: str, key: str, as_json: bool) -> None:
+def verdicts(workload: str, fleet: FleetBase, as_json: bool) -> None:
     """List the kept verdicts on challengers, newest first."""
     from fleetscore.cli.render import print_json
 
-    kept = model_desk(workload, store_url, host_url, key).list_verdicts()
+    kept = fleet.models(workload).list_verdicts()
     print_json(kept) if as_json else _print_verdicts(kept)
 
 
@@ -195,13 +189,11 @@ def verdicts(workload: str, store_url: str, host_url: str, key: str, as_json: bo
 @click.argument("verdict_id", metavar="[VERDICT]", default="")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many.")
 @asking_options
-def show_verdict(
-    workload: str, verdict_id: str, limit: int, store_url: str, host_url: str, key: str, as_json: bool
-) -> None:
+def show_verdict(workload: str, verdict_id: str, limit: int, fleet: FleetBase, as_json: bool) -> None:
     """Show VERDICT, by default the newest, with the partitions where the challenger does worst."""
     from fleetscore.cli.render import print_json
 
-    report = model_desk(workload, store_url, host_url, key).show_verdict(verdict_id, limit)
+    report = fleet.models(workload).show_verdict(verdict_id, limit)
     print_json(report) if as_json else _print_report(report)
 
 

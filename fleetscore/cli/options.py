@@ -1,61 +1,105 @@
-"""Options that many commands share."""
+"""Options that many commands share, and the fleet that they name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import unquote
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
 import click
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from fleetscore.fleet import FleetBase
+    from fleetscore.fleet.store_fleet import Fleet
+
+Command = Callable[..., Any]
 
 WORKLOAD = click.argument("workload")
 
+
+def absolute_url(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    """The store's URL, with a folder made absolute."""
+    from fleetscore.fleet.store_fleet import absolute_store_url
+
+    return absolute_store_url(value)
+
+
 store_option = click.option(
     "--store", "store_url", metavar="URL", envvar="FLEETSCORE_STORE", default=".fleetscore/store", show_default=True,
-    callback=lambda _context, _option, value: absolute_store_url(value),
+    callback=absolute_url,
     help="The store: a folder, file:///folder, or https://ACCOUNT.blob.core.windows.net/CONTAINER. [env: FLEETSCORE_STORE]",
 )  # fmt: skip
-host_option = click.option(
-    "--host", "host_url", metavar="URL", default="",
-    help="A function app that runs already; without it the command uses the local host of the store, and starts it if need be.",
-)  # fmt: skip
-asking_host_option = click.option(
-    "--host",
-    "host_url",
-    metavar="URL",
-    default="",
-    help="Ask this function app instead of the store.",
-)
 key_option = click.option(
     "--key", metavar="KEY", envvar="FLEETSCORE_KEY", default="",
     help="Function key of the app at --host. [env: FLEETSCORE_KEY]",
 )  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+window_option = click.option(
+    "--window", required=True, help="The window, as 2018-08-28T23, 2016-06-29, 2026-W47 or 108."
+)
+partitions_option = click.option(
+    "--partition", "partitions", multiple=True, metavar="KEY",
+    help="Only this partition; may be given many times.",
+)  # fmt: skip
 from_option = click.option("--from", "first", required=True, metavar="WINDOW", help="The first window.")
-to_option = click.option("--to", "stop", required=True, metavar="WINDOW", help="The window after the last.")
+to_option = click.option("--to", "end", required=True, metavar="WINDOW", help="The window after the last.")
 
 
-def starting_options(function: Function) -> Function:
-    """The options of a command that starts something on a host: --store, --host, --key, --json."""
-    return store_option(host_option(key_option(json_option(function))))
+def starting_options(function: Command) -> Command:
+    """--store, --host, --key and --json of a command that starts something; it gets `fleet` and `as_json`."""
+    return _fleet_options(
+        function, "A function app that runs already; without it the command uses the local host of the store, "
+        "and starts it if need be.",
+    )  # fmt: skip
 
 
-def asking_options(function: Function) -> Function:
-    """The options of a command that one call answers, of the store or of an app: --store, --host, --key, --json."""
-    return store_option(asking_host_option(key_option(json_option(function))))
+def asking_options(function: Command) -> Command:
+    """--store, --host, --key and --json of a command that one call answers; it gets `fleet` and `as_json`."""
+    return _fleet_options(function, "Ask this function app instead of the store.")
 
 
-def absolute_store_url(url: str) -> str:
-    """The URL with a relative folder made absolute, so that it means the same to a host in another folder; others as they are.
+def _fleet_options(function: Command, host_help: str) -> Command:
+    host_option = click.option("--host", "host_url", metavar="URL", default="", help=host_help)
 
-    >>> absolute_store_url("https://account.blob.core.windows.net/container")
-    'https://account.blob.core.windows.net/container'
-    """
-    if url.startswith("file:///"):
-        return Path(unquote(url.removeprefix("file://"))).resolve().as_uri()
-    if "://" in url:
-        return url
-    return Path(url).expanduser().resolve().as_uri()
+    @store_option
+    @host_option
+    @key_option
+    @json_option
+    @wraps(function)
+    def with_fleet(*arguments: Any, store_url: str, host_url: str, key: str, **options: Any) -> Any:
+        _check_place(host_url)
+        with open_fleet(store_url, host_url, key) as fleet:
+            return function(*arguments, fleet=fleet, **options)
+
+    return with_fleet
+
+
+def open_fleet(store_url: str, host_url: str, key: str) -> FleetBase:
+    """The fleet of the app at `host_url` where it is named, else that of the store."""
+    if host_url:
+        from fleetscore.fleet.remote import RemoteFleet
+
+        return RemoteFleet(host_url, key)
+    from fleetscore.fleet.store_fleet import Fleet
+
+    return Fleet(store_url)
+
+
+def announce_new(fleet: Fleet) -> None:
+    """Say that the store is about to be created, where it does not exist yet."""
+    if not fleet.exists:
+        click.echo(f"There is no store at {fleet.url} yet: it is created now.", err=True)
+
+
+def _check_place(host_url: str) -> None:
+    """Refuse options that could not act: a key without an app, a store beside an app."""
+    context = click.get_current_context()
+    given = {name for name in ("store_url", "key") if _is_given(context, name)}
+    if host_url and "store_url" in given:
+        raise click.UsageError("Give --store or --host: the app at --host has its own store.")
+    if not host_url and "key" in given:
+        raise click.UsageError("--key is for an app: give its address as --host.")
+
+
+def _is_given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE

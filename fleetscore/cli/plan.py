@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fleetscore.cli.options import WORKLOAD, asking_options
+from fleetscore.cli.options import WORKLOAD, asking_options, partitions_option, window_option
 from fleetscore.cli.progress import tell_seconds
 
 if TYPE_CHECKING:
+    from fleetscore.fleet import FleetBase
     from fleetscore.pipeline.preview import RunPreview
     from fleetscore.records import Forecast, ShardPlan
 
@@ -20,21 +20,15 @@ _MOST_SHARDS = 12
 
 @click.command(short_help="Show what a run of a window would do; nothing is written.")
 @WORKLOAD
-@click.option("--window", required=True, help="The window, as 2018-08-28T23, 2016-06-29, 2026-W47 or 108.")
-@click.option(
-    "--partition",
-    "partitions",
-    multiple=True,
-    metavar="KEY",
-    help="Only this partition; may be given many times.",
-)
+@window_option
+@partitions_option
 @click.option(
     "--models", default="", metavar="VERSION", help="With this model set instead of the pinned one."
 )
 @asking_options
 def plan(
     workload: str, window: str, partitions: tuple[str, ...], models: str,
-    store_url: str, host_url: str, key: str, as_json: bool,
+    fleet: FleetBase, as_json: bool,
 ) -> None:  # fmt: skip
     """Show what a run of the window would do: partitions, shards, placement and why, predicted seconds. Nothing is written.
 
@@ -42,27 +36,11 @@ def plan(
     """
     from fleetscore.cli.render import print_json
 
-    preview = _preview(workload, window, partitions, models, store_url, host_url, key)
+    preview = fleet.plan(workload, window, partitions=partitions, models=models)
     if as_json:
         print_json(preview)
     else:
         print_preview(preview)
-
-
-def _preview(
-    workload: str, window: str, partitions: tuple[str, ...], models: str, store_url: str, host_url: str, key: str
-) -> RunPreview:  # fmt: skip
-    """The plan: asked of the app at --host, else made here from the store."""
-    if host_url:
-        from fleetscore.cli.client import HostClient
-
-        return HostClient(host_url, key).preview_run(workload, window, partitions, models)
-    from fleetscore.app_settings import read_app_settings
-    from fleetscore.pipeline.preview import preview_run
-    from fleetscore.store import open_store
-
-    store, app = open_store(store_url), read_app_settings()
-    return preview_run(store, app, datetime.now(UTC), workload, window, partitions, models)
 
 
 def print_preview(preview: RunPreview) -> None:

@@ -19,7 +19,7 @@ error: a bar on a terminal, lines elsewhere.
 | exit code | meaning |
 |---|---|
 | 0 | done; of a run: every expected partition has a good outcome (scored or skipped) |
-| 10 | published, with failures within the threshold |
+| 10 | published, with failed or late partitions within the threshold; of `attention`: something needs attention |
 | 20 | nothing was published |
 | 2 | wrong usage or input; two lines say what and what to do |
 | 1 | something unexpected; `fleetscore --debug COMMAND` shows where |

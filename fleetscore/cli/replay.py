@@ -9,6 +9,7 @@ import click
 from fleetscore.cli.options import asking_options
 
 if TYPE_CHECKING:
+    from fleetscore.fleet import FleetBase
     from fleetscore.operations.replay import Replayed
 
 _DIFFERS = 10
@@ -23,18 +24,16 @@ def replay(
     context: click.Context,
     run_id: str,
     partition: str,
-    store_url: str,
-    host_url: str,
-    key: str,
+    fleet: FleetBase,
     as_json: bool,
 ) -> None:
-    """Score one partition of a run again, here, from the same bytes and the same model version, and compare; nothing is written.
+    """Score one partition of a run again from the same bytes and the same model version, and compare; nothing is written.
 
     Exit code: 0 if outcome, cause and every row are the same, 10 if anything differs.
     """
     from fleetscore.cli.render import print_json, print_pairs
 
-    replayed = _replay(run_id, partition, store_url, host_url, key)
+    replayed = fleet.replay(run_id, partition)
     if as_json:
         print_json(replayed)
     else:
@@ -58,14 +57,3 @@ def tell_replayed(replayed: Replayed) -> list[tuple[str, Any]]:
 
 def _tell_inputs(changed: tuple[str, ...]) -> str:
     return "the bytes that the run read" if not changed else "changed since: " + ", ".join(changed[:5])
-
-
-def _replay(run_id: str, partition: str, store_url: str, host_url: str, key: str) -> Replayed:
-    if host_url:
-        from fleetscore.cli.client import HostClient
-
-        return HostClient(host_url, key).replay(run_id, partition)
-    from fleetscore.operations.replay import replay_partition
-    from fleetscore.store import open_store
-
-    return replay_partition(open_store(store_url), run_id, partition)

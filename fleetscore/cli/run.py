@@ -11,28 +11,22 @@ from fleetscore.cli.options import (
     WORKLOAD,
     asking_options,
     from_option,
+    partitions_option,
     starting_options,
     to_option,
+    window_option,
 )
 
 if TYPE_CHECKING:
-    from fleetscore.cli.client import Started
-    from fleetscore.cli.connection import Connection
+    from fleetscore.fleet import FleetBase
+    from fleetscore.fleet.answers import Started
     from fleetscore.runs.status_answer import RunStatus
-
-_PARTITION = click.option(
-    "--partition",
-    "partitions",
-    multiple=True,
-    metavar="KEY",
-    help="Only this partition; may be given many times.",
-)
 
 
 @click.command()
 @WORKLOAD
-@click.option("--window", required=True, help="The window, as 2018-08-28T23, 2016-06-29, 2026-W47 or 108.")
-@_PARTITION
+@window_option
+@partitions_option
 @click.option(
     "--models", default="", metavar="VERSION", help="Score with this model set instead of the pinned one."
 )
@@ -40,18 +34,15 @@ _PARTITION = click.option(
 @click.pass_context
 def run(
     context: click.Context, workload: str, window: str, partitions: tuple[str, ...], models: str,
-    store_url: str, host_url: str, key: str, as_json: bool,
+    fleet: FleetBase, as_json: bool,
 ) -> None:  # fmt: skip
     """Score one window and publish the results.
 
     A window that is under way is followed, one that is published is shown. Exit code: 0 if every expected partition has a good
     outcome, 10 if the window was published with failures within the threshold, 20 if nothing was published.
     """
-    from fleetscore.cli.connection import connect
-
-    with connect(store_url, host_url, key) as connection:
-        started = connection.ask(lambda host: host.start_run(workload, window, partitions, models))
-        _finish(context, connection, started, f"fleetscore run {workload} --window {window}", as_json)
+    started = fleet.start_run(workload, window, partitions=partitions, models=models)
+    _finish(context, fleet, started, f"fleetscore run {workload} --window {window}", as_json)
 
 
 @click.command(short_help="Score what failed in a run again.")
@@ -60,22 +51,19 @@ def run(
     "--only", type=click.Choice(["failed", "missing", "all"]), default="failed", show_default=True,
     help="failed: without a good outcome; missing: late, or with more input now; all: everything.",
 )  # fmt: skip
-@_PARTITION
+@partitions_option
 @starting_options
 @click.pass_context
 def retry(
     context: click.Context, run_id: str, only: str, partitions: tuple[str, ...],
-    store_url: str, host_url: str, key: str, as_json: bool,
+    fleet: FleetBase, as_json: bool,
 ) -> None:  # fmt: skip
     """Score what failed in a run again, as a new round of its window; what was good stays as it is.
 
     Exit codes are those of `fleetscore run`.
     """
-    from fleetscore.cli.connection import connect
-
-    with connect(store_url, host_url, key) as connection:
-        started = connection.ask(lambda host: host.retry_run(run_id, only, partitions))
-        _finish(context, connection, started, f"fleetscore retry {run_id}", as_json)
+    started = fleet.start_retry(run_id, only=only, partitions=partitions)
+    _finish(context, fleet, started, f"fleetscore retry {run_id}", as_json)
 
 
 @click.command()
@@ -88,35 +76,28 @@ def retry(
 @starting_options
 @click.pass_context
 def train(
-    context: click.Context, workload: str, first: str, stop: str, pin: bool,
-    store_url: str, host_url: str, key: str, as_json: bool,
+    context: click.Context, workload: str, first: str, end: str, pin: bool,
+    fleet: FleetBase, as_json: bool,
 ) -> None:  # fmt: skip
     """Train models on the data of the windows [from, to), as a new model set.
 
     Training is a run like any other: planned, sharded, with a ledger. Exit codes are those of `fleetscore run`.
     """
-    from fleetscore.cli.connection import connect
-
-    with connect(store_url, host_url, key) as connection:
-        started = connection.ask(lambda host: host.start_training(workload, first, stop, pin=pin))
-        _finish(
-            context, connection, started, f"fleetscore train {workload} --from {first} --to {stop}", as_json
-        )
+    started = fleet.start_training(workload, first, end, pin=pin)
+    _finish(context, fleet, started, f"fleetscore train {workload} --from {first} --to {end}", as_json)
 
 
 @click.command(short_help="Ask a run to stop.")
 @click.argument("run_id", metavar="RUN")
 @asking_options
-def cancel(run_id: str, store_url: str, host_url: str, key: str, as_json: bool) -> None:
+def cancel(run_id: str, fleet: FleetBase, as_json: bool) -> None:
     """Ask a run to stop: shards that have not begun are not scored, and nothing is published.
 
     Without --host, the store's local host is told if it runs; else the wish lies in the store until the run goes on.
     """
-    from fleetscore.cli.embedded_host import EmbeddedHost
     from fleetscore.cli.render import print_json, print_status
 
-    running = None if host_url else EmbeddedHost(store_url).find()
-    status = _cancel(run_id, store_url, running.url if running else host_url, key)
+    status = fleet.cancel(run_id)
     if as_json:
         print_json(status)
         return
@@ -125,30 +106,11 @@ def cancel(run_id: str, store_url: str, host_url: str, key: str, as_json: bool) 
     print_status(status)
 
 
-def _cancel(run_id: str, store_url: str, host_url: str, key: str) -> RunStatus:
-    """Tell the host, so that a run that waits wakes up; without one, leave the wish in the store."""
-    if host_url:
-        from fleetscore.cli.client import HostClient
-
-        return HostClient(host_url, key).cancel_run(run_id)
-    from datetime import UTC, datetime
-
-    from fleetscore.pipeline.submit import cancel_run
-    from fleetscore.runs.status import describe_run
-    from fleetscore.store import open_store
-
-    store = open_store(store_url)
-    cancel_run(store, run_id, "cli")
-    return describe_run(store, run_id, datetime.now(UTC))
-
-
-def _finish(
-    context: click.Context, connection: Connection, started: Started, resume: str, as_json: bool
-) -> None:
+def _finish(context: click.Context, fleet: FleetBase, started: Started, resume: str, as_json: bool) -> None:
     """Follow the run to its end, print it, and leave with its exit code."""
     from fleetscore.cli.follow import follow_run
 
-    status = follow_run(connection, started.id, resume)
+    status = follow_run(fleet, started.id, resume)
     from fleetscore.cli.render import print_json, print_status
     from fleetscore.runs.status_answer import EXIT_CODES
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from fleetscore.cli.options import WORKLOAD, json_option, store_option
-
-if TYPE_CHECKING:
-    from fleetscore.store.base import Store
-    from fleetscore.windows import Window
-    from fleetscore.workload import Workload
+from fleetscore.cli.options import WORKLOAD, announce_new, json_option, store_option
 
 _MOST_ROWS = 20
 
@@ -33,10 +28,13 @@ _MOST_ROWS = 20
 def samples(workload: str, scale: float, seed: int, store_url: str, as_json: bool) -> None:
     """Write sample data with planted defects into the store, and the truth to judge results by."""
     from fleetscore.cli.render import print_json, print_pairs
+    from fleetscore.fleet.store_fleet import Fleet
     from fleetscore.registry import get_workload
-    from fleetscore.store import open_store
 
-    report = get_workload(workload).samples(open_store(store_url), scale=scale, seed=seed)
+    get_workload(workload)
+    fleet = Fleet(store_url)
+    announce_new(fleet)
+    report = fleet.samples(workload, scale=scale, seed=seed)
     if as_json:
         facts = {
             "partitions": report.partitions,
@@ -76,13 +74,9 @@ def samples(workload: str, scale: float, seed: int, store_url: str, as_json: boo
 def backtest(workload: str, cutoffs: int, folder: Path, store_url: str, as_json: bool) -> None:
     """Judge a workload's way of training on the past: train before each cutoff, score after it, compare with what came."""
     from fleetscore.cli.render import print_json
-    from fleetscore.registry import get_workload
-    from fleetscore.settings import read_workload_settings
-    from fleetscore.store import open_store
+    from fleetscore.fleet.store_fleet import Fleet
 
-    store, kind = open_store(store_url), get_workload(workload)
-    settings: Any = read_workload_settings(store, workload, kind.settings_type)
-    judged = kind.backtest(store, settings, cutoffs, folder)
+    judged = Fleet(store_url).backtest(workload, cutoffs, folder)
     if as_json:
         print_json(judged)
     else:
@@ -118,42 +112,13 @@ def draw(
 ) -> None:  # fmt: skip
     """Draw published results as PNG pictures."""
     from fleetscore.cli.render import print_json
-    from fleetscore.registry import get_workload
-    from fleetscore.store import open_store
+    from fleetscore.fleet.store_fleet import Fleet
 
-    store, kind = open_store(store_url), get_workload(workload)
-    chosen = _windows(store, kind, windows)
-    folder.mkdir(parents=True, exist_ok=True)
-    pictures = [str(path) for path in kind.draw(store, chosen, folder, partitions)]
+    pictures = [str(path) for path in Fleet(store_url).draw(workload, windows, folder, partitions)]
     if as_json:
         print_json({"pictures": pictures})
     else:
         click.echo("\n".join(pictures))
-
-
-def _windows(store: Store, workload: Workload, keys: Sequence[str]) -> list[Window]:
-    """The windows that were named, or the newest published one; InputError when one is not published."""
-    from fleetscore.errors import InputError
-    from fleetscore.runs.manifests import read_latest
-    from fleetscore.store.paths import manifest_path
-
-    if not keys:
-        latest = read_latest(store, workload.name)
-        if latest is None:
-            raise InputError(
-                f"{workload.name} has published nothing in {store.url} yet.",
-                fix=f"Run a window: fleetscore run {workload.name} --window WINDOW",
-            )
-        return [workload.parse_window(latest.window)]
-    windows = [workload.parse_window(key) for key in keys]
-    for window in windows:
-        if store.stat(manifest_path(workload.name, window.key)) is None:
-            raise InputError(
-                f"{workload.name} {window.key} is not published.",
-                fix=f"Run it: fleetscore run {workload.name} --window {window.key}",
-                field="window",
-            )
-    return windows
 
 
 def _print_judged(title: str, judged: Mapping[str, Any]) -> None:

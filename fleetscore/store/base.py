@@ -40,6 +40,10 @@ class Store(Protocol):
 
     url: str
 
+    def exists(self) -> bool:
+        """Whether the folder or container is there, with or without content."""
+        ...
+
     def read(self, path: str) -> bytes:
         """The content; MissingBlobError when there is none."""
         ...

@@ -72,6 +72,11 @@ class BlobStore:
         )
         return cls(resource, container)
 
+    def exists(self) -> bool:
+        """Whether the container is there; StoreError where that cannot be found out."""
+        with self._explained(""):
+            return self._container.exists()
+
     def read(self, path: str) -> bytes:
         """The content; MissingBlobError when there is none."""
         return self.read_tagged(path)[0]

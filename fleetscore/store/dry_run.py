@@ -22,6 +22,10 @@ class DryStore:
         self._store = store
         self.url = store.url
 
+    def exists(self) -> bool:
+        """Whether the store is there."""
+        return self._store.exists()
+
     def read(self, path: str) -> bytes:
         """The content; MissingBlobError when there is none."""
         return self._store.read(path)

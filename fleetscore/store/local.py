@@ -56,6 +56,10 @@ class LocalStore:
             )
         return cls(Path(unquote(parts.path)))
 
+    def exists(self) -> bool:
+        """Whether the folder is there."""
+        return self.root.is_dir()
+
     def read(self, path: str) -> bytes:
         """The content; MissingBlobError when there is none."""
         return self.read_tagged(path)[0]

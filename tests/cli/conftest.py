@@ -33,6 +33,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """A folder store with nothing in it."""
+    (tmp_path / "store").mkdir()
     return open_store(str(tmp_path / "store"))
 
 

@@ -37,7 +37,7 @@ ONLY_HERE = {
 }
 
 READING = [
-    ("look",), ("look", "--workload", "toy"), ("look", "--workload", "nobody"),
+    ("attention",), ("attention", "--workload", "toy"), ("attention", "--workload", "nobody"), ("look",),
     ("runs",), ("runs", "--workload", "nobody"), ("show", RUN), ("show", "toy-2031-01-01T00"),
     ("explain", RUN, "p4"), ("explain", RUN, "nobody"), ("replay", RUN, "p4"), ("replay", RUN, "nobody"),
     ("drift", RUN), ("drift", "toy-2031-01-01T00"), ("costs",), ("costs", "--since", "soon"), ("costs", "--workload", "nobody"),
@@ -119,7 +119,7 @@ def both(
     theirs = Path(remote.store.url.removeprefix("file://"))
     shutil.rmtree(theirs, ignore_errors=True)
     for copy in (theirs, tmp_path / "store"):
-        shutil.copytree(folder / "store", copy)
+        shutil.copytree(folder / "store", copy, dirs_exist_ok=True)
 
     def ask(*arguments: str) -> Said:
         asked = [argument.format_map(made) for argument in arguments]
@@ -128,6 +128,13 @@ def both(
         return here
 
     yield ask
+
+
+def empty_folder(url: str) -> None:
+    """Leave nothing in the folder store."""
+    folder = Path(url.removeprefix("file://"))
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
 
 
 def plain(said: Said) -> Said:
@@ -151,8 +158,8 @@ def test_an_app_answers_as_its_store_does(
 ) -> None:
     """Every reading command prints the same with --host as with --store, right or wrong, as text and as JSON."""
     said = both(*arguments, *as_json)
-    assert said.code in (0, 2)
-    assert said.out if said.code == 0 else said.err
+    assert said.code in (0, 2, 10)
+    assert said.err if said.code == 2 else said.out
 
 
 def test_changes_through_an_app_are_those_through_its_store(
@@ -179,7 +186,7 @@ def test_a_store_without_models_is_told_alike(
     remote: Host, command: Command, capsys: pytest.CaptureFixture[str], as_json: tuple[str, ...]
 ) -> None:
     """Nothing to list, show, promote or roll back: the same words."""
-    shutil.rmtree(remote.store.url.removeprefix("file://"), ignore_errors=True)
+    empty_folder(remote.store.url)
     for name in ("list", "show", "promote", "rollback"):
         here, there = (
             command("models", name, "toy", *as_json),

@@ -14,11 +14,11 @@ import pytest
 from said import Command
 from toy_workload import write_lines
 
-from fleetscore.cli.client import HostClient, HostUnreachableError
-from fleetscore.cli.connection import Connection
-from fleetscore.cli.embedded_host import SCHEDULES, EmbeddedHost, app_folder, host_environment, host_folder
-from fleetscore.cli.options import absolute_store_url
-from fleetscore.errors import CapacityError, SettingsError
+from fleetscore.errors import CapacityError, HostUnreachableError, SettingsError
+from fleetscore.fleet.connection import Connection
+from fleetscore.fleet.embedded_host import SCHEDULES, EmbeddedHost, app_folder, host_environment, host_folder
+from fleetscore.fleet.remote import RemoteFleet
+from fleetscore.fleet.store_fleet import absolute_store_url
 from fleetscore.process_environment import MEMORY_TUNABLES
 from fleetscore.runs.manifests import read_manifest
 from fleetscore.store.base import Store
@@ -221,10 +221,10 @@ def test_a_host_that_dies_again_and_again_is_given_up(
     """A host that answers once and dies each time is started five times in a minute, not for ever; the error names its log."""
     ports = iter(range(1, 100))
     monkeypatch.setattr(host, "ensure", lambda: f"http://127.0.0.1:{next(ports)}")
-    connection = Connection(host, host.ensure(), "")
+    connection = Connection(host)
     dead: set[str] = set()
 
-    def dies_after_one_answer(client: HostClient) -> str:
+    def dies_after_one_answer(client: RemoteFleet) -> str:
         if client.url in dead:
             raise HostUnreachableError("gone")
         dead.add(client.url)

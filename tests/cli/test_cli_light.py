@@ -6,12 +6,12 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetscore.cli.follow import wait_s
+from fleetscore.fleet.following import wait_s
 
 _FOLLOWING = """
 import sys
 import msgspec
-import fleetscore.cli.__main__, fleetscore.cli.backfill, fleetscore.cli.client, fleetscore.cli.connection
+import fleetscore.cli.__main__, fleetscore.cli.backfill, fleetscore.fleet.remote, fleetscore.fleet.connection
 import fleetscore.cli.follow, fleetscore.cli.render, fleetscore.cli.run
 from fleetscore.records import GOOD
 from fleetscore.runs.status_answer import EXIT_CODES, RunStatus

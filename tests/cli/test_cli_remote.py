@@ -8,8 +8,8 @@ from app_host import Host
 from remote_app import say, serving
 from toy_workload import write_lines
 
-from fleetscore.cli.client import HostClient, HostUnreachableError
-from fleetscore.errors import InputError
+from fleetscore.errors import HostUnreachableError, InputError
+from fleetscore.fleet.remote import RemoteFleet
 
 WINDOW = "2026-01-01T00"
 
@@ -47,10 +47,10 @@ def test_errors_of_the_app_are_told_as_its_own(remote: Host, capsys: pytest.Capt
 def test_a_missing_key_says_where_to_give_it(remote: Host) -> None:
     """InputError names --key and FLEETSCORE_KEY."""
     with pytest.raises(InputError, match="FLEETSCORE_KEY"):
-        HostClient(remote.url).list_runs("", 1)
+        RemoteFleet(remote.url).runs("", 1)
 
 
 def test_nobody_at_the_address_is_told_as_that() -> None:
     """HostUnreachableError with the address; never a traceback of the HTTP library."""
-    with pytest.raises(HostUnreachableError, match=r"Nobody answers at http://127\.0\.0\.1:9"):
-        HostClient("http://127.0.0.1:9").list_runs("", 1)
+    with pytest.raises(HostUnreachableError, match=r"No app answers at http://127\.0\.0\.1:9"):
+        RemoteFleet("http://127.0.0.1:9").runs("", 1)

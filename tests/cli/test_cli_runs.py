@@ -14,8 +14,8 @@ import pytest
 from said import Command
 from toy_workload import write_lines
 
-from fleetscore.cli.client import HostClient
-from fleetscore.cli.embedded_host import EmbeddedHost, embedded_host
+from fleetscore.fleet.embedded_host import EmbeddedHost
+from fleetscore.fleet.remote import RemoteFleet
 from fleetscore.runs.manifests import read_manifest
 from fleetscore.runs.run_records import read_run
 from fleetscore.store import open_store
@@ -35,9 +35,11 @@ def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         for name, value in environment.items():
             patch.setenv(name, value)
         store = open_store(str(tmp_path_factory.mktemp("hosted") / "store"))
-        with embedded_host(store.url) as host:
-            host.ensure()
-            yield store
+        Path(store.url.removeprefix("file://")).mkdir()
+        host = EmbeddedHost(store.url)
+        host.ensure()
+        yield store
+        host.stop()
 
 
 @pytest.mark.parametrize(
@@ -165,8 +167,6 @@ def test_ctrl_c_says_how_to_continue_and_the_same_command_does(program: Command,
 
 def host_runs(store: Store) -> bool:
     """Whether the process that the store's address.json names is still there."""
-    from fleetscore.cli.embedded_host import EmbeddedHost
-
     return EmbeddedHost(store.url).find() is not None
 
 
@@ -188,7 +188,7 @@ def test_cancel_reaches_a_run_under_way(hosted: Store, command: Command) -> None
     window = "2026-01-08T00"
     write_lines(hosted, window, [(f"p{n}", n, "slow") for n in range(8)])
     hosted.write("settings/toy.toml", b"slow_s = 1.0\n")
-    started = HostClient(host_of(hosted)).start_run("toy", window)
+    started = RemoteFleet(host_of(hosted)).start_run("toy", window)
     said = command("cancel", started.id, "--json", store=hosted)
     assert said.code == 0, said.err
     assert command("run", "toy", "--window", window, store=hosted).code == 20

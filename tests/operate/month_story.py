@@ -13,7 +13,7 @@ from app_host import ROOT, Host, running, wait_until
 from notice_receiver import Receiver, receiving
 
 from devbatch.process import ServiceProcess, start_service
-from fleetscore.cli.client import HostClient
+from fleetscore.fleet.remote import RemoteFleet
 from fleetscore.models.model_sets import read_pins
 from fleetscore.operations.attention import WorkloadAttention
 from fleetscore.runs.manifests import read_manifest
@@ -112,7 +112,7 @@ def _live_hours(host: Host) -> tuple[dict[str, str], tuple[WorkloadAttention, ..
     """The sensors' hours: late data comes an hour after its window, and for three hours the model set is damaged."""
     train(host, "sensor_anomaly", "2020-05-31T00", "2020-06-01T00")
     verdicts = backfill(host, "sensor_anomaly", "2020-06-01T00", "2020-06-18T15")
-    before_late = tuple(HostClient(host.url, host.key).list_attention("sensor_anomaly"))
+    before_late = tuple(RemoteFleet(host.url, host.key).attention("sensor_anomaly"))
     estate.write_late_readings(host.store)
     host.fire("watchdog_timer")
     wait_until(lambda: read_manifest(host.store, "sensor_anomaly", estate.LATE_HOUR).round == 2)

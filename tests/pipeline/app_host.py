@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import requests
 
-from fleetscore.cli.embedded_host import host_environment
+from fleetscore.fleet.embedded_host import host_environment
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
 

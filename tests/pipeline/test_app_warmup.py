@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fleetscore.cli.embedded_host import host_environment
+from fleetscore.fleet.embedded_host import host_environment
 from fleetscore.pipeline.local import run_training
 from fleetscore.registry import get_workload
 from fleetscore.store import open_store

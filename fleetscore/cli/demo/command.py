@@ -41,11 +41,11 @@ def demo(workloads: tuple[str, ...], scale: float, folder: Path, as_json: bool) 
 
     Samples and models are made once and kept; every demo scores all windows again, as a new round of each.
     """
-    from fleetscore.cli.connection import connect
     from fleetscore.cli.demo.chapters import CHAPTERS, forget_other_scales
     from fleetscore.cli.demo.page import render_page
     from fleetscore.cli.demo.tour import prepare_samples, run_chapter, train_models
     from fleetscore.cli.render import print_json
+    from fleetscore.fleet.store_fleet import Fleet
     from fleetscore.registry import get_workload
     from fleetscore.store import open_store
 
@@ -58,10 +58,10 @@ def demo(workloads: tuple[str, ...], scale: float, folder: Path, as_json: bool) 
     store = open_store(str(folder / "store"))
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     chapters = []
-    with connect(store.url, "", "") as connection:
+    with Fleet(store.url) as fleet:
         for name in names:
-            ready = train_models(connection, folder, prepare_samples(store, folder, name, scales[name]))
-            chapters.append(run_chapter(connection, store, folder, ready))
+            ready = train_models(fleet, folder, prepare_samples(store, folder, name, scales[name]))
+            chapters.append(run_chapter(fleet, store, folder, ready))
     seconds = time.perf_counter() - began
     page = folder / "index.html"
     page.write_text(render_page(chapters, store.url, seconds))

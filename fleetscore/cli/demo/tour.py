@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fleetscore.cli.connection import Connection
 from fleetscore.cli.demo.chapters import SEED, Chapter, chapter_of, keep_chapter, read_state
 from fleetscore.cli.demo.summary import ChapterSummary, sum_chapter
 from fleetscore.cli.follow import follow_backfill, follow_run
 from fleetscore.cli.progress import progress_of
 from fleetscore.errors import PublishError
+from fleetscore.fleet import FleetBase
 from fleetscore.registry import get_workload
 from fleetscore.runs.run_records import read_run
 from fleetscore.store.base import Store
@@ -36,17 +36,15 @@ def prepare_samples(store: Store, folder: Path, workload: str, scale: float) -> 
     return chapter
 
 
-def train_models(connection: Connection, folder: Path, chapter: Chapter) -> Chapter:
+def train_models(fleet: FleetBase, folder: Path, chapter: Chapter) -> Chapter:
     """The chapter with its models trained through the host; those of an earlier demo are used as they are.
 
     PublishError when training stores no model set.
     """
     if chapter.model_set or not chapter.train_first:
         return chapter
-    started = connection.ask(
-        lambda host: host.start_training(chapter.workload, chapter.train_first, chapter.train_stop, pin=True)
-    )
-    status = follow_run(connection, started.id, _RESUME)
+    started = fleet.start_training(chapter.workload, chapter.train_first, chapter.train_stop)
+    status = follow_run(fleet, started.id, _RESUME)
     if not status.record.model_set:
         raise PublishError(
             f"{started.id} stored no model set: {status.first_cause}", fix=f"fleetscore show {started.id}"
@@ -56,20 +54,13 @@ def train_models(connection: Connection, folder: Path, chapter: Chapter) -> Chap
     return trained
 
 
-def run_chapter(connection: Connection, store: Store, folder: Path, chapter: Chapter) -> ChapterSummary:
+def run_chapter(fleet: FleetBase, store: Store, folder: Path, chapter: Chapter) -> ChapterSummary:
     """Run all windows of the chapter through the host, whether or not they ran before; judge and draw what was published."""
     clock = time.perf_counter()
-    started = connection.ask(
-        lambda host: host.start_backfill(
-            chapter.workload,
-            chapter.first,
-            chapter.stop,
-            only="all",
-            max_parallel=os.cpu_count() or 1,
-            newest_first=False,
-        )
+    started = fleet.start_backfill(
+        chapter.workload, chapter.first, chapter.stop, only="all", max_parallel=os.cpu_count() or 1
     )
-    status = follow_backfill(connection, started.id, chapter.workload, _RESUME)
+    status = follow_backfill(fleet, started.id, chapter.workload, _RESUME)
     seconds = time.perf_counter() - clock
     records = [read_run(store, window.run) for window in status.windows]
     workload = get_workload(chapter.workload)

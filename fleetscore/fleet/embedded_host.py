@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -47,10 +46,10 @@ class EmbeddedHost:
     where it was left, since both keep their history in the same folder.
     """
 
-    def __init__(self, store_url: str) -> None:
-        """Be the host of the store; nothing is started yet."""
+    def __init__(self, store_url: str, folder: Path | None = None) -> None:
+        """Be the host of the store, with its history in `folder`, by default with the store; nothing is started yet."""
         self.store_url = store_url
-        self.folder = host_folder(store_url)
+        self.folder = folder or host_folder(store_url)
         self._process: subprocess.Popen[bytes] | None = None
 
     def ensure(self) -> str:
@@ -117,18 +116,6 @@ class EmbeddedHost:
             f"The local host {ending}.{_last_words(self.folder / 'host.log')}",
             fix=f"See {self.folder / 'host.log'}.",
         )
-
-
-@contextmanager
-def embedded_host(store_url: str) -> Iterator[EmbeddedHost]:
-    """The store's host, stopped at the end if it was started here; a SIGTERM to this process stops it as well."""
-    host = EmbeddedHost(store_url)
-    before = signal.signal(signal.SIGTERM, _leave)
-    try:
-        yield host
-    finally:
-        host.stop()
-        signal.signal(signal.SIGTERM, before)
 
 
 def host_command(data_folder: Path, port: int = 0) -> list[str]:
@@ -229,7 +216,3 @@ def _answers(url: str) -> bool:
 def _last_words(log: Path, lines: int = 8) -> str:
     text = log.read_text(errors="replace").strip().splitlines()[-lines:] if log.exists() else []
     return "".join(f"\n  {line}" for line in text)
-
-
-def _leave(_signal: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + signal.SIGTERM)

@@ -1,0 +1,224 @@
+"""What a fleet answers, from its store or from an app: one set of methods, with the same answers and the same errors."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from fleetscore.fleet.following import poll
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from fleetscore.fleet.answers import Answers, BackfillStarted, BackfillStatus, Started
+    from fleetscore.fleet.fleet_models import FleetModels
+    from fleetscore.models.model_sets import ModelSet
+    from fleetscore.operations.attention import WorkloadAttention
+    from fleetscore.operations.backfills import BackfillPreview
+    from fleetscore.operations.doctor import Diagnosis
+    from fleetscore.operations.drift_report import DriftReport
+    from fleetscore.operations.explain import PartitionStory
+    from fleetscore.operations.housekeeping import Swept
+    from fleetscore.operations.monthly_costs import MonthCost
+    from fleetscore.operations.replay import Replayed
+    from fleetscore.pipeline.preview import RunPreview
+    from fleetscore.runs.index import RunLine
+    from fleetscore.runs.status_answer import RunStatus
+    from fleetscore.workload import SampleReport
+
+WatchRun = Callable[["RunStatus"], None]
+WatchBackfill = Callable[["BackfillStatus"], None]
+
+
+class FleetBase(ABC):
+    """A fleet. Use it in a `with` block, or close it: what it started to answer is stopped then.
+
+    Windows are written as the command line takes them (`2026-11-21T10`, `2026-11-21`, `2026-W47`); `end` is exclusive. Every
+    method raises InputError for what cannot be meant, and MissingBlobError for a run that is not there.
+    """
+
+    url: str
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:  # noqa: B027  # not abstract: an app has nothing to be stopped
+        """Stop what was started to answer; a second call does nothing."""
+
+    def run(
+        self, workload: str, window: str, *, partitions: Sequence[str] = (), models: str = "",
+        watch: WatchRun | None = None,
+    ) -> RunStatus:  # fmt: skip
+        """Score a window and publish it; returns how the run ended. `watch` is called with its status meanwhile.
+
+        A window that is under way is followed, one that is published is only reported.
+        """
+        with self:
+            started = self.start_run(workload, window, partitions=partitions, models=models)
+            return self.wait(started.id, watch)
+
+    def retry(
+        self, run: str, *, only: str = "failed", partitions: Sequence[str] = (), watch: WatchRun | None = None
+    ) -> RunStatus:
+        """Score what `failed` in the run, is `missing`, or `all` of it again as a new round; returns how that ended."""
+        with self:
+            return self.wait(self.start_retry(run, only=only, partitions=partitions).id, watch)
+
+    def train(
+        self, workload: str, first: str, end: str, *, pin: bool = True, watch: WatchRun | None = None
+    ) -> RunStatus:
+        """Train a model set on the windows [first, end); returns how the training ended."""
+        with self:
+            return self.wait(self.start_training(workload, first, end, pin=pin).id, watch)
+
+    def backfill(
+        self, workload: str, first: str, end: str, *, only: str = "missing", max_parallel: int = 4, newest_first: bool = False,
+        watch: WatchBackfill | None = None,
+    ) -> BackfillStatus:  # fmt: skip
+        """Score the windows [first, end) that are `missing`, have `failed` partitions, or `all`; returns how it ended."""
+        with self:
+            started = self.start_backfill(
+                workload, first, end, only=only, max_parallel=max_parallel, newest_first=newest_first
+            )  # fmt: skip
+            return self.wait_backfill(started.id, watch)
+
+    def wait(self, run: str, watch: WatchRun | None = None) -> RunStatus:
+        """The status of the run once it has ended; `watch` is called with each status on the way."""
+        for status in poll(lambda: self.follow(run)):
+            if watch is not None:
+                watch(status)
+            if status.verdict:
+                return status
+        raise AssertionError("polling ends only with a verdict")
+
+    def wait_backfill(self, backfill: str, watch: WatchBackfill | None = None) -> BackfillStatus:
+        """The status of the backfill once it has ended; `watch` is called with each status on the way."""
+        for status in poll(lambda: self.follow_backfill(backfill)):
+            if watch is not None:
+                watch(status)
+            if status.has_ended:
+                return status
+        raise AssertionError("polling ends only when the backfill has ended")
+
+    def follow(self, run: str) -> RunStatus:
+        """How the run stands, asked of whoever carries it out."""
+        return self.show(run)
+
+    def follow_backfill(self, backfill: str) -> BackfillStatus:
+        """How the backfill stands, asked of whoever carries it out."""
+        return self.show_backfill(backfill)
+
+    @abstractmethod
+    def start_run(
+        self, workload: str, window: str, *, partitions: Sequence[str] = (), models: str = ""
+    ) -> Started:
+        """Start the window's run, or find the one that is under way or published.
+
+        `partitions` restricts it; `models` is a version to score with instead of the pinned one.
+        """
+
+    @abstractmethod
+    def start_retry(self, run: str, *, only: str = "failed", partitions: Sequence[str] = ()) -> Started:
+        """Start a new round of the run's window."""
+
+    @abstractmethod
+    def start_training(self, workload: str, first: str, end: str, *, pin: bool = True) -> Started:
+        """Start a training on the windows [first, end); its model set becomes the current one if `pin`."""
+
+    @abstractmethod
+    def start_backfill(
+        self, workload: str, first: str, end: str, *, only: str = "missing", max_parallel: int = 4,
+        newest_first: bool = False,
+    ) -> BackfillStarted:  # fmt: skip
+        """Start a backfill of the windows [first, end), `max_parallel` at once."""
+
+    @abstractmethod
+    def cancel(self, run: str) -> RunStatus:
+        """Ask a run to stop: shards that have not begun are not scored, and nothing is published."""
+
+    @abstractmethod
+    def plan(
+        self, workload: str, window: str, *, partitions: Sequence[str] = (), models: str = ""
+    ) -> RunPreview:
+        """What the window's run would do and cost; nothing is written."""
+
+    @abstractmethod
+    def plan_backfill(
+        self, workload: str, first: str, end: str, *, only: str = "missing", newest_first: bool = False
+    ) -> BackfillPreview:
+        """Which of the windows [first, end) a backfill would run, and why; nothing is started."""
+
+    @abstractmethod
+    def runs(self, workload: str = "", limit: int = 20) -> list[RunLine]:
+        """The newest runs, newest first."""
+
+    @abstractmethod
+    def show(self, run: str) -> RunStatus:
+        """How the run stands or ended."""
+
+    @abstractmethod
+    def show_backfill(self, backfill: str) -> BackfillStatus:
+        """How the backfill stands."""
+
+    @abstractmethod
+    def attention(self, workload: str = "") -> list[WorkloadAttention]:
+        """What needs attention, of the workload or of every one that has something."""
+
+    @abstractmethod
+    def explain(self, run: str, partition: str) -> PartitionStory:
+        """The story of one partition: input, shard, attempts, model, output, outcome, what to do next."""
+
+    @abstractmethod
+    def replay(self, run: str, partition: str) -> Replayed:
+        """One partition scored again from the same bytes and the same model, and compared; nothing is written."""
+
+    @abstractmethod
+    def drift(self, run: str, limit: int = 20) -> DriftReport:
+        """The partitions of the run that are far from what their models were trained on, the worst first."""
+
+    @abstractmethod
+    def costs(self, workload: str = "", since: str = "") -> list[MonthCost]:
+        """What the workloads cost, month by month, newest first; from the month `since` on, as `2026-11`."""
+
+    @abstractmethod
+    def doctor(self) -> Diagnosis:
+        """What is wrong with the deployment, and how to fix it."""
+
+    @abstractmethod
+    def housekeeping(self, *, dry_run: bool = False) -> Swept:
+        """Remove what is old and unreferenced, or only report what would be removed."""
+
+    @abstractmethod
+    def score(self, workload: str, rows: Sequence[Mapping[str, Any]]) -> Answers:
+        """An answer for each row of a mini-batch, with the pinned models."""
+
+    @abstractmethod
+    def models(self, workload: str) -> FleetModels:
+        """The model sets of a workload: list, show, pin, promote, roll back, challenge, judge."""
+
+    @abstractmethod
+    def results(self, workload: str, window: str = "") -> pa.Table:
+        """All published rows of the window, by default the newest published one."""
+
+    @abstractmethod
+    def samples(self, workload: str, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
+        """Write sample data with planted defects; the same seed gives the same bytes."""
+
+    @abstractmethod
+    def import_models(self, workload: str, source: Path, *, pin: bool = True) -> ModelSet:
+        """Import the models of a folder or file as a new model set, without executing anything of them."""
+
+    @abstractmethod
+    def backtest(self, workload: str, cutoffs: int, folder: Path) -> Mapping[str, Any]:
+        """Train before each of so many cutoffs, score after it, and compare with what came; pictures go to `folder`."""
+
+    @abstractmethod
+    def draw(
+        self, workload: str, windows: Sequence[str], folder: Path, partitions: Sequence[str] = ()
+    ) -> list[Path]:
+        """Draw published windows, by default the newest, as PNG pictures into `folder`."""

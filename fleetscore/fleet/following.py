@@ -1,0 +1,44 @@
+"""Wait for the end of a run or a backfill: ask often at first and seldom later, and again where no app answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from fleetscore.errors import HostUnreachableError
+
+Answer = TypeVar("Answer")
+Status = TypeVar("Status")
+_WAITS_S = (0.1, 0.5, 2.0, 5.0, 10.0)  # where no app answers
+_MIN_WAIT_S = 0.05  # an answer takes 2 ms of the cores that score, the command's share included
+_MAX_WAIT_S = 1.0
+_SHARE = 0.005  # of the time that has passed: news are reported this much late, where that is more than the least wait
+
+
+def poll(ask: Callable[[], Status]) -> Iterator[Status]:
+    """What `ask` answers, again and again, with waits that grow from 50 ms to a second."""
+    started = time.monotonic()
+    while True:
+        yield ask()
+        time.sleep(wait_s(time.monotonic() - started))
+
+
+def wait_s(passed_s: float) -> float:
+    """How long to wait for news of what began so long ago.
+
+    >>> wait_s(0.3), wait_s(60), wait_s(3600)
+    (0.05, 0.3, 1.0)
+    """
+    return min(max(_SHARE * passed_s, _MIN_WAIT_S), _MAX_WAIT_S)
+
+
+def ask_patiently(ask: Callable[[], Answer], recover: Callable[[], None] = lambda: None) -> Answer:
+    """What `ask` answers; where no app answers, wait, `recover` and ask again, a few times within half a minute."""
+    for wait_s in _WAITS_S:
+        try:
+            return ask()
+        except HostUnreachableError:
+            time.sleep(wait_s)
+            recover()
+    return ask()

@@ -1,0 +1,287 @@
+"""A fleet behind an app: every question is a call of its HTTP API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from urllib.parse import quote, urlsplit
+
+import msgspec
+import requests
+
+from fleetscore.errors import FleetscoreError, HostUnreachableError, InputError, MissingBlobError, StoreError
+from fleetscore.fleet.answers import Answers, BackfillStarted, BackfillStatus, Started
+from fleetscore.fleet.base import FleetBase
+from fleetscore.fleet.following import ask_patiently
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from fleetscore.fleet.fleet_models import FleetModels
+    from fleetscore.models.model_sets import ModelSet
+    from fleetscore.operations.attention import WorkloadAttention
+    from fleetscore.operations.backfills import BackfillPreview
+    from fleetscore.operations.doctor import Diagnosis
+    from fleetscore.operations.drift_report import DriftReport
+    from fleetscore.operations.explain import PartitionStory
+    from fleetscore.operations.housekeeping import Swept
+    from fleetscore.operations.monthly_costs import MonthCost
+    from fleetscore.operations.replay import Replayed
+    from fleetscore.pipeline.preview import RunPreview
+    from fleetscore.runs.index import RunLine
+    from fleetscore.runs.status_answer import RunStatus
+    from fleetscore.workload import SampleReport
+
+Answer = TypeVar("Answer")
+
+_TIMEOUT_S = (10.0, 120.0)  # to connect, to answer
+
+
+class RemoteFleet(FleetBase):
+    """The fleet of one function app; errors that the app answers are raised as the core's own errors."""
+
+    def __init__(self, url: str, key: str = "") -> None:
+        """Ask the app at `url`, with a function key if it demands one; InputError for what is no such address."""
+        self.url = check_address(url)
+        self._session = requests.Session()
+        if key:
+            self._session.headers["x-functions-key"] = key
+
+    def follow(self, run: str) -> RunStatus:
+        """How the run stands; an app that restarts is asked again."""
+        return ask_patiently(lambda: self.show(run))
+
+    def follow_backfill(self, backfill: str) -> BackfillStatus:
+        """How the backfill stands; an app that restarts is asked again."""
+        return ask_patiently(lambda: self.show_backfill(backfill))
+
+    def start_run(
+        self, workload: str, window: str, *, partitions: Sequence[str] = (), models: str = ""
+    ) -> Started:
+        """Start the window's run, or find the one that is under way or published."""
+        body = {"workload": workload, "window": window, "only": partitions, "models": models}
+        return self.call("POST", "runs", Started, body)
+
+    def start_retry(self, run: str, *, only: str = "failed", partitions: Sequence[str] = ()) -> Started:
+        """Start a new round of the run's window."""
+        body = {"only": only, "partitions": partitions}
+        return self.call("POST", f"runs/{_part(run)}/retry", Started, body)
+
+    def start_training(self, workload: str, first: str, end: str, *, pin: bool = True) -> Started:
+        """Start a training on the windows [first, end)."""
+        body = {"workload": workload, "from": first, "to": end, "pin": pin}
+        return self.call("POST", "training", Started, body)
+
+    def start_backfill(
+        self, workload: str, first: str, end: str, *, only: str = "missing", max_parallel: int = 4,
+        newest_first: bool = False,
+    ) -> BackfillStarted:  # fmt: skip
+        """Start a backfill of the windows [first, end), `max_parallel` at once."""
+        body = {
+            "workload": workload, "from": first, "to": end,
+            "only": only, "max_parallel": max_parallel, "newest_first": newest_first,
+        }  # fmt: skip
+        return self.call("POST", "backfills", BackfillStarted, body)
+
+    def cancel(self, run: str) -> RunStatus:
+        """Ask the run to stop."""
+        from fleetscore.runs.status_answer import RunStatus
+
+        return self.call("POST", f"runs/{_part(run)}/cancel", RunStatus)
+
+    def plan(
+        self, workload: str, window: str, *, partitions: Sequence[str] = (), models: str = ""
+    ) -> RunPreview:
+        """What the window's run would do, by the app's own settings and pool; nothing is written."""
+        from fleetscore.pipeline.preview import RunPreview
+
+        body = {"workload": workload, "window": window, "only": partitions, "models": models}
+        return self.call("POST", "plans", RunPreview, body)
+
+    def plan_backfill(
+        self, workload: str, first: str, end: str, *, only: str = "missing", newest_first: bool = False
+    ) -> BackfillPreview:
+        """Which of the windows [first, end) a backfill would run, and why."""
+        from fleetscore.operations.backfills import BackfillPreview
+
+        body = {
+            "workload": workload, "from": first, "to": end,
+            "only": only, "newest_first": newest_first, "dry_run": True,
+        }  # fmt: skip
+        return self.call("POST", "backfills", BackfillPreview, body)
+
+    def runs(self, workload: str = "", limit: int = 20) -> list[RunLine]:
+        """The newest runs, newest first."""
+        from fleetscore.runs.index import RunPage
+
+        return self.call("GET", f"runs?workload={_part(workload)}&limit={limit}", RunPage).runs
+
+    def show(self, run: str) -> RunStatus:
+        """How the run stands or ended; MissingBlobError when there is none."""
+        from fleetscore.runs.status_answer import RunStatus
+
+        return self.call("GET", f"runs/{_part(run)}", RunStatus)
+
+    def show_backfill(self, backfill: str) -> BackfillStatus:
+        """How the backfill stands."""
+        return self.call("GET", f"backfills/{_part(backfill)}", BackfillStatus)
+
+    def attention(self, workload: str = "") -> list[WorkloadAttention]:
+        """What needs attention, of the workload or of every one that has something."""
+        from fleetscore.operations.overview import Overview, WorkloadPage, list_attention
+
+        if workload:
+            path = f"dashboard?format=json&workload={_part(workload)}"
+            return list_attention([self.call("GET", path, WorkloadPage).workload])
+        return list_attention(self.call("GET", "dashboard?format=json", Overview).workloads)
+
+    def explain(self, run: str, partition: str) -> PartitionStory:
+        """The story of one partition."""
+        from fleetscore.operations.explain import PartitionStory
+
+        return self.call("GET", f"runs/{_part(run)}/partitions/{quote(partition)}", PartitionStory)
+
+    def replay(self, run: str, partition: str) -> Replayed:
+        """One partition scored again by the app, and compared."""
+        from fleetscore.operations.replay import Replayed
+
+        return self.call("GET", f"runs/{_part(run)}/replay/{quote(partition)}", Replayed)
+
+    def drift(self, run: str, limit: int = 20) -> DriftReport:
+        """The partitions of the run that drifted, the worst first."""
+        from fleetscore.operations.drift_report import DriftReport
+
+        return self.call("GET", f"runs/{_part(run)}/drift?limit={limit}", DriftReport)
+
+    def costs(self, workload: str = "", since: str = "") -> list[MonthCost]:
+        """What the workloads cost, month by month."""
+        from fleetscore.operations.monthly_costs import MonthCost
+
+        return self.call("GET", f"costs?workload={_part(workload)}&since={_part(since)}", list[MonthCost])
+
+    def doctor(self) -> Diagnosis:
+        """What the app finds when it examines itself."""
+        from fleetscore.operations.doctor import Diagnosis
+
+        return self.call("GET", "doctor", Diagnosis)
+
+    def housekeeping(self, *, dry_run: bool = False) -> Swept:
+        """Have the app remove what is old, or only report what it would remove."""
+        from fleetscore.operations.housekeeping import Swept
+
+        return self.call("GET" if dry_run else "POST", "housekeeping", Swept)
+
+    def score(self, workload: str, rows: Sequence[Mapping[str, Any]]) -> Answers:
+        """An answer for each row of a mini-batch, with the pinned models."""
+        return self.call("POST", f"score/{_part(workload)}", Answers, {"rows": rows})
+
+    def models(self, workload: str) -> FleetModels:
+        """The model sets of a workload."""
+        from fleetscore.fleet.fleet_models import RemoteModels
+
+        return RemoteModels(self, workload)
+
+    def results(self, workload: str, window: str = "") -> pa.Table:
+        """InputError: an app hands out no result tables."""
+        del workload, window
+        raise _use_a_store("hands out no result tables")
+
+    def samples(self, workload: str, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
+        """InputError: an app writes no samples."""
+        del workload, scale, seed
+        raise _use_a_store("writes no samples")
+
+    def import_models(self, workload: str, source: Path, *, pin: bool = True) -> ModelSet:
+        """InputError: an app reads no folder of this machine."""
+        del workload, source, pin
+        raise _use_a_store("reads no models of this machine")
+
+    def backtest(self, workload: str, cutoffs: int, folder: Path) -> NoReturn:
+        """InputError: an app runs no backtest."""
+        del workload, cutoffs, folder
+        raise _use_a_store("runs no backtest")
+
+    def draw(
+        self, workload: str, windows: Sequence[str], folder: Path, partitions: Sequence[str] = ()
+    ) -> NoReturn:
+        """InputError: an app writes no pictures; its dashboard shows them."""
+        del workload, windows, folder, partitions
+        raise _use_a_store("writes no pictures; its dashboard shows them")
+
+    def call(self, method: str, path: str, kind: type[Answer], body: Any = None) -> Answer:
+        """The answer of the endpoint at `path`, as `kind`.
+
+        The app's error is raised as the core's own; HostUnreachableError where no app answers.
+        """
+        data = None if body is None else msgspec.json.encode(body)
+        headers = {} if data is None else {"content-type": "application/json"}
+        try:
+            response = self._session.request(
+                method, f"{self.url}/api/{path}", data=data, headers=headers, timeout=_TIMEOUT_S
+            )
+        except requests.RequestException as error:
+            raise HostUnreachableError(
+                f"No app answers at {self.url}: {type(error).__name__}.",
+                fix="Check the address in --host, or leave --host out to use the local host.",
+            ) from error
+        if response.status_code >= 400:
+            raise _error(response)
+        try:
+            return msgspec.json.decode(response.content, type=kind)
+        except msgspec.DecodeError as error:
+            raise StoreError(
+                f"{self.url} is no app of Fleetscore, or one of another version: {error}.",
+                fix="Check the address in --host.",
+            ) from error
+
+
+def check_address(url: str) -> str:
+    """The app's address without what follows it; InputError for what cannot be one.
+
+    >>> check_address("http://localhost:7071/api/")
+    'http://localhost:7071'
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InputError(
+            f"{url!r} is not the address of an app.",
+            fix=f"Write http://{url} for a host of this machine."
+            if "://" not in url
+            else "Write https://...",
+            field="host",
+        )
+    return url.rstrip("/").removesuffix("/api")
+
+
+def _part(text: str) -> str:
+    """The text as one segment of a path, or as a value of a query."""
+    return quote(text, safe="")
+
+
+def _use_a_store(what: str) -> InputError:
+    return InputError(
+        f"An app {what}.",
+        fix="Use a store: --store URL on the command line, connect(STORE_URL) in Python.",
+        code="needs_store",
+    )
+
+
+def _error(response: requests.Response) -> FleetscoreError:
+    """The core error that the app answered; a plain one where a gateway or another app answered."""
+    status = response.status_code
+    try:
+        told = msgspec.json.decode(response.content, type=dict[str, dict[str, str]])["error"]
+    except (msgspec.DecodeError, KeyError):
+        if status in (401, 403):
+            return InputError(
+                "The app asks for a function key.", fix="Give it as --key, or in FLEETSCORE_KEY.", field="key"
+            )
+        return StoreError(f"{response.url} answered {status} {response.reason}: {response.text[:200]}")
+    kind = {400: InputError, 422: InputError, 404: MissingBlobError}.get(status, FleetscoreError)
+    return kind(
+        told.get("message", ""),
+        fix=told.get("fix", ""),
+        field=told.get("field", ""),
+        code=told.get("code", ""),
+    )

@@ -1,0 +1,367 @@
+"""A fleet over a store: it reads the store here, and starts the store's local host for whatever is to be scored."""
+
+from __future__ import annotations
+
+import atexit
+import getpass
+import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import unquote
+
+from fleetscore.errors import InputError, MissingBlobError
+from fleetscore.fleet.base import FleetBase
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from fleetscore.fleet.answers import Answers, BackfillStarted, BackfillStatus, Started
+    from fleetscore.fleet.connection import Connection
+    from fleetscore.fleet.embedded_host import EmbeddedHost
+    from fleetscore.fleet.fleet_models import FleetModels
+    from fleetscore.models.model_sets import ModelSet
+    from fleetscore.operations.attention import WorkloadAttention
+    from fleetscore.operations.backfills import BackfillPreview
+    from fleetscore.operations.doctor import Diagnosis
+    from fleetscore.operations.drift_report import DriftReport
+    from fleetscore.operations.explain import PartitionStory
+    from fleetscore.operations.housekeeping import Swept
+    from fleetscore.operations.monthly_costs import MonthCost
+    from fleetscore.operations.replay import Replayed
+    from fleetscore.pipeline.preview import RunPreview
+    from fleetscore.runs.index import RunLine
+    from fleetscore.runs.status_answer import RunStatus
+    from fleetscore.store.base import Store
+    from fleetscore.windows import Window
+    from fleetscore.workload import SampleReport, Workload
+
+
+class Fleet(FleetBase):
+    """The fleet of one store: `file:///folder`, a plain folder, or a Blob container.
+
+    What is to be scored is scored by the store's local host, which is started when it is first needed and stopped when the
+    fleet is closed; a host that runs already is used. InputError (`no_store`) where the store does not exist.
+    """
+
+    def __init__(self, url: str, *, host_folder: Path | None = None) -> None:
+        """Open the store at `url`; its local host keeps its history in `host_folder`, by default with the store."""
+        self.url = absolute_store_url(url)
+        self._host_folder = host_folder
+        self._host: EmbeddedHost | None = None
+        self._connection: Connection | None = None
+        self._blocks = 0
+        self._handler: Any = None
+
+    def __enter__(self) -> Self:
+        self._blocks += 1
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._blocks -= 1
+        if self._blocks == 0:
+            self.close()
+
+    def close(self) -> None:
+        """Stop the local host if it was started here."""
+        host, self._host, self._connection = self._host, None, None
+        if host is None:
+            return
+        host.stop()
+        atexit.unregister(self.close)
+        if self._handler is not None:
+            signal.signal(signal.SIGTERM, self._handler)
+            self._handler = None
+
+    @property
+    def exists(self) -> bool:
+        """Whether the store is there; a folder or a container, with or without content."""
+        return self._opened.exists()
+
+    @cached_property
+    def store(self) -> Store:
+        """The store itself; InputError where it does not exist."""
+        if not self._opened.exists():
+            raise InputError(
+                f"There is no store at {self.url}.",
+                fix="Check the name in --store; `fleetscore samples WORKLOAD` creates a store with sample data.",
+                field="store",
+                code="no_store",
+            )
+        return self._opened
+
+    @cached_property
+    def _opened(self) -> Store:
+        from fleetscore.store import open_store
+
+        return open_store(self.url)
+
+    def follow(self, run: str) -> RunStatus:
+        """How the run stands, as the local host answers."""
+        return self._hosted().ask(lambda app: app.show(run))
+
+    def start_run(
+        self, workload: str, window: str, *, partitions: Sequence[str] = (), models: str = ""
+    ) -> Started:
+        """Start the window's run on the local host, or find the one that is under way or published."""
+        return self._hosted().ask(
+            lambda app: app.start_run(workload, window, partitions=partitions, models=models)
+        )
+
+    def start_retry(self, run: str, *, only: str = "failed", partitions: Sequence[str] = ()) -> Started:
+        """Start a new round of the run's window on the local host."""
+        return self._hosted().ask(lambda app: app.start_retry(run, only=only, partitions=partitions))
+
+    def start_training(self, workload: str, first: str, end: str, *, pin: bool = True) -> Started:
+        """Start a training on the windows [first, end) on the local host."""
+        return self._hosted().ask(lambda app: app.start_training(workload, first, end, pin=pin))
+
+    def start_backfill(
+        self, workload: str, first: str, end: str, *, only: str = "missing", max_parallel: int = 4,
+        newest_first: bool = False,
+    ) -> BackfillStarted:  # fmt: skip
+        """Start a backfill of the windows [first, end) on the local host."""
+        return self._hosted().ask(
+            lambda app: app.start_backfill(
+                workload, first, end, only=only, max_parallel=max_parallel, newest_first=newest_first
+            )
+        )
+
+    def show_backfill(self, backfill: str) -> BackfillStatus:
+        """How the backfill stands, as the local host answers."""
+        return self._hosted().ask(lambda app: app.show_backfill(backfill))
+
+    def cancel(self, run: str) -> RunStatus:
+        """Ask the run to stop: the local host wakes it if it runs, else the wish lies in the store until the run goes on."""
+        from fleetscore.fleet.embedded_host import EmbeddedHost
+        from fleetscore.fleet.remote import RemoteFleet
+        from fleetscore.pipeline.submit import cancel_run
+        from fleetscore.runs.status import describe_run
+
+        store = self.store
+        running = EmbeddedHost(self.url).find()
+        if running is not None:
+            return RemoteFleet(running.url).cancel(run)
+        cancel_run(store, run, "cli")
+        return describe_run(store, run, datetime.now(UTC))
+
+    def plan(
+        self, workload: str, window: str, *, partitions: Sequence[str] = (), models: str = ""
+    ) -> RunPreview:
+        """What the window's run would do, by the settings of this process; nothing is written."""
+        from fleetscore.app_settings import read_app_settings
+        from fleetscore.pipeline.preview import preview_run
+
+        app, now = read_app_settings(), datetime.now(UTC)
+        return preview_run(self.store, app, now, workload, window, tuple(partitions), models)
+
+    def plan_backfill(
+        self, workload: str, first: str, end: str, *, only: str = "missing", newest_first: bool = False
+    ) -> BackfillPreview:
+        """Which of the windows [first, end) a backfill would run, and why."""
+        from fleetscore.operations.backfills import list_windows, preview_backfill
+        from fleetscore.records import Only
+
+        keys = list_windows(workload, first, end, newest_first=newest_first)
+        return preview_backfill(self.store, workload, keys, Only(only))
+
+    def runs(self, workload: str = "", limit: int = 20) -> list[RunLine]:
+        """The newest runs, newest first."""
+        from fleetscore.registry import get_workload
+        from fleetscore.runs.index import list_runs
+
+        if workload:
+            get_workload(workload)
+        return list_runs(self.store, workload, limit)
+
+    def show(self, run: str) -> RunStatus:
+        """How the run stands or ended; MissingBlobError when there is none."""
+        from fleetscore.runs.status import describe_run
+
+        return describe_run(self.store, run, datetime.now(UTC))
+
+    def attention(self, workload: str = "") -> list[WorkloadAttention]:
+        """What needs attention, of the workload or of every one that has something."""
+        from fleetscore.operations.overview import read_attention
+        from fleetscore.registry import get_workload, workload_names
+
+        names = [get_workload(workload).name] if workload else workload_names()
+        return read_attention(self.store, names, datetime.now(UTC))
+
+    def explain(self, run: str, partition: str) -> PartitionStory:
+        """The story of one partition."""
+        from fleetscore.operations.explain import explain
+
+        return explain(self.store, run, partition)
+
+    def replay(self, run: str, partition: str) -> Replayed:
+        """One partition scored again in this process, and compared."""
+        from fleetscore.operations.replay import replay_partition
+
+        return replay_partition(self.store, run, partition)
+
+    def drift(self, run: str, limit: int = 20) -> DriftReport:
+        """The partitions of the run that drifted, the worst first."""
+        from fleetscore.operations.drift_report import describe_drift
+
+        return describe_drift(self.store, run, limit)
+
+    def costs(self, workload: str = "", since: str = "") -> list[MonthCost]:
+        """What the workloads cost, month by month."""
+        from fleetscore.operations.monthly_costs import list_costs
+
+        return list_costs(self.store, workload, since)
+
+    def doctor(self) -> Diagnosis:
+        """What is wrong with the deployment, by the settings and the identity of this process."""
+        from dataclasses import replace
+
+        from fleetscore.app_settings import read_app_settings
+        from fleetscore.operations.doctor import examine
+
+        app = replace(read_app_settings(), store=self.url)
+        return examine(self.store, app, lambda: datetime.now(UTC))
+
+    def housekeeping(self, *, dry_run: bool = False) -> Swept:
+        """Remove what is old and unreferenced, or only report what would be removed."""
+        from fleetscore.operations.housekeeping import sweep
+
+        return sweep(self.store, datetime.now(UTC), dry_run=dry_run)
+
+    def score(self, workload: str, rows: Sequence[Mapping[str, Any]]) -> Answers:
+        """An answer for each row of a mini-batch, with the pinned models, scored in this process."""
+        from fleetscore.fleet.answers import Answers
+        from fleetscore.pipeline.score_rows import answer_rows
+
+        return Answers(**answer_rows(self.store, workload, rows))
+
+    def models(self, workload: str) -> FleetModels:
+        """The model sets of a workload."""
+        from fleetscore.fleet.fleet_models import StoreModels
+        from fleetscore.registry import get_workload
+
+        return StoreModels(self.store, get_workload(workload).name)
+
+    def results(self, workload: str, window: str = "") -> pa.Table:
+        """All published rows of the window, by default the newest published one."""
+        from fleetscore.registry import get_workload
+        from fleetscore.runs.manifests import read_manifest, read_results
+
+        chosen = self._published(get_workload(workload), [window] if window else [])[0]
+        return read_results(self.store, read_manifest(self.store, workload, chosen.key))
+
+    def samples(self, workload: str, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
+        """Write sample data with planted defects into the store, which is created where it is missing."""
+        from fleetscore.registry import get_workload
+
+        return get_workload(workload).samples(self._opened, scale=scale, seed=seed)
+
+    def import_models(self, workload: str, source: Path, *, pin: bool = True) -> ModelSet:
+        """Import the models of a folder or file as a new model set into the store, which is created where it is missing."""
+        from fleetscore.models.model_sets import pin_version, write_model_set
+        from fleetscore.registry import get_workload
+
+        draft = get_workload(workload).import_models(self._opened, source)
+        card = dict(draft.card) | {"imported_from": source.name}
+        stored = write_model_set(self._opened, workload, draft.files, card)
+        if pin:
+            why = f"imported from {source.name}"
+            pin_version(self._opened, workload, stored.version, who=getpass.getuser(), why=why)
+        return stored
+
+    def backtest(self, workload: str, cutoffs: int, folder: Path) -> Mapping[str, Any]:
+        """Train before each cutoff, score after it, and compare with what came."""
+        from fleetscore.registry import get_workload
+        from fleetscore.settings import read_workload_settings
+
+        kind = get_workload(workload)
+        settings: Any = read_workload_settings(self.store, workload, kind.settings_type)
+        return kind.backtest(self.store, settings, cutoffs, folder)
+
+    def draw(
+        self, workload: str, windows: Sequence[str], folder: Path, partitions: Sequence[str] = ()
+    ) -> list[Path]:
+        """Draw published windows, by default the newest, as PNG pictures into `folder`."""
+        from fleetscore.registry import get_workload
+
+        kind = get_workload(workload)
+        chosen = self._published(kind, windows)
+        folder.mkdir(parents=True, exist_ok=True)
+        return list(kind.draw(self.store, chosen, folder, tuple(partitions)))
+
+    def _published(self, workload: Workload, keys: Sequence[str]) -> list[Window]:
+        """The windows that were named, or the newest published one; MissingBlobError when one is not published."""
+        from fleetscore.runs.manifests import read_latest
+        from fleetscore.store.paths import manifest_path
+
+        if not keys:
+            latest = read_latest(self.store, workload.name)
+            if latest is None:
+                raise MissingBlobError(
+                    f"{workload.name} has published nothing in {self.url} yet.",
+                    fix=f"Run a window: fleetscore run {workload.name} --window WINDOW",
+                )
+            return [workload.parse_window(latest.window)]
+        windows = [workload.parse_window(key) for key in keys]
+        for window in windows:
+            if self.store.stat(manifest_path(workload.name, window.key)) is None:
+                raise MissingBlobError(
+                    f"{workload.name} {window.key} is not published.",
+                    fix=f"Run it: fleetscore run {workload.name} --window {window.key}",
+                    field="window",
+                )
+        return windows
+
+    def _hosted(self) -> Connection:
+        """The connection to the local host, started now if it does not run; InputError where there is no store."""
+        if self._connection is None:
+            from fleetscore.fleet.connection import Connection
+            from fleetscore.fleet.embedded_host import EmbeddedHost
+
+            self._check_quickly()
+            self._host = EmbeddedHost(self.url, self._host_folder)
+            atexit.register(self.close)
+            if threading.current_thread() is threading.main_thread():
+                self._handler = signal.signal(signal.SIGTERM, _leave)
+            threading.Thread(target=_import_meanwhile, daemon=True).start()
+            self._connection = Connection(self._host)
+        return self._connection
+
+    def _check_quickly(self) -> None:
+        """Refuse a store that does not exist; a folder is looked at without importing what reads it."""
+        folder = folder_of(self.url)
+        if folder is None or not folder.is_dir():
+            _ = self.store
+
+
+def absolute_store_url(url: str) -> str:
+    """The URL with a relative folder made absolute, so that it means the same to a host in another folder.
+
+    >>> absolute_store_url("https://account.blob.core.windows.net/container")
+    'https://account.blob.core.windows.net/container'
+    """
+    if url.startswith("file:///"):
+        return Path(unquote(url.removeprefix("file://"))).resolve().as_uri()
+    if "://" in url:
+        return url
+    return Path(url).expanduser().resolve().as_uri()
+
+
+def folder_of(store_url: str) -> Path | None:
+    """The folder of a folder store, else None."""
+    return Path(unquote(store_url.removeprefix("file://"))) if store_url.startswith("file:///") else None
+
+
+def _import_meanwhile() -> None:
+    """Import what following a run takes while the host starts, which leaves a core to it; Arrow is none of it."""
+    import fleetscore.fleet.remote
+    import fleetscore.runs.status_answer  # noqa: F401
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + signal.SIGTERM)
