@@ -61,8 +61,8 @@ $(VENV)/.runtime: $(VENV)/.python requirements.txt pyproject.toml
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -e . -e tools/devhost -e tools/devbatch
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt requirements-sources.txt
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -r requirements-sources.txt
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt requirements-sources.txt requirements-import.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -r requirements-sources.txt -r requirements-import.txt
 	@touch $@
 
 # Azurite, the storage emulator of the tests, comes from npm; where the machine has no Node, the one that pip installed serves.

@@ -6,12 +6,11 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from aiohttp import web
 
 from devhost import records, rewind
-from devhost.callers import is_json
 from devhost.clock import from_micros, parse_stamp, seconds_stamp, to_micros
 from devhost.engine import Engine
 from devhost.errors import RequestError
@@ -33,7 +32,6 @@ _STATUSES = (
     "Suspended",
 )
 _TOKEN = "x-ms-continuation-token"  # noqa: S105  # the name of a header
-_SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 _PAGE, _LARGEST_INT = 100, 2**31 - 1
 _INVALID_JSON = "Invalid JSON content"
 _JSON_ERROR = "Newtonsoft.Json.JsonReaderException"
@@ -89,8 +87,6 @@ class DurableApi:
 
     async def _start(self, call: _Call) -> web.Response:
         body = await call.request.read()
-        if not is_json(call.request.headers, bool(body.strip())):
-            raise RequestError(415, "Only application/json request content is supported")
         input_text = _json_text(body) if body.strip() else None
         wanted = call.parts[2] if len(call.parts) == 3 else None
         instance_id = await self._engine.start_instance(
@@ -131,10 +127,7 @@ class DurableApi:
                 events, shows_input, _flag(call.query, "showhistoryoutput", False)
             )
         if not instance.has_ended:
-            here = f"{call.links.base}/instances/{quote(instance.id, safe=':')}"
-            query = call.request.rel_url.raw_query_string
-            location = f"{here}?{query}" if query else here
-            return _json(202, body, {"Location": location, "Retry-After": "5"})
+            return _json(202, body, {"Location": str(call.request.url), "Retry-After": "5"})
         is_error = instance.status == "Failed" and _flag(
             call.query, "returninternalservererroronfailure", False
         )
@@ -285,7 +278,7 @@ def _json(status: int, value: Any, headers: dict[str, str] | None = None) -> web
     return web.Response(
         status=status,
         body=encode_json(value),
-        headers=_SECURITY_HEADERS | (headers or {}),
+        headers=headers,
         content_type="application/json",
         charset="utf-8",
     )

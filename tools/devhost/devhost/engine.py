@@ -10,31 +10,36 @@ import functools
 import heapq
 import json
 import logging
+import time
 import uuid
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from devhost import records
-from devhost.activities import Activities, SendOutputs
 from devhost.clock import to_micros, utc_now
 from devhost.commits import make_commit, new_instance, request_body
 from devhost.decisions import FAILED, TERMINATED
 from devhost.episode import Episode
-from devhost.errors import RequestError
-from devhost.faults import Faults
-from devhost.functions import ORCHESTRATION, FunctionIndex
+from devhost.errors import RequestError, WorkerLostError
+from devhost.functions import ACTIVITY, ORCHESTRATION, FunctionIndex, FunctionInfo
 from devhost.history import event
-from devhost.pool import FunctionFailedError, FunctionTimeoutError, WorkerGroup, persist
-from devhost.records import Instance, Work
+from devhost.pool import FunctionFailedError, FunctionTimeoutError, Worker, WorkerGroup
+from devhost.records import Instance, Task, Work
 from devhost.settings import HostSettings
 from devhost.store import Store
 
 _log = logging.getLogger("devhost.durable")
 _T = TypeVar("_T")
+_TASK_PAGE = 500
 _LONGEST_SLEEP_S = 30.0  # so that a clock that is set forward, or a machine that slept, is noticed
 _GATHERING_S = 0.03  # how long a result waits for others that the same instance awaits
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 30.0
+_PAYLOAD_WARNING_BYTES = 1 << 20
+
+SendOutputs = Callable[[FunctionInfo, dict[str, list[Any]]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +60,13 @@ class Engine:
         workers: Workers,
         index: FunctionIndex,
         settings: HostSettings,
-        faults: Faults,
         send_outputs: SendOutputs,
     ) -> None:
+        self._send_outputs = send_outputs
         self._store = store
         self._workers = workers
         self._index = index
         self._settings = settings
-        self._faults = faults
         self._ready: asyncio.Queue[str] = asyncio.Queue()
         self._queued: set[str] = set()  # in _ready
         self._busy: set[str] = set()  # in an episode now
@@ -71,18 +75,12 @@ class Engine:
         self._gathering: set[str] = set()
         self._due: list[tuple[int, str]] = []
         self._due_changed = asyncio.Event()
+        self._tasks_changed = asyncio.Event()
+        self._activity_slots = asyncio.Semaphore(settings.max_activities)
         self._loops: list[asyncio.Task[None]] = []
+        self._running: set[asyncio.Task[None]] = set()
         self._watchers: dict[str, list[asyncio.Future[None]]] = {}
-        self._activities = Activities(
-            store,
-            workers.activities,
-            workers.client_json,
-            index,
-            settings,
-            faults,
-            send_outputs,
-            self._wake_for_result,
-        )
+        self._defect: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     # -- life -------------------------------------------------------------------------------------------------
 
@@ -90,15 +88,14 @@ class Engine:
         """Pick up everything that the store holds and begin."""
         for instance_id, due in await self._store.read(records.pending_instances):
             self._wake(instance_id, due)
+        self._tasks_changed.set()
         slots = min(episode_slots, self._settings.max_orchestrators)
-        loops = [self._run_episodes() for _ in range(slots)] + [self._activities.run(), self._run_timers()]
+        loops = [self._run_episodes() for _ in range(slots)] + [self._run_tasks(), self._run_timers()]
         self._loops = [asyncio.create_task(loop) for loop in loops]
 
     async def watch(self) -> None:
         """Return only by raising what ended one of the engine's loops."""
-        done, _ = await asyncio.wait(
-            [*self._loops, self._activities.defect], return_when=asyncio.FIRST_EXCEPTION
-        )
+        done, _ = await asyncio.wait([*self._loops, self._defect], return_when=asyncio.FIRST_EXCEPTION)
         for loop in done:
             loop.result()
 
@@ -107,13 +104,15 @@ class Engine:
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
-        await self._activities.close(drain_s)
+        if self._running:
+            await asyncio.wait(self._running, timeout=drain_s)
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
 
     # -- who has something to do ------------------------------------------------------------------------------
 
     def _wake(self, instance_id: str, due: int = 0) -> None:
-        if self._faults.is_dead(instance_id):
-            return
         if due > to_micros(utc_now()):
             heapq.heappush(self._due, (due, instance_id))
             if self._due[0] == (due, instance_id):
@@ -157,11 +156,22 @@ class Engine:
             instance_id = await self._ready.get()
             self._queued.discard(instance_id)
             self._busy.add(instance_id)
-            await persist(functools.partial(self._run_episode, instance_id), instance_id)
+            await self._persist(functools.partial(self._run_episode, instance_id), instance_id)
             self._busy.discard(instance_id)
             if instance_id in self._again:
                 self._again.discard(instance_id)
                 self._wake(instance_id)
+
+    async def _persist(self, attempt: Callable[[], Coroutine[Any, Any, _T]], what: str) -> _T:
+        """Repeat an attempt whose worker dies, at growing intervals: nothing of it was recorded."""
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                return await attempt()
+            except (WorkerLostError, FunctionTimeoutError) as error:
+                _log.warning("%s: %s; it runs again in %.1f s.", what, error, pause_s)
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
     async def _run_episode(self, instance_id: str) -> None:
         now_us = to_micros(utc_now())
@@ -207,7 +217,7 @@ class Engine:
         commit = make_commit(work, texts, episode, at_us, self._settings)
         woken = await self._store.write(records.commit_episode, commit)
         if commit.tasks:
-            self._activities.look_again()
+            self._tasks_changed.set()
         for message in commit.messages:
             if message.due:
                 self._wake(message.instance, message.due)
@@ -235,6 +245,71 @@ class Engine:
             for watcher in self._watchers.pop(instance.id, []):
                 if not watcher.done():
                     watcher.set_result(None)
+
+    # -- activities -------------------------------------------------------------------------------------------
+
+    async def _run_tasks(self) -> None:
+        """Start waiting tasks in order, as slots come free; the table is the queue, read a page at a time."""
+        last_n = 0
+        while True:
+            self._tasks_changed.clear()
+            page = await self._store.read(records.load_tasks, last_n, _TASK_PAGE)
+            for task in page:
+                await self._activity_slots.acquire()
+                info = self._index.durable(ACTIVITY, task.name)
+                takes_thread = (
+                    info is not None and not info.is_async
+                )  # the others share their worker's event loop
+                worker = await self._workers.activities.reserve() if takes_thread else None
+                running = asyncio.create_task(self._run_task(task, info, worker))
+                self._running.add(running)
+                running.add_done_callback(self._task_ended)
+                last_n = task.n
+            if len(page) < _TASK_PAGE:
+                await self._tasks_changed.wait()
+
+    def _task_ended(self, running: asyncio.Task[None]) -> None:
+        self._running.discard(running)
+        self._activity_slots.release()
+        if not running.cancelled() and running.exception() is not None and not self._defect.done():
+            self._defect.set_exception(running.exception() or RuntimeError())
+
+    async def _run_task(self, task: Task, info: FunctionInfo | None, worker: Worker | None) -> None:
+        started = time.perf_counter()
+        try:
+            number, fields = await self._persist(
+                functools.partial(self._call_activity, task, info, worker), task.name
+            )
+        finally:
+            if (
+                worker is not None
+            ):  # before the result is on disk, so that the next activity need not wait for that
+                self._workers.activities.release(worker)
+        seconds = time.perf_counter() - started
+        text = event(number, to_micros(utc_now()), TaskScheduledId=task.id, **fields)
+        if await self._store.write(records.finish_task, task, number, text):
+            self._wake_for_result(task.instance)
+        outcome = fields.get("Reason", "Succeeded")
+        _log.info("activity %s %s#%s: %.3f s, %s", task.name, task.instance, task.id, seconds, outcome)
+
+    async def _call_activity(
+        self, task: Task, info: FunctionInfo | None, worker: Worker | None
+    ) -> tuple[int, dict[str, Any]]:
+        """Run the activity; return the type of the event that records how it ended, and its fields."""
+        try:
+            if info is None:
+                raise FunctionFailedError(self._index.missing(ACTIVITY, task.name), "")
+            payload = {"input": task.input, "client": self._workers.client_json}
+            answer = await self._workers.activities.call(
+                "invoke", info.name, payload, self._settings.function_timeout_s, worker
+            )
+            if "outs" in answer:
+                await self._send_outputs(info, answer["outs"])
+        except FunctionFailedError as failure:
+            reason = f"Activity function '{task.name}' failed:  {failure.message}"
+            return 6, {"Reason": reason, "Details": failure.trace}
+        _warn_if_large(task.name, answer["result"])
+        return 5, {"Result": answer["result"]}
 
     # -- requests ---------------------------------------------------------------------------------------------
 
@@ -329,3 +404,8 @@ def check_instance_id(instance_id: str) -> None:
         return
     message = "One or more of the arguments submitted is incorrect"
     raise RequestError(400, message, text, "System.ArgumentException")
+
+
+def _warn_if_large(name: str, text: str | None) -> None:
+    if text is not None and len(text) > _PAYLOAD_WARNING_BYTES:
+        _log.warning("Activity %s returned %d bytes, which every later episode reads again.", name, len(text))

@@ -124,11 +124,7 @@ def test_keys_that_are_not_carried_out_are_listed(tmp_path: Path) -> None:
         "version": "2.0",
         "logging": {"logLevel": {"default": "Information"}},
         "extensions": {
-            "durableTask": {
-                "hubName": "hub",
-                "storageProvider": {"type": "mssql", "partitionCount": 8},
-                "tracing": {},
-            },
+            "durableTask": {"hubName": "hub", "storageProvider": {"type": "mssql"}, "tracing": {}},
             "http": {"routePrefix": "", "maxOutstandingRequests": 5},
         },
     }
@@ -136,7 +132,7 @@ def test_keys_that_are_not_carried_out_are_listed(tmp_path: Path) -> None:
     durable = "extensions.durableTask"
     assert read_host_settings(tmp_path, {}).ignored == (
         "logging",
-        f"{durable}.storageProvider.type",
+        f"{durable}.storageProvider",
         f"{durable}.tracing",
         "extensions.http.maxOutstandingRequests",
     )

@@ -1,0 +1,108 @@
+"""One import, inside its own limited process: load the file, try the ways to compile it, prove, and answer in plain bytes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fleetscore.errors import FleetscoreError, ModelError
+from fleetscore.models.importers.estimator_files import load_pickle, load_skops
+from fleetscore.models.importers.formats import Format, detect_format
+from fleetscore.models.importers.loaded import LoadedModel, original_of, trial_ranges
+from fleetscore.models.importers.preparation import Unsupported
+from fleetscore.models.packs.base import CompiledModel
+from fleetscore.models.packs.families import open_pack, pack_class
+from fleetscore.models.packs.proof import Proof, prove
+
+_REASON_LIMIT = 300
+
+_warm: set[str] = set()
+
+
+def import_one(request: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """The header and pack of the model at request["path"]: card and proof, or the code and message of a refusal.
+
+    The request holds `path`, `trusted`, `method` (that the model must answer; "" for any) and `ranges` by feature name.
+    """
+    try:
+        return _imported(request)
+    except FleetscoreError as error:
+        return {"code": error.code, "message": error.message, "fix": error.fix}, b""
+    except MemoryError:
+        raise
+    except Exception as error:
+        message = f"The model cannot be read: {type(error).__name__}: {str(error)[:_REASON_LIMIT]}."
+        return {"code": "unreadable_model", "message": message, "fix": "Write the model again."}, b""
+
+
+def warm_family(payload: bytes) -> None:
+    """Compile in this process what scoring such a pack needs, once a family, so that later forks find it compiled."""
+    pack = open_pack(payload)
+    facts = pack.facts[0]
+    kind = f"{pack.family} {facts.library} {sorted(facts.outputs)}"
+    if kind in _warm or len(_warm) > 64 or pack.family in ("onnx", "library"):
+        return
+    _warm.add(kind)
+    for method in facts.outputs:
+        pack.score(np.array([0, 1], np.int64), np.zeros((1, facts.n_features)), method)
+
+
+def _imported(request: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
+    warnings.simplefilter("ignore")
+    path = Path(request["path"])
+    loaded = load_model(path, detect_format(path), trusted=bool(request["trusted"]))
+    compiled, proof = compile_proven(loaded, request)
+    facts = compiled.facts
+    card = {
+        "model": loaded.description,
+        "family": compiled.family,
+        "versions": dict(loaded.versions),
+        "features": list(facts.feature_names) or facts.n_features,
+        "outputs": dict(facts.outputs),
+        "classes": list(facts.classes),
+        "proof": proof.text,
+        "warnings": list(loaded.warnings),
+    }
+    header = {"code": "", "card": card, "proof": asdict(proof)}
+    return header, pack_class(compiled.family).join([compiled]).to_bytes()
+
+
+def load_model(path: Path, kind: Format, *, trusted: bool) -> LoadedModel:
+    """The file in the hands of its library; ModelError says what is wrong with it."""
+    if kind is Format.PICKLE:
+        return load_pickle(path, trusted)
+    if kind is Format.SKOPS:
+        return load_skops(path)
+    raise ModelError(f"Models of format {kind} are not imported yet.", code="unsupported_model")
+
+
+def compile_proven(loaded: LoadedModel, request: Mapping[str, Any]) -> tuple[CompiledModel, Proof]:
+    """The first way whose model answers the method asked for and is proven; ModelError `not_proven` with every way's reason."""
+    reasons = []
+    for way in loaded.ways:
+        try:
+            compiled = way()
+        except (Unsupported, ModelError) as error:
+            reasons.append(str(error))
+            continue
+        if compiled is None:
+            continue
+        if request["method"] and request["method"] not in compiled.facts.outputs:
+            reasons.append(f"its {compiled.family} pack does not answer {request['method']!r}")
+            continue
+        ranges = trial_ranges(loaded, compiled, request["ranges"])
+        proof = prove(compiled, original_of(loaded, compiled.facts), ranges, seed=0)
+        if proof.equal:
+            return compiled, proof
+        reasons.append(proof.text)
+    why = "; ".join(dict.fromkeys(reasons))[:1000] or "no family fits it"
+    raise ModelError(
+        f"The model ({loaded.description}) has no pack that is proven: {why}.",
+        fix="Export it as ONNX, or keep it in its library with --trust-pickles.",
+        code="not_proven",
+    )

@@ -1,0 +1,186 @@
+"""Which files of a folder are models, and which key each gets: by its name, or by a manifest."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import unquote
+
+from fleetscore.errors import InputError, ModelError
+from fleetscore.models.importers.formats import without_suffix
+
+MANIFEST = "keys.csv"
+"""A file of this name in the source folder gives the keys where no manifest is named."""
+
+MODEL_FOLDER_FILE = "MLmodel"
+"""What makes a folder an MLflow model."""
+
+_KEY_LIMIT = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SourceModel:
+    """A model file, or an MLflow model folder, and its key; `refusal` says why it has none."""
+
+    name: str
+    path: Path
+    key: str = ""
+    refusal: ModelError | None = None
+
+
+def list_source_models(
+    source: Path, patterns: Sequence[str] = ("{key}",), manifest: Path | None = None
+) -> list[SourceModel]:
+    """The models below `source` in the order of their names, each with its key or a refusal.
+
+    `patterns` are those of `[models] key`: the first that a name without its suffix fits gives the key. `manifest`, or a
+    keys.csv in the folder, gives keys instead: its columns are `key` and `file`. A source that is one file has the key "".
+    Raises InputError for a source that is not there, a manifest that cannot be read, and a pattern that is none.
+    """
+    if not source.exists():
+        raise InputError(f"{source} does not exist.", fix="Name the folder of the models.", field="from")
+    if _is_model(source):
+        return [SourceModel(source.name, source)]
+    if manifest is None and (source / MANIFEST).is_file():
+        manifest = source / MANIFEST
+    found = _by_manifest(source, manifest) if manifest else _by_name(source, patterns)
+    return _refuse_shared_keys(sorted(found, key=lambda model: model.name))
+
+
+def _is_model(path: Path) -> bool:
+    return path.is_file() or (path / MODEL_FOLDER_FILE).is_file()
+
+
+def _by_name(source: Path, patterns: Sequence[str]) -> Iterator[SourceModel]:
+    expressions = [_expression(pattern) for pattern in patterns]
+    for path in _walk(source):
+        name = path.relative_to(source).as_posix()
+        try:
+            yield SourceModel(name, path, _key_of(name, path.is_dir(), expressions, patterns))
+        except ModelError as error:
+            yield SourceModel(name, path, refusal=error)
+
+
+def _walk(source: Path) -> Iterator[Path]:
+    """Model files and MLflow folders; what begins with a dot is none, and links to folders are not followed."""
+    for folder, folders, files in os.walk(source):
+        here = Path(folder)
+        models = sorted(one for one in folders if (here / one / MODEL_FOLDER_FILE).is_file())
+        folders[:] = [one for one in folders if one not in models and not one.startswith(".")]
+        yield from (here / one for one in models)
+        yield from (here / one for one in files if not one.startswith("."))
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    """The regular expression of the names that fit a pattern such as `{depot}/{van_id}`.
+
+    >>> _expression("{depot}/van-{van_id}").fullmatch("north/van-0012").groups()
+    ('north', '0012')
+    """
+    parts = re.split(r"(\{[^{}/]+\})", pattern)
+    if any("{" in part or "}" in part for part in parts[::2]):
+        raise InputError(
+            f"{pattern!r} is not a pattern of keys.",
+            fix="Write column names in braces: {van_id}.",
+            field="key",
+        )
+    return re.compile("".join("([^/]+)" if part.startswith("{") else re.escape(part) for part in parts))
+
+
+def _key_of(
+    name: str, is_folder: bool, expressions: Sequence[re.Pattern[str]], patterns: Sequence[str]
+) -> str:
+    """The key of a name; in names, `%2F` and the like stand for characters that files cannot have."""
+    _check_encoding(name)
+    stem = name if is_folder else without_suffix(name)
+    if "" in patterns and stem == "default":
+        return ""
+    if not any(expression.fullmatch(stem) for expression in expressions):
+        wanted = ", ".join(repr(pattern) for pattern in patterns if pattern) or "'default'"
+        raise ModelError(
+            f"The name {stem!r} does not fit {wanted}.",
+            fix="Rename it, or name keys in a manifest keys.csv.",
+            code="no_model_key",
+        )
+    return _checked_key(unicodedata.normalize("NFC", unquote(stem)))
+
+
+def _check_encoding(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ModelError(
+            "The file's name is not UTF-8.", fix="Rename it, or name keys in a manifest.", code="no_model_key"
+        ) from None
+
+
+def _checked_key(key: str) -> str:
+    if len(key) > _KEY_LIMIT or any(ord(character) < 32 for character in key):
+        raise ModelError(
+            f"The key has {len(key)} characters, or control characters; at most {_KEY_LIMIT} printable ones are allowed.",
+            code="no_model_key",
+        )
+    return key
+
+
+def _by_manifest(source: Path, manifest: Path) -> list[SourceModel]:
+    try:
+        with manifest.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            if not {"key", "file"} <= set(reader.fieldnames or ()):
+                raise InputError(
+                    f"{manifest} has the columns {reader.fieldnames}; `key` and `file` are needed.",
+                    field="manifest",
+                )
+            return [_listed(source, manifest, reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{manifest} cannot be read: {error}.", field="manifest") from error
+
+
+def _listed(source: Path, manifest: Path, line: int, row: dict[str, str | None]) -> SourceModel:
+    name, key = row["file"] or "", row["key"]
+    path = source / name
+    listed = SourceModel(name, path, key or "")
+    where = f"Line {line} of {manifest.name}"
+    if key is None or not name:
+        problem = f"{where} has no key or no file."
+    elif not path.resolve().is_relative_to(source.resolve()):
+        problem = f"{where} names a file outside the folder."
+    elif not _is_model(path):
+        problem = f"{where} names a file that does not exist."
+    else:
+        try:
+            _checked_key(key)
+            return listed
+        except ModelError as error:
+            return replace(listed, refusal=error)
+    return replace(listed, refusal=ModelError(problem, fix="Correct the manifest.", code="no_model_key"))
+
+
+def _refuse_shared_keys(models: list[SourceModel]) -> list[SourceModel]:
+    """Of several files with one key none is taken, because nothing says which is meant."""
+    by_key: dict[str, list[str]] = defaultdict(list)
+    for model in models:
+        if model.refusal is None:
+            by_key[model.key].append(model.name)
+    return [
+        replace(model, refusal=_shared(model, by_key[model.key]))
+        if model.refusal is None and len(by_key[model.key]) > 1
+        else model
+        for model in models
+    ]
+
+
+def _shared(model: SourceModel, names: Sequence[str]) -> ModelError:
+    others = ", ".join(sorted(name for name in names if name != model.name)[:3]) or "the same file again"
+    return ModelError(
+        f"The key {model.key!r} is also that of {others}.",
+        fix="Keep one file for each key.",
+        code="two_models_for_key",
+    )
