@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import FrameType
@@ -32,7 +33,7 @@ def main() -> int:
     """Work on one shard, and tell of it; gives the exit code."""
     _talk()
     signal.signal(signal.SIGTERM, _leave)
-    _share_compiled_code()
+    _find_folders()
     shard, purpose = int(os.environ["FLEETSCORE_SHARD"]), os.environ.get("FLEETSCORE_PURPOSE", "score")
     story = AttemptStory(os.environ["FLEETSCORE_RUN"], shard, purpose)
     try:
@@ -135,11 +136,27 @@ def _talk() -> None:
     logging.getLogger("azure").setLevel(logging.WARNING)
 
 
-def _share_compiled_code() -> None:
-    """Keep compiled code where the node's other tasks find it, if Batch offers such a place."""
-    folder = os.environ.get("AZ_BATCH_NODE_SHARED_DIR", "")
-    if folder and os.access(folder, os.W_OK):
-        os.environ["NUMBA_CACHE_DIR"] = str(Path(folder) / "numba")
+def _find_folders() -> None:
+    """Name a home and a place for compiled code that this process may write to.
+
+    A container runs as a user of the node that is in no user database, and the variables of the image may be replaced.
+    Compiled code goes where the node's other tasks find it, if Batch offers such a place.
+    """
+    own = Path(os.environ.get("AZ_BATCH_TASK_WORKING_DIR") or tempfile.gettempdir())
+    if not _is_writable(Path(os.environ.get("HOME") or "/nowhere")):
+        os.environ["HOME"] = str(own)
+    shared = os.environ.get("AZ_BATCH_NODE_SHARED_DIR", "")
+    wanted = [Path(folder) / "numba" for folder in (shared, str(own)) if folder]
+    os.environ["NUMBA_CACHE_DIR"] = str(next(filter(_is_writable, wanted), own))
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether this process may write in the folder, which is made where it may be."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:

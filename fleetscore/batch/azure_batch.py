@@ -21,7 +21,6 @@ from fleetscore.errors import BugError, CapacityError, SettingsError, StoreError
 
 _CHUNK = 100  # tasks that one request may carry
 _SUBMIT_TRIES = 8
-_EVALUATION_INTERVAL = timedelta(minutes=5)
 _DONE_ALREADY = {"TaskExists", "JobExists", "JobCompleted", "JobBeingTerminated", "JobTerminating"}
 
 
@@ -156,21 +155,25 @@ class BatchCompute:
             if job.pool_info and job.pool_info.pool_id == self._pool
         )
 
-    def wake_pool(self) -> None:
-        """See Compute.wake_pool. Enabling autoscale again restarts its interval now; the service takes that once in 30 s."""
+    def wake_pool(self, seen: str) -> str:
+        """See Compute.wake_pool. The formula alone is posted: naming the interval would start a new schedule."""
         with _explained(f"pool {self._pool}"):
             pool = self._client.get_pool(self._pool)
-            if not pool.enable_auto_scale:
-                return
-            options = m.BatchPoolEnableAutoScaleOptions(
-                auto_scale_formula=pool.auto_scale_formula,
-                auto_scale_evaluation_interval=pool.auto_scale_evaluation_interval or _EVALUATION_INTERVAL,
-            )
+            newest = _newest_evaluation(pool)
+            if not pool.enable_auto_scale or newest == seen:
+                return seen
+            options = m.BatchPoolEnableAutoScaleOptions(auto_scale_formula=pool.auto_scale_formula)
             try:
                 self._client.enable_pool_auto_scale(self._pool, options)
             except HttpResponseError as error:
-                if error.status_code not in (409, 429, 503):  # somebody else just did
+                if error.status_code not in (
+                    409,
+                    429,
+                    503,
+                ):  # being resized, or enabled by another run just now
                     raise
+                return seen
+            return newest
 
     def _create(self, job: JobSpec) -> bool:
         """Create the job; False when it exists and has all it needs already."""
@@ -261,7 +264,8 @@ def _task(spec: ShardTaskSpec, job: JobSpec) -> m.BatchTaskCreateOptions:
             max_task_retry_count=job.retries,
         ),
         user_identity=m.UserIdentity(
-            auto_user=m.AutoUserSpecification(scope="task", elevation_level="nonadmin")
+            # One user for all tasks of a node, so that each may use what another has compiled.
+            auto_user=m.AutoUserSpecification(scope="pool", elevation_level="nonadmin")
         ),
     )
 
@@ -296,6 +300,12 @@ def _most(pool: Any, parameter: str, target: int | None) -> int:
     formula = (pool.auto_scale_formula or "") if pool.enable_auto_scale else ""
     found = re.search(rf"^\s*{parameter}\s*=\s*(\d+)\s*;", formula, re.MULTILINE)
     return int(found[1]) if found else target or 0
+
+
+def _newest_evaluation(pool: Any) -> str:
+    """When the service last evaluated the pool's formula, on its clock; "never" before the first time."""
+    evaluated = pool.auto_scale_run and pool.auto_scale_run.timestamp
+    return evaluated.isoformat() if evaluated else "never"
 
 
 def _problem(error: Any) -> str:

@@ -105,8 +105,12 @@ class Compute(Protocol):
         """Have so many Spot nodes; a pool with a formula is left alone, and so is one whose nodes other jobs use when `nodes` is 0."""
         ...
 
-    def wake_pool(self) -> None:
-        """Have the pool's size worked out again now, not at the next interval."""
+    def wake_pool(self, seen: str) -> str:
+        """Request an evaluation of the pool's formula, unless none took place since the request before.
+
+        `seen` is what that request returned; returns what the next one takes. A service that restarts its schedule at
+        each request would never evaluate if requests came more often than its interval.
+        """
         ...
 
 

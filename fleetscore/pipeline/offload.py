@@ -22,7 +22,7 @@ from fleetscore.batch.interface import (
     shard_of_task,
     task_id,
 )
-from fleetscore.errors import StoreError
+from fleetscore.errors import MissingBlobError, StoreError
 from fleetscore.pipeline.score import is_cancelled
 from fleetscore.process_environment import SCORING_ENVIRONMENT
 from fleetscore.records import from_json, to_json
@@ -31,7 +31,7 @@ from fleetscore.runs.plans import read_plan, read_shard_plans
 from fleetscore.runs.status import committed_shards
 from fleetscore.settings import RunPolicy
 from fleetscore.store.base import Store
-from fleetscore.store.paths import given_up_folder, run_path
+from fleetscore.store.paths import given_up_folder, pool_waking_path, run_path
 from fleetscore.telemetry import worker_settings
 
 _ENDED = {"completed", "terminating", "deleting", "missing"}
@@ -115,7 +115,7 @@ def submit_shards(store: Store, compute: Compute, app: AppSettings, run: str, no
     compute.submit(
         spec, [ShardTaskSpec(task_id(s), {"FLEETSCORE_SHARD": str(s)}) for s in offloaded_shards(store, run)]
     )
-    _wake(compute, run, policy.pool_nodes)
+    _wake(store, compute, run, app.batch_pool, policy.pool_nodes)
     return job
 
 
@@ -170,7 +170,7 @@ def check_shards(
         compute.terminate(job, check.terminate)
     elif check.open and not (state.running or over):
         # Formulas see new tasks a minute late, so the evaluation at submitting saw none.
-        _wake(compute, run, policy.pool_nodes)
+        _wake(store, compute, run, read_submission(store, run).pool, policy.pool_nodes)
     return check
 
 
@@ -282,13 +282,26 @@ def release_pool(store: Store, compute: Compute, run: str) -> None:
         compute.resize_pool(0)
 
 
-def _wake(compute: Compute, run: str, nodes: int) -> None:
+def _wake(store: Store, compute: Compute, run: str, pool: str, nodes: int) -> None:
+    """Have the pool grow for the run; one request per evaluation of its formula, whichever run of the store makes it."""
+    seen = _last_evaluation_seen(store, pool)
     try:
-        compute.wake_pool()
+        newest = compute.wake_pool(seen)
+        if newest != seen:
+            store.write(pool_waking_path(pool), newest.encode())
         if nodes:
             compute.resize_pool(nodes)
-    except StoreError as error:  # a formula's own interval comes anyway, and so does the next look
+    except (
+        StoreError
+    ) as error:  # the formula is evaluated at its interval anyway, and the next look tries again
         _log.warning("%s: %s", run, error)
+
+
+def _last_evaluation_seen(store: Store, pool: str) -> str:
+    try:
+        return store.read(pool_waking_path(pool)).decode(errors="replace")
+    except MissingBlobError:
+        return ""
 
 
 def _waited_s(store: Store, run: str, now: datetime) -> float:

@@ -84,6 +84,11 @@ def pool_rates_path(pool: str) -> str:
     return f"rates/pools/{pool}.json"
 
 
+def pool_waking_path(pool: str) -> str:
+    """The evaluation of a Batch pool's formula that was the newest when this store's runs last asked for one."""
+    return f"rates/pools/{pool}.woken"
+
+
 def index_path(workload: str, day: str) -> str:
     """One line per run that was requested on the day (YYYY-MM-DD), so that listing runs reads no run."""
     return f"index/{workload}/{day}.json"

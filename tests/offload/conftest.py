@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests.pipeline.app_host import running
 
 sys.path[:0] = [str(folder) for folder in (TOYS, HERE) if str(folder) not in sys.path]
 
-
+UNKIND = ("--enable-autoscale", "after-interval", "--foreign-environment")
 POOLS = """
 [[pools]]
 id = "local"
@@ -44,7 +45,7 @@ vm_size = "Standard_D2ads_v5"
 task_slots_per_node = 2
 containers = true
 autoscale_formula = "@{formula}"
-autoscale_interval = "PT60M"
+autoscale_interval = "{interval}"
 autoscale_parameters = {{ maxSpot = 1, maxDedicated = 1 }}
 """
 
@@ -58,15 +59,36 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def cloud(azurite: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """Storage and Batch for the whole session; two nodes of two slots that are up at once."""
-    data = tmp_path_factory.mktemp("batch") / "data"
-    pools = tmp_path_factory.mktemp("pools") / "pools.toml"
-    pools.write_text(POOLS.format(formula=ROOT / "infra" / "autoscale.formula"))
-    options = ["--pool", str(pools), "--boot-seconds", "0", "--time-scale", "60"]
-    options += ["--image", f"fleetscore-worker={worker_command()}"]
-    options += ["--env", f"PYTHONPATH={os.pathsep.join(map(str, (ROOT, TOYS, HERE)))}"]
-    service = start_service(data, *options)
-    yield Cloud(azurite, service)
-    service.stop()
+    with cloud_with(azurite, tmp_path_factory.mktemp("batch"), *service_options()) as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="session")
+def unkind_cloud(azurite: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """The same with a service that starts a new schedule whenever autoscale is enabled, and with foreign nodes."""
+    with cloud_with(azurite, tmp_path_factory.mktemp("unkind"), *UNKIND) as cloud:
+        yield cloud
+
+
+@contextmanager
+def cloud_with(azurite: str, folder: Path, *options: str) -> Iterator[Cloud]:
+    """Storage and a local Batch service with further options; a minute of its clock takes a second."""
+    pools = folder / "pools.toml"
+    interval = "PT5M" if "after-interval" in options else "PT60M"
+    pools.write_text(POOLS.format(formula=ROOT / "infra" / "autoscale.formula", interval=interval))
+    all_options = ["--pool", str(pools), "--boot-seconds", "0", "--time-scale", "60", *options]
+    all_options += ["--image", f"fleetscore-worker={worker_command()}"]
+    all_options += ["--env", f"PYTHONPATH={os.pathsep.join(map(str, (ROOT, TOYS, HERE)))}"]
+    service = start_service(folder / "data", *all_options)
+    try:
+        yield Cloud(azurite, service)
+    finally:
+        service.stop()
+
+
+def service_options() -> list[str]:
+    """Further options of the local Batch service: the suite passes with each that makes it more like an unkind Azure."""
+    return os.environ.get("FLEETSCORE_TEST_BATCH_OPTIONS", "").split()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Pools: a cold one is woken, a fixed one comes and goes with its run, one that never starts is given up with the reason."""
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -70,6 +71,46 @@ def test_a_cold_pool_is_woken_long_before_its_interval(cloud: Cloud, store: Stor
     run, compute = submitted(store, cloud, "formula", "2026-04-01T00")
     assert looked_after(store, compute, run, 45.0) == Check(0, {})
     assert collect_run(store, run).counts == {"scored": 20}
+
+
+@pytest.mark.slow
+def test_waking_never_keeps_a_service_from_evaluating(
+    unkind_cloud: Cloud, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where each request starts a new schedule, looks every half second still bring nodes within two intervals."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", unkind_cloud.service.ca_path)
+    write_rules(store)
+    began = time.monotonic()
+    run, compute = submitted(store, unkind_cloud, "formula", "2026-04-01T00")
+    wait_until(
+        lambda: check_shards(store, compute, run, datetime.now(UTC)) and usable_after_pause(compute), 30
+    )
+    assert time.monotonic() - began < 2 * 5 + 2  # an interval of the service takes five seconds
+
+
+def usable_after_pause(compute: BatchCompute) -> bool:
+    """Whether the pool has a node; asked every half second."""
+    time.sleep(0.5)
+    return compute.pool_state().usable_nodes > 0
+
+
+def test_one_request_is_made_per_evaluation(unkind_cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the service has evaluated again nothing is requested, and never of a pool without a formula."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", unkind_cloud.service.ca_path)
+    compute = unkind_cloud.compute("formula")
+    evaluated = compute.wake_pool("")
+    requests = requests_to_enable(unkind_cloud)
+    assert requests >= 1
+    assert compute.wake_pool(evaluated) == evaluated
+    assert unkind_cloud.compute("fixed").wake_pool("x") == "x"
+    assert requests_to_enable(unkind_cloud) == requests
+    wait_until(lambda: compute.wake_pool(evaluated) != evaluated, 20)
+    assert requests_to_enable(unkind_cloud) > requests
+
+
+def requests_to_enable(cloud: Cloud) -> int:
+    """How often the service was asked to enable autoscale."""
+    return int(cloud.service.control("faults", method="GET")["requests"].get("enable_pool_auto_scale", 0))
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ from tests.offload.local_app import HERE, ROOT, TOYS, WORKLOADS, crumbs_of, line
 from tests.pipeline.app_host import wait_until
 from tests.pipeline.ingestion import taking
 from tests.pipeline.toy_workload import write_lines
+from worker_image.__main__ import _find_folders
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WINDOW = "2026-01-01T00"
@@ -118,9 +119,47 @@ def test_the_worker_s_requirements_are_pinned_as_the_app_s() -> None:
 def test_base_images_and_packages_are_pinned() -> None:
     """Every stage names a full version, and pip installs nothing but the pinned list."""
     text = (ROOT / "worker_image" / "Dockerfile").read_text()
-    images = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
+    defaults = dict(re.findall(r"^ARG (\w+)=(\S+)", text, re.MULTILINE))
+    stages = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
+    images = [defaults.get(stage.strip("${}"), stage) for stage in stages]
     assert images and all(re.fullmatch(r"python:\d+\.\d+\.\d+-\S+", image) for image in images)
-    assert re.findall(r"pip install (.*)", text) == ["--no-cache-dir --no-compile -r /tmp/requirements.txt"]
+    (installed,) = re.findall(r"pip install (.*?) *\\?$", text, re.MULTILINE)
+    assert installed == "--no-cache-dir --no-compile -r /tmp/requirements.txt"
+
+
+def test_the_entry_point_is_named_by_its_path_and_needs_no_variable_of_the_image() -> None:
+    """Batch may replace the image's PATH and other variables, so the interpreter finds the app without them."""
+    text = (ROOT / "worker_image" / "Dockerfile").read_text()
+    assert 'ENTRYPOINT ["/opt/worker/bin/python", "-m", "worker_image"]' in text
+    assert "app.pth" in text and "PYTHONPATH=" not in text
+
+
+def test_a_worker_needs_neither_path_nor_home_nor_a_shared_folder(store: Store, tmp_path: Path) -> None:
+    """With a PATH that leads nowhere, no HOME, and a shared folder that cannot be written, the shard is scored."""
+    write_lines(store, WINDOW, lines(5))
+    run = planned(store)
+    (tmp_path / "shared").write_text("no folder")
+    foreign = {"PATH": "/nowhere", "AZ_BATCH_NODE_SHARED_DIR": str(tmp_path / "shared")}
+    own = worker(store, run, **foreign, AZ_BATCH_TASK_WORKING_DIR=str(tmp_path))
+    assert own.wait(60) == 0, own.communicate()
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_compiled_code_goes_where_this_process_may_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_shared: bool
+) -> None:
+    """The node's shared folder if it can be written, else the task's own; HOME is one that can be written."""
+    shared, own = tmp_path / "shared", tmp_path / "own"
+    own.mkdir()
+    if is_shared:
+        shared.mkdir()
+    for name in ("HOME", "NUMBA_CACHE_DIR"):
+        monkeypatch.setenv(name, "/nowhere/at/all")
+    monkeypatch.setenv("AZ_BATCH_NODE_SHARED_DIR", str(shared))
+    monkeypatch.setenv("AZ_BATCH_TASK_WORKING_DIR", str(own))
+    _find_folders()
+    assert os.environ["NUMBA_CACHE_DIR"] == str((shared if is_shared else own) / "numba")
+    assert os.environ["HOME"] == str(own)
 
 
 @pytest.mark.slow
