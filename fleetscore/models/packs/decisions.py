@@ -49,7 +49,7 @@ class DecisionPack(Pack):
         ok &= self.model_links <= max(links.Link)
         ok &= np.isin(self.sizes("shift"), (0, 1))
         ok &= (self.sizes("fill") == 0) | (self.sizes("fill") == self.widths)
-        return ok & self.sizes_fit()
+        return ok & self._answers_fit() & self.sizes_fit()
 
     @abstractmethod
     def sizes_fit(self) -> NDArray[np.bool_]:
@@ -65,7 +65,7 @@ class DecisionPack(Pack):
 
     def check_model(self, at: int) -> None:
         """ModelError `corrupt_model` when the arrays of the model do not fit each other."""
-        if not self.fits[at] or not self._answers_fit(at):
+        if not self.fits[at]:
             raise container.corrupt(f"the arrays of model {at} do not fit each other")
 
     def score_rows(self, offsets: Indices, x: Floats, method: str, out: Floats) -> None:
@@ -108,10 +108,18 @@ class DecisionPack(Pack):
     def magnitudes(self, x: Floats, method: str) -> Floats:
         """The size of the terms that one model's answers are sums of, [rows, 1]."""
 
-    def _answers_fit(self, at: int) -> bool:
-        """Whether the number of columns of each method is what the model's link gives."""
-        facts, count, link = self.facts_of_model(at), int(self.counts[at]), int(self.model_links[at])
-        return all(width == answer_width(method, count, link) for method, width in facts.outputs.items())
+    def _answers_fit(self) -> NDArray[np.bool_]:
+        """Which models have facts with as many columns for each method as their link gives."""
+        kinds = np.stack([self.facts_of, self.counts, self.model_links], axis=1)
+        unique, kind_of = np.unique(kinds, axis=0, return_inverse=True)
+        fit = [
+            all(
+                method in links.METHOD_CODES and width == answer_width(method, count, link)
+                for method, width in self.facts[at].outputs.items()
+            )
+            for at, count, link in unique.tolist()
+        ]
+        return np.array(fit, np.bool_)[kind_of.reshape(-1)]
 
 
 def answer_width(method: str, count: int, link: int) -> int:

@@ -1,0 +1,183 @@
+"""The models of a set by key: packs by family and features, files of the set, and the scoring of a shard through them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from fleetscore.errors import ModelError
+from fleetscore.models.packs.base import CompiledModel, Pack
+from fleetscore.models.packs.container import corrupt
+from fleetscore.models.packs.families import open_pack, pack_class
+
+INDEX_FILE = "models.arrow"
+"""The file of a model set that says in which pack, and where in it, the model of each key is."""
+
+PACK_MODELS = 4_096
+PACK_BYTES = 64 << 20
+"""A pack is closed at so many models or bytes: what a shard reads at least, and what a damaged file can cost."""
+
+_SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("pack", pa.int32(), nullable=False),
+        pa.field("place", pa.int32(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Models by key. `index` has the columns key, pack and place; packs are opened when a key of theirs is asked for first."""
+
+    index: pa.Table
+    names: tuple[str, ...]
+    read: Callable[[str], Any]
+    opened: dict[int, Pack] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Return the number of models."""
+        return int(self.index.num_rows)
+
+    @cached_property
+    def keys(self) -> pa.StringArray:
+        """The keys of all models."""
+        return self.index["key"].combine_chunks()
+
+    def find(self, keys: pa.Array) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """The pack and the place in it of each key; -1 for a key that no model has."""
+        rows = pc.index_in(keys, value_set=self.keys)
+        found = [pc.fill_null(self.index[name].combine_chunks().take(rows), -1) for name in ("pack", "place")]
+        return found[0].to_numpy(zero_copy_only=False), found[1].to_numpy(zero_copy_only=False)
+
+    def pack(self, number: int) -> Pack:
+        """The pack of this number; ModelError `corrupt_model` when its file is not what the set says."""
+        if number not in self.opened:
+            self.opened[number] = open_pack(self.read(self.names[number]))
+        return self.opened[number]
+
+    def model(self, key: str) -> CompiledModel:
+        """The model of one key; ModelError `no_model` where no model has it."""
+        pack, place = self.find(pa.array([key], pa.string()))
+        if pack[0] < 0:
+            raise ModelError(
+                f"No model has the key {key!r}.", fix="Import one.", code="no_model", field="key"
+            )
+        return self.pack(int(pack[0])).model(int(place[0]))
+
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """Name and bytes of each file of the set, the index last; every pack is opened."""
+        for number, name in enumerate(self.names):
+            yield name, self.pack(number).to_bytes()
+        yield INDEX_FILE, _index_bytes(self.index, self.names)
+
+
+def pack_models(models: Iterable[tuple[str, CompiledModel]]) -> Bundle:
+    """Pack models under their keys, those of one family and the same features together; ModelError names a key given twice."""
+    packer = _Packer()
+    for key, model in models:
+        packer.add(key, model)
+    return packer.bundle()
+
+
+def open_bundle(read: Callable[[str], Any]) -> Bundle:
+    """The models of a set whose files `read` gives by name, each checked against the set; ModelError `corrupt_model` otherwise."""
+    try:
+        table = pa.ipc.open_file(pa.BufferReader(read(INDEX_FILE))).read_all()
+        table.validate(full=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError, UnicodeDecodeError) as error:
+        raise corrupt(f"{INDEX_FILE} cannot be read: {error}") from error
+    metadata = table.schema.metadata or {}
+    names = tuple(name for name in metadata.get(b"packs", b"").decode().split("\n") if name)
+    if not table.schema.remove_metadata().equals(_SCHEMA):
+        raise corrupt(f"{INDEX_FILE} does not have the columns key, pack and place")
+    numbers = table["pack"].to_numpy()
+    if len(numbers) and not (numbers.min() >= 0 and numbers.max() < len(names)):
+        raise corrupt(f"{INDEX_FILE} names packs that the set does not have")
+    return Bundle(table, names, read)
+
+
+class _Packer:
+    """Collects models by family and features, and closes a pack when it is large enough."""
+
+    def __init__(self) -> None:
+        self._keys: list[str] = []
+        self._where: list[tuple[int, int]] = []
+        self._packs: list[Pack] = []
+        self._open: dict[Any, list[tuple[int, CompiledModel]]] = defaultdict(list)
+        self._sizes: dict[Any, int] = defaultdict(int)
+
+    def add(self, key: str, model: CompiledModel) -> None:
+        group = model.family, model.facts.feature_names, model.facts.n_features
+        self._open[group].append((len(self._keys), model))
+        self._sizes[group] += sum(array.nbytes for array in model.arrays.values())
+        self._keys.append(key)
+        self._where.append((-1, -1))
+        if len(self._open[group]) >= PACK_MODELS or self._sizes[group] >= PACK_BYTES:
+            self._close(group)
+
+    def _close(self, group: Any) -> None:
+        members = self._open.pop(group)
+        self._sizes.pop(group)
+        for place, (row, _) in enumerate(members):
+            self._where[row] = len(self._packs), place
+        self._packs.append(pack_class(group[0]).join([model for _, model in members]))
+
+    def bundle(self) -> Bundle:
+        for group in list(self._open):
+            self._close(group)
+        _refuse_repeated(self._keys)
+        places = np.array(self._where, np.int32).reshape(-1, 2)
+        index = pa.table(
+            [pa.array(self._keys, pa.string()), places[:, 0].copy(), places[:, 1].copy()], schema=_SCHEMA
+        )
+        names = tuple(f"pack-{number:05d}-{pack.family}.bin" for number, pack in enumerate(self._packs))
+        return Bundle(index, names, _not_stored, dict(enumerate(self._packs)))
+
+
+def _refuse_repeated(keys: list[str]) -> None:
+    seen: set[str] = set()
+    for key in keys:
+        if key in seen:
+            raise ModelError(f"Two models have the key {key!r}.", fix="Keep one.", code="two_models_for_key")
+        seen.add(key)
+
+
+def _not_stored(name: str) -> Any:
+    raise corrupt(f"{name} is not there")
+
+
+def _index_bytes(index: pa.Table, names: tuple[str, ...]) -> bytes:
+    sink = pa.BufferOutputStream()
+    schema = _SCHEMA.with_metadata({"packs": "\n".join(names)})
+    with pa.ipc.new_file(sink, schema) as writer:
+        writer.write_table(index.combine_chunks().cast(schema))
+    return bytes(sink.getvalue())
+
+
+def join_bundles(first: Bundle, second: Bundle) -> Bundle:
+    """The models of both; where both have a key, the second's."""
+    added = set(second.keys.to_pylist())
+    kept = (one for one in _models(first) if one[0] not in added)
+    return pack_models(chain(kept, _models(second)))
+
+
+def count_changes(first: Bundle, second: Bundle) -> dict[str, int]:
+    """How many models of `first` the models of `second` replace, are new beside, and leave."""
+    known, added = set(first.keys.to_pylist()), set(second.keys.to_pylist())
+    return {"replaced": len(known & added), "new": len(added - known), "kept": len(known - added)}
+
+
+def _models(bundle: Bundle) -> Iterator[tuple[str, CompiledModel]]:
+    columns = (bundle.index[name].to_pylist() for name in _SCHEMA.names)
+    for key, number, place in zip(*columns, strict=True):
+        yield key, bundle.pack(number).model(place)

@@ -1,0 +1,162 @@
+"""A model set's packs by key: stored, opened, joined, and scoring a shard block by block."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import OneClassSVM
+
+from fleetscore.errors import ModelError
+from fleetscore.models.importers.estimators import compile_estimator
+from fleetscore.models.packs import bundle as bundles
+from fleetscore.models.packs.bundle import Bundle, count_changes, join_bundles, open_bundle, pack_models
+from fleetscore.models.packs.shard_scoring import score_shard
+
+NAMES = ("speed", "load", "temperature")
+
+
+def named(x: np.ndarray, names: tuple[str, ...]) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(x, columns=list(names))
+
+
+@cache
+def fitted(seed: int, names: tuple[str, ...] = NAMES) -> Any:
+    """A random model that knows its features by name, of one of three kinds."""
+    rng = np.random.default_rng(seed)
+    x = named(rng.normal(size=(40, len(names))), names)
+    y = x.to_numpy() @ rng.normal(size=len(names)) + rng.normal(size=40)
+    kind = (Ridge(), LogisticRegression(), OneClassSVM(nu=0.3))[seed % 3]
+    return make_pipeline(StandardScaler(), kind).fit(x, y > 0 if seed % 3 == 1 else y)
+
+
+def stored(bundle: Bundle) -> Bundle:
+    """The bundle through its files."""
+    files = dict(bundle.files())
+    return open_bundle(files.__getitem__)
+
+
+@given(
+    keys=st.lists(st.integers(0, 11), min_size=1, max_size=30),
+    rows=st.lists(st.integers(0, 40), min_size=30, max_size=30),
+)
+@settings(max_examples=15, deadline=None)
+def test_blocks_in_any_order_are_scored_by_their_models(keys: list[int], rows: list[int]) -> None:
+    """Blocks of any keys, sizes and order, repeated keys too, get what their own models answer, whatever else is in the shard."""
+    models = {f"van {seed}": fitted(seed, NAMES[: 2 + seed % 2]) for seed in range(12)}
+    bundle = stored(pack_models((key, compile_estimator(model)) for key, model in models.items()))
+    offsets = np.concatenate([[0], np.cumsum(rows[: len(keys)])]).astype(np.int64)
+    table = np.random.default_rng(1).normal(size=(int(offsets[-1]), 3))
+    columns = dict(zip(NAMES, table.T, strict=True))
+    blocks = [f"van {key}" for key in keys]
+    found = score_shard(bundle, blocks, offsets, columns)
+    assert not found.errors
+    labels = found.labels()
+    for at, key in enumerate(blocks):
+        part = slice(offsets[at], offsets[at + 1])
+        if offsets[at] == offsets[at + 1]:
+            continue
+        model = models[key]
+        want = model.predict(named(table[part, : model.n_features_in_], tuple(model.feature_names_in_)))
+        if keys[at] % 3:
+            assert labels[part].tolist() == want.tolist()
+        else:
+            assert np.allclose(found.values[part, 0], want, rtol=1e-12)
+
+
+def test_a_block_that_cannot_be_scored_costs_no_other() -> None:
+    """An unknown key, missing features and rows that a model refuses are errors of their own blocks."""
+    bundle = pack_models(
+        [
+            ("a", compile_estimator(fitted(0))),
+            ("b", compile_estimator(fitted(3))),
+            ("c", compile_estimator(fitted(6, ("other",)))),
+        ]
+    )
+    table = np.ones((40, 3))
+    table[13, 1] = np.nan
+    columns = dict(zip(NAMES, table.T, strict=True))
+    found = score_shard(bundle, ["a", "b", "c", "d"], np.arange(0, 41, 10), columns)
+    assert {at: error.code for at, error in found.errors.items()} == {
+        1: "bad_input",
+        2: "feature_mismatch",
+        3: "no_model",
+    }
+    assert "load" in str(found.errors[1])
+    assert "other" in str(found.errors[2])
+    assert np.isfinite(found.values[:10]).all()
+    assert np.isnan(found.values[10:]).all()
+
+
+def test_models_without_names_take_the_features_of_the_settings_in_order() -> None:
+    """A model that names no features reads those that it is told, and is refused where their number differs."""
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    model = Ridge().fit(x, x @ [2.0, -1.0])
+    bundle = pack_models([("", compile_estimator(model))])
+    columns = {"p": x[:, 0], "q": x[:, 1]}
+    found = score_shard(bundle, [""], np.array([0, 30]), columns, features=("p", "q"))
+    assert np.allclose(found.values[:, 0], model.predict(x), rtol=1e-12)
+    refused = score_shard(bundle, [""], np.array([0, 30]), columns, features=("p",))
+    assert refused.errors[0].code == "feature_mismatch"
+
+
+def test_large_sets_are_cut_into_packs_and_read_as_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packs are closed at a number of models, and a shard reads only those that hold its keys."""
+    monkeypatch.setattr(bundles, "PACK_MODELS", 4)
+    files = dict(pack_models((f"van {at}", compile_estimator(fitted(3 * at))) for at in range(10)).files())
+    assert len(files) == 4
+    read: list[str] = []
+
+    def reader(name: str) -> bytes:
+        read.append(name)
+        return files[name]
+
+    bundle = open_bundle(reader)
+    assert len(bundle) == 10
+    score_shard(bundle, ["van 9"], np.array([0, 1]), {name: np.ones(1) for name in NAMES})
+    assert len(read) == 2
+
+
+def test_added_models_replace_their_keys_and_keep_the_others() -> None:
+    """Joining sets keeps what the second lacks; the counts say what is replaced, new and kept; a repeated key is refused."""
+    first = pack_models([("a", compile_estimator(fitted(0))), ("b", compile_estimator(fitted(3)))])
+    second = pack_models([("b", compile_estimator(fitted(6))), ("c", compile_estimator(fitted(9)))])
+    assert count_changes(first, second) == {"replaced": 1, "new": 1, "kept": 1}
+    both = stored(join_bundles(stored(first), second))
+    assert sorted(both.keys.to_pylist()) == ["a", "b", "c"]
+    assert np.array_equal(both.model("b").arrays["weights"], second.model("b").arrays["weights"])
+    with pytest.raises(ModelError, match="Two models"):
+        pack_models([("a", first.model("a")), ("a", first.model("a"))])
+    with pytest.raises(ModelError, match="no_such"):
+        both.model("no_such")
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_mutated_files_of_a_set_end_in_a_named_error_or_a_score(data: st.DataObject) -> None:
+    """A flipped or missing byte anywhere in a stored set gives ModelError or errors of blocks, never another exception or a crash."""
+    files = dict(FILES)
+    name = data.draw(st.sampled_from(sorted(files)))
+    content = bytearray(files[name])
+    if data.draw(st.booleans()):
+        content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    else:
+        del content[data.draw(st.integers(0, len(content) - 1)) :]
+    files[name] = bytes(content)
+    try:
+        bundle = open_bundle(files.__getitem__)
+        score_shard(bundle, ["a", "b", "c"], np.array([0, 2, 4, 6]), {name: np.ones(6) for name in NAMES})
+    except ModelError as error:
+        assert error.code == "corrupt_model"
+
+
+FILES = dict(pack_models([(key, compile_estimator(fitted(seed))) for seed, key in enumerate("abc")]).files())
