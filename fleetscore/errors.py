@@ -11,6 +11,7 @@ FleetscoreError                 has a code, a sentence, and what to do next
 │   ├── ConflictError           modified concurrently
 │   │   └── TakenOverError      another orchestration has the run now
 │   └── HostUnreachableError    no app answers at the address
+├── SourceError                 a database that data comes from did not answer
 ├── PublishError                a window cannot be published; what was published before still stands
 └── BugError                    a promise of our own was broken; never the user's fault
 
@@ -101,6 +102,13 @@ class HostUnreachableError(StoreError):
     """No app answers at the address."""
 
     code = "no_host"
+
+
+class SourceError(FleetscoreError):
+    """A database that data comes from did not answer."""
+
+    code = "database_failed"
+    retry = True
 
 
 class PublishError(FleetscoreError):

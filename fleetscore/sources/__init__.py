@@ -20,6 +20,9 @@ holds the rows whose time lies in the window; `reading.faults` the files that co
 `reading.rows` what was rejected of the others. `read_table` reads one file, `read_batches` one file piece by piece.
 `aggregate_rows` carries out the line `aggregate`, once all rows of a key are there.
 
+A workload with a `database` lands first: `land(store, settings, workload, window)` gives a `Landed`, whose `file()` is read as any other
+file, and `read_landed` finds it again.
+
 A window is anything with aware `start` and `end` (exclusive): a `Window`, or a `TimeRange` for training. Plans keep a
 `SourceFile` (path, etag, size, format, columns of the path); reading it again gives the same rows while the file is the same,
 and for a Delta table as long as the version that `etag` names exists.
@@ -28,6 +31,7 @@ and for a Delta table as long as the version that `etag` names exists.
 from __future__ import annotations
 
 from fleetscore.sources.aggregating import aggregate_rows
+from fleetscore.sources.landing import Landed, Standing, ask_standing, land, read_landed
 from fleetscore.sources.listing import list_inputs
 from fleetscore.sources.patterns import Span, TimeRange
 from fleetscore.sources.reading import Reading, read_batches, read_files, read_names, read_table
@@ -37,6 +41,7 @@ from fleetscore.sources.settings import DataSettings, Melt, Ready, read_data_set
 __all__ = [
     "ColumnKind",
     "DataSettings",
+    "Landed",
     "Listing",
     "Melt",
     "PassedOver",
@@ -46,12 +51,16 @@ __all__ = [
     "Rows",
     "SourceFile",
     "Span",
+    "Standing",
     "TimeRange",
     "aggregate_rows",
+    "ask_standing",
+    "land",
     "list_inputs",
     "read_batches",
     "read_data_settings",
     "read_files",
+    "read_landed",
     "read_names",
     "read_table",
 ]

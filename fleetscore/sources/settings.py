@@ -14,6 +14,7 @@ import msgspec
 from fleetscore.errors import SettingsError
 from fleetscore.sources.patterns import parse_pattern
 from fleetscore.sources.places import split_place
+from fleetscore.sources.queries import NAMES, bound_names
 
 Format = Literal["", "csv", "tsv", "jsonl", "parquet", "avro", "capture", "delta"]
 FORMATS = ("csv", "tsv", "jsonl", "parquet", "avro", "capture", "delta")
@@ -220,9 +221,9 @@ def _check_database(settings: DataSettings) -> None:
         )
     if settings.paths:
         raise ValueError("path and database are both given; a workload reads from one of them")
-    for name in (":start", ":end"):
-        if not re.search(name + r"\b", settings.query):
-            raise ValueError(f"query lacks {name}; it must select the rows of [:start, :end)")
+    for name in NAMES:
+        if name not in bound_names(settings.query):
+            raise ValueError(f"query lacks :{name}; it must select the rows of [:start, :end)")
 
 
 def _zone(name: str, text: str) -> None:

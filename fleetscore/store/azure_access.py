@@ -67,6 +67,11 @@ def credential_for(resource: Resource) -> Any:
     if resource.is_emulator:
         development = BlobServiceClient.from_connection_string("UseDevelopmentStorage=true").credential
         return AzureNamedKeyCredential(development.account_name, development.account_key)
+    return process_identity()
+
+
+def process_identity() -> Any:
+    """The credential of this process: the managed identity that the settings name, else whoever is signed in."""
     return _identity(os.environ.get("FLEETSCORE_IDENTITY_CLIENT_ID", ""))
 
 

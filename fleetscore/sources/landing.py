@@ -1,0 +1,255 @@
+"""Landing: the window's rows of a database are read once into a Parquet file in the store, whole or not at all.
+
+A window's landings lie under `landed/<workload>/<window>/`, each a file of its own, and `landing.json` names the newest. So a run,
+its retries and replays read the file that they were planned with, and a round for late rows lands anew beside it.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Protocol, TypeVar
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fleetscore.errors import FleetscoreError, InputError, MissingBlobError, SourceError, StoreError
+from fleetscore.sources.databases import Connection, connection_named, opened_query
+from fleetscore.sources.patterns import Span
+from fleetscore.sources.records import SourceFile
+from fleetscore.sources.request import Budget
+from fleetscore.sources.settings import DataSettings
+from fleetscore.store import Store
+
+Answer = TypeVar("Answer")
+
+TRIES = 4
+"""As often is a server asked that cannot be reached, after 1, 2 and 4 seconds."""
+
+_QUEUED_BATCHES = 2
+
+
+class KeyedSpan(Span, Protocol):
+    """A span of time with a name: a window."""
+
+    @property
+    def key(self) -> str:
+        """How users write it, and paths carry it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """One landing: the file with its etag, its rows, the newest time among them, and what was asked of which database."""
+
+    path: str
+    etag: str
+    size_bytes: int
+    rows: int
+    landed: datetime
+    start: datetime
+    end: datetime
+    database: str  # the environment variable's name
+    query_sha256: str
+    newest: datetime | None = None
+    schema: int = 1
+
+    def file(self) -> SourceFile:
+        """The landing as an input file, which is read as any other."""
+        return SourceFile(self.path, self.etag, self.size_bytes, "parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How many rows a query has of a window now, and the newest time among them."""
+
+    rows: int
+    newest: datetime | None
+
+
+def land(store: Store, settings: DataSettings, workload: str, window: KeyedSpan) -> Landed:
+    """Read the window's rows of the database into a file, in bounded memory; it is there whole, or not at all.
+
+    A server that cannot be reached is asked TRIES times. Raises SourceError after that, InputError for a query that the server
+    does not accept or that lacks the time column, FileError beyond the limits of time and size, SettingsError for a connection
+    that is not set.
+    """
+    connection = connection_named(settings.database)
+    folder = f"landed/{workload}/{window.key}/"
+    moment = datetime.now(UTC)
+    path = f"{folder}{moment:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}.parquet"
+    rows, newest = _tried(lambda: _write_rows(store, settings, connection, window, path))
+    entry = store.stat(path)
+    if entry is None:
+        raise StoreError(f"{path} is gone since it was landed.")
+    digest = sha256(settings.query.encode()).hexdigest()
+    landed = Landed(
+        path,
+        entry.etag,
+        entry.size_bytes,
+        rows,
+        moment,
+        window.start,
+        window.end,
+        settings.database,
+        digest,
+        newest,
+    )
+    store.write(folder + "landing.json", msgspec.json.encode(landed))
+    return landed
+
+
+def read_landed(store: Store, workload: str, window_key: str) -> Landed | None:
+    """The window's newest landing; None where nothing was landed. InputError for a record that cannot be read."""
+    path = f"landed/{workload}/{window_key}/landing.json"
+    try:
+        return msgspec.json.decode(store.read(path), type=Landed)
+    except MissingBlobError:
+        return None
+    except msgspec.DecodeError as error:
+        raise InputError(
+            f"{path} cannot be read: {error}.",
+            fix="Delete it; the window is landed anew.",
+            field=path,
+            code="unreadable_file",
+        ) from error
+
+
+def ask_standing(settings: DataSettings, window: Span) -> Standing:
+    """Count the window's rows in the database now, so that late ones are noticed; raises as `land` does."""
+    connection = connection_named(settings.database)
+    column = settings.theirs(settings.time).replace('"', '""')
+    newest = f'max("{column}")' if settings.time else "NULL"
+    query = f"SELECT count(*) AS rows, {newest} AS newest FROM (\n{settings.query.strip().removesuffix(';')}\n) AS asked"  # noqa: S608 # the user's own query
+
+    def ask() -> Standing:
+        with opened_query(connection, query, window, settings.timezone, settings.read_limit_s) as batches:
+            [row] = [row for batch in batches for row in batch.to_pylist()]
+        return Standing(row["rows"], row["newest"] if isinstance(row["newest"], datetime) else None)
+
+    return _tried(ask)
+
+
+def _tried(read: Callable[[], Answer]) -> Answer:
+    """What `read` gives; it is called again where a database did not answer."""
+    for attempt in range(TRIES - 1):
+        try:
+            return read()
+        except SourceError:
+            time.sleep(2.0**attempt)
+    return read()
+
+
+def _write_rows(
+    store: Store, settings: DataSettings, connection: Connection, window: Span, path: str
+) -> tuple[int, datetime | None]:
+    budget = Budget(f"the query of {settings.database}", settings.read_limit_s, settings.read_limit_mb * 1e6)
+    with (
+        opened_query(connection, settings.query, window, settings.timezone, settings.read_limit_s) as batches,
+        store.sink(path) as file,
+    ):
+        schema = plain_schema(batches.schema)
+        time_column = _time_column(settings, schema)
+        with pq.ParquetWriter(file, schema, compression="lz4") as writer:
+            return _pump(_plain_batches(batches, schema, budget), writer, time_column)
+
+
+def _pump(
+    batches: Iterator[pa.RecordBatch], writer: pq.ParquetWriter, time_column: str
+) -> tuple[int, datetime | None]:
+    """Write the batches while the next ones are read; returns how many rows there were, and the newest time."""
+    waiting: queue.Queue[pa.RecordBatch | None] = queue.Queue(_QUEUED_BATCHES)
+    failed: list[BaseException] = []
+    thread = threading.Thread(target=_write_queued, args=(waiting, writer, failed), name="landing writer")
+    thread.start()
+    rows, newest = 0, None
+    try:
+        for batch in batches:
+            rows += batch.num_rows
+            newest = _newest(newest, batch, time_column)
+            waiting.put(batch)
+            if failed:
+                break
+    finally:
+        waiting.put(None)
+        thread.join()
+    if failed:
+        raise failed[0]
+    return rows, newest
+
+
+def _write_queued(
+    waiting: queue.Queue[pa.RecordBatch | None], writer: pq.ParquetWriter, failed: list[BaseException]
+) -> None:
+    while (batch := waiting.get()) is not None:
+        if failed:
+            continue  # the reader is told with its next batch; until then nothing may block it
+        try:
+            writer.write_batch(batch)
+        except (pa.ArrowException, OSError, FleetscoreError) as error:
+            failed.append(error)
+
+
+def _newest(newest: datetime | None, batch: pa.RecordBatch, time_column: str) -> datetime | None:
+    if not time_column or not pa.types.is_timestamp(batch.schema.field(time_column).type):
+        return newest
+    found = pc.max(batch.column(time_column)).as_py()
+    if found is None:
+        return newest
+    aware: datetime = found if found.tzinfo else found.replace(tzinfo=UTC)
+    return aware if newest is None else max(newest, aware)
+
+
+def _time_column(settings: DataSettings, schema: pa.Schema) -> str:
+    column = settings.theirs(settings.time) if settings.time else ""
+    names = list(schema.names)
+    twice = [name for name in names if names.count(name) > 1]
+    if twice or (column and column not in names):
+        raise InputError(
+            f"The query gives {'two columns' if twice else 'no column'} {twice[0] if twice else column!r}; it gives {', '.join(names)}.",
+            fix="Name its columns with AS, as `time` and `columns` in [data] call them.",
+            field="query",
+            code="bad_query",
+        )
+    return column
+
+
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """The schema as Parquet files keep it and every reader takes it: numerics, JSON and UUIDs as text."""
+    return pa.schema([pa.field(field.name, _plain_type(field.type)) for field in schema])
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    if isinstance(kind, pa.UuidType):
+        return pa.string()
+    plain = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    return pa.string() if pa.types.is_interval(plain) else plain
+
+
+def _plain_batches(
+    batches: Iterable[pa.RecordBatch], schema: pa.Schema, budget: Budget
+) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        budget.spend(batch.nbytes)
+        columns = [
+            _plain_column(column, field.type) for column, field in zip(batch.columns, schema, strict=True)
+        ]
+        yield pa.record_batch(columns, schema=schema)
+
+
+def _plain_column(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    if column.type == kind:
+        return column
+    if pa.types.is_string(kind) and (
+        isinstance(column.type, pa.UuidType) or pa.types.is_interval(column.type)
+    ):
+        return pa.array([None if value is None else str(value) for value in column.to_pylist()], kind)
+    return column.storage.cast(kind)
