@@ -1,4 +1,4 @@
-"""Write the generated tables of docs/reference anew: settings, error codes, doors. Run: python docs/regenerate.py
+"""Write the generated tables of docs/reference anew: settings, error codes, endpoints. Run: python docs/regenerate.py
 
 A table stands between <!-- begin NAME --> and <!-- end NAME -->; tests/docs fails when one is out of date.
 """
@@ -67,13 +67,13 @@ def errors_table() -> str:
     return "\n".join(lines)
 
 
-def doors_table() -> str:
-    """The HTTP doors."""
-    lines = ["| door | what it does | answers |", "|---|---|---|"]
-    for path, doors in describe_api()["paths"].items():
-        for method, door in doors.items():
+def endpoints_table() -> str:
+    """The HTTP endpoints."""
+    lines = ["| endpoint | what it does | answers |", "|---|---|---|"]
+    for path, endpoints in describe_api()["paths"].items():
+        for method, endpoint in endpoints.items():
             lines.append(
-                f"| `{method.upper()} /api{path}` | {door['summary']} | {', '.join(door['responses'])} |"
+                f"| `{method.upper()} /api{path}` | {endpoint['summary']} | {', '.join(endpoint['responses'])} |"
             )
     return "\n".join(lines)
 
@@ -86,7 +86,7 @@ TABLES = {
         "keep policy": keep_table,
     },
     "errors.md": {"errors": errors_table},
-    "http.md": {"doors": doors_table},
+    "http.md": {"endpoints": endpoints_table},
 }
 
 

@@ -83,6 +83,9 @@ class AppSettings:
     webhook_url: str = _setting(
         "", "FLEETSCORE_WEBHOOK_URL", "Where notifications are posted; empty: nowhere."
     )
+    webhook_private: int = _setting(
+        0, "FLEETSCORE_WEBHOOK_PRIVATE", "1: webhooks and callbacks may lead into private networks.", 0, 1
+    )
 
     def cores(self) -> int:
         """Inline shards that may run at once."""

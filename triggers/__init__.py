@@ -1,4 +1,4 @@
-"""Triggers: one blueprint per door of the app."""
+"""Triggers: one blueprint per endpoint of the app."""
 
 from triggers.completions import blueprint as completions
 from triggers.dashboard import blueprint as dashboard

@@ -1,4 +1,4 @@
-"""The bodies that the HTTP doors take; unknown fields are refused by name."""
+"""The bodies that the HTTP endpoints take; unknown fields are refused by name, and every text has a limit."""
 
 from __future__ import annotations
 
@@ -8,24 +8,39 @@ import msgspec
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 """A workload, a window, a version."""
+Reason = Annotated[str, msgspec.Meta(max_length=2_000)]
+"""Why something is changed."""
+Keys = Annotated[
+    tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=1_024)], ...], msgspec.Meta(max_length=100_000)
+]
+"""Partitions."""
+Address = Annotated[str, msgspec.Meta(max_length=4_096)]
+"""A URL, or ""."""
+Version = Annotated[str, msgspec.Meta(max_length=200)]
+"""A model-set version, or ""."""
 Who = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 """Who asks, in their own words: a key says only that they may. It goes on record."""
 
 
 class RunBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Which window to run; `only` names partitions, `models` a model-set version instead of the pinned one."""
+    """Which window to run; `only` names partitions, `models` a model-set version instead of the pinned one.
+
+    `callBackUri` is called once when the run has ended, as the WebHook activity of Data Factory expects.
+    """
 
     workload: Name
     window: Name
-    only: tuple[str, ...] = ()
-    models: str = ""
+    only: Keys = ()
+    models: Version = ""
+    callBackUri: Address = ""  # noqa: N815 - Data Factory's name for it
 
 
 class RetryBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """What to score again: failed, missing or all; or exactly the `partitions` named."""
 
-    only: str = "failed"
-    partitions: tuple[str, ...] = ()
+    only: Annotated[str, msgspec.Meta(max_length=20)] = "failed"
+    partitions: Keys = ()
+    callBackUri: Address = ""  # noqa: N815 - Data Factory's name for it
 
 
 class TrainingBody(
@@ -37,6 +52,7 @@ class TrainingBody(
     first: Name
     stop: Name
     pin: bool = True
+    callBackUri: Address = ""  # noqa: N815 - Data Factory's name for it
 
 
 class BackfillBody(
@@ -47,7 +63,7 @@ class BackfillBody(
     workload: Name
     first: Name
     stop: Name
-    only: str = "missing"
+    only: Annotated[str, msgspec.Meta(max_length=20)] = "missing"
     max_parallel: Annotated[int, msgspec.Meta(ge=1, le=100)] = 4
     newest_first: bool = False
     dry_run: bool = False
@@ -60,32 +76,32 @@ class NoBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class PinBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Score with `version` from now on, everywhere or for one `partition`; a partition with version "" follows the current one again."""
 
-    version: str
-    partition: str = ""
-    why: str = ""
+    version: Version
+    partition: Annotated[str, msgspec.Meta(max_length=1_024)] = ""
+    why: Reason = ""
     who: Who = "http"
 
 
 class PromoteBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Make `version` the current one; by default the challenger, else the newest set."""
 
-    version: str = ""
-    why: str = ""
+    version: Version = ""
+    why: Reason = ""
     who: Who = "http"
 
 
 class RollbackBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Return to the version that was current before."""
 
-    why: str = ""
+    why: Reason = ""
     who: Who = "http"
 
 
 class ChallengerBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Let `version` score in shadow from the next run on; "" for none."""
 
-    version: str
-    why: str = ""
+    version: Version
+    why: Reason = ""
     who: Who = "http"
 
 
@@ -96,5 +112,5 @@ class VerdictBody(
 
     first: Name
     stop: Name
-    version: str = ""
+    version: Version = ""
     who: Who = "http"

@@ -23,6 +23,8 @@ from fleetscore.errors import (
 _log = logging.getLogger("fleetscore.http")
 _STATUS = {InputError: 400, ModelError: 422, MissingBlobError: 404, ConflictError: 409, CapacityError: 503}
 
+_JSON_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+
 Body = TypeVar("Body")
 Value = TypeVar("Value")
 
@@ -30,7 +32,10 @@ Value = TypeVar("Value")
 def answer_json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> func.HttpResponse:
     """The value as a JSON answer."""
     return func.HttpResponse(
-        msgspec.json.encode(value), status_code=status, headers=headers, mimetype="application/json"
+        msgspec.json.encode(value),
+        status_code=status,
+        headers={**_JSON_HEADERS, **(headers or {})},
+        mimetype="application/json",
     )
 
 
@@ -81,7 +86,7 @@ def read_body(req: func.HttpRequest, kind: type[Body]) -> Body:
             fix="GET /api/openapi.json describes it.",
             field=field or _named(message),
         ) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise InputError(
             f"The body is not JSON: {error}.", fix="Send a JSON object.", field="body"
         ) from error

@@ -1,4 +1,4 @@
-"""The OpenAPI document of the app's own doors, made from the bodies that they decode; served at GET /api/openapi.json."""
+"""The OpenAPI document of the app's own endpoints, made from the bodies that they decode; served at GET /api/openapi.json."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ ROWS = {
 @blueprint.route(route="openapi.json", methods=["GET"])
 @telling_errors
 async def openapi(req: func.HttpRequest) -> func.HttpResponse:
-    """What the app's doors take and answer."""
+    """What the app's endpoints take and answer."""
     return answer_json(describe_api())
 
 
@@ -73,88 +73,89 @@ def describe_api() -> dict[str, Any]:
         "security": [{"key": []}],
         "paths": {
             "/runs": {
-                "get": _door("The newest runs, newest first.", [200, 400, 404], parameters=[
+                "get": _endpoint("The newest runs, newest first.", [200, 400, 404], parameters=[
                     _parameter("workload", "query", "only this workload's"),
                     _parameter("limit", "query", "at most so many (1 to 10000; 100)", {"type": "integer", "minimum": 1, "maximum": 10000}),
                     _parameter("before", "query", "only runs requested before this one: the `next` of the page before"),
                 ]),
-                "post": _door("Start the run of a window, or find it.", [200, 202, 400, 404, 422], body="RunBody"),
+                "post": _endpoint("Start the run of a window, or find it.", [200, 202, 400, 404, 422], body="RunBody"),
             },
-            "/runs/{id}": {"get": _door("How a run stands.", [200, 404], parameters=[run])},
-            "/runs/{id}/cancel": {"post": _door("Ask a run to stop.", [202, 400, 404], parameters=[run])},
+            "/runs/{id}/wait": {"get": _wait(run)},
+            "/runs/{id}": {"get": _endpoint("How a run stands.", [200, 404], parameters=[run])},
+            "/runs/{id}/cancel": {"post": _endpoint("Ask a run to stop.", [202, 400, 404], parameters=[run])},
             "/runs/{id}/retry": {
-                "post": _door("Score failed or missing partitions again.", [200, 202, 400, 404], body="RetryBody", parameters=[run])
+                "post": _endpoint("Score failed or missing partitions again.", [200, 202, 400, 404], body="RetryBody", parameters=[run])
             },
             "/runs/{id}/partitions/{partition}": {
-                "get": _door("The story of one partition.", [200, 404], parameters=[run, _parameter("partition", "path", "its key")])
+                "get": _endpoint("The story of one partition.", [200, 404], parameters=[run, _parameter("partition", "path", "its key")])
             },
             "/runs/{id}/replay/{partition}": {
-                "get": _door(
+                "get": _endpoint(
                     "Score one partition again, from the same bytes and the same model, and compare; writes nothing.",
                     [200, 400, 404], parameters=[run, _parameter("partition", "path", "its key")],
                 )
             },
-            "/plans": {"post": _door("What a run would do and cost; writes nothing.", [200, 400, 422], body="RunBody")},
+            "/plans": {"post": _endpoint("What a run would do and cost; writes nothing.", [200, 400, 422], body="RunBody")},
             "/runs/{id}/drift": {
-                "get": _door("The partitions of a run to look at: what drifted, the worst first.", [200, 400, 404], parameters=[
+                "get": _endpoint("The partitions of a run to look at: what drifted, the worst first.", [200, 400, 404], parameters=[
                     run,
                     _parameter("limit", "query", "at most so many (1 to 10000; 20)", {"type": "integer", "minimum": 1, "maximum": 10000}),
                 ]),
             },
-            "/doctor": {"get": _door("What is wrong with the deployment, and what to mend.", [200])},
+            "/doctor": {"get": _endpoint("What is wrong with the deployment, and what to mend.", [200])},
             "/housekeeping": {
-                "get": _door("What housekeeping would remove now.", [200]),
-                "post": _door("Remove now what housekeeping would remove tonight.", [200, 400], body="NoBody"),
+                "get": _endpoint("What housekeeping would remove now.", [200]),
+                "post": _endpoint("Remove now what housekeeping would remove tonight.", [200, 400], body="NoBody"),
             },
             "/costs": {
-                "get": _door("What the workloads cost, month by month.", [200, 400], parameters=[
+                "get": _endpoint("What the workloads cost, month by month.", [200, 400], parameters=[
                     _parameter("workload", "query", "only this workload's"),
                     _parameter("since", "query", "from this month on (YYYY-MM)"),
-                ]),
+                ], array=True),
             },
             "/dashboard": {"get": _dashboard()},
-            "/training": {"post": _door("Train a model set.", [200, 202, 400], body="TrainingBody")},
-            "/backfills": {"post": _door("Run many windows, or say which would run and why.", [200, 202, 400], body="BackfillBody")},
-            "/backfills/{id}": {"get": _door("How a backfill stands.", [200, 404], parameters=[_parameter("id", "path", "its id")])},
+            "/training": {"post": _endpoint("Train a model set.", [200, 202, 400], body="TrainingBody")},
+            "/backfills": {"post": _endpoint("Run many windows, or say which would run and why.", [200, 202, 400], body="BackfillBody")},
+            "/backfills/{id}": {"get": _endpoint("How a backfill stands.", [200, 404], parameters=[_parameter("id", "path", "its id")])},
             "/models/{workload}": {
-                "get": _door("Model sets and pins.", [200, 400], parameters=[workload]),
+                "get": _endpoint("Model sets and pins.", [200, 400], parameters=[workload]),
             },
             "/models/{workload}/current": {
-                "get": _door("The current model set with its card.", [200, 400], parameters=[workload]),
+                "get": _endpoint("The current model set with its card.", [200, 400], parameters=[workload]),
             },
             "/models/{workload}/sets/{version}": {
-                "get": _door(
+                "get": _endpoint(
                     "A model set with its card.", [200, 400, 422],
                     parameters=[workload, _parameter("version", "path", "its name")],
                 ),
             },
             "/models/{workload}/pin": {
-                "post": _door("Pin a version, everywhere or for one partition.", [200, 400, 422], body="PinBody", parameters=[workload])
+                "post": _endpoint("Pin a version, everywhere or for one partition.", [200, 400, 422], body="PinBody", parameters=[workload])
             },
             "/models/{workload}/promote": {
-                "post": _door("Make a version the current one.", [200, 400, 422], body="PromoteBody", parameters=[workload])
+                "post": _endpoint("Make a version the current one.", [200, 400, 422], body="PromoteBody", parameters=[workload])
             },
             "/models/{workload}/rollback": {
-                "post": _door("Return to the version before.", [200, 400, 422], body="RollbackBody", parameters=[workload])
+                "post": _endpoint("Return to the version before.", [200, 400, 422], body="RollbackBody", parameters=[workload])
             },
             "/models/{workload}/challenger": {
-                "post": _door("Let a version score in shadow.", [200, 400, 422], body="ChallengerBody", parameters=[workload])
+                "post": _endpoint("Let a version score in shadow.", [200, 400, 422], body="ChallengerBody", parameters=[workload])
             },
             "/models/{workload}/verdicts": {
-                "get": _door("The kept verdicts, newest first.", [200, 400], parameters=[workload]),
-                "post": _door(
+                "get": _endpoint("The kept verdicts, newest first.", [200, 400], parameters=[workload], array=True),
+                "post": _endpoint(
                     "Judge the challenger on what came, and keep the verdict.", [200, 400, 422],
                     body="VerdictBody", parameters=[workload],
                 ),
             },
             "/models/{workload}/verdicts/{verdict}": {
-                "get": _door("A verdict by partition, where the challenger does worst first.", [200, 400, 404], parameters=[
+                "get": _endpoint("A verdict by partition, where the challenger does worst first.", [200, 400, 404], parameters=[
                     workload, _parameter("verdict", "path", "its id, or newest"),
                     _parameter("limit", "query", "at most so many (1 to 10000; 20)", {"type": "integer", "minimum": 1, "maximum": 10000}),
                 ]),
             },
             "/score/{workload}": {
-                "post": _door("Answer a mini-batch at once.", [200, 400, 404, 422], body="MiniBatch", parameters=[workload], csv=True)
+                "post": _endpoint("Answer a mini-batch at once.", [200, 400, 404, 422], body="MiniBatch", parameters=[workload], csv=True)
             },
         },
         "components": {
@@ -164,29 +165,30 @@ def describe_api() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _door(
+def _endpoint(
     summary: str,
     statuses: list[int],
     body: str = "",
     parameters: list[dict[str, Any]] | None = None,
     csv: bool = False,
+    array: bool = False,
 ) -> dict[str, Any]:
-    door: dict[str, Any] = {
+    described: dict[str, Any] = {
         "summary": summary,
-        "responses": {str(status): _answer(status) for status in statuses},
+        "responses": {str(status): _answer(status, array) for status in sorted({*statuses, 401})},
     }
     if parameters:
-        door["parameters"] = parameters
+        described["parameters"] = parameters
     if body:
         content: dict[str, Any] = {"application/json": {"schema": {"$ref": f"#/components/schemas/{body}"}}}
         if csv:
             content["text/csv"] = {"schema": {"type": "string"}}
-        door["requestBody"] = {"required": True, "content": content}
-    return door
+        described["requestBody"] = {"required": True, "content": content}
+    return described
 
 
 def _dashboard() -> dict[str, Any]:
-    """The one door that answers pages; with format=json the same data."""
+    """The one endpoint that answers pages; with format=json the same data."""
     told = {
         "workload": "a workload's page",
         "run": "a run's page",
@@ -200,14 +202,32 @@ def _dashboard() -> dict[str, Any]:
         "log": "with run: a log of it, by its path",
         "format": "html or json",
     }
-    door = _door("The dashboard: workloads, runs, partitions and results as a page.", [200, 400, 404])
-    for answer in door["responses"].values():
-        answer["content"]["text/html"] = {"schema": {"type": "string"}}
-    return door | {"parameters": [_parameter(name, "query", says) for name, says in told.items()]}
+    described = _endpoint(
+        "The dashboard: workloads, runs, partitions and results as a page.", [200, 400, 404]
+    )
+    for answer in described["responses"].values():
+        answer.setdefault("content", {})["text/html"] = {"schema": {"type": "string"}}
+    return described | {"parameters": [_parameter(name, "query", says) for name, says in told.items()]}
 
 
-def _answer(status: int) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": "object"} if status < 400 else {"$ref": "#/components/schemas/Error"}
+def _wait(run: dict[str, Any]) -> dict[str, Any]:
+    """The endpoint that the token in its address opens: pollers follow it without a key."""
+    token = _parameter("token", "query", "the token in the address that the start of the run answered")
+    described = _endpoint(
+        "Wait for a run: 202 until it has ended, 500 where nothing was published.",
+        [200, 202, 404, 500],
+        parameters=[run, token],
+    )
+    described["responses"]["500"]["content"]["application/json"]["schema"] = {"type": "object"}
+    return described | {"security": []}
+
+
+def _answer(status: int, array: bool = False) -> dict[str, Any]:
+    if status == 401:
+        return {"description": "The key is missing or wrong; the answer has no body of ours."}
+    schema: dict[str, Any] = {"$ref": "#/components/schemas/Error"}
+    if status < 400:
+        schema = {"type": "array", "items": {"type": "object"}} if array else {"type": "object"}
     text = (
         "As asked."
         if status < 400

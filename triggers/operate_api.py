@@ -10,7 +10,7 @@ import azure.functions as func
 from activities.store import app_store
 from triggers.bodies import RunBody
 from triggers.http_answers import answer_json, off_loop, read_body, telling_errors
-from triggers.runs_api import read_number, run_in_route
+from triggers.runs_api import partition_in_route, read_number, run_in_route
 
 blueprint = df.Blueprint()
 
@@ -37,7 +37,7 @@ async def replay_partition(req: func.HttpRequest) -> func.HttpResponse:
     """Score one partition again, from the same bytes and with the same model version, and compare; writes nothing."""
     from fleetscore.operations.replay import replay_partition as replay
 
-    return answer_json(await off_loop(replay, app_store(), run_in_route(req), req.route_params["partition"]))
+    return answer_json(await off_loop(replay, app_store(), run_in_route(req), partition_in_route(req)))
 
 
 @blueprint.route(route="costs", methods=["GET"])

@@ -14,6 +14,7 @@ from fleetscore.errors import InputError, MissingBlobError
 from triggers.bodies import BackfillBody, RetryBody, RunBody, TrainingBody
 from triggers.completions import wake_offload
 from triggers.http_answers import answer_json, off_loop, read_body, telling_errors
+from triggers.wait_tokens import is_valid, make_token
 
 blueprint = df.Blueprint()
 
@@ -30,7 +31,7 @@ async def start_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
         ask_run, app_store(), body.workload, body.window, datetime.now(UTC), "http",
         partitions=body.only, models=body.models,
     )  # fmt: skip
-    return await answer_started(req, client, asked)
+    return await answer_started(req, client, asked, body.callBackUri)
 
 
 @blueprint.route(route="runs", methods=["GET"])
@@ -82,7 +83,7 @@ async def retry_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
         ask_retry, app_store(), run_in_route(req), datetime.now(UTC), "http",
         only=read_only(body.only), partitions=body.partitions,
     )  # fmt: skip
-    return await answer_started(req, client, asked)
+    return await answer_started(req, client, asked, body.callBackUri)
 
 
 @blueprint.route(route="runs/{id}/partitions/{*partition}", methods=["GET"])
@@ -91,7 +92,7 @@ async def explain_partition(req: func.HttpRequest) -> func.HttpResponse:
     """The story of one partition of a run."""
     from fleetscore.operations.explain import explain
 
-    return answer_json(await off_loop(explain, app_store(), run_in_route(req), req.route_params["partition"]))
+    return answer_json(await off_loop(explain, app_store(), run_in_route(req), partition_in_route(req)))
 
 
 @blueprint.route(route="training", methods=["POST"])
@@ -112,7 +113,7 @@ async def start_training(req: func.HttpRequest, client: Any) -> func.HttpRespons
         "http",
         pin=body.pin,
     )
-    return await answer_started(req, client, asked)
+    return await answer_started(req, client, asked, body.callBackUri)
 
 
 @blueprint.route(route="backfills", methods=["POST"])
@@ -156,11 +157,37 @@ async def show_backfill(req: func.HttpRequest, client: Any) -> func.HttpResponse
     return answer_json(await off_loop(describe_backfill, app_store(), status))
 
 
-async def answer_started(req: func.HttpRequest, client: Any, asked: Any) -> func.HttpResponse:
-    """Start the orchestration of a fresh run, or of one whose starter died in between, and say where to follow it."""
+@blueprint.route(route="runs/{id}/wait", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@telling_errors
+async def wait_for_run(req: func.HttpRequest) -> func.HttpResponse:
+    """202 while the run is under way; then 200 with its status, or 500 with the cause where nothing was published.
+
+    The token in the address stands in for a key, so that pollers that send no headers can follow it.
+    """
+    from fleetscore.runs.status import describe_run
+
+    run = run_in_route(req)
+    if not await off_loop(is_valid, app_store(), run, req.params.get("token", "")):
+        error = {"code": "bad_token", "message": "The token is not this run's.", "field": "token"}
+        return answer_json(
+            {"error": {**error, "fix": "Use the address that the start of the run answered."}}, 401
+        )
+    status = await off_loop(describe_run, app_store(), run, datetime.now(UTC))
+    if status.record.ended is None:
+        headers = {"Location": await _wait_url(req, run), "Retry-After": str(_retry_after_s(status.eta_s))}
+        return answer_json(status, 202, headers)
+    return answer_json(status, 500 if status.verdict == "unpublished" else 200)
+
+
+async def answer_started(
+    req: func.HttpRequest, client: Any, asked: Any, callback: str = ""
+) -> func.HttpResponse:
+    """Start the orchestration of a fresh run, or of one whose starter died in between, and say where to wait for it."""
     from fleetscore.records import RunState, to_plain
 
     run = asked.request.run
+    if callback:
+        await _remember_callback(run, callback)
     orphaned = asked.state is RunState.REQUESTED and not await _is_known(client, run)
     if asked.fresh or orphaned:
         await client.start_new("run", instance_id=run, client_input=to_plain(asked.request))
@@ -168,15 +195,27 @@ async def answer_started(req: func.HttpRequest, client: Any, asked: Any) -> func
         name: _url(req, f"runs/{run}{tail}")
         for name, tail in (("status", ""), ("cancel", "/cancel"), ("retry", "/retry"))
     }
-    management = client.create_http_management_payload(run)
-    answer = {
-        "id": run,
-        "state": asked.state,
-        "created": asked.fresh,
-        "links": links,
-        "management": management,
-    }
-    return answer_json(answer, 202 if asked.fresh else 200, {"Location": links["status"]})
+    links["wait"] = await _wait_url(req, run)
+    answer = {"id": run, "state": asked.state, "created": asked.fresh, "links": links}
+    headers = {"Location": links["wait"], "Retry-After": str(_retry_after_s(None))}
+    return answer_json(answer, 202 if asked.fresh else 200, headers)
+
+
+async def _remember_callback(run: str, address: str) -> None:
+    from fleetscore.app_settings import read_app_settings
+    from fleetscore.operations.callbacks import request_callback
+
+    await off_loop(request_callback, app_store(), read_app_settings(), run, address, datetime.now(UTC))
+
+
+async def _wait_url(req: func.HttpRequest, run: str) -> str:
+    """The address that can be polled without a key."""
+    return _url(req, f"runs/{run}/wait?token={await off_loop(make_token, app_store(), run)}")
+
+
+def _retry_after_s(eta_s: float | None) -> int:
+    """How long a poller should wait: a tenth of what is left, between 2 and 60 seconds."""
+    return 5 if eta_s is None else int(min(60, max(2, eta_s / 10)))
 
 
 async def _is_known(client: Any, run: str) -> bool:
@@ -192,6 +231,14 @@ def _url(req: func.HttpRequest, tail: str) -> str:
 def run_in_route(req: func.HttpRequest) -> str:
     """The run that the route names."""
     return checked_id(req, "run")
+
+
+def partition_in_route(req: func.HttpRequest) -> str:
+    """The partition that the route names; MissingBlobError for none."""
+    partition = str(req.route_params.get("partition") or "")
+    if not partition:
+        raise MissingBlobError("The address names no partition.", code="no_partition", field="partition")
+    return partition
 
 
 def checked_id(req: func.HttpRequest, kind: str) -> str:
@@ -216,6 +263,8 @@ def read_number(req: func.HttpRequest, name: str, default: int, least: int, most
     text = req.params.get(name, "")
     if text == "":
         return default
-    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
-        raise InputError(f"{name} is {text!r}.", fix=f"Expected a number from {least} to {most}.", field=name)
+    if len(text) > 18 or not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        raise InputError(
+            f"{name} is {text[:40]!r}.", fix=f"Expected a number from {least} to {most}.", field=name
+        )
     return int(text)

@@ -31,6 +31,7 @@ _log = logging.getLogger("fleetscore.watchdog")
 async def watchdog_timer(timer: func.TimerRequest, client: str) -> None:
     """Close or start runs without an orchestration, score late data, and tell of what is overdue."""
     await rescue_runs(client)
+    await off_loop(_answer_callbacks)
     if _looks_further(datetime.now(UTC), timer):
         await start_late_rounds(client)
         await off_loop(_tell_trouble)
@@ -116,6 +117,12 @@ def overdue_lines(found: Sequence[Notice]) -> list[str]:
         f"window_overdue workload={workload} window={min(keys)} count={len(keys)}"
         for workload, keys in windows.items()
     ]
+
+
+def _answer_callbacks() -> None:
+    from fleetscore.operations.callbacks import answer_callbacks
+
+    answer_callbacks(app_store(), read_app_settings(), datetime.now(UTC))
 
 
 def _tell_trouble() -> None:

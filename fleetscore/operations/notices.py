@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 
 from fleetscore.app_settings import AppSettings
-from fleetscore.errors import FleetscoreError, StoreError
+from fleetscore.errors import FleetscoreError
+from fleetscore.operations.outgoing import post_json
 from fleetscore.records import GOOD, RunRecord, RunState, from_json, to_json
 from fleetscore.store.base import Store
 from fleetscore.store.paths import notice_path
@@ -28,7 +29,6 @@ QUEUE = "fleetscore-notices"
 WEBHOOK = "webhook"
 _WAITS_S = (0.0, 0.5, 2.0)
 _GIVE_UP_AFTER = timedelta(hours=24)
-_TIMEOUT_S = 10.0
 _log = logging.getLogger("fleetscore.notices")
 
 
@@ -125,7 +125,11 @@ def resend_pending(store: Store, app: AppSettings, now: datetime) -> int:
     """Try every pending notice once more; one that is older than a day is given up, with an error in the log. Gives how many arrived."""
     targets, arrived = list_targets(app), 0
     for entry in list(store.list("notices/pending/")):
-        notice = from_json(store.read(entry.path), Notice)
+        try:
+            notice = from_json(store.read(entry.path), Notice)
+        except (FleetscoreError, msgspec.DecodeError) as error:  # one bad notice never keeps back the others
+            _log.error("The notice at %s cannot be read and stays there: %s", entry.path, error)
+            continue
         if now - notice.at > _GIVE_UP_AFTER:
             _log.error("The notice %s was never taken and is given up: %s", notice.id, notice.message)
             _settle(store, notice, "given_up")
@@ -138,25 +142,12 @@ def list_targets(app: AppSettings) -> dict[str, Callable[[bytes], None]]:
     """Where notices go, by name: each takes JSON and raises StoreError while it cannot."""
     targets: dict[str, Callable[[bytes], None]] = {}
     if app.webhook_url:
-        targets[WEBHOOK] = lambda body: post(app.webhook_url, body)
+        targets[WEBHOOK] = lambda body: post_json(
+            app.webhook_url, body, allow_private=bool(app.webhook_private)
+        )
     if app.queue_service:
         targets["queue"] = lambda body: _enqueue(app, body)
     return targets
-
-
-def post(url: str, body: bytes) -> None:
-    """POST the JSON body; StoreError when nobody answers or the answer is no success. The URL may hold a secret and is not told."""
-    import requests
-
-    place = urlsplit(url).netloc
-    try:
-        answer = requests.post(
-            url, data=body, headers={"content-type": "application/json"}, timeout=_TIMEOUT_S
-        )
-    except requests.RequestException as error:
-        raise StoreError(f"The webhook at {place} does not answer: {type(error).__name__}.") from error
-    if not answer.ok:
-        raise StoreError(f"The webhook at {place} answered {answer.status_code}.")
 
 
 def _enqueue(app: AppSettings, body: bytes) -> None:

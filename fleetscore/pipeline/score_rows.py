@@ -57,7 +57,7 @@ def answer_rows(store: Store, workload_name: str, rows: Sequence[Mapping[str, An
 def _read_json(body: bytes) -> list[dict[str, Any]]:
     try:
         return msgspec.json.decode(body, type=MiniBatch).rows
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise InputError(
             f"The body is not a mini-batch: {error}.", fix='Send {"rows": [{...}, ...]}.', field="rows"
         ) from error

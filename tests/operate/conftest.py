@@ -68,7 +68,9 @@ def host(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterat
     """A running app with a store of its own, which posts its notices to the receiver."""
     toy = {"FLEETSCORE_WORKLOADS": "toy=toy_workload:Toy", "PYTHONPATH": str(SPINE)}
     folder = tmp_path_factory.mktemp("app")
-    with running(Host(folder, FLEETSCORE_WEBHOOK_URL=receiver.url, **toy)) as host:
+    with running(
+        Host(folder, FLEETSCORE_WEBHOOK_URL=receiver.url, FLEETSCORE_WEBHOOK_PRIVATE="1", **toy)
+    ) as host:
         yield host
 
 

@@ -82,6 +82,7 @@ def _settings(service: ServiceProcess, receiver: Receiver) -> dict[str, str]:
         "FLEETSCORE_BATCH_IMAGE": "fleetscore-worker",
         "REQUESTS_CA_BUNDLE": service.ca_path,
         "FLEETSCORE_WEBHOOK_URL": receiver.url,
+        "FLEETSCORE_WEBHOOK_PRIVATE": "1",
         "FLEETSCORE_WORKLOADS": "",
         "PYTHONPATH": str(ROOT),
     }

@@ -9,12 +9,13 @@ from typing import Any
 
 
 class Receiver:
-    """What arrived, in order; `refusals` requests are answered 503 first."""
+    """What arrived, in order; `refusals` requests are answered with `refusal` (503) first."""
 
     def __init__(self) -> None:
         self.url = ""
         self.taken: list[dict[str, Any]] = []
         self.refusals = 0
+        self.refusal = 503
         self.asked = 0
 
     def of_run(self, run: str) -> list[str]:
@@ -35,7 +36,9 @@ def receiving() -> Iterator[Receiver]:
             receiver.refusals -= refused
             if not refused:
                 receiver.taken.append(json.loads(body))
-            self.send_response(503 if refused else 200)
+            self.send_response(receiver.refusal if refused else 200)
+            if refused and 300 <= receiver.refusal < 400:
+                self.send_header("location", receiver.url)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:

@@ -41,7 +41,7 @@ def trained(store: Store) -> Store:
 def test_a_healthy_store_is_healthy_and_is_left_as_it_was(trained: Store) -> None:
     """Everything that was looked at is ok; what was not says so; the probe is gone."""
     before = {entry.path: entry.etag for entry in trained.list("")}
-    diagnosis = examine(trained, AppSettings(webhook_url="http://127.0.0.1:9/"), now)
+    diagnosis = examine(trained, AppSettings(webhook_url="http://127.0.0.1:9/", webhook_private=1), now)
     assert diagnosis.healthy
     assert [of(diagnosis, check) for check in ("settings", "schedules", "store", "clock", "notices")] == [
         {"ok"}

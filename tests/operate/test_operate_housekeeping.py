@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-import requests
 from app_host import Host, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -203,4 +202,4 @@ def test_the_timer_sweeps_and_purges_on_the_real_host(host: Host, host_store: St
     assert host.get("housekeeping") == {"files": {}, "bytes": {}, "examples": [], "dry_run": True}
     host.fire("housekeeping_timer")
     wait_until(lambda: host_store.stat("swept/toy.json") is not None)
-    assert requests.get(run["management"]["statusQueryGetUri"], timeout=30).status_code == 200
+    assert host.manage(run["id"]).status_code == 200

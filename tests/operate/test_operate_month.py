@@ -200,6 +200,7 @@ def test_a_batch_account_that_nobody_reaches(
         FLEETSCORE_WORKLOADS="toy=toy_workload:Toy",
         PYTHONPATH=spine,
         FLEETSCORE_WEBHOOK_URL=receiver.url,
+        FLEETSCORE_WEBHOOK_PRIVATE="1",
         **dead,
     )
     store = open_store(str(tmp_path / "store"))

@@ -12,10 +12,14 @@ from notice_receiver import Receiver, receiving
 from toy_workload import write_lines
 
 from fleetscore.app_settings import AppSettings
+from fleetscore.errors import InputError, StoreError
 from fleetscore.operations import notices
-from fleetscore.operations.notices import QUEUE, Notice, notices_of, resend_pending, tell
-from fleetscore.pipeline.local import run_window
-from fleetscore.records import RunState
+from fleetscore.operations.callbacks import answer_callbacks, request_callback
+from fleetscore.operations.notices import QUEUE, Notice, list_targets, notices_of, resend_pending, tell
+from fleetscore.operations.outgoing import post_json
+from fleetscore.pipeline.local import execute, run_window
+from fleetscore.pipeline.submit import ask_run
+from fleetscore.records import RunState, to_json
 from fleetscore.store.base import Store
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -32,7 +36,7 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 
 def test_a_notice_is_tried_again_and_told_once(store: Store, hook: Receiver) -> None:
     """Two refusals are followed by a third try; telling the same thing again posts nothing."""
-    app = AppSettings(webhook_url=hook.url)
+    app = AppSettings(webhook_url=hook.url, webhook_private=1)
     hook.refusals = 2
     assert tell(store, app, NOTICE)
     assert tell(store, app, NOTICE)
@@ -44,14 +48,16 @@ def test_a_receiver_that_is_down_gets_it_later_and_after_a_day_it_is_given_up(
     store: Store, hook: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What is pending is resent; a notice that nobody took for a day is moved aside with an error. The URL's secret is in no log."""
-    app = AppSettings(webhook_url=hook.url)
+    app = AppSettings(webhook_url=hook.url, webhook_private=1)
     hook.refusals = 3
     assert not tell(store, app, NOTICE)
     assert resend_pending(store, app, NOW + timedelta(hours=1)) == 1
     assert (len(hook.taken), list(store.list("notices/pending/"))) == (1, [])
     with caplog.at_level(logging.WARNING):
         assert not tell(
-            store, AppSettings(webhook_url="http://127.0.0.1:9/?secret=x"), replace(NOTICE, id="other")
+            store,
+            AppSettings(webhook_url="http://127.0.0.1:9/?secret=x", webhook_private=1),
+            replace(NOTICE, id="other"),
         )
         assert resend_pending(store, app, NOW + timedelta(hours=25)) == 0
     assert [entry.path for entry in store.list("notices/given_up/")] == ["notices/given_up/other.json"]
@@ -72,7 +78,7 @@ def test_what_arrived_at_one_place_is_not_sent_there_again(
     from azure.storage.queue import QueueClient, TextBase64DecodePolicy
 
     endpoint = next(part for part in azurite.split(";") if part.startswith("QueueEndpoint=")).split("=", 1)[1]
-    app = AppSettings(webhook_url=hook.url, queue_service=endpoint)
+    app = AppSettings(webhook_url=hook.url, webhook_private=1, queue_service=endpoint)
     hook.refusals = 3
     assert not tell(store, app, NOTICE)
     assert resend_pending(store, app, NOW) == 1
@@ -128,3 +134,53 @@ def test_the_app_posts_failures_with_links_that_work(
     assert (receiver.of_run(bad), receiver.of_run(good)) == (["published_with_failures"], [])
     link = next(notice["links"]["run"] for notice in receiver.taken if notice["run"] == bad)
     assert host.get(link.split("/api/", 1)[1])["state"] == "published"
+
+
+def test_a_redirect_is_not_taken(store: Store) -> None:
+    """A receiver that answers 302 gets one request and no second elsewhere, and the notice stays pending."""
+    with receiving() as hook:
+        hook.refusals, hook.refusal = 1, 302
+        app = AppSettings(webhook_url=hook.url, webhook_private=1)
+        with pytest.raises(StoreError, match="302"):
+            list_targets(app)["webhook"](b"{}")
+        assert (hook.asked, hook.taken) == (1, [])
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9/", "http://169.254.169.254/x", "http://[::1]/", "http://10.0.0.1/"]
+)
+def test_private_networks_are_not_called_unless_allowed(url: str) -> None:
+    """Loopback, link-local and private addresses are refused without a request, with the setting that allows them."""
+    with pytest.raises(InputError, match="FLEETSCORE_WEBHOOK_PRIVATE"):
+        post_json(url, b"{}", allow_private=False)
+
+
+def test_one_unreadable_notice_keeps_back_no_other(store: Store) -> None:
+    """A pending notice that was cut short stays where it is, and the next one is delivered."""
+    with receiving() as hook:
+        app = AppSettings(webhook_url=hook.url, webhook_private=1)
+        store.write("notices/pending/a.json", b'{"id": "a"')
+        store.write("notices/pending/b.json", to_json(replace(NOTICE, id="b", at=datetime.now(UTC))))
+        assert resend_pending(store, app, datetime.now(UTC)) == 1
+        assert store.stat("notices/pending/a.json") is not None
+
+
+def test_a_callback_is_called_once_when_the_run_has_ended(store: Store) -> None:
+    """Before the end nothing is called; at the end once, with the status that Data Factory decides on; then it is forgotten."""
+    write_lines(store, "2026-01-01T00", [("a", 1, "ok")])
+    with receiving() as hook:
+        app, now = AppSettings(webhook_private=1), datetime.now(UTC)
+        asked = ask_run(store, "toy", "2026-01-01T00", now, "http")
+        request_callback(store, app, asked.request.run, hook.url, now)
+        assert answer_callbacks(store, app, now) == 0
+        execute(store, asked.request)
+        assert [answer_callbacks(store, app, now), answer_callbacks(store, app, now)] == [1, 0]
+        assert hook.taken[0]["statusCode"] == "200"
+        assert hook.taken[0]["Output"]["counts"] == {"scored": 1}
+
+
+def test_a_callback_into_a_private_network_is_refused_with_the_field(store: Store) -> None:
+    """The caller learns at once that the address may not be called."""
+    with pytest.raises(InputError) as refused:
+        request_callback(store, AppSettings(), "toy-w", "http://10.0.0.1/", datetime.now(UTC))
+    assert refused.value.field == "callBackUri"

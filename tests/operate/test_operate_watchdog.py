@@ -6,7 +6,6 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-import requests
 from app_host import Host, wait_until
 from notice_receiver import Receiver
 from toy_workload import Toy, write_lines
@@ -131,15 +130,9 @@ def test_the_timer_closes_a_terminated_run_and_starts_a_lost_one(
     write_lines(host_store, "2026-01-01T21", [("a", 1, "ok")])
     answer = host.post("runs", {"workload": "toy", "window": "2026-01-01T20"}).json()
     wait_until(lambda: host.get(f"runs/{answer['id']}")["state"] == "scoring")
-    terminate = answer["management"]["terminatePostUri"].replace("{text}", "by+hand")
-    assert requests.post(terminate, timeout=30).status_code in (200, 202)
+    assert host.manage(answer["id"], "terminate?reason=by+hand").status_code in (200, 202)
     lost = ask_run(host_store, "toy", "2026-01-01T21", NOW - OLD, "http").request.run
-    wait_until(
-        lambda: (
-            requests.get(answer["management"]["statusQueryGetUri"], timeout=30).json()["runtimeStatus"]
-            == "Terminated"
-        )
-    )
+    wait_until(lambda: host.manage(answer["id"]).json()["runtimeStatus"] == "Terminated")
     host_store.write("settings/toy.toml", b"")
     host_store.create(f"runs/{answer['id']}/cancel.json", b"{}")  # what still scores stops
     host.fire("watchdog_timer")

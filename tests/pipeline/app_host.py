@@ -79,6 +79,12 @@ class Host:
         answer = requests.post(url, json={"input": ""}, headers=headers, timeout=30)
         assert answer.status_code == 202, answer.text
 
+    def manage(self, instance: str, verb: str = "") -> requests.Response:
+        """Ask the durable API for an instance's status (GET), or for `verb` of it (POST), as an operator with the master key."""
+        url = f"{self.url}/runtime/webhooks/durabletask/instances/{instance}" + (f"/{verb}" if verb else "")
+        method = "POST" if verb else "GET"
+        return requests.request(method, url, headers={"x-functions-key": self.master_key}, timeout=30)
+
     def ended(self, run: str, timeout_s: float = 90.0) -> Any:
         """Wait for the run's end and give its status."""
         wait_until(lambda: self.get(f"runs/{run}")["state"] in FINAL, timeout_s)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from app_host import Host, running, wait_until
 from toy_workload import write_lines
 
@@ -30,13 +31,14 @@ def rows_of(store: Store, window: str) -> list[tuple[str, int]]:
 
 
 def test_a_run_is_started_followed_and_published(host: Host) -> None:
-    """202 with links and management URLs; the status ends published; asking again gives 200 and the same run."""
+    """202 with links and no key in them; the status ends published; asking again gives 200 and the same run."""
     write_lines(host.store, "2026-01-01T10", [(f"p{i}", i, "ok") for i in range(20)])
     answer = host.post("runs", {"workload": "toy", "window": "2026-01-01T10"})
     body = answer.json()
     assert (answer.status_code, body["created"]) == (202, True)
-    assert answer.headers["Location"] == body["links"]["status"]
-    assert "statusQueryGetUri" in body["management"]
+    assert answer.headers["Location"] == body["links"]["wait"]
+    assert "management" not in body, "the durable system key is not for holders of a function key"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
     status = host.ended(body["id"])
     assert (status["state"], status["verdict"], status["record"]["counts"]) == (
         "published",
@@ -46,6 +48,53 @@ def test_a_run_is_started_followed_and_published(host: Host) -> None:
     again = host.post("runs", {"workload": "toy", "window": "2026-01-01T10"})
     assert (again.status_code, again.json()["id"], again.json()["state"]) == (200, body["id"], "published")
     assert any(line["run"] == body["id"] for line in host.get("runs?workload=toy")["runs"])
+
+
+def test_a_poller_without_a_key_waits_for_the_end(host: Host) -> None:
+    """Location answers 202 with Retry-After while the run is under way, then 200; 500 with the cause where nothing was published."""
+    host.store.write("settings/toy.toml", b"slow_s = 0.2\n")
+    write_lines(host.store, "2026-01-05T13", [(f"p{i}", i, "slow") for i in range(8)])
+    address = host.post("runs", {"workload": "toy", "window": "2026-01-05T13"}).headers["Location"]
+    first = requests.get(address, timeout=30)
+    assert (first.status_code, first.headers["Location"]) == (202, address)
+    assert 2 <= int(first.headers["Retry-After"]) <= 60
+    wait_until(lambda: requests.get(address, timeout=30).status_code != 202)
+    assert requests.get(address, timeout=30).status_code == 200
+    host.store.write("settings/toy.toml", b"")
+    write_lines(host.store, "2026-01-05T14", [("a", 1, "fail")])
+    bad = host.post("runs", {"workload": "toy", "window": "2026-01-05T14"}).headers["Location"]
+    wait_until(lambda: requests.get(bad, timeout=30).status_code != 202)
+    ended = requests.get(bad, timeout=30)
+    assert ended.status_code == 500
+    assert "1 failed" in ended.json()["first_cause"] or "failed" in ended.json()["record"]["error"]
+
+
+@pytest.mark.parametrize("token", ["", "0" * 32, "é", "x" * 5_000])
+def test_a_wait_address_without_its_token_opens_nothing(host: Host, token: str) -> None:
+    """A missing, foreign or unreadable token is answered 401 and says nothing of the run."""
+    write_lines(host.store, "2026-01-05T15", [("a", 1, "ok")])
+    run = host.post("runs", {"workload": "toy", "window": "2026-01-05T15"}).json()["id"]
+    answer = requests.get(f"{host.url}/api/runs/{run}/wait", params={"token": token}, timeout=30)
+    assert answer.status_code == 401
+    assert "record" not in answer.json()
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("runs?limit=" + "9" * 6_000, 400), ("runs/toy-x/partitions/", 404), ("runs/toy-x/replay/", 404)],
+)
+def test_odd_addresses_are_no_server_errors(host: Host, path: str, status: int) -> None:
+    """A number of 6,000 digits and an empty partition are the caller's fault, told as such."""
+    assert host.ask(path).status_code == status
+
+
+def test_deep_json_and_long_texts_are_refused_by_name(host: Host) -> None:
+    """100,000 nested arrays among rows, and a reason of 40 MB: 400, and nothing of it is kept."""
+    deep = b'{"rows": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    answer = requests.post(f"{host.url}/api/score/toy", data=deep, headers=host.headers, timeout=30)
+    assert answer.status_code == 400
+    why = host.post("models/toy/pin", {"version": "v", "why": "x" * 3_000})
+    assert (why.status_code, why.json()["error"]["field"]) == (400, "why")
 
 
 @pytest.mark.parametrize(
