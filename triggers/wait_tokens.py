@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from typing import TYPE_CHECKING
 
-from fleetscore.store.base import Store
+if TYPE_CHECKING:
+    from fleetscore.store.base import Store
 
 _SECRETS: dict[str, bytes] = {}
 """URL of a store -> its secret; it never changes."""
