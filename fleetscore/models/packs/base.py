@@ -29,7 +29,8 @@ class ModelFacts:
 
     `outputs` holds the number of result columns of each method that the model answers. A method named in `label_methods`
     returns the position of a class in `classes` (as float64), not the class itself. `compute` is the dtype that the library
-    rounds features to before it computes; rows are always passed as float64.
+    rounds features to before it computes; rows are always passed as float64. `recipe` is the family's own word for the way from
+    its numbers to results.
     """
 
     n_features: int
@@ -41,6 +42,8 @@ class ModelFacts:
     feature_names: tuple[str, ...] = ()
     classes: tuple[str | int | float | bool, ...] = ()
     label_methods: tuple[str, ...] = ()
+    takes_infinity: bool = False
+    recipe: str = ""
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,40 @@ class Pack(ABC):
         out = np.full((x.shape[0], width), np.nan)
         self.score_rows(offsets, x, method, out)
         return out
+
+    def refused(self, offsets: Indices, x: Floats) -> NDArray[np.bool_]:
+        """Return for each model whether its rows hold a NaN, infinity or overflow that its library refuses; bool [models]."""
+        counts = np.diff(offsets)
+        found = np.zeros(len(self), np.bool_)
+        bounds = (float(x.min()), float(x.max())) if x.size else (0.0, 0.0)
+        for place in np.unique(self.facts_of[counts > 0]):
+            facts = self.facts[place]
+            limit = float(np.finfo(facts.compute).max)
+            if -limit <= bounds[0] <= bounds[1] <= limit or (facts.takes_nan and facts.takes_infinity):
+                continue
+            own = x[:, : facts.n_features]
+            bad = np.zeros(own.shape, np.bool_) if facts.takes_infinity else np.abs(own) > limit
+            bad |= False if facts.takes_nan else np.isnan(own)
+            rows = np.concatenate([[0], np.cumsum(bad.any(axis=1))])
+            found |= (self.facts_of == place) & (rows[offsets[1:]] > rows[offsets[:-1]])
+        return found
+
+    def require_values(self, offsets: Indices, x: Floats) -> None:
+        """InputError that names the first row and feature with a value that its model refuses; see `refused`."""
+        refused = np.flatnonzero(self.refused(offsets, x))
+        if not refused.size:
+            return
+        at, facts = int(refused[0]), self.facts_of_model(int(refused[0]))
+        own = x[offsets[at] : offsets[at + 1], : facts.n_features]
+        bad = np.abs(own) > float(np.finfo(facts.compute).max)
+        bad = (bad & (not facts.takes_infinity)) | (np.isnan(own) & (not facts.takes_nan))
+        row, feature = (int(place) for place in np.argwhere(bad)[0])
+        name = facts.feature_names[feature] if facts.feature_names else feature
+        raise InputError(
+            f"Row {offsets[at] + row} has the value {own[row, feature]} in feature {name!r}, which its model refuses.",
+            fix="Leave such rows out, or fill the values in.",
+            field=str(name),
+        )
 
     @abstractmethod
     def check_model(self, at: int) -> None:

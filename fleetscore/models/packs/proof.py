@@ -13,6 +13,7 @@ from fleetscore.models.packs.families import pack_class
 
 ROWS = 1_000  # at the least, besides the rows at critical values
 CRITICAL_ROWS = 4_000  # at most; further critical values are drawn at random
+FLOAT32_LIMIT = float(np.finfo(np.float32).max)
 
 Predict = Callable[[Floats, str], Floats]
 
@@ -66,6 +67,8 @@ def trial_rows(pack: Pack, ranges: Floats, rng: np.random.Generator) -> Floats:
     spread = np.maximum(high - low, 1.0)
     parts.append(rng.choice([-1e30, -1.0, -0.0, 0.0, 1e-300, 1.0, 1e30], (100, facts.n_features)) * spread)
     x = np.concatenate(parts)
+    if facts.compute == "float32":
+        x = np.clip(x, -FLOAT32_LIMIT, FLOAT32_LIMIT)
     if facts.takes_nan:
         holes = x[rng.integers(len(x), size=ROWS // 2)]
         holes[rng.random(holes.shape) < 0.3] = np.nan

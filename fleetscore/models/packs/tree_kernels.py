@@ -1,0 +1,469 @@
+"""Trees scored for many models at once, compiled.
+
+Thresholds are ranked, and a row's values become codes: the number of its feature's thresholds below the value. Trees of up to 64
+leaves are scored by bit vectors: a table holds, for each feature and code, the leaves of every tree that remain reachable, and the
+lowest bit that all features leave is the row's leaf (after Lucchese et al., "QuickScorer", SIGIR 2015). Larger trees are walked,
+all rows of a block one level at a time and without a branch. Values are added tree after tree, as the libraries do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from fleetscore.models.packs.compiled import compiled
+
+BLOCK_ROWS = 256
+CHUNK_ROWS = 1024
+MASK_LEAVES = 64  # trees of at most this many leaves are scored by bit vectors
+MASK_ROWS = 24  # models with fewer rows are walked: building a table would cost more
+TABLE_WORDS = 1 << 16  # words of 8 bytes of a bit-vector table; more trees than fit are scored in groups
+ROUND_FEATURES, ROUND_SUMS = 1, 2  # to float32
+NAN_LEFT, IN_SET = 1, 2  # a node's flags: missing values go left; its test is a set of codes
+CODE_BITS, PLANE_BITS = 24, 16  # of a node in a walk; the rest is the jump to its right child
+
+
+@intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
+def lowest_bit(_: Any, bits: Any) -> Any:  # numba matches the argument by its name
+    """The place of the lowest set bit of an unsigned number that is not zero."""
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], cgutils.true_bit)
+
+    return bits(bits) if isinstance(bits, types.Integer) else None, generate
+
+
+@compiled
+def encode(x: Any, single: Any, cut_bounds: Any, cuts: Any, padded: Any, codes: Any) -> bool:
+    """Fill `codes` (blocks, 2 x features, 256) for rows `x`; returns whether a value is missing.
+
+    A missing value's code is one above the largest; the second half of the planes differs in that it is 0 there.
+    """
+    features, rows = cut_bounds.size - 1, x.shape[0]
+    missing = False
+    values = np.empty(BLOCK_ROWS)
+    for f in range(features):
+        count = cut_bounds[f + 1] - cut_bounds[f]
+        half = 1
+        while half <= count:
+            half <<= 1
+        for i in range(half):
+            padded[i] = cuts[cut_bounds[f] + i] if i < count else np.inf
+        half >>= 1
+        for begin in range(0, rows, BLOCK_ROWS):
+            size = min(BLOCK_ROWS, rows - begin)
+            right, left = codes[begin // BLOCK_ROWS, f], codes[begin // BLOCK_ROWS, features + f]
+            for i in range(size):
+                values[i] = np.float64(np.float32(x[begin + i, f])) if single else x[begin + i, f]
+                right[i] = 0
+            step = half
+            while step > 0:
+                for i in range(size):
+                    at = right[i]
+                    right[i] = at + (step if padded[at + step - 1] < values[i] else 0)
+                step >>= 1
+            for i in range(size):
+                left[i] = right[i]
+                if values[i] != values[i]:
+                    right[i] = count + 1
+                    missing = True
+    return missing
+
+
+@compiled
+def leaf_ranges(begin: int, end: int, span: Any, first: Any, last: Any) -> bool:
+    """Fill `first` and `last` (end) with the leaves below each node of a tree in preorder; False where its spans fit no tree.
+
+    A node's left child follows it, its right child follows the left child's nodes; `span` is the number of leaves on its left.
+    """
+    first[begin], last[begin] = 0, end - begin + 1
+    for node in range(begin, end):
+        here, size = np.int64(span[node]), last[node] - first[node]
+        if here < 1 or here >= size:
+            return False
+        if here > 1:
+            first[node + 1], last[node + 1] = first[node], first[node] + here
+        if size - here > 1:
+            first[node + here], last[node + here] = first[node] + here, last[node]
+    return True
+
+
+@compiled
+def mark_nodes(
+    tree_nodes: Any, first_tree: int, trees: int, feature: Any, code: Any, span: Any, flags: Any, row_of: Any, first: Any,
+    last: Any, table: Any,
+) -> None:  # fmt: skip
+    """Take from `table` (rows of codes by feature, trees) the leaves that each node's own threshold and missing values exclude.
+
+    The rows of a feature are its codes in order and then the one of missing values; `row_of` says where they begin.
+    """
+    for t in range(trees):
+        begin, end = tree_nodes[first_tree + t], tree_nodes[first_tree + t + 1]
+        leaf_ranges(begin, end, span, first, last)
+        for node in range(begin, end):
+            f = np.int64(feature[node])
+            mask = ~(((np.uint64(1) << np.uint64(span[node])) - np.uint64(1)) << np.uint64(first[node]))
+            if not flags[node] & NAN_LEFT:
+                table[row_of[f + 1] - 1, t] &= mask
+            if not flags[node] & IN_SET:
+                table[row_of[f] + np.int64(code[node]) + 1, t] &= mask
+
+
+@compiled
+def spread_marks(row_of: Any, table_words: Any) -> None:
+    """Let every code of a feature exclude what the lower ones exclude."""
+    for f in range(row_of.size - 1):
+        for row in range(row_of[f] + 1, row_of[f + 1] - 1):
+            for word in range(table_words.shape[1]):
+                table_words[row, word] &= table_words[row - 1, word]
+
+
+@compiled
+def mark_sets(
+    tree_nodes: Any, first_tree: int, trees: int, feature: Any, code: Any, span: Any, flags: Any, sets: Any, row_of: Any,
+    first: Any, table_words: Any, bits: int,
+) -> None:  # fmt: skip
+    """Take from the table the leaves that tests by sets exclude; `first` holds all trees' first leaves."""
+    for t in range(trees):
+        word, shift = t * bits // 64, np.uint64(t * bits % 64)
+        for node in range(tree_nodes[first_tree + t], tree_nodes[first_tree + t + 1]):
+            if flags[node] & IN_SET:
+                f = np.int64(feature[node])
+                below = ((np.uint64(1) << np.uint64(span[node])) - np.uint64(1)) << np.uint64(first[node])
+                mask = ~(below << shift)
+                for row in range(row_of[f], row_of[f + 1] - 1):
+                    if not in_set(sets, np.int64(code[node]), row - row_of[f]):
+                        table_words[row, word] &= mask
+
+
+@compiled
+def in_set(sets: Any, begin: int, code: int) -> bool:
+    """Whether a code is in the set of bits that begins at a word."""
+    return bool((sets[begin + (code >> 6)] >> np.uint64(code & 63)) & np.uint64(1))
+
+
+@compiled
+def reach(table_words: Any, used: Any, row_of: Any, codes: Any, rows: int, masks: Any) -> None:
+    """Fill `masks` (rows, words) with what all used features leave reachable for a block's rows."""
+    words = masks.shape[1]
+    for i in range(rows):
+        mask = masks[i]
+        f = used[0]
+        a = table_words[row_of[f] + codes[f, i]]
+        for w in range(words):
+            mask[w] = a[w]
+        at = 1
+        while at + 1 < used.size:
+            f, g = used[at], used[at + 1]
+            a, b = table_words[row_of[f] + codes[f, i]], table_words[row_of[g] + codes[g, i]]
+            for w in range(words):
+                mask[w] &= a[w] & b[w]
+            at += 2
+        if at < used.size:
+            f = used[at]
+            a = table_words[row_of[f] + codes[f, i]]
+            for w in range(words):
+                mask[w] &= a[w]
+
+
+@compiled
+def take_leaves(masks: Any, trees: int, rows: int, leaves: Any) -> None:
+    """Fill `leaves` (rows, trees) with the lowest leaf that each mask leaves."""
+    for i in range(rows):
+        for t in range(trees):
+            leaves[i, t] = lowest_bit(masks[i, t])
+
+
+@compiled
+def add_values(
+    leaves: Any, first_tree: int, trees: int, rows: int, tree_nodes: Any, tree_output: Any, values: Any, width: int, single: bool,
+    sums: Any,
+) -> None:  # fmt: skip
+    """Add each row's leaf values to `sums` (rows, outputs), tree after tree; float32 sums are rounded after each addition."""
+    for t in range(trees):
+        base = tree_nodes[first_tree + t] + first_tree + t
+        k = tree_output[first_tree + t]
+        if single:
+            for i in range(rows):
+                sums[i, k] = np.float64(np.float32(sums[i, k] + values[base + leaves[i, t]]))
+        elif width == 1:
+            for i in range(rows):
+                sums[i, k] += values[base + leaves[i, t]]
+        else:
+            for i in range(rows):
+                at = (base + leaves[i, t]) * width
+                for j in range(width):
+                    sums[i, j] += values[at + j]
+
+
+@compiled
+def score_by_table(
+    codes: Any, rows: int, bits: int, tree_nodes: Any, tree_output: Any, feature: Any, code: Any, span: Any, flags: Any, sets: Any,
+    values: Any, width: int, single: bool, row_of: Any, first: Any, last: Any, table: Any, used: Any, sums: Any,
+) -> None:  # fmt: skip
+    """Add all trees' values to `sums` (rows, outputs) by bit vectors, as many trees at a time as `table` (words) has room for."""
+    step = table.shape[1] * 64 // bits
+    masks = np.empty((BLOCK_ROWS, table.shape[1]), np.uint64)
+    leaves = np.empty((BLOCK_ROWS, step), np.uint8)
+    for begin in range(0, tree_output.size, step):
+        trees = min(step, tree_output.size - begin)
+        table[:] = ~np.uint64(0)
+        if bits == 8:
+            mark_nodes(tree_nodes, begin, trees, feature, code, span, flags, row_of, first, last, table.view(np.uint8))  # fmt: skip
+        elif bits == 16:
+            mark_nodes(tree_nodes, begin, trees, feature, code, span, flags, row_of, first, last, table.view(np.uint16))  # fmt: skip
+        elif bits == 32:
+            mark_nodes(tree_nodes, begin, trees, feature, code, span, flags, row_of, first, last, table.view(np.uint32))  # fmt: skip
+        else:
+            mark_nodes(tree_nodes, begin, trees, feature, code, span, flags, row_of, first, last, table)
+        spread_marks(row_of, table)
+        if sets.size:
+            mark_sets(tree_nodes, begin, trees, feature, code, span, flags, sets, row_of, first, table, bits)
+        for row in range(0, rows, BLOCK_ROWS):
+            size = min(BLOCK_ROWS, rows - row)
+            reach(table, used, row_of, codes[row // BLOCK_ROWS], size, masks)
+            if bits == 8:
+                take_leaves(masks.view(np.uint8), trees, size, leaves)
+            elif bits == 16:
+                take_leaves(masks.view(np.uint16), trees, size, leaves)
+            elif bits == 32:
+                take_leaves(masks.view(np.uint32), trees, size, leaves)
+            else:
+                take_leaves(masks, trees, size, leaves)
+            add_values(leaves, begin, trees, size, tree_nodes, tree_output, values, width, single, sums[row:])
+
+
+@compiled
+def fill_nodes(
+    begin: int, end: int, feature: Any, code: Any, span: Any, flags: Any, first: Any, last: Any, features: int, nodes: Any,
+    leaf_of: Any,
+) -> Any:  # fmt: skip
+    """Fill `nodes` (words of code, plane and jump; leaves stay where they are) for one tree's walk; returns its depth."""
+    leaf_ranges(begin, end, span, first, last)
+    depth = np.int64(0)
+    leaf_of[0] = 0
+    nodes[0] = 0
+    for node in range(begin, end):
+        f, size = np.uint64(feature[node]), np.int64(span[node])
+        plane = f + np.uint64(features) if flags[node] & NAN_LEFT else f
+        at = node - begin + first[node]
+        level = np.int64(leaf_of[at]) + 1
+        depth = max(depth, level)
+        jump = np.uint64(2 * size) << np.uint64(CODE_BITS + PLANE_BITS)
+        nodes[at] = jump | (plane << np.uint64(CODE_BITS)) | (np.uint64(code[node]) + np.uint64(1))
+        leaf_of[at + 1] = leaf_of[at + 2 * size] = level  # until they are reached, their depth
+        if size == 1:
+            nodes[at + 1], leaf_of[at + 1] = 0, first[node]
+        if last[node] - first[node] - size == 1:
+            nodes[at + 2 * size], leaf_of[at + 2 * size] = 0, first[node] + size
+    return depth
+
+
+@compiled
+def walk(nodes: Any, depth: int, codes: Any, rows: int, at: Any) -> None:
+    """Take a block's rows down one tree to its leaves, given by their place among `nodes`."""
+    low, middle = np.uint64((1 << CODE_BITS) - 1), np.uint64((1 << PLANE_BITS) - 1)
+    for i in range(rows):
+        at[i] = 0
+    for _ in range(depth):
+        for i in range(rows):
+            node = nodes[at[i]]
+            plane = (node >> np.uint64(CODE_BITS)) & middle
+            left = np.uint64(codes[plane * np.uint64(BLOCK_ROWS) + np.uint64(i)]) < (node & low)
+            jump = np.uint32(node >> np.uint64(CODE_BITS + PLANE_BITS))
+            at[i] += np.uint32(node != np.uint64(0)) if left else jump
+
+
+@compiled
+def score_by_walking(
+    codes: Any, rows: int, features: int, tree_nodes: Any, tree_output: Any, feature: Any, code: Any, span: Any, flags: Any,
+    values: Any, width: int, single: bool, first: Any, last: Any, nodes: Any, leaf_of: Any, sums: Any,
+) -> None:  # fmt: skip
+    """Add all trees' values to `sums` (rows, outputs), walking down each tree."""
+    at = np.empty(BLOCK_ROWS, np.uint32)
+    leaves = np.empty((BLOCK_ROWS, 1), np.uint32)
+    for t in range(tree_output.size):
+        begin, end = np.int64(tree_nodes[t]), np.int64(tree_nodes[t + 1])
+        depth = fill_nodes(begin, end, feature, code, span, flags, first, last, features, nodes, leaf_of)
+        for row in range(0, rows, BLOCK_ROWS):
+            size = min(BLOCK_ROWS, rows - row)
+            walk(nodes, depth, codes[row // BLOCK_ROWS].reshape(-1), size, at)
+            for i in range(size):
+                leaves[i, 0] = leaf_of[at[i]]
+            add_values(leaves, t, 1, size, tree_nodes, tree_output, values, width, single, sums[row:])
+
+
+@compiled
+def score_by_branches(
+    codes: Any, rows: int, tree_nodes: Any, tree_output: Any, feature: Any, code: Any, span: Any, flags: Any,
+    sets: Any, cut_bounds: Any, values: Any, width: int, single: bool, sums: Any,
+) -> None:  # fmt: skip
+    """The same row by row, for large trees with tests by sets."""
+    leaves = np.empty((1, 1), np.uint32)
+    for t in range(tree_output.size):
+        begin, end = np.int64(tree_nodes[t]), np.int64(tree_nodes[t + 1])
+        for row in range(rows):
+            node: Any = begin
+            leaf, size = begin - begin, end - begin + 1
+            while size > 1:
+                f, here = np.int64(feature[node]), np.int64(span[node])
+                own = np.int64(codes[row // BLOCK_ROWS, f, row % BLOCK_ROWS])
+                if own > cut_bounds[f + 1] - cut_bounds[f]:
+                    left = flags[node] & NAN_LEFT != 0
+                elif flags[node] & IN_SET:
+                    left = in_set(sets, np.int64(code[node]), own)
+                else:
+                    left = own <= np.int64(code[node])
+                if left:
+                    node, size = node + 1, here
+                else:
+                    node, leaf, size = node + here, leaf + here, size - here
+            leaves[0, 0] = leaf
+            add_values(leaves, t, 1, 1, tree_nodes, tree_output, values, width, single, sums[row:])
+
+
+@compiled
+def check_tree_model(
+    features: int, cut_bounds: Any, cuts: Any, tree_nodes: Any, tree_output: Any, outputs: int, feature: Any, code: Any, span: Any,
+    flags: Any, sets: Any,
+) -> int:  # fmt: skip
+    """Return 0 if every index of a model keeps within its arrays, otherwise the number of what does not (see `trees`)."""
+    if cut_bounds[0] != 0 or cut_bounds[features] != cuts.size or tree_nodes[0] != 0:
+        return 1
+    if tree_nodes[tree_output.size] != feature.size:
+        return 2
+    for f in range(features):
+        if cut_bounds[f + 1] < cut_bounds[f]:
+            return 1
+        for i in range(cut_bounds[f] + 1, cut_bounds[f + 1]):
+            if not cuts[i - 1] < cuts[i]:
+                return 3
+    for t in range(tree_output.size):
+        if tree_nodes[t + 1] < tree_nodes[t] or tree_output[t] >= outputs:
+            return 2
+    for node in range(feature.size):
+        own = np.int64(feature[node])
+        if own >= features:
+            return 4
+        count = np.int64(cut_bounds[own + 1]) - np.int64(cut_bounds[own])
+        if flags[node] & IN_SET:
+            if np.int64(code[node]) + (count >> 6) >= sets.size:
+                return 5
+        elif np.int64(code[node]) >= count:
+            return 5
+    first, last = np.zeros(feature.size + 1, np.int64), np.zeros(feature.size + 1, np.int64)
+    for t in range(tree_output.size):
+        begin, end = np.int64(tree_nodes[t]), np.int64(tree_nodes[t + 1])
+        if end > begin and not leaf_ranges(begin, end, span, first, last):
+            return 6
+    return 0
+
+
+@compiled
+def score_models(
+    offsets: Any, x: Any, rounding: Any, widths: Any, outputs: Any, bounds: Any, cut_bounds: Any, cuts: Any, tree_nodes: Any,
+    tree_output: Any, feature: Any, code: Any, span: Any, flags: Any, sets: Any, values: Any, base: Any, raw: Any,
+) -> None:  # fmt: skip
+    """Fill `raw` (rows, outputs) with the sums of every model's trees for its rows, rows offsets[m] to offsets[m + 1] (end).
+
+    `bounds` [arrays, models + 1] cuts the arrays in the order of the arguments; `rounding` says what a model rounds to
+    float32: its features (ROUND_FEATURES), its sums (ROUND_SUMS).
+    """
+    room = _room(offsets, bounds, cut_bounds)
+    codes = np.empty(CHUNK_ROWS * 2 * room[0], np.int32)
+    padded = np.empty(2 * room[1] + 2)
+    first, last = np.empty(room[2] + 1, np.int64), np.empty(room[2] + 1, np.int64)
+    nodes, leaf_of = np.empty(2 * room[2] + 1, np.uint64), np.empty(2 * room[2] + 1, np.uint32)
+    scratch = np.empty(max(TABLE_WORDS, room[3]), np.uint64)
+    row_of = np.zeros(room[0] + 1, np.int64)
+    for m in range(offsets.size - 1):
+        if offsets[m + 1] == offsets[m]:
+            continue
+        cb = cut_bounds[bounds[0, m] : bounds[0, m + 1]]
+        cu = cuts[bounds[1, m] : bounds[1, m + 1]]
+        tn = tree_nodes[bounds[2, m] : bounds[2, m + 1]]
+        to = tree_output[bounds[3, m] : bounds[3, m + 1]]
+        fe = feature[bounds[4, m] : bounds[4, m + 1]]
+        co = code[bounds[5, m] : bounds[5, m + 1]]
+        sp = span[bounds[6, m] : bounds[6, m + 1]]
+        fl = flags[bounds[7, m] : bounds[7, m + 1]]
+        se = sets[bounds[8, m] : bounds[8, m + 1]]
+        va = values[bounds[9, m] : bounds[9, m + 1]]
+        features = cb.size - 1
+        leaves = np.int64(1)
+        for t in range(to.size):
+            leaves = max(leaves, np.int64(tn[t + 1]) - np.int64(tn[t]) + 1)
+        for f in range(features):
+            row_of[f + 1] = row_of[f] + cb[f + 1] - cb[f] + 2
+        rows_of = row_of[: features + 1]
+        used = _used(features, fe)
+        for begin in range(offsets[m], offsets[m + 1], CHUNK_ROWS):
+            rows = min(CHUNK_ROWS, offsets[m + 1] - begin)
+            own = codes[: CHUNK_ROWS * 2 * features].reshape(
+                CHUNK_ROWS // BLOCK_ROWS, 2 * features, BLOCK_ROWS
+            )
+            encode(x[begin : begin + rows], rounding[m] & ROUND_FEATURES != 0, cb, cu, padded, own)
+            sums = raw[begin : begin + rows, : outputs[m]]
+            for k in range(outputs[m]):
+                sums[:, k] = base[bounds[10, m] + k]
+            _score(
+                own, rows, leaves, tn, to, fe, co, sp, fl, se, cb, va, widths[m], rounding[m] & ROUND_SUMS != 0, rows_of, first, last,
+                scratch, used, nodes, leaf_of, sums,
+            )  # fmt: skip
+
+
+@compiled
+def _room(offsets: Any, bounds: Any, cut_bounds: Any) -> Any:
+    """The largest number of features, cuts of a feature, nodes, and rows of a table among the models with rows."""
+    room = np.ones(4, np.int64)
+    for m in range(offsets.size - 1):
+        if offsets[m + 1] == offsets[m]:
+            continue
+        features = bounds[0, m + 1] - bounds[0, m] - 1
+        room[0] = max(room[0], features)
+        for f in range(bounds[0, m], bounds[0, m + 1] - 1):
+            room[1] = max(room[1], np.int64(cut_bounds[f + 1] - cut_bounds[f]))
+        room[2] = max(room[2], bounds[4, m + 1] - bounds[4, m])
+        room[3] = max(room[3], bounds[1, m + 1] - bounds[1, m] + 2 * features)
+    return room
+
+
+@compiled
+def _used(features: int, feature: Any) -> Any:
+    """The features that any node tests, at least one."""
+    seen = np.zeros(features, np.bool_)
+    for node in range(feature.size):
+        seen[feature[node]] = True
+    if feature.size == 0:
+        seen[0] = True
+    return np.flatnonzero(seen)
+
+
+@compiled
+def _score(
+    codes: Any, rows: int, leaves: int, tree_nodes: Any, tree_output: Any, feature: Any, code: Any, span: Any, flags: Any, sets: Any,
+    cut_bounds: Any, values: Any, width: int, single: bool, row_of: Any, first: Any, last: Any, scratch: Any, used: Any,
+    nodes: Any, leaf_of: Any, sums: Any,
+) -> None:  # fmt: skip
+    """Add a model's trees to `sums`, in the way that suits their size and the number of rows."""
+    features = cut_bounds.size - 1
+    if leaves <= MASK_LEAVES and (rows >= MASK_ROWS or sets.size > 0):
+        bits = 8 if leaves <= 8 else (16 if leaves <= 16 else (32 if leaves <= 32 else 64))
+        table_rows = row_of[features]
+        columns = max(1, min((tree_output.size * bits + 63) // 64, TABLE_WORDS // table_rows))
+        score_by_table(
+            codes, rows, bits, tree_nodes, tree_output, feature, code, span, flags, sets, values, width, single, row_of, first,
+            last, scratch[: table_rows * columns].reshape(table_rows, columns), used, sums,
+        )  # fmt: skip
+    elif sets.size:
+        score_by_branches(
+            codes, rows, tree_nodes, tree_output, feature, code, span, flags, sets, cut_bounds, values, width, single, sums,
+        )  # fmt: skip
+    else:
+        score_by_walking(
+            codes, rows, features, tree_nodes, tree_output, feature, code, span, flags, values, width, single, first, last, nodes,
+            leaf_of, sums,
+        )  # fmt: skip

@@ -1,0 +1,127 @@
+"""Packs of tree models: boosted trees, forests, isolation forests and single trees of any library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fleetscore.errors import ModelError
+from fleetscore.models.packs import tree_kernels as kernels
+from fleetscore.models.packs import tree_results
+from fleetscore.models.packs.base import Floats, Indices, ModelFacts, Pack
+
+FAULTS = (
+    "",
+    "the features' thresholds do not fit their bounds",
+    "the trees do not fit their nodes",
+    "thresholds are not in ascending order",
+    "a node tests a feature that is not there",
+    "a node's threshold is not there",
+    "the nodes make no tree",
+)
+
+
+@dataclass(frozen=True)
+class TreesPack(Pack):
+    """Models whose results are sums of leaf values, turned into results by the recipe that their facts name.
+
+    A tree's inner nodes lie in preorder. A node sends a row left when its feature's value is at most threshold `code` of the
+    feature's ascending `cuts` (or, by flag, when the rank of the value is in a set of bits that begins at word `code`); `span` is
+    the number of leaves on the left. Leaves are numbered from left to right; `values` holds `width` numbers for each.
+    """
+
+    family: ClassVar[str] = "trees"
+    layout: ClassVar[Mapping[str, str]] = {
+        "cut_bounds": "i4",  # features + 1
+        "cuts": "f8",
+        "tree_nodes": "i4",  # trees + 1
+        "tree_output": "u2",  # the result column that a tree adds to
+        "feature": "u2",
+        "code": "u4",
+        "span": "u4",
+        "flags": "u1",
+        "sets": "u8",
+        "values": "f8",
+        "base": "f8",  # where the sums begin
+        "constants": "f8",  # what the recipe needs besides the sums
+    }
+
+    def check_model(self, at: int) -> None:
+        """Check every index of one model; ModelError `corrupt_model` names what is wrong."""
+        part = {name: self.part(name, at) for name in self.layout}
+        fault = self._fault(part, self.facts_of_model(at).n_features)
+        if fault:
+            raise ModelError(
+                f"Model {at} of the pack is corrupt: {fault}.", fix="Import it again.", code="corrupt_model"
+            )
+
+    def score_rows(self, offsets: Indices, x: Floats, method: str, out: Floats) -> None:
+        """Fill `out` with what each model's recipe makes of the sums of its leaf values; InputError for values that it refuses."""
+        self.require_values(offsets, x)
+        base = self.bounds["base"]
+        outputs = np.diff(base)
+        raw = np.zeros((len(x), int(outputs.max(initial=1))))
+        bounds = np.stack([self.bounds[name] for name in list(self.layout)[:-1]])
+        rounding = np.array([_rounding(facts) for facts in self.facts], np.uint8)[self.facts_of]
+        leaves = np.diff(self.bounds["feature"]) + np.diff(self.bounds["tree_output"])
+        widths = np.diff(self.bounds["values"]) // np.maximum(leaves, 1)
+        numbers = [self.arrays[name] for name in list(self.layout)[:-1]]
+        kernels.score_models(offsets, x, rounding, widths, outputs, bounds, *numbers, raw)
+        self._finish(offsets, method, raw, out)
+
+    def critical_values(self, at: int) -> list[Floats]:
+        """Return each feature's thresholds."""
+        bounds, cuts = self.part("cut_bounds", at), self.part("cuts", at)
+        return [cuts[bounds[f] : bounds[f + 1]] for f in range(bounds.size - 1)]
+
+    def _finish(self, offsets: Indices, method: str, raw: Floats, out: Floats) -> None:
+        """Turn sums into results, all rows of models with equal facts at a time."""
+        counts = np.diff(offsets)
+        for place in np.unique(self.facts_of[counts > 0]):
+            facts, models = self.facts[place], np.flatnonzero((self.facts_of == place) & (counts > 0))
+            width = self.part("base", int(models[0])).size
+            constants = np.stack([self.part("constants", int(at)) for at in models])
+            rows = _rows_of(offsets, models)
+            of_rows = np.repeat(constants, counts[models], axis=0)
+            found = tree_results.results(facts.recipe, method, raw[rows, :width], of_rows)
+            out[rows, : found.shape[1]] = found
+
+    @staticmethod
+    def _fault(part: Mapping[str, NDArray[Any]], n_features: int) -> str:
+        """What is wrong with a model's arrays, or nothing."""
+        if part["cut_bounds"].size != n_features + 1 or n_features < 1:
+            return FAULTS[1]
+        trees, nodes = part["tree_output"].size, part["feature"].size
+        if part["tree_nodes"].size != trees + 1 or part["base"].size < 1:
+            return FAULTS[2]
+        if any(part[name].size != nodes for name in ("code", "span", "flags")):
+            return FAULTS[2]
+        width, rest = divmod(part["values"].size, max(nodes + trees, 1))
+        if rest or (trees and width < 1) or (width > 1 and width != part["base"].size):
+            return FAULTS[2]
+        names = ("cut_bounds", "cuts", "tree_nodes", "tree_output")
+        found = kernels.check_tree_model(
+            n_features,
+            *(part[name] for name in names),
+            part["base"].size - max(width - 1, 0),
+            *(part[name] for name in ("feature", "code", "span", "flags", "sets")),
+        )
+        return FAULTS[found]
+
+
+def _rounding(facts: ModelFacts) -> int:
+    """What a model rounds to float32, as the kernels' flags."""
+    features = kernels.ROUND_FEATURES if facts.compute == "float32" else 0
+    return features | (kernels.ROUND_SUMS if facts.recipe in tree_results.FLOAT32_SUMS else 0)
+
+
+def _rows_of(offsets: Indices, models: Indices) -> slice | Indices:
+    """The rows of some models: a slice where they lie together, which copies nothing."""
+    if np.array_equal(models, np.arange(models[0], models[-1] + 1)):
+        return slice(int(offsets[models[0]]), int(offsets[models[-1] + 1]))
+    parts: Indices = np.concatenate([np.arange(offsets[at], offsets[at + 1]) for at in models])
+    return parts
