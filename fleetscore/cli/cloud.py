@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,11 @@ def cloud(
     """
     from fleetscore.cli.local_cloud import local_batch, local_storage
     from fleetscore.cli.render import print_json
+    from fleetscore.fleet.embedded_host import check_system
 
+    check_system()
+    for needed in ("matplotlib", "cryptography"):
+        import_module(needed)  # or the demo would end without it, minutes later
     began = time.perf_counter()
     folder = folder.resolve()
     with (

@@ -19,9 +19,10 @@ from fleetscore.cli.options import announce_new, json_option, store_option
 def host(port: int, store_url: str) -> None:
     """Run the function app on the local host until stopped, as `func start` would; timers fire on their schedules."""
     from fleetscore.errors import InputError
-    from fleetscore.fleet.embedded_host import EmbeddedHost, host_command, host_environment
+    from fleetscore.fleet.embedded_host import EmbeddedHost, check_system, host_command, host_environment
     from fleetscore.fleet.store_fleet import Fleet
 
+    check_system()
     announce_new(Fleet(store_url))
     embedded = EmbeddedHost(store_url)
     running = embedded.find()

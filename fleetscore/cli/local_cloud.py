@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fleetscore.errors import CapacityError, SettingsError
-from fleetscore.fleet.embedded_host import app_folder
+from fleetscore.fleet.carried import app_folder, service_environment
 
 _ACCOUNT = "devstoreaccount1"
 _KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="  # public
@@ -67,14 +67,10 @@ def cloud_environment(storage: LocalStorage, batch: LocalBatch, container: str) 
 @contextmanager
 def local_storage(folder: Path) -> Iterator[LocalStorage]:
     """Azurite on free ports with its data in `folder`; SettingsError where it is not installed."""
-    script = app_folder() / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
-    if not script.is_file():
-        raise SettingsError(
-            "Azurite is not installed.", fix="Run `make setup` in the repository's root.", field="azurite"
-        )
+    azurite = _azurite()
     options = [f"--{service}Port=0" for service in ("blob", "queue", "table")]
     options += ["--location", str(folder), "--skipApiVersionCheck", "--disableTelemetry"]
-    with _process([_node(), str(script), *options], folder, "azurite.log") as (process, log):
+    with _process([*azurite, *options], folder, "azurite.log") as (process, log):
         services = _wait(process, log, lambda: _storage_urls(log))
         yield LocalStorage(*(f"{services[service]}/{_ACCOUNT}" for service in ("Blob", "Queue", "Table")))
 
@@ -117,7 +113,7 @@ def _process(
     log = folder / log_name
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, cwd=app_folder(), stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=dict(os.environ),
+            command, cwd=app_folder(), stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=service_environment(os.environ),
             start_new_session=True,  # Ctrl-C is for the command, which then stops its services in order
         )  # fmt: skip
     try:
@@ -147,6 +143,21 @@ def _wait(
 def _storage_urls(log: Path) -> dict[str, str] | None:
     found = dict(_LISTENS.findall(log.read_text(errors="replace")))
     return found if len(found) == 3 else None
+
+
+def _azurite() -> list[str]:
+    """The command that starts Azurite: the checkout's own, else the one on PATH; SettingsError where there is none."""
+    script = app_folder() / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
+    if script.is_file():
+        return [_node(), str(script)]
+    installed = shutil.which("azurite")
+    if installed is None:
+        raise SettingsError(
+            "Azurite is not installed.",
+            fix="Run `make setup` in a checkout, or `npm install -g azurite`.",
+            field="azurite",
+        )
+    return [installed]
 
 
 def _node() -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
+import importlib.util
 import json
 import logging
 import os
@@ -12,19 +12,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import fleetscore
 from fleetscore.errors import CapacityError, SettingsError
+from fleetscore.fleet.carried import app_folder, service_environment
 from fleetscore.process_environment import SCORING_ENVIRONMENT
 
 _log = logging.getLogger("fleetscore.cli.embedded")
-APP_FOLDER = "FLEETSCORE_APP_DIR"
 SCHEDULES = ("sensor_anomaly_timer", "store_sales_timer", "server_load_timer")
 """The app's functions that start due windows."""
 _START_TIMEOUT_S = 60.0
@@ -53,7 +52,11 @@ class EmbeddedHost:
         self._process: subprocess.Popen[bytes] | None = None
 
     def ensure(self) -> str:
-        """The URL of the store's host, started now if none runs; CapacityError with its last words if it does not start."""
+        """The URL of the store's host, started now if none runs; CapacityError with its last words if it does not start.
+
+        SettingsError on Windows, where the local host does not run.
+        """
+        check_system()
         self.folder.mkdir(parents=True, exist_ok=True)
         with _lock(self.folder / "start.lock"):
             running = self._settled()
@@ -141,20 +144,7 @@ def _commands_environment(store_url: str) -> dict[str, str]:
 
 def host_environment(store_url: str) -> dict[str, str]:
     """The environment of a host of that store: this process's own, and what scoring asks for where it says nothing of it."""
-    return {**SCORING_ENVIRONMENT, **os.environ, "FLEETSCORE_STORE": store_url}
-
-
-def app_folder(environment: Mapping[str, str] | None = None) -> Path:
-    """The folder that holds function_app.py: beside the package, or what FLEETSCORE_APP_DIR names; SettingsError when it is not there."""
-    named = (os.environ if environment is None else environment).get(APP_FOLDER, "")
-    folder = Path(named) if named else Path(fleetscore.__file__).resolve().parent.parent
-    if not (folder / "function_app.py").is_file():
-        raise SettingsError(
-            f"{folder} holds no function_app.py.",
-            fix=f"Set {APP_FOLDER} to the folder of the function app.",
-            field=APP_FOLDER,
-        )
-    return folder
+    return {**SCORING_ENVIRONMENT, **service_environment(os.environ), "FLEETSCORE_STORE": store_url}
 
 
 def host_folder(store_url: str) -> Path:
@@ -164,9 +154,21 @@ def host_folder(store_url: str) -> Path:
     return Path.home() / ".fleetscore" / "hosts" / hashlib.sha256(store_url.encode()).hexdigest()[:16]
 
 
+def check_system() -> None:
+    """SettingsError where the local host cannot run: it needs what only Unix systems have."""
+    if importlib.util.find_spec("fcntl") is None:
+        raise SettingsError(
+            "The local host does not run on Windows.",
+            fix="Use WSL, or ask an app: --host URL.",
+            code="needs_wsl",
+        )
+
+
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
     """Hold the file's lock, so that two commands never start two hosts on one folder."""
+    import fcntl
+
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -176,6 +178,8 @@ def _is_locked(path: Path) -> bool:
     """Whether a process holds the file's lock, as a host does from before its start until after its end."""
     if not path.exists():
         return False
+    import fcntl
+
     with path.open("r+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import resource
 import socket
 import time
 import uuid
@@ -100,7 +99,9 @@ def read_shard_record(store: Store, run: str, shard: int) -> ShardRecord | None:
 
 
 def peak_memory_bytes() -> int:
-    """The most memory that this process has had."""
+    """The most memory that this process has had; only Unix systems tell, where whatever scores runs."""
+    import resource
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

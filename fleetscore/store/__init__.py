@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from fleetscore.errors import SettingsError
@@ -33,6 +34,13 @@ def store_class(url: str) -> type[LocalStore] | type[BlobStore]:
             f"Store URL {url!r} has an unknown scheme.",
             fix="Use file:///folder or https://account.blob.core.windows.net/container.",
             field="store",
+        )
+    if find_spec("fcntl") is None:
+        raise SettingsError(
+            f"The store {url} is a folder, which needs what Windows lacks.",
+            fix="Use WSL, a Blob store, or an app: --host URL.",
+            field="store",
+            code="needs_wsl",
         )
     from fleetscore.store.local import LocalStore
 

@@ -15,8 +15,9 @@ from said import Command
 from toy_workload import write_lines
 
 from fleetscore.errors import CapacityError, HostUnreachableError, SettingsError
+from fleetscore.fleet.carried import app_folder
 from fleetscore.fleet.connection import Connection
-from fleetscore.fleet.embedded_host import SCHEDULES, EmbeddedHost, app_folder, host_environment, host_folder
+from fleetscore.fleet.embedded_host import SCHEDULES, EmbeddedHost, host_environment, host_folder
 from fleetscore.fleet.remote import RemoteFleet
 from fleetscore.fleet.store_fleet import absolute_store_url
 from fleetscore.process_environment import MEMORY_TUNABLES

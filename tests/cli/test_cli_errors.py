@@ -1,8 +1,11 @@
 """Errors: one line what, one line what to do, and an exit code that says whose fault it is."""
 
+import sys
+
 import pytest
 from said import Command
 
+from fleetscore.cli.__main__ import run_command
 from fleetscore.store.base import Store
 
 
@@ -58,6 +61,18 @@ def test_wrong_usage_exits_with_2(command: Command, arguments: tuple[str, ...]) 
     said = command(*arguments)
     assert said.code == 2
     assert "Error: " in said.err
+
+
+def test_an_extra_that_is_not_installed_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pictures need an extra of the wheel: exit code 2 with the command that installs it, before any work."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert run_command(["demo"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "Error: matplotlib is not installed.",
+        "Install it: pip install 'fleetscore[pictures]'",
+    ]
 
 
 def test_an_unknown_command_gets_the_nearest_known_one(command: Command) -> None:

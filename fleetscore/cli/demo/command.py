@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,7 @@ def demo(workloads: tuple[str, ...], scale: float, folder: Path, as_json: bool) 
     from fleetscore.registry import get_workload
     from fleetscore.store import open_store
 
+    import_module("matplotlib")  # or the demo would end without it, minutes later
     began = time.perf_counter()
     names = workloads or tuple(CHAPTERS)
     for name in names:
