@@ -1,60 +1,84 @@
-"""Windows: the span of data time that one run covers, as an hour, a day, an ISO week, or a plain week number."""
+"""Windows: the span of data time that one run covers, from a quarter of an hour to a month, or a plain week number.
+
+Quarter hours and hours are cut in UTC; days, ISO weeks and months begin at midnight in the workload's zone. Windows of a cadence
+are numbered without gaps, so that they sort, and count, without a calendar.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
+from zoneinfo import ZoneInfo
 
 from fleetscore.errors import InputError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST_MONDAY = datetime(1969, 12, 29, tzinfo=UTC)  # of ISO week 1970-W01
+_EPOCH_DAY = date(1970, 1, 1)
+_MONDAY_OFFSET = 3  # 1970-01-01 was a Thursday
 
 
 class Cadence(StrEnum):
     """How long a window is, and so how its key is written."""
 
+    QUARTER_HOUR = "15min"  # 2018-08-28T2315
     HOUR = "hour"  # 2018-08-28T23
     DAY = "day"  # 2016-06-29
     WEEK = "week"  # 2026-W47
+    MONTH = "month"  # 2026-11
     INDEX = "index"  # 108: data that counts its weeks and names no dates
 
 
-_LENGTHS = {
-    Cadence.HOUR: timedelta(hours=1),
-    Cadence.DAY: timedelta(days=1),
-    Cadence.WEEK: timedelta(weeks=1),
-}
+_CLOCK = {Cadence.QUARTER_HOUR: timedelta(minutes=15), Cadence.HOUR: timedelta(hours=1)}
+"""Lengths of the cadences that are cut in UTC."""
+
 _EXAMPLES = {
+    Cadence.QUARTER_HOUR: "2018-08-28T2315",
     Cadence.HOUR: "2018-08-28T23",
     Cadence.DAY: "2016-06-29",
     Cadence.WEEK: "2026-W47",
+    Cadence.MONTH: "2026-11",
     Cadence.INDEX: "108",
 }
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Window:
-    """The `ordinal`-th period of its cadence: counted from 1970 (UTC), or the index itself. Windows of a cadence sort by time."""
+    """The `ordinal`-th period of its cadence: counted from 1970, or the index itself. Windows of a cadence sort by time."""
 
     cadence: Cadence
     ordinal: int
+    zone: str = field(default="UTC", compare=False)  # of days, weeks and months
 
     @property
     def start(self) -> datetime:
-        """The first instant of the window, aware UTC; an index window has none and raises InputError."""
+        """The first instant of the window, aware UTC; InputError for an index window, which has none, and beyond the calendar."""
         if self.cadence is Cadence.INDEX:
             raise InputError(f"Window {self.ordinal} is a plain week number and has no date.", field="window")
-        origin = _FIRST_MONDAY if self.cadence is Cadence.WEEK else _EPOCH
-        return origin + self.ordinal * _LENGTHS[self.cadence]
+        try:
+            if self.cadence in _CLOCK:
+                return _EPOCH + self.ordinal * _CLOCK[self.cadence]
+            first = self.first_day
+            return datetime(first.year, first.month, first.day, tzinfo=_zone(self.zone)).astimezone(UTC)
+        except (OverflowError, ValueError) as error:
+            raise InputError(
+                f"Window {self.ordinal} of cadence {self.cadence} lies beyond the calendar.", field="window"
+            ) from error
 
     @property
     def end(self) -> datetime:
         """The first instant after the window, aware UTC."""
         return self.next().start
+
+    @property
+    def first_day(self) -> date:
+        """The first local day of a window of days, a week or a month."""
+        if self.cadence is Cadence.MONTH:
+            return date(1970 + self.ordinal // 12, self.ordinal % 12 + 1, 1)
+        days = 7 * self.ordinal - _MONDAY_OFFSET if self.cadence is Cadence.WEEK else self.ordinal
+        return _EPOCH_DAY + timedelta(days=days)
 
     @property
     def key(self) -> str:
@@ -65,30 +89,35 @@ class Window:
         """
         if self.cadence is Cadence.INDEX:
             return str(self.ordinal)
+        if self.cadence in _CLOCK:
+            start = self.start
+            minute = f"{start.minute:02d}" if self.cadence is Cadence.QUARTER_HOUR else ""
+            return f"{start.date().isoformat()}T{start.hour:02d}{minute}"
+        first = self.first_day
         if self.cadence is Cadence.WEEK:
-            iso = self.start.isocalendar()
+            iso = first.isocalendar()
             return f"{iso.year:04d}-W{iso.week:02d}"
-        return self.start.strftime("%Y-%m-%dT%H" if self.cadence is Cadence.HOUR else "%Y-%m-%d")
+        return first.isoformat()[:7] if self.cadence is Cadence.MONTH else first.isoformat()
 
     def next(self, steps: int = 1) -> Window:
         """The window `steps` periods later (earlier when negative)."""
-        return Window(self.cadence, self.ordinal + steps)
+        return Window(self.cadence, self.ordinal + steps, self.zone)
 
 
-def parse_window(text: str, *cadences: Cadence) -> Window:
+def parse_window(text: str, *cadences: Cadence, zone: str = "UTC") -> Window:
     """Read a window key of one of the `cadences`; InputError names the form that was expected.
 
-    An hour may be written with minutes and a zone (`2018-08-28T23:00Z`); a date is taken as the ISO week that holds it where
-    weeks are expected, and as its first hour where hours are.
+    An hour may be written with minutes and a zone (`2018-08-28T23:00Z`); a date is taken as the ISO week or the month that holds
+    it where weeks or months are expected, and as its first hour where hours are.
     """
     for cadence in cadences:
-        window = _read(text.strip(), cadence)
+        window = _read(text.strip(), cadence, zone)
         if window is not None:
             return window
     examples = " or ".join(_EXAMPLES[c] for c in cadences)
     article = "an" if cadences[0] in (Cadence.HOUR, Cadence.INDEX) else "a"
     raise InputError(
-        f"Window {text!r} is not {article} {'/'.join(cadences)}.",
+        f"Window {text[:100]!r} is not {article} {'/'.join(cadences)}.",
         fix=f"Write it like {examples}.",
         field="window",
     )
@@ -97,69 +126,101 @@ def parse_window(text: str, *cadences: Cadence) -> Window:
 def parse_key(key: str) -> Window:
     """The window of a stored key, whose form tells its cadence; InputError when it is none.
 
-    >>> parse_key("2026-W47").cadence
-    <Cadence.WEEK: 'week'>
+    >>> parse_key("2026-W47").cadence, parse_key("2026-11").cadence
+    (<Cadence.WEEK: 'week'>, <Cadence.MONTH: 'month'>)
     """
     if key.isdigit():
         return parse_window(key, Cadence.INDEX)
     if "W" in key:
         return parse_window(key, Cadence.WEEK)
-    return parse_window(key, Cadence.HOUR if "T" in key else Cadence.DAY)
+    if "T" in key:
+        return parse_window(key, Cadence.HOUR if len(key) == len("2018-08-28T23") else Cadence.QUARTER_HOUR)
+    return parse_window(key, Cadence.MONTH if len(key) == len("2026-11") else Cadence.DAY)
 
 
-def window_at(moment: datetime, cadence: Cadence) -> Window:
+def window_at(moment: datetime, cadence: Cadence, zone: str = "UTC") -> Window:
     """The window of a calendar cadence that holds the aware `moment`."""
-    origin = _FIRST_MONDAY if cadence is Cadence.WEEK else _EPOCH
-    return Window(cadence, (moment.astimezone(UTC) - origin) // _LENGTHS[cadence])
+    if cadence in _CLOCK:
+        return Window(cadence, (moment.astimezone(UTC) - _EPOCH) // _CLOCK[cadence], zone)
+    return _window_of_day(moment.astimezone(_zone(zone)).date(), cadence, zone)
 
 
 def windows_between(first: Window, stop: Window) -> Iterator[Window]:
     """The windows in [first, stop), in order; InputError when the two are of different cadences."""
     if first.cadence is not stop.cadence:
         raise InputError(f"{first.key} and {stop.key} are windows of different lengths.", field="to")
-    return (Window(first.cadence, n) for n in range(first.ordinal, stop.ordinal))
+    return (Window(first.cadence, n, first.zone) for n in range(first.ordinal, stop.ordinal))
 
 
 def due_windows(
-    now: datetime, cadence: Cadence, delay: timedelta, last: Window | None, limit: int
+    now: datetime, cadence: Cadence, delay: timedelta, last: Window | None, limit: int, zone: str = "UTC"
 ) -> list[Window]:
     """The windows that ended at least `delay` before `now` and come after `last`, oldest first, the newest `limit` of them.
 
     With no `last` (nothing published yet) only the newest due window is given: history is a backfill's work.
     """
-    newest = window_at(now - delay, cadence).next(-1)
+    newest = window_at(now - delay, cadence, zone).next(-1)
     if last is None:
         return [newest]
     first = max(last.ordinal + 1, newest.ordinal - limit + 1)
-    return [Window(cadence, n) for n in range(first, newest.ordinal + 1)]
+    return [Window(cadence, n, zone) for n in range(first, newest.ordinal + 1)]
 
 
-def _read(text: str, cadence: Cadence) -> Window | None:
+def _read(text: str, cadence: Cadence, zone: str) -> Window | None:
     if cadence is Cadence.INDEX:
-        return Window(cadence, int(text)) if re.fullmatch(r"\d{1,6}", text) else None
-    if cadence is Cadence.WEEK and (match := re.fullmatch(r"(\d{4})-?W(\d{2})", text)):
-        return _week(int(match[1]), int(match[2]))
-    moment = _moment(text)
+        return Window(cadence, int(text)) if re.fullmatch(r"[0-9]{1,6}", text) else None
+    if cadence is Cadence.WEEK and (match := re.fullmatch(r"([0-9]{4})-?W([0-9]{2})", text)):
+        return _week(int(match[1]), int(match[2]), zone)
+    if cadence is Cadence.MONTH and (match := re.fullmatch(r"([0-9]{4})-(0[1-9]|1[0-2])", text)):
+        return (
+            Window(cadence, 12 * (int(match[1]) - 1970) + int(match[2]) - 1, zone) if int(match[1]) else None
+        )
+    return _read_moment(text, cadence, zone)
+
+
+def _read_moment(text: str, cadence: Cadence, zone: str) -> Window | None:
+    """The window that a date or a date with a time names; for a time of day it has to be the window's start."""
+    moment = _moment(text, UTC if cadence in _CLOCK else _zone(zone))
     if moment is None:
         return None
-    window = window_at(moment, cadence)
-    whole = moment == moment.replace(hour=0, minute=0, second=0)
-    return window if window.start == moment or (cadence is Cadence.WEEK and whole) else None
+    if cadence in (Cadence.WEEK, Cadence.MONTH) and re.fullmatch(r"[0-9-]{10}", text):
+        return window_at(moment, cadence, zone)
+    window = window_at(moment, cadence, zone)
+    return window if window.start == moment else None
 
 
-def _week(year: int, week: int) -> Window | None:
+def _week(year: int, week: int, zone: str) -> Window | None:
     try:
-        monday = date.fromisocalendar(year, week, 1)
+        return _window_of_day(date.fromisocalendar(year, week, 1), Cadence.WEEK, zone)
     except ValueError:
         return None
-    return window_at(datetime(monday.year, monday.month, monday.day, tzinfo=UTC), Cadence.WEEK)
 
 
-def _moment(text: str) -> datetime | None:
-    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}([T ]\d{2}(:?\d{2}(:?\d{2})?)?(Z|[+-]\d{2}:?\d{2})?)?", text):
+def _window_of_day(day: date, cadence: Cadence, zone: str) -> Window:
+    if cadence is Cadence.MONTH:
+        return Window(cadence, 12 * (day.year - 1970) + day.month - 1, zone)
+    days = (day - _EPOCH_DAY).days
+    return Window(cadence, (days + _MONDAY_OFFSET) // 7 if cadence is Cadence.WEEK else days, zone)
+
+
+def _moment(text: str, zone: tzinfo) -> datetime | None:
+    """The instant that the text names, aware UTC; without a zone of its own it is read in `zone`."""
+    form = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}(:?[0-9]{2}(:?[0-9]{2})?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+    if not re.fullmatch(form, text):
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        local = moment.replace(tzinfo=zone) if moment.tzinfo is None else moment
+        return local.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _zone(name: str) -> ZoneInfo:
+    """The zone of that name; InputError when there is none."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise InputError(
+            f"{name!r} is no time zone.", fix="Name one such as Europe/Berlin, or UTC.", field="timezone"
+        ) from error

@@ -22,9 +22,16 @@ from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.windows import Cadence
 
-_CELLS = {Cadence.HOUR: 744, Cadence.DAY: 56, Cadence.WEEK: 52, Cadence.INDEX: 52}
+_CELLS = {
+    Cadence.QUARTER_HOUR: 672,
+    Cadence.HOUR: 744,
+    Cadence.DAY: 56,
+    Cadence.WEEK: 52,
+    Cadence.MONTH: 60,
+    Cadence.INDEX: 52,
+}
 """The windows that are looked at, and that a workload's own page shows: a month of hours, eight weeks of days, a year of weeks."""
-_SHOWN = _CELLS | {Cadence.HOUR: 168}  # of them on the overview
+_SHOWN = _CELLS | {Cadence.HOUR: 168, Cadence.QUARTER_HOUR: 168}  # of them on the overview
 _ALL_CELLS = 600  # on the overview, however many workloads there are
 _RETRIES = 1.3  # runs to a window, where there are many
 _LOOKS = 5

@@ -12,9 +12,22 @@ from fleetscore.operations.window_states import Mark, count_bad, mark_of
 from fleetscore.runs.index import RunLine, newest_rounds
 from fleetscore.windows import Cadence, Window, due_windows
 
-COLUMNS = {Cadence.HOUR: 24, Cadence.DAY: 7, Cadence.WEEK: 13, Cadence.INDEX: 13}
+COLUMNS = {
+    Cadence.QUARTER_HOUR: 24,
+    Cadence.HOUR: 24,
+    Cadence.DAY: 7,
+    Cadence.WEEK: 13,
+    Cadence.MONTH: 12,
+    Cadence.INDEX: 13,
+}
 _DAYS = ("Mo", "Tu", "We", "Th", "Fr", "Sa", "Su")
-_QUIET = {Cadence.HOUR: 84, Cadence.DAY: 28, Cadence.WEEK: 26}
+_QUIET = {
+    Cadence.QUARTER_HOUR: 336,
+    Cadence.HOUR: 84,
+    Cadence.DAY: 28,
+    Cadence.WEEK: 26,
+    Cadence.MONTH: 12,
+}
 """For so many windows a workload that has gone quiet is shown as overdue; after that, as it was."""
 
 
@@ -33,7 +46,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A day of hours, a week of days, or a quarter of weeks; None where there is no window to tell of."""
+    """Six hours, a day, a week, a quarter or a year of windows; None where there is no window."""
 
     label: str
     cells: tuple[Cell | None, ...]
@@ -81,7 +94,7 @@ def lay_calendar(
     start = min(shown)
     found: dict[int, dict[int, Cell]] = {}
     for ordinal in range(max(start.ordinal, stop.ordinal - rows * width), stop.ordinal + 1):
-        window = Window(last.cadence, ordinal)
+        window = Window(last.cadence, ordinal, last.zone)
         row, column = _row_of(window)
         if row >= first_place:
             found.setdefault(row, {})[column] = _cell(window, shown.get(window), last)
@@ -110,7 +123,7 @@ def _by_window(lines: Iterable[RunLine], parse: Callable[[str], Window]) -> dict
 def _last_shown(last: Window, now: datetime, watermark_s: float) -> Window:
     if last.cadence is Cadence.INDEX:
         return last
-    due = due_windows(now, last.cadence, timedelta(seconds=watermark_s), None, 1)[0]
+    due = due_windows(now, last.cadence, timedelta(seconds=watermark_s), None, 1, last.zone)[0]
     return due if last < due and due.ordinal - last.ordinal <= _QUIET[last.cadence] else last
 
 
@@ -132,8 +145,12 @@ def _row_of(window: Window) -> tuple[int, int]:
 
 def _label(cadence: Cadence, row: int, cells: Mapping[int, Cell]) -> str:
     first = cells[min(cells)].window
+    if cadence is Cadence.QUARTER_HOUR:
+        return first[5:13]
     if cadence is Cadence.HOUR:
         return first[5:10]
+    if cadence is Cadence.MONTH:
+        return first[:4]
     if cadence is Cadence.DAY:
         monday = Window(Cadence.DAY, 7 * row - 3)
         return monday.key[5:]
@@ -143,6 +160,8 @@ def _label(cadence: Cadence, row: int, cells: Mapping[int, Cell]) -> str:
 def _column_names(cadence: Cadence) -> tuple[str, ...]:
     if cadence is Cadence.HOUR:
         return tuple(f"{hour:02d}" if hour % 6 == 0 else "" for hour in range(24))
+    if cadence is Cadence.MONTH:
+        return tuple(f"{month:02d}" for month in range(1, 13))
     if cadence is Cadence.DAY:
         return _DAYS
     return ("",) * COLUMNS[cadence]

@@ -30,7 +30,10 @@ def line_of(
 
 def window(cadence: Cadence, ordinal: int) -> Window:
     """A window of a calendar in 2026, or a plain week number."""
-    base = {Cadence.HOUR: 490_000, Cadence.DAY: 20_000, Cadence.WEEK: 2_900, Cadence.INDEX: 50}[cadence]
+    base = {
+        Cadence.QUARTER_HOUR: 1_960_000, Cadence.HOUR: 490_000, Cadence.DAY: 20_000, Cadence.WEEK: 2_900,
+        Cadence.MONTH: 660, Cadence.INDEX: 50,
+    }[cadence]  # fmt: skip
     return Window(cadence, base + ordinal)
 
 

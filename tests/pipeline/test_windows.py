@@ -1,24 +1,58 @@
 """Windows are read from and written as keys, sort by time, and come due by the clock alone."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetscore.errors import InputError
-from fleetscore.windows import Cadence, Window, due_windows, parse_window, window_at, windows_between
+from fleetscore.windows import (
+    Cadence,
+    Window,
+    due_windows,
+    parse_key,
+    parse_window,
+    window_at,
+    windows_between,
+)
 
-CALENDAR = [Cadence.HOUR, Cadence.DAY, Cadence.WEEK]
+CALENDAR = [Cadence.QUARTER_HOUR, Cadence.HOUR, Cadence.DAY, Cadence.WEEK, Cadence.MONTH]
+ZONES = ["UTC", "Europe/Berlin", "America/Sao_Paulo", "Asia/Kathmandu", "Australia/Lord_Howe", "Pacific/Apia"]
 moments = st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1)).map(lambda m: m.replace(tzinfo=UTC))  # noqa: DTZ001 - made aware at once
 
 
-@given(moments, st.sampled_from(CALENDAR))
-def test_a_key_reads_back_as_the_same_window(moment: datetime, cadence: Cadence) -> None:
-    """parse_window inverts key, and the window holds the moment it was made from."""
-    window = window_at(moment, cadence)
-    assert parse_window(window.key, cadence) == window
+@given(moments, st.sampled_from(CALENDAR), st.sampled_from(ZONES))
+def test_a_key_reads_back_as_the_same_window(moment: datetime, cadence: Cadence, zone: str) -> None:
+    """parse_window and parse_key invert key in every zone, and the window holds the moment it was made from."""
+    window = window_at(moment, cadence, zone)
+    assert parse_window(window.key, cadence, zone=zone) == window
+    assert parse_key(window.key) == window
     assert window.start <= moment < window.end
+    assert window.next(-1).end == window.start
+
+
+@pytest.mark.parametrize(
+    ("text", "cadence", "hours"),
+    [
+        ("2026-03-29", Cadence.DAY, 23),
+        ("2026-10-25", Cadence.DAY, 25),
+        ("2026-W13", Cadence.WEEK, 167),
+        ("2026-10", Cadence.MONTH, 745),
+    ],
+)
+def test_local_windows_know_the_nights_of_time_changes(text: str, cadence: Cadence, hours: int) -> None:
+    """A day, week or month of Berlin is an hour shorter or longer where the clocks change in it, and begins at local midnight."""
+    window = parse_window(text, cadence, zone="Europe/Berlin")
+    assert window.end - window.start == timedelta(hours=hours)
+    assert window.start.astimezone(ZoneInfo("Europe/Berlin")).hour == 0
+
+
+def test_a_zone_that_is_none_is_refused_by_name() -> None:
+    """The error names the setting and an example."""
+    with pytest.raises(InputError, match="Europe/Berlin"):
+        parse_window("2026-11-21", Cadence.DAY, zone="Berlin")
 
 
 @given(st.integers(0, 999_999))
@@ -39,6 +73,8 @@ def test_an_index_window_is_its_number(number: int) -> None:
         ("2026-W47", Cadence.WEEK, "2026-W47"),
         ("2026-11-18", Cadence.WEEK, "2026-W47"),
         ("2016-06-29", Cadence.DAY, "2016-06-29"),
+        ("2016-06-29T10:15", Cadence.QUARTER_HOUR, "2016-06-29T1015"),
+        ("2026-11-18", Cadence.MONTH, "2026-11"),
         ("2021-01-03", Cadence.WEEK, "2020-W53"),
     ],
 )
