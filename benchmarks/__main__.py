@@ -18,6 +18,7 @@ TITLES = {
     "sensor_anomaly": "Sensors",
     "store_sales": "Store sales",
     "server_load": "Server load",
+    "models": "Imported models against their libraries",
     "spine": "Plan, ledger and manifest, up to a million partitions",
     "dashboard": "Dashboard and API over 10,000 runs of 10,000 partitions",
     "offload": "Shards on Batch",

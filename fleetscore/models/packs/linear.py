@@ -80,34 +80,49 @@ def _decide(  # type: ignore[no-untyped-def]  # compiled
     offsets, x, widths, counts, fill_at, fill, centre_at, centre, weights_at, weights, bias_at, bias, out
 ):
     """Whether all sums are finite, after filling `out`."""
-    check = 0.0
+    finite = True
     for model in range(len(widths)):
         begin, end = offsets[model], offsets[model + 1]
         if begin == end:
             continue
         width, count = widths[model], counts[model]
-        filled = fill_at[model + 1] > fill_at[model]
-        first, scale, base, f = centre_at[model], weights_at[model], bias_at[model], fill_at[model]
-        if count == 1 and not filled:
-            for row in range(begin, end):
-                total = 0.0
-                for feature in range(width):
-                    total += (x[row, feature] - centre[first + feature]) * weights[scale + feature]
-                total += bias[base]
-                out[row, 0] = total
-                check += total - total
-            continue
-        for row in range(begin, end):
+        rows, found = x[begin:end], out[begin:end]
+        centres = centre[centre_at[model] : centre_at[model] + width]
+        factors = weights[weights_at[model] : weights_at[model] + width * count]
+        bases = bias[bias_at[model] : bias_at[model] + count]
+        fills = fill[fill_at[model] : fill_at[model + 1]]
+        if count == 1 and not len(fills):
+            _sum_one(rows, centres, factors, bases[0], found)
+        else:
+            _sum_several(rows, centres, factors, bases, fills, found)
+        for row in range(end - begin):
             for at in range(count):
-                out[row, at] = 0.0
-            for feature in range(width):
-                value = x[row, feature]
-                if filled and np.isnan(value):
-                    value = fill[f + feature]
-                value -= centre[first + feature]
-                for at in range(count):
-                    out[row, at] += value * weights[scale + feature * count + at]
+                finite &= np.isfinite(found[row, at])
+    return finite
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+def _sum_one(rows, centres, factors, base, found):  # type: ignore[no-untyped-def]
+    """One value a row; the order of addition is the processor's choice, and the same for each row of a width."""
+    for row in range(len(rows)):
+        values = rows[row]
+        total = base
+        for feature in range(len(centres)):
+            total += (values[feature] - centres[feature]) * factors[feature]
+        found[row, 0] = total
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _sum_several(rows, centres, factors, bases, fills, found):  # type: ignore[no-untyped-def]
+    count = len(bases)
+    for row in range(len(rows)):
+        values, sums = rows[row], found[row]
+        for at in range(count):
+            sums[at] = bases[at]
+        for feature in range(len(centres)):
+            value = values[feature]
+            if len(fills) and np.isnan(value):
+                value = fills[feature]
+            value -= centres[feature]
             for at in range(count):
-                out[row, at] += bias[base + at]
-                check += out[row, at] - out[row, at]
-    return check == 0.0
+                sums[at] += value * factors[feature * count + at]

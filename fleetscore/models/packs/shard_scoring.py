@@ -15,7 +15,7 @@ from fleetscore.errors import FleetscoreError, InputError, ModelError
 from fleetscore.models.packs.base import Floats, Indices, ModelFacts, Pack
 from fleetscore.models.packs.bundle import Bundle
 
-_CHUNK_ROWS = 1 << 17
+_CHUNK_ROWS = 1 << 16
 """Rows that are gathered and scored together: their features and results stay near the processor."""
 
 _GENERIC = re.compile(r"(Column_|f|x|feature_)?\d+")
@@ -115,10 +115,11 @@ def _score_pack(
         errors.update(dict.fromkeys(work.blocks.tolist(), error))
         return
     counts = (offsets[1:] - offsets[:-1])[work.blocks]
+    memory = np.empty((max(_CHUNK_ROWS, int(counts.max(initial=0))), len(chosen)))
     for first, end in _chunks(counts):
         blocks, places = work.blocks[first:end], work.places[first:end]
         rows = _rows_of(offsets[blocks], counts[first:end])
-        x = _gathered(chosen, rows)
+        x = _gathered(chosen, rows, memory)
         per_model = np.bincount(places, counts[first:end], minlength=len(work.pack))
         bounds = np.concatenate([np.zeros(1), np.cumsum(per_model)]).astype(np.int64)
         try:
@@ -192,10 +193,10 @@ def _rows_of(begins: NDArray[Any], counts: NDArray[Any]) -> slice | Indices:
     return np.asarray(first + np.arange(total), np.int64)
 
 
-def _gathered(columns: Sequence[NDArray[Any]], rows: slice | Indices) -> Floats:
-    """The rows of the columns side by side, float64 [rows, features]."""
+def _gathered(columns: Sequence[NDArray[Any]], rows: slice | Indices, memory: Floats | None = None) -> Floats:
+    """The rows of the columns side by side, float64 [rows, features], in `memory` where that is given."""
     size = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
-    x = np.empty((size, len(columns)))
+    x = np.empty((size, len(columns))) if memory is None else memory[:size]
     for at, column in enumerate(columns):
         x[:, at] = column[rows]
     return x

@@ -1,0 +1,261 @@
+"""Fleets of imported models against their libraries' own loops, in the same process on the same Parquet file, in CPU seconds.
+
+Each family: 40 distinct models repeated to 2,000 keys, 1,000 rows a key, 8 features. The rival calls the library key by key on
+contiguous arrays, scikit-learn with its checks of finite input switched off; both read the file's columns first, which is not
+counted. Every result is compared before it is timed. Run: python benchmarks/models.py [FAMILY ...]
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import sklearn
+from sklearn.base import BaseEstimator
+from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import OneClassSVM
+from threadpoolctl import threadpool_limits
+
+from fleetscore.models.importers.estimators import compile_estimator
+from fleetscore.models.packs.base import CompiledModel
+from fleetscore.models.packs.bundle import Bundle, open_bundle, pack_models
+from fleetscore.models.packs.shard_scoring import score_shard
+
+MODELS, ROWS, FEATURES, DISTINCT = 2_000, 1_000, 8, 40
+NAMES = tuple(f"feature_{at}" for at in range(FEATURES))
+
+
+@dataclass(frozen=True)
+class Family:
+    """What a row of the table measures: models of one kind, and the ratios that they should reach at least."""
+
+    name: str
+    make: Callable[[int], BaseEstimator]
+    target: str  # what it learns: "value", "class" or "nothing"
+    scored: float
+    loaded: float = 20.0  # 0: no aim
+    method: str = "predict"
+
+
+FAMILIES = (
+    Family("scaler + Ridge", lambda _: make_pipeline(StandardScaler(), Ridge()), "value", 20),
+    Family("logistic regression", lambda _: LogisticRegression(), "class", 4),
+    Family("SGD classifier", lambda seed: SGDClassifier(random_state=seed), "class", 4),
+    Family(
+        "scaler + one-class SVM",
+        lambda _: make_pipeline(StandardScaler(), OneClassSVM(nu=0.1)),
+        "nothing",
+        10,
+        0,
+        "decision_function",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """CPU seconds of rival and pack for loading and scoring 2,000 models, and the pack's bytes a model."""
+
+    family: Family
+    rival_load_s: float
+    load_s: float
+    rival_s: float
+    score_s: float
+    model_bytes: int
+
+
+def main(names: list[str]) -> None:
+    """Measure the families that are named, or all, and print the tables."""
+    with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):  # the ratio counts processor time
+        table = write_rows(Path(folder) / "rows.parquet")
+        measured = [measure(family, table) for family in FAMILIES if not names or family.name in names]
+        print_families(measured)
+        if not names:
+            print_import(Path(folder))
+            print_growth()
+
+
+def write_rows(path: Path) -> pa.Table:
+    """The rows of all keys, written once and read by rival and packs alike."""
+    rng = np.random.default_rng(0)
+    columns = {name: rng.normal(size=MODELS * ROWS) for name in NAMES}
+    pq.write_table(pa.table(columns), path)
+    return pq.read_table(path).combine_chunks()
+
+
+def fit(family: Family) -> list[Any]:
+    """The distinct models of a family."""
+    rng = np.random.default_rng(1)
+    models = []
+    for seed in range(DISTINCT):
+        x = rng.normal(size=(300, FEATURES))
+        y = x @ rng.normal(size=FEATURES) + rng.normal(size=300)
+        target = {"value": y, "class": y > 0, "nothing": None}[family.target]
+        models.append(family.make(seed).fit(x, target))
+    return models
+
+
+def measure(family: Family, table: pa.Table) -> Measured:
+    """Time loading and scoring by the library and by packs; AssertionError where the results differ."""
+    distinct = fit(family)
+    pickles = [pickle.dumps(distinct[at % DISTINCT]) for at in range(MODELS)]
+    files = dict(pack_models(_keyed(distinct)).files())
+    rival_load_s, models = timed(lambda: [pickle.load(io.BytesIO(data)) for data in pickles])  # noqa: S301 - our own
+    load_s, bundle = timed(lambda: load(files))
+    columns = {name: table[name].to_numpy() for name in NAMES}
+    score(family, bundle, columns)  # compiled kernels come from their cache
+    rival_s, theirs = timed(lambda: rival(family, models, columns))
+    score_s, ours = best(lambda: score(family, bundle, columns))
+    compare(family, ours, theirs)
+    size = sum(len(data) for data in files.values()) // MODELS
+    return Measured(family, rival_load_s, load_s, rival_s, score_s, size)
+
+
+def _keyed(distinct: list[Any]) -> Iterator[tuple[str, CompiledModel]]:
+    compiled = [compile_estimator(model) for model in distinct]
+    for at in range(MODELS):
+        yield f"van {at:06d}", compiled[at % DISTINCT]
+
+
+def load(files: dict[str, bytes]) -> Bundle:
+    """All packs opened, after the hash of each file was computed as a model set's reader does."""
+    import hashlib
+
+    def read(name: str) -> bytes:
+        hashlib.sha256(files[name]).hexdigest()
+        return files[name]
+
+    bundle = open_bundle(read)
+    for number in range(len(bundle.names)):
+        bundle.pack(number)
+    return bundle
+
+
+def rival(family: Family, models: list[Any], columns: dict[str, np.ndarray]) -> np.ndarray:
+    """The library's own method, key by key, on the columns side by side."""
+    matrix = np.stack(list(columns.values()), axis=1)
+    with sklearn.config_context(assume_finite=True):
+        found = [
+            getattr(model, family.method)(matrix[at * ROWS : (at + 1) * ROWS])
+            for at, model in enumerate(models)
+        ]
+    return np.concatenate(found)
+
+
+def score(family: Family, bundle: Bundle, columns: dict[str, np.ndarray]) -> np.ndarray:
+    """All rows by the packs, columns in, a column out."""
+    keys = [f"van {at:06d}" for at in range(MODELS)]
+    offsets = np.arange(0, MODELS * ROWS + 1, ROWS)
+    scores = score_shard(bundle, keys, offsets, columns, family.method, NAMES)
+    assert not scores.errors
+    return scores.values[:, 0]
+
+
+def compare(family: Family, ours: np.ndarray, theirs: np.ndarray) -> None:
+    """Values within 1e-9 of their size here (the proof at import is stricter), labels but for ties."""
+    if family.target == "class":
+        assert (ours != theirs).mean() < 1e-6, family.name
+    else:
+        assert np.allclose(ours, theirs, rtol=1e-9, atol=1e-9), family.name
+
+
+def timed(run: Callable[[], Any]) -> tuple[float, Any]:
+    """CPU seconds and what `run` gives."""
+    start = time.process_time()
+    found = run()
+    return time.process_time() - start, found
+
+
+def best(run: Callable[[], Any]) -> tuple[float, Any]:
+    """The least of three, with what the last gives."""
+    tries = [timed(run) for _ in range(3)]
+    return min(seconds for seconds, _ in tries), tries[-1][1]
+
+
+def print_families(measured: list[Measured]) -> None:
+    """A row a family."""
+    heads = ("2,000 models x 1,000 rows", "library loop s", "packs s", "ratio (at least)")
+    heads += ("unpickling s", "opening packs s", "ratio (at least)", "bytes a model")
+    print(f"| {' | '.join(heads)} |")
+    print("|---" + "|--:" * (len(heads) - 1) + "|")
+    for one in measured:
+        print(
+            f"| {one.family.name} | {one.rival_s:.2f} | {one.score_s:.3f} | {one.rival_s / one.score_s:.1f} ({one.family.scored:g}) "
+            f"| {one.rival_load_s:.2f} | {one.load_s:.4f} | {one.rival_load_s / one.load_s:.0f} ({one.family.loaded:g}) "
+            f"| {one.model_bytes:,} |"
+        )
+
+
+def print_import(folder: Path) -> None:
+    """Seconds to import 2,000 pickles of linear models, each proven, by two processes."""
+    from fleetscore.models.importers.folder import ImportOptions, import_models
+
+    source = folder / "models"
+    source.mkdir()
+    distinct = fit(FAMILIES[0])
+    for at in range(MODELS):
+        (source / f"van {at:06d}.pkl").write_bytes(pickle.dumps(distinct[at % DISTINCT]))
+    start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = sum(one.refusal is None for one in import_models(source, options=ImportOptions(trusted=True)))
+    assert done == MODELS
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    wall_s = time.monotonic() - start
+    print(
+        f"\nImporting {MODELS:,} pickles of scaler + Ridge by two processes, each proven: {wall_s:.0f} s, {cpu_s:.0f} CPU s."
+    )
+
+
+def print_growth() -> None:
+    """Cost a model and peak memory from 100 to 100,000 linear models in one set, each size in a process of its own."""
+    print(
+        "\n| linear models in one set | pack ms | open ms | score 10 rows each, ms | µs a model | peak MB |"
+    )
+    print("|--:|--:|--:|--:|--:|--:|")
+    for size in (100, 1_000, 10_000, 100_000):
+        done = subprocess.run(
+            [sys.executable, __file__, "--size", str(size)], capture_output=True, text=True, check=True
+        )
+        print(done.stdout.strip())
+
+
+def measure_size(size: int) -> None:
+    """Pack, store, open and score `size` linear models; print a row."""
+    compiled = [compile_estimator(model) for model in fit(FAMILIES[0])]
+    keys = [f"van {at:06d}" for at in range(size)]
+    pack_s, packed = timed(
+        lambda: dict(pack_models((key, compiled[at % DISTINCT]) for at, key in enumerate(keys)).files())
+    )
+    columns = dict(zip(NAMES, np.random.default_rng(0).normal(size=(FEATURES, size * 10)), strict=True))
+    offsets = np.arange(0, size * 10 + 1, 10)
+    score_shard(load(packed), keys[:1], offsets[:2], columns, "predict", NAMES)
+    open_s, bundle = timed(lambda: load(packed))
+    score_s, scores = timed(lambda: score_shard(bundle, keys, offsets, columns, "predict", NAMES))
+    assert not scores.errors
+    status = Path("/proc/self/status").read_text()  # not ru_maxrss, which a child inherits
+    peak_mb = int(status.split("VmHWM:")[1].split()[0]) / 1024
+    each = (open_s + score_s) / size * 1e6
+    print(
+        f"| {size:,} | {pack_s * 1e3:.0f} | {open_s * 1e3:.1f} | {score_s * 1e3:.1f} | {each:.1f} | {peak_mb:.0f} |"
+    )
+
+
+if __name__ == "__main__":
+    if "--size" in sys.argv:
+        measure_size(int(sys.argv[-1]))
+    else:
+        main(sys.argv[1:])
