@@ -41,6 +41,52 @@ def softmax(sums: Any) -> Any:
     return found
 
 
+EXP_BITS = (
+    11  # CatBoost's softmax takes an exponential from a table of 2048 powers and a cubic (herumi's fmath)
+)
+EXP_TABLE = np.array(
+    [
+        np.float64(2.0 ** (i / (1 << EXP_BITS))).view(np.uint64) & np.uint64((1 << 52) - 1)
+        for i in range(1 << EXP_BITS)
+    ],
+    np.uint64,
+)
+EXP_LOWEST = -708.39641853226408  # at and below, the exponential is zero
+
+
+@compiled
+def table_exponential(x: Any) -> Any:
+    """exp(x) for x <= 0 as CatBoost's softmax computes it."""
+    if x <= EXP_LOWEST:
+        return 0.0
+    size = np.float64(1 << EXP_BITS)
+    shift = np.float64(3 << 51)
+    place = x * (size / math.log(2.0)) + shift
+    bits = np.array([place]).view(np.uint64)[0]
+    fraction = EXP_TABLE[bits & np.uint64((1 << EXP_BITS) - 1)]
+    t = (place - shift) * (math.log(2.0) / size) - x
+    raised = bits + np.uint64((1 << (EXP_BITS + 10)) - (1 << EXP_BITS))
+    power = (raised >> np.uint64(EXP_BITS)) << np.uint64(52)
+    cubic = (3.0000000027955394 - t) * (t * t) * 0.16666666685227835064 - t + 1.0
+    return cubic * np.array([power | fraction]).view(np.float64)[0]
+
+
+@compiled
+def table_softmax(sums: Any) -> Any:
+    """exp(x - largest) over their sum, with CatBoost's exponential."""
+    found = np.empty_like(sums)
+    for i in range(sums.shape[0]):
+        highest, total = sums[i, 0], 0.0
+        for k in range(1, sums.shape[1]):
+            highest = max(highest, sums[i, k])
+        for k in range(sums.shape[1]):
+            found[i, k] = table_exponential(sums[i, k] - highest)
+            total += found[i, k]
+        for k in range(sums.shape[1]):
+            found[i, k] /= total
+    return found
+
+
 @compiled
 def exponential(sums: Any) -> Any:
     """exp(x), in float64."""

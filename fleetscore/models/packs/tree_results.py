@@ -100,7 +100,7 @@ def _lightgbm(link: Callable[[Floats, Floats], Floats], averaged: bool, binary: 
     def finish(method: str, raw: Floats, constants: Floats) -> Floats:
         sums = raw / constants[:, :1] if averaged else raw
         if method == "decision_function":
-            return raw if not averaged else sums
+            return raw  # also where trees are averaged
         found = link(np.ascontiguousarray(sums), np.ascontiguousarray(constants[:, 1]))
         return _two(found[:, 0]) if binary and method == "predict_proba" else found
 
@@ -131,13 +131,16 @@ def _catboost(kind: str) -> Recipe:
         sums = raw * constants[:, :1] + constants[:, 1 : 1 + raw.shape[1]]
         if method == "decision_function" or kind == "raw":
             return sums
+        if kind == "each" and method == "predict_proba":
+            each: Floats = links.logistic(np.ascontiguousarray(sums), np.ones(len(sums)))
+            return each
         if kind == "two":
             if method == "predict":
                 return np.where(sums > 0, 1.0, 0.0)
             return _two(links.logistic(np.ascontiguousarray(sums), np.ones(len(sums)))[:, 0])
         if method == "predict":
             return _largest(sums)
-        shares: Floats = links.softmax(np.ascontiguousarray(sums))
+        shares: Floats = links.table_softmax(np.ascontiguousarray(sums))
         return shares
 
     return finish
@@ -150,7 +153,8 @@ def _two(of_second: Floats) -> Floats:
 
 def _largest(values: Floats) -> Floats:
     """The place of each row's largest value, as a column."""
-    return np.argmax(values, axis=1).astype(np.float64)[:, None]
+    places: Floats = np.argmax(values, axis=1).astype(np.float64)
+    return places[:, None]
 
 
 def _lightgbm_recipes() -> dict[str, tuple[Recipe, int]]:
@@ -185,5 +189,6 @@ RECIPES: dict[str, tuple[Recipe, int]] = {  # with the number of constants that 
     "catboost:raw": (_catboost("raw"), 2),
     "catboost:two": (_catboost("two"), 2),
     "catboost:several": (_catboost("several"), 2),
+    "catboost:each": (_catboost("each"), 2),
 }
 FLOAT32_SUMS = frozenset(name for name in RECIPES if name.startswith("xgboost:"))
