@@ -16,13 +16,12 @@ def check_shards(asked: dict[str, Any]) -> dict[str, Any]:
     from fleetscore.app_settings import read_app_settings
     from fleetscore.batch import connect_compute
     from fleetscore.pipeline import offload
-    from fleetscore.registry import read_policy
-    from fleetscore.runs.plans import read_plan
+    from fleetscore.pipeline.offload_usage import write_usage
 
     store, run, now = app_store(), asked["run"], datetime.now(UTC)
     compute = connect_compute(read_app_settings())
     check = offload.check_shards(store, compute, run, now, asks_batch=not asked["woken"])
     if not check.open:
-        offload.write_usage(store, compute, run, now)
-    policy = read_policy(store, read_plan(store, run).request.workload)
-    return {"open": check.open, "reasons": dict(check.reasons), "check_s": policy.check_s}
+        write_usage(store, compute, run, now)
+    check_s = offload.policy_of(store, run).check_s
+    return {"open": check.open, "reasons": dict(check.reasons), "check_s": check_s}

@@ -13,10 +13,11 @@ def keep_logs(asked: dict[str, Any]) -> dict[str, Any]:
     from activities.store import app_store
     from fleetscore.app_settings import read_app_settings
     from fleetscore.batch import connect_compute
-    from fleetscore.pipeline.offload import keep_logs as keep
-    from fleetscore.pipeline.offload import release_pool
+    from fleetscore.pipeline.offload_usage import keep_logs as keep
+    from fleetscore.pipeline.offload_usage import release_pool
 
     store, compute = app_store(), connect_compute(read_app_settings())
-    files = keep(store, compute, asked["run"])
-    release_pool(store, compute, asked["run"])
-    return {"files": files}
+    try:
+        return {"files": keep(store, compute, asked["run"])}
+    finally:  # nodes cost money whether their logs can be read or not
+        release_pool(store, compute, asked["run"])

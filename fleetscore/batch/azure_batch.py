@@ -130,10 +130,10 @@ class BatchCompute:
             problems=tuple(_problem(error) for error in pool.resize_errors or ()),
         )
 
-    def resize_pool(self, nodes: int) -> None:
+    def resize_pool(self, nodes: int, job: str = "") -> None:
         """See Compute.resize_pool. Nodes that go finish their tasks first."""
         with _explained(f"pool {self._pool}"):
-            if self._client.get_pool(self._pool).enable_auto_scale or (nodes == 0 and self._is_in_use()):
+            if self._client.get_pool(self._pool).enable_auto_scale or (nodes == 0 and self._is_in_use(job)):
                 return
             options = m.BatchPoolResizeOptions(
                 target_dedicated_nodes=0,
@@ -143,16 +143,16 @@ class BatchCompute:
             try:
                 self._client.begin_resize_pool(self._pool, options)
             except ResourceExistsError as error:
-                if not error.error or error.error.code != "PoolBeingResized":
+                if _code(error) != "PoolBeingResized":
                     raise
 
-    def _is_in_use(self) -> bool:
-        """Whether a job of the pool still has tasks to run."""
+    def _is_in_use(self, own_job: str) -> bool:
+        """Whether another job of the pool still has tasks to run."""
         jobs = self._client.list_jobs(filter="state eq 'active'", select=["id", "poolInfo"])
         return any(
             (counts := self._client.get_job_task_counts(job.id).task_counts).active or counts.running
             for job in jobs
-            if job.pool_info and job.pool_info.pool_id == self._pool
+            if job.id != own_job and job.pool_info and job.pool_info.pool_id == self._pool
         )
 
     def wake_pool(self, seen: str) -> str:
@@ -190,6 +190,8 @@ class BatchCompute:
         try:
             self._client.create_job(options)
         except ResourceExistsError as error:
+            if _code(error) != "JobExists":  # every 409 comes as this type: the quota of active jobs too
+                raise
             found = self._client.get_job(job.job)
             if not any(item.name == "run" and item.value == job.run for item in found.metadata or ()):
                 raise BugError(f"Batch job {job.job} belongs to another run.") from error
@@ -319,8 +321,13 @@ def _word(value: Any) -> Any:
 
 
 def _raise_unless_done(error: HttpResponseError) -> None:
-    if not error.error or error.error.code not in _DONE_ALREADY:
+    if _code(error) not in _DONE_ALREADY:
         raise error
+
+
+def _code(error: HttpResponseError) -> str:
+    """The service's code of a refusal; "" without one."""
+    return (error.error.code or "") if error.error else ""
 
 
 @contextmanager
@@ -329,13 +336,13 @@ def _explained(what: str) -> Iterator[None]:
     try:
         yield
     except HttpResponseError as error:
-        code = error.error.code if error.error else ""
+        code = _code(error)
         if error.status_code in (401, 403):
             fix = "Give the app's identity the role Azure Batch Data Contributor on the Batch account."
             raise StoreError(
                 f"Batch refused access to {what} ({code}).", fix=fix, code="batch_denied", retry=False
             ) from error
-        if "Quota" in (code or ""):
+        if "Quota" in code:
             fix = "Request a higher quota for the Batch account, or let other jobs end first."
             raise CapacityError(f"Batch refused {what}: {code}.", fix=fix, code="quota_exceeded") from error
         raise StoreError(

@@ -101,8 +101,11 @@ class Compute(Protocol):
         """How the pool stands; CapacityError when it is missing."""
         ...
 
-    def resize_pool(self, nodes: int) -> None:
-        """Have so many Spot nodes; a pool with a formula is left alone, and so is one whose nodes other jobs use when `nodes` is 0."""
+    def resize_pool(self, nodes: int, job: str = "") -> None:
+        """Have so many Spot nodes; a pool with a formula is left alone.
+
+        With 0 nodes, so is a pool that other jobs than `job` use; its own tasks finish first.
+        """
         ...
 
     def wake_pool(self, seen: str) -> str:

@@ -8,7 +8,8 @@ from fleetscore.errors import MissingBlobError
 from fleetscore.pipeline.capacity import PoolRates, read_pool_rates
 from fleetscore.pipeline.collect import read_collected
 from fleetscore.pipeline.cost import read_prices, widen
-from fleetscore.pipeline.offload import Submission, Usage, read_submission
+from fleetscore.pipeline.offload import Submission, read_submission
+from fleetscore.pipeline.offload_usage import Usage
 from fleetscore.records import Rates, from_json, to_json
 from fleetscore.runs.plans import read_plan
 from fleetscore.store.base import Store

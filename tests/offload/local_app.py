@@ -17,7 +17,7 @@ from devbatch.process import ServiceProcess
 from fleetscore.batch.azure_batch import BatchCompute
 from fleetscore.cli.local_cloud import LocalBatch, LocalStorage, cloud_environment
 from fleetscore.pipeline.attempt_marker import Crumb
-from fleetscore.pipeline.offload import Usage
+from fleetscore.pipeline.offload_usage import Usage
 from fleetscore.records import from_json
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store.base import Store

@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from fleetscore.app_settings import AppSettings
 from fleetscore.batch.completions import GROUPS, announce, group_of, members_of
 from fleetscore.batch.interface import JobState, TaskState, job_id, shard_of_task, task_id
-from fleetscore.pipeline.offload import Check, Submission, decide, measure_usage
+from fleetscore.errors import StoreError
+from fleetscore.pipeline.offload import Submission
+from fleetscore.pipeline.offload_decisions import Check, decide, decide_unanswered
+from fleetscore.pipeline.offload_usage import measure_usage
 from fleetscore.settings import RunPolicy
 from fleetscore.store.base import Store
 
@@ -49,6 +52,42 @@ def test_a_task_that_is_over_without_a_commit_is_a_reason_with_its_log() -> None
 def test_a_task_that_never_started_says_so() -> None:
     """An image that cannot be pulled has no exit code."""
     assert "never started" in decided(over={3: over(None)}).reasons["3"]
+
+
+@pytest.mark.parametrize(
+    ("ran_s", "code", "failure", "words"),
+    [
+        (7200.0, -1073741510, "TaskEnded: It ran too long.", "time limit of 7200 s (shard_limit_s)"),
+        (7200.5, None, "TaskEnded: It ran too long.", "time limit of 7200 s (shard_limit_s)"),
+        (10.0, None, "TaskEnded: By request.", "was ended by the service or by a request"),
+        (10.0, None, "", "ended with no exit code"),
+    ],
+)
+def test_a_task_that_was_ended_says_by_what(ran_s: float, code: int | None, failure: str, words: str) -> None:
+    """A task that ran is never told of as one that did not start, whatever the service gives as its exit code."""
+    ended = NOW + timedelta(seconds=ran_s)
+    task = TaskState("shard-00003", True, code, failure, started=NOW, ended=ended)
+    assert words in decided(over={3: task}).reasons["3"]
+
+
+def unanswered(**changes: Any) -> Check:
+    """The decision about shards 3 and 4 while Batch does not answer."""
+    told: dict[str, Any] = {
+        "missing": [3, 4], "given_up": {}, "error": StoreError("No answer."), "policy": POLICY, "waited_s": 10.0,
+        "cancelled": False,
+    }  # fmt: skip
+    return decide_unanswered(**(told | changes))
+
+
+def test_without_an_answer_of_batch_shards_are_waited_for_until_the_job_is_over() -> None:
+    """The look fails while a shard may still come; cancelled, given up or beyond the limit, each has its reason."""
+    with pytest.raises(StoreError, match="No answer"):
+        unanswered(given_up={3: "No access."})
+    assert unanswered(cancelled=True) == Check(0, dict.fromkeys("34", "The run was cancelled."))
+    assert unanswered(given_up={3: "a", 4: "b"}) == Check(0, {"3": "a", "4": "b"})
+    over = unanswered(waited_s=POLICY.job_limit_s + 1, given_up={3: "No access."})
+    assert (over.open, over.reasons["3"]) == (0, "No access.")
+    assert "limit of 43200 s. No answer." in over.reasons["4"]
 
 
 def test_shards_given_up_are_not_waited_for_and_their_job_is_ended() -> None:

@@ -22,7 +22,7 @@ class Timer:
 class Context:
     """Records what the flow asks for; the test answers."""
 
-    current_utc_datetime = NOW
+    current_utc_datetime = NOW  # moves on with each timer that ends a wait
 
     def __init__(self) -> None:
         self.status: Any = None
@@ -53,6 +53,7 @@ def play(
 ) -> tuple[list[Any], Any]:
     """Drive the flow: activities get the next look, waits end by event if it is among `events`, else by timer."""
     flow = offload(context)
+    submits = iter(submit if isinstance(submit, list) else [submit] if submit else [])
     answer: Any = None
     asked: list[Any] = []
     while True:
@@ -63,8 +64,9 @@ def play(
         asked.append(question)
         if isinstance(question, list):
             answer = question[0] if question[0] in events else question[1]
+            context.current_utc_datetime = getattr(answer, "due", context.current_utc_datetime)
         elif question[0] == "submit_shards":
-            answer = submit or {"ok": True, "value": {"job": "j"}}
+            answer = next(submits, {"ok": True, "value": {"job": "j", "limit_s": 600.0}})
         else:
             answer = next(looks)
 
@@ -103,3 +105,30 @@ def test_a_refused_submission_ends_the_run_with_its_error() -> None:
     asked, ended = play(Context(), iter([]), set(), {"ok": False, "error": error})
     assert len(asked) == 1
     assert ended == {"reasons": {}, "error": error}
+
+
+REFUSED = {
+    "ok": True,
+    "value": {"refused": {"code": "quota_exceeded", "message": "Full."}, "check_s": 60.0, "limit_s": 120.0},
+}
+
+
+def test_a_full_quota_is_waited_for_with_a_limit() -> None:
+    """Submitted again after each wait, which goes on counting; after the limit the run ends with the refusal."""
+    context = Context()
+    asked, ended = play(context, iter([look(0)]), set(), [REFUSED, REFUSED])
+    assert [question[0] for question in asked].count("submit_shards") == 3
+    assert asked[-1][2] == {"wait": 2, "refused": "Full."}
+    assert ended == {"reasons": {"3": "It died."}}
+    asked, ended = play(Context(), iter([]), set(), [REFUSED] * 9)
+    assert [question[0] for question in asked].count("submit_shards") == 3
+    assert ended == {"reasons": {}, "error": REFUSED["value"]["refused"]}
+
+
+def test_looks_that_fail_for_good_end_the_run_an_hour_after_the_job_s_limit() -> None:
+    """With limits of 600 s and looks every 15 s, the error of the last look ends the wait after 4,200 s."""
+    failed = {"ok": False, "error": {"code": "store_failed", "message": "Gone.", "fix": ""}}
+    context = Context()
+    _, ended = play(context, iter([failed] * 1000), set())
+    assert ended == {"reasons": {}, "error": failed["error"]}
+    assert 4_200 < (context.current_utc_datetime - NOW).total_seconds() < 4_300

@@ -12,7 +12,9 @@ from fleetscore.batch.interface import JobSpec, ShardTaskSpec
 from fleetscore.errors import BugError, CapacityError, SettingsError
 from fleetscore.pipeline import capacity
 from fleetscore.pipeline.collect import collect_run
-from fleetscore.pipeline.offload import Check, check_shards, job_of, keep_logs, release_pool, submit_shards
+from fleetscore.pipeline.offload import check_shards, job_of, submit_shards
+from fleetscore.pipeline.offload_decisions import Check
+from fleetscore.pipeline.offload_usage import keep_logs, release_pool
 from fleetscore.pipeline.plan import commit_plan, make_plan
 from fleetscore.records import RunRequest
 from fleetscore.runs.run_records import request_run
@@ -41,11 +43,11 @@ def settings(cloud: Cloud, store: Store, pool: str) -> AppSettings:
 
 
 def submitted(
-    store: Store, cloud: Cloud, pool: str, window: str, count: int = 20
+    store: Store, cloud: Cloud, pool: str, window: str, count: int = 20, behaviour: str = "ok"
 ) -> tuple[str, BatchCompute]:
     """A run of the window that is planned and submitted; gives its id and the pool's client."""
     app, compute, run = settings(cloud, store, pool), cloud.compute(pool), f"toy-{pool}-{window}"
-    write_lines(store, window, lines(count))
+    write_lines(store, window, lines(count, **{f"p{i}": behaviour for i in range(count)}))
     request = RunRequest(run, "toy", window, 1, NOW, "test")
     request_run(store, request)
     commit_plan(store, request, app, NOW)
