@@ -34,7 +34,7 @@ def aggregate_rows(table: pa.Table, settings: DataSettings, columns: Mapping[str
             field="aggregate",
         )
     time = stamped[0]
-    keys = [name for name, kind in columns.items() if kind is ColumnKind.KEY]
+    keys = [name for name, kind in columns.items() if kind in (ColumnKind.KEY, ColumnKind.CODED)]
     ordered = table.sort_by(time)
     starts = _interval_starts(ordered[time], settings.every_s)
     ordered = ordered.set_column(ordered.column_names.index(time), time, starts)

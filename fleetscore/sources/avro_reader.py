@@ -15,10 +15,11 @@ from fleetscore.sources.record_columns import SeenNames, table_of
 from fleetscore.sources.request import RawRows, Request
 
 _BUFFER_BYTES = 1 << 20
+_BATCH_RECORDS = 20_000
 
 
 def read_avro_rows(request: Request) -> Iterator[RawRows]:
-    """The wanted fields of a file's records, block by block."""
+    """The wanted fields of a file's records, some blocks at a time."""
     seen = SeenNames()
     wanted: list[str] = []
     row = 1
@@ -30,7 +31,7 @@ def read_avro_rows(request: Request) -> Iterator[RawRows]:
 
 
 def read_capture_rows(request: Request) -> Iterator[RawRows]:
-    """The wanted fields of the events' bodies, block by block; an event that was delivered before is left out and told.
+    """The wanted fields of the events' bodies, some blocks at a time; an event that was delivered before is left out and told.
 
     The fields of the envelope have their own names: EnqueuedTimeUtc, SequenceNumber, Offset, Properties.x, SystemProperties.x.
     """
@@ -75,15 +76,21 @@ def _redelivered(count: int) -> str:
 
 
 def _blocks(request: Request, fields: Sequence[str] | None) -> Iterator[list[dict[str, Any]]]:
-    """The records of each block of an Avro file; with `fields`, these alone, and the rest is passed over."""
+    """The records of an Avro file, some blocks at a time; with `fields`, these alone, and the rest is passed over."""
     with request.store.open(request.path) as file:
         stream = io.BufferedReader(file, _BUFFER_BYTES)
         header = fastavro.reader(stream)
         stream.seek(0)
+        records: list[dict[str, Any]] = []
         for block in fastavro.block_reader(stream, reader_schema=_projected(header.writer_schema, fields)):
             request.budget.spend(block.size)
-            records: Any = block  # its stubs speak of any Avro value; here they are records
-            yield list(records)
+            of_block: Any = block  # its stubs speak of any Avro value; here they are records
+            records += of_block
+            if len(records) >= _BATCH_RECORDS:
+                yield records
+                records = []
+        if records:
+            yield records
 
 
 def _projected(schema: Any, fields: Sequence[str] | None) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -16,7 +15,7 @@ from fleetscore.sources.byte_stream import read_lines
 from fleetscore.sources.records import Reject
 from fleetscore.sources.request import RawRows, Request
 
-_BLANK = re.compile(rb"(?:^|\n)\r?\n")
+_CODED = pa.dictionary(pa.int32(), pa.string())
 _JOINED_LINES = 50  # as many lines may one quoted cell span
 
 
@@ -51,6 +50,7 @@ class Layout:
     width: int
     wanted: tuple[str, ...]
     places: tuple[int, ...]
+    keys: frozenset[str] = frozenset()  # of the wanted ones, those with few values
 
 
 def _begin(request: Request, piece: bytes) -> tuple[Layout, bytes]:
@@ -58,7 +58,8 @@ def _begin(request: Request, piece: bytes) -> tuple[Layout, bytes]:
     names = _header(request, head)
     wanted = tuple(request.theirs(names))
     places = tuple(names.index(name) for name in wanted)
-    return Layout(_separator(request), len(names), wanted, places), rest
+    keys = frozenset(request.key_columns())
+    return Layout(_separator(request), len(names), wanted, places, keys), rest
 
 
 def _header(request: Request, line: bytes) -> tuple[str, ...]:
@@ -93,7 +94,7 @@ def read_piece(
     lines = data.count(b"\n") + bool(data)
     try:
         table = _parse(data, layout)
-        if table.num_rows == lines and not _BLANK.search(data):
+        if table.num_rows == lines and not _has_blank_line(data):
             return RawRows(table, np.arange(first_line, first_line + lines)), b""
     except pa.ArrowInvalid:
         pass  # some line is not as it should be: the careful way finds which, and says so
@@ -102,18 +103,24 @@ def read_piece(
     return careful.rows(), carry
 
 
+def _has_blank_line(data: bytes) -> bool:
+    return data.startswith((b"\n", b"\r\n")) or b"\n\n" in data or b"\n\r\n" in data
+
+
 def _parse(data: bytes, layout: Layout) -> pa.Table:
     if not data:
         return _table(layout, [[] for _ in layout.wanted])
     names = [str(place) for place in range(layout.width)]
     wanted = [str(place) for place in layout.places]
+    types = {
+        str(place): _CODED if name in layout.keys else pa.string()
+        for name, place in zip(layout.wanted, layout.places, strict=True)
+    }
     table = pa_csv.read_csv(
         pa.BufferReader(data),
         pa_csv.ReadOptions(column_names=names, block_size=max(len(data), 1 << 16), use_threads=False),
         pa_csv.ParseOptions(delimiter=layout.separator, ignore_empty_lines=False),
-        pa_csv.ConvertOptions(
-            include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string()), strings_can_be_null=False
-        ),
+        pa_csv.ConvertOptions(include_columns=wanted, column_types=types, strings_can_be_null=False),
     )
     return table.rename_columns(list(layout.wanted)).combine_chunks()
 

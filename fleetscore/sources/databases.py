@@ -119,7 +119,8 @@ def _postgres_reader(
 ) -> Iterator[pa.RecordBatchReader]:
     """The driver reads by COPY, which streams but takes no parameters: the bounds are bound to settings of the session.
 
-    Parameters of the query itself would make the driver hold the whole result.
+    Parameters of the query itself would make the driver hold the whole result. As subqueries the bounds are read once, not once
+    per row.
     """
     _require("adbc_driver_postgresql", "adbc-driver-postgresql")
     from adbc_driver_postgresql import StatementOptions, dbapi
@@ -139,7 +140,9 @@ def _postgres_reader(
         cursor.fetchall()
         cursor.adbc_statement.set_options(**{StatementOptions.BATCH_SIZE_HINT_BYTES.value: str(BATCH_BYTES)})
         cursor.execute(
-            with_names_replaced(query, lambda name: f"current_setting('fleetscore.{name}')::timestamptz")
+            with_names_replaced(
+                query, lambda name: f"(SELECT current_setting('fleetscore.{name}')::timestamptz)"
+            )
         )
         yield cursor.fetch_record_batch()
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fleetscore.errors import InputError
+from fleetscore.sources.numbers import is_text
 from fleetscore.sources.patterns import Span
 from fleetscore.sources.request import RawRows, Request
 
@@ -21,7 +22,7 @@ _ZONE_SLACK = timedelta(days=1)  # statistics of times without a zone are local
 def read_parquet_rows(request: Request, names: Sequence[str] = ()) -> Iterator[RawRows]:
     """The wanted columns, or those named, batch by batch; row groups that by their statistics hold no row of the span are not read."""
     with request.store.open(request.path) as source:
-        file = pq.ParquetFile(source, pre_buffer=True)
+        file = _opened(source, request.key_columns())
         names = names or request.theirs(_top_names(file.schema_arrow))
         time_column = request.time_column()
         first_row = 0
@@ -30,6 +31,17 @@ def read_parquet_rows(request: Request, names: Sequence[str] = ()) -> Iterator[R
             if may_hold(group, time_column, request.span):
                 yield from _read_group(request, file, number, names, first_row)
             first_row += group.num_rows
+
+
+def _opened(source: pa.NativeFile, keys: set[str]) -> pq.ParquetFile:
+    """The file, so that keys written as text come dictionary-encoded: they are few, and each stands there often."""
+    file = pq.ParquetFile(source, pre_buffer=True)
+    coded = [field.name for field in file.schema_arrow if field.name in keys and is_text(field.type)]
+    return (
+        pq.ParquetFile(source, metadata=file.metadata, pre_buffer=True, read_dictionary=coded)
+        if coded
+        else file
+    )
 
 
 def read_parquet_names(request: Request) -> tuple[str, ...]:

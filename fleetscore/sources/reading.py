@@ -19,8 +19,8 @@ from fleetscore.sources.places import store_of
 from fleetscore.sources.records import ColumnKind, Rows, SourceFile
 from fleetscore.sources.request import Budget, RawRows, ReadState, Request
 from fleetscore.sources.settings import DataSettings
-from fleetscore.sources.shaping import REJECTS_KEPT, shape_rows
-from fleetscore.sources.times import TimeReader
+from fleetscore.sources.shaping import CODED, REJECTS_KEPT, shape_rows
+from fleetscore.sources.times import TIME, TimeReader
 from fleetscore.store import Store
 
 Columns = Mapping[str, ColumnKind]
@@ -134,9 +134,13 @@ def settle_types(table: pa.Table, columns: Columns | None) -> pa.Table:
     """The table with its columns of kind ANY as float64 where every cell is a number; names such as 007 stay text."""
     for place, name in enumerate(table.column_names):
         kind = ColumnKind.ANY if columns is None else columns.get(name)
-        column = table[name].combine_chunks()
-        if kind is not ColumnKind.ANY or not is_text(column.type) or column.null_count == len(column):
+        if (
+            kind is not ColumnKind.ANY
+            or not is_text(table[name].type)
+            or table[name].null_count == table.num_rows
+        ):
             continue
+        column = table[name].combine_chunks()
         numbers, wrong = read_numbers(column, ".", ())
         named = pc.any(pc.match_substring_regex(column, _LEADING_ZERO)).as_py()
         if not named and not pc.any(wrong).as_py():
@@ -205,7 +209,7 @@ def _reader(form: str) -> Callable[[Request], Iterator[RawRows]]:
 def _joined(tables: Sequence[pa.Table], columns: Columns | None) -> pa.Table:
     """One table; a column that is of different types here and there becomes text."""
     if not tables:
-        types = {"time": pa.timestamp("us", tz="UTC"), "number": pa.float64()}
+        types = {"time": TIME, "number": pa.float64(), "coded": CODED}
         fields = [(name, types.get(kind.value, pa.string())) for name, kind in (columns or {}).items()]
         return pa.schema(fields).empty_table()
     filled = [table for table in tables if table.num_rows] or tables[:1]

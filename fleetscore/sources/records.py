@@ -13,6 +13,7 @@ class ColumnKind(StrEnum):
     """What a column is to its reader, and so how its cells are read."""
 
     KEY = "key"  # text, always: a device called NA stays NA; a row without it is rejected
+    CODED = "coded"  # as KEY, dictionary-encoded: for readers of many rows
     TIME = "time"  # microseconds UTC; a row without a readable one is rejected
     NUMBER = "number"  # float64, null where there is none
     TEXT = "text"  # text, null where there is none

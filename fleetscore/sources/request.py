@@ -110,6 +110,15 @@ class Request:
         ours = named[0] if named else self.settings.time
         return self.settings.theirs(ours) if ours else ""
 
+    def key_columns(self) -> set[str]:
+        """The file's own names of the columns that are keys: few values, each often."""
+        if self.settings.melt:
+            return set()
+        keys = [
+            name for name, kind in (self.columns or {}).items() if kind in (ColumnKind.KEY, ColumnKind.CODED)
+        ]
+        return {self.settings.theirs(name) for name in keys}
+
     def _comes_from_path(self, name: str, available: Sequence[str]) -> bool:
         return self.settings.theirs(name) not in available and name in self.file.columns
 

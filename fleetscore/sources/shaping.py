@@ -20,6 +20,9 @@ from fleetscore.sources.settings import Melt
 from fleetscore.sources.times import TIME
 
 REJECTS_KEPT = 5
+CODED = pa.dictionary(pa.int32(), pa.string())
+
+_KEYS = (ColumnKind.KEY, ColumnKind.CODED)
 
 _UNITS = {"capture": "event", "csv": "line", "tsv": "line", "jsonl": "line"}
 
@@ -66,7 +69,11 @@ def shape_rows(request: Request, raw: RawRows) -> Rows:
         if kind is ColumnKind.NUMBER:
             _read_number(request, kept, name)
         elif kind in (ColumnKind.TEXT, ColumnKind.ANY):
-            kept.columns[name] = _plain(request, kept.columns[name], name, kind)
+            kept.columns[name] = _plain(request, _decoded(kept.columns[name]), name, kind)
+        elif kind is ColumnKind.KEY:
+            kept.columns[name] = _decoded(kept.columns[name])
+        elif kind is ColumnKind.CODED:
+            kept.columns[name] = _coded(kept.columns[name])
     kept.rejected.update(reject.cause for reject in raw.rejects)
     rejects = [*raw.rejects, *kept.rejects][:REJECTS_KEPT]
     out = pa.table({name: kept.columns[name] for name in kinds})
@@ -123,12 +130,12 @@ def _our_columns(request: Request, table: pa.Table) -> dict[str, pa.Array]:
 
 
 def _read_keys_and_times(request: Request, kept: _Kept, kinds: Mapping[str, ColumnKind]) -> None:
-    keys = [name for name, kind in kinds.items() if kind is ColumnKind.KEY]
+    keys = [name for name, kind in kinds.items() if kind in _KEYS]
     for name in keys:
         kept.columns[name] = _explained(request, name, lambda column=kept.columns[name]: key_texts(column))
     stamped = [name for name, kind in kinds.items() if kind is ColumnKind.TIME]
     for name in stamped:
-        cells = kept.columns[name]
+        cells = _decoded(kept.columns[name])
         series = [kept.columns[key] for key in keys]
         found = _explained(
             request, name, lambda cells=cells, series=series: request.state.times.read(cells, series)
@@ -136,10 +143,24 @@ def _read_keys_and_times(request: Request, kept: _Kept, kinds: Mapping[str, Colu
         kept.columns[name] = found
         _reject_untimed(request, kept, name, cells, found)
     for name in keys:
-        unnamed = pc.fill_null(pc.equal(kept.columns[name], ""), True).to_numpy(zero_copy_only=False)
-        if unnamed.any():
+        unnamed = _unnamed(kept.columns[name])
+        if unnamed is not None:
             kept.reject("missing_key", unnamed, name, None)
             kept.keep(~unnamed)
+
+
+def _unnamed(keys: pa.Array) -> npt.NDArray[np.bool_] | None:
+    """Where a key is missing or empty; None where every row has one."""
+    if pa.types.is_dictionary(keys.type):
+        if not keys.null_count and not pc.any(_is_empty(keys.dictionary), min_count=0).as_py():
+            return None
+        keys = _decoded(keys)
+    mask: npt.NDArray[np.bool_] = _is_empty(keys).to_numpy(zero_copy_only=False)
+    return mask if mask.any() else None
+
+
+def _is_empty(texts: pa.Array) -> pa.Array:
+    return pc.fill_null(pc.equal(texts, ""), True)
 
 
 def _reject_untimed(request: Request, kept: _Kept, name: str, cells: pa.Array, times: pa.Array) -> None:
@@ -154,7 +175,7 @@ def _reject_untimed(request: Request, kept: _Kept, name: str, cells: pa.Array, t
 
 
 def _read_number(request: Request, kept: _Kept, name: str) -> None:
-    settings, cells = request.settings, kept.columns[name]
+    settings, cells = request.settings, _decoded(kept.columns[name])
     numbers, wrong = _explained(
         request, name, lambda: read_numbers(cells, settings.decimal, settings.null_values)
     )
@@ -167,6 +188,8 @@ def _read_number(request: Request, kept: _Kept, name: str) -> None:
 def key_texts(column: pa.Array) -> pa.Array:
     """Names as text: text as it stands, whole numbers as their digits; InputError `bad_column_type` for anything else."""
     kind = column.type
+    if pa.types.is_dictionary(kind):
+        return pa.DictionaryArray.from_arrays(column.indices, key_texts(column.dictionary))
     if pa.types.is_floating(kind):
         if not pc.all(pc.equal(pc.floor(column), column), min_count=0).as_py():
             raise InputError(f"It holds {kind}; names were expected.", code="bad_column_type")
@@ -174,6 +197,10 @@ def key_texts(column: pa.Array) -> pa.Array:
     if pa.types.is_nested(kind):
         raise InputError(f"It holds {kind}; names were expected.", code="bad_column_type")
     return column.cast(pa.string())
+
+
+def _coded(keys: pa.Array) -> pa.Array:
+    return keys.cast(CODED) if pa.types.is_dictionary(keys.type) else keys.dictionary_encode().cast(CODED)
 
 
 def _plain(request: Request, column: pa.Array, name: str, kind: ColumnKind) -> pa.Array:
@@ -212,9 +239,19 @@ _VIEWS = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary(), pa.large
 
 
 def _flat(column: pa.ChunkedArray) -> pa.Array:
-    """One array, without a dictionary, and of types that all of Arrow's functions take."""
-    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
-    array = array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+    """One array, of types that all of Arrow's functions take."""
+    if column.num_chunks == 1:
+        array = column.chunk(0)
+    elif column.num_chunks:
+        array = pa.concat_arrays(column.unify_dictionaries().chunks)
+    else:
+        array = pa.array([], column.type)
     return array.cast(_VIEWS[array.type]) if array.type in _VIEWS else array
+
+
+def _decoded(array: pa.Array) -> pa.Array:
+    """The array without a dictionary."""
+    if not pa.types.is_dictionary(array.type):
+        return array
+    plain = array.dictionary_decode()
+    return plain.cast(_VIEWS[plain.type]) if plain.type in _VIEWS else plain
