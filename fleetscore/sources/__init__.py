@@ -34,6 +34,7 @@ from fleetscore.sources.aggregating import aggregate_rows
 from fleetscore.sources.landing import Landed, Standing, ask_standing, land, read_landed
 from fleetscore.sources.listing import list_inputs
 from fleetscore.sources.patterns import Span, TimeRange
+from fleetscore.sources.readiness import Readiness, check_ready, latest_start
 from fleetscore.sources.reading import Reading, read_batches, read_files, read_names, read_table
 from fleetscore.sources.records import ColumnKind, Listing, PassedOver, Reject, Rows, SourceFile
 from fleetscore.sources.settings import DataSettings, Melt, Ready, read_data_settings
@@ -45,6 +46,7 @@ __all__ = [
     "Listing",
     "Melt",
     "PassedOver",
+    "Readiness",
     "Reading",
     "Ready",
     "Reject",
@@ -55,7 +57,9 @@ __all__ = [
     "TimeRange",
     "aggregate_rows",
     "ask_standing",
+    "check_ready",
     "land",
+    "latest_start",
     "list_inputs",
     "read_batches",
     "read_data_settings",

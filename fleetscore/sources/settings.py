@@ -64,7 +64,11 @@ class Ready:
         if self.deadline and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", self.deadline):
             raise ValueError(f"ready.deadline is {self.deadline!r}; it must be a time of day such as 06:30")
         if self.marker:
-            parse_pattern(self.marker)
+            segments = parse_pattern(split_place(self.marker)[1]).segments
+            if any(token.kind in ("glob", "column") for segment in segments for token in segment):
+                raise ValueError(
+                    f"ready.marker is {self.marker!r}; it must be one path, with {{window:...}} alone"
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,7 @@ class DataSettings:
             _check_times,
             _check_columns,
             _check_aggregate,
+            _check_ready,
             _check_database,
         ):
             check(self)
@@ -207,6 +212,13 @@ def _check_aggregate(settings: DataSettings) -> None:
             raise ValueError(
                 f"aggregate.{column} is {statistic!r}; it must be one of {', '.join(STATISTICS)}"
             )
+
+
+def _check_ready(settings: DataSettings) -> None:
+    if settings.ready is None or not settings.ready.delta:
+        return
+    if settings.format != "delta" or not settings.time:
+        raise ValueError('ready.delta needs format = "delta", and `time` to name the column of the times')
 
 
 def _check_database(settings: DataSettings) -> None:

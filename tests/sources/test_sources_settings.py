@@ -77,6 +77,8 @@ def test_every_line_is_taken() -> None:
         ({"ready": {"marker": "x", "share": 0.5}}, "exactly one"),
         ({"ready": {"share": 1.5}}, "ready.share"),
         ({"ready": {"delta": True, "deadline": "25:00"}}, "ready.deadline"),
+        ({"ready": {"marker": "data/*/_DONE"}}, "ready.marker"),
+        ({"ready": {"delta": True}, "path": "lake/t", "time": "ts"}, "ready.delta"),
         ({"database": "FLEETSCORE_DATABASE_FLEET"}, "query"),
         ({"database": "PGPASSWORD", "query": "select :start, :end"}, "FLEETSCORE_DATABASE_"),
         ({"database": "FLEETSCORE_DATABASE_A", "query": "select * from t where ts >= :start"}, ":end"),

@@ -1,0 +1,97 @@
+"""When a window may start before it is due: its marker is there, its Delta table has gone on, or enough partitions were seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from fleetscore.sources.delta_tables import open_snapshot
+from fleetscore.sources.patterns import Span, parse_pattern, render
+from fleetscore.sources.places import split_place, store_of
+from fleetscore.sources.settings import DataSettings, Ready
+from fleetscore.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether a window's data is complete, and the sentence that says why or what is missing."""
+
+    is_ready: bool
+    detail: str
+
+
+def check_ready(
+    store: Store, settings: DataSettings, window: Span, share_seen: Callable[[], float]
+) -> Readiness:
+    """Whether the line `ready` holds for a window now; `share_seen` counts partitions, and is called where a share is asked for.
+
+    Raises StoreError where the place cannot be asked, InputError for a table that cannot be read.
+    """
+    ready = settings.ready
+    if ready is None:
+        return Readiness(True, "No line `ready` is set: the window starts when it is due.")
+    if ready.marker:
+        return _check_markers(store, settings, ready.marker, window)
+    if ready.delta:
+        return _check_tables(store, settings, window)
+    share = share_seen()
+    return Readiness(
+        share >= ready.share, f"{share:.0%} of the partitions were seen; {ready.share:.0%} are asked for."
+    )
+
+
+def latest_start(
+    ready: Ready | None, window: Span, due: datetime, overdue_s: float, timezone: str
+) -> datetime:
+    """The moment at which a window starts at the latest: its deadline, else `overdue_s` after it is due.
+
+    The deadline is the first such time of day in `timezone` at or after the window's end.
+    """
+    if ready is None or not ready.deadline:
+        return due if ready is None else due + timedelta(seconds=overdue_s)
+    zone = ZoneInfo(timezone or "UTC")
+    end = window.end.astimezone(zone)
+    at = datetime.combine(end.date(), time.fromisoformat(ready.deadline), zone)
+    if at.astimezone(UTC) < window.end:
+        at = datetime.combine(end.date() + timedelta(days=1), time.fromisoformat(ready.deadline), zone)
+    return at.astimezone(UTC)
+
+
+def _check_markers(store: Store, settings: DataSettings, marker: str, window: Span) -> Readiness:
+    """A marker whose name holds times has to be there for each of the window."""
+    container, text = split_place(marker)
+    pattern = parse_pattern(text)
+    place = store_of(store, marker)[0]
+    for moment in pattern.moments(window, ZoneInfo(settings.path_timezone), 0.0):
+        path = "/".join(render(segment, moment) for segment in pattern.segments)
+        if place.stat(path) is None:
+            return Readiness(False, f"The marker {container + '/' if container else ''}{path} is not there.")
+    return Readiness(True, f"The marker {marker} is there.")
+
+
+def _check_tables(store: Store, settings: DataSettings, window: Span) -> Readiness:
+    """Each table has to hold a time at or after the window's end: what comes later in it is of later windows."""
+    column = f"max.{settings.theirs(settings.time)}"
+    for path in settings.paths:
+        place, root = store_of(store, path)
+        snapshot = open_snapshot(place, root, None)
+        newest = _newest(
+            snapshot.actions[column].to_pylist() if column in snapshot.actions.column_names else []
+        )
+        if newest is None or newest < window.end:
+            seen = (
+                f"its newest time is {newest.isoformat()}"
+                if newest
+                else f"its log has no times of {settings.time!r}"
+            )
+            return Readiness(
+                False, f"Version {snapshot.version} of {path} does not cover the window: {seen}."
+            )
+    return Readiness(True, "Each Delta table holds a time after the window.")
+
+
+def _newest(values: list[object]) -> datetime | None:
+    times = [value for value in values if isinstance(value, datetime)]
+    return max((t if t.tzinfo else t.replace(tzinfo=UTC) for t in times), default=None)
