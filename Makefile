@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo cloud test test-slow browser lint bench images infra-check clean
+.PHONY: help setup demo cloud test test-slow browser lint bench images infra-check lock package clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,17 +47,24 @@ images: demo ## draw the pictures of README.md anew
 infra-check: ## check the infrastructure offline
 	PYTHON="$(PYTHON)" infra/check.sh
 
+lock: ## lock the requirements of app and worker with hashes, for each version of Python
+	PYTHON="$(PYTHON)" infra/environment.sh
+	$(PYTHON) infra/locks.py .venv-infra/bin/uv
+
+package: ## build what `azd deploy` deploys, and show its size by package
+	$(PYTHON) infra/package.py
+
 clean: ## remove what the demo, the tests and the checks wrote (the virtual environment stays)
 	rm -rf .fleetscore .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 
 $(VENV)/.python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Fleetscore needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "Fleetscore runs on Python 3.11, 3.12 and 3.13; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.runtime: $(VENV)/.python requirements.txt pyproject.toml
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+$(VENV)/.runtime: $(VENV)/.python requirements.txt requirements-cli.txt pyproject.toml
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-cli.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -e . -e tools/devhost -e tools/devbatch
 	@touch $@
 

@@ -73,8 +73,6 @@ class Desk:
             "@blueprint.timer_trigger(arg_name='timer')\ndef tick_timer(timer): ...\n"
         )
         (self.root / "fleetscore" / "score.py").write_text("x = 1\n")
-        for name in ("requirements.txt", "pyproject.toml"):
-            (self.root / name).write_text("\n")
         self.calls = folder / "calls"
         commands = folder / "bin"
         commands.mkdir()
@@ -361,7 +359,7 @@ def test_hooks_are_clean(path: Path) -> None:
 def test_azure_yaml_names_files_that_exist() -> None:
     """Every hook that azd is told to run is there, the template is where it says, and the app's service is tagged in the template."""
     project = yaml.safe_load((ROOT / "azure.yaml").read_text())
-    for hook in project["hooks"].values():
+    for hook in [*project["hooks"].values(), *project["services"]["app"]["hooks"].values()]:
         assert (ROOT / hook["run"]).exists()
     assert (ROOT / project["infra"]["path"] / f"{project['infra']['module']}.bicep").exists()
     (service,) = project["services"]

@@ -1,48 +1,115 @@
 """What is deployed: the app's package holds the app and nothing else, and the worker image is clean."""
 
-import fnmatch
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from devhost.settings import read_host_settings
-from tests.infra.places import ROOT
+from tests.infra.bicep_reader import Template, text_of
+from tests.infra.places import INFRA, ROOT
 
-APP = {
-    "function_app.py",
-    "host.json",
-    "requirements.txt",
-    "activities",
-    "orchestrators",
-    "triggers",
-    "fleetscore",
-}
 DOCKERFILE = ROOT / "worker_image" / "Dockerfile"
+PACKAGE = runpy.run_path(str(INFRA / "package.py"))
 HADOLINT = Path(sys.executable).with_name("hadolint")
 
 
-def package() -> set[str]:
-    """The entries of the repository's root that .funcignore lets through, of those that git knows."""
-    lines = (ROOT / ".funcignore").read_text().splitlines()
-    patterns = [line.removeprefix("/") for line in lines if line and not line.startswith("#")]
-    tracked = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],  # noqa: S607 - git of the developer's PATH
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    roots = {line.partition("/")[0] for line in tracked.splitlines()}
-    return {name for name in roots if not any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)}
-
-
 def test_the_package_is_the_app() -> None:
-    """Tests, tools, emulators, documents and infrastructure stay at home; all that the app imports goes along."""
-    assert package() == APP
+    """Tests, tools, emulators, documents and infrastructure stay at home; whatever the app's own code may import goes along."""
+    code = {"function_app.py", "host.json", "activities", "orchestrators", "triggers", "fleetscore"}
+    assert set(PACKAGE["APP"]) - PACKAGE["OPTIONAL"] == code
+    assert PACKAGE["OPTIONAL"] == {"fleets"}
+
+
+def test_azd_deploys_the_package_as_it_is() -> None:
+    """azd takes the folder that `make package` fills, after building it, with no build on Azure, from the first azd that can."""
+    project = yaml.safe_load((ROOT / "azure.yaml").read_text())
+    app = project["services"]["app"]
+    assert ROOT / app["dist"] == PACKAGE["OUT"]
+    assert app["remoteBuild"] is False
+    assert (ROOT / app["hooks"]["prepackage"]["run"]).exists()
+    assert project["requiredVersions"]["azd"] == ">= 1.23.5"
+
+
+def test_every_version_of_python_is_named_alike(main: Template) -> None:
+    """Template, locks, sizes, README and Makefile name the same versions."""
+    versions = PACKAGE["python_versions"]()
+    allowed = main.parameters["pythonVersion"].decorators["allowed"]
+    assert allowed is not None and re.findall(r"[\d.]+", text_of(allowed)) == versions
+    assert sorted(path.name for path in (INFRA / "locks").iterdir()) == sorted(
+        f"{name}-{version}.txt" for name in ("app", "telemetry") for version in versions
+    )
+    assert set(json.loads(PACKAGE["SIZES"].read_text())["measured_bytes"]) == {*versions, "telemetry"}
+    said = f"Python {', '.join(versions[:-1])} and {versions[-1]}"
+    assert said in (ROOT / "Makefile").read_text() and said in (INFRA / "README.md").read_text()
+
+
+def test_an_unsupported_version_is_refused_by_name(tmp_path: Path) -> None:
+    """`make package` for another Python says which there are, and builds nothing."""
+    script = INFRA / "package.py"
+    command = [sys.executable, str(script), "--python", "3.10", "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Python 3.10 is not supported; these are: 3.11, 3.12, 3.13." in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "goes"),
+    [
+        ("pandas/tests/frame/test_api.py", True),
+        ("sklearn/svm/tests/test_svm.py", True),
+        ("pyarrow/libarrow_flight.so.2600", True),
+        ("pyarrow/_flight.cpython-311-x86_64-linux-gnu.so", True),
+        ("pyarrow/libarrow_python.so", True),
+        ("pyarrow/libarrow_python.so.2600.1.0", True),
+        ("pyarrow/libarrow_python.so.2600", False),
+        ("pyarrow/libarrow_dataset.so.2600", False),
+        ("pyarrow/table.pxi", True),
+        ("pyarrow/include/arrow/api.h", True),
+        ("numpy/testing/__init__.py", False),
+        ("azure/functions/_http.py", False),
+        ("lightgbm/lib/lib_lightgbm.so", False),
+    ],
+)
+def test_what_no_process_reads_is_left_out(path: str, goes: bool) -> None:
+    """Tests, headers, sources of compiled modules and copies of libraries go; what is loaded stays."""
+    assert bool(PACKAGE["LEFT_OUT"].search(path)) == goes
+
+
+def test_sizes_are_told_by_package(tmp_path: Path) -> None:
+    """Files belong to the package whose record names them, compiled files to their source's; the rest is the app's."""
+    site = tmp_path / PACKAGE["SITE"]
+    for name, size in {
+        "one/a.py": 5,
+        "one/__pycache__/a.cpython-311.pyc": 7,
+        "one-1.0.dist-info/RECORD": 0,
+        "two.py": 3,
+    }.items():
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_bytes(b"x" * size)
+    (site / "one-1.0.dist-info" / "RECORD").write_text("one/a.py,,\n")
+    (tmp_path / "app.py").write_text("12")
+    assert PACKAGE["measure"](tmp_path) == {"the app": 5 + len("one/a.py,,\n"), "one": 12}
+    assert PACKAGE["report"]({"one": 2_000_000, "two": 500_000}, shown=1).splitlines() == [
+        "one                          2.0 MB",
+        "others                       0.5 MB",
+        "sum                          2.5 MB",
+    ]
+
+
+def test_the_bound_is_the_measured_size_and_five_percent() -> None:
+    """The bound stands below Flex Consumption's 0.8 GB of temporary storage for every version, telemetry included."""
+    measured = json.loads(PACKAGE["SIZES"].read_text())["measured_bytes"]
+    for version in PACKAGE["python_versions"]():
+        bound = PACKAGE["bound_bytes"](version, telemetry=True)
+        assert bound == int((measured[version] + measured["telemetry"]) * 1.05)
+        assert bound < 800_000_000
 
 
 def test_host_json_fits_the_deployment() -> None:

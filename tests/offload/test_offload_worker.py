@@ -124,7 +124,7 @@ def test_base_images_and_packages_are_pinned() -> None:
     images = [defaults.get(stage.strip("${}"), stage) for stage in stages]
     assert images and all(re.fullmatch(r"python:\d+\.\d+\.\d+-\S+", image) for image in images)
     (installed,) = re.findall(r"pip install (.*?) *\\?$", text, re.MULTILINE)
-    assert installed == "--no-cache-dir --no-compile -r /tmp/requirements.txt"
+    assert installed == "--no-cache-dir --no-compile --no-deps --require-hashes -r /tmp/requirements.lock"
 
 
 def test_the_entry_point_is_named_by_its_path_and_needs_no_variable_of_the_image() -> None:
@@ -165,7 +165,7 @@ def test_compiled_code_goes_where_this_process_may_write(
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_worker_runs_with_only_its_own_requirements(store: Store, tmp_path: Path) -> None:
-    """In a virtual environment that has worker_image/requirements.txt only, a sensor shard and a toy shard are scored and told of."""
+    """In a virtual environment that has worker_image/requirements.lock only, a sensor shard and a toy shard are scored and told of."""
     python = clean_environment(tmp_path / "venv")
     report = get_workload("sensor_anomaly").samples(store, scale=0.02)
     run_training(store, "sensor_anomaly", report.facts["train_from"], report.facts["train_to"])
@@ -192,8 +192,8 @@ def clean_environment(folder: Path) -> str:
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = str(folder / "bin" / "python")
     began = time.monotonic()
-    requirements = ROOT / "worker_image" / "requirements.txt"
-    quiet = ["--quiet", "--disable-pip-version-check", "--no-compile"]
+    requirements = ROOT / "worker_image" / "requirements.lock"
+    quiet = ["--quiet", "--disable-pip-version-check", "--no-compile", "--no-deps", "--require-hashes"]
     subprocess.run([python, "-m", "pip", "install", *quiet, "-r", str(requirements)], check=True)
     print(f"installed in {time.monotonic() - began:.0f} s")  # noqa: T201 - pytest shows it with the failure only
     return python

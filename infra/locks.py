@@ -1,0 +1,94 @@
+"""Locks the requirements of app and worker with hashes: one file per version of Python, for the Linux that Azure runs.
+
+`make lock` runs this. The app's lock holds requirements.txt and, where there are workloads of one's own with packages,
+fleets/requirements.txt. Telemetry (requirements-telemetry.txt) is resolved together with them, so that it always fits,
+and its additional packages lie in a file of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = ROOT / "infra" / "locks"
+VERSIONS: tuple[str, ...] = tuple(
+    json.loads((ROOT / "infra" / "python_versions.json").read_text())["versions"]
+)
+WORKER_LOCK = ROOT / "worker_image" / "requirements.lock"
+PLATFORM = "x86_64-manylinux_2_28"
+_HEADER = "# Made by `make lock`; not to be edited.\n"
+_NAME = re.compile(r"^([A-Za-z0-9._-]+)==", re.MULTILINE)
+
+
+def app_sources(root: Path) -> list[Path]:
+    """The lists that the app's lock is made of."""
+    own = root / "fleets" / "requirements.txt"
+    return [root / "requirements.txt", *([own] if own.exists() else [])]
+
+
+def app_lock(version: str) -> Path:
+    """The app's lock for a version of Python."""
+    return LOCKS / f"app-{version}.txt"
+
+
+def telemetry_lock(version: str) -> Path:
+    """What telemetry adds to it."""
+    return LOCKS / f"telemetry-{version}.txt"
+
+
+def split_lock(text: str) -> dict[str, str]:
+    """The packages of a lock by name, each with its hashes."""
+    blocks = re.split(r"(?m)^(?=[A-Za-z0-9])", text)
+    return {found[1]: block for block in blocks if (found := _NAME.match(block))}
+
+
+def without(text: str, names: set[str]) -> str:
+    """The lock's text without the packages of these names."""
+    return "".join(block for name, block in split_lock(text).items() if name not in names)
+
+
+def resolve(uv: str, version: str, sources: list[Path], constraints: str = "") -> str:
+    """The resolved packages with their hashes; CalledProcessError where the lists cannot be met together."""
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as fixed:
+        fixed.write(re.sub(r" \\\n(    --hash=\S+( \\)?\n)+", "\n", constraints))
+        fixed.flush()
+        command = [uv, "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
+        command += ["--python-version", version, "--python-platform", PLATFORM, "--only-binary", ":all:"]
+        command += ["--constraints", fixed.name, *map(str, sources)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def lock_all(uv: str) -> None:
+    """Write every lock anew."""
+    LOCKS.mkdir(exist_ok=True)
+    telemetry = ROOT / "requirements-telemetry.txt"
+    for version in VERSIONS:
+        everything = resolve(uv, version, [*app_sources(ROOT), telemetry])
+        app = resolve(uv, version, app_sources(ROOT), everything)
+        app_lock(version).write_text(_HEADER + app)
+        telemetry_lock(version).write_text(_HEADER + without(everything, set(split_lock(app))))
+    WORKER_LOCK.write_text(
+        _HEADER + resolve(uv, worker_python(), [ROOT / "worker_image" / "requirements.txt"])
+    )
+
+
+def worker_python() -> str:
+    """The version of Python of the worker image."""
+    found = re.search(
+        r"^ARG PYTHON_RUN=python:(\d+\.\d+)\.", (ROOT / "worker_image" / "Dockerfile").read_text(), re.M
+    )
+    if found is None:
+        raise ValueError("worker_image/Dockerfile has no line ARG PYTHON_RUN=python:VERSION-...")
+    return found[1]
+
+
+if __name__ == "__main__":
+    try:
+        lock_all(sys.argv[1])
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"The requirements could not be resolved:\n{error.stderr}")
