@@ -73,6 +73,13 @@ param workloads string = ''
 @secure()
 param webhookUrl string = ''
 
+@description('1: webhooks and callbacks may lead into private networks.')
+@allowed([
+  0
+  1
+])
+param webhookPrivate int = 0
+
 @description('How the results and inputs are replicated: in one building, across a region\'s zones, or to a second region too.')
 @allowed([
   'Standard_LRS'
@@ -487,6 +494,7 @@ module app 'modules/function_app.bicep' = {
       FLEETSCORE_INLINE_MEMORY_BYTES: string(shardMemoryMB * 1000000)
       FLEETSCORE_INLINE_SHARD_S: string(inlineShardSeconds)
       FLEETSCORE_WORKLOADS: workloads
+      FLEETSCORE_WEBHOOK_PRIVATE: string(webhookPrivate)
       FLEETSCORE_BATCH_ENDPOINT: poolEnabled ? (batch.?outputs.endpoint ?? '') : ''
       FLEETSCORE_BATCH_POOL: poolName
       FLEETSCORE_BATCH_IMAGE: workerImage
