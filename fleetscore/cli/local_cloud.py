@@ -6,8 +6,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +23,8 @@ _ACCOUNT = "devstoreaccount1"
 _KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="  # public
 _LISTENS = re.compile(r"Azurite (\w+) service is successfully listening at (http://127\.0\.0\.1:\d+)")
 _START_TIMEOUT_S = 60.0
+_LOOK_EVERY_S = 0.2
+_NAMES = {"azurite": "Azurite", "service": "The local Batch service"}  # by the name of their logs
 _TIME_SCALE = 60.0  # the formula sees new tasks in a second, not in a minute
 WORKER_IMAGE = "fleetscore-worker"
 
@@ -70,8 +74,8 @@ def local_storage(folder: Path) -> Iterator[LocalStorage]:
     azurite = _azurite()
     options = [f"--{service}Port=0" for service in ("blob", "queue", "table")]
     options += ["--location", str(folder), "--skipApiVersionCheck", "--disableTelemetry"]
-    with _process([*azurite, *options], folder, "azurite.log") as (process, log):
-        services = _wait(process, log, lambda: _storage_urls(log))
+    log = folder / "azurite.log"
+    with _service([*azurite, *options], log, lambda: _storage_urls(log)) as services:
         yield LocalStorage(*(f"{services[service]}/{_ACCOUNT}" for service in ("Blob", "Queue", "Table")))
 
 
@@ -87,9 +91,12 @@ def local_batch(folder: Path, nodes: int, slots: int, boot_s: float) -> Iterator
     command += ["--env", f"PYTHONPATH={app_folder()}"]
     address = folder / "address.json"
     address.unlink(missing_ok=True)
-    with _process(command, folder, "service.log") as (process, log):
-        told = _wait(process, log, lambda: json.loads(address.read_text()) if address.exists() else None)
-        yield LocalBatch(told["url"], told["ca_path"], "local")
+
+    def look() -> dict[str, str] | None:
+        return json.loads(address.read_text()) if address.exists() else None
+
+    with _service(command, folder / "service.log", look) as found:
+        yield LocalBatch(found["url"], found["ca_path"], "local")
 
 
 def _pool_file(nodes: int, slots: int) -> str:
@@ -106,25 +113,59 @@ autoscale_parameters = {{ maxSpot = {max(0, nodes - 1)}, maxDedicated = 1, warmN
 
 
 @contextmanager
-def _process(
-    command: list[str], folder: Path, log_name: str
-) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / log_name
+def _service(
+    command: list[str], log: Path, look: Callable[[], dict[str, str] | None]
+) -> Iterator[dict[str, str]]:
+    """What `look` gives once the service is up, ended with the block; CapacityError that names it when it ends before.
+
+    A block that waits for a service that has ended would wait for ever, so it is interrupted as by Ctrl-C.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as out:
         process = subprocess.Popen(
             command, cwd=app_folder(), stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=service_environment(os.environ),
             start_new_session=True,  # Ctrl-C is for the command, which then stops its services in order
         )  # fmt: skip
+    is_over, is_lost = threading.Event(), threading.Event()
     try:
-        yield process, log
+        found = _wait(process, log, look)
+        threading.Thread(target=_watch, args=(process, is_over, is_lost), daemon=True).start()
+        yield found
+    except BaseException as ending:
+        if is_lost.is_set():
+            raise _lost(process, log) from ending
+        raise
     finally:
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        is_over.set()
+        _end(process)
+
+
+def _watch(process: subprocess.Popen[bytes], is_over: threading.Event, is_lost: threading.Event) -> None:
+    """Interrupt this process when the service ends before its block does."""
+    while process.poll() is None:
+        if is_over.wait(_LOOK_EVERY_S):
+            return
+    if not is_over.is_set():
+        is_lost.set()
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def _lost(process: subprocess.Popen[bytes], log: Path) -> CapacityError:
+    words = log.read_text(errors="replace")[-500:].strip()
+    return CapacityError(
+        f"{_NAMES[log.stem]} ended with code {process.returncode} while the local cloud was using it. {words}".strip(),
+        fix=f"See {log}; then run the command again: it goes on with what is stored.",
+        code="service_lost",
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _wait(

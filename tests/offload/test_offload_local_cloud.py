@@ -1,0 +1,57 @@
+"""The services of the local cloud: ended with the command, named when one of them ends before it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fleetscore.cli.local_cloud import local_batch, local_storage
+from fleetscore.errors import CapacityError
+
+
+def test_a_batch_service_that_dies_is_named_and_nothing_waits_for_it(tmp_path: Path) -> None:
+    """Killed while the command uses it, the service is named within seconds with its exit code and its log."""
+    began = time.monotonic()
+    with (
+        pytest.raises(CapacityError, match="local Batch service ended with code -9") as lost,
+        local_batch(tmp_path, nodes=1, slots=1, boot_s=0.0),
+    ):
+        os.kill(json.loads((tmp_path / "address.json").read_text())["pid"], signal.SIGKILL)
+        time.sleep(60)
+    assert time.monotonic() - began < 30
+    assert str(tmp_path / "service.log") in lost.value.fix
+
+
+def test_the_first_service_is_named_where_several_are_nested(tmp_path: Path) -> None:
+    """Azurite dies below a living Batch service: the error is Azurite's, and both are ended."""
+    with (
+        pytest.raises(CapacityError, match="Azurite ended with code"),
+        local_storage(tmp_path / "storage"),
+        local_batch(tmp_path / "batch", nodes=1, slots=1, boot_s=0.0),
+    ):
+        batch_pid = json.loads((tmp_path / "batch" / "address.json").read_text())["pid"]
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        (azurite,) = [pid for pid in children if b"azurite" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        os.kill(int(azurite), signal.SIGKILL)
+        time.sleep(60)
+    assert not Path(f"/proc/{batch_pid}").exists()
+
+
+@pytest.mark.slow
+def test_the_command_ends_with_the_name_of_the_service_that_died(tmp_path: Path) -> None:
+    """`fleetscore cloud` whose Batch service is killed says so on its last lines, and is no success."""
+    command = [sys.executable, "-m", "fleetscore", "cloud", "--scale", "0.02", "--folder", str(tmp_path)]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    address = tmp_path / "batch" / "address.json"
+    while not address.exists() and running.poll() is None:
+        time.sleep(0.05)
+    os.kill(json.loads(address.read_text())["pid"], signal.SIGKILL)
+    _, errors = running.communicate(timeout=100)
+    assert running.returncode not in (0, None)
+    assert "The local Batch service ended with code -9" in errors
+    assert "service.log" in errors
