@@ -1,28 +1,16 @@
 """A workload of any size whose scoring costs next to nothing: what is left to measure is the spine."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fleetscore.partition_keys import join_columns
 from fleetscore.records import Rates
-from fleetscore.store.base import Store
-from fleetscore.windows import Cadence, Window
-from fleetscore.workload import (
-    Discovery,
-    ModelSetDraft,
-    SampleReport,
-    Scored,
-    ShardTask,
-    Trained,
-    TrainingRequest,
-    TrainingTask,
-    WindowRequest,
-    Workload,
-)
+from fleetscore.windows import Cadence
+from fleetscore.workload import Partitions, RunContext, Scored, Shard, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,63 +30,19 @@ class Fleet(Workload):
     result_schema = pa.schema([("partition", pa.string()), ("score", pa.float64())])
     partition_columns = ("partition",)
 
-    def discover(self, store: Store, request: WindowRequest) -> Discovery:
-        count = request.settings.partitions
+    def discover(self, run: RunContext) -> Partitions:
+        count = run.settings.partitions
         numbers = pa.array(np.arange(count))
-        keys = join_columns(
-            [
-                pa.compute.cast(pa.compute.divide(numbers, 5), pa.string()),
-                pa.compute.cast(numbers, pa.string()),
-            ]
-        )
+        keys = join_columns([pc.cast(pc.divide(numbers, 5), pa.string()), pc.cast(numbers, pa.string())])
         rows = np.random.default_rng(1).pareto(1.5, count) * 1000 + 1
-        blank = pa.repeat(pa.scalar(""), count)
         late = pa.array(np.arange(count) % 1000 == 7)
-        table = pa.table(
-            {
-                "partition": keys,
-                "rows": pa.array(np.minimum(rows, 1e6).astype(np.int64)),
-                "size_bytes": pa.array(np.full(count, 8000)),
-                "model": pa.repeat(pa.scalar("v1"), count),
-                "outcome": pa.compute.if_else(late, "late", blank),
-                "cause": pa.compute.if_else(late, "no_readings", blank),
-                "detail": blank,
-            }
-        )
-        return Discovery(table, ())
+        expected = Partitions.table(
+            keys, rows=np.minimum(rows, 1e6).astype(np.int64), size_bytes=8000, model="v1",
+            outcome=pc.if_else(late, "late", ""), cause=pc.if_else(late, "no_readings", ""),
+        )  # fmt: skip
+        return Partitions(expected)
 
-    def score(self, store: Store, task: ShardTask) -> Iterator[Scored]:
-        keys, count = task.partitions["partition"], task.partitions.num_rows
-        blank, ones = pa.repeat(pa.scalar(""), count), pa.array(np.ones(count, np.int64))
-        outcomes = pa.table(
-            {
-                "partition": keys,
-                "outcome": pa.repeat(pa.scalar("scored"), count),
-                "cause": blank,
-                "detail": blank,
-                "input_rows": task.partitions["rows"],
-                "rows": ones,
-                "model": task.partitions["model"],
-                "seconds": pa.array(np.zeros(count)),
-            }
-        )
-        yield Scored(pa.table({"partition": keys, "score": pa.array(np.zeros(count))}), outcomes)
-
-    def discover_training(self, store: Store, request: TrainingRequest) -> Discovery:
-        raise NotImplementedError
-
-    def train(self, store: Store, task: TrainingTask) -> Trained:
-        raise NotImplementedError
-
-    def assemble(
-        self, store: Store, request: TrainingRequest, parts: Iterable[Mapping[str, bytes]]
-    ) -> ModelSetDraft:
-        raise NotImplementedError
-
-    def samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
-        raise NotImplementedError
-
-    def draw(
-        self, store: Store, windows: Sequence[Window], folder: Path, partitions: Sequence[str] = ()
-    ) -> list[Path]:
-        raise NotImplementedError
+    def score(self, run: RunContext, shard: Shard) -> Iterator[Scored]:
+        keys, table = shard.partitions["partition"], shard.partitions
+        results = pa.table({"partition": keys, "score": pa.array(np.zeros(len(keys)))})
+        yield Scored.of(keys, results, input_rows=table["rows"], rows=1, model=table["model"])

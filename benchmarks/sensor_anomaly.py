@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,20 +152,19 @@ def measure_shard(folder: Path, turns: int) -> list[dict[str, Any]]:
 
     from fleetscore.models.model_sets import read_pins
     from fleetscore.store import open_store
-    from fleetscore.workload import ShardTask, WindowRequest
-    from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
+    from fleetscore.workload import RunContext, Shard
     from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
 
     store, workload = open_store(str(folder)), SensorAnomaly()
     window = workload.parse_window(WINDOW)
-    request = WindowRequest(window, SensorSettings(), read_pins(store, workload.name))
-    found = workload.discover(store, request)
-    task = ShardTask("benchmark", window, 0, found.partitions, found.inputs, request.settings)
+    run = RunContext(store, workload, window, read_pins(store, workload.name))
+    found = workload.discover(run)
+    run, shard = replace(run, inputs=found.inputs), Shard(0, found.expected)
     frame = pd.read_parquet(folder / DATA)
     models = {key: read_pickle(folder, *key) for key, _ in frame.groupby(["Device", "Tag"], sort=False)}
 
     def ours() -> Any:
-        return [piece.results for piece in workload.score(store, task)]
+        return [piece.results for piece in workload.score(run, shard)]
 
     def loop() -> Any:
         groups = frame.groupby(["Device", "Tag"], sort=False)
@@ -298,20 +298,18 @@ def shard_memory(folder: Path) -> tuple[int, int]:
 
     from fleetscore.models.model_sets import read_pins
     from fleetscore.store import open_store
-    from fleetscore.workload import ShardTask, WindowRequest
-    from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
+    from fleetscore.workload import RunContext, Shard
     from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
 
     store, workload = open_store(str(folder)), SensorAnomaly()
     window = workload.parse_window(WINDOW)
-    found = workload.discover(store, WindowRequest(window, SensorSettings(), read_pins(store, workload.name)))
+    run = RunContext(store, workload, window, read_pins(store, workload.name))
+    found = workload.discover(run)
     idle = current_bytes()
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
-    for _ in workload.score(
-        store, ShardTask("m", window, 0, found.partitions, found.inputs, SensorSettings())
-    ):
+    for _ in workload.score(replace(run, inputs=found.inputs), Shard(0, found.expected)):
         pass
-    return peak_bytes() - idle, pc.sum(found.partitions["size_bytes"]).as_py()
+    return peak_bytes() - idle, pc.sum(found.expected["size_bytes"]).as_py()
 
 
 def current_bytes() -> int:

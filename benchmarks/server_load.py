@@ -206,33 +206,31 @@ def watched(command: list[str]) -> dict[str, Any]:
 
 def prepare_logs(store: str, processes: int) -> dict[str, Any]:
     """All rounds of preparation for the window of the last day, on so many processes."""
-    request = window_request()
     _load_kernel()
     if processes == 1:
-        return _prepare(store, request, lambda items: [_run_item(store, item) for item in items])
+        return _prepare(store, lambda items: [_run_item(store, item) for item in items])
     with ProcessPoolExecutor(processes, get_context("spawn"), _load_kernel) as pool:
         list(pool.map(abs, range(processes * 4)))
         time.sleep(1.5)  # both processes are up and have the kernel
-        return _prepare(store, request, lambda items: list(pool.map(_run_item, [store] * len(items), items)))
+        return _prepare(store, lambda items: list(pool.map(_run_item, [store] * len(items), items)))
 
 
-def window_request() -> Any:
-    """A request for the window of the last day."""
+def window_of(store: str) -> Any:
+    """A run of the window of the last day."""
     from fleetscore.models.model_sets import Pins
-    from fleetscore.windows import Cadence, Window
-    from fleetscore.workload import WindowRequest
-    from fleetscore.workloads.server_load.settings import ServerLoadSettings
-
-    return WindowRequest(Window(Cadence.DAY, LAST_DAY), ServerLoadSettings(), Pins("none"))
-
-
-def _prepare(store: str, request: Any, run: Callable[[Any], Any]) -> dict[str, Any]:
     from fleetscore.store.local import LocalStore
+    from fleetscore.windows import Cadence, Window
+    from fleetscore.workload import RunContext
     from fleetscore.workloads.server_load.workload import ServerLoad
 
+    return RunContext(LocalStore(Path(store)), ServerLoad(), Window(Cadence.DAY, LAST_DAY), Pins("none"))
+
+
+def _prepare(store: str, run: Callable[[Any], Any]) -> dict[str, Any]:
+    window = window_of(store)
     begun = time.perf_counter()
     rounds = []
-    while items := ServerLoad().map_items(LocalStore(Path(store)), request):
+    while items := window.kind.map_items(window):
         rounds.append(run(items))
     seconds = time.perf_counter() - begun
     sums = sum(file.stat().st_size for file in Path(store).glob("partials/server_load/v1/sums/*"))
@@ -261,11 +259,8 @@ def _load_kernel() -> None:
 
 
 def _run_item(store: str, item: Any) -> dict[str, Any]:
-    from fleetscore.store.local import LocalStore
-    from fleetscore.workloads.server_load.settings import ServerLoadSettings
-    from fleetscore.workloads.server_load.workload import ServerLoad
-
-    facts = ServerLoad().map_item(LocalStore(Path(store)), item, ServerLoadSettings())
+    window = window_of(store)
+    facts = window.kind.map_item(window, item)
     return {name: facts.get(name) for name in ("step", "hours")}
 
 

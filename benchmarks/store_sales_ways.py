@@ -89,7 +89,7 @@ def fill_store(folder: Path) -> str:
         return "real sales"
     from fleetscore.workloads.store_sales.samples import write_samples
 
-    write_samples(LocalStore(folder), 1.0, 7)
+    write_samples(LocalStore(folder), "data/store_sales/", 1.0, 7)
     return "samples"
 
 

@@ -37,11 +37,12 @@ from fleetscore.records import (
     ShardRecord,
     to_json,
 )
-from fleetscore.registry import get_workload
+from fleetscore.registry import load_kind
 from fleetscore.runs.index import line_of
 from fleetscore.runs.index_rollup import roll_up_index
 from fleetscore.runs.manifests import Latest
 from fleetscore.runs.timeline import ShardBar, Timeline
+from fleetscore.schemas import PARTITIONS
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
 from fleetscore.store.paths import (
@@ -55,8 +56,7 @@ from fleetscore.store.paths import (
     shard_record_path,
     swept_path,
 )
-from fleetscore.windows import window_at
-from fleetscore.workload import PARTITIONS
+from fleetscore.windows import parse_key, window_at
 
 PARTITION_COUNT, SHARDS, HOURS_DRAWN = 10_000, 100, 12
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
@@ -141,7 +141,7 @@ def _placed(root: Path, path: str) -> Path:
 
 def windows_of(name: str, count: int) -> list[str]:
     """The newest `count` windows that have ended, newest first."""
-    last = window_at(NOW, get_workload(name).cadences[0])
+    last = window_at(NOW, load_kind(name).cadences[0])
     return [last.next(-n - 2).key for n in range(count)]
 
 
@@ -277,7 +277,7 @@ def _put_attempt(shelf: Shelf, request: RunRequest, shard: int, *, committed: bo
 
 def ended_record(workload: str, window: str, counts: Any, causes: Any) -> RunRecord:
     """A run that took twenty seconds, soon after its window ended."""
-    end = get_workload(workload).parse_window(window).end
+    end = parse_key(window).end
     request = RunRequest(run_id(workload, window), workload, window, 1, end + timedelta(minutes=5), "timer")
     return RunRecord(
         request, RunState.PUBLISHED, end, started=request.requested, ended=request.requested + timedelta(seconds=20),
@@ -351,7 +351,7 @@ def _put_notices(shelf: Shelf) -> None:
 
 def _results() -> bytes:
     """A results file with a row group per five hundred partitions."""
-    workload = get_workload("sensor_anomaly")
+    workload = load_kind("sensor_anomaly")()
     end = workload.parse_window(windows_of("sensor_anomaly", 1)[0]).end
     generator = np.random.default_rng(7)
     minutes = int(end.timestamp() - 3600) * 10**6 + np.arange(60) * 60 * 10**6
@@ -397,7 +397,7 @@ def _put_results(shelf: Shelf) -> None:
 
 def _put_live_run(shelf: Shelf) -> str:
     """A run that is scoring: half of its shards are committed, a tenth is being scored."""
-    window = get_workload("sensor_anomaly").parse_window(windows_of("sensor_anomaly", 1)[0]).next().key
+    window = parse_key(windows_of("sensor_anomaly", 1)[0]).next().key
     request = ended_record("sensor_anomaly", window, {}, ()).request
     request = replace(request, requested=NOW, who="me")  # a timer's run would hold up the backfill
     record = RunRecord(

@@ -1,4 +1,4 @@
-"""Write the generated tables of docs/reference anew: settings, error codes, endpoints. Run: python docs/regenerate.py
+"""Write the generated parts of docs anew: settings, error codes, endpoints, the example kind. Run: python docs/regenerate.py
 
 A table stands between <!-- begin NAME --> and <!-- end NAME -->; tests/docs fails when one is out of date.
 """
@@ -78,21 +78,27 @@ def endpoints_table() -> str:
     return "\n".join(lines)
 
 
+def example_kind() -> str:
+    """The example of a kind, whole."""
+    return f"```python\n{(ROOT / 'docs' / 'examples' / 'pumps.py').read_text()}```"
+
+
 TABLES = {
-    "settings.md": {
+    "reference/settings.md": {
         "settings": settings_table,
         "run policy": policy_table,
         "quality policy": quality_table,
         "keep policy": keep_table,
     },
-    "errors.md": {"errors": errors_table},
-    "http.md": {"endpoints": endpoints_table},
+    "reference/errors.md": {"errors": errors_table},
+    "reference/http.md": {"endpoints": endpoints_table},
+    "howto/add-a-workload.md": {"example kind": example_kind},
 }
 
 
 def regenerated(page: str) -> str:
     """The page with its tables as they should be."""
-    text = (ROOT / "docs" / "reference" / page).read_text()
+    text = (ROOT / "docs" / page).read_text()
     for name, table in TABLES[page].items():
         block = f"<!-- begin {name} -->\n{table()}\n<!-- end {name} -->"
         text = re.sub(rf"<!-- begin {name} -->.*?<!-- end {name} -->", lambda _, b=block: b, text, flags=re.S)
@@ -101,4 +107,4 @@ def regenerated(page: str) -> str:
 
 if __name__ == "__main__":
     for page in TABLES:
-        (ROOT / "docs" / "reference" / page).write_text(regenerated(page))
+        (ROOT / "docs" / page).write_text(regenerated(page))

@@ -1,48 +1,293 @@
-"""The workloads that ship; `get_workload(name)` imports only the one asked for."""
+"""Which kinds and which workloads there are: kinds by being there as code, workloads by being named in the store.
+
+Kinds: the folders of `fleetscore/workloads/` that hold a `workload.py`, the modules of the package `fleets` (copied into app and
+worker beside Fleetscore), the entry points of installed packages in the group `fleetscore.kinds`, and the classes that the
+environment variable FLEETSCORE_WORKLOADS names.
+
+Workloads: each file `settings/<workload>.toml` with a line `kind = "..."`. Each kind that ships, and each class that
+FLEETSCORE_WORKLOADS names, has a workload of its own name without a file. What is wrong with one of them costs only that one.
+"""
 
 from __future__ import annotations
 
+import inspect
 import os
+import pkgutil
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
 from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
-from fleetscore.errors import InputError
-from fleetscore.settings import RunPolicy, read_run_policy
-from fleetscore.store.base import Store
+from fleetscore.errors import FleetscoreError, InputError, SettingsError
+from fleetscore.settings import (
+    RunPolicy,
+    check_settings,
+    own_settings,
+    parse_settings,
+    read_run_policy,
+    read_settings_file,
+    read_zone,
+    run_policy,
+    workload_settings_path,
+)
+from fleetscore.store.base import Entry, Store
+from fleetscore.store.decoded_cache import read_version
+from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.workload import Workload
-
-_CLASSES = {
-    "sensor_anomaly": "fleetscore.workloads.sensor_anomaly.workload:SensorAnomaly",
-    "server_load": "fleetscore.workloads.server_load.workload:ServerLoad",
-    "store_sales": "fleetscore.workloads.store_sales.workload:StoreSales",
-}
-
 
 EXTRA_WORKLOADS = "FLEETSCORE_WORKLOADS"
 """Environment variable that adds workloads of the user's own: name=module:Class, separated by commas."""
 
+ENTRY_POINTS = "fleetscore.kinds"
+SHIPPED = "fleetscore.workloads"
+FLEETS = "fleets"
+RESERVED = frozenset({"prices"})
+"""Files in settings/ that describe no workload."""
 
-def workload_names() -> list[str]:
-    """The names of all workloads, sorted."""
-    return sorted(_classes())
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_CONVERT = "See docs/howto/add-a-workload.md, section Convert an older kind."
 
 
-def get_workload(name: str) -> Workload:
-    """The workload of that name; InputError lists the known names otherwise."""
-    classes = _classes()
-    if name not in classes:
-        raise InputError(
-            f"There is no workload {name!r}.", fix=f"Known: {', '.join(sorted(classes))}.", field="workload"
+@dataclass(frozen=True, slots=True)
+class KnownWorkload:
+    """A workload that is named here: ready to use, or broken for a reason.
+
+    `workload` is None where the kind cannot be loaded; where only its settings are at fault it has the kind's defaults, which is
+    enough to show what it did before.
+    """
+
+    name: str
+    kind: str
+    workload: Workload | None
+    policy: RunPolicy = field(default_factory=RunPolicy)
+    reason: str = ""
+    fix: str = ""
+
+    def ready(self) -> Workload:
+        """The workload; SettingsError with the reason when it is broken."""
+        if self.workload is None or self.reason:
+            raise SettingsError(self.reason, fix=self.fix, field=workload_settings_path(self.name))
+        return self.workload
+
+
+def kind_names() -> list[str]:
+    """The names of all kinds, sorted; imports none of them."""
+    return sorted(_kind_sources())
+
+
+def load_kind(name: str) -> type[Workload]:
+    """The class of the kind; SettingsError says why there is none or why it cannot be used."""
+    sources = _kind_sources()
+    if name not in sources:
+        raise SettingsError(
+            f"There is no kind {name!r}.", fix=f"Known: {', '.join(sorted(sources))}.", field="kind"
         )
-    module, _, attribute = classes[name].partition(":")
-    workload: Workload = getattr(import_module(module), attribute)()
-    return workload
+    module_name, _, attribute = sources[name].partition(":")
+    try:
+        module = import_module(module_name)
+        found = getattr(module, attribute) if attribute else _only_kind(module)
+    except FleetscoreError:
+        raise
+    except Exception as error:  # whatever the module does when it is imported
+        raise SettingsError(
+            f"Kind {name} cannot be imported from {module_name}: {type(error).__name__}: {error}",
+            fix=_CONVERT if _asks_for_older_seam(error) else f"Correct {module_name}.",
+            field="kind",
+        ) from error
+    _check_kind(name, found)
+    kind: type[Workload] = found
+    kind.name = kind.name or name
+    return kind
+
+
+def workload_names(store: Store) -> list[str]:
+    """The names of all workloads of the store, sorted, broken ones included."""
+    return sorted(_without_file() | {entry_name(entry) for entry in _settings_files(store)})
+
+
+def find_workloads(store: Store) -> list[KnownWorkload]:
+    """All workloads of the store, sorted by name; broken ones with the reason. Raises only where the store does."""
+    files = {entry_name(entry): entry for entry in _settings_files(store)}
+    names = sorted(_without_file() | files.keys())
+    return side_by_side(lambda name: _examine(name, partial(_listed_tables, store, files.get(name))), names)
+
+
+def find_workload(store: Store, name: str) -> KnownWorkload:
+    """The workload of that name, broken or not; InputError lists the known names otherwise."""
+    _check_known(store, name)
+    return _examine(name, partial(read_settings_file, store, name))
+
+
+def get_workload(store: Store, name: str) -> Workload:
+    """The workload of that name, with its settings; InputError for an unknown name, SettingsError where it is broken."""
+    _check_known(store, name)
+    tables = read_settings_file(store, name)
+    kind = load_kind(_kind_of(name, tables))
+    return _opened(name, kind, tables)
 
 
 def read_policy(store: Store, workload: str) -> RunPolicy:
     """The rules of the workload's runs: the [run] table of its settings over its kind's defaults."""
-    return read_run_policy(store, workload, get_workload(workload).run_defaults)
+    return read_run_policy(store, workload, get_workload(store, workload).run_defaults)
 
 
-def _classes() -> dict[str, str]:
-    extra = (item.partition("=") for item in os.environ.get(EXTRA_WORKLOADS, "").split(",") if item)
-    return _CLASSES | {name.strip(): place.strip() for name, _, place in extra}
+def entry_name(entry: Entry) -> str:
+    """The workload that a settings file names.
+
+    >>> from datetime import UTC, datetime
+    >>> entry_name(Entry("settings/vans.toml", "1", 10, datetime.now(UTC)))
+    'vans'
+    """
+    return entry.path.removeprefix("settings/").removesuffix(".toml")
+
+
+def _check_known(store: Store, name: str) -> None:
+    if name in _without_file():
+        return
+    path = workload_settings_path(name)
+    if not _NAME.fullmatch(name) or name in RESERVED or store.stat(path) is None:
+        raise InputError(
+            f"There is no workload {name!r}.",
+            fix=f"Known: {', '.join(workload_names(store))}. A file settings/<workload>.toml with a kind adds one.",
+            field="workload",
+        )
+
+
+def _examine(name: str, read: Callable[[], Mapping[str, Any]]) -> KnownWorkload:
+    """The workload of that name as its settings file and its kind's code have it."""
+    path, named = workload_settings_path(name), ""
+    try:
+        _check_name(name)
+        tables = read()
+        named = _kind_of(name, tables)
+        kind = load_kind(named)
+    except FleetscoreError as error:
+        return KnownWorkload(name, named, None, reason=error.message, fix=error.fix)
+    try:
+        check_settings(tables, kind.settings_type, kind.run_defaults, path)
+        workload = _opened(name, kind, tables)
+        return KnownWorkload(name, named, workload, run_policy(tables, kind.run_defaults, path))
+    except FleetscoreError as error:
+        policy = run_policy({}, kind.run_defaults, path)
+        return KnownWorkload(name, named, kind(name), policy, error.message, error.fix)
+
+
+def _opened(name: str, kind: type[Workload], tables: Mapping[str, Any]) -> Workload:
+    path = workload_settings_path(name)
+    return kind(name, own_settings(tables, kind.settings_type, path), read_zone(tables, path))
+
+
+def _kind_of(name: str, tables: Mapping[str, Any]) -> str:
+    kind = tables.get("kind", name if name in _without_file() else "")
+    if not isinstance(kind, str) or not kind:
+        path = workload_settings_path(name)
+        raise SettingsError(
+            f"{path} names no kind.", fix=f"Add a line kind = one of {kind_names()}.", field="kind"
+        )
+    return kind
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise SettingsError(
+            f"{name!r} cannot be the name of a workload.",
+            fix="Name the file with a to z, 0 to 9 and _, a letter first, 40 characters at most.",
+            field="workload",
+        )
+
+
+def _settings_files(store: Store) -> Sequence[Entry]:
+    entries = store.list("settings/")
+    return [e for e in entries if e.path.endswith(".toml") and entry_name(e) not in RESERVED]
+
+
+def _listed_tables(store: Store, entry: Entry | None) -> dict[str, Any]:
+    if entry is None:
+        return {}
+    return read_version(store, entry.path, entry.etag, partial(parse_settings, path=entry.path))
+
+
+def _without_file() -> set[str]:
+    return {*_shipped(), *_named_in_environment()}
+
+
+def _kind_sources() -> dict[str, str]:
+    """Kind -> its module, or module:Class."""
+    own = {name: f"{FLEETS}.{name}" for name in _modules_of(FLEETS)}
+    shipped = {name: f"{SHIPPED}.{name}.workload" for name in _shipped()}
+    return _installed() | own | shipped | _named_in_environment()
+
+
+@cache
+def _installed() -> dict[str, str]:
+    return {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
+
+
+@cache
+def _shipped() -> frozenset[str]:
+    folders = [Path(folder) for folder in _folders_of(SHIPPED)]
+    return frozenset(
+        n for n in _modules_of(SHIPPED) if any((f / n / "workload.py").is_file() for f in folders)
+    )
+
+
+def _modules_of(package: str) -> list[str]:
+    return [module.name for module in pkgutil.iter_modules(_folders_of(package))]
+
+
+def _folders_of(package: str) -> list[str]:
+    spec = find_spec(package)
+    return [] if spec is None else list(spec.submodule_search_locations or [])
+
+
+def _named_in_environment() -> dict[str, str]:
+    items = (item.partition("=") for item in os.environ.get(EXTRA_WORKLOADS, "").split(",") if item.strip())
+    return {name.strip(): place.strip() for name, _, place in items}
+
+
+def _only_kind(module: Any) -> Any:
+    """The one kind that the module defines; SettingsError when there is none or more than one."""
+    classes = [c for _, c in inspect.getmembers(module, inspect.isclass) if c.__module__ == module.__name__]
+    kinds = [c for c in classes if issubclass(c, Workload)]
+    if len(kinds) != 1:
+        named = ", ".join(c.__name__ for c in kinds) or "none"
+        raise SettingsError(
+            f"{module.__name__} has to define one class derived from fleetscore.workload.Workload; it has {named}.",
+            fix=_CONVERT if not kinds else "Put each kind into a module of its own.",
+            field="kind",
+        )
+    return kinds[0]
+
+
+def _check_kind(name: str, found: Any) -> None:
+    """SettingsError unless the class implements the seam."""
+    problem = ""
+    if not (inspect.isclass(found) and issubclass(found, Workload)):
+        problem = "is not derived from fleetscore.workload.Workload"
+    elif not _takes(found.discover, 2):  # self and run
+        problem = "is written for an older form of Workload: discover takes one argument, the run"
+    elif inspect.isabstract(found):
+        problem = f"does not implement {', '.join(sorted(found.__abstractmethods__))}"
+    else:
+        missing = [item for item in ("cadences", "result_schema") if not hasattr(found, item)]
+        problem = f"lacks {' and '.join(missing)}" if missing else ""
+    if problem:
+        raise SettingsError(f"Kind {name}: {found!r} {problem}.", fix=_CONVERT, field="kind")
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    """Whether the function can be called with so many arguments."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    return True
+
+
+def _asks_for_older_seam(error: Exception) -> bool:
+    return isinstance(error, ImportError) and (error.name or "").startswith("fleetscore")

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -16,7 +17,34 @@ Settings = TypeVar("Settings")
 
 LogPartitions = Literal["all", "bad", "none"]
 TABLES = ("run", "quality", "keep")
-"""Tables of a workload's settings that the spine reads; all other lines are the workload's own."""
+"""Tables of a workload's settings that the pipeline reads."""
+COMMON_LINES = ("kind", "schedule", "timezone")
+"""Lines that every workload's settings may have; all others are lines of the kind's `settings_type`."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoSettings:
+    """The settings of a kind that has none of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataSettings:
+    """The [data] table of a workload's settings: where its input lies."""
+
+    path: str  # a folder in the store
+
+    def __post_init__(self) -> None:
+        if not self.path.strip("/"):
+            raise ValueError(f"path is {self.path!r}; it must name a folder in the store, such as data/pumps")
+
+    @property
+    def folder(self) -> str:
+        """The folder as a prefix of paths.
+
+        >>> DataSettings("data/pumps").folder
+        'data/pumps/'
+        """
+        return f"{self.path.strip('/')}/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,48 +114,91 @@ def workload_settings_path(workload: str) -> str:
     return f"settings/{workload}.toml"
 
 
+def read_settings_file(store: Store, workload: str) -> dict[str, Any]:
+    """The lines and tables of the workload's settings file, {} without one; SettingsError when it is not TOML."""
+    path = workload_settings_path(workload)
+    try:
+        return parse_settings(store.read(path), path)
+    except MissingBlobError:
+        return {}
+
+
+def parse_settings(data: bytes, path: str) -> dict[str, Any]:
+    """The lines and tables of a settings file; SettingsError when it is not TOML."""
+    try:
+        return tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML: {error}.", fix="Correct that line.", field=path) from error
+
+
+def own_settings(tables: Mapping[str, Any], settings_type: type[Settings], path: str) -> Settings:
+    """The kind's own lines as its dataclass, defaults where a line is missing; SettingsError names the line at fault."""
+    declared = {f.name for f in fields(settings_type)}  # type: ignore[arg-type]  # settings types are dataclasses
+    reserved = {*TABLES, *COMMON_LINES} - declared
+    return _convert(
+        {name: value for name, value in tables.items() if name not in reserved}, settings_type, path
+    )
+
+
 def read_workload_settings(store: Store, workload: str, settings_type: type[Settings]) -> Settings:
     """The workload's settings as its dataclass, defaults where the file or a line is missing; SettingsError names the line at fault."""
-    path = workload_settings_path(workload)
-    own = {name: value for name, value in _read(store, path).items() if name not in TABLES}
-    return _convert(own, settings_type, path)
+    return own_settings(read_settings_file(store, workload), settings_type, workload_settings_path(workload))
 
 
 def read_run_policy(store: Store, workload: str, defaults: Mapping[str, Any]) -> RunPolicy:
-    """The [run] table of the workload's settings; a missing line is the kind's own default, else RunPolicy's."""
-    path = workload_settings_path(workload)
-    return _convert({**defaults, **_read(store, path).get("run", {})}, RunPolicy, f"{path} [run]")
+    """The [run] table of the workload's settings; where a line is missing the kind's default, else that of RunPolicy."""
+    return run_policy(read_settings_file(store, workload), defaults, workload_settings_path(workload))
+
+
+def run_policy(tables: Mapping[str, Any], defaults: Mapping[str, Any], path: str) -> RunPolicy:
+    """The [run] table of a settings file; where a line is missing the kind's default, else that of RunPolicy."""
+    return _convert({**defaults, **_table(tables, "run", path)}, RunPolicy, f"{path} [run]")
 
 
 def read_quality_policy(store: Store, workload: str) -> QualityPolicy:
     """The [quality] table of the workload's settings, defaults where a line is missing."""
     path = workload_settings_path(workload)
-    return _convert(_read(store, path).get("quality", {}), QualityPolicy, f"{path} [quality]")
+    table = _table(read_settings_file(store, workload), "quality", path)
+    return _convert(table, QualityPolicy, f"{path} [quality]")
 
 
 def read_keep_policy(store: Store, workload: str) -> KeepPolicy:
     """The [keep] table of the workload's settings, defaults where a line is missing."""
     path = workload_settings_path(workload)
-    return _convert(_read(store, path).get("keep", {}), KeepPolicy, f"{path} [keep]")
+    return _convert(_table(read_settings_file(store, workload), "keep", path), KeepPolicy, f"{path} [keep]")
 
 
-def check_settings(store: Store, workload: str, settings_type: type[Any]) -> None:
-    """Read all of the workload's settings at once; SettingsError names the first line at fault."""
-    path = workload_settings_path(workload)
-    tables = _read(store, path)
-    own = {name: value for name, value in tables.items() if name not in TABLES}
-    _convert(own, settings_type, path)
-    for name, kind in (("run", RunPolicy), ("quality", QualityPolicy), ("keep", KeepPolicy)):
-        _convert(tables.get(name, {}), kind, f"{path} [{name}]")
+def check_settings(
+    tables: Mapping[str, Any], settings_type: type[Any], defaults: Mapping[str, Any], path: str
+) -> None:
+    """Convert all lines and tables of a settings file; SettingsError names the first line at fault."""
+    own_settings(tables, settings_type, path)
+    run_policy(tables, defaults, path)
+    for name, kind in (("quality", QualityPolicy), ("keep", KeepPolicy)):
+        _convert(_table(tables, name, path), kind, f"{path} [{name}]")
 
 
-def _read(store: Store, path: str) -> dict[str, Any]:
+def read_zone(tables: Mapping[str, Any], path: str) -> str:
+    """The line `timezone`, UTC without one; SettingsError when there is no such zone."""
+    zone = tables.get("timezone", "UTC")
     try:
-        return tomllib.loads(store.read(path).decode())
-    except MissingBlobError:
-        return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not TOML: {error}.", field=path) from error
+        return ZoneInfo(zone).key
+    except (KeyError, ValueError, OSError, TypeError) as error:
+        fix = "Name one such as Europe/Berlin, or UTC."
+        raise SettingsError(
+            f"{path}: timezone is {zone!r}, which is no time zone.", fix=fix, field="timezone"
+        ) from error
+
+
+def _table(tables: Mapping[str, Any], name: str, path: str) -> dict[str, Any]:
+    table = tables.get(name, {})
+    if not isinstance(table, dict):
+        raise SettingsError(
+            f"{path}: {name} is {table!r}.",
+            fix=f"Expected a table: [{name}] on a line of its own.",
+            field=name,
+        )
+    return table
 
 
 def _convert(table: dict[str, Any], kind: type[Settings], where: str) -> Settings:

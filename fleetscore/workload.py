@@ -1,9 +1,8 @@
-"""What a workload is: the seam between the spine (plan, ledger, publish) and the science (data, features, models).
+"""The extension seam: what a kind of workload implements, what it is given of a run, and what it returns.
 
-The spine asks a workload three things of a run: which partitions there are (`discover`), what may be computed once for all of
-them (`map_items`, `map_item`; optional), and the results of a shard (`score`). Training is a run of the same shape
-(`discover_training`, `train`, `assemble`). A workload reads the store, writes nothing but what it is told to, and keeps no
-state but a cache of models.
+A kind is a class that implements two methods of `Workload`: `discover` names the expected partitions of a window, `score` gives
+the results of a shard. All else is a capability that a kind may have: `Prepares`, `Trains`, `ImportsModels`, `ScoresRows`,
+`Judges`, `Draws`, `MakesSamples`, `Backtests`. A workload is an instance of its kind: it has a name and settings.
 """
 
 from __future__ import annotations
@@ -12,69 +11,163 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.errors import InputError
 from fleetscore.models.model_sets import Pins
-from fleetscore.records import InputFile as InputFile  # workloads meet records here only
-from fleetscore.records import Rates as Rates
+from fleetscore.records import InputFile, Outcome, Rates
+from fleetscore.schemas import OUTCOMES, PARTITIONS, fill_table
+from fleetscore.settings import DataSettings, NoSettings, RunPolicy
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window, parse_window
 
-PARTITIONS = pa.schema(
-    [
-        ("partition", pa.string()),
-        ("rows", pa.int64()),  # input rows of the window, or the unit that the workload's seconds grow with
-        ("size_bytes", pa.int64()),  # input columns in memory
-        ("model", pa.string()),  # model-set version to score with, "" for none
-        (
-            "outcome",
-            pa.string(),
-        ),  # "" = to be scored; else its outcome is settled already (skipped, late, failed, quarantined)
-        ("cause", pa.string()),
-        ("detail", pa.string()),
-    ]
-)
-"""One row per expected partition; `partition` is unique."""
+Purpose = Literal["score", "train"]
+Capability = TypeVar("Capability")
+Texts: TypeAlias = (
+    str | Sequence[str] | Any
+)  # one text for all partitions, or a sequence or Arrow array with one for each
+Numbers: TypeAlias = float | Sequence[float] | Any
 
-
-JUDGED = pa.schema(
-    [
-        ("partition", pa.string()),
-        ("loss", pa.float64()),  # mean over the cases; less is better
-        ("cases", pa.int64()),
-    ]
-)
-"""How far results turned out wrong: one row per partition of which actuals are known."""
+_DEFAULT_RATES = Rates(shard_s=0.5, partition_s=1e-3, row_s=1e-6, bytes_per_row=200.0)
 
 
 @dataclass(frozen=True, slots=True)
-class WindowRequest:
-    """What discovery is asked: the window, the workload's settings, the pinned models, and `only` these partitions if not empty."""
+class RunContext:
+    """What a kind is given of a run. Opened once per activity or command by `pipeline.context.open_run`.
 
+    `window` is the window that is scored; of a training run the first of the span [window, end).
+    """
+
+    store: Store
+    kind: Workload
     window: Window
-    settings: Any
-    pins: Pins
-    only: tuple[str, ...] = ()
+    pins: Pins = field(default_factory=Pins)
+    policy: RunPolicy = field(default_factory=RunPolicy)
+    purpose: Purpose = "score"
+    end: Window | None = None  # exclusive; of a training run only
+    run: str = ""
+    inputs: tuple[InputFile, ...] = ()  # the input files that the plan found; empty before there is one
+
+    @property
+    def workload(self) -> str:
+        """The name of the workload."""
+        return self.kind.name
+
+    @property
+    def settings(self) -> Any:
+        """The workload's settings, of the kind's `settings_type`."""
+        return self.kind.settings
+
+    @property
+    def span(self) -> tuple[Window, Window]:
+        """The first window and the one after the last: of the training, or the window and the next one."""
+        return self.window, self.end or self.window.next()
 
 
 @dataclass(frozen=True, slots=True)
-class Discovery:
-    """Every expected partition (a PARTITIONS table) and the input files read for them, with remarks for the run record."""
+class Partitions:
+    """Every expected partition of a run and the input files that were found for them, with remarks for the run record.
 
-    partitions: pa.Table
-    inputs: tuple[InputFile, ...]
+    `expected` is a PARTITIONS table; make it with `Partitions.table`.
+    """
+
+    expected: pa.Table
+    inputs: tuple[InputFile, ...] = ()
     remarks: tuple[str, ...] = ()
+
+    @staticmethod
+    def table(
+        partition: Texts, *, rows: Numbers = 0, size_bytes: Numbers = 0, model: Texts = "",
+        outcome: Texts = "", cause: Texts = "", detail: Texts = "",
+    ) -> pa.Table:  # fmt: skip
+        """A PARTITIONS table. Each argument is one value for all partitions, or a sequence with one for each.
+
+        >>> Partitions.table(["a", "b"], rows=[3, 5], model="v1").to_pylist()[1]["rows"]
+        5
+        """
+        return fill_table(
+            PARTITIONS, partition=partition, rows=rows, size_bytes=size_bytes, model=model,
+            outcome=outcome, cause=cause, detail=detail,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The partitions that are scored (or trained) together: PARTITIONS rows with outcome ""."""
+
+    number: int
+    partitions: pa.Table
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the shard's partitions, in order."""
+        keys: list[str] = self.partitions["partition"].to_pylist()
+        return keys
+
+    def restricted(self, partitions: Sequence[str]) -> Shard:
+        """The same shard with some of its partitions."""
+        mask = pc.is_in(self.partitions["partition"], pa.array(partitions, pa.string()))
+        return replace(self, partitions=self.partitions.filter(mask))
+
+
+_NO_RESULTS = pa.table({})
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A piece of a shard's results: rows of the kind's result schema, and OUTCOMES rows of the partitions that it settles.
+
+    The rows of a partition lie in one piece. `sketches` (optional) has one row per partition: `partition` and float64 columns
+    that describe input and prediction (n, mean, std, share of missing, ...). Make it with `of` or `failed`.
+    """
+
+    results: pa.Table
+    outcomes: pa.Table
+    sketches: pa.Table | None = None
+
+    @classmethod
+    def of(
+        cls, partition: Texts, results: pa.Table = _NO_RESULTS, *, outcome: Texts = Outcome.SCORED, cause: Texts = "",
+        detail: Texts = "", input_rows: Numbers = 0, rows: Numbers = 0, model: Texts = "", seconds: Numbers = 0.0,
+        sketches: pa.Table | None = None,
+    ) -> Scored:  # fmt: skip
+        """A piece that settles the partitions; `results` are their rows, `rows` counts them by partition.
+
+        Each argument but the tables is one value for all partitions, or a sequence with one for each. A scored partition has the
+        cause "" unless there is something to remark on.
+
+        >>> Scored.of("a", pa.table({"y": [1.0, 2.0]}), rows=2, input_rows=2).outcomes.to_pylist()[0]["outcome"]
+        'scored'
+        """
+        outcomes = fill_table(
+            OUTCOMES, partition=partition, outcome=outcome, cause=cause, detail=detail, input_rows=input_rows,
+            rows=rows, model=model, seconds=seconds,
+        )  # fmt: skip
+        return cls(results, outcomes, sketches)
+
+    @classmethod
+    def failed(
+        cls, partition: Texts, cause: Texts, detail: Texts, *, input_rows: Numbers = 0, model: Texts = "",
+        outcome: Texts = Outcome.FAILED,
+    ) -> Scored:  # fmt: skip
+        """A piece that settles the partitions without results.
+
+        >>> Scored.failed(["a", "b"], "no_rows", "The file is empty.").outcomes["outcome"].to_pylist()
+        ['failed', 'failed']
+        """
+        return cls.of(
+            partition, outcome=outcome, cause=cause, detail=detail, input_rows=input_rows, model=model
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class MapItem:
-    """One piece of preparation: an input file or a byte range of it, and the path its partial is written to.
+    """One piece of preparation: an input file or a byte range of it, and the path that its partial is written to.
 
-    `output` depends on the content only (path and etag of the input), so a later window finds it there and the item is not run again.
+    `output` depends on the content only (path and etag of the input), so that a later window finds it and does not repeat the work.
     """
 
     item: str  # unique in the run
@@ -83,59 +176,6 @@ class MapItem:
     stop_byte: int
     output: str
     rows: int  # predicted
-
-
-@dataclass(frozen=True, slots=True)
-class ShardTask:
-    """One shard to score: its partitions (PARTITIONS rows with outcome "") and the input files that hold them."""
-
-    run: str
-    window: Window
-    shard: int
-    partitions: pa.Table
-    inputs: tuple[InputFile, ...]
-    settings: Any
-
-    def restricted(self, partitions: Sequence[str]) -> ShardTask:
-        """The same task for some of its partitions."""
-        mask = pc.is_in(self.partitions["partition"], pa.array(partitions, pa.string()))
-        return replace(self, partitions=self.partitions.filter(mask))
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """A piece of a shard's results: rows of the workload's result schema, and OUTCOMES rows of the partitions that it settles.
-
-    A partition's rows lie in one piece. `sketches` (optional) has one row per partition: `partition` and float64 columns that describe
-    input and prediction (n, mean, std, share of missing, ...).
-    """
-
-    results: pa.Table
-    outcomes: pa.Table
-    sketches: pa.Table | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingRequest:
-    """What training is asked: data of the windows in [first, stop), the settings, and `only` these partitions if not empty."""
-
-    first: Window
-    stop: Window
-    settings: Any
-    only: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingTask:
-    """One shard to train: like ShardTask, over a span of windows."""
-
-    run: str
-    first: Window
-    stop: Window
-    shard: int
-    partitions: pa.Table
-    inputs: tuple[InputFile, ...]
-    settings: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,107 +208,172 @@ class SampleReport:
 
 
 class Workload(ABC):
-    """A kind of scoring. Subclasses live in `workloads/<name>/`, are registered in `workloads/__init__.py`, and import science lazily."""
+    """A kind of workload, and with a name and settings a workload of that kind.
 
-    name: str
-    cadences: tuple[Cadence, ...]  # the window forms it takes; the first calendar one is the timer's
-    settings_type: type  # a frozen dataclass with defaults; read from settings/<name>.toml
-    rates: Rates  # until this store has measured its own
-    training_rates: Rates | None = None  # of a training run, where it costs other than scoring
+    Subclasses lie in `fleetscore/workloads/<kind>/workload.py`, in `fleets/<kind>.py`, or in an installed package that names them
+    under the entry point group `fleetscore.kinds`. They keep no state but caches of what never changes, and import model
+    libraries inside the methods that need them.
+    """
+
+    name: str = ""  # of the workload; as a class attribute the name of the kind
+    cadences: tuple[
+        Cadence, ...
+    ]  # the forms of window it takes; the schedule starts windows of the first calendar one
     result_schema: pa.Schema
-    partition_columns: tuple[str, ...]  # of the results; joined they are the partition key
-    loss: str = ""  # what `judge` measures, in words
+    settings_type: type = (
+        NoSettings  # a frozen dataclass with defaults: the lines of settings/<workload>.toml
+    )
+    partition_columns: tuple[str, ...] = ("partition",)  # of the results; joined they are the partition key
+    rates: Rates = _DEFAULT_RATES  # until this store has measured its own
     run_defaults: Mapping[
         str, Any
-    ] = {}  # lines of the [run] table where this workload needs others than RunPolicy has
+    ] = {}  # lines of the [run] table where this kind needs others than RunPolicy has
     parquet_options: Mapping[str, Any] = {}  # for pyarrow.parquet.ParquetWriter of the results
+    chart: str = ""  # "module:function" that draws a published window for the dashboard; "" for none
+
+    def __init__(self, name: str = "", settings: Any = None, zone: str = "UTC") -> None:
+        """The workload `name` with these settings, by default that of the kind's own name, with the kind's defaults.
+
+        Days, weeks and months are cut in `zone`, an IANA name.
+        """
+        self.name = name or type(self).name
+        self.zone = zone
+        self.settings = self.settings_type() if settings is None else settings
+
+    @abstractmethod
+    def discover(self, run: RunContext) -> Partitions:
+        """The expected partitions of the window: those with data and those with a model; never a list kept by hand."""
+
+    @abstractmethod
+    def score(self, run: RunContext, shard: Shard) -> Iterator[Scored]:
+        """The results of the shard, piece by piece; every partition is settled exactly once. Expected failures are outcomes."""
+
+    def data_prefixes(self) -> tuple[str, ...]:
+        """Where the input lies: prefixes of paths in the store. Without a file below them no window is due.
+
+        By default the folder of the [data] table where `settings_type` has a field `data`, else data/<kind>/.
+        """
+        data = getattr(self.settings, "data", None)
+        return (data.folder if isinstance(data, DataSettings) else f"data/{type(self).name}/",)
 
     def parse_window(self, text: str) -> Window:
         """The window that `text` names; InputError with the expected form otherwise."""
-        return parse_window(text, *self.cadences)
+        return parse_window(text, *self.cadences, zone=self.zone)
 
-    # scoring
 
-    @abstractmethod
-    def discover(self, store: Store, request: WindowRequest) -> Discovery:
-        """Find the expected partitions of the window: those with data and those with a model; never a list kept by hand."""
+class Prepares(ABC):
+    """The capability to compute once per input file what every shard needs, before the plan is made."""
 
-    @abstractmethod
-    def score(self, store: Store, task: ShardTask) -> Iterator[Scored]:
-        """Score the shard piece by piece; every partition of the task is settled exactly once. Expected failures are outcomes."""
-
-    # preparation: nothing unless overridden
-
-    def map_items(self, store: Store, request: WindowRequest) -> Sequence[MapItem]:
-        """The pieces of preparation that the window needs and the store does not have yet."""
-        del store, request
-        return ()
-
-    def training_map_items(self, store: Store, request: TrainingRequest) -> Sequence[MapItem]:
-        """The same for a training run. Both are called again after their pieces are done, until nothing is missing."""
-        del store, request
-        return ()
-
-    def map_item(self, store: Store, item: MapItem, settings: Any) -> Mapping[str, Any]:
-        """Compute one partial and write it to `item.output`; returns counts for the ledger (JSON values)."""
-        raise NotImplementedError
-
-    # training
+    lacking: ClassVar[str] = "prepares no input"
 
     @abstractmethod
-    def discover_training(self, store: Store, request: TrainingRequest) -> Discovery:
-        """Find what is to be trained; a partition is whatever gets a model of its own."""
+    def map_items(self, run: RunContext) -> Sequence[MapItem]:
+        """The pieces of preparation that the run needs and the store lacks; called again after they are done, until none is missing."""
 
     @abstractmethod
-    def train(self, store: Store, task: TrainingTask) -> Trained:
+    def map_item(self, run: RunContext, item: MapItem) -> Mapping[str, Any]:
+        """Compute one partial and write it to `item.output`; returns counts for the run's record (JSON values)."""
+
+
+class Trains(ABC):
+    """The capability to train models; `run.window` and `run.end` bound the span of data."""
+
+    lacking: ClassVar[str] = "cannot be trained"
+    training_rates: Rates | None = None  # where training costs other than scoring
+
+    @abstractmethod
+    def discover_training(self, run: RunContext) -> Partitions:
+        """What is to be trained; a partition is whatever gets a model of its own."""
+
+    @abstractmethod
+    def train(self, run: RunContext, shard: Shard) -> Trained:
         """Train the shard's models."""
 
     @abstractmethod
-    def assemble(
-        self, store: Store, request: TrainingRequest, parts: Iterable[Mapping[str, bytes]]
-    ) -> ModelSetDraft:
+    def assemble(self, run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> ModelSetDraft:
         """Join the shards' files, in shard order, into one model set with its card."""
-
-    # around it
-
-    @abstractmethod
-    def samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
-        """Write sample data under data/<name>/, and truth to judge it by under samples/<name>/; a given seed gives the same bytes."""
-
-    @abstractmethod
-    def draw(
-        self, store: Store, windows: Sequence[Window], folder: Path, partitions: Sequence[str] = ()
-    ) -> list[Path]:
-        """Draw the published results of the windows as PNG files in `folder`; chooses telling partitions when none are named."""
 
     def training_profile(self, store: Store, version: str) -> pa.Table | None:
         """What the version was trained on: partition, n, mean, std; None (the default) leaves it to the model set's profile.parquet."""
         del store, version
         return None
 
+
+class ImportsModels(ABC):
+    """The capability to take models that were made elsewhere."""
+
+    lacking: ClassVar[str] = "has no importer of models"
+
+    @abstractmethod
+    def import_models(self, store: Store, source: Path) -> ModelSetDraft:
+        """Read models from a file or folder, without executing anything of them."""
+
+
+class ScoresRows(ABC):
+    """The capability to answer a few rows at once, without a run."""
+
+    lacking: ClassVar[str] = "does not answer mini-batches"
+
+    @abstractmethod
+    def score_rows(self, store: Store, pins: Pins, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """One answer per row, in order; InputError names the row and the field."""
+
+
+class Judges(ABC):
+    """The capability to compare results with what came later."""
+
+    lacking: ClassVar[str] = "cannot judge results against actuals"
+    loss: str = ""  # what `judge` measures, in words
+
+    @abstractmethod
+    def judge(self, store: Store, window: Window, results: pa.Table) -> pa.Table:
+        """JUDGED rows of the window's results; none for partitions whose actuals are not known yet."""
+
+
+class Draws(ABC):
+    """The capability to draw published results."""
+
+    lacking: ClassVar[str] = "draws no pictures"
+
+    @abstractmethod
+    def draw(
+        self, store: Store, windows: Sequence[Window], folder: Path, partitions: Sequence[str] = ()
+    ) -> list[Path]:
+        """Draw the windows as PNG files in `folder`; chooses the partitions worth seeing when none are named."""
+
+
+class MakesSamples(ABC):
+    """The capability to write sample data with planted defects, and to judge results by them."""
+
+    lacking: ClassVar[str] = "has no sample data"
+
+    @abstractmethod
+    def samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
+        """Write sample data, and the truth to judge results by under samples/; a given seed gives the same bytes."""
+
     def judge_samples(self, store: Store, windows: Sequence[Window]) -> Mapping[str, Any]:
         """Compare the published results with what `samples` planted; figures for the demo's summary."""
         del store, windows
         return {}
 
-    def judge(self, store: Store, window: Window, results: pa.Table) -> pa.Table:
-        """Compare results of the window with what really came: JUDGED rows, none for partitions whose actuals are not there yet."""
-        del store, window, results
-        raise InputError(f"{self.name} cannot judge results against actuals.", field="workload")
 
-    def score_rows(
-        self, store: Store, pins: Pins, settings: Any, rows: Sequence[Mapping[str, Any]]
-    ) -> list[dict[str, Any]]:
-        """Answer a mini-batch at once: one answer per row, in order; InputError names the row and the field."""
-        del store, pins, settings, rows
-        raise InputError(f"{self.name} does not answer mini-batches.", field="workload")
+class Backtests(ABC):
+    """The capability to judge the way of training on the past."""
 
-    def import_models(self, store: Store, source: Path) -> ModelSetDraft:
-        """Read models made elsewhere, without executing anything of them."""
-        del store, source
-        raise InputError(f"{self.name} has no importer of models.", field="workload")
+    lacking: ClassVar[str] = "has no backtest"
 
-    def backtest(self, store: Store, settings: Any, cutoffs: int, folder: Path) -> Mapping[str, Any]:
-        """Judge the way of training on the past: a table as JSON values, and plots in `folder`."""
-        del store, settings, cutoffs, folder
-        raise InputError(f"{self.name} has no backtest.", field="workload")
+    @abstractmethod
+    def backtest(self, store: Store, cutoffs: int, folder: Path) -> Mapping[str, Any]:
+        """Train before each cutoff, score after it, compare: a table as JSON values, and plots in `folder`."""
+
+
+def require(kind: Workload, capability: type[Capability]) -> Capability:
+    """The kind as one that has the capability; InputError says in one sentence what it lacks."""
+    if isinstance(kind, capability):
+        return kind
+    lacking: str = capability.lacking  # type: ignore[attr-defined]  # every capability has it
+    raise InputError(
+        f"{kind.name} {lacking}.",
+        fix=f"Its kind {type(kind).__name__} does not implement {capability.__name__}.",
+        field="workload",
+    )

@@ -131,6 +131,6 @@ async def show_verdict(req: func.HttpRequest) -> func.HttpResponse:
 
 
 def _workload(req: func.HttpRequest) -> str:
-    from fleetscore.registry import get_workload
+    from fleetscore.registry import find_workload
 
-    return get_workload(str(req.route_params["workload"])).name
+    return find_workload(app_store(), str(req.route_params["workload"])).name

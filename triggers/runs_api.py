@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import azure.durable_functions as df
@@ -38,12 +39,12 @@ async def start_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
 @telling_errors
 async def list_runs(req: func.HttpRequest) -> func.HttpResponse:
     """The newest runs, newest first; `next` is the run to ask `before` for the page after this one, "" on the last."""
-    from fleetscore.registry import get_workload
+    from fleetscore.registry import find_workload
     from fleetscore.runs.index import list_page
 
     workload = req.params.get("workload", "")
     if workload:
-        get_workload(workload)
+        await off_loop(find_workload, app_store(), workload)
     limit = read_number(req, "limit", 100, 1, 10_000)
     return answer_json(await off_loop(list_page, app_store(), workload, limit, req.params.get("before", "")))
 
@@ -124,7 +125,11 @@ async def start_backfill(req: func.HttpRequest, client: Any) -> func.HttpRespons
     from fleetscore.operations.backfills import list_windows, preview_backfill
 
     body = read_body(req, BackfillBody)
-    keys = list_windows(body.workload, body.first, body.stop, newest_first=body.newest_first)
+    keys = await off_loop(
+        partial(
+            list_windows, app_store(), body.workload, body.first, body.stop, newest_first=body.newest_first
+        )
+    )
     if body.dry_run:
         return answer_json(
             await off_loop(preview_backfill, app_store(), body.workload, keys, read_only(body.only))

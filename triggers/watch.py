@@ -83,7 +83,7 @@ async def start_late_rounds(client: Any) -> list[str]:
     from fleetscore.registry import workload_names
 
     started = []
-    for name in workload_names():
+    for name in await off_loop(workload_names, app_store()):
         try:
             asked = await off_loop(ask_late, app_store(), name, datetime.now(UTC))
         except FleetscoreError as error:

@@ -21,10 +21,11 @@ from browser import browser, prefer, resize  # noqa: E402
 
 from fleetscore.models.model_sets import read_pins  # noqa: E402
 from fleetscore.pipeline.local import run_training, run_window  # noqa: E402
-from fleetscore.registry import get_workload, workload_names  # noqa: E402
+from fleetscore.registry import get_workload, kind_names  # noqa: E402
 from fleetscore.store import open_store  # noqa: E402
 from fleetscore.store.base import Store  # noqa: E402
 from fleetscore.windows import windows_between  # noqa: E402
+from fleetscore.workload import MakesSamples, require  # noqa: E402
 
 COLORS, WIDTH = 200, 1100
 CORRUPTED, LEFT_OUT = "2026-03-04T14", "2026-03-04T09"
@@ -50,9 +51,9 @@ def main(folder: Path) -> None:
 
 def fill(store: Store) -> None:
     """All sample windows, and for the sensors those before as well: good days, a dead sensor, a corrupted model set, a gap."""
-    for name in workload_names():
-        workload = get_workload(name)
-        report = workload.samples(store, seed=7)
+    for name in kind_names():
+        workload = get_workload(store, name)
+        report = require(workload, MakesSamples).samples(store, seed=7)
         facts = report.facts
         run_training(store, name, facts["train_from"], facts["train_to"])
         first = workload.parse_window(facts["train_from"]) if name == "sensor_anomaly" else report.first

@@ -122,7 +122,7 @@ def count_placements(store: Store, chapter: ChapterSummary) -> dict[str, Any]:
     from fleetscore.runs.plans import read_plan
     from fleetscore.windows import windows_between
 
-    workload = get_workload(chapter.workload)
+    workload = get_workload(store, chapter.workload)
     first, last = workload.parse_window(chapter.first), workload.parse_window(chapter.last)
     rounds = [newest_round(store, chapter.workload, w.key) for w in (*windows_between(first, last), last)]
     records = [record for record in rounds if record is not None]

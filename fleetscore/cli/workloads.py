@@ -29,10 +29,10 @@ def samples(workload: str, scale: float, seed: int, store_url: str, as_json: boo
     """Write sample data with planted defects into the store, and the truth to judge results by."""
     from fleetscore.cli.render import print_json, print_pairs
     from fleetscore.fleet.store_fleet import Fleet
-    from fleetscore.registry import get_workload
+    from fleetscore.registry import find_workload
 
-    get_workload(workload)
     fleet = Fleet(store_url)
+    find_workload(fleet.opened, workload)
     announce_new(fleet)
     report = fleet.samples(workload, scale=scale, seed=seed)
     if as_json:

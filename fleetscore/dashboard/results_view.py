@@ -9,17 +9,13 @@ from importlib import import_module
 
 from fleetscore.dashboard.charts.published import Drawing, find_manifest
 from fleetscore.errors import MissingBlobError
+from fleetscore.operations.known_workloads import find_named_workload
 from fleetscore.records import Manifest
-from fleetscore.registry import get_workload
 from fleetscore.runs.manifests import read_latest
 from fleetscore.store.base import Store
 from fleetscore.store.paths import manifest_path
+from fleetscore.windows import parse_key
 
-_DRAWN = {
-    "sensor_anomaly": "fleetscore.dashboard.charts.sensor_readings:draw_readings",
-    "store_sales": "fleetscore.dashboard.charts.sales_forecasts:draw_forecasts",
-    "server_load": "fleetscore.dashboard.charts.load_classes:draw_classes",
-}
 MOST_DRAWN = 8
 
 
@@ -37,11 +33,12 @@ class ResultsView:
 
 def read_results_view(store: Store, name: str, window_text: str, partitions: Sequence[str]) -> ResultsView:
     """The window's results, or the newest published window's without one; MissingBlobError when it is not published."""
-    workload = get_workload(name)
+    known = find_named_workload(store, name)
     latest = read_latest(store, name)
     if not window_text and latest is None:
         raise MissingBlobError(f"{name} has published nothing yet.", code="not_published", field="workload")
-    window = workload.parse_window(window_text or (latest.window if latest else ""))
+    key = window_text or (latest.window if latest else "")
+    window = known.workload.parse_window(key) if known.workload is not None else parse_key(key)
     manifest = find_manifest(store, name, window.key)
     if manifest is None:
         raise MissingBlobError(
@@ -54,10 +51,10 @@ def read_results_view(store: Store, name: str, window_text: str, partitions: Seq
     with ThreadPoolExecutor(2) as pool:
         before = pool.submit(_published, store, name, window.next(-1).key if window.ordinal > 0 else "")
         after = pool.submit(_published, store, name, window.next().key)
-        if name in _DRAWN:
-            module, _, function = _DRAWN[name].partition(":")
-            draw = getattr(import_module(module), function)  # each imports its workload's reading only
-            drawing = draw(store, manifest, window, partitions[:MOST_DRAWN])
+        if known.workload is not None and known.workload.chart:
+            module, _, function = known.workload.chart.partition(":")
+            draw = getattr(import_module(module), function)  # each imports its kind's reading only
+            drawing = draw(store, known.workload, manifest, window, partitions[:MOST_DRAWN])
     return ResultsView(name, window.key, manifest, drawing, before.result(), after.result())
 
 

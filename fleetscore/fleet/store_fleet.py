@@ -81,22 +81,23 @@ class Fleet(FleetBase):
     @property
     def exists(self) -> bool:
         """Whether the store is there; a folder or a container, with or without content."""
-        return self._opened.exists()
+        return self.opened.exists()
 
     @cached_property
     def store(self) -> Store:
         """The store itself; InputError where it does not exist."""
-        if not self._opened.exists():
+        if not self.opened.exists():
             raise InputError(
                 f"There is no store at {self.url}.",
                 fix="Check the name in --store; `fleetscore samples WORKLOAD` creates a store with sample data.",
                 field="store",
                 code="no_store",
             )
-        return self._opened
+        return self.opened
 
     @cached_property
-    def _opened(self) -> Store:
+    def opened(self) -> Store:
+        """The store, whether or not it exists yet."""
         from fleetscore.store import open_store
 
         return open_store(self.url)
@@ -167,16 +168,16 @@ class Fleet(FleetBase):
         from fleetscore.operations.backfills import list_windows, preview_backfill
         from fleetscore.records import Only
 
-        keys = list_windows(workload, first, end, newest_first=newest_first)
+        keys = list_windows(self.store, workload, first, end, newest_first=newest_first)
         return preview_backfill(self.store, workload, keys, Only(only))
 
     def runs(self, workload: str = "", limit: int = 20) -> list[RunLine]:
         """The newest runs, newest first."""
-        from fleetscore.registry import get_workload
+        from fleetscore.operations.known_workloads import find_named_workload
         from fleetscore.runs.index import list_runs
 
         if workload:
-            get_workload(workload)
+            find_named_workload(self.store, workload)
         return list_runs(self.store, workload, limit)
 
     def show(self, run: str) -> RunStatus:
@@ -188,10 +189,8 @@ class Fleet(FleetBase):
     def attention(self, workload: str = "") -> list[WorkloadAttention]:
         """What needs attention, of the workload or of every one that has something."""
         from fleetscore.operations.overview import read_attention
-        from fleetscore.registry import get_workload, workload_names
 
-        names = [get_workload(workload).name] if workload else workload_names()
-        return read_attention(self.store, names, datetime.now(UTC))
+        return read_attention(self.store, workload, datetime.now(UTC))
 
     def explain(self, run: str, partition: str) -> PartitionStory:
         """The story of one partition."""
@@ -243,56 +242,59 @@ class Fleet(FleetBase):
     def models(self, workload: str) -> FleetModels:
         """The model sets of a workload."""
         from fleetscore.fleet.fleet_models import StoreModels
-        from fleetscore.registry import get_workload
+        from fleetscore.registry import find_workload
 
-        return StoreModels(self.store, get_workload(workload).name)
+        return StoreModels(self.store, find_workload(self.store, workload).name)
 
     def results(self, workload: str, window: str = "") -> pa.Table:
         """All published rows of the window, by default the newest published one."""
         from fleetscore.registry import get_workload
         from fleetscore.runs.manifests import read_manifest, read_results
 
-        chosen = self._published(get_workload(workload), [window] if window else [])[0]
+        chosen = self._published(get_workload(self.store, workload), [window] if window else [])[0]
         return read_results(self.store, read_manifest(self.store, workload, chosen.key))
 
     def samples(self, workload: str, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
         """Write sample data with planted defects into the store, which is created where it is missing."""
         from fleetscore.registry import get_workload
+        from fleetscore.workload import MakesSamples, require
 
-        return get_workload(workload).samples(self._opened, scale=scale, seed=seed)
+        kind = require(get_workload(self.opened, workload), MakesSamples)
+        return kind.samples(self.opened, scale=scale, seed=seed)
 
     def import_models(self, workload: str, source: Path, *, pin: bool = True) -> ModelSet:
         """Import the models of a folder or file as a new model set into the store, which is created where it is missing."""
         from fleetscore.models.model_sets import pin_version, write_model_set
         from fleetscore.registry import get_workload
+        from fleetscore.workload import ImportsModels, require
 
-        draft = get_workload(workload).import_models(self._opened, source)
+        draft = require(get_workload(self.opened, workload), ImportsModels).import_models(self.opened, source)
         card = dict(draft.card) | {"imported_from": source.name}
-        stored = write_model_set(self._opened, workload, draft.files, card)
+        stored = write_model_set(self.opened, workload, draft.files, card)
         if pin:
             why = f"imported from {source.name}"
-            pin_version(self._opened, workload, stored.version, who=getpass.getuser(), why=why)
+            pin_version(self.opened, workload, stored.version, who=getpass.getuser(), why=why)
         return stored
 
     def backtest(self, workload: str, cutoffs: int, folder: Path) -> Mapping[str, Any]:
         """Train before each cutoff, score after it, and compare with what came."""
         from fleetscore.registry import get_workload
-        from fleetscore.settings import read_workload_settings
+        from fleetscore.workload import Backtests, require
 
-        kind = get_workload(workload)
-        settings: Any = read_workload_settings(self.store, workload, kind.settings_type)
-        return kind.backtest(self.store, settings, cutoffs, folder)
+        return require(get_workload(self.store, workload), Backtests).backtest(self.store, cutoffs, folder)
 
     def draw(
         self, workload: str, windows: Sequence[str], folder: Path, partitions: Sequence[str] = ()
     ) -> list[Path]:
         """Draw published windows, by default the newest, as PNG pictures into `folder`."""
         from fleetscore.registry import get_workload
+        from fleetscore.workload import Draws, require
 
-        kind = get_workload(workload)
+        kind = get_workload(self.store, workload)
+        drawing = require(kind, Draws)
         chosen = self._published(kind, windows)
         folder.mkdir(parents=True, exist_ok=True)
-        return list(kind.draw(self.store, chosen, folder, tuple(partitions)))
+        return list(drawing.draw(self.store, chosen, folder, tuple(partitions)))
 
     def _published(self, workload: Workload, keys: Sequence[str]) -> list[Window]:
         """The windows that were named, or the newest published one; MissingBlobError when one is not published."""

@@ -22,10 +22,11 @@ class AttentionGroup:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadAttention:
-    """What needs attention in one workload."""
+    """What needs attention in one workload; `broken` says why it cannot run at all, "" where it can."""
 
     workload: str
     looks: tuple[AttentionGroup, ...]
+    broken: str = ""
 
 
 def group_attention(cells: Sequence[Cell]) -> tuple[AttentionGroup, ...]:

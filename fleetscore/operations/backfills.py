@@ -49,9 +49,11 @@ class BackfillPreview:
     windows: tuple[PreviewedWindow, ...]
 
 
-def list_windows(workload_name: str, first: str, stop: str, *, newest_first: bool = False) -> list[str]:
+def list_windows(
+    store: Store, workload_name: str, first: str, stop: str, *, newest_first: bool = False
+) -> list[str]:
     """The keys of the windows in [first, stop) in the order in which a backfill takes them; InputError for none, and for too many."""
-    workload = get_workload(workload_name)
+    workload = get_workload(store, workload_name)
     start, end = workload.parse_window(first), workload.parse_window(stop)
     keys = [window.key for window in islice(windows_between(start, end), MOST_WINDOWS + 1)]
     if not keys:
@@ -80,7 +82,7 @@ def wait_for_live_s(store: Store, now: datetime) -> float:
     So live windows wait for the windows that run already at the most, never for a backfill's queue. A live run that was asked for more
     than two hours ago holds nobody up: something is wrong with it, and the watchdog sees to that.
     """
-    return _YIELD_S if is_under_way(store, workload_names(), LIVE, now) else 0.0
+    return _YIELD_S if is_under_way(store, workload_names(store), LIVE, now) else 0.0
 
 
 def is_under_way(store: Store, workloads: Sequence[str], who: str, now: datetime) -> bool:

@@ -20,10 +20,11 @@ from fleetscore.app_settings import AppSettings
 from fleetscore.batch import connect_compute
 from fleetscore.errors import ConflictError, FleetscoreError
 from fleetscore.models.model_sets import read_listed_set, read_pins
+from fleetscore.operations.due import has_input
+from fleetscore.operations.known_workloads import find_named
 from fleetscore.operations.watchdog import gather_overdue, trouble_of
 from fleetscore.pipeline.cost import read_prices
-from fleetscore.registry import get_workload, read_policy, workload_names
-from fleetscore.settings import check_settings
+from fleetscore.registry import KnownWorkload, find_workloads
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
 
@@ -55,15 +56,18 @@ class Diagnosis:
 
 def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diagnosis:
     """Check settings, store, clock, queue, Batch, schedules, models and what the watchdog sees. Writes and removes one probe file."""
+    known: list[KnownWorkload] = []
+    with suppress(FleetscoreError):  # the check of the store says what is wrong with it
+        known = find_named(store)
     checks: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
-        ("settings", lambda: side_by_side(lambda name: _settings(store, name), workload_names())),
+        ("settings", lambda: [_settings(each) for each in known]),
         ("schedules", lambda: _schedules(app)),
         ("store", lambda: _store(store, now)),
         ("queue", lambda: _queue(app)),
         ("batch", lambda: _batch(store, app)),
         ("quota", lambda: _quota(store, app)),
         ("notices", lambda: _notices(store, app)),
-        *(("runs", partial(_workload, store, name, now())) for name in workload_names()),
+        *(("runs", partial(_workload, store, each, now())) for each in known),
     ]
     found = [*chain(*side_by_side(lambda check: _guarded(*check), checks))]
     if not any(finding.check == "runs" for finding in found):
@@ -82,12 +86,10 @@ def _guarded(check: str, find: Callable[[], Iterable[Finding]]) -> list[Finding]
     return findings
 
 
-def _settings(store: Store, workload: str) -> Finding:
-    try:
-        check_settings(store, workload, get_workload(workload).settings_type)
-    except FleetscoreError as error:
-        return Finding("settings", "wrong", error.message, error.fix)
-    return Finding("settings", "ok", f"{workload}: can be read.")
+def _settings(known: KnownWorkload) -> Finding:
+    if known.reason:
+        return Finding("settings", "wrong", f"{known.name}: {known.reason}", known.fix)
+    return Finding("settings", "ok", f"{known.name}: can be read.")
 
 
 def _schedules(app: AppSettings) -> Iterator[Finding]:
@@ -186,7 +188,7 @@ def _batch(store: Store, app: AppSettings) -> Iterator[Finding]:
 
 def _nodes_for_runs(store: Store) -> int:
     """The most nodes that a workload's runs bring to a pool that has none between them."""
-    return max((read_policy(store, name).pool_nodes for name in workload_names()), default=0)
+    return max((known.policy.pool_nodes for known in find_workloads(store)), default=0)
 
 
 def _quota(store: Store, app: AppSettings) -> Iterator[Finding]:
@@ -217,20 +219,20 @@ def _quota(store: Store, app: AppSettings) -> Iterator[Finding]:
             yield Finding("quota", "ok", f"{kind}: {cores} of {granted} granted cores at the most.")
 
 
-def _workload(store: Store, workload: str, now: datetime) -> Iterator[Finding]:
+def _workload(store: Store, known: KnownWorkload, now: datetime) -> Iterator[Finding]:
     """What is wrong with the workload's model sets and runs."""
     with ThreadPoolExecutor(2) as pool:
-        policy = pool.submit(read_policy, store, workload)
-        has_data = next(iter(store.list(f"data/{workload}/", 1)), None) is not None
-        models = pool.submit(_guarded, "models", lambda: _models(store, workload, has_data))
-        trouble = pool.submit(lambda: trouble_of(store, workload, policy.result() if has_data else None, now))
+        models = pool.submit(_guarded, "models", lambda: _models(store, known))
+        trouble = pool.submit(trouble_of, store, known, now)
     yield from models.result()
     for notice in gather_overdue(trouble.result()):
-        yield Finding("runs", "warning", notice.message, notice.links.get("command", ""))
+        if notice.kind != "workload_broken":  # a finding of its own
+            yield Finding("runs", "warning", notice.message, notice.links.get("command", ""))
 
 
-def _models(store: Store, workload: str, has_data: bool) -> Iterator[Finding]:
-    if not has_data:
+def _models(store: Store, known: KnownWorkload) -> Iterator[Finding]:
+    workload = known.name
+    if known.workload is None or not has_input(store, known.workload):
         yield Finding("models", "not checked", f"{workload} has no data.")
         return
     pins = read_pins(store, workload)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from fleetscore.pipeline.context import open_workload
 from fleetscore.pipeline.submit import Asked, ask_run, newest_round
-from fleetscore.registry import get_workload, read_policy
 from fleetscore.runs.manifests import read_latest
 from fleetscore.settings import RunPolicy
 from fleetscore.store.base import Store
@@ -18,9 +18,9 @@ def ask_due_windows(store: Store, workload_name: str, now: datetime) -> list[Ask
 
     With nothing published yet the newest due window is asked for; older ones are a backfill's work.
     """
-    if next(iter(store.list(f"data/{workload_name}/", 1)), None) is None:
+    workload, policy = open_workload(store, workload_name)
+    if not has_input(store, workload):
         return []
-    workload, policy = get_workload(workload_name), read_policy(store, workload_name)
     asked = []
     for window in list_due(store, workload, policy, now):
         newest = newest_round(store, workload.name, window.key)
@@ -29,6 +29,11 @@ def ask_due_windows(store: Store, workload_name: str, now: datetime) -> list[Ask
         elif newest.state == "requested":
             asked.append(Asked(newest.request, False, newest.state))
     return asked
+
+
+def has_input(store: Store, workload: Workload) -> bool:
+    """Whether a file lies where the workload's input lies."""
+    return any(next(iter(store.list(prefix, 1)), None) is not None for prefix in workload.data_prefixes())
 
 
 def list_due(store: Store, workload: Workload, policy: RunPolicy, now: datetime) -> list[Window]:
@@ -41,4 +46,4 @@ def list_due(store: Store, workload: Workload, policy: RunPolicy, now: datetime)
     if first is not None and first.cadence is not cadence:
         return []  # this store counts its windows without dates: nothing is ever due by the clock
     delay = timedelta(seconds=policy.watermark_s)
-    return due_windows(now, cadence, delay, first, policy.lookback)
+    return due_windows(now, cadence, delay, first, policy.lookback, workload.zone)

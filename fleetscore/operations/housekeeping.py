@@ -71,7 +71,7 @@ def sweep(store: Store, now: datetime, *, dry_run: bool = False) -> Swept:
     What is left of the index of runs is rolled up, which removes nothing from it.
     """
     swept = Swept(dry_run=dry_run)
-    names = workload_names()
+    names = workload_names(store)
     policies = dict(zip(names, side_by_side(partial(read_keep_policy, store), names), strict=True))
     if dry_run:
         found = side_by_side(lambda name: list(find_doomed(store, name, policies[name], now)), names)

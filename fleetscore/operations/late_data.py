@@ -9,16 +9,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.errors import MissingBlobError
-from fleetscore.models.model_sets import read_pins
 from fleetscore.operations.backfills import is_under_way, wait_for_live_s
 from fleetscore.pipeline.carry_over import NOT_REQUESTED, choose_partitions
+from fleetscore.pipeline.context import open_window
 from fleetscore.pipeline.prepare import MAX_ROUNDS
 from fleetscore.pipeline.submit import Asked, ask_retry, newest_round
 from fleetscore.records import FINAL, Only, RunState
@@ -26,10 +25,9 @@ from fleetscore.registry import get_workload, read_policy
 from fleetscore.runs.index import list_runs_since
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.plans import read_plan
-from fleetscore.settings import read_workload_settings
 from fleetscore.store.base import Store
 from fleetscore.store.paths import late_path
-from fleetscore.workload import WindowRequest, Workload
+from fleetscore.workload import Prepares, RunContext, Workload
 
 WHO = "late data"
 """Who asks for the rounds that late data causes."""
@@ -58,14 +56,15 @@ def ask_late(store: Store, workload_name: str, now: datetime) -> Asked | None:
     newest = list_open_windows(store, workload_name, now)
     if not newest or wait_for_live_s(store, now) or is_under_way(store, [workload_name], WHO, now):
         return None
-    seen, there = _read_seen(store, workload_name), input_fingerprint(store, workload_name)
+    workload = get_workload(store, workload_name)
+    seen, there = _read_seen(store, workload_name), input_fingerprint(store, workload)
     checked = dict.fromkeys([window for window in newest if seen.get(window) == there], there)
     asked = None
     for window in [window for window in newest if window not in checked][:_MOST_WINDOWS]:
         record = newest_round(store, workload_name, window)
         if record is None or record.state not in FINAL:
             continue  # a round of it is under way, and reads what is there
-        late = find_late(store, get_workload(workload_name), window, record.request.run)
+        late = find_late(store, workload, window, record.request.run)
         checked[window] = there
         if late is not None:
             asked = ask_retry(store, late.run, now, WHO, only=Only.MISSING)
@@ -90,14 +89,13 @@ def find_late(store: Store, workload: Workload, window: str, run: str) -> LateDa
         head, ledger = read_plan(store, run), read_ledger(store, run)
     except MissingBlobError:
         return None
-    settings: Any = read_workload_settings(store, workload.name, workload.settings_type)
-    request = WindowRequest(workload.parse_window(window), settings, read_pins(store, workload.name))
-    if not _prepare(store, workload, request):
+    context = open_window(store, workload, window)
+    if not _prepare(context):
         return None
-    discovery = workload.discover(store, request)
-    if {(f.path, f.etag) for f in discovery.inputs} == {(f.path, f.etag) for f in head.inputs}:
+    discovered = workload.discover(context)
+    if {(f.path, f.etag) for f in discovered.inputs} == {(f.path, f.etag) for f in head.inputs}:
         return None
-    found = late_partitions(discovery.partitions, ledger)
+    found = late_partitions(discovered.expected, ledger)
     return LateData(window, run, len(found), min(found)) if found else None
 
 
@@ -108,24 +106,27 @@ def late_partitions(discovered: pa.Table, ledger: pa.Table) -> set[str]:
     return pending & choose_partitions(discovered, ledger, Only.MISSING, ())
 
 
-def input_fingerprint(store: Store, workload: str) -> str:
+def input_fingerprint(store: Store, workload: Workload) -> str:
     """A digest of which input files there are, in which versions."""
     digest = hashlib.sha256()
-    for entry in store.list(f"data/{workload}/"):
-        digest.update(f"{entry.path}\n{entry.etag}\n".encode())
+    for prefix in workload.data_prefixes():
+        for entry in store.list(prefix):
+            digest.update(f"{entry.path}\n{entry.etag}\n".encode())
     return digest.hexdigest()
 
 
-def _prepare(store: Store, workload: Workload, request: WindowRequest) -> bool:
+def _prepare(context: RunContext) -> bool:
     """Prepare what discovery needs, if it is not much; partials are named by content, so nothing is done for nothing."""
+    if not isinstance(context.kind, Prepares):
+        return True
     for _ in range(MAX_ROUNDS):
-        items = workload.map_items(store, request)
+        items = context.kind.map_items(context)
         if not items:
             return True
         if sum(item.stop_byte - item.first_byte for item in items) > _MOST_PREPARED_BYTES:
             return False
         for item in items:
-            workload.map_item(store, item, request.settings)
+            context.kind.map_item(context, item)
     return False
 
 

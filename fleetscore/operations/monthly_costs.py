@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from fleetscore.errors import InputError
-from fleetscore.registry import get_workload, workload_names
+from fleetscore.registry import find_workload, workload_names
 from fleetscore.runs.index import RunLine, list_runs_since
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
@@ -35,7 +35,7 @@ def list_costs(store: Store, workload: str = "", since: str = "") -> list[MonthC
     """
     if since and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", since):
         raise InputError(f"{since!r} is not a month.", fix="Write it like 2026-11.", field="since")
-    names = [get_workload(workload).name] if workload else workload_names()
+    names = [find_workload(store, workload).name] if workload else workload_names(store)
     day = f"{since}-01" if since else ""
     return sum_costs(chain(*side_by_side(lambda name: list_runs_since(store, name, day), names)))
 

@@ -8,19 +8,19 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from fleetscore.errors import FleetscoreError, SettingsError
+from fleetscore.errors import FleetscoreError
 from fleetscore.models.model_sets import read_pins
 from fleetscore.operations.attention import AttentionGroup, WorkloadAttention, group_attention
+from fleetscore.operations.known_workloads import find_named, find_named_workload
 from fleetscore.operations.monthly_costs import MonthCost, sum_costs
 from fleetscore.operations.window_calendar import Calendar, Cell, count_marks, lay_calendar
 from fleetscore.records import FINAL
-from fleetscore.registry import get_workload, read_policy, workload_names
+from fleetscore.registry import KnownWorkload
 from fleetscore.runs.index import RunLine, RunPage, list_page, list_runs
 from fleetscore.runs.manifests import read_latest
-from fleetscore.settings import RunPolicy
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
-from fleetscore.windows import Cadence
+from fleetscore.windows import Cadence, parse_key
 
 _CELLS = {
     Cadence.QUARTER_HOUR: 672,
@@ -54,6 +54,8 @@ class WorkloadView:
     models: str  # the current model set
     costs: tuple[MonthCost, ...]  # this month and the last, where runs know what they cost
     remarks: tuple[str, ...] = ()
+    cadences: tuple[Cadence, ...] = tuple(Cadence)
+    broken: str = ""  # why it cannot run
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,9 @@ class WorkloadPage:
 
 def read_overview(store: Store, now: datetime) -> Overview:
     """The overview as the index has it; reads no run."""
-    names = workload_names()
-    most = max(24, _ALL_CELLS // max(1, len(names)))
-    told = _read_workloads(store, names, now)
+    known = find_named(store)
+    most = max(24, _ALL_CELLS // max(1, len(known)))
+    told = _read_workloads(store, known, now)
     lines = [line for _, found in told for line in found]
     recent = sorted(lines, key=lambda line: (line.requested, line.run), reverse=True)[:_RECENT]
     views = tuple(_shorten(view, most) for view, _ in told)
@@ -87,11 +89,11 @@ def read_overview(store: Store, now: datetime) -> Overview:
 
 
 def read_workload_page(store: Store, name: str, before: str, now: datetime) -> WorkloadPage:
-    """A workload and the page of its runs before the run `before`; InputError for an unknown workload."""
-    get_workload(name)
+    """A workload and the page of its runs before the run `before`; InputError for a name that has neither settings nor runs."""
+    known = find_named_workload(store, name)
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(list_page, store, name, _PAGE, before)
-        view, lines = _read_workload(store, name, now)
+        view, lines = _read_workload(store, known, now)
         history = asked.result()
     return WorkloadPage(view, history, before, not before and any(is_moving(line, now) for line in lines))
 
@@ -101,44 +103,48 @@ def is_moving(line: RunLine, now: datetime) -> bool:
     return line.state not in FINAL and now - line.updated < _LOST_AFTER
 
 
-def read_attention(store: Store, names: Sequence[str], now: datetime) -> list[WorkloadAttention]:
-    """What needs attention, of each of the workloads that has something."""
-    return list_attention([view for view, _ in _read_workloads(store, names, now)])
+def read_attention(store: Store, name: str, now: datetime) -> list[WorkloadAttention]:
+    """What needs attention, of each workload that has something; of the workload `name` only unless it is ""."""
+    known = [find_named_workload(store, name)] if name else find_named(store)
+    return list_attention([view for view, _ in _read_workloads(store, known, now)])
 
 
 def list_attention(workloads: Sequence[WorkloadView]) -> list[WorkloadAttention]:
     """What needs attention, of each workload that has something."""
-    return [WorkloadAttention(view.name, view.look_at) for view in workloads if view.look_at]
+    return [
+        WorkloadAttention(view.name, view.look_at, view.broken)
+        for view in workloads
+        if view.look_at or view.broken
+    ]
 
 
 def _shorten(view: WorkloadView, most: int) -> WorkloadView:
     """The workload with its newest windows on the calendar, at most `most`; what to look at stays that of all."""
-    cells = min(most, max(_SHOWN[cadence] for cadence in get_workload(view.name).cadences))
+    cells = min(most, max(_SHOWN[cadence] for cadence in view.cadences))
     calendar = view.calendar.newest_rows(cells)
     return replace(view, calendar=calendar, marks=count_marks(calendar.cells()))
 
 
 def _read_workloads(
-    store: Store, names: Sequence[str], now: datetime
+    store: Store, known: Sequence[KnownWorkload], now: datetime
 ) -> list[tuple[WorkloadView, Sequence[RunLine]]]:
-    return side_by_side(lambda name: _read_workload(store, name, now), names)
+    return side_by_side(lambda each: _read_workload(store, each, now), known)
 
 
-def _read_workload(store: Store, name: str, now: datetime) -> tuple[WorkloadView, Sequence[RunLine]]:
-    workload = get_workload(name)
-    cells = max(_CELLS[cadence] for cadence in workload.cadences)
+def _read_workload(
+    store: Store, known: KnownWorkload, now: datetime
+) -> tuple[WorkloadView, Sequence[RunLine]]:
+    name, workload = known.name, known.workload
+    cadences = workload.cadences if workload is not None else tuple(Cadence)
+    cells = max(_CELLS[cadence] for cadence in cadences)
     last_month = f"{now.replace(day=1) - timedelta(days=1):%Y-%m}"
     with ThreadPoolExecutor(_READS) as pool:  # a store far away answers them in the time of one
-        asked_policy = pool.submit(_read_policy, store, name)
         asked_latest = pool.submit(read_latest, store, name)
         asked_models = pool.submit(_current_models, store, name)
         lines = list_runs(store, name, int(cells * _RETRIES), since=f"{last_month}-01")
-        (policy, remarks), latest, models = (
-            asked_policy.result(),
-            asked_latest.result(),
-            asked_models.result(),
-        )
-    calendar = lay_calendar(lines, workload.parse_window, now, policy.watermark_s, cells)
+        latest, models = asked_latest.result(), asked_models.result()
+    parse = workload.parse_window if workload is not None else parse_key
+    calendar = lay_calendar(lines, parse, now, known.policy.watermark_s, cells)
     told = calendar.cells()
     scored = [line for line in lines if line.purpose == "score"]
     view = WorkloadView(
@@ -150,7 +156,9 @@ def _read_workload(store: Store, name: str, now: datetime) -> tuple[WorkloadView
         published=latest.window if latest else "",
         models=models,
         costs=_sum_costs(lines, last_month),
-        remarks=remarks,
+        remarks=(f"{known.reason} {known.fix}".strip(),) if known.reason else (),
+        cadences=cadences,
+        broken=known.reason,
     )
     return view, lines
 
@@ -159,13 +167,6 @@ def _newest(scored: Sequence[RunLine], cells: Sequence[Cell]) -> RunLine | None:
     """The run of the newest window that ran, which is not the run requested last when a backfill is under way."""
     run = next((cell.run for cell in reversed(cells) if cell.run), "")
     return next((line for line in scored if line.run == run), None)
-
-
-def _read_policy(store: Store, name: str) -> tuple[RunPolicy, tuple[str, ...]]:
-    try:
-        return read_policy(store, name), ()
-    except SettingsError as error:
-        return RunPolicy(), (str(error),)
 
 
 def _current_models(store: Store, name: str) -> str:

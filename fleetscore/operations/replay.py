@@ -11,14 +11,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import BugError, InputError, MissingBlobError
+from fleetscore.pipeline.context import open_planned
 from fleetscore.records import InputFile, PlanHead, RunRecord
-from fleetscore.registry import get_workload
 from fleetscore.runs.plans import read_plan
 from fleetscore.runs.published import LedgerLine, read_ledger_line, read_partition_rows, rows_of_partition
 from fleetscore.runs.run_records import read_run
-from fleetscore.settings import read_workload_settings
 from fleetscore.store.base import Store
-from fleetscore.workload import ShardTask, Workload
+from fleetscore.workload import Shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +45,14 @@ def replay_partition(store: Store, run: str, partition: str) -> Replayed:
     record = read_run(store, run)
     line = _ledger_line(store, record, partition)
     head = read_plan(store, line.run)
-    workload = get_workload(head.request.workload)
-    task = _task(store, head, workload, partition)
-    pieces = list(workload.score(store, task))
+    context = open_planned(store, head)
+    workload = context.kind
+    pieces = list(workload.score(context, _shard(store, head, partition)))
     if not pieces:
         raise BugError(f"{workload.name} settled nothing for {partition}.")
     outcome = pa.concat_tables([piece.outcomes for piece in pieces]).to_pylist()[0]
-    after = rows_of_partition(
-        workload.partition_columns, pa.concat_tables([piece.results for piece in pieces]), partition
-    )
+    results = [workload.result_schema.empty_table(), *(p.results for p in pieces if p.results.num_rows)]
+    after = rows_of_partition(workload.partition_columns, pa.concat_tables(results), partition)
     before = read_partition_rows(store, workload.result_schema, workload.partition_columns, line)
     changed = changed_inputs(store, head.inputs)
     differences = compare(line, outcome, before, after)
@@ -129,7 +127,7 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(kind.value_type) if pa.types.is_dictionary(kind) else column
 
 
-def _task(store: Store, head: PlanHead, workload: Workload, partition: str) -> ShardTask:
+def _shard(store: Store, head: PlanHead, partition: str) -> Shard:
     with store.open(head.table) as source:
         rows = pq.read_table(source, filters=[("partition", "=", partition)])
     if rows.num_rows == 0 or rows["shard"][0].as_py() < 0:
@@ -139,6 +137,4 @@ def _task(store: Store, head: PlanHead, workload: Workload, partition: str) -> S
             fix="`fleetscore explain` tells why.",
             field="partition",
         )
-    settings: Any = read_workload_settings(store, workload.name, workload.settings_type)
-    window = workload.parse_window(head.request.window)
-    return ShardTask(head.request.run, window, int(rows["shard"][0].as_py()), rows, head.inputs, settings)
+    return Shard(int(rows["shard"][0].as_py()), rows)

@@ -29,7 +29,7 @@ from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.store.paths import attempt_path
 from fleetscore.store.tables import count_values
 from fleetscore.windows import Window, windows_between
-from fleetscore.workload import Workload
+from fleetscore.workload import Judges, Workload, require
 
 Floats = npt.NDArray[np.float64]
 MARGIN = 0.01
@@ -77,7 +77,8 @@ def judge_challenger(
 
     InputError when there is no challenger, or nothing to compare: no shadow results, or no actuals yet.
     """
-    workload, pins = get_workload(workload_name), read_pins(store, workload_name)
+    workload, pins = get_workload(store, workload_name), read_pins(store, workload_name)
+    require(workload, Judges)
     challenger = version or pins.challenger
     if not challenger:
         raise InputError(
@@ -190,9 +191,10 @@ def _judge_window(
         shadow = _shadow_results(store, workload, ledger, challenger)
         if shadow is None:
             return None
-        theirs = workload.judge(store, window, shadow)
+        judges = require(workload, Judges)
+        theirs = judges.judge(store, window, shadow)
         champions = ledger.filter(pc.not_equal(ledger["model"], challenger))["partition"]
-        mine = workload.judge(store, window, read_results(store, manifest))
+        mine = judges.judge(store, window, read_results(store, manifest))
         mine = mine.filter(pc.is_in(mine["partition"], champions))
         return (mine, theirs) if mine.num_rows and theirs.num_rows else None
     return None
@@ -233,7 +235,7 @@ def _verdict(
     verdict_id = f"{now:%Y%m%dT%H%M%SZ}-{challenger}"
     return Verdict(
         id=verdict_id, workload=workload.name, champion=champion, challenger=challenger, at=now, who=who,
-        windows=windows, loss=workload.loss, champion_loss=mine, challenger_loss=theirs,
+        windows=windows, loss=require(workload, Judges).loss, champion_loss=mine, challenger_loss=theirs,
         change=(theirs - mine) / mine if mine else 0.0, cases=int(cases.sum()), partitions=table.num_rows, wins=wins,
         promote=decision.promote, reason=decision.reason, table=f"{_folder(workload.name)}{verdict_id}.parquet",
     )  # fmt: skip

@@ -5,23 +5,27 @@ Decisions are functions of what was read; who asks Durable for an orchestration'
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal
 
-from fleetscore.operations.due import list_due
+from fleetscore.operations.due import has_input, list_due
+from fleetscore.operations.known_workloads import find_named
 from fleetscore.operations.notices import Notice, links_of_run
 from fleetscore.pipeline.submit import newest_round
 from fleetscore.records import FINAL, Ending, RunRecord, RunState
-from fleetscore.registry import get_workload, read_policy, workload_names
+from fleetscore.registry import KnownWorkload
 from fleetscore.runs.index import RunLine, list_runs_since, newest_rounds
+from fleetscore.runs.index_files import list_workloads
 from fleetscore.runs.run_records import read_run, record_ending
 from fleetscore.settings import RunPolicy
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.store.paths import run_folder
-from fleetscore.windows import Window
+from fleetscore.windows import Window, parse_key
 
 LOOKS_BACK = timedelta(days=8)
 """Runs that were asked for longer ago are past every limit."""
@@ -46,9 +50,9 @@ class Rescue:
 
 
 def list_open_runs(store: Store, now: datetime) -> list[RunRecord]:
-    """The records of all runs that have not ended, of every workload; those of no host are left out."""
+    """The records of all runs that have not ended, of every workload that has runs; those of no host are left out."""
     day = f"{now - LOOKS_BACK:%Y-%m-%d}"
-    lines = [line for name in workload_names() for line in list_runs_since(store, name, day)]
+    lines = [line for name in list_workloads(store) for line in list_runs_since(store, name, day)]
     return _open_records(store, lines)
 
 
@@ -104,11 +108,10 @@ def close_run(store: Store, run: str, reason: str, now: datetime) -> RunRecord:
 def find_trouble(store: Store, now: datetime) -> list[Notice]:
     """What somebody has to be told of: runs that stand still, overdue windows, and months beyond their budget; workload by workload."""
 
-    def of(workload: str) -> list[Notice]:
-        has_data = next(iter(store.list(f"data/{workload}/", 1)), None) is not None
-        return trouble_of(store, workload, read_policy(store, workload) if has_data else None, now)
-
-    return [notice for notices in side_by_side(of, workload_names()) for notice in notices]
+    known = find_named(store)
+    return [
+        notice for notices in side_by_side(partial(trouble_of, store, now=now), known) for notice in notices
+    ]
 
 
 def is_overdue(window: Window, newest: RunRecord | RunLine | None, policy: RunPolicy, now: datetime) -> bool:
@@ -117,14 +120,18 @@ def is_overdue(window: Window, newest: RunRecord | RunLine | None, policy: RunPo
     return now - due > timedelta(seconds=policy.overdue_s) and (newest is None or newest.state not in FINAL)
 
 
-def trouble_of(store: Store, workload: str, policy: RunPolicy | None, now: datetime) -> list[Notice]:
-    """The same of one workload, whose policy is None while it has no data; reads the index of runs once, and few records."""
-    due = list_due(store, get_workload(workload), policy, now) if policy else []
+def trouble_of(store: Store, known: KnownWorkload, now: datetime) -> list[Notice]:
+    """The same of one workload; reads the index of runs once, and few records. A broken one is told of, and so are its runs."""
+    workload, policy = known.name, known.policy
+    has_data = known.workload is not None and has_input(store, known.workload)
+    due = list_due(store, known.workload, policy, now) if known.workload is not None and has_data else []
     earliest = min([now.replace(day=1), now - LOOKS_BACK, *(window.start for window in due)])
     lines = list_runs_since(store, workload, f"{earliest:%Y-%m-%d}")
     recent = [line for line in lines if line.requested >= now - LOOKS_BACK]
-    found = [notice for record in _open_records(store, recent) for notice in _stalled(store, record, now)]
-    if policy:
+    found = _broken(known, now)
+    for record in _open_records(store, recent):
+        found += _stalled(store, record, policy.stalled_s, now)
+    if has_data:
         late = [w for w in due if is_overdue(w, None, policy, now)]
         found += _overdue(store, workload, late, newest_rounds(lines), now)
         found += _over_budget(workload, policy, lines, now)
@@ -143,7 +150,7 @@ def gather_overdue(notices: Sequence[Notice]) -> list[Notice]:
 def _as_one(never_started: Sequence[Notice]) -> Notice:
     """One notice of many windows of a workload."""
     workload = never_started[0].workload
-    windows = sorted(get_workload(workload).parse_window(notice.window) for notice in never_started)
+    windows = sorted(parse_key(notice.window) for notice in never_started)
     first, last, stop = windows[0].key, windows[-1].key, windows[-1].next(1).key
     return replace(
         never_started[0],
@@ -179,8 +186,16 @@ def _overdue_notice(workload: str, window: Window, newest: RunRecord | None, now
     return Notice(notice_id, "window_overdue", workload, message, now, window.key, run, links)
 
 
-def _stalled(store: Store, record: RunRecord, now: datetime) -> list[Notice]:
-    run, limit_s = record.request.run, read_policy(store, record.request.workload).stalled_s
+def _broken(known: KnownWorkload, now: datetime) -> list[Notice]:
+    if not known.reason:
+        return []
+    digest = hashlib.sha256(known.reason.encode()).hexdigest()[:8]
+    message = f"{known.name} cannot run: {known.reason} {known.fix}".strip()
+    return [Notice(f"workload_broken-{known.name}-{digest}", "workload_broken", known.name, message, now)]
+
+
+def _stalled(store: Store, record: RunRecord, limit_s: float, now: datetime) -> list[Notice]:
+    run = record.request.run
     if (now - record.updated).total_seconds() <= limit_s:
         return []
     commits = (e.modified for e in store.list(f"{run_folder(run)}shards/") if e.path.endswith("/result.json"))

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.records import GOOD, Manifest, Only, Outcome, ResultFile, RunRequest, from_json
 from fleetscore.runs.ledgers import read_ledger
+from fleetscore.schemas import PARTITIONS, fill_table
 from fleetscore.store.base import Store
 from fleetscore.store.paths import manifest_path, run_path
 
@@ -125,16 +126,12 @@ def _restrict(table: pa.Table, named: tuple[str, ...]) -> pa.Table:
     left_out = pc.and_(pc.invert(asked), pc.equal(table["outcome"], ""))
     table = _settle(table, left_out, Outcome.SKIPPED, NOT_REQUESTED, "")
     unknown = sorted(set(named) - set(table["partition"].to_pylist()))
-    rows = [_unknown(key) for key in unknown]
-    return pa.concat_tables([table, pa.Table.from_pylist(rows, table.schema)]) if rows else table
-
-
-def _unknown(key: str) -> dict[str, str | int]:
-    detail = f"There is neither data nor a model for partition {key}."
-    return {
-        "partition": key, "rows": 0, "size_bytes": 0, "model": "",
-        "outcome": str(Outcome.FAILED), "cause": UNKNOWN_PARTITION, "detail": detail,
-    }  # fmt: skip
+    details = [f"There is neither data nor a model for partition {key}." for key in unknown]
+    failed = fill_table(
+        PARTITIONS, partition=unknown, rows=0, size_bytes=0, model="",
+        outcome=str(Outcome.FAILED), cause=UNKNOWN_PARTITION, detail=details,
+    )  # fmt: skip
+    return pa.concat_tables([table, failed]) if unknown else table
 
 
 def _settle(table: pa.Table, mask: pa.ChunkedArray, outcome: Outcome, cause: str, detail: str) -> pa.Table:
@@ -149,18 +146,10 @@ def _keep(table: pa.Table, ledger: pa.Table, wanted: set[str]) -> pa.Table:
     wanted_keys = pa.array(sorted(wanted), pa.string())
     kept = ledger.filter(pc.invert(pc.is_in(ledger["partition"], wanted_keys)))
     fresh = table.filter(pc.is_in(table["partition"], wanted_keys))
-    rows = pa.table(
-        {
-            "partition": kept["partition"],
-            "rows": kept["input_rows"],
-            "size_bytes": pa.array(np.zeros(kept.num_rows, np.int64)),
-            "model": kept["model"],
-            "outcome": kept["outcome"],
-            "cause": kept["cause"],
-            "detail": kept["detail"],
-        },
-        schema=table.schema,
-    )
+    rows = fill_table(
+        PARTITIONS, partition=kept["partition"], rows=kept["input_rows"], model=kept["model"], size_bytes=0,
+        outcome=kept["outcome"], cause=kept["cause"], detail=kept["detail"],
+    )  # fmt: skip
     flags = np.r_[np.zeros(fresh.num_rows, bool), np.ones(kept.num_rows, bool)]
     return _with_kept(pa.concat_tables([fresh, rows]), flags)
 

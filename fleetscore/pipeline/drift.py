@@ -45,7 +45,7 @@ def measure_run(store: Store, head: PlanHead, records: Sequence[ShardRecord], le
     sketches = read_sketches(store, records) if head.request.purpose == "score" else None
     if sketches is None or "mean" not in sketches.column_names:
         return ledger
-    workload = get_workload(head.request.workload)
+    workload = get_workload(store, head.request.workload)
     policy = read_quality_policy(store, workload.name)
     sketches = with_models(sketches, ledger)
     tables = []

@@ -7,28 +7,25 @@ import traceback
 from collections.abc import Iterator
 
 from fleetscore.errors import BugError, FleetscoreError
-from fleetscore.records import Outcome
-from fleetscore.schemas import settle
-from fleetscore.store.base import Store
-from fleetscore.workload import Scored, ShardTask, Workload
+from fleetscore.workload import RunContext, Scored, Shard
 
 _log = logging.getLogger("fleetscore.isolation")
 _MAX_ERRORS = 64
 """After so many errors in one shard the rest is not searched further: everything left fails with the last error."""
 
 
-def score_isolated(store: Store, workload: Workload, task: ShardTask) -> Iterator[Scored]:
+def score_isolated(run: RunContext, shard: Shard) -> Iterator[Scored]:
     """The workload's pieces; where it raises, the unsettled partitions are halved and tried again until the culprit stands alone.
 
     Raises FleetscoreErrors with `retry` (the store is down: nobody's fault here) and BugErrors.
     """
     errors = 0
-    waiting = [task]
+    waiting = [shard]
     while waiting:
         current = waiting.pop()
         settled: set[str] = set()
         try:
-            for piece in workload.score(store, current):
+            for piece in run.kind.score(run, current):
                 settled.update(piece.outcomes["partition"].to_pylist())
                 yield piece
         except BugError:
@@ -37,27 +34,21 @@ def score_isolated(store: Store, workload: Workload, task: ShardTask) -> Iterato
             if isinstance(error, FleetscoreError) and error.retry:
                 raise
             errors += 1
-            left = [p for p in current.partitions["partition"].to_pylist() if p not in settled]
+            left = [p for p in current.keys if p not in settled]
             if len(left) <= 1 or errors >= _MAX_ERRORS:
-                yield _failed(workload, current, left, error)
+                yield _failed(run, current.restricted(left), error)
             else:
                 middle = len(left) // 2
                 waiting += [current.restricted(left[middle:]), current.restricted(left[:middle])]
 
 
-def _failed(workload: Workload, task: ShardTask, partitions: list[str], error: Exception) -> Scored:
+def _failed(run: RunContext, shard: Shard, error: Exception) -> Scored:
     if isinstance(error, FleetscoreError):
         cause, detail = error.code, str(error)
     else:
         cause, detail = "unexpected_error", f"{type(error).__name__}: {error}"
     _log.error(
-        "%s: %s failed: %s\n%s", task.run, partitions[:3], detail, "".join(traceback.format_exception(error))
+        "%s: %s failed: %s\n%s", run.run, shard.keys[:3], detail, "".join(traceback.format_exception(error))
     )
-    rows = dict(
-        zip(task.partitions["partition"].to_pylist(), task.partitions["rows"].to_pylist(), strict=True)
-    )
-    models = dict(
-        zip(task.partitions["partition"].to_pylist(), task.partitions["model"].to_pylist(), strict=True)
-    )
-    outcomes = settle(partitions, Outcome.FAILED, cause, detail, rows, models)
-    return Scored(workload.result_schema.empty_table(), outcomes)
+    table = shard.partitions
+    return Scored.failed(table["partition"], cause, detail, input_rows=table["rows"], model=table["model"])

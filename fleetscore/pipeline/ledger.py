@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from fleetscore.errors import BugError
 from fleetscore.records import Cause, Outcome
-from fleetscore.schemas import OUTCOMES
+from fleetscore.schemas import OUTCOMES, fill_table
 from fleetscore.store.tables import count_values
 
 LEDGER = pa.schema([*OUTCOMES, ("shard", pa.int32()), ("file", pa.string()), ("run", pa.string())])
@@ -77,19 +77,10 @@ def group_causes(ledger: pa.Table, limit: int = 20) -> tuple[Cause, ...]:
 
 def _settled(run: str, plan: pa.Table) -> pa.Table:
     rows = plan.filter(pc.and_(pc.less(plan["shard"], 0), pc.invert(plan["kept"])))
-    zeros = pa.array([0] * rows.num_rows, pa.int64())
-    outcomes = pa.table(
-        {
-            "partition": rows["partition"],
-            "outcome": rows["outcome"],
-            "cause": rows["cause"],
-            "detail": rows["detail"],
-            "input_rows": rows["rows"],
-            "rows": zeros,
-            "model": rows["model"],
-            "seconds": zeros.cast(pa.float64()),
-        }
-    )
+    outcomes = fill_table(
+        OUTCOMES, partition=rows["partition"], outcome=rows["outcome"], cause=rows["cause"], detail=rows["detail"],
+        input_rows=rows["rows"], rows=0, model=rows["model"], seconds=0.0,
+    )  # fmt: skip
     return _located(run, -1, "", outcomes)
 
 
@@ -98,20 +89,11 @@ def _lost(run: str, plan: pa.Table, committed: set[int], reasons: dict[int, str]
     missing = pc.invert(pc.is_in(plan["shard"], pa.array(sorted(committed), pa.int32())))
     rows = plan.filter(pc.and_(pending, missing))
     shards = rows["shard"].to_pylist()
-    outcomes = pa.table(
-        {
-            "partition": rows["partition"],
-            "outcome": pa.array([str(Outcome.FAILED)] * len(shards), pa.string()),
-            "cause": pa.array([SHARD_LOST] * len(shards), pa.string()),
-            "detail": pa.array(
-                [reasons.get(s, "Its shard was never committed.") for s in shards], pa.string()
-            ),
-            "input_rows": rows["rows"],
-            "rows": pa.array([0] * len(shards), pa.int64()),
-            "model": rows["model"],
-            "seconds": pa.array([0.0] * len(shards), pa.float64()),
-        }
-    )
+    outcomes = fill_table(
+        OUTCOMES, partition=rows["partition"], outcome=str(Outcome.FAILED), cause=SHARD_LOST,
+        detail=[reasons.get(s, "Its shard was never committed.") for s in shards],
+        input_rows=rows["rows"], rows=0, model=rows["model"], seconds=0.0,
+    )  # fmt: skip
     return _located(run, -1, "", outcomes).set_column(
         LEDGER.get_field_index("shard"), "shard", pa.array(shards, pa.int32())
     )

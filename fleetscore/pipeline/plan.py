@@ -17,19 +17,20 @@ import pyarrow.parquet as pq
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.errors import BugError, CapacityError, MissingBlobError
-from fleetscore.models.model_sets import Pins, read_model_set, read_pins
+from fleetscore.models.model_sets import read_pins
 from fleetscore.pipeline.capacity import look_at_pool, offer_inline, refuse
 from fleetscore.pipeline.carry_over import carry_over
+from fleetscore.pipeline.context import open_run
 from fleetscore.pipeline.cost import Prices, forecast_batch, forecast_inline, read_prices
 from fleetscore.pipeline.packing import PackingLimits, pack_shards
 from fleetscore.pipeline.placement import Floats, Placement, PoolOffer, place_partitions
 from fleetscore.records import Forecast, PlanHead, Rates, RunRequest, ShardPlan, from_json, to_json
-from fleetscore.registry import get_workload, read_policy
-from fleetscore.settings import RunPolicy, read_workload_settings
+from fleetscore.schemas import PARTITIONS
+from fleetscore.settings import RunPolicy
 from fleetscore.store.base import Store
 from fleetscore.store.paths import rates_path, run_path
 from fleetscore.store.tables import count_values
-from fleetscore.workload import Discovery, TrainingRequest, WindowRequest, Workload
+from fleetscore.workload import Partitions, Purpose, RunContext, Trains, Workload, require
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +71,13 @@ def commit_plan(store: Store, request: RunRequest, app: AppSettings, now: dateti
 
 def make_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime) -> Plan:
     """The plan of the run as things stand now; writes nothing."""
-    workload = get_workload(request.workload)
-    discovery = _discover(store, workload, request)
-    carried = carry_over(store, request, _checked(discovery.partitions, workload.name))
-    rates = read_rates(store, workload, request.purpose)
-    policy, prices = read_policy(store, workload.name), read_prices(store)
-    pool = look_at_pool(store, app, policy, prices, *_weigh(carried.table, rates))
-    situation = Situation(app, policy, prices, pool)
+    run = open_run(store, request)
+    found = _discover(run)
+    carried = carry_over(store, request, _checked(found.expected, run.workload))
+    rates = read_rates(store, run.kind, run.purpose)
+    prices = read_prices(store)
+    pool = look_at_pool(store, app, run.policy, prices, *_weigh(carried.table, rates))
+    situation = Situation(app, run.policy, prices, pool)
     table, shards, refusal = _pack(carried.table, rates, situation)
     token = uuid.uuid4().hex[:8]
     head = PlanHead(
@@ -92,10 +93,10 @@ def make_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime
         predicted_s=sum(shard.predicted_s for shard in shards),
         table=run_path(request.run, f"plan-{token}.parquet"),
         shard_list=run_path(request.run, f"shards-{token}.json"),
-        inputs=discovery.inputs,
+        inputs=found.inputs,
         models=count_values(table["model"]),
         rates=rates,
-        remarks=discovery.remarks,
+        remarks=found.remarks,
         kept_files=carried.files,
         forecasts=forecast(shards, rates, situation),
         challenger=_challenger(store, request),
@@ -103,13 +104,14 @@ def make_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime
     return Plan(head, shards, table, f"{prices.date} in {prices.region}", refusal)
 
 
-def read_rates(store: Store, workload: Workload, purpose: str = "score") -> Rates:
+def read_rates(store: Store, workload: Workload, purpose: Purpose = "score") -> Rates:
     """What this store has measured of the workload, or the workload's own figures before the first run."""
     try:
         return from_json(store.read(rates_path(workload.name, purpose)), Rates)
     except MissingBlobError:
-        known = workload.training_rates if purpose == "train" else None
-        return known or workload.rates
+        if purpose == "train" and isinstance(workload, Trains) and workload.training_rates:
+            return workload.training_rates
+        return workload.rates
 
 
 def forecast(shards: Sequence[ShardPlan], rates: Rates, situation: Situation) -> tuple[Forecast, ...]:
@@ -128,13 +130,6 @@ def forecast(shards: Sequence[ShardPlan], rates: Rates, situation: Situation) ->
     return tuple(found)
 
 
-def pins_of(store: Store, request: RunRequest) -> Pins:
-    """The pins that the run uses: those of the store, or the one version that was asked for."""
-    if request.models:
-        return Pins(read_model_set(store, request.workload, request.models).version)
-    return read_pins(store, request.workload)
-
-
 def _challenger(store: Store, request: RunRequest) -> str:
     """The version that scores in shadow: none in training, or where the run was given a version of its own."""
     if request.purpose == "train" or request.models:
@@ -143,19 +138,16 @@ def _challenger(store: Store, request: RunRequest) -> str:
     return pins.challenger if pins.challenger != pins.current else ""
 
 
-def _discover(store: Store, workload: Workload, request: RunRequest) -> Discovery:
-    settings: Any = read_workload_settings(store, workload.name, workload.settings_type)
-    first = workload.parse_window(request.window)
-    if request.purpose == "train":
-        stop = workload.parse_window(request.stop)
-        return workload.discover_training(store, TrainingRequest(first, stop, settings, request.partitions))
-    return workload.discover(store, WindowRequest(first, settings, pins_of(store, request)))
+def _discover(run: RunContext) -> Partitions:
+    if run.purpose == "train":
+        return require(run.kind, Trains).discover_training(run)
+    return run.kind.discover(run)
 
 
 def _checked(table: pa.Table, workload: str) -> pa.Table:
     if pc.count_distinct(table["partition"]).as_py() != table.num_rows:
         raise BugError(f"{workload} discovered a partition twice.")
-    return table
+    return table.select(PARTITIONS.names).cast(PARTITIONS)
 
 
 def _pack(

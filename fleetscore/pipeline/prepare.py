@@ -10,13 +10,11 @@ from typing import Any
 import msgspec
 
 from fleetscore.errors import BugError, FleetscoreError, MissingBlobError
-from fleetscore.pipeline.plan import pins_of
+from fleetscore.pipeline.context import open_run
 from fleetscore.records import RunRequest, from_json, to_json
-from fleetscore.registry import get_workload
-from fleetscore.settings import read_workload_settings
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_path
-from fleetscore.workload import MapItem, TrainingRequest, WindowRequest
+from fleetscore.workload import MapItem, Prepares, require
 
 MAX_ROUNDS = 8
 """Preparation may need several rounds (parse, then reduce); more than this means that it does not end."""
@@ -59,13 +57,12 @@ def prepare_item(store: Store, request: RunRequest, round_number: int, number: i
         return from_json(store.read(path), PreparedItem)
     except MissingBlobError:
         item = list_items(store, request, round_number)[number]
-    workload = get_workload(request.workload)
-    settings: Any = read_workload_settings(store, workload.name, workload.settings_type)
+    run = open_run(store, request)
     started = time.perf_counter()
     facts: Mapping[str, Any] = {}
     error = ""
     try:
-        facts = workload.map_item(store, item, settings)
+        facts = require(run.kind, Prepares).map_item(run, item)
     except FleetscoreError as failure:
         if failure.retry:
             raise
@@ -76,18 +73,6 @@ def prepare_item(store: Store, request: RunRequest, round_number: int, number: i
     return done
 
 
-def read_prepared(store: Store, run: str) -> list[PreparedItem]:
-    """All lines of the run's preparation ledger."""
-    prefix = run_path(run, "prepare/")
-    paths = [entry.path for entry in store.list(prefix) if not entry.path.endswith("items.json")]
-    return [from_json(store.read(path), PreparedItem) for path in paths]
-
-
 def _missing_items(store: Store, request: RunRequest) -> list[MapItem]:
-    workload = get_workload(request.workload)
-    settings: Any = read_workload_settings(store, workload.name, workload.settings_type)
-    first = workload.parse_window(request.window)
-    if request.purpose == "train":
-        asked = TrainingRequest(first, workload.parse_window(request.stop), settings, request.partitions)
-        return list(workload.training_map_items(store, asked))
-    return list(workload.map_items(store, WindowRequest(first, settings, pins_of(store, request))))
+    run = open_run(store, request)
+    return list(run.kind.map_items(run)) if isinstance(run.kind, Prepares) else []

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from fleetscore.app_settings import AppSettings
-from fleetscore.pipeline.plan import make_plan, pins_of
+from fleetscore.pipeline.context import open_run
+from fleetscore.pipeline.plan import make_plan
 from fleetscore.pipeline.submit import newest_round
 from fleetscore.records import PlanHead, RunRequest, ShardPlan
 from fleetscore.registry import get_workload
-from fleetscore.settings import read_workload_settings
 from fleetscore.store.base import Store
 from fleetscore.store.dry_run import DryStore
 from fleetscore.store.paths import run_id
-from fleetscore.workload import WindowRequest
+from fleetscore.workload import Prepares
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ def _request(
     store: Store, now: datetime, workload: str, window: str, partitions: tuple[str, ...], models: str
 ) -> RunRequest:
     """The request that a run would be asked with now, without asking."""
-    key = get_workload(workload).parse_window(window).key
+    key = get_workload(store, workload).parse_window(window).key
     newest = newest_round(store, workload, key)
     number = newest.request.round + 1 if newest else 1
     return RunRequest(
@@ -86,8 +85,5 @@ def _request(
 
 def _count_preparation(store: Store, request: RunRequest) -> int:
     """Pieces of preparation that the run would do before it is planned."""
-    workload = get_workload(request.workload)
-    settings: Any = read_workload_settings(store, workload.name, workload.settings_type)
-    window = workload.parse_window(request.window)
-    asked = WindowRequest(window, settings, pins_of(store, request), request.partitions)
-    return len(workload.map_items(store, asked))
+    run = open_run(store, request)
+    return len(run.kind.map_items(run)) if isinstance(run.kind, Prepares) else 0

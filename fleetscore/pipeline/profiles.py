@@ -16,12 +16,12 @@ from fleetscore.models.profiles import PROFILE_FILE, pack_profile
 from fleetscore.records import ShardRecord
 from fleetscore.store.base import Store
 from fleetscore.store.paths import profile_path
-from fleetscore.workload import Workload
+from fleetscore.workload import Trains, Workload
 
 
 def read_training_profile(store: Store, workload: Workload, version: str) -> pa.Table | None:
     """What the version was trained on: told by the workload, else by the model set; None where neither does."""
-    told = workload.training_profile(store, version)
+    told = workload.training_profile(store, version) if isinstance(workload, Trains) else None
     if told is not None:
         return told
     try:

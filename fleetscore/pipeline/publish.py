@@ -7,15 +7,14 @@ from datetime import datetime
 
 from fleetscore.models.model_sets import pin_version, write_model_set
 from fleetscore.pipeline.collect import read_collected, read_shard_records
+from fleetscore.pipeline.context import open_run
 from fleetscore.pipeline.score import is_cancelled
 from fleetscore.records import Ending, RunRequest, RunState
-from fleetscore.registry import get_workload, read_policy
 from fleetscore.runs.manifests import judge_publishing, publish_manifest
 from fleetscore.runs.plans import read_plan
-from fleetscore.settings import read_workload_settings
 from fleetscore.store.base import Store
 from fleetscore.store.paths import manifest_path
-from fleetscore.workload import TrainingRequest
+from fleetscore.workload import RunContext, Trains, require
 
 
 def publish_run(store: Store, request: RunRequest, now: datetime) -> Ending:
@@ -23,29 +22,27 @@ def publish_run(store: Store, request: RunRequest, now: datetime) -> Ending:
     if is_cancelled(store, request.run):
         return Ending(RunState.CANCELLED, "The run was cancelled.")
     collected = read_collected(store, request.run)
-    verdict = judge_publishing(collected.counts, read_policy(store, request.workload).error_threshold)
+    run = open_run(store, request)
+    verdict = judge_publishing(collected.counts, run.policy.error_threshold)
     if not verdict.publish:
         return Ending(RunState.UNPUBLISHED, verdict.reason)
     if request.purpose == "train":
-        return Ending(RunState.PUBLISHED, model_set=_store_models(store, request))
+        return Ending(RunState.PUBLISHED, model_set=_store_models(run, request))
     publish_manifest(store, request, collected, now)
     return Ending(RunState.PUBLISHED, manifest=manifest_path(request.workload, request.window))
 
 
-def _store_models(store: Store, request: RunRequest) -> str:
+def _store_models(run: RunContext, request: RunRequest) -> str:
     """Join the shards' models into one set, named after the request's time and so the same set on a second call."""
-    workload = get_workload(request.workload)
-    settings: object = read_workload_settings(store, workload.name, workload.settings_type)
-    first, stop = workload.parse_window(request.window), workload.parse_window(request.stop)
-    asked = TrainingRequest(first, stop, settings, request.partitions)
-    draft = workload.assemble(store, asked, _trained_files(store, request.run))
+    store = run.store
+    draft = require(run.kind, Trains).assemble(run, _trained_files(store, request.run))
     stored = write_model_set(
-        store, workload.name, draft.files, dict(draft.card) | {"run": request.run}, request.requested
+        store, run.workload, draft.files, dict(draft.card) | {"run": request.run}, request.requested
     )
     if request.pin:
         pin_version(
             store,
-            workload.name,
+            run.workload,
             stored.version,
             who=request.who,
             why=f"trained by {request.run}",

@@ -18,18 +18,17 @@ import pyarrow.parquet as pq
 
 from fleetscore.errors import BugError, MissingBlobError
 from fleetscore.pipeline.attempt_marker import Crumb, is_alive, leave_crumb
+from fleetscore.pipeline.context import open_planned
 from fleetscore.pipeline.isolation import score_isolated
 from fleetscore.pipeline.poison import order_scoring
 from fleetscore.pipeline.shadow import shadow_shard
-from fleetscore.records import Outcome, PlanHead, ResultFile, ShardRecord, from_json, to_json
-from fleetscore.registry import get_workload, read_policy
+from fleetscore.records import Outcome, ResultFile, ShardRecord, from_json, to_json
 from fleetscore.runs.plans import read_plan, read_shard_partitions
-from fleetscore.schemas import OUTCOMES, settle
-from fleetscore.settings import read_workload_settings
+from fleetscore.schemas import OUTCOMES
 from fleetscore.store.base import Store
 from fleetscore.store.paths import attempt_path, run_path, shard_folder, shard_log_path, shard_record_path
 from fleetscore.store.tables import count_values, write_table
-from fleetscore.workload import Scored, ShardTask, Workload
+from fleetscore.workload import RunContext, Scored, Shard, Workload
 
 Progress = Callable[[int, int], None]
 """Told partitions done and partitions in all."""
@@ -62,18 +61,19 @@ def score_shard(
     if is_cancelled(store, run):
         return None
     head = read_plan(store, run)
-    task = _task(store, head, shard)
+    context = open_planned(store, head)
+    part = Shard(shard, read_shard_partitions(store, head, shard))
     own = Attempt(run, shard, attempt or name_attempt(), placement)
     base_bytes = peak_memory_bytes() if placement == "batch" else 0
     started = datetime.now(UTC)
     clock = time.perf_counter()
     with ExitStack() as stack:
-        writer = stack.enter_context(ShardWriter(store, get_workload(head.request.workload), own))
-        for piece in _pieces(store, head, task, own):
+        writer = stack.enter_context(ShardWriter(store, context.kind, own))
+        for piece in _pieces(context, part, own):
             writer.add(piece)
             if progress is not None:
-                progress(writer.settled, task.partitions.num_rows)
-    _check_settled_once(writer.outcomes(), task)
+                progress(writer.settled, part.partitions.num_rows)
+    _check_settled_once(writer.outcomes(), run, part)
     record = writer.record(started, time.perf_counter() - clock)
     record = replace(
         record, base_memory_bytes=base_bytes, log=shard_log_path(run, shard) if base_bytes else ""
@@ -81,7 +81,7 @@ def score_shard(
     store.create(shard_record_path(run, shard), to_json(record))
     committed = read_shard_record(store, run, shard)
     if head.challenger and committed is not None and committed.attempt == own.name:
-        shadow_shard(store, get_workload(head.request.workload), task, head.challenger, own.path)
+        shadow_shard(context, part, head.challenger, own.path)
     return committed
 
 
@@ -217,31 +217,18 @@ class HashingFile:
         return self._hash.hexdigest()
 
 
-def _task(store: Store, head: PlanHead, shard: int) -> ShardTask:
-    workload = get_workload(head.request.workload)
-    return ShardTask(
-        run=head.request.run,
-        window=workload.parse_window(head.request.window),
-        shard=shard,
-        partitions=read_shard_partitions(store, head, shard),
-        inputs=head.inputs,
-        settings=read_workload_settings(store, workload.name, workload.settings_type),
-    )
-
-
-def _pieces(store: Store, head: PlanHead, task: ShardTask, attempt: Attempt) -> Iterator[Scored]:
-    """The shard's pieces, group by group; before each group a crumb says who is being scored, in case the process dies of it."""
-    workload = get_workload(head.request.workload)
-    keys = task.partitions["partition"].to_pylist()
-    policy = read_policy(store, workload.name)
-    order = order_scoring(keys, _crumbs(store, task), policy.max_attempts)
+def _pieces(run: RunContext, shard: Shard, attempt: Attempt) -> Iterator[Scored]:
+    """The shard's pieces, group by group; before each group a marker names what is being scored, in case the process dies of it."""
+    store, limit = run.store, run.policy.max_attempts
+    keys = shard.keys
+    order = order_scoring(keys, _markers(store, attempt), limit)
     if order.quarantined:
-        yield _quarantined(workload, task, order.quarantined, policy.max_attempts)
+        yield _quarantined(shard.restricted(order.quarantined), limit)
     for group in order.groups:
         store.write(attempt.path("crumb.json"), to_json(leave_crumb(group)))
-        part = task if len(group) == len(keys) else task.restricted(group)
+        part = shard if len(group) == len(keys) else shard.restricted(group)
         try:
-            yield from score_isolated(store, workload, part)
+            yield from score_isolated(run, part)
         except (
             BaseException
         ):  # an attempt that ends in order (the store is down, the node is taken) accuses nobody
@@ -249,28 +236,27 @@ def _pieces(store: Store, head: PlanHead, task: ShardTask, attempt: Attempt) -> 
             raise
 
 
-def _crumbs(store: Store, task: ShardTask) -> list[list[str]]:
-    prefix = f"{shard_folder(task.run, task.shard)}attempts/"
+def _markers(store: Store, attempt: Attempt) -> list[list[str]]:
+    prefix = f"{shard_folder(attempt.run, attempt.shard)}attempts/"
     paths = [entry.path for entry in store.list(prefix) if entry.path.endswith("/crumb.json")]
     crumbs = [from_json(store.read(path), Crumb) for path in paths]
     return [list(crumb.partitions) for crumb in crumbs if not is_alive(crumb)]
 
 
-def _quarantined(workload: Workload, task: ShardTask, partitions: tuple[str, ...], attempts: int) -> Scored:
+def _quarantined(shard: Shard, attempts: int) -> Scored:
     detail = f"Scoring it killed its process; set aside after {attempts} attempts died with it."
-    rows = dict(
-        zip(task.partitions["partition"].to_pylist(), task.partitions["rows"].to_pylist(), strict=True)
+    table = shard.partitions
+    return Scored.failed(
+        table["partition"], "kills_process", detail, input_rows=table["rows"], outcome=Outcome.QUARANTINED
     )
-    outcomes = settle(partitions, Outcome.QUARANTINED, "kills_process", detail, rows, {})
-    return Scored(workload.result_schema.empty_table(), outcomes)
 
 
-def _check_settled_once(outcomes: pa.Table, task: ShardTask) -> None:
-    settled, expected = outcomes["partition"], task.partitions["partition"]
+def _check_settled_once(outcomes: pa.Table, run: str, shard: Shard) -> None:
+    settled, expected = outcomes["partition"], shard.partitions["partition"]
     distinct = pc.count_distinct(settled).as_py()
     same = distinct == len(settled) == len(expected) and pc.all(pc.is_in(settled, expected)).as_py()
     if not same:
         raise BugError(
-            f"Shard {task.shard} of {task.run} has {len(expected)} partitions, but its workload settled {len(settled)} "
+            f"Shard {shard.number} of {run} has {len(expected)} partitions, but its workload settled {len(settled)} "
             f"({distinct} different ones)."
         )

@@ -12,8 +12,8 @@ import msgspec
 from fleetscore.errors import InputError
 from fleetscore.models.model_sets import read_pins
 from fleetscore.registry import get_workload
-from fleetscore.settings import read_workload_settings
 from fleetscore.store.base import Store
+from fleetscore.workload import ScoresRows, require
 
 MAX_ROWS = 10_000
 
@@ -48,10 +48,9 @@ def read_rows(body: bytes, content_type: str) -> list[dict[str, Any]]:
 
 def answer_rows(store: Store, workload_name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One answer per row, in order, and the model set that was pinned."""
-    workload = get_workload(workload_name)
-    settings: Any = read_workload_settings(store, workload.name, workload.settings_type)
-    pins = read_pins(store, workload.name)
-    return {"answers": workload.score_rows(store, pins, settings, rows), "model_set": pins.current}
+    kind = require(get_workload(store, workload_name), ScoresRows)
+    pins = read_pins(store, workload_name)
+    return {"answers": kind.score_rows(store, pins, rows), "model_set": pins.current}
 
 
 def _read_json(body: bytes) -> list[dict[str, Any]]:

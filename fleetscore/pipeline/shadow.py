@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.records import Outcome, to_json
-from fleetscore.store.base import Store
-from fleetscore.workload import Scored, ShardTask, Workload
+from fleetscore.workload import RunContext, Scored, Shard
 
 RESULTS = "challenger.parquet"
 RECORD = "challenger.json"
@@ -33,43 +32,41 @@ class Shadow:
     schema: int = 1
 
 
-def shadow_shard(
-    store: Store, workload: Workload, task: ShardTask, challenger: str, path: Callable[[str], str]
-) -> Shadow:
-    """Score the task with the challenger's models and write RESULTS and RECORD beside the champion's files; raises nothing.
+def shadow_shard(run: RunContext, shard: Shard, challenger: str, path: Callable[[str], str]) -> Shadow:
+    """Score the shard with the challenger's models and write RESULTS and RECORD beside the champion's files; raises nothing.
 
     The shard is committed already: if this process dies here, the run goes on without the challenger's results of the shard.
     """
     clock = time.perf_counter()
-    count = task.partitions.num_rows
+    count = shard.partitions.num_rows
     try:
-        scored, rows = _score(store, workload, with_models(task, challenger), path(RESULTS))
+        scored, rows = _score(run, with_models(shard, challenger), path(RESULTS))
         shadow = Shadow(challenger, count, scored, rows, time.perf_counter() - clock)
-        store.write(path(RECORD), to_json(shadow))
+        run.store.write(path(RECORD), to_json(shadow))
     except Exception as error:  # whatever a challenger does is its own affair, never the champion's
         _log.warning(
-            "%s shard %d: the challenger %s failed", task.run, task.shard, challenger, exc_info=error
+            "%s shard %d: the challenger %s failed", run.run, shard.number, challenger, exc_info=error
         )
         told = f"{type(error).__name__}: {error}"
         shadow = Shadow(challenger, count, 0, 0, time.perf_counter() - clock, told)
     return shadow
 
 
-def with_models(task: ShardTask, version: str) -> ShardTask:
-    """The task with all its partitions scored by that version."""
-    place = task.partitions.schema.get_field_index("model")
-    column = pa.array([version] * task.partitions.num_rows, pa.string())
-    table = task.partitions.set_column(place, "model", column)
-    return ShardTask(task.run, task.window, task.shard, table, task.inputs, task.settings)
+def with_models(shard: Shard, version: str) -> Shard:
+    """The shard with all its partitions scored by that version."""
+    place = shard.partitions.schema.get_field_index("model")
+    column = pa.array([version] * shard.partitions.num_rows, pa.string())
+    return replace(shard, partitions=shard.partitions.set_column(place, "model", column))
 
 
-def _score(store: Store, workload: Workload, task: ShardTask, path: str) -> tuple[int, int]:
+def _score(run: RunContext, shard: Shard, path: str) -> tuple[int, int]:
     scored = rows = 0
+    kind = run.kind
     with (
-        store.sink(path) as file,
-        pq.ParquetWriter(file, workload.result_schema, **workload.parquet_options) as writer,
+        run.store.sink(path) as file,
+        pq.ParquetWriter(file, kind.result_schema, **kind.parquet_options) as writer,
     ):
-        for piece in workload.score(store, task):
+        for piece in kind.score(run, shard):
             scored += _count_scored(piece)
             rows += piece.results.num_rows
             if piece.results.num_rows:

@@ -12,6 +12,7 @@ from fleetscore.registry import get_workload
 from fleetscore.runs.run_records import read_run, request_run
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_id, run_path, training_run_id
+from fleetscore.workload import Trains, require
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ def ask_run(
     *, partitions: tuple[str, ...] = (), models: str = "",
 ) -> Asked:  # fmt: skip
     """The run of the window: the one that is under way or published if there is one, else a new round."""
-    window = get_workload(workload_name).parse_window(window_text).key
+    window = get_workload(store, workload_name).parse_window(window_text).key
     if models:
         read_model_set(store, workload_name, models)
     newest = newest_round(store, workload_name, window)
@@ -78,7 +79,7 @@ def ask_backfilled(
     """The run that a backfill needs for the window, as `decide_backfilled` says. `who` is the backfill: asking again after a crash
     gives the same run, still to be started.
     """
-    window = get_workload(workload_name).parse_window(window_text).key
+    window = get_workload(store, workload_name).parse_window(window_text).key
     newest = newest_round(store, workload_name, window)
     if newest is not None and newest.request.who == who:
         return Asked(newest.request, newest.state is RunState.REQUESTED, newest.state)
@@ -131,7 +132,8 @@ def ask_training(
     pin: bool = True,
 ) -> Asked:
     """A training run over the windows [first, stop); the one that is under way, if there is one."""
-    workload = get_workload(workload_name)
+    workload = get_workload(store, workload_name)
+    require(workload, Trains)
     first, stop = workload.parse_window(first_text), workload.parse_window(stop_text)
     if not first < stop:
         raise InputError(

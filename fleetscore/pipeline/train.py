@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 import pyarrow.compute as pc
 
+from fleetscore.pipeline.context import open_planned
 from fleetscore.pipeline.score import (
     Progress,
     is_cancelled,
@@ -16,15 +16,13 @@ from fleetscore.pipeline.score import (
     peak_memory_bytes,
     read_shard_record,
 )
-from fleetscore.records import PlanHead, ShardRecord, to_json
-from fleetscore.registry import get_workload
+from fleetscore.records import ShardRecord, to_json
 from fleetscore.runs.plans import read_plan, read_shard_partitions
 from fleetscore.schemas import OUTCOMES
-from fleetscore.settings import read_workload_settings
 from fleetscore.store.base import Store
 from fleetscore.store.paths import attempt_path, shard_log_path, shard_record_path
 from fleetscore.store.tables import count_values, write_table
-from fleetscore.workload import Trained, TrainingTask
+from fleetscore.workload import Shard, Trained, Trains, require
 
 
 def train_shard(
@@ -40,28 +38,15 @@ def train_shard(
     head = read_plan(store, run)
     started = datetime.now(UTC)
     clock = time.perf_counter()
-    task = _task(store, head, shard)
-    trained = get_workload(head.request.workload).train(store, task)
+    context = open_planned(store, head)
+    part = Shard(shard, read_shard_partitions(store, head, shard))
+    trained = require(context.kind, Trains).train(context, part)
     name = attempt or name_attempt()
     record = _write(store, run, shard, name, placement, trained, started, time.perf_counter() - clock)
     store.create(shard_record_path(run, shard), to_json(record))
     if progress is not None:
-        progress(task.partitions.num_rows, task.partitions.num_rows)
+        progress(part.partitions.num_rows, part.partitions.num_rows)
     return read_shard_record(store, run, shard)
-
-
-def _task(store: Store, head: PlanHead, shard: int) -> TrainingTask:
-    workload = get_workload(head.request.workload)
-    settings: Any = read_workload_settings(store, workload.name, workload.settings_type)
-    return TrainingTask(
-        run=head.request.run,
-        first=workload.parse_window(head.request.window),
-        stop=workload.parse_window(head.request.stop),
-        shard=shard,
-        partitions=read_shard_partitions(store, head, shard),
-        inputs=head.inputs,
-        settings=settings,
-    )
 
 
 def _write(

@@ -10,9 +10,10 @@ import pytest
 
 from fleetscore.cli.__main__ import run_command
 from fleetscore.pipeline.local import run_training, run_window
-from fleetscore.registry import EXTRA_WORKLOADS, get_workload
+from fleetscore.registry import EXTRA_WORKLOADS
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
+from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
 
 HERE = Path(__file__).resolve().parent
 SPINE = HERE.parent / "pipeline"  # the toy workload lives there
@@ -72,7 +73,7 @@ def estate_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with the smallest sample estate of sensors, models trained on it, and one published hour."""
     folder = tmp_path_factory.mktemp("estate") / "store"
     store = open_store(str(folder))
-    report = get_workload("sensor_anomaly").samples(store, scale=0.05)
+    report = SensorAnomaly().samples(store, scale=0.05)
     run_training(store, "sensor_anomaly", report.first.next(-2).key, report.first.key)
     run_window(store, "sensor_anomaly", report.first.key)
     return folder

@@ -17,6 +17,7 @@ from fleetscore.runs.manifests import read_latest, read_manifest, read_results
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
 from fleetscore.windows import windows_between
+from fleetscore.workload import MakesSamples, require
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(600)]
 SCALES = {"sensor_anomaly": 0.1, "store_sales": 0.5, "server_load": 0.5}
@@ -29,7 +30,7 @@ def estate(session_toy: None, tmp_path_factory: pytest.TempPathFactory) -> Store
     """The sample data of all workloads, trained and scored, with their planted faults; and a model set that was corrupted."""
     store = open_store(str(tmp_path_factory.mktemp("estate") / "store"))
     for name, scale in SCALES.items():
-        workload = get_workload(name)
+        workload = require(get_workload(store, name), MakesSamples)
         report = workload.samples(store, scale=scale, seed=7)
         run_training(store, name, report.facts["train_from"], report.facts["train_to"])
         for window in list(windows_between(report.first, report.stop))[-13:]:
@@ -137,7 +138,7 @@ def test_readings_are_drawn_with_every_anomaly(
     panels = [title.text for title in chrome.find_elements("css selector", "text.panel")]
     assert len(panels) == 3
     device, sensor = panels[0].split(":")[0].split(" / ")
-    window = get_workload("sensor_anomaly").parse_window(latest.window)
+    window = get_workload(estate, "sensor_anomaly").parse_window(latest.window)
     expected = readings = 0
     for back in range(12):
         rows = read_results(estate, read_manifest(estate, "sensor_anomaly", window.next(-back).key))

@@ -19,7 +19,7 @@ from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.partition_keys import join_key
 from fleetscore.pipeline.ledger import LEDGER
 from fleetscore.records import Manifest, ResultFile, to_json
-from fleetscore.registry import get_workload
+from fleetscore.registry import load_kind
 from fleetscore.runs.manifests import Latest
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
@@ -55,7 +55,7 @@ def readings(device: str, sensor: str, hour: str, values: list[float], anomalies
         "ts": [start + timedelta(minutes=n) for n in range(count)], "device": [device] * count, "sensor": [sensor] * count,
         "value": values, "score": [0.1] * count, "anomaly": [int(n in anomalies) for n in range(count)], "model": ["v"] * count,
     }  # fmt: skip
-    return pa.table(columns).cast(get_workload("sensor_anomaly").result_schema)
+    return pa.table(columns).cast(load_kind("sensor_anomaly").result_schema)
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_load_classes_cover_every_hour_once(store: Store) -> None:
     columns = {"server": ["10.0.0.1"] * 7, "hour": hours, "load_class": classes} | {
         name: [0.1] * 7 for name in ("p_low", "p_medium", "p_high")
     }
-    table = pa.table(columns | {"model": ["v"] * 7}).cast(get_workload("server_load").result_schema)
+    table = pa.table(columns | {"model": ["v"] * 7}).cast(load_kind("server_load").result_schema)
     publish(store, "server_load", "2026-01-01", {"10.0.0.1": table})
     drawing = read_results_view(store, "server_load", "", ["10.0.0.1"]).drawing
     assert drawing is not None
@@ -123,7 +123,7 @@ def test_a_forecast_is_drawn_with_its_history(store: Store) -> None:
         store,
         "store_sales",
         "108",
-        {"S1": pa.Table.from_pylist(rows, get_workload("store_sales").result_schema)},
+        {"S1": pa.Table.from_pylist(rows, load_kind("store_sales").result_schema)},
     )
     lines = "".join(
         f"S1,{sku},{week},{week % 7 + 1},1.0,0,0\n" for sku in ("a", "b<b>") for week in range(60, 108)

@@ -13,7 +13,7 @@ import pytest
 
 from fleetscore.cli.demo.chapters import CHAPTERS, Chapter, forget_other_scales, keep_chapter, read_state
 from fleetscore.records import PublishedRun
-from fleetscore.registry import workload_names
+from fleetscore.registry import kind_names
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store import open_store
 
@@ -100,7 +100,7 @@ def test_the_whole_demo_shows_every_workload_within_three_minutes(tmp_path: Path
 
 def test_the_demo_shows_every_workload_that_ships() -> None:
     """A workload that is added gets a chapter, or this test reminds us."""
-    assert sorted(CHAPTERS) == workload_names()
+    assert sorted(CHAPTERS) == kind_names()
 
 
 def test_samples_of_another_size_start_afresh(tmp_path: Path) -> None:

@@ -8,8 +8,7 @@ import pyarrow as pa
 from toy_workload import Toy, read_lines, score_one  # type: ignore[import-not-found]  # on the workers' PYTHONPATH
 
 from fleetscore.records import Rates
-from fleetscore.store.base import Store
-from fleetscore.workload import Discovery, Scored, ShardTask, WindowRequest
+from fleetscore.workload import Partitions, RunContext, Scored, Shard
 
 
 class Heavy(Toy):  # type: ignore[misc]  # as above
@@ -18,19 +17,19 @@ class Heavy(Toy):  # type: ignore[misc]  # as above
     name = "heavy"
     rates = Rates(0.01, 0.0, 0.1, 1000.0)
 
-    def discover(self, store: Store, request: WindowRequest) -> Discovery:
-        found: Discovery = super().discover(store, request)
-        sizes = [_rows(how) for _, _, how in read_lines(store, request.window)]
+    def discover(self, run: RunContext) -> Partitions:
+        found: Partitions = super().discover(run)
+        sizes = [_rows(how) for _, _, how in read_lines(run.store, run.window)]
         column = pa.array(sizes, pa.int64())
-        return replace(found, partitions=found.partitions.set_column(1, "rows", column))
+        return replace(found, expected=found.expected.set_column(1, "rows", column))
 
-    def score(self, store: Store, task: ShardTask) -> Iterator[Scored]:
-        lines = {key: (value, how) for key, value, how in read_lines(store, task.window)}
-        for key in task.partitions["partition"].to_pylist():
+    def score(self, run: RunContext, shard: Shard) -> Iterator[Scored]:
+        lines = {key: (value, how) for key, value, how in read_lines(run.store, run.window)}
+        for key in shard.keys:
             value, how = lines[key]
             if how == "hog":
                 bytearray(1 << 55)
-            yield score_one(key, value, how, _slow_s(task.settings))
+            yield score_one(key, value, how, _slow_s(run.settings))
 
 
 def _rows(how: str) -> int:

@@ -14,11 +14,11 @@ from fleetscore.pipeline.offload import check_shards, submit_shards
 from fleetscore.pipeline.plan import commit_plan
 from fleetscore.pipeline.score import score_shard
 from fleetscore.pipeline.submit import ask_run
-from fleetscore.registry import get_workload
 from fleetscore.runs.plans import read_shard_plans
 from fleetscore.runs.run_records import read_run, record_planned
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
+from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
 from tests.offload.local_app import Cloud, rows_of
 from tests.pipeline.app_host import wait_until
 
@@ -30,7 +30,7 @@ def test_sensor_windows_are_the_same_wherever_they_are_scored(
     """Samples with planted defects, one window: all inline, all on Batch, and half of the shards on each."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", cloud.service.ca_path)
     base = open_store(str(tmp_path / "inline"))
-    report = get_workload("sensor_anomaly").samples(base, scale=0.05)
+    report = SensorAnomaly().samples(base, scale=0.05)
     run_training(base, "sensor_anomaly", report.facts["train_from"], report.facts["train_to"])
     base.write("settings/sensor_anomaly.toml", b"[run]\nbatch_shard_s = 0.0004\n")
     window = report.first.key

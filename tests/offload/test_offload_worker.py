@@ -19,10 +19,10 @@ from fleetscore.pipeline.plan import commit_plan
 from fleetscore.pipeline.score import read_shard_record
 from fleetscore.process_environment import SCORING_ENVIRONMENT
 from fleetscore.records import RunRequest, to_json
-from fleetscore.registry import get_workload
 from fleetscore.runs.plans import read_shard_plans
 from fleetscore.runs.run_records import request_run
 from fleetscore.store.base import Store
+from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
 from tests.offload.local_app import HERE, ROOT, TOYS, WORKLOADS, crumbs_of, lines, write_rules
 from tests.pipeline.app_host import wait_until
 from tests.pipeline.ingestion import taking
@@ -167,7 +167,7 @@ def test_compiled_code_goes_where_this_process_may_write(
 def test_the_worker_runs_with_only_its_own_requirements(store: Store, tmp_path: Path) -> None:
     """In a virtual environment that has worker_image/requirements.lock only, a sensor shard and a toy shard are scored and told of."""
     python = clean_environment(tmp_path / "venv")
-    report = get_workload("sensor_anomaly").samples(store, scale=0.02)
+    report = SensorAnomaly().samples(store, scale=0.02)
     run_training(store, "sensor_anomaly", report.facts["train_from"], report.facts["train_to"])
     write_lines(store, WINDOW, lines(5))
     for workload, window in (("toy", WINDOW), ("sensor_anomaly", report.first.key)):

@@ -11,29 +11,26 @@ import pyarrow as pa
 from toy_workload import Toy, read_lines
 
 from fleetscore.models.model_sets import read_model_file, read_model_set, write_model_set
-from fleetscore.records import Outcome
-from fleetscore.schemas import settle
+from fleetscore.schemas import JUDGED
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
-from fleetscore.workload import JUDGED, Scored, ShardTask
+from fleetscore.workload import Judges, RunContext, Scored, Shard
 
 
-class Rated(Toy):
+class Rated(Toy, Judges):
     """Multiplies values by the factor of the model set."""
 
     loss = "mean distance"
 
-    def score(self, store: Store, task: ShardTask) -> Iterator[Scored]:
-        values = {key: value for key, value, _ in read_lines(store, task.window)}
-        for row in task.partitions.to_pylist():
+    def score(self, run: RunContext, shard: Shard) -> Iterator[Scored]:
+        values = {key: value for key, value, _ in read_lines(run.store, run.window)}
+        for row in shard.partitions.to_pylist():
             key, version = row["partition"], row["model"]
-            factor = factor_of(store, version)
+            factor = factor_of(run.store, version)
             results = pa.table(
                 {"partition": [key], "doubled": [int(values[key] * factor)]}, schema=self.result_schema
             )
-            outcomes = settle([key], Outcome.SCORED, "", "", {key: 1}, {key: version})
-            place = outcomes.schema.get_field_index("rows")
-            yield Scored(results, outcomes.set_column(place, "rows", pa.array([1], pa.int64())))
+            yield Scored.of(key, results, input_rows=1, rows=1, model=version)
 
     def judge(self, store: Store, window: Window, results: pa.Table) -> pa.Table:
         entry = store.stat(f"actuals/{window.key}.csv")

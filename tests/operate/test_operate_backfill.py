@@ -129,14 +129,14 @@ def test_a_lane_asks_again_until_no_live_window_is_under_way() -> None:
     assert yielded[1][1] == NOW + timedelta(seconds=10)
 
 
-def test_a_mistyped_year_is_refused_at_once() -> None:
+def test_a_mistyped_year_is_refused_at_once(store: Store) -> None:
     """A year of hours is taken; more windows than a backfill's most are told by their number, and none at all by the field at fault."""
-    assert len(list_windows("toy", "2025-01-01T00", "2026-01-01T00")) == 8760
+    assert len(list_windows(store, "toy", "2025-01-01T00", "2026-01-01T00")) == 8760
     with pytest.raises(InputError, match=rf"8,765,835 windows.*{MOST_WINDOWS:,} at the most") as raised:
-        list_windows("toy", "1026-03-04T00", "2026-03-04T03")
+        list_windows(store, "toy", "1026-03-04T00", "2026-03-04T03")
     assert raised.value.field == "from"
     with pytest.raises(InputError, match="no window in") as raised:
-        list_windows("toy", WINDOWS[1], WINDOWS[1])
+        list_windows(store, "toy", WINDOWS[1], WINDOWS[1])
     assert raised.value.field == "to"
 
 

@@ -35,9 +35,9 @@ from fleetscore.records import Only
 from fleetscore.registry import EXTRA_WORKLOADS
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.runs.run_records import record_planned
+from fleetscore.schemas import JUDGED
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
-from fleetscore.workload import JUDGED
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 WINDOW = "2026-01-01T00"

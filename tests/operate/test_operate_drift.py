@@ -157,11 +157,11 @@ def test_the_profile_is_that_of_the_first_published_run(store: Store) -> None:
     run_training(store, "sensor_anomaly", "2026-01-01T00", "2026-01-01T01")
     first = run_window(store, "sensor_anomaly", "2026-01-01T01")
     version = next(iter(first.models))
-    profile = read_profile(store, get_workload("sensor_anomaly"), version)
+    profile = read_profile(store, get_workload(store, "sensor_anomaly"), version)
     run_window(store, "sensor_anomaly", "2026-01-01T02")
     assert profile is not None
     assert {"mean", "std", "score_mean"} <= set(profile.column_names)
-    assert profile.equals(read_profile(store, get_workload("sensor_anomaly"), version))
+    assert profile.equals(read_profile(store, get_workload(store, "sensor_anomaly"), version))
 
 
 def test_the_door_tells_the_same(

@@ -3,31 +3,33 @@
 import csv
 import io
 from collections import defaultdict
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from fleetscore.errors import InputError
-from fleetscore.models.model_sets import Pins, list_model_sets, pin_challenger, pin_version, read_pins
+from fleetscore.models.model_sets import list_model_sets, pin_challenger, pin_version, read_pins
 from fleetscore.operations.verdicts import judge_challenger
 from fleetscore.pipeline.local import run_training, run_window
-from fleetscore.registry import get_workload
 from fleetscore.runs.manifests import read_manifest, read_results
-from fleetscore.settings import read_workload_settings
+from fleetscore.schemas import JUDGED
 from fleetscore.store.base import Store
-from fleetscore.workload import JUDGED, WindowRequest
-from fleetscore.workloads.sensor_anomaly.labelled import LABELS
+from fleetscore.workload import RunContext
+from fleetscore.workloads.sensor_anomaly.labelled import labels_folder
+from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
+from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
 from fleetscore.workloads.server_load import samples as load_samples
+from fleetscore.workloads.server_load.workload import ServerLoad
 from fleetscore.workloads.store_sales import contract as sales
+from fleetscore.workloads.store_sales.workload import StoreSales
 
 TOLD = (4.0, 5.0, 8.0, 11.0, 20.0)
 
 
 def test_sensor_verdicts_are_judged_by_labels(store: Store) -> None:
     """The loss is the share of labelled readings called wrongly; the last label of a reading counts; bad files are named."""
-    workload = get_workload("sensor_anomaly")
+    workload = SensorAnomaly()
     report = workload.samples(store, scale=0.02)
     window = report.first
     run_training(store, "sensor_anomaly", window.next(-2).key, window.key)
@@ -51,7 +53,7 @@ def test_sensor_verdicts_are_judged_by_labels(store: Store) -> None:
         writer.writerow([stamp, row["device"], row["sensor"], 1 - label])  # corrected by the line below
         writer.writerow([stamp, row["device"], row["sensor"], label])
         wrong[f"{row['device']}/{row['sensor']}"].append(number % 7 == 0)
-    store.write(f"{LABELS}a.csv", text.getvalue().encode())
+    store.write(f"{labels_folder(SensorSettings())}a.csv", text.getvalue().encode())
     judged = {row["partition"]: row for row in workload.judge(store, window, results).to_pylist()}
     assert judged.keys() == wrong.keys()
     for key, flags in wrong.items():
@@ -64,7 +66,7 @@ def test_sensor_verdicts_are_judged_by_labels(store: Store) -> None:
     )
     assert verdict.champion_loss == pytest.approx(sum(map(sum, wrong.values())) / 400)
     assert verdict.challenger_loss > verdict.champion_loss  # a fifth of all readings are anomalies to it
-    store.write(f"{LABELS}b.csv", b"when,what\n1,2\n")
+    store.write(f"{labels_folder(SensorSettings())}b.csv", b"when,what\n1,2\n")
     with pytest.raises(InputError, match=r"b\.csv"):
         workload.judge(store, window, results)
 
@@ -75,7 +77,7 @@ def test_sales_forecasts_are_judged_by_the_sales_that_came(store: Store) -> None
     for week in range(100, 103):
         history += [f"s1,a,{week},{10 + week - 100},1.0,0,0", f"s2,a,{week},5,1.0,0,0"]
     store.write("data/store_sales/history.csv", "\n".join(history).encode())
-    workload = get_workload("store_sales")
+    workload = StoreSales()
     window = workload.parse_window("100")
     lines = [
         {"store": s, "sku": "a", "week": str(99 + step), "step": step, **dict(zip(sales.QUANTILE_NAMES, TOLD, strict=True)),
@@ -98,14 +100,13 @@ def test_sales_forecasts_are_judged_by_the_sales_that_came(store: Store) -> None
 
 def test_load_classes_are_judged_by_the_logs_that_came(store: Store) -> None:
     """The loss of a server is the share of its hours with sessions whose class was told wrongly."""
-    workload = get_workload("server_load")
+    workload = ServerLoad()
     report = workload.samples(store, scale=0.02)
     window = report.first
-    settings: Any = read_workload_settings(store, "server_load", workload.settings_type)
-    request = WindowRequest(report.stop.next(-1), settings, Pins())
-    while items := workload.map_items(store, request):
+    run = RunContext(store, workload, report.stop.next(-1))
+    while items := workload.map_items(run):
         for item in items:
-            workload.map_item(store, item, settings)
+            workload.map_item(run, item)
     with store.open(load_samples.TRUTH_PATH) as file:
         truth = pq.read_table(file)
     start, stop = window.end, window.next(2).end

@@ -29,7 +29,7 @@ from fleetscore.runs.run_records import (
 )
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, window_at
-from fleetscore.workload import Discovery, WindowRequest
+from fleetscore.workload import Partitions, RunContext
 
 NOW = datetime.now(UTC)
 WINDOW = "2026-01-01T00"
@@ -187,10 +187,10 @@ def test_a_count_that_never_agrees_with_the_ledger_causes_no_round(
     """A workload that discovers more rows than its scoring reports is not scored for ever: the files must have changed."""
     discover = Toy.discover
 
-    def more(self: Toy, store: Store, request: WindowRequest) -> Discovery:
-        found = discover(self, store, request)
-        rows = pa.array([9] * found.partitions.num_rows, pa.int64())
-        return replace(found, partitions=found.partitions.set_column(1, "rows", rows))
+    def more(self: Toy, run: RunContext) -> Partitions:
+        found = discover(self, run)
+        rows = pa.array([9] * found.expected.num_rows, pa.int64())
+        return replace(found, expected=found.expected.set_column(1, "rows", rows))
 
     monkeypatch.setattr(Toy, "discover", more)
     write_lines(published, "2026-01-01T01", [("a", 1, "ok")])
@@ -204,7 +204,7 @@ def test_a_look_without_change_reads_no_input(published: Store, monkeypatch: pyt
     def refuse(*_: Any) -> None:
         raise AssertionError("discovered again")
 
-    monkeypatch.setattr(type(get_workload("toy")), "discover", refuse)
+    monkeypatch.setattr(type(get_workload(published, "toy")), "discover", refuse)
     assert ask_late(published, "toy", NOW) is None
 
 
@@ -246,7 +246,7 @@ def test_partitions_that_were_left_out_on_request_are_not_late(store: Store) -> 
     asked = ask_run(store, "toy", WINDOW, NOW, "http", partitions=("a",))
     execute(store, asked.request)
     write_lines(store, WINDOW, [("a", 1, "ok"), ("b", 3, "ok")])
-    assert find_late(store, get_workload("toy"), WINDOW, asked.request.run) is None
+    assert find_late(store, get_workload(store, "toy"), WINDOW, asked.request.run) is None
 
 
 def test_overdue_windows_stalled_runs_and_budgets_are_told_of(store: Store) -> None:

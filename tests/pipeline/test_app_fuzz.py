@@ -13,7 +13,7 @@ from app_host import Host, running
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fleetscore.registry import workload_names
+from fleetscore.registry import kind_names
 
 CELLS = st.one_of(
     st.none(),
@@ -81,7 +81,7 @@ def test_a_thousand_requests_made_from_the_openapi_document_get_no_500(host: Hos
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("workload", workload_names())
+@pytest.mark.parametrize("workload", kind_names())
 def test_mini_batches_of_nonsense_get_a_sentence(host: Host, workload: str) -> None:
     """Any JSON rows, any bytes as JSON or CSV: the answer is 200 or an error with code and message, never a 500."""
 

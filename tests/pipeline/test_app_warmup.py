@@ -10,8 +10,8 @@ import pytest
 
 from fleetscore.fleet.embedded_host import host_environment
 from fleetscore.pipeline.local import run_training
-from fleetscore.registry import get_workload
 from fleetscore.store import open_store
+from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
 
 _ROOT = Path(__file__).resolve().parents[2]
 _HEAVY = {"duckdb", "lightgbm", "matplotlib", "numba", "pandas", "polars", "scipy", "sklearn"}
@@ -72,7 +72,7 @@ def test_warm_up_imports_what_the_store_needs(environment: dict[str, str]) -> No
 def test_runs_do_without_pandas(environment: dict[str, str], tmp_path: Path) -> None:
     """A process that was warmed up plans, scores and publishes sensors without importing pandas or a learning library."""
     store = open_store(tmp_path.as_uri())
-    get_workload("sensor_anomaly").samples(store, scale=0.01)
+    SensorAnomaly().samples(store, scale=0.01)
     run_training(store, "sensor_anomaly", "2026-03-03T00", "2026-03-04T00")
     modules = _told(_WARM_UP + _RUN, tmp_path.as_uri(), environment=environment)
     assert not _HEAVY & set(modules)

@@ -84,7 +84,7 @@ LAYERS = [
     "errors", "windows", "partition_keys", "records", "schemas", "store",
     "settings", "app_settings", "telemetry", "process_environment", "sources", "models",
     "runs", "workload", "registry", "arrow_startup", "workloads", "batch",
-    "pipeline", "operations", "dashboard", "fleet", "cli",
+    "pipeline", "testing", "operations", "dashboard", "fleet", "cli",
 ]  # fmt: skip
 """The folders and single modules of the package, lowest first: each imports from those before it only."""
 

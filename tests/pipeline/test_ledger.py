@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from fleetscore.errors import BugError
 from fleetscore.pipeline.ledger import SHARD_LOST, build_ledger, count_outcomes, group_causes
 from fleetscore.records import Outcome
-from fleetscore.schemas import OUTCOMES
-from fleetscore.workload import PARTITIONS
+from fleetscore.schemas import OUTCOMES, PARTITIONS
 
 PLAN = pa.schema([*PARTITIONS, ("kept", pa.bool_()), ("shard", pa.int32())])
 

@@ -7,29 +7,26 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from fleetscore.errors import MissingBlobError
-from fleetscore.records import InputFile, Outcome, Rates
-from fleetscore.schemas import OUTCOMES, settle
+from fleetscore.models.model_sets import Pins
+from fleetscore.records import InputFile, Rates
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import (
-    PARTITIONS,
-    Discovery,
     MapItem,
     ModelSetDraft,
-    SampleReport,
+    Partitions,
+    Prepares,
+    RunContext,
     Scored,
-    ShardTask,
+    Shard,
     Trained,
-    TrainingRequest,
-    TrainingTask,
-    WindowRequest,
+    Trains,
     Workload,
 )
 
@@ -42,7 +39,7 @@ class ToySettings:
     prepare: bool = False
 
 
-class Toy(Workload):
+class Toy(Workload, Prepares, Trains):
     """Doubles values."""
 
     name = "toy"
@@ -52,25 +49,24 @@ class Toy(Workload):
     result_schema = pa.schema([("partition", pa.string()), ("doubled", pa.int64())])
     partition_columns = ("partition",)
 
-    def discover(self, store: Store, request: WindowRequest) -> Discovery:
-        lines = read_lines(store, request.window)
-        rows = [
-            {
-                "partition": key, "rows": 1, "size_bytes": 8, "model": request.pins.version_for(key),
-                "outcome": "late" if how == "late" else "", "cause": "no_rows" if how == "late" else "", "detail": "",
-            }
-            for key, _, how in lines
-        ]  # fmt: skip
-        entry = store.stat(path_of(request.window))
+    def discover(self, run: RunContext) -> Partitions:
+        lines = read_lines(run.store, run.window)
+        keys = [key for key, _, _ in lines]
+        late = ["late" if how == "late" else "" for _, _, how in lines]
+        expected = Partitions.table(
+            keys, rows=1, size_bytes=8, model=[run.pins.version_for(key) for key in keys],
+            outcome=late, cause=["no_rows" if how else "" for how in late],
+        )  # fmt: skip
+        entry = run.store.stat(path_of(run.window))
         inputs = (InputFile(entry.path, entry.etag, entry.size_bytes),) if entry else ()
-        return Discovery(pa.Table.from_pylist(rows, PARTITIONS), inputs)
+        return Partitions(expected, inputs)
 
-    def map_items(self, store: Store, request: WindowRequest) -> Sequence[MapItem]:
-        entry = store.stat(path_of(request.window))
-        if not request.settings.prepare or entry is None:
+    def map_items(self, run: RunContext) -> Sequence[MapItem]:
+        entry = run.store.stat(path_of(run.window))
+        if not run.settings.prepare or entry is None or run.purpose == "train":
             return ()
         output = f"partials/toy/{entry.etag}"
-        if store.stat(output) is not None:
+        if run.store.stat(output) is not None:
             return ()
         return (
             MapItem(
@@ -78,34 +74,25 @@ class Toy(Workload):
             ),
         )
 
-    def map_item(self, store: Store, item: MapItem, settings: Any) -> Mapping[str, Any]:
-        store.write(item.output, b"prepared")
+    def map_item(self, run: RunContext, item: MapItem) -> Mapping[str, Any]:
+        run.store.write(item.output, b"prepared")
         return {"rows": 1}
 
-    def score(self, store: Store, task: ShardTask) -> Iterator[Scored]:
-        lines = {key: (value, how) for key, value, how in read_lines(store, task.window)}
-        for key in task.partitions["partition"].to_pylist():
-            yield score_one(key, *lines[key], task.settings.slow_s)
+    def score(self, run: RunContext, shard: Shard) -> Iterator[Scored]:
+        lines = {key: (value, how) for key, value, how in read_lines(run.store, run.window)}
+        for key in shard.keys:
+            yield score_one(key, *lines[key], run.settings.slow_s)
 
-    def discover_training(self, store: Store, request: TrainingRequest) -> Discovery:
-        return self.discover(store, WindowRequest(request.first, request.settings, _no_pins()))
+    def discover_training(self, run: RunContext) -> Partitions:
+        return self.discover(replace(run, pins=Pins()))
 
-    def train(self, store: Store, task: TrainingTask) -> Trained:
-        keys = task.partitions["partition"].to_pylist()
-        return Trained({"keys.txt": "\n".join(keys).encode()}, _scored(keys, 0))
+    def train(self, run: RunContext, shard: Shard) -> Trained:
+        return Trained(
+            {"keys.txt": "\n".join(shard.keys).encode()}, Scored.of(shard.keys, input_rows=1).outcomes
+        )
 
-    def assemble(
-        self, store: Store, request: TrainingRequest, parts: Iterable[Mapping[str, bytes]]
-    ) -> ModelSetDraft:
+    def assemble(self, run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> ModelSetDraft:
         return ModelSetDraft({"keys.txt": b"\n".join(part["keys.txt"] for part in parts)}, {"kind": "toy"})
-
-    def samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
-        raise NotImplementedError
-
-    def draw(
-        self, store: Store, windows: Sequence[Window], folder: Path, partitions: Sequence[str] = ()
-    ) -> list[Path]:
-        raise NotImplementedError
 
 
 def path_of(window: Window) -> str:
@@ -138,32 +125,6 @@ def score_one(key: str, value: int, how: str, slow_s: float) -> Scored:
     if how == "slow":
         time.sleep(slow_s)
     if how == "fail":
-        return Scored(
-            Toy.result_schema.empty_table(),
-            settle([key], Outcome.FAILED, "bad_value", "It says fail.", {key: 1}, {}),
-        )
+        return Scored.failed(key, "bad_value", "It says fail.", input_rows=1)
     results = pa.table({"partition": [key], "doubled": [2 * value]}, schema=Toy.result_schema)
-    return Scored(results, _scored([key], 1))
-
-
-def _scored(keys: Sequence[str], rows: int) -> pa.Table:
-    lines = [
-        {
-            "partition": k,
-            "outcome": "scored",
-            "cause": "",
-            "detail": "",
-            "input_rows": 1,
-            "rows": rows,
-            "model": "",
-            "seconds": 0.0,
-        }
-        for k in keys
-    ]
-    return pa.Table.from_pylist(lines, OUTCOMES)
-
-
-def _no_pins() -> Any:
-    from fleetscore.models.model_sets import Pins
-
-    return Pins()
+    return Scored.of(key, results, input_rows=1, rows=1)

@@ -23,7 +23,7 @@ from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
 from fleetscore.windows import Window, parse_window, windows_between
-from fleetscore.workload import SampleReport
+from fleetscore.workload import RunContext, SampleReport
 from fleetscore.workloads.sensor_anomaly.fitted import load_models
 from fleetscore.workloads.sensor_anomaly.importing import draft_of
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
@@ -52,17 +52,15 @@ def estate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, SampleRepor
 def test_samples_say_how_much_they_wrote(estate: tuple[Store, SampleReport, list[Window]]) -> None:
     """Rows and partitions of the report are what lies in the store, and 24 windows are worth running."""
     store, report, windows = estate
-    found = WORKLOAD.discover_training(store, _whole_span(report))
-    assert found.partitions.num_rows == report.partitions == 81
-    assert pc.sum(found.partitions["rows"]).as_py() == report.rows
+    found = WORKLOAD.discover_training(_whole_span(store, report))
+    assert found.expected.num_rows == report.partitions == 81
+    assert pc.sum(found.expected["rows"]).as_py() == report.rows
     assert len(windows) == 24
 
 
-def _whole_span(report: SampleReport) -> Any:
-    from fleetscore.workload import TrainingRequest
-
+def _whole_span(store: Store, report: SampleReport) -> RunContext:
     first = WORKLOAD.parse_window(str(report.facts["train_from"]))
-    return TrainingRequest(first, report.stop, SensorSettings())
+    return RunContext(store, WORKLOAD, first, purpose="train", end=report.stop)
 
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -162,7 +160,7 @@ def test_training_gives_scikit_learns_models(estate: tuple[Store, SampleReport, 
         values += table.filter(mine).sort_by("ts")["value"].to_pylist()
     picked = np.array(values)[np.linspace(0, len(values) - 1, 2000).astype(int)]
     expected = fit_model(picked, SensorSettings())
-    fitted = load_models(store, pa.array(["pump-0003/flow"]), pa.array([version]))
+    fitted = load_models(store, "sensor_anomaly", pa.array(["pump-0003/flow"]), pa.array([version]))
     stored = fitted.pack.model(int(fitted.place[0]))
     for name in ("mean", "scale", "support", "alpha", "rho", "gamma"):
         assert np.array_equal(getattr(stored, name), getattr(expected, name))
@@ -203,14 +201,14 @@ def test_mini_batches_answer_row_by_row(store: Store, put_models: Any, make_mode
         {"device": "1", "sensor": "two", "value": 1},
         {"device": 1, "sensor": "a", "value": 10},
     ]
-    answers = WORKLOAD.score_rows(store, pins, SensorSettings(), rows)
+    answers = WORKLOAD.score_rows(store, pins, rows)
     assert [a["anomaly"] for a in answers] == [1, None, None, 0]
     assert [a.get("cause") for a in answers] == [None, "no_model", "feature_count", None]
     assert answers[0]["model"] == version and answers[0]["ts"] == "2018-08-28T23:00:05Z"
     assert answers[0]["score"] <= 0 < answers[3]["score"]
     assert json.loads(json.dumps(answers)) == answers
-    assert WORKLOAD.score_rows(store, pins, SensorSettings(), []) == []
-    unpinned = WORKLOAD.score_rows(store, Pins(), SensorSettings(), rows[:1])
+    assert WORKLOAD.score_rows(store, pins, []) == []
+    unpinned = WORKLOAD.score_rows(store, Pins(), rows[:1])
     assert unpinned[0]["cause"] == "no_model"
 
 
@@ -231,14 +229,14 @@ def test_malformed_rows_are_named(change: dict[str, Any], field: str, store: Sto
     """A row that is no reading is refused with its number and field, and nothing is scored."""
     good = {"device": "1", "sensor": "a", "value": 1.0}
     with pytest.raises(InputError, match=rf"Row 1, field {field}") as raised:
-        WORKLOAD.score_rows(store, Pins(), SensorSettings(), [good, good | change])
+        WORKLOAD.score_rows(store, Pins(), [good, good | change])
     assert raised.value.field == f"rows[1].{field}"
 
 
 def test_scoring_imports_no_science() -> None:
     """Discovering and scoring import numpy and pyarrow, not scikit-learn, scipy or matplotlib, which cost more than the work."""
     code = (
-        "import sys; from fleetscore.registry import get_workload; get_workload('sensor_anomaly')\n"
+        "import sys; from fleetscore.registry import load_kind; load_kind('sensor_anomaly')\n"
         "import fleetscore.pipeline.local\n"
         "print([m for m in ('sklearn', 'scipy', 'matplotlib', 'polars', 'duckdb', 'azure', 'numba') if m in sys.modules])"
     )
@@ -292,7 +290,9 @@ def test_the_references_own_readings_and_models(real_data: Path, store: Store, p
     table = pa.concat_tables(tables)
     assert _readings(table) == _raw_readings(real_data / "sensor_data.csv")
     keys = sorted({(r["device"], r["sensor"]) for r in table.select(["device", "sensor"]).to_pylist()})
-    fitted = load_models(store, pa.array([f"{d}/{s}" for d, s in keys]), pa.array([version] * len(keys)))
+    fitted = load_models(
+        store, "sensor_anomaly", pa.array([f"{d}/{s}" for d, s in keys]), pa.array([version] * len(keys))
+    )
     for (device, sensor), place in zip(keys, fitted.place.tolist(), strict=True):
         mine = table.filter(pc.and_(pc.equal(table["device"], device), pc.equal(table["sensor"], sensor)))
         oracle, values = pipeline_of(fitted.pack.model(place)), mine["value"].to_numpy()[:, None]

@@ -29,7 +29,7 @@ DEFAULTS = SensorSettings()
 
 def read_all(store: Store, name: str) -> tuple[list[tuple[Any, ...]], dict[int, str], Any]:
     """All readings of one file as (microseconds, device, sensor, value, row), the texts that are no numbers, and its entry."""
-    file = next(f for f in list_inputs(store).files if f.path.endswith(name))
+    file = next(f for f in list_inputs(store, DEFAULTS.data.folder).files if f.path.endswith(name))
     entry = catalog_file(store, file, DEFAULTS)
     rows: list[tuple[Any, ...]] = []
     texts: dict[int, str] = {}
@@ -298,7 +298,7 @@ def test_parquet_columns_of_other_types_are_named(column: str, values: list[Any]
     sink = io.BytesIO()
     pq.write_table(pa.table(data), sink)
     store.write("data/sensor_anomaly/x.parquet", sink.getvalue())
-    file = list_inputs(store).files[0]
+    file = list_inputs(store, DEFAULTS.data.folder).files[0]
     entry = catalog_file(store, file, DEFAULTS)
     assert entry.entry.cause == "bad_column_type"
     assert repr(column) in entry.entry.detail

@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 
 from fleetscore.models.model_sets import Pins, pin_version, read_pins
 from fleetscore.partition_keys import join_key
+from fleetscore.pipeline.context import open_window
 from fleetscore.pipeline.local import run_window
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.settings import read_workload_settings
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
+from fleetscore.testing import check_workload
 from fleetscore.windows import Cadence, parse_window
-from fleetscore.workload import ShardTask, WindowRequest
+from fleetscore.workload import RunContext, Shard
 from fleetscore.workloads.sensor_anomaly.packs import SensorModel
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
@@ -48,17 +50,17 @@ def score(store: Store, **changes: Any) -> Answer:
     """Discover and score the window as the spine does; checks that every partition is settled exactly once."""
     chosen = read_workload_settings(store, "sensor_anomaly", SensorSettings)
     pins = changes.get("pins") or read_pins(store, "sensor_anomaly")
-    found = WORKLOAD.discover(
-        store, WindowRequest(WINDOW, replace(chosen, **changes.get("settings", {})), pins)
+    run = RunContext(
+        store, SensorAnomaly(settings=replace(chosen, **changes.get("settings", {}))), WINDOW, pins
     )
-    table = found.partitions
+    found = WORKLOAD.discover(run)
+    table = found.expected
     assert len(set(table["partition"].to_pylist())) == table.num_rows
     ledger = {row["partition"]: row | {"input_rows": row["rows"], "rows": 0} for row in table.to_pylist()}
     open_ones = table.filter(pa.compute.equal(table["outcome"], ""))
-    task = ShardTask("r", WINDOW, 0, open_ones, found.inputs, replace(chosen, **changes.get("settings", {})))
     pieces = [WORKLOAD.result_schema.empty_table()]
     if open_ones.num_rows:
-        for piece in WORKLOAD.score(store, task):
+        for piece in WORKLOAD.score(replace(run, inputs=found.inputs), Shard(0, open_ones)):
             pieces.append(piece.results)
             for row in piece.outcomes.to_pylist():
                 assert ledger[row["partition"]]["outcome"] == ""
@@ -90,6 +92,16 @@ def test_expected_is_who_has_data_and_who_has_a_model(
         "1/new": ("skipped", "no_model"),
     }
     assert published(answer) == [(1.0, "1", "a", 10.0)]
+
+
+def test_the_kind_keeps_the_promises_of_the_seam(
+    store: Store, put_parquet: Any, put_models: Any, make_model: Any
+) -> None:
+    """check_workload finds nothing wrong, with sensors that are scored, late, unknown and faulty."""
+    put_models({f"1/{n}": make_model() for n in range(6)} | {"1/dead": make_model()})
+    readings = [(t, "1", str(n), 10.0) for t in range(10) for n in range(6)]
+    put_parquet("x.parquet", [*readings, (1, "1", "new", 5.0), (3, "1", "4", None), (4, "1", "4", None)])
+    assert check_workload(WORKLOAD, store, WINDOW.key).outcomes == {"scored": 5, "quarantined": 1}
 
 
 def test_a_window_without_data_is_late_for_everybody(store: Store, put_models: Any, make_model: Any) -> None:
@@ -349,15 +361,14 @@ def test_input_that_changes_under_a_run_fails_what_was_in_it(
     put_models({"1/a": make_model(), "2/a": make_model()})
     put_parquet("a.parquet", [(5, "1", "a", 10.0)])
     put_parquet("b.parquet", [(5, "2", "a", 10.0)])
-    found = WORKLOAD.discover(
-        store, WindowRequest(WINDOW, SensorSettings(), read_pins(store, "sensor_anomaly"))
-    )
+    run = open_window(store, WORKLOAD, WINDOW.key)
+    found = WORKLOAD.discover(run)
     if change == "deleted":
         store.delete("data/sensor_anomaly/b.parquet")
     else:
         put_parquet("b.parquet", [(5, "2", "a", 99.0), (6, "2", "a", 99.0)])
-    task = ShardTask("r", WINDOW, 0, found.partitions, found.inputs, SensorSettings())
-    rows = [row for piece in WORKLOAD.score(store, task) for row in piece.outcomes.to_pylist()]
+    pieces = WORKLOAD.score(replace(run, inputs=found.inputs), Shard(0, found.expected))
+    rows = [row for piece in pieces for row in piece.outcomes.to_pylist()]
     assert {row["partition"]: (row["outcome"], row["cause"], row["rows"]) for row in rows} == {
         "1/a": ("scored", "", 1),
         "2/a": ("failed", "input_changed", 0),
@@ -418,7 +429,7 @@ def test_examining_opens_a_file_once_to_see_its_columns_and_once_per_thread(
     opened: list[str] = []
     original = type(store).open
     monkeypatch.setattr(type(store), "open", lambda self, path: opened.append(path) or original(self, path))
-    (file,) = list_inputs(store).files
+    (file,) = list_inputs(store, SensorSettings().data.folder).files
     assert len(catalog_file(store, file, SensorSettings()).entry.pieces) == 60 // row_group_size
     assert 2 <= len(opened) <= most
 
@@ -529,12 +540,9 @@ def test_pieces_hold_whole_partitions_and_bounded_rows(
     put_parquet("x.parquet", [(t, "1", str(n), 10.0) for t in range(10) for n in range(9)])
     whole = score(store).results
     monkeypatch.setattr(scoring, "_PIECE_ROWS", 25)
-    found = WORKLOAD.discover(
-        store, WindowRequest(WINDOW, SensorSettings(), read_pins(store, "sensor_anomaly"))
-    )
-    pieces = list(
-        WORKLOAD.score(store, ShardTask("r", WINDOW, 0, found.partitions, found.inputs, SensorSettings()))
-    )
+    run = open_window(store, WORKLOAD, WINDOW.key)
+    found = WORKLOAD.discover(run)
+    pieces = list(WORKLOAD.score(replace(run, inputs=found.inputs), Shard(0, found.expected)))
     assert [p.results.num_rows for p in pieces] == [20, 20, 20, 20, 10]
     assert pa.concat_tables([p.results for p in pieces]).to_pydict() == whole.to_pydict()
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from fleetscore.models.model_sets import Pins
 from fleetscore.store import Store, open_store
-from fleetscore.workload import WindowRequest
+from fleetscore.workload import RunContext
 from fleetscore.workloads.server_load.discovery import read_hours
 from fleetscore.workloads.server_load.samples import Shape, generate_days, write_day
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
@@ -16,13 +16,13 @@ from fleetscore.workloads.server_load.workload import ServerLoad
 
 
 def _hours(store: Store, log: bytes) -> list[dict[str, object]]:
-    workload, options = ServerLoad(), ServerLoadSettings(range_mb=1)
+    workload = ServerLoad(settings=ServerLoadSettings(range_mb=1))
     store.write("data/server_load/log.csv", log)
-    request = WindowRequest(workload.parse_window("2016-06-30"), options, Pins("none"))
-    while items := workload.map_items(store, request):
+    run = RunContext(store, workload, workload.parse_window("2016-06-30"), Pins("none"))
+    while items := workload.map_items(run):
         for item in items:
-            workload.map_item(store, item, options)
-    table: pa.Table = read_hours(store, workload.discover(store, request).inputs, 0, 1 << 30)
+            workload.map_item(run, item)
+    table: pa.Table = read_hours(store, workload.discover(run).inputs, 0, 1 << 30)
     return table.to_pylist()
 
 

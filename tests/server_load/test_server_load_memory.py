@@ -20,14 +20,13 @@ _PREPARE = """
 import json, resource, sys
 from fleetscore.models.model_sets import Pins
 from fleetscore.store.local import LocalStore
-from fleetscore.workload import WindowRequest
-from fleetscore.workloads.server_load.settings import ServerLoadSettings
+from fleetscore.workload import RunContext
 from fleetscore.workloads.server_load.workload import ServerLoad
 store, workload = LocalStore.from_url(sys.argv[1]), ServerLoad()
-request = WindowRequest(workload.parse_window("2016-06-30"), ServerLoadSettings(), Pins("none"))
-while items := workload.map_items(store, request):
+run = RunContext(store, workload, workload.parse_window("2016-06-30"), Pins("none"))
+while items := workload.map_items(run):
     for item in items:
-        workload.map_item(store, item, request.settings)
+        workload.map_item(run, item)
 print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
 """
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fleetscore.models.model_sets import Pins
 from fleetscore.store.local import LocalStore
-from fleetscore.workload import WindowRequest
+from fleetscore.workload import RunContext
 from fleetscore.workloads.server_load.layouts import SUMS
 from fleetscore.workloads.server_load.months import Month, hour_of, moment_of, months_between
 from fleetscore.workloads.server_load.parse import SLOTS
@@ -102,18 +102,18 @@ def test_other_months_are_left_out() -> None:
 def test_peaks_agree_with_sql(tmp_path: Path, store: LocalStore) -> None:
     """The hours of generated logs are those that DuckDB finds with one query over the CSV."""
 
-    workload, options = ServerLoad(), ServerLoadSettings(range_mb=1)
+    workload = ServerLoad(settings=ServerLoadSettings(range_mb=1))
     shape = Shape(5, 6, hour_of(moment_of(_JUNE.first_hour)) // 24, 60.0)
     path = tmp_path / "log.csv"
     with path.open("wb") as file:
         for day in generate_days(shape):
             write_day(file, day, shape)
     store.write("data/server_load/log.csv", path.read_bytes())
-    request = WindowRequest(workload.parse_window("2016-06-06"), options, Pins())
-    while items := workload.map_items(store, request):
+    run = RunContext(store, workload, workload.parse_window("2016-06-06"), Pins())
+    while items := workload.map_items(run):
         for item in items:
-            workload.map_item(store, item, options)
-    discovery = workload.discover(store, request)
+            workload.map_item(run, item)
+    discovery = workload.discover(run)
     assert len(discovery.inputs) == 1
     with store.open(discovery.inputs[0].path) as file:
         ours = pq.read_table(file)

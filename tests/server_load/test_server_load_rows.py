@@ -13,7 +13,6 @@ from fleetscore.errors import InputError
 from fleetscore.models.model_sets import Pins, pin_version, read_pins, write_model_set
 from fleetscore.store.local import LocalStore
 from fleetscore.workloads.server_load.features import FEATURES, HISTORY
-from fleetscore.workloads.server_load.settings import ServerLoadSettings
 from fleetscore.workloads.server_load.trees import ModelFacts, dump_trees, load_trees, pack_forest, predict
 from fleetscore.workloads.server_load.workload import ServerLoad
 
@@ -53,7 +52,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalStore, Pins]:
 
 
 def _ask(served: tuple[LocalStore, Pins], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return ServerLoad().score_rows(*served, ServerLoadSettings(), rows)
+    return ServerLoad().score_rows(*served, rows)
 
 
 def test_reference_payload_is_answered_in_full(served: tuple[LocalStore, Pins]) -> None:

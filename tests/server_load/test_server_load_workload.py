@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,18 +14,10 @@ import pytest
 
 from fleetscore.errors import InputError, StoreError
 from fleetscore.models.model_sets import Pins, pin_version, read_pins, write_model_set
-from fleetscore.schemas import OUTCOMES
+from fleetscore.schemas import OUTCOMES, PARTITIONS
 from fleetscore.store.local import LocalStore
-from fleetscore.workload import (
-    PARTITIONS,
-    Discovery,
-    MapItem,
-    SampleReport,
-    ShardTask,
-    TrainingRequest,
-    TrainingTask,
-    WindowRequest,
-)
+from fleetscore.windows import Window
+from fleetscore.workload import MapItem, Partitions, RunContext, SampleReport, Shard
 from fleetscore.workloads.server_load.months import hour_of
 from fleetscore.workloads.server_load.samples import TRUTH_PATH
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
@@ -36,27 +29,25 @@ _OPTIONS = ServerLoadSettings(forest_trees=10, forest_depth=6, candidates=("fore
 
 
 def request_of(
-    window: str, options: ServerLoadSettings = _OPTIONS, pins: Pins | None = None, only: tuple[str, ...] = ()
-) -> WindowRequest:
-    """A request for a window; a pinned version is named though no such set is stored."""
-    return WindowRequest(WORKLOAD.parse_window(window), options, Pins("v1") if pins is None else pins, only)
+    store: LocalStore, window: str, options: ServerLoadSettings = _OPTIONS, pins: Pins | None = None
+) -> RunContext:
+    """A run of a window; a pinned version is named though no such set is stored."""
+    chosen = Pins("v1") if pins is None else pins
+    return RunContext(store, ServerLoad(settings=options), WORKLOAD.parse_window(window), chosen)
 
 
-def prepare(
-    store: LocalStore, request: WindowRequest | TrainingRequest
-) -> list[tuple[MapItem, dict[str, Any]]]:
+def prepare(run: RunContext) -> list[tuple[MapItem, dict[str, Any]]]:
     """Run all rounds of preparation; what was run, with its counts."""
     done: list[tuple[MapItem, dict[str, Any]]] = []
-    ask = WORKLOAD.training_map_items if isinstance(request, TrainingRequest) else WORKLOAD.map_items
-    while items := ask(store, request):  # type: ignore[operator, arg-type]
-        done += [(item, dict(WORKLOAD.map_item(store, item, request.settings))) for item in items]
+    while items := WORKLOAD.map_items(run):
+        done += [(item, dict(WORKLOAD.map_item(run, item))) for item in items]
     return done
 
 
-def discover(store: LocalStore, request: WindowRequest) -> dict[str, dict[str, Any]]:
+def discover(run: RunContext) -> dict[str, dict[str, Any]]:
     """Prepare, discover, and give the partitions by key."""
-    prepare(store, request)
-    return {row["partition"]: row for row in WORKLOAD.discover(store, request).partitions.to_pylist()}
+    prepare(run)
+    return {row["partition"]: row for row in WORKLOAD.discover(run).expected.to_pylist()}
 
 
 @pytest.fixture
@@ -75,7 +66,7 @@ def logs(line: Callable[..., str]) -> Callable[..., bytes]:
     return build
 
 
-def hours_of(store: LocalStore, discovery: Discovery) -> bytes:
+def hours_of(store: LocalStore, discovery: Partitions) -> bytes:
     """The content of all hours that a discovery names, as one sorted plain table's text."""
     parts = []
     for item in discovery.inputs:
@@ -90,11 +81,11 @@ def hours_of(store: LocalStore, discovery: Discovery) -> bytes:
 def test_every_byte_is_parsed_once(store: LocalStore, logs: Callable[..., bytes]) -> None:
     """A second window parses nothing; a file that comes late is parsed alone, and only its months are reduced again."""
     store.write(f"{_FOLDER}/a.csv", logs(["10.0.0.1"], 1, 9))
-    first = prepare(store, request_of("2016-06-08"))
+    first = prepare(request_of(store, "2016-06-08"))
     assert [facts["step"] for _, facts in first] == ["parse", "reduce"]
-    assert prepare(store, request_of("2016-06-09")) == []
+    assert prepare(request_of(store, "2016-06-09")) == []
     store.write(f"{_FOLDER}/late.csv", logs(["10.0.0.2"], 8, 1))
-    late = prepare(store, request_of("2016-06-09"))
+    late = prepare(request_of(store, "2016-06-09"))
     assert [(facts["step"], item.input.path.rpartition("/")[2]) for item, facts in late] == [
         ("parse", "late.csv"),
         ("reduce", "2016-06"),
@@ -117,19 +108,19 @@ def test_grown_file_is_parsed_only_where_it_grew(
     content = logs(many, 1, 10)
     assert 2 << 20 < len(content) < 3 << 20
     store.write(f"{_FOLDER}/a.csv", content)
-    prepare(store, request_of("2016-06-12", options))
+    prepare(request_of(store, "2016-06-12", options))
     assert len(parsed) == 3
     store.write(f"{_FOLDER}/a.csv", content + logs(many, 11, 1))
     grown = WORKLOAD.discover(
-        store, (prepare(store, request_of("2016-06-12", options)), request_of("2016-06-12", options))[1]
+        (prepare(request_of(store, "2016-06-12", options)), request_of(store, "2016-06-12", options))[1]
     )
     assert len(parsed) == 4
     other = LocalStore(store.root.parent / "other")
     other.write(f"{_FOLDER}/b.csv", content + logs(many, 11, 1))
     whole = ServerLoadSettings(range_mb=64, buckets=3)
-    prepare(other, request_of("2016-06-12", whole))
+    prepare(request_of(other, "2016-06-12", whole))
     assert hours_of(store, grown) == hours_of(
-        other, WORKLOAD.discover(other, request_of("2016-06-12", whole))
+        other, WORKLOAD.discover(request_of(other, "2016-06-12", whole))
     )
 
 
@@ -140,42 +131,42 @@ def test_renamed_file_is_not_parsed_again(
     from fleetscore.workloads.server_load import partials
 
     store.write(f"{_FOLDER}/a.csv", logs(["10.0.0.1"], 1, 9))
-    prepare(store, request_of("2016-06-08"))
+    prepare(request_of(store, "2016-06-08"))
     store.write(f"{_FOLDER}/moved/b.csv", store.read(f"{_FOLDER}/a.csv"))
     store.delete(f"{_FOLDER}/a.csv")
     monkeypatch.setattr(partials, "parse_piece", lambda *_: pytest.fail("parsed again"))
-    assert discover(store, request_of("2016-06-08"))["10.0.0.1"]["rows"] == 8 * 24
+    assert discover(request_of(store, "2016-06-08"))["10.0.0.1"]["rows"] == 8 * 24
 
 
 def test_file_changed_while_read_is_no_partial(store: LocalStore, logs: Callable[..., bytes]) -> None:
     """A file that is not the version the item names leaves no record, and the call may be made again."""
     store.write(f"{_FOLDER}/a.csv", logs(["10.0.0.1"], 1, 1))
-    (item,) = WORKLOAD.map_items(store, request_of("2016-06-08"))
+    (item,) = WORKLOAD.map_items(request_of(store, "2016-06-08"))
     store.write(f"{_FOLDER}/a.csv", logs(["10.0.0.1"], 1, 2))
     with pytest.raises(StoreError, match="changed"):
-        WORKLOAD.map_item(store, item, _OPTIONS)
+        WORKLOAD.map_item(request_of(store, "2016-06-08"), item)
     assert store.stat(item.output) is None
 
 
 def test_outdated_reduce_writes_nothing(store: LocalStore, logs: Callable[..., bytes]) -> None:
     """A month whose logs changed after its item was listed is not reduced; the next round lists it anew."""
     store.write(f"{_FOLDER}/a.csv", logs(["10.0.0.1"], 1, 5))
-    request = request_of("2016-06-05")
-    (parse,) = WORKLOAD.map_items(store, request)
-    WORKLOAD.map_item(store, parse, _OPTIONS)
-    (reduce,) = WORKLOAD.map_items(store, request)
+    request = request_of(store, "2016-06-05")
+    (parse,) = WORKLOAD.map_items(request)
+    WORKLOAD.map_item(request, parse)
+    (reduce,) = WORKLOAD.map_items(request)
     store.write(f"{_FOLDER}/b.csv", logs(["10.0.0.2"], 5, 1))
-    WORKLOAD.map_item(store, WORKLOAD.map_items(store, request)[0], _OPTIONS)
-    assert WORKLOAD.map_item(store, reduce, _OPTIONS)["outdated"]
+    WORKLOAD.map_item(request, WORKLOAD.map_items(request)[0])
+    assert WORKLOAD.map_item(request, reduce)["outdated"]
     assert store.stat(reduce.output) is None
-    assert set(discover(store, request)) == {"10.0.0.1", "10.0.0.2"}
+    assert set(discover(request)) == {"10.0.0.1", "10.0.0.2"}
 
 
 def test_unprepared_logs_stop_discovery(store: LocalStore, logs: Callable[..., bytes]) -> None:
     """Discovery never works on a part of the logs: it says what is not prepared yet."""
     store.write(f"{_FOLDER}/a.csv", logs(["10.0.0.1"], 1, 5))
     with pytest.raises(InputError, match="not prepared") as caught:
-        WORKLOAD.discover(store, request_of("2016-06-05"))
+        WORKLOAD.discover(request_of(store, "2016-06-05"))
     assert caught.value.code == "not_prepared"
 
 
@@ -188,7 +179,7 @@ def test_outcomes_known_before_scoring(
     good, bad = line("2016-06-08 10:00:00", "10.0.0.3"), line("2016-06-08 10:00:61", "10.0.0.3")
     store.write(f"{_FOLDER}/bad.csv", "\n".join([good, good, bad]).encode())
     options = ServerLoadSettings(servers=("10.0.0.1", "10.0.0.3", "10.0.0.4"))
-    found = discover(store, request_of("2016-06-09", options))
+    found = discover(request_of(store, "2016-06-09", options))
     assert {key: (row["outcome"], row["cause"]) for key, row in found.items()} == {
         "10.0.0.1": ("", ""),
         "10.0.0.2": ("skipped", "filtered_out"),
@@ -196,7 +187,7 @@ def test_outcomes_known_before_scoring(
         "10.0.0.4": ("late", "no_recent_sessions"),
     }
     assert "bad.csv: 1 of 3 rows" in found["10.0.0.3"]["detail"]
-    unpinned = discover(store, request_of("2016-06-09", options, Pins()))
+    unpinned = discover(request_of(store, "2016-06-09", options, Pins()))
     assert unpinned["10.0.0.1"]["cause"] == "no_model"
 
 
@@ -207,13 +198,13 @@ def test_quarantined_file_is_never_half_used(
     store.write(f"{_FOLDER}/a.csv", logs(["10.0.0.1"], 1, 9))
     before = hours_of(
         store,
-        WORKLOAD.discover(store, (prepare(store, request_of("2016-06-09")), request_of("2016-06-09"))[1]),
+        WORKLOAD.discover((prepare(request_of(store, "2016-06-09")), request_of(store, "2016-06-09"))[1]),
     )
     good, bad = line("2016-06-08 10:00:00", "10.0.0.1", 99_999), line("?", "10.0.0.1")
     store.write(f"{_FOLDER}/bad.csv", "\n".join([good, good, bad]).encode())
-    prepare(store, request_of("2016-06-09"))
-    assert hours_of(store, WORKLOAD.discover(store, request_of("2016-06-09"))) == before
-    assert discover(store, request_of("2016-06-07"))["10.0.0.1"]["outcome"] == ""
+    prepare(request_of(store, "2016-06-09"))
+    assert hours_of(store, WORKLOAD.discover(request_of(store, "2016-06-09"))) == before
+    assert discover(request_of(store, "2016-06-07"))["10.0.0.1"]["outcome"] == ""
 
 
 def test_unreadable_files_are_remarked(store: LocalStore, logs: Callable[..., bytes]) -> None:
@@ -222,10 +213,10 @@ def test_unreadable_files_are_remarked(store: LocalStore, logs: Callable[..., by
     store.write(f"{_FOLDER}/empty.csv", b"")
     store.write(f"{_FOLDER}/_SUCCESS", b"not,a,log\n")
     store.write(f"{_FOLDER}/packed.csv", b"\x1f\x8b\x08rest")
-    request = request_of("2016-06-09")
-    prepare(store, request)
-    discovery = WORKLOAD.discover(store, request)
-    assert discovery.partitions["partition"].to_pylist() == ["10.0.0.1"]
+    request = request_of(store, "2016-06-09")
+    prepare(request)
+    discovery = WORKLOAD.discover(request)
+    assert discovery.expected["partition"].to_pylist() == ["10.0.0.1"]
     assert [remark for remark in discovery.remarks if "packed.csv" in remark and "gzip" in remark]
 
 
@@ -237,9 +228,9 @@ def test_both_layouts_give_the_same_hours(
     wide = logs(["10.0.0.2"], 1, 9).decode().splitlines()
     narrow = [",".join([*cells[1:15], cells[16], cells[15]]) for cells in (row.split(",") for row in wide)]
     store.write(f"{_FOLDER}/16.csv", "\n".join(narrow).encode())
-    request = request_of("2016-06-09")
-    prepare(store, request)
-    (hours,) = WORKLOAD.discover(store, request).inputs
+    request = request_of(store, "2016-06-09")
+    prepare(request)
+    (hours,) = WORKLOAD.discover(request).inputs
     with store.open(hours.path) as file:
         table = pq.read_table(file)
     names = table["server"].cast(pa.string())
@@ -252,21 +243,18 @@ def test_glob_of_files_makes_a_small_run(store: LocalStore, logs: Callable[..., 
     """With `files` set only matching logs are parsed."""
     store.write(f"{_FOLDER}/2016-05.csv", logs(["10.0.0.1"], 1, 9))
     store.write(f"{_FOLDER}/2016-06.csv", logs(["10.0.0.2"], 1, 9))
-    assert set(discover(store, request_of("2016-06-09", ServerLoadSettings(files="2016-06*")))) == {
+    assert set(discover(request_of(store, "2016-06-09", ServerLoadSettings(files="2016-06*")))) == {
         "10.0.0.2"
     }
 
 
-def test_only_named_partitions(store: LocalStore, logs: Callable[..., bytes]) -> None:
-    """A run of some partitions expects exactly these; one without data is late."""
-    store.write(f"{_FOLDER}/a.csv", logs(["10.0.0.1", "10.0.0.2"], 1, 9))
-    found = discover(store, request_of("2016-06-09", only=("10.0.0.2", "10.9.9.9")))
-    assert {key: row["outcome"] for key, row in found.items()} == {"10.0.0.2": "", "10.9.9.9": "late"}
-
-
 def test_a_store_without_logs_has_no_partition(store: LocalStore) -> None:
     """Before anything was logged, a window is discovered as one that expects nobody; it is no error."""
-    assert discover(store, request_of("2016-06-01")) == {}
+    assert discover(request_of(store, "2016-06-01")) == {}
+
+
+def _training(store: LocalStore, first: Window, end: Window) -> RunContext:
+    return RunContext(store, ServerLoad(settings=_OPTIONS), first, Pins(), purpose="train", end=end)
 
 
 @pytest.fixture(scope="module")
@@ -274,18 +262,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalStore, Sampl
     """The samples at a third of their size, with a small forest trained and pinned; the card."""
     store = LocalStore(tmp_path_factory.mktemp("samples"))
     report = WORKLOAD.samples(store, scale=0.4)
-    request = TrainingRequest(
-        WORKLOAD.parse_window(report.facts["train_from"]),
-        WORKLOAD.parse_window(report.facts["train_to"]),
-        _OPTIONS,
-    )
-    prepare(store, request)
-    discovery = WORKLOAD.discover_training(store, request)
-    task = TrainingTask(
-        "run", request.first, request.stop, 0, discovery.partitions, discovery.inputs, _OPTIONS
-    )
-    trained = WORKLOAD.train(store, task)
-    draft = WORKLOAD.assemble(store, request, [trained.files])
+    request = _training(store, *(WORKLOAD.parse_window(report.facts[n]) for n in ("train_from", "train_to")))
+    prepare(request)
+    discovery = WORKLOAD.discover_training(request)
+    trained = WORKLOAD.train(replace(request, inputs=discovery.inputs), Shard(0, discovery.expected))
+    draft = WORKLOAD.assemble(request, [trained.files])
     pin_version(store, "server_load", write_model_set(store, "server_load", draft.files, draft.card).version)
     return store, report, dict(draft.card)
 
@@ -293,7 +274,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalStore, Sampl
 def test_samples_are_parsed_to_the_truth(trained: tuple[LocalStore, SampleReport, dict[str, Any]]) -> None:
     """The peak of every hour, of both layouts and with dirty rows between, is the one that was planted."""
     store, report, _ = trained
-    discovery = WORKLOAD.discover(store, request_of(report.first.key))
+    discovery = WORKLOAD.discover(request_of(store, report.first.key))
     with store.open(TRUTH_PATH) as file:
         truth = pq.read_table(file).to_pylist()
     stop = hour_of(report.first.end)
@@ -337,16 +318,14 @@ def _scored(
     trained: tuple[LocalStore, SampleReport, dict[str, Any]], window: str, shards: int = 1
 ) -> tuple[pa.Table, pa.Table]:
     store = trained[0]
-    request = request_of(window, pins=read_pins(store, "server_load"))
-    prepare(store, request)
-    discovery = WORKLOAD.discover(store, request)
-    open_rows = discovery.partitions.filter(pc.equal(discovery.partitions["outcome"], ""))
+    request = request_of(store, window, pins=read_pins(store, "server_load"))
+    prepare(request)
+    discovery = WORKLOAD.discover(request)
+    open_rows = discovery.expected.filter(pc.equal(discovery.expected["outcome"], ""))
     pieces = []
     for shard in range(shards):
         part = open_rows.take(list(range(shard, open_rows.num_rows, shards)))
-        pieces += list(
-            WORKLOAD.score(store, ShardTask("run", request.window, shard, part, discovery.inputs, _OPTIONS))
-        )
+        pieces += list(WORKLOAD.score(replace(request, inputs=discovery.inputs), Shard(shard, part)))
     results = pa.concat_tables([piece.results for piece in pieces]).sort_by(
         [("server", "ascending"), ("hour", "ascending")]
     )
@@ -380,16 +359,16 @@ def test_missing_model_fails_its_partitions_only(
     """A pinned version that is not there is an outcome of the partitions that need it, not the end of the shard."""
     store, report, _ = trained
     pins = read_pins(store, "server_load")
-    request = request_of(report.first.key, pins=Pins(pins.current, {"10.0.0.1": "20000101T000000Z-00000000"}))
-    discovery = WORKLOAD.discover(store, request)
-    part = discovery.partitions.filter(pc.equal(discovery.partitions["outcome"], ""))
-    pieces = list(
-        WORKLOAD.score(store, ShardTask("run", request.window, 0, part, discovery.inputs, _OPTIONS))
+    request = request_of(
+        store, report.first.key, pins=Pins(pins.current, {"10.0.0.1": "20000101T000000Z-00000000"})
     )
+    discovery = WORKLOAD.discover(request)
+    part = discovery.expected.filter(pc.equal(discovery.expected["outcome"], ""))
+    pieces = list(WORKLOAD.score(replace(request, inputs=discovery.inputs), Shard(0, part)))
     outcomes = {row["partition"]: row["outcome"] for piece in pieces for row in piece.outcomes.to_pylist()}
     assert outcomes.pop("10.0.0.1") == "failed"
     assert set(outcomes.values()) == {"scored"}
-    assert discovery.partitions.schema == PARTITIONS
+    assert discovery.expected.schema == PARTITIONS
 
 
 def test_training_needs_days_to_learn_and_to_judge(
@@ -398,19 +377,18 @@ def test_training_needs_days_to_learn_and_to_judge(
     """A span no longer than the days kept for judging is refused with the remedy."""
     store, report, _ = trained
     stop = WORKLOAD.parse_window(report.facts["train_to"])
-    request = TrainingRequest(stop.next(-2), stop, _OPTIONS)
-    prepare(store, request)
-    discovery = WORKLOAD.discover_training(store, request)
-    task = TrainingTask("run", request.first, stop, 0, discovery.partitions, discovery.inputs, _OPTIONS)
+    request = _training(store, stop.next(-2), stop)
+    prepare(request)
+    discovery = WORKLOAD.discover_training(request)
     with pytest.raises(InputError, match="to learn from"):
-        WORKLOAD.train(store, task)
+        WORKLOAD.train(replace(request, inputs=discovery.inputs), Shard(0, discovery.expected))
 
 
 def test_backtest_compares_with_baselines(
     trained: tuple[LocalStore, SampleReport, dict[str, Any]], tmp_path: Any
 ) -> None:
     """A backtest has a row per cutoff and method, baselines among them, and a plot."""
-    found = WORKLOAD.backtest(trained[0], _OPTIONS, 2, tmp_path)
+    found = ServerLoad(settings=_OPTIONS).backtest(trained[0], 2, tmp_path)
     methods = {row["method"] for row in found["rows"]}
     assert methods == {"forest", "most_frequent", "class_of_48_hours_ago"}
     assert len({row["cutoff"] for row in found["rows"]}) == 2

@@ -33,7 +33,7 @@ def panel_of(folder: Path, chain: Any) -> Panel:
 
     store = LocalStore(folder)
     chain.write(store)
-    files = usable_files(store, list_inputs(store), ())
+    files = usable_files(store, list_inputs(store, StoreSalesSettings()), StoreSalesSettings())
     return load_panel(store, files, Span(Cadence.INDEX, 0, 70, 70), ["1", "2", "3", "4", "5", "6"], ()).panel
 
 
@@ -146,16 +146,16 @@ def test_a_backtest_forecasts_each_cutoff_from_its_own_past(tmp_path: Path, chai
 def test_the_workload_backtests_with_a_plot(sound: LocalStore, chain: Any, tmp_path: Path) -> None:
     """`backtest` reads the store, gives the table as JSON values and a plot; too short a history is an error."""
     chain.write(sound)
-    figures = StoreSales().backtest(sound, SMALL, 1, tmp_path / "plots")
+    figures = StoreSales(settings=SMALL).backtest(sound, 1, tmp_path / "plots")
     assert figures["cutoffs"] == ["57"]
     assert figures["relative_to_last_value"] < 1
     assert [Path(path).read_bytes()[:4] for path in figures["plots"]] == [b"\x89PNG"]
     with pytest.raises(InputError, match="cutoffs"):
-        StoreSales().backtest(sound, SMALL, 0, tmp_path)
+        StoreSales(settings=SMALL).backtest(sound, 0, tmp_path)
     chain.drop(chain.history["week"] > 12)
     chain.write(sound)
     with pytest.raises(InputError, match="too few"):
-        StoreSales().backtest(sound, SMALL, 1, tmp_path)
+        StoreSales(settings=SMALL).backtest(sound, 1, tmp_path)
 
 
 REAL = (
@@ -172,7 +172,7 @@ def test_real_sales_are_forecast_well_inside_their_history() -> None:
     from fleetscore.windows import Cadence
 
     store = _RealStore(REAL)
-    files = usable_files(store, list_inputs(store), ())
+    files = usable_files(store, list_inputs(store, StoreSalesSettings()), StoreSalesSettings())
     names = [str(n) for n in range(1, 81)]
     panel = load_panel(store, files, Span(Cadence.INDEX, 0, 108, 108), names, ()).panel
     figures = backtest_panel(panel, StoreSalesSettings(calibration_blocks=2), 2)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fleetscore.errors import InputError
 from fleetscore.store.local import LocalStore
 from fleetscore.windows import Cadence, parse_window
+from fleetscore.workloads.store_sales.contract import StoreSalesSettings
 from fleetscore.workloads.store_sales.input_files import list_inputs, usable_files
 from fleetscore.workloads.store_sales.loading import Span, load_panel
 from fleetscore.workloads.store_sales.panel import FINDINGS, Filled, PanelFiller, natural_key
@@ -24,7 +25,13 @@ SPAN = Span(Cadence.INDEX, 0, 70, 83)
 def load(
     store: LocalStore, span: Span = SPAN, stores: tuple[str, ...] = ("1", "2", "3", "4", "5", "6")
 ) -> Filled:
-    return load_panel(store, usable_files(store, list_inputs(store), ()), span, stores, ())
+    return load_panel(
+        store,
+        usable_files(store, list_inputs(store, StoreSalesSettings()), StoreSalesSettings()),
+        span,
+        stores,
+        (),
+    )
 
 
 def assert_same(a: Filled, b: Filled) -> None:

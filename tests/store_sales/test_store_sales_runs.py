@@ -10,19 +10,22 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from fleetscore.errors import InputError
 from fleetscore.models.model_sets import read_model_set, read_pins
+from fleetscore.pipeline.context import open_window
 from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.records import RunState
 from fleetscore.registry import get_workload
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.settings import read_workload_settings
 from fleetscore.store.local import LocalStore
+from fleetscore.testing import check_workload
 from fleetscore.windows import Window, windows_between
-from fleetscore.workload import PARTITIONS, ShardTask, WindowRequest
-from fleetscore.workloads.store_sales.contract import QUANTILE_NAMES, RESULTS, StoreSalesSettings
+from fleetscore.workload import RunContext, Shard
+from fleetscore.workloads.store_sales.contract import DATA, QUANTILE_NAMES, RESULTS, StoreSalesSettings
 from fleetscore.workloads.store_sales.samples import TRUTH, write_samples
 from fleetscore.workloads.store_sales.workload import StoreSales
 
@@ -33,17 +36,16 @@ def results_of(store: LocalStore, window: str = ORIGIN) -> Any:
     return read_results(store, read_manifest(store, "store_sales", window)).to_pandas()
 
 
-def task_of(store: LocalStore, window: str = ORIGIN, only: tuple[str, ...] = ()) -> ShardTask:
-    workload = StoreSales()
-    settings = read_workload_settings(store, "store_sales", StoreSalesSettings)
-    request = WindowRequest(workload.parse_window(window), settings, read_pins(store, "store_sales"), only)
-    found = workload.discover(store, request)
-    table = found.partitions.filter(pa.compute.equal(found.partitions["outcome"], ""))
-    return ShardTask("r", request.window, 0, table, found.inputs, settings)
+def task_of(store: LocalStore, window: str = ORIGIN, only: tuple[str, ...] = ()) -> tuple[RunContext, Shard]:
+    """The run of a window with the settings in the store, and one shard of its open partitions, or of `only` these."""
+    run = open_window(store, get_workload(store, "store_sales"), window)
+    found = run.kind.discover(run)
+    shard = Shard(0, found.expected.filter(pc.equal(found.expected["outcome"], "")))
+    return replace(run, inputs=found.inputs), shard.restricted(only) if only else shard
 
 
-def score(store: LocalStore, task: ShardTask) -> Any:
-    pieces = list(StoreSales().score(store, task))
+def score(run: RunContext, shard: Shard) -> Any:
+    pieces = list(run.kind.score(run, shard))
     return pa.concat_tables([piece.results for piece in pieces]).to_pandas()
 
 
@@ -81,18 +83,19 @@ def test_quantiles_that_cross_are_returned_sorted(sound: LocalStore, chain: Any)
     from fleetscore.workloads.store_sales.scoring import load_model, window_span
 
     chain.write(sound)
-    task = task_of(sound)
-    loaded = load_model(sound.url, read_pins(sound, "store_sales").current)
-    span = window_span(task.window, loaded, task.settings)
-    panel = load_panel(sound, usable_files(sound, task.inputs, ()), span, ["1", "2", "3"], ()).panel
+    run, _ = task_of(sound)
+    settings = run.settings
+    loaded = load_model(sound.url, "store_sales", run.pins.current)
+    span = window_span(run.window, loaded, settings)
+    panel = load_panel(sound, usable_files(sound, run.inputs, settings), span, ["1", "2", "3"], ()).panel
     assert isinstance(loaded.model, QuantileModel)
     right, trees = loaded.model.forest, len(loaded.model.forest.value)
     backwards = np.arange(trees).reshape(5, -1)[::-1].reshape(-1)
     arrays = (getattr(right, name)[backwards] for name in ("feature", "threshold", "stays", "value"))
     wrong = replace(loaded.model, forest=Forest(right.features, right.first_tree, *arrays))
     assert isinstance(loaded.scorer, Scorer)
-    expected = forecast(panel, loaded.model, loaded.scorer, task.settings).quantiles
-    given = forecast(panel, wrong, make_scorer(wrong.forest), task.settings).quantiles
+    expected = forecast(panel, loaded.model, loaded.scorer, settings).quantiles
+    given = forecast(panel, wrong, make_scorer(wrong.forest), settings).quantiles
     assert (np.diff(given, axis=2) >= 0).all()
     assert np.array_equal(given, expected)
 
@@ -101,10 +104,9 @@ def test_quantiles_that_cross_are_returned_sorted(sound: LocalStore, chain: Any)
 def test_any_division_into_shards_gives_the_same_rows(shards: int, sound: LocalStore, chain: Any) -> None:
     """Partitions dealt to any number of shards, also more than divide evenly, are all scored once, with the same numbers."""
     chain.write(sound)
-    task = task_of(sound)
-    whole = score(sound, task)
-    keys = task.partitions["partition"].to_pylist()
-    parts = [score(sound, task.restricted(keys[n::shards])) for n in range(shards)]
+    run, shard = task_of(sound)
+    whole = score(run, shard)
+    parts = [score(run, shard.restricted(shard.keys[n::shards])) for n in range(shards)]
     import pandas as pd
 
     joined = pd.concat(parts).sort_values(["store", "sku", "step"]).reset_index(drop=True)
@@ -114,7 +116,7 @@ def test_any_division_into_shards_gives_the_same_rows(shards: int, sound: LocalS
 def test_the_order_of_rows_changes_no_number(sound: LocalStore, chain: Any) -> None:
     """Shuffled history and future give the same rows, bit for bit."""
     chain.write(sound)
-    sorted_rows = score(sound, task_of(sound))
+    sorted_rows = score(*task_of(sound))
     random = np.random.default_rng(1)
     order, ahead = (
         random.permutation(len(chain.history["week"])),
@@ -123,38 +125,37 @@ def test_the_order_of_rows_changes_no_number(sound: LocalStore, chain: Any) -> N
     chain.history = {n: c[order] for n, c in chain.history.items()}
     chain.future = {n: c[ahead] for n, c in chain.future.items()}
     chain.write(sound)
-    assert score(sound, task_of(sound)).equals(sorted_rows)
+    assert score(*task_of(sound)).equals(sorted_rows)
 
 
 def test_another_store_changes_no_number(sound: LocalStore, chain: Any) -> None:
     """With a store fewer, every other store's rows are the same, bit for bit."""
     chain.write(sound)
-    among_all = score(sound, task_of(sound))
+    among_all = score(*task_of(sound))
     chain.drop(chain.rows("4"))
     chain.drop_ahead(chain.rows_ahead("4"))
     chain.write(sound)
-    alone = score(sound, task_of(sound))
+    alone = score(*task_of(sound))
     assert alone.equals(among_all[among_all["store"] != "4"].reset_index(drop=True))
 
 
 def test_a_window_of_the_past_reads_no_later_sale(sound: LocalStore, chain: Any) -> None:
     """A backfilled window gives the same rows whether or not the sales of its weeks are known already."""
     chain.write(sound)
-    known = score(sound, task_of(sound, "60"))
+    known = score(*task_of(sound, "60"))
     later = chain.history["week"] >= 60
     more = {n: c[later] for n, c in chain.history.items() if n != "sales"}
     chain.drop(later)
     chain.future = {n: np.concatenate([more[n], c]) for n, c in chain.future.items()}
     chain.write(sound)
-    assert score(sound, task_of(sound, "60")).equals(known)
+    assert score(*task_of(sound, "60")).equals(known)
 
 
-def test_discovery_lists_only_what_is_asked_for(sound: LocalStore, chain: Any) -> None:
-    """`only` limits the partitions; the table has the stated schema."""
+def test_the_kind_keeps_the_promises_of_the_seam(sound: LocalStore, chain: Any) -> None:
+    """check_workload finds nothing wrong in a window of sound data."""
     chain.write(sound)
-    task = task_of(sound, only=("2", "5"))
-    assert task.partitions["partition"].to_pylist() == ["2", "5"]
-    assert task.partitions.schema == PARTITIONS
+    checked = check_workload(get_workload(sound, "store_sales"), sound, ORIGIN)
+    assert checked.outcomes == {"scored": 6}
 
 
 def test_training_twice_gives_the_same_model_set(trained_folder: Path, tmp_path: Path) -> None:
@@ -195,14 +196,12 @@ def test_too_little_history_trains_nothing(tmp_path: Path, chain: Any) -> None:
 def test_samples_are_what_they_say(tmp_path: Path) -> None:
     """The report's stores, SKUs and rows are those of the files, at any scale; the same seed gives the same bytes."""
     store, again = LocalStore(tmp_path / "a"), LocalStore(tmp_path / "b")
-    report = write_samples(store, 1.0, 7)
-    write_samples(again, 1.0, 7)
+    report = write_samples(store, DATA, 1.0, 7)
+    write_samples(again, DATA, 1.0, 7)
     paths = [entry.path for entry in store.list("")]
     assert all(store.read(path) == again.read(path) for path in paths)
-    found = StoreSales().discover(
-        store, WindowRequest(report.first, StoreSalesSettings(), read_pins(store, "store_sales"))
-    )
-    assert found.partitions.num_rows == report.partitions == 16
+    found = StoreSales().discover(RunContext(store, StoreSales(), report.first))
+    assert found.expected.num_rows == report.partitions == 16
     counted = sum(len(table_of(store, p)) for p in paths if p.startswith("data/"))
     assert counted == report.rows
     assert table_of(store, TRUTH)["sku"].nunique() == report.facts["skus"] == 10
@@ -220,7 +219,7 @@ def table_of(store: LocalStore, path: str) -> Any:
 def sampled(tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalStore, list[Window]]:
     """Samples, trained small, with their last window published."""
     store = LocalStore(tmp_path_factory.mktemp("sampled"))
-    report = write_samples(store, 1.0, 7)
+    report = write_samples(store, DATA, 1.0, 7)
     store.write("settings/store_sales.toml", b"rounds = 30\nleaves = 8\ncalibration_blocks = 1\n")
     run_training(store, "store_sales", report.facts["train_from"], report.facts["train_to"])
     windows = list(windows_between(report.first, report.stop))[-1:]
@@ -280,7 +279,7 @@ def test_a_mini_batch_answers_as_the_run_did(sampled: tuple[LocalStore, list[Win
             "window": "2026-W47",
         },
     ]
-    plain, cheap = StoreSales().score_rows(store, read_pins(store, "store_sales"), settings, asked)
+    plain, cheap = StoreSales(settings=settings).score_rows(store, read_pins(store, "store_sales"), asked)
     frame = results_of(store, windows[0].key)
     row = frame[(frame["store"] == "S001") & (frame["sku"] == "sku-01") & (frame["week"] == "2026-W49")].iloc[
         0
@@ -306,9 +305,7 @@ def test_a_malformed_question_is_named(
     store, _ = sampled
     row = {"store": "S001", "sku": "sku-01", "week": "2026-W48"}
     with pytest.raises(InputError) as caught:
-        StoreSales().score_rows(
-            store, read_pins(store, "store_sales"), StoreSalesSettings(), [row, row | change]
-        )
+        StoreSales().score_rows(store, read_pins(store, "store_sales"), [row, row | change])
     assert caught.value.field == f"rows[1].{field}"
 
 
@@ -317,7 +314,7 @@ def test_a_mini_batch_without_a_model_says_so(tmp_path: Path, chain: Any) -> Non
     store = LocalStore(tmp_path)
     chain.write(store)
     row = {"store": 1, "sku": 1, "week": 71, "window": 70}
-    answer = StoreSales().score_rows(store, read_pins(store, "store_sales"), StoreSalesSettings(), [row])[0]
+    answer = StoreSales().score_rows(store, read_pins(store, "store_sales"), [row])[0]
     assert (answer["q50"], answer["cause"]) == (None, "no_model")
 
 
@@ -329,9 +326,9 @@ def test_importing_the_workload_imports_no_science() -> None:
     assert heavy.isdisjoint({name.strip(" '[]") for name in done.stdout.split(",")})
 
 
-def test_the_workload_is_registered() -> None:
+def test_the_workload_is_registered(tmp_path: Path) -> None:
     """get_workload gives it by name, with the stated results."""
-    workload = get_workload("store_sales")
+    workload = get_workload(LocalStore(tmp_path), "store_sales")
     assert workload.result_schema == RESULTS
     assert workload.parse_window("2026-W47").key == "2026-W47"
     assert workload.parse_window("108").key == "108"

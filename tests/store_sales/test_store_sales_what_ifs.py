@@ -23,7 +23,7 @@ Row = dict[str, Any]
 def answer(store: LocalStore, rows: list[Row]) -> list[Row]:
     """The mini-batch's answers."""
     settings = read_workload_settings(store, "store_sales", StoreSalesSettings)
-    return StoreSales().score_rows(store, read_pins(store, "store_sales"), settings, rows)
+    return StoreSales(settings=settings).score_rows(store, read_pins(store, "store_sales"), rows)
 
 
 def distinct_rows(count: int) -> list[Row]:
@@ -122,5 +122,5 @@ def test_a_what_if_changes_no_other_answer(fed: LocalStore) -> None:
     assert answer(fed, [{**plain, "price": 0.5, "deal": 1, "feat": 1}, plain])[1] == before[0]
     assert answer(fed, [plain]) == before
     settings = replace(read_workload_settings(fed, "store_sales", StoreSalesSettings), steps=5)
-    shorter = StoreSales().score_rows(fed, read_pins(fed, "store_sales"), settings, [plain])
+    shorter = StoreSales(settings=settings).score_rows(fed, read_pins(fed, "store_sales"), [plain])
     assert [shorter[0][name] for name in QUANTILE_NAMES] == [before[0][name] for name in QUANTILE_NAMES]

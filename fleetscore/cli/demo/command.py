@@ -47,17 +47,17 @@ def demo(workloads: tuple[str, ...], scale: float, folder: Path, as_json: bool) 
     from fleetscore.cli.demo.tour import prepare_samples, run_chapter, train_models
     from fleetscore.cli.render import print_json
     from fleetscore.fleet.store_fleet import Fleet
-    from fleetscore.registry import get_workload
+    from fleetscore.registry import find_workload
     from fleetscore.store import open_store
 
     import_module("matplotlib")  # or the demo would end without it, minutes later
     began = time.perf_counter()
     names = workloads or tuple(CHAPTERS)
-    for name in names:
-        get_workload(name)
     scales = {name: CHAPTERS.get(name, 1.0) * scale for name in names}
     forget_other_scales(folder, scales)
     store = open_store(str(folder / "store"))
+    for name in names:
+        find_workload(store, name)
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     chapters = []
     with Fleet(store.url) as fleet:

@@ -18,6 +18,7 @@ from fleetscore.registry import get_workload
 from fleetscore.runs.run_records import read_run
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window, windows_between
+from fleetscore.workload import Draws, MakesSamples, require
 
 _RESUME = "make demo"
 
@@ -29,7 +30,7 @@ def prepare_samples(store: Store, folder: Path, workload: str, scale: float) -> 
         return known
     with progress_of(workload) as progress:
         progress.show("writing samples", 0, 0)
-        report = get_workload(workload).samples(store, scale=scale, seed=SEED)
+        report = require(get_workload(store, workload), MakesSamples).samples(store, scale=scale, seed=SEED)
         progress.show("samples written", report.rows, report.rows)
     chapter = chapter_of(workload, scale, report)
     keep_chapter(folder, chapter)
@@ -63,10 +64,11 @@ def run_chapter(fleet: FleetBase, store: Store, folder: Path, chapter: Chapter) 
     status = follow_backfill(fleet, started.id, chapter.workload, _RESUME)
     seconds = time.perf_counter() - clock
     records = [read_run(store, window.run) for window in status.windows]
-    workload = get_workload(chapter.workload)
+    workload = get_workload(store, chapter.workload)
     windows = list(windows_between(workload.parse_window(chapter.first), workload.parse_window(chapter.stop)))
-    judged = workload.judge_samples(store, windows)
-    pictures = workload.draw(store, shown_windows(windows), folder / "pictures")
+    judged = workload.judge_samples(store, windows) if isinstance(workload, MakesSamples) else {}
+    shown = shown_windows(windows)
+    pictures = workload.draw(store, shown, folder / "pictures") if isinstance(workload, Draws) else []
     return sum_chapter(
         chapter.workload, records, seconds, chapter.planted, judged, [str(path) for path in pictures]
     )

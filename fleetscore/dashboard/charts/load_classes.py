@@ -22,6 +22,7 @@ from fleetscore.dashboard.svg import figure, text
 from fleetscore.records import Manifest
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
+from fleetscore.workload import Workload
 
 CLASSES = ("low", "medium", "high")
 _MOST_SERVERS = 40
@@ -30,11 +31,14 @@ _WIDTH, _LEFT, _TOP, _ROW = 960.0, 128.0, 30.0, 17.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def draw_classes(store: Store, manifest: Manifest, window: Window, partitions: Sequence[str]) -> Drawing:
+def draw_classes(
+    store: Store, workload: Workload, manifest: Manifest, window: Window, partitions: Sequence[str]
+) -> Drawing:
     """The classes of the hours after the window; without `partitions`, of the forty servers that are most likely to be high.
 
     InputError when one of the partitions has no published rows.
     """
+    del workload  # everything is in the manifest
     sketches = read_sketches(store, manifest, ["p_high"])
     busiest = largest(sketches, "p_high", _MOST_SERVERS + _OTHERS) if sketches is not None else []
     chosen = list(partitions) or busiest[:_MOST_SERVERS]

@@ -23,8 +23,8 @@ from fleetscore.partition_keys import join_key, split_key
 from fleetscore.records import Manifest
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
+from fleetscore.workload import Workload
 from fleetscore.workloads.store_sales.contract import (
-    NAME,
     QUANTILE_NAMES,
     StoreSalesSettings,
 )
@@ -35,7 +35,9 @@ _OTHERS = 10
 _WIDTH, _HEIGHT, _LEFT, _TOP = 960.0, 230.0, 52.0, 26.0
 
 
-def draw_forecasts(store: Store, manifest: Manifest, window: Window, partitions: Sequence[str]) -> Drawing:
+def draw_forecasts(
+    store: Store, workload: Workload, manifest: Manifest, window: Window, partitions: Sequence[str]
+) -> Drawing:
     """The forecasts of one store from the window on, after its last year; `partitions` are a store, or store/SKU for chosen SKUs.
 
     Without them the store that sells most is drawn, with its best sellers. InputError when it has no published rows.
@@ -49,7 +51,7 @@ def draw_forecasts(store: Store, manifest: Manifest, window: Window, partitions:
     best = _best_sellers(table)
     check_drawn(best, asked, window.key)
     chosen = asked or best[:_PANELS]
-    history = _read_history(store, window, name)
+    history = _read_history(store, workload.settings, window, name)
     panels = [
         _panel(sku, history.get(sku), table.filter(pc.equal(table["sku"], sku)).sort_by("step"), window)
         for sku in chosen
@@ -83,14 +85,14 @@ def _best_sellers(table: pa.Table) -> list[str]:
     return skus
 
 
-def _read_history(store: Store, window: Window, name: str) -> dict[str, Numbers]:
+def _read_history(
+    store: Store, settings: StoreSalesSettings, window: Window, name: str
+) -> dict[str, Numbers]:
     """SKU -> its sales of the last year up to the window, NaN where they are not known."""
-    from fleetscore.settings import read_workload_settings
     from fleetscore.workloads.store_sales.input_files import list_inputs, usable_files
     from fleetscore.workloads.store_sales.loading import Span, load_panel
 
-    settings = read_workload_settings(store, NAME, StoreSalesSettings)
-    files = usable_files(store, list_inputs(store), settings.covariates)
+    files = usable_files(store, list_inputs(store, settings), settings)
     first = max(0, window.ordinal - _SHOWN_WEEKS)
     span = Span(window.cadence, first, window.ordinal, window.ordinal + settings.steps)
     panel = load_panel(store, files, span, [name], settings.covariates).panel

@@ -38,7 +38,8 @@ from fleetscore.records import Manifest
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.windows import Window
-from fleetscore.workloads.sensor_anomaly.scoring import RESULTS
+from fleetscore.workload import Workload
+from fleetscore.workloads.sensor_anomaly.results import RESULTS
 
 _HOURS = 12
 _PANELS = 3
@@ -51,14 +52,16 @@ _COLUMNS = ["ts", "device", "sensor", "value", "score", "anomaly"]
 _KEPT = Kept(100)  # rows of a few sensors each
 
 
-def draw_readings(store: Store, manifest: Manifest, window: Window, partitions: Sequence[str]) -> Drawing:
+def draw_readings(
+    store: Store, workload: Workload, manifest: Manifest, window: Window, partitions: Sequence[str]
+) -> Drawing:
     """The published readings of the last twelve hours up to the window; without `partitions`, of the sensors with most anomalies now.
 
     InputError when one of the partitions has no readings in any of the hours.
     """
     telling = _KEPT.get(store, manifest, "telling", lambda: _most_anomalous(store, manifest))
     chosen = list(partitions) or telling[:_PANELS]
-    table = _read_hours(store, window, chosen)
+    table = _read_hours(store, workload.name, window, chosen)
     keys = join_columns([table["device"], table["sensor"]])
     check_drawn(pc.unique(keys).to_pylist(), chosen, f"the {_HOURS} hours up to {window.key}")
     times, span = _seconds(table), _span(table, window)
@@ -86,12 +89,12 @@ def _most_anomalous(store: Store, manifest: Manifest) -> list[str]:
     return largest(sketches, "anomaly_share", _PANELS + _OTHERS)
 
 
-def _read_hours(store: Store, window: Window, keys: Sequence[str]) -> pa.Table:
+def _read_hours(store: Store, workload: str, window: Window, keys: Sequence[str]) -> pa.Table:
     devices = sorted({split_key(key)[0] for key in keys})
     hours = [window.next(-back).key for back in range(_HOURS)]
 
     def read(hour: str) -> pa.Table | None:
-        manifest = find_manifest(store, "sensor_anomaly", hour)
+        manifest = find_manifest(store, workload, hour)
         if manifest is None:
             return None
 

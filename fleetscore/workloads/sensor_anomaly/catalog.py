@@ -27,8 +27,6 @@ from fleetscore.workloads.sensor_anomaly.parquet_input import open_parquet, read
 from fleetscore.workloads.sensor_anomaly.readings import Readings
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 
-DATA_PREFIX = "data/sensor_anomaly/"
-
 _CACHE_PREFIX = "partials/sensor_anomaly/catalog/"
 _FORMAT = "1"  # part of every cache path: raise it when entries change their form
 
@@ -41,10 +39,10 @@ class Listing:
     ignored: tuple[str, ...]
 
 
-def list_inputs(store: Store) -> Listing:
-    """All files under data/sensor_anomaly/, by path; names that begin with "_" or "." are nobody's business."""
+def list_inputs(store: Store, folder: str) -> Listing:
+    """All files under `folder` (the workload's data folder), by path; names that begin with "_" or "." are ignored."""
     files, ignored = [], []
-    for entry in store.list(DATA_PREFIX):
+    for entry in store.list(folder):
         name = entry.path.rpartition("/")[2]
         if name.startswith(("_", ".")):
             continue
@@ -159,7 +157,11 @@ def _read_spans(store: Store, settings: SensorSettings) -> dict[str, _Span]:
 
 
 def _spans_path(settings: SensorSettings) -> str:
-    return f"{_CACHE_PREFIX}spans-{_digest(*_column_settings(settings))}.json"
+    folder = settings.data.folder
+    own = (
+        () if folder == SensorSettings().data.folder else (folder,)
+    )  # each folder's files have a hint of their own
+    return f"{_CACHE_PREFIX}spans-{_digest(*_column_settings(settings), *own)}.json"
 
 
 def _cache_path(file: InputFile, settings: SensorSettings) -> str:

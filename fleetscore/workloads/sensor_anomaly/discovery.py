@@ -14,8 +14,7 @@ import pyarrow.compute as pc
 from fleetscore.models.model_sets import Pins
 from fleetscore.partition_keys import join_key
 from fleetscore.records import Outcome
-from fleetscore.store.base import Store
-from fleetscore.workload import PARTITIONS, Discovery, TrainingRequest, WindowRequest
+from fleetscore.workload import Partitions, RunContext
 from fleetscore.workloads.sensor_anomaly.catalog import catalog_files, list_inputs
 from fleetscore.workloads.sensor_anomaly.entries import CatalogFile, count_readings
 from fleetscore.workloads.sensor_anomaly.fitted import ModelIndex, read_indices
@@ -34,37 +33,44 @@ def microseconds(moment: datetime) -> int:
     return int(moment.timestamp()) * 1_000_000 + moment.microsecond
 
 
-def discover_window(store: Store, request: WindowRequest) -> Discovery:
+def span_us(run: RunContext) -> tuple[int, int]:
+    """The span of data time that the run reads, in microseconds since 1970, the end exclusive."""
+    first, end = run.span
+    return microseconds(first.start), microseconds(end.start)
+
+
+def discover_window(run: RunContext) -> Partitions:
     """The expected partitions of the window, and one for each file that nobody can place; see docs/workloads/sensor_anomaly.md."""
-    span = microseconds(request.window.start), microseconds(request.window.end)
-    listing = list_inputs(store)
-    files = catalog_files(store, listing.files, request.settings, *span)
+    span = span_us(run)
+    listing = list_inputs(run.store, run.settings.data.folder)
+    files = catalog_files(run.store, listing.files, run.settings, *span)
     keys, rows = count_readings(files, *span)
-    indices = read_indices(store, request.pins)
-    table = pa.concat_tables([_expected(keys, rows, request.pins, indices), file_partitions(files)])
+    indices = read_indices(run.store, run.workload, run.pins)
+    table = pa.concat_tables([_expected(keys, rows, run.pins, indices), file_partitions(files)])
     remarks = [f"{path} is neither .csv nor .parquet and was ignored." for path in listing.ignored[:5]]
     remarks += [index.remark for index in indices.values() if index.remark]
     if not indices:
         remarks.append("No model set is pinned: import or train one; until then nothing is scored.")
-    return Discovery(_only(table, request.only), _readable(files), tuple(remarks))
+    return Partitions(table, _readable(files), tuple(remarks))
 
 
-def discover_training_span(store: Store, request: TrainingRequest) -> Discovery:
-    """The sensors with readings in [first, stop), one model each; those with too few readings are skipped."""
-    span = microseconds(request.first.start), microseconds(request.stop.start)
-    files = catalog_files(store, list_inputs(store).files, request.settings, *span)
+def discover_training_span(run: RunContext) -> Partitions:
+    """The sensors with readings in the run's span, one model each; those with too few readings are skipped."""
+    span, settings = span_us(run), run.settings
+    files = catalog_files(run.store, list_inputs(run.store, settings.data.folder).files, settings, *span)
     keys, rows = count_readings(files, *span)
-    few = rows < request.settings.train_rows_min
-    details = [f"It has {n} readings; training takes {request.settings.train_rows_min}." for n in rows[few]]
-    table = _table(
+    few = rows < settings.train_rows_min
+    details = [f"It has {n} readings; training takes {settings.train_rows_min}." for n in rows[few]]
+    table = Partitions.table(
         keys,
-        rows,
+        rows=rows,
+        size_bytes=rows * ROW_BYTES,
         outcome=_where(few, Outcome.SKIPPED),
         cause=_where(few, "too_few_readings"),
         detail=_spread(few, details),
     )
     table = pa.concat_tables([table, file_partitions(files)])
-    return Discovery(_only(table, request.only), _readable(files))
+    return Partitions(table, _readable(files))
 
 
 def file_partitions(files: Sequence[CatalogFile]) -> pa.Table:
@@ -80,20 +86,13 @@ def file_partitions(files: Sequence[CatalogFile]) -> pa.Table:
             )
             detail = f"{entry.rejected} rows of {file.input.path} belong to no window or sensor ({examples})."
             rows.append((file.input.path, entry.rejected, entry.rejects[0].cause, detail))
-    return pa.Table.from_pylist(
-        [
-            {
-                "partition": join_key([path]),
-                "rows": count,
-                "size_bytes": 0,
-                "model": "",
-                "outcome": str(Outcome.FAILED),
-                "cause": cause,
-                "detail": detail,
-            }
-            for path, count, cause, detail in rows
-        ],
-        PARTITIONS,
+    paths, counts, causes, details = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return Partitions.table(
+        [join_key([path]) for path in paths],
+        rows=counts,
+        outcome=Outcome.FAILED,
+        cause=causes,
+        detail=details,
     )
 
 
@@ -131,7 +130,15 @@ def _expected(
         assert error is not None  # noqa: S101 - that is what broken means
         outcomes[row], causes[row], details[row] = str(Outcome.FAILED), error.code, str(error)
     versions = pc.if_else(pa.array(skipped), "", versions)
-    return _table(keys, rows, versions, outcomes, causes, details)
+    return Partitions.table(
+        keys,
+        rows=rows,
+        size_bytes=rows * ROW_BYTES,
+        model=versions,
+        outcome=outcomes,
+        cause=causes,
+        detail=details,
+    )
 
 
 def _pinned_keys(index: ModelIndex, pins: Pins) -> pa.Array:
@@ -149,23 +156,6 @@ def _versions(keys: pa.Array, pins: Pins) -> pa.Array:
     return pc.coalesce(pa.array(list(pins.partitions.values()), pa.string()).take(place), versions)
 
 
-def _table(
-    keys: pa.Array,
-    rows: npt.NDArray[np.int64],
-    model: Any = None,
-    outcome: Any = None,
-    cause: Any = None,
-    detail: Any = None,
-) -> pa.Table:
-    blank = pa.repeat(pa.scalar("", pa.string()), len(keys))
-    columns = [keys, pa.array(rows), pa.array(rows * ROW_BYTES)]
-    texts = (
-        blank if column is None else pa.array(column, pa.string())
-        for column in (model, outcome, cause, detail)
-    )
-    return pa.table([*columns, *texts], schema=PARTITIONS)
-
-
 def _where(mask: npt.NDArray[np.bool_], text: str) -> Any:
     return np.where(mask, str(text), "").astype(object)
 
@@ -174,7 +164,3 @@ def _spread(mask: npt.NDArray[np.bool_], texts: Sequence[str]) -> Any:
     column = np.full(len(mask), "", object)
     column[mask] = texts
     return column
-
-
-def _only(table: pa.Table, only: tuple[str, ...]) -> pa.Table:
-    return table.filter(pc.is_in(table["partition"], pa.array(only))) if only else table

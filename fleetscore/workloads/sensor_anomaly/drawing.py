@@ -23,11 +23,11 @@ _COLUMNS = ["ts", "device", "sensor", "value", "anomaly"]
 
 
 def draw_windows(
-    store: Store, windows: Sequence[Window], folder: Path, partitions: Sequence[str]
+    store: Store, workload: str, windows: Sequence[Window], folder: Path, partitions: Sequence[str]
 ) -> list[Path]:
     """One PNG with a panel per partition; without `partitions`, the few whose anomalies tell most. InputError when none is published."""
-    chosen = list(partitions) or _choose(store, windows)
-    table = _read(store, windows, chosen)
+    chosen = list(partitions) or _choose(store, workload, windows)
+    table = _read(store, workload, windows, chosen)
     if not table.num_rows:
         raise InputError(
             "There are no published readings to draw.", fix="Run a window first.", field="window"
@@ -35,16 +35,16 @@ def draw_windows(
     keys = partition_keys(table)
     panels = [(key, table.filter(pc.equal(keys, key)).sort_by("ts")) for key in chosen]
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "sensor_anomaly.png"
+    path = folder / f"{workload}.png"
     _figure([(key, panel) for key, panel in panels if panel.num_rows], windows).savefig(path, dpi=130)
     return [path]
 
 
-def _choose(store: Store, windows: Sequence[Window]) -> list[str]:
+def _choose(store: Store, workload: str, windows: Sequence[Window]) -> list[str]:
     """The partitions with many anomalies, as long as these are few among their readings, else any."""
     anomalies: dict[str, int] = {}
     readings: dict[str, int] = {}
-    for manifest in _manifests(store, windows):
+    for manifest in _manifests(store, workload, windows):
         table = read_results(store, manifest, ["device", "sensor", "anomaly"])
         table = table.append_column("key", partition_keys(table))
         for entry in table.group_by("key").aggregate([("anomaly", "sum"), ("anomaly", "count")]).to_pylist():
@@ -64,21 +64,21 @@ def _one_per_count(ranked: list[str], anomalies: dict[str, int]) -> list[str]:
     return (chosen + [key for key in ranked if key not in chosen])[:_PANELS]
 
 
-def _manifests(store: Store, windows: Sequence[Window]) -> list[Any]:
+def _manifests(store: Store, workload: str, windows: Sequence[Window]) -> list[Any]:
     found = []
     for window in windows:
         try:
-            found.append(read_manifest(store, "sensor_anomaly", window.key))
+            found.append(read_manifest(store, workload, window.key))
         except MissingBlobError:
             continue
     return found
 
 
-def _read(store: Store, windows: Sequence[Window], keys: Sequence[str]) -> pa.Table:
+def _read(store: Store, workload: str, windows: Sequence[Window], keys: Sequence[str]) -> pa.Table:
     wanted = pa.array(keys, pa.string())
     devices = sorted({split_key(key)[0] for key in keys})
     parts = []
-    for manifest in _manifests(store, windows):
+    for manifest in _manifests(store, workload, windows):
         table = read_results(store, manifest, _COLUMNS, [("device", "in", devices)])
         parts.append(table.filter(pc.is_in(partition_keys(table), wanted)))
     return pa.concat_tables(parts) if parts else pa.table({name: [] for name in _COLUMNS})

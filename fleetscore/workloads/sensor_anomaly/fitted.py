@@ -24,7 +24,6 @@ from fleetscore.workloads.sensor_anomaly.packs import (
     read_pack,
 )
 
-NAME = "sensor_anomaly"
 _CACHE_BYTES = 256 << 20
 
 
@@ -48,23 +47,23 @@ class Fitted:
     errors: dict[int, ModelError]
 
 
-def read_indices(store: Store, pins: Pins) -> dict[str, ModelIndex]:
+def read_indices(store: Store, workload: str, pins: Pins) -> dict[str, ModelIndex]:
     """The index of every version that the pins name."""
     versions = {pins.current, *pins.partitions.values()} - {""}
-    return {version: read_version_index(store, version) for version in sorted(versions)}
+    return {version: read_version_index(store, workload, version) for version in sorted(versions)}
 
 
-def read_version_index(store: Store, version: str) -> ModelIndex:
+def read_version_index(store: Store, workload: str, version: str) -> ModelIndex:
     """The index of one version."""
     try:
-        model_set = read_model_set(store, NAME, version)
+        model_set = read_model_set(store, workload, version)
         keys, packs = read_index(read_model_file(store, model_set, INDEX_FILE))
     except ModelError as error:
         return ModelIndex(version, pa.array([], pa.string()), np.empty(0, np.int32), error)
     return ModelIndex(version, keys, packs, remark=_remark(version, model_set.card))
 
 
-def load_models(store: Store, partitions: pa.Array, versions: pa.Array) -> Fitted:
+def load_models(store: Store, workload: str, partitions: pa.Array, versions: pa.Array) -> Fitted:
     """The models of `partitions`, each from its version; a damaged file costs only the partitions in it."""
     place = np.full(len(partitions), -1, np.int64)
     errors: dict[int, ModelError] = {}
@@ -72,7 +71,7 @@ def load_models(store: Store, partitions: pa.Array, versions: pa.Array) -> Fitte
     first = 0
     for version in pc.unique(versions).to_pylist():
         rows = np.flatnonzero(pc.equal(versions, version).to_numpy(zero_copy_only=False))
-        for pack, error, mine in _packs_of(store, version, partitions.take(pa.array(rows)), rows):
+        for pack, error, mine in _packs_of(store, workload, version, partitions.take(pa.array(rows)), rows):
             if pack is None:
                 errors.update(dict.fromkeys(mine.tolist(), error))
                 continue
@@ -87,13 +86,13 @@ def load_models(store: Store, partitions: pa.Array, versions: pa.Array) -> Fitte
 
 
 def _packs_of(
-    store: Store, version: str, keys: pa.Array, rows: npt.NDArray[np.int64]
+    store: Store, workload: str, version: str, keys: pa.Array, rows: npt.NDArray[np.int64]
 ) -> list[tuple[ModelPack | None, ModelError, npt.NDArray[np.int64]]]:
     """Each pack that holds some of the keys (None with the error where it cannot be read), with the rows of those keys."""
     if not version:
         unpinned = ModelError("No model set is pinned.", fix="Import or train one.", code="no_model")
         return [(None, unpinned, rows)]
-    index = read_version_index(store, version)
+    index = read_version_index(store, workload, version)
     if index.error is not None:
         return [(None, index.error, rows)]
     found = pc.index_in(keys, index.keys).fill_null(-1).to_numpy()
@@ -103,7 +102,7 @@ def _packs_of(
         mine = rows[number == n]
         missing = ModelError(f"Model set {version} has no model for it.", code="no_model")
         try:
-            parts.append((read_version_pack(store, version, n) if n >= 0 else None, missing, mine))
+            parts.append((read_version_pack(store, workload, version, n) if n >= 0 else None, missing, mine))
         except ModelError as error:
             parts.append((None, error, mine))
     return parts
@@ -114,12 +113,12 @@ class _PackCache:
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        self._packs: OrderedDict[tuple[str, str, int], tuple[ModelPack, int]] = OrderedDict()
+        self._packs: OrderedDict[tuple[str, str, str, int], tuple[ModelPack, int]] = OrderedDict()
 
-    def get(self, store: Store, version: str, number: int) -> ModelPack:
-        key = (store.url, version, number)
+    def get(self, store: Store, workload: str, version: str, number: int) -> ModelPack:
+        key = (store.url, workload, version, number)
         if key not in self._packs:
-            data = read_model_file(store, read_model_set(store, NAME, version), pack_name(number))
+            data = read_model_file(store, read_model_set(store, workload, version), pack_name(number))
             self._packs[key] = (read_pack(data), len(data))
         self._packs.move_to_end(key)
         pack = self._packs[key][0]
@@ -131,20 +130,20 @@ class _PackCache:
 _cache = _PackCache(_CACHE_BYTES)
 
 
-def read_version_pack(store: Store, version: str, number: int) -> ModelPack:
+def read_version_pack(store: Store, workload: str, version: str, number: int) -> ModelPack:
     """A pack of a version, from memory where this process has read it before; ModelError when it is damaged."""
-    return _cache.get(store, version, number)
+    return _cache.get(store, workload, version, number)
 
 
-def read_scalers(store: Store, version: str) -> pa.Table | None:
+def read_scalers(store: Store, workload: str, version: str) -> pa.Table | None:
     """Mean and deviation of the training readings of every sensor with a model of one feature, from the models themselves; packs that
     cannot be read are left out.
     """
-    index = read_version_index(store, version)
+    index = read_version_index(store, workload, version)
     tables = []
     for number in np.unique(index.packs).tolist():
         try:
-            pack = read_version_pack(store, version, number)
+            pack = read_version_pack(store, workload, version, number)
         except ModelError:
             continue  # its partitions fail where they are scored
         one = np.flatnonzero(pack.features == 1)

@@ -19,13 +19,13 @@ from fleetscore.workloads.sensor_anomaly.samples import TRUTH_PATH
 _PLACE = ["ts", "device", "sensor"]
 
 
-def judge_windows(store: Store, windows: Sequence[Window]) -> Mapping[str, Any]:
+def judge_windows(store: Store, workload: str, windows: Sequence[Window]) -> Mapping[str, Any]:
     """Of the events planted in the windows: found (at least one of their readings marked) and missed, by kind; and false alarms.
 
     InputError when there are no samples in the store. Windows that are not published count as missed.
     """
     truth = _within(_read_truth(store), windows)
-    marked, readings = _read_anomalies(store, windows)
+    marked, readings = _read_anomalies(store, workload, windows)
     hits = truth.join(marked, keys=_PLACE, join_type="inner")
     by_kind: dict[str, dict[str, int]] = {}
     for kind in pc.unique(truth["kind"]).to_pylist():
@@ -60,11 +60,11 @@ def _within(truth: pa.Table, windows: Sequence[Window]) -> pa.Table:
     return truth.filter(pc.is_in(hours, wanted))
 
 
-def _read_anomalies(store: Store, windows: Sequence[Window]) -> tuple[pa.Table, int]:
+def _read_anomalies(store: Store, workload: str, windows: Sequence[Window]) -> tuple[pa.Table, int]:
     parts, readings = [], 0
     for window in windows:
         try:
-            manifest = read_manifest(store, "sensor_anomaly", window.key)
+            manifest = read_manifest(store, workload, window.key)
         except MissingBlobError:
             continue
         readings += manifest.rows

@@ -8,21 +8,29 @@ from pyarrow import csv
 
 from fleetscore.errors import InputError
 from fleetscore.partition_keys import join_columns
+from fleetscore.schemas import JUDGED
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
-from fleetscore.workload import JUDGED
+from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 
-LABELS = "data/sensor_anomaly_labels/"
-"""CSV files with the columns ts, device, sensor, anomaly (0 or 1); times without a zone are UTC."""
+
+def labels_folder(settings: SensorSettings) -> str:
+    """Where labels lie: CSV files with ts, device, sensor, anomaly (0 or 1); times without a zone are UTC.
+
+    >>> labels_folder(SensorSettings())
+    'data/sensor_anomaly_labels/'
+    """
+    return f"{settings.data.folder.rstrip('/')}_labels/"
+
 
 _KEY = ["ts", "device", "sensor"]
 _COLUMNS = {"ts": pa.string(), "device": pa.string(), "sensor": pa.string(), "anomaly": pa.int8()}
 _TIME = pa.timestamp("us", tz="UTC")
 
 
-def judge_labelled(store: Store, window: Window, results: pa.Table) -> pa.Table:
+def judge_labelled(store: Store, settings: SensorSettings, window: Window, results: pa.Table) -> pa.Table:
     """JUDGED rows: per sensor the share of labelled readings of the window that were called wrongly."""
-    labels = read_labels(store, window)
+    labels = read_labels(store, settings, window)
     if not labels.num_rows or not results.num_rows:
         return JUDGED.empty_table()
     told = pa.table({name: results[name].cast(kind) for name, kind in _keyed().items()})
@@ -33,12 +41,13 @@ def judge_labelled(store: Store, window: Window, results: pa.Table) -> pa.Table:
     return pa.table([sums["partition"], sums["loss_mean"], sums["loss_count"]], schema=JUDGED)
 
 
-def read_labels(store: Store, window: Window) -> pa.Table:
+def read_labels(store: Store, settings: SensorSettings, window: Window) -> pa.Table:
     """The labels of the window's readings: ts, device, sensor, label; of a reading labelled twice the last label in path order counts.
 
     InputError names a file without the four columns, or with a cell that cannot be read.
     """
-    parts = [_read(store, entry.path, window) for entry in store.list(LABELS) if entry.path.endswith(".csv")]
+    entries = store.list(labels_folder(settings))
+    parts = [_read(store, entry.path, window) for entry in entries if entry.path.endswith(".csv")]
     table = pa.concat_tables(
         [
             pa.schema(

@@ -18,7 +18,9 @@ from fleetscore.workloads.sensor_anomaly.fitted import load_models
 from fleetscore.workloads.sensor_anomaly.text import time_of_text
 
 
-def score_mini_batch(store: Store, pins: Pins, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def score_mini_batch(
+    store: Store, workload: str, pins: Pins, rows: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
     """One answer per row, in order: the row's device, sensor, ts, and `score`, `anomaly`, `model`.
 
     A sensor without a usable model gets null for these and a `cause` (no_model, corrupt_model, ...); InputError names a malformed row
@@ -29,7 +31,7 @@ def score_mini_batch(store: Store, pins: Pins, rows: Sequence[Mapping[str, Any]]
     readings = [_check(number, row) for number, row in enumerate(rows)]
     keys = [join_key([device, sensor]) for device, sensor, _ in readings]
     versions = [pins.version_for(key) for key in keys]
-    fitted = load_models(store, pa.array(keys), pa.array(versions))
+    fitted = load_models(store, workload, pa.array(keys), pa.array(versions))
     place = fitted.place
     known = np.flatnonzero(place >= 0)
     values = np.array([readings[row][2] for row in known.tolist()], np.float64)

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window, window_at
 from fleetscore.workload import SampleReport
-from fleetscore.workloads.sensor_anomaly.catalog import DATA_PREFIX
 from fleetscore.workloads.sensor_anomaly.entries import HOUR_US
 
 TRUTH_PATH = "samples/sensor_anomaly/truth.parquet"
@@ -76,12 +75,16 @@ class _Estate:
         return self.level + self.deviation * (1.5 * wave + np.clip(noise, -3.2, 3.2))
 
 
-def write_samples(store: Store, scale: float, seed: int) -> SampleReport:
-    """Write readings and truth: 200 devices at scale 1, a reading per minute and sensor; the third day is the one to score."""
+def write_samples(store: Store, folder: str, scale: float, seed: int) -> SampleReport:
+    """Write readings into `folder`, and the truth; the third day is the one to score.
+
+    200 devices at scale 1, a reading per minute and sensor.
+    """
     estate = _Estate(max(16, round(200 * scale)), seed)
     truth = _plant(estate, max(8, round(60 * scale)))
     names = _names(estate)
-    rows = _write_days(store, estate, truth, names) + _write_hours(store, estate, truth, names)
+    rows = _write_days(store, folder, estate, truth, names)
+    rows += _write_hours(store, folder, estate, truth, names)
     store.write(TRUTH_PATH, _parquet(_truth_table(truth, names), None))
     first = window_at(_START, Cadence.HOUR)
     return SampleReport(
@@ -130,7 +133,7 @@ def _plant(estate: _Estate, events: int) -> list[dict[str, Any]]:
     return planted
 
 
-def _write_days(store: Store, estate: _Estate, truth: list[dict[str, Any]], names: Any) -> int:
+def _write_days(store: Store, folder: str, estate: _Estate, truth: list[dict[str, Any]], names: Any) -> int:
     """The first two days: a file a day, a row group an hour."""
     rows = 0
     for day in range(_TEST_HOUR // 24):
@@ -140,11 +143,11 @@ def _write_days(store: Store, estate: _Estate, truth: list[dict[str, Any]], name
                 table = _table(estate, hour, names, np.ones(estate.sensors, bool), truth)
                 writer.write_table(table)
                 rows += table.num_rows
-        store.write(f"{DATA_PREFIX}{_START.day + day:02d}-march.parquet", sink.getvalue())
+        store.write(f"{folder}{_START.day + day:02d}-march.parquet", sink.getvalue())
     return rows
 
 
-def _write_hours(store: Store, estate: _Estate, truth: list[dict[str, Any]], names: Any) -> int:
+def _write_hours(store: Store, folder: str, estate: _Estate, truth: list[dict[str, Any]], names: Any) -> int:
     """The third day: a file an hour; one sensor is dead, one is new, and one device's morning comes late, as CSV."""
     late = np.arange(estate.sensors) // len(_SENSORS) == _LATE_DEVICE
     dead = np.arange(estate.sensors) == _DEAD_DEVICE * len(_SENSORS)
@@ -156,12 +159,12 @@ def _write_hours(store: Store, estate: _Estate, truth: list[dict[str, Any]], nam
             [_table(estate, hour, names, there, truth), _new_sensor(estate, hour, names)]
         )
         rows += table.num_rows
-        store.write(f"{DATA_PREFIX}hours/{_key(hour)}.parquet", _parquet(table, "zstd"))
+        store.write(f"{folder}hours/{_key(hour)}.parquet", _parquet(table, "zstd"))
         if hour in _LATE_HOURS:
             belated.append(_table(estate, hour, names, late, truth))
     sink = io.BytesIO()
     pa_csv.write_csv(pa.concat_tables(reversed(belated)), sink)
-    store.write(f"{DATA_PREFIX}late/{_key(_LATE_HOURS[-1] + 6)}.csv", sink.getvalue())
+    store.write(f"{folder}late/{_key(_LATE_HOURS[-1] + 6)}.csv", sink.getvalue())
     rows += sum(table.num_rows for table in belated)
     return rows
 

@@ -13,45 +13,26 @@ import pyarrow as pa
 
 from fleetscore.partition_keys import split_key
 from fleetscore.records import Outcome
-from fleetscore.schemas import OUTCOMES
-from fleetscore.store.base import Store
-from fleetscore.workload import Scored, ShardTask
+from fleetscore.workload import RunContext, Scored, Shard
 from fleetscore.workloads.sensor_anomaly.decision import anomalies, blocks, decide
-from fleetscore.workloads.sensor_anomaly.discovery import microseconds
+from fleetscore.workloads.sensor_anomaly.discovery import span_us
 from fleetscore.workloads.sensor_anomaly.fitted import Fitted, load_models
 from fleetscore.workloads.sensor_anomaly.gathering import Gathered, gather_readings
 from fleetscore.workloads.sensor_anomaly.overlap import overlapped
+from fleetscore.workloads.sensor_anomaly.results import RESULTS
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
-
-_NAME = pa.dictionary(pa.int32(), pa.string())
-RESULTS = pa.schema(
-    [
-        pa.field(name, kind, nullable=False)
-        for name, kind in (
-            ("ts", pa.timestamp("us", tz="UTC")),
-            ("device", _NAME),
-            ("sensor", _NAME),
-            ("value", pa.float64()),
-            ("score", pa.float64()),  # the decision value
-            ("anomaly", pa.int8()),  # 1 where score <= 0, else 0
-            ("model", _NAME),  # model-set version
-        )
-    ]
-)
-"""One row per published reading, sorted by partition, then time. Files hold plain strings; dictionaries only spare memory here."""
 
 _PIECE_ROWS = 1 << 18
 _THREADS = 2  # pieces made at once, while an earlier one is written
 
 
-def score_shard(store: Store, task: ShardTask) -> Iterator[Scored]:
+def score_shard(run: RunContext, shard: Shard) -> Iterator[Scored]:
     """The shard's results in pieces of some 250,000 readings; every partition is settled once, whatever is wrong with others."""
     started = time.perf_counter()
-    keys, versions = _column(task, "partition"), _column(task, "model")
-    fitted = load_models(store, keys, versions)
-    span = microseconds(task.window.start), microseconds(task.window.end)
-    gathered = gather_readings(store, task.inputs, keys, task.settings, *span)
-    verdicts = _Verdicts(task, fitted, gathered)
+    keys, versions = _column(shard, "partition"), _column(shard, "model")
+    fitted = load_models(run.store, run.workload, keys, versions)
+    gathered = gather_readings(run.store, run.inputs, keys, run.settings, *span_us(run))
+    verdicts = _Verdicts(shard, run.settings, fitted, gathered)
     ready_s = (time.perf_counter() - started) / max(len(keys), 1)
     score = partial(_score_piece, gathered, fitted, verdicts, _Names(keys, versions), ready_s)
     return overlapped((partial(score, group) for group in _groups(gathered)), _THREADS)
@@ -60,9 +41,9 @@ def score_shard(store: Store, task: ShardTask) -> Iterator[Scored]:
 class _Verdicts:
     """What becomes of each partition of the shard, and why."""
 
-    def __init__(self, task: ShardTask, fitted: Fitted, gathered: Gathered) -> None:
-        self.keys = _column(task, "partition")
-        self._versions = _column(task, "model")
+    def __init__(self, shard: Shard, settings: SensorSettings, fitted: Fitted, gathered: Gathered) -> None:
+        self.keys = _column(shard, "partition")
+        self._versions = _column(shard, "model")
         self._gathered = gathered
         count = len(self.keys)
         self._outcome = np.full(count, str(Outcome.SCORED), object)
@@ -70,25 +51,21 @@ class _Verdicts:
         self._detail = np.full(count, "", object)
         for row in np.flatnonzero(gathered.counts == 0).tolist():
             self._settle(row, Outcome.LATE, "no_readings", "Its readings are no longer there.")
-        self._judge_faults(task.settings)
+        self._judge_faults(settings)
         self._remark_degenerate(fitted)
         for row, error in {**gathered.lost, **fitted.errors}.items():
             self._settle(row, Outcome.FAILED, error.code, str(error))
         self.scorable = self._outcome == str(Outcome.SCORED)
 
-    def outcomes(self, first: int, last: int, seconds: float) -> pa.Table:
-        """OUTCOMES rows of the partitions [first, last)."""
+    def piece(self, first: int, last: int, results: pa.Table, sketches: pa.Table, seconds: float) -> Scored:
+        """What becomes of the partitions [first, last), with the results of those that are scored."""
         part = slice(first, last)
-        rows = np.where(self.scorable, self._gathered.counts, 0)[part]
-        columns = [
-            self.keys[part],
-            *(pa.array(c[part], pa.string()) for c in (self._outcome, self._cause, self._detail)),
-            pa.array(self._gathered.input_rows[part]),
-            pa.array(rows),
-            self._versions[part],
-            pa.array(np.full(last - first, seconds)),
-        ]
-        return pa.table(columns, schema=OUTCOMES)
+        return Scored.of(
+            self.keys[part], results, outcome=self._outcome[part], cause=self._cause[part],
+            detail=self._detail[part], input_rows=self._gathered.input_rows[part],
+            rows=np.where(self.scorable, self._gathered.counts, 0)[part], model=self._versions[part],
+            seconds=seconds, sketches=sketches,
+        )  # fmt: skip
 
     def _judge_faults(self, settings: SensorSettings) -> None:
         for row, faults in self._gathered.faults.items():
@@ -184,7 +161,7 @@ def _score_piece(
     columns = [times, device, sensor, pa.array(value), pa.array(score), pa.array(flags), model]
     sketches = _sketch(gathered, verdicts, partitions, counts, value, score, flags)
     seconds = ready_s + (time.perf_counter() - started) / (last - first)
-    return Scored(pa.table(columns, schema=RESULTS), verdicts.outcomes(first, last, seconds), sketches)
+    return verdicts.piece(first, last, pa.table(columns, schema=RESULTS), sketches, seconds)
 
 
 def _rows(gathered: Gathered, scorable: npt.NDArray[np.bool_], first: int, last: int) -> Any:
@@ -223,6 +200,6 @@ def _sketch(
     return pa.table({"partition": keys, **{name: pa.array(column) for name, column in columns.items()}})
 
 
-def _column(task: ShardTask, name: str) -> pa.Array:
-    column = task.partitions[name]
+def _column(shard: Shard, name: str) -> pa.Array:
+    column = shard.partitions[name]
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)

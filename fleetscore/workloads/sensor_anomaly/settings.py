@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fleetscore.errors import SettingsError
+from fleetscore.settings import DataSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,7 @@ class SensorSettings:
     A column setting that is "" means: recognise the column by its name (see `columns.recognise_columns`).
     """
 
+    data: DataSettings = DataSettings("data/sensor_anomaly/")
     time_column: str = ""
     device_column: str = ""
     sensor_column: str = ""

@@ -11,9 +11,8 @@ import pyarrow as pa
 
 from fleetscore.records import Outcome
 from fleetscore.schemas import OUTCOMES
-from fleetscore.store.base import Store
-from fleetscore.workload import ModelSetDraft, Trained, TrainingRequest, TrainingTask
-from fleetscore.workloads.sensor_anomaly.discovery import microseconds
+from fleetscore.workload import ModelSetDraft, RunContext, Shard, Trained
+from fleetscore.workloads.sensor_anomaly.discovery import span_us
 from fleetscore.workloads.sensor_anomaly.gathering import Gathered, gather_readings
 from fleetscore.workloads.sensor_anomaly.importing import draft_of
 from fleetscore.workloads.sensor_anomaly.packs import SensorModel, pack_models, read_pack, write_pack
@@ -59,15 +58,14 @@ def pick_evenly(values: Floats, most: int) -> Floats:
     return picked
 
 
-def train_shard(store: Store, task: TrainingTask) -> Trained:
+def train_shard(run: RunContext, shard: Shard) -> Trained:
     """Train the shard's sensors; one that cannot be trained gets an outcome that says why, and no model."""
-    keys = task.partitions["partition"].combine_chunks()
-    span = microseconds(task.first.start), microseconds(task.stop.start)
-    gathered = gather_readings(store, task.inputs, keys, task.settings, *span)
+    keys = shard.partitions["partition"].combine_chunks()
+    gathered = gather_readings(run.store, run.inputs, keys, run.settings, *span_us(run))
     models: dict[str, SensorModel] = {}
     outcomes, metrics = [], []
     for row, key in enumerate(keys.to_pylist()):
-        model, outcome = _train_one(gathered, row, key, task.settings)
+        model, outcome = _train_one(gathered, row, key, run.settings)
         outcomes.append(outcome)
         if model is not None:
             models[key] = model
@@ -84,17 +82,18 @@ def train_shard(store: Store, task: TrainingTask) -> Trained:
     )
 
 
-def assemble_models(request: TrainingRequest, parts: Iterable[Mapping[str, bytes]]) -> ModelSetDraft:
+def assemble_models(run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> ModelSetDraft:
     """One model set of all shards' models; its card says on what it was trained, and how."""
     models: dict[str, SensorModel] = {}
     for part in parts:
         pack = read_pack(part[_PART])
         models.update({key: pack.model(index) for index, key in enumerate(pack.keys.to_pylist())})
-    settings = request.settings
+    settings = run.settings
+    first, end = run.span
     card = {
         "source": "trained",
-        "first": request.first.key,
-        "stop": request.stop.key,
+        "first": first.key,
+        "stop": end.key,
         "gamma": settings.gamma,
         "nu": settings.nu,
         "train_rows_max": settings.train_rows_max,

@@ -1,4 +1,4 @@
-"""The workload sensor_anomaly: its parts, joined to the seam that the spine knows."""
+"""The kind sensor_anomaly: what it implements of the seam. Each method imports what it needs when it is called."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ from fleetscore.records import Rates
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import (
-    Discovery,
+    Draws,
+    ImportsModels,
+    Judges,
+    MakesSamples,
     ModelSetDraft,
+    Partitions,
+    RunContext,
     SampleReport,
     Scored,
-    ShardTask,
+    ScoresRows,
+    Shard,
     Trained,
-    TrainingRequest,
-    TrainingTask,
-    WindowRequest,
+    Trains,
     Workload,
 )
-from fleetscore.workloads.sensor_anomaly.discovery import discover_training_span, discover_window
-from fleetscore.workloads.sensor_anomaly.scoring import RESULTS, score_shard
+from fleetscore.workloads.sensor_anomaly.results import RESULTS
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 
 
-class SensorAnomaly(Workload):
+class SensorAnomaly(Workload, Trains, ImportsModels, ScoresRows, Judges, Draws, MakesSamples):
     """Hourly readings of many sensors, each judged by its own one-class SVM; scoring imports numpy and pyarrow only."""
 
     name = "sensor_anomaly"
@@ -49,66 +52,67 @@ class SensorAnomaly(Workload):
         "data_page_size": 1 << 22,
         "store_schema": False,  # readers see plain strings
     }
+    chart = "fleetscore.dashboard.charts.sensor_readings:draw_readings"
 
-    def discover(self, store: Store, request: WindowRequest) -> Discovery:
-        return discover_window(store, request)
+    def discover(self, run: RunContext) -> Partitions:
+        from fleetscore.workloads.sensor_anomaly.discovery import discover_window
 
-    def score(self, store: Store, task: ShardTask) -> Iterator[Scored]:
-        return score_shard(store, task)
+        return discover_window(run)
 
-    def discover_training(self, store: Store, request: TrainingRequest) -> Discovery:
-        return discover_training_span(store, request)
+    def score(self, run: RunContext, shard: Shard) -> Iterator[Scored]:
+        from fleetscore.workloads.sensor_anomaly.scoring import score_shard
 
-    def train(self, store: Store, task: TrainingTask) -> Trained:
+        return score_shard(run, shard)
+
+    def discover_training(self, run: RunContext) -> Partitions:
+        from fleetscore.workloads.sensor_anomaly.discovery import discover_training_span
+
+        return discover_training_span(run)
+
+    def train(self, run: RunContext, shard: Shard) -> Trained:
         from fleetscore.workloads.sensor_anomaly.training import train_shard
 
-        return train_shard(store, task)
+        return train_shard(run, shard)
 
-    def assemble(
-        self, store: Store, request: TrainingRequest, parts: Iterable[Mapping[str, bytes]]
-    ) -> ModelSetDraft:
-        del store
+    def assemble(self, run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> ModelSetDraft:
         from fleetscore.workloads.sensor_anomaly.training import assemble_models
 
-        return assemble_models(request, parts)
-
-    def samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
-        from fleetscore.workloads.sensor_anomaly.samples import write_samples
-
-        return write_samples(store, scale, seed)
-
-    def draw(
-        self, store: Store, windows: Sequence[Window], folder: Path, partitions: Sequence[str] = ()
-    ) -> list[Path]:
-        from fleetscore.workloads.sensor_anomaly.drawing import draw_windows
-
-        return draw_windows(store, windows, folder, partitions)
+        return assemble_models(run, parts)
 
     def training_profile(self, store: Store, version: str) -> pa.Table | None:
         from fleetscore.workloads.sensor_anomaly.fitted import read_scalers
 
-        return read_scalers(store, version)
-
-    def judge_samples(self, store: Store, windows: Sequence[Window]) -> Mapping[str, Any]:
-        from fleetscore.workloads.sensor_anomaly.judging import judge_windows
-
-        return judge_windows(store, windows)
-
-    def judge(self, store: Store, window: Window, results: pa.Table) -> pa.Table:
-        from fleetscore.workloads.sensor_anomaly.labelled import judge_labelled
-
-        return judge_labelled(store, window, results)
-
-    def score_rows(
-        self, store: Store, pins: Pins, settings: Any, rows: Sequence[Mapping[str, Any]]
-    ) -> list[dict[str, Any]]:
-        del settings
-        from fleetscore.workloads.sensor_anomaly.mini_batches import score_mini_batch
-
-        return score_mini_batch(store, pins, rows)
+        return read_scalers(store, self.name, version)
 
     def import_models(self, store: Store, source: Path) -> ModelSetDraft:
         del store
         from fleetscore.workloads.sensor_anomaly.importing import import_folder
 
         return import_folder(source)
+
+    def score_rows(self, store: Store, pins: Pins, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        from fleetscore.workloads.sensor_anomaly.mini_batches import score_mini_batch
+
+        return score_mini_batch(store, self.name, pins, rows)
+
+    def judge(self, store: Store, window: Window, results: pa.Table) -> pa.Table:
+        from fleetscore.workloads.sensor_anomaly.labelled import judge_labelled
+
+        return judge_labelled(store, self.settings, window, results)
+
+    def draw(
+        self, store: Store, windows: Sequence[Window], folder: Path, partitions: Sequence[str] = ()
+    ) -> list[Path]:
+        from fleetscore.workloads.sensor_anomaly.drawing import draw_windows
+
+        return draw_windows(store, self.name, windows, folder, partitions)
+
+    def samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
+        from fleetscore.workloads.sensor_anomaly.samples import write_samples
+
+        return write_samples(store, self.settings.data.folder, scale, seed)
+
+    def judge_samples(self, store: Store, windows: Sequence[Window]) -> Mapping[str, Any]:
+        from fleetscore.workloads.sensor_anomaly.judging import judge_windows
+
+        return judge_windows(store, self.name, windows)

@@ -7,26 +7,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.partition_keys import join_columns
-from fleetscore.settings import read_workload_settings
+from fleetscore.schemas import JUDGED
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
-from fleetscore.workload import JUDGED
 from fleetscore.workloads.server_load.discovery import read_hours, window_targets
 from fleetscore.workloads.server_load.grammar import UNITS
 from fleetscore.workloads.server_load.labels import CLASSES, classify
 from fleetscore.workloads.server_load.months import HOUR_S
 from fleetscore.workloads.server_load.preparation import prepare_span
-from fleetscore.workloads.server_load.scoring import WORKLOAD
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
 
 _KEY = ["server", "hour"]
 
 
-def judge_classes(store: Store, window: Window, results: pa.Table) -> pa.Table:
+def judge_classes(store: Store, settings: ServerLoadSettings, window: Window, results: pa.Table) -> pa.Table:
     """JUDGED rows: per server the share of hours with sessions whose class was told wrongly. The logs of those hours must be parsed."""
     if not results.num_rows:
         return JUDGED.empty_table()
-    settings = read_workload_settings(store, WORKLOAD, ServerLoadSettings)
     targets = window_targets(window, settings.horizon_hours)
     first, stop = int(targets[0]), int(targets[-1]) + 1
     hours = read_hours(store, prepare_span(store, settings, first, stop), first, stop)

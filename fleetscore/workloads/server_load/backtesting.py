@@ -26,7 +26,9 @@ from fleetscore.workloads.server_load.training import able_candidates, baselines
 _TRAINING_DAYS = 30
 
 
-def run_backtest(store: Store, settings: ServerLoadSettings, cutoffs: int, folder: Path) -> Mapping[str, Any]:
+def run_backtest(
+    store: Store, workload: str, settings: ServerLoadSettings, cutoffs: int, folder: Path
+) -> Mapping[str, Any]:
     """Judge at the last `cutoffs` cutoffs, `test_days` apart; each learns from the 30 days before (or what there is of them)."""
     stop = _last_hour(find_sources(store, settings).usable) // 24 * 24 + 24
     step = settings.test_days * 24
@@ -36,7 +38,7 @@ def run_backtest(store: Store, settings: ServerLoadSettings, cutoffs: int, folde
         row for n in range(cutoffs, 0, -1) for row in _at_cutoff(store, settings, inputs, stop - n * step)
     ]
     folder.mkdir(parents=True, exist_ok=True)
-    plot = folder / "server_load-backtest.png"
+    plot = folder / f"{workload}-backtest.png"
     _draw(rows, plot)
     return {"rows": rows, "plots": [str(plot)]}
 

@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 
 from fleetscore.errors import InputError
 from fleetscore.records import InputFile, Outcome
+from fleetscore.schemas import PARTITIONS
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
-from fleetscore.workload import PARTITIONS, Discovery, TrainingRequest, WindowRequest
+from fleetscore.workload import Partitions, RunContext
 from fleetscore.workloads.server_load.features import LOOKBACK_HOURS
 from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR
 from fleetscore.workloads.server_load.months import hour_of, moment_of
@@ -34,23 +35,24 @@ FLEET = "fleet"
 _BYTES_PER_HOUR_ROW = 80
 
 
-def request_hours(request: WindowRequest | TrainingRequest) -> tuple[int, int]:
-    """The hours of data [first, stop) that the request needs."""
-    first, stop = _span(request)
+def hours_read(run: RunContext) -> tuple[int, int]:
+    """The hours of data [first, stop) that the run reads."""
+    first, stop = _span(run)
     return first - LOOKBACK_HOURS, stop
 
 
-def _span(request: WindowRequest | TrainingRequest) -> tuple[int, int]:
-    if isinstance(request, TrainingRequest):
-        return hour_of(request.first.start), hour_of(request.stop.start)
-    return hour_of(request.window.end), hour_of(request.window.end)
+def _span(run: RunContext) -> tuple[int, int]:
+    if run.purpose == "train":
+        first, end = run.span
+        return hour_of(first.start), hour_of(end.start)
+    return hour_of(run.window.end), hour_of(run.window.end)
 
 
-def discover_window(store: Store, request: WindowRequest) -> Discovery:
+def discover_window(run: RunContext) -> Partitions:
     """Every server with a session in the lookback of the window, and the months of hours to score them from."""
-    settings: ServerLoadSettings = request.settings
-    first, stop = request_hours(request)
-    sources, months, inputs = _prepared(store, settings, first, stop)
+    store = run.store
+    first, stop = hours_read(run)
+    sources, months, inputs = _prepared(store, run.settings, first, stop)
     hours = read_hours(store, inputs, first, stop, ["server", "hour"])
     found = hours.group_by("server").aggregate([("hour", "count"), ("hour", "max")])
     aside = _servers_aside(store, sources.aside, first, stop)
@@ -61,23 +63,21 @@ def discover_window(store: Store, request: WindowRequest) -> Discovery:
             strict=True,
         )
     )
-    wanted = set(request.only) or (set(seen) | set(aside))
-    rows = [_partition(server, seen.get(server), aside.get(server), request) for server in sorted(wanted)]
-    partitions = pa.Table.from_pylist(
-        [dict(zip(PARTITIONS.names, row, strict=True)) for row in rows], PARTITIONS
-    )
-    return Discovery(partitions, inputs, _remarks(sources, months))
+    wanted = set(seen) | set(aside)
+    rows = [_partition(server, seen.get(server), aside.get(server), run) for server in sorted(wanted)]
+    columns = {name: [row[place] for row in rows] for place, name in enumerate(PARTITIONS.names)}
+    return Partitions(Partitions.table(**columns), inputs, _remarks(sources, months))
 
 
 def _partition(
-    server: str, seen: tuple[int, int] | None, aside: SetAside | None, request: WindowRequest
+    server: str, seen: tuple[int, int] | None, aside: SetAside | None, run: RunContext
 ) -> tuple[Any, ...]:
     """The PARTITIONS row of a server: the first rule that settles it, else to be scored."""
-    settings: ServerLoadSettings = request.settings
+    settings: ServerLoadSettings = run.settings
     rows, last_hour = seen or (0, None)
-    model = request.pins.version_for(server)
+    model = run.pins.version_for(server)
     outcome, cause, detail = "", "", ""
-    late_from = hour_of(request.window.end) - settings.late_after_hours
+    late_from = hour_of(run.window.end) - settings.late_after_hours
     if settings.servers and server not in settings.servers:
         outcome, cause, detail = (
             Outcome.SKIPPED,
@@ -99,24 +99,21 @@ def _partition(
     return server, rows, rows * _BYTES_PER_HOUR_ROW, model, str(outcome), cause, detail
 
 
-def discover_span(store: Store, request: TrainingRequest) -> Discovery:
+def discover_span(run: RunContext) -> Partitions:
     """The one partition of a training, with as many rows as there are server-hours to learn from."""
-    settings: ServerLoadSettings = request.settings
-    first, stop = request_hours(request)
+    store, settings = run.store, run.settings
+    first, stop = hours_read(run)
     sources, months, inputs = _prepared(store, settings, first, stop)
     hours = read_hours(store, inputs, first + LOOKBACK_HOURS, stop, ["server", "hour"], settings.servers)
     if not hours.num_rows:
         raise InputError(
-            f"No server has a session from {request.first.key} to before {request.stop.key}.",
+            f"No server has a session from {run.span[0].key} to before {run.span[1].key}.",
             fix="Choose days that the logs hold.",
             field="from",
         )
-    row = (FLEET, hours.num_rows, hours.num_rows * _BYTES_PER_HOUR_ROW, "", "", "", "")
-    partitions = pa.Table.from_arrays(
-        [pa.array([value], field.type) for value, field in zip(row, PARTITIONS, strict=True)],
-        schema=PARTITIONS,
-    )
-    return Discovery(partitions, inputs, _remarks(sources, months))
+    rows = hours.num_rows
+    expected = Partitions.table(FLEET, rows=rows, size_bytes=rows * _BYTES_PER_HOUR_ROW)
+    return Partitions(expected, inputs, _remarks(sources, months))
 
 
 def _prepared(

@@ -20,15 +20,15 @@ _MOST_SERVERS = 40
 
 
 def draw_windows(
-    store: Store, windows: Sequence[Window], folder: Path, partitions: Sequence[str]
+    store: Store, workload: str, windows: Sequence[Window], folder: Path, partitions: Sequence[str]
 ) -> list[Path]:
     """One heat map per published window; with more than forty servers and none named, those with the most high hours."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for window in windows:
-        results = read_published(store, window)
+        results = read_published(store, workload, window)
         if results.num_rows:
-            path = folder / f"server_load-{window.key}.png"
+            path = folder / f"{workload}-{window.key}.png"
             _draw(results, window, path, partitions)
             paths.append(path)
     return paths

@@ -9,8 +9,8 @@ from typing import Any
 from fleetscore.errors import BugError
 from fleetscore.records import InputFile
 from fleetscore.store.base import Store
-from fleetscore.workload import MapItem, TrainingRequest, WindowRequest
-from fleetscore.workloads.server_load.discovery import request_hours
+from fleetscore.workload import MapItem, RunContext
+from fleetscore.workloads.server_load.discovery import hours_read
 from fleetscore.workloads.server_load.features import LOOKBACK_HOURS
 from fleetscore.workloads.server_load.partials import RECORDS, ROOT, parse_range
 from fleetscore.workloads.server_load.peaks import write_hours
@@ -21,13 +21,13 @@ _HOURS = f"{ROOT}/hours/"
 _BYTES_PER_SLOT = 40
 
 
-def open_items(store: Store, request: WindowRequest | TrainingRequest) -> list[MapItem]:
-    """The ranges to parse, and when all are parsed the months to reduce; nothing when the request is prepared."""
-    settings: ServerLoadSettings = request.settings
+def open_items(run: RunContext) -> list[MapItem]:
+    """The ranges to parse, and when all are parsed the months to reduce; nothing when the run is prepared."""
+    store, settings = run.store, run.settings
     sources = find_sources(store, settings)
     if sources.unparsed:
         return list(sources.unparsed)
-    first, stop = request_hours(request)
+    first, stop = hours_read(run)
     months = months_of(sources.usable, first, stop, settings.buckets)
     return [_reduce_item(month) for month in months if store.stat(month.path) is None]
 

@@ -20,7 +20,6 @@ from fleetscore.workloads.server_load.features import HISTORY
 from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR, is_server, read_slot
 from fleetscore.workloads.server_load.labels import CLASSES
 from fleetscore.workloads.server_load.scoring import cached_trees
-from fleetscore.workloads.server_load.settings import ServerLoadSettings
 from fleetscore.workloads.server_load.trees import predict
 
 SERVER, HOUR, KEY = "ServerIP", "SessionStartHourTime", "key"
@@ -32,10 +31,9 @@ _COMPARED = tuple(
 
 
 def answer_rows(
-    store: Store, pins: Pins, settings: ServerLoadSettings, rows: Sequence[Mapping[str, Any]]
+    store: Store, workload: str, pins: Pins, rows: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """One answer per row, in order; InputError names the row and the field, and nothing is answered."""
-    del settings  # a model brings its own thresholds and country
     for number, row in enumerate(rows):
         _check_names(row, number)
     servers = [_server(row, number) for number, row in enumerate(rows)]
@@ -47,7 +45,7 @@ def answer_rows(
     answers: list[dict[str, Any]] = [{} for _ in rows]
     for version in sorted(set(versions)):
         chosen = [number for number, of_row in enumerate(versions) if of_row == version]
-        trees = cached_trees(store, version)
+        trees = cached_trees(store, workload, version)
         calendar = calendar_matrix(hours[chosen], trees.facts.country)
         chances = predict(trees, np.hstack([calendar, history[chosen]])).tolist()
         for number, dates, chance in zip(chosen, calendar.tolist(), chances, strict=True):

@@ -23,7 +23,6 @@ from fleetscore.workloads.server_load.labels import CLASSES, classify
 from fleetscore.workloads.server_load.months import HOUR_S, hour_of
 
 TRUTH_PATH = "samples/server_load/truth.parquet"
-_DATA = "data/server_load"
 _LAST_DAY = datetime(2016, 6, 30, tzinfo=UTC)
 _DAYS = 50
 _SERVERS = 14
@@ -179,8 +178,8 @@ def _spoil(row: list[str], how: int, at: dict[str, int], numbers: list[int]) -> 
     return ",".join(row) + ("\r\n" if how == 7 else "\n")
 
 
-def write_samples(store: Store, scale: float, seed: int) -> SampleReport:
-    """A file a day under data/server_load/, one of 16 columns, one broken; the true peaks and classes under samples/."""
+def write_samples(store: Store, folder: str, scale: float, seed: int) -> SampleReport:
+    """A file a day in `folder`, one of 16 columns, one broken; the true peaks and classes under samples/."""
     last = hour_of(_LAST_DAY) // 24
     servers = max(round(_SERVERS * scale), 6)
     shape = Shape(servers, _DAYS, last - _DAYS + 1, seed=seed)
@@ -190,11 +189,11 @@ def write_samples(store: Store, scale: float, seed: int) -> SampleReport:
     for number, day in enumerate(generate_days(shape)):
         day = _planted(day, servers, _DAYS - 1 - number)
         when = np.datetime64(shape.first_day + number, "D")
-        with store.sink(f"{_DATA}/sessions-{when}.csv") as file:
+        with store.sink(f"{folder}sessions-{when}.csv") as file:
             rows += write_day(file, day, shape, width=16 if number == _DAYS // 2 else 17)
         truth.append(_peaks_of(day))
     broken = names[servers - 3]
-    store.write(f"{_DATA}/sessions-broken.csv", _broken_file(broken, last - _HORIZON_DAYS - 1))
+    store.write(f"{folder}sessions-broken.csv", _broken_file(broken, last - _HORIZON_DAYS - 1))
     _write_truth(store, truth, names)
     stop = window_at(_LAST_DAY, Cadence.DAY).next(1 - _HORIZON_DAYS)
     facts = {"train_from": stop.next(-_WINDOWS - 26).key, "train_to": stop.next(-_WINDOWS).key}

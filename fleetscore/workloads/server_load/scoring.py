@@ -13,10 +13,8 @@ import pyarrow as pa
 
 from fleetscore.errors import ModelError
 from fleetscore.models.model_sets import read_model_file, read_model_set
-from fleetscore.records import Outcome
-from fleetscore.schemas import OUTCOMES
 from fleetscore.store.base import Store
-from fleetscore.workload import Scored, ShardTask
+from fleetscore.workload import RunContext, Scored, Shard
 from fleetscore.workloads.server_load.discovery import read_hours, window_targets
 from fleetscore.workloads.server_load.features import FEATURES, LOOKBACK_HOURS, build_features, build_history
 from fleetscore.workloads.server_load.labels import CLASSES
@@ -25,23 +23,22 @@ from fleetscore.workloads.server_load.results import RESULTS
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
 from fleetscore.workloads.server_load.trees import Trees, load_trees, predict
 
-WORKLOAD = "server_load"
 MODEL_FILE = "model.npz"
 _SERVERS_AT_ONCE = 500  # times 33 days of hours in float64: 3 MB; times 48 rows of features: 6 MB
 
 _CACHED = 8
-_cache: OrderedDict[tuple[str, str], Trees] = OrderedDict()
+_cache: OrderedDict[tuple[str, str, str], Trees] = OrderedDict()
 _lock = Lock()
 
 
-def cached_trees(store: Store, version: str) -> Trees:
+def cached_trees(store: Store, workload: str, version: str) -> Trees:
     """The model of a version (immutable, so remembered; the eight last used); ModelError when it is missing or unfit."""
-    key = (store.url, version)
+    key = (store.url, workload, version)
     with _lock:
         if key in _cache:
             _cache.move_to_end(key)
             return _cache[key]
-    trees = load_trees(read_model_file(store, read_model_set(store, WORKLOAD, version), MODEL_FILE))
+    trees = load_trees(read_model_file(store, read_model_set(store, workload, version), MODEL_FILE))
     with _lock:
         _cache[key] = trees
         while len(_cache) > _CACHED:
@@ -49,22 +46,24 @@ def cached_trees(store: Store, version: str) -> Trees:
     return trees
 
 
-def score_shard(store: Store, task: ShardTask) -> Iterator[Scored]:
-    """Classify the hours ahead of every server of the task, some hundreds of servers of one model at a time."""
-    settings: ServerLoadSettings = task.settings
-    targets = window_targets(task.window, settings.horizon_hours)
+def score_shard(run: RunContext, shard: Shard) -> Iterator[Scored]:
+    """Classify the hours ahead of every server of the shard, some hundreds of servers of one model at a time."""
+    settings: ServerLoadSettings = run.settings
+    targets = window_targets(run.window, settings.horizon_hours)
     first, stop = int(targets[0]) - LOOKBACK_HOURS, int(targets[0])
-    servers = task.partitions["partition"].to_pylist()
-    hours = read_hours(store, task.inputs, first, stop, servers=servers)
+    servers = shard.keys
+    hours = read_hours(run.store, run.inputs, first, stop, servers=servers)
     of_version: dict[str, list[str]] = {}
-    for server, version in zip(servers, task.partitions["model"].to_pylist(), strict=True):
+    for server, version in zip(servers, shard.partitions["model"].to_pylist(), strict=True):
         of_version.setdefault(version, []).append(server)
-    input_rows = dict(zip(servers, task.partitions["rows"].to_pylist(), strict=True))
     for version, members in of_version.items():
         try:
-            trees = cached_trees(store, version)
+            trees = cached_trees(run.store, run.workload, version)
         except ModelError as error:
-            yield _failed(members, version, error, input_rows)
+            failed = shard.restricted(members).partitions
+            yield Scored.failed(
+                failed["partition"], error.code, str(error), input_rows=failed["rows"], model=version
+            )
             continue
         for start in range(0, len(members), _SERVERS_AT_ONCE):
             yield _score(members[start : start + _SERVERS_AT_ONCE], hours, targets, trees, version)
@@ -80,20 +79,10 @@ def _score(servers: Sequence[str], hours: pa.Table, targets: Any, trees: Trees, 
     results = _results(servers, server, hour, chances, version)
     input_rows = np.count_nonzero(~np.isnan(history.load), axis=1)
     seconds = (time.perf_counter() - begun) / len(servers)
-    outcomes = pa.table(
-        {
-            "partition": list(servers),
-            "outcome": [str(Outcome.SCORED)] * len(servers),
-            "cause": [""] * len(servers),
-            "detail": [""] * len(servers),
-            "input_rows": input_rows.tolist(),
-            "rows": [len(targets)] * len(servers),
-            "model": [version] * len(servers),
-            "seconds": [seconds] * len(servers),
-        },
-        schema=OUTCOMES,
-    )
-    return Scored(results, outcomes, _sketches(servers, history.load, features, chances))
+    return Scored.of(
+        servers, results, input_rows=input_rows, rows=len(targets), model=version, seconds=seconds,
+        sketches=_sketches(servers, history.load, features, chances),
+    )  # fmt: skip
 
 
 def _results(servers: Sequence[str], server: Any, hour: Any, chances: Any, version: str) -> pa.Table:
@@ -117,20 +106,3 @@ def _sketches(servers: Sequence[str], load: Any, features: Any, chances: Any) ->
     columns = {"n": n.astype(np.float64), "mean": mean, "std": spread, "missing": missing}
     columns |= {f"p_{name}": np.ascontiguousarray(per_server[:, k]) for k, name in enumerate(CLASSES)}
     return pa.table({"partition": list(servers)} | columns)
-
-
-def _failed(servers: Sequence[str], version: str, error: ModelError, input_rows: dict[str, int]) -> Scored:
-    outcomes = pa.table(
-        {
-            "partition": list(servers),
-            "outcome": [str(Outcome.FAILED)] * len(servers),
-            "cause": [error.code] * len(servers),
-            "detail": [str(error)] * len(servers),
-            "input_rows": [input_rows[server] for server in servers],
-            "rows": [0] * len(servers),
-            "model": [version] * len(servers),
-            "seconds": [0.0] * len(servers),
-        },
-        schema=OUTCOMES,
-    )
-    return Scored(RESULTS.empty_table(), outcomes)

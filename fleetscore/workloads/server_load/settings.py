@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from fleetscore.settings import DataSettings
+
 _Positive = Annotated[float, Meta(gt=0.0)]
 
 
@@ -14,8 +16,9 @@ _Positive = Annotated[float, Meta(gt=0.0)]
 class ServerLoadSettings:
     """The defaults are the reference month's: one month of logs, US holidays, classes at 100 and 500."""
 
+    data: DataSettings = DataSettings("data/server_load/")
     layout: Literal["auto", "17", "16"] = "auto"  # columns of the logs: recognised per file, or declared
-    files: str = "*"  # which files under data/server_load/ are read, as a glob over their path there
+    files: str = "*"  # which files of the data folder are read, as a glob over their path there
     servers: tuple[str, ...] = ()  # score and train on these only; all when empty
     medium_above: _Positive = 100.0  # peak load of an hour above which its class is medium
     high_above: _Positive = 500.0  # and above which it is high

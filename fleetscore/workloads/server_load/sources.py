@@ -17,8 +17,6 @@ from fleetscore.workloads.server_load.partials import RangeRecord, parse_items, 
 from fleetscore.workloads.server_load.peaks import hours_path
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
 
-DATA = "data/server_load/"
-
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
@@ -51,10 +49,11 @@ class MonthHours:
 
 def list_logs(store: Store, settings: ServerLoadSettings) -> list[InputFile]:
     """The log files that the settings ask for, by path; names that begin with "." or "_" are not logs."""
+    folder = settings.data.folder
     return [
         InputFile(entry.path, entry.etag, entry.size_bytes)
-        for entry in store.list(DATA)
-        if fnmatchcase(entry.path.removeprefix(DATA), settings.files)
+        for entry in store.list(folder)
+        if fnmatchcase(entry.path.removeprefix(folder), settings.files)
         and not entry.path.rpartition("/")[2].startswith((".", "_"))
     ]
 
@@ -118,7 +117,7 @@ def require_parsed(sources: Sources) -> None:
         return
     waiting = sum(item.stop_byte - item.first_byte for item in sources.unparsed)
     raise InputError(
-        f"{len(sources.unparsed)} ranges of logs ({waiting / 1e6:.0f} MB) under {DATA} are not prepared yet, "
+        f"{len(sources.unparsed)} ranges of logs ({waiting / 1e6:.0f} MB) are not prepared yet, "
         f"the first of {sources.unparsed[0].input.path}.",
         fix="Run the window (or the training): preparation comes first.",
         code="not_prepared",

@@ -14,10 +14,7 @@ import pyarrow.compute as pc
 
 from fleetscore.errors import BugError, InputError
 from fleetscore.models.profiles import PROFILE_FILE, pack_profile, summarise
-from fleetscore.records import Outcome
-from fleetscore.schemas import OUTCOMES
-from fleetscore.store.base import Store
-from fleetscore.workload import ModelSetDraft, Trained, TrainingRequest, TrainingTask
+from fleetscore.workload import ModelSetDraft, RunContext, Scored, Shard, Trained
 from fleetscore.workloads.server_load.discovery import FLEET, read_hours
 from fleetscore.workloads.server_load.features import FEATURES, LOOKBACK_HOURS, build_features, build_history
 from fleetscore.workloads.server_load.grammar import UNITS
@@ -161,12 +158,13 @@ def baselines(examples: Examples, settings: ServerLoadSettings) -> dict[str, Met
     }
 
 
-def train_shard(store: Store, task: TrainingTask) -> Trained:
+def train_shard(run: RunContext, shard: Shard) -> Trained:
     """Choose the better candidate on the span's last `test_days`, fit it again on the whole span, and pack it with its card."""
-    settings: ServerLoadSettings = task.settings
+    settings: ServerLoadSettings = run.settings
     begun = time.perf_counter()
-    first, stop = hour_of(task.first.start), hour_of(task.stop.start)
-    hours = read_hours(store, task.inputs, first - LOOKBACK_HOURS, stop, servers=settings.servers)
+    start, end = run.span
+    first, stop = hour_of(start.start), hour_of(end.start)
+    hours = read_hours(run.store, run.inputs, first - LOOKBACK_HOURS, stop, servers=settings.servers)
     examples = build_examples(hours, first, stop, settings)
     split = stop - settings.test_days * 24
     learnt, unseen = _split(examples, split, settings)
@@ -177,7 +175,7 @@ def train_shard(store: Store, task: TrainingTask) -> Trained:
         "metrics": asdict(fitted[best].metrics),
         "candidates": {kind: asdict(f.metrics) | {"fit_s": round(f.fit_s, 2)} for kind, f in fitted.items()},
         "baselines": {name: asdict(metrics) for name, metrics in baselines(unseen, settings).items()},
-        "learnt_from": {"first": task.first.key, "stop": task.stop.key, "server_hours": len(examples.labels)},
+        "learnt_from": {"first": start.key, "stop": end.key, "server_hours": len(examples.labels)},
         "judged_from": f"{moment_of(split):%Y-%m-%d}",
     }
     final = dump_trees(fit(best, examples, settings))
@@ -189,12 +187,8 @@ def train_shard(store: Store, task: TrainingTask) -> Trained:
         _CARD_FILE: msgspec.json.encode(facts | _definitions(settings)),
     }
     seconds = time.perf_counter() - begun
-    outcome = (FLEET, str(Outcome.SCORED), "", "", hours.num_rows, len(examples.labels), "", seconds)
-    outcomes = pa.Table.from_arrays(
-        [pa.array([value], field.type) for value, field in zip(outcome, OUTCOMES, strict=True)],
-        schema=OUTCOMES,
-    )
-    return Trained(files, outcomes, _metrics_table(fitted[best].metrics))
+    settled = Scored.of(shard.keys, input_rows=hours.num_rows, rows=len(examples.labels), seconds=seconds)
+    return Trained(files, settled.outcomes, _metrics_table(fitted[best].metrics))
 
 
 def _split(examples: Examples, split: int, settings: ServerLoadSettings) -> tuple[Examples, Examples]:
@@ -228,9 +222,8 @@ def _metrics_table(metrics: Metrics) -> pa.Table:
     return pa.table({"partition": [FLEET]} | {name: [value] for name, value in values.items()})
 
 
-def assemble_set(request: TrainingRequest, parts: Iterable[Mapping[str, bytes]]) -> ModelSetDraft:
+def assemble_set(parts: Iterable[Mapping[str, bytes]]) -> ModelSetDraft:
     """The model set of the one shard there is."""
-    del request
     shards = list(parts)
     if len(shards) != 1:
         raise BugError(f"server_load trains one model in one shard; got {len(shards)}.")

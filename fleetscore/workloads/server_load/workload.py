@@ -1,4 +1,4 @@
-"""The workload `server_load`: session logs to a load class per server and hour ahead."""
+"""The kind server_load: what it implements of the seam. Each method imports what it needs when it is called."""
 
 from __future__ import annotations
 
@@ -13,23 +13,28 @@ from fleetscore.records import Rates
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import (
-    Discovery,
+    Backtests,
+    Draws,
+    Judges,
+    MakesSamples,
     MapItem,
     ModelSetDraft,
+    Partitions,
+    Prepares,
+    RunContext,
     SampleReport,
     Scored,
-    ShardTask,
+    ScoresRows,
+    Shard,
     Trained,
-    TrainingRequest,
-    TrainingTask,
-    WindowRequest,
+    Trains,
     Workload,
 )
 from fleetscore.workloads.server_load.results import RESULTS
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
 
 
-class ServerLoad(Workload):
+class ServerLoad(Workload, Prepares, Trains, ScoresRows, Judges, Draws, MakesSamples, Backtests):
     """A window is a day of sessions; its results are the classes of the 48 hours after it, for every server seen lately."""
 
     name = "server_load"
@@ -40,82 +45,72 @@ class ServerLoad(Workload):
     result_schema = RESULTS
     partition_columns = ("server",)
     loss = "share of hours whose load class was told wrongly"
+    chart = "fleetscore.dashboard.charts.load_classes:draw_classes"
 
-    def map_items(self, store: Store, request: WindowRequest) -> Sequence[MapItem]:
-        """The ranges of logs that were never parsed; once there are none, the months of hours that the window lacks."""
-        from fleetscore.workloads.server_load.preparation import open_items
-
-        return open_items(store, request)
-
-    def training_map_items(self, store: Store, request: TrainingRequest) -> Sequence[MapItem]:
-        """The same for a training's span."""
-        from fleetscore.workloads.server_load.preparation import open_items
-
-        return open_items(store, request)
-
-    def map_item(self, store: Store, item: MapItem, settings: Any) -> Mapping[str, Any]:
-        from fleetscore.workloads.server_load.preparation import run_item
-
-        return run_item(store, item, settings)
-
-    def discover(self, store: Store, request: WindowRequest) -> Discovery:
+    def discover(self, run: RunContext) -> Partitions:
         from fleetscore.workloads.server_load.discovery import discover_window
 
-        return discover_window(store, request)
+        return discover_window(run)
 
-    def score(self, store: Store, task: ShardTask) -> Iterator[Scored]:
+    def score(self, run: RunContext, shard: Shard) -> Iterator[Scored]:
         from fleetscore.workloads.server_load.scoring import score_shard
 
-        return score_shard(store, task)
+        return score_shard(run, shard)
 
-    def discover_training(self, store: Store, request: TrainingRequest) -> Discovery:
+    def map_items(self, run: RunContext) -> Sequence[MapItem]:
+        from fleetscore.workloads.server_load.preparation import open_items
+
+        return open_items(run)
+
+    def map_item(self, run: RunContext, item: MapItem) -> Mapping[str, Any]:
+        from fleetscore.workloads.server_load.preparation import run_item
+
+        return run_item(run.store, item, run.settings)
+
+    def discover_training(self, run: RunContext) -> Partitions:
         from fleetscore.workloads.server_load.discovery import discover_span
 
-        return discover_span(store, request)
+        return discover_span(run)
 
-    def train(self, store: Store, task: TrainingTask) -> Trained:
+    def train(self, run: RunContext, shard: Shard) -> Trained:
         from fleetscore.workloads.server_load.training import train_shard
 
-        return train_shard(store, task)
+        return train_shard(run, shard)
 
-    def assemble(
-        self, store: Store, request: TrainingRequest, parts: Iterable[Mapping[str, bytes]]
-    ) -> ModelSetDraft:
+    def assemble(self, run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> ModelSetDraft:
+        del run
         from fleetscore.workloads.server_load.training import assemble_set
 
-        del store
-        return assemble_set(request, parts)
+        return assemble_set(parts)
 
-    def samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
-        from fleetscore.workloads.server_load.samples import write_samples
+    def score_rows(self, store: Store, pins: Pins, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        from fleetscore.workloads.server_load.rows import answer_rows
 
-        return write_samples(store, scale=scale, seed=seed)
+        return answer_rows(store, self.name, pins, rows)
 
-    def judge_samples(self, store: Store, windows: Sequence[Window]) -> Mapping[str, Any]:
-        from fleetscore.workloads.server_load.judging import judge_windows
+    def judge(self, store: Store, window: Window, results: pa.Table) -> pa.Table:
+        from fleetscore.workloads.server_load.actuals import judge_classes
 
-        return judge_windows(store, windows)
+        return judge_classes(store, self.settings, window, results)
 
     def draw(
         self, store: Store, windows: Sequence[Window], folder: Path, partitions: Sequence[str] = ()
     ) -> list[Path]:
         from fleetscore.workloads.server_load.drawing import draw_windows
 
-        return draw_windows(store, windows, folder, partitions)
+        return draw_windows(store, self.name, windows, folder, partitions)
 
-    def judge(self, store: Store, window: Window, results: pa.Table) -> pa.Table:
-        from fleetscore.workloads.server_load.actuals import judge_classes
+    def samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
+        from fleetscore.workloads.server_load.samples import write_samples
 
-        return judge_classes(store, window, results)
+        return write_samples(store, self.settings.data.folder, scale, seed)
 
-    def score_rows(
-        self, store: Store, pins: Pins, settings: Any, rows: Sequence[Mapping[str, Any]]
-    ) -> list[dict[str, Any]]:
-        from fleetscore.workloads.server_load.rows import answer_rows
+    def judge_samples(self, store: Store, windows: Sequence[Window]) -> Mapping[str, Any]:
+        from fleetscore.workloads.server_load.judging import judge_windows
 
-        return answer_rows(store, pins, settings, rows)
+        return judge_windows(store, self.name, windows)
 
-    def backtest(self, store: Store, settings: Any, cutoffs: int, folder: Path) -> Mapping[str, Any]:
+    def backtest(self, store: Store, cutoffs: int, folder: Path) -> Mapping[str, Any]:
         from fleetscore.workloads.server_load.backtesting import run_backtest
 
-        return run_backtest(store, settings, cutoffs, folder)
+        return run_backtest(store, self.name, self.settings, cutoffs, folder)

@@ -7,11 +7,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.partition_keys import join_columns
-from fleetscore.settings import read_workload_settings
+from fleetscore.schemas import JUDGED
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
-from fleetscore.workload import JUDGED
-from fleetscore.workloads.store_sales.contract import NAME, QUANTILE_NAMES, StoreSalesSettings
+from fleetscore.workloads.store_sales.contract import QUANTILE_NAMES, StoreSalesSettings
 from fleetscore.workloads.store_sales.input_files import list_inputs, usable_files
 from fleetscore.workloads.store_sales.judgement import pinball
 from fleetscore.workloads.store_sales.loading import Span, load_panel
@@ -19,12 +18,14 @@ from fleetscore.workloads.store_sales.loading import Span, load_panel
 _KEY = ["store", "sku", "step"]
 
 
-def judge_forecasts(store: Store, window: Window, results: pa.Table) -> pa.Table:
+def judge_forecasts(
+    store: Store, settings: StoreSalesSettings, window: Window, results: pa.Table
+) -> pa.Table:
     """JUDGED rows: per store the mean pinball loss over (SKU, week, quantile) whose sales are known by now."""
     if not results.num_rows:
         return JUDGED.empty_table()
     actual = read_actuals(
-        store, window, pc.unique(results["store"]).to_pylist(), int(pc.max(results["step"]).as_py())
+        store, settings, window, pc.unique(results["store"]).to_pylist(), int(pc.max(results["step"]).as_py())
     )
     both = (
         results.select([*_KEY, *QUANTILE_NAMES]).join(actual, keys=_KEY, join_type="inner").combine_chunks()
@@ -38,10 +39,11 @@ def judge_forecasts(store: Store, window: Window, results: pa.Table) -> pa.Table
     return pa.table([sums["partition"], sums["loss_mean"], sums["loss_count"]], schema=JUDGED)
 
 
-def read_actuals(store: Store, window: Window, stores: list[str], steps: int) -> pa.Table:
+def read_actuals(
+    store: Store, settings: StoreSalesSettings, window: Window, stores: list[str], steps: int
+) -> pa.Table:
     """Known sales of the `steps` weeks from the window on: store, sku, step (from 1), sales."""
-    settings = read_workload_settings(store, NAME, StoreSalesSettings)
-    files = usable_files(store, list_inputs(store), settings.covariates)
+    files = usable_files(store, list_inputs(store, settings), settings)
     stop = window.ordinal + steps
     panel = load_panel(
         store, files, Span(window.cadence, window.ordinal, stop, stop), stores, settings.covariates

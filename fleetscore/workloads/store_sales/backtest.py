@@ -13,7 +13,6 @@ from fleetscore.errors import InputError
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
 from fleetscore.workloads.store_sales.contract import (
-    NAME,
     QUANTILE_NAMES,
     QUANTILES,
     StoreSalesSettings,
@@ -36,7 +35,9 @@ from fleetscore.workloads.store_sales.training import (
 FloatArray = NDArray[np.float64]
 
 
-def run_backtest(store: Store, settings: StoreSalesSettings, cutoffs: int, folder: Path) -> Mapping[str, Any]:
+def run_backtest(
+    store: Store, workload: str, settings: StoreSalesSettings, cutoffs: int, folder: Path
+) -> Mapping[str, Any]:
     """Figures of `cutoffs` forecasts, `steps` weeks apart, the last ending with the history; plots in `folder`.
 
     Every cutoff is forecast by forests trained before it, widened by what the forests of the cutoffs before it missed: as a run
@@ -47,7 +48,7 @@ def run_backtest(store: Store, settings: StoreSalesSettings, cutoffs: int, folde
     panel, cadence = load_history(store, settings)
     figures = name_weeks(backtest_panel(panel, settings, cutoffs), cadence)
     folder.mkdir(parents=True, exist_ok=True)
-    return {**figures, "plots": [str(_plot(figures, folder))]}
+    return {**figures, "plots": [str(_plot(figures, folder / f"{workload}-backtest.png"))]}
 
 
 def backtest_panel(panel: Panel, settings: StoreSalesSettings, cutoffs: int) -> dict[str, Any]:
@@ -79,12 +80,12 @@ def backtest_panel(panel: Panel, settings: StoreSalesSettings, cutoffs: int) -> 
 
 def load_history(store: Store, settings: StoreSalesSettings) -> tuple[Panel, Cadence]:
     """The panel of all weeks of the history, and the cadence of its weeks; InputError when there is no usable history."""
-    files = usable_files(store, list_inputs(store), settings.covariates)
-    first, stop = _history_span(store, files)
+    files = usable_files(store, list_inputs(store, settings), settings)
+    first, stop = _history_span(store, files, settings)
     return load_training_panel(store, files, first, stop, settings), first.cadence
 
 
-def _history_span(store: Store, files: UsableFiles) -> tuple[Window, Window]:
+def _history_span(store: Store, files: UsableFiles, settings: StoreSalesSettings) -> tuple[Window, Window]:
     """The first week of the history and the one after its last, in the cadence in which its weeks can be read."""
     for cadence in (Cadence.INDEX, Cadence.WEEK):
         low, high = np.inf, -np.inf
@@ -97,7 +98,7 @@ def _history_span(store: Store, files: UsableFiles) -> tuple[Window, Window]:
             return Window(cadence, int(low)), Window(cadence, int(high) + 1)
     raise InputError(
         f"There is no usable history. {' '.join(files.faults)}".strip(),
-        fix=f"Put history.csv under data/{NAME}/.",
+        fix=f"Put history.csv under {settings.data.folder}.",
         field="data",
     )
 
@@ -116,7 +117,7 @@ def _levels(prepared: Prepared, cutoff: int, settings: StoreSalesSettings) -> Fl
     return build(prepared, every_step(len(prepared.log_sales), cutoff - 1, settings.steps))[1]
 
 
-def _plot(figures: Mapping[str, Any], folder: Path) -> Path:
+def _plot(figures: Mapping[str, Any], path: Path) -> Path:
     from matplotlib.figure import Figure  # no pyplot: nothing global, no window
 
     figure = Figure(figsize=(11, 6.4), layout="constrained", facecolor="white")
@@ -150,6 +151,5 @@ def _plot(figures: Mapping[str, Any], folder: Path) -> Path:
     ratios = [part["relative_to_last_value"] for part in figures["per_store"].values()]
     by_store.hist(ratios, bins=24, color="#3b6ea5")
     by_store.set_title("stores by pinball / last value", fontsize=9, loc="left")
-    path = folder / f"{NAME}-backtest.png"
     figure.savefig(path, dpi=130)
     return path

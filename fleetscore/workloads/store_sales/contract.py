@@ -7,11 +7,13 @@ from enum import StrEnum
 
 import pyarrow as pa
 
+from fleetscore.settings import DataSettings
+
 NAME = "store_sales"
 DATA = f"data/{NAME}/"
-HISTORY = f"{DATA}history"
-FUTURE = f"{DATA}future"
-"""Input lies at paths that begin so: history.csv, history/2026.parquet, future-W47.csv, ..."""
+HISTORY = "history"
+FUTURE = "future"
+"""Input lies in the data folder at paths that begin so: history.csv, history/2026.parquet, future-W47.csv, ..."""
 
 STORES_FILE = "stores.json"
 """In a model set: the names of the stores it was trained on."""
@@ -73,6 +75,7 @@ class Cause(StrEnum):
 class StoreSalesSettings:
     """settings/store_sales.toml, without its [run] table."""
 
+    data: DataSettings = DataSettings(DATA)
     covariates: tuple[str, ...] = ()  # further numeric columns of history and future
     steps: int = 13  # weeks to forecast
     min_history_weeks: int = 8  # fewer known weeks of sales in the lookback: the fallback

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,12 +14,12 @@ from fleetscore.errors import InputError
 from fleetscore.models.model_sets import Pins, read_model_file, read_model_set
 from fleetscore.partition_keys import join_key
 from fleetscore.records import Outcome
+from fleetscore.schemas import PARTITIONS
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
-from fleetscore.workload import PARTITIONS, Discovery, TrainingRequest, WindowRequest
+from fleetscore.workload import Partitions, RunContext
 from fleetscore.workloads.store_sales.contract import (
     LOOKBACK_WEEKS,
-    NAME,
     QUANTILE_NAMES,
     STORES_FILE,
     Cause,
@@ -43,37 +44,31 @@ class WeeksSeen:
     remarks: tuple[str, ...]  # on rows that belong to no store
 
 
-def discover_window(store: Store, request: WindowRequest) -> Discovery:
+def discover_window(run: RunContext) -> Partitions:
     """Every store with rows in the lookback or the weeks to forecast, and every store that the current model was trained on."""
-    settings: StoreSalesSettings = request.settings
-    files = usable_files(store, list_inputs(store), settings.covariates)
-    first, origin = request.window.ordinal - LOOKBACK_WEEKS, request.window.ordinal
-    seen = _count_weeks(store, files, request.window, first, origin + settings.steps)
-    rows = [_settle(seen, i, origin, settings, request.pins) for i in range(len(seen.stores))]
+    store, settings = run.store, run.settings
+    files = usable_files(store, list_inputs(store, settings), settings)
+    first, origin = run.window.ordinal - LOOKBACK_WEEKS, run.window.ordinal
+    seen = _count_weeks(store, files, run.window, first, origin + settings.steps)
+    rows = [_settle(seen, i, origin, settings, run.pins) for i in range(len(seen.stores))]
     known = set(seen.stores)
-    rows += [
-        _absent(name, files, request.pins) for name in _model_stores(store, request.pins) if name not in known
-    ]
-    if request.only:
-        rows = [row for row in rows if row["partition"] in request.only]
-    table = pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["partition"])), schema=PARTITIONS)
-    return Discovery(table, files.inputs(), (*files.faults, *seen.remarks))
+    rows += [_absent(name, files, run.pins) for name in _model_stores(run) if name not in known]
+    return Partitions(_table(rows), files.inputs(), (*files.faults, *seen.remarks))
 
 
-def discover_training(store: Store, request: TrainingRequest) -> Discovery:
+def discover_training(run: RunContext) -> Partitions:
     """One partition per quantile: each has a forest of its own, all over the same history."""
-    settings: StoreSalesSettings = request.settings
-    files = usable_files(store, list_inputs(store), settings.covariates)
+    settings: StoreSalesSettings = run.settings
+    files = usable_files(run.store, list_inputs(run.store, settings), settings)
     if not files.history:
         raise InputError(
             f"There is no usable history to train on. {' '.join(files.faults)}".strip(),
-            fix=f"Put history.csv or history.parquet under data/{NAME}/.",
+            fix=f"Put history.csv or history.parquet under {settings.data.folder}.",
             field="data",
         )
     rows = min(settings.training_rows, 3 * sum(file.size_bytes for file, _ in files.history) // 30)
-    names = [name for name in QUANTILE_NAMES if not request.only or name in request.only]
-    partitions = [_row(name, rows, "", "", "", "") for name in names]
-    return Discovery(pa.Table.from_pylist(partitions, schema=PARTITIONS), files.inputs(), files.faults)
+    expected = Partitions.table(list(QUANTILE_NAMES), rows=rows, size_bytes=rows * 8 * _CELL_BYTES)
+    return Partitions(expected, files.inputs(), files.faults)
 
 
 def stores_in(store: Store, files: UsableFiles, first: Window, stop: Window) -> tuple[str, ...]:
@@ -141,6 +136,12 @@ def _row(key: str, rows: int, model: str, outcome: str, cause: str, detail: str)
     return dict(zip(PARTITIONS.names, values, strict=True))
 
 
+def _table(rows: list[dict[str, object]]) -> pa.Table:
+    ordered = sorted(rows, key=lambda row: str(row["partition"]))
+    columns: dict[str, Any] = {name: [row[name] for row in ordered] for name in PARTITIONS.names}
+    return Partitions.table(**columns)
+
+
 def _count_weeks(store: Store, files: UsableFiles, window: Window, first: int, stop: int) -> WeeksSeen:
     index: dict[str, int] = {}
     tally = [np.zeros((0, stop - first), np.int64) for _ in range(2)]
@@ -189,10 +190,11 @@ def _tallied(
     return out
 
 
-def _model_stores(store: Store, pins: Pins) -> tuple[str, ...]:
-    if not pins.current:
+def _model_stores(run: RunContext) -> tuple[str, ...]:
+    store = run.store
+    if not run.pins.current:
         return ()
-    model_set = read_model_set(store, NAME, pins.current)
+    model_set = read_model_set(store, run.workload, run.pins.current)
     if STORES_FILE not in model_set.files:
         return ()  # an imported set was trained elsewhere
     return msgspec.json.decode(read_model_file(store, model_set, STORES_FILE), type=tuple[str, ...])

@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.partition_keys import join_key, path_of_key, split_key
 from fleetscore.runs.manifests import read_manifest, read_results
-from fleetscore.settings import read_workload_settings
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
-from fleetscore.workloads.store_sales.contract import LOOKBACK_WEEKS, NAME, StoreSalesSettings
+from fleetscore.workload import Workload
+from fleetscore.workloads.store_sales.contract import LOOKBACK_WEEKS, StoreSalesSettings
 from fleetscore.workloads.store_sales.input_files import list_inputs, usable_files
 from fleetscore.workloads.store_sales.loading import Span, load_panel
 from fleetscore.workloads.store_sales.panel import Panel, natural_key
@@ -27,7 +27,7 @@ _BAND_90, _BAND_50, _MEDIAN, _TEXT, _GRID = "#c9ddf0", "#8fb8de", "#1f4e79", "#3
 
 
 def draw_windows(
-    store: Store, windows: Sequence[Window], folder: Path, partitions: Sequence[str]
+    store: Store, kind: Workload, windows: Sequence[Window], folder: Path, partitions: Sequence[str]
 ) -> list[Path]:
     """One PNG per store and window, a panel per SKU; `partitions` are stores, or store/SKU for chosen ones.
 
@@ -36,22 +36,22 @@ def draw_windows(
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for window in windows:
-        for key, skus in _asked(store, window, partitions).items():
-            paths.append(_draw_store(store, window, folder, key, skus))
+        for key, skus in _asked(store, kind.name, window, partitions).items():
+            paths.append(_draw_store(store, kind, window, folder, key, skus))
     return paths
 
 
-def _asked(store: Store, window: Window, partitions: Sequence[str]) -> dict[str, list[str]]:
+def _asked(store: Store, workload: str, window: Window, partitions: Sequence[str]) -> dict[str, list[str]]:
     """Store -> SKUs, none for those that sell most."""
     asked: dict[str, list[str]] = {}
-    for partition in partitions or [_largest(store, window)]:
+    for partition in partitions or [_largest(store, workload, window)]:
         name, *sku = split_key(partition)
         asked.setdefault(name, []).extend(sku)
     return asked
 
 
-def _largest(store: Store, window: Window) -> str:
-    table = _published(store, window, ["store", "q50"], None)
+def _largest(store: Store, workload: str, window: Window) -> str:
+    table = _published(store, workload, window, ["store", "q50"], None)
     sums = (
         table.group_by("store")
         .aggregate([("q50", "sum")])
@@ -60,13 +60,15 @@ def _largest(store: Store, window: Window) -> str:
     return join_key([sums["store"][0].as_py()])
 
 
-def _published(store: Store, window: Window, columns: list[str] | None, name: str | None) -> pa.Table:
+def _published(
+    store: Store, workload: str, window: Window, columns: list[str] | None, name: str | None
+) -> pa.Table:
     try:
-        manifest = read_manifest(store, NAME, window.key)
+        manifest = read_manifest(store, workload, window.key)
     except MissingBlobError as error:
         raise InputError(
             f"There is no published forecast of {window.key}.",
-            fix=f"fleetscore run {NAME} --window {window.key}",
+            fix=f"fleetscore run {workload} --window {window.key}",
             field="window",
         ) from error
     table = read_results(store, manifest, columns, [("store", "==", name)] if name else None)
@@ -75,12 +77,14 @@ def _published(store: Store, window: Window, columns: list[str] | None, name: st
     return table
 
 
-def _draw_store(store: Store, window: Window, folder: Path, name: str, skus: list[str]) -> Path:
+def _draw_store(
+    store: Store, kind: Workload, window: Window, folder: Path, name: str, skus: list[str]
+) -> Path:
     from matplotlib.figure import Figure  # no pyplot: nothing global, no window
 
-    table = _published(store, window, None, name)
+    table = _published(store, kind.name, window, None, name)
     chosen = skus or _best_sellers(table)
-    panel = _history(store, window, name)
+    panel = _history(store, kind.settings, window, name)
     rows = -(-len(chosen) // 2)
     figure = Figure(figsize=(11, 0.9 + 2.3 * rows), layout="constrained", facecolor="white")
     axes = figure.subplots(rows, 2, sharex=True, squeeze=False).reshape(-1)
@@ -92,7 +96,7 @@ def _draw_store(store: Store, window: Window, folder: Path, name: str, skus: lis
         *axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=4, fontsize=8, frameon=False
     )
     figure.suptitle(f"Weekly sales of store {name}, forecast from {window.key}", color=_TEXT, fontsize=11)
-    path = folder / f"{NAME}-{path_of_key(name)}-{window.key}.png"
+    path = folder / f"{kind.name}-{path_of_key(name)}-{window.key}.png"
     figure.savefig(path, dpi=130)
     return path
 
@@ -106,9 +110,8 @@ def _best_sellers(table: pa.Table) -> list[str]:
     return sorted(sums["sku"].to_pylist()[:_PANELS], key=natural_key)
 
 
-def _history(store: Store, window: Window, name: str) -> Panel:
-    settings = read_workload_settings(store, NAME, StoreSalesSettings)
-    files = usable_files(store, list_inputs(store), settings.covariates)
+def _history(store: Store, settings: StoreSalesSettings, window: Window, name: str) -> Panel:
+    files = usable_files(store, list_inputs(store, settings), settings)
     first = max(0, window.ordinal - LOOKBACK_WEEKS)
     span = Span(window.cadence, first, window.ordinal, window.ordinal + settings.steps)
     return load_panel(store, files, span, [name], settings.covariates).panel

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fleetscore.errors import InputError
 from fleetscore.records import InputFile
 from fleetscore.store.base import Store
-from fleetscore.workloads.store_sales.contract import FUTURE, HISTORY
+from fleetscore.workloads.store_sales.contract import FUTURE, HISTORY, StoreSalesSettings
 from fleetscore.workloads.store_sales.reading import Columns, check_columns
 
 
@@ -25,21 +25,22 @@ class UsableFiles:
         return tuple(file for file, _ in (*self.future, *self.history))
 
 
-def list_inputs(store: Store) -> list[InputFile]:
-    """The history and future files in the store, sorted by path."""
-    entries = [entry for prefix in (FUTURE, HISTORY) for entry in store.list(prefix)]
+def list_inputs(store: Store, settings: StoreSalesSettings) -> list[InputFile]:
+    """The history and future files in the workload's data folder, sorted by path."""
+    folder = settings.data.folder
+    entries = [entry for role in (FUTURE, HISTORY) for entry in store.list(f"{folder}{role}")]
     return [InputFile(e.path, e.etag, e.size_bytes) for e in entries if e.path.endswith((".csv", ".parquet"))]
 
 
-def usable_files(store: Store, inputs: Iterable[InputFile], covariates: Sequence[str]) -> UsableFiles:
+def usable_files(store: Store, inputs: Iterable[InputFile], settings: StoreSalesSettings) -> UsableFiles:
     """Check the columns of every file; a file that cannot be used costs its own rows, and is said."""
     future: list[tuple[InputFile, Columns]] = []
     history: list[tuple[InputFile, Columns]] = []
     faults: list[str] = []
     for file in sorted(inputs, key=lambda f: f.path):
-        of_history = file.path.startswith(HISTORY)
+        of_history = file.path.startswith(f"{settings.data.folder}{HISTORY}")
         try:
-            columns = check_columns(store, file.path, covariates, with_sales=of_history)
+            columns = check_columns(store, file.path, settings.covariates, with_sales=of_history)
         except InputError as error:
             faults.append(str(error))
         else:

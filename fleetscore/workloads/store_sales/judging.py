@@ -24,7 +24,7 @@ from fleetscore.workloads.store_sales.samples import PLANTED, TRUTH, Planted
 _KEY = ["store", "sku", "week"]
 
 
-def judge_windows(store: Store, windows: Sequence[Window]) -> Mapping[str, Any]:
+def judge_windows(store: Store, workload: str, windows: Sequence[Window]) -> Mapping[str, Any]:
     """Planted defects whose outcome and cause the ledgers name (found) or not (missed), and the forecasts against the truth.
 
     InputError when there are no samples in the store. Windows that are not published count as missed.
@@ -34,7 +34,7 @@ def judge_windows(store: Store, windows: Sequence[Window]) -> Mapping[str, Any]:
     parts = []
     for window in windows:
         try:
-            manifest = read_manifest(store, NAME, window.key)
+            manifest = read_manifest(store, workload, window.key)
         except MissingBlobError:
             continue
         parts.append(read_results(store, manifest, [*_KEY, *QUANTILE_NAMES]))

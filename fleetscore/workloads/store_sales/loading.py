@@ -12,6 +12,7 @@ import numpy as np
 from fleetscore.records import InputFile
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence
+from fleetscore.workloads.store_sales.contract import StoreSalesSettings
 from fleetscore.workloads.store_sales.input_files import UsableFiles, usable_files
 from fleetscore.workloads.store_sales.panel import Filled, Panel, PanelFiller
 from fleetscore.workloads.store_sales.reading import read_rows
@@ -47,16 +48,17 @@ def load_panel(
 
 
 def load_stores(
-    store: Store, inputs: Sequence[InputFile], span: Span, names: Sequence[str], covariates: Sequence[str]
+    store: Store, inputs: Sequence[InputFile], span: Span, names: Sequence[str], settings: StoreSalesSettings
 ) -> dict[str, Panel]:
     """The panel of each store alone; this process reads a store once while neither the input files nor the span change."""
+    covariates = settings.covariates
     asked = (store.url, tuple((file.path, file.etag) for file in inputs), span, tuple(covariates))
     wanted = sorted(set(names))
     with _lock:
         found = {name: _kept[(*asked, name)] for name in wanted if (*asked, name) in _kept}
     missing = [name for name in wanted if name not in found]
     if missing:
-        files = usable_files(store, inputs, covariates)
+        files = usable_files(store, inputs, settings)
         panel = load_panel(store, files, span, missing, covariates).panel
         found |= {name: _alone(panel, number) for number, name in enumerate(missing)}
     _keep({(*asked, name): panel for name, panel in found.items()})

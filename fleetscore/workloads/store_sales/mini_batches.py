@@ -16,7 +16,7 @@ from fleetscore.records import InputFile
 from fleetscore.runs.manifests import read_latest
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window, parse_window
-from fleetscore.workloads.store_sales.contract import NAME, QUANTILE_NAMES, StoreSalesSettings
+from fleetscore.workloads.store_sales.contract import QUANTILE_NAMES, StoreSalesSettings
 from fleetscore.workloads.store_sales.input_files import list_inputs
 from fleetscore.workloads.store_sales.loading import load_stores
 from fleetscore.workloads.store_sales.panel import Panel
@@ -37,7 +37,7 @@ class _Question:
 
 
 def score_mini_batch(
-    store: Store, pins: Pins, settings: StoreSalesSettings, rows: Sequence[Mapping[str, Any]]
+    store: Store, workload: str, pins: Pins, settings: StoreSalesSettings, rows: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """One answer per row, in order: store, sku, week, the quantiles, fallback and model.
 
@@ -45,9 +45,9 @@ def score_mini_batch(
     deal and feat of that week; all else is as the data says. Each row is answered by itself. A store without a model gets nulls and a
     `cause`; InputError names a malformed row and its field.
     """
-    newest = _newest_window(store)
+    newest = _newest_window(store, workload)
     questions = [_check(number, row, newest, settings) for number, row in enumerate(rows)]
-    inputs = list_inputs(store)
+    inputs = list_inputs(store, settings)
     groups: dict[tuple[str, Window], list[int]] = {}
     for number, question in enumerate(questions):
         groups.setdefault((pins.version_for(join_key([question.store])), question.window), []).append(number)
@@ -55,21 +55,21 @@ def score_mini_batch(
     for (version, window), numbers in groups.items():
         chosen = {number: questions[number] for number in numbers}
         if version:
-            answers |= _answers(store, inputs, version, window, chosen, settings)
+            answers |= _answers(store, workload, inputs, version, window, chosen, settings)
         else:
             answers |= {number: _unanswered(question) for number, question in chosen.items()}
     return [answers[number] for number in range(len(questions))]
 
 
 def _answers(
-    store: Store, inputs: Sequence[InputFile], version: str, window: Window, questions: Mapping[int, _Question],
-    settings: StoreSalesSettings,
+    store: Store, workload: str, inputs: Sequence[InputFile], version: str, window: Window,
+    questions: Mapping[int, _Question], settings: StoreSalesSettings,
 ) -> dict[int, dict[str, Any]]:  # fmt: skip
     """The answers of the questions, by their numbers, about one window and with one model set."""
-    loaded = load_model(store.url, version)
+    loaded = load_model(store.url, workload, version)
     span = window_span(window, loaded, settings)
     names = [question.store for question in questions.values()]
-    panels = load_stores(store, inputs, span, names, settings.covariates)
+    panels = load_stores(store, inputs, span, names, settings)
     asked = []
     for number, question in questions.items():
         series = _series(panels[question.store], number, question)
@@ -86,8 +86,8 @@ def _answers(
     }
 
 
-def _newest_window(store: Store) -> Window | None:
-    latest = read_latest(store, NAME)
+def _newest_window(store: Store, workload: str) -> Window | None:
+    latest = read_latest(store, workload)
     return parse_window(latest.window, Cadence.WEEK, Cadence.INDEX) if latest else None
 
 

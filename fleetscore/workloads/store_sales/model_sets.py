@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 from fleetscore.errors import ModelError
 from fleetscore.models.profiles import PROFILE_FILE, pack_profile, summarise
 from fleetscore.partition_keys import join_key
-from fleetscore.records import Outcome
-from fleetscore.schemas import settle
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
-from fleetscore.workload import ModelSetDraft, Trained, TrainingRequest, TrainingTask
+from fleetscore.workload import ModelSetDraft, RunContext, Scored, Shard, Trained
 from fleetscore.workloads.store_sales.contract import (
     LOOKBACK_WEEKS,
     QUANTILE_NAMES,
@@ -53,32 +51,31 @@ FloatArray = NDArray[np.float64]
 _COMMON = "common.npz"
 
 
-def train_shard(store: Store, task: TrainingTask) -> Trained:
-    """Train the forests of the task's quantiles; a quantile that cannot be trained is a failed outcome."""
-    settings: StoreSalesSettings = task.settings
-    panel = load_training_panel(
-        store, usable_files(store, task.inputs, settings.covariates), task.first, task.stop, settings
-    )
+def train_shard(run: RunContext, shard: Shard) -> Trained:
+    """Train the forests of the shard's quantiles; a quantile that cannot be trained is a failed outcome."""
+    settings: StoreSalesSettings = run.settings
+    files_read = usable_files(run.store, run.inputs, settings)
+    panel = load_training_panel(run.store, files_read, *run.span, settings)
     prepared = prepare(panel)
     files = {
         _COMMON: pack_arrays(_common(panel, prepared, settings)),
         STORES_FILE: msgspec.json.encode(panel.stores),
         PROFILE_FILE: pack_profile(_profile(panel)),
     }
-    names = task.partitions["partition"].to_pylist()
+    names = shard.keys
     levels = {name: QUANTILES[QUANTILE_NAMES.index(name)] for name in names}
     try:
         trained = train_quantiles(prepared, list(levels.values()), settings)
     except ModelError as error:
-        return Trained(files, settle(names, Outcome.FAILED, error.code, str(error), {}, {}))
+        return Trained(files, Scored.failed(names, error.code, str(error)).outcomes)
     for name, level in levels.items():
         arrays = forest_arrays(trained[level].forest) | {"calibration": trained[level].calibration}
         files[f"{name}.npz"] = pack_arrays(arrays)
-    rows = {name: trained[level].train_rows for name, level in levels.items()}
-    return Trained(files, settle(names, Outcome.SCORED, "", "", rows, {}))
+    rows = [trained[levels[name]].train_rows for name in names]
+    return Trained(files, Scored.of(names, input_rows=rows).outcomes)
 
 
-def assemble_models(request: TrainingRequest, parts: Iterable[Mapping[str, bytes]]) -> ModelSetDraft:
+def assemble_models(run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> ModelSetDraft:
     """One model set of all quantiles: widened so that the bands would have covered the blocks before the origin, with its card."""
     files: dict[str, bytes] = {}
     for part in parts:
@@ -90,7 +87,8 @@ def assemble_models(request: TrainingRequest, parts: Iterable[Mapping[str, bytes
             fix="See the causes of its failed partitions, and train all quantiles together.",
             code="too_little_history",
         )
-    settings: StoreSalesSettings = request.settings
+    settings: StoreSalesSettings = run.settings
+    first, end = run.span
     quantiles = [unpack_arrays(files[f"{name}.npz"]) for name in QUANTILE_NAMES]
     common = unpack_arrays(files[_COMMON])
     calibration = np.stack([arrays["calibration"] for arrays in quantiles])
@@ -103,8 +101,8 @@ def assemble_models(request: TrainingRequest, parts: Iterable[Mapping[str, bytes
     card = {
         "kind": "quantile trees",
         "trained_on": {
-            "first": request.first.key,
-            "stop": request.stop.key,
+            "first": first.key,
+            "stop": end.key,
             "stores": len(stores),
             "skus": len(fallback.skus) - 1,
         },
@@ -113,7 +111,7 @@ def assemble_models(request: TrainingRequest, parts: Iterable[Mapping[str, bytes
         "trees": len(forest.value),
         "widening": dict(zip(QUANTILE_NAMES, widening.round(4).tolist(), strict=True)),
         "judged_on_blocks_before_the_origin": name_weeks(
-            _judged(said, truth, common, settings, stores), request.first.cadence
+            _judged(said, truth, common, settings, stores), first.cadence
         ),
     }
     return ModelSetDraft(

@@ -17,7 +17,7 @@ from fleetscore.records import Outcome
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window, parse_window
 from fleetscore.workload import SampleReport
-from fleetscore.workloads.store_sales.contract import DATA, NAME, Cause
+from fleetscore.workloads.store_sales.contract import NAME, Cause
 
 TRUTH = f"samples/{NAME}/truth.parquet"
 PLANTED = f"samples/{NAME}/planted.json"
@@ -52,18 +52,18 @@ class _Chain:
     feat: FloatArray
 
 
-def write_samples(store: Store, scale: float, seed: int) -> SampleReport:
-    """Write history (two Parquet files and one CSV), future (CSV), and the truth; the same seed gives the same bytes."""
+def write_samples(store: Store, folder: str, scale: float, seed: int) -> SampleReport:
+    """Write into `folder` history (two Parquet files and one CSV), future (CSV), and the truth; the same seed gives the same bytes."""
     last = parse_window("2026-W47", Cadence.WEEK)
     first_week = last.next(-_HISTORY_WEEKS)
     chain = _imagine(max(14, round(16 * scale)), np.random.default_rng(seed))
     history, future, truth = _tables(chain, first_week)
     planted, history, future, by_hand = _spoil(chain, history, future)
     early = history["at"] < _SPLIT_WEEK
-    rows = _write(store, "history/until-2026.parquet", _without(history, ~early))
-    rows += _write(store, "history/since-2026.parquet", _without(history, early))
-    rows += _write(store, "history/by-hand.csv", by_hand)
-    rows += _write(store, "future.csv", _without(future, np.zeros(len(future["at"]), bool)))
+    rows = _write(store, f"{folder}history/until-2026.parquet", _without(history, ~early))
+    rows += _write(store, f"{folder}history/since-2026.parquet", _without(history, early))
+    rows += _write(store, f"{folder}history/by-hand.csv", by_hand)
+    rows += _write(store, f"{folder}future.csv", _without(future, np.zeros(len(future["at"]), bool)))
     _write_parquet(store, TRUTH, pa.table({name: truth[name] for name in ("store", "sku", "week", "sales")}))
     store.write(PLANTED, msgspec.json.encode(planted))
     return SampleReport(
@@ -185,14 +185,14 @@ def _without(columns: Columns, mask: NDArray[np.bool_]) -> Columns:
     return {name: column[~mask] for name, column in columns.items() if name != "at"}
 
 
-def _write(store: Store, name: str, columns: Columns) -> int:
+def _write(store: Store, path: str, columns: Columns) -> int:
     table = pa.table(columns)
-    if name.endswith(".parquet"):
-        _write_parquet(store, DATA + name, table)
+    if path.endswith(".parquet"):
+        _write_parquet(store, path, table)
     else:
         buffer = io.BytesIO()
         pacsv.write_csv(table, buffer)
-        store.write(DATA + name, buffer.getvalue())
+        store.write(path, buffer.getvalue())
     return int(table.num_rows)
 
 

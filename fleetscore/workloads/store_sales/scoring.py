@@ -16,16 +16,13 @@ from fleetscore.errors import ModelError
 from fleetscore.models.model_sets import read_model_file, read_model_set
 from fleetscore.partition_keys import join_key, split_key
 from fleetscore.records import Outcome
-from fleetscore.schemas import OUTCOMES, settle
 from fleetscore.store import open_store
-from fleetscore.store.base import Store
 from fleetscore.windows import Window
-from fleetscore.workload import Scored, ShardTask
+from fleetscore.workload import RunContext, Scored, Shard
 from fleetscore.workloads.store_sales import gbm_model
 from fleetscore.workloads.store_sales.contract import (
     GBM_LOOKBACK_WEEKS,
     LOOKBACK_WEEKS,
-    NAME,
     QUANTILE_NAMES,
     RESULTS,
     Cause,
@@ -68,23 +65,23 @@ class LoadedModel:
     scorer: Scorer | gbm_model.GbmScorer
 
 
-def score_shard(store: Store, task: ShardTask) -> Iterator[Scored]:
+def score_shard(run: RunContext, shard: Shard) -> Iterator[Scored]:
     """The shard's results, a few stores a piece, grouped by the model set that scores them."""
-    models = task.partitions["model"].to_pylist()
+    models = shard.partitions["model"].to_pylist()
     for version in sorted(set(models)):
         mask = pa.array([model == version for model in models])
-        yield from _score_version(store, task, task.partitions.filter(mask), version)
+        yield from _score_version(run, shard.partitions.filter(mask), version)
 
 
-def load_model(url: str, version: str) -> LoadedModel:
-    """The model set, from a small cache; ModelError when it is missing, altered or not of this workload."""
-    return _load_model(url, version)
+def load_model(url: str, workload: str, version: str) -> LoadedModel:
+    """The model set, from a small cache; ModelError when it is missing, altered or not of this kind."""
+    return _load_model(url, workload, version)
 
 
 @lru_cache(maxsize=4)
-def _load_model(url: str, version: str) -> LoadedModel:
+def _load_model(url: str, workload: str, version: str) -> LoadedModel:
     store = open_store(url)
-    model_set = read_model_set(store, NAME, version)
+    model_set = read_model_set(store, workload, version)
     if gbm_model.FILE in model_set.files:
         model = gbm_model.unpack(read_model_file(store, model_set, gbm_model.FILE))
         return LoadedModel(version, None, gbm_model.make_gbm_scorer(model))
@@ -127,23 +124,21 @@ def _fitting(loaded: LoadedModel, settings: StoreSalesSettings) -> QuantileModel
     return loaded.model
 
 
-def _score_version(store: Store, task: ShardTask, partitions: pa.Table, version: str) -> Iterator[Scored]:
-    settings: StoreSalesSettings = task.settings
+def _score_version(run: RunContext, partitions: pa.Table, version: str) -> Iterator[Scored]:
+    store, settings = run.store, run.settings
     keys = partitions["partition"].to_pylist()
     clock = time.perf_counter()
     try:
-        loaded = load_model(store.url, version)
+        loaded = load_model(store.url, run.workload, version)
     except ModelError as error:
-        rows = dict(zip(keys, partitions["rows"].to_pylist(), strict=True))
-        outcomes = settle(keys, Outcome.FAILED, error.code, str(error), rows, dict.fromkeys(keys, version))
-        yield Scored(RESULTS.empty_table(), outcomes)
+        yield Scored.failed(keys, error.code, str(error), input_rows=partitions["rows"], model=version)
         return
     names = [split_key(key)[0] for key in keys]
-    files = usable_files(store, task.inputs, settings.covariates)
-    filled = load_panel(store, files, window_span(task.window, loaded, settings), names, settings.covariates)
+    files = usable_files(store, run.inputs, settings)
+    filled = load_panel(store, files, window_span(run.window, loaded, settings), names, settings.covariates)
     loading_s = (time.perf_counter() - clock) / max(1, len(keys))
     for first, stop in _pieces(filled.panel):
-        yield _score_piece(filled, first, stop, loaded, task.window, settings, loading_s)
+        yield _score_piece(filled, first, stop, loaded, run.window, settings, loading_s)
 
 
 def _pieces(panel: Panel) -> Iterator[tuple[int, int]]:
@@ -179,8 +174,11 @@ def _score_piece(
     rows = np.bincount(panel.store_of[shown], minlength=len(panel.stores)) * settings.steps
     sketches = _sketches(panel, predicted, shown, settings.steps)
     seconds = loading_s + (time.perf_counter() - clock) / len(panel.stores)
-    outcomes = _outcomes(panel.stores, counts, rejected, rows, loaded.version, seconds, settings)
-    return Scored(results, outcomes, sketches)
+    outcome, causes, details = _settled(panel.stores, counts, rejected, rows, settings)
+    return Scored.of(
+        [join_key([name]) for name in panel.stores], results, outcome=outcome, cause=causes, detail=details,
+        input_rows=counts["rows"], rows=rows, model=loaded.version, seconds=seconds, sketches=sketches,
+    )  # fmt: skip
 
 
 def result_table(
@@ -242,15 +240,14 @@ def _rejected(counts: dict[str, NDArray[np.int64]], settings: StoreSalesSettings
     return np.asarray(rejects > settings.max_reject_share * np.maximum(counts["rows"], 1))
 
 
-def _outcomes(
+def _settled(
     stores: Sequence[str],
     counts: dict[str, NDArray[np.int64]],
     rejected: NDArray[np.bool_],
     rows: NDArray[np.int64],
-    version: str,
-    seconds: float,
     settings: StoreSalesSettings,
-) -> pa.Table:
+) -> tuple[list[str], list[str], list[str]]:
+    """Outcome, cause and detail of each store."""
     causes, details = [], []
     for i in range(len(stores)):
         found = [cause for cause in _SENTENCES if cause in counts and counts[cause][i]]
@@ -263,11 +260,7 @@ def _outcomes(
     outcome = np.where(
         rejected, str(Outcome.QUARANTINED), np.where(rows > 0, str(Outcome.SCORED), str(Outcome.LATE))
     )
-    values = [
-        [join_key([name]) for name in stores], outcome.tolist(), causes, details, counts["rows"], rows,
-        [version] * len(stores), [seconds] * len(stores),
-    ]  # fmt: skip
-    return pa.table(dict(zip(OUTCOMES.names, values, strict=True)), schema=OUTCOMES)
+    return outcome.tolist(), causes, details
 
 
 def _cause(found: list[Cause], rejected: bool, has_rows: bool) -> str:

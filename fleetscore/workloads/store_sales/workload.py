@@ -1,4 +1,4 @@
-"""The workload store_sales: its parts, joined to the seam that the spine knows."""
+"""The kind store_sales: what it implements of the seam. Each method imports what it needs when it is called."""
 
 from __future__ import annotations
 
@@ -13,21 +13,26 @@ from fleetscore.records import Rates
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import (
-    Discovery,
+    Backtests,
+    Draws,
+    ImportsModels,
+    Judges,
+    MakesSamples,
     ModelSetDraft,
+    Partitions,
+    RunContext,
     SampleReport,
     Scored,
-    ShardTask,
+    ScoresRows,
+    Shard,
     Trained,
-    TrainingRequest,
-    TrainingTask,
-    WindowRequest,
+    Trains,
     Workload,
 )
 from fleetscore.workloads.store_sales.contract import NAME, RESULTS, StoreSalesSettings
 
 
-class StoreSales(Workload):
+class StoreSales(Workload, Trains, ImportsModels, ScoresRows, Judges, Draws, MakesSamples, Backtests):
     """Weekly sales of every SKU in every store, forecast as five quantiles; the window is the first week to forecast."""
 
     name = NAME
@@ -46,63 +51,32 @@ class StoreSales(Workload):
         "use_dictionary": ["store", "sku", "week", "step", "model"],
         "store_schema": False,  # readers see plain strings
     }
+    chart = "fleetscore.dashboard.charts.sales_forecasts:draw_forecasts"
 
-    def discover(self, store: Store, request: WindowRequest) -> Discovery:
+    def discover(self, run: RunContext) -> Partitions:
         from fleetscore.workloads.store_sales.discovery import discover_window
 
-        return discover_window(store, request)
+        return discover_window(run)
 
-    def score(self, store: Store, task: ShardTask) -> Iterator[Scored]:
+    def score(self, run: RunContext, shard: Shard) -> Iterator[Scored]:
         from fleetscore.workloads.store_sales.scoring import score_shard
 
-        return score_shard(store, task)
+        return score_shard(run, shard)
 
-    def discover_training(self, store: Store, request: TrainingRequest) -> Discovery:
+    def discover_training(self, run: RunContext) -> Partitions:
         from fleetscore.workloads.store_sales.discovery import discover_training
 
-        return discover_training(store, request)
+        return discover_training(run)
 
-    def train(self, store: Store, task: TrainingTask) -> Trained:
+    def train(self, run: RunContext, shard: Shard) -> Trained:
         from fleetscore.workloads.store_sales.model_sets import train_shard
 
-        return train_shard(store, task)
+        return train_shard(run, shard)
 
-    def assemble(
-        self, store: Store, request: TrainingRequest, parts: Iterable[Mapping[str, bytes]]
-    ) -> ModelSetDraft:
-        del store
+    def assemble(self, run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> ModelSetDraft:
         from fleetscore.workloads.store_sales.model_sets import assemble_models
 
-        return assemble_models(request, parts)
-
-    def samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
-        from fleetscore.workloads.store_sales.samples import write_samples
-
-        return write_samples(store, scale, seed)
-
-    def draw(
-        self, store: Store, windows: Sequence[Window], folder: Path, partitions: Sequence[str] = ()
-    ) -> list[Path]:
-        from fleetscore.workloads.store_sales.drawing import draw_windows
-
-        return draw_windows(store, windows, folder, partitions)
-
-    def judge_samples(self, store: Store, windows: Sequence[Window]) -> Mapping[str, Any]:
-        from fleetscore.workloads.store_sales.judging import judge_windows
-
-        return judge_windows(store, windows)
-
-    def judge(self, store: Store, window: Window, results: pa.Table) -> pa.Table:
-        from fleetscore.workloads.store_sales.actuals import judge_forecasts
-
-        return judge_forecasts(store, window, results)
-
-    def score_rows(
-        self, store: Store, pins: Pins, settings: Any, rows: Sequence[Mapping[str, Any]]
-    ) -> list[dict[str, Any]]:
-        from fleetscore.workloads.store_sales.mini_batches import score_mini_batch
-
-        return score_mini_batch(store, pins, settings, rows)
+        return assemble_models(run, parts)
 
     def import_models(self, store: Store, source: Path) -> ModelSetDraft:
         del store
@@ -110,7 +84,34 @@ class StoreSales(Workload):
 
         return import_gbm(source)
 
-    def backtest(self, store: Store, settings: Any, cutoffs: int, folder: Path) -> Mapping[str, Any]:
+    def score_rows(self, store: Store, pins: Pins, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        from fleetscore.workloads.store_sales.mini_batches import score_mini_batch
+
+        return score_mini_batch(store, self.name, pins, self.settings, rows)
+
+    def judge(self, store: Store, window: Window, results: pa.Table) -> pa.Table:
+        from fleetscore.workloads.store_sales.actuals import judge_forecasts
+
+        return judge_forecasts(store, self.settings, window, results)
+
+    def draw(
+        self, store: Store, windows: Sequence[Window], folder: Path, partitions: Sequence[str] = ()
+    ) -> list[Path]:
+        from fleetscore.workloads.store_sales.drawing import draw_windows
+
+        return draw_windows(store, self, windows, folder, partitions)
+
+    def samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
+        from fleetscore.workloads.store_sales.samples import write_samples
+
+        return write_samples(store, self.settings.data.folder, scale, seed)
+
+    def judge_samples(self, store: Store, windows: Sequence[Window]) -> Mapping[str, Any]:
+        from fleetscore.workloads.store_sales.judging import judge_windows
+
+        return judge_windows(store, self.name, windows)
+
+    def backtest(self, store: Store, cutoffs: int, folder: Path) -> Mapping[str, Any]:
         from fleetscore.workloads.store_sales.backtest import run_backtest
 
-        return run_backtest(store, settings, cutoffs, folder)
+        return run_backtest(store, self.name, self.settings, cutoffs, folder)
