@@ -1,20 +1,17 @@
 #!/bin/sh
 # Says what a deployment would change, and changes nothing: a what-if with the parameters that azd would give
-# and the image that is deployed now.
+# and the image of the newest deployment of this environment. Needs to read and to ask, not to write (preview_role.json).
 set -eu
 
 : "${AZURE_ENV_NAME:?Name the azd environment.}"
 : "${AZURE_LOCATION:?Name the region.}"
 
-group="rg-$AZURE_ENV_NAME"
-app=$(az functionapp list --resource-group "$group" --query '[0].name' --output tsv 2>/dev/null || true)
-if [ -n "$app" ]; then
-  FLEETSCORE_WORKER_IMAGE=$(az functionapp config appsettings list --resource-group "$group" --name "$app" \
-    --query "[?name=='FLEETSCORE_BATCH_IMAGE'].value | [0]" --output tsv)
-  export FLEETSCORE_WORKER_IMAGE
-fi
+newest="sort_by([?tags.\"azd-env-name\"=='$AZURE_ENV_NAME' && properties.parameters.workerImage], &properties.timestamp)[-1]"
+FLEETSCORE_WORKER_IMAGE=$(az deployment sub list --query "$newest.properties.parameters.workerImage.value" --output tsv)
+export FLEETSCORE_WORKER_IMAGE
 
 parameters=$(mktemp)
 trap 'rm -f "$parameters"' EXIT
 python3 infra/hooks/preview.py > "$parameters"
-az deployment sub what-if --location "$AZURE_LOCATION" --template-file infra/main.bicep --parameters "@$parameters"
+az deployment sub what-if --location "$AZURE_LOCATION" --validation-level ProviderNoRbac \
+  --template-file infra/main.bicep --parameters "@$parameters"

@@ -39,8 +39,7 @@ case "$*" in
   *"keys set"*) echo k3y ;;
   *"group create"*) for word; do case "$word" in @*) cat "${word#@}" > "$CALLS.parameters" ;; esac; done ;;
   *"functionapp stop"*) [ -z "${FAIL_STOP:-}" ] || exit 3 ;;
-  *"functionapp list"*) echo "${DEPLOYED_APP:-}" ;;
-  *"appsettings list"*) echo "registry/worker@sha256:old" ;;
+  *"deployment sub list"*) [ -z "${DEPLOYED_APP:-}" ] || echo "registry/worker@sha256:old" ;;
   *"what-if"*) for last; do :; done; cat "${last#@}" >> "$CALLS" ;;
 esac
 """
@@ -342,7 +341,8 @@ def test_the_preview_changes_nothing(desk: Desk, app: str) -> None:
     code, calls = desk.run("preview", DEPLOYED_APP=app, FLEETSCORE_POOL_MAX_SPOT="7")
     text = "\n".join(calls)
     assert code == 0
-    assert "what-if" in text and "create" not in text
+    assert "what-if" in text and "create" not in text and "appsettings" not in text
+    assert "--validation-level ProviderNoRbac" in text
     assert '"value": 7' in text
     assert ("worker@sha256:old" in text) == bool(app)
 

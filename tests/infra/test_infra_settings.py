@@ -19,6 +19,8 @@ IMAGE = "crfleetscorex.azurecr.io/worker@sha256:" + "ab" * 32
 OF_A_TASK = {"FLEETSCORE_RUN", "FLEETSCORE_SHARD", "FLEETSCORE_PURPOSE"}
 ACTIVITIES = "AzureFunctionsJobHost__extensions__durableTask__maxConcurrentActivityFunctions"
 PROCESS_BYTES = 320_000_000  # what the loaded app takes before it scores anything; tests/deploy measures it
+# Of a machine's own, or a prefix of names that the operator chooses: the template sets none of them.
+OF_THE_OPERATOR = {"FLEETSCORE_APP_DIR", "FLEETSCORE_DATABASE_"}
 CONNECTION = "FLEETSCORE_QUEUE"  # the name of the group of settings that the queue trigger connects with
 # Read by the platform and its extensions, never by our code.
 PLATFORM = {
@@ -68,7 +70,7 @@ def test_the_code_and_the_template_agree_on_the_settings(templates: dict[str, Te
     """Every setting that the code reads is set, and no other, whether or not it is one of AppSettings."""
     settings = set(settings_of(templates)) - PLATFORM
     assert {setting.metadata["env"] for setting in fields(AppSettings)} <= settings
-    assert settings == names_in_code() - OF_A_TASK - {CONNECTION}
+    assert settings == names_in_code() - OF_A_TASK - OF_THE_OPERATOR - {CONNECTION}
 
 
 @pytest.mark.parametrize("image", ["", IMAGE], ids=["no image yet", "image"])

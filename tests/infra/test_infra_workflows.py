@@ -1,5 +1,6 @@
 """GitHub Actions: valid workflows, least permissions, pinned actions, no stored secret, and they run what a developer runs."""
 
+import json
 import re
 import subprocess
 import sys
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.infra.places import ROOT
+from tests.infra.bicep_reader import Template
+from tests.infra.places import INFRA, ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 BIN = Path(sys.executable).parent
@@ -80,6 +82,40 @@ def test_files_that_workflows_run_exist() -> None:
     for path in WORKFLOWS:
         for name in re.findall(r"\binfra/[\w./]+\.(?:bicep|sh|py)\b", path.read_text()):
             assert (ROOT / name).exists(), name
+
+
+def test_the_preview_has_an_identity_that_can_only_read_and_ask() -> None:
+    """The what-if logs in as another than the deployment, and its role holds no action that writes or reveals."""
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "deploy.yml").read_text())["jobs"]
+    logins = {
+        name: step["with"]["client-id"]
+        for name, job in jobs.items()
+        for step in job["steps"]
+        if "azure/login" in step.get("uses", "")
+    }
+    assert logins == {
+        "what-if": "${{ vars.AZURE_PREVIEW_CLIENT_ID }}",
+        "deploy": "${{ vars.AZURE_CLIENT_ID }}",
+    }
+    role = json.loads((INFRA / "preview_role.json").read_text())
+    asks = {f"Microsoft.Resources/deployments/{verb}/action" for verb in ("validate", "whatIf")}
+    assert set(role["Actions"]) == {"*/read"} | asks
+    assert role["DataActions"] == []
+
+
+def test_lists_of_resources_are_made_for_parameters_that_exist(main: Template) -> None:
+    """Each parameters file for the compiler names the template and parameters that it has, and CI keeps the lists."""
+    files = sorted((INFRA / "snapshots").glob("*.bicepparam"))
+    assert len(files) == 2
+    for path in files:
+        text = path.read_text()
+        assert "using '../main.bicep'" in text
+        named = set(re.findall(r"^param (\w+) =", text, re.MULTILINE))
+        assert named <= set(main.parameters)
+        assert named >= {name for name, p in main.parameters.items() if p.default is None}
+    steps = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]["bicep"]["steps"]
+    assert any("bicep snapshot" in step.get("run", "") for step in steps)
+    assert any("upload-artifact" in step.get("uses", "") for step in steps)
 
 
 def test_what_if_comes_before_the_deployment() -> None:
