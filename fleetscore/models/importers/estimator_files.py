@@ -13,6 +13,8 @@ from fleetscore.errors import ModelError
 from fleetscore.models.importers.boosters import wrapped_booster_ways
 from fleetscore.models.importers.estimators import compile_estimator, inner_estimator
 from fleetscore.models.importers.loaded import LoadedModel, Way, describe_estimator
+from fleetscore.models.importers.onnx_files import convert_estimator
+from fleetscore.models.importers.sklearn_trees import compile_sklearn_trees
 from fleetscore.models.packs.base import METHODS
 
 _SCHEMA_LIMIT_BYTES = 256 << 20
@@ -80,7 +82,12 @@ def of_estimator(estimator: Any, versions: dict[str, str], notes: list[str]) -> 
     def original(x: Any, method: str) -> Any:
         return getattr(inner, method)(x)
 
-    ways: list[Way] = [lambda: compile_estimator(estimator), *wrapped_booster_ways(inner)]
+    ways: list[Way] = [
+        lambda: compile_estimator(estimator),
+        lambda: compile_sklearn_trees(inner),
+        *wrapped_booster_ways(inner),
+        lambda: convert_estimator(estimator),
+    ]
     return LoadedModel(describe_estimator(estimator), original, ways, versions, notes, estimator)
 
 

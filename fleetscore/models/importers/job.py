@@ -14,6 +14,7 @@ from fleetscore.errors import FleetscoreError, ModelError
 from fleetscore.models.importers.estimator_files import load_pickle, load_skops
 from fleetscore.models.importers.formats import Format, detect_format
 from fleetscore.models.importers.loaded import LoadedModel, original_of, trial_ranges
+from fleetscore.models.importers.onnx_files import load_onnx
 from fleetscore.models.importers.preparation import Unsupported
 from fleetscore.models.packs.base import CompiledModel
 from fleetscore.models.packs.families import open_pack, pack_class
@@ -33,6 +34,9 @@ def import_one(request: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
         return _imported(request)
     except FleetscoreError as error:
         return {"code": error.code, "message": error.message, "fix": error.fix}, b""
+    except Unsupported as reason:
+        message = f"The model cannot be imported: {reason}."
+        return {"code": "unsupported_model", "message": message, "fix": ""}, b""
     except MemoryError:
         raise
     except Exception as error:
@@ -78,6 +82,8 @@ def load_model(path: Path, kind: Format, *, trusted: bool) -> LoadedModel:
         return load_pickle(path, trusted)
     if kind is Format.SKOPS:
         return load_skops(path)
+    if kind is Format.ONNX:
+        return load_onnx(path)
     raise ModelError(f"Models of format {kind} are not imported yet.", code="unsupported_model")
 
 
@@ -96,7 +102,11 @@ def compile_proven(loaded: LoadedModel, request: Mapping[str, Any]) -> tuple[Com
             reasons.append(f"its {compiled.family} pack does not answer {request['method']!r}")
             continue
         ranges = trial_ranges(loaded, compiled, request["ranges"])
-        proof = prove(compiled, original_of(loaded, compiled.facts), ranges, seed=0)
+        try:
+            proof = prove(compiled, original_of(loaded, compiled.facts), ranges, seed=0)
+        except (ValueError, TypeError, AttributeError, ArithmeticError, FleetscoreError) as error:
+            reasons.append(f"its library answers with {type(error).__name__}: {str(error)[:_REASON_LIMIT]}")
+            continue
         if proof.equal:
             return compiled, proof
         reasons.append(proof.text)

@@ -14,6 +14,7 @@ FAMILIES = {
     "linear": "fleetscore.models.packs.linear:LinearPack",
     "kernels": "fleetscore.models.packs.kernels:KernelsPack",
     "centroids": "fleetscore.models.packs.centroids:CentroidsPack",
+    "onnx": "fleetscore.models.packs.onnx_graphs:OnnxPack",
 }
 
 
