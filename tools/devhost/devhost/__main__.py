@@ -36,6 +36,12 @@ def _parser() -> argparse.ArgumentParser:
         "--address", default="127.0.0.1", help="IPv4 address to listen on (default: 127.0.0.1)"
     )
     start.add_argument(
+        "--host-name",
+        action="append",
+        default=[],
+        help="a name under which callers may reach the host, beside localhost; may be given again",
+    )
+    start.add_argument(
         "--workers",
         type=int,
         default=os.cpu_count() or 1,
@@ -43,6 +49,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     start.add_argument(
         "--enable-auth", action="store_true", help="demand keys, as Azure does; see DATA/keys.json"
+    )
+    start.add_argument(
+        "--lost-activities",
+        choices=("repeat", "fail"),
+        default="repeat",
+        help="what becomes of an activity whose worker process dies: it runs again, or fails as on Azure "
+        "(default: repeat)",
+    )
+    start.add_argument(
+        "--dead-partition",
+        type=int,
+        action="append",
+        default=[],
+        metavar="N",
+        help="leave this partition's instances alone, as an orphaned control queue does; may be given again",
     )
     start.add_argument("--verbose", action="store_true", help="log what the host itself does, too")
 
@@ -116,7 +137,15 @@ def _start(options: argparse.Namespace) -> int:
         data = (options.data or root / ".devhost").resolve()
         store = Store(data)
         try:
-            host_options = HostOptions(data, listener, max(1, options.workers), options.enable_auth)
+            host_options = HostOptions(
+                data,
+                listener,
+                max(1, options.workers),
+                options.enable_auth,
+                frozenset(name.lower() for name in options.host_name),
+                options.lost_activities == "fail",
+                frozenset(options.dead_partition),
+            )
             host = Host(host_options, settings, environment, template)
             asyncio.run(run_until_signalled(host, template.wait_for_index(), store))
         finally:

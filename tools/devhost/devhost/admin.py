@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from devhost.auth import Gate
+from devhost.callers import is_json
 from devhost.clock import stamp, utc_now
 from devhost.errors import WorkerLostError
 from devhost.functions import ACTIVITY, QUEUE, TIMER, FunctionIndex, FunctionInfo
@@ -52,7 +53,10 @@ class AdminApi:
                 info = self._index.by_name(parts[2])
                 return web.Response(status=404) if info is None else web.json_response(_describe(info))
             case ["POST", "functions", _]:
-                return await self._run(parts[2], await request.read())
+                body = await request.read()
+                if not is_json(request.headers, bool(body.strip())):
+                    return _refusal("Only application/json request content is supported", 415)
+                return await self._run(parts[2], body)
         return web.Response(status=404)
 
     async def _warm_up(self) -> web.Response:

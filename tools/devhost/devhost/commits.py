@@ -16,12 +16,14 @@ from devhost.records import Commit, Instance, Message, Start, Work
 from devhost.settings import HostSettings
 
 _TIMESPANS = (
-    '"upperSchemaVersion":1,"upperSchemaVersionNew":2,"longRunningTimerIntervalDuration":"3.00:00:00",'
+    '"upperSchemaVersion":1,"upperSchemaVersionNew":3,"longRunningTimerIntervalDuration":"3.00:00:00",'
     '"maximumShortTimerDuration":"6.00:00:00","defaultHttpAsyncRequestSleepTimeMillseconds":30000}'
 )
 
 
-def new_instance(name: str, instance_id: str, input_text: str | None, now_us: int, version: str) -> Start:
+def new_instance(
+    name: str, instance_id: str, input_text: str | None, now_us: int, version: str | None
+) -> Start:
     """Return a new instance and the event that starts it; `input_text` is JSON text."""
     instance = Instance(
         id=instance_id,
@@ -66,9 +68,11 @@ def _started_event(instance: Instance, now_us: int) -> str:
 def request_body(instance: Instance, history: list[str], texts: list[str]) -> bytes:
     """Write the orchestrator call's body around the stored events, without parsing them."""
     events = ",".join([*history, *texts])
-    names = json.dumps({"instanceId": instance.id, "parentInstanceId": instance.parent})[1:-1]
     is_replaying = "true" if history else "false"
-    head = f'{{"history":[{events}],"input":{instance.input or "null"},{names},"isReplaying":{is_replaying},'
+    head = (
+        f'{{"history":[{events}],"input":{instance.input or "null"},"instanceId":{json.dumps(instance.id)},'
+        f'"isReplaying":{is_replaying},"parentInstanceId":{json.dumps(instance.parent)},"sourceInstanceId":null,'
+    )
     return (head + _TIMESPANS).encode()
 
 
@@ -79,6 +83,7 @@ def make_commit(work: Work, texts: list[str], episode: Episode, at_us: int, sett
     changed = replace(
         instance,
         status="Suspended" if work.is_suspended and episode.status == RUNNING else episode.status,
+        output=work.suspend_reason if work.is_suspended else None,
         custom_status=_custom_status(work, episode),
         updated=max(at_us, to_micros(utc_now())),
         clock=at_us,
@@ -91,7 +96,9 @@ def make_commit(work: Work, texts: list[str], episode: Episode, at_us: int, sett
     tasks, children = [], []
     if episode.status == RUNNING:
         tasks = [(each.id, each.name, each.input) for each in episode.decisions if each.kind == "activity"]
-        children = [_child(each, instance, at_us) for each in episode.decisions if each.kind == "sub"]
+        children = [
+            _child(each, instance, at_us, settings) for each in episode.decisions if each.kind == "sub"
+        ]
         messages = [_timer_message(each, instance) for each in episode.decisions if each.kind == "timer"]
     else:
         output = episode.output
@@ -106,7 +113,8 @@ def make_commit(work: Work, texts: list[str], episode: Episode, at_us: int, sett
             )
         )
         messages = _notify_parent(changed, at_us)
-    chunk = ",".join(played(each) for each in [*texts, *later, event(13, at_us)])
+    started, *delivered = texts
+    chunk = ",".join([started, *(played(each) for each in delivered), *later, event(13, at_us)])
     return Commit(
         instance.id, instance.execution, number, consumed, chunk, changed, tasks, messages, children
     )
@@ -167,16 +175,23 @@ def _decided(decision: Decision, at_us: int, settings: HostSettings) -> str:
             at_us,
             decision.id,
             Name=decision.name,
-            Version=decision.version,
+            Version=_child_version(decision, settings),
             InstanceId=decision.instance_id,
             Input=kept,
         )
     return event(10, at_us, decision.id, FireAt=stamp(parse_stamp(decision.fire_at)))
 
 
-def _child(decision: Decision, parent: Instance, now_us: int) -> Start:
+def _child_version(decision: Decision, settings: HostSettings) -> str | None:
+    """Return a sub-orchestration's version: its own, which may be empty, else the app's."""
+    return settings.default_version if decision.version is None else decision.version
+
+
+def _child(decision: Decision, parent: Instance, now_us: int, settings: HostSettings) -> Start:
     input_text = None if decision.input is None else json.dumps(decision.input)
-    alone = new_instance(decision.name, decision.instance_id, input_text, now_us, decision.version)
+    alone = new_instance(
+        decision.name, decision.instance_id, input_text, now_us, _child_version(decision, settings)
+    )
     child = replace(
         alone.instance,
         parent=parent.id,

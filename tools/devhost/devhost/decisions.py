@@ -19,6 +19,22 @@ _ACTION_NAMES = {
 _CHANGED = "Was a change made to the orchestrator code after this instance had already started running?"
 
 
+_DETECTED = "Non-Deterministic workflow detected: "
+
+
+def disagreement(text: str) -> str:
+    """Return how an orchestration ends whose code disagrees with its history."""
+    return f"{_DETECTED}{text}"
+
+
+def is_disagreement(output: str | None) -> bool:
+    """Say whether an orchestration ended because its code did something else than the history holds.
+
+    The extension then gives no history; it does where the code did nothing instead.
+    """
+    return output is not None and output.startswith(_DETECTED) and " orchestration replay instead " in output
+
+
 class NonDeterministicError(Exception):
     """The history holds a decision that the code did not take again; the text is the framework's own."""
 
@@ -27,7 +43,8 @@ class NonDeterministicError(Exception):
 class Decision:
     """Something to schedule. `kind` is `activity`, `sub`, `timer` or `event`; `input` is JSON text.
 
-    `origin` is `call` for what the code asked for, `again` for a retried call, `retry` for a timer before one.
+    `version` is None where the code gave none. `origin` is `call` for what the code asked for, `again` for a retried
+    call, `retry` for a timer before one.
     """
 
     id: int
@@ -37,7 +54,7 @@ class Decision:
     instance_id: str = ""
     fire_at: str = ""
     origin: str = "call"
-    version: str = ""
+    version: str | None = None
 
 
 def confirm(decision: Decision | None, event: dict[str, Any]) -> None:

@@ -4,18 +4,20 @@ import base64
 import logging
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from aiohttp import web
 
 from devhost import records, rewind
+from devhost.callers import is_json
 from devhost.clock import from_micros, parse_stamp, seconds_stamp, to_micros
+from devhost.decisions import is_disagreement
 from devhost.engine import Engine
 from devhost.errors import RequestError
 from devhost.history import compact, parse
-from devhost.json_text import JsonError, as_json, encode_json, plain_json
+from devhost.json_text import JsonError, as_json, encode_json, parse_json, plain_json, write_compact
 from devhost.links import Links
 from devhost.records import Filter, Instance
 from devhost.store import Store
@@ -32,8 +34,10 @@ _STATUSES = (
     "Suspended",
 )
 _TOKEN = "x-ms-continuation-token"  # noqa: S105  # the name of a header
+_SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 _PAGE, _LARGEST_INT = 100, 2**31 - 1
 _INVALID_JSON = "Invalid JSON content"
+_NOTHING_TO_READ = "Error reading JToken from JsonReader. Path '', line 0, position 0."
 _JSON_ERROR = "Newtonsoft.Json.JsonReaderException"
 
 
@@ -56,7 +60,7 @@ class DurableApi:
 
     async def answer(self, request: web.Request, path: str, links: Links) -> web.Response:
         """Answer one request; `path` is what follows the prefix, still escaped."""
-        parts = [unquote(part) for part in path.strip("/").split("/")]
+        parts = unquote(path).strip("/").split("/")
         query = _query(request)
         try:
             handler = self._find(request.method, parts)
@@ -87,17 +91,24 @@ class DurableApi:
 
     async def _start(self, call: _Call) -> web.Response:
         body = await call.request.read()
+        if not is_json(call.request.headers, bool(body.strip())):
+            raise RequestError(415, "Only application/json request content is supported")
         input_text = _json_text(body) if body.strip() else None
         wanted = call.parts[2] if len(call.parts) == 3 else None
         instance_id = await self._engine.start_instance(
-            call.parts[1], wanted, input_text, call.query.get("version", "")
+            call.parts[1], wanted, input_text, call.query.get("version")
         )
         return await self._started(instance_id, call)
 
     async def _started(self, instance_id: str, call: _Call) -> web.Response:
         """Answer with where to follow the instance or, if asked to wait, with how it ended."""
         if "timeout" in call.query and "pollinginterval" in call.query:
-            instance = await self._engine.wait_for_end(instance_id, _seconds(call.query["timeout"]))
+            timeout, interval = call.query["timeout"], call.query["pollinginterval"]
+            if _seconds(interval) > _seconds(timeout):
+                raise RequestError(
+                    400, f"Total timeout {timeout} should be bigger than retry timeout {interval}"
+                )
+            instance = await self._engine.wait_for_end(instance_id, _seconds(timeout))
             if instance is not None and instance.status == "Completed":
                 return _json(200, as_json(instance.output))
             if instance is not None and instance.has_ended:
@@ -108,7 +119,12 @@ class DurableApi:
     async def _restart(self, call: _Call) -> web.Response:
         old = await self._store.read(records.get_instance, call.parts[1])
         if old is None:
-            raise RequestError(404)
+            raise RequestError(
+                400,
+                "InstanceId does not match a valid orchestration instance.",
+                f"No instance with ID '{call.parts[1]}' was found. (Parameter 'instanceId')",
+                "System.ArgumentException",
+            )
         new_id = None if _flag(call.query, "restartwithnewinstanceid", True) else old.id
         instance_id = await self._engine.start_instance(old.name, new_id, old.input, old.version)
         return await self._started(instance_id, call)
@@ -123,11 +139,15 @@ class DurableApi:
         body = _status_json(instance, shows_input)
         if _flag(call.query, "showhistory", False) and instance.status != "Pending":
             events = parse(await self._store.read(records.history_chunks, instance.id))
-            body["historyEvents"] = compact(
-                events, shows_input, _flag(call.query, "showhistoryoutput", False)
+            shows_output = _flag(call.query, "showhistoryoutput", False)
+            body["historyEvents"] = (
+                None if is_disagreement(instance.output) else compact(events, shows_input, shows_output)
             )
         if not instance.has_ended:
-            return _json(202, body, {"Location": str(call.request.url), "Retry-After": "5"})
+            here = f"{call.links.base}/instances/{quote(instance.id, safe=':')}"
+            query = call.request.rel_url.raw_query_string
+            location = f"{here}?{query}" if query else here
+            return _json(202, body, {"Location": location, "Retry-After": "5"})
         is_error = instance.status == "Failed" and _flag(
             call.query, "returninternalservererroronfailure", False
         )
@@ -150,20 +170,20 @@ class DurableApi:
     async def _purge_many(self, call: _Call) -> web.Response:
         if not call.query.get("createdtimefrom"):
             return _json(400, "Please provide value for 'createdTimeFrom' parameter.")
-        wanted = _filter(call.query)
-        if wanted.statuses is not None:
-            wanted = replace(
-                wanted, statuses=tuple(each for each in wanted.statuses if each in records.ENDED)
-            )
-        deleted = await self._store.write(records.purge, wanted)
+        deleted = await self._store.write(records.purge, _filter(call.query))
         return _json(200, {"instancesDeleted": deleted}) if deleted else _nothing(404)
 
     # -- telling ----------------------------------------------------------------------------------------------
 
     async def _raise_event(self, call: _Call) -> web.Response:
+        await self._engine.require_live(call.parts[1])
         if call.request.content_type.lower() != "application/json":
             raise RequestError(400, "Only application/json request content is supported")
-        await self._engine.raise_event(call.parts[1], call.parts[3], _json_text(await call.request.read()))
+        body = await call.request.read()
+        if not body.strip():
+            raise RequestError(400, _INVALID_JSON, _NOTHING_TO_READ, _JSON_ERROR)
+        given = write_compact(parse_json(_json_text(body)))
+        await self._engine.raise_event(call.parts[1], call.parts[3], given)
         return _nothing(202)
 
     async def _terminate(self, call: _Call) -> web.Response:
@@ -201,8 +221,9 @@ def _json_text(body: bytes) -> str:
 
 
 def _status_json(instance: Instance, shows_input: bool) -> dict[str, Any]:
-    is_text = instance.status in ("Failed", "Terminated")
-    return {
+    is_text = instance.status in ("Failed", "Terminated", "Suspended")
+    version = {} if instance.version is None else {"version": instance.version}
+    return version | {
         "name": instance.name,
         "instanceId": instance.id,
         "runtimeStatus": instance.status,
@@ -278,7 +299,7 @@ def _json(status: int, value: Any, headers: dict[str, str] | None = None) -> web
     return web.Response(
         status=status,
         body=encode_json(value),
-        headers=headers,
+        headers=_SECURITY_HEADERS | (headers or {}),
         content_type="application/json",
         charset="utf-8",
     )
@@ -287,6 +308,8 @@ def _json(status: int, value: Any, headers: dict[str, str] | None = None) -> web
 def _error(error: RequestError) -> web.Response:
     if not error.message:
         return _nothing(error.status)
+    if error.is_plain:
+        return _json(error.status, error.message)
     body: dict[str, Any] = {"Message": error.message}
     if error.detail:
         body |= {"ExceptionMessage": error.detail, "ExceptionType": error.kind, "StackTrace": ""}

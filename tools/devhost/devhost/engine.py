@@ -10,36 +10,32 @@ import functools
 import heapq
 import json
 import logging
-import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from devhost import records
+from devhost.activities import Activities, SendOutputs
 from devhost.clock import to_micros, utc_now
 from devhost.commits import make_commit, new_instance, request_body
 from devhost.decisions import FAILED, TERMINATED
 from devhost.episode import Episode
-from devhost.errors import RequestError, WorkerLostError
-from devhost.functions import ACTIVITY, ORCHESTRATION, FunctionIndex, FunctionInfo
+from devhost.errors import RequestError
+from devhost.faults import Faults
+from devhost.functions import ORCHESTRATION, FunctionIndex
 from devhost.history import event
-from devhost.pool import FunctionFailedError, FunctionTimeoutError, Worker, WorkerGroup
-from devhost.records import Instance, Task, Work
+from devhost.pool import FunctionFailedError, FunctionTimeoutError, WorkerGroup, persist
+from devhost.records import Instance, Work
 from devhost.settings import HostSettings
 from devhost.store import Store
+from devhost.versions import version_refusal
 
 _log = logging.getLogger("devhost.durable")
 _T = TypeVar("_T")
-_TASK_PAGE = 500
 _LONGEST_SLEEP_S = 30.0  # so that a clock that is set forward, or a machine that slept, is noticed
 _GATHERING_S = 0.03  # how long a result waits for others that the same instance awaits
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 30.0
-_PAYLOAD_WARNING_BYTES = 1 << 20
-
-SendOutputs = Callable[[FunctionInfo, dict[str, list[Any]]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +56,14 @@ class Engine:
         workers: Workers,
         index: FunctionIndex,
         settings: HostSettings,
+        faults: Faults,
         send_outputs: SendOutputs,
     ) -> None:
-        self._send_outputs = send_outputs
         self._store = store
         self._workers = workers
         self._index = index
         self._settings = settings
+        self._faults = faults
         self._ready: asyncio.Queue[str] = asyncio.Queue()
         self._queued: set[str] = set()  # in _ready
         self._busy: set[str] = set()  # in an episode now
@@ -75,12 +72,18 @@ class Engine:
         self._gathering: set[str] = set()
         self._due: list[tuple[int, str]] = []
         self._due_changed = asyncio.Event()
-        self._tasks_changed = asyncio.Event()
-        self._activity_slots = asyncio.Semaphore(settings.max_activities)
         self._loops: list[asyncio.Task[None]] = []
-        self._running: set[asyncio.Task[None]] = set()
         self._watchers: dict[str, list[asyncio.Future[None]]] = {}
-        self._defect: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._activities = Activities(
+            store,
+            workers.activities,
+            workers.client_json,
+            index,
+            settings,
+            faults,
+            send_outputs,
+            self._wake_for_result,
+        )
 
     # -- life -------------------------------------------------------------------------------------------------
 
@@ -88,14 +91,15 @@ class Engine:
         """Pick up everything that the store holds and begin."""
         for instance_id, due in await self._store.read(records.pending_instances):
             self._wake(instance_id, due)
-        self._tasks_changed.set()
         slots = min(episode_slots, self._settings.max_orchestrators)
-        loops = [self._run_episodes() for _ in range(slots)] + [self._run_tasks(), self._run_timers()]
+        loops = [self._run_episodes() for _ in range(slots)] + [self._activities.run(), self._run_timers()]
         self._loops = [asyncio.create_task(loop) for loop in loops]
 
     async def watch(self) -> None:
         """Return only by raising what ended one of the engine's loops."""
-        done, _ = await asyncio.wait([*self._loops, self._defect], return_when=asyncio.FIRST_EXCEPTION)
+        done, _ = await asyncio.wait(
+            [*self._loops, self._activities.defect], return_when=asyncio.FIRST_EXCEPTION
+        )
         for loop in done:
             loop.result()
 
@@ -104,15 +108,13 @@ class Engine:
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
-        if self._running:
-            await asyncio.wait(self._running, timeout=drain_s)
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._activities.close(drain_s)
 
     # -- who has something to do ------------------------------------------------------------------------------
 
     def _wake(self, instance_id: str, due: int = 0) -> None:
+        if self._faults.is_dead(instance_id):
+            return
         if due > to_micros(utc_now()):
             heapq.heappush(self._due, (due, instance_id))
             if self._due[0] == (due, instance_id):
@@ -156,22 +158,11 @@ class Engine:
             instance_id = await self._ready.get()
             self._queued.discard(instance_id)
             self._busy.add(instance_id)
-            await self._persist(functools.partial(self._run_episode, instance_id), instance_id)
+            await persist(functools.partial(self._run_episode, instance_id), instance_id)
             self._busy.discard(instance_id)
             if instance_id in self._again:
                 self._again.discard(instance_id)
                 self._wake(instance_id)
-
-    async def _persist(self, attempt: Callable[[], Coroutine[Any, Any, _T]], what: str) -> _T:
-        """Repeat an attempt whose worker dies, at growing intervals: nothing of it was recorded."""
-        pause_s = _FIRST_PAUSE_S
-        while True:
-            try:
-                return await attempt()
-            except (WorkerLostError, FunctionTimeoutError) as error:
-                _log.warning("%s: %s; it runs again in %.1f s.", what, error, pause_s)
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
     async def _run_episode(self, instance_id: str) -> None:
         now_us = to_micros(utc_now())
@@ -185,11 +176,17 @@ class Engine:
             await self._store.write(records.drop_messages, work.stale)
         if not work.messages:
             return
+        refusal = version_refusal(work.instance.version, self._settings)
+        if refusal and self._settings.version_failure == "Reject":
+            _log.warning("%s %s waits for another app: %s", work.instance.name, instance_id, refusal)
+            return
         at_us = max(now_us, work.instance.clock)  # the orchestration's clock never goes backwards
         texts = [event(12, at_us), *(each.event for each in work.messages)]
         ended = next((each for each in work.messages if each.type == 3), None)
         if ended is not None:
             episode = Episode(TERMINATED, str(json.loads(ended.event).get("Input") or ""))
+        elif refusal:
+            episode = Episode(FAILED, refusal)
         else:
             episode = await self._call_orchestrator(work, texts)
         await self._commit(work, texts, episode, at_us)
@@ -217,7 +214,7 @@ class Engine:
         commit = make_commit(work, texts, episode, at_us, self._settings)
         woken = await self._store.write(records.commit_episode, commit)
         if commit.tasks:
-            self._tasks_changed.set()
+            self._activities.look_again()
         for message in commit.messages:
             if message.due:
                 self._wake(message.instance, message.due)
@@ -246,79 +243,14 @@ class Engine:
                 if not watcher.done():
                     watcher.set_result(None)
 
-    # -- activities -------------------------------------------------------------------------------------------
-
-    async def _run_tasks(self) -> None:
-        """Start waiting tasks in order, as slots come free; the table is the queue, read a page at a time."""
-        last_n = 0
-        while True:
-            self._tasks_changed.clear()
-            page = await self._store.read(records.load_tasks, last_n, _TASK_PAGE)
-            for task in page:
-                await self._activity_slots.acquire()
-                info = self._index.durable(ACTIVITY, task.name)
-                takes_thread = (
-                    info is not None and not info.is_async
-                )  # the others share their worker's event loop
-                worker = await self._workers.activities.reserve() if takes_thread else None
-                running = asyncio.create_task(self._run_task(task, info, worker))
-                self._running.add(running)
-                running.add_done_callback(self._task_ended)
-                last_n = task.n
-            if len(page) < _TASK_PAGE:
-                await self._tasks_changed.wait()
-
-    def _task_ended(self, running: asyncio.Task[None]) -> None:
-        self._running.discard(running)
-        self._activity_slots.release()
-        if not running.cancelled() and running.exception() is not None and not self._defect.done():
-            self._defect.set_exception(running.exception() or RuntimeError())
-
-    async def _run_task(self, task: Task, info: FunctionInfo | None, worker: Worker | None) -> None:
-        started = time.perf_counter()
-        try:
-            number, fields = await self._persist(
-                functools.partial(self._call_activity, task, info, worker), task.name
-            )
-        finally:
-            if (
-                worker is not None
-            ):  # before the result is on disk, so that the next activity need not wait for that
-                self._workers.activities.release(worker)
-        seconds = time.perf_counter() - started
-        text = event(number, to_micros(utc_now()), TaskScheduledId=task.id, **fields)
-        if await self._store.write(records.finish_task, task, number, text):
-            self._wake_for_result(task.instance)
-        outcome = fields.get("Reason", "Succeeded")
-        _log.info("activity %s %s#%s: %.3f s, %s", task.name, task.instance, task.id, seconds, outcome)
-
-    async def _call_activity(
-        self, task: Task, info: FunctionInfo | None, worker: Worker | None
-    ) -> tuple[int, dict[str, Any]]:
-        """Run the activity; return the type of the event that records how it ended, and its fields."""
-        try:
-            if info is None:
-                raise FunctionFailedError(self._index.missing(ACTIVITY, task.name), "")
-            payload = {"input": task.input, "client": self._workers.client_json}
-            answer = await self._workers.activities.call(
-                "invoke", info.name, payload, self._settings.function_timeout_s, worker
-            )
-            if "outs" in answer:
-                await self._send_outputs(info, answer["outs"])
-        except FunctionFailedError as failure:
-            reason = f"Activity function '{task.name}' failed:  {failure.message}"
-            return 6, {"Reason": reason, "Details": failure.trace}
-        _warn_if_large(task.name, answer["result"])
-        return 5, {"Result": answer["result"]}
-
     # -- requests ---------------------------------------------------------------------------------------------
 
     async def start_instance(
-        self, name: str, instance_id: str | None, input_text: str | None, version: str = ""
+        self, name: str, instance_id: str | None, input_text: str | None, version: str | None = None
     ) -> str:
         """Start an orchestration and return its id, once that is on disk.
 
-        `input_text` is JSON text. Raises RequestError: 400 for an unknown function or a bad id, 500 for a live one.
+        `input_text` is JSON text. Raises RequestError: 400 for an unknown function or a bad id, 409 for a live one.
         """
         info = self._index.durable(ORCHESTRATION, name)
         if info is None:
@@ -335,7 +267,7 @@ class Engine:
             chosen,
             input_text,
             to_micros(utc_now()),
-            version or self._settings.default_version,
+            self._settings.default_version if version is None else version,
         )
         await self._store.write(records.start_instance, start, self._settings.may_overwrite_running)
         _log.info("%s %s: Pending", info.durable_name, chosen)
@@ -345,6 +277,10 @@ class Engine:
     async def get(self, instance_id: str) -> Instance | None:
         """Return the instance, or None."""
         return await self._store.read(records.get_instance, instance_id)
+
+    async def require_live(self, instance_id: str) -> None:
+        """Raise RequestError 404 or 410 for an instance that is not there or has ended."""
+        await self._store.read(records.require_live, instance_id)
 
     async def raise_event(self, instance_id: str, name: str, input_text: str | None) -> None:
         """Send an event; raises RequestError 404 or 410."""
@@ -358,13 +294,13 @@ class Engine:
         self._wake(instance_id)
 
     async def suspend(self, instance_id: str, reason: str) -> None:
-        """Hold back an instance's messages; raises RequestError 404, 410, or 500 when it is suspended."""
+        """Show an instance as suspended; raises RequestError 404, 410, or 500 when it is suspended."""
         text = event(19, to_micros(utc_now()), Reason=reason)
         await self._store.write(records.suspend_or_resume, instance_id, 19, text)
         self._wake(instance_id)
 
     async def resume(self, instance_id: str, reason: str) -> None:
-        """Deliver an instance's messages again; raises RequestError 404, 410, or 500 when not suspended."""
+        """Show an instance as running again; raises RequestError 404, 410, or 500 when not suspended."""
         text = event(20, to_micros(utc_now()), Reason=reason)
         await self._store.write(records.suspend_or_resume, instance_id, 20, text)
         self._wake(instance_id)
@@ -394,18 +330,11 @@ class Engine:
 
 def check_instance_id(instance_id: str) -> None:
     """Raise RequestError 400 for an id that the Durable extension forbids."""
-    if instance_id.startswith("@"):
-        text = "Orchestration instance ids must not start with @."
-    elif any(each in "/\\#?" or ord(each) < 32 or 127 <= ord(each) < 160 for each in instance_id):
-        text = "Orchestration instance ids must not contain /, \\, #, ?, or control characters."
+    if any(each in "/\\" or ord(each) < 32 or 127 <= ord(each) < 160 for each in instance_id):
+        text = "Orchestration instance ids must not contain /, \\ or control characters."
     elif len(instance_id) > 256:
         text = "Instance ID lengths must not exceed 256 characters."
     else:
         return
     message = "One or more of the arguments submitted is incorrect"
     raise RequestError(400, message, text, "System.ArgumentException")
-
-
-def _warn_if_large(name: str, text: str | None) -> None:
-    if text is not None and len(text) > _PAYLOAD_WARNING_BYTES:
-        _log.warning("Activity %s returned %d bytes, which every later episode reads again.", name, len(text))

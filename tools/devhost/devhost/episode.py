@@ -6,22 +6,23 @@ Runs in a worker process, because it calls the app's code. The SDK's handle and 
 import functools
 import importlib
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-from devhost.decisions import COMPLETED, FAILED, RUNNING, Decision, NonDeterministicError
+from devhost.decisions import COMPLETED, FAILED, RUNNING, Decision, NonDeterministicError, disagreement
 from devhost.failures import describe, text_of, trace_of
 from devhost.functions import ACTIVITY, ORCHESTRATION, FunctionIndex
 from devhost.guard import find_mismatch, label_tasks
 from devhost.json_text import without_surrogates, write_json
 from devhost.replay import Replayed, replay
 
+_log = logging.getLogger("devhost.durable")
 _MARKER = "\n\n$OutOfProcData$:"
 _CUSTOM_STATUS_LIMIT_BYTES = 16 * 1024
-_NON_DETERMINISTIC = "Non-Deterministic workflow detected: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,8 @@ def run_episode(name: str, handle: Callable[..., Any], body: bytes, index: Funct
     answer = _call(handle, body.decode())
     try:
         found = replay(history, answer.state, functools.partial(_refusal, index))
-    except NonDeterministicError as disagreement:
-        return Episode(FAILED, f"{_NON_DETERMINISTIC}{disagreement}", _trace(disagreement))
+    except NonDeterministicError as error:
+        return Episode(FAILED, disagreement(str(error)), _trace(error))
     mismatch = None
     if found.status == RUNNING and answer.failure is None and not answer.state.get("isDone"):
         mismatch = find_mismatch(found, answer.waiting, answer.next_id)
@@ -98,7 +99,11 @@ def _refusal(index: FunctionIndex, kind: str, name: str) -> str | None:
     if name.startswith("BuiltIn::"):
         return "The local host does not support call_http; make the request in an activity instead."
     trigger = ACTIVITY if kind == "activity" else ORCHESTRATION
-    return None if index.durable(trigger, name) else index.missing(trigger, name)
+    if index.durable(trigger, name):
+        return None
+    if not index.is_left_out(trigger, name):
+        _log.error("There is no function %s: here its caller fails; on Azure it would wait for ever.", name)
+    return index.missing(trigger, name)
 
 
 def _conclude(name: str, found: Replayed, answer: _Answer) -> Episode:
@@ -111,7 +116,7 @@ def _conclude(name: str, found: Replayed, answer: _Answer) -> Episode:
             "The UTF-16 size of the JSON-serialized payload must not exceed 16 KB. "
             f"The current payload size is {size_kb} KB."
         )
-        return Episode(FAILED, f"Orchestrator function '{name}' failed: {text}", None, None, found.decisions)
+        return Episode(FAILED, f"Orchestrator function '{name}' failed: {text}")
     output, details = found.output, None
     if found.status == COMPLETED:
         output = write_json(answer.state["output"]) if "output" in answer.state else None

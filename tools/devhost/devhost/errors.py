@@ -38,12 +38,16 @@ class RequestError(HostError):
     """A management request cannot be done.
 
     `status` is the HTTP status; `message` and `detail` become the Durable error body
-    `{"Message", "ExceptionMessage", ...}`, or an empty body where `message` is empty.
+    `{"Message", "ExceptionMessage", ...}`, or an empty body where `message` is empty. With `is_plain` the body is
+    the message alone, as a JSON text.
     """
 
-    def __init__(self, status: int, message: str = "", detail: str = "", kind: str = "") -> None:
+    def __init__(
+        self, status: int, message: str = "", detail: str = "", kind: str = "", *, is_plain: bool = False
+    ) -> None:
         super().__init__(detail or message)
         self.status = status
         self.message = message
         self.detail = detail
         self.kind = kind
+        self.is_plain = is_plain

@@ -77,11 +77,20 @@ class FunctionIndex:
     def missing(self, kind: str, name: str) -> str:
         """Return the text for a call of a function that is not there: the extension's, or why it was left out."""
         noun = "orchestrator" if kind == ORCHESTRATION else "activity"
-        for each in self.left_out:
-            if each.kind == kind and each.durable_name.lower() == name.lower():
-                return each.left_out
+        if found := self._left_out(kind, name):
+            return found.left_out
         known = ", ".join(f"'{each.durable_name}'" for each in self.of_kind(kind))
         return (
             f"The function '{name}' doesn't exist, is disabled, or is not an {noun} function. "
             f"Additional info: The following are the known {noun} functions: {known}."
+        )
+
+    def is_left_out(self, kind: str, name: str) -> bool:
+        """Say whether the app has the orchestrator or activity, but this host cannot run it."""
+        return self._left_out(kind, name) is not None
+
+    def _left_out(self, kind: str, name: str) -> FunctionInfo | None:
+        wanted = (kind, name.lower())
+        return next(
+            (each for each in self.left_out if (each.kind, each.durable_name.lower()) == wanted), None
         )

@@ -45,20 +45,38 @@ _HIDDEN = [
     "OrchestrationInstance",
     "ParentInstance",
     "Tags",
+    "ClientSpanId",
 ]  # fields of the protocol, of no use to a reader
+_TRACE = {"ParentTraceContext": None}
+_EMPTY: dict[int, dict[str, Any]] = {
+    0: dict.fromkeys(("ParentInstance", "Name", "Version", "Input", "Tags", "Correlation"))
+    | _TRACE
+    | {"ScheduledStartTime": None, "Generation": 0, "GenerateNewTrace": False},
+    1: {"OrchestrationStatus": None, "Result": None, "FailureDetails": None},
+    4: dict.fromkeys(("Name", "Version", "Input")) | _TRACE | {"Tags": None},
+    6: dict.fromkeys(("TaskScheduledId", "Reason", "Details", "FailureDetails")),
+    7: dict.fromkeys(("Name", "Version", "InstanceId", "Input", "ClientSpanId", "Tags")),
+    9: dict.fromkeys(("TaskScheduledId", "Reason", "Details", "FailureDetails")),
+    15: dict.fromkeys(("Name", "Input")) | _TRACE,
+}
 _NEW, _OLD = '"IsPlayed":false', '"IsPlayed":true'
 
 
 def event(number: int, at_us: int, event_id: int = -1, **fields: Any) -> str:
-    """Write an event as JSON text; `at_us` is its timestamp in microseconds since 1970."""
-    head = f'{{"EventType":{number},"EventId":{event_id},{_NEW},"Timestamp":"{stamp(from_micros(at_us))}"'
-    if not fields:
-        return head + "}"
-    return head + "," + without_surrogates(json.dumps(fields, ensure_ascii=False))[1:]
+    """Write an event as JSON text, its keys in the extension's order.
+
+    `at_us` is its timestamp in microseconds since 1970. Fields that the type has and that are not given are null.
+    """
+    first: dict[str, Any] = {"EventType": number}
+    if number == 0:  # here alone the instance comes before the type
+        first = {"OrchestrationInstance": fields.pop("OrchestrationInstance")} | first
+    head = json.dumps(first | _EMPTY.get(number, {}) | fields, ensure_ascii=False, separators=(",", ":"))
+    tail = f'"EventId":{event_id},{_NEW},"Timestamp":"{stamp(from_micros(at_us))}"'
+    return f"{without_surrogates(head)[:-1]},{tail}}}"
 
 
 def played(text: str) -> str:
-    """Return the event as later episodes see it."""
+    """Return an event that was delivered as later episodes see it."""
     return text.replace(_NEW, _OLD, 1)
 
 
@@ -87,6 +105,8 @@ def _merge(start: Mapping[str, Any] | None, shows_input: bool) -> dict[str, Any]
     if start is None:
         return {}
     merged = {"ScheduledTime": start["Timestamp"], "FunctionName": start["Name"]}
+    if "InstanceId" in start:
+        merged["InstanceId"] = start["InstanceId"]
     return merged | {"Input": start.get("Input")} if shows_input else merged
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import socket
 import time
@@ -18,10 +19,12 @@ from aiohttp import web
 
 from devhost.admin import AdminApi
 from devhost.auth import Gate, load_keys
+from devhost.callers import Callers
 from devhost.clock import utc_now
 from devhost.durable_http import DurableApi
 from devhost.engine import Engine, Workers
 from devhost.errors import WorkerLostError
+from devhost.faults import Faults
 from devhost.files import write_whole
 from devhost.functions import HTTP, QUEUE, TIMER, FunctionIndex, FunctionInfo
 from devhost.http_triggers import HttpTriggers
@@ -29,6 +32,7 @@ from devhost.links import Links
 from devhost.listening import bind
 from devhost.pool import FunctionFailedError, WorkerGroup
 from devhost.queues import QueueListener, QueueOutputs, make_trigger
+from devhost.serving import serve
 from devhost.settings import HostSettings, expand
 from devhost.store import Store
 from devhost.template import Template
@@ -37,19 +41,25 @@ from devhost.timers import Timer, TimerLoop, make_timer, read_zone
 _log = logging.getLogger("devhost")
 _PUBLIC_PREFIX = "/runtime/webhooks/durabletask"
 _RPC_PREFIX = "/durabletask"
-_BODY_LIMIT_BYTES = 100 * 1024 * 1024
 _DRAIN_S = 10.0
 _EPISODES_PER_WORKER = 4  # so that reading, running and committing overlap
 
 
 @dataclass(frozen=True, slots=True)
 class HostOptions:
-    """What the command line decides; `listener` is bound to the public address but does not listen yet."""
+    """What the command line decides; `listener` is bound to the public address but does not listen yet.
+
+    `names` are host names under which callers may reach it, beside its address and those of loopback. The last
+    two are faults to test apps with; see devhost.faults.
+    """
 
     data: Path
     listener: socket.socket
     workers: int
     is_strict: bool
+    names: frozenset[str] = frozenset()
+    fails_lost_activities: bool = False
+    dead_partitions: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +81,19 @@ class Host:
         self._settings = settings
         self._environment = environment
         self._template = template
+        self._faults = Faults(
+            options.fails_lost_activities, options.dead_partitions, settings.partition_count
+        )
         self._gate = Gate(load_keys(options.data), options.is_strict)
         self._rpc_listener = bind("127.0.0.1", 0)  # for the durable clients in the workers
         self._address = _address(options.listener, self._rpc_listener)
-        port = options.listener.getsockname()[1]
-        self._client_json = self._links(f"http://localhost:{port}").client_json(self._address.rpc_url)
+        self._callers = Callers(options.listener.getsockname()[0], options.names)
+        self._rpc_key = secrets.token_urlsafe(32) if options.is_strict else ""
+        self._local_authority = f"localhost:{options.listener.getsockname()[1]}"
+        rpc_url = self._address.rpc_url
+        if self._rpc_key:
+            rpc_url = rpc_url.replace(_RPC_PREFIX, f"/{self._rpc_key}{_RPC_PREFIX}")
+        self._client_json = self._links(self._local_authority).client_json(rpc_url)
         self._outputs = QueueOutputs(settings.queues, environment)
 
     async def run(self, index: FunctionIndex, store: Store, stop: asyncio.Event) -> None:
@@ -88,11 +106,11 @@ class Host:
             groups = self._start_workers(closing)
             self._functions, orchestrators, activities = groups
             workers = Workers(orchestrators, activities, self._client_json)
-            engine = Engine(store, workers, index, self._settings, self._outputs.send)
+            engine = Engine(store, workers, index, self._settings, self._faults, self._outputs.send)
             self._admin = AdminApi(index, self._gate, self._invoke)
             self._durable, self._http = DurableApi(engine, store), http
-            await _serve(self._answer_rpc, self._rpc_listener, closing)
-            await _serve(self._answer, self._options.listener, closing)
+            await serve(self._answer_rpc, self._rpc_listener, closing, _DRAIN_S)
+            await serve(self._answer, self._options.listener, closing, _DRAIN_S)
             await engine.start(_EPISODES_PER_WORKER * _orchestrator_count(self._options.workers))
             closing.push_async_callback(engine.close, _DRAIN_S)
             self._announce(index, timers, closing)
@@ -156,39 +174,47 @@ class Host:
 
     # -- listening --------------------------------------------------------------------------------------------
 
-    def _links(self, origin: str) -> Links:
-        return Links(f"{origin}{_PUBLIC_PREFIX}", self._settings.hub_name, self._gate.durable_key)
+    def _links(self, authority: str) -> Links:
+        return Links(f"http://{authority}{_PUBLIC_PREFIX}", self._settings.hub_name, self._gate.durable_key)
 
     async def _answer(self, request: web.Request) -> web.Response:
+        if refusal := self._callers.refusal(request.headers):
+            return web.json_response({"Message": refusal}, status=403)
+        authority = self._callers.authority(request.headers.get("Host"), _local_address(request))
         path = request.rel_url.raw_path
         lowered = path.lower()
         if lowered.startswith(_PUBLIC_PREFIX + "/"):
             given = request.headers.get("x-functions-key") or request.query.get("code", "")
             if not self._gate.opens_durable(given):
                 return web.Response(status=401)
-            return await self._durable.answer(
-                request, path[len(_PUBLIC_PREFIX) :], self._links(str(request.url.origin()))
-            )
+            return await self._durable.answer(request, path[len(_PUBLIC_PREFIX) :], self._links(authority))
         if lowered.startswith("/admin/"):
             return await self._admin.answer(request, path)
-        answer = await self._http.answer(request)
+        answer = await self._http.answer(request, f"http://{authority}{request.rel_url}")
         if answer is not None:
             return answer
         return self._homepage() if path == "/" else web.Response(status=404)
+
+    async def _answer_rpc(self, request: web.Request) -> web.Response:
+        """Answer a durable client of the app; with keys demanded, its address holds one."""
+        if refusal := self._callers.refusal(request.headers):
+            return web.json_response({"Message": refusal}, status=403)
+        path = request.rel_url.raw_path
+        if self._rpc_key:
+            key, _, path = path.lstrip("/").partition("/")
+            if not secrets.compare_digest(key.encode(), self._rpc_key.encode()):
+                return web.Response(status=401)
+            path = f"/{path}"
+        if not path.lower().startswith(_RPC_PREFIX + "/"):
+            return web.Response(status=404)
+        links = self._links(self._local_authority)
+        return await self._durable.answer(request, path[len(_RPC_PREFIX) :], links)
 
     def _homepage(self) -> web.Response:
         """Answer where no function of the app does; a setting of Azure's turns the text off."""
         if self._environment.get("AzureWebJobsDisableHomepage", "").lower() == "true":
             return web.Response(status=204)
         return web.Response(text="The local Functions host is running.")
-
-    async def _answer_rpc(self, request: web.Request) -> web.Response:
-        path = request.rel_url.raw_path
-        if not path.lower().startswith(_RPC_PREFIX + "/"):
-            return web.Response(status=404)
-        return await self._durable.answer(
-            request, path[len(_RPC_PREFIX) :], self._links(str(request.url.origin()))
-        )
 
     def _announce(
         self, index: FunctionIndex, timers: list[Timer], closing: contextlib.AsyncExitStack
@@ -207,6 +233,10 @@ class Host:
             _log.info("    %s", line)
         if self._settings.ignored:
             _log.info("host.json: not carried out here: %s", ", ".join(self._settings.ignored))
+        for number in sorted(self._faults.dead_partitions):
+            _log.warning(
+                "Partition %d is dead: messages to its instances are accepted, never handled.", number
+            )
         for info in index.left_out:
             _log.warning("Left out: %s", info.left_out)
         path = self._options.data / "address.json"
@@ -229,6 +259,12 @@ def _address(public: socket.socket, rpc: socket.socket) -> Address:
     return Address(f"http://{address}:{port}", os.getpid(), rpc_url)
 
 
+def _local_address(request: web.Request) -> tuple[str, int]:
+    """Return the address at which the request arrived."""
+    address, port = request.get_extra_info("sockname", ("127.0.0.1", 0))[:2]
+    return str(address), int(port)
+
+
 def _whole(environment: dict[str, str], name: str) -> int | None:
     """Return a setting that is a positive whole number, or None."""
     text = environment.get(name, "")
@@ -238,26 +274,6 @@ def _whole(environment: dict[str, str], name: str) -> int | None:
 def _orchestrator_count(workers: int) -> int:
     """Return how many processes replay orchestrations: one for every four that run activities."""
     return max(1, -(-workers // 4))
-
-
-async def _serve(handler: Any, listener: socket.socket, closing: contextlib.AsyncExitStack) -> None:
-    """Begin to answer requests on a bound socket."""
-
-    async def safely(request: web.Request) -> web.StreamResponse:
-        try:
-            return await handler(request)  # type: ignore[no-any-return]
-        except web.HTTPException:
-            raise
-        except Exception:
-            _log.exception("%s %s could not be answered.", request.method, request.path)
-            return web.Response(status=500)
-
-    app = web.Application(client_max_size=_BODY_LIMIT_BYTES)
-    app.router.add_route("*", "/{path:.*}", safely)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_DRAIN_S)
-    await runner.setup()
-    closing.push_async_callback(runner.cleanup)
-    await web.SockSite(runner, listener).start()
 
 
 async def _until_first_ends(loops: list[Coroutine[Any, Any, Any]]) -> None:

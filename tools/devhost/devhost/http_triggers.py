@@ -52,20 +52,21 @@ class HttpTriggers:
             for each in self._endpoints
         ]
 
-    async def answer(self, request: web.Request) -> web.Response | None:
+    async def answer(self, request: web.Request, url: str) -> web.Response | None:
         """Run the function whose route, constraints and methods fit; None when there is none.
 
+        `url` is the request's address as the function sees it.
         Without the key the answer is 401; for a function that this host cannot run it is 501 with the reason.
         """
         path = request.rel_url.raw_path.lstrip("/")
         for endpoint in self._endpoints:
             parameters = endpoint.route.match(path)
             if parameters is not None and (not endpoint.methods or request.method in endpoint.methods):
-                return await self._run(endpoint, request, parameters)
+                return await self._run(endpoint, request, url, parameters)
         return None
 
     async def _run(
-        self, endpoint: _Endpoint, request: web.Request, parameters: dict[str, str]
+        self, endpoint: _Endpoint, request: web.Request, url: str, parameters: dict[str, str]
     ) -> web.Response:
         given = request.headers.get("x-functions-key") or request.query.get("code", "")
         if not self._gate.opens_function(endpoint.level, endpoint.info.name, given):
@@ -73,7 +74,9 @@ class HttpTriggers:
         if endpoint.info.left_out:
             return web.json_response({"Message": endpoint.info.left_out}, status=501)
         try:
-            result = await self._invoke(endpoint.info, _payload(request, parameters, await request.read()))
+            result = await self._invoke(
+                endpoint.info, _payload(request, url, parameters, await request.read())
+            )
         except (FunctionFailedError, WorkerLostError):
             return web.Response(status=500)
         return _response(result["http"]) if "http" in result else web.Response(status=204)
@@ -90,7 +93,7 @@ def _make_endpoint(info: FunctionInfo, expand: Callable[[str], str], prefix: str
     return _Endpoint(info, compile_route(template), methods, str(info.trigger.get("authLevel") or "function"))
 
 
-def _payload(request: web.Request, parameters: dict[str, str], body: bytes) -> dict[str, Any]:
+def _payload(request: web.Request, url: str, parameters: dict[str, str], body: bytes) -> dict[str, Any]:
     query: dict[str, str] = {}
     for key in dict.fromkeys(request.query):
         values = [value for value in request.query.getall(key) if value]
@@ -99,7 +102,7 @@ def _payload(request: web.Request, parameters: dict[str, str], body: bytes) -> d
     headers = {key.lower(): ",".join(request.headers.getall(key)) for key in request.headers}
     return {
         "method": request.method,
-        "url": str(request.url),
+        "url": url,
         "headers": headers,
         "query": query,
         "params": parameters,

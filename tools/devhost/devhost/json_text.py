@@ -41,6 +41,11 @@ def write_json(value: Any) -> str:
         return json.dumps(_finite(value))
 
 
+def write_compact(value: Any) -> str:
+    """Return a value that `parse_json` gave as JSON text without spaces, as Azure's library writes it."""
+    return without_surrogates(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
 def encode_json(value: Any) -> bytes:
     """Return a value as JSON in UTF-8; numbers that are not finite become texts, lone surrogates U+FFFD."""
     try:

@@ -6,15 +6,18 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from devhost.errors import TemplateLostError, WorkerLostError
 from devhost.template import Template
 from devhost.wire import pack, read
 
 _log = logging.getLogger(__name__)
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0  # between two starts of a worker that dies
+_FIRST_REPEAT_S, _LONGEST_REPEAT_S = 0.2, 30.0  # between two attempts whose workers died
+_T = TypeVar("_T")
 
 
 class FunctionFailedError(Exception):
@@ -169,6 +172,18 @@ class WorkerGroup:
         for worker in self._workers:
             _kill(worker.pid)
             self._lose(worker)
+
+
+async def persist(attempt: Callable[[], Coroutine[Any, Any, _T]], what: str) -> _T:
+    """Repeat an attempt whose worker dies, at growing intervals: nothing of it was recorded."""
+    pause_s = _FIRST_REPEAT_S
+    while True:
+        try:
+            return await attempt()
+        except (WorkerLostError, FunctionTimeoutError) as error:
+            _log.warning("%s: %s; it runs again in %.1f s.", what, error, pause_s)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_REPEAT_S)
 
 
 def _kill(pid: int) -> None:

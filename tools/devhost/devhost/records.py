@@ -3,9 +3,10 @@
 Rows are read and written here and nowhere else. Times are microseconds since 1970, UTC.
 """
 
+import json
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from devhost.errors import RequestError
 from devhost.history import event
@@ -25,7 +26,7 @@ class Instance:
     id: str
     execution: str
     name: str
-    version: str
+    version: str | None
     status: str
     input: str | None
     output: str | None
@@ -86,6 +87,7 @@ class Work:
     messages: list[Message]
     stale: list[int]
     is_suspended: bool
+    suspend_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +150,7 @@ def start_instance(connection: sqlite3.Connection, start: Start, may_overwrite: 
     if existing is not None:
         if not existing.has_ended and not may_overwrite:
             raise RequestError(
-                500,
-                "Something went wrong while processing your request",
-                f"An Orchestration instance with the status {existing.status} already exists.",
-                "System.InvalidOperationException",
+                409, f"An Orchestration instance with the status {existing.status} already exists."
             )
         forget(connection, [existing.id])
     put_instance(connection, start.instance)
@@ -191,28 +190,11 @@ def load_work(connection: sqlite3.Connection, instance_id: str, now_us: int) -> 
         return Work(instance, [], [], [each.n for each in messages], False)
     stale = [each.n for each in messages if each.execution not in (None, instance.execution)]
     fresh = [each for each in messages if each.execution in (None, instance.execution)]
-    chosen, is_suspended = _choose(fresh, instance.status == "Suspended")
+    turns = [each for each in fresh if each.type in (_SUSPENDED, _RESUMED)]
+    is_suspended = turns[-1].type == _SUSPENDED if turns else instance.status == "Suspended"
+    reason = json.loads(turns[-1].event).get("Reason") if turns else instance.output
     chunks = history_chunks(connection, instance_id)
-    return Work(instance, chunks, chosen, stale, is_suspended)
-
-
-def _choose(messages: list[Message], is_suspended: bool) -> tuple[list[Message], bool]:
-    """Pick what can be delivered: while suspended, only what suspends, resumes or terminates."""
-    chosen: list[Message] = []
-    held: list[Message] = []
-    for message in messages:
-        if message.type == _RESUMED:
-            chosen.append(message)
-            chosen += held
-            held, is_suspended = [], False
-        elif message.type == _SUSPENDED:
-            chosen.append(message)
-            is_suspended = True
-        elif is_suspended and message.type != _TERMINATED:
-            held.append(message)
-        else:
-            chosen.append(message)
-    return chosen, is_suspended
+    return Work(instance, chunks, fresh, stale, is_suspended, reason)
 
 
 def drop_messages(connection: sqlite3.Connection, numbers: list[int]) -> None:
@@ -269,7 +251,7 @@ def _start_child(connection: sqlite3.Connection, child: Start) -> str:
         start_instance(connection, child, may_overwrite=False)
     except RequestError as refusal:
         new = child.instance
-        failed = event(9, new.created, TaskScheduledId=new.parent_task, Reason=refusal.detail, Details=None)
+        failed = event(9, new.created, TaskScheduledId=new.parent_task, Reason=refusal.message, Details=None)
         parent = str(new.parent)
         put_messages(connection, [Message(parent, new.parent_execution, 9, failed)])
         return parent
@@ -373,12 +355,23 @@ def list_instances(
 
 
 def purge(connection: sqlite3.Connection, wanted: Filter) -> int:
-    """Delete matching instances; return how many."""
-    where, values = wanted.where()
+    """Delete matching instances that have ended; return how many."""
+    ended = tuple(each for each in wanted.statuses or ENDED if each in ENDED)
+    where, values = replace(wanted, statuses=ended).where()
     rows = connection.execute(f"SELECT id FROM instance WHERE {where}", values)  # noqa: S608  # our own conditions
     return forget(connection, [row[0] for row in rows])
 
 
 def purge_one(connection: sqlite3.Connection, instance_id: str) -> int:
-    """Delete one instance whatever its status; return 1 or 0."""
-    return forget(connection, [instance_id]) if get_instance(connection, instance_id) else 0
+    """Delete one instance; return 1, or 0 for one that is not there. Raises RequestError 412 for one that runs."""
+    instance = get_instance(connection, instance_id)
+    if instance is None:
+        return 0
+    if not instance.has_ended:
+        raise RequestError(
+            412,
+            "Only orchestrations in a terminal state can be purged, but the orchestration with instance ID "
+            f"{instance_id} has status {instance.status}",
+            is_plain=True,
+        )
+    return forget(connection, [instance_id])

@@ -146,7 +146,7 @@ class _Replayer:
         if kind == "sub":
             instance_id = str(action.get("instanceId") or f"{self._execution_id}:{number}")
             self._check_child_id(instance_id)
-        version = str(action.get("version") or "")
+        version = None if action.get("version") is None else str(action["version"])
         return self._schedule(
             Decision(number, kind, name, action.get("input"), instance_id, origin=origin, version=version)
         )

@@ -19,7 +19,9 @@ def rewind(connection: sqlite3.Connection, instance_id: str, reason: str) -> lis
 
     Raises RequestError: 404 when absent, 410 when it ended otherwise, 500 when it has not ended.
     """
-    instance = records.require(connection, instance_id)
+    instance = records.get_instance(connection, instance_id)
+    if instance is None:
+        raise RequestError(404, f'No orchestration with instance ID "${instance_id}" found.', is_plain=True)
     if instance.has_ended and instance.status != "Failed":
         raise RequestError(410)
     if instance.status != "Failed":

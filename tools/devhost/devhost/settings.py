@@ -23,8 +23,11 @@ _DURABLE_KEYS = (
     "maxConcurrentActivityFunctions",
     "maxConcurrentOrchestratorFunctions",
     "overridableExistingInstanceStates",
+    "storageProvider.partitionCount",
     "storeInputsInOrchestrationHistory",
     "defaultVersion",
+    "versionMatchStrategy",
+    "versionFailureStrategy",
 )
 _QUEUE_KEYS = (
     "batchSize",
@@ -62,9 +65,12 @@ class HostSettings:
     hub_name: str = "TestHubName"
     max_activities: int = 10
     max_orchestrators: int = 10
+    partition_count: int = 4
     may_overwrite_running: bool = False
     stores_inputs: bool = False
-    default_version: str = ""
+    default_version: str | None = None
+    version_match: str = "CurrentOrOlder"
+    version_failure: str = "Reject"
     route_prefix: str = "api"
     function_timeout_s: float | None = 1800.0
     queues: QueueSettings = field(default_factory=QueueSettings)
@@ -82,6 +88,7 @@ def read_host_settings(root: Path, environment: Mapping[str, str]) -> HostSettin
             _override(document, key[len(_OVERRIDE) :].split("__"), value)
     cores = os.cpu_count() or 1
     durable = _Section(document, "extensions", "durableTask")
+    storage = _Section(document, "extensions", "durableTask", "storageProvider")
     http, queues = _Section(document, "extensions", "http"), _Section(document, "extensions", "queues")
     batch_size = queues.integer("batchSize", 16, 1, 32)
     hub = expand(durable.text("hubName", environment.get("WEBSITE_SITE_NAME") or "TestHubName"), environment)
@@ -96,9 +103,14 @@ def read_host_settings(root: Path, environment: Mapping[str, str]) -> HostSettin
         hub_name=hub,
         max_activities=durable.integer("maxConcurrentActivityFunctions", 10 * cores, 1, 100_000),
         max_orchestrators=durable.integer("maxConcurrentOrchestratorFunctions", 10 * cores, 1, 100_000),
+        partition_count=storage.integer("partitionCount", 4, 1, 16),
         may_overwrite_running=states == "AnyState",
         stores_inputs=durable.boolean("storeInputsInOrchestrationHistory", False),
-        default_version=durable.text("defaultVersion", ""),
+        default_version=durable.text("defaultVersion", "") or None,
+        version_match=durable.choice(
+            "versionMatchStrategy", "CurrentOrOlder", ("None", "Strict", "CurrentOrOlder")
+        ),
+        version_failure=durable.choice("versionFailureStrategy", "Reject", ("Reject", "Fail")),
         route_prefix=http.text("routePrefix", "api").strip("/"),
         function_timeout_s=_Section(document).span("functionTimeout", 1800.0, unlimited=True),
         queues=QueueSettings(

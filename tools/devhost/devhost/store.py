@@ -22,16 +22,18 @@ from devhost.errors import HostLockedError, SettingsError
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _LARGEST_BATCH = 1000
 _CHECKED_BYTES = 1 << 26  # larger databases are not read through at every start
-_SCHEMA = """
+_INSTANCES = """
 CREATE TABLE instance (
-    id TEXT PRIMARY KEY, execution TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL, status TEXT NOT NULL,
+    id TEXT PRIMARY KEY, execution TEXT NOT NULL, name TEXT NOT NULL, version TEXT, status TEXT NOT NULL,
     input TEXT, output TEXT, details TEXT, custom_status TEXT, created INTEGER NOT NULL, updated INTEGER NOT NULL,
     parent TEXT, parent_execution TEXT, parent_task INTEGER, parent_name TEXT, clock INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX instance_created ON instance (created);
+"""
+_SCHEMA = f"""{_INSTANCES}
 CREATE TABLE history (
     instance TEXT NOT NULL, episode INTEGER NOT NULL, events TEXT NOT NULL, PRIMARY KEY (instance, episode)
 ) WITHOUT ROWID;
@@ -47,6 +49,15 @@ CREATE TABLE task (
 CREATE INDEX task_instance ON task (instance);
 CREATE TABLE timer (name TEXT PRIMARY KEY, last TEXT, next TEXT NOT NULL, updated TEXT NOT NULL) WITHOUT ROWID;
 """
+# Layout 1 had no instances without a version; those that had an empty one had none.
+_FROM_1 = f"""
+ALTER TABLE instance RENAME TO old_instance;
+DROP INDEX instance_created;
+{_INSTANCES}
+INSERT INTO instance SELECT * FROM old_instance;
+UPDATE instance SET version = NULL WHERE version = '';
+DROP TABLE old_instance;
+"""  # noqa: S608  # our own script
 
 
 class _Operation:
@@ -215,6 +226,8 @@ def _create(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == 0:
         connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={_SCHEMA_VERSION};COMMIT;")
+    elif version == 1:
+        connection.executescript(f"BEGIN;{_FROM_1}PRAGMA user_version={_SCHEMA_VERSION};COMMIT;")
     elif version != _SCHEMA_VERSION:
         raise SettingsError(
             f"{path} was written by another version of the host (layout {version}, this one has {_SCHEMA_VERSION}); "

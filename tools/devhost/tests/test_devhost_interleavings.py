@@ -318,7 +318,7 @@ def test_purged_instances_swallow_late_results() -> None:
         commit = make_commit(work, texts, episode, 2, HostSettings())
         records.commit_episode(database, commit)
         (task,) = records.load_tasks(database, 0, 10)
-        assert records.purge_one(database, "gone") == 1
+        assert records.forget(database, ["gone"]) == 1
         assert not records.finish_task(database, task, 5, event(5, 3, TaskScheduledId=0, Result="1"))
         assert records.commit_episode(database, commit) == []
         assert records.pending_instances(database) == []
@@ -342,7 +342,7 @@ def test_messages_for_absent_parents_are_dropped() -> None:
             return records.commit_episode(database, make_commit(work, texts, episode, 2, HostSettings()))
 
         (child,) = run("root")
-        records.purge_one(database, "root")
+        records.forget(database, ["root"])
         assert run(child) == []
         assert records.require(database, child).status == "Completed"
         assert records.pending_instances(database) == []

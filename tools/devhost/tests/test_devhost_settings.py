@@ -124,7 +124,11 @@ def test_keys_that_are_not_carried_out_are_listed(tmp_path: Path) -> None:
         "version": "2.0",
         "logging": {"logLevel": {"default": "Information"}},
         "extensions": {
-            "durableTask": {"hubName": "hub", "storageProvider": {"type": "mssql"}, "tracing": {}},
+            "durableTask": {
+                "hubName": "hub",
+                "storageProvider": {"type": "mssql", "partitionCount": 8},
+                "tracing": {},
+            },
             "http": {"routePrefix": "", "maxOutstandingRequests": 5},
         },
     }
@@ -132,7 +136,7 @@ def test_keys_that_are_not_carried_out_are_listed(tmp_path: Path) -> None:
     durable = "extensions.durableTask"
     assert read_host_settings(tmp_path, {}).ignored == (
         "logging",
-        f"{durable}.storageProvider",
+        f"{durable}.storageProvider.type",
         f"{durable}.tracing",
         "extensions.http.maxOutstandingRequests",
     )

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,9 @@ def test_filters_combine(tmp_path: Path) -> None:
         for number in range(20):
             start = new_instance("o", f"{'ab'[number % 2]}{number:02d}", None, number, "")
             await store.write(records.start_instance, start, False)
-        chosen = Filter(created_from=4, created_to=15, statuses=("Pending",), prefix="a")
+            ended = replace(start.instance, status="Completed" if number < 18 else "Running")
+            await store.write(records.put_instance, ended)
+        chosen = Filter(created_from=4, created_to=15, statuses=("Completed",), prefix="a")
         expected = [f"a{number:02d}" for number in range(4, 16, 2)]
         seen: list[str] = []
         while page := await store.read(records.list_instances, chosen, seen[-1] if seen else "", 4):
@@ -102,5 +105,6 @@ def test_filters_combine(tmp_path: Path) -> None:
         assert await store.write(records.purge, chosen) == len(expected)
         assert await store.read(records.list_instances, Filter(statuses=()), "", 9) == []
         assert len(await store.read(records.list_instances, Filter(), "", 100)) == 20 - len(expected)
+        assert await store.write(records.purge, Filter()) == 18 - len(expected)  # never what has not ended
 
     _with_store(tmp_path, work)

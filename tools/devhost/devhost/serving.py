@@ -1,0 +1,69 @@
+"""Answering requests on a bound socket, and dropping clients that never finish their headers."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+_log = logging.getLogger("devhost")
+_BODY_LIMIT_BYTES = 100 * 1024 * 1024
+_HEADERS_TIMEOUT_S = 30.0
+_IDLE_TIMEOUT_S = 130.0  # between two requests of one connection
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+async def serve(
+    answer: Answer, listener: socket.socket, closing: contextlib.AsyncExitStack, drain_s: float
+) -> None:
+    """Begin to answer requests on a bound socket; `closing` ends that, giving open requests `drain_s` seconds.
+
+    What `answer` raises is logged and becomes an empty 500.
+    """
+    silent: set[Any] = set()  # connections that have not sent a whole request yet
+
+    async def safely(request: web.Request) -> web.StreamResponse:
+        silent.discard(request.protocol)
+        try:
+            return await answer(request)
+        except web.HTTPException:
+            raise
+        except Exception:
+            _log.exception("%s %s could not be answered.", request.method, request.path)
+            return web.Response(status=500)
+
+    app = web.Application(client_max_size=_BODY_LIMIT_BYTES)
+    app.router.add_route("*", "/{path:.*}", safely)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=drain_s, keepalive_timeout=_IDLE_TIMEOUT_S)
+    await runner.setup()
+    closing.push_async_callback(runner.cleanup)
+    await _Site(runner, listener, silent).start()
+
+
+class _Site(web.SockSite):
+    """A site whose connections are closed when their first headers take too long."""
+
+    def __init__(self, runner: web.AppRunner, listener: socket.socket, silent: set[Any]) -> None:
+        super().__init__(runner, listener)
+        self._silent = silent
+
+    async def start(self) -> None:
+        await super(web.SockSite, self).start()
+        self._server = await asyncio.get_running_loop().create_server(self._connect, sock=self._sock)
+
+    def _connect(self) -> Any:
+        server = self._runner.server
+        assert server is not None  # noqa: S101  # the runner was set up before the site was made
+        connection = server()
+        self._silent.add(connection)
+        asyncio.get_running_loop().call_later(_HEADERS_TIMEOUT_S, self._drop, connection)
+        return connection
+
+    def _drop(self, connection: Any) -> None:
+        if connection in self._silent:
+            self._silent.discard(connection)
+            connection.force_close()
