@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from devhost.errors import HostError
+from devhost.errors import HostError, SettingsError
 from devhost.listening import bind
 from devhost.settings import local_port, make_environment, read_host_settings, read_local_settings
 from devhost.template import Template
@@ -44,11 +44,23 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument(
         "--workers",
         type=int,
-        default=os.cpu_count() or 1,
         help="processes that run activities (default: cores)",
     )
     start.add_argument(
+        "--concurrency",
+        choices=("processes", "threads"),
+        default="processes",
+        help="run activities in a process each, or all functions as threads of one process, as Azure's worker "
+        "does (default: processes)",
+    )
+    start.add_argument(
         "--enable-auth", action="store_true", help="demand keys, as Azure does; see DATA/keys.json"
+    )
+    start.add_argument(
+        "--end-with",
+        type=int,
+        metavar="PID",
+        help="end, as on Ctrl-C, when that process has ended, such as the command that started this host",
     )
     start.add_argument(
         "--lost-activities",
@@ -119,6 +131,11 @@ def _ask(options: argparse.Namespace) -> str:
 
 
 def _start(options: argparse.Namespace) -> int:
+    if options.concurrency == "threads" and options.workers is not None:
+        raise SettingsError(
+            "--workers counts processes for activities, of which there are none with --concurrency threads; "
+            "set PYTHON_THREADPOOL_THREAD_COUNT and FUNCTIONS_WORKER_PROCESS_COUNT instead"
+        )
     root = options.app.resolve()
     local = read_local_settings(root)
     listener = bind(options.address, local_port(local) if options.port is None else options.port)
@@ -140,11 +157,13 @@ def _start(options: argparse.Namespace) -> int:
             host_options = HostOptions(
                 data,
                 listener,
-                max(1, options.workers),
+                max(1, options.workers or os.cpu_count() or 1),
                 options.enable_auth,
+                options.concurrency == "threads",
                 frozenset(name.lower() for name in options.host_name),
                 options.lost_activities == "fail",
                 frozenset(options.dead_partition),
+                options.end_with,
             )
             host = Host(host_options, settings, environment, template)
             asyncio.run(run_until_signalled(host, template.wait_for_index(), store))
@@ -152,7 +171,7 @@ def _start(options: argparse.Namespace) -> int:
             store.close()
     finally:
         template.close()
-        gc.freeze()  # else Python looks through all that is left before it goes
+        gc.freeze()  # else Python collects all garbage before it ends
     return 0
 
 

@@ -55,7 +55,7 @@ class Activities:
         self.defect: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def look_again(self) -> None:
-        """Take note that the store has new tasks."""
+        """Read the store again for new tasks."""
         self._changed.set()
 
     async def run(self) -> None:

@@ -1,4 +1,4 @@
-"""The admin routes: run a function by name, list functions, ask after the host."""
+"""The admin routes: run a function by name, list functions, report the state of the host."""
 
 import asyncio
 import contextlib
@@ -101,7 +101,7 @@ class AdminApi:
         return None
 
     async def _run_alone(self, info: FunctionInfo, payload: dict[str, Any]) -> None:
-        with contextlib.suppress(FunctionFailedError, WorkerLostError):  # logged by whoever invokes
+        with contextlib.suppress(FunctionFailedError, WorkerLostError):  # logged by the caller
             await self._invoke(info, payload)
 
 

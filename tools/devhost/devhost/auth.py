@@ -1,4 +1,6 @@
-"""Keys and what each of them allows. All is open by default, as under Core Tools; `--enable-auth` demands keys."""
+"""Keys and what each of them allows. All is open by default, as under Core Tools; `--enable-auth` demands
+keys.
+"""
 
 import hmac
 import secrets
@@ -54,7 +56,7 @@ class Gate:
     is_strict: bool
 
     def opens_function(self, level: str, function: str, given: str) -> bool:
-        """Say whether `given` may call an HTTP function with that authorization level."""
+        """Return whether `given` may call an HTTP function with that authorization level."""
         if not self.is_strict or level.lower() == "anonymous":
             return True
         allowed = [self.keys.master]
@@ -66,11 +68,11 @@ class Gate:
         return _matches(given, allowed)
 
     def opens_admin(self, given: str) -> bool:
-        """Say whether `given` may use the admin routes."""
+        """Return whether `given` may use the admin routes."""
         return not self.is_strict or _matches(given, [self.keys.master])
 
     def opens_durable(self, given: str) -> bool:
-        """Say whether `given` may use the public management API."""
+        """Return whether `given` may use the public management API."""
         return not self.is_strict or _matches(given, [self.keys.master, self.durable_key])
 
     @property

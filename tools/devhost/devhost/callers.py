@@ -1,7 +1,8 @@
 """Which callers the host trusts to be local programs, and the address that it gives them back.
 
-A web page in a browser on this machine can send requests to the loopback address: directly (a cross-site request), or
-under a name of its own that it lets point here (DNS rebinding). Both are refused while the host listens on loopback.
+A web page in a browser on this machine can send requests to the loopback address: directly (a cross-site
+request), or under a name of its own that it lets point here (DNS rebinding). Both are refused while the host
+listens on loopback.
 """
 
 import ipaddress
@@ -34,7 +35,7 @@ class Callers:
         return ""
 
     def knows(self, host: str) -> bool:
-        """Say whether a Host header names this host: loopback, its address, or one of its names; any port."""
+        """Return whether a Host header names this host: loopback, its address, or one of its names; any port."""
         found = _HOST.fullmatch(host)
         name = found[1].strip("[]").lower().rstrip(".") if found else ""
         return name == "localhost" or name == self.address or name in self.names or is_loopback(name)
@@ -45,7 +46,7 @@ class Callers:
 
 
 def is_loopback(name: str) -> bool:
-    """Say whether a text is a loopback IP address."""
+    """Return whether a text is a loopback IP address."""
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
@@ -53,13 +54,13 @@ def is_loopback(name: str) -> bool:
 
 
 def is_json(headers: Mapping[str, str], has_body: bool) -> bool:
-    """Say whether a body may be taken for JSON: no content type is given, or one that says so."""
+    """Return whether a body may be taken for JSON: no content type is given, or one that says so."""
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     return not has_body or not kind or kind == "application/json" or kind.endswith("+json")
 
 
 def _is_own(headers: Mapping[str, str]) -> bool:
-    """Say whether a request comes from no page, or from one of this host's own."""
+    """Return whether a request comes from no page, or from one of this host's own."""
     origin, site = headers.get("Origin"), headers.get("Sec-Fetch-Site", "")
     if origin == "null":  # also a page of this host that sends no referrer; the browser says so
         return site == "same-origin"

@@ -121,7 +121,9 @@ def make_commit(work: Work, texts: list[str], episode: Episode, at_us: int, sett
 
 
 def _custom_status(work: Work, episode: Episode) -> str | None:
-    """Return the status to show: every episode sets it anew, but a generation's first one inherits the last one's."""
+    """Return the status to show: every episode sets it anew, but a generation's first one inherits the last
+    one's.
+    """
     is_first = not work.history
     if episode.status == TERMINATED or (is_first and episode.custom_status is None):
         return work.instance.custom_status
@@ -133,7 +135,8 @@ def _make_restart(
 ) -> Commit:
     """Start the next generation: a new execution with an empty history.
 
-    Carried events that came with this episode stay in the inbox; older ones, which are history already, come again.
+    Carried events that came with this episode stay in the inbox; older ones, which are history already, come
+    again.
     """
     past = parse(work.history)
     first = len(past) + 1  # the position of the first new message: the start of the episode comes before it

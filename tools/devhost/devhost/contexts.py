@@ -12,7 +12,9 @@ from azure.functions import _abc
 
 @dataclass(frozen=True, slots=True)
 class TryInfo:
-    """Where a call stands in a function-level retry policy; `count` is 0 at the first try, `limit` 0 without one."""
+    """Where a call stands in a function-level retry policy; `count` is 0 at the first try, `limit` 0 without
+    one.
+    """
 
     count: int = 0
     limit: int = 0
@@ -59,7 +61,9 @@ class _RetryContext(_abc.RetryContext):  # type: ignore[misc]  # the SDK ships n
 
 
 class _TraceContext(_abc.TraceContext):  # type: ignore[misc]  # the SDK ships no types
-    """A trace of its own for every call, in the form of the W3C; the worker's second spelling of the names too."""
+    """A trace of its own for every call, in the form of the W3C; the worker's second spelling of the names
+    too.
+    """
 
     def __init__(self) -> None:
         self._parent = f"00-{uuid.uuid4().hex}-{uuid.uuid4().hex[:16]}-00"

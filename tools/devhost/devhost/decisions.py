@@ -1,8 +1,8 @@
 """What an orchestration decides, and the check that it decides the same again.
 
-A decision is recorded in the history as an event under its sequence id. When the code runs over that history again,
-it must take the decision again; where it does not, its code has changed or is not deterministic. The texts are the
-Durable Task Framework's own.
+A decision is recorded in the history as an event under its sequence id. When the code runs over that history
+again, it must take the decision again; where it does not, its code has changed or is not deterministic. The
+texts are the Durable Task Framework's own.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ def disagreement(text: str) -> str:
 
 
 def is_disagreement(output: str | None) -> bool:
-    """Say whether an orchestration ended because its code did something else than the history holds.
+    """Return whether an orchestration ended because its code did something else than the history holds.
 
     The extension then gives no history; it does where the code did nothing instead.
     """
@@ -43,8 +43,8 @@ class NonDeterministicError(Exception):
 class Decision:
     """Something to schedule. `kind` is `activity`, `sub`, `timer` or `event`; `input` is JSON text.
 
-    `version` is None where the code gave none. `origin` is `call` for what the code asked for, `again` for a retried
-    call, `retry` for a timer before one.
+    `version` is None where the code gave none. `origin` is `call` for what the code asked for, `again` for a
+    retried call, `retry` for a timer before one.
     """
 
     id: int

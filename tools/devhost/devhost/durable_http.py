@@ -87,7 +87,7 @@ class DurableApi:
         verbs |= {"rewind": self._rewind, "restart": self._restart}
         return verbs.get(verb) if count == 3 else None
 
-    # -- starting ---------------------------------------------------------------------------------------------
+    # -- starting --------------------------------------------------------------------------------------------
 
     async def _start(self, call: _Call) -> web.Response:
         body = await call.request.read()
@@ -129,7 +129,7 @@ class DurableApi:
         instance_id = await self._engine.start_instance(old.name, new_id, old.input, old.version)
         return await self._started(instance_id, call)
 
-    # -- looking ----------------------------------------------------------------------------------------------
+    # -- reading ---------------------------------------------------------------------------------------------
 
     async def _status(self, call: _Call) -> web.Response:
         instance = await self._engine.get(call.parts[1])
@@ -161,7 +161,7 @@ class DurableApi:
         token = _make_token(found[limit - 1].id) if len(found) > limit else ""
         return _json(200, [_status_json(each, shows_input) for each in found[:limit]], {_TOKEN: token})
 
-    # -- deleting ---------------------------------------------------------------------------------------------
+    # -- deleting --------------------------------------------------------------------------------------------
 
     async def _purge_one(self, call: _Call) -> web.Response:
         deleted = await self._store.write(records.purge_one, call.parts[1])
@@ -173,7 +173,7 @@ class DurableApi:
         deleted = await self._store.write(records.purge, _filter(call.query))
         return _json(200, {"instancesDeleted": deleted}) if deleted else _nothing(404)
 
-    # -- telling ----------------------------------------------------------------------------------------------
+    # -- changing --------------------------------------------------------------------------------------------
 
     async def _raise_event(self, call: _Call) -> web.Response:
         await self._engine.require_live(call.parts[1])

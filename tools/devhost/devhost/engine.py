@@ -1,7 +1,7 @@
 """The orchestration engine: episodes, activities and durable timers over the store and the workers.
 
-Everything it must not forget is in the store. In memory it keeps only who has something to do: `_ready` instances,
-a heap of due times, and a cursor into the task table. Every commit wakes what it concerns.
+Everything it must not forget is in the store. In memory it keeps only which instances have work: `_ready`
+instances, a heap of due times, and a cursor into the task table. Every commit wakes what it concerns.
 """
 
 import asyncio
@@ -85,7 +85,7 @@ class Engine:
             self._wake_for_result,
         )
 
-    # -- life -------------------------------------------------------------------------------------------------
+    # -- life ------------------------------------------------------------------------------------------------
 
     async def start(self, episode_slots: int) -> None:
         """Pick up everything that the store holds and begin."""
@@ -110,7 +110,7 @@ class Engine:
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self._activities.close(drain_s)
 
-    # -- who has something to do ------------------------------------------------------------------------------
+    # -- instances that have work ----------------------------------------------------------------------------
 
     def _wake(self, instance_id: str, due: int = 0) -> None:
         if self._faults.is_dead(instance_id):
@@ -128,7 +128,8 @@ class Engine:
     def _wake_for_result(self, instance_id: str) -> None:
         """Wake an instance that waits for nothing else at once; let the results of a fan-out gather first.
 
-        Every episode replays the whole history, so that one episode for each of a thousand results would be slow.
+        Every episode replays the whole history, so that one episode for each of a thousand results would be
+        slow.
         """
         self._awaited[instance_id] = left = self._awaited.get(instance_id, 0) - 1
         if left <= 0:
@@ -151,7 +152,7 @@ class Engine:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._due_changed.wait(), max(sleep_s, 0.001))
 
-    # -- episodes ---------------------------------------------------------------------------------------------
+    # -- episodes --------------------------------------------------------------------------------------------
 
     async def _run_episodes(self) -> None:
         while True:
@@ -243,14 +244,15 @@ class Engine:
                 if not watcher.done():
                     watcher.set_result(None)
 
-    # -- requests ---------------------------------------------------------------------------------------------
+    # -- requests --------------------------------------------------------------------------------------------
 
     async def start_instance(
         self, name: str, instance_id: str | None, input_text: str | None, version: str | None = None
     ) -> str:
         """Start an orchestration and return its id, once that is on disk.
 
-        `input_text` is JSON text. Raises RequestError: 400 for an unknown function or a bad id, 409 for a live one.
+        `input_text` is JSON text. Raises RequestError: 400 for an unknown function or a bad id, 409 for a
+        live one.
         """
         info = self._index.durable(ORCHESTRATION, name)
         if info is None:

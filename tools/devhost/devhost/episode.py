@@ -1,6 +1,7 @@
 """One episode of an orchestration: run the app's code over its history and say what to commit.
 
-Runs in a worker process, because it calls the app's code. The SDK's handle and its classes are used unchanged.
+Runs in a worker process, because it calls the app's code. The SDK's handle and its classes are used
+unchanged.
 """
 
 import functools
@@ -27,7 +28,9 @@ _CUSTOM_STATUS_LIMIT_BYTES = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """What an episode decided; `output` and `custom_status` are JSON text, except that a failure's is plain text."""
+    """What an episode decided; `output` and `custom_status` are JSON text, except that a failure's is plain
+    text.
+    """
 
     status: str
     output: str | None = None

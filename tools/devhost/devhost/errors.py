@@ -37,9 +37,9 @@ class WorkerLostError(HostError):
 class RequestError(HostError):
     """A management request cannot be done.
 
-    `status` is the HTTP status; `message` and `detail` become the Durable error body
-    `{"Message", "ExceptionMessage", ...}`, or an empty body where `message` is empty. With `is_plain` the body is
-    the message alone, as a JSON text.
+    `status` is the HTTP status; `message` and `detail` become the Durable error body `{"Message",
+    "ExceptionMessage", ...}`, or an empty body where `message` is empty. With `is_plain` the body is the
+    message alone, as a JSON text.
     """
 
     def __init__(

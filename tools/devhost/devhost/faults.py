@@ -1,4 +1,6 @@
-"""What happens on Azure and not by itself on one machine: lost activities and dead partitions, to test apps with."""
+"""What happens on Azure and not by itself on one machine: lost activities and dead partitions, to test apps
+with.
+"""
 
 from dataclasses import dataclass
 
@@ -12,8 +14,8 @@ class Faults:
     """Which faults the host shows.
 
     `fails_lost_activities`: an activity whose worker process dies fails, as on Azure; else it runs again.
-    `dead_partitions`: the numbers of control queues that nobody reads: messages to their instances are accepted
-    and never handled. `partition_count` is host.json's.
+    `dead_partitions`: the numbers of control queues that are not read: messages to their instances are
+    accepted and never handled. `partition_count` is host.json's.
     """
 
     fails_lost_activities: bool = False
@@ -28,7 +30,7 @@ class Faults:
             )
 
     def is_dead(self, instance_id: str) -> bool:
-        """Say whether nobody handles messages to the instance."""
+        """Return whether messages to the instance are left unhandled."""
         return bool(self.dead_partitions) and self.partition_of(instance_id) in self.dead_partitions
 
     def partition_of(self, instance_id: str) -> int:

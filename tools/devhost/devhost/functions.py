@@ -1,4 +1,4 @@
-"""What the host knows of the app's functions: plain records that travel from the workers to the host."""
+"""The functions of the app as the host sees them: plain records that the workers send to the host."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,8 +16,8 @@ class FunctionInfo:
     """One function of the app: its name, what triggers it, and its bindings as the SDK describes them.
 
     `trigger` and every entry of `bindings` is the binding's dictionary (`type`, `name`, `direction`, and the
-    keys of its kind). `is_async` is True for `async def` functions. `retry` is the function-level retry policy.
-    `left_out` says why this host cannot run the function; empty for one that it can.
+    keys of its kind). `is_async` is True for `async def` functions. `retry` is the function-level retry
+    policy. `left_out` says why this host cannot run the function; empty for one that it can.
     """
 
     name: str
@@ -75,7 +75,9 @@ class FunctionIndex:
         return next((each for each in self.of_kind(kind) if each.durable_name.lower() == name.lower()), None)
 
     def missing(self, kind: str, name: str) -> str:
-        """Return the text for a call of a function that is not there: the extension's, or why it was left out."""
+        """Return the text for a call of a function that is not there: the extension's, or why it was left
+        out.
+        """
         noun = "orchestrator" if kind == ORCHESTRATION else "activity"
         if found := self._left_out(kind, name):
             return found.left_out
@@ -86,7 +88,7 @@ class FunctionIndex:
         )
 
     def is_left_out(self, kind: str, name: str) -> bool:
-        """Say whether the app has the orchestrator or activity, but this host cannot run it."""
+        """Return whether the app has the orchestrator or activity, but this host cannot run it."""
         return self._left_out(kind, name) is not None
 
     def _left_out(self, kind: str, name: str) -> FunctionInfo | None:

@@ -1,4 +1,6 @@
-"""Promises that run their continuations at once, as the framework's replay needs them: order is everything here."""
+"""Promises that run their continuations at once, as the framework's replay needs them: order is everything
+here.
+"""
 
 from collections.abc import Callable, Generator
 

@@ -1,8 +1,8 @@
 """The guard against orchestrators that work in plain replay but break in Azure.
 
 The SDK numbers a task when it is yielded (and, for retries, when an attempt fails); the host when its own
-sequential wait gets there. Where the two orders part, Azure gives results to the wrong task or hangs. The guard
-compares what both halves hold under each number and explains a difference.
+sequential wait gets there. Where the two orders part, Azure gives results to the wrong task or hangs. The
+guard compares what both halves hold under each number and explains a difference.
 """
 
 from typing import Any
@@ -26,8 +26,8 @@ def label_tasks(context: Any) -> dict[int, str]:
 def find_mismatch(found: Replayed, waiting: dict[int, str], next_id: int) -> str | None:
     """Return a text when the SDK and the host gave one sequence id to different tasks, else None.
 
-    `waiting` is what `label_tasks` returned and `next_id` the SDK's next number. The SDK may be ahead of the host,
-    which then only starts the rest later; the host is never ahead of the SDK.
+    `waiting` is what `label_tasks` returned and `next_id` the SDK's next number. The SDK may be ahead of the
+    host, which then only starts the rest later; the host is never ahead of the SDK.
     """
     for number, task in sorted(waiting.items()):
         decision = found.numbered.get(number)
@@ -58,7 +58,7 @@ def _labels(decision: Decision) -> tuple[str, ...]:
 
 
 def _label(task: Any) -> str:
-    """Say what a waiting SDK task is, in the words of `_labels`."""
+    """Return what a waiting SDK task is, in the form of `_labels`."""
     action = task.action_repr[0] if isinstance(task.action_repr, list) else task.action_repr
     kind = type(action).__name__
     if kind == "CreateTimerAction":

@@ -65,7 +65,8 @@ _NEW, _OLD = '"IsPlayed":false', '"IsPlayed":true'
 def event(number: int, at_us: int, event_id: int = -1, **fields: Any) -> str:
     """Write an event as JSON text, its keys in the extension's order.
 
-    `at_us` is its timestamp in microseconds since 1970. Fields that the type has and that are not given are null.
+    `at_us` is its timestamp in microseconds since 1970. Fields that the type has and that are not given are
+    null.
     """
     first: dict[str, Any] = {"EventType": number}
     if number == 0:  # here alone the instance comes before the type

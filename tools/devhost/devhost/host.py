@@ -30,6 +30,7 @@ from devhost.functions import HTTP, QUEUE, TIMER, FunctionIndex, FunctionInfo
 from devhost.http_triggers import HttpTriggers
 from devhost.links import Links
 from devhost.listening import bind
+from devhost.owner import owner_ended
 from devhost.pool import FunctionFailedError, WorkerGroup
 from devhost.queues import QueueListener, QueueOutputs, make_trigger
 from devhost.serving import serve
@@ -49,17 +50,20 @@ _EPISODES_PER_WORKER = 4  # so that reading, running and committing overlap
 class HostOptions:
     """What the command line decides; `listener` is bound to the public address but does not listen yet.
 
-    `names` are host names under which callers may reach it, beside its address and those of loopback. The last
-    two are faults to test apps with; see devhost.faults.
+    With `uses_threads` all functions run as threads of one process, and `workers` counts nothing. `names` are
+    host names under which callers may reach it, beside its address and those of loopback. The next two are
+    faults to test apps with; see devhost.faults. The host ends when process `owner_pid` has ended.
     """
 
     data: Path
     listener: socket.socket
     workers: int
     is_strict: bool
+    uses_threads: bool = False
     names: frozenset[str] = frozenset()
     fails_lost_activities: bool = False
     dead_partitions: frozenset[int] = frozenset()
+    owner_pid: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,9 @@ class Host:
                 QueueListener(each, self._settings.queues, self._environment, self._invoke).run()
                 for each in queues
             ]
-            loops += [engine.watch(), stop.wait(), *(group.watch() for group in groups)]
+            if self._options.owner_pid is not None:
+                loops.append(owner_ended(self._options.owner_pid))
+            loops += [engine.watch(), stop.wait(), *(group.watch() for group in dict.fromkeys(groups))]
             await _until_first_ends(loops)
 
     def _make_timer(self, info: FunctionInfo, zone: Any) -> Timer:
@@ -130,17 +136,22 @@ class Host:
     def _expand(self, text: str) -> str:
         return expand(text, self._environment)
 
-    def _start_workers(self, closing: contextlib.AsyncExitStack) -> list[WorkerGroup]:
-        """Begin to start the processes for triggers, for orchestrators and, `workers` of them, for activities."""
+    def _start_workers(self, closing: contextlib.AsyncExitStack) -> tuple[WorkerGroup, ...]:
+        """Begin to start the processes for triggers, orchestrators and activities; one group does all with
+        threads.
+        """
         count = self._options.workers
         threads = _whole(self._environment, "PYTHON_THREADPOOL_THREAD_COUNT")
-        doors = _whole(self._environment, "FUNCTIONS_WORKER_PROCESS_COUNT") or 1
-        groups = [
-            WorkerGroup(self._template, doors, threads or min(32, (os.cpu_count() or 1) + 4)),
-            WorkerGroup(self._template, _orchestrator_count(count), 1),
-            WorkerGroup(self._template, count, threads or 1),
-        ]
-        for group in groups:
+        many = threads or min(32, (os.cpu_count() or 1) + 4)  # as in Azure's worker
+        triggers = WorkerGroup(
+            self._template, _whole(self._environment, "FUNCTIONS_WORKER_PROCESS_COUNT") or 1, many
+        )
+        if self._options.uses_threads:
+            groups = (triggers, triggers, triggers)
+        else:
+            orchestrators = WorkerGroup(self._template, _orchestrator_count(count), 1)
+            groups = (triggers, orchestrators, WorkerGroup(self._template, count, threads or 1))
+        for group in dict.fromkeys(groups):
             group.start()
             closing.push_async_callback(group.close)
         return groups
@@ -172,7 +183,7 @@ class Host:
                 "%s %s %s: %.3f s, %s", kind, info.name, invocation_id, time.perf_counter() - started, outcome
             )
 
-    # -- listening --------------------------------------------------------------------------------------------
+    # -- listening -------------------------------------------------------------------------------------------
 
     def _links(self, authority: str) -> Links:
         return Links(f"http://{authority}{_PUBLIC_PREFIX}", self._settings.hub_name, self._gate.durable_key)

@@ -1,7 +1,8 @@
 """Call the app's functions with arguments made by the SDK's own converters.
 
-Runs in a worker process. Synchronous functions run on a thread pool, `async def` functions on one event loop in a
-thread of its own that lives as long as the process (the SDK client keeps one HTTP session for that loop).
+Runs in a worker process. Synchronous functions run on a thread pool, `async def` functions on one event loop
+in a thread of its own that lives as long as the process (the SDK client keeps one HTTP session for that
+loop).
 """
 
 import asyncio
@@ -104,7 +105,7 @@ def _arguments(
 
 
 def _is_generic(function: Callable[..., Any], name: str) -> bool:
-    """Say whether the parameter is annotated as text or bytes: it then receives the data as they came."""
+    """Return whether the parameter is annotated as text or bytes: it then receives the data as they came."""
     return typing.get_type_hints(function).get(name) in (str, bytes)
 
 

@@ -1,7 +1,7 @@
 """JSON between the host, the app and its callers: always valid, always encodable, never too deep to read.
 
-Python's reader and writer accept `NaN`, lone surrogates and any nesting; other programs do not. Azure's JSON library
-writes numbers that are not finite as texts, replaces lone surrogates, and refuses deep documents.
+Python's reader and writer accept `NaN`, lone surrogates and any nesting; other programs do not. Azure's JSON
+library writes numbers that are not finite as texts, replaces lone surrogates, and refuses deep documents.
 """
 
 import json
@@ -105,7 +105,7 @@ def _check_depth(text: str) -> None:
 
 
 def _is_shallow(text: str) -> bool:
-    """Say cheaply whether a document is shallow: large ones usually are. False means unknown."""
+    """Return, at little cost, whether a document is shallow: large ones usually are. False means unknown."""
     marks = text.encode(errors="replace").translate(None, _UNMARKED).replace(b'""', b"")
     for _ in range(_SHALLOW):
         marks = marks.replace(b"[]", b"").replace(b"{}", b"")

@@ -28,7 +28,7 @@ class Links:
         return f"taskHub={self.hub}&connection=Storage&code={self.key}"
 
     def management(self, instance_id: str) -> dict[str, str]:
-        """Return all URLs for one instance, in the client's own order; the id is the last word on escaping."""
+        """Return all URLs for one instance, in the client's own order; the id is escaped."""
         at = f"{self.base}/instances/{quote(instance_id, safe=':')}"
         return {
             "id": instance_id,

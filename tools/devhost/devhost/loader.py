@@ -31,7 +31,7 @@ _OTHER_BINDINGS = ("http", "queue", "durableClient")
 
 @dataclass(frozen=True, slots=True)
 class LoadedApp:
-    """The app in this process: what the host may know of its functions, and the callables themselves by name."""
+    """The app in this process: what the host needs of its functions, and the callables themselves by name."""
 
     index: FunctionIndex
     callables: dict[str, Callable[..., Any]]
@@ -40,8 +40,8 @@ class LoadedApp:
 def load_app(root: Path) -> LoadedApp:
     """Import the app in `root` and index it; functions that need what this host does not have are left out.
 
-    `root` becomes the working directory and the first entry of `sys.path`. Raises LoadError with the worker's own
-    text where Azure would refuse the app, and whatever the app's import raises.
+    `root` becomes the working directory and the first entry of `sys.path`. Raises LoadError with the worker's
+    own text where Azure would refuse the app, and whatever the app's import raises.
     """
     os.chdir(root)
     sys.path.insert(0, str(root))
@@ -87,7 +87,9 @@ def _describe(function: Any) -> FunctionInfo:
 
 
 def _binding(binding: Any) -> dict[str, Any]:
-    """Return the binding's dictionary with plain values: enumerations as text, the direction as `in` or `out`."""
+    """Return the binding's dictionary with plain values: enumerations as text, the direction as `in` or
+    `out`.
+    """
     values = {key: _plain(value) for key, value in binding.get_dict_repr().items() if value is not None}
     return values | {
         "name": binding.name,

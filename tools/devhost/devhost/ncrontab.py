@@ -119,7 +119,9 @@ def _from_wall(wall: datetime, zone: ZoneInfo, is_second_pass: bool) -> datetime
 
 
 def parse_schedule(text: str) -> Schedule:
-    """Parse an expression of six or five fields or a time span; raises LoadError saying what is wrong with it."""
+    """Parse an expression of six or five fields or a time span; raises LoadError saying what is wrong with
+    it.
+    """
     parts = text.split()
     if len(parts) in (5, 6):
         parts = ["0", *parts] if len(parts) == 5 else parts

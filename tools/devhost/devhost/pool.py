@@ -69,7 +69,9 @@ class WorkerGroup:
         self._tasks = [asyncio.create_task(self._keep_alive(worker)) for worker in self._workers]
 
     async def watch(self) -> None:
-        """Return only by raising what ended the care for a worker, such as an app that can no longer be loaded."""
+        """Return only by raising what ended the restarting of a worker, such as an app that can no longer be
+        loaded.
+        """
         done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
         for task in done:
             task.result()
@@ -90,7 +92,8 @@ class WorkerGroup:
         timeout_s: float | None = None,
         worker: Worker | None = None,
     ) -> Any:
-        """Run one operation on a reserved worker or, without one, on the least busy, which may do several at once.
+        """Run one operation on a reserved worker or, without one, on the least busy, which may do several at
+        once.
 
         Raises FunctionFailedError when the function raised, FunctionTimeoutError when it took too long and
         WorkerLostError when the worker died before it answered.
@@ -161,7 +164,7 @@ class WorkerGroup:
         for future in worker.calls.values():
             if not future.done():
                 future.set_exception(lost)
-                future.exception()  # a caller that gave up does not want to hear of it
+                future.exception()  # its caller may have been cancelled
 
     async def close(self) -> None:
         """End the workers, whatever they are doing."""

@@ -29,7 +29,9 @@ Invoke = Callable[[FunctionInfo, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 def decode_body(text: str, is_base64: bool) -> str | bytes | None:
-    """Return a message's body as text, or as bytes where it is not UTF-8; None when it is not base64 but should be."""
+    """Return a message's body as text, or as bytes where it is not UTF-8; None when it is not base64 but
+    should be.
+    """
     if not is_base64:
         return text
     try:
@@ -54,7 +56,7 @@ def next_pause(pause_s: float, longest_s: float) -> float:
 
 
 def poison_name(queue: str) -> str | None:
-    """Return where a queue's hopeless messages go; None for a poison queue itself or a name that is too long."""
+    """Return the name of a queue's poison queue; None for a poison queue itself or a name that is too long."""
     name = queue + _POISON
     return None if queue.endswith(_POISON) or len(name) > _LONGEST_NAME else name
 
@@ -89,7 +91,7 @@ class QueueListener:
         self._is_reachable = True
 
     async def run(self) -> None:
-        """Poll for ever; without a usable connection say so, once, and do nothing."""
+        """Poll for ever; without a usable connection log one error and do nothing."""
         name = self._trigger.info.name
         try:
             client = await asyncio.to_thread(self._open, self._trigger.queue)
@@ -177,7 +179,7 @@ class QueueListener:
     async def _run_function(self, message: Any, body: str | bytes) -> bool:
         try:
             await self._invoke(self._trigger.info, {"body": body, "metadata": _metadata(message)})
-        except (FunctionFailedError, WorkerLostError):  # logged by whoever invokes
+        except (FunctionFailedError, WorkerLostError):  # logged by the caller
             return False
         return True
 
@@ -186,7 +188,7 @@ class QueueListener:
         name = poison_name(self._trigger.queue)
         if name is None:
             _log.error(
-                "Message %s of %s failed for good; there is no poison queue for it.",
+                "Message %s of %s failed too often; there is no poison queue for it.",
                 message.id,
                 self._trigger.queue,
             )

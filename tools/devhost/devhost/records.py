@@ -198,12 +198,12 @@ def load_work(connection: sqlite3.Connection, instance_id: str, now_us: int) -> 
 
 
 def drop_messages(connection: sqlite3.Connection, numbers: list[int]) -> None:
-    """Delete messages that no one will read."""
+    """Delete messages that are never read."""
     connection.executemany("DELETE FROM inbox WHERE n = ?", [(each,) for each in numbers])
 
 
 def commit_episode(connection: sqlite3.Connection, commit: Commit) -> list[str]:
-    """Store an episode; return the ids of other instances that now have something to do.
+    """Store an episode; return the ids of other instances that now have work.
 
     Does nothing when the instance was purged or overwritten meanwhile.
     """
@@ -237,7 +237,7 @@ def commit_episode(connection: sqlite3.Connection, commit: Commit) -> list[str]:
 
 
 def _deliver(connection: sqlite3.Connection, messages: list[Message]) -> list[str]:
-    """Add messages for instances that are still there; return the ids of those that have something to do now."""
+    """Add messages for instances that are still there; return the ids of those that have work now."""
     wanted = {each.instance for each in messages}
     present = {each for each in wanted if get_instance(connection, each) is not None}
     delivered = [each for each in messages if each.instance in present]
@@ -363,7 +363,9 @@ def purge(connection: sqlite3.Connection, wanted: Filter) -> int:
 
 
 def purge_one(connection: sqlite3.Connection, instance_id: str) -> int:
-    """Delete one instance; return 1, or 0 for one that is not there. Raises RequestError 412 for one that runs."""
+    """Delete one instance; return 1, or 0 for one that is not there. Raises RequestError 412 for one that
+    runs.
+    """
     instance = get_instance(connection, instance_id)
     if instance is None:
         return 0

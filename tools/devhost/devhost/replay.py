@@ -1,8 +1,9 @@
 """The host's half of an orchestration: what the actions that the code asked for mean against its history.
 
-The orchestrator's code runs in the SDK and answers with the list of everything it has asked for since its start.
-This module walks the history with that list and finds which of it is new, as the Durable extension and the
-Durable Task Framework do. The order in which sequence ids are given out is the contract between both halves.
+The orchestrator's code runs in the SDK and answers with the list of everything it has asked for since its
+start. This module walks the history with that list and finds which of it is new, as the Durable extension and
+the Durable Task Framework do. The order in which sequence ids are given out is the contract between both
+halves.
 
 Pure: values in, values out, no clock, no I/O.
 """
@@ -29,10 +30,10 @@ class CallRefusedError(Exception):
 class Replayed:
     """What a replay found.
 
-    `status` is Running, Completed, Failed, ContinuedAsNew or Terminated. `output` is the failure or termination
-    text, or the JSON text of the next generation's input; a completed orchestration's output stays in the state.
-    `decisions` are new, `numbered` all since the start by id, `open_ids` those still awaited; `carried` are the
-    positions of events for the next generation.
+    `status` is Running, Completed, Failed, ContinuedAsNew or Terminated. `output` is the failure or
+    termination text, or the JSON text of the next generation's input; a completed orchestration's output
+    stays in the state. `decisions` are new, `numbered` all since the start by id, `open_ids` those still
+    awaited; `carried` are the positions of events for the next generation.
     """
 
     status: str
@@ -69,7 +70,7 @@ class _Replayer:
         self._execution_id = ""
         self._own_ids: set[str] = set()
 
-    # -- the orchestration's main line ------------------------------------------------------------------------
+    # -- the orchestration's main line -----------------------------------------------------------------------
 
     def _start(self, event: dict[str, Any]) -> None:
         own = event.get("OrchestrationInstance") or {}
@@ -99,7 +100,7 @@ class _Replayer:
     def _fail(self, text: str) -> None:
         self.finished, self.error = FAILED, text
 
-    # -- actions ----------------------------------------------------------------------------------------------
+    # -- actions ---------------------------------------------------------------------------------------------
 
     def _invoke(self, action: dict[str, Any]) -> Future:
         """Do one action: allocate its id and decision, or wait for its event."""
@@ -212,7 +213,7 @@ class _Replayer:
             self._waiters.setdefault(name.lower(), []).append(future)
         return future
 
-    # -- events -----------------------------------------------------------------------------------------------
+    # -- events ----------------------------------------------------------------------------------------------
 
     def process(self, event: dict[str, Any]) -> None:
         """Take one event of the history."""
@@ -256,7 +257,7 @@ class _Replayer:
             self._fail(str(refusal))
 
     def result(self, carried: list[int]) -> Replayed:
-        """Say what the walk found, after the last event."""
+        """Return what the walk found, after the last event."""
         decisions = [self.new[number] for number in sorted(self.new)]
         open_ids = frozenset(self.open)
         if self.terminated is not None:
@@ -281,8 +282,8 @@ def replay(
 ) -> Replayed:
     """Walk the history with the actions in `state` and return what is new.
 
-    `state` is the SDK's answer (`isDone`, `schemaVersion`, `actions`, `error`). `refuse(kind, name)` returns why a
-    function cannot be called, or None. Raises NonDeterministicError when history and actions disagree.
+    `state` is the SDK's answer (`isDone`, `schemaVersion`, `actions`, `error`). `refuse(kind, name)` returns
+    why a function cannot be called, or None. Raises NonDeterministicError when history and actions disagree.
     """
     walk = _Replayer(state, refuse)
     carried = []

@@ -52,7 +52,9 @@ def rewind(connection: sqlite3.Connection, instance_id: str, reason: str) -> lis
 
 
 def take_back(events: list[dict[str, Any]], reason: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """Replace failures, the calls that failed and the failed end by generic events; also return failed children."""
+    """Replace failures, the calls that failed and the failed end by generic events; also return failed
+    children.
+    """
     failed_tasks = {each["TaskScheduledId"] for each in events if each["EventType"] == 6}
     failed_children = {each["TaskScheduledId"] for each in events if each["EventType"] == 9}
     children = [

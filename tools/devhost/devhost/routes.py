@@ -81,7 +81,9 @@ def _bound(name: str, limit: int) -> Callable[[str], bool]:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A compiled template. `order` sorts the more specific first; `match` gives the parameters of a path or None."""
+    """A compiled template. `order` sorts the more specific first; `match` gives the parameters of a path or
+    None.
+    """
 
     template: str
     pattern: re.Pattern[str]
@@ -91,7 +93,9 @@ class Route:
     order: tuple[int, ...]
 
     def match(self, path: str) -> dict[str, str] | None:
-        """Return the parameters of an escaped path without its leading slash; absent optional ones are left out."""
+        """Return the parameters of an escaped path without its leading slash; absent optional ones are left
+        out.
+        """
         found = self.pattern.fullmatch(path.strip("/"))
         if found is None:
             return None
@@ -122,24 +126,24 @@ def _parse_parameter(text: str, template: str) -> _Parameter:
     is_optional = bare.endswith("?")
     head, *constraints = _split(bare.removesuffix("?"), ":")
     *constraints, last = [head, *constraints]
-    last, *defaults = _split(last, "=", most=1)
+    last, *defaults = _split(last, "=", limit=1)
     name, *constraints = [*constraints, last]
     if not name or any(each in name for each in "{}()*?/"):
         raise LoadError(f"route '{template}': '{{{text}}}' is not a valid parameter")
     return _Parameter(name, bare != text, is_optional, defaults[0] if defaults else None, constraints)
 
 
-def _split(text: str, separator: str, most: int = -1) -> list[str]:
+def _split(text: str, separator: str, limit: int = -1) -> list[str]:
     """Split at separators outside of brackets."""
     parts: list[str] = []
     depth, current = 0, ""
-    for letter in text:
-        depth += (letter == "(") - (letter == ")")
-        if letter == separator and depth == 0 and most != len(parts):
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if character == separator and depth == 0 and limit != len(parts):
             parts.append(current)
             current = ""
         else:
-            current += letter
+            current += character
     return [*parts, current]
 
 
@@ -147,16 +151,16 @@ def _tokens(segment: str, template: str) -> list[str | _Parameter]:
     """Split a segment into literal texts and parameters; braces nest, as in a regular expression."""
     tokens: list[str | _Parameter] = []
     depth, current = 0, ""
-    for letter in segment:
-        depth += (letter == "{") - (letter == "}")
-        if (letter == "{" and depth == 1) or (letter == "}" and depth == 0):
-            if letter == "}":
+    for character in segment:
+        depth += (character == "{") - (character == "}")
+        if (character == "{" and depth == 1) or (character == "}" and depth == 0):
+            if character == "}":
                 tokens.append(_parse_parameter(current, template))
             elif current:
                 tokens.append(current)
             current = ""
         else:
-            current += letter
+            current += character
     if depth != 0 or "}" in current:
         raise LoadError(f"route '{template}': the braces of '{segment}' do not match")
     return [*tokens, current] if current else tokens
@@ -195,11 +199,11 @@ def _segments(template: str) -> list[str]:
     """Split a template at slashes outside of braces."""
     segments: list[str] = []
     depth, current = 0, ""
-    for letter in template.strip("/"):
-        depth += (letter == "{") - (letter == "}")
-        if letter == "/" and depth == 0:
+    for character in template.strip("/"):
+        depth += (character == "{") - (character == "}")
+        if character == "/" and depth == 0:
             segments.append(current)
             current = ""
         else:
-            current += letter
+            current += character
     return [*segments, current] if current else segments

@@ -20,7 +20,8 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 async def serve(
     answer: Answer, listener: socket.socket, closing: contextlib.AsyncExitStack, drain_s: float
 ) -> None:
-    """Begin to answer requests on a bound socket; `closing` ends that, giving open requests `drain_s` seconds.
+    """Begin to answer requests on a bound socket; `closing` ends that, giving open requests `drain_s`
+    seconds.
 
     What `answer` raises is logged and becomes an empty 500.
     """

@@ -1,4 +1,4 @@
-"""What the host is told: host.json, local.settings.json and the environment."""
+"""The settings of the host: host.json, local.settings.json and the environment."""
 
 import json
 import logging
@@ -60,7 +60,9 @@ class QueueSettings:
 
 @dataclass(frozen=True, slots=True)
 class HostSettings:
-    """Everything of host.json that this host carries out, with Azure's defaults; `ignored` names its other keys."""
+    """Everything of host.json that this host carries out, with Azure's defaults; `ignored` names its other
+    keys.
+    """
 
     hub_name: str = "TestHubName"
     max_activities: int = 10
@@ -140,7 +142,9 @@ def _ignored(document: dict[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def read_local_settings(root: Path) -> dict[str, Any]:
-    """Read `local.settings.json`; an absent file is an empty one. Raises SettingsError when it cannot be used."""
+    """Read `local.settings.json`; an absent file is an empty one. Raises SettingsError when it cannot be
+    used.
+    """
     path = root / "local.settings.json"
     document = _read_object(path)
     if path.exists() and document.get("IsEncrypted", True):

@@ -17,10 +17,11 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def find_connection(name: str, environment: Mapping[str, str]) -> tuple[str, str]:
-    """Return (`string`, connection string) or (`identity`, queue service URL) for a binding's connection name.
+    """Return (`string`, connection string) or (`identity`, queue service URL) for a binding's connection
+    name.
 
-    Looks for `AzureWebJobs<name>`, then `<name>`, among the connection strings and then the settings; else for the
-    identity section `<name>__queueServiceUri`. Raises SettingsError naming what was looked for.
+    Looks for `AzureWebJobs<name>`, then `<name>`, among the connection strings and then the settings; else
+    for the identity section `<name>__queueServiceUri`. Raises SettingsError naming what was looked for.
     """
     name = name or "AzureWebJobsStorage"
     names = [f"AzureWebJobs{name}", name]
@@ -44,7 +45,8 @@ def find_connection(name: str, environment: Mapping[str, str]) -> tuple[str, str
 def open_queue(queue: str, connection: str, environment: Mapping[str, str]) -> Any:
     """Return an asynchronous client for a queue that leaves message texts as they are.
 
-    Raises SettingsError when the connection is missing or malformed. Imports the storage SDK, which takes 0.3 s.
+    Raises SettingsError when the connection is missing or malformed. Imports the storage SDK, which takes 0.3
+    s.
     """
     from azure.storage.queue.aio import QueueClient
 

@@ -1,8 +1,8 @@
 """The host's memory: one SQLite file, one writer, many commits made at once.
 
-`Store.write` queues an operation for the writer thread, which runs all that wait in one transaction and commits
-(fsync) once; the caller continues after the commit. `Store.read` runs on a thread with a connection of its own.
-Operations are plain functions of a connection, in `records.py`.
+`Store.write` queues an operation for the writer thread, which runs all that wait in one transaction and
+commits (fsync) once; the caller continues after the commit. `Store.read` runs on a thread with a connection
+of its own. Operations are plain functions of a connection, in `records.py`.
 """
 
 import asyncio

@@ -1,4 +1,5 @@
-"""The host's side of the template: the process that has imported the app, and forks a worker whenever it is asked to.
+"""The host's side of the template: the process that has imported the app, and forks a worker whenever it is
+asked to.
 
 It is started before the host imports the rest of itself, so this module imports nothing that takes long.
 """
@@ -20,7 +21,9 @@ _log = logging.getLogger("devhost")
 
 
 class Template:
-    """The process that has imported the app; every worker is forked from it. It is started again when it dies."""
+    """The process that has imported the app; every worker is forked from it. It is started again when it
+    dies.
+    """
 
     def __init__(self, root: Path, environment: dict[str, str]) -> None:
         self._root = root
@@ -46,7 +49,8 @@ class Template:
     def wait_for_index(self) -> "FunctionIndex":
         """Block until the app is loaded; raises LoadError with the reason when it cannot be.
 
-        A process that a signal ends while it loads is started once more: it may have met a moment without memory.
+        A process that a signal ends while it loads is started once more: it may have met a moment without
+        memory.
         """
         try:
             self._index = self._receive_index()
@@ -91,7 +95,8 @@ class Template:
     def revive(self, generation: int) -> None:
         """Start the process again, unless that was done since `generation`; blocks until the app is loaded.
 
-        Raises LoadError when the app cannot be loaded any more or has other functions than when the host started.
+        Raises LoadError when the app cannot be loaded any more or has other functions than when the host
+        started.
         """
         with self._reviving:
             if generation != self.generation:

@@ -114,7 +114,7 @@ def _following(timer: Timer, moment: datetime, zone: ZoneInfo) -> datetime:
 
 
 class TimerLoop:
-    """Runs one timer for as long as the host lives; never two runs at once."""
+    """Runs one timer for while the host runs; never two runs at once."""
 
     def __init__(
         self,
@@ -162,7 +162,9 @@ async def run_once(
     status: dict[str, str | None] | None,
     is_past_due: bool,
 ) -> None:
-    """Run a timer function, again where its retry policy says so; a failure is logged, and the schedule goes on."""
+    """Run a timer function, again where its retry policy says so; a failure is logged, and the schedule goes
+    on.
+    """
     request = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": status, "IsPastDue": is_past_due}
     pauses = retry_pauses(info.retry)
     tries: dict[str, Any] = {"count": 0, "limit": len(pauses)}
@@ -179,8 +181,8 @@ async def run_once(
 def retry_pauses(policy: Mapping[str, Any] | None) -> list[float]:
     """Return the seconds to wait before each further try that a function's retry policy grants.
 
-    A fixed delay repeats; an exponential one doubles from its minimum to its maximum. -1 tries, which means for
-    ever in Azure, are a thousand here. Raises SettingsError for a policy that cannot be read.
+    A fixed delay repeats; an exponential one doubles from its minimum to its maximum. -1 tries, which means
+    for ever in Azure, are a thousand here. Raises SettingsError for a policy that cannot be read.
     """
     if policy is None:
         return []
@@ -204,7 +206,9 @@ async def _sleep_until(moment: datetime) -> None:
 
 
 def read_zone(environment: Mapping[str, str]) -> ZoneInfo:
-    """Return the zone of the schedules: `WEBSITE_TIME_ZONE`, else `TZ`, else UTC; raises SettingsError if unknown."""
+    """Return the zone of the schedules: `WEBSITE_TIME_ZONE`, else `TZ`, else UTC; raises SettingsError if
+    unknown.
+    """
     name = environment.get("WEBSITE_TIME_ZONE") or environment.get("TZ", "").lstrip(":") or "UTC"
     try:
         return ZoneInfo(name)

@@ -21,7 +21,9 @@ def version_refusal(version: str | None, settings: HostSettings) -> str:
 
 
 def compare_versions(one: str, other: str) -> int:
-    """Return -1, 0 or 1: by numbers where both are such as `1.2`, else as texts without case; empty comes first."""
+    """Return -1, 0 or 1: by numbers where both are such as `1.2`, else as texts without case; empty comes
+    first.
+    """
     if not one.strip() or not other.strip():
         return bool(one.strip()) - bool(other.strip())
     if _NUMBERS.fullmatch(one) and _NUMBERS.fullmatch(other):

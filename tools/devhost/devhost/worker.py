@@ -1,7 +1,8 @@
 """The worker processes: one template that has imported the app, and children forked from it on demand.
 
-The template loads the app before any thread exists, tells the host what it found, runs the app's warm-up, then forks a
-child for every socket the host sends. Children answer calls until their socket closes, which it does when the host is gone.
+The template loads the app before any thread exists, tells the host what it found, runs the app's warm-up,
+then forks a child for every socket the host sends. Children answer calls until their socket closes, which it
+does when the host is gone.
 """
 
 import contextlib
@@ -31,7 +32,7 @@ from devhost.wire import pack, receive
 
 _log = logging.getLogger("devhost.worker")
 _LOOKS_EVERY_S = 0.005  # at a warm-up: the workers wait for it
-_IN_VAIN = "%s starts threads, which a fork would lose; workers start without it."
+_UNUSABLE = "%s starts threads, which a fork would lose; workers start without it."
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -82,13 +83,14 @@ def _template(control: socket.socket, root: Path) -> None:
 def _warm_up(invoker: Invoker, name: str) -> None:
     """Run the app's warm-up in a child, and go on as that child: what it imported is there in every worker.
 
-    Forks do not copy threads. Where the warm-up starts any, or ends its process, the parent goes on as if there were none.
+    Forks do not copy threads. Where the warm-up starts any, or ends its process, the parent goes on as if
+    there were none.
     """
     done, doing = os.pipe()
     child = os.fork()
     if child:
         os.close(doing)
-        _wait_for_warmth(child, done, name)
+        _wait_for_warm_up(child, done, name)
         return
     os.close(done)
     started = time.perf_counter()
@@ -97,18 +99,18 @@ def _warm_up(invoker: Invoker, name: str) -> None:
     except BaseException:  # it saves time or does not; nothing depends on it
         _log.exception("%s failed; functions import what they need when they are called.", name)
     if _has_threads():
-        _log.warning(_IN_VAIN, name)
+        _log.warning(_UNUSABLE, name)
         os._exit(1)
     os.close(doing)
     _log.info("%s: %.3f s", name, time.perf_counter() - started)
 
 
-def _wait_for_warmth(child: int, done: int, name: str) -> None:
-    """Return when the child has ended: once the host is gone, or at once where the warm-up was in vain."""
+def _wait_for_warm_up(child: int, done: int, name: str) -> None:
+    """Return when the child has ended: once the host is gone, or at once where the warm-up cannot be used."""
     while not select.select([done], [], [], _LOOKS_EVERY_S)[0]:
         if _has_threads(child):
             os.kill(child, signal.SIGKILL)
-            _log.warning(_IN_VAIN, name)
+            _log.warning(_UNUSABLE, name)
             break
     os.close(done)
     os.waitpid(child, 0)
@@ -139,13 +141,17 @@ def _start_child(descriptor: int, app: LoadedApp, root: Path, threads: int, fres
 
 
 def _has_threads(pid: int | None = None) -> bool:
-    """Say whether the process, by default this one, has more than one thread, Python's or native: a fork would copy none of them."""
+    """Return whether the process, by default this one, has more than one thread, Python's or native: a fork
+    would copy none of them.
+    """
     tasks = Path(f"/proc/{pid or 'self'}/task")
     return (len(list(tasks.iterdir())) if tasks.exists() else threading.active_count()) > 1
 
 
 def _serve(connection: socket.socket, app: LoadedApp, threads: int) -> None:
-    """Answer calls `[call id, operation, function, payload]` with `[call id, ok, value]` until the host is gone."""
+    """Answer calls `[call id, operation, function, payload]` with `[call id, ok, value]` until the host is
+    gone.
+    """
     _import_sdk()
     gc.enable()
     invoker = Invoker(app, threads)
@@ -165,7 +171,7 @@ def _serve(connection: socket.socket, app: LoadedApp, threads: int) -> None:
             else:
                 invoker.submit(name, payload, functools.partial(finish, call_id))
     except (EOFError, ConnectionError):
-        os._exit(0)  # the host is gone; functions that still run have no one to answer
+        os._exit(0)  # the host is gone; functions that still run have no receiver for their result
 
 
 def _answer(call_id: int, result: Any) -> bytes:
@@ -173,7 +179,7 @@ def _answer(call_id: int, result: Any) -> bytes:
     try:
         if not isinstance(result, Failure):
             return pack([call_id, True, result])
-    except Exception as error:  # the caller must hear of it, whatever the result holds
+    except Exception as error:  # the caller waits for an answer, whatever the result holds
         text = f"{type(error).__name__}: the result cannot be sent: {text_of(error)}"
         result = Failure(text, text)
     return pack([call_id, False, {"message": result.message, "trace": result.trace}])
@@ -186,6 +192,6 @@ def _episode(app: LoadedApp, name: str, body: bytes) -> dict[str, Any] | Failure
     try:
         episode = run_episode(info.durable_name, app.callables[info.name], body, app.index)
     except Exception as error:
-        # A defect of the host: the instance fails with it rather than being tried again for ever.
+        # An error of the host: the instance fails with it instead of being repeated without end.
         return describe(error)
     return dict(msgspec.to_builtins(episode))

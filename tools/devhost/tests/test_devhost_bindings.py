@@ -123,7 +123,9 @@ def _post_json(url: str, body: Any) -> requests.Response:
 
 
 def test_context_holds_trace_and_retry(host: Any) -> None:
-    """A context's trace is a W3C trace under both spellings of the worker, its retry the first try without a limit."""
+    """A context's trace is a W3C trace under both spellings of the worker, its retry the first try without a
+    limit.
+    """
     shown = requests.get(f"{host.url}/api/context", timeout=20).json()
     version, trace, span, flags = shown["parents"][0].split("-")
     assert (version, len(trace), len(span), flags) == ("00", 32, 16, "00")
@@ -151,7 +153,9 @@ def test_answers_set_on_an_output_parameter_arrive(host: Any) -> None:
 def test_queue_data_arrive_as_the_annotation_asks(
     make_host: Any, azurite: str, tmp_path: Path, wait_until: Any
 ) -> None:
-    """`str` gets the text, `bytes` what is no text as bytes, QueueMessage an object; a queue's `$return` is 200."""
+    """`str` gets the text, `bytes` what is no text as bytes, QueueMessage an object; a queue's `$return` is
+    200.
+    """
     from azure.storage.queue import QueueServiceClient
 
     name, out = f"q{uuid.uuid4().hex[:8]}", tmp_path / "out"
@@ -172,7 +176,9 @@ def test_queue_data_arrive_as_the_annotation_asks(
 
 
 def test_unsupported_functions_are_left_out_and_the_rest_runs(make_host: Any) -> None:
-    """One function that this host cannot run does not refuse the app: it is listed, and whatever calls it fails."""
+    """One function that this host cannot run does not refuse the app: it is listed, and whatever calls it
+    fails.
+    """
     host = make_host(_UNSUPPORTED, "--workers", "1").start()
     for text in (
         "Left out: Function counter: entities are not supported by the local host",
@@ -189,7 +195,9 @@ def test_unsupported_functions_are_left_out_and_the_rest_runs(make_host: Any) ->
 
 
 def test_root_route_reaches_the_app(make_host: Any) -> None:
-    """With an empty route prefix `GET /` is the app's where it has such a route, else the host's own page or a 204."""
+    """With an empty route prefix `GET /` is the app's where it has such a route, else the host's own page or
+    a 204.
+    """
     app = (
         "import azure.functions as func\napp = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)\n"
         "@app.route(route='{*rest}')\ndef page(req: func.HttpRequest) -> str:\n    return 'the app'\n"

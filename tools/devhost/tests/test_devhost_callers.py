@@ -1,4 +1,6 @@
-"""Who may call: pages of other sites may not, addresses in answers are checked, and silent clients are dropped."""
+"""Who may call: pages of other sites may not, addresses in answers are checked, and silent clients are
+dropped.
+"""
 
 import json
 import socket
@@ -144,7 +146,9 @@ def test_addresses_in_answers_are_checked(make_host: Any) -> None:
 
 
 def test_rpc_port_demands_a_key_with_auth(make_host: Any) -> None:
-    """With --enable-auth the port of the durable clients answers only addresses that hold its key; clients work."""
+    """With --enable-auth the port of the durable clients answers only addresses that hold its key; clients
+    work.
+    """
     host = make_host(_APP, "--enable-auth", "--workers", "1").start()
     rpc = json.loads((host.data / "address.json").read_text())["rpc_url"]
     assert requests.get(f"{rpc}instances", timeout=20).status_code == 401

@@ -2,6 +2,8 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -160,7 +162,9 @@ def test_killed_at_commit_after_commit(make_host: Any, tmp_path: Path, commits: 
 
 
 def test_killed_while_everything_is_under_way(make_host: Any, tmp_path: Path) -> None:
-    """A running activity runs again, a pending timer fires, and a queued event arrives, after the host was killed."""
+    """A running activity runs again, a pending timer fires, and a queued event arrives, after the host was
+    killed.
+    """
     notes = tmp_path / "notes"
     host = make_host(_APP, "--workers", "1", NOTES=str(notes)).start()
     ids = [f"slow-{number}" for number in range(2)]
@@ -204,7 +208,9 @@ def test_second_host_is_refused(make_host: Any, tmp_path: Path) -> None:
 
 
 def test_clock_that_goes_back_does_not_break_replay(make_host: Any, tmp_path: Path) -> None:
-    """When the machine's clock is set back during a run, the orchestration's own clock stands still, and it ends."""
+    """When the machine's clock is set back during a run, the orchestration's own clock stands still, and it
+    ends.
+    """
     offset = tmp_path / "offset"
     offset.write_text("0")
     prelude = f"""
@@ -237,3 +243,18 @@ def test_stop_drains_running_activities(make_host: Any, tmp_path: Path) -> None:
     host.post("instances/s/raiseEvent/go", json=1)
     assert host.wait_for("s")["output"] == ["slow", 1]
     assert notes.read_text().split() == ["slow"]
+
+
+def test_host_ends_with_the_process_it_runs_for(make_host: Any) -> None:
+    """With --end-with the host ends in order when that process is killed, and at once when it is gone
+    already.
+    """
+    owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    host = make_host("features", "--end-with", str(owner.pid)).start()
+    owner.kill()
+    owner.wait()
+    assert host.process.wait(30) == 0
+    assert f"Process {owner.pid}, for which this host runs, has ended" in host.log
+    assert not (host.data / "address.json").exists()
+    host.launch()
+    assert host.process.wait(30) == 0

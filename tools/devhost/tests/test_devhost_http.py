@@ -35,7 +35,9 @@ def test_request_arrives_as_azure_gives_it(features: Any) -> None:
     ],
 )
 def test_status_codes(features: Any, method: str, path: str, status: int) -> None:
-    """Routes, constraints and methods decide between 404 and the function; a failing function is an empty 500."""
+    """Routes, constraints and methods decide between 404 and the function; a failing function is an empty
+    500.
+    """
     answer = requests.request(method, features.url + path, timeout=60)
     assert answer.status_code == status
     if status in (404, 500):

@@ -1,8 +1,9 @@
 """Random interleavings of completions, events, timers, suspensions and crashes against a model.
 
-Programs are made at random and interpreted by one orchestrator on the real SDK. What a program must return follows
-from its steps alone, whatever the order in which things happen and however often an episode is lost before its
-commit. The store, the episodes and the commits are the host's own; only processes and the clock are left out.
+Programs are made at random and interpreted by one orchestrator on the real SDK. What a program must return
+follows from its steps alone, whatever the order in which things happen and however often an episode is lost
+before its commit. The store, the episodes and the commits are the host's own; only processes and the clock
+are left out.
 """
 
 import json
@@ -135,7 +136,7 @@ class Interleavings(RuleBasedStateMachine):
         self.database.execute("COMMIT")
         return result
 
-    # -- what can happen ---------------------------------------------------------------------------------------
+    # -- what can happen -------------------------------------------------------------------------------------
 
     @rule(data=st.data(), is_lost=st.booleans())
     def run_one_episode(self, data: st.DataObject, is_lost: bool) -> None:
@@ -226,7 +227,7 @@ class Interleavings(RuleBasedStateMachine):
             self.terminated = True
             self._transact(records.send, "root", 3, event(3, self.now_us, Input="enough"))
 
-    # -- what must hold ----------------------------------------------------------------------------------------
+    # -- what must hold --------------------------------------------------------------------------------------
 
     @invariant()
     def histories_only_grow(self) -> None:
@@ -326,7 +327,7 @@ def test_purged_instances_swallow_late_results() -> None:
 
 
 def test_messages_for_absent_parents_are_dropped() -> None:
-    """A child whose parent was purged meanwhile ends without leaving a message that no one will ever take."""
+    """A child whose parent was purged meanwhile ends without leaving a message that is never read."""
     with tempfile.TemporaryDirectory() as folder:
         database = store._connect(Path(folder) / "db.sqlite")
         store._create(database, Path(folder))

@@ -88,7 +88,7 @@ def _moments(first_year: int, last_year: int) -> st.SearchStrategy[datetime]:
 
 
 def _allows(field: str, value: int, highest: int) -> bool:
-    """Say whether a field allows a value, by enumerating."""
+    """Return whether a field allows a value, by enumerating."""
     for item in field.split(","):
         span, _, step = item.partition("/")
         first, last = 0, highest
@@ -112,12 +112,16 @@ def test_next_occurrence_equals_a_search_minute_by_minute(minute: str, hour: str
 
 
 def test_skipped_hour_runs_at_the_shifted_time() -> None:
-    """Half past two does not exist on the day when the clock goes forward: the run comes an hour later by the clock."""
+    """Half past two does not exist on the day when the clock goes forward: the run comes an hour later by the
+    clock.
+    """
     assert _next("0 30 2 * * *", _at(2026, 3, 28, 12), _BERLIN) == _at(2026, 3, 29, 1, 30)
 
 
 def test_repeated_hour_runs_fixed_times_once() -> None:
-    """Half past two happens twice on the day when the clock goes back; a fixed time runs in the first pass only."""
+    """Half past two happens twice on the day when the clock goes back; a fixed time runs in the first pass
+    only.
+    """
     first = _next("0 30 2 * * *", _at(2026, 10, 24, 12), _BERLIN)
     assert first == _at(2026, 10, 25, 0, 30)
     assert first is not None and _next("0 30 2 * * *", first, _BERLIN) == _at(2026, 10, 26, 1, 30)

@@ -175,7 +175,9 @@ def test_odd_values_pass_unchanged(features: Any) -> None:
     ],
 )
 def test_refused_calls_fail_with_a_text(features: Any, name: str, given: Any, text: str) -> None:
-    """What cannot be done fails the instance with the extension's text, or the host's own where it falls short."""
+    """What cannot be done fails the instance with the extension's text, or the host's own where it falls
+    short.
+    """
     status = features.run(name, given)
     assert status["runtimeStatus"] == "Failed" and status["output"].startswith(text), status["output"]
 
@@ -220,7 +222,9 @@ def test_plain_race_is_not_mistaken_for_a_broken_one(features: Any) -> None:
 
 @pytest.mark.parametrize("name", ["retry_in_fan_out", "retry_in_race"])
 def test_patterns_that_break_in_azure_are_refused(features: Any, name: str, tmp_path: Path) -> None:
-    """An orchestration whose numbering parts from the host's fails with a text that says what to write instead."""
+    """An orchestration whose numbering parts from the host's fails with a text that says what to write
+    instead.
+    """
     status = features.run(name, {"counter": str(tmp_path / "n"), "failures": 2})
     assert status["runtimeStatus"] == "Failed", status
     assert "Write instead" in status["output"] or "Non-Deterministic workflow detected" in status["output"]

@@ -69,7 +69,9 @@ def _texts(queue: QueueClient) -> list[str]:
 
 
 def test_messages_are_taken_retried_and_poisoned(make_host: Any, azurite: str, tmp_path: Path) -> None:
-    """A good message is deleted, a failing one retried and then poisoned, one that is not base64 poisoned unread."""
+    """A good message is deleted, a failing one retried and then poisoned, one that is not base64 poisoned
+    unread.
+    """
     import json
 
     name = f"work-{uuid.uuid4().hex[:8]}"
@@ -161,7 +163,9 @@ def test_connections_are_found_as_azure_finds_them() -> None:
 
 
 def test_an_emulator_is_reached_through_an_identity_section() -> None:
-    """Plain http on this machine takes the emulator's account; elsewhere it is refused, since it would be sent tokens."""
+    """Plain http on this machine takes the emulator's account; elsewhere it is refused, since it would be
+    sent tokens.
+    """
     client = open_queue("q", "X", {"X__queueServiceUri": "http://127.0.0.1:10001/devstoreaccount1"})
     assert client.account_name == "devstoreaccount1"
     with pytest.raises(SettingsError, match="over plain http"):

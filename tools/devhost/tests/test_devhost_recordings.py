@@ -1,8 +1,10 @@
-"""The local host against recordings of the real Durable extension, scenario by scenario and payload by payload.
+"""The local host against recordings of the real Durable extension, scenario by scenario and payload by
+payload.
 
-`recordings/extension.json` holds what the extension (3.19.0, Azure Storage backend) answered to durable_driver.py for
-the app in apps/durable, `recordings/contexts.jsonl` what it handed to the language worker in the last episode of each
-flow. Both are without ids, times, addresses, stacks and long texts; see `plain`.
+`recordings/extension.json` holds what the extension (3.19.0, Azure Storage backend) answered to
+durable_scenarios.py for the app in apps/durable, `recordings/contexts.jsonl` what it handed to the language
+worker in the last episode of each flow. Both are without ids, times, addresses, stacks and long texts; see
+`plain`.
 """
 
 import json
@@ -50,7 +52,9 @@ _record()
 
 
 def plain(value: Any) -> Any:
-    """Return recorded values without what depends on the machine; events of a history in an order of their own."""
+    """Return recorded values without what depends on the machine; events of a history in an order of their
+    own.
+    """
     if isinstance(value, dict):
         return {key: plain(each) for key, each in value.items() if key not in _LEFT_OUT}
     if isinstance(value, list):
@@ -86,7 +90,7 @@ def _ask_all(make_host: Any, folder: Path) -> dict[str, Any]:
     rpc_url = json.loads((host.data / "address.json").read_text())["rpc_url"]
     out = folder / "answers.json"
     subprocess.run(
-        [sys.executable, str(_HERE / "durable_driver.py"), rpc_url, str(out)], check=True, timeout=200
+        [sys.executable, str(_HERE / "durable_scenarios.py"), rpc_url, str(out)], check=True, timeout=200
     )
     return dict(plain(json.loads(out.read_text())))
 
@@ -112,7 +116,8 @@ def _label(payload: dict[str, Any]) -> str:
 
 
 def _order(history: list[dict[str, Any]]) -> list[Any]:
-    """Return the types of the events without episodes' marks; results that come together in an order of their own.
+    """Return the types of the events without episodes' marks; results that come together in an order of their
+    own.
 
     A termination is left out: this host does not ask the code again then.
     """

@@ -112,7 +112,9 @@ def test_history_has_the_shape_of_the_framework() -> None:
 
 
 def test_retries_take_ids_as_the_framework_does() -> None:
-    """Each failure takes a timer's id and then the next attempt's; the last one waits on a timer that fires at once."""
+    """Each failure takes a timer's id and then the next attempt's; the last one waits on a timer that fires
+    at once.
+    """
 
     def code(context: Any) -> Any:
         yield context.call_activity_with_retry("a", df.RetryOptions(5000, 2), 1)
@@ -221,7 +223,9 @@ def test_bad_child_ids_are_refused(child: str) -> None:
 
 
 def test_events_after_continue_as_new_are_carried() -> None:
-    """Events of the batch that come after the decision to start over go to the next generation; earlier ones do not."""
+    """Events of the batch that come after the decision to start over go to the next generation; earlier ones
+    do not.
+    """
 
     def code(context: Any) -> Any:
         yield context.wait_for_external_event("go")

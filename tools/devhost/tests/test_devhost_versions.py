@@ -87,7 +87,9 @@ def test_without_default_version_there_is_none(make_host: Any) -> None:
 
 
 def test_default_version_is_given_to_starts_and_children(make_host: Any) -> None:
-    """With defaultVersion every status has a version; a child without one gets it, and an empty one stays empty."""
+    """With defaultVersion every status has a version; a child without one gets it, and an empty one stays
+    empty.
+    """
     host = make_host(_APP, files=_host_json("1.0")).start()
     status = _run(host, "family")
     assert (status["version"], status["output"]) == ("1.0", ["1.0", "1.0", "0.5"])

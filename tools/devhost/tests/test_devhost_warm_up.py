@@ -53,7 +53,9 @@ def _state(host: Any) -> tuple[int, int]:
 
 
 def test_all_workers_have_what_the_warm_up_made(make_host: Any, out: Path) -> None:
-    """The warm-up runs once, in a process of its own, and every worker of every role has what it left in memory."""
+    """The warm-up runs once, in a process of its own, and every worker of every role has what it left in
+    memory.
+    """
     host = make_host(_PLAIN, "--workers", "2", OUT=str(out)).start()
     warmed_by, pid = _state(host)
     seen = host.wait_for(host.post("orchestrators/many").json()["id"])["output"]
@@ -99,7 +101,9 @@ def test_raising_warm_up_is_logged_and_forgiven(make_host: Any, out: Path) -> No
     ],
 )
 def test_warm_up_that_cannot_be_shared_is_given_up(make_host: Any, out: Path, ending: str, told: str) -> None:
-    """One that leaves a thread, which a fork would not copy, or ends its process: workers start cold, and work."""
+    """One that leaves a thread, which a fork would not copy, or ends its process: workers start cold, and
+    work.
+    """
     host = make_host(
         f"{_HEAD}def warmup(context):\n    note()\n    {ending}\n", "--workers", "1", OUT=str(out)
     ).start()
