@@ -1,6 +1,7 @@
 """A terabyte of logs on paper: docs/scale.md, each figure computed from benchmarks/results/server_load.json.
 
-The assumptions (sizes, prices, request times) are the constants below; nothing else is put in by hand.
+Node prices and the pool's boot time are those of the plan's own price list; the other assumptions (sizes, request prices
+and counts) are the constants below, and nothing else is put in by hand.
 Run: python benchmarks/scale.py
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +17,17 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "server_load.json"
 PAGE = HERE.parent / "docs" / "scale.md"
+PRICES = HERE.parent / "fleetscore/pipeline/prices.toml"
 
 TERABYTE = 1e12
 RANGE_BYTES = 128 * 2**20
 ITEMS_PER_SHARD = 32
-NODE_CORES = 4
-NODE_USD_PER_HOUR = 0.192  # Standard_D4s_v3, Linux, dedicated, East US list price; spot is a fraction of it
+NODE_SIZE = "Standard_D4ads_v5"  # the pool's default in infra/main.bicep
 NODE_READ_BYTES_PER_S = 250e6  # what a node of that size gets from Blob storage
-NODE_START_MIN = 3.0
 TARGET_MIN = 30.0
 REQUESTS_PER_PARSE = 9  # head, range, stat twice, sums (write, stat, footer), record, listing share
 REQUESTS_PER_REDUCE_INPUT = 17  # the footer and 16 buckets of a range's sums
-USD_PER_10K_WRITES, USD_PER_10K_READS = 0.065, 0.005  # hot tier, list price
+USD_PER_10K_WRITES, USD_PER_10K_READS = 0.065, 0.005  # hot tier; unverified: no price list could be read
 MONTHS = 90  # 2009-01 to 2016-06
 
 
@@ -42,10 +43,40 @@ class Scale:
     nodes: int
     minutes: float
     node_hours: float
-    usd: float
+    usd_at_most: float  # every node at the price of dedicated nodes, which Spot never exceeds
+    usd_at_least: float  # every node at the listed Spot price
     reads: int
     writes: int
     requests_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node of the pool, as the plan's price list has it."""
+
+    cores: int
+    usd_per_hour: float
+    spot_usd_per_hour: float
+    boot_min: float
+    listed: str  # date of the list
+
+
+def read_node() -> Node:
+    """The pool's default node; StopIteration where the price list does not know its size."""
+    prices = tomllib.loads(PRICES.read_text())
+    size = next(node for node in prices["nodes"] if node["vm_size"] == NODE_SIZE)
+    return Node(
+        size["cores"],
+        size["usd_per_hour"],
+        size["spot_usd_per_hour"],
+        prices["pool"]["boot_s"] / 60,
+        prices["date"],
+    )
+
+
+def scaled_core_hours(found: dict[str, Any], engine: str) -> float:
+    """Core-hours of an engine's whole measured run, its start included, scaled up by bytes."""
+    return float(TERABYTE / found["logs"]["bytes"] * found["engines"][engine]["cpu_s"] / 3600)
 
 
 def measure_rate(found: dict[str, Any]) -> float:
@@ -54,7 +85,7 @@ def measure_rate(found: dict[str, Any]) -> float:
     return float((last["cpu_s"] - first["cpu_s"]) / (last["gb"] - first["gb"]) / 1e9)
 
 
-def compute(found: dict[str, Any]) -> Scale:
+def compute(found: dict[str, Any], node: Node) -> Scale:
     """Scale the measured rates of one core up."""
     ours = found["engines"]["fleetscore, 1 process"]
     logs = found["logs"]["bytes"]
@@ -63,12 +94,11 @@ def compute(found: dict[str, Any]) -> Scale:
     sums = TERABYTE * ours["sums_bytes"] / logs
     items = math.ceil(TERABYTE / RANGE_BYTES)
     read_s_per_node = TERABYTE / NODE_READ_BYTES_PER_S
-    work_s = max(work_cpu_s / NODE_CORES, read_s_per_node)
-    nodes = math.ceil(work_s / 60 / (TARGET_MIN - NODE_START_MIN))
-    minutes = NODE_START_MIN + work_s / 60 / nodes
+    work_s = max(work_cpu_s / node.cores, read_s_per_node)
+    nodes = math.ceil(work_s / 60 / (TARGET_MIN - node.boot_min))
+    minutes = node.boot_min + work_s / 60 / nodes
     reads = items * (REQUESTS_PER_PARSE - 2) + items * REQUESTS_PER_REDUCE_INPUT
     writes = items * 2 + MONTHS
-    usd = nodes * minutes / 60 * NODE_USD_PER_HOUR
     return Scale(
         items,
         math.ceil(items / ITEMS_PER_SHARD),
@@ -78,31 +108,37 @@ def compute(found: dict[str, Any]) -> Scale:
         nodes,
         minutes,
         nodes * minutes / 60,
-        usd,
+        nodes * minutes / 60 * node.usd_per_hour,
+        nodes * minutes / 60 * node.spot_usd_per_hour,
         reads,
         writes,
         reads / 1e4 * USD_PER_10K_READS + writes / 1e4 * USD_PER_10K_WRITES,
     )
 
 
-def page(found: dict[str, Any], scale: Scale) -> str:
+def page(found: dict[str, Any], scale: Scale, node: Node) -> str:
     """docs/scale.md."""
     hours = found["hours"]
     reference = found["engines"].get("spark, the reference way", {})
     versus = ""
     if "cpu_s" in reference:
-        slow = TERABYTE / found["logs"]["bytes"] * reference["cpu_s"] / 3600
-        versus = f"The reference's Spark steps would take {slow:,.0f} core-hours for the same, by their CPU seconds in the same run.\n"
+        slow = scaled_core_hours(found, "spark, the reference way")
+        fast = scaled_core_hours(found, "fleetscore, 1 process")
+        versus = (
+            f"Like with like, both by the CPU seconds of a whole run, start included, scaled up by bytes: {slow:,.1f} core-hours"
+            f"\nfor the reference's Spark steps, {fast:.2f} for these: {slow / fast:.1f} to 1. The {scale.core_hours:.2f} above leave"
+            " the start out, which a terabyte pays once.\n"
+        )
     lines = [
         ("ranges of 128 MiB to parse", f"{scale.items:,}"),
         (f"shards of {ITEMS_PER_SHARD} ranges", f"{scale.shards:,}"),
         ("core-hours to parse and reduce", f"{scale.core_hours:.2f}"),
         ("five-minute sums written and read once (the shuffle)", f"{scale.sums_gb:.0f} GB"),
         ("hours that remain, at the density of the measured logs", f"{scale.hours_gb:.1f} GB"),
-        (f"nodes of {NODE_CORES} cores for {TARGET_MIN:.0f} minutes", f"{scale.nodes}"),
+        (f"nodes of {node.cores} cores for {TARGET_MIN:.0f} minutes", f"{scale.nodes}"),
         ("minutes, with the pool's start", f"{scale.minutes:.0f}"),
         ("node-hours", f"{scale.node_hours:.1f}"),
-        ("compute", f"${scale.usd:.2f}"),
+        ("compute", f"up to ${scale.usd_at_most:.2f}; ${scale.usd_at_least:.2f} at the listed Spot price"),
         ("storage reads / writes", f"{scale.reads:,} / {scale.writes:,}"),
         ("storage requests", f"${scale.requests_usd:.2f}"),
     ]
@@ -123,9 +159,13 @@ Computed by `python benchmarks/scale.py` from `benchmarks/results/server_load.js
 {table}
 
 {versus}
-Assumed: nodes of {NODE_CORES} cores at ${NODE_USD_PER_HOUR} an hour that read {NODE_READ_BYTES_PER_S / 1e6:.0f} MB/s from storage
-and start in {NODE_START_MIN:.0f} minutes; {REQUESTS_PER_PARSE} requests per parsed range and {REQUESTS_PER_REDUCE_INPUT} per range reduced;
-list prices of the hot tier. What limits a node is {"reading" if _reading_limits(found) else "parsing"}.
+Assumed: nodes of the pool's own size ({NODE_SIZE}, {node.cores} cores) at ${node.usd_per_hour} an hour dedicated
+and ${node.spot_usd_per_hour} Spot, by the plan's price list of {node.listed}. No public price list could be read to verify it,
+and a Spot price varies, up to that of dedicated nodes. A node reads {NODE_READ_BYTES_PER_S / 1e6:.0f} MB/s from storage
+and starts in {node.boot_min:.0f} minutes; {REQUESTS_PER_PARSE} requests per parsed range
+and {REQUESTS_PER_REDUCE_INPUT} per range reduced, at request prices of the hot tier, unverified too:
+${USD_PER_10K_WRITES} and ${USD_PER_10K_READS} for 10,000 writes and reads.
+What limits a node is {"reading" if _reading_limits(found, node) else "parsing"}.
 
 After that each byte is paid for: a window of a day later parses the day's new logs and reduces the current month again.
 {hours["server_hours"]:,} server-hours took {hours["cpu_s"]:.0f} CPU seconds from five-minute sums to classes
@@ -167,14 +207,15 @@ def _race_line(name: str, one: dict[str, Any], reference: dict[str, Any]) -> str
     )
 
 
-def _reading_limits(found: dict[str, Any]) -> bool:
-    return measure_rate(found) / NODE_CORES < 1 / NODE_READ_BYTES_PER_S
+def _reading_limits(found: dict[str, Any], node: Node) -> bool:
+    return measure_rate(found) / node.cores < 1 / NODE_READ_BYTES_PER_S
 
 
 def main() -> None:
     """Write the page."""
     found = json.loads(RESULTS.read_text())
-    PAGE.write_text(page(found, compute(found)))
+    node = read_node()
+    PAGE.write_text(page(found, compute(found, node), node))
     print(PAGE.read_text())
 
 

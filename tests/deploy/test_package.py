@@ -16,14 +16,16 @@ import pytest
 import requests
 from app_host import wait_until
 
-from fleetscore.registry import get_workload
 from fleetscore.store import open_store
+from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
+from fleetscore.workloads.server_load.workload import ServerLoad
+from fleetscore.workloads.store_sales.workload import StoreSales
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "infra" / "package.py"
 PACKAGE = runpy.run_path(str(SCRIPT))
 FINAL = {"published", "unpublished", "failed", "cancelled"}
-KINDS = ("sensor_anomaly", "store_sales", "server_load")
+KINDS = {"sensor_anomaly": SensorAnomaly, "store_sales": StoreSales, "server_load": ServerLoad}
 WATCHED = ("matplotlib", "rich", "click", "polars", "skops")
 # What a worker of the deployed app holds before it has scored anything, and what the template plans for it.
 LOAD_ALL = """
@@ -41,7 +43,7 @@ def package(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     version = request.param
     if PACKAGE["find_python"](version) is None:
         pytest.skip(f"no Python {version} on this machine")
-    out = tmp_path_factory.mktemp("package") / version
+    out: Path = tmp_path_factory.mktemp("package") / version
     command = [sys.executable, str(SCRIPT), "--python", version, "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -107,7 +109,7 @@ def test_the_package_trains_and_scores_every_kind(package: Path, tmp_path: Path)
     """Over HTTP, with nothing installed but the package, each shipped kind is trained and a window of it published."""
     folder = tmp_path / "store"
     store = open_store(str(folder))
-    reports = {kind: get_workload(kind).samples(store, scale=0.02) for kind in KINDS}
+    reports = {name: kind().samples(store, scale=0.02) for name, kind in KINDS.items()}
     with served(package, tmp_path, folder) as (url, key):
         headers = {"x-functions-key": key}
 
