@@ -1,8 +1,9 @@
-"""Reading through fleetscore.sources against the plain ways: fastavro's loop, the sensors' own readers, the driver's COPY to Arrow.
+"""Reading through fleetscore.sources against the plain ways: fastavro's loop, the sensors' own readers, the
+driver's COPY to Arrow.
 
-Each pair is measured in alternation in one process, as processor seconds of this process (user and system), the least of several
-turns; landing also as wall-clock seconds, since there a server works beside it. Needs PostgreSQL for the last pair.
-Run: python -m benchmarks.sources
+Each pair is measured in alternation in one process, as processor seconds of this process (user and system),
+the least of several turns; landing also as wall-clock seconds, since there a server works beside it. Needs
+PostgreSQL for the last pair. Run: python -m benchmarks.sources
 """
 
 from __future__ import annotations

@@ -1,13 +1,16 @@
 """Reading users' data where it lies, for every kind of workload.
 
-The `[data]` table of a workload's settings becomes a `DataSettings`, by which one call lists and another reads:
+The `[data]` table of a workload's settings becomes a `DataSettings`, by which one call lists and another
+reads:
 
 >>> import tempfile
 >>> from datetime import UTC, datetime
 >>> from fleetscore.store import open_store
 >>> store = open_store(tempfile.mkdtemp())
->>> _ = store.write("data/vans/2026-03-04.csv", b"at;van;km\\n2026-03-04 08:00;NA;12,5\\n2026-03-05 00:10;7;9\\n")
->>> settings = read_data_settings({"columns": {"ts": "at"}, "separator": ";", "decimal": ","}, "settings/vans.toml [data]")
+>>> lines = b"at;van;km\\n2026-03-04 08:00;NA;12,5\\n2026-03-05 00:10;7;9\\n"
+>>> _ = store.write("data/vans/2026-03-04.csv", lines)
+>>> table = {"columns": {"ts": "at"}, "separator": ";", "decimal": ","}
+>>> settings = read_data_settings(table, "settings/vans.toml [data]")
 >>> settings = settings.with_defaults(path="data/vans/{window:%Y-%m-%d}.csv", timezone="Europe/Berlin")
 >>> day = TimeRange(datetime(2026, 3, 3, 23, tzinfo=UTC), datetime(2026, 3, 4, 23, tzinfo=UTC))
 >>> listing = list_inputs(store, settings, day)  # the window's files, and those passed over with the reason
@@ -15,17 +18,18 @@ The `[data]` table of a workload's settings becomes a `DataSettings`, by which o
 >>> read_files(store, listing.files, settings, columns, day).table.select(["van", "km"]).to_pylist()
 [{'van': 'NA', 'km': 12.5}]
 
-`columns` maps our names to a `ColumnKind`: KEY (text, always), CODED (the same, dictionary-encoded), TIME (microseconds UTC),
-NUMBER (float64), TEXT, ANY. `reading.table` holds the rows whose time lies in the window; `reading.faults` the files that could not
-be read, each with its FileError, and `reading.rows` what was rejected of the others. `read_table` reads one file, `read_batches` one
-file piece by piece. `aggregate_rows` carries out the line `aggregate`, once all rows of a key are there.
+`columns` maps our names to a `ColumnKind`: KEY (text, always), CODED (the same, dictionary-encoded), TIME
+(microseconds UTC), NUMBER (float64), TEXT, ANY. `reading.table` holds the rows whose time lies in the
+window; `reading.faults` the files that could not be read, each with its FileError, and `reading.rows` what
+was rejected of the others. `read_table` reads one file, `read_batches` one file piece by piece.
+`aggregate_rows` carries out the line `aggregate`, once all rows of a key are there.
 
-A workload with a `database` lands first: `land(store, settings, workload, window)` gives a `Landed`, whose `file()` is read as any other
-file, and `read_landed` finds it again.
+A workload with a `database` lands first: `land(store, settings, workload, window)` gives a `Landed`, whose
+`file()` is read as any other file, and `read_landed` finds it again.
 
-A window is anything with aware `start` and `end` (exclusive): a `Window`, or a `TimeRange` for training. Plans keep a
-`SourceFile` (path, etag, size, format, columns of the path); reading it again gives the same rows while the file is the same,
-and for a Delta table as long as the version that `etag` names exists.
+A window is anything with aware `start` and `end` (exclusive): a `Window`, or a `TimeRange` for training.
+Plans keep a `SourceFile` (path, etag, size, format, columns of the path); reading it again gives the same
+rows while the file is the same, and for a Delta table as long as the version that `etag` names exists.
 """
 
 from __future__ import annotations

@@ -14,11 +14,12 @@ from fleetscore.sources.times import TIME
 
 
 def aggregate_rows(table: pa.Table, settings: DataSettings, columns: Mapping[str, ColumnKind]) -> pa.Table:
-    """One row per key and interval of `aggregate.every`, at the interval's start, sorted by them; the table itself without one.
+    """One row per key and interval of `aggregate.every`, at the interval's start, sorted by them; the table
+    itself without one.
 
-    Intervals begin at multiples of their length since 1970, UTC. Other columns than keys, the time and those that have a
-    statistic are dropped. Missing values are left out of a statistic; `first` and `last` go by the order of the times.
-    Raises SettingsError for a statistic of a column that is not read.
+    Intervals begin at multiples of their length since 1970, UTC. Other columns than keys, the time and
+    those that have a statistic are dropped. Missing values are left out of a statistic; `first` and `last`
+    go by the order of the times. Raises SettingsError for a statistic of a column that is not read.
     """
     if not settings.aggregate:
         return table

@@ -1,4 +1,6 @@
-"""Rows of Avro files: records as they stand, or the events of Event Hubs and IoT Hub Capture with their bodies opened."""
+"""Rows of Avro files: records as they stand, or the events of Event Hubs and IoT Hub Capture with their
+bodies opened.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +33,11 @@ def read_avro_rows(request: Request) -> Iterator[RawRows]:
 
 
 def read_capture_rows(request: Request) -> Iterator[RawRows]:
-    """The wanted fields of the events' bodies, some blocks at a time; an event that was delivered before is left out and told.
+    """The wanted fields of the events' bodies, some blocks at a time; an event that was delivered before is
+    left out and told.
 
-    The fields of the envelope have their own names: EnqueuedTimeUtc, SequenceNumber, Offset, Properties.x, SystemProperties.x.
+    The fields of the envelope have their own names: EnqueuedTimeUtc, SequenceNumber, Offset, Properties.x,
+    SystemProperties.x.
     """
     seen = SeenNames()
     wanted: list[str] = []
@@ -76,7 +80,9 @@ def _redelivered(count: int) -> str:
 
 
 def _blocks(request: Request, fields: Sequence[str] | None) -> Iterator[list[dict[str, Any]]]:
-    """The records of an Avro file, some blocks at a time; with `fields`, these alone, and the rest is passed over."""
+    """The records of an Avro file, some blocks at a time; with `fields`, these alone, and the rest is
+    passed over.
+    """
     with request.store.open(request.path) as file:
         stream = io.BufferedReader(file, _BUFFER_BYTES)
         header = fastavro.reader(stream)

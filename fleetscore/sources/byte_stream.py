@@ -1,4 +1,6 @@
-"""The bytes of a text file in whole lines of UTF-8, whatever its compression and encoding, never more than a piece in memory."""
+"""The bytes of a text file in whole lines of UTF-8, whatever its compression and encoding, never more than
+a piece in memory.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 def read_lines(request: Request) -> Iterator[bytes]:
     """Pieces of whole lines, in order, the first without a byte order mark.
 
-    Raises FileError `bad_encoding` for bytes that are no text of the declared encoding (UTF-8 is judged line by line, later),
-    `too_large` for a line without an end, and what the budget raises.
+    Raises FileError `bad_encoding` for bytes that are no text of the declared encoding (UTF-8 is judged
+    line by line, later), `too_large` for a line without an end, and what the budget raises.
     """
     rest: list[bytes] = []
     waiting_bytes = 0

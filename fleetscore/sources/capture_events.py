@@ -1,4 +1,6 @@
-"""What Event Hubs and IoT Hub Capture put around readings: envelopes, bodies in several dresses, events delivered twice."""
+"""What Event Hubs and IoT Hub Capture put around readings: envelopes, bodies in several dresses, events
+delivered twice.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ _US_TIME = "%m/%d/%Y %I:%M:%S %p"
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """The objects in the bodies, each with its envelope and the number of its event; the events that hold none."""
+    """The objects in the bodies, each with its envelope and the number of its event; the events that hold
+    none.
+    """
 
     records: list[dict[str, Any]]
     envelopes: list[Mapping[str, Any]]
@@ -37,7 +41,9 @@ class Events:
 
 
 def open_events(captured: Sequence[Mapping[str, Any]], numbers: npt.NDArray[np.int64]) -> Events:
-    """Open the bodies of captured events: an object, several in an array or on lines, each plain or in base64."""
+    """Open the bodies of captured events: an object, several in an array or on lines, each plain or in
+    base64.
+    """
     if (plain := _open_plain([event["Body"] for event in captured])) is not None:
         return Events(plain, [_envelope(event) for event in captured], numbers, ())
     records: list[dict[str, Any]] = []
@@ -77,7 +83,8 @@ def open_body(body: bytes | str | None) -> list[dict[str, Any]] | None:
 def without_redelivered(
     request: Request, block: Sequence[Mapping[str, Any]], first: int
 ) -> tuple[Sequence[Mapping[str, Any]], npt.NDArray[np.int64], int]:
-    """The events that this reading has not seen yet, with their numbers from `first` on, and how many it has seen.
+    """The events that this reading has not seen yet, with their numbers from `first` on, and how many it
+    has seen.
 
     An event is known by its stream (hub and partition, from the path) and its sequence number.
     """
@@ -100,7 +107,8 @@ def without_redelivered(
 
 
 def stream_of(path: str) -> str:
-    """The stream that a captured file belongs to: its path without the time, which may stand before or after the partition.
+    """The stream that a captured file belongs to: its path without the time, which may stand before or
+    after the partition.
 
     >>> stream_of("ns/hub/0/2026/03/04/10/05/00.avro"), stream_of("ns/hub/2026/03/04/10/05/00/0.avro")
     ('ns/hub/0', 'ns/hub/0')
@@ -109,10 +117,13 @@ def stream_of(path: str) -> str:
 
 
 def enqueued_time(text: Any) -> datetime | str | None:
-    """The aware time of EnqueuedTimeUtc, in either of its forms; any other text as it is, for whoever reads times to refuse.
+    """The aware time of EnqueuedTimeUtc, in either of its forms; any other text as it is, for whoever reads
+    times to refuse.
 
-    >>> enqueued_time("2/6/2023 6:29:45 PM").isoformat(), enqueued_time("2023-02-06T18:29:45.1230000Z").isoformat()
-    ('2023-02-06T18:29:45+00:00', '2023-02-06T18:29:45.123000+00:00')
+    >>> enqueued_time("2/6/2023 6:29:45 PM").isoformat()
+    '2023-02-06T18:29:45+00:00'
+    >>> enqueued_time("2023-02-06T18:29:45.1230000Z").isoformat()
+    '2023-02-06T18:29:45.123000+00:00'
     """
     if not isinstance(text, str):
         return None

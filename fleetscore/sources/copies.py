@@ -18,7 +18,8 @@ _COMPARED = ("csv", "tsv", "jsonl", "parquet", "avro")
 
 
 def without_copies(store: Store, files: Sequence[SourceFile]) -> tuple[list[SourceFile], list[PassedOver]]:
-    """The files without those that hold the same bytes as one before, and these, each with the name of the other.
+    """The files without those that hold the same bytes as one before, and these, each with the name of the
+    other.
 
     Only files of one size, format and columns of the path are compared, by their beginnings first.
     """
@@ -49,7 +50,9 @@ def _alike(keys: dict[str, tuple[object, ...]]) -> list[str]:
 
 
 def _digest(store: Store, limit_bytes: int, path: str) -> str:
-    """The SHA-256 of the file, or of its first `limit_bytes`; "" for one that cannot be read: whoever reads it says so."""
+    """The SHA-256 of the file, or of its first `limit_bytes`; "" for one that cannot be read: whoever reads
+    it says so.
+    """
     try:
         source, inside = store_of(store, path)
         digest = hashlib.sha256()

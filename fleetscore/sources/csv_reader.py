@@ -152,7 +152,9 @@ class _Careful:
         return RawRows(_table(self.layout, columns), np.array(self.numbers, np.int64), tuple(self.rejects))
 
     def _take(self, lines: Sequence[bytes], at: int, may_go_on: bool) -> int:
-        """Read the row that begins at a line; returns how many lines it takes, 0 where it may go on in the next piece."""
+        """Read the row that begins at a line; returns how many lines it takes, 0 where it may go on in the
+        next piece.
+        """
         number, raw = self.line + at, lines[at].rstrip(b"\r")
         if not raw:
             return 1

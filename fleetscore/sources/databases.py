@@ -1,4 +1,5 @@
-"""Reading a query's rows from PostgreSQL or Azure SQL as Arrow batches, in bounded memory, with the window's bounds bound.
+"""Reading a query's rows from PostgreSQL or Azure SQL as Arrow batches, in bounded memory, with the
+window's bounds bound.
 
 A connection comes from the environment alone. It is never logged: what a driver says is shown without it.
 """
@@ -25,6 +26,7 @@ from fleetscore.store.access_tokens import access_token
 BATCH_BYTES = 16 << 20
 _BATCH_ROWS = 1 << 16
 _CONNECT_S = 20
+_FORMS = "postgresql://USER@HOST/DATABASE, or Server=HOST;Database=NAME for Azure SQL"
 _POSTGRES_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"
 _LOST = re.compile(r"08...|57P0.|53...")  # connections, shutdowns, too few resources: another try may succeed
 _SECRETS = re.compile(
@@ -34,7 +36,10 @@ _SECRETS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Where a database is: the environment variable that says so, and what it says. Its repr shows the variable alone."""
+    """Where a database is: the environment variable that says so, and what it says.
+
+    Its repr shows the variable alone.
+    """
 
     variable: str
     text: str
@@ -60,20 +65,21 @@ class Connection:
 def connection_named(variable: str) -> Connection:
     """The connection that an environment variable holds.
 
-    Raises SettingsError where it is not set or names no PostgreSQL or Azure SQL server; the message never shows it.
+    Raises SettingsError where it is not set or names no PostgreSQL or Azure SQL server; the message never
+    shows it.
     """
     text = os.environ.get(variable, "").strip()
     if not text:
         raise SettingsError(
             f"The environment variable {variable} is not set, which `database` names.",
-            fix="Set it in the app's settings: postgresql://USER@HOST/DATABASE, or Server=HOST;Database=NAME for Azure SQL.",
+            fix=f"Set it in the app's settings: {_FORMS}.",
             field="database",
         )
     connection = Connection(variable, text)
     if not connection.is_postgres and not re.search(r"(?:^|;)\s*Server\s*=", text, re.IGNORECASE):
         raise SettingsError(
             f"The environment variable {variable} names neither a PostgreSQL nor an Azure SQL server.",
-            fix="Write postgresql://USER@HOST/DATABASE, or Server=HOST;Database=NAME for Azure SQL.",
+            fix=f"Write {_FORMS}.",
             field="database",
         )
     return connection
@@ -81,7 +87,9 @@ def connection_named(variable: str) -> Connection:
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """Record batches of a query as the server sends them; iterating raises our errors for what the driver raises."""
+    """Record batches of a query as the server sends them; iterating raises our errors for what the driver
+    raises.
+    """
 
     connection: Connection
     reader: Any
@@ -103,8 +111,9 @@ def opened_query(
 ) -> Iterator[Batches]:
     """A query's rows in [start, end), of which the driver holds no more than a batch.
 
-    Raises InputError `bad_query` for what the server does not accept, `database_missing` without the driver's package, and
-    SourceError `database_failed` where the server cannot be reached or the connection was lost: another try may succeed.
+    Raises InputError `bad_query` for what the server does not accept, `database_missing` without the
+    driver's package, and SourceError `database_failed` where the server cannot be reached or the connection
+    was lost: another try may succeed.
     """
     reader = _postgres_reader if connection.is_postgres else _sql_server_reader
     with contextlib.ExitStack() as stack:
@@ -117,10 +126,11 @@ def opened_query(
 def _postgres_reader(
     connection: Connection, query: str, span: Span, timezone: str, limit_s: float
 ) -> Iterator[pa.RecordBatchReader]:
-    """The driver reads by COPY, which streams but takes no parameters: the bounds are bound to settings of the session.
+    """The driver reads by COPY, which streams but takes no parameters: the bounds are bound to settings of
+    the session.
 
-    Parameters of the query itself would make the driver hold the whole result. As subqueries the bounds are read once, not once
-    per row.
+    Parameters of the query itself would make the driver hold the whole result. As subqueries the bounds are
+    read once, not once per row.
     """
     _require("adbc_driver_postgresql", "adbc-driver-postgresql")
     from adbc_driver_postgresql import StatementOptions, dbapi
@@ -183,7 +193,9 @@ class _Tokens:
 
 
 def _with_token(connection: Connection) -> str:
-    """The connection with a token of the app's identity as its password, on Azure's servers where it has none."""
+    """The connection with a token of the app's identity as its password, on Azure's servers where it has
+    none.
+    """
     parts = urlsplit(connection.text)
     if parts.password or not (parts.hostname or "").endswith(".postgres.database.azure.com"):
         return connection.text
@@ -215,9 +227,11 @@ def _explained(connection: Connection) -> Iterator[None]:
 
 
 def _is_lost(error: Exception) -> bool:
-    """Whether the connection is at fault and not the query: by the server's code, or by what kind of error it is without one.
+    """Whether the connection is at fault and not the query: by the server's code, or by what kind of error
+    it is without one.
 
-    Errors that come with a batch have no code; of those, what the server said itself and stayed connected is the query's.
+    Errors that come with a batch have no code; of those, what the server said itself and stayed connected
+    is the query's.
     """
     found = re.search(r"SQLSTATE:? ?\[?([0-9A-Z]{5})", str(error))
     state = getattr(error, "sqlstate", "") or (found[1] if found else "")

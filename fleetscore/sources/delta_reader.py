@@ -1,4 +1,6 @@
-"""Rows of a Delta table at the version that its listing pinned: its live files, and those only that may hold rows of the window."""
+"""Rows of a Delta table at the version that its listing pinned: its live files, and those only that may
+hold rows of the window.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ _SLACK = timedelta(
 
 
 def read_delta_rows(request: Request) -> Iterator[RawRows]:
-    """The wanted columns of the live files, those of the partitioning included, file by file in the order of their names."""
+    """The wanted columns of the live files, those of the partitioning included, file by file in the order
+    of their names.
+    """
     snapshot = open_snapshot(request.store, request.path, int(request.file.etag))
     wanted = request.theirs(snapshot.columns)
     for action in sorted(snapshot.actions.to_pylist(), key=lambda action: str(action["path"])):

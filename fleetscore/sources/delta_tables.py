@@ -1,7 +1,8 @@
-"""Delta tables as input: found by their log, pinned to a version, and read only where every row of the snapshot is read rightly.
+"""Delta tables as input: found by their log, pinned to a version, and read only where every row of the
+snapshot is read rightly.
 
-The log is copied and read by the library `deltalake`; the data files are read as all others are, through the store. So a table
-needs no other access than the store has, and its files obey the same limits.
+The log is copied and read by the library `deltalake`; the data files are read as all others are, through
+the store. So a table needs no other access than the store has, and its files obey the same limits.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ _LOG_LIMIT_BYTES = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The live files of one version of a table: `actions` has a row per file, `columns` are the table's, in order."""
+    """The live files of one version of a table: `actions` has a row per file, `columns` are the table's, in
+    order.
+    """
 
     version: int
     actions: pa.Table
@@ -50,7 +53,9 @@ class Snapshot:
 def find_tables(
     store: Store, pattern: Pattern, entries: Sequence[Entry], settings: DataSettings
 ) -> list[str]:
-    """The roots ("" or ending with "/") of the Delta tables that the entries, or the pattern itself, belong to."""
+    """The roots ("" or ending with "/") of the Delta tables that the entries, or the pattern itself, belong
+    to.
+    """
     if settings.format not in ("", "parquet", "delta"):
         return []
     if settings.format == "delta" and not entries:
@@ -85,8 +90,9 @@ def pin_tables(
 def open_snapshot(store: Store, root: str, version: int | None) -> Snapshot:
     """The table's snapshot at a version (None: the newest).
 
-    Raises InputError: `delta_missing` where the library is not installed, `delta_feature` for a table that needs what is not
-    read rightly, `delta_version` for a version that is no longer there, `unreadable_file` for a log that cannot be read.
+    Raises InputError: `delta_missing` where the library is not installed, `delta_feature` for a table that
+    needs what is not read rightly, `delta_version` for a version that is no longer there, `unreadable_file`
+    for a log that cannot be read.
     """
     if find_spec("deltalake") is None:
         raise InputError(
@@ -111,7 +117,7 @@ def _opened(root: str, folder: Path, version: int | None) -> Any:
         wanted = "" if version is None else f" at version {version}"
         raise InputError(
             f"The Delta table {root} cannot be opened{wanted}: {error}.",
-            fix="Read its newest version: run the window again without pins of the plan, or restore the table's log.",
+            fix="Run the window again, which reads the newest version, or restore the table's log.",
             code=code,
             field=root,
         ) from error

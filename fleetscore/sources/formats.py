@@ -1,4 +1,6 @@
-"""Which format a file has: by its suffix, unless the settings say; and whether a file that no pattern takes looks like data."""
+"""Which format a file has: by its suffix, unless the settings say; and whether a file that no pattern takes
+looks like data.
+"""
 
 from __future__ import annotations
 
@@ -50,6 +52,8 @@ def looks_like_data(path: str) -> bool:
 
 
 def is_hidden(path: str, folder: str) -> bool:
-    """Whether a name below `folder` begins with "." or "_", as those of markers, logs and unfinished files do."""
+    """Whether a name below `folder` begins with "." or "_", as those of markers, logs and unfinished files
+    do.
+    """
     parts = path.removeprefix(folder).split("/")
     return any(part.startswith(".") or (part.startswith("_") and "=" not in part) for part in parts)

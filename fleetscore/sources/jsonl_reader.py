@@ -1,4 +1,6 @@
-"""Rows of JSON lines: an object a line, as Stream Analytics and most loggers write them; fields may change from line to line."""
+"""Rows of JSON lines: an object a line, as Stream Analytics and most loggers write them; fields may change
+from line to line.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _DECODER = msgspec.json.Decoder(dict[str, Any])
 
 
 def read_jsonl_rows(request: Request) -> Iterator[RawRows]:
-    """The wanted fields, piece by piece; InputError `missing_column` after the last if no line had one of them."""
+    """The wanted fields, piece by piece; InputError `missing_column` after the last if no line had one of
+    them.
+    """
     seen = SeenNames()
     wanted: list[str] = []
     line, records_read = 1, 0
@@ -34,7 +38,9 @@ def read_jsonl_rows(request: Request) -> Iterator[RawRows]:
 
 
 def decode_lines(piece: bytes, first_line: int) -> tuple[list[dict[str, Any]], Any, tuple[Reject, ...]]:
-    """The objects of whole lines with their line numbers, and the lines that are none; blank lines are nothing."""
+    """The objects of whole lines with their line numbers, and the lines that are none; blank lines are
+    nothing.
+    """
     lines = piece.count(b"\n") + (not piece.endswith(b"\n"))
     try:
         records = _DECODER.decode_lines(piece)

@@ -1,7 +1,9 @@
-"""Landing: the window's rows of a database are read once into a Parquet file in the store, whole or not at all.
+"""Landing: the window's rows of a database are read once into a Parquet file in the store, whole or not at
+all.
 
-A window's landings lie under `landed/<workload>/<window>/`, each a file of its own, and `landing.json` names the newest. So a run,
-its retries and replays read the file that they were planned with, and a round for late rows lands anew beside it.
+A window's landings lie under `landed/<workload>/<window>/`, each a file of its own, and `landing.json`
+names the newest. So a run, its retries and replays read the file that they were planned with, and a round
+for late rows lands anew beside it.
 """
 
 from __future__ import annotations
@@ -48,7 +50,9 @@ class KeyedSpan(Span, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """One landing: the file with its etag, its rows, the newest time among them, and what was asked of which database."""
+    """One landing: the file with its etag, its rows, the newest time among them, and what was asked of
+    which database.
+    """
 
     path: str
     etag: str
@@ -76,11 +80,12 @@ class Standing:
 
 
 def land(store: Store, settings: DataSettings, workload: str, window: KeyedSpan) -> Landed:
-    """Read the window's rows of the database into a file, in bounded memory; it is there whole, or not at all.
+    """Read the window's rows of the database into a file, in bounded memory; it is there whole, or not at
+    all.
 
-    A server that cannot be reached is asked TRIES times. Raises SourceError after that, InputError for a query that the server
-    does not accept or that lacks the time column, FileError beyond the limits of time and size, SettingsError for a connection
-    that is not set.
+    A server that cannot be reached is asked TRIES times. Raises SourceError after that, InputError for a
+    query that the server does not accept or that lacks the time column, FileError beyond the limits of time
+    and size, SettingsError for a connection that is not set.
     """
     connection = connection_named(settings.database)
     folder = f"landed/{workload}/{window.key}/"
@@ -108,7 +113,10 @@ def land(store: Store, settings: DataSettings, workload: str, window: KeyedSpan)
 
 
 def read_landed(store: Store, workload: str, window_key: str) -> Landed | None:
-    """The window's newest landing; None where nothing was landed. InputError for a record that cannot be read."""
+    """The window's newest landing; None where nothing was landed.
+
+    InputError for a record that cannot be read.
+    """
     path = f"landed/{workload}/{window_key}/landing.json"
     try:
         return msgspec.json.decode(store.read(path), type=Landed)
@@ -128,7 +136,8 @@ def ask_standing(settings: DataSettings, window: Span) -> Standing:
     connection = connection_named(settings.database)
     column = settings.theirs(settings.time).replace('"', '""')
     newest = f'max("{column}")' if settings.time else "NULL"
-    query = f"SELECT count(*) AS rows, {newest} AS newest FROM (\n{settings.query.strip().removesuffix(';')}\n) AS asked"  # noqa: S608 # the user's own query
+    inner = settings.query.strip().removesuffix(";")
+    query = f"SELECT count(*) AS rows, {newest} AS newest FROM (\n{inner}\n) AS asked"  # noqa: S608 # the user's own query
 
     def ask() -> Standing:
         with opened_query(connection, query, window, settings.timezone, settings.read_limit_s) as batches:
@@ -166,7 +175,9 @@ def _write_rows(
 def _pump(
     batches: Iterator[pa.RecordBatch], writer: pq.ParquetWriter, time_column: str
 ) -> tuple[int, datetime | None]:
-    """Write the batches while the next ones are read; returns how many rows there were, and the newest time."""
+    """Write the batches while the next ones are read; returns how many rows there were, and the newest
+    time.
+    """
     waiting: queue.Queue[pa.RecordBatch | None] = queue.Queue(_QUEUED_BATCHES)
     failed: list[BaseException] = []
     thread = threading.Thread(target=_write_queued, args=(waiting, writer, failed), name="landing writer")
@@ -214,8 +225,9 @@ def _time_column(settings: DataSettings, schema: pa.Schema) -> str:
     names = list(schema.names)
     twice = [name for name in names if names.count(name) > 1]
     if twice or (column and column not in names):
+        what = f"two columns {twice[0]!r}" if twice else f"no column {column!r}"
         raise InputError(
-            f"The query gives {'two columns' if twice else 'no column'} {twice[0] if twice else column!r}; it gives {', '.join(names)}.",
+            f"The query gives {what}; it gives {', '.join(names)}.",
             fix="Name its columns with AS, as `time` and `columns` in [data] call them.",
             field="query",
             code="bad_query",

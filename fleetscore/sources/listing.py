@@ -24,10 +24,12 @@ Found = TypeVar("Found", SourceFile, PassedOver, SourceFile | PassedOver)
 
 
 def list_inputs(store: Store, settings: DataSettings, window: Span | None) -> Listing:
-    """The files that a window may have rows in, listing only the window's prefixes; without a window, everything.
+    """The files that a window may have rows in, listing only the window's prefixes; without a window,
+    everything.
 
-    Without a window the whole folder of each pattern is listed, so that nothing beside the pattern stays unseen.
-    One odd file never stops the others: it is passed over by name. Raises StoreError where a place cannot be listed.
+    Without a window the whole folder of each pattern is listed, so that nothing beside the pattern stays
+    unseen. One odd file never stops the others: it is passed over by name. Raises StoreError where a place
+    cannot be listed.
     """
     files: dict[str, SourceFile] = {}
     passed: dict[str, PassedOver] = {}

@@ -13,9 +13,11 @@ Segment = Sequence[Token]
 
 
 def prefixes_of(store: Store, pattern: Pattern, moments: Sequence[datetime]) -> list[str]:
-    """The prefixes to list for these moments; folders are looked up where a wildcard or column comes before the time.
+    """The prefixes to list for these moments; folders are looked up where a wildcard or column comes before
+    the time.
 
-    Where more than PREFIX_LIMIT would be needed, coarser ones are given: what they list too much is told apart by its path.
+    Where more than PREFIX_LIMIT would be needed, coarser ones are given: what they list too much is told
+    apart by its path.
     """
     if not pattern.is_windowed:
         return [pattern.folder]
@@ -23,7 +25,9 @@ def prefixes_of(store: Store, pattern: Pattern, moments: Sequence[datetime]) -> 
 
 
 def _depth(pattern: Pattern, moments: Sequence[datetime]) -> int:
-    """How many leading segments are expanded: up to the last with a stamp, as long as the prefixes stay few."""
+    """How many leading segments are expanded: up to the last with a stamp, as long as the prefixes stay
+    few.
+    """
     depth = 0
     for number, segment in enumerate(pattern.segments, 1):
         if not any(token.kind == "stamp" for token in segment):

@@ -1,4 +1,6 @@
-"""Numbers from cells: every spelling that float() takes gives the same value, bit for bit, and everything else is told."""
+"""Numbers from cells: every spelling that float() takes gives the same value, bit for bit, and everything
+else is told.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 
 def read_numbers(column: pa.Array, decimal: str, null_values: Sequence[str]) -> tuple[pa.Array, pa.Array]:
-    """The column as float64, null where a cell has no value or none that is finite, and a mask of the cells at fault.
+    """The column as float64, null where a cell has no value or none that is finite, and a mask of the cells
+    at fault.
 
     Raises InputError `bad_column_type` for a column that cannot hold numbers.
     """

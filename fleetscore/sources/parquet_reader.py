@@ -16,26 +16,53 @@ from fleetscore.sources.patterns import Span
 from fleetscore.sources.request import RawRows, Request
 
 _BATCH_ROWS = 1 << 17
+_CODED_ROWS = 1000
 _ZONE_SLACK = timedelta(days=1)  # statistics of times without a zone are local
 
 
 def read_parquet_rows(request: Request, names: Sequence[str] = ()) -> Iterator[RawRows]:
-    """The wanted columns, or those named, batch by batch; row groups that by their statistics hold no row of the span are not read."""
+    """The wanted columns, or those named, batch by batch; row groups that by their statistics hold no row
+    of the span are not read.
+    """
     with request.store.open(request.path) as source:
         file = _opened(source, request.key_columns())
         names = names or request.theirs(_top_names(file.schema_arrow))
-        time_column = request.time_column()
-        first_row = 0
-        for number in range(file.num_row_groups):
-            group = file.metadata.row_group(number)
-            if may_hold(group, time_column, request.span):
-                yield from _read_group(request, file, number, names, first_row)
-            first_row += group.num_rows
+        for groups, first_row in _runs(file.metadata, request):
+            yield from _read_groups(request, file, groups, names, first_row)
+
+
+def _runs(footer: pq.FileMetaData, request: Request) -> Iterator[tuple[list[int], int]]:
+    """Neighbouring row groups that may hold rows of the span, some at a time, and how many rows of the file
+    lie before them.
+    """
+    place = _place_of(footer, request.time_column()) if request.span else None
+    first_row, run, run_rows = 0, list[int](), 0
+    for number in range(footer.num_row_groups):
+        group = footer.row_group(number)
+        is_wanted = place is None or may_hold(group, place, request.span)
+        if run and (not is_wanted or run_rows + group.num_rows > _BATCH_ROWS):
+            yield run, first_row - run_rows
+            run, run_rows = [], 0
+        if is_wanted:
+            run.append(number)
+            run_rows += group.num_rows
+        first_row += group.num_rows
+    if run:
+        yield run, first_row - run_rows
+
+
+def _place_of(footer: pq.FileMetaData, column: str) -> int | None:
+    paths = [footer.schema.column(place).path for place in range(footer.num_columns)] if column else []
+    return paths.index(column) if column in paths else None
 
 
 def _opened(source: pa.NativeFile, keys: set[str]) -> pq.ParquetFile:
-    """The file, so that keys written as text come dictionary-encoded: they are few, and each stands there often."""
+    """The file, so that keys written as text come dictionary-encoded: they are few, and each stands there
+    often.
+    """
     file = pq.ParquetFile(source, pre_buffer=True)
+    if file.metadata.num_rows < _CODED_ROWS * file.num_row_groups:
+        return file  # a dictionary of its own for each of many small row groups costs more than it saves
     coded = [field.name for field in file.schema_arrow if field.name in keys and is_text(field.type)]
     return (
         pq.ParquetFile(source, metadata=file.metadata, pre_buffer=True, read_dictionary=coded)
@@ -50,15 +77,10 @@ def read_parquet_names(request: Request) -> tuple[str, ...]:
         return _top_names(pq.read_schema(source))
 
 
-def may_hold(group: Any, time_column: str, span: Span | None) -> bool:
-    """Whether a row group can hold rows of the span, by the least and the largest time that its statistics name."""
-    if span is None or not time_column:
-        return True
-    for place in range(group.num_columns):
-        column = group.column(place)
-        if column.path_in_schema == time_column and column.statistics is not None:
-            return _overlaps(column.statistics, span)
-    return True
+def may_hold(group: Any, place: int, span: Span | None) -> bool:
+    """Whether a row group can hold rows of the span, by the statistics of the column at this place."""
+    statistics = group.column(place).statistics if span is not None and place < group.num_columns else None
+    return span is None or statistics is None or _overlaps(statistics, span)
 
 
 def _overlaps(statistics: Any, span: Span) -> bool:
@@ -73,11 +95,11 @@ def _overlaps(statistics: Any, span: Span) -> bool:
     return aware[0] - slack < span.end and aware[1] + slack >= span.start
 
 
-def _read_group(
-    request: Request, file: pq.ParquetFile, number: int, names: Sequence[str], first_row: int
+def _read_groups(
+    request: Request, file: pq.ParquetFile, groups: list[int], names: Sequence[str], first_row: int
 ) -> Iterator[RawRows]:
     first = first_row + 1  # people count rows from 1
-    for batch in file.iter_batches(_BATCH_ROWS, row_groups=[number], columns=list(names)):
+    for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=list(names)):
         request.budget.spend(batch.nbytes)
         table = pa.Table.from_batches([batch])
         _check_text(table)

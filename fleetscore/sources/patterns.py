@@ -1,4 +1,6 @@
-"""Path patterns: globs, `{window:%Y/%m/%d}` and `{column}`; which paths they match, and which prefixes a window needs."""
+"""Path patterns: globs, `{window:%Y/%m/%d}` and `{column}`; which paths they match, and which prefixes a
+window needs.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ class TimeRange:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of a pattern: fixed text, a strftime directive, a column or a wildcard; `regex` is what it matches."""
+    """A piece of a pattern: fixed text, a strftime directive, a column or a wildcard; `regex` is what it
+    matches.
+    """
 
     kind: str  # text, stamp, column, glob
     text: str
@@ -118,7 +122,9 @@ class Pattern:
         return {tuple(moment.strftime(d) for d in self._directives) for moment in moments}
 
     def moments(self, span: Span, zone: tzinfo, late_s: float) -> list[datetime]:
-        """A local moment for each distinct stamp in [start, end + late_s), in order; one alone where nothing is narrowed."""
+        """A local moment for each distinct stamp in [start, end + late_s), in order; one alone where
+        nothing is narrowed.
+        """
         found: dict[tuple[str, ...], datetime] = {}
         for moment in _moments(span, zone, late_s, _step_s(self._directives)):
             found.setdefault(tuple(moment.strftime(d) for d in self._directives), moment)

@@ -1,4 +1,6 @@
-"""Where files lie: in the run's own store, or in another container or account, which a path names by its URL."""
+"""Where files lie: in the run's own store, or in another container or account, which a path names by its
+URL.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ _ABFSS = re.compile(r"abfss://([^/@]+)@([^/]+)/(.+)", re.DOTALL)
 def split_place(path: str) -> tuple[str, str]:
     """The URL of the container that a path names ("" for the run's own store), and the path inside it.
 
-    `abfss://` and `dfs` addresses are read through the account's Blob endpoint, which serves both kinds of account.
+    `abfss://` and `dfs` addresses are read through the account's Blob endpoint, which serves both kinds of
+    account.
 
     Raises ValueError for any other URL.
 
@@ -42,7 +45,9 @@ def split_place(path: str) -> tuple[str, str]:
 
 
 def store_of(store: Store, path: str) -> tuple[Store, str]:
-    """The store that holds a listed file, and the file's path in it; other containers are read with the app's identity."""
+    """The store that holds a listed file, and the file's path in it; other containers are read with the
+    app's identity.
+    """
     container, inside = split_place(path)
     return (_opened(container), inside) if container else (store, path)
 

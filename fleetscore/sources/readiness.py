@@ -1,4 +1,6 @@
-"""When a window may start before it is due: its marker is there, its Delta table has gone on, or enough partitions were seen."""
+"""When a window may start before it is due: its marker is there, its Delta table has gone on, or enough
+partitions were seen.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ class Readiness:
 def check_ready(
     store: Store, settings: DataSettings, window: Span, share_seen: Callable[[], float]
 ) -> Readiness:
-    """Whether the line `ready` holds for a window now; `share_seen` counts partitions, and is called where a share is asked for.
+    """Whether the line `ready` holds for a window now; `share_seen` counts partitions, and is called where
+    a share is asked for.
 
     Raises StoreError where the place cannot be asked, InputError for a table that cannot be read.
     """
@@ -72,7 +75,9 @@ def _check_markers(store: Store, settings: DataSettings, marker: str, window: Sp
 
 
 def _check_tables(store: Store, settings: DataSettings, window: Span) -> Readiness:
-    """Each table has to hold a time at or after the window's end: what comes later in it is of later windows."""
+    """Each table has to hold a time at or after the window's end: what comes later in it is of later
+    windows.
+    """
     column = f"max.{settings.theirs(settings.time)}"
     for path in settings.paths:
         place, root = store_of(store, path)

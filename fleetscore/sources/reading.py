@@ -1,4 +1,7 @@
-"""One reader per format behind one call: rows of a file, of a window, under our names. What a reader raises belongs to its file."""
+"""One reader per format behind one call: rows of a file, of a window, under our names.
+
+What a reader raises belongs to its file.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +36,8 @@ _REPAIR = "Write the file again, or delete it; every other file is read."
 class Reading:
     """What a window's files gave: their rows in one table, and what became of each file.
 
-    `rows` has the rejects and remarks of each file by its path; `faults` the error of each that could not be read; `remarks`
-    what is to be said of all.
+    `rows` has the rejects and remarks of each file by its path; `faults` the error of each that could not
+    be read; `remarks` what is to be said of all.
     """
 
     table: pa.Table
@@ -51,10 +54,12 @@ def read_batches(
     span: Span | None = None,
     state: ReadState | None = None,
 ) -> Iterator[Rows]:
-    """The rows of one file, piece by piece, in its order; `columns` are our names with their kinds (None: all).
+    """The rows of one file, piece by piece, in its order; `columns` are our names with their kinds (None:
+    all).
 
-    With a `span`, only rows whose time lies in [start, end). `state` is shared by files that are read together, in order.
-    Raises FileError for whatever is wrong with the file; a StoreError that may pass comes through.
+    With a `span`, only rows whose time lies in [start, end). `state` is shared by files that are read
+    together, in order. Raises FileError for whatever is wrong with the file; a StoreError that may pass
+    comes through.
     """
     request = _request(store, file, settings, columns, span, state)
     with belongs_to(file.path):
@@ -70,7 +75,9 @@ def read_table(
     span: Span | None = None,
     state: ReadState | None = None,
 ) -> Rows:
-    """All rows of one file at once, its rejects counted and its remarks; as `read_batches`, and it raises the same."""
+    """All rows of one file at once, its rejects counted and its remarks; as `read_batches`, and it raises
+    the same.
+    """
     used = state or new_state(settings)
     batches = list(read_batches(store, file, settings, columns, span, used))
     rejected: Counter[str] = Counter()
@@ -112,7 +119,9 @@ def read_files(
 
 
 def read_names(store: Store, file: SourceFile, settings: DataSettings) -> tuple[str, ...]:
-    """The columns that a file has under its own names, those of its path included; FileError when it cannot be read."""
+    """The columns that a file has under its own names, those of its path included; FileError when it cannot
+    be read.
+    """
     request = _request(store, file, settings, None, None, None)
     with belongs_to(file.path):
         if file.format in ("csv", "tsv"):
@@ -131,7 +140,9 @@ def new_state(settings: DataSettings) -> ReadState:
 
 
 def settle_types(table: pa.Table, columns: Columns | None) -> pa.Table:
-    """The table with its columns of kind ANY as float64 where every cell is a number; names such as 007 stay text."""
+    """The table with its columns of kind ANY as float64 where every cell is a number; names such as 007
+    stay text.
+    """
     for place, name in enumerate(table.column_names):
         kind = ColumnKind.ANY if columns is None else columns.get(name)
         if (

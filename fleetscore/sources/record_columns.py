@@ -27,13 +27,16 @@ class SeenNames:
         return list(names)
 
     def require(self, wanted: Sequence[str], records: int) -> None:
-        """Raise InputError `missing_column` for a wanted field that no record had, where there were any records."""
+        """Raise InputError `missing_column` for a wanted field that no record had, where there were any
+        records.
+        """
         missing = [
             name for name in wanted if name not in self._names and name.partition(".")[0] not in self._names
         ]
         if records and missing:
+            fields = ", ".join(map(repr, list(self._names)[:30]))
             raise InputError(
-                f"None of its records has {missing[0]!r}; their fields: {', '.join(map(repr, list(self._names)[:30]))}.",
+                f"None of its records has {missing[0]!r}; their fields: {fields}.",
                 fix="Say which field it is in [data] columns; fields of fields are written a.b.",
                 field=missing[0],
                 code="missing_column",
@@ -41,7 +44,9 @@ class SeenNames:
 
 
 def table_of(records: Sequence[Record], names: Sequence[str]) -> pa.Table:
-    """The named fields of the records as columns, null where a record has none; `a.b` is the field b of the field a."""
+    """The named fields of the records as columns, null where a record has none; `a.b` is the field b of the
+    field a.
+    """
     return pa.table(
         [_array([_field(record, name) for record in records]) for name in names], names=list(names)
     )
@@ -56,7 +61,9 @@ def _field(record: Any, name: str) -> Any:
 
 
 def _array(values: list[Any]) -> pa.Array:
-    """An Arrow array of the values; of text where they are of more than one type, or have fields of their own."""
+    """An Arrow array of the values; of text where they are of more than one type, or have fields of their
+    own.
+    """
     try:
         array = pa.array(values)
     except (pa.ArrowException, OverflowError, TypeError, ValueError):

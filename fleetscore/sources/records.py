@@ -22,7 +22,8 @@ class ColumnKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One version of an input file, or of a Delta table: `path` in the run's store, or a URL in another container.
+    """One version of an input file, or of a Delta table: `path` in the run's store, or a URL in another
+    container.
 
     `columns` are those that the path gives, as text. The `etag` of a Delta table is its version.
     """
@@ -36,7 +37,9 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """A file that was listed and is not read: why (a stable code and a sentence), and whether it needs attention."""
+    """A file that was listed and is not read: why (a stable code and a sentence), and whether it needs
+    attention.
+    """
 
     path: str
     cause: str
@@ -46,7 +49,9 @@ class PassedOver:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The files of a window, by path, and those passed over; `listed` counts the entries that the store gave."""
+    """The files of a window, by path, and those passed over; `listed` counts the entries that the store
+    gave.
+    """
 
     files: tuple[SourceFile, ...]
     passed_over: tuple[PassedOver, ...]
@@ -59,7 +64,9 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A row, or one number of it, that cannot be used: a stable code, the line or row in its file, the column, the text."""
+    """A row, or one number of it, that cannot be used: a stable code, the line or row in its file, the
+    column, the text.
+    """
 
     cause: str
     place: str

@@ -1,4 +1,6 @@
-"""What a reader is asked for: the columns of one file, within which limits; and what it gives before its cells are read."""
+"""What a reader is asked for: the columns of one file, within which limits; and what it gives before its
+cells are read.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ _SHOWN = 30  # column names in a message
 
 @dataclass(frozen=True, slots=True)
 class RawRows:
-    """Rows as they stand in a file, under its own names; `numbers` are their lines or rows, `rejects` those that are none."""
+    """Rows as they stand in a file, under its own names; `numbers` are their lines or rows, `rejects` those
+    that are none.
+    """
 
     table: pa.Table
     numbers: npt.NDArray[np.int64]
@@ -33,7 +37,9 @@ class RawRows:
 
 @dataclass(slots=True)
 class ReadState:
-    """What the files of one reading share, in their order: the times of series, and the events of streams that were seen."""
+    """What the files of one reading share, in their order: the times of series, and the events of streams
+    that were seen.
+    """
 
     times: TimeReader
     events: dict[str, list[npt.NDArray[np.int64]]] = field(default_factory=dict)  # sequence numbers by stream
@@ -70,7 +76,9 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One file to read: `store` and `path` where it lies, and what is wanted of it (`columns` None: everything)."""
+    """One file to read: `store` and `path` where it lies, and what is wanted of it (`columns` None:
+    everything).
+    """
 
     store: Store
     path: str
@@ -98,7 +106,9 @@ class Request:
         return list(dict.fromkeys(self._one(name, available) for name in wanted))
 
     def of_records(self, available: Sequence[str]) -> list[str]:
-        """The same for records that have names of their own each: a wanted one may be missing here and there."""
+        """The same for records that have names of their own each: a wanted one may be missing here and
+        there.
+        """
         if self.columns is None or self.settings.melt:
             return list(dict.fromkeys(available))
         wanted = [name for name in self.columns if not self._comes_from_path(name, available)]
@@ -140,5 +150,5 @@ def _cure(name: str, available: Sequence[str]) -> str:
     only = available[0] if len(available) == 1 else ""
     separators = [s for s in (";", "\t", "|", ",") if s in only]
     if separators:
-        return f"Its cells seem to be separated by {separators[0]!r}: set separator = {separators[0]!r} in [data]."
+        return f"Its cells seem to be separated by it: set separator = {separators[0]!r} in [data]."
     return f'Say which column it is in [data] columns: {name} = "...".'

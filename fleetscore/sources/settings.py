@@ -31,7 +31,9 @@ _YEAR_S = 366 * 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Melt:
-    """How a wide table becomes a long one: `id` columns stay, each other column gives rows of its name and its values."""
+    """How a wide table becomes a long one: `id` columns stay, each other column gives rows of its name and
+    its values.
+    """
 
     id: tuple[str, ...]
     names: str
@@ -49,7 +51,9 @@ class Melt:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """When a window may start before it is due by `watermark_s`: exactly one of `marker`, `delta` and `share`."""
+    """When a window may start before it is due by `watermark_s`: exactly one of `marker`, `delta` and
+    `share`.
+    """
 
     marker: str = ""  # path of a file; `{window:...}` as in `path`
     delta: bool = False  # a version of the Delta table holds a time at or after the window's end
@@ -73,9 +77,12 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class DataSettings:
-    """The `[data]` table: which files a workload reads, and what their text means. Every line is checked when it is read.
+    """The `[data]` table: which files a workload reads, and what their text means.
 
-    Raises ValueError, naming the line, for what no reader can do; `read_data_settings` makes a SettingsError of it.
+    Every line is checked when it is read.
+
+    Raises ValueError, naming the line, for what no reader can do; `read_data_settings` makes a
+    SettingsError of it.
 
     >>> DataSettings(path="data/vans/{window:%Y/%m/%d}/*.csv", columns={"km": "Distance (km)"}).paths
     ('data/vans/{window:%Y/%m/%d}/*.csv',)

@@ -1,4 +1,6 @@
-"""From rows as they stand in a file to rows under our names: melted, mapped, typed and cut to the window, rejects told."""
+"""From rows as they stand in a file to rows under our names: melted, mapped, typed and cut to the window,
+rejects told.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,8 @@ class _Kept:
 
 
 def shape_rows(request: Request, raw: RawRows) -> Rows:
-    """The rows of the span under our names, typed as `ColumnKind` says; what cannot be used is rejected and told.
+    """The rows of the span under our names, typed as `ColumnKind` says; what cannot be used is rejected and
+    told.
 
     A row without a readable time or without a key is left out; a number that cannot be read is null.
     """
@@ -81,7 +84,9 @@ def shape_rows(request: Request, raw: RawRows) -> Rows:
 
 
 def column_kinds(request: Request, names: Sequence[str]) -> dict[str, ColumnKind]:
-    """The kind of each of our columns: as asked for; where everything is, the time by its name, the path's as keys."""
+    """The kind of each of our columns: as asked for; where everything is, the time by its name, the path's
+    as keys.
+    """
     if request.columns is not None:
         return dict(request.columns)
     path, time = request.file.columns, request.settings.time
@@ -94,12 +99,15 @@ def column_kinds(request: Request, names: Sequence[str]) -> dict[str, ColumnKind
 def melt(
     table: pa.Table, numbers: npt.NDArray[np.int64], how: Melt, columns: Mapping[str, str]
 ) -> tuple[pa.Table, npt.NDArray[np.int64]]:
-    """A row per row and column that is no id: the ids, the column's name, its cell; InputError where an id is missing."""
+    """A row per row and column that is no id: the ids, the column's name, its cell; InputError where an id
+    is missing.
+    """
     ids = {columns.get(name, name): name for name in how.id}
     missing = [theirs for theirs in ids if theirs not in table.column_names]
     if missing:
+        shown = ", ".join(table.column_names[:30])
         raise InputError(
-            f"It has no column {missing[0]!r}, which melt.id names; its columns: {', '.join(table.column_names[:30])}.",
+            f"It has no column {missing[0]!r}, which melt.id names; its columns: {shown}.",
             code="missing_column",
         )
     wide = [name for name in table.column_names if name not in ids]
@@ -186,7 +194,9 @@ def _read_number(request: Request, kept: _Kept, name: str) -> None:
 
 
 def key_texts(column: pa.Array) -> pa.Array:
-    """Names as text: text as it stands, whole numbers as their digits; InputError `bad_column_type` for anything else."""
+    """Names as text: text as it stands, whole numbers as their digits; InputError `bad_column_type` for
+    anything else.
+    """
     kind = column.type
     if pa.types.is_dictionary(kind):
         return pa.DictionaryArray.from_arrays(column.indices, key_texts(column.dictionary))

@@ -1,4 +1,6 @@
-"""Times from cells: ISO 8601, a declared format or steps since 1970; stamps without a zone are local to a declared one."""
+"""Times from cells: ISO 8601, a declared format or steps since 1970; stamps without a zone are local to a
+declared one.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ _DAY_US = 86_400_000_000
 
 
 class TimeReader:
-    """Reads the times of files in order, so that the repeated hour of a time change can be told apart by it."""
+    """Reads the times of files in order, so that the repeated hour of a time change can be told apart by
+    it.
+    """
 
     def __init__(self, time_format: str, timezone: str) -> None:
         """Read `time_format` ("": ISO 8601); stamps without a zone are local to `timezone`."""
@@ -63,7 +67,8 @@ class TimeReader:
     def remarks(self) -> tuple[str, ...]:
         """A sentence for each repeated hour whose rows were told apart by their order."""
         return tuple(
-            f"{rows} rows stand in the hour that {self._zone} had twice on {day}; their order tells which one they mean."
+            f"{rows} rows stand in the hour that {self._zone} had twice on {day}; "
+            "their order tells which one they mean."
             for day, rows in self._repeated.items()
         )
 
@@ -106,7 +111,9 @@ class TimeReader:
         return pc.if_else(is_real, times, pa.scalar(None, TIME))
 
     def _are_second(self, naive: pa.Array, keys: Sequence[pa.Array]) -> list[bool]:
-        """Whether each of these rows, in order, belongs to the second pass: its series has gone back, or stands still, since."""
+        """Whether each of these rows, in order, belongs to the second pass: its series has gone back, or
+        stands still, since.
+        """
         found: list[bool] = []
         stamps = naive.cast(pa.int64()).to_pylist()
         series = zip(*(key.to_pylist() for key in keys), strict=True) if keys else ((),) * len(stamps)
@@ -137,7 +144,9 @@ def _of_epoch(column: pa.Array, step_us: int) -> pa.Array:
 
 
 def _of_plain_format(texts: pa.Array, form: str) -> pa.Array:
-    """Times by Arrow's fast way; it lets the 31st of February pass as a day of March, so what may be such is read again."""
+    """Times by Arrow's fast way; it lets the 31st of February pass as a day of March, so what may be such
+    is read again.
+    """
     times = pc.strptime(pc.utf8_trim_whitespace(texts), format=form, unit="us", error_is_null=True)
     doubtful = pc.or_(pc.less_equal(pc.day(times), 3), pc.match_substring_regex(texts, "6[0-9]"))
     rows = np.flatnonzero(pc.fill_null(doubtful, False).to_numpy(zero_copy_only=False))

@@ -9,7 +9,9 @@ from fleetscore.store.azure_access import process_identity
 
 
 def access_token(scope: str) -> Any:
-    """A token of this process's identity for `scope`, with its text in `.token`; SourceError `no_access` without one."""
+    """A token of this process's identity for `scope`, with its text in `.token`; SourceError `no_access`
+    without one.
+    """
     from azure.core.exceptions import ClientAuthenticationError
 
     try:
@@ -17,7 +19,8 @@ def access_token(scope: str) -> Any:
     except ClientAuthenticationError as error:
         raise SourceError(
             "This process has no identity to ask a database with.",
-            fix="Sign in with `az login`, or set FLEETSCORE_IDENTITY_CLIENT_ID to the client id of this machine's managed identity.",
+            fix="Sign in with `az login`, or set FLEETSCORE_IDENTITY_CLIENT_ID to the client id of this machine's "
+            "managed identity.",
             code="no_access",
             retry=False,
         ) from error

@@ -61,7 +61,9 @@ def test_a_statistic_of_no_column_is_refused() -> None:
     st.sampled_from(["7s", "15min", "1h", "1d"]),
 )
 def test_every_reading_counts_in_the_interval_that_holds_it(stamps: list[int], every: str) -> None:
-    """Also before 1970 and with odd lengths: counts add up, and starts are multiples at or before the readings."""
+    """Also before 1970 and with odd lengths: counts add up, and starts are multiples at or before the
+    readings.
+    """
     rows = pa.table({"ts": pa.array(stamps, TIME), "van": ["v"] * len(stamps), "km": [1.0] * len(stamps)})
     settings = DataSettings(aggregate={"every": every, "km": "count"})
     found = aggregate_rows(rows, settings, VANS)

@@ -1,4 +1,6 @@
-"""Avro and Event Hubs Capture: bodies in every dress, redelivered events once, damage told by file and event."""
+"""Avro and Event Hubs Capture: bodies in every dress, redelivered events once, damage told by file and
+event.
+"""
 
 import base64
 import copy
@@ -75,7 +77,9 @@ def test_bodies_that_hold_no_reading_are_told(store: Store) -> None:
 
 
 def test_an_event_captured_twice_counts_once(store: Store) -> None:
-    """Same partition and sequence number, within a file or across files, in both orders of the path; other partitions differ."""
+    """Same partition and sequence number, within a file or across files, in both orders of the path; other
+    partitions differ.
+    """
     again = [event(1, body(km=1)), event(2, body(km=2)), event(2, body(km=2))]
     for layout, place in (
         (PARTITION_FIRST, "ns/hub/{0}/2026/03/04/{1}.avro"),
@@ -94,7 +98,9 @@ def test_an_event_captured_twice_counts_once(store: Store) -> None:
 
 
 def test_the_envelope_gives_columns_too(store: Store) -> None:
-    """Both forms of EnqueuedTimeUtc are times; properties are unions; a body's own field wins over nothing else."""
+    """Both forms of EnqueuedTimeUtc are times; properties are unions; a body's own field wins over nothing
+    else.
+    """
     events = [
         event(1, body(), "3/4/2026 10:30:05 AM", Properties={"site": "north", "n": 1, "none": None},
               SystemProperties={"iothub-connection-device-id": "dev-1"}),
@@ -180,7 +186,9 @@ def test_a_field_that_no_event_has_is_named(store: Store) -> None:
 
 
 def test_a_file_that_comes_after_the_window_is_found(store: Store) -> None:
-    """The folder's time is that of the capture: with late_s, the hour's events in the next hour's folder are its rows."""
+    """The folder's time is that of the capture: with late_s, the hour's events in the next hour's folder
+    are its rows.
+    """
     files = {
         "ns/hub/0/2026/03/04/11/59/00.avro": captured(
             [event(1, body()), event(2, body(ts="2026-03-04T11:00:00Z"))]

@@ -1,4 +1,6 @@
-"""Landing from a real PostgreSQL server: the window's rows once, whole or not at all, in bounded memory, without a secret told."""
+"""Landing from a real PostgreSQL server: the window's rows once, whole or not at all, in bounded memory,
+without a secret told.
+"""
 
 import logging
 import subprocess
@@ -137,7 +139,9 @@ def test_rows_without_a_time_are_told(store: Store, trips: PostgresServer) -> No
     ],
 )  # fmt: skip
 def test_a_query_at_fault_lands_nothing(store: Store, trips: PostgresServer, query: str, said: str) -> None:
-    """Also one that fails after it has given rows: its error says what the server said, and nothing is stored or changed."""
+    """Also one that fails after it has given rows: its error says what the server said, and nothing is
+    stored or changed.
+    """
     with pytest.raises(InputError) as caught:
         land(store, settings(query), "vans", HOUR)
     assert caught.value.code == "bad_query"
@@ -179,7 +183,9 @@ def test_a_connection_that_breaks_is_made_anew(store: Store, trips: PostgresServ
 def test_a_server_that_stops_under_a_landing_leaves_nothing(
     store: Store, trips: PostgresServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is tried again with limits, then the cause names the variable; nothing is landed, and no secret is told."""
+    """It is tried again with limits, then the cause names the variable; nothing is landed, and no secret is
+    told.
+    """
     caplog.set_level(logging.DEBUG)
     stopper = threading.Timer(0.5, trips.stop)
     stopper.start()
@@ -221,7 +227,9 @@ def test_a_connection_at_fault_is_told_without_its_secret(
 
 
 def test_late_rows_are_noticed_and_landed_anew(store: Store, trips: PostgresServer) -> None:
-    """The database is asked how many rows it has now; a second landing is another file, and the first stays readable."""
+    """The database is asked how many rows it has now; a second landing is another file, and the first stays
+    readable.
+    """
     first = land(store, settings(), "vans", HOUR)
     assert ask_standing(settings(), HOUR).rows == first.rows
     trips.run("INSERT INTO trips VALUES ('2026-03-04T10:59:30Z', 'late', 1)")

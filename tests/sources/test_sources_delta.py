@@ -1,4 +1,6 @@
-"""Delta tables: the live snapshot of a pinned version and nothing else; refused by name where it would be read wrongly."""
+"""Delta tables: the live snapshot of a pinned version and nothing else; refused by name where it would be
+read wrongly.
+"""
 
 import importlib.util
 import json
@@ -84,7 +86,9 @@ def test_a_version_that_is_gone_is_told(store: Store, root: Path) -> None:
 
 
 def test_columns_of_the_partitioning_and_later_ones_are_read(store: Store, root: Path) -> None:
-    """Values of the partitioning come from the log, typed; a column that the table got later is null in older files."""
+    """Values of the partitioning come from the log, typed; a column that the table got later is null in
+    older files.
+    """
     table = TABLE.append_column("site", pa.array(["a b", "a b", "c/d"]))
     write(root, table.drop_columns("km"), partition_by=["site"])
     write(root, table, mode="append", schema_mode="merge")
@@ -169,7 +173,9 @@ def with_log(root: Path, **changes: Any) -> None:
 def test_a_table_that_would_be_read_wrongly_is_refused_by_name(
     store: Store, root: Path, changes: dict[str, Any], named: str
 ) -> None:
-    """The table is passed over with what it uses and what to do; it needs attention, and other files are read."""
+    """The table is passed over with what it uses and what to do; it needs attention, and other files are
+    read.
+    """
     write(root, TABLE)
     with_log(root, **changes)
     store.write("data/other/a.parquet", b"x")

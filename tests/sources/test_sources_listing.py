@@ -1,4 +1,6 @@
-"""Listing: the window's files and no others, from the window's prefixes alone, and every file passed over told."""
+"""Listing: the window's files and no others, from the window's prefixes alone, and every file passed over
+told.
+"""
 
 import gzip
 import os
@@ -54,7 +56,9 @@ def test_the_zone_of_the_path_decides_which_folder_an_hour_lies_in(store: Store)
 
 
 def test_the_path_gives_columns(store: Store) -> None:
-    """{device}/{sensor}.csv and hive folders give columns, with their escapes undone; a column that stands twice has one value."""
+    """{device}/{sensor}.csv and hive folders give columns, with their escapes undone; a column that stands
+    twice has one value.
+    """
     store.write("data/p1/temp.csv", b"a")
     store.write("data/p2/site=N%20A/flow.csv", b"b")
     found = list_inputs(store, DataSettings(path="data/{device}/**/{sensor}.csv"), None).files
@@ -66,7 +70,9 @@ def test_the_path_gives_columns(store: Store) -> None:
 
 
 def test_everything_passed_over_is_told_with_its_reason(store: Store) -> None:
-    """Other suffixes, other layouts, empty and hidden files: what looks like data needs attention, and no file vanishes."""
+    """Other suffixes, other layouts, empty and hidden files: what looks like data needs attention, and no
+    file vanishes.
+    """
     store.write("data/sales/history.csv", b"x")
     for name in (
         "history.csv.bz2",
@@ -108,7 +114,9 @@ def test_a_name_that_is_not_utf8_stops_no_other_file(store: Store, tmp_path: Pat
 
 
 def test_equal_bytes_are_read_once_and_named(store: Store) -> None:
-    """A copied export is passed over with the name of the file that is read; equal sizes alone, or other devices, are no copies."""
+    """A copied export is passed over with the name of the file that is read; equal sizes alone, or other
+    devices, are no copies.
+    """
     same, other = b"ts,km\n2026-03-04,1\n" * 9000, b"ts,km\n2026-03-04,1\n" * 8999 + b"ts,km\n2026-03-04,2\n"
     for name, content in (("p1/a", same), ("p1/b", other), ("p1/c", same), ("p2/a", same)):
         store.write(f"data/{name}.csv", content)
@@ -156,7 +164,9 @@ FORMS = ("%Y/%m/%d", "%Y-%m-%dT%H", "y=%Y/m=%m/d=%d/h=%H/mi=%M", "%G/W%V", "%Y%j
 def test_every_file_that_may_hold_a_row_of_the_window_is_found(
     start: datetime, length_s: int, late_s: int, zone: str, form: str, share: float
 ) -> None:
-    """Whatever the form, the zone and the window: the folder of any moment in [start, end + late_s) is among the narrowed ones."""
+    """Whatever the form, the zone and the window: the folder of any moment in [start, end + late_s) is
+    among the narrowed ones.
+    """
     begin = start.replace(tzinfo=UTC)
     length_s = min(length_s, 86400) if "%M" in form else length_s
     span = TimeRange(begin, begin + timedelta(seconds=length_s))
@@ -197,7 +207,9 @@ class NoFolders:
 
 
 def test_files_of_another_container_are_listed_and_read_by_their_url(store: Store, blob_url: str) -> None:
-    """A URL names the container; its files carry their URL, so that whoever reads them later needs nothing else."""
+    """A URL names the container; its files carry their URL, so that whoever reads them later needs nothing
+    else.
+    """
     other = open_store(blob_url)
     other.write("raw/2026/03/04/a b.csv.gz", gzip.compress(b"ts,van,km\n2026-03-04T10:00Z,NA,1\n"))
     other.write("raw/2026/03/05/c.csv.gz", b"not listed")

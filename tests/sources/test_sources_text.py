@@ -1,4 +1,6 @@
-"""Text files: every dialect gives the same rows, and what cannot be used is told with file, line and column."""
+"""Text files: every dialect gives the same rows, and what cannot be used is told with file, line and
+column.
+"""
 
 import gzip
 from typing import Any
@@ -102,7 +104,9 @@ def test_every_dialect_gives_the_same_rows(
 
 
 def test_lines_at_fault_are_told_and_cost_no_other(store: Store) -> None:
-    """Too few cells, no UTF-8, no time, no key, no number: counted by cause, the first with line, column and text."""
+    """Too few cells, no UTF-8, no time, no key, no number: counted by cause, the first with line, column
+    and text.
+    """
     content = (
         LINES.encode()
         + b"short\n2026-03-04T10:40:00Z,\xff,1\nnoon,x,1\n2026-03-04T10:41:00Z,,1\n2026-03-04T10:42:00Z,x,1e400\n"
@@ -124,7 +128,9 @@ def test_lines_at_fault_are_told_and_cost_no_other(store: Store) -> None:
 def test_a_quoted_cell_may_hold_lines_and_an_open_quote_costs_one(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cell with line ends is one cell, also across pieces; a quote that is never closed loses its own line alone."""
+    """A cell with line ends is one cell, also across pieces; a quote that is never closed loses its own
+    line alone.
+    """
     monkeypatch.setattr(byte_stream, "PIECE_BYTES", 64)
     head = 'ts,van,km\n2026-03-04T10:00:00Z,"a\nb,\n""c""",1\n2026-03-04T10:01:00Z,"open,2\n'
     content = head + "".join(f"2026-03-04T10:02:00Z,v{number},{number}\n" for number in range(200))
@@ -202,7 +208,9 @@ def test_a_file_that_is_gone_is_its_own_fault(store: Store) -> None:
 
 
 def test_the_repeated_hour_is_told_apart_by_order(store: Store) -> None:
-    """02:00 to 03:00 comes twice on 25 October in Berlin: each series' second pass is an hour later, and it is said."""
+    """02:00 to 03:00 comes twice on 25 October in Berlin: each series' second pass is an hour later, and it
+    is said.
+    """
     stamps = ["01:30", "02:00", "02:30", "02:00", "02:30", "03:00"]
     lines = "".join(f"2026-10-25 {stamp},{van},{n}\n" for n, stamp in enumerate(stamps) for van in ("a", "b"))
     store.write("data/a.csv", b"ts,van,km\n" + lines.encode())
@@ -238,7 +246,9 @@ def test_dates_that_do_not_exist_are_no_times(store: Store) -> None:
 
 
 def test_a_wide_table_is_melted(store: Store) -> None:
-    """Each column beside the ids gives rows of its name and its cells, with their lines in what is rejected."""
+    """Each column beside the ids gives rows of its name and its cells, with their lines in what is
+    rejected.
+    """
     store.write("data/a.csv", b"when,temp,flow\n2026-03-04T10:00Z,1,2\n2026-03-04T10:01Z,3,x\n")
     how = Melt(id=("ts",), names="sensor", values="value")
     settings = DataSettings(path="data/{device}.csv", columns={"ts": "when"}, melt=how)
@@ -255,7 +265,9 @@ def test_a_wide_table_is_melted(store: Store) -> None:
 
 
 def test_without_columns_everything_is_read(store: Store) -> None:
-    """Numbers are numbers where every cell is one, names with leading zeros stay text, the time is the declared one."""
+    """Numbers are numbers where every cell is one, names with leading zeros stay text, the time is the
+    declared one.
+    """
     store.write("data/a.csv", b"ts,id,n,note\n2026-03-04T10:00Z,007,1,NA\n2026-03-04T10:01Z,8,,x\n")
     settings = DataSettings(path="data/{site}.csv", time="ts")
     files = list_inputs(store, settings, None).files
