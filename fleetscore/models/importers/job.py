@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fleetscore.errors import FleetscoreError, ModelError
+from fleetscore.models.importers.boosters import load_catboost, load_lightgbm, load_xgboost
 from fleetscore.models.importers.estimator_files import load_pickle, load_skops
 from fleetscore.models.importers.formats import Format, detect_format
 from fleetscore.models.importers.loaded import LoadedModel, original_of, trial_ranges
@@ -37,6 +38,10 @@ def import_one(request: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
     except Unsupported as reason:
         message = f"The model cannot be imported: {reason}."
         return {"code": "unsupported_model", "message": message, "fix": ""}, b""
+    except ImportError as error:
+        message = f"Importing the model needs a library that is not installed: {error}."
+        fix = "Install requirements-import.txt: pip install 'fleetscore[import]'."
+        return {"code": "missing_library", "message": message, "fix": fix}, b""
     except MemoryError:
         raise
     except Exception as error:
@@ -80,11 +85,18 @@ def load_model(path: Path, kind: Format, *, trusted: bool) -> LoadedModel:
     """The file in the hands of its library; ModelError says what is wrong with it."""
     if kind is Format.PICKLE:
         return load_pickle(path, trusted)
-    if kind is Format.SKOPS:
-        return load_skops(path)
-    if kind is Format.ONNX:
-        return load_onnx(path)
-    raise ModelError(f"Models of format {kind} are not imported yet.", code="unsupported_model")
+    return _LOADERS[kind](path)
+
+
+_LOADERS: dict[Format, Callable[[Path], LoadedModel]] = {
+    Format.ONNX: load_onnx,
+    Format.SKOPS: load_skops,
+    Format.LIGHTGBM: load_lightgbm,
+    Format.XGBOOST_JSON: load_xgboost,
+    Format.XGBOOST_UBJ: load_xgboost,
+    Format.CATBOOST_JSON: lambda path: load_catboost(path, "json"),
+    Format.CATBOOST_CBM: lambda path: load_catboost(path, "cbm"),
+}
 
 
 def compile_proven(loaded: LoadedModel, request: Mapping[str, Any]) -> tuple[CompiledModel, Proof]:
@@ -109,6 +121,9 @@ def compile_proven(loaded: LoadedModel, request: Mapping[str, Any]) -> tuple[Com
             continue
         if proof.equal:
             return compiled, proof
+        if proof.max_deviation <= loaded.tolerance:
+            text = f"Within {proof.max_deviation:.2g} of its library on {proof.rows} rows, which reads its own file inexactly."
+            return compiled, replace(proof, equal=True, text=text)
         reasons.append(proof.text)
     why = "; ".join(dict.fromkeys(reasons))[:1000] or "no family fits it"
     raise ModelError(

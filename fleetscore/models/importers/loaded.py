@@ -21,7 +21,10 @@ Way = Callable[[], CompiledModel | None]
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in the hands of its own library; `ways` are tried in their order until one is proven."""
+    """A model in the hands of its own library; `ways` are tried in their order until one is proven.
+
+    `tolerance` is above 0 where the library reads its own file inexactly: so far may its answers be from those of the file's numbers.
+    """
 
     description: str
     original: Original
@@ -29,6 +32,7 @@ class LoadedModel:
     versions: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     estimator: Any = None
+    tolerance: float = 0.0
 
 
 def original_of(loaded: LoadedModel, facts: ModelFacts) -> Callable[[Floats, str], Floats]:

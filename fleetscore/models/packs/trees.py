@@ -24,6 +24,9 @@ FAULTS = (
     "the nodes make no tree",
 )
 
+BOOSTERS = ("lightgbm:", "xgboost:")
+"""Recipes whose `predict` is a probability; where the facts call it a label, it is the class of the largest."""
+
 
 @dataclass(frozen=True)
 class TreesPack(Pack):
@@ -87,7 +90,11 @@ class TreesPack(Pack):
             constants = np.stack([self.part("constants", int(at)) for at in models])
             rows = _rows_of(offsets, models)
             of_rows = np.repeat(constants, counts[models], axis=0)
-            found = tree_results.results(facts.recipe, method, raw[rows, :width], of_rows)
+            from_probabilities = method in facts.label_methods and facts.recipe.startswith(BOOSTERS)
+            asked = "predict_proba" if from_probabilities else method
+            found = tree_results.results(facts.recipe, asked, raw[rows, :width], of_rows)
+            if from_probabilities:
+                found = found.argmax(axis=1, keepdims=True).astype(np.float64)
             out[rows, : found.shape[1]] = found
 
     @staticmethod
