@@ -10,6 +10,7 @@ FLEETSCORE_WORKLOADS names, has a workload of its own name without a file. What 
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import os
 import pkgutil
@@ -151,9 +152,12 @@ def _check_known(store: Store, name: str) -> None:
         return
     path = workload_settings_path(name)
     if not _NAME.fullmatch(name) or name in RESERVED or store.stat(path) is None:
+        known = workload_names(store)
+        near = difflib.get_close_matches(name, known, 1)
+        mean = f"Did you mean {near[0]}? " if near else ""
         raise InputError(
             f"There is no workload {name!r}.",
-            fix=f"Known: {', '.join(workload_names(store))}. A file settings/<workload>.toml with a kind adds one.",
+            fix=f"{mean}Known: {', '.join(known)}. A file settings/<workload>.toml with a kind adds one.",
             field="workload",
         )
 

@@ -26,7 +26,7 @@ def describe_backfill(store: Store, status: Any) -> dict[str, Any]:
 
 def _describe_window(window: str, line: RunLine | None) -> dict[str, Any]:
     if line is None:
-        return {"window": window, "run": "", "state": "waiting", "verdict": "", "ended": False}
+        return {"window": window, "run": "", "state": "waiting", "verdict": "", "ended": False, "counts": {}}
     ended = line.state in FINAL
     return {
         "window": window,
@@ -34,4 +34,5 @@ def _describe_window(window: str, line: RunLine | None) -> dict[str, Any]:
         "state": line.state,
         "verdict": judge(line) if ended else "",
         "ended": ended,
+        "counts": line.counts if ended else {},
     }

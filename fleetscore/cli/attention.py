@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fleetscore.cli.options import asking_options
+from fleetscore.cli.text import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,31 +55,35 @@ def _print_found(fleet: FleetBase, workload: str, as_json: bool) -> Sequence[Wor
 
 
 def _print(found: Sequence[WorkloadAttention]) -> None:
-    """One line for windows that stand alike, and how to go on from the first line."""
-    from fleetscore.cli.render import print_table
+    """A few lines for windows in the same state for the same cause, with the command that tells more."""
+    from fleetscore.cli.render import print_pairs
 
-    looks = [(each.workload, look) for each in found for look in each.looks]
-    if not looks:
-        click.echo("Nothing needs attention.")
-        return
-    columns = (
-        "workload", "windows", "stand", "oldest", "newest", "not good", "cause", "first", "what happened to it",
-    )  # fmt: skip
-    print_table(columns, [_row(*each) for each in looks], numbers=("windows", "not good"))
-    cell = looks[0][1].newest
-    if cell.first_partition:
-        click.echo(f"Why: fleetscore explain {cell.run} {shlex.quote(cell.first_partition)}")
-    elif cell.run:
-        click.echo(f"Why: fleetscore show {cell.run}")
+    if not found:
+        say("Nothing needs attention.")
+    for workload in found:
+        for group in workload.looks:
+            title, pairs = _lines(workload.workload, group)
+            print_pairs(title, pairs)
 
 
-def _row(workload: str, look: AttentionGroup) -> tuple[str, ...]:
+def _lines(workload: str, group: AttentionGroup) -> tuple[str, list[tuple[str, str]]]:
+    """What needs attention, as a title and lines of name and value."""
+    from fleetscore.cli.render import plural
     from fleetscore.operations.window_states import WORDS
 
-    newest, oldest = look.newest, look.oldest
-    first = f"{oldest.first_partition}, {newest.first_partition}"
-    example = newest.first_partition if oldest.first_partition == newest.first_partition else first
-    return (
-        workload, f"{look.windows:,}", WORDS[newest.mark], oldest.window, newest.window,
-        f"{newest.bad:,}", newest.first_cause, example, newest.first_detail,
-    )  # fmt: skip
+    newest, oldest = group.newest, group.oldest
+    span = newest.window if group.windows == 1 else f"{oldest.window} to {newest.window}"
+    first = dict.fromkeys(name for name in (oldest.first_partition, newest.first_partition) if name)
+    return f"{workload}: {plural(group.windows, 'window')} {WORDS[newest.mark]}, {span}", [
+        ("cause", newest.first_cause + (f", {newest.bad:,} in the newest" if newest.bad else "")),
+        ("first", ", ".join(first) + (f": {newest.first_detail}" if newest.first_detail else "")),
+        ("why", _command(group)),
+    ]
+
+
+def _command(group: AttentionGroup) -> str:
+    """The command that tells more; "" for windows without a run."""
+    cell = group.newest
+    if cell.first_partition:
+        return f"fleetscore explain {cell.run} {shlex.quote(cell.first_partition)}"
+    return f"fleetscore show {cell.run}" if cell.run else ""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleetscore.cli.options import WORKLOAD, from_option, starting_options, to_option
+from fleetscore.cli.options import WORKLOAD, from_option, is_given, starting_options, to_option
+from fleetscore.cli.text import say
 
 if TYPE_CHECKING:
     from fleetscore.fleet import FleetBase
@@ -36,12 +37,14 @@ def backfill(
 ) -> None:  # fmt: skip
     """Score the windows [from, to); finished work is never repeated.
 
-    The exit code is that of the worst window: 0 all good, 10 some published with failures, 20 some not published.
+    The exit code is that of the worst window: 0 all good, 10 some published with failed or late partitions, 20 some not published.
     """
     from fleetscore.cli.follow import follow_backfill
     from fleetscore.cli.render import print_json
 
     if dry_run:
+        if is_given(context, "max_parallel"):
+            raise click.UsageError("--max-parallel cannot act in a --dry-run.")
         preview = fleet.plan_backfill(workload, first, end, only=only, newest_first=newest_first)
         print_json(preview) if as_json else print_preview(preview)
         return
@@ -62,12 +65,12 @@ def print_preview(preview: BackfillPreview, most: int = 200) -> None:
     """Print which windows would run, and why; no more lines than somebody reads."""
     from fleetscore.cli.render import plural, print_table
 
-    click.echo(f"{plural(preview.total, 'window')}, {preview.would_run:,} would run (nothing was started)")
+    say(f"{plural(preview.total, 'window')}, {preview.would_run:,} would run (nothing was started)")
     rows = [(w.window, "would run" if w.runs else "left alone", w.why) for w in preview.windows[:most]]
     if rows:
         print_table(("window", "", "why"), rows)
     if preview.total > most:
-        click.echo(f"and {preview.total - most:,} more; --json lists all")
+        say(f"and {preview.total - most:,} more; --json lists all")
 
 
 def exit_code(status: BackfillStatus) -> int:
@@ -79,16 +82,16 @@ def exit_code(status: BackfillStatus) -> int:
 
 def print_backfill(status: BackfillStatus, most: int = 10) -> None:
     """Print how many windows are good, and the first of those that need a look."""
-    from fleetscore.cli.render import plural, print_table
+    from fleetscore.cli.render import format_ending, plural, print_table
 
-    told = {"good": "published", "with_failures": "published with failures", "unpublished": "not published"}
-    verdicts = Counter(window.verdict or "unpublished" for window in status.windows)
-    counts = ", ".join(
-        f"{verdicts[verdict]:,} {words}" for verdict, words in told.items() if verdicts[verdict]
-    )
-    click.echo(f"{plural(status.total, 'window')}: {counts}")
+    endings = Counter(format_ending(window.verdict, window.counts) for window in status.windows)
+    counts = ", ".join(f"{count:,} {words}" for words, count in endings.items())
+    say(f"{plural(status.total, 'window')}: {counts}")
     bad = [window for window in status.windows if window.verdict != "good"]
     if bad:
-        print_table(("window", "run", "state"), [(w.window, w.run, w.state) for w in bad[:most]])
+        print_table(
+            ("window", "run", "ended"),
+            [(w.window, w.run, format_ending(w.verdict, w.counts)) for w in bad[:most]],
+        )
         more = f"and {len(bad) - most} more; " if len(bad) > most else ""
-        click.echo(f"{more}next: fleetscore show {bad[0].run}")
+        say(f"{more}next: fleetscore show {bad[0].run}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fleetscore.cli.options import json_option
+from fleetscore.cli.text import say
 
 if TYPE_CHECKING:
     from fleetscore.cli.demo.summary import ChapterSummary
@@ -154,6 +155,6 @@ def _print(
             ("judged", "\n".join(tell_judged(chapter.judged))),
             ("pictures", "\n".join(chapter.pictures)),
         ]
-        click.echo()
+        say()
         print_pairs(f"{chapter.workload}: {windows}, {chapter.first} to {chapter.last}", pairs)
-    click.echo(f"\nAll of it took {seconds:.0f} s. Logs: {folder}/host/host.log, {folder}/batch/service.log")
+    say(f"\nAll of it took {seconds:.0f} s. Logs: {folder}/host/host.log, {folder}/batch/service.log")

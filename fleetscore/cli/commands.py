@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 from importlib import import_module
+from typing import Any
 
 import click
+
+PIPE_CLOSED = 141
+"""What a shell reports of a program that SIGPIPE ended."""
 
 _COMMANDS = {
     "run": "run:run",
@@ -21,6 +25,7 @@ _COMMANDS = {
     "train": "run:train",
     "import-models": "models:import_models",
     "models": "models:models",
+    "results": "results:results",
     "drift": "drift:drift",
     "costs": "costs:costs",
     "samples": "workloads:samples",
@@ -53,6 +58,13 @@ class LazyGroup(click.Group):
         module, _, attribute = (_COMMANDS | _FORMER)[cmd_name].partition(":")
         command: click.Command = getattr(import_module(f"fleetscore.cli.{module}"), attribute)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does it, but a reader that went away ends the program as SIGPIPE would; click's own answer is 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise click.exceptions.Exit(PIPE_CLOSED) from error
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fleetscore.cli.options import asking_options
+from fleetscore.cli.text import say, visible
 
 if TYPE_CHECKING:
     from fleetscore.fleet import FleetBase
@@ -36,10 +37,10 @@ def print_diagnosis(diagnosis: Diagnosis) -> None:
     colours = {"ok": "green", "warning": "yellow", "wrong": "red"}
     for finding in diagnosis.findings:
         state = click.style(f"{finding.state:<11}", fg=colours.get(finding.state))
-        click.echo(f"{state} {finding.check:<9} {finding.detail}")
+        click.echo(f"{state} {finding.check:<9} {visible(finding.detail)}")
         if finding.fix and finding.state != "ok":
-            click.echo(f"{'':<21} {finding.fix}")
-    click.echo(sum_up(diagnosis))
+            say(f"{'':<21} {finding.fix}")
+    say(sum_up(diagnosis))
 
 
 def sum_up(diagnosis: Diagnosis) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fleetscore.cli.options import asking_options
+from fleetscore.cli.text import say
 
 if TYPE_CHECKING:
     from fleetscore.fleet import FleetBase
@@ -36,7 +37,7 @@ def print_drift(report: DriftReport) -> None:
     from fleetscore.cli.render import plural, print_table
 
     compared = f"{report.compared:,} of {plural(report.partitions, 'partition')} compared with training"
-    click.echo(f"{report.run}: {report.drifted:,} drifted; {compared}")
+    say(f"{report.run}: {report.drifted:,} drifted; {compared}")
     rows = [
         (line.partition, _tell(line.score), line.worst, _tell(line.mean), _tell(line.mean_before), _tell(line.std), _tell(line.std_before))
         for line in report.worst

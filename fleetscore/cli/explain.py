@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fleetscore.cli.options import asking_options
+from fleetscore.cli.options import asking_options, named_partition, run_and_partition
 from fleetscore.cli.progress import tell_seconds
 
 if TYPE_CHECKING:
@@ -15,14 +15,16 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Tell the story of one partition of a run.")
-@click.argument("run_id", metavar="RUN")
-@click.argument("partition")
+@run_and_partition
 @asking_options
-def explain(run_id: str, partition: str, fleet: FleetBase, as_json: bool) -> None:
-    """Tell the story of one partition in one run: input, shard, attempts, model, output, outcome, cause, what to do next."""
+def explain(words: tuple[str, ...], fleet: FleetBase, as_json: bool) -> None:
+    """Tell the story of one partition in one run: input, shard, attempts, model, output, outcome, cause, what to do next.
+
+    The run is named by its id, or as WORKLOAD WINDOW, which means the newest run of the window.
+    """
     from fleetscore.cli.render import print_json, print_pairs
 
-    story = fleet.explain(run_id, partition)
+    story = fleet.explain(*named_partition(fleet, words))
     if as_json:
         print_json(story)
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fleetscore.cli.progress import Progress, progress_of
+from fleetscore.cli.text import say
 
 if TYPE_CHECKING:
     from fleetscore.fleet import FleetBase
@@ -25,7 +26,7 @@ class Interrupted(click.ClickException):
     def show(self, file: object = None) -> None:
         """Print the message to standard error."""
         del file
-        click.echo(self.message, err=True)
+        say(self.message, err=True)
 
 
 def follow_run(fleet: FleetBase, run: str, resume: str) -> RunStatus:
@@ -47,7 +48,13 @@ def follow_backfill(fleet: FleetBase, backfill: str, label: str, resume: str) ->
 
 
 def _show_run(progress: Progress, status: RunStatus) -> None:
-    progress.show(str(status.state), status.partitions_done, status.record.partitions, status.eta_s)
+    progress.show(_phase(status), status.partitions_done, status.record.partitions, status.eta_s)
+
+
+def _phase(status: RunStatus) -> str:
+    """The state as people call it: a training has no scoring phase."""
+    is_training = status.record.request.purpose == "train" and status.state == "scoring"
+    return "training" if is_training else str(status.state)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import click
 
 from fleetscore import __version__
 from fleetscore.cli.options import announce_new, json_option, store_option
+from fleetscore.cli.text import say
 
 
 @click.command(short_help="Run the function app on the local host until stopped.")
@@ -32,8 +33,8 @@ def host(port: int, store_url: str) -> None:
         )
     embedded.folder.mkdir(parents=True, exist_ok=True)
     command = host_command(embedded.folder, port)
-    click.echo(f"Store {store_url}; history and keys in {embedded.folder}. Ctrl-C stops it.", err=True)
-    click.echo("The dashboard is at /api/dashboard of the address that follows.", err=True)
+    say(f"Store {store_url}; history and keys in {embedded.folder}. Ctrl-C stops it.", err=True)
+    say("The dashboard is at /api/dashboard of the address that follows.", err=True)
     os.execve(command[0], command, host_environment(store_url))  # noqa: S606  # Ctrl-C is the host's now
 
 
@@ -47,4 +48,4 @@ def version(as_json: bool) -> None:
     if as_json:
         print_json(told)
     else:
-        click.echo(f"fleetscore {told['fleetscore']} on Python {told['python']}")
+        say(f"fleetscore {told['fleetscore']} on Python {told['python']}")

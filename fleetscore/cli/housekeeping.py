@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fleetscore.cli.options import asking_options
+from fleetscore.cli.text import say
 
 if TYPE_CHECKING:
     from fleetscore.fleet import FleetBase
@@ -27,8 +28,8 @@ def housekeep(dry_run: bool, fleet: FleetBase, as_json: bool) -> None:
         print_json(swept)
         return
     would = "would be removed" if dry_run else "removed"
-    click.echo(f"{plural(sum(swept.files.values()), 'file')}, {sum(swept.bytes.values()):,} bytes {would}")
+    say(f"{plural(sum(swept.files.values()), 'file')}, {sum(swept.bytes.values()):,} bytes {would}")
     rows = [(kind, f"{count:,}", f"{swept.bytes[kind]:,}") for kind, count in swept.files.items()]
     if rows:
         print_table(("kind", "files", "bytes"), rows, numbers=("files", "bytes"))
-        click.echo("for example " + ", ".join(swept.examples))
+        say("for example " + ", ".join(swept.examples))

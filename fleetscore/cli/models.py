@@ -17,6 +17,7 @@ from fleetscore.cli.options import (
     store_option,
     to_option,
 )
+from fleetscore.cli.text import say
 
 if TYPE_CHECKING:
     from fleetscore.fleet import FleetBase
@@ -154,7 +155,7 @@ def challenge(
     if as_json:
         print_json(pins)
     else:
-        click.echo(f"{workload}: {pins.challenger or 'nobody'} challenges {pins.current or 'nobody'}")
+        say(f"{workload}: {pins.challenger or 'nobody'} challenges {pins.current or 'nobody'}")
 
 
 @models.command(short_help="Judge the challenger on what really came.")
@@ -204,16 +205,16 @@ def _tell(workload: str, partition: str, pins: Pins, as_json: bool) -> None:
         print_json(pins)
     elif partition:
         pinned = pins.partitions.get(partition, "")
-        click.echo(f"{workload} {partition}: {pinned or 'the current set, as all others'}")
+        say(f"{workload} {partition}: {pinned or 'the current set, as all others'}")
     else:
-        click.echo(f"{workload}: {pins.current} is current")
+        say(f"{workload}: {pins.current} is current")
 
 
 def _print_sets(workload: str, found: ModelSets) -> None:
     from fleetscore.cli.render import print_table
 
     if not found.sets:
-        click.echo(f"{workload} has no model set yet. Make one: fleetscore train {workload} --from A --to B")
+        say(f"{workload} has no model set yet. Make one: fleetscore train {workload} --from A --to B")
         return
     rows = [
         (s.version, f"{s.created:%Y-%m-%d %H:%M:%S}", f"{_size(s):,}", _tell_pins(found, s.version))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from fleetscore.cli.text import say
 
 if TYPE_CHECKING:
     from fleetscore.fleet import FleetBase
@@ -41,6 +46,9 @@ partitions_option = click.option(
     "--partition", "partitions", multiple=True, metavar="KEY",
     help="Only this partition; may be given many times.",
 )  # fmt: skip
+run_and_partition = click.argument(
+    "words", nargs=-1, metavar="RUN|(WORKLOAD WINDOW) PARTITION", required=True
+)
 from_option = click.option("--from", "first", required=True, metavar="WINDOW", help="The first window.")
 to_option = click.option("--to", "end", required=True, metavar="WINDOW", help="The window after the last.")
 
@@ -68,7 +76,7 @@ def _fleet_options(function: Command, host_help: str) -> Command:
     @wraps(function)
     def with_fleet(*arguments: Any, store_url: str, host_url: str, key: str, **options: Any) -> Any:
         _check_place(host_url)
-        with open_fleet(store_url, host_url, key) as fleet:
+        with open_fleet(store_url, host_url, key) as fleet, suggesting(fleet):
             return function(*arguments, fleet=fleet, **options)
 
     return with_fleet
@@ -85,21 +93,60 @@ def open_fleet(store_url: str, host_url: str, key: str) -> FleetBase:
     return Fleet(store_url)
 
 
+def named_partition(fleet: FleetBase, words: tuple[str, ...]) -> tuple[str, str]:
+    """The run and the partition that RUN PARTITION or WORKLOAD WINDOW PARTITION name; InputError for a window without a run."""
+    if len(words) == 2:
+        return words[0], words[1]
+    if len(words) != 3:
+        raise click.UsageError("Give RUN PARTITION, or WORKLOAD WINDOW PARTITION.")
+    from fleetscore.errors import InputError
+    from fleetscore.runs.index import newest_rounds
+
+    workload, window, partition = words
+    newest = newest_rounds(fleet.runs(workload, limit=10_000)).get(window)
+    if newest is None:
+        raise InputError(
+            f"{workload} has no run of the window {window}.",
+            fix=f"Run it: fleetscore run {workload} --window {window}",
+            field="window",
+        )
+    return newest.run, partition
+
+
+@contextmanager
+def suggesting(fleet: FleetBase) -> Iterator[None]:
+    """Add the runs that are named alike to the error of a run that is not there."""
+    from fleetscore.errors import MissingBlobError
+
+    try:
+        yield
+    except MissingBlobError as error:
+        wanted = re.fullmatch(r"There is no run '(.*)'\.", error.message)
+        if error.code != "no_run" or wanted is None:
+            raise
+        near = difflib.get_close_matches(wanted[1], [line.run for line in fleet.runs(limit=1000)], 3)
+        if not near:
+            raise
+        fix = f"Did you mean {' or '.join(near)}? {error.fix}"
+        raise MissingBlobError(error.message, fix=fix, field=error.field, code=error.code) from error
+
+
 def announce_new(fleet: Fleet) -> None:
     """Say that the store is about to be created, where it does not exist yet."""
     if not fleet.exists:
-        click.echo(f"There is no store at {fleet.url} yet: it is created now.", err=True)
+        say(f"There is no store at {fleet.url} yet: it is created now.", err=True)
 
 
 def _check_place(host_url: str) -> None:
     """Refuse options that could not act: a key without an app, a store beside an app."""
     context = click.get_current_context()
-    given = {name for name in ("store_url", "key") if _is_given(context, name)}
+    given = {name for name in ("store_url", "key") if is_given(context, name)}
     if host_url and "store_url" in given:
         raise click.UsageError("Give --store or --host: the app at --host has its own store.")
     if not host_url and "key" in given:
         raise click.UsageError("--key is for an app: give its address as --host.")
 
 
-def _is_given(context: click.Context, name: str) -> bool:
+def is_given(context: click.Context, name: str) -> bool:
+    """Whether the option stands on the command line, and is not a default or from the environment."""
     return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE

@@ -9,6 +9,7 @@ import click
 
 from fleetscore.cli.options import WORKLOAD, asking_options, partitions_option, window_option
 from fleetscore.cli.progress import tell_seconds
+from fleetscore.cli.text import say
 
 if TYPE_CHECKING:
     from fleetscore.fleet import FleetBase
@@ -98,7 +99,7 @@ def _print_forecasts(preview: RunPreview) -> None:
     if rows:
         print_table(columns, rows, numbers=columns[1:6])
     if preview.refusal is not None:
-        click.echo(f"This run would be refused: {preview.refusal}", err=True)
+        say(f"This run would be refused: {preview.refusal}", err=True)
 
 
 def _tell_cost(forecast: Forecast) -> str:
@@ -124,7 +125,7 @@ def _print_shards(shards: Sequence[ShardPlan]) -> None:
     columns = ("shard", "partitions", "rows", "predicted s", "memory bytes", "placement")
     print_table(columns, rows, numbers=columns[:5])
     if len(shards) > _MOST_SHARDS:
-        click.echo(f"and {len(shards) - _MOST_SHARDS:,} more; --json lists all")
+        say(f"and {len(shards) - _MOST_SHARDS:,} more; --json lists all")
 
 
 def _after(counts: str) -> str:

@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import Protocol
 
-import click
+from fleetscore.cli.text import say, visible
 
 _LINE_EVERY_S = 5.0
 
@@ -49,7 +49,7 @@ class Lines:
         self._phase, self._done, self._next_line_at = phase, done, now + _LINE_EVERY_S
         count = f" {done:,} of {total:,}" if total else ""
         left = f", {tell_seconds(eta_s)} left" if eta_s else ""
-        click.echo(f"{self._label}: {phase}{count}{left}", err=True)
+        say(f"{self._label}: {phase}{count}{left}", err=True)
 
 
 class Bar:
@@ -65,8 +65,8 @@ class Bar:
             TimeElapsedColumn(), TextColumn("{task.fields[left]}", style="dim"),
             console=Console(stderr=True), refresh_per_second=12,
         )  # fmt: skip
-        self._label = label
-        self._task = self._rich.add_task(label, total=None, count="", left="")
+        self._label = visible(label)
+        self._task = self._rich.add_task(visible(label), total=None, count="", left="")
 
     def __enter__(self) -> Bar:
         self._rich.start()

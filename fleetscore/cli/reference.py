@@ -24,6 +24,7 @@ error: a bar on a terminal, lines elsewhere.
 | 2 | wrong usage or input; two lines say what and what to do |
 | 1 | something unexpected; `fleetscore --debug COMMAND` shows where |
 | 130 | stopped by Ctrl-C; the message says how to continue |
+| 141 | the reader of a pipe went away |
 
 | environment variable | meaning |
 |---|---|

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fleetscore.cli.progress import tell_seconds
+from fleetscore.cli.text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from fleetscore.runs.index import RunLine
     from fleetscore.runs.status import RunStatus
 
+_BEYOND_ASCII_CONTROL = re.compile("[\x7f-\x9f]")  # what JSON may hold as it is, and a terminal obeys
+_PIPED_WIDTH = 100
 _OUTCOMES = ("scored", "failed", "skipped", "late", "quarantined")
 
 
@@ -24,14 +28,15 @@ def print_json(value: Any) -> None:
     """Print any record or value as indented JSON."""
     import msgspec
 
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    click.echo(_BEYOND_ASCII_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def print_pairs(title: str, pairs: Iterable[tuple[str, Any]]) -> None:
     """Print a title and aligned lines of name and value; pairs without a value are left out."""
-    told = [(name, str(value)) for name, value in pairs if value not in ("", None)]
+    told = [(visible(name), visible(str(value))) for name, value in pairs if value not in ("", None)]
     width = max((len(name) for name, _ in told), default=0)
-    click.echo(click.style(title, bold=True))
+    click.echo(click.style(visible(title), bold=True))
     for name, value in told:
         first, *rest = value.split("\n")
         click.echo(f"  {name:<{width}}  {first}")
@@ -42,23 +47,28 @@ def print_pairs(title: str, pairs: Iterable[tuple[str, Any]]) -> None:
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Sequence[str] = ()
 ) -> None:
-    """Print a table; the columns named in `numbers` stand to the right."""
+    """Print a table; the columns named in `numbers` stand to the right. Where it is too wide, texts are folded, keys never."""
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    for place, column in enumerate(columns):
+        is_number = column in numbers
+        table.add_column(
+            column, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number or place == 0
+        )  # fmt: skip
     for row in rows:
-        table.add_row(*(str(value) for value in row))
+        table.add_row(*(visible(str(value)) for value in row))
     console().print(table)
 
 
 def console() -> Console:
-    """Standard output; wide where it is no terminal, so that nothing is broken into lines there."""
+    """Standard output; 100 columns where it is no terminal."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 250, highlight=False, markup=False, emoji=False)
+    return Console(
+        width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False, markup=False, emoji=False
+    )
 
 
 def tell_counts(counts: Mapping[str, int]) -> str:
@@ -69,6 +79,35 @@ def tell_counts(counts: Mapping[str, int]) -> str:
     """
     names = [*_OUTCOMES, *(name for name in counts if name not in _OUTCOMES)]
     return ", ".join(f"{counts[name]:,} {name}" for name in names if counts.get(name))
+
+
+def lacking(counts: Mapping[str, int]) -> set[str]:
+    """The outcomes among the counts after which a partition has no result and needs one.
+
+    >>> sorted(lacking({"scored": 9, "late": 1, "failed": 2, "quarantined": 0}))
+    ['failed', 'late']
+    """
+    return {
+        outcome for outcome, count in counts.items() if count and outcome in ("failed", "late", "quarantined")
+    }
+
+
+def format_ending(verdict: str, counts: Mapping[str, int]) -> str:
+    """How a window ended, in words that tell late from failed.
+
+    >>> format_ending("good", {}), format_ending("with_failures", {"scored": 9, "late": 1})
+    ('published', 'published, some late')
+    >>> format_ending("with_failures", {"scored": 9, "late": 1, "failed": 2})
+    'published with failures, some late'
+    """
+    if verdict == "good":
+        return "published"
+    if verdict != "with_failures":
+        return "not published"
+    missing = lacking(counts)
+    if missing == {"late"}:
+        return "published, some late"
+    return "published with failures" + (", some late" if "late" in missing else "")
 
 
 def plural(count: int, noun: str) -> str:
@@ -90,7 +129,7 @@ def tell_value(value: Any, most: int = 300) -> str:
 
     if isinstance(value, float):
         return f"{value:.6g}"
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode().strip('"')
     return text if len(text) <= most else f"{text[:most]}…"
 
 
@@ -98,8 +137,8 @@ def print_status(status: RunStatus) -> None:
     """Print how a run stands or ended."""
     record = status.record
     pairs: list[tuple[str, Any]] = [
-        ("state", f"{status.state}{_progress(status)}"),
-        ("asked by", _asked_by(record.request)),
+        ("state", f"{_state(status)}{_progress(status)}"),
+        ("requested by", _asked_by(record.request)),
         (
             "partitions",
             f"{record.partitions:,} expected: {tell_counts(record.counts)}" if record.counts else "",
@@ -122,18 +161,25 @@ def print_runs(lines: Iterable[RunLine]) -> None:
     """Print runs, one a line."""
     rows = [
         (
-            line.run, line.state, f"{line.requested:%Y-%m-%d %H:%M:%S}", tell_seconds(line.seconds) if line.ended else "",
-            f"{line.partitions:,}", tell_counts(line.counts), f"{line.rows:,}",
+            line.run, line.state, f"{line.requested:%Y-%m-%d %H:%M}", tell_seconds(line.seconds) if line.ended else "",
+            tell_counts(line.counts), f"{line.rows:,}",
         )
         for line in lines
     ]  # fmt: skip
-    columns = ("run", "state", "requested", "took", "partitions", "outcomes", "rows")
-    print_table(columns, rows, numbers=("took", "partitions", "rows"))
+    columns = ("run", "state", "requested", "took", "outcomes", "rows")
+    print_table(columns, rows, numbers=("took", "rows"))
 
 
 def _asked_by(request: RunRequest) -> str:
     only = f", only {request.only}" if request.only != "all" else ""
     return f"{request.who}{only}" + (f", after {request.previous}" if request.previous else "")
+
+
+def _state(status: RunStatus) -> str:
+    """The state; a window that was published without all its partitions says what they lack."""
+    if status.verdict == "with_failures":
+        return format_ending(status.verdict, status.record.counts)
+    return str(status.state)
 
 
 def _progress(status: RunStatus) -> str:
@@ -147,6 +193,8 @@ def _rows(status: RunStatus) -> str:
     record = status.record
     if not record.input_rows:
         return ""
+    if record.request.purpose == "train":
+        return f"{record.input_rows:,} read"
     rate = f", {record.input_rows / status.elapsed_s:,.0f} a second" if status.elapsed_s else ""
     return f"{record.input_rows:,} in, {record.rows:,} out{rate}"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fleetscore.cli.options import asking_options
+from fleetscore.cli.options import asking_options, named_partition, run_and_partition
 
 if TYPE_CHECKING:
     from fleetscore.fleet import FleetBase
@@ -16,14 +16,12 @@ _DIFFERS = 10
 
 
 @click.command(short_help="Score one partition of a run again, and compare.")
-@click.argument("run_id", metavar="RUN")
-@click.argument("partition")
+@run_and_partition
 @asking_options
 @click.pass_context
 def replay(
     context: click.Context,
-    run_id: str,
-    partition: str,
+    words: tuple[str, ...],
     fleet: FleetBase,
     as_json: bool,
 ) -> None:
@@ -33,7 +31,7 @@ def replay(
     """
     from fleetscore.cli.render import print_json, print_pairs
 
-    replayed = fleet.replay(run_id, partition)
+    replayed = fleet.replay(*named_partition(fleet, words))
     if as_json:
         print_json(replayed)
     else:

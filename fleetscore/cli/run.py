@@ -11,11 +11,13 @@ from fleetscore.cli.options import (
     WORKLOAD,
     asking_options,
     from_option,
+    is_given,
     partitions_option,
     starting_options,
     to_option,
     window_option,
 )
+from fleetscore.cli.text import say
 
 if TYPE_CHECKING:
     from fleetscore.fleet import FleetBase
@@ -39,9 +41,11 @@ def run(
     """Score one window and publish the results.
 
     A window that is under way is followed, one that is published is shown. Exit code: 0 if every expected partition has a good
-    outcome, 10 if the window was published with failures within the threshold, 20 if nothing was published.
+    outcome, 10 if the window was published with failed (within the threshold) or late partitions, 20 if nothing was published.
     """
     started = fleet.start_run(workload, window, partitions=partitions, models=models)
+    if not started.created and (partitions or models):
+        check_same_request(fleet.show(started.id), partitions, models)
     _finish(context, fleet, started, f"fleetscore run {workload} --window {window}", as_json)
 
 
@@ -62,6 +66,10 @@ def retry(
 
     Exit codes are those of `fleetscore run`.
     """
+    if partitions and is_given(context, "only"):
+        raise click.UsageError(
+            "Give --only or --partition: exactly the partitions that are named are scored."
+        )
     started = fleet.start_retry(run_id, only=only, partitions=partitions)
     _finish(context, fleet, started, f"fleetscore retry {run_id}", as_json)
 
@@ -102,7 +110,7 @@ def cancel(run_id: str, fleet: FleetBase, as_json: bool) -> None:
         print_json(status)
         return
     if status.verdict and status.state != "cancelled":
-        click.echo(f"{status.id} had ended already: there was nothing to stop.")
+        say(f"{status.id} had ended already: there was nothing to stop.")
     print_status(status)
 
 
@@ -118,23 +126,41 @@ def _finish(context: click.Context, fleet: FleetBase, started: Started, resume: 
         print_json(status)
     else:
         if not started.created:
-            click.echo(
-                f"{started.id} was {started.state} already; `fleetscore retry {started.id}` scores again."
-            )
+            say(f"{started.id} was {started.state} already; `fleetscore retry {started.id}` scores again.")
         print_status(status)
         _say_next(status)
     context.exit(EXIT_CODES[status.verdict])
 
 
+def check_same_request(status: RunStatus, partitions: tuple[str, ...], models: str) -> None:
+    """InputError where a run that is there already was not asked with these options: they could not act on it."""
+    from fleetscore.errors import InputError
+
+    request = status.record.request
+    if (tuple(request.partitions), request.models) == (partitions, models):
+        return
+    options = " and ".join(["--partition"] * bool(partitions) + ["--models"] * bool(models))
+    raise InputError(
+        f"{status.id} is {status.state} already: {options} cannot act on it.",
+        fix=f"Score partitions again: fleetscore retry {status.id} --partition KEY",
+        field="partition" if partitions else "models",
+    )
+
+
 def _say_next(status: RunStatus) -> None:
     """Where to look and what to do, if any partition has no good outcome."""
+    from fleetscore.cli.render import lacking
     from fleetscore.records import GOOD
 
     example = next((cause.example for cause in status.record.causes if cause.outcome not in GOOD), "")
     if example:
-        click.echo(f"Why: fleetscore explain {status.id} {shlex.quote(example)}")
+        say(f"Why: fleetscore explain {status.id} {shlex.quote(example)}")
     if status.verdict != "good":
-        click.echo(f"Again, once that is mended: {_again(status)}")
+        only_late = status.verdict == "with_failures" and lacking(status.record.counts) == {"late"}
+        when, only = (
+            ("When their data has come", " --only missing") if only_late else ("Once that is fixed", "")
+        )
+        say(f"{when}: {_again(status)}{only}")
 
 
 def _again(status: RunStatus) -> str:

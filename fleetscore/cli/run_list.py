@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fleetscore.cli.options import asking_options
+from fleetscore.cli.text import say
 
 if TYPE_CHECKING:
     from fleetscore.fleet import FleetBase
@@ -26,7 +27,7 @@ def runs(workload: str, limit: int, fleet: FleetBase, as_json: bool) -> None:
     elif lines:
         print_runs(lines)
     else:
-        click.echo(f"No runs yet in {fleet.url}. Start one: fleetscore run WORKLOAD --window WINDOW")
+        say(f"No runs yet in {fleet.url}. Start one: fleetscore run WORKLOAD --window WINDOW")
 
 
 @click.command(short_help="Show how a run stands or ended.")

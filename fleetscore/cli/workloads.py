@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from fleetscore.cli.options import WORKLOAD, announce_new, json_option, store_option
+from fleetscore.cli.text import say
 
 _MOST_ROWS = 20
 
@@ -118,7 +119,7 @@ def draw(
     if as_json:
         print_json({"pictures": pictures})
     else:
-        click.echo("\n".join(pictures))
+        say("\n".join(pictures))
 
 
 def _print_judged(title: str, judged: Mapping[str, Any]) -> None:
@@ -133,7 +134,7 @@ def _print_judged(title: str, judged: Mapping[str, Any]) -> None:
         shown = [[tell_value(row.get(column, "")) for column in columns] for row in rows[:_MOST_ROWS]]
         print_table(columns, shown, numbers=columns[1:])
         if len(rows) > _MOST_ROWS:
-            click.echo(f"and {len(rows) - _MOST_ROWS} more; --json lists all")
+            say(f"and {len(rows) - _MOST_ROWS} more; --json lists all")
 
 
 def table_rows(value: Any) -> list[Mapping[str, Any]]:

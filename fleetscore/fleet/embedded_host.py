@@ -143,8 +143,16 @@ def _commands_environment(store_url: str) -> dict[str, str]:
 
 
 def host_environment(store_url: str) -> dict[str, str]:
-    """The environment of a host of that store: this process's own, and what scoring asks for where it says nothing of it."""
-    return {**SCORING_ENVIRONMENT, **service_environment(os.environ), "FLEETSCORE_STORE": store_url}
+    """The environment of a host of that store: this process's own, and what scoring asks for where it says nothing of it.
+
+    Schedules are in UTC, as on Azure, whatever form the TZ of this process has.
+    """
+    return {
+        "WEBSITE_TIME_ZONE": "UTC",
+        **SCORING_ENVIRONMENT,
+        **service_environment(os.environ),
+        "FLEETSCORE_STORE": store_url,
+    }
 
 
 def host_folder(store_url: str) -> Path:

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -293,8 +294,22 @@ class Fleet(FleetBase):
         kind = get_workload(self.store, workload)
         drawing = require(kind, Draws)
         chosen = self._published(kind, windows)
+        for partition in partitions:
+            self._check_published(workload, chosen, partition)
         folder.mkdir(parents=True, exist_ok=True)
         return list(drawing.draw(self.store, chosen, folder, tuple(partitions)))
+
+    def _check_published(self, workload: str, windows: Sequence[Window], partition: str) -> None:
+        """MissingBlobError unless the partition is in the ledger of one of the published windows."""
+        from fleetscore.runs.manifests import read_manifest
+        from fleetscore.runs.published import read_ledger_line
+
+        runs = [read_manifest(self.store, workload, window.key).run for window in windows]
+        for run in runs[:-1]:
+            with suppress(MissingBlobError):
+                read_ledger_line(self.store, run, partition)
+                return
+        read_ledger_line(self.store, runs[-1], partition)
 
     def _published(self, workload: Workload, keys: Sequence[str]) -> list[Window]:
         """The windows that were named, or the newest published one; MissingBlobError when one is not published."""
@@ -351,7 +366,12 @@ def absolute_store_url(url: str) -> str:
         return Path(unquote(url.removeprefix("file://"))).resolve().as_uri()
     if "://" in url:
         return url
-    return Path(url).expanduser().resolve().as_uri()
+    try:
+        return Path(url).expanduser().resolve().as_uri()
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{url} is relative to a working directory that is gone.", fix="Give a whole path.", field="store"
+        ) from error
 
 
 def folder_of(store_url: str) -> Path | None:

@@ -29,7 +29,11 @@ def read_rows(body: bytes, content_type: str) -> list[dict[str, Any]]:
     kind = content_type.split(";")[0].strip().lower()
     if kind == "text/csv":
         rows = _read_csv(body)
-    elif kind in ("application/json", ""):
+    elif kind in (
+        "application/json",
+        "application/x-www-form-urlencoded",
+        "",
+    ):  # the last but one: curl's own
         rows = _read_json(body)
     else:
         raise InputError(

@@ -38,6 +38,8 @@ ONLY_HERE = {
 
 READING = [
     ("attention",), ("attention", "--workload", "toy"), ("attention", "--workload", "nobody"), ("look",),
+    ("explain", "toy", WINDOW, "p4"), ("explain", "toy", "2026-01-01T09", "p4"), ("show", "toy-2026-01-01T0O"),
+    ("explain", "tyo", WINDOW, "p4"), ("replay", "toy", WINDOW, "p4"),
     ("runs",), ("runs", "--workload", "nobody"), ("show", RUN), ("show", "toy-2031-01-01T00"),
     ("explain", RUN, "p4"), ("explain", RUN, "nobody"), ("replay", RUN, "p4"), ("replay", RUN, "nobody"),
     ("drift", RUN), ("drift", "toy-2031-01-01T00"), ("costs",), ("costs", "--since", "soon"), ("costs", "--workload", "nobody"),

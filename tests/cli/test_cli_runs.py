@@ -204,9 +204,7 @@ def test_what_ended_is_told_apart_from_what_was_stopped(hosted: Store, command: 
     assert "nothing to stop" in command("cancel", f"toy-{window}", store=hosted).out
     said = command("train", "toy", "--from", "2026-01-20T00", "--to", "2026-01-20T01", store=hosted)
     assert said.code == 20
-    assert (
-        "Again, once that is mended: fleetscore train toy --from 2026-01-20T00 --to 2026-01-20T01" in said.out
-    )
+    assert "Once that is fixed: fleetscore train toy --from 2026-01-20T00 --to 2026-01-20T01" in said.out
 
 
 def host_of(store: Store) -> str:

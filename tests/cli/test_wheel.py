@@ -124,13 +124,15 @@ def test_an_installed_wheel_works_alone(wheel: Path, tmp_path: Path) -> None:
     """In an empty virtual environment, outside the checkout: samples, training, a run on the local host, and what it came to."""
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
-    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel)]
-    subprocess.run(install, check=True, timeout=600)
     environment = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("PYTHON", "FLEETSCORE", "VIRTUAL"))
     }
+    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel)]
+    subprocess.run(
+        install, check=True, timeout=600, cwd=tmp_path, env=environment
+    )  # the checkout's metadata is no package
 
     def say(*arguments: str) -> str:
         done = subprocess.run(

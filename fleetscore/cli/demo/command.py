@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fleetscore.cli.options import json_option
+from fleetscore.cli.text import say
 
 if TYPE_CHECKING:
     from fleetscore.cli.demo.summary import ChapterSummary
@@ -77,14 +78,14 @@ def _print(chapters: list[ChapterSummary], folder: Path, page: Path, seconds: fl
     from fleetscore.cli.render import print_pairs
 
     for chapter in chapters:
-        click.echo()
+        say()
         print_pairs(f"{chapter.workload}: {_windows(chapter)}", _lines(chapter, folder))
     store = folder / "store"
-    click.echo(f"\nAll of it took {seconds:.0f} s. The page with the pictures: {page.resolve().as_uri()}")
-    click.echo(f"Look around: export FLEETSCORE_STORE={store}; fleetscore runs")
+    say(f"\nAll of it took {seconds:.0f} s. The page with the pictures: {page.resolve().as_uri()}")
+    say(f"Look around: export FLEETSCORE_STORE={store}; fleetscore runs")
     for chapter in chapters:
         if chapter.example:
-            click.echo(f"             fleetscore explain {chapter.example[0]} {chapter.example[1]}")
+            say(f"             fleetscore explain {chapter.example[0]} {chapter.example[1]}")
             return
 
 

@@ -1,0 +1,63 @@
+"""The results command: published rows of a window, printed or written to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fleetscore.cli.options import WORKLOAD, asking_options
+from fleetscore.cli.text import say
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from fleetscore.fleet import FleetBase
+
+
+@click.command(short_help="Print published results, or write them to a file.")
+@WORKLOAD
+@click.option("--window", default="", help="A published window. [default: the newest]")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many rows.")
+@click.option(
+    "--out", "target", type=click.Path(path_type=Path, dir_okay=False), default=None,
+    help="Write all rows to this file instead: .parquet or .csv.",
+)  # fmt: skip
+@asking_options
+def results(
+    workload: str, window: str, limit: int, target: Path | None, fleet: FleetBase, as_json: bool
+) -> None:
+    """Print the first published rows of a window, or write all of them to a file."""
+    from fleetscore.cli.render import print_json, print_table, tell_value
+
+    table = fleet.results(workload, window)
+    if target is not None:
+        write_table(table, target)
+        say(f"{table.num_rows:,} rows written to {target}")
+        return
+    rows = table.slice(0, limit).to_pylist()
+    if as_json:
+        print_json(rows)
+        return
+    print_table(table.column_names, [[tell_value(value) for value in row.values()] for row in rows])
+    if table.num_rows > limit:
+        say(f"and {table.num_rows - limit:,} more; --out FILE writes all")
+
+
+def write_table(table: pa.Table, target: Path) -> None:
+    """Write the table as the file's name says; InputError for any other ending."""
+    from fleetscore.errors import InputError
+
+    if target.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        pq.write_table(table, target)
+    elif target.suffix == ".csv":
+        from pyarrow import csv
+
+        csv.write_csv(table, target)
+    else:
+        raise InputError(
+            f"{target} ends with neither .parquet nor .csv.", fix="Name a file that does.", field="out"
+        )
