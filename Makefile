@@ -24,6 +24,7 @@ test: setup ## run the tests
 
 test-slow: setup browser ## run the slow tests: kills at every phase, whole demos, load, the dashboard in a browser
 	$(RUN) -m pytest -m slow
+	FLEETSCORE_TEST_BATCH_OPTIONS="--enable-autoscale after-interval --foreign-environment" $(RUN) -m pytest -m "slow or not slow" tests/offload
 
 browser: ## have the browser that the dashboard's tests drive (installed from Debian's packages when run as root)
 	@if command -v chromedriver >/dev/null && { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null; then :; \

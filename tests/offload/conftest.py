@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -92,9 +92,21 @@ def service_options() -> list[str]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """A folder store with nothing in it."""
-    return open_store(str(tmp_path / "store"))
+def store(new_store: Callable[[str], Store]) -> Store:
+    """A store with nothing in it."""
+    return new_store("store")
+
+
+@pytest.fixture
+def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], Store]:
+    """Makes stores by name: folders, or containers where tasks are users who cannot write in folders."""
+
+    def made(name: str) -> Store:
+        if "--foreign-environment" not in service_options():
+            return open_store(str(tmp_path / name))
+        return open_store(request.getfixturevalue("cloud").environment()["FLEETSCORE_STORE"])
+
+    return made
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from fleetscore.pipeline.score import read_shard_record
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.store import open_store
 from fleetscore.store.queue import send
+from tests.offload.conftest import service_options
 from tests.offload.local_app import (
     ROOT,
     App,
@@ -208,6 +209,7 @@ def has_file(app: App, run: str, name: str) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("--foreign-environment" in service_options(), reason="its tasks cannot write in a folder")
 def test_a_host_killed_while_it_waits_takes_the_run_up_again(cloud: Cloud, tmp_path: Path) -> None:
     """Host and workers get SIGKILL while tasks run; started again, the host finds what was committed meanwhile. The store is a folder."""
     window = "2026-02-05T00"

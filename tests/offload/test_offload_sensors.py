@@ -1,8 +1,7 @@
 """A real workload inline, on Batch and on both: the same published rows."""
 
-import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -16,7 +15,6 @@ from fleetscore.pipeline.score import score_shard
 from fleetscore.pipeline.submit import ask_run
 from fleetscore.runs.plans import read_shard_plans
 from fleetscore.runs.run_records import read_run, record_planned
-from fleetscore.store import open_store
 from fleetscore.store.base import Store
 from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
 from tests.offload.local_app import Cloud, rows_of
@@ -25,27 +23,33 @@ from tests.pipeline.app_host import wait_until
 
 @pytest.mark.slow
 def test_sensor_windows_are_the_same_wherever_they_are_scored(
-    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud, new_store: Callable[[str], Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Samples with planted defects, one window: all inline, all on Batch, and half of the shards on each."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", cloud.service.ca_path)
-    base = open_store(str(tmp_path / "inline"))
+    base = new_store("inline")
     report = SensorAnomaly().samples(base, scale=0.05)
     run_training(base, "sensor_anomaly", report.facts["train_from"], report.facts["train_to"])
     base.write("settings/sensor_anomaly.toml", b"[run]\nbatch_shard_s = 0.0004\n")
     window = report.first.key
-    for name in ("batch", "mixed"):
-        shutil.copytree(tmp_path / "inline", tmp_path / name)
+    copies = {name: copy_of(base, new_store(name)) for name in ("batch", "mixed")}
     run_window(base, "sensor_anomaly", window, AppSettings())
     inline = rows_of(base, window, "sensor_anomaly")
     assert len(inline) > 100
     for name, share in (("batch", 1.0), ("mixed", 0.5)):
-        store = open_store(str(tmp_path / name))
+        store = copies[name]
         placements = score_on_batch(store, cloud, window, share)
         assert placements == ({"batch"} if share == 1.0 else {"inline", "batch"})
         assert rows_of(store, window, "sensor_anomaly") == inline
         counts = read_run(store, f"sensor_anomaly-{window}").counts
         assert counts == read_run(base, f"sensor_anomaly-{window}").counts
+
+
+def copy_of(store: Store, other: Store) -> Store:
+    """The other store, with everything that is in the first."""
+    for entry in store.list(""):
+        other.write(entry.path, store.read(entry.path))
+    return other
 
 
 def score_on_batch(store: Store, cloud: Cloud, window: str, share: float) -> set[str]:
