@@ -50,8 +50,8 @@ def _parser() -> argparse.ArgumentParser:
         "--concurrency",
         choices=("processes", "threads"),
         default="processes",
-        help="run activities in a process each, or all functions as threads of one process, as Azure's worker "
-        "does (default: processes)",
+        help="run activities in a process each, or all functions as threads of one process, as Azure's "
+        "worker does (default: processes)",
     )
     start.add_argument(
         "--enable-auth", action="store_true", help="demand keys, as Azure does; see DATA/keys.json"
@@ -64,10 +64,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     start.add_argument(
         "--lost-activities",
-        choices=("repeat", "fail"),
-        default="repeat",
-        help="what becomes of an activity whose worker process dies: it runs again, or fails as on Azure "
-        "(default: repeat)",
+        choices=("fail", "repeat"),
+        default="fail",
+        help="what becomes of an activity whose worker process dies: it fails, as on Azure, or runs again "
+        "(default: fail)",
     )
     start.add_argument(
         "--dead-partition",

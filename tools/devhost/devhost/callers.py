@@ -27,21 +27,21 @@ class Callers:
         host = headers.get("Host")
         if host is not None and not self.knows(host):
             return (
-                f"The host name {host[:100]!r} is not known here: a page may have let it point to this machine. "
-                "Use 127.0.0.1 or localhost, or start the host with --host-name NAME."
+                f"The host name {host[:100]!r} is not known here: a page may have let it point to this "
+                "machine. Use 127.0.0.1 or localhost, or start the host with --host-name NAME."
             )
         if not _is_own(headers):
             return "The request comes from a page of another site, which may not call this host."
         return ""
 
     def knows(self, host: str) -> bool:
-        """Return whether a Host header names this host: loopback, its address, or one of its names; any port."""
+        """Return whether a Host header names this host: by loopback, its address or a name; any port."""
         found = _HOST.fullmatch(host)
         name = found[1].strip("[]").lower().rstrip(".") if found else ""
         return name == "localhost" or name == self.address or name in self.names or is_loopback(name)
 
     def authority(self, host: str | None, local: tuple[str, int]) -> str:
-        """Return the `name:port` for addresses in an answer: the Host header where it is known, else `local`."""
+        """Return the `name:port` for addresses in answers: the Host header if it is known, else `local`."""
         return host if host is not None and self.knows(host) else f"{local[0]}:{local[1]}"
 
 

@@ -71,7 +71,8 @@ def request_body(instance: Instance, history: list[str], texts: list[str]) -> by
     is_replaying = "true" if history else "false"
     head = (
         f'{{"history":[{events}],"input":{instance.input or "null"},"instanceId":{json.dumps(instance.id)},'
-        f'"isReplaying":{is_replaying},"parentInstanceId":{json.dumps(instance.parent)},"sourceInstanceId":null,'
+        f'"isReplaying":{is_replaying},"parentInstanceId":{json.dumps(instance.parent)},'
+        '"sourceInstanceId":null,'
     )
     return (head + _TIMESPANS).encode()
 

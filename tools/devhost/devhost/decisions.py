@@ -64,7 +64,10 @@ def confirm(decision: Decision | None, event: dict[str, Any]) -> None:
     if decision is None:
         raise NonDeterministicError(_missing_text(kind, number, name, event))
     noun = {"activity": "an activity", "sub": "a sub-orchestration", "timer": "a timer"}.get(kind, "an event")
-    head = f"A previous execution of this orchestration scheduled {noun} task with sequence number {number} named"
+    head = (
+        f"A previous execution of this orchestration scheduled {noun} task with sequence number {number} "
+        "named"
+    )
     if decision.kind != kind:
         raise NonDeterministicError(
             f"{head} '{name}', but the current orchestration replay instead produced a "

@@ -44,7 +44,7 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """The SDK's state, what the handle raised (if anything), the tasks it waits for by id, and its next id."""
+    """The SDK's state, what the handle raised, if anything, the tasks it waits for by id, its next id."""
 
     state: dict[str, Any]
     failure: BaseException | None = None
@@ -85,7 +85,8 @@ def _call(handle: Callable[..., Any], body: str) -> _Answer:
     try:
         context = DurableOrchestrationContext.from_json(body)
         context._input_expected_type = getattr(handle, "_df_input_type", None)
-        text = Orchestrator(handle.orchestrator_function).handle(context)  # type: ignore[attr-defined]  # by the SDK
+        function = handle.orchestrator_function  # type: ignore[attr-defined]  # set by the SDK
+        text = Orchestrator(function).handle(context)
         return _Answer(json.loads(text), None, label_tasks(context), context._sequence_number)
     except BaseException as failure:  # an exit that the code raises must not end the worker either
         _, marker, state = text_of(failure).rpartition(_MARKER)

@@ -15,7 +15,7 @@ class Failure:
 
 
 def describe(failure: BaseException) -> Failure:
-    """Return an exception's type, text and traceback; never raises, even where the exception's own text does."""
+    """Return an exception's type, text and traceback; never raises, even where the exception's text does."""
     return Failure(f"{type(failure).__name__}: {text_of(failure)}", trace_of(failure))
 
 

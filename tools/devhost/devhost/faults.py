@@ -18,7 +18,7 @@ class Faults:
     accepted and never handled. `partition_count` is host.json's.
     """
 
-    fails_lost_activities: bool = False
+    fails_lost_activities: bool = True
     dead_partitions: frozenset[int] = frozenset()
     partition_count: int = 4
 
@@ -26,7 +26,8 @@ class Faults:
         beyond = sorted(each for each in self.dead_partitions if not 0 <= each < self.partition_count)
         if beyond:
             raise SettingsError(
-                f"--dead-partition {beyond[0]}: host.json has {self.partition_count} partitions, numbered from 0"
+                f"--dead-partition {beyond[0]}: host.json has {self.partition_count} partitions, "
+                "numbered from 0"
             )
 
     def is_dead(self, instance_id: str) -> bool:

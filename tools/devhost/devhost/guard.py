@@ -39,10 +39,11 @@ def find_mismatch(found: Replayed, waiting: dict[int, str], next_id: int) -> str
 
 def _explain(number: int, code_has: str, decision: Decision) -> str:
     return (
-        f"The orchestrator's code and the host number its tasks differently: id {number} is {code_has} for the code, "
-        f"{_labels(decision)[0]} for the host. This works in plain replay but breaks in Azure: results reach the "
-        "wrong task, or the instance hangs. It comes from a task_all or task_any over calls with retry that goes on "
-        "while one of them still retries. Write instead: activities that return {ok, error} rather than raise, and "
+        f"The orchestrator's code and the host number its tasks differently: id {number} is {code_has} "
+        f"for the code, {_labels(decision)[0]} for the host. This works in plain replay but breaks in Azure: "
+        "results reach the wrong task, or the instance hangs. It comes from a task_all or task_any over "
+        "calls with retry that goes on while one of them still retries. Write instead: activities that return "
+        "{ok, error} rather than raise, and "
         "retries inside an activity or inside a sub-orchestration that calls one activity."
     )
 

@@ -61,7 +61,7 @@ class HostOptions:
     is_strict: bool
     uses_threads: bool = False
     names: frozenset[str] = frozenset()
-    fails_lost_activities: bool = False
+    fails_lost_activities: bool = True
     dead_partitions: frozenset[int] = frozenset()
     owner_pid: int | None = None
 

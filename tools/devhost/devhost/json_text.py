@@ -26,7 +26,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def plain_json(text: str | bytes) -> str:
-    """Return JSON text as it may be stored: unchanged, but for numbers that are not finite; raises JsonError."""
+    """Return JSON text as it may be stored: changed only where numbers are not finite; raises JsonError."""
     value, is_finite = _decode(text)
     if not is_finite:
         return write_json(value)

@@ -1,4 +1,4 @@
-"""Taking the address that the host will listen on, before anything slow begins."""
+"""Binding the address that the host will listen on, before anything slow begins."""
 
 import socket
 
@@ -6,7 +6,7 @@ from devhost.errors import SettingsError
 
 
 def bind(address: str, port: int) -> socket.socket:
-    """Take an address (port 0: a free one) without listening yet; raises SettingsError when it cannot be had."""
+    """Bind an address (port 0: a free one) without listening yet; raises SettingsError if it is not free."""
     taken = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

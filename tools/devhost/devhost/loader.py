@@ -140,14 +140,14 @@ def check_function(info: FunctionInfo, function: Callable[..., Any]) -> None:
     if undeclared := set(parameters) - set(bound):
         raise _load_error(
             info.name,
-            "the following parameters are declared in Python but not in the function definition (function.json or "
-            f"function decorators):  {undeclared!r}",
+            "the following parameters are declared in Python but not in the function definition "
+            f"(function.json or function decorators):  {undeclared!r}",
         )
     if absent := set(bound) - set(parameters):
         raise _load_error(
             info.name,
-            "Extra parameters in binding definition — the following parameters are declared as bindings but are not "
-            f"present in Python: {absent!r}",
+            "Extra parameters in binding definition — the following parameters are declared as bindings "
+            f"but are not present in Python: {absent!r}",
         )
     for name in parameters:
         if name in annotations:
@@ -164,7 +164,8 @@ def _check_context(name: str, annotations: dict[str, Any]) -> None:
     if "context" in annotations and getattr(annotation, "__name__", None) != "Context":
         raise _load_error(
             name,
-            f'the "context" parameter is expected to be of type azure.functions.Context, got "{annotation!r}"',
+            'the "context" parameter is expected to be of type azure.functions.Context, got '
+            f'"{annotation!r}"',
         )
 
 
@@ -181,20 +182,20 @@ def _check_annotation(name: str, binding: dict[str, Any], annotation: Any) -> No
     if binding["direction"] == "out" and not is_out:
         raise _load_error(
             name,
-            f'binding {parameter} is declared to have the "out" direction, but its annotation in Python is not a '
-            "subclass of azure.functions.Out",
+            f'binding {parameter} is declared to have the "out" direction, but its annotation in Python is '
+            "not a subclass of azure.functions.Out",
         )
     if binding["direction"] == "in" and is_out:
         raise _load_error(
             name,
-            f'binding {parameter} is declared to have the "in" direction in the binding decorator, but its annotation '
-            "is azure.functions.Out in Python",
+            f'binding {parameter} is declared to have the "in" direction in the binding decorator, but its '
+            "annotation is azure.functions.Out in Python",
         )
     if not _accepts(kind, wanted, is_out):
         raise _load_error(
             name,
-            f'type of {parameter} binding in the binding decorator "{kind}" does not match its Python annotation '
-            f'"{wanted.__name__}"',
+            f'type of {parameter} binding in the binding decorator "{kind}" does not match its Python '
+            f'annotation "{wanted.__name__}"',
         )
 
 

@@ -47,7 +47,7 @@ class Schedule:
     is_repeating_within_day: bool = False
 
     def next_after(self, moment: datetime, zone: ZoneInfo) -> datetime | None:
-        """Return the first occurrence after the moment (exclusive), UTC; None when there is none in 40 years."""
+        """Return the first occurrence after the moment (exclusive), UTC; None if none is in 40 years."""
         if self.interval is not None:
             return (moment + self.interval).astimezone(UTC)
         local = moment.astimezone(zone)
@@ -130,7 +130,8 @@ def parse_schedule(text: str) -> Schedule:
     seconds = parse_span(text)
     if seconds is None or seconds <= 0:
         raise LoadError(
-            f"The schedule expression '{text}' was not recognized as a valid cron expression or timespan string."
+            f"The schedule expression '{text}' was not recognized as a valid cron expression or timespan "
+            "string."
         )
     return Schedule(text, interval=timedelta(seconds=seconds))
 
@@ -168,6 +169,7 @@ def _parse_value(word: str, name: str, lowest: int, highest: int, text: str) -> 
 
 def _field_error(text: str, name: str, word: str, lowest: int, highest: int) -> LoadError:
     return LoadError(
-        f"The schedule expression '{text}' was not recognized: '{word}' is not a valid {name}; expected {lowest} to "
+        f"The schedule expression '{text}' was not recognized: '{word}' is not a valid {name}; "
+        f"expected {lowest} to "
         f"{highest}, a list, a range or a step."
     )

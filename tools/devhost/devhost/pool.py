@@ -57,7 +57,7 @@ class WorkerGroup:
         self._template = template
         self._workers = [Worker(threads) for _ in range(count)]
         self._tasks: list[asyncio.Task[None]] = []
-        # One entry per thread of each worker; the one used last comes first, since its imports and caches are warm.
+        # One entry per thread of each worker; the one used last comes first: its imports and caches are warm.
         self._free: asyncio.LifoQueue[Worker] = asyncio.LifoQueue()
         for worker in self._workers * threads:
             self._free.put_nowait(worker)

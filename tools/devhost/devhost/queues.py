@@ -52,11 +52,12 @@ def encode_body(body: str | bytes, is_base64: bool) -> str:
 
 def next_pause(pause_s: float, longest_s: float) -> float:
     """Return the next wait of an empty queue: twice as long, give or take a fifth, up to the longest."""
-    return min(longest_s, max(_FIRST_PAUSE_S, pause_s * 2 * random.uniform(0.8, 1.2)))  # noqa: S311  # no secret
+    doubled_s = pause_s * 2 * random.uniform(0.8, 1.2)  # noqa: S311  # no secret
+    return min(longest_s, max(_FIRST_PAUSE_S, doubled_s))
 
 
 def poison_name(queue: str) -> str | None:
-    """Return the name of a queue's poison queue; None for a poison queue itself or a name that is too long."""
+    """Return the name of a queue's poison queue; None for a poison queue or where it would be too long."""
     name = queue + _POISON
     return None if queue.endswith(_POISON) or len(name) > _LONGEST_NAME else name
 

@@ -133,7 +133,8 @@ def put_instance(connection: sqlite3.Connection, instance: Instance) -> None:
     """Insert or replace the row."""
     values = tuple(getattr(instance, column) for column in _INSTANCE_COLUMNS.split(", "))
     marks = ",".join("?" * len(values))
-    connection.execute(f"INSERT OR REPLACE INTO instance ({_INSTANCE_COLUMNS}) VALUES ({marks})", values)  # noqa: S608  # our own column names
+    query = f"INSERT OR REPLACE INTO instance ({_INSTANCE_COLUMNS}) VALUES ({marks})"  # noqa: S608  # our own
+    connection.execute(query, values)
 
 
 def put_messages(connection: sqlite3.Connection, messages: Iterable[Message]) -> None:
@@ -348,7 +349,8 @@ def list_instances(
     """Return matching instances in the order of their ids, after that id."""
     where, values = wanted.where()
     rows = connection.execute(
-        f"SELECT {_INSTANCE_COLUMNS} FROM instance WHERE {where} AND id > ? ORDER BY id LIMIT ?",  # noqa: S608  # our own column names
+        f"SELECT {_INSTANCE_COLUMNS} FROM instance WHERE {where} AND id > ? "  # noqa: S608  # our own columns
+        "ORDER BY id LIMIT ?",
         [*values, after_id, limit],
     )
     return [Instance(*row) for row in rows]
@@ -358,7 +360,8 @@ def purge(connection: sqlite3.Connection, wanted: Filter) -> int:
     """Delete matching instances that have ended; return how many."""
     ended = tuple(each for each in wanted.statuses or ENDED if each in ENDED)
     where, values = replace(wanted, statuses=ended).where()
-    rows = connection.execute(f"SELECT id FROM instance WHERE {where}", values)  # noqa: S608  # our own conditions
+    query = f"SELECT id FROM instance WHERE {where}"  # noqa: S608  # our own conditions
+    rows = connection.execute(query, values)
     return forget(connection, [row[0] for row in rows])
 
 

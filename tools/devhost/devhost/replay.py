@@ -172,7 +172,8 @@ class _Replayer:
     def _check_child_id(self, instance_id: str) -> None:
         if instance_id in self._own_ids:
             raise CallRefusedError(
-                "The instance ID of a sub-orchestration must not be the same as the instance ID of its parent."
+                "The instance ID of a sub-orchestration must not be the same as the instance ID of its "
+                "parent."
             )
         if instance_id.startswith("@"):
             raise CallRefusedError("Orchestration instance ids must not start with @.")

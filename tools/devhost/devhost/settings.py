@@ -96,7 +96,8 @@ def read_host_settings(root: Path, environment: Mapping[str, str]) -> HostSettin
     hub = expand(durable.text("hubName", environment.get("WEBSITE_SITE_NAME") or "TestHubName"), environment)
     if not _HUB_NAME.fullmatch(hub):
         raise SettingsError(
-            f"host.json: extensions.durableTask.hubName is {hub!r}; expected 3 to 50 letters and digits, a letter first"
+            f"host.json: extensions.durableTask.hubName is {hub!r}; expected 3 to 50 letters and digits, "
+            "a letter first"
         )
     states = durable.choice(
         "overridableExistingInstanceStates", "NonRunningStates", ("NonRunningStates", "AnyState")

@@ -37,8 +37,8 @@ def find_connection(name: str, environment: Mapping[str, str]) -> tuple[str, str
         if url:
             return "identity", url
     raise SettingsError(
-        f"Storage account connection string '{names[0]}' does not exist. Make sure that it is a defined App Setting; "
-        f"'{name}' and '{name}__queueServiceUri' do not exist either."
+        f"Storage account connection string '{names[0]}' does not exist. Make sure that it is a defined App "
+        f"Setting; '{name}' and '{name}__queueServiceUri' do not exist either."
     )
 
 
@@ -62,7 +62,7 @@ def open_queue(queue: str, connection: str, environment: Mapping[str, str]) -> A
 
 
 def _identity(url: str) -> Any:
-    """This process's identity; for plain http on this machine, which takes no tokens, the emulator's account."""
+    """This process's identity; for plain http on this machine the emulator's account: it takes no tokens."""
     parts = urlsplit(url)
     if parts.scheme == "https":
         from azure.identity.aio import DefaultAzureCredential
@@ -70,7 +70,8 @@ def _identity(url: str) -> Any:
         return DefaultAzureCredential()
     if parts.hostname not in _LOOPBACK:
         raise SettingsError(
-            f"the queue service '{url}' would be sent tokens over plain http; use https, or an emulator on this machine."
+            f"the queue service '{url}' would be sent tokens over plain http; use https, or an emulator on "
+            "this machine."
         )
     from azure.core.credentials import AzureNamedKeyCredential
 

@@ -28,8 +28,10 @@ _CHECKED_BYTES = 1 << 26  # larger databases are not read through at every start
 _INSTANCES = """
 CREATE TABLE instance (
     id TEXT PRIMARY KEY, execution TEXT NOT NULL, name TEXT NOT NULL, version TEXT, status TEXT NOT NULL,
-    input TEXT, output TEXT, details TEXT, custom_status TEXT, created INTEGER NOT NULL, updated INTEGER NOT NULL,
-    parent TEXT, parent_execution TEXT, parent_task INTEGER, parent_name TEXT, clock INTEGER NOT NULL DEFAULT 0
+    input TEXT, output TEXT, details TEXT, custom_status TEXT,
+    created INTEGER NOT NULL, updated INTEGER NOT NULL,
+    parent TEXT, parent_execution TEXT, parent_task INTEGER, parent_name TEXT,
+    clock INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX instance_created ON instance (created);
 """
@@ -47,7 +49,9 @@ CREATE TABLE task (
     name TEXT NOT NULL, input TEXT
 );
 CREATE INDEX task_instance ON task (instance);
-CREATE TABLE timer (name TEXT PRIMARY KEY, last TEXT, next TEXT NOT NULL, updated TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE timer (
+    name TEXT PRIMARY KEY, last TEXT, next TEXT NOT NULL, updated TEXT NOT NULL
+) WITHOUT ROWID;
 """
 # Layout 1 had no instances without a version; those that had an empty one had none.
 _FROM_1 = f"""
@@ -185,7 +189,7 @@ def _deliver(batch: list[_Operation]) -> None:
 
 
 def _open(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
-    """Return a connection that writes and one that reads; raises SettingsError for a file that is not whole."""
+    """Return a connection that writes and one that reads; raises SettingsError for a damaged file."""
     try:
         if path.exists() and path.stat().st_size == 0 and (path.parent / "keys.json").exists():
             raise sqlite3.DatabaseError("it is empty")  # SQLite would take it for a new one
@@ -230,8 +234,8 @@ def _create(connection: sqlite3.Connection, path: Path) -> None:
         connection.executescript(f"BEGIN;{_FROM_1}PRAGMA user_version={_SCHEMA_VERSION};COMMIT;")
     elif version != _SCHEMA_VERSION:
         raise SettingsError(
-            f"{path} was written by another version of the host (layout {version}, this one has {_SCHEMA_VERSION}); "
-            "delete it or give another data folder with --data"
+            f"{path} was written by another version of the host (layout {version}, this one has "
+            f"{_SCHEMA_VERSION}); delete it or give another data folder with --data"
         )
 
 
@@ -248,7 +252,8 @@ def _lock_folder(folder: Path) -> int:
         holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
         os.close(descriptor)
         raise HostLockedError(
-            f"another host (process {holder or 'unknown'}) works on {folder}; stop it or give another folder with --data"
+            f"another host (process {holder or 'unknown'}) works on {folder}; stop it or give another folder "
+            "with --data"
         ) from error
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

@@ -112,7 +112,7 @@ class Template:
             self.generation += 1
 
     def close(self) -> None:
-        """End the template, which holds nothing that could be lost; workers end when their own sockets close."""
+        """End the template, which holds nothing that could be lost; workers end when their sockets close."""
         self._control.close()
         self.process.kill()
         self.process.wait()

@@ -132,7 +132,8 @@ def _start_child(descriptor: int, app: LoadedApp, root: Path, threads: int, fres
         if fresh:
             os.set_inheritable(descriptor, True)
             options = ["child", str(descriptor), str(root), str(threads)]
-            os.execv(sys.executable, [sys.executable, "-c", bootstrap(), *options])  # noqa: S606  # our own program
+            program = [sys.executable, "-c", bootstrap(), *options]
+            os.execv(sys.executable, program)  # noqa: S606  # our own program
         _serve(socket.socket(fileno=descriptor), app, threads)
     except BaseException:
         traceback.print_exc()

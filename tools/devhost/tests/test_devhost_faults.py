@@ -46,8 +46,8 @@ _TEXT = "Activity function 'die' failed: python exited with code 137 (0x89)"
 
 @pytest.fixture(scope="module")
 def host(make_shared_host: Any) -> Any:
-    """A host that lets activities fail with their worker."""
-    return make_shared_host(_APP, "--workers", "1", "--lost-activities", "fail").start()
+    """A host with the app above."""
+    return make_shared_host(_APP, "--workers", "1").start()
 
 
 def _start(host: Any, name: str, instance_id: str = "") -> str:
@@ -76,11 +76,15 @@ def test_orchestration_may_go_on_after_a_lost_activity(host: Any) -> None:
     assert status["output"] == ["alive", _TEXT]
 
 
-def test_lost_activities_run_again_by_default(make_host: Any, tmp_path: Any) -> None:
-    """Without the option an activity whose process died runs again."""
+def test_lost_activities_run_again_on_request(make_host: Any, tmp_path: Any) -> None:
+    """With --lost-activities repeat an activity whose process died runs again."""
     mark = tmp_path / "mark"
-    once = f"if os.path.exists({str(mark)!r}):\n        return 'again'\n    open({str(mark)!r}, 'w').close()\n    os._exit(7)"
-    host = make_host(_APP.replace("os._exit(7)", once), "--workers", "1").start()
+    once = (
+        f"if os.path.exists({str(mark)!r}):\n        return 'again'\n"
+        f"    open({str(mark)!r}, 'w').close()\n    os._exit(7)"
+    )
+    app = _APP.replace("os._exit(7)", once)
+    host = make_host(app, "--workers", "1", "--lost-activities", "repeat").start()
     assert host.wait_for(_start(host, "dying"))["output"] == "again"
 
 

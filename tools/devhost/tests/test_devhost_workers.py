@@ -192,7 +192,7 @@ def test_killing_workers_at_random_loses_nothing(make_host: Any, out: Path) -> N
 
     import psutil
 
-    host = make_host(_APP, "--workers", "2", OUT=str(out)).start()
+    host = make_host(_APP, "--workers", "2", "--lost-activities", "repeat", OUT=str(out)).start()
     ids = [host.post("orchestrators/many", json='["busy", 20, 0.02]').json()["id"] for _ in range(10)]
     (template,) = psutil.Process(host.process.pid).children()
     chance = random.Random(1)
