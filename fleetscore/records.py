@@ -88,6 +88,8 @@ class InputFile:
     path: str
     etag: str
     size_bytes: int
+    format: str = ""  # where it is read through `sources`
+    columns: Mapping[str, str] = field(default_factory=dict)  # that its path gives
 
 
 @dataclass(frozen=True, slots=True)

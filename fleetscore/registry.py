@@ -217,7 +217,7 @@ def _listed_tables(store: Store, entry: Entry | None) -> dict[str, Any]:
 
 
 def _without_file() -> set[str]:
-    return {*_shipped(), *_named_in_environment()}
+    return {*(name for name in _shipped() if not _needs_settings(name)), *_named_in_environment()}
 
 
 def _kind_sources() -> dict[str, str]:
@@ -238,6 +238,12 @@ def _shipped() -> frozenset[str]:
     return frozenset(
         n for n in _modules_of(SHIPPED) if any((f / n / "workload.py").is_file() for f in folders)
     )
+
+
+@cache
+def _needs_settings(kind: str) -> bool:
+    """Whether a workload of the shipped kind is nothing without a settings file."""
+    return bool(getattr(import_module(f"{SHIPPED}.{kind}"), "NEEDS_SETTINGS", False))
 
 
 def _modules_of(package: str) -> list[str]:

@@ -1,0 +1,189 @@
+"""The expected partitions of a window: those with rows, and the silent ones that the settings expect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fleetscore.errors import FleetscoreError, InputError
+from fleetscore.models.packs.bundle import Bundle
+from fleetscore.records import InputFile, Outcome
+from fleetscore.sources import SourceFile, TimeRange, land, list_inputs, read_landed
+from fleetscore.workload import Partitions, RunContext
+from fleetscore.workloads.models.bundles import find_bundle
+from fleetscore.workloads.models.expected import expected_partitions
+from fleetscore.workloads.models.key_counts import WindowCounts, count_keys
+from fleetscore.workloads.models.settings import FleetSettings
+
+_COLUMN_BYTES = 16.0  # of a row's cell while it is read and scored
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class WindowFiles:
+    """The files of a window, and what is to be said of those passed over."""
+
+    files: tuple[SourceFile, ...]
+    remarks: tuple[str, ...]
+
+
+def discover_window(run: RunContext) -> Partitions:
+    """Every expected partition with its rows, its model version, or why it has none; the window's files, and remarks."""
+    settings = checked_settings(run)
+    found = find_files(run)
+    span = TimeRange(run.window.start, run.window.end)
+    counts = count_keys(run.store, run.workload, run.window.key, settings, found.files, span)
+    bundles = _Bundles(run)
+    present = _present(counts.keyed, settings, bundles)
+    silent = expected_partitions(run, bundles.get(run.pins.current)) | set(run.pins.partitions)
+    table = _table(present, sorted(silent - present.keys()), bundles, counts, settings)
+    remarks = (
+        *found.remarks,
+        *counts.remarks,
+        *(f"{path}: {e.message}" for path, e in counts.faults.items()),
+    )
+    return Partitions(table, tuple(_input(file) for file in found.files), remarks)
+
+
+def checked_settings(run: RunContext) -> FleetSettings:
+    """The workload's settings; InputError where they name no partition or no data."""
+    settings: FleetSettings = run.settings
+    path = f"settings/{run.workload}.toml"
+    if not settings.partition:
+        raise InputError(
+            f"{path} names no partition.", fix='Add a line such as partition = ["van_id"].', field="partition"
+        )
+    if not settings.data.paths and not settings.data.database:
+        raise InputError(
+            f"{path} names no data.", fix='Add [data] with path = "data/telemetry/*.parquet".', field="data"
+        )
+    return settings
+
+
+def find_files(run: RunContext) -> WindowFiles:
+    """The window's files: as the plan has them, else listed, or landed from a database."""
+    settings: FleetSettings = run.settings
+    if run.inputs:
+        return WindowFiles(tuple(map(_source, run.inputs)), ())
+    data = settings.data.with_defaults("", settings.timezone)
+    if data.database:
+        landed = read_landed(run.store, run.workload, run.window.key) or land(
+            run.store, data, run.workload, run.window
+        )
+        return WindowFiles((landed.file(),), ())
+    listing = list_inputs(run.store, data, TimeRange(run.window.start, run.window.end))
+    return WindowFiles(listing.files, listing.remarks())
+
+
+@dataclass(frozen=True, slots=True)
+class _Present:
+    """A partition that has rows: how many, and how many of them no model scores."""
+
+    rows: int
+    without_model: int
+    error: str = ""
+
+
+class _Bundles:
+    """The bundles of the versions that a run uses; a version that cannot be opened costs the partitions that use it."""
+
+    def __init__(self, run: RunContext) -> None:
+        self._run = run
+        self._opened: dict[str, Bundle | None] = {}
+        self.errors: dict[str, FleetscoreError] = {}
+
+    def get(self, version: str) -> Bundle | None:
+        if version and version not in self._opened:
+            try:
+                self._opened[version] = find_bundle(self._run.store, self._run.workload, version)
+            except FleetscoreError as error:
+                if error.retry:
+                    raise
+                self._opened[version], self.errors[version] = None, error
+        return self._opened.get(version)
+
+    def version_of(self, partition: str) -> str:
+        return self._run.pins.version_for(partition)
+
+
+def _present(keyed: pa.Table, settings: FleetSettings, bundles: _Bundles) -> dict[str, _Present]:
+    """The partitions that have rows; a row has a model where any of its keys has."""
+    has_model = _has_model(keyed, settings, bundles)
+    table = keyed.append_column("lacking", pc.if_else(pa.array(has_model), 0, keyed["rows"]))
+    sums = table.group_by("partition", use_threads=False).aggregate([("rows", "sum"), ("lacking", "sum")])
+    columns = (sums[name].to_pylist() for name in ("partition", "rows_sum", "lacking_sum"))
+    return {key: _Present(rows, lacking) for key, rows, lacking in zip(*columns, strict=True)}
+
+
+def _has_model(
+    keyed: pa.Table, settings: FleetSettings, bundles: _Bundles
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    versions = np.array([bundles.version_of(key) for key in keyed["partition"].to_pylist()], object)
+    found = np.zeros(keyed.num_rows, bool)
+    if settings.models.score:
+        return ~found
+    for version in set(versions.tolist()):
+        bundle = bundles.get(version)
+        if bundle is None:
+            continue
+        mine = np.flatnonzero(versions == version)
+        for at in range(len(settings.key_patterns)):
+            keys = keyed[f"key_{at}"].take(pa.array(mine)).combine_chunks()
+            found[mine] |= bundle.find(keys)[0] >= 0
+    return found
+
+
+def _table(
+    present: dict[str, _Present],
+    silent: Sequence[str],
+    bundles: _Bundles,
+    counts: WindowCounts,
+    settings: FleetSettings,
+) -> pa.Table:
+    rows = [_line(key, one, bundles, settings) for key, one in sorted(present.items())]
+    late = _late_detail(counts)
+    rows += [(key, 0, bundles.version_of(key), Outcome.LATE, "no_rows", late) for key in silent]
+    width = len(settings.data.features) + len(settings.data.keep) + len(settings.models.outputs) + 4
+    columns = list(zip(*rows, strict=True)) or [()] * 6
+    partition, count, model, outcome, cause, detail = columns
+    sizes = [int(n * width * _COLUMN_BYTES) for n in count]
+    return Partitions.table(
+        partition, rows=count, size_bytes=sizes, model=model, outcome=[str(o) for o in outcome], cause=cause, detail=detail
+    )  # fmt: skip
+
+
+def _line(
+    key: str, one: _Present, bundles: _Bundles, settings: FleetSettings
+) -> tuple[str, int, str, str, str, str]:
+    version = bundles.version_of(key)
+    error = bundles.errors.get(version)
+    if error is not None:
+        return key, one.rows, version, Outcome.FAILED, error.code, str(error)
+    if one.without_model == one.rows and not settings.models.score:
+        patterns = ", ".join(settings.key_patterns) or "all"
+        detail = (
+            f"No model of version {version} has one of its keys ({patterns})."
+            if version
+            else ("No model set is pinned; import models first.")
+        )
+        return key, one.rows, version, Outcome.SKIPPED, "no_model", detail
+    return key, one.rows, version, "", "", ""
+
+
+def _late_detail(counts: WindowCounts) -> str:
+    if not counts.faults:
+        return "No row of the window is there."
+    named = ", ".join(list(counts.faults)[:_SHOWN])
+    return f"No row of the window could be read; {len(counts.faults)} files cannot be read, such as {named}."
+
+
+def _input(file: SourceFile) -> InputFile:
+    return InputFile(file.path, file.etag, file.size_bytes, file.format, file.columns)
+
+
+def _source(file: InputFile) -> SourceFile:
+    return SourceFile(file.path, file.etag, file.size_bytes, file.format, file.columns)

@@ -1,0 +1,79 @@
+"""Which partitions are expected in a window although they may be silent."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fleetscore.errors import MissingBlobError
+from fleetscore.models.packs.bundle import Bundle
+from fleetscore.partition_keys import join_key
+from fleetscore.records import RunState
+from fleetscore.runs.index import list_runs_since, newest_rounds
+from fleetscore.store.base import Store
+from fleetscore.store.parallel_reads import side_by_side
+from fleetscore.store.paths import run_path
+from fleetscore.windows import Window, parse_key
+from fleetscore.workload import RunContext
+from fleetscore.workloads.models.settings import FleetSettings, read_days
+
+_LEDGERS = 400
+"""The newest windows whose ledgers are read to find who was seen."""
+
+
+def expected_partitions(run: RunContext, bundle: Bundle | None) -> set[str]:
+    """The partitions that are late when they are silent: by the models, by earlier ledgers, or none, as the settings say.
+
+    None on a day of the week on which no data is expected.
+    """
+    settings: FleetSettings = run.settings
+    if not _is_expected_day(run.window, settings):
+        return set()
+    if settings.expects == "models":
+        return set() if bundle is None else _partitions_of_models(bundle, settings)
+    if settings.expects == "seen":
+        return seen_partitions(run.store, run.workload, run.window, settings.seen_days)
+    return set()
+
+
+def seen_partitions(store: Store, workload: str, window: Window, days: int) -> set[str]:
+    """The partitions that had rows in a published window of the `days` before this one."""
+    earliest = window.start - timedelta(days=days)
+    lines = list_runs_since(store, workload, f"{earliest - timedelta(days=days):%Y-%m-%d}")
+    newest = newest_rounds(lines)
+    runs = [
+        (parse_key(key), line.run)
+        for key, line in newest.items()
+        if line.purpose == "score" and line.state is RunState.PUBLISHED
+    ]
+    before = sorted((found, run) for found, run in runs if earliest <= found.start < window.start)
+    told = side_by_side(lambda run: _with_rows(store, run), [run for _, run in before[-_LEDGERS:]])
+    return set().union(*told)
+
+
+def _with_rows(store: Store, run: str) -> set[str]:
+    try:
+        with store.open(run_path(run, "ledger.parquet")) as source:
+            table = pq.read_table(source, columns=["partition", "input_rows"])
+    except MissingBlobError:  # removed by housekeeping
+        return set()
+    found: list[str] = table.filter(pc.greater(table["input_rows"], 0))["partition"].to_pylist()
+    return set(found)
+
+
+def _partitions_of_models(bundle: Bundle, settings: FleetSettings) -> set[str]:
+    """The partition of each model: its key is the partition's fields in the order of the pattern."""
+    if len(settings.partition) == 1 and settings.key_patterns[0] == f"{{{settings.partition[0]}}}":
+        keys: pa.StringArray = bundle.keys
+        return {join_key([key]) for key in keys.to_pylist()}
+    return {key for key in bundle.keys.to_pylist() if key.count("/") == len(settings.partition) - 1}
+
+
+def _is_expected_day(window: Window, settings: FleetSettings) -> bool:
+    from zoneinfo import ZoneInfo
+
+    local = window.start.astimezone(ZoneInfo(settings.timezone))
+    return window.cadence.value in ("week", "month") or local.weekday() in read_days(settings.expect.days)

@@ -1,0 +1,114 @@
+"""Importing the models of a fleet: files to packs, one model set, with a card that says what became of every file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fleetscore.errors import FleetscoreError, ModelError
+from fleetscore.models.importers.folder import Imported, ImportOptions, import_models
+from fleetscore.models.packs.base import CompiledModel
+from fleetscore.models.packs.bundle import Bundle, count_changes, join_bundles, pack_models
+from fleetscore.workload import ModelSetDraft
+from fleetscore.workloads.models.settings import FleetSettings
+
+Report = Callable[[Imported], None]
+_REFUSALS_SHOWN = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class FleetImport:
+    """What an import gave: the models of the new set, the files refused with the reason, and facts for the card."""
+
+    bundle: Bundle
+    imported: int
+    refused: tuple[Imported, ...]
+    changes: dict[str, int]
+    card: dict[str, Any] = field(default_factory=dict)
+
+    def draft(self) -> ModelSetDraft:
+        """The model set to store."""
+        return ModelSetDraft(dict(self.bundle.files()), self.card)
+
+
+def import_fleet(
+    source: Path,
+    settings: FleetSettings,
+    *,
+    trusted: bool = False,
+    manifest: Path | None = None,
+    base: Bundle | None = None,
+    report: Report | None = None,
+) -> FleetImport:
+    """Import every model below `source`; with a `base`, its models stay where the source has none of the same key.
+
+    `trusted` lets pickles run, in a limited process of their own. ModelError when no file at all could be imported.
+    """
+    told = _Told(report)
+    options = ImportOptions(trusted=trusted, method=settings.models.method)
+    patterns = [pattern.removesuffix("/") for pattern in settings.key_patterns]
+    fresh = pack_models(told.models(import_models(source, patterns, manifest=manifest, options=options)))
+    if not len(fresh):
+        raise _nothing_imported(source, told)
+    bundle = fresh if base is None else join_bundles(base, fresh)
+    changes = (
+        count_changes(base, fresh) if base is not None else {"replaced": 0, "new": len(fresh), "kept": 0}
+    )
+    return FleetImport(bundle, len(fresh), tuple(told.refused), changes, _card(bundle, told, changes))
+
+
+class _Told:
+    """What the stream of imported files said, kept while it passes."""
+
+    def __init__(self, report: Report | None) -> None:
+        self.refused: list[Imported] = []
+        self.families: Counter[str] = Counter()
+        self.libraries: Counter[str] = Counter()
+        self.warnings: Counter[str] = Counter()
+        self._report = report
+
+    def models(self, stream: Iterator[Imported]) -> Iterator[tuple[str, CompiledModel]]:
+        for one in stream:
+            if self._report is not None:
+                self._report(one)
+            if one.model is None:
+                self.refused.append(one)
+                continue
+            self.families[one.model.family] += 1
+            self.libraries[f"{one.model.facts.library} {one.model.facts.library_version}".strip()] += 1
+            self.warnings.update(one.card.get("warnings", ()))
+            yield one.key, one.model
+
+
+def _card(bundle: Bundle, told: _Told, changes: dict[str, int]) -> dict[str, Any]:
+    refused = [
+        {"file": one.name, "key": one.key, "code": one.refusal.code, "reason": str(one.refusal)}
+        for one in told.refused[:_REFUSALS_SHOWN]
+        if one.refusal is not None
+    ]
+    return {
+        "models": len(bundle),
+        "imported": dict(changes),
+        "families": dict(told.families),
+        "libraries": dict(told.libraries),
+        "warnings": dict(told.warnings),
+        "refused": len(told.refused),
+        "refusals": refused,
+    }
+
+
+def _nothing_imported(source: Path, told: _Told) -> FleetscoreError:
+    first = next((one for one in told.refused if one.refusal is not None), None)
+    if first is None or first.refusal is None:
+        return ModelError(
+            f"{source} holds no model file.", fix="Name the folder of the models.", code="no_model"
+        )
+    return ModelError(
+        f"None of {len(told.refused)} files could be imported; the first, {first.name}: {first.refusal.message}",
+        fix=first.refusal.fix,
+        code=first.refusal.code,
+        field=first.name,
+    )

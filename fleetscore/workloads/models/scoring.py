@@ -1,0 +1,108 @@
+"""Scoring a shard: rows of its partitions, grouped by model, through all packs at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fleetscore.errors import FleetscoreError, InputError
+from fleetscore.models.packs.bundle import Bundle
+from fleetscore.models.packs.shard_scoring import score_shard
+from fleetscore.sources import Reading, SourceFile, TimeRange, aggregate_rows, read_files
+from fleetscore.workload import RunContext, Scored, Shard
+from fleetscore.workloads.models.blocks import Block, sort_rows
+from fleetscore.workloads.models.bundles import find_bundle
+from fleetscore.workloads.models.discovery import find_files
+from fleetscore.workloads.models.key_counts import count_keys
+from fleetscore.workloads.models.results import make_results, sketch_partitions
+from fleetscore.workloads.models.rows import numbers_of, partition_keys, row_kinds
+from fleetscore.workloads.models.settings import FleetSettings
+from fleetscore.workloads.models.verdicts import judge_partitions, judge_rows
+
+
+def score_partitions(run: RunContext, shard: Shard) -> Iterator[Scored]:
+    """The results of the shard's partitions, those of one model version at a time; every partition is settled exactly once."""
+    versions = shard.partitions["model"].to_pylist()
+    for version in dict.fromkeys(versions):
+        keys = [key for key, one in zip(shard.keys, versions, strict=True) if one == version]
+        yield from _score_version(run, version, keys)
+
+
+def _score_version(run: RunContext, version: str, keys: Sequence[str]) -> Iterator[Scored]:
+    started = time.perf_counter()
+    settings: FleetSettings = run.settings
+    try:
+        bundle = find_bundle(run.store, run.workload, version)
+    except FleetscoreError as error:
+        if error.retry:
+            raise
+        yield Scored.failed(keys, error.code, str(error), model=version)
+        return
+    features = model_features(bundle, settings)
+    reading = _read_rows(run, settings, keys, features)
+    block = sort_rows(reading.table, settings, keys, bundle)
+    yield _settle(run, version, keys, block, features, bundle, reading, started)
+
+
+def model_features(bundle: Bundle, settings: FleetSettings) -> tuple[str, ...]:
+    """The columns that the models take: those of the settings, else those that the models name, in the order of their first use."""
+    if settings.data.features:
+        return settings.data.features
+    names: dict[str, None] = {}
+    for number in range(len(bundle.names)):
+        for facts in bundle.pack(number).facts:
+            names |= dict.fromkeys(facts.feature_names)
+    if not names:
+        raise InputError(
+            "Neither the settings nor the models name the features.",
+            fix='Add features = ["..."] to [data], in the order of the models.',
+            field="features",
+        )
+    return tuple(names)
+
+
+def _read_rows(
+    run: RunContext, settings: FleetSettings, keys: Sequence[str], features: Sequence[str]
+) -> Reading:
+    data = settings.data.with_defaults("", settings.timezone)
+    span = TimeRange(run.window.start, run.window.end)
+    kinds = row_kinds(settings, features)
+    reading = read_files(run.store, _files_of(run, settings, keys), data, kinds, span)
+    wanted = pa.array(keys, pa.string())
+    mine = pc.is_in(partition_keys(reading.table, settings), value_set=wanted)
+    table = reading.table.filter(mine)
+    if data.aggregate:
+        table = aggregate_rows(table, data, kinds)
+    return Reading(table, reading.rows, reading.faults, reading.remarks)
+
+
+def _files_of(run: RunContext, settings: FleetSettings, keys: Sequence[str]) -> list[SourceFile]:
+    """The files that hold rows of the partitions, by the counts that planning keeps."""
+    files = find_files(run).files
+    span = TimeRange(run.window.start, run.window.end)
+    counts = count_keys(run.store, run.workload, run.window.key, settings, files, span)
+    mine = counts.keyed.filter(pc.is_in(counts.keyed["partition"], value_set=pa.array(keys, pa.string())))
+    paths = set(mine["path"].to_pylist()) | counts.faults.keys()
+    return [file for file in files if file.path in paths]
+
+
+def _settle(
+    run: RunContext, version: str, keys: Sequence[str], block: Block, features: Sequence[str], bundle: Bundle,
+    reading: Reading, started: float,
+) -> Scored:  # fmt: skip
+    settings: FleetSettings = run.settings
+    columns = {name: numbers_of(block.table[name]) for name in features if name in block.table.column_names}
+    rows = judge_rows(columns, settings.expect.missing, block)
+    scores = score_shard(bundle, block.keys, block.offsets, rows.columns, settings.models.method, features)
+    verdicts = judge_partitions(keys, block, rows, scores, settings, reading)
+    kept = verdicts.kept_rows(block, rows)
+    results = make_results(block, scores, settings, kept)
+    seconds = (time.perf_counter() - started) / max(1, len(keys))
+    return Scored.of(
+        keys, results, outcome=verdicts.outcomes, cause=verdicts.causes, detail=verdicts.details,
+        input_rows=verdicts.input_rows, rows=verdicts.count(block, kept), model=version, seconds=seconds,
+        sketches=sketch_partitions(verdicts, block, columns, scores, kept),
+    )  # fmt: skip

@@ -1,0 +1,72 @@
+"""The kind models: any model per partition, described by a settings file. Each method imports what it needs when it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from fleetscore.models.model_sets import Pins
+from fleetscore.records import Rates
+from fleetscore.store.base import Store
+from fleetscore.windows import Cadence
+from fleetscore.workload import (
+    ImportsModels,
+    ModelSetDraft,
+    Partitions,
+    RunContext,
+    Scored,
+    ScoresRows,
+    Shard,
+    Workload,
+)
+from fleetscore.workloads.models.settings import FleetSettings
+
+
+class Models(Workload, ImportsModels, ScoresRows):
+    """A fleet of models by key, packed by family, that score rows of any shape; no code of the user's is needed."""
+
+    name = "models"
+    cadences = (Cadence.DAY,)
+    settings_type = FleetSettings
+    result_schema = pa.schema([])
+    rates = Rates(shard_s=0.3, partition_s=1e-4, row_s=2e-6, bytes_per_row=200.0)
+    chart = "fleetscore.dashboard.charts.model_outputs:draw_outputs"
+
+    def __init__(self, name: str = "", settings: Any = None, zone: str = "UTC") -> None:
+        """The fleet that the settings describe; its columns, windows and results follow from them."""
+        super().__init__(name, settings, zone)
+        from fleetscore.workloads.models.results import results_schema
+
+        own: FleetSettings = self.settings
+        self.cadences = (own.window,)
+        self.partition_columns = own.partition or ("partition",)
+        self.result_schema = results_schema(own)
+
+    def data_prefixes(self) -> tuple[str, ...]:
+        from fleetscore.workloads.models.places import data_prefixes
+
+        return data_prefixes(self.name, self.settings)
+
+    def discover(self, run: RunContext) -> Partitions:
+        from fleetscore.workloads.models.discovery import discover_window
+
+        return discover_window(run)
+
+    def score(self, run: RunContext, shard: Shard) -> Iterator[Scored]:
+        from fleetscore.workloads.models.scoring import score_partitions
+
+        return score_partitions(run, shard)
+
+    def import_models(self, store: Store, source: Path) -> ModelSetDraft:
+        del store
+        from fleetscore.workloads.models.importing import import_fleet
+
+        return import_fleet(source, self.settings).draft()
+
+    def score_rows(self, store: Store, pins: Pins, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        from fleetscore.workloads.models.mini_batches import score_mini_batch
+
+        return score_mini_batch(store, self.name, self.settings, pins, rows)
