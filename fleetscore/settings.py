@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -202,15 +202,36 @@ def _table(tables: Mapping[str, Any], name: str, path: str) -> dict[str, Any]:
 
 
 def _convert(table: dict[str, Any], kind: type[Settings], where: str) -> Settings:
-    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]  # settings types are dataclasses
-    for name in table:
-        if name not in known:
-            raise SettingsError(
-                f"{where}: there is no setting {name!r}.", fix=f"Known: {', '.join(known)}.", field=name
-            )
+    _check_names(table, kind, where)
     try:
         return msgspec.convert(table, type=kind, strict=True)
     except msgspec.ValidationError as error:
         raise SettingsError(
             f"{where}: {error}.", fix="See docs/reference/settings.md.", field=where
         ) from error
+
+
+def _check_names(table: Mapping[str, Any], kind: Any, where: str) -> None:
+    """SettingsError for a line that `kind`, or the dataclass of one of its tables, does not have."""
+    types = get_type_hints(kind)
+    known = [f.name for f in fields(kind)]
+    for name, value in table.items():
+        if name not in known:
+            raise SettingsError(
+                f"{where}: there is no setting {name!r}.", fix=f"Known: {', '.join(known)}.", field=name
+            )
+        if isinstance(value, dict):
+            _check_nested(value, types[name], f"{where} [{name}]")
+
+
+def _check_nested(value: Mapping[str, Any], kind: Any, where: str) -> None:
+    """The same for a table whose type is a dataclass, an optional one, or a mapping from names to dataclasses."""
+    if get_origin(kind) is Mapping:
+        below = get_args(kind)[1]
+        for key, table in value.items():
+            if is_dataclass(below) and isinstance(table, dict):
+                _check_names(table, below, f"{where[:-1]}.{key}]")
+        return
+    for one in (kind, *get_args(kind)):
+        if is_dataclass(one):
+            _check_names(value, one, where)

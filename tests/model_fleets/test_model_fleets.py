@@ -1,0 +1,296 @@
+"""A fleet of models by key, from one settings file: who is scored by what, who is not and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from fleetscore.errors import FleetscoreError, InputError, ModelError
+from fleetscore.models.model_sets import read_pins
+from fleetscore.pipeline.local import run_window
+from fleetscore.records import RunRecord, RunState
+from fleetscore.registry import find_workloads, get_workload
+from fleetscore.runs.ledgers import read_ledger
+from fleetscore.runs.manifests import read_manifest, read_results
+from fleetscore.store.base import Store
+from fleetscore.testing import check_workload
+from fleetscore.workload import ScoresRows, require
+from tests.model_fleets.conftest import FEATURES, MIDNIGHT, fitted, pin_models, telemetry, write_rows
+
+WINDOW = "2026-11-21"
+VANS = ["VAN-1", "VAN-2", "VAN-3"]
+Change = Callable[[str, str], None]
+
+
+def run(store: Store) -> RunRecord:
+    """The record of a run of the window."""
+    return run_window(store, "vans", WINDOW)
+
+
+def published(store: Store) -> pd.DataFrame:
+    """The published rows, in order of van and time."""
+    frame = read_results(store, read_manifest(store, "vans", WINDOW)).to_pandas()
+    return frame.sort_values(["van_id", "recorded_at"], ignore_index=True)
+
+
+def causes(store: Store, record: RunRecord) -> dict[str, tuple[str, str, str]]:
+    """Partition -> outcome, cause, detail, as the ledger has them."""
+    rows = read_ledger(store, record.request.run).to_pylist()
+    return {row["partition"]: (row["outcome"], row["cause"], row["detail"]) for row in rows}
+
+
+def test_every_van_is_scored_by_its_own_model(store: Store) -> None:
+    """The published rows are the library's own predictions, with what is kept, and only rows of the local day."""
+    frame = telemetry(VANS, rows=25)
+    extra = telemetry(["VAN-1"], rows=5, start=MIDNIGHT + timedelta(days=1))
+    write_rows(store, pd.concat([frame, extra], ignore_index=True))
+    models = {van: fitted(at) for at, van in enumerate(VANS)}
+    pin_models(store, models)
+    record = run(store)
+    assert (record.state, record.counts, record.rows) == (RunState.PUBLISHED, {"scored": 3}, 75)
+    found = published(store)
+    assert list(found.columns) == ["van_id", "recorded_at", "depot", "kwh", "model_key"]
+    expected = np.concatenate([models[van].predict(frame[frame.van_id == van][FEATURES]) for van in VANS])
+    np.testing.assert_allclose(found.kwh, expected, rtol=1e-12)
+    assert (found.model_key == found.van_id).all()
+    assert check_workload(get_workload(store, "vans"), store, WINDOW).rows == 75
+
+
+def test_a_silent_van_with_a_model_is_late_and_one_without_a_model_is_skipped(store: Store) -> None:
+    """Who has a model of its own is expected; who has none is named with the key that no model has."""
+    write_rows(store, telemetry(["VAN-1", "VAN-9"]))
+    pin_models(store, {van: fitted(at) for at, van in enumerate(["VAN-1", "VAN-2"])})
+    told = causes(store, run(store))
+    assert told["VAN-1"][0] == "scored"
+    assert told["VAN-2"][:2] == ("late", "no_rows")
+    assert told["VAN-9"][:2] == ("skipped", "no_model")
+
+
+def test_the_first_key_with_a_model_scores_and_the_ledger_says_which(
+    store: Store, change_settings: Change
+) -> None:
+    """A van without a model of its own falls back to its depot's; results and ledger name the key."""
+    change_settings("[models]", '[models]\nkey = ["{van_id}", "{depot}"]')
+    frame = telemetry(VANS)
+    write_rows(store, frame)
+    models = {"VAN-1": fitted(1), "depot-0": fitted(2), "depot-1": fitted(3)}
+    pin_models(store, models)
+    told = causes(store, run(store))
+    assert [told[van][0] for van in VANS] == ["scored"] * 3
+    assert "'depot-1'" in told["VAN-2"][2]
+    found = published(store)
+    assert found.groupby("van_id").model_key.first().to_dict() == {
+        "VAN-1": "VAN-1",
+        "VAN-2": "depot-1",
+        "VAN-3": "depot-0",
+    }
+    second = frame[frame.van_id == "VAN-2"]
+    np.testing.assert_allclose(
+        found[found.van_id == "VAN-2"].kwh, models["depot-1"].predict(second[FEATURES]), rtol=1e-12
+    )
+
+
+def test_one_model_scores_all(store: Store, change_settings: Change) -> None:
+    """With the key "" every van is scored by the one model; a van that was seen before is late when it is silent."""
+    change_settings("[models]", '[models]\nkey = ""')
+    write_rows(store, telemetry(VANS, start=MIDNIGHT - timedelta(days=1)), "2026-11-20.parquet")
+    write_rows(store, telemetry(VANS[:2]))
+    pin_models(store, {"": fitted(1)})
+    run_window(store, "vans", "2026-11-20")
+    told = causes(store, run(store))
+    assert {van: told[van][0] for van in VANS} == {"VAN-1": "scored", "VAN-2": "scored", "VAN-3": "late"}
+
+
+def test_classes_are_published_as_the_classifier_names_them(store: Store, change_settings: Change) -> None:
+    """output_type "text" gives the labels themselves."""
+    change_settings('output = "kwh"', 'output = "kwh"\noutput_type = "text"')
+    frame = telemetry(VANS[:1])
+    write_rows(store, frame)
+    model = fitted(1, classes=True)
+    pin_models(store, {"VAN-1": model})
+    run(store)
+    assert published(store).kwh.tolist() == model.predict(frame[FEATURES]).tolist()
+
+
+def test_probabilities_have_a_column_per_class(store: Store, change_settings: Change) -> None:
+    """method "predict_proba" with one output per class, in the model's order."""
+    change_settings('output = "kwh"', 'output = ["p_high", "p_low"]\nmethod = "predict_proba"')
+    frame = telemetry(VANS[:1])
+    write_rows(store, frame)
+    model = fitted(1, classes=True)
+    pin_models(store, {"VAN-1": model})
+    run(store)
+    np.testing.assert_allclose(
+        published(store)[["p_high", "p_low"]], model.predict_proba(frame[FEATURES]), rtol=1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "outcome", "rows"),
+    [('"reject"', "failed", 0), ('"drop"', "scored", 19), ("0.5", "scored", 20)],
+)
+def test_a_missing_feature_is_treated_as_the_settings_say(
+    store: Store, policy: str, outcome: str, rows: int
+) -> None:
+    """Rejected by partition with the feature's name, dropped by row, or filled in; never another partition's loss."""
+    store.write(
+        "settings/vans.toml", store.read("settings/vans.toml") + f"[expect]\nmissing = {policy}\n".encode()
+    )
+    frame = telemetry(VANS[:2])
+    frame.loc[3, "speed"] = np.nan
+    write_rows(store, frame)
+    pin_models(store, {van: fitted(at) for at, van in enumerate(VANS[:2])})
+    store.write("settings/vans.toml", store.read("settings/vans.toml") + b"[run]\nerror_threshold = 0.9\n")
+    record = run(store)
+    told = causes(store, record)
+    assert told["VAN-2"][0] == "scored"
+    assert told["VAN-1"][0] == outcome
+    assert (published(store).van_id == "VAN-1").sum() == rows
+    if outcome == "failed":
+        assert "speed has no number in 1 of 20 rows" in told["VAN-1"][2]
+
+
+def test_a_feature_that_the_data_lacks_is_named(store: Store) -> None:
+    """The partition fails with the name of the column, and the run publishes nothing when all do."""
+    write_rows(store, telemetry(VANS[:1]).drop(columns="load_kg"))
+    pin_models(store, {"VAN-1": fitted(1)})
+    record = run(store)
+    assert record.state is RunState.UNPUBLISHED
+    assert "load_kg" in causes(store, record)["VAN-1"][2]
+
+
+def test_an_unreadable_file_costs_its_own_rows_and_is_named(store: Store) -> None:
+    """A Parquet file cut short is a remark with its path; the vans of the other file are scored."""
+    write_rows(store, telemetry(VANS[:1]))
+    store.write("data/telemetry/broken.parquet", b"PAR1" + b"x" * 100)
+    pin_models(store, {van: fitted(at) for at, van in enumerate(VANS[:2])})
+    record = run(store)
+    assert any("data/telemetry/broken.parquet" in remark for remark in record.remarks)
+    told = causes(store, record)
+    assert told["VAN-1"][0] == "scored"
+    assert "broken.parquet" in told["VAN-2"][2]
+
+
+def test_results_outside_what_is_expected_fail_their_partition(store: Store) -> None:
+    """A check with what = "partition" fails the van whose results leave the range, and no other."""
+    more = b'[expect.results.kwh]\nrange = [-10, 5]\nwhat = "partition"\n[run]\nerror_threshold = 0.9\n'
+    store.write("settings/vans.toml", store.read("settings/vans.toml") + more)
+    frame = telemetry(VANS[:2])
+    frame.loc[frame.van_id == "VAN-2", "load_kg"] = 1e9
+    write_rows(store, frame)
+    pin_models(store, {van: fitted(at) for at, van in enumerate(VANS[:2])})
+    told = causes(store, run(store))
+    assert told["VAN-1"][0] == "scored"
+    assert told["VAN-2"][:2] == ("failed", "unexpected_result")
+    assert "kwh lie outside [-10, 5]" in told["VAN-2"][2]
+
+
+def test_counted_files_are_not_opened_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planning a window again reads the counts that it kept, unless they are damaged: then it counts again."""
+    from fleetscore.pipeline.context import open_window
+    from fleetscore.workloads.models import key_counts
+
+    write_rows(store, telemetry(VANS))
+    pin_models(store, {van: fitted(at) for at, van in enumerate(VANS)})
+    kind = get_workload(store, "vans")
+    first = kind.discover(open_window(store, kind, WINDOW))
+    opened: list[str] = []
+    read_table = key_counts.read_table
+    monkeypatch.setattr(
+        key_counts, "read_table", lambda s, f, *rest: opened.append(f.path) or read_table(s, f, *rest)
+    )
+    assert kind.discover(open_window(store, kind, WINDOW)).expected.equals(first.expected)
+    assert opened == []
+    store.write(f"hints/vans/counts/{WINDOW}.parquet", b"damaged")
+    assert kind.discover(open_window(store, kind, WINDOW)).expected.equals(first.expected)
+    assert opened == [f"data/telemetry/{WINDOW}.parquet"]
+
+
+ROW = {"van_id": "VAN-1", "speed": 50, "load_kg": "300.5"}
+
+
+@pytest.mark.parametrize(
+    ("row", "error", "field"),
+    [
+        ({"van_id": "VAN-1", "speed": 5}, InputError, "rows[0].load_kg"),
+        ({"speed": 5, "load_kg": 1}, InputError, "rows[0].van_id"),
+        ({**ROW, "speed": "fast"}, InputError, "rows[0].speed"),
+        ({**ROW, "speed": None}, InputError, "rows[0].speed"),
+        ({**ROW, "speed": True}, InputError, "rows[0].speed"),
+        ({**ROW, "van_id": "VAN-77"}, ModelError, "rows[0].van_id"),
+    ],
+)
+def test_a_row_that_cannot_be_answered_is_refused_with_its_field(
+    store: Store, row: dict[str, Any], error: type[FleetscoreError], field: str
+) -> None:
+    """A missing field, one that is no number, and a key that no model has are named by row and field."""
+    pin_models(store, {"VAN-1": fitted(1)})
+    kind = require(get_workload(store, "vans"), ScoresRows)
+    with pytest.raises(error) as refused:
+        kind.score_rows(store, read_pins(store, "vans"), [row])
+    assert refused.value.field == field
+
+
+def test_rows_are_answered_as_a_run_would(store: Store) -> None:
+    """The answer is the library's prediction, with the model's key and version."""
+    model = fitted(1)
+    version = pin_models(store, {"VAN-1": model})
+    kind = require(get_workload(store, "vans"), ScoresRows)
+    (answer,) = kind.score_rows(store, read_pins(store, "vans"), [ROW])
+    assert answer["kwh"] == pytest.approx(
+        model.predict(pd.DataFrame([[50, 300.5]], columns=FEATURES))[0], rel=1e-12
+    )
+    assert (answer["model_key"], answer["model"]) == ("VAN-1", version)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "named"),
+    [
+        ('partition = ["van_id"]', 'partition = "van_id"', "partition"),
+        ('output = "kwh"', 'output = "kwh"\nmethod = "guess"', "method"),
+        ("[models]", '[models]\nkey = "{van_id"', "key"),
+        ('path = "data/telemetry/*.parquet"', 'paht = "x"', "paht"),
+        ('timezone = "Europe/Berlin"', 'timezone = "Berlin"', "timezone"),
+        ('timezone = "Europe/Berlin"', 'timezone = "UTC"\nwindow = "fortnight"', "window"),
+        ('keep = ["recorded_at", "depot"]', 'keep = ["van_id"]', "keep"),
+        ("[models]", '[expect]\ndays = "mon-someday"\n[models]', "days"),
+        ("[models]", "[expect]\nleast_scored = 7\n[models]", "least_scored"),
+    ],
+)
+def test_a_mistyped_line_is_shown_as_broken_with_its_name(
+    store: Store, change_settings: Change, before: str, after: str, named: str
+) -> None:
+    """The workload is listed with the reason, and no other workload is touched."""
+    change_settings(before, after)
+    found = {one.name: one for one in find_workloads(store)}
+    assert named in found["vans"].reason
+    assert not found["store_sales"].reason
+
+
+def test_the_kind_itself_is_no_workload(store: Store) -> None:
+    """Without a settings file there is nothing named models."""
+    assert "models" not in {one.name for one in find_workloads(store)}
+
+
+def test_a_quarter_of_an_hour_is_a_window(store: Store, change_settings: Change) -> None:
+    """window = "15min" cuts the same rows finer."""
+    change_settings('timezone = "Europe/Berlin"', 'timezone = "Europe/Berlin"\nwindow = "15min"')
+    write_rows(store, telemetry(VANS[:1], rows=96))
+    pin_models(store, {"VAN-1": fitted(1)})
+    record = run_window(store, "vans", "2026-11-21T1015")
+    assert (record.counts, record.rows) == ({"scored": 1}, 1)
+
+
+def test_results_keep_their_schema_when_nothing_is_scored(store: Store) -> None:
+    """A window in which everybody is late has results of no rows and the same columns."""
+    write_rows(store, telemetry(VANS[:1], start=MIDNIGHT + timedelta(days=3)))
+    pin_models(store, {"VAN-1": fitted(1)})
+    record = run(store)
+    assert record.counts == {"late": 1}
+    assert get_workload(store, "vans").result_schema.field("kwh").type == pa.float64()
