@@ -8,7 +8,7 @@ the results of a shard. All else is a capability that a kind may have: `Prepares
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
@@ -307,6 +307,34 @@ class ImportsModels(ABC):
     @abstractmethod
     def import_models(self, store: Store, source: Path) -> ModelSetDraft:
         """Read models from a file or folder, without executing anything of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetImport:
+    """What importing a folder of models by key would make: the set's files, its card, and what becomes of the models before.
+
+    `counts` has imported, refused, replaced, new and kept; `lost` names partitions' keys that have a model now and would not.
+    """
+
+    draft: ModelSetDraft
+    counts: Mapping[str, int]
+    lost: tuple[str, ...] = ()
+
+
+class ImportsFleets(ABC):
+    """The capability to take a folder of models by key, file by file, whole or on top of the current version."""
+
+    lacking: ClassVar[str] = "takes a model set as a whole; --add, --trust-pickles and --manifest cannot act"
+
+    @abstractmethod
+    def import_fleet(
+        self, store: Store, source: Path, *, base: str = "", add: bool = False, trusted: bool = False,
+        manifest: Path | None = None, report: Callable[[str, int, int, str], None] | None = None,
+    ) -> FleetImport:  # fmt: skip
+        """Import the files; with `add` the models of the version `base` stay where the source has none of the same key.
+
+        `trusted` lets pickles run, each in a limited process. `report` is told name, number, total and refusal ("") of each file.
+        """
 
 
 class ScoresRows(ABC):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from fleetscore.cli.text import say
 
 if TYPE_CHECKING:
     from fleetscore.fleet import FleetBase
+    from fleetscore.fleet.store_fleet import Fleet
     from fleetscore.models.model_sets import ModelSet, Pins
     from fleetscore.models.report import ModelSets
     from fleetscore.operations.verdict_report import VerdictReport
@@ -41,23 +43,91 @@ _WHY = click.option("--why", default="", metavar="TEXT", help="The reason, kept 
 @click.option(
     "--pin/--no-pin", default=True, show_default=True, help="Make the new model set the current one."
 )
+@click.option(
+    "--add", is_flag=True, help="Keep the current version's models that the source does not replace."
+)
+@click.option(
+    "--trust-pickles",
+    "trusted",
+    is_flag=True,
+    help="Let pickles run, each in a limited process on this machine. Only for files of people you trust.",
+)
+@click.option(
+    "--manifest",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A CSV file with the columns key and file.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask before partitions lose their models.")
 @store_option
 @json_option
-def import_models(workload: str, source: Path, pin: bool, store_url: str, as_json: bool) -> None:
-    """Import models made elsewhere as a new model set, without executing anything of them.
+def import_models(
+    workload: str, source: Path, pin: bool, add: bool, trusted: bool, manifest: Path | None, yes: bool, store_url: str,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Import models made elsewhere as a new model set.
 
-    Pickles are read by a restricted reader that accepts exactly the classes it needs and refuses any other by name.
+    Models of a kind that takes a fleet come by key: file or folder names give the key. What cannot be imported is named with
+    the reason, and the others are imported. Pickles are executed only with --trust-pickles, on this machine.
     """
     from fleetscore.cli.render import print_json
     from fleetscore.fleet.store_fleet import Fleet
+    from fleetscore.registry import get_workload
+    from fleetscore.workload import ImportsFleets, require
 
     fleet = Fleet(store_url)
+    kind = get_workload(fleet.opened, workload)
+    if isinstance(kind, ImportsFleets):
+        import_by_key(fleet, workload, source, pin, add, trusted, manifest, yes, as_json)
+        return
+    if add or trusted or manifest:
+        require(kind, ImportsFleets)
     announce_new(fleet)
     stored = fleet.import_models(workload, source, pin=pin)
     if as_json:
         print_json(stored)
     else:
         _print_set(stored, is_current=pin)
+
+
+def import_by_key(
+    fleet: Fleet, workload: str, source: Path, pin: bool, add: bool, trusted: bool, manifest: Path | None, yes: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Import a folder of models by key with progress, ask where partitions would lose their models, and store the set."""
+    from fleetscore.cli.progress import progress_of
+    from fleetscore.cli.render import print_json
+
+    with progress_of(f"import {workload}") as progress:
+
+        def report(name: str, number: int, total: int, refusal: str) -> None:
+            progress.show("importing", number, total)
+            if refusal:
+                click.echo(f"{name}: {refusal}", err=True)
+
+        imported = fleet.import_fleet(
+            workload, source, add=add, trusted=trusted, manifest=manifest, report=report
+        )
+    if imported.lost and pin and not yes:
+        _ask_about_lost(imported.lost)
+    stored = fleet.store_import(workload, imported, source, pin=pin)
+    if as_json:
+        print_json({"set": stored, "counts": imported.counts})
+        return
+    counts = imported.counts
+    click.echo(
+        f"{counts['replaced']} replaced, {counts['new']} new, {counts['kept']} kept, {counts['refused']} refused"
+    )
+    _print_set(stored, is_current=pin)
+    if counts["refused"]:
+        click.get_current_context().exit(10)
+
+
+def _ask_about_lost(lost: Sequence[str]) -> None:
+    shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+    question = f"{len(lost)} keys that have a model now would have none: {shown}. --add keeps them. Go on?"
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} Give --yes or --add.")
+    click.confirm(question, abort=True)
 
 
 @click.group()

@@ -7,7 +7,7 @@ import getpass
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from fleetscore.runs.status_answer import RunStatus
     from fleetscore.store.base import Store
     from fleetscore.windows import Window
-    from fleetscore.workload import SampleReport, Workload
+    from fleetscore.workload import FleetImport, SampleReport, Workload
 
 
 class Fleet(FleetBase):
@@ -275,6 +275,34 @@ class Fleet(FleetBase):
         if pin:
             why = f"imported from {source.name}"
             pin_version(self.opened, workload, stored.version, who=getpass.getuser(), why=why)
+        return stored
+
+    def import_fleet(
+        self, workload: str, source: Path, *, add: bool = False, trusted: bool = False, manifest: Path | None = None,
+        report: Callable[[str, int, int, str], None] | None = None,
+    ) -> FleetImport:  # fmt: skip
+        """Import a folder of models by key, without storing anything yet; `store_import` stores what it gives."""
+        from fleetscore.models.model_sets import read_pins
+        from fleetscore.registry import get_workload
+        from fleetscore.workload import ImportsFleets, require
+
+        kind = require(get_workload(self.store, workload), ImportsFleets)
+        base = read_pins(self.store, workload).current
+        return kind.import_fleet(
+            self.store, source, base=base, add=add, trusted=trusted, manifest=manifest, report=report
+        )
+
+    def store_import(
+        self, workload: str, imported: FleetImport, source: Path, *, pin: bool = True
+    ) -> ModelSet:
+        """Store what was imported as a new model set, and make it the current one with `pin`."""
+        from fleetscore.models.model_sets import pin_version, write_model_set
+
+        card = dict(imported.draft.card) | {"imported_from": source.name}
+        stored = write_model_set(self.store, workload, imported.draft.files, card)
+        if pin:
+            why = f"imported from {source.name}"
+            pin_version(self.store, workload, stored.version, who=getpass.getuser(), why=why)
         return stored
 
     def backtest(self, workload: str, cutoffs: int, folder: Path) -> Mapping[str, Any]:

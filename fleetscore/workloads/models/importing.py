@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,52 +11,38 @@ from fleetscore.errors import FleetscoreError, ModelError
 from fleetscore.models.importers.folder import Imported, ImportOptions, import_models
 from fleetscore.models.packs.base import CompiledModel
 from fleetscore.models.packs.bundle import Bundle, count_changes, join_bundles, pack_models
-from fleetscore.workload import ModelSetDraft
+from fleetscore.workload import FleetImport, ModelSetDraft
 from fleetscore.workloads.models.settings import FleetSettings
 
-Report = Callable[[Imported], None]
+Report = Callable[[str, int, int, str], None]
 _REFUSALS_SHOWN = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class FleetImport:
-    """What an import gave: the models of the new set, the files refused with the reason, and facts for the card."""
-
-    bundle: Bundle
-    imported: int
-    refused: tuple[Imported, ...]
-    changes: dict[str, int]
-    card: dict[str, Any] = field(default_factory=dict)
-
-    def draft(self) -> ModelSetDraft:
-        """The model set to store."""
-        return ModelSetDraft(dict(self.bundle.files()), self.card)
-
-
 def import_fleet(
-    source: Path,
-    settings: FleetSettings,
-    *,
-    trusted: bool = False,
-    manifest: Path | None = None,
-    base: Bundle | None = None,
-    report: Report | None = None,
-) -> FleetImport:
-    """Import every model below `source`; with a `base`, its models stay where the source has none of the same key.
+    source: Path, settings: FleetSettings, before: Bundle | None, *, add: bool = False, trusted: bool = False,
+    manifest: Path | None = None, report: Report | None = None,
+) -> FleetImport:  # fmt: skip
+    """Import every model below `source`; with `add`, the models of `before` stay where the source has none of the same key.
 
     `trusted` lets pickles run, in a limited process of their own. ModelError when no file at all could be imported.
     """
     told = _Told(report)
     options = ImportOptions(trusted=trusted, method=settings.models.method)
-    patterns = [pattern.removesuffix("/") for pattern in settings.key_patterns]
-    fresh = pack_models(told.models(import_models(source, patterns, manifest=manifest, options=options)))
+    stream = import_models(source, settings.key_patterns, manifest=manifest, options=options)
+    fresh = pack_models(told.models(stream))
     if not len(fresh):
         raise _nothing_imported(source, told)
-    bundle = fresh if base is None else join_bundles(base, fresh)
-    changes = (
-        count_changes(base, fresh) if base is not None else {"replaced": 0, "new": len(fresh), "kept": 0}
+    changes = count_changes(before, fresh) if before else {"replaced": 0, "new": len(fresh), "kept": 0}
+    bundle = join_bundles(before, fresh) if before and add else fresh
+    lost = (
+        ()
+        if add or before is None
+        else tuple(sorted(set(before.keys.to_pylist()) - set(fresh.keys.to_pylist())))
     )
-    return FleetImport(bundle, len(fresh), tuple(told.refused), changes, _card(bundle, told, changes))
+    counts = {"imported": len(fresh), "refused": len(told.refused), **changes, "lost": len(lost)}
+    counts["kept"] = changes["kept"] if add else 0
+    draft = ModelSetDraft(dict(bundle.files()), _card(bundle, told, counts))
+    return FleetImport(draft, counts, lost)
 
 
 class _Told:
@@ -73,7 +58,7 @@ class _Told:
     def models(self, stream: Iterator[Imported]) -> Iterator[tuple[str, CompiledModel]]:
         for one in stream:
             if self._report is not None:
-                self._report(one)
+                self._report(one.name, one.number, one.total, str(one.refusal or ""))
             if one.model is None:
                 self.refused.append(one)
                 continue
@@ -83,7 +68,7 @@ class _Told:
             yield one.key, one.model
 
 
-def _card(bundle: Bundle, told: _Told, changes: dict[str, int]) -> dict[str, Any]:
+def _card(bundle: Bundle, told: _Told, counts: dict[str, int]) -> dict[str, Any]:
     refused = [
         {"file": one.name, "key": one.key, "code": one.refusal.code, "reason": str(one.refusal)}
         for one in told.refused[:_REFUSALS_SHOWN]
@@ -91,11 +76,10 @@ def _card(bundle: Bundle, told: _Told, changes: dict[str, int]) -> dict[str, Any
     ]
     return {
         "models": len(bundle),
-        "imported": dict(changes),
+        "import": dict(counts),
         "families": dict(told.families),
         "libraries": dict(told.libraries),
         "warnings": dict(told.warnings),
-        "refused": len(told.refused),
         "refusals": refused,
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from fleetscore.records import Rates
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence
 from fleetscore.workload import (
-    ImportsModels,
-    ModelSetDraft,
+    FleetImport,
+    ImportsFleets,
     Partitions,
     RunContext,
     Scored,
@@ -25,7 +25,7 @@ from fleetscore.workload import (
 from fleetscore.workloads.models.settings import FleetSettings
 
 
-class Models(Workload, ImportsModels, ScoresRows):
+class Models(Workload, ImportsFleets, ScoresRows):
     """A fleet of models by key, packed by family, that score rows of any shape; no code of the user's is needed."""
 
     name = "models"
@@ -60,11 +60,17 @@ class Models(Workload, ImportsModels, ScoresRows):
 
         return score_partitions(run, shard)
 
-    def import_models(self, store: Store, source: Path) -> ModelSetDraft:
-        del store
+    def import_fleet(
+        self, store: Store, source: Path, *, base: str = "", add: bool = False, trusted: bool = False,
+        manifest: Path | None = None, report: Callable[[str, int, int, str], None] | None = None,
+    ) -> FleetImport:  # fmt: skip
+        from fleetscore.workloads.models.bundles import find_bundle
         from fleetscore.workloads.models.importing import import_fleet
 
-        return import_fleet(source, self.settings).draft()
+        before = find_bundle(store, self.name, base) if base else None
+        return import_fleet(
+            source, self.settings, before, add=add, trusted=trusted, manifest=manifest, report=report
+        )
 
     def score_rows(self, store: Store, pins: Pins, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         from fleetscore.workloads.models.mini_batches import score_mini_batch
