@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fleetscore.operations.verdict_report import VerdictReport
     from fleetscore.operations.verdicts import Verdict
 
+_REFUSALS_SHOWN = 20
 _WHY = click.option("--why", default="", metavar="TEXT", help="The reason, kept in the history of pins.")
 
 
@@ -97,15 +98,23 @@ def import_by_key(
     from fleetscore.cli.progress import progress_of
     from fleetscore.cli.render import print_json
 
+    refusals: list[str] = []
     with progress_of(f"import {workload}") as progress:
 
         def report(name: str, number: int, total: int, refusal: str) -> None:
             progress.show("importing", number, total)
             if refusal:
-                click.echo(f"{name}: {refusal}", err=True)
+                refusals.append(f"{name}: {refusal}")
 
         imported = fleet.import_fleet(
             workload, source, add=add, trusted=trusted, manifest=manifest, report=report
+        )
+    for line in refusals[:_REFUSALS_SHOWN]:
+        click.echo(line, err=True)
+    if len(refusals) > _REFUSALS_SHOWN:
+        more = len(refusals) - _REFUSALS_SHOWN
+        click.echo(
+            f"and {more} more; `fleetscore models show {workload} --json` lists them in the card", err=True
         )
     if imported.lost and pin and not yes:
         _ask_about_lost(imported.lost)

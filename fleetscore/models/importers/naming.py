@@ -40,17 +40,28 @@ def list_source_models(
     """The models below `source` in the order of their names, each with its key or a refusal.
 
     `patterns` are those of `[models] key`: the first that a name without its suffix fits gives the key. `manifest`, or a
-    keys.csv in the folder, gives keys instead: its columns are `key` and `file`. A source that is one file has the key "".
+    keys.csv in the folder, gives keys instead: its columns are `key` and `file`. A source that is one file has the key "" where a pattern is "", else that of its name.
     Raises InputError for a source that is not there, a manifest that cannot be read, and a pattern that is none.
     """
     if not source.exists():
         raise InputError(f"{source} does not exist.", fix="Name the folder of the models.", field="from")
     if _is_model(source):
-        return [SourceModel(source.name, source)]
+        return [_single(source, patterns)]
     if manifest is None and (source / MANIFEST).is_file():
         manifest = source / MANIFEST
     found = _by_manifest(source, manifest) if manifest else _by_name(source, patterns)
     return _refuse_shared_keys(sorted(found, key=lambda model: model.name))
+
+
+def _single(source: Path, patterns: Sequence[str]) -> SourceModel:
+    """The one model of a source that is a file: of all partitions where a pattern says so, else of the key in its name."""
+    if "" in patterns:
+        return SourceModel(source.name, source)
+    expressions = [_expression(pattern) for pattern in patterns]
+    try:
+        return SourceModel(source.name, source, _key_of(source.name, source.is_dir(), expressions, patterns))
+    except ModelError as error:
+        return SourceModel(source.name, source, refusal=error)
 
 
 def _is_model(path: Path) -> bool:
