@@ -191,9 +191,9 @@ def test_a_manifest_gives_keys_and_its_mistakes_are_named_by_line(tmp_path: Path
 
 
 def test_a_global_model_has_the_empty_key(tmp_path: Path) -> None:
-    """A single file, and a file named default where "" is among the patterns, is the model of all."""
+    """Where "" is among the patterns, a single file, and a file named default in a folder, is the model of all."""
     (tmp_path / "default.pkl").write_bytes(b"x")
-    assert list_source_models(tmp_path / "default.pkl")[0].key == ""
+    assert list_source_models(tmp_path / "default.pkl", [""])[0].key == ""
     assert list_source_models(tmp_path, ["{van_id}", ""])[0].key == ""
     assert list_source_models(tmp_path, ["{van_id}"])[0].key == "default"
 

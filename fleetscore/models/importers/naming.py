@@ -40,7 +40,8 @@ def list_source_models(
     """The models below `source` in the order of their names, each with its key or a refusal.
 
     `patterns` are those of `[models] key`: the first that a name without its suffix fits gives the key. `manifest`, or a
-    keys.csv in the folder, gives keys instead: its columns are `key` and `file`. A source that is one file has the key "" where a pattern is "", else that of its name.
+    keys.csv in the folder, gives keys instead: its columns are `key` and `file`. A source that is one file has the key ""
+    where a pattern is "", else that of its name.
     Raises InputError for a source that is not there, a manifest that cannot be read, and a pattern that is none.
     """
     if not source.exists():
