@@ -13,9 +13,13 @@ import numpy as np
 import pytest
 import xgboost
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier
+from sklearn.neighbors import KNeighborsClassifier
 
 from fleetscore.models.importers.folder import Imported, ImportOptions, import_models
+from fleetscore.models.packs.bundle import pack_models
 from fleetscore.models.packs.families import pack_class
+from fleetscore.models.packs.library import trusted_models
+from fleetscore.models.packs.shard_scoring import score_shard
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(500)]
 
@@ -100,3 +104,42 @@ def test_mutated_files_of_every_format_end_in_an_outcome(tmp_path: Path) -> None
     for one in results:
         assert (one.model is None) != (one.refusal is None)
         assert one.proof.equal if one.proof else one.refusal and one.refusal.code
+
+
+def test_what_no_pack_takes_stays_in_its_library_where_it_is_trusted(tmp_path: Path) -> None:
+    """A model of neighbours is kept as its pickle, counted as slow, refused where nothing is trusted, and scored where it is."""
+    model = KNeighborsClassifier(3).fit(X, LABELS)
+    joblib.dump(model, tmp_path / "a.joblib")
+    (one,) = import_models(tmp_path, options=ImportOptions(trusted=True, processes=1))
+    assert one.model is not None, str(one.refusal)
+    assert one.card["family"] == "library"
+    bundle = pack_models([(one.key, one.model)])
+    assert bundle.families() == {"library": 1}
+    columns = {str(at): X[:, at] for at in range(4)}
+    refused = score_shard(bundle, ["a"], np.array([0, len(X)]), columns, features=tuple(columns))
+    assert refused.errors[0].code == "untrusted_pickle"
+    with trusted_models():
+        scored = score_shard(bundle, ["a"], np.array([0, len(X)]), columns, features=tuple(columns))
+    assert scored.labels().tolist() == model.predict(X).tolist()
+
+
+def test_mlflow_folders_are_read_without_mlflow(tmp_path: Path) -> None:
+    """A folder's file is imported by its content and flavour; one that names a file outside itself, or no known flavour, is refused."""
+    lgb = lightgbm.LGBMRegressor(**LIGHTGBM).fit(X, Y)
+    for name, said in (
+        (
+            "good",
+            "flavors:\n  lightgbm:\n    data: model.lgb\n    lgb_version: 4.7.0\n  python_function: {}\n",
+        ),
+        ("outside", "flavors:\n  sklearn:\n    pickled_model: ../../secret.pkl\n"),
+        ("other", "flavors:\n  prophet: {}\n"),
+        ("broken", "flavors: [\n"),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "MLmodel").write_text(said)
+        lgb.booster_.save_model(tmp_path / name / "model.lgb")
+    found = {one.name: one for one in import_models(tmp_path, ["{van_id}"])}
+    assert np.array_equal(answers(found["good"]), lgb.predict(X))
+    assert found["good"].card["versions"]["mlflow lgb_version"] == "4.7.0"
+    codes = {name: one.refusal.code for name, one in found.items() if one.refusal}
+    assert codes == {"outside": "unsafe_path", "other": "unsupported_model", "broken": "unreadable_model"}

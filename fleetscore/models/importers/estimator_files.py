@@ -6,16 +6,28 @@ import json
 import warnings
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fleetscore.errors import ModelError
 from fleetscore.models.importers.boosters import wrapped_booster_ways
-from fleetscore.models.importers.estimators import compile_estimator, inner_estimator
+from fleetscore.models.importers.estimators import (
+    class_values,
+    compile_estimator,
+    describe,
+    inner_estimator,
+)
 from fleetscore.models.importers.loaded import LoadedModel, Way, describe_estimator
 from fleetscore.models.importers.onnx_files import convert_estimator
+from fleetscore.models.importers.preparation import Unsupported
 from fleetscore.models.importers.sklearn_trees import compile_sklearn_trees
-from fleetscore.models.packs.base import METHODS
+from fleetscore.models.packs.base import METHODS, CompiledModel
+
+_RUNTIME_LIBRARIES = frozenset({"sklearn", "lightgbm"})
+"""Libraries of estimators that requirements.txt brings to app and worker."""
 
 _SCHEMA_LIMIT_BYTES = 256 << 20
 
@@ -54,7 +66,29 @@ def load_pickle(path: Path, trusted: bool) -> LoadedModel:
     import joblib
 
     estimator, versions, notes = _with_versions(lambda: joblib.load(path))
-    return of_estimator(estimator, versions, notes)
+    loaded = of_estimator(estimator, versions, notes)
+    if notes:  # of another version: only what a pack proves
+        return loaded
+    return replace(loaded, ways=[*loaded.ways, lambda: keep_in_library(estimator, path.read_bytes())])
+
+
+def keep_in_library(estimator: Any, data: bytes) -> CompiledModel:
+    """The model as its own pickle, for trusted workloads; Unsupported when apps and workers lack its library."""
+    library = type(inner_estimator(estimator)).__module__.split(".")[0]
+    if library not in _RUNTIME_LIBRARIES:
+        raise Unsupported(
+            f"its library {library} is not among the requirements of app and worker; add the line {library} to fleets/requirements.txt"
+        )
+    subject = describe(estimator)
+    trial = np.zeros((2, subject.n_features))
+    known = getattr(subject.whole, "classes_", None)
+    outputs = {
+        method: int(np.asarray(getattr(subject.whole, method)(trial)).reshape(2, -1).shape[1])
+        for method in METHODS
+        if hasattr(subject.whole, method)
+    }
+    facts = subject.facts(outputs, class_values(known) if known is not None else ())
+    return CompiledModel("library", {"pickle": np.frombuffer(data, np.uint8)}, facts)
 
 
 def load_skops(path: Path) -> LoadedModel:

@@ -66,8 +66,8 @@ _OTHER_SUFFIXES = frozenset({".model", ".bst", ".bin", ".sav", ".gz", ".z", ".bz
 _PICKLE = re.compile(rb"\x80[\x02-\x05]|\(dp|\(lp|\(i|c[A-Za-z_][\w.]*\n[A-Za-z_]\w*\n")
 
 
-def detect_format(path: Path) -> Format:
-    """The format that the file or folder at `path` holds.
+def detect_format(path: Path, *, any_suffix: bool = False) -> Format:
+    """The format that the file or folder at `path` holds; with `any_suffix`, whatever its suffix promises.
 
     Raises ModelError `empty_model` for zero bytes, `model_too_large` above SIZE_LIMIT_BYTES, `unknown_model_format` for content
     of no known format, and `wrong_model_suffix` where the suffix promises another format than the content.
@@ -83,7 +83,7 @@ def detect_format(path: Path) -> Format:
         )
     with path.open("rb") as file:
         found = _format_of(file.read(_HEAD_BYTES), path)
-    promised = _SUFFIXES.get(path.suffix.lower())
+    promised = None if any_suffix else _SUFFIXES.get(path.suffix.lower())
     if promised is not None and found not in promised:
         wanted = " or ".join(LABELS[one] for one in sorted(promised))
         raise ModelError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from fleetscore.models.importers.boosters import load_catboost, load_lightgbm, l
 from fleetscore.models.importers.estimator_files import load_pickle, load_skops
 from fleetscore.models.importers.formats import Format, detect_format
 from fleetscore.models.importers.loaded import LoadedModel, original_of, trial_ranges
+from fleetscore.models.importers.mlflow_folders import read_mlflow_folder
 from fleetscore.models.importers.onnx_files import load_onnx
 from fleetscore.models.importers.preparation import Unsupported
 from fleetscore.models.packs.base import CompiledModel
 from fleetscore.models.packs.families import open_pack, pack_class
+from fleetscore.models.packs.library import trusted_models
 from fleetscore.models.packs.proof import Proof, prove
 
 _REASON_LIMIT = 300
@@ -65,7 +68,8 @@ def _imported(request: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
     warnings.simplefilter("ignore")
     path = Path(request["path"])
     loaded = load_model(path, detect_format(path), trusted=bool(request["trusted"]))
-    compiled, proof = compile_proven(loaded, request)
+    with trusted_models() if request["trusted"] else nullcontext():
+        compiled, proof = compile_proven(loaded, request)
     facts = compiled.facts
     card = {
         "model": loaded.description,
@@ -83,6 +87,12 @@ def _imported(request: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
 
 def load_model(path: Path, kind: Format, *, trusted: bool) -> LoadedModel:
     """The file in the hands of its library; ModelError says what is wrong with it."""
+    if kind is Format.MLFLOW:
+        found = read_mlflow_folder(path)
+        inner = load_model(found.path, detect_format(found.path, any_suffix=True), trusted=trusted)
+        return replace(
+            inner, versions=dict(inner.versions) | {"mlflow " + k: v for k, v in found.versions.items()}
+        )
     if kind is Format.PICKLE:
         return load_pickle(path, trusted)
     return _LOADERS[kind](path)

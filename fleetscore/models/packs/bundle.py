@@ -74,6 +74,13 @@ class Bundle:
             )
         return self.pack(int(pack[0])).model(int(place[0]))
 
+    def families(self) -> dict[str, int]:
+        """The number of models of each family, for plans; no pack is opened."""
+        counts: dict[str, int] = defaultdict(int)
+        for number, count in zip(*np.unique(self.index["pack"].to_numpy(), return_counts=True), strict=True):
+            counts[self.names[number].removesuffix(".bin").rpartition("-")[2]] += int(count)
+        return dict(counts)
+
     def files(self) -> Iterator[tuple[str, bytes]]:
         """Name and bytes of each file of the set, the index last; every pack is opened."""
         for number, name in enumerate(self.names):

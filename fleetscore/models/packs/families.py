@@ -15,6 +15,7 @@ FAMILIES = {
     "kernels": "fleetscore.models.packs.kernels:KernelsPack",
     "centroids": "fleetscore.models.packs.centroids:CentroidsPack",
     "onnx": "fleetscore.models.packs.onnx_graphs:OnnxPack",
+    "library": "fleetscore.models.packs.library:LibraryPack",
 }
 
 
