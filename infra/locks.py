@@ -1,8 +1,8 @@
 """Locks the requirements of app and worker with hashes: one file per version of Python, for the Linux that Azure runs.
 
-`make lock` runs this. The app's lock holds requirements.txt and, where there are workloads of one's own with packages,
-fleets/requirements.txt. Telemetry (requirements-telemetry.txt) is resolved together with them, so that it always fits,
-and its additional packages lie in a file of their own.
+`make lock` runs this. Where there are workloads of one's own with packages, fleets/requirements.txt is part of both.
+Telemetry (requirements-telemetry.txt) is resolved together with the app's, so that it always fits, and its additional
+packages lie in a file of their own.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ VERSIONS: tuple[str, ...] = tuple(
     json.loads((ROOT / "infra" / "python_versions.json").read_text())["versions"]
 )
 WORKER_LOCK = ROOT / "worker_image" / "requirements.lock"
+APP, WORKER = "requirements.txt", "worker_image/requirements.txt"
 PLATFORM = "x86_64-manylinux_2_28"
 _HEADER = "# Made by `make lock`; not to be edited.\n"
 _NAME = re.compile(r"^([A-Za-z0-9._-]+)==", re.MULTILINE)
 
 
-def app_sources(root: Path) -> list[Path]:
-    """The lists that the app's lock is made of."""
+def sources(root: Path, direct: str) -> list[Path]:
+    """The lists that a lock is made of: the direct requirements, and those of workloads of one's own where there are any."""
     own = root / "fleets" / "requirements.txt"
-    return [root / "requirements.txt", *([own] if own.exists() else [])]
+    return [root / direct, *([own] if own.exists() else [])]
 
 
 def app_lock(version: str) -> Path:
@@ -52,14 +53,14 @@ def without(text: str, names: set[str]) -> str:
     return "".join(block for name, block in split_lock(text).items() if name not in names)
 
 
-def resolve(uv: str, version: str, sources: list[Path], constraints: str = "") -> str:
+def resolve(uv: str, version: str, lists: list[Path], constraints: str = "") -> str:
     """The resolved packages with their hashes; CalledProcessError where the lists cannot be met together."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as fixed:
         fixed.write(re.sub(r" \\\n(    --hash=\S+( \\)?\n)+", "\n", constraints))
         fixed.flush()
         command = [uv, "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
         command += ["--python-version", version, "--python-platform", PLATFORM, "--only-binary", ":all:"]
-        command += ["--constraints", fixed.name, *map(str, sources)]
+        command += ["--constraints", fixed.name, *map(str, lists)]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -68,13 +69,11 @@ def lock_all(uv: str) -> None:
     LOCKS.mkdir(exist_ok=True)
     telemetry = ROOT / "requirements-telemetry.txt"
     for version in VERSIONS:
-        everything = resolve(uv, version, [*app_sources(ROOT), telemetry])
-        app = resolve(uv, version, app_sources(ROOT), everything)
+        everything = resolve(uv, version, [*sources(ROOT, APP), telemetry])
+        app = resolve(uv, version, sources(ROOT, APP), everything)
         app_lock(version).write_text(_HEADER + app)
         telemetry_lock(version).write_text(_HEADER + without(everything, set(split_lock(app))))
-    WORKER_LOCK.write_text(
-        _HEADER + resolve(uv, worker_python(), [ROOT / "worker_image" / "requirements.txt"])
-    )
+    WORKER_LOCK.write_text(_HEADER + resolve(uv, worker_python(), sources(ROOT, WORKER)))
 
 
 def worker_python() -> str:

@@ -80,12 +80,13 @@ def test_locks_are_taken_apart_and_put_together_again() -> None:
     assert LOCKS["without"](one + two, {"a-b"}) == two
 
 
-def test_packages_of_own_workloads_are_locked_too(tmp_path: Path) -> None:
-    """With fleets/requirements.txt the app's lock is made of both lists; without it of the one."""
-    assert LOCKS["app_sources"](tmp_path) == [tmp_path / "requirements.txt"]
+@pytest.mark.parametrize("direct", ["requirements.txt", "worker_image/requirements.txt"])
+def test_packages_of_own_workloads_are_locked_too(tmp_path: Path, direct: str) -> None:
+    """With fleets/requirements.txt the locks of app and worker are made of two lists; without it of one."""
+    assert LOCKS["sources"](tmp_path, direct) == [tmp_path / direct]
     (tmp_path / "fleets").mkdir()
     (tmp_path / "fleets" / "requirements.txt").write_text("xgboost\n")
-    assert LOCKS["app_sources"](tmp_path) == [
-        tmp_path / "requirements.txt",
+    assert LOCKS["sources"](tmp_path, direct) == [
+        tmp_path / direct,
         tmp_path / "fleets" / "requirements.txt",
     ]
