@@ -20,6 +20,7 @@ BLOCK_ROWS = 256
 CHUNK_ROWS = 1024
 MASK_LEAVES = 64  # trees of at most this many leaves are scored by bit vectors
 MASK_ROWS = 24  # models with fewer rows are walked: building a table would cost more
+WORDS_AT_ONCE = 8
 TABLE_WORDS = 1 << 16  # words of 8 bytes of a bit-vector table; more trees than fit are scored in groups
 ROUND_FEATURES, ROUND_SUMS = 1, 2  # to float32
 NAN_LEFT, IN_SET = 1, 2  # a node's flags: missing values go left; its test is a set of codes
@@ -149,24 +150,24 @@ def in_set(sets: Any, begin: int, code: int) -> bool:
 def reach(table_words: Any, used: Any, row_of: Any, codes: Any, rows: int, masks: Any) -> None:
     """Fill `masks` (rows, words) with what all used features leave reachable for a block's rows."""
     words = masks.shape[1]
+    count = used.size
     for i in range(rows):
         mask = masks[i]
-        f = used[0]
-        a = table_words[row_of[f] + codes[f, i]]
         for w in range(words):
-            mask[w] = a[w]
-        at = 1
-        while at + 1 < used.size:
-            f, g = used[at], used[at + 1]
+            mask[w] = ~np.uint64(0)
+        at = 0
+        while at + 3 < count:
+            f, g, h, j = used[at], used[at + 1], used[at + 2], used[at + 3]
             a, b = table_words[row_of[f] + codes[f, i]], table_words[row_of[g] + codes[g, i]]
+            c, d = table_words[row_of[h] + codes[h, i]], table_words[row_of[j] + codes[j, i]]
             for w in range(words):
-                mask[w] &= a[w] & b[w]
-            at += 2
-        if at < used.size:
-            f = used[at]
-            a = table_words[row_of[f] + codes[f, i]]
+                mask[w] &= (a[w] & b[w]) & (c[w] & d[w])
+            at += 4
+        while at < count:
+            a = table_words[row_of[used[at]] + codes[used[at], i]]
             for w in range(words):
                 mask[w] &= a[w]
+            at += 1
 
 
 @compiled
@@ -197,6 +198,31 @@ def add_values(
                 at = (base + leaves[i, t]) * width
                 for j in range(width):
                     sums[i, j] += values[at + j]
+
+
+@compiled
+def add_to_one_output(leaves: Any, bases: Any, rows: int, values: Any, single: bool, sums: Any) -> None:
+    """The same for a single output: four rows at a time, whose sums do not wait for each other."""
+    for begin in range(0, rows, 4):
+        i, j, k, m = begin, min(begin + 1, rows - 1), min(begin + 2, rows - 1), min(begin + 3, rows - 1)
+        a, b, c, d = sums[i, 0], sums[j, 0], sums[k, 0], sums[m, 0]
+        if single:
+            e, f, g, h = np.float32(a), np.float32(b), np.float32(c), np.float32(d)
+            for t in range(bases.size):
+                base = bases[t]
+                e += np.float32(values[base + leaves[i, t]])
+                f += np.float32(values[base + leaves[j, t]])
+                g += np.float32(values[base + leaves[k, t]])
+                h += np.float32(values[base + leaves[m, t]])
+            a, b, c, d = np.float64(e), np.float64(f), np.float64(g), np.float64(h)
+        else:
+            for t in range(bases.size):
+                base = bases[t]
+                a += values[base + leaves[i, t]]
+                b += values[base + leaves[j, t]]
+                c += values[base + leaves[k, t]]
+                d += values[base + leaves[m, t]]
+        sums[m, 0], sums[k, 0], sums[j, 0], sums[i, 0] = d, c, b, a
 
 
 @compiled
@@ -233,7 +259,13 @@ def score_by_table(
                 take_leaves(masks.view(np.uint32), trees, size, leaves)
             else:
                 take_leaves(masks, trees, size, leaves)
-            add_values(leaves, begin, trees, size, tree_nodes, tree_output, values, width, single, sums[row:])
+            if sums.shape[1] == 1:
+                bases = tree_nodes[begin : begin + trees] + np.arange(begin, begin + trees)
+                add_to_one_output(leaves, bases, size, values, single, sums[row:])
+            else:
+                add_values(
+                    leaves, begin, trees, size, tree_nodes, tree_output, values, width, single, sums[row:]
+                )
 
 
 @compiled
@@ -377,7 +409,7 @@ def score_models(
     padded = np.empty(2 * room[1] + 2)
     first, last = np.empty(room[2] + 1, np.int64), np.empty(room[2] + 1, np.int64)
     nodes, leaf_of = np.empty(2 * room[2] + 1, np.uint64), np.empty(2 * room[2] + 1, np.uint32)
-    scratch = np.empty(max(TABLE_WORDS, room[3]), np.uint64)
+    scratch = np.empty(TABLE_WORDS + room[3] * WORDS_AT_ONCE, np.uint64)
     row_of = np.zeros(room[0] + 1, np.int64)
     for m in range(offsets.size - 1):
         if offsets[m + 1] == offsets[m]:
@@ -454,6 +486,8 @@ def _score(
         bits = 8 if leaves <= 8 else (16 if leaves <= 16 else (32 if leaves <= 32 else 64))
         table_rows = row_of[features]
         columns = max(1, min((tree_output.size * bits + 63) // 64, TABLE_WORDS // table_rows))
+        if columns > WORDS_AT_ONCE // 2:  # whole vectors, where they do not double the work
+            columns = (columns + WORDS_AT_ONCE - 1) // WORDS_AT_ONCE * WORDS_AT_ONCE
         score_by_table(
             codes, rows, bits, tree_nodes, tree_output, feature, code, span, flags, sets, values, width, single, row_of, first,
             last, scratch[: table_rows * columns].reshape(table_rows, columns), used, sums,
