@@ -1,13 +1,15 @@
 """Fleets of imported models against their libraries' own loops, in the same process on the same Parquet file, in CPU seconds.
 
-Each family: 40 distinct models repeated to 2,000 keys, 1,000 rows a key, 8 features. The rival calls the library key by key on
-contiguous arrays, scikit-learn with its checks of finite input switched off; both read the file's columns first, which is not
-counted. Every result is compared before it is timed. Run: python benchmarks/models.py [FAMILY ...]
+Each family (those of trees stand in `model_trees`): 40 distinct models repeated to 2,000 keys, 1,000 rows a key, 8 features. The
+rival calls the library key by key on contiguous arrays, scikit-learn with its checks of finite input switched off; both read the
+file's columns first, which is not counted. Every result is compared before it is timed. Run: python benchmarks/models.py
+[FAMILY ...], or `trees` for all of those; the variable MODELS sets another number of keys.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import resource
 import subprocess
@@ -23,46 +25,38 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import sklearn
-from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 from threadpoolctl import threadpool_limits
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.model_families import Family, estimator
+from benchmarks.model_trees import TREES
 from fleetscore.models.importers.estimators import compile_estimator
 from fleetscore.models.packs.base import CompiledModel
 from fleetscore.models.packs.bundle import Bundle, open_bundle, pack_models
 from fleetscore.models.packs.shard_scoring import score_shard
 
-MODELS, ROWS, FEATURES, DISTINCT = 2_000, 1_000, 8, 40
+MODELS, ROWS, FEATURES, DISTINCT = int(os.environ.get("MODELS", "2000")), 1_000, 8, 40
 NAMES = tuple(f"feature_{at}" for at in range(FEATURES))
 
 
-@dataclass(frozen=True)
-class Family:
-    """What a row of the table measures: models of one kind, and the ratios that they should reach at least."""
-
-    name: str
-    make: Callable[[int], BaseEstimator]
-    target: str  # what it learns: "value", "class" or "nothing"
-    scored: float
-    loaded: float = 20.0  # 0: no aim
-    method: str = "predict"
-
-
-FAMILIES = (
-    Family("scaler + Ridge", lambda _: make_pipeline(StandardScaler(), Ridge()), "value", 20),
-    Family("logistic regression", lambda _: LogisticRegression(), "class", 4),
-    Family("SGD classifier", lambda seed: SGDClassifier(random_state=seed), "class", 4),
+FAMILIES: tuple[Family, ...] = (
+    Family("scaler + Ridge", estimator(lambda _: make_pipeline(StandardScaler(), Ridge())), "value", 20),
+    Family("logistic regression", estimator(lambda _: LogisticRegression()), "class", 4),
+    Family("SGD classifier", estimator(lambda seed: SGDClassifier(random_state=seed)), "class", 4),
     Family(
         "scaler + one-class SVM",
-        lambda _: make_pipeline(StandardScaler(), OneClassSVM(nu=0.1)),
+        estimator(lambda _: make_pipeline(StandardScaler(), OneClassSVM(nu=0.1))),
         "nothing",
         10,
         0,
         "decision_function",
     ),
+    *TREES,
 )
 
 
@@ -82,7 +76,11 @@ def main(names: list[str]) -> None:
     """Measure the families that are named, or all, and print the tables."""
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):  # the ratio counts processor time
         table = write_rows(Path(folder) / "rows.parquet")
-        measured = [measure(family, table) for family in FAMILIES if not names or family.name in names]
+        measured = [
+            measure(family, table)
+            for family in FAMILIES
+            if not names or family.name in names or family.group in names
+        ]
         print_families(measured)
         if not names:
             print_import(Path(folder))
@@ -102,33 +100,40 @@ def fit(family: Family) -> list[Any]:
     rng = np.random.default_rng(1)
     models = []
     for seed in range(DISTINCT):
-        x = rng.normal(size=(300, FEATURES))
-        y = x @ rng.normal(size=FEATURES) + rng.normal(size=300)
+        x = rng.normal(size=(family.training_rows, FEATURES))
+        y = x @ rng.normal(size=FEATURES) + rng.normal(size=len(x))
+        y += 3 * np.sin(3 * x[:, 0]) * family.curved
         target = {"value": y, "class": y > 0, "nothing": None}[family.target]
-        models.append(family.make(seed).fit(x, target))
+        models.append(family.fit(x, target, seed))
     return models
 
 
 def measure(family: Family, table: pa.Table) -> Measured:
     """Time loading and scoring by the library and by packs; AssertionError where the results differ."""
     distinct = fit(family)
-    pickles = [pickle.dumps(distinct[at % DISTINCT]) for at in range(MODELS)]
-    files = dict(pack_models(_keyed(distinct)).files())
-    rival_load_s, models = timed(lambda: [pickle.load(io.BytesIO(data)) for data in pickles])  # noqa: S301 - our own
+    pickles = [pickle.dumps(model) for model in distinct]
+    files = dict(pack_models(_keyed(family, distinct)).files())
+    rival_load_s, _ = timed(lambda: unpickle(pickles))
     load_s, bundle = timed(lambda: load(files))
     columns = {name: table[name].to_numpy() for name in NAMES}
     score(family, bundle, columns)  # compiled kernels come from their cache
-    rival_s, theirs = timed(lambda: rival(family, models, columns))
+    rival_s, theirs = timed(lambda: rival(family, distinct, columns))
     score_s, ours = best(lambda: score(family, bundle, columns))
     compare(family, ours, theirs)
     size = sum(len(data) for data in files.values()) // MODELS
     return Measured(family, rival_load_s, load_s, rival_s, score_s, size)
 
 
-def _keyed(distinct: list[Any]) -> Iterator[tuple[str, CompiledModel]]:
-    compiled = [compile_estimator(model) for model in distinct]
+def _keyed(family: Family, distinct: list[Any]) -> Iterator[tuple[str, CompiledModel]]:
+    compiled = [family.compiled(model) for model in distinct]
     for at in range(MODELS):
         yield f"van {at:06d}", compiled[at % DISTINCT]
+
+
+def unpickle(pickles: list[bytes]) -> None:
+    """Every model loaded once; none is kept, for 2,000 forests would not fit."""
+    for at in range(MODELS):
+        pickle.load(io.BytesIO(pickles[at % DISTINCT]))  # noqa: S301 - our own
 
 
 def load(files: dict[str, bytes]) -> Bundle:
@@ -150,10 +155,10 @@ def rival(family: Family, models: list[Any], columns: dict[str, np.ndarray]) -> 
     matrix = np.stack(list(columns.values()), axis=1)
     with sklearn.config_context(assume_finite=True):
         found = [
-            getattr(model, family.method)(matrix[at * ROWS : (at + 1) * ROWS])
-            for at, model in enumerate(models)
+            family.predict(models[at % DISTINCT], matrix[at * ROWS : (at + 1) * ROWS], family.method)
+            for at in range(MODELS)
         ]
-    return np.concatenate(found)
+    return np.concatenate([values if values.ndim == 1 else values[:, -1] for values in found])
 
 
 def score(family: Family, bundle: Bundle, columns: dict[str, np.ndarray]) -> np.ndarray:
@@ -162,12 +167,12 @@ def score(family: Family, bundle: Bundle, columns: dict[str, np.ndarray]) -> np.
     offsets = np.arange(0, MODELS * ROWS + 1, ROWS)
     scores = score_shard(bundle, keys, offsets, columns, family.method, NAMES)
     assert not scores.errors
-    return scores.values[:, 0]
+    return scores.values[:, -1]
 
 
 def compare(family: Family, ours: np.ndarray, theirs: np.ndarray) -> None:
     """Values within 1e-9 of their size here (the proof at import is stricter), labels but for ties."""
-    if family.target == "class":
+    if family.target == "class" and family.method == "predict":
         assert (ours != theirs).mean() < 1e-6, family.name
     else:
         assert np.allclose(ours, theirs, rtol=1e-9, atol=1e-9), family.name
@@ -188,7 +193,7 @@ def best(run: Callable[[], Any]) -> tuple[float, Any]:
 
 def print_families(measured: list[Measured]) -> None:
     """A row a family."""
-    heads = ("2,000 models x 1,000 rows", "library loop s", "packs s", "ratio (at least)")
+    heads = (f"{MODELS:,} models x 1,000 rows", "library loop s", "packs s", "ratio (at least)")
     heads += ("unpickling s", "opening packs s", "ratio (at least)", "bytes a model")
     print(f"| {' | '.join(heads)} |")
     print("|---" + "|--:" * (len(heads) - 1) + "|")

@@ -44,7 +44,7 @@ def compile_catboost(data: bytes) -> CompiledModel:
 
 
 def _as_json(data: bytes) -> bytes:
-    """The same model in JSON, written by CatBoost."""
+    """The same model in JSON, written by CatBoost, whose native reader dies of some damaged files: importers have a process for it."""
     try:
         from catboost import CatBoost, CatBoostError
     except ImportError as error:

@@ -167,8 +167,11 @@ class Pack(ABC):
         """Return for each model whether its rows hold a NaN, infinity or overflow that its library refuses; bool [models]."""
         counts = np.diff(offsets)
         found = np.zeros(len(self), np.bool_)
+        places = np.unique(self.facts_of[counts > 0])
+        if all(self.facts[place].takes_nan and self.facts[place].takes_infinity for place in places):
+            return found
         bounds = (float(x.min()), float(x.max())) if x.size else (0.0, 0.0)
-        for place in np.unique(self.facts_of[counts > 0]):
+        for place in places:
             facts = self.facts[place]
             limit = float(np.finfo(facts.compute).max)
             if -limit <= bounds[0] <= bounds[1] <= limit or (facts.takes_nan and facts.takes_infinity):
