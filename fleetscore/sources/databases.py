@@ -255,7 +255,7 @@ def _require(module: str, package: str) -> None:
     if find_spec(module) is None:
         raise InputError(
             f"Reading this database needs the package {package}.",
-            fix=f"Install it: add the line of {package} in requirements-sources.txt to requirements.txt.",
+            fix=f"Add the line of {package} in requirements-sources.txt to fleets/requirements.txt, and run `make lock`.",
             code="database_missing",
             field="database",
         )

@@ -25,7 +25,9 @@ from fleetscore.sources.settings import DataSettings
 from fleetscore.store import Entry, Store
 
 LOG = "_delta_log/"
-INSTALL = "Install it: add the line deltalake==1.6.6 of requirements-sources.txt to requirements.txt."
+INSTALL = (
+    "Add deltalake==1.6.6 (see requirements-sources.txt) to fleets/requirements.txt, and run `make lock`."
+)
 
 _COMMIT = re.compile(r"(\d{20})\.json")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.")

@@ -92,8 +92,9 @@ def judge(
     if any(path.startswith(root) for root in tables):
         return None
     if not is_path(path):
-        shown = path.encode("utf-8", "backslashreplace").decode()
-        return PassedOver(shown, "bad_name", "Its name cannot be kept by every store; rename it.", True)
+        return PassedOver(
+            _visible(path), "bad_name", "Its name cannot be kept by every store; rename it.", True
+        )
     if is_hidden(path, pattern.folder):
         return PassedOver(
             path, "hidden", "Its name, or a folder's, begins with a dot or an underscore.", False
@@ -105,6 +106,11 @@ def judge(
     if stamps is not None and stamp not in stamps:
         return None
     return _usable(entry, {**_hive_columns(path, pattern.folder), **columns}, settings)
+
+
+def _visible(name: str) -> str:
+    """The name with control characters and bytes that are no UTF-8 written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def _usable(entry: Entry, columns: Mapping[str, str], settings: DataSettings) -> SourceFile | PassedOver:

@@ -103,14 +103,17 @@ def test_everything_passed_over_is_told_with_its_reason(store: Store) -> None:
 
 
 def test_a_name_that_is_not_utf8_stops_no_other_file(store: Store, tmp_path: Path) -> None:
-    """It is passed over by a readable name, and needs attention."""
+    """It is passed over by a readable name, as is one with control characters, and both need attention."""
     store.write("data/a.csv", b"x")
     with open(os.fsencode(tmp_path / "store" / "data") + b"/bad\xff\xfe.csv", "wb") as file:  # noqa: PTH123
         file.write(b"y")
+    (tmp_path / "store" / "data" / "new\nline\x1b[31m.csv").write_text("z")
     listing = list_inputs(store, DataSettings(path="data/*.csv"), None)
     assert [file.path for file in listing.files] == ["data/a.csv"]
-    assert [(p.cause, p.needs_attention) for p in listing.passed_over] == [("bad_name", True)]
-    assert listing.passed_over[0].path.encode()
+    assert [(p.path, p.cause, p.needs_attention) for p in listing.passed_over] == [
+        ("data/bad\\udcff\\udcfe.csv", "bad_name", True),
+        ("data/new\\nline\\x1b[31m.csv", "bad_name", True),
+    ]
 
 
 def test_equal_bytes_are_read_once_and_named(store: Store) -> None:
