@@ -168,7 +168,8 @@ def _write_rows(
         schema = plain_schema(batches.schema)
         time_column = _time_column(settings, schema)
         texts = [field.name for field in schema if pa.types.is_string(field.type)]  # numbers rarely repeat
-        with pq.ParquetWriter(file, schema, compression="snappy", use_dictionary=texts) as writer:
+        options = {"use_dictionary": texts, "write_statistics": [time_column] if time_column else True}
+        with pq.ParquetWriter(file, schema, compression="snappy", **options) as writer:
             return _pump(_plain_batches(batches, schema, budget), writer, time_column)
 
 
