@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from fleetscore import errors  # noqa: E402 - the path has to be set first
+from fleetscore import errors, registry  # noqa: E402 - the path has to be set first
 from fleetscore.app_settings import AppSettings  # noqa: E402
 from fleetscore.settings import KeepPolicy, QualityPolicy, RunPolicy  # noqa: E402
 from triggers.openapi import describe_api  # noqa: E402
@@ -27,6 +27,12 @@ def settings_table() -> str:
         span = f"{meta['least']:g} to {meta['most']:g}" if meta["least"] is not None else ""
         default = f"`{setting.default}`" if setting.default != "" else "empty"
         lines.append(f"| `{meta['env']}` | {default} | {span} | {meta['says']} |")
+    for kind in sorted(registry.kinds_with_own_workload()):
+        says = (
+            f"When due windows of {kind} are started (NCRONTAB, UTC); a line `schedule` of its settings wins."
+        )
+        schedule = registry.load_kind(kind).schedule
+        lines.append(f"| `{registry.schedule_variable(kind)}` | `{schedule}` |  | {says} |")
     return "\n".join(lines)
 
 

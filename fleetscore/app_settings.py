@@ -26,21 +26,6 @@ class AppSettings:
         "FLEETSCORE_IDENTITY_CLIENT_ID",
         "Client id of the managed identity that the app uses; empty: the default credential.",
     )
-    sensor_anomaly_schedule: str = _setting(
-        "0 5 * * * *",
-        "FLEETSCORE_SENSOR_ANOMALY_SCHEDULE",
-        "When due sensor windows are started (NCRONTAB, UTC).",
-    )
-    store_sales_schedule: str = _setting(
-        "0 0 4 * * 1",
-        "FLEETSCORE_STORE_SALES_SCHEDULE",
-        "When due sales windows are started (NCRONTAB, UTC).",
-    )
-    server_load_schedule: str = _setting(
-        "0 30 2 * * *",
-        "FLEETSCORE_SERVER_LOAD_SCHEDULE",
-        "When due server windows are started (NCRONTAB, UTC).",
-    )
     housekeeping_schedule: str = _setting(
         "0 15 3 * * *",
         "FLEETSCORE_HOUSEKEEPING_SCHEDULE",

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetscore.errors import FleetscoreError, InputError, SettingsError
+from fleetscore.schedules import Schedule, parse_schedule
 from fleetscore.settings import (
     RunPolicy,
     check_settings,
@@ -66,8 +67,15 @@ class KnownWorkload:
     kind: str
     workload: Workload | None
     policy: RunPolicy = field(default_factory=RunPolicy)
+    schedule: Schedule | None = None  # None: its windows are started on demand only
     reason: str = ""
     fix: str = ""
+    field: str = ""  # the setting at fault
+
+    @property
+    def expects_windows(self) -> bool:
+        """Whether a window that is due and not published is overdue; not so where runs are started on demand only."""
+        return self.schedule is not None or self.name == self.kind
 
     def ready(self) -> Workload:
         """The workload; SettingsError with the reason when it is broken."""
@@ -79,6 +87,16 @@ class KnownWorkload:
 def kind_names() -> list[str]:
     """The names of all kinds, sorted; imports none of them."""
     return sorted(_kind_sources())
+
+
+def shipped_kinds() -> frozenset[str]:
+    """The names of the kinds that ship with Fleetscore."""
+    return _shipped()
+
+
+def kinds_with_own_workload() -> list[str]:
+    """The kinds that ship and have a workload of their own name without a settings file, sorted."""
+    return sorted(name for name in _shipped() if not _needs_settings(name))
 
 
 def load_kind(name: str) -> type[Workload]:
@@ -171,19 +189,43 @@ def _examine(name: str, read: Callable[[], Mapping[str, Any]]) -> KnownWorkload:
         named = _kind_of(name, tables)
         kind = load_kind(named)
     except FleetscoreError as error:
-        return KnownWorkload(name, named, None, reason=error.message, fix=error.fix)
+        return KnownWorkload(name, named, None, reason=error.message, fix=error.fix, field=error.field or "")
     try:
         check_settings(tables, kind.settings_type, kind.run_defaults, path)
         workload = _opened(name, kind, tables)
-        return KnownWorkload(name, named, workload, run_policy(tables, kind.run_defaults, path))
+        policy = run_policy(tables, kind.run_defaults, path)
+        return KnownWorkload(name, named, workload, policy, _schedule_of(workload, named, tables))
     except FleetscoreError as error:
         policy = run_policy({}, kind.run_defaults, path)
-        return KnownWorkload(name, named, kind(name), policy, error.message, error.fix)
+        return KnownWorkload(
+            name, named, kind(name), policy, reason=error.message, fix=error.fix, field=error.field or ""
+        )
 
 
 def _opened(name: str, kind: type[Workload], tables: Mapping[str, Any]) -> Workload:
     path = workload_settings_path(name)
     return kind(name, own_settings(tables, kind.settings_type, path), read_zone(tables, path))
+
+
+def schedule_variable(kind: str) -> str:
+    """The app setting that replaces the schedule of the workload of the kind's own name.
+
+    >>> schedule_variable("store_sales")
+    'FLEETSCORE_STORE_SALES_SCHEDULE'
+    """
+    return f"FLEETSCORE_{kind.upper()}_SCHEDULE"
+
+
+def _schedule_of(workload: Workload, kind: str, tables: Mapping[str, Any]) -> Schedule | None:
+    """The line `schedule` in the workload's zone; without it, in UTC, that of the kind where the names are the same."""
+    if "schedule" in tables:
+        where = f"{workload_settings_path(workload.name)}: schedule"
+        return parse_schedule(str(tables["schedule"]), workload.zone, where) if tables["schedule"] else None
+    if workload.name != kind:
+        return None
+    variable = schedule_variable(kind)
+    text = os.environ.get(variable, "") or workload.schedule
+    return parse_schedule(text, where=variable) if text else None
 
 
 def _kind_of(name: str, tables: Mapping[str, Any]) -> str:
@@ -217,7 +259,7 @@ def _listed_tables(store: Store, entry: Entry | None) -> dict[str, Any]:
 
 
 def _without_file() -> set[str]:
-    return {*(name for name in _shipped() if not _needs_settings(name)), *_named_in_environment()}
+    return {*kinds_with_own_workload(), *_named_in_environment()}
 
 
 def _kind_sources() -> dict[str, str]:

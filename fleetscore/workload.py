@@ -229,6 +229,7 @@ class Workload(ABC):
         str, Any
     ] = {}  # lines of the [run] table where this kind needs others than RunPolicy has
     parquet_options: Mapping[str, Any] = {}  # for pyarrow.parquet.ParquetWriter of the results
+    schedule: str = ""  # NCRONTAB, UTC: of the workload of the kind's own name, unless its settings have a line `schedule`
     chart: str = ""  # "module:function" that draws a published window for the dashboard; "" for none
 
     def __init__(self, name: str = "", settings: Any = None, zone: str = "UTC") -> None:

@@ -25,9 +25,6 @@ _NEEDED = (
     "fleetscore.pipeline.prepare",
     "fleetscore.pipeline.score",
     "fleetscore.pipeline.train",
-    "fleetscore.workloads.sensor_anomaly.workload",
-    "fleetscore.workloads.server_load.workload",
-    "fleetscore.workloads.store_sales.workload",
 )
 """No science: a workload imports its learning library when it scores."""
 
@@ -41,8 +38,12 @@ def warmup(context: func.warmup.WarmUpContext) -> None:
     from fleetscore.store import store_class
 
     start_lone_arrow()
+    from fleetscore.registry import load_kind, shipped_kinds
+
     for module in _NEEDED:
         import_module(module)
+    for kind in shipped_kinds():
+        load_kind(kind)
     store_class(os.environ.get("FLEETSCORE_STORE", ""))
 
 

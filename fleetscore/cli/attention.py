@@ -61,6 +61,8 @@ def _print(found: Sequence[WorkloadAttention]) -> None:
     if not found:
         say("Nothing needs attention.")
     for workload in found:
+        if workload.broken:
+            say(f"{workload.workload} cannot run: {workload.broken}")
         for group in workload.looks:
             title, pairs = _lines(workload.workload, group)
             print_pairs(title, pairs)

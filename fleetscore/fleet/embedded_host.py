@@ -24,7 +24,7 @@ from fleetscore.fleet.carried import app_folder, service_environment
 from fleetscore.process_environment import SCORING_ENVIRONMENT
 
 _log = logging.getLogger("fleetscore.cli.embedded")
-SCHEDULES = ("sensor_anomaly_timer", "store_sales_timer", "server_load_timer")
+SCHEDULES = ("start_due_windows",)
 """The app's functions that start due windows."""
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 45.0

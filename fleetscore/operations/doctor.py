@@ -5,7 +5,6 @@ A finding is ok, a warning, wrong, or not checked, with the reason; nothing that
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from fleetscore.operations.known_workloads import find_named
 from fleetscore.operations.watchdog import gather_overdue, trouble_of
 from fleetscore.pipeline.cost import read_prices
 from fleetscore.registry import KnownWorkload, find_workloads
+from fleetscore.schedules import parse_schedule
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
 
@@ -33,7 +33,6 @@ State = Literal["ok", "warning", "wrong", "not checked"]
 _MOST_SKEW_S = 60.0
 _PROBES = 2
 _ORDER = ("settings", "schedules", "store", "clock", "queue", "batch", "quota", "models", "notices", "runs")
-_NCRONTAB = re.compile(r"(\S+\s+){4,5}\S+|\d+\.\d\d:\d\d:\d\d|\d\d:\d\d:\d\d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diag
         known = find_named(store)
     checks: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
         ("settings", lambda: [_settings(each) for each in known]),
-        ("schedules", lambda: _schedules(app)),
+        ("schedules", lambda: _schedules(app, known)),
         ("store", lambda: _store(store, now)),
         ("queue", lambda: _queue(app)),
         ("batch", lambda: _batch(store, app)),
@@ -88,20 +87,21 @@ def _guarded(check: str, find: Callable[[], Iterable[Finding]]) -> list[Finding]
 
 def _settings(known: KnownWorkload) -> Finding:
     if known.reason:
-        return Finding("settings", "wrong", f"{known.name}: {known.reason}", known.fix)
+        check = "schedules" if "schedule" in known.field.lower() else "settings"
+        return Finding(check, "wrong", f"{known.name}: {known.reason}", known.fix)
     return Finding("settings", "ok", f"{known.name}: can be read.")
 
 
-def _schedules(app: AppSettings) -> Iterator[Finding]:
+def _schedules(app: AppSettings, known: Iterable[KnownWorkload]) -> Iterator[Finding]:
+    for each in known:
+        if each.schedule is not None:
+            detail = f"{each.name}: {each.schedule.text!r} in {each.schedule.zone}."
+            yield Finding("schedules", "ok", detail)
     for setting in fields(app):
-        if not setting.name.endswith("_schedule"):
-            continue
-        value, env = getattr(app, setting.name), setting.metadata["env"]
-        if _NCRONTAB.fullmatch(value.strip()):
+        if setting.name.endswith("_schedule"):
+            value, env = getattr(app, setting.name), setting.metadata["env"]
+            parse_schedule(value, where=env)
             yield Finding("schedules", "ok", f"{env} is {value!r}.")
-        else:
-            fix = "Write six fields: second minute hour day month weekday, in UTC; as 0 5 * * * *."
-            yield Finding("schedules", "wrong", f"{env} is {value!r}, which is no NCRONTAB expression.", fix)
 
 
 def _store(store: Store, now: Callable[[], datetime]) -> Iterator[Finding]:

@@ -2,33 +2,65 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 
-from fleetscore.pipeline.context import open_workload
+from fleetscore.errors import FleetscoreError
 from fleetscore.pipeline.submit import Asked, ask_run, newest_round
+from fleetscore.registry import KnownWorkload, find_workloads
 from fleetscore.runs.manifests import read_latest
 from fleetscore.settings import RunPolicy
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window, due_windows
 from fleetscore.workload import Workload
 
+_log = logging.getLogger("fleetscore.schedules")
+_AGAIN = timedelta(minutes=15)
+_done: dict[tuple[str, str], tuple[datetime, datetime]] = {}
+"""Store and workload -> the tick of which nothing was left to start, and when that was seen; only spares reading it again."""
 
-def ask_due_windows(store: Store, workload_name: str, now: datetime) -> list[Asked]:
-    """Ask for every due window that was never run, oldest first, and give again those whose starter died; no data, no windows.
+
+def submit_due(store: Store, now: datetime) -> list[Asked]:
+    """The runs to start now, of all workloads: what the latest tick of each one's schedule asks for and has not been started.
+
+    So a tick that was missed heals at the next call. What is wrong with one workload is logged and keeps back no other.
+    """
+    found: list[Asked] = []
+    for known in find_workloads(store):
+        try:
+            found += _submit_workload(store, known, now)
+        except FleetscoreError as error:
+            _log.error("%s: due windows could not be started: %s", known.name, error)
+    return found
+
+
+def submit_due_windows(store: Store, known: KnownWorkload, now: datetime) -> list[Asked]:
+    """The runs of the windows that were due at `now` and never ran, oldest first, and those whose starter died; no data, no windows.
 
     With nothing published yet the newest due window is asked for; older ones are a backfill's work.
     """
-    workload, policy = open_workload(store, workload_name)
+    workload = known.ready()
     if not has_input(store, workload):
         return []
     asked = []
-    for window in list_due(store, workload, policy, now):
+    for window in list_due(store, workload, known.policy, now):
         newest = newest_round(store, workload.name, window.key)
         if newest is None:
             asked.append(ask_run(store, workload.name, window.key, now, "timer"))
         elif newest.state == "requested":
             asked.append(Asked(newest.request, False, newest.state))
     return asked
+
+
+def _submit_workload(store: Store, known: KnownWorkload, now: datetime) -> list[Asked]:
+    tick = known.schedule.latest(now) if known.schedule is not None and not known.reason else None
+    key = (store.url, known.name)
+    if tick is None or (_done.get(key, (None, now))[0] == tick and now - _done[key][1] < _AGAIN):
+        return []
+    found = submit_due_windows(store, known, tick)
+    if not found and known.workload is not None and has_input(store, known.workload):
+        _done[key] = (tick, now)
+    return found
 
 
 def has_input(store: Store, workload: Workload) -> bool:

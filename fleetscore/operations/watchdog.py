@@ -124,7 +124,11 @@ def trouble_of(store: Store, known: KnownWorkload, now: datetime) -> list[Notice
     """The same of one workload; reads the index of runs once, and few records. A broken one is told of, and so are its runs."""
     workload, policy = known.name, known.policy
     has_data = known.workload is not None and has_input(store, known.workload)
-    due = list_due(store, known.workload, policy, now) if known.workload is not None and has_data else []
+    due = (
+        list_due(store, known.workload, policy, now)
+        if known.workload is not None and has_data and known.expects_windows
+        else []
+    )
     earliest = min([now.replace(day=1), now - LOOKS_BACK, *(window.start for window in due)])
     lines = list_runs_since(store, workload, f"{earliest:%Y-%m-%d}")
     recent = [line for line in lines if line.requested >= now - LOOKS_BACK]

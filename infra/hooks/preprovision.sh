@@ -36,7 +36,7 @@ if [ "${FLEETSCORE_BATCH_ENABLED:-true}" = "false" ] || [ "${FLEETSCORE_BATCH_PL
   exit 0
 fi
 
-image_sources="worker_image fleetscore"
+image_sources="worker_image fleetscore fleets"
 # shellcheck disable=SC2086 # the list is meant to be split
 files=$(find $image_sources -type f -not -path '*/__pycache__/*' | LC_ALL=C sort)
 tag=$({ echo "$files"; echo "$files" | git hash-object --no-filters --stdin-paths; } | git hash-object --stdin | cut -c1-16)

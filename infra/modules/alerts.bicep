@@ -64,7 +64,7 @@ AppRequests
 // Without `by`, summarize gives one row even when nothing came in: that row is the alert.
 var scheduleSilentQuery = '''
 AppRequests
-| where Name endswith '_timer' and Success
+| where (Name == 'start_due_windows' or Name endswith '_timer') and Success
 | summarize ticks = count()
 | where ticks == 0
 | project TimeGenerated = now(), ticks

@@ -210,7 +210,7 @@ def test_a_relative_store_means_the_same_to_a_host_elsewhere(
 def test_schedules_rest_while_a_host_serves_a_command(host: EmbeddedHost) -> None:
     """A command starts what it was asked for and no due windows; every timer that starts windows is named."""
     source = (app_folder() / "triggers" / "schedules.py").read_text()
-    assert set(re.findall(r"async def (\w+_timer)", source)) == set(SCHEDULES)
+    assert set(re.findall(r"timer_trigger\(.*?\)\n(?:@.*\n)*async def (\w+)", source)) == set(SCHEDULES)
     host.ensure()
     timers = re.findall(r"(\w+): timerTrigger", (host.folder / "host.log").read_text())
     assert sorted(timers) == ["housekeeping_timer", "watchdog_timer"]

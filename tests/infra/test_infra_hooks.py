@@ -60,7 +60,7 @@ class Desk:
         """Lay out sources, hooks and the two commands."""
         self.root = folder / "checkout"
         shutil.copytree(INFRA, self.root / "infra")
-        for name in ("worker_image", "fleetscore"):
+        for name in ("worker_image", "fleetscore", "fleets"):
             (self.root / name).mkdir()
         (self.root / "worker_image" / "Dockerfile").write_text(
             "ARG PYTHON_BUILD=python:1-full\nARG PYTHON_RUN=python:1-slim\nFROM ${PYTHON_RUN}\n"

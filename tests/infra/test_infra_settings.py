@@ -9,6 +9,7 @@ import pytest
 from fleetscore.app_settings import AppSettings, read_app_settings
 from fleetscore.errors import SettingsError
 from fleetscore.process_environment import MEMORY_TUNABLES
+from fleetscore.registry import kinds_with_own_workload, load_kind, schedule_variable
 from tests.infra.bicep_reader import Template
 from tests.infra.bicep_values import Values
 from tests.infra.places import ROOT
@@ -70,7 +71,8 @@ def test_the_code_and_the_template_agree_on_the_settings(templates: dict[str, Te
     """Every setting that the code reads is set, and no other, whether or not it is one of AppSettings."""
     settings = set(settings_of(templates)) - PLATFORM
     assert {setting.metadata["env"] for setting in fields(AppSettings)} <= settings
-    assert settings == names_in_code() - OF_A_TASK - OF_THE_OPERATOR - {CONNECTION}
+    schedules = {schedule_variable(kind) for kind in kinds_with_own_workload()}
+    assert settings == (names_in_code() | schedules) - OF_A_TASK - OF_THE_OPERATOR - {CONNECTION}
 
 
 @pytest.mark.parametrize("image", ["", IMAGE], ids=["no image yet", "image"])
@@ -111,11 +113,12 @@ def test_nothing_of_batch_is_made_where_no_shard_can_go_there(
 
 def test_defaults_are_the_same_in_the_code_and_in_the_template(templates: dict[str, Template]) -> None:
     """Schedules, placement, queue and sizes that nobody sets are the same on Azure as on the local host."""
-    settings = read_app_settings(settings_of(templates))
+    given = settings_of(templates)
+    assert all(
+        given[schedule_variable(kind)] == load_kind(kind).schedule for kind in kinds_with_own_workload()
+    )
+    settings = read_app_settings(given)
     same = {
-        "sensor_anomaly_schedule",
-        "store_sales_schedule",
-        "server_load_schedule",
         "housekeeping_schedule",
         "batch_placement",
         "completion_queue",

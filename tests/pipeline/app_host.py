@@ -14,10 +14,12 @@ from typing import Any, TypeVar
 import requests
 
 from fleetscore.fleet.embedded_host import host_environment
+from fleetscore.registry import kinds_with_own_workload, schedule_variable
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
 
 ROOT = Path(__file__).resolve().parents[2]
+NEVER = "0 0 0 30 2 *"  # no such day: a test's host starts no windows of its own
 FINAL = {"published", "unpublished", "failed", "cancelled"}
 Truth = TypeVar("Truth")
 AnyHost = TypeVar("AnyHost", bound="Host")
@@ -30,9 +32,10 @@ class Host:
     host as well.
     """
 
-    def __init__(self, folder: Path, **environment: str) -> None:
-        self.folder = folder
-        self._environment = host_environment((folder / "store").as_uri()) | environment
+    def __init__(self, folder: Path, app: Path = ROOT, **environment: str) -> None:
+        self.folder, self.app = folder, app
+        quiet = {schedule_variable(kind): NEVER for kind in kinds_with_own_workload()}
+        self._environment = host_environment((folder / "store").as_uri()) | quiet | environment
         self.store: Store = open_store(self._environment["FLEETSCORE_STORE"])
         self.process: subprocess.Popen[bytes] | None = None
         self.url = self.key = self.master_key = ""
@@ -42,11 +45,11 @@ class Host:
         data = self.folder / "host"
         data.mkdir(parents=True, exist_ok=True)
         (data / "address.json").unlink(missing_ok=True)
-        command = [sys.executable, "-m", "devhost", "start", str(ROOT), "--port", "0"]
+        command = [sys.executable, "-m", "devhost", "start", str(self.app), "--port", "0"]
         command += ["--data", str(data), "--enable-auth"]
         with (self.folder / "host.log").open("ab") as log:
             self.process = process = subprocess.Popen(
-                command, cwd=ROOT, env=self._environment, stdout=log, stderr=log, start_new_session=True
+                command, cwd=self.app, env=self._environment, stdout=log, stderr=log, start_new_session=True
             )
         wait_until(lambda: (data / "address.json").exists() or process.poll() is not None)
         assert process.poll() is None, self.log()

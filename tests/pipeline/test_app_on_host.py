@@ -176,17 +176,6 @@ def test_training_over_http_stores_a_pinned_model_set(host: Host) -> None:
     assert host.store.stat(f"models/toy/{status['record']['model_set']}/set.json") is not None
 
 
-def test_the_timer_starts_a_due_window_once(host: Host) -> None:
-    """Fired twice by hand with readings in the store, the hourly timer starts the newest due hour, and only once."""
-    host.store.write("data/sensor_anomaly/r.csv", b"TS,Device,Tag,Value\n2026-01-01 00:00:00,1,1,1.0\n")
-    for _ in range(2):
-        host.fire("sensor_anomaly_timer")
-    wait_until(lambda: host.get("runs?workload=sensor_anomaly")["runs"])
-    runs = host.get("runs?workload=sensor_anomaly")["runs"]
-    host.ended(runs[0]["run"])
-    assert len(host.get("runs?workload=sensor_anomaly")["runs"]) == 1
-
-
 def test_a_partition_that_kills_its_process_is_quarantined_and_costs_nobody_a_row(host: Host) -> None:
     """The workers that die are replaced; the run is published without the killer."""
     window = "2026-01-01T13"

@@ -37,6 +37,7 @@ class SensorAnomaly(Workload, Trains, ImportsModels, ScoresRows, Judges, Draws, 
 
     name = "sensor_anomaly"
     cadences = (Cadence.HOUR,)
+    schedule = "0 5 * * * *"
     settings_type = SensorSettings
     rates = Rates(shard_s=0.05, partition_s=1e-5, row_s=1.5e-7, bytes_per_row=96.0)
     training_rates = Rates(shard_s=1.5, partition_s=1.5e-3, row_s=2e-7, bytes_per_row=96.0)

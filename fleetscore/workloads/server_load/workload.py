@@ -39,6 +39,7 @@ class ServerLoad(Workload, Prepares, Trains, ScoresRows, Judges, Draws, MakesSam
 
     name = "server_load"
     cadences = (Cadence.DAY,)
+    schedule = "0 30 2 * * *"
     settings_type = ServerLoadSettings
     rates = Rates(shard_s=1.5, partition_s=0.0005, row_s=1e-6, bytes_per_row=200.0)
     training_rates = Rates(shard_s=4.0, partition_s=0.0, row_s=3e-4, bytes_per_row=1_500.0)

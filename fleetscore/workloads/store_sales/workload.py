@@ -37,6 +37,7 @@ class StoreSales(Workload, Trains, ImportsModels, ScoresRows, Judges, Draws, Mak
 
     name = NAME
     cadences = (Cadence.WEEK, Cadence.INDEX)
+    schedule = "0 0 4 * * 1"
     settings_type = StoreSalesSettings
     rates = Rates(shard_s=0.6, partition_s=4e-4, row_s=3e-7, bytes_per_row=120.0)
     training_rates = Rates(shard_s=3.0, partition_s=5.0, row_s=2e-5, bytes_per_row=900.0)
