@@ -17,19 +17,17 @@ _GENERIC = 17
 def rewind(connection: sqlite3.Connection, instance_id: str, reason: str) -> list[str]:
     """Set a failed instance, and its failed sub-orchestrations, going again; return all their ids.
 
-    Raises RequestError: 404 when absent, 410 when it ended otherwise, 500 when it has not ended.
+    Raises RequestError: 404 when absent, 412 when it has not failed.
     """
     instance = records.get_instance(connection, instance_id)
     if instance is None:
         raise RequestError(404, f'No orchestration with instance ID "${instance_id}" found.', is_plain=True)
-    if instance.has_ended and instance.status != "Failed":
-        raise RequestError(410)
     if instance.status != "Failed":
         raise RequestError(
-            500,
-            "Something went wrong while processing your request",
-            "The rewind operation is only supported on failed orchestration instances.",
-            "System.InvalidOperationException",
+            412,
+            "The rewind operation is only supported on failed orchestration instances, but the one with "
+            f"instance ID {instance_id} has status {instance.status}",
+            is_plain=True,
         )
     chunks = records.history_chunks(connection, instance_id)
     events: list[dict[str, Any]] = json.loads(f"[{','.join(chunks)}]")

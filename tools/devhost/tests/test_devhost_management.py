@@ -226,7 +226,7 @@ def test_rewind_repeats_only_what_failed(features: Any, tmp_path: Path) -> None:
     assert failed["runtimeStatus"] == "Failed"
     assert use_client(features, "rewind", failed["instanceId"], reason="fixed") == {"returned": None}
     assert features.wait_for(failed["instanceId"], "Completed")["output"] == [2, "attempt 2 worked"]
-    assert features.post(f"instances/{failed['instanceId']}/rewind").status_code == 410
+    assert features.post(f"instances/{failed['instanceId']}/rewind").status_code == 412
 
 
 def test_rewind_reaches_failed_children(features: Any, tmp_path: Path) -> None:
@@ -240,7 +240,8 @@ def test_rewind_reaches_failed_children(features: Any, tmp_path: Path) -> None:
 def test_rewind_of_a_live_instance_is_refused(features: Any) -> None:
     """Only failed instances can be rewound."""
     instance_id = features.start_instance("race", 3600)
-    assert features.post(f"instances/{instance_id}/rewind").status_code == 500
+    refused = features.post(f"instances/{instance_id}/rewind")
+    assert refused.status_code == 412 and "only supported on failed" in refused.json()
     features.post(f"instances/{instance_id}/terminate")
 
 
