@@ -23,7 +23,8 @@ Who = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 
 
 class RunBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Which window to run; `only` names partitions, `models` a model-set version instead of the pinned one.
+    """Which window to run; `only` names partitions, `models` a model-set version instead of the pinned one,
+    `force` takes a window that is not due yet.
 
     `callBackUri` is called once when the run has ended, as the WebHook activity of Data Factory expects.
     """
@@ -32,6 +33,7 @@ class RunBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     window: Name
     only: Keys = ()
     models: Version = ""
+    force: bool = False
     callBackUri: Address = ""  # noqa: N815 - Data Factory's name for it
 
 
@@ -67,6 +69,7 @@ class BackfillBody(
     max_parallel: Annotated[int, msgspec.Meta(ge=1, le=100)] = 4
     newest_first: bool = False
     dry_run: bool = False
+    force: bool = False
 
 
 class NoBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -30,7 +30,7 @@ async def start_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     body = read_body(req, RunBody)
     asked = await off_loop(
         ask_run, app_store(), body.workload, body.window, datetime.now(UTC), "http",
-        partitions=body.only, models=body.models,
+        partitions=body.only, models=body.models, force=body.force,
     )  # fmt: skip
     return await answer_started(req, client, asked, body.callBackUri)
 
@@ -122,7 +122,7 @@ async def start_training(req: func.HttpRequest, client: Any) -> func.HttpRespons
 @telling_errors
 async def start_backfill(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """Run the windows [from, to), a few at a time."""
-    from fleetscore.operations.backfills import list_windows, preview_backfill
+    from fleetscore.operations.backfills import check_backfill_due, list_windows, preview_backfill
 
     body = read_body(req, BackfillBody)
     keys = await off_loop(
@@ -134,6 +134,8 @@ async def start_backfill(req: func.HttpRequest, client: Any) -> func.HttpRespons
         return answer_json(
             await off_loop(preview_backfill, app_store(), body.workload, keys, read_only(body.only))
         )
+    if not body.force:
+        await off_loop(check_backfill_due, app_store(), body.workload, keys, datetime.now(UTC))
     asked = {
         "workload": body.workload,
         "windows": keys,

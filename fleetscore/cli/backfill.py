@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleetscore.cli.options import WORKLOAD, from_option, is_given, starting_options, to_option
+from fleetscore.cli.options import WORKLOAD, force_option, from_option, is_given, starting_options, to_option
 from fleetscore.cli.text import say
 
 if TYPE_CHECKING:
@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 )
 @click.option("--newest-first", is_flag=True, help="Begin with the newest window.")
 @click.option("--dry-run", is_flag=True, help="Only say which windows would run, and why.")
+@force_option
 @starting_options
 @click.pass_context
 def backfill(
     context: click.Context, workload: str, first: str, end: str, only: str, max_parallel: int, newest_first: bool,
-    dry_run: bool, fleet: FleetBase, as_json: bool,
+    dry_run: bool, force: bool, fleet: FleetBase, as_json: bool,
 ) -> None:  # fmt: skip
     """Score the windows [from, to); finished work is never repeated.
 
@@ -51,7 +52,7 @@ def backfill(
     again = " --only failed" if only == "failed" else ""  # what `all` has scored is not scored once more
     resume = f"fleetscore backfill {workload} --from {first} --to {end}{again}"
     started = fleet.start_backfill(
-        workload, first, end, only=only, max_parallel=max_parallel, newest_first=newest_first
+        workload, first, end, only=only, max_parallel=max_parallel, newest_first=newest_first, force=force
     )
     status = follow_backfill(fleet, started.id, f"{workload} {first} .. {end}", resume)
     if as_json:

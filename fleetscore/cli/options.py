@@ -49,6 +49,7 @@ partitions_option = click.option(
 run_and_partition = click.argument(
     "words", nargs=-1, metavar="RUN|(WORKLOAD WINDOW) PARTITION", required=True
 )
+force_option = click.option("--force", is_flag=True, help="Also a window that is not due yet.")
 from_option = click.option("--from", "first", required=True, metavar="WINDOW", help="The first window.")
 to_option = click.option("--to", "end", required=True, metavar="WINDOW", help="The window after the last.")
 

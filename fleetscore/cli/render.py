@@ -162,12 +162,12 @@ def print_runs(lines: Iterable[RunLine]) -> None:
     rows = [
         (
             line.run, line.state, f"{line.requested:%Y-%m-%d %H:%M}", tell_seconds(line.seconds) if line.ended else "",
-            tell_counts(line.counts), f"{line.rows:,}",
+            tell_counts(line.counts),
         )
         for line in lines
     ]  # fmt: skip
-    columns = ("run", "state", "requested", "took", "outcomes", "rows")
-    print_table(columns, rows, numbers=("took", "rows"))
+    columns = ("run", "state", "requested", "took", "outcomes")
+    print_table(columns, rows, numbers=("took",))
 
 
 def _asked_by(request: RunRequest) -> str:

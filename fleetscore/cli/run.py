@@ -10,6 +10,7 @@ import click
 from fleetscore.cli.options import (
     WORKLOAD,
     asking_options,
+    force_option,
     from_option,
     is_given,
     partitions_option,
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
 @click.option(
     "--models", default="", metavar="VERSION", help="Score with this model set instead of the pinned one."
 )
+@force_option
 @starting_options
 @click.pass_context
 def run(
-    context: click.Context, workload: str, window: str, partitions: tuple[str, ...], models: str,
+    context: click.Context, workload: str, window: str, partitions: tuple[str, ...], models: str, force: bool,
     fleet: FleetBase, as_json: bool,
 ) -> None:  # fmt: skip
     """Score one window and publish the results.
@@ -43,7 +45,7 @@ def run(
     A window that is under way is followed, one that is published is shown. Exit code: 0 if every expected partition has a good
     outcome, 10 if the window was published with failed (within the threshold) or late partitions, 20 if nothing was published.
     """
-    started = fleet.start_run(workload, window, partitions=partitions, models=models)
+    started = fleet.start_run(workload, window, partitions=partitions, models=models, force=force)
     if not started.created and (partitions or models):
         check_same_request(fleet.show(started.id), partitions, models)
     _finish(context, fleet, started, f"fleetscore run {workload} --window {window}", as_json)

@@ -51,7 +51,7 @@ class FleetBase(ABC):
         """Stop what was started to answer; a second call does nothing."""
 
     def run(
-        self, workload: str, window: str, *, partitions: Sequence[str] = (), models: str = "",
+        self, workload: str, window: str, *, partitions: Sequence[str] = (), models: str = "", force: bool = False,
         watch: WatchRun | None = None,
     ) -> RunStatus:  # fmt: skip
         """Score a window and publish it; returns how the run ended. `watch` is called with its status meanwhile.
@@ -59,7 +59,7 @@ class FleetBase(ABC):
         A window that is under way is followed, one that is published is only reported.
         """
         with self:
-            started = self.start_run(workload, window, partitions=partitions, models=models)
+            started = self.start_run(workload, window, partitions=partitions, models=models, force=force)
             return self.wait(started.id, watch)
 
     def retry(
@@ -78,12 +78,12 @@ class FleetBase(ABC):
 
     def backfill(
         self, workload: str, first: str, end: str, *, only: str = "missing", max_parallel: int = 4, newest_first: bool = False,
-        watch: WatchBackfill | None = None,
+        force: bool = False, watch: WatchBackfill | None = None,
     ) -> BackfillStatus:  # fmt: skip
         """Score the windows [first, end) that are `missing`, have `failed` partitions, or `all`; returns how it ended."""
         with self:
             started = self.start_backfill(
-                workload, first, end, only=only, max_parallel=max_parallel, newest_first=newest_first
+                workload, first, end, only=only, max_parallel=max_parallel, newest_first=newest_first, force=force
             )  # fmt: skip
             return self.wait_backfill(started.id, watch)
 
@@ -115,11 +115,18 @@ class FleetBase(ABC):
 
     @abstractmethod
     def start_run(
-        self, workload: str, window: str, *, partitions: Sequence[str] = (), models: str = ""
+        self,
+        workload: str,
+        window: str,
+        *,
+        partitions: Sequence[str] = (),
+        models: str = "",
+        force: bool = False,
     ) -> Started:
         """Start the window's run, or find the one that is under way or published.
 
-        `partitions` restricts it; `models` is a version to score with instead of the pinned one.
+        `partitions` restricts it; `models` is a version to score with instead of the pinned one;
+        `force` takes a window that is not due yet.
         """
 
     @abstractmethod
@@ -133,7 +140,7 @@ class FleetBase(ABC):
     @abstractmethod
     def start_backfill(
         self, workload: str, first: str, end: str, *, only: str = "missing", max_parallel: int = 4,
-        newest_first: bool = False,
+        newest_first: bool = False, force: bool = False,
     ) -> BackfillStarted:  # fmt: skip
         """Start a backfill of the windows [first, end), `max_parallel` at once."""
 

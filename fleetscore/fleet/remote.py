@@ -57,10 +57,16 @@ class RemoteFleet(FleetBase):
         return ask_patiently(lambda: self.show_backfill(backfill))
 
     def start_run(
-        self, workload: str, window: str, *, partitions: Sequence[str] = (), models: str = ""
+        self,
+        workload: str,
+        window: str,
+        *,
+        partitions: Sequence[str] = (),
+        models: str = "",
+        force: bool = False,
     ) -> Started:
         """Start the window's run, or find the one that is under way or published."""
-        body = {"workload": workload, "window": window, "only": partitions, "models": models}
+        body = {"workload": workload, "window": window, "only": partitions, "models": models, "force": force}
         return self.call("POST", "runs", Started, body)
 
     def start_retry(self, run: str, *, only: str = "failed", partitions: Sequence[str] = ()) -> Started:
@@ -75,12 +81,12 @@ class RemoteFleet(FleetBase):
 
     def start_backfill(
         self, workload: str, first: str, end: str, *, only: str = "missing", max_parallel: int = 4,
-        newest_first: bool = False,
+        newest_first: bool = False, force: bool = False,
     ) -> BackfillStarted:  # fmt: skip
         """Start a backfill of the windows [first, end), `max_parallel` at once."""
         body = {
             "workload": workload, "from": first, "to": end,
-            "only": only, "max_parallel": max_parallel, "newest_first": newest_first,
+            "only": only, "max_parallel": max_parallel, "newest_first": newest_first, "force": force,
         }  # fmt: skip
         return self.call("POST", "backfills", BackfillStarted, body)
 

@@ -108,11 +108,17 @@ class Fleet(FleetBase):
         return self._hosted().ask(lambda app: app.show(run))
 
     def start_run(
-        self, workload: str, window: str, *, partitions: Sequence[str] = (), models: str = ""
+        self,
+        workload: str,
+        window: str,
+        *,
+        partitions: Sequence[str] = (),
+        models: str = "",
+        force: bool = False,
     ) -> Started:
         """Start the window's run on the local host, or find the one that is under way or published."""
         return self._hosted().ask(
-            lambda app: app.start_run(workload, window, partitions=partitions, models=models)
+            lambda app: app.start_run(workload, window, partitions=partitions, models=models, force=force)
         )
 
     def start_retry(self, run: str, *, only: str = "failed", partitions: Sequence[str] = ()) -> Started:
@@ -125,12 +131,18 @@ class Fleet(FleetBase):
 
     def start_backfill(
         self, workload: str, first: str, end: str, *, only: str = "missing", max_parallel: int = 4,
-        newest_first: bool = False,
+        newest_first: bool = False, force: bool = False,
     ) -> BackfillStarted:  # fmt: skip
         """Start a backfill of the windows [first, end) on the local host."""
         return self._hosted().ask(
             lambda app: app.start_backfill(
-                workload, first, end, only=only, max_parallel=max_parallel, newest_first=newest_first
+                workload,
+                first,
+                end,
+                only=only,
+                max_parallel=max_parallel,
+                newest_first=newest_first,
+                force=force,
             )
         )
 

@@ -9,8 +9,9 @@ from itertools import islice
 
 from fleetscore.errors import InputError
 from fleetscore.pipeline.submit import decide_backfilled, newest_round
+from fleetscore.pipeline.window_checks import check_due, check_year
 from fleetscore.records import FINAL, Only
-from fleetscore.registry import get_workload, workload_names
+from fleetscore.registry import get_workload, read_policy, workload_names
 from fleetscore.runs.index import list_runs_since
 from fleetscore.runs.run_records import read_run
 from fleetscore.store.base import Store
@@ -55,6 +56,8 @@ def list_windows(
     """The keys of the windows in [first, stop) in the order in which a backfill takes them; InputError for none, and for too many."""
     workload = get_workload(store, workload_name)
     start, end = workload.parse_window(first), workload.parse_window(stop)
+    check_year(start)
+    check_year(end)
     keys = [window.key for window in islice(windows_between(start, end), MOST_WINDOWS + 1)]
     if not keys:
         raise InputError(
@@ -67,6 +70,12 @@ def list_windows(
             field="from",
         )
     return keys[::-1] if newest_first else keys
+
+
+def check_backfill_due(store: Store, workload: str, windows: Sequence[str], now: datetime) -> None:
+    """InputError where a window of the backfill is not due yet."""
+    newest = max(get_workload(store, workload).parse_window(window) for window in (windows[0], windows[-1]))
+    check_due(newest, read_policy(store, workload), now)
 
 
 def preview_backfill(store: Store, workload: str, windows: Sequence[str], only: Only) -> BackfillPreview:

@@ -10,6 +10,7 @@ from fleetscore.app_settings import AppSettings
 from fleetscore.pipeline.context import open_run
 from fleetscore.pipeline.plan import make_plan
 from fleetscore.pipeline.submit import newest_round
+from fleetscore.pipeline.window_checks import check_window
 from fleetscore.records import PlanHead, RunRequest, ShardPlan
 from fleetscore.registry import get_workload
 from fleetscore.store.base import Store
@@ -75,7 +76,9 @@ def _request(
     store: Store, now: datetime, workload: str, window: str, partitions: tuple[str, ...], models: str
 ) -> RunRequest:
     """The request that a run would be asked with now, without asking."""
-    key = get_workload(store, workload).parse_window(window).key
+    asked = get_workload(store, workload).parse_window(window)
+    check_window(window, asked)
+    key = asked.key
     newest = newest_round(store, workload, key)
     number = newest.request.round + 1 if newest else 1
     return RunRequest(

@@ -7,8 +7,9 @@ from datetime import datetime
 
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.models.model_sets import read_model_set
+from fleetscore.pipeline.window_checks import check_due, check_window, check_year
 from fleetscore.records import FINAL, GOOD, Only, RunRecord, RunRequest, RunState
-from fleetscore.registry import get_workload
+from fleetscore.registry import get_workload, read_policy
 from fleetscore.runs.run_records import read_run, request_run
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_id, run_path, training_run_id
@@ -26,10 +27,18 @@ class Asked:
 
 def ask_run(
     store: Store, workload_name: str, window_text: str, now: datetime, who: str,
-    *, partitions: tuple[str, ...] = (), models: str = "",
+    *, partitions: tuple[str, ...] = (), models: str = "", force: bool = True,
 ) -> Asked:  # fmt: skip
-    """The run of the window: the one that is under way or published if there is one, else a new round."""
-    window = get_workload(store, workload_name).parse_window(window_text).key
+    """The run of the window: the one that is under way or published if there is one, else a new round.
+
+    InputError for a window that is not due yet, unless `force`.
+    """
+    workload = get_workload(store, workload_name)
+    asked = workload.parse_window(window_text)
+    check_window(window_text, asked)
+    if not force:
+        check_due(asked, read_policy(store, workload_name), now)
+    window = asked.key
     if models:
         read_model_set(store, workload_name, models)
     newest = newest_round(store, workload_name, window)
@@ -135,6 +144,8 @@ def ask_training(
     workload = get_workload(store, workload_name)
     require(workload, Trains)
     first, stop = workload.parse_window(first_text), workload.parse_window(stop_text)
+    check_year(first)
+    check_year(stop)
     if not first < stop:
         raise InputError(
             f"{first.key} does not come before {stop.key}.",

@@ -42,7 +42,9 @@ def command(store: Store, capsys: pytest.CaptureFixture[str]) -> Callable[..., t
 
     def run(*arguments: str) -> tuple[int, str]:
         capsys.readouterr()
-        code = run_command([*arguments, "--store", store.url])
+        Path(store.url.removeprefix("file://")).mkdir(exist_ok=True)
+        place = [] if "--host" in arguments else ["--store", store.url]
+        code = run_command([*arguments, *place])
         said = capsys.readouterr()
         return code, said.out + said.err
 
