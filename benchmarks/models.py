@@ -83,6 +83,7 @@ def main(names: list[str]) -> None:
         ]
         print_families(measured)
         if not names:
+            print_onnx()
             print_import(Path(folder))
             print_growth()
 
@@ -203,6 +204,63 @@ def print_families(measured: list[Measured]) -> None:
             f"| {one.rival_load_s:.2f} | {one.load_s:.4f} | {one.rival_load_s / one.load_s:.0f} ({one.family.loaded:g}) "
             f"| {one.model_bytes:,} |"
         )
+
+
+def print_onnx() -> None:
+    """500 networks of 8 x 16 x 1 as ONNX files: a session each, made and run, against the pack's shared session."""
+    import onnxruntime
+    from skl2onnx import to_onnx
+    from sklearn.neural_network import MLPRegressor
+
+    from fleetscore.models.importers.onnx_files import load_onnx
+    from fleetscore.models.packs.onnx_graphs import SESSIONS, SESSIONS_BYTES
+
+    count, rng = MODELS // 4, np.random.default_rng(1)
+    x = rng.normal(size=(count * ROWS, FEATURES)).astype(np.float32).astype(np.float64)
+    graphs, compiled = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        for seed in range(DISTINCT):
+            network = MLPRegressor(hidden_layer_sizes=(16,), max_iter=3, random_state=seed).fit(
+                x[:300], x[:300, 0]
+            )
+            graphs.append(to_onnx(network, x[:1].astype(np.float32)).SerializeToString())
+            path.write_bytes(graphs[-1])
+            compiled.append(load_onnx(path).ways[0]())
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+
+    def by_session() -> np.ndarray:
+        sessions = [
+            onnxruntime.InferenceSession(graphs[at % DISTINCT], options, providers=["CPUExecutionProvider"])
+            for at in range(count)
+        ]
+        found = []
+        for at, session in enumerate(sessions):
+            rows = x[at * ROWS : (at + 1) * ROWS].astype(np.float32)
+            found.append(session.run(None, {session.get_inputs()[0].name: rows})[0])
+        return np.concatenate(found)
+
+    keys = [f"van {at:06d}" for at in range(count)]
+    files = dict(pack_models((key, compiled[at % DISTINCT]) for at, key in enumerate(keys)).files())
+    columns = dict(zip(NAMES, np.ascontiguousarray(x.T), strict=True))
+
+    def by_pack() -> np.ndarray:
+        scores = score_shard(load(files), keys, np.arange(0, len(x) + 1, ROWS), columns, "predict", NAMES)
+        assert not scores.errors
+        return scores.values
+
+    made = SESSIONS.made
+    pack_s, ours = timed(by_pack)
+    sessions_made = SESSIONS.made - made
+    rival_s, theirs = timed(by_session)
+    assert np.allclose(
+        ours, theirs, rtol=1e-3, atol=1e-4
+    )  # float32; sessions of the runtime's own choice of order
+    print(
+        f"\n{count} ONNX networks x {ROWS:,} rows, made or opened and run: a session each {rival_s:.2f} s, pack {pack_s:.2f} s, "
+        f"ratio {rival_s / pack_s:.1f} (1); sessions made: {sessions_made}, bounded to {SESSIONS_BYTES >> 20} MiB."
+    )
 
 
 def print_import(folder: Path) -> None:
