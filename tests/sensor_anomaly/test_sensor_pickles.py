@@ -1,5 +1,6 @@
 """Pickled pipelines are read without being run, and nothing else is read."""
 
+import contextlib
 import functools
 import io
 import os
@@ -10,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fleetscore.errors import InputError, ModelError
 from fleetscore.workloads.sensor_anomaly.importing import import_folder
@@ -159,3 +162,54 @@ def test_one_bad_file_refuses_the_import_by_name(tmp_path: Path) -> None:
     (tmp_path / "model_1_2").write_bytes(pickle.dumps(os.system, 3))
     with pytest.raises(ModelError, match=r"model_1_2.*system"):
         import_folder(tmp_path)
+
+
+def _shared_graph() -> bytes:
+    """A tuple that holds one before twice, and that again, 25 times: 2^25 values to whatever hashes or prints it."""
+    pairs = (b"0h" + bytes([at]) + b"h" + bytes([at]) + b"\x86\x94" for at in range(25))
+    return b"N\x94" + b"".join(pairs)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("nested", b"\x80\x04}N" + b"\x85" * 200_000 + b"Ns.", "deep"),
+        ("doubled", b"\x80\x04}N" + b"2\x86" * 45 + b"Ns.", "opcode DUP"),
+        ("shared key", b"\x80\x04}" + _shared_graph() + b"Ns.", "keys are not text"),
+        ("shared dtype", b"\x80\x04cnumpy\ndtype\n(" + _shared_graph() + b"tR.", "dtype tuple"),
+        ("shared encoding", b"\x80\x04c_codecs\nencode\n(X\x01\0\0\0a" + _shared_graph() + b"tR.", "encoding tuple"),
+        (
+            "class",
+            b"\x80\x04csklearn.svm._classes\nOneClassSVM\n(N}X\x0c\0\0\0__setstate__cbuiltins\nbytes\nstb.",
+            "no instance",
+        ),
+    ],
+)  # fmt: skip
+def test_pickles_that_crashed_or_poisoned_the_reader_are_refused(name: str, data: bytes, words: str) -> None:
+    """Deep nesting, shared graphs as keys, dtypes and encodings, and state for a class are refused, and good files are read after."""
+    with pytest.raises(ModelError, match=words):
+        read_pipeline(data, name)
+    read_pipeline(pickle.dumps(fitted()), "good")
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_mutated_pickles_are_read_or_refused(data: st.DataObject) -> None:
+    """Bytes changed, removed or repeated anywhere in a pickle give a model or ModelError, and poison nothing."""
+    content = bytearray(PICKLE)
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        kind = data.draw(st.sampled_from(["set", "cut", "repeat"]))
+        if kind == "set":
+            content[place] = data.draw(st.sampled_from(OPCODES) | st.integers(0, 255))
+        elif kind == "cut":
+            del content[place : place + data.draw(st.integers(1, 8))]
+        else:
+            content[place:place] = content[place : place + data.draw(st.integers(1, 30))]
+    with contextlib.suppress(ModelError):
+        read_pipeline(bytes(content), "mutated")
+    read_pipeline(PICKLE, "good")
+
+
+PICKLE = pickle.dumps(fitted())
+OPCODES = list(b"(.012NRQbcdhjqrst}]\x81\x85\x86\x87\x8c\x93\x94")

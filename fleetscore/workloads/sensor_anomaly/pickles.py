@@ -1,7 +1,8 @@
 """Reading scikit-learn pipelines out of pickles without running them.
 
 Two locks. First the opcodes are scanned: only those that such pickles need, every length within the file, the memo no
-larger than the number of opcodes. Then an unpickler whose `find_class` imports nothing builds inert stand-ins from a closed
+larger than the number of opcodes; and what they would build is followed without building it: no deep nesting, dictionary
+keys are text, state is set on instances only. Then an unpickler whose `find_class` imports nothing builds inert stand-ins from a closed
 list of names; any other name is refused. What comes out are plain attributes and arrays, which are checked once more.
 """
 
@@ -16,12 +17,15 @@ import numpy as np
 
 from fleetscore.errors import ModelError
 from fleetscore.workloads.sensor_anomaly.packs import SensorModel
+from fleetscore.workloads.sensor_anomaly.pickle_shapes import Malformed, ShapeStack
 
 SIZE_MAX_BYTES = 64 << 20
+OPCODES_LIMIT = 1_000_000
+VECTORS_LIMIT = 100_000
 
 _OPCODES = frozenset(
     """
-    PROTO FRAME STOP MARK POP POP_MARK DUP GLOBAL STACK_GLOBAL NEWOBJ REDUCE BUILD
+    PROTO FRAME STOP MARK POP POP_MARK GLOBAL STACK_GLOBAL NEWOBJ REDUCE BUILD
     NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8
     BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST APPEND
     APPENDS EMPTY_DICT SETITEM SETITEMS BINPUT LONG_BINPUT BINGET LONG_BINGET MEMOIZE
@@ -54,14 +58,14 @@ class _Dtype:
 
     def __init__(self, kind: str, align: Any = False, copy: Any = True) -> None:
         del align, copy
-        if kind not in _KINDS:
-            raise _Refused(f"an array of dtype {kind!r}")
+        if not isinstance(kind, str) or kind not in _KINDS:
+            raise _Refused(f"an array of dtype {_shown(kind)}")
         self.order = "<"
         self.kind = kind
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         if state[1] not in ("<", ">", "|", "="):
-            raise _Refused(f"a dtype of byte order {state[1]!r}")
+            raise _Refused(f"a dtype of byte order {_shown(state[1])}")
         self.order = state[1]
 
     def real(self) -> np.dtype[Any]:
@@ -113,7 +117,7 @@ def _scalar(dtype: Any, data: Any) -> Any:
 
 def _encode(text: Any, encoding: Any) -> bytes:
     if not isinstance(text, str) or encoding != "latin1":
-        raise _Refused(f"an encoding {encoding!r}")
+        raise _Refused(f"an encoding {_shown(encoding)}")
     return text.encode("latin1")
 
 
@@ -155,7 +159,7 @@ class _InertUnpickler(pickle.Unpickler):
             raise _Refused(f"{module}.{name}") from None
 
     def persistent_load(self, pid: Any) -> Any:
-        raise _Refused(f"the persistent id {pid!r}")
+        raise _Refused(f"a persistent id of type {type(pid).__name__}")
 
 
 def read_pipeline(data: bytes, name: str) -> SensorModel:
@@ -184,16 +188,32 @@ def read_pipeline(data: bytes, name: str) -> SensorModel:
 def _scan(data: bytes) -> None:
     if len(data) > SIZE_MAX_BYTES:
         raise _Refused(f"{len(data)} bytes (at most {SIZE_MAX_BYTES} are read)")
+    shapes = ShapeStack()
     for count, (opcode, value, _) in enumerate(pickletools.genops(data)):
         argument: Any = value
-        if opcode.name not in _OPCODES:
-            raise _Refused(f"the opcode {opcode.name}")
+        if opcode.name not in _OPCODES or count >= OPCODES_LIMIT:
+            raise _Refused(f"the opcode {opcode.name}" if count < OPCODES_LIMIT else f"{count} opcodes")
         if opcode.name in _PUTS and argument > count:
             raise _Refused(f"a memo entry number {argument}")
         if opcode.name == "FRAME" and argument > len(data):
             raise _Refused(f"a frame of {argument} bytes")
         if opcode.name == "GLOBAL" and tuple(argument.split(" ", 1)) not in _NAMES:
             raise _Refused(argument.replace(" ", "."))
+        try:
+            shapes.step(opcode.name, argument)
+        except Malformed as error:
+            raise _Refused(str(error)) from error
+
+
+def _shown(value: Any) -> str:
+    """A short text or truth value as it is; of anything else its type, for what a file made may be printed without end."""
+    return (
+        repr(value[:40])
+        if isinstance(value, str)
+        else str(value)
+        if isinstance(value, bool)
+        else type(value).__name__
+    )
 
 
 def _model_of(root: Any, name: str) -> SensorModel:
@@ -202,7 +222,7 @@ def _model_of(root: Any, name: str) -> SensorModel:
         if (type(root), type(scaler), type(svm)) != (_Pipeline, _Scaler, _Svm):
             raise TypeError("it is not Pipeline(StandardScaler, OneClassSVM)")
         if svm.kernel != "rbf" or svm._sparse:
-            raise ValueError(f"kernel {svm.kernel!r}, sparse {svm._sparse!r}; expected dense rbf")
+            raise ValueError(f"kernel {_shown(svm.kernel)}, sparse {_shown(svm._sparse)}; expected dense rbf")
         return _checked(scaler, svm)
     except (TypeError, ValueError, AttributeError, IndexError) as error:
         raise ModelError(
@@ -214,6 +234,8 @@ def _model_of(root: Any, name: str) -> SensorModel:
 def _checked(scaler: Any, svm: Any) -> SensorModel:
     support = _floats(svm.support_vectors_, 2)
     width = support.shape[1]
+    if len(support) > VECTORS_LIMIT:
+        raise ValueError(f"{len(support)} support vectors; at most {VECTORS_LIMIT} are read")
     mean = _floats(scaler.mean_, 1) if scaler.with_mean else np.zeros(width)
     scale = _floats(scaler.scale_, 1) if scaler.with_std else np.ones(width)
     alpha = _floats(svm._dual_coef_, 2)[0]
