@@ -24,6 +24,7 @@ SIZES = ROOT / "infra" / "package_sizes.json"
 SITE = Path(".python_packages") / "lib" / "site-packages"
 APP = ("function_app.py", "host.json", "activities", "orchestrators", "triggers", "fleetscore", "fleets")
 OPTIONAL = {"fleets"}
+FLEX_BYTES = 800_000_000  # the temporary storage of a Flex Consumption instance
 SLACK = 1.05  # the bound is the measured size and 5 %
 
 # What no process of the app reads: tests of packages, what compilers read, and parts of Arrow that nothing here calls.
@@ -182,8 +183,10 @@ def report(sizes: dict[str, int], shown: int = 12) -> str:
     return "".join(f"{name:<24}{size / 1e6:8.1f} MB\n" for name, size in rows)
 
 
-def bound_bytes(version: str, telemetry: bool) -> int:
-    """The largest size that is let through: the measured one and 5 %."""
+def bound_bytes(version: str, telemetry: bool, has_own: bool) -> int:
+    """The largest size that is let through: the measured one and 5 %; with packages of own workloads what Flex has room for."""
+    if has_own:
+        return FLEX_BYTES
     measured = json.loads(SIZES.read_text())["measured_bytes"]
     return int((measured[version] + (measured["telemetry"] if telemetry else 0)) * SLACK)
 
@@ -204,11 +207,13 @@ def main(arguments: list[str]) -> int:
         return 1
     sizes = measure(options.out)
     sys.stdout.write(report(sizes))
-    total, bound = sum(sizes.values()), bound_bytes(options.python, options.telemetry)
-    if total > bound and not (ROOT / "fleets" / "requirements.txt").exists():
+    has_own = (ROOT / "fleets" / "requirements.txt").exists()
+    total, bound = sum(sizes.values()), bound_bytes(options.python, options.telemetry, has_own)
+    if total > bound:
         sys.stderr.write(
             f"The package has {total / 1e6:.1f} MB, above the bound of {bound / 1e6:.1f} MB. Take a package out of"
-            " requirements.txt, or raise measured_bytes in infra/package_sizes.json with the reason.\n"
+            " requirements.txt or fleets/requirements.txt, or raise measured_bytes in infra/package_sizes.json"
+            " with the reason.\n"
         )
         return 1
     return 0
