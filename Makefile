@@ -40,7 +40,7 @@ lint: setup ## check style, format and types
 	$(VENV)/bin/mypy fleetscore activities orchestrators triggers worker_image function_app.py
 	$(VENV)/bin/mypy tools/devhost/devhost tools/devbatch/devbatch
 
-bench: setup ## measure Fleetscore and its rivals, and put the figures into README.md
+bench: setup ## measure Fleetscore and its rivals, and put the figures into docs/benchmarks.md
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	$(RUN) -m benchmarks
 

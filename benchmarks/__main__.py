@@ -1,6 +1,6 @@
-"""Run the benchmarks one after the other, keep the tables they print, and show them in README.md.
+"""Run the benchmarks one after the other, keep the tables they print, and show them in docs/benchmarks.md.
 
-Run: python -m benchmarks [NAME ...], or `python -m benchmarks --readme` to write README.md again from the tables that are kept.
+Run: python -m benchmarks [NAME ...], or `python -m benchmarks --page` to write docs/benchmarks.md again from the tables that are kept.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-README = HERE.parent / "README.md"
+PAGE = HERE.parent / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- begin speed: written by `make bench` -->", "<!-- end speed -->"
 TITLES = {
     "sensor_anomaly": "Sensors",
@@ -27,17 +27,17 @@ TITLES = {
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the benchmarks that are named, or all, and write the tables into README.md."""
-    if "--readme" not in arguments:
+    """Run the benchmarks that are named, or all, and write the tables into docs/benchmarks.md."""
+    if "--page" not in arguments:
         for name in arguments or TITLES:
             run_benchmark(name)
-            write_readme()
-    write_readme()
+            write_page()
+    write_page()
 
 
-def write_readme() -> None:
-    """Show the kept tables in README.md."""
-    README.write_text(with_block(README.read_text(), render_block(read_tables())))
+def write_page() -> None:
+    """Show the kept tables in docs/benchmarks.md."""
+    PAGE.write_text(with_block(PAGE.read_text(), render_block(read_tables())))
 
 
 def run_benchmark(name: str) -> None:
@@ -57,15 +57,15 @@ def read_tables() -> dict[str, str]:
 
 
 def render_block(tables: dict[str, str]) -> str:
-    """The part of README.md that shows the tables."""
+    """The part of docs/benchmarks.md that shows the tables."""
     if not tables:
         return "Nothing is measured yet: `make bench` fills this in."
     return "\n\n".join(f"### {TITLES[name]}\n\n{table}" for name, table in tables.items())
 
 
-def with_block(readme: str, block: str) -> str:
-    """README.md with the block between its two marks."""
-    before, _, rest = readme.partition(BEGIN)
+def with_block(page: str, block: str) -> str:
+    """docs/benchmarks.md with the block between its two marks."""
+    before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n\n{block}\n\n{END}{after}"
 

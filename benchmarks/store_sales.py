@@ -2,7 +2,7 @@
 
 Every measurement is a process of its own with one thread; processor seconds (user + system) are what rates are taken from, as other
 load on the machine disturbs them less, and wall-clock seconds stand beside them. Writes benchmarks/results/store_sales.json and
-prints the tables that README.md shows. R joins where Rscript and its package gbm are installed; mlforecast and statsforecast get a
+prints the tables that docs/benchmarks.md shows. R joins where Rscript and its package gbm are installed; mlforecast and statsforecast get a
 virtual environment of their own (store_sales_rivals.txt), as they need an older pandas.
 Run: python benchmarks/store_sales.py [--quick]
 """

@@ -1,15 +1,15 @@
-"""The speed tables of README.md are those that the benchmarks printed."""
+"""The tables of docs/benchmarks.md are those that the benchmarks printed."""
 
 from pathlib import Path
 
-from benchmarks.__main__ import README, read_tables, render_block, with_block
+from benchmarks.__main__ import PAGE, read_tables, render_block, with_block
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_readme_shows_the_tables_that_were_measured() -> None:
-    """README.md is what `python -m benchmarks --readme` writes."""
-    text = README.read_text()
+def test_the_page_shows_the_tables_that_were_measured() -> None:
+    """docs/benchmarks.md is what `python -m benchmarks --page` writes."""
+    text = PAGE.read_text()
     assert with_block(text, render_block(read_tables())) == text
 
 
@@ -21,8 +21,8 @@ def test_every_table_comes_from_a_benchmark() -> None:
 
 def test_the_block_is_replaced_and_nothing_else() -> None:
     """Writing twice is writing once; text around the marks stays."""
-    text = README.read_text()
-    before, after = text.split("## Speed")[0], text.split("## Deploy")[1]
+    text = PAGE.read_text()
+    before, after = text.split("<!-- begin speed")[0], text.split("<!-- end speed -->")[1]
     once = with_block(text, "### A\n\n| a |")
     assert with_block(once, "### A\n\n| a |") == once
     assert once.startswith(before)
