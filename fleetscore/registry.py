@@ -31,7 +31,6 @@ from fleetscore.settings import (
     check_settings,
     own_settings,
     parse_settings,
-    read_run_policy,
     read_settings_file,
     read_zone,
     run_policy,
@@ -151,8 +150,15 @@ def get_workload(store: Store, name: str) -> Workload:
 
 
 def read_policy(store: Store, workload: str) -> RunPolicy:
-    """The rules of the workload's runs: the [run] table of its settings over its kind's defaults."""
-    return read_run_policy(store, workload, get_workload(store, workload).run_defaults)
+    """The rules of the workload's runs: the [run] table of its settings over its kind's defaults.
+
+    A fault in the workload's own settings does not matter here: a run under way is collected all the same.
+    """
+    _check_known(store, workload)
+    tables = read_settings_file(store, workload)
+    return run_policy(
+        tables, load_kind(_kind_of(workload, tables)).run_defaults, workload_settings_path(workload)
+    )
 
 
 def entry_name(entry: Entry) -> str:

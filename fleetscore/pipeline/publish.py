@@ -10,6 +10,7 @@ from fleetscore.pipeline.collect import read_collected, read_shard_records
 from fleetscore.pipeline.context import open_run
 from fleetscore.pipeline.score import is_cancelled
 from fleetscore.records import Ending, RunRequest, RunState
+from fleetscore.registry import read_policy
 from fleetscore.runs.manifests import judge_publishing, publish_manifest
 from fleetscore.runs.plans import read_plan
 from fleetscore.store.base import Store
@@ -22,12 +23,12 @@ def publish_run(store: Store, request: RunRequest, now: datetime) -> Ending:
     if is_cancelled(store, request.run):
         return Ending(RunState.CANCELLED, "The run was cancelled.")
     collected = read_collected(store, request.run)
-    run = open_run(store, request)
-    verdict = judge_publishing(collected.counts, run.policy.error_threshold)
+    threshold = read_policy(store, request.workload).error_threshold
+    verdict = judge_publishing(collected.counts, threshold)
     if not verdict.publish:
         return Ending(RunState.UNPUBLISHED, verdict.reason)
     if request.purpose == "train":
-        return Ending(RunState.PUBLISHED, model_set=_store_models(run, request))
+        return Ending(RunState.PUBLISHED, model_set=_store_models(open_run(store, request), request))
     publish_manifest(store, request, collected, now)
     return Ending(RunState.PUBLISHED, manifest=manifest_path(request.workload, request.window))
 

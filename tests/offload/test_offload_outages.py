@@ -165,7 +165,7 @@ def test_a_task_at_its_time_limit_says_so(own_cloud: Cloud, store: Store) -> Non
     write_rules(store, slow_s=30.0, shard_limit_s=2.0)
     run, compute = submitted(store, own_cloud, "local", "2026-05-02T05", behaviour="slow")
     reasons = wait_until(lambda: check_shards(store, compute, run, datetime.now(UTC)).reasons, 40)
-    assert all("time limit of 2 s (shard_limit_s)" in why for why in reasons.values())
+    assert all("time limit of 2 s (shard_limit_s)" in why for why in reasons.values()), reasons
 
 
 @pytest.mark.slow
