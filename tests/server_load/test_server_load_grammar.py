@@ -1,6 +1,7 @@
 """The grammar in its readable and its compiled form."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from fleetscore.workloads.server_load import kernel
 from fleetscore.workloads.server_load.grammar import Cause, is_server, read_number, read_slot
 
 _CELL = st.text(st.sampled_from(list('0123456789.+-eE" \tnaifNTZ:')), max_size=14)
-_NUMBERISH = st.from_regex(r'\A"?[+-]?[0-9]{0,10}(\.[0-9]{0,9})?"?\Z')
+_NUMBERISH = st.from_regex(r'\A"?[+-]?[0-9]{0,10}(\.[0-9]{0,9})?([eE][+-]?[0-9]{1,3})?"?\Z')
 _TIMEISH = st.from_regex(
     r'\A[" ]{0,2}(1969|1970|20[0-9]{2}|2100)-[01][0-9]-[0-3][0-9][ T][0-2][0-9]:[0-6][0-9]:[0-6][0-9](\.[0-9]{0,3})?Z?[" ]{0,2}\Z'
 )
@@ -28,6 +29,18 @@ def test_numbers_agree(text: str) -> None:
     units, cause = kernel.number_in(_bytes(text), 0, len(text.encode()))
     expected, expected_cause = read_number(text)
     assert (units, cause) == (expected, -1 if expected_cause is None else int(expected_cause))
+
+
+@given(st.integers(-(10**12) + 1, 10**12 - 1), st.integers(-12, 12), st.sampled_from("eE"), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_every_spelling_of_a_number_is_the_same(units: int, shift: int, letter: str, signed: bool) -> None:
+    """A number written with any exponent reads, in both forms, as it does written out."""
+    plain = f"{Decimal(units).scaleb(-4):f}"
+    mantissa = f"{Decimal(units).scaleb(-4 - shift):f}"
+    text = f"{mantissa}{letter}{shift:+d}" if signed else f"{mantissa}{letter}{shift}"
+    assert float(text) == float(plain)
+    assert read_number(plain) == read_number(text) == (units, None)
+    assert kernel.number_in(_bytes(text), 0, len(text)) == (units, -1)
 
 
 @given(_CELL | _TIMEISH)
@@ -59,10 +72,26 @@ def test_slot_counts_from_1970(day: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["NaN", "inf", "-inf", "1e999", "1e3", "0x10", "1_000", "1,0", "١", "--1", "1.2.3", ".", "+", "NULL"],
+    [
+        "NaN",
+        "inf",
+        "-inf",
+        "1e",
+        "e3",
+        "1e+",
+        "1e3.0",
+        "0x10",
+        "1_000",
+        "1,0",
+        "١",
+        "--1",
+        "1.2.3",
+        ".",
+        "NULL",
+    ],
 )
 def test_only_finite_decimals_are_numbers(text: str) -> None:
-    """Nothing but a plain finite decimal reaches a sum."""
+    """Nothing but a finite decimal, with or without an exponent, reaches a sum."""
     assert read_number(text) == (0, Cause.BAD_NUMBER)
 
 
@@ -75,6 +104,13 @@ def test_only_finite_decimals_are_numbers(text: str) -> None:
         ("1.50000", 15_000, None),
         ("99999999.9999", 999_999_999_999, None),
         ("100000000", 0, Cause.BIG_NUMBER),
+        ("1e999", 0, Cause.BIG_NUMBER),
+        ("0e999999999999", 0, None),
+        ("5e-5", 1, Cause.ROUNDED_NUMBER),
+        ("4.9e-5", 0, Cause.ROUNDED_NUMBER),
+        ("1e-999999999999", 0, Cause.ROUNDED_NUMBER),
+        ("0.00000000000000000012E20", 120_000, None),
+        ("120000000000e-10", 120_000, None),
         ("", 0, Cause.EMPTY_NUMBER),
         ('" 7 "', 70_000, None),
         ("+.5", 5_000, None),

@@ -220,6 +220,34 @@ def test_unreadable_files_are_remarked(store: LocalStore, logs: Callable[..., by
     assert [remark for remark in discovery.remarks if "packed.csv" in remark and "gzip" in remark]
 
 
+def test_exponents_change_no_hour(store: LocalStore, logs: Callable[..., bytes]) -> None:
+    """A log whose numbers are written with exponents gives the hours of the same log without them."""
+    path = f"{_FOLDER}/a.csv"
+    plain = logs(["10.0.0.1"], 1, 3)
+    rows = [row.split(",") for row in plain.decode().splitlines()]
+    columns = (4, *range(8, 15))
+    written = [",".join(f"{float(c):.6E}" if n in columns else c for n, c in enumerate(row)) for row in rows]
+    found = []
+    for content in (plain, "\n".join(written).encode()):
+        store.write(path, content)
+        run = request_of(store, "2016-06-03")
+        prepare(run)
+        found.append(hours_of(store, WORKLOAD.discover(run)))
+    assert found[0] == found[1]
+
+
+def test_unread_cells_are_remarked(store: LocalStore, logs: Callable[..., bytes]) -> None:
+    """Number cells that are not read are counted in a remark with their file and the first such line."""
+    rows = logs(["10.0.0.1"], 1, 3).decode().splitlines()
+    rows[7] = rows[7].replace(",2,3,4,5,6,7,", ",1_000,3,4,1e9,6,7,")
+    store.write(f"{_FOLDER}/a.csv", "\n".join(rows).encode())
+    run = request_of(store, "2016-06-03")
+    prepare(run)
+    (remark,) = [text for text in WORKLOAD.discover(run).remarks if "bad_number" in text]
+    assert remark.startswith(f"{_FOLDER}/a.csv: 1 bad_number, 1 big_number")
+    assert rows[7] in remark
+
+
 def test_both_layouts_give_the_same_hours(
     store: LocalStore, logs: Callable[..., bytes], line: Callable[..., str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,8 +18,9 @@ from fleetscore.store.base import Store
 from fleetscore.windows import Window
 from fleetscore.workload import Partitions, RunContext
 from fleetscore.workloads.server_load.features import LOOKBACK_HOURS
-from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR
+from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR, Cause
 from fleetscore.workloads.server_load.months import hour_of, moment_of
+from fleetscore.workloads.server_load.partials import RangeRecord
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
 from fleetscore.workloads.server_load.sources import (
     MonthHours,
@@ -33,6 +35,7 @@ FLEET = "fleet"
 """The one partition of a training: a single model serves all servers, new ones too."""
 
 _BYTES_PER_HOUR_ROW = 80
+_UNREAD = (Cause.BAD_NUMBER.code, Cause.BIG_NUMBER.code)
 
 
 def hours_read(run: RunContext) -> tuple[int, int]:
@@ -188,7 +191,24 @@ def _remarks(sources: Sources, months: Sequence[MonthHours]) -> tuple[str, ...]:
     lines = sum(record.counts.lines for record in sources.usable)
     kept = sum(record.counts.kept for record in sources.usable)
     used = f"{len(files)} log files, {size / 1e6:.1f} MB, {lines} rows of which {lines - kept} rejected; {len(months)} months of hours."
-    return (used, *(f"Set aside: {file.detail}" for file in sources.aside))
+    return (used, *_unread_cells(sources.usable), *(f"Set aside: {file.detail}" for file in sources.aside))
+
+
+def _unread_cells(records: Sequence[RangeRecord]) -> list[str]:
+    """A sentence for each file of which number cells were not read, with how many and the first such line."""
+    counted: dict[str, Counter[str]] = {}
+    shown: dict[str, str] = {}
+    for record in records:
+        found = {code: count for code in _UNREAD if (count := record.counts.causes.get(code, 0))}
+        if found:
+            counted.setdefault(record.input.path, Counter()).update(found)
+            texts = [example.text for example in record.counts.examples if example.cause in _UNREAD]
+            shown.setdefault(record.input.path, texts[0] if texts else "")
+    return [
+        f"{path}: {', '.join(f'{count} {code}' for code, count in causes.items())} among the numbers of its "
+        f"rows; those cells add nothing to the sums. The first such line: {shown[path]}"
+        for path, causes in sorted(counted.items())
+    ]
 
 
 def window_targets(window: Window, horizon_hours: int) -> Any:

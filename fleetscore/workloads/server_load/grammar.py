@@ -1,6 +1,6 @@
 """The one grammar of the logs: which numbers, times and servers are read, and the codes of what is not.
 
-    number   [+-] digits [. digits], or [+-] . digits; finite decimals only: no exponent, no NaN, no inf, no thousands separator
+    number   [+-] digits [. digits], or [+-] . digits, then [e [+-] digits]; no NaN, no inf, no thousands separator
     time     YYYY-MM-DD, one space or T, HH:MM:SS [. digits] [Z]; a real date of 1970..2099, seconds 00..59; read as UTC
     server   an IPv4 address in dotted digits, or an IPv6 address
     cell     blanks around it and one pair of double quotes around it do not count; a comma always separates
@@ -22,10 +22,12 @@ UNITS = 10_000
 NUMBER_LIMIT = 100_000_000
 """Numbers of this size or more are refused, so that nine million of them in five minutes still fit 64 bits."""
 
+_FAR = 1 << 30  # no line is so long that its digits could make up for such an exponent
+
 SLOT_S = 300
 SLOTS_PER_HOUR = 12
 
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
+_NUMBER = re.compile(r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(?:[eE]([+-]?[0-9]+))?")
 _TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[ T]([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]+)?Z?")
 _IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
 
@@ -74,17 +76,30 @@ def clean_cell(text: str) -> str:
 def read_number(text: str) -> tuple[int, Cause | None]:
     """The number in 1/10,000, rounded half away from zero, and what was wrong or lost with it.
 
-    >>> read_number("12.34567"), read_number("1e5")
-    ((123457, <Cause.ROUNDED_NUMBER: 7>), (0, <Cause.BAD_NUMBER: 5>))
+    >>> read_number("12.34567"), read_number("1.04E+02"), read_number("1e5x")
+    ((123457, <Cause.ROUNDED_NUMBER: 7>), (1040000, None), (0, <Cause.BAD_NUMBER: 5>))
     """
     text = clean_cell(text)
     if not text:
         return 0, Cause.EMPTY_NUMBER
-    if not _NUMBER.fullmatch(text):
+    match = _NUMBER.fullmatch(text)
+    if match is None:
         return 0, Cause.BAD_NUMBER
-    exact = Decimal(text) * UNITS
-    if abs(exact) >= NUMBER_LIMIT * UNITS:
+    exponent = max(min(float(match[2] or 0), _FAR), -_FAR)
+    return _units_of(Decimal(match[1]), int(exponent))
+
+
+def _units_of(mantissa: Decimal, exponent: int) -> tuple[int, Cause | None]:
+    """The number mantissa * 10**exponent as `read_number` returns it."""
+    if not mantissa:
+        return 0, None
+    magnitude = mantissa.adjusted() + exponent
+    if magnitude >= len(str(NUMBER_LIMIT)) - 1:
         return 0, Cause.BIG_NUMBER
+    if magnitude < -len(str(UNITS)):
+        return 0, Cause.ROUNDED_NUMBER
+    sign, digits, places = mantissa.as_tuple()
+    exact = Decimal((sign, digits, int(places) + exponent + len(str(UNITS)) - 1))
     units = int(exact.to_integral_value(ROUND_HALF_UP))
     return units, Cause.ROUNDED_NUMBER if units != exact else None
 

@@ -24,6 +24,7 @@ _SUMS = 8
 _SHORT, _LONG, _TIME, _SERVER, _EMPTY, _BAD, _BIG, _ROUNDED, _TOTAL, _BLANK = range(_CAUSES)
 _GOOD = -1  # a number that reads as it stands
 _LIMIT = 100_000_000
+_FAR = 1 << 30  # no line is so long that its digits could make up for such an exponent
 _COMMA, _NEWLINE, _QUOTE, _POINT = 44, 10, 34, 46
 
 
@@ -103,6 +104,47 @@ def clean_span(data, start, stop):
 
 
 @njit(cache=True, nogil=True)
+def _exponent_in(data, start, stop):
+    """The exponent of ten in the span behind an "e", and whether it is one; beyond +-_FAR it is cut to that."""
+    negative = start < stop and data[start] == 45
+    if start < stop and (negative or data[start] == 43):
+        start += 1
+    first = start
+    value = 0
+    while start < stop and 48 <= data[start] <= 57:
+        value = min(value * 10 + (data[start] - 48), _FAR)
+        start += 1
+    return (-value if negative else value), start == stop and start > first
+
+
+@njit(cache=True, nogil=True)
+def _shifted(data, start, stop, point):
+    """The digits in the span (a point among them is passed over) read as a whole number of `point` digits.
+
+    Returns the number, rounded half away from zero, its cause, and nothing larger than the limit.
+    """
+    units = 0
+    up = False
+    lost = False
+    for k in range(start, stop):
+        if data[k] == _POINT:
+            continue
+        digit = np.int64(data[k]) - 48
+        if point > 0:
+            units = min(units * 10 + digit, _LIMIT * 10_000)
+        else:
+            up = up or (point == 0 and digit >= 5)
+            lost = lost or digit != 0
+        point -= 1
+    while point > 0 and 0 < units < _LIMIT * 10_000:
+        units *= 10
+        point -= 1
+    if units >= _LIMIT * 10_000:
+        return 0, _BIG
+    return units + (1 if up else 0), (_ROUNDED if lost else _GOOD)
+
+
+@njit(cache=True, nogil=True)
 def number_in(data, start, stop):
     """The number of a cell in 1/10,000 and its cause, by the whole grammar."""
     start, stop = clean_span(data, start, stop)
@@ -111,39 +153,24 @@ def number_in(data, start, stop):
     negative = data[start] == 45
     if negative or data[start] == 43:
         start += 1
-    whole = 0
-    digits = 0
-    while start < stop and 48 <= data[start] <= 57:
-        whole = min(whole * 10 + (data[start] - 48), _LIMIT)
-        digits += 1
-        start += 1
-    fraction = 0
-    place = 1000
-    up = False
-    lost = False
-    if start < stop and data[start] == _POINT:
-        start += 1
-        while start < stop and 48 <= data[start] <= 57:
-            digit = np.int64(data[start] - 48)
-            if place > 0:
-                fraction += digit * place
-                if place == 1:
-                    place = 0
-                else:
-                    place //= 10
-            else:
-                if place == 0:
-                    up = digit >= 5
-                    place = -1
-                lost = lost or digit != 0
+    end = start
+    while end < stop and 48 <= data[end] <= 57:
+        end += 1
+    whole = end - start
+    digits = whole
+    if end < stop and data[end] == _POINT:
+        end += 1
+        while end < stop and 48 <= data[end] <= 57:
             digits += 1
-            start += 1
-    if start != stop or digits == 0:
+            end += 1
+    exponent = 0
+    good = end == stop
+    if end < stop and (data[end] == 101 or data[end] == 69):
+        exponent, good = _exponent_in(data, end + 1, stop)
+    if not good or digits == 0:
         return 0, _BAD
-    if whole >= _LIMIT:
-        return 0, _BIG
-    units = whole * 10_000 + fraction + (1 if up else 0)
-    return (-units if negative else units), (_ROUNDED if lost else _GOOD)
+    units, cause = _shifted(data, start, end, whole + exponent + 4)
+    return (-units if negative else units), cause
 
 
 @njit(cache=True, nogil=True, inline="always")
