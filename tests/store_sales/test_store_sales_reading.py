@@ -121,6 +121,30 @@ def wide_prices(columns: Any) -> dict[str, Any]:
     return wide
 
 
+NAMES_LIKE_NULL = ("NA", "N/A", "NaN", "nan", "null", "NULL", "None")
+
+
+@pytest.mark.parametrize("name", ["history.csv", "history.parquet"])
+def test_names_that_look_like_null_are_names(name: str, write: Any, tmp_path: Path) -> None:
+    """Stores and SKUs called NA, NaN, None or null keep every row, in CSV as in Parquet; only numbers may be missing so."""
+    store = LocalStore(tmp_path)
+    names = np.repeat(NAMES_LIKE_NULL, 2)
+    count = len(names)
+    columns = {
+        "store": names, "sku": names, "week": np.tile([60, 61], count // 2), "sales": np.tile(["7", "NA"], count // 2),
+        "price": np.full(count, "1.5"), "deal": np.zeros(count), "feat": np.zeros(count),
+    }  # fmt: skip
+    write(store, name, columns)
+    filled = load(store, stores=NAMES_LIKE_NULL)
+    assert filled.findings[:, FINDINGS.index("rows")].tolist() == [2] * len(NAMES_LIKE_NULL)
+    assert filled.findings[:, FINDINGS.index("missing_sales")].tolist() == [1] * len(NAMES_LIKE_NULL)
+    assert filled.findings[:, FINDINGS.index("unreadable_cell")].sum() == 0
+    assert sorted(filled.panel.skus) == sorted(NAMES_LIKE_NULL)
+    seen = {batch.store.values[code] for batch in read_keys(store, f"data/store_sales/{name}", Cadence.INDEX)
+            for code in batch.store.codes}  # fmt: skip
+    assert seen == set(NAMES_LIKE_NULL)
+
+
 @pytest.mark.parametrize("form", ["iso", "monday", "sunday", "date", "timestamp"])
 def test_every_form_of_week_gives_the_same_panel(
     form: str, plain: Filled, chain: Any, write: Any, tmp_path: Path

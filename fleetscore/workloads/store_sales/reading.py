@@ -22,7 +22,8 @@ from fleetscore.windows import Cadence, parse_window
 _BATCH_ROWS = 1 << 19
 _HEADER_BYTES = 1 << 16
 _NUMBER = r"^\s*[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,3})?\s*$"
-_NO_VALUE = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
+_NO_NUMBER = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
+"""Stand for a missing number in a text column; a store or SKU may bear any of these names but the empty one."""
 UNREADABLE = -1
 """Stands for a store, SKU or week that cannot be read."""
 
@@ -198,7 +199,7 @@ def _csv(store: Store, path: str, names: list[str], torn: TornLines) -> Iterator
             column_types={name: pa.string() for name in names},
             include_columns=names,
             strings_can_be_null=True,
-            null_values=_NO_VALUE,
+            null_values=[""],
         ),
     )
     yield from reader
@@ -246,6 +247,8 @@ def _numbers(
     if pa.types.is_dictionary(chunk.type):
         chunk = chunk.dictionary_decode()
     if pa.types.is_string(chunk.type) or pa.types.is_large_string(chunk.type):
+        missing = pc.is_in(chunk, pa.array(_NO_NUMBER, chunk.type))
+        chunk = pc.if_else(missing, pa.scalar(None, chunk.type), chunk)
         good = pc.match_substring_regex(chunk, _NUMBER)
         unreadable += pc.invert(good).fill_null(False).to_numpy(zero_copy_only=False)
         chunk = pc.utf8_trim_whitespace(pc.if_else(good, chunk, pa.scalar(None, chunk.type)))
