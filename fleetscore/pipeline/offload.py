@@ -138,9 +138,12 @@ def check_shards(
 
 
 def _ask_batch(compute: Compute, job: str) -> tuple[JobState, dict[int, TaskState], tuple[str, ...]]:
-    """The job's state, its tasks that are over by shard, and the pool's problems; StoreError without an answer."""
-    over = {shard_of_task(task.task): task for task in compute.list_tasks(job) if task.is_over}
+    """The job's state, its tasks that are over by shard, and the pool's problems; StoreError without an answer.
+
+    The state is older than the tasks: of a job that has ended, every task's own end is then known.
+    """
     state = compute.job_state(job)
+    over = {shard_of_task(task.task): task for task in compute.list_tasks(job) if task.is_over}
     try:
         return state, over, compute.pool_state().problems
     except CapacityError as error:  # the pool was deleted: its tasks wait until the start limit
