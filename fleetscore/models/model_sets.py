@@ -89,6 +89,7 @@ def write_model_set(
     version = f"{created:%Y%m%dT%H%M%SZ}-{digest[:8]}"
     for name, data in files.items():
         store.write(_path(workload, version, name), data)
+    store.flush(_path(workload, version, name) for name in files)
     model_set = ModelSet(workload, version, created, digests, card)
     store.write(_path(workload, version, "set.json"), msgspec.json.encode(model_set))
     return model_set

@@ -76,6 +76,7 @@ def publish_manifest(store: Store, request: RunRequest, collected: Collected, no
             fix="Start a retry: it builds on what is published.",
         )
     manifest = _manifest(request, collected, published, now)
+    store.flush([*(file.path for file in manifest.files), manifest.ledger])
     store.replace(path, to_json(manifest), etag)
     store.write(run_path(request.run, "manifest.json"), to_json(manifest))
     _point_latest(store, manifest)

@@ -7,7 +7,7 @@ never a part. Etags are opaque; a different content has a different etag.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -89,6 +89,13 @@ class Store(Protocol):
 
     def list_folders(self, folder: str) -> Sequence[str]:
         """The folders directly in `folder` ("" or ending with "/") that hold anything, however deep, each ending with "/", sorted."""
+        ...
+
+    def flush(self, paths: Iterable[str]) -> None:
+        """Return when what stands at the paths survives a power failure; paths that are not there are passed over.
+
+        Called before something that depends on them is announced. A container's writes survive as soon as they return.
+        """
         ...
 
     def delete(self, path: str, etag: str | None = None) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import IO, Any
 
@@ -165,6 +165,9 @@ class BlobStore:
                 return [item.name for item in found if isinstance(item, BlobPrefix)]
         except MissingBlobError:  # an emulator's container that nobody wrote to yet
             return []
+
+    def flush(self, paths: Iterable[str]) -> None:
+        """Nothing to do: the service answers a write when it is stored."""
 
     def delete(self, path: str, etag: str | None = None) -> None:
         """Remove the path, or only the version `etag` of it; nothing happens if that is not there."""

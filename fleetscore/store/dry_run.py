@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
@@ -71,6 +71,9 @@ class DryStore:
     def list_folders(self, folder: str) -> Sequence[str]:
         """The folders directly in `folder` that hold anything, each ending with "/", sorted."""
         return self._store.list_folders(folder)
+
+    def flush(self, paths: Iterable[str]) -> None:
+        """Nothing to do: nothing was written."""
 
     def delete(self, path: str, etag: str | None = None) -> None:
         """Nothing is removed."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import stat
 import time
 import uuid
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import islice
 from operator import itemgetter
@@ -22,6 +24,8 @@ import pyarrow as pa
 from fleetscore.errors import ConflictError, MissingBlobError, SettingsError, StoreError
 from fleetscore.store.base import OWN_FOLDER, Entry, check_path, is_path
 
+_log = logging.getLogger("fleetscore.store")
+_FLUSHES = 16
 _LOCKS = 256
 _LEFTOVER_S = (
     24 * 3600.0
@@ -91,10 +95,12 @@ class LocalStore:
         """Write only over the version `etag` (None: only if nothing is there); ConflictError otherwise. Returns the new etag."""
         with _writing(path), self._written(path, data) as temporary, self._lock(path):
             new_etag = _stamp(temporary)
+            _sync(temporary)
             if etag is None:
                 won = self._link(path, temporary)
             elif won := self._etag_there(path) == etag:
                 temporary.replace(self._file(path))
+                _sync(self._file(path).parent)
             if not won:
                 raise ConflictError(
                     f"{path} was changed by somebody else since it was read.", fix="Read it again and retry."
@@ -121,7 +127,7 @@ class LocalStore:
         if slash and not is_path(folder):
             return  # no path begins so
         with _reading(prefix):
-            yield from islice(_walk(str(self.root / folder), folder + slash, prefix), most)
+            yield from islice(_walk(str(self.root / folder), folder + slash, prefix, self.root), most)
 
     def list_folders(self, folder: str) -> Sequence[str]:
         """The folders directly in `folder` ("" or ending with "/") that hold anything, each ending with "/", sorted."""
@@ -130,6 +136,17 @@ class LocalStore:
             names = [found.name for found in below.iterdir() if found.is_dir()] if below.is_dir() else []
             paths = sorted(f"{folder}{name}/" for name in names)
             return [path for path in paths if next(self.list(path, 1), None) is not None]
+
+    def flush(self, paths: Iterable[str]) -> None:
+        """Return when the files at the paths, and their names, are on the disk; those that are not there are passed over."""
+        with ThreadPoolExecutor(_FLUSHES) as pool:  # the file system writes many at once in the time of one
+            list(pool.map(self._flush, paths))
+
+    def _flush(self, path: str) -> None:
+        file = self._file(path)
+        with _writing(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            _sync(file)
+            _sync(file.parent)
 
     def delete(self, path: str, etag: str | None = None) -> None:
         """Remove the path, or only the version `etag` of it; nothing happens if that is not there."""
@@ -142,7 +159,15 @@ class LocalStore:
                 file.unlink(missing_ok=True)
 
     def _file(self, path: str) -> Path:
-        return self.root / check_path(path)
+        """The file at the path; StoreError where symbolic links lead it out of the store."""
+        file = self.root / check_path(path)
+        if not _stays_within(file, self.root):
+            raise StoreError(
+                f"{path} is, or lies behind, a symbolic link that leads out of the store.",
+                fix="Copy the file into the store, or make the folder that it lies in the store.",
+                retry=False,
+            )
+        return file
 
     def _etag_there(self, path: str) -> str | None:
         entry = _entry(path, self._file(path))
@@ -206,13 +231,17 @@ class LocalStore:
             yield
 
 
-def _walk(folder: str, base: str, prefix: str) -> Iterator[Entry]:
-    """The entries below `folder`, whose path is `base`, that start with `prefix`; symbolic links are followed."""
+def _walk(folder: str, base: str, prefix: str, root: Path) -> Iterator[Entry]:
+    """The entries below `folder`, whose path is `base`, that start with `prefix`; links that lead out of `root` are passed over."""
     try:
         with os.scandir(folder) as found:
             # A folder sorts as "name/", since that is how the paths below it go on.
             named = sorted(
-                ((e.name + "/" * e.is_dir(), e) for e in found if (base + e.name + "/").startswith(prefix)),
+                (
+                    (e.name + "/" * e.is_dir(), e)
+                    for e in found
+                    if (base + e.name + "/").startswith(prefix) and _is_listed(e, root)
+                ),
                 key=itemgetter(0),
             )
     except (FileNotFoundError, NotADirectoryError):
@@ -222,9 +251,36 @@ def _walk(folder: str, base: str, prefix: str) -> Iterator[Entry]:
         if path == OWN_FOLDER + "/":
             continue
         if name.endswith("/"):
-            yield from _walk(file.path, path, prefix)
+            yield from _walk(file.path, path, prefix, root)
         elif path.startswith(prefix) and (entry := _entry(path, file)):
             yield entry
+
+
+def _is_listed(entry: os.DirEntry[str], root: Path) -> bool:
+    """Whether the entry is a file or folder of the store, and no link that leads out of it, or in a circle."""
+    if not entry.is_symlink():
+        return True
+    target = Path(os.path.realpath(entry.path))
+    inside = target.is_relative_to(root) and not Path(entry.path).is_relative_to(target)
+    if not inside:
+        _log.warning(
+            "%s is passed over: it is a symbolic link that leads out of the store, or in a circle.",
+            entry.path,
+        )
+    return inside
+
+
+def _stays_within(file: Path, root: Path) -> bool:
+    return Path(os.path.realpath(file)).is_relative_to(root)
+
+
+def _sync(file: Path) -> None:
+    """Have the kernel write the file, or the names in the folder, to the disk."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _stamp(file: Path) -> str:

@@ -98,16 +98,6 @@ def test_listing_looks_only_where_the_prefix_leads(
     assert scanned == ["runs", "runs/a", "runs/ab"]
 
 
-def test_links_lead_to_data_elsewhere(local: LocalStore, tmp_path: Path) -> None:
-    """A data folder may be a symbolic link: what is behind it is listed and read."""
-    (tmp_path / "disk").mkdir()
-    (tmp_path / "disk" / "x.csv").write_bytes(b"1")
-    local.write("data/own.csv", b"2")
-    (local.root / "data" / "big").symlink_to(tmp_path / "disk")
-    assert [e.path for e in local.list("data/")] == ["data/big/x.csv", "data/own.csv"]
-    assert local.read("data/big/x.csv") == b"1"
-
-
 def test_leftovers_of_killed_writers_are_swept(local: LocalStore) -> None:
     """The first write of a process removes temporary files a day old, and leaves younger ones to their writers."""
     local.write("a", b"")
@@ -138,3 +128,41 @@ def test_a_failing_disk_is_an_error_with_a_fix(
         assert caught.value.retry is is_retried
     assert local.read("a") == b"old"
     assert list(local._temporary.iterdir()) == []
+
+
+def test_links_that_lead_out_of_the_store_are_not_followed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are passed over by name in a listing, and reading through one is refused; links within the store work."""
+    store = LocalStore(tmp_path / "store")
+    store.write("data/a.csv", b"mine")
+    (tmp_path / "secret.txt").write_bytes(b"not mine")
+    (store.root / "data" / "out.csv").symlink_to(tmp_path / "secret.txt")
+    (store.root / "data" / "circle").symlink_to(store.root / "data")
+    (store.root / "data" / "nowhere").symlink_to(store.root / "data" / "nowhere")
+    (store.root / "data" / "same.csv").symlink_to(store.root / "data" / "a.csv")
+    assert [entry.path for entry in store.list("data/")] == ["data/a.csv", "data/same.csv"]
+    assert "out.csv is passed over" in caplog.text
+    assert store.read("data/same.csv") == b"mine"
+    with pytest.raises(StoreError, match="leads out of the store"):
+        store.read("data/out.csv")
+    with pytest.raises(StoreError, match="leads out of the store"):
+        store.write("data/out.csv", b"overwritten")
+    assert (tmp_path / "secret.txt").read_bytes() == b"not mine"
+
+
+def test_what_a_manifest_names_is_flushed_before_the_manifest_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files that are flushed, and the folder that names them, are synced; missing ones are passed over."""
+    store = LocalStore(tmp_path / "store")
+    store.write("a/x", b"1")
+    synced: list[str] = []
+    fsync = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: synced.append(str(Path(f"/proc/self/fd/{fd}").readlink())) or fsync(fd)
+    )
+    store.flush(["a/x", "a/missing"])
+    assert synced == [str(store.root / "a" / "x"), str(store.root / "a")]
+    store.replace("manifest", b"{}", None)
+    assert any(str(store.root) in name for name in synced[2:])
