@@ -130,6 +130,14 @@ def mostly_negative(chain: Any) -> None:
     chain.history["sales"][chain.rows(SPOILT)] *= -1.0
 
 
+def daily(chain: Any) -> None:
+    rows = np.flatnonzero(chain.rows(SPOILT))
+    days = {name: np.repeat(column[rows], 7) for name, column in chain.history.items()}
+    days["sales"] = days["sales"] / 7 * np.tile(1 + 0.05 * np.arange(7), len(rows))
+    chain.drop(chain.rows(SPOILT))
+    chain.history = {name: np.concatenate([column, days[name]]) for name, column in chain.history.items()}
+
+
 def nameless_skus(chain: Any) -> None:
     chain.history["sku"][chain.rows(SPOILT, "1", 60)] = ""
 
@@ -145,6 +153,7 @@ SCORED = [
 UNSCORED = [
     (no_future, "late", "no_future"), (closed, "skipped", "discontinued"), (stale, "late", "stale_history"),
     (gone, "late", "no_data"), (mostly_negative, "quarantined", "too_many_rejects"),
+    (daily, "quarantined", "too_many_rejects"),
 ]  # fmt: skip
 
 
@@ -199,6 +208,16 @@ def test_repeated_rows_count_once(chain: Any, sound: LocalStore, undisturbed: An
     chain.write(sound)
     _, results = run(sound)
     assert results[list(QUANTILE_NAMES)].equals(undisturbed[list(QUANTILE_NAMES)])
+
+
+def test_daily_rows_conflict_one_and_all(chain: Any, sound: LocalStore) -> None:
+    """Of a store with a row a day every row is counted as conflicting, and none as repeated."""
+    daily(chain)
+    chain.write(sound)
+    ledger, _ = run(sound)
+    rows = int(chain.rows(SPOILT).sum())
+    assert f"{rows} rows that contradict another" in ledger[SPOILT]["detail"]
+    assert "repeated" not in ledger[SPOILT]["detail"]
 
 
 def test_conflicting_rows_are_a_gap(chain: Any, sound: LocalStore) -> None:

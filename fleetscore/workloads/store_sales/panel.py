@@ -22,8 +22,8 @@ FINDINGS = (
     "missing_sales",
     "price_not_positive",
     "overlap",  # history rows of a (SKU, week) that the future has too
-    "repeated_rows",  # rows of a (SKU, week) after its first in the same role
-    "conflicting_rows",  # (SKU, week) with rows that contradict each other
+    "repeated_rows",  # rows of a (SKU, week) after its first in the same role, where none contradicts another
+    "conflicting_rows",  # rows of a (SKU, week) whose rows contradict each other
 )
 """What is counted per store while filling; the order of Filled.findings' columns."""
 
@@ -85,6 +85,7 @@ class PanelFiller:
         self._slots = np.full((len(stores), 0), -1, np.int64)
         self._cells = np.empty((4 + covariates, 0, self._weeks))  # sales, price, deal, feat, covariates
         self._seen = np.empty((0, self._weeks), np.uint8)
+        self._rows = np.empty((0, self._weeks), np.int32)  # rows that stand for the cell
         self._keys = np.empty((0, 2), np.int64)  # store and SKU of each series
         self._count = 0
         self._findings = np.zeros((len(stores), len(FINDINGS)), np.int64)
@@ -108,8 +109,10 @@ class PanelFiller:
             block[conflict] = np.nan
         findings = self._findings.copy()
         distinct = ((seen & _FUTURE) > 0).sum(axis=1) + ((seen & _HISTORY) > 0).sum(axis=1)
-        findings[:, 7] -= np.bincount(store_of, distinct, len(self._stores)).astype(np.int64)
-        findings[:, 8] = np.bincount(store_of, conflict.sum(axis=1), len(self._stores))
+        conflicting = (self._rows[order] * conflict).sum(axis=1)
+        repeats = distinct + conflicting - conflict.sum(axis=1)
+        findings[:, 7] -= np.bincount(store_of, repeats, len(self._stores)).astype(np.int64)
+        findings[:, 8] = np.bincount(store_of, conflicting, len(self._stores))
         names = np.array([*self._sku_index, ""], object)
         extras = np.stack(cells[4:]) if len(cells) > 4 else np.empty((0, len(order), self._weeks))
         sales, price, deal, feat = cells[:4]
@@ -128,7 +131,7 @@ class PanelFiller:
             row, self._count = _scatter(
                 row, self._count, role, self._origin, self._first_week, store, sku, batch.week, batch.sales, batch.deal,
                 batch.feat, batch.prices, price_row, batch.covariates, batch.unreadable, self._slots, self._keys,
-                self._cells, self._seen, self._findings,
+                self._cells, self._seen, self._rows, self._findings,
             )  # fmt: skip
 
     def _codes(self, codes: NDArray[np.int32], targets: list[int]) -> NDArray[np.int64]:
@@ -155,6 +158,7 @@ class PanelFiller:
             capacity = max(1024, 2 * self._count)
             self._cells = _longer(self._cells, 1, self._count, capacity)
             self._seen = _longer(self._seen, 0, self._count, capacity)
+            self._rows = _longer(self._rows, 0, self._count, capacity)
             self._keys = _longer(self._keys, 0, self._count, capacity)
 
     def _sku_ranks(self) -> NDArray[np.int64]:
@@ -199,7 +203,7 @@ def _differs(a: float, b: float) -> bool:
 def _scatter(
     row: int, count: int, role: int, origin: int, first_week: int, store: Any, sku: Any, week: Any, sales: Any,
     deal: Any, feat: Any, prices: Any, price_row: Any, covariates: Any, unreadable: Any, slots: Any, keys: Any,
-    cells: Any, seen: Any, findings: Any,
+    cells: Any, seen: Any, rows: Any, findings: Any,
 ) -> tuple[int, int]:  # fmt: skip
     """Write rows from `row` on until all are written or a new series finds no room; gives the next row and the number of series."""
     values = np.empty(cells.shape[0])
@@ -216,7 +220,7 @@ def _scatter(
         if slots[i, k] < 0:
             if count == seen.shape[0]:
                 return r, count
-            _open_series(count, i, k, slots, keys, cells, seen)
+            _open_series(count, i, k, slots, keys, cells, seen, rows)
             count += 1
         findings[i, 0] += 1
         findings[i, 2] += 1 if unreadable[r] > 0 else 0
@@ -228,16 +232,19 @@ def _scatter(
         values[2], values[3] = deal[r], feat[r]
         for c in range(covariates.shape[0]):
             values[4 + c] = covariates[c, r]
-        _settle_cell(values, slots[i, k], w, role, origin, cells, seen, findings[i])
+        rows[slots[i, k], w] += _settle_cell(values, slots[i, k], w, role, origin, cells, seen, findings[i])
     return store.size, count
 
 
 @compiled
-def _open_series(slot: int, store: int, sku: int, slots: Any, keys: Any, cells: Any, seen: Any) -> None:
+def _open_series(
+    slot: int, store: int, sku: int, slots: Any, keys: Any, cells: Any, seen: Any, rows: Any
+) -> None:
     slots[store, sku] = slot
     keys[slot, 0] = store
     keys[slot, 1] = sku
     seen[slot, :] = 0
+    rows[slot, :] = 0
     for c in range(cells.shape[0]):
         cells[c, slot, :] = np.nan
 
@@ -264,19 +271,23 @@ def _usable_price(prices: Any, price_row: int, row: int, found: Any) -> float:
 @compiled
 def _settle_cell(
     values: Any, slot: int, week: int, role: int, origin: int, cells: Any, seen: Any, found: Any
-) -> None:
-    """Write the values where nothing of this role is yet; mark a conflict where they differ from what is."""
+) -> int:
+    """Write the values where nothing of this role is yet; mark a conflict where they differ from what is.
+
+    Returns 1 when rows of this role stand for the cell, else 0.
+    """
     mark = seen[slot, week]
     if role == _HISTORY and mark & _FUTURE:
         found[6] += 1
         if week >= origin:  # the future's covariates stand
             seen[slot, week] = mark | _HISTORY
-            return
+            return 0
     seen[slot, week] = mark | role
     if role == _FUTURE and week < origin:
-        return  # the history stands
+        return 0  # the history stands
     for c in range(values.size):
         if not mark & role:
             cells[c, slot, week] = values[c]
         elif _differs(cells[c, slot, week], values[c]):
             seen[slot, week] = mark | _CONFLICT
+    return 1

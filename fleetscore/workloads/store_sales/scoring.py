@@ -41,7 +41,7 @@ PIECE_SERIES = 2_048
 _REJECTS = ("unreadable_week", "unreadable_cell", "negative_sales", "conflicting_rows")
 _SENTENCES = {
     Cause.NEW_STORE: "no sales known: forecast by the fallback",
-    Cause.CONFLICTING_ROWS: "weeks of a SKU with rows that contradict each other: taken as not known",
+    Cause.CONFLICTING_ROWS: "rows that contradict another of the same SKU and week: the week taken as not known",
     Cause.NEGATIVE_SALES: "negative sales: taken as not known",
     Cause.UNREADABLE_CELL: "rows with a cell that is no number: the cell taken as not known",
     Cause.UNREADABLE_WEEK: "rows whose SKU or week cannot be read: left out",
