@@ -2,6 +2,7 @@
 
 from triggers.completions import blueprint as completions
 from triggers.dashboard import blueprint as dashboard
+from triggers.health import blueprint as health
 from triggers.housekeeping import blueprint as housekeeping
 from triggers.models_api import blueprint as models_api
 from triggers.openapi import blueprint as openapi
@@ -19,6 +20,7 @@ blueprints = (
     scoring_api,
     schedules,
     watch,
+    health,
     housekeeping,
     completions,
     warmup,

@@ -20,7 +20,10 @@ _log = logging.getLogger("fleetscore.schedules")
 @blueprint.durable_client_input(client_name="client")
 async def start_due_windows(timer: func.TimerRequest, client: str) -> None:
     """Start the windows that are due, of every workload by its own schedule."""
+    from fleetscore.operations.ticks import record_tick
+
     await start_runs(client)
+    await off_loop(record_tick, app_store(), "start_due_windows", datetime.now(UTC))
 
 
 async def start_runs(client: Any) -> list[str]:

@@ -30,8 +30,11 @@ _log = logging.getLogger("fleetscore.watchdog")
 @blueprint.durable_client_input(client_name="client")
 async def watchdog_timer(timer: func.TimerRequest, client: str) -> None:
     """Close or start runs without an orchestration, score late data, and tell of what is overdue."""
+    from fleetscore.operations.ticks import record_tick
+
     await rescue_runs(client)
     await off_loop(_answer_callbacks)
+    await off_loop(record_tick, app_store(), "watchdog_timer", datetime.now(UTC))
     if _looks_further(datetime.now(UTC), timer):
         await start_late_rounds(client)
         await off_loop(_tell_trouble)

@@ -1,0 +1,74 @@
+"""Ticks: when each timer of the app last ran, so that a timer that stopped is noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+
+from fleetscore.records import from_json, to_json
+from fleetscore.store.base import Store
+
+FOLDER = "ticks/"
+MINUTE_TIMERS = ("start_due_windows", "watchdog_timer")
+"""The timers that run each minute."""
+
+_SILENT_AFTER = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """When a timer last ran to its end."""
+
+    timer: str
+    at: datetime
+    schema: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the app does its work: `problems` are sentences, none when it does; `ticks` says when each timer last ran."""
+
+    healthy: bool
+    problems: tuple[str, ...]
+    ticks: Mapping[str, datetime]
+
+
+def record_tick(store: Store, timer: str, now: datetime) -> None:
+    """Remember that the timer ran."""
+    store.write(f"{FOLDER}{timer}.json", to_json(Tick(timer, now)))
+
+
+def read_ticks(store: Store) -> dict[str, datetime]:
+    """When each timer last ran; a tick that cannot be read counts as none, since the next one replaces it."""
+    found = {}
+    for entry in store.list(FOLDER):
+        try:
+            tick = from_json(store.read(entry.path), Tick)
+        except msgspec.DecodeError:
+            continue
+        found[tick.timer] = tick.at
+    return found
+
+
+def judge_health(
+    ticks: Mapping[str, datetime], problems: tuple[str, ...], started: datetime, now: datetime
+) -> Health:
+    """Healthy unless something did not load, or a timer that runs each minute has been silent for five.
+
+    A timer that never ran counts from when the app `started`.
+
+    >>> from datetime import UTC
+    >>> noon = datetime(2026, 11, 28, 12, tzinfo=UTC)
+    >>> judge_health({"watchdog_timer": noon}, (), noon, noon + timedelta(minutes=6)).healthy
+    False
+    """
+    silent = []
+    for timer in MINUTE_TIMERS:
+        last = max(ticks.get(timer, started), started)
+        if now - last > _SILENT_AFTER:
+            told = f"last ran at {ticks[timer]:%Y-%m-%d %H:%M} UTC" if timer in ticks else "never ran"
+            silent.append(f"{timer} runs each minute and {told}.")
+    return Health(not problems and not silent, (*problems, *silent), dict(ticks))

@@ -1,0 +1,107 @@
+"""The app tells whether it does its work, and shows why where it does not load."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from pathlib import Path
+
+import azure.functions as func
+import pytest
+from app_host import ROOT, Host, running, wait_until
+from toy_workload import write_lines
+
+from fleetscore.operations.ticks import judge_health, read_ticks, record_tick
+from fleetscore.pipeline.submit import ask_run
+from fleetscore.store.base import Store
+from orchestrators.calls import missing_names
+
+NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A running host with the toy workload."""
+    toy = {"FLEETSCORE_WORKLOADS": "toy=toy_workload:Toy", "PYTHONPATH": str(Path(__file__).parent)}
+    with running(Host(tmp_path_factory.mktemp("health"), **toy)) as host:
+        yield host
+
+
+def test_a_timer_that_is_silent_for_five_minutes_makes_the_app_unhealthy() -> None:
+    """Each minute's timers count from their last tick, or from the start of the app where they never ran."""
+    fresh = {"start_due_windows": NOW, "watchdog_timer": NOW}
+    assert judge_health(fresh, (), NOW - timedelta(days=1), NOW + timedelta(minutes=4)).healthy
+    told = judge_health({"start_due_windows": NOW}, (), NOW - timedelta(days=1), NOW)
+    assert told.problems == ("watchdog_timer runs each minute and never ran.",)
+    assert judge_health({}, (), NOW, NOW + timedelta(minutes=1)).healthy
+    assert not judge_health(fresh, ("x did not load.",), NOW, NOW).healthy
+
+
+def test_a_damaged_tick_counts_as_none(store: Store) -> None:
+    """The next tick replaces it."""
+    record_tick(store, "watchdog_timer", NOW)
+    store.write("ticks/start_due_windows.json", b'{"timer"')
+    assert read_ticks(store) == {"watchdog_timer": NOW}
+
+
+def test_the_health_endpoint_needs_a_key_and_shows_the_ticks(host: Host) -> None:
+    """200 with the last tick of each timer that ran; without a key 401."""
+    import requests
+
+    host.fire("watchdog_timer")
+    wait_until(lambda: "watchdog_timer" in host.get("health")["ticks"])
+    assert host.ask("health").status_code == 200
+    assert requests.get(f"{host.url}/api/health", timeout=30).status_code == 401
+
+
+class Client:
+    """Stands in for the Durable client, which no endpoint can be asked to fail for: it knows no instance and notes what is started."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+
+    async def get_status(self, instance: str) -> None:
+        """No instance is known."""
+
+    async def start_new(self, name: str, instance_id: str, client_input: object) -> str:
+        self.started.append(instance_id)
+        return instance_id
+
+
+def test_a_silent_timer_is_told_and_its_work_is_done(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An hour after the start, without a tick, the endpoint answers 503 and starts a run that was never started."""
+    modules = [import_module(f"triggers.{name}") for name in ("health", "schedules", "watch")]
+    health = modules[0]
+    for module in modules:
+        monkeypatch.setattr(module, "app_store", lambda: store)
+    monkeypatch.setattr(health, "STARTED", datetime.now(UTC) - timedelta(hours=1))
+    write_lines(store, "2026-01-07T10", [("a", 1, "ok")])
+    run = ask_run(store, "toy", "2026-01-07T10", datetime.now(UTC) - timedelta(hours=1), "http").request.run
+    client = Client()
+    request = func.HttpRequest(method="GET", url="http://localhost/api/health", body=b"")
+    answer = asyncio.run(health.answer_health(req=request, client=client))
+    assert answer.status_code == 503
+    assert b"start_due_windows runs each minute and never ran" in answer.get_body()
+    assert run in client.started
+
+
+def test_every_name_that_an_orchestrator_calls_is_a_function_of_the_app() -> None:
+    """The check at load finds nothing missing in the app, and names what would be."""
+    code = "import function_app; from triggers.health import PROBLEMS; print(PROBLEMS)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert {"score_shard", "plan_run", "offload", "keep_logs", "ask_window"} <= set(missing_names(set()))
+
+
+def test_an_app_that_cannot_be_loaded_says_why(tmp_path: Path) -> None:
+    """function_app.py does not raise; its only function is the health endpoint, with the reason."""
+    (tmp_path / "activities.py").write_text("raise RuntimeError('a wheel is missing')\n")
+    (tmp_path / "function_app.py").write_text((ROOT / "function_app.py").read_text())
+    code = "import function_app as f; b = f.app._function_builders; print([x._function.get_function_name() for x in b])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "['show_health']"
+    assert "a wheel is missing" in done.stderr
