@@ -13,7 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetscore.store.local import LocalStore
-from fleetscore.workloads.server_load.grammar import Cause, clean_cell, is_server, read_number, read_slot
+from fleetscore.workloads.server_load.grammar import (
+    Cause,
+    clean_cell,
+    is_server,
+    read_number,
+    read_slot,
+    split_cells,
+)
 from fleetscore.workloads.server_load.layouts import LAYOUTS, SUMS, recognise_layout
 from fleetscore.workloads.server_load.parse import Piece, digest_of, parse_piece, read_piece
 
@@ -48,7 +55,7 @@ def parse_slowly(text: bytes, width: int = 17) -> tuple[Sums, Counter[str]]:
         if not line.strip(" \t\r"):
             causes["blank_line"] += 1
             continue
-        cells = line.split(",")
+        cells = split_cells(line)
         slot = read_slot(cells[columns.index("SessionStart")]) if len(cells) == width else None
         if len(cells) != width:
             causes["short_row" if len(cells) < width else "long_row"] += 1
@@ -88,6 +95,9 @@ _TIME = st.sampled_from(
         "",
     ]
 )
+_TEXT = st.sampled_from(
+    ['"we"b', '"A, premium"', ' "a ""b"", c" ', '"A, b', '""', '"""', '"', '"a""', '"a" b, c"', 'x"y']
+)
 _SERVER = st.sampled_from(
     ["10.0.0.1", "10.0.0.2", ' "10.0.0.1" ', "IPs", "", "fe80::1", "10.0.0.256", "x" * 60]
 )
@@ -103,7 +113,7 @@ def _row(draw: st.DrawFn) -> str:
         draw(_NUMBER),
         "é",
         "1",
-        '"we"b',
+        draw(_TEXT),
         *(draw(_NUMBER) for _ in range(6)),
         draw(_NUMBER),
     ]
@@ -233,6 +243,41 @@ def test_files_of_another_kind_are_stopped(head: bytes, problem: str) -> None:
     recognised = recognise_layout(head)
     assert (recognised.layout, recognised.problem) == (None, problem)
     assert recognised.detail
+
+
+def test_quoted_comma_shifts_no_column(line: Callable[..., str]) -> None:
+    """A comma between quotes is text: the layout is that of the columns, and the server is the server."""
+    row = line("2016-06-29 01:00:00", "10.0.0.1", 5, width=16).replace(
+        ",4,1,web,", ',"A, premium",1,"w""e,b",'
+    )
+    layout = recognise_layout(row.encode()).layout
+    assert layout == LAYOUTS["16"]
+    table, counts = parse_piece(piece_of(row.encode()), LAYOUTS["16"])
+    assert add_up(table) == {
+        ("10.0.0.1", read_slot("2016-06-29 01:00:00")): [1, 50_000] + [n * 10_000 for n in range(1, 8)]
+    }
+    assert not counts.causes
+
+
+@pytest.mark.parametrize("declared", ["auto", "17"])
+def test_shifted_columns_are_refused_by_name(line: Callable[..., str], declared: str) -> None:
+    """Rows of 16 columns that an unquoted comma makes 17 wide are no log of layout 17; the column that tells is named."""
+    row = line("2016-06-29 01:00:00", "10.0.0.1", width=16).replace(",web,", ",web, fast,")
+    recognised = recognise_layout(f"{row}\n".encode() * 5, declared)
+    assert (recognised.layout, recognised.problem) == (None, "unknown_layout")
+    assert "In layout 17 column 1 should be TrafficType" in recognised.detail
+
+
+@pytest.mark.parametrize(
+    "column", ["SessionEnd", "MbytesTransferred", "SubService_3_Load", "SecureBytes_Load"]
+)
+def test_columns_of_another_type_are_refused_by_name(line: Callable[..., str], column: str) -> None:
+    """A column of the layout whose cells are of another type in most rows is named."""
+    cells = line("2016-06-29 01:00:00", "10.0.0.1").split(",")
+    cells[LAYOUTS["17"].columns.index(column)] = "7" if column == "SessionEnd" else "10.0.0.9"
+    recognised = recognise_layout(",".join(cells).encode())
+    assert recognised.layout is None
+    assert f"should be {column}," in recognised.detail
 
 
 def test_declared_layout_must_fit(line: Callable[..., str]) -> None:

@@ -3,7 +3,8 @@
     number   [+-] digits [. digits], or [+-] . digits, then [e [+-] digits]; no NaN, no inf, no thousands separator
     time     YYYY-MM-DD, one space or T, HH:MM:SS [. digits] [Z]; a real date of 1970..2099, seconds 00..59; read as UTC
     server   an IPv4 address in dotted digits, or an IPv6 address
-    cell     blanks around it and one pair of double quotes around it do not count; a comma always separates
+    cell     blanks around it and one pair of double quotes around it do not count; a comma between those quotes is text,
+             and so is a doubled quote; a quote that the line does not close is a character like any other
 
 The functions here are the readable form (request rows, tests); `kernel` is the same grammar over bytes.
 """
@@ -29,6 +30,8 @@ SLOTS_PER_HOUR = 12
 
 _NUMBER = re.compile(r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(?:[eE]([+-]?[0-9]+))?")
 _TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[ T]([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]+)?Z?")
+_QUOTED = re.compile(r'[ \t\r]*"(?:[^"]|""|"(?!"|[ \t\r]*(?:,|\Z)))*"[ \t\r]*(?=,|\Z)')
+_BARE = re.compile(r"[^,]*")
 _IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
 
 
@@ -61,6 +64,21 @@ ROW_CAUSES = (Cause.SHORT_ROW, Cause.LONG_ROW, Cause.BAD_TIME, Cause.BAD_SERVER)
 
 UNUSABLE = (*ROW_CAUSES, Cause.BAD_TOTAL)
 """These count against a file's reject limit: rejected rows, and rows without a readable TotalLoad."""
+
+
+def split_cells(line: str) -> list[str]:
+    """The cells of a line (without its newline) as they stand, quotes and blanks included.
+
+    >>> split_cells('1,"A, premium" ,"5')
+    ['1', '"A, premium" ', '"5']
+    """
+    cells = []
+    at = 0
+    while at <= len(line):
+        cell = _QUOTED.match(line, at) or _BARE.match(line, at)
+        cells.append(cell[0] if cell else "")
+        at += len(cells[-1]) + 1
+    return cells
 
 
 def clean_cell(text: str) -> str:

@@ -104,6 +104,39 @@ def clean_span(data, start, stop):
 
 
 @njit(cache=True, nogil=True)
+def _quoted_end(data, at):
+    """The comma or newline behind the quote that closes the cell which `at` lies in; -1 when the line ends before."""
+    while data[at] != _NEWLINE:
+        if data[at] == _QUOTE:
+            end = at + 1
+            if data[end] == _QUOTE:
+                at = end
+            else:
+                while _is_blank(data[end]):
+                    end += 1
+                if data[end] == _COMMA or data[end] == _NEWLINE:
+                    return end
+        at += 1
+    return np.int64(-1)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _cell_end(data, at):
+    """The comma or newline behind the cell that begins at `at`."""
+    end = at
+    while _is_blank(data[end]):
+        end += 1
+    if data[end] == _QUOTE:
+        end = _quoted_end(data, end + 1)
+        if end >= 0:
+            return end
+        end = at
+    while data[end] != _COMMA and data[end] != _NEWLINE:
+        end += 1
+    return end
+
+
+@njit(cache=True, nogil=True)
 def _exponent_in(data, start, stop):
     """The exponent of ten in the span behind an "e", and whether it is one; beyond +-_FAR it is cut to that."""
     negative = start < stop and data[start] == 45
@@ -400,8 +433,7 @@ def parse_block(data, start, stop, roles, table):
                 if not open_end and 0 < whole <= 8 and places <= 4:
                     values[role - 3] = units * scale[places]
                 else:
-                    while data[at] != _COMMA and data[at] != _NEWLINE:
-                        at += 1
+                    at = _cell_end(data, cell)
                     value, cause = number_in(data, cell, at)
                     values[role - 3] = value
                     if cause != _GOOD:
@@ -411,13 +443,10 @@ def parse_block(data, start, stop, roles, table):
                 slot = _slot_at(data, at)
                 at += 19
                 if slot < 0 or (data[at] != _COMMA and data[at] != _NEWLINE):
-                    at = cell
-                    while data[at] != _COMMA and data[at] != _NEWLINE:
-                        at += 1
+                    at = _cell_end(data, cell)
                     slot = slot_in(data, cell, at)
             else:
-                while data[at] != _COMMA and data[at] != _NEWLINE:
-                    at += 1
+                at = _cell_end(data, cell)
                 if role == 2:
                     server_start = cell
                     server_stop = at

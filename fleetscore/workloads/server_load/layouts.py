@@ -6,7 +6,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fleetscore.workloads.server_load.grammar import Cause, clean_cell, is_server, read_number, read_slot
+from fleetscore.workloads.server_load.grammar import (
+    Cause,
+    clean_cell,
+    is_server,
+    read_number,
+    read_slot,
+    split_cells,
+)
 
 SUMS = ("load", "bytes", "load1", "load2", "load3", "load4", "load5", "secure")
 """The eight summed columns, in the order of every table and array: TotalLoad, MbytesTransferred, SubService 1..5, SecureBytes."""
@@ -71,8 +78,9 @@ class Recognised:
 def recognise_layout(head: bytes, declared: str = "auto") -> Recognised:
     """Judge a file by its first bytes; `declared` "16" or "17" is checked instead of guessed.
 
-    The width is the most frequent field count of the first thousand lines, never the first line's; time, server and TotalLoad
-    must read well on half of the lines of that width, so that a file is stopped here rather than rejected row by row.
+    The width is the most frequent field count of the first thousand lines, never the first line's. Time, server and numbers must
+    read well on half of the lines of that width, and no time may stand where the layout has none: a file whose columns are
+    shifted has the width of another layout.
     """
     problem = _not_text(head)
     if problem is not None:
@@ -82,7 +90,7 @@ def recognise_layout(head: bytes, declared: str = "auto") -> Recognised:
         return Recognised(
             LAYOUTS["17" if declared == "auto" else declared]
         )  # an empty file has nothing to misread
-    rows = [line.decode("latin-1").split(",") for line in lines]
+    rows = [split_cells(line.decode("latin-1")) for line in lines]
     width = Counter(map(len, rows)).most_common(1)[0][0]
     layout = LAYOUTS.get(str(width) if declared == "auto" else declared)
     if layout is None or len(layout.columns) != width:
@@ -112,11 +120,23 @@ def _fit(layout: Layout, rows: list[list[str]]) -> Recognised:
         "SessionStart": lambda cell: read_slot(cell) is not None,
         "ServerIP": lambda cell: is_server(clean_cell(cell)),
         "TotalLoad": lambda cell: read_number(cell)[1] in (None, Cause.ROUNDED_NUMBER),
-    }
+        "TrafficType": lambda cell: read_slot(cell) is None,
+        "SessionEnd": lambda cell: read_number(cell)[1] in (Cause.BAD_NUMBER, Cause.EMPTY_NUMBER),
+    } | dict.fromkeys(_SUMMED[1:], _may_be_number)
     for column, reads in checks.items():
+        if column not in layout.columns:
+            continue
         at = layout.columns.index(column)
         good = sum(reads(row[at]) for row in rows)
         if good < _MINIMUM_FIT * len(rows):
-            detail = f"Column {at + 1} should be {column}, but reads well in only {good} of the first {len(rows)} lines."
+            detail = (
+                f"In layout {layout.name} column {at + 1} should be {column}, but reads so in only {good} of the "
+                f"first {len(rows)} lines."
+            )
             return Recognised(None, "unknown_layout", detail)
     return Recognised(layout)
+
+
+def _may_be_number(cell: str) -> bool:
+    """Whether the cell is a number, or a word such as NULL."""
+    return read_number(cell)[1] is not Cause.BAD_NUMBER or not any(map(str.isdigit, cell))
