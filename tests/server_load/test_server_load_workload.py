@@ -248,6 +248,23 @@ def test_unread_cells_are_remarked(store: LocalStore, logs: Callable[..., bytes]
     assert rows[7] in remark
 
 
+def test_copied_file_is_read_once(store: LocalStore, logs: Callable[..., bytes]) -> None:
+    """A file of the bytes of another adds nothing and is named with it; equal rows within one file stay."""
+    content = logs(["10.0.0.1"], 1, 3) * 2
+    store.write(f"{_FOLDER}/a.csv", content)
+    run = request_of(store, "2016-06-03", ServerLoadSettings(range_mb=1))
+    prepare(run)
+    alone = WORKLOAD.discover(run)
+    store.write(f"{_FOLDER}/a (1).csv", content)
+    prepare(run)
+    both = WORKLOAD.discover(run)
+    assert hours_of(store, both) == hours_of(store, alone)
+    (remark,) = [text for text in both.remarks if "same bytes" in text]
+    assert f"{_FOLDER}/a.csv has the same bytes as {_FOLDER}/a (1).csv" in remark
+    with store.open(both.inputs[0].path) as file:
+        assert set(pq.read_table(file)["sessions"].to_pylist()) == {2}
+
+
 def test_both_layouts_give_the_same_hours(
     store: LocalStore, logs: Callable[..., bytes], line: Callable[..., str]
 ) -> None:

@@ -191,7 +191,11 @@ def _remarks(sources: Sources, months: Sequence[MonthHours]) -> tuple[str, ...]:
     lines = sum(record.counts.lines for record in sources.usable)
     kept = sum(record.counts.kept for record in sources.usable)
     used = f"{len(files)} log files, {size / 1e6:.1f} MB, {lines} rows of which {lines - kept} rejected; {len(months)} months of hours."
-    return (used, *_unread_cells(sources.usable), *(f"Set aside: {file.detail}" for file in sources.aside))
+    copies = [
+        f"{copy} has the same bytes as {original}; it was read once." for copy, original in sources.copies
+    ]
+    aside = [f"Set aside: {file.detail}" for file in sources.aside]
+    return (used, *copies, *_unread_cells(sources.usable), *aside)
 
 
 def _unread_cells(records: Sequence[RangeRecord]) -> list[str]:

@@ -30,11 +30,12 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The state of all logs: what is still to parse, what may be used, what is set aside."""
+    """The state of all logs: what is still to parse, what may be used, what is set aside, what is a copy."""
 
     unparsed: tuple[MapItem, ...]
     usable: tuple[RangeRecord, ...]
     aside: tuple[SetAside, ...]
+    copies: tuple[tuple[str, str], ...] = ()  # a file that is not used, and the one of equal bytes that is
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,26 @@ def find_sources(store: Store, settings: ServerLoadSettings) -> Sources:
     judged = {
         path: judge_file(of_file[path], settings.reject_limit) for path in of_file if path not in waiting
     }
-    usable = tuple(record for path, aside in judged.items() if aside is None for record in of_file[path])
-    return Sources(unparsed, usable, tuple(aside for aside in judged.values() if aside is not None))
+    first_of: dict[tuple[object, ...], str] = {}
+    for path in sorted(path for path, aside in judged.items() if aside is None):
+        first_of.setdefault(_content_of(of_file[path]), path)
+    used = set(first_of.values())
+    usable = tuple(record for path in judged if path in used for record in of_file[path])
+    aside = tuple(aside for aside in judged.values() if aside is not None)
+    copies = [
+        (path, first_of[_content_of(of_file[path])])
+        for path in judged
+        if judged[path] is None and path not in used
+    ]
+    return Sources(unparsed, usable, aside, tuple(copies))
+
+
+def _content_of(records: Sequence[RangeRecord]) -> tuple[object, ...]:
+    """What equals that of another file when their bytes are equal, or else is the file's alone."""
+    if not any(record.sums for record in records):
+        return (records[0].input.path,)
+    ranges = tuple((record.first_byte, record.stop_byte, record.sums) for record in records)
+    return (records[0].input.size_bytes, *ranges)
 
 
 def judge_file(records: Sequence[RangeRecord], reject_limit: float) -> SetAside | None:
