@@ -438,6 +438,7 @@ def _write_month(store: Any, month: Any, servers: int, occupied: float, seed: in
     load = (np.exp(random.normal(4.2 + server % 7 / 5, 0.8)) * 10_000).astype(np.int64)
     columns = [names, pa.array(slot), pa.array(np.ones(len(slot), np.int64)), pa.array(load)]
     columns += [pa.array(load // n) for n in range(2, 9)]
+    columns += [pa.array(random.integers(0, 1 << 62, len(slot)))]
     write_bucketed(store, "sums.parquet", pa.Table.from_arrays(columns, schema=SLOTS), 16, {})
     return len(slot)
 

@@ -40,6 +40,7 @@ def _slots(rows: list[tuple[int, int, list[int]]]) -> pa.Table:
         pa.array([1] * len(rows), pa.int64()),
     ]
     columns += [pa.array([row[2][n] for row in rows], pa.int64()) for n in range(8)]
+    columns += [pa.array([0] * len(rows), pa.int64())]
     return pa.Table.from_arrays(columns, schema=SLOTS)
 
 

@@ -265,6 +265,33 @@ def test_copied_file_is_read_once(store: LocalStore, logs: Callable[..., bytes])
         assert set(pq.read_table(file)["sessions"].to_pylist()) == {2}
 
 
+def test_rows_of_two_files_are_counted(store: LocalStore, logs: Callable[..., bytes]) -> None:
+    """Rows that stand in two files are counted with both names, over months too; rows that stand twice in one are not."""
+    rows = logs(["10.0.0.1", "10.0.0.2"], 1, 5).splitlines(keepends=True)
+    store.write(f"{_FOLDER}/a.csv", b"".join(rows + rows[:7]))
+    store.write(
+        f"{_FOLDER}/b.csv", b"".join([*rows[150:160], *logs(["10.0.0.3"], 1, 5).splitlines(keepends=True)])
+    )
+    store.write(f"{_FOLDER}/c.csv", logs(["10.0.0.1"], 1, 5, load=70))
+    run = request_of(store, "2016-06-05")
+    prepare(run)
+    repeated = [text for text in WORKLOAD.discover(run).remarks if "stand in both" in text]
+    assert len(repeated) == 1
+    assert repeated[0].startswith(f"10 rows stand in both {_FOLDER}/a.csv and {_FOLDER}/b.csv")
+
+
+def test_a_range_of_two_files_is_counted(store: LocalStore, logs: Callable[..., bytes]) -> None:
+    """Of a file and the same file grown, the rows of the ranges that they share are counted too."""
+    many = [f"10.0.{n}.{m}" for n in range(5) for m in range(1, 21)]
+    content = logs(many, 1, 10)
+    store.write(f"{_FOLDER}/a.csv", content)
+    store.write(f"{_FOLDER}/b.csv", content + logs(many, 11, 1))
+    run = request_of(store, "2016-06-12", ServerLoadSettings(range_mb=1))
+    prepare(run)
+    (repeated,) = [text for text in WORKLOAD.discover(run).remarks if "stand in both" in text]
+    assert int(repeated.split()[0]) >= 10 * 24 * len(many) - 2 * len(many)
+
+
 def test_both_layouts_give_the_same_hours(
     store: LocalStore, logs: Callable[..., bytes], line: Callable[..., str]
 ) -> None:

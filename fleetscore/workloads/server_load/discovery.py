@@ -21,6 +21,7 @@ from fleetscore.workloads.server_load.features import LOOKBACK_HOURS
 from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR, Cause
 from fleetscore.workloads.server_load.months import hour_of, moment_of
 from fleetscore.workloads.server_load.partials import RangeRecord
+from fleetscore.workloads.server_load.repeats import read_repeats, repeats_by_file
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
 from fleetscore.workloads.server_load.sources import (
     MonthHours,
@@ -69,7 +70,7 @@ def discover_window(run: RunContext) -> Partitions:
     wanted = set(seen) | set(aside)
     rows = [_partition(server, seen.get(server), aside.get(server), run) for server in sorted(wanted)]
     columns = {name: [row[place] for row in rows] for place, name in enumerate(PARTITIONS.names)}
-    return Partitions(Partitions.table(**columns), inputs, _remarks(sources, months))
+    return Partitions(Partitions.table(**columns), inputs, _remarks(store, sources, months))
 
 
 def _partition(
@@ -116,7 +117,7 @@ def discover_span(run: RunContext) -> Partitions:
         )
     rows = hours.num_rows
     expected = Partitions.table(FLEET, rows=rows, size_bytes=rows * _BYTES_PER_HOUR_ROW)
-    return Partitions(expected, inputs, _remarks(sources, months))
+    return Partitions(expected, inputs, _remarks(store, sources, months))
 
 
 def _prepared(
@@ -185,7 +186,7 @@ def _servers_aside(store: Store, aside: Sequence[SetAside], first: int, stop: in
     return found
 
 
-def _remarks(sources: Sources, months: Sequence[MonthHours]) -> tuple[str, ...]:
+def _remarks(store: Store, sources: Sources, months: Sequence[MonthHours]) -> tuple[str, ...]:
     files = {record.input.path: record.input for record in sources.usable}
     size = sum(file.size_bytes for file in files.values())
     lines = sum(record.counts.lines for record in sources.usable)
@@ -195,7 +196,12 @@ def _remarks(sources: Sources, months: Sequence[MonthHours]) -> tuple[str, ...]:
         f"{copy} has the same bytes as {original}; it was read once." for copy, original in sources.copies
     ]
     aside = [f"Set aside: {file.detail}" for file in sources.aside]
-    return (used, *copies, *_unread_cells(sources.usable), *aside)
+    found = [repeat for month in months for repeat in read_repeats(store, month.path)]
+    repeated = [
+        f"{rows} rows stand in both {one} and {other}; they count twice. Leave them in one file."
+        for (one, other), rows in repeats_by_file(found, sources.usable).items()
+    ]
+    return (used, *copies, *repeated, *_unread_cells(sources.usable), *aside)
 
 
 def _unread_cells(records: Sequence[RangeRecord]) -> list[str]:

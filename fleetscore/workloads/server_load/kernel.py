@@ -28,6 +28,20 @@ _FAR = 1 << 30  # no line is so long that its digits could make up for such an e
 _COMMA, _NEWLINE, _QUOTE, _POINT = 44, 10, 34, 46
 
 
+def _weights(count):
+    """Odd 64-bit numbers that have nothing to do with each other (the steps of splitmix64)."""
+    found = []
+    for n in range(1, count + 1):
+        z = n * 0x9E3779B97F4A7C15 % 2**64
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+        found.append(z ^ z >> 31 | 1)
+    return np.array(found, np.uint64)
+
+
+_WEIGHTS = _weights(1 << 9)
+
+
 class Table(NamedTuple):
     """What a run of the kernel fills; `new_table` makes one, and every array keeps its identity."""
 
@@ -42,7 +56,7 @@ class Table(NamedTuple):
     row_index: Any  # int32[2 * ROWS]: hash of server and slot to row, -1 where free
     row_server: Any  # int32[ROWS]
     row_slot: Any  # int32[ROWS]
-    row_sums: Any  # int64[ROWS, 9]: sessions, then SUMS
+    row_sums: Any  # int64[ROWS, 10]: sessions, then SUMS, then the sum of the lines' digests
     used: Any  # int64[2]: servers, rows
     counts: Any  # int64[_CAUSES + 2]: per cause, then lines, then lines kept
     examples: Any  # int64[_CAUSES, 1 + EXAMPLES]: how many, then where in this block their lines begin
@@ -60,7 +74,7 @@ def new_table() -> Table:
         np.full(2 * ROWS, -1, np.int32),
         np.empty(ROWS, np.int32),
         np.empty(ROWS, np.int32),
-        np.empty((ROWS, 1 + _SUMS), np.int64),
+        np.empty((ROWS, 2 + _SUMS), np.int64),
         np.zeros(2, np.int64),
         np.zeros(_CAUSES + 2, np.int64),
         np.zeros((_CAUSES, 1 + EXAMPLES), np.int64),
@@ -371,7 +385,7 @@ def _row_of(server, slot, table):
     table.row_index[place] = row
     table.row_server[row] = server
     table.row_slot[row] = slot
-    for k in range(1 + _SUMS):
+    for k in range(2 + _SUMS):
         table.row_sums[row, k] = 0
     return np.int64(row)
 
@@ -383,6 +397,24 @@ def _count(table, cause, line):
     if taken < EXAMPLES:
         table.examples[cause, 1 + taken] = line
         table.examples[cause, 0] = taken + 1
+
+
+@njit(cache=True, nogil=True)
+def line_digest(data, start, stop):
+    """A number that equal lines have in common; of other lines it is as good as drawn by lot."""
+    start, stop = _trim(data, start, stop)
+    value = np.uint64(stop - start)
+    while start < stop:
+        count = min(stop - start, len(_WEIGHTS))
+        cut = data[start : start + count]
+        part = np.uint64(0)
+        for k in range(count):
+            part += np.uint64(cut[k]) * _WEIGHTS[k]
+        value = (value ^ (value >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15) + part
+        start += count
+    value = (value ^ (value >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
+    value = (value ^ (value >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
+    return np.int64(value ^ (value >> np.uint64(32)))
 
 
 @njit(cache=True, nogil=True)
@@ -494,6 +526,7 @@ def parse_block(data, start, stop, roles, table):
             table.row_sums[row, 0] += 1
             for k in range(_SUMS):
                 table.row_sums[row, 1 + k] += values[k]
+            table.row_sums[row, 1 + _SUMS] += line_digest(data, line, at - 1)
             if flaws:
                 for k in range(_SUMS):
                     if causes[k] != _GOOD:

@@ -24,8 +24,12 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SLOTS = pa.schema(
     [("server", pa.dictionary(pa.int32(), pa.string())), ("slot", pa.int32()), ("sessions", pa.int64())]
     + [(name, pa.int64()) for name in SUMS]
+    + [("lines", pa.int64())]
 )
-"""Sums per server and five-minute slot (since 1970, UTC), in 1/10,000; a server and slot may come in several rows that add up."""
+"""Sums per server and five-minute slot (since 1970, UTC), in 1/10,000; a server and slot may come in several rows that add up.
+
+`lines` is the sum (modulo 2**64) of the lines' digests: the same for the same lines in any order.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Of equal slots the earliest counts. All sums are whole numbers (1/10,000), so th
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,6 +21,7 @@ from fleetscore.workloads.server_load.layouts import SUMS
 from fleetscore.workloads.server_load.months import Month
 from fleetscore.workloads.server_load.parse import SLOTS
 from fleetscore.workloads.server_load.partials import ROOT, read_bucket, write_bucketed
+from fleetscore.workloads.server_load.repeats import dump_repeats, find_repeats
 
 HOURS = pa.schema(
     [("server", pa.dictionary(pa.int32(), pa.string())), ("hour", pa.int32()), ("sessions", pa.int64())]
@@ -38,13 +40,16 @@ def hours_path(month: Month, sums: Sequence[str], buckets: int) -> str:
 
 def write_hours(store: Store, path: str, month: Month, sums: Sequence[str], buckets: int) -> int:
     """Reduce the sums to the month's hours, bucket by bucket, and write them; returns the number of hours."""
+    paths = sorted(set(sums))
+    shared = [path for path in paths if sums.count(path) > 1]
+    parts, repeats = [], Counter[tuple[str, str]]()
     with ThreadPoolExecutor(_READERS) as pool:
-        parts = [
-            find_peaks(list(pool.map(lambda path, b=bucket: read_bucket(store, path, b), sums)), month)
-            for bucket in range(buckets)
-        ]
+        for bucket in range(buckets):
+            tables = list(pool.map(lambda path, b=bucket: read_bucket(store, path, b), paths))
+            parts.append(find_peaks([tables[paths.index(path)] for path in sums], month))
+            repeats += find_repeats(dict(zip(paths, tables, strict=True)), shared, month)
     hours = pa.concat_tables(parts).unify_dictionaries()
-    write_bucketed(store, path, hours, buckets, {})
+    write_bucketed(store, path, hours, buckets, dump_repeats(repeats))
     return int(hours.num_rows)
 
 
