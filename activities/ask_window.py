@@ -17,7 +17,7 @@ def ask_window(asked: dict[str, Any]) -> dict[str, Any]:
 
     from activities.store import app_store
     from fleetscore.operations.backfills import wait_for_live_s
-    from fleetscore.pipeline.submit import ask_backfilled
+    from fleetscore.pipeline.submit import submit_backfilled
     from fleetscore.records import Only, to_plain
     from fleetscore.runs.run_records import read_run
 
@@ -28,7 +28,7 @@ def ask_window(asked: dict[str, Any]) -> dict[str, Any]:
     wait_s = wait_for_live_s(store, now)
     if wait_s:
         return {"wait_s": wait_s}
-    answer = ask_backfilled(
+    answer = submit_backfilled(
         store, asked["workload"], asked["window"], now, f"backfill {asked['who']}", Only(asked["only"])
     )
     return {"request": to_plain(answer.request), "start": answer.fresh, "state": str(answer.state)}

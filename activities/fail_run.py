@@ -15,7 +15,7 @@ def fail_run(asked: dict[str, Any]) -> dict[str, Any]:
     from activities.store import app_store
     from fleetscore.app_settings import read_app_settings
     from fleetscore.operations.callbacks import answer_callbacks
-    from fleetscore.operations.notices import tell_ending
+    from fleetscore.operations.notices import send_ending_notices
     from fleetscore.records import Ending, RunState
     from fleetscore.runs.run_records import check_instance, record_ending
 
@@ -26,6 +26,6 @@ def fail_run(asked: dict[str, Any]) -> dict[str, Any]:
     record = record_ending(
         app_store(), asked["run"], ending, None, datetime.now(UTC), {"error_code": error["code"]}
     )
-    tell_ending(app_store(), read_app_settings(), record)
+    send_ending_notices(app_store(), read_app_settings(), record)
     answer_callbacks(app_store(), read_app_settings(), datetime.now(UTC))
     return {"state": str(record.state)}

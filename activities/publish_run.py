@@ -15,7 +15,7 @@ def publish_run(asked: dict[str, Any]) -> dict[str, Any]:
     from activities.store import app_store
     from fleetscore.app_settings import read_app_settings
     from fleetscore.operations.callbacks import answer_callbacks
-    from fleetscore.operations.notices import tell_ending
+    from fleetscore.operations.notices import send_ending_notices
     from fleetscore.pipeline.finish import finish_run
     from fleetscore.records import RunRequest, from_plain, to_plain
     from fleetscore.runs.run_records import check_instance, read_run
@@ -23,7 +23,7 @@ def publish_run(asked: dict[str, Any]) -> dict[str, Any]:
     store, request = app_store(), from_plain(asked["request"], RunRequest)
     check_instance(store, request.run, asked.get("instance", ""))
     ending = finish_run(store, request, datetime.now(UTC))
-    tell_ending(store, read_app_settings(), read_run(store, request.run))
+    send_ending_notices(store, read_app_settings(), read_run(store, request.run))
     answer_callbacks(store, read_app_settings(), datetime.now(UTC))
     plain: dict[str, Any] = to_plain(ending)
     return plain

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def app_store() -> Store:
     """The store that FLEETSCORE_STORE names."""
     from fleetscore.app_settings import read_app_settings
-    from fleetscore.arrow_startup import start_lone_arrow
+    from fleetscore.arrow_startup import block_pandas_import
     from fleetscore.store import open_store
 
-    start_lone_arrow()
+    block_pandas_import()
     return open_store(read_app_settings().store)

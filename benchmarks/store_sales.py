@@ -109,7 +109,7 @@ def part_shard(folder: Path) -> Line:
     from fleetscore.app_settings import AppSettings
     from fleetscore.pipeline.plan import commit_plan
     from fleetscore.pipeline.score import score_shard
-    from fleetscore.pipeline.submit import ask_run
+    from fleetscore.pipeline.submit import submit_run
     from fleetscore.store import open_store
 
     store = open_store(str(folder))
@@ -117,7 +117,7 @@ def part_shard(folder: Path) -> Line:
     now = time_now()
     shutil.rmtree(folder / "runs", ignore_errors=True)
     cpu, wall = time.process_time(), time.perf_counter()
-    request = ask_run(store, "store_sales", WINDOW, now, "benchmark").request
+    request = submit_run(store, "store_sales", WINDOW, now, "benchmark").request
     head = commit_plan(store, request, app, now)
     planning = elapsed(cpu, wall)
     cpu, wall = time.process_time(), time.perf_counter()

@@ -18,7 +18,7 @@ class _NoPandas(MetaPathFinder):
             raise ModuleNotFoundError("pandas is not wanted yet", name="pandas")
 
 
-def start_lone_arrow() -> None:
+def block_pandas_import() -> None:
     """Let Arrow look for pandas now and find none; `to_pandas` still works, and so does importing pandas.
 
     Arrow looks twice, once in Python and once in C++, and not again. From then on it does not know pandas' own NaT and NA among

@@ -49,18 +49,18 @@ class DataSettings:
 
 @dataclass(frozen=True, slots=True)
 class RunPolicy:
-    """The [run] table of a workload's settings: rules of its runs that the spine keeps, whatever the workload."""
+    """The [run] table of a workload's settings: rules of its runs, whatever the kind."""
 
     error_threshold: float = 0.1  # most failed or quarantined, as a share, in what is published
     watermark_s: float = 300.0  # how long after its end a window is due
     lookback: int = 24  # how many windows back a timer heals gaps
     late_until_s: float = 86400.0  # how long after its publication a window takes late data
-    overdue_s: float = 3600.0  # how long after it is due a window may be unpublished before somebody is told
-    stalled_s: float = 14400.0  # how long a run may go without a commit before somebody is told
+    overdue_s: float = 3600.0  # how long after it is due a window may be unpublished before a notice is sent
+    stalled_s: float = 14400.0  # how long a run may go without a commit before a notice is sent
     log_partitions: LogPartitions = (
         "bad"  # which partitions get a line in the app's log: all, bad (without a good outcome), none
     )
-    budget_usd: float = 0.0  # cost in a month that somebody is told of; 0: none
+    budget_usd: float = 0.0  # cost in a month above which a notice is sent; 0: none
     max_attempts: int = 3  # kills by a partition before it is quarantined
     batch_shard_s: float = 600.0  # seconds that a shard on Batch is packed for: what a preemption may cost
     pool_nodes: int = 0  # Spot nodes that a pool without a formula gets for a run, and loses after it; 0: leave the pool alone
@@ -91,7 +91,7 @@ class QualityPolicy:
 
 @dataclass(frozen=True, slots=True)
 class KeepPolicy:
-    """The [keep] table of a workload's settings: after how many days housekeeping removes what nobody's results refer to."""
+    """The [keep] table of a workload's settings: after how many days housekeeping removes what no results refer to."""
 
     attempts_days: float = (
         30.0  # attempts that were not committed, challengers' results, notes of preparation

@@ -46,7 +46,7 @@ def note_ids(**ids: str) -> None:
         trace.get_current_span().set_attributes(ids_of(ids))
 
 
-def tell_span(
+def describe_span(
     name: str, asked: Mapping[str, Any], began_ns: int, parent: str = "", error: BaseException | None = None
 ) -> None:
     """Trace what began at `began_ns` (of the epoch) and ends now, below the span that `parent` (a traceparent) names, if any."""

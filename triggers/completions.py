@@ -10,7 +10,7 @@ import azure.functions as func
 
 from activities.store import app_store
 from fleetscore.app_settings import read_app_settings
-from triggers.http_answers import off_loop
+from triggers.http_answers import run_in_thread
 
 blueprint = df.Blueprint()
 _app = read_app_settings()
@@ -23,7 +23,7 @@ async def wake_run(message: func.QueueMessage, client: str) -> None:
 
 
 async def raise_completion(body: bytes, client: Any) -> bool:
-    """Whether somebody waited for the completion in `body`."""
+    """Whether an orchestration waited for the completion in `body`."""
     from fleetscore.batch.completions import read_completion
 
     completion = read_completion(body)
@@ -41,7 +41,7 @@ async def wake_offload(client: Any, run: str, why: Any) -> bool:
     from orchestrators.run import offload_instance
 
     try:
-        record = await off_loop(read_run, app_store(), run)
+        record = await run_in_thread(read_run, app_store(), run)
     except MissingBlobError:
         return False
     instance = offload_instance(record.instance)

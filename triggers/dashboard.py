@@ -9,7 +9,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from activities.store import app_store
-from triggers.http_answers import answer_error, answer_json, off_loop, status_of
+from triggers.http_answers import answer_error, answer_json, run_in_thread, status_of
 
 blueprint = df.Blueprint()
 
@@ -17,19 +17,19 @@ blueprint = df.Blueprint()
 @blueprint.route(route="dashboard", methods=["GET"])
 async def dashboard(req: func.HttpRequest) -> func.HttpResponse:
     """The view that the parameters name; an error is a page too, unless JSON was asked for."""
-    return await off_loop(_answer, req)
+    return await run_in_thread(_answer, req)
 
 
 def _answer(req: func.HttpRequest) -> func.HttpResponse:
     from fleetscore.dashboard.links import Links
     from fleetscore.dashboard.page import render_page
-    from fleetscore.dashboard.views import Asked, read_asked, read_view, show_error
+    from fleetscore.dashboard.views import ViewRequest, read_view, read_view_request, show_error
     from fleetscore.errors import FleetscoreError
 
     now = datetime.now(UTC)
-    asked = Asked({"code": req.params.get("code", ""), "format": req.params.get("format", "")})
+    asked = ViewRequest({"code": req.params.get("code", ""), "format": req.params.get("format", "")})
     try:
-        asked = read_asked(parse_qsl(urlsplit(req.url).query, keep_blank_values=True))
+        asked = read_view_request(parse_qsl(urlsplit(req.url).query, keep_blank_values=True))
         data, body = read_view(app_store(), asked, now)
     except FleetscoreError as error:
         if asked.get("format") == "json":

@@ -10,7 +10,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from activities.store import app_store
-from triggers.http_answers import answer_json, off_loop, telling_errors
+from triggers.http_answers import answer_json, handle_errors, run_in_thread
 
 blueprint = df.Blueprint()
 STARTED = datetime.now(UTC)
@@ -22,7 +22,7 @@ _log = logging.getLogger("fleetscore.health")
 
 @blueprint.route(route="health", methods=["GET"])
 @blueprint.durable_client_input(client_name="client")
-@telling_errors
+@handle_errors
 async def show_health(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """200 when the app does its work, else 503 with the reasons; a silent timer's work is done then."""
     return await answer_health(req, client)
@@ -33,7 +33,7 @@ async def answer_health(req: func.HttpRequest, client: Any) -> func.HttpResponse
     from fleetscore.operations.ticks import judge_health, read_ticks
 
     now = datetime.now(UTC)
-    ticks = await off_loop(read_ticks, app_store())
+    ticks = await run_in_thread(read_ticks, app_store())
     health = judge_health(ticks, tuple(PROBLEMS), STARTED, now)
     if not health.healthy and not PROBLEMS:
         _log.error("unhealthy: %s", " ".join(health.problems))

@@ -13,7 +13,7 @@ import azure.functions as func
 from activities.store import app_store
 from fleetscore.app_settings import read_app_settings
 from triggers.bodies import NoBody
-from triggers.http_answers import answer_json, off_loop, read_body, telling_errors
+from triggers.http_answers import answer_json, handle_errors, read_body, run_in_thread
 
 blueprint = df.Blueprint()
 HISTORY_DAYS = 14
@@ -30,28 +30,28 @@ async def housekeeping_timer(timer: func.TimerRequest, client: str) -> None:
     """Sweep the store, then purge history."""
     from fleetscore.operations.housekeeping import sweep
 
-    swept = await off_loop(sweep, app_store(), datetime.now(UTC))
+    swept = await run_in_thread(sweep, app_store(), datetime.now(UTC))
     _log.info("swept %s", ", ".join(f"{n} of kind {kind}" for kind, n in swept.files.items()) or "nothing")
     _log.info("purged the history of %d instances", await purge_history(client, datetime.now(UTC)))
 
 
 @blueprint.route(route="housekeeping", methods=["GET"])
-@telling_errors
+@handle_errors
 async def preview_housekeeping(req: func.HttpRequest) -> func.HttpResponse:
     """What housekeeping would remove now."""
     from fleetscore.operations.housekeeping import sweep
 
-    return answer_json(await off_loop(sweep, app_store(), datetime.now(UTC), dry_run=True))
+    return answer_json(await run_in_thread(sweep, app_store(), datetime.now(UTC), dry_run=True))
 
 
 @blueprint.route(route="housekeeping", methods=["POST"])
-@telling_errors
+@handle_errors
 async def keep_house(req: func.HttpRequest) -> func.HttpResponse:
     """Remove now what the timer would remove tonight; Durable's history is left to the timer."""
     from fleetscore.operations.housekeeping import sweep
 
     read_body(req, NoBody)
-    return answer_json(await off_loop(sweep, app_store(), datetime.now(UTC)))
+    return answer_json(await run_in_thread(sweep, app_store(), datetime.now(UTC)))
 
 
 async def purge_history(client: Any, now: datetime) -> int:

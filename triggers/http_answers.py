@@ -59,7 +59,7 @@ def status_of(error: FleetscoreError) -> int:
     return next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
 
 
-def telling_errors(
+def handle_errors(
     handler: Callable[..., Awaitable[func.HttpResponse]],
 ) -> Callable[..., Awaitable[func.HttpResponse]]:
     """The handler, answering its errors as JSON."""
@@ -92,7 +92,7 @@ def read_body(req: func.HttpRequest, kind: type[Body]) -> Body:
         ) from error
 
 
-async def off_loop(function: Callable[..., Value], *arguments: Any, **named: Any) -> Value:
+async def run_in_thread(function: Callable[..., Value], *arguments: Any, **named: Any) -> Value:
     """Call a blocking function on a thread, so that the app's one event loop stays free."""
     return await asyncio.to_thread(function, *arguments, **named)
 

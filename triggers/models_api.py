@@ -9,49 +9,49 @@ import azure.functions as func
 
 from activities.store import app_store
 from triggers.bodies import ChallengerBody, PinBody, PromoteBody, RollbackBody, VerdictBody
-from triggers.http_answers import answer_json, off_loop, read_body, telling_errors
+from triggers.http_answers import answer_json, handle_errors, read_body, run_in_thread
 from triggers.runs_api import read_number
 
 blueprint = df.Blueprint()
 
 
 @blueprint.route(route="models/{workload}", methods=["GET"])
-@telling_errors
+@handle_errors
 async def list_models(req: func.HttpRequest) -> func.HttpResponse:
     """The model sets of a workload, oldest first, and the pins."""
     from fleetscore.models.report import describe_sets
 
-    return answer_json(await off_loop(describe_sets, app_store(), _workload(req)))
+    return answer_json(await run_in_thread(describe_sets, app_store(), _workload(req)))
 
 
 @blueprint.route(route="models/{workload}/sets/{version}", methods=["GET"])
-@telling_errors
+@handle_errors
 async def show_model(req: func.HttpRequest) -> func.HttpResponse:
     """A model set with its card, and the pins."""
     from fleetscore.models.report import describe_set
 
     version = str(req.route_params["version"])
-    return answer_json(await off_loop(describe_set, app_store(), _workload(req), version))
+    return answer_json(await run_in_thread(describe_set, app_store(), _workload(req), version))
 
 
 @blueprint.route(route="models/{workload}/current", methods=["GET"])
-@telling_errors
+@handle_errors
 async def show_current_model(req: func.HttpRequest) -> func.HttpResponse:
     """The current model set with its card, and the pins."""
     from fleetscore.models.report import describe_set
 
-    return answer_json(await off_loop(describe_set, app_store(), _workload(req)))
+    return answer_json(await run_in_thread(describe_set, app_store(), _workload(req)))
 
 
 @blueprint.route(route="models/{workload}/pin", methods=["POST"])
-@telling_errors
+@handle_errors
 async def pin_model(req: func.HttpRequest) -> func.HttpResponse:
     """Score with a version from now on, everywhere or for one partition."""
     from fleetscore.models.model_sets import pin_version
 
     workload, body = _workload(req), read_body(req, PinBody)
     return answer_json(
-        await off_loop(
+        await run_in_thread(
             pin_version,
             app_store(),
             workload,
@@ -64,62 +64,62 @@ async def pin_model(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @blueprint.route(route="models/{workload}/promote", methods=["POST"])
-@telling_errors
+@handle_errors
 async def promote_model(req: func.HttpRequest) -> func.HttpResponse:
     """Make a version the current one."""
     from fleetscore.operations.promotion import promote
 
     workload, body = _workload(req), read_body(req, PromoteBody)
-    return answer_json(await off_loop(promote, app_store(), workload, body.version, body.who, body.why))
+    return answer_json(await run_in_thread(promote, app_store(), workload, body.version, body.who, body.why))
 
 
 @blueprint.route(route="models/{workload}/rollback", methods=["POST"])
-@telling_errors
+@handle_errors
 async def roll_back_model(req: func.HttpRequest) -> func.HttpResponse:
     """Return to the version that was current before."""
     from fleetscore.operations.promotion import roll_back
 
     workload, body = _workload(req), read_body(req, RollbackBody)
-    return answer_json(await off_loop(roll_back, app_store(), workload, body.who, body.why))
+    return answer_json(await run_in_thread(roll_back, app_store(), workload, body.who, body.why))
 
 
 @blueprint.route(route="models/{workload}/challenger", methods=["POST"])
-@telling_errors
+@handle_errors
 async def challenge(req: func.HttpRequest) -> func.HttpResponse:
     """Let a version score in shadow from the next run on."""
     from fleetscore.models.model_sets import pin_challenger
 
     workload, body = _workload(req), read_body(req, ChallengerBody)
     return answer_json(
-        await off_loop(pin_challenger, app_store(), workload, body.version, who=body.who, why=body.why)
+        await run_in_thread(pin_challenger, app_store(), workload, body.version, who=body.who, why=body.why)
     )
 
 
 @blueprint.route(route="models/{workload}/verdicts", methods=["POST"])
-@telling_errors
+@handle_errors
 async def judge_challenger(req: func.HttpRequest) -> func.HttpResponse:
     """Compare the challenger with what was published, where actuals have come, and keep the verdict."""
     from fleetscore.operations.verdicts import judge_challenger as judge
 
     workload, body = _workload(req), read_body(req, VerdictBody)
     return answer_json(
-        await off_loop(
+        await run_in_thread(
             judge, app_store(), workload, body.first, body.stop, datetime.now(UTC), body.who, body.version
         )
     )
 
 
 @blueprint.route(route="models/{workload}/verdicts", methods=["GET"])
-@telling_errors
+@handle_errors
 async def list_verdicts(req: func.HttpRequest) -> func.HttpResponse:
     """The kept verdicts, the newest first."""
     from fleetscore.operations.verdicts import list_verdicts as list_kept
 
-    return answer_json(await off_loop(list_kept, app_store(), _workload(req)))
+    return answer_json(await run_in_thread(list_kept, app_store(), _workload(req)))
 
 
 @blueprint.route(route="models/{workload}/verdicts/{verdict}", methods=["GET"])
-@telling_errors
+@handle_errors
 async def show_verdict(req: func.HttpRequest) -> func.HttpResponse:
     """A verdict by its id, or the `newest`, with the partitions where the challenger does worst."""
     from fleetscore.operations.verdict_report import describe_verdict
@@ -127,7 +127,7 @@ async def show_verdict(req: func.HttpRequest) -> func.HttpResponse:
     wanted = str(req.route_params["verdict"])
     verdict = "" if wanted == "newest" else wanted
     limit = read_number(req, "limit", 20, 1, 10_000)
-    return answer_json(await off_loop(describe_verdict, app_store(), _workload(req), verdict, limit))
+    return answer_json(await run_in_thread(describe_verdict, app_store(), _workload(req), verdict, limit))
 
 
 def _workload(req: func.HttpRequest) -> str:

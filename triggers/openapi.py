@@ -21,7 +21,7 @@ from triggers.bodies import (
     TrainingBody,
     VerdictBody,
 )
-from triggers.http_answers import answer_json, telling_errors
+from triggers.http_answers import answer_json, handle_errors
 
 blueprint = df.Blueprint()
 
@@ -45,7 +45,7 @@ ROWS = {
 
 
 @blueprint.route(route="openapi.json", methods=["GET"])
-@telling_errors
+@handle_errors
 async def openapi(req: func.HttpRequest) -> func.HttpResponse:
     """What the app's endpoints take and answer."""
     return answer_json(describe_api())
@@ -99,7 +99,7 @@ def describe_api() -> dict[str, Any]:
                     _parameter("limit", "query", "at most so many (1 to 10000; 20)", {"type": "integer", "minimum": 1, "maximum": 10000}),
                 ]),
             },
-            "/doctor": {"get": _endpoint("What is wrong with the deployment, and what to mend.", [200])},
+            "/doctor": {"get": _endpoint("What is wrong with the deployment, and how to fix it.", [200])},
             "/housekeeping": {
                 "get": _endpoint("What housekeeping would remove now.", [200]),
                 "post": _endpoint("Remove now what housekeeping would remove tonight.", [200, 400], body="NoBody"),

@@ -9,14 +9,14 @@ import azure.functions as func
 
 from activities.store import app_store
 from triggers.bodies import RunBody
-from triggers.http_answers import answer_json, off_loop, read_body, telling_errors
+from triggers.http_answers import answer_json, handle_errors, read_body, run_in_thread
 from triggers.runs_api import partition_in_route, read_number, run_in_route
 
 blueprint = df.Blueprint()
 
 
 @blueprint.route(route="plans", methods=["POST"])
-@telling_errors
+@handle_errors
 async def preview_run(req: func.HttpRequest) -> func.HttpResponse:
     """What a run of a window would do and cost, with the app's own settings and pool; writes nothing."""
     from fleetscore.app_settings import read_app_settings
@@ -24,7 +24,7 @@ async def preview_run(req: func.HttpRequest) -> func.HttpResponse:
 
     body = read_body(req, RunBody)
     return answer_json(
-        await off_loop(
+        await run_in_thread(
             preview, app_store(), read_app_settings(), datetime.now(UTC),
             body.workload, body.window, body.only, body.models,
         )
@@ -32,41 +32,41 @@ async def preview_run(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @blueprint.route(route="runs/{id}/replay/{*partition}", methods=["GET"])
-@telling_errors
+@handle_errors
 async def replay_partition(req: func.HttpRequest) -> func.HttpResponse:
     """Score one partition again, from the same bytes and with the same model version, and compare; writes nothing."""
     from fleetscore.operations.replay import replay_partition as replay
 
-    return answer_json(await off_loop(replay, app_store(), run_in_route(req), partition_in_route(req)))
+    return answer_json(await run_in_thread(replay, app_store(), run_in_route(req), partition_in_route(req)))
 
 
 @blueprint.route(route="costs", methods=["GET"])
-@telling_errors
+@handle_errors
 async def list_costs(req: func.HttpRequest) -> func.HttpResponse:
     """What the workloads cost, month by month, newest first."""
     from fleetscore.operations.monthly_costs import list_costs as list_months
 
     workload, since = req.params.get("workload", ""), req.params.get("since", "")
-    return answer_json(await off_loop(list_months, app_store(), workload, since))
+    return answer_json(await run_in_thread(list_months, app_store(), workload, since))
 
 
 @blueprint.route(route="runs/{id}/drift", methods=["GET"])
-@telling_errors
+@handle_errors
 async def describe_drift(req: func.HttpRequest) -> func.HttpResponse:
     """The partitions of a run to look at, the worst first."""
     from fleetscore.operations.drift_report import describe_drift as describe
 
     limit = read_number(req, "limit", 20, 1, 10_000)
-    return answer_json(await off_loop(describe, app_store(), run_in_route(req), limit))
+    return answer_json(await run_in_thread(describe, app_store(), run_in_route(req), limit))
 
 
 @blueprint.route(route="doctor", methods=["GET"])
-@telling_errors
+@handle_errors
 async def examine(req: func.HttpRequest) -> func.HttpResponse:
-    """What is wrong with the deployment as the app sees it, and what to mend."""
+    """What is wrong with the deployment as the app sees it, and how to fix it."""
     from fleetscore.app_settings import read_app_settings
     from fleetscore.operations.doctor import examine as examine_all
 
     return answer_json(
-        await off_loop(examine_all, app_store(), read_app_settings(), lambda: datetime.now(UTC))
+        await run_in_thread(examine_all, app_store(), read_app_settings(), lambda: datetime.now(UTC))
     )

@@ -14,7 +14,7 @@ from activities.store import app_store
 from fleetscore.errors import InputError, MissingBlobError
 from triggers.bodies import BackfillBody, RetryBody, RunBody, TrainingBody
 from triggers.completions import wake_offload
-from triggers.http_answers import answer_json, off_loop, read_body, telling_errors
+from triggers.http_answers import answer_json, handle_errors, read_body, run_in_thread
 from triggers.wait_tokens import is_valid, make_token
 
 blueprint = df.Blueprint()
@@ -22,21 +22,21 @@ blueprint = df.Blueprint()
 
 @blueprint.route(route="runs", methods=["POST"])
 @blueprint.durable_client_input(client_name="client")
-@telling_errors
+@handle_errors
 async def start_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """Start the run of a window; 202 if it is started now, 200 with the run that is under way or published."""
-    from fleetscore.pipeline.submit import ask_run
+    from fleetscore.pipeline.submit import submit_run
 
     body = read_body(req, RunBody)
-    asked = await off_loop(
-        ask_run, app_store(), body.workload, body.window, datetime.now(UTC), "http",
+    asked = await run_in_thread(
+        submit_run, app_store(), body.workload, body.window, datetime.now(UTC), "http",
         partitions=body.only, models=body.models, force=body.force,
     )  # fmt: skip
     return await answer_started(req, client, asked, body.callBackUri)
 
 
 @blueprint.route(route="runs", methods=["GET"])
-@telling_errors
+@handle_errors
 async def list_runs(req: func.HttpRequest) -> func.HttpResponse:
     """The newest runs, newest first; `next` is the run to ask `before` for the page after this one, "" on the last."""
     from fleetscore.registry import find_workload
@@ -44,68 +44,70 @@ async def list_runs(req: func.HttpRequest) -> func.HttpResponse:
 
     workload = req.params.get("workload", "")
     if workload:
-        await off_loop(find_workload, app_store(), workload)
+        await run_in_thread(find_workload, app_store(), workload)
     limit = read_number(req, "limit", 100, 1, 10_000)
-    return answer_json(await off_loop(list_page, app_store(), workload, limit, req.params.get("before", "")))
+    return answer_json(
+        await run_in_thread(list_page, app_store(), workload, limit, req.params.get("before", ""))
+    )
 
 
 @blueprint.route(route="runs/{id}", methods=["GET"])
-@telling_errors
+@handle_errors
 async def show_run(req: func.HttpRequest) -> func.HttpResponse:
     """How a run stands."""
     from fleetscore.runs.status import describe_run
 
-    return answer_json(await off_loop(describe_run, app_store(), run_in_route(req), datetime.now(UTC)))
+    return answer_json(await run_in_thread(describe_run, app_store(), run_in_route(req), datetime.now(UTC)))
 
 
 @blueprint.route(route="runs/{id}/cancel", methods=["POST"])
 @blueprint.durable_client_input(client_name="client")
-@telling_errors
+@handle_errors
 async def cancel_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """Ask a run to stop."""
     from fleetscore.pipeline.submit import cancel_run as ask_to_cancel
     from fleetscore.runs.status import describe_run
 
     run = run_in_route(req)
-    await off_loop(ask_to_cancel, app_store(), run, "http")
+    await run_in_thread(ask_to_cancel, app_store(), run, "http")
     await wake_offload(client, run, "cancelled")
-    return answer_json(await off_loop(describe_run, app_store(), run, datetime.now(UTC)), 202)
+    return answer_json(await run_in_thread(describe_run, app_store(), run, datetime.now(UTC)), 202)
 
 
 @blueprint.route(route="runs/{id}/retry", methods=["POST"])
 @blueprint.durable_client_input(client_name="client")
-@telling_errors
+@handle_errors
 async def retry_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """Score a window's failed or missing partitions again, as a new round."""
-    from fleetscore.pipeline.submit import ask_retry
+    from fleetscore.pipeline.submit import submit_retry
 
     body = read_body(req, RetryBody)
-    asked = await off_loop(
-        ask_retry, app_store(), run_in_route(req), datetime.now(UTC), "http",
+    asked = await run_in_thread(
+        submit_retry, app_store(), run_in_route(req), datetime.now(UTC), "http",
         only=read_only(body.only), partitions=body.partitions,
     )  # fmt: skip
     return await answer_started(req, client, asked, body.callBackUri)
 
 
 @blueprint.route(route="runs/{id}/partitions/{*partition}", methods=["GET"])
-@telling_errors
+@handle_errors
 async def explain_partition(req: func.HttpRequest) -> func.HttpResponse:
     """The story of one partition of a run."""
     from fleetscore.operations.explain import explain
 
-    return answer_json(await off_loop(explain, app_store(), run_in_route(req), partition_in_route(req)))
+    return answer_json(await run_in_thread(explain, app_store(), run_in_route(req), partition_in_route(req)))
 
 
 @blueprint.route(route="training", methods=["POST"])
 @blueprint.durable_client_input(client_name="client")
-@telling_errors
+@handle_errors
 async def start_training(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """Train a new model set on the windows [from, to)."""
-    from fleetscore.pipeline.submit import ask_training
+    from fleetscore.pipeline.submit import submit_training
 
     body = read_body(req, TrainingBody)
-    asked = await off_loop(
-        ask_training,
+    asked = await run_in_thread(
+        submit_training,
         app_store(),
         body.workload,
         body.first,
@@ -119,23 +121,23 @@ async def start_training(req: func.HttpRequest, client: Any) -> func.HttpRespons
 
 @blueprint.route(route="backfills", methods=["POST"])
 @blueprint.durable_client_input(client_name="client")
-@telling_errors
+@handle_errors
 async def start_backfill(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """Run the windows [from, to), a few at a time."""
     from fleetscore.operations.backfills import check_backfill_due, list_windows, preview_backfill
 
     body = read_body(req, BackfillBody)
-    keys = await off_loop(
+    keys = await run_in_thread(
         partial(
             list_windows, app_store(), body.workload, body.first, body.stop, newest_first=body.newest_first
         )
     )
     if body.dry_run:
         return answer_json(
-            await off_loop(preview_backfill, app_store(), body.workload, keys, read_only(body.only))
+            await run_in_thread(preview_backfill, app_store(), body.workload, keys, read_only(body.only))
         )
     if not body.force:
-        await off_loop(check_backfill_due, app_store(), body.workload, keys, datetime.now(UTC))
+        await run_in_thread(check_backfill_due, app_store(), body.workload, keys, datetime.now(UTC))
     asked = {
         "workload": body.workload,
         "windows": keys,
@@ -151,7 +153,7 @@ async def start_backfill(req: func.HttpRequest, client: Any) -> func.HttpRespons
 
 @blueprint.route(route="backfills/{id}", methods=["GET"])
 @blueprint.durable_client_input(client_name="client")
-@telling_errors
+@handle_errors
 async def show_backfill(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """How a backfill stands: each window with its run and state."""
     from triggers.backfill_status import describe_backfill
@@ -161,11 +163,11 @@ async def show_backfill(req: func.HttpRequest, client: Any) -> func.HttpResponse
         raise MissingBlobError(
             f"There is no backfill {req.route_params['id']!r}.", code="no_backfill", field="id"
         )
-    return answer_json(await off_loop(describe_backfill, app_store(), status))
+    return answer_json(await run_in_thread(describe_backfill, app_store(), status))
 
 
 @blueprint.route(route="runs/{id}/wait", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
-@telling_errors
+@handle_errors
 async def wait_for_run(req: func.HttpRequest) -> func.HttpResponse:
     """202 while the run is under way; then 200 with its status, or 500 with the cause where nothing was published.
 
@@ -174,12 +176,12 @@ async def wait_for_run(req: func.HttpRequest) -> func.HttpResponse:
     from fleetscore.runs.status import describe_run
 
     run = run_in_route(req)
-    if not await off_loop(is_valid, app_store(), run, req.params.get("token", "")):
+    if not await run_in_thread(is_valid, app_store(), run, req.params.get("token", "")):
         error = {"code": "bad_token", "message": "The token is not this run's.", "field": "token"}
         return answer_json(
             {"error": {**error, "fix": "Use the address that the start of the run answered."}}, 401
         )
-    status = await off_loop(describe_run, app_store(), run, datetime.now(UTC))
+    status = await run_in_thread(describe_run, app_store(), run, datetime.now(UTC))
     if status.record.ended is None:
         headers = {"Location": await _wait_url(req, run), "Retry-After": str(_retry_after_s(status.eta_s))}
         return answer_json(status, 202, headers)
@@ -212,12 +214,12 @@ async def _remember_callback(run: str, address: str) -> None:
     from fleetscore.app_settings import read_app_settings
     from fleetscore.operations.callbacks import request_callback
 
-    await off_loop(request_callback, app_store(), read_app_settings(), run, address, datetime.now(UTC))
+    await run_in_thread(request_callback, app_store(), read_app_settings(), run, address, datetime.now(UTC))
 
 
 async def _wait_url(req: func.HttpRequest, run: str) -> str:
     """The address that can be polled without a key."""
-    return _url(req, f"runs/{run}/wait?token={await off_loop(make_token, app_store(), run)}")
+    return _url(req, f"runs/{run}/wait?token={await run_in_thread(make_token, app_store(), run)}")
 
 
 def _retry_after_s(eta_s: float | None) -> int:

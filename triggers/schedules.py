@@ -10,7 +10,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from activities.store import app_store
-from triggers.http_answers import off_loop
+from triggers.http_answers import run_in_thread
 
 blueprint = df.Blueprint()
 _log = logging.getLogger("fleetscore.schedules")
@@ -23,7 +23,7 @@ async def start_due_windows(timer: func.TimerRequest, client: str) -> None:
     from fleetscore.operations.ticks import record_tick
 
     await start_runs(client)
-    await off_loop(record_tick, app_store(), "start_due_windows", datetime.now(UTC))
+    await run_in_thread(record_tick, app_store(), "start_due_windows", datetime.now(UTC))
 
 
 async def start_runs(client: Any) -> list[str]:
@@ -32,7 +32,7 @@ async def start_runs(client: Any) -> list[str]:
     from fleetscore.records import RunState, to_plain
 
     started = []
-    for asked in await off_loop(submit_due, app_store(), datetime.now(UTC)):
+    for asked in await run_in_thread(submit_due, app_store(), datetime.now(UTC)):
         run = asked.request.run
         status = None if asked.fresh else await client.get_status(run)
         orphaned = asked.state is RunState.REQUESTED and not (status and status.instance_id)

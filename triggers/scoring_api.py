@@ -8,16 +8,16 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from activities.store import app_store
-from triggers.http_answers import answer_json, off_loop, telling_errors
+from triggers.http_answers import answer_json, handle_errors, run_in_thread
 
 blueprint = df.Blueprint()
 
 
 @blueprint.route(route="score/{workload}", methods=["POST"])
-@telling_errors
+@handle_errors
 async def score_rows(req: func.HttpRequest) -> func.HttpResponse:
     """Answer the rows of a mini-batch, in order."""
-    return answer_json(await off_loop(_answers, req))
+    return answer_json(await run_in_thread(_answers, req))
 
 
 def _answers(req: func.HttpRequest) -> dict[str, Any]:

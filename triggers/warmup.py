@@ -30,14 +30,14 @@ _NEEDED = (
 
 
 def warmup(context: func.warmup.WarmUpContext) -> None:
-    """Import the spine, Arrow, the workloads' descriptions and what the store needs.
+    """Import the pipeline, Arrow, the workloads' descriptions and what the store needs.
 
     Nothing is opened, since what is open here all local workers would share.
     """
-    from fleetscore.arrow_startup import start_lone_arrow
+    from fleetscore.arrow_startup import block_pandas_import
     from fleetscore.store import store_class
 
-    start_lone_arrow()
+    block_pandas_import()
     from fleetscore.registry import load_kind, shipped_kinds
 
     for module in _NEEDED:

@@ -14,7 +14,7 @@ import azure.functions as func
 from activities.store import app_store
 from fleetscore.app_settings import read_app_settings
 from fleetscore.errors import FleetscoreError
-from triggers.http_answers import off_loop
+from triggers.http_answers import run_in_thread
 
 if TYPE_CHECKING:
     from fleetscore.operations.notices import Notice
@@ -33,11 +33,11 @@ async def watchdog_timer(timer: func.TimerRequest, client: str) -> None:
     from fleetscore.operations.ticks import record_tick
 
     await rescue_runs(client)
-    await off_loop(_answer_callbacks)
-    await off_loop(record_tick, app_store(), "watchdog_timer", datetime.now(UTC))
+    await run_in_thread(_answer_callbacks)
+    await run_in_thread(record_tick, app_store(), "watchdog_timer", datetime.now(UTC))
     if _looks_further(datetime.now(UTC), timer):
         await start_late_rounds(client)
-        await off_loop(_tell_trouble)
+        await run_in_thread(_send_trouble)
 
 
 def _looks_further(now: datetime, timer: func.TimerRequest) -> bool:
@@ -51,10 +51,10 @@ async def rescue_runs(client: Any) -> dict[str, str]:
 
     store, now = app_store(), datetime.now(UTC)
     done: dict[str, str] = {}
-    for record in await off_loop(list_open_runs, store, now):
+    for record in await run_in_thread(list_open_runs, store, now):
         run = record.request.run
         status, output, last_updated = await _status_of(client, record.instance)
-        last_step = await off_loop(find_last_step, store, record, last_updated) if status else None
+        last_step = await run_in_thread(find_last_step, store, record, last_updated) if status else None
         rescue = judge_orchestration(record, status, output, now, last_step)
         if rescue is None:
             continue
@@ -65,30 +65,30 @@ async def rescue_runs(client: Any) -> dict[str, str]:
 
 
 async def _carry_out(client: Any, record: RunRecord, rescue: Rescue, now: datetime) -> None:
-    from fleetscore.operations.notices import tell_ending
+    from fleetscore.operations.notices import send_ending_notices
     from fleetscore.operations.watchdog import close_run
     from fleetscore.records import to_plain
     from fleetscore.runs.run_records import record_takeover
 
     store, run = app_store(), record.request.run
     if rescue.do == "fail":
-        closed = await off_loop(close_run, store, run, rescue.reason, now)
-        await off_loop(tell_ending, store, read_app_settings(), closed)
+        closed = await run_in_thread(close_run, store, run, rescue.reason, now)
+        await run_in_thread(send_ending_notices, store, read_app_settings(), closed)
         return
-    holder = await off_loop(record_takeover, store, run, now) if rescue.do == "take_over" else record
+    holder = await run_in_thread(record_takeover, store, run, now) if rescue.do == "take_over" else record
     await client.start_new("run", instance_id=holder.instance, client_input=to_plain(holder.request))
 
 
 async def start_late_rounds(client: Any) -> list[str]:
     """Start a round for late data of each workload that has some; gives the runs. One workload's trouble does not keep from the next."""
-    from fleetscore.operations.late_data import ask_late
+    from fleetscore.operations.late_data import submit_late
     from fleetscore.records import to_plain
     from fleetscore.registry import workload_names
 
     started = []
-    for name in await off_loop(workload_names, app_store()):
+    for name in await run_in_thread(workload_names, app_store()):
         try:
-            asked = await off_loop(ask_late, app_store(), name, datetime.now(UTC))
+            asked = await run_in_thread(submit_late, app_store(), name, datetime.now(UTC))
         except FleetscoreError as error:
             _log.error("%s could not be looked at for late data: %s", name, error)
             continue
@@ -128,8 +128,8 @@ def _answer_callbacks() -> None:
     answer_callbacks(app_store(), read_app_settings(), datetime.now(UTC))
 
 
-def _tell_trouble() -> None:
-    from fleetscore.operations.notices import resend_pending, tell
+def _send_trouble() -> None:
+    from fleetscore.operations.notices import resend_pending, send_notice
     from fleetscore.operations.watchdog import find_trouble, gather_overdue
 
     store, app, now = app_store(), read_app_settings(), datetime.now(UTC)
@@ -139,5 +139,5 @@ def _tell_trouble() -> None:
     for notice in gather_overdue(found):
         _log.warning("%s", notice.message)
     for notice in found:
-        tell(store, app, notice)
+        send_notice(store, app, notice)
     resend_pending(store, app, now)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from worker_image.telling import AttemptStory, tell_story
+from worker_image.attempt_telemetry import AttemptStory, format_story
 
 if TYPE_CHECKING:
     from fleetscore.app_settings import AppSettings
@@ -41,7 +41,7 @@ def main() -> int:
     except SystemExit as leaving:  # asked to stop
         story.error, code = leaving, MAY_RETRY
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what is left takes seconds
-    if not tell_story(story):
+    if not format_story(story):
         logging.shutdown()
         os._exit(code)
     return code

@@ -63,7 +63,7 @@ def backfill(
 
 
 def print_preview(preview: BackfillPreview, most: int = 200) -> None:
-    """Print which windows would run, and why; no more lines than somebody reads."""
+    """Print which windows would run, and why; no more lines than can be read."""
     from fleetscore.cli.render import plural, print_table
 
     say(f"{plural(preview.total, 'window')}, {preview.would_run:,} would run (nothing was started)")

@@ -141,18 +141,18 @@ def count_placements(store: Store, chapter: ChapterSummary) -> dict[str, Any]:
 def _print(
     chapters: list[ChapterSummary], placed: list[dict[str, Any]], folder: Path, seconds: float
 ) -> None:
-    from fleetscore.cli.demo.summary import tell_judged
-    from fleetscore.cli.render import print_pairs, tell_counts
+    from fleetscore.cli.demo.summary import format_judged
+    from fleetscore.cli.render import format_counts, print_pairs
 
     for chapter, shards in zip(chapters, placed, strict=True):
         windows = f"{chapter.windows_published} of {chapter.windows} windows published"
         where = f"{shards['inline_shards']:,} inline, {shards['batch_shards']:,} on Batch ({shards['node_s']:.0f} node seconds)"
         pairs = [
-            ("partitions", f"{chapter.expected:,} expected: {tell_counts(chapter.counts)}"),
+            ("partitions", f"{chapter.expected:,} expected: {format_counts(chapter.counts)}"),
             ("rows", f"{chapter.input_rows:,} read, {chapter.rows:,} published, in {chapter.seconds:.1f} s"),
             ("shards", where),
             ("cost", f"${shards['cost_usd']:.4f} at Azure's prices"),
-            ("judged", "\n".join(tell_judged(chapter.judged))),
+            ("judged", "\n".join(format_judged(chapter.judged))),
             ("pictures", "\n".join(chapter.pictures)),
         ]
         say()

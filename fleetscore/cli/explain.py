@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fleetscore.cli.options import asking_options, named_partition, run_and_partition
-from fleetscore.cli.progress import tell_seconds
+from fleetscore.cli.progress import format_seconds
 
 if TYPE_CHECKING:
     from fleetscore.fleet import FleetBase
@@ -28,10 +28,10 @@ def explain(words: tuple[str, ...], fleet: FleetBase, as_json: bool) -> None:
     if as_json:
         print_json(story)
     else:
-        print_pairs(f"{story.partition} in {story.run}", tell_story(story))
+        print_pairs(f"{story.partition} in {story.run}", format_story(story))
 
 
-def tell_story(story: PartitionStory) -> list[tuple[str, Any]]:
+def format_story(story: PartitionStory) -> list[tuple[str, Any]]:
     """The story as lines of name and value, in the order in which it happened."""
     return [
         (
@@ -39,18 +39,18 @@ def tell_story(story: PartitionStory) -> list[tuple[str, Any]]:
             f"{story.outcome or 'not settled'}{f', {story.cause}' if story.cause else ''} (run {story.state})",
         ),
         ("detail", story.detail),
-        ("input", _tell_input(story)),
-        ("shard", _tell_shard(story)),
-        ("attempts", "\n".join(_tell_attempt(attempt) for attempt in story.attempts)),
-        ("model", _tell_model(story)),
-        ("output", _tell_output(story)),
-        ("figures", _tell_figures(story)),
+        ("input", _format_input(story)),
+        ("shard", _format_shard(story)),
+        ("attempts", "\n".join(_describe_attempt(attempt) for attempt in story.attempts)),
+        ("model", _format_model(story)),
+        ("output", _format_output(story)),
+        ("figures", _format_figures(story)),
         ("settled by", story.scored_by if story.scored_by != story.run else ""),
         ("next", story.advice),
     ]
 
 
-def _tell_input(story: PartitionStory) -> str:
+def _format_input(story: PartitionStory) -> str:
     found = story.input
     size = f", {found.size_bytes:,} bytes" if found.size_bytes else ""
     if not found.files:
@@ -60,21 +60,21 @@ def _tell_input(story: PartitionStory) -> str:
     return "\n".join([f"{found.rows:,} rows{size}, in the window's files:", *names, *more])
 
 
-def _tell_shard(story: PartitionStory) -> str:
+def _format_shard(story: PartitionStory) -> str:
     shard = story.shard
     if shard is None:
         return "none: its outcome was settled before scoring"
-    took = f", took {tell_seconds(shard.measured_s)}" if shard.measured_s is not None else ""
+    took = f", took {format_seconds(shard.measured_s)}" if shard.measured_s is not None else ""
     reason = f" ({shard.reason})" if shard.reason else ""
-    predicted = tell_seconds(shard.predicted_s)
+    predicted = format_seconds(shard.predicted_s)
     return f"number {shard.shard}, with {shard.partitions:,} partitions, {shard.placement}{reason}, predicted {predicted}{took}"
 
 
-def _tell_attempt(attempt: AttemptStory) -> str:
+def _describe_attempt(attempt: AttemptStory) -> str:
     began = f"{attempt.began:%Y-%m-%d %H:%M:%S} {attempt.attempt} {attempt.state}"
     if attempt.state == "committed":
         where = f" on {attempt.worker}" if attempt.worker else ""
-        return f"{began}: {attempt.placement}{where}, {tell_seconds(attempt.seconds)}"
+        return f"{began}: {attempt.placement}{where}, {format_seconds(attempt.seconds)}"
     if attempt.state == "beaten":
         return f"{began}: another attempt was committed first"
     group = f" while scoring {attempt.group:,} partitions together" if attempt.group else ""
@@ -82,7 +82,7 @@ def _tell_attempt(attempt: AttemptStory) -> str:
     return f"{began}: last heard of at {attempt.touched:%H:%M:%S}{group}{among}"
 
 
-def _tell_model(story: PartitionStory) -> str:
+def _format_model(story: PartitionStory) -> str:
     model = story.model
     if not model.version:
         return "none"
@@ -90,7 +90,7 @@ def _tell_model(story: PartitionStory) -> str:
     return f"{model.version}{pinned}" + (f"\n{model.problem}" if model.problem else "")
 
 
-def _tell_output(story: PartitionStory) -> str:
+def _format_output(story: PartitionStory) -> str:
     output = story.output
     if not output.file:
         return "no rows"
@@ -99,7 +99,7 @@ def _tell_output(story: PartitionStory) -> str:
     return f"{output.rows:,} rows in {output.file}{state}{digest}"
 
 
-def _tell_figures(story: PartitionStory) -> str:
+def _format_figures(story: PartitionStory) -> str:
     return ", ".join(
         f"{name} {'none' if value is None else f'{value:.6g}'}" for name, value in story.figures.items()
     )

@@ -296,7 +296,7 @@ def _print_sets(workload: str, found: ModelSets) -> None:
         say(f"{workload} has no model set yet. Make one: fleetscore train {workload} --from A --to B")
         return
     rows = [
-        (s.version, f"{s.created:%Y-%m-%d %H:%M:%S}", f"{_size(s):,}", _tell_pins(found, s.version))
+        (s.version, f"{s.created:%Y-%m-%d %H:%M:%S}", f"{_size(s):,}", _format_pins(found, s.version))
         for s in found.sets
     ]
     print_table(("version", "created", "bytes", "pinned"), rows, numbers=("bytes",))
@@ -325,7 +325,7 @@ def _print_report(report: VerdictReport) -> None:
 
 
 def _print_verdict(verdict: Verdict) -> None:
-    from fleetscore.cli.render import print_pairs, tell_counts
+    from fleetscore.cli.render import format_counts, print_pairs
 
     advice = "promote" if verdict.promote else "keep the champion"
     print_pairs(
@@ -341,7 +341,7 @@ def _print_verdict(verdict: Verdict) -> None:
                 "cases",
                 f"{verdict.cases:,} of {verdict.partitions:,} partitions in {len(verdict.windows):,} windows",
             ),
-            ("better", tell_counts(verdict.wins)),
+            ("better", format_counts(verdict.wins)),
             ("by partition", verdict.table),
             (
                 "next",
@@ -357,7 +357,7 @@ def _size(model_set: ModelSet) -> int:
     return sum(file.size_bytes for file in model_set.files.values())
 
 
-def _tell_pins(pins: ModelSets, version: str) -> str:
+def _format_pins(pins: ModelSets, version: str) -> str:
     partitions = sum(pinned == version for pinned in pins.partitions.values())
     told: Sequence[str] = [
         *(["current"] if pins.current == version else []),
@@ -368,11 +368,11 @@ def _tell_pins(pins: ModelSets, version: str) -> str:
 
 
 def _print_set(model_set: ModelSet, *, is_current: bool) -> None:
-    from fleetscore.cli.render import print_pairs, tell_value
+    from fleetscore.cli.render import format_value, print_pairs
 
     title = f"{model_set.workload} {model_set.version}" + (" (current)" if is_current else "")
     files = f"{len(model_set.files)}, {_size(model_set):,} bytes"
-    card = [(name, tell_value(value)) for name, value in model_set.card.items()]
+    card = [(name, format_value(value)) for name, value in model_set.card.items()]
     print_pairs(title, [("created", f"{model_set.created:%Y-%m-%d %H:%M:%S}"), ("files", files), *card])
 
 

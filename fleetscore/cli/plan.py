@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fleetscore.cli.options import WORKLOAD, asking_options, partitions_option, window_option
-from fleetscore.cli.progress import tell_seconds
+from fleetscore.cli.progress import format_seconds
 from fleetscore.cli.text import say
 
 if TYPE_CHECKING:
@@ -46,13 +46,13 @@ def plan(
 
 def print_preview(preview: RunPreview) -> None:
     """Print what is expected, where it would be scored and why, and what that takes."""
-    from fleetscore.cli.render import plural, print_pairs, print_table, tell_counts
+    from fleetscore.cli.render import format_counts, plural, print_pairs, print_table
 
     head = preview.head
     pairs: list[tuple[str, Any]] = [
         (
             "partitions",
-            f"{head.partitions:,} expected: {head.pending:,} to score" + _after(tell_counts(head.settled)),
+            f"{head.partitions:,} expected: {head.pending:,} to score" + _after(format_counts(head.settled)),
         ),
         (
             "preparation",
@@ -62,7 +62,7 @@ def print_preview(preview: RunPreview) -> None:
         ),
         ("input", f"{head.rows:,} rows, {head.size_bytes:,} bytes, in {plural(len(head.inputs), 'file')}"),
         ("models", ", ".join(f"{version or 'none'} ({count:,})" for version, count in head.models.items())),
-        ("shards", f"{head.shards:,}, predicted {tell_seconds(head.predicted_s)} on one core"),
+        ("shards", f"{head.shards:,}, predicted {format_seconds(head.predicted_s)} on one core"),
         ("remarks", "\n".join(head.remarks[:5])),
     ]
     print_pairs(f"Plan of {head.request.run} (nothing was written)", pairs)
@@ -83,7 +83,7 @@ def _print_forecasts(preview: RunPreview) -> None:
     rows = [
         (
             f.placement, f"{f.shards:,}", f"{f.seconds:.1f} ({f.least_s:.1f} to {f.most_s:.1f})", f"{f.wall_s:.1f}",
-            f"{f.nodes:,}" if f.nodes else "", _tell_cost(f), f.headroom,
+            f"{f.nodes:,}" if f.nodes else "", _format_cost(f), f.headroom,
         )
         for f in preview.head.forecasts
     ]  # fmt: skip
@@ -102,7 +102,7 @@ def _print_forecasts(preview: RunPreview) -> None:
         say(f"This run would be refused: {preview.refusal}", err=True)
 
 
-def _tell_cost(forecast: Forecast) -> str:
+def _format_cost(forecast: Forecast) -> str:
     if forecast.cost_usd is None:
         return "no price"
     return f"{forecast.cost_usd:.2g} ({forecast.least_usd:.2g} to {forecast.most_usd:.2g})"

@@ -48,7 +48,7 @@ class Lines:
             return
         self._phase, self._done, self._next_line_at = phase, done, now + _LINE_EVERY_S
         count = f" {done:,} of {total:,}" if total else ""
-        left = f", {tell_seconds(eta_s)} left" if eta_s else ""
+        left = f", {format_seconds(eta_s)} left" if eta_s else ""
         say(f"{self._label}: {phase}{count}{left}", err=True)
 
 
@@ -79,7 +79,7 @@ class Bar:
         """Move the bar."""
         self._rich.update(
             self._task, description=f"{self._label} [dim]{phase}[/]", completed=done, total=total or None,
-            count=f"{done:,}/{total:,}" if total else "", left=f"{tell_seconds(eta_s)} left" if eta_s else "",
+            count=f"{done:,}/{total:,}" if total else "", left=f"{format_seconds(eta_s)} left" if eta_s else "",
         )  # fmt: skip
 
 
@@ -88,10 +88,10 @@ def progress_of(label: str) -> Progress:
     return Bar(label) if sys.stderr.isatty() else Lines(label)
 
 
-def tell_seconds(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """A span as people say it.
 
-    >>> tell_seconds(0.25), tell_seconds(75), tell_seconds(7300)
+    >>> format_seconds(0.25), format_seconds(75), format_seconds(7300)
     ('0.2 s', '1 min 15 s', '2 h 1 min')
     """
     if seconds < 10:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fleetscore.cli.progress import tell_seconds
+from fleetscore.cli.progress import format_seconds
 from fleetscore.cli.text import visible
 
 if TYPE_CHECKING:
@@ -71,10 +71,10 @@ def console() -> Console:
     )
 
 
-def tell_counts(counts: Mapping[str, int]) -> str:
+def format_counts(counts: Mapping[str, int]) -> str:
     """Outcome counts as a phrase.
 
-    >>> tell_counts({"late": 1, "scored": 1200})
+    >>> format_counts({"late": 1, "scored": 1200})
     '1,200 scored, 1 late'
     """
     names = [*_OUTCOMES, *(name for name in counts if name not in _OUTCOMES)]
@@ -119,10 +119,10 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def tell_value(value: Any, most: int = 300) -> str:
+def format_value(value: Any, most: int = 300) -> str:
     """Any JSON value in a line: numbers short, lists and mappings as JSON, cut after `most` characters.
 
-    >>> tell_value(0.123456789), tell_value({"a": 1})
+    >>> format_value(0.123456789), format_value({"a": 1})
     ('0.123457', '{"a":1}')
     """
     import msgspec
@@ -141,7 +141,7 @@ def print_status(status: RunStatus) -> None:
         ("requested by", _asked_by(record.request)),
         (
             "partitions",
-            f"{record.partitions:,} expected: {tell_counts(record.counts)}" if record.counts else "",
+            f"{record.partitions:,} expected: {format_counts(record.counts)}" if record.counts else "",
         ),
         ("rows", _rows(status)),
         (
@@ -161,8 +161,8 @@ def print_runs(lines: Iterable[RunLine]) -> None:
     """Print runs, one a line."""
     rows = [
         (
-            line.run, line.state, f"{line.requested:%Y-%m-%d %H:%M}", tell_seconds(line.seconds) if line.ended else "",
-            tell_counts(line.counts),
+            line.run, line.state, f"{line.requested:%Y-%m-%d %H:%M}", format_seconds(line.seconds) if line.ended else "",
+            format_counts(line.counts),
         )
         for line in lines
     ]  # fmt: skip
@@ -184,8 +184,8 @@ def _state(status: RunStatus) -> str:
 
 def _progress(status: RunStatus) -> str:
     if status.verdict:
-        return f" after {tell_seconds(status.elapsed_s)}"
-    left = f", {tell_seconds(status.eta_s)} left" if status.eta_s else ""
+        return f" after {format_seconds(status.elapsed_s)}"
+    left = f", {format_seconds(status.eta_s)} left" if status.eta_s else ""
     return f", shard {status.shards_done} of {status.shards}{left}" if status.shards else ""
 
 

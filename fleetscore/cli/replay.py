@@ -35,11 +35,11 @@ def replay(
     if as_json:
         print_json(replayed)
     else:
-        print_pairs(f"{replayed.partition} of {replayed.run}, again", tell_replayed(replayed))
+        print_pairs(f"{replayed.partition} of {replayed.run}, again", format_replayed(replayed))
     context.exit(0 if replayed.same else _DIFFERS)
 
 
-def tell_replayed(replayed: Replayed) -> list[tuple[str, Any]]:
+def format_replayed(replayed: Replayed) -> list[tuple[str, Any]]:
     """The comparison as lines of name and value."""
     outcome = f"{replayed.outcome} {replayed.cause}".strip()
     before = f"{replayed.outcome_before} {replayed.cause_before}".strip()
@@ -48,10 +48,10 @@ def tell_replayed(replayed: Replayed) -> list[tuple[str, Any]]:
         ("outcome", outcome if outcome == before else f"{outcome}, was {before}"),
         ("rows", f"{replayed.rows:,}, were {replayed.rows_before:,}"),
         ("model", replayed.model),
-        ("inputs", _tell_inputs(replayed.changed_inputs)),
+        ("inputs", _format_inputs(replayed.changed_inputs)),
         ("took", f"{replayed.seconds:.3f} s"),
     ]
 
 
-def _tell_inputs(changed: tuple[str, ...]) -> str:
+def _format_inputs(changed: tuple[str, ...]) -> str:
     return "the bytes that the run read" if not changed else "changed since: " + ", ".join(changed[:5])

@@ -29,7 +29,7 @@ def results(
     workload: str, window: str, limit: int, target: Path | None, fleet: FleetBase, as_json: bool
 ) -> None:
     """Print the first published rows of a window, or write all of them to a file."""
-    from fleetscore.cli.render import print_json, print_table, tell_value
+    from fleetscore.cli.render import format_value, print_json, print_table
 
     table = fleet.results(workload, window)
     if target is not None:
@@ -40,7 +40,7 @@ def results(
     if as_json:
         print_json(rows)
         return
-    print_table(table.column_names, [[tell_value(value) for value in row.values()] for row in rows])
+    print_table(table.column_names, [[format_value(value) for value in row.values()] for row in rows])
     if table.num_rows > limit:
         say(f"and {table.num_rows - limit:,} more; --out FILE writes all")
 

@@ -124,14 +124,14 @@ def draw(
 
 def _print_judged(title: str, judged: Mapping[str, Any]) -> None:
     """Print what a backtest found: rows as tables, the rest as names and values."""
-    from fleetscore.cli.render import print_pairs, print_table, tell_value
+    from fleetscore.cli.render import format_value, print_pairs, print_table
 
     tables = {name: rows for name, value in judged.items() if (rows := table_rows(value))}
-    print_pairs(title, [(name, tell_value(value)) for name, value in judged.items() if name not in tables])
+    print_pairs(title, [(name, format_value(value)) for name, value in judged.items() if name not in tables])
     for name, rows in tables.items():
         click.echo(click.style(f"\n{name.replace('_', ' ')}", bold=True))
         columns = list(rows[0])
-        shown = [[tell_value(row.get(column, "")) for column in columns] for row in rows[:_MOST_ROWS]]
+        shown = [[format_value(row.get(column, "")) for column in columns] for row in rows[:_MOST_ROWS]]
         print_table(columns, shown, numbers=columns[1:])
         if len(rows) > _MOST_ROWS:
             say(f"and {len(rows) - _MOST_ROWS} more; --json lists all")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from fleetscore.dashboard.formatting import tell_count, tell_seconds, tell_share
+from fleetscore.dashboard.formatting import format_count, format_seconds, format_share
 from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.markup import Child, Markup, join, tag
 from fleetscore.operations.window_states import OUTCOME_SIGNS, SIGNS, WORDS, Mark, count_bad, mark_of
@@ -89,11 +89,11 @@ def outcome_bar(counts: Mapping[str, int], total: int) -> Markup:
         "svg", pieces, viewBox=f"0 0 {max(at, 100):g} 10", preserveAspectRatio="none", aria_hidden="true"
     )
     legend = [
-        tag("span", _key(f"out-{o}"), f" {OUTCOME_SIGNS[o]} {o} ", tag("b", tell_count(n)), f" ({tell_share(n, total)})")
+        tag("span", _key(f"out-{o}"), f" {OUTCOME_SIGNS[o]} {o} ", tag("b", format_count(n)), f" ({format_share(n, total)})")
         for o, n in told.items()
     ]  # fmt: skip
     if left > 0:
-        legend.append(tag("span", _key("out-open"), " to do ", tag("b", tell_count(left))))
+        legend.append(tag("span", _key("out-open"), " to do ", tag("b", format_count(left))))
     return join(tag("div", bar, class_="parts"), tag("p", legend, class_="legend"))
 
 
@@ -104,9 +104,9 @@ def run_table(lines: Sequence[RunLine], links: Links) -> Markup:
         (
             tag("a", line.run, href=links.run(line.run)),
             chip(mark_of(line)),
-            tell_count(line.partitions),
-            tell_count(count_bad(line)) if line.ended else "",
-            tell_seconds(line.seconds) if line.ended else "",
+            format_count(line.partitions),
+            format_count(count_bad(line)) if line.ended else "",
+            format_seconds(line.seconds) if line.ended else "",
             line.first_cause,
             f"{line.requested:%Y-%m-%d %H:%M}",
         )

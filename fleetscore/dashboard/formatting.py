@@ -5,28 +5,28 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 
-def tell_count(value: float) -> str:
+def format_count(value: float) -> str:
     """A whole number with thousands set apart.
 
-    >>> tell_count(1234567)
+    >>> format_count(1234567)
     '1,234,567'
     """
     return f"{value:,.0f}"
 
 
-def tell_many(count: int, noun: str) -> str:
+def format_many(count: int, noun: str) -> str:
     """The count with its noun.
 
-    >>> tell_many(1, "file"), tell_many(2000, "file")
+    >>> format_many(1, "file"), format_many(2000, "file")
     ('1 file', '2,000 files')
     """
     return f"{count:,} {noun}" + ("s" if count != 1 else "")
 
 
-def tell_short(value: float) -> str:
+def format_short(value: float) -> str:
     """A number in at most four figures.
 
-    >>> tell_short(950), tell_short(43210), tell_short(1.5e6), tell_short(0.25)
+    >>> format_short(950), format_short(43210), format_short(1.5e6), format_short(0.25)
     ('950', '43.2k', '1.5M', '0.25')
     """
     for size, sign in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
@@ -36,10 +36,10 @@ def tell_short(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.2g}"
 
 
-def tell_seconds(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """A span of time in its two largest units.
 
-    >>> tell_seconds(0.25), tell_seconds(75), tell_seconds(7260), tell_seconds(200000)
+    >>> format_seconds(0.25), format_seconds(75), format_seconds(7260), format_seconds(200000)
     ('0.25 s', '1 min 15 s', '2 h 1 min', '2 d 7 h')
     """
     if seconds < 10:
@@ -56,10 +56,10 @@ def tell_seconds(seconds: float) -> str:
     return f"{whole} s"
 
 
-def tell_bytes(size_bytes: float) -> str:
+def format_bytes(size_bytes: float) -> str:
     """A size in decimal units.
 
-    >>> tell_bytes(512), tell_bytes(2_500_000)
+    >>> format_bytes(512), format_bytes(2_500_000)
     ('512 B', '2.5 MB')
     """
     for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
@@ -68,29 +68,29 @@ def tell_bytes(size_bytes: float) -> str:
     return f"{size_bytes:.0f} B"
 
 
-def tell_moment(moment: datetime) -> str:
+def format_moment(moment: datetime) -> str:
     """Date and time to the second.
 
-    >>> tell_moment(datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC))
+    >>> format_moment(datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC))
     '2026-03-04 05:06:07 UTC'
     """
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def tell_age(moment: datetime, now: datetime) -> str:
+def format_age(moment: datetime, now: datetime) -> str:
     """How long ago.
 
-    >>> tell_age(datetime(2026, 3, 4, tzinfo=UTC), datetime(2026, 3, 4, 2, tzinfo=UTC))
+    >>> format_age(datetime(2026, 3, 4, tzinfo=UTC), datetime(2026, 3, 4, 2, tzinfo=UTC))
     '2 h ago'
     """
     seconds = max(0.0, (now - moment).total_seconds())
-    return "just now" if seconds < 5 else f"{tell_seconds(seconds)} ago"
+    return "just now" if seconds < 5 else f"{format_seconds(seconds)} ago"
 
 
-def tell_cost(cost_usd: float) -> str:
+def format_cost(cost_usd: float) -> str:
     """Dollars, to the cent from one dollar on, finer below.
 
-    >>> tell_cost(12.345), tell_cost(0.0123), tell_cost(0.00123), tell_cost(1e-7), tell_cost(0)
+    >>> format_cost(12.345), format_cost(0.0123), format_cost(0.00123), format_cost(1e-7), format_cost(0)
     ('$12.35', '$0.012', '$0.0012', '<$0.0001', '$0')
     """
     if cost_usd >= 1:
@@ -98,23 +98,23 @@ def tell_cost(cost_usd: float) -> str:
     return f"${cost_usd:.2g}" if cost_usd >= 1e-4 or cost_usd <= 0 else "<$0.0001"
 
 
-def tell_fact(name: str, value: object) -> str:
+def format_fact(name: str, value: object) -> str:
     """A figure of a run's record, by the unit in its name.
 
-    >>> tell_fact("inline_usd", 0.0123), tell_fact("inline_s", 75.0), tell_fact("estimate_off", 0.06109), tell_fact("prices", "2026")
-    ('$0.012', '1 min 15 s', '0.0611', '2026')
+    >>> format_fact("inline_usd", 0.0123), format_fact("inline_s", 75.0)
+    ('$0.012', '1 min 15 s')
     """
     if not isinstance(value, float):
         return str(value)
     if name.endswith("_usd"):
-        return tell_cost(value)
-    return tell_seconds(value) if name.endswith("_s") else f"{value:.3g}"
+        return format_cost(value)
+    return format_seconds(value) if name.endswith("_s") else f"{value:.3g}"
 
 
-def tell_share(part: float, whole: float) -> str:
+def format_share(part: float, whole: float) -> str:
     """A share in per cent that says neither 0 % nor 100 % of something that is not quite that.
 
-    >>> tell_share(1, 2), tell_share(1, 100000), tell_share(99999, 100000)
+    >>> format_share(1, 2), format_share(1, 100000), format_share(99999, 100000)
     ('50 %', '<0.1 %', '>99.9 %')
     """
     if whole <= 0:

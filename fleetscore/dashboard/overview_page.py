@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fleetscore.dashboard.components import card, chip, figures, run_table
-from fleetscore.dashboard.formatting import tell_cost, tell_count, tell_seconds, tell_short
+from fleetscore.dashboard.formatting import format_cost, format_count, format_seconds, format_short
 from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.markup import Child, Markup, join, tag
 from fleetscore.dashboard.page import Body
@@ -93,13 +93,13 @@ def _newest(view: WorkloadView, links: Links) -> Markup | None:
         return None
     bad = count_bad(line)
     pairs: list[tuple[str, Child, str]] = [
-        ("partitions", tell_count(line.partitions), f"{bad:,} not good" if bad and line.ended else ""),
-        ("rows published" if line.state is RunState.PUBLISHED else "rows", tell_short(line.rows), ""),
-        ("took", tell_seconds(line.seconds) if line.ended else "under way", ""),
+        ("partitions", format_count(line.partitions), f"{bad:,} not good" if bad and line.ended else ""),
+        ("rows published" if line.state is RunState.PUBLISHED else "rows", format_short(line.rows), ""),
+        ("took", format_seconds(line.seconds) if line.ended else "under way", ""),
     ]
     for month in view.costs[:2]:
         known = f"{month.unpriced:,} of {month.runs:,} runs not told" if month.unpriced else ""
-        pairs.append((f"cost {month.month}", tell_cost(month.cost_usd), known))
+        pairs.append((f"cost {month.month}", format_cost(month.cost_usd), known))
     models = tag("p", "models ", tag("code", view.models), class_="quiet small") if view.models else None
     newest = tag(
         "p", tag("a", line.window, href=links.run(line.run)), " ", chip(mark_of(line)), class_="newest"
@@ -123,7 +123,7 @@ def _calendar(calendar: Calendar, links: Links) -> Markup:
 def _cell(cell: Cell | None, links: Links) -> Markup:
     if cell is None:
         return tag("td")
-    why = f", {_tell_bad(cell)}" if cell.bad else ""
+    why = f", {_format_bad(cell)}" if cell.bad else ""
     cause = f": {cell.first_cause[:_MOST_CHARACTERS]}" if cell.first_cause else ""
     label = f"{cell.window} {WORDS[cell.mark]}{why}{cause}"
     sign = SIGNS[cell.mark]
@@ -171,10 +171,10 @@ def _why(cell: Cell, links: Links) -> Markup:
     of = tag("a", cell.first_cause, href=links.matches(cell.run, cause=cell.first_cause))
     example = tag("a", cell.first_partition, href=links.story(cell.run, cell.first_partition))
     detail = f": {cell.first_detail}" if cell.first_detail else ""
-    return join(f"{_tell_bad(cell)}, first: ", of, ", as ", example, detail)
+    return join(f"{_format_bad(cell)}, first: ", of, ", as ", example, detail)
 
 
-def _tell_bad(cell: Cell) -> str:
+def _format_bad(cell: Cell) -> str:
     return f"{cell.bad:,} drifted" if cell.mark is Mark.DRIFTED else f"{cell.bad:,} not good"
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from fleetscore.dashboard.formatting import tell_moment
+from fleetscore.dashboard.formatting import format_moment
 from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.markup import Markup, join, tag
 
@@ -75,7 +75,7 @@ def _top(body: Body, links: Links, now: datetime) -> Markup:
     between = tag("span", "/", class_="quiet", aria_hidden="true")
     nav = join(join(between, step) if n else step for n, step in enumerate(steps))
     state = tag("span", "live", class_="pulse") if body.is_live else None
-    told = tag("span", state, " " if state else None, tell_moment(now), id="state", class_="quiet small")
+    told = tag("span", state, " " if state else None, format_moment(now), id="state", class_="quiet small")
     return tag("header", tag("nav", nav, aria_label="Where you are"), told, class_="top")
 
 

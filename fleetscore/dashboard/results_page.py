@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fleetscore.dashboard.components import card, facts, search
-from fleetscore.dashboard.formatting import tell_many, tell_moment
+from fleetscore.dashboard.formatting import format_many, format_moment
 from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.markup import Child, Markup, join, tag
 from fleetscore.dashboard.page import Body
@@ -75,12 +75,12 @@ def _manifest(view: ResultsView, links: Links) -> Markup:
     earlier = [join(tag("a", line.run, href=links.run(line.run)), " ") for line in manifest.history]
     return facts(
         [
-            ("published", tell_moment(manifest.published)),
+            ("published", format_moment(manifest.published)),
             ("by", tag("a", manifest.run, href=links.run(manifest.run))),
             ("earlier", earlier or None),
             (
                 "rows",
-                f"{manifest.rows:,} of {tell_many(manifest.partitions, 'partition')} in {tell_many(len(manifest.files), 'file')}",
+                f"{manifest.rows:,} of {format_many(manifest.partitions, 'partition')} in {format_many(len(manifest.files), 'file')}",
             ),
             ("models", ", ".join(f"{version} ({count:,})" for version, count in manifest.models.items())),
             ("manifest", tag("code", f"results/{view.workload}/{view.window}/manifest.json")),

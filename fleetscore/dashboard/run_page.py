@@ -16,14 +16,14 @@ from fleetscore.dashboard.components import (
     table,
 )
 from fleetscore.dashboard.formatting import (
-    tell_age,
-    tell_bytes,
-    tell_cost,
-    tell_count,
-    tell_fact,
-    tell_moment,
-    tell_seconds,
-    tell_short,
+    format_age,
+    format_bytes,
+    format_cost,
+    format_count,
+    format_fact,
+    format_moment,
+    format_seconds,
+    format_short,
 )
 from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.markup import Child, Markup, join, tag
@@ -64,7 +64,7 @@ def show_matches(view: Matches, links: Links) -> Body:
     )
     hidden = {"run": view.run, "outcome": view.outcome, "cause": view.cause}
     rows = [
-        (tag("a", m.partition, href=links.story(view.run, m.partition)), outcome_chip(m.outcome), m.cause, m.detail, tell_count(m.rows))
+        (tag("a", m.partition, href=links.story(view.run, m.partition)), outcome_chip(m.outcome), m.cause, m.detail, format_count(m.rows))
         for m in view.first
     ]  # fmt: skip
     told = table(("partition*", "outcome", "cause", "detail*?", "rows#"), rows) if rows else None
@@ -93,10 +93,10 @@ def show_matches(view: Matches, links: Links) -> Body:
 def show_log(view: LogView, links: Links) -> Body:
     """The end of a log."""
     name = view.path.rsplit("/", 1)[1]
-    left = f"the last {tell_bytes(len(view.text))} of " if len(view.text) < view.size_bytes else ""
+    left = f"the last {format_bytes(len(view.text))} of " if len(view.text) < view.size_bytes else ""
     content = join(
         tag("h1", name),
-        card("Log", tag("p", f"{view.path}: {left}{tell_bytes(view.size_bytes)}", class_="quiet"), tag("pre", view.text)),
+        card("Log", tag("p", f"{view.path}: {left}{format_bytes(view.size_bytes)}", class_="quiet"), tag("pre", view.text)),
     )  # fmt: skip
     return Body(name, content, [(view.run, links.run(view.run)), (name, "")])
 
@@ -127,19 +127,21 @@ def _outcomes(view: RunView) -> Markup:
 def _figures(view: RunView) -> list[tuple[str, Child, str]]:
     record = view.status.record
     bad = sum(count for outcome, count in view.counts.items() if outcome not in GOOD)
-    pairs: list[tuple[str, Child, str]] = [("partitions", tell_count(record.partitions), "expected")]
+    pairs: list[tuple[str, Child, str]] = [("partitions", format_count(record.partitions), "expected")]
     pairs += _moving(view, bad) if view.is_live else _ended(view, bad)
     if view.partitions_per_s:
-        rows = f"partitions; {tell_short(view.rows_per_s)} input rows/s" if view.rows_per_s else "partitions"
-        pairs.append(("throughput", f"{tell_short(view.partitions_per_s)}/s", rows))
+        rows = (
+            f"partitions; {format_short(view.rows_per_s)} input rows/s" if view.rows_per_s else "partitions"
+        )
+        pairs.append(("throughput", f"{format_short(view.partitions_per_s)}/s", rows))
     if record.measured_s:
-        predicted = f"predicted {tell_seconds(record.predicted_s)}"
-        pairs.append(("work on a core", tell_seconds(record.measured_s), predicted))
+        predicted = f"predicted {format_seconds(record.predicted_s)}"
+        pairs.append(("work on a core", format_seconds(record.measured_s), predicted))
     cost = record.facts.get("cost_usd")
     if isinstance(cost, int | float):
         predicted_usd = record.facts.get("predicted_usd")
-        told = f"predicted {tell_cost(predicted_usd)}" if isinstance(predicted_usd, int | float) else ""
-        pairs.append(("cost", tell_cost(cost), told))
+        told = f"predicted {format_cost(predicted_usd)}" if isinstance(predicted_usd, int | float) else ""
+        pairs.append(("cost", format_cost(cost), told))
     return pairs
 
 
@@ -147,19 +149,19 @@ def _moving(view: RunView, bad: int) -> list[tuple[str, Child, str]]:
     status = view.status
     eta = status.eta_s
     return [
-        ("done", tell_count(status.partitions_done), f"{status.shards_done} of {status.shards} shards"),
-        ("not good", tell_count(bad), "so far"),
-        ("time left", "–" if eta is None else tell_seconds(eta), "not known yet" if eta is None else "if it goes on so"),
-        ("elapsed", tell_seconds(status.elapsed_s), ""),
+        ("done", format_count(status.partitions_done), f"{status.shards_done} of {status.shards} shards"),
+        ("not good", format_count(bad), "so far"),
+        ("time left", "–" if eta is None else format_seconds(eta), "not known yet" if eta is None else "if it goes on so"),
+        ("elapsed", format_seconds(status.elapsed_s), ""),
     ]  # fmt: skip
 
 
 def _ended(view: RunView, bad: int) -> list[tuple[str, Child, str]]:
     record = view.status.record
     return [
-        ("not good", tell_count(bad), ""),
-        ("rows published" if record.manifest else "rows", tell_short(record.rows), ""),
-        ("took", tell_seconds(view.status.elapsed_s), "from request to end"),
+        ("not good", format_count(bad), ""),
+        ("rows published" if record.manifest else "rows", format_short(record.rows), ""),
+        ("took", format_seconds(view.status.elapsed_s), "from request to end"),
     ]
 
 
@@ -177,7 +179,7 @@ def _causes(record: RunRecord, links: Links) -> Markup:
         (
             outcome_chip(cause.outcome),
             tag("a", cause.cause or "–", href=links.matches(run, outcome=cause.outcome, cause=cause.cause)),
-            tell_count(cause.partitions),
+            format_count(cause.partitions),
             tag("a", cause.example, href=links.story(run, cause.example)),
             _detail(cause, run, links),
         )
@@ -210,8 +212,8 @@ def _extremes(timeline: Timeline, run: str, links: Links) -> Markup | None:
         return None
     rows = [
         (
-            f"{bar.shard}", bar.placement, bar.state, tell_count(bar.partitions),
-            tell_count(bar.bad) if bar.counts is not None else "", tell_seconds(bar.seconds) if bar.seconds is not None else "",
+            f"{bar.shard}", bar.placement, bar.state, format_count(bar.partitions),
+            format_count(bar.bad) if bar.counts is not None else "", format_seconds(bar.seconds) if bar.seconds is not None else "",
             f"{bar.attempts}", tag("a", "log", href=links.log(run, bar.log)) if bar.log else "",
         )
         for bar in bars
@@ -234,14 +236,14 @@ def _about(view: RunView, links: Links, now: datetime) -> Markup:
     return facts(
         [
             ("results", tag("a", "drawn", href=results) if published else None),
-            ("requested", f"{tell_moment(request.requested)} by {request.who}, {tell_age(request.requested, now)}"),
-            ("ended", tell_moment(record.ended) if record.ended else None),
+            ("requested", f"{format_moment(request.requested)} by {request.who}, {format_age(request.requested, now)}"),
+            ("ended", format_moment(record.ended) if record.ended else None),
             ("rounds", rounds or None),
             ("scored again", request.only if request.only != "all" else None),
             ("models", ", ".join(f"{v or 'none'} ({n:,})" for v, n in record.models.items()) or None),
             ("model set made", record.model_set or None),
             ("input", f"{record.input_rows:,} rows" if record.input_rows else None),
-            ("facts", ", ".join(f"{k}: {tell_fact(k, v)}" for k, v in record.facts.items() if k not in known) or None),
+            ("facts", ", ".join(f"{k}: {format_fact(k, v)}" for k, v in record.facts.items() if k not in known) or None),
             ("remarks", [tag("p", remark) for remark in record.remarks] or None),
             ("manifest", tag("code", record.manifest) if record.manifest else None),
             ("ledger", tag("code", view.status.links["ledger"]) if "ledger" in view.status.links else None),

@@ -20,7 +20,7 @@ from fleetscore.records import FINAL, Outcome, RunRecord, RunState
 from fleetscore.runs.plans import read_plan
 from fleetscore.runs.progress import read_progress
 from fleetscore.runs.run_records import read_run
-from fleetscore.runs.status import RunStatus, tell_status
+from fleetscore.runs.status import RunStatus, make_status
 from fleetscore.runs.timeline import Timeline, read_timeline, timeline_now
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_id, run_path
@@ -93,7 +93,7 @@ def read_run_view(store: Store, run: str, now: datetime) -> RunView:
         following = pool.submit(_next_round, store, record)
         progress = read_progress(store, run) if record.state is RunState.SCORING else None
         timeline = timeline_now(store, record, progress) if progress else read_timeline(store, record)
-    status = tell_status(record, progress, now)
+    status = make_status(record, progress, now)
     seconds = _busy_s(record, now)
     done = record.partitions if ended else status.partitions_done - sum(record.counts.values())
     return RunView(

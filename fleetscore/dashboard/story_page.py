@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fleetscore.dashboard.components import card, facts, outcome_chip, table
-from fleetscore.dashboard.formatting import tell_bytes, tell_many, tell_moment, tell_seconds
+from fleetscore.dashboard.formatting import format_bytes, format_many, format_moment, format_seconds
 from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.markup import Child, Markup, join, tag
 from fleetscore.dashboard.page import Body
@@ -52,14 +52,14 @@ def _outcome(story: PartitionStory, links: Links) -> Markup:
 
 def _input(story: PartitionStory) -> Markup:
     found = story.input
-    files = [tag("li", tag("code", file.path), f" ({tell_bytes(file.size_bytes)})") for file in found.files]
+    files = [tag("li", tag("code", file.path), f" ({format_bytes(file.size_bytes)})") for file in found.files]
     more = found.files_in_all - len(found.files)
     told = facts(
-        [("rows", f"{found.rows:,}"), ("size", tell_bytes(found.size_bytes) if found.size_bytes else None)]
+        [("rows", f"{found.rows:,}"), ("size", format_bytes(found.size_bytes) if found.size_bytes else None)]
     )
     if not files:
         return told
-    title = tag("summary", f"{tell_many(found.files_in_all, 'input file')} of the window")
+    title = tag("summary", f"{format_many(found.files_in_all, 'input file')} of the window")
     return join(
         told,
         tag(
@@ -78,7 +78,7 @@ def _model(story: PartitionStory) -> Markup:
     return facts(
         [
             ("version", tag("code", model.version)),
-            ("made", tell_moment(model.created) if model.created else None),
+            ("made", format_moment(model.created) if model.created else None),
             ("chosen", {"current": "as the current model set"}.get(model.pinned, model.pinned) or None),
             ("problem", model.problem or None),
         ]
@@ -90,12 +90,12 @@ def _shard(story: PartitionStory, links: Links) -> Markup:
     if shard is None:
         return tag("p", "In no shard: discovery settled it.", class_="quiet")
     run = tag("a", story.scored_by, href=links.run(story.scored_by))
-    took = tell_seconds(shard.measured_s) if shard.measured_s is not None else "not committed"
+    took = format_seconds(shard.measured_s) if shard.measured_s is not None else "not committed"
     return facts(
         [
             ("shard", join(f"{shard.shard} of ", run, f", with {shard.partitions:,} partitions")),
             ("placed", f"{shard.placement}: {shard.reason}"),
-            ("took", f"{took}, predicted {tell_seconds(shard.predicted_s)}"),
+            ("took", f"{took}, predicted {format_seconds(shard.predicted_s)}"),
         ]
     )  # fmt: skip
 
@@ -112,5 +112,12 @@ def _attempts(story: PartitionStory, links: Links) -> Markup | None:
 def _attempt(attempt: AttemptStory, story: PartitionStory, links: Links) -> tuple[Child, ...]:
     mine = attempt.log.startswith(run_path(story.scored_by, ""))
     log = tag("a", "log", href=links.log(story.scored_by, attempt.log)) if mine else attempt.log
-    took = tell_seconds(attempt.seconds) if attempt.seconds else ""
-    return tag("code", attempt.attempt), attempt.state, tell_moment(attempt.began), took, attempt.worker, log
+    took = format_seconds(attempt.seconds) if attempt.seconds else ""
+    return (
+        tag("code", attempt.attempt),
+        attempt.state,
+        format_moment(attempt.began),
+        took,
+        attempt.worker,
+        log,
+    )

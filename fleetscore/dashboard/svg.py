@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from fleetscore.dashboard.formatting import tell_short
+from fleetscore.dashboard.formatting import format_short
 from fleetscore.dashboard.markup import Child, Markup, join, tag
 
 Numbers = npt.NDArray[np.float64]
@@ -91,7 +91,7 @@ def value_axis(scale: Scale, left: float, right: float, most: int = 5) -> Markup
     return join(
         (
             tag("line", x1=left, x2=right, y1=_short(y), y2=_short(y), class_="grid"),
-            text(left - 6, y + 4, tell_short(value), "tick", "end"),
+            text(left - 6, y + 4, format_short(value), "tick", "end"),
         )
         for value, y in ((value, scale.at(value)) for value in round_steps(scale.first, scale.last, most))
     )

@@ -9,7 +9,7 @@ from statistics import median
 
 import numpy as np
 
-from fleetscore.dashboard.formatting import tell_count, tell_seconds
+from fleetscore.dashboard.formatting import format_count, format_seconds
 from fleetscore.dashboard.markup import Markup, join, tag
 from fleetscore.dashboard.svg import Scale, band, figure, line_path, round_steps, text, value_axis
 from fleetscore.runs.timeline import ShardBar, Timeline
@@ -119,7 +119,7 @@ def _draw_bars(bars: Sequence[ShardBar], now: datetime) -> Markup:
             _bar(bar, x, span, top + 3 + row * height, height, middle) for bar, span, row in placed
         ]
         top += lane + 8
-    label = f"Timeline of {len(bars)} shards over {tell_seconds(last)}"
+    label = f"Timeline of {len(bars)} shards over {format_seconds(last)}"
     return figure(_WIDTH, top + 20, label, lanes, _second_axis(x, top))
 
 
@@ -132,7 +132,7 @@ def _bar(
     told = kind.sign and width >= _LOST_WIDTH and height >= 13
     sign = text(left + 3, top + 11, kind.sign, "sign-lost" if kind is LOST else "sign") if told else None
     rect = tag(
-        "rect", tag("title", tell_bar(bar)), x=round(left, 1), y=round(top, 1), width=round(width, 1),
+        "rect", tag("title", format_bar(bar)), x=round(left, 1), y=round(top, 1), width=round(width, 1),
         height=round(height - 2, 1), rx=2, class_=kind.name,
     )  # fmt: skip
     return join(rect, _stripe(bar, left, top, width, height) if kind not in (LOST, BAD) else None, sign)
@@ -150,9 +150,9 @@ def _stripe(bar: ShardBar, left: float, top: float, width: float, height: float)
     )  # fmt: skip
 
 
-def tell_bar(bar: ShardBar) -> str:
+def format_bar(bar: ShardBar) -> str:
     """The shard in a line."""
-    took = f" in {tell_seconds(bar.seconds)}" if bar.seconds is not None else ""
+    took = f" in {format_seconds(bar.seconds)}" if bar.seconds is not None else ""
     bad = f", {bar.bad:,} not good" if bar.bad else ""
     tries = f", {bar.attempts} attempts" if bar.attempts > 1 else ""
     return f"shard {bar.shard}, {bar.placement}: {bar.partitions:,} partitions, {bar.state}{took}{bad}{tries}"
@@ -178,7 +178,7 @@ def _draw_areas(bars: Sequence[ShardBar], now: datetime) -> Markup:
             tag("path", d=line_path(x(moments), ys), class_="series"),
         ]
         top += _AREA_HEIGHT + 34
-    label = f"{len(bars):,} shards over {tell_seconds(last)}"
+    label = f"{len(bars):,} shards over {format_seconds(last)}"
     return figure(_WIDTH, top, label, lanes, _second_axis(x, top - 30))
 
 
@@ -186,7 +186,7 @@ def _second_axis(x: Scale, bottom: float) -> Markup:
     """Seconds after the first shard began, at round steps."""
     steps = [step for step in span_steps(x.last) if step < 0.97 * x.last]
     return join(
-        text(x.at(s), bottom + 14, f"+{tell_seconds(s)}" if s else "0", "tick", "middle" if s else "start")
+        text(x.at(s), bottom + 14, f"+{format_seconds(s)}" if s else "0", "tick", "middle" if s else "start")
         for s in steps
     )
 
@@ -205,15 +205,15 @@ def _legend(timeline: Timeline) -> Markup:
     middle = _median(timeline.bars)
     kinds = [kind_of(bar, middle) for bar in timeline.bars]
     told = [
-        tag("span", _key(kind), f" {kind.sign} {kind.words} ", tag("b", tell_count(kinds.count(kind))))
+        tag("span", _key(kind), f" {kind.sign} {kind.words} ", tag("b", format_count(kinds.count(kind))))
         for kind in KINDS
         if kind in kinds
     ]
     marred = sum(bar.bad > 0 for bar in timeline.bars)
     if marred:
-        told.append(tag("span", _key(SHARE), f" {SHARE.words} ", tag("b", tell_count(marred))))
+        told.append(tag("span", _key(SHARE), f" {SHARE.words} ", tag("b", format_count(marred))))
     if None in kinds:
-        told.append(tag("span", "not begun ", tag("b", tell_count(kinds.count(None)))))
+        told.append(tag("span", "not begun ", tag("b", format_count(kinds.count(None)))))
     return tag("p", told, class_="legend")
 
 

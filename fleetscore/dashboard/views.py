@@ -39,7 +39,7 @@ FORMATS = ("html", "json")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ViewRequest:
     """The parameters of a request, each once, but `partitions`."""
 
     parameters: Mapping[str, str]
@@ -50,7 +50,7 @@ class Asked:
         return self.parameters.get(name, "")
 
 
-def read_asked(pairs: Sequence[tuple[str, str]]) -> Asked:
+def read_view_request(pairs: Sequence[tuple[str, str]]) -> ViewRequest:
     """The parameters of an address; InputError names the first that is not known or has no known value."""
     for name, _ in pairs:
         if name not in PARAMETERS:
@@ -61,10 +61,10 @@ def read_asked(pairs: Sequence[tuple[str, str]]) -> Asked:
     for name, known in (("format", FORMATS), ("view", ("results",))):
         if given.get(name, known[0]) not in known:
             raise InputError(f"{name} is {given[name]!r}.", fix=f"Expected {' or '.join(known)}.", field=name)
-    return Asked(given, tuple(value for name, value in pairs if name == "partition" and value))
+    return ViewRequest(given, tuple(value for name, value in pairs if name == "partition" and value))
 
 
-def read_view(store: Store, asked: Asked, now: datetime) -> tuple[Any, Body]:
+def read_view(store: Store, asked: ViewRequest, now: datetime) -> tuple[Any, Body]:
     """The data of the view that was asked for, and the body of its page."""
     links = Links(asked.get("code"))
     if asked.get("view") == "results":
@@ -78,8 +78,8 @@ def read_view(store: Store, asked: Asked, now: datetime) -> tuple[Any, Body]:
     return overview, show_overview(overview, links)
 
 
-def show_error(error: FleetscoreError, asked: Asked, now: datetime) -> str:
-    """The page of an error that somebody can do something about."""
+def show_error(error: FleetscoreError, asked: ViewRequest, now: datetime) -> str:
+    """The page of an error, with what to do about it."""
     links = Links(asked.get("code"))
     run = asked.get("run")
     back = links.run(run) if run and error.code != "no_run" else links.overview()
@@ -93,7 +93,7 @@ def show_error(error: FleetscoreError, asked: Asked, now: datetime) -> str:
     return render_page(Body("Not here", join(content), [("not here", "")]), links, now)
 
 
-def _of_run(store: Store, asked: Asked, links: Links, now: datetime) -> tuple[Any, Body]:
+def _of_run(store: Store, asked: ViewRequest, links: Links, now: datetime) -> tuple[Any, Body]:
     run = asked.get("run")
     if asked.get("log"):
         log = read_log(store, run, asked.get("log"))
@@ -107,7 +107,7 @@ def _of_run(store: Store, asked: Asked, links: Links, now: datetime) -> tuple[An
     return view, show_run(view, links, now)
 
 
-def _matches(store: Store, asked: Asked, links: Links) -> tuple[Any, Body]:
+def _matches(store: Store, asked: ViewRequest, links: Links) -> tuple[Any, Body]:
     """The partitions that match; the story at once where the text is a partition's whole key."""
     run, text = asked.get("run"), asked.get("find")
     matches = find_partitions(store, run, text=text, outcome=asked.get("outcome"), cause=asked.get("cause"))
@@ -117,7 +117,7 @@ def _matches(store: Store, asked: Asked, links: Links) -> tuple[Any, Body]:
     return matches, show_matches(matches, links)
 
 
-def _results(store: Store, asked: Asked, links: Links) -> tuple[ResultsView, Body]:
+def _results(store: Store, asked: ViewRequest, links: Links) -> tuple[ResultsView, Body]:
     if not asked.get("workload"):
         raise InputError("The results of which workload?", fix="Add workload=NAME.", field="workload")
     partitions = asked.partitions or ((asked.get("find"),) if asked.get("find") else ())

@@ -1,4 +1,4 @@
-"""The doctor: checks what a deployment needs, one finding after the other, each with what to mend.
+"""The doctor: checks what a deployment needs, one finding after the other, each with how to fix it.
 
 A finding is ok, a warning, wrong, or not checked, with the reason; nothing that was not looked at is called ok.
 """

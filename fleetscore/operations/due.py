@@ -6,7 +6,7 @@ import logging
 from datetime import datetime, timedelta
 
 from fleetscore.errors import FleetscoreError
-from fleetscore.pipeline.submit import Asked, ask_run, newest_round
+from fleetscore.pipeline.submit import Submission, newest_round, submit_run
 from fleetscore.registry import KnownWorkload, find_workloads
 from fleetscore.runs.manifests import read_latest
 from fleetscore.settings import RunPolicy
@@ -20,12 +20,12 @@ _done: dict[tuple[str, str], tuple[datetime, datetime]] = {}
 """Store and workload -> the tick of which nothing was left to start, and when that was seen; only spares reading it again."""
 
 
-def submit_due(store: Store, now: datetime) -> list[Asked]:
+def submit_due(store: Store, now: datetime) -> list[Submission]:
     """The runs to start now, of all workloads: what the latest tick of each one's schedule asks for and has not been started.
 
     So a tick that was missed heals at the next call. What is wrong with one workload is logged and keeps back no other.
     """
-    found: list[Asked] = []
+    found: list[Submission] = []
     for known in find_workloads(store):
         try:
             found += _submit_workload(store, known, now)
@@ -34,7 +34,7 @@ def submit_due(store: Store, now: datetime) -> list[Asked]:
     return found
 
 
-def submit_due_windows(store: Store, known: KnownWorkload, now: datetime) -> list[Asked]:
+def submit_due_windows(store: Store, known: KnownWorkload, now: datetime) -> list[Submission]:
     """The runs of the windows that were due at `now` and never ran, oldest first, and those whose starter died; no data, no windows.
 
     With nothing published yet the newest due window is asked for; older ones are a backfill's work.
@@ -46,13 +46,13 @@ def submit_due_windows(store: Store, known: KnownWorkload, now: datetime) -> lis
     for window in list_due(store, workload, known.policy, now):
         newest = newest_round(store, workload.name, window.key)
         if newest is None:
-            asked.append(ask_run(store, workload.name, window.key, now, "timer"))
+            asked.append(submit_run(store, workload.name, window.key, now, "timer"))
         elif newest.state == "requested":
-            asked.append(Asked(newest.request, False, newest.state))
+            asked.append(Submission(newest.request, False, newest.state))
     return asked
 
 
-def _submit_workload(store: Store, known: KnownWorkload, now: datetime) -> list[Asked]:
+def _submit_workload(store: Store, known: KnownWorkload, now: datetime) -> list[Submission]:
     tick = known.schedule.latest(now) if known.schedule is not None and not known.reason else None
     key = (store.url, known.name)
     if tick is None or (_done.get(key, (None, now))[0] == tick and now - _done[key][1] < _AGAIN):

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from fleetscore.errors import InputError, MissingBlobError, ModelError
 from fleetscore.models.model_sets import Pins, read_model_set, read_pins
-from fleetscore.pipeline.attempt_marker import Crumb
+from fleetscore.pipeline.attempt_marker import AttemptMarker
 from fleetscore.pipeline.score import read_shard_record
 from fleetscore.records import (
     FINAL,
@@ -203,41 +203,45 @@ def advise(record: RunRecord, partition: str, outcome: str, cause: str) -> str:
 _MODEL_CAUSES = frozenset({"no_model", "bad_model", "corrupt_model", "no_model_set", "model_features"})
 
 
-def tell_attempts(
+def describe_attempts(
     entries: Sequence[Entry],
     prefix: str,
-    crumbs: Mapping[str, Sequence[str]],
+    markers: Mapping[str, Sequence[str]],
     partition: str,
     commit: ShardRecord | None,
 ) -> tuple[AttemptStory, ...]:
     """The attempts whose files are `entries` (all below `prefix`), oldest first.
 
-    `crumbs` says of an attempt which partitions it was scoring when it was last heard of. An attempt without an outcomes file
+    `markers` says of an attempt which partitions it was scoring when it was last heard of. An attempt without an outcomes file
     has not finished: it died, if another was committed since. One that finished and is not the committed one was beaten by it.
     """
     files: dict[str, list[Entry]] = {}
     for entry in entries:
         files.setdefault(entry.path[len(prefix) :].split("/", 1)[0], []).append(entry)
     stories = [
-        _tell_attempt(name, found, crumbs.get(name), partition, commit) for name, found in files.items()
+        _describe_attempt(name, found, markers.get(name), partition, commit) for name, found in files.items()
     ]
     return tuple(sorted(stories, key=lambda story: (story.began, story.attempt)))
 
 
-def _tell_attempt(
-    name: str, files: Sequence[Entry], crumb: Sequence[str] | None, partition: str, commit: ShardRecord | None
+def _describe_attempt(
+    name: str,
+    files: Sequence[Entry],
+    marker: Sequence[str] | None,
+    partition: str,
+    commit: ShardRecord | None,
 ) -> AttemptStory:
     began, touched = min(file.modified for file in files), max(file.modified for file in files)
-    has_partition = crumb is None or partition in crumb
+    has_partition = marker is None or partition in marker
     if commit is not None and commit.attempt == name:
         return AttemptStory(
             name, "committed", commit.started, touched, commit.placement, commit.worker, commit.seconds,
-            len(crumb or ()), has_partition, commit.log,
+            len(marker or ()), has_partition, commit.log,
         )  # fmt: skip
     finished = any(file.path.endswith("/outcomes.parquet") for file in files)
     state = "beaten" if finished else "died" if commit is not None else "unfinished"
     return AttemptStory(
-        name, state, began, touched, group=len(crumb or ()), has_partition=has_partition
+        name, state, began, touched, group=len(marker or ()), has_partition=has_partition
     )  # fmt: skip
 
 
@@ -248,12 +252,12 @@ def _attempts(
         return ()
     prefix = f"{shard_folder(run, shard)}attempts/"
     entries = list(store.list(prefix))
-    crumbs: dict[str, list[str]] = {}
+    markers: dict[str, list[str]] = {}
     for entry in entries:
         if entry.path.endswith("/crumb.json"):
             name = entry.path[len(prefix) :].split("/", 1)[0]
-            crumbs[name] = list(from_json(store.read(entry.path), Crumb).partitions)
-    return tell_attempts(entries, prefix, crumbs, partition, commit)
+            markers[name] = list(from_json(store.read(entry.path), AttemptMarker).partitions)
+    return describe_attempts(entries, prefix, markers, partition, commit)
 
 
 def _shard(plan: ShardPlan, commit: ShardRecord | None) -> ShardStory:

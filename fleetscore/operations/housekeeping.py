@@ -158,7 +158,10 @@ def _without_record(store: Store, run: str) -> Iterator[Doomed]:
 
 
 def _leftovers(store: Store, line: RunLine, entries: Sequence[Entry]) -> Iterator[Doomed]:
-    """What a run leaves that nothing refers to: lost attempts, crumbs, challengers' results, notes; of training also what was joined."""
+    """What a run leaves that nothing refers to: lost attempts, in-progress markers, challengers' results, notes.
+
+    Of a training also what was joined.
+    """
     tries = [(entry, *_place(entry.path)) for entry in entries if "/attempts/" in entry.path]
     winners = _winners(store, entries, {(shard, attempt) for _, shard, attempt, _ in tries})
     joined = line.purpose == "train" and read_run(store, line.run).state is RunState.PUBLISHED

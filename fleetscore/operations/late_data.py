@@ -19,7 +19,7 @@ from fleetscore.operations.backfills import is_under_way, wait_for_live_s
 from fleetscore.pipeline.carry_over import NOT_REQUESTED, choose_partitions
 from fleetscore.pipeline.context import open_window
 from fleetscore.pipeline.prepare import MAX_ROUNDS
-from fleetscore.pipeline.submit import Asked, ask_retry, newest_round
+from fleetscore.pipeline.submit import Submission, newest_round, submit_retry
 from fleetscore.records import FINAL, Only, RunState
 from fleetscore.registry import get_workload, read_policy
 from fleetscore.runs.index import list_runs_since
@@ -48,7 +48,7 @@ class LateData:
     example: str
 
 
-def ask_late(store: Store, workload_name: str, now: datetime) -> Asked | None:
+def submit_late(store: Store, workload_name: str, now: datetime) -> Submission | None:
     """The round that late data of the workload calls for, or None.
 
     At most one such round of a workload is under way at a time, and none is started while a live window is.
@@ -67,7 +67,7 @@ def ask_late(store: Store, workload_name: str, now: datetime) -> Asked | None:
         late = find_late(store, workload, window, record.request.run)
         checked[window] = there
         if late is not None:
-            asked = ask_retry(store, late.run, now, WHO, only=Only.MISSING)
+            asked = submit_retry(store, late.run, now, WHO, only=Only.MISSING)
             break
     store.write(late_path(workload_name), msgspec.json.encode(checked))
     return asked

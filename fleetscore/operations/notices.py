@@ -1,4 +1,4 @@
-"""Notices: what somebody has to be told, posted to a webhook and a storage queue, and kept until it is delivered.
+"""Notices: what needs attention, posted to a webhook and a storage queue, and kept until it is delivered.
 
 A notice is written down before it is sent and named after what it tells, so it is told once however often it is found out, and a
 receiver that is down for an hour loses nothing. Whatever goes wrong here never costs a run anything.
@@ -34,7 +34,7 @@ _log = logging.getLogger("fleetscore.notices")
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that somebody has to be told; `id` is the same for the same thing. `delivered` names where it arrived already."""
+    """Something that needs attention; `id` is the same for the same thing. `delivered` names where it arrived already."""
 
     id: str
     kind: str  # run_failed, published_with_failures, window_overdue, run_stalled, drift, budget
@@ -95,13 +95,13 @@ def links_of_run(run: str, kind: str = "") -> dict[str, str]:
     }
 
 
-def tell_ending(store: Store, app: AppSettings, record: RunRecord) -> None:
+def send_ending_notices(store: Store, app: AppSettings, record: RunRecord) -> None:
     """Send what the ended run has to be told of."""
     for notice in notices_of(record):
-        tell(store, app, notice)
+        send_notice(store, app, notice)
 
 
-def tell(store: Store, app: AppSettings, notice: Notice) -> bool:
+def send_notice(store: Store, app: AppSettings, notice: Notice) -> bool:
     """Send the notice to the webhook and the queue that the settings name, unless it was sent before; gives whether it is delivered.
 
     What cannot be delivered now stays pending for `resend_pending`. Nothing is raised for a receiver or a store that fails.

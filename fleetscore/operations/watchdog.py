@@ -38,7 +38,7 @@ _MAX_TAKEOVERS = 2
 LONGEST_STEP = timedelta(minutes=30)
 """What one activity may take (functionTimeout of host.json); an orchestration waits for nothing longer without a step."""
 
-_WITHOUT_HOST = "direct"  # runs in somebody's own process have no orchestration
+_WITHOUT_HOST = "direct"  # runs in a process of their own have no orchestration
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def close_run(store: Store, run: str, reason: str, now: datetime) -> RunRecord:
 
 
 def find_trouble(store: Store, now: datetime) -> list[Notice]:
-    """What somebody has to be told of: runs that stand still, overdue windows, and months beyond their budget; workload by workload."""
+    """What notices are sent of: runs that stand still, overdue windows, and months beyond their budget; workload by workload."""
 
     known = find_named(store)
     return [

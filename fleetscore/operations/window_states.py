@@ -48,7 +48,7 @@ WORDS = {
     Mark.OVERDUE: "overdue",
 }
 NEED_ATTENTION = frozenset({Mark.DRIFTED, Mark.FAILURES, Mark.UNPUBLISHED, Mark.FAILED, Mark.OVERDUE})
-"""The marks that somebody should look at."""
+"""The states that need attention."""
 
 _BY_STATE = {
     RunState.UNPUBLISHED: Mark.UNPUBLISHED,

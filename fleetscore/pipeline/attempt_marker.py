@@ -1,4 +1,4 @@
-"""Crumbs: what an attempt is about to score and which process does it, so that a later attempt can tell death from company."""
+"""In-progress markers: which partitions an attempt scores, and in which process, so that a crashed attempt is recognised."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ME = uuid.uuid4().hex[:12]
 
 
 @dataclass(frozen=True, slots=True)
-class Crumb:
+class AttemptMarker:
     """The partitions about to be scored, and the process that is about to."""
 
     partitions: tuple[str, ...]
@@ -23,19 +23,19 @@ class Crumb:
     schema: int = 1
 
 
-def leave_crumb(partitions: Sequence[str]) -> Crumb:
-    """The crumb of this process."""
-    return Crumb(tuple(partitions), socket.gethostname(), os.getpid(), _ME)
+def make_marker(partitions: Sequence[str]) -> AttemptMarker:
+    """The marker of this process."""
+    return AttemptMarker(tuple(partitions), socket.gethostname(), os.getpid(), _ME)
 
 
-def is_alive(crumb: Crumb) -> bool:
-    """Whether the crumb's process lives on this host. One of another host counts as dead: Batch restarts a task when its node is gone."""
-    if crumb.host != socket.gethostname():
+def is_alive(marker: AttemptMarker) -> bool:
+    """Whether the marker's process lives on this host. One of another host counts as dead: Batch restarts a task when its node is gone."""
+    if marker.host != socket.gethostname():
         return False
-    if crumb.pid == os.getpid():
-        return crumb.process == _ME
+    if marker.pid == os.getpid():
+        return marker.process == _ME
     try:
-        os.kill(crumb.pid, 0)
+        os.kill(marker.pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:  # somebody else's: the pid was given away

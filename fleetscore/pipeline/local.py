@@ -11,7 +11,7 @@ from fleetscore.pipeline.finish import finish_run
 from fleetscore.pipeline.plan import commit_plan
 from fleetscore.pipeline.prepare import list_items, prepare_item
 from fleetscore.pipeline.score import score_shard
-from fleetscore.pipeline.submit import ask_run, ask_training
+from fleetscore.pipeline.submit import submit_run, submit_training
 from fleetscore.pipeline.train import train_shard
 from fleetscore.records import RunRecord, RunRequest
 from fleetscore.runs.run_records import read_run, record_planned
@@ -20,7 +20,7 @@ from fleetscore.store.base import Store
 
 def run_window(store: Store, workload: str, window: str, app: AppSettings | None = None) -> RunRecord:
     """Score the window and publish it; InputError when it is published already."""
-    asked = ask_run(store, workload, window, datetime.now(UTC), "direct")
+    asked = submit_run(store, workload, window, datetime.now(UTC), "direct")
     if not asked.fresh:
         raise InputError(f"{asked.request.run} is {asked.state} already.", field="window")
     return execute(store, asked.request, app)
@@ -31,7 +31,7 @@ def run_training(
 ) -> RunRecord:
     """Train on the windows [first, stop), store the model set and pin it."""
     return execute(
-        store, ask_training(store, workload, first, stop, datetime.now(UTC), "direct").request, app
+        store, submit_training(store, workload, first, stop, datetime.now(UTC), "direct").request, app
     )
 
 

@@ -115,25 +115,25 @@ def is_done_before(seconds: Floats, memory_bytes: Floats, inline: InlineOffer, s
 def _weigh(seconds: Floats, memory_bytes: Floats, inline: InlineOffer, pool: PoolOffer) -> Placement:
     if pool.trouble:
         large = (seconds > ACTIVITY_LIMIT_S) | (memory_bytes > inline.memory_bytes)
-        return Placement(large, large, f"the pool takes nothing: {pool.trouble}", "", _tell_large(inline))
+        return Placement(large, large, f"the pool takes nothing: {pool.trouble}", "", _format_large(inline))
     large = (seconds > inline.shard_s) | (memory_bytes > inline.memory_bytes)
     rest_s = float(seconds[~large].sum())
     alone_s = rest_s / inline.cores
     state = "warm" if pool.is_warm else "cold"
     if alone_s <= pool.wait_s:
         why = f"inline is done before a task starts on a {state} pool ({pool.wait_s:.0f} s)"
-        return Placement(large, large, why, "", _tell_large(inline))
+        return Placement(large, large, why, "", _format_large(inline))
     cost, inline_cost = pool.cost_usd(rest_s), rest_s * inline.usd_per_s
     if cost is not None and cost > inline_cost and alone_s <= inline.patience_s:
         why = f"inline costs ${inline_cost:.2g} and takes {alone_s:.0f} s, the {state} pool costs ${cost:.2g}"
-        return Placement(large, large, why, "", _tell_large(inline))
+        return Placement(large, large, why, "", _format_large(inline))
     moved = _move(seconds, large, rest_s - pool.wait_s * inline.cores)
     why = f"inline gets this done until a task starts on the {state} pool ({pool.wait_s:.0f} s)"
     price = "" if cost is None else f" for ${cost:.2g} instead of ${inline_cost:.2g}"
     batch_why = (
         f"inline alone would take {alone_s:.0f} s; the pool does it on {pool.slots_for(rest_s)} slots{price}"
     )
-    return Placement(large | moved, large, why, batch_why, _tell_large(inline))
+    return Placement(large | moved, large, why, batch_why, _format_large(inline))
 
 
 def _move(seconds: Floats, large: Mask, amount_s: float) -> Mask:
@@ -145,7 +145,7 @@ def _move(seconds: Floats, large: Mask, amount_s: float) -> Mask:
     return moved
 
 
-def _tell_large(inline: InlineOffer) -> str:
+def _format_large(inline: InlineOffer) -> str:
     return (
         f"it holds a partition beyond what an inline shard takes ({inline.shard_s:.0f} s, "
         f"{inline.memory_bytes / 1e6:,.0f} MB)"

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import BugError, MissingBlobError
-from fleetscore.pipeline.attempt_marker import Crumb, is_alive, leave_crumb
+from fleetscore.pipeline.attempt_marker import AttemptMarker, is_alive, make_marker
 from fleetscore.pipeline.context import open_planned
 from fleetscore.pipeline.isolation import score_isolated
 from fleetscore.pipeline.poison import order_scoring
@@ -106,7 +106,7 @@ def peak_memory_bytes() -> int:
 
 
 def is_cancelled(store: Store, run: str) -> bool:
-    """Whether somebody asked for the run to stop."""
+    """Whether the run was cancelled."""
     return store.stat(run_path(run, "cancel.json")) is not None
 
 
@@ -225,7 +225,7 @@ def _pieces(run: RunContext, shard: Shard, attempt: Attempt) -> Iterator[Scored]
     if order.quarantined:
         yield _quarantined(shard.restricted(order.quarantined), limit)
     for group in order.groups:
-        store.write(attempt.path("crumb.json"), to_json(leave_crumb(group)))
+        store.write(attempt.path("crumb.json"), to_json(make_marker(group)))
         part = shard if len(group) == len(keys) else shard.restricted(group)
         try:
             yield from score_isolated(run, part)
@@ -239,8 +239,8 @@ def _pieces(run: RunContext, shard: Shard, attempt: Attempt) -> Iterator[Scored]
 def _markers(store: Store, attempt: Attempt) -> list[list[str]]:
     prefix = f"{shard_folder(attempt.run, attempt.shard)}attempts/"
     paths = [entry.path for entry in store.list(prefix) if entry.path.endswith("/crumb.json")]
-    crumbs = [from_json(store.read(path), Crumb) for path in paths]
-    return [list(crumb.partitions) for crumb in crumbs if not is_alive(crumb)]
+    markers = [from_json(store.read(path), AttemptMarker) for path in paths]
+    return [list(marker.partitions) for marker in markers if not is_alive(marker)]
 
 
 def _quarantined(shard: Shard, attempts: int) -> Scored:

@@ -17,7 +17,7 @@ from fleetscore.workload import Trains, require
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Submission:
     """The run that answers what was asked; `fresh` if it is to be started now."""
 
     request: RunRequest
@@ -25,10 +25,10 @@ class Asked:
     state: RunState
 
 
-def ask_run(
+def submit_run(
     store: Store, workload_name: str, window_text: str, now: datetime, who: str,
     *, partitions: tuple[str, ...] = (), models: str = "", force: bool = True,
-) -> Asked:  # fmt: skip
+) -> Submission:  # fmt: skip
     """The run of the window: the one that is under way or published if there is one, else a new round.
 
     InputError for a window that is not due yet, unless `force`.
@@ -43,7 +43,7 @@ def ask_run(
         read_model_set(store, workload_name, models)
     newest = newest_round(store, workload_name, window)
     if newest is not None and (newest.state not in FINAL or newest.state is RunState.PUBLISHED):
-        return Asked(newest.request, False, newest.state)
+        return Submission(newest.request, False, newest.state)
     round_number = newest.request.round + 1 if newest else 1
     request = RunRequest(
         run_id(workload_name, window, round_number), workload_name, window, round_number, now, who,
@@ -52,7 +52,7 @@ def ask_run(
     return _claim(store, request)
 
 
-def ask_retry(
+def submit_retry(
     store: Store,
     run: str,
     now: datetime,
@@ -60,7 +60,7 @@ def ask_retry(
     *,
     only: Only = Only.FAILED,
     partitions: tuple[str, ...] = (),
-) -> Asked:
+) -> Submission:
     """A new round of the run's window that scores only some of it again; the round that is under way, if there is one."""
     record = read_run(store, run)
     asked = record.request
@@ -72,7 +72,7 @@ def ask_retry(
         )
     newest = newest_round(store, asked.workload, asked.window)
     if newest is None or newest.state not in FINAL:
-        return Asked(asked if newest is None else newest.request, False, record.state)
+        return Submission(asked if newest is None else newest.request, False, record.state)
     number = newest.request.round + 1
     previous = _last_with_ledger(store, asked.workload, asked.window, newest.request.round)
     request = RunRequest(
@@ -82,25 +82,25 @@ def ask_retry(
     return _claim(store, request)
 
 
-def ask_backfilled(
+def submit_backfilled(
     store: Store, workload_name: str, window_text: str, now: datetime, who: str, only: Only
-) -> Asked:
+) -> Submission:
     """The run that a backfill needs for the window, as `decide_backfilled` says. `who` is the backfill: asking again after a crash
     gives the same run, still to be started.
     """
     window = get_workload(store, workload_name).parse_window(window_text).key
     newest = newest_round(store, workload_name, window)
     if newest is not None and newest.request.who == who:
-        return Asked(newest.request, newest.state is RunState.REQUESTED, newest.state)
+        return Submission(newest.request, newest.state is RunState.REQUESTED, newest.state)
     if newest is None or newest.state not in FINAL:
-        return ask_run(store, workload_name, window, now, who)
+        return submit_run(store, workload_name, window, now, who)
     if decide_backfilled(newest, only).runs:
         unpublished = newest.state is not RunState.PUBLISHED
         again = (
             Only.FAILED if unpublished and only is Only.MISSING else only
         )  # else what failed then would stay so
-        return ask_retry(store, newest.request.run, now, who, only=again)
-    return Asked(newest.request, False, newest.state)
+        return submit_retry(store, newest.request.run, now, who, only=again)
+    return Submission(newest.request, False, newest.state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def decide_backfilled(newest: RunRecord | None, only: Only) -> Backfilled:
     return Backfilled(False, f"It is published{rest}.")
 
 
-def ask_training(
+def submit_training(
     store: Store,
     workload_name: str,
     first_text: str,
@@ -139,7 +139,7 @@ def ask_training(
     who: str,
     *,
     pin: bool = True,
-) -> Asked:
+) -> Submission:
     """A training run over the windows [first, stop); the one that is under way, if there is one."""
     workload = get_workload(store, workload_name)
     require(workload, Trains)
@@ -157,7 +157,7 @@ def ask_training(
         record := _existing(store, training_run_id(workload_name, first.key, stop.key, number))
     ) is not None:
         if record.state not in FINAL:
-            return Asked(record.request, False, record.state)
+            return Submission(record.request, False, record.state)
         number += 1
     run = training_run_id(workload_name, first.key, stop.key, number)
     request = RunRequest(run, workload_name, first.key, number, now, who, "train", stop.key, pin=pin)
@@ -182,12 +182,12 @@ def cancel_run(store: Store, run: str, who: str) -> RunRecord:
     return record
 
 
-def _claim(store: Store, request: RunRequest) -> Asked:
+def _claim(store: Store, request: RunRequest) -> Submission:
     """Write the run's record; whoever loses the race gets the winner's run."""
     if request_run(store, request):
-        return Asked(request, True, RunState.REQUESTED)
+        return Submission(request, True, RunState.REQUESTED)
     record = read_run(store, request.run)
-    return Asked(record.request, False, record.state)
+    return Submission(record.request, False, record.state)
 
 
 def _existing(store: Store, run: str) -> RunRecord | None:

@@ -18,10 +18,10 @@ def describe_run(store: Store, run: str, now: datetime) -> RunStatus:
     """The status of the run; MissingBlobError when there is none."""
     record = read_run(store, run)
     progress = read_progress(store, run) if record.state is RunState.SCORING else None
-    return tell_status(record, progress, now)
+    return make_status(record, progress, now)
 
 
-def tell_status(record: RunRecord, progress: Progress | None, now: datetime) -> RunStatus:
+def make_status(record: RunRecord, progress: Progress | None, now: datetime) -> RunStatus:
     """The status of a run; `progress` is what its shards have done, where it is scoring."""
     done = list(progress.commits()) if progress else []
     ended = record.state in FINAL

@@ -48,7 +48,7 @@ class Timeline:
     schema: int = 1
 
 
-def tell_timeline(
+def make_timeline(
     planned: Sequence[ShardPlan],
     entries: Iterable[Entry],
     records: Mapping[int, ShardRecord],
@@ -72,7 +72,7 @@ def write_timeline(
 ) -> None:
     """Keep the timeline of a run whose shards are all committed or given up: timeline.json."""
     prefix = f"{run_folder(run)}shards/"
-    told = tell_timeline(planned, store.list(prefix), {r.shard: r for r in records}, prefix, has_ended=True)
+    told = make_timeline(planned, store.list(prefix), {r.shard: r for r in records}, prefix, has_ended=True)
     store.write(run_path(run, "timeline.json"), to_json(told))
 
 
@@ -89,7 +89,7 @@ def timeline_now(store: Store, record: RunRecord, progress: Progress | None) -> 
         return Timeline(())
     commits = progress.commits()
     records = _read_records(store, commits) if len(commits) <= _MOST_RECORDS else {}
-    return tell_timeline(progress.planned, progress.entries, records, progress.prefix, record.state in FINAL)
+    return make_timeline(progress.planned, progress.entries, records, progress.prefix, record.state in FINAL)
 
 
 @dataclass(slots=True)

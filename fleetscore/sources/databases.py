@@ -21,7 +21,6 @@ import pyarrow as pa
 from fleetscore.errors import FleetscoreError, InputError, SettingsError, SourceError
 from fleetscore.sources.patterns import Span
 from fleetscore.sources.queries import bound_names, with_names_replaced
-from fleetscore.store.access_tokens import access_token
 
 BATCH_BYTES = 16 << 20
 _BATCH_ROWS = 1 << 16
@@ -189,6 +188,8 @@ class _Tokens:
 
     def get_token(self, *scopes: str, **_: Any) -> Any:
         """A token for the first scope."""
+        from fleetscore.store.access_tokens import access_token  # its SDK is needed for databases only
+
         return access_token(scopes[0])
 
 
@@ -199,6 +200,8 @@ def _with_token(connection: Connection) -> str:
     parts = urlsplit(connection.text)
     if parts.password or not (parts.hostname or "").endswith(".postgres.database.azure.com"):
         return connection.text
+    from fleetscore.store.access_tokens import access_token  # its SDK is needed for databases only
+
     token = access_token(_POSTGRES_SCOPE).token
     return parts._replace(netloc=parts.netloc.replace("@", f":{token}@", 1)).geturl()
 

@@ -127,7 +127,7 @@ class BlobStore:
         written = self._upload_if(path, data, **condition)
         if written is None:
             raise ConflictError(
-                f"{path} was changed by somebody else since it was read.", fix="Read it again and retry."
+                f"{path} was modified concurrently since it was read.", fix="Read it again and retry."
             )
         return written
 

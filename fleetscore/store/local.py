@@ -103,7 +103,7 @@ class LocalStore:
                 _sync(self._file(path).parent)
             if not won:
                 raise ConflictError(
-                    f"{path} was changed by somebody else since it was read.", fix="Read it again and retry."
+                    f"{path} was modified concurrently since it was read.", fix="Read it again and retry."
                 )
             return new_etag
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-Asked = TypeVar("Asked")
+Submission = TypeVar("Submission")
 Found = TypeVar("Found")
 _THREADS = 16
 
 
-def side_by_side(read: Callable[[Asked], Found], asked: Sequence[Asked]) -> list[Found]:
+def side_by_side(read: Callable[[Submission], Found], asked: Sequence[Submission]) -> list[Found]:
     """What `read` gives for each, in their order, up to 16 at once; the first error in that order is raised.
 
     >>> side_by_side(len, ["a", "", "abc"])

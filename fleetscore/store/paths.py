@@ -95,7 +95,7 @@ def index_path(workload: str, day: str) -> str:
 
 
 def notice_path(state: str, notice: str) -> str:
-    """A notification: pending until somebody has taken it, then sent or given_up."""
+    """A notice: pending until it was delivered, then sent or given_up."""
     return f"notices/{state}/{notice}.json"
 
 

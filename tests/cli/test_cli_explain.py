@@ -10,10 +10,10 @@ import pytest
 from said import Command
 from toy_workload import write_lines
 
-from fleetscore.operations.explain import advise, explain, tell_attempts
-from fleetscore.pipeline.attempt_marker import Crumb
+from fleetscore.operations.explain import advise, describe_attempts, explain
+from fleetscore.pipeline.attempt_marker import AttemptMarker
 from fleetscore.pipeline.local import execute, run_window
-from fleetscore.pipeline.submit import ask_retry, ask_run
+from fleetscore.pipeline.submit import submit_retry, submit_run
 from fleetscore.records import Only, Outcome, RunRecord, RunRequest, RunState, ShardRecord, to_json
 from fleetscore.runs.index import list_runs
 from fleetscore.store.base import Entry, Store
@@ -94,7 +94,7 @@ def test_a_line_that_a_retry_kept_points_to_the_run_that_made_it(store: Store) -
     write_lines(store, WINDOW, [(f"p{n}", n, "ok") for n in range(12)] + [("broken", 1, "fail")])
     run_window(store, "toy", WINDOW)
     first = explain(store, RUN, "p3")
-    execute(store, ask_retry(store, RUN, datetime.now(UTC), "test", only=Only.FAILED).request)
+    execute(store, submit_retry(store, RUN, datetime.now(UTC), "test", only=Only.FAILED).request)
     kept = explain(store, f"{RUN}-r2", "p3")
     assert (kept.scored_by, kept.attempts, kept.shard) == (RUN, first.attempts, first.shard)
     assert kept.output.file == first.output.file
@@ -104,8 +104,8 @@ def test_a_line_that_a_retry_kept_points_to_the_run_that_made_it(store: Store) -
 def test_attempts_that_died_are_told_with_whom_they_were_scoring(store: Store, command: Command) -> None:
     """An attempt that left only its crumb died; the story says when it was last heard of and whether this partition was with it."""
     write_lines(store, WINDOW, [("a", 1, "ok"), ("b", 2, "ok")])
-    request = ask_run(store, "toy", WINDOW, datetime.now(UTC), "test").request
-    crumb = Crumb(("a", "b"), socket.gethostname(), 2**22 + 1, "gone")  # beyond every process id
+    request = submit_run(store, "toy", WINDOW, datetime.now(UTC), "test").request
+    crumb = AttemptMarker(("a", "b"), socket.gethostname(), 2**22 + 1, "gone")  # beyond every process id
     store.write(attempt_path(RUN, 0, "dead1", "crumb.json"), to_json(crumb))
     execute(store, request)
     story = explain(store, RUN, "a")
@@ -127,7 +127,7 @@ def test_a_run_under_way_tells_what_is_known(store: Store) -> None:
     from fleetscore.runs.run_records import record_planned
 
     write_lines(store, WINDOW, [("a", 1, "ok")])
-    request = ask_run(store, "toy", WINDOW, datetime.now(UTC), "test").request
+    request = submit_run(store, "toy", WINDOW, datetime.now(UTC), "test").request
     record_planned(store, commit_plan(store, request, AppSettings(), datetime.now(UTC)), datetime.now(UTC))
     story = explain(store, RUN, "a")
     assert (story.outcome, story.state, story.advice) == ("", "scoring", "Wait: it is under way.")
@@ -147,7 +147,7 @@ def test_a_wrong_partition_gets_the_ones_like_it(command: Command, estate: Store
 def test_a_run_without_a_plan_says_so(command: Command, store: Store) -> None:
     """A run that was asked for and never planned has no partitions to tell of."""
     write_lines(store, WINDOW, [("a", 1, "ok")])
-    ask_run(store, "toy", WINDOW, datetime.now(UTC), "test")
+    submit_run(store, "toy", WINDOW, datetime.now(UTC), "test")
     said = command("explain", RUN, "a")
     assert said.code == 2
     assert "has no plan: it is requested." in said.err
@@ -166,14 +166,14 @@ def test_attempts_are_told_from_their_files_alone() -> None:
         entry("x/b/outcomes.parquet", 5),
         entry("x/b/crumb.json", 4),
     ]
-    before = tell_attempts(files, "x/", {"a": ["p", "q"], "b": ["q"]}, "p", None)
+    before = describe_attempts(files, "x/", {"a": ["p", "q"], "b": ["q"]}, "p", None)
     assert [(story.attempt, story.state) for story in before] == [
         ("a", "unfinished"),
         ("b", "beaten"),
         ("c", "unfinished"),
     ]
     commit = ShardRecord("r", 0, "c", "inline", NOW + timedelta(seconds=9), 1.5, {}, 0, 0, "o", None)
-    after = tell_attempts(files, "x/", {"a": ["p", "q"], "b": ["q"]}, "p", commit)
+    after = describe_attempts(files, "x/", {"a": ["p", "q"], "b": ["q"]}, "p", commit)
     assert [story.state for story in after] == ["died", "beaten", "committed"]
     assert [story.has_partition for story in after] == [True, False, True]
     assert after[2].seconds == 1.5

@@ -174,10 +174,10 @@ def test_cancel_asks_a_run_to_stop(program: Command, command: Command, store: St
     """A run that is cancelled before it scores publishes nothing: 20."""
     from datetime import UTC, datetime
 
-    from fleetscore.pipeline.submit import ask_run
+    from fleetscore.pipeline.submit import submit_run
 
     write_lines(store, WINDOW, [("a", 1, "ok")])
-    ask_run(store, "toy", WINDOW, datetime.now(UTC), "test")
+    submit_run(store, "toy", WINDOW, datetime.now(UTC), "test")
     assert command("cancel", RUN).code == 0
     assert program("run", "toy", "--window", WINDOW).code == 20
     assert read_run(store, RUN).state == "cancelled"

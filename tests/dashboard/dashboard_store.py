@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 from toy_workload import write_lines
 
 from fleetscore.app_settings import AppSettings
-from fleetscore.pipeline.attempt_marker import leave_crumb
+from fleetscore.pipeline.attempt_marker import make_marker
 from fleetscore.pipeline.collect import collect_run
 from fleetscore.pipeline.finish import finish_run
 from fleetscore.pipeline.local import execute, run_training, run_window
 from fleetscore.pipeline.plan import commit_plan
 from fleetscore.pipeline.score import score_shard
-from fleetscore.pipeline.submit import ask_retry, ask_run, cancel_run
+from fleetscore.pipeline.submit import cancel_run, submit_retry, submit_run
 from fleetscore.records import Ending, Only, RunState, to_json
 from fleetscore.runs.run_records import record_ending, record_planned, record_state
 from fleetscore.store.base import Store
@@ -37,13 +37,13 @@ def fill_store(store: Store) -> None:
     run_window(store, "toy", GOOD, APP)
     write_lines(store, FAILURES, [*good, (EVIL, 7, "fail"), ("p30", 1, "raise"), ("p31", 1, "late")])
     run_window(store, "toy", FAILURES, APP)
-    retried = ask_retry(store, run_of(FAILURES), datetime.now(UTC), "test", only=Only.FAILED)
+    retried = submit_retry(store, run_of(FAILURES), datetime.now(UTC), "test", only=Only.FAILED)
     execute(store, retried.request, APP)
     write_lines(store, UNPUBLISHED, [(f"p{i}", i, "fail" if i < 5 else "ok") for i in range(20)])
     run_window(store, "toy", UNPUBLISHED, APP)
     _stop(store, STOPPED, Ending(RunState.FAILED, "ValueError: the plan <i>broke</i>"))
     write_lines(store, CANCELLED, good)
-    asked = ask_run(store, "toy", CANCELLED, datetime.now(UTC), "test").request
+    asked = submit_run(store, "toy", CANCELLED, datetime.now(UTC), "test").request
     cancel_run(store, asked.run, "test")
     record_planned(store, commit_plan(store, asked, APP, datetime.now(UTC)), datetime.now(UTC))
     collect_run(store, asked.run)
@@ -54,7 +54,7 @@ def fill_store(store: Store) -> None:
 
 
 def _stop(store: Store, window: str, ending: Ending) -> None:
-    asked = ask_run(store, "toy", window, datetime.now(UTC), "test").request
+    asked = submit_run(store, "toy", window, datetime.now(UTC), "test").request
     record_ending(store, asked.run, ending, None, datetime.now(UTC), {})
     store.write(f"runs/{asked.run}/logs/shard-00000.stderr.txt", LOG.encode())
 
@@ -64,9 +64,9 @@ def _leave_under_way(store: Store) -> None:
     lines = [(f"p{i}", i, "fail" if i == 0 else "ok") for i in range(30)]
     write_lines(store, UNDERWAY, lines)
     store.delete("rates/toy.json")  # what earlier runs measured would make fewer shards
-    asked = ask_run(store, "toy", UNDERWAY, datetime.now(UTC), "test").request
+    asked = submit_run(store, "toy", UNDERWAY, datetime.now(UTC), "test").request
     record_state(store, asked.run, RunState.PREPARING, datetime.now(UTC))
     record_planned(store, commit_plan(store, asked, APP, datetime.now(UTC)), datetime.now(UTC))
     for shard in range(4):
         score_shard(store, asked.run, shard)
-    store.write(f"runs/{asked.run}/shards/00004/attempts/abc/crumb.json", to_json(leave_crumb(["p9"])))
+    store.write(f"runs/{asked.run}/shards/00004/attempts/abc/crumb.json", to_json(make_marker(["p9"])))

@@ -27,7 +27,7 @@ from test_dashboard_markup import read
 from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.page import render_page, security_headers
 from fleetscore.dashboard.run_view import find_partitions
-from fleetscore.dashboard.views import Asked, read_asked, read_view, show_error
+from fleetscore.dashboard.views import ViewRequest, read_view, read_view_request, show_error
 from fleetscore.errors import FleetscoreError, InputError, MissingBlobError
 from fleetscore.store.base import Store
 
@@ -52,7 +52,7 @@ ADDRESSES = [
 def shown(store: Store, query: str, code: str = "") -> str:
     """The page at that address."""
     now = datetime.now(UTC)
-    asked = read_asked([*parse_qsl(query), *([("code", code)] if code else [])])
+    asked = read_view_request([*parse_qsl(query), *([("code", code)] if code else [])])
     _, body = read_view(store, asked, now)
     return render_page(body, Links(code), now)
 
@@ -85,7 +85,7 @@ def test_every_link_carries_the_key_and_leads_to_a_page(filled: Store, query: st
     for link in sorted(links):
         parts = parse_qsl(link.removeprefix("?"))
         assert ("code", "a key/+&") in parts, link
-        read_view(filled, read_asked(parts), datetime.now(UTC))
+        read_view(filled, read_view_request(parts), datetime.now(UTC))
     assert html.count('name="code"') == html.count("<form")
 
 
@@ -166,7 +166,7 @@ def test_a_partition_named_like_a_script_is_only_text(filled: Store, query: str)
 def test_the_story_of_a_partition_named_like_a_script(filled: Store) -> None:
     """Found by its whole key, its story says the cause and what to do next."""
     now = datetime.now(UTC)
-    data, body = read_view(filled, Asked({"run": run_of(FAILURES), "find": EVIL}), now)
+    data, body = read_view(filled, ViewRequest({"run": run_of(FAILURES), "find": EVIL}), now)
     assert (data.partition, data.cause) == (EVIL, "bad_value")
     html = render_page(body, Links(), now)
     assert "script" not in read(html).tags
@@ -211,7 +211,7 @@ def test_a_log_is_shown_as_text_and_nothing_else_of_the_store_is(filled: Store) 
 @pytest.mark.parametrize("query", ADDRESSES)
 def test_the_data_of_a_page_is_json_too(filled: Store, query: str) -> None:
     """What the page shows can be read by a machine."""
-    data, _ = read_view(filled, read_asked(parse_qsl(query)), datetime.now(UTC))
+    data, _ = read_view(filled, read_view_request(parse_qsl(query)), datetime.now(UTC))
     told: Any = json.loads(msgspec.json.encode(data))
     assert isinstance(told, dict)
     assert told
@@ -238,7 +238,7 @@ def test_an_error_is_a_page_with_what_to_do_next(filled: Store) -> None:
     """The message, the advice, a way back, all escaped."""
     with pytest.raises(MissingBlobError) as caught:
         shown(filled, "run=<b>nope")
-    html = show_error(caught.value, Asked({"run": "<b>nope", "code": "k"}), datetime.now(UTC))
+    html = show_error(caught.value, ViewRequest({"run": "<b>nope", "code": "k"}), datetime.now(UTC))
     assert "There is no run '<b>nope'." in read(html).text
     assert "b" not in read(html).tags
     assert "?code=k" in html
@@ -294,9 +294,9 @@ def test_no_address_makes_it_stumble(filled: Store, run: str, given_pairs: dict[
     pairs = [*given_pairs.items(), *([("run", run)] if run else []), *([("view", view)] if view else [])]
     now = datetime.now(UTC)
     try:
-        data, body = read_view(filled, read_asked(pairs), now)
+        data, body = read_view(filled, read_view_request(pairs), now)
     except FleetscoreError as error:
-        html = show_error(error, Asked(dict(pairs)), now)
+        html = show_error(error, ViewRequest(dict(pairs)), now)
     else:
         html = render_page(body, Links(), now)
         msgspec.json.encode(data)
@@ -339,8 +339,8 @@ class WatchedStore:
 def test_overview_and_history_read_no_run(filled: Store) -> None:
     """Neither a run's record nor its ledger is read for any list: only the index and a few small records of the workload."""
     watched: Any = WatchedStore(filled)
-    read_view(watched, Asked({}), datetime.now(UTC))
-    read_view(watched, Asked({"workload": "toy"}), datetime.now(UTC))
+    read_view(watched, ViewRequest({}), datetime.now(UTC))
+    read_view(watched, ViewRequest({"workload": "toy"}), datetime.now(UTC))
     assert "index/toy/" in watched.listed
     assert not [path for path in watched.read_paths if path.startswith("runs/")]
 
@@ -348,5 +348,5 @@ def test_overview_and_history_read_no_run(filled: Store) -> None:
 def test_a_run_reads_no_ledger(filled: Store) -> None:
     """A run's page is told from its record and its timeline, however many partitions it has."""
     watched: Any = WatchedStore(filled)
-    read_view(watched, Asked({"run": run_of(GOOD)}), datetime.now(UTC))
+    read_view(watched, ViewRequest({"run": run_of(GOOD)}), datetime.now(UTC))
     assert {path.rsplit("/", 1)[1] for path in watched.read_paths} == {"run.json", "timeline.json"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fleetscore.dashboard.views import Asked, read_view
+from fleetscore.dashboard.views import ViewRequest, read_view
 from fleetscore.models.model_sets import write_model_set
 from fleetscore.models.report import describe_sets
 from fleetscore.operations.monthly_costs import list_costs
@@ -65,8 +65,8 @@ def store_with(folder: Path, days: int, sets: int) -> Store:
 
 
 ASKED: dict[str, Callable[[Store], Any]] = {
-    "overview": lambda store: read_view(store, Asked({}), NOW),
-    "workload": lambda store: read_view(store, Asked({"workload": "toy"}), NOW),
+    "overview": lambda store: read_view(store, ViewRequest({}), NOW),
+    "workload": lambda store: read_view(store, ViewRequest({"workload": "toy"}), NOW),
     "a page of runs": lambda store: list_page(store, "toy", 20, ""),
     "all runs": lambda store: list_runs_since(store, "toy", ""),
     "costs": lambda store: list_costs(store),

@@ -24,7 +24,7 @@ from fleetscore.dashboard.timeline_drawing import (
 )
 from fleetscore.records import RunRecord, RunRequest, RunState, ShardPlan, ShardRecord, to_json
 from fleetscore.runs.run_records import read_run
-from fleetscore.runs.timeline import ShardBar, Timeline, read_timeline, tell_timeline
+from fleetscore.runs.timeline import ShardBar, Timeline, make_timeline, read_timeline
 from fleetscore.store import open_store
 from fleetscore.store.base import Entry, Store
 
@@ -57,13 +57,13 @@ def test_a_listing_tells_who_is_at_work_done_waiting_or_lost() -> None:
         entry("00001/attempts/a/crumb.json", 2), entry("junk", 1), entry("00009/result.json", 1),
     ]  # fmt: skip
     plans = [plan_of(n) for n in range(3)]
-    bars = tell_timeline(plans, entries, {}, "x/", has_ended=False).bars
+    bars = make_timeline(plans, entries, {}, "x/", has_ended=False).bars
     assert [(bar.state, bar.attempts, bar.seconds) for bar in bars] == [
         ("committed", 2, 4.0),
         ("running", 1, None),
         ("planned", 0, None),
     ]
-    ended = tell_timeline(plans, entries, {0: record_of(0)}, "x/", has_ended=True).bars
+    ended = make_timeline(plans, entries, {0: record_of(0)}, "x/", has_ended=True).bars
     assert [(bar.state, bar.bad) for bar in ended] == [("committed", 1), ("lost", 10), ("lost", 10)]
     assert (ended[0].seconds, ended[0].attempts) == (2.0, 2)
 

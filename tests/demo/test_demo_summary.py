@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fleetscore.cli.demo.page import render_page
-from fleetscore.cli.demo.summary import sum_chapter, tell_judged
+from fleetscore.cli.demo.summary import format_judged, sum_chapter
 from fleetscore.cli.demo.tour import shown_windows
 from fleetscore.records import Cause, RunRecord, RunRequest, RunState
 from fleetscore.windows import Cadence, parse_window
@@ -40,10 +40,10 @@ def test_a_chapter_adds_its_runs_up() -> None:
 
 def test_figures_that_nobody_planted_are_told_by_their_names() -> None:
     """Numbers only; anything else is left to --json."""
-    assert tell_judged({"f1": 0.98765, "rows_seen": 1234, "confusion": [[1]], "fine": True}) == [
+    assert format_judged({"f1": 0.98765, "rows_seen": 1234, "confusion": [[1]], "fine": True}) == [
         "f1 0.988, rows seen 1,234"
     ]
-    assert tell_judged({}) == []
+    assert format_judged({}) == []
 
 
 def test_the_page_escapes_what_comes_from_data(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from azure.core.credentials import AccessToken
 from devbatch.process import ServiceProcess
 from fleetscore.batch.azure_batch import BatchCompute
 from fleetscore.cli.local_cloud import LocalBatch, LocalStorage, cloud_environment
-from fleetscore.pipeline.attempt_marker import Crumb
+from fleetscore.pipeline.attempt_marker import AttemptMarker
 from fleetscore.pipeline.offload_usage import Usage
 from fleetscore.records import from_json
 from fleetscore.runs.manifests import read_manifest, read_results
@@ -89,10 +89,10 @@ def write_rules(store: Store, slow_s: float = 0.2, **rules: float) -> None:
         store.delete(f"rates/{workload}.json")
 
 
-def crumbs_of(store: Store, run: str) -> list[Crumb]:
+def markers_of(store: Store, run: str) -> list[AttemptMarker]:
     """What the attempts at the run's shards are about to score, or were when they died."""
     paths = [entry.path for entry in store.list(f"runs/{run}/shards/") if entry.path.endswith("/crumb.json")]
-    return [from_json(store.read(path), Crumb) for path in paths]
+    return [from_json(store.read(path), AttemptMarker) for path in paths]
 
 
 def usage_of(store: Store, run: str) -> Usage:

@@ -21,9 +21,9 @@ from tests.offload.local_app import (
     ROOT,
     App,
     Cloud,
-    crumbs_of,
     doubled,
     lines,
+    markers_of,
     rows_of,
     usage_of,
     write_rules,
@@ -62,7 +62,7 @@ def test_a_worker_killed_mid_shard_is_replaced(app: App) -> None:
     """SIGKILL to the process that a crumb names: Batch tries again, and nobody loses a row."""
     window = "2026-02-01T00"
     run = start(app, window, slow(20), slow_s=0.1)
-    crumb = wait_until(lambda: crumbs_of(app.store, run))[0]
+    crumb = wait_until(lambda: markers_of(app.store, run))[0]
     os.kill(crumb.pid, signal.SIGKILL)
     assert_whole(app, run, window, 20)
     assert usage_of(app.store, run).retries == 1
@@ -74,7 +74,7 @@ def test_repeated_preemption_costs_nobody_a_row_and_accuses_nobody(app: App, clo
     window = "2026-02-01T01"
     run = start(app, window, slow(40, every=1), slow_s=0.1)
     for _ in range(3):
-        wait_until(lambda: crumbs_of(app.store, run))
+        wait_until(lambda: markers_of(app.store, run))
         cloud.service.control("preempt", {"pool": "local", "restore_seconds": 20})
         wait_until(lambda: cloud.compute().pool_state().usable_nodes == 2)
     assert_whole(app, run, window, 40)
@@ -144,7 +144,7 @@ def test_two_workers_on_one_shard_commit_it_once(app: App) -> None:
     """A second worker of the same shard, started while the first is at it: one record, one set of rows, both exit 0."""
     window = "2026-02-03T01"
     run = start(app, window, slow(10, every=1), slow_s=0.2)
-    wait_until(lambda: crumbs_of(app.store, run))
+    wait_until(lambda: markers_of(app.store, run))
     second = worker(app, run, 0)
     assert_whole(app, run, window, 10)
     assert second.wait(60) == 0
@@ -216,7 +216,7 @@ def test_a_host_killed_while_it_waits_takes_the_run_up_again(cloud: Cloud, tmp_p
     settings = cloud.environment((tmp_path / "store").as_uri()) | {"FLEETSCORE_BATCH_PLACEMENT": "batch"}
     with running(App(tmp_path, settings)) as app:
         run = start(app, window, slow(40), slow_s=0.2)
-        wait_until(lambda: crumbs_of(app.store, run))
+        wait_until(lambda: markers_of(app.store, run))
         app.kill()
         wait_until(lambda: has_file(app, run, "result.json"))
         app.start()
@@ -266,7 +266,7 @@ def test_shards_that_cannot_be_helped_end_the_run_long_before_its_timer(app: App
     """A setting broken while the first shards are at work: those that begin later give up, say why, and the run ends at once."""
     window = "2026-02-07T00"
     run = start(app, window, slow(80, every=1), slow_s=0.2, check_s=600.0)
-    wait_until(lambda: len(crumbs_of(app.store, run)) == 4)
+    wait_until(lambda: len(markers_of(app.store, run)) == 4)
     rules = app.store.read("settings/toy.toml")
     app.store.write("settings/toy.toml", b"no_such_setting = 1\n" + rules)
     status = app.ended(run)

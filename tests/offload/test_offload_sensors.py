@@ -12,7 +12,7 @@ from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.pipeline.offload import check_shards, submit_shards
 from fleetscore.pipeline.plan import commit_plan
 from fleetscore.pipeline.score import score_shard
-from fleetscore.pipeline.submit import ask_run
+from fleetscore.pipeline.submit import submit_run
 from fleetscore.runs.plans import read_shard_plans
 from fleetscore.runs.run_records import read_run, record_planned
 from fleetscore.store.base import Store
@@ -59,7 +59,7 @@ def score_on_batch(store: Store, cloud: Cloud, window: str, share: float) -> set
         "FLEETSCORE_QUEUE__queueServiceUri": "",
     }
     app, compute = read_app_settings(told), cloud.compute()
-    request = ask_run(store, "sensor_anomaly", window, datetime.now(UTC), "test").request
+    request = submit_run(store, "sensor_anomaly", window, datetime.now(UTC), "test").request
     head = commit_plan(store, request, app, datetime.now(UTC))
     record_planned(store, head, datetime.now(UTC))
     shards = read_shard_plans(store, head)

@@ -20,11 +20,11 @@ from fleetscore.runs.plans import read_shard_plans
 from fleetscore.runs.run_records import request_run
 from fleetscore.store.base import Store
 from fleetscore.telemetry import trace_of
-from tests.offload.local_app import HERE, ROOT, TOYS, WORKLOADS, App, Cloud, crumbs_of, lines, write_rules
+from tests.offload.local_app import HERE, ROOT, TOYS, WORKLOADS, App, Cloud, lines, markers_of, write_rules
 from tests.pipeline.app_host import running, wait_until
 from tests.pipeline.ingestion import KEY, Ingestion, taking
 from tests.pipeline.toy_workload import write_lines
-from worker_image.telling import PATIENCE_S
+from worker_image.attempt_telemetry import PATIENCE_S
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WINDOW = "2026-01-01T00"
@@ -120,7 +120,7 @@ def test_a_worker_that_is_asked_to_stop_still_tells_of_it(planned: Store) -> Non
     write_lines(planned, WINDOW, lines(5, **{f"p{i}": "slow" for i in range(5)}))
     with taking() as ingestion:
         asked = worker(planned, APPLICATIONINSIGHTS_CONNECTION_STRING=ingestion.connection_string)
-        wait_until(lambda: crumbs_of(planned, RUN))
+        wait_until(lambda: markers_of(planned, RUN))
         asked.terminate()
         code, words, _ = said(asked)
         assert code == 30
@@ -150,7 +150,7 @@ def test_a_worker_without_a_connection_string_imports_nothing_of_it(planned: Sto
     """Neither the exporter nor OpenTelemetry's SDK is loaded."""
     code, words, _ = said(worker(planned, "-X", "importtime"))
     assert code == 10
-    assert "worker_image.telling" in words
+    assert "worker_image.attempt_telemetry" in words
     assert "opentelemetry.sdk" not in words
     assert "azure.monitor" not in words
 

@@ -23,7 +23,7 @@ from fleetscore.runs.plans import read_shard_plans
 from fleetscore.runs.run_records import request_run
 from fleetscore.store.base import Store
 from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
-from tests.offload.local_app import HERE, ROOT, TOYS, WORKLOADS, crumbs_of, lines, write_rules
+from tests.offload.local_app import HERE, ROOT, TOYS, WORKLOADS, lines, markers_of, write_rules
 from tests.pipeline.app_host import wait_until
 from tests.pipeline.ingestion import taking
 from tests.pipeline.toy_workload import write_lines
@@ -95,10 +95,10 @@ def test_a_worker_that_is_asked_to_stop_accuses_nobody(store: Store) -> None:
     write_lines(store, WINDOW, lines(30, **{f"p{i}": "slow" for i in range(30)}))
     run = planned(store)
     asked = worker(store, run)
-    wait_until(lambda: crumbs_of(store, run))
+    wait_until(lambda: markers_of(store, run))
     asked.send_signal(signal.SIGTERM)
     assert asked.wait(60) == 30
-    assert crumbs_of(store, run) == []
+    assert markers_of(store, run) == []
     assert read_shard_record(store, run, 0) is None
 
 

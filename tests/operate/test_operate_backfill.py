@@ -14,7 +14,7 @@ from toy_workload import write_lines
 from fleetscore.errors import InputError
 from fleetscore.operations.backfills import MOST_WINDOWS, list_windows, preview_backfill, wait_for_live_s
 from fleetscore.pipeline.local import execute, run_window
-from fleetscore.pipeline.submit import ask_backfilled, ask_run, decide_backfilled
+from fleetscore.pipeline.submit import decide_backfilled, submit_backfilled, submit_run
 from fleetscore.records import FINAL, Only, RunRecord, RunRequest, RunState
 from fleetscore.store.base import Store
 from orchestrators.backfill import backfill_lane
@@ -58,11 +58,11 @@ def test_a_dry_run_says_which_windows_would_run_and_why_and_writes_nothing(
 def test_after_a_backfill_nothing_is_left_to_do_and_nothing_was_done_twice(four: Store) -> None:
     """The second backfill starts no run; the published window kept its first run."""
     for window in WINDOWS:
-        asked = ask_backfilled(four, "toy", window, NOW, "backfill-1", Only.MISSING)
+        asked = submit_backfilled(four, "toy", window, NOW, "backfill-1", Only.MISSING)
         if asked.fresh:
             execute(four, asked.request)
     write_lines(four, WINDOWS[2], [("a", 1, "ok")])
-    again = [ask_backfilled(four, "toy", window, NOW, "backfill-2", Only.MISSING) for window in WINDOWS]
+    again = [submit_backfilled(four, "toy", window, NOW, "backfill-2", Only.MISSING) for window in WINDOWS]
     assert [asked.fresh for asked in again] == [False, False, True, False]  # the third had failed once more
     assert four.stat(f"runs/toy-{WINDOWS[0]}-r2/run.json") is None
 
@@ -70,7 +70,7 @@ def test_after_a_backfill_nothing_is_left_to_do_and_nothing_was_done_twice(four:
 def test_a_window_that_failed_is_scored_again_where_it_failed(four: Store) -> None:
     """Its data was mended: a backfill of what is missing publishes it, though its partitions were failed, not late."""
     write_lines(four, WINDOWS[2], [("a", 1, "ok")])
-    asked = ask_backfilled(four, "toy", WINDOWS[2], NOW, "backfill-1", Only.MISSING)
+    asked = submit_backfilled(four, "toy", WINDOWS[2], NOW, "backfill-1", Only.MISSING)
     assert execute(four, asked.request).counts == {"scored": 1}
 
 
@@ -95,7 +95,7 @@ def test_a_backfill_waits_while_a_live_window_is_under_way_but_not_for_ever(stor
     """A run that the timer asked for holds backfills up until it has ended, and for two hours at the most."""
     write_lines(store, WINDOWS[0], [("a", 1, "ok")])
     assert wait_for_live_s(store, NOW) == 0.0
-    asked = ask_run(store, "toy", WINDOWS[0], NOW, "timer")
+    asked = submit_run(store, "toy", WINDOWS[0], NOW, "timer")
     assert wait_for_live_s(store, NOW) > 0.0
     assert wait_for_live_s(store, NOW + timedelta(hours=3)) == 0.0
     execute(store, asked.request)

@@ -30,7 +30,7 @@ from fleetscore.pipeline.finish import finish_run
 from fleetscore.pipeline.local import execute, run_window
 from fleetscore.pipeline.plan import commit_plan
 from fleetscore.pipeline.score import score_shard
-from fleetscore.pipeline.submit import ask_retry, ask_run
+from fleetscore.pipeline.submit import submit_retry, submit_run
 from fleetscore.records import Only
 from fleetscore.registry import EXTRA_WORKLOADS
 from fleetscore.runs.manifests import read_manifest, read_results
@@ -95,7 +95,7 @@ def _score_all(url: str, run: str, shards: int) -> None:
 def test_a_challenger_that_kills_its_process_costs_the_champion_nothing(store: Store, champion: str) -> None:
     """Every process dies of the challenger after one shard; after as many tries the run is published whole."""
     pin_challenger(store, "toy", write_factor(store, "kill"))
-    asked = ask_run(store, "toy", WINDOW, NOW, "direct")
+    asked = submit_run(store, "toy", WINDOW, NOW, "direct")
     head = commit_plan(store, asked.request, SMALL, NOW)
     record_planned(store, head, NOW)
     codes = []
@@ -155,7 +155,7 @@ def test_only_partitions_with_shadow_results_are_compared_over_rounds(store: Sto
     """A first round without a challenger and a second with one for some partitions: only those are judged."""
     run_window(store, "toy", WINDOW, SMALL)
     pin_challenger(store, "toy", write_factor(store, "3"))
-    asked = ask_retry(store, f"toy-{WINDOW}", NOW, "direct", only=Only.ALL, partitions=("p3",))
+    asked = submit_retry(store, f"toy-{WINDOW}", NOW, "direct", only=Only.ALL, partitions=("p3",))
     execute(store, asked.request, SMALL)
     write_actuals(store, 3)
     verdict = judge_challenger(store, "toy", WINDOW, "2026-01-01T01", NOW, "me")

@@ -22,7 +22,7 @@ from fleetscore.pipeline.finish import finish_run
 from fleetscore.pipeline.local import execute, run_training, run_window
 from fleetscore.pipeline.plan import commit_plan
 from fleetscore.pipeline.score import score_shard
-from fleetscore.pipeline.submit import ask_retry, ask_run, cancel_run, newest_round
+from fleetscore.pipeline.submit import cancel_run, newest_round, submit_retry, submit_run
 from fleetscore.records import FINAL, Only, RunState
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
@@ -54,9 +54,9 @@ def run_somehow(store: Store, window: str, how: str, only: Only) -> None:
     """One more round of the window, which ends as `how` says."""
     newest = newest_round(store, "toy", window)
     if newest is None:
-        asked = ask_run(store, "toy", window, NOW, "direct")
+        asked = submit_run(store, "toy", window, NOW, "direct")
     else:
-        asked = ask_retry(store, newest.request.run, NOW, "direct", only=only)
+        asked = submit_retry(store, newest.request.run, NOW, "direct", only=only)
     if read_run(store, asked.request.run).state in FINAL:
         return
     head = commit_plan(store, asked.request, SMALL, NOW)
@@ -125,7 +125,7 @@ def test_a_kept_ledger_and_its_run_stay_readable(store: Store) -> None:
     first = run_window(store, "toy", WINDOWS[0], SMALL)
     assert first.state is RunState.UNPUBLISHED
     write_lines(store, WINDOWS[0], [(f"p{i}", i, "ok") for i in range(6)])
-    second = execute(store, ask_retry(store, first.request.run, NOW, "direct").request, SMALL)
+    second = execute(store, submit_retry(store, first.request.run, NOW, "direct").request, SMALL)
     sweep(store, LATER)
     assert second.state is RunState.PUBLISHED
     assert published(store)[WINDOWS[0]] == [(f"p{i}", 2 * i) for i in range(6)]
@@ -180,7 +180,7 @@ def test_an_old_unpublished_window_can_still_be_run_again(store: Store) -> None:
     sweep(store, LATER)
     write_lines(store, WINDOWS[0], [("a", 1, "ok")])
     try:
-        record = execute(store, ask_retry(store, run, NOW, "direct").request)
+        record = execute(store, submit_retry(store, run, NOW, "direct").request)
     except ConflictError:  # pragma: no cover - said here so that the reason is seen
         raise AssertionError("the retry built on what is gone") from None
     assert record.counts == {"scored": 1}

@@ -16,7 +16,7 @@ from fleetscore.app_settings import AppSettings
 from fleetscore.pipeline.local import execute, run_window
 from fleetscore.pipeline.plan import commit_plan
 from fleetscore.pipeline.score import read_shard_record
-from fleetscore.pipeline.submit import ask_retry, ask_run
+from fleetscore.pipeline.submit import submit_retry, submit_run
 from fleetscore.records import Only
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
@@ -60,7 +60,7 @@ def test_a_retry_tells_only_what_it_settled(store: Store, caplog: pytest.LogCapt
     """Partitions that were kept have had their line."""
     write_lines(store, WINDOW, [(f"p{i}", i, "fail" if i == 3 else "ok") for i in range(20)])
     run_window(store, "toy", WINDOW, SMALL)
-    asked = ask_retry(store, RUN, datetime.now(UTC), "direct", only=Only.FAILED)
+    asked = submit_retry(store, RUN, datetime.now(UTC), "direct", only=Only.FAILED)
     caplog.clear()
     with caplog.at_level(logging.INFO, "fleetscore.partitions"):
         execute(store, asked.request, SMALL)
@@ -84,7 +84,7 @@ for provider in (trace.get_tracer_provider(), metrics.get_meter_provider()):
 def run_shard(store: Store) -> tuple[str, str]:
     """A store with a planned run of one shard, and the run."""
     write_lines(store, WINDOW, [("a", 1, "ok"), ("b", 2, "fail")])
-    asked = ask_run(store, "toy", WINDOW, datetime.now(UTC), "x")
+    asked = submit_run(store, "toy", WINDOW, datetime.now(UTC), "x")
     commit_plan(store, asked.request, AppSettings(), datetime.now(UTC))
     return store.url, asked.request.run
 

@@ -15,10 +15,10 @@ from fleetscore.app_settings import AppSettings
 from fleetscore.errors import InputError, StoreError
 from fleetscore.operations import notices
 from fleetscore.operations.callbacks import answer_callbacks, request_callback
-from fleetscore.operations.notices import QUEUE, Notice, list_targets, notices_of, resend_pending, tell
+from fleetscore.operations.notices import QUEUE, Notice, list_targets, notices_of, resend_pending, send_notice
 from fleetscore.operations.outgoing import post_json
 from fleetscore.pipeline.local import execute, run_window
-from fleetscore.pipeline.submit import ask_run
+from fleetscore.pipeline.submit import submit_run
 from fleetscore.records import RunState, to_json
 from fleetscore.store.base import Store
 
@@ -38,8 +38,8 @@ def test_a_notice_is_tried_again_and_told_once(store: Store, hook: Receiver) -> 
     """Two refusals are followed by a third try; telling the same thing again posts nothing."""
     app = AppSettings(webhook_url=hook.url, webhook_private=1)
     hook.refusals = 2
-    assert tell(store, app, NOTICE)
-    assert tell(store, app, NOTICE)
+    assert send_notice(store, app, NOTICE)
+    assert send_notice(store, app, NOTICE)
     assert (hook.asked, len(hook.taken)) == (3, 1)
     assert (hook.taken[0]["kind"], hook.taken[0]["message"]) == ("run_failed", NOTICE.message)
 
@@ -50,11 +50,11 @@ def test_a_receiver_that_is_down_gets_it_later_and_after_a_day_it_is_given_up(
     """What is pending is resent; a notice that nobody took for a day is moved aside with an error. The URL's secret is in no log."""
     app = AppSettings(webhook_url=hook.url, webhook_private=1)
     hook.refusals = 3
-    assert not tell(store, app, NOTICE)
+    assert not send_notice(store, app, NOTICE)
     assert resend_pending(store, app, NOW + timedelta(hours=1)) == 1
     assert (len(hook.taken), list(store.list("notices/pending/"))) == (1, [])
     with caplog.at_level(logging.WARNING):
-        assert not tell(
+        assert not send_notice(
             store,
             AppSettings(webhook_url="http://127.0.0.1:9/?secret=x", webhook_private=1),
             replace(NOTICE, id="other"),
@@ -67,7 +67,7 @@ def test_a_receiver_that_is_down_gets_it_later_and_after_a_day_it_is_given_up(
 
 def test_without_a_receiver_nothing_is_kept(store: Store) -> None:
     """No settings, no files."""
-    assert not tell(store, AppSettings(), NOTICE)
+    assert not send_notice(store, AppSettings(), NOTICE)
     assert list(store.list("")) == []
 
 
@@ -80,7 +80,7 @@ def test_what_arrived_at_one_place_is_not_sent_there_again(
     endpoint = next(part for part in azurite.split(";") if part.startswith("QueueEndpoint=")).split("=", 1)[1]
     app = AppSettings(webhook_url=hook.url, webhook_private=1, queue_service=endpoint)
     hook.refusals = 3
-    assert not tell(store, app, NOTICE)
+    assert not send_notice(store, app, NOTICE)
     assert resend_pending(store, app, NOW) == 1
     assert len(hook.taken) == 1
     queue = QueueClient.from_connection_string(azurite, QUEUE, message_decode_policy=TextBase64DecodePolicy())
@@ -170,7 +170,7 @@ def test_a_callback_is_called_once_when_the_run_has_ended(store: Store) -> None:
     write_lines(store, "2026-01-01T00", [("a", 1, "ok")])
     with receiving() as hook:
         app, now = AppSettings(webhook_private=1), datetime.now(UTC)
-        asked = ask_run(store, "toy", "2026-01-01T00", now, "http")
+        asked = submit_run(store, "toy", "2026-01-01T00", now, "http")
         request_callback(store, app, asked.request.run, hook.url, now)
         assert answer_callbacks(store, app, now) == 0
         execute(store, asked.request)

@@ -8,7 +8,7 @@ from app_host import Host
 from toy_workload import write_lines
 
 from fleetscore.pipeline.local import run_window
-from fleetscore.pipeline.submit import ask_run
+from fleetscore.pipeline.submit import submit_run
 from fleetscore.store.base import Store
 
 NOW = datetime(2026, 1, 1, 2, tzinfo=UTC)
@@ -36,7 +36,7 @@ def test_replay_exits_with_whether_anything_differs(store: Store, command: Comma
 
 def test_a_run_that_settled_nothing_cannot_be_replayed(store: Store, command: Command) -> None:
     """A run without a ledger is told as such, with the command that shows how it stands."""
-    ask_run(store, "toy", WINDOW, NOW, "test")
+    submit_run(store, "toy", WINDOW, NOW, "test")
     code, said = command("replay", f"toy-{WINDOW}", "p7")
     assert (code, "is requested and has no ledger" in said, f"fleetscore show toy-{WINDOW}" in said) == (
         2,

@@ -12,10 +12,10 @@ from toy_workload import Toy, write_lines
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.errors import TakenOverError
-from fleetscore.operations.late_data import ask_late, find_late
+from fleetscore.operations.late_data import find_late, submit_late
 from fleetscore.operations.watchdog import close_run, find_trouble, judge_orchestration, list_open_runs
 from fleetscore.pipeline.local import execute, run_window
-from fleetscore.pipeline.submit import ask_run
+from fleetscore.pipeline.submit import submit_run
 from fleetscore.records import Only, RunRecord, RunRequest, RunState, to_json
 from fleetscore.registry import get_workload
 from fleetscore.runs.index import index_run
@@ -95,7 +95,7 @@ def test_an_orchestration_that_wakes_after_a_takeover_is_refused(store: Store) -
 
 def submit(store: Store) -> Any:
     """A run that was requested."""
-    return ask_run(store, "toy", WINDOW, NOW, "http")
+    return submit_run(store, "toy", WINDOW, NOW, "http")
 
 
 def test_a_failed_orchestration_is_replaced_and_keeps_what_is_committed(
@@ -103,7 +103,7 @@ def test_a_failed_orchestration_is_replaced_and_keeps_what_is_committed(
 ) -> None:
     """A run whose orchestration is lost goes on under a new instance; its committed shards are not scored again."""
     write_lines(host_store, "2026-01-01T19", [("a", 1, "ok")])
-    lost = ask_run(host_store, "toy", "2026-01-01T19", NOW - OLD, "http").request.run
+    lost = submit_run(host_store, "toy", "2026-01-01T19", NOW - OLD, "http").request.run
     record_state(host_store, lost, RunState.SCORING, NOW - OLD)
     host.fire("watchdog_timer")
     assert host.ended(lost)["state"] == "published"
@@ -115,7 +115,7 @@ def test_closing_never_touches_a_run_that_has_ended(store: Store) -> None:
     write_lines(store, WINDOW, [("a", 1, "ok")])
     run = run_window(store, "toy", WINDOW).request.run
     assert close_run(store, run, "It vanished.", NOW).state is RunState.PUBLISHED
-    asked = ask_run(store, "toy", "2026-01-01T01", NOW, "http")
+    asked = submit_run(store, "toy", "2026-01-01T01", NOW, "http")
     closed = close_run(store, asked.request.run, "It vanished.", NOW)
     assert (closed.state, closed.facts["error_code"]) == (RunState.FAILED, "orchestration_lost")
     assert "fleetscore retry" in closed.error
@@ -131,7 +131,7 @@ def test_the_timer_closes_a_terminated_run_and_starts_a_lost_one(
     answer = host.post("runs", {"workload": "toy", "window": "2026-01-01T20"}).json()
     wait_until(lambda: host.get(f"runs/{answer['id']}")["state"] == "scoring")
     assert host.manage(answer["id"], "terminate?reason=by+hand").status_code in (200, 202)
-    lost = ask_run(host_store, "toy", "2026-01-01T21", NOW - OLD, "http").request.run
+    lost = submit_run(host_store, "toy", "2026-01-01T21", NOW - OLD, "http").request.run
     wait_until(lambda: host.manage(answer["id"]).json()["runtimeStatus"] == "Terminated")
     host_store.write("settings/toy.toml", b"")
     host_store.create(f"runs/{answer['id']}/cancel.json", b"{}")  # what still scores stops
@@ -161,7 +161,7 @@ def test_late_partitions_are_scored_alone_and_the_window_is_published_again(publ
     """Only the partition that arrived is scored; the others keep their files; the manifest keeps its history."""
     before = read_manifest(published, "toy", WINDOW)
     write_lines(published, WINDOW, [(f"p{i}", i, "late" if i > 4 else "ok") for i in range(6)])
-    asked = ask_late(published, "toy", NOW)
+    asked = submit_late(published, "toy", NOW)
     assert asked is not None
     assert (asked.fresh, asked.request.only, asked.request.round) == (True, Only.MISSING, 2)
     ended = execute(published, asked.request)
@@ -173,11 +173,11 @@ def test_late_partitions_are_scored_alone_and_the_window_is_published_again(publ
 
 def test_nothing_new_nothing_done(published: Store) -> None:
     """Without new input, with input of other windows, and with input that brings nothing to score, no round is asked for."""
-    assert ask_late(published, "toy", NOW) is None
+    assert submit_late(published, "toy", NOW) is None
     write_lines(published, "2026-01-01T01", [("a", 1, "ok")])
-    assert ask_late(published, "toy", NOW) is None
+    assert submit_late(published, "toy", NOW) is None
     write_lines(published, WINDOW, [(f"p{i}", i + 7, "late" if i > 3 else "ok") for i in range(6)])
-    assert ask_late(published, "toy", NOW) is None
+    assert submit_late(published, "toy", NOW) is None
     assert published.stat(f"runs/toy-{WINDOW}-r2/run.json") is None
 
 
@@ -194,18 +194,18 @@ def test_a_count_that_never_agrees_with_the_ledger_causes_no_round(
 
     monkeypatch.setattr(Toy, "discover", more)
     write_lines(published, "2026-01-01T01", [("a", 1, "ok")])
-    assert ask_late(published, "toy", NOW) is None
+    assert submit_late(published, "toy", NOW) is None
 
 
 def test_a_look_without_change_reads_no_input(published: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once looked at, a window is not discovered again until the workload's input has changed."""
-    assert ask_late(published, "toy", NOW) is None
+    assert submit_late(published, "toy", NOW) is None
 
     def refuse(*_: Any) -> None:
         raise AssertionError("discovered again")
 
     monkeypatch.setattr(type(get_workload(published, "toy")), "discover", refuse)
-    assert ask_late(published, "toy", NOW) is None
+    assert submit_late(published, "toy", NOW) is None
 
 
 def test_late_data_waits_for_live_windows_and_for_its_own_rounds_and_ends_at_the_watermark(
@@ -213,13 +213,13 @@ def test_late_data_waits_for_live_windows_and_for_its_own_rounds_and_ends_at_the
 ) -> None:
     """No round while a live window is under way, none beside another one, none after late_until_s."""
     write_lines(published, WINDOW, [(f"p{i}", i, "ok") for i in range(6)])
-    assert ask_late(published, "toy", NOW + timedelta(days=2)) is None
+    assert submit_late(published, "toy", NOW + timedelta(days=2)) is None
     write_lines(published, "2026-01-01T01", [("a", 1, "ok")])
-    live = ask_run(published, "toy", "2026-01-01T01", NOW, "timer")
-    assert ask_late(published, "toy", NOW) is None
+    live = submit_run(published, "toy", "2026-01-01T01", NOW, "timer")
+    assert submit_late(published, "toy", NOW) is None
     execute(published, live.request)
-    assert ask_late(published, "toy", NOW) is not None
-    assert ask_late(published, "toy", NOW) is None  # that round is under way now
+    assert submit_late(published, "toy", NOW) is not None
+    assert submit_late(published, "toy", NOW) is None  # that round is under way now
 
 
 def test_late_data_of_two_windows_is_brought_in_one_after_the_other(published: Store) -> None:
@@ -229,21 +229,21 @@ def test_late_data_of_two_windows_is_brought_in_one_after_the_other(published: S
     run_window(published, "toy", other)
     write_lines(published, WINDOW, [(f"p{i}", i, "ok") for i in range(6)])
     write_lines(published, other, [("a", 1, "ok"), ("b", 2, "ok")])
-    first = ask_late(published, "toy", NOW)
+    first = submit_late(published, "toy", NOW)
     assert first is not None
-    assert ask_late(published, "toy", NOW) is None
+    assert submit_late(published, "toy", NOW) is None
     execute(published, first.request)
-    second = ask_late(published, "toy", NOW)
+    second = submit_late(published, "toy", NOW)
     assert second is not None
     assert {first.request.window, second.request.window} == {WINDOW, other}
     execute(published, second.request)
-    assert ask_late(published, "toy", NOW) is None
+    assert submit_late(published, "toy", NOW) is None
 
 
 def test_partitions_that_were_left_out_on_request_are_not_late(store: Store) -> None:
     """A run of one partition by name does not make the others late."""
     write_lines(store, WINDOW, [("a", 1, "ok"), ("b", 2, "ok")])
-    asked = ask_run(store, "toy", WINDOW, NOW, "http", partitions=("a",))
+    asked = submit_run(store, "toy", WINDOW, NOW, "http", partitions=("a",))
     execute(store, asked.request)
     write_lines(store, WINDOW, [("a", 1, "ok"), ("b", 3, "ok")])
     assert find_late(store, get_workload(store, "toy"), WINDOW, asked.request.run) is None
@@ -310,7 +310,7 @@ def test_looking_for_trouble_reads_only_runs_that_may_be_in_it(store: Store) -> 
 def test_runs_without_a_host_are_left_alone(store: Store) -> None:
     """A run in somebody's own process has no orchestration to look for."""
     write_lines(store, WINDOW, [("a", 1, "ok")])
-    ask_run(store, "toy", WINDOW, NOW, "direct")
-    ask_run(store, "toy", "2026-01-01T01", NOW, "http")
+    submit_run(store, "toy", WINDOW, NOW, "direct")
+    submit_run(store, "toy", "2026-01-01T01", NOW, "http")
     assert [r.request.window for r in list_open_runs(store, NOW)] == ["2026-01-01T01"]
     assert read_run(store, f"toy-{WINDOW}").state is RunState.REQUESTED

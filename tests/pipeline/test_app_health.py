@@ -14,7 +14,7 @@ from app_host import ROOT, Host, running, wait_until
 from toy_workload import write_lines
 
 from fleetscore.operations.ticks import judge_health, read_ticks, record_tick
-from fleetscore.pipeline.submit import ask_run
+from fleetscore.pipeline.submit import submit_run
 from fleetscore.store.base import Store
 from orchestrators.calls import missing_names
 
@@ -78,7 +78,9 @@ def test_a_silent_timer_is_told_and_its_work_is_done(store: Store, monkeypatch: 
         monkeypatch.setattr(module, "app_store", lambda: store)
     monkeypatch.setattr(health, "STARTED", datetime.now(UTC) - timedelta(hours=1))
     write_lines(store, "2026-01-07T10", [("a", 1, "ok")])
-    run = ask_run(store, "toy", "2026-01-07T10", datetime.now(UTC) - timedelta(hours=1), "http").request.run
+    run = submit_run(
+        store, "toy", "2026-01-07T10", datetime.now(UTC) - timedelta(hours=1), "http"
+    ).request.run
     client = Client()
     request = func.HttpRequest(method="GET", url="http://localhost/api/health", body=b"")
     answer = asyncio.run(health.answer_health(req=request, client=client))

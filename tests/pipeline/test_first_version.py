@@ -9,7 +9,7 @@ import pytest
 from fleetscore.operations.explain import explain
 from fleetscore.operations.overview import read_overview, read_workload_page
 from fleetscore.pipeline.local import execute, run_window
-from fleetscore.pipeline.submit import ask_retry
+from fleetscore.pipeline.submit import submit_retry
 from fleetscore.records import Only, RunState
 from fleetscore.runs.index import list_page
 from fleetscore.runs.manifests import read_latest, read_manifest, read_results
@@ -56,7 +56,7 @@ def test_runs_results_and_stories_are_read(old: Store) -> None:
 
 def test_it_goes_on_with_a_retry_and_the_next_window(old: Store) -> None:
     """A retry of an old run and a run of the next window are published with the old models."""
-    again = ask_retry(old, RETRIED, NOW, "test", only=Only.ALL)
+    again = submit_retry(old, RETRIED, NOW, "test", only=Only.ALL)
     assert again.request.run == "sensor_anomaly-2026-03-04T07-r3"
     assert execute(old, again.request).counts == {"scored": 80}
     assert run_window(old, "sensor_anomaly", "2026-03-04T09").state is RunState.PUBLISHED

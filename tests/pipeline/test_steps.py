@@ -14,7 +14,7 @@ from fleetscore.pipeline.finish import finish_run
 from fleetscore.pipeline.local import execute, run_training, run_window
 from fleetscore.pipeline.plan import commit_plan, make_plan
 from fleetscore.pipeline.score import read_shard_record, score_shard
-from fleetscore.pipeline.submit import ask_retry, ask_run, cancel_run
+from fleetscore.pipeline.submit import cancel_run, submit_retry, submit_run
 from fleetscore.records import Only, RunState
 from fleetscore.runs.index import list_runs
 from fleetscore.runs.ledgers import read_ledger
@@ -99,7 +99,7 @@ def test_a_window_without_data_is_not_published(store: Store) -> None:
 def test_planning_shows_everything_and_writes_nothing(store: Store) -> None:
     """make_plan leaves the store as it was; commit_plan then plans the same shards."""
     write_lines(store, WINDOW, lines_of(10, p9="late"))
-    request = ask_run(store, "toy", WINDOW, NOW, "test").request
+    request = submit_run(store, "toy", WINDOW, NOW, "test").request
     before = snapshot(store)
     plan = make_plan(store, request, APP, NOW)
     assert snapshot(store) == before
@@ -113,7 +113,7 @@ def test_planning_shows_everything_and_writes_nothing(store: Store) -> None:
 def test_a_plan_is_made_once(store: Store) -> None:
     """Planning again after the data changed gives the first plan: the run's shards stand."""
     write_lines(store, WINDOW, lines_of(4))
-    request = ask_run(store, "toy", WINDOW, NOW, "test").request
+    request = submit_run(store, "toy", WINDOW, NOW, "test").request
     first = commit_plan(store, request, APP, NOW)
     write_lines(store, WINDOW, lines_of(8))
     assert commit_plan(store, request, APP, NOW) == first
@@ -122,17 +122,17 @@ def test_a_plan_is_made_once(store: Store) -> None:
 def test_asking_twice_starts_once(store: Store) -> None:
     """The second asker gets the first one's run; after publishing too."""
     write_lines(store, WINDOW, lines_of(3))
-    first, second = (ask_run(store, "toy", WINDOW, NOW, who) for who in ("ann", "bob"))
+    first, second = (submit_run(store, "toy", WINDOW, NOW, who) for who in ("ann", "bob"))
     assert (first.fresh, second.fresh) == (True, False)
     assert first.request == second.request
     execute(store, first.request, APP)
-    assert ask_run(store, "toy", WINDOW, NOW, "bob").state is RunState.PUBLISHED
+    assert submit_run(store, "toy", WINDOW, NOW, "bob").state is RunState.PUBLISHED
 
 
 def test_of_many_askers_at_once_one_starts_the_run(store: Store) -> None:
     """Sixteen threads ask for one window: exactly one of them is to start it."""
     with ThreadPoolExecutor(16) as pool:
-        asked = list(pool.map(lambda n: ask_run(store, "toy", WINDOW, NOW, f"t{n}"), range(16)))
+        asked = list(pool.map(lambda n: submit_run(store, "toy", WINDOW, NOW, f"t{n}"), range(16)))
     assert sum(a.fresh for a in asked) == 1
     assert len({a.request.who for a in asked}) == 1
 
@@ -143,7 +143,7 @@ def test_a_retry_scores_only_what_failed_and_keeps_the_files(store: Store) -> No
     run_window(store, "toy", WINDOW, APP)
     before = read_manifest(store, "toy", WINDOW)
     write_lines(store, WINDOW, lines_of(30, p7="raise"))
-    asked = ask_retry(store, RUN, NOW, "test")
+    asked = submit_retry(store, RUN, NOW, "test")
     record = execute(store, asked.request, APP)
     after = read_manifest(store, "toy", WINDOW)
     assert record.counts == {"scored": 29, "failed": 1}
@@ -158,7 +158,7 @@ def test_missing_takes_late_and_new_partitions_but_leaves_failed_ones(store: Sto
     write_lines(store, WINDOW, lines_of(20, p3="fail", p9="late"))
     run_window(store, "toy", WINDOW, APP)
     write_lines(store, WINDOW, [*lines_of(20), ("new", 7, "ok")])
-    record = execute(store, ask_retry(store, RUN, NOW, "test", only=Only.MISSING).request, APP)
+    record = execute(store, submit_retry(store, RUN, NOW, "test", only=Only.MISSING).request, APP)
     assert record.counts == {"scored": 20, "failed": 1}
     assert ("new", 14) in published_rows(store)
     ledger = read_ledger(store, f"{RUN}-r2")
@@ -172,7 +172,7 @@ def test_all_scores_everything_again(store: Store) -> None:
     run_window(store, "toy", WINDOW, APP)
     before = {file.path for file in read_manifest(store, "toy", WINDOW).files}
     write_lines(store, WINDOW, [(key, value + 1, how) for key, value, how in lines_of(6)])
-    execute(store, ask_retry(store, RUN, NOW, "test", only=Only.ALL).request, APP)
+    execute(store, submit_retry(store, RUN, NOW, "test", only=Only.ALL).request, APP)
     assert not before & {file.path for file in read_manifest(store, "toy", WINDOW).files}
     assert published_rows(store) == [(f"p{i}", 2 * i + 2) for i in range(6)]
 
@@ -182,7 +182,7 @@ def test_a_named_partition_takes_its_file_mates_along(store: Store) -> None:
     write_lines(store, WINDOW, lines_of(9))
     run_window(store, "toy", WINDOW, APP)
     write_lines(store, WINDOW, [(key, value + 1, how) for key, value, how in lines_of(9)])
-    record = execute(store, ask_retry(store, RUN, NOW, "test", partitions=("p4",)).request, APP)
+    record = execute(store, submit_retry(store, RUN, NOW, "test", partitions=("p4",)).request, APP)
     rows = dict(published_rows(store))
     assert record.counts == {"scored": 9}
     assert len(published_rows(store)) == 9
@@ -192,7 +192,7 @@ def test_a_named_partition_takes_its_file_mates_along(store: Store) -> None:
 def test_naming_partitions_skips_the_others_and_fails_unknown_ones(store: Store) -> None:
     """A run of two named partitions says of all others that they were not asked for."""
     write_lines(store, WINDOW, lines_of(20))
-    request = ask_run(store, "toy", WINDOW, NOW, "test", partitions=("p1", "ghost")).request
+    request = submit_run(store, "toy", WINDOW, NOW, "test", partitions=("p1", "ghost")).request
     record = execute(store, request, APP)
     assert record.counts == {"scored": 1, "failed": 1, "skipped": 19}
     assert {c.cause for c in record.causes} == {"not_requested", "unknown_partition"}
@@ -201,7 +201,7 @@ def test_naming_partitions_skips_the_others_and_fails_unknown_ones(store: Store)
 def test_each_step_may_run_twice(store: Store) -> None:
     """Scoring, collecting and finishing again change neither rows nor record."""
     write_lines(store, WINDOW, lines_of(7, p2="fail"))
-    request = ask_run(store, "toy", WINDOW, NOW, "test").request
+    request = submit_run(store, "toy", WINDOW, NOW, "test").request
     execute(store, request, APP)
     before = {k: v for k, v in snapshot(store).items() if not k.endswith((".parquet", "rates/toy.json"))}
     head = commit_plan(store, request, APP, NOW)
@@ -216,7 +216,7 @@ def test_each_step_may_run_twice(store: Store) -> None:
 def test_two_workers_on_one_shard_commit_once(store: Store) -> None:
     """Both score; one record stands, both are given it, and the manifest has its rows only."""
     write_lines(store, WINDOW, lines_of(3, p0="slow", p1="slow"))
-    request = ask_run(store, "toy", WINDOW, NOW, "test").request
+    request = submit_run(store, "toy", WINDOW, NOW, "test").request
     commit_plan(store, request, APP, NOW)
     with ThreadPoolExecutor(4) as pool:
         records = list(pool.map(lambda _: score_shard(store, RUN, 0), range(4)))
@@ -230,7 +230,7 @@ def test_two_workers_on_one_shard_commit_once(store: Store) -> None:
 def test_a_cancelled_run_publishes_nothing(store: Store) -> None:
     """Shards that have not begun are not scored; the run ends cancelled and its ledger still adds up."""
     write_lines(store, WINDOW, lines_of(9))
-    request = ask_run(store, "toy", WINDOW, NOW, "test").request
+    request = submit_run(store, "toy", WINDOW, NOW, "test").request
     head = commit_plan(store, request, APP, NOW)
     score_shard(store, RUN, 0)
     cancel_run(store, RUN, "test")
@@ -258,14 +258,14 @@ def test_preparation_runs_once_per_content(store: Store) -> None:
     run_window(store, "toy", WINDOW, APP)
     partials = list(store.list("partials/toy/"))
     assert len(partials) == 1
-    execute(store, ask_retry(store, RUN, NOW, "test", only=Only.ALL).request, APP)
+    execute(store, submit_retry(store, RUN, NOW, "test", only=Only.ALL).request, APP)
     assert list(store.list("partials/toy/")) == partials
 
 
 def test_status_and_index_say_how_a_run_stands(store: Store) -> None:
     """While it runs: shards done of all; afterwards: the verdict, and one line in the index."""
     write_lines(store, WINDOW, lines_of(9, p1="fail"))
-    request = ask_run(store, "toy", WINDOW, NOW, "test").request
+    request = submit_run(store, "toy", WINDOW, NOW, "test").request
     record = execute(store, request, APP)
     status = describe_run(store, RUN, NOW)
     assert (status.verdict, status.shards_done, status.eta_s) == ("unpublished", 3, None)
@@ -277,9 +277,9 @@ def outcome_of_full_run(store: Store, at: int, applied: bool) -> int:
     """Run a window through a store that dies at write `at`, then again until it ends; gives the writes of the first try."""
     crashing = CrashingStore(store, at, applied)
     try:
-        execute(crashing, ask_run(crashing, "toy", WINDOW, NOW, "test").request, APP)
+        execute(crashing, submit_run(crashing, "toy", WINDOW, NOW, "test").request, APP)
     except Killed:
-        request = ask_run(store, "toy", WINDOW, NOW, "test").request
+        request = submit_run(store, "toy", WINDOW, NOW, "test").request
         execute(store, request, APP)
     return crashing.writes
 

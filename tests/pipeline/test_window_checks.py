@@ -6,7 +6,7 @@ import pytest
 
 from fleetscore.errors import InputError
 from fleetscore.operations.backfills import check_backfill_due, list_windows
-from fleetscore.pipeline.submit import ask_run, ask_training
+from fleetscore.pipeline.submit import submit_run, submit_training
 from fleetscore.pipeline.window_checks import check_due, check_window, check_year
 from fleetscore.settings import RunPolicy
 from fleetscore.store.base import Store
@@ -18,7 +18,7 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 def test_a_date_is_no_hour(store: Store) -> None:
     """An hourly workload refuses a bare date with an hour of it as an example; as a bound of a backfill a date is good."""
     with pytest.raises(InputError, match="2026-01-01 is a day") as caught:
-        ask_run(store, "toy", "2026-01-01", NOW, "test")
+        submit_run(store, "toy", "2026-01-01", NOW, "test")
     assert "2026-01-01T00" in caught.value.fix
     assert len(list_windows(store, "toy", "2026-01-01", "2026-01-02")) == 24
     check_window("2026-01-01", parse_window("2026-01-01", Cadence.DAY))
@@ -28,10 +28,10 @@ def test_a_date_is_no_hour(store: Store) -> None:
 def test_a_window_that_is_not_due_needs_force(store: Store) -> None:
     """A window may be asked for once it has ended and its `watermark_s` has passed; before, only with force."""
     with pytest.raises(InputError, match="is not due before 2026-01-01 13:05 UTC") as caught:
-        ask_run(store, "toy", "2026-01-01T12", NOW, "test", force=False)
+        submit_run(store, "toy", "2026-01-01T12", NOW, "test", force=False)
     assert "--force" in caught.value.fix
-    assert ask_run(store, "toy", "2026-01-01T12", NOW, "test", force=True).fresh
-    assert ask_run(store, "toy", "2026-01-01T10", NOW, "test", force=False).fresh
+    assert submit_run(store, "toy", "2026-01-01T12", NOW, "test", force=True).fresh
+    assert submit_run(store, "toy", "2026-01-01T10", NOW, "test", force=False).fresh
     with pytest.raises(InputError, match="is not due"):
         check_backfill_due(store, "toy", ["2026-01-01T10", "2026-01-01T12"], NOW)
     check_backfill_due(store, "toy", ["2026-01-01T10", "2026-01-01T09"], NOW)
@@ -54,9 +54,9 @@ def test_years_that_no_data_is_of_are_refused(store: Store, year: str) -> None:
     with pytest.raises(InputError, match="year"):
         check_year(parse_window(window, Cadence.HOUR))
     for ask in (
-        lambda: ask_run(store, "toy", window, NOW, "test"),
+        lambda: submit_run(store, "toy", window, NOW, "test"),
         lambda: list_windows(store, "toy", window, f"{year}-06-01T02"),
-        lambda: ask_training(store, "toy", window, f"{year}-06-01T02", NOW, "test"),
+        lambda: submit_training(store, "toy", window, f"{year}-06-01T02", NOW, "test"),
     ):
         with pytest.raises(InputError):
             ask()

@@ -94,18 +94,18 @@ def _windows(chapter: ChapterSummary) -> str:
 
 
 def _lines(chapter: ChapterSummary, folder: Path) -> list[tuple[str, Any]]:
-    from fleetscore.cli.demo.summary import tell_judged
-    from fleetscore.cli.render import tell_counts
+    from fleetscore.cli.demo.summary import format_judged
+    from fleetscore.cli.render import format_counts
 
     rate = f"{chapter.rows_per_second:,.0f} a second"
     return [
-        ("partitions", f"{chapter.expected:,} expected: {tell_counts(chapter.counts)}"),
+        ("partitions", f"{chapter.expected:,} expected: {format_counts(chapter.counts)}"),
         (
             "rows",
             f"{chapter.input_rows:,} read, {chapter.rows:,} published, in {chapter.seconds:.1f} s: {rate}",
         ),
         ("samples", "\n".join(_first(chapter.planted))),
-        ("judged", "\n".join(tell_judged(chapter.judged))),
+        ("judged", "\n".join(format_judged(chapter.judged))),
         ("results", folder / "store" / chapter.results),
         ("ledger", folder / "store" / chapter.ledger),
         ("pictures", "\n".join(chapter.pictures)),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from fleetscore.cli.demo.summary import ChapterSummary, tell_judged
+from fleetscore.cli.demo.summary import ChapterSummary, format_judged
 
 _TITLES = {
     "sensor_anomaly": "Sensors: anomalies in readings, hour by hour",
@@ -49,7 +49,7 @@ def render_page(chapters: Sequence[ChapterSummary], store_url: str, seconds: flo
 def _section(chapter: ChapterSummary) -> str:
     title = _TITLES.get(chapter.workload, chapter.workload)
     planted = "".join(f"<li>{escape(line)}</li>" for line in chapter.planted)
-    judged = "".join(f"<p>{escape(line)}</p>" for line in tell_judged(chapter.judged))
+    judged = "".join(f"<p>{escape(line)}</p>" for line in format_judged(chapter.judged))
     return (
         f'<section id="{escape(chapter.workload)}"><h2>{escape(title)}</h2>'
         f'<p class="quiet">{chapter.windows_published} of {chapter.windows} windows published,'

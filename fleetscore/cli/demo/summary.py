@@ -71,13 +71,13 @@ def sum_chapter(
     )
 
 
-def tell_judged(judged: Mapping[str, Any]) -> list[str]:
+def format_judged(judged: Mapping[str, Any]) -> list[str]:
     """What was planted and what was found of it, in lines; other figures by their names.
 
     >>> kinds = {"spike": {"planted": 2, "missed": 0}, "faint": {"planted": 1, "missed": 1}}
-    >>> tell_judged({"planted": 3, "found": 2, "missed": 1, "by_kind": kinds, "anomalies": 5, "false_alarms": 2})
+    >>> format_judged({"planted": 3, "found": 2, "missed": 1, "by_kind": kinds, "anomalies": 5, "false_alarms": 2})
     ['3 planted: 2 found, 1 missed (faint 1 of 1)', '5 anomalies marked, 2 of them false alarms']
-    >>> tell_judged({"accuracy": 0.91234, "hours_judged": 1200})
+    >>> format_judged({"accuracy": 0.91234, "hours_judged": 1200})
     ['accuracy 0.912, hours judged 1,200']
     """
     rest = dict(judged)

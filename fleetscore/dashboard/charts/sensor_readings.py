@@ -20,7 +20,7 @@ from fleetscore.dashboard.charts.published import (
     read_rows,
     read_sketches,
 )
-from fleetscore.dashboard.formatting import tell_count
+from fleetscore.dashboard.formatting import format_count
 from fleetscore.dashboard.markup import Markup, join, tag
 from fleetscore.dashboard.svg import (
     Numbers,
@@ -129,7 +129,7 @@ def _panel(key: str, times: Numbers, values: Numbers, marked: Any, span: tuple[f
     y = Scale(*padded(values), bottom, _TOP)
     shown = np.flatnonzero(marked)[-_MOST_MARKS:]
     count = int(marked.sum())
-    label = f"{' / '.join(split_key(key))}: {count} of {tell_count(len(values))} readings are anomalies"
+    label = f"{' / '.join(split_key(key))}: {count} of {format_count(len(values))} readings are anomalies"
     return figure(
         _WIDTH, _HEIGHT, label,
         text(_LEFT, 14, label, "panel"),

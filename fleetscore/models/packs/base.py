@@ -19,6 +19,9 @@ from fleetscore.models.packs import container
 
 METHODS = ("predict", "predict_proba", "decision_function", "score_samples")
 
+_LIMIT = 1 << 20
+"""Features, or result columns, that no model exceeds."""
+
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 

@@ -101,7 +101,7 @@ def open_bundle(read: Callable[[str], Any]) -> Bundle:
     try:
         table = pa.ipc.open_file(pa.BufferReader(read(INDEX_FILE))).read_all()
         table.validate(full=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise corrupt(f"{INDEX_FILE} cannot be read: {error}") from error
     metadata = table.schema.metadata or {}
     names = tuple(name for name in metadata.get(b"packs", b"").decode().split("\n") if name)

@@ -7,7 +7,7 @@ from toy_workload import write_lines
 
 from fleetscore.errors import InputError
 from fleetscore.pipeline.local import execute, run_window
-from fleetscore.pipeline.submit import ask_retry
+from fleetscore.pipeline.submit import submit_retry
 from fleetscore.records import Only, RunRecord
 from fleetscore.runs.manifests import read_manifest
 from fleetscore.store.base import Store
@@ -19,7 +19,7 @@ RUN = f"toy-{WINDOW}"
 
 def retry(store: Store, *partitions: str, only: Only = Only.FAILED) -> RunRecord:
     """Ask for the window's next round and run it here."""
-    return execute(store, ask_retry(store, RUN, NOW, "test", only=only, partitions=partitions).request)
+    return execute(store, submit_retry(store, RUN, NOW, "test", only=only, partitions=partitions).request)
 
 
 @pytest.mark.parametrize("named", [(), ("broken",)])

@@ -36,7 +36,7 @@ class AttemptStory:
     error: BaseException | None = None
 
 
-def tell_story(story: AttemptStory) -> bool:
+def format_story(story: AttemptStory) -> bool:
     """Send span and counts, if there is an address to send them to; False where that is still under way after PATIENCE_S.
 
     A thread of a client that waits for an answer keeps its process from ending: leave it with os._exit then.
@@ -57,7 +57,7 @@ def tell_story(story: AttemptStory) -> bool:
 
 def _send(story: AttemptStory) -> None:
     """Everything that telemetry costs a worker happens here: imports, identity, requests."""
-    from fleetscore.telemetry import PARENT, count_shard, send_all, tell_span
+    from fleetscore.telemetry import PARENT, count_shard, describe_span, send_all
 
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -65,7 +65,7 @@ def _send(story: AttemptStory) -> None:
     if story.attempt:
         ids["attempt"] = story.attempt
     try:
-        tell_span("score_shard", ids, story.began_ns, os.environ.get(PARENT, ""), story.error)
+        describe_span("score_shard", ids, story.began_ns, os.environ.get(PARENT, ""), story.error)
         if story.committed is not None:
             about = {"purpose": story.purpose, "placement": "batch"}
             count_shard(story.committed.counts, story.committed.seconds, about)

@@ -1,7 +1,7 @@
 """How plan, ledger and manifest scale from 1,000 to 1,000,000 partitions: seconds, microseconds per partition, peak memory.
 
-Each size runs in a process of its own (peak memory is the process's). Writes benchmarks/results/spine.json and docs/images/spine.png.
-Run: python benchmarks/spine.py [--quick]
+Each size runs in a process of its own (peak memory is the process's). Writes benchmarks/results/pipeline.json and docs/images/pipeline.png.
+Run: python benchmarks/pipeline.py [--quick]
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def main() -> None:
         )
     if not asked.quick:
         (HERE / "results").mkdir(exist_ok=True)
-        (HERE / "results" / "spine.json").write_text(json.dumps(lines, indent=1) + "\n")
-        draw(lines, HERE.parent / "docs" / "images" / "spine.png")
+        (HERE / "results" / "pipeline.json").write_text(json.dumps(lines, indent=1) + "\n")
+        draw(lines, HERE.parent / "docs" / "images" / "pipeline.png")
 
 
 def measure_apart(size: int) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def measure(size: int) -> dict[str, Any]:
     from fleetscore.pipeline.finish import finish_run
     from fleetscore.pipeline.plan import commit_plan
     from fleetscore.pipeline.score import score_shard
-    from fleetscore.pipeline.submit import ask_run
+    from fleetscore.pipeline.submit import submit_run
     from fleetscore.runs.run_records import record_planned
     from fleetscore.store import open_store
 
@@ -71,7 +71,7 @@ def measure(size: int) -> dict[str, Any]:
         store = open_store(folder)
         store.write("settings/fleet.toml", f"partitions = {size}\n".encode())
         now = datetime.now(UTC)
-        request = ask_run(store, "fleet", "2026-01-01T00", now, "benchmark").request
+        request = submit_run(store, "fleet", "2026-01-01T00", now, "benchmark").request
         start = time.perf_counter()
         head = commit_plan(store, request, AppSettings(inline_shard_s=5.0), now)
         record_planned(store, head, now)

@@ -10,18 +10,18 @@ def run_until_done(
     partitions: list[str], killers: set[str], max_attempts: int
 ) -> tuple[int, set[str], set[str]]:
     """Play attempts until one ends: the number of deaths, the scored and the quarantined."""
-    crumbs: list[list[str]] = []
+    markers: list[list[str]] = []
     while True:
-        order = order_scoring(partitions, crumbs, max_attempts)
+        order = order_scoring(partitions, markers, max_attempts)
         scored: set[str] = set()
         for group in order.groups:
             if killers & set(group):
-                crumbs.append(list(group))
+                markers.append(list(group))
                 break
             scored |= set(group)
         else:
-            return len(crumbs), scored, set(order.quarantined)
-        assert len(crumbs) < 20 * (len(killers) + 1)
+            return len(markers), scored, set(order.quarantined)
+        assert len(markers) < 20 * (len(killers) + 1)
 
 
 @given(st.integers(1, 400), st.data(), st.integers(1, 4))

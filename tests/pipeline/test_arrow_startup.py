@@ -27,7 +27,7 @@ _MAKING = (
 def test_arrays_are_made_without_pandas(making: str) -> None:
     """After the start, neither making arrays of numpy's or Python's values nor reading them imports pandas."""
     code = (
-        "from fleetscore.arrow_startup import start_lone_arrow; start_lone_arrow();"
+        "from fleetscore.arrow_startup import block_pandas_import; block_pandas_import();"
         f"import sys, numpy, pyarrow; {making}; print('pandas' in sys.modules)"
     )
     assert told_by(code) == "False"
@@ -36,7 +36,7 @@ def test_arrays_are_made_without_pandas(making: str) -> None:
 def test_workloads_of_the_users_own_meet_arrow_as_it_is() -> None:
     """Where they are configured, what Arrow knows of pandas stays: NaT and NA among objects are nulls."""
     code = (
-        "from fleetscore.arrow_startup import start_lone_arrow; start_lone_arrow();"
+        "from fleetscore.arrow_startup import block_pandas_import; block_pandas_import();"
         "import pandas, pyarrow; print(pyarrow.array(pandas.Series(['x', pandas.NA, pandas.NaT])).null_count)"
     )
     assert told_by(code, "mine=my_workload:Mine") == "2"
@@ -45,7 +45,7 @@ def test_workloads_of_the_users_own_meet_arrow_as_it_is() -> None:
 def test_pandas_works_for_whoever_asks() -> None:
     """A table still becomes a data frame, and pandas can be imported."""
     code = (
-        "from fleetscore.arrow_startup import start_lone_arrow; start_lone_arrow();"
+        "from fleetscore.arrow_startup import block_pandas_import; block_pandas_import();"
         "import pyarrow; frame = pyarrow.table({'a': [1, 2]}).to_pandas();"
         "import pandas; print(frame['a'].sum(), pyarrow.Table.from_pandas(frame).num_rows)"
     )
