@@ -167,6 +167,36 @@ def test_every_form_of_week_gives_the_same_panel(
     assert_same(filled, plain)
 
 
+def test_daily_rows_add_up_to_their_weeks(plain: Filled, chain: Any, write: Any, tmp_path: Path) -> None:
+    """With `frequency = "day"` a row a day gives the panel of the weeks: sales are added, all else is the mean."""
+    first = parse_window("2026-W47", Cadence.WEEK)
+    zero = first.ordinal - 70
+    store = LocalStore(tmp_path / "days")
+    for name, columns in (("history.csv", chain.history), ("future.parquet", chain.future)):
+        days = {n: np.repeat(c, 7) for n, c in columns.items()}
+        offsets = np.tile(np.arange(7), len(columns["week"]))
+        monday = dt.date(1969, 12, 29)
+        dates = [
+            monday + dt.timedelta(weeks=int(zero + w), days=int(d))
+            for w, d in zip(days["week"], offsets, strict=True)
+        ]
+        days["week"] = np.array([date.isoformat() for date in dates])
+        if "sales" in days:
+            days["sales"] = days["sales"] + offsets - 3
+        write(store, name, days)
+    options = StoreSalesSettings(frequency="day")
+    files = usable_files(store, list_inputs(store, options), options)
+    span = Span(Cadence.WEEK, zero, first.ordinal, first.ordinal + 13)
+    filled = load_panel(store, files, span, ("1", "2", "3", "4", "5", "6"), ())
+    assert np.allclose(filled.panel.sales, 7 * plain.panel.sales, equal_nan=True)
+    for name in ("price", "deal", "feat"):
+        assert np.allclose(getattr(filled.panel, name), getattr(plain.panel, name)), name
+    assert filled.findings[:, FINDINGS.index("conflicting_rows")].sum() == 0
+    assert np.array_equal(filled.planned, plain.planned)
+    with pytest.raises(InputError, match="need dates"):
+        load_panel(store, files, SPAN, ("1",), ())
+
+
 def test_stores_that_are_not_asked_for_are_not_read(chain: Any, plain: Filled, tmp_path: Path) -> None:
     """A shard's panel has its own stores only, with the same numbers as among all."""
     store = LocalStore(tmp_path / "some")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 import pyarrow as pa
 
@@ -76,6 +77,7 @@ class StoreSalesSettings:
     """settings/store_sales.toml, without its [run] table."""
 
     data: DataSettings = DataSettings(DATA)
+    frequency: Literal["week", "day"] = "week"  # what a row covers; days are added up to their ISO weeks
     covariates: tuple[str, ...] = ()  # further numeric columns of history and future
     steps: int = 13  # weeks to forecast
     min_history_weeks: int = 8  # fewer known weeks of sales in the lookback: the fallback

@@ -19,6 +19,7 @@ class UsableFiles:
     future: tuple[tuple[InputFile, Columns], ...]
     history: tuple[tuple[InputFile, Columns], ...]
     faults: tuple[str, ...]
+    daily: bool = False  # a row covers a day, not a week
 
     def inputs(self) -> tuple[InputFile, ...]:
         """All usable files."""
@@ -45,4 +46,4 @@ def usable_files(store: Store, inputs: Iterable[InputFile], settings: StoreSales
             faults.append(str(error))
         else:
             (history if of_history else future).append((file, columns))
-    return UsableFiles(tuple(future), tuple(history), tuple(faults))
+    return UsableFiles(tuple(future), tuple(history), tuple(faults), settings.frequency == "day")

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fleetscore.errors import InputError
 from fleetscore.records import InputFile
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence
 from fleetscore.workloads.store_sales.contract import StoreSalesSettings
 from fleetscore.workloads.store_sales.input_files import UsableFiles, usable_files
-from fleetscore.workloads.store_sales.panel import Filled, Panel, PanelFiller
+from fleetscore.workloads.store_sales.panel import Filled, Panel, PanelFiller, fold_days
 from fleetscore.workloads.store_sales.reading import read_rows
 
 _KEPT_BYTES = 64_000_000  # of panels of single stores
@@ -35,7 +36,28 @@ class Span:
 def load_panel(
     store: Store, files: UsableFiles, span: Span, stores: Sequence[str], covariates: Sequence[str]
 ) -> Filled:
-    """The panel of these stores, by name, from all rows of the files within the span."""
+    """The panel of these stores, by name, from all rows of the files within the span; daily rows are added up to weeks."""
+    if files.daily:
+        filled = _fill(store, files, _in_days(span), stores, covariates)
+        return Filled(fold_days(filled.panel, span.first_week), filled.planned, filled.findings)
+    return _fill(store, files, span, stores, covariates)
+
+
+def _in_days(span: Span) -> Span:
+    """The same span in days: week 0 begins three days before day 0, 1970-01-01."""
+    if span.cadence is not Cadence.WEEK:
+        raise InputError(
+            "Daily rows need dates, and windows of ISO weeks; this window is a plain number.",
+            fix='Name the window as 2026-W47, or take `frequency = "day"` out of the settings.',
+            field="frequency",
+        )
+    first, origin, stop = (week * 7 - 3 for week in (span.first_week, span.origin_week, span.stop_week))
+    return Span(Cadence.DAY, first, origin, stop)
+
+
+def _fill(
+    store: Store, files: UsableFiles, span: Span, stores: Sequence[str], covariates: Sequence[str]
+) -> Filled:
     wanted = sorted(stores)
     filler = PanelFiller(wanted, len(covariates), span.first_week, span.origin_week, span.stop_week)
     for file, columns in files.future:
@@ -52,7 +74,13 @@ def load_stores(
 ) -> dict[str, Panel]:
     """The panel of each store alone; this process reads a store once while neither the input files nor the span change."""
     covariates = settings.covariates
-    asked = (store.url, tuple((file.path, file.etag) for file in inputs), span, tuple(covariates))
+    asked = (
+        store.url,
+        tuple((file.path, file.etag) for file in inputs),
+        span,
+        tuple(covariates),
+        settings.frequency,
+    )
     wanted = sorted(set(names))
     with _lock:
         found = {name: _kept[(*asked, name)] for name in wanted if (*asked, name) in _kept}

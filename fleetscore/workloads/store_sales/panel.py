@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,6 +167,25 @@ class PanelFiller:
         ranks = np.empty(len(names), np.int64)
         ranks[sorted(range(len(names)), key=lambda i: natural_key(names[i]))] = np.arange(len(names))
         return ranks
+
+
+def fold_days(panel: Panel, first_week: int) -> Panel:
+    """The panel of weeks of a panel of days that begins with a Monday.
+
+    A week's sales are the sum of its days', its price, deal, feature and covariates their mean; days that are not known are
+    left out, and a week without a known day is not known.
+    """
+    sales = _folded(panel.sales, np.nansum)
+    means = [_folded(block, np.nanmean) for block in (panel.price, panel.deal, panel.feat, panel.extras)]
+    return Panel(panel.stores, panel.store_of, panel.skus, first_week, sales, *means)
+
+
+def _folded(days: FloatArray, reduce: Callable[..., Any]) -> FloatArray:
+    weeks = days.reshape(*days.shape[:-1], days.shape[-1] // 7, 7)
+    known = ~np.isnan(weeks).all(axis=-1)
+    out = np.full(weeks.shape[:-1], np.nan)
+    out[known] = reduce(weeks[known], axis=-1)
+    return out
 
 
 def natural_key(name: str) -> tuple[int, int, str]:
