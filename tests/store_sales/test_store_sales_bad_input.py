@@ -138,6 +138,10 @@ def daily(chain: Any) -> None:
     chain.history = {name: np.concatenate([column, days[name]]) for name, column in chain.history.items()}
 
 
+def sales_beyond_numbers(chain: Any) -> None:
+    chain.history["sales"][chain.rows(SPOILT, "1")] = 1.7e308
+
+
 def nameless_skus(chain: Any) -> None:
     chain.history["sku"][chain.rows(SPOILT, "1", 60)] = ""
 
@@ -153,7 +157,7 @@ SCORED = [
 UNSCORED = [
     (no_future, "late", "no_future"), (closed, "skipped", "discontinued"), (stale, "late", "stale_history"),
     (gone, "late", "no_data"), (mostly_negative, "quarantined", "too_many_rejects"),
-    (daily, "quarantined", "too_many_rejects"),
+    (daily, "quarantined", "too_many_rejects"), (sales_beyond_numbers, "failed", "not_finite"),
 ]  # fmt: skip
 
 

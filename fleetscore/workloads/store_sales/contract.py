@@ -57,6 +57,7 @@ class Cause(StrEnum):
     DISCONTINUED = "discontinued"  # skipped: no future, and none sold lately
     STALE_HISTORY = "stale_history"  # late: the last weeks before the window are missing
     TOO_MANY_REJECTS = "too_many_rejects"  # quarantined
+    NOT_FINITE = "not_finite"  # failed: a forecast overflowed
     NEW_STORE = "new_store"  # from here on: scored, with a remark
     CONFLICTING_ROWS = "conflicting_rows"
     NEGATIVE_SALES = "negative_sales"

@@ -169,12 +169,21 @@ def _score_piece(
     predicted = forecast_panel(panel, loaded, settings)
     counts = _counts(filled.findings[first:stop], panel, planned, predicted, loaded)
     rejected = _rejected(counts, settings)
-    shown = planned & ~rejected[panel.store_of]
+    overflowed = planned & ~np.isfinite(predicted.quantiles).all(axis=(1, 2))
+    failed = np.bincount(panel.store_of[overflowed], minlength=len(panel.stores)) > 0
+    shown = planned & ~(rejected | failed)[panel.store_of]
     results = result_table(panel, predicted, shown, window, settings.steps, loaded.version)
     rows = np.bincount(panel.store_of[shown], minlength=len(panel.stores)) * settings.steps
     sketches = _sketches(panel, predicted, shown, settings.steps)
     seconds = loading_s + (time.perf_counter() - clock) / len(panel.stores)
     outcome, causes, details = _settled(panel.stores, counts, rejected, rows, settings)
+    for i in np.flatnonzero(failed & ~rejected).tolist():
+        skus = panel.skus[overflowed & (panel.store_of == i)]
+        outcome[i], causes[i] = str(Outcome.FAILED), str(Cause.NOT_FINITE)
+        details[i] = (
+            f"The forecasts of {len(skus)} SKUs, the first {skus[0]}, are not finite numbers, so none of the store "
+            f"is published; correct their sales. {details[i]}".rstrip()
+        )
     return Scored.of(
         [join_key([name]) for name in panel.stores], results, outcome=outcome, cause=causes, detail=details,
         input_rows=counts["rows"], rows=rows, model=loaded.version, seconds=seconds, sketches=sketches,
@@ -282,7 +291,7 @@ def _sketches(panel: Panel, predicted: Forecast, shown: NDArray[np.bool_], steps
     weeks = total(known.sum(axis=1))
     mean = total(np.where(known, sales, 0.0).sum(axis=1)) / np.maximum(weeks, 1)
     gaps = np.where(known, sales - mean[panel.store_of][:, None], 0.0)
-    medians = predicted.quantiles[:, :, 2].sum(axis=1) * shown
+    medians = np.where(shown, predicted.quantiles[:, :, 2].sum(axis=1), 0.0)
     forecasts = np.maximum(total(shown) * steps, 1)
     return pa.table(
         {
