@@ -215,13 +215,14 @@ def test_repeated_rows_count_once(chain: Any, sound: LocalStore, undisturbed: An
 
 
 def test_daily_rows_conflict_one_and_all(chain: Any, sound: LocalStore) -> None:
-    """Of a store with a row a day every row is counted as conflicting, and none as repeated."""
+    """Of a store with a row a day every row is counted as conflicting, none as repeated, and the setting is named."""
     daily(chain)
     chain.write(sound)
     ledger, _ = run(sound)
     rows = int(chain.rows(SPOILT).sum())
     assert f"{rows} rows that contradict another" in ledger[SPOILT]["detail"]
     assert "repeated" not in ledger[SPOILT]["detail"]
+    assert 'frequency = "day"' in ledger[SPOILT]["detail"]
 
 
 def test_conflicting_rows_are_a_gap(chain: Any, sound: LocalStore) -> None:

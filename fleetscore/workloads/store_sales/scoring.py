@@ -264,6 +264,8 @@ def _settled(
         if rejected[i]:
             share = f"{100 * settings.max_reject_share:g} %"
             said = f"More than {share} of its rows are unusable (max_reject_share): {said}"
+            if 2 * counts["conflicting_rows"][i] > counts["rows"][i] and settings.frequency == "week":
+                said += '; if a row covers a day, set frequency = "day"'
         causes.append(str(_cause(found, bool(rejected[i]), bool(rows[i]))))
         details.append(said and said + ".")
     outcome = np.where(
