@@ -375,6 +375,7 @@ class MakesSamples(ABC):
     """The capability to write sample data with planted defects, and to judge results by them."""
 
     lacking: ClassVar[str] = "has no sample data"
+    title: ClassVar[str] = ""  # of the demo's section; "": the name of the workload
 
     @abstractmethod
     def samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:

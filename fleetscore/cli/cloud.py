@@ -93,7 +93,6 @@ def cloud(
 def _tour(
     storage: LocalStorage, batch: LocalBatch, names: tuple[str, ...], scale: float, folder: Path
 ) -> tuple[list[ChapterSummary], list[dict[str, Any]], str]:
-    from fleetscore.cli.demo.chapters import CHAPTERS
     from fleetscore.cli.demo.tour import prepare_samples, run_chapter, train_models
     from fleetscore.cli.local_cloud import cloud_environment
     from fleetscore.fleet.store_fleet import Fleet
@@ -109,7 +108,7 @@ def _tour(
     host_folder = folder / "host"  # beside the services that its history belongs to
     with Fleet(store.url, host_folder=host_folder) as fleet:
         for name in names:
-            ready = prepare_samples(store, folder / f"state-{scale:g}", name, CHAPTERS.get(name, 1.0) * scale)
+            ready = prepare_samples(store, folder / f"state-{scale:g}", name, scale)
             ready = train_models(fleet, folder / f"state-{scale:g}", ready)
             chapters.append(run_chapter(fleet, store, folder, ready))
             placed.append(count_placements(store, chapters[-1]))

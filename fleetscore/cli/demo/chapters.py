@@ -10,10 +10,8 @@ from typing import Any
 
 import msgspec
 
-from fleetscore.workload import SampleReport
-
-CHAPTERS = {"sensor_anomaly": 1.0, "store_sales": 1.0, "server_load": 1.0}
-"""Workload -> scale of its samples, in the order in which the demo shows them."""
+from fleetscore.registry import load_kind, shipped_kinds
+from fleetscore.workload import MakesSamples, SampleReport
 
 SEED = 7
 
@@ -40,6 +38,11 @@ class DemoState:
 
     chapters: Mapping[str, Chapter] = field(default_factory=dict)
     schema: int = 1
+
+
+def demo_workloads() -> list[str]:
+    """The workloads that the demo shows: those that ship, need no settings file and have sample data, sorted."""
+    return [kind for kind in sorted(shipped_kinds()) if issubclass(load_kind(kind), MakesSamples)]
 
 
 def chapter_of(workload: str, scale: float, report: SampleReport) -> Chapter:

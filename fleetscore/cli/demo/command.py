@@ -43,7 +43,7 @@ def demo(workloads: tuple[str, ...], scale: float, folder: Path, as_json: bool) 
 
     Samples and models are made once and kept; every demo scores all windows again, as a new round of each.
     """
-    from fleetscore.cli.demo.chapters import CHAPTERS, forget_other_scales
+    from fleetscore.cli.demo.chapters import demo_workloads, forget_other_scales
     from fleetscore.cli.demo.page import render_page
     from fleetscore.cli.demo.tour import prepare_samples, run_chapter, train_models
     from fleetscore.cli.render import print_json
@@ -53,8 +53,8 @@ def demo(workloads: tuple[str, ...], scale: float, folder: Path, as_json: bool) 
 
     import_module("matplotlib")  # or the demo would end without it, minutes later
     began = time.perf_counter()
-    names = workloads or tuple(CHAPTERS)
-    scales = {name: CHAPTERS.get(name, 1.0) * scale for name in names}
+    names = workloads or tuple(demo_workloads())
+    scales = dict.fromkeys(names, scale)
     forget_other_scales(folder, scales)
     store = open_store(str(folder / "store"))
     for name in names:

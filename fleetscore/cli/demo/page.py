@@ -8,12 +8,8 @@ from html import escape
 from pathlib import Path
 
 from fleetscore.cli.demo.summary import ChapterSummary, format_judged
+from fleetscore.registry import kind_names, load_kind
 
-_TITLES = {
-    "sensor_anomaly": "Sensors: anomalies in readings, hour by hour",
-    "store_sales": "Stores: sales of the coming quarter, with their uncertainty",
-    "server_load": "Servers: the load class of the hours ahead",
-}
 _STYLE = """
 :root { color-scheme: light dark; --text: #1f2933; --quiet: #61707f; --line: #dde3e8; --card: #ffffff; --back: #f4f6f8; }
 @media (prefers-color-scheme: dark) {
@@ -32,6 +28,12 @@ code { font-size: .9em; overflow-wrap: anywhere; }
 """
 
 
+def _title(workload: str) -> str:
+    """What the kind of the workload calls its section; the workload's name where it says nothing."""
+    known = workload in kind_names()
+    return getattr(load_kind(workload), "title", "") or workload if known else workload
+
+
 def render_page(chapters: Sequence[ChapterSummary], store_url: str, seconds: float) -> str:
     """The page as HTML text; pictures that cannot be read raise OSError."""
     sections = "".join(_section(chapter) for chapter in chapters)
@@ -47,7 +49,7 @@ def render_page(chapters: Sequence[ChapterSummary], store_url: str, seconds: flo
 
 
 def _section(chapter: ChapterSummary) -> str:
-    title = _TITLES.get(chapter.workload, chapter.workload)
+    title = _title(chapter.workload)
     planted = "".join(f"<li>{escape(line)}</li>" for line in chapter.planted)
     judged = "".join(f"<p>{escape(line)}</p>" for line in format_judged(chapter.judged))
     return (

@@ -36,6 +36,7 @@ class SensorAnomaly(Workload, Trains, ImportsModels, ScoresRows, Judges, Draws, 
     """Hourly readings of many sensors, each judged by its own one-class SVM; scoring imports numpy and pyarrow only."""
 
     name = "sensor_anomaly"
+    title = "Sensors: anomalies in readings, hour by hour"
     cadences = (Cadence.HOUR,)
     schedule = "0 5 * * * *"
     settings_type = SensorSettings

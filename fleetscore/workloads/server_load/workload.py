@@ -38,6 +38,7 @@ class ServerLoad(Workload, Prepares, Trains, ScoresRows, Judges, Draws, MakesSam
     """A window is a day of sessions; its results are the classes of the 48 hours after it, for every server seen lately."""
 
     name = "server_load"
+    title = "Servers: the load class of the hours ahead"
     cadences = (Cadence.DAY,)
     schedule = "0 30 2 * * *"
     settings_type = ServerLoadSettings

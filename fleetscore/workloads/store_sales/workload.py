@@ -36,6 +36,7 @@ class StoreSales(Workload, Trains, ImportsModels, ScoresRows, Judges, Draws, Mak
     """Weekly sales of every SKU in every store, forecast as five quantiles; the window is the first week to forecast."""
 
     name = NAME
+    title = "Stores: sales of the coming quarter, with their uncertainty"
     cadences = (Cadence.WEEK, Cadence.INDEX)
     schedule = "0 0 4 * * 1"
     settings_type = StoreSalesSettings
