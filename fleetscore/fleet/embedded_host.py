@@ -98,11 +98,16 @@ class EmbeddedHost:
         return running
 
     def _start(self) -> None:
+        """Start the host, which ends by itself should this process be killed."""
         with (self.folder / "host.log").open("ab") as log:
             self._process = subprocess.Popen(
-                host_command(self.folder), env=_commands_environment(self.store_url), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                [*host_command(self.folder), "--end-with", str(os.getpid())],
+                env=_commands_environment(self.store_url),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
                 start_new_session=True,  # Ctrl-C is for the command, which then stops the host in order
-            )  # fmt: skip
+            )
 
     def _wait(self) -> Address:
         assert self._process is not None  # noqa: S101  # _start came before

@@ -104,6 +104,29 @@ def test_a_terminated_command_takes_its_host_along(store: Store) -> None:
         os.kill(address.pid, 0)
 
 
+def test_a_killed_command_takes_its_host_along(store: Store) -> None:
+    """SIGKILL leaves the command no moment to stop its host, which ends by itself."""
+    store.write("settings/toy.toml", b"slow_s = 20.0\n")
+    write_lines(store, WINDOW, [("a", 1, "slow")])
+    following = subprocess.Popen(
+        [sys.executable, "-m", "fleetscore", "run", "toy", "--window", WINDOW, "--store", store.url],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert following.stderr is not None
+    for line in following.stderr:
+        if "requested" in line or "scoring" in line:
+            break
+    address = EmbeddedHost(store.url).find()
+    assert address is not None
+    following.kill()
+    following.communicate(timeout=60)
+    assert following.returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 60
+    while Path(f"/proc/{address.pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{address.pid}").exists()
+
+
 def test_a_host_that_is_killed_is_started_again_and_the_run_ends_whole(
     program: Command, store: Store
 ) -> None:
