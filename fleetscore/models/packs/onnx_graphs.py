@@ -113,7 +113,7 @@ SESSIONS = Sessions()
 
 
 def session_bytes(graph: bytes) -> int:
-    """What a session of a graph takes in memory, roughly: measured on graphs of trees and layers of 1 KB to 10 MB.
+    """What a session of a graph takes in memory: an estimate that was not measured, only to bound how many stay open.
 
     >>> session_bytes(b"x" * 1_000_000)
     6200000
