@@ -47,6 +47,33 @@ class DataSettings:
         return f"{self.path.strip('/')}/"
 
 
+_YEAR_S = 366 * 86400.0
+_RUN_RANGES = {
+    "error_threshold": (0.0, 1.0),
+    "watermark_s": (-_YEAR_S, _YEAR_S),  # negative: due before its end, as a forecast is
+    "lookback": (0, 100_000),
+    "late_until_s": (0.0, 10 * _YEAR_S),
+    "overdue_s": (0.0, _YEAR_S),
+    "stalled_s": (0.0, _YEAR_S),
+    "budget_usd": (0.0, 1e9),
+    "max_attempts": (1, 100),
+    "batch_shard_s": (0.0001, 7 * 86400.0),
+    "pool_nodes": (0, 10_000),
+    "inline_limit_s": (0.0, 7 * 86400.0),
+    "check_s": (0.01, 86400.0),
+    "start_limit_s": (0.0, 7 * 86400.0),
+    "shard_limit_s": (0.01, 30 * 86400.0),
+    "job_limit_s": (0.01, 180 * 86400.0),
+}
+"""Setting of [run] -> least and largest value."""
+
+
+def check_range(name: str, value: float, least: float, limit: float) -> None:
+    """ValueError unless the value lies within the range; nan lies in none."""
+    if not least <= value <= limit:
+        raise ValueError(f"{name} is {value:g}; it must be from {least:g} to {limit:g}")
+
+
 @dataclass(frozen=True, slots=True)
 class RunPolicy:
     """The [run] table of a workload's settings: rules of its runs, whatever the kind."""
@@ -70,6 +97,10 @@ class RunPolicy:
     shard_limit_s: float = 7200.0  # longest wall clock of one try at a shard on Batch
     job_limit_s: float = 43200.0  # longest wall clock of a run's Batch job
 
+    def __post_init__(self) -> None:
+        for name, (least, limit) in _RUN_RANGES.items():
+            check_range(name, getattr(self, name), least, limit)
+
 
 @dataclass(frozen=True, slots=True)
 class QualityPolicy:
@@ -85,8 +116,8 @@ class QualityPolicy:
 
     def __post_init__(self) -> None:
         for name in ("shift_limit", "spread_limit", "prediction_limit", "missing_limit"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+            check_range(name, getattr(self, name), 1e-9, 1e9)
+        check_range("least_n", self.least_n, 0.0, 1e12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +136,7 @@ class KeepPolicy:
 
     def __post_init__(self) -> None:
         for setting in fields(self):
-            if getattr(self, setting.name) < 1.0:
-                raise ValueError(f"{setting.name} is {getattr(self, setting.name)}; it must be 1 or more")
+            check_range(setting.name, getattr(self, setting.name), 1.0, 36_500.0)
 
 
 def workload_settings_path(workload: str) -> str:
@@ -127,7 +157,7 @@ def parse_settings(data: bytes, path: str) -> dict[str, Any]:
     """The lines and tables of a settings file; SettingsError when it is not TOML."""
     try:
         return tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SettingsError(f"{path} is not TOML: {error}.", fix="Correct that line.", field=path) from error
 
 
