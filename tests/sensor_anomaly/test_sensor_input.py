@@ -1,7 +1,9 @@
 """Reading input files: CSV and Parquet give the same readings, and each line at fault is named and costs nothing else."""
 
 import io
+import os
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from fleetscore.errors import InputError
 from fleetscore.store.base import Store
+from fleetscore.store.local import LocalStore
 from fleetscore.workloads.sensor_anomaly import csv_input
 from fleetscore.workloads.sensor_anomaly.catalog import catalog_file, list_inputs, piece_readers
 from fleetscore.workloads.sensor_anomaly.columns import recognise_columns
@@ -25,6 +28,12 @@ from fleetscore.workloads.sensor_anomaly.text import numbers_of_texts, time_of_t
 EVER = -(1 << 62), 1 << 62
 HEADER = b"TS,Device,Sensor,Value\n"
 DEFAULTS = SensorSettings()
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> LocalStore:
+    """A folder store, whose files may have any name."""
+    return LocalStore(tmp_path / "store")
 
 
 def read_all(store: Store, name: str) -> tuple[list[tuple[Any, ...]], dict[int, str], Any]:
@@ -368,3 +377,30 @@ def test_pieces_of_a_file_are_whole_lines(store: Store) -> None:
     assert [first for first, _ in pieces] == [
         len(HEADER) + sum(len(d) for _, d in pieces[:n]) for n in range(len(pieces))
     ]
+
+
+def test_any_flipped_byte_of_a_parquet_file_belongs_to_that_file(store: Store) -> None:
+    """Whatever the reader raises for a damaged file, a flipped byte in a name among it, is that file's entry and no exception."""
+    table = pa.table({"TS": ["2018-08-28 23:00:05"], "Device": ["d"], "Sensor": ["s"], "Value": [1.0]})
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    whole = sink.getvalue()
+    for place in range(len(whole) // 2, len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x80
+        path = f"{DEFAULTS.data.folder}{place}.parquet"
+        store.write(path, bytes(damaged))
+    files = list_inputs(store, DEFAULTS.data.folder).files
+    told = [catalog_file(store, file, DEFAULTS).entry for file in files]
+    assert len(told) == len(whole) - len(whole) // 2
+    assert all(one.detail for one in told if one.cause)
+    assert any(one.cause == "unreadable_file" for one in told)
+
+
+def test_a_file_whose_name_is_not_utf8_is_passed_over_by_name(local: LocalStore) -> None:
+    """It is named with its bytes shown, and stops no other file."""
+    local.write("data/sensor_anomaly/a.csv", HEADER + b"2018-08-28 23:00:05,d,s,1\n")
+    (local.root / "data" / "sensor_anomaly" / os.fsdecode(b"bad\xff.csv")).write_bytes(HEADER)
+    found = list_inputs(local, DEFAULTS.data.folder)
+    assert [file.path for file in found.files] == ["data/sensor_anomaly/a.csv"]
+    assert found.ignored == ("data/sensor_anomaly/bad\\udcff.csv",)

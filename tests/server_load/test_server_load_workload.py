@@ -1,9 +1,11 @@
-"""The workload as the spine sees it: preparation, discovery, scoring, training, samples."""
+"""The workload as the pipeline sees it: preparation, discovery, scoring, training, samples."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from fleetscore.workload import MapItem, Partitions, RunContext, SampleReport, S
 from fleetscore.workloads.server_load.months import hour_of
 from fleetscore.workloads.server_load.samples import TRUTH_PATH
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
+from fleetscore.workloads.server_load.sources import find_sources, list_bad_names, list_logs
 from fleetscore.workloads.server_load.workload import ServerLoad
 
 WORKLOAD = ServerLoad()
@@ -490,3 +493,14 @@ def test_short_history_trains(kind: str) -> None:
     later = features.copy()
     later[:, 20] = 5.0
     np.testing.assert_array_equal(predict(trees, features), predict(trees, later))
+
+
+def test_a_log_whose_name_is_not_utf8_is_set_aside_by_name(tmp_path: Path) -> None:
+    """It is named with its bytes shown, in the remarks, and the other logs are read."""
+    store = LocalStore(tmp_path / "store")
+    store.write("data/server_load/a.csv", b"")
+    (store.root / "data" / "server_load" / os.fsdecode(b"bad\xff.csv")).write_bytes(b"1,2\n")
+    settings = ServerLoadSettings()
+    assert [file.path for file in list_logs(store, settings)] == ["data/server_load/a.csv"]
+    assert [aside.path for aside in list_bad_names(store, settings)] == ["data/server_load/bad\\udcff.csv"]
+    assert "rename it" in find_sources(store, settings).aside[-1].detail

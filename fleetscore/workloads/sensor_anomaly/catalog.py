@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from fleetscore.errors import MissingBlobError
 from fleetscore.records import InputFile
-from fleetscore.store.base import Store
+from fleetscore.store.base import Store, is_path
 from fleetscore.workloads.sensor_anomaly.columns import Columns
 from fleetscore.workloads.sensor_anomaly.csv_input import Header, read_lines
 from fleetscore.workloads.sensor_anomaly.entries import CatalogFile, FileEntry, Piece, overlaps, pieces_within
@@ -45,6 +45,9 @@ def list_inputs(store: Store, folder: str) -> Listing:
     for entry in store.list(folder):
         name = entry.path.rpartition("/")[2]
         if name.startswith(("_", ".")):
+            continue
+        if not is_path(entry.path):  # such as a name that is not UTF-8: no record could keep it
+            ignored.append(entry.path.encode("utf-8", "backslashreplace").decode())
             continue
         if name.lower().endswith((".csv", ".parquet")):
             files.append(InputFile(entry.path, entry.etag, entry.size_bytes))

@@ -18,6 +18,9 @@ from fleetscore.workloads.sensor_anomaly.text import numbers_of_texts, times_of_
 
 _MICROSECONDS = pa.timestamp("us", tz="UTC")
 
+_DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError)
+"""What Arrow raises for a damaged file: a flipped byte in a name is a UnicodeDecodeError, which is a ValueError."""
+
 
 def read_layout(store: Store, path: str, settings: SensorSettings) -> tuple[Columns, pq.FileMetaData]:
     """The file's four columns, their types checked, and its footer, which lists the row groups; InputError otherwise."""
@@ -35,7 +38,7 @@ def open_parquet(store: Store, path: str, columns: Columns) -> pq.ParquetFile:
 def _open(store: Store, path: str, dictionaries: list[str] | None) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(store.open(path), read_dictionary=dictionaries, pre_buffer=True)
-    except (pa.ArrowException, OSError) as error:
+    except _DAMAGE as error:
         raise InputError(
             f"{path} is not a whole Parquet file: {error}.", code="unreadable_file", field=path
         ) from error
@@ -51,7 +54,7 @@ def read_row_group(
     names = [columns.time, columns.device, columns.sensor] + ([columns.value] if with_values else [])
     try:
         return _decode(file.read_row_group(group, columns=names), first_row, columns)
-    except (pa.ArrowException, OSError) as error:
+    except _DAMAGE as error:
         raise InputError(f"row group {group} cannot be read: {error}.", code="unreadable_file") from error
 
 

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 from fleetscore.errors import InputError
 from fleetscore.records import InputFile
-from fleetscore.store.base import Store
+from fleetscore.store.base import Store, is_path
 from fleetscore.workload import MapItem
 from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR, UNUSABLE
 from fleetscore.workloads.server_load.months import Month, months_between
@@ -56,7 +56,15 @@ def list_logs(store: Store, settings: ServerLoadSettings) -> list[InputFile]:
         for entry in store.list(folder)
         if fnmatchcase(entry.path.removeprefix(folder), settings.files)
         and not entry.path.rpartition("/")[2].startswith((".", "_"))
+        and is_path(entry.path)
     ]
+
+
+def list_bad_names(store: Store, settings: ServerLoadSettings) -> list[SetAside]:
+    """The files whose names no record could keep, such as those that are not UTF-8; each is set aside with its bytes shown."""
+    found = [entry.path for entry in store.list(settings.data.folder) if not is_path(entry.path)]
+    shown = [path.encode("utf-8", "backslashreplace").decode() for path in found]
+    return [SetAside(path, "bad_name", f"{path}: its name cannot be kept; rename it.", ()) for path in shown]
 
 
 def find_sources(store: Store, settings: ServerLoadSettings) -> Sources:
@@ -77,7 +85,7 @@ def find_sources(store: Store, settings: ServerLoadSettings) -> Sources:
         first_of.setdefault(_content_of(of_file[path]), path)
     used = set(first_of.values())
     usable = tuple(record for path in judged if path in used for record in of_file[path])
-    aside = tuple(aside for aside in judged.values() if aside is not None)
+    aside = (*(one for one in judged.values() if one is not None), *list_bad_names(store, settings))
     copies = [
         (path, first_of[_content_of(of_file[path])])
         for path in judged

@@ -90,7 +90,7 @@ def column_names(store: Store, path: str) -> list[str]:
         if path.endswith(".parquet"):
             return list(pq.read_schema(store.open(path)).names)
         header = store.open(path).read(_HEADER_BYTES).decode("utf-8-sig", errors="strict").splitlines()
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # UnicodeDecodeError among them
         raise _unreadable(path, error) from error
     names = next(csv.reader(header[:1]), [])
     if not names:
@@ -159,7 +159,11 @@ def _tables(
         )
         for batch in batches:
             yield pa.Table.from_batches([batch])
-    except (pa.ArrowException, OSError) as error:  # Arrow raises OSError for torn compressed pages
+    except (
+        pa.ArrowException,
+        OSError,
+        ValueError,
+    ) as error:  # Arrow raises OSError for torn compressed pages
         raise _unreadable(path, error) from error
 
 
