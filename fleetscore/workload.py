@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from fleetscore.errors import InputError
 from fleetscore.models.model_sets import Pins
-from fleetscore.records import InputFile, Outcome, Rates
+from fleetscore.records import Collected, InputFile, Outcome, Rates
 from fleetscore.schemas import OUTCOMES, PARTITIONS, fill_table
 from fleetscore.settings import DataSettings, NoSettings, RunPolicy
 from fleetscore.store.base import Store
@@ -357,6 +357,16 @@ class Judges(ABC):
     @abstractmethod
     def judge(self, store: Store, window: Window, results: pa.Table) -> pa.Table:
         """JUDGED rows of the window's results; none for partitions whose actuals are not known yet."""
+
+
+class ChecksResults(ABC):
+    """The capability to hold a run's results back before they are published."""
+
+    lacking: ClassVar[str] = "checks no results"
+
+    @abstractmethod
+    def check_results(self, run: RunContext, collected: Collected) -> str:
+        """Why the collected results must not be published, as a sentence; "" where they may be."""
 
 
 class Draws(ABC):

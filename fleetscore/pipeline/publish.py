@@ -9,13 +9,13 @@ from fleetscore.models.model_sets import pin_version, write_model_set
 from fleetscore.pipeline.collect import read_collected, read_shard_records
 from fleetscore.pipeline.context import open_run
 from fleetscore.pipeline.score import is_cancelled
-from fleetscore.records import Ending, RunRequest, RunState
-from fleetscore.registry import read_policy
+from fleetscore.records import Collected, Ending, RunRequest, RunState
+from fleetscore.registry import find_workload, read_policy
 from fleetscore.runs.manifests import judge_publishing, publish_manifest
 from fleetscore.runs.plans import read_plan
 from fleetscore.store.base import Store
 from fleetscore.store.paths import manifest_path
-from fleetscore.workload import RunContext, Trains, require
+from fleetscore.workload import ChecksResults, RunContext, Trains, require
 
 
 def publish_run(store: Store, request: RunRequest, now: datetime) -> Ending:
@@ -29,8 +29,25 @@ def publish_run(store: Store, request: RunRequest, now: datetime) -> Ending:
         return Ending(RunState.UNPUBLISHED, verdict.reason)
     if request.purpose == "train":
         return Ending(RunState.PUBLISHED, model_set=_store_models(open_run(store, request), request))
+    reason = _held_back(store, request, collected)
+    if reason:
+        return Ending(RunState.UNPUBLISHED, reason)
     publish_manifest(store, request, collected, now)
     return Ending(RunState.PUBLISHED, manifest=manifest_path(request.workload, request.window))
+
+
+def _held_back(store: Store, request: RunRequest, collected: Collected) -> str:
+    """Why the kind's own checks hold the results back; "" where they do not, or the kind has none.
+
+    Settings that broke while the run was under way say no more what to check, so they hold them back, too.
+    """
+    known = find_workload(store, request.workload)
+    kind: object = known.workload
+    if not isinstance(kind, ChecksResults):
+        return ""
+    if known.reason:
+        return f"The checks before publishing cannot be read: {known.reason}"
+    return kind.check_results(open_run(store, request), collected)
 
 
 def _store_models(run: RunContext, request: RunRequest) -> str:

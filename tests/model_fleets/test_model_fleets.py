@@ -191,6 +191,30 @@ def test_results_outside_what_is_expected_fail_their_partition(store: Store) -> 
     assert "kwh lie outside [-10, 5]" in told["VAN-2"][2]
 
 
+@pytest.mark.parametrize(
+    ("expect", "named"),
+    [
+        ("least_scored = 0.9", "1 of 2 expected partitions were scored"),
+        ("[expect.results.kwh]\nrange = [-10, 0.0001]", "kwh lie outside"),
+        ("[expect.results.kwh]\nchange = 0.01", "last published window"),
+    ],
+)
+def test_results_that_are_not_as_expected_are_held_back(store: Store, expect: str, named: str) -> None:
+    """Coverage, a range and a change of the mean stop the window with the limit's name; the one before stays published."""
+    pin_models(store, {van: fitted(at) for at, van in enumerate(VANS[:2])})
+    write_rows(store, telemetry(VANS[:2], start=MIDNIGHT - timedelta(days=1)), "2026-11-20.parquet")
+    assert run_window(store, "vans", "2026-11-20").state is RunState.PUBLISHED
+    extra = f"{expect}\n" if expect.startswith("[") else f"[expect]\n{expect}\n"
+    store.write("settings/vans.toml", store.read("settings/vans.toml") + extra.encode())
+    frame = telemetry(VANS[:1] if "least" in expect else VANS[:2])
+    frame["load_kg"] *= 3
+    write_rows(store, frame)
+    record = run(store)
+    assert record.state is RunState.UNPUBLISHED
+    assert named in record.error
+    assert read_manifest(store, "vans", "2026-11-20").rows == 40
+
+
 def test_counted_files_are_not_opened_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Planning a window again reads the counts that it kept, unless they are damaged: then it counts again."""
     from fleetscore.pipeline.context import open_window
@@ -261,6 +285,7 @@ def test_rows_are_answered_as_a_run_would(store: Store) -> None:
         ('keep = ["recorded_at", "depot"]', 'keep = ["van_id"]', "keep"),
         ("[models]", '[expect]\ndays = "mon-someday"\n[models]', "days"),
         ("[models]", "[expect]\nleast_scored = 7\n[models]", "least_scored"),
+        ("[models]", '[models]\nscore = "vans:predict"', "does not run"),
     ],
 )
 def test_a_mistyped_line_is_shown_as_broken_with_its_name(

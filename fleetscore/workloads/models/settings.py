@@ -45,6 +45,10 @@ class ModelsTable:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f"method is {self.method!r}; it must be one of {', '.join(METHODS)}")
+        if self.trusted or self.score:
+            raise ValueError(
+                "trusted and score name Python of one's own, which this version does not run; leave them out"
+            )
         if not all(self.outputs) or len(set(self.outputs)) != len(self.outputs):
             raise ValueError(f"output is {self.output!r}; it must be a name, or different names")
         if self.output_type == "text" and (self.method != "predict" or len(self.outputs) != 1):
@@ -80,6 +84,8 @@ class ResultCheck:
             raise ValueError(f"range is {list(self.range)}; its first number must not be above the second")
         if self.nulls is not None and not 0 <= self.nulls <= 1:
             raise ValueError(f"nulls is {self.nulls}; it must be a share between 0 and 1")
+        if self.change is not None and self.what != "stop":
+            raise ValueError('change compares whole windows, so it goes with what = "stop" only')
         if self.change is not None and not 0 <= self.change < 1e6:
             raise ValueError(f"change is {self.change}; it must be between 0 and 1000000")
 
@@ -130,6 +136,8 @@ class FleetSettings:
             raise ValueError(f"partition is {list(self.partition)}; it must name different columns")
         if self.window is Cadence.INDEX:
             raise ValueError('window is "index"; it must be 15min, hour, day, week or month')
+        if self.models.output_type == "text" and self.expect.results:
+            raise ValueError("expect.results checks numbers; the output is text")
         unknown = self.expect.results.keys() - set(self.models.outputs)
         if unknown:
             raise ValueError(f"expect.results has {sorted(unknown)}; results are {list(self.models.outputs)}")

@@ -9,10 +9,11 @@ from typing import Any
 import pyarrow as pa
 
 from fleetscore.models.model_sets import Pins
-from fleetscore.records import Rates
+from fleetscore.records import Collected, Rates
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence
 from fleetscore.workload import (
+    ChecksResults,
     FleetImport,
     ImportsFleets,
     Partitions,
@@ -25,7 +26,7 @@ from fleetscore.workload import (
 from fleetscore.workloads.models.settings import FleetSettings
 
 
-class Models(Workload, ImportsFleets, ScoresRows):
+class Models(Workload, ImportsFleets, ScoresRows, ChecksResults):
     """A fleet of models by key, packed by family, that score rows of any shape; no code of the user's is needed."""
 
     name = "models"
@@ -71,6 +72,11 @@ class Models(Workload, ImportsFleets, ScoresRows):
         return import_fleet(
             source, self.settings, before, add=add, trusted=trusted, manifest=manifest, report=report
         )
+
+    def check_results(self, run: RunContext, collected: Collected) -> str:
+        from fleetscore.workloads.models.checks import find_reason
+
+        return find_reason(run, collected)
 
     def score_rows(self, store: Store, pins: Pins, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         from fleetscore.workloads.models.mini_batches import score_mini_batch
