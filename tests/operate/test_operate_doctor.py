@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from fleetscore.errors import CapacityError
 from fleetscore.models.model_sets import read_model_set, read_pins
 from fleetscore.operations import doctor
 from fleetscore.operations.doctor import Diagnosis, examine, judge_clock
+from fleetscore.operations.notices import QUEUE
 from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.store.base import Store
 
@@ -141,11 +143,14 @@ def test_a_pool_that_cannot_work_is_found_before_a_run_needs_it(
 
 def test_queues_are_looked_at(trained: Store, azurite: str) -> None:
     """A queue that is missing is wrong, one that is there tells about how many messages wait."""
+    from azure.core.exceptions import ResourceNotFoundError
     from azure.storage.queue import QueueServiceClient
 
     endpoint = next(part for part in azurite.split(";") if part.startswith("QueueEndpoint=")).split("=", 1)[1]
     service = QueueServiceClient.from_connection_string(azurite)
     service.create_queue("doctor-completions").send_message("x")
+    with suppress(ResourceNotFoundError):  # another test of this process may have sent notices
+        service.delete_queue(QUEUE)
     app = AppSettings(queue_service=endpoint, completion_queue="doctor-completions")
     found = [finding for finding in examine(trained, app, now).findings if finding.check == "queue"]
     assert [finding.state for finding in found] == ["ok", "wrong"]

@@ -136,7 +136,7 @@ def test_replace_writes_only_over_the_version_named(store: Store) -> None:
     second = store.replace("a", b"2", first)
     assert store.read_tagged("a") == (b"2", second)
     for stale in (first, None, "0x8D00"):
-        with pytest.raises(ConflictError, match="a was changed"):
+        with pytest.raises(ConflictError, match="a was modified concurrently"):
             store.replace("a", b"3", stale)
     store.delete("a")
     for stale in (second, "0x8D00"):
