@@ -1,4 +1,4 @@
-"""The watchdog's timer: each minute it rescues lost runs, and every five minutes it looks for late data and overdue windows."""
+"""The watchdog's timers: lost runs are rescued each minute; late data and overdue windows are found every five minutes."""
 
 from __future__ import annotations
 
@@ -22,27 +22,33 @@ if TYPE_CHECKING:
     from fleetscore.records import RunRecord
 
 blueprint = df.Blueprint()
-_FURTHER_MINUTES = 5
 _log = logging.getLogger("fleetscore.watchdog")
 
 
 @blueprint.timer_trigger(arg_name="timer", schedule="0 * * * * *")
 @blueprint.durable_client_input(client_name="client")
-async def watchdog_timer(timer: func.TimerRequest, client: str) -> None:
-    """Close or start runs without an orchestration, score late data, and tell of what is overdue."""
-    from fleetscore.operations.ticks import record_tick
-
+async def rescue_timer(timer: func.TimerRequest, client: str) -> None:
+    """Each minute: take over lost runs, start those that were never started, and call those who wait for an end."""
     await rescue_runs(client)
     await run_in_thread(_answer_callbacks)
-    await run_in_thread(record_tick, app_store(), "watchdog_timer", datetime.now(UTC))
-    if _looks_further(datetime.now(UTC), timer):
-        await start_late_rounds(client)
-        await run_in_thread(_send_trouble)
+    await _remember_tick("rescue_timer")
 
 
-def _looks_further(now: datetime, timer: func.TimerRequest) -> bool:
-    """Whether this tick also looks for late data and overdue windows: each fifth minute, and after missed ticks."""
-    return now.minute % _FURTHER_MINUTES == 0 or timer.past_due
+@blueprint.timer_trigger(arg_name="timer", schedule="30 */5 * * * *")
+@blueprint.durable_client_input(client_name="client")
+async def watchdog_timer(timer: func.TimerRequest, client: str) -> None:
+    """Every five minutes, between two ticks of the other: the same, late data, and what is overdue or stands still."""
+    await rescue_runs(client)
+    await run_in_thread(_answer_callbacks)
+    await start_late_rounds(client)
+    await run_in_thread(_send_trouble)
+    await _remember_tick("watchdog_timer")
+
+
+async def _remember_tick(timer: str) -> None:
+    from fleetscore.operations.ticks import record_tick
+
+    await run_in_thread(record_tick, app_store(), timer, datetime.now(UTC))
 
 
 async def rescue_runs(client: Any) -> dict[str, str]:

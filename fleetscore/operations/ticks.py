@@ -12,7 +12,7 @@ from fleetscore.records import from_json, to_json
 from fleetscore.store.base import Store
 
 FOLDER = "ticks/"
-MINUTE_TIMERS = ("start_due_windows", "watchdog_timer")
+MINUTE_TIMERS = ("start_due_windows", "rescue_timer")
 """The timers that run each minute."""
 
 _SILENT_AFTER = timedelta(minutes=5)
@@ -62,7 +62,7 @@ def judge_health(
 
     >>> from datetime import UTC
     >>> noon = datetime(2026, 11, 28, 12, tzinfo=UTC)
-    >>> judge_health({"watchdog_timer": noon}, (), noon, noon + timedelta(minutes=6)).healthy
+    >>> judge_health({"rescue_timer": noon}, (), noon, noon + timedelta(minutes=6)).healthy
     False
     """
     silent = []

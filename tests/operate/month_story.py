@@ -24,7 +24,7 @@ vm_size = "Standard_D2ads_v5"
 task_slots_per_node = 2
 containers = true
 """
-NEVER = "0 0 0 30 2 *"  # no such day
+NEVER = "0 0 0 1 1 *"  # no such day
 
 
 @dataclass(frozen=True)

@@ -31,27 +31,27 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 
 def test_a_timer_that_is_silent_for_five_minutes_makes_the_app_unhealthy() -> None:
     """Each minute's timers count from their last tick, or from the start of the app where they never ran."""
-    fresh = {"start_due_windows": NOW, "watchdog_timer": NOW}
+    fresh = {"start_due_windows": NOW, "rescue_timer": NOW}
     assert judge_health(fresh, (), NOW - timedelta(days=1), NOW + timedelta(minutes=4)).healthy
     told = judge_health({"start_due_windows": NOW}, (), NOW - timedelta(days=1), NOW)
-    assert told.problems == ("watchdog_timer runs each minute and never ran.",)
+    assert told.problems == ("rescue_timer runs each minute and never ran.",)
     assert judge_health({}, (), NOW, NOW + timedelta(minutes=1)).healthy
     assert not judge_health(fresh, ("x did not load.",), NOW, NOW).healthy
 
 
 def test_a_damaged_tick_counts_as_none(store: Store) -> None:
     """The next tick replaces it."""
-    record_tick(store, "watchdog_timer", NOW)
+    record_tick(store, "rescue_timer", NOW)
     store.write("ticks/start_due_windows.json", b'{"timer"')
-    assert read_ticks(store) == {"watchdog_timer": NOW}
+    assert read_ticks(store) == {"rescue_timer": NOW}
 
 
 def test_the_health_endpoint_needs_a_key_and_shows_the_ticks(host: Host) -> None:
     """200 with the last tick of each timer that ran; without a key 401."""
     import requests
 
-    host.fire("watchdog_timer")
-    wait_until(lambda: "watchdog_timer" in host.get("health")["ticks"])
+    host.fire("rescue_timer")
+    wait_until(lambda: "rescue_timer" in host.get("health")["ticks"])
     assert host.ask("health").status_code == 200
     assert requests.get(f"{host.url}/api/health", timeout=30).status_code == 401
 
