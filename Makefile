@@ -23,10 +23,11 @@ test: setup ## run the tests
 	$(RUN) -m pytest -n $(JOBS) --dist loadfile
 
 test-slow: setup browser ## run the slow tests: kills at every phase, whole demos, load, the dashboard in a browser
-	$(RUN) -m pytest -m slow
-	FLEETSCORE_TEST_BATCH_OPTIONS="--enable-autoscale after-interval --foreign-environment" $(RUN) -m pytest -m "slow or not slow" tests/offload
+	$(RUN) -m pytest -m slow --ignore=tests/deploy
 
-test-all: test test-slow lint infra-check demo ## everything that .ci/run runs, in one go
+test-all: test test-slow lint infra-check demo ## what .ci/run runs, then the deployed package and the offload suite on an unkind Batch service
+	$(RUN) -m pytest -m slow tests/deploy
+	FLEETSCORE_TEST_BATCH_OPTIONS="--enable-autoscale after-interval --foreign-environment" $(RUN) -m pytest -m "slow or not slow" tests/offload
 
 browser: ## have the browser that the dashboard's tests drive (installed from Debian's packages when run as root)
 	@if command -v chromedriver >/dev/null && { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null; then :; \
