@@ -24,7 +24,7 @@ vm_size = "Standard_D2ads_v5"
 task_slots_per_node = 2
 containers = true
 """
-NEVER = "0 0 0 1 1 *"  # no such day
+NEVER = "0 0 0 30 2 *"  # no such day
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,9 @@ def batch_service(folder: Path) -> Iterator[ServiceProcess]:
 
 
 def _settings(service: ServiceProcess, receiver: Receiver) -> dict[str, str]:
-    names = ("SENSOR_ANOMALY", "STORE_SALES", "SERVER_LOAD", "HOUSEKEEPING")
+    names = ("SENSOR_ANOMALY", "STORE_SALES", "SERVER_LOAD")
     return {f"FLEETSCORE_{name}_SCHEDULE": NEVER for name in names} | {
+        "FLEETSCORE_HOUSEKEEPING_SCHEDULE": "0 0 0 1 1 *",  # a timer's own has to fire some day
         "FLEETSCORE_BATCH_ENDPOINT": service.url,
         "FLEETSCORE_BATCH_POOL": "weekly",
         "FLEETSCORE_BATCH_IMAGE": "fleetscore-worker",
