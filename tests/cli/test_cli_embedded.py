@@ -17,7 +17,7 @@ from toy_workload import write_lines
 from fleetscore.errors import CapacityError, HostUnreachableError, SettingsError
 from fleetscore.fleet.carried import app_folder
 from fleetscore.fleet.connection import Connection
-from fleetscore.fleet.embedded_host import SCHEDULES, EmbeddedHost, host_environment, host_folder
+from fleetscore.fleet.embedded_host import SCHEDULES, Address, EmbeddedHost, host_environment, host_folder
 from fleetscore.fleet.remote import RemoteFleet
 from fleetscore.fleet.store_fleet import absolute_store_url
 from fleetscore.process_environment import MEMORY_TUNABLES
@@ -83,8 +83,8 @@ def test_the_host_command_serves_until_it_is_stopped(
     assert host.find() is None
 
 
-def test_a_terminated_command_takes_its_host_along(store: Store) -> None:
-    """SIGTERM to a command stops the host that it started."""
+def follow_a_slow_run(store: Store) -> tuple[subprocess.Popen[str], Address]:
+    """A command that follows a run of twenty seconds, and the host that it started."""
     store.write("settings/toy.toml", b"slow_s = 20.0\n")
     write_lines(store, WINDOW, [("a", 1, "slow")])
     following = subprocess.Popen(
@@ -97,6 +97,12 @@ def test_a_terminated_command_takes_its_host_along(store: Store) -> None:
             break
     address = EmbeddedHost(store.url).find()
     assert address is not None
+    return following, address
+
+
+def test_a_terminated_command_takes_its_host_along(store: Store) -> None:
+    """SIGTERM to a command stops the host that it started."""
+    following, address = follow_a_slow_run(store)
     following.terminate()
     following.communicate(timeout=60)
     assert following.returncode == 128 + signal.SIGTERM
@@ -106,18 +112,7 @@ def test_a_terminated_command_takes_its_host_along(store: Store) -> None:
 
 def test_a_killed_command_takes_its_host_along(store: Store) -> None:
     """SIGKILL leaves the command no moment to stop its host, which ends by itself."""
-    store.write("settings/toy.toml", b"slow_s = 20.0\n")
-    write_lines(store, WINDOW, [("a", 1, "slow")])
-    following = subprocess.Popen(
-        [sys.executable, "-m", "fleetscore", "run", "toy", "--window", WINDOW, "--store", store.url],
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert following.stderr is not None
-    for line in following.stderr:
-        if "requested" in line or "scoring" in line:
-            break
-    address = EmbeddedHost(store.url).find()
-    assert address is not None
+    following, address = follow_a_slow_run(store)
     following.kill()
     following.communicate(timeout=60)
     assert following.returncode == -signal.SIGKILL
