@@ -3,6 +3,8 @@ column.
 """
 
 import gzip
+import itertools
+import time
 from typing import Any
 
 import pyarrow as pa
@@ -188,8 +190,8 @@ def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(
 
 def test_reading_that_takes_too_long_ends(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file whose reading exceeds the set time is that file's fault."""
-    clock = iter(range(0, 10_000, 400))
-    monkeypatch.setattr("fleetscore.sources.request.time.monotonic", lambda: float(next(clock)))
+    clock = itertools.count(time.monotonic(), 400)
+    monkeypatch.setattr("fleetscore.sources.request.time.monotonic", lambda: next(clock))
     monkeypatch.setattr(byte_stream, "PIECE_BYTES", 64)
     [error] = read(store, "slow.csv", LINES.encode() * 20).faults.values()
     assert (error.code, error.field) == ("too_slow", "data/slow.csv")
