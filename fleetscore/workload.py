@@ -230,7 +230,10 @@ class Workload(ABC):
     ] = {}  # lines of the [run] table where this kind needs others than RunPolicy has
     parquet_options: Mapping[str, Any] = {}  # for pyarrow.parquet.ParquetWriter of the results
     schedule: str = ""  # NCRONTAB, UTC: of the workload of the kind's own name, unless its settings have a line `schedule`
-    chart: str = ""  # "module:function" that draws a published window for the dashboard; "" for none
+    outputs: tuple[str, ...] = ()  # the results' columns that pictures show; (): those that are numbers
+    chart: str = (
+        "fleetscore.dashboard.charts.outputs:draw_outputs"  # "module:function" that draws a published window
+    )
 
     def __init__(self, name: str = "", settings: Any = None, zone: str = "UTC") -> None:
         """The workload `name` with these settings, by default that of the kind's own name, with the kind's defaults.

@@ -32,11 +32,18 @@ Value = TypeVar("Value")
 def answer_json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> func.HttpResponse:
     """The value as a JSON answer."""
     return func.HttpResponse(
-        msgspec.json.encode(value),
+        msgspec.json.encode(value, enc_hook=_plain_text),
         status_code=status,
         headers={**_JSON_HEADERS, **(headers or {})},
         mimetype="application/json",
     )
+
+
+def _plain_text(value: Any) -> str:
+    """The text of a kind of string, such as markup; TypeError for anything else that JSON has no form for."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 def answer_error(error: Exception) -> func.HttpResponse:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from fleetscore.dashboard.components import card, facts, search
+from fleetscore.dashboard.charts.published import Drawing
+from fleetscore.dashboard.components import card, facts, search, table
 from fleetscore.dashboard.formatting import format_many, format_moment
 from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.markup import Child, Markup, join, tag
@@ -21,12 +23,18 @@ def show_results(view: ResultsView, links: Links) -> Body:
             drawing.legend, drawing.picture, [tag("p", note, class_="quiet small") for note in drawing.notes]
         )
         if drawing
-        else tag("p", "There is no picture for this workload; the files are below.", class_="quiet")
+        else tag(
+            "p",
+            "There is no picture without the workload's kind and settings; the files are below.",
+            class_="quiet",
+        )
     )
     content = join(
         tag("div", tag("p", f"{view.workload} · {view.window}", class_="quiet"), tag("h1", title)),
         card(view.window, picture, aside=_windows(view, links)),
         card("Others", _others(view, links)) if drawing else None,
+        card("Extreme partitions", _extremes(view, drawing, links)) if drawing and drawing.extremes else None,
+        card("Rows", _rows(drawing)) if drawing and drawing.rows else None,
         card("Where it lies", _manifest(view, links)),
     )
     trail = [
@@ -68,6 +76,35 @@ def _pills(view: ResultsView, partitions: Sequence[str], links: Links) -> Markup
         [tag("a", key, href=links.results(view.workload, view.window, [key])) for key in partitions],
         class_="pills",
     )
+
+
+def _extremes(view: ResultsView, drawing: Drawing, links: Links) -> Markup:
+    """The partitions with the largest and the smallest mean output, each with a link to its picture."""
+    lines = [
+        (
+            tag("a", one.partition, href=links.results(view.workload, view.window, [one.partition])),
+            f"{one.mean:.6g}",
+            f"{one.rows:,}",
+        )
+        for one in drawing.extremes
+    ]
+    return table(["partition*", "mean output#", "rows#"], lines)
+
+
+def _rows(drawing: Drawing) -> Markup:
+    """A few published rows as they are."""
+    names = list(drawing.rows[0])
+    lines = [[_value(row[name]) for name in names] for row in drawing.rows]
+    numbers = {name for name in names if isinstance(drawing.rows[0][name], (int, float))}
+    return table([f"{name}#" if name in numbers else name for name in names], lines)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _manifest(view: ResultsView, links: Links) -> Markup:

@@ -21,7 +21,7 @@ MOST_DRAWN = 8
 
 @dataclass(frozen=True, slots=True)
 class ResultsView:
-    """A published window; `drawing` is None for a workload that has no picture here."""
+    """A published window; `drawing` is None for a workload whose kind or settings are not here any more."""
 
     workload: str
     window: str
@@ -51,7 +51,7 @@ def read_results_view(store: Store, name: str, window_text: str, partitions: Seq
     with ThreadPoolExecutor(2) as pool:
         before = pool.submit(_published, store, name, window.next(-1).key if window.ordinal > 0 else "")
         after = pool.submit(_published, store, name, window.next().key)
-        if known.workload is not None and known.workload.chart:
+        if known.workload is not None:
             module, _, function = known.workload.chart.partition(":")
             draw = getattr(import_module(module), function)  # each imports its kind's reading only
             drawing = draw(store, known.workload, manifest, window, partitions[:MOST_DRAWN])

@@ -38,18 +38,51 @@ class Scale:
         return float(self(value))
 
 
-def figure(width: float, height: float, label: str, *children: Child) -> Markup:
-    """A picture that scrolls sideways where the screen is narrower than its text can bear; `label` is read out instead of it."""
-    picture = tag(
-        "svg",
-        tag("title", label),
-        *children,
-        viewBox=f"0 0 {width:g} {height:g}",
-        role="img",
-        aria_label=label,
-        class_="chart",
-    )
-    return tag("div", picture, class_="scroll", tabindex="0")
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture of `width` x `height` pixels, for a page and for a file; `label` is read out instead of it."""
+
+    width: float
+    height: float
+    label: str
+    content: Markup
+
+    @property
+    def markup(self) -> Markup:
+        """The picture in a page; it scrolls sideways where the screen is narrower than its text can bear."""
+        picture = tag(
+            "svg",
+            tag("title", self.label),
+            self.content,
+            viewBox=f"0 0 {self.width:g} {self.height:g}",
+            role="img",
+            aria_label=self.label,
+            class_="chart",
+        )
+        return tag("div", picture, class_="scroll", tabindex="0")
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """An entry of a legend: a shape within 14 x 14 pixels, as path data and the class of its look, and what it stands for."""
+
+    shape: str
+    class_: str
+    words: str
+
+    @property
+    def markup(self) -> Markup:
+        """The shape alone, as large as the text beside it."""
+        return tag("svg", tag("path", d=self.shape, class_=self.class_), viewBox="0 0 14 14", class_="key")
+
+
+LINE_SIGN = "M0 7L14 7"
+AREA_SIGN = "M0 2H14V12H0Z"
+
+
+def figure(width: float, height: float, label: str, *children: Child) -> Figure:
+    """The picture of the children."""
+    return Figure(width, height, label, join(*children))
 
 
 def line(xs: Numbers, ys: Numbers, class_: str) -> Markup:

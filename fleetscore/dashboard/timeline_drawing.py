@@ -120,7 +120,7 @@ def _draw_bars(bars: Sequence[ShardBar], now: datetime) -> Markup:
         ]
         top += lane + 8
     label = f"Timeline of {len(bars)} shards over {format_seconds(last)}"
-    return figure(_WIDTH, top + 20, label, lanes, _second_axis(x, top))
+    return figure(_WIDTH, top + 20, label, lanes, _second_axis(x, top)).markup
 
 
 def _bar(
@@ -179,7 +179,7 @@ def _draw_areas(bars: Sequence[ShardBar], now: datetime) -> Markup:
         ]
         top += _AREA_HEIGHT + 34
     label = f"{len(bars):,} shards over {format_seconds(last)}"
-    return figure(_WIDTH, top, label, lanes, _second_axis(x, top - 30))
+    return figure(_WIDTH, top, label, lanes, _second_axis(x, top - 30)).markup
 
 
 def _second_axis(x: Scale, bottom: float) -> Markup:

@@ -18,13 +18,14 @@ from fleetscore.dashboard.charts.published import (
     read_sketches,
 )
 from fleetscore.dashboard.markup import Markup, tag
-from fleetscore.dashboard.svg import figure, text
+from fleetscore.dashboard.svg import Figure, Sign, figure, text
 from fleetscore.records import Manifest
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
 from fleetscore.workload import Workload
 
 CLASSES = ("low", "medium", "high")
+_SIGNS = tuple(Sign("M0 1H14V13H0Z", f"load-{name}", name) for name in CLASSES)
 _MOST_SERVERS = 40
 _OTHERS = 12
 _WIDTH, _LEFT, _TOP, _ROW = 960.0, 128.0, 30.0, 17.0
@@ -48,8 +49,8 @@ def draw_classes(
     return Drawing(
         title="Load classes of the hours ahead",
         partitions=tuple(chosen),
-        picture=_picture(_grid(table), window) if chosen else tag("p", "No server has published rows."),
-        legend=_legend(),
+        figures=(_picture(_grid(table), window),) if chosen else (),
+        signs=_SIGNS,
         others=tuple(key for key in busiest if key not in chosen)[:_OTHERS],
         notes=(
             f"Hours are UTC. {len(chosen)} of {manifest.partitions:,} servers, most likely to be high first.",
@@ -73,7 +74,7 @@ def _grid(table: pa.Table) -> dict[str, dict[int, str]]:
     return dict(sorted(grid.items(), key=lambda item: ([-n for n in weight[item[0]]], item[0])))
 
 
-def _picture(grid: dict[str, dict[int, str]], window: Window) -> Markup:
+def _picture(grid: dict[str, dict[int, str]], window: Window) -> Figure:
     hours = sorted({hour for row in grid.values() for hour in row})
     first, count = hours[0], hours[-1] - hours[0] + 1
     step = (_WIDTH - _LEFT - 4) / count
@@ -116,11 +117,3 @@ def _hour_label(hour: int, x: float) -> Markup:
 
 def _told(hour: int) -> str:
     return f"{_EPOCH + timedelta(hours=hour):%Y-%m-%d %H:%M}"
-
-
-def _legend() -> Markup:
-    told = [
-        tag("span", tag("svg", tag("path", d="M0 1H14V13H0Z", class_=f"load-{name}"), viewBox="0 0 14 14", class_="key"), f" {name}")
-        for name in CLASSES
-    ]  # fmt: skip
-    return tag("p", told, class_="legend")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fleetscore.dashboard.markup import Markup
+from fleetscore.dashboard.markup import Markup, join, tag
+from fleetscore.dashboard.svg import Figure, Sign
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.records import Manifest
 from fleetscore.runs.manifests import read_manifest
@@ -21,15 +22,37 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
+class Extreme:
+    """A partition whose results are far from the others'."""
+
+    partition: str
+    mean: float
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class Drawing:
-    """A picture of published results: what was drawn, the HTML of it, and what could be drawn instead."""
+    """A picture of published results: what was drawn, figure by figure, and what could be drawn instead."""
 
     title: str
     partitions: tuple[str, ...]  # that were drawn
-    picture: Markup
-    legend: Markup
+    figures: tuple[Figure, ...]
+    signs: tuple[Sign, ...] = ()  # the legend
     others: tuple[str, ...] = ()  # a few more that are worth a look
     notes: tuple[str, ...] = ()
+    extremes: tuple[Extreme, ...] = ()
+    rows: tuple[Mapping[str, Any], ...] = ()  # a few published rows of what was drawn
+
+    @property
+    def picture(self) -> Markup:
+        """The figures, one below the other."""
+        return join(figure.markup for figure in self.figures)
+
+    @property
+    def legend(self) -> Markup:
+        """What the figures' shapes stand for."""
+        told = [tag("span", sign.markup, f" {sign.words}") for sign in self.signs]
+        return tag("p", told, class_="legend") if told else Markup("")
 
 
 class Kept:

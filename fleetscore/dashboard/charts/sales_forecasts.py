@@ -17,8 +17,20 @@ from fleetscore.dashboard.charts.published import (
     read_rows,
     read_sketches,
 )
-from fleetscore.dashboard.markup import Markup, join, tag
-from fleetscore.dashboard.svg import Numbers, Scale, band, figure, line, text, value_axis
+from fleetscore.dashboard.markup import Markup, join
+from fleetscore.dashboard.svg import (
+    AREA_SIGN,
+    LINE_SIGN,
+    Figure,
+    Numbers,
+    Scale,
+    Sign,
+    band,
+    figure,
+    line,
+    text,
+    value_axis,
+)
 from fleetscore.partition_keys import join_key, split_key
 from fleetscore.records import Manifest
 from fleetscore.store.base import Store
@@ -29,6 +41,12 @@ from fleetscore.workloads.store_sales.contract import (
     StoreSalesSettings,
 )
 
+_SIGNS = (
+    Sign(LINE_SIGN, "history", "sales"),
+    Sign(LINE_SIGN, "median", "median"),
+    Sign(AREA_SIGN, "band50", "50 % band"),
+    Sign(AREA_SIGN, "band90", "90 % band"),
+)
 _PANELS = 4
 _SHOWN_WEEKS = 52
 _OTHERS = 10
@@ -60,8 +78,8 @@ def draw_forecasts(
     return Drawing(
         title=f"Weekly sales of store {name}",
         partitions=tuple(join_key([name, sku]) for sku in chosen),
-        picture=join(panels),
-        legend=_legend(),
+        figures=tuple(panels),
+        signs=_SIGNS,
         others=tuple(others[: 2 * _OTHERS]),
         notes=(f"{len(best)} SKUs are forecast from {window.key} on; {len(chosen)} are drawn.",),
     )
@@ -100,7 +118,7 @@ def _read_history(
     return {str(sku): np.asarray(panel.sales[n, :weeks], np.float64) for n, sku in enumerate(panel.skus)}
 
 
-def _panel(sku: str, sales: Numbers | None, forecast: pa.Table, window: Window) -> Markup:
+def _panel(sku: str, sales: Numbers | None, forecast: pa.Table, window: Window) -> Figure:
     sales = np.empty(0) if sales is None else sales
     q = {name: column_of(forecast, name) for name in QUANTILE_NAMES}
     past = np.arange(-len(sales), 0, dtype=np.float64)
@@ -129,17 +147,3 @@ def _week_axis(x: Scale, window: Window, bottom: float) -> Markup:
         text(x.at(n), bottom + 17, window.next(n).key, "tick", "start" if n == -_SHOWN_WEEKS else "middle")
         for n in ticks
     )
-
-
-def _legend() -> Markup:
-    shapes = (
-        ("M0 7L14 7", "history", "sales"),
-        ("M0 7L14 7", "median", "median"),
-        ("M0 2H14V12H0Z", "band50", "50 % band"),
-        ("M0 2H14V12H0Z", "band90", "90 % band"),
-    )
-    told = [
-        tag("span", tag("svg", tag("path", d=d, class_=kind), viewBox="0 0 14 14", class_="key"), f" {words}")
-        for d, kind, words in shapes
-    ]
-    return tag("p", told, class_="legend")

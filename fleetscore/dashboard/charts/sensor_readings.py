@@ -21,10 +21,13 @@ from fleetscore.dashboard.charts.published import (
     read_sketches,
 )
 from fleetscore.dashboard.formatting import format_count
-from fleetscore.dashboard.markup import Markup, join, tag
+from fleetscore.dashboard.markup import Markup, tag
 from fleetscore.dashboard.svg import (
+    LINE_SIGN,
+    Figure,
     Numbers,
     Scale,
+    Sign,
     figure,
     line,
     padded,
@@ -49,6 +52,10 @@ _WIDTH, _HEIGHT, _LEFT, _TOP = 960.0, 170.0, 52.0, 26.0
 _COLUMNS = ["ts", "device", "sensor", "value", "score", "anomaly"]
 """The score is not drawn, but lies between the others: one request instead of two."""
 
+_SIGNS = (
+    Sign(LINE_SIGN, "series", "reading"),
+    Sign("M7 2l5 5l-5 5l-5 -5Z", "anomaly", "anomaly"),
+)
 _KEPT = Kept(100)  # rows of a few sensors each
 
 
@@ -75,8 +82,8 @@ def draw_readings(
     return Drawing(
         title="Readings and anomalies",
         partitions=tuple(chosen),
-        picture=join(panels),
-        legend=_legend(),
+        figures=tuple(panels),
+        signs=_SIGNS,
         others=tuple(key for key in telling if key not in chosen),
         notes=(f"Published readings of up to {_HOURS} hours, ending with {window.key} (UTC).",),
     )
@@ -123,7 +130,7 @@ def _span(table: pa.Table, window: Window) -> tuple[float, float]:
     return first, window.end.timestamp()
 
 
-def _panel(key: str, times: Numbers, values: Numbers, marked: Any, span: tuple[float, float]) -> Markup:
+def _panel(key: str, times: Numbers, values: Numbers, marked: Any, span: tuple[float, float]) -> Figure:
     bottom = _HEIGHT - 24
     x = Scale(*span, _LEFT, _WIDTH - 8)
     y = Scale(*padded(values), bottom, _TOP)
@@ -157,11 +164,3 @@ def _diamond(x: float, y: float, value: float) -> Markup:
         d=f"M{x:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5Z",
         class_="anomaly",
     )
-
-
-def _legend() -> Markup:
-    diamond = tag(
-        "svg", tag("path", d="M7 2l5 5l-5 5l-5 -5Z", class_="anomaly"), viewBox="0 0 14 14", class_="key"
-    )
-    stroke = tag("svg", tag("path", d="M0 7L14 7", class_="series"), viewBox="0 0 14 14", class_="key")
-    return tag("p", tag("span", stroke, " reading"), tag("span", diamond, " anomaly"), class_="legend")

@@ -34,7 +34,6 @@ class Models(Workload, ImportsFleets, ScoresRows, ChecksResults):
     settings_type = FleetSettings
     result_schema = pa.schema([])
     rates = Rates(shard_s=0.3, partition_s=1e-4, row_s=2e-6, bytes_per_row=200.0)
-    chart = "fleetscore.dashboard.charts.model_outputs:draw_outputs"
 
     def __init__(self, name: str = "", settings: Any = None, zone: str = "UTC") -> None:
         """The fleet that the settings describe; its columns, windows and results follow from them."""
@@ -45,6 +44,7 @@ class Models(Workload, ImportsFleets, ScoresRows, ChecksResults):
         self.cadences = (own.window,)
         self.partition_columns = own.partition or ("partition",)
         self.result_schema = results_schema(own)
+        self.outputs = own.models.outputs
 
     def data_prefixes(self) -> tuple[str, ...]:
         from fleetscore.workloads.models.places import data_prefixes
