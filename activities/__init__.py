@@ -26,4 +26,4 @@ for verb in (
     publish_run,
     fail_run,
 ):
-    blueprint.activity_trigger(input_name="asked")(verb)
+    blueprint.activity_trigger(input_name="payload")(verb)

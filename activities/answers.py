@@ -23,11 +23,11 @@ def answering(activity: Activity) -> Activity:
     """
 
     @functools.wraps(activity)
-    def answer(asked: dict[str, Any]) -> dict[str, Any]:
+    def answer(payload: dict[str, Any]) -> dict[str, Any]:
         for wait_s in (*_WAITS_S, None):
             try:
-                with span(activity.__name__, asked):
-                    return {"ok": True, "value": activity(asked)}
+                with span(activity.__name__, payload):
+                    return {"ok": True, "value": activity(payload)}
             except Exception as error:
                 if wait_s is None or not getattr(error, "retry", False):
                     _log.exception("%s failed: %s", activity.__name__, error)
@@ -37,7 +37,7 @@ def answering(activity: Activity) -> Activity:
         raise AssertionError("the last try returns")
 
     del answer.__wrapped__  # so that the host sees the next line, not the annotations below it:
-    answer.__annotations__ = {"asked": dict, "return": dict}  # it takes bare classes only
+    answer.__annotations__ = {"payload": dict, "return": dict}  # it takes bare classes only
     return answer
 
 

@@ -8,7 +8,7 @@ from activities.answers import answering
 
 
 @answering
-def ask_window(asked: dict[str, Any]) -> dict[str, Any]:
+def ask_window(payload: dict[str, Any]) -> dict[str, Any]:
     """Take {"workload", "window", "only", "who"}; give {"request", "start", "state"}, or {"wait_s"} while live windows go first.
 
     With "run" it gives the state of that run, to follow it.
@@ -22,13 +22,18 @@ def ask_window(asked: dict[str, Any]) -> dict[str, Any]:
     from fleetscore.runs.run_records import read_run
 
     store, now = app_store(), datetime.now(UTC)
-    if asked.get("run"):
-        record = read_run(store, asked["run"])
+    if payload.get("run"):
+        record = read_run(store, payload["run"])
         return {"request": to_plain(record.request), "start": False, "state": str(record.state)}
     wait_s = wait_for_live_s(store, now)
     if wait_s:
         return {"wait_s": wait_s}
     answer = submit_backfilled(
-        store, asked["workload"], asked["window"], now, f"backfill {asked['who']}", Only(asked["only"])
+        store,
+        payload["workload"],
+        payload["window"],
+        now,
+        f"backfill {payload['who']}",
+        Only(payload["only"]),
     )
     return {"request": to_plain(answer.request), "start": answer.fresh, "state": str(answer.state)}

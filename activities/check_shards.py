@@ -8,7 +8,7 @@ from activities.answers import answering
 
 
 @answering
-def check_shards(asked: dict[str, Any]) -> dict[str, Any]:
+def check_shards(payload: dict[str, Any]) -> dict[str, Any]:
     """Take {"run", "woken": whether a message came}; give {"open", "reasons", "check_s"}; at the end, measures what the job took."""
     from datetime import UTC, datetime
 
@@ -18,9 +18,9 @@ def check_shards(asked: dict[str, Any]) -> dict[str, Any]:
     from fleetscore.pipeline import offload
     from fleetscore.pipeline.offload_usage import write_usage
 
-    store, run, now = app_store(), asked["run"], datetime.now(UTC)
+    store, run, now = app_store(), payload["run"], datetime.now(UTC)
     compute = connect_compute(read_app_settings())
-    check = offload.check_shards(store, compute, run, now, asks_batch=not asked["woken"])
+    check = offload.check_shards(store, compute, run, now, asks_batch=not payload["woken"])
     if not check.open:
         write_usage(store, compute, run, now)
     check_s = offload.policy_of(store, run).check_s

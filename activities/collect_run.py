@@ -8,7 +8,7 @@ from activities.answers import answering
 
 
 @answering
-def collect_run(asked: dict[str, Any]) -> dict[str, Any]:
+def collect_run(payload: dict[str, Any]) -> dict[str, Any]:
     """Take {"run", "reasons": {shard: why it was not committed}, "instance"}; give {"counts", "rows"}."""
     from datetime import UTC, datetime
 
@@ -17,9 +17,9 @@ def collect_run(asked: dict[str, Any]) -> dict[str, Any]:
     from fleetscore.records import RunState
     from fleetscore.runs.run_records import check_instance, record_state
 
-    check_instance(app_store(), asked["run"], asked.get("instance", ""))
-    record_state(app_store(), asked["run"], RunState.COLLECTING, datetime.now(UTC))
+    check_instance(app_store(), payload["run"], payload.get("instance", ""))
+    record_state(app_store(), payload["run"], RunState.COLLECTING, datetime.now(UTC))
     collected = collect(
-        app_store(), asked["run"], {int(shard): why for shard, why in asked["reasons"].items()}
+        app_store(), payload["run"], {int(shard): why for shard, why in payload["reasons"].items()}
     )
     return {"counts": dict(collected.counts), "rows": collected.rows}

@@ -8,7 +8,7 @@ from activities.answers import answering
 
 
 @answering
-def fail_run(asked: dict[str, Any]) -> dict[str, Any]:
+def fail_run(payload: dict[str, Any]) -> dict[str, Any]:
     """Take {"run", "error": {"code", "message", "fix"}, "instance"}; give {"state"}."""
     from datetime import UTC, datetime
 
@@ -19,12 +19,12 @@ def fail_run(asked: dict[str, Any]) -> dict[str, Any]:
     from fleetscore.records import Ending, RunState
     from fleetscore.runs.run_records import check_instance, record_ending
 
-    check_instance(app_store(), asked["run"], asked.get("instance", ""))
-    error = asked["error"]
+    check_instance(app_store(), payload["run"], payload.get("instance", ""))
+    error = payload["error"]
     reason = f"{error['message']} {error['fix']}".strip()
     ending = Ending(RunState.FAILED, reason)
     record = record_ending(
-        app_store(), asked["run"], ending, None, datetime.now(UTC), {"error_code": error["code"]}
+        app_store(), payload["run"], ending, None, datetime.now(UTC), {"error_code": error["code"]}
     )
     send_ending_notices(app_store(), read_app_settings(), record)
     answer_callbacks(app_store(), read_app_settings(), datetime.now(UTC))

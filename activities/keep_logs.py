@@ -8,7 +8,7 @@ from activities.answers import answering
 
 
 @answering
-def keep_logs(asked: dict[str, Any]) -> dict[str, Any]:
+def keep_logs(payload: dict[str, Any]) -> dict[str, Any]:
     """Take {"run"}; give {"files"}: how many were copied to the run's logs/."""
     from activities.store import app_store
     from fleetscore.app_settings import read_app_settings
@@ -18,6 +18,6 @@ def keep_logs(asked: dict[str, Any]) -> dict[str, Any]:
 
     store, compute = app_store(), connect_compute(read_app_settings())
     try:
-        return {"files": keep(store, compute, asked["run"])}
+        return {"files": keep(store, compute, payload["run"])}
     finally:  # nodes cost money whether their logs can be read or not
-        release_pool(store, compute, asked["run"])
+        release_pool(store, compute, payload["run"])

@@ -8,7 +8,7 @@ from activities.answers import answering
 
 
 @answering
-def plan_run(asked: dict[str, Any]) -> dict[str, Any]:
+def plan_run(payload: dict[str, Any]) -> dict[str, Any]:
     """Take {"request", "round", "instance"}; give the plan as counts and shard ranges.
 
     While there is something to prepare it gives {"items": n} instead.
@@ -24,9 +24,9 @@ def plan_run(asked: dict[str, Any]) -> dict[str, Any]:
     from fleetscore.runs.run_records import check_instance, record_planned, record_state
     from orchestrators.grouping import ranges_of
 
-    store, request = app_store(), from_plain(asked["request"], RunRequest)
-    check_instance(store, request.run, asked.get("instance", ""))
-    items = list_items(store, request, asked["round"])
+    store, request = app_store(), from_plain(payload["request"], RunRequest)
+    check_instance(store, request.run, payload.get("instance", ""))
+    items = list_items(store, request, payload["round"])
     if items:
         record_state(store, request.run, RunState.PREPARING, datetime.now(UTC))
         return {"items": len(items)}

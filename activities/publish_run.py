@@ -8,7 +8,7 @@ from activities.answers import answering
 
 
 @answering
-def publish_run(asked: dict[str, Any]) -> dict[str, Any]:
+def publish_run(payload: dict[str, Any]) -> dict[str, Any]:
     """Take {"request", "instance"}; give the ending: {"state", "reason", "manifest", "model_set"}."""
     from datetime import UTC, datetime
 
@@ -20,8 +20,8 @@ def publish_run(asked: dict[str, Any]) -> dict[str, Any]:
     from fleetscore.records import RunRequest, from_plain, to_plain
     from fleetscore.runs.run_records import check_instance, read_run
 
-    store, request = app_store(), from_plain(asked["request"], RunRequest)
-    check_instance(store, request.run, asked.get("instance", ""))
+    store, request = app_store(), from_plain(payload["request"], RunRequest)
+    check_instance(store, request.run, payload.get("instance", ""))
     ending = finish_run(store, request, datetime.now(UTC))
     send_ending_notices(store, read_app_settings(), read_run(store, request.run))
     answer_callbacks(store, read_app_settings(), datetime.now(UTC))

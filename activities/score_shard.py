@@ -8,7 +8,7 @@ from activities.answers import answering
 
 
 @answering
-def score_shard(asked: dict[str, Any]) -> dict[str, Any]:
+def score_shard(payload: dict[str, Any]) -> dict[str, Any]:
     """Take {"run", "shard", "purpose"}; give {"cancelled": bool}; everything else is in the shard's record."""
     from activities.store import app_store
     from fleetscore.pipeline.score import name_attempt
@@ -16,12 +16,12 @@ def score_shard(asked: dict[str, Any]) -> dict[str, Any]:
     from fleetscore.pipeline.train import train_shard
     from fleetscore.telemetry import count_shard, note_ids
 
-    step = train_shard if asked["purpose"] == "train" else score
+    step = train_shard if payload["purpose"] == "train" else score
     attempt = name_attempt()
     note_ids(attempt=attempt, placement="inline")
-    record = step(app_store(), asked["run"], asked["shard"], attempt=attempt)
+    record = step(app_store(), payload["run"], payload["shard"], attempt=attempt)
     if record is not None and record.attempt == attempt:  # else another one counts it
         count_shard(
-            record.counts, record.seconds, {"purpose": asked["purpose"], "placement": record.placement}
+            record.counts, record.seconds, {"purpose": payload["purpose"], "placement": record.placement}
         )
     return {"cancelled": record is None}

@@ -8,7 +8,7 @@ from activities.answers import answering, describe_error
 
 
 @answering
-def submit_shards(asked: dict[str, Any]) -> dict[str, Any]:
+def submit_shards(payload: dict[str, Any]) -> dict[str, Any]:
     """Take {"run", "instance"}; give {"job", "limit_s": when the job has ended}, or why it has to wait for the quota.
 
     That is {"refused": the error, "check_s": when to ask again, "limit_s": how long to wait}.
@@ -23,8 +23,8 @@ def submit_shards(asked: dict[str, Any]) -> dict[str, Any]:
     from fleetscore.pipeline.offload import submit_shards as submit
     from fleetscore.runs.run_records import check_instance
 
-    app, store, run = read_app_settings(), app_store(), asked["run"]
-    check_instance(store, run, asked.get("instance", ""))
+    app, store, run = read_app_settings(), app_store(), payload["run"]
+    check_instance(store, run, payload.get("instance", ""))
     policy = policy_of(store, run)
     try:
         job = submit(store, connect_compute(app), app, run, datetime.now(UTC))

@@ -27,14 +27,14 @@ _log = logging.getLogger("fleetscore.telemetry")
 
 
 @contextmanager
-def span(name: str, asked: Mapping[str, Any]) -> Iterator[None]:
+def span(name: str, payload: Mapping[str, Any]) -> Iterator[None]:
     """Trace what happens in the block as `name`, with the ids that the activity was asked about; an exception marks it as failed."""
     instruments = _instruments()
     if instruments is None:
         yield
         return
-    context = run_context(_flat(asked).get("run", ""))
-    with instruments["tracer"].start_as_current_span(name, context, attributes=ids_of(asked)):
+    context = run_context(_flat(payload).get("run", ""))
+    with instruments["tracer"].start_as_current_span(name, context, attributes=ids_of(payload)):
         yield
 
 
@@ -47,20 +47,20 @@ def note_ids(**ids: str) -> None:
 
 
 def describe_span(
-    name: str, asked: Mapping[str, Any], began_ns: int, parent: str = "", error: BaseException | None = None
+    name: str, payload: Mapping[str, Any], began_ns: int, parent: str = "", error: BaseException | None = None
 ) -> None:
     """Trace what began at `began_ns` (of the epoch) and ends now, below the span that `parent` (a traceparent) names, if any."""
     instruments = _instruments()
     if instruments is None:
         return
-    context = _parent_context(parent) or run_context(_flat(asked).get("run", ""))
-    told = instruments["tracer"].start_span(name, context, attributes=ids_of(asked), start_time=began_ns)
+    context = _parent_context(parent) or run_context(_flat(payload).get("run", ""))
+    span = instruments["tracer"].start_span(name, context, attributes=ids_of(payload), start_time=began_ns)
     if error is not None:
         from opentelemetry.trace import Status, StatusCode
 
-        told.record_exception(error)
-        told.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
-    told.end()
+        span.record_exception(error)
+        span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+    span.end()
 
 
 def count_shard(counts: Mapping[str, int], seconds: float, attributes: Mapping[str, str]) -> None:
@@ -92,13 +92,13 @@ def send_all() -> None:
                 provider.shutdown()
 
 
-def ids_of(asked: Mapping[str, Any]) -> dict[str, str]:
+def ids_of(payload: Mapping[str, Any]) -> dict[str, str]:
     """The ids in an activity's input, as attributes.
 
     >>> ids_of({"request": {"run": "toy-w", "workload": "toy", "who": "me"}, "round": 1})
     {'fleetscore.round': '1', 'fleetscore.run': 'toy-w', 'fleetscore.workload': 'toy'}
     """
-    flat = _flat(asked)
+    flat = _flat(payload)
     return {f"fleetscore.{name}": str(flat[name]) for name in sorted(_ids) if name in flat}
 
 
@@ -127,9 +127,9 @@ def _digest(run: str) -> str:
     return hashlib.sha256(run.encode()).hexdigest()
 
 
-def _flat(asked: Mapping[str, Any]) -> dict[str, Any]:
-    request = asked.get("request")
-    return {**asked, **(request if isinstance(request, dict) else {})}
+def _flat(payload: Mapping[str, Any]) -> dict[str, Any]:
+    request = payload.get("request")
+    return {**payload, **(request if isinstance(request, dict) else {})}
 
 
 def _traceparent() -> dict[str, str]:

@@ -21,14 +21,14 @@ Flow = Generator[Any, Any, dict[str, Any]]
 
 def backfill(context: DurableOrchestrationContext) -> Flow:
     """Run {"workload", "windows", "only", "max_parallel"}: windows in the order given, `max_parallel` at once; give counts by state."""
-    asked = context.get_input()
-    lanes = max(1, min(asked["max_parallel"], WIDTH))
-    windows, ended = asked["windows"], []
+    payload = context.get_input()
+    lanes = max(1, min(payload["max_parallel"], WIDTH))
+    windows, ended = payload["windows"], []
     for start in range(0, len(windows), lanes * WIDTH):
         stretch = windows[start : start + lanes * WIDTH]
         answers = yield context.task_all(
             [
-                context.call_sub_orchestrator("backfill_lane", {**asked, "windows": stretch[lane::lanes]})
+                context.call_sub_orchestrator("backfill_lane", {**payload, "windows": stretch[lane::lanes]})
                 for lane in range(min(lanes, len(stretch)))
             ]
         )
@@ -40,13 +40,13 @@ def backfill(context: DurableOrchestrationContext) -> Flow:
 
 def backfill_lane(context: DurableOrchestrationContext) -> Flow:
     """Run the windows of one lane one after the other; give each with its run and state."""
-    asked = context.get_input()
+    payload = context.get_input()
     ended = []
-    for window in asked["windows"]:
+    for window in payload["windows"]:
         question = {
-            "workload": asked["workload"],
+            "workload": payload["workload"],
             "window": window,
-            "only": asked["only"],
+            "only": payload["only"],
             "who": context.instance_id,
         }
         answer = yield from _ask_in_turn(context, question)

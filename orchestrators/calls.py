@@ -14,9 +14,9 @@ _RETRIES = RetryOptions(first_retry_interval_in_milliseconds=2_000, max_number_o
 up to nine of them; twenty at two seconds also outlast a worker that is replaced."""
 
 
-def call(context: DurableOrchestrationContext, activity: str, asked: dict[str, Any]) -> Any:
+def call(context: DurableOrchestrationContext, activity: str, payload: dict[str, Any]) -> Any:
     """The task of calling the activity; it fails when the worker was lost under every attempt."""
-    return context.call_activity_with_retry(activity, _RETRIES, asked)
+    return context.call_activity_with_retry(activity, _RETRIES, payload)
 
 
 def describe_loss(error: Exception) -> dict[str, Any]:

@@ -18,13 +18,15 @@ def score_group(context: DurableOrchestrationContext) -> Flow:
 
     "reasons" says of each shard that was not committed why.
     """
-    asked = context.get_input()
-    shards = numbers_of(asked["shards"])
+    payload = context.get_input()
+    shards = numbers_of(payload["shards"])
     try:
         answers = yield context.task_all(
             [
                 call(
-                    context, "score_shard", {"run": asked["run"], "shard": shard, "purpose": asked["purpose"]}
+                    context,
+                    "score_shard",
+                    {"run": payload["run"], "shard": shard, "purpose": payload["purpose"]},
                 )
                 for shard in shards
             ]
@@ -41,16 +43,16 @@ def score_group(context: DurableOrchestrationContext) -> Flow:
 
 def prepare_group(context: DurableOrchestrationContext) -> Flow:
     """Compute the pieces of {"request", "round", "numbers": ranges}; give {"errors": [...]}, the first few."""
-    asked = context.get_input()
+    payload = context.get_input()
     try:
         answers = yield context.task_all(
             [
                 call(
                     context,
                     "prepare_item",
-                    {"request": asked["request"], "round": asked["round"], "number": number},
+                    {"request": payload["request"], "round": payload["round"], "number": number},
                 )
-                for number in numbers_of(asked["numbers"])
+                for number in numbers_of(payload["numbers"])
             ]
         )
     except Exception as error:  # what the SDK raises for a failed task has no type of its own

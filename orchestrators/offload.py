@@ -27,8 +27,8 @@ def offload(context: DurableOrchestrationContext) -> Flow:
     raises the event of the coming wait, so no completion is lost between looking and waiting. A lost message costs one
     timer; so does a look that failed, until looks have failed for an hour longer than the job may take.
     """
-    asked = context.get_input()
-    submission = {"run": asked["run"], "instance": asked.get("instance", asked["run"])}
+    payload = context.get_input()
+    submission = {"run": payload["run"], "instance": payload.get("instance", payload["run"])}
     context.set_custom_status({"wait": 0})
     wait, answer = yield from _submit(context, submission)
     if not answer["ok"]:
@@ -36,7 +36,7 @@ def offload(context: DurableOrchestrationContext) -> Flow:
     limit_s = answer["value"].get("limit_s", _JOB_LIMIT_S) + _GRACE_S
     check_s, woken, answered = 15.0, False, context.current_utc_datetime
     while True:
-        answer = yield call(context, "check_shards", {"run": asked["run"], "woken": woken})
+        answer = yield call(context, "check_shards", {"run": payload["run"], "woken": woken})
         if answer["ok"]:
             check_s, answered = answer["value"]["check_s"], context.current_utc_datetime
             if not answer["value"]["open"]:

@@ -115,9 +115,9 @@ def offload_instance(instance: str) -> str:
     return f"{instance}-offload"
 
 
-def _ask(context: DurableOrchestrationContext, activity: str, asked: dict[str, Any]) -> Flow:
+def _ask(context: DurableOrchestrationContext, activity: str, payload: dict[str, Any]) -> Flow:
     try:
-        answer = yield call(context, activity, {**asked, "instance": context.instance_id})
+        answer = yield call(context, activity, {**payload, "instance": context.instance_id})
     except Exception as error:  # what the SDK raises for a failed task has no type of its own
         raise StoppedError(describe_loss(error)) from error
     if not answer["ok"]:
@@ -127,8 +127,8 @@ def _ask(context: DurableOrchestrationContext, activity: str, asked: dict[str, A
 
 
 def _fail(context: DurableOrchestrationContext, request: dict[str, Any], error: dict[str, Any]) -> Flow:
-    asked = {"run": request["run"], "error": error, "instance": context.instance_id}
-    answer = yield call(context, "fail_run", asked)
+    payload = {"run": request["run"], "error": error, "instance": context.instance_id}
+    answer = yield call(context, "fail_run", payload)
     if not answer["ok"] and answer["error"]["code"] == TAKEN_OVER:
         return {"state": TAKEN_OVER, "reason": answer["error"]["message"]}
     return {"state": "failed", "reason": error["message"]}

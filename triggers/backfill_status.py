@@ -16,9 +16,9 @@ def describe_backfill(store: Store, status: Any) -> dict[str, Any]:
 
     Reads the index of the workload and no run, so that following ten thousand windows stays cheap.
     """
-    asked = status.input_ if isinstance(status.input_, dict) else json.loads(status.input_)
-    newest = newest_rounds(list_runs_since(store, asked["workload"], ""))
-    windows = [_describe_window(window, newest.get(window)) for window in asked["windows"]]
+    backfill_input = status.input_ if isinstance(status.input_, dict) else json.loads(status.input_)
+    newest = newest_rounds(list_runs_since(store, backfill_input["workload"], ""))
+    windows = [_describe_window(window, newest.get(window)) for window in backfill_input["windows"]]
     state = str(status.runtime_status.value if status.runtime_status else "Pending")
     done = len(windows) if state == "Completed" else sum(bool(window["ended"]) for window in windows)
     return {"id": status.instance_id, "state": state, "windows": windows, "done": done, "total": len(windows)}

@@ -27,19 +27,19 @@ def _answer(req: func.HttpRequest) -> func.HttpResponse:
     from fleetscore.errors import FleetscoreError
 
     now = datetime.now(UTC)
-    asked = ViewRequest({"code": req.params.get("code", ""), "format": req.params.get("format", "")})
+    request = ViewRequest({"code": req.params.get("code", ""), "format": req.params.get("format", "")})
     try:
-        asked = read_view_request(parse_qsl(urlsplit(req.url).query, keep_blank_values=True))
-        data, body = read_view(app_store(), asked, now)
+        request = read_view_request(parse_qsl(urlsplit(req.url).query, keep_blank_values=True))
+        data, body = read_view(app_store(), request, now)
     except FleetscoreError as error:
-        if asked.get("format") == "json":
+        if request.get("format") == "json":
             return answer_error(error)
-        return _page(show_error(error, asked, now), status_of(error))
+        return _page(show_error(error, request, now), status_of(error))
     except Exception as error:
         return answer_error(error)
-    if asked.get("format") == "json":
+    if request.get("format") == "json":
         return answer_json(data)
-    return _page(render_page(body, Links(asked.get("code")), now), 200)
+    return _page(render_page(body, Links(request.get("code")), now), 200)
 
 
 def _page(html: str, status: int) -> func.HttpResponse:

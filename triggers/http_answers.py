@@ -50,15 +50,15 @@ def answer_error(error: Exception) -> func.HttpResponse:
     """The error as a JSON answer; an unexpected one is logged with its traceback and told without it."""
     if not isinstance(error, FleetscoreError):
         _log.exception("Unexpected error in an HTTP function", exc_info=error)
-        told = {
+        fields = {
             "code": "unexpected_error",
             "message": "Something went wrong here.",
             "fix": "See the app's log.",
             "field": "",
         }
-        return answer_json({"error": told}, 500)
-    told = {"code": error.code, "message": error.message, "fix": error.fix, "field": error.field}
-    return answer_json({"error": told}, status_of(error))
+        return answer_json({"error": fields}, 500)
+    fields = {"code": error.code, "message": error.message, "fix": error.fix, "field": error.field}
+    return answer_json({"error": fields}, status_of(error))
 
 
 def status_of(error: FleetscoreError) -> int:

@@ -186,7 +186,7 @@ def _endpoint(
 
 def _dashboard() -> dict[str, Any]:
     """The one endpoint that answers pages; with format=json the same data."""
-    told = {
+    descriptions = {
         "workload": "a workload's page",
         "run": "a run's page",
         "partition": "with run: a partition's story; with view: what to draw (may be given many times)",
@@ -204,7 +204,9 @@ def _dashboard() -> dict[str, Any]:
     )
     for answer in described["responses"].values():
         answer.setdefault("content", {})["text/html"] = {"schema": {"type": "string"}}
-    return described | {"parameters": [_parameter(name, "query", says) for name, says in told.items()]}
+    return described | {
+        "parameters": [_parameter(name, "query", says) for name, says in descriptions.items()]
+    }
 
 
 def _wait(run: dict[str, Any]) -> dict[str, Any]:

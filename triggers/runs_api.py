@@ -28,11 +28,11 @@ async def start_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     from fleetscore.pipeline.submit import submit_run
 
     body = read_body(req, RunBody)
-    asked = await run_in_thread(
+    submission = await run_in_thread(
         submit_run, app_store(), body.workload, body.window, datetime.now(UTC), "http",
         partitions=body.only, models=body.models, force=body.force,
     )  # fmt: skip
-    return await answer_started(req, client, asked, body.callBackUri)
+    return await answer_started(req, client, submission, body.callBackUri)
 
 
 @blueprint.route(route="runs", methods=["GET"])
@@ -82,11 +82,11 @@ async def retry_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     from fleetscore.pipeline.submit import submit_retry
 
     body = read_body(req, RetryBody)
-    asked = await run_in_thread(
+    submission = await run_in_thread(
         submit_retry, app_store(), run_in_route(req), datetime.now(UTC), "http",
         only=read_only(body.only), partitions=body.partitions,
     )  # fmt: skip
-    return await answer_started(req, client, asked, body.callBackUri)
+    return await answer_started(req, client, submission, body.callBackUri)
 
 
 @blueprint.route(route="runs/{id}/partitions/{*partition}", methods=["GET"])
@@ -106,7 +106,7 @@ async def start_training(req: func.HttpRequest, client: Any) -> func.HttpRespons
     from fleetscore.pipeline.submit import submit_training
 
     body = read_body(req, TrainingBody)
-    asked = await run_in_thread(
+    submission = await run_in_thread(
         submit_training,
         app_store(),
         body.workload,
@@ -116,7 +116,7 @@ async def start_training(req: func.HttpRequest, client: Any) -> func.HttpRespons
         "http",
         pin=body.pin,
     )
-    return await answer_started(req, client, asked, body.callBackUri)
+    return await answer_started(req, client, submission, body.callBackUri)
 
 
 @blueprint.route(route="backfills", methods=["POST"])
@@ -138,13 +138,13 @@ async def start_backfill(req: func.HttpRequest, client: Any) -> func.HttpRespons
         )
     if not body.force:
         await run_in_thread(check_backfill_due, app_store(), body.workload, keys, datetime.now(UTC))
-    asked = {
+    payload = {
         "workload": body.workload,
         "windows": keys,
         "only": str(read_only(body.only)),
         "max_parallel": body.max_parallel,
     }
-    backfill = await client.start_new("backfill", client_input=asked)
+    backfill = await client.start_new("backfill", client_input=payload)
     links = {"status": _url(req, f"backfills/{backfill}")}
     return answer_json(
         {"id": backfill, "windows": len(keys), "links": links}, 202, {"Location": links["status"]}
@@ -189,25 +189,25 @@ async def wait_for_run(req: func.HttpRequest) -> func.HttpResponse:
 
 
 async def answer_started(
-    req: func.HttpRequest, client: Any, asked: Any, callback: str = ""
+    req: func.HttpRequest, client: Any, submission: Any, callback: str = ""
 ) -> func.HttpResponse:
     """Start the orchestration of a fresh run, or of one whose starter died in between, and say where to wait for it."""
     from fleetscore.records import RunState, to_plain
 
-    run = asked.request.run
+    run = submission.request.run
     if callback:
         await _remember_callback(run, callback)
-    orphaned = asked.state is RunState.REQUESTED and not await _is_known(client, run)
-    if asked.fresh or orphaned:
-        await client.start_new("run", instance_id=run, client_input=to_plain(asked.request))
+    orphaned = submission.state is RunState.REQUESTED and not await _is_known(client, run)
+    if submission.fresh or orphaned:
+        await client.start_new("run", instance_id=run, client_input=to_plain(submission.request))
     links = {
         name: _url(req, f"runs/{run}{tail}")
         for name, tail in (("status", ""), ("cancel", "/cancel"), ("retry", "/retry"))
     }
     links["wait"] = await _wait_url(req, run)
-    answer = {"id": run, "state": asked.state, "created": asked.fresh, "links": links}
+    answer = {"id": run, "state": submission.state, "created": submission.fresh, "links": links}
     headers = {"Location": links["wait"], "Retry-After": str(_retry_after_s(None))}
-    return answer_json(answer, 202 if asked.fresh else 200, headers)
+    return answer_json(answer, 202 if submission.fresh else 200, headers)
 
 
 async def _remember_callback(run: str, address: str) -> None:

@@ -32,12 +32,12 @@ async def start_runs(client: Any) -> list[str]:
     from fleetscore.records import RunState, to_plain
 
     started = []
-    for asked in await run_in_thread(submit_due, app_store(), datetime.now(UTC)):
-        run = asked.request.run
-        status = None if asked.fresh else await client.get_status(run)
-        orphaned = asked.state is RunState.REQUESTED and not (status and status.instance_id)
-        if asked.fresh or orphaned:
-            await client.start_new("run", instance_id=run, client_input=to_plain(asked.request))
+    for submission in await run_in_thread(submit_due, app_store(), datetime.now(UTC)):
+        run = submission.request.run
+        status = None if submission.fresh else await client.get_status(run)
+        orphaned = submission.state is RunState.REQUESTED and not (status and status.instance_id)
+        if submission.fresh or orphaned:
+            await client.start_new("run", instance_id=run, client_input=to_plain(submission.request))
             started.append(run)
     _log.info("started %s", ", ".join(started) or "nothing; no window is due")
     return started

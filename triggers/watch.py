@@ -94,13 +94,15 @@ async def start_late_rounds(client: Any) -> list[str]:
     started = []
     for name in await run_in_thread(workload_names, app_store()):
         try:
-            asked = await run_in_thread(submit_late, app_store(), name, datetime.now(UTC))
+            submission = await run_in_thread(submit_late, app_store(), name, datetime.now(UTC))
         except FleetscoreError as error:
             _log.error("%s could not be looked at for late data: %s", name, error)
             continue
-        if asked is not None and asked.fresh:
-            await client.start_new("run", instance_id=asked.request.run, client_input=to_plain(asked.request))
-            started.append(asked.request.run)
+        if submission is not None and submission.fresh:
+            await client.start_new(
+                "run", instance_id=submission.request.run, client_input=to_plain(submission.request)
+            )
+            started.append(submission.request.run)
     return started
 
 

@@ -44,8 +44,8 @@ def version(as_json: bool) -> None:
     """Print the version."""
     from fleetscore.cli.render import print_json
 
-    told = {"fleetscore": __version__, "python": platform.python_version()}
+    fields = {"fleetscore": __version__, "python": platform.python_version()}
     if as_json:
-        print_json(told)
+        print_json(fields)
     else:
-        say(f"fleetscore {told['fleetscore']} on Python {told['python']}")
+        say(f"fleetscore {fields['fleetscore']} on Python {fields['python']}")

@@ -359,12 +359,12 @@ def _size(model_set: ModelSet) -> int:
 
 def _format_pins(pins: ModelSets, version: str) -> str:
     partitions = sum(pinned == version for pinned in pins.partitions.values())
-    told: Sequence[str] = [
+    parts: Sequence[str] = [
         *(["current"] if pins.current == version else []),
         *(["challenger"] if pins.challenger == version else []),
         *([f"{partitions} partitions"] if partitions else []),
     ]
-    return ", ".join(told)
+    return ", ".join(parts)
 
 
 def _print_set(model_set: ModelSet, *, is_current: bool) -> None:

@@ -34,10 +34,10 @@ def print_json(value: Any) -> None:
 
 def print_pairs(title: str, pairs: Iterable[tuple[str, Any]]) -> None:
     """Print a title and aligned lines of name and value; pairs without a value are left out."""
-    told = [(visible(name), visible(str(value))) for name, value in pairs if value not in ("", None)]
-    width = max((len(name) for name, _ in told), default=0)
+    parts = [(visible(name), visible(str(value))) for name, value in pairs if value not in ("", None)]
+    width = max((len(name) for name, _ in parts), default=0)
     click.echo(click.style(visible(title), bold=True))
-    for name, value in told:
+    for name, value in parts:
         first, *rest = value.split("\n")
         click.echo(f"  {name:<{width}}  {first}")
         for line in rest:
@@ -200,8 +200,8 @@ def _rows(status: RunStatus) -> str:
 
 
 def _causes(causes: Sequence[Any]) -> list[str]:
-    told = []
+    parts = []
     for cause in causes[:5]:
         detail = f": {cause.detail}" if cause.detail else ""
-        told.append(f"{cause.partitions:,} {cause.outcome}, {cause.cause}, first {cause.example}{detail}")
-    return told + ([f"and {len(causes) - 5} more"] if len(causes) > 5 else [])
+        parts.append(f"{cause.partitions:,} {cause.outcome}, {cause.cause}, first {cause.example}{detail}")
+    return parts + ([f"and {len(causes) - 5} more"] if len(causes) > 5 else [])

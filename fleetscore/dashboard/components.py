@@ -49,9 +49,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Child]]) -> Markup:
     """
     names, kinds = [name.rstrip("#*?") for name in columns], [_column_class(name) for name in columns]
     head = tag("tr", [tag("th", n, scope="col", class_=k) for n, k in zip(names, kinds, strict=True)])
-    told = [name if "#" in column else None for name, column in zip(names, columns, strict=True)]
+    numeric = [name if "#" in column else None for name, column in zip(names, columns, strict=True)]
     body = [
-        tag("tr", [tag("td", c, class_=k, data_of=n) for c, k, n in zip(row, kinds, told, strict=True)])
+        tag("tr", [tag("td", c, class_=k, data_of=n) for c, k, n in zip(row, kinds, numeric, strict=True)])
         for row in rows
     ]
     return tag("div", tag("table", tag("thead", head), tag("tbody", body), class_="list"), class_="scroll")
@@ -71,11 +71,11 @@ def outcome_chip(outcome: str) -> Markup:
 
 def outcome_bar(counts: Mapping[str, int], total: int) -> Markup:
     """The outcomes of a run as one bar with a legend of numbers; what is not settled yet stands at its end."""
-    told = {outcome: counts.get(outcome, 0) for outcome in Outcome if counts.get(outcome, 0)}
-    left = total - sum(told.values())
+    present = {outcome: counts.get(outcome, 0) for outcome in Outcome if counts.get(outcome, 0)}
+    left = total - sum(present.values())
     pieces: list[Markup] = []
     at = 0.0
-    for name, count in [*((str(o), n) for o, n in told.items()), ("open", left)]:
+    for name, count in [*((str(o), n) for o, n in present.items()), ("open", left)]:
         if count <= 0:
             continue
         width = max(100 * count / max(total, 1), 0.6)  # a single one among thousands is seen as well
@@ -90,7 +90,7 @@ def outcome_bar(counts: Mapping[str, int], total: int) -> Markup:
     )
     legend = [
         tag("span", _key(f"out-{o}"), f" {OUTCOME_SIGNS[o]} {o} ", tag("b", format_count(n)), f" ({format_share(n, total)})")
-        for o, n in told.items()
+        for o, n in present.items()
     ]  # fmt: skip
     if left > 0:
         legend.append(tag("span", _key("out-open"), " to do ", tag("b", format_count(left))))

@@ -24,10 +24,10 @@ def tag(name: str, /, *children: Child, **attributes: Attribute) -> Markup:
     >>> tag("a", "x < y", href="?q=%22", class_="cell", hidden=True)
     '<a href="?q=%22" class="cell" hidden>x &lt; y</a>'
     """
-    told = "".join(_attribute(key, value) for key, value in attributes.items())
+    written = "".join(_attribute(key, value) for key, value in attributes.items())
     if name in _EMPTY:
-        return Markup(f"<{name}{told}>")
-    return Markup(f"<{name}{told}>{join(*children)}</{name}>")
+        return Markup(f"<{name}{written}>")
+    return Markup(f"<{name}{written}>{join(*children)}</{name}>")
 
 
 def join(*children: Child) -> Markup:

@@ -52,7 +52,7 @@ def show_workload(page: WorkloadPage, links: Links) -> Body:
 def _summary(workloads: Sequence[WorkloadView]) -> Markup:
     """One sentence for all windows shown."""
     sums = {mark: sum(w.marks.get(mark, 0) for w in workloads) for mark in Mark}
-    told = [
+    parts = [
         tag("span", f"{SIGNS[mark]} {count:,} {WORDS[mark]}", class_=f"chip {mark}")
         for mark, count in sums.items()
         if count
@@ -62,8 +62,8 @@ def _summary(workloads: Sequence[WorkloadView]) -> Markup:
         tag("h1", "Overview"),
         tag(
             "p",
-            tag("span", "Windows shown: ", class_="quiet") if told else "No windows yet.",
-            told,
+            tag("span", "Windows shown: ", class_="quiet") if parts else "No windows yet.",
+            parts,
             class_="pills",
         ),
     )
@@ -179,5 +179,5 @@ def _format_bad(cell: Cell) -> str:
 
 
 def _legend() -> Markup:
-    told = [tag("span", tag("span", SIGNS[mark], class_=f"chip {mark}"), f" {WORDS[mark]}") for mark in Mark]
-    return tag("p", told, class_="legend")
+    parts = [tag("span", tag("span", SIGNS[mark], class_=f"chip {mark}"), f" {WORDS[mark]}") for mark in Mark]
+    return tag("p", parts, class_="legend")

@@ -75,8 +75,8 @@ def _top(body: Body, links: Links, now: datetime) -> Markup:
     between = tag("span", "/", class_="quiet", aria_hidden="true")
     nav = join(join(between, step) if n else step for n, step in enumerate(steps))
     state = tag("span", "live", class_="pulse") if body.is_live else None
-    told = tag("span", state, " " if state else None, format_moment(now), id="state", class_="quiet small")
-    return tag("header", tag("nav", nav, aria_label="Where you are"), told, class_="top")
+    badges = tag("span", state, " " if state else None, format_moment(now), id="state", class_="quiet small")
+    return tag("header", tag("nav", nav, aria_label="Where you are"), badges, class_="top")
 
 
 @functools.cache

@@ -67,7 +67,7 @@ def show_matches(view: Matches, links: Links) -> Body:
         (tag("a", m.partition, href=links.story(view.run, m.partition)), outcome_chip(m.outcome), m.cause, m.detail, format_count(m.rows))
         for m in view.first
     ]  # fmt: skip
-    told = table(("partition*", "outcome", "cause", "detail*?", "rows#"), rows) if rows else None
+    body = table(("partition*", "outcome", "cause", "detail*?", "rows#"), rows) if rows else None
     shown = (
         f", the first {len(rows)} are shown: narrow the search to see others"
         if view.found > len(rows)
@@ -79,7 +79,7 @@ def show_matches(view: Matches, links: Links) -> Body:
             f"{view.found:,} of {view.of:,} partitions",
             tag("p", f"Sorted by key{shown}.", class_="quiet") if rows else None,
             search(links, {k: v for k, v in hidden.items() if v}, view.text),
-            told,
+            body,
         ),
     )
     trail = [
@@ -140,8 +140,10 @@ def _figures(view: RunView) -> list[tuple[str, Child, str]]:
     cost = record.facts.get("cost_usd")
     if isinstance(cost, int | float):
         predicted_usd = record.facts.get("predicted_usd")
-        told = f"predicted {format_cost(predicted_usd)}" if isinstance(predicted_usd, int | float) else ""
-        pairs.append(("cost", format_cost(cost), told))
+        cost_text = (
+            f"predicted {format_cost(predicted_usd)}" if isinstance(predicted_usd, int | float) else ""
+        )
+        pairs.append(("cost", format_cost(cost), cost_text))
     return pairs
 
 
@@ -167,12 +169,12 @@ def _ended(view: RunView, bad: int) -> list[tuple[str, Child, str]]:
 
 def _causes(record: RunRecord, links: Links) -> Markup:
     if not record.causes:
-        told = (
+        note = (
             "The causes are known when the run is collected."
             if record.ended is None
             else "None: every partition is good."
         )
-        return tag("p", told, class_="quiet")
+        return tag("p", note, class_="quiet")
     run = record.request.run
     bad_first = sorted(record.causes, key=lambda cause: cause.outcome in GOOD)
     rows = [

@@ -38,7 +38,7 @@ def _outcome(story: PartitionStory, links: Links) -> Markup:
         where.append(tag("a", f"{output.rows:,} rows, drawn", href=drawn))
     elif output.file:
         where.append(f"{output.rows:,} rows, not published")
-    told = facts(
+    facts_of_outcome = facts(
         [
             ("cause", tag("a", story.cause, href=alike) if story.cause else None),
             ("detail", story.detail or None),
@@ -47,21 +47,24 @@ def _outcome(story: PartitionStory, links: Links) -> Markup:
             ("kept from", tag("a", story.scored_by, href=links.run(story.scored_by)) if story.scored_by != story.run else None),
         ]
     )  # fmt: skip
-    return join(told, tag("p", tag("b", "Next: "), story.advice, class_="advice") if story.advice else None)
+    return join(
+        facts_of_outcome,
+        tag("p", tag("b", "Next: "), story.advice, class_="advice") if story.advice else None,
+    )
 
 
 def _input(story: PartitionStory) -> Markup:
     found = story.input
     files = [tag("li", tag("code", file.path), f" ({format_bytes(file.size_bytes)})") for file in found.files]
     more = found.files_in_all - len(found.files)
-    told = facts(
+    facts_of_input = facts(
         [("rows", f"{found.rows:,}"), ("size", format_bytes(found.size_bytes) if found.size_bytes else None)]
     )
     if not files:
-        return told
+        return facts_of_input
     title = tag("summary", f"{format_many(found.files_in_all, 'input file')} of the window")
     return join(
-        told,
+        facts_of_input,
         tag(
             "details",
             title,

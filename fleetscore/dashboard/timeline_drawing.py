@@ -74,12 +74,12 @@ def extremes(timeline: Timeline, most: int = 10) -> tuple[ShardBar, ...]:
     """The shards worth a line in a table: lost, with bad partitions, retried, then the slowest; at most `most`."""
     order = {kind: n for n, kind in enumerate(KINDS)}
     middle = _median(timeline.bars)
-    told = [
+    ranked = [
         (order[kind], -(bar.seconds or 0.0), bar.shard, bar)
         for bar in timeline.bars
         if (kind := kind_of(bar, middle)) not in (None, PLAIN, RUNNING) and kind is not None
     ]
-    chosen = [bar for *_, bar in sorted(told, key=lambda entry: entry[:3])][:most]
+    chosen = [bar for *_, bar in sorted(ranked, key=lambda entry: entry[:3])][:most]
     slowest = sorted((b for b in timeline.bars if b.seconds), key=lambda b: -(b.seconds or 0.0))
     return tuple(chosen + [bar for bar in slowest if bar not in chosen][: max(0, min(3, most - len(chosen)))])
 
@@ -129,8 +129,8 @@ def _bar(
     kind = kind_of(bar, middle) or RUNNING
     left, right = x.at(span[0]), x.at(span[1])
     width = max(right - left - 0.8, _LOST_WIDTH if kind is LOST else 1.5)
-    told = kind.sign and width >= _LOST_WIDTH and height >= 13
-    sign = text(left + 3, top + 11, kind.sign, "sign-lost" if kind is LOST else "sign") if told else None
+    signed = kind.sign and width >= _LOST_WIDTH and height >= 13
+    sign = text(left + 3, top + 11, kind.sign, "sign-lost" if kind is LOST else "sign") if signed else None
     rect = tag(
         "rect", tag("title", format_bar(bar)), x=round(left, 1), y=round(top, 1), width=round(width, 1),
         height=round(height - 2, 1), rx=2, class_=kind.name,
@@ -204,17 +204,17 @@ def span_steps(last: float, most: int = 8) -> list[float]:
 def _legend(timeline: Timeline) -> Markup:
     middle = _median(timeline.bars)
     kinds = [kind_of(bar, middle) for bar in timeline.bars]
-    told = [
+    parts = [
         tag("span", _key(kind), f" {kind.sign} {kind.words} ", tag("b", format_count(kinds.count(kind))))
         for kind in KINDS
         if kind in kinds
     ]
     marred = sum(bar.bad > 0 for bar in timeline.bars)
     if marred:
-        told.append(tag("span", _key(SHARE), f" {SHARE.words} ", tag("b", format_count(marred))))
+        parts.append(tag("span", _key(SHARE), f" {SHARE.words} ", tag("b", format_count(marred))))
     if None in kinds:
-        told.append(tag("span", "not begun ", tag("b", format_count(kinds.count(None)))))
-    return tag("p", told, class_="legend")
+        parts.append(tag("span", "not begun ", tag("b", format_count(kinds.count(None)))))
+    return tag("p", parts, class_="legend")
 
 
 def _key(kind: Kind) -> Markup:

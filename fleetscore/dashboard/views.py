@@ -64,24 +64,24 @@ def read_view_request(pairs: Sequence[tuple[str, str]]) -> ViewRequest:
     return ViewRequest(given, tuple(value for name, value in pairs if name == "partition" and value))
 
 
-def read_view(store: Store, asked: ViewRequest, now: datetime) -> tuple[Any, Body]:
+def read_view(store: Store, request: ViewRequest, now: datetime) -> tuple[Any, Body]:
     """The data of the view that was asked for, and the body of its page."""
-    links = Links(asked.get("code"))
-    if asked.get("view") == "results":
-        return _results(store, asked, links)
-    if asked.get("run"):
-        return _of_run(store, asked, links, now)
-    if asked.get("workload"):
-        page = read_workload_page(store, asked.get("workload"), asked.get("before"), now)
+    links = Links(request.get("code"))
+    if request.get("view") == "results":
+        return _results(store, request, links)
+    if request.get("run"):
+        return _of_run(store, request, links, now)
+    if request.get("workload"):
+        page = read_workload_page(store, request.get("workload"), request.get("before"), now)
         return page, show_workload(page, links)
     overview = read_overview(store, now)
     return overview, show_overview(overview, links)
 
 
-def show_error(error: FleetscoreError, asked: ViewRequest, now: datetime) -> str:
+def show_error(error: FleetscoreError, request: ViewRequest, now: datetime) -> str:
     """The page of an error, with what to do about it."""
-    links = Links(asked.get("code"))
-    run = asked.get("run")
+    links = Links(request.get("code"))
+    run = request.get("run")
     back = links.run(run) if run and error.code != "no_run" else links.overview()
     content = tag(
         "section",
@@ -93,33 +93,35 @@ def show_error(error: FleetscoreError, asked: ViewRequest, now: datetime) -> str
     return render_page(Body("Not here", join(content), [("not here", "")]), links, now)
 
 
-def _of_run(store: Store, asked: ViewRequest, links: Links, now: datetime) -> tuple[Any, Body]:
-    run = asked.get("run")
-    if asked.get("log"):
-        log = read_log(store, run, asked.get("log"))
+def _of_run(store: Store, request: ViewRequest, links: Links, now: datetime) -> tuple[Any, Body]:
+    run = request.get("run")
+    if request.get("log"):
+        log = read_log(store, run, request.get("log"))
         return log, show_log(log, links)
-    if asked.partitions:
-        story = explain(store, run, asked.partitions[0])
+    if request.partitions:
+        story = explain(store, run, request.partitions[0])
         return story, show_story(story, links)
-    if any(asked.get(name) for name in ("find", "outcome", "cause")):
-        return _matches(store, asked, links)
+    if any(request.get(name) for name in ("find", "outcome", "cause")):
+        return _matches(store, request, links)
     view = read_run_view(store, run, now)
     return view, show_run(view, links, now)
 
 
-def _matches(store: Store, asked: ViewRequest, links: Links) -> tuple[Any, Body]:
+def _matches(store: Store, request: ViewRequest, links: Links) -> tuple[Any, Body]:
     """The partitions that match; the story at once where the text is a partition's whole key."""
-    run, text = asked.get("run"), asked.get("find")
-    matches = find_partitions(store, run, text=text, outcome=asked.get("outcome"), cause=asked.get("cause"))
+    run, text = request.get("run"), request.get("find")
+    matches = find_partitions(
+        store, run, text=text, outcome=request.get("outcome"), cause=request.get("cause")
+    )
     if text and any(match.partition == text for match in matches.first):
         story = explain(store, run, text)
         return story, show_story(story, links)
     return matches, show_matches(matches, links)
 
 
-def _results(store: Store, asked: ViewRequest, links: Links) -> tuple[ResultsView, Body]:
-    if not asked.get("workload"):
+def _results(store: Store, request: ViewRequest, links: Links) -> tuple[ResultsView, Body]:
+    if not request.get("workload"):
         raise InputError("The results of which workload?", fix="Add workload=NAME.", field="workload")
-    partitions = asked.partitions or ((asked.get("find"),) if asked.get("find") else ())
-    view = read_results_view(store, asked.get("workload"), asked.get("window"), partitions)
+    partitions = request.partitions or ((request.get("find"),) if request.get("find") else ())
+    view = read_results_view(store, request.get("workload"), request.get("window"), partitions)
     return view, show_results(view, links)

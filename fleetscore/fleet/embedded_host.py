@@ -203,8 +203,8 @@ def _is_locked(path: Path) -> bool:
 
 def _read_address(folder: Path) -> Address | None:
     try:
-        told: dict[str, Any] = json.loads((folder / "address.json").read_text())
-        return Address(told["url"], told["pid"])
+        address: dict[str, Any] = json.loads((folder / "address.json").read_text())
+        return Address(address["url"], address["pid"])
     except (OSError, ValueError, KeyError):
         return None
 

@@ -277,7 +277,7 @@ def _error(response: requests.Response) -> FleetscoreError:
     """The core error that the app answered; a plain one where a gateway or another app answered."""
     status = response.status_code
     try:
-        told = msgspec.json.decode(response.content, type=dict[str, dict[str, str]])["error"]
+        fields = msgspec.json.decode(response.content, type=dict[str, dict[str, str]])["error"]
     except (msgspec.DecodeError, KeyError):
         if status in (401, 403):
             return InputError(
@@ -286,8 +286,8 @@ def _error(response: requests.Response) -> FleetscoreError:
         return StoreError(f"{response.url} answered {status} {response.reason}: {response.text[:200]}")
     kind = {400: InputError, 422: InputError, 404: MissingBlobError}.get(status, FleetscoreError)
     return kind(
-        told.get("message", ""),
-        fix=told.get("fix", ""),
-        field=told.get("field", ""),
-        code=told.get("code", ""),
+        fields.get("message", ""),
+        fix=fields.get("fix", ""),
+        field=fields.get("field", ""),
+        code=fields.get("code", ""),
     )

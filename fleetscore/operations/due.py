@@ -42,14 +42,14 @@ def submit_due_windows(store: Store, known: KnownWorkload, now: datetime) -> lis
     workload = known.ready()
     if not has_input(store, workload):
         return []
-    asked = []
+    submissions = []
     for window in list_due(store, workload, known.policy, now):
         newest = newest_round(store, workload.name, window.key)
         if newest is None:
-            asked.append(submit_run(store, workload.name, window.key, now, "timer"))
+            submissions.append(submit_run(store, workload.name, window.key, now, "timer"))
         elif newest.state == "requested":
-            asked.append(Submission(newest.request, False, newest.state))
-    return asked
+            submissions.append(Submission(newest.request, False, newest.state))
+    return submissions
 
 
 def _submit_workload(store: Store, known: KnownWorkload, now: datetime) -> list[Submission]:

@@ -59,7 +59,7 @@ def submit_late(store: Store, workload_name: str, now: datetime) -> Submission |
     workload = get_workload(store, workload_name)
     seen, there = _read_seen(store, workload_name), input_fingerprint(store, workload)
     checked = dict.fromkeys([window for window in newest if seen.get(window) == there], there)
-    asked = None
+    submission = None
     for window in [window for window in newest if window not in checked][:_MOST_WINDOWS]:
         record = newest_round(store, workload_name, window)
         if record is None or record.state not in FINAL:
@@ -67,10 +67,10 @@ def submit_late(store: Store, workload_name: str, now: datetime) -> Submission |
         late = find_late(store, workload, window, record.request.run)
         checked[window] = there
         if late is not None:
-            asked = submit_retry(store, late.run, now, WHO, only=Only.MISSING)
+            submission = submit_retry(store, late.run, now, WHO, only=Only.MISSING)
             break
     store.write(late_path(workload_name), msgspec.json.encode(checked))
-    return asked
+    return submission
 
 
 def list_open_windows(store: Store, workload: str, now: datetime) -> list[str]:

@@ -59,12 +59,12 @@ def notices_of(record: RunRecord) -> list[Notice]:
     bad = {name: n for name, n in record.counts.items() if name not in GOOD and n}
     if record.state is RunState.PUBLISHED and bad:
         counts = ", ".join(f"{n} {name}" for name, n in bad.items())
-        told = f"{request.run} was published, but of {record.partitions} partitions {counts}.{_first_cause(record)}"
-        found.append(("published_with_failures", told.strip()))
+        text = f"{request.run} was published, but of {record.partitions} partitions {counts}.{_first_cause(record)}"
+        found.append(("published_with_failures", text.strip()))
     drifted = record.facts.get("drifted", 0)
     if record.state is RunState.PUBLISHED and drifted:
-        told = f"{drifted} of {record.partitions} partitions of {request.run} drifted from what their models were trained on."
-        found.append(("drift", told))
+        text = f"{drifted} of {record.partitions} partitions of {request.run} drifted from what their models were trained on."
+        found.append(("drift", text))
     return [
         Notice(
             f"{kind}-{request.run}", kind, request.workload, message, at, request.window, request.run,

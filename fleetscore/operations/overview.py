@@ -81,10 +81,10 @@ def read_overview(store: Store, now: datetime) -> Overview:
     """The overview as the index has it; reads no run."""
     known = find_named(store)
     most = max(24, _ALL_CELLS // max(1, len(known)))
-    told = _read_workloads(store, known, now)
-    lines = [line for _, found in told for line in found]
+    workloads = _read_workloads(store, known, now)
+    lines = [line for _, found in workloads for line in found]
     recent = sorted(lines, key=lambda line: (line.requested, line.run), reverse=True)[:_RECENT]
-    views = tuple(_shorten(view, most) for view, _ in told)
+    views = tuple(_shorten(view, most) for view, _ in workloads)
     return Overview(views, tuple(recent), any(is_moving(x, now) for x in lines))
 
 
@@ -92,9 +92,9 @@ def read_workload_page(store: Store, name: str, before: str, now: datetime) -> W
     """A workload and the page of its runs before the run `before`; InputError for a name that has neither settings nor runs."""
     known = find_named_workload(store, name)
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(list_page, store, name, _PAGE, before)
+        listed = pool.submit(list_page, store, name, _PAGE, before)
         view, lines = _read_workload(store, known, now)
-        history = asked.result()
+        history = listed.result()
     return WorkloadPage(view, history, before, not before and any(is_moving(line, now) for line in lines))
 
 
@@ -145,14 +145,14 @@ def _read_workload(
         latest, models = asked_latest.result(), asked_models.result()
     parse = workload.parse_window if workload is not None else parse_key
     calendar = lay_calendar(lines, parse, now, known.policy.watermark_s, cells)
-    told = calendar.cells()
+    shown_cells = calendar.cells()
     scored = [line for line in lines if line.purpose == "score"]
     view = WorkloadView(
         name=name,
         calendar=calendar,
-        marks=count_marks(told),
-        look_at=group_attention(told)[:_LOOKS],
-        newest=_newest(scored, told),
+        marks=count_marks(shown_cells),
+        look_at=group_attention(shown_cells)[:_LOOKS],
+        newest=_newest(scored, shown_cells),
         published=latest.window if latest else "",
         models=models,
         costs=_sum_costs(lines, last_month),

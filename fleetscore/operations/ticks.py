@@ -69,6 +69,6 @@ def judge_health(
     for timer in MINUTE_TIMERS:
         last = max(ticks.get(timer, started), started)
         if now - last > _SILENT_AFTER:
-            told = f"last ran at {ticks[timer]:%Y-%m-%d %H:%M} UTC" if timer in ticks else "never ran"
-            silent.append(f"{timer} runs each minute and {told}.")
+            last_tick = f"last ran at {ticks[timer]:%Y-%m-%d %H:%M} UTC" if timer in ticks else "never ran"
+            silent.append(f"{timer} runs each minute and {last_tick}.")
     return Health(not problems and not silent, (*problems, *silent), dict(ticks))

@@ -98,11 +98,11 @@ def lay_calendar(
         row, column = _row_of(window)
         if row >= first_place:
             found.setdefault(row, {})[column] = _cell(window, shown.get(window), last)
-    told = tuple(
+    calendar_rows = tuple(
         Row(_label(last.cadence, row, cells), tuple(cells.get(c) for c in range(width)))
         for row, cells in sorted(found.items())
     )
-    return Calendar(_column_names(last.cadence), told)
+    return Calendar(_column_names(last.cadence), calendar_rows)
 
 
 def count_marks(cells: Sequence[Cell]) -> Mapping[str, int]:

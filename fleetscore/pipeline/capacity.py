@@ -148,9 +148,9 @@ def _trouble(state: PoolState, nodes: int) -> str:
 def _headroom(prices: Prices, most_nodes: tuple[int, int], cores: int) -> str:
     """What is left of the stated quota when the pool has grown to its limits."""
     quotas = (("dedicated", prices.quota.dedicated_cores), ("Spot", prices.quota.spot_cores))
-    told = [
+    parts = [
         f"{quota - nodes * cores:+d} {kind} cores"
         for (kind, quota), nodes in zip(quotas, most_nodes, strict=True)
         if quota is not None
     ]
-    return ", ".join(told)
+    return ", ".join(parts)

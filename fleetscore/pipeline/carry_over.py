@@ -122,8 +122,8 @@ def _restrict(table: pa.Table, named: tuple[str, ...]) -> pa.Table:
     """Mark what was not asked for as skipped, and what was asked for but does not exist as failed."""
     if not named:
         return table
-    asked = pc.is_in(table["partition"], pa.array(named))
-    left_out = pc.and_(pc.invert(asked), pc.equal(table["outcome"], ""))
+    is_requested = pc.is_in(table["partition"], pa.array(named))
+    left_out = pc.and_(pc.invert(is_requested), pc.equal(table["outcome"], ""))
     table = _settle(table, left_out, Outcome.SKIPPED, NOT_REQUESTED, "")
     unknown = sorted(set(named) - set(table["partition"].to_pylist()))
     details = [f"There is neither data nor a model for partition {key}." for key in unknown]

@@ -185,10 +185,10 @@ def _largest(columns: Sequence[Floats], count: int) -> Floats:
 
 
 def _sentence(row: dict[str, object]) -> str:
-    told = {
+    sentences = {
         "shift": "The mean of its input is {mean:.6g}; its model was trained around {mean_before:.6g}, {shift:.1f} deviations off.",
         "spread": "The deviation of its input is {std:.6g}; it was {std_before:.6g} in training.",
         "prediction": "Its predictions are {prediction:.1f} of the fleet's deviations from those of the model's first run.",
         "missing": "{missing:.0%} of its input is missing or unusable.",
     }
-    return told[str(row["worst"])].format(**row)
+    return sentences[str(row["worst"])].format(**row)

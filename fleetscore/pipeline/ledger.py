@@ -63,10 +63,10 @@ def count_outcomes(ledger: pa.Table) -> dict[str, int]:
 
 def group_causes(ledger: pa.Table, limit: int = 20) -> tuple[Cause, ...]:
     """The causes of all outcomes but plain scored, most frequent first, each with its first partition as an example."""
-    told = ledger.filter(
+    notable = ledger.filter(
         pc.or_(pc.not_equal(ledger["outcome"], Outcome.SCORED), pc.not_equal(ledger["cause"], ""))
     )
-    groups = told.group_by(["outcome", "cause"], use_threads=False)
+    groups = notable.group_by(["outcome", "cause"], use_threads=False)
     rows = groups.aggregate([("partition", "count"), ("partition", "first"), ("detail", "first")]).to_pylist()
     rows.sort(key=lambda row: (-row["partition_count"], row["outcome"], row["cause"]))
     return tuple(

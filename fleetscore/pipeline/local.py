@@ -20,10 +20,10 @@ from fleetscore.store.base import Store
 
 def run_window(store: Store, workload: str, window: str, app: AppSettings | None = None) -> RunRecord:
     """Score the window and publish it; InputError when it is published already."""
-    asked = submit_run(store, workload, window, datetime.now(UTC), "direct")
-    if not asked.fresh:
-        raise InputError(f"{asked.request.run} is {asked.state} already.", field="window")
-    return execute(store, asked.request, app)
+    submission = submit_run(store, workload, window, datetime.now(UTC), "direct")
+    if not submission.fresh:
+        raise InputError(f"{submission.request.run} is {submission.state} already.", field="window")
+    return execute(store, submission.request, app)
 
 
 def run_training(

@@ -76,9 +76,9 @@ def _request(
     store: Store, now: datetime, workload: str, window: str, partitions: tuple[str, ...], models: str
 ) -> RunRequest:
     """The request that a run would be asked with now, without asking."""
-    asked = get_workload(store, workload).parse_window(window)
-    check_window(window, asked)
-    key = asked.key
+    parsed = get_workload(store, workload).parse_window(window)
+    check_window(window, parsed)
+    key = parsed.key
     newest = newest_round(store, workload, key)
     number = newest.request.round + 1 if newest else 1
     return RunRequest(

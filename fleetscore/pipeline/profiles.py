@@ -21,9 +21,9 @@ from fleetscore.workload import Trains, Workload
 
 def read_training_profile(store: Store, workload: Workload, version: str) -> pa.Table | None:
     """What the version was trained on: told by the workload, else by the model set; None where neither does."""
-    told = workload.training_profile(store, version) if isinstance(workload, Trains) else None
-    if told is not None:
-        return told
+    profile = workload.training_profile(store, version) if isinstance(workload, Trains) else None
+    if profile is not None:
+        return profile
     try:
         model_set = read_model_set(store, workload.name, version)
         if PROFILE_FILE not in model_set.files:

@@ -47,8 +47,8 @@ def shadow_shard(run: RunContext, shard: Shard, challenger: str, path: Callable[
         _log.warning(
             "%s shard %d: the challenger %s failed", run.run, shard.number, challenger, exc_info=error
         )
-        told = f"{type(error).__name__}: {error}"
-        shadow = Shadow(challenger, count, 0, 0, time.perf_counter() - clock, told)
+        text = f"{type(error).__name__}: {error}"
+        shadow = Shadow(challenger, count, 0, 0, time.perf_counter() - clock, text)
     return shadow
 
 

@@ -34,11 +34,11 @@ def submit_run(
     InputError for a window that is not due yet, unless `force`.
     """
     workload = get_workload(store, workload_name)
-    asked = workload.parse_window(window_text)
-    check_window(window_text, asked)
+    parsed = workload.parse_window(window_text)
+    check_window(window_text, parsed)
     if not force:
-        check_due(asked, read_policy(store, workload_name), now)
-    window = asked.key
+        check_due(parsed, read_policy(store, workload_name), now)
+    window = parsed.key
     if models:
         read_model_set(store, workload_name, models)
     newest = newest_round(store, workload_name, window)
@@ -63,21 +63,21 @@ def submit_retry(
 ) -> Submission:
     """A new round of the run's window that scores only some of it again; the round that is under way, if there is one."""
     record = read_run(store, run)
-    asked = record.request
-    if asked.purpose == "train":
+    retried = record.request
+    if retried.purpose == "train":
         raise InputError(
             f"{run} trained models.",
             fix="Train again: POST /api/training or `fleetscore train`.",
             field="run",
         )
-    newest = newest_round(store, asked.workload, asked.window)
+    newest = newest_round(store, retried.workload, retried.window)
     if newest is None or newest.state not in FINAL:
-        return Submission(asked if newest is None else newest.request, False, record.state)
+        return Submission(retried if newest is None else newest.request, False, record.state)
     number = newest.request.round + 1
-    previous = _last_with_ledger(store, asked.workload, asked.window, newest.request.round)
+    previous = _last_with_ledger(store, retried.workload, retried.window, newest.request.round)
     request = RunRequest(
-        run_id(asked.workload, asked.window, number), asked.workload, asked.window, number, now, who,
-        only=only, partitions=partitions, models=asked.models, previous=previous,
+        run_id(retried.workload, retried.window, number), retried.workload, retried.window, number, now, who,
+        only=only, partitions=partitions, models=retried.models, previous=previous,
     )  # fmt: skip
     return _claim(store, request)
 

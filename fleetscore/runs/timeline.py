@@ -72,8 +72,10 @@ def write_timeline(
 ) -> None:
     """Keep the timeline of a run whose shards are all committed or given up: timeline.json."""
     prefix = f"{run_folder(run)}shards/"
-    told = make_timeline(planned, store.list(prefix), {r.shard: r for r in records}, prefix, has_ended=True)
-    store.write(run_path(run, "timeline.json"), to_json(told))
+    timeline = make_timeline(
+        planned, store.list(prefix), {r.shard: r for r in records}, prefix, has_ended=True
+    )
+    store.write(run_path(run, "timeline.json"), to_json(timeline))
 
 
 def read_timeline(store: Store, record: RunRecord) -> Timeline:

@@ -39,11 +39,11 @@ def list_inputs(store: Store, settings: DataSettings, window: Span | None) -> Li
         one = _list_pattern(store_of(store, path)[0], container, parse_pattern(text), settings, window)
         listed += one.listed
         files |= {f.path: f for f in one.files if f.path not in files}
-        for told in one.passed_over:
+        for passed_over in one.passed_over:
             if (
-                told.path not in passed or passed[told.path].cause == "not_matched"
+                passed_over.path not in passed or passed[passed_over.path].cause == "not_matched"
             ):  # another reason says more
-                passed[told.path] = told
+                passed[passed_over.path] = passed_over
     read, copies = without_copies(store, sorted(files.values(), key=lambda f: f.path))
     ignored = [p for p in passed.values() if p.path not in files] + copies  # another pattern may take it
     return Listing(tuple(read), tuple(sorted(ignored, key=lambda p: p.path)), listed)

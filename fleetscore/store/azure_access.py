@@ -172,8 +172,8 @@ def _reason(error: AzureError) -> str:
 
 
 def _wait_s(headers: Any, attempt: int) -> float:
-    asked = headers.get("Retry-After", "")
-    return min(float(asked) if asked.isdigit() else 2.0**attempt, _THROTTLED_WAIT_MOST_S)
+    header = headers.get("Retry-After", "")
+    return min(float(header) if header.isdigit() else 2.0**attempt, _THROTTLED_WAIT_MOST_S)
 
 
 def _is_loopback(host: str) -> bool:

@@ -92,11 +92,11 @@ def _picture(grid: dict[str, dict[int, str]], window: Window) -> Figure:
 
 def _row(server: str, row: dict[int, str], first: int, step: float, top: float) -> list[Markup]:
     """The server's name, and one bar per stretch of hours of the same class."""
-    told = [text(_LEFT - 8, top + 12, server, "tick", "end")]
+    parts = [text(_LEFT - 8, top + 12, server, "tick", "end")]
     cells = sorted(row.items())
     for name, stretch in groupby(enumerate(cells), key=lambda cell: (cell[1][1], cell[1][0] - cell[0])):
         hours = [hour for _, (hour, _) in stretch]
-        told.append(
+        parts.append(
             tag(
                 "rect",
                 tag("title", f"{server} {_told(hours[0])}, {len(hours)} h: {name[0]}"),
@@ -107,7 +107,7 @@ def _row(server: str, row: dict[int, str], first: int, step: float, top: float) 
                 class_=f"load-{name[0]}" if name[0] in CLASSES else "load-unknown",
             )
         )
-    return told
+    return parts
 
 
 def _hour_label(hour: int, x: float) -> Markup:

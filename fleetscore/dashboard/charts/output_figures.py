@@ -122,9 +122,9 @@ def draw_spread(name: str, values: Numbers) -> Figure:
 def _bin(x: Scale, y: Scale, first: float, last: float, count: int) -> Markup:
     """A bar; one of a single value among millions is seen as well."""
     left, right, height = x.at(first), x.at(last), max(y.at(0) - y.at(count), 1.0)
-    told = tag("title", f"{first:.4g} to {last:.4g}: {count:,}")
+    described = tag("title", f"{first:.4g} to {last:.4g}: {count:,}")
     return tag(
-        "rect", told, x=round(left + 0.5, 1), y=round(y.at(0) - height, 1), width=round(max(right - left - 1, 0.5), 1),
+        "rect", described, x=round(left + 0.5, 1), y=round(y.at(0) - height, 1), width=round(max(right - left - 1, 0.5), 1),
         height=round(height, 1), class_="bar",
     )  # fmt: skip
 

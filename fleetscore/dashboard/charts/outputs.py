@@ -182,8 +182,8 @@ def _read_windows(
     A row without a time stands in its window by its place in it; the stamps of windows without dates are their numbers.
     """
     windows = [window.next(-back) for back in range(_WINDOWS) if window.ordinal >= back][::-1]
-    told = side_by_side(lambda one: _read_window(store, workload, one, columns, schema, keys), windows)
-    parts = [part for part in told if part is not None]
+    described = side_by_side(lambda one: _read_window(store, workload, one, columns, schema, keys), windows)
+    parts = [part for part in described if part is not None]
     if not parts:
         return schema.empty_table(), np.empty(0)
     table = pa.concat_tables([table for table, _ in parts], promote_options="permissive")

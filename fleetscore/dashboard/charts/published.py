@@ -51,8 +51,8 @@ class Drawing:
     @property
     def legend(self) -> Markup:
         """What the figures' shapes stand for."""
-        told = [tag("span", sign.markup, f" {sign.words}") for sign in self.signs]
-        return tag("p", told, class_="legend") if told else Markup("")
+        parts = [tag("span", sign.markup, f" {sign.words}") for sign in self.signs]
+        return tag("p", parts, class_="legend") if parts else Markup("")
 
 
 class Kept:
@@ -62,9 +62,9 @@ class Kept:
         self._most = most
         self._answers: dict[tuple[object, ...], Any] = {}
 
-    def get(self, store: Store, manifest: Manifest, asked: object, read: Callable[[], Answer]) -> Answer:
+    def get(self, store: Store, manifest: Manifest, requested: object, read: Callable[[], Answer]) -> Answer:
         """What `read` gives, or gave when the same was asked of the same manifest before."""
-        key = (store.url, manifest.run, manifest.published, asked)
+        key = (store.url, manifest.run, manifest.published, requested)
         found: Answer | None = self._answers.get(key)
         if found is None:
             found = self._answers[key] = read()
@@ -118,9 +118,9 @@ def _groups(parquet: pq.ParquetFile, key: str, values: Sequence[str]) -> list[in
     column = parquet.schema_arrow.names.index(key)
     found = []
     for group in range(parquet.metadata.num_row_groups):
-        told = parquet.metadata.row_group(group).column(column).statistics
-        unknown = told is None or not told.has_min_max
-        if unknown or any(told.min <= value <= told.max for value in values):
+        statistics = parquet.metadata.row_group(group).column(column).statistics
+        unknown = statistics is None or not statistics.has_min_max
+        if unknown or any(statistics.min <= value <= statistics.max for value in values):
             found.append(group)
     return found
 
@@ -144,9 +144,9 @@ def largest(sketches: pa.Table, column: str, most: int) -> list[str]:
     return kept
 
 
-def check_drawn(found: Sequence[str], asked: Sequence[str], window: str) -> None:
+def check_drawn(found: Sequence[str], partitions: Sequence[str], window: str) -> None:
     """InputError that names the first of the partitions asked for that has no rows in the window."""
-    missing = [key for key in asked if key not in set(found)]
+    missing = [key for key in partitions if key not in set(found)]
     if missing:
         raise InputError(
             f"{missing[0]!r} has no published rows in {window}.",

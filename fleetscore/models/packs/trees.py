@@ -91,8 +91,8 @@ class TreesPack(Pack):
             rows = _rows_of(offsets, models)
             of_rows = np.repeat(constants, counts[models], axis=0)
             from_probabilities = method in facts.label_methods and facts.recipe.startswith(BOOSTERS)
-            asked = "predict_proba" if from_probabilities else method
-            found = tree_results.results(facts.recipe, asked, raw[rows, :width], of_rows)
+            wanted_method = "predict_proba" if from_probabilities else method
+            found = tree_results.results(facts.recipe, wanted_method, raw[rows, :width], of_rows)
             if from_probabilities:
                 found = found.argmax(axis=1, keepdims=True).astype(np.float64)
             out[rows, : found.shape[1]] = found

@@ -50,8 +50,8 @@ def seen_partitions(store: Store, workload: str, window: Window, days: int) -> s
         if line.purpose == "score" and line.state is RunState.PUBLISHED
     ]
     before = sorted((found, run) for found, run in runs if earliest <= found.start < window.start)
-    told = side_by_side(lambda run: _with_rows(store, run), [run for _, run in before[-_LEDGERS:]])
-    return set().union(*told)
+    seen = side_by_side(lambda run: _with_rows(store, run), [run for _, run in before[-_LEDGERS:]])
+    return set().union(*seen)
 
 
 def _with_rows(store: Store, run: str) -> set[str]:

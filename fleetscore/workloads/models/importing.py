@@ -26,12 +26,12 @@ def import_fleet(
 
     `trusted` lets pickles run, in a limited process of their own. ModelError when no file at all could be imported.
     """
-    told = _Told(report)
+    progress = _Told(report)
     options = ImportOptions(trusted=trusted, method=settings.models.method)
     stream = import_models(source, settings.key_patterns, manifest=manifest, options=options)
-    fresh = pack_models(told.models(stream))
+    fresh = pack_models(progress.models(stream))
     if not len(fresh):
-        raise _nothing_imported(source, told)
+        raise _nothing_imported(source, progress)
     changes = count_changes(before, fresh) if before else {"replaced": 0, "new": len(fresh), "kept": 0}
     bundle = join_bundles(before, fresh) if before and add else fresh
     lost = (
@@ -39,9 +39,9 @@ def import_fleet(
         if add or before is None
         else tuple(sorted(set(before.keys.to_pylist()) - set(fresh.keys.to_pylist())))
     )
-    counts = {"imported": len(fresh), "refused": len(told.refused), **changes, "lost": len(lost)}
+    counts = {"imported": len(fresh), "refused": len(progress.refused), **changes, "lost": len(lost)}
     counts["kept"] = changes["kept"] if add else 0
-    draft = ModelSetDraft(dict(bundle.files()), _card(bundle, told, counts))
+    draft = ModelSetDraft(dict(bundle.files()), _card(bundle, progress, counts))
     return FleetImport(draft, counts, lost)
 
 
@@ -68,30 +68,30 @@ class _Told:
             yield one.key, one.model
 
 
-def _card(bundle: Bundle, told: _Told, counts: dict[str, int]) -> dict[str, Any]:
+def _card(bundle: Bundle, progress: _Told, counts: dict[str, int]) -> dict[str, Any]:
     refused = [
         {"file": one.name, "key": one.key, "code": one.refusal.code, "reason": str(one.refusal)}
-        for one in told.refused[:_REFUSALS_SHOWN]
+        for one in progress.refused[:_REFUSALS_SHOWN]
         if one.refusal is not None
     ]
     return {
         "models": len(bundle),
         "import": dict(counts),
-        "families": dict(told.families),
-        "libraries": dict(told.libraries),
-        "warnings": dict(told.warnings),
+        "families": dict(progress.families),
+        "libraries": dict(progress.libraries),
+        "warnings": dict(progress.warnings),
         "refusals": refused,
     }
 
 
-def _nothing_imported(source: Path, told: _Told) -> FleetscoreError:
-    first = next((one for one in told.refused if one.refusal is not None), None)
+def _nothing_imported(source: Path, progress: _Told) -> FleetscoreError:
+    first = next((one for one in progress.refused if one.refusal is not None), None)
     if first is None or first.refusal is None:
         return ModelError(
             f"{source} holds no model file.", fix="Name the folder of the models.", code="no_model"
         )
     return ModelError(
-        f"None of {len(told.refused)} files could be imported; the first, {first.name}: {first.refusal.message}",
+        f"None of {len(progress.refused)} files could be imported; the first, {first.name}: {first.refusal.message}",
         fix=first.refusal.fix,
         code=first.refusal.code,
         field=first.name,

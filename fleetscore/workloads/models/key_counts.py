@@ -61,9 +61,11 @@ def count_keys(
     kept = _of_versions(known, wanted)
     counted = set(zip(kept["path"].to_pylist(), kept["etag"].to_pylist(), strict=True))
     fresh = [file for file in files if (file.path, file.etag) not in counted]
-    told = side_by_side(lambda file: _count_file(store, settings, file, span), fresh)
-    faults = {file.path: one for file, one in zip(fresh, told, strict=True) if isinstance(one, FileError)}
-    read = [one for one in told if not isinstance(one, FileError)]
+    new_counts = side_by_side(lambda file: _count_file(store, settings, file, span), fresh)
+    faults = {
+        file.path: one for file, one in zip(fresh, new_counts, strict=True) if isinstance(one, FileError)
+    }
+    read = [one for one in new_counts if not isinstance(one, FileError)]
     table = pa.concat_tables([kept, *read])
     if read:
         _keep(store, path, table)

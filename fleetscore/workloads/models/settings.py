@@ -165,10 +165,10 @@ class FleetSettings:
     @property
     def expects(self) -> str:
         """Who is expected although silent: "models", "data" or "seen"."""
-        told = self.expect.partitions
-        if told in ("models", "data"):
-            return told
-        return "models" if not told and self.is_key_partition and len(self.key_patterns) == 1 else "seen"
+        expected = self.expect.partitions
+        if expected in ("models", "data"):
+            return expected
+        return "models" if not expected and self.is_key_partition and len(self.key_patterns) == 1 else "seen"
 
     @property
     def seen_days(self) -> int:

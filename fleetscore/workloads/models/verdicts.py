@@ -82,9 +82,11 @@ def judge_partitions(
     blocks: dict[str, list[int]] = {key: [] for key in keys}
     for at, key in enumerate(block.partitions):
         blocks[key].append(at)
-    told = [_judge(blocks[key], block, rows, scores, settings, reading) for key in keys]
+    verdicts = [_judge(blocks[key], block, rows, scores, settings, reading) for key in keys]
     counts = [sum(int(block.offsets[at + 1] - block.offsets[at]) for at in blocks[key]) for key in keys]
-    outcomes, causes, details = (list(column) for column in zip(*told, strict=True)) if told else ([], [], [])
+    outcomes, causes, details = (
+        (list(column) for column in zip(*verdicts, strict=True)) if verdicts else ([], [], [])
+    )
     return Verdicts(keys, outcomes, causes, details, counts)
 
 

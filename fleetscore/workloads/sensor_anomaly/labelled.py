@@ -33,8 +33,8 @@ def judge_labelled(store: Store, settings: SensorSettings, window: Window, resul
     labels = read_labels(store, settings, window)
     if not labels.num_rows or not results.num_rows:
         return JUDGED.empty_table()
-    told = pa.table({name: results[name].cast(kind) for name, kind in _keyed().items()})
-    both = told.join(labels, keys=_KEY, join_type="inner").combine_chunks()
+    table = pa.table({name: results[name].cast(kind) for name, kind in _keyed().items()})
+    both = table.join(labels, keys=_KEY, join_type="inner").combine_chunks()
     wrong = pc.not_equal(both["anomaly"], both["label"]).cast(pa.float64())
     keyed = pa.table({"partition": join_columns([both["device"], both["sensor"]]), "loss": wrong})
     sums = keyed.group_by("partition").aggregate([("loss", "mean"), ("loss", "count")])

@@ -42,5 +42,5 @@ def judge_windows(store: Store, workload: str, windows: Sequence[Window]) -> Map
     )
     number = {name: n for n, name in enumerate(CLASSES)}
     true = [number[name] for name in both["truth"].to_pylist()]
-    told = [number[name] for name in both["load_class"].to_pylist()]
-    return {"hours_published": published.num_rows, "hours_judged": len(true)} | asdict(measure(true, told))
+    classes = [number[name] for name in both["load_class"].to_pylist()]
+    return {"hours_published": published.num_rows, "hours_judged": len(true)} | asdict(measure(true, classes))

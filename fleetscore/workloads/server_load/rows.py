@@ -75,9 +75,9 @@ def _differing(row: Mapping[str, Any], name: str, computed: float) -> str:
     given = row.get(name)
     if name not in _COMPARED or _is_missing(given):
         return ""
-    told = WEEKDAYS[int(computed)] if name == "dayofweek" else f"{computed:g}"
-    same = str(given) == told or str(given) == f"{computed:g}"
-    return "" if same else f"{name} was {given}; {told}, by {HOUR}, was used."
+    computed_text = WEEKDAYS[int(computed)] if name == "dayofweek" else f"{computed:g}"
+    same = str(given) == computed_text or str(given) == f"{computed:g}"
+    return "" if same else f"{name} was {given}; {computed_text}, by {HOUR}, was used."
 
 
 def _check_names(row: Mapping[str, Any], number: int) -> None:

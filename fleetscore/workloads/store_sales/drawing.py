@@ -43,11 +43,11 @@ def draw_windows(
 
 def _asked(store: Store, workload: str, window: Window, partitions: Sequence[str]) -> dict[str, list[str]]:
     """Store -> SKUs, none for those that sell most."""
-    asked: dict[str, list[str]] = {}
+    skus_by_store: dict[str, list[str]] = {}
     for partition in partitions or [_largest(store, workload, window)]:
         name, *sku = split_key(partition)
-        asked.setdefault(name, []).extend(sku)
-    return asked
+        skus_by_store.setdefault(name, []).extend(sku)
+    return skus_by_store
 
 
 def _largest(store: Store, workload: str, window: Window) -> str:

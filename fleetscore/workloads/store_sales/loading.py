@@ -74,7 +74,7 @@ def load_stores(
 ) -> dict[str, Panel]:
     """The panel of each store alone; this process reads a store once while neither the input files nor the span change."""
     covariates = settings.covariates
-    asked = (
+    cache_key = (
         store.url,
         tuple((file.path, file.etag) for file in inputs),
         span,
@@ -83,13 +83,13 @@ def load_stores(
     )
     wanted = sorted(set(names))
     with _lock:
-        found = {name: _kept[(*asked, name)] for name in wanted if (*asked, name) in _kept}
+        found = {name: _kept[(*cache_key, name)] for name in wanted if (*cache_key, name) in _kept}
     missing = [name for name in wanted if name not in found]
     if missing:
         files = usable_files(store, inputs, settings)
         panel = load_panel(store, files, span, missing, covariates).panel
         found |= {name: _alone(panel, number) for number, name in enumerate(missing)}
-    _keep({(*asked, name): panel for name, panel in found.items()})
+    _keep({(*cache_key, name): panel for name, panel in found.items()})
     return found
 
 

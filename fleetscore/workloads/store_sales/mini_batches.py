@@ -70,12 +70,12 @@ def _answers(
     span = window_span(window, loaded, settings)
     names = [question.store for question in questions.values()]
     panels = load_stores(store, inputs, span, names, settings)
-    asked = []
+    what_ifs = []
     for number, question in questions.items():
         series = _series(panels[question.store], number, question)
         ahead = question.week.ordinal - window.ordinal
-        asked.append(WhatIf(panels[question.store], series, ahead, question.changes))
-    quantiles, fallback = answer_what_ifs(asked, loaded, settings)
+        what_ifs.append(WhatIf(panels[question.store], series, ahead, question.changes))
+    quantiles, fallback = answer_what_ifs(what_ifs, loaded, settings)
     return {
         number: _echo(question)
         | dict(zip(QUANTILE_NAMES, values, strict=True))

@@ -29,30 +29,30 @@ class WhatIf:
 
 
 def answer_what_ifs(
-    asked: Sequence[WhatIf], loaded: LoadedModel, settings: StoreSalesSettings
+    what_ifs: Sequence[WhatIf], loaded: LoadedModel, settings: StoreSalesSettings
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Quantiles (rows x quantiles) and fallback of each, in order; the panels span the same weeks. Each is answered by itself."""
-    quantiles, fallback = np.empty((len(asked), len(QUANTILES))), np.empty(len(asked), np.bool_)
-    for piece in _pieces(asked):
+    quantiles, fallback = np.empty((len(what_ifs), len(QUANTILES))), np.empty(len(what_ifs), np.bool_)
+    for piece in _pieces(what_ifs):
         rows = [row for scenario in piece for row in scenario]
-        panel, starts = _stack([asked[scenario[0]] for scenario in piece], settings.steps)
+        panel, starts = _stack([what_ifs[scenario[0]] for scenario in piece], settings.steps)
         first_of = [start for start, scenario in zip(starts, piece, strict=True) for _ in scenario]
-        series = np.array([first + asked[row].series for first, row in zip(first_of, rows, strict=True)])
-        ahead = np.array([asked[row].ahead for row in rows])
+        series = np.array([first + what_ifs[row].series for first, row in zip(first_of, rows, strict=True)])
+        ahead = np.array([what_ifs[row].ahead for row in rows])
         quantiles[rows], fallback[rows] = forecast_rows(panel, loaded, settings, series, ahead)
     return quantiles, fallback
 
 
-def _pieces(asked: Sequence[WhatIf]) -> Iterator[list[list[int]]]:
+def _pieces(what_ifs: Sequence[WhatIf]) -> Iterator[list[list[int]]]:
     """The rows by scenario (those that change nothing share their store's), in pieces of about PIECE_SERIES series."""
     scenarios: dict[tuple[object, ...], list[int]] = {}
-    for row, one in enumerate(asked):
+    for row, one in enumerate(what_ifs):
         changed = (one.series, one.ahead, *sorted(one.changes.items())) if one.changes else ()
         scenarios.setdefault((id(one.panel), *changed), []).append(row)
     piece: list[list[int]] = []
     series = 0
     for rows in scenarios.values():
-        count = len(asked[rows[0]].panel.skus)
+        count = len(what_ifs[rows[0]].panel.skus)
         if piece and series + count > PIECE_SERIES:
             yield piece
             piece, series = [], 0
