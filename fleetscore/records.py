@@ -195,6 +195,7 @@ class ShardRecord:
     base_memory_bytes: int = 0  # of a process that scores nothing else, before it began; 0: not known
     worker: str = ""
     log: str = ""
+    causes: str = ""  # path of all causes of the partitions that have more than one; "" for none
     schema: int = 1
 
 
@@ -229,13 +230,14 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Partitions that share a cause, with the first of them as an example."""
+    """Partitions that share a cause, with the first of them as an example, and the first few by name."""
 
     outcome: str
     cause: str
     partitions: int
     example: str
     detail: str
+    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 DRIFTED = "drifted"
 """The cause of a scored partition that is beyond a limit of drift: a warning, its results stand."""
@@ -33,6 +35,7 @@ OUTCOMES = pa.schema(
         ("rows", pa.int64()),  # rows in the results
         ("model", pa.string()),  # model-set version, "" where none was used
         ("seconds", pa.float64()),  # share of the shard's scoring time; 0.0 where not measured
+        ("causes", pa.list_(pa.string())),  # all causes, `cause` first; none for scored without remarks
     ]
 )
 """One row per partition of a shard, in any order; what a workload's `score` returns beside its results."""
@@ -50,7 +53,7 @@ JUDGED = pa.schema(
 def fill_table(schema: pa.Schema, **columns: Any) -> pa.Table:
     """A table of the schema from one value for all rows, or a sequence with one for each, by column.
 
-    The first column sets the number of rows. ValueError names the column whose length is another.
+    The first column sets the number of rows; a column that is not given is null. ValueError names the column whose length is another.
 
     >>> fill_table(JUDGED, partition=["a", "b"], loss=[0.5, 0.25], cases=4)["cases"].to_pylist()
     [4, 4]
@@ -58,8 +61,36 @@ def fill_table(schema: pa.Schema, **columns: Any) -> pa.Table:
     keys = columns[schema.names[0]]
     count = 1 if isinstance(keys, str) else len(keys)
     return pa.Table.from_arrays(
-        [_filled(field, columns[field.name], count) for field in schema], schema=schema
+        [_filled(field, columns.get(field.name), count) for field in schema], schema=schema
     )
+
+
+def complete_outcomes(table: pa.Table, schema: pa.Schema = OUTCOMES) -> pa.Table:
+    """The rows as `schema` has them, with `causes` filled from `cause` where rows of an earlier version, or of a kind, have none.
+
+    >>> rows = fill_table(OUTCOMES, partition=["a", "b"], outcome="late", cause=["no_readings", ""])
+    >>> complete_outcomes(rows)["causes"].to_pylist()
+    [['no_readings'], []]
+    """
+    single = _one_each(table["cause"])
+    if "causes" in table.column_names:
+        given = table["causes"].combine_chunks().cast(single.type)
+        single = pc.if_else(pc.is_valid(given), given, single)
+    columns = [single if name == "causes" else table[name] for name in schema.names]
+    return pa.Table.from_arrays(columns, schema.names).cast(schema)
+
+
+def list_texts(rows: Sequence[Sequence[str]]) -> pa.Array:
+    """One list of texts for each row, as an Arrow array: the column `causes` of OUTCOMES."""
+    return pa.array([list(row) for row in rows], OUTCOMES.field("causes").type)
+
+
+def _one_each(cause: pa.ChunkedArray) -> pa.ListArray:
+    """A list for each row: its cause, nothing for "" or null."""
+    texts = pc.fill_null(cause, "").combine_chunks()
+    there = pc.not_equal(texts, "").to_numpy(zero_copy_only=False)
+    offsets = np.concatenate([[0], np.cumsum(there)]).astype(np.int32)
+    return pa.ListArray.from_arrays(offsets, texts.filter(pa.array(there)).cast(pa.string()))
 
 
 def _filled(field: pa.Field, values: Any, count: int) -> pa.Array | pa.ChunkedArray:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from fleetscore.errors import InputError
 from fleetscore.models.model_sets import Pins
 from fleetscore.records import Collected, InputFile, Outcome, Rates
-from fleetscore.schemas import OUTCOMES, PARTITIONS, fill_table
+from fleetscore.schemas import OUTCOMES, PARTITIONS, complete_outcomes, fill_table, list_texts
 from fleetscore.settings import DataSettings, NoSettings, RunPolicy
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window, parse_window
@@ -132,21 +132,22 @@ class Scored:
     def of(
         cls, partition: Texts, results: pa.Table = _NO_RESULTS, *, outcome: Texts = Outcome.SCORED, cause: Texts = "",
         detail: Texts = "", input_rows: Numbers = 0, rows: Numbers = 0, model: Texts = "", seconds: Numbers = 0.0,
-        sketches: pa.Table | None = None,
+        sketches: pa.Table | None = None, causes: Sequence[Sequence[str]] | None = None,
     ) -> Scored:  # fmt: skip
         """A piece that settles the partitions; `results` are their rows, `rows` counts them by partition.
 
         Each argument but the tables is one value for all partitions, or a sequence with one for each. A scored partition has the
-        cause "" unless there is something to remark on.
+        cause "" unless there is something to remark on. `causes` names all causes of each partition, its `cause` first; without
+        it each has the one.
 
         >>> Scored.of("a", pa.table({"y": [1.0, 2.0]}), rows=2, input_rows=2).outcomes.to_pylist()[0]["outcome"]
         'scored'
         """
         outcomes = fill_table(
             OUTCOMES, partition=partition, outcome=outcome, cause=cause, detail=detail, input_rows=input_rows,
-            rows=rows, model=model, seconds=seconds,
+            rows=rows, model=model, seconds=seconds, causes=None if causes is None else list_texts(causes),
         )  # fmt: skip
-        return cls(results, outcomes, sketches)
+        return cls(results, complete_outcomes(outcomes), sketches)
 
     @classmethod
     def failed(

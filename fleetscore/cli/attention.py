@@ -26,7 +26,7 @@ _WORKLOAD = click.option("--workload", default="", help="Only this workload.")
 @asking_options
 @click.pass_context
 def attention(context: click.Context, workload: str, fleet: FleetBase, as_json: bool) -> None:
-    """List what needs attention: windows that lack results, were published with failures, drifted, or are overdue.
+    """List what needs attention: windows that lack results, were published with failures or late partitions, drifted, or are overdue.
 
     Of each workload's last month of hours, eight weeks of days or year of weeks, by cause, with the first partition as an
     example: the same as "Needs attention" on the dashboard. Exit code: 10 if something needs attention, else 0.

@@ -36,7 +36,7 @@ def format_story(story: PartitionStory) -> list[tuple[str, Any]]:
     return [
         (
             "outcome",
-            f"{story.outcome or 'not settled'}{f', {story.cause}' if story.cause else ''} (run {story.state})",
+            f"{', '.join([story.outcome or 'not settled', *(story.causes or [story.cause] * bool(story.cause))])} (run {story.state})",
         ),
         ("detail", story.detail),
         ("input", _format_input(story)),

@@ -60,7 +60,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Child]]) -> Markup:
 def outcome_chip(outcome: str) -> Markup:
     """A partition's outcome; "" is one that is not settled yet."""
     marks = {
-        Outcome.SCORED: Mark.GOOD, Outcome.SKIPPED: Mark.MISSING, Outcome.LATE: Mark.FAILURES,
+        Outcome.SCORED: Mark.GOOD, Outcome.SKIPPED: Mark.MISSING, Outcome.LATE: Mark.LATE,
         Outcome.FAILED: Mark.FAILED, Outcome.QUARANTINED: Mark.FAILED,
     }  # fmt: skip
     if outcome not in set(Outcome):

@@ -16,6 +16,7 @@ from fleetscore.operations.window_states import SIGNS, WORDS, Mark, count_bad, m
 from fleetscore.records import RunState
 
 _KINDS = {24: "hours", 7: "days", 13: "weeks"}
+_BAD_WORDS = {Mark.DRIFTED: "drifted", Mark.LATE: "late"}
 _MOST_CHARACTERS = 60  # of a cause in a cell's label: there are hundreds of cells
 
 
@@ -175,7 +176,7 @@ def _why(cell: Cell, links: Links) -> Markup:
 
 
 def _format_bad(cell: Cell) -> str:
-    return f"{cell.bad:,} drifted" if cell.mark is Mark.DRIFTED else f"{cell.bad:,} not good"
+    return f"{cell.bad:,} {_BAD_WORDS.get(cell.mark, 'not good')}"
 
 
 def _legend() -> Markup:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.pipeline.score import is_cancelled
 from fleetscore.records import FINAL, Outcome, RunRecord, RunState
+from fleetscore.runs.causes import read_causes
 from fleetscore.runs.plans import read_plan
 from fleetscore.runs.progress import read_progress
 from fleetscore.runs.run_records import read_run
@@ -127,7 +128,7 @@ def find_partitions(store: Store, run: str, *, text: str = "", outcome: str = ""
     """The partitions of the run that match, from its ledger, or from its plan before there is one."""
     record = read_run(store, run)
     table = _read_partitions(store, record)
-    found = table.filter(_mask(table, text, outcome, cause))
+    found = table.filter(_mask(table, text, outcome, cause, _sharing(store, run, cause)))
     request = record.request
     first = tuple(Match(**row) for row in found[:_MOST_MATCHES].to_pylist())
     return Matches(
@@ -145,13 +146,23 @@ def read_log(store: Store, run: str, path: str) -> LogView:
     return LogView(run, path, data[-_LOG_BYTES:].decode(errors="replace"), len(data))
 
 
-def _mask(table: pa.Table, text: str, outcome: str, cause: str) -> Any:
+def _mask(table: pa.Table, text: str, outcome: str, cause: str, sharing: list[str]) -> Any:
     mask = pc.match_substring(table["partition"], text, ignore_case=True)
     if outcome:
         mask = pc.and_(mask, pc.equal(table["outcome"], outcome))
     if cause:
-        mask = pc.and_(mask, pc.equal(table["cause"], cause))
+        also = pa.array(sharing, pa.string())
+        mask = pc.and_(mask, pc.or_(pc.equal(table["cause"], cause), pc.is_in(table["partition"], also)))
     return mask
+
+
+def _sharing(store: Store, run: str, cause: str) -> list[str]:
+    """The partitions that have the cause among several."""
+    several = read_causes(store, run) if cause else None
+    if several is None:
+        return []
+    pairs = zip(several["partition"].to_pylist(), several["causes"].to_pylist(), strict=True)
+    return [partition for partition, causes in pairs if cause in causes]
 
 
 def _read_partitions(store: Store, record: RunRecord) -> pa.Table:

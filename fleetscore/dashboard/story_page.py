@@ -32,7 +32,10 @@ def show_story(story: PartitionStory, links: Links) -> Body:
 def _outcome(story: PartitionStory, links: Links) -> Markup:
     output = story.output
     drawn = links.results(story.workload, story.window, [story.partition])
-    alike = links.matches(story.run, outcome=story.outcome, cause=story.cause)
+    causes = story.causes or ((story.cause,) if story.cause else ())
+    alike = [
+        tag("a", cause, href=links.matches(story.run, outcome=story.outcome, cause=cause)) for cause in causes
+    ]
     where: list[Child] = []
     if output.file and output.is_published:
         where.append(tag("a", f"{output.rows:,} rows, drawn", href=drawn))
@@ -40,7 +43,7 @@ def _outcome(story: PartitionStory, links: Links) -> Markup:
         where.append(f"{output.rows:,} rows, not published")
     facts_of_outcome = facts(
         [
-            ("cause", tag("a", story.cause, href=alike) if story.cause else None),
+            ("cause" if len(alike) == 1 else "causes", [join(", " if at else "", each) for at, each in enumerate(alike)] or None),
             ("detail", story.detail or None),
             ("results", where or None),
             ("file", tag("code", output.file) if output.file else None),

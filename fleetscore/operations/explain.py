@@ -34,6 +34,7 @@ from fleetscore.records import (
     ShardRecord,
     from_json,
 )
+from fleetscore.runs.causes import read_causes_of
 from fleetscore.runs.plans import read_plan, read_shard_plans
 from fleetscore.runs.run_records import read_run
 from fleetscore.store.base import Entry, Store
@@ -125,6 +126,7 @@ class PartitionStory:
     figures: Mapping[str, float | None] = field(default_factory=dict)
     """What its shard kept of it: the sketch of input and prediction, or how training went; None is not a number."""
 
+    causes: tuple[str, ...] = ()  # all of them, `cause` first
     schema: int = 1
 
 
@@ -170,6 +172,7 @@ def explain(store: Store, run: str, partition: str) -> PartitionStory:
         scored_by=source,
         advice=advise(record, partition, line["outcome"], line["cause"]),
         figures=figures.result(),
+        causes=read_causes_of(store, run, partition, line["cause"]),
     )
 
 

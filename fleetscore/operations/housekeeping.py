@@ -32,7 +32,7 @@ from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.store.paths import manifest_path, run_folder, run_id, run_path, swept_path
 
 _RECORDS = ("run.json", "cancel.json")
-_LEDGER_FIRST = ("collected.json", "files.json", "ledger.parquet")
+_LEDGER_FIRST = ("collected.json", "files.json", "ledger.parquet", "causes.parquet")
 _NOTES = ("prepare/", "completions/", "given_up/")
 _SPARE = ("crumb.json", "challenger.parquet", "challenger.json")
 _MOST_EXAMPLES = 5

@@ -16,6 +16,7 @@ from fleetscore.records import InputFile, PlanHead, RunRecord
 from fleetscore.runs.plans import read_plan
 from fleetscore.runs.published import LedgerLine, read_ledger_line, read_partition_rows, rows_of_partition
 from fleetscore.runs.run_records import read_run
+from fleetscore.schemas import DRIFTED
 from fleetscore.store.base import Store
 from fleetscore.workload import Shard
 
@@ -97,9 +98,10 @@ def changed_inputs(store: Store, inputs: Sequence[InputFile]) -> tuple[str, ...]
 def compare(line: LedgerLine, outcome: dict[str, Any], before: pa.Table, after: pa.Table) -> list[str]:
     """What differs, in words: outcome, cause, number of rows, and per column how many values and the first of them."""
     said = []
-    if outcome["outcome"] != line.outcome or outcome["cause"] != line.cause:
+    cause = "" if line.cause == DRIFTED else line.cause  # drift is told of the whole run, not by scoring
+    if outcome["outcome"] != line.outcome or outcome["cause"] != cause:
         said.append(
-            f"outcome {line.outcome} {line.cause} is {outcome['outcome']} {outcome['cause']} now".replace(
+            f"outcome {line.outcome} {cause} is {outcome['outcome']} {outcome['cause']} now".replace(
                 "  ", " "
             )
         )

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from fleetscore.errors import InputError
 from fleetscore.operations.window_states import Mark, count_bad, mark_of
+from fleetscore.records import Cause
 from fleetscore.runs.index import RunLine, newest_rounds
 from fleetscore.windows import Cadence, Window, due_windows
 
@@ -42,6 +43,7 @@ class Cell:
     first_cause: str = ""
     first_partition: str = ""
     first_detail: str = ""
+    causes: tuple[Cause, ...] = ()  # of the partitions that need attention
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ def _cell(window: Window, line: RunLine | None, last: Window) -> Cell:
     mark = mark_of(line)
     bad = line.drifted if mark is Mark.DRIFTED else count_bad(line)
     first = (line.first_cause, line.first_partition, line.first_detail)
-    return Cell(window.key, mark, line.run, bad if line.ended else 0, *first)
+    return Cell(window.key, mark, line.run, bad if line.ended else 0, *first, causes=line.causes)
 
 
 def _row_of(window: Window) -> tuple[int, int]:

@@ -14,6 +14,7 @@ class Mark(StrEnum):
     GOOD = "good"
     AGAIN = "again"
     DRIFTED = "drifted"
+    LATE = "late"
     FAILURES = "failures"
     UNPUBLISHED = "unpublished"
     FAILED = "failed"
@@ -27,6 +28,7 @@ SIGNS = {
     Mark.GOOD: "✓",
     Mark.AGAIN: "↻",
     Mark.DRIFTED: "~",
+    Mark.LATE: "◷",
     Mark.FAILURES: "!",
     Mark.UNPUBLISHED: "✕",
     Mark.FAILED: "✕",
@@ -39,6 +41,7 @@ WORDS = {
     Mark.GOOD: "published, all good",
     Mark.AGAIN: "published again, all good",
     Mark.DRIFTED: "published, some drifted",
+    Mark.LATE: "published, some late",
     Mark.FAILURES: "published with failures",
     Mark.UNPUBLISHED: "not published",
     Mark.FAILED: "stopped by an error",
@@ -47,7 +50,9 @@ WORDS = {
     Mark.MISSING: "never run",
     Mark.OVERDUE: "overdue",
 }
-NEED_ATTENTION = frozenset({Mark.DRIFTED, Mark.FAILURES, Mark.UNPUBLISHED, Mark.FAILED, Mark.OVERDUE})
+NEED_ATTENTION = frozenset(
+    {Mark.DRIFTED, Mark.LATE, Mark.FAILURES, Mark.UNPUBLISHED, Mark.FAILED, Mark.OVERDUE}
+)
 """The states that need attention."""
 
 _BY_STATE = {
@@ -69,7 +74,8 @@ def mark_of(line: RunLine) -> Mark:
     if line.state is not RunState.PUBLISHED:
         return _BY_STATE.get(line.state, Mark.UNDERWAY)
     if count_bad(line):
-        return Mark.FAILURES
+        late = line.counts.get(Outcome.LATE, 0)
+        return Mark.LATE if late == count_bad(line) else Mark.FAILURES
     if line.drifted:
         return Mark.DRIFTED
     return Mark.AGAIN if line.round > 1 else Mark.GOOD

@@ -14,7 +14,8 @@ from fleetscore.pipeline.partition_log import log_partitions
 from fleetscore.pipeline.score import read_shard_record
 from fleetscore.records import Collected, PlanHead, ShardRecord, from_json, to_json
 from fleetscore.registry import read_policy
-from fleetscore.runs.ledgers import read_ledger
+from fleetscore.runs.causes import join_causes
+from fleetscore.runs.ledgers import read_ledger, write_ledger
 from fleetscore.runs.plans import read_plan, read_shard_plans
 from fleetscore.runs.timeline import write_timeline
 from fleetscore.store.base import Store
@@ -30,7 +31,7 @@ def collect_run(store: Store, run: str, reasons: Mapping[int, str] | None = None
     head = read_plan(store, run)
     records = read_shard_records(store, head)
     plan = _read_table(store, head.table)
-    outcomes = _read_tables(store, [record.outcomes for record in records])
+    outcomes = _read_outcomes(store, records)
     committed = [
         (record.shard, record.results.path if record.results else "", table)
         for record, table in zip(records, outcomes, strict=True)
@@ -38,8 +39,7 @@ def collect_run(store: Store, run: str, reasons: Mapping[int, str] | None = None
     previous = read_ledger(store, head.request.previous) if head.request.previous else None
     ledger = build_ledger(run, plan, committed, previous, dict(reasons or {}))
     ledger = measure_run(store, head, records, ledger)
-    with store.sink(run_path(run, "ledger.parquet")) as file:
-        pq.write_table(ledger, file, compression="zstd", row_group_size=65_536)
+    write_ledger(store, run, ledger)
     collected = _summarise(head, records, ledger)
     store.write(run_path(run, "files.json"), to_json(collected.files))
     write_timeline(store, run, read_shard_plans(store, head), records)
@@ -96,6 +96,12 @@ def _read_table(store: Store, path: str) -> pa.Table:
         return pq.ParquetFile(source).read()
 
 
-def _read_tables(store: Store, paths: list[str]) -> list[pa.Table]:
+def _read_outcomes(store: Store, records: list[ShardRecord]) -> list[pa.Table]:
+    """The outcomes of the shards with all their causes."""
+
+    def read(record: ShardRecord) -> pa.Table:
+        several = _read_table(store, record.causes) if record.causes else None
+        return join_causes(_read_table(store, record.outcomes), several)
+
     with ThreadPoolExecutor(16) as pool:
-        return list(pool.map(lambda path: _read_table(store, path), paths))
+        return list(pool.map(read, records))

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ import pyarrow.parquet as pq
 from fleetscore.pipeline.profiles import as_floats, read_profile, read_sketches
 from fleetscore.records import Outcome, PlanHead, ShardRecord
 from fleetscore.registry import get_workload
-from fleetscore.schemas import DRIFTED
+from fleetscore.schemas import DRIFTED, list_texts
 from fleetscore.settings import QualityPolicy, read_quality_policy
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_path
@@ -41,7 +42,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def measure_run(store: Store, head: PlanHead, records: Sequence[ShardRecord], ledger: pa.Table) -> pa.Table:
-    """Compare the run's sketches with the profiles and write drift.parquet; gives the ledger, with DRIFTED where it had no cause."""
+    """Compare the run's sketches with the profiles and write drift.parquet; gives the ledger, with DRIFTED among the causes."""
     sketches = read_sketches(store, records) if head.request.purpose == "score" else None
     if sketches is None or "mean" not in sketches.column_names:
         return ledger
@@ -120,23 +121,36 @@ def measure_spread(std: Floats, std_before: Floats) -> Floats:
 
 
 def remark(ledger: pa.Table, drift: pa.Table) -> pa.Table:
-    """The ledger with a warning on scored partitions that drifted and have no other remark."""
+    """The ledger with DRIFTED as a further cause, and why, of scored partitions that drifted; `cause` where it is the only one."""
     drifted = drift.filter(drift["is_drifted"])
-    place = pc.index_in(ledger["partition"], drifted["partition"])
-    plain = pc.and_(pc.equal(ledger["outcome"], Outcome.SCORED), pc.equal(ledger["cause"], ""))
-    mask = pc.and_(plain, pc.is_valid(place))
-    details = pa.array([_sentence(row) for row in drifted.to_pylist()], pa.string()).take(
-        place.combine_chunks()
-    )
-    for name, value in (("cause", pa.scalar(DRIFTED)), ("detail", details)):
-        column = pc.if_else(mask, value, ledger[name])
-        ledger = ledger.set_column(ledger.schema.get_field_index(name), ledger.schema.field(name), column)
+    place = pc.index_in(ledger["partition"], drifted["partition"]).combine_chunks()
+    mask = pc.and_(pc.equal(ledger["outcome"], Outcome.SCORED), pc.is_valid(place))
+    rows = np.flatnonzero(mask.to_numpy(zero_copy_only=False))
+    sentences = [_sentence(row) for row in drifted.take(place.take(pa.array(rows))).to_pylist()]
+    columns = ledger.select(["cause", "causes", "detail"]).take(pa.array(rows)).to_pylist()
+    told: dict[str, Any] = {
+        "cause": pa.array([c["cause"] or DRIFTED for c in columns], pa.string()),
+        "causes": list_texts([[*c["causes"], DRIFTED] for c in columns]),
+        "detail": pa.array(
+            [f"{c['detail'] or ''} {s}".strip() for c, s in zip(columns, sentences, strict=True)], pa.string()
+        ),
+    }
+    for name, values in told.items():
+        at = ledger.schema.get_field_index(name)
+        ledger = ledger.set_column(at, ledger.schema.field(name), _replace(ledger[name], rows, values))
     return ledger
 
 
+def _replace(column: pa.ChunkedArray, rows: npt.NDArray[np.int64], values: pa.Array) -> pa.ChunkedArray:
+    """The column with `values` in the rows (ascending) and what it had elsewhere."""
+    order = np.arange(len(column))
+    order[rows] = len(column) + np.arange(len(rows))
+    return pa.chunked_array([*column.chunks, values]).take(pa.array(order))
+
+
 def count_drifted(ledger: pa.Table) -> int:
-    """Partitions whose cause is DRIFTED."""
-    return int(pc.sum(pc.equal(ledger["cause"], DRIFTED)).as_py() or 0)
+    """Partitions that have DRIFTED among their causes."""
+    return int(pc.sum(pc.equal(pc.list_flatten(ledger["causes"]), DRIFTED)).as_py() or 0)
 
 
 def with_models(sketches: pa.Table, ledger: pa.Table) -> pa.Table:

@@ -9,13 +9,15 @@ import pyarrow.compute as pc
 
 from fleetscore.errors import BugError
 from fleetscore.records import Cause, Outcome
-from fleetscore.schemas import OUTCOMES, fill_table
+from fleetscore.schemas import OUTCOMES, complete_outcomes, fill_table
 from fleetscore.store.tables import count_values
 
 LEDGER = pa.schema([*OUTCOMES, ("shard", pa.int32()), ("file", pa.string()), ("run", pa.string())])
 """OUTCOMES with where the partition was scored: shard (-1: none), results file ("" : no rows), and the run that did it."""
 
 SHARD_LOST = "shard_lost"
+EXAMPLES = 20
+"""The partitions of a cause that a run record names."""
 
 
 def build_ledger(
@@ -35,7 +37,7 @@ def build_ledger(
     parts.append(_lost(run, plan, {shard for shard, _, _ in committed}, reasons))
     if previous is not None:
         kept = plan.filter(plan["kept"])["partition"]
-        parts.append(previous.filter(pc.is_in(previous["partition"], kept)).cast(LEDGER))
+        parts.append(complete_outcomes(previous.filter(pc.is_in(previous["partition"], kept)), LEDGER))
     ledger = pa.concat_tables(parts)
     check_complete(plan["partition"], ledger)
     return ledger.sort_by("partition")
@@ -62,17 +64,38 @@ def count_outcomes(ledger: pa.Table) -> dict[str, int]:
 
 
 def group_causes(ledger: pa.Table, limit: int = 20) -> tuple[Cause, ...]:
-    """The causes of all outcomes but plain scored, most frequent first, each with its first partition as an example."""
-    notable = ledger.filter(
-        pc.or_(pc.not_equal(ledger["outcome"], Outcome.SCORED), pc.not_equal(ledger["cause"], ""))
-    )
+    """The causes of all outcomes but plain scored, most frequent first, each with its first partitions as examples.
+
+    A partition with several causes counts for each of them.
+    """
+    notable = _each_cause(ledger)
     groups = notable.group_by(["outcome", "cause"], use_threads=False)
     rows = groups.aggregate([("partition", "count"), ("partition", "first"), ("detail", "first")]).to_pylist()
     rows.sort(key=lambda row: (-row["partition_count"], row["outcome"], row["cause"]))
     return tuple(
-        Cause(r["outcome"], r["cause"], r["partition_count"], r["partition_first"], r["detail_first"] or "")
+        Cause(
+            r["outcome"], r["cause"], r["partition_count"], r["partition_first"], r["detail_first"] or "",
+            _first_partitions(notable, r["outcome"], r["cause"]),
+        )
         for r in rows[:limit]
+    )  # fmt: skip
+
+
+def _each_cause(ledger: pa.Table) -> pa.Table:
+    """partition, outcome, cause and detail: a row for each cause of a partition, one with "" where it has none but is not scored."""
+    columns = ledger.select(["partition", "outcome", "cause", "detail", "causes"])
+    causes = columns["causes"].combine_chunks()
+    rows = columns.take(pc.list_parent_indices(causes))
+    each = rows.set_column(2, "cause", pc.list_flatten(causes)).drop_columns("causes")
+    bare = pc.and_(
+        pc.equal(pc.list_value_length(causes), 0), pc.not_equal(columns["outcome"], Outcome.SCORED)
     )
+    return pa.concat_tables([each, columns.filter(bare).drop_columns("causes")])
+
+
+def _first_partitions(notable: pa.Table, outcome: str, cause: str) -> tuple[str, ...]:
+    mine = pc.and_(pc.equal(notable["outcome"], outcome), pc.equal(notable["cause"], cause))
+    return tuple(notable["partition"].filter(mine)[:EXAMPLES].to_pylist())
 
 
 def _settled(run: str, plan: pa.Table) -> pa.Table:
@@ -101,6 +124,7 @@ def _lost(run: str, plan: pa.Table, committed: set[int], reasons: dict[int, str]
 
 def _located(run: str, shard: int, file: str, outcomes: pa.Table) -> pa.Table:
     """OUTCOMES rows as ledger lines; only a partition with rows points to the file."""
+    outcomes = complete_outcomes(outcomes)
     count = outcomes.num_rows
     has_rows = pc.greater(outcomes["rows"], 0)
     files = pc.if_else(has_rows, pa.scalar(file), pa.scalar(""))

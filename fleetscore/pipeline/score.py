@@ -23,8 +23,9 @@ from fleetscore.pipeline.isolation import score_isolated
 from fleetscore.pipeline.poison import order_scoring
 from fleetscore.pipeline.shadow import shadow_shard
 from fleetscore.records import Outcome, ResultFile, ShardRecord, from_json, to_json
+from fleetscore.runs.causes import CAUSES_FILE, split_causes
 from fleetscore.runs.plans import read_plan, read_shard_partitions
-from fleetscore.schemas import OUTCOMES
+from fleetscore.schemas import OUTCOMES, complete_outcomes
 from fleetscore.store.base import Store
 from fleetscore.store.paths import attempt_path, run_path, shard_folder, shard_log_path, shard_record_path
 from fleetscore.store.tables import count_values, write_table
@@ -136,7 +137,7 @@ class ShardWriter:
     def add(self, piece: Scored) -> None:
         """Write a piece's rows and remember its outcomes."""
         self.settled += piece.outcomes.num_rows
-        self._outcomes.append(piece.outcomes.cast(OUTCOMES))
+        self._outcomes.append(complete_outcomes(piece.outcomes))
         if piece.sketches is not None:
             self._sketches.append(piece.sketches)
         if piece.results.num_rows:
@@ -154,7 +155,11 @@ class ShardWriter:
         if self._sketches:
             sketches = self._attempt.path("sketches.parquet")
             write_table(self._store, sketches, pa.concat_tables(self._sketches, promote_options="default"))
-        write_table(self._store, self._attempt.path("outcomes.parquet"), outcomes)
+        plain, several = split_causes(outcomes)
+        causes = self._attempt.path(CAUSES_FILE) if several.num_rows else ""
+        if causes:
+            write_table(self._store, causes, several)
+        write_table(self._store, self._attempt.path("outcomes.parquet"), plain)
         return ShardRecord(
             run=self._attempt.run,
             shard=self._attempt.shard,
@@ -170,6 +175,7 @@ class ShardWriter:
             sketches=sketches,
             peak_memory_bytes=peak_memory_bytes(),
             worker=socket.gethostname(),
+            causes=causes,
         )
 
     def _result_file(self, outcomes: pa.Table) -> ResultFile | None:

@@ -17,8 +17,9 @@ from fleetscore.pipeline.score import (
     read_shard_record,
 )
 from fleetscore.records import ShardRecord, to_json
+from fleetscore.runs.causes import split_causes
 from fleetscore.runs.plans import read_plan, read_shard_partitions
-from fleetscore.schemas import OUTCOMES
+from fleetscore.schemas import complete_outcomes
 from fleetscore.store.base import Store
 from fleetscore.store.paths import attempt_path, shard_log_path, shard_record_path
 from fleetscore.store.tables import count_values, write_table
@@ -62,7 +63,7 @@ def _write(
     files = {name: attempt_path(run, shard, attempt, f"files/{name}") for name in trained.files}
     for name, path in files.items():
         store.write(path, trained.files[name])
-    outcomes = trained.outcomes.cast(OUTCOMES)
+    outcomes, _ = split_causes(complete_outcomes(trained.outcomes))
     outcomes_path = attempt_path(run, shard, attempt, "outcomes.parquet")
     write_table(store, outcomes_path, outcomes)
     metrics_path = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,8 @@ from fleetscore.store.paths import index_path, run_path
 _LINE_BYTES = 250  # a short line; only guesses how many files hold enough lines
 _TRIES = 4
 _MOST_CHARACTERS = 160
+_MOST_CAUSES = 8
+_EXAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,9 @@ class RunLine:
     first_detail: str = ""  # what happened to it
     round: int = 1
     drifted: int = 0  # scored partitions with that warning
+    causes: tuple[
+        Cause, ...
+    ] = ()  # those that need attention, the most frequent first; none in lines of earlier versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +132,7 @@ def line_of(record: RunRecord) -> RunLine:
         first_detail=first.detail[:_MOST_CHARACTERS] if first else "",
         round=request.round,
         drifted=record.facts.get("drifted", 0),
+        causes=tuple(_shorten(cause) for cause in record.causes if _needs_attention(cause))[:_MOST_CAUSES],
     )
 
 
@@ -208,6 +214,14 @@ def _first_cause(record: RunRecord) -> Cause | None:
     bad = next((cause for cause in record.causes if cause.outcome not in GOOD), None)
     drifted = next((cause for cause in record.causes if cause.cause == DRIFTED), None)
     return bad or (None if record.error else drifted)
+
+
+def _needs_attention(cause: Cause) -> bool:
+    return cause.outcome not in GOOD or cause.cause == DRIFTED
+
+
+def _shorten(cause: Cause) -> Cause:
+    return replace(cause, detail=cause.detail[:_MOST_CHARACTERS], examples=cause.examples[:_EXAMPLES])
 
 
 def _cost(facts: Mapping[str, Any]) -> float | None:

@@ -1,15 +1,27 @@
-"""Ledgers of runs, as they are read back."""
+"""Ledgers of runs, as they are written and read back."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fleetscore.runs.causes import CAUSES_FILE, join_causes, read_causes, split_causes
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_path
+from fleetscore.store.tables import write_table
+
+
+def write_ledger(store: Store, run: str, ledger: pa.Table) -> None:
+    """Write the run's ledger, and beside it all causes of partitions that have more than one."""
+    outcomes, several = split_causes(ledger)
+    if several.num_rows:
+        write_table(store, run_path(run, CAUSES_FILE), several)
+    with store.sink(run_path(run, "ledger.parquet")) as file:
+        pq.write_table(outcomes, file, compression="zstd", row_group_size=65_536)
 
 
 def read_ledger(store: Store, run: str) -> pa.Table:
-    """The ledger of the run; MissingBlobError before it is collected."""
+    """The ledger of the run, `causes` its last column; MissingBlobError before it is collected."""
     with store.open(run_path(run, "ledger.parquet")) as source:
-        return pq.read_table(source)
+        ledger = pq.read_table(source)
+    return join_causes(ledger, read_causes(store, run))

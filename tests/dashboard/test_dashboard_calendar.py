@@ -116,7 +116,8 @@ def test_trainings_and_windows_of_another_form_are_left_out() -> None:
     ("state", "counts", "mark"),
     [
         (RunState.PUBLISHED, {"scored": 9, "skipped": 1}, Mark.GOOD),
-        (RunState.PUBLISHED, {"scored": 9, "late": 1}, Mark.FAILURES),
+        (RunState.PUBLISHED, {"scored": 9, "late": 1}, Mark.LATE),
+        (RunState.PUBLISHED, {"scored": 8, "late": 1, "failed": 1}, Mark.FAILURES),
         (RunState.UNPUBLISHED, {"failed": 9}, Mark.UNPUBLISHED),
         (RunState.FAILED, {}, Mark.FAILED),
         (RunState.CANCELLED, {}, Mark.CANCELLED),
@@ -135,7 +136,7 @@ def test_a_mark_tells_state_and_outcomes(state: RunState, counts: dict[str, int]
         ({}, Mark.GOOD),
         ({"round": 2}, Mark.AGAIN),
         ({"round": 2, "drifted": 1}, Mark.DRIFTED),
-        ({"drifted": 1, "counts": {"scored": 9, "late": 1}}, Mark.FAILURES),
+        ({"drifted": 1, "counts": {"scored": 9, "late": 1}}, Mark.LATE),
     ],
 )
 def test_drift_and_later_rounds_have_marks_of_their_own(given: dict[str, object], mark: Mark) -> None:

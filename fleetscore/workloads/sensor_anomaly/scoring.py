@@ -49,6 +49,7 @@ class _Verdicts:
         self._outcome = np.full(count, str(Outcome.SCORED), object)
         self._cause = np.full(count, "", object)
         self._detail = np.full(count, "", object)
+        self._causes: list[list[str]] = [[] for _ in range(count)]
         for row in np.flatnonzero(gathered.counts == 0).tolist():
             self._settle(row, Outcome.LATE, "no_readings", "Its readings are no longer there.")
         self._judge_faults(settings)
@@ -64,7 +65,7 @@ class _Verdicts:
             self.keys[part], results, outcome=self._outcome[part], cause=self._cause[part],
             detail=self._detail[part], input_rows=self._gathered.input_rows[part],
             rows=np.where(self.scorable, self._gathered.counts, 0)[part], model=self._versions[part],
-            seconds=seconds, sketches=sketches,
+            seconds=seconds, sketches=sketches, causes=self._causes[part],
         )  # fmt: skip
 
     def _judge_faults(self, settings: SensorSettings) -> None:
@@ -73,6 +74,9 @@ class _Verdicts:
             share = faults.rejected / found
             causes = [c for c in faults.counts if c != "duplicate_reading"] or ["duplicate_reading"]
             cause = max(causes, key=lambda c: (faults.counts[c], c))
+            self._causes[row] = sorted(
+                faults.counts, key=lambda c: (c == cause, faults.counts[c], c), reverse=True
+            )
             detail = f"Of {found} readings: {faults.sentence()}."
             if self._gathered.counts[row] == 0:
                 self._settle(row, Outcome.FAILED, cause, detail)
@@ -92,16 +96,17 @@ class _Verdicts:
             return
         there = np.flatnonzero(fitted.place >= 0)
         for row in there[fitted.pack.degenerate[fitted.place[there]]].tolist():
-            if self._outcome[row] == str(Outcome.SCORED) and not self._cause[row]:
-                self._settle(
-                    row,
-                    Outcome.SCORED,
-                    "degenerate_model",
-                    "Its model calls every reading an anomaly; train it again.",
+            if self._outcome[row] == str(Outcome.SCORED):
+                said = (
+                    f"{self._detail[row]} Its model calls every reading an anomaly; train it again.".strip()
                 )
+                self._settle(row, Outcome.SCORED, self._cause[row] or "degenerate_model", said)
+                self._causes[row] = list(dict.fromkeys([*self._causes[row], "degenerate_model"]))
 
     def _settle(self, row: int, outcome: Outcome, cause: str, detail: str) -> None:
+        """Make `cause` the first of the partition's causes."""
         self._outcome[row], self._cause[row], self._detail[row] = str(outcome), cause, detail
+        self._causes[row] = list(dict.fromkeys([cause, *self._causes[row]]))
 
 
 class _Names:

@@ -177,6 +177,7 @@ def _score_piece(
     sketches = _sketches(panel, predicted, shown, settings.steps)
     seconds = loading_s + (time.perf_counter() - clock) / len(panel.stores)
     outcome, causes, details = _settled(panel.stores, counts, rejected, rows, settings)
+    found = [_found(counts, i) for i in range(len(panel.stores))]
     for i in np.flatnonzero(failed & ~rejected).tolist():
         skus = panel.skus[overflowed & (panel.store_of == i)]
         outcome[i], causes[i] = str(Outcome.FAILED), str(Cause.NOT_FINITE)
@@ -187,6 +188,7 @@ def _score_piece(
     return Scored.of(
         [join_key([name]) for name in panel.stores], results, outcome=outcome, cause=causes, detail=details,
         input_rows=counts["rows"], rows=rows, model=loaded.version, seconds=seconds, sketches=sketches,
+        causes=[_all_causes(first, others) for first, others in zip(causes, found, strict=True)],
     )  # fmt: skip
 
 
@@ -259,7 +261,7 @@ def _settled(
     """Outcome, cause and detail of each store."""
     causes, details = [], []
     for i in range(len(stores)):
-        found = [cause for cause in _SENTENCES if cause in counts and counts[cause][i]]
+        found = _found(counts, i)
         said = "; ".join(f"{counts[cause][i]} {_SENTENCES[cause]}" for cause in found)
         if rejected[i]:
             share = f"{100 * settings.max_reject_share:g} %"
@@ -272,6 +274,15 @@ def _settled(
         rejected, str(Outcome.QUARANTINED), np.where(rows > 0, str(Outcome.SCORED), str(Outcome.LATE))
     )
     return outcome.tolist(), causes, details
+
+
+def _found(counts: dict[str, NDArray[np.int64]], store: int) -> list[Cause]:
+    """What was found of the store, in the order of telling."""
+    return [cause for cause in _SENTENCES if cause in counts and counts[cause][store]]
+
+
+def _all_causes(first: str, found: Sequence[Cause]) -> list[str]:
+    return list(dict.fromkeys(text for text in (first, *map(str, found)) if text))
 
 
 def _cause(found: list[Cause], rejected: bool, has_rows: bool) -> str:
