@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from fleetscore.errors import InputError
 from fleetscore.models.model_sets import Pins
-from fleetscore.records import Collected, InputFile, Outcome, Rates
+from fleetscore.records import Collected, FitCheck, InputFile, Outcome, Rates
 from fleetscore.schemas import OUTCOMES, PARTITIONS, complete_outcomes, fill_table, list_texts
 from fleetscore.settings import DataSettings, NoSettings, RunPolicy
 from fleetscore.store.base import Store
@@ -371,6 +371,22 @@ class ChecksResults(ABC):
     @abstractmethod
     def check_results(self, run: RunContext, collected: Collected) -> str:
         """Why the collected results must not be published, as a sentence; "" where they may be."""
+
+
+class ChecksFit(ABC):
+    """The capability to say before any run what of settings, data and models does not fit together."""
+
+    lacking: ClassVar[str] = "has no check of settings, data and models"
+
+    @abstractmethod
+    def check_fit(
+        self, store: Store, pins: Pins, window: Window | None = None, source: Path | None = None, *, trusted: bool = False,
+        report: Callable[[str, int, int, str], None] | None = None,
+    ) -> FitCheck:  # fmt: skip
+        """Read data of the window, or the newest there is, and try the pinned models on it, or those in the folder `source`.
+
+        `trusted` lets pickles of the folder run, each in a limited process. Nothing is written.
+        """
 
 
 class Draws(ABC):

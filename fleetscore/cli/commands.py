@@ -23,6 +23,7 @@ _COMMANDS = {
     "cancel": "run:cancel",
     "retry": "run:retry",
     "train": "run:train",
+    "check": "check:check",
     "import-models": "models:import_models",
     "models": "models:models",
     "results": "results:results",

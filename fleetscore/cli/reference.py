@@ -19,8 +19,8 @@ error: a bar on a terminal, lines elsewhere.
 | exit code | meaning |
 |---|---|
 | 0 | done; of a run: every expected partition has a good outcome (scored or skipped) |
-| 10 | published, with failed or late partitions within the threshold; of `attention`: something needs attention |
-| 20 | nothing was published |
+| 10 | published, but some partitions failed or are late; `attention`: something needs it; `check`: something does not fit |
+| 20 | nothing was published; `check`: no model could score a row |
 | 2 | wrong usage or input; two lines say what and what to do |
 | 1 | something unexpected; `fleetscore --debug COMMAND` shows where |
 | 130 | stopped by Ctrl-C; the message says how to continue |

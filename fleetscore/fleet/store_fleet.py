@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fleetscore.operations.monthly_costs import MonthCost
     from fleetscore.operations.replay import Replayed
     from fleetscore.pipeline.preview import RunPreview
+    from fleetscore.records import FitCheck
     from fleetscore.runs.index import RunLine
     from fleetscore.runs.status_answer import RunStatus
     from fleetscore.store.base import Store
@@ -316,6 +317,26 @@ class Fleet(FleetBase):
             why = f"imported from {source.name}"
             pin_version(self.store, workload, stored.version, who=getpass.getuser(), why=why)
         return stored
+
+    def check(
+        self, workload: str, window: str = "", source: Path | None = None, *, models: str = "", trusted: bool = False,
+        report: Callable[[str, int, int, str], None] | None = None,
+    ) -> FitCheck:  # fmt: skip
+        """What of a workload's settings, data and models does not fit together, found without a run.
+
+        Data of `window`, by default the newest; models of the pinned set, of the version `models`, or of the folder `source`.
+        """
+        from fleetscore.models.model_sets import Pins, read_model_set, read_pins
+        from fleetscore.registry import get_workload
+        from fleetscore.workload import ChecksFit, require
+
+        found = get_workload(self.store, workload)
+        kind = require(found, ChecksFit)
+        pins = read_pins(self.store, workload)
+        if models:
+            pins = Pins(read_model_set(self.store, workload, models).version)
+        chosen = found.parse_window(window) if window else None
+        return kind.check_fit(self.store, pins, chosen, source, trusted=trusted, report=report)
 
     def backtest(self, workload: str, cutoffs: int, folder: Path) -> Mapping[str, Any]:
         """Train before each cutoff, score after it, and compare with what came."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,11 +150,14 @@ def _score_singly(
             errors[block] = error
 
 
+def has_generic_names(facts: ModelFacts, columns: Collection[str]) -> bool:
+    """Whether the model's names of its features, where it has any, say their order only."""
+    return all(_GENERIC.fullmatch(name) and name not in columns for name in facts.feature_names)
+
+
 def feature_order(facts: ModelFacts, columns: Mapping[str, Any], features: Sequence[str]) -> Sequence[str]:
     """The columns that a model takes, in its order; InputError `feature_mismatch` names what is missing."""
-    names: Sequence[str] = facts.feature_names
-    if not names or all(_GENERIC.fullmatch(name) and name not in columns for name in names):
-        names = features
+    names: Sequence[str] = features if has_generic_names(facts, columns) else facts.feature_names
     if len(names) != facts.n_features:
         raise InputError(
             f"The model takes {facts.n_features} features without names, and {len(names)} are named in the settings.",

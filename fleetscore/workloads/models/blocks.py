@@ -33,7 +33,7 @@ def sort_rows(table: pa.Table, settings: FleetSettings, keys: Sequence[str], bun
     place = pc.index_in(
         partition_keys(table, settings), value_set=pa.array(keys, pa.string())
     ).combine_chunks()
-    chosen, found = _choose_keys(table, settings, bundle)
+    chosen, found = choose_keys(table, settings, bundle)
     codes = pc.dictionary_encode(chosen)
     code = codes.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     where = place.to_numpy(zero_copy_only=False).astype(np.int64)
@@ -53,7 +53,7 @@ def sort_rows(table: pa.Table, settings: FleetSettings, keys: Sequence[str], bun
     )
 
 
-def _choose_keys(table: pa.Table, settings: FleetSettings, bundle: Bundle) -> tuple[pa.StringArray, Bools]:
+def choose_keys(table: pa.Table, settings: FleetSettings, bundle: Bundle) -> tuple[pa.StringArray, Bools]:
     """Each row's first key that has a model, and whether there is one."""
     count = table.num_rows
     chosen = np.full(count, "", object)

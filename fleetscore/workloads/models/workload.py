@@ -9,10 +9,11 @@ from typing import Any
 import pyarrow as pa
 
 from fleetscore.models.model_sets import Pins
-from fleetscore.records import Collected, Rates
+from fleetscore.records import Collected, FitCheck, Rates
 from fleetscore.store.base import Store
-from fleetscore.windows import Cadence
+from fleetscore.windows import Cadence, Window
 from fleetscore.workload import (
+    ChecksFit,
     ChecksResults,
     FleetImport,
     ImportsFleets,
@@ -26,7 +27,7 @@ from fleetscore.workload import (
 from fleetscore.workloads.models.settings import FleetSettings
 
 
-class Models(Workload, ImportsFleets, ScoresRows, ChecksResults):
+class Models(Workload, ImportsFleets, ScoresRows, ChecksResults, ChecksFit):
     """A fleet of models by key, packed by family, that score rows of any shape; no code of the user's is needed."""
 
     name = "models"
@@ -72,6 +73,14 @@ class Models(Workload, ImportsFleets, ScoresRows, ChecksResults):
         return import_fleet(
             source, self.settings, before, add=add, trusted=trusted, manifest=manifest, report=report
         )
+
+    def check_fit(
+        self, store: Store, pins: Pins, window: Window | None = None, source: Path | None = None, *, trusted: bool = False,
+        report: Callable[[str, int, int, str], None] | None = None,
+    ) -> FitCheck:  # fmt: skip
+        from fleetscore.workloads.models.fit_check import check_fit
+
+        return check_fit(self, store, pins, window, source, trusted, report)
 
     def check_results(self, run: RunContext, collected: Collected) -> str:
         from fleetscore.workloads.models.checks import find_reason
