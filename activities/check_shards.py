@@ -20,7 +20,7 @@ def check_shards(payload: dict[str, Any]) -> dict[str, Any]:
 
     store, run, now = app_store(), payload["run"], datetime.now(UTC)
     compute = connect_compute(read_app_settings())
-    check = offload.check_shards(store, compute, run, now, asks_batch=not payload["woken"])
+    check = offload.check_shards(store, compute, run, now, reads_batch=not payload["woken"])
     if not check.open:
         write_usage(store, compute, run, now)
     check_s = offload.policy_of(store, run).check_s

@@ -11,7 +11,7 @@ from activities.answers import answering, describe_error
 def submit_shards(payload: dict[str, Any]) -> dict[str, Any]:
     """Take {"run", "instance"}; give {"job", "limit_s": when the job has ended}, or why it has to wait for the quota.
 
-    That is {"refused": the error, "check_s": when to ask again, "limit_s": how long to wait}.
+    That is {"refused": the error, "check_s": when to check again, "limit_s": how long to wait}.
     """
     from datetime import UTC, datetime
 

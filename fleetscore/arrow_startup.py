@@ -12,7 +12,7 @@ class _NoPandas(MetaPathFinder):
     """Says of pandas that there is none."""
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
-        """Refuse pandas, and leave everything else to those who know."""
+        """Refuse pandas, and leave every other module to the other finders."""
         del path, target
         if fullname == "pandas":
             raise ModuleNotFoundError("pandas is not wanted yet", name="pandas")
@@ -22,7 +22,7 @@ def block_pandas_import() -> None:
     """Let Arrow look for pandas now and find none; `to_pandas` still works, and so does importing pandas.
 
     Arrow looks twice, once in Python and once in C++, and not again. From then on it does not know pandas' own NaT and NA among
-    Python objects, so nothing is done where workloads of the user's own, who may work with data frames, are configured.
+    Python objects, so nothing is done where a user's own workloads, which may work with data frames, are configured.
     """
     import numpy as np
     import pyarrow as pa

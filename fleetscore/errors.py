@@ -6,7 +6,7 @@ FleetscoreError                 has a code, a sentence, and what to do next
 │   └── FileError               one file of the input cannot be read; it costs no other file
 ├── ModelError                  a model is missing, unsafe, corrupt or does not fit the data
 ├── CapacityError               quota, pool, memory or time cannot carry the work
-├── StoreError                  the store did not do what it was asked
+├── StoreError                  a storage operation failed
 │   ├── MissingBlobError        nothing is stored at that path
 │   ├── ConflictError           modified concurrently
 │   │   └── TakenOverError      another orchestration has the run now
@@ -25,7 +25,7 @@ class FleetscoreError(Exception):
     """An error with a stable `code`, a `message` in a sentence, and a `fix` that says what to do next."""
 
     code = "error"
-    retry = False  # whether the same call may succeed later without anybody changing anything
+    retry = False  # whether the same call may succeed later unchanged
 
     def __init__(
         self, message: str, *, fix: str = "", field: str = "", code: str = "", retry: bool | None = None
@@ -72,7 +72,7 @@ class CapacityError(FleetscoreError):
 
 
 class StoreError(FleetscoreError):
-    """The store did not do what it was asked."""
+    """A storage operation failed."""
 
     code = "store_failed"
     retry = True

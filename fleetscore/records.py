@@ -1,4 +1,4 @@
-"""The records of a run, as they lie in the store: what was asked, the plan's head, a shard's commit, the manifest, the run's story.
+"""The records of a run, as they lie in the store: the request, the plan's head, a shard's commit, the manifest, the run's record.
 
 Importing them imports no Arrow: the command line follows runs with them alone.
 
@@ -50,7 +50,7 @@ class Outcome(StrEnum):
 
 
 GOOD = frozenset({Outcome.SCORED, Outcome.SKIPPED})
-"""The outcomes after which nobody needs to look."""
+"""The outcomes that need no attention."""
 
 
 class Only(StrEnum):
@@ -63,7 +63,7 @@ class Only(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What was asked of a run: the input of its orchestration. `previous` is the run whose good outcomes stay."""
+    """The request of a run: the input of its orchestration. `previous` is the run whose good outcomes stay."""
 
     run: str
     workload: str

@@ -50,7 +50,7 @@ _LOOKS_BACK = (
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A parsed expression in its zone; ask it for the occurrence after a moment, or for the latest one."""
+    """A parsed expression in its zone: gives the occurrence after a moment, or the latest one."""
 
     text: str
     zone: str

@@ -1,11 +1,11 @@
 """Telemetry: traces and metrics through OpenTelemetry to Azure Monitor, where a connection string and the package are there.
 
 Off by default: without APPLICATIONINSIGHTS_CONNECTION_STRING neither OpenTelemetry's SDK nor an exporter is imported (the Durable
-SDK itself imports OpenTelemetry's bare interface). It never costs anybody a run: what it cannot do is logged. Logs are left to the
+SDK itself imports OpenTelemetry's bare interface). It never fails a run: what it cannot do is logged. Logs are left to the
 Functions host, which sends them already.
 
 All spans of a run, of the app and of its workers, are one trace, whose id is a hash of the run's: nothing has to be carried from one
-activity to the next, and a run leads to its trace. A worker is told the span that submitted it (TRACEPARENT, as W3C writes it).
+activity to the next, and a run leads to its trace. A worker gets the span that submitted it (TRACEPARENT, as W3C writes it).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _log = logging.getLogger("fleetscore.telemetry")
 
 @contextmanager
 def span(name: str, payload: Mapping[str, Any]) -> Iterator[None]:
-    """Trace what happens in the block as `name`, with the ids that the activity was asked about; an exception marks it as failed."""
+    """Trace what happens in the block as `name`, with the ids in the activity's payload; an exception marks it as failed."""
     instruments = _instruments()
     if instruments is None:
         yield
@@ -112,7 +112,7 @@ def trace_of(run: str) -> str:
 
 
 def run_context(run: str) -> Any:
-    """The context whose spans belong to the run's trace, below a span of its own that nobody sends; None (a trace apart) without a run."""
+    """The context whose spans belong to the run's trace, below a span of its own that is never sent; None (a trace apart) without a run."""
     if not run:
         return None
     from opentelemetry import trace
@@ -175,7 +175,7 @@ def _set_up() -> dict[str, Any]:
     configure_azure_monitor(
         credential=_credential(),
         instrumentation_options=_no_instrumentation(),
-        enable_live_metrics=False,  # the host has its own, and a worker is gone before anybody looks
+        enable_live_metrics=False,  # the host has its own, and a worker has ended before they are read
         enable_performance_counters=False,
         disable_offline_storage=True,  # it would lie in a folder for temporary files until another process sends it as its own
     )

@@ -124,7 +124,7 @@ def parse_window(text: str, *cadences: Cadence, zone: str = "UTC") -> Window:
 
 
 def parse_key(key: str) -> Window:
-    """The window of a stored key, whose form tells its cadence; InputError when it is none.
+    """The window of a stored key, whose form gives its cadence; InputError when it is none.
 
     >>> parse_key("2026-W47").cadence, parse_key("2026-11").cadence
     (<Cadence.WEEK: 'week'>, <Cadence.MONTH: 'month'>)

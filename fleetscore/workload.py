@@ -338,7 +338,7 @@ class ImportsFleets(ABC):
     ) -> FleetImport:  # fmt: skip
         """Import the files; with `add` the models of the version `base` stay where the source has none of the same key.
 
-        `trusted` lets pickles run, each in a limited process. `report` is told name, number, total and refusal ("") of each file.
+        `trusted` lets pickles run, each in a limited process. `report` gets name, number, total and refusal ("") of each file.
         """
 
 

@@ -49,12 +49,12 @@ def backfill_lane(context: DurableOrchestrationContext) -> Flow:
             "only": payload["only"],
             "who": context.instance_id,
         }
-        answer = yield from _ask_in_turn(context, question)
+        answer = yield from _submit_in_turn(context, question)
         ended.append((yield from _run_window(context, question, answer)))
     return {"windows": ended}
 
 
-def _ask_in_turn(context: DurableOrchestrationContext, question: dict[str, Any]) -> Flow:
+def _submit_in_turn(context: DurableOrchestrationContext, question: dict[str, Any]) -> Flow:
     """The window's run, once no live window is under way."""
     while True:
         answer = yield call(context, "ask_window", question)

@@ -43,7 +43,7 @@ def _called(node: ast.AST) -> Iterator[str]:
     if not isinstance(node, ast.Call) or not node.args:
         return
     function = node.func
-    is_activity = isinstance(function, ast.Name) and function.id in ("call", "_ask")
+    is_activity = isinstance(function, ast.Name) and function.id in ("call", "_call")
     is_child = isinstance(function, ast.Attribute) and function.attr == "call_sub_orchestrator"
     name = node.args[1 if is_activity and len(node.args) > 1 else 0]
     if (is_activity or is_child) and isinstance(name, ast.Constant) and isinstance(name.value, str):

@@ -35,8 +35,8 @@ def run(context: DurableOrchestrationContext) -> Flow:
         plan = yield from _plan(context, request)
         offloaded = bool(plan["batch"])
         reasons = yield from _score(context, request, plan)
-        yield from _ask(context, "collect_run", {"run": request["run"], "reasons": reasons})
-        ending = yield from _ask(context, "publish_run", {"request": request})
+        yield from _call(context, "collect_run", {"run": request["run"], "reasons": reasons})
+        ending = yield from _call(context, "publish_run", {"request": request})
     except StoppedError as stop:
         if (
             stop.error["code"] == TAKEN_OVER
@@ -44,7 +44,7 @@ def run(context: DurableOrchestrationContext) -> Flow:
             return {"state": TAKEN_OVER, "reason": stop.error["message"]}
         ending = yield from _fail(context, request, stop.error)
     context.set_custom_status({"phase": ending["state"], "run": request["run"]})
-    if offloaded:  # after the ending, since nobody has to wait for logs
+    if offloaded:  # after the ending, since nothing waits for logs
         yield call(context, "keep_logs", {"run": request["run"]})
     return ending
 
@@ -53,7 +53,7 @@ def _plan(context: DurableOrchestrationContext, request: dict[str, Any]) -> Flow
     round_number = 0
     while True:
         context.set_custom_status({"phase": "planning", "run": request["run"]})
-        plan = yield from _ask(context, "plan_run", {"request": request, "round": round_number})
+        plan = yield from _call(context, "plan_run", {"request": request, "round": round_number})
         if plan["items"] == 0:
             return plan
         context.set_custom_status({"phase": "preparing", "items": plan["items"], "round": round_number})
@@ -115,7 +115,7 @@ def offload_instance(instance: str) -> str:
     return f"{instance}-offload"
 
 
-def _ask(context: DurableOrchestrationContext, activity: str, payload: dict[str, Any]) -> Flow:
+def _call(context: DurableOrchestrationContext, activity: str, payload: dict[str, Any]) -> Flow:
     try:
         answer = yield call(context, activity, {**payload, "instance": context.instance_id})
     except Exception as error:  # what the SDK raises for a failed task has no type of its own

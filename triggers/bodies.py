@@ -19,7 +19,7 @@ Address = Annotated[str, msgspec.Meta(max_length=4_096)]
 Version = Annotated[str, msgspec.Meta(max_length=200)]
 """A model-set version, or ""."""
 Who = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-"""Who asks, in their own words: a key says only that they may. It goes on record."""
+"""The name on record for a change, as the caller gives it: a function key proves no identity."""
 
 
 class RunBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -46,25 +46,25 @@ class RetryBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class TrainingBody(
-    msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"first": "from", "stop": "to"}
+    msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"first": "from", "end": "to"}
 ):
     """Train on the windows [from, to); the new set is pinned unless `pin` is false."""
 
     workload: Name
     first: Name
-    stop: Name
+    end: Name
     pin: bool = True
     callBackUri: Address = ""  # noqa: N815 - Data Factory's name for it
 
 
 class BackfillBody(
-    msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"first": "from", "stop": "to"}
+    msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"first": "from", "end": "to"}
 ):
     """Run the windows [from, to): missing, failed (too), or all; `max_parallel` at once. A dry run only says which would run and why."""
 
     workload: Name
     first: Name
-    stop: Name
+    end: Name
     only: Annotated[str, msgspec.Meta(max_length=20)] = "missing"
     max_parallel: Annotated[int, msgspec.Meta(ge=1, le=100)] = 4
     newest_first: bool = False
@@ -76,44 +76,48 @@ class NoBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Nothing is to be said."""
 
 
-class PinBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class ChangeBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """A change on record under the name `requested_by`; `who`, its earlier name, is accepted for one version."""
+
+    requested_by: Who = "http"
+    who: Who | msgspec.UnsetType = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        if self.who is not msgspec.UNSET:
+            msgspec.structs.force_setattr(self, "requested_by", self.who)
+
+
+class PinBody(ChangeBody, forbid_unknown_fields=True, frozen=True):
     """Score with `version` from now on, everywhere or for one `partition`; a partition with version "" follows the current one again."""
 
     version: Version
     partition: Annotated[str, msgspec.Meta(max_length=1_024)] = ""
     why: Reason = ""
-    who: Who = "http"
 
 
-class PromoteBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class PromoteBody(ChangeBody, forbid_unknown_fields=True, frozen=True):
     """Make `version` the current one; by default the challenger, else the newest set."""
 
     version: Version = ""
     why: Reason = ""
-    who: Who = "http"
 
 
-class RollbackBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class RollbackBody(ChangeBody, forbid_unknown_fields=True, frozen=True):
     """Return to the version that was current before."""
 
     why: Reason = ""
-    who: Who = "http"
 
 
-class ChallengerBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class ChallengerBody(ChangeBody, forbid_unknown_fields=True, frozen=True):
     """Let `version` score in shadow from the next run on; "" for none."""
 
     version: Version
     why: Reason = ""
-    who: Who = "http"
 
 
-class VerdictBody(
-    msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"first": "from", "stop": "to"}
-):
+class VerdictBody(ChangeBody, forbid_unknown_fields=True, frozen=True, rename={"first": "from", "end": "to"}):
     """Judge the challenger, or a `version` that was one, on the windows [from, to)."""
 
     first: Name
-    stop: Name
+    end: Name
     version: Version = ""
-    who: Who = "http"

@@ -29,7 +29,7 @@ async def raise_completion(body: bytes, client: Any) -> bool:
     completion = read_completion(body)
     woken = await wake_offload(client, completion.run, completion.group)
     if not woken:
-        _log.info("%s: nobody waits for group %d any more", completion.run, completion.group)
+        _log.info("%s: group %d is not waited for any more", completion.run, completion.group)
     return woken
 
 

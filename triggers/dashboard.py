@@ -16,7 +16,7 @@ blueprint = df.Blueprint()
 
 @blueprint.route(route="dashboard", methods=["GET"])
 async def dashboard(req: func.HttpRequest) -> func.HttpResponse:
-    """The view that the parameters name; an error is a page too, unless JSON was asked for."""
+    """The view that the parameters name; an error is a page too, unless JSON was requested."""
     return await run_in_thread(_answer, req)
 
 

@@ -47,7 +47,7 @@ def _plain_text(value: Any) -> str:
 
 
 def answer_error(error: Exception) -> func.HttpResponse:
-    """The error as a JSON answer; an unexpected one is logged with its traceback and told without it."""
+    """The error as a JSON answer; an unexpected one is logged with its traceback and answered without it."""
     if not isinstance(error, FleetscoreError):
         _log.exception("Unexpected error in an HTTP function", exc_info=error)
         fields = {
@@ -72,13 +72,13 @@ def handle_errors(
     """The handler, answering its errors as JSON."""
 
     @functools.wraps(handler)
-    async def told(**arguments: Any) -> func.HttpResponse:
+    async def guarded(**arguments: Any) -> func.HttpResponse:
         try:
             return await handler(**arguments)
         except Exception as error:
             return answer_error(error)
 
-    return told
+    return guarded
 
 
 def read_body(req: func.HttpRequest, kind: type[Body]) -> Body:

@@ -57,7 +57,7 @@ async def pin_model(req: func.HttpRequest) -> func.HttpResponse:
             workload,
             body.version,
             partition=body.partition,
-            who=body.who,
+            requested_by=body.requested_by,
             why=body.why,
         )
     )
@@ -70,7 +70,9 @@ async def promote_model(req: func.HttpRequest) -> func.HttpResponse:
     from fleetscore.operations.promotion import promote
 
     workload, body = _workload(req), read_body(req, PromoteBody)
-    return answer_json(await run_in_thread(promote, app_store(), workload, body.version, body.who, body.why))
+    return answer_json(
+        await run_in_thread(promote, app_store(), workload, body.version, body.requested_by, body.why)
+    )
 
 
 @blueprint.route(route="models/{workload}/rollback", methods=["POST"])
@@ -80,7 +82,7 @@ async def roll_back_model(req: func.HttpRequest) -> func.HttpResponse:
     from fleetscore.operations.promotion import roll_back
 
     workload, body = _workload(req), read_body(req, RollbackBody)
-    return answer_json(await run_in_thread(roll_back, app_store(), workload, body.who, body.why))
+    return answer_json(await run_in_thread(roll_back, app_store(), workload, body.requested_by, body.why))
 
 
 @blueprint.route(route="models/{workload}/challenger", methods=["POST"])
@@ -91,7 +93,9 @@ async def challenge(req: func.HttpRequest) -> func.HttpResponse:
 
     workload, body = _workload(req), read_body(req, ChallengerBody)
     return answer_json(
-        await run_in_thread(pin_challenger, app_store(), workload, body.version, who=body.who, why=body.why)
+        await run_in_thread(
+            pin_challenger, app_store(), workload, body.version, requested_by=body.requested_by, why=body.why
+        )
     )
 
 
@@ -104,7 +108,14 @@ async def judge_challenger(req: func.HttpRequest) -> func.HttpResponse:
     workload, body = _workload(req), read_body(req, VerdictBody)
     return answer_json(
         await run_in_thread(
-            judge, app_store(), workload, body.first, body.stop, datetime.now(UTC), body.who, body.version
+            judge,
+            app_store(),
+            workload,
+            body.first,
+            body.end,
+            datetime.now(UTC),
+            body.requested_by,
+            body.version,
         )
     )
 

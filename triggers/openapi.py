@@ -228,7 +228,7 @@ def _answer(status: int, array: bool = False) -> dict[str, Any]:
     if status < 400:
         schema = {"type": "array", "items": {"type": "object"}} if array else {"type": "object"}
     text = (
-        "As asked."
+        "As requested."
         if status < 400
         else "An error with its code, a sentence, what to do, and the field at fault."
     )

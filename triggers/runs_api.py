@@ -65,11 +65,11 @@ async def show_run(req: func.HttpRequest) -> func.HttpResponse:
 @handle_errors
 async def cancel_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """Ask a run to stop."""
-    from fleetscore.pipeline.submit import cancel_run as ask_to_cancel
+    from fleetscore.pipeline.submit import cancel_run as submit_cancellation
     from fleetscore.runs.status import describe_run
 
     run = run_in_route(req)
-    await run_in_thread(ask_to_cancel, app_store(), run, "http")
+    await run_in_thread(submit_cancellation, app_store(), run, "http")
     await wake_offload(client, run, "cancelled")
     return answer_json(await run_in_thread(describe_run, app_store(), run, datetime.now(UTC)), 202)
 
@@ -111,7 +111,7 @@ async def start_training(req: func.HttpRequest, client: Any) -> func.HttpRespons
         app_store(),
         body.workload,
         body.first,
-        body.stop,
+        body.end,
         datetime.now(UTC),
         "http",
         pin=body.pin,
@@ -129,7 +129,7 @@ async def start_backfill(req: func.HttpRequest, client: Any) -> func.HttpRespons
     body = read_body(req, BackfillBody)
     keys = await run_in_thread(
         partial(
-            list_windows, app_store(), body.workload, body.first, body.stop, newest_first=body.newest_first
+            list_windows, app_store(), body.workload, body.first, body.end, newest_first=body.newest_first
         )
     )
     if body.dry_run:

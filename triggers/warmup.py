@@ -48,6 +48,6 @@ def warmup(context: func.warmup.WarmUpContext) -> None:
 
 
 # Flex Consumption calls no warm-up, and its placeholder app has a function of this very name: an app that has one too
-# cannot be told from the placeholder while its own functions are not listed yet.
+# cannot be distinguished from the placeholder while its own functions are not listed yet.
 if "WEBSITE_SITE_NAME" not in os.environ:
     blueprint.warm_up_trigger(arg_name="context")(warmup)

@@ -28,7 +28,7 @@ _log = logging.getLogger("fleetscore.watchdog")
 @blueprint.timer_trigger(arg_name="timer", schedule="0 * * * * *")
 @blueprint.durable_client_input(client_name="client")
 async def rescue_timer(timer: func.TimerRequest, client: str) -> None:
-    """Each minute: take over lost runs, start those that were never started, and call those who wait for an end."""
+    """Each minute: take over lost runs, start those that were never started, and send the callbacks that wait for an end."""
     await rescue_runs(client)
     await run_in_thread(_answer_callbacks)
     await _remember_tick("rescue_timer")

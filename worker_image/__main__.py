@@ -1,4 +1,6 @@
-"""The worker's entry point: score the shard that the environment names, commit it once, announce it, exit with a telling code."""
+"""The worker's entry point: score the shard that the environment names, commit it once, announce it, exit
+with a code that says how it ended.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,14 @@ DONE = 0
 DONE_WITH_FAILURES = (
     10  # some partitions failed; Batch runs the task once more, which finds the commit and gives 0
 )
-DO_NOT_RETRY = 20  # trying again is of no use, and the run is told so
+DO_NOT_RETRY = 20  # a retry is of no use, and the run gets this code
 MAY_RETRY = 30
 _SAY_EVERY_S = 5.0
 _log = logging.getLogger("fleetscore.worker")
 
 
 def main() -> int:
-    """Work on one shard, and tell of it; gives the exit code."""
+    """Score one shard and report it; gives the exit code."""
     _talk()
     signal.signal(signal.SIGTERM, _leave)
     _find_folders()
@@ -38,7 +40,7 @@ def main() -> int:
     story = AttemptStory(os.environ["FLEETSCORE_RUN"], shard, purpose)
     try:
         code = _attempt(story)
-    except SystemExit as leaving:  # asked to stop
+    except SystemExit as leaving:  # a signal to stop
         story.error, code = leaving, MAY_RETRY
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what is left takes seconds
     if not format_story(story):
@@ -126,7 +128,7 @@ def _give_up(store: Store, app: AppSettings, run: str, shard: int, reason: str) 
         give_up(store, run, shard, reason)
         wake(app, run)
     except FleetscoreError:  # then the run finds out from Batch
-        _log.exception("The run could not be told.")
+        _log.exception("The completion could not be announced.")
 
 
 def _talk() -> None:
@@ -139,8 +141,8 @@ def _talk() -> None:
 def _find_folders() -> None:
     """Name a home and a place for compiled code that this process may write to.
 
-    A container runs as a user of the node that is in no user database, and the variables of the image may be replaced.
-    Compiled code goes where the node's other tasks find it, if Batch offers such a place.
+    A container runs as a user of the node that is in no user database, and the variables of the image may
+    be replaced. Compiled code goes where the node's other tasks find it, if Batch offers such a place.
     """
     own = Path(os.environ.get("AZ_BATCH_TASK_WORKING_DIR") or tempfile.gettempdir())
     if not _is_writable(Path(os.environ.get("HOME") or "/nowhere")):
@@ -161,7 +163,7 @@ def _is_writable(folder: Path) -> bool:
 
 def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
     """End in order when the node is taken: nothing is half committed, and no partition is suspected."""
-    _log.warning("asked to stop")
+    _log.warning("stopping on a signal")
     sys.exit(MAY_RETRY)
 
 

@@ -1,4 +1,4 @@
-"""What a worker tells Application Insights of its attempt: when all else is done, within a few seconds, and never at a shard's cost."""
+"""What a worker sends to Application Insights of its attempt: when all else is done, within a few seconds, and never at a shard's cost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PATIENCE_S = 4.0
 _log = logging.getLogger("fleetscore.worker")
 _QUIET = {
     "OTEL_SERVICE_NAME": "fleetscore-worker",
-    # What the exporter sends about itself and asks for: more requests, some to addresses that a closed network does not reach.
+    # What the exporter sends about itself and requests: more requests, some to addresses that a closed network does not reach.
     "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
     "APPLICATIONINSIGHTS_SDKSTATS_DISABLED": "true",
     "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",

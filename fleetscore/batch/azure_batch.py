@@ -298,7 +298,7 @@ def _message(error: Any) -> str:
 
 
 def _most(pool: Any, parameter: str, target: int | None) -> int:
-    """The nodes that a pool may grow to: the formula's parameter of that name (infra/autoscale.formula), else what is asked for now."""
+    """The nodes that a pool may grow to: the formula's parameter of that name (infra/autoscale.formula), else the target now."""
     formula = (pool.auto_scale_formula or "") if pool.enable_auto_scale else ""
     found = re.search(rf"^\s*{parameter}\s*=\s*(\d+)\s*;", formula, re.MULTILINE)
     return int(found[1]) if found else target or 0
@@ -332,7 +332,7 @@ def _code(error: HttpResponseError) -> str:
 
 @contextmanager
 def _explained(what: str) -> Iterator[None]:
-    """Turn the SDK's errors into ours, saying what was asked for."""
+    """Turn the SDK's errors into ours, with the name of the request."""
     try:
         yield
     except HttpResponseError as error:

@@ -1,6 +1,6 @@
 """Completions: how a worker says that shards are committed. A few messages a run, however many shards: one a group.
 
-Shards on Batch are dealt into at most 32 groups. A worker that has committed a shard marks it in its group's folder; whoever finds the
+Shards on Batch are dealt into at most 32 groups. A worker that has committed a shard marks it in its group's folder; the one that finds the
 group whole sends its message. Marks come before the look, so the last one always sees all: a message may be sent twice, never not at all.
 """
 

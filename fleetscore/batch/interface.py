@@ -11,7 +11,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class ShardTaskSpec:
-    """One task: its id, and the environment that tells the worker which shard to score."""
+    """One task: its id, and the environment that names the shard for the worker."""
 
     task: str
     environment: Mapping[str, str]
@@ -59,7 +59,7 @@ class TaskState:
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """How a pool stands: nodes by kind, what is asked for, slots of a node, and what keeps it from growing."""
+    """How a pool stands: nodes by kind, the target, slots of a node, and what keeps it from growing."""
 
     state: str
     usable_nodes: int

@@ -55,7 +55,7 @@ def _print_found(fleet: FleetBase, workload: str, as_json: bool) -> Sequence[Wor
 
 
 def _print(found: Sequence[WorkloadAttention]) -> None:
-    """A few lines for windows in the same state for the same cause, with the command that tells more."""
+    """A few lines for windows in the same state for the same cause, with the command that shows more."""
     from fleetscore.cli.render import print_pairs
 
     if not found:
@@ -84,7 +84,7 @@ def _lines(workload: str, group: AttentionGroup) -> tuple[str, list[tuple[str, s
 
 
 def _command(group: AttentionGroup) -> str:
-    """The command that tells more; "" for windows without a run."""
+    """The command that shows more; "" for windows without a run."""
     cell = group.newest
     if cell.first_partition:
         return f"fleetscore explain {cell.run} {shlex.quote(cell.first_partition)}"

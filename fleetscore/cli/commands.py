@@ -44,7 +44,7 @@ _FORMER = {"look": "attention:look"}
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by name and imports one when it is asked for."""
+    """A group that lists its commands by name and imports one when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names, in the order of use."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.option("--since", default="", metavar="MONTH", help="From this month on, as 2026-11; by default all.")
 @asking_options
 def costs(workload: str, since: str, fleet: FleetBase, as_json: bool) -> None:
-    """Show what the runs of each workload cost, month by month, newest first; runs that do not tell are counted apart."""
+    """Show what the runs of each workload cost, month by month, newest first; runs without a figure are counted apart."""
     from fleetscore.cli.render import print_json, print_table
 
     months = fleet.costs(workload, since)

@@ -39,7 +39,10 @@ def print_drift(report: DriftReport) -> None:
     compared = f"{report.compared:,} of {plural(report.partitions, 'partition')} compared with training"
     say(f"{report.run}: {report.drifted:,} drifted; {compared}")
     rows = [
-        (line.partition, _tell(line.score), line.worst, _tell(line.mean), _tell(line.mean_before), _tell(line.std), _tell(line.std_before))
+        (
+            line.partition, _format_value(line.score), line.worst, _format_value(line.mean),
+            _format_value(line.mean_before), _format_value(line.std), _format_value(line.std_before),
+        )
         for line in report.worst
     ]  # fmt: skip
     if rows:
@@ -47,5 +50,5 @@ def print_drift(report: DriftReport) -> None:
         print_table(columns, rows, numbers=("score", "mean", "before", "deviation"))
 
 
-def _tell(value: float | None) -> str:
+def _format_value(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"

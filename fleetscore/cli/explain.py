@@ -79,7 +79,7 @@ def _describe_attempt(attempt: AttemptStory) -> str:
         return f"{began}: another attempt was committed first"
     group = f" while scoring {attempt.group:,} partitions together" if attempt.group else ""
     among = ", this one among them" if attempt.group and attempt.has_partition else ""
-    return f"{began}: last heard of at {attempt.touched:%H:%M:%S}{group}{among}"
+    return f"{began}: last seen at {attempt.touched:%H:%M:%S}{group}{among}"
 
 
 def _format_model(story: PartitionStory) -> str:

@@ -117,7 +117,7 @@ def import_by_key(
             f"and {more} more; `fleetscore models show {workload} --json` lists them in the card", err=True
         )
     if imported.lost and pin and not yes:
-        _ask_about_lost(imported.lost)
+        _confirm_lost(imported.lost)
     stored = fleet.store_import(workload, imported, source, pin=pin)
     if as_json:
         print_json({"set": stored, "counts": imported.counts})
@@ -131,7 +131,7 @@ def import_by_key(
         click.get_current_context().exit(10)
 
 
-def _ask_about_lost(lost: Sequence[str]) -> None:
+def _confirm_lost(lost: Sequence[str]) -> None:
     shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
     question = f"{len(lost)} keys that have a model now would have none: {shown}. --add keeps them. Go on?"
     if not sys.stdin.isatty():
@@ -182,7 +182,7 @@ def pin(
 ) -> None:  # fmt: skip
     """Score with VERSION from now on, everywhere or for one partition."""
     pins = fleet.models(workload).pin(version, partition, why)
-    _tell(workload, partition, pins, as_json)
+    _print_pins(workload, partition, pins, as_json)
 
 
 @models.command()
@@ -194,7 +194,7 @@ def pin(
 @asking_options
 def unpin(workload: str, partition: str, why: str, fleet: FleetBase, as_json: bool) -> None:
     """Let one partition be scored with the current set again."""
-    _tell(workload, partition, fleet.models(workload).pin("", partition, why), as_json)
+    _print_pins(workload, partition, fleet.models(workload).pin("", partition, why), as_json)
 
 
 @models.command(short_help="Make a set the current one.")
@@ -204,7 +204,7 @@ def unpin(workload: str, partition: str, why: str, fleet: FleetBase, as_json: bo
 @asking_options
 def promote(workload: str, version: str, why: str, fleet: FleetBase, as_json: bool) -> None:
     """Make VERSION, by default the challenger, else the newest set, the current one; its last verdict goes on record."""
-    _tell(workload, "", fleet.models(workload).promote(version, why), as_json)
+    _print_pins(workload, "", fleet.models(workload).promote(version, why), as_json)
 
 
 @models.command(short_help="Return to the set that was current before.")
@@ -213,7 +213,7 @@ def promote(workload: str, version: str, why: str, fleet: FleetBase, as_json: bo
 @asking_options
 def rollback(workload: str, why: str, fleet: FleetBase, as_json: bool) -> None:
     """Return to the set that was current before the current one; twice goes back twice."""
-    _tell(workload, "", fleet.models(workload).roll_back(why), as_json)
+    _print_pins(workload, "", fleet.models(workload).roll_back(why), as_json)
 
 
 @models.command(short_help="Let VERSION score in shadow.")
@@ -234,7 +234,7 @@ def challenge(
     if as_json:
         print_json(pins)
     else:
-        say(f"{workload}: {pins.challenger or 'nobody'} challenges {pins.current or 'nobody'}")
+        say(f"{workload}: {pins.challenger or 'no version'} challenges {pins.current or 'no version'}")
 
 
 @models.command(short_help="Judge the challenger on what really came.")
@@ -277,7 +277,7 @@ def show_verdict(workload: str, verdict_id: str, limit: int, fleet: FleetBase, a
     print_json(report) if as_json else _print_report(report)
 
 
-def _tell(workload: str, partition: str, pins: Pins, as_json: bool) -> None:
+def _print_pins(workload: str, partition: str, pins: Pins, as_json: bool) -> None:
     from fleetscore.cli.render import print_json
 
     if as_json:

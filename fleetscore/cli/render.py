@@ -93,7 +93,7 @@ def lacking(counts: Mapping[str, int]) -> set[str]:
 
 
 def format_ending(verdict: str, counts: Mapping[str, int]) -> str:
-    """How a window ended, in words that tell late from failed.
+    """How a window ended, in words that separate late from failed.
 
     >>> format_ending("good", {}), format_ending("with_failures", {"scored": 9, "late": 1})
     ('published', 'published, some late')

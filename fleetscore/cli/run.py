@@ -103,7 +103,7 @@ def train(
 def cancel(run_id: str, fleet: FleetBase, as_json: bool) -> None:
     """Ask a run to stop: shards that have not begun are not scored, and nothing is published.
 
-    Without --host, the store's local host is told if it runs; else the wish lies in the store until the run goes on.
+    Without --host, the local host of the store cancels if it runs; else the request lies in the store until the run goes on.
     """
     from fleetscore.cli.render import print_json, print_status
 
@@ -135,7 +135,7 @@ def _finish(context: click.Context, fleet: FleetBase, started: Started, resume: 
 
 
 def check_same_request(status: RunStatus, partitions: tuple[str, ...], models: str) -> None:
-    """InputError where a run that is there already was not asked with these options: they could not act on it."""
+    """InputError where a run that is there already was not started with these options: they could not act on it."""
     from fleetscore.errors import InputError
 
     request = status.record.request

@@ -99,7 +99,7 @@ def _newest(view: WorkloadView, links: Links) -> Markup | None:
         ("took", format_seconds(line.seconds) if line.ended else "under way", ""),
     ]
     for month in view.costs[:2]:
-        known = f"{month.unpriced:,} of {month.runs:,} runs not told" if month.unpriced else ""
+        known = f"{month.unpriced:,} of {month.runs:,} runs without a figure" if month.unpriced else ""
         pairs.append((f"cost {month.month}", format_cost(month.cost_usd), known))
     models = tag("p", "models ", tag("code", view.models), class_="quiet small") if view.models else None
     newest = tag(

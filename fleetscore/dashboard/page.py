@@ -1,4 +1,6 @@
-"""The frame of every page: style and script inside, nothing from elsewhere, and a policy that lets nothing else in."""
+"""The frame of every page: style and script inside, nothing from elsewhere, and a policy that lets nothing
+else in.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What a view shows: its title, its content, the way to it as (label, address), and whether it changes by itself."""
+    """What a view shows: its title, its content, the way to it as (label, address), and whether it changes
+    by itself.
+    """
 
     title: str
     content: Markup
@@ -50,7 +54,9 @@ def render_page(body: Body, links: Links, now: datetime) -> str:
 
 @functools.cache
 def security_headers() -> dict[str, str]:
-    """The headers of a page: only its own style and script work, nobody frames it or is told its address, which may hold a key."""
+    """The headers of a page: only its own style and script work, it is never framed, and its address, which
+    may hold a key, is never sent on.
+    """
     policy = (
         "default-src 'none'; "
         f"style-src '{_digest('style.css')}'; script-src '{_digest('refresh.js')}'; "

@@ -1,4 +1,4 @@
-"""What the results page tells: a published window, drawn the way its workload is best seen."""
+"""The data of the results page: a published window, drawn the way its workload is best seen."""
 
 from __future__ import annotations
 

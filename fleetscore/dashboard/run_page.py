@@ -102,7 +102,7 @@ def show_log(view: LogView, links: Links) -> Body:
 
 
 def _state(view: RunView) -> Markup:
-    """Where the run stands; a cancellation that has not been seen yet is told as well."""
+    """Where the run stands; a cancellation that has not been seen yet is shown as well."""
     record = view.status.record
     if view.is_live:
         words = "cancelling" if view.is_cancelled else str(record.state)
@@ -120,7 +120,7 @@ def _outcomes(view: RunView) -> Markup:
     untold = view.is_live and any(
         bar.state == "committed" and bar.counts is None for bar in view.timeline.bars
     )
-    note = "Committed partitions count as scored until the ledger tells." if untold else ""
+    note = "Committed partitions count as scored until the ledger exists." if untold else ""
     return join(figures(_figures(view)), bar, tag("p", note, class_="quiet small") if note else None)
 
 

@@ -1,4 +1,4 @@
-"""What the page of a run tells: its status, its shards over time, its logs, and the partitions that are looked for."""
+"""The data of the page of a run: its status, its shards over time, its logs, and the partitions that are looked for."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def read_run_view(store: Store, run: str, now: datetime) -> RunView:
 def count_so_far(record: RunRecord, timeline: Timeline, done: int) -> dict[str, int]:
     """The outcomes of a run under way: those settled before scoring, and those of committed shards that were read.
 
-    Of `done` partitions, those whose shards were not read count as scored until the ledger tells.
+    Of `done` partitions, those whose shards were not read count as scored until the ledger exists.
     """
     counts = Counter(record.counts)
     if record.state is RunState.SCORING:

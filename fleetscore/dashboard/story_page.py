@@ -1,4 +1,4 @@
-"""The story of a partition as HTML: what was found, who scored it with what, what came of it, and what to do next."""
+"""The history of a partition as HTML: what was found, which attempt scored it with which model, the outcome, and what to do next."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fleetscore.store.paths import run_path
 
 
 def show_story(story: PartitionStory, links: Links) -> Body:
-    """Everything the store knows of one partition of one run."""
+    """All that the store holds on one partition of one run."""
     content = join(
         tag(
             "div", tag("p", f"{story.workload} · {story.window}", class_="quiet"), tag("h1", story.partition)

@@ -1,4 +1,4 @@
-"""Which view a request asks for: its data, and the page that shows it."""
+"""Which view a request names: its data, and the page that shows it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def read_view_request(pairs: Sequence[tuple[str, str]]) -> ViewRequest:
 
 
 def read_view(store: Store, request: ViewRequest, now: datetime) -> tuple[Any, Body]:
-    """The data of the view that was asked for, and the body of its page."""
+    """The data of the requested view, and the body of its page."""
     links = Links(request.get("code"))
     if request.get("view") == "results":
         return _results(store, request, links)

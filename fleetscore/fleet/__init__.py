@@ -17,7 +17,7 @@ __all__ = ["FleetBase", "connect"]
 def connect(url: str, *, key: str = "") -> Fleet | RemoteFleet:
     """The fleet at `url`: a folder or a Blob container is a store, an address without a path is an app.
 
-    An app may ask for a function `key`. Nothing is asked of either before it is needed.
+    An app may require a function `key`. Neither is contacted before it is needed.
 
     >>> connect("http://localhost:7071").__class__.__name__
     'RemoteFleet'

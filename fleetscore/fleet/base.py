@@ -106,11 +106,11 @@ class FleetBase(ABC):
         raise AssertionError("polling ends only when the backfill has ended")
 
     def follow(self, run: str) -> RunStatus:
-        """How the run stands, asked of whoever carries it out."""
+        """The status of the run."""
         return self.show(run)
 
     def follow_backfill(self, backfill: str) -> BackfillStatus:
-        """How the backfill stands, asked of whoever carries it out."""
+        """The status of the backfill."""
         return self.show_backfill(backfill)
 
     @abstractmethod

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from fleetscore.errors import CapacityError
 from fleetscore.fleet.embedded_host import EmbeddedHost
-from fleetscore.fleet.following import ask_patiently
+from fleetscore.fleet.following import call_with_retries
 
 if TYPE_CHECKING:
     from fleetscore.fleet.remote import RemoteFleet
@@ -18,7 +18,7 @@ _MAX_STARTS, _WITHIN_S = 5, 60.0
 
 
 class Connection:
-    """Asks the local host; where it does not answer, starts it again and asks again a few times."""
+    """Calls the local host; where it does not answer, starts it again and repeats the call a few times."""
 
     def __init__(self, host: EmbeddedHost) -> None:
         """Start the host if it does not run."""
@@ -28,7 +28,7 @@ class Connection:
 
     def ask(self, question: Callable[[RemoteFleet], Answer]) -> Answer:
         """The host's answer; HostUnreachableError after half a minute without one."""
-        return ask_patiently(lambda: question(self._app), self._start_again)
+        return call_with_retries(lambda: question(self._app), self._start_again)
 
     def _start_again(self) -> None:
         """Talk to the host where it listens now; CapacityError when it dies again and again."""

@@ -1,4 +1,4 @@
-"""The embedded host: the local Functions host of a store, started when a command needs it and stopped by whoever started it."""
+"""The embedded host: the local Functions host of a store, started when a command needs it and stopped where it was started."""
 
 from __future__ import annotations
 
@@ -142,13 +142,13 @@ def host_command(data_folder: Path, port: int = 0) -> list[str]:
 
 
 def _commands_environment(store_url: str) -> dict[str, str]:
-    """The environment of a host that serves one command: the schedules rest, so that only what was asked for is scored."""
+    """The environment of a host that serves one command: the schedules rest, so that only what was requested is scored."""
     resting = {f"AzureWebJobs.{name}.Disabled": "true" for name in SCHEDULES}
     return {**host_environment(store_url), **resting}
 
 
 def host_environment(store_url: str) -> dict[str, str]:
-    """The environment of a host of that store: this process's own, and what scoring asks for where it says nothing of it.
+    """The environment of a host of that store: this process's own, and the variables of scoring where they are not set.
 
     Schedules are in UTC, as on Azure, whatever form the TZ of this process has.
     """
@@ -172,7 +172,7 @@ def check_system() -> None:
     if importlib.util.find_spec("fcntl") is None:
         raise SettingsError(
             "The local host does not run on Windows.",
-            fix="Use WSL, or ask an app: --host URL.",
+            fix="Use WSL, or an app: --host URL.",
             code="needs_wsl",
         )
 

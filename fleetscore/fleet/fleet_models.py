@@ -71,31 +71,35 @@ class StoreModels:
         """See FleetModels."""
         from fleetscore.models.model_sets import pin_version
 
-        return pin_version(self._store, self._workload, version, partition=partition, who=_who(), why=why)
+        return pin_version(
+            self._store, self._workload, version, partition=partition, requested_by=_requested_by(), why=why
+        )
 
     def promote(self, version: str = "", why: str = "") -> Pins:
         """See FleetModels."""
         from fleetscore.operations.promotion import promote
 
-        return promote(self._store, self._workload, version, _who(), why)
+        return promote(self._store, self._workload, version, _requested_by(), why)
 
     def roll_back(self, why: str = "") -> Pins:
         """See FleetModels."""
         from fleetscore.operations.promotion import roll_back
 
-        return roll_back(self._store, self._workload, _who(), why)
+        return roll_back(self._store, self._workload, _requested_by(), why)
 
     def challenge(self, version: str, why: str = "") -> Pins:
         """See FleetModels."""
         from fleetscore.models.model_sets import pin_challenger
 
-        return pin_challenger(self._store, self._workload, version, who=_who(), why=why)
+        return pin_challenger(self._store, self._workload, version, requested_by=_requested_by(), why=why)
 
     def judge(self, first: str, end: str, version: str = "") -> Verdict:
         """See FleetModels."""
         from fleetscore.operations.verdicts import judge_challenger
 
-        return judge_challenger(self._store, self._workload, first, end, datetime.now(UTC), _who(), version)
+        return judge_challenger(
+            self._store, self._workload, first, end, datetime.now(UTC), _requested_by(), version
+        )
 
     def list_verdicts(self) -> list[Verdict]:
         """See FleetModels."""
@@ -151,7 +155,7 @@ class RemoteModels:
         """See FleetModels."""
         from fleetscore.operations.verdicts import Verdict
 
-        body = {"from": first, "to": end, "version": version, "who": _who()}
+        body = {"from": first, "to": end, "version": version, "requested_by": _requested_by()}
         return self._app.call("POST", f"{self._endpoint}/verdicts", Verdict, body)
 
     def list_verdicts(self) -> list[Verdict]:
@@ -170,8 +174,10 @@ class RemoteModels:
     def _change(self, tail: str, body: dict[str, Any]) -> Pins:
         from fleetscore.models.model_sets import Pins
 
-        return self._app.call("POST", f"{self._endpoint}/{tail}", Pins, body | {"who": _who()})
+        return self._app.call(
+            "POST", f"{self._endpoint}/{tail}", Pins, body | {"requested_by": _requested_by()}
+        )
 
 
-def _who() -> str:
+def _requested_by() -> str:
     return getpass.getuser()

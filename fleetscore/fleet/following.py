@@ -1,4 +1,4 @@
-"""Wait for the end of a run or a backfill: ask often at first and seldom later, and again where no app answers."""
+"""Wait for the end of a run or a backfill: poll often at first and seldom later, and again where no app answers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _MAX_WAIT_S = 1.0
 _SHARE = 0.005  # of the time that has passed: news are reported this much late, where that is more than the least wait
 
 
-def poll(ask: Callable[[], Status]) -> Iterator[Status]:
-    """What `ask` answers, again and again, with waits that grow from 50 ms to a second."""
+def poll(call: Callable[[], Status]) -> Iterator[Status]:
+    """What `call` answers, again and again, with waits that grow from 50 ms to a second."""
     started = time.monotonic()
     while True:
-        yield ask()
+        yield call()
         time.sleep(wait_s(time.monotonic() - started))
 
 
@@ -33,12 +33,12 @@ def wait_s(passed_s: float) -> float:
     return min(max(_SHARE * passed_s, _MIN_WAIT_S), _MAX_WAIT_S)
 
 
-def ask_patiently(ask: Callable[[], Answer], recover: Callable[[], None] = lambda: None) -> Answer:
-    """What `ask` answers; where no app answers, wait, `recover` and ask again, a few times within half a minute."""
+def call_with_retries(call: Callable[[], Answer], recover: Callable[[], None] = lambda: None) -> Answer:
+    """What `call` answers; where no app answers, wait, `recover` and call again, a few times within half a minute."""
     for wait_s in _WAITS_S:
         try:
-            return ask()
+            return call()
         except HostUnreachableError:
             time.sleep(wait_s)
             recover()
-    return ask()
+    return call()

@@ -13,7 +13,7 @@ import requests
 from fleetscore.errors import FleetscoreError, HostUnreachableError, InputError, MissingBlobError, StoreError
 from fleetscore.fleet.answers import Answers, BackfillStarted, BackfillStatus, Started
 from fleetscore.fleet.base import FleetBase
-from fleetscore.fleet.following import ask_patiently
+from fleetscore.fleet.following import call_with_retries
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,12 +49,12 @@ class RemoteFleet(FleetBase):
             self._session.headers["x-functions-key"] = key
 
     def follow(self, run: str) -> RunStatus:
-        """How the run stands; an app that restarts is asked again."""
-        return ask_patiently(lambda: self.show(run))
+        """How the run stands; the request is repeated where an app restarts."""
+        return call_with_retries(lambda: self.show(run))
 
     def follow_backfill(self, backfill: str) -> BackfillStatus:
-        """How the backfill stands; an app that restarts is asked again."""
-        return ask_patiently(lambda: self.show_backfill(backfill))
+        """How the backfill stands; the request is repeated where an app restarts."""
+        return call_with_retries(lambda: self.show_backfill(backfill))
 
     def start_run(
         self,
@@ -281,7 +281,7 @@ def _error(response: requests.Response) -> FleetscoreError:
     except (msgspec.DecodeError, KeyError):
         if status in (401, 403):
             return InputError(
-                "The app asks for a function key.", fix="Give it as --key, or in FLEETSCORE_KEY.", field="key"
+                "The app requires a function key.", fix="Give it as --key, or in FLEETSCORE_KEY.", field="key"
             )
         return StoreError(f"{response.url} answered {status} {response.reason}: {response.text[:200]}")
     kind = {400: InputError, 422: InputError, 404: MissingBlobError}.get(status, FleetscoreError)

@@ -287,7 +287,7 @@ class Fleet(FleetBase):
         stored = write_model_set(self.opened, workload, draft.files, card)
         if pin:
             why = f"imported from {source.name}"
-            pin_version(self.opened, workload, stored.version, who=getpass.getuser(), why=why)
+            pin_version(self.opened, workload, stored.version, requested_by=getpass.getuser(), why=why)
         return stored
 
     def import_fleet(
@@ -315,7 +315,7 @@ class Fleet(FleetBase):
         stored = write_model_set(self.store, workload, imported.draft.files, card)
         if pin:
             why = f"imported from {source.name}"
-            pin_version(self.store, workload, stored.version, who=getpass.getuser(), why=why)
+            pin_version(self.store, workload, stored.version, requested_by=getpass.getuser(), why=why)
         return stored
 
     def check(

@@ -162,7 +162,7 @@ def pin_version(
     version: str,
     *,
     partition: str = "",
-    who: str = "",
+    requested_by: str = "",
     why: str = "",
     now: datetime | None = None,
 ) -> Pins:
@@ -170,11 +170,17 @@ def pin_version(
     if version or not partition:
         read_model_set(store, workload, version)
     at = now or datetime.now(UTC)
-    return _change(store, workload, lambda pins: _changed(pins, version, partition, who, why, at))
+    return _change(store, workload, lambda pins: _changed(pins, version, partition, requested_by, why, at))
 
 
 def pin_challenger(
-    store: Store, workload: str, version: str, *, who: str = "", why: str = "", now: datetime | None = None
+    store: Store,
+    workload: str,
+    version: str,
+    *,
+    requested_by: str = "",
+    why: str = "",
+    now: datetime | None = None,
 ) -> Pins:
     """Let `version` score in shadow from the next run on ("" for none); InputError for the champion itself. The change is recorded."""
     if version:
@@ -184,7 +190,7 @@ def pin_challenger(
     def changed(pins: Pins) -> Pins:
         if version and version == pins.current:
             raise InputError(f"{version} is the champion of {workload} already.", field="version")
-        change = PinChange(at, who, "", pins.challenger, version, why, "challenger")
+        change = PinChange(at, requested_by, "", pins.challenger, version, why, "challenger")
         return replace(pins, challenger=version, history=(*pins.history, change))
 
     return _change(store, workload, changed)
@@ -224,13 +230,13 @@ def version_before(pins: Pins) -> str:
     return line[-2] if len(line) > 1 else ""
 
 
-def _changed(pins: Pins, version: str, partition: str, who: str, why: str, at: datetime) -> Pins:
+def _changed(pins: Pins, version: str, partition: str, requested_by: str, why: str, at: datetime) -> Pins:
     before = pins.partitions.get(partition, "") if partition else pins.current
-    history = (*pins.history, PinChange(at, who, partition, before, version, why))
+    history = (*pins.history, PinChange(at, requested_by, partition, before, version, why))
     if not partition:
         challenger = (
             "" if pins.challenger == version else pins.challenger
-        )  # promoted: it challenges nobody now
+        )  # promoted: it is no challenger now
         return replace(pins, current=version, history=history, challenger=challenger)
     others = {key: pinned for key, pinned in pins.partitions.items() if key != partition}
     return replace(pins, partitions=others | ({partition: version} if version else {}), history=history)

@@ -19,10 +19,12 @@ from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.windows import windows_between
 
 LIVE = "timer"
-"""Who asks for live windows: the schedules."""
+"""What requests live windows: the schedules."""
 
 MOST_WINDOWS = 10_000
-"""The windows of one backfill, at the most: more than a year of hours, and far less than a mistyped year asks for."""
+"""The windows of one backfill, at the most: more than a year of hours, and far less than a mistyped year
+would give.
+"""
 
 _YIELD_S = 10.0
 _LIVE_FOR = timedelta(hours=2)
@@ -53,7 +55,9 @@ class BackfillPreview:
 def list_windows(
     store: Store, workload_name: str, first: str, stop: str, *, newest_first: bool = False
 ) -> list[str]:
-    """The keys of the windows in [first, stop) in the order in which a backfill takes them; InputError for none, and for too many."""
+    """The keys of the windows in [first, stop) in the order in which a backfill takes them; InputError for
+    none, and for too many.
+    """
     workload = get_workload(store, workload_name)
     start, end = workload.parse_window(first), workload.parse_window(stop)
     check_year(start)
@@ -86,21 +90,25 @@ def preview_backfill(store: Store, workload: str, windows: Sequence[str], only: 
 
 
 def wait_for_live_s(store: Store, now: datetime) -> float:
-    """Seconds that a backfill or late data has to wait before it starts its next window; 0.0 while no live window is under way.
+    """Seconds that a backfill or late data has to wait before it starts its next window; 0.0 while no live
+    window is under way.
 
-    So live windows wait for the windows that run already at the most, never for a backfill's queue. A live run that was asked for more
-    than two hours ago holds nobody up: something is wrong with it, and the watchdog sees to that.
+    So live windows wait for the windows that run already at the most, never for a backfill's queue. A live
+    run that was requested more than two hours ago delays nothing: something is wrong with it, and the
+    watchdog sees to that.
     """
     return _YIELD_S if is_under_way(store, workload_names(store), LIVE, now) else 0.0
 
 
-def is_under_way(store: Store, workloads: Sequence[str], who: str, now: datetime) -> bool:
-    """Whether a run of the workloads that `who` asked for in the last two hours has not ended. Reads the records of open runs only."""
+def is_under_way(store: Store, workloads: Sequence[str], requested_by: str, now: datetime) -> bool:
+    """Whether a run of the workloads that `requested_by` requested in the last two hours has not ended.
+    Reads the records of open runs only.
+    """
     day = f"{now - _LIVE_FOR:%Y-%m-%d}"
     lines = [line for name in workloads for line in list_runs_since(store, name, day)]
     open_runs = [line.run for line in lines if line.state not in FINAL and line.requested > now - _LIVE_FOR]
     records = (read_run(store, run) for run in open_runs)  # the index may lag a moment behind the record
-    return any(record.request.who == who and record.state not in FINAL for record in records)
+    return any(record.request.who == requested_by and record.state not in FINAL for record in records)
 
 
 def _preview(store: Store, workload: str, window: str, only: Only) -> PreviewedWindow:

@@ -198,8 +198,8 @@ def _quota(store: Store, app: AppSettings) -> Iterator[Finding]:
     prices = read_prices(store)
     try:
         pool = connect_compute(app).pool_state()
-    except FleetscoreError:  # told by the check of the pool itself
-        yield Finding("quota", "not checked", "The pool could not be asked.")
+    except FleetscoreError:  # reported by the check of the pool itself
+        yield Finding("quota", "not checked", "The pool could not be queried.")
         return
     node = prices.node(pool.vm_size)
     for kind, nodes, granted in (
@@ -275,7 +275,7 @@ def _notices(store: Store, app: AppSettings) -> Iterator[Finding]:
             "notices", "warning", detail, "See whether the webhook (FLEETSCORE_WEBHOOK_URL) answers."
         )
     elif not app.webhook_url and not app.queue_service:
-        fix = "Set FLEETSCORE_WEBHOOK_URL to hear of failed runs."
-        yield Finding("notices", "warning", "Nobody is told when a run fails.", fix)
+        fix = "Set FLEETSCORE_WEBHOOK_URL to get notices of failed runs."
+        yield Finding("notices", "warning", "No notice is sent when a run fails.", fix)
     else:
         yield Finding("notices", "ok", "All notices were taken.")

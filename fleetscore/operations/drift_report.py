@@ -43,7 +43,7 @@ class DriftReport:
 
 
 def describe_drift(store: Store, run: str, limit: int = 20) -> DriftReport:
-    """The run's partitions to look at; MissingBlobError for an unknown run. A run without sketches has nothing to tell."""
+    """The run's partitions to look at; MissingBlobError for an unknown run. A run without sketches gives an empty report."""
     record = read_run(store, run)
     try:
         with store.open(run_path(run, "drift.parquet")) as source:

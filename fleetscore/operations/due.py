@@ -21,7 +21,7 @@ _done: dict[tuple[str, str], tuple[datetime, datetime]] = {}
 
 
 def submit_due(store: Store, now: datetime) -> list[Submission]:
-    """The runs to start now, of all workloads: what the latest tick of each one's schedule asks for and has not been started.
+    """The runs to start now, of all workloads: what the latest tick of each one's schedule names and has not been started.
 
     So a tick that was missed heals at the next call. What is wrong with one workload is logged and keeps back no other.
     """
@@ -37,7 +37,7 @@ def submit_due(store: Store, now: datetime) -> list[Submission]:
 def submit_due_windows(store: Store, known: KnownWorkload, now: datetime) -> list[Submission]:
     """The runs of the windows that were due at `now` and never ran, oldest first, and those whose starter died; no data, no windows.
 
-    With nothing published yet the newest due window is asked for; older ones are a backfill's work.
+    With nothing published yet the newest due window is requested; older ones are a backfill's work.
     """
     workload = known.ready()
     if not has_input(store, workload):

@@ -1,4 +1,4 @@
-"""The story of one partition in one run: what was found, who scored it with what, what came of it, why, and what to do next.
+"""The history of one partition in one run: what was found, which attempt scored it with which model, the outcome, why, and what to do next.
 
 `explain` reads the store; everything that is decided about what was read is in pure functions below it.
 """
@@ -65,7 +65,7 @@ class AttemptStory:
     placement: str = ""
     worker: str = ""
     seconds: float = 0.0
-    group: int = 0  # partitions it was scoring together when it was last heard of; 0: not known
+    group: int = 0  # partitions it was scoring together at its last sign of life; 0: not known
     has_partition: bool = True  # whether this partition was among them
     log: str = ""
 
@@ -106,7 +106,7 @@ class OutputStory:
 
 @dataclass(frozen=True, slots=True)
 class PartitionStory:
-    """Everything the store knows of one partition of one run."""
+    """All that the store holds on one partition of one run."""
 
     run: str
     workload: str
@@ -215,7 +215,7 @@ def describe_attempts(
 ) -> tuple[AttemptStory, ...]:
     """The attempts whose files are `entries` (all below `prefix`), oldest first.
 
-    `markers` says of an attempt which partitions it was scoring when it was last heard of. An attempt without an outcomes file
+    `markers` says of an attempt which partitions it was scoring at its last sign of life. An attempt without an outcomes file
     has not finished: it died, if another was committed since. One that finished and is not the committed one was beaten by it.
     """
     files: dict[str, list[Entry]] = {}

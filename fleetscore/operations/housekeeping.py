@@ -226,7 +226,7 @@ def referenced_files(store: Store) -> set[str]:
 
 
 def _ended_runs(store: Store, workload: str, after: str, until: str) -> list[RunLine]:
-    """The ended runs that were asked for on days in (after, until]."""
+    """The ended runs that were requested on days in (after, until]."""
     lines = list_runs_since(store, workload, after)
     return [line for line in lines if after < day_of(line) <= until and line.state in FINAL]
 

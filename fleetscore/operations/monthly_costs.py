@@ -16,7 +16,7 @@ from fleetscore.store.parallel_reads import side_by_side
 
 @dataclass(frozen=True, slots=True)
 class MonthCost:
-    """A workload's runs of one month (by when they were asked for); `unpriced` of them do not tell their cost, which is in no sum then."""
+    """A workload's runs of one month (by the time of the request); `unpriced` of them have no cost, which is in no sum then."""
 
     workload: str
     month: str  # YYYY-MM

@@ -1,6 +1,6 @@
 """Notices: what needs attention, posted to a webhook and a storage queue, and kept until it is delivered.
 
-A notice is written down before it is sent and named after what it tells, so it is told once however often it is found out, and a
+A notice is stored before it is sent and named after its content, so it is sent once however often it is found, and a
 receiver that is down for an hour loses nothing. Whatever goes wrong here never costs a run anything.
 """
 
@@ -49,7 +49,7 @@ class Notice:
 
 
 def notices_of(record: RunRecord) -> list[Notice]:
-    """What an ended run has to be told of: that it failed, or was published with failures, or found partitions that drifted."""
+    """The notices of an ended run: that it failed, or was published with failures, or found partitions that drifted."""
     request, at = record.request, record.ended or record.updated
     found = []
     if record.state in (RunState.FAILED, RunState.UNPUBLISHED):
@@ -96,7 +96,7 @@ def links_of_run(run: str, kind: str = "") -> dict[str, str]:
 
 
 def send_ending_notices(store: Store, app: AppSettings, record: RunRecord) -> None:
-    """Send what the ended run has to be told of."""
+    """Send the notices of the ended run."""
     for notice in notices_of(record):
         send_notice(store, app, notice)
 

@@ -170,13 +170,13 @@ def _newest(scored: Sequence[RunLine], cells: Sequence[Cell]) -> RunLine | None:
 
 
 def _current_models(store: Store, name: str) -> str:
-    with suppress(FleetscoreError):  # the run that needs them will tell
+    with suppress(FleetscoreError):  # the run that needs them reports it
         return read_pins(store, name).current
     return ""
 
 
 def _sum_costs(lines: Sequence[RunLine], last_month: str) -> tuple[MonthCost, ...]:
-    """This month's and the last one's costs, of lines that hold all of both; none where no run knows its cost."""
+    """This month's and the last one's costs, of lines that hold all of both; none where no run has a cost."""
     if all(line.cost_usd is None for line in lines):
         return ()
     return tuple(sum_costs(line for line in lines if f"{line.requested:%Y-%m}" >= last_month))

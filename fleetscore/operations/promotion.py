@@ -7,17 +7,17 @@ from fleetscore.models.model_sets import Pins, list_model_sets, pin_version, rea
 from fleetscore.store.base import Store
 
 
-def promote(store: Store, workload: str, version: str, who: str, why: str) -> Pins:
+def promote(store: Store, workload: str, version: str, requested_by: str, why: str) -> Pins:
     """Make `version` (by default the challenger, else the newest set) the current one; its latest verdict goes on record with the reason.
 
     InputError when there is no model set.
     """
     chosen = version or read_pins(store, workload).challenger or _newest(store, workload)
     reason = "; ".join(text for text in (why or "promoted", _last_verdict(store, workload, chosen)) if text)
-    return pin_version(store, workload, chosen, who=who, why=reason)
+    return pin_version(store, workload, chosen, requested_by=requested_by, why=reason)
 
 
-def roll_back(store: Store, workload: str, who: str, why: str) -> Pins:
+def roll_back(store: Store, workload: str, requested_by: str, why: str) -> Pins:
     """Return to the set that was current before; InputError when there was none. A second call goes back further."""
     version = version_before(read_pins(store, workload))
     if not version:
@@ -25,7 +25,7 @@ def roll_back(store: Store, workload: str, who: str, why: str) -> Pins:
             f"{workload} had no other current model set before.",
             fix=f"Pin one: fleetscore models pin {workload} VERSION", field="workload",
         )  # fmt: skip
-    return pin_version(store, workload, version, who=who, why=why or "rolled back")
+    return pin_version(store, workload, version, requested_by=requested_by, why=why or "rolled back")
 
 
 def _newest(store: Store, workload: str) -> str:

@@ -71,7 +71,13 @@ class Decision:
 
 
 def judge_challenger(
-    store: Store, workload_name: str, first: str, stop: str, now: datetime, who: str, version: str = ""
+    store: Store,
+    workload_name: str,
+    first: str,
+    stop: str,
+    now: datetime,
+    requested_by: str,
+    version: str = "",
 ) -> Verdict:
     """Compare the challenger (or `version`, a former one) with what was published in the windows [first, stop), and keep the verdict.
 
@@ -97,7 +103,9 @@ def judge_challenger(
             field="from",
         )  # fmt: skip
     table = combine([pair for _, pair in pairs])
-    verdict = _verdict(workload, pins.current, challenger, now, who, tuple(key for key, _ in pairs), table)
+    verdict = _verdict(
+        workload, pins.current, challenger, now, requested_by, tuple(key for key, _ in pairs), table
+    )
     _keep(store, verdict, table)
     return verdict
 
@@ -224,7 +232,7 @@ def _shadow_of(store: Store, run: str, shard: int, challenger: str) -> Iterator[
 
 
 def _verdict(
-    workload: Workload, champion: str, challenger: str, now: datetime, who: str, windows: tuple[str, ...], table: pa.Table
+    workload: Workload, champion: str, challenger: str, now: datetime, requested_by: str, windows: tuple[str, ...], table: pa.Table
 ) -> Verdict:  # fmt: skip
     cases = np.asarray(table["cases"], np.float64)
     mine, theirs = (
@@ -234,7 +242,7 @@ def _verdict(
     decision = decide(mine, theirs, int(cases.sum()), wins)
     verdict_id = f"{now:%Y%m%dT%H%M%SZ}-{challenger}"
     return Verdict(
-        id=verdict_id, workload=workload.name, champion=champion, challenger=challenger, at=now, who=who,
+        id=verdict_id, workload=workload.name, champion=champion, challenger=challenger, at=now, who=requested_by,
         windows=windows, loss=require(workload, Judges).loss, champion_loss=mine, challenger_loss=theirs,
         change=(theirs - mine) / mine if mine else 0.0, cases=int(cases.sum()), partitions=table.num_rows, wins=wins,
         promote=decision.promote, reason=decision.reason, table=f"{_folder(workload.name)}{verdict_id}.parquet",

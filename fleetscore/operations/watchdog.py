@@ -28,7 +28,7 @@ from fleetscore.store.paths import run_folder
 from fleetscore.windows import Window, parse_key
 
 LOOKS_BACK = timedelta(days=8)
-"""Runs that were asked for longer ago are past every limit."""
+"""Runs that were requested longer ago are past every limit."""
 
 _GRACE = timedelta(
     minutes=5
@@ -121,7 +121,7 @@ def is_overdue(window: Window, newest: RunRecord | RunLine | None, policy: RunPo
 
 
 def trouble_of(store: Store, known: KnownWorkload, now: datetime) -> list[Notice]:
-    """The same of one workload; reads the index of runs once, and few records. A broken one is told of, and so are its runs."""
+    """The same of one workload; reads the index of runs once, and few records. A broken one is reported, and so are its runs."""
     workload, policy = known.name, known.policy
     has_data = known.workload is not None and has_input(store, known.workload)
     due = (

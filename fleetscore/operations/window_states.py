@@ -1,4 +1,4 @@
-"""Marks: how a window, a run or a partition stands, as a word and a sign, so that colour is never all that tells."""
+"""Marks: how a window, a run or a partition stands, as a word and a sign, so that colour is never the only sign."""
 
 from __future__ import annotations
 

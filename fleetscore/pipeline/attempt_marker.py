@@ -38,6 +38,6 @@ def is_alive(marker: AttemptMarker) -> bool:
         os.kill(marker.pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's: the pid was given away
+    except PermissionError:  # another user's process: the pid was given away
         return False
     return True

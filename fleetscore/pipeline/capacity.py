@@ -57,8 +57,8 @@ def look_at_pool(
 ) -> PoolOffer | None:
     """What the configured pool offers now for partitions of that size; None without a Batch account, or where all is to stay inline.
 
-    The service is not asked where inline is done before even a warm pool could start: most runs are small, and need not wait for an
-    answer, or suffer when none comes. One that cannot be asked is an offer with its trouble told, unless Batch is forced: then the error
+    The service is not queried where inline is done before even a warm pool could start: most runs are small, and need not wait for an
+    answer, or suffer when none comes. One that cannot be queried is an offer that names the trouble, unless Batch is forced: then the error
     is raised.
     """
     if not app.batch_endpoint or app.batch_placement == "inline":

@@ -33,7 +33,7 @@ class Carried:
 
 
 def carry_over(store: Store, request: RunRequest, table: pa.Table) -> Carried:
-    """Restrict the discovered partitions to what the request asks for, keeping the rest from the previous run."""
+    """Restrict the discovered partitions to what the request names, keeping the rest from the previous run."""
     if not request.previous:
         table = _restrict(table, request.partitions) if request.purpose == "score" else table
         return Carried(_with_kept(table, np.zeros(table.num_rows, bool)), ())
@@ -59,7 +59,7 @@ def choose_partitions(table: pa.Table, ledger: pa.Table, only: Only, named: tupl
 
 
 def _check_named(table: pa.Table, ledger: pa.Table, request: RunRequest) -> None:
-    """InputError for a named partition that neither discovery nor the previous run knows."""
+    """InputError for a named partition that neither discovery nor the previous run has."""
     known = (
         {*table["partition"].to_pylist(), *ledger["partition"].to_pylist()} if request.partitions else set()
     )
@@ -73,7 +73,7 @@ def _check_named(table: pa.Table, ledger: pa.Table, request: RunRequest) -> None
 
 
 def _without_vanished(table: pa.Table, ledger: pa.Table, only: Only, named: tuple[str, ...]) -> pa.Table:
-    """The ledger without what was asked for again, never had results, and is not there any more, such as a broken file that was deleted."""
+    """The ledger without what is requested again, never had results, and is not there any more, such as a broken file that was deleted."""
     if only is Only.MISSING and not named:
         return ledger
     gone = _without_good_outcome(ledger) - set(table["partition"].to_pylist())
@@ -119,7 +119,7 @@ def _files_of(store: Store, request: RunRequest) -> tuple[ResultFile, ...]:
 
 
 def _restrict(table: pa.Table, named: tuple[str, ...]) -> pa.Table:
-    """Mark what was not asked for as skipped, and what was asked for but does not exist as failed."""
+    """Mark what was not requested as skipped, and what was requested but does not exist as failed."""
     if not named:
         return table
     is_requested = pc.is_in(table["partition"], pa.array(named))

@@ -84,7 +84,7 @@ def _summarise(head: PlanHead, records: list[ShardRecord], ledger: pa.Table) -> 
 
 
 def _bytes_per_row(record: ShardRecord) -> float:
-    """What the shard's process grew by per row, where it is enough to tell."""
+    """What the shard's process grew by per row, where it is enough to measure."""
     grown = record.peak_memory_bytes - record.base_memory_bytes
     if not record.base_memory_bytes or not record.input_rows or grown < _LEAST_GROWTH_BYTES:
         return 0.0

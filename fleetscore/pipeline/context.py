@@ -44,7 +44,7 @@ def open_window(store: Store, workload: Workload, window: str) -> RunContext:
 
 
 def pins_of(store: Store, request: RunRequest) -> Pins:
-    """The pins that the run uses: those of the store, or the one version that was asked for."""
+    """The pins that the run uses: those of the store, or the one version that was requested."""
     if request.models:
         return Pins(read_model_set(store, request.workload, request.models).version)
     return read_pins(store, request.workload)

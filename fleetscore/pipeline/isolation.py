@@ -15,9 +15,9 @@ _MAX_ERRORS = 64
 
 
 def score_isolated(run: RunContext, shard: Shard) -> Iterator[Scored]:
-    """The workload's pieces; where it raises, the unsettled partitions are halved and tried again until the culprit stands alone.
+    """The workload's pieces; where it raises, the unsettled partitions are halved and tried again until the failing partition is alone.
 
-    Raises FleetscoreErrors with `retry` (the store is down: nobody's fault here) and BugErrors.
+    Raises FleetscoreErrors with `retry` (the store is down) and BugErrors.
     """
     errors = 0
     waiting = [shard]

@@ -58,7 +58,7 @@ def check_complete(expected: pa.ChunkedArray, ledger: pa.Table) -> None:
 
 
 def count_outcomes(ledger: pa.Table) -> dict[str, int]:
-    """Partitions per outcome, in the order of Outcome; outcomes that nobody had are left out."""
+    """Partitions per outcome, in the order of Outcome; outcomes without partitions are left out."""
     found = count_values(ledger["outcome"])
     return {str(o): found.pop(o) for o in Outcome if o in found} | found
 

@@ -90,7 +90,7 @@ def submit_shards(store: Store, compute: Compute, app: AppSettings, run: str, no
 
 
 def worker_environment(app: AppSettings, run: str, purpose: str) -> dict[str, str]:
-    """What every worker of the run is told: where the store, the queue and telemetry are, and who it is."""
+    """The environment of every worker of the run: where the store, the queue and telemetry are, and its identity."""
     own = {name: os.environ[name] for name in (EXTRA_WORKLOADS,) if os.environ.get(name)}
     return (
         {**SCORING_ENVIRONMENT, **own}
@@ -107,16 +107,16 @@ def worker_environment(app: AppSettings, run: str, purpose: str) -> dict[str, st
 
 
 def check_shards(
-    store: Store, compute: Compute, run: str, now: datetime, *, asks_batch: bool = True
+    store: Store, compute: Compute, run: str, now: datetime, *, reads_batch: bool = True
 ) -> Check:
-    """See which offloaded shards are committed, and ask Batch about the others; ends the job where it is to be ended.
+    """See which offloaded shards are committed, and read the others from Batch; ends the job where it is to be ended.
 
-    Without `asks_batch` the marks in the store have to tell, as long as somebody is still to come: messages come by the dozen, and
-    only the timer asks Batch and lists all that the attempts wrote.
+    Without `reads_batch` the marks in the store decide while workers are still running: messages come by the dozen, and
+    only the timer reads Batch and lists all that the attempts wrote.
     """
     job, offloaded = job_of(store, run), set(offloaded_shards(store, run))
     given_up, cancelled = read_given_up(store, run), is_cancelled(store, run)
-    if not asks_batch and not cancelled:
+    if not reads_batch and not cancelled:
         unmarked = offloaded - announced_shards(store, run)
         if not unmarked or unmarked - set(given_up):
             return Check(len(unmarked), {})
@@ -125,7 +125,7 @@ def check_shards(
         return Check(0, {})
     policy, waited_s = policy_of(store, run), _waited_s(store, run, now)
     try:
-        job_state, over, problems = _ask_batch(compute, job)
+        job_state, over, problems = _read_batch(compute, job)
     except StoreError as error:
         return decide_unanswered(missing, given_up, error, policy, waited_s, cancelled)
     check = decide(missing, over, given_up, job_state, problems, policy, waited_s, cancelled)
@@ -137,7 +137,7 @@ def check_shards(
     return check
 
 
-def _ask_batch(compute: Compute, job: str) -> tuple[JobState, dict[int, TaskState], tuple[str, ...]]:
+def _read_batch(compute: Compute, job: str) -> tuple[JobState, dict[int, TaskState], tuple[str, ...]]:
     """The job's state, its tasks that are over by shard, and the pool's problems; StoreError without an answer.
 
     The state is older than the tasks: of a job that has ended, every task's own end is then known.

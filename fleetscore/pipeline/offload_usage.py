@@ -105,6 +105,6 @@ def _keep_log(store: Store, compute: Compute, run: str, job: str, task: str, nam
 
 
 def release_pool(store: Store, compute: Compute, run: str) -> None:
-    """Take the nodes away that the run's policy asked for, unless another job uses them."""
+    """Remove the nodes that the run's policy requested, unless another job uses them."""
     if read_policy(store, read_plan(store, run).request.workload).pool_nodes:
         compute.resize_pool(0, job_of(store, run))

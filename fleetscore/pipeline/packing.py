@@ -22,7 +22,7 @@ class PackingLimits:
 
 
 def count_shards(total_s: float, total_bytes: float, partitions: int, limits: PackingLimits) -> int:
-    """How many shards the work asks for: enough for time and memory, and one per core where each is worth it."""
+    """How many shards the work needs: enough for time and memory, and one per core where each is worth it."""
     by_time = math.ceil(total_s / limits.shard_s)
     by_memory = math.ceil(total_bytes / limits.memory_bytes)
     by_cores = min(limits.parallelism, int(total_s / limits.worth_s))

@@ -22,7 +22,7 @@ def log_partitions(
 ) -> int:
     """Log the partitions that this run settled: all of them, those without a good outcome (`bad`), or none; gives how many lines.
 
-    Good outcomes are INFO, others WARNING. Nothing is made for a level that nobody listens to.
+    Good outcomes are INFO, others WARNING. Nothing is made for a level that is not logged.
     """
     if which == "none" or not _log.isEnabledFor(logging.WARNING):
         return 0

@@ -16,7 +16,7 @@ from fleetscore.errors import SettingsError
 
 WISHES = ("auto", "inline", "batch")
 ACTIVITY_LIMIT_S = 1500.0
-"""What one activity may be asked for: host.json ends it after 30 minutes."""
+"""The limit of one activity: host.json ends it after 30 minutes."""
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

@@ -58,7 +58,7 @@ class Situation:
 
 
 def commit_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime) -> PlanHead:
-    """Plan the run and write the plan, once: whoever comes second gets the first one's plan. CapacityError if nothing can carry it."""
+    """Plan the run and write the plan, once: a second call gets the first one's plan. CapacityError if nothing can carry it."""
     path = run_path(request.run, "plan.json")
     if store.stat(path) is None:
         plan = make_plan(store, request, app, now)

@@ -42,7 +42,7 @@ def list_items(store: Store, request: RunRequest, round_number: int) -> list[Map
         items = _missing_items(store, request)
     if items and round_number >= MAX_ROUNDS:
         raise BugError(
-            f"{request.workload} still asks for preparation after {MAX_ROUNDS} rounds: {items[0].item}."
+            f"{request.workload} still needs preparation after {MAX_ROUNDS} rounds: {items[0].item}."
         )
     if items:
         store.create(path, to_json(items))

@@ -47,7 +47,7 @@ class RunPreview:
 def preview_run(
     store: Store, app: AppSettings, now: datetime, workload: str, window: str, partitions: tuple[str, ...] = (), models: str = ""
 ) -> RunPreview:  # fmt: skip
-    """What a run of the window would do if it were asked for now; writes nothing. InputError and ModelError as the run would raise them."""
+    """What a run of the window would do if it started now; writes nothing. InputError and ModelError as the run would raise them."""
     dry = DryStore(store)  # discovery keeps notes of what it read; a preview leaves none
     request = _request(dry, now, workload, window, partitions, models)
     to_prepare = _count_preparation(dry, request)
@@ -75,7 +75,7 @@ def sum_placements(shards: Sequence[ShardPlan]) -> list[Placed]:
 def _request(
     store: Store, now: datetime, workload: str, window: str, partitions: tuple[str, ...], models: str
 ) -> RunRequest:
-    """The request that a run would be asked with now, without asking."""
+    """The request that a run would have now; submits nothing."""
     parsed = get_workload(store, workload).parse_window(window)
     check_window(window, parsed)
     key = parsed.key

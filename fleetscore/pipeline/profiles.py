@@ -20,7 +20,7 @@ from fleetscore.workload import Trains, Workload
 
 
 def read_training_profile(store: Store, workload: Workload, version: str) -> pa.Table | None:
-    """What the version was trained on: told by the workload, else by the model set; None where neither does."""
+    """What the version was trained on: as the workload says, else the model set; None where neither does."""
     profile = workload.training_profile(store, version) if isinstance(workload, Trains) else None
     if profile is not None:
         return profile

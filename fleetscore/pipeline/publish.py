@@ -62,7 +62,7 @@ def _store_models(run: RunContext, request: RunRequest) -> str:
             store,
             run.workload,
             stored.version,
-            who=request.who,
+            requested_by=request.who,
             why=f"trained by {request.run}",
             now=request.requested,
         )

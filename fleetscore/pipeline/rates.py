@@ -20,7 +20,7 @@ _LEAST_S = 0.05
 
 
 def learn_rates(store: Store, run: str) -> Rates:
-    """Move the workload's rates of the run's purpose towards what it measured and store them; runs too short to tell change nothing."""
+    """Move the workload's rates of the run's purpose towards what it measured and store them; runs too short to measure change nothing."""
     head, collected = read_plan(store, run), read_collected(store, run)
     _learn_pool(store, run)
     if collected.measured_s < _LEAST_S or head.predicted_s <= 0:

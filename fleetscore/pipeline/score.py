@@ -54,7 +54,7 @@ def score_shard(
 ) -> ShardRecord | None:  # fmt: skip
     """Score the shard unless it is committed already, and give the record of the attempt that won; None if the run was cancelled.
 
-    `attempt` is what `name_attempt` gave, for those who want to know the name of this one before it ends.
+    `attempt` is what `name_attempt` gave, for callers that need its name before it ends.
     """
     committed = read_shard_record(store, run, shard)
     if committed is not None:
@@ -100,7 +100,7 @@ def read_shard_record(store: Store, run: str, shard: int) -> ShardRecord | None:
 
 
 def peak_memory_bytes() -> int:
-    """The most memory that this process has had; only Unix systems tell, where whatever scores runs."""
+    """The most memory that this process has had; only Unix systems report it, and scoring runs on those."""
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -215,7 +215,7 @@ class HashingFile:
         """Nothing is held back here."""
 
     def close(self) -> None:
-        """The file below is closed by whoever opened it."""
+        """The file below is closed where it was opened."""
         self.closed = True
 
     def hexdigest(self) -> str:
@@ -237,7 +237,7 @@ def _pieces(run: RunContext, shard: Shard, attempt: Attempt) -> Iterator[Scored]
             yield from score_isolated(run, part)
         except (
             BaseException
-        ):  # an attempt that ends in order (the store is down, the node is taken) accuses nobody
+        ):  # an attempt that ends in order (the store is down, the node is taken) marks no partition
             store.delete(attempt.path("crumb.json"))
             raise
 

@@ -1,4 +1,4 @@
-"""Requests: what a user, a timer or a backfill asks for, checked and made into the request of a run."""
+"""Requests: what a user, a timer or a backfill requests, checked and made into the request of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fleetscore.workload import Trains, require
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """The run that answers what was asked; `fresh` if it is to be started now."""
+    """The run of the request; `fresh` if it is to be started now."""
 
     request: RunRequest
     fresh: bool
@@ -26,7 +26,7 @@ class Submission:
 
 
 def submit_run(
-    store: Store, workload_name: str, window_text: str, now: datetime, who: str,
+    store: Store, workload_name: str, window_text: str, now: datetime, requested_by: str,
     *, partitions: tuple[str, ...] = (), models: str = "", force: bool = True,
 ) -> Submission:  # fmt: skip
     """The run of the window: the one that is under way or published if there is one, else a new round.
@@ -46,7 +46,7 @@ def submit_run(
         return Submission(newest.request, False, newest.state)
     round_number = newest.request.round + 1 if newest else 1
     request = RunRequest(
-        run_id(workload_name, window, round_number), workload_name, window, round_number, now, who,
+        run_id(workload_name, window, round_number), workload_name, window, round_number, now, requested_by,
         partitions=partitions, models=models,
     )  # fmt: skip
     return _claim(store, request)
@@ -56,12 +56,14 @@ def submit_retry(
     store: Store,
     run: str,
     now: datetime,
-    who: str,
+    requested_by: str,
     *,
     only: Only = Only.FAILED,
     partitions: tuple[str, ...] = (),
 ) -> Submission:
-    """A new round of the run's window that scores only some of it again; the round that is under way, if there is one."""
+    """A new round of the run's window that scores only some of it again; the round that is under way, if
+    there is one.
+    """
     record = read_run(store, run)
     retried = record.request
     if retried.purpose == "train":
@@ -76,30 +78,30 @@ def submit_retry(
     number = newest.request.round + 1
     previous = _last_with_ledger(store, retried.workload, retried.window, newest.request.round)
     request = RunRequest(
-        run_id(retried.workload, retried.window, number), retried.workload, retried.window, number, now, who,
+        run_id(retried.workload, retried.window, number), retried.workload, retried.window, number, now, requested_by,
         only=only, partitions=partitions, models=retried.models, previous=previous,
     )  # fmt: skip
     return _claim(store, request)
 
 
 def submit_backfilled(
-    store: Store, workload_name: str, window_text: str, now: datetime, who: str, only: Only
+    store: Store, workload_name: str, window_text: str, now: datetime, requested_by: str, only: Only
 ) -> Submission:
-    """The run that a backfill needs for the window, as `decide_backfilled` says. `who` is the backfill: asking again after a crash
-    gives the same run, still to be started.
+    """The run that a backfill needs for the window, as `decide_backfilled` says. `requested_by` is the
+    backfill: submitting again after a crash gives the same run, still to be started.
     """
     window = get_workload(store, workload_name).parse_window(window_text).key
     newest = newest_round(store, workload_name, window)
-    if newest is not None and newest.request.who == who:
+    if newest is not None and newest.request.who == requested_by:
         return Submission(newest.request, newest.state is RunState.REQUESTED, newest.state)
     if newest is None or newest.state not in FINAL:
-        return submit_run(store, workload_name, window, now, who)
+        return submit_run(store, workload_name, window, now, requested_by)
     if decide_backfilled(newest, only).runs:
         unpublished = newest.state is not RunState.PUBLISHED
         again = (
             Only.FAILED if unpublished and only is Only.MISSING else only
         )  # else what failed then would stay so
-        return submit_retry(store, newest.request.run, now, who, only=again)
+        return submit_retry(store, newest.request.run, now, requested_by, only=again)
     return Submission(newest.request, False, newest.state)
 
 
@@ -112,8 +114,8 @@ class Backfilled:
 
 
 def decide_backfilled(newest: RunRecord | None, only: Only) -> Backfilled:
-    """Whether a backfill runs the window whose newest run this is; missing: unless it is published; failed: also where partitions lack a
-    good outcome; all: always. A window that is under way is left to its run.
+    """Whether a backfill runs the window whose newest run this is; missing: unless it is published; failed:
+    also where partitions lack a good outcome; all: always. A window that is under way is left to its run.
     """
     if newest is None:
         return Backfilled(True, "It never ran.")
@@ -123,10 +125,10 @@ def decide_backfilled(newest: RunRecord | None, only: Only) -> Backfilled:
         return Backfilled(True, f"{newest.request.run} ended {newest.state}. {newest.error}".strip())
     lacking = sum(count for outcome, count in newest.counts.items() if outcome not in GOOD)
     if only is Only.ALL:
-        return Backfilled(True, "Everything was asked for again.")
+        return Backfilled(True, "All partitions were requested again.")
     if only is Only.FAILED and lacking:
         return Backfilled(True, f"{lacking} of its partitions have no good outcome.")
-    rest = f"; {lacking} partitions without a good outcome were not asked for" if lacking else ""
+    rest = f"; {lacking} partitions without a good outcome were not requested" if lacking else ""
     return Backfilled(False, f"It is published{rest}.")
 
 
@@ -136,7 +138,7 @@ def submit_training(
     first_text: str,
     stop_text: str,
     now: datetime,
-    who: str,
+    requested_by: str,
     *,
     pin: bool = True,
 ) -> Submission:
@@ -160,7 +162,7 @@ def submit_training(
             return Submission(record.request, False, record.state)
         number += 1
     run = training_run_id(workload_name, first.key, stop.key, number)
-    request = RunRequest(run, workload_name, first.key, number, now, who, "train", stop.key, pin=pin)
+    request = RunRequest(run, workload_name, first.key, number, now, requested_by, "train", stop.key, pin=pin)
     return _claim(store, request)
 
 
@@ -174,16 +176,18 @@ def newest_round(store: Store, workload: str, window: str) -> RunRecord | None:
     return newest
 
 
-def cancel_run(store: Store, run: str, who: str) -> RunRecord:
-    """Ask the run to stop: shards that have not begun are not scored, and nothing is published. A run that ended stays as it is."""
+def cancel_run(store: Store, run: str, requested_by: str) -> RunRecord:
+    """Ask the run to stop: shards that have not begun are not scored, and nothing is published. A run that
+    ended stays as it is.
+    """
     record = read_run(store, run)
     if record.state not in FINAL:
-        store.create(run_path(run, "cancel.json"), f'{{"who": "{who}"}}'.encode())
+        store.create(run_path(run, "cancel.json"), f'{{"who": "{requested_by}"}}'.encode())
     return record
 
 
 def _claim(store: Store, request: RunRequest) -> Submission:
-    """Write the run's record; whoever loses the race gets the winner's run."""
+    """Write the run's record; the loser of a race gets the winner's run."""
     if request_run(store, request):
         return Submission(request, True, RunState.REQUESTED)
     record = read_run(store, request.run)

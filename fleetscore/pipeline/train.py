@@ -31,7 +31,7 @@ def train_shard(
 ) -> ShardRecord | None:  # fmt: skip
     """Train the shard unless it is committed already, and give the record of the attempt that won; None if the run was cancelled.
 
-    `attempt` is what `name_attempt` gave, for those who want to know the name of this one before it ends.
+    `attempt` is what `name_attempt` gave, for callers that need its name before it ends.
     """
     committed = read_shard_record(store, run, shard)
     if committed is not None or is_cancelled(store, run):

@@ -45,7 +45,7 @@ class RunLine:
     first_cause: str = (
         ""  # the most frequent cause of a missing result, else why the run failed, else that some drifted
     )
-    cost_usd: float | None = None  # None where the run's facts do not tell
+    cost_usd: float | None = None  # None where the run's facts have none
     first_partition: str = ""  # the first with that cause; "" where it is the run's
     first_detail: str = ""  # what happened to it
     round: int = 1
@@ -184,7 +184,7 @@ def _since(store: Store, workload: str, day: str) -> list[RunLine]:
 
 
 def _retried(read: Callable[[], list[RunLine]]) -> list[RunLine]:
-    """What `read` gives, which is asked again when a file that it listed was rolled up meanwhile."""
+    """What `read` gives, which is called again when a file that it listed was rolled up meanwhile."""
     for _ in range(_TRIES - 1):
         with suppress(MissingBlobError):
             return read()
@@ -210,7 +210,7 @@ def _decode(data: bytes) -> dict[str, RunLine]:
 
 
 def _first_cause(record: RunRecord) -> Cause | None:
-    """The cause to tell first; None where the run's error says more, or all is well."""
+    """The cause to show first; None where the run's error says more, or all is well."""
     bad = next((cause for cause in record.causes if cause.outcome not in GOOD), None)
     drifted = next((cause for cause in record.causes if cause.cause == DRIFTED), None)
     return bad or (None if record.error else drifted)

@@ -28,7 +28,7 @@ _log = logging.getLogger("fleetscore.runs")
 
 
 def request_run(store: Store, request: RunRequest) -> bool:
-    """Write the record of a run that was asked for; False if the run is known already. This is the guard against a second start."""
+    """Write the record of a requested run; False if the run is known already. This is the guard against a second start."""
     record = RunRecord(request, RunState.REQUESTED, request.requested)
     created = store.create(run_path(request.run, "run.json"), to_json(record))
     if created:

@@ -1,4 +1,4 @@
-"""What tells how a run stands: the answer of the app, and what commands make of it. Imports no Arrow, since the command line needs none."""
+"""The status of a run: the answer of the app, and what commands make of it. Imports no Arrow, since the command line needs none."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RunStatus:
     shards: int
     partitions_done: int
     elapsed_s: float
-    eta_s: float | None  # None when it ended or cannot be told yet
+    eta_s: float | None  # None when it ended or is not known yet
     verdict: str  # good, with_failures, unpublished; "" while under way
     first_cause: str  # the most frequent cause of a missing result, as a sentence
     links: Mapping[str, str]

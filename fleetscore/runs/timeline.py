@@ -16,7 +16,7 @@ from fleetscore.store.decoded_cache import read_version
 from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.store.paths import run_folder, run_path
 
-_MOST_RECORDS = 200  # beyond it a run under way is told from its listing alone
+_MOST_RECORDS = 200  # beyond it a run under way is read from its listing alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def make_timeline(
 ) -> Timeline:
     """The timeline of the `planned` shards from the listing of their files (all below `prefix`) and the commits that were read.
 
-    A shard whose commit was not read is told by the times of its files, which is exact to the seconds that a commit takes.
+    A shard whose commit was not read is dated by the times of its files, which is exact to the seconds that a commit takes.
     """
     traces: dict[int, _Trace] = {shard.shard: _Trace() for shard in planned}
     for entry in entries:
@@ -86,7 +86,7 @@ def read_timeline(store: Store, record: RunRecord) -> Timeline:
 
 
 def timeline_now(store: Store, record: RunRecord, progress: Progress | None) -> Timeline:
-    """The timeline as the progress of the run's shards tells it; empty before the run is planned."""
+    """The timeline from the progress of the run's shards; empty before the run is planned."""
     if progress is None:
         return Timeline(())
     commits = progress.commits()

@@ -35,7 +35,7 @@ rows while the file is the same, and for a Delta table as long as the version th
 from __future__ import annotations
 
 from fleetscore.sources.aggregating import aggregate_rows
-from fleetscore.sources.landing import Landed, Standing, ask_standing, land, read_landed
+from fleetscore.sources.landing import Landed, Standing, land, read_landed, read_standing
 from fleetscore.sources.listing import list_inputs
 from fleetscore.sources.patterns import Span, TimeRange
 from fleetscore.sources.readiness import Readiness, check_ready, latest_start
@@ -60,7 +60,6 @@ __all__ = [
     "Standing",
     "TimeRange",
     "aggregate_rows",
-    "ask_standing",
     "check_ready",
     "land",
     "latest_start",
@@ -70,5 +69,6 @@ __all__ = [
     "read_files",
     "read_landed",
     "read_names",
+    "read_standing",
     "read_table",
 ]

@@ -117,7 +117,7 @@ def stream_of(path: str) -> str:
 
 
 def enqueued_time(text: Any) -> datetime | str | None:
-    """The aware time of EnqueuedTimeUtc, in either of its forms; any other text as it is, for whoever reads
+    """The aware time of EnqueuedTimeUtc, in either of its forms; any other text as it is, for the reader
     times to refuse.
 
     >>> enqueued_time("2/6/2023 6:29:45 PM").isoformat()

@@ -1,4 +1,4 @@
-"""Files of equal bytes: an export that lies under two names is read once, and both names are told."""
+"""Files of equal bytes: an export that lies under two names is read once, and both names are reported."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _alike(keys: dict[str, tuple[object, ...]]) -> list[str]:
 
 
 def _digest(store: Store, limit_bytes: int, path: str) -> str:
-    """The SHA-256 of the file, or of its first `limit_bytes`; "" for one that cannot be read: whoever reads
+    """The SHA-256 of the file, or of its first `limit_bytes`; "" for one that cannot be read: the reader
     it says so.
     """
     try:

@@ -1,4 +1,4 @@
-"""Rows of CSV and TSV files, with every line that is no row told by its number."""
+"""Rows of CSV and TSV files, with every line that is no row reported by its number."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ def _sql_server_identity(text: str) -> dict[str, Any]:
 
 
 class _Tokens:
-    """Tokens of the app's identity, as the SQL Server driver asks for them."""
+    """Tokens of the app's identity, as the SQL Server driver requests them."""
 
     def get_token(self, *scopes: str, **_: Any) -> Any:
         """A token for the first scope."""

@@ -72,7 +72,7 @@ def find_tables(
 def pin_tables(
     store: Store, tables: Sequence[str], pattern: Pattern, entries: Sequence[Entry], settings: DataSettings
 ) -> Iterator[SourceFile | PassedOver]:
-    """Each table that the pattern asks for at its newest version, or the reason why it is refused."""
+    """Each table that the pattern names at its newest version, or the reason why it is refused."""
     for root in tables:
         name = root.rstrip("/")
         below = (e.path for e in entries if e.path.startswith(root) and not e.path.startswith(root + LOG))

@@ -34,7 +34,7 @@ from fleetscore.store import Store
 Answer = TypeVar("Answer")
 
 TRIES = 4
-"""As often is a server asked that cannot be reached, after 1, 2 and 4 seconds."""
+"""A server that cannot be reached is tried as often, after 1, 2 and 4 seconds."""
 
 _QUEUED_BATCHES = 2
 
@@ -50,7 +50,7 @@ class KeyedSpan(Span, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """One landing: the file with its etag, its rows, the newest time among them, and what was asked of
+    """One landing: the file with its etag, its rows, the newest time among them, and the query of
     which database.
     """
 
@@ -83,7 +83,7 @@ def land(store: Store, settings: DataSettings, workload: str, window: KeyedSpan)
     """Read the window's rows of the database into a file, in bounded memory; it is there whole, or not at
     all.
 
-    A server that cannot be reached is asked TRIES times. Raises SourceError after that, InputError for a
+    A server that cannot be reached is tried TRIES times. Raises SourceError after that, InputError for a
     query that the server does not accept or that lacks the time column, FileError beyond the limits of time
     and size, SettingsError for a connection that is not set.
     """
@@ -131,7 +131,7 @@ def read_landed(store: Store, workload: str, window_key: str) -> Landed | None:
         ) from error
 
 
-def ask_standing(settings: DataSettings, window: Span) -> Standing:
+def read_standing(settings: DataSettings, window: Span) -> Standing:
     """Count the window's rows in the database now, so that late ones are noticed; raises as `land` does."""
     connection = connection_named(settings.database)
     column = settings.theirs(settings.time).replace('"', '""')
@@ -204,7 +204,7 @@ def _write_queued(
 ) -> None:
     while (batch := waiting.get()) is not None:
         if failed:
-            continue  # the reader is told with its next batch; until then nothing may block it
+            continue  # the reader sees it with its next batch; until then nothing may block it
         try:
             writer.write_batch(batch)
         except (pa.ArrowException, OSError, FleetscoreError) as error:

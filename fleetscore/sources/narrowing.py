@@ -16,7 +16,7 @@ def prefixes_of(store: Store, pattern: Pattern, moments: Sequence[datetime]) -> 
     """The prefixes to list for these moments; folders are looked up where a wildcard or column comes before
     the time.
 
-    Where more than PREFIX_LIMIT would be needed, coarser ones are given: what they list too much is told
+    Where more than PREFIX_LIMIT would be needed, coarser ones are given: what they list too much is reported
     apart by its path.
     """
     if not pattern.is_windowed:

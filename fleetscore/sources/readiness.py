@@ -28,9 +28,9 @@ def check_ready(
     store: Store, settings: DataSettings, window: Span, share_seen: Callable[[], float]
 ) -> Readiness:
     """Whether the line `ready` holds for a window now; `share_seen` counts partitions, and is called where
-    a share is asked for.
+    a share is requested.
 
-    Raises StoreError where the place cannot be asked, InputError for a table that cannot be read.
+    Raises StoreError where the place cannot be read, InputError for a table that cannot be read.
     """
     ready = settings.ready
     if ready is None:
@@ -41,7 +41,7 @@ def check_ready(
         return _check_tables(store, settings, window)
     share = share_seen()
     return Readiness(
-        share >= ready.share, f"{share:.0%} of the partitions were seen; {ready.share:.0%} are asked for."
+        share >= ready.share, f"{share:.0%} of the partitions were seen; {ready.share:.0%} are required."
     )
 
 

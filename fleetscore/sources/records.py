@@ -1,4 +1,4 @@
-"""What a listing and a reading tell: files, files passed over, rows, rows that cannot be used."""
+"""The results of a listing and a reading: files, files passed over, rows, rows that cannot be used."""
 
 from __future__ import annotations
 

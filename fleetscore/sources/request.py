@@ -1,4 +1,4 @@
-"""What a reader is asked for: the columns of one file, within which limits; and what it gives before its
+"""What a reader reads: the columns of one file, within which limits; and what it gives before its
 cells are read.
 """
 

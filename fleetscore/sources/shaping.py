@@ -84,7 +84,7 @@ def shape_rows(request: Request, raw: RawRows) -> Rows:
 
 
 def column_kinds(request: Request, names: Sequence[str]) -> dict[str, ColumnKind]:
-    """The kind of each of our columns: as asked for; where everything is, the time by its name, the path's
+    """The kind of each of our columns: as requested; where everything is, the time by its name, the path's
     as keys.
     """
     if request.columns is not None:

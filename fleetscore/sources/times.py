@@ -30,7 +30,7 @@ _DAY_US = 86_400_000_000
 
 
 class TimeReader:
-    """Reads the times of files in order, so that the repeated hour of a time change can be told apart by
+    """Reads the times of files in order, so that the repeated hour of a time change can be separated by
     it.
     """
 
@@ -65,10 +65,10 @@ class TimeReader:
         return self._of_format(texts, keys) if self._format else self._of_iso(texts, keys)
 
     def remarks(self) -> tuple[str, ...]:
-        """A sentence for each repeated hour whose rows were told apart by their order."""
+        """A sentence for each repeated hour whose rows were separated by their order."""
         return tuple(
             f"{rows} rows stand in the hour that {self._zone} had twice on {day}; "
-            "their order tells which one they mean."
+            "their order decides which one they mean."
             for day, rows in self._repeated.items()
         )
 

@@ -18,7 +18,7 @@ def access_token(scope: str) -> Any:
         return process_identity().get_token(scope)
     except ClientAuthenticationError as error:
         raise SourceError(
-            "This process has no identity to ask a database with.",
+            "This process has no identity for a database.",
             fix="Sign in with `az login`, or set FLEETSCORE_IDENTITY_CLIENT_ID to the client id of this machine's "
             "managed identity.",
             code="no_access",

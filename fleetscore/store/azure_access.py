@@ -71,7 +71,7 @@ def credential_for(resource: Resource) -> Any:
 
 
 def process_identity() -> Any:
-    """The credential of this process: the managed identity that the settings name, else whoever is signed in."""
+    """The credential of this process: the managed identity that the settings name, else that of the signed-in user."""
     return _identity(os.environ.get("FLEETSCORE_IDENTITY_CLIENT_ID", ""))
 
 
@@ -104,13 +104,13 @@ class PatientRetry(ExponentialRetry):
     def increment(
         self, settings: dict[str, Any], request: Any, response: Any = None, error: AzureError | None = None
     ) -> bool:
-        """Whether to try again: never without a token, since whoever gives it has tried its own ways already."""
+        """Whether to try again: never without a token, since its provider has retried already."""
         return not isinstance(error, ClientAuthenticationError) and super().increment(
             settings, request, response, error
         )
 
     def send(self, request: PipelineRequest[Any]) -> PipelineResponse[Any, Any]:
-        """Send, and send again while the service answers 429, waiting as long as it asks.
+        """Send, and send again while the service answers 429, waiting as long as it says.
 
         A call's option ON_ANSWER is given the answer; the SDK's own hook for it is forgotten when a request is sent again.
         """
@@ -140,7 +140,7 @@ def store_error(error: AzureError, what: str, role: str) -> StoreError:
     status = error.status_code if isinstance(error, HttpResponseError) else None
     if status is None and isinstance(error, ClientAuthenticationError):
         return StoreError(
-            f"This process has no identity to ask the storage account with, so {what} was not sent ({_reason(error)}).",
+            f"This process has no identity for the storage account, so {what} was not sent ({_reason(error)}).",
             fix="Sign in with `az login`, or set FLEETSCORE_IDENTITY_CLIENT_ID to the client id of this machine's managed identity.",
             code="no_access",
             retry=False,

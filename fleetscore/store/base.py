@@ -53,7 +53,7 @@ class Store(Protocol):
         ...
 
     def open(self, path: str) -> pa.NativeFile:
-        """A seekable reader for Parquet and Arrow, reading only the ranges asked for; MissingBlobError when there is none.
+        """A seekable reader for Parquet and Arrow, reading only the requested ranges; MissingBlobError when there is none.
 
         It reads one version: when the path is overwritten, reads go on with the old one or raise ConflictError.
         """
@@ -70,7 +70,7 @@ class Store(Protocol):
     def replace(self, path: str, data: bytes, etag: str | None) -> str:
         """Write only over the version `etag` (None: only if nothing is there); ConflictError otherwise. Returns the new etag.
 
-        A conflict can also mean that this write got through, its answer was lost, and somebody has written over it since:
+        A conflict can also mean that this write got through, its answer was lost, and another writer has replaced it since:
         what is applied again after a conflict must bear being applied twice.
         """
         ...

@@ -154,7 +154,7 @@ class BlobStore:
         try:
             with self._explained(prefix):
                 yield from islice(list_entries(self._container, prefix, most), most)
-        except MissingBlobError:  # an emulator's container that nobody wrote to yet
+        except MissingBlobError:  # an emulator's container without blobs
             return
 
     def list_folders(self, folder: str) -> Sequence[str]:
@@ -163,7 +163,7 @@ class BlobStore:
             with self._explained(folder):
                 found = self._container.walk_blobs(name_starts_with=folder or None, delimiter="/")
                 return [item.name for item in found if isinstance(item, BlobPrefix)]
-        except MissingBlobError:  # an emulator's container that nobody wrote to yet
+        except MissingBlobError:  # an emulator's container without blobs
             return []
 
     def flush(self, paths: Iterable[str]) -> None:
@@ -206,7 +206,7 @@ class BlobStore:
             return self._etag_if_ours(path, write_id)
 
     def _etag_if_ours(self, path: str, write_id: str) -> str | None:
-        """The etag if `write_id` wrote what is there: a request sent twice meets its own success as somebody else's."""
+        """The etag if `write_id` wrote what is there: a request sent twice meets its own success as another writer's."""
         try:
             found = self._blob(path).get_blob_properties()
         except ResourceNotFoundError:

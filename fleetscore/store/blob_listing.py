@@ -26,9 +26,9 @@ _MONTHS = {
 
 
 def list_entries(container: ContainerClient, prefix: str, most: int | None) -> Iterator[Entry]:
-    """The blobs whose name starts with `prefix`, in the order of the service; asks for pages of `most` where given.
+    """The blobs whose name starts with `prefix`, in the order of the service; in pages of `most` where given.
 
-    The SDK's listing of names is what is asked; each answer holds all that an entry needs.
+    The SDK's listing of names is called; each answer holds all that an entry needs.
     """
     answers: list[Any] = []
     noted: dict[str, Any] = {ON_ANSWER: answers.append}

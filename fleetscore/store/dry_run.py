@@ -50,7 +50,7 @@ class DryStore:
         return self._store.stat(path) is None
 
     def replace(self, path: str, data: bytes, etag: str | None) -> str:
-        """Forget the data, as if nobody else wrote meanwhile."""
+        """Forget the data, as if there were no other writer."""
         del etag
         return self.write(path, data)
 

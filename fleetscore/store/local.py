@@ -27,9 +27,7 @@ from fleetscore.store.base import OWN_FOLDER, Entry, check_path, is_path
 _log = logging.getLogger("fleetscore.store")
 _FLUSHES = 16
 _LOCKS = 256
-_LEFTOVER_S = (
-    24 * 3600.0
-)  # a temporary file that nobody wrote to for so long belongs to a writer that was killed
+_LEFTOVER_S = 24 * 3600.0  # a temporary file without writes for so long belongs to a writer that was killed
 
 
 class LocalStore:
@@ -217,7 +215,7 @@ class LocalStore:
         self._is_swept = True
         with os.scandir(self._temporary) as found:
             for entry in found:
-                with contextlib.suppress(FileNotFoundError):  # somebody else sweeps, or lands it
+                with contextlib.suppress(FileNotFoundError):  # another process sweeps, or lands it
                     if time.time() - entry.stat().st_mtime > _LEFTOVER_S:
                         Path(entry.path).unlink()
 

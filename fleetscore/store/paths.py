@@ -85,7 +85,7 @@ def pool_rates_path(pool: str) -> str:
 
 
 def pool_waking_path(pool: str) -> str:
-    """The evaluation of a Batch pool's formula that was the newest when this store's runs last asked for one."""
+    """The evaluation of a Batch pool's formula that was the newest when this store's runs last read one."""
     return f"rates/pools/{pool}.woken"
 
 

@@ -89,8 +89,8 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
             name: write_model_set(store, "toy", {"factor.txt": factor}, {"factor": name}, AT).version
             for name, factor in (("first", b"2"), ("second", b"3"), ("third", b"4"))
         }
-        pin_version(store, "toy", made["first"], who="seed", now=AT)
-        pin_challenger(store, "toy", made["second"], who="seed", now=AT)
+        pin_version(store, "toy", made["first"], requested_by="seed", now=AT)
+        pin_challenger(store, "toy", made["second"], requested_by="seed", now=AT)
         write_lines(store, WINDOW, [(f"p{i}", 10 * i, "ok") for i in range(10)])
         write_lines(store, STOP, [(f"p{i}", 10 * i, "ok") for i in range(5)])
         run_window(store, "toy", WINDOW)

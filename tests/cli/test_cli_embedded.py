@@ -1,4 +1,4 @@
-"""The embedded host: found, started, reused, stopped by whoever started it, and started again when it dies."""
+"""The embedded host: found, started, reused, stopped where it was started, and started again when it dies."""
 
 import os
 import re

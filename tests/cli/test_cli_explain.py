@@ -102,7 +102,7 @@ def test_a_line_that_a_retry_kept_points_to_the_run_that_made_it(store: Store) -
 
 
 def test_attempts_that_died_are_told_with_whom_they_were_scoring(store: Store, command: Command) -> None:
-    """An attempt that left only its crumb died; the story says when it was last heard of and whether this partition was with it."""
+    """An attempt that left only its crumb died; the story says at its last sign of life and whether this partition was with it."""
     write_lines(store, WINDOW, [("a", 1, "ok"), ("b", 2, "ok")])
     request = submit_run(store, "toy", WINDOW, datetime.now(UTC), "test").request
     crumb = AttemptMarker(("a", "b"), socket.gethostname(), 2**22 + 1, "gone")  # beyond every process id
@@ -116,7 +116,7 @@ def test_attempts_that_died_are_told_with_whom_they_were_scoring(store: Store, c
         True,
     )
     text = command("explain", RUN, "a").out
-    assert "dead1 died: last heard of at" in text
+    assert "dead1 died: last seen at" in text
     assert "while scoring 2 partitions together, this one among them" in text
 
 

@@ -217,7 +217,7 @@ def test_few_cases_decide_nothing() -> None:
 def test_models_over_http_and_from_the_command_line(
     host: Host, host_store: Store, command: Callable[..., tuple[int, str]]
 ) -> None:
-    """List, show, pin, promote, roll back, challenge; every change is in the history with who asked; wrong versions are told as such."""
+    """List, show, pin, promote, roll back, challenge; every change is in the history with the name given; wrong versions are refused."""
     first, second = write_factor(host_store, "2"), write_factor(host_store, "3")
     assert host.post("models/toy/pin", {"version": first}).json()["current"] == first
     assert host.post("models/toy/challenger", {"version": second}).json()["challenger"] == second
@@ -228,7 +228,11 @@ def test_models_over_http_and_from_the_command_line(
         "p1": first
     }
     assert host.post("models/toy/rollback", {}).json()["current"] == first
-    assert host.get(f"models/toy/sets/{second}")["pins"]["history"][-1]["who"] == "http"
+    named = [{}, {"requested_by": "ann"}, {"who": "bob"}]  # `who` is the field's earlier name
+    for body in named:
+        host.post("models/toy/challenger", {"version": "", **body})
+    history = host.get(f"models/toy/sets/{second}")["pins"]["history"]
+    assert [change["who"] for change in history[-3:]] == ["http", "ann", "bob"]
     assert host.post("models/toy/pin", {"version": "ghost"}).status_code == 422
     assert host.post("models/toy/challenger", {"version": first}).status_code == 400
     assert host.post("models/nobody/pin", {"version": first}).status_code == 400
@@ -250,4 +254,4 @@ def test_challenging_and_judging_from_the_command_line(
     assert json.loads(command("models", "verdicts", "toy", "--json")[1])[0]["promote"]
     assert f"{challenger} is current" in command("models", "promote", "toy")[1]
     assert command("models", "challenge", "toy")[0] == 2
-    assert "nobody challenges" in command("models", "challenge", "toy", "--stop")[1]
+    assert "no version challenges" in command("models", "challenge", "toy", "--stop")[1]

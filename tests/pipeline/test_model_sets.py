@@ -51,8 +51,8 @@ def test_a_version_that_does_not_exist_cannot_be_pinned(store: Store) -> None:
 def test_pins_resolve_partition_first_and_record_every_change(store: Store) -> None:
     """A partition's own pin wins over the current version, until it is taken away."""
     old, new = (write_model_set(store, "toy", {"m": data}, {}, WHEN).version for data in (b"1", b"2"))
-    pin_version(store, "toy", new, who="ann")
-    pin_version(store, "toy", old, partition="p/1", who="bob", why="it drifts")
+    pin_version(store, "toy", new, requested_by="ann")
+    pin_version(store, "toy", old, partition="p/1", requested_by="bob", why="it drifts")
     pins = read_pins(store, "toy")
     assert (pins.version_for("p/1"), pins.version_for("p/2")) == (old, new)
     pins = pin_version(store, "toy", "", partition="p/1")

@@ -17,10 +17,10 @@ from fleetscore.errors import FileError, InputError, SettingsError, SourceError
 from fleetscore.sources import (
     ColumnKind,
     DataSettings,
-    ask_standing,
     land,
     read_files,
     read_landed,
+    read_standing,
     read_table,
 )
 from fleetscore.store import Store
@@ -231,9 +231,9 @@ def test_late_rows_are_noticed_and_landed_anew(store: Store, trips: PostgresServ
     readable.
     """
     first = land(store, settings(), "vans", HOUR)
-    assert ask_standing(settings(), HOUR).rows == first.rows
+    assert read_standing(settings(), HOUR).rows == first.rows
     trips.run("INSERT INTO trips VALUES ('2026-03-04T10:59:30Z', 'late', 1)")
-    standing = ask_standing(settings(), HOUR)
+    standing = read_standing(settings(), HOUR)
     assert (standing.rows, standing.newest) == (61, at("2026-03-04T10:59:30"))
     second = land(store, settings(), "vans", HOUR)
     assert read_landed(store, "vans", HOUR.key) == second

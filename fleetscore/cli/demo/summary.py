@@ -85,9 +85,9 @@ def format_judged(judged: Mapping[str, Any]) -> list[str]:
     if {"planted", "found", "missed"} <= set(rest):
         by_kind = rest.pop("by_kind", {})
         kinds = [
-            f"{kind} {told['missed']} of {told['planted']}"
-            for kind, told in by_kind.items()
-            if told["missed"]
+            f"{kind} {planted['missed']} of {planted['planted']}"
+            for kind, planted in by_kind.items()
+            if planted["missed"]
         ]
         planted = (
             f"{rest.pop('planted'):,} planted: {rest.pop('found'):,} found, {rest.pop('missed'):,} missed"
@@ -97,7 +97,11 @@ def format_judged(judged: Mapping[str, Any]) -> list[str]:
         alarms = rest.pop("false_alarms")
         lines.append(f"{rest.pop('anomalies'):,} anomalies marked, {alarms:,} of them false alarms")
     rest.pop("readings", None)
-    plain = [f"{name.replace('_', ' ')} {_tell(value)}" for name, value in rest.items() if _is_number(value)]
+    plain = [
+        f"{name.replace('_', ' ')} {_format_value(value)}"
+        for name, value in rest.items()
+        if _is_number(value)
+    ]
     return lines + ([", ".join(plain)] if plain else [])
 
 
@@ -113,5 +117,5 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _tell(value: float) -> str:
+def _format_value(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}"

@@ -99,7 +99,7 @@ def _row(server: str, row: dict[int, str], first: int, step: float, top: float) 
         parts.append(
             tag(
                 "rect",
-                tag("title", f"{server} {_told(hours[0])}, {len(hours)} h: {name[0]}"),
+                tag("title", f"{server} {_format_hour(hours[0])}, {len(hours)} h: {name[0]}"),
                 x=round(_LEFT + (hours[0] - first) * step, 1),
                 y=round(top, 1),
                 width=round(len(hours) * step - 0.6, 1),
@@ -115,5 +115,5 @@ def _hour_label(hour: int, x: float) -> Markup:
     return text(x, _TOP - 8, f"{moment:%d %b}" if hour % 24 == 0 else f"{moment:%H:%M}", "tick")
 
 
-def _told(hour: int) -> str:
+def _format_hour(hour: int) -> str:
     return f"{_EPOCH + timedelta(hours=hour):%Y-%m-%d %H:%M}"

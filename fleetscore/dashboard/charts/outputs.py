@@ -1,4 +1,4 @@
-"""The picture of any workload: outputs over time for a few partitions, how all outputs are spread, and who is far off."""
+"""The picture of any workload: outputs over time for a few partitions, the distribution of all outputs, and the extreme partitions."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def draw_outputs(
     columns = _find_columns(workload, schema)
     spread = _KEPT.get(store, manifest, columns, lambda: _read_spread(store, manifest, columns))
     means = spread.extremes
-    chosen = list(partitions) or _telling(means)
+    chosen = list(partitions) or _most_notable(means)
     table, stamps = _read_windows(store, workload.name, window, columns, schema, chosen)
     keys = _keys(table, columns)
     check_drawn(pc.unique(keys).to_pylist(), chosen, f"the windows up to {window.key}")
@@ -166,7 +166,7 @@ def _means(table: pa.Table, columns: _Columns) -> pa.Table:
     )
 
 
-def _telling(means: Sequence[Extreme]) -> list[str]:
+def _most_notable(means: Sequence[Extreme]) -> list[str]:
     """The largest, the smallest and the one between them."""
     if not means:
         return []

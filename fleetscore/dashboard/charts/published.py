@@ -63,7 +63,7 @@ class Kept:
         self._answers: dict[tuple[object, ...], Any] = {}
 
     def get(self, store: Store, manifest: Manifest, requested: object, read: Callable[[], Answer]) -> Answer:
-        """What `read` gives, or gave when the same was asked of the same manifest before."""
+        """What `read` gives, or gave for the same manifest before."""
         key = (store.url, manifest.run, manifest.published, requested)
         found: Answer | None = self._answers.get(key)
         if found is None:
@@ -145,7 +145,7 @@ def largest(sketches: pa.Table, column: str, most: int) -> list[str]:
 
 
 def check_drawn(found: Sequence[str], partitions: Sequence[str], window: str) -> None:
-    """InputError that names the first of the partitions asked for that has no rows in the window."""
+    """InputError that names the first of the requested partitions that has no rows in the window."""
     missing = [key for key in partitions if key not in set(found)]
     if missing:
         raise InputError(

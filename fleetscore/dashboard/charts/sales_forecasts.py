@@ -62,7 +62,7 @@ def draw_forecasts(
     """
     sketches = read_sketches(store, manifest, ["median_mean"])
     selling = largest(sketches, "median_mean", _OTHERS) if sketches is not None else []
-    key, asked = _asked(partitions or selling[:1])
+    key, asked = _requested_skus(partitions or selling[:1])
     name = split_key(key)[0]
     table = _read_forecast(store, manifest, key, name)
     check_drawn([key] if table.num_rows else [], [key], window.key)
@@ -85,8 +85,8 @@ def draw_forecasts(
     )
 
 
-def _asked(partitions: Sequence[str]) -> tuple[str, list[str]]:
-    """The store's key, and the SKUs asked for (of the first store named)."""
+def _requested_skus(partitions: Sequence[str]) -> tuple[str, list[str]]:
+    """The store's key, and the requested SKUs (of the first store named)."""
     fields = [split_key(partition) for partition in partitions] or [[""]]
     name = fields[0][0]
     return join_key([name]), [f[1] for f in fields if f[0] == name and len(f) > 1]

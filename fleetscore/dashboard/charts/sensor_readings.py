@@ -66,8 +66,8 @@ def draw_readings(
 
     InputError when one of the partitions has no readings in any of the hours.
     """
-    telling = _KEPT.get(store, manifest, "telling", lambda: _most_anomalous(store, manifest))
-    chosen = list(partitions) or telling[:_PANELS]
+    ranked = _KEPT.get(store, manifest, "ranked", lambda: _most_anomalous(store, manifest))
+    chosen = list(partitions) or ranked[:_PANELS]
     table = _read_hours(store, workload.name, window, chosen)
     keys = join_columns([table["device"], table["sensor"]])
     check_drawn(pc.unique(keys).to_pylist(), chosen, f"the {_HOURS} hours up to {window.key}")
@@ -84,7 +84,7 @@ def draw_readings(
         partitions=tuple(chosen),
         figures=tuple(panels),
         signs=_SIGNS,
-        others=tuple(key for key in telling if key not in chosen),
+        others=tuple(key for key in ranked if key not in chosen),
         notes=(f"Published readings of up to {_HOURS} hours, ending with {window.key} (UTC).",),
     )
 

@@ -1,4 +1,4 @@
-"""Which model format a file holds, told by its first bytes and not by its name alone."""
+"""Which model format a file holds, by its first bytes and not by its name alone."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ _TESTS: tuple[tuple[Callable[[bytes], bool], Format], ...] = (
 
 
 def _json_format(head: bytes, path: Path) -> Format:
-    """Which library's JSON: told by names that only its models have; the end of the file counts where the head does not tell."""
+    """Which library's JSON, by names that only its models have; the end of the file decides where the head does not."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _HEAD_BYTES))
         ends = head + file.read(_HEAD_BYTES)

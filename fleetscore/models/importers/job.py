@@ -110,7 +110,7 @@ _LOADERS: dict[Format, Callable[[Path], LoadedModel]] = {
 
 
 def compile_proven(loaded: LoadedModel, request: Mapping[str, Any]) -> tuple[CompiledModel, Proof]:
-    """The first way whose model answers the method asked for and is proven; ModelError `not_proven` with every way's reason."""
+    """The first way whose model has the requested method and is proven; ModelError `not_proven` with every way's reason."""
     reasons = []
     for way in loaded.ways:
         try:

@@ -37,7 +37,7 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Bundle:
-    """Models by key. `index` has the columns key, pack and place; packs are opened when a key of theirs is asked for first."""
+    """Models by key. `index` has the columns key, pack and place; packs are opened when a key of theirs is first requested."""
 
     index: pa.Table
     names: tuple[str, ...]

@@ -19,7 +19,7 @@ _CHUNK_ROWS = 1 << 16
 """Rows that are gathered and scored together: their features and results stay near the processor."""
 
 _GENERIC = re.compile(r"(Column_|f|x|feature_)?\d+")
-"""Names that a library gives to features when it was told none: they say the order only."""
+"""Names that a library gives to features without names: they give the order only."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from fleetscore.workload import RunContext
 from fleetscore.workloads.models.settings import FleetSettings, read_days
 
 _LEDGERS = 400
-"""The newest windows whose ledgers are read to find who was seen."""
+"""The newest windows whose ledgers are read to find the partitions that were seen."""
 
 
 def expected_partitions(run: RunContext, bundle: Bundle | None) -> set[str]:

@@ -33,7 +33,7 @@ class FleetData(DataSettings):
 
 @dataclass(frozen=True, slots=True)
 class ModelsTable:
-    """The [models] table: which model scores a row, what it is asked, and what its answer is called."""
+    """The [models] table: which model scores a row, by which method, and the name of its output."""
 
     key: str | tuple[str, ...] = ()  # patterns such as "{van_id}"; (): the partition; "": one model for all
     output: str | tuple[str, ...] = "prediction"  # one name, or one for each class in the model's order

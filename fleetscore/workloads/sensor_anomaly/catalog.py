@@ -134,9 +134,7 @@ def catalog_files(
                 found.append(entry)
         spans[file.path] = span
     if spans != known:
-        store.write(
-            _spans_path(settings), msgspec.json.encode(spans)
-        )  # a hint: whoever writes last is right enough
+        store.write(_spans_path(settings), msgspec.json.encode(spans))  # a hint: the last write wins
     return found
 
 

@@ -4,7 +4,7 @@ libsvm (svm.cpp, svm_predict_values) adds coef[i] * exp(-gamma * |x - sv[i]|^2) 
 subtracts rho last; an anomaly is whatever is not above 0. Here the same operations run in the same order in float64, over
 whole columns. The exponential is Arrow's, which calls the C library's `exp` as libsvm does; numpy's own vectorised one differs
 in the last bit for one value in twenty. With more features libsvm sums the squares by BLAS, whose order is its own: then
-the values agree to about 1e-15 of sum(alpha), and rows too close to 0 for that to tell are summed by the same BLAS routine.
+the values agree to about 1e-15 of sum(alpha), and rows too close to 0 for that to decide are summed by the same BLAS routine.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def span_us(run: RunContext) -> tuple[int, int]:
 
 
 def discover_window(run: RunContext) -> Partitions:
-    """The expected partitions of the window, and one for each file that nobody can place; see docs/workloads/sensor_anomaly.md."""
+    """The expected partitions of the window, and one for each file that cannot be assigned; see docs/workloads/sensor_anomaly.md."""
     span = span_us(run)
     listing = list_inputs(run.store, run.settings.data.folder)
     files = catalog_files(run.store, listing.files, run.settings, *span)

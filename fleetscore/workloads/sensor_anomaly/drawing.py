@@ -25,7 +25,9 @@ _COLUMNS = ["ts", "device", "sensor", "value", "anomaly"]
 def draw_windows(
     store: Store, workload: str, windows: Sequence[Window], folder: Path, partitions: Sequence[str]
 ) -> list[Path]:
-    """One PNG with a panel per partition; without `partitions`, the few whose anomalies tell most. InputError when none is published."""
+    """One PNG with a panel per partition; without `partitions`, the few with the most notable anomalies.
+    InputError when none is published.
+    """
     chosen = list(partitions) or _choose(store, workload, windows)
     table = _read(store, workload, windows, chosen)
     if not table.num_rows:
@@ -50,13 +52,15 @@ def _choose(store: Store, workload: str, windows: Sequence[Window]) -> list[str]
         for entry in table.group_by("key").aggregate([("anomaly", "sum"), ("anomaly", "count")]).to_pylist():
             anomalies[entry["key"]] = anomalies.get(entry["key"], 0) + entry["anomaly_sum"]
             readings[entry["key"]] = readings.get(entry["key"], 0) + entry["anomaly_count"]
-    telling = [k for k, n in anomalies.items() if 0 < n <= 0.1 * readings[k]]
-    ranked = sorted(telling or anomalies, key=lambda k: (-anomalies[k], k))
+    notable = [k for k, n in anomalies.items() if 0 < n <= 0.1 * readings[k]]
+    ranked = sorted(notable or anomalies, key=lambda k: (-anomalies[k], k))
     return _one_per_count(ranked, anomalies)
 
 
 def _one_per_count(ranked: list[str], anomalies: dict[str, int]) -> list[str]:
-    """Partitions with very different numbers of anomalies show different kinds of them; alike ones only fill up."""
+    """Partitions with very different numbers of anomalies show different kinds of them; alike ones only
+    fill up.
+    """
     chosen: list[str] = []
     for key in ranked:
         if not chosen or anomalies[key] <= 0.75 * anomalies[chosen[-1]]:

@@ -74,7 +74,7 @@ class CatalogFile:
 
 
 def overlaps(file: CatalogFile, first_us: int, stop_us: int) -> bool:
-    """Whether the file concerns [first_us, stop_us): a reading lies there, or nobody knows when its readings are."""
+    """Whether the file concerns [first_us, stop_us): a reading lies there, or the times of its readings are unknown."""
     span = file.entry.span_us
     return span is None or (span[0] < stop_us and span[1] >= first_us)
 

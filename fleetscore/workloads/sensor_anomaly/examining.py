@@ -1,4 +1,4 @@
-"""Examining an input file: reading it once, on all cores and without its values, to learn what its catalogue entry tells."""
+"""Examining an input file: reading it once, on all cores and without its values, to learn what its catalogue entry needs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def examine_file(store: Store, file: InputFile, settings: SensorSettings) -> Cat
 
 @dataclass(frozen=True, slots=True)
 class _Examined:
-    """What one piece tells."""
+    """What one piece holds."""
 
     piece: Piece
     counts: pa.Table | None
@@ -58,12 +58,12 @@ class _OwnParquet(threading.local):
     """The file, opened once per thread that reads: a Parquet reader serves one at a time."""
 
     def __init__(self, store: Store, path: str, columns: Columns) -> None:
-        self._asked = store, path, columns
+        self._request = store, path, columns
 
     @functools.cached_property
     def reader(self) -> Any:
-        """This thread's reader; whoever only hands the file on opens nothing."""
-        return open_parquet(*self._asked)
+        """This thread's reader; code that only passes the file on opens nothing."""
+        return open_parquet(*self._request)
 
 
 def _row_group_makers(own: _OwnParquet, footer: Any, columns: Columns) -> Iterator[Callable[[], _Examined]]:
@@ -113,7 +113,7 @@ def _examined(
 
 
 def _entry(file: InputFile, known: FileEntry, examined: Iterator[_Examined]) -> CatalogFile:
-    """The entry of a file whose kind, columns and header are known, from what its pieces tell."""
+    """The entry of a file whose kind, columns and header are known, from its pieces."""
     pieces: list[Piece] = []
     parts: list[pa.Table] = [COUNTS.empty_table()]
     rejected = 0

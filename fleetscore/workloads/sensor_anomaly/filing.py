@@ -13,7 +13,7 @@ from fleetscore.workloads.sensor_anomaly.readings import Codes, Floats, Int64s
 class Filing:
     """Times and values of partitions, each in the room reserved for it, in the order in which they are added.
 
-    The memory is asked for once; rooms that stay empty cost none.
+    The memory is allocated once; parts that stay unused cost none.
     """
 
     def __init__(self, room: Int64s) -> None:

@@ -1,4 +1,4 @@
-"""Verdicts against labels: what somebody who looked said of single readings."""
+"""Verdicts against labels: what a person who looked at single readings said."""
 
 from __future__ import annotations
 

@@ -21,7 +21,9 @@ _KEY = ["server", "hour"]
 
 
 def judge_classes(store: Store, settings: ServerLoadSettings, window: Window, results: pa.Table) -> pa.Table:
-    """JUDGED rows: per server the share of hours with sessions whose class was told wrongly. The logs of those hours must be parsed."""
+    """JUDGED rows: per server the share of hours with sessions whose class was predicted wrongly. The logs
+    of those hours must be parsed.
+    """
     if not results.num_rows:
         return JUDGED.empty_table()
     targets = window_targets(window, settings.horizon_hours)

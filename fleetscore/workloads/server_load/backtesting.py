@@ -92,7 +92,7 @@ def _draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         right.imshow(matrix, cmap="Blues")
         right.set_xticks(range(len(CLASSES)), CLASSES)
         right.set_yticks(range(len(CLASSES)), CLASSES)
-        for (true, told), count in np.ndenumerate(matrix):
-            right.text(told, true, str(count), ha="center", va="center")
-        right.set_title(f"{best}: true (rows) and told (columns)")
+        for (true, predicted), count in np.ndenumerate(matrix):
+            right.text(predicted, true, str(count), ha="center", va="center")
+        right.set_title(f"{best}: true (rows) and predicted (columns)")
     figure.savefig(path, dpi=110)

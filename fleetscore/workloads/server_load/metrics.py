@@ -1,4 +1,4 @@
-"""How well classes were told: the reference's measures, from a confusion matrix."""
+"""How well classes were predicted: the reference's measures, from a confusion matrix."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def measure(truth: Any, predicted: Any) -> Metrics:
         np.asarray(truth, np.int64) * k + np.asarray(predicted, np.int64), minlength=k * k
     ).reshape(k, k)
     rows = int(matrix.sum())
-    hits, true, told = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
-    precision, recall = _share(hits, told), _share(hits, true)
+    hits, true, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+    precision, recall = _share(hits, predicted), _share(hits, true)
     f1 = _share(2 * precision * recall, precision + recall)
     weight = _share(true, np.full(k, max(rows, 1)))
     weighted = [float((weight * value).sum()) for value in (precision, recall, f1)]

@@ -193,7 +193,7 @@ _remembered: dict[tuple[str, str], RangeRecord] = {}
 
 
 def _read_record(store: Store, path: str) -> RangeRecord:
-    """Read a record once per process: every month's reduction asks for all of them, and none ever changes."""
+    """Read a record once per process: every month's reduction reads all of them, and none ever changes."""
     key = (store.url, path)
     if key not in _remembered:
         if len(_remembered) >= _REMEMBERED:

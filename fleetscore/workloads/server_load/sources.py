@@ -20,7 +20,7 @@ from fleetscore.workloads.server_load.settings import ServerLoadSettings
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """A file that is not used: why (a code and a sentence), and the sums that tell which servers it concerns."""
+    """A file that is not used: why (a code and a sentence), and the sums that show which servers it concerns."""
 
     path: str
     cause: str
@@ -49,7 +49,7 @@ class MonthHours:
 
 
 def list_logs(store: Store, settings: ServerLoadSettings) -> list[InputFile]:
-    """The log files that the settings ask for, by path; names that begin with "." or "_" are not logs."""
+    """The log files that the settings name, by path; names that begin with "." or "_" are not logs."""
     folder = settings.data.folder
     return [
         InputFile(entry.path, entry.etag, entry.size_bytes)

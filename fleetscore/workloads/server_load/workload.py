@@ -46,7 +46,7 @@ class ServerLoad(Workload, Prepares, Trains, ScoresRows, Judges, Draws, MakesSam
     training_rates = Rates(shard_s=4.0, partition_s=0.0, row_s=3e-4, bytes_per_row=1_500.0)
     result_schema = RESULTS
     partition_columns = ("server",)
-    loss = "share of hours whose load class was told wrongly"
+    loss = "share of hours whose load class was predicted wrongly"
     chart = "fleetscore.dashboard.charts.load_classes:draw_classes"
 
     def discover(self, run: RunContext) -> Partitions:

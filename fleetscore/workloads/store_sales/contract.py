@@ -46,13 +46,13 @@ RESULTS = pa.schema(
 
 
 class Cause(StrEnum):
-    """Why an outcome is what it is, or what was repaired in a scored store; the most telling one stands in the ledger.
+    """Why an outcome is what it is, or what was repaired in a scored store; the most important one stands in the ledger.
 
-    The order is that of telling: the first that applies is the outcome's cause, the detail counts them all.
+    The order is that of importance: the first that applies is the outcome's cause, the detail counts them all.
     """
 
     NO_MODEL = "no_model"  # skipped
-    NO_DATA = "no_data"  # late: the model knows the store, the data does not
+    NO_DATA = "no_data"  # late: the model covers the store, the data has no row of it
     NO_FUTURE = "no_future"  # late: it sold lately, but there is no week to forecast
     DISCONTINUED = "discontinued"  # skipped: no future, and none sold lately
     STALE_HISTORY = "stale_history"  # late: the last weeks before the window are missing

@@ -1,4 +1,4 @@
-"""Discovery: the stores with data and those that the model knows, and which of them cannot or need not be forecast."""
+"""Discovery: the stores with data and those that the model covers, and which of them cannot or need not be forecast."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _judge(
 
 
 def _absent(name: str, files: UsableFiles, pins: Pins) -> dict[str, object]:
-    detail = "The model knows this store, the data has no row of it."
+    detail = "The model covers this store, the data has no row of it."
     if files.faults:
         detail += f" Its rows may lie in a file that cannot be used: {files.faults[0]}"
     key = join_key([name])

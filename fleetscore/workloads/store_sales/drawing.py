@@ -36,12 +36,14 @@ def draw_windows(
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for window in windows:
-        for key, skus in _asked(store, kind.name, window, partitions).items():
+        for key, skus in _requested_skus(store, kind.name, window, partitions).items():
             paths.append(_draw_store(store, kind, window, folder, key, skus))
     return paths
 
 
-def _asked(store: Store, workload: str, window: Window, partitions: Sequence[str]) -> dict[str, list[str]]:
+def _requested_skus(
+    store: Store, workload: str, window: Window, partitions: Sequence[str]
+) -> dict[str, list[str]]:
     """Store -> SKUs, none for those that sell most."""
     skus_by_store: dict[str, list[str]] = {}
     for partition in partitions or [_largest(store, workload, window)]:

@@ -196,7 +196,7 @@ def _fill_promotions(deal: Any, feat: Any, rivals: Any, target: int, kinds: Any,
 
 @compiled
 def _or_zero(value: float) -> float:
-    """0.0, which is neutral for a difference, where it cannot be told."""
+    """0.0, which is neutral for a difference, where it is unknown."""
     return value if math.isfinite(value) else 0.0
 
 

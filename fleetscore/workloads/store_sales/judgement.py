@@ -35,7 +35,7 @@ class Block:
 
 
 def block_of(panel: Panel, cutoff: int, steps: int) -> Block:
-    """The block of `steps` weeks from column `cutoff` of a panel that knows their sales."""
+    """The block of `steps` weeks from column `cutoff` of a panel that has their sales."""
     cases = every_step(len(panel.sales), cutoff - 1, steps)
     series = np.repeat(cases.series, steps)
     column = cutoff - 1 + cases.step

@@ -52,7 +52,7 @@ class RowBatch:
     store: Labels
     sku: Labels
     week: NDArray[np.int64]  # window ordinals
-    sales: NDArray[np.float64]  # empty where not asked for
+    sales: NDArray[np.float64]  # empty where not requested
     deal: NDArray[np.float64]
     feat: NDArray[np.float64]
     prices: NDArray[np.float64]  # price columns x rows
@@ -241,7 +241,7 @@ def _ordinal(text: str, cadence: Cadence) -> int:
     try:
         return parse_window(text, cadence).ordinal
     except InputError:
-        return UNREADABLE  # counted by whoever reads the rows
+        return UNREADABLE  # counted where the rows are read
 
 
 def _numbers(

@@ -114,10 +114,10 @@ def forecast_rows(
 
 
 def _fitting(loaded: LoadedModel, settings: StoreSalesSettings) -> QuantileModel:
-    """The model, if it forecasts as many weeks as the settings ask for; ModelError otherwise."""
+    """The model, if it forecasts as many weeks as the settings name; ModelError otherwise."""
     if loaded.model is None or settings.steps > loaded.model.steps:
         raise ModelError(
-            f"Model set {loaded.version} forecasts fewer weeks than the {settings.steps} that the settings ask for.",
+            f"Model set {loaded.version} forecasts fewer weeks than the {settings.steps} that the settings name.",
             fix="Lower `steps` or train again.",
             code="wrong_steps",
         )
