@@ -35,7 +35,7 @@ class AppSettings:
         0, "FLEETSCORE_PARALLELISM", "Inline shards that may run at once; 0: one per core.", 0, 1024
     )
     inline_memory_bytes: int = _setting(
-        1_000_000_000,
+        568_000_000,
         "FLEETSCORE_INLINE_MEMORY_BYTES",
         "Most memory that one inline shard may take.",
         10_000_000,

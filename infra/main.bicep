@@ -247,7 +247,8 @@ var offloadEnabled = batchEnabled && batchPlacement != 'inline'
 var poolEnabled = offloadEnabled && !empty(workerImage)
 
 // Activities share one process. Three quarters of an instance are planned: what the loaded process takes, and one shard per activity.
-var processMemoryMB = 320
+// 400 MB were measured after a plan over 20 million rows (docs/decisions/0012-activities-at-once.md); 512 MB are for small fleets.
+var processMemoryMB = instanceMemoryMB >= 2048 ? 400 : 320
 var maximumActivities = instanceMemoryMB >= 4096 ? 4 : (instanceMemoryMB >= 2048 ? 2 : 1)
 var shardMemoryMB = ((instanceMemoryMB * 3 / 4) - processMemoryMB) / maximumActivities
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fleetscore.cli.local_cloud import LocalBatch, LocalStorage
     from fleetscore.store.base import Store
 
+_AS_ON_AZURE = ("--concurrency", "threads")  # one process, whose threads the activities are
 _PRICES = """# The local pool: nodes are processes, up in seconds. Prices are those of Azure.
 date = "2026-11-01"
 region = "eastus"
@@ -94,19 +95,20 @@ def _tour(
     storage: LocalStorage, batch: LocalBatch, names: tuple[str, ...], scale: float, folder: Path
 ) -> tuple[list[ChapterSummary], list[dict[str, Any]], str]:
     from fleetscore.cli.demo.tour import prepare_samples, run_chapter, train_models
-    from fleetscore.cli.local_cloud import cloud_environment
+    from fleetscore.cli.local_cloud import INSTANCE_ACTIVITIES, cloud_environment
+    from fleetscore.fleet.embedded_host import ACTIVITIES_SETTING
     from fleetscore.fleet.store_fleet import Fleet
     from fleetscore.pipeline.cost import PRICES_PATH
     from fleetscore.store import open_store
 
     settings = cloud_environment(storage, batch, f"fleet-{scale:g}".replace(".", "-"))
-    os.environ.update(settings)
+    os.environ.update(settings | {ACTIVITIES_SETTING: str(INSTANCE_ACTIVITIES)})
     store = open_store(settings["FLEETSCORE_STORE"])
     store.write(PRICES_PATH, _PRICES.format(boot_s=5.0, cores=2).encode())
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     chapters, placed = [], []
     host_folder = folder / "host"  # beside the services that its history belongs to
-    with Fleet(store.url, host_folder=host_folder) as fleet:
+    with Fleet(store.url, host_folder=host_folder, host_options=_AS_ON_AZURE) as fleet:
         for name in names:
             ready = prepare_samples(store, folder / f"state-{scale:g}", name, scale)
             ready = train_models(fleet, folder / f"state-{scale:g}", ready)

@@ -27,6 +27,8 @@ _LOOK_EVERY_S = 0.2
 _NAMES = {"azurite": "Azurite", "service": "The local Batch service"}  # by the name of their logs
 _TIME_SCALE = 60.0  # the formula sees new tasks in a second, not in a minute
 WORKER_IMAGE = "fleetscore-worker"
+INSTANCE_ACTIVITIES = 2
+"""Activities that an app instance of 2 GB runs at once, as the template and host.json say."""
 
 
 @dataclass(frozen=True, slots=True)

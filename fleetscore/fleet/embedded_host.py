@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,8 @@ from fleetscore.process_environment import SCORING_ENVIRONMENT
 _log = logging.getLogger("fleetscore.cli.embedded")
 SCHEDULES = ("start_due_windows",)
 """The app's functions that start due windows."""
+ACTIVITIES_SETTING = "AzureFunctionsJobHost__extensions__durableTask__maxConcurrentActivityFunctions"
+"""Overrides how many activities run at once by host.json, whose number is for an app instance of 2 GB."""
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 45.0
 
@@ -45,9 +47,12 @@ class EmbeddedHost:
     where it was left, since both keep their history in the same folder.
     """
 
-    def __init__(self, store_url: str, folder: Path | None = None) -> None:
-        """Be the host of the store, with its history in `folder`, by default with the store; nothing is started yet."""
-        self.store_url = store_url
+    def __init__(self, store_url: str, folder: Path | None = None, options: Sequence[str] = ()) -> None:
+        """Be the host of the store, with its history in `folder`, by default with the store; nothing is started yet.
+
+        `options` are further ones of `devhost start`, for a host that is started here.
+        """
+        self.store_url, self._options = store_url, tuple(options)
         self.folder = folder or host_folder(store_url)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -101,7 +106,7 @@ class EmbeddedHost:
         """Start the host, which ends by itself should this process be killed."""
         with (self.folder / "host.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*host_command(self.folder), "--end-with", str(os.getpid())],
+                [*host_command(self.folder), "--end-with", str(os.getpid()), *self._options],
                 env=_commands_environment(self.store_url),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -150,10 +155,11 @@ def _commands_environment(store_url: str) -> dict[str, str]:
 def host_environment(store_url: str) -> dict[str, str]:
     """The environment of a host of that store: this process's own, and the variables of scoring where they are not set.
 
-    Schedules are in UTC, as on Azure, whatever form the TZ of this process has.
+    Schedules are in UTC, as on Azure, whatever form the TZ of this process has. Every core may work, at activities of a process each.
     """
     return {
         "WEBSITE_TIME_ZONE": "UTC",
+        ACTIVITIES_SETTING: str(max(8, os.cpu_count() or 1)),
         **SCORING_ENVIRONMENT,
         **service_environment(os.environ),
         "FLEETSCORE_STORE": store_url,

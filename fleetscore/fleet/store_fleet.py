@@ -51,10 +51,15 @@ class Fleet(FleetBase):
     fleet is closed; a host that runs already is used. InputError (`no_store`) where the store does not exist.
     """
 
-    def __init__(self, url: str, *, host_folder: Path | None = None) -> None:
-        """Open the store at `url`; its local host keeps its history in `host_folder`, by default with the store."""
+    def __init__(
+        self, url: str, *, host_folder: Path | None = None, host_options: Sequence[str] = ()
+    ) -> None:
+        """Open the store at `url`; its local host keeps its history in `host_folder`, by default with the store.
+
+        `host_options` are further options of `devhost start`, for a local host that is started here.
+        """
         self.url = absolute_store_url(url)
-        self._host_folder = host_folder
+        self._host_folder, self._host_options = host_folder, tuple(host_options)
         self._host: EmbeddedHost | None = None
         self._connection: Connection | None = None
         self._blocks = 0
@@ -402,7 +407,7 @@ class Fleet(FleetBase):
             from fleetscore.fleet.embedded_host import EmbeddedHost
 
             self._check_quickly()
-            self._host = EmbeddedHost(self.url, self._host_folder)
+            self._host = EmbeddedHost(self.url, self._host_folder, self._host_options)
             atexit.register(self.close)
             if threading.current_thread() is threading.main_thread():
                 self._handler = signal.signal(signal.SIGTERM, _leave)

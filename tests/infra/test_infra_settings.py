@@ -1,5 +1,6 @@
 """App settings: what the code reads is what the template sets, with values that the code accepts."""
 
+import json
 import re
 from dataclasses import fields
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from fleetscore.app_settings import AppSettings, read_app_settings
+from fleetscore.cli.local_cloud import INSTANCE_ACTIVITIES
 from fleetscore.errors import SettingsError
 from fleetscore.process_environment import MEMORY_TUNABLES
 from tests.infra.bicep_reader import Template
@@ -18,7 +20,8 @@ IMAGE = "crfleetscorex.azurecr.io/worker@sha256:" + "ab" * 32
 # Given to a Batch task by the app, not to the app.
 OF_A_TASK = {"FLEETSCORE_RUN", "FLEETSCORE_SHARD", "FLEETSCORE_PURPOSE"}
 ACTIVITIES = "AzureFunctionsJobHost__extensions__durableTask__maxConcurrentActivityFunctions"
-PROCESS_BYTES = 320_000_000  # what the loaded app takes before it scores anything; tests/deploy measures it
+PROCESS_BYTES = {512: 320_000_000, 2048: 400_000_000, 4096: 400_000_000}
+"""What the app takes before it scores anything: loaded (tests/deploy measures it), or after a large plan (benchmarks/one_process.py)."""
 # Of a machine's own, or a prefix of names that the operator chooses: the template sets none of them.
 OF_THE_OPERATOR = {"FLEETSCORE_APP_DIR", "FLEETSCORE_DATABASE_"}
 CONNECTION = "FLEETSCORE_QUEUE"  # the name of the group of settings that the queue trigger connects with
@@ -98,8 +101,18 @@ def test_the_code_accepts_what_the_template_sets(
     assert bool(read.batch_endpoint) == (batch and bool(image))
     assert read.batch_image == image
     together = read.inline_memory_bytes * int(settings[ACTIVITIES])
-    assert together + PROCESS_BYTES <= memory_mb * 1_000_000 * 3 // 4
+    assert together + PROCESS_BYTES[memory_mb] <= memory_mb * 1_000_000 * 3 // 4
     assert read.inline_memory_bytes >= 64_000_000
+
+
+def test_host_json_and_the_defaults_fit_an_instance_of_2_gb(templates: dict[str, Template]) -> None:
+    """Without the template too, activities at once times the largest inline shard and the process stay under 1.5 of 2 GB."""
+    settings = settings_of(templates)
+    host = json.loads((ROOT / "host.json").read_text())
+    at_once = host["extensions"]["durableTask"]["maxConcurrentActivityFunctions"]
+    assert at_once == int(settings[ACTIVITIES]) == INSTANCE_ACTIVITIES
+    assert AppSettings().inline_memory_bytes == int(settings["FLEETSCORE_INLINE_MEMORY_BYTES"])
+    assert at_once * AppSettings().inline_memory_bytes + PROCESS_BYTES[2048] <= 2048 * 1_000_000 * 3 // 4
 
 
 @pytest.mark.parametrize("given", [{"batchEnabled": False}, {"batchPlacement": "inline"}], ids=str)

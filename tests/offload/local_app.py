@@ -65,7 +65,9 @@ class Token:
 
 
 class App(Host):
-    """The app with the toy workloads, and the settings of the local cloud."""
+    """The app with the toy workloads and the settings of the local cloud, in one process as on Azure."""
+
+    options = ("--concurrency", "threads")
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.settings = environment

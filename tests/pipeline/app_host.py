@@ -32,6 +32,9 @@ class Host:
     host as well.
     """
 
+    options: tuple[str, ...] = ()
+    """Further options of `devhost start`."""
+
     def __init__(self, folder: Path, app: Path = ROOT, **environment: str) -> None:
         self.folder, self.app = folder, app
         quiet = {schedule_variable(kind): NEVER for kind in kinds_with_own_workload()}
@@ -46,7 +49,7 @@ class Host:
         data.mkdir(parents=True, exist_ok=True)
         (data / "address.json").unlink(missing_ok=True)
         command = [sys.executable, "-m", "devhost", "start", str(self.app), "--port", "0"]
-        command += ["--data", str(data), "--enable-auth"]
+        command += ["--data", str(data), "--enable-auth", *self.options]
         with (self.folder / "host.log").open("ab") as log:
             self.process = process = subprocess.Popen(
                 command, cwd=self.app, env=self._environment, stdout=log, stderr=log, start_new_session=True

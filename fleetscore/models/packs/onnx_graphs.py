@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -79,34 +80,40 @@ class OnnxPack(Pack):
 
 
 class Sessions:
-    """Sessions by the hash of their graph, bounded by `limit_bytes`."""
+    """Sessions by the hash of their graph, bounded by `limit_bytes`. Safe for threads."""
 
     def __init__(self, limit_bytes: int = SESSIONS_BYTES) -> None:
         self.limit_bytes = limit_bytes
         self.made = 0
         self._known: OrderedDict[bytes, tuple[Any, int]] = OrderedDict()
+        self._lock = (
+            threading.RLock()
+        )  # held while a session is made too, so that no two threads make the same one
 
     def session(self, graph: bytes) -> Any:
         """The session of a graph; ModelError when ONNX Runtime is not installed, or cannot read the graph."""
         digest = hashlib.sha256(graph).digest()
-        if digest in self._known:
-            self._known.move_to_end(digest)
-            return self._known[digest][0]
-        self.make_room(session_bytes(graph))
-        session = open_session(graph)
-        self.made += 1
-        self._known[digest] = session, session_bytes(graph)
-        return session
+        with self._lock:
+            if digest in self._known:
+                self._known.move_to_end(digest)
+                return self._known[digest][0]
+            self.make_room(session_bytes(graph))
+            session = open_session(graph)
+            self.made += 1
+            self._known[digest] = session, session_bytes(graph)
+            return session
 
     def make_room(self, needed_bytes: int) -> None:
         """Drop the least recently used sessions until `needed_bytes` fit, or none is left."""
-        while self._known and self.size_bytes + needed_bytes > self.limit_bytes:
-            self._known.popitem(last=False)
+        with self._lock:
+            while self._known and self.size_bytes + needed_bytes > self.limit_bytes:
+                self._known.popitem(last=False)
 
     @property
     def size_bytes(self) -> int:
         """What the sessions take together."""
-        return sum(size for _, size in self._known.values())
+        with self._lock:
+            return sum(size for _, size in self._known.values())
 
 
 SESSIONS = Sessions()

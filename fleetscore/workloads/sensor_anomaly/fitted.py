@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -109,21 +110,25 @@ def _packs_of(
 
 
 class _PackCache:
-    """The packs last used, up to a number of bytes: model sets are immutable, so an entry never grows stale."""
+    """The packs last used, up to a number of bytes: model sets are immutable, so an entry never grows stale. Safe for threads."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
         self._packs: OrderedDict[tuple[str, str, str, int], tuple[ModelPack, int]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def get(self, store: Store, workload: str, version: str, number: int) -> ModelPack:
         key = (store.url, workload, version, number)
-        if key not in self._packs:
-            data = read_model_file(store, read_model_set(store, workload, version), pack_name(number))
-            self._packs[key] = (read_pack(data), len(data))
-        self._packs.move_to_end(key)
-        pack = self._packs[key][0]
-        while sum(size for _, size in self._packs.values()) > self._limit_bytes:
-            self._packs.popitem(last=False)
+        with self._lock:
+            if key in self._packs:
+                self._packs.move_to_end(key)
+                return self._packs[key][0]
+        data = read_model_file(store, read_model_set(store, workload, version), pack_name(number))
+        pack = read_pack(data)
+        with self._lock:
+            self._packs[key] = (pack, len(data))
+            while sum(size for _, size in self._packs.values()) > self._limit_bytes:
+                self._packs.popitem(last=False)
         return pack
 
 

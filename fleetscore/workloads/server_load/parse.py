@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,12 +136,15 @@ def digest_of(piece: Piece) -> str:
 
 def parse_piece(piece: Piece, layout: Layout) -> tuple[pa.Table, Counts]:
     """The sums (SLOTS) and counts of the piece's lines; offsets of examples count from its first line."""
+    with _working_table() as table:
+        return _parse(piece, np.array(layout.roles(), np.int64), table)
+
+
+def _parse(piece: Piece, roles: Any, table: Any) -> tuple[pa.Table, Counts]:
     from fleetscore.workloads.server_load import kernel
 
-    table = _own_table()
     kernel.empty_rows(table)
     kernel.empty_counts(table)
-    roles = np.array(layout.roles(), np.int64)
     tables: list[pa.Table] = []
     examples: list[Example] = []
     for data, size, offset in (
@@ -160,16 +163,26 @@ def parse_piece(piece: Piece, layout: Layout) -> tuple[pa.Table, Counts]:
     return pa.concat_tables(tables).unify_dictionaries(), Counts(lines, kept, causes, tuple(examples))
 
 
-_scratch = threading.local()
+_free_tables: list[Any] = []
 
 
-def _own_table() -> Any:
-    """This thread's working table: touching 100 MB of fresh memory would take longer than a quarter of the parsing."""
+@contextmanager
+def _working_table() -> Iterator[Any]:
+    """A working table that nobody else has for the length of the block, kept for the next one.
+
+    Touching 100 MB of fresh memory would take longer than a quarter of the parsing; one for each thread that ever parsed would be
+    too much for a process with many threads, of which few parse at once.
+    """
     from fleetscore.workloads.server_load.kernel import new_table
 
-    if not hasattr(_scratch, "table"):
-        _scratch.table = new_table()
-    return _scratch.table
+    try:
+        table = _free_tables.pop()
+    except IndexError:
+        table = new_table()
+    try:
+        yield table
+    finally:
+        _free_tables.append(table)
 
 
 def _slots(table: Any) -> pa.Table:

@@ -195,8 +195,10 @@ _remembered: dict[tuple[str, str], RangeRecord] = {}
 def _read_record(store: Store, path: str) -> RangeRecord:
     """Read a record once per process: every month's reduction reads all of them, and none ever changes."""
     key = (store.url, path)
-    if key not in _remembered:
+    record = _remembered.get(key)  # once: another thread may clear what was there a moment ago
+    if record is None:
+        record = msgspec.json.decode(store.read(path), type=RangeRecord)
         if len(_remembered) >= _REMEMBERED:
             _remembered.clear()
-        _remembered[key] = msgspec.json.decode(store.read(path), type=RangeRecord)
-    return _remembered[key]
+        _remembered[key] = record
+    return record
