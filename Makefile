@@ -46,7 +46,7 @@ bench: setup ## measure Fleetscore and its rivals, and put the figures into docs
 	$(RUN) -m benchmarks
 
 images: demo ## draw the pictures of README.md anew
-	$(RUN) docs/images/shrink.py .fleetscore/demo/pictures
+	cp .fleetscore/demo/pictures/sensor_anomaly-*.svg docs/images/sensor_anomaly.svg
 
 infra-check: ## check the infrastructure offline
 	PYTHON="$(PYTHON)" infra/check.sh

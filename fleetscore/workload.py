@@ -2,7 +2,7 @@
 
 A kind is a class that implements two methods of `Workload`: `discover` names the expected partitions of a window, `score` gives
 the results of a shard. All else is a capability that a kind may have: `Prepares`, `Trains`, `ImportsModels`, `ScoresRows`,
-`Judges`, `Draws`, `MakesSamples`, `Backtests`. A workload is an instance of its kind: it has a name and settings.
+`Judges`, `MakesSamples`, `Backtests`. A workload is an instance of its kind: it has a name and settings.
 """
 
 from __future__ import annotations
@@ -389,18 +389,6 @@ class ChecksFit(ABC):
         """
 
 
-class Draws(ABC):
-    """The capability to draw published results."""
-
-    lacking: ClassVar[str] = "draws no pictures"
-
-    @abstractmethod
-    def draw(
-        self, store: Store, windows: Sequence[Window], folder: Path, partitions: Sequence[str] = ()
-    ) -> list[Path]:
-        """Draw the windows as PNG files in `folder`; chooses the partitions worth seeing when none are named."""
-
-
 class MakesSamples(ABC):
     """The capability to write sample data with planted defects, and to judge results by them."""
 
@@ -422,9 +410,13 @@ class Backtests(ABC):
 
     lacking: ClassVar[str] = "has no backtest"
 
+    backtest_chart: ClassVar[str] = (
+        ""  # "module:function" that draws what `backtest` gives; "" for no picture
+    )
+
     @abstractmethod
-    def backtest(self, store: Store, cutoffs: int, folder: Path) -> Mapping[str, Any]:
-        """Train before each cutoff, score after it, compare: a table as JSON values, and plots in `folder`."""
+    def backtest(self, store: Store, cutoffs: int) -> Mapping[str, Any]:
+        """Train before each cutoff, score after it, compare: a table as JSON values."""
 
 
 def require(kind: Workload, capability: type[Capability]) -> Capability:

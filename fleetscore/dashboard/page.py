@@ -42,7 +42,7 @@ def render_page(body: Body, links: Links, now: datetime) -> str:
         tag("meta", name="referrer", content="no-referrer"),
         tag("noscript", tag("meta", http_equiv="refresh", content=_REFRESH_WITHOUT_SCRIPT_S)) if body.is_live else None,
         tag("title", f"{body.title} · Fleetscore"),
-        tag("style", Markup(_asset("style.css"))),
+        tag("style", Markup(page_style())),
     )  # fmt: skip
     page = tag(
         "body", _top(body, links, now), tag("main", body.content),
@@ -59,7 +59,7 @@ def security_headers() -> dict[str, str]:
     """
     policy = (
         "default-src 'none'; "
-        f"style-src '{_digest('style.css')}'; script-src '{_digest('refresh.js')}'; "
+        f"style-src '{_digest(page_style())}'; script-src '{_digest(_asset('refresh.js'))}'; "
         "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
     return {
@@ -85,10 +85,20 @@ def _top(body: Body, links: Links, now: datetime) -> Markup:
     return tag("header", tag("nav", nav, aria_label="Where you are"), badges, class_="top")
 
 
+def picture_style() -> str:
+    """The style of figures, for a file of their own."""
+    return _asset("picture.css")
+
+
+def page_style() -> str:
+    """The style of a page, with that of its figures."""
+    return _asset("picture.css") + _asset("style.css")
+
+
 @functools.cache
 def _asset(name: str) -> str:
     return (_HERE / name).read_text(encoding="utf-8")
 
 
-def _digest(name: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(_asset(name).encode()).digest()).decode()
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -14,7 +14,8 @@ from fleetscore.records import Manifest
 from fleetscore.runs.manifests import read_latest
 from fleetscore.store.base import Store
 from fleetscore.store.paths import manifest_path
-from fleetscore.windows import parse_key
+from fleetscore.windows import Window, parse_key
+from fleetscore.workload import Workload
 
 MOST_DRAWN = 8
 
@@ -52,10 +53,18 @@ def read_results_view(store: Store, name: str, window_text: str, partitions: Seq
         before = pool.submit(_published, store, name, window.next(-1).key if window.ordinal > 0 else "")
         after = pool.submit(_published, store, name, window.next().key)
         if known.workload is not None:
-            module, _, function = known.workload.chart.partition(":")
-            draw = getattr(import_module(module), function)  # each imports its kind's reading only
-            drawing = draw(store, known.workload, manifest, window, partitions[:MOST_DRAWN])
+            drawing = draw_window(store, known.workload, manifest, window, partitions[:MOST_DRAWN])
     return ResultsView(name, window.key, manifest, drawing, before.result(), after.result())
+
+
+def draw_window(
+    store: Store, workload: Workload, manifest: Manifest, window: Window, partitions: Sequence[str] = ()
+) -> Drawing:
+    """The published window as the workload's kind draws it; InputError names a partition that has no rows to draw."""
+    module, _, function = workload.chart.partition(":")
+    draw = getattr(import_module(module), function)  # each imports its kind's reading only
+    drawn: Drawing = draw(store, workload, manifest, window, partitions)
+    return drawn
 
 
 def _published(store: Store, name: str, window: str) -> str:

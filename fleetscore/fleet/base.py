@@ -228,4 +228,4 @@ class FleetBase(ABC):
     def draw(
         self, workload: str, windows: Sequence[str], folder: Path, partitions: Sequence[str] = ()
     ) -> list[Path]:
-        """Draw published windows, by default the newest, as PNG pictures into `folder`."""
+        """Draw published windows, by default the newest, as SVG pictures into `folder`."""

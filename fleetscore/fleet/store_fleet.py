@@ -345,25 +345,28 @@ class Fleet(FleetBase):
 
     def backtest(self, workload: str, cutoffs: int, folder: Path) -> Mapping[str, Any]:
         """Train before each cutoff, score after it, and compare with what came."""
+        from fleetscore.dashboard.picture_files import write_backtest
         from fleetscore.registry import get_workload
         from fleetscore.workload import Backtests, require
 
-        return require(get_workload(self.store, workload), Backtests).backtest(self.store, cutoffs, folder)
+        kind = require(get_workload(self.store, workload), Backtests)
+        found = kind.backtest(self.store, cutoffs)
+        if not kind.backtest_chart:
+            return found
+        return {**found, "plots": [str(write_backtest(kind.backtest_chart, found, workload, folder))]}
 
     def draw(
         self, workload: str, windows: Sequence[str], folder: Path, partitions: Sequence[str] = ()
     ) -> list[Path]:
-        """Draw published windows, by default the newest, as PNG pictures into `folder`."""
+        """Draw published windows, by default the newest, as SVG pictures into `folder`."""
+        from fleetscore.dashboard.picture_files import write_pictures
         from fleetscore.registry import get_workload
-        from fleetscore.workload import Draws, require
 
         kind = get_workload(self.store, workload)
-        drawing = require(kind, Draws)
         chosen = self._published(kind, windows)
         for partition in partitions:
             self._check_published(workload, chosen, partition)
-        folder.mkdir(parents=True, exist_ok=True)
-        return list(drawing.draw(self.store, chosen, folder, tuple(partitions)))
+        return write_pictures(self.store, kind, chosen, folder, tuple(partitions))
 
     def _check_published(self, workload: str, windows: Sequence[Window], partition: str) -> None:
         """MissingBlobError unless the partition is in the ledger of one of the published windows."""

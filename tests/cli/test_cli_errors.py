@@ -66,12 +66,12 @@ def test_wrong_usage_exits_with_2(command: Command, arguments: tuple[str, ...]) 
 def test_an_extra_that_is_not_installed_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Pictures need an extra of the wheel: exit code 2 with the command that installs it, before any work."""
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert run_command(["demo"]) == 2
+    """The local cloud needs an extra of the wheel: exit code 2 with the command that installs it, before any work."""
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    assert run_command(["cloud"]) == 2
     assert capsys.readouterr().err.splitlines() == [
-        "Error: matplotlib is not installed.",
-        "Install it: pip install 'fleetscore[pictures]'",
+        "Error: cryptography is not installed.",
+        "Install it: pip install 'fleetscore[cloud]'",
     ]
 
 

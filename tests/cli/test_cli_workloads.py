@@ -3,6 +3,7 @@
 import json
 import pickle
 from pathlib import Path
+from xml.etree import ElementTree
 
 from said import Command
 from sklearn.pipeline import make_pipeline
@@ -29,7 +30,8 @@ def test_draw_makes_pictures_of_what_is_published(command: Command, estate: Stor
     """The newest published window by default; a window that is not published is refused with the command that runs it."""
     del estate
     told = json.loads(command("draw", "sensor_anomaly", "--folder", str(tmp_path / "p"), "--json").out)
-    assert [Path(path).read_bytes()[:4] for path in told["pictures"]] == [b"\x89PNG"]
+    (path,) = told["pictures"]
+    assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
     said = command("draw", "sensor_anomaly", "--window", "2026-03-04T09", "--folder", str(tmp_path / "p"))
     assert said.code == 2
     assert "fleetscore run sensor_anomaly --window 2026-03-04T09" in said.err

@@ -113,6 +113,7 @@ def test_the_wheel_brings_one_package_with_the_app_as_data(wheel: Path) -> None:
     assert {
         "fleetscore/py.typed",
         "fleetscore/pipeline/prices.toml",
+        "fleetscore/dashboard/picture.css",
         "fleetscore/dashboard/style.css",
     } <= set(names)
     assert not [name for name in names if "__pycache__" in name or "/tests/" in name]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow as pa
@@ -10,9 +11,11 @@ from app_host import Host, running
 from test_dashboard_drawn import publish
 
 from fleetscore.dashboard.charts.published import Drawing
+from fleetscore.dashboard.picture_files import write_pictures
 from fleetscore.dashboard.results_view import read_results_view
 from fleetscore.errors import InputError
 from fleetscore.pipeline.local import run_window
+from fleetscore.registry import get_workload
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
 from tests.model_fleets.conftest import MIDNIGHT, SETTINGS, fitted, pin_models, telemetry, write_rows
@@ -127,3 +130,31 @@ def test_the_page_shows_picture_extremes_and_rows(host: Host) -> None:
     assert len(data["drawing"]["rows"]) == 20
     assert data["drawing"]["extremes"][0]["partition"] == "VAN%2F3 & <b>"
     assert host.ask("dashboard?view=results&workload=vans&partition=nope").status_code == 400
+
+
+def test_a_picture_file_is_whole_xml_whatever_a_key_holds(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Markup, control characters and unpaired surrogates of keys and columns neither break the file nor leave it."""
+    store = open_store(str(tmp_path_factory.mktemp("keys")))
+    store.write("settings/vans.toml", SETTINGS.encode())
+    key = 'a\x01\x0b<svg onload="x">&\ufffe'
+    publish(store, "vans", "2026-11-21", {key: pa.table({"van_id": [key] * 3, "kwh": [1.0, 2.0, 3.0]})})
+    window = get_workload(store, "vans").parse_window("2026-11-21")
+    folder = tmp_path_factory.mktemp("pictures")
+    (path,) = write_pictures(store, get_workload(store, "vans"), [window], folder)
+    assert path.name == "vans-2026-11-21.svg"
+    tree = list(ElementTree.parse(path).iter())
+    assert any("kwh 1 to 3" in (one.text or "") for one in tree)
+    assert not any(one.get("onload") for one in tree)
+    assert {one.tag.rpartition("}")[2] for one in tree} <= {
+        "svg",
+        "title",
+        "style",
+        "rect",
+        "text",
+        "path",
+        "g",
+        "line",
+        "circle",
+    }

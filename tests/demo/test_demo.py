@@ -24,7 +24,7 @@ from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store import open_store
 from fleetscore.workload import MakesSamples
 
-PNG = b"\x89PNG\r\n\x1a\n"
+SVG = b"<svg"
 
 
 def run_demo(folder: Path, *options: str) -> Any:
@@ -44,15 +44,15 @@ def check_chapter(folder: Path, chapter: Any) -> None:
     assert store.stat(chapter["ledger"]) is not None
     assert chapter["pictures"]
     for picture in chapter["pictures"]:
-        assert Path(picture).read_bytes().startswith(PNG)
+        assert Path(picture).read_bytes().startswith(SVG)
 
 
 def check_page(told: Any) -> None:
     """One file with every picture inside, and nothing that is loaded from elsewhere."""
     page = Path(told["page"]).read_text()
-    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    pictures = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', page)
     assert len(pictures) == sum(len(chapter["pictures"]) for chapter in told["chapters"])
-    assert all(base64.b64decode(picture).startswith(PNG) for picture in pictures)
+    assert all(base64.b64decode(picture).startswith(SVG) for picture in pictures)
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
 
 

@@ -5,9 +5,7 @@ from pathlib import Path
 
 from fleetscore.cli.demo.page import render_page
 from fleetscore.cli.demo.summary import format_judged, sum_chapter
-from fleetscore.cli.demo.tour import shown_windows
 from fleetscore.records import Cause, RunRecord, RunRequest, RunState
-from fleetscore.windows import Cadence, parse_window
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -58,11 +56,3 @@ def test_the_page_escapes_what_comes_from_data(tmp_path: Path) -> None:
     assert "<b>" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "&lt;store&gt;" in page
-
-
-def test_hours_are_drawn_together_and_other_windows_alone() -> None:
-    """All hours in one picture; of days and weeks the newest."""
-    hours = [parse_window(f"2026-01-01T{hour:02d}", Cadence.HOUR) for hour in range(3)]
-    weeks = [parse_window(f"2026-W0{week}", Cadence.WEEK) for week in (1, 2)]
-    assert shown_windows(hours) == hours
-    assert shown_windows(weeks) == weeks[-1:]

@@ -58,7 +58,7 @@ def test_python_3_13_has_the_sdk_that_it_needs() -> None:
 def test_nothing_of_the_command_line_is_deployed() -> None:
     """Terminal, pictures, samples and importers are in no lock; nor does what draws them in."""
     direct = {requirement.name for requirement in wanted(ROOT / "requirements-cli.txt", "3.11")}
-    assert {"rich", "matplotlib", "polars", "click"} <= direct
+    assert {"rich", "polars", "click", "skops"} <= direct
     for lock in [*(LOCKS["app_lock"](v) for v in VERSIONS), LOCKS["WORKER_LOCK"]]:
         assert not direct & set(locked(lock)), lock.name
 

@@ -3,10 +3,12 @@
 import os
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
+from fleetscore.dashboard.picture_files import write_backtest
 from fleetscore.errors import InputError
 from fleetscore.store.local import LocalStore
 from fleetscore.workloads.store_sales.backtest import backtest_panel
@@ -146,16 +148,18 @@ def test_a_backtest_forecasts_each_cutoff_from_its_own_past(tmp_path: Path, chai
 def test_the_workload_backtests_with_a_plot(sound: LocalStore, chain: Any, tmp_path: Path) -> None:
     """`backtest` reads the store, gives the table as JSON values and a plot; too short a history is an error."""
     chain.write(sound)
-    figures = StoreSales(settings=SMALL).backtest(sound, 1, tmp_path / "plots")
+    figures = StoreSales(settings=SMALL).backtest(sound, 1)
     assert figures["cutoffs"] == ["57"]
     assert figures["relative_to_last_value"] < 1
-    assert [Path(path).read_bytes()[:4] for path in figures["plots"]] == [b"\x89PNG"]
+    path = write_backtest(StoreSales.backtest_chart, figures, "store_sales", tmp_path / "plots")
+    labels = [one.text or "" for one in ElementTree.parse(path).iter() if one.get("class") == "panel"]
+    assert labels[:3] == ["pinball loss per quantile", "per step", "per cutoff"]
     with pytest.raises(InputError, match="cutoffs"):
-        StoreSales(settings=SMALL).backtest(sound, 0, tmp_path)
+        StoreSales(settings=SMALL).backtest(sound, 0)
     chain.drop(chain.history["week"] > 12)
     chain.write(sound)
     with pytest.raises(InputError, match="too few"):
-        StoreSales(settings=SMALL).backtest(sound, 1, tmp_path)
+        StoreSales(settings=SMALL).backtest(sound, 1)
 
 
 REAL = (

@@ -7,13 +7,15 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from fleetscore.errors import InputError
+from fleetscore.dashboard.picture_files import write_pictures
+from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.models.model_sets import read_model_set, read_pins
 from fleetscore.pipeline.context import open_window
 from fleetscore.pipeline.local import run_training, run_window
@@ -244,23 +246,22 @@ def test_a_window_that_is_not_published_finds_nothing(sampled: tuple[LocalStore,
 
 
 def test_pictures_show_the_chosen_skus(sampled: tuple[LocalStore, list[Window]], tmp_path: Path) -> None:
-    """A PNG per store; the largest store by default, chosen SKUs on request; what is not published is named."""
+    """One file per window; the largest store by default, chosen SKUs on request; what is not published is named."""
     store, windows = sampled
     workload = StoreSales()
-    default = workload.draw(store, windows, tmp_path)
-    chosen = workload.draw(store, windows, tmp_path, ["S001/sku-01", "S001/sku-05", "S002"])
-    assert [path.name for path in chosen] == [
-        "store_sales-S001-2026-W47.png",
-        "store_sales-S002-2026-W47.png",
-    ]
-    for path in (*default, *chosen):
-        assert path.read_bytes().startswith(b"\x89PNG")
+    (default,) = write_pictures(store, workload, windows[:1], tmp_path)
+    assert default.name == f"store_sales-{windows[0].key}.svg"
+    write_pictures(store, workload, windows[:1], tmp_path, ["S001/sku-01", "S001/sku-05"])
+    words = [text.text or "" for text in ElementTree.parse(default).iter() if text.get("class") == "panel"]
+    assert [word.split(":")[0] for word in words] == ["SKU sku-01", "SKU sku-05"]
     with pytest.raises(InputError, match="S010"):
-        workload.draw(store, windows, tmp_path, ["S010"])
+        write_pictures(store, workload, windows[:1], tmp_path, ["S010"])
     with pytest.raises(InputError, match="sku-99"):
-        workload.draw(store, windows, tmp_path, ["S001/sku-99"])
-    with pytest.raises(InputError, match="no published forecast"):
-        workload.draw(store, [windows[0].next(9)], tmp_path)
+        write_pictures(store, workload, windows[:1], tmp_path, ["S001/sku-99"])
+    with pytest.raises(InputError, match="one store; S001 and S002"):
+        write_pictures(store, workload, windows[:1], tmp_path, ["S001", "S002"])
+    with pytest.raises(MissingBlobError):
+        write_pictures(store, workload, [windows[0].next(9)], tmp_path)
 
 
 def test_a_mini_batch_answers_as_the_run_did(sampled: tuple[LocalStore, list[Window]]) -> None:

@@ -1,4 +1,4 @@
-"""The chapters of the demo: one per workload, with how big its samples are and which windows its picture shows."""
+"""The chapters of the demo: one per workload, with how big its samples are and what was trained on them."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +50,6 @@ def demo(workloads: tuple[str, ...], scale: float, folder: Path, as_json: bool) 
     from fleetscore.registry import find_workload
     from fleetscore.store import open_store
 
-    import_module("matplotlib")  # or the demo would end without it, minutes later
     began = time.perf_counter()
     names = workloads or tuple(demo_workloads())
     scales = dict.fromkeys(names, scale)

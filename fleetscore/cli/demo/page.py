@@ -79,4 +79,4 @@ def _pictures(chapter: ChapterSummary) -> str:
 
 def _picture(path: Path) -> str:
     data = base64.b64encode(path.read_bytes()).decode()
-    return f'<img alt="{escape(path.stem)}" src="data:image/png;base64,{data}">'
+    return f'<img alt="{escape(path.stem)}" src="data:image/svg+xml;base64,{data}">'

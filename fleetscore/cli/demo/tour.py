@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +11,14 @@ from fleetscore.cli.demo.chapters import SEED, Chapter, chapter_of, keep_chapter
 from fleetscore.cli.demo.summary import ChapterSummary, sum_chapter
 from fleetscore.cli.follow import follow_backfill, follow_run
 from fleetscore.cli.progress import progress_of
+from fleetscore.dashboard.picture_files import write_pictures
 from fleetscore.errors import PublishError
 from fleetscore.fleet import FleetBase
 from fleetscore.registry import get_workload
 from fleetscore.runs.run_records import read_run
 from fleetscore.store.base import Store
-from fleetscore.windows import Cadence, Window, windows_between
-from fleetscore.workload import Draws, MakesSamples, require
+from fleetscore.windows import windows_between
+from fleetscore.workload import MakesSamples, require
 
 _RESUME = "make demo"
 
@@ -67,13 +67,7 @@ def run_chapter(fleet: FleetBase, store: Store, folder: Path, chapter: Chapter) 
     workload = get_workload(store, chapter.workload)
     windows = list(windows_between(workload.parse_window(chapter.first), workload.parse_window(chapter.stop)))
     judged = workload.judge_samples(store, windows) if isinstance(workload, MakesSamples) else {}
-    shown = shown_windows(windows)
-    pictures = workload.draw(store, shown, folder / "pictures") if isinstance(workload, Draws) else []
+    pictures = write_pictures(store, workload, windows[-1:], folder / "pictures")
     return sum_chapter(
         chapter.workload, records, seconds, chapter.planted, judged, [str(path) for path in pictures]
     )
-
-
-def shown_windows(windows: Sequence[Window]) -> Sequence[Window]:
-    """The windows whose results the picture shows: all hours together, else the newest window."""
-    return windows if windows[0].cadence is Cadence.HOUR else windows[-1:]

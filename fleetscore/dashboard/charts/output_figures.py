@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,17 +135,67 @@ def draw_classes(name: str, values: Any) -> Figure:
         pc.value_counts(values).to_pylist(), key=lambda one: (-one["counts"], str(one["values"]))
     )
     shown, total = counted[:_CLASSES], max(1, len(values))
-    top, row = _TOP, 20.0
+    bars = [
+        (
+            "none" if one["values"] is None else str(one["values"]),
+            float(one["counts"]),
+            f"{one['counts']:,} ({100 * one['counts'] / total:.1f} %)",
+        )
+        for one in shown
+    ]
     label = f"{name}: {format_count(len(counted))} different texts in {format_count(len(values))} rows"
-    x = Scale(0.0, float(shown[0]["counts"]) if shown else 1.0, 180.0, _WIDTH - 110)
-    bars = []
-    for at, one in enumerate(shown):
-        y = top + at * row
-        words = "none" if one["values"] is None else str(one["values"])
-        width = max(x.at(one["counts"]) - 180.0, 1.0)
-        bars += [
-            text(172, y + 13, words[:26], "tick", "end"),
-            tag("rect", x=180, y=y, width=round(width, 1), height=row - 4, class_="bar"),
-            text(186 + width, y + 13, f"{one['counts']:,} ({100 * one['counts'] / total:.1f} %)", "tick"),
+    return draw_bars(label, bars)
+
+
+def draw_bars(label: str, bars: Sequence[tuple[str, float, str]]) -> Figure:
+    """A bar per name, value and what is written at its end; values are 0 or more."""
+    row, left = 20.0, 180.0
+    x = Scale(0.0, max([value for _, value, _ in bars], default=1.0) or 1.0, left, _WIDTH - 130)
+    drawn = []
+    for at, (name, value, told) in enumerate(bars):
+        y = _TOP + at * row
+        width = max(x.at(value) - left, 1.0)
+        drawn += [
+            text(left - 8, y + 13, name[:26], "tick", "end"),
+            tag("rect", x=left, y=y, width=round(width, 1), height=row - 4, class_="bar"),
+            text(left + width + 6, y + 13, told, "tick"),
         ]
-    return figure(_WIDTH, top + row * len(shown) + 8, label, text(_LEFT, 14, label, "panel"), bars)
+    return figure(_WIDTH, _TOP + row * len(bars) + 8, label, text(_LEFT, 14, label, "panel"), drawn)
+
+
+def draw_lines(label: str, names: Sequence[str], lines: Mapping[str, Numbers]) -> Figure:
+    """Lines by their class over names at equal distances; the scale begins at 0."""
+    bottom = _HEIGHT - 24
+    x = Scale(0.0, float(max(1, len(names) - 1)), _LEFT, _WIDTH - 40)
+    values = np.concatenate(list(lines.values()))
+    y = Scale(0.0, max(1.05, padded(values)[1]), bottom, _TOP)
+    places = np.arange(len(names), dtype=np.float64)
+    every = max(1, len(names) // 12)
+    return figure(
+        _WIDTH, _HEIGHT, label,
+        text(_LEFT, 14, label, "panel"),
+        value_axis(y, _LEFT, _WIDTH - 10, 4),
+        [text(x.at(at), bottom + 16, names[at], "tick", "middle") for at in range(0, len(names), every)],
+        [_line(x, y, places, Series("", series, class_)) for class_, series in lines.items()],
+    )  # fmt: skip
+
+
+def draw_grid(label: str, names: Sequence[str], counts: Any) -> Figure:
+    """A square of counts, the darker the more."""
+    size, left, most = 64.0, 180.0, max(1, int(counts.max()))
+    cells = [
+        join(
+            tag("rect", x=left + size * column, y=_TOP + 20 + size * row, width=size - 2, height=size - 2,
+                class_="bar", opacity=round(0.08 + 0.9 * int(count) / most, 3)),
+            text(left + size * (column + 0.5), _TOP + 24 + size * (row + 0.5), f"{int(count):,}", "panel", "middle"),
+        )
+        for (row, column), count in np.ndenumerate(counts)
+    ]  # fmt: skip
+    rows = [
+        text(left - 8, _TOP + 24 + size * (at + 0.5), name, "tick", "end") for at, name in enumerate(names)
+    ]
+    columns = [
+        text(left + size * (at + 0.5), _TOP + 14, name, "tick", "middle") for at, name in enumerate(names)
+    ]
+    height = _TOP + 30 + size * len(names)
+    return figure(_WIDTH, height, label, text(_LEFT, 14, label, "panel"), cells, rows, columns)

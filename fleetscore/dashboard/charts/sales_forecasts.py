@@ -31,6 +31,7 @@ from fleetscore.dashboard.svg import (
     text,
     value_axis,
 )
+from fleetscore.errors import InputError
 from fleetscore.partition_keys import join_key, split_key
 from fleetscore.records import Manifest
 from fleetscore.store.base import Store
@@ -86,8 +87,15 @@ def draw_forecasts(
 
 
 def _requested_skus(partitions: Sequence[str]) -> tuple[str, list[str]]:
-    """The store's key, and the requested SKUs (of the first store named)."""
+    """The store's key, and the requested SKUs; InputError where several stores are named."""
     fields = [split_key(partition) for partition in partitions] or [[""]]
+    elsewhere = [f[0] for f in fields if f[0] != fields[0][0]]
+    if elsewhere:
+        raise InputError(
+            f"A picture shows one store; {fields[0][0]} and {elsewhere[0]} were asked for.",
+            fix="Draw each store by itself.",
+            field="partition",
+        )
     name = fields[0][0]
     return join_key([name]), [f[1] for f in fields if f[0] == name and len(f) > 1]
 

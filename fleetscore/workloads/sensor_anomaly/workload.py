@@ -13,7 +13,6 @@ from fleetscore.records import Rates
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import (
-    Draws,
     ImportsModels,
     Judges,
     MakesSamples,
@@ -32,7 +31,7 @@ from fleetscore.workloads.sensor_anomaly.results import RESULTS
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 
 
-class SensorAnomaly(Workload, Trains, ImportsModels, ScoresRows, Judges, Draws, MakesSamples):
+class SensorAnomaly(Workload, Trains, ImportsModels, ScoresRows, Judges, MakesSamples):
     """Hourly readings of many sensors, each judged by its own one-class SVM; scoring imports numpy and pyarrow only."""
 
     name = "sensor_anomaly"
@@ -101,13 +100,6 @@ class SensorAnomaly(Workload, Trains, ImportsModels, ScoresRows, Judges, Draws, 
         from fleetscore.workloads.sensor_anomaly.labelled import judge_labelled
 
         return judge_labelled(store, self.settings, window, results)
-
-    def draw(
-        self, store: Store, windows: Sequence[Window], folder: Path, partitions: Sequence[str] = ()
-    ) -> list[Path]:
-        from fleetscore.workloads.sensor_anomaly.drawing import draw_windows
-
-        return draw_windows(store, self.name, windows, folder, partitions)
 
     def samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
         from fleetscore.workloads.sensor_anomaly.samples import write_samples

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from fleetscore.errors import InputError
 from fleetscore.records import InputFile
@@ -15,7 +12,6 @@ from fleetscore.store.base import Store
 from fleetscore.workloads.server_load.discovery import read_hours
 from fleetscore.workloads.server_load.features import LOOKBACK_HOURS
 from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR
-from fleetscore.workloads.server_load.labels import CLASSES
 from fleetscore.workloads.server_load.months import moment_of
 from fleetscore.workloads.server_load.partials import RangeRecord
 from fleetscore.workloads.server_load.preparation import prepare_span
@@ -26,9 +22,7 @@ from fleetscore.workloads.server_load.training import able_candidates, baselines
 _TRAINING_DAYS = 30
 
 
-def run_backtest(
-    store: Store, workload: str, settings: ServerLoadSettings, cutoffs: int, folder: Path
-) -> Mapping[str, Any]:
+def run_backtest(store: Store, settings: ServerLoadSettings, cutoffs: int) -> Mapping[str, Any]:
     """Judge at the last `cutoffs` cutoffs, `test_days` apart; each learns from the 30 days before (or what there is of them)."""
     stop = _last_hour(find_sources(store, settings).usable) // 24 * 24 + 24
     step = settings.test_days * 24
@@ -37,10 +31,7 @@ def run_backtest(
     rows = [
         row for n in range(cutoffs, 0, -1) for row in _at_cutoff(store, settings, inputs, stop - n * step)
     ]
-    folder.mkdir(parents=True, exist_ok=True)
-    plot = folder / f"{workload}-backtest.png"
-    _draw(rows, plot)
-    return {"rows": rows, "plots": [str(plot)]}
+    return {"rows": rows}
 
 
 def _last_hour(usable: Sequence[RangeRecord]) -> int:
@@ -69,30 +60,3 @@ def _at_cutoff(
     }
     measured |= baselines(unseen, settings)
     return [{"cutoff": when, "method": name} | asdict(metrics) for name, metrics in measured.items()]
-
-
-def _draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """F1 per cutoff and method, and the confusion of the method that is best on average."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2, width_ratios=[2, 1])
-    methods = list(dict.fromkeys(row["method"] for row in rows))
-    for method in methods:
-        mine = [row for row in rows if row["method"] == method]
-        left.plot([row["cutoff"] for row in mine], [row["f1"] for row in mine], marker="o", label=method)
-    left.set_title("Weighted F1 on the days after each cutoff")
-    left.tick_params("x", rotation=30)
-    left.legend()
-    if methods:
-        best = max(methods, key=lambda m: float(np.mean([row["f1"] for row in rows if row["method"] == m])))
-        matrix = sum(np.array(row["confusion"]) for row in rows if row["method"] == best)
-        right.imshow(matrix, cmap="Blues")
-        right.set_xticks(range(len(CLASSES)), CLASSES)
-        right.set_yticks(range(len(CLASSES)), CLASSES)
-        for (true, predicted), count in np.ndenumerate(matrix):
-            right.text(predicted, true, str(count), ha="center", va="center")
-        right.set_title(f"{best}: true (rows) and predicted (columns)")
-    figure.savefig(path, dpi=110)

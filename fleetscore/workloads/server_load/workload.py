@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +13,6 @@ from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import (
     Backtests,
-    Draws,
     Judges,
     MakesSamples,
     MapItem,
@@ -34,7 +32,7 @@ from fleetscore.workloads.server_load.results import RESULTS
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
 
 
-class ServerLoad(Workload, Prepares, Trains, ScoresRows, Judges, Draws, MakesSamples, Backtests):
+class ServerLoad(Workload, Prepares, Trains, ScoresRows, Judges, MakesSamples, Backtests):
     """A window is a day of sessions; its results are the classes of the 48 hours after it, for every server seen lately."""
 
     name = "server_load"
@@ -48,6 +46,7 @@ class ServerLoad(Workload, Prepares, Trains, ScoresRows, Judges, Draws, MakesSam
     partition_columns = ("server",)
     loss = "share of hours whose load class was predicted wrongly"
     chart = "fleetscore.dashboard.charts.load_classes:draw_classes"
+    backtest_chart = "fleetscore.dashboard.charts.backtests:draw_methods"
 
     def discover(self, run: RunContext) -> Partitions:
         from fleetscore.workloads.server_load.discovery import discover_window
@@ -95,13 +94,6 @@ class ServerLoad(Workload, Prepares, Trains, ScoresRows, Judges, Draws, MakesSam
 
         return judge_classes(store, self.settings, window, results)
 
-    def draw(
-        self, store: Store, windows: Sequence[Window], folder: Path, partitions: Sequence[str] = ()
-    ) -> list[Path]:
-        from fleetscore.workloads.server_load.drawing import draw_windows
-
-        return draw_windows(store, self.name, windows, folder, partitions)
-
     def samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
         from fleetscore.workloads.server_load.samples import write_samples
 
@@ -112,7 +104,7 @@ class ServerLoad(Workload, Prepares, Trains, ScoresRows, Judges, Draws, MakesSam
 
         return judge_windows(store, self.name, windows)
 
-    def backtest(self, store: Store, cutoffs: int, folder: Path) -> Mapping[str, Any]:
+    def backtest(self, store: Store, cutoffs: int) -> Mapping[str, Any]:
         from fleetscore.workloads.server_load.backtesting import run_backtest
 
-        return run_backtest(store, self.name, self.settings, cutoffs, folder)
+        return run_backtest(store, self.settings, cutoffs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from fleetscore.errors import InputError
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
 from fleetscore.workloads.store_sales.contract import (
-    QUANTILE_NAMES,
     QUANTILES,
     StoreSalesSettings,
 )
@@ -35,10 +33,8 @@ from fleetscore.workloads.store_sales.training import (
 FloatArray = NDArray[np.float64]
 
 
-def run_backtest(
-    store: Store, workload: str, settings: StoreSalesSettings, cutoffs: int, folder: Path
-) -> Mapping[str, Any]:
-    """Figures of `cutoffs` forecasts, `steps` weeks apart, the last ending with the history; plots in `folder`.
+def run_backtest(store: Store, settings: StoreSalesSettings, cutoffs: int) -> Mapping[str, Any]:
+    """Figures of `cutoffs` forecasts, `steps` weeks apart, the last ending with the history.
 
     Every cutoff is forecast by forests trained before it, widened by what the forests of the cutoffs before it missed: as a run
     would have done at that time. InputError when the history is too short for a single one.
@@ -46,9 +42,7 @@ def run_backtest(
     if cutoffs < 1:
         raise InputError(f"cutoffs is {cutoffs}, expected 1 or more.", field="cutoffs")
     panel, cadence = load_history(store, settings)
-    figures = name_weeks(backtest_panel(panel, settings, cutoffs), cadence)
-    folder.mkdir(parents=True, exist_ok=True)
-    return {**figures, "plots": [str(_plot(figures, folder / f"{workload}-backtest.png"))]}
+    return name_weeks(backtest_panel(panel, settings, cutoffs), cadence)
 
 
 def backtest_panel(panel: Panel, settings: StoreSalesSettings, cutoffs: int) -> dict[str, Any]:
@@ -115,41 +109,3 @@ def _truth_logs(prepared: Prepared, cutoff: int, settings: StoreSalesSettings) -
 
 def _levels(prepared: Prepared, cutoff: int, settings: StoreSalesSettings) -> FloatArray:
     return build(prepared, every_step(len(prepared.log_sales), cutoff - 1, settings.steps))[1]
-
-
-def _plot(figures: Mapping[str, Any], path: Path) -> Path:
-    from matplotlib.figure import Figure  # no pyplot: nothing global, no window
-
-    figure = Figure(figsize=(11, 6.4), layout="constrained", facecolor="white")
-    (by_quantile, by_step), (by_cutoff, by_store) = figure.subplots(2, 2)
-    losses = [figures["pinball_per_quantile"][name] for name in QUANTILE_NAMES]
-    by_quantile.bar(QUANTILE_NAMES, losses, color="#3b6ea5")
-    by_quantile.set_title("pinball loss per quantile", fontsize=9, loc="left")
-    for axis, part in ((by_step, "per_step"), (by_cutoff, "per_cutoff")):
-        keys = list(figures[part])
-        axis.plot(
-            keys,
-            [figures[part][k]["coverage_90"] for k in keys],
-            "o-",
-            color="#1f4e79",
-            label="90 % band covers",
-        )
-        axis.plot(
-            keys,
-            [figures[part][k]["coverage_50"] for k in keys],
-            "o-",
-            color="#8fb8de",
-            label="50 % band covers",
-        )
-        axis.plot(keys, [figures[part][k]["relative_to_last_value"] for k in keys], "s--", color="#d1495b",
-                  label="pinball / last value")  # fmt: skip
-        axis.axhline(0.9, color="#999999", lw=0.6)
-        axis.axhline(0.5, color="#999999", lw=0.6)
-        axis.set_title(part.replace("_", " "), fontsize=9, loc="left")
-        axis.set_ylim(0, 1.05)
-    by_step.legend(fontsize=7, frameon=False)
-    ratios = [part["relative_to_last_value"] for part in figures["per_store"].values()]
-    by_store.hist(ratios, bins=24, color="#3b6ea5")
-    by_store.set_title("stores by pinball / last value", fontsize=9, loc="left")
-    figure.savefig(path, dpi=130)
-    return path

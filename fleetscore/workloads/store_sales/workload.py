@@ -14,7 +14,6 @@ from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import (
     Backtests,
-    Draws,
     ImportsModels,
     Judges,
     MakesSamples,
@@ -32,7 +31,7 @@ from fleetscore.workload import (
 from fleetscore.workloads.store_sales.contract import NAME, RESULTS, StoreSalesSettings
 
 
-class StoreSales(Workload, Trains, ImportsModels, ScoresRows, Judges, Draws, MakesSamples, Backtests):
+class StoreSales(Workload, Trains, ImportsModels, ScoresRows, Judges, MakesSamples, Backtests):
     """Weekly sales of every SKU in every store, forecast as five quantiles; the window is the first week to forecast."""
 
     name = NAME
@@ -54,6 +53,7 @@ class StoreSales(Workload, Trains, ImportsModels, ScoresRows, Judges, Draws, Mak
         "store_schema": False,  # readers see plain strings
     }
     chart = "fleetscore.dashboard.charts.sales_forecasts:draw_forecasts"
+    backtest_chart = "fleetscore.dashboard.charts.backtests:draw_quantiles"
 
     def discover(self, run: RunContext) -> Partitions:
         from fleetscore.workloads.store_sales.discovery import discover_window
@@ -96,13 +96,6 @@ class StoreSales(Workload, Trains, ImportsModels, ScoresRows, Judges, Draws, Mak
 
         return judge_forecasts(store, self.settings, window, results)
 
-    def draw(
-        self, store: Store, windows: Sequence[Window], folder: Path, partitions: Sequence[str] = ()
-    ) -> list[Path]:
-        from fleetscore.workloads.store_sales.drawing import draw_windows
-
-        return draw_windows(store, self, windows, folder, partitions)
-
     def samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
         from fleetscore.workloads.store_sales.samples import write_samples
 
@@ -113,7 +106,7 @@ class StoreSales(Workload, Trains, ImportsModels, ScoresRows, Judges, Draws, Mak
 
         return judge_windows(store, self.name, windows)
 
-    def backtest(self, store: Store, cutoffs: int, folder: Path) -> Mapping[str, Any]:
+    def backtest(self, store: Store, cutoffs: int) -> Mapping[str, Any]:
         from fleetscore.workloads.store_sales.backtest import run_backtest
 
-        return run_backtest(store, self.name, self.settings, cutoffs, folder)
+        return run_backtest(store, self.settings, cutoffs)
