@@ -109,6 +109,7 @@ class Forecast:
     """What the shards of one placement are expected to take. Ranges come from how far the last predictions were off.
 
     `seconds` are of all shards on one core, `wall_s` from submitting to the last commit; costs are None where the node has no price.
+    `cost_usd` is by the listed prices, `most_usd` with every Spot node at the price of a dedicated one, which Spot prices vary up to.
     """
 
     placement: str

@@ -105,7 +105,7 @@ def _print_forecasts(preview: RunPreview) -> None:
 def _format_cost(forecast: Forecast) -> str:
     if forecast.cost_usd is None:
         return "no price"
-    return f"{forecast.cost_usd:.2g} ({forecast.least_usd:.2g} to {forecast.most_usd:.2g})"
+    return f"{forecast.cost_usd:.2g}, up to {forecast.most_usd:.2g}"
 
 
 def _print_shards(shards: Sequence[ShardPlan]) -> None:

@@ -93,6 +93,7 @@ def offer_pool(state: PoolState, rates: PoolRates, policy: RunPolicy, prices: Pr
         is_warm=is_warm,
         cores_per_node=cores,
         usd_per_s=prices.node_usd_per_s(state.vm_size),
+        most_usd_per_s=prices.node_usd_per_s_at_most(state.vm_size),
         trouble=_trouble(state, dedicated + spot),
         headroom=_headroom(prices, (state.most_dedicated, most_spot), cores),
     )

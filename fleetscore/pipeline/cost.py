@@ -43,7 +43,7 @@ class PoolGuess:
 
 @dataclass(frozen=True, slots=True)
 class NodePrice:
-    """A node by its VM size; Spot prices move, so this is a guess within their range."""
+    """A node by its VM size. A Spot price varies up to that of a dedicated node: the one here is the one that was listed."""
 
     vm_size: str
     cores: int
@@ -77,12 +77,17 @@ class Prices:
         return self.inline.memory_gb * self.inline.usd_per_gb_s
 
     def node_usd_per_s(self, vm_size: str) -> float | None:
-        """What a second of a pool's node costs, Spot and dedicated mixed; None for a size without a price."""
+        """What a second of a pool's node costs at the listed prices, Spot and dedicated mixed; None for a size without a price."""
         node = self.node(vm_size)
         if node is None:
             return None
         share = self.pool.spot_share
         return (share * node.spot_usd_per_hour + (1 - share) * node.usd_per_hour) / 3600
+
+    def node_usd_per_s_at_most(self, vm_size: str) -> float | None:
+        """What a second of a pool's node costs at most, every Spot node at the dedicated price; None for a size without a price."""
+        node = self.node(vm_size)
+        return None if node is None else node.usd_per_hour / 3600
 
     def node(self, vm_size: str) -> NodePrice | None:
         """The node of that size, or None."""
@@ -125,16 +130,20 @@ def forecast_inline(shards: int, seconds: float, spread: float, cores: int, pric
 
 
 def forecast_batch(
-    shards: int, seconds: float, spread: float, wait_s: float, nodes: int, slots: int, usd_per_s: float | None
-) -> Forecast:
-    """The forecast of shards that run on `nodes` of `slots` slots in all, whose tasks start `wait_s` after submitting."""
+    shards: int, seconds: float, spread: float, wait_s: float, nodes: int, slots: int,
+    usd_per_s: float | None, most_usd_per_s: float | None,
+) -> Forecast:  # fmt: skip
+    """The forecast of shards that run on `nodes` of `slots` slots in all, whose tasks start `wait_s` after submitting.
 
-    def cost(busy_s: float) -> float | None:
-        return None if usd_per_s is None else nodes * (wait_s + busy_s / slots) * usd_per_s
+    Its most expensive end is the longest that it takes at `most_usd_per_s`, since the price of Spot nodes varies.
+    """
+
+    def cost(busy_s: float, node_usd_per_s: float | None) -> float | None:
+        return None if node_usd_per_s is None else nodes * (wait_s + busy_s / slots) * node_usd_per_s
 
     return Forecast(
         "batch", shards, seconds, seconds / spread, seconds * spread, wait_s + seconds / slots, nodes,
-        cost(seconds), cost(seconds / spread), cost(seconds * spread),
+        cost(seconds, usd_per_s), cost(seconds / spread, usd_per_s), cost(seconds * spread, most_usd_per_s),
     )  # fmt: skip
 
 

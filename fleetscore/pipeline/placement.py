@@ -44,7 +44,8 @@ class PoolOffer:
     wait_s: float
     is_warm: bool
     cores_per_node: int = 1
-    usd_per_s: float | None = None  # of a node
+    usd_per_s: float | None = None  # of a node, at the listed prices
+    most_usd_per_s: float | None = None  # of a node, every Spot node at the dedicated price
     trouble: str = ""
     headroom: str = ""
 
@@ -57,10 +58,15 @@ class PoolOffer:
         return math.ceil(self.slots_for(seconds) / self.slots_per_node)
 
     def cost_usd(self, seconds: float) -> float | None:
-        """What so much work costs, with the nodes' idle start."""
-        if self.usd_per_s is None:
-            return None
-        return self.nodes_for(seconds) * (self.wait_s + seconds / self.slots_for(seconds)) * self.usd_per_s
+        """What so much work costs at the listed prices, with the nodes' idle start."""
+        return None if self.usd_per_s is None else self._node_s(seconds) * self.usd_per_s
+
+    def most_usd(self, seconds: float) -> float | None:
+        """What it costs at most, should Spot nodes cost what dedicated ones do."""
+        return None if self.most_usd_per_s is None else self._node_s(seconds) * self.most_usd_per_s
+
+    def _node_s(self, seconds: float) -> float:
+        return self.nodes_for(seconds) * (self.wait_s + seconds / self.slots_for(seconds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +130,22 @@ def _weigh(seconds: Floats, memory_bytes: Floats, inline: InlineOffer, pool: Poo
         why = f"inline is done before a task starts on a {state} pool ({pool.wait_s:.0f} s)"
         return Placement(large, large, why, "", _format_large(inline))
     cost, inline_cost = pool.cost_usd(rest_s), rest_s * inline.usd_per_s
+    price = _format_price(cost, pool.most_usd(rest_s))
     if cost is not None and cost > inline_cost and alone_s <= inline.patience_s:
-        why = f"inline costs ${inline_cost:.2g} and takes {alone_s:.0f} s, the {state} pool costs ${cost:.2g}"
+        why = f"inline costs ${inline_cost:.2g} and takes {alone_s:.0f} s, the {state} pool costs {price}"
         return Placement(large, large, why, "", _format_large(inline))
     moved = _move(seconds, large, rest_s - pool.wait_s * inline.cores)
     why = f"inline gets this done until a task starts on the {state} pool ({pool.wait_s:.0f} s)"
-    price = "" if cost is None else f" for ${cost:.2g} instead of ${inline_cost:.2g}"
-    batch_why = (
-        f"inline alone would take {alone_s:.0f} s; the pool does it on {pool.slots_for(rest_s)} slots{price}"
-    )
+    instead = f" for {price} instead of ${inline_cost:.2g}" if price else ""
+    batch_why = f"inline alone would take {alone_s:.0f} s; the pool does it on {pool.slots_for(rest_s)} slots{instead}"
     return Placement(large | moved, large, why, batch_why, _format_large(inline))
+
+
+def _format_price(listed_usd: float | None, most_usd: float | None) -> str:
+    """The price of work on the pool: listed, and up to what; "" where its nodes have no price."""
+    if listed_usd is None:
+        return ""
+    return f"${listed_usd:.2g}" + ("" if most_usd is None else f" (up to ${most_usd:.2g})")
 
 
 def _move(seconds: Floats, large: Mask, amount_s: float) -> Mask:

@@ -125,7 +125,9 @@ def forecast(shards: Sequence[ShardPlan], rates: Rates, situation: Situation) ->
     if batch and pool is not None:
         seconds, slots = sum(shard.predicted_s for shard in batch), max(1, min(len(batch), pool.slots))
         nodes = -(-slots // pool.slots_per_node)
-        made = forecast_batch(len(batch), seconds, rates.spread, pool.wait_s, nodes, slots, pool.usd_per_s)
+        made = forecast_batch(
+            len(batch), seconds, rates.spread, pool.wait_s, nodes, slots, pool.usd_per_s, pool.most_usd_per_s
+        )
         found.append(replace(made, headroom=pool.headroom))
     return tuple(found)
 

@@ -1,5 +1,6 @@
 """Where partitions are placed and why, what it is expected to cost, and what is refused before anything is submitted."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -136,11 +137,24 @@ def test_forecasts_have_ranges_and_add_up(store: Store) -> None:
     inline = forecast_inline(10, 100.0, 2.0, 4, prices)
     assert (inline.least_s, inline.most_s, inline.wall_s) == (50.0, 200.0, 25.0)
     assert inline.cost_usd == pytest.approx(100.0 * 2.0 * 0.000026)
-    batch = forecast_batch(8, 4800.0, 1.5, 300.0, 2, 8, 1e-5)
+    batch = forecast_batch(8, 4800.0, 1.5, 300.0, 2, 8, 1e-5, 3e-5)
     assert batch.wall_s == 300.0 + 600.0
     assert batch.cost_usd == pytest.approx(2 * 900.0 * 1e-5)
     assert batch.least_usd == pytest.approx(2 * (300.0 + 400.0) * 1e-5)
-    assert forecast_batch(8, 4800.0, 1.5, 300.0, 2, 8, None).cost_usd is None
+    assert batch.most_usd == pytest.approx(2 * (300.0 + 900.0) * 3e-5)
+    assert forecast_batch(8, 4800.0, 1.5, 300.0, 2, 8, None, None).cost_usd is None
+
+
+def test_a_spot_price_is_a_range_up_to_the_dedicated_price(store: Store) -> None:
+    """An offer knows what its nodes cost at most, and the reason of a placement says up to what."""
+    prices = read_prices(store)
+    most = prices.node_usd_per_s_at_most("Standard_D4ads_v5")
+    assert most == pytest.approx(0.206 / 3600)
+    assert most > prices.node_usd_per_s("Standard_D4ads_v5")  # type: ignore[operator]
+    assert prices.node_usd_per_s_at_most("Standard_odd") is None
+    priced = replace(COLD, most_usd_per_s=most)
+    placed = place_partitions(*columns(*[50.0] * 4000), INLINE, priced, "auto")
+    assert re.search(r"for \$[\d.e+]+ \(up to \$[\d.e+]+\) instead of", placed.batch_reason)
 
 
 def offer(state: PoolState, store: Store, **quota: int) -> PoolOffer:
