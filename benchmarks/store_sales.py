@@ -200,19 +200,12 @@ def panel_of(folder: Path) -> Any:
     from fleetscore.store import open_store
     from fleetscore.windows import Cadence
     from fleetscore.workloads.store_sales.contract import StoreSalesSettings
-    from fleetscore.workloads.store_sales.input_files import list_inputs, usable_files
+    from fleetscore.workloads.store_sales.input_files import find_files
     from fleetscore.workloads.store_sales.loading import Span, load_panel
 
-    store = open_store(str(folder))
     names = [f"00-{number + 1:02d}" for number in range(STORES)]
     span = Span(Cadence.INDEX, 0, WEEKS, WEEKS + STEPS)
-    return load_panel(
-        store,
-        usable_files(store, list_inputs(store, StoreSalesSettings()), StoreSalesSettings()),
-        span,
-        names,
-        (),
-    ).panel
+    return load_panel(find_files(open_store(str(folder)), StoreSalesSettings()), span, names, ()).panel
 
 
 def prepared_of(folder: Path) -> Any:

@@ -27,26 +27,6 @@ class NoSettings:
     """The settings of a kind that has none of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class DataSettings:
-    """The [data] table of a workload's settings: where its input lies."""
-
-    path: str  # a folder in the store
-
-    def __post_init__(self) -> None:
-        if not self.path.strip("/"):
-            raise ValueError(f"path is {self.path!r}; it must name a folder in the store, such as data/pumps")
-
-    @property
-    def folder(self) -> str:
-        """The folder as a prefix of paths.
-
-        >>> DataSettings("data/pumps").folder
-        'data/pumps/'
-        """
-        return f"{self.path.strip('/')}/"
-
-
 _YEAR_S = 366 * 86400.0
 _RUN_RANGES = {
     "error_threshold": (0.0, 1.0),

@@ -20,7 +20,8 @@ from fleetscore.errors import InputError
 from fleetscore.models.model_sets import Pins
 from fleetscore.records import Collected, FitCheck, InputFile, Outcome, Rates
 from fleetscore.schemas import OUTCOMES, PARTITIONS, complete_outcomes, fill_table, list_texts
-from fleetscore.settings import DataSettings, NoSettings, RunPolicy
+from fleetscore.settings import NoSettings, RunPolicy, workload_settings_path
+from fleetscore.sources.settings import DataSettings
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window, parse_window
 
@@ -256,10 +257,12 @@ class Workload(ABC):
     def data_prefixes(self) -> tuple[str, ...]:
         """Where the input lies: prefixes of paths in the store. Without a file below them no window is due.
 
-        By default the folder of the [data] table where `settings_type` has a field `data`, else data/<kind>/.
+        By default the folders of the [data] table where `settings_type` has a field `data`, else data/<kind>/. Data in
+        another container or a database is stood for by the workload's settings, which are always there.
         """
         data = getattr(self.settings, "data", None)
-        return (data.folder if isinstance(data, DataSettings) else f"data/{type(self).name}/",)
+        found = data.prefixes(workload_settings_path(self.name)) if isinstance(data, DataSettings) else ()
+        return found or (f"data/{type(self).name}/",)
 
     def parse_window(self, text: str) -> Window:
         """The window that `text` names; InputError with the expected form otherwise."""

@@ -19,7 +19,7 @@ reads:
 [{'van': 'NA', 'km': 12.5}]
 
 `columns` maps our names to a `ColumnKind`: KEY (text, always), CODED (the same, dictionary-encoded), TIME
-(microseconds UTC), NUMBER (float64), TEXT, ANY. `reading.table` holds the rows whose time lies in the
+(microseconds UTC), NUMBER (float64), TEXT, ANY; LABEL is a CODED that may be missing. `reading.table` holds the rows whose time lies in the
 window; `reading.faults` the files that could not be read, each with its FileError, and `reading.rows` what
 was rejected of the others. `read_table` reads one file, `read_batches` one file piece by piece.
 `aggregate_rows` carries out the line `aggregate`, once all rows of a key are there.
@@ -28,24 +28,26 @@ A workload with a `database` lands first: `land(store, settings, workload, windo
 `file()` is read as any other file, and `read_landed` finds it again.
 
 A window is anything with aware `start` and `end` (exclusive): a `Window`, or a `TimeRange` for training.
-Plans keep a `SourceFile` (path, etag, size, format, columns of the path); reading it again gives the same
+Plans keep an `InputFile` (path, etag, size, format, columns of the path); reading it again gives the same
 rows while the file is the same, and for a Delta table as long as the version that `etag` names exists.
 """
 
 from __future__ import annotations
 
+from fleetscore.records import InputFile
 from fleetscore.sources.aggregating import aggregate_rows
 from fleetscore.sources.landing import Landed, Standing, land, read_landed, read_standing
-from fleetscore.sources.listing import list_inputs
+from fleetscore.sources.listing import is_matched, list_inputs
 from fleetscore.sources.patterns import Span, TimeRange
 from fleetscore.sources.readiness import Readiness, check_ready, latest_start
-from fleetscore.sources.reading import Reading, read_batches, read_files, read_names, read_table
-from fleetscore.sources.records import ColumnKind, Listing, PassedOver, Reject, Rows, SourceFile
+from fleetscore.sources.reading import Reading, our_names, read_batches, read_files, read_names, read_table
+from fleetscore.sources.records import ColumnKind, Listing, PassedOver, Reject, RejectTally, Rows
 from fleetscore.sources.settings import DataSettings, Melt, Ready, read_data_settings
 
 __all__ = [
     "ColumnKind",
     "DataSettings",
+    "InputFile",
     "Landed",
     "Listing",
     "Melt",
@@ -54,16 +56,18 @@ __all__ = [
     "Reading",
     "Ready",
     "Reject",
+    "RejectTally",
     "Rows",
-    "SourceFile",
     "Span",
     "Standing",
     "TimeRange",
     "aggregate_rows",
     "check_ready",
+    "is_matched",
     "land",
     "latest_start",
     "list_inputs",
+    "our_names",
     "read_batches",
     "read_data_settings",
     "read_files",

@@ -7,8 +7,9 @@ import hashlib
 from collections.abc import Iterable, Sequence
 
 from fleetscore.errors import StoreError
+from fleetscore.records import InputFile
 from fleetscore.sources.places import store_of
-from fleetscore.sources.records import PassedOver, SourceFile
+from fleetscore.sources.records import PassedOver
 from fleetscore.store import Store
 from fleetscore.store.parallel_reads import side_by_side
 
@@ -17,7 +18,7 @@ _HEAD_BYTES = 64 * 1024
 _COMPARED = ("csv", "tsv", "jsonl", "parquet", "avro")
 
 
-def without_copies(store: Store, files: Sequence[SourceFile]) -> tuple[list[SourceFile], list[PassedOver]]:
+def without_copies(store: Store, files: Sequence[InputFile]) -> tuple[list[InputFile], list[PassedOver]]:
     """The files without those that hold the same bytes as one before, and these, each with the name of the
     other.
 

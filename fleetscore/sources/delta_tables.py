@@ -19,8 +19,9 @@ from typing import Any
 import pyarrow as pa
 
 from fleetscore.errors import InputError
+from fleetscore.records import InputFile
 from fleetscore.sources.patterns import Pattern
-from fleetscore.sources.records import PassedOver, SourceFile
+from fleetscore.sources.records import PassedOver
 from fleetscore.sources.settings import DataSettings
 from fleetscore.store import Entry, Store
 
@@ -71,7 +72,7 @@ def find_tables(
 
 def pin_tables(
     store: Store, tables: Sequence[str], pattern: Pattern, entries: Sequence[Entry], settings: DataSettings
-) -> Iterator[SourceFile | PassedOver]:
+) -> Iterator[InputFile | PassedOver]:
     """Each table that the pattern names at its newest version, or the reason why it is refused."""
     for root in tables:
         name = root.rstrip("/")
@@ -86,7 +87,7 @@ def pin_tables(
         except InputError as error:
             yield PassedOver(name, error.code, f"{error.message} {error.fix}".strip(), True)
         else:
-            yield SourceFile(name, str(snapshot.version), snapshot.size_bytes, "delta")
+            yield InputFile(name, str(snapshot.version), snapshot.size_bytes, "delta")
 
 
 def open_snapshot(store: Store, root: str, version: int | None) -> Snapshot:

@@ -24,9 +24,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import FleetscoreError, InputError, MissingBlobError, SourceError, StoreError
+from fleetscore.records import InputFile
 from fleetscore.sources.databases import Connection, connection_named, opened_query
 from fleetscore.sources.patterns import Span
-from fleetscore.sources.records import SourceFile
 from fleetscore.sources.request import Budget
 from fleetscore.sources.settings import DataSettings
 from fleetscore.store import Store
@@ -66,9 +66,9 @@ class Landed:
     newest: datetime | None = None
     schema: int = 1
 
-    def file(self) -> SourceFile:
+    def file(self) -> InputFile:
         """The landing as an input file, which is read as any other."""
-        return SourceFile(self.path, self.etag, self.size_bytes, "parquet")
+        return InputFile(self.path, self.etag, self.size_bytes, "parquet")
 
 
 @dataclass(frozen=True, slots=True)

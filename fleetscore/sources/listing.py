@@ -9,18 +9,19 @@ from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 from fleetscore.errors import StoreError
+from fleetscore.records import InputFile
 from fleetscore.sources.copies import without_copies
 from fleetscore.sources.delta_tables import find_tables, pin_tables
 from fleetscore.sources.formats import format_of, is_hidden, looks_like_data
 from fleetscore.sources.narrowing import prefixes_of
 from fleetscore.sources.patterns import Pattern, Span, parse_pattern
 from fleetscore.sources.places import explain_refusal, split_place, store_of
-from fleetscore.sources.records import Listing, PassedOver, SourceFile
+from fleetscore.sources.records import Listing, PassedOver
 from fleetscore.sources.settings import DataSettings
 from fleetscore.store import Entry, Store
 from fleetscore.store.base import is_path
 
-Found = TypeVar("Found", SourceFile, PassedOver, SourceFile | PassedOver)
+Found = TypeVar("Found", InputFile, PassedOver, InputFile | PassedOver)
 
 
 def list_inputs(store: Store, settings: DataSettings, window: Span | None) -> Listing:
@@ -31,7 +32,7 @@ def list_inputs(store: Store, settings: DataSettings, window: Span | None) -> Li
     unseen. One odd file never stops the others: it is passed over by name. Raises StoreError where a place
     cannot be listed.
     """
-    files: dict[str, SourceFile] = {}
+    files: dict[str, InputFile] = {}
     passed: dict[str, PassedOver] = {}
     listed = 0
     for path in settings.paths:
@@ -49,6 +50,12 @@ def list_inputs(store: Store, settings: DataSettings, window: Span | None) -> Li
     return Listing(tuple(read), tuple(sorted(ignored, key=lambda p: p.path)), listed)
 
 
+def is_matched(path: str, pattern: str) -> bool:
+    """Whether a listed file, or table, is one that the pattern of `path` asks for."""
+    (container, text), (place, inside) = split_place(pattern), split_place(path)
+    return container == place and parse_pattern(text).match(inside) is not None
+
+
 def _list_pattern(
     store: Store, container: str, pattern: Pattern, settings: DataSettings, window: Span | None
 ) -> Listing:
@@ -57,10 +64,10 @@ def _list_pattern(
     stamps = pattern.stamps(pattern.moments(window, zone, settings.late_s)) if window else None
     tables = find_tables(store, pattern, entries, settings)
     judged = [judge(entry, pattern, stamps, tables, settings) for entry in entries]
-    files = [_placed(found, container) for found in judged if isinstance(found, SourceFile)]
+    files = [_placed(found, container) for found in judged if isinstance(found, InputFile)]
     passed = [_placed(found, container) for found in judged if isinstance(found, PassedOver)]
     pinned = [_placed(found, container) for found in pin_tables(store, tables, pattern, entries, settings)]
-    files += [found for found in pinned if isinstance(found, SourceFile)]
+    files += [found for found in pinned if isinstance(found, InputFile)]
     passed += [found for found in pinned if isinstance(found, PassedOver)]
     return Listing(tuple(files), tuple(passed), len(entries))
 
@@ -86,7 +93,7 @@ def judge(
     stamps: set[tuple[str, ...]] | None,
     tables: Sequence[str],
     settings: DataSettings,
-) -> SourceFile | PassedOver | None:
+) -> InputFile | PassedOver | None:
     """What becomes of a listed file; None for one of another window, and for the files of a Delta table."""
     path = entry.path
     if any(path.startswith(root) for root in tables):
@@ -113,7 +120,7 @@ def _visible(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
-def _usable(entry: Entry, columns: Mapping[str, str], settings: DataSettings) -> SourceFile | PassedOver:
+def _usable(entry: Entry, columns: Mapping[str, str], settings: DataSettings) -> InputFile | PassedOver:
     found = format_of(entry.path, settings.format)
     if found is None:
         detail = (
@@ -122,7 +129,7 @@ def _usable(entry: Entry, columns: Mapping[str, str], settings: DataSettings) ->
         return PassedOver(entry.path, "unknown_format", detail, looks_like_data(entry.path))
     if entry.size_bytes == 0:
         return PassedOver(entry.path, "empty_file", "It has no byte; write it again, or delete it.", True)
-    return SourceFile(entry.path, entry.etag, entry.size_bytes, found.name, columns)
+    return InputFile(entry.path, entry.etag, entry.size_bytes, found.name, columns)
 
 
 def _other_layout(path: str, pattern: Pattern) -> PassedOver:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,10 +37,12 @@ def _runs(footer: pq.FileMetaData, request: Request) -> Iterator[tuple[list[int]
     lie before them.
     """
     place = _place_of(footer, request.time_column()) if request.span else None
+    keys = [(_place_of(footer, request.settings.theirs(k)), wanted) for k, wanted in request.only.items()]
     first_row, run, run_rows = 0, list[int](), 0
     for number in range(footer.num_row_groups):
         group = footer.row_group(number)
         is_wanted = place is None or may_hold(group, place, request.span)
+        is_wanted = is_wanted and all(at is None or _may_have(group, at, wanted) for at, wanted in keys)
         if run and (not is_wanted or run_rows + group.num_rows > _BATCH_ROWS):
             yield run, first_row - run_rows
             run, run_rows = [], 0
@@ -81,6 +84,20 @@ def may_hold(group: Any, place: int, span: Span | None) -> bool:
     """Whether a row group can hold rows of the span, by the statistics of the column at this place."""
     statistics = group.column(place).statistics if span is not None and place < group.num_columns else None
     return span is None or statistics is None or _overlaps(statistics, span)
+
+
+def _may_have(group: Any, place: int, wanted: Sequence[str]) -> bool:
+    """Whether a row group can hold one of the wanted names (sorted), by the statistics of its column."""
+    statistics = group.column(place).statistics
+    if statistics is None or not statistics.has_min_max:
+        return True
+    low, high = statistics.min, statistics.max
+    if isinstance(low, int):
+        return any(low <= int(name) <= high for name in wanted if name.lstrip("-").isdecimal())
+    if not isinstance(low, str) or low != low.strip():
+        return True
+    at = bisect.bisect_left(wanted, low)
+    return at < len(wanted) and wanted[at] <= high
 
 
 def _overlaps(statistics: Any, span: Span) -> bool:

@@ -6,23 +6,24 @@ What a reader raises belongs to its file.
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.errors import FileError, InputError, MissingBlobError, StoreError
+from fleetscore.records import InputFile
 from fleetscore.sources.csv_reader import read_csv_names, read_csv_rows
+from fleetscore.sources.formats import format_of
 from fleetscore.sources.numbers import is_text, read_numbers
 from fleetscore.sources.parquet_reader import read_parquet_names, read_parquet_rows
 from fleetscore.sources.patterns import Span
 from fleetscore.sources.places import store_of
-from fleetscore.sources.records import ColumnKind, Rows, SourceFile
+from fleetscore.sources.records import ColumnKind, RejectTally, Rows
 from fleetscore.sources.request import Budget, RawRows, ReadState, Request
 from fleetscore.sources.settings import DataSettings
-from fleetscore.sources.shaping import CODED, REJECTS_KEPT, shape_rows
+from fleetscore.sources.shaping import CODED, shape_rows
 from fleetscore.sources.times import TIME, TimeReader
 from fleetscore.store import Store
 
@@ -48,20 +49,22 @@ class Reading:
 
 def read_batches(
     store: Store,
-    file: SourceFile,
+    file: InputFile,
     settings: DataSettings,
     columns: Columns | None = None,
     span: Span | None = None,
     state: ReadState | None = None,
+    only: Mapping[str, Sequence[str]] | None = None,
 ) -> Iterator[Rows]:
     """The rows of one file, piece by piece, in its order; `columns` are our names with their kinds (None:
     all).
 
     With a `span`, only rows whose time lies in [start, end). `state` is shared by files that are read
-    together, in order. Raises FileError for whatever is wrong with the file; a StoreError that may pass
+    together, in order. `only` names wanted values (sorted) of keys: parts of the file that hold none may be
+    left out. Raises FileError for whatever is wrong with the file; a StoreError that may pass
     comes through.
     """
-    request = _request(store, file, settings, columns, span, state)
+    request = _request(store, file, settings, columns, span, state, only)
     with belongs_to(file.path):
         for raw in _reader(file.format)(request):
             yield shape_rows(request, raw)
@@ -69,7 +72,7 @@ def read_batches(
 
 def read_table(
     store: Store,
-    file: SourceFile,
+    file: InputFile,
     settings: DataSettings,
     columns: Columns | None = None,
     span: Span | None = None,
@@ -79,21 +82,18 @@ def read_table(
     the same.
     """
     used = state or new_state(settings)
-    batches = list(read_batches(store, file, settings, columns, span, used))
-    rejected: Counter[str] = Counter()
-    for batch in batches:
-        rejected.update(batch.rejected)
-    rejects = [reject for batch in batches for reject in batch.rejects][:REJECTS_KEPT]
-    remarks = [remark for batch in batches for remark in batch.remarks]
-    remarks += [] if state else used.times.remarks()
+    tally, tables = RejectTally(), []
+    for batch in read_batches(store, file, settings, columns, span, used):
+        tally.add(batch)
+        tables.append(batch.table)
+    tally.remarks |= dict.fromkeys(() if state else used.times.remarks())
     with belongs_to(file.path):
-        table = _joined([batch.table for batch in batches], columns)
-    return Rows(table, dict(rejected), tuple(rejects), tuple(dict.fromkeys(remarks)))
+        return tally.of(_joined(tables, columns))
 
 
 def read_files(
     store: Store,
-    files: Sequence[SourceFile],
+    files: Sequence[InputFile],
     settings: DataSettings,
     columns: Columns | None = None,
     span: Span | None = None,
@@ -118,11 +118,11 @@ def read_files(
     return Reading(table, rows, faults, state.times.remarks())
 
 
-def read_names(store: Store, file: SourceFile, settings: DataSettings) -> tuple[str, ...]:
+def read_names(store: Store, file: InputFile, settings: DataSettings) -> tuple[str, ...]:
     """The columns that a file has under its own names, those of its path included; FileError when it cannot
     be read.
     """
-    request = _request(store, file, settings, None, None, None)
+    request = _request(store, file, settings)
     with belongs_to(file.path):
         if file.format in ("csv", "tsv"):
             names = read_csv_names(request)
@@ -132,6 +132,16 @@ def read_names(store: Store, file: SourceFile, settings: DataSettings) -> tuple[
             first = next(iter(_reader(file.format)(request)), None)
             names = tuple(first.table.column_names) if first else ()
     return tuple(dict.fromkeys((*names, *file.columns)))
+
+
+def our_names(store: Store, file: InputFile, settings: DataSettings) -> tuple[str, ...]:
+    """The columns that a file gives under our names, as `read_table` takes them; raises as `read_names`."""
+    theirs = read_names(store, file, settings)
+    if settings.melt:
+        return (*settings.melt.id, settings.melt.names, settings.melt.values)
+    mapped = [ours for ours, name in settings.columns.items() if name in theirs]
+    taken = {settings.columns[ours] for ours in mapped} | settings.columns.keys()
+    return (*mapped, *(name for name in theirs if name not in taken))
 
 
 def new_state(settings: DataSettings) -> ReadState:
@@ -187,15 +197,21 @@ def belongs_to(path: str) -> Iterator[None]:
 
 def _request(
     store: Store,
-    file: SourceFile,
+    file: InputFile,
     settings: DataSettings,
-    columns: Columns | None,
-    span: Span | None,
-    state: ReadState | None,
+    columns: Columns | None = None,
+    span: Span | None = None,
+    state: ReadState | None = None,
+    only: Mapping[str, Sequence[str]] | None = None,
 ) -> Request:
     source, path = store_of(store, file.path)
+    if not file.format:  # of a plan that an earlier version made
+        found = format_of(path, settings.format)
+        file = replace(file, format=found.name if found else "csv")
     budget = Budget(file.path, settings.read_limit_s, settings.read_limit_mb * 1e6)
-    return Request(source, path, file, settings, columns, span, budget, state or new_state(settings))
+    return Request(
+        source, path, file, settings, columns, span, budget, state or new_state(settings), only or {}
+    )
 
 
 def _reader(form: str) -> Callable[[Request], Iterator[RawRows]]:

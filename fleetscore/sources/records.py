@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+
+from fleetscore.records import InputFile
+
+REJECTS_KEPT = 5
 
 
 class ColumnKind(StrEnum):
@@ -14,25 +21,11 @@ class ColumnKind(StrEnum):
 
     KEY = "key"  # text, always: a device called NA stays NA; a row without it is rejected
     CODED = "coded"  # as KEY, dictionary-encoded: for readers of many rows
+    LABEL = "label"  # as CODED; a row without it is kept, with null
     TIME = "time"  # microseconds UTC; a row without a readable one is rejected
     NUMBER = "number"  # float64, null where there is none
     TEXT = "text"  # text, null where there is none
     ANY = "any"  # numbers where every cell of a reading is one, else as TEXT
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """One version of an input file, or of a Delta table: `path` in the run's store, or a URL in another
-    container.
-
-    `columns` are those that the path gives, as text. The `etag` of a Delta table is its version.
-    """
-
-    path: str
-    etag: str
-    size_bytes: int
-    format: str
-    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +46,7 @@ class Listing:
     gave.
     """
 
-    files: tuple[SourceFile, ...]
+    files: tuple[InputFile, ...]
     passed_over: tuple[PassedOver, ...]
     listed: int
 
@@ -78,10 +71,40 @@ class Reject:
 class Rows:
     """Rows of one file under our names, those that were rejected, and what is to be said of them.
 
-    `rejected` counts all rejects by cause; `rejects` holds the first few with their places.
+    `rejected` counts all rejects by cause; `rejects` holds the first few with their places. `unreadable` says
+    of each row whether one of its numbers cannot be read; None where all can.
     """
 
     table: pa.Table
     rejected: Mapping[str, int] = field(default_factory=dict)
     rejects: tuple[Reject, ...] = ()
     remarks: tuple[str, ...] = ()
+    unreadable: npt.NDArray[np.bool_] | None = None
+
+    def sentences(self, path: str) -> list[str]:
+        """What is to be said of the file: its own remarks, and how many of its rows were rejected and why."""
+        found = [f"{path}: {remark}" for remark in self.remarks]
+        for cause, count in self.rejected.items():
+            first = next((reject for reject in self.rejects if reject.cause == cause), None)
+            example = f"; first at {first.place}, {first.column}: {first.text[:80]!r}" if first else ""
+            found.append(f"{path}: {count} rows rejected ({cause}){example}.")
+        return found
+
+
+@dataclass(slots=True)
+class RejectTally:
+    """Counts what was rejected of a file that is read piece by piece; mutable, since it counts."""
+
+    rejected: Counter[str] = field(default_factory=Counter)
+    rejects: list[Reject] = field(default_factory=list)
+    remarks: dict[str, None] = field(default_factory=dict)
+
+    def add(self, rows: Rows) -> None:
+        """Count those of a piece, and keep the first few."""
+        self.rejected.update(rows.rejected)
+        self.rejects += rows.rejects[: REJECTS_KEPT - len(self.rejects)]
+        self.remarks |= dict.fromkeys(rows.remarks)
+
+    def of(self, table: pa.Table) -> Rows:
+        """The file's rows with all that was counted."""
+        return Rows(table, dict(self.rejected), tuple(self.rejects), tuple(self.remarks))

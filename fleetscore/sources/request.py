@@ -13,9 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fleetscore.errors import FileError, InputError
+from fleetscore.records import InputFile
 from fleetscore.sources.formats import format_of
 from fleetscore.sources.patterns import Span
-from fleetscore.sources.records import ColumnKind, Reject, SourceFile
+from fleetscore.sources.records import ColumnKind, Reject
 from fleetscore.sources.settings import DataSettings
 from fleetscore.sources.times import TimeReader
 from fleetscore.store import Store
@@ -82,12 +83,13 @@ class Request:
 
     store: Store
     path: str
-    file: SourceFile
+    file: InputFile
     settings: DataSettings
     columns: Mapping[str, ColumnKind] | None
     span: Span | None
     budget: Budget
     state: ReadState
+    only: Mapping[str, Sequence[str]] = field(default_factory=dict)  # our key -> its wanted values, sorted
 
     @property
     def compression(self) -> str:
@@ -124,9 +126,8 @@ class Request:
         """The file's own names of the columns that are keys: few values, each often."""
         if self.settings.melt:
             return set()
-        keys = [
-            name for name, kind in (self.columns or {}).items() if kind in (ColumnKind.KEY, ColumnKind.CODED)
-        ]
+        kinds = (ColumnKind.KEY, ColumnKind.CODED, ColumnKind.LABEL)
+        keys = [name for name, kind in (self.columns or {}).items() if kind in kinds]
         return {self.settings.theirs(name) for name in keys}
 
     def _comes_from_path(self, name: str, available: Sequence[str]) -> bool:

@@ -6,12 +6,13 @@ import codecs
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from fleetscore.errors import SettingsError
+from fleetscore.sources.formats import format_of
 from fleetscore.sources.patterns import parse_pattern
 from fleetscore.sources.places import split_place
 from fleetscore.sources.queries import NAMES, bound_names
@@ -88,7 +89,7 @@ class DataSettings:
     ('data/vans/{window:%Y/%m/%d}/*.csv',)
     """
 
-    path: str | tuple[str, ...] = ()
+    path: str | tuple[str, ...] = ()  # globs, or folders: all files below them
     path_timezone: str = "UTC"  # of `{window:...}` in paths
     format: Format = ""  # "": by suffix
     columns: Mapping[str, str] = field(default_factory=dict)  # ours -> theirs
@@ -122,8 +123,28 @@ class DataSettings:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The patterns of `path`, whether one or many are given."""
-        return (self.path,) if isinstance(self.path, str) else self.path
+        """The patterns of `path`, whether one or many are given; a folder stands for all files below it.
+
+        >>> DataSettings(path="data/vans/").paths
+        ('data/vans/**',)
+        """
+        paths = (self.path,) if isinstance(self.path, str) else self.path
+        return tuple(_below(path) if self._is_folder(path) else path for path in paths)
+
+    def prefixes(self, elsewhere: str) -> tuple[str, ...]:
+        """The folders in the store that hold all that `path` names; `elsewhere` for what lies in another container,
+        or in a database.
+        """
+        found = (
+            elsewhere if place else parse_pattern(text).folder for place, text in map(split_place, self.paths)
+        )
+        return tuple(dict.fromkeys((*found, *([elsewhere] if self.database else []))))
+
+    def _is_folder(self, path: str) -> bool:
+        if self.format == "delta" or not path.strip("/"):
+            return False
+        text = split_place(path)[1].rstrip("/")
+        return path.endswith("/") or (parse_pattern(text).is_plain and not format_of(text, self.format))
 
     @property
     def every_s(self) -> int:
@@ -134,7 +155,7 @@ class DataSettings:
         """What the files call our column."""
         return self.columns.get(ours, ours)
 
-    def with_defaults(self, path: str, timezone: str) -> DataSettings:
+    def with_defaults(self, path: str, timezone: str) -> Self:
         """The same settings with `path` and `timezone` where the table has none."""
         paths = self.paths or ((path,) if path and not self.database else ())
         return replace(self, path=paths, timezone=self.timezone or timezone)
@@ -154,6 +175,10 @@ def read_data_settings(table: Mapping[str, Any], where: str) -> DataSettings:
         raise SettingsError(
             f"{where}: {error}.", fix="See docs/howto/bring-your-data.md.", field=where
         ) from error
+
+
+def _below(folder: str) -> str:
+    return f"{folder.rstrip('/')}/**"
 
 
 def seconds_of(every: str) -> int:

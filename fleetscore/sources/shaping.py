@@ -16,15 +16,14 @@ import pyarrow.compute as pc
 
 from fleetscore.errors import FileError, InputError
 from fleetscore.sources.numbers import is_text, read_numbers
-from fleetscore.sources.records import ColumnKind, Reject, Rows
+from fleetscore.sources.records import REJECTS_KEPT, ColumnKind, Reject, Rows
 from fleetscore.sources.request import RawRows, Request
 from fleetscore.sources.settings import Melt
 from fleetscore.sources.times import TIME
 
-REJECTS_KEPT = 5
 CODED = pa.dictionary(pa.int32(), pa.string())
 
-_KEYS = (ColumnKind.KEY, ColumnKind.CODED)
+_NAMES = (ColumnKind.KEY, ColumnKind.CODED, ColumnKind.LABEL)
 
 _UNITS = {"capture": "event", "csv": "line", "tsv": "line", "jsonl": "line"}
 
@@ -38,6 +37,7 @@ class _Kept:
     columns: dict[str, pa.Array] = field(default_factory=dict)
     rejected: Counter[str] = field(default_factory=Counter)
     rejects: list[Reject] = field(default_factory=list)
+    unreadable: npt.NDArray[np.bool_] | None = None
 
     def reject(self, cause: str, mask: npt.NDArray[np.bool_], column: str, texts: pa.Array | None) -> None:
         """Count the rows of a mask, and keep the first few."""
@@ -75,12 +75,14 @@ def shape_rows(request: Request, raw: RawRows) -> Rows:
             kept.columns[name] = _plain(request, _decoded(kept.columns[name]), name, kind)
         elif kind is ColumnKind.KEY:
             kept.columns[name] = _decoded(kept.columns[name])
-        elif kind is ColumnKind.CODED:
+        elif kind in (ColumnKind.CODED, ColumnKind.LABEL):
             kept.columns[name] = _coded(kept.columns[name])
     kept.rejected.update(reject.cause for reject in raw.rejects)
     rejects = [*raw.rejects, *kept.rejects][:REJECTS_KEPT]
     out = pa.table({name: kept.columns[name] for name in kinds})
-    return Rows(out, {c: n for c, n in kept.rejected.items() if n}, tuple(rejects), raw.remarks)
+    return Rows(
+        out, {c: n for c, n in kept.rejected.items() if n}, tuple(rejects), raw.remarks, kept.unreadable
+    )
 
 
 def column_kinds(request: Request, names: Sequence[str]) -> dict[str, ColumnKind]:
@@ -138,9 +140,13 @@ def _our_columns(request: Request, table: pa.Table) -> dict[str, pa.Array]:
 
 
 def _read_keys_and_times(request: Request, kept: _Kept, kinds: Mapping[str, ColumnKind]) -> None:
-    keys = [name for name, kind in kinds.items() if kind in _KEYS]
-    for name in keys:
-        kept.columns[name] = _explained(request, name, lambda column=kept.columns[name]: key_texts(column))
+    names = {name: kind for name, kind in kinds.items() if kind in _NAMES}
+    for name, kind in names.items():
+        column = kept.columns[name]
+        if kind is not ColumnKind.KEY and not pa.types.is_dictionary(column.type):
+            column = column.dictionary_encode()
+        kept.columns[name] = _explained(request, name, lambda column=column: key_texts(column))
+    keys = [name for name, kind in names.items() if kind is not ColumnKind.LABEL]
     stamped = [name for name, kind in kinds.items() if kind is ColumnKind.TIME]
     for name in stamped:
         cells = _decoded(kept.columns[name])
@@ -191,6 +197,7 @@ def _read_number(request: Request, kept: _Kept, name: str) -> None:
     mask = wrong.to_numpy(zero_copy_only=False)
     if mask.any():
         kept.reject("bad_number", mask, name, cells)
+        kept.unreadable = mask if kept.unreadable is None else kept.unreadable | mask
 
 
 def key_texts(column: pa.Array) -> pa.Array:
@@ -201,6 +208,7 @@ def key_texts(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(kind):
         return pa.DictionaryArray.from_arrays(column.indices, key_texts(column.dictionary))
     if pa.types.is_floating(kind):
+        column = pc.if_else(pc.is_finite(column), column, pa.scalar(None, kind))
         if not pc.all(pc.equal(pc.floor(column), column), min_count=0).as_py():
             raise InputError(f"It holds {kind}; names were expected.", code="bad_column_type")
         return column.cast(pa.int64()).cast(pa.string())
@@ -210,7 +218,7 @@ def key_texts(column: pa.Array) -> pa.Array:
 
 
 def _coded(keys: pa.Array) -> pa.Array:
-    return keys.cast(CODED) if pa.types.is_dictionary(keys.type) else keys.dictionary_encode().cast(CODED)
+    return keys.cast(CODED)
 
 
 def _plain(request: Request, column: pa.Array, name: str, kind: ColumnKind) -> pa.Array:

@@ -38,7 +38,7 @@ def local(tmp_path: Path) -> LocalStore:
 
 def read_all(store: Store, name: str) -> tuple[list[tuple[Any, ...]], dict[int, str], Any]:
     """All readings of one file as (microseconds, device, sensor, value, row), the texts that are no numbers, and its entry."""
-    file = next(f for f in list_inputs(store, DEFAULTS.data.folder).files if f.path.endswith(name))
+    file = next(f for f in list_inputs(store, DEFAULTS.folder).files if f.path.endswith(name))
     entry = catalog_file(store, file, DEFAULTS)
     rows: list[tuple[Any, ...]] = []
     texts: dict[int, str] = {}
@@ -307,7 +307,7 @@ def test_parquet_columns_of_other_types_are_named(column: str, values: list[Any]
     sink = io.BytesIO()
     pq.write_table(pa.table(data), sink)
     store.write("data/sensor_anomaly/x.parquet", sink.getvalue())
-    file = list_inputs(store, DEFAULTS.data.folder).files[0]
+    file = list_inputs(store, DEFAULTS.folder).files[0]
     entry = catalog_file(store, file, DEFAULTS)
     assert entry.entry.cause == "bad_column_type"
     assert repr(column) in entry.entry.detail
@@ -388,9 +388,9 @@ def test_any_flipped_byte_of_a_parquet_file_belongs_to_that_file(store: Store) -
     for place in range(len(whole) // 2, len(whole)):
         damaged = bytearray(whole)
         damaged[place] ^= 0x80
-        path = f"{DEFAULTS.data.folder}{place}.parquet"
+        path = f"{DEFAULTS.folder}{place}.parquet"
         store.write(path, bytes(damaged))
-    files = list_inputs(store, DEFAULTS.data.folder).files
+    files = list_inputs(store, DEFAULTS.folder).files
     told = [catalog_file(store, file, DEFAULTS).entry for file in files]
     assert len(told) == len(whole) - len(whole) // 2
     assert all(one.detail for one in told if one.cause)
@@ -401,6 +401,6 @@ def test_a_file_whose_name_is_not_utf8_is_passed_over_by_name(local: LocalStore)
     """It is named with its bytes shown, and stops no other file."""
     local.write("data/sensor_anomaly/a.csv", HEADER + b"2018-08-28 23:00:05,d,s,1\n")
     (local.root / "data" / "sensor_anomaly" / os.fsdecode(b"bad\xff.csv")).write_bytes(HEADER)
-    found = list_inputs(local, DEFAULTS.data.folder)
+    found = list_inputs(local, DEFAULTS.folder)
     assert [file.path for file in found.files] == ["data/sensor_anomaly/a.csv"]
     assert found.ignored == ("data/sensor_anomaly/bad\\udcff.csv",)

@@ -429,7 +429,7 @@ def test_examining_opens_a_file_once_to_see_its_columns_and_once_per_thread(
     opened: list[str] = []
     original = type(store).open
     monkeypatch.setattr(type(store), "open", lambda self, path: opened.append(path) or original(self, path))
-    (file,) = list_inputs(store, SensorSettings().data.folder).files
+    (file,) = list_inputs(store, SensorSettings().folder).files
     assert len(catalog_file(store, file, SensorSettings()).entry.pieces) == 60 // row_group_size
     assert 2 <= len(opened) <= most
 

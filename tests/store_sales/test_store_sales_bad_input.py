@@ -249,15 +249,15 @@ def test_a_file_without_a_column_costs_its_own_rows(chain: Any, sound: LocalStor
     """Stores of a file that cannot be used are late and name the file; the others are scored."""
     in_one = chain.history["store"] == SPOILT
     ahead_in_one = chain.future["store"] == SPOILT
-    write(sound, "history-3.parquet", {n: c[in_one] for n, c in chain.history.items() if n != "deal"})
-    write(sound, "future-3.parquet", {n: c[ahead_in_one] for n, c in chain.future.items() if n != "deal"})
+    write(sound, "history-3.parquet", {n: c[in_one] for n, c in chain.history.items() if n != "sku"})
+    write(sound, "future-3.parquet", {n: c[ahead_in_one] for n, c in chain.future.items() if n != "sku"})
     chain.drop(in_one)
     chain.drop_ahead(ahead_in_one)
     chain.write(sound)
     ledger, _ = run(sound)
     assert (ledger[SPOILT]["outcome"], ledger[SPOILT]["cause"]) == ("late", "no_data")
     assert (
-        "history-3.parquet has no column deal" in ledger[SPOILT]["detail"]
+        "history-3.parquet has no column sku" in ledger[SPOILT]["detail"]
         or "future-3" in ledger[SPOILT]["detail"]
     )
     assert sum(row["outcome"] == "scored" for row in ledger.values()) == 5
@@ -300,7 +300,7 @@ def test_torn_lines_are_said(chain: Any, sound: LocalStore, write: Any) -> None:
     sound.write(path, sound.read(path) + b"3,1,60\n3,1,60,1,0,0,5,6,7,8\n")
     record = run_window(sound, "store_sales", str(ORIGIN))
     assert record.counts == {"scored": 6}
-    assert any("2 lines of data/store_sales/history.csv" in remark for remark in record.remarks)
+    assert any("history.csv: 2 rows rejected (bad_row)" in remark for remark in record.remarks)
 
 
 def test_a_file_that_breaks_in_the_middle_fails_its_run_by_name(chain: Any, sound: LocalStore) -> None:

@@ -15,7 +15,7 @@ from fleetscore.workloads.store_sales.backtest import backtest_panel
 from fleetscore.workloads.store_sales.contract import QUANTILES, StoreSalesSettings
 from fleetscore.workloads.store_sales.features import prepare
 from fleetscore.workloads.store_sales.forecasting import spread_out
-from fleetscore.workloads.store_sales.input_files import list_inputs, usable_files
+from fleetscore.workloads.store_sales.input_files import find_files
 from fleetscore.workloads.store_sales.judgement import block_of, coverage, judge, pinball
 from fleetscore.workloads.store_sales.loading import Span, load_panel
 from fleetscore.workloads.store_sales.panel import Panel
@@ -35,8 +35,8 @@ def panel_of(folder: Path, chain: Any) -> Panel:
 
     store = LocalStore(folder)
     chain.write(store)
-    files = usable_files(store, list_inputs(store, StoreSalesSettings()), StoreSalesSettings())
-    return load_panel(store, files, Span(Cadence.INDEX, 0, 70, 70), ["1", "2", "3", "4", "5", "6"], ()).panel
+    files = find_files(store, StoreSalesSettings())
+    return load_panel(files, Span(Cadence.INDEX, 0, 70, 70), ["1", "2", "3", "4", "5", "6"], ()).panel
 
 
 def test_pinball_loss_by_hand() -> None:
@@ -176,9 +176,9 @@ def test_real_sales_are_forecast_well_inside_their_history() -> None:
     from fleetscore.windows import Cadence
 
     store = _RealStore(REAL)
-    files = usable_files(store, list_inputs(store, StoreSalesSettings()), StoreSalesSettings())
+    files = find_files(store, StoreSalesSettings())
     names = [str(n) for n in range(1, 81)]
-    panel = load_panel(store, files, Span(Cadence.INDEX, 0, 108, 108), names, ()).panel
+    panel = load_panel(files, Span(Cadence.INDEX, 0, 108, 108), names, ()).panel
     figures = backtest_panel(panel, StoreSalesSettings(calibration_blocks=2), 2)
     assert figures["relative_to_last_value"] < 0.475
     assert figures["relative_to_own_quantiles"] < 0.85

@@ -14,10 +14,10 @@ from fleetscore.errors import InputError
 from fleetscore.store.local import LocalStore
 from fleetscore.windows import Cadence, parse_window
 from fleetscore.workloads.store_sales.contract import StoreSalesSettings
-from fleetscore.workloads.store_sales.input_files import list_inputs, usable_files
+from fleetscore.workloads.store_sales.input_files import find_files, list_files
 from fleetscore.workloads.store_sales.loading import Span, load_panel
 from fleetscore.workloads.store_sales.panel import FINDINGS, Filled, PanelFiller, natural_key
-from fleetscore.workloads.store_sales.reading import Labels, RowBatch, column_names, read_keys
+from fleetscore.workloads.store_sales.reading import Labels, RowBatch
 
 SPAN = Span(Cadence.INDEX, 0, 70, 83)
 
@@ -25,13 +25,7 @@ SPAN = Span(Cadence.INDEX, 0, 70, 83)
 def load(
     store: LocalStore, span: Span = SPAN, stores: tuple[str, ...] = ("1", "2", "3", "4", "5", "6")
 ) -> Filled:
-    return load_panel(
-        store,
-        usable_files(store, list_inputs(store, StoreSalesSettings()), StoreSalesSettings()),
-        span,
-        stores,
-        (),
-    )
+    return load_panel(find_files(store, StoreSalesSettings()), span, stores, ())
 
 
 def assert_same(a: Filled, b: Filled) -> None:
@@ -140,8 +134,9 @@ def test_names_that_look_like_null_are_names(name: str, write: Any, tmp_path: Pa
     assert filled.findings[:, FINDINGS.index("missing_sales")].tolist() == [1] * len(NAMES_LIKE_NULL)
     assert filled.findings[:, FINDINGS.index("unreadable_cell")].sum() == 0
     assert sorted(filled.panel.skus) == sorted(NAMES_LIKE_NULL)
-    seen = {batch.store.values[code] for batch in read_keys(store, f"data/store_sales/{name}", Cadence.INDEX)
-            for code in batch.store.codes}  # fmt: skip
+    files = find_files(store, StoreSalesSettings())
+    batches = files.reader.keys(files.history[0][0], Cadence.INDEX)
+    seen = {batch.store.values[code] for batch in batches for code in batch.store.codes}
     assert seen == set(NAMES_LIKE_NULL)
 
 
@@ -185,16 +180,16 @@ def test_daily_rows_add_up_to_their_weeks(plain: Filled, chain: Any, write: Any,
             days["sales"] = days["sales"] + offsets - 3
         write(store, name, days)
     options = StoreSalesSettings(frequency="day")
-    files = usable_files(store, list_inputs(store, options), options)
+    files = find_files(store, options)
     span = Span(Cadence.WEEK, zero, first.ordinal, first.ordinal + 13)
-    filled = load_panel(store, files, span, ("1", "2", "3", "4", "5", "6"), ())
+    filled = load_panel(files, span, ("1", "2", "3", "4", "5", "6"), ())
     assert np.allclose(filled.panel.sales, 7 * plain.panel.sales, equal_nan=True)
     for name in ("price", "deal", "feat"):
         assert np.allclose(getattr(filled.panel, name), getattr(plain.panel, name)), name
     assert filled.findings[:, FINDINGS.index("conflicting_rows")].sum() == 0
     assert np.array_equal(filled.planned, plain.planned)
     with pytest.raises(InputError, match="need dates"):
-        load_panel(store, files, SPAN, ("1",), ())
+        load_panel(files, SPAN, ("1",), ())
 
 
 def test_stores_that_are_not_asked_for_are_not_read(chain: Any, plain: Filled, tmp_path: Path) -> None:
@@ -212,25 +207,28 @@ def test_keys_are_read_alone(chain: Any, tmp_path: Path) -> None:
     """Discovery reads stores and weeks, and sees every row."""
     store = LocalStore(tmp_path / "keys")
     chain.write(store)
-    batches = list(read_keys(store, "data/store_sales/history.parquet", Cadence.INDEX))
+    files = find_files(store, StoreSalesSettings())
+    batches = list(files.reader.keys(files.history[0][0], Cadence.INDEX))
     assert sum(len(batch.week) for batch in batches) == len(chain.history["week"])
 
 
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("history.csv", b"", "is empty"),
+        ("history.csv", b"", "no byte"),
+        ("history.csv", b"\n", "no line of column names"),
         ("history.parquet", b"PAR1 no", "cannot be read"),
-        ("history.csv", b"\xff\xfe\x00store", "cannot be read"),
+        ("history.csv", b"\xff\xfe\x00store", "no text of the declared encoding"),
     ],
 )
 def test_a_file_that_is_none_says_so(name: str, content: bytes, says: str, tmp_path: Path) -> None:
-    """An empty, torn or foreign file is an InputError that names it."""
+    """An empty, torn or foreign file is left out, named with what is wrong."""
     store = LocalStore(tmp_path)
     store.write(f"data/store_sales/{name}", content)
-    with pytest.raises(InputError, match=says) as caught:
-        column_names(store, f"data/store_sales/{name}")
-    assert caught.value.code == "unreadable_file"
+    files = find_files(store, StoreSalesSettings())
+    told = (*list_files(store, StoreSalesSettings()).remarks(), *files.faults)
+    assert files.inputs() == ()
+    assert [f"data/store_sales/{name}" in one and says in one for one in told] == [True]
 
 
 def test_natural_order_sorts_numbers_by_value() -> None:

@@ -89,7 +89,7 @@ def test_quantiles_that_cross_are_returned_sorted(sound: LocalStore, chain: Any)
     settings = run.settings
     loaded = load_model(sound.url, "store_sales", run.pins.current)
     span = window_span(run.window, loaded, settings)
-    panel = load_panel(sound, usable_files(sound, run.inputs, settings), span, ["1", "2", "3"], ()).panel
+    panel = load_panel(usable_files(sound, run.inputs, settings), span, ["1", "2", "3"], ()).panel
     assert isinstance(loaded.model, QuantileModel)
     right, trees = loaded.model.forest, len(loaded.model.forest.value)
     backwards = np.arange(trees).reshape(5, -1)[::-1].reshape(-1)

@@ -97,7 +97,7 @@ def test_a_store_is_read_once_until_its_data_changes(
     rows = [{"store": "1", "sku": "1", "week": ORIGIN, "window": ORIGIN}]
     before = answer(fed, rows)
     with monkeypatch.context() as patched:
-        patched.setattr(loading, "read_rows", pytest.fail)
+        patched.setattr(loading, "load_panel", pytest.fail)
         assert answer(fed, rows) == before
     chain.future["price"][chain.rows_ahead("1", "1", ORIGIN)] *= 0.5
     chain.write(fed)

@@ -115,13 +115,13 @@ def _read_history(
     store: Store, settings: StoreSalesSettings, window: Window, name: str
 ) -> dict[str, Numbers]:
     """SKU -> its sales of the last year up to the window, NaN where they are not known."""
-    from fleetscore.workloads.store_sales.input_files import list_inputs, usable_files
+    from fleetscore.workloads.store_sales.input_files import find_files
     from fleetscore.workloads.store_sales.loading import Span, load_panel
 
-    files = usable_files(store, list_inputs(store, settings), settings)
+    files = find_files(store, settings)
     first = max(0, window.ordinal - _SHOWN_WEEKS)
     span = Span(window.cadence, first, window.ordinal, window.ordinal + settings.steps)
-    panel = load_panel(store, files, span, [name], settings.covariates).panel
+    panel = load_panel(files, span, [name], settings.covariates).panel
     weeks = window.ordinal - panel.first_week
     return {str(sku): np.asarray(panel.sales[n, :weeks], np.float64) for n, sku in enumerate(panel.skus)}
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from fleetscore.errors import FleetscoreError, InputError
 from fleetscore.models.packs.bundle import Bundle
 from fleetscore.records import InputFile, Outcome
-from fleetscore.sources import SourceFile, TimeRange, land, list_inputs, read_landed
+from fleetscore.sources import TimeRange, land, list_inputs, read_landed
 from fleetscore.workload import Partitions, RunContext
 from fleetscore.workloads.models.bundles import find_bundle
 from fleetscore.workloads.models.expected import expected_partitions
@@ -27,7 +27,7 @@ _SHOWN = 3
 class WindowFiles:
     """The files of a window, and what is to be said of those passed over."""
 
-    files: tuple[SourceFile, ...]
+    files: tuple[InputFile, ...]
     remarks: tuple[str, ...]
 
 
@@ -46,7 +46,7 @@ def discover_window(run: RunContext) -> Partitions:
         *counts.remarks,
         *(f"{path}: {e.message}" for path, e in counts.faults.items()),
     )
-    return Partitions(table, tuple(_input(file) for file in found.files), remarks)
+    return Partitions(table, found.files, remarks)
 
 
 def checked_settings(run: RunContext) -> FleetSettings:
@@ -68,7 +68,7 @@ def find_files(run: RunContext) -> WindowFiles:
     """The window's files: as the plan has them, else listed, or landed from a database."""
     settings: FleetSettings = run.settings
     if run.inputs:
-        return WindowFiles(tuple(map(_source, run.inputs)), ())
+        return WindowFiles(run.inputs, ())
     data = settings.data.with_defaults("", settings.timezone)
     if data.database:
         landed = read_landed(run.store, run.workload, run.window.key) or land(
@@ -179,11 +179,3 @@ def _late_detail(counts: WindowCounts) -> str:
         return "No row of the window is there."
     named = ", ".join(list(counts.faults)[:_SHOWN])
     return f"No row of the window could be read; {len(counts.faults)} files cannot be read, such as {named}."
-
-
-def _input(file: SourceFile) -> InputFile:
-    return InputFile(file.path, file.etag, file.size_bytes, file.format, file.columns)
-
-
-def _source(file: InputFile) -> SourceFile:
-    return SourceFile(file.path, file.etag, file.size_bytes, file.format, file.columns)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from fleetscore.errors import FileError
 from fleetscore.models.packs.bundle import Bundle
 from fleetscore.records import Misfit
-from fleetscore.sources import ColumnKind, Rows, SourceFile, Span, read_batches, read_names
+from fleetscore.sources import ColumnKind, InputFile, Rows, Span, read_batches, read_names
 from fleetscore.store.base import Store
 from fleetscore.workloads.models.blocks import choose_keys
 from fleetscore.workloads.models.rows import key_kinds, model_keys, partition_keys, row_kinds
@@ -50,7 +50,7 @@ class Sample:
 
 
 def take_sample(
-    store: Store, files: Sequence[SourceFile], settings: FleetSettings, bundle: Bundle, features: Sequence[str], span: Span | None
+    store: Store, files: Sequence[InputFile], settings: FleetSettings, bundle: Bundle, features: Sequence[str], span: Span | None
 ) -> Sample:  # fmt: skip
     """Read files, the last path first, until each model has ROWS_PER_MODEL rows; a file at fault is a misfit and costs no other."""
     sample, spent = Sample(), 0
@@ -71,7 +71,7 @@ def take_sample(
 
 
 def _read_file(
-    store: Store, file: SourceFile, settings: FleetSettings, bundle: Bundle, features: Sequence[str], span: Span | None,
+    store: Store, file: InputFile, settings: FleetSettings, bundle: Bundle, features: Sequence[str], span: Span | None,
     sample: Sample,
 ) -> None:  # fmt: skip
     data = settings.data.with_defaults("", settings.timezone)
@@ -89,7 +89,7 @@ def _read_file(
 
 
 def _missing(
-    file: SourceFile, missing: Sequence[str], kinds: dict[str, ColumnKind], there: Sequence[str], settings: FleetSettings
+    file: InputFile, missing: Sequence[str], kinds: dict[str, ColumnKind], there: Sequence[str], settings: FleetSettings
 ) -> list[Misfit]:  # fmt: skip
     """A misfit per column that the file lacks."""
     shown = ", ".join(there[:_SHOWN]) + (", ..." if len(there) > _SHOWN else "")

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import FileError, StoreError
-from fleetscore.sources import Rows, SourceFile, Span, read_table
+from fleetscore.sources import InputFile, Span, read_table
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.workloads.models.rows import key_kinds, model_keys, partition_keys
@@ -52,7 +52,7 @@ def counts_schema(settings: FleetSettings) -> pa.Schema:
 
 
 def count_keys(
-    store: Store, workload: str, window: str, settings: FleetSettings, files: Sequence[SourceFile], span: Span
+    store: Store, workload: str, window: str, settings: FleetSettings, files: Sequence[InputFile], span: Span
 ) -> WindowCounts:
     """The counts of the window's files; only versions of files that were not counted before are opened."""
     path = f"hints/{workload}/counts/{window}.parquet"
@@ -73,7 +73,7 @@ def count_keys(
     return WindowCounts(table, faults, tuple(remarks))
 
 
-def _count_file(store: Store, settings: FleetSettings, file: SourceFile, span: Span) -> pa.Table | FileError:
+def _count_file(store: Store, settings: FleetSettings, file: InputFile, span: Span) -> pa.Table | FileError:
     try:
         rows = read_table(store, file, settings.data, key_kinds(settings), span)
     except FileError as error:
@@ -93,18 +93,8 @@ def _count_file(store: Store, settings: FleetSettings, file: SourceFile, span: S
         "remark": pa.repeat("", count),
     }
     about = {**dict.fromkeys(schema.names, ""), "path": file.path, "etag": file.etag, "rows": 0}
-    lines = [{**about, "remark": remark} for remark in _remarks(file, rows)] or [about]
+    lines = [{**about, "remark": remark} for remark in rows.sentences(file.path)] or [about]
     return pa.concat_tables([pa.table(counts, schema=schema), pa.Table.from_pylist(lines, schema)])
-
-
-def _remarks(file: SourceFile, rows: Rows) -> list[str]:
-    """What is to be said of a file that was read: its own remarks, and how many of its rows were rejected and why."""
-    found = [f"{file.path}: {remark}" for remark in rows.remarks]
-    for cause, count in rows.rejected.items():
-        first = next((reject for reject in rows.rejects if reject.cause == cause), None)
-        example = f"; first at {first.place}, {first.column}: {first.text[:80]!r}" if first else ""
-        found.append(f"{file.path}: {count} rows rejected ({cause}){example}.")
-    return found
 
 
 def _read_known(store: Store, path: str, schema: pa.Schema) -> pa.Table:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from fleetscore.errors import FleetscoreError, InputError
 from fleetscore.models.packs.bundle import Bundle
 from fleetscore.models.packs.shard_scoring import score_shard
-from fleetscore.sources import Reading, SourceFile, TimeRange, aggregate_rows, read_files
+from fleetscore.sources import InputFile, Reading, TimeRange, aggregate_rows, read_files
 from fleetscore.workload import RunContext, Scored, Shard
 from fleetscore.workloads.models.blocks import Block, sort_rows
 from fleetscore.workloads.models.bundles import find_bundle
@@ -79,7 +79,7 @@ def _read_rows(
     return Reading(table, reading.rows, reading.faults, reading.remarks)
 
 
-def _files_of(run: RunContext, settings: FleetSettings, keys: Sequence[str]) -> list[SourceFile]:
+def _files_of(run: RunContext, settings: FleetSettings, keys: Sequence[str]) -> list[InputFile]:
     """The files that hold rows of the partitions, by the counts that planning keeps."""
     files = find_files(run).files
     span = TimeRange(run.window.start, run.window.end)

@@ -47,11 +47,6 @@ class Models(Workload, ImportsFleets, ScoresRows, ChecksResults, ChecksFit):
         self.result_schema = results_schema(own)
         self.outputs = own.models.outputs
 
-    def data_prefixes(self) -> tuple[str, ...]:
-        from fleetscore.workloads.models.places import data_prefixes
-
-        return data_prefixes(self.name, self.settings)
-
     def discover(self, run: RunContext) -> Partitions:
         from fleetscore.workloads.models.discovery import discover_window
 

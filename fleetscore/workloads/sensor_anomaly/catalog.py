@@ -158,9 +158,9 @@ def _read_spans(store: Store, settings: SensorSettings) -> dict[str, _Span]:
 
 
 def _spans_path(settings: SensorSettings) -> str:
-    folder = settings.data.folder
+    folder = settings.folder
     own = (
-        () if folder == SensorSettings().data.folder else (folder,)
+        () if folder == SensorSettings().folder else (folder,)
     )  # each folder's files have a hint of their own
     return f"{_CACHE_PREFIX}spans-{_digest(*_column_settings(settings), *own)}.json"
 

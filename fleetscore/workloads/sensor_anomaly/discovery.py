@@ -42,7 +42,7 @@ def span_us(run: RunContext) -> tuple[int, int]:
 def discover_window(run: RunContext) -> Partitions:
     """The expected partitions of the window, and one for each file that cannot be assigned; see docs/workloads/sensor_anomaly.md."""
     span = span_us(run)
-    listing = list_inputs(run.store, run.settings.data.folder)
+    listing = list_inputs(run.store, run.settings.folder)
     files = catalog_files(run.store, listing.files, run.settings, *span)
     keys, rows = count_readings(files, *span)
     indices = read_indices(run.store, run.workload, run.pins)
@@ -57,7 +57,7 @@ def discover_window(run: RunContext) -> Partitions:
 def discover_training_span(run: RunContext) -> Partitions:
     """The sensors with readings in the run's span, one model each; those with too few readings are skipped."""
     span, settings = span_us(run), run.settings
-    files = catalog_files(run.store, list_inputs(run.store, settings.data.folder).files, settings, *span)
+    files = catalog_files(run.store, list_inputs(run.store, settings.folder).files, settings, *span)
     keys, rows = count_readings(files, *span)
     few = rows < settings.train_rows_min
     details = [f"It has {n} readings; training takes {settings.train_rows_min}." for n in rows[few]]

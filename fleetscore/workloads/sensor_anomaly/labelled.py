@@ -20,7 +20,7 @@ def labels_folder(settings: SensorSettings) -> str:
     >>> labels_folder(SensorSettings())
     'data/sensor_anomaly_labels/'
     """
-    return f"{settings.data.folder.rstrip('/')}_labels/"
+    return f"{settings.folder.rstrip('/')}_labels/"
 
 
 _KEY = ["ts", "device", "sensor"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fleetscore.errors import SettingsError
-from fleetscore.settings import DataSettings
+from fleetscore.sources.settings import DataSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class SensorSettings:
     A column setting that is "" means: recognise the column by its name (see `columns.recognise_columns`).
     """
 
-    data: DataSettings = DataSettings("data/sensor_anomaly/")
+    data: DataSettings = field(default_factory=DataSettings)
     time_column: str = ""
     device_column: str = ""
     sensor_column: str = ""
@@ -34,6 +34,13 @@ class SensorSettings:
         _check("train_rows_min", self.train_rows_min, self.train_rows_min >= 2, "2 or more")
         in_order = self.train_rows_min <= self.train_rows_max <= 100_000
         _check("train_rows_max", self.train_rows_max, in_order, "between train_rows_min and 100,000")
+        if self.data != DataSettings(path=self.data.path):
+            raise ValueError("data has more than path, which is all that this kind takes")
+
+    @property
+    def folder(self) -> str:
+        """The folder of the input."""
+        return self.data.with_defaults("data/sensor_anomaly/", "UTC").prefixes("")[0]
 
 
 def _check(name: str, value: float, fits: bool, expected: str) -> None:

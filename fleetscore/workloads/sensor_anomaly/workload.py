@@ -104,7 +104,7 @@ class SensorAnomaly(Workload, Trains, ImportsModels, ScoresRows, Judges, MakesSa
     def samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
         from fleetscore.workloads.sensor_anomaly.samples import write_samples
 
-        return write_samples(store, self.settings.data.folder, scale, seed)
+        return write_samples(store, self.settings.folder, scale, seed)
 
     def judge_samples(self, store: Store, windows: Sequence[Window]) -> Mapping[str, Any]:
         from fleetscore.workloads.sensor_anomaly.judging import judge_windows

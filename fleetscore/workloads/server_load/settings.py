@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from fleetscore.settings import DataSettings
+from fleetscore.sources.settings import DataSettings
 
 _Positive = Annotated[float, Meta(gt=0.0)]
 
@@ -16,7 +16,7 @@ _Positive = Annotated[float, Meta(gt=0.0)]
 class ServerLoadSettings:
     """The defaults are the reference month's: one month of logs, US holidays, classes at 100 and 500."""
 
-    data: DataSettings = DataSettings("data/server_load/")
+    data: DataSettings = field(default_factory=DataSettings)
     layout: Literal["auto", "17", "16"] = "auto"  # columns of the logs: recognised per file, or declared
     files: str = "*"  # which files of the data folder are read, as a glob over their path there
     servers: tuple[str, ...] = ()  # score and train on these only; all when empty
@@ -42,3 +42,12 @@ class ServerLoadSettings:
     forest_trees: Annotated[int, Meta(ge=1, le=1000)] = 100
     forest_depth: Annotated[int, Meta(ge=1, le=30)] = 8
     schema: int = 1
+
+    def __post_init__(self) -> None:
+        if self.data != DataSettings(path=self.data.path):
+            raise ValueError("data has more than path, which is all that this kind takes")
+
+    @property
+    def folder(self) -> str:
+        """The folder of the input."""
+        return self.data.with_defaults("data/server_load/", "UTC").prefixes("")[0]

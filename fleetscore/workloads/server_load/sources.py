@@ -50,7 +50,7 @@ class MonthHours:
 
 def list_logs(store: Store, settings: ServerLoadSettings) -> list[InputFile]:
     """The log files that the settings name, by path; names that begin with "." or "_" are not logs."""
-    folder = settings.data.folder
+    folder = settings.folder
     return [
         InputFile(entry.path, entry.etag, entry.size_bytes)
         for entry in store.list(folder)
@@ -62,7 +62,7 @@ def list_logs(store: Store, settings: ServerLoadSettings) -> list[InputFile]:
 
 def list_bad_names(store: Store, settings: ServerLoadSettings) -> list[SetAside]:
     """The files whose names no record could keep, such as those that are not UTF-8; each is set aside with its bytes shown."""
-    found = [entry.path for entry in store.list(settings.data.folder) if not is_path(entry.path)]
+    found = [entry.path for entry in store.list(settings.folder) if not is_path(entry.path)]
     shown = [path.encode("utf-8", "backslashreplace").decode() for path in found]
     return [SetAside(path, "bad_name", f"{path}: its name cannot be kept; rename it.", ()) for path in shown]
 

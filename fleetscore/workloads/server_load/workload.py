@@ -97,7 +97,7 @@ class ServerLoad(Workload, Prepares, Trains, ScoresRows, Judges, MakesSamples, B
     def samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
         from fleetscore.workloads.server_load.samples import write_samples
 
-        return write_samples(store, self.settings.data.folder, scale, seed)
+        return write_samples(store, self.settings.folder, scale, seed)
 
     def judge_samples(self, store: Store, windows: Sequence[Window]) -> Mapping[str, Any]:
         from fleetscore.workloads.server_load.judging import judge_windows

@@ -11,7 +11,7 @@ from fleetscore.schemas import JUDGED
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
 from fleetscore.workloads.store_sales.contract import QUANTILE_NAMES, StoreSalesSettings
-from fleetscore.workloads.store_sales.input_files import list_inputs, usable_files
+from fleetscore.workloads.store_sales.input_files import find_files
 from fleetscore.workloads.store_sales.judgement import pinball
 from fleetscore.workloads.store_sales.loading import Span, load_panel
 
@@ -43,10 +43,10 @@ def read_actuals(
     store: Store, settings: StoreSalesSettings, window: Window, stores: list[str], steps: int
 ) -> pa.Table:
     """Known sales of the `steps` weeks from the window on: store, sku, step (from 1), sales."""
-    files = usable_files(store, list_inputs(store, settings), settings)
+    files = find_files(store, settings)
     stop = window.ordinal + steps
     panel = load_panel(
-        store, files, Span(window.cadence, window.ordinal, stop, stop), stores, settings.covariates
+        files, Span(window.cadence, window.ordinal, stop, stop), stores, settings.covariates
     ).panel
     series, week = np.nonzero(~np.isnan(panel.sales))
     names = np.asarray(panel.stores, object)[panel.store_of[series]]

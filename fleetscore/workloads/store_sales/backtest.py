@@ -17,11 +17,10 @@ from fleetscore.workloads.store_sales.contract import (
 )
 from fleetscore.workloads.store_sales.features import Prepared, build, every_step, prepare
 from fleetscore.workloads.store_sales.forecasting import spread_out, to_sales
-from fleetscore.workloads.store_sales.input_files import UsableFiles, list_inputs, usable_files
+from fleetscore.workloads.store_sales.input_files import UsableFiles, find_files
 from fleetscore.workloads.store_sales.judgement import block_of, judge, name_weeks
 from fleetscore.workloads.store_sales.model_sets import load_training_panel
 from fleetscore.workloads.store_sales.panel import Panel
-from fleetscore.workloads.store_sales.reading import read_keys
 from fleetscore.workloads.store_sales.training import (
     FEWEST_TRAINING_ROWS,
     draw_cases,
@@ -74,17 +73,17 @@ def backtest_panel(panel: Panel, settings: StoreSalesSettings, cutoffs: int) -> 
 
 def load_history(store: Store, settings: StoreSalesSettings) -> tuple[Panel, Cadence]:
     """The panel of all weeks of the history, and the cadence of its weeks; InputError when there is no usable history."""
-    files = usable_files(store, list_inputs(store, settings), settings)
-    first, stop = _history_span(store, files, settings)
-    return load_training_panel(store, files, first, stop, settings), first.cadence
+    files = find_files(store, settings)
+    first, stop = _history_span(files, settings)
+    return load_training_panel(files, first, stop, settings), first.cadence
 
 
-def _history_span(store: Store, files: UsableFiles, settings: StoreSalesSettings) -> tuple[Window, Window]:
+def _history_span(files: UsableFiles, settings: StoreSalesSettings) -> tuple[Window, Window]:
     """The first week of the history and the one after its last, in the cadence in which its weeks can be read."""
     for cadence in (Cadence.INDEX, Cadence.WEEK):
         low, high = np.inf, -np.inf
         for file, _ in files.history:
-            for batch in read_keys(store, file.path, cadence):
+            for batch in files.reader.keys(file, cadence):
                 weeks = batch.week[batch.week >= 0]
                 if len(weeks):
                     low, high = min(low, weeks.min()), max(high, weeks.max())
@@ -92,7 +91,7 @@ def _history_span(store: Store, files: UsableFiles, settings: StoreSalesSettings
             return Window(cadence, int(low)), Window(cadence, int(high) + 1)
     raise InputError(
         f"There is no usable history. {' '.join(files.faults)}".strip(),
-        fix=f"Put history.csv under {settings.data.folder}.",
+        fix=f"Put history.csv under {settings.folder}.",
         field="data",
     )
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
 import pyarrow as pa
 
-from fleetscore.settings import DataSettings
+from fleetscore.sources import DataSettings
 
 NAME = "store_sales"
 DATA = f"data/{NAME}/"
 HISTORY = "history"
 FUTURE = "future"
 """Input lies in the data folder at paths that begin so: history.csv, history/2026.parquet, future-W47.csv, ..."""
+
+Paths = str | tuple[str, ...]
 
 STORES_FILE = "stores.json"
 """In a model set: the names of the stores it was trained on."""
@@ -74,10 +76,27 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class SalesData(DataSettings):
+    """The [data] table: `path` is the folder of history and future, or names the history's files alone."""
+
+    future: Paths = ()  # the future's files, where `path` names the history's
+
+    def __post_init__(self) -> None:
+        DataSettings.__post_init__(self)
+        if self.database or self.aggregate or self.ready:
+            raise ValueError(
+                "database, aggregate and ready are not for store_sales, whose rows are weeks of many windows; "
+                "leave them out"
+            )
+        _ = replace(DataSettings(), path=self.future).paths
+
+
+@dataclass(frozen=True, slots=True)
 class StoreSalesSettings:
     """settings/store_sales.toml, without its [run] table."""
 
-    data: DataSettings = DataSettings(DATA)
+    data: SalesData = field(default_factory=SalesData)
+    timezone: str = "UTC"  # in which weeks begin
     frequency: Literal["week", "day"] = "week"  # what a row covers; days are added up to their ISO weeks
     covariates: tuple[str, ...] = ()  # further numeric columns of history and future
     steps: int = 13  # weeks to forecast
@@ -113,3 +132,31 @@ class StoreSalesSettings:
         for name in self.covariates:
             if name in taken or name.startswith("price"):
                 raise ValueError(f"covariates names {name!r}, which is a column of the contract already")
+
+    @property
+    def folder(self) -> str:
+        """The first folder of the input."""
+        return self._located.prefixes(DATA)[0]
+
+    @property
+    def source(self) -> DataSettings:
+        """How input is listed and read: the future's patterns, then the history's."""
+        return replace(self._located, path=(*self.future_paths, *self._history_paths))
+
+    @property
+    def future_paths(self) -> tuple[str, ...]:
+        """The patterns of the future's files; files of no such pattern are history."""
+        if self.data.future:
+            return replace(self.data, path=self.data.future).paths
+        return tuple(f"{path[:-2]}{FUTURE}**" for path in self._located.paths if path.endswith("/**"))
+
+    @property
+    def _history_paths(self) -> tuple[str, ...]:
+        paths = self._located.paths
+        if self.data.future:
+            return paths
+        return tuple(f"{path[:-2]}{HISTORY}**" if path.endswith("/**") else path for path in paths)
+
+    @property
+    def _located(self) -> SalesData:
+        return self.data.with_defaults(DATA, self.timezone)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,8 @@ from fleetscore.models.model_sets import Pins, read_model_file, read_model_set
 from fleetscore.partition_keys import join_key
 from fleetscore.records import Outcome
 from fleetscore.schemas import PARTITIONS
-from fleetscore.store.base import Store
-from fleetscore.windows import Window
+from fleetscore.sources import RejectTally
+from fleetscore.windows import Cadence, Window
 from fleetscore.workload import Partitions, RunContext
 from fleetscore.workloads.store_sales.contract import (
     LOOKBACK_WEEKS,
@@ -25,12 +26,14 @@ from fleetscore.workloads.store_sales.contract import (
     Cause,
     StoreSalesSettings,
 )
-from fleetscore.workloads.store_sales.input_files import UsableFiles, list_inputs, usable_files
-from fleetscore.workloads.store_sales.reading import TornLines, read_keys
+from fleetscore.workloads.store_sales.input_files import UsableFiles, find_files, list_files, usable_files
+from fleetscore.workloads.store_sales.weeks import names_iso_week
 
 _CELL_BYTES = 8
 _RECENT_WEEKS = 13
 """A store without a future that sold within so many weeks is late; one that did not is discontinued."""
+
+_SHOWN = 3  # weeks in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +50,24 @@ class WeeksSeen:
 def discover_window(run: RunContext) -> Partitions:
     """Every store with rows in the lookback or the weeks to forecast, and every store that the current model was trained on."""
     store, settings = run.store, run.settings
-    files = usable_files(store, list_inputs(store, settings), settings)
+    listing = list_files(store, settings)
+    files = usable_files(store, listing.files, settings)
     first, origin = run.window.ordinal - LOOKBACK_WEEKS, run.window.ordinal
-    seen = _count_weeks(store, files, run.window, first, origin + settings.steps)
+    seen = _count_weeks(files, run.window, first, origin + settings.steps)
     rows = [_settle(seen, i, origin, settings, run.pins) for i in range(len(seen.stores))]
     known = set(seen.stores)
     rows += [_absent(name, files, run.pins) for name in _model_stores(run) if name not in known]
-    return Partitions(_table(rows), files.inputs(), (*files.faults, *seen.remarks))
+    return Partitions(_table(rows), files.inputs(), (*listing.remarks(), *files.faults, *seen.remarks))
 
 
 def discover_training(run: RunContext) -> Partitions:
     """One partition per quantile: each has a forest of its own, all over the same history."""
     settings: StoreSalesSettings = run.settings
-    files = usable_files(run.store, list_inputs(run.store, settings), settings)
+    files = find_files(run.store, settings)
     if not files.history:
         raise InputError(
             f"There is no usable history to train on. {' '.join(files.faults)}".strip(),
-            fix=f"Put history.csv or history.parquet under {settings.data.folder}.",
+            fix=f"Put history.csv or history.parquet under {settings.folder}.",
             field="data",
         )
     rows = min(settings.training_rows, 3 * sum(file.size_bytes for file, _ in files.history) // 30)
@@ -71,9 +75,9 @@ def discover_training(run: RunContext) -> Partitions:
     return Partitions(expected, files.inputs(), files.faults)
 
 
-def stores_in(store: Store, files: UsableFiles, first: Window, stop: Window) -> tuple[str, ...]:
+def stores_in(files: UsableFiles, first: Window, stop: Window) -> tuple[str, ...]:
     """The stores with history rows in [first, stop), sorted by name."""
-    seen = _count_weeks(store, files, first, first.ordinal, stop.ordinal)
+    seen = _count_weeks(files, first, first.ordinal, stop.ordinal)
     return tuple(sorted(name for name, rows in zip(seen.stores, seen.history, strict=True) if rows.any()))
 
 
@@ -142,36 +146,43 @@ def _table(rows: list[dict[str, object]]) -> pa.Table:
     return Partitions.table(**columns)
 
 
-def _count_weeks(store: Store, files: UsableFiles, window: Window, first: int, stop: int) -> WeeksSeen:
+def _count_weeks(files: UsableFiles, window: Window, first: int, stop: int) -> WeeksSeen:
     index: dict[str, int] = {}
     tally = [np.zeros((0, stop - first), np.int64) for _ in range(2)]
     rows = readable = nameless = 0
-    remarks = []
+    remarks: list[str] = []
+    texts: dict[str, None] = {}
     for role, listed in enumerate((files.history, files.future)):
         for file, _ in listed:
-            torn = TornLines()
-            for batch in read_keys(store, file.path, window.cadence, torn):
+            rejects = RejectTally()
+            for batch in files.reader.keys(file, window.cadence, rejects):
                 codes = np.array([_index_of(v, index) for v in batch.store.values] + [-1], np.int64)[
                     batch.store.codes
                 ]
                 nameless += int((codes < 0).sum())
                 rows, readable = rows + len(codes), readable + int((batch.week >= 0).sum())
                 tally[role] = _tallied(tally[role], codes, batch.week - first, len(index))
-            if torn.count:
-                remarks.append(
-                    f"{torn.count} lines of {file.path} have too many or too few fields and were left out."
-                )
+                texts |= dict.fromkeys(batch.week_texts[: _SHOWN - len(texts)])
+            remarks += rejects.of(pa.table({})).sentences(file.path)
     if rows and not readable:
-        raise InputError(
-            f"No week of the data is of the form of window {window.key}.",
-            fix="Name the window as the data names its weeks: 2026-W47 for ISO weeks and dates, 108 for plain numbers.",
-            field="window",
-        )
+        raise _other_weeks(window, tuple(texts))
     if nameless:
         remarks.append(f"{nameless} rows have no store and were left out.")
     none = np.empty(0, np.int64)
     history, future = (_tallied(t, none, none, len(index)) for t in tally)
     return WeeksSeen(tuple(index), first, history, future, tuple(remarks))
+
+
+def _other_weeks(window: Window, texts: Sequence[str]) -> InputError:
+    fix = "Name the window as the data names its weeks: 2026-W47 for ISO weeks and dates, 108 for plain numbers."
+    numbers = [text for text in texts if names_iso_week(text)]
+    if numbers and window.cadence is Cadence.INDEX:
+        fix = f"{numbers[0]} is a year and a week: name the window {numbers[0][:4]}-W{numbers[0][4:]}."
+    return InputError(
+        f"No week of the data, such as {', '.join(texts)}, is of the form of window {window.key}.",
+        fix=fix,
+        field="window",
+    )
 
 
 def _index_of(name: str, index: dict[str, int]) -> int:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from fleetscore.errors import InputError
 from fleetscore.records import InputFile
+from fleetscore.sources import Listing, is_matched, list_inputs
 from fleetscore.store.base import Store
-from fleetscore.workloads.store_sales.contract import FUTURE, HISTORY, StoreSalesSettings
-from fleetscore.workloads.store_sales.reading import Columns, check_columns
+from fleetscore.workloads.store_sales.contract import StoreSalesSettings
+from fleetscore.workloads.store_sales.reading import NEUTRAL, Columns, Reader
+
+UsableFile = tuple[InputFile, Columns]
 
 
 @dataclass(frozen=True, slots=True)
 class UsableFiles:
     """The input files that can be read, with their columns, and what is wrong with the others."""
 
-    future: tuple[tuple[InputFile, Columns], ...]
-    history: tuple[tuple[InputFile, Columns], ...]
+    reader: Reader
+    future: tuple[UsableFile, ...]
+    history: tuple[UsableFile, ...]
     faults: tuple[str, ...]
     daily: bool = False  # a row covers a day, not a week
 
@@ -26,24 +30,36 @@ class UsableFiles:
         return tuple(file for file, _ in (*self.future, *self.history))
 
 
-def list_inputs(store: Store, settings: StoreSalesSettings) -> list[InputFile]:
-    """The history and future files in the workload's data folder, sorted by path."""
-    folder = settings.data.folder
-    entries = [entry for role in (FUTURE, HISTORY) for entry in store.list(f"{folder}{role}")]
-    return [InputFile(e.path, e.etag, e.size_bytes) for e in entries if e.path.endswith((".csv", ".parquet"))]
+def list_files(store: Store, settings: StoreSalesSettings) -> Listing:
+    """The history and future files, and what lies beside them and is not read."""
+    return list_inputs(store, settings.source, None)
+
+
+def find_files(store: Store, settings: StoreSalesSettings) -> UsableFiles:
+    """The files that can be used of those that are there now."""
+    return usable_files(store, list_files(store, settings).files, settings)
 
 
 def usable_files(store: Store, inputs: Iterable[InputFile], settings: StoreSalesSettings) -> UsableFiles:
     """Check the columns of every file; a file that cannot be used costs its own rows, and is said."""
-    future: list[tuple[InputFile, Columns]] = []
-    history: list[tuple[InputFile, Columns]] = []
+    reader = Reader(store, settings.source, settings.timezone)
+    files: dict[bool, list[UsableFile]] = {True: [], False: []}
     faults: list[str] = []
     for file in sorted(inputs, key=lambda f: f.path):
-        of_history = file.path.startswith(f"{settings.data.folder}{HISTORY}")
+        of_history = not any(is_matched(file.path, pattern) for pattern in settings.future_paths)
         try:
-            columns = check_columns(store, file.path, settings.covariates, with_sales=of_history)
+            columns = reader.columns(file, settings.covariates, with_sales=of_history)
         except InputError as error:
             faults.append(str(error))
         else:
-            (history if of_history else future).append((file, columns))
-    return UsableFiles(tuple(future), tuple(history), tuple(faults), settings.frequency == "day")
+            files[of_history].append((file, columns))
+    lacking = (set(columns.constants) for _, columns in (*files[True], *files[False]))
+    neutral = set(NEUTRAL).intersection(*lacking)
+    future, history = (_neutralised(files[role], neutral) for role in (False, True))
+    return UsableFiles(reader, future, history, tuple(faults), settings.frequency == "day")
+
+
+def _neutralised(files: Sequence[UsableFile], names: Iterable[str]) -> tuple[UsableFile, ...]:
+    """The files with a neutral value for the columns that no file has."""
+    values = {name: NEUTRAL[name] for name in names}
+    return tuple((file, replace(c, constants={**c.constants, **values})) for file, c in files)

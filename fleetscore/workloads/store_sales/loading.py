@@ -16,7 +16,6 @@ from fleetscore.windows import Cadence
 from fleetscore.workloads.store_sales.contract import StoreSalesSettings
 from fleetscore.workloads.store_sales.input_files import UsableFiles, usable_files
 from fleetscore.workloads.store_sales.panel import Filled, Panel, PanelFiller, fold_days
-from fleetscore.workloads.store_sales.reading import read_rows
 
 _KEPT_BYTES = 64_000_000  # of panels of single stores
 _kept: OrderedDict[tuple[object, ...], Panel] = OrderedDict()
@@ -33,14 +32,12 @@ class Span:
     stop_week: int
 
 
-def load_panel(
-    store: Store, files: UsableFiles, span: Span, stores: Sequence[str], covariates: Sequence[str]
-) -> Filled:
+def load_panel(files: UsableFiles, span: Span, stores: Sequence[str], covariates: Sequence[str]) -> Filled:
     """The panel of these stores, by name, from all rows of the files within the span; daily rows are added up to weeks."""
     if files.daily:
-        filled = _fill(store, files, _in_days(span), stores, covariates)
+        filled = _fill(files, _in_days(span), stores, covariates)
         return Filled(fold_days(filled.panel, span.first_week), filled.planned, filled.findings)
-    return _fill(store, files, span, stores, covariates)
+    return _fill(files, span, stores, covariates)
 
 
 def _in_days(span: Span) -> Span:
@@ -55,16 +52,14 @@ def _in_days(span: Span) -> Span:
     return Span(Cadence.DAY, first, origin, stop)
 
 
-def _fill(
-    store: Store, files: UsableFiles, span: Span, stores: Sequence[str], covariates: Sequence[str]
-) -> Filled:
+def _fill(files: UsableFiles, span: Span, stores: Sequence[str], covariates: Sequence[str]) -> Filled:
     wanted = sorted(stores)
     filler = PanelFiller(wanted, len(covariates), span.first_week, span.origin_week, span.stop_week)
     for file, columns in files.future:
-        for batch in read_rows(store, file.path, columns, span.cadence, wanted):
+        for batch in files.reader.rows(file, columns, span.cadence, wanted):
             filler.add_future(batch, columns.prices)
     for file, columns in files.history:
-        for batch in read_rows(store, file.path, columns, span.cadence, wanted):
+        for batch in files.reader.rows(file, columns, span.cadence, wanted):
             filler.add_history(batch, columns.prices)
     return filler.panel()
 
@@ -78,8 +73,10 @@ def load_stores(
         store.url,
         tuple((file.path, file.etag) for file in inputs),
         span,
-        tuple(covariates),
+        covariates,
         settings.frequency,
+        settings.timezone,
+        repr(settings.data),
     )
     wanted = sorted(set(names))
     with _lock:
@@ -87,7 +84,7 @@ def load_stores(
     missing = [name for name in wanted if name not in found]
     if missing:
         files = usable_files(store, inputs, settings)
-        panel = load_panel(store, files, span, missing, covariates).panel
+        panel = load_panel(files, span, missing, covariates).panel
         found |= {name: _alone(panel, number) for number, name in enumerate(missing)}
     _keep({(*cache_key, name): panel for name, panel in found.items()})
     return found

@@ -17,7 +17,7 @@ from fleetscore.runs.manifests import read_latest
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window, parse_window
 from fleetscore.workloads.store_sales.contract import QUANTILE_NAMES, StoreSalesSettings
-from fleetscore.workloads.store_sales.input_files import list_inputs
+from fleetscore.workloads.store_sales.input_files import list_files
 from fleetscore.workloads.store_sales.loading import load_stores
 from fleetscore.workloads.store_sales.panel import Panel
 from fleetscore.workloads.store_sales.scoring import load_model, window_span
@@ -47,7 +47,7 @@ def score_mini_batch(
     """
     newest = _newest_window(store, workload)
     questions = [_check(number, row, newest, settings) for number, row in enumerate(rows)]
-    inputs = list_inputs(store, settings)
+    inputs = list_files(store, settings).files
     groups: dict[tuple[str, Window], list[int]] = {}
     for number, question in enumerate(questions):
         groups.setdefault((pins.version_for(join_key([question.store])), question.window), []).append(number)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from fleetscore.errors import ModelError
 from fleetscore.models.profiles import PROFILE_FILE, pack_profile, summarise
 from fleetscore.partition_keys import join_key
-from fleetscore.store.base import Store
 from fleetscore.windows import Window
 from fleetscore.workload import ModelSetDraft, RunContext, Scored, Shard, Trained
 from fleetscore.workloads.store_sales.contract import (
@@ -55,7 +54,7 @@ def train_shard(run: RunContext, shard: Shard) -> Trained:
     """Train the forests of the shard's quantiles; a quantile that cannot be trained is a failed outcome."""
     settings: StoreSalesSettings = run.settings
     files_read = usable_files(run.store, run.inputs, settings)
-    panel = load_training_panel(run.store, files_read, *run.span, settings)
+    panel = load_training_panel(files_read, *run.span, settings)
     prepared = prepare(panel)
     files = {
         _COMMON: pack_arrays(_common(panel, prepared, settings)),
@@ -127,10 +126,10 @@ def _profile(panel: Panel) -> pa.Table:
 
 
 def load_training_panel(
-    store: Store, files: UsableFiles, first: Window, stop: Window, settings: StoreSalesSettings
+    files: UsableFiles, first: Window, stop: Window, settings: StoreSalesSettings
 ) -> Panel:
     """The panel of the weeks [first, stop) of at most `training_stores` stores, drawn evenly by name."""
-    stores = stores_in(store, files, first, stop)
+    stores = stores_in(files, first, stop)
     if not stores:
         raise ModelError(
             f"The history has no row in the weeks {first.key} to {stop.key}.",
@@ -142,7 +141,7 @@ def load_training_panel(
         stores = tuple(stores[i] for i in np.unique(chosen))
     first_week = max(first.ordinal, stop.ordinal - settings.training_span_weeks - LOOKBACK_WEEKS)
     span = Span(first.cadence, first_week, stop.ordinal, stop.ordinal)
-    return load_panel(store, files, span, stores, settings.covariates).panel
+    return load_panel(files, span, stores, settings.covariates).panel
 
 
 def _common(panel: Panel, prepared: Prepared, settings: StoreSalesSettings) -> dict[str, Any]:

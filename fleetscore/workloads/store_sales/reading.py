@@ -1,40 +1,43 @@
-"""Rows from files: CSV and Parquet into columns of one form, batch by batch, with every unreadable cell counted and none guessed."""
+"""Rows of the input files as arrays, batch by batch, with every unreadable cell counted and none guessed."""
 
 from __future__ import annotations
 
-import bisect
-import csv
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fleetscore.errors import InputError
+from fleetscore.records import InputFile
+from fleetscore.sources import ColumnKind, DataSettings, RejectTally, Rows, our_names, read_batches
 from fleetscore.store.base import Store
-from fleetscore.windows import Cadence, parse_window
+from fleetscore.windows import Cadence
+from fleetscore.workloads.store_sales.weeks import UNREADABLE, read_weeks
 
-_BATCH_ROWS = 1 << 19
-_HEADER_BYTES = 1 << 16
-_NUMBER = r"^\s*[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,3})?\s*$"
-_NO_NUMBER = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
-"""Stand for a missing number in a text column; a store or SKU may bear any of these names but the empty one."""
-UNREADABLE = -1
-"""Stands for a store, SKU or week that cannot be read."""
+_KEYS = dict.fromkeys(("store", "sku", "week"), ColumnKind.LABEL)
+NEUTRAL = {"price": 1.0, "deal": 0.0, "feat": 0.0}
+"""What stands for a column that no file has: equal prices, no deal, no feature."""
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which columns to read: `prices` holds ("price",) or the price<sku> columns of the file."""
+    """Which columns to read: `prices` holds ("price",) or the price<sku> columns of the file.
+
+    `constants` are those that the file does not have, with the value of all its rows.
+    """
 
     sales: bool
     prices: tuple[str, ...]
     covariates: tuple[str, ...]
+    constants: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def numbers(self) -> list[str]:
+        """The columns of numbers that the file has."""
+        names = ["deal", "feat", *self.prices, *self.covariates, *(["sales"] if self.sales else [])]
+        return [name for name in names if name not in self.constants]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,233 +55,107 @@ class RowBatch:
     store: Labels
     sku: Labels
     week: NDArray[np.int64]  # window ordinals
-    sales: NDArray[np.float64]  # empty where not requested
+    sales: NDArray[np.float64]  # empty where not asked for
     deal: NDArray[np.float64]
     feat: NDArray[np.float64]
     prices: NDArray[np.float64]  # price columns x rows
     covariates: NDArray[np.float64]  # covariates x rows
-    unreadable: NDArray[np.uint8]  # unreadable number cells per row
+    unreadable: NDArray[np.uint8]  # whether a number cell of the row is unreadable
 
 
 @dataclass(frozen=True, slots=True)
 class KeyBatch:
-    """Store and week of some rows of one file."""
+    """Store and week of some rows of one file; `week_texts` are the weeks as they are written, each once."""
 
     store: Labels
     week: NDArray[np.int64]
+    week_texts: tuple[str, ...]
 
 
-def check_columns(store: Store, path: str, covariates: Sequence[str], *, with_sales: bool) -> Columns:
-    """The columns that a reader of the file needs; InputError names those that the file lacks."""
-    names = column_names(store, path)
-    prices = ("price",) if "price" in names else tuple(n for n in names if n.startswith("price"))
-    wanted = ["store", "sku", "week", "deal", "feat", *covariates, *(["sales"] if with_sales else [])]
-    missing = [name for name in wanted if name not in names] + ([] if prices else ["price"])
-    if missing:
-        raise InputError(
-            f"{path} has no column {', '.join(missing)}; it has {', '.join(names)}.",
-            fix="Name the columns as in docs/workloads/store_sales.md, or change `covariates` in the settings.",
-            field=path,
-            code="missing_column",
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How the rows of all files are read: by the [data] table, dates in the workload's zone."""
+
+    store: Store
+    data: DataSettings
+    zone: str
+
+    def rows(
+        self, file: InputFile, columns: Columns, cadence: Cadence, wanted: Sequence[str]
+    ) -> Iterator[RowBatch]:
+        """The file's rows; parts of it that hold none of the `wanted` stores (sorted) may be left out."""
+        kinds = {**_KEYS, **dict.fromkeys(columns.numbers, ColumnKind.NUMBER)}
+        for rows in read_batches(self.store, file, self.data, kinds, only={"store": wanted}):
+            yield self._row_batch(rows, columns, cadence)
+
+    def keys(self, file: InputFile, cadence: Cadence, tally: RejectTally | None = None) -> Iterator[KeyBatch]:
+        """Store and week of the file's rows; lines that are no rows are counted in `tally`."""
+        kinds = dict.fromkeys(("store", "week"), ColumnKind.LABEL)
+        for rows in read_batches(self.store, file, self.data, kinds):
+            if tally is not None:
+                tally.add(rows)
+            week = _labels(rows.table["week"])
+            yield KeyBatch(_labels(rows.table["store"]), self._weeks(week, cadence), week.values)
+
+    def columns(self, file: InputFile, covariates: Sequence[str], *, with_sales: bool) -> Columns:
+        """The columns that the file has of those that are read; InputError names those that it must have and lacks.
+
+        Columns that may be missing are constants, NaN.
+        """
+        names = our_names(self.store, file, self.data)
+        prices = ("price",) if "price" in names else tuple(n for n in names if n.startswith("price"))
+        wanted = ["store", "sku", "week", *covariates, *(["sales"] if with_sales else [])]
+        missing = [name for name in wanted if name not in names]
+        if missing:
+            raise InputError(
+                f"{file.path} has no column {', '.join(missing)}; it has {', '.join(names)}.",
+                fix="Say which column it is in [data] columns, or change `covariates` in the settings.",
+                field=file.path,
+                code="missing_column",
+            )
+        absent = [n for n in NEUTRAL if n not in names and not (n == "price" and prices)]
+        return Columns(
+            with_sales, prices or ("price",), tuple(covariates), dict.fromkeys(absent, float("nan"))
         )
-    return Columns(with_sales, prices, tuple(covariates))
 
+    def _row_batch(self, rows: Rows, columns: Columns, cadence: Cadence) -> RowBatch:
+        table = rows.table
 
-def column_names(store: Store, path: str) -> list[str]:
-    """The column names of a CSV or Parquet file; InputError when the file is neither."""
-    try:
-        if path.endswith(".parquet"):
-            return list(pq.read_schema(store.open(path)).names)
-        header = store.open(path).read(_HEADER_BYTES).decode("utf-8-sig", errors="strict").splitlines()
-    except (pa.ArrowException, OSError, ValueError) as error:  # UnicodeDecodeError among them
-        raise _unreadable(path, error) from error
-    names = next(csv.reader(header[:1]), [])
-    if not names:
-        raise InputError(
-            f"{path} is empty.", fix="Write its header line.", field=path, code="unreadable_file"
+        def numbers(name: str) -> NDArray[np.float64]:
+            if name in columns.constants:
+                return np.full(table.num_rows, columns.constants[name])
+            values: NDArray[np.float64] = _one_chunk(table[name]).to_numpy(zero_copy_only=False)
+            return values
+
+        def stacked(names: tuple[str, ...]) -> NDArray[np.float64]:
+            out = np.empty((len(names), table.num_rows))
+            for row, name in enumerate(names):
+                out[row] = numbers(name)
+            return out
+
+        unreadable = np.zeros(table.num_rows, bool) if rows.unreadable is None else rows.unreadable
+        return RowBatch(
+            store=_labels(table["store"]),
+            sku=_labels(table["sku"]),
+            week=self._weeks(_labels(table["week"]), cadence),
+            sales=numbers("sales") if columns.sales else np.empty(0),
+            deal=numbers("deal"),
+            feat=numbers("feat"),
+            prices=stacked(columns.prices),
+            covariates=stacked(columns.covariates),
+            unreadable=unreadable.view(np.uint8),
         )
-    return names
 
-
-def read_rows(
-    store: Store, path: str, columns: Columns, cadence: Cadence, wanted: Sequence[str]
-) -> Iterator[RowBatch]:
-    """The file's rows; Parquet row groups that by their statistics hold none of the `wanted` stores (sorted) are not read."""
-    names = ["store", "sku", "week", "deal", "feat", *columns.prices, *columns.covariates]
-    for table in _tables(store, path, [*names, "sales"] if columns.sales else names, wanted):
-        yield _row_batch(path, table, columns, cadence)
-
-
-@dataclass(slots=True)
-class TornLines:
-    """How many lines of a CSV have another number of fields than its header; they are left out."""
-
-    count: int = 0
-
-
-def read_keys(store: Store, path: str, cadence: Cadence, torn: TornLines | None = None) -> Iterator[KeyBatch]:
-    """Store and week of the file's rows; lines that are torn are counted in `torn`."""
-    for table in _tables(store, path, ["store", "week"], (), torn):
-        yield KeyBatch(_labels(table["store"]), _weeks(table["week"], cadence))
-
-
-def _row_batch(path: str, table: pa.Table, columns: Columns, cadence: Cadence) -> RowBatch:
-    unreadable = np.zeros(table.num_rows, np.uint8)
-
-    def numbers(name: str) -> NDArray[np.float64]:
-        return _numbers(path, name, table[name], unreadable)
-
-    def stacked(names: tuple[str, ...]) -> NDArray[np.float64]:
-        out = np.empty((len(names), table.num_rows))
-        for row, name in enumerate(names):
-            out[row] = numbers(name)
-        return out
-
-    return RowBatch(
-        store=_labels(table["store"]),
-        sku=_labels(table["sku"]),
-        week=_weeks(table["week"], cadence),
-        sales=numbers("sales") if columns.sales else np.empty(0),
-        deal=numbers("deal"),
-        feat=numbers("feat"),
-        prices=stacked(columns.prices),
-        covariates=stacked(columns.covariates),
-        unreadable=unreadable,
-    )
-
-
-def _tables(
-    store: Store, path: str, names: list[str], wanted: Sequence[str], torn: TornLines | None = None
-) -> Iterator[pa.Table]:
-    is_parquet = path.endswith(".parquet")
-    try:
-        batches = (
-            _parquet(store, path, names, wanted)
-            if is_parquet
-            else _csv(store, path, names, torn or TornLines())
-        )
-        for batch in batches:
-            yield pa.Table.from_batches([batch])
-    except (
-        pa.ArrowException,
-        OSError,
-        ValueError,
-    ) as error:  # Arrow raises OSError for torn compressed pages
-        raise _unreadable(path, error) from error
-
-
-def _parquet(store: Store, path: str, names: list[str], wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    source = store.open(path)
-    schema = pq.read_schema(source)
-    texts = [n for n in ("store", "sku", "week") if pa.types.is_string(schema.field(n).type)]
-    file = pq.ParquetFile(source, read_dictionary=texts)
-    column = schema.get_field_index("store")
-    groups = [g for g in range(file.num_row_groups) if _may_hold(file.metadata.row_group(g), column, wanted)]
-    yield from file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=names)
-
-
-def _may_hold(group: Any, column: int, wanted: Sequence[str]) -> bool:
-    statistics = group.column(column).statistics if column < group.num_columns else None
-    if not wanted or statistics is None or not statistics.has_min_max:
-        return True
-    low, high = statistics.min, statistics.max
-    if isinstance(low, int):
-        return any(low <= int(name) <= high for name in wanted if name.lstrip("-").isdecimal())
-    if not isinstance(low, str) or low != low.strip():
-        return True
-    at = bisect.bisect_left(wanted, low)
-    return at < len(wanted) and wanted[at] <= high
-
-
-def _csv(store: Store, path: str, names: list[str], torn: TornLines) -> Iterator[pa.RecordBatch]:
-    def skip(_: Any) -> str:
-        torn.count += 1
-        return "skip"
-
-    reader = pacsv.open_csv(
-        store.open(path),
-        pacsv.ReadOptions(block_size=1 << 24),
-        pacsv.ParseOptions(invalid_row_handler=skip),
-        pacsv.ConvertOptions(
-            column_types={name: pa.string() for name in names},
-            include_columns=names,
-            strings_can_be_null=True,
-            null_values=[""],
-        ),
-    )
-    yield from reader
+    def _weeks(self, labels: Labels, cadence: Cadence) -> NDArray[np.int64]:
+        ordinals = read_weeks(labels.values, cadence, self.data, self.zone)
+        return np.append(ordinals, UNREADABLE)[labels.codes]
 
 
 def _labels(column: pa.ChunkedArray) -> Labels:
     chunk = _one_chunk(column)
-    if not pa.types.is_dictionary(chunk.type):
-        chunk = chunk.dictionary_encode()
-    codes = chunk.indices.fill_null(UNREADABLE).to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
-    return Labels(codes, tuple(_label(value) for value in chunk.dictionary.to_pylist()))
-
-
-def _label(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # an integer column with gaps comes as floats
-    return "" if value is None else str(value).strip()
-
-
-def _weeks(column: pa.ChunkedArray, cadence: Cadence) -> NDArray[np.int64]:
-    chunk = _one_chunk(column)
-    if pa.types.is_integer(chunk.type):
-        if cadence is not Cadence.INDEX:
-            return np.full(len(chunk), UNREADABLE, np.int64)
-        weeks: NDArray[np.int64] = chunk.fill_null(UNREADABLE).to_numpy(zero_copy_only=False).astype(np.int64)
-        return weeks
-    if pa.types.is_temporal(chunk.type):
-        chunk = chunk.cast(pa.date32(), safe=False)
-    labels = _labels(pa.chunked_array([chunk]))
-    ordinals = np.array([_ordinal(text, cadence) for text in labels.values] + [UNREADABLE], np.int64)
-    return ordinals[labels.codes]
-
-
-def _ordinal(text: str, cadence: Cadence) -> int:
-    try:
-        return parse_window(text, cadence).ordinal
-    except InputError:
-        return UNREADABLE  # counted where the rows are read
-
-
-def _numbers(
-    path: str, name: str, column: pa.ChunkedArray, unreadable: NDArray[np.uint8]
-) -> NDArray[np.float64]:
-    chunk = _one_chunk(column)
-    if pa.types.is_dictionary(chunk.type):
-        chunk = chunk.dictionary_decode()
-    if pa.types.is_string(chunk.type) or pa.types.is_large_string(chunk.type):
-        missing = pc.is_in(chunk, pa.array(_NO_NUMBER, chunk.type))
-        chunk = pc.if_else(missing, pa.scalar(None, chunk.type), chunk)
-        good = pc.match_substring_regex(chunk, _NUMBER)
-        unreadable += pc.invert(good).fill_null(False).to_numpy(zero_copy_only=False)
-        chunk = pc.utf8_trim_whitespace(pc.if_else(good, chunk, pa.scalar(None, chunk.type)))
-    try:
-        values: NDArray[np.float64] = chunk.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise InputError(
-            f"Column {name} of {path} holds {chunk.type}, expected numbers.",
-            field=name,
-            code="unreadable_file",
-        ) from error
-    infinite = np.isinf(values)
-    if infinite.any():
-        unreadable += infinite
-        values = np.where(infinite, np.nan, values)
-    return values
+    codes = chunk.indices.fill_null(UNREADABLE).to_numpy(zero_copy_only=False)
+    return Labels(codes, tuple((value or "").strip() for value in chunk.dictionary.to_pylist()))
 
 
 def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
-
-
-def _unreadable(path: str, error: Exception) -> InputError:
-    return InputError(
-        f"{path} cannot be read: {error}.",
-        fix="Replace the file by a whole CSV (UTF-8) or Parquet file.",
-        field=path,
-        code="unreadable_file",
-    )

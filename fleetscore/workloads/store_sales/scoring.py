@@ -135,7 +135,7 @@ def _score_version(run: RunContext, partitions: pa.Table, version: str) -> Itera
         return
     names = [split_key(key)[0] for key in keys]
     files = usable_files(store, run.inputs, settings)
-    filled = load_panel(store, files, window_span(run.window, loaded, settings), names, settings.covariates)
+    filled = load_panel(files, window_span(run.window, loaded, settings), names, settings.covariates)
     loading_s = (time.perf_counter() - clock) / max(1, len(keys))
     for first, stop in _pieces(filled.panel):
         yield _score_piece(filled, first, stop, loaded, run.window, settings, loading_s)

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from fleetscore.models.model_sets import Pins
 from fleetscore.records import Rates
+from fleetscore.settings import workload_settings_path
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import (
@@ -55,6 +56,10 @@ class StoreSales(Workload, Trains, ImportsModels, ScoresRows, Judges, MakesSampl
     chart = "fleetscore.dashboard.charts.sales_forecasts:draw_forecasts"
     backtest_chart = "fleetscore.dashboard.charts.backtests:draw_quantiles"
 
+    def data_prefixes(self) -> tuple[str, ...]:
+        prefixes: tuple[str, ...] = self.settings.source.prefixes(workload_settings_path(self.name))
+        return prefixes
+
     def discover(self, run: RunContext) -> Partitions:
         from fleetscore.workloads.store_sales.discovery import discover_window
 
@@ -99,7 +104,7 @@ class StoreSales(Workload, Trains, ImportsModels, ScoresRows, Judges, MakesSampl
     def samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
         from fleetscore.workloads.store_sales.samples import write_samples
 
-        return write_samples(store, self.settings.data.folder, scale, seed)
+        return write_samples(store, self.settings.folder, scale, seed)
 
     def judge_samples(self, store: Store, windows: Sequence[Window]) -> Mapping[str, Any]:
         from fleetscore.workloads.store_sales.judging import judge_windows
