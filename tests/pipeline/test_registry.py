@@ -12,7 +12,14 @@ from fleetscore.models.model_sets import read_pins
 from fleetscore.operations.known_workloads import find_named
 from fleetscore.operations.watchdog import find_trouble
 from fleetscore.pipeline.local import run_window
-from fleetscore.registry import find_workloads, get_workload, kind_names, load_kind, workload_names
+from fleetscore.registry import (
+    _installed,
+    find_workloads,
+    get_workload,
+    kind_names,
+    load_kind,
+    workload_names,
+)
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store.base import Store
 from fleetscore.testing import check_workload
@@ -55,6 +62,28 @@ def test_the_example_of_the_how_to_is_a_kind_of_at_most_fifty_lines(store: Store
     assert run_window(store, "pumps", HOUR).state == "published"
     rows = read_results(store, read_manifest(store, "pumps", HOUR)).to_pylist()
     assert rows == [{"pump": "a", "mean": 2.0, "max": 3.0}, {"pump": "c", "mean": 5.5, "max": 5.5}]
+
+
+def test_an_installed_package_adds_its_kind(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kind that an installed package names under the entry point group is a kind like any other, and runs."""
+    package = tmp_path / "site"
+    metadata = package / "acme_pumps-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (package / "acme_pumps.py").write_text(EXAMPLE)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-pumps\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[fleetscore.kinds]\npumps = acme_pumps\n")
+    monkeypatch.syspath_prepend(str(package))
+    _installed.cache_clear()
+    try:
+        store.write("settings/pumps.toml", b'kind = "pumps"\n')
+        store.write(f"data/pumps/{HOUR}.csv", b"pump,pressure\na,1.0\nc,5.5\n")
+        assert "pumps" in kind_names()
+        assert run_window(store, "pumps", HOUR).counts == {"scored": 2}
+    finally:
+        monkeypatch.undo()
+        _installed.cache_clear()
 
 
 def test_kinds_are_found_without_a_list(fleets: Any) -> None:

@@ -20,6 +20,7 @@ from fleetscore.errors import InputError, StoreError
 from fleetscore.models.model_sets import Pins, pin_version, read_pins, write_model_set
 from fleetscore.schemas import OUTCOMES, PARTITIONS
 from fleetscore.store.local import LocalStore
+from fleetscore.testing import check_workload
 from fleetscore.windows import Window
 from fleetscore.workload import MapItem, Partitions, RunContext, SampleReport, Shard
 from fleetscore.workloads.server_load.months import hour_of
@@ -422,6 +423,16 @@ def test_scoring_settles_every_partition(trained: tuple[LocalStore, SampleReport
     assert (min(hours), (max(hours) - min(hours)).total_seconds()) == (report.first.end, 47 * 3600)
     total = results["p_low"].to_numpy() + results["p_medium"].to_numpy() + results["p_high"].to_numpy()
     np.testing.assert_allclose(total, 1.0)
+
+
+def test_the_kind_keeps_the_promises_of_the_seam(
+    trained: tuple[LocalStore, SampleReport, dict[str, Any]],
+) -> None:
+    """check_workload finds nothing wrong in a window of the samples."""
+    store, report, _ = trained
+    checked = check_workload(ServerLoad(settings=_OPTIONS), store, report.first.key)
+    assert set(checked.outcomes) == {"scored"}
+    assert checked.rows == 48 * checked.outcomes["scored"]
 
 
 def test_sharding_changes_no_result(trained: tuple[LocalStore, SampleReport, dict[str, Any]]) -> None:
