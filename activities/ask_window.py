@@ -9,31 +9,32 @@ from activities.answers import answering
 
 @answering
 def ask_window(payload: dict[str, Any]) -> dict[str, Any]:
-    """Take {"workload", "window", "only", "who"}; give {"request", "start", "state"}, or {"wait_s"} while live windows go first.
+    """Take {"workload", "window", "only", "who", "partitions", "models"}; give {"request", "start", "state"}.
 
-    With "run" it gives the state of that run, to follow it.
+    Or {"wait_s"} while live windows go first. "partitions" and "models" may be left out. With "run" it gives
+    the state of that run, to follow it; where partitions are named and it was another's run and has ended,
+    the run that scores them.
     """
     from datetime import UTC, datetime
 
     from activities.store import app_store
     from fleetscore.operations.backfills import wait_for_live_s
     from fleetscore.pipeline.submit import submit_backfilled
-    from fleetscore.records import Only, to_plain
+    from fleetscore.records import FINAL, Only, to_plain
     from fleetscore.runs.run_records import read_run
 
     store, now = app_store(), datetime.now(UTC)
+    requested_by, partitions = f"backfill {payload['who']}", tuple(payload.get("partitions", ()))
     if payload.get("run"):
         record = read_run(store, payload["run"])
-        return {"request": to_plain(record.request), "start": False, "state": str(record.state)}
+        is_another = record.request.who != requested_by and record.state in FINAL
+        if not (partitions and is_another):
+            return {"request": to_plain(record.request), "start": False, "state": str(record.state)}
     wait_s = wait_for_live_s(store, now)
-    if wait_s:
+    if wait_s and not payload.get("run"):
         return {"wait_s": wait_s}
     answer = submit_backfilled(
-        store,
-        payload["workload"],
-        payload["window"],
-        now,
-        f"backfill {payload['who']}",
-        Only(payload["only"]),
-    )
+        store, payload["workload"], payload["window"], now, requested_by, Only(payload["only"]),
+        partitions=partitions, models=payload.get("models", ""),
+    )  # fmt: skip
     return {"request": to_plain(answer.request), "start": answer.fresh, "state": str(answer.state)}

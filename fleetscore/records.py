@@ -74,8 +74,10 @@ class RunRequest:
     purpose: Literal["score", "train"] = "score"
     stop: str = ""  # a training run: the window after the last
     only: Only = Only.ALL
-    partitions: tuple[str, ...] = ()
-    models: str = ""  # a model-set version instead of the pinned ones
+    partitions: tuple[str, ...] = ()  # keys and patterns of keys
+    models: str = (
+        ""  # a version for all partitions; "current": the pinned ones, also where another one scored before
+    )
     pin: bool = True  # a training run: make the new set the current one
     previous: str = ""
     schema: int = 1
@@ -160,6 +162,7 @@ class PlanHead:
     rates: Rates
     remarks: tuple[str, ...] = ()
     kept_files: tuple[ResultFile, ...] = ()
+    rewritten_files: tuple[ResultFile, ...] = ()  # files of the round before, of which some partitions stay
     forecasts: tuple[Forecast, ...] = ()
     challenger: str = ""  # the model-set version that scores the same shards in shadow
     schema: int = 1

@@ -20,7 +20,12 @@ Flow = Generator[Any, Any, dict[str, Any]]
 
 
 def backfill(context: DurableOrchestrationContext) -> Flow:
-    """Run {"workload", "windows", "only", "max_parallel"}: windows in the order given, `max_parallel` at once; give counts by state."""
+    """Run {"workload", "windows", "only", "partitions", "models", "max_parallel"}: windows in the order
+    given, `max_parallel` at once.
+
+    Gives each window with its run and state. Instances of earlier versions have neither partitions nor
+    models.
+    """
     payload = context.get_input()
     lanes = max(1, min(payload["max_parallel"], WIDTH))
     windows, ended = payload["windows"], []
@@ -49,6 +54,7 @@ def backfill_lane(context: DurableOrchestrationContext) -> Flow:
             "only": payload["only"],
             "who": context.instance_id,
         }
+        question |= {name: payload[name] for name in ("partitions", "models") if payload.get(name)}
         answer = yield from _submit_in_turn(context, question)
         ended.append((yield from _run_window(context, question, answer)))
     return {"windows": ended}

@@ -13,18 +13,19 @@ Reason = Annotated[str, msgspec.Meta(max_length=2_000)]
 Keys = Annotated[
     tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=1_024)], ...], msgspec.Meta(max_length=100_000)
 ]
-"""Partitions."""
+"""Partitions: keys, and patterns of keys."""
 Address = Annotated[str, msgspec.Meta(max_length=4_096)]
 """A URL, or ""."""
 Version = Annotated[str, msgspec.Meta(max_length=200)]
-"""A model-set version, or ""."""
+"""A model-set version, `current` for the pinned ones, or ""."""
 Who = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 """The name on record for a change, as the caller gives it: a function key proves no identity."""
 
 
 class RunBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Which window to run; `only` names partitions, `models` a model-set version instead of the pinned one,
-    `force` takes a window that is not due yet.
+    `force` takes a window that is not due yet. Of a published window, `only` or `models` scores just that
+    again, as a further round.
 
     `callBackUri` is called once when the run has ended, as the WebHook activity of Data Factory expects.
     """
@@ -38,10 +39,15 @@ class RunBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class RetryBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What to score again: failed, missing or all; or exactly the `partitions` named."""
+    """What to score again: failed, missing or all; or exactly the `partitions` named.
 
-    only: Annotated[str, msgspec.Meta(max_length=20)] = "failed"
+    What was scored keeps the model version of its round, unless `models` names one, or `current` for the
+    pinned ones.
+    """
+
+    only: Annotated[str, msgspec.Meta(max_length=20)] = ""  # failed, unless partitions are named
     partitions: Keys = ()
+    models: Version = ""
     callBackUri: Address = ""  # noqa: N815 - Data Factory's name for it
 
 
@@ -60,12 +66,19 @@ class TrainingBody(
 class BackfillBody(
     msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"first": "from", "end": "to"}
 ):
-    """Run the windows [from, to): missing, failed (too), or all; `max_parallel` at once. A dry run only says which would run and why."""
+    """Run the windows [from, to): missing, failed (too), or all; `max_parallel` at once. A dry run only says
+    which would run and why.
+
+    With `partitions` exactly these are scored, in every window; `models` is a version to score with, or
+    `current`.
+    """
 
     workload: Name
     first: Name
     end: Name
-    only: Annotated[str, msgspec.Meta(max_length=20)] = "missing"
+    only: Annotated[str, msgspec.Meta(max_length=20)] = ""  # missing, unless partitions are named
+    partitions: Keys = ()
+    models: Version = ""
     max_parallel: Annotated[int, msgspec.Meta(ge=1, le=100)] = 4
     newest_first: bool = False
     dry_run: bool = False
@@ -88,7 +101,9 @@ class ChangeBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_onl
 
 
 class PinBody(ChangeBody, forbid_unknown_fields=True, frozen=True):
-    """Score with `version` from now on, everywhere or for one `partition`; a partition with version "" follows the current one again."""
+    """Score with `version` from now on, everywhere or for one `partition`; a partition with version ""
+    follows the current one again.
+    """
 
     version: Version
     partition: Annotated[str, msgspec.Meta(max_length=1_024)] = ""

@@ -82,9 +82,10 @@ async def retry_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     from fleetscore.pipeline.submit import submit_retry
 
     body = read_body(req, RetryBody)
+    check_one_of(body.only, body.partitions)
     submission = await run_in_thread(
         submit_retry, app_store(), run_in_route(req), datetime.now(UTC), "http",
-        only=read_only(body.only), partitions=body.partitions,
+        only=read_only(body.only or "failed"), partitions=body.partitions, models=body.models,
     )  # fmt: skip
     return await answer_started(req, client, submission, body.callBackUri)
 
@@ -125,6 +126,7 @@ async def start_training(req: func.HttpRequest, client: Any) -> func.HttpRespons
 async def start_backfill(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """Run the windows [from, to), a few at a time."""
     from fleetscore.operations.backfills import check_backfill_due, list_windows, preview_backfill
+    from fleetscore.pipeline.submit import check_models
 
     body = read_body(req, BackfillBody)
     keys = await run_in_thread(
@@ -132,17 +134,22 @@ async def start_backfill(req: func.HttpRequest, client: Any) -> func.HttpRespons
             list_windows, app_store(), body.workload, body.first, body.end, newest_first=body.newest_first
         )
     )
+    check_one_of(body.only, body.partitions)
+    only = read_only(body.only or "missing")
+    await run_in_thread(check_models, app_store(), body.workload, body.models)
     if body.dry_run:
         return answer_json(
-            await run_in_thread(preview_backfill, app_store(), body.workload, keys, read_only(body.only))
+            await run_in_thread(preview_backfill, app_store(), body.workload, keys, only, body.partitions)
         )
     if not body.force:
         await run_in_thread(check_backfill_due, app_store(), body.workload, keys, datetime.now(UTC))
     payload = {
         "workload": body.workload,
         "windows": keys,
-        "only": str(read_only(body.only)),
+        "only": str(only),
         "max_parallel": body.max_parallel,
+        "partitions": list(body.partitions),
+        "models": body.models,
     }
     backfill = await client.start_new("backfill", client_input=payload)
     links = {"status": _url(req, f"backfills/{backfill}")}
@@ -265,6 +272,16 @@ def read_only(text: str) -> Any:
     if text not in set(Only):
         raise InputError(f"only is {text!r}.", fix=f"Expected one of {', '.join(Only)}.", field="only")
     return Only(text)
+
+
+def check_one_of(only: str, partitions: tuple[str, ...]) -> None:
+    """InputError where both are given: of named partitions exactly these are scored."""
+    if only and partitions:
+        raise InputError(
+            "Both only and partitions were given.",
+            fix="Give one of them: of named partitions exactly these are scored.",
+            field="only",
+        )
 
 
 def read_number(req: func.HttpRequest, name: str, default: int, least: int, most: int) -> int:

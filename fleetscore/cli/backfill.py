@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from fleetscore.cli.options import WORKLOAD, force_option, from_option, is_given, starting_options, to_option
+from fleetscore.cli.options import (
+    WORKLOAD,
+    check_only,
+    force_option,
+    from_option,
+    is_given,
+    partitions_option,
+    starting_options,
+    to_option,
+    versions_option,
+)
 from fleetscore.cli.text import say
 
 if TYPE_CHECKING:
@@ -21,9 +32,11 @@ if TYPE_CHECKING:
 @from_option
 @to_option
 @click.option(
-    "--only", type=click.Choice(["missing", "failed", "all"]), default="missing", show_default=True,
-    help="missing: windows never published; failed: also those with failures, for what failed; all: everything again.",
+    "--only", type=click.Choice(["missing", "failed", "all"]), default=None,
+    help="missing (the default): windows never published; failed: also those with failures, for what failed; all: everything again.",
 )  # fmt: skip
+@partitions_option
+@versions_option
 @click.option(
     "--max-parallel", type=click.IntRange(1, 100), default=4, show_default=True, help="Windows at once."
 )
@@ -33,33 +46,50 @@ if TYPE_CHECKING:
 @starting_options
 @click.pass_context
 def backfill(
-    context: click.Context, workload: str, first: str, end: str, only: str, max_parallel: int, newest_first: bool,
-    dry_run: bool, force: bool, fleet: FleetBase, as_json: bool,
+    context: click.Context, workload: str, first: str, end: str, only: str | None, partitions: tuple[str, ...],
+    models: str, max_parallel: int, newest_first: bool, dry_run: bool, force: bool, fleet: FleetBase, as_json: bool,
 ) -> None:  # fmt: skip
     """Score the windows [from, to); finished work is never repeated.
 
+    With --partition exactly these partitions are scored, in every window, and the rest of each window stays.
     The exit code is that of the worst window: 0 all good, 10 some published with failed or late partitions, 20 some not published.
     """
     from fleetscore.cli.follow import follow_backfill
     from fleetscore.cli.render import print_json
 
+    check_only(only, partitions)
+    asked: dict[str, Any] = {
+        "only": only or "",
+        "partitions": partitions,
+        "models": models,
+        "newest_first": newest_first,
+    }
     if dry_run:
         if is_given(context, "max_parallel"):
             raise click.UsageError("--max-parallel cannot act in a --dry-run.")
-        preview = fleet.plan_backfill(workload, first, end, only=only, newest_first=newest_first)
+        preview = fleet.plan_backfill(workload, first, end, **asked)
         print_json(preview) if as_json else print_preview(preview)
         return
     again = " --only failed" if only == "failed" else ""  # what `all` has scored is not scored once more
-    resume = f"fleetscore backfill {workload} --from {first} --to {end}{again}"
-    started = fleet.start_backfill(
-        workload, first, end, only=only, max_parallel=max_parallel, newest_first=newest_first, force=force
-    )
+    resume = f"fleetscore backfill {workload} --from {first} --to {end}{again}{_format_options(context)}"
+    started = fleet.start_backfill(workload, first, end, **asked, max_parallel=max_parallel, force=force)
     status = follow_backfill(fleet, started.id, f"{workload} {first} .. {end}", resume)
     if as_json:
         print_json(status)
     else:
         print_backfill(status)
     context.exit(exit_code(status))
+
+
+def _format_options(context: click.Context) -> str:
+    """--partition and --models as they were given, but for a file's partitions, to follow a command."""
+    partitions, models = context.params["partitions"], context.params["models"]
+    words = (
+        [f" --partition {shlex.quote(key)}" for key in partitions]
+        if len(partitions) <= 5
+        else [" --partition @FILE"]
+    )
+    return "".join(words) + (f" --models {models}" if models else "")
 
 
 def print_preview(preview: BackfillPreview, most: int = 200) -> None:

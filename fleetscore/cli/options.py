@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -42,10 +43,47 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print the re
 window_option = click.option(
     "--window", required=True, help="The window, as 2018-08-28T23, 2016-06-29, 2026-W47 or 108."
 )
+
+
+def read_partitions(
+    _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The keys and patterns that were given; `@FILE` stands for those of a file, one a line."""
+    found: list[str] = []
+    for value in values:
+        found += _lines_of(value[1:]) if value.startswith("@") else [value]
+    return tuple(dict.fromkeys(found))
+
+
+def _lines_of(path: str) -> list[str]:
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{path} cannot be read: {error}.") from error
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise click.BadParameter(f"{path} names no partition: expected one a line.")
+    return lines
+
+
 partitions_option = click.option(
-    "--partition", "partitions", multiple=True, metavar="KEY",
-    help="Only this partition; may be given many times.",
+    "--partition", "partitions", multiple=True, metavar="KEY|PATTERN|@FILE", callback=read_partitions,
+    help="Only this partition, or those that match 'pump-*/temp', or those of a file, one a line. May be given many times.",
 )  # fmt: skip
+versions_option = click.option(
+    "--models", default="", metavar="VERSION",
+    help="Score with this model set; current: with the pinned ones, also what another one scored before.",
+)  # fmt: skip
+
+
+def check_only(only: str | None, partitions: tuple[str, ...]) -> None:
+    """UsageError where --only and --partition are both given."""
+    if only and partitions:
+        raise click.UsageError(
+            "Give --only or --partition: exactly the partitions that are named are scored."
+        )
+
+
 run_and_partition = click.argument(
     "words", nargs=-1, metavar="RUN|(WORKLOAD WINDOW) PARTITION", required=True
 )

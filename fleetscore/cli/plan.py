@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fleetscore.cli.options import WORKLOAD, asking_options, partitions_option, window_option
+from fleetscore.cli.options import WORKLOAD, asking_options, partitions_option, versions_option, window_option
 from fleetscore.cli.progress import format_seconds
 from fleetscore.cli.text import say
 
@@ -23,9 +23,7 @@ _MOST_SHARDS = 12
 @WORKLOAD
 @window_option
 @partitions_option
-@click.option(
-    "--models", default="", metavar="VERSION", help="With this model set instead of the pinned one."
-)
+@versions_option
 @asking_options
 def plan(
     workload: str, window: str, partitions: tuple[str, ...], models: str,

@@ -10,12 +10,13 @@ import click
 from fleetscore.cli.options import (
     WORKLOAD,
     asking_options,
+    check_only,
     force_option,
     from_option,
-    is_given,
     partitions_option,
     starting_options,
     to_option,
+    versions_option,
     window_option,
 )
 from fleetscore.cli.text import say
@@ -30,9 +31,7 @@ if TYPE_CHECKING:
 @WORKLOAD
 @window_option
 @partitions_option
-@click.option(
-    "--models", default="", metavar="VERSION", help="Score with this model set instead of the pinned one."
-)
+@versions_option
 @force_option
 @starting_options
 @click.pass_context
@@ -42,37 +41,35 @@ def run(
 ) -> None:  # fmt: skip
     """Score one window and publish the results.
 
-    A window that is under way is followed, one that is published is shown. Exit code: 0 if every expected partition has a good
+    A window that is under way is followed, one that is published is shown; with --partition or --models just that is scored again,
+    and the rest stays. Exit code: 0 if every expected partition has a good
     outcome, 10 if the window was published with failed (within the threshold) or late partitions, 20 if nothing was published.
     """
     started = fleet.start_run(workload, window, partitions=partitions, models=models, force=force)
-    if not started.created and (partitions or models):
-        check_same_request(fleet.show(started.id), partitions, models)
     _finish(context, fleet, started, f"fleetscore run {workload} --window {window}", as_json)
 
 
 @click.command(short_help="Score what failed in a run again.")
 @click.argument("run_id", metavar="RUN")
 @click.option(
-    "--only", type=click.Choice(["failed", "missing", "all"]), default="failed", show_default=True,
-    help="failed: without a good outcome; missing: late, or with more input now; all: everything.",
+    "--only", type=click.Choice(["failed", "missing", "all"]), default=None,
+    help="failed (the default): without a good outcome; missing: late, or with more input now; all: everything.",
 )  # fmt: skip
 @partitions_option
+@versions_option
 @starting_options
 @click.pass_context
 def retry(
-    context: click.Context, run_id: str, only: str, partitions: tuple[str, ...],
+    context: click.Context, run_id: str, only: str | None, partitions: tuple[str, ...], models: str,
     fleet: FleetBase, as_json: bool,
 ) -> None:  # fmt: skip
     """Score what failed in a run again, as a new round of its window; what was good stays as it is.
 
-    Exit codes are those of `fleetscore run`.
+    With --partition exactly these are scored. What was scored keeps the model version of its round; what failed for its model, or
+    had none, takes the pinned one; --models says otherwise. Exit codes are those of `fleetscore run`.
     """
-    if partitions and is_given(context, "only"):
-        raise click.UsageError(
-            "Give --only or --partition: exactly the partitions that are named are scored."
-        )
-    started = fleet.start_retry(run_id, only=only, partitions=partitions)
+    check_only(only, partitions)
+    started = fleet.start_retry(run_id, only=only or "", partitions=partitions, models=models)
     _finish(context, fleet, started, f"fleetscore retry {run_id}", as_json)
 
 
@@ -132,21 +129,6 @@ def _finish(context: click.Context, fleet: FleetBase, started: Started, resume: 
         print_status(status)
         _say_next(status)
     context.exit(EXIT_CODES[status.verdict])
-
-
-def check_same_request(status: RunStatus, partitions: tuple[str, ...], models: str) -> None:
-    """InputError where a run that is there already was not started with these options: they could not act on it."""
-    from fleetscore.errors import InputError
-
-    request = status.record.request
-    if (tuple(request.partitions), request.models) == (partitions, models):
-        return
-    options = " and ".join(["--partition"] * bool(partitions) + ["--models"] * bool(models))
-    raise InputError(
-        f"{status.id} is {status.state} already: {options} cannot act on it.",
-        fix=f"Score partitions again: fleetscore retry {status.id} --partition KEY",
-        field="partition" if partitions else "models",
-    )
 
 
 def _say_next(status: RunStatus) -> None:

@@ -63,11 +63,16 @@ class FleetBase(ABC):
             return self.wait(started.id, watch)
 
     def retry(
-        self, run: str, *, only: str = "failed", partitions: Sequence[str] = (), watch: WatchRun | None = None
-    ) -> RunStatus:
-        """Score what `failed` in the run, is `missing`, or `all` of it again as a new round; returns how that ended."""
+        self, run: str, *, only: str = "", partitions: Sequence[str] = (), models: str = "",
+        watch: WatchRun | None = None,
+    ) -> RunStatus:  # fmt: skip
+        """Score what `failed` in the run, is `missing`, or `all` of it again as a new round; returns how that ended.
+
+        Or exactly the `partitions`. What was scored keeps the model version of its round, unless `models` names one, or "current".
+        """
         with self:
-            return self.wait(self.start_retry(run, only=only, partitions=partitions).id, watch)
+            started = self.start_retry(run, only=only, partitions=partitions, models=models)
+            return self.wait(started.id, watch)
 
     def train(
         self, workload: str, first: str, end: str, *, pin: bool = True, watch: WatchRun | None = None
@@ -77,13 +82,17 @@ class FleetBase(ABC):
             return self.wait(self.start_training(workload, first, end, pin=pin).id, watch)
 
     def backfill(
-        self, workload: str, first: str, end: str, *, only: str = "missing", max_parallel: int = 4, newest_first: bool = False,
-        force: bool = False, watch: WatchBackfill | None = None,
+        self, workload: str, first: str, end: str, *, only: str = "", partitions: Sequence[str] = (), models: str = "",
+        max_parallel: int = 4, newest_first: bool = False, force: bool = False, watch: WatchBackfill | None = None,
     ) -> BackfillStatus:  # fmt: skip
-        """Score the windows [first, end) that are `missing`, have `failed` partitions, or `all`; returns how it ended."""
+        """Score the windows [first, end) that are `missing` (the default), have `failed` partitions, or `all`; returns how it ended.
+
+        Or exactly the `partitions` of every window; `models` is a version to score with, or "current".
+        """
         with self:
             started = self.start_backfill(
-                workload, first, end, only=only, max_parallel=max_parallel, newest_first=newest_first, force=force
+                workload, first, end, only=only, partitions=partitions, models=models,
+                max_parallel=max_parallel, newest_first=newest_first, force=force,
             )  # fmt: skip
             return self.wait_backfill(started.id, watch)
 
@@ -125,13 +134,15 @@ class FleetBase(ABC):
     ) -> Started:
         """Start the window's run, or find the one that is under way or published.
 
-        `partitions` restricts it; `models` is a version to score with instead of the pinned one;
-        `force` takes a window that is not due yet.
+        `partitions` (keys and patterns) restricts it; `models` is a version to score with instead of the pinned one, or "current".
+        Both make a further round of a window that is published. `force` takes a window that is not due yet.
         """
 
     @abstractmethod
-    def start_retry(self, run: str, *, only: str = "failed", partitions: Sequence[str] = ()) -> Started:
-        """Start a new round of the run's window."""
+    def start_retry(
+        self, run: str, *, only: str = "", partitions: Sequence[str] = (), models: str = ""
+    ) -> Started:
+        """Start a new round of the run's window: of what failed, unless `only` or `partitions` say otherwise."""
 
     @abstractmethod
     def start_training(self, workload: str, first: str, end: str, *, pin: bool = True) -> Started:
@@ -139,8 +150,8 @@ class FleetBase(ABC):
 
     @abstractmethod
     def start_backfill(
-        self, workload: str, first: str, end: str, *, only: str = "missing", max_parallel: int = 4,
-        newest_first: bool = False, force: bool = False,
+        self, workload: str, first: str, end: str, *, only: str = "", partitions: Sequence[str] = (), models: str = "",
+        max_parallel: int = 4, newest_first: bool = False, force: bool = False,
     ) -> BackfillStarted:  # fmt: skip
         """Start a backfill of the windows [first, end), `max_parallel` at once."""
 
@@ -156,8 +167,9 @@ class FleetBase(ABC):
 
     @abstractmethod
     def plan_backfill(
-        self, workload: str, first: str, end: str, *, only: str = "missing", newest_first: bool = False
-    ) -> BackfillPreview:
+        self, workload: str, first: str, end: str, *, only: str = "", partitions: Sequence[str] = (), models: str = "",
+        newest_first: bool = False,
+    ) -> BackfillPreview:  # fmt: skip
         """Which of the windows [first, end) a backfill would run, and why; nothing is started."""
 
     @abstractmethod

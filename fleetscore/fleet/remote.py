@@ -69,9 +69,11 @@ class RemoteFleet(FleetBase):
         body = {"workload": workload, "window": window, "only": partitions, "models": models, "force": force}
         return self.call("POST", "runs", Started, body)
 
-    def start_retry(self, run: str, *, only: str = "failed", partitions: Sequence[str] = ()) -> Started:
+    def start_retry(
+        self, run: str, *, only: str = "", partitions: Sequence[str] = (), models: str = ""
+    ) -> Started:
         """Start a new round of the run's window."""
-        body = {"only": only, "partitions": partitions}
+        body = {"only": only, "partitions": partitions, "models": models}
         return self.call("POST", f"runs/{_part(run)}/retry", Started, body)
 
     def start_training(self, workload: str, first: str, end: str, *, pin: bool = True) -> Started:
@@ -80,13 +82,13 @@ class RemoteFleet(FleetBase):
         return self.call("POST", "training", Started, body)
 
     def start_backfill(
-        self, workload: str, first: str, end: str, *, only: str = "missing", max_parallel: int = 4,
-        newest_first: bool = False, force: bool = False,
+        self, workload: str, first: str, end: str, *, only: str = "", partitions: Sequence[str] = (), models: str = "",
+        max_parallel: int = 4, newest_first: bool = False, force: bool = False,
     ) -> BackfillStarted:  # fmt: skip
         """Start a backfill of the windows [first, end), `max_parallel` at once."""
         body = {
-            "workload": workload, "from": first, "to": end,
-            "only": only, "max_parallel": max_parallel, "newest_first": newest_first, "force": force,
+            "workload": workload, "from": first, "to": end, "only": only, "partitions": partitions, "models": models,
+            "max_parallel": max_parallel, "newest_first": newest_first, "force": force,
         }  # fmt: skip
         return self.call("POST", "backfills", BackfillStarted, body)
 
@@ -106,14 +108,15 @@ class RemoteFleet(FleetBase):
         return self.call("POST", "plans", RunPreview, body)
 
     def plan_backfill(
-        self, workload: str, first: str, end: str, *, only: str = "missing", newest_first: bool = False
-    ) -> BackfillPreview:
+        self, workload: str, first: str, end: str, *, only: str = "", partitions: Sequence[str] = (), models: str = "",
+        newest_first: bool = False,
+    ) -> BackfillPreview:  # fmt: skip
         """Which of the windows [first, end) a backfill would run, and why."""
         from fleetscore.operations.backfills import BackfillPreview
 
         body = {
-            "workload": workload, "from": first, "to": end,
-            "only": only, "newest_first": newest_first, "dry_run": True,
+            "workload": workload, "from": first, "to": end, "only": only, "partitions": partitions, "models": models,
+            "newest_first": newest_first, "dry_run": True,
         }  # fmt: skip
         return self.call("POST", "backfills", BackfillPreview, body)
 

@@ -127,30 +127,29 @@ class Fleet(FleetBase):
             lambda app: app.start_run(workload, window, partitions=partitions, models=models, force=force)
         )
 
-    def start_retry(self, run: str, *, only: str = "failed", partitions: Sequence[str] = ()) -> Started:
+    def start_retry(
+        self, run: str, *, only: str = "", partitions: Sequence[str] = (), models: str = ""
+    ) -> Started:
         """Start a new round of the run's window on the local host."""
-        return self._hosted().ask(lambda app: app.start_retry(run, only=only, partitions=partitions))
+        return self._hosted().ask(
+            lambda app: app.start_retry(run, only=only, partitions=partitions, models=models)
+        )
 
     def start_training(self, workload: str, first: str, end: str, *, pin: bool = True) -> Started:
         """Start a training on the windows [first, end) on the local host."""
         return self._hosted().ask(lambda app: app.start_training(workload, first, end, pin=pin))
 
     def start_backfill(
-        self, workload: str, first: str, end: str, *, only: str = "missing", max_parallel: int = 4,
-        newest_first: bool = False, force: bool = False,
+        self, workload: str, first: str, end: str, *, only: str = "", partitions: Sequence[str] = (), models: str = "",
+        max_parallel: int = 4, newest_first: bool = False, force: bool = False,
     ) -> BackfillStarted:  # fmt: skip
         """Start a backfill of the windows [first, end) on the local host."""
         return self._hosted().ask(
             lambda app: app.start_backfill(
-                workload,
-                first,
-                end,
-                only=only,
-                max_parallel=max_parallel,
-                newest_first=newest_first,
-                force=force,
+                workload, first, end, only=only, partitions=partitions, models=models,
+                max_parallel=max_parallel, newest_first=newest_first, force=force,
             )
-        )
+        )  # fmt: skip
 
     def show_backfill(self, backfill: str) -> BackfillStatus:
         """How the backfill stands, as the local host answers."""
@@ -181,14 +180,17 @@ class Fleet(FleetBase):
         return preview_run(self.store, app, now, workload, window, tuple(partitions), models)
 
     def plan_backfill(
-        self, workload: str, first: str, end: str, *, only: str = "missing", newest_first: bool = False
-    ) -> BackfillPreview:
+        self, workload: str, first: str, end: str, *, only: str = "", partitions: Sequence[str] = (), models: str = "",
+        newest_first: bool = False,
+    ) -> BackfillPreview:  # fmt: skip
         """Which of the windows [first, end) a backfill would run, and why."""
         from fleetscore.operations.backfills import list_windows, preview_backfill
+        from fleetscore.pipeline.submit import check_models
         from fleetscore.records import Only
 
+        check_models(self.store, workload, models)
         keys = list_windows(self.store, workload, first, end, newest_first=newest_first)
-        return preview_backfill(self.store, workload, keys, Only(only))
+        return preview_backfill(self.store, workload, keys, Only(only or "missing"), tuple(partitions))
 
     def runs(self, workload: str = "", limit: int = 20) -> list[RunLine]:
         """The newest runs, newest first."""

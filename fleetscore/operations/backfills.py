@@ -82,9 +82,13 @@ def check_backfill_due(store: Store, workload: str, windows: Sequence[str], now:
     check_due(newest, read_policy(store, workload), now)
 
 
-def preview_backfill(store: Store, workload: str, windows: Sequence[str], only: Only) -> BackfillPreview:
+def preview_backfill(
+    store: Store, workload: str, windows: Sequence[str], only: Only, partitions: tuple[str, ...] = ()
+) -> BackfillPreview:
     """What a backfill of the windows would do as things stand now; writes nothing."""
-    previewed = tuple(side_by_side(lambda window: _preview(store, workload, window, only), windows))
+    previewed = tuple(
+        side_by_side(lambda window: _preview(store, workload, window, only, partitions), windows)
+    )
     would_run = sum(window.runs for window in previewed)
     return BackfillPreview(workload, str(only), would_run, len(previewed), previewed)
 
@@ -111,8 +115,10 @@ def is_under_way(store: Store, workloads: Sequence[str], requested_by: str, now:
     return any(record.request.who == requested_by and record.state not in FINAL for record in records)
 
 
-def _preview(store: Store, workload: str, window: str, only: Only) -> PreviewedWindow:
+def _preview(
+    store: Store, workload: str, window: str, only: Only, partitions: tuple[str, ...]
+) -> PreviewedWindow:
     newest = newest_round(store, workload, window)
-    decision = decide_backfilled(newest, only)
+    decision = decide_backfilled(newest, only, partitions)
     run, state = (newest.request.run, str(newest.state)) if newest else ("", "never ran")
     return PreviewedWindow(window, decision.runs, decision.why, run, state)

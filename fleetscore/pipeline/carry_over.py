@@ -1,6 +1,7 @@
 """Carrying over: a later run of a window keeps what an earlier one got right and scores only the rest.
 
-A published file is kept or dropped whole: when one of its partitions is to be scored again, all of them are.
+A published file of which some partitions are scored again is written anew: the rows of the others are copied
+into a new file.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.errors import InputError, MissingBlobError
+from fleetscore.pipeline.partition_names import match_partitions
 from fleetscore.records import GOOD, Manifest, Only, Outcome, ResultFile, RunRequest, from_json
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.schemas import PARTITIONS, fill_table
@@ -26,27 +28,37 @@ UNKNOWN_PARTITION = "unknown_partition"
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """The PARTITIONS table with a `kept` column (outcome then comes from the previous ledger), and the files that stay."""
+    """The PARTITIONS table with a `kept` column (outcome then comes from the previous ledger), and what
+    becomes of the files.
+
+    `fresh` has the rows that are not kept, `files` stay as they are, of the `rewritten` ones some partitions
+    stay.
+    """
 
     table: pa.Table
-    files: tuple[ResultFile, ...]
+    fresh: pa.Table
+    files: tuple[ResultFile, ...] = ()
+    rewritten: tuple[ResultFile, ...] = ()
 
 
 def carry_over(store: Store, request: RunRequest, table: pa.Table) -> Carried:
     """Restrict the discovered partitions to what the request names, keeping the rest from the previous run."""
     if not request.previous:
         table = _restrict(table, request.partitions) if request.purpose == "score" else table
-        return Carried(_with_kept(table, np.zeros(table.num_rows, bool)), ())
+        return Carried(_with_kept(table, np.zeros(table.num_rows, bool)), table)
     ledger = read_ledger(store, request.previous)
-    _check_named(table, ledger, request)
-    ledger = _without_vanished(table, ledger, request.only, request.partitions)
-    wanted = choose_partitions(table, ledger, request.only, request.partitions)
-    wanted, files = _close_over_files(table, ledger, wanted, _files_of(store, request))
-    return Carried(_keep(table, ledger, wanted), files)
+    named = _find_named(table, ledger, request)
+    ledger = _without_vanished(table, ledger, request.only, named)
+    wanted = choose_partitions(table, ledger, request.only, named)
+    kept, fresh = _keep(table, ledger, wanted)
+    files, rewritten = _sort_files(ledger, wanted, _files_of(store, request))
+    return Carried(kept, fresh, files, rewritten)
 
 
 def choose_partitions(table: pa.Table, ledger: pa.Table, only: Only, named: tuple[str, ...]) -> set[str]:
-    """The partitions to score again: `named` ones where given, else by `only`; partitions that are new in `table` always."""
+    """The partitions to score again: `named` ones where given, else by `only`; partitions that are new in
+    `table` always.
+    """
     keys = set(table["partition"].to_pylist())
     if named:
         return keys & set(named)
@@ -58,22 +70,27 @@ def choose_partitions(table: pa.Table, ledger: pa.Table, only: Only, named: tupl
     )
 
 
-def _check_named(table: pa.Table, ledger: pa.Table, request: RunRequest) -> None:
-    """InputError for a named partition that neither discovery nor the previous run has."""
-    known = (
-        {*table["partition"].to_pylist(), *ledger["partition"].to_pylist()} if request.partitions else set()
-    )
-    unknown = sorted(set(request.partitions) - known)
-    if unknown:
+def _find_named(table: pa.Table, ledger: pa.Table, request: RunRequest) -> tuple[str, ...]:
+    """The partitions that the request's keys and patterns mean; InputError for one that neither discovery nor
+    the previous run knows.
+    """
+    if not request.partitions:
+        return ()
+    known = {*table["partition"].to_pylist(), *ledger["partition"].to_pylist()}
+    named = match_partitions(request.partitions, known)
+    if named.unknown:
         raise InputError(
-            f"There is neither data nor a model for partition {unknown[0]}, and {request.previous} did not have it.",
-            fix=f"See what is like it: fleetscore explain {request.previous} {shlex.quote(unknown[0])}",
+            f"There is neither data nor a model for partition {named.unknown[0]}, and {request.previous} did not have it.",
+            fix=f"See what is like it: fleetscore explain {request.previous} {shlex.quote(named.unknown[0])}",
             field="partitions",
         )
+    return tuple(sorted(named.partitions))
 
 
 def _without_vanished(table: pa.Table, ledger: pa.Table, only: Only, named: tuple[str, ...]) -> pa.Table:
-    """The ledger without what is requested again, never had results, and is not there any more, such as a broken file that was deleted."""
+    """The ledger without what is requested again, never had results, and is not there any more, such as a
+    broken file that was deleted.
+    """
     if only is Only.MISSING and not named:
         return ledger
     gone = _without_good_outcome(ledger) - set(table["partition"].to_pylist())
@@ -96,19 +113,24 @@ def _missing(table: pa.Table, ledger: pa.Table) -> set[str]:
     return grown | set(ledger.filter(absent)["partition"].to_pylist())
 
 
-def _close_over_files(
-    table: pa.Table, ledger: pa.Table, wanted: set[str], files: tuple[ResultFile, ...]
-) -> tuple[set[str], tuple[ResultFile, ...]]:
-    touched = ledger.filter(pc.is_in(ledger["partition"], pa.array(sorted(wanted), pa.string())))
-    dropped = set(touched["file"].to_pylist()) - {""}
-    mates = ledger.filter(pc.is_in(ledger["file"], pa.array(sorted(dropped), pa.string())))
-    known = set(table["partition"].to_pylist())
-    wanted = wanted | (set(mates["partition"].to_pylist()) & known)
-    return wanted, tuple(file for file in files if file.path not in dropped)
+def _sort_files(
+    ledger: pa.Table, wanted: set[str], files: tuple[ResultFile, ...]
+) -> tuple[tuple[ResultFile, ...], tuple[ResultFile, ...]]:
+    """The files that no wanted partition has rows in, and those that others have rows in besides; the rest go
+    whole.
+    """
+    is_wanted = pc.is_in(ledger["partition"], pa.array(sorted(wanted), pa.string()))
+    touched = set(ledger.filter(is_wanted)["file"].to_pylist())
+    staying = set(ledger.filter(pc.invert(is_wanted))["file"].to_pylist())
+    untouched = tuple(file for file in files if file.path not in touched)
+    rewritten = tuple(file for file in files if file.path in touched & staying)
+    return untouched, rewritten
 
 
 def _files_of(store: Store, request: RunRequest) -> tuple[ResultFile, ...]:
-    """The files of the published manifest if the previous run published it, else those that the previous run committed."""
+    """The files of the published manifest if the previous run published it, else those that the previous run
+    committed.
+    """
     try:
         manifest = from_json(store.read(manifest_path(request.workload, request.window)), Manifest)
     except MissingBlobError:
@@ -118,14 +140,15 @@ def _files_of(store: Store, request: RunRequest) -> tuple[ResultFile, ...]:
     return from_json(store.read(run_path(request.previous, "files.json")), tuple[ResultFile, ...])
 
 
-def _restrict(table: pa.Table, named: tuple[str, ...]) -> pa.Table:
+def _restrict(table: pa.Table, names: tuple[str, ...]) -> pa.Table:
     """Mark what was not requested as skipped, and what was requested but does not exist as failed."""
-    if not named:
+    if not names:
         return table
-    is_requested = pc.is_in(table["partition"], pa.array(named))
+    named = match_partitions(names, table["partition"].to_pylist())
+    is_requested = pc.is_in(table["partition"], pa.array(sorted(named.partitions), pa.string()))
     left_out = pc.and_(pc.invert(is_requested), pc.equal(table["outcome"], ""))
     table = _settle(table, left_out, Outcome.SKIPPED, NOT_REQUESTED, "")
-    unknown = sorted(set(named) - set(table["partition"].to_pylist()))
+    unknown = list(named.unknown)
     details = [f"There is neither data nor a model for partition {key}." for key in unknown]
     failed = fill_table(
         PARTITIONS, partition=unknown, rows=0, size_bytes=0, model="",
@@ -141,8 +164,12 @@ def _settle(table: pa.Table, mask: pa.ChunkedArray, outcome: Outcome, cause: str
     return table
 
 
-def _keep(table: pa.Table, ledger: pa.Table, wanted: set[str]) -> pa.Table:
-    """Take the outcome of every partition that is not wanted from the ledger, also of those that discovery no longer finds."""
+def _keep(table: pa.Table, ledger: pa.Table, wanted: set[str]) -> tuple[pa.Table, pa.Table]:
+    """All rows with `kept`, and those that are not kept.
+
+    The outcome of every partition that is not wanted is taken from the ledger, also of those that discovery
+    no longer finds.
+    """
     wanted_keys = pa.array(sorted(wanted), pa.string())
     kept = ledger.filter(pc.invert(pc.is_in(ledger["partition"], wanted_keys)))
     fresh = table.filter(pc.is_in(table["partition"], wanted_keys))
@@ -151,7 +178,7 @@ def _keep(table: pa.Table, ledger: pa.Table, wanted: set[str]) -> pa.Table:
         outcome=kept["outcome"], cause=kept["cause"], detail=kept["detail"],
     )  # fmt: skip
     flags = np.r_[np.zeros(fresh.num_rows, bool), np.ones(kept.num_rows, bool)]
-    return _with_kept(pa.concat_tables([fresh, rows]), flags)
+    return _with_kept(pa.concat_tables([fresh, rows]), flags), fresh
 
 
 def _with_kept(table: pa.Table, flags: npt.NDArray[np.bool_]) -> pa.Table:

@@ -8,11 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fleetscore.pipeline.context import open_planned
+from fleetscore.pipeline.copied_rows import copy_rewritten, relocate
 from fleetscore.pipeline.drift import count_drifted, measure_run
 from fleetscore.pipeline.ledger import build_ledger, count_outcomes, group_causes
 from fleetscore.pipeline.partition_log import log_partitions
 from fleetscore.pipeline.score import read_shard_record
-from fleetscore.records import Collected, PlanHead, ShardRecord, from_json, to_json
+from fleetscore.records import Collected, PlanHead, ResultFile, ShardRecord, from_json, to_json
 from fleetscore.registry import read_policy
 from fleetscore.runs.causes import join_causes
 from fleetscore.runs.ledgers import read_ledger, write_ledger
@@ -27,7 +29,9 @@ _LEAST_GROWTH_BYTES = 64_000_000
 
 
 def collect_run(store: Store, run: str, reasons: Mapping[int, str] | None = None) -> Collected:
-    """Write the run's ledger, files, timeline and summary from its committed shards; the same shards, the same ledger."""
+    """Write the run's ledger, files, timeline and summary from its committed shards; the same shards, the
+    same ledger.
+    """
     head = read_plan(store, run)
     records = read_shard_records(store, head)
     plan = _read_table(store, head.table)
@@ -36,11 +40,11 @@ def collect_run(store: Store, run: str, reasons: Mapping[int, str] | None = None
         (record.shard, record.results.path if record.results else "", table)
         for record, table in zip(records, outcomes, strict=True)
     ]
-    previous = read_ledger(store, head.request.previous) if head.request.previous else None
+    previous, copied = _carried(store, head, plan)
     ledger = build_ledger(run, plan, committed, previous, dict(reasons or {}))
     ledger = measure_run(store, head, records, ledger)
     write_ledger(store, run, ledger)
-    collected = _summarise(head, records, ledger)
+    collected = _summarise(records, ledger, head.kept_files + tuple(copied.values()))
     store.write(run_path(run, "files.json"), to_json(collected.files))
     write_timeline(store, run, read_shard_plans(store, head), records)
     store.write(run_path(run, "collected.json"), to_json(collected))
@@ -61,7 +65,21 @@ def read_shard_records(store: Store, head: PlanHead) -> list[ShardRecord]:
         return [record for record in records if record is not None]
 
 
-def _summarise(head: PlanHead, records: list[ShardRecord], ledger: pa.Table) -> Collected:
+def _carried(store: Store, head: PlanHead, plan: pa.Table) -> tuple[pa.Table | None, dict[str, ResultFile]]:
+    """The ledger of the round before as it is now, and the new files that hold what stays of those that are
+    written anew.
+    """
+    if not head.request.previous:
+        return None, {}
+    previous = read_ledger(store, head.request.previous)
+    if not head.rewritten_files:
+        return previous, {}
+    kind = open_planned(store, head).kind
+    copied = copy_rewritten(store, head, kind, plan, previous)
+    return relocate(previous, copied), copied
+
+
+def _summarise(records: list[ShardRecord], ledger: pa.Table, kept_files: tuple[ResultFile, ...]) -> Collected:
     counts = count_outcomes(ledger)
     scored = ledger.filter(pa.compute.equal(ledger["outcome"], "scored"))
     fresh = tuple(record.results for record in records if record.results is not None)
@@ -76,7 +94,7 @@ def _summarise(head: PlanHead, records: list[ShardRecord], ledger: pa.Table) -> 
         measured_s=sum(record.seconds for record in records),
         peak_memory_bytes=max((record.peak_memory_bytes for record in records), default=0),
         shards=len(records),
-        files=head.kept_files + fresh,
+        files=kept_files + fresh,
         drifted=count_drifted(ledger),
         batch_s=sum(record.seconds for record in records if record.placement == "batch"),
         bytes_per_row=max((_bytes_per_row(record) for record in records), default=0.0),

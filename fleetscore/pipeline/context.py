@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fleetscore.models.model_sets import Pins, read_model_set, read_pins
+from fleetscore.pipeline.kept_versions import CURRENT
 from fleetscore.records import PlanHead, RunRequest
 from fleetscore.registry import get_workload
 from fleetscore.settings import RunPolicy, read_run_policy
@@ -45,6 +46,6 @@ def open_window(store: Store, workload: Workload, window: str) -> RunContext:
 
 def pins_of(store: Store, request: RunRequest) -> Pins:
     """The pins that the run uses: those of the store, or the one version that was requested."""
-    if request.models:
+    if request.models not in ("", CURRENT):
         return Pins(read_model_set(store, request.workload, request.models).version)
     return read_pins(store, request.workload)

@@ -22,6 +22,7 @@ from fleetscore.pipeline.capacity import look_at_pool, offer_inline, refuse
 from fleetscore.pipeline.carry_over import carry_over
 from fleetscore.pipeline.context import open_run
 from fleetscore.pipeline.cost import Prices, forecast_batch, forecast_inline, read_prices
+from fleetscore.pipeline.kept_versions import CURRENT, describe_versions, pins_of_round
 from fleetscore.pipeline.packing import PackingLimits, pack_shards
 from fleetscore.pipeline.placement import Floats, Placement, PoolOffer, place_partitions
 from fleetscore.records import Forecast, PlanHead, Rates, RunRequest, ShardPlan, from_json, to_json
@@ -72,6 +73,8 @@ def commit_plan(store: Store, request: RunRequest, app: AppSettings, now: dateti
 def make_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime) -> Plan:
     """The plan of the run as things stand now; writes nothing."""
     run = open_run(store, request)
+    pinned = run.pins if request.models in ("", CURRENT) else read_pins(store, request.workload)
+    run = replace(run, pins=pins_of_round(store, request, run.pins))
     found = _discover(run)
     carried = carry_over(store, request, _checked(found.expected, run.workload))
     rates = read_rates(store, run.kind, run.purpose)
@@ -96,8 +99,9 @@ def make_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime
         inputs=found.inputs,
         models=count_values(table["model"]),
         rates=rates,
-        remarks=found.remarks,
+        remarks=(*describe_versions(request, carried.fresh, pinned), *found.remarks),
         kept_files=carried.files,
+        rewritten_files=carried.rewritten,
         forecasts=forecast(shards, rates, situation),
         challenger=_challenger(store, request),
     )
@@ -134,7 +138,7 @@ def forecast(shards: Sequence[ShardPlan], rates: Rates, situation: Situation) ->
 
 def _challenger(store: Store, request: RunRequest) -> str:
     """The version that scores in shadow: none in training, or where the run was given a version of its own."""
-    if request.purpose == "train" or request.models:
+    if request.purpose == "train" or request.models not in ("", CURRENT):
         return ""
     pins = read_pins(store, request.workload)
     return pins.challenger if pins.challenger != pins.current else ""

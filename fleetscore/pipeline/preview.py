@@ -9,7 +9,7 @@ from datetime import datetime
 from fleetscore.app_settings import AppSettings
 from fleetscore.pipeline.context import open_run
 from fleetscore.pipeline.plan import make_plan
-from fleetscore.pipeline.submit import newest_round
+from fleetscore.pipeline.submit import check_models, last_published, newest_round
 from fleetscore.pipeline.window_checks import check_window
 from fleetscore.records import PlanHead, RunRequest, ShardPlan
 from fleetscore.registry import get_workload
@@ -78,11 +78,14 @@ def _request(
     """The request that a run would have now; submits nothing."""
     parsed = get_workload(store, workload).parse_window(window)
     check_window(window, parsed)
+    check_models(store, workload, models)
     key = parsed.key
     newest = newest_round(store, workload, key)
     number = newest.request.round + 1 if newest else 1
+    previous = last_published(store, newest) if newest and (partitions or models) else ""
     return RunRequest(
-        run_id(workload, key, number), workload, key, number, now, "plan", partitions=partitions, models=models
+        run_id(workload, key, number), workload, key, number, now, "plan", partitions=partitions, models=models,
+        previous=previous,
     )  # fmt: skip
 
 

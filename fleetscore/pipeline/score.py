@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import socket
 import time
 import uuid
@@ -10,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import IO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +17,7 @@ import pyarrow.parquet as pq
 from fleetscore.errors import BugError, MissingBlobError
 from fleetscore.pipeline.attempt_marker import AttemptMarker, is_alive, make_marker
 from fleetscore.pipeline.context import open_planned
+from fleetscore.pipeline.hashing_file import HashingFile
 from fleetscore.pipeline.isolation import score_isolated
 from fleetscore.pipeline.poison import order_scoring
 from fleetscore.pipeline.shadow import shadow_shard
@@ -196,31 +195,6 @@ class ShardWriter:
                 **self._workload.parquet_options,
             )
         return self._parquet
-
-
-class HashingFile:
-    """A writable file that hashes with SHA-256 what passes through."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._hash = hashlib.sha256()
-        self.closed = False
-
-    def write(self, data: bytes) -> int:
-        """Write and hash."""
-        self._hash.update(data)
-        return self._file.write(data)
-
-    def flush(self) -> None:
-        """Nothing is held back here."""
-
-    def close(self) -> None:
-        """The file below is closed where it was opened."""
-        self.closed = True
-
-    def hexdigest(self) -> str:
-        """The SHA-256 of all that was written."""
-        return self._hash.hexdigest()
 
 
 def _pieces(run: RunContext, shard: Shard, attempt: Attempt) -> Iterator[Scored]:

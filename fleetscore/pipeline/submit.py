@@ -7,12 +7,13 @@ from datetime import datetime
 
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.models.model_sets import read_model_set
+from fleetscore.pipeline.kept_versions import CURRENT
 from fleetscore.pipeline.window_checks import check_due, check_window, check_year
 from fleetscore.records import FINAL, GOOD, Only, RunRecord, RunRequest, RunState
 from fleetscore.registry import get_workload, read_policy
 from fleetscore.runs.run_records import read_run, request_run
 from fleetscore.store.base import Store
-from fleetscore.store.paths import run_id, run_path, training_run_id
+from fleetscore.store.paths import manifest_path, run_id, run_path, training_run_id
 from fleetscore.workload import Trains, require
 
 
@@ -31,7 +32,9 @@ def submit_run(
 ) -> Submission:  # fmt: skip
     """The run of the window: the one that is under way or published if there is one, else a new round.
 
-    InputError for a window that is not due yet, unless `force`.
+    Of a published window, `partitions` (keys and patterns) or `models` (a version, or "current") make a
+    further round, which scores exactly these partitions. InputError for a window that is not due yet, unless
+    `force`, and for options that cannot act on a run that is under way.
     """
     workload = get_workload(store, workload_name)
     parsed = workload.parse_window(window_text)
@@ -39,10 +42,13 @@ def submit_run(
     if not force:
         check_due(parsed, read_policy(store, workload_name), now)
     window = parsed.key
-    if models:
-        read_model_set(store, workload_name, models)
+    check_models(store, workload_name, models)
     newest = newest_round(store, workload_name, window)
-    if newest is not None and (newest.state not in FINAL or newest.state is RunState.PUBLISHED):
+    if newest is not None and newest.state not in FINAL:
+        return _follow(newest, Only.ALL, partitions, models)
+    if newest is not None and (partitions or models) and _is_published(store, newest):
+        return _claim_round(store, newest, now, requested_by, Only.ALL, partitions, models)
+    if newest is not None and newest.state is RunState.PUBLISHED:
         return Submission(newest.request, False, newest.state)
     round_number = newest.request.round + 1 if newest else 1
     request = RunRequest(
@@ -53,16 +59,15 @@ def submit_run(
 
 
 def submit_retry(
-    store: Store,
-    run: str,
-    now: datetime,
-    requested_by: str,
-    *,
-    only: Only = Only.FAILED,
-    partitions: tuple[str, ...] = (),
-) -> Submission:
+    store: Store, run: str, now: datetime, requested_by: str,
+    *, only: Only = Only.FAILED, partitions: tuple[str, ...] = (), models: str = "",
+) -> Submission:  # fmt: skip
     """A new round of the run's window that scores only some of it again; the round that is under way, if
     there is one.
+
+    `partitions` (keys and patterns) are scored and no other. What was scored keeps the model version of its
+    round, unless `models` names a version, or "current" for the pinned ones. InputError for options that
+    cannot act on a round that is under way.
     """
     record = read_run(store, run)
     retried = record.request
@@ -72,37 +77,48 @@ def submit_retry(
             fix="Train again: POST /api/training or `fleetscore train`.",
             field="run",
         )
+    check_models(store, retried.workload, models)
     newest = newest_round(store, retried.workload, retried.window)
-    if newest is None or newest.state not in FINAL:
-        return Submission(retried if newest is None else newest.request, False, record.state)
-    number = newest.request.round + 1
-    previous = _last_with_ledger(store, retried.workload, retried.window, newest.request.round)
-    request = RunRequest(
-        run_id(retried.workload, retried.window, number), retried.workload, retried.window, number, now, requested_by,
-        only=only, partitions=partitions, models=retried.models, previous=previous,
-    )  # fmt: skip
-    return _claim(store, request)
+    if newest is None:
+        return Submission(retried, False, record.state)
+    if newest.state not in FINAL:
+        return _follow(newest, only, partitions, models)
+    return _claim_round(store, newest, now, requested_by, only, partitions, models)
+
+
+def check_models(store: Store, workload: str, models: str) -> None:
+    """ModelError unless `models` is a version of the workload, "current" or ""."""
+    if models not in ("", CURRENT):
+        read_model_set(store, workload, models)
 
 
 def submit_backfilled(
-    store: Store, workload_name: str, window_text: str, now: datetime, requested_by: str, only: Only
-) -> Submission:
+    store: Store, workload_name: str, window_text: str, now: datetime, requested_by: str, only: Only,
+    *, partitions: tuple[str, ...] = (), models: str = "",
+) -> Submission:  # fmt: skip
     """The run that a backfill needs for the window, as `decide_backfilled` says. `requested_by` is the
-    backfill: submitting again after a crash gives the same run, still to be started.
+    backfill: submitting again after a crash gives the same run, still to be started. Another run that is
+    under way is given as it is, to be waited for.
     """
     window = get_workload(store, workload_name).parse_window(window_text).key
     newest = newest_round(store, workload_name, window)
     if newest is not None and newest.request.who == requested_by:
         return Submission(newest.request, newest.state is RunState.REQUESTED, newest.state)
-    if newest is None or newest.state not in FINAL:
-        return submit_run(store, workload_name, window, now, requested_by)
-    if decide_backfilled(newest, only).runs:
-        unpublished = newest.state is not RunState.PUBLISHED
-        again = (
-            Only.FAILED if unpublished and only is Only.MISSING else only
-        )  # else what failed then would stay so
-        return submit_retry(store, newest.request.run, now, requested_by, only=again)
-    return Submission(newest.request, False, newest.state)
+    if newest is not None and newest.state not in FINAL:
+        return Submission(newest.request, False, newest.state)
+    if newest is None or (partitions and not _is_published(store, newest)):
+        return submit_run(
+            store, workload_name, window, now, requested_by, partitions=partitions, models=models
+        )
+    if not decide_backfilled(newest, only, partitions).runs:
+        return Submission(newest.request, False, newest.state)
+    unpublished = newest.state is not RunState.PUBLISHED
+    again = (
+        Only.FAILED if unpublished and only is Only.MISSING else only
+    )  # else what failed then would stay so
+    return submit_retry(
+        store, newest.request.run, now, requested_by, only=again, partitions=partitions, models=models
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +129,18 @@ class Backfilled:
     why: str
 
 
-def decide_backfilled(newest: RunRecord | None, only: Only) -> Backfilled:
+def decide_backfilled(newest: RunRecord | None, only: Only, partitions: tuple[str, ...] = ()) -> Backfilled:
     """Whether a backfill runs the window whose newest run this is; missing: unless it is published; failed:
-    also where partitions lack a good outcome; all: always. A window that is under way is left to its run.
+    also where partitions lack a good outcome; all, and where partitions are named: always. A window that is
+    under way is left to its run; named partitions are scored after it.
     """
     if newest is None:
         return Backfilled(True, "It never ran.")
     if newest.state not in FINAL:
-        return Backfilled(False, f"{newest.request.run} is under way.")
+        after = " The partitions are scored after it." if partitions else ""
+        return Backfilled(bool(partitions), f"{newest.request.run} is under way.{after}")
+    if partitions:
+        return Backfilled(True, "Partitions were named.")
     if newest.state is not RunState.PUBLISHED:
         return Backfilled(True, f"{newest.request.run} ended {newest.state}. {newest.error}".strip())
     lacking = sum(count for outcome, count in newest.counts.items() if outcome not in GOOD)
@@ -176,6 +196,14 @@ def newest_round(store: Store, workload: str, window: str) -> RunRecord | None:
     return newest
 
 
+def last_published(store: Store, newest: RunRecord) -> str:
+    """The run that a further round of a published window builds on; "" for a window that is not published."""
+    request = newest.request
+    if not _is_published(store, newest):
+        return ""
+    return _last_with_ledger(store, request.workload, request.window, request.round)
+
+
 def cancel_run(store: Store, run: str, requested_by: str) -> RunRecord:
     """Ask the run to stop: shards that have not begun are not scored, and nothing is published. A run that
     ended stays as it is.
@@ -184,6 +212,39 @@ def cancel_run(store: Store, run: str, requested_by: str) -> RunRecord:
     if record.state not in FINAL:
         store.create(run_path(run, "cancel.json"), f'{{"who": "{requested_by}"}}'.encode())
     return record
+
+
+def _follow(newest: RunRecord, only: Only, partitions: tuple[str, ...], models: str) -> Submission:
+    """The run that is under way; InputError where it was not requested with the same partitions and models."""
+    known = newest.request
+    is_same = (known.partitions, known.models) == (partitions, models) and (partitions or known.only is only)
+    if (partitions or models) and not is_same:
+        named = " and ".join(["partitions"] * bool(partitions) + ["models"] * bool(models))
+        raise InputError(
+            f"{known.run} is {newest.state}: {named} cannot act on a run that is under way.",
+            fix=f"Wait for its end, or stop it: fleetscore cancel {known.run}",
+            field="partitions" if partitions else "models",
+            code="under_way",
+        )
+    return Submission(known, False, newest.state)
+
+
+def _is_published(store: Store, newest: RunRecord) -> bool:
+    """Whether the window of the run has published results, of this or an earlier round."""
+    return store.stat(manifest_path(newest.request.workload, newest.request.window)) is not None
+
+
+def _claim_round(
+    store: Store, newest: RunRecord, now: datetime, requested_by: str, only: Only, partitions: tuple[str, ...], models: str
+) -> Submission:  # fmt: skip
+    """The round after the newest one, building on the last that has a ledger."""
+    workload, window, number = newest.request.workload, newest.request.window, newest.request.round + 1
+    request = RunRequest(
+        run_id(workload, window, number), workload, window, number, now, requested_by,
+        only=only, partitions=partitions, models=models,
+        previous=_last_with_ledger(store, workload, window, newest.request.round),
+    )  # fmt: skip
+    return _claim(store, request)
 
 
 def _claim(store: Store, request: RunRequest) -> Submission:

@@ -1,0 +1,93 @@
+"""Copied rows: a published file of which some partitions are scored again is written anew with the rows of
+the others, unscored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fleetscore.errors import MissingBlobError, StoreError
+from fleetscore.partition_keys import join_columns
+from fleetscore.pipeline.hashing_file import HashingFile
+from fleetscore.records import PlanHead, ResultFile
+from fleetscore.store.base import Store
+from fleetscore.store.paths import run_path
+from fleetscore.workload import Workload
+
+
+def copy_rewritten(
+    store: Store, head: PlanHead, kind: Workload, plan: pa.Table, previous: pa.Table
+) -> dict[str, ResultFile]:
+    """Write each file that the plan rewrites anew, without the partitions that are scored again; gives the
+    new file by the old path.
+
+    `plan` is the plan's table, `previous` the ledger of the round before. A second call writes the same bytes
+    to the same paths.
+    """
+    kept = previous.filter(pc.is_in(previous["partition"], plan.filter(plan["kept"])["partition"]))
+    copied = {}
+    for file in head.rewritten_files:
+        lines = kept.filter(pc.equal(kept["file"], file.path))
+        copied[file.path] = _copy(store, kind, file, lines, _copy_path(head.request.run, file.path))
+    return copied
+
+
+def relocate(ledger: pa.Table, copied: dict[str, ResultFile]) -> pa.Table:
+    """The ledger with the new paths where rows were copied."""
+    if not copied:
+        return ledger
+    moved = {old: new.path for old, new in copied.items()}
+    paths = pa.array([moved.get(path, path) for path in ledger["file"].to_pylist()], pa.string())
+    return ledger.set_column(ledger.schema.get_field_index("file"), "file", paths)
+
+
+def _copy_path(run: str, old_path: str) -> str:
+    return run_path(run, f"copied/{hashlib.sha256(old_path.encode()).hexdigest()[:16]}.parquet")
+
+
+def _copy(store: Store, kind: Workload, file: ResultFile, lines: pa.Table, target: str) -> ResultFile:
+    """Copy the rows of the ledger lines' partitions; StoreError where the file has other rows of them than
+    the ledger says.
+    """
+    rows, expected = 0, pc.sum(lines["rows"]).as_py() or 0
+    try:
+        source = store.open(file.path)
+    except MissingBlobError as error:
+        raise MissingBlobError(
+            f"{file.path} is missing, which holds results of {lines.num_rows} partitions that stay.",
+            fix="Score the whole window again: fleetscore retry RUN --only all.",
+        ) from error
+    with source, store.sink(target) as sink:
+        parquet = pq.ParquetFile(source)
+        hashing = HashingFile(sink)
+        with pq.ParquetWriter(
+            pa.PythonFile(hashing, "w"), parquet.schema_arrow, **kind.parquet_options
+        ) as writer:
+            for piece in _kept_rows(parquet, kind.partition_columns, lines["partition"]):
+                writer.write_table(piece)
+                rows += piece.num_rows
+        if rows != expected:
+            raise StoreError(
+                f"{file.path} holds {rows} rows of the partitions that stay, its ledger says {expected}.",
+                fix="Score the whole window again: fleetscore retry RUN --only all.",
+                retry=False,
+            )
+    return ResultFile(target, rows, hashing.hexdigest(), lines.num_rows)
+
+
+def _kept_rows(
+    parquet: pq.ParquetFile, columns: tuple[str, ...], partitions: pa.ChunkedArray
+) -> Iterator[pa.Table]:
+    """The rows of the partitions, row group by row group."""
+    wanted = partitions.combine_chunks()
+    for group in range(parquet.num_row_groups):
+        table = parquet.read_row_group(group)
+        keys = join_columns([pc.cast(table[name], pa.string()) for name in columns])
+        piece = table.filter(pc.is_in(keys, wanted))
+        if piece.num_rows:
+            yield piece
