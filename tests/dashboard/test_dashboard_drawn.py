@@ -55,7 +55,8 @@ def readings(device: str, sensor: str, hour: str, values: list[float], anomalies
         "ts": [start + timedelta(minutes=n) for n in range(count)], "device": [device] * count, "sensor": [sensor] * count,
         "value": values, "score": [0.1] * count, "anomaly": [int(n in anomalies) for n in range(count)], "model": ["v"] * count,
     }  # fmt: skip
-    return pa.table(columns).cast(load_kind("sensor_anomaly").result_schema)
+    fields = load_kind("sensor_anomaly").result_schema
+    return pa.table(columns).cast(pa.schema([fields.field(name) for name in columns]))
 
 
 @pytest.fixture

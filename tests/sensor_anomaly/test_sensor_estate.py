@@ -92,12 +92,12 @@ def test_the_dead_the_new_and_the_late_are_told_apart(
 def test_published_rows_are_sorted_and_stand_once(
     estate: tuple[Store, SampleReport, list[Window]],
 ) -> None:
-    """Within a file rows go by partition and time, and no (ts, device, sensor) stands twice."""
+    """Within a file rows go by partition and time, no (ts, device, sensor) stands twice, and the marked ones have an event."""
     store, _, windows = estate
     table = read_results(store, read_manifest(store, "sensor_anomaly", windows[6].key))
     keys = list(zip(*(table[n].to_pylist() for n in ("device", "sensor", "ts")), strict=True))
     assert keys == sorted(set(keys))
-    assert pc.all(pc.equal(pc.less_equal(table["score"], 0.0), pc.equal(table["anomaly"], 1))).as_py()
+    assert pc.all(pc.equal(pc.is_valid(table["event_start"]), pc.equal(table["anomaly"], 1))).as_py()
 
 
 def test_planted_anomalies_are_judged_by_an_independent_count(

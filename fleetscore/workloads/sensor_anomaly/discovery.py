@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +17,9 @@ from fleetscore.partition_keys import join_key
 from fleetscore.records import Outcome
 from fleetscore.workload import Partitions, RunContext
 from fleetscore.workloads.sensor_anomaly.catalog import catalog_files, list_inputs
-from fleetscore.workloads.sensor_anomaly.entries import CatalogFile, count_readings
+from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US
+from fleetscore.workloads.sensor_anomaly.detect.horizon import HORIZON_BINS
+from fleetscore.workloads.sensor_anomaly.entries import HOUR_US, CatalogFile, count_readings, overlaps
 from fleetscore.workloads.sensor_anomaly.fitted import ModelIndex, read_indices
 
 ROW_BYTES = 24
@@ -43,15 +46,34 @@ def discover_window(run: RunContext) -> Partitions:
     """The expected partitions of the window, and one for each file that cannot be assigned; see docs/workloads/sensor_anomaly.md."""
     span = span_us(run)
     listing = list_inputs(run.store, run.settings.folder)
-    files = catalog_files(run.store, listing.files, run.settings, *span)
-    keys, rows = count_readings(files, *span)
     indices = read_indices(run.store, run.workload, run.pins)
+    since = span[0] - _history_us(indices.values(), span[0])
+    known = catalog_files(run.store, listing.files, run.settings, since, span[1])
+    files = [file for file in known if overlaps(file, *span)]
+    keys, rows = count_readings(files, *span)
     table = pa.concat_tables([_expected(keys, rows, run.pins, indices), file_partitions(files)])
     remarks = [f"{path} is neither .csv nor .parquet and was ignored." for path in listing.ignored[:5]]
     remarks += [index.remark for index in indices.values() if index.remark]
     if not indices:
         remarks.append("No model set is pinned: import or train one; until then nothing is scored.")
-    return Partitions(table, _readable(files), tuple(remarks))
+    if since < span[0]:
+        remarks.append(_remark_history(known, since, span[0]))
+    return Partitions(table, _readable(known), tuple(remarks))
+
+
+def _history_us(indices: Iterable[ModelIndex], start_us: int) -> int:
+    """How far before the window its detectors read, in microseconds; 0 without detectors."""
+    return start_us % HOUR_US + HORIZON_BINS * BIN_US if any(index.detectors for index in indices) else 0
+
+
+def _remark_history(files: Sequence[CatalogFile], since_us: int, start_us: int) -> str:
+    """Names the readings before the window that its results depend on, by a digest of the versions of their files."""
+    before = [file.input for file in files if overlaps(file, since_us, start_us)]
+    digest = hashlib.sha256("".join(f"{file.path}\n{file.etag}\n" for file in before).encode()).hexdigest()
+    days = (start_us - since_us) / 86_400e6
+    return (
+        f"Detectors read the {days:.0f} days before the window: {len(before)} files, versions {digest[:12]}."
+    )
 
 
 def discover_training_span(run: RunContext) -> Partitions:

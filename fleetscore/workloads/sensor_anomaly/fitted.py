@@ -17,6 +17,7 @@ from fleetscore.errors import ModelError
 from fleetscore.models.model_sets import Pins, read_model_file, read_model_set
 from fleetscore.store.base import Store
 from fleetscore.workloads.sensor_anomaly.packs import (
+    DETECTOR_PREFIX,
     INDEX_FILE,
     ModelPack,
     join_packs,
@@ -37,6 +38,7 @@ class ModelIndex:
     packs: npt.NDArray[np.int32]
     error: ModelError | None = None
     remark: str = ""
+    detectors: bool = False  # whether there are detectors beside the models
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ def read_version_index(store: Store, workload: str, version: str) -> ModelIndex:
         keys, packs = read_index(read_model_file(store, model_set, INDEX_FILE))
     except ModelError as error:
         return ModelIndex(version, pa.array([], pa.string()), np.empty(0, np.int32), error)
-    return ModelIndex(version, keys, packs, remark=_remark(version, model_set.card))
+    detectors = any(name.startswith(DETECTOR_PREFIX) for name in model_set.files)
+    return ModelIndex(version, keys, packs, remark=_remark(version, model_set.card), detectors=detectors)
 
 
 def load_models(store: Store, workload: str, partitions: pa.Array, versions: pa.Array) -> Fitted:

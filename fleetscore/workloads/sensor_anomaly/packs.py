@@ -21,6 +21,9 @@ PACK_MODELS = 1000
 INDEX_FILE = "index.npz"
 """The file of a model set that names its partitions, each with the number of its pack."""
 
+DETECTOR_PREFIX = "detect-"
+"""How the files of a model set begin that hold detectors; each lies beside the pack of the same number."""
+
 _ARRAYS = {
     "keys": np.uint8,
     "key_ends": np.int64,
@@ -203,6 +206,17 @@ def read_index(data: bytes) -> tuple[pa.StringArray, npt.NDArray[np.int32]]:
     if len(keys) != len(arrays["packs"]):
         raise _corrupt("keys and packs differ in length")
     return keys, arrays["packs"]
+
+
+def write_keyed_arrays(keys: pa.StringArray, arrays: Mapping[str, Any]) -> bytes:
+    """Partition keys and flat arrays as the bytes of an npz file; equal arrays give equal bytes."""
+    return _write_npz({**_write_keys(keys), **arrays})
+
+
+def read_keyed_arrays(data: bytes, kinds: Mapping[str, Any]) -> tuple[pa.StringArray, dict[str, Any]]:
+    """What `write_keyed_arrays` wrote; ModelError `corrupt_model` for anything else, or other types than `kinds` names."""
+    arrays = _read_npz(data, {"keys": np.uint8, "key_ends": np.int64, **kinds})
+    return _read_keys(arrays), arrays
 
 
 def _write_keys(keys: pa.StringArray) -> dict[str, Any]:

@@ -15,6 +15,9 @@ from fleetscore.partition_keys import split_key
 from fleetscore.records import Outcome
 from fleetscore.workload import RunContext, Scored, Shard
 from fleetscore.workloads.sensor_anomaly.decision import anomalies, blocks, decide
+from fleetscore.workloads.sensor_anomaly.detect.assessing import Assessed
+from fleetscore.workloads.sensor_anomaly.detect.detection import Detection, start_detection
+from fleetscore.workloads.sensor_anomaly.detect.model import DETECTORS
 from fleetscore.workloads.sensor_anomaly.discovery import span_us
 from fleetscore.workloads.sensor_anomaly.fitted import Fitted, load_models
 from fleetscore.workloads.sensor_anomaly.gathering import Gathered, gather_readings
@@ -32,16 +35,19 @@ def score_shard(run: RunContext, shard: Shard) -> Iterator[Scored]:
     keys, versions = _column(shard, "partition"), _column(shard, "model")
     fitted = load_models(run.store, run.workload, keys, versions)
     gathered = gather_readings(run.store, run.inputs, keys, run.settings, *span_us(run))
-    verdicts = _Verdicts(shard, run.settings, fitted, gathered)
+    detection = start_detection(run, keys, versions, fitted)
+    verdicts = _Verdicts(shard, run.settings, fitted, gathered, detection)
     ready_s = (time.perf_counter() - started) / max(len(keys), 1)
-    score = partial(_score_piece, gathered, fitted, verdicts, _Names(keys, versions), ready_s)
+    score = partial(_score_piece, gathered, fitted, detection, verdicts, _Names(keys, versions), ready_s)
     return overlapped((partial(score, group) for group in _groups(gathered)), _THREADS)
 
 
 class _Verdicts:
     """What becomes of each partition of the shard, and why."""
 
-    def __init__(self, shard: Shard, settings: SensorSettings, fitted: Fitted, gathered: Gathered) -> None:
+    def __init__(
+        self, shard: Shard, settings: SensorSettings, fitted: Fitted, gathered: Gathered, detection: Detection
+    ) -> None:
         self.keys = _column(shard, "partition")
         self._versions = _column(shard, "model")
         self._gathered = gathered
@@ -54,7 +60,7 @@ class _Verdicts:
             self._settle(row, Outcome.LATE, "no_readings", "Its readings are no longer there.")
         self._judge_faults(settings)
         self._remark_degenerate(fitted)
-        for row, error in {**gathered.lost, **fitted.errors}.items():
+        for row, error in {**detection.errors, **gathered.lost, **fitted.errors}.items():
             self._settle(row, Outcome.FAILED, error.code, str(error))
         self.scorable = self._outcome == str(Outcome.SCORED)
 
@@ -147,6 +153,7 @@ def _groups(gathered: Gathered) -> list[tuple[int, int]]:
 def _score_piece(
     gathered: Gathered,
     fitted: Fitted,
+    detection: Detection,
     verdicts: _Verdicts,
     names: _Names,
     ready_s: float,
@@ -160,13 +167,40 @@ def _score_piece(
     rows = _rows(gathered, verdicts.scorable, first, last)
     value = gathered.value[rows]
     score = decide(fitted.pack, fitted.place[partitions], counts, value)
-    flags = anomalies(score)
+    assessed = detection.assess(partitions, gathered.time_us[rows], value, score, counts)
+    flags = np.where(np.isnan(assessed.severity), anomalies(score), assessed.marked)
     times = pa.array(gathered.time_us[rows]).view(RESULTS.field("ts").type)
     device, sensor, model = names.repeated(partitions, counts)
-    columns = [times, device, sensor, pa.array(value), pa.array(score), pa.array(flags), model]
+    columns = [
+        times,
+        device,
+        sensor,
+        pa.array(value),
+        pa.array(score),
+        pa.array(flags),
+        model,
+        *_told(assessed),
+    ]
     sketches = _sketch(gathered, verdicts, partitions, counts, value, score, flags)
     seconds = ready_s + (time.perf_counter() - started) / (last - first)
     return verdicts.piece(first, last, pa.table(columns, schema=RESULTS), sketches, seconds)
+
+
+def _told(assessed: Assessed) -> list[pa.Array]:
+    """The columns of the results that the detectors fill; null where they say nothing."""
+    unmarked = assessed.event_us < 0
+    kind = RESULTS.field("event_start").type
+    return [
+        pa.array(assessed.severity, from_pandas=True),
+        pa.array(assessed.expected_low, from_pandas=True),
+        pa.array(assessed.expected_high, from_pandas=True),
+        pa.array(assessed.event_us, mask=unmarked).view(kind),
+        pa.array(assessed.event_readings, mask=unmarked),
+        pa.array(assessed.event_severity, mask=unmarked),
+        pa.DictionaryArray.from_arrays(
+            pa.array(assessed.detector.astype(np.int32), mask=unmarked), pa.array(DETECTORS)
+        ),
+    ]
 
 
 def _rows(gathered: Gathered, scorable: npt.NDArray[np.bool_], first: int, last: int) -> Any:

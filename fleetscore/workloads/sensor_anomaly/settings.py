@@ -2,17 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from fleetscore.errors import SettingsError
 from fleetscore.sources.settings import DataSettings
 
 
+def _check(name: str, value: float, fits: bool, expected: str) -> None:
+    if not fits:
+        raise SettingsError(f"Setting {name} is {value}; it must be {expected}.", field=name)
+
+
+@dataclass(frozen=True, slots=True)
+class DetectSettings:
+    """The [detect] table: how much each detector's calibrated score weighs in a reading's severity; 0 leaves it out."""
+
+    median: float = 1.0  # distance of the reading to the sensor's median
+    kmeans8: float = 1.0  # distance of the last 8 bins to the nearest of the usual courses
+    kmeans32: float = 1.0  # the same of the last 32 bins
+    day_before: float = 1.0  # level of the last two hours against the day before
+    season: float = 1.0  # distance to the usual level of the hour of the day, where the history carries one
+    svm: float = 1.0  # the decision value of the one-class SVM
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            _check(f"[detect] {setting.name}", value, 0.0 <= value <= 1000.0, "between 0 and 1,000")
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The weights in the order of the fields, which is that of `detect.model.DETECTORS`."""
+        return tuple(float(getattr(self, setting.name)) for setting in fields(self))
+
+
+@dataclass(frozen=True, slots=True)
+class EventSettings:
+    """The [events] table: which marked readings are one event."""
+
+    gap_minutes: float = 120.0  # marks further apart belong to different events
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _check(
+            "[events] gap_minutes", self.gap_minutes, 5.0 <= self.gap_minutes <= 720.0, "between 5 and 720"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class SensorSettings:
-    """Which columns hold what, what is too bad to publish, and how models are trained; SettingsError when out of range.
+    """Which columns hold what, what is too bad to publish, how models are trained and when a reading is an anomaly.
 
-    A column setting that is "" means: recognise the column by its name (see `columns.recognise_columns`).
+    A column setting that is "" means: recognise the column by its name (see `columns.recognise_columns`). SettingsError when out of
+    range.
     """
 
     data: DataSettings = field(default_factory=DataSettings)
@@ -25,6 +67,9 @@ class SensorSettings:
     nu: float = 0.001  # bound on the share of training readings left outside
     train_rows_min: int = 50  # a sensor with fewer usable readings gets no model
     train_rows_max: int = 2000  # evenly picked from all readings of the span
+    alarms_per_sensor_day: float = 0.05  # false events that a sensor may cause in a day
+    detect: DetectSettings = DetectSettings()
+    events: EventSettings = EventSettings()
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -34,6 +79,8 @@ class SensorSettings:
         _check("train_rows_min", self.train_rows_min, self.train_rows_min >= 2, "2 or more")
         in_order = self.train_rows_min <= self.train_rows_max <= 100_000
         _check("train_rows_max", self.train_rows_max, in_order, "between train_rows_min and 100,000")
+        alarms = self.alarms_per_sensor_day
+        _check("alarms_per_sensor_day", alarms, 0.001 <= alarms <= 10.0, "between 0.001 and 10")
         if self.data != DataSettings(path=self.data.path):
             raise ValueError("data has more than path, which is all that this kind takes")
 
@@ -41,8 +88,3 @@ class SensorSettings:
     def folder(self) -> str:
         """The folder of the input."""
         return self.data.with_defaults("data/sensor_anomaly/", "UTC").prefixes("")[0]
-
-
-def _check(name: str, value: float, fits: bool, expected: str) -> None:
-    if not fits:
-        raise SettingsError(f"Setting {name} is {value}; it must be {expected}.", field=name)

@@ -12,6 +12,13 @@ import pyarrow as pa
 from fleetscore.records import Outcome
 from fleetscore.schemas import OUTCOMES
 from fleetscore.workload import ModelSetDraft, RunContext, Shard, Trained
+from fleetscore.workloads.sensor_anomaly.detect.model import (
+    DetectorPack,
+    join_detectors,
+    read_detectors,
+    write_detectors,
+)
+from fleetscore.workloads.sensor_anomaly.detect.training import train_detectors, with_detectors
 from fleetscore.workloads.sensor_anomaly.discovery import span_us
 from fleetscore.workloads.sensor_anomaly.gathering import Gathered, gather_readings
 from fleetscore.workloads.sensor_anomaly.importing import draft_of
@@ -20,6 +27,7 @@ from fleetscore.workloads.sensor_anomaly.readings import Floats
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 
 _PART = "models.npz"
+_DETECTORS_PART = "detectors.npz"
 
 
 def fit_model(values: Floats, settings: SensorSettings) -> SensorModel:
@@ -77,17 +85,20 @@ def train_shard(run: RunContext, shard: Shard) -> Trained:
                 }
             )
     table = pa.Table.from_pylist(outcomes, OUTCOMES)
-    return Trained(
-        {_PART: write_pack(pack_models(models))}, table, pa.Table.from_pylist(metrics) if metrics else None
-    )
+    detectors = train_detectors(keys, gathered, models, run.settings, *span_us(run))
+    files = {_PART: write_pack(pack_models(models)), _DETECTORS_PART: write_detectors(detectors)}
+    return Trained(files, table, pa.Table.from_pylist(metrics) if metrics else None)
 
 
 def assemble_models(run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> ModelSetDraft:
     """One model set of all shards' models; its card says on what it was trained, and how."""
     models: dict[str, SensorModel] = {}
+    detectors: list[DetectorPack] = []
     for part in parts:
         pack = read_pack(part[_PART])
         models.update({key: pack.model(index) for index, key in enumerate(pack.keys.to_pylist())})
+        if _DETECTORS_PART in part:  # a shard that an earlier version trained has none
+            detectors.append(read_detectors(part[_DETECTORS_PART]))
     settings = run.settings
     first, end = run.span
     card = {
@@ -98,7 +109,7 @@ def assemble_models(run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> Mo
         "nu": settings.nu,
         "train_rows_max": settings.train_rows_max,
     }
-    return draft_of(models, card)
+    return with_detectors(draft_of(models, card), join_detectors(detectors), settings)
 
 
 def _train_one(

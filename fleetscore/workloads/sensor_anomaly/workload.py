@@ -45,8 +45,10 @@ class SensorAnomaly(Workload, Trains, ImportsModels, ScoresRows, Judges, MakesSa
     partition_columns = ("device", "sensor")
     loss = "share of labelled readings that were called wrongly"
     parquet_options: Mapping[str, Any] = {  # a quarter of the plain size for a tenth more time
-        "compression": {name: "none" if name == "score" else "snappy" for name in RESULTS.names},
-        "use_dictionary": ["device", "sensor", "value", "anomaly", "model"],
+        "compression": {
+            name: "none" if name in ("score", "severity") else "snappy" for name in RESULTS.names
+        },
+        "use_dictionary": [name for name in RESULTS.names if name not in ("ts", "score", "severity")],
         "column_encoding": {"ts": "DELTA_BINARY_PACKED"},  # readings come at nearly even steps
         "write_statistics": ["device"],  # rows are sorted by it; in the others every row group spans all
         "write_batch_size": 1 << 14,

@@ -1,0 +1,180 @@
+"""Assessing a shard: severity, marks and events of every reading of the window, from the readings of the window and before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US, Bins
+from fleetscore.workloads.sensor_anomaly.detect.horizon import CALIBRATION_BINS, CONTEXT_BINS, MEMORY_BINS
+from fleetscore.workloads.sensor_anomaly.detect.marking import chain_marks, limit_marks
+from fleetscore.workloads.sensor_anomaly.detect.model import DETECTORS, DetectorPack
+from fleetscore.workloads.sensor_anomaly.detect.raw_scores import raw_scores
+from fleetscore.workloads.sensor_anomaly.detect.severity import RatedHour, add_up, rate_hours
+from fleetscore.workloads.sensor_anomaly.readings import Floats, Int64s
+
+_MEDIAN, _SVM = DETECTORS.index("median"), DETECTORS.index("svm")
+_SENSORS = 256  # assessed at once
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the settings say: the weights of the detectors, the severity that is an anomaly, and the gap that ends an event."""
+
+    weights: Floats
+    threshold: float
+    gap_bins: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """Columns for readings: severity, expected range, and of marked readings the event's beginning, readings, and severity so far.
+
+    `event_us` is -1 and `detector` -1 where a reading is not marked.
+    """
+
+    severity: Floats
+    expected_low: Floats
+    expected_high: Floats
+    event_us: Int64s
+    event_readings: Int64s
+    event_severity: Floats
+    detector: npt.NDArray[np.int8]
+
+    @property
+    def marked(self) -> npt.NDArray[np.int8]:
+        """1 where a reading is an anomaly, else 0."""
+        return (self.event_us >= 0).view(np.int8)
+
+
+def no_assessment(readings: int) -> Assessed:
+    """Columns that say nothing yet."""
+    floats = [np.full(readings, np.nan) for _ in range(4)]
+    return Assessed(
+        floats[0], floats[1], floats[2], np.full(readings, -1, np.int64), np.zeros(readings, np.int64),
+        floats[3], np.full(readings, -1, np.int8),
+    )  # fmt: skip
+
+
+@dataclass(slots=True)
+class ShardReadings:
+    """The readings of the window, sorted by sensor (`counts` each) and time, with their decision values."""
+
+    time_us: Int64s
+    value: Floats
+    score: Floats
+    counts: Int64s
+    starts: Int64s = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.starts = np.cumsum(self.counts) - self.counts
+
+
+SvmScores = Callable[[Int64s, Bins], Floats]
+"""Gives the raw scores of the one-class SVM of some sensors (rows) for all bins: the negative of the least decision value."""
+
+
+def assess(
+    pack: DetectorPack,
+    bins: Bins,
+    begin: int,
+    window: int,
+    readings: ShardReadings,
+    svm: SvmScores,
+    rules: Rules,
+) -> Assessed:
+    """Assess the readings of all sensors, row i of `pack` and `bins` being sensor i.
+
+    `bins` begin HORIZON_BINS before `begin`, the first bin of the window's first hour, and end with the window, which begins at bin
+    `window`.
+    """
+    out = no_assessment(len(readings.value))
+    for first in range(0, len(pack), _SENSORS):
+        rows = np.arange(first, min(first + _SENSORS, len(pack)))
+        _assess_group(pack.rows(rows), bins.rows(rows), begin, window, readings, rows, svm, rules, out)
+    return out
+
+
+def _assess_group(
+    pack: DetectorPack, bins: Bins, begin: int, window: int, readings: ShardReadings, rows: Int64s, svm: SvmScores,
+    rules: Rules, out: Assessed,
+) -> None:  # fmt: skip
+    recent = bins.since(begin - CALIBRATION_BINS - CONTEXT_BINS)
+    scored = recent.since(begin - CALIBRATION_BINS)
+    raw = raw_scores(pack, recent, svm(rows, scored))
+    hours = list(rate_hours(pack, raw, scored.first, begin, bins.end, rules.weights))
+    severity = np.concatenate([hour.severity for hour in hours], axis=1)[:, window - begin :]
+    for hour in hours:
+        _rate_readings(pack, hour, readings, rows, window, out)
+    candidates = np.flatnonzero((severity >= rules.threshold).any(axis=1))
+    if len(candidates):
+        own = rows[candidates]
+        _mark(pack.rows(candidates), bins.rows(candidates), begin, window, readings, own, svm, rules, out)
+
+
+def _rate_readings(
+    pack: DetectorPack, hour: RatedHour, readings: ShardReadings, rows: Int64s, window: int, out: Assessed
+) -> None:
+    """Severity and expected range of the readings of an hour; scores of windows of bins are shared by a bin's readings."""
+    place = _places(readings, rows)
+    number = readings.time_us[place] // BIN_US
+    inside = (number >= max(hour.first, window)) & (number < hour.first + hour.scores.shape[2])
+    place, number = place[inside], number[inside]
+    sensor = np.repeat(np.arange(len(rows)), readings.counts[rows])[inside]
+    scores = hour.scores[:, sensor, number - hour.first].copy()
+    level = (readings.value[place] - pack.center[sensor]) / pack.scale[sensor]
+    own = {_MEDIAN: np.abs(level), _SVM: -readings.score[place]}
+    for detector, raw in own.items():
+        scores[detector] = hour.weights[detector, sensor] * hour.tails[detector].score(raw, sensor)
+    out.severity[place] = add_up(scores)
+    reach = hour.tails[_MEDIAN].threshold * pack.scale
+    reach = np.where(np.isfinite(reach), reach, np.nan)
+    out.expected_low[place] = (pack.center - reach)[sensor]
+    out.expected_high[place] = (pack.center + reach)[sensor]
+    out.detector[place] = scores.argmax(axis=0)
+
+
+def _mark(
+    pack: DetectorPack, bins: Bins, begin: int, window: int, readings: ShardReadings, rows: Int64s, svm: SvmScores,
+    rules: Rules, out: Assessed,
+) -> None:  # fmt: skip
+    """Mark the readings of sensors with candidates: their last two days are rated as they were online."""
+    scored = bins.since(begin - CALIBRATION_BINS - 2 * MEMORY_BINS)
+    raw = raw_scores(pack, bins, svm(rows, scored))
+    since = begin - 2 * MEMORY_BINS
+    hours = rate_hours(pack, raw, scored.first, since, bins.end, rules.weights)
+    severity = np.concatenate([np.zeros((len(pack), CALIBRATION_BINS)), *(h.severity for h in hours)], axis=1)
+    memory = begin - MEMORY_BINS
+    marked = limit_marks(severity >= rules.threshold, np.isfinite(scored.mean), scored.first, memory)
+    for row, sensor in enumerate(rows.tolist()):
+        for chain in chain_marks(marked[row], memory, window, rules.gap_bins):
+            counts = np.cumsum(bins.count[row, chain.bins - bins.first])
+            peaks = np.maximum.accumulate(severity[row, chain.bins - scored.first])
+            _write_event(chain.bins, counts, peaks, window, readings, sensor, rules.threshold, out)
+
+
+def _write_event(
+    chain: Int64s, counts: Int64s, peaks: Floats, window: int, readings: ShardReadings, sensor: int, threshold: float,
+    out: Assessed,
+) -> None:  # fmt: skip
+    start = int(readings.starts[sensor])
+    place = np.arange(start, start + int(readings.counts[sensor]))
+    number = readings.time_us[place] // BIN_US
+    for bin_number, count, peak in zip(chain.tolist(), counts.tolist(), peaks.tolist(), strict=True):
+        if bin_number < window:
+            continue
+        own = place[number == bin_number]
+        highest = out.severity[own].max()
+        told = own[out.severity[own] >= min(threshold, highest)]
+        out.event_us[told] = int(chain[0]) * BIN_US
+        out.event_readings[told] = count
+        out.event_severity[told] = peak
+
+
+def _places(readings: ShardReadings, rows: Int64s) -> Int64s:
+    """Where the readings of consecutive sensors stand."""
+    first, last = int(rows[0]), int(rows[-1])
+    return np.arange(readings.starts[first], readings.starts[last] + readings.counts[last])

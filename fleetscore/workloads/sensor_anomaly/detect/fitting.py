@@ -1,0 +1,122 @@
+"""Fitting the detectors to the readings of training: scale, centroids, season, and the tails to begin with."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from fleetscore.workloads.sensor_anomaly.detect.bins import HOUR_BINS, Bins
+from fleetscore.workloads.sensor_anomaly.detect.calibration import largest_of_training
+from fleetscore.workloads.sensor_anomaly.detect.model import (
+    CLUSTERS,
+    DETECTORS,
+    LONG,
+    SHORT,
+    TAIL,
+    DetectorPack,
+)
+from fleetscore.workloads.sensor_anomaly.detect.raw_scores import median_rows, raw_scores
+from fleetscore.workloads.sensor_anomaly.readings import Floats
+
+_WINDOWS = 400  # of each sensor that centroids are fitted to, evenly spread over the span
+_ROUNDS = 12
+_SEASON_DAYS = 3
+_SEASON_GAIN = 0.7  # the season counts where it leaves at most this share of the deviation on the last day
+_TO_DEVIATION = 1.4826  # median absolute deviation -> standard deviation of a normal distribution
+
+
+def fit_detectors(keys: pa.StringArray, bins: Bins, svm: Floats) -> DetectorPack:
+    """The detectors of the sensors `keys`, one per row of `bins`.
+
+    The first CONTEXT_BINS of the bins are empty or context; `svm` has the raw scores of the one-class SVM of the bins after them.
+    Each sensor needs two bins with different readings.
+    """
+    center, _ = median_rows(bins.mean)
+    spread, _ = median_rows(np.abs(bins.mean - center[:, None]))
+    deviation = np.nanstd(bins.mean, axis=1)
+    scale = np.where(spread > 0, _TO_DEVIATION * spread, np.where(deviation > 0, deviation, 1.0))
+    level = (bins.mean - center[:, None]) / scale[:, None]
+    short, long = (_fit_centroids(level, length) for length in (SHORT, LONG))
+    season = _fit_season(level, bins.first)
+    none = np.full((len(keys), len(DETECTORS), TAIL), -np.inf)
+    pack = DetectorPack(keys, center, scale, short, long, season, none, np.zeros((len(keys), len(DETECTORS))))
+    raw = raw_scores(pack, bins, svm)
+    tops = [largest_of_training(one) for one in raw]
+    tail = np.stack([top for top, _ in tops], axis=1)
+    seen = np.stack([count for _, count in tops], axis=1)
+    return DetectorPack(keys, center, scale, short, long, season, tail, seen)
+
+
+def _fit_centroids(level: Floats, length: int) -> Floats:
+    """CLUSTERS centroids of the windows of `length` bins with readings, of each sensor; repeated values where it has few."""
+    found = np.empty((len(level), CLUSTERS, length))
+    for row, values in enumerate(level):
+        dense = values[np.isfinite(values)]
+        if len(dense) < length:
+            dense = np.resize(dense, length)
+        found[row] = _cluster(_pick_windows(dense, length))
+    return found
+
+
+def _pick_windows(dense: Floats, length: int) -> Floats:
+    windows = np.lib.stride_tricks.sliding_window_view(dense, length)
+    picked = np.linspace(0, len(windows) - 1, min(len(windows), _WINDOWS)).astype(np.int64)
+    return windows[picked]
+
+
+def _cluster(windows: Floats) -> Floats:
+    """Lloyd's rounds from centroids that lie far from each other; the same windows give the same centroids."""
+    square = np.einsum("ij,ij->i", windows, windows)
+    chosen = [len(windows) // 2]
+    nearest = _distances(windows, square, windows[chosen])[:, 0]
+    for _ in range(CLUSTERS - 1):
+        chosen.append(int(nearest.argmax()))
+        nearest = np.minimum(nearest, _distances(windows, square, windows[chosen[-1:]])[:, 0])
+    centroids = windows[chosen].copy()
+    for _ in range(_ROUNDS):
+        own = _distances(windows, square, centroids).argmin(axis=1)
+        member = own[:, None] == np.arange(CLUSTERS)
+        size = member.sum(axis=0)
+        moved = np.where(size[:, None] > 0, member.T @ windows / np.maximum(size, 1)[:, None], centroids)
+        if np.array_equal(moved, centroids):
+            break
+        centroids = moved
+    return centroids
+
+
+def _distances(windows: Floats, square: Floats, centroids: Floats) -> Floats:
+    cross: Floats = windows @ centroids.T
+    found: Floats = np.maximum(
+        square[:, None] - 2.0 * cross + np.einsum("ij,ij->i", centroids, centroids), 0.0
+    )
+    return found
+
+
+def _fit_season(level: Floats, first: int) -> Floats:
+    """Level by hour of the day in UTC, NaN where the history is short or the last day does not follow it."""
+    hours = level.shape[1] // HOUR_BINS
+    hourly, _ = median_rows(level[:, : hours * HOUR_BINS].reshape(len(level), hours, HOUR_BINS))
+    clock = (first // HOUR_BINS + np.arange(hours)) % 24
+    season = np.full((len(level), 24), np.nan)
+    for row, values in enumerate(hourly):
+        there = np.flatnonzero(np.isfinite(values))
+        if not len(there) or there[-1] - there[0] + 1 < _SEASON_DAYS * 24:
+            continue
+        last_day = there[-1] - 23
+        before, after = values[:last_day].copy(), values[last_day : there[-1] + 1]
+        learned = _by_clock(before, clock[:last_day])
+        if np.isfinite(learned).all() and _follows(after, learned[clock[last_day : there[-1] + 1]], before):
+            season[row] = _by_clock(values, clock)
+    return season
+
+
+def _by_clock(values: Floats, clock: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Floats:
+    return np.array([median_rows(values[clock == hour][None])[0][0] for hour in range(24)])
+
+
+def _follows(actual: Floats, expected: Floats, before: Floats) -> bool:
+    """Whether the season explains the last day better than the level of the days before does."""
+    level = median_rows(before[None])[0][0]
+    left = median_rows(np.abs(actual - expected)[None])[0][0]
+    whole = median_rows(np.abs(actual - level)[None])[0][0]
+    return bool(left < _SEASON_GAIN * whole)

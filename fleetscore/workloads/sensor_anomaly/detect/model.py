@@ -1,0 +1,99 @@
+"""What the detectors know of each sensor, as plain arrays: the file detect-NNNN.npz beside the pack of the same number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from fleetscore.errors import ModelError
+from fleetscore.workloads.sensor_anomaly.packs import read_keyed_arrays, write_keyed_arrays
+from fleetscore.workloads.sensor_anomaly.readings import Floats, Int64s
+
+DETECTORS = ("median", "kmeans8", "kmeans32", "day_before", "season", "svm")
+"""Names of the detectors, in the order of every array that has an entry for each."""
+
+CLUSTERS = 8
+SHORT, LONG = 8, 32
+"""Lengths of the windows of readings that KMeans is fitted to, in bins with readings."""
+
+TAIL = 48
+"""So many of the largest raw scores of training are kept, of each detector."""
+
+SHAPES: Mapping[str, tuple[int, ...]] = {
+    "center": (),
+    "scale": (),
+    "short": (CLUSTERS, SHORT),
+    "long": (CLUSTERS, LONG),
+    "season": (24,),
+    "tail": (len(DETECTORS), TAIL),
+    "seen": (len(DETECTORS),),
+}
+"""Array of a pack -> shape of one sensor's part."""
+
+
+@dataclass(frozen=True)
+class DetectorPack:
+    """The detectors of many sensors, a row each. Values are standardised: (value - center) / scale.
+
+    `short` and `long` hold the centroids of windows, `season` the level by hour of the day (UTC; NaN where the history
+    carries none), `tail` the largest raw scores of training, largest first, -inf where there were fewer, `seen` how many raw
+    scores they are the largest of.
+    """
+
+    keys: pa.StringArray
+    center: Floats
+    scale: Floats
+    short: Floats
+    long: Floats
+    season: Floats
+    tail: Floats
+    seen: Floats
+
+    def __len__(self) -> int:
+        return len(self.center)
+
+    def rows(self, rows: Int64s) -> DetectorPack:
+        """The detectors of some sensors."""
+        arrays = (getattr(self, name)[rows] for name in SHAPES)
+        return DetectorPack(self.keys.take(pa.array(rows)), *arrays)
+
+
+def join_detectors(packs: Sequence[DetectorPack]) -> DetectorPack:
+    """All sensors of the packs, in their order."""
+    keys = pa.concat_arrays([pa.array([], pa.string()), *(pack.keys for pack in packs)])
+    arrays = (
+        np.concatenate([np.empty((0, *shape)), *(getattr(pack, name) for pack in packs)])
+        for name, shape in SHAPES.items()
+    )
+    return DetectorPack(keys, *arrays)
+
+
+def write_detectors(pack: DetectorPack) -> bytes:
+    """The pack as the bytes of an npz file without any pickle; equal packs give equal bytes."""
+    return write_keyed_arrays(pack.keys, {name: getattr(pack, name).reshape(-1) for name in SHAPES})
+
+
+def read_detectors(data: bytes) -> DetectorPack:
+    """The pack in these bytes; ModelError `corrupt_model` when they are none, or hold numbers that no training gives."""
+    keys, arrays = read_keyed_arrays(data, dict.fromkeys(SHAPES, np.float64))
+    shaped = {}
+    for name, shape in SHAPES.items():
+        expected = len(keys) * int(np.prod(shape))
+        if len(arrays[name]) != expected:
+            raise _corrupt(f"array {name} has {len(arrays[name])} entries, expected {expected}")
+        shaped[name] = arrays[name].reshape(len(keys), *shape)
+    pack = DetectorPack(keys, **shaped)
+    if not (np.isfinite(pack.center).all() and np.isfinite(pack.scale).all() and (pack.scale > 0).all()):
+        raise _corrupt("a center or scale of its detectors is not finite, or a scale not above 0")
+    return pack
+
+
+def _corrupt(why: str) -> ModelError:
+    return ModelError(
+        f"A model file is not what was written: {why}.",
+        fix="Pin another version, or train again.",
+        code="corrupt_model",
+    )

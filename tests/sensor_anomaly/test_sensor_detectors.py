@@ -1,0 +1,252 @@
+"""Detectors: what a window's severities depend on, what is marked, and which sensors are judged by their one-class SVM alone."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from fleetscore.errors import ModelError, SettingsError
+from fleetscore.models.model_sets import pin_version, read_model_set, read_pins, write_model_set
+from fleetscore.store import open_store
+from fleetscore.store.base import Store
+from fleetscore.testing import check_workload
+from fleetscore.windows import Cadence, Window, parse_window
+from fleetscore.workload import RunContext, Shard
+from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US, DAY_BINS
+from fleetscore.workloads.sensor_anomaly.detect.budget import severity_limit
+from fleetscore.workloads.sensor_anomaly.detect.horizon import CALIBRATION_BINS, HORIZON_BINS, MEMORY_BINS
+from fleetscore.workloads.sensor_anomaly.detect.marking import chain_marks, limit_marks
+from fleetscore.workloads.sensor_anomaly.detect.model import (
+    DETECTORS,
+    SHAPES,
+    DetectorPack,
+    read_detectors,
+    write_detectors,
+)
+from fleetscore.workloads.sensor_anomaly.settings import DetectSettings, SensorSettings
+from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
+
+STEP_S = 600
+DAYS = 12
+FIRST = parse_window("2026-03-01T00", Cadence.HOUR)
+TRAINED_UNTIL = FIRST.next(3 * 24)
+SPIKE = FIRST.next(11 * 24 + 5)
+
+
+def readings(seed: int, step_s: int = STEP_S, days: int = DAYS) -> np.ndarray:
+    """A daily wave with noise."""
+    count = days * 86400 // step_s
+    hours = np.arange(count) * step_s / 3600
+    return 50 + 5 * np.sin(2 * np.pi * hours / 24) + np.random.default_rng(seed).normal(0, 1, count)
+
+
+def put(
+    store: Store, name: str, sensors: dict[str, np.ndarray], step_s: int = STEP_S, since: Window = FIRST
+) -> None:
+    """Write the readings of one device's sensors from FIRST on, those before `since` left out, a file a day."""
+    start_us = int(FIRST.start.timestamp()) * 1_000_000
+    for day in range(DAYS):
+        parts = []
+        for sensor, values in sensors.items():
+            times = start_us + np.arange(len(values)) * step_s * 1_000_000
+            first = start_us + day * 86_400_000_000
+            own = (times >= max(first, int(since.start.timestamp()) * 1_000_000)) & (
+                times < first + 86_400_000_000
+            )
+            parts.append(
+                pa.table(
+                    {
+                        "ts": pa.array(times[own]).view(pa.timestamp("us", tz="UTC")),
+                        "device": ["pump"] * int(own.sum()),
+                        "sensor": [sensor] * int(own.sum()),
+                        "value": values[own],
+                    }
+                )
+            )
+        table = pa.concat_tables(parts)
+        if table.num_rows:
+            with store.sink(f"data/sensor_anomaly/{name}-{day:02d}.parquet") as file:
+                pq.write_table(table, file)
+
+
+def train(store: Store, kind: SensorAnomaly, end: Window = TRAINED_UNTIL) -> str:
+    """Train all sensors from FIRST to `end`, pin the set, and give its version."""
+    run = RunContext(store, kind, FIRST, purpose="train", end=end)
+    found = kind.discover_training(run)
+    trained = kind.train(replace(run, inputs=found.inputs), Shard(0, found.expected))
+    draft = kind.assemble(run, [trained.files])
+    version = write_model_set(store, kind.name, draft.files, draft.card).version
+    pin_version(store, kind.name, version)
+    return version
+
+
+def score(store: Store, kind: SensorAnomaly, window: Window, keys: Sequence[str] = ()) -> pa.Table:
+    """The window's rows, or those of some partitions."""
+    run = RunContext(store, kind, window, read_pins(store, kind.name))
+    found = kind.discover(run)
+    shard = Shard(0, found.expected.filter(pc.equal(found.expected["outcome"], "")))
+    pieces = list(kind.score(replace(run, inputs=found.inputs), shard.restricted(keys) if keys else shard))
+    return pa.concat_tables([piece.results for piece in pieces]).unify_dictionaries()
+
+
+@pytest.fixture(scope="module")
+def estate(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Three sensors for twelve days, one with a spike of ten deviations on the last day; trained on three days."""
+    store = open_store(str(tmp_path_factory.mktemp("detectors") / "store"))
+    sensors = {name: readings(seed) for seed, name in enumerate(("flow", "heat", "load"))}
+    place = (SPIKE.ordinal - FIRST.ordinal) * 6
+    sensors["heat"][place + 2 : place + 5] += 20
+    put(store, "readings", sensors)
+    train(store, SensorAnomaly())
+    return store
+
+
+def test_spike_is_marked_with_its_event_and_the_usual_is_not(estate: Store) -> None:
+    """A spike is marked from its first reading on, with event, expected range and detector; ordinary sensors are not marked."""
+    rows = score(estate, SensorAnomaly(), SPIKE).to_pylist()
+    marked = [row for row in rows if row["anomaly"]]
+    assert {row["sensor"] for row in marked} == {"heat"}
+    assert {row["event_start"] for row in marked} == {SPIKE.start.replace(minute=20)}
+    assert [row["event_readings"] for row in marked][:3] == [1, 2, 3]
+    first = marked[0]
+    assert first["expected_low"] < 50 < first["expected_high"] < first["value"]
+    assert first["severity"] >= severity_limit(0.05) and first["event_severity"] >= first["severity"]
+    assert {row["detector"] for row in marked} <= set(DETECTORS)
+    others = [row for row in rows if not row["anomaly"]]
+    assert all(row["event_start"] is None and row["severity"] is not None for row in others)
+
+
+def test_window_depends_on_nine_days_of_readings_only(estate: Store, tmp_path: object) -> None:
+    """A store that holds only the readings of the horizon and the window gives the same rows, bit for bit."""
+    small = open_store(f"{tmp_path}/store")
+    for entry in estate.list("models/"):
+        small.write(entry.path, estate.read(entry.path))
+    first_bin = int(SPIKE.start.timestamp() * 1_000_000) // BIN_US - HORIZON_BINS
+    since = Window(Cadence.HOUR, first_bin // 12)
+    assert since.ordinal - FIRST.ordinal == 11 * 24 + 5 - 9 * 24
+    sensors = {name: readings(seed) for seed, name in enumerate(("flow", "heat", "load"))}
+    place = (SPIKE.ordinal - FIRST.ordinal) * 6
+    sensors["heat"][place + 2 : place + 5] += 20
+    put(small, "other-name", sensors, since=since)
+    assert score(small, SensorAnomaly(), SPIKE).equals(score(estate, SensorAnomaly(), SPIKE))
+
+
+def test_sensor_is_scored_alike_alone_and_in_any_company(estate: Store) -> None:
+    """The promises of the seam hold with detectors: above all, a part of a shard is scored like the whole."""
+    checked = check_workload(SensorAnomaly(), estate, SPIKE.key)
+    assert checked.outcomes == {"scored": 3} and checked.rows == 18
+
+
+def test_event_keeps_its_beginning_across_windows(estate: Store) -> None:
+    """The window after the spike's tells of the same event, or of none; never of a second one that began there."""
+    before = score(estate, SensorAnomaly(), SPIKE)
+    after = score(estate, SensorAnomaly(), SPIKE.next())
+    starts = set(after["event_start"].drop_null().to_pylist())
+    assert starts <= set(before["event_start"].drop_null().to_pylist())
+
+
+def test_plan_names_the_history(estate: Store) -> None:
+    """The plan says how many files before the window its results depend on, and in which versions."""
+    kind = SensorAnomaly()
+    found = kind.discover(RunContext(estate, kind, SPIKE, read_pins(estate, kind.name)))
+    assert any(
+        remark.startswith("Detectors read the 9 days before the window: 10 files") for remark in found.remarks
+    )
+    assert len(found.inputs) == 10
+
+
+def test_broken_file_before_the_window_fails_only_its_own_window(tmp_path: object) -> None:
+    """A row without a sensor two days before is not an outcome of this window."""
+    store = open_store(f"{tmp_path}/store")
+    put(store, "readings", {"flow": readings(1)})
+    kind = SensorAnomaly()
+    train(store, kind)
+    store.write(
+        "data/sensor_anomaly/bad.csv",
+        b"ts,device,sensor,value\n2026-03-10T00:00:00Z,,flow,1\n2026-03-10T00:00:01Z,x,y,1\n",
+    )
+    expected = kind.discover(RunContext(store, kind, SPIKE, read_pins(store, kind.name))).expected
+    assert expected["partition"].to_pylist() == ["pump/flow"]
+
+
+def test_short_training_leaves_the_decision_to_the_svm(tmp_path: object) -> None:
+    """A sensor with less than a day of training gets no detectors: no severity, and an anomaly is a decision value not above 0."""
+    store = open_store(f"{tmp_path}/store")
+    put(store, "readings", {"flow": readings(1, step_s=60, days=1)[:600]}, step_s=60)
+    kind = SensorAnomaly()
+    version = train(store, kind, FIRST.next(8))
+    assert "detectors" not in read_model_set(store, kind.name, version).card
+    rows = score(store, kind, FIRST.next(9))
+    assert rows["severity"].null_count == rows.num_rows == 60
+    assert rows["anomaly"].to_pylist() == [int(not s > 0) for s in rows["score"].to_pylist()]
+
+
+def test_card_tells_what_each_detector_contributes(estate: Store) -> None:
+    """The card names each detector's share of the severity and its usual size; shares sum to 1."""
+    kind = SensorAnomaly()
+    card = read_model_set(estate, kind.name, read_pins(estate, kind.name).current).card["detectors"]
+    assert card["sensors"] == 3 and card["with_season"] == 3
+    assert set(card["share_of_severity"]) == set(DETECTORS)
+    assert sum(card["share_of_severity"].values()) == pytest.approx(1.0, abs=1e-3)
+    assert card["severity_at_98_percent"]["median"] > 1
+
+
+def test_weights_are_settings(estate: Store) -> None:
+    """A detector of weight 0 takes no part: with the median alone, severity is its calibrated score."""
+    alone = SensorSettings(detect=DetectSettings(1, 0, 0, 0, 0, 0))
+    rows = score(estate, SensorAnomaly(settings=alone), SPIKE)
+    marked = rows.filter(pc.equal(rows["anomaly"], 1))
+    assert set(marked["detector"].to_pylist()) == {"median"}
+    with pytest.raises(SettingsError, match="kmeans8"):
+        DetectSettings(kmeans8=-1)
+
+
+def test_new_level_is_one_event_and_then_the_normal() -> None:
+    """Of a level that stays new, no more than 2 % of five days is marked, and then nothing."""
+    end = CALIBRATION_BINS + MEMORY_BINS + 4 * DAY_BINS
+    there = np.ones((1, end), bool)
+    candidates = np.zeros((1, end), bool)
+    candidates[0, CALIBRATION_BINS + MEMORY_BINS + 50 :] = True
+    marked = limit_marks(candidates, there, 0, CALIBRATION_BINS + MEMORY_BINS)
+    assert marked.sum() == round(0.02 * CALIBRATION_BINS)
+    assert marked[0, 50] and not marked[0, 100:].any()
+
+
+def test_marks_within_the_gap_are_one_event() -> None:
+    """Marks two hours apart continue an event, further ones begin another; an event that is older than a day begins anew at midnight."""
+    marked = np.zeros(MEMORY_BINS + 12, bool)
+    marked[[100, MEMORY_BINS - 20, MEMORY_BINS - 2, MEMORY_BINS + 1]] = True
+    chains = chain_marks(marked, 10 * DAY_BINS, 11 * DAY_BINS, 24)
+    assert [chain.bins.tolist() for chain in chains] == [
+        [11 * DAY_BINS - 20, 11 * DAY_BINS - 2, 11 * DAY_BINS + 1]
+    ]
+    assert chain_marks(marked, 10 * DAY_BINS, 11 * DAY_BINS, 2)[0].start == 11 * DAY_BINS + 1
+    endless = np.ones(MEMORY_BINS + 12, bool)
+    chain = chain_marks(endless, 10 * DAY_BINS + 60, 11 * DAY_BINS + 60, 24)[0]
+    assert chain.start == 11 * DAY_BINS
+
+
+def test_damaged_detectors_are_refused_by_name() -> None:
+    """Detectors are read as they were written; cut ones, and ones with impossible numbers, are a ModelError."""
+    arrays = {name: np.ones((2, *shape)) for name, shape in SHAPES.items()}
+    pack = DetectorPack(pa.array(["a/b", "c/d"]), **arrays)
+    again = read_detectors(write_detectors(pack))
+    assert again.keys.equals(pack.keys) and all(np.array_equal(getattr(again, n), arrays[n]) for n in SHAPES)
+    with pytest.raises(ModelError, match="not what was written"):
+        read_detectors(write_detectors(pack)[:500])
+    with pytest.raises(ModelError, match="scale"):
+        read_detectors(write_detectors(replace(pack, scale=np.zeros(2))))
+
+
+def test_budget_orders_severities() -> None:
+    """A larger budget means a lower limit, over the whole range of the setting."""
+    limits = [severity_limit(rate) for rate in np.geomspace(0.001, 10, 50)]
+    assert all(a >= b for a, b in itertools.pairwise(limits))
+    assert limits[0] > limits[25] > limits[-1]
