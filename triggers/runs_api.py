@@ -15,6 +15,7 @@ from fleetscore.errors import InputError, MissingBlobError
 from triggers.bodies import BackfillBody, RetryBody, RunBody, TrainingBody
 from triggers.completions import wake_offload
 from triggers.http_answers import answer_json, handle_errors, read_body, run_in_thread
+from triggers.starting import start_submitted
 from triggers.wait_tokens import is_valid, make_token
 
 blueprint = df.Blueprint()
@@ -198,15 +199,11 @@ async def wait_for_run(req: func.HttpRequest) -> func.HttpResponse:
 async def answer_started(
     req: func.HttpRequest, client: Any, submission: Any, callback: str = ""
 ) -> func.HttpResponse:
-    """Start the orchestration of a fresh run, or of one whose starter died in between, and say where to wait for it."""
-    from fleetscore.records import RunState, to_plain
-
+    """Start the run's orchestration where that is to be done, and say where to wait for it."""
     run = submission.request.run
     if callback:
         await _remember_callback(run, callback)
-    orphaned = submission.state is RunState.REQUESTED and not await _is_known(client, run)
-    if submission.fresh or orphaned:
-        await client.start_new("run", instance_id=run, client_input=to_plain(submission.request))
+    await start_submitted(client, submission)
     links = {
         name: _url(req, f"runs/{run}{tail}")
         for name, tail in (("status", ""), ("cancel", "/cancel"), ("retry", "/retry"))
@@ -232,11 +229,6 @@ async def _wait_url(req: func.HttpRequest, run: str) -> str:
 def _retry_after_s(eta_s: float | None) -> int:
     """How long a poller should wait: a tenth of what is left, between 2 and 60 seconds."""
     return 5 if eta_s is None else int(min(60, max(2, eta_s / 10)))
-
-
-async def _is_known(client: Any, run: str) -> bool:
-    status = await client.get_status(run)
-    return bool(status and status.instance_id)
 
 
 def _url(req: func.HttpRequest, tail: str) -> str:

@@ -11,6 +11,7 @@ import azure.functions as func
 
 from activities.store import app_store
 from triggers.http_answers import run_in_thread
+from triggers.starting import start_submitted
 
 blueprint = df.Blueprint()
 _log = logging.getLogger("fleetscore.schedules")
@@ -29,15 +30,8 @@ async def start_due_windows(timer: func.TimerRequest, client: str) -> None:
 async def start_runs(client: Any) -> list[str]:
     """Start the run of every due window; gives the runs that were started."""
     from fleetscore.operations.due import submit_due
-    from fleetscore.records import RunState, to_plain
 
-    started = []
-    for submission in await run_in_thread(submit_due, app_store(), datetime.now(UTC)):
-        run = submission.request.run
-        status = None if submission.fresh else await client.get_status(run)
-        orphaned = submission.state is RunState.REQUESTED and not (status and status.instance_id)
-        if submission.fresh or orphaned:
-            await client.start_new("run", instance_id=run, client_input=to_plain(submission.request))
-            started.append(run)
+    submissions = await run_in_thread(submit_due, app_store(), datetime.now(UTC))
+    started = [one.request.run for one in submissions if await start_submitted(client, one)]
     _log.info("started %s", ", ".join(started) or "nothing; no window is due")
     return started

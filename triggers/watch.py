@@ -15,6 +15,7 @@ from activities.store import app_store
 from fleetscore.app_settings import read_app_settings
 from fleetscore.errors import FleetscoreError
 from triggers.http_answers import run_in_thread
+from triggers.starting import start_submitted
 
 if TYPE_CHECKING:
     from fleetscore.operations.notices import Notice
@@ -88,7 +89,6 @@ async def _carry_out(client: Any, record: RunRecord, rescue: Rescue, now: dateti
 async def start_late_rounds(client: Any) -> list[str]:
     """Start a round for late data of each workload that has some; gives the runs. One workload's trouble does not keep from the next."""
     from fleetscore.operations.late_data import submit_late
-    from fleetscore.records import to_plain
     from fleetscore.registry import workload_names
 
     started = []
@@ -98,10 +98,7 @@ async def start_late_rounds(client: Any) -> list[str]:
         except FleetscoreError as error:
             _log.error("%s could not be looked at for late data: %s", name, error)
             continue
-        if submission is not None and submission.fresh:
-            await client.start_new(
-                "run", instance_id=submission.request.run, client_input=to_plain(submission.request)
-            )
+        if submission is not None and await start_submitted(client, submission):
             started.append(submission.request.run)
     return started
 

@@ -1,0 +1,26 @@
+"""Starting a run's orchestration, in one place for timers and endpoints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fleetscore.pipeline.submit import Submission
+
+
+async def start_submitted(client: Any, submission: Submission) -> bool:
+    """Start the orchestration of a fresh run, or of one whose starter ended in between; whether it was started now."""
+    from fleetscore.records import RunState, to_plain
+
+    run = submission.request.run
+    requested = submission.state is RunState.REQUESTED
+    starts = submission.fresh or (requested and not await is_known(client, run))
+    if starts:
+        await client.start_new("run", instance_id=run, client_input=to_plain(submission.request))
+    return starts
+
+
+async def is_known(client: Any, instance: str) -> bool:
+    """Whether Durable Functions has an orchestration of this id."""
+    status = await client.get_status(instance)
+    return bool(status and status.instance_id)
