@@ -1,5 +1,6 @@
 """Triggers: one blueprint per endpoint of the app."""
 
+from triggers.attention_api import blueprint as attention_api
 from triggers.completions import blueprint as completions
 from triggers.dashboard import blueprint as dashboard
 from triggers.health import blueprint as health
@@ -16,6 +17,7 @@ from triggers.watch import blueprint as watch
 blueprints = (
     runs_api,
     operate_api,
+    attention_api,
     models_api,
     scoring_api,
     schedules,

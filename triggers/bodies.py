@@ -130,6 +130,21 @@ class ChallengerBody(ChangeBody, forbid_unknown_fields=True, frozen=True):
     why: Reason = ""
 
 
+class MuteBody(ChangeBody, forbid_unknown_fields=True, frozen=True):
+    """No attention to `cause`, to `partition` (a key, or a pattern with *) or to both, until a day, a time, or so many days ahead (7d)."""
+
+    why: Annotated[str, msgspec.Meta(min_length=1, max_length=2_000)]
+    until: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    partition: Annotated[str, msgspec.Meta(max_length=1_024)] = ""
+    cause: Version = ""
+
+
+class UnmuteBody(ChangeBody, forbid_unknown_fields=True, frozen=True):
+    """Why a mute ends before its time."""
+
+    why: Reason = ""
+
+
 class VerdictBody(ChangeBody, forbid_unknown_fields=True, frozen=True, rename={"first": "from", "end": "to"}):
     """Judge the challenger, or a `version` that was one, on the windows [from, to)."""
 

@@ -42,6 +42,41 @@ def _answer(req: func.HttpRequest) -> func.HttpResponse:
     return _page(render_page(body, Links(request.get("code")), now), 200)
 
 
+@blueprint.route(route="dashboard", methods=["POST"])
+async def change_on_dashboard(req: func.HttpRequest) -> func.HttpResponse:
+    """Carry out what a form of the page asks for, a mute or its end, and show the page again; an error is a page too."""
+    return await run_in_thread(_change, req)
+
+
+def _change(req: func.HttpRequest) -> func.HttpResponse:
+    from fleetscore.dashboard.forms import carry_out
+    from fleetscore.dashboard.links import Links
+    from fleetscore.dashboard.views import ViewRequest, show_error
+    from fleetscore.errors import FleetscoreError, InputError
+
+    now, code = datetime.now(UTC), req.params.get("code", "")
+    try:
+        if not _is_own_page(req):
+            raise InputError(
+                "The form comes from another site.", fix="Use the dashboard itself.", field="origin"
+            )
+        fields = dict(parse_qsl(req.get_body().decode(errors="replace"), keep_blank_values=True))
+        workload = carry_out(app_store(), fields, now)
+    except FleetscoreError as error:
+        return _page(show_error(error, ViewRequest({"code": code}), now), status_of(error))
+    except Exception as error:
+        return answer_error(error)
+    return func.HttpResponse(status_code=303, headers={"Location": Links(code).workload(workload)})
+
+
+def _is_own_page(req: func.HttpRequest) -> bool:
+    """Whether a form was sent by a page of this app, as the browser says; programs say nothing, and have a key."""
+    site, origin = req.headers.get("sec-fetch-site", ""), req.headers.get("origin", "")
+    if site:
+        return site in ("same-origin", "none")
+    return origin in ("", "null") or urlsplit(origin).netloc == req.headers.get("host", "")
+
+
 def _page(html: str, status: int) -> func.HttpResponse:
     from fleetscore.dashboard.page import security_headers
 

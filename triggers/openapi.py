@@ -12,6 +12,7 @@ from fleetscore import __version__
 from triggers.bodies import (
     BackfillBody,
     ChallengerBody,
+    MuteBody,
     NoBody,
     PinBody,
     PromoteBody,
@@ -19,6 +20,7 @@ from triggers.bodies import (
     RollbackBody,
     RunBody,
     TrainingBody,
+    UnmuteBody,
     VerdictBody,
 )
 from triggers.http_answers import answer_json, handle_errors
@@ -55,7 +57,7 @@ def describe_api() -> dict[str, Any]:
     """The document, as JSON values (OpenAPI 3.1)."""
     bodies = (
         RunBody, RetryBody, TrainingBody, BackfillBody, NoBody,
-        PinBody, PromoteBody, RollbackBody, ChallengerBody, VerdictBody,
+        PinBody, PromoteBody, RollbackBody, ChallengerBody, VerdictBody, MuteBody, UnmuteBody,
     )  # fmt: skip
     _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
     run = _parameter("id", "path", "a run's id")
@@ -111,6 +113,20 @@ def describe_api() -> dict[str, Any]:
                 ], array=True),
             },
             "/dashboard": {"get": _dashboard()},
+            "/attention": {
+                "get": _endpoint("What needs attention, of each workload that has something.", [200, 404], parameters=[
+                    _parameter("workload", "query", "only this workload"),
+                ], array=True),
+            },
+            "/attention/{workload}/mutes": {
+                "get": _endpoint("The mutes in force.", [200, 404], parameters=[workload], array=True),
+                "post": _endpoint("Ask for no attention until a set time.", [200, 400, 404], body="MuteBody", parameters=[workload]),
+            },
+            "/attention/{workload}/mutes/{id}/end": {
+                "post": _endpoint("End a mute before its time.", [200, 400, 404], body="UnmuteBody", parameters=[
+                    workload, _parameter("id", "path", "the mute's id"),
+                ]),
+            },
             "/training": {"post": _endpoint("Train a model set.", [200, 202, 400], body="TrainingBody")},
             "/backfills": {"post": _endpoint("Run many windows, or say which would run and why.", [200, 202, 400], body="BackfillBody")},
             "/backfills/{id}": {"get": _endpoint("How a backfill stands.", [200, 404], parameters=[_parameter("id", "path", "its id")])},

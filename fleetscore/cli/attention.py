@@ -29,10 +29,11 @@ def attention(context: click.Context, workload: str, fleet: FleetBase, as_json: 
     """List what needs attention: windows that lack results, were published with failures or late partitions, drifted, or are overdue.
 
     Of each workload's last month of hours, eight weeks of days or year of weeks, by cause, with the first partition as an
-    example: the same as "Needs attention" on the dashboard. Exit code: 10 if something needs attention, else 0.
+    example: the same as "Needs attention" on the dashboard. What `fleetscore mute` is about is left out, and the mutes are
+    named at the end. Exit code: 10 if something needs attention, else 0.
     """
     found = _print_found(fleet, workload, as_json)
-    context.exit(NEEDS_ATTENTION if found else 0)
+    context.exit(NEEDS_ATTENTION if any(each.needs_attention for each in found) else 0)
 
 
 @click.command(hidden=True)
@@ -57,8 +58,9 @@ def _print_found(fleet: FleetBase, workload: str, as_json: bool) -> Sequence[Wor
 def _print(found: Sequence[WorkloadAttention]) -> None:
     """A few lines for windows in the same state for the same cause, with the command that shows more."""
     from fleetscore.cli.render import print_pairs
+    from fleetscore.operations.mutes import format_mute
 
-    if not found:
+    if not any(workload.needs_attention for workload in found):
         say("Nothing needs attention.")
     for workload in found:
         if workload.broken:
@@ -66,6 +68,8 @@ def _print(found: Sequence[WorkloadAttention]) -> None:
         for group in workload.looks:
             title, pairs = _lines(workload.workload, group)
             print_pairs(title, pairs)
+        for act in workload.mutes:
+            say(f"{workload.workload}: muted {format_mute(act)}")
 
 
 def _lines(workload: str, group: AttentionGroup) -> tuple[str, list[tuple[str, str]]]:

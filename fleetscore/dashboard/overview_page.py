@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from fleetscore.dashboard.components import card, chip, figures, run_table
 from fleetscore.dashboard.formatting import format_cost, format_count, format_seconds, format_short
+from fleetscore.dashboard.forms import mute_form, unmute_form
 from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.markup import Child, Markup, join, tag
 from fleetscore.dashboard.page import Body
 from fleetscore.operations.attention import AttentionGroup
+from fleetscore.operations.mutes import format_mute
 from fleetscore.operations.overview import Overview, WorkloadPage, WorkloadView
 from fleetscore.operations.window_calendar import Calendar, Cell
 from fleetscore.operations.window_states import SIGNS, WORDS, Mark, count_bad, mark_of
@@ -78,7 +80,7 @@ def _workload_card(view: WorkloadView, links: Links, *, alone: bool = False) -> 
         "Windows" if alone else view.name,
         tag(
             "div",
-            tag("div", _newest(view, links), _looks(view.look_at, links)),
+            tag("div", _newest(view, links), _looks(view, links), _muted(view, links)),
             tag("div", _calendar(view.calendar, links)),
             class_="split",
         ),
@@ -136,13 +138,21 @@ def _cell(cell: Cell | None, links: Links) -> Markup:
     return tag("td", inner, class_=str(cell.mark))
 
 
-def _looks(looks: Sequence[AttentionGroup], links: Links) -> Markup | None:
-    if not looks:
+def _looks(view: WorkloadView, links: Links) -> Markup | None:
+    if not view.look_at:
         return None
-    return join(tag("h3", "Look at"), tag("ul", [_look(look, links) for look in looks], class_="plain"))
+    items = [_look(view.name, number, look, links) for number, look in enumerate(view.look_at)]
+    return join(tag("h3", "Look at"), tag("ul", items, class_="plain"))
 
 
-def _look(look: AttentionGroup, links: Links) -> Markup:
+def _muted(view: WorkloadView, links: Links) -> Markup | None:
+    if not view.mutes:
+        return None
+    items = [tag("li", tag("span", format_mute(act)), unmute_form(act, links)) for act in view.mutes]
+    return join(tag("h3", "Muted"), tag("ul", items, class_="plain quiet"))
+
+
+def _look(workload: str, number: int, look: AttentionGroup, links: Links) -> Markup:
     cell = look.newest
     words: tuple[Child, ...] = (f"{WORDS[cell.mark]} ", _window(cell, links))
     if look.windows > 1:
@@ -158,6 +168,7 @@ def _look(look: AttentionGroup, links: Links) -> Markup:
         tag("span", SIGNS[cell.mark], class_=f"chip {cell.mark}", aria_hidden="true"),
         tag("span", words),
         tag("span", _why(cell, links), class_="quiet"),
+        mute_form(workload, cell.first_cause, cell.first_partition, f"mute-{workload}-{number}", links),
     )
 
 

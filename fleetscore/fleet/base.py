@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fleetscore.operations.explain import PartitionStory
     from fleetscore.operations.housekeeping import Swept
     from fleetscore.operations.monthly_costs import MonthCost
+    from fleetscore.operations.mutes import Mute
     from fleetscore.operations.replay import Replayed
     from fleetscore.pipeline.preview import RunPreview
     from fleetscore.runs.index import RunLine
@@ -187,6 +188,18 @@ class FleetBase(ABC):
     @abstractmethod
     def attention(self, workload: str = "") -> list[WorkloadAttention]:
         """What needs attention, of the workload or of every one that has something."""
+
+    @abstractmethod
+    def mute(self, workload: str, *, why: str, until: str, partition: str = "", cause: str = "") -> Mute:
+        """Ask for no attention to the cause, the partition or both until then (2026-12-24, a time, or 7d), and say why."""
+
+    @abstractmethod
+    def unmute(self, workload: str, mute: str, why: str = "") -> Mute:
+        """End a mute before its time."""
+
+    @abstractmethod
+    def mutes(self, workload: str) -> list[Mute]:
+        """The workload's mutes in force, oldest first."""
 
     @abstractmethod
     def explain(self, run: str, partition: str) -> PartitionStory:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from fleetscore.operations.explain import PartitionStory
     from fleetscore.operations.housekeeping import Swept
     from fleetscore.operations.monthly_costs import MonthCost
+    from fleetscore.operations.mutes import Mute
     from fleetscore.operations.replay import Replayed
     from fleetscore.pipeline.preview import RunPreview
     from fleetscore.runs.index import RunLine
@@ -144,6 +146,28 @@ class RemoteFleet(FleetBase):
             path = f"dashboard?format=json&workload={_part(workload)}"
             return list_attention([self.call("GET", path, WorkloadPage).workload])
         return list_attention(self.call("GET", "dashboard?format=json", Overview).workloads)
+
+    def mute(self, workload: str, *, why: str, until: str, partition: str = "", cause: str = "") -> Mute:
+        """Have the app write down that the cause, the partition or both need no attention until then."""
+        from fleetscore.operations.mutes import Mute
+
+        body = {
+            "why": why, "until": until, "partition": partition, "cause": cause, "requested_by": getpass.getuser(),
+        }  # fmt: skip
+        return self.call("POST", f"attention/{_part(workload)}/mutes", Mute, body)
+
+    def unmute(self, workload: str, mute: str, why: str = "") -> Mute:
+        """Have the app end a mute before its time."""
+        from fleetscore.operations.mutes import Mute
+
+        body = {"why": why, "requested_by": getpass.getuser()}
+        return self.call("POST", f"attention/{_part(workload)}/mutes/{_part(mute)}/end", Mute, body)
+
+    def mutes(self, workload: str) -> list[Mute]:
+        """The workload's mutes in force, oldest first."""
+        from fleetscore.operations.mutes import Mute
+
+        return self.call("GET", f"attention/{_part(workload)}/mutes", list[Mute])
 
     def explain(self, run: str, partition: str) -> PartitionStory:
         """The story of one partition."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fleetscore.operations.explain import PartitionStory
     from fleetscore.operations.housekeeping import Swept
     from fleetscore.operations.monthly_costs import MonthCost
+    from fleetscore.operations.mutes import Mute
     from fleetscore.operations.replay import Replayed
     from fleetscore.pipeline.preview import RunPreview
     from fleetscore.records import FitCheck
@@ -212,6 +213,31 @@ class Fleet(FleetBase):
         from fleetscore.operations.overview import read_attention
 
         return read_attention(self.store, workload, datetime.now(UTC))
+
+    def mute(self, workload: str, *, why: str, until: str, partition: str = "", cause: str = "") -> Mute:
+        """Write down that the cause, the partition or both need no attention until then."""
+        from fleetscore.operations.known_workloads import find_named_workload
+        from fleetscore.operations.mutes import mute
+
+        return mute(
+            self.store, find_named_workload(self.store, workload).name, why=why, until=until,
+            now=datetime.now(UTC), requested_by=getpass.getuser(), partition=partition, cause=cause,
+        )  # fmt: skip
+
+    def unmute(self, workload: str, mute: str, why: str = "") -> Mute:
+        """End a mute before its time."""
+        from fleetscore.operations.known_workloads import find_named_workload
+        from fleetscore.operations.mutes import unmute
+
+        name = find_named_workload(self.store, workload).name
+        return unmute(self.store, name, mute, why=why, now=datetime.now(UTC), requested_by=getpass.getuser())
+
+    def mutes(self, workload: str) -> list[Mute]:
+        """The workload's mutes in force, oldest first."""
+        from fleetscore.operations.known_workloads import find_named_workload
+        from fleetscore.operations.mutes import list_mutes
+
+        return list_mutes(self.store, find_named_workload(self.store, workload).name, datetime.now(UTC))
 
     def explain(self, run: str, partition: str) -> PartitionStory:
         """The story of one partition."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from fleetscore.operations.mutes import Mute, mutes_all, remaining
 from fleetscore.operations.window_calendar import Cell
 from fleetscore.operations.window_states import NEED_ATTENTION, Mark
 from fleetscore.records import Cause, Outcome
@@ -31,18 +32,33 @@ class WorkloadAttention:
     workload: str
     looks: tuple[AttentionGroup, ...]
     broken: str = ""
+    mutes: tuple[Mute, ...] = ()  # in force
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether something is left that no mute is about."""
+        return bool(self.looks or self.broken)
 
 
-def group_attention(cells: Sequence[Cell]) -> tuple[AttentionGroup, ...]:
+ReadPartitions = Callable[[str, Cause], Sequence[str]]
+"""All partitions of a run that have the cause."""
+
+
+def group_attention(
+    cells: Sequence[Cell], mutes: Sequence[Mute] = (), read_partitions: ReadPartitions | None = None
+) -> tuple[AttentionGroup, ...]:
     """The windows that need attention, grouped by state and cause: those without results first, then the newest.
 
-    A window with several causes stands in several groups, so that no cause hides another.
+    A window with several causes stands in several groups, so that no cause hides another. What `mutes` are about is left out;
+    `read_partitions` is asked only where all partitions that a cell names are muted and it has more.
     """
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in reversed(cells):
         if cell.mark in NEED_ATTENTION:
             for one in _each_cause(cell):
-                groups.setdefault((one.mark, one.first_cause), []).append(one)
+                left = _without_muted(one, mutes, read_partitions) if mutes else one
+                if left is not None:
+                    groups.setdefault((left.mark, left.first_cause), []).append(left)
     looks = (AttentionGroup(len(group), group[0], group[-1]) for group in groups.values())
     return tuple(sorted(looks, key=lambda look: look.newest.mark in _WITH_RESULTS))  # stable
 
@@ -58,6 +74,26 @@ def _of_cause(cell: Cell, cause: Cause) -> Cell:
         cell, mark=mark, bad=cause.partitions, first_cause=cause.cause, first_partition=cause.example,
         first_detail=cause.detail, causes=(cause,),
     )  # fmt: skip
+
+
+def _without_muted(cell: Cell, mutes: Sequence[Mute], read_partitions: ReadPartitions | None) -> Cell | None:
+    """The cell without its muted partitions; None where nothing is left."""
+    if mutes_all(cell.first_cause, mutes):
+        return None
+    cause = next(iter(cell.causes), None)
+    named = (cause.examples if cause else ()) or ((cell.first_partition,) if cell.first_partition else ())
+    left = remaining(named, cell.first_cause, mutes)
+    if len(left) == len(named):
+        return cell
+    if not left and len(named) < cell.bad:
+        if cause is None or read_partitions is None:
+            return cell
+        named = tuple(read_partitions(cell.run, cause))
+        left = remaining(named, cell.first_cause, mutes)
+    if not left:
+        return None
+    detail = cell.first_detail if left[0] == cell.first_partition else ""
+    return replace(cell, bad=cell.bad - len(named) + len(left), first_partition=left[0], first_detail=detail)
 
 
 def _mark_of(cause: Cause) -> Mark:

@@ -12,14 +12,21 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from urllib.parse import quote
 
 import msgspec
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.errors import FleetscoreError
+from fleetscore.operations.attention import group_attention
+from fleetscore.operations.mutes import list_mutes
 from fleetscore.operations.outgoing import post_json
+from fleetscore.operations.window_calendar import cell_of
+from fleetscore.operations.window_states import Mark
 from fleetscore.records import GOOD, RunRecord, RunState, from_json, to_json
+from fleetscore.runs.index import line_of
+from fleetscore.runs.ledgers import partitions_with
 from fleetscore.store.base import Store
 from fleetscore.store.paths import notice_path
 
@@ -27,6 +34,12 @@ QUEUE = "fleetscore-notices"
 """The storage queue of notices, in the account of the completion queue."""
 
 WEBHOOK = "webhook"
+_MARKS = {
+    "run_failed": frozenset({Mark.FAILED, Mark.UNPUBLISHED}),
+    "published_with_failures": frozenset({Mark.FAILURES, Mark.LATE}),
+    "drift": frozenset({Mark.DRIFTED}),
+}
+"""The marks of a window that a notice of the kind is about."""
 _WAITS_S = (0.0, 0.5, 2.0)
 _GIVE_UP_AFTER = timedelta(hours=24)
 _log = logging.getLogger("fleetscore.notices")
@@ -96,9 +109,25 @@ def links_of_run(run: str, kind: str = "") -> dict[str, str]:
 
 
 def send_ending_notices(store: Store, app: AppSettings, record: RunRecord) -> None:
-    """Send the notices of the ended run."""
+    """Send the notices of the ended run, but those about what is muted."""
+    if not list_targets(app):
+        return
+    left = _marks_left(store, record)
     for notice in notices_of(record):
-        send_notice(store, app, notice)
+        if left & _MARKS[notice.kind]:
+            send_notice(store, app, notice)
+
+
+def _marks_left(store: Store, record: RunRecord) -> frozenset[Mark]:
+    """How the run's window stands for the causes that no mute is about; for all where mutes cannot be read."""
+    line = line_of(record)
+    try:
+        mutes = list_mutes(store, line.workload, record.ended or record.updated)
+    except FleetscoreError as error:
+        _log.error("Mutes are passed over: %s", error)
+        mutes = []
+    groups = group_attention([cell_of(line, line.window)], mutes, partial(partitions_with, store))
+    return frozenset(group.newest.mark for group in groups)
 
 
 def send_notice(store: Store, app: AppSettings, notice: Notice) -> bool:

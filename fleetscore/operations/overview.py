@@ -7,16 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
-from fleetscore.errors import FleetscoreError
+from fleetscore.errors import FleetscoreError, StoreError
 from fleetscore.models.model_sets import read_pins
 from fleetscore.operations.attention import AttentionGroup, WorkloadAttention, group_attention
 from fleetscore.operations.known_workloads import find_named, find_named_workload
 from fleetscore.operations.monthly_costs import MonthCost, sum_costs
+from fleetscore.operations.mutes import Mute, list_mutes
 from fleetscore.operations.window_calendar import Calendar, Cell, count_marks, lay_calendar
 from fleetscore.records import FINAL
 from fleetscore.registry import KnownWorkload
 from fleetscore.runs.index import RunLine, RunPage, list_page, list_runs
+from fleetscore.runs.ledgers import partitions_with
 from fleetscore.runs.manifests import read_latest
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
@@ -35,7 +38,7 @@ _SHOWN = _CELLS | {Cadence.HOUR: 168, Cadence.QUARTER_HOUR: 168}  # of them on t
 _ALL_CELLS = 600  # on the overview, however many workloads there are
 _RETRIES = 1.3  # runs to a window, where there are many
 _LOOKS = 20
-_READS = 3
+_READS = 4
 _RECENT = 12
 _PAGE = 50
 _LOST_AFTER = timedelta(days=2)  # a run that has not moved for so long is not waited for
@@ -56,6 +59,7 @@ class WorkloadView:
     remarks: tuple[str, ...] = ()
     cadences: tuple[Cadence, ...] = tuple(Cadence)
     broken: str = ""  # why it cannot run
+    mutes: tuple[Mute, ...] = ()  # in force
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +114,11 @@ def read_attention(store: Store, name: str, now: datetime) -> list[WorkloadAtten
 
 
 def list_attention(workloads: Sequence[WorkloadView]) -> list[WorkloadAttention]:
-    """What needs attention, of each workload that has something."""
+    """What needs attention, of each workload that has something, or a mute in force."""
     return [
-        WorkloadAttention(view.name, view.look_at, view.broken)
+        WorkloadAttention(view.name, view.look_at, view.broken, view.mutes)
         for view in workloads
-        if view.look_at or view.broken
+        if view.look_at or view.broken or view.mutes
     ]
 
 
@@ -141,8 +145,10 @@ def _read_workload(
     with ThreadPoolExecutor(_READS) as pool:  # a store far away answers them in the time of one
         asked_latest = pool.submit(read_latest, store, name)
         asked_models = pool.submit(_current_models, store, name)
+        asked_mutes = pool.submit(_read_mutes, store, name, now)
         lines = list_runs(store, name, int(cells * _RETRIES), since=f"{last_month}-01")
         latest, models = asked_latest.result(), asked_models.result()
+        mutes, damage = asked_mutes.result()
     parse = workload.parse_window if workload is not None else parse_key
     calendar = lay_calendar(lines, parse, now, known.policy.watermark_s, cells)
     shown_cells = calendar.cells()
@@ -151,16 +157,27 @@ def _read_workload(
         name=name,
         calendar=calendar,
         marks=count_marks(shown_cells),
-        look_at=group_attention(shown_cells)[:_LOOKS],
+        look_at=group_attention(shown_cells, mutes, partial(partitions_with, store))[:_LOOKS],
         newest=_newest(scored, shown_cells),
         published=latest.window if latest else "",
         models=models,
         costs=_sum_costs(lines, last_month),
-        remarks=(f"{known.reason} {known.fix}".strip(),) if known.reason else (),
+        remarks=tuple(text for text in (f"{known.reason} {known.fix}".strip(), damage) if text),
         cadences=cadences,
-        broken=known.reason,
+        broken=known.reason or damage,
+        mutes=tuple(mutes),
     )
     return view, lines
+
+
+def _read_mutes(store: Store, name: str, now: datetime) -> tuple[list[Mute], str]:
+    """The mutes in force; none, and why, where one of them cannot be read."""
+    try:
+        return list_mutes(store, name, now), ""
+    except StoreError as error:
+        if error.retry:
+            raise
+        return [], str(error)
 
 
 def _newest(scored: Sequence[RunLine], cells: Sequence[Cell]) -> RunLine | None:

@@ -132,10 +132,15 @@ def _last_shown(last: Window, now: datetime, watermark_s: float) -> Window:
 def _cell(window: Window, line: RunLine | None, last: Window) -> Cell:
     if line is None:
         return Cell(window.key, Mark.OVERDUE if window > last else Mark.MISSING)
+    return cell_of(line, window.key)
+
+
+def cell_of(line: RunLine, window: str) -> Cell:
+    """How the window stands after this run, its newest round."""
     mark = mark_of(line)
     bad = line.drifted if mark is Mark.DRIFTED else count_bad(line)
     first = (line.first_cause, line.first_partition, line.first_detail)
-    return Cell(window.key, mark, line.run, bad if line.ended else 0, *first, causes=line.causes)
+    return Cell(window, mark, line.run, bad if line.ended else 0, *first, causes=line.causes)
 
 
 def _row_of(window: Window) -> tuple[int, int]:

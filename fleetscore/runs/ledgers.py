@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fleetscore.errors import MissingBlobError
+from fleetscore.records import Cause
 from fleetscore.runs.causes import CAUSES_FILE, join_causes, read_causes, split_causes
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_path
@@ -25,3 +28,14 @@ def read_ledger(store: Store, run: str) -> pa.Table:
     with store.open(run_path(run, "ledger.parquet")) as source:
         ledger = pq.read_table(source)
     return join_causes(ledger, read_causes(store, run))
+
+
+def partitions_with(store: Store, run: str, cause: Cause) -> list[str]:
+    """All partitions of the run that have the cause, by its ledger; those that the cause names where the ledger is gone."""
+    try:
+        ledger = read_ledger(store, run)
+    except MissingBlobError:
+        return list(cause.examples)
+    mine = ledger.filter(pc.equal(ledger["outcome"], cause.outcome))
+    pairs = zip(mine["partition"].to_pylist(), mine["causes"].to_pylist(), strict=True)
+    return [key for key, causes in pairs if cause.cause in (causes or [""])]

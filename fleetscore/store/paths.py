@@ -112,3 +112,17 @@ def profile_path(workload: str, version: str) -> str:
 def swept_path(workload: str) -> str:
     """Up to which day the workload's runs are swept, per kind of sweeping."""
     return f"swept/{workload}.json"
+
+
+def mutes_folder(workload: str) -> str:
+    """What somebody said about the attention that the workload needs, with a slash at the end."""
+    return f"attention/{workload}/"
+
+
+def mute_path(workload: str, act: str, mute: str) -> str:
+    """A mute (`mutes`), or its end before its time (`unmutes`); each is created once.
+
+    >>> mute_path("store_sales", "mutes", "20261128T225711Z-33c989f3")
+    'attention/store_sales/mutes/20261128T225711Z-33c989f3.json'
+    """
+    return f"{mutes_folder(workload)}{act}/{mute}.json"

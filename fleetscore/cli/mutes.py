@@ -1,0 +1,76 @@
+"""Commands about mutes: what needs no attention until a set time, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from fleetscore.cli.options import WORKLOAD, asking_options
+from fleetscore.cli.text import say
+
+if TYPE_CHECKING:
+    from fleetscore.fleet import FleetBase
+
+
+@click.command(short_help="Acknowledge what needs attention: no line about it until a set time.")
+@WORKLOAD
+@click.option("--partition", default="", metavar="KEY", help="Only this partition, or a pattern with *.")
+@click.option("--cause", default="", metavar="CODE", help="Only this cause, as no_readings.")
+@click.option("--why", required=True, metavar="TEXT", help="The reason, kept with the mute.")
+@click.option(
+    "--until", required=True, metavar="TIME", help="The end: a day (2026-12-24), a time, or days ahead (7d)."
+)
+@asking_options
+def mute(
+    workload: str, partition: str, cause: str, why: str, until: str, fleet: FleetBase, as_json: bool
+) -> None:
+    """Acknowledge a standing fault: attention and notices leave it out until a set time.
+
+    A mute is about a cause, a partition, a cause of a partition, or everything of the workload. Other partitions and other causes
+    of the same windows are told of as before. Outcomes and the calendar stay as they are.
+    """
+    from fleetscore.cli.render import print_json
+    from fleetscore.operations.mutes import format_mute
+
+    act = fleet.mute(workload, why=why, until=until, partition=partition, cause=cause)
+    if as_json:
+        print_json(act)
+        return
+    say(f"Muted: {format_mute(act)}")
+    say(f"End it before: fleetscore unmute {workload} {act.id}")
+
+
+@click.command(short_help="End a mute before its time.")
+@WORKLOAD
+@click.argument("mute_id", metavar="MUTE")
+@click.option("--why", default="", metavar="TEXT", help="The reason, kept with the mute.")
+@asking_options
+def unmute(workload: str, mute_id: str, why: str, fleet: FleetBase, as_json: bool) -> None:
+    """End a mute before its time; `fleetscore mutes WORKLOAD` lists those in force."""
+    from fleetscore.cli.render import print_json
+    from fleetscore.operations.mutes import format_mute
+
+    act = fleet.unmute(workload, mute_id, why)
+    if as_json:
+        print_json(act)
+    else:
+        say(f"No longer muted: {format_mute(act)}")
+
+
+@click.command(short_help="List the mutes in force.")
+@WORKLOAD
+@asking_options
+def mutes(workload: str, fleet: FleetBase, as_json: bool) -> None:
+    """List what needs no attention at present, until when and why."""
+    from fleetscore.cli.render import print_json
+    from fleetscore.operations.mutes import format_mute
+
+    acts = fleet.mutes(workload)
+    if as_json:
+        print_json(acts)
+        return
+    if not acts:
+        say(f"Nothing is muted in {workload}.")
+    for act in acts:
+        say(f"{act.id}  {format_mute(act)}")

@@ -1,0 +1,74 @@
+"""Forms of the dashboard: mute what is known, and end a mute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from fleetscore.dashboard.links import Links
+from fleetscore.dashboard.markup import Child, Markup, tag
+from fleetscore.errors import InputError
+from fleetscore.operations.known_workloads import find_named_workload
+from fleetscore.operations.mutes import Mute, mute, unmute
+from fleetscore.store.base import Store
+
+REQUESTED_BY = "dashboard"
+"""A key does not name anybody."""
+
+_MUTE = frozenset({"workload", "cause", "partition", "why", "until"})
+_UNMUTE = frozenset({"workload", "unmute"})
+
+
+def mute_form(workload: str, cause: str, partition: str, id_: str, links: Links) -> Markup:
+    """A closed form that mutes the cause, of the one partition unless its box is cleared."""
+    only = (
+        tag("label", tag("input", type="checkbox", name="partition", value=partition, checked=True), f" only {partition}")
+        if partition
+        else None
+    )  # fmt: skip
+    fields: list[Child] = [
+        _key(links),
+        _hidden("workload", workload),
+        _hidden("cause", cause),
+        tag("input", name="why", required=True, maxlength=2000, placeholder="why", aria_label="why"),
+        tag("input", type="date", name="until", required=True, aria_label="until"),
+        only,
+        tag("button", "Mute"),
+    ]
+    form = tag("form", fields, method="post", action=links.overview())
+    return tag("details", tag("summary", "mute"), form, id=id_, class_="mute")
+
+
+def unmute_form(act: Mute, links: Links) -> Markup:
+    """A button that ends the mute."""
+    fields = [
+        _key(links),
+        _hidden("workload", act.workload),
+        _hidden("unmute", act.id),
+        tag("button", "Unmute"),
+    ]
+    return tag("form", fields, method="post", action=links.overview(), class_="mute")
+
+
+def carry_out(store: Store, fields: Mapping[str, str], now: datetime) -> str:
+    """Do what the fields of a form ask for and return the workload; InputError for fields of no form of ours."""
+    names = set(fields) - {"code"}
+    if not (names == _UNMUTE or _MUTE - {"partition"} <= names <= _MUTE):
+        raise InputError("The form is none of the dashboard's.", fix="Load the page again.", field="form")
+    workload = find_named_workload(store, fields["workload"]).name
+    if "unmute" in fields:
+        unmute(store, workload, fields["unmute"], why="", now=now, requested_by=REQUESTED_BY)
+    else:
+        mute(
+            store, workload, why=fields["why"], until=fields["until"], now=now, requested_by=REQUESTED_BY,
+            partition=fields.get("partition", ""), cause=fields["cause"],
+        )  # fmt: skip
+    return workload
+
+
+def _key(links: Links) -> Markup | None:
+    return _hidden("code", links.code) if links.code else None
+
+
+def _hidden(name: str, value: str) -> Markup:
+    return tag("input", type="hidden", name=name, value=value)

@@ -1,0 +1,74 @@
+"""The attention API: what needs attention, and mutes of what is known."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import azure.durable_functions as df
+import azure.functions as func
+
+from activities.store import app_store
+from triggers.bodies import MuteBody, UnmuteBody
+from triggers.http_answers import answer_json, handle_errors, read_body, run_in_thread
+
+blueprint = df.Blueprint()
+
+
+@blueprint.route(route="attention", methods=["GET"])
+@handle_errors
+async def list_attention(req: func.HttpRequest) -> func.HttpResponse:
+    """What needs attention, of each workload that has something."""
+    from fleetscore.operations.overview import read_attention
+
+    workload = req.params.get("workload", "")
+    return answer_json(await run_in_thread(read_attention, app_store(), workload, datetime.now(UTC)))
+
+
+@blueprint.route(route="attention/{workload}/mutes", methods=["GET"])
+@handle_errors
+async def list_mutes(req: func.HttpRequest) -> func.HttpResponse:
+    """The mutes in force, oldest first."""
+    from fleetscore.operations.mutes import list_mutes as list_in_force
+
+    return answer_json(await run_in_thread(list_in_force, app_store(), _workload(req), datetime.now(UTC)))
+
+
+@blueprint.route(route="attention/{workload}/mutes", methods=["POST"])
+@handle_errors
+async def mute_attention(req: func.HttpRequest) -> func.HttpResponse:
+    """Ask for no attention to a cause, a partition or both until a set time."""
+    from fleetscore.operations.mutes import mute
+
+    workload, body = _workload(req), read_body(req, MuteBody)
+    return answer_json(
+        await run_in_thread(
+            mute, app_store(), workload, why=body.why, until=body.until, now=datetime.now(UTC),
+            requested_by=body.requested_by, partition=body.partition, cause=body.cause,
+        )
+    )  # fmt: skip
+
+
+@blueprint.route(route="attention/{workload}/mutes/{id}/end", methods=["POST"])
+@handle_errors
+async def unmute_attention(req: func.HttpRequest) -> func.HttpResponse:
+    """End a mute before its time."""
+    from fleetscore.operations.mutes import unmute
+
+    workload, mute, body = _workload(req), str(req.route_params["id"]), read_body(req, UnmuteBody)
+    return answer_json(
+        await run_in_thread(
+            unmute,
+            app_store(),
+            workload,
+            mute,
+            why=body.why,
+            now=datetime.now(UTC),
+            requested_by=body.requested_by,
+        )
+    )
+
+
+def _workload(req: func.HttpRequest) -> str:
+    from fleetscore.operations.known_workloads import find_named_workload
+
+    return find_named_workload(app_store(), str(req.route_params["workload"])).name
