@@ -161,6 +161,18 @@ def read_policy(store: Store, workload: str) -> RunPolicy:
     )
 
 
+def check_new_name(store: Store, name: str) -> None:
+    """InputError unless a further workload can have the name: one of no kind's own workload, and not of another file."""
+    _check_name(name)
+    if name in RESERVED or name in _without_file() or name in kind_names():
+        raise InputError(
+            f"{name!r} is a name of Fleetscore's own in {store.url}.",
+            fix="Choose another.",
+            field="name",
+            code="workload_exists",
+        )
+
+
 def entry_name(entry: Entry) -> str:
     """The workload that a settings file names.
 

@@ -329,6 +329,61 @@ class FleetImport:
     lost: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A line of the settings that was proposed: how sure it is (given, sure, likely, guess), and why."""
+
+    line: str
+    value: str
+    certainty: Literal["given", "sure", "likely", "guess"]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewFleet:
+    """What a new workload is to be made of, and what the user said about it; "" is to be found out.
+
+    `data` is a pattern or folder in `store`, or below `folder` on this machine, from where it is copied to data/<name>/.
+    """
+
+    name: str
+    data: str
+    folder: Path | None = None
+    models: Path | None = None
+    manifest: Path | None = None
+    trusted: bool = False
+    partition: tuple[str, ...] = ()
+    key: str | None = None
+    time: str = ""
+    window: str = ""
+    timezone: str = ""
+    output: str = ""
+    schedule: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """The settings file of a new workload, how each line came about, and its models, not stored yet."""
+
+    settings: str
+    guesses: tuple[Guess, ...]
+    models: FleetImport | None = None
+    copied: tuple[str, ...] = ()  # files of `folder` to be copied, relative to it
+    remarks: tuple[str, ...] = ()
+
+
+class ProposesFleets(ABC):
+    """The capability to make a workload's settings of its data and models."""
+
+    lacking: ClassVar[str] = "cannot be made from data and models"
+
+    @abstractmethod
+    def propose(
+        self, store: Store, asked: NewFleet, report: Callable[[str, int, int, str], None] | None = None
+    ) -> Proposal:
+        """Look at data and models and propose settings; nothing is written. InputError names what only the user can say."""
+
+
 class ImportsFleets(ABC):
     """The capability to take a folder of models by key, file by file, whole or on top of the current version."""
 

@@ -26,6 +26,7 @@ _COMMANDS = {
     "cancel": "run:cancel",
     "retry": "run:retry",
     "train": "run:train",
+    "new": "new:new",
     "check": "check:check",
     "import-models": "models:import_models",
     "models": "models:models",

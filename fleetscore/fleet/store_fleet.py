@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from fleetscore.runs.status_answer import RunStatus
     from fleetscore.store.base import Store
     from fleetscore.windows import Window
-    from fleetscore.workload import FleetImport, SampleReport, Workload
+    from fleetscore.workload import FleetImport, NewFleet, Proposal, SampleReport, Workload
 
 
 class Fleet(FleetBase):
@@ -350,6 +350,18 @@ class Fleet(FleetBase):
             why = f"imported from {source.name}"
             pin_version(self.store, workload, stored.version, requested_by=getpass.getuser(), why=why)
         return stored
+
+    def new_workload(
+        self, asked: NewFleet, report: Callable[[str, int, int, str], None] | None = None
+    ) -> tuple[Proposal, ModelSet | None]:
+        """Make a workload of data and models: data copied where it was asked for, models imported and pinned, settings written.
+
+        InputError where there is a workload of that name, or other data where it is to be copied; nothing is overwritten.
+        """
+        from fleetscore.operations.new_workload import check_new, make_workload
+
+        check_new(self.opened, asked)
+        return make_workload(self.opened, asked, getpass.getuser(), report)
 
     def check(
         self, workload: str, window: str = "", source: Path | None = None, *, models: str = "", trusted: bool = False,

@@ -20,14 +20,15 @@ _REFUSALS_SHOWN = 1_000
 
 def import_fleet(
     source: Path, settings: FleetSettings, before: Bundle | None, *, add: bool = False, trusted: bool = False,
-    manifest: Path | None = None, report: Report | None = None,
+    manifest: Path | None = None, report: Report | None = None, method: str | None = None,
 ) -> FleetImport:  # fmt: skip
     """Import every model below `source`; with `add`, the models of `before` stay where the source has none of the same key.
 
-    `trusted` lets pickles run, in a limited process of their own. ModelError when no file at all could be imported.
+    `trusted` lets pickles run, in a limited process of their own. Models have to answer `method`, by default that of the
+    settings; "" for any. ModelError when no file at all could be imported.
     """
     progress = _Told(report)
-    options = ImportOptions(trusted=trusted, method=settings.models.method)
+    options = ImportOptions(trusted=trusted, method=settings.models.method if method is None else method)
     stream = import_models(source, settings.key_patterns, manifest=manifest, options=options)
     fresh = pack_models(progress.models(stream))
     if not len(fresh):

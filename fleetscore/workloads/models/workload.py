@@ -17,7 +17,10 @@ from fleetscore.workload import (
     ChecksResults,
     FleetImport,
     ImportsFleets,
+    NewFleet,
     Partitions,
+    Proposal,
+    ProposesFleets,
     RunContext,
     Scored,
     ScoresRows,
@@ -27,7 +30,7 @@ from fleetscore.workload import (
 from fleetscore.workloads.models.settings import FleetSettings
 
 
-class Models(Workload, ImportsFleets, ScoresRows, ChecksResults, ChecksFit):
+class Models(Workload, ImportsFleets, ScoresRows, ChecksResults, ChecksFit, ProposesFleets):
     """A fleet of models by key, packed by family, that score rows of any shape; no code of the user's is needed."""
 
     name = "models"
@@ -68,6 +71,13 @@ class Models(Workload, ImportsFleets, ScoresRows, ChecksResults, ChecksFit):
         return import_fleet(
             source, self.settings, before, add=add, trusted=trusted, manifest=manifest, report=report
         )
+
+    def propose(
+        self, store: Store, asked: NewFleet, report: Callable[[str, int, int, str], None] | None = None
+    ) -> Proposal:
+        from fleetscore.workloads.models.new_fleet import propose_fleet
+
+        return propose_fleet(store, asked, report)
 
     def check_fit(
         self, store: Store, pins: Pins, window: Window | None = None, source: Path | None = None, *, trusted: bool = False,

@@ -1,0 +1,176 @@
+"""new: a workload from a folder of data and a folder of models, every guess told, nothing overwritten."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from fleetscore.cli.program import run_command
+from fleetscore.pipeline.local import run_window
+from fleetscore.registry import get_workload
+from fleetscore.store import open_store
+from fleetscore.workloads.models.data_guess import guess_time, look_at_data
+from tests.model_fleets.conftest import MIDNIGHT, fitted, telemetry
+
+VANS = ["VAN-1", "VAN-2", "VAN-3"]
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    """Telemetry of two days, local times without a zone, and a pickled model per van, as a team hands them over."""
+    (tmp_path / "telemetry").mkdir()
+    (tmp_path / "models").mkdir()
+    for day in range(2):
+        frame = telemetry(VANS, start=MIDNIGHT + timedelta(days=day))
+        frame["recorded_at"] = frame["recorded_at"].dt.tz_convert("Europe/Berlin").dt.tz_localize(None)
+        frame.to_parquet(tmp_path / "telemetry" / f"2026-11-2{1 + day}.parquet")
+    for at, van in enumerate(VANS):
+        (tmp_path / "models" / f"{van}.pkl").write_bytes(pickle.dumps(fitted(at)))
+    return tmp_path
+
+
+def make(folders: Path, *words: str, name: str = "vans") -> int:
+    """The exit code of `new` with the folders' data, copied."""
+    data = ["--data", str(folders / "telemetry"), "--copy", "--store", str(folders / "store")]
+    return run_command(["new", name, *data, *words])
+
+
+def settings_of(folders: Path, name: str = "vans") -> Any:
+    """The settings that were written, as the workload reads them."""
+    return get_workload(open_store(str(folders / "store")), name).settings
+
+
+def test_a_fleet_is_made_of_two_folders(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Data is copied, models are imported and pinned, and the guessed settings score the window as they are."""
+    models = str(folders / "models")
+    assert (
+        make(folders, "--models", models, "--trust-pickles", "--timezone", "Europe/Berlin", "--output", "kwh")
+        == 0
+    )
+    assert "van_id" in capsys.readouterr().out
+    settings = settings_of(folders)
+    assert settings.partition == ("van_id",)
+    assert settings.key_patterns == ("{van_id}",)
+    assert settings.data.paths == ("data/vans/{window:%Y-%m-%d}.parquet",)
+    assert (settings.data.time, settings.data.features) == ("recorded_at", ("speed", "load_kg"))
+    record = run_window(open_store(str(folders / "store")), "vans", "2026-11-21")
+    assert dict(record.counts) == {"scored": 3}
+    assert record.rows == 60
+
+
+def test_every_guess_is_told_with_how_sure_it_is(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON has each line with its certainty and reason; what was given counts as given."""
+    models = str(folders / "models")
+    assert make(folders, "--models", models, "--trust-pickles", "--window", "day", "--json") == 0
+    told = {one["line"]: one for one in json.loads(capsys.readouterr().out)["guesses"]}
+    assert told["key"]["certainty"] == "sure"
+    assert told["window"]["certainty"] == "given"
+    assert told["timezone"]["certainty"] == "guess"
+    assert "no zone" in told["timezone"]["why"]
+
+
+def test_no_pickle_is_executed_without_trust(folders: Path, tmp_path: Path) -> None:
+    """A pickle that would write a file is refused, it writes none, and no workload is made."""
+    mark = tmp_path / "executed"
+
+    class Evil:
+        def __reduce__(self) -> Any:
+            return open, (str(mark), "w")
+
+    for van in VANS:
+        (folders / "models" / f"{van}.pkl").write_bytes(pickle.dumps(Evil()))
+    assert make(folders, "--models", str(folders / "models")) == 2
+    assert not mark.exists()
+    assert not (folders / "store" / "settings" / "vans.toml").exists()
+
+
+def test_nothing_is_overwritten(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that is taken, and other data where the copy would go, are refused; both stay as they were."""
+    assert make(folders) == 0
+    before = (folders / "store" / "settings" / "vans.toml").read_bytes()
+    assert make(folders) == 2
+    assert "settings/vans.toml is there already" in capsys.readouterr().err
+    assert (folders / "store" / "settings" / "vans.toml").read_bytes() == before
+    other = folders / "store" / "data" / "trucks" / "2026-11-21.parquet"
+    other.parent.mkdir()
+    other.write_bytes(b"other")
+    assert make(folders, name="trucks") == 2
+    assert "data/trucks/2026-11-21.parquet is there already, with other content" in capsys.readouterr().err
+    assert other.read_bytes() == b"other"
+
+
+@pytest.mark.parametrize("name", ["models", "sensor_anomaly", "Vans", "prices"])
+def test_names_that_cannot_be_a_workload_are_refused(folders: Path, name: str) -> None:
+    """Kinds, their own workloads, capitals and files of other meaning are no names."""
+    assert make(folders, name=name) == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "key", "partition"),
+    [
+        ({"depot-0": 0, "depot-1": 1}, "{depot}", "van_id"),
+        ({"any name": 0}, "", "van_id"),
+        ({f"model_{van}": at for at, van in enumerate(VANS)}, "model_{van_id}", "van_id"),
+        ({"depot-0/VAN-1": 0, "depot-1/VAN-2": 1, "depot-0/VAN-3": 2}, "{depot}/{van_id}", "depot"),
+    ],
+)
+def test_names_of_files_give_the_key_and_the_partition(
+    folders: Path, names: dict[str, int], key: str, partition: str
+) -> None:
+    """Models of vans, of depots, in folders of both, and one of all: each gives its pattern, and who has an outcome."""
+    for file in (folders / "models").iterdir():
+        file.unlink()
+    for name, seed in names.items():
+        path = folders / "models" / f"{name}.pkl"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(pickle.dumps(fitted(seed)))
+    assert make(folders, "--models", str(folders / "models"), "--trust-pickles") == 0
+    settings = settings_of(folders)
+    assert settings.key_patterns == (key,)
+    assert partition in settings.partition
+    record = run_window(open_store(str(folders / "store")), "vans", "2026-11-21")
+    assert record.counts.get("scored") == 3
+
+
+def test_what_cannot_be_guessed_is_asked_for_by_its_option(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Model names that no column has, data outside the store and a column that is not there: each names the option."""
+    for at, file in enumerate(sorted((folders / "models").iterdir())):
+        file.rename(folders / "models" / f"m{at}x.pkl")
+    models = ["--models", str(folders / "models"), "--trust-pickles"]
+    assert make(folders, *models) == 2
+    assert "--manifest" in capsys.readouterr().err
+    assert make(folders, *models, "--time", "nope") == 2
+    assert "recorded_at" in capsys.readouterr().err
+    words = ["new", "vans", "--data", str(folders / "telemetry"), "--store", str(folders / "store")]
+    assert run_command(words) == 2
+    assert "--copy" in capsys.readouterr().err
+
+
+def test_csv_with_semicolons_commas_and_german_times_is_read(tmp_path: Path) -> None:
+    """Separator, decimal comma and the form of times are found; numbers are numbers."""
+    text = "van;at;speed\nA;21.11.2026 08:00;12,5\nA;21.11.2026 09:00;13,5\nB;21.11.2026 08:00;1\n"
+    store = open_store(str(tmp_path))
+    store.write("data/x.csv", text.encode())
+    guess = look_at_data(store, "data/")
+    assert guess.written == {"separator": ";", "decimal": ","}
+    assert guess.rows["speed"].to_pylist() == [12.5, 13.5, 1.0]
+    time = guess_time(guess.rows, "UTC")
+    assert time is not None
+    assert (time.column, time.format) == ("at", "%d.%m.%Y %H:%M")
+
+
+def test_dates_in_names_that_rows_contradict_narrow_nothing(folders: Path) -> None:
+    """A file whose rows are of another day than its name says keeps the plain glob, so that no row is lost."""
+    day = folders / "telemetry" / "2026-11-22.parquet"
+    pd.read_parquet(day).to_parquet(folders / "telemetry" / "2026-11-25.parquet")
+    day.unlink()
+    assert make(folders) == 0
+    assert settings_of(folders).data.paths == ("data/vans/**/*.parquet",)
