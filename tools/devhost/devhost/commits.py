@@ -104,15 +104,8 @@ def make_commit(work: Work, texts: list[str], episode: Episode, at_us: int, sett
     else:
         output = episode.output
         changed = replace(changed, output=output, details=episode.details)
-        later.append(
-            event(
-                1,
-                at_us,
-                episode.next_id,
-                OrchestrationStatus=STATUS_NUMBERS[episode.status],
-                Result=output,
-            )
-        )
+        status = STATUS_NUMBERS[episode.status]
+        later.append(event(1, at_us, episode.next_id, OrchestrationStatus=status, Result=output))
         messages = _notify_parent(changed, at_us)
     started, *delivered = texts
     chunk = ",".join([started, *(played(each) for each in delivered), *later, event(13, at_us)])

@@ -1,5 +1,7 @@
 """The settings of the host: host.json, local.settings.json and the environment."""
 
+from __future__ import annotations
+
 import json
 import logging
 import os
@@ -91,8 +93,7 @@ def read_host_settings(root: Path, environment: Mapping[str, str]) -> HostSettin
     cores = os.cpu_count() or 1
     durable = _Section(document, "extensions", "durableTask")
     storage = _Section(document, "extensions", "durableTask", "storageProvider")
-    http, queues = _Section(document, "extensions", "http"), _Section(document, "extensions", "queues")
-    batch_size = queues.integer("batchSize", 16, 1, 32)
+    http = _Section(document, "extensions", "http")
     hub = expand(durable.text("hubName", environment.get("WEBSITE_SITE_NAME") or "TestHubName"), environment)
     if not _HUB_NAME.fullmatch(hub):
         raise SettingsError(
@@ -116,17 +117,20 @@ def read_host_settings(root: Path, environment: Mapping[str, str]) -> HostSettin
         version_failure=durable.choice("versionFailureStrategy", "Reject", ("Reject", "Fail")),
         route_prefix=http.text("routePrefix", "api").strip("/"),
         function_timeout_s=_Section(document).span("functionTimeout", 1800.0, unlimited=True),
-        queues=QueueSettings(
-            batch_size=batch_size,
-            new_batch_threshold=queues.integer(
-                "newBatchThreshold", max(1, batch_size // 2 * cores), 0, 10_000
-            ),
-            max_dequeue_count=queues.integer("maxDequeueCount", 5, 1, 1_000_000),
-            max_polling_interval_s=queues.span("maxPollingInterval", 2.0, shortest_s=0.1) or 2.0,
-            visibility_timeout_s=queues.span("visibilityTimeout", 0.0) or 0.0,
-            base64=queues.choice("messageEncoding", "base64", ("base64", "none")).lower() == "base64",
-        ),
+        queues=_read_queues(_Section(document, "extensions", "queues"), cores),
         ignored=tuple(_ignored(document)),
+    )
+
+
+def _read_queues(queues: _Section, cores: int) -> QueueSettings:
+    batch_size = queues.integer("batchSize", 16, 1, 32)
+    return QueueSettings(
+        batch_size=batch_size,
+        new_batch_threshold=queues.integer("newBatchThreshold", max(1, batch_size // 2 * cores), 0, 10_000),
+        max_dequeue_count=queues.integer("maxDequeueCount", 5, 1, 1_000_000),
+        max_polling_interval_s=queues.span("maxPollingInterval", 2.0, shortest_s=0.1) or 2.0,
+        visibility_timeout_s=queues.span("visibilityTimeout", 0.0) or 0.0,
+        base64=queues.choice("messageEncoding", "base64", ("base64", "none")).lower() == "base64",
     )
 
 
