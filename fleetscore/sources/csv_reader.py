@@ -104,7 +104,10 @@ def read_piece(
 
 
 def _has_blank_line(data: bytes) -> bool:
-    return data.startswith((b"\n", b"\r\n")) or b"\n\n" in data or b"\n\r\n" in data
+    text = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(text == ord("\n"))
+    sizes = np.diff(ends, prepend=-1) - 1
+    return bool((sizes == 0).any() or (text[ends[sizes == 1] - 1] == ord("\r")).any())
 
 
 def _parse(data: bytes, layout: Layout) -> pa.Table:

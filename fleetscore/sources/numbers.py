@@ -15,14 +15,16 @@ from fleetscore.errors import InputError
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 
-def read_numbers(column: pa.Array, decimal: str, null_values: Sequence[str]) -> tuple[pa.Array, pa.Array]:
+def read_numbers(
+    column: pa.Array, decimal: str, null_values: Sequence[str]
+) -> tuple[pa.Array, pa.Array | None]:
     """The column as float64, null where a cell has no value or none that is finite, and a mask of the cells
-    at fault.
+    at fault; None where none is.
 
     Raises InputError `bad_column_type` for a column that cannot hold numbers.
     """
     if pa.types.is_null(column.type):
-        return pa.nulls(len(column), pa.float64()), _none_of(column)
+        return pa.nulls(len(column), pa.float64()), None
     if is_text(column.type):
         return _numbers_of_texts(column.cast(pa.string()), decimal, null_values)
     if not _is_number(column.type):
@@ -40,12 +42,14 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(plain or pa.types.is_boolean(kind))
 
 
-def _numbers_of_texts(texts: pa.Array, decimal: str, null_values: Sequence[str]) -> tuple[pa.Array, pa.Array]:
+def _numbers_of_texts(
+    texts: pa.Array, decimal: str, null_values: Sequence[str]
+) -> tuple[pa.Array, pa.Array | None]:
     if decimal == ".":
         with suppress(pa.ArrowInvalid):  # some cell is no plain number: which, the careful way finds out
             numbers = texts.cast(pa.float64())
             if pc.all(pc.is_finite(numbers), min_count=0).as_py():
-                return numbers, _none_of(texts)
+                return numbers, None
     trimmed = pc.utf8_trim_whitespace(texts)
     empty = pc.is_in(trimmed, pa.array(null_values, pa.string()))
     if decimal != ".":
@@ -53,17 +57,16 @@ def _numbers_of_texts(texts: pa.Array, decimal: str, null_values: Sequence[str])
     fits = pc.fill_null(pc.match_substring_regex(trimmed, _NUMBER), False)
     numbers, infinite = _finite(pc.if_else(fits, trimmed, pa.scalar(None, pa.string())).cast(pa.float64()))
     wrong = pc.invert(pc.or_(pc.or_(fits, empty), texts.is_null()))
-    return pc.if_else(empty, pa.scalar(None, pa.float64()), numbers), pc.or_(
-        pc.and_not(infinite, empty), wrong
-    )
+    faults = wrong if infinite is None else pc.or_(pc.and_not(infinite, empty), wrong)
+    return pc.if_else(empty, pa.scalar(None, pa.float64()), numbers), faults
 
 
-def _finite(numbers: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """The numbers with null for NaN (no value) and infinity (a cell at fault), and where infinity stood."""
+def _finite(numbers: pa.Array) -> tuple[pa.Array, pa.Array | None]:
+    """The numbers with null for NaN (no value) and infinity (a cell at fault), and where infinity stood; None where
+    every number is finite.
+    """
+    if pc.all(pc.is_finite(numbers), min_count=0).as_py():
+        return numbers, None
     infinite = pc.fill_null(pc.is_inf(numbers), False)
     fine = pc.fill_null(pc.is_finite(numbers), False)
     return pc.if_else(fine, numbers, pa.scalar(None, pa.float64())), infinite
-
-
-def _none_of(column: pa.Array) -> pa.Array:
-    return pa.repeat(pa.scalar(False), len(column))

@@ -17,6 +17,7 @@ from fleetscore.sources.patterns import Span
 from fleetscore.sources.request import RawRows, Request
 
 _BATCH_ROWS = 1 << 17
+_WHOLE_BYTES = 64 << 20
 _CODED_ROWS = 1000
 _ZONE_SLACK = timedelta(days=1)  # statistics of times without a zone are local
 
@@ -116,19 +117,34 @@ def _read_groups(
     request: Request, file: pq.ParquetFile, groups: list[int], names: Sequence[str], first_row: int
 ) -> Iterator[RawRows]:
     first = first_row + 1  # people count rows from 1
-    for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=list(names)):
-        request.budget.spend(batch.nbytes)
-        table = pa.Table.from_batches([batch])
+    for table in _tables(file, groups, list(names)):
+        request.budget.spend(table.nbytes)
         _check_text(table)
         yield RawRows(table, np.arange(first, first + table.num_rows))
         first += table.num_rows
 
 
+def _tables(file: pq.ParquetFile, groups: list[int], names: list[str]) -> Iterator[pa.Table]:
+    """The row groups at once where they are small, which decodes faster, else batch by batch."""
+    footers = [file.metadata.row_group(number) for number in groups]
+    if sum(group.total_byte_size for group in footers) <= _WHOLE_BYTES:
+        yield file.read_row_groups(groups, columns=names)
+        return
+    for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=names):
+        yield pa.Table.from_batches([batch])
+
+
 def _check_text(table: pa.Table) -> None:
     """Refuse bytes that claim to be text: a file may say so of any bytes."""
     for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_primitive(column.type):
+            continue
+        parts = (
+            [chunk.dictionary for chunk in column.chunks] if pa.types.is_dictionary(column.type) else [column]
+        )
         try:
-            column.validate(full=True)
+            for part in parts:
+                part.validate(full=True)
         except pa.ArrowException as error:
             raise InputError(
                 f"Column {name!r} holds no valid values: {error}.", code="unreadable_file"

@@ -164,7 +164,7 @@ def settle_types(table: pa.Table, columns: Columns | None) -> pa.Table:
         column = table[name].combine_chunks()
         numbers, wrong = read_numbers(column, ".", ())
         named = pc.any(pc.match_substring_regex(column, _LEADING_ZERO)).as_py()
-        if not named and not pc.any(wrong).as_py():
+        if not named and (wrong is None or not pc.any(wrong).as_py()):
             table = table.set_column(place, name, numbers)
     return table
 

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from fleetscore.errors import FileError, InputError
 from fleetscore.sources.numbers import is_text, read_numbers
+from fleetscore.sources.patterns import Span
 from fleetscore.sources.records import REJECTS_KEPT, ColumnKind, Reject, Rows
 from fleetscore.sources.request import RawRows, Request
 from fleetscore.sources.settings import Melt
@@ -178,6 +179,8 @@ def _is_empty(texts: pa.Array) -> pa.Array:
 
 
 def _reject_untimed(request: Request, kept: _Kept, name: str, cells: pa.Array, times: pa.Array) -> None:
+    if _lie_within(times, request.span):
+        return
     wanted = times.is_valid()
     if times.null_count:
         kept.reject("bad_time", times.is_null().to_numpy(zero_copy_only=False), name, cells)
@@ -188,12 +191,22 @@ def _reject_untimed(request: Request, kept: _Kept, name: str, cells: pa.Array, t
     kept.keep(wanted.to_numpy(zero_copy_only=False))
 
 
+def _lie_within(times: pa.Array, span: Span | None) -> bool:
+    """Whether every row has a time, and that in the span."""
+    if times.null_count or not len(times):
+        return False
+    ends = pc.min_max(times)
+    return span is None or bool(ends["min"].as_py() >= span.start and ends["max"].as_py() < span.end)
+
+
 def _read_number(request: Request, kept: _Kept, name: str) -> None:
     settings, cells = request.settings, _decoded(kept.columns[name])
     numbers, wrong = _explained(
         request, name, lambda: read_numbers(cells, settings.decimal, settings.null_values)
     )
     kept.columns[name] = numbers
+    if wrong is None:
+        return
     mask = wrong.to_numpy(zero_copy_only=False)
     if mask.any():
         kept.reject("bad_number", mask, name, cells)
