@@ -8,6 +8,7 @@ FleetscoreError                 has a code, a sentence, and what to do next
 ├── CapacityError               quota, pool, memory or time cannot carry the work
 ├── StoreError                  a storage operation failed
 │   ├── MissingBlobError        nothing is stored at that path
+│   ├── DamagedStateError       a state file is damaged, or a newer version wrote it
 │   ├── ConflictError           modified concurrently
 │   │   └── TakenOverError      another orchestration has the run now
 │   └── HostUnreachableError    no app answers at the address
@@ -82,6 +83,13 @@ class MissingBlobError(StoreError):
     """Nothing is stored at that path."""
 
     code = "not_found"
+    retry = False
+
+
+class DamagedStateError(StoreError):
+    """A state file that nothing else replaces is damaged, or a newer version wrote it; `field` is its path."""
+
+    code = "damaged_state"
     retry = False
 
 

@@ -22,6 +22,12 @@ Who = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 """The name on record for a change, as the caller gives it: a function key proves no identity."""
 
 
+class RepairBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Whether pins that can only be guessed, from what the newest window was scored with, are guessed."""
+
+    guesses: bool = False
+
+
 class RunBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Which window to run; `only` names partitions, `models` a model-set version instead of the pinned one,
     `force` takes a window that is not due yet. Of a published window, `only` or `models` scores just that

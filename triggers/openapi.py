@@ -102,6 +102,10 @@ def describe_api() -> dict[str, Any]:
                 ]),
             },
             "/doctor": {"get": _endpoint("What is wrong with the deployment, and how to fix it.", [200])},
+            "/repair": {
+                "get": _endpoint("Which state files are damaged, and what can be done about each.", [200]),
+                "post": _endpoint("Repair damaged state files.", [200, 400], body="RepairBody"),
+            },
             "/housekeeping": {
                 "get": _endpoint("What housekeeping would remove now.", [200]),
                 "post": _endpoint("Remove now what housekeeping would remove tonight.", [200, 400], body="NoBody"),

@@ -8,7 +8,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from activities.store import app_store
-from triggers.bodies import RunBody
+from triggers.bodies import RepairBody, RunBody
 from triggers.http_answers import answer_json, handle_errors, read_body, run_in_thread
 from triggers.runs_api import partition_in_route, read_number, run_in_route
 
@@ -70,3 +70,22 @@ async def examine(req: func.HttpRequest) -> func.HttpResponse:
     return answer_json(
         await run_in_thread(examine_all, app_store(), read_app_settings(), lambda: datetime.now(UTC))
     )
+
+
+@blueprint.route(route="repair", methods=["GET"])
+@handle_errors
+async def preview_repair(req: func.HttpRequest) -> func.HttpResponse:
+    """Which state files are damaged, and what can be done about each; writes nothing."""
+    from fleetscore.operations.repair import repair
+
+    return answer_json(await run_in_thread(repair, app_store(), datetime.now(UTC), dry_run=True))
+
+
+@blueprint.route(route="repair", methods=["POST"])
+@handle_errors
+async def repair_state(req: func.HttpRequest) -> func.HttpResponse:
+    """Do what can be done about damaged state files; pins are guessed only if the body says so."""
+    from fleetscore.operations.repair import repair
+
+    body = read_body(req, RepairBody)
+    return answer_json(await run_in_thread(repair, app_store(), datetime.now(UTC), guesses=body.guesses))

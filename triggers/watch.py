@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +30,8 @@ _log = logging.getLogger("fleetscore.watchdog")
 @blueprint.durable_client_input(client_name="client")
 async def rescue_timer(timer: func.TimerRequest, client: str) -> None:
     """Each minute: take over lost runs, start those that were never started, and send the callbacks that wait for an end."""
-    await rescue_runs(client)
-    await run_in_thread(_answer_callbacks)
+    await _guarded("lost runs", rescue_runs(client))
+    await _guarded("callbacks", run_in_thread(_answer_callbacks))
     await _remember_tick("rescue_timer")
 
 
@@ -39,11 +39,20 @@ async def rescue_timer(timer: func.TimerRequest, client: str) -> None:
 @blueprint.durable_client_input(client_name="client")
 async def watchdog_timer(timer: func.TimerRequest, client: str) -> None:
     """Every five minutes, between two ticks of the other: the same, late data, and what is overdue or stands still."""
-    await rescue_runs(client)
-    await run_in_thread(_answer_callbacks)
-    await start_late_rounds(client)
-    await run_in_thread(_send_trouble)
+    await _guarded("lost runs", rescue_runs(client))
+    await _guarded("callbacks", run_in_thread(_answer_callbacks))
+    await _guarded("late data", start_late_rounds(client))
+    await _guarded("notices", run_in_thread(_send_trouble))
+    await _guarded("pending notices", run_in_thread(_resend_pending))
     await _remember_tick("watchdog_timer")
+
+
+async def _guarded(step: str, work: Awaitable[Any]) -> None:
+    """Do one step of a tick; what it raises is logged and costs no other step."""
+    try:
+        await work
+    except Exception:  # whatever a damaged file makes a step raise
+        _log.exception("This tick's step %r failed; the next tick does it again.", step)
 
 
 async def _remember_tick(timer: str) -> None:
@@ -60,14 +69,17 @@ async def rescue_runs(client: Any) -> dict[str, str]:
     done: dict[str, str] = {}
     for record in await run_in_thread(list_open_runs, store, now):
         run = record.request.run
-        status, output, last_updated = await _status_of(client, record.instance)
-        last_step = await run_in_thread(find_last_step, store, record, last_updated) if status else None
-        rescue = judge_orchestration(record, status, output, now, last_step)
-        if rescue is None:
-            continue
-        done[run] = rescue.do
-        _log.warning("%s: %s", run, rescue.reason)
-        await _carry_out(client, record, rescue, now)
+        try:
+            status, output, last_updated = await _status_of(client, record.instance)
+            last_step = await run_in_thread(find_last_step, store, record, last_updated) if status else None
+            rescue = judge_orchestration(record, status, output, now, last_step)
+            if rescue is None:
+                continue
+            done[run] = rescue.do
+            _log.warning("%s: %s", run, rescue.reason)
+            await _carry_out(client, record, rescue, now)
+        except FleetscoreError as error:
+            _log.error("%s could not be seen to: %s", run, error)
     return done
 
 
@@ -95,8 +107,8 @@ async def start_late_rounds(client: Any) -> list[str]:
     for name in await run_in_thread(workload_names, app_store()):
         try:
             submission = await run_in_thread(submit_late, app_store(), name, datetime.now(UTC))
-        except FleetscoreError as error:
-            _log.error("%s could not be looked at for late data: %s", name, error)
+        except Exception as error:  # whatever a workload's own code or input raises
+            _log.error("%s could not be looked at for late data: %s", name, error, exc_info=error)
             continue
         if submission is not None and await start_submitted(client, submission):
             started.append(submission.request.run)
@@ -134,7 +146,7 @@ def _answer_callbacks() -> None:
 
 
 def _send_trouble() -> None:
-    from fleetscore.operations.notices import resend_pending, send_notice
+    from fleetscore.operations.notices import send_notice
     from fleetscore.operations.watchdog import find_trouble, gather_overdue
 
     store, app, now = app_store(), read_app_settings(), datetime.now(UTC)
@@ -145,4 +157,9 @@ def _send_trouble() -> None:
         _log.warning("%s", notice.message)
     for notice in found:
         send_notice(store, app, notice)
-    resend_pending(store, app, now)
+
+
+def _resend_pending() -> None:
+    from fleetscore.operations.notices import resend_pending
+
+    resend_pending(app_store(), read_app_settings(), datetime.now(UTC))

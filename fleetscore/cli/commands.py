@@ -37,6 +37,7 @@ _COMMANDS = {
     "backtest": "workloads:backtest",
     "draw": "workloads:draw",
     "doctor": "doctor:doctor",
+    "repair": "repair:repair",
     "housekeep": "housekeeping:housekeep",
     "host": "host:host",
     "demo": "demo.command:demo",

@@ -25,6 +25,7 @@ from fleetscore.runs.status import RunStatus, make_status
 from fleetscore.runs.timeline import Timeline, read_timeline, timeline_now
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_id, run_path
+from fleetscore.store.tables import open_truth
 
 _READS = 3
 _MOST_LOGS = 20
@@ -168,7 +169,7 @@ def _sharing(store: Store, run: str, cause: str) -> list[str]:
 def _read_partitions(store: Store, record: RunRecord) -> pa.Table:
     run = record.request.run
     columns = ["partition", "outcome", "cause", "detail", "rows"]
-    with suppress(MissingBlobError), store.open(run_path(run, "ledger.parquet")) as source:
+    with suppress(MissingBlobError), open_truth(store, run_path(run, "ledger.parquet")) as source:
         return pq.read_table(source, columns=columns)
     try:
         head = read_plan(store, run)
@@ -176,7 +177,7 @@ def _read_partitions(store: Store, record: RunRecord) -> pa.Table:
         raise InputError(
             f"{run} has no plan: it is {record.state}.", code="not_planned", field="run"
         ) from error
-    with store.open(head.table) as source:
+    with open_truth(store, head.table) as source:
         return pq.read_table(source, columns=columns).sort_by("partition")
 
 

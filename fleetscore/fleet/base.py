@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fleetscore.operations.housekeeping import Swept
     from fleetscore.operations.monthly_costs import MonthCost
     from fleetscore.operations.mutes import Mute
+    from fleetscore.operations.repair import Repairs
     from fleetscore.operations.replay import Replayed
     from fleetscore.pipeline.preview import RunPreview
     from fleetscore.runs.index import RunLine
@@ -220,6 +221,10 @@ class FleetBase(ABC):
     @abstractmethod
     def doctor(self) -> Diagnosis:
         """What is wrong with the deployment, and how to fix it."""
+
+    @abstractmethod
+    def repair(self, *, dry_run: bool = False, guesses: bool = False) -> Repairs:
+        """Repair damaged state files, or only report what would be done; what can only be guessed needs `guesses`."""
 
     @abstractmethod
     def housekeeping(self, *, dry_run: bool = False) -> Swept:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fleetscore.operations.housekeeping import Swept
     from fleetscore.operations.monthly_costs import MonthCost
     from fleetscore.operations.mutes import Mute
+    from fleetscore.operations.repair import Repairs
     from fleetscore.operations.replay import Replayed
     from fleetscore.pipeline.preview import RunPreview
     from fleetscore.runs.index import RunLine
@@ -198,6 +199,16 @@ class RemoteFleet(FleetBase):
         from fleetscore.operations.doctor import Diagnosis
 
         return self.call("GET", "doctor", Diagnosis)
+
+    def repair(self, *, dry_run: bool = False, guesses: bool = False) -> Repairs:
+        """Repair damaged state files, or only report what would be done; what can only be guessed needs `guesses`."""
+        from fleetscore.operations.repair import Repairs
+
+        return (
+            self.call("GET", "repair", Repairs)
+            if dry_run
+            else self.call("POST", "repair", Repairs, {"guesses": guesses})
+        )
 
     def housekeeping(self, *, dry_run: bool = False) -> Swept:
         """Have the app remove what is old, or only report what it would remove."""

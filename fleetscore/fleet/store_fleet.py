@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from fleetscore.operations.housekeeping import Swept
     from fleetscore.operations.monthly_costs import MonthCost
     from fleetscore.operations.mutes import Mute
+    from fleetscore.operations.repair import Repairs
     from fleetscore.operations.replay import Replayed
     from fleetscore.pipeline.preview import RunPreview
     from fleetscore.records import FitCheck
@@ -272,6 +273,12 @@ class Fleet(FleetBase):
 
         app = replace(read_app_settings(), store=self.url)
         return examine(self.store, app, lambda: datetime.now(UTC))
+
+    def repair(self, *, dry_run: bool = False, guesses: bool = False) -> Repairs:
+        """Repair damaged state files, or only report what would be done; what can only be guessed needs `guesses`."""
+        from fleetscore.operations.repair import repair
+
+        return repair(self.store, datetime.now(UTC), dry_run=dry_run, guesses=guesses)
 
     def housekeeping(self, *, dry_run: bool = False) -> Swept:
         """Remove what is old and unreferenced, or only report what would be removed."""

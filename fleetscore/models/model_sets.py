@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from fleetscore.errors import ConflictError, InputError, MissingBlobError, Model
 from fleetscore.store.base import Entry, Store
 from fleetscore.store.decoded_cache import read_unchanging, read_version
 from fleetscore.store.parallel_reads import side_by_side
+from fleetscore.store.state_files import damaged, decode_truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ def write_model_set(
     store.flush(_path(workload, version, name) for name in files)
     model_set = ModelSet(workload, version, created, digests, card)
     store.write(_path(workload, version, "set.json"), msgspec.json.encode(model_set))
+    store.flush([_path(workload, version, "set.json")])  # before a pin or a run's record names it
     return model_set
 
 
@@ -202,11 +204,42 @@ def _change(store: Store, workload: str, changed: Callable[[Pins], Pins]) -> Pin
         pins, etag = _read_tagged_pins(store, workload)
         new = changed(pins)
         try:
-            store.replace(_pins_path(workload), msgspec.json.encode(new), etag)
+            store.replace(pins_path(workload), msgspec.json.encode(new), etag)
         except ConflictError:
             continue
+        _keep_changes(store, workload, new)
         return new
     raise ConflictError(f"The pins of {workload} change faster than this call can follow.", fix="Try again.")
+
+
+def replay_changes(changes: Iterable[PinChange]) -> Pins:
+    """The pins that the changes, all from the first on, lead to.
+
+    >>> moment = datetime(2026, 1, 1, tzinfo=UTC)
+    >>> replay_changes([PinChange(moment, "", "", "", "v1"), PinChange(moment, "", "7/2", "", "v0")]).version_for("7/2")
+    'v0'
+    """
+    pins = Pins()
+    for change in changes:
+        if change.role == "challenger":
+            pins = replace(pins, challenger=change.after, history=(*pins.history, change))
+        else:
+            pins = _changed(pins, change.after, change.partition, change.who, change.why, change.at)
+    return pins
+
+
+def changes_folder(workload: str) -> str:
+    """Where each change of the workload's pins lies in a file of its own, so that pins.json can be made anew."""
+    return f"models/{workload}/pins/"
+
+
+def _keep_changes(store: Store, workload: str, pins: Pins) -> None:
+    """Write each change that has no file yet beside the pins; the first call for an older store writes them all."""
+    folder = changes_folder(workload)
+    there = {entry.path for entry in store.list(folder)}
+    for number, change in enumerate(pins.history, 1):
+        if (path := f"{folder}{number:06d}.json") not in there:
+            store.create(path, msgspec.json.encode(change))
 
 
 def version_before(pins: Pins) -> str:
@@ -243,14 +276,18 @@ def _changed(pins: Pins, version: str, partition: str, requested_by: str, why: s
 
 
 def _read_tagged_pins(store: Store, workload: str) -> tuple[Pins, str | None]:
+    path = pins_path(workload)
     try:
-        data, etag = store.read_tagged(_pins_path(workload))
-    except MissingBlobError:
+        data, etag = store.read_tagged(path)
+    except MissingBlobError as error:
+        if next(iter(store.list(changes_folder(workload), 1)), None) is not None:
+            raise damaged(path, error) from error
         return Pins(), None
-    return msgspec.json.decode(data, type=Pins), etag
+    return decode_truth(data, path, Pins), etag
 
 
-def _pins_path(workload: str) -> str:
+def pins_path(workload: str) -> str:
+    """The pins of the workload."""
     return f"models/{workload}/pins.json"
 
 

@@ -11,9 +11,10 @@ import msgspec
 from fleetscore.app_settings import AppSettings
 from fleetscore.errors import FleetscoreError, InputError
 from fleetscore.operations.outgoing import check_address, post_json
-from fleetscore.records import FINAL, RunRecord, RunState, from_json, to_json
+from fleetscore.records import FINAL, RunRecord, RunState, to_json
 from fleetscore.runs.run_records import read_run
 from fleetscore.store.base import Store
+from fleetscore.store.state_files import read_truth
 
 FOLDER = "callbacks/"
 _GIVE_UP_AFTER = timedelta(hours=24)
@@ -44,12 +45,9 @@ def answer_callbacks(store: Store, app: AppSettings, now: datetime) -> int:
     taken = 0
     for entry in list(store.list(FOLDER)):
         try:
-            callback = from_json(store.read(entry.path), Callback)
+            callback = read_truth(store, entry.path, Callback)
             taken += _answer(store, app, entry.path, callback, now)
-        except (
-            FleetscoreError,
-            msgspec.DecodeError,
-        ) as error:  # one bad callback never keeps back the others
+        except FleetscoreError as error:  # one bad callback never keeps back the others
             _log.warning("The callback at %s was not taken: %s", entry.path, error)
     return taken
 

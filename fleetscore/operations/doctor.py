@@ -21,6 +21,7 @@ from fleetscore.errors import ConflictError, FleetscoreError
 from fleetscore.models.model_sets import read_listed_set, read_pins
 from fleetscore.operations.due import has_input
 from fleetscore.operations.known_workloads import find_named
+from fleetscore.operations.state_check import check_state
 from fleetscore.operations.watchdog import gather_overdue, trouble_of
 from fleetscore.pipeline.cost import read_prices
 from fleetscore.registry import KnownWorkload, find_workloads
@@ -31,8 +32,33 @@ from fleetscore.store.parallel_reads import side_by_side
 State = Literal["ok", "warning", "wrong", "not checked"]
 
 _MOST_SKEW_S = 60.0
+_STATE_S = 60.0
+_REPAIRS = {
+    "hint": "it is made anew.",
+    "message": "it is set aside.",
+    "commit": "its shard is scored again.",
+    "pin_change": "it is removed.",
+    "run": "the record is made from what else is known of the run.",
+    "run_file": "it is made from the run's committed shards, where they are kept.",
+    "manifest": "it is made from the run's ledger.",
+    "pins": "they are made from their changes, or guessed from the newest window.",
+    "model_set": "nothing can be done; pin another version, or train again.",
+    "verdict": "nothing can be done; judge again.",
+}
 _PROBES = 2
-_ORDER = ("settings", "schedules", "store", "clock", "queue", "batch", "quota", "models", "notices", "runs")
+_ORDER = (
+    "settings",
+    "schedules",
+    "store",
+    "clock",
+    "queue",
+    "batch",
+    "quota",
+    "models",
+    "state",
+    "notices",
+    "runs",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +92,7 @@ def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diag
         ("batch", lambda: _batch(store, app)),
         ("quota", lambda: _quota(store, app)),
         ("notices", lambda: _notices(store, app)),
+        ("state", lambda: _state(store)),
         *(("runs", partial(_workload, store, each, now())) for each in known),
     ]
     found = [*chain(*side_by_side(lambda check: _guarded(*check), checks))]
@@ -264,6 +291,23 @@ def _model(store: Store, name: str, version: str) -> Finding:
         "ok",
         f"{name}: {version} has all its files, each as long as it was written ({len(model_set.files)}).",
     )
+
+
+def _state(store: Store) -> Iterator[Finding]:
+    """The state files that cannot be read; the newest runs' first, as far as the time reaches."""
+    report = check_state(store, _STATE_S)
+    for bad in report.bad:
+        fix = (
+            "Use the version of Fleetscore that wrote it."
+            if bad.newer
+            else f"fleetscore repair: {_REPAIRS[bad.kind]}"
+        )
+        yield Finding("state", "warning" if bad.kind == "hint" and not bad.newer else "wrong", bad.why, fix)
+    if report.unread_runs:
+        detail = f"There was no time to read the files of {report.unread_runs:,} older runs."
+        yield Finding("state", "not checked", detail, "fleetscore repair --dry-run reads all of them.")
+    if not report.bad:
+        yield Finding("state", "ok", f"{report.files:,} files of state can be read.")
 
 
 def _notices(store: Store, app: AppSettings) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from fleetscore.errors import MissingBlobError
 from fleetscore.runs.run_records import read_run
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_path
+from fleetscore.store.tables import open_truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def describe_drift(store: Store, run: str, limit: int = 20) -> DriftReport:
     """The run's partitions to look at; MissingBlobError for an unknown run. A run without sketches gives an empty report."""
     record = read_run(store, run)
     try:
-        with store.open(run_path(run, "drift.parquet")) as source:
+        with open_truth(store, run_path(run, "drift.parquet")) as source:
             drift = pq.read_table(source)
     except MissingBlobError:
         return DriftReport(run, record.partitions, 0, 0, ())

@@ -32,13 +32,14 @@ from fleetscore.records import (
     RunState,
     ShardPlan,
     ShardRecord,
-    from_json,
 )
 from fleetscore.runs.causes import read_causes_of
 from fleetscore.runs.plans import read_plan, read_shard_plans
 from fleetscore.runs.run_records import read_run
 from fleetscore.store.base import Entry, Store
 from fleetscore.store.paths import run_path, shard_folder
+from fleetscore.store.state_files import read_hint, read_truth
+from fleetscore.store.tables import open_truth
 
 _MOST_FILES = 20
 _READS = 4
@@ -259,7 +260,8 @@ def _attempts(
     for entry in entries:
         if entry.path.endswith("/crumb.json"):
             name = entry.path[len(prefix) :].split("/", 1)[0]
-            markers[name] = list(from_json(store.read(entry.path), AttemptMarker).partitions)
+            marker = read_hint(store, entry.path, AttemptMarker)
+            markers[name] = list(marker.partitions) if marker else []
     return describe_attempts(entries, prefix, markers, partition, commit)
 
 
@@ -283,13 +285,13 @@ def _planned(store: Store, record: RunRecord) -> PlanHead:
 
 def _find_row(store: Store, path: str, partition: str) -> dict[str, Any] | None:
     """The partition's row of a Parquet table, or None; reads only the row groups that can hold it."""
-    with store.open(path) as source:
+    with open_truth(store, path) as source:
         found = pq.read_table(source, filters=[("partition", "==", partition)]).to_pylist()
     return found[0] if found else None
 
 
 def _unknown_partition(store: Store, head: PlanHead, partition: str) -> InputError:
-    with store.open(head.table) as source:
+    with open_truth(store, head.table) as source:
         keys = pq.read_table(source, columns=["partition"])["partition"]
     near = _nearest(keys, partition)
     fix = (
@@ -357,7 +359,7 @@ def _model(store: Store, record: RunRecord, pins: Pins, partition: str, version:
 def _digests(store: Store, run: str) -> dict[str, str]:
     """The digests of the run's result files by path; none while they are not collected."""
     with suppress(MissingBlobError):
-        files = from_json(store.read(run_path(run, "files.json")), tuple[ResultFile, ...])
+        files = read_truth(store, run_path(run, "files.json"), tuple[ResultFile, ...])
         return {file.path: file.sha256 for file in files}
     return {}
 

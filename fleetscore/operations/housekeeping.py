@@ -6,6 +6,7 @@ nothing loses its ledger first and then what the ledger spoke of, so that at no 
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
@@ -18,18 +19,21 @@ import msgspec
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fleetscore.errors import MissingBlobError
+from fleetscore.errors import DamagedStateError, MissingBlobError
 from fleetscore.pipeline.submit import newest_round
-from fleetscore.records import FINAL, Manifest, RunRecord, RunState, from_json
+from fleetscore.records import FINAL, Manifest, RunRecord, RunState, ShardRecord
 from fleetscore.registry import workload_names
 from fleetscore.runs.index import RunLine, day_of, list_runs_since
 from fleetscore.runs.index_rollup import roll_up_index
 from fleetscore.runs.ledgers import read_ledger
+from fleetscore.runs.manifests import read_manifest
 from fleetscore.runs.run_records import read_run
 from fleetscore.settings import KeepPolicy, read_keep_policy
 from fleetscore.store.base import Entry, Store
 from fleetscore.store.parallel_reads import side_by_side
-from fleetscore.store.paths import manifest_path, run_folder, run_id, run_path, swept_path
+from fleetscore.store.paths import run_folder, run_id, run_path, swept_path
+from fleetscore.store.state_files import read_hint, read_truth
+from fleetscore.store.tables import open_truth
 
 _RECORDS = ("run.json", "cancel.json")
 _LEDGER_FIRST = ("collected.json", "files.json", "ledger.parquet", "causes.parquet")
@@ -37,6 +41,7 @@ _NOTES = ("prepare/", "completions/", "given_up/")
 _SPARE = ("crumb.json", "challenger.parquet", "challenger.json")
 _MOST_EXAMPLES = 5
 _RUNS_AT_ONCE = 64
+_log = logging.getLogger("fleetscore.housekeeping")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,10 @@ def _remove(store: Store, found: Iterable[Doomed], swept: Swept) -> None:
 
 def find_doomed(store: Store, workload: str, policy: KeepPolicy, now: datetime) -> Iterator[Doomed]:
     """What is to be removed of the workload, in an order that may be stopped anywhere."""
-    done, until = _read_swept(store, workload), {k: _until(now, days) for k, days in _kinds(policy).items()}
+    done, until = (
+        _read_swept(store, workload, now),
+        {k: _until(now, days) for k, days in _kinds(policy).items()},
+    )
     ended = _ended_runs(store, workload, min(done.get(kind, "") for kind in until), max(until.values()))
     due = {kind: [x for x in ended if done.get(kind, "") < day_of(x) <= day] for kind, day in until.items()}
     for line in due[
@@ -132,8 +140,13 @@ def find_old_notices(store: Store, policies: Mapping[str, KeepPolicy], now: date
 def _unpublished(store: Store, line: RunLine) -> Iterator[Doomed]:
     if line.state is RunState.PUBLISHED:
         return
-    record = read_run(store, line.run)
-    if record.state is not RunState.PUBLISHED and not _is_needed(store, record):
+    try:
+        record = read_run(store, line.run)
+        is_over = record.state is not RunState.PUBLISHED and not _is_needed(store, record)
+    except DamagedStateError as error:  # what cannot be read may speak of the run
+        _log.warning("%s is kept: %s", line.run, error)
+        return
+    if is_over:
         yield from _without_record(store, line.run)
 
 
@@ -142,7 +155,11 @@ def _of_run(store: Store, due: tuple[RunLine, Set[str]]) -> list[Doomed]:
     line, kinds = due
     logs = run_path(line.run, "logs/")
     entries = list(store.list(run_folder(line.run) if "attempt" in kinds else logs))
-    doomed = list(_leftovers(store, line, entries)) if "attempt" in kinds else []
+    try:
+        doomed = list(_leftovers(store, line, entries)) if "attempt" in kinds else []
+    except DamagedStateError as error:  # which attempt won is not known
+        _log.warning("The attempts of %s are kept: %s", line.run, error)
+        doomed = []
     old_logs = [entry for entry in entries if "log" in kinds and entry.path.startswith(logs)]
     return doomed + [_doomed(entry, "log") for entry in old_logs]
 
@@ -195,7 +212,7 @@ def _is_needed(store: Store, record: RunRecord) -> bool:
         return True
     folder = run_folder(request.run)
     with suppress(MissingBlobError):
-        manifest = from_json(store.read(manifest_path(request.workload, request.window)), Manifest)
+        manifest = read_manifest(store, request.workload, request.window)
         if manifest.run == request.run or any(file.path.startswith(folder) for file in manifest.files):
             return True
     rounds = range(1, newest.request.round + 1)
@@ -204,7 +221,7 @@ def _is_needed(store: Store, record: RunRecord) -> bool:
 
 
 def _speaks_of(store: Store, other: str, run: str) -> bool:
-    with suppress(MissingBlobError), store.open(run_path(other, "ledger.parquet")) as source:
+    with suppress(MissingBlobError), open_truth(store, run_path(other, "ledger.parquet")) as source:
         ledger = pq.read_table(source, columns=["run", "file"])
         named = pc.or_(pc.equal(ledger["run"], run), pc.starts_with(ledger["file"], run_folder(run)))
         return bool(pc.any(named).as_py())
@@ -216,7 +233,7 @@ def referenced_files(store: Store) -> set[str]:
     found: set[str] = set()
     for entry in store.list("results/"):
         if entry.path.endswith("/manifest.json"):
-            manifest = from_json(store.read(entry.path), Manifest)
+            manifest = read_truth(store, entry.path, Manifest)
             found |= {file.path for file in manifest.files} | {manifest.ledger}
     for entry in store.list("runs/"):
         if entry.path.endswith("/ledger.parquet"):
@@ -246,18 +263,17 @@ def _until(now: datetime, days: float) -> str:
     return day.isoformat()
 
 
-def _read_swept(store: Store, workload: str) -> dict[str, str]:
-    try:
-        return msgspec.json.decode(store.read(swept_path(workload)), type=dict[str, str])
-    except MissingBlobError:
-        return {}
+def _read_swept(store: Store, workload: str, now: datetime) -> dict[str, str]:
+    """The last swept day of each kind; what is no day, or one to come, counts as never."""
+    marks = read_hint(store, swept_path(workload), dict[str, date]) or {}
+    return {kind: day.isoformat() for kind, day in marks.items() if day <= now.date()}
 
 
 def _mark_swept(store: Store, workload: str, policy: KeepPolicy, now: datetime) -> None:
     """Remember the days that need no second look; a run that had not ended by now is looked at by nobody again, but keeps little."""
     if next(iter(store.list(f"index/{workload}/", 1)), None) is None:
         return
-    known = _read_swept(store, workload)
+    known = _read_swept(store, workload, now)
     marks = {kind: max(known.get(kind, ""), _until(now, days)) for kind, days in _kinds(policy).items()}
     store.write(swept_path(workload), msgspec.json.encode(marks))
 
@@ -277,4 +293,4 @@ def _shard(path: str) -> str:
 
 
 def _attempt_of(store: Store, path: str) -> str:
-    return str(msgspec.json.decode(store.read(path))["attempt"])
+    return read_truth(store, path, ShardRecord).attempt

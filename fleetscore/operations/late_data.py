@@ -27,6 +27,7 @@ from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.plans import read_plan
 from fleetscore.store.base import Store
 from fleetscore.store.paths import late_path
+from fleetscore.store.state_files import read_hint
 from fleetscore.workload import Prepares, RunContext, Workload
 
 WHO = "late data"
@@ -131,7 +132,4 @@ def _prepare(context: RunContext) -> bool:
 
 
 def _read_seen(store: Store, workload: str) -> dict[str, str]:
-    try:
-        return msgspec.json.decode(store.read(late_path(workload)), type=dict[str, str])
-    except MissingBlobError:
-        return {}
+    return read_hint(store, late_path(workload), dict[str, str]) or {}

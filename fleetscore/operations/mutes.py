@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from fnmatch import fnmatchcase
 
-import msgspec
-
-from fleetscore.errors import InputError, MissingBlobError, StoreError
-from fleetscore.records import from_json, to_json
+from fleetscore.errors import InputError, MissingBlobError
+from fleetscore.records import to_json
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.store.paths import mute_path, mutes_folder
+from fleetscore.store.state_files import read_truth
 
 LONGEST = timedelta(days=366)
 _MOST_CHARACTERS = 2_000
@@ -96,12 +95,14 @@ def unmute(store: Store, workload: str, mute_id: str, *, why: str, now: datetime
 
 
 def list_mutes(store: Store, workload: str, now: datetime) -> list[Mute]:
-    """The mutes in force, oldest first; StoreError names a file that cannot be read."""
+    """The mutes in force, oldest first; DamagedStateError names a file that cannot be read."""
     folder = mutes_folder(workload)
     paths = [entry.path for entry in store.list(folder)]
     ended = {_id_of(path) for path in paths if path.startswith(f"{folder}unmutes/")}
     wanted = [path for path in paths if path.startswith(f"{folder}mutes/") and _id_of(path) not in ended]
-    return [act for act in side_by_side(lambda path: _read(store, path), wanted) if act.until > now]
+    return [
+        act for act in side_by_side(lambda path: read_truth(store, path, Mute), wanted) if act.until > now
+    ]
 
 
 def parse_until(text: str, now: datetime) -> datetime:
@@ -161,15 +162,3 @@ def _parse_moment(text: str, now: datetime) -> datetime | None:
 
 def _id_of(path: str) -> str:
     return path.rpartition("/")[2].removesuffix(".json")
-
-
-def _read(store: Store, path: str) -> Mute:
-    try:
-        return from_json(store.read(path), Mute)
-    except msgspec.DecodeError as error:
-        raise StoreError(
-            f"{path} cannot be read: {error}.",
-            fix="Delete the file, and mute again what should be muted.",
-            code="damaged_state",
-            retry=False,
-        ) from error

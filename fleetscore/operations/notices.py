@@ -24,11 +24,12 @@ from fleetscore.operations.mutes import list_mutes
 from fleetscore.operations.outgoing import post_json
 from fleetscore.operations.window_calendar import cell_of
 from fleetscore.operations.window_states import Mark
-from fleetscore.records import GOOD, RunRecord, RunState, from_json, to_json
+from fleetscore.records import GOOD, RunRecord, RunState, to_json
 from fleetscore.runs.index import line_of
 from fleetscore.runs.ledgers import partitions_with
 from fleetscore.store.base import Store
 from fleetscore.store.paths import notice_path
+from fleetscore.store.state_files import read_truth
 
 QUEUE = "fleetscore-notices"
 """The storage queue of notices, in the account of the completion queue."""
@@ -143,7 +144,7 @@ def send_notice(store: Store, app: AppSettings, notice: Notice) -> bool:
             return True
         store.create(notice_path("pending", notice.id), to_json(notice))
         return _deliver(
-            store, from_json(store.read(notice_path("pending", notice.id)), Notice), targets, _WAITS_S
+            store, read_truth(store, notice_path("pending", notice.id), Notice), targets, _WAITS_S
         )
     except FleetscoreError as error:
         _log.error("The notice %s could not be kept: %s", notice.id, error)
@@ -155,8 +156,8 @@ def resend_pending(store: Store, app: AppSettings, now: datetime) -> int:
     targets, arrived = list_targets(app), 0
     for entry in list(store.list("notices/pending/")):
         try:
-            notice = from_json(store.read(entry.path), Notice)
-        except (FleetscoreError, msgspec.DecodeError) as error:  # one bad notice never keeps back the others
+            notice = read_truth(store, entry.path, Notice)
+        except FleetscoreError as error:  # one bad notice never keeps back the others
             _log.error("The notice at %s cannot be read and stays there: %s", entry.path, error)
             continue
         if now - notice.at > _GIVE_UP_AFTER:

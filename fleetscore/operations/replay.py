@@ -18,6 +18,7 @@ from fleetscore.runs.published import LedgerLine, read_ledger_line, read_partiti
 from fleetscore.runs.run_records import read_run
 from fleetscore.schemas import DRIFTED
 from fleetscore.store.base import Store
+from fleetscore.store.tables import open_truth
 from fleetscore.workload import Shard
 
 
@@ -130,7 +131,7 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _shard(store: Store, head: PlanHead, partition: str) -> Shard:
-    with store.open(head.table) as source:
+    with open_truth(store, head.table) as source:
         rows = pq.read_table(source, filters=[("partition", "=", partition)])
     if rows.num_rows == 0 or rows["shard"][0].as_py() < 0:
         settled = rows["outcome"][0].as_py() if rows.num_rows else "unknown"

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import msgspec
-
-from fleetscore.records import from_json, to_json
+from fleetscore.records import to_json
 from fleetscore.store.base import Store
+from fleetscore.store.state_files import read_hint
 
 FOLDER = "ticks/"
 MINUTE_TIMERS = ("start_due_windows", "rescue_timer")
@@ -45,11 +44,9 @@ def read_ticks(store: Store) -> dict[str, datetime]:
     """When each timer last ran; a tick that cannot be read counts as none, since the next one replaces it."""
     found = {}
     for entry in store.list(FOLDER):
-        try:
-            tick = from_json(store.read(entry.path), Tick)
-        except msgspec.DecodeError:
-            continue
-        found[tick.timer] = tick.at
+        tick = read_hint(store, entry.path, Tick)
+        if tick is not None:
+            found[tick.timer] = tick.at
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,12 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fleetscore.errors import InputError, MissingBlobError
+from fleetscore.errors import DamagedStateError, InputError, MissingBlobError
 from fleetscore.models.model_sets import read_pins
 from fleetscore.partition_keys import join_columns
 from fleetscore.pipeline.score import read_shard_record
 from fleetscore.pipeline.shadow import RECORD, RESULTS, Shadow
-from fleetscore.records import Outcome, from_json, to_json
+from fleetscore.records import Outcome, to_json
 from fleetscore.registry import get_workload
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
@@ -27,12 +28,14 @@ from fleetscore.store.base import Entry, Store
 from fleetscore.store.decoded_cache import read_version
 from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.store.paths import attempt_path
-from fleetscore.store.tables import count_values
+from fleetscore.store.state_files import decode_truth, read_truth
+from fleetscore.store.tables import count_values, open_truth
 from fleetscore.windows import Window, windows_between
 from fleetscore.workload import Judges, Workload, require
 
 Floats = npt.NDArray[np.float64]
 MARGIN = 0.01
+_log = logging.getLogger("fleetscore.verdicts")
 """Losses that differ by less than this share are taken for the same."""
 
 _LEAST_CASES = 30
@@ -177,15 +180,21 @@ def list_verdicts(store: Store, workload: str) -> list[Verdict]:
     """The kept verdicts, the newest first."""
     entries = [entry for entry in store.list(_folder(workload)) if entry.path.endswith(".json")]
 
-    def read(entry: Entry) -> Verdict:
-        return read_version(store, entry.path, entry.etag, lambda data: from_json(data, Verdict))
+    def read(entry: Entry) -> Verdict | None:
+        try:
+            return read_version(
+                store, entry.path, entry.etag, lambda data: decode_truth(data, entry.path, Verdict)
+            )
+        except DamagedStateError as error:  # costs itself; the doctor names it
+            _log.warning("A verdict is passed over: %s", error)
+            return None
 
-    return side_by_side(read, entries[::-1])
+    return [verdict for verdict in side_by_side(read, entries[::-1]) if verdict is not None]
 
 
 def read_verdict_table(store: Store, verdict: Verdict) -> pa.Table:
     """The verdict partition by partition."""
-    with store.open(verdict.table) as source:
+    with open_truth(store, verdict.table) as source:
         return pq.read_table(source)
 
 
@@ -225,9 +234,9 @@ def _shadow_of(store: Store, run: str, shard: int, challenger: str) -> Iterator[
     if record is None:
         return
     with suppress(MissingBlobError):
-        shadow = from_json(store.read(attempt_path(run, shard, record.attempt, RECORD)), Shadow)
+        shadow = read_truth(store, attempt_path(run, shard, record.attempt, RECORD), Shadow)
         if shadow.challenger == challenger and shadow.rows:
-            with store.open(attempt_path(run, shard, record.attempt, RESULTS)) as source:
+            with open_truth(store, attempt_path(run, shard, record.attempt, RESULTS)) as source:
                 yield pq.read_table(source)
 
 

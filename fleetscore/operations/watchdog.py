@@ -6,12 +6,13 @@ Decisions are functions of what was read; who asks Durable for an orchestration'
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Literal
 
+from fleetscore.errors import DamagedStateError, FleetscoreError, MissingBlobError
 from fleetscore.operations.due import has_input, list_due
 from fleetscore.operations.known_workloads import find_named
 from fleetscore.operations.notices import Notice, links_of_run
@@ -38,6 +39,7 @@ _MAX_TAKEOVERS = 2
 LONGEST_STEP = timedelta(minutes=30)
 """What one activity may take (functionTimeout of host.json); an orchestration waits for nothing longer without a step."""
 
+_log = logging.getLogger("fleetscore.watchdog")
 _WITHOUT_HOST = "direct"  # runs in a process of their own have no orchestration
 
 
@@ -108,10 +110,17 @@ def close_run(store: Store, run: str, reason: str, now: datetime) -> RunRecord:
 def find_trouble(store: Store, now: datetime) -> list[Notice]:
     """What notices are sent of: runs that stand still, overdue windows, and months beyond their budget; workload by workload."""
 
-    known = find_named(store)
-    return [
-        notice for notices in side_by_side(partial(trouble_of, store, now=now), known) for notice in notices
-    ]
+    found = side_by_side(lambda known: _trouble_alone(store, known, now), find_named(store))
+    return [notice for notices in found for notice in notices]
+
+
+def _trouble_alone(store: Store, known: KnownWorkload, now: datetime) -> list[Notice]:
+    """What notices are sent of; an error costs this workload its notices of this time, and no other workload."""
+    try:
+        return trouble_of(store, known, now)
+    except FleetscoreError as error:
+        _log.error("%s is not watched over this time: %s", known.name, error)
+        return []
 
 
 def is_overdue(window: Window, newest: RunRecord | RunLine | None, policy: RunPolicy, now: datetime) -> bool:
@@ -164,8 +173,17 @@ def _as_one(never_started: Sequence[Notice]) -> Notice:
 
 
 def _open_records(store: Store, lines: Sequence[RunLine]) -> list[RunRecord]:
-    records = [read_run(store, line.run) for line in lines if line.state not in FINAL]
-    return [r for r in records if r.state not in FINAL and r.request.who != _WITHOUT_HOST]
+    records = [_read(store, line.run) for line in lines if line.state not in FINAL]
+    return [r for r in records if r and r.state not in FINAL and r.request.who != _WITHOUT_HOST]
+
+
+def _read(store: Store, run: str) -> RunRecord | None:
+    """The record; None where it is damaged or gone, which costs that run the watchdog's help and no other run."""
+    try:
+        return read_run(store, run)
+    except (DamagedStateError, MissingBlobError) as error:
+        _log.error("%s is not watched over: %s", run, error)
+        return None
 
 
 def _overdue(
@@ -173,12 +191,20 @@ def _overdue(
 ) -> list[Notice]:
     """Notices of the `late` windows without a run that has ended; the records are read of those only where the index knows of none."""
     unsure = [w for w in late if w.key not in indexed or indexed[w.key].state not in FINAL]
-    newest = side_by_side(lambda window: newest_round(store, workload, window.key), unsure)
+    newest = side_by_side(lambda window: _newest_of(store, workload, window), unsure)
     return [
         _overdue_notice(workload, window, record, now)
         for window, record in zip(unsure, newest, strict=True)
         if record is None or record.state not in FINAL
     ]
+
+
+def _newest_of(store: Store, workload: str, window: Window) -> RunRecord | None:
+    try:
+        return newest_round(store, workload, window.key)
+    except DamagedStateError as error:  # the window counts as never run, so that it is told of
+        _log.error("%s of %s: %s", window.key, workload, error)
+        return None
 
 
 def _overdue_notice(workload: str, window: Window, newest: RunRecord | None, now: datetime) -> Notice:

@@ -11,13 +11,14 @@ import numpy.typing as npt
 from fleetscore.app_settings import AppSettings
 from fleetscore.batch import connect_compute
 from fleetscore.batch.interface import PoolState
-from fleetscore.errors import CapacityError, FleetscoreError, MissingBlobError
+from fleetscore.errors import CapacityError, FleetscoreError
 from fleetscore.pipeline.cost import Prices, cores_of
 from fleetscore.pipeline.placement import InlineOffer, PoolOffer, is_done_before
 from fleetscore.records import from_json
 from fleetscore.settings import RunPolicy
 from fleetscore.store.base import Store
 from fleetscore.store.paths import pool_rates_path
+from fleetscore.store.state_files import check_range, read_hint_with
 
 Floats = npt.NDArray[np.float64]
 _NODE_MEMORY_SHARE = 0.85
@@ -35,10 +36,15 @@ class PoolRates:
 
 def read_pool_rates(store: Store, pool: str, prices: Prices) -> PoolRates:
     """What this store has measured of the pool, or the guess that comes with the prices."""
-    try:
-        return from_json(store.read(pool_rates_path(pool)), PoolRates)
-    except MissingBlobError:
-        return PoolRates(prices.pool.boot_s, prices.pool.start_s)
+    known = read_hint_with(store, pool_rates_path(pool), decode_pool_rates)
+    return known or PoolRates(prices.pool.boot_s, prices.pool.start_s)
+
+
+def decode_pool_rates(data: bytes) -> PoolRates:
+    """The pool's rates that the bytes hold; an error where one of them cannot be."""
+    rates = from_json(data, PoolRates)
+    check_range([rates.boot_s, rates.start_s])
+    return rates
 
 
 def offer_inline(app: AppSettings, policy: RunPolicy, prices: Prices) -> InlineOffer:

@@ -16,11 +16,13 @@ import pyarrow.compute as pc
 
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.pipeline.partition_names import match_partitions
-from fleetscore.records import GOOD, Manifest, Only, Outcome, ResultFile, RunRequest, from_json
+from fleetscore.records import GOOD, Only, Outcome, ResultFile, RunRequest
 from fleetscore.runs.ledgers import read_ledger
+from fleetscore.runs.manifests import read_manifest
 from fleetscore.schemas import PARTITIONS, fill_table
 from fleetscore.store.base import Store
-from fleetscore.store.paths import manifest_path, run_path
+from fleetscore.store.paths import run_path
+from fleetscore.store.state_files import read_truth
 
 NOT_REQUESTED = "not_requested"
 UNKNOWN_PARTITION = "unknown_partition"
@@ -132,12 +134,12 @@ def _files_of(store: Store, request: RunRequest) -> tuple[ResultFile, ...]:
     committed.
     """
     try:
-        manifest = from_json(store.read(manifest_path(request.workload, request.window)), Manifest)
+        manifest = read_manifest(store, request.workload, request.window)
     except MissingBlobError:
         manifest = None
     if manifest is not None and manifest.run == request.previous:
         return manifest.files
-    return from_json(store.read(run_path(request.previous, "files.json")), tuple[ResultFile, ...])
+    return read_truth(store, run_path(request.previous, "files.json"), tuple[ResultFile, ...])
 
 
 def _restrict(table: pa.Table, names: tuple[str, ...]) -> pa.Table:

@@ -14,15 +14,16 @@ from fleetscore.pipeline.drift import count_drifted, measure_run
 from fleetscore.pipeline.ledger import build_ledger, count_outcomes, group_causes
 from fleetscore.pipeline.partition_log import log_partitions
 from fleetscore.pipeline.score import read_shard_record
-from fleetscore.records import Collected, PlanHead, ResultFile, ShardRecord, from_json, to_json
+from fleetscore.records import Collected, PlanHead, ResultFile, ShardRecord, to_json
 from fleetscore.registry import read_policy
-from fleetscore.runs.causes import join_causes
+from fleetscore.runs.causes import CAUSES_FILE, join_causes
 from fleetscore.runs.ledgers import read_ledger, write_ledger
 from fleetscore.runs.plans import read_plan, read_shard_plans
 from fleetscore.runs.timeline import write_timeline
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_path
-from fleetscore.store.tables import count_values
+from fleetscore.store.state_files import read_truth
+from fleetscore.store.tables import count_values, open_truth
 
 _LEAST_GROWTH_BYTES = 64_000_000
 """Below this, libraries and buffers weigh more than rows."""
@@ -48,13 +49,16 @@ def collect_run(store: Store, run: str, reasons: Mapping[int, str] | None = None
     store.write(run_path(run, "files.json"), to_json(collected.files))
     write_timeline(store, run, read_shard_plans(store, head), records)
     store.write(run_path(run, "collected.json"), to_json(collected))
+    store.flush(
+        run_path(run, name) for name in ("ledger.parquet", CAUSES_FILE, "files.json", "collected.json")
+    )
     log_partitions(head, records, ledger, read_policy(store, head.request.workload).log_partitions)
     return collected
 
 
 def read_collected(store: Store, run: str) -> Collected:
     """What collect_run wrote; MissingBlobError before that."""
-    return from_json(store.read(run_path(run, "collected.json")), Collected)
+    return read_truth(store, run_path(run, "collected.json"), Collected)
 
 
 def read_shard_records(store: Store, head: PlanHead) -> list[ShardRecord]:
@@ -110,7 +114,7 @@ def _bytes_per_row(record: ShardRecord) -> float:
 
 
 def _read_table(store: Store, path: str) -> pa.Table:
-    with store.open(path) as source:
+    with open_truth(store, path) as source:
         return pq.ParquetFile(source).read()
 
 

@@ -17,6 +17,7 @@ from fleetscore.runs.plans import read_plan
 from fleetscore.runs.run_records import record_ending
 from fleetscore.store.base import Store
 from fleetscore.store.paths import profile_path
+from fleetscore.store.tables import has_table
 
 
 def finish_run(store: Store, request: RunRequest, now: datetime) -> Ending:
@@ -40,7 +41,7 @@ def remember_profiles(store: Store, run: str) -> None:
     """Keep how the run looked, of the model sets that it was the first to publish with."""
     head = read_plan(store, run)
     versions = [version for version in head.models if version]
-    if all(store.stat(profile_path(head.request.workload, version)) is not None for version in versions):
+    if all(has_table(store, profile_path(head.request.workload, version)) for version in versions):
         return
     sketches = read_sketches(store, read_shard_records(store, head))
     if sketches is not None:

@@ -23,13 +23,14 @@ from fleetscore.errors import CapacityError, MissingBlobError, SettingsError, St
 from fleetscore.pipeline.offload_decisions import Check, decide, decide_unanswered
 from fleetscore.pipeline.score import is_cancelled
 from fleetscore.process_environment import SCORING_ENVIRONMENT
-from fleetscore.records import from_json, to_json
+from fleetscore.records import to_json
 from fleetscore.registry import EXTRA_WORKLOADS, read_policy
 from fleetscore.runs.plans import read_plan, read_shard_plans
 from fleetscore.runs.status import committed_shards
 from fleetscore.settings import RunPolicy
 from fleetscore.store.base import Store
 from fleetscore.store.paths import given_up_folder, pool_waking_path, run_path
+from fleetscore.store.state_files import read_truth
 from fleetscore.telemetry import worker_settings
 
 _log = logging.getLogger("fleetscore.offload")
@@ -168,7 +169,7 @@ def policy_of(store: Store, run: str) -> RunPolicy:
 
 def read_submission(store: Store, run: str) -> Submission:
     """The run's submission; MissingBlobError where nothing was submitted."""
-    return from_json(store.read(run_path(run, "offload.json")), Submission)
+    return read_truth(store, run_path(run, "offload.json"), Submission)
 
 
 def give_up(store: Store, run: str, shard: int, reason: str) -> None:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.app_settings import AppSettings
-from fleetscore.errors import BugError, CapacityError, MissingBlobError
+from fleetscore.errors import BugError, CapacityError
 from fleetscore.models.model_sets import read_pins
 from fleetscore.pipeline.capacity import look_at_pool, offer_inline, refuse
 from fleetscore.pipeline.carry_over import carry_over
@@ -30,6 +30,7 @@ from fleetscore.schemas import PARTITIONS
 from fleetscore.settings import RunPolicy
 from fleetscore.store.base import Store
 from fleetscore.store.paths import rates_path, run_path
+from fleetscore.store.state_files import check_range, read_hint_with, read_truth
 from fleetscore.store.tables import count_values
 from fleetscore.workload import Partitions, Purpose, RunContext, Trains, Workload, require
 
@@ -66,8 +67,9 @@ def commit_plan(store: Store, request: RunRequest, app: AppSettings, now: dateti
         if plan.refusal is not None:
             raise plan.refusal
         _write_tables(store, plan)
+        store.flush([plan.head.table, plan.head.shard_list])
         store.create(path, to_json(plan.head))
-    return from_json(store.read(path), PlanHead)
+    return read_truth(store, path, PlanHead)
 
 
 def make_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime) -> Plan:
@@ -110,12 +112,20 @@ def make_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime
 
 def read_rates(store: Store, workload: Workload, purpose: Purpose = "score") -> Rates:
     """What this store has measured of the workload, or the workload's own figures before the first run."""
-    try:
-        return from_json(store.read(rates_path(workload.name, purpose)), Rates)
-    except MissingBlobError:
-        if purpose == "train" and isinstance(workload, Trains) and workload.training_rates:
-            return workload.training_rates
-        return workload.rates
+    measured = read_hint_with(store, rates_path(workload.name, purpose), decode_rates)
+    if measured is not None:
+        return measured
+    if purpose == "train" and isinstance(workload, Trains) and workload.training_rates:
+        return workload.training_rates
+    return workload.rates
+
+
+def decode_rates(data: bytes) -> Rates:
+    """The rates that the bytes hold; an error where one of them cannot be."""
+    rates = from_json(data, Rates)
+    check_range([rates.shard_s, rates.partition_s, rates.row_s, rates.bytes_per_row])
+    check_range([rates.spread], least=1.0)
+    return rates
 
 
 def forecast(shards: Sequence[ShardPlan], rates: Rates, situation: Situation) -> tuple[Forecast, ...]:

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from fleetscore.errors import BugError, FleetscoreError, MissingBlobError
 from fleetscore.pipeline.context import open_run
-from fleetscore.records import RunRequest, from_json, to_json
+from fleetscore.records import RunRequest, to_json
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_path
+from fleetscore.store.state_files import read_truth
 from fleetscore.workload import MapItem, Prepares, require
 
 MAX_ROUNDS = 8
@@ -37,7 +36,7 @@ def list_items(store: Store, request: RunRequest, round_number: int) -> list[Map
     """The pieces of the round, fixed at the first call; an empty list ends preparation."""
     path = run_path(request.run, f"prepare/{round_number}/items.json")
     try:
-        return msgspec.json.decode(store.read(path), type=list[MapItem])
+        return read_truth(store, path, list[MapItem])
     except MissingBlobError:
         items = _missing_items(store, request)
     if items and round_number >= MAX_ROUNDS:
@@ -46,7 +45,7 @@ def list_items(store: Store, request: RunRequest, round_number: int) -> list[Map
         )
     if items:
         store.create(path, to_json(items))
-        return msgspec.json.decode(store.read(path), type=list[MapItem])
+        return read_truth(store, path, list[MapItem])
     return []
 
 
@@ -54,7 +53,7 @@ def prepare_item(store: Store, request: RunRequest, round_number: int, number: i
     """Compute piece `number` of the round unless it is done; an expected failure is recorded, and the run stops on it later."""
     path = run_path(request.run, f"prepare/{round_number}/{number:06d}.json")
     try:
-        return from_json(store.read(path), PreparedItem)
+        return read_truth(store, path, PreparedItem)
     except MissingBlobError:
         item = list_items(store, request, round_number)[number]
     run = open_run(store, request)

@@ -10,12 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fleetscore.errors import MissingBlobError, ModelError
+from fleetscore.errors import ModelError
 from fleetscore.models.model_sets import read_model_file, read_model_set
 from fleetscore.models.profiles import PROFILE_FILE, pack_profile
 from fleetscore.records import ShardRecord
 from fleetscore.store.base import Store
 from fleetscore.store.paths import profile_path
+from fleetscore.store.state_files import read_hint_with
+from fleetscore.store.tables import has_table, open_truth
 from fleetscore.workload import Trains, Workload
 
 
@@ -36,10 +38,8 @@ def read_training_profile(store: Store, workload: Workload, version: str) -> pa.
 def read_profile(store: Store, workload: Workload, version: str) -> pa.Table | None:
     """The profile to compare with: the training's where it has one, completed by how the version's first published run looked."""
     trained = read_training_profile(store, workload, version)
-    try:
-        with store.open(profile_path(workload.name, version)) as source:
-            first = pq.read_table(source)
-    except MissingBlobError:
+    first = read_hint_with(store, profile_path(workload.name, version), _decode_profile)
+    if first is None:
         return trained
     return first if trained is None else merge(trained, first)
 
@@ -59,7 +59,7 @@ def read_sketches(store: Store, records: Sequence[ShardRecord]) -> pa.Table | No
     """The sketches of the shards, one row per scored partition; None where the workload makes none."""
     tables = []
     for path in [record.sketches for record in records if record.sketches]:
-        with store.open(path) as source:
+        with open_truth(store, path) as source:
             tables.append(pq.read_table(source))
     return pa.concat_tables(tables, promote_options="default") if tables else None
 
@@ -68,8 +68,12 @@ def remember_first(store: Store, workload: str, sketches: pa.Table, versions: pa
     """Keep how each version's first published run looked; later runs change nothing. `versions` says which scored each sketched row."""
     for version in pc.unique(versions).to_pylist():
         path = profile_path(workload, version)
-        if version and store.stat(path) is None:
-            store.create(path, pack_profile(sketches.filter(pc.equal(versions, version))))
+        if version and not has_table(store, path):
+            store.write(path, pack_profile(sketches.filter(pc.equal(versions, version))))
+
+
+def _decode_profile(data: bytes) -> pa.Table:
+    return pq.read_table(io.BytesIO(data))
 
 
 def as_floats(column: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

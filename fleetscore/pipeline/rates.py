@@ -10,10 +10,11 @@ from fleetscore.pipeline.collect import read_collected
 from fleetscore.pipeline.cost import read_prices, widen
 from fleetscore.pipeline.offload import Submission, read_submission
 from fleetscore.pipeline.offload_usage import Usage
-from fleetscore.records import Rates, from_json, to_json
+from fleetscore.records import Rates, to_json
 from fleetscore.runs.plans import read_plan
 from fleetscore.store.base import Store
 from fleetscore.store.paths import pool_rates_path, rates_path, run_path
+from fleetscore.store.state_files import read_truth
 
 _WEIGHT = 0.3
 _LEAST_S = 0.05
@@ -60,7 +61,7 @@ def blend_pool_rates(rates: PoolRates, wait_s: float, was_warm: bool) -> PoolRat
 def read_usage(store: Store, run: str) -> tuple[Submission, Usage] | None:
     """What the run submitted to Batch and what that took; None for a run without."""
     try:
-        return read_submission(store, run), from_json(store.read(run_path(run, "usage.json")), Usage)
+        return read_submission(store, run), read_truth(store, run_path(run, "usage.json"), Usage)
     except MissingBlobError:
         return None
 

@@ -21,12 +21,13 @@ from fleetscore.pipeline.hashing_file import HashingFile
 from fleetscore.pipeline.isolation import score_isolated
 from fleetscore.pipeline.poison import order_scoring
 from fleetscore.pipeline.shadow import shadow_shard
-from fleetscore.records import Outcome, ResultFile, ShardRecord, from_json, to_json
+from fleetscore.records import Outcome, ResultFile, ShardRecord, to_json
 from fleetscore.runs.causes import CAUSES_FILE, split_causes
 from fleetscore.runs.plans import read_plan, read_shard_partitions
 from fleetscore.schemas import OUTCOMES, complete_outcomes
 from fleetscore.store.base import Store
 from fleetscore.store.paths import attempt_path, run_path, shard_folder, shard_log_path, shard_record_path
+from fleetscore.store.state_files import read_hint, read_truth
 from fleetscore.store.tables import count_values, write_table
 from fleetscore.workload import RunContext, Scored, Shard, Workload
 
@@ -78,7 +79,7 @@ def score_shard(
     record = replace(
         record, base_memory_bytes=base_bytes, log=shard_log_path(run, shard) if base_bytes else ""
     )
-    store.create(shard_record_path(run, shard), to_json(record))
+    commit_record(store, record)
     committed = read_shard_record(store, run, shard)
     if head.challenger and committed is not None and committed.attempt == own.name:
         shadow_shard(context, part, head.challenger, own.path)
@@ -93,9 +94,22 @@ def name_attempt() -> str:
 def read_shard_record(store: Store, run: str, shard: int) -> ShardRecord | None:
     """The shard's commit, or None while it has none."""
     try:
-        return from_json(store.read(shard_record_path(run, shard)), ShardRecord)
+        return read_truth(store, shard_record_path(run, shard), ShardRecord)
     except MissingBlobError:
         return None
+
+
+def commit_record(store: Store, record: ShardRecord) -> bool:
+    """Commit the attempt whose files are all written, unless another one was; what the record names is on the disk before it is."""
+    named = [
+        record.outcomes,
+        record.sketches,
+        record.causes,
+        record.results.path if record.results else "",
+        *record.files.values(),
+    ]
+    store.flush([path for path in named if path])
+    return store.create(shard_record_path(record.run, record.shard), to_json(record))
 
 
 def peak_memory_bytes() -> int:
@@ -219,8 +233,8 @@ def _pieces(run: RunContext, shard: Shard, attempt: Attempt) -> Iterator[Scored]
 def _markers(store: Store, attempt: Attempt) -> list[list[str]]:
     prefix = f"{shard_folder(attempt.run, attempt.shard)}attempts/"
     paths = [entry.path for entry in store.list(prefix) if entry.path.endswith("/crumb.json")]
-    markers = [from_json(store.read(path), AttemptMarker) for path in paths]
-    return [list(marker.partitions) for marker in markers if not is_alive(marker)]
+    markers = [read_hint(store, path, AttemptMarker) for path in paths]
+    return [list(marker.partitions) for marker in markers if marker and not is_alive(marker)]
 
 
 def _quarantined(shard: Shard, attempts: int) -> Scored:

@@ -9,7 +9,7 @@ from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.models.model_sets import read_model_set
 from fleetscore.pipeline.kept_versions import CURRENT
 from fleetscore.pipeline.window_checks import check_due, check_window, check_year
-from fleetscore.records import FINAL, GOOD, Only, RunRecord, RunRequest, RunState
+from fleetscore.records import FINAL, GOOD, Only, RunRecord, RunRequest, RunState, to_json
 from fleetscore.registry import get_workload, read_policy
 from fleetscore.runs.run_records import read_run, request_run
 from fleetscore.store.base import Store
@@ -210,7 +210,7 @@ def cancel_run(store: Store, run: str, requested_by: str) -> RunRecord:
     """
     record = read_run(store, run)
     if record.state not in FINAL:
-        store.create(run_path(run, "cancel.json"), f'{{"who": "{requested_by}"}}'.encode())
+        store.create(run_path(run, "cancel.json"), to_json({"who": requested_by}))
     return record
 
 

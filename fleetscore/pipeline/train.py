@@ -11,17 +11,18 @@ import pyarrow.compute as pc
 from fleetscore.pipeline.context import open_planned
 from fleetscore.pipeline.score import (
     Progress,
+    commit_record,
     is_cancelled,
     name_attempt,
     peak_memory_bytes,
     read_shard_record,
 )
-from fleetscore.records import ShardRecord, to_json
+from fleetscore.records import ShardRecord
 from fleetscore.runs.causes import split_causes
 from fleetscore.runs.plans import read_plan, read_shard_partitions
 from fleetscore.schemas import complete_outcomes
 from fleetscore.store.base import Store
-from fleetscore.store.paths import attempt_path, shard_log_path, shard_record_path
+from fleetscore.store.paths import attempt_path, shard_log_path
 from fleetscore.store.tables import count_values, write_table
 from fleetscore.workload import Shard, Trained, Trains, require
 
@@ -44,7 +45,7 @@ def train_shard(
     trained = require(context.kind, Trains).train(context, part)
     name = attempt or name_attempt()
     record = _write(store, run, shard, name, placement, trained, started, time.perf_counter() - clock)
-    store.create(shard_record_path(run, shard), to_json(record))
+    commit_record(store, record)
     if progress is not None:
         progress(part.partitions.num_rows, part.partitions.num_rows)
     return read_shard_record(store, run, shard)

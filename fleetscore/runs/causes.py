@@ -12,6 +12,7 @@ from fleetscore.errors import MissingBlobError
 from fleetscore.schemas import OUTCOMES, complete_outcomes
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_path
+from fleetscore.store.tables import open_truth
 
 CAUSES_FILE = "causes.parquet"
 
@@ -34,14 +35,14 @@ def join_causes(outcomes: pa.Table, several: pa.Table | None) -> pa.Table:
 
 def read_causes(store: Store, run: str) -> pa.Table | None:
     """partition and causes of the run's partitions that have more than one; None where there is no such file."""
-    with suppress(MissingBlobError), store.open(run_path(run, CAUSES_FILE)) as source:
+    with suppress(MissingBlobError), open_truth(store, run_path(run, CAUSES_FILE)) as source:
         return pq.read_table(source)
     return None
 
 
 def read_causes_of(store: Store, run: str, partition: str, cause: str) -> tuple[str, ...]:
     """All causes of one partition of the run, of which `cause` is the first."""
-    with suppress(MissingBlobError), store.open(run_path(run, CAUSES_FILE)) as source:
+    with suppress(MissingBlobError), open_truth(store, run_path(run, CAUSES_FILE)) as source:
         found = pq.read_table(source, filters=[("partition", "==", partition)])["causes"].to_pylist()
         if found:
             return tuple(found[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -10,20 +11,23 @@ from typing import Any
 
 import msgspec
 
-from fleetscore.errors import ConflictError, MissingBlobError
-from fleetscore.records import GOOD, Cause, RunRecord, RunState, from_json
+from fleetscore.errors import ConflictError, DamagedStateError, MissingBlobError, StoreError
+from fleetscore.records import GOOD, Cause, RunRecord, RunState
 from fleetscore.runs.index_files import IndexFile, batches, list_files, list_workloads, longest_first
+from fleetscore.runs.index_rebuild import records_of
 from fleetscore.schemas import DRIFTED
 from fleetscore.store.base import Store
 from fleetscore.store.decoded_cache import read_version
 from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.store.paths import index_path, run_path
+from fleetscore.store.state_files import decode_truth, read_truth
 
 _LINE_BYTES = 250  # a short line; only guesses how many files hold enough lines
 _TRIES = 4
 _MOST_CHARACTERS = 160
 _MOST_CAUSES = 8
 _EXAMPLES = 5
+_log = logging.getLogger("fleetscore.runs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,10 @@ def read_lines(store: Store, files: Iterable[IndexFile]) -> dict[str, RunLine]:
     """The lines of the index files by run; MissingBlobError when one of them is gone, since it was rolled up after it was listed."""
 
     def read(file: IndexFile) -> dict[str, RunLine]:
-        return read_version(store, file.path, file.etag, _decode)
+        try:
+            return read_version(store, file.path, file.etag, lambda data: _decode(data, file.path))
+        except DamagedStateError as error:
+            return _rebuild(store, file.path, file.etag, error)
 
     merged: dict[str, RunLine] = {}
     for lines in side_by_side(read, longest_first(files)):
@@ -149,12 +156,16 @@ def read_lines(store: Store, files: Iterable[IndexFile]) -> dict[str, RunLine]:
 
 
 def read_file(store: Store, path: str) -> tuple[dict[str, RunLine], str | None]:
-    """The lines of one file and its etag; ({}, None) where it is not there."""
+    """The lines of one file and its etag; ({}, None) where it is not there. A damaged one is told anew by the records of its runs."""
     try:
         data, etag = store.read_tagged(path)
     except MissingBlobError:
         return {}, None
-    return _decode(data), etag
+    try:
+        return _decode(data, path), etag
+    except DamagedStateError as error:
+        _log.warning("%s The index is made anew.", error.message)
+        return {record.request.run: line_of(record) for record in records_of(store, path)}, etag
 
 
 def day_of(line: RunLine) -> str:
@@ -197,7 +208,7 @@ def _place(line: RunLine) -> tuple[datetime, str]:
 
 def _place_of(store: Store, run: str) -> tuple[datetime, str]:
     try:
-        record = from_json(store.read(run_path(run, "run.json")), RunRecord)
+        record = read_truth(store, run_path(run, "run.json"), RunRecord)
     except MissingBlobError as error:
         raise MissingBlobError(
             f"There is no run {run!r} to list those before.", code="no_run", field="before"
@@ -205,8 +216,19 @@ def _place_of(store: Store, run: str) -> tuple[datetime, str]:
     return record.request.requested, run
 
 
-def _decode(data: bytes) -> dict[str, RunLine]:
-    return msgspec.json.decode(data, type=dict[str, RunLine])
+def _rebuild(store: Store, path: str, etag: str, error: DamagedStateError) -> dict[str, RunLine]:
+    """The lines of a damaged file, told anew by the records of its runs, and kept where the store can be written."""
+    _log.warning("%s The index is made anew.", error.message)
+    lines = {record.request.run: line_of(record) for record in records_of(store, path)}
+    try:
+        store.replace(path, msgspec.json.encode(lines), etag)
+    except StoreError as failed:  # written meanwhile, or it may only be read; the next reader tries again
+        _log.warning("%s stays as it is: %s", path, failed)
+    return lines
+
+
+def _decode(data: bytes, path: str) -> dict[str, RunLine]:
+    return decode_truth(data, path, dict[str, RunLine])
 
 
 def _first_cause(record: RunRecord) -> Cause | None:

@@ -11,7 +11,7 @@ from fleetscore.records import Cause
 from fleetscore.runs.causes import CAUSES_FILE, join_causes, read_causes, split_causes
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_path
-from fleetscore.store.tables import write_table
+from fleetscore.store.tables import open_truth, write_table
 
 
 def write_ledger(store: Store, run: str, ledger: pa.Table) -> None:
@@ -25,7 +25,7 @@ def write_ledger(store: Store, run: str, ledger: pa.Table) -> None:
 
 def read_ledger(store: Store, run: str) -> pa.Table:
     """The ledger of the run, `causes` its last column; MissingBlobError before it is collected."""
-    with store.open(run_path(run, "ledger.parquet")) as source:
+    with open_truth(store, run_path(run, "ledger.parquet")) as source:
         ledger = pq.read_table(source)
     return join_causes(ledger, read_causes(store, run))
 

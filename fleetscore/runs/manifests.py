@@ -15,7 +15,9 @@ from fleetscore.errors import BugError, ConflictError, MissingBlobError
 from fleetscore.records import Collected, Manifest, Outcome, PublishedRun, RunRequest, from_json, to_json
 from fleetscore.store.base import Store
 from fleetscore.store.paths import latest_path, manifest_path, run_path
-from fleetscore.windows import parse_key
+from fleetscore.store.state_files import damaged, decode_hint, decode_truth
+from fleetscore.store.tables import open_truth
+from fleetscore.windows import Cadence, Window, parse_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +87,47 @@ def publish_manifest(store: Store, request: RunRequest, collected: Collected, no
 
 def read_manifest(store: Store, workload: str, window: str) -> Manifest:
     """The published manifest of the window; MissingBlobError when it is not published."""
-    return from_json(store.read(manifest_path(workload, window)), Manifest)
+    path = manifest_path(workload, window)
+    return decode_manifest(store.read(path), path)
+
+
+def decode_manifest(data: bytes, path: str) -> Manifest:
+    """The manifest that the file at the path holds; DamagedStateError when it is damaged, or that of another window."""
+    manifest = decode_truth(data, path, Manifest)
+    if manifest_path(manifest.workload, manifest.window) != path:
+        raise damaged(path, ValueError(f"it is the manifest of {manifest.workload} {manifest.window}"))
+    return manifest
 
 
 def read_latest(store: Store, workload: str) -> Latest | None:
     """The newest published window, or None before the first."""
     try:
-        return from_json(store.read(latest_path(workload)), Latest)
+        data = store.read(latest_path(workload))
     except MissingBlobError:
         return None
+    return decode_hint(data, latest_path(workload), decode_latest) or find_latest(store, workload)
+
+
+def find_latest(store: Store, workload: str) -> Latest | None:
+    """The newest published window as the manifests tell it, of the cadence that most of them have; None where there is none."""
+    paths = [entry.path for entry in store.list(f"results/{workload}/")]
+    keys = [path.split("/")[2] for path in paths if path.endswith("/manifest.json")]
+    by_cadence: dict[Cadence, list[Window]] = {}
+    for window in map(parse_key, keys):
+        by_cadence.setdefault(window.cadence, []).append(window)
+    if not by_cadence:
+        return None
+    windows = sorted(max(by_cadence.items(), key=lambda of: len(of[1]))[1])
+    path = manifest_path(workload, windows[-1].key)
+    run = decode_hint(store.read(path), path, lambda data: decode_manifest(data, path).run) or ""
+    return Latest(windows[0].key, windows[-1].key, path, run)
+
+
+def decode_latest(data: bytes) -> Latest:
+    """What the bytes of latest.json hold; an error where they hold no two windows."""
+    latest = from_json(data, Latest)
+    parse_key(latest.first), parse_key(latest.window)
+    return latest
 
 
 def read_results(
@@ -102,7 +136,7 @@ def read_results(
     """All published rows of the window, file after file; `filters` as in pyarrow.parquet.read_table."""
     tables = []
     for file in manifest.files:
-        with store.open(file.path) as source:
+        with open_truth(store, file.path) as source:
             tables.append(pq.read_table(source, columns=columns, filters=filters))
     if not tables:
         raise BugError(f"The manifest of {manifest.window} names no file.")
@@ -137,7 +171,7 @@ def _read_tagged(store: Store, path: str) -> tuple[Manifest | None, str | None]:
         data, etag = store.read_tagged(path)
     except MissingBlobError:
         return None, None
-    return from_json(data, Manifest), etag
+    return decode_manifest(data, path), etag
 
 
 def _point_latest(store: Store, manifest: Manifest) -> None:
@@ -151,7 +185,8 @@ def _point_latest(store: Store, manifest: Manifest) -> None:
         moved = mine
         with suppress(MissingBlobError):
             data, etag = store.read_tagged(path)
-            moved = _newer(from_json(data, Latest), mine)
+            known = decode_hint(data, path, decode_latest) or find_latest(store, manifest.workload)
+            moved = _newer(known, mine) if known else mine
         try:
             store.replace(path, msgspec.json.encode(moved), etag)
         except ConflictError:

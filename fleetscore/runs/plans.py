@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fleetscore.records import PlanHead, ShardPlan, from_json
+from fleetscore.records import PlanHead, ShardPlan
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_path
+from fleetscore.store.state_files import read_truth
+from fleetscore.store.tables import open_truth
 
 
 def read_plan(store: Store, run: str) -> PlanHead:
     """The head of the run's committed plan; MissingBlobError before it is planned."""
-    return from_json(store.read(run_path(run, "plan.json")), PlanHead)
+    return read_truth(store, run_path(run, "plan.json"), PlanHead)
 
 
 def read_shard_plans(store: Store, head: PlanHead) -> list[ShardPlan]:
     """The planned shards, in shard order."""
-    return msgspec.json.decode(store.read(head.shard_list), type=list[ShardPlan])
+    return read_truth(store, head.shard_list, list[ShardPlan])
 
 
 def read_shard_partitions(store: Store, head: PlanHead, shard: int) -> pa.Table:
     """The PARTITIONS rows of one shard, reading only its row group."""
-    with store.open(head.table) as source:
+    with open_truth(store, head.table) as source:
         return pq.ParquetFile(source).read_row_group(shard)

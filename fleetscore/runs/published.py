@@ -16,6 +16,7 @@ from fleetscore.partition_keys import join_columns, split_key
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_path
+from fleetscore.store.tables import open_truth
 
 if TYPE_CHECKING:
     import pandas
@@ -40,7 +41,7 @@ class LedgerLine:
 
 def read_ledger_line(store: Store, run: str, partition: str) -> LedgerLine:
     """The partition's line, reading only the row groups whose key range holds it; MissingBlobError when it was not expected."""
-    with store.open(run_path(run, "ledger.parquet")) as source:
+    with open_truth(store, run_path(run, "ledger.parquet")) as source:
         found = pq.read_table(source, filters=[("partition", "=", partition)])
     if found.num_rows == 0:
         raise MissingBlobError(
@@ -60,7 +61,7 @@ def read_partition_rows(
         return schema.empty_table()
     fields = split_key(line.partition)
     filters = [(name, "=", value) for name, value in zip(partition_columns, fields, strict=True)]
-    with store.open(line.file) as source:
+    with open_truth(store, line.file) as source:
         return pq.read_table(source, filters=filters)
 
 

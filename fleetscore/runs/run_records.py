@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from fleetscore.errors import MissingBlobError, TakenOverError
+from fleetscore.errors import ConflictError, MissingBlobError, TakenOverError
 from fleetscore.records import (
     FINAL,
     Collected,
@@ -17,12 +17,12 @@ from fleetscore.records import (
     RunRecord,
     RunRequest,
     RunState,
-    from_json,
     to_json,
 )
 from fleetscore.runs.index import index_run
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_path
+from fleetscore.store.state_files import decode_truth
 
 _log = logging.getLogger("fleetscore.runs")
 
@@ -38,12 +38,7 @@ def request_run(store: Store, request: RunRequest) -> bool:
 
 def read_run(store: Store, run: str) -> RunRecord:
     """The record of the run; MissingBlobError when there is no such run."""
-    try:
-        return from_json(store.read(run_path(run, "run.json")), RunRecord)
-    except MissingBlobError as error:
-        raise MissingBlobError(
-            f"There is no run {run!r}.", fix="`fleetscore runs` lists them.", code="no_run"
-        ) from error
+    return _read_tagged(store, run)[0]
 
 
 def check_instance(store: Store, run: str, instance: str) -> None:
@@ -143,9 +138,24 @@ def _with_collected(record: RunRecord, collected: Collected) -> RunRecord:
 
 def _move(store: Store, run: str, change: Callable[[RunRecord], RunRecord]) -> RunRecord:
     """Change the record unless it is final already, and its line of the index with it; only the run's own orchestration calls this."""
-    record = read_run(store, run)
-    changed = record if record.state in FINAL else change(record)
-    if changed is not record:
-        store.write(run_path(run, "run.json"), to_json(changed))
-    index_run(store, changed)
-    return changed
+    while True:
+        record, etag = _read_tagged(store, run)
+        changed = record if record.state in FINAL else change(record)
+        try:
+            if changed is not record:
+                store.replace(run_path(run, "run.json"), to_json(changed), etag)
+        except ConflictError:
+            continue
+        index_run(store, changed)
+        return changed
+
+
+def _read_tagged(store: Store, run: str) -> tuple[RunRecord, str]:
+    path = run_path(run, "run.json")
+    try:
+        data, etag = store.read_tagged(path)
+    except MissingBlobError as error:
+        raise MissingBlobError(
+            f"There is no run {run!r}.", fix="`fleetscore runs` lists them.", code="no_run"
+        ) from error
+    return decode_truth(data, path, RunRecord), etag

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from fleetscore.errors import MissingBlobError
-from fleetscore.records import FINAL, GOOD, Outcome, RunRecord, ShardPlan, ShardRecord, from_json, to_json
+from fleetscore.records import FINAL, GOOD, Outcome, RunRecord, ShardPlan, ShardRecord, to_json
 from fleetscore.runs.progress import Progress, read_progress
 from fleetscore.store.base import Entry, Store
 from fleetscore.store.decoded_cache import read_version
 from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.store.paths import run_folder, run_path
+from fleetscore.store.state_files import decode_truth, read_hint
 
 _MOST_RECORDS = 200  # beyond it a run under way is read from its listing alone
 
@@ -80,9 +79,8 @@ def write_timeline(
 
 def read_timeline(store: Store, record: RunRecord) -> Timeline:
     """The run's timeline: the one that was kept, or the one as things stand now; empty before the run is planned."""
-    with suppress(MissingBlobError):
-        return from_json(store.read(run_path(record.request.run, "timeline.json")), Timeline)
-    return timeline_now(store, record, read_progress(store, record.request.run))
+    kept = read_hint(store, run_path(record.request.run, "timeline.json"), Timeline)
+    return kept or timeline_now(store, record, read_progress(store, record.request.run))
 
 
 def timeline_now(store: Store, record: RunRecord, progress: Progress | None) -> Timeline:
@@ -129,6 +127,8 @@ def _read_records(store: Store, commits: Mapping[int, Entry]) -> dict[int, Shard
     """The shards' records; each is read once by a process that follows the run."""
 
     def read(entry: Entry) -> ShardRecord:
-        return read_version(store, entry.path, entry.etag, lambda data: from_json(data, ShardRecord))
+        return read_version(
+            store, entry.path, entry.etag, lambda data: decode_truth(data, entry.path, ShardRecord)
+        )
 
     return dict(zip(commits, side_by_side(read, list(commits.values())), strict=True))

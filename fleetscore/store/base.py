@@ -64,7 +64,10 @@ class Store(Protocol):
         ...
 
     def create(self, path: str, data: bytes) -> bool:
-        """Write only if nothing is there; False (and nothing written) if something is. Of many racing calls exactly one gets True."""
+        """Write only if nothing is there; False (and nothing written) if something is. Of many racing calls exactly one gets True.
+
+        What was created, like what `replace` wrote, survives a power failure as soon as the call returns.
+        """
         ...
 
     def replace(self, path: str, data: bytes, etag: str | None) -> str:

@@ -43,6 +43,7 @@ class LocalStore:
         self._temporary = self.root / OWN_FOLDER / "tmp"
         self._locks = self.root / OWN_FOLDER / "locks"
         self._is_swept = False
+        self._new_folders: set[Path] = set()
 
     @classmethod
     def from_url(cls, url: str) -> LocalStore:
@@ -87,6 +88,7 @@ class LocalStore:
         """Write only if nothing is there; of many racing calls exactly one gets True."""
         with _writing(path), self._written(path, data) as temporary:
             _stamp(temporary)
+            _sync(temporary)
             return self._link(path, temporary)
 
     def replace(self, path: str, data: bytes, etag: str | None) -> str:
@@ -98,7 +100,7 @@ class LocalStore:
                 won = self._link(path, temporary)
             elif won := self._etag_there(path) == etag:
                 temporary.replace(self._file(path))
-                _sync(self._file(path).parent)
+                self._sync_name(self._file(path))
             if not won:
                 raise ConflictError(
                     f"{path} was modified concurrently since it was read.", fix="Read it again and retry."
@@ -144,7 +146,7 @@ class LocalStore:
         file = self._file(path)
         with _writing(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
             _sync(file)
-            _sync(file.parent)
+            self._sync_name(file)
 
     def delete(self, path: str, etag: str | None = None) -> None:
         """Remove the path, or only the version `etag` of it; nothing happens if that is not there."""
@@ -180,6 +182,7 @@ class LocalStore:
             if target.is_dir():
                 raise
             return False
+        self._sync_name(target)
         return True
 
     def _land(self, path: str, temporary: Path) -> str:
@@ -199,7 +202,7 @@ class LocalStore:
     def _temporary_file(self, path: str) -> Iterator[Path]:
         """A name for a file that will become `path`, whose folder is made; gone in the end."""
         with _writing(path):
-            self._file(path).parent.mkdir(parents=True, exist_ok=True)
+            self._make_folder(self._file(path).parent)
             self._temporary.mkdir(parents=True, exist_ok=True)
             self._sweep()
         temporary = self._temporary / uuid.uuid4().hex
@@ -207,6 +210,21 @@ class LocalStore:
             yield temporary
         finally:
             temporary.unlink(missing_ok=True)
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make the folder and those above it, and remember them: their names are not on the disk yet."""
+        missing = [each for each in (folder, *folder.parents) if not each.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        self._new_folders.update(missing)
+
+    def _sync_name(self, file: Path) -> None:
+        """Have the kernel write the file's name to the disk, with the names of the folders above that this process made."""
+        folder = file.parent
+        _sync(folder)
+        while folder in self._new_folders:
+            self._new_folders.discard(folder)
+            folder = folder.parent
+            _sync(folder)
 
     def _sweep(self) -> None:
         """Remove, once per process and store, what killed writers left behind."""

@@ -15,8 +15,9 @@ from fleetscore.errors import CapacityError
 from fleetscore.models.model_sets import read_model_set, read_pins
 from fleetscore.operations import doctor
 from fleetscore.operations.doctor import Diagnosis, examine, judge_clock
-from fleetscore.operations.notices import QUEUE
+from fleetscore.operations.notices import QUEUE, Notice
 from fleetscore.pipeline.local import run_training, run_window
+from fleetscore.records import to_json
 from fleetscore.store.base import Store
 
 WINDOW = "2026-01-01T00"
@@ -160,7 +161,7 @@ def test_queues_are_looked_at(trained: Store, azurite: str) -> None:
 def test_data_without_models_overdue_windows_and_waiting_notices_are_warnings(store: Store) -> None:
     """They are told with what to do, and do not make the deployment unhealthy."""
     write_lines(store, WINDOW, [("a", 1, "ok")])
-    store.write("notices/pending/x.json", b"{}")
+    store.write("notices/pending/x.json", to_json(Notice("x", "drift", "toy", "It drifted.", now())))
     diagnosis = examine(store, AppSettings(), now)
     assert diagnosis.healthy
     assert ("warning" in of(diagnosis, "models"), of(diagnosis, "notices")) == (True, {"warning"})

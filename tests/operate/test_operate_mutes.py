@@ -137,7 +137,7 @@ def test_a_mute_that_cannot_be_read_mutes_nothing_and_is_named(store: Store) -> 
     (told,) = read_attention(store, "toy", NOW)
     assert path in told.broken
     assert [g.newest.first_cause for g in told.looks] == ["no_rows"]
-    with pytest.raises(StoreError, match="cannot be read"):
+    with pytest.raises(StoreError, match="is damaged"):
         list_mutes(store, "toy", NOW)
 
 

@@ -154,7 +154,7 @@ def test_links_that_lead_out_of_the_store_are_not_followed(
 def test_what_a_manifest_names_is_flushed_before_the_manifest_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The files that are flushed, and the folder that names them, are synced; missing ones are passed over."""
+    """The files that are flushed, and the folders that name them, new ones up to an old one, are synced; missing ones are passed over."""
     store = LocalStore(tmp_path / "store")
     store.write("a/x", b"1")
     synced: list[str] = []
@@ -163,6 +163,12 @@ def test_what_a_manifest_names_is_flushed_before_the_manifest_is_written(
         os, "fsync", lambda fd: synced.append(str(Path(f"/proc/self/fd/{fd}").readlink())) or fsync(fd)
     )
     store.flush(["a/x", "a/missing"])
-    assert synced == [str(store.root / "a" / "x"), str(store.root / "a")]
+    assert synced == [str(store.root / "a" / "x"), str(store.root / "a"), str(store.root), str(tmp_path)]
+    synced.clear()
     store.replace("manifest", b"{}", None)
-    assert any(str(store.root) in name for name in synced[2:])
+    assert synced[-1] == str(store.root)
+    synced.clear()
+    assert store.create("runs/r/run.json", b"{}")
+    content, *folders = synced
+    assert content.startswith(str(store.root / ".fleetscore" / "tmp"))
+    assert folders == [str(store.root / "runs" / "r"), str(store.root / "runs"), str(store.root)]

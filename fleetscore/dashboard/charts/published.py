@@ -17,6 +17,7 @@ from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.records import Manifest
 from fleetscore.runs.manifests import read_manifest
 from fleetscore.store.base import Store
+from fleetscore.store.tables import open_truth
 
 Answer = TypeVar("Answer")
 
@@ -84,7 +85,7 @@ def files_of(store: Store, manifest: Manifest, partitions: Sequence[str]) -> lis
     """The files that may hold rows of the partitions: the ledger says which, where there are several."""
     if len(manifest.files) < 2:
         return [file.path for file in manifest.files]
-    with store.open(manifest.ledger) as source:
+    with open_truth(store, manifest.ledger) as source:
         wanted = [("partition", "in", list(partitions))]
         table = pq.read_table(source, columns=["file"], filters=wanted, use_threads=False)
     return sorted(set(table["file"].to_pylist()) - {""})
@@ -97,7 +98,7 @@ def read_rows(
     wanted = pa.array(sorted(values), pa.string())
     parts = []
     for path in files:
-        with store.open(path) as source:
+        with open_truth(store, path) as source:
             # A dictionary, to compare texts once each and not row by row; buffered, to fetch columns that lie side by side in one request.
             parquet = pq.ParquetFile(source, read_dictionary=[key], pre_buffer=True)
             rows = parquet.read_row_groups(_groups(parquet, key, sorted(values)), columns, use_threads=False)
@@ -130,7 +131,7 @@ def read_sketches(store: Store, manifest: Manifest, columns: list[str]) -> pa.Ta
     parts = []
     for file in manifest.files:
         path = file.path.removesuffix("results.parquet") + "sketches.parquet"
-        with suppress(MissingBlobError), store.open(path) as source:
+        with suppress(MissingBlobError), open_truth(store, path) as source:
             parquet = pq.ParquetFile(source)
             if set(columns) <= set(parquet.schema_arrow.names):
                 parts.append(parquet.read(["partition", *columns]))

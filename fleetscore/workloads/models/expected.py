@@ -16,6 +16,7 @@ from fleetscore.runs.index import list_runs_since, newest_rounds
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.store.paths import run_path
+from fleetscore.store.tables import open_truth
 from fleetscore.windows import Window, parse_key
 from fleetscore.workload import RunContext
 from fleetscore.workloads.models.settings import FleetSettings, read_days
@@ -56,7 +57,7 @@ def seen_partitions(store: Store, workload: str, window: Window, days: int) -> s
 
 def _with_rows(store: Store, run: str) -> set[str]:
     try:
-        with store.open(run_path(run, "ledger.parquet")) as source:
+        with open_truth(store, run_path(run, "ledger.parquet")) as source:
             table = pq.read_table(source, columns=["partition", "input_rows"])
     except MissingBlobError:  # removed by housekeeping
         return set()

@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from fleetscore.errors import MissingBlobError
 from fleetscore.records import InputFile
 from fleetscore.store.base import Store, is_path
+from fleetscore.store.state_files import read_hint, read_hint_with
 from fleetscore.workloads.sensor_anomaly.columns import Columns
 from fleetscore.workloads.sensor_anomaly.csv_input import Header, read_lines
 from fleetscore.workloads.sensor_anomaly.entries import CatalogFile, FileEntry, Piece, overlaps, pieces_within
@@ -59,11 +59,11 @@ def list_inputs(store: Store, folder: str) -> Listing:
 def catalog_file(store: Store, file: InputFile, settings: SensorSettings) -> CatalogFile:
     """The file's catalogue entry: from the store where it was computed before, else computed and kept."""
     path = _cache_path(file, settings)
-    try:
-        return _decode(file, store.read(path))
-    except MissingBlobError:
-        made = examine_file(store, file, settings)
-    store.create(path, _encode(made))  # a racing reader wrote the same
+    known = read_hint_with(store, path, lambda data: _decode(file, data))
+    if known is not None:
+        return known
+    made = examine_file(store, file, settings)
+    store.write(path, _encode(made))  # a racing reader writes the same
     return made
 
 
@@ -151,10 +151,7 @@ _ALWAYS = _Span("", -(1 << 62), 1 << 62)
 
 
 def _read_spans(store: Store, settings: SensorSettings) -> dict[str, _Span]:
-    try:
-        return msgspec.json.decode(store.read(_spans_path(settings)), type=dict[str, _Span])
-    except MissingBlobError:
-        return {}
+    return read_hint(store, _spans_path(settings), dict[str, _Span]) or {}
 
 
 def _spans_path(settings: SensorSettings) -> str:

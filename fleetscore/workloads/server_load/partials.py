@@ -26,6 +26,8 @@ import pyarrow.parquet as pq
 from fleetscore.errors import StoreError
 from fleetscore.records import InputFile
 from fleetscore.store.base import Store
+from fleetscore.store.state_files import read_hint
+from fleetscore.store.tables import has_table
 from fleetscore.workload import MapItem
 from fleetscore.workloads.server_load.layouts import LAYOUTS
 from fleetscore.workloads.server_load.parse import Counts, digest_of, parse_piece, read_layout, read_piece
@@ -101,19 +103,23 @@ def _parsed(store: Store, item: MapItem, settings: ServerLoadSettings) -> RangeR
     if piece.size_bytes == 0:
         return RangeRecord(*place, layout.name)
     path = f"{ROOT}/sums/{digest_of(piece)}-{layout.name}-{settings.buckets}.parquet"
-    if store.stat(path) is None:
+    known = _read_about(store, path)
+    if known is None:
         _write_sums(store, path, *parse_piece(piece, LAYOUTS[layout.name]), settings.buckets)
+        known = _read_about(store, path)
+    if known is None:
+        raise StoreError(f"{path} cannot be read although it was just written.", fix="Run again.")
+    about, size_bytes = known
+    counts = _moved(about.counts, piece.offset)
+    return RangeRecord(*place, layout.name, path, size_bytes, about.first_slot, about.last_slot, counts)
+
+
+def _read_about(store: Store, path: str) -> tuple[_About, int] | None:
+    """What the sums' file says of itself, and its size; None where it is not there or was cut short."""
+    if not has_table(store, path):
+        return None
     with store.open(path) as file:
-        about = _about(pq.read_metadata(file).metadata)
-        return RangeRecord(
-            *place,
-            layout.name,
-            path,
-            file.size(),
-            about.first_slot,
-            about.last_slot,
-            _moved(about.counts, piece.offset),
-        )
+        return _about(pq.read_metadata(file).metadata), file.size()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,22 +188,31 @@ def bucket_of(server: str, buckets: int) -> int:
 def read_records(store: Store, items: Sequence[MapItem]) -> list[RangeRecord | None]:
     """The records of the items, None where an item was not run yet; in the order of the items."""
     present = {entry.path for entry in store.list(RECORDS)}
+    sizes_bytes = {entry.path: entry.size_bytes for entry in store.list(f"{ROOT}/sums/")}
     with ThreadPoolExecutor(_READERS) as pool:
-        return list(
-            pool.map(lambda item: _read_record(store, item.output) if item.output in present else None, items)
+        found = pool.map(
+            lambda item: _read_record(store, item.output) if item.output in present else None, items
         )
+        return [record if _has_sums(record, sizes_bytes) else None for record in found]
+
+
+def _has_sums(record: RangeRecord | None, sizes_bytes: Mapping[str, int]) -> bool:
+    """Whether the sums that the record names, if any, are there as long as they were written."""
+    return record is not None and (not record.sums or sizes_bytes.get(record.sums) == record.size_bytes)
 
 
 _REMEMBERED = 50_000  # a terabyte has 8,000 ranges
 _remembered: dict[tuple[str, str], RangeRecord] = {}
 
 
-def _read_record(store: Store, path: str) -> RangeRecord:
+def _read_record(store: Store, path: str) -> RangeRecord | None:
     """Read a record once per process: every month's reduction reads all of them, and none ever changes."""
     key = (store.url, path)
     record = _remembered.get(key)  # once: another thread may clear what was there a moment ago
     if record is None:
-        record = msgspec.json.decode(store.read(path), type=RangeRecord)
+        record = read_hint(store, path, RangeRecord)
+        if record is None:
+            return None
         if len(_remembered) >= _REMEMBERED:
             _remembered.clear()
         _remembered[key] = record

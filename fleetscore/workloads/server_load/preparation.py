@@ -9,6 +9,7 @@ from typing import Any
 from fleetscore.errors import BugError
 from fleetscore.records import InputFile
 from fleetscore.store.base import Store
+from fleetscore.store.tables import has_table
 from fleetscore.workload import MapItem, RunContext
 from fleetscore.workloads.server_load.discovery import hours_read
 from fleetscore.workloads.server_load.features import LOOKBACK_HOURS
@@ -29,7 +30,7 @@ def open_items(run: RunContext) -> list[MapItem]:
         return list(sources.unparsed)
     first, stop = hours_read(run)
     months = months_of(sources.usable, first, stop, settings.buckets)
-    return [_reduce_item(month) for month in months if store.stat(month.path) is None]
+    return [_reduce_item(month) for month in months if not has_table(store, month.path)]
 
 
 def _reduce_item(month: MonthHours) -> MapItem:
@@ -81,7 +82,7 @@ def prepare_span(
     require_parsed(sources)
     inputs = []
     for month in months_of(sources.usable, first_hour - LOOKBACK_HOURS, stop_hour, settings.buckets):
-        if store.stat(month.path) is None:
+        if not has_table(store, month.path):
             write_hours(store, month.path, month.month, month.sums, settings.buckets)
         entry = store.stat(month.path)
         if entry is None:
