@@ -36,7 +36,7 @@ from __future__ import annotations
 
 from fleetscore.records import InputFile
 from fleetscore.sources.aggregating import aggregate_rows
-from fleetscore.sources.landing import Landed, Standing, land, read_landed, read_standing
+from fleetscore.sources.landing import Landed, Standing, find_inputs, land, read_landed, read_standing
 from fleetscore.sources.listing import is_matched, list_inputs
 from fleetscore.sources.patterns import Span, TimeRange
 from fleetscore.sources.readiness import Readiness, check_ready, latest_start
@@ -63,6 +63,7 @@ __all__ = [
     "TimeRange",
     "aggregate_rows",
     "check_ready",
+    "find_inputs",
     "is_matched",
     "land",
     "latest_start",

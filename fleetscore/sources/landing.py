@@ -26,7 +26,9 @@ import pyarrow.parquet as pq
 from fleetscore.errors import FleetscoreError, InputError, MissingBlobError, SourceError, StoreError
 from fleetscore.records import InputFile
 from fleetscore.sources.databases import Connection, connection_named, opened_query
+from fleetscore.sources.listing import list_inputs
 from fleetscore.sources.patterns import Span
+from fleetscore.sources.records import Listing
 from fleetscore.sources.request import Budget
 from fleetscore.sources.settings import DataSettings
 from fleetscore.store import Store
@@ -110,6 +112,14 @@ def land(store: Store, settings: DataSettings, workload: str, window: KeyedSpan)
     )
     store.write(folder + "landing.json", msgspec.json.encode(landed))
     return landed
+
+
+def find_inputs(store: Store, settings: DataSettings, workload: str, window: KeyedSpan) -> Listing:
+    """The window's files: listed, or the one that was landed from a database, which is read now if it was not."""
+    if not settings.database:
+        return list_inputs(store, settings, window)
+    landed = read_landed(store, workload, window.key) or land(store, settings, workload, window)
+    return Listing((landed.file(),), (), 1)
 
 
 def read_landed(store: Store, workload: str, window_key: str) -> Landed | None:

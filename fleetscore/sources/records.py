@@ -71,15 +71,17 @@ class Reject:
 class Rows:
     """Rows of one file under our names, those that were rejected, and what is to be said of them.
 
-    `rejected` counts all rejects by cause; `rejects` holds the first few with their places. `unreadable` says
-    of each row whether one of its numbers cannot be read; None where all can.
+    `rejected` counts all rejects by cause; `rejects` holds the first few with their places. `places` are the
+    lines or rows of the file that the rows stand in; `texts` has, by row of the table, the first text that stands
+    in place of a number.
     """
 
     table: pa.Table
     rejected: Mapping[str, int] = field(default_factory=dict)
     rejects: tuple[Reject, ...] = ()
     remarks: tuple[str, ...] = ()
-    unreadable: npt.NDArray[np.bool_] | None = None
+    places: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    texts: Mapping[int, str] = field(default_factory=dict)
 
     def sentences(self, path: str) -> list[str]:
         """What is to be said of the file: its own remarks, and how many of its rows were rejected and why."""

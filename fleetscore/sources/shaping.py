@@ -38,7 +38,7 @@ class _Kept:
     columns: dict[str, pa.Array] = field(default_factory=dict)
     rejected: Counter[str] = field(default_factory=Counter)
     rejects: list[Reject] = field(default_factory=list)
-    unreadable: npt.NDArray[np.bool_] | None = None
+    texts: dict[int, str] = field(default_factory=dict)
 
     def reject(self, cause: str, mask: npt.NDArray[np.bool_], column: str, texts: pa.Array | None) -> None:
         """Count the rows of a mask, and keep the first few."""
@@ -82,7 +82,12 @@ def shape_rows(request: Request, raw: RawRows) -> Rows:
     rejects = [*raw.rejects, *kept.rejects][:REJECTS_KEPT]
     out = pa.table({name: kept.columns[name] for name in kinds})
     return Rows(
-        out, {c: n for c, n in kept.rejected.items() if n}, tuple(rejects), raw.remarks, kept.unreadable
+        out,
+        {c: n for c, n in kept.rejected.items() if n},
+        tuple(rejects),
+        raw.remarks,
+        kept.numbers,
+        kept.texts,
     )
 
 
@@ -210,7 +215,9 @@ def _read_number(request: Request, kept: _Kept, name: str) -> None:
     mask = wrong.to_numpy(zero_copy_only=False)
     if mask.any():
         kept.reject("bad_number", mask, name, cells)
-        kept.unreadable = mask if kept.unreadable is None else kept.unreadable | mask
+        faults = np.flatnonzero(mask)
+        texts = cells.take(pa.array(faults)).to_pylist()
+        kept.texts = dict(zip(faults.tolist(), map(str, texts), strict=True)) | kept.texts
 
 
 def key_texts(column: pa.Array) -> pa.Array:

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetscore.errors import InputError
+from fleetscore.sources import list_inputs
 from fleetscore.store.base import Store
 from fleetscore.store.local import LocalStore
 from fleetscore.workloads.sensor_anomaly import csv_input
-from fleetscore.workloads.sensor_anomaly.catalog import catalog_file, list_inputs, piece_readers
+from fleetscore.workloads.sensor_anomaly.catalog import catalog_file, piece_readers
 from fleetscore.workloads.sensor_anomaly.columns import recognise_columns
 from fleetscore.workloads.sensor_anomaly.csv_input import cut_pieces, read_header, read_lines
 from fleetscore.workloads.sensor_anomaly.overlap import overlapped
@@ -38,11 +39,11 @@ def local(tmp_path: Path) -> LocalStore:
 
 def read_all(store: Store, name: str) -> tuple[list[tuple[Any, ...]], dict[int, str], Any]:
     """All readings of one file as (microseconds, device, sensor, value, row), the texts that are no numbers, and its entry."""
-    file = next(f for f in list_inputs(store, DEFAULTS.folder).files if f.path.endswith(name))
+    file = next(f for f in list_inputs(store, DEFAULTS.source, None).files if f.path.endswith(name))
     entry = catalog_file(store, file, DEFAULTS)
     rows: list[tuple[Any, ...]] = []
     texts: dict[int, str] = {}
-    for part in overlapped(piece_readers(store, entry, *EVER)):
+    for part in overlapped(piece_readers(store, entry, DEFAULTS, *EVER)):
         names = part.sensors.to_pylist()
         for time_us, code, value, row in zip(part.time_us, part.sensor, part.value, part.row, strict=True):
             rows.append((int(time_us), names[code]["device"], names[code]["sensor"], float(value), int(row)))
@@ -231,7 +232,6 @@ def test_line_endings_and_byte_order_marks(ending: bytes, start: bytes, store: S
 @pytest.mark.parametrize(
     ("content", "code"),
     [
-        (b"", "empty_file"),
         (b" \n ", "empty_file"),
         (b"\xff\xfeT\x00S\x00\n", "unreadable_file"),
         (b"PAR1\x00\x01\n", "unreadable_file"),
@@ -307,7 +307,7 @@ def test_parquet_columns_of_other_types_are_named(column: str, values: list[Any]
     sink = io.BytesIO()
     pq.write_table(pa.table(data), sink)
     store.write("data/sensor_anomaly/x.parquet", sink.getvalue())
-    file = list_inputs(store, DEFAULTS.folder).files[0]
+    file = list_inputs(store, DEFAULTS.source, None).files[0]
     entry = catalog_file(store, file, DEFAULTS)
     assert entry.entry.cause == "bad_column_type"
     assert repr(column) in entry.entry.detail
@@ -390,7 +390,7 @@ def test_any_flipped_byte_of_a_parquet_file_belongs_to_that_file(store: Store) -
         damaged[place] ^= 0x80
         path = f"{DEFAULTS.folder}{place}.parquet"
         store.write(path, bytes(damaged))
-    files = list_inputs(store, DEFAULTS.folder).files
+    files = list_inputs(store, DEFAULTS.source, None).files
     told = [catalog_file(store, file, DEFAULTS).entry for file in files]
     assert len(told) == len(whole) - len(whole) // 2
     assert all(one.detail for one in told if one.cause)
@@ -401,6 +401,8 @@ def test_a_file_whose_name_is_not_utf8_is_passed_over_by_name(local: LocalStore)
     """It is named with its bytes shown, and stops no other file."""
     local.write("data/sensor_anomaly/a.csv", HEADER + b"2018-08-28 23:00:05,d,s,1\n")
     (local.root / "data" / "sensor_anomaly" / os.fsdecode(b"bad\xff.csv")).write_bytes(HEADER)
-    found = list_inputs(local, DEFAULTS.folder)
+    found = list_inputs(local, DEFAULTS.source, None)
     assert [file.path for file in found.files] == ["data/sensor_anomaly/a.csv"]
-    assert found.ignored == ("data/sensor_anomaly/bad\\udcff.csv",)
+    assert [(one.path, one.cause) for one in found.passed_over] == [
+        ("data/sensor_anomaly/bad\\udcff.csv", "bad_name")
+    ]

@@ -422,14 +422,15 @@ def test_examining_opens_a_file_once_to_see_its_columns_and_once_per_thread(
     store: Store, put_parquet: Any, monkeypatch: pytest.MonkeyPatch, row_group_size: int, most: int
 ) -> None:
     """Each opening of a blob is a request, and planning may meet thousands of small files."""
-    from fleetscore.workloads.sensor_anomaly.catalog import catalog_file, list_inputs
+    from fleetscore.sources import list_inputs
+    from fleetscore.workloads.sensor_anomaly.catalog import catalog_file
     from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 
     put_parquet("x.parquet", [(n * 60.0, "1", "a", 10.0) for n in range(60)], row_group_size=row_group_size)
     opened: list[str] = []
     original = type(store).open
     monkeypatch.setattr(type(store), "open", lambda self, path: opened.append(path) or original(self, path))
-    (file,) = list_inputs(store, SensorSettings().folder).files
+    (file,) = list_inputs(store, SensorSettings().source, None).files
     assert len(catalog_file(store, file, SensorSettings()).entry.pieces) == 60 // row_group_size
     assert 2 <= len(opened) <= most
 
@@ -464,7 +465,9 @@ READING = st.tuples(
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    files=st.lists(st.tuples(st.booleans(), st.lists(READING, max_size=25)), max_size=4),
+    files=st.lists(
+        st.tuples(st.booleans(), st.lists(READING, max_size=25)), max_size=4, unique_by=repr
+    ),  # equal files are read once
     limit=st.sampled_from([0.0, 0.5, 1.0]),
 )
 def test_every_reading_is_published_once_or_accounted_for(

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from fleetscore.errors import FleetscoreError, InputError
 from fleetscore.models.packs.bundle import Bundle
 from fleetscore.records import InputFile, Outcome
-from fleetscore.sources import TimeRange, land, list_inputs, read_landed
+from fleetscore.sources import TimeRange, find_inputs
 from fleetscore.workload import Partitions, RunContext
 from fleetscore.workloads.models.bundles import find_bundle
 from fleetscore.workloads.models.expected import expected_partitions
@@ -70,12 +70,7 @@ def find_files(run: RunContext) -> WindowFiles:
     if run.inputs:
         return WindowFiles(run.inputs, ())
     data = settings.data.with_defaults("", settings.timezone)
-    if data.database:
-        landed = read_landed(run.store, run.workload, run.window.key) or land(
-            run.store, data, run.workload, run.window
-        )
-        return WindowFiles((landed.file(),), ())
-    listing = list_inputs(run.store, data, TimeRange(run.window.start, run.window.end))
+    listing = find_inputs(run.store, data, run.workload, run.window)
     return WindowFiles(listing.files, listing.remarks())
 
 

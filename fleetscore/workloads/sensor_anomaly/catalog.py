@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ import msgspec
 import pyarrow as pa
 
 from fleetscore.records import InputFile
-from fleetscore.store.base import Store, is_path
+from fleetscore.store.base import Store
 from fleetscore.store.state_files import read_hint, read_hint_with
 from fleetscore.workloads.sensor_anomaly.columns import Columns
 from fleetscore.workloads.sensor_anomaly.csv_input import Header, read_lines
@@ -26,34 +26,10 @@ from fleetscore.workloads.sensor_anomaly.examining import examine_file
 from fleetscore.workloads.sensor_anomaly.parquet_input import open_parquet, read_row_group
 from fleetscore.workloads.sensor_anomaly.readings import Readings
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
+from fleetscore.workloads.sensor_anomaly.source_input import is_read_by_pieces, read_rows, span_of
 
 _CACHE_PREFIX = "partials/sensor_anomaly/catalog/"
 _FORMAT = "1"  # part of every cache path: raise it when entries change their form
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """The input files of a store, and the paths under the data prefix that are no CSV and no Parquet files."""
-
-    files: tuple[InputFile, ...]
-    ignored: tuple[str, ...]
-
-
-def list_inputs(store: Store, folder: str) -> Listing:
-    """All files under `folder` (the workload's data folder), by path; names that begin with "_" or "." are ignored."""
-    files, ignored = [], []
-    for entry in store.list(folder):
-        name = entry.path.rpartition("/")[2]
-        if name.startswith(("_", ".")):
-            continue
-        if not is_path(entry.path):  # such as a name that is not UTF-8: no record could keep it
-            ignored.append(entry.path.encode("utf-8", "backslashreplace").decode())
-            continue
-        if name.lower().endswith((".csv", ".parquet")):
-            files.append(InputFile(entry.path, entry.etag, entry.size_bytes))
-        else:
-            ignored.append(entry.path)
-    return Listing(tuple(files), tuple(ignored))
 
 
 def catalog_file(store: Store, file: InputFile, settings: SensorSettings) -> CatalogFile:
@@ -68,7 +44,7 @@ def catalog_file(store: Store, file: InputFile, settings: SensorSettings) -> Cat
 
 
 def piece_readers(
-    store: Store, file: CatalogFile, first_us: int, stop_us: int
+    store: Store, file: CatalogFile, settings: SensorSettings, first_us: int, stop_us: int
 ) -> Iterator[Callable[[], Readings]]:
     """A reader for each piece that overlaps [first_us, stop_us), in file order; call one at a time.
 
@@ -77,6 +53,10 @@ def piece_readers(
     entry = file.entry
     wanted = pieces_within(file, first_us, stop_us)
     if not wanted or entry.columns is None:
+        return
+    if not is_read_by_pieces(file.input, settings):
+        for readings in read_rows(store, file.input, settings, entry.columns, span_of(first_us, stop_us)):
+            yield partial(_given, readings)
         return
     if entry.header is None:
         parquet = open_parquet(store, file.input.path, entry.columns)
@@ -88,6 +68,10 @@ def piece_readers(
     )  # closed with the last reader: one may still run when this generator has ended
     for piece in wanted:
         yield partial(_read_lines, source, piece, entry.header, entry.columns)
+
+
+def _given(readings: Readings) -> Readings:
+    return readings
 
 
 def _read_group(parquet: Any, piece: Piece, columns: Columns) -> Readings:
@@ -155,10 +139,10 @@ def _read_spans(store: Store, settings: SensorSettings) -> dict[str, _Span]:
 
 
 def _spans_path(settings: SensorSettings) -> str:
-    folder = settings.folder
+    paths = settings.source.paths
     own = (
-        () if folder == SensorSettings().folder else (folder,)
-    )  # each folder's files have a hint of their own
+        () if paths == SensorSettings().source.paths else paths
+    )  # each path's files have a hint of their own
     return f"{_CACHE_PREFIX}spans-{_digest(*_column_settings(settings), *own)}.json"
 
 
@@ -167,7 +151,15 @@ def _cache_path(file: InputFile, settings: SensorSettings) -> str:
 
 
 def _column_settings(settings: SensorSettings) -> tuple[str, ...]:
-    return settings.time_column, settings.device_column, settings.sensor_column, settings.value_column
+    data = settings.source
+    dialect = () if settings.is_plain else (repr(replace(data, path=(), late_s=0.0, ready=None)),)
+    return (
+        settings.time_column,
+        settings.device_column,
+        settings.sensor_column,
+        settings.value_column,
+        *dialect,
+    )
 
 
 def _digest(*parts: str) -> str:

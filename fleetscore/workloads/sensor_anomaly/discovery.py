@@ -15,12 +15,14 @@ import pyarrow.compute as pc
 from fleetscore.models.model_sets import Pins
 from fleetscore.partition_keys import join_key
 from fleetscore.records import Outcome
+from fleetscore.sources import Listing, list_inputs
 from fleetscore.workload import Partitions, RunContext
-from fleetscore.workloads.sensor_anomaly.catalog import catalog_files, list_inputs
+from fleetscore.workloads.sensor_anomaly.catalog import catalog_files
 from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US
 from fleetscore.workloads.sensor_anomaly.detect.horizon import HORIZON_BINS
 from fleetscore.workloads.sensor_anomaly.entries import HOUR_US, CatalogFile, count_readings, overlaps
 from fleetscore.workloads.sensor_anomaly.fitted import ModelIndex, read_indices
+from fleetscore.workloads.sensor_anomaly.source_input import span_of
 
 ROW_BYTES = 24
 """Time, value, and the codes of device and sensor of a reading in memory."""
@@ -45,14 +47,14 @@ def span_us(run: RunContext) -> tuple[int, int]:
 def discover_window(run: RunContext) -> Partitions:
     """The expected partitions of the window, and one for each file that cannot be assigned; see docs/workloads/sensor_anomaly.md."""
     span = span_us(run)
-    listing = list_inputs(run.store, run.settings.folder)
     indices = read_indices(run.store, run.workload, run.pins)
     since = span[0] - _history_us(indices.values(), span[0])
+    listing = list_inputs(run.store, run.settings.source, span_of(since, span[1]))
     known = catalog_files(run.store, listing.files, run.settings, since, span[1])
     files = [file for file in known if overlaps(file, *span)]
     keys, rows = count_readings(files, *span)
-    table = pa.concat_tables([_expected(keys, rows, run.pins, indices), file_partitions(files)])
-    remarks = [f"{path} is neither .csv nor .parquet and was ignored." for path in listing.ignored[:5]]
+    table = pa.concat_tables([_expected(keys, rows, run.pins, indices), file_partitions(files, listing)])
+    remarks = [*listing.remarks()]
     remarks += [index.remark for index in indices.values() if index.remark]
     if not indices:
         remarks.append("No model set is pinned: import or train one; until then nothing is scored.")
@@ -79,7 +81,8 @@ def _remark_history(files: Sequence[CatalogFile], since_us: int, start_us: int) 
 def discover_training_span(run: RunContext) -> Partitions:
     """The sensors with readings in the run's span, one model each; those with too few readings are skipped."""
     span, settings = span_us(run), run.settings
-    files = catalog_files(run.store, list_inputs(run.store, settings.folder).files, settings, *span)
+    listing = list_inputs(run.store, settings.source, span_of(*span))
+    files = catalog_files(run.store, listing.files, settings, *span)
     keys, rows = count_readings(files, *span)
     few = rows < settings.train_rows_min
     details = [f"It has {n} readings; training takes {settings.train_rows_min}." for n in rows[few]]
@@ -91,13 +94,15 @@ def discover_training_span(run: RunContext) -> Partitions:
         cause=_where(few, "too_few_readings"),
         detail=_spread(few, details),
     )
-    table = pa.concat_tables([table, file_partitions(files)])
-    return Partitions(table, _readable(files))
+    table = pa.concat_tables([table, file_partitions(files, listing)])
+    return Partitions(table, _readable(files), listing.remarks())
 
 
-def file_partitions(files: Sequence[CatalogFile]) -> pa.Table:
+def file_partitions(files: Sequence[CatalogFile], listing: Listing) -> pa.Table:
     """One failed partition, named by its path, for each file that cannot be read or has rows that belong to no window or sensor."""
-    rows = []
+    rows = [
+        (p.path, 0, p.cause, f"{p.path}: {p.detail}") for p in listing.passed_over if p.cause == "empty_file"
+    ]
     for file in files:
         entry = file.entry
         if entry.cause:

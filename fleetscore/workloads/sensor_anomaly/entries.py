@@ -50,12 +50,13 @@ class FileEntry:
     detail: str = ""
     rejected: int = 0
     rejects: tuple[Reject, ...] = ()
+    unit: str = ""  # how a row is spoken of, where `sources` reads the file
     schema: int = 1
 
     @property
     def row_word(self) -> str:
         """How a row of such a file is spoken of."""
-        return "line" if self.kind == "csv" else "row"
+        return self.unit or ("line" if self.kind == "csv" else "row")
 
     @property
     def span_us(self) -> tuple[int, int] | None:

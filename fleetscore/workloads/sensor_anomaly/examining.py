@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from fleetscore.errors import InputError
 from fleetscore.records import InputFile
+from fleetscore.sources import RejectTally
 from fleetscore.store.base import Store
 from fleetscore.workloads.sensor_anomaly.columns import Columns, recognise_columns
 from fleetscore.workloads.sensor_anomaly.csv_input import Header, cut_pieces, read_header, read_lines
@@ -22,6 +23,13 @@ from fleetscore.workloads.sensor_anomaly.overlap import overlapped
 from fleetscore.workloads.sensor_anomaly.parquet_input import open_parquet, read_layout, read_row_group
 from fleetscore.workloads.sensor_anomaly.readings import Int64s, Readings, Reject
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
+from fleetscore.workloads.sensor_anomaly.source_input import (
+    UNITS,
+    find_columns,
+    is_read_by_pieces,
+    read_rows,
+    row_cause,
+)
 
 _REJECTS_KEPT = 3
 _THREADS = 2  # pieces read at once: nothing else runs while a window is planned
@@ -32,11 +40,33 @@ def examine_file(store: Store, file: InputFile, settings: SensorSettings) -> Cat
     try:
         if file.size_bytes == 0:
             raise InputError(f"{file.path} is empty.", fix="Write it again, or delete it.", code="empty_file")
-        examine = _examine_csv if file.path.lower().endswith(".csv") else _examine_parquet
-        return examine(store, file, settings)
+        return _examiner(file, settings)(store, file, settings)
     except InputError as error:
         detail = str(error) if file.path in str(error) else f"{file.path}: {error}"
         return CatalogFile(file, FileEntry(cause=error.code, detail=detail), COUNTS.empty_table())
+
+
+def _examiner(file: InputFile, settings: SensorSettings) -> Callable[..., CatalogFile]:
+    if not is_read_by_pieces(file, settings):
+        return _examine_rows
+    return _examine_csv if file.path.lower().endswith(".csv") else _examine_parquet
+
+
+def _examine_rows(store: Store, file: InputFile, settings: SensorSettings) -> CatalogFile:
+    columns, tally = find_columns(store, file, settings), RejectTally()
+    batches = read_rows(store, file, settings, columns, None, tally, with_values=False)
+    found = [_examined(0, (0, 0), 0, readings, []) for readings in batches]
+    filled = [one.piece for one in found if one.piece.rows]
+    first, last = min((p.first_us for p in filled), default=0), max((p.last_us for p in filled), default=0)
+    piece = Piece(0, 0, 0, 0, sum(p.rows for p in filled), first, last)
+    rejects = tuple(Reject(row_cause(r), r.place, r.text) for r in tally.rejects[:_REJECTS_KEPT])
+    entry = FileEntry(
+        file.format, columns, None, (piece,), rejected=sum(tally.rejected.values()), rejects=rejects,
+        unit=UNITS.get(file.format, "row"),
+    )  # fmt: skip
+    return CatalogFile(
+        file, entry, _summed([COUNTS.empty_table(), *(e.counts for e in found if e.counts is not None)])
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.records import InputFile
+from fleetscore.sources.places import store_of
 from fleetscore.store.base import Store
 from fleetscore.workloads.sensor_anomaly.catalog import catalog_file, piece_readers
 from fleetscore.workloads.sensor_anomaly.entries import CatalogFile, count_readings
@@ -87,7 +88,7 @@ def gather_readings(
     for entry in entries:
         try:
             _check_unchanged(store, entry.input)
-            for readings in overlapped(piece_readers(store, entry, first_us, stop_us)):
+            for readings in overlapped(piece_readers(store, entry, settings, first_us, stop_us)):
                 _file(entry, readings, search)
         except (InputError, MissingBlobError) as error:
             lost.update(_losers(entry, search, error))
@@ -187,7 +188,10 @@ def _note_duplicates(
 
 
 def _check_unchanged(store: Store, file: InputFile) -> None:
-    entry = store.stat(file.path)
+    if file.format == "delta":
+        return  # its version is pinned
+    source, path = store_of(store, file.path)
+    entry = source.stat(path)
     if entry is None or entry.etag != file.etag:
         raise _changed(file, "changed" if entry else "deleted")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from fleetscore.errors import SettingsError
 from fleetscore.sources.settings import DataSettings
@@ -49,6 +49,12 @@ class EventSettings:
         )
 
 
+_FOLDER = "data/sensor_anomaly/"
+_PLAIN = DataSettings(timezone="UTC")
+_PLACE = ("path", "path_timezone", "late_s", "ready", "read_limit_s", "read_limit_mb")
+"""Lines of [data] that say where and when files are read, not how."""
+
+
 @dataclass(frozen=True, slots=True)
 class SensorSettings:
     """Which columns hold what, what is too bad to publish, how models are trained and when a reading is an anomaly.
@@ -58,6 +64,7 @@ class SensorSettings:
     """
 
     data: DataSettings = field(default_factory=DataSettings)
+    timezone: str = "UTC"  # of times without a zone, unless [data] names one
     time_column: str = ""
     device_column: str = ""
     sensor_column: str = ""
@@ -81,10 +88,24 @@ class SensorSettings:
         _check("train_rows_max", self.train_rows_max, in_order, "between train_rows_min and 100,000")
         alarms = self.alarms_per_sensor_day
         _check("alarms_per_sensor_day", alarms, 0.001 <= alarms <= 10.0, "between 0.001 and 10")
-        if self.data != DataSettings(path=self.data.path):
-            raise ValueError("data has more than path, which is all that this kind takes")
+        if self.data.aggregate or self.data.database:
+            raise ValueError(
+                "aggregate and database are not for sensor_anomaly, whose detectors read the files of the days before "
+                "a window as well; leave them out"
+            )
 
     @property
     def folder(self) -> str:
-        """The folder of the input."""
-        return self.data.with_defaults("data/sensor_anomaly/", "UTC").prefixes("")[0]
+        """The first folder of the input."""
+        return self.source.prefixes(_FOLDER)[0]
+
+    @property
+    def source(self) -> DataSettings:
+        """How input is listed and read."""
+        return self.data.with_defaults(_FOLDER, self.timezone)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether cells are read as they are without any line of [data] on names, text and times."""
+        lines = {name: getattr(_PLAIN, name) for name in _PLACE}
+        return replace(self.source, **lines) == _PLAIN

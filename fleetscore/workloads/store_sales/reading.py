@@ -133,7 +133,8 @@ class Reader:
                 out[row] = numbers(name)
             return out
 
-        unreadable = np.zeros(table.num_rows, bool) if rows.unreadable is None else rows.unreadable
+        unreadable = np.zeros(table.num_rows, np.uint8)
+        unreadable[list(rows.texts)] = 1
         return RowBatch(
             store=_labels(table["store"]),
             sku=_labels(table["sku"]),
@@ -143,7 +144,7 @@ class Reader:
             feat=numbers("feat"),
             prices=stacked(columns.prices),
             covariates=stacked(columns.covariates),
-            unreadable=unreadable.view(np.uint8),
+            unreadable=unreadable,
         )
 
     def _weeks(self, labels: Labels, cadence: Cadence) -> NDArray[np.int64]:
