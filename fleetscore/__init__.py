@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fleetscore.fleet import connect
     from fleetscore.fleet.remote import RemoteFleet
     from fleetscore.fleet.store_fleet import Fleet
+    from fleetscore.own_functions import partitioned
     from fleetscore.records import Outcome
     from fleetscore.runs.status_answer import RunStatus
     from fleetscore.store import Store, open_store
@@ -46,6 +47,7 @@ __all__ = [
     "__version__",
     "connect",
     "open_store",
+    "partitioned",
 ]
 
 _HOMES = {
@@ -56,6 +58,7 @@ _HOMES = {
     "RunStatus": "runs.status_answer",
     "Store": "store",
     "open_store": "store",
+    "partitioned": "own_functions",
     "Window": "windows",
     "Workload": "workload",
     **dict.fromkeys(("CapacityError", "FleetscoreError", "InputError", "ModelError", "StoreError"), "errors"),

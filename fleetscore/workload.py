@@ -264,6 +264,13 @@ class Workload(ABC):
         found = data.prefixes(workload_settings_path(self.name)) if isinstance(data, DataSettings) else ()
         return found or (f"data/{type(self).name}/",)
 
+    def code_distrust(self) -> str | None:
+        """Why code of the user's that the settings name may not run here, as a sentence with what to do; "" where it may.
+
+        None (the default) where the settings name none.
+        """
+        return None
+
     def parse_window(self, text: str) -> Window:
         """The window that `text` names; InputError with the expected form otherwise."""
         return parse_window(text, *self.cadences, zone=self.zone)

@@ -69,6 +69,9 @@ param inlineShardSeconds int = 60
 @description('Workloads of your own: name=module:Class, separated by commas.')
 param workloads string = ''
 
+@description('Workloads whose own Python and pickles may run, separated by commas; their settings must say so too.')
+param trusted string = ''
+
 @description('Where notifications are posted; kept out of the deployment\'s history, since such addresses often carry a token. Empty: nowhere.')
 @secure()
 param webhookUrl string = ''
@@ -495,6 +498,7 @@ module app 'modules/function_app.bicep' = {
       FLEETSCORE_INLINE_MEMORY_BYTES: string(shardMemoryMB * 1000000)
       FLEETSCORE_INLINE_SHARD_S: string(inlineShardSeconds)
       FLEETSCORE_WORKLOADS: workloads
+      FLEETSCORE_TRUSTED: trusted
       FLEETSCORE_WEBHOOK_PRIVATE: string(webhookPrivate)
       FLEETSCORE_BATCH_ENDPOINT: poolEnabled ? (batch.?outputs.endpoint ?? '') : ''
       FLEETSCORE_BATCH_POOL: poolName

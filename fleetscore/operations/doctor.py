@@ -6,7 +6,7 @@ A finding is ok, a warning, wrong, or not checked, with the reason; nothing that
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -19,6 +19,7 @@ from fleetscore.app_settings import AppSettings
 from fleetscore.batch import connect_compute
 from fleetscore.errors import ConflictError, FleetscoreError
 from fleetscore.models.model_sets import read_listed_set, read_pins
+from fleetscore.models.trust import TRUSTED, trusted_names
 from fleetscore.operations.due import has_input
 from fleetscore.operations.known_workloads import find_named
 from fleetscore.operations.state_check import check_state
@@ -85,7 +86,7 @@ def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diag
     with suppress(FleetscoreError):  # the check of the store says what is wrong with it
         known = find_named(store)
     checks: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
-        ("settings", lambda: [_settings(each) for each in known]),
+        ("settings", lambda: [*(_settings(each) for each in known), *_trust(known)]),
         ("schedules", lambda: _schedules(app, known)),
         ("store", lambda: _store(store, now)),
         ("queue", lambda: _queue(app)),
@@ -117,6 +118,26 @@ def _settings(known: KnownWorkload) -> Finding:
         check = "schedules" if "schedule" in known.field.lower() else "settings"
         return Finding(check, "wrong", f"{known.name}: {known.reason}", known.fix)
     return Finding("settings", "ok", f"{known.name}: can be read.")
+
+
+def _trust(known: Sequence[KnownWorkload]) -> Iterator[Finding]:
+    """Whether code of the user's may run here, for each workload that names some, and names that no workload has."""
+    for each in known:
+        distrust = each.workload.code_distrust() if each.workload is not None and not each.reason else None
+        if distrust:
+            sentence, _, fix = distrust.partition(". ")
+            yield Finding("settings", "wrong", f"{each.name}: {sentence}.", fix)
+        elif distrust is not None:
+            yield Finding(
+                "settings", "ok", f"{each.name}: its own code may run, by its settings and {TRUSTED}."
+            )
+    for name in sorted(trusted_names() - {each.name for each in known}):
+        yield Finding(
+            "settings",
+            "warning",
+            f"{TRUSTED} names {name}, which is no workload here.",
+            f"Take it out of {TRUSTED}.",
+        )
 
 
 def _schedules(app: AppSettings, known: Iterable[KnownWorkload]) -> Iterator[Finding]:

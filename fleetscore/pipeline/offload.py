@@ -20,6 +20,7 @@ from fleetscore.batch.interface import (
     task_id,
 )
 from fleetscore.errors import CapacityError, MissingBlobError, SettingsError, StoreError
+from fleetscore.models.trust import TRUSTED
 from fleetscore.pipeline.offload_decisions import Check, decide, decide_unanswered
 from fleetscore.pipeline.score import is_cancelled
 from fleetscore.process_environment import SCORING_ENVIRONMENT
@@ -92,7 +93,7 @@ def submit_shards(store: Store, compute: Compute, app: AppSettings, run: str, no
 
 def worker_environment(app: AppSettings, run: str, purpose: str) -> dict[str, str]:
     """The environment of every worker of the run: where the store, the queue and telemetry are, and its identity."""
-    own = {name: os.environ[name] for name in (EXTRA_WORKLOADS,) if os.environ.get(name)}
+    own = {name: os.environ[name] for name in (EXTRA_WORKLOADS, TRUSTED) if os.environ.get(name)}
     return (
         {**SCORING_ENVIRONMENT, **own}
         | worker_settings()

@@ -133,7 +133,6 @@ def test_commands_know_both_and_say_what_is_broken(host: Host, app: Path, runs: 
     assert any("broken_one" in finding["detail"] for finding in findings if finding["state"] == "wrong")
     for verb, lacking in (
         ("samples", "has no sample data"),
-        ("draw", "draws no pictures"),
         ("backtest", "has no backtest"),
     ):
         code, said = command(host, app, verb, "pumps")

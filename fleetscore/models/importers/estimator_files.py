@@ -22,12 +22,9 @@ from fleetscore.models.importers.estimators import (
 )
 from fleetscore.models.importers.loaded import LoadedModel, Way, describe_estimator
 from fleetscore.models.importers.onnx_files import convert_estimator
-from fleetscore.models.importers.preparation import Unsupported
+from fleetscore.models.importers.runtime_libraries import require_runtime_library
 from fleetscore.models.importers.sklearn_trees import compile_sklearn_trees
 from fleetscore.models.packs.base import METHODS, CompiledModel
-
-_RUNTIME_LIBRARIES = frozenset({"sklearn", "lightgbm"})
-"""Libraries of estimators that requirements.txt brings to app and worker."""
 
 _SCHEMA_LIMIT_BYTES = 256 << 20
 
@@ -55,8 +52,11 @@ _SKOPS_LOADERS = frozenset({"OperatorFuncNode", "MethodNode", "PartialNode", "Fu
 """Nodes that stand for something to call; no fitted model of the families needs them, but for numpy's and scipy's own functions."""
 
 
-def load_pickle(path: Path, trusted: bool) -> LoadedModel:
-    """Unpickle a file of joblib or pickle; ModelError `untrusted_pickle` unless trusted, for loading one runs its code."""
+def open_pickle(path: Path, trusted: bool) -> tuple[Any, dict[str, str], list[str]]:
+    """The object of a file of joblib or pickle, the versions that wrote it, and what there is to say about them.
+
+    ModelError `untrusted_pickle` unless trusted, for loading one runs its code.
+    """
     if not trusted:
         raise ModelError(
             "The file is a pickle, and loading a pickle runs code in it.",
@@ -65,7 +65,12 @@ def load_pickle(path: Path, trusted: bool) -> LoadedModel:
         )
     import joblib
 
-    estimator, versions, notes = _with_versions(lambda: joblib.load(path))
+    return _with_versions(lambda: joblib.load(path))
+
+
+def load_pickle(path: Path, trusted: bool) -> LoadedModel:
+    """The estimator of a file of joblib or pickle, with its ways; see `open_pickle`."""
+    estimator, versions, notes = open_pickle(path, trusted)
     loaded = of_estimator(estimator, versions, notes)
     if notes:  # of another version: only what a pack proves
         return loaded
@@ -75,10 +80,7 @@ def load_pickle(path: Path, trusted: bool) -> LoadedModel:
 def keep_in_library(estimator: Any, data: bytes) -> CompiledModel:
     """The model as its own pickle, for trusted workloads; Unsupported when apps and workers lack its library."""
     library = type(inner_estimator(estimator)).__module__.split(".")[0]
-    if library not in _RUNTIME_LIBRARIES:
-        raise Unsupported(
-            f"its library {library} is not among the requirements of app and worker; add the line {library} to fleets/requirements.txt"
-        )
+    require_runtime_library(library)
     subject = describe(estimator)
     trial = np.zeros((2, subject.n_features))
     known = getattr(subject.whole, "classes_", None)

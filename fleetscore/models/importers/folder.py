@@ -54,6 +54,7 @@ class ImportOptions:
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     limits: ImportLimits = field(default_factory=ImportLimits)
     processes: int = 2
+    keeps_pickles: bool = False  # a pickle stays the object that it is, for a function of the user's own
 
 
 def import_models(
@@ -115,6 +116,7 @@ def _import(
         "path": str(model.path.resolve()),
         "trusted": options.trusted,
         "method": options.method,
+        "keeps_pickles": options.keeps_pickles,
         "ranges": {name: list(bounds) for name, bounds in options.ranges.items()},
         "limits": asdict(options.limits),
     }

@@ -15,6 +15,7 @@ from fleetscore.errors import FleetscoreError, ModelError
 from fleetscore.models.importers.boosters import load_catboost, load_lightgbm, load_xgboost
 from fleetscore.models.importers.estimator_files import load_pickle, load_skops
 from fleetscore.models.importers.formats import Format, detect_format
+from fleetscore.models.importers.kept_objects import keep_object
 from fleetscore.models.importers.loaded import LoadedModel, original_of, trial_ranges
 from fleetscore.models.importers.mlflow_folders import read_mlflow_folder
 from fleetscore.models.importers.onnx_files import load_onnx
@@ -67,6 +68,8 @@ def warm_family(payload: bytes) -> None:
 def _imported(request: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
     warnings.simplefilter("ignore")
     path = Path(request["path"])
+    if request.get("keeps_pickles") and detect_format(path) is Format.PICKLE:
+        return keep_object(path, trusted=bool(request["trusted"]))
     loaded = load_model(path, detect_format(path), trusted=bool(request["trusted"]))
     with trusted_models() if request["trusted"] else nullcontext():
         compiled, proof = compile_proven(loaded, request)

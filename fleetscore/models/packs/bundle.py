@@ -43,6 +43,7 @@ class Bundle:
     names: tuple[str, ...]
     read: Callable[[str], Any]
     opened: dict[int, Pack] = field(default_factory=dict)
+    unpickled: dict[str, Any] = field(default_factory=dict)  # of trusted workloads, by key
 
     def __len__(self) -> int:
         """Return the number of models."""

@@ -26,13 +26,15 @@ _GENERIC = re.compile(r"(Column_|f|x|feature_)?\d+")
 class ShardScores:
     """Results of a shard: `values` [rows, outputs], NaN where a model has fewer outputs, has no row, or failed.
 
-    `errors` says by block why it has no results; `facts` are those of each block's model, None where there is none.
+    `errors` says by block why it has no results; `facts` are those of each block's model, None where there is none. `table` holds
+    the results with types of their own where a function of the user's gave them, null for rows without a result.
     """
 
     values: Floats
     errors: Mapping[int, FleetscoreError]
     facts: Sequence[ModelFacts | None]
     offsets: Indices
+    table: pa.Table | None = None
 
     def labels(self) -> NDArray[Any]:
         """The classes themselves [rows] where `values` holds their positions in the facts; None where a row has no result."""

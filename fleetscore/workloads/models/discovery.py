@@ -17,6 +17,7 @@ from fleetscore.workload import Partitions, RunContext
 from fleetscore.workloads.models.bundles import find_bundle
 from fleetscore.workloads.models.expected import expected_partitions
 from fleetscore.workloads.models.key_counts import WindowCounts, count_keys
+from fleetscore.workloads.models.own_settings import UNTRUSTED, describe_code, distrust_own_code
 from fleetscore.workloads.models.settings import FleetSettings
 
 _COLUMN_BYTES = 16.0  # of a row's cell while it is read and scored
@@ -40,8 +41,12 @@ def discover_window(run: RunContext) -> Partitions:
     bundles = _Bundles(run)
     present = _present(counts.keyed, settings, bundles)
     silent = expected_partitions(run, bundles.get(run.pins.current)) | set(run.pins.partitions)
+    distrust = distrust_own_code(run.workload, settings)
     table = _table(present, sorted(silent - present.keys()), bundles, counts, settings)
+    if distrust:
+        table = _refused(table, distrust)
     remarks = (
+        *describe_code(run.workload, settings, bundles.get(run.pins.current)),
         *found.remarks,
         *counts.remarks,
         *(f"{path}: {e.message}" for path, e in counts.faults.items()),
@@ -167,6 +172,13 @@ def _line(
         )
         return key, one.rows, version, Outcome.SKIPPED, "no_model", detail
     return key, one.rows, version, "", "", ""
+
+
+def _refused(table: pa.Table, detail: str) -> pa.Table:
+    """The partitions that were to be scored as failed, for want of trust."""
+    rows = table.to_pylist()
+    refused = {"outcome": str(Outcome.FAILED), "cause": UNTRUSTED, "detail": detail}
+    return pa.Table.from_pylist([row if row["outcome"] else {**row, **refused} for row in rows], table.schema)
 
 
 def _late_detail(counts: WindowCounts) -> str:

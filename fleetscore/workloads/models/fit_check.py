@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,17 +15,21 @@ from fleetscore.errors import FleetscoreError, InputError
 from fleetscore.models.model_sets import Pins
 from fleetscore.models.packs.base import ModelFacts
 from fleetscore.models.packs.bundle import Bundle, open_bundle, pack_models
+from fleetscore.models.packs.library import trusted_models
 from fleetscore.models.packs.shard_scoring import ShardScores, feature_order, has_generic_names, score_shard
+from fleetscore.models.trust import find_distrust, trust_fix
 from fleetscore.records import FitCheck, Misfit
 from fleetscore.sources import Span, TimeRange, list_inputs
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
 from fleetscore.workload import RunContext, Workload
-from fleetscore.workloads.models.blocks import choose_keys
+from fleetscore.workloads.models.blocks import Block, choose_keys
 from fleetscore.workloads.models.bundles import find_bundle
 from fleetscore.workloads.models.discovery import WindowFiles, checked_settings, find_files
 from fleetscore.workloads.models.fit_sample import ROWS_PER_MODEL, Sample, take_sample
 from fleetscore.workloads.models.importing import Report, import_fleet
+from fleetscore.workloads.models.own_code import load_function, score_own
+from fleetscore.workloads.models.own_settings import UNTRUSTED, distrust_own_code
 from fleetscore.workloads.models.rows import numbers_of
 from fleetscore.workloads.models.scoring import model_features
 from fleetscore.workloads.models.settings import PASS, REJECT, FleetSettings
@@ -50,8 +55,10 @@ def check_fit(
     misfits += _lacking_numbers(sample, settings)
     misfits += _keys_apart(sample, bundle, settings)
     used = [name for name in _given_features(bundle, settings) if name in sample.columns]
-    misfits += _signatures(bundle, sample.columns, settings) if sample.rows else []
-    scored, results, found = _try_models(sample, bundle, settings, used)
+    misfits += (
+        _signatures(bundle, sample.columns, settings) if sample.rows and not settings.models.score else []
+    )
+    scored, results, found = _try_models(sample, bundle, settings, used, kind.name)
     check = FitCheck(
         kind.name, str(source) if source else pins.current, len(bundle), len(files.files), sample.files_read, sample.rows,
         len(sample.partitions), ROWS_PER_MODEL, scored, results,
@@ -203,9 +210,12 @@ def _by_facts(bundle: Bundle) -> Iterator[tuple[ModelFacts, list[str]]]:
 
 
 def _try_models(
-    sample: Sample, bundle: Bundle, settings: FleetSettings, features: Sequence[str]
+    sample: Sample, bundle: Bundle, settings: FleetSettings, features: Sequence[str], workload: str
 ) -> tuple[int, dict[str, tuple[float, float]], list[Misfit]]:
     """How many models answered their rows, the ranges of the outputs, and what is wrong with the answers."""
+    distrust = distrust_own_code(workload, settings)
+    if distrust:
+        return 0, {}, [Misfit("error", UNTRUSTED, workload, distrust, trust_fix(workload))]
     table = sample.table(features)
     columns = {name: numbers_of(table[name]) for name in features}
     policy = settings.expect.missing
@@ -222,9 +232,16 @@ def _try_models(
     names, starts = np.unique(keys[order], return_index=True)
     offsets = np.r_[starts, len(keys)].astype(np.int64)
     columns = {name: values[order] for name, values in columns.items()}
-    given = model_features(bundle, settings)
-    scores = score_shard(bundle, names.tolist(), offsets, columns, settings.models.method, given)
     blocks = names.tolist()
+    if settings.models.score:
+        block = Block(table.take(pa.array(order)), blocks, blocks, np.ones(len(blocks), bool), offsets)
+        own = load_function(settings.models.score, workload)
+        scores = score_own(own, bundle, block, columns, np.ones(len(keys), bool))
+    else:
+        trusted = not find_distrust(workload, is_trusted=settings.models.trusted)
+        given = model_features(bundle, settings)
+        with trusted_models() if trusted else nullcontext():
+            scores = score_shard(bundle, blocks, offsets, columns, settings.models.method, given)
     found = [*_errors(blocks, scores), *_widths(blocks, scores, settings), *_unexpected(scores, settings)]
     return len(blocks) - len(scores.errors), _ranges(scores, settings), found
 

@@ -28,7 +28,12 @@ def import_fleet(
     settings; "" for any. ModelError when no file at all could be imported.
     """
     progress = _Told(report)
-    options = ImportOptions(trusted=trusted, method=settings.models.method if method is None else method)
+    wanted = settings.models.method if method is None else method
+    options = ImportOptions(
+        trusted=trusted,
+        method="" if settings.models.score else wanted,
+        keeps_pickles=bool(settings.models.score),
+    )
     stream = import_models(source, settings.key_patterns, manifest=manifest, options=options)
     fresh = pack_models(progress.models(stream))
     if not len(fresh):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,16 @@ import pyarrow as pa
 
 from fleetscore.errors import InputError, ModelError
 from fleetscore.models.model_sets import Pins
-from fleetscore.models.packs.bundle import Bundle
+from fleetscore.models.packs.bundle import Bundle, pack_models
+from fleetscore.models.packs.library import trusted_models
 from fleetscore.models.packs.shard_scoring import ShardScores, score_shard
+from fleetscore.models.trust import find_distrust, trust_fix
 from fleetscore.partition_keys import join_key
 from fleetscore.store.base import Store
+from fleetscore.workloads.models.blocks import Block
 from fleetscore.workloads.models.bundles import find_bundle
+from fleetscore.workloads.models.own_code import load_function, score_own
+from fleetscore.workloads.models.own_settings import UNTRUSTED, distrust_own_code
 from fleetscore.workloads.models.rows import model_keys
 from fleetscore.workloads.models.scoring import model_features
 from fleetscore.workloads.models.settings import FleetSettings
@@ -28,28 +34,83 @@ def score_mini_batch(
 
     InputError names the row and the field that is missing or no number; ModelError the row whose keys no model has.
     """
+    _require_trust(workload, settings)
     texts = [_texts(number, row, settings) for number, row in enumerate(rows)]
     answers: list[dict[str, Any]] = [{} for _ in rows]
     versions = [pins.version_for(join_key([text[name] for name in settings.partition])) for text in texts]
     for version in dict.fromkeys(versions):
         mine = [at for at, one in enumerate(versions) if one == version]
-        if not version:
+        if not version and not settings.models.score:
             raise ModelError(
                 f"{workload} has no pinned model set.",
                 fix="Import models first.",
                 code="no_model_set",
                 field="workload",
             )
-        bundle = find_bundle(store, workload, version)
-        for at, answer in zip(
-            mine, _score(bundle, settings, [rows[at] for at in mine], mine, texts), strict=True
-        ):
+        bundle = find_bundle(store, workload, version) if version else pack_models([])
+        score = _score_own if settings.models.score else _score
+        found = score(workload, bundle, settings, [rows[at] for at in mine], mine, texts)
+        for at, answer in zip(mine, found, strict=True):
             answers[at] = {**answer, "model": version}
     return answers
 
 
+def _require_trust(workload: str, settings: FleetSettings) -> None:
+    distrust = distrust_own_code(workload, settings)
+    if distrust:
+        raise ModelError(distrust, fix=trust_fix(workload), code=UNTRUSTED, field="workload")
+
+
+def _score_own(
+    workload: str, bundle: Bundle, settings: FleetSettings, rows: Sequence[Mapping[str, Any]],
+    numbers: Sequence[int], texts: Sequence[Mapping[str, str]],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The answers of the user's function, which gets the rows of one partition and model together, as in a run."""
+    own = load_function(settings.models.score, workload)
+    named = [
+        (join_key([texts[n][name] for name in settings.partition]), _key_or_none(bundle, settings, texts[n]))
+        for n in numbers
+    ]
+    order = sorted(range(len(rows)), key=lambda at: named[at])
+    blocks = list(dict.fromkeys(named[at] for at in order))
+    counts = [named.count(block) for block in blocks]
+    columns = {
+        name: np.array([_number(numbers[at], rows[at], name, settings) for at in order])
+        for name in settings.data.features
+    }
+    kept = {name: [_text_of(rows[at].get(name)) for at in order] for name in settings.data.keep}
+    keys = {name: [texts[numbers[at]][name] for at in order] for name in texts[numbers[0]]}
+    table = pa.table({**kept, **keys, **columns})
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    block = Block(table, [b[0] for b in blocks], [b[1] for b in blocks], np.ones(len(blocks), bool), offsets)
+    scores = score_own(own, bundle, block, columns, np.ones(len(rows), bool))
+    for at, error in scores.errors.items():
+        number = numbers[order[int(offsets[at])]]
+        raise type(error)(
+            f"Row {number}: {error.message}", fix=error.fix, code=error.code, field=f"rows[{number}]"
+        )
+    answers = scores.table.to_pylist() if scores.table is not None else []
+    found: list[dict[str, Any]] = [{} for _ in rows]
+    for place, at in enumerate(order):
+        found[at] = {**answers[place], "model_key": named[at][1]}
+    return found
+
+
+def _key_or_none(bundle: Bundle, settings: FleetSettings, texts: Mapping[str, str]) -> str:
+    """The row's first key that has a model; "" where none has."""
+    table = pa.table({name: [text] for name, text in texts.items()})
+    tried = [model_keys(table, pattern)[0].as_py() for pattern in settings.key_patterns]
+    packs, _ = bundle.find(pa.array(tried, pa.string()))
+    return next((str(key) for key, pack in zip(tried, packs.tolist(), strict=True) if pack >= 0), "")
+
+
+def _text_of(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
 def _score(
-    bundle: Bundle, settings: FleetSettings, rows: Sequence[Mapping[str, Any]], numbers: Sequence[int], texts: Sequence[Mapping[str, str]]
+    workload: str, bundle: Bundle, settings: FleetSettings, rows: Sequence[Mapping[str, Any]],
+    numbers: Sequence[int], texts: Sequence[Mapping[str, str]],
 ) -> list[dict[str, Any]]:  # fmt: skip
     features = model_features(bundle, settings)
     keys = [_key(bundle, settings, number, texts[number]) for number in numbers]
@@ -58,7 +119,9 @@ def _score(
         for name in features
     }
     offsets = np.arange(len(rows) + 1, dtype=np.int64)
-    scores = score_shard(bundle, keys, offsets, columns, settings.models.method, features)
+    trusted = not find_distrust(workload, is_trusted=settings.models.trusted)
+    with trusted_models() if trusted else nullcontext():
+        scores = score_shard(bundle, keys, offsets, columns, settings.models.method, features)
     for at, error in scores.errors.items():
         raise type(error)(
             f"Row {numbers[at]}: {error.message}",

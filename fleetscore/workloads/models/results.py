@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,12 @@ from fleetscore.workloads.models.verdicts import Verdicts
 Floats = npt.NDArray[np.float64]
 
 
-def results_schema(settings: FleetSettings) -> pa.Schema:
+def results_schema(
+    settings: FleetSettings, own: Sequence[tuple[str, pa.DataType]] | None = None
+) -> pa.Schema:
     """The columns of the results: partition, what is kept, the outputs, and the key of the model that scored the row.
 
+    `own` are the outputs of a function of the user's.
     Kept columns are text, but for the time (microseconds UTC) and features (float64).
     """
     output = pa.string() if settings.models.output_type == "text" else pa.float64()
@@ -30,7 +33,7 @@ def results_schema(settings: FleetSettings) -> pa.Schema:
         [
             *((name, pa.string()) for name in settings.partition),
             *kept,
-            *((name, output) for name in settings.models.outputs),
+            *(own or [(name, output) for name in settings.models.outputs]),
             ("model_key", pa.string()),
         ]
     )
@@ -42,9 +45,10 @@ def _kept_type(name: str, settings: FleetSettings) -> pa.DataType:
     return pa.float64() if name in settings.data.features else pa.string()
 
 
-def make_results(block: Block, scores: ShardScores, settings: FleetSettings, kept: Bools) -> pa.Table:
-    """The result rows that are kept, in the order of the shard's partitions."""
-    schema = results_schema(settings)
+def make_results(
+    block: Block, scores: ShardScores, settings: FleetSettings, kept: Bools, schema: pa.Schema
+) -> pa.Table:
+    """The result rows that are kept, in the order of the shard's partitions, with the columns of the schema."""
     mask = pa.array(kept)
     counts = np.diff(block.offsets)
     fields = [split_key(key) for key in block.partitions]
@@ -58,7 +62,12 @@ def make_results(block: Block, scores: ShardScores, settings: FleetSettings, kep
     return pa.table(columns, schema=schema)
 
 
-def _outputs(scores: ShardScores, settings: FleetSettings, kept: Bools) -> dict[str, pa.Array]:
+def _outputs(
+    scores: ShardScores, settings: FleetSettings, kept: Bools
+) -> dict[str, pa.Array | pa.ChunkedArray]:
+    if scores.table is not None:
+        mask = pa.array(kept)
+        return {name: scores.table[name].filter(mask) for name in scores.table.column_names}
     if settings.models.output_type == "text":
         labels = scores.labels()[kept]
         return {

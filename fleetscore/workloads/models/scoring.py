@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.errors import FleetscoreError, InputError
-from fleetscore.models.packs.bundle import Bundle
-from fleetscore.models.packs.shard_scoring import score_shard
+from fleetscore.models.packs.bundle import Bundle, pack_models
+from fleetscore.models.packs.library import trusted_models
+from fleetscore.models.packs.shard_scoring import ShardScores, score_shard
+from fleetscore.models.trust import find_distrust
 from fleetscore.sources import InputFile, Reading, TimeRange, aggregate_rows, read_files
 from fleetscore.workload import RunContext, Scored, Shard
 from fleetscore.workloads.models.blocks import Block, sort_rows
 from fleetscore.workloads.models.bundles import find_bundle
 from fleetscore.workloads.models.discovery import find_files
 from fleetscore.workloads.models.key_counts import count_keys
+from fleetscore.workloads.models.own_code import load_function, score_own
+from fleetscore.workloads.models.own_settings import UNTRUSTED, distrust_own_code
 from fleetscore.workloads.models.results import make_results, sketch_partitions
 from fleetscore.workloads.models.rows import numbers_of, partition_keys, row_kinds
 from fleetscore.workloads.models.settings import FleetSettings
-from fleetscore.workloads.models.verdicts import judge_partitions, judge_rows
+from fleetscore.workloads.models.verdicts import JudgedRows, judge_partitions, judge_rows
 
 
 def score_partitions(run: RunContext, shard: Shard) -> Iterator[Scored]:
@@ -34,8 +41,12 @@ def score_partitions(run: RunContext, shard: Shard) -> Iterator[Scored]:
 def _score_version(run: RunContext, version: str, keys: Sequence[str]) -> Iterator[Scored]:
     started = time.perf_counter()
     settings: FleetSettings = run.settings
+    distrust = distrust_own_code(run.workload, settings)
+    if distrust:
+        yield Scored.failed(keys, UNTRUSTED, distrust, model=version)
+        return
     try:
-        bundle = find_bundle(run.store, run.workload, version)
+        bundle = _bundle_of(run, settings, version)
     except FleetscoreError as error:
         if error.retry:
             raise
@@ -44,12 +55,16 @@ def _score_version(run: RunContext, version: str, keys: Sequence[str]) -> Iterat
     features = model_features(bundle, settings)
     reading = _read_rows(run, settings, keys, features)
     block = sort_rows(reading.table, settings, keys, bundle)
+    if settings.models.score:
+        block = replace(
+            block, has_key=np.ones(len(block.keys), bool)
+        )  # without a model the function gets None
     yield _settle(run, version, keys, block, features, bundle, reading, started)
 
 
 def model_features(bundle: Bundle, settings: FleetSettings) -> tuple[str, ...]:
     """The columns that the models take: those of the settings, else those that the models name, in the order of their first use."""
-    if settings.data.features:
+    if settings.data.features or settings.models.score:
         return settings.data.features
     names: dict[str, None] = {}
     for number in range(len(bundle.names)):
@@ -96,13 +111,33 @@ def _settle(
     settings: FleetSettings = run.settings
     columns = {name: numbers_of(block.table[name]) for name in features if name in block.table.column_names}
     rows = judge_rows(columns, settings.expect.missing, block)
-    scores = score_shard(bundle, block.keys, block.offsets, rows.columns, settings.models.method, features)
+    scores = _score_blocks(run, block, rows, features, bundle)
     verdicts = judge_partitions(keys, block, rows, scores, settings, reading)
     kept = verdicts.kept_rows(block, rows)
-    results = make_results(block, scores, settings, kept)
+    results = make_results(block, scores, settings, kept, run.kind.result_schema)
     seconds = (time.perf_counter() - started) / max(1, len(keys))
     return Scored.of(
         keys, results, outcome=verdicts.outcomes, cause=verdicts.causes, detail=verdicts.details,
         input_rows=verdicts.input_rows, rows=verdicts.count(block, kept), model=version, seconds=seconds,
         sketches=sketch_partitions(verdicts, block, columns, scores, kept),
     )  # fmt: skip
+
+
+def _bundle_of(run: RunContext, settings: FleetSettings, version: str) -> Bundle:
+    """The version's models; none for a function of the user's that needs none."""
+    if settings.models.score and not version:
+        return pack_models([])
+    return find_bundle(run.store, run.workload, version)
+
+
+def _score_blocks(
+    run: RunContext, block: Block, rows: JudgedRows, features: Sequence[str], bundle: Bundle
+) -> ShardScores:
+    """The answers of the user's function, or of the models; models kept as pickles answer where the workload is trusted."""
+    settings: FleetSettings = run.settings
+    if settings.models.score:
+        own = load_function(settings.models.score, run.workload)
+        return score_own(own, bundle, block, rows.columns, rows.used)
+    trusted = not find_distrust(run.workload, is_trusted=settings.models.trusted)
+    with trusted_models() if trusted else nullcontext():
+        return score_shard(bundle, block.keys, block.offsets, rows.columns, settings.models.method, features)

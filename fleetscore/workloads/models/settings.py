@@ -14,6 +14,7 @@ from fleetscore.windows import Cadence
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 REJECT, DROP, PASS = "reject", "drop", "pass"
 _FIELD = re.compile(r"\{([^{}/]+)\}")
+_PLACE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 _SEEN = re.compile(r"seen in ([1-9][0-9]{0,2}) days?")
 
 
@@ -39,16 +40,22 @@ class ModelsTable:
     output: str | tuple[str, ...] = "prediction"  # one name, or one for each class in the model's order
     output_type: Literal["number", "text"] = "number"  # text: the classes of a classifier, as it names them
     method: str = "predict"
-    trusted: bool = False
-    score: str = ""  # "module:function" of the user's own code
+    trusted: bool = (
+        False  # true: own Python and pickles may run, where FLEETSCORE_TRUSTED names the workload too
+    )
+    score: str = (
+        ""  # "module:function" of the user's own code in fleets/, which gets rows and model of a partition
+    )
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f"method is {self.method!r}; it must be one of {', '.join(METHODS)}")
-        if self.trusted or self.score:
+        if self.score and not _PLACE.fullmatch(self.score):
             raise ValueError(
-                "trusted and score name Python of one's own, which this version does not run; leave them out"
+                f"score is {self.score!r}; it must be like vans:predict, a function of fleets/vans.py"
             )
+        if self.score and (self.output_type == "text" or self.method != "predict"):
+            raise ValueError("method and output_type do not go with score: the function says what it returns")
         if not all(self.outputs) or len(set(self.outputs)) != len(self.outputs):
             raise ValueError(f"output is {self.output!r}; it must be a name, or different names")
         if self.output_type == "text" and (self.method != "predict" or len(self.outputs) != 1):
@@ -139,7 +146,7 @@ class FleetSettings:
         if self.models.output_type == "text" and self.expect.results:
             raise ValueError("expect.results checks numbers; the output is text")
         unknown = self.expect.results.keys() - set(self.models.outputs)
-        if unknown:
+        if unknown and not self.models.score:
             raise ValueError(f"expect.results has {sorted(unknown)}; results are {list(self.models.outputs)}")
         taken = {*self.partition, *self.models.outputs, "model_key"}
         doubled = [name for name in self.data.keep if name in taken]

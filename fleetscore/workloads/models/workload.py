@@ -42,13 +42,20 @@ class Models(Workload, ImportsFleets, ScoresRows, ChecksResults, ChecksFit, Prop
     def __init__(self, name: str = "", settings: Any = None, zone: str = "UTC") -> None:
         """The fleet that the settings describe; its columns, windows and results follow from them."""
         super().__init__(name, settings, zone)
+        from fleetscore.workloads.models.own_settings import read_own_function
         from fleetscore.workloads.models.results import results_schema
 
-        own: FleetSettings = self.settings
-        self.cadences = (own.window,)
-        self.partition_columns = own.partition or ("partition",)
-        self.result_schema = results_schema(own)
-        self.outputs = own.models.outputs
+        given: FleetSettings = self.settings
+        self.settings, own_columns = read_own_function(self.name, given)
+        self.cadences = (given.window,)
+        self.partition_columns = given.partition or ("partition",)
+        self.result_schema = results_schema(self.settings, own_columns)
+        self.outputs = self.settings.models.outputs
+
+    def code_distrust(self) -> str | None:
+        from fleetscore.workloads.models.own_settings import distrust_settings
+
+        return distrust_settings(self.name, self.settings)
 
     def discover(self, run: RunContext) -> Partitions:
         from fleetscore.workloads.models.discovery import discover_window
