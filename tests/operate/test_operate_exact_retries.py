@@ -38,7 +38,7 @@ def doubled(store: Store, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv(EXTRA_WORKLOADS, "toy=rated_workload:Rated")
     write_lines(store, WINDOW, [(key, 10 + n, "ok") for n, key in enumerate(KEYS)])
     version = write_factor(store, "2")
-    pin_version(store, "toy", version, who="test", why="", now=NOW)
+    pin_version(store, "toy", version, requested_by="test", why="", now=NOW)
     assert run_window(store, "toy", WINDOW, ONE_SHARD).counts == {"scored": 6}
     return version
 
@@ -47,7 +47,7 @@ def doubled(store: Store, monkeypatch: pytest.MonkeyPatch) -> str:
 def tripled(store: Store, doubled: str) -> str:
     """The version that triples, pinned after the window was published."""
     version = write_factor(store, "3")
-    pin_version(store, "toy", version, who="test", why="", now=NOW)
+    pin_version(store, "toy", version, requested_by="test", why="", now=NOW)
     return version
 
 
@@ -126,12 +126,12 @@ def test_what_failed_for_its_model_takes_the_pinned_one(
     monkeypatch.setenv(EXTRA_WORKLOADS, "toy=rated_workload:Rated")
     write_lines(store, WINDOW, [(f"p{n}", 10 + n, "ok") for n in range(20)])
     good, broken = write_factor(store, "2"), write_factor(store, "5")
-    pin_version(store, "toy", good, who="test", why="", now=NOW)
-    pin_version(store, "toy", broken, partition="p1", who="test", why="", now=NOW)
+    pin_version(store, "toy", good, requested_by="test", why="", now=NOW)
+    pin_version(store, "toy", broken, partition="p1", requested_by="test", why="", now=NOW)
     store.write(f"models/toy/{broken}/factor.txt", b"7")
     assert run_window(store, "toy", WINDOW, ONE_SHARD).counts == {"scored": 19, "failed": 1}
     mended = write_factor(store, "3")
-    pin_version(store, "toy", mended, partition="p1", who="test", why="", now=NOW)
+    pin_version(store, "toy", mended, partition="p1", requested_by="test", why="", now=NOW)
     record = retry(store)
     assert record.counts == {"scored": 20}
     assert record.remarks == (f"Scored again: 1 with {mended}, the pinned version.",)
