@@ -106,6 +106,10 @@ def describe_api() -> dict[str, Any]:
                 "get": _endpoint("Which state files are damaged, and what can be done about each.", [200]),
                 "post": _endpoint("Repair damaged state files.", [200, 400], body="RepairBody"),
             },
+            "/repair/tables": {
+                "get": _endpoint("The published windows that the result tables lack.", [200], array=True),
+                "post": _endpoint("Commit them, and copy their files in.", [200, 400], body="NoBody", array=True),
+            },
             "/housekeeping": {
                 "get": _endpoint("What housekeeping would remove now.", [200]),
                 "post": _endpoint("Remove now what housekeeping would remove tonight.", [200, 400], body="NoBody"),

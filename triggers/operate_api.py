@@ -8,7 +8,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from activities.store import app_store
-from triggers.bodies import RepairBody, RunBody
+from triggers.bodies import NoBody, RepairBody, RunBody
 from triggers.http_answers import answer_json, handle_errors, read_body, run_in_thread
 from triggers.runs_api import partition_in_route, read_number, run_in_route
 
@@ -89,3 +89,22 @@ async def repair_state(req: func.HttpRequest) -> func.HttpResponse:
 
     body = read_body(req, RepairBody)
     return answer_json(await run_in_thread(repair, app_store(), datetime.now(UTC), guesses=body.guesses))
+
+
+@blueprint.route(route="repair/tables", methods=["GET"])
+@handle_errors
+async def preview_table_repair(req: func.HttpRequest) -> func.HttpResponse:
+    """The published windows that the result tables lack."""
+    from fleetscore.operations.table_sync import repair_tables
+
+    return answer_json(await run_in_thread(repair_tables, app_store(), datetime.now(UTC), dry_run=True))
+
+
+@blueprint.route(route="repair/tables", methods=["POST"])
+@handle_errors
+async def repair_result_tables(req: func.HttpRequest) -> func.HttpResponse:
+    """Commit the published windows that the result tables lack."""
+    from fleetscore.operations.table_sync import repair_tables
+
+    read_body(req, NoBody)
+    return answer_json(await run_in_thread(repair_tables, app_store(), datetime.now(UTC)))

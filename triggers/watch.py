@@ -38,10 +38,13 @@ async def rescue_timer(timer: func.TimerRequest, client: str) -> None:
 @blueprint.timer_trigger(arg_name="timer", schedule="30 */5 * * * *")
 @blueprint.durable_client_input(client_name="client")
 async def watchdog_timer(timer: func.TimerRequest, client: str) -> None:
-    """Every five minutes, between two ticks of the other: the same, late data, and what is overdue or stands still."""
+    """Every five minutes, between two ticks of the other: the same, late data, windows that their tables
+    lack, and what is overdue or stands still.
+    """
     await _guarded("lost runs", rescue_runs(client))
     await _guarded("callbacks", run_in_thread(_answer_callbacks))
     await _guarded("late data", start_late_rounds(client))
+    await _guarded("result tables", run_in_thread(_sync_tables))
     await _guarded("notices", run_in_thread(_send_trouble))
     await _guarded("pending notices", run_in_thread(_resend_pending))
     await _remember_tick("watchdog_timer")
@@ -143,6 +146,13 @@ def _answer_callbacks() -> None:
     from fleetscore.operations.callbacks import answer_callbacks
 
     answer_callbacks(app_store(), read_app_settings(), datetime.now(UTC))
+
+
+def _sync_tables() -> None:
+    from fleetscore.operations.table_sync import sync_tables
+
+    for repair in sync_tables(app_store(), datetime.now(UTC)):
+        _log.warning("table of %s, %s: %s, %s", repair.workload, repair.window, repair.state, repair.detail)
 
 
 def _send_trouble() -> None:

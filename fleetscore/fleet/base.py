@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fleetscore.operations.mutes import Mute
     from fleetscore.operations.repair import Repairs
     from fleetscore.operations.replay import Replayed
+    from fleetscore.operations.table_sync import TableRepair
     from fleetscore.pipeline.preview import RunPreview
     from fleetscore.runs.index import RunLine
     from fleetscore.runs.status_answer import RunStatus
@@ -225,6 +226,10 @@ class FleetBase(ABC):
     @abstractmethod
     def repair(self, *, dry_run: bool = False, guesses: bool = False) -> Repairs:
         """Repair damaged state files, or only report what would be done; what can only be guessed needs `guesses`."""
+
+    @abstractmethod
+    def repair_tables(self, *, dry_run: bool = False) -> list[TableRepair]:
+        """Commit the published windows that the result tables lack, or only report which."""
 
     @abstractmethod
     def housekeeping(self, *, dry_run: bool = False) -> Swept:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fleetscore.operations.mutes import Mute
     from fleetscore.operations.repair import Repairs
     from fleetscore.operations.replay import Replayed
+    from fleetscore.operations.table_sync import TableRepair
     from fleetscore.pipeline.preview import RunPreview
     from fleetscore.runs.index import RunLine
     from fleetscore.runs.status_answer import RunStatus
@@ -209,6 +210,12 @@ class RemoteFleet(FleetBase):
             if dry_run
             else self.call("POST", "repair", Repairs, {"guesses": guesses})
         )
+
+    def repair_tables(self, *, dry_run: bool = False) -> list[TableRepair]:
+        """Have the app commit the published windows that the result tables lack, or only report which."""
+        from fleetscore.operations.table_sync import TableRepair
+
+        return self.call("GET" if dry_run else "POST", "repair/tables", list[TableRepair])
 
     def housekeeping(self, *, dry_run: bool = False) -> Swept:
         """Have the app remove what is old, or only report what it would remove."""

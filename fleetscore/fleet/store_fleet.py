@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from fleetscore.operations.mutes import Mute
     from fleetscore.operations.repair import Repairs
     from fleetscore.operations.replay import Replayed
+    from fleetscore.operations.table_sync import TableRepair
     from fleetscore.pipeline.preview import RunPreview
     from fleetscore.records import FitCheck
     from fleetscore.runs.index import RunLine
@@ -279,6 +280,12 @@ class Fleet(FleetBase):
         from fleetscore.operations.repair import repair
 
         return repair(self.store, datetime.now(UTC), dry_run=dry_run, guesses=guesses)
+
+    def repair_tables(self, *, dry_run: bool = False) -> list[TableRepair]:
+        """Commit the published windows that the result tables lack, or only report which."""
+        from fleetscore.operations.table_sync import repair_tables
+
+        return repair_tables(self.store, datetime.now(UTC), dry_run=dry_run)
 
     def housekeeping(self, *, dry_run: bool = False) -> Swept:
         """Remove what is old and unreferenced, or only report what would be removed."""

@@ -23,12 +23,14 @@ from fleetscore.models.trust import TRUSTED, trusted_names
 from fleetscore.operations.due import has_input
 from fleetscore.operations.known_workloads import find_named
 from fleetscore.operations.state_check import check_state
+from fleetscore.operations.table_sync import missing_windows
 from fleetscore.operations.watchdog import gather_overdue, trouble_of
 from fleetscore.pipeline.cost import read_prices
 from fleetscore.registry import KnownWorkload, find_workloads
 from fleetscore.schedules import parse_schedule
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
+from fleetscore.store.paths import table_root
 
 State = Literal["ok", "warning", "wrong", "not checked"]
 
@@ -58,6 +60,7 @@ _ORDER = (
     "models",
     "state",
     "notices",
+    "tables",
     "runs",
 )
 
@@ -94,6 +97,7 @@ def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diag
         ("quota", lambda: _quota(store, app)),
         ("notices", lambda: _notices(store, app)),
         ("state", lambda: _state(store)),
+        *(("tables", partial(_table, store, each)) for each in known),
         *(("runs", partial(_workload, store, each, now())) for each in known),
     ]
     found = [*chain(*side_by_side(lambda check: _guarded(*check), checks))]
@@ -276,6 +280,14 @@ def _workload(store: Store, known: KnownWorkload, now: datetime) -> Iterator[Fin
     for notice in gather_overdue(trouble.result()):
         if notice.kind != "workload_broken":  # a finding of its own
             yield Finding("runs", "warning", notice.message, notice.links.get("command", ""))
+
+
+def _table(store: Store, known: KnownWorkload) -> Iterator[Finding]:
+    """How many published windows the workload's result table lacks; nothing where it lacks none."""
+    missing = missing_windows(store, known.name)
+    if missing:
+        detail = f"{table_root(known.name)} lacks {len(missing)} published windows, {missing[0]} first."
+        yield Finding("tables", "warning", detail, "fleetscore repair --tables")
 
 
 def _models(store: Store, known: KnownWorkload) -> Iterator[Finding]:

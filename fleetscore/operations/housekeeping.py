@@ -19,10 +19,11 @@ import msgspec
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fleetscore.errors import DamagedStateError, MissingBlobError
+from fleetscore.errors import DamagedStateError, FleetscoreError, MissingBlobError
 from fleetscore.pipeline.submit import newest_round
-from fleetscore.records import FINAL, Manifest, RunRecord, RunState, ShardRecord
+from fleetscore.records import FINAL, Manifest, RunRecord, RunRequest, RunState, ShardRecord
 from fleetscore.registry import workload_names
+from fleetscore.runs.delta_checkpoints import list_old_log, write_checkpoint
 from fleetscore.runs.index import RunLine, day_of, list_runs_since
 from fleetscore.runs.index_rollup import roll_up_index
 from fleetscore.runs.ledgers import read_ledger
@@ -31,7 +32,7 @@ from fleetscore.runs.run_records import read_run
 from fleetscore.settings import KeepPolicy, read_keep_policy
 from fleetscore.store.base import Entry, Store
 from fleetscore.store.parallel_reads import side_by_side
-from fleetscore.store.paths import run_folder, run_id, run_path, swept_path
+from fleetscore.store.paths import results_prefix, run_folder, run_id, run_path, swept_path
 from fleetscore.store.state_files import read_hint, read_truth
 from fleetscore.store.tables import open_truth
 
@@ -50,7 +51,7 @@ class Doomed:
 
     path: str
     size_bytes: int
-    kind: str  # attempt, note, log, unpublished, partial, notice
+    kind: str  # attempt, note, log, unpublished, partial, notice, table log
 
 
 @dataclass(slots=True)
@@ -91,6 +92,10 @@ def sweep(store: Store, now: datetime, *, dry_run: bool = False) -> Swept:
 def _keep_house(store: Store, workload: str, policy: KeepPolicy, now: datetime, swept: Swept) -> None:
     _remove(store, find_doomed(store, workload, policy, now), swept)
     _mark_swept(store, workload, policy, now)
+    try:
+        write_checkpoint(store, workload, now)
+    except FleetscoreError as error:  # the doctor says it as well
+        _log.error("table_behind workload=%s reason=%s", workload, error)
     roll_up_index(store, workload, now)
 
 
@@ -126,6 +131,7 @@ def find_doomed(store: Store, workload: str, policy: KeepPolicy, now: datetime) 
     while batch := list(islice(runs, _RUNS_AT_ONCE)):
         yield from chain(*side_by_side(partial(_of_run, store), batch))
     yield from _older(store, f"partials/{workload}/", "partial", policy.partials_days, now)
+    yield from (_doomed(entry, "table log") for entry in list_old_log(store, workload, now))
 
 
 def find_old_notices(store: Store, policies: Mapping[str, KeepPolicy], now: datetime) -> Iterator[Doomed]:
@@ -147,7 +153,7 @@ def _unpublished(store: Store, line: RunLine) -> Iterator[Doomed]:
         _log.warning("%s is kept: %s", line.run, error)
         return
     if is_over:
-        yield from _without_record(store, line.run)
+        yield from _without_record(store, line)
 
 
 def _of_run(store: Store, due: tuple[RunLine, Set[str]]) -> list[Doomed]:
@@ -164,8 +170,12 @@ def _of_run(store: Store, due: tuple[RunLine, Set[str]]) -> list[Doomed]:
     return doomed + [_doomed(entry, "log") for entry in old_logs]
 
 
-def _without_record(store: Store, run: str) -> Iterator[Doomed]:
+def _without_record(store: Store, line: RunLine) -> Iterator[Doomed]:
+    run = line.run
     entries = {entry.path: entry for entry in store.list(run_folder(run))}
+    if line.purpose == "score":
+        results = results_prefix(line.workload, line.window, run)
+        entries |= {entry.path: entry for entry in store.list(results)}
     first = [run_path(run, name) for name in _LEDGER_FIRST]
     kept = {run_path(run, name) for name in _RECORDS}
     ordered = [*first, *(path for path in entries if path not in first)]
@@ -186,8 +196,21 @@ def _leftovers(store: Store, line: RunLine, entries: Sequence[Entry]) -> Iterato
         spare = file in _SPARE or (joined and file.startswith("files/"))
         if attempt != winners.get(shard) or spare:
             yield _doomed(entry, "attempt")
+    yield from _unreferenced_results(store, line)
     notes = tuple(run_path(line.run, name) for name in _NOTES)
     yield from (_doomed(entry, "note") for entry in entries if entry.path.startswith(notes))
+
+
+def _unreferenced_results(store: Store, line: RunLine) -> Iterator[Doomed]:
+    """The run's files below the table's root that its ledger does not name, as those of attempts that lost."""
+    if line.purpose != "score":
+        return
+    entries = list(store.list(results_prefix(line.workload, line.window, line.run)))
+    named: set[str] = set()
+    if entries:
+        with suppress(MissingBlobError):
+            named = set(read_ledger(store, line.run)["file"].to_pylist())
+    yield from (_doomed(entry, "attempt") for entry in entries if entry.path not in named)
 
 
 def _winners(store: Store, entries: Sequence[Entry], tries: Set[tuple[str, str]]) -> dict[str, str]:
@@ -213,18 +236,22 @@ def _is_needed(store: Store, record: RunRecord) -> bool:
     folder = run_folder(request.run)
     with suppress(MissingBlobError):
         manifest = read_manifest(store, request.workload, request.window)
-        if manifest.run == request.run or any(file.path.startswith(folder) for file in manifest.files):
+        prefixes = (folder, results_prefix(request.workload, request.window, request.run))
+        if manifest.run == request.run or any(file.path.startswith(prefixes) for file in manifest.files):
             return True
     rounds = range(1, newest.request.round + 1)
     others = (run_id(request.workload, request.window, number) for number in rounds)
-    return any(_speaks_of(store, other, request.run) for other in others if other != request.run)
+    return any(_speaks_of(store, other, request) for other in others if other != request.run)
 
 
-def _speaks_of(store: Store, other: str, run: str) -> bool:
+def _speaks_of(store: Store, other: str, request: RunRequest) -> bool:
+    run = request.run
+    results = results_prefix(request.workload, request.window, run)
     with suppress(MissingBlobError), open_truth(store, run_path(other, "ledger.parquet")) as source:
         ledger = pq.read_table(source, columns=["run", "file"])
-        named = pc.or_(pc.equal(ledger["run"], run), pc.starts_with(ledger["file"], run_folder(run)))
-        return bool(pc.any(named).as_py())
+        files = ledger["file"]
+        is_of_run = pc.or_(pc.starts_with(files, run_folder(run)), pc.starts_with(files, results))
+        return bool(pc.any(pc.or_(pc.equal(ledger["run"], run), is_of_run)).as_py())
     return False
 
 

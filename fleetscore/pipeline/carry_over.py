@@ -21,7 +21,7 @@ from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest
 from fleetscore.schemas import PARTITIONS, fill_table
 from fleetscore.store.base import Store
-from fleetscore.store.paths import run_path
+from fleetscore.store.paths import run_path, table_root
 from fleetscore.store.state_files import read_truth
 
 NOT_REQUESTED = "not_requested"
@@ -53,7 +53,7 @@ def carry_over(store: Store, request: RunRequest, table: pa.Table) -> Carried:
     ledger = _without_vanished(table, ledger, request.only, named)
     wanted = choose_partitions(table, ledger, request.only, named)
     kept, fresh = _keep(table, ledger, wanted)
-    files, rewritten = _sort_files(ledger, wanted, _files_of(store, request))
+    files, rewritten = _sort_files(ledger, wanted, _files_of(store, request), table_root(request.workload))
     return Carried(kept, fresh, files, rewritten)
 
 
@@ -116,16 +116,18 @@ def _missing(table: pa.Table, ledger: pa.Table) -> set[str]:
 
 
 def _sort_files(
-    ledger: pa.Table, wanted: set[str], files: tuple[ResultFile, ...]
+    ledger: pa.Table, wanted: set[str], files: tuple[ResultFile, ...], root: str
 ) -> tuple[tuple[ResultFile, ...], tuple[ResultFile, ...]]:
-    """The files that no wanted partition has rows in, and those that others have rows in besides; the rest go
-    whole.
+    """The files that stay as they are, and those of which rows are copied; the rest go whole.
+
+    A file is copied from where partitions are scored again and others are not, or it lies outside the table.
     """
     is_wanted = pc.is_in(ledger["partition"], pa.array(sorted(wanted), pa.string()))
     touched = set(ledger.filter(is_wanted)["file"].to_pylist())
     staying = set(ledger.filter(pc.invert(is_wanted))["file"].to_pylist())
-    untouched = tuple(file for file in files if file.path not in touched)
-    rewritten = tuple(file for file in files if file.path in touched & staying)
+    moved = {file.path for file in files if file.path in touched or not file.path.startswith(root)}
+    untouched = tuple(file for file in files if file.path not in moved)
+    rewritten = tuple(file for file in files if file.path in moved & staying)
     return untouched, rewritten
 
 

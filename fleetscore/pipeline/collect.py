@@ -12,6 +12,7 @@ from fleetscore.pipeline.context import open_planned
 from fleetscore.pipeline.copied_rows import copy_rewritten, relocate
 from fleetscore.pipeline.drift import count_drifted, measure_run
 from fleetscore.pipeline.ledger import build_ledger, count_outcomes, group_causes
+from fleetscore.pipeline.lost_results import score_lost
 from fleetscore.pipeline.partition_log import log_partitions
 from fleetscore.pipeline.score import read_shard_record
 from fleetscore.records import Collected, PlanHead, ResultFile, ShardRecord, to_json
@@ -35,6 +36,8 @@ def collect_run(store: Store, run: str, reasons: Mapping[int, str] | None = None
     """
     head = read_plan(store, run)
     records = read_shard_records(store, head)
+    if head.request.purpose == "score":
+        records = score_lost(store, head, records)
     plan = _read_table(store, head.table)
     outcomes = _read_outcomes(store, records)
     committed = [

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from fleetscore.errors import MissingBlobError, StoreError
 from fleetscore.partition_keys import join_columns
 from fleetscore.pipeline.hashing_file import HashingFile
-from fleetscore.records import PlanHead, ResultFile
+from fleetscore.records import PlanHead, ResultFile, RunRequest
 from fleetscore.store.base import Store
-from fleetscore.store.paths import run_path
+from fleetscore.store.paths import copied_path
 from fleetscore.workload import Workload
 
 
@@ -33,7 +33,7 @@ def copy_rewritten(
     copied = {}
     for file in head.rewritten_files:
         lines = kept.filter(pc.equal(kept["file"], file.path))
-        copied[file.path] = _copy(store, kind, file, lines, _copy_path(head.request.run, file.path))
+        copied[file.path] = _copy(store, kind, file, lines, _copy_path(head.request, file.path))
     return copied
 
 
@@ -46,8 +46,9 @@ def relocate(ledger: pa.Table, copied: dict[str, ResultFile]) -> pa.Table:
     return ledger.set_column(ledger.schema.get_field_index("file"), "file", paths)
 
 
-def _copy_path(run: str, old_path: str) -> str:
-    return run_path(run, f"copied/{hashlib.sha256(old_path.encode()).hexdigest()[:16]}.parquet")
+def _copy_path(request: RunRequest, old_path: str) -> str:
+    digest = hashlib.sha256(old_path.encode()).hexdigest()[:16]
+    return copied_path(request.workload, request.window, request.run, digest)
 
 
 def _copy(store: Store, kind: Workload, file: ResultFile, lines: pa.Table, target: str) -> ResultFile:

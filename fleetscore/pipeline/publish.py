@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
+from fleetscore.errors import FleetscoreError
 from fleetscore.models.model_sets import pin_version, write_model_set
-from fleetscore.pipeline.collect import read_collected, read_shard_records
+from fleetscore.pipeline.collect import collect_run, read_collected, read_shard_records
 from fleetscore.pipeline.context import open_run
 from fleetscore.pipeline.score import is_cancelled
-from fleetscore.records import Collected, Ending, RunRequest, RunState
+from fleetscore.records import Collected, Ending, Manifest, RunRequest, RunState
 from fleetscore.registry import find_workload, read_policy
 from fleetscore.runs.manifests import judge_publishing, publish_manifest
 from fleetscore.runs.plans import read_plan
+from fleetscore.runs.result_tables import commit_manifest, sizes_of
 from fleetscore.store.base import Store
-from fleetscore.store.paths import manifest_path
+from fleetscore.store.paths import manifest_path, table_root
 from fleetscore.workload import ChecksResults, RunContext, Trains, require
+
+_log = logging.getLogger("fleetscore.tables")
 
 
 def publish_run(store: Store, request: RunRequest, now: datetime) -> Ending:
@@ -32,8 +37,34 @@ def publish_run(store: Store, request: RunRequest, now: datetime) -> Ending:
     reason = _held_back(store, request, collected)
     if reason:
         return Ending(RunState.UNPUBLISHED, reason)
-    publish_manifest(store, request, collected, now)
+    collected, sizes = _with_every_file(store, request, collected)
+    manifest = publish_manifest(store, request, collected, now)
+    _commit_table(open_run(store, request), manifest, now, sizes)
     return Ending(RunState.PUBLISHED, manifest=manifest_path(request.workload, request.window))
+
+
+def _with_every_file(
+    store: Store, request: RunRequest, collected: Collected
+) -> tuple[Collected, dict[str, int]]:
+    """What was collected, anew where a file of it was taken from the table's folder; and the bytes of each
+    file.
+    """
+    sizes = sizes_of(store, request.workload, request.window)
+    root = table_root(request.workload)
+    if any(file.path.startswith(root) and file.path not in sizes for file in collected.files):
+        collected = collect_run(store, request.run)
+        sizes = sizes_of(store, request.workload, request.window)
+    return collected, sizes
+
+
+def _commit_table(run: RunContext, manifest: Manifest, now: datetime, sizes: Mapping[str, int]) -> None:
+    """Commit the window to the workload's table; what fails is made up for by the watchdog, and costs the run
+    nothing.
+    """
+    try:
+        commit_manifest(run.store, manifest, run.kind.result_schema, now, sizes)
+    except FleetscoreError as error:
+        _log.error("table_behind workload=%s window=%s reason=%s", run.workload, manifest.window, error)
 
 
 def _held_back(store: Store, request: RunRequest, collected: Collected) -> str:
@@ -51,7 +82,9 @@ def _held_back(store: Store, request: RunRequest, collected: Collected) -> str:
 
 
 def _store_models(run: RunContext, request: RunRequest) -> str:
-    """Join the shards' models into one set, named after the request's time and so the same set on a second call."""
+    """Join the shards' models into one set, named after the request's time and so the same set on a second
+    call.
+    """
     store = run.store
     draft = require(run.kind, Trains).assemble(run, _trained_files(store, request.run))
     stored = write_model_set(

@@ -21,12 +21,19 @@ from fleetscore.pipeline.hashing_file import HashingFile
 from fleetscore.pipeline.isolation import score_isolated
 from fleetscore.pipeline.poison import order_scoring
 from fleetscore.pipeline.shadow import shadow_shard
-from fleetscore.records import Outcome, ResultFile, ShardRecord, to_json
+from fleetscore.records import Outcome, ResultFile, RunRequest, ShardRecord, to_json
 from fleetscore.runs.causes import CAUSES_FILE, split_causes
 from fleetscore.runs.plans import read_plan, read_shard_partitions
 from fleetscore.schemas import OUTCOMES, complete_outcomes
 from fleetscore.store.base import Store
-from fleetscore.store.paths import attempt_path, run_path, shard_folder, shard_log_path, shard_record_path
+from fleetscore.store.paths import (
+    attempt_path,
+    result_path,
+    run_path,
+    shard_folder,
+    shard_log_path,
+    shard_record_path,
+)
 from fleetscore.store.state_files import read_hint, read_truth
 from fleetscore.store.tables import count_values, write_table
 from fleetscore.workload import RunContext, Scored, Shard, Workload
@@ -37,12 +44,16 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at a shard: `name` is unique, so two tries never write the same path."""
+    """One try at a shard: `name` is unique, so two tries never write the same path.
+
+    `results` is where its rows go.
+    """
 
     run: str
     shard: int
     name: str
     placement: str
+    results: str
 
     def path(self, name: str) -> str:
         """The path of one of the attempt's files."""
@@ -64,7 +75,7 @@ def score_shard(
     head = read_plan(store, run)
     context = open_planned(store, head)
     part = Shard(shard, read_shard_partitions(store, head, shard))
-    own = Attempt(run, shard, attempt or name_attempt(), placement)
+    own = _attempt_of(head.request, shard, attempt or name_attempt(), placement)
     base_bytes = peak_memory_bytes() if placement == "batch" else 0
     started = datetime.now(UTC)
     clock = time.perf_counter()
@@ -84,6 +95,11 @@ def score_shard(
     if head.challenger and committed is not None and committed.attempt == own.name:
         shadow_shard(context, part, head.challenger, own.path)
     return committed
+
+
+def _attempt_of(request: RunRequest, shard: int, name: str, placement: str) -> Attempt:
+    results = result_path(request.workload, request.window, request.run, shard, name)
+    return Attempt(request.run, shard, name, placement, results)
 
 
 def name_attempt() -> str:
@@ -195,13 +211,11 @@ class ShardWriter:
         if self._hashing is None:
             return None
         with_rows = pc.sum(pc.greater(outcomes["rows"], 0)).as_py()
-        return ResultFile(
-            self._attempt.path("results.parquet"), self._rows, self._hashing.hexdigest(), with_rows
-        )
+        return ResultFile(self._attempt.results, self._rows, self._hashing.hexdigest(), with_rows)
 
     def _open(self) -> pq.ParquetWriter:
         if self._parquet is None:
-            file = self._stack.enter_context(self._store.sink(self._attempt.path("results.parquet")))
+            file = self._stack.enter_context(self._store.sink(self._attempt.results))
             self._hashing = HashingFile(file)
             self._parquet = pq.ParquetWriter(
                 pa.PythonFile(self._hashing, "w"),

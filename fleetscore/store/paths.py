@@ -60,6 +60,59 @@ def attempt_path(run: str, shard: int, attempt: str, name: str) -> str:
     return f"{shard_folder(run, shard)}attempts/{attempt}/{name}"
 
 
+def table_root(table: str) -> str:
+    """The root of a Delta table, with a slash at the end: of a workload's results, or `<workload>.events`.
+
+    >>> table_root("vans")
+    'tables/vans/'
+    """
+    return f"tables/{table}/"
+
+
+def window_folder(table: str, window: str) -> str:
+    """The folder of a window's files in a table, with a slash at the end."""
+    return f"{table_root(table)}window={window}/"
+
+
+def result_path(workload: str, window: str, run: str, shard: int, attempt: str) -> str:
+    """The results of one attempt at a shard, where they are published from.
+
+    >>> result_path("vans", "2026-11-21", "vans-2026-11-21", 7, "a1")
+    'tables/vans/window=2026-11-21/vans-2026-11-21.00007.a1.parquet'
+    """
+    return f"{window_folder(workload, window)}{run}.{shard:05d}.{attempt}.parquet"
+
+
+def results_prefix(workload: str, window: str, run: str) -> str:
+    """What the paths of all result files of the run begin with, and of no other run."""
+    return f"{window_folder(workload, window)}{run}."
+
+
+def copied_path(workload: str, window: str, run: str, digest: str) -> str:
+    """Rows that a run has copied from a file of an earlier round, or a whole file that lay outside the table."""
+    return f"{window_folder(workload, window)}{run}.copied-{digest}.parquet"
+
+
+def held_folder(run: str) -> str:
+    """Results that a check holds back, until they are published or the run is swept."""
+    return run_path(run, "held/")
+
+
+def sketches_beside(results: str) -> str:
+    """The path of the sketches of the attempt that wrote the results file; of none where its rows were copied.
+
+    >>> sketches_beside("tables/v/window=2026-11-21/v-2026-11-21.00007.a1.parquet")
+    'runs/v-2026-11-21/shards/00007/attempts/a1/sketches.parquet'
+    >>> sketches_beside("runs/r/shards/00000/attempts/a/results.parquet")
+    'runs/r/shards/00000/attempts/a/sketches.parquet'
+    """
+    parts = results.rsplit("/", 1)[-1].split(".")
+    if len(parts) == 4:
+        run, shard, attempt, _ = parts
+        return f"{run_folder(run)}shards/{shard}/attempts/{attempt}/sketches.parquet"
+    return results.removesuffix("results.parquet") + "sketches.parquet"
+
+
 def manifest_path(workload: str, window: str) -> str:
     """The published truth of a window."""
     return f"results/{workload}/{window}/manifest.json"

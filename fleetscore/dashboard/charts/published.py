@@ -17,6 +17,7 @@ from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.records import Manifest
 from fleetscore.runs.manifests import read_manifest
 from fleetscore.store.base import Store
+from fleetscore.store.paths import sketches_beside
 from fleetscore.store.tables import open_truth
 
 Answer = TypeVar("Answer")
@@ -130,8 +131,7 @@ def read_sketches(store: Store, manifest: Manifest, columns: list[str]) -> pa.Ta
     """The partitions of the window with columns of their sketches; None where no shard left any with these columns."""
     parts = []
     for file in manifest.files:
-        path = file.path.removesuffix("results.parquet") + "sketches.parquet"
-        with suppress(MissingBlobError), open_truth(store, path) as source:
+        with suppress(MissingBlobError), open_truth(store, sketches_beside(file.path)) as source:
             parquet = pq.ParquetFile(source)
             if set(columns) <= set(parquet.schema_arrow.names):
                 parts.append(parquet.read(["partition", *columns]))

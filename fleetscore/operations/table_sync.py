@@ -1,0 +1,157 @@
+"""Keeping result tables as the manifests say: what a crash or an outage left behind is committed, older
+windows are copied in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fleetscore.errors import FleetscoreError, MissingBlobError
+from fleetscore.operations.known_workloads import find_named
+from fleetscore.records import Manifest, ResultFile, RunState
+from fleetscore.runs.delta_log import Snapshot, read_snapshot
+from fleetscore.runs.index import list_runs_since
+from fleetscore.runs.manifests import read_manifest
+from fleetscore.runs.result_tables import TableFile, commit_files, is_committed, sizes_of
+from fleetscore.store.base import Store
+from fleetscore.store.paths import copied_path, table_root
+
+LOOKS_BACK = timedelta(days=8)
+"""Windows that were published longer ago are looked at by the doctor and by the repair."""
+
+_PIECE_BYTES = 8_000_000
+_log = logging.getLogger("fleetscore.tables")
+
+
+@dataclass(frozen=True, slots=True)
+class TableRepair:
+    """A window whose table was behind its manifest; `state` is committed, missing (in a dry run) or failed."""
+
+    workload: str
+    window: str
+    state: str
+    detail: str
+
+
+def sync_tables(store: Store, now: datetime) -> list[TableRepair]:
+    """Commit the windows of the last days whose manifest is ahead of their table; copies no file, and no
+    workload costs another.
+    """
+    done: list[TableRepair] = []
+    for known in find_named(store):
+        try:
+            done += [_commit(store, manifest, now) for manifest in _recently_behind(store, known.name, now)]
+        except FleetscoreError as error:
+            _log.error("table_behind workload=%s reason=%s", known.name, error)
+    return done
+
+
+def repair_tables(store: Store, now: datetime, *, dry_run: bool = False) -> list[TableRepair]:
+    """Commit every published window that a table lacks, and copy the files in that lie outside; or only say
+    which.
+    """
+    done: list[TableRepair] = []
+    for known in find_named(store):
+        snapshot = read_snapshot(store, known.name)
+        for window in published_windows(store, known.name):
+            manifest = read_manifest(store, known.name, window)
+            if is_committed(snapshot, manifest):
+                continue
+            detail = f"{len(manifest.files)} files of {manifest.run}"
+            done.append(
+                TableRepair(known.name, window, "missing", detail)
+                if dry_run
+                else _commit(store, manifest, now)
+            )
+    return done
+
+
+def missing_windows(store: Store, workload: str) -> list[str]:
+    """The published windows of which the workload's table has no round at all."""
+    rounds = read_snapshot(store, workload).rounds
+    return [window for window in published_windows(store, workload) if window not in rounds]
+
+
+def published_windows(store: Store, workload: str) -> list[str]:
+    """The windows that have a manifest, sorted as texts."""
+    return [folder.rstrip("/").rsplit("/", 1)[-1] for folder in store.list_folders(f"results/{workload}/")]
+
+
+def _recently_behind(store: Store, workload: str, now: datetime) -> list[Manifest]:
+    lines = list_runs_since(store, workload, f"{now - LOOKS_BACK:%Y-%m-%d}")
+    published = [line for line in lines if line.state is RunState.PUBLISHED and line.purpose == "score"]
+    if not published:
+        return []
+    snapshot = read_snapshot(store, workload)
+    behind = sorted({line.window for line in published if _is_behind(snapshot, line.window, line.run)})
+    manifests = [read_manifest(store, workload, window) for window in behind]
+    root = table_root(workload)
+    return [
+        manifest
+        for manifest in manifests
+        if not is_committed(snapshot, manifest) and all(file.path.startswith(root) for file in manifest.files)
+    ]
+
+
+def _is_behind(snapshot: Snapshot, window: str, run: str) -> bool:
+    found = re.search(r"-r(\d+)$", run)
+    return snapshot.rounds.get(window, 0) < (int(found[1]) if found else 1)
+
+
+def _commit(store: Store, manifest: Manifest, now: datetime) -> TableRepair:
+    try:
+        files, schema = _bring_in(store, manifest)
+        version = commit_files(store, manifest.workload, manifest.window, manifest.round, files, schema, now)
+    except FleetscoreError as error:
+        _log.error("table_behind workload=%s window=%s reason=%s", manifest.workload, manifest.window, error)
+        return TableRepair(manifest.workload, manifest.window, "failed", str(error))
+    return TableRepair(manifest.workload, manifest.window, "committed", f"version {version}")
+
+
+def _bring_in(store: Store, manifest: Manifest) -> tuple[list[TableFile], pa.Schema]:
+    """The manifest's files as the table's, and their schema; files that lie elsewhere are copied below the
+    table's root.
+    """
+    root, sizes = table_root(manifest.workload), sizes_of(store, manifest.workload, manifest.window)
+    files, schemas = [], []
+    for file in manifest.files:
+        path = file.path if file.path.startswith(root) else _copy_in(store, manifest, file, sizes)
+        try:
+            with store.open(path) as source:
+                schemas.append(pq.read_schema(source))
+                size = source.size()
+        except MissingBlobError as error:
+            raise MissingBlobError(
+                f"{file.path} is named by the manifest of {manifest.window} and not there.",
+                fix=f"Score the window again: fleetscore retry {manifest.run} --only all.",
+                code="results_lost",
+            ) from error
+        files.append(TableFile(path.removeprefix(root), size, file.rows))
+    return files, pa.unify_schemas(schemas, promote_options="default")
+
+
+def _copy_in(store: Store, manifest: Manifest, file: ResultFile, sizes: dict[str, int]) -> str:
+    digest = hashlib.sha256(file.path.encode()).hexdigest()[:16]
+    target = copied_path(manifest.workload, manifest.window, manifest.run, digest)
+    if target not in sizes:
+        with store.open(file.path) as source, store.sink(target) as sink:
+            while piece := source.read(_PIECE_BYTES):
+                sink.write(piece)
+    return target
+
+
+def count_states(repairs: Sequence[TableRepair]) -> dict[str, int]:
+    """How many windows are in each state."""
+    return {
+        state: count
+        for state in ("committed", "missing", "failed")
+        if (count := sum(repair.state == state for repair in repairs))
+    }

@@ -1,0 +1,197 @@
+"""The log of a Delta table: read to what the table holds now, and appended by create-if-absent of the next
+version.
+
+Actions are JSON lines as the protocol of Delta Lake has them. A table of ours has no deletion vectors and no
+column mapping.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from fleetscore.errors import MissingBlobError, StoreError
+from fleetscore.store.base import Store
+from fleetscore.store.parallel_reads import side_by_side
+from fleetscore.store.paths import table_root
+
+Action = dict[str, Any]
+"""One action of a commit, by its kind: {"add": {...}}."""
+
+_VERSION = re.compile(r"(\d{20})\.(json|checkpoint\.parquet)")
+_MOST_PROBES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a table holds at a version; -1 before the first commit.
+
+    `files` has the `add` action of each live file by its path relative to the table, `removed` the `remove`
+    actions of those that are gone, `rounds` the newest committed round of each window.
+    """
+
+    table: str
+    version: int = -1
+    protocol: Mapping[str, Any] | None = None
+    metadata: Mapping[str, Any] | None = None
+    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    removed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rounds: Mapping[str, int] = field(default_factory=dict)
+
+    def files_of(self, window: str) -> dict[str, Mapping[str, Any]]:
+        """The live files of the window."""
+        folder = f"window={window}/"
+        return {path: add for path, add in self.files.items() if path.startswith(folder)}
+
+
+_known: dict[tuple[str, str], Snapshot] = {}
+_lock = threading.Lock()
+
+
+def read_snapshot(store: Store, table: str) -> Snapshot:
+    """What the table holds now. What this process has read of it is not read again."""
+    with _lock:
+        known = _known.get((store.url, table))
+    snapshot = (
+        _advance(store, known) if known is not None and _is_there(store, known) else _read_whole(store, table)
+    )
+    return _keep(store, snapshot)
+
+
+def known_snapshot(store: Store, table: str) -> Snapshot:
+    """What this process knows of the table, or what it holds now where that is nothing: `append` finds out
+    what is newer.
+    """
+    with _lock:
+        known = _known.get((store.url, table))
+    return known or read_snapshot(store, table)
+
+
+def append(store: Store, snapshot: Snapshot, actions: Sequence[Action]) -> Snapshot | None:
+    """Commit the actions as the version after the snapshot; None if that version is there already."""
+    path = version_path(snapshot.table, snapshot.version + 1)
+    if not store.create(path, "".join(f"{json.dumps(action)}\n" for action in actions).encode()):
+        return None
+    store.flush([path])
+    return _keep(store, apply_actions(snapshot, snapshot.version + 1, actions))
+
+
+def version_path(table: str, version: int) -> str:
+    """The commit of a version."""
+    return f"{table_root(table)}_delta_log/{version:020d}.json"
+
+
+def checkpoint_path(table: str, version: int) -> str:
+    """The checkpoint of a version."""
+    return f"{table_root(table)}_delta_log/{version:020d}.checkpoint.parquet"
+
+
+def apply_actions(snapshot: Snapshot, version: int, actions: Iterable[Action]) -> Snapshot:
+    """The snapshot after a commit."""
+    files, removed, rounds = dict(snapshot.files), dict(snapshot.removed), dict(snapshot.rounds)
+    protocol, metadata = snapshot.protocol, snapshot.metadata
+    for action in actions:
+        if add := action.get("add"):
+            files[add["path"]] = add
+            removed.pop(add["path"], None)
+        elif remove := action.get("remove"):
+            files.pop(remove["path"], None)
+            removed[remove["path"]] = remove
+        elif (txn := action.get("txn")) and txn["appId"].startswith(APP):
+            rounds[txn["appId"].removeprefix(APP)] = txn["version"]
+        protocol = action.get("protocol") or protocol
+        metadata = action.get("metaData") or metadata
+    return replace(
+        snapshot,
+        version=version,
+        protocol=protocol,
+        metadata=metadata,
+        files=files,
+        removed=removed,
+        rounds=rounds,
+    )
+
+
+APP = "fleetscore/"
+"""What the transaction identifiers begin with; a window's key follows, and its version is the round."""
+
+
+def list_versions(store: Store, table: str) -> tuple[dict[int, str], dict[int, str]]:
+    """The paths of the commits and of the checkpoints that the log holds, by version."""
+    commits: dict[int, str] = {}
+    checkpoints: dict[int, str] = {}
+    for entry in store.list(f"{table_root(table)}_delta_log/"):
+        found = _VERSION.fullmatch(entry.path.rsplit("/", 1)[-1])
+        if found is not None and entry.size_bytes:
+            (commits if found[2] == "json" else checkpoints)[int(found[1])] = entry.path
+    return commits, checkpoints
+
+
+def _read_whole(store: Store, table: str) -> Snapshot:
+    commits, checkpoints = list_versions(store, table)
+    snapshot = Snapshot(table)
+    if checkpoints:
+        newest = max(checkpoints)
+        snapshot = apply_actions(snapshot, newest, _read_checkpoint(store, checkpoints[newest]))
+    later = sorted(version for version in commits if version > snapshot.version)
+    expected = list(range(snapshot.version + 1, snapshot.version + 1 + len(later)))
+    if later != expected:
+        raise StoreError(
+            f"The log of {table_root(table)} lacks version {min(set(expected) - set(later))}.",
+            fix="Delete its _delta_log/ folder; then `fleetscore repair --tables` makes it anew from the manifests.",
+            code="table_log",
+            retry=False,
+        )
+    for version, actions in zip(
+        later, side_by_side(lambda v: _read_commit(store, commits[v]), later), strict=True
+    ):
+        snapshot = apply_actions(snapshot, version, actions)
+    return snapshot
+
+
+def _advance(store: Store, snapshot: Snapshot) -> Snapshot:
+    """The snapshot with what was committed since; read whole where that is much."""
+    for _ in range(_MOST_PROBES):
+        try:
+            actions = _read_commit(store, version_path(snapshot.table, snapshot.version + 1))
+        except MissingBlobError:
+            return snapshot
+        snapshot = apply_actions(snapshot, snapshot.version + 1, actions)
+    return _read_whole(store, snapshot.table)
+
+
+def _is_there(store: Store, snapshot: Snapshot) -> bool:
+    """Whether the table is still the one that was read: not deleted, and made anew by nobody."""
+    if snapshot.version < 0:
+        return True
+    return store.stat(version_path(snapshot.table, snapshot.version)) is not None
+
+
+def _read_commit(store: Store, path: str) -> list[Action]:
+    try:
+        return [json.loads(line) for line in store.read(path).decode().splitlines() if line.strip()]
+    except ValueError as error:
+        raise StoreError(
+            f"{path} cannot be read: {error}.",
+            fix="Delete the _delta_log/ folder; then `fleetscore repair --tables` makes it anew from the manifests.",
+            code="table_log",
+            retry=False,
+        ) from error
+
+
+def _read_checkpoint(store: Store, path: str) -> list[Action]:
+    with store.open(path) as source:
+        rows = pq.read_table(source).to_pylist(maps_as_pydicts="strict")
+    return [{kind: value for kind, value in row.items() if value is not None} for row in rows]
+
+
+def _keep(store: Store, snapshot: Snapshot) -> Snapshot:
+    with _lock:
+        _known[(store.url, snapshot.table)] = snapshot
+    return snapshot
