@@ -95,6 +95,14 @@ class InputFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """A remark on a run that needs attention: something wrong with its input that costs no partition its result."""
+
+    cause: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rates:
     """How long and how big: predicted seconds of a shard = shard_s + partitions * partition_s + rows * row_s, on one core."""
 
@@ -161,6 +169,7 @@ class PlanHead:
     models: Mapping[str, int]  # version -> partitions
     rates: Rates
     remarks: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()  # those of the remarks that need attention
     kept_files: tuple[ResultFile, ...] = ()
     rewritten_files: tuple[ResultFile, ...] = ()  # files of the round before, of which some partitions stay
     forecasts: tuple[Forecast, ...] = ()
@@ -242,6 +251,7 @@ class Cause:
     example: str
     detail: str
     examples: tuple[str, ...] = ()
+    warning: bool = False  # needs attention although the partitions are scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +306,7 @@ class RunRecord:
     causes: tuple[Cause, ...] = ()
     slowest: tuple[ShardRecord, ...] = ()
     remarks: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()  # those of the remarks that need attention
     manifest: str = ""
     model_set: str = ""  # what a training run stored
     error: str = ""

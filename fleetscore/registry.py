@@ -26,6 +26,7 @@ from typing import Any
 
 from fleetscore.errors import FleetscoreError, InputError, SettingsError
 from fleetscore.schedules import Schedule, parse_schedule
+from fleetscore.schemas import DRIFTED
 from fleetscore.settings import (
     RunPolicy,
     check_settings,
@@ -171,6 +172,12 @@ def check_new_name(store: Store, name: str) -> None:
             field="name",
             code="workload_exists",
         )
+
+
+def read_warnings(store: Store, workload: str) -> frozenset[str]:
+    """The causes of the workload's scored partitions that need attention; a fault in its own settings does not matter here."""
+    _check_known(store, workload)
+    return load_kind(_kind_of(workload, read_settings_file(store, workload))).warnings | {DRIFTED}
 
 
 def entry_name(entry: Entry) -> str:

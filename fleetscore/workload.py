@@ -68,9 +68,27 @@ class RunContext:
         return self.window, self.end or self.window.next()
 
 
+class Remark(str):
+    """A remark on a run's input that needs attention, though it costs no partition its result; `cause` is a stable code.
+
+    >>> Remark("repeated_rows", "10 rows stand in both a.csv and b.csv.").cause
+    'repeated_rows'
+    """
+
+    cause: str
+
+    def __new__(cls, cause: str, detail: str) -> Remark:
+        """The sentence `detail` with its code."""
+        remark = super().__new__(cls, detail)
+        remark.cause = cause
+        return remark
+
+
 @dataclass(frozen=True, slots=True)
 class Partitions:
     """Every expected partition of a run and the input files that were found for them, with remarks for the run record.
+
+    A plain text among the remarks is information; a `Remark` needs attention.
 
     `expected` is a PARTITIONS table; make it with `Partitions.table`.
     """
@@ -231,6 +249,7 @@ class Workload(ABC):
         str, Any
     ] = {}  # lines of the [run] table where this kind needs others than RunPolicy has
     parquet_options: Mapping[str, Any] = {}  # for pyarrow.parquet.ParquetWriter of the results
+    warnings: frozenset[str] = frozenset()  # causes of scored partitions that need attention
     schedule: str = ""  # NCRONTAB, UTC: of the workload of the kind's own name, unless its settings have a line `schedule`
     outputs: tuple[str, ...] = ()  # the results' columns that pictures show; (): those that are numbers
     chart: str = (

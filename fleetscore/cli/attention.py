@@ -26,10 +26,10 @@ _WORKLOAD = click.option("--workload", default="", help="Only this workload.")
 @asking_options
 @click.pass_context
 def attention(context: click.Context, workload: str, fleet: FleetBase, as_json: bool) -> None:
-    """List what needs attention: windows that lack results, were published with failures or late partitions, drifted, or are overdue.
+    """List what needs attention: windows that lack results, were published with failures, late partitions or remarks, or are overdue.
 
-    Of each workload's last month of hours, eight weeks of days or year of weeks, by cause, with the first partition as an
-    example: the same as "Needs attention" on the dashboard. What `fleetscore mute` is about is left out, and the mutes are
+    Of each workload's last month of hours, eight weeks of days or year of weeks, a few lines for each cause, with the first partition
+    as an example: the same as "Needs attention" on the dashboard. What `fleetscore mute` is about is left out, and the mutes are
     named at the end. Exit code: 10 if something needs attention, else 0.
     """
     found = _print_found(fleet, workload, as_json)
@@ -82,7 +82,10 @@ def _lines(workload: str, group: AttentionGroup) -> tuple[str, list[tuple[str, s
     first = dict.fromkeys(name for name in (oldest.first_partition, newest.first_partition) if name)
     return f"{workload}: {plural(group.windows, 'window')} {WORDS[newest.mark]}, {span}", [
         ("cause", newest.first_cause + (f", {newest.bad:,} in the newest" if newest.bad else "")),
-        ("first", ", ".join(first) + (f": {newest.first_detail}" if newest.first_detail else "")),
+        (
+            "first" if first else "what",
+            ": ".join(text for text in (", ".join(first), newest.first_detail) if text),
+        ),
         ("why", _command(group)),
     ]
 

@@ -18,7 +18,7 @@ from fleetscore.operations.window_states import SIGNS, WORDS, Mark, count_bad, m
 from fleetscore.records import RunState
 
 _KINDS = {24: "hours", 7: "days", 13: "weeks"}
-_BAD_WORDS = {Mark.DRIFTED: "drifted", Mark.LATE: "late"}
+_BAD_WORDS = {Mark.DRIFTED: "drifted", Mark.LATE: "late", Mark.REMARKS: "with a remark"}
 _MOST_CHARACTERS = 60  # of a cause in a cell's label: there are hundreds of cells
 
 
@@ -179,7 +179,7 @@ def _window(cell: Cell, links: Links) -> Child:
 def _why(cell: Cell, links: Links) -> Markup:
     """The first cause with its first partition and what happened to it; links to those with the cause and to the one."""
     if not cell.first_partition:
-        return join(cell.first_cause)
+        return join(f"{cell.first_cause}: {cell.first_detail}" if cell.first_detail else cell.first_cause)
     of = tag("a", cell.first_cause, href=links.matches(cell.run, cause=cell.first_cause))
     example = tag("a", cell.first_partition, href=links.story(cell.run, cell.first_partition))
     detail = f": {cell.first_detail}" if cell.first_detail else ""

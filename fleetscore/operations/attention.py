@@ -9,8 +9,9 @@ from fleetscore.operations.mutes import Mute, mutes_all, remaining
 from fleetscore.operations.window_calendar import Cell
 from fleetscore.operations.window_states import NEED_ATTENTION, Mark
 from fleetscore.records import Cause, Outcome
+from fleetscore.schemas import DRIFTED
 
-_WITH_RESULTS = frozenset({Mark.FAILURES, Mark.LATE, Mark.DRIFTED})
+_WITH_RESULTS = frozenset({Mark.FAILURES, Mark.LATE, Mark.DRIFTED, Mark.REMARKS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,6 @@ def _without_muted(cell: Cell, mutes: Sequence[Mute], read_partitions: ReadParti
 
 
 def _mark_of(cause: Cause) -> Mark:
-    if cause.outcome == Outcome.SCORED:
-        return Mark.DRIFTED
+    if cause.warning or cause.outcome == Outcome.SCORED:
+        return Mark.DRIFTED if cause.cause == DRIFTED else Mark.REMARKS
     return Mark.LATE if cause.outcome == Outcome.LATE else Mark.FAILURES

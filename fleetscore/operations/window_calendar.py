@@ -140,6 +140,11 @@ def cell_of(line: RunLine, window: str) -> Cell:
     mark = mark_of(line)
     bad = line.drifted if mark is Mark.DRIFTED else count_bad(line)
     first = (line.first_cause, line.first_partition, line.first_detail)
+    if mark is Mark.REMARKS:
+        bad, first = (
+            line.causes[0].partitions,
+            (line.causes[0].cause, line.causes[0].example, line.causes[0].detail),
+        )
     return Cell(window, mark, line.run, bad if line.ended else 0, *first, causes=line.causes)
 
 

@@ -13,6 +13,7 @@ class Mark(StrEnum):
 
     GOOD = "good"
     AGAIN = "again"
+    REMARKS = "remarks"
     DRIFTED = "drifted"
     LATE = "late"
     FAILURES = "failures"
@@ -27,6 +28,7 @@ class Mark(StrEnum):
 SIGNS = {
     Mark.GOOD: "✓",
     Mark.AGAIN: "↻",
+    Mark.REMARKS: "*",
     Mark.DRIFTED: "~",
     Mark.LATE: "◷",
     Mark.FAILURES: "!",
@@ -40,6 +42,7 @@ SIGNS = {
 WORDS = {
     Mark.GOOD: "published, all good",
     Mark.AGAIN: "published again, all good",
+    Mark.REMARKS: "published, with remarks",
     Mark.DRIFTED: "published, some drifted",
     Mark.LATE: "published, some late",
     Mark.FAILURES: "published with failures",
@@ -51,7 +54,7 @@ WORDS = {
     Mark.OVERDUE: "overdue",
 }
 NEED_ATTENTION = frozenset(
-    {Mark.DRIFTED, Mark.LATE, Mark.FAILURES, Mark.UNPUBLISHED, Mark.FAILED, Mark.OVERDUE}
+    {Mark.REMARKS, Mark.DRIFTED, Mark.LATE, Mark.FAILURES, Mark.UNPUBLISHED, Mark.FAILED, Mark.OVERDUE}
 )
 """The states that need attention."""
 
@@ -78,6 +81,8 @@ def mark_of(line: RunLine) -> Mark:
         return Mark.LATE if late == count_bad(line) else Mark.FAILURES
     if line.drifted:
         return Mark.DRIFTED
+    if line.causes:
+        return Mark.REMARKS
     return Mark.AGAIN if line.round > 1 else Mark.GOOD
 
 

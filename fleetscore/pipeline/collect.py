@@ -16,7 +16,7 @@ from fleetscore.pipeline.lost_results import score_lost
 from fleetscore.pipeline.partition_log import log_partitions
 from fleetscore.pipeline.score import read_shard_record
 from fleetscore.records import Collected, PlanHead, ResultFile, ShardRecord, to_json
-from fleetscore.registry import read_policy
+from fleetscore.registry import read_policy, read_warnings
 from fleetscore.runs.causes import CAUSES_FILE, join_causes
 from fleetscore.runs.ledgers import read_ledger, write_ledger
 from fleetscore.runs.plans import read_plan, read_shard_plans
@@ -48,7 +48,8 @@ def collect_run(store: Store, run: str, reasons: Mapping[int, str] | None = None
     ledger = build_ledger(run, plan, committed, previous, dict(reasons or {}))
     ledger = measure_run(store, head, records, ledger)
     write_ledger(store, run, ledger)
-    collected = _summarise(records, ledger, head.kept_files + tuple(copied.values()))
+    warnings = read_warnings(store, head.request.workload)
+    collected = _summarise(records, ledger, warnings, head.kept_files + tuple(copied.values()))
     store.write(run_path(run, "files.json"), to_json(collected.files))
     write_timeline(store, run, read_shard_plans(store, head), records)
     store.write(run_path(run, "collected.json"), to_json(collected))
@@ -86,7 +87,9 @@ def _carried(store: Store, head: PlanHead, plan: pa.Table) -> tuple[pa.Table | N
     return relocate(previous, copied), copied
 
 
-def _summarise(records: list[ShardRecord], ledger: pa.Table, kept_files: tuple[ResultFile, ...]) -> Collected:
+def _summarise(
+    records: list[ShardRecord], ledger: pa.Table, warnings: frozenset[str], kept_files: tuple[ResultFile, ...]
+) -> Collected:
     counts = count_outcomes(ledger)
     scored = ledger.filter(pa.compute.equal(ledger["outcome"], "scored"))
     fresh = tuple(record.results for record in records if record.results is not None)
@@ -96,7 +99,7 @@ def _summarise(records: list[ShardRecord], ledger: pa.Table, kept_files: tuple[R
         rows=pa.compute.sum(ledger["rows"]).as_py() or 0,
         input_rows=pa.compute.sum(ledger["input_rows"]).as_py() or 0,
         models=count_values(scored["model"]),
-        causes=group_causes(ledger),
+        causes=group_causes(ledger, warnings=warnings),
         slowest=tuple(sorted(records, key=lambda record: -record.seconds)[:10]),
         measured_s=sum(record.seconds for record in records),
         peak_memory_bytes=max((record.peak_memory_bytes for record in records), default=0),

@@ -63,19 +63,21 @@ def count_outcomes(ledger: pa.Table) -> dict[str, int]:
     return {str(o): found.pop(o) for o in Outcome if o in found} | found
 
 
-def group_causes(ledger: pa.Table, limit: int = 20) -> tuple[Cause, ...]:
+def group_causes(
+    ledger: pa.Table, limit: int = 20, warnings: frozenset[str] = frozenset()
+) -> tuple[Cause, ...]:
     """The causes of all outcomes but plain scored, most frequent first, each with its first partitions as examples.
 
-    A partition with several causes counts for each of them.
+    A partition with several causes counts for each of them. `warnings` are those that need attention although a partition is scored.
     """
     notable = _each_cause(ledger)
     groups = notable.group_by(["outcome", "cause"], use_threads=False)
     rows = groups.aggregate([("partition", "count"), ("partition", "first"), ("detail", "first")]).to_pylist()
-    rows.sort(key=lambda row: (-row["partition_count"], row["outcome"], row["cause"]))
+    rows.sort(key=lambda r: (r["cause"] not in warnings, -r["partition_count"], r["outcome"], r["cause"]))
     return tuple(
         Cause(
             r["outcome"], r["cause"], r["partition_count"], r["partition_first"], r["detail_first"] or "",
-            _first_partitions(notable, r["outcome"], r["cause"]),
+            _first_partitions(notable, r["outcome"], r["cause"]), r["cause"] in warnings,
         )
         for r in rows[:limit]
     )  # fmt: skip

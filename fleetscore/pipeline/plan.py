@@ -25,14 +25,14 @@ from fleetscore.pipeline.cost import Prices, forecast_batch, forecast_inline, re
 from fleetscore.pipeline.kept_versions import CURRENT, describe_versions, pins_of_round
 from fleetscore.pipeline.packing import PackingLimits, pack_shards
 from fleetscore.pipeline.placement import Floats, Placement, PoolOffer, place_partitions
-from fleetscore.records import Forecast, PlanHead, Rates, RunRequest, ShardPlan, from_json, to_json
+from fleetscore.records import Finding, Forecast, PlanHead, Rates, RunRequest, ShardPlan, from_json, to_json
 from fleetscore.schemas import PARTITIONS
 from fleetscore.settings import RunPolicy
 from fleetscore.store.base import Store
 from fleetscore.store.paths import rates_path, run_path
 from fleetscore.store.state_files import check_range, read_hint_with, read_truth
 from fleetscore.store.tables import count_values
-from fleetscore.workload import Partitions, Purpose, RunContext, Trains, Workload, require
+from fleetscore.workload import Partitions, Purpose, Remark, RunContext, Trains, Workload, require
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,8 @@ def make_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime
         inputs=found.inputs,
         models=count_values(table["model"]),
         rates=rates,
-        remarks=(*describe_versions(request, carried.fresh, pinned), *found.remarks),
+        remarks=(*describe_versions(request, carried.fresh, pinned), *map(str, found.remarks)),
+        findings=tuple(Finding(r.cause, str(r)) for r in found.remarks if isinstance(r, Remark)),
         kept_files=carried.files,
         rewritten_files=carried.rewritten,
         forecasts=forecast(shards, rates, situation),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -136,7 +137,9 @@ def line_of(record: RunRecord) -> RunLine:
         first_detail=first.detail[:_MOST_CHARACTERS] if first else "",
         round=request.round,
         drifted=record.facts.get("drifted", 0),
-        causes=tuple(_shorten(cause) for cause in record.causes if _needs_attention(cause))[:_MOST_CAUSES],
+        causes=tuple(
+            _shorten(cause) for cause in (*record.causes, *_remarked(record)) if needs_attention(cause)
+        )[:_MOST_CAUSES],
     )
 
 
@@ -238,8 +241,19 @@ def _first_cause(record: RunRecord) -> Cause | None:
     return bad or (None if record.error else drifted)
 
 
-def _needs_attention(cause: Cause) -> bool:
-    return cause.outcome not in GOOD or cause.cause == DRIFTED
+def needs_attention(cause: Cause) -> bool:
+    """Whether the cause is one of missing results, or a warning."""
+    return cause.outcome not in GOOD or cause.warning or cause.cause == DRIFTED
+
+
+def _remarked(record: RunRecord) -> list[Cause]:
+    """The run's remarks that need attention, as causes without partitions: one for each code, with the first of its sentences."""
+    first: dict[str, str] = {}
+    for remark in record.findings:
+        first.setdefault(remark.cause, remark.detail)
+    counts = Counter(remark.cause for remark in record.findings)
+    more = {code: f"(and {counts[code] - 1} more) " if counts[code] > 1 else "" for code in first}
+    return [Cause("", code, 0, "", more[code] + detail, warning=True) for code, detail in first.items()]
 
 
 def _shorten(cause: Cause) -> Cause:

@@ -68,6 +68,7 @@ def record_planned(store: Store, head: PlanHead, now: datetime) -> RunRecord:
             predicted_s=head.predicted_s,
             models=head.models,
             remarks=head.remarks,
+            findings=head.findings,
         ),
     )
 

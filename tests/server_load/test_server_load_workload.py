@@ -22,7 +22,7 @@ from fleetscore.schemas import OUTCOMES, PARTITIONS
 from fleetscore.store.local import LocalStore
 from fleetscore.testing import check_workload
 from fleetscore.windows import Window
-from fleetscore.workload import MapItem, Partitions, RunContext, SampleReport, Shard
+from fleetscore.workload import MapItem, Partitions, Remark, RunContext, SampleReport, Shard
 from fleetscore.workloads.server_load.months import hour_of
 from fleetscore.workloads.server_load.samples import TRUTH_PATH
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
@@ -284,6 +284,19 @@ def test_rows_of_two_files_are_counted(store: LocalStore, logs: Callable[..., by
     repeated = [text for text in WORKLOAD.discover(run).remarks if "stand in both" in text]
     assert len(repeated) == 1
     assert repeated[0].startswith(f"10 rows stand in both {_FOLDER}/a.csv and {_FOLDER}/b.csv")
+    assert isinstance(repeated[0], Remark)
+    assert repeated[0].cause == "repeated_rows"
+
+
+def test_rows_with_a_negative_load_are_counted(store: LocalStore, logs: Callable[..., bytes]) -> None:
+    """The file is named with how many of its rows; one without such a row is not named."""
+    store.write(f"{_FOLDER}/a.csv", logs(["10.0.0.1"], 1, 5, load=-500))
+    store.write(f"{_FOLDER}/b.csv", logs(["10.0.0.2"], 1, 5))
+    run = request_of(store, "2016-06-05")
+    prepare(run)
+    (negative,) = [remark for remark in WORKLOAD.discover(run).remarks if "negative" in remark]
+    assert isinstance(negative, Remark)
+    assert negative.startswith(f"{_FOLDER}/a.csv: 120 of 120 rows have a negative TotalLoad")
 
 
 def test_a_range_of_two_files_is_counted(store: LocalStore, logs: Callable[..., bytes]) -> None:

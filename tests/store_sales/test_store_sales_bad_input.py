@@ -40,6 +40,14 @@ def negative_sales(chain: Any) -> None:
     chain.history["sales"][chain.rows(SPOILT, "1", 60)] = -5.0
 
 
+def negative_deal(chain: Any) -> None:
+    chain.history["deal"][chain.rows(SPOILT, "1", 60)] = -5.0
+
+
+def endless_feature(chain: Any) -> None:
+    chain.history["feat"][chain.rows(SPOILT, "1", 60)] = 1e300
+
+
 def missing_sales(chain: Any) -> None:
     chain.history["sales"][chain.rows(SPOILT, "1", 60)] = np.nan
 
@@ -152,7 +160,7 @@ SCORED = [
     (negative_future_price, "price_not_positive"), (overlap, "overlap"), (missing_future_week, "missing_covariates"),
     (missing_future_cell, "missing_covariates"), (new_sku, "short_history"), (unknown_sku, "unknown_skus"),
     (discontinued_sku, "discontinued_skus"), (gap, ""), (zero_sales, ""), (new_store, "new_store"),
-    (nameless_skus, "unreadable_week"),
+    (nameless_skus, "unreadable_week"), (negative_deal, "odd_deals"), (endless_feature, "odd_deals"),
 ]  # fmt: skip
 UNSCORED = [
     (no_future, "late", "no_future"), (closed, "skipped", "discontinued"), (stale, "late", "stale_history"),

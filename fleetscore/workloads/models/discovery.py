@@ -13,7 +13,7 @@ from fleetscore.errors import FleetscoreError, InputError
 from fleetscore.models.packs.bundle import Bundle
 from fleetscore.records import InputFile, Outcome
 from fleetscore.sources import TimeRange, find_inputs
-from fleetscore.workload import Partitions, RunContext
+from fleetscore.workload import Partitions, Remark, RunContext
 from fleetscore.workloads.models.bundles import find_bundle
 from fleetscore.workloads.models.expected import expected_partitions
 from fleetscore.workloads.models.key_counts import WindowCounts, count_keys
@@ -47,9 +47,9 @@ def discover_window(run: RunContext) -> Partitions:
         table = _refused(table, distrust)
     remarks = (
         *describe_code(run.workload, settings, bundles.get(run.pins.current)),
-        *found.remarks,
-        *counts.remarks,
-        *(f"{path}: {e.message}" for path, e in counts.faults.items()),
+        *(Remark("passed_over", text) for text in found.remarks),
+        *(Remark("rejected_rows", text) for text in counts.remarks),
+        *(Remark(e.code, f"{path}: {e.message}") for path, e in counts.faults.items()),
     )
     return Partitions(table, found.files, remarks)
 

@@ -34,6 +34,7 @@ class Models(Workload, ImportsFleets, ScoresRows, ChecksResults, ChecksFit, Prop
     """A fleet of models by key, packed by family, that score rows of any shape; no code of the user's is needed."""
 
     name = "models"
+    warnings = frozenset({"unexpected_result"})
     cadences = (Cadence.DAY,)
     settings_type = FleetSettings
     result_schema = pa.schema([])

@@ -122,6 +122,12 @@ def catalog_files(
     return found
 
 
+def files_ahead(store: Store, settings: SensorSettings, limit_us: int) -> dict[str, int]:
+    """Path -> latest time of the catalogued files that have readings from `limit_us` on, microseconds since 1970."""
+    spans = _read_spans(store, settings).items()
+    return {path: span.last_us for path, span in spans if limit_us <= span.last_us < _ALWAYS.last_us}
+
+
 @dataclass(frozen=True, slots=True)
 class _Span:
     """What the hint remembers of a file."""

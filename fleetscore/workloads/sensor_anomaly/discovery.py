@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -16,17 +16,19 @@ from fleetscore.models.model_sets import Pins
 from fleetscore.partition_keys import join_key
 from fleetscore.records import Outcome
 from fleetscore.sources import Listing, list_inputs
-from fleetscore.workload import Partitions, RunContext
-from fleetscore.workloads.sensor_anomaly.catalog import catalog_files
+from fleetscore.workload import Partitions, Remark, RunContext
+from fleetscore.workloads.sensor_anomaly.catalog import catalog_files, files_ahead
 from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US
 from fleetscore.workloads.sensor_anomaly.detect.horizon import HORIZON_BINS
 from fleetscore.workloads.sensor_anomaly.entries import HOUR_US, CatalogFile, count_readings, overlaps
+from fleetscore.workloads.sensor_anomaly.expectations import find_few
 from fleetscore.workloads.sensor_anomaly.fitted import ModelIndex, read_indices
 from fleetscore.workloads.sensor_anomaly.source_input import span_of
 
 ROW_BYTES = 24
 """Time, value, and the codes of device and sensor of a reading in memory."""
 
+_AHEAD_US = 86_400_000_000  # clocks differ, and a zone may be wrong: a day is not worth a word
 _NO_READINGS = "It has a model, but no reading in the window."
 _NO_MODEL = (
     "It has readings, but the model set has no model for it yet; train it, or pin a version that has one."
@@ -54,13 +56,43 @@ def discover_window(run: RunContext) -> Partitions:
     files = [file for file in known if overlaps(file, *span)]
     keys, rows = count_readings(files, *span)
     table = pa.concat_tables([_expected(keys, rows, run.pins, indices), file_partitions(files, listing)])
-    remarks = [*listing.remarks()]
+    remarks: list[str] = [*_passed_over(listing), *_ahead(run, datetime.now(UTC))]
     remarks += [index.remark for index in indices.values() if index.remark]
     if not indices:
         remarks.append("No model set is pinned: import or train one; until then nothing is scored.")
     if since < span[0]:
         remarks.append(_remark_history(known, since, span[0]))
+    remarks += _few_readings(keys, rows)
     return Partitions(table, _readable(known), tuple(remarks))
+
+
+def _passed_over(listing: Listing) -> list[Remark]:
+    return [Remark("passed_over", text) for text in listing.remarks()]
+
+
+def _ahead(run: RunContext, now: datetime) -> list[Remark]:
+    """Names the files with readings that are later than the present by more than a day."""
+    latest = files_ahead(run.store, run.settings, microseconds(now) + _AHEAD_US)
+    return [
+        Remark(
+            "clock_ahead",
+            f"{path}: its latest reading is of {datetime.fromtimestamp(last_us / 1e6, UTC):%Y-%m-%d %H:%M}, which is "
+            "still to come. Correct the sensor's clock.",
+        )
+        for path, last_us in latest.items()
+    ]
+
+
+def _few_readings(keys: pa.Array, rows: npt.NDArray[np.int64]) -> list[Remark]:
+    """Names the partitions with less than half of the readings that are usual among their like."""
+    few = find_few(keys.to_pylist(), rows)
+    if not few:
+        return []
+    key, count, usual = few[0]
+    more = f" and {len(few) - 1} more" if len(few) > 1 else ""
+    return [
+        Remark("few_readings", f"{key}{more}: {count} readings, where {usual:g} are usual in such a window.")
+    ]
 
 
 def _history_us(indices: Iterable[ModelIndex], start_us: int) -> int:

@@ -16,7 +16,7 @@ from fleetscore.records import InputFile, Outcome
 from fleetscore.schemas import PARTITIONS
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
-from fleetscore.workload import Partitions, RunContext
+from fleetscore.workload import Partitions, Remark, RunContext
 from fleetscore.workloads.server_load.features import LOOKBACK_HOURS
 from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR, Cause
 from fleetscore.workloads.server_load.months import hour_of, moment_of
@@ -195,13 +195,31 @@ def _remarks(store: Store, sources: Sources, months: Sequence[MonthHours]) -> tu
     copies = [
         f"{copy} has the same bytes as {original}; it was read once." for copy, original in sources.copies
     ]
-    aside = [f"Set aside: {file.detail}" for file in sources.aside]
+    aside = [Remark("file_set_aside", f"Set aside: {file.detail}") for file in sources.aside]
     found = [repeat for month in months for repeat in read_repeats(store, month.path)]
     repeated = [
-        f"{rows} rows stand in both {one} and {other}; they count twice. Leave them in one file."
+        Remark(
+            "repeated_rows",
+            f"{rows} rows stand in both {one} and {other}; they count twice. Leave them in one file.",
+        )
         for (one, other), rows in repeats_by_file(found, sources.usable).items()
     ]
-    return (used, *copies, *repeated, *_unread_cells(sources.usable), *aside)
+    unread = [Remark("unread_cells", text) for text in _unread_cells(sources.usable)]
+    negative = [Remark("negative_load", text) for text in _negative_loads(sources.usable)]
+    return (used, *copies, *repeated, *unread, *negative, *aside)
+
+
+def _negative_loads(records: Sequence[RangeRecord]) -> list[str]:
+    """A sentence for each file with rows whose TotalLoad is negative, with how many of how many."""
+    negative, kept = Counter[str](), Counter[str]()
+    for record in records:
+        negative[record.input.path] += record.counts.negative
+        kept[record.input.path] += record.counts.kept
+    return [
+        f"{path}: {count} of {kept[path]} rows have a negative TotalLoad, which lowers the sums. Correct the log."
+        for path, count in sorted(negative.items())
+        if count
+    ]
 
 
 def _unread_cells(records: Sequence[RangeRecord]) -> list[str]:

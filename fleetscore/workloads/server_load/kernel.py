@@ -58,7 +58,9 @@ class Table(NamedTuple):
     row_slot: Any  # int32[ROWS]
     row_sums: Any  # int64[ROWS, 10]: sessions, then SUMS, then the sum of the lines' digests
     used: Any  # int64[2]: servers, rows
-    counts: Any  # int64[_CAUSES + 2]: per cause, then lines, then lines kept
+    counts: (
+        Any  # int64[_CAUSES + 3]: per cause, then lines, lines kept, and those of them with a negative total
+    )
     examples: Any  # int64[_CAUSES, 1 + EXAMPLES]: how many, then where in this block their lines begin
 
 
@@ -76,7 +78,7 @@ def new_table() -> Table:
         np.empty(ROWS, np.int32),
         np.empty((ROWS, 2 + _SUMS), np.int64),
         np.zeros(2, np.int64),
-        np.zeros(_CAUSES + 2, np.int64),
+        np.zeros(_CAUSES + 3, np.int64),
         np.zeros((_CAUSES, 1 + EXAMPLES), np.int64),
     )
 
@@ -523,6 +525,8 @@ def parse_block(data, start, stop, roles, table):
         table.counts[_CAUSES] += 1
         if cause == _GOOD:
             table.counts[_CAUSES + 1] += 1
+            if values[0] < 0:
+                table.counts[_CAUSES + 2] += 1
             table.row_sums[row, 0] += 1
             for k in range(_SUMS):
                 table.row_sums[row, 1 + k] += values[k]

@@ -49,6 +49,7 @@ class Counts:
     kept: int = 0
     causes: Mapping[str, int] = field(default_factory=dict)
     examples: tuple[Example, ...] = ()
+    negative: int = 0  # lines kept whose TotalLoad is below zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +160,10 @@ def _parse(piece: Piece, roles: Any, table: Any) -> tuple[pa.Table, Counts]:
         examples += _examples(data, offset, table.examples, taken)
     tables.append(_slots(table))
     causes = {cause.code: int(table.counts[cause]) for cause in Cause if table.counts[cause]}
-    lines, kept = (int(n) for n in table.counts[len(Cause) :])
-    return pa.concat_tables(tables).unify_dictionaries(), Counts(lines, kept, causes, tuple(examples))
+    lines, kept, negative = (int(n) for n in table.counts[len(Cause) :])
+    return pa.concat_tables(tables).unify_dictionaries(), Counts(
+        lines, kept, causes, tuple(examples), negative
+    )
 
 
 _free_tables: list[Any] = []

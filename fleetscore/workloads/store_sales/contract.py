@@ -63,6 +63,7 @@ class Cause(StrEnum):
     NEW_STORE = "new_store"  # from here on: scored, with a remark
     CONFLICTING_ROWS = "conflicting_rows"
     NEGATIVE_SALES = "negative_sales"
+    ODD_DEALS = "odd_deals"
     UNREADABLE_CELL = "unreadable_cell"
     UNREADABLE_WEEK = "unreadable_week"
     PRICE_NOT_POSITIVE = "price_not_positive"

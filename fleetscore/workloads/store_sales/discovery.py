@@ -18,7 +18,7 @@ from fleetscore.records import Outcome
 from fleetscore.schemas import PARTITIONS
 from fleetscore.sources import RejectTally
 from fleetscore.windows import Cadence, Window
-from fleetscore.workload import Partitions, RunContext
+from fleetscore.workload import Partitions, Remark, RunContext
 from fleetscore.workloads.store_sales.contract import (
     LOOKBACK_WEEKS,
     QUANTILE_NAMES,
@@ -44,7 +44,7 @@ class WeeksSeen:
     first_week: int
     history: NDArray[np.int64]
     future: NDArray[np.int64]
-    remarks: tuple[str, ...]  # on rows that belong to no store
+    remarks: tuple[Remark, ...]  # on rows that belong to no store
 
 
 def discover_window(run: RunContext) -> Partitions:
@@ -57,7 +57,9 @@ def discover_window(run: RunContext) -> Partitions:
     rows = [_settle(seen, i, origin, settings, run.pins) for i in range(len(seen.stores))]
     known = set(seen.stores)
     rows += [_absent(name, files, run.pins) for name in _model_stores(run) if name not in known]
-    return Partitions(_table(rows), files.inputs(), (*listing.remarks(), *files.faults, *seen.remarks))
+    passed_over = [Remark("passed_over", text) for text in listing.remarks()]
+    faults = [Remark("unusable_file", text) for text in files.faults]
+    return Partitions(_table(rows), files.inputs(), (*passed_over, *faults, *seen.remarks))
 
 
 def discover_training(run: RunContext) -> Partitions:
@@ -150,7 +152,7 @@ def _count_weeks(files: UsableFiles, window: Window, first: int, stop: int) -> W
     index: dict[str, int] = {}
     tally = [np.zeros((0, stop - first), np.int64) for _ in range(2)]
     rows = readable = nameless = 0
-    remarks: list[str] = []
+    remarks: list[Remark] = []
     texts: dict[str, None] = {}
     for role, listed in enumerate((files.history, files.future)):
         for file, _ in listed:
@@ -163,11 +165,13 @@ def _count_weeks(files: UsableFiles, window: Window, first: int, stop: int) -> W
                 rows, readable = rows + len(codes), readable + int((batch.week >= 0).sum())
                 tally[role] = _tallied(tally[role], codes, batch.week - first, len(index))
                 texts |= dict.fromkeys(batch.week_texts[: _SHOWN - len(texts)])
-            remarks += rejects.of(pa.table({})).sentences(file.path)
+            remarks += [
+                Remark("rejected_rows", text) for text in rejects.of(pa.table({})).sentences(file.path)
+            ]
     if rows and not readable:
         raise _other_weeks(window, tuple(texts))
     if nameless:
-        remarks.append(f"{nameless} rows have no store and were left out.")
+        remarks.append(Remark("rows_without_store", f"{nameless} rows have no store and were left out."))
     none = np.empty(0, np.int64)
     history, future = (_tallied(t, none, none, len(index)) for t in tally)
     return WeeksSeen(tuple(index), first, history, future, tuple(remarks))

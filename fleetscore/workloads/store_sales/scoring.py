@@ -38,11 +38,13 @@ from fleetscore.workloads.store_sales.panel import FINDINGS, Filled, Panel
 PIECE_SERIES = 2_048
 """Series that are forecast together: their features stay in the processor's cache, and memory holds one piece."""
 
+_LARGEST_DEAL = 100.0  # as a share in percent; what is more means nothing
 _REJECTS = ("unreadable_week", "unreadable_cell", "negative_sales", "conflicting_rows")
 _SENTENCES = {
     Cause.NEW_STORE: "no sales known: forecast by the fallback",
     Cause.CONFLICTING_ROWS: "rows that contradict another of the same SKU and week: the week taken as not known",
     Cause.NEGATIVE_SALES: "negative sales: taken as not known",
+    Cause.ODD_DEALS: "weeks whose deal or feature is negative or above 100: taken as they are",
     Cause.UNREADABLE_CELL: "rows with a cell that is no number: the cell taken as not known",
     Cause.UNREADABLE_WEEK: "rows whose SKU or week cannot be read: left out",
     Cause.PRICE_NOT_POSITIVE: "prices of zero or less: the last known price taken",
@@ -236,6 +238,8 @@ def _counts(
     counts = {name: findings[:, column] for column, name in enumerate(FINDINGS)}
     known = ~np.isnan(panel.sales).all(axis=1)
     counts[Cause.NEW_STORE] = (per_store(known) == 0).astype(np.int64)
+    odd = _is_odd(panel.deal) | _is_odd(panel.feat)
+    counts[Cause.ODD_DEALS] = per_store(odd.sum(axis=1))
     counts[Cause.MISSING_COVARIATES] = per_store(predicted.assumed.sum(axis=1) * planned)
     counts[Cause.SHORT_HISTORY] = per_store(predicted.short & planned)
     counts[Cause.DISCONTINUED_SKUS] = per_store(known & ~planned)
@@ -244,6 +248,10 @@ def _counts(
             planned & ~np.isin(panel.skus.astype(str), loaded.model.fallback.skus)
         )
     return counts
+
+
+def _is_odd(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray((values < 0) | (values > _LARGEST_DEAL))
 
 
 def _rejected(counts: dict[str, NDArray[np.int64]], settings: StoreSalesSettings) -> NDArray[np.bool_]:
