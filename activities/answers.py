@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from fleetscore.exhaustion import is_exhausted
 from fleetscore.telemetry import span
 
 _log = logging.getLogger("fleetscore.activities")
@@ -19,6 +20,8 @@ Activity = Callable[[dict[str, Any]], dict[str, Any]]
 def answering(activity: Activity) -> Activity:
     """The activity, answering {"ok": true, "value": ...} or {"ok": false, "error": {...}}; passing store failures are tried again here.
 
+    So is what failed for lack of memory, threads or handles, and then raised, so that the orchestration tries it elsewhere.
+
     An unexpected error is logged with its traceback and answered like the others: the orchestration stops the run on it.
     """
 
@@ -29,7 +32,10 @@ def answering(activity: Activity) -> Activity:
                 with span(activity.__name__, payload):
                     return {"ok": True, "value": activity(payload)}
             except Exception as error:
-                if wait_s is None or not getattr(error, "retry", False):
+                passes = getattr(error, "retry", False)
+                if is_exhausted(error) and wait_s is None:
+                    raise  # the attempt has failed; the orchestration makes another, in a process with more to give
+                if wait_s is None or not (passes or is_exhausted(error)):
                     _log.exception("%s failed: %s", activity.__name__, error)
                     return {"ok": False, "error": describe_error(error)}
                 _log.warning("%s: %s Trying again in %s s.", activity.__name__, error, wait_s)

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+_NO_PROCESS = 0
 _ME = uuid.uuid4().hex[:12]
 """This process: a later one may get its pid."""
 
@@ -28,9 +29,14 @@ def make_marker(partitions: Sequence[str]) -> AttemptMarker:
     return AttemptMarker(tuple(partitions), socket.gethostname(), os.getpid(), _ME)
 
 
+def ended_marker(partitions: Sequence[str]) -> AttemptMarker:
+    """The marker of an attempt that is over, though its process lives on."""
+    return AttemptMarker(tuple(partitions), socket.gethostname(), _NO_PROCESS, _ME)
+
+
 def is_alive(marker: AttemptMarker) -> bool:
     """Whether the marker's process lives on this host. One of another host counts as dead: Batch restarts a task when its node is gone."""
-    if marker.host != socket.gethostname():
+    if marker.host != socket.gethostname() or marker.pid == _NO_PROCESS:
         return False
     if marker.pid == os.getpid():
         return marker.process == _ME

@@ -7,7 +7,8 @@ import traceback
 from collections.abc import Iterator
 
 from fleetscore.errors import BugError, FleetscoreError
-from fleetscore.workload import RunContext, Scored, Shard
+from fleetscore.exhaustion import is_exhausted
+from fleetscore.workload import RunContext, Scored, Shard, Trained, Trains, require
 
 _log = logging.getLogger("fleetscore.isolation")
 _MAX_ERRORS = 64
@@ -28,10 +29,8 @@ def score_isolated(run: RunContext, shard: Shard) -> Iterator[Scored]:
             for piece in run.kind.score(run, current):
                 settled.update(piece.outcomes["partition"].to_pylist())
                 yield piece
-        except BugError:
-            raise
         except Exception as error:
-            if isinstance(error, FleetscoreError) and error.retry:
+            if is_nobodys_fault(error):
                 raise
             errors += 1
             left = [p for p in current.keys if p not in settled]
@@ -40,6 +39,40 @@ def score_isolated(run: RunContext, shard: Shard) -> Iterator[Scored]:
             else:
                 middle = len(left) // 2
                 waiting += [current.restricted(left[middle:]), current.restricted(left[:middle])]
+
+
+def train_isolated(run: RunContext, shard: Shard) -> list[Trained]:
+    """What training the shard's partitions gave, in as many pieces as it took: one, unless the kind raised, which halves the shard.
+
+    Partitions that cannot be trained are in a piece without files, each with an outcome that says why. Raises as `score_isolated` does.
+    """
+    kind, errors = require(run.kind, Trains), 0
+    done: list[Trained] = []
+    waiting = [shard]
+    while waiting:
+        current = waiting.pop()
+        try:
+            done.append(kind.train(run, current))
+        except Exception as error:
+            if is_nobodys_fault(error):
+                raise
+            errors += 1
+            keys = current.keys
+            if len(keys) <= 1 or errors >= _MAX_ERRORS:
+                done.append(Trained({}, _failed(run, current, error).outcomes))
+            else:
+                middle = len(keys) // 2
+                waiting += [current.restricted(keys[middle:]), current.restricted(keys[:middle])]
+    return done
+
+
+def is_nobodys_fault(error: Exception) -> bool:
+    """Whether no partition is to blame for the error, so that the attempt fails, and not they.
+
+    The store is down, memory, threads or handles are exhausted, or ours is the fault.
+    """
+    passing = isinstance(error, FleetscoreError) and error.retry
+    return passing or isinstance(error, BugError) or is_exhausted(error)
 
 
 def _failed(run: RunContext, shard: Shard, error: Exception) -> Scored:

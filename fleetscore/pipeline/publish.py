@@ -11,6 +11,7 @@ from fleetscore.models.model_sets import pin_version, write_model_set
 from fleetscore.pipeline.collect import collect_run, read_collected, read_shard_records
 from fleetscore.pipeline.context import open_run
 from fleetscore.pipeline.score import is_cancelled
+from fleetscore.pipeline.train import split_pieces
 from fleetscore.records import Collected, Ending, Manifest, RunRequest, RunState
 from fleetscore.registry import find_workload, read_policy
 from fleetscore.runs.manifests import judge_publishing, publish_manifest
@@ -104,4 +105,5 @@ def _store_models(run: RunContext, request: RunRequest) -> str:
 
 def _trained_files(store: Store, run: str) -> Iterator[Mapping[str, bytes]]:
     for record in read_shard_records(store, read_plan(store, run)):
-        yield {name: store.read(path) for name, path in record.files.items()}
+        for piece in split_pieces(record.files):
+            yield {name: store.read(path) for name, path in piece.items()}

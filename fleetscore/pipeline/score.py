@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import BugError, MissingBlobError
-from fleetscore.pipeline.attempt_marker import AttemptMarker, is_alive, make_marker
+from fleetscore.exhaustion import is_out_of_memory
+from fleetscore.pipeline.attempt_marker import AttemptMarker, ended_marker, is_alive, make_marker
 from fleetscore.pipeline.context import open_planned
 from fleetscore.pipeline.hashing_file import HashingFile
 from fleetscore.pipeline.isolation import score_isolated
@@ -239,8 +240,13 @@ def _pieces(run: RunContext, shard: Shard, attempt: Attempt) -> Iterator[Scored]
             yield from score_isolated(run, part)
         except (
             BaseException
-        ):  # an attempt that ends in order (the store is down, the node is taken) marks no partition
-            store.delete(attempt.path("crumb.json"))
+        ) as error:  # one that ends in order (the store is down, the node is taken) marks no partition
+            if is_out_of_memory(
+                error
+            ):  # but these may need more than there is, as if the process had been killed for it
+                store.write(attempt.path("crumb.json"), to_json(ended_marker(group)))
+            else:
+                store.delete(attempt.path("crumb.json"))
             raise
 
 
@@ -252,7 +258,7 @@ def _markers(store: Store, attempt: Attempt) -> list[list[str]]:
 
 
 def _quarantined(shard: Shard, attempts: int) -> Scored:
-    detail = f"Scoring it killed its process; set aside after {attempts} attempts died with it."
+    detail = f"Scoring it killed its process, or took more memory than there is; set aside after {attempts} attempts failed with it."
     table = shard.partitions
     return Scored.failed(
         table["partition"], "kills_process", detail, input_rows=table["rows"], outcome=Outcome.QUARANTINED

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.pipeline.context import open_planned
+from fleetscore.pipeline.isolation import train_isolated
 from fleetscore.pipeline.score import (
     Progress,
     commit_record,
@@ -24,7 +27,9 @@ from fleetscore.schemas import complete_outcomes
 from fleetscore.store.base import Store
 from fleetscore.store.paths import attempt_path, shard_log_path
 from fleetscore.store.tables import count_values, write_table
-from fleetscore.workload import Shard, Trained, Trains, require
+from fleetscore.workload import Shard, Trained
+
+_PIECE = "piece~"
 
 
 def train_shard(
@@ -42,13 +47,46 @@ def train_shard(
     clock = time.perf_counter()
     context = open_planned(store, head)
     part = Shard(shard, read_shard_partitions(store, head, shard))
-    trained = require(context.kind, Trains).train(context, part)
+    trained = join_pieces(train_isolated(context, part))
     name = attempt or name_attempt()
     record = _write(store, run, shard, name, placement, trained, started, time.perf_counter() - clock)
     commit_record(store, record)
     if progress is not None:
         progress(part.partitions.num_rows, part.partitions.num_rows)
     return read_shard_record(store, run, shard)
+
+
+def join_pieces(pieces: Sequence[Trained]) -> Trained:
+    """The pieces of a shard as one, each one's files in a folder of its own where there are several; `split_pieces` undoes it."""
+    with_files = [piece for piece in pieces if piece.files]
+    if len(with_files) == 1:
+        files = dict(with_files[0].files)
+    else:
+        files = {
+            f"{_PIECE}{number:04d}/{name}": data
+            for number, piece in enumerate(with_files)
+            for name, data in piece.files.items()
+        }
+    metrics = [piece.metrics for piece in pieces if piece.metrics is not None]
+    return Trained(
+        files,
+        pa.concat_tables([complete_outcomes(piece.outcomes) for piece in pieces]),
+        pa.concat_tables(metrics, promote_options="default") if metrics else None,
+    )
+
+
+def split_pieces(files: Mapping[str, str]) -> list[dict[str, str]]:
+    """The files of each piece of a shard, by the name that its kind gave them.
+
+    >>> split_pieces({"piece~0000/a": "x", "piece~0001/a": "y"}), split_pieces({"a": "x"})
+    ([{'a': 'x'}, {'a': 'y'}], [{'a': 'x'}])
+    """
+    pieces: dict[str, dict[str, str]] = {}
+    for name, path in files.items():
+        piece, slash, rest = name.partition("/")
+        is_piece = bool(slash) and piece.startswith(_PIECE)
+        pieces.setdefault(piece if is_piece else "", {})[rest if is_piece else name] = path
+    return list(pieces.values())
 
 
 def _write(

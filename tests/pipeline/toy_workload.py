@@ -1,13 +1,16 @@
 """A workload small enough to read at a glance: partitions and their behaviour are lines of data/toy/<window>.csv.
 
-A line is `partition,value,behaviour`; behaviour: ok, fail (an outcome), raise (an exception), kill (kills its process), slow.
+A line is `partition,value,behaviour`; behaviour: ok, fail (an outcome), raise (an exception), kill (kills its process), slow,
+hog (needs a gigabyte), handles (needs a hundred open files), untrainable (raises in training).
 """
 
 import os
 import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -87,6 +90,9 @@ class Toy(Workload, Prepares, Trains):
         return self.discover(replace(run, pins=Pins()))
 
     def train(self, run: RunContext, shard: Shard) -> Trained:
+        behaviours = {key: how for key, _, how in read_lines(run.store, run.window)}
+        if bad := [key for key in shard.keys if behaviours[key] == "untrainable"]:
+            raise ValueError(f"{bad[0]} cannot be trained")
         return Trained(
             {"keys.txt": "\n".join(shard.keys).encode()}, Scored.of(shard.keys, input_rows=1).outcomes
         )
@@ -122,6 +128,12 @@ def score_one(key: str, value: int, how: str, slow_s: float) -> Scored:
         raise ValueError(f"{key} cannot be scored")
     if how == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if how == "hog":
+        bytearray(1 << 30)
+    if how == "handles":
+        with ExitStack() as stack:
+            for _ in range(100):
+                stack.enter_context(Path(os.devnull).open())
     if how == "slow":
         time.sleep(slow_s)
     if how == "fail":

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import uuid
+import warnings
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -184,6 +185,43 @@ def test_sensors_that_cannot_be_trained_say_why(store: Store, put_parquet: Any) 
     }
     assert record.counts == {"scored": 1, "skipped": 3}
     assert read_model_set(store, "sensor_anomaly", record.model_set).card["models"] == 1
+
+
+@pytest.mark.parametrize(
+    "extreme",
+    [[1.7e308, -1.7e308] * 100, [5.0] * 150 + [1.7976931348623157e308] + [6.0] * 49, [1e300, 1.1e300] * 100],
+)
+def test_a_sensor_with_readings_at_the_end_of_the_numbers_fails_alone(
+    store: Store, put_parquet: Any, extreme: list[float]
+) -> None:
+    """Its outcome names it and says why; every other sensor of the shard is trained, and no model holds what is not finite."""
+    rng = np.random.default_rng(1)
+    rows = [(n, "1", f"s{sensor}", float(rng.normal(10, 1))) for sensor in range(12) for n in range(200)]
+    put_parquet("x.parquet", rows + [(n, "1", "extreme", value) for n, value in enumerate(extreme)])
+    record = run_training(store, "sensor_anomaly", "2018-08-28T23", "2018-08-29T00")
+    assert (record.state, record.counts) == ("published", {"scored": 12, "failed": 1})
+    assert [(c.cause, c.example) for c in record.causes] == [("training_failed", "1/extreme")]
+    assert read_model_set(store, "sensor_anomaly", record.model_set).card["models"] == 12
+
+
+def test_a_new_warning_of_a_library_fails_no_sensor(
+    store: Store, put_parquet: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What scikit-learn or numpy warn of while a model is fitted is no error: the model is kept."""
+    from sklearn.svm import OneClassSVM
+
+    fitted = OneClassSVM.fit
+
+    def warns(self: OneClassSVM, *arguments: Any) -> OneClassSVM:
+        warnings.warn("This will change in the next version.", FutureWarning, stacklevel=1)
+        return fitted(self, *arguments)
+
+    monkeypatch.setattr(OneClassSVM, "fit", warns)
+    rng = np.random.default_rng(1)
+    put_parquet("x.parquet", [(n, "1", "good", float(rng.normal(10, 1))) for n in range(200)])
+    with pytest.warns(FutureWarning):
+        record = run_training(store, "sensor_anomaly", "2018-08-28T23", "2018-08-29T00")
+    assert record.counts == {"scored": 1}
 
 
 def test_small_samples_do_not_make_degenerate_models() -> None:

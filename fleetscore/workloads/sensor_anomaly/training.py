@@ -35,6 +35,7 @@ def fit_model(values: Floats, settings: SensorSettings) -> SensorModel:
 
     nu is raised to 1/n where it is smaller: below that libsvm may stop at its starting point, and the model calls everything an anomaly.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import OneClassSVM
 
@@ -42,16 +43,13 @@ def fit_model(values: Floats, settings: SensorSettings) -> SensorModel:
     scaler = StandardScaler().fit(column)
     svm = OneClassSVM(gamma=settings.gamma, nu=max(settings.nu, 1.0 / len(values)))
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # a fit that does not converge is no model
+        warnings.simplefilter("error", ConvergenceWarning)  # a fit that does not converge is no model
         svm.fit(scaler.transform(column))
-    return SensorModel(
-        scaler.mean_,
-        scaler.scale_,
-        svm.support_vectors_,
-        svm.dual_coef_[0],
-        -float(svm.intercept_[0]),
-        settings.gamma,
-    )
+    rho = -float(svm.intercept_[0])
+    parts = (scaler.mean_, scaler.scale_, svm.support_vectors_, svm.dual_coef_[0])
+    if not (np.isfinite(rho) and all(np.isfinite(part).all() for part in parts)):
+        raise ValueError("its readings are too large to be scaled: mean or deviation is not finite")
+    return SensorModel(*parts, rho, settings.gamma)
 
 
 def pick_evenly(values: Floats, most: int) -> Floats:
@@ -151,16 +149,12 @@ def _train_one(
 def _fitted(
     values: Floats, settings: SensorSettings, outcome: dict[str, Any]
 ) -> tuple[SensorModel | None, dict[str, Any]]:
-    from sklearn.exceptions import ConvergenceWarning
-
     try:
-        model = fit_model(pick_evenly(values, settings.train_rows_max), settings)
-    except (ValueError, ConvergenceWarning) as error:
-        return None, outcome | {
-            "outcome": str(Outcome.FAILED),
-            "cause": "training_failed",
-            "detail": str(error),
-        }
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below, by name
+            model = fit_model(pick_evenly(values, settings.train_rows_max), settings)
+    except Exception as error:  # whatever a library raises for this sensor costs this sensor only
+        detail = f"{type(error).__name__}: {error}"
+        return None, outcome | {"outcome": str(Outcome.FAILED), "cause": "training_failed", "detail": detail}
     if float(model.alpha.sum()) <= model.rho:
         detail = "The model calls every reading an anomaly; raise nu or train on more readings."
         return model, outcome | {"cause": "degenerate_model", "detail": detail}

@@ -1,0 +1,38 @@
+"""Exhaustion: memory, threads or file handles that a process lacks for a moment, which says nothing of the work that it was at."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+
+_NUMBERS = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN})
+_NO_THREAD = "can't start new thread"  # a RuntimeError with this text is all that Python says of it
+
+
+def is_exhausted(error: BaseException) -> bool:
+    """Whether the error, or one that it came from, is of memory, threads or file handles that there were none of.
+
+    >>> is_exhausted(RuntimeError("can't start new thread")), is_exhausted(OSError(24, "Too many open files")), is_exhausted(ValueError())
+    (True, True, False)
+    """
+    return any(_is_one(each) for each in _chain(error))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the error, or one that it came from, is of memory: what is being done may need more than there is."""
+    return any(isinstance(each, MemoryError) for each in _chain(error))
+
+
+def _is_one(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _NUMBERS
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_THREAD in str(error))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and those that it came from."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
