@@ -285,7 +285,7 @@ def test_rows_are_answered_as_a_run_would(store: Store) -> None:
         ('keep = ["recorded_at", "depot"]', 'keep = ["van_id"]', "keep"),
         ("[models]", '[expect]\ndays = "mon-someday"\n[models]', "days"),
         ("[models]", "[expect]\nleast_scored = 7\n[models]", "least_scored"),
-        ("[models]", '[models]\nscore = "vans:predict"', "does not run"),
+        ("[models]", '[models]\nscore = "vans predict"', "must be like vans:predict"),
     ],
 )
 def test_a_mistyped_line_is_shown_as_broken_with_its_name(
