@@ -21,9 +21,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fleetscore.models.comparing import compare
 from fleetscore.models.model_sets import ModelFile, ModelSet, Pins
 from fleetscore.operations.notices import Notice
-from fleetscore.operations.verdicts import Verdict, compare
+from fleetscore.operations.verdicts import Verdict
 from fleetscore.pipeline.ledger import LEDGER, count_outcomes, group_causes
 from fleetscore.records import (
     Manifest,

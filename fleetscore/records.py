@@ -79,6 +79,7 @@ class RunRequest:
         ""  # a version for all partitions; "current": the pinned ones, also where another one scored before
     )
     pin: bool = True  # a training run: make the new set the current one
+    enters: str = ""  # a training run: pinned, challenger, if better, none; "": as `pin` says
     previous: str = ""
     schema: int = 1
 

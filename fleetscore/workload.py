@@ -314,6 +314,18 @@ class Trains(ABC):
 
     lacking: ClassVar[str] = "cannot be trained"
     training_rates: Rates | None = None  # where training costs other than scoring
+    training_schedule: str = ""  # NCRONTAB, in the workload's zone; "": on demand only
+    training_days: int = 90  # of data before the tick that a scheduled training reads
+
+    @property
+    def enters(self) -> str:
+        """How a new set comes into use where the request does not say: challenger, if better, or pinned; "": pinned, but where the span
+        has a set already.
+        """
+        return ""
+
+    def check_training(self) -> None:  # noqa: B027  # most kinds can always be trained
+        """InputError where the settings do not say how to train."""
 
     @abstractmethod
     def discover_training(self, run: RunContext) -> Partitions:

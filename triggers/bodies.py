@@ -60,12 +60,12 @@ class RetryBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class TrainingBody(
     msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"first": "from", "end": "to"}
 ):
-    """Train on the windows [from, to); the new set is pinned unless `pin` is false."""
+    """Train on the windows [from, to); `pin` makes the new set the current one, or leaves it; null: as the settings say."""
 
     workload: Name
     first: Name
     end: Name
-    pin: bool = True
+    pin: bool | None = None
     callBackUri: Address = ""  # noqa: N815 - Data Factory's name for it
 
 

@@ -15,7 +15,7 @@ from fleetscore.cli.text import visible
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fleetscore.records import RunRequest
+    from fleetscore.records import RunRecord, RunRequest
     from fleetscore.runs.index import RunLine
     from fleetscore.runs.status import RunStatus
 
@@ -148,7 +148,7 @@ def print_status(status: RunStatus) -> None:
             "models",
             ", ".join(f"{version} ({count:,})" for version, count in record.models.items() if version),
         ),
-        ("model set", record.model_set),
+        ("model set", _model_set(record)),
         ("causes", "\n".join(_causes(record.causes))),
         ("remarks", "\n".join(record.remarks[:5])),
         ("error", record.error),
@@ -168,6 +168,12 @@ def print_runs(lines: Iterable[RunLine]) -> None:
     ]  # fmt: skip
     columns = ("run", "state", "requested", "took", "outcomes")
     print_table(columns, rows, numbers=("took",))
+
+
+def _model_set(record: RunRecord) -> str:
+    """The model set of a training, and what it is used as."""
+    entered = record.facts.get("entered", "")
+    return f"{record.model_set} ({entered})" if record.model_set and entered else record.model_set
 
 
 def _asked_by(request: RunRequest) -> str:

@@ -78,12 +78,13 @@ def retry(
 @from_option
 @to_option
 @click.option(
-    "--pin/--no-pin", default=True, show_default=True, help="Make the new model set the current one."
-)
+    "--pin/--no-pin", default=None,
+    help="Make the new model set the current one, or leave it. [default: as the settings say; else pinned, unless the span has a set]",
+)  # fmt: skip
 @starting_options
 @click.pass_context
 def train(
-    context: click.Context, workload: str, first: str, end: str, pin: bool,
+    context: click.Context, workload: str, first: str, end: str, pin: bool | None,
     fleet: FleetBase, as_json: bool,
 ) -> None:  # fmt: skip
     """Train models on the data of the windows [from, to), as a new model set.

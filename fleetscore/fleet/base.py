@@ -78,7 +78,7 @@ class FleetBase(ABC):
             return self.wait(started.id, watch)
 
     def train(
-        self, workload: str, first: str, end: str, *, pin: bool = True, watch: WatchRun | None = None
+        self, workload: str, first: str, end: str, *, pin: bool | None = None, watch: WatchRun | None = None
     ) -> RunStatus:
         """Train a model set on the windows [first, end); returns how the training ended."""
         with self:
@@ -148,8 +148,8 @@ class FleetBase(ABC):
         """Start a new round of the run's window: of what failed, unless `only` or `partitions` say otherwise."""
 
     @abstractmethod
-    def start_training(self, workload: str, first: str, end: str, *, pin: bool = True) -> Started:
-        """Start a training on the windows [first, end); its model set becomes the current one if `pin`."""
+    def start_training(self, workload: str, first: str, end: str, *, pin: bool | None = None) -> Started:
+        """Start a training on the windows [first, end); `pin` makes its set the current one, or leaves it; None: as settings say."""
 
     @abstractmethod
     def start_backfill(

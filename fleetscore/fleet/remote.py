@@ -80,7 +80,7 @@ class RemoteFleet(FleetBase):
         body = {"only": only, "partitions": partitions, "models": models}
         return self.call("POST", f"runs/{_part(run)}/retry", Started, body)
 
-    def start_training(self, workload: str, first: str, end: str, *, pin: bool = True) -> Started:
+    def start_training(self, workload: str, first: str, end: str, *, pin: bool | None = None) -> Started:
         """Start a training on the windows [first, end)."""
         body = {"workload": workload, "from": first, "to": end, "pin": pin}
         return self.call("POST", "training", Started, body)

@@ -138,7 +138,7 @@ class Fleet(FleetBase):
             lambda app: app.start_retry(run, only=only, partitions=partitions, models=models)
         )
 
-    def start_training(self, workload: str, first: str, end: str, *, pin: bool = True) -> Started:
+    def start_training(self, workload: str, first: str, end: str, *, pin: bool | None = None) -> Started:
         """Start a training on the windows [first, end) on the local host."""
         return self._hosted().ask(lambda app: app.start_training(workload, first, end, pin=pin))
 

@@ -6,6 +6,7 @@ import logging
 from datetime import datetime, timedelta
 
 from fleetscore.errors import FleetscoreError
+from fleetscore.operations.due_training import submit_due_training
 from fleetscore.pipeline.submit import Submission, newest_round, submit_run
 from fleetscore.registry import KnownWorkload, find_workloads
 from fleetscore.runs.manifests import read_latest
@@ -21,7 +22,7 @@ _done: dict[tuple[str, str], tuple[datetime, datetime]] = {}
 
 
 def submit_due(store: Store, now: datetime) -> list[Submission]:
-    """The runs to start now, of all workloads: what the latest tick of each one's schedule names and has not been started.
+    """The runs to start now, of all workloads: what the latest tick of each one's schedules names and has not been started.
 
     So a tick that was missed heals at the next call. What is wrong with one workload is logged and keeps back no other.
     """
@@ -29,6 +30,7 @@ def submit_due(store: Store, now: datetime) -> list[Submission]:
     for known in find_workloads(store):
         try:
             found += _submit_workload(store, known, now)
+            found += submit_due_training(store, known, now)
         except FleetscoreError as error:
             _log.error("%s: due windows could not be started: %s", known.name, error)
     return found

@@ -11,6 +11,7 @@ from fleetscore.pipeline.profiles import read_sketches, remember_first
 from fleetscore.pipeline.publish import publish_run
 from fleetscore.pipeline.rates import learn_rates
 from fleetscore.pipeline.run_cost import make_bill
+from fleetscore.pipeline.training_entry import entered_as
 from fleetscore.records import Ending, RunRequest, RunState
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.plans import read_plan
@@ -30,6 +31,8 @@ def finish_run(store: Store, request: RunRequest, now: datetime) -> Ending:
     facts = dict(make_bill(store, request.run, collected))
     if collected.drifted:
         facts["drifted"] = collected.drifted
+    if ending.model_set:
+        facts["entered"] = entered_as(store, request.workload, ending.model_set)
     if ending.state is RunState.PUBLISHED and request.purpose == "score":
         remember_profiles(store, request.run)
     record_ending(store, request.run, ending, collected, now, facts)

@@ -25,6 +25,7 @@ from fleetscore.pipeline.cost import Prices, forecast_batch, forecast_inline, re
 from fleetscore.pipeline.kept_versions import CURRENT, describe_versions, pins_of_round
 from fleetscore.pipeline.packing import PackingLimits, pack_shards
 from fleetscore.pipeline.placement import Floats, Placement, PoolOffer, place_partitions
+from fleetscore.pipeline.training_entry import describe_entry
 from fleetscore.records import Finding, Forecast, PlanHead, Rates, RunRequest, ShardPlan, from_json, to_json
 from fleetscore.schemas import PARTITIONS
 from fleetscore.settings import RunPolicy
@@ -101,7 +102,11 @@ def make_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime
         inputs=found.inputs,
         models=count_values(table["model"]),
         rates=rates,
-        remarks=(*describe_versions(request, carried.fresh, pinned), *map(str, found.remarks)),
+        remarks=(
+            *describe_entry(store, request),
+            *describe_versions(request, carried.fresh, pinned),
+            *map(str, found.remarks),
+        ),
         findings=tuple(Finding(r.cause, str(r)) for r in found.remarks if isinstance(r, Remark)),
         kept_files=carried.files,
         rewritten_files=carried.rewritten,

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from fleetscore.errors import FleetscoreError
-from fleetscore.models.model_sets import pin_version, write_model_set
+from fleetscore.models.model_sets import write_model_set
 from fleetscore.pipeline.collect import collect_run, read_collected, read_shard_records
 from fleetscore.pipeline.context import open_run
 from fleetscore.pipeline.score import is_cancelled
 from fleetscore.pipeline.train import split_pieces
+from fleetscore.pipeline.training_entry import enter
 from fleetscore.records import Collected, Ending, Manifest, RunRequest, RunState
 from fleetscore.registry import find_workload, read_policy
 from fleetscore.runs.manifests import judge_publishing, publish_manifest
@@ -91,15 +92,7 @@ def _store_models(run: RunContext, request: RunRequest) -> str:
     stored = write_model_set(
         store, run.workload, draft.files, dict(draft.card) | {"run": request.run}, request.requested
     )
-    if request.pin:
-        pin_version(
-            store,
-            run.workload,
-            stored.version,
-            requested_by=request.who,
-            why=f"trained by {request.run}",
-            now=request.requested,
-        )
+    enter(store, request, stored.version, draft.card)
     return stored.version
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.models.model_sets import read_model_set
 from fleetscore.pipeline.kept_versions import CURRENT
+from fleetscore.pipeline.training_entry import PINNED, choose_entry
 from fleetscore.pipeline.window_checks import check_due, check_window, check_year
 from fleetscore.records import FINAL, GOOD, Only, RunRecord, RunRequest, RunState, to_json
 from fleetscore.registry import get_workload, read_policy
@@ -160,11 +161,14 @@ def submit_training(
     now: datetime,
     requested_by: str,
     *,
-    pin: bool = True,
+    pin: bool | None = None,
 ) -> Submission:
-    """A training run over the windows [first, stop); the one that is under way, if there is one."""
+    """A training run over the windows [first, stop); the one that is under way, if there is one.
+
+    `pin` makes the new set the current one, or leaves it alone; None does what the workload's settings say.
+    """
     workload = get_workload(store, workload_name)
-    require(workload, Trains)
+    require(workload, Trains).check_training()
     first, stop = workload.parse_window(first_text), workload.parse_window(stop_text)
     check_year(first)
     check_year(stop)
@@ -174,16 +178,26 @@ def submit_training(
             fix="Training takes the windows [from, to).",
             field="to",
         )
-    number = 1
-    while (
-        record := _existing(store, training_run_id(workload_name, first.key, stop.key, number))
-    ) is not None:
-        if record.state not in FINAL:
-            return Submission(record.request, False, record.state)
-        number += 1
+    newest = newest_training(store, workload_name, first.key, stop.key)
+    if newest is not None and newest.state not in FINAL:
+        return Submission(newest.request, False, newest.state)
+    number = newest.request.round + 1 if newest else 1
     run = training_run_id(workload_name, first.key, stop.key, number)
-    request = RunRequest(run, workload_name, first.key, number, now, requested_by, "train", stop.key, pin=pin)
+    enters = choose_entry(store, workload, (first, stop), pin)
+    request = RunRequest(
+        run, workload_name, first.key, number, now, requested_by, "train", stop.key, pin=enters == PINNED, enters=enters,
+    )  # fmt: skip
     return _claim(store, request)
+
+
+def newest_training(store: Store, workload: str, first: str, end: str) -> RunRecord | None:
+    """The record of the newest training on the windows [first, end), or None if there was none."""
+    newest = None
+    number = 1
+    while (record := _existing(store, training_run_id(workload, first, end, number))) is not None:
+        newest = record
+        number += 1
+    return newest
 
 
 def newest_round(store: Store, workload: str, window: str) -> RunRecord | None:

@@ -10,6 +10,7 @@ from typing import Literal
 from fleetscore.models.packs.base import METHODS
 from fleetscore.sources.settings import DataSettings
 from fleetscore.windows import Cadence
+from fleetscore.workloads.models.train_settings import JudgeTable, TrainTable
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 REJECT, DROP, PASS = "reject", "drop", "pass"
@@ -137,6 +138,8 @@ class FleetSettings:
     data: FleetData = field(default_factory=FleetData)
     models: ModelsTable = field(default_factory=ModelsTable)
     expect: ExpectTable = field(default_factory=ExpectTable)
+    train: TrainTable = field(default_factory=TrainTable)
+    judge: JudgeTable = field(default_factory=JudgeTable)
 
     def __post_init__(self) -> None:
         if not all(self.partition) or len(set(self.partition)) != len(self.partition):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from fleetscore.workload import (
     ChecksResults,
     FleetImport,
     ImportsFleets,
+    ModelSetDraft,
     NewFleet,
     Partitions,
     Proposal,
@@ -25,12 +26,14 @@ from fleetscore.workload import (
     Scored,
     ScoresRows,
     Shard,
+    Trained,
+    Trains,
     Workload,
 )
 from fleetscore.workloads.models.settings import FleetSettings
 
 
-class Models(Workload, ImportsFleets, ScoresRows, ChecksResults, ChecksFit, ProposesFleets):
+class Models(Workload, ImportsFleets, ScoresRows, ChecksResults, ChecksFit, ProposesFleets, Trains):
     """A fleet of models by key, packed by family, that score rows of any shape; no code of the user's is needed."""
 
     name = "models"
@@ -38,6 +41,7 @@ class Models(Workload, ImportsFleets, ScoresRows, ChecksResults, ChecksFit, Prop
     cadences = (Cadence.DAY,)
     settings_type = FleetSettings
     result_schema = pa.schema([])
+    training_rates = Rates(shard_s=1.0, partition_s=0.3, row_s=1e-4, bytes_per_row=400.0)
     rates = Rates(shard_s=0.3, partition_s=1e-4, row_s=2e-6, bytes_per_row=200.0)
 
     def __init__(self, name: str = "", settings: Any = None, zone: str = "UTC") -> None:
@@ -51,6 +55,7 @@ class Models(Workload, ImportsFleets, ScoresRows, ChecksResults, ChecksFit, Prop
         self.cadences = (given.window,)
         self.partition_columns = given.partition or ("partition",)
         self.result_schema = results_schema(self.settings, own_columns)
+        self.training_schedule, self.training_days = given.train.schedule, given.train.days
         self.outputs = self.settings.models.outputs
 
     def code_distrust(self) -> str | None:
@@ -67,6 +72,31 @@ class Models(Workload, ImportsFleets, ScoresRows, ChecksResults, ChecksFit, Prop
         from fleetscore.workloads.models.scoring import score_partitions
 
         return score_partitions(run, shard)
+
+    def check_training(self) -> None:
+        from fleetscore.workloads.models.training import check_training
+
+        check_training(self.name, self.settings)
+
+    @property
+    def enters(self) -> str:
+        own: FleetSettings = self.settings
+        return own.train.enters
+
+    def discover_training(self, run: RunContext) -> Partitions:
+        from fleetscore.workloads.models.training import discover_training
+
+        return discover_training(run)
+
+    def train(self, run: RunContext, shard: Shard) -> Trained:
+        from fleetscore.workloads.models.training import train_keys
+
+        return train_keys(run, shard)
+
+    def assemble(self, run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> ModelSetDraft:
+        from fleetscore.workloads.models.training import assemble_fleet
+
+        return assemble_fleet(run, parts)
 
     def import_fleet(
         self, store: Store, source: Path, *, base: str = "", add: bool = False, trusted: bool = False,

@@ -1,0 +1,86 @@
+"""Estimators that settings name: classes of scikit-learn and LightGBM, and nothing else."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+from typing import Any
+
+from fleetscore.errors import InputError
+from fleetscore.workloads.models.train_settings import TrainTable
+
+_QUIET = {"n_jobs": 1, "random_state": 0, "verbose": -1}
+"""Parameters that are set where the settings do not: one thread a key, the same model each time, no words of LightGBM."""
+
+
+def make_estimator(train: TrainTable) -> Any:
+    """A new unfitted estimator, or a pipeline of several; InputError names the path or parameter that there is not."""
+    *steps, last = train.estimators
+    made = [_make(name, {}) for name in steps]
+    model = _make(last, dict(train.params))
+    if not hasattr(model, "predict"):
+        raise InputError(
+            f"{last} does not predict.", fix="Name a regressor or a classifier last.", field="train.estimator"
+        )
+    if not made:
+        return model
+    from sklearn.pipeline import make_pipeline
+
+    return make_pipeline(*made, model)
+
+
+def is_classifier(train: TrainTable) -> bool:
+    """Whether the estimator learns classes."""
+    from sklearn.base import is_classifier as is_one
+
+    return bool(is_one(make_estimator(train)))
+
+
+def _make(name: str, params: dict[str, Any]) -> Any:
+    kind = _find_class(name)
+    known = kind().get_params(deep=False) if _needs_nothing(kind) else {}
+    unknown = [one for one in params if one not in known]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], known, 1)
+        fix = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(sorted(known))}."
+        raise InputError(
+            f"{name} has no parameter {unknown[0]!r}.", fix=fix, field=f"train.params.{unknown[0]}"
+        )
+    quiet = {
+        one: value for one, value in _QUIET.items() if one in known and (one != "verbose" or "LGBM" in name)
+    }
+    return kind(**(quiet | params))
+
+
+def _needs_nothing(kind: Any) -> bool:
+    try:
+        kind()
+    except TypeError:
+        return False
+    return True
+
+
+def _find_class(name: str) -> Any:
+    """The class of that path; InputError where there is none, it is no estimator, or it needs another estimator."""
+    module_name, _, attribute = name.rpartition(".")
+    try:
+        found = getattr(import_module(module_name), attribute, None)
+    except ImportError:
+        found = None
+    if found is None or not _is_estimator(found):
+        raise InputError(
+            f"There is no estimator {name!r}.", fix="Name a class of scikit-learn or LightGBM, such as sklearn.linear_model.Ridge.",
+            field="train.estimator",
+        )  # fmt: skip
+    if not _needs_nothing(found):
+        raise InputError(
+            f"{name} takes another estimator or function, which settings cannot hold.",
+            fix="Train elsewhere and import the models.", field="train.estimator",
+        )  # fmt: skip
+    return found
+
+
+def _is_estimator(found: Any) -> bool:
+    from sklearn.base import BaseEstimator
+
+    return isinstance(found, type) and issubclass(found, BaseEstimator) and hasattr(found, "fit")

@@ -1,0 +1,163 @@
+"""The rows that a fleet's models are trained on: by key, in the order of time, with target and features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fleetscore.errors import FileError, InputError
+from fleetscore.models.packs.bundle import Bundle
+from fleetscore.records import InputFile
+from fleetscore.sources import ColumnKind, TimeRange, list_inputs, read_table
+from fleetscore.workload import RunContext
+from fleetscore.workloads.models.fitting import KeyRows
+from fleetscore.workloads.models.key_counts import WindowCounts, count_keys
+from fleetscore.workloads.models.rows import key_kinds, model_keys, numbers_of
+from fleetscore.workloads.models.scoring import model_features
+from fleetscore.workloads.models.settings import PASS, FleetSettings
+
+KEY_OF_ALL = "default"
+"""How the one model of all is called where models are trained, as its file is where models are imported."""
+
+KEY_COLUMN = "key of the model"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRows:
+    """All rows of a shard's keys, sorted by key and time: rows [offsets[i], offsets[i + 1]) are those of keys[i]."""
+
+    table: pa.Table
+    keys: list[str]
+    offsets: list[int]
+    faults: dict[str, FileError]
+
+    def __iter__(self) -> Iterator[tuple[str, pa.Table]]:
+        """Each key with its rows."""
+        for at, key in enumerate(self.keys):
+            yield key, self.table.slice(self.offsets[at], self.offsets[at + 1] - self.offsets[at])
+
+
+def training_span(run: RunContext) -> TimeRange:
+    """The span of time that the training reads."""
+    first, end = run.span
+    return TimeRange(first.start, end.start)
+
+
+def find_training_files(run: RunContext) -> tuple[tuple[InputFile, ...], tuple[str, ...]]:
+    """The span's files, as the plan has them or else listed, and remarks; InputError for a database."""
+    settings: FleetSettings = run.settings
+    if run.inputs:
+        return run.inputs, ()
+    if settings.data.database:
+        raise InputError(
+            "Training reads files, and the rows of this workload are in a database.",
+            fix="Write the span's rows to files and name them in [data], or train elsewhere and import the models.", field="data",
+        )  # fmt: skip
+    listing = list_inputs(run.store, settings.data.with_defaults("", settings.timezone), training_span(run))
+    return listing.files, listing.remarks()
+
+
+def count_training_rows(run: RunContext, files: Sequence[InputFile]) -> WindowCounts:
+    """Rows by file, partition and key, counted once for each version of a file."""
+    first, end = run.span
+    name = f"train-{first.key}-{end.key}"
+    return count_keys(run.store, run.workload, name, run.settings, files, training_span(run))
+
+
+def named_keys(keys: pa.ChunkedArray, settings: FleetSettings) -> pa.ChunkedArray:
+    """The keys as training names them."""
+    if settings.key_patterns[0]:
+        return keys
+    return pa.chunked_array([pa.repeat(KEY_OF_ALL, len(keys))])
+
+
+def training_features(settings: FleetSettings, base: Bundle | None) -> tuple[str, ...]:
+    """The features to learn from: those of the settings, else those of the models in use; never the target."""
+    if base is None and not settings.data.features:
+        raise InputError(
+            "Nothing names the features.", fix='Add features = ["..."] to [data].', field="features"
+        )
+    features = settings.data.features or model_features(base, settings)  # type: ignore[arg-type]  # one of them is there
+    if settings.train.target in features:
+        raise InputError(
+            f"{settings.train.target} is target and feature.",
+            fix="Take it out of features in [data].",
+            field="train.target",
+        )
+    return features
+
+
+def read_training_rows(run: RunContext, keys: Sequence[str], features: Sequence[str]) -> TrainingRows:
+    """The rows of the keys, file by file, so that no more than they are held; a file that cannot be read costs its rows only."""
+    settings: FleetSettings = run.settings
+    data = settings.data.with_defaults("", settings.timezone)
+    kinds = (
+        key_kinds(settings)
+        | dict.fromkeys(features, ColumnKind.NUMBER)
+        | {settings.train.target: ColumnKind.ANY}
+    )
+    wanted, tables, faults = pa.array(keys, pa.string()), [], {}
+    for file in _files_of(run, keys):
+        try:
+            table = read_table(run.store, file, data, kinds, training_span(run)).table
+        except FileError as error:
+            faults[file.path] = error
+            continue
+        key = named_keys(model_keys(table, settings.key_patterns[0]), settings)
+        table = table.append_column(KEY_COLUMN, key)
+        tables.append(table.filter(pc.is_in(key, value_set=wanted)))
+    return _sorted(
+        pa.concat_tables(tables, promote_options="permissive") if tables else None, settings, faults
+    )
+
+
+def rows_of_key(table: pa.Table, features: Sequence[str], settings: FleetSettings, is_text: bool) -> KeyRows:
+    """A key's rows that can be learned from: with a target, and with features as [expect] missing says."""
+    x = np.column_stack([numbers_of(table[name]) for name in features])
+    y, known = _targets(table[settings.train.target], is_text)
+    policy = settings.expect.missing
+    if isinstance(policy, (int, float)):
+        x = np.where(np.isnan(x), policy, x)
+    elif policy != PASS:
+        known &= ~np.isnan(x).any(axis=1)
+    known &= ~np.isinf(x).any(axis=1)
+    return KeyRows(np.ascontiguousarray(x[known]), y[known], table.num_rows)
+
+
+def _files_of(run: RunContext, keys: Sequence[str]) -> list[InputFile]:
+    files = find_training_files(run)[0]
+    counts = count_training_rows(run, files)
+    named = named_keys(counts.keyed["key_0"], run.settings)
+    paths = set(
+        counts.keyed.filter(pc.is_in(named, value_set=pa.array(keys, pa.string())))["path"].to_pylist()
+    )
+    return [file for file in files if file.path in paths | counts.faults.keys()]
+
+
+def _sorted(table: pa.Table | None, settings: FleetSettings, faults: dict[str, FileError]) -> TrainingRows:
+    if table is None:
+        return TrainingRows(pa.table({}), [], [0], faults)
+    by = [
+        (KEY_COLUMN, "ascending"),
+        *([(settings.data.time, "ascending")] if settings.data.time else []),
+    ]
+    table = table.sort_by(by)
+    names = table[KEY_COLUMN].to_numpy(zero_copy_only=False)
+    starts = [0, *(np.flatnonzero(names[1:] != names[:-1]) + 1).tolist()] if len(names) else []
+    return TrainingRows(table, [names[at] for at in starts], [*starts, len(names)], faults)
+
+
+def _targets(column: pa.ChunkedArray, is_text: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The targets and where there is one: numbers, or names of classes, whole numbers without a point."""
+    if not is_text:
+        numbers = numbers_of(column) if pa.types.is_floating(column.type) else np.full(len(column), np.nan)
+        return numbers, np.isfinite(numbers)
+    if pa.types.is_floating(column.type):
+        whole = pc.all(pc.equal(pc.floor(column), column)).as_py()
+        column = pc.cast(column, pa.int64()) if whole else column
+    texts = pc.cast(column, pa.string()).to_numpy(zero_copy_only=False).astype(object)
+    return texts, np.array([text is not None for text in texts], bool)
