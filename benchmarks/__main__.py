@@ -23,6 +23,7 @@ TITLES = {
     "dashboard": "Dashboard and API over 10,000 runs of 10,000 partitions",
     "offload": "Shards on Batch",
     "devhost": "The local host",
+    "cold_start": "The first shard of a fresh process",
 }
 
 

@@ -11,6 +11,7 @@ import argparse
 import csv
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -64,6 +65,7 @@ def build(version: str, out: Path, telemetry: bool) -> None:
         path.unlink()
     _remove_empty_folders(out)
     _compile(version, out)
+    _compile_kernels(version, out)
     # azd leaves __pycache__ out unless there is such a file.
     (out / ".funcignore").write_text("# All of this folder is deployed.\n")
 
@@ -133,6 +135,21 @@ def _compile(version: str, out: Path) -> None:
     done = subprocess.run([*command, str(out)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise PackageError(f"python{version} could not compile the package: {done.stdout}{done.stderr}")
+
+
+def _compile_kernels(version: str, out: Path) -> None:
+    """Compile the loops of the shipped kinds ahead, for every processor of a level, where this machine is one of Azure's kind."""
+    python = find_python(version)
+    if python is None or (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        sys.stderr.write(
+            f"No python{version} on Linux here: loops are compiled at the first call of each instance.\n"
+        )
+        return
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(out), str(out / SITE)])}
+    command = [python, "-s", "-m", "fleetscore.kernels.ahead"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=out)
+    if done.returncode:
+        raise PackageError(f"The loops could not be compiled ahead: {done.stdout}{done.stderr}")
 
 
 def left_out(site: Path) -> list[Path]:

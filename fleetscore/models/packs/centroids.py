@@ -7,9 +7,9 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
 
 from fleetscore.errors import InputError
+from fleetscore.kernels.compiled import compiled
 from fleetscore.models.packs import container
 from fleetscore.models.packs.base import Floats, Indices, Pack
 from fleetscore.models.packs.decisions import first_bad_value
@@ -90,7 +90,7 @@ class CentroidsPack(Pack):
         return np.nan_to_num(found)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _nearest(  # type: ignore[no-untyped-def]  # compiled
     offsets,
     x,

@@ -1,17 +1,11 @@
-"""Compilation of loops to machine code, with its result kept on disk where a place for that can be written."""
+"""How the packs' loops are compiled: in strict IEEE arithmetic, as the libraries that they are proven equal to."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
-import numba as nb
+from fleetscore.kernels.compiled import compiled as declare
 
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function compiled at its first call for the types it is called with, in strict IEEE arithmetic and without the GIL."""
-    try:
-        fast = nb.njit(cache=True, nogil=True, error_model="numpy")(function)
-    except RuntimeError:  # a read-only installation without a home folder: compile in every process
-        fast = nb.njit(nogil=True, error_model="numpy")(function)
-    return cast(Callable[..., Any], fast)
+compiled: Callable[[Callable[..., Any]], Callable[..., Any]] = declare(error_model="numpy")
+"""Declares a function of strict IEEE arithmetic: division by zero gives an infinity."""

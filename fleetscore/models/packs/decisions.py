@@ -7,10 +7,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from fleetscore.errors import InputError
+from fleetscore.kernels.compiled import compiled
 from fleetscore.models.packs import container, links
 from fleetscore.models.packs.base import Floats, Indices, Pack
 
@@ -145,7 +145,7 @@ def _first_of(values: NDArray[Any], bounds: Indices, place: int) -> NDArray[Any]
     return found
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def first_bad_value(offsets, widths, filled, x):  # type: ignore[no-untyped-def]  # compiled
     """Row and feature of the first value that is infinite, or NaN where no fill replaces it; (-1, -1) where there is none."""
     for model in range(len(widths)):

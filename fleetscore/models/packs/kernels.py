@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from fleetscore.kernels.compiled import compiled
 from fleetscore.models.packs.base import Floats, Indices
 from fleetscore.models.packs.decisions import DecisionPack
 
@@ -71,7 +71,7 @@ class KernelsPack(DecisionPack):
         return np.full((len(x), 1), size)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _decide(  # type: ignore[no-untyped-def]  # compiled
     offsets, x, widths, counts, vector_counts, fill_at, fill, centre_at, centre, factor, scale, offset, vectors_at, vectors,
     coefs_at, coefs, bias_at, bias, gamma, out,
@@ -135,7 +135,7 @@ _LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 _ROUND = 6755399441055744.0  # 1.5 * 2^52: what is added to it is rounded to a whole number, which its low bits hold
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"}, inline="always")
+@compiled(fastmath={"contract"}, inline="always")
 def _exp(values, bits, factor, rows):  # type: ignore[no-untyped-def]
     """values = exp(values * factor) for values * factor <= 0, to an ulp or two; below -708 it stays at exp(-708).
 

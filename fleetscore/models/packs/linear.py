@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from fleetscore.kernels.compiled import compiled
 from fleetscore.models.packs.base import Floats, Indices
 from fleetscore.models.packs.decisions import DecisionPack
 from fleetscore.models.packs.links import Link
@@ -75,7 +75,7 @@ class LinearPack(DecisionPack):
         return terms
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _decide(  # type: ignore[no-untyped-def]  # compiled
     offsets, x, widths, counts, fill_at, fill, centre_at, centre, weights_at, weights, bias_at, bias, out
 ):
@@ -101,7 +101,7 @@ def _decide(  # type: ignore[no-untyped-def]  # compiled
     return finite
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+@compiled(fastmath={"contract", "reassoc", "nsz"})
 def _sum_one(rows, centres, factors, base, found):  # type: ignore[no-untyped-def]
     """One value a row; the order of addition is the processor's choice, and the same for each row of a width."""
     for row in range(len(rows)):
@@ -112,7 +112,7 @@ def _sum_one(rows, centres, factors, base, found):  # type: ignore[no-untyped-de
         found[row, 0] = total
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _sum_several(rows, centres, factors, bases, fills, found):  # type: ignore[no-untyped-def]
     count = len(bases)
     for row in range(len(rows)):

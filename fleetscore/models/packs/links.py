@@ -5,9 +5,9 @@ from __future__ import annotations
 from enum import IntEnum
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from fleetscore.kernels.compiled import compiled
 from fleetscore.models.packs.base import Floats, Indices
 
 
@@ -71,7 +71,7 @@ def classes_of(count: int, link: int) -> int:
     return 2 if count == 1 else count
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _answers(offsets, counts, links, shifts, decisions, method, out):  # type: ignore[no-untyped-def]  # compiled
     for model in range(len(counts)):
         count, link = counts[model], links[model]
@@ -100,7 +100,7 @@ def _answers(offsets, counts, links, shifts, decisions, method, out):  # type: i
 VOTES_FIRST = int(Link.VOTES)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _largest(values, count):  # type: ignore[no-untyped-def]
     best = 0
     for at in range(1, count):
@@ -109,7 +109,7 @@ def _largest(values, count):  # type: ignore[no-untyped-def]
     return best
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _sigmoid(value):  # type: ignore[no-untyped-def]
     if value >= 0.0:
         return 1.0 / (1.0 + np.exp(-value))
@@ -117,7 +117,7 @@ def _sigmoid(value):  # type: ignore[no-untyped-def]
     return small / (1.0 + small)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _probabilities(found, count, link, out):  # type: ignore[no-untyped-def]
     if count == 1:
         high = _sigmoid(found[0]) if link != 5 else (min(max(found[0], -1.0), 1.0) + 1.0) / 2.0
@@ -137,7 +137,7 @@ def _probabilities(found, count, link, out):  # type: ignore[no-untyped-def]
         out[at] = out[at] / total if total > 0.0 else 1.0 / count
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _by_votes(found, count, link, method, out):  # type: ignore[no-untyped-def]
     """As libsvm votes, and as scikit-learn makes values of the votes; found[pair] > 0 speaks for the pair's first class."""
     if method == DECISIONS and link == 9:

@@ -12,7 +12,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+
+from fleetscore.kernels.compiled import compiled
 
 SERVERS = 1 << 16
 SERVER_BYTES = 48
@@ -96,12 +97,12 @@ def empty_counts(table: Table) -> None:
     table.examples.fill(0)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _is_blank(byte):
     return byte == 32 or byte == 9 or byte == 13
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _trim(data, start, stop):
     while start < stop and _is_blank(data[start]):
         start += 1
@@ -110,7 +111,7 @@ def _trim(data, start, stop):
     return start, stop
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def clean_span(data, start, stop):
     """The span of a cell without blanks and one pair of quotes around it."""
     start, stop = _trim(data, start, stop)
@@ -119,7 +120,7 @@ def clean_span(data, start, stop):
     return start, stop
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _quoted_end(data, at):
     """The comma or newline behind the quote that closes the cell which `at` lies in; -1 when the line ends before."""
     while data[at] != _NEWLINE:
@@ -136,7 +137,7 @@ def _quoted_end(data, at):
     return np.int64(-1)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _cell_end(data, at):
     """The comma or newline behind the cell that begins at `at`."""
     end = at
@@ -152,7 +153,7 @@ def _cell_end(data, at):
     return end
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _exponent_in(data, start, stop):
     """The exponent of ten in the span behind an "e", and whether it is one; beyond +-_FAR it is cut to that."""
     negative = start < stop and data[start] == 45
@@ -166,7 +167,7 @@ def _exponent_in(data, start, stop):
     return (-value if negative else value), start == stop and start > first
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _shifted(data, start, stop, point):
     """The digits in the span (a point among them is passed over) read as a whole number of `point` digits.
 
@@ -193,7 +194,7 @@ def _shifted(data, start, stop, point):
     return units + (1 if up else 0), (_ROUNDED if lost else _GOOD)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def number_in(data, start, stop):
     """The number of a cell in 1/10,000 and its cause, by the whole grammar."""
     start, stop = clean_span(data, start, stop)
@@ -222,7 +223,7 @@ def number_in(data, start, stop):
     return (-units if negative else units), cause
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _digits(data, at, count):
     value = 0
     for k in range(at, at + count):
@@ -233,7 +234,7 @@ def _digits(data, at, count):
     return value
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _slot_at(data, at):
     """The slot of the 19 characters from `at`, -1 when they are no time."""
     if data[at + 4] != 45 or data[at + 7] != 45 or data[at + 13] != 58 or data[at + 16] != 58:
@@ -264,7 +265,7 @@ def _slot_at(data, at):
     return (days * 1440 + hour * 60 + minute) // 5
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def slot_in(data, start, stop):
     """The slot of a cell by the whole grammar, -1 when it is no time."""
     start, stop = clean_span(data, start, stop)
@@ -282,7 +283,7 @@ def slot_in(data, start, stop):
     return _slot_at(data, start)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _is_ipv4(data, start, stop):
     parts = 0
     value = 0
@@ -302,7 +303,7 @@ def _is_ipv4(data, start, stop):
     return parts == 4
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _is_ipv6(data, start, stop):
     groups = 0
     digits = 0
@@ -330,13 +331,13 @@ def _is_ipv6(data, start, stop):
     return (groups <= 7) if doubled else (groups == 8)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def is_server_in(data, start, stop):
     """Whether the span is an IP address."""
     return _is_ipv4(data, start, stop) or _is_ipv6(data, start, stop)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _server_of(data, start, stop, table):
     """The number of the server whose text is the span, entered if new; -1 when its table is full."""
     length = stop - start
@@ -368,7 +369,7 @@ def _server_of(data, start, stop, table):
     return np.int64(server)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _row_of(server, slot, table):
     """The row of the server's slot, entered if new; -1 when the table is full."""
     mixed = (np.uint64(server) << np.uint64(32) | np.uint64(slot)) * np.uint64(0x9E3779B97F4A7C15)
@@ -392,7 +393,7 @@ def _row_of(server, slot, table):
     return np.int64(row)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _count(table, cause, line):
     table.counts[cause] += 1
     taken = table.examples[cause, 0]
@@ -401,7 +402,7 @@ def _count(table, cause, line):
         table.examples[cause, 0] = taken + 1
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def line_digest(data, start, stop):
     """A number that equal lines have in common; of other lines it is as good as drawn by lot."""
     start, stop = _trim(data, start, stop)
@@ -419,7 +420,7 @@ def line_digest(data, start, stop):
     return np.int64(value ^ (value >> np.uint64(32)))
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def parse_block(data, start, stop, roles, table):
     """Parse the lines in data[start:stop] into the table; returns where it stopped: `stop`, or earlier when the table is full.
 
@@ -544,7 +545,7 @@ def parse_block(data, start, stop, roles, table):
     return stop
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def mix_words(words, lanes):
     """Fold 64-bit words into four lanes, each step one-to-one: a change of one word always changes its lane."""
     a, b, c, d = lanes[0], lanes[1], lanes[2], lanes[3]

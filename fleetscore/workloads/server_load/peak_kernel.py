@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from fleetscore.kernels.compiled import compiled
 
 _SLOTS_PER_HOUR = 12
 _SESSIONS, _LOAD = 0, 1
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def hours_of_sorted(key, order, values):
     """Servers (int32), hours (int32) and peaks (int64: sessions of the hour, then the peak slot's sums), one row per hour.
 

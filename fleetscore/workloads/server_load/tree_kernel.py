@@ -10,12 +10,13 @@ is its own right child and has the threshold -inf, so a row that has arrived sta
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from fleetscore.kernels.compiled import compiled
 
 _BLOCK = 256
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _descend(x, first, stop, root, depth, threshold, link, at):
     for row in range(stop - first):
         at[row] = root
@@ -28,7 +29,7 @@ def _descend(x, first, stop, root, depth, threshold, link, at):
             at[row] = node + 1 if left else way >> 16
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def add_forest(x, threshold, link, value, roots, depths, sums):
     """Add every tree's class shares to `sums` (rows, 3), tree after tree."""
     at = np.empty(_BLOCK, np.int64)
@@ -41,7 +42,7 @@ def add_forest(x, threshold, link, value, roots, depths, sums):
                     sums[row, k] += value[at[row - first], k]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def add_boosting(x, threshold, link, value, roots, depths, tree_class, raw):
     """Add every tree's value to its class in `raw` (rows, 3), tree after tree."""
     at = np.empty(_BLOCK, np.int64)
@@ -54,7 +55,7 @@ def add_boosting(x, threshold, link, value, roots, depths, tree_class, raw):
                 raw[row, k] += value[at[row - first], 0]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def find_depths(threshold, link, roots, columns):
     """The depth of every tree (int64); empty when links leave their tree, run in circles, or name a column that is not there."""
     count = len(link)

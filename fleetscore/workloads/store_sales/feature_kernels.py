@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fleetscore.workloads.store_sales.compiled import compiled
+from fleetscore.kernels.compiled import compiled
 
 _SHORT_DECAY = 0.5 ** (1 / 13)  # weekly weights of the level
 _LONG_DECAY = 0.5 ** (1 / 26)  # of the response regression and the kinds of week
@@ -23,7 +23,7 @@ _MOST_WEEKS = 26  # that "weeks since" and "weeks on" count to
 _FEW_SKUS = 32  # up to so many, comparing all pairs is faster than sorting
 
 
-@compiled
+@compiled()
 def carry_forward(values: Any) -> None:
     """Replace NaN by the row's last known value, in place; leading NaN stay."""
     for row in range(values.shape[0]):
@@ -35,7 +35,7 @@ def carry_forward(values: Any) -> None:
                 last = values[row, column]
 
 
-@compiled
+@compiled()
 def look_at_rivals(
     log_price: Any, deal: Any, feat: Any, store_start: Any, first_ranked: int, out: Any
 ) -> None:
@@ -56,7 +56,7 @@ def look_at_rivals(
                 rank_by_sorting(log_price, first, stop, week, out[2])
 
 
-@compiled
+@compiled()
 def _rival_prices(log_price: Any, first: int, stop: int, week: int, out: Any) -> None:
     total, priced, cheapest, second = 0.0, 0, np.inf, np.inf
     for s in range(first, stop):
@@ -76,7 +76,7 @@ def _rival_prices(log_price: Any, first: int, stop: int, week: int, out: Any) ->
         out[1, s, week] = (second if price == cheapest else cheapest) if rivals > 0 else np.nan
 
 
-@compiled
+@compiled()
 def _rival_promotions(deal: Any, feat: Any, first: int, stop: int, week: int, out: Any) -> None:
     feats, deals, rivals = 0.0, 0.0, max(1, stop - first - 1)
     for s in range(first, stop):
@@ -87,7 +87,7 @@ def _rival_promotions(deal: Any, feat: Any, first: int, stop: int, week: int, ou
         out[4, s, week] = (deals - deal[s, week]) / rivals
 
 
-@compiled
+@compiled()
 def rank_by_pairs(log_price: Any, first: int, stop: int, week: int, out: Any) -> None:
     """The share of the priced others that are cheaper, equal ones half; 0.5 without own or other prices."""
     for s in range(first, stop):
@@ -102,7 +102,7 @@ def rank_by_pairs(log_price: Any, first: int, stop: int, week: int, out: Any) ->
         out[s, week] = cheaper / others if others > 0 and not math.isnan(price) else 0.5
 
 
-@compiled
+@compiled()
 def rank_by_sorting(log_price: Any, first: int, stop: int, week: int, out: Any) -> None:
     """The same as rank_by_pairs in n log n."""
     prices = log_price[first:stop, week].copy()
@@ -117,7 +117,7 @@ def rank_by_sorting(log_price: Any, first: int, stop: int, week: int, out: Any) 
         out[s, week] = (below + 0.5 * equal) / (prices.size - 1)
 
 
-@compiled
+@compiled()
 def build_rows(
     log_sales: Any, log_price: Any, deal: Any, feat: Any, rivals: Any, extras: Any, series: Any, origins: Any,
     first_row: Any, steps: Any, lookback: int, matrix: Any, level: Any,
@@ -160,7 +160,7 @@ def build_rows(
                 matrix[39 + 2 * e, row] = extras[e, s, target] - extras[e, s, origin]
 
 
-@compiled
+@compiled()
 def _fill_prices(p: Any, r: Any, rivals: Any, origin: int, target: int, means: Any, out: Any) -> None:
     """The features of own and rival prices; `means`: own and rival mean of the lookback, of 13 weeks, and own lowest."""
     price_mean, _, p13, r13, low = means
@@ -175,7 +175,7 @@ def _fill_prices(p: Any, r: Any, rivals: Any, origin: int, target: int, means: A
     out[27] = _or_zero(r[target] - r13)
 
 
-@compiled
+@compiled()
 def _fill_promotions(deal: Any, feat: Any, rivals: Any, target: int, kinds: Any, out: Any) -> None:
     """The features of own and rival deals and features, and of past weeks of the same kind."""
     kind = _kind(deal[target], feat[target])
@@ -194,13 +194,13 @@ def _fill_promotions(deal: Any, feat: Any, rivals: Any, target: int, kinds: Any,
     out[37] = kinds[kind, 2]
 
 
-@compiled
+@compiled()
 def _or_zero(value: float) -> float:
     """0.0, which is neutral for a difference, where it is unknown."""
     return value if math.isfinite(value) else 0.0
 
 
-@compiled
+@compiled()
 def _known_mean(values: Any, first: int, last: int) -> float:
     total, known = 0.0, 0
     for t in range(first, last + 1):
@@ -210,7 +210,7 @@ def _known_mean(values: Any, first: int, last: int) -> float:
     return total / known if known > 0 else np.nan
 
 
-@compiled
+@compiled()
 def _lowest(values: Any, first: int, last: int) -> float:
     low = np.inf
     for t in range(first, last + 1):
@@ -219,13 +219,13 @@ def _lowest(values: Any, first: int, last: int) -> float:
     return low
 
 
-@compiled
+@compiled()
 def _kind(deal: float, feat: float) -> int:
     """0: a plain week; 1: on deal only; 2: on feature."""
     return 2 if feat > 0.5 else (1 if deal > 0.5 else 0)
 
 
-@compiled
+@compiled()
 def _level(y: Any, feat: Any, start: int, origin: int, head: Any) -> float:
     """The weighted mean of log sales; also sets `level`, `known_weeks` and `feat_share`."""
     total, weight, known, feats, decay = 0.0, 0.0, 0, 0.0, 1.0
@@ -244,7 +244,7 @@ def _level(y: Any, feat: Any, start: int, origin: int, head: Any) -> float:
     return level
 
 
-@compiled
+@compiled()
 def _measure_kinds(y: Any, deal: Any, feat: Any, start: int, origin: int, level: float, kinds: Any) -> None:
     """Per kind of week the decayed number of weeks, mean relative to the level, and standard deviation."""
     kinds[:, :] = 0.0
@@ -262,7 +262,7 @@ def _measure_kinds(y: Any, deal: Any, feat: Any, start: int, origin: int, level:
             kinds[k, 2] = math.sqrt(max(0.0, kinds[k, 2] / kinds[k, 0] - kinds[k, 1] * kinds[k, 1]))
 
 
-@compiled
+@compiled()
 def _uplifts(kinds: Any, head: Any) -> None:
     without = kinds[0, 0] + kinds[1, 0]
     base = (kinds[0, 0] * kinds[0, 1] + kinds[1, 0] * kinds[1, 1]) / without if without > 0.0 else 0.0
@@ -271,7 +271,7 @@ def _uplifts(kinds: Any, head: Any) -> None:
     head[2] = (kinds[1, 1] - kinds[0, 1]) * kinds[1, 0] / (kinds[1, 0] + 2.0) if kinds[0, 0] > 0.0 else 0.0
 
 
-@compiled
+@compiled()
 def _recent(y: Any, start: int, origin: int, level: float, head: Any) -> None:
     seen = 0
     head[4] = 0.0
@@ -293,7 +293,7 @@ def _recent(y: Any, start: int, origin: int, level: float, head: Any) -> None:
     head[9] = _or_zero(_lowest(y, recent, origin) - level)
 
 
-@compiled
+@compiled()
 def _regressors(price: float, rival: float, deal: float, feat: float, x: Any) -> None:
     x[0] = 1.0
     x[1] = _or_zero(price)
@@ -302,7 +302,7 @@ def _regressors(price: float, rival: float, deal: float, feat: float, x: Any) ->
     x[4] = deal * (1.0 - feat)
 
 
-@compiled
+@compiled()
 def _dot(a: Any, b: Any) -> float:
     total = 0.0
     for i in range(a.size):
@@ -310,7 +310,7 @@ def _dot(a: Any, b: Any) -> float:
     return total
 
 
-@compiled
+@compiled()
 def _fit_response(
     y: Any, p: Any, r: Any, deal: Any, feat: Any, start: int, origin: int, level: float, price_mean: float,
     rival_mean: float, coefficients: Any, normal: Any, x: Any,
@@ -332,7 +332,7 @@ def _fit_response(
     _solve(normal, coefficients)
 
 
-@compiled
+@compiled()
 def _solve(matrix: Any, vector: Any) -> None:
     """Solve the symmetric positive definite system (lower triangle given) by Cholesky, in place."""
     n = vector.size
@@ -352,7 +352,7 @@ def _solve(matrix: Any, vector: Any) -> None:
         vector[i] /= matrix[i, i]
 
 
-@compiled
+@compiled()
 def _residuals(
     y: Any, p: Any, r: Any, deal: Any, feat: Any, start: int, origin: int, level: float, price_mean: float,
     rival_mean: float, coefficients: Any, x: Any, head: Any,
@@ -377,7 +377,7 @@ def _residuals(
     head[14] = total / recent if recent > 0 else 0.0
 
 
-@compiled
+@compiled()
 def _weeks_since(feat: Any, target: int) -> int:
     weeks = 1
     while weeks < _MOST_WEEKS and weeks <= target and feat[target - weeks] <= 0.5:
@@ -385,7 +385,7 @@ def _weeks_since(feat: Any, target: int) -> int:
     return weeks
 
 
-@compiled
+@compiled()
 def _weeks_on(deal: Any, target: int) -> int:
     weeks = 0
     while weeks < _MOST_WEEKS and weeks <= target and deal[target - weeks] > 0.5:

@@ -11,7 +11,7 @@ import numpy as np
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from fleetscore.workloads.store_sales.compiled import compiled
+from fleetscore.kernels.compiled import compiled
 
 BLOCK_ROWS = 256
 
@@ -26,7 +26,7 @@ def lowest_bit(_: Any, bits: Any) -> Any:  # noqa: ARG001  # numba matches the a
     return types.uint64(types.uint64), generate
 
 
-@compiled
+@compiled()
 def encode(matrix: Any, cuts: Any, first_cut: Any, codes: Any) -> None:
     """Replace each value by the number of its feature's cuts that are lower; rows often repeat the value before, which costs nothing."""
     for f in range(matrix.shape[0]):
@@ -48,7 +48,7 @@ def encode(matrix: Any, cuts: Any, first_cut: Any, codes: Any) -> None:
             codes[f, row] = code
 
 
-@compiled
+@compiled()
 def score_blocks(
     codes: Any, first_tree: Any, feature: Any, node_code: Any, stays: Any, value: Any, left: Any, out: Any
 ) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from fleetscore.workloads.store_sales.compiled import compiled
+from fleetscore.kernels.compiled import compiled
 from fleetscore.workloads.store_sales.forest_kernels import BLOCK_ROWS, lowest_bit
 
 MOST_LEAVES = 64
 
 
-@compiled
+@compiled()
 def number_leaves(
     roots: Any,
     stop: int,
@@ -58,7 +58,7 @@ def number_leaves(
                 below[node] = below[left[node]] | below[right[node]] | below[missing[node]]
 
 
-@compiled
+@compiled()
 def add_by_masks(
     matrix: Any, is_factor: Any, has_gaps: Any, roots: Any, stop: int, variable: Any, code: Any, left: Any, right: Any,
     directions: Any, leaf: Any, below: Any, out: Any,
@@ -101,7 +101,7 @@ def add_by_masks(
                 target[i] += values[lowest_bit(reach[i])]
 
 
-@compiled
+@compiled()
 def add_by_walking(
     matrix: Any, is_factor: Any, roots: Any, variable: Any, code: Any, left: Any, right: Any, missing: Any,
     directions: Any, out: Any,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fleetscore.workloads.store_sales.compiled import compiled
+from fleetscore.kernels.compiled import compiled
 from fleetscore.workloads.store_sales.reading import RowBatch
 
 FloatArray = NDArray[np.float64]
@@ -213,12 +213,12 @@ def _in_order(block: FloatArray, order: NDArray[np.int64]) -> FloatArray:
     return block[order]
 
 
-@compiled
+@compiled()
 def _differs(a: float, b: float) -> bool:
     return a != b and not (np.isnan(a) and np.isnan(b))
 
 
-@compiled
+@compiled()
 def _scatter(
     row: int, count: int, role: int, origin: int, first_week: int, store: Any, sku: Any, week: Any, sales: Any,
     deal: Any, feat: Any, prices: Any, price_row: Any, covariates: Any, unreadable: Any, slots: Any, keys: Any,
@@ -255,7 +255,7 @@ def _scatter(
     return store.size, count
 
 
-@compiled
+@compiled()
 def _open_series(
     slot: int, store: int, sku: int, slots: Any, keys: Any, cells: Any, seen: Any, rows: Any
 ) -> None:
@@ -268,7 +268,7 @@ def _open_series(
         cells[c, slot, :] = np.nan
 
 
-@compiled
+@compiled()
 def _usable_sales(sales: float, unreadable: int, found: Any) -> float:
     if sales < 0.0:
         found[3] += 1
@@ -278,7 +278,7 @@ def _usable_sales(sales: float, unreadable: int, found: Any) -> float:
     return sales
 
 
-@compiled
+@compiled()
 def _usable_price(prices: Any, price_row: int, row: int, found: Any) -> float:
     price = prices[price_row, row] if price_row >= 0 else np.nan
     if price <= 0.0:
@@ -287,7 +287,7 @@ def _usable_price(prices: Any, price_row: int, row: int, found: Any) -> float:
     return float(price)
 
 
-@compiled
+@compiled()
 def _settle_cell(
     values: Any, slot: int, week: int, role: int, origin: int, cells: Any, seen: Any, found: Any
 ) -> int:

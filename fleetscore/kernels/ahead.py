@@ -1,0 +1,55 @@
+"""Compiles ahead what the shipped kinds use, into the folder beside the code. Run: python -m fleetscore.kernels.ahead
+
+An image and a package are built with it, so that no fresh container and no fresh instance compiles. kernels.json lists the functions
+and the types that they are called with; infra/kernels.py writes it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from fleetscore.kernels.cache import COUNTS, SHIPPED, own_folder
+from fleetscore.kernels.signatures import from_json
+
+LISTED = Path(__file__).with_name("kernels.json")
+_log = logging.getLogger("fleetscore.kernels")
+
+
+def compile_listed() -> int:
+    """Compile every listed function for the listed types, or find that it is compiled already; the number of compiled forms."""
+    listed: dict[str, dict[str, list[Any]]] = json.loads(LISTED.read_text())
+    forms = [
+        (getattr(import_module(module), name), signature)
+        for module, functions in listed.items()
+        for name, signatures in functions.items()
+        for signature in signatures
+    ]
+    for function, signature in forms:
+        function.compile(tuple(from_json(kind) for kind in signature))
+    return len(forms)
+
+
+def main() -> None:
+    """Compile, and say how many forms were made and how many were there."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    began = time.process_time()
+    forms = compile_listed()
+    made, seconds = COUNTS["compiled"], time.process_time() - began
+    _log.info(
+        "%d compiled forms in %s, of which %d were made now, in %.1f CPU seconds",
+        forms,
+        own_folder(),
+        made,
+        seconds,
+    )
+    if own_folder() != SHIPPED:
+        raise SystemExit(f"{SHIPPED} cannot be written, so nothing would be shipped")
+
+
+if __name__ == "__main__":
+    main()
