@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fleetscore.cli.models_copy import copy
 from fleetscore.cli.options import (
     WORKLOAD,
     announce_new,
@@ -142,6 +143,9 @@ def _confirm_lost(lost: Sequence[str]) -> None:
 @click.group()
 def models() -> None:
     """List, show, pin, challenge and judge model sets."""
+
+
+models.add_command(copy)
 
 
 @models.command(name="list")
@@ -373,7 +377,15 @@ def _print_set(model_set: ModelSet, *, is_current: bool) -> None:
     title = f"{model_set.workload} {model_set.version}" + (" (current)" if is_current else "")
     files = f"{len(model_set.files)}, {_size(model_set):,} bytes"
     card = [(name, format_value(value)) for name, value in model_set.card.items()]
-    print_pairs(title, [("created", f"{model_set.created:%Y-%m-%d %H:%M:%S}"), ("files", files), *card])
+    made = model_set.origin
+    origin = (
+        [("copied", f"from {made.store} by {made.requested_by}, {made.copied:%Y-%m-%d %H:%M:%S}")]
+        if made
+        else []
+    )
+    print_pairs(
+        title, [("created", f"{model_set.created:%Y-%m-%d %H:%M:%S}"), ("files", files), *origin, *card]
+    )
 
 
 def _print_history(pins: Pins, most: int = 10) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fleetscore.fleet.connection import Connection
     from fleetscore.fleet.embedded_host import EmbeddedHost
     from fleetscore.fleet.fleet_models import FleetModels
+    from fleetscore.models.copying import CopiedSet
     from fleetscore.models.model_sets import ModelSet
     from fleetscore.operations.attention import WorkloadAttention
     from fleetscore.operations.backfills import BackfillPreview
@@ -336,6 +337,30 @@ class Fleet(FleetBase):
             why = f"imported from {source.name}"
             pin_version(self.opened, workload, stored.version, requested_by=getpass.getuser(), why=why)
         return stored
+
+    def copy_models(self, workload: str, source_url: str, version: str = "", role: str = "") -> CopiedSet:
+        """Copy a model set from the store at `source_url` ("" is its current one), with its version and hashes.
+
+        `role` "current" or "challenger" pins it as such; "" pins nothing. InputError where that store does not exist.
+        """
+        from fleetscore.models.copying import copy_model_set
+        from fleetscore.models.model_sets import pin_challenger, pin_version
+        from fleetscore.registry import get_workload
+
+        get_workload(self.store, workload)
+        source, user = Fleet(source_url).opened, getpass.getuser()
+        if not source.exists():
+            raise InputError(
+                f"There is no store at {source.url}.",
+                fix="Check the address that the set is copied from.",
+                field="from",
+                code="no_store",
+            )
+        copied = copy_model_set(source, self.store, workload, version, user, datetime.now(UTC))
+        if role:
+            pin = pin_challenger if role == "challenger" else pin_version
+            pin(self.store, workload, copied.set.version, requested_by=user, why=f"copied from {source.url}")
+        return copied
 
     def import_fleet(
         self, workload: str, source: Path, *, add: bool = False, trusted: bool = False, manifest: Path | None = None,

@@ -31,8 +31,17 @@ class ModelFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a copied set was made: the URL of its store, who copied it, and when."""
+
+    store: str
+    requested_by: str
+    copied: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSet:
-    """What set.json holds."""
+    """What set.json holds; `origin` is None for a set that was made in this store."""
 
     workload: str
     version: str
@@ -40,6 +49,7 @@ class ModelSet:
     files: Mapping[str, ModelFile]
     card: Mapping[str, Any]
     schema: int = 1
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +98,19 @@ def write_model_set(
     }
     digest = hashlib.sha256(msgspec.json.encode(digests, order="sorted")).hexdigest()
     version = f"{created:%Y%m%dT%H%M%SZ}-{digest[:8]}"
+    model_set = ModelSet(workload, version, created, digests, card)
+    store_model_set(store, model_set, files)
+    return model_set
+
+
+def store_model_set(store: Store, model_set: ModelSet, files: Mapping[str, bytes]) -> None:
+    """Write the set's files, and set.json once they are on the disk."""
+    workload, version = model_set.workload, model_set.version
     for name, data in files.items():
         store.write(_path(workload, version, name), data)
     store.flush(_path(workload, version, name) for name in files)
-    model_set = ModelSet(workload, version, created, digests, card)
     store.write(_path(workload, version, "set.json"), msgspec.json.encode(model_set))
     store.flush([_path(workload, version, "set.json")])  # before a pin or a run's record names it
-    return model_set
 
 
 def read_model_set(store: Store, workload: str, version: str) -> ModelSet:
