@@ -12,6 +12,7 @@ import msgspec
 
 from fleetscore.errors import MissingBlobError, SettingsError
 from fleetscore.store.base import Store
+from fleetscore.windows import check_time_of_day
 
 Settings = TypeVar("Settings")
 
@@ -63,6 +64,9 @@ class RunPolicy:
     lookback: int = 24  # how many windows back a timer heals gaps
     late_until_s: float = 86400.0  # how long after its publication a window takes late data
     overdue_s: float = 3600.0  # how long after it is due a window may be unpublished before a notice is sent
+    deadline: str = (
+        ""  # time of day in the workload's timezone, "06:00", by which a window has to be published; "": none
+    )
     stalled_s: float = 14400.0  # how long a run may go without a commit before a notice is sent
     log_partitions: LogPartitions = (
         "bad"  # which partitions get a line in the app's log: all, bad (without a good outcome), none
@@ -80,6 +84,8 @@ class RunPolicy:
     def __post_init__(self) -> None:
         for name, (least, limit) in _RUN_RANGES.items():
             check_range(name, getattr(self, name), least, limit)
+        if self.deadline:
+            check_time_of_day("deadline", self.deadline)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
@@ -164,6 +164,30 @@ def due_windows(
         return [newest]
     first = max(last.ordinal + 1, newest.ordinal - limit + 1)
     return [Window(cadence, n, zone) for n in range(first, newest.ordinal + 1)]
+
+
+def check_time_of_day(name: str, text: str) -> None:
+    """ValueError unless the text is a time of day in hours and minutes, as 06:00."""
+    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text):
+        raise ValueError(f"{name} is {text!r}; it must be a time of day such as 06:30")
+
+
+def next_time_of_day(text: str, moment: datetime, zone: str) -> datetime:
+    """The first moment at or after `moment` at which clocks in the zone show `text` (HH:MM), in UTC.
+
+    On nights when clocks change, a time that they skip counts from midnight as on any other day (02:30 is 03:30 then), and of a time
+    that they show twice the first counts.
+
+    >>> next_time_of_day("06:00", datetime(2026, 3, 29, 0, tzinfo=UTC), "Europe/Berlin").isoformat()
+    '2026-03-29T04:00:00+00:00'
+    """
+    local = _zone(zone)
+    day = moment.astimezone(local).date()
+    while True:
+        at = datetime.combine(day, time.fromisoformat(text), local).astimezone(UTC)
+        if at >= moment:
+            return at
+        day += timedelta(days=1)
 
 
 def _read(text: str, cadence: Cadence, zone: str) -> Window | None:

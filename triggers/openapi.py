@@ -120,6 +120,12 @@ def describe_api() -> dict[str, Any]:
                     _parameter("since", "query", "from this month on (YYYY-MM)"),
                 ], array=True),
             },
+            "/deadlines": {
+                "get": _endpoint("By when windows had to be published, and whether they were.", [200, 400, 404], parameters=[
+                    _parameter("workload", "query", "only this workload's"),
+                    _parameter("days", "query", "of so many last days (1 to 90; 90)", {"type": "integer", "minimum": 1, "maximum": 90}),
+                ], array=True),
+            },
             "/dashboard": {"get": _dashboard()},
             "/attention": {
                 "get": _endpoint("What needs attention, of each workload that has something.", [200, 404], parameters=[

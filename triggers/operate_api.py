@@ -50,6 +50,17 @@ async def list_costs(req: func.HttpRequest) -> func.HttpResponse:
     return answer_json(await run_in_thread(list_months, app_store(), workload, since))
 
 
+@blueprint.route(route="deadlines", methods=["GET"])
+@handle_errors
+async def list_deadlines(req: func.HttpRequest) -> func.HttpResponse:
+    """By when windows had to be published, whether they were, and which are at risk now."""
+    from fleetscore.operations.deadlines import KEPT_DAYS
+    from fleetscore.operations.deadlines import list_deadlines as list_all
+
+    workload, days = req.params.get("workload", ""), read_number(req, "days", KEPT_DAYS, 1, KEPT_DAYS)
+    return answer_json(await run_in_thread(list_all, app_store(), workload, days, datetime.now(UTC)))
+
+
 @blueprint.route(route="runs/{id}/drift", methods=["GET"])
 @handle_errors
 async def describe_drift(req: func.HttpRequest) -> func.HttpResponse:

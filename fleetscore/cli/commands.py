@@ -33,6 +33,7 @@ _COMMANDS = {
     "results": "results:results",
     "drift": "drift:drift",
     "costs": "costs:costs",
+    "deadlines": "deadlines:deadlines",
     "samples": "workloads:samples",
     "backtest": "workloads:backtest",
     "draw": "workloads:draw",

@@ -11,6 +11,7 @@ from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.markup import Child, Markup, join, tag
 from fleetscore.dashboard.page import Body
 from fleetscore.operations.attention import AttentionGroup
+from fleetscore.operations.deadlines import DeadlineReport
 from fleetscore.operations.mutes import format_mute
 from fleetscore.operations.overview import Overview, WorkloadPage, WorkloadView
 from fleetscore.operations.window_calendar import Calendar, Cell
@@ -103,11 +104,21 @@ def _newest(view: WorkloadView, links: Links) -> Markup | None:
     for month in view.costs[:2]:
         known = f"{month.unpriced:,} of {month.runs:,} runs without a figure" if month.unpriced else ""
         pairs.append((f"cost {month.month}", format_cost(month.cost_usd), known))
+    if view.deadlines is not None:
+        pairs.append(_deadlines(view.deadlines))
     models = tag("p", "models ", tag("code", view.models), class_="quiet small") if view.models else None
     newest = tag(
         "p", tag("a", line.window, href=links.run(line.run)), " ", chip(mark_of(line)), class_="newest"
     )
     return join(newest, figures(pairs), models)
+
+
+def _deadlines(report: DeadlineReport) -> tuple[str, Child, str]:
+    """The share of windows that were published in time, and how many were not or may not be."""
+    at_risk = sum(each.state == "at risk" for each in report.windows)
+    counts = [f"{report.missed:,} missed" if report.missed else "", f"{at_risk:,} at risk" if at_risk else ""]
+    share = "none yet" if report.share is None else f"{report.share:.1%}"
+    return f"by {report.deadline}", share, ", ".join(filter(None, [*counts, f"of {report.days} days"]))
 
 
 def _calendar(calendar: Calendar, links: Links) -> Markup:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fleetscore.models.model_sets import ModelSet
     from fleetscore.operations.attention import WorkloadAttention
     from fleetscore.operations.backfills import BackfillPreview
+    from fleetscore.operations.deadlines import DeadlineReport
     from fleetscore.operations.doctor import Diagnosis
     from fleetscore.operations.drift_report import DriftReport
     from fleetscore.operations.explain import PartitionStory
@@ -214,6 +215,10 @@ class FleetBase(ABC):
     @abstractmethod
     def drift(self, run: str, limit: int = 20) -> DriftReport:
         """The partitions of the run that are far from what their models were trained on, the worst first."""
+
+    @abstractmethod
+    def deadlines(self, workload: str = "", days: int = 90) -> list[DeadlineReport]:
+        """By when windows had to be published in the last `days` days and whether they were, of all workloads with a deadline or of one."""
 
     @abstractmethod
     def costs(self, workload: str = "", since: str = "") -> list[MonthCost]:

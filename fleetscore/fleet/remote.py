@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fleetscore.models.model_sets import ModelSet
     from fleetscore.operations.attention import WorkloadAttention
     from fleetscore.operations.backfills import BackfillPreview
+    from fleetscore.operations.deadlines import DeadlineReport
     from fleetscore.operations.doctor import Diagnosis
     from fleetscore.operations.drift_report import DriftReport
     from fleetscore.operations.explain import PartitionStory
@@ -188,6 +189,12 @@ class RemoteFleet(FleetBase):
         from fleetscore.operations.drift_report import DriftReport
 
         return self.call("GET", f"runs/{_part(run)}/drift?limit={limit}", DriftReport)
+
+    def deadlines(self, workload: str = "", days: int = 90) -> list[DeadlineReport]:
+        """See FleetBase."""
+        from fleetscore.operations.deadlines import DeadlineReport
+
+        return self.call("GET", f"deadlines?workload={_part(workload)}&days={days}", list[DeadlineReport])
 
     def costs(self, workload: str = "", since: str = "") -> list[MonthCost]:
         """What the workloads cost, month by month."""

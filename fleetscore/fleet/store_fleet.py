@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fleetscore.models.model_sets import ModelSet
     from fleetscore.operations.attention import WorkloadAttention
     from fleetscore.operations.backfills import BackfillPreview
+    from fleetscore.operations.deadlines import DeadlineReport
     from fleetscore.operations.doctor import Diagnosis
     from fleetscore.operations.drift_report import DriftReport
     from fleetscore.operations.explain import PartitionStory
@@ -259,6 +260,12 @@ class Fleet(FleetBase):
         from fleetscore.operations.drift_report import describe_drift
 
         return describe_drift(self.store, run, limit)
+
+    def deadlines(self, workload: str = "", days: int = 90) -> list[DeadlineReport]:
+        """See FleetBase."""
+        from fleetscore.operations.deadlines import list_deadlines
+
+        return list_deadlines(self.store, workload, days, datetime.now(UTC))
 
     def costs(self, workload: str = "", since: str = "") -> list[MonthCost]:
         """What the workloads cost, month by month."""

@@ -51,7 +51,7 @@ class Notice:
     """Something that needs attention; `id` is the same for the same thing. `delivered` names where it arrived already."""
 
     id: str
-    kind: str  # run_failed, published_with_failures, window_overdue, run_stalled, drift, budget
+    kind: str  # run_failed, published_with_failures, window_overdue, run_stalled, drift, budget, deadline_at_risk, deadline_missed
     workload: str
     message: str
     at: datetime

@@ -12,6 +12,7 @@ from functools import partial
 from fleetscore.errors import FleetscoreError, StoreError
 from fleetscore.models.model_sets import read_pins
 from fleetscore.operations.attention import AttentionGroup, WorkloadAttention, group_attention
+from fleetscore.operations.deadlines import KEPT_DAYS, DeadlineReport, report_deadlines
 from fleetscore.operations.known_workloads import find_named, find_named_workload
 from fleetscore.operations.monthly_costs import MonthCost, sum_costs
 from fleetscore.operations.mutes import Mute, list_mutes
@@ -56,6 +57,7 @@ class WorkloadView:
     published: str  # the newest published window
     models: str  # the current model set
     costs: tuple[MonthCost, ...]  # this month and the last, where runs know what they cost
+    deadlines: DeadlineReport | None = None  # where the workload has a deadline
     remarks: tuple[str, ...] = ()
     cadences: tuple[Cadence, ...] = tuple(Cadence)
     broken: str = ""  # why it cannot run
@@ -163,6 +165,7 @@ def _read_workload(
         models=models,
         costs=_sum_costs(lines, last_month),
         remarks=tuple(text for text in (f"{known.reason} {known.fix}".strip(), damage) if text),
+        deadlines=_deadlines(store, known, now),
         cadences=cadences,
         broken=known.reason or damage,
         mutes=tuple(mutes),
@@ -178,6 +181,12 @@ def _read_mutes(store: Store, name: str, now: datetime) -> tuple[list[Mute], str
         if error.retry:
             raise
         return [], str(error)
+
+
+def _deadlines(store: Store, known: KnownWorkload, now: datetime) -> DeadlineReport | None:
+    if not known.policy.deadline or known.workload is None:
+        return None
+    return report_deadlines(store, known, KEPT_DAYS, now)
 
 
 def _newest(scored: Sequence[RunLine], cells: Sequence[Cell]) -> RunLine | None:

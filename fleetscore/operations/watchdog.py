@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from fleetscore.errors import DamagedStateError, FleetscoreError, MissingBlobError
+from fleetscore.operations.deadlines import DeadlineReport, WindowDeadline, report_deadlines
 from fleetscore.operations.due import has_input, list_due
 from fleetscore.operations.known_workloads import find_named
 from fleetscore.operations.notices import Notice, links_of_run
@@ -148,6 +149,8 @@ def trouble_of(store: Store, known: KnownWorkload, now: datetime) -> list[Notice
         late = [w for w in due if is_overdue(w, None, policy, now)]
         found += _overdue(store, workload, late, newest_rounds(lines), now)
         found += _over_budget(workload, policy, lines, now)
+    if has_data and policy.deadline:
+        found += _deadlines(store, known, now)
     return found
 
 
@@ -214,6 +217,30 @@ def _overdue_notice(workload: str, window: Window, newest: RunRecord | None, now
     links = links_of_run(run) if run else {"command": f"fleetscore run {workload} --window {window.key}"}
     notice_id = f"window_overdue-{workload}-{window.key}"
     return Notice(notice_id, "window_overdue", workload, message, now, window.key, run, links)
+
+
+def _deadlines(store: Store, known: KnownWorkload, now: datetime) -> list[Notice]:
+    """Notices of deadlines that are going to be missed, while something can be done about it, and of those that were missed of late."""
+    report = report_deadlines(store, known, LOOKS_BACK.days, now)
+    return [
+        _deadline_notice(report, each, now) for each in report.windows if each.state in ("at risk", "missed")
+    ]
+
+
+def _deadline_notice(report: DeadlineReport, missed: WindowDeadline, now: datetime) -> Notice:
+    kind = "deadline_at_risk" if missed.state == "at risk" else "deadline_missed"
+    by = f"by {report.deadline} {report.timezone} ({missed.deadline:%Y-%m-%d %H:%M} UTC)"
+    what = f"{report.workload} {missed.window} has to be published {by}"
+    if missed.published is not None:
+        message = f"{what}; it was published at {missed.published:%Y-%m-%d %H:%M} UTC."
+    elif missed.expected is not None:
+        message = f"{what}; it is expected at {missed.expected:%Y-%m-%d %H:%M} UTC."
+    else:
+        message = f"{what}; it is not published."
+    command = f"fleetscore run {report.workload} --window {missed.window}"
+    links = links_of_run(missed.run) if missed.run else {"command": command}
+    notice_id = f"{kind}-{report.workload}-{missed.window}"
+    return Notice(notice_id, kind, report.workload, message, now, missed.window, missed.run, links)
 
 
 def _broken(known: KnownWorkload, now: datetime) -> list[Notice]:

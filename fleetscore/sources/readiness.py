@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from fleetscore.sources.delta_tables import open_snapshot
@@ -14,6 +14,7 @@ from fleetscore.sources.patterns import Span, parse_pattern, render
 from fleetscore.sources.places import split_place, store_of
 from fleetscore.sources.settings import DataSettings, Ready
 from fleetscore.store import Store
+from fleetscore.windows import next_time_of_day
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,7 @@ def latest_start(
     """
     if ready is None or not ready.deadline:
         return due if ready is None else due + timedelta(seconds=overdue_s)
-    zone = ZoneInfo(timezone or "UTC")
-    end = window.end.astimezone(zone)
-    at = datetime.combine(end.date(), time.fromisoformat(ready.deadline), zone)
-    if at.astimezone(UTC) < window.end:
-        at = datetime.combine(end.date() + timedelta(days=1), time.fromisoformat(ready.deadline), zone)
-    return at.astimezone(UTC)
+    return next_time_of_day(ready.deadline, window.end, timezone or "UTC")
 
 
 def _check_markers(store: Store, settings: DataSettings, marker: str, window: Span) -> Readiness:

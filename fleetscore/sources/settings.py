@@ -16,6 +16,7 @@ from fleetscore.sources.formats import format_of
 from fleetscore.sources.patterns import parse_pattern
 from fleetscore.sources.places import split_place
 from fleetscore.sources.queries import NAMES, bound_names
+from fleetscore.windows import check_time_of_day
 
 Format = Literal["", "csv", "tsv", "jsonl", "parquet", "avro", "capture", "delta"]
 FORMATS = ("csv", "tsv", "jsonl", "parquet", "avro", "capture", "delta")
@@ -66,8 +67,8 @@ class Ready:
             raise ValueError("ready needs exactly one of marker, delta and share")
         if not 0.0 <= self.share <= 1.0:
             raise ValueError(f"ready.share is {self.share}; it must be above 0 and at most 1")
-        if self.deadline and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", self.deadline):
-            raise ValueError(f"ready.deadline is {self.deadline!r}; it must be a time of day such as 06:30")
+        if self.deadline:
+            check_time_of_day("ready.deadline", self.deadline)
         if self.marker:
             segments = parse_pattern(split_place(self.marker)[1]).segments
             if any(token.kind in ("glob", "column") for segment in segments for token in segment):

@@ -46,6 +46,7 @@ READING = [
     ("runs",), ("runs", "--workload", "nobody"), ("show", RUN), ("show", "toy-2031-01-01T00"),
     ("explain", RUN, "p4"), ("explain", RUN, "nobody"), ("replay", RUN, "p4"), ("replay", RUN, "nobody"),
     ("drift", RUN), ("drift", "toy-2031-01-01T00"), ("costs",), ("costs", "--since", "soon"), ("costs", "--workload", "nobody"),
+    ("deadlines",), ("deadlines", "--workload", "nobody"),
     ("plan", "toy", "--window", STOP), ("plan", "toy", "--window", WINDOW, "--partition", "p1"),
     ("plan", "toy", "--window", "noon"), ("plan", "toy", "--window", STOP, "--models", "ghost"), ("plan", "nobody", "--window", STOP),
     ("backfill", "toy", "--from", WINDOW, "--to", "2026-01-01T03", "--dry-run"),
