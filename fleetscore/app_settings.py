@@ -57,6 +57,16 @@ class AppSettings:
     worker_client_id: str = _setting(
         "", "FLEETSCORE_WORKER_CLIENT_ID", "Client id of the identity that the pool's nodes carry."
     )
+    hub_queue_service: str = _setting(
+        "",
+        "AzureWebJobsStorage__queueServiceUri",
+        "Queue service of the Functions host's own storage; the doctor looks there for task hub queues that nobody takes from.",
+    )
+    task_hub: str = _setting(
+        "fleetscore",
+        "AzureFunctionsJobHost__extensions__durableTask__hubName",
+        "Name of the task hub, as host.json has it.",
+    )
     completion_queue: str = _setting(
         "fleetscore-completions", "FLEETSCORE_COMPLETION_QUEUE", "Storage queue of completion messages."
     )

@@ -44,6 +44,12 @@ class RunBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     callBackUri: Address = ""  # noqa: N815 - Data Factory's name for it
 
 
+class CancelBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`force` closes the run's record alone, at once, whatever its orchestration does."""
+
+    force: bool = False
+
+
 class RetryBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """What to score again: failed, missing or all; or exactly the `partitions` named.
 

@@ -81,7 +81,7 @@ def describe_api() -> dict[str, Any]:
             "/health": {"get": _endpoint("Whether the app does its work; it starts what a silent timer left.", [200, 503])},
             "/runs/{id}/wait": {"get": _wait(run)},
             "/runs/{id}": {"get": _endpoint("How a run stands.", [200, 404], parameters=[run])},
-            "/runs/{id}/cancel": {"post": _endpoint("Ask a run to stop.", [202, 400, 404], parameters=[run])},
+            "/runs/{id}/cancel": {"post": _endpoint("Ask a run to stop.", [202, 400, 404], parameters=[run], body="CancelBody")},
             "/runs/{id}/retry": {
                 "post": _endpoint("Score failed or missing partitions again.", [200, 202, 400, 404], body="RetryBody", parameters=[run])
             },

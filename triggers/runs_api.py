@@ -12,7 +12,7 @@ import azure.functions as func
 
 from activities.store import app_store
 from fleetscore.errors import InputError, MissingBlobError
-from triggers.bodies import BackfillBody, RetryBody, RunBody, TrainingBody
+from triggers.bodies import BackfillBody, CancelBody, RetryBody, RunBody, TrainingBody
 from triggers.completions import wake_offload
 from triggers.http_answers import answer_json, handle_errors, read_body, run_in_thread
 from triggers.starting import start_submitted
@@ -65,12 +65,16 @@ async def show_run(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.durable_client_input(client_name="client")
 @handle_errors
 async def cancel_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
-    """Ask a run to stop."""
+    """Ask a run to stop, or close its record by force."""
     from fleetscore.pipeline.submit import cancel_run as submit_cancellation
+    from fleetscore.pipeline.submit import close_by_force
     from fleetscore.runs.status import describe_run
 
-    run = run_in_route(req)
-    await run_in_thread(submit_cancellation, app_store(), run, "http")
+    run, body = run_in_route(req), read_body(req, CancelBody)
+    if body.force:
+        await run_in_thread(close_by_force, app_store(), run, "http", datetime.now(UTC))
+    else:
+        await run_in_thread(submit_cancellation, app_store(), run, "http")
     await wake_offload(client, run, "cancelled")
     return answer_json(await run_in_thread(describe_run, app_store(), run, datetime.now(UTC)), 202)
 

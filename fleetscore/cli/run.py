@@ -97,15 +97,19 @@ def train(
 
 @click.command(short_help="Ask a run to stop.")
 @click.argument("run_id", metavar="RUN")
+@click.option(
+    "--force", is_flag=True, help="Close the run's record alone, at once: for a run that stands still."
+)
 @asking_options
-def cancel(run_id: str, fleet: FleetBase, as_json: bool) -> None:
+def cancel(run_id: str, force: bool, fleet: FleetBase, as_json: bool) -> None:
     """Ask a run to stop: shards that have not begun are not scored, and nothing is published.
 
     Without --host, the local host of the store cancels if it runs; else the request lies in the store until the run goes on.
+    With --force the record is closed whatever the orchestration does; when that wakes, it is refused, and the window can be retried.
     """
     from fleetscore.cli.render import print_json, print_status
 
-    status = fleet.cancel(run_id)
+    status = fleet.cancel(run_id, force=force)
     if as_json:
         print_json(status)
         return

@@ -160,8 +160,11 @@ class FleetBase(ABC):
         """Start a backfill of the windows [first, end), `max_parallel` at once."""
 
     @abstractmethod
-    def cancel(self, run: str) -> RunStatus:
-        """Ask a run to stop: shards that have not begun are not scored, and nothing is published."""
+    def cancel(self, run: str, *, force: bool = False) -> RunStatus:
+        """Ask a run to stop: shards that have not begun are not scored, and nothing is published.
+
+        `force` closes its record alone, at once, whatever its orchestration does.
+        """
 
     @abstractmethod
     def plan(

@@ -97,11 +97,11 @@ class RemoteFleet(FleetBase):
         }  # fmt: skip
         return self.call("POST", "backfills", BackfillStarted, body)
 
-    def cancel(self, run: str) -> RunStatus:
+    def cancel(self, run: str, *, force: bool = False) -> RunStatus:
         """Ask the run to stop."""
         from fleetscore.runs.status_answer import RunStatus
 
-        return self.call("POST", f"runs/{_part(run)}/cancel", RunStatus)
+        return self.call("POST", f"runs/{_part(run)}/cancel", RunStatus, {"force": force})
 
     def plan(
         self, workload: str, window: str, *, partitions: Sequence[str] = (), models: str = ""

@@ -160,18 +160,24 @@ class Fleet(FleetBase):
         """How the backfill stands, as the local host answers."""
         return self._hosted().ask(lambda app: app.show_backfill(backfill))
 
-    def cancel(self, run: str) -> RunStatus:
-        """Ask the run to stop: the local host wakes it if it runs, else the wish lies in the store until the run goes on."""
+    def cancel(self, run: str, *, force: bool = False) -> RunStatus:
+        """Ask the run to stop: the local host wakes it if it runs, else the wish lies in the store until the run goes on.
+
+        `force` closes its record alone, at once, whatever its orchestration does.
+        """
         from fleetscore.fleet.embedded_host import EmbeddedHost
         from fleetscore.fleet.remote import RemoteFleet
-        from fleetscore.pipeline.submit import cancel_run
+        from fleetscore.pipeline.submit import cancel_run, close_by_force
         from fleetscore.runs.status import describe_run
 
         store = self.store
         running = EmbeddedHost(self.url).find()
         if running is not None:
-            return RemoteFleet(running.url).cancel(run)
-        cancel_run(store, run, "cli")
+            return RemoteFleet(running.url).cancel(run, force=force)
+        if force:
+            close_by_force(store, run, "cli", datetime.now(UTC))
+        else:
+            cancel_run(store, run, "cli")
         return describe_run(store, run, datetime.now(UTC))
 
     def plan(

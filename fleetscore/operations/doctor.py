@@ -36,6 +36,11 @@ State = Literal["ok", "warning", "wrong", "not checked"]
 
 _MOST_SKEW_S = 60.0
 _STATE_S = 60.0
+_HUB_WAIT_S = 600.0
+_HUB_FIX = (
+    "Restart the app, so that an instance takes the partition's lease anew. Runs without a step are taken over by themselves; "
+    "`fleetscore cancel --force RUN` closes the record of one at once."
+)
 _REPAIRS = {
     "hint": "it is made anew.",
     "message": "it is set aside.",
@@ -55,6 +60,7 @@ _ORDER = (
     "store",
     "clock",
     "queue",
+    "task hub",
     "batch",
     "quota",
     "models",
@@ -93,6 +99,7 @@ def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diag
         ("schedules", lambda: _schedules(app, known)),
         ("store", lambda: _store(store, now)),
         ("queue", lambda: _queue(app)),
+        ("task hub", lambda: _task_hub(app, now())),
         ("batch", lambda: _batch(store, app)),
         ("quota", lambda: _quota(store, app)),
         ("notices", lambda: _notices(store, app)),
@@ -213,6 +220,25 @@ def _queue(app: AppSettings) -> Iterator[Finding]:
             yield Finding("queue", "ok", f"{url}: about {count_messages(url)} messages wait.")
         except FleetscoreError as error:
             yield Finding("queue", "wrong", error.message, error.fix)
+
+
+def _task_hub(app: AppSettings, now: datetime) -> Iterator[Finding]:
+    """The queues of the task hub whose oldest message nobody takes: the orchestrations of that partition stand still."""
+    if not app.hub_queue_service:
+        yield Finding("task hub", "not checked", "AzureWebJobsStorage__queueServiceUri is not set.")
+        return
+    from fleetscore.store.queue import look_at_queues
+
+    queues = look_at_queues(app.hub_queue_service, f"{app.task_hub.lower()}-")
+    stuck = [queue for queue in queues if queue.since and (now - queue.since).total_seconds() > _HUB_WAIT_S]
+    for queue in stuck:
+        minutes = (now - (queue.since or now)).total_seconds() / 60
+        detail = f"The oldest message of {queue.queue} has waited for {minutes:.0f} minutes: no instance of the app takes from this queue."
+        yield Finding("task hub", "wrong", detail, _HUB_FIX)
+    if not stuck:
+        limit = f"{_HUB_WAIT_S / 60:g} minutes"
+        detail = f"None of the {len(queues)} queues of {app.task_hub} has a message older than {limit}."
+        yield Finding("task hub", "ok", detail)
 
 
 def _batch(store: Store, app: AppSettings) -> Iterator[Finding]:

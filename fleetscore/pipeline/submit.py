@@ -10,9 +10,9 @@ from fleetscore.models.model_sets import read_model_set
 from fleetscore.pipeline.kept_versions import CURRENT
 from fleetscore.pipeline.training_entry import PINNED, choose_entry
 from fleetscore.pipeline.window_checks import check_due, check_window, check_year
-from fleetscore.records import FINAL, GOOD, Only, RunRecord, RunRequest, RunState, to_json
+from fleetscore.records import FINAL, GOOD, Ending, Only, RunRecord, RunRequest, RunState, to_json
 from fleetscore.registry import get_workload, read_policy
-from fleetscore.runs.run_records import read_run, request_run
+from fleetscore.runs.run_records import read_run, record_ending, record_takeover, request_run
 from fleetscore.store.base import Store
 from fleetscore.store.paths import manifest_path, run_id, run_path, training_run_id
 from fleetscore.workload import Trains, require
@@ -259,6 +259,17 @@ def _claim_round(
         previous=_last_with_ledger(store, workload, window, newest.request.round),
     )  # fmt: skip
     return _claim(store, request)
+
+
+def close_by_force(store: Store, run: str, requested_by: str, now: datetime) -> RunRecord:
+    """Close the run's record alone, as cancelled: for a run whose orchestration stands still. A run that ended stays as it is.
+
+    Whatever the orchestration still does when it wakes is refused, as after a takeover; the window can be retried at once.
+    """
+    cancel_run(store, run, requested_by)
+    record_takeover(store, run, now)
+    reason = f"It was closed with force by {requested_by}; its orchestration was left as it was."
+    return record_ending(store, run, Ending(RunState.CANCELLED, reason), None, now, {})
 
 
 def _claim(store: Store, request: RunRequest) -> Submission:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
-from azure.storage.queue import QueueClient, TextBase64EncodePolicy
+from azure.storage.queue import QueueClient, QueueServiceClient, TextBase64EncodePolicy
 
 from fleetscore.errors import InputError, StoreError
 from fleetscore.store.azure_access import client_options, credential_for, parse_resource, store_error
@@ -60,6 +62,32 @@ def count_messages(queue_url: str, transport: Any = None) -> int:
         ) from error
     except AzureError as error:
         raise store_error(error, f"the queue {queue_url}", "Storage Queue Data Contributor") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A queue of an account, and since when (aware UTC) the oldest message that could be taken waits; None where none does."""
+
+    queue: str
+    since: datetime | None
+
+
+def look_at_queues(service_url: str, prefix: str, transport: Any = None) -> list[Waiting]:
+    """The queues of the account whose names begin with `prefix`, each with its oldest message; nothing is taken. StoreError if refused."""
+    resource = parse_resource(f"{service_url.rstrip('/')}/{prefix}", "queue")
+    service = QueueServiceClient(
+        resource.account_url, credential=credential_for(resource), **client_options(transport)
+    )
+    try:
+        names = [queue.name for queue in service.list_queues(name_starts_with=prefix)]
+        return [Waiting(name, _oldest(service.get_queue_client(name))) for name in names]
+    except AzureError as error:
+        raise store_error(error, f"the queues of {service_url}", "Storage Queue Data Contributor") from error
+
+
+def _oldest(queue: QueueClient) -> datetime | None:
+    messages = queue.peek_messages(1)
+    return messages[0].inserted_on if messages else None
 
 
 def _checked_text(payload: bytes) -> str:

@@ -158,6 +158,29 @@ def test_queues_are_looked_at(trained: Store, azurite: str) -> None:
     assert "about 1 messages" in found[0].detail
 
 
+def test_a_task_hub_queue_that_nobody_takes_from_is_named(
+    trained: Store, azurite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue whose oldest message has waited too long is wrong, with its age and what to do; one with a fresh message is ok."""
+    from azure.storage.queue import QueueServiceClient
+
+    endpoint = next(part for part in azurite.split(";") if part.startswith("QueueEndpoint=")).split("=", 1)[1]
+    service = QueueServiceClient.from_connection_string(azurite)
+    for number in range(2):
+        service.create_queue(f"doctorhub-control-0{number}")
+    service.get_queue_client("doctorhub-control-01").send_message("x")
+    app = AppSettings(hub_queue_service=endpoint, task_hub="DoctorHub")
+    assert of(examine(trained, app, now), "task hub") == {"ok"}
+    monkeypatch.setattr(doctor, "_HUB_WAIT_S", -60.0)  # a message cannot be made to have waited
+    (found,) = [finding for finding in examine(trained, app, now).findings if finding.check == "task hub"]
+    assert (found.state, "doctorhub-control-01" in found.detail, "cancel --force" in found.fix) == (
+        "wrong",
+        True,
+        True,
+    )
+    assert of(examine(trained, AppSettings(), now), "task hub") == {"not checked"}
+
+
 def test_data_without_models_overdue_windows_and_waiting_notices_are_warnings(store: Store) -> None:
     """They are told with what to do, and do not make the deployment unhealthy."""
     write_lines(store, WINDOW, [("a", 1, "ok")])

@@ -1,5 +1,6 @@
 """The watchdog: dead orchestrations are found, lost starts are made good, late data is scored alone, overdue windows are told of."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -80,6 +81,41 @@ def test_an_orchestration_without_a_step_loses_its_run() -> None:
     assert stuck is not None
     assert stuck.do == "take_over"
     assert judge_orchestration(old, "Running", "", NOW, NOW - timedelta(minutes=50)) is None
+
+
+def test_a_record_closed_by_force_is_final_and_its_orchestration_is_refused(
+    store: Store, command: Callable[..., tuple[int, str]]
+) -> None:
+    """Cancel --force needs no host and no orchestration; the window can be retried at once, and a run that ended stays."""
+    write_lines(store, WINDOW, [("a", 1, "ok")])
+    run = submit_run(store, "toy", WINDOW, NOW, "http").request.run
+    code, said = command("cancel", run, "--force")
+    closed = read_run(store, run)
+    assert (code, closed.state, "closed with force by cli" in closed.error) == (
+        0,
+        RunState.CANCELLED,
+        True,
+    ), said
+    with pytest.raises(TakenOverError):
+        check_instance(store, run, run)
+    again = submit_run(store, "toy", WINDOW, NOW, "direct")
+    assert (again.fresh, again.request.run) == (True, f"{run}-r2")
+    assert execute(store, again.request).state is RunState.PUBLISHED
+    command("cancel", f"{run}-r2", "--force")
+    assert read_run(store, f"{run}-r2").state is RunState.PUBLISHED
+
+
+def test_the_app_closes_a_run_by_force_while_its_orchestration_goes_on(host: Host, host_store: Store) -> None:
+    """The answer says cancelled at once, and what the orchestration does to the record afterwards changes nothing."""
+    window = "2026-02-03T04"
+    write_lines(host_store, window, [(f"p{n}", 1, "slow") for n in range(40)])
+    run = host.post("runs", {"workload": "toy", "window": window}).json()["id"]
+    wait_until(lambda: read_run(host_store, run).state is RunState.SCORING)
+    answer = host.post(f"runs/{run}/cancel", {"force": True})
+    assert (answer.status_code, answer.json()["state"]) == (202, "cancelled")
+    closed = read_run(host_store, run)
+    wait_until(lambda: host.manage(run).json()["runtimeStatus"] in ("Completed", "Failed"))
+    assert read_run(host_store, run) == closed
 
 
 def test_an_orchestration_that_wakes_after_a_takeover_is_refused(store: Store) -> None:
