@@ -25,7 +25,7 @@ from fleetscore.operations.known_workloads import find_named
 from fleetscore.operations.state_check import check_state
 from fleetscore.operations.table_sync import missing_windows
 from fleetscore.operations.watchdog import gather_overdue, trouble_of
-from fleetscore.pipeline.cost import read_prices
+from fleetscore.pipeline.cost import PRICES_PATH, find_prices
 from fleetscore.registry import KnownWorkload, find_workloads
 from fleetscore.schedules import parse_schedule
 from fleetscore.store.base import Store
@@ -95,7 +95,7 @@ def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diag
     with suppress(FleetscoreError):  # the check of the store says what is wrong with it
         known = find_named(store)
     checks: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
-        ("settings", lambda: [*(_settings(each) for each in known), *_trust(known)]),
+        ("settings", lambda: [*(_settings(each) for each in known), *_trust(known), *_prices(store)]),
         ("schedules", lambda: _schedules(app, known)),
         ("store", lambda: _store(store, now)),
         ("queue", lambda: _queue(app)),
@@ -264,6 +264,14 @@ def _batch(store: Store, app: AppSettings) -> Iterator[Finding]:
         )
 
 
+def _prices(store: Store) -> Iterator[Finding]:
+    """Whether the store's own prices can be used, where it has some."""
+    problem = find_prices(store).problem
+    if problem:
+        fix = f"Correct or delete {PRICES_PATH}; without it the prices that ship are used."
+        yield Finding("settings", "wrong", problem, fix)
+
+
 def _nodes_for_runs(store: Store) -> int:
     """The most nodes that a workload's runs bring to a pool that has none between them."""
     return max((known.policy.pool_nodes for known in find_workloads(store)), default=0)
@@ -273,7 +281,7 @@ def _quota(store: Store, app: AppSettings) -> Iterator[Finding]:
     if not app.batch_endpoint:
         yield Finding("quota", "not checked", "No Batch account is set.")
         return
-    prices = read_prices(store)
+    prices = find_prices(store)
     try:
         pool = connect_compute(app).pool_state()
     except FleetscoreError:  # reported by the check of the pool itself

@@ -11,7 +11,7 @@ from fleetscore.errors import InputError
 from fleetscore.operations.window_states import Mark, count_bad, mark_of
 from fleetscore.records import Cause
 from fleetscore.runs.index import RunLine, newest_rounds
-from fleetscore.windows import Cadence, Window, due_windows
+from fleetscore.windows import Cadence, Window, due_windows, window_at
 
 COLUMNS = {
     Cadence.QUARTER_HOUR: 24,
@@ -81,13 +81,14 @@ def lay_calendar(
     """The calendar of the last `most` windows (rounded down to whole rows, at least one) that ran, or are due and did not.
 
     A window between others that never ran is missing; one after the last that is due is overdue, unless the workload has been
-    quiet for long: then the past is shown as it is.
+    quiet for long: then the past is shown as it is. Windows that are further ahead of the clock than the next one are left out, so
+    that a mistyped year moves nothing out of view; plain numbers have no clock.
     """
     newest = _by_window(lines, parse)
     if not newest:
         return Calendar((), ())
     cadence = max(newest, key=lambda window: newest[window].requested).cadence
-    shown = {window: line for window, line in newest.items() if window.cadence is cadence}
+    shown = _until_now({w: line for w, line in newest.items() if w.cadence is cadence}, now)
     last = max(shown)
     stop = _last_shown(last, now, watermark_s)
     width = COLUMNS[last.cadence]
@@ -120,6 +121,15 @@ def _by_window(lines: Iterable[RunLine], parse: Callable[[str], Window]) -> dict
         with suppress(InputError):
             found[parse(key)] = line
     return found
+
+
+def _until_now(shown: Mapping[Window, RunLine], now: datetime) -> Mapping[Window, RunLine]:
+    """The windows up to the one after that of the present, by its zone; all of them where all lie ahead."""
+    some = next(iter(shown))
+    if some.cadence is Cadence.INDEX:
+        return shown
+    limit = window_at(now, some.cadence, some.zone).next()
+    return {window: line for window, line in shown.items() if window <= limit} or shown
 
 
 def _last_shown(last: Window, now: datetime, watermark_s: float) -> Window:

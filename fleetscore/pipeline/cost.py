@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +62,7 @@ class GrantedQuota:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """A file of prices in USD, as of `date` in `region`."""
+    """A file of prices in USD, as of `date` in `region`; `problem` says why the store's own cannot be used: costs are unknown then."""
 
     date: str
     region: str
@@ -70,16 +70,22 @@ class Prices:
     pool: PoolGuess
     nodes: tuple[NodePrice, ...]
     quota: GrantedQuota = field(default_factory=GrantedQuota)
+    problem: str = ""
 
     @property
-    def inline_usd_per_s(self) -> float:
-        """What a second of one core costs inline."""
-        return self.inline.memory_gb * self.inline.usd_per_gb_s
+    def inline_usd_per_s(self) -> float | None:
+        """What a second of one core costs inline; None where prices are unknown."""
+        return None if self.problem else self.inline.memory_gb * self.inline.usd_per_gb_s
+
+    @property
+    def origin(self) -> str:
+        """Of when and where the prices are."""
+        return "unknown" if self.problem else f"{self.date} in {self.region}"
 
     def node_usd_per_s(self, vm_size: str) -> float | None:
         """What a second of a pool's node costs at the listed prices, Spot and dedicated mixed; None for a size without a price."""
         node = self.node(vm_size)
-        if node is None:
+        if node is None or self.problem:
             return None
         share = self.pool.spot_share
         return (share * node.spot_usd_per_hour + (1 - share) * node.usd_per_hour) / 3600
@@ -87,7 +93,7 @@ class Prices:
     def node_usd_per_s_at_most(self, vm_size: str) -> float | None:
         """What a second of a pool's node costs at most, every Spot node at the dedicated price; None for a size without a price."""
         node = self.node(vm_size)
-        return None if node is None else node.usd_per_hour / 3600
+        return None if node is None or self.problem else node.usd_per_hour / 3600
 
     def node(self, vm_size: str) -> NodePrice | None:
         """The node of that size, or None."""
@@ -97,17 +103,26 @@ class Prices:
 def read_prices(store: Store) -> Prices:
     """The prices of the store, else those that ship; SettingsError names the line at fault."""
     try:
-        text = store.read(PRICES_PATH).decode()
+        data = store.read(PRICES_PATH)
     except MissingBlobError:
-        text = _SHIPPED.read_text()
+        data = _SHIPPED.read_bytes()
     try:
-        return msgspec.convert(tomllib.loads(text), Prices, strict=False)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        return msgspec.convert(tomllib.loads(data.decode()), Prices, strict=False)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
         raise SettingsError(
             f"{PRICES_PATH}: {error}.",
             fix="fleetscore/pipeline/prices.toml shows the form.",
             field=PRICES_PATH,
         ) from error
+
+
+def find_prices(store: Store) -> Prices:
+    """The prices as `read_prices` reads them; where the store's own cannot be used, those that ship with the `problem`."""
+    try:
+        return read_prices(store)
+    except SettingsError as error:
+        shipped = msgspec.convert(tomllib.loads(_SHIPPED.read_text()), Prices, strict=False)
+        return replace(shipped, problem=f"Costs are unknown: {error}")
 
 
 def cores_of(vm_size: str) -> int:
@@ -122,10 +137,11 @@ def cores_of(vm_size: str) -> int:
 
 def forecast_inline(shards: int, seconds: float, spread: float, cores: int, prices: Prices) -> Forecast:
     """The forecast of shards that run as activities, `cores` at once."""
-    cost = seconds * prices.inline_usd_per_s
+    times = (seconds, seconds / spread, seconds * spread)
+    usd_per_s = prices.inline_usd_per_s
+    cost, least, most = (None,) * 3 if usd_per_s is None else (each * usd_per_s for each in times)
     return Forecast(
-        "inline", shards, seconds, seconds / spread, seconds * spread, seconds / min(cores, max(shards, 1)),
-        cost_usd=cost, least_usd=cost / spread, most_usd=cost * spread,
+        "inline", shards, *times, seconds / min(cores, max(shards, 1)), cost_usd=cost, least_usd=least, most_usd=most,
     )  # fmt: skip
 
 

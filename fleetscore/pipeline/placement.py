@@ -29,7 +29,7 @@ class InlineOffer:
     cores: int
     shard_s: float
     memory_bytes: float
-    usd_per_s: float
+    usd_per_s: float | None  # None where prices are unknown
     patience_s: float  # how long inline may take where the pool is dearer
 
 
@@ -129,7 +129,7 @@ def _weigh(seconds: Floats, memory_bytes: Floats, inline: InlineOffer, pool: Poo
     if alone_s <= pool.wait_s:
         why = f"inline is done before a task starts on a {state} pool ({pool.wait_s:.0f} s)"
         return Placement(large, large, why, "", _format_large(inline))
-    cost, inline_cost = pool.cost_usd(rest_s), rest_s * inline.usd_per_s
+    cost, inline_cost = pool.cost_usd(rest_s), rest_s * (inline.usd_per_s or 0.0)
     price = _format_price(cost, pool.most_usd(rest_s))
     if cost is not None and cost > inline_cost and alone_s <= inline.patience_s:
         why = f"inline costs ${inline_cost:.2g} and takes {alone_s:.0f} s, the {state} pool costs {price}"

@@ -21,7 +21,7 @@ from fleetscore.models.model_sets import read_pins
 from fleetscore.pipeline.capacity import look_at_pool, offer_inline, refuse
 from fleetscore.pipeline.carry_over import carry_over
 from fleetscore.pipeline.context import open_run
-from fleetscore.pipeline.cost import Prices, forecast_batch, forecast_inline, read_prices
+from fleetscore.pipeline.cost import Prices, find_prices, forecast_batch, forecast_inline
 from fleetscore.pipeline.kept_versions import CURRENT, describe_versions, pins_of_round
 from fleetscore.pipeline.packing import PackingLimits, pack_shards
 from fleetscore.pipeline.placement import Floats, Placement, PoolOffer, place_partitions
@@ -81,7 +81,7 @@ def make_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime
     found = _discover(run)
     carried = carry_over(store, request, _checked(found.expected, run.workload))
     rates = read_rates(store, run.kind, run.purpose)
-    prices = read_prices(store)
+    prices = find_prices(store)
     pool = look_at_pool(store, app, run.policy, prices, *_weigh(carried.table, rates))
     situation = Situation(app, run.policy, prices, pool)
     table, shards, refusal = _pack(carried.table, rates, situation)
@@ -106,6 +106,7 @@ def make_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime
             *describe_entry(store, request),
             *describe_versions(request, carried.fresh, pinned),
             *map(str, found.remarks),
+            *([prices.problem] if prices.problem else []),
         ),
         findings=tuple(Finding(r.cause, str(r)) for r in found.remarks if isinstance(r, Remark)),
         kept_files=carried.files,
@@ -113,7 +114,7 @@ def make_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime
         forecasts=forecast(shards, rates, situation),
         challenger=_challenger(store, request),
     )
-    return Plan(head, shards, table, f"{prices.date} in {prices.region}", refusal)
+    return Plan(head, shards, table, prices.origin, refusal)
 
 
 def read_rates(store: Store, workload: Workload, purpose: Purpose = "score") -> Rates:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from fleetscore.errors import MissingBlobError
 from fleetscore.pipeline.capacity import PoolRates, read_pool_rates
 from fleetscore.pipeline.collect import read_collected
-from fleetscore.pipeline.cost import read_prices, widen
+from fleetscore.pipeline.cost import find_prices, widen
 from fleetscore.pipeline.offload import Submission, read_submission
 from fleetscore.pipeline.offload_usage import Usage
 from fleetscore.records import Rates, to_json
@@ -71,6 +71,6 @@ def _learn_pool(store: Store, run: str) -> None:
     if found is None or not found[1].nodes:
         return
     submission, usage = found
-    known = read_pool_rates(store, submission.pool, read_prices(store))
+    known = read_pool_rates(store, submission.pool, find_prices(store))
     learned = blend_pool_rates(known, usage.wait_s, submission.was_warm)
     store.write(pool_rates_path(submission.pool), to_json(learned))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fleetscore.pipeline.cost import read_prices
+from fleetscore.pipeline.cost import find_prices
 from fleetscore.pipeline.rates import read_usage
 from fleetscore.records import Collected
 from fleetscore.runs.plans import read_plan
@@ -14,12 +14,12 @@ from fleetscore.store.base import Store
 
 def make_bill(store: Store, run: str, collected: Collected) -> Mapping[str, Any]:
     """What the run took and cost. `estimate_off` is measured over predicted seconds; costs are in USD at the prices of that date."""
-    head, prices, found = read_plan(store, run), read_prices(store), read_usage(store, run)
+    head, prices, found = read_plan(store, run), find_prices(store), read_usage(store, run)
     inline_s = collected.measured_s - collected.batch_s
-    inline_usd = inline_s * prices.inline_usd_per_s
+    inline_usd = None if prices.inline_usd_per_s is None else inline_s * prices.inline_usd_per_s
     predicted_usd = [forecast.cost_usd for forecast in head.forecasts]
     bill: dict[str, Any] = {
-        "prices": f"{prices.date} {prices.region}",
+        "prices": "unknown" if prices.problem else f"{prices.date} {prices.region}",
         "inline_s": round(inline_s, 3),
         "inline_usd": inline_usd,
         "predicted_usd": None if None in predicted_usd else sum(cost or 0.0 for cost in predicted_usd),
@@ -38,5 +38,5 @@ def make_bill(store: Store, run: str, collected: Collected) -> Mapping[str, Any]
         "task_retries": usage.retries,
         "task_requeues": usage.requeues,
         "batch_usd": batch_usd,
-        "cost_usd": None if batch_usd is None else inline_usd + batch_usd,
+        "cost_usd": None if batch_usd is None or inline_usd is None else inline_usd + batch_usd,
     }

@@ -247,11 +247,16 @@ def needs_attention(cause: Cause) -> bool:
 
 
 def _remarked(record: RunRecord) -> list[Cause]:
-    """The run's remarks that need attention, as causes without partitions: one for each code, with the first of its sentences."""
+    """The run's remarks that need attention, as causes without partitions: one for each code, with the first of its sentences.
+
+    A code that partitions have as their cause is named by them already.
+    """
     first: dict[str, str] = {}
-    for remark in record.findings:
-        first.setdefault(remark.cause, remark.detail)
-    counts = Counter(remark.cause for remark in record.findings)
+    named = {cause.cause for cause in record.causes}
+    findings = [finding for finding in record.findings if finding.cause not in named]
+    for finding in findings:
+        first.setdefault(finding.cause, finding.detail)
+    counts = Counter(finding.cause for finding in findings)
     more = {code: f"(and {counts[code] - 1} more) " if counts[code] > 1 else "" for code in first}
     return [Cause("", code, 0, "", more[code] + detail, warning=True) for code, detail in first.items()]
 

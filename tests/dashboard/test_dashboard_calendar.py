@@ -185,3 +185,15 @@ def test_windows_that_stand_alike_for_the_same_cause_are_one_thing_to_look_at() 
     assert told == [("no_data", 1), ("no_data", 2), ("bad_model", 1)]
     both_ends = group_attention(cells)[1]
     assert (both_ends.oldest.window, both_ends.newest.window) == (lines[0].window, lines[3].window)
+
+
+def test_a_mistyped_year_does_not_move_the_view() -> None:
+    """A window far ahead of the clock leaves the real ones on the calendar and in attention; the next window stays."""
+    lines = [line_of(window(Cadence.HOUR, n), RunState.UNPUBLISHED, first_cause="no_data") for n in range(3)]
+    now = window(Cadence.HOUR, 3).start
+    ahead = [line_of(window(Cadence.HOUR, 4)), line_of(window(Cadence.HOUR, 300_000), RunState.UNPUBLISHED)]
+    cells = lay_calendar([*lines, *ahead], lambda t: parse_window(t, Cadence.HOUR), now, 0.0, 48).cells()
+    assert [cell.window for cell in cells if cell.run] == [line.window for line in [*lines, ahead[0]]]
+    assert [look.windows for look in group_attention(cells)] == [3]
+    only = lay_calendar(ahead[1:], lambda t: parse_window(t, Cadence.HOUR), now, 0.0, 48).cells()
+    assert [cell.window for cell in only if cell.run] == [ahead[1].window]
