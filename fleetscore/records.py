@@ -224,6 +224,17 @@ class PublishedRun:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishedAnyway:
+    """Who published what a check had held back, why, and what the check had said."""
+
+    why: str
+    requested_by: str
+    at: datetime
+    held_for: str
+    schema: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The published truth of a window: all results are in `files`, and nowhere else."""
 
@@ -239,6 +250,7 @@ class Manifest:
     files: tuple[ResultFile, ...]
     ledger: str
     history: tuple[PublishedRun, ...] = ()
+    anyway: PublishedAnyway | None = None  # where a check had held the results back
     schema: int = 1
 
 

@@ -8,6 +8,7 @@ from triggers.housekeeping import blueprint as housekeeping
 from triggers.models_api import blueprint as models_api
 from triggers.openapi import blueprint as openapi
 from triggers.operate_api import blueprint as operate_api
+from triggers.results_api import blueprint as results_api
 from triggers.runs_api import blueprint as runs_api
 from triggers.schedules import blueprint as schedules
 from triggers.scoring_api import blueprint as scoring_api
@@ -15,6 +16,7 @@ from triggers.warmup import blueprint as warmup
 from triggers.watch import blueprint as watch
 
 blueprints = (
+    results_api,
     runs_api,
     operate_api,
     attention_api,

@@ -112,6 +112,12 @@ class ChangeBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_onl
             msgspec.structs.force_setattr(self, "requested_by", self.who)
 
 
+class PublishBody(ChangeBody, forbid_unknown_fields=True, frozen=True):
+    """Publish what a check held back, although it did, and why."""
+
+    why: Annotated[str, msgspec.Meta(min_length=1, max_length=2_000)]
+
+
 class PinBody(ChangeBody, forbid_unknown_fields=True, frozen=True):
     """Score with `version` from now on, everywhere or for one `partition`; a partition with version ""
     follows the current one again.

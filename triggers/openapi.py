@@ -16,6 +16,7 @@ from triggers.bodies import (
     NoBody,
     PinBody,
     PromoteBody,
+    PublishBody,
     RetryBody,
     RollbackBody,
     RunBody,
@@ -57,7 +58,7 @@ def describe_api() -> dict[str, Any]:
     """The document, as JSON values (OpenAPI 3.1)."""
     bodies = (
         RunBody, RetryBody, TrainingBody, BackfillBody, NoBody,
-        PinBody, PromoteBody, RollbackBody, ChallengerBody, VerdictBody, MuteBody, UnmuteBody,
+        PinBody, PromoteBody, PublishBody, RollbackBody, ChallengerBody, VerdictBody, MuteBody, UnmuteBody,
     )  # fmt: skip
     _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
     run = _parameter("id", "path", "a run's id")
@@ -85,6 +86,12 @@ def describe_api() -> dict[str, Any]:
             "/runs/{id}/retry": {
                 "post": _endpoint("Score failed or missing partitions again.", [200, 202, 400, 404], body="RetryBody", parameters=[run])
             },
+            "/runs/{id}/publish": {
+                "post": _endpoint(
+                    "Publish what a check held back, with a reason.", [200, 400, 404, 409], body="PublishBody", parameters=[run]
+                )
+            },
+            "/results/{workload}/{window}": {"get": _results(workload)},
             "/runs/{id}/partitions/{partition}": {
                 "get": _endpoint("The story of one partition.", [200, 404], parameters=[run, _parameter("partition", "path", "its key")])
             },
@@ -237,6 +244,37 @@ def _dashboard() -> dict[str, Any]:
     return described | {
         "parameters": [_parameter(name, "query", says) for name, says in descriptions.items()]
     }
+
+
+def _results(workload: dict[str, Any]) -> dict[str, Any]:
+    """The endpoint that answers rows: JSON lines or Parquet, page by page."""
+    numbers = {"type": "integer", "minimum": 0}
+    described = _endpoint(
+        "Rows of a window, page by page: the header Link names the next page.",
+        [200, 400, 404, 409],
+        parameters=[
+            workload,
+            _parameter("window", "path", "a window's key, or latest"),
+            _parameter("format", "query", "jsonl (the default) or parquet"),
+            _parameter("partition", "query", "only this partition, all its rows"),
+            _parameter("offset", "query", "from this row on (0)", numbers),
+            _parameter(
+                "limit",
+                "query",
+                "at most so many rows (1 to 100000; 10000)",
+                {"type": "integer", "minimum": 1, "maximum": 100_000},
+            ),
+            _parameter(
+                "run", "query", "409 unless this run has published the window: pages that fit each other"
+            ),
+            _parameter("held", "query", "true: what a check of the newest run holds back"),
+        ],
+    )
+    described["responses"]["200"]["content"] = {
+        "application/x-ndjson": {"schema": {"type": "string"}},
+        "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}},
+    }
+    return described
 
 
 def _wait(run: dict[str, Any]) -> dict[str, Any]:

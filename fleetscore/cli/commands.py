@@ -25,6 +25,7 @@ _COMMANDS = {
     "replay": "replay:replay",
     "cancel": "run:cancel",
     "retry": "run:retry",
+    "publish": "publish:publish",
     "train": "run:train",
     "new": "new:new",
     "check": "check:check",

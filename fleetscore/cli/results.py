@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 @click.command(short_help="Print published results, or write them to a file.")
 @WORKLOAD
 @click.option("--window", default="", help="A published window. [default: the newest]")
+@click.option("--partition", default="", metavar="KEY", help="Only this partition.")
+@click.option("--held", is_flag=True, help="What a check of the window's newest run holds back.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many rows.")
 @click.option(
     "--out", "target", type=click.Path(path_type=Path, dir_okay=False), default=None,
@@ -26,12 +28,18 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @asking_options
 def results(
-    workload: str, window: str, limit: int, target: Path | None, fleet: FleetBase, as_json: bool
-) -> None:
-    """Print the first published rows of a window, or write all of them to a file."""
+    workload: str, window: str, partition: str, held: bool, limit: int, target: Path | None, fleet: FleetBase,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Print the first published rows of a window, or write all of them to a file.
+
+    With --held those that were not published: `fleetscore publish RUN --anyway --why TEXT` publishes them.
+    """
     from fleetscore.cli.render import format_value, print_json, print_table
 
-    table = fleet.results(workload, window)
+    if held and not window:
+        raise click.UsageError("--held takes --window: which window's results are held back?")
+    table = fleet.results(workload, window, partition=partition, held=held)
     if target is not None:
         write_table(table, target)
         say(f"{table.num_rows:,} rows written to {target}")

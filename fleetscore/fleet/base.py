@@ -252,8 +252,17 @@ class FleetBase(ABC):
         """The model sets of a workload: list, show, pin, promote, roll back, challenge, judge."""
 
     @abstractmethod
-    def results(self, workload: str, window: str = "") -> pa.Table:
-        """All published rows of the window, by default the newest published one."""
+    def results(
+        self, workload: str, window: str = "", *, partition: str = "", held: bool = False
+    ) -> pa.Table:
+        """All published rows of the window, by default the newest published one, or those of one partition.
+
+        `held`: what a check of the window's newest run holds back instead.
+        """
+
+    @abstractmethod
+    def publish_anyway(self, run: str, why: str) -> RunStatus:
+        """Publish what a check held back of the run; the reason goes on record."""
 
     @abstractmethod
     def samples(self, workload: str, *, scale: float = 1.0, seed: int = 7) -> SampleReport:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
+_ROWS_OF_A_PAGE = 100_000
 _TIMEOUT_S = (10.0, 120.0)  # to connect, to answer
 
 
@@ -240,10 +241,32 @@ class RemoteFleet(FleetBase):
 
         return RemoteModels(self, workload)
 
-    def results(self, workload: str, window: str = "") -> pa.Table:
-        """InputError: an app hands out no result tables."""
-        del workload, window
-        raise _use_a_store("hands out no result tables")
+    def results(
+        self, workload: str, window: str = "", *, partition: str = "", held: bool = False
+    ) -> pa.Table:
+        """All rows of the window, page after page, or those of one partition."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        query = (
+            f"format=parquet&partition={_part(partition)}&held={str(held).lower()}&limit={_ROWS_OF_A_PAGE}"
+        )
+        path, offset, run, parts = f"results/{_part(workload)}/{_part(window or 'latest')}", 0, "", []
+        while True:
+            tail = f"&run={run}" if run and not held else ""
+            response = self._send("GET", f"{path}?{query}&offset={offset}{tail}")
+            parts.append(pq.read_table(pa.BufferReader(response.content)).replace_schema_metadata())
+            run, following = response.headers.get("X-Run", ""), response.headers.get("X-Next-Offset")
+            if following is None:
+                return pa.concat_tables(parts, promote_options="default")
+            path = f"results/{_part(workload)}/{_part(response.headers['X-Window'])}"
+            offset = int(following)
+
+    def publish_anyway(self, run: str, why: str) -> RunStatus:
+        """Publish what a check held back of the run; the reason goes on record."""
+        from fleetscore.runs.status_answer import RunStatus
+
+        return self.call("POST", f"runs/{_part(run)}/publish", RunStatus, {"why": why})
 
     def samples(self, workload: str, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
         """InputError: an app writes no samples."""
@@ -272,6 +295,17 @@ class RemoteFleet(FleetBase):
 
         The app's error is raised as the core's own; HostUnreachableError where no app answers.
         """
+        response = self._send(method, path, body)
+        try:
+            return msgspec.json.decode(response.content, type=kind)
+        except msgspec.DecodeError as error:
+            raise StoreError(
+                f"{self.url} is no app of Fleetscore, or one of another version: {error}.",
+                fix="Check the address in --host.",
+            ) from error
+
+    def _send(self, method: str, path: str, body: Any = None) -> requests.Response:
+        """The answer as it came; the app's error is raised as the core's own."""
         data = None if body is None else msgspec.json.encode(body)
         headers = {} if data is None else {"content-type": "application/json"}
         try:
@@ -285,13 +319,7 @@ class RemoteFleet(FleetBase):
             ) from error
         if response.status_code >= 400:
             raise _error(response)
-        try:
-            return msgspec.json.decode(response.content, type=kind)
-        except msgspec.DecodeError as error:
-            raise StoreError(
-                f"{self.url} is no app of Fleetscore, or one of another version: {error}.",
-                fix="Check the address in --host.",
-            ) from error
+        return response
 
 
 def check_address(url: str) -> str:

@@ -321,13 +321,30 @@ class Fleet(FleetBase):
 
         return StoreModels(self.store, find_workload(self.store, workload).name)
 
-    def results(self, workload: str, window: str = "") -> pa.Table:
-        """All published rows of the window, by default the newest published one."""
+    def results(
+        self, workload: str, window: str = "", *, partition: str = "", held: bool = False
+    ) -> pa.Table:
+        """All rows of the window, published or held back, or those of one partition."""
         from fleetscore.registry import get_workload
-        from fleetscore.runs.manifests import read_manifest, read_results
+        from fleetscore.runs.result_pages import find_held, find_published, read_page, read_partition
 
-        chosen = self._published(get_workload(self.store, workload), [window] if window else [])[0]
-        return read_results(self.store, read_manifest(self.store, workload, chosen.key))
+        kind = get_workload(self.store, workload)
+        key = kind.parse_window(window).key if window else ""
+        find = find_held if held else find_published
+        found = find(self.store, kind.name, key)
+        if partition:
+            schema, columns = kind.result_schema, kind.partition_columns
+            return read_partition(self.store, found, schema, columns, partition).table
+        return read_page(self.store, found, 0, found.rows).table
+
+    def publish_anyway(self, run: str, why: str) -> RunStatus:
+        """Publish what a check held back of the run; the reason goes on record."""
+        from fleetscore.pipeline.publish_anyway import publish_anyway
+        from fleetscore.runs.status import describe_run
+
+        now = datetime.now(UTC)
+        publish_anyway(self.store, run, why=why, requested_by=getpass.getuser(), now=now)
+        return describe_run(self.store, run, now)
 
     def samples(self, workload: str, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
         """Write sample data with planted defects into the store, which is created where it is missing."""

@@ -25,7 +25,16 @@ from fleetscore.operations.ticks import Tick
 from fleetscore.operations.verdicts import Verdict
 from fleetscore.pipeline.capacity import decode_pool_rates
 from fleetscore.pipeline.plan import decode_rates
-from fleetscore.records import FINAL, Collected, PlanHead, ResultFile, RunRecord, RunState, ShardRecord
+from fleetscore.records import (
+    FINAL,
+    Collected,
+    PlanHead,
+    PublishedAnyway,
+    ResultFile,
+    RunRecord,
+    RunState,
+    ShardRecord,
+)
 from fleetscore.runs.causes import CAUSES_FILE
 from fleetscore.runs.index import RunLine
 from fleetscore.runs.manifests import decode_latest, decode_manifest
@@ -118,13 +127,19 @@ def _of_folders(store: Store) -> Iterator[_Check]:
         for entry in store.list(folder):
             yield _Check(entry.path, kind, _record_of(record))
     for entry in store.list("attention/"):
-        yield _Check(entry.path, "message", _record_of(Unmute if "/unmutes/" in entry.path else Mute))
+        yield _Check(entry.path, "message", _record_of(_act_of(entry.path)))
     for entry in store.list("rates/"):
         if not entry.path.endswith(".woken"):
             decode = decode_pool_rates if entry.path.startswith("rates/pools/") else decode_rates
             yield _Check(entry.path, "hint", partial(_read_with, decode))
     for entry in store.list("profiles/"):
         yield _Check(entry.path, "hint", _read_footer)
+
+
+def _act_of(path: str) -> type[Mute | Unmute | PublishedAnyway]:
+    """What a file of the attention history holds."""
+    act = path.split("/")[2] if path.count("/") > 2 else ""
+    return {"unmutes": Unmute, "published": PublishedAnyway}.get(act, Mute)
 
 
 def _of_models(store: Store) -> Iterator[_Check]:

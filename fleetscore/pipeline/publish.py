@@ -10,10 +10,11 @@ from fleetscore.errors import FleetscoreError
 from fleetscore.models.model_sets import write_model_set
 from fleetscore.pipeline.collect import collect_run, read_collected, read_shard_records
 from fleetscore.pipeline.context import open_run
+from fleetscore.pipeline.held import discard_held, hold_results, release_results
 from fleetscore.pipeline.score import is_cancelled
 from fleetscore.pipeline.train import split_pieces
 from fleetscore.pipeline.training_entry import enter
-from fleetscore.records import Collected, Ending, Manifest, RunRequest, RunState
+from fleetscore.records import Collected, Ending, Manifest, PublishedAnyway, RunRequest, RunState
 from fleetscore.registry import find_workload, read_policy
 from fleetscore.runs.manifests import judge_publishing, publish_manifest
 from fleetscore.runs.plans import read_plan
@@ -33,16 +34,35 @@ def publish_run(store: Store, request: RunRequest, now: datetime) -> Ending:
     threshold = read_policy(store, request.workload).error_threshold
     verdict = judge_publishing(collected.counts, threshold)
     if not verdict.publish:
-        return Ending(RunState.UNPUBLISHED, verdict.reason)
+        return _hold(store, request, collected, verdict.reason)
     if request.purpose == "train":
         return Ending(RunState.PUBLISHED, model_set=_store_models(open_run(store, request), request))
     reason = _held_back(store, request, collected)
     if reason:
-        return Ending(RunState.UNPUBLISHED, reason)
-    collected, sizes = _with_every_file(store, request, collected)
-    manifest = publish_manifest(store, request, collected, now)
-    _commit_table(open_run(store, request), manifest, now, sizes)
+        return _hold(store, request, collected, reason)
+    publish_collected(store, request, collected, now)
     return Ending(RunState.PUBLISHED, manifest=manifest_path(request.workload, request.window))
+
+
+def publish_collected(
+    store: Store, request: RunRequest, collected: Collected, now: datetime, anyway: PublishedAnyway | None = None
+) -> Manifest:  # fmt: skip
+    """Publish what was collected, from where it lies, and commit it to the workload's table; the same on a
+    second call.
+    """
+    collected = release_results(store, request, collected)
+    collected, sizes = _with_every_file(store, request, collected)
+    manifest = publish_manifest(store, request, collected, now, anyway)
+    _commit_table(open_run(store, request), manifest, now, sizes)
+    discard_held(store, request.run)
+    return manifest
+
+
+def _hold(store: Store, request: RunRequest, collected: Collected, reason: str) -> Ending:
+    """Keep the results readable, and out of the table's folder."""
+    if request.purpose == "score":
+        hold_results(store, request, collected)
+    return Ending(RunState.UNPUBLISHED, reason)
 
 
 def _with_every_file(

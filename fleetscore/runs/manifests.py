@@ -12,7 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fleetscore.errors import BugError, ConflictError, MissingBlobError
-from fleetscore.records import Collected, Manifest, Outcome, PublishedRun, RunRequest, from_json, to_json
+from fleetscore.records import (
+    Collected,
+    Manifest,
+    Outcome,
+    PublishedAnyway,
+    PublishedRun,
+    RunRequest,
+    from_json,
+    to_json,
+)
 from fleetscore.store.base import Store
 from fleetscore.store.paths import latest_path, manifest_path, run_path
 from fleetscore.store.state_files import damaged, decode_hint, decode_truth
@@ -62,7 +71,9 @@ def judge_publishing(counts: Mapping[str, int], error_threshold: float) -> Verdi
     return Verdict(True)
 
 
-def publish_manifest(store: Store, request: RunRequest, collected: Collected, now: datetime) -> Manifest:
+def publish_manifest(
+    store: Store, request: RunRequest, collected: Collected, now: datetime, anyway: PublishedAnyway | None = None
+) -> Manifest:  # fmt: skip
     """Make the run's files the published truth of its window; a second call changes nothing.
 
     ConflictError when a run that this one does not build on has published the window meanwhile: its results stand.
@@ -77,7 +88,7 @@ def publish_manifest(store: Store, request: RunRequest, collected: Collected, no
             f"{request.window} was published by {published.run} while {request.run} ran; that stands.",
             fix="Start a retry: it builds on what is published.",
         )
-    manifest = _manifest(request, collected, published, now)
+    manifest = replace(_manifest(request, collected, published, now), anyway=anyway)
     store.flush([*(file.path for file in manifest.files), manifest.ledger])
     store.replace(path, to_json(manifest), etag)
     store.write(run_path(request.run, "manifest.json"), to_json(manifest))

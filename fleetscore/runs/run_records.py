@@ -14,10 +14,12 @@ from fleetscore.records import (
     Collected,
     Ending,
     PlanHead,
+    PublishedAnyway,
     RunRecord,
     RunRequest,
     RunState,
     to_json,
+    to_plain,
 )
 from fleetscore.runs.index import index_run
 from fleetscore.store.base import Store
@@ -106,6 +108,22 @@ def record_ending(
 
     record = _move(store, run, ended)
     _log_ending(record)
+    return record
+
+
+def record_published_anyway(
+    store: Store, run: str, manifest: str, anyway: PublishedAnyway, now: datetime
+) -> RunRecord:
+    """An unpublished run was published after all: its record says so, and why; a second call changes nothing."""
+    record = read_run(store, run)
+    if record.state is not RunState.PUBLISHED:
+        facts = {**record.facts, "published_anyway": to_plain(anyway)}
+        record = replace(
+            record, state=RunState.PUBLISHED, updated=now, manifest=manifest, error="", facts=facts
+        )
+        store.write(run_path(run, "run.json"), to_json(record))
+        _log_ending(record)
+    index_run(store, record)
     return record
 
 
