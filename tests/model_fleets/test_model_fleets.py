@@ -236,6 +236,40 @@ def test_counted_files_are_not_opened_again(store: Store, monkeypatch: pytest.Mo
     assert opened == [f"data/telemetry/{WINDOW}.parquet"]
 
 
+def test_a_file_that_cannot_be_read_is_not_read_again_until_something_changes(
+    store: Store, monkeypatch: pytest.MonkeyPatch, change_settings: Change
+) -> None:
+    """Plan and every shard take the kept fault; another version of the file, or other settings for it, are tried."""
+    from fleetscore.pipeline.context import open_window
+    from fleetscore.workloads.models import key_counts
+
+    write_rows(store, telemetry(VANS[:2]))
+    write_rows(store, telemetry(VANS[2:]).rename(columns={"van_id": "van"}), "2026-11-21-more.parquet")
+    pin_models(store, {van: fitted(at) for at, van in enumerate(VANS)})
+    opened: list[str] = []
+    read_table = key_counts.read_table
+    monkeypatch.setattr(
+        key_counts, "read_table", lambda s, f, *rest: opened.append(f.path) or read_table(s, f, *rest)
+    )
+
+    def discovered() -> dict[str, str]:
+        kind = get_workload(store, "vans")
+        lines = kind.discover(open_window(store, kind, WINDOW)).expected.to_pylist()
+        return {line["partition"]: line["detail"] for line in lines}
+
+    assert "1 files cannot be read, such as data/telemetry/2026-11-21-more.parquet" in discovered()["VAN-3"]
+    assert len(opened) == 2
+    record = run(store)
+    assert record.counts == {"scored": 2, "late": 1}
+    assert len(opened) == 2
+    write_rows(store, telemetry(["VAN-3"]), "2026-11-21-more.parquet")
+    assert discovered()["VAN-3"] == ""
+    assert opened[2:] == ["data/telemetry/2026-11-21-more.parquet"]
+    change_settings('time = "recorded_at"', 'time = "recorded_at"\ncolumns = { load_kg = "load_kg" }')
+    assert discovered()["VAN-3"] == ""
+    assert len(opened) == 5
+
+
 ROW = {"van_id": "VAN-1", "speed": 50, "load_kg": "300.5"}
 
 

@@ -1,10 +1,12 @@
 """How many rows each file of a window has per partition and model keys, counted once for each version of a file.
 
-The counts are a hint: they are made again where the file that keeps them is missing or cannot be read.
+A file that cannot be read is kept with its fault and is not tried again until it, or how it is read, changes. The counts are a
+hint: they are made again where the file that keeps them is missing or cannot be read.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,11 +17,13 @@ import pyarrow.parquet as pq
 from fleetscore.errors import FileError, StoreError
 from fleetscore.sources import InputFile, Span, read_table
 from fleetscore.store.base import Store
+from fleetscore.store.decoded_cache import read_version
 from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.workloads.models.rows import key_kinds, model_keys, partition_keys
 from fleetscore.workloads.models.settings import FleetSettings
 
 _CHOICE = "key_{}"
+_HOW = "counted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,11 @@ def counts_schema(settings: FleetSettings) -> pa.Schema:
             *keys,
             ("rows", pa.int64()),
             ("remark", pa.string()),
+            (
+                "fault",
+                pa.string(),
+            ),  # the error's code, where the file cannot be read; remark and fix are its texts
+            ("fix", pa.string()),
         ]
     )
 
@@ -56,54 +65,73 @@ def count_keys(
 ) -> WindowCounts:
     """The counts of the window's files; only versions of files that were not counted before are opened."""
     path = f"hints/{workload}/counts/{window}.parquet"
-    known = _read_known(store, path, counts_schema(settings))
+    known = _read_known(store, path, _kept_schema(settings))
     wanted = {(file.path, file.etag) for file in files}
     kept = _of_versions(known, wanted)
     counted = set(zip(kept["path"].to_pylist(), kept["etag"].to_pylist(), strict=True))
     fresh = [file for file in files if (file.path, file.etag) not in counted]
     new_counts = side_by_side(lambda file: _count_file(store, settings, file, span), fresh)
+    table = pa.concat_tables([kept, *new_counts])
+    if new_counts:
+        _keep(store, path, table, _kept_schema(settings))
+    said = table.filter(pc.not_equal(table["remark"], "")).to_pylist()
     faults = {
-        file.path: one for file, one in zip(fresh, new_counts, strict=True) if isinstance(one, FileError)
+        line["path"]: FileError(line["remark"], fix=line["fix"], code=line["fault"], field=line["path"])
+        for line in said
+        if line["fault"]
     }
-    read = [one for one in new_counts if not isinstance(one, FileError)]
-    table = pa.concat_tables([kept, *read])
-    if read:
-        _keep(store, path, table)
-    remarks = [remark for remark in table["remark"].to_pylist() if remark]
-    return WindowCounts(table, faults, tuple(remarks))
+    return WindowCounts(table, faults, tuple(line["remark"] for line in said if not line["fault"]))
 
 
-def _count_file(store: Store, settings: FleetSettings, file: InputFile, span: Span) -> pa.Table | FileError:
+def _count_file(store: Store, settings: FleetSettings, file: InputFile, span: Span) -> pa.Table:
+    schema = counts_schema(settings)
+    about = {**dict.fromkeys(schema.names, ""), "path": file.path, "etag": file.etag, "rows": 0}
     try:
         rows = read_table(store, file, settings.data, key_kinds(settings), span)
     except FileError as error:
-        return error
+        line = about | {"remark": error.message, "fault": error.code, "fix": error.fix}
+        return pa.Table.from_pylist([line], schema)
     names = ["partition", *(_CHOICE.format(at) for at in range(len(settings.key_patterns)))]
     columns = [
         partition_keys(rows.table, settings),
         *(model_keys(rows.table, pattern) for pattern in settings.key_patterns),
     ]
     grouped = pa.table(columns, names).group_by(names, use_threads=False).aggregate([([], "count_all")])
-    schema, count = counts_schema(settings), grouped.num_rows
+    count = grouped.num_rows
     counts = {
         "path": pa.repeat(file.path, count),
         "etag": pa.repeat(file.etag, count),
         **{name: grouped[name] for name in names},
         "rows": pc.cast(grouped["count_all"], pa.int64()),
-        "remark": pa.repeat("", count),
+        **{name: pa.repeat("", count) for name in ("remark", "fault", "fix")},
     }
-    about = {**dict.fromkeys(schema.names, ""), "path": file.path, "etag": file.etag, "rows": 0}
     lines = [{**about, "remark": remark} for remark in rows.sentences(file.path)] or [about]
     return pa.concat_tables([pa.table(counts, schema=schema), pa.Table.from_pylist(lines, schema)])
 
 
+def _kept_schema(settings: FleetSettings) -> pa.Schema:
+    """The columns of kept counts, with a digest of all that decides how a file is counted."""
+    how = (settings.data, settings.partition, settings.key_patterns, settings.timezone)
+    digest = hashlib.sha256(repr(how).encode()).hexdigest()
+    return counts_schema(settings).with_metadata({_HOW: digest})
+
+
 def _read_known(store: Store, path: str, schema: pa.Schema) -> pa.Table:
+    """The kept counts, read once by this process for each version of them; none where they were counted in another way."""
     try:
-        with store.open(path) as source:
-            table = pq.read_table(source)
+        entry = store.stat(path)
+        if entry is None:
+            return schema.empty_table()
+        table = read_version(store, path, entry.etag, _decode)
     except (StoreError, pa.ArrowException, OSError):  # a hint: counted again
         return schema.empty_table()
-    return table if table.schema.equals(schema) else schema.empty_table()
+    return table if table.schema.equals(schema, check_metadata=True) else schema.empty_table()
+
+
+def _decode(data: bytes) -> pa.Table:
+    table = pq.read_table(pa.BufferReader(data))
+    kept = {key: value for key, value in (table.schema.metadata or {}).items() if key == _HOW.encode()}
+    return table.replace_schema_metadata(kept)
 
 
 def _of_versions(known: pa.Table, wanted: set[tuple[str, str]]) -> pa.Table:
@@ -111,6 +139,6 @@ def _of_versions(known: pa.Table, wanted: set[tuple[str, str]]) -> pa.Table:
     return known.filter(pa.array([pair in wanted for pair in pairs], pa.bool_()))
 
 
-def _keep(store: Store, path: str, table: pa.Table) -> None:
+def _keep(store: Store, path: str, table: pa.Table, schema: pa.Schema) -> None:
     with store.sink(path) as file:
-        pq.write_table(table, file, compression="zstd")
+        pq.write_table(table.replace_schema_metadata(schema.metadata), file, compression="zstd")
