@@ -129,9 +129,12 @@ class PinBody(ChangeBody, forbid_unknown_fields=True, frozen=True):
 
 
 class PromoteBody(ChangeBody, forbid_unknown_fields=True, frozen=True):
-    """Make `version` the current one; by default the challenger, else the newest set."""
+    """Make `version` the current one; by default the challenger, else the newest set. With `where` better it
+    scores only the partitions for which its newest verdict finds it better beyond noise.
+    """
 
     version: Version = ""
+    where: Annotated[str, msgspec.Meta(max_length=20)] = ""
     why: Reason = ""
 
 

@@ -66,12 +66,14 @@ async def pin_model(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.route(route="models/{workload}/promote", methods=["POST"])
 @handle_errors
 async def promote_model(req: func.HttpRequest) -> func.HttpResponse:
-    """Make a version the current one."""
-    from fleetscore.operations.promotion import promote
+    """Make a version the current one, or that of the partitions where it is better."""
+    from fleetscore.operations.promotion import promotion_of
 
     workload, body = _workload(req), read_body(req, PromoteBody)
     return answer_json(
-        await run_in_thread(promote, app_store(), workload, body.version, body.requested_by, body.why)
+        await run_in_thread(
+            promotion_of(body.where), app_store(), workload, body.version, body.requested_by, body.why
+        )
     )
 
 

@@ -167,7 +167,10 @@ def describe_api() -> dict[str, Any]:
                 "post": _endpoint("Pin a version, everywhere or for one partition.", [200, 400, 422], body="PinBody", parameters=[workload])
             },
             "/models/{workload}/promote": {
-                "post": _endpoint("Make a version the current one.", [200, 400, 422], body="PromoteBody", parameters=[workload])
+                "post": _endpoint(
+                    "Make a version the current one, or that of the partitions where it is better.", [200, 400, 422],
+                    body="PromoteBody", parameters=[workload],
+                )
             },
             "/models/{workload}/rollback": {
                 "post": _endpoint("Return to the version before.", [200, 400, 422], body="RollbackBody", parameters=[workload])

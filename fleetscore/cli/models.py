@@ -204,11 +204,29 @@ def unpin(workload: str, partition: str, why: str, fleet: FleetBase, as_json: bo
 @models.command(short_help="Make a set the current one.")
 @WORKLOAD
 @click.argument("version", default="")
+@click.option(
+    "--where",
+    type=click.Choice(["better"]),
+    help="Only for the partitions whose newest verdict is better beyond noise.",
+)
 @_WHY
 @asking_options
-def promote(workload: str, version: str, why: str, fleet: FleetBase, as_json: bool) -> None:
-    """Make VERSION, by default the challenger, else the newest set, the current one; its last verdict goes on record."""
-    _print_pins(workload, "", fleet.models(workload).promote(version, why), as_json)
+def promote(
+    workload: str, version: str, where: str | None, why: str, fleet: FleetBase, as_json: bool
+) -> None:  # fmt: skip
+    """Make VERSION, by default the challenger, else the newest set, the current one; its last verdict goes on record.
+
+    With --where better it scores only the partitions for which its newest verdict finds it better beyond noise: over three
+    windows at least, by more than 1 % and by more than the differences between windows explain (95 %).
+    """
+    pins = fleet.models(workload).promote(version, why, where=where or "")
+    if where and not as_json:
+        change = pins.history[-1]
+        say(
+            f"{workload}: {change.after} scores {len(change.partitions):,} partitions; {pins.current} is current"
+        )
+        return
+    _print_pins(workload, "", pins, as_json)
 
 
 @models.command(short_help="Return to the set that was current before.")
@@ -321,10 +339,17 @@ def _print_report(report: VerdictReport) -> None:
 
     _print_verdict(report.verdict)
     rows = [
-        (p.partition, f"{p.champion:.6g}", f"{p.challenger:.6g}", f"{p.cases:,}", p.better)
+        (
+            p.partition,
+            f"{p.champion:.6g}",
+            f"{p.challenger:.6g}",
+            f"{p.cases:,}",
+            p.better,
+            "yes" if p.certain else "no",
+        )
         for p in report.partitions
     ]
-    columns = ("partition", "champion", "challenger", "cases", "better")
+    columns = ("partition", "champion", "challenger", "cases", "better", "beyond noise")
     print_table(columns, rows, numbers=("champion", "challenger", "cases"))
 
 
@@ -395,7 +420,9 @@ def _print_history(pins: Pins, most: int = 10) -> None:
         (
             f"{c.at:%Y-%m-%d %H:%M:%S}",
             c.who,
-            c.partition or ("challenger" if c.role == "challenger" else "current"),
+            c.partition
+            or (f"{len(c.partitions):,} partitions" if c.partitions else "")
+            or ("challenger" if c.role == "challenger" else "current"),
             c.before or "none",
             c.after or "none",
             c.why,

@@ -28,8 +28,11 @@ class FleetModels(Protocol):
     def pin(self, version: str, partition: str = "", why: str = "") -> Pins:
         """Use `version` everywhere, or for one partition ("" as version: the current one again)."""
 
-    def promote(self, version: str = "", why: str = "") -> Pins:
-        """Make `version` current, by default the challenger, else the newest set."""
+    def promote(self, version: str = "", why: str = "", *, where: str = "") -> Pins:
+        """Make `version` current, by default the challenger, else the newest set.
+
+        With `where` "better" it scores only the partitions for which its newest verdict finds it better beyond noise.
+        """
 
     def roll_back(self, why: str = "") -> Pins:
         """Make the version before current."""
@@ -75,11 +78,11 @@ class StoreModels:
             self._store, self._workload, version, partition=partition, requested_by=_requested_by(), why=why
         )
 
-    def promote(self, version: str = "", why: str = "") -> Pins:
+    def promote(self, version: str = "", why: str = "", *, where: str = "") -> Pins:
         """See FleetModels."""
-        from fleetscore.operations.promotion import promote
+        from fleetscore.operations.promotion import promotion_of
 
-        return promote(self._store, self._workload, version, _requested_by(), why)
+        return promotion_of(where)(self._store, self._workload, version, _requested_by(), why)
 
     def roll_back(self, why: str = "") -> Pins:
         """See FleetModels."""
@@ -139,9 +142,9 @@ class RemoteModels:
         """See FleetModels."""
         return self._change("pin", {"version": version, "partition": partition, "why": why})
 
-    def promote(self, version: str = "", why: str = "") -> Pins:
+    def promote(self, version: str = "", why: str = "", *, where: str = "") -> Pins:
         """See FleetModels."""
-        return self._change("promote", {"version": version, "why": why})
+        return self._change("promote", {"version": version, "why": why, "where": where})
 
     def roll_back(self, why: str = "") -> Pins:
         """See FleetModels."""

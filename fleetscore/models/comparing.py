@@ -14,6 +14,11 @@ MARGIN = 0.01
 
 _LEAST_CASES = 30
 
+_LEAST_WINDOWS = 3
+_DEGREES = (1, 2, 3, 4, 5, 7, 10, 20, 1e9)
+_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.365, 2.228, 2.086, 1.960)
+"""Student's t by degrees of freedom: what a difference over windows has to exceed in its own errors, 95 % two-sided."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -33,6 +38,19 @@ def compare(champion: Floats, challenger: Floats) -> npt.NDArray[np.str_]:
     return np.select(
         [challenger < champion - slack, champion < challenger - slack], ["challenger", "champion"], "same"
     )
+
+
+def are_certain(mean: Floats, deviation: Floats, windows: Floats) -> npt.NDArray[np.bool_]:
+    """Whether each mean difference over windows is beyond their noise; never with fewer than three windows.
+
+    >>> are_certain(np.array([1.0, 1.0, 1.0]), np.array([0.2, 2.0, 0.0]), np.array([4.0, 4.0, 2.0])).tolist()
+    [True, False, False]
+    """
+    degrees = np.maximum(windows - 1, 1)
+    limit = np.interp(-1 / degrees, [-1 / d for d in _DEGREES], _STUDENT)
+    error = np.nan_to_num(deviation) / np.sqrt(np.maximum(windows, 1))
+    certain: npt.NDArray[np.bool_] = (windows >= _LEAST_WINDOWS) & (np.abs(mean) > limit * error)
+    return certain
 
 
 def decide(champion_loss: float, challenger_loss: float, cases: int, wins: Mapping[str, int]) -> Decision:

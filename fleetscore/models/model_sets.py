@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -54,7 +54,7 @@ class ModelSet:
 
 @dataclass(frozen=True, slots=True)
 class PinChange:
-    """One change of a pin: of the current version (`partition` is ""), of one partition, or of the challenger."""
+    """One change of a pin: of the current version (`partition` is ""), of one partition or of `partitions`, or of the challenger."""
 
     at: datetime
     who: str
@@ -63,6 +63,7 @@ class PinChange:
     after: str
     why: str = ""
     role: Literal["champion", "challenger"] = "champion"
+    partitions: tuple[str, ...] = ()  # that were pinned to `after` by one change
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,28 @@ def pin_version(
     return _change(store, workload, lambda pins: _changed(pins, version, partition, requested_by, why, at))
 
 
+def pin_partitions(
+    store: Store,
+    workload: str,
+    version: str,
+    partitions: Sequence[str],
+    *,
+    requested_by: str = "",
+    why: str = "",
+    now: datetime | None = None,
+) -> Pins:
+    """Let `version` score each of the partitions; recorded as one change."""
+    read_model_set(store, workload, version)
+    at = now or datetime.now(UTC)
+    change = PinChange(at, requested_by, "", "", version, why, partitions=tuple(partitions))
+    return _change(store, workload, lambda pins: _with_partitions(pins, change))
+
+
+def _with_partitions(pins: Pins, change: PinChange) -> Pins:
+    pinned = {**pins.partitions, **dict.fromkeys(change.partitions, change.after)}
+    return replace(pins, partitions=pinned, history=(*pins.history, change))
+
+
 def pin_challenger(
     store: Store,
     workload: str,
@@ -239,6 +262,8 @@ def replay_changes(changes: Iterable[PinChange]) -> Pins:
     for change in changes:
         if change.role == "challenger":
             pins = replace(pins, challenger=change.after, history=(*pins.history, change))
+        elif change.partitions:
+            pins = _with_partitions(pins, change)
         else:
             pins = _changed(pins, change.after, change.partition, change.who, change.why, change.at)
     return pins
@@ -270,7 +295,7 @@ def version_before(pins: Pins) -> str:
     """
     line: list[str] = []
     for change in pins.history:
-        if change.partition or change.role != "champion":
+        if change.partition or change.partitions or change.role != "champion":
             continue
         if len(line) > 1 and line[-2] == change.after:
             line.pop()  # a return to the one before, so that a second rollback goes further back

@@ -21,6 +21,8 @@ class JudgedPartition:
     challenger: float
     cases: int
     better: str
+    windows: int = 0  # with actuals; 0: not kept by that version
+    certain: bool = False  # whether the difference is beyond the noise over windows
 
 
 @dataclass(frozen=True, slots=True)

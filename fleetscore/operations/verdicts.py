@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import DamagedStateError, InputError, MissingBlobError
-from fleetscore.models.comparing import compare, decide
+from fleetscore.models.comparing import are_certain, compare, decide
 from fleetscore.models.model_sets import read_pins
 from fleetscore.partition_keys import join_columns
 from fleetscore.pipeline.score import read_shard_record
@@ -114,6 +114,7 @@ def combine(pairs: Sequence[tuple[pa.Table, pa.Table]]) -> pa.Table:
         for mine, theirs in pairs
     ]
     rows = pa.concat_tables(both)
+    rows = rows.append_column("difference", pc.subtract(rows["loss"], rows["theirs"]))
     cases = pc.min_element_wise(rows["cases"], rows["their_cases"])
     weighted = pa.table(
         {
@@ -121,16 +122,31 @@ def combine(pairs: Sequence[tuple[pa.Table, pa.Table]]) -> pa.Table:
             "champion": pc.multiply(rows["loss"], cases),
             "challenger": pc.multiply(rows["theirs"], cases),
             "cases": cases,
+            "difference": rows["difference"],
         }
     )
-    sums = weighted.group_by("partition").aggregate([(n, "sum") for n in ("champion", "challenger", "cases")])
+    spread = [
+        ("difference", "mean"),
+        ("difference", "stddev", pc.VarianceOptions(ddof=1)),
+        ("difference", "count"),
+    ]
+    sums = weighted.group_by("partition").aggregate(
+        [*((n, "sum") for n in ("champion", "challenger", "cases")), *spread]
+    )
     mine, theirs = (pc.divide(sums[f"{n}_sum"], sums["cases_sum"]) for n in ("champion", "challenger"))
     better = compare(np.asarray(mine), np.asarray(theirs))
     columns = {
         "partition": sums["partition"], "champion": mine, "challenger": theirs,
         "cases": sums["cases_sum"], "better": pa.array(better, pa.string()),
+        "windows": sums["difference_count"],
+        "certain": pa.array(are_certain(*(column_of(sums, name) for name in ("mean", "stddev", "count")))),
     }  # fmt: skip
     return pa.table(columns).sort_by("partition")
+
+
+def column_of(sums: pa.Table, name: str) -> Floats:
+    """A figure of the differences as float64, NaN where there is none."""
+    return np.asarray(pc.cast(sums[f"difference_{name}"], pa.float64()).to_numpy(), np.float64)
 
 
 def list_verdicts(store: Store, workload: str) -> list[Verdict]:

@@ -15,9 +15,16 @@ from rated_workload import write_factor
 from toy_workload import write_lines
 
 from fleetscore.app_settings import AppSettings
+from fleetscore.cli.program import run_command
 from fleetscore.errors import InputError, ModelError
-from fleetscore.models.model_sets import pin_challenger, pin_version, read_pins, version_before
-from fleetscore.operations.promotion import promote, roll_back
+from fleetscore.models.model_sets import (
+    pin_challenger,
+    pin_version,
+    read_pins,
+    replay_changes,
+    version_before,
+)
+from fleetscore.operations.promotion import promote, promote_where_better, roll_back
 from fleetscore.operations.verdicts import (
     combine,
     decide,
@@ -135,6 +142,8 @@ def test_a_verdict_says_who_was_nearer_to_what_came(store: Store, champion: str)
         "challenger": 0.0,
         "cases": 10,
         "better": "challenger",
+        "windows": 1,
+        "certain": False,
     }
     pins = promote(store, "toy", "", "me", "")
     assert (pins.current, pins.challenger) == (challenger, "")
@@ -162,6 +171,35 @@ def test_only_partitions_with_shadow_results_are_compared_over_rounds(store: Sto
     judged = read_verdict_table(store, verdict)["partition"].to_pylist()
     assert "p3" in judged
     assert len(judged) < 10
+
+
+def test_promotion_where_better_pins_only_what_is_better_beyond_noise(
+    store: Store, champion: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Over four windows: those always better are pinned in one change; one that is better half the time, and the worse, are not."""
+    challenger = write_factor(store, "3")
+    pin_challenger(store, "toy", challenger)
+    windows = [f"2026-01-01T{hour:02d}" for hour in range(4)]
+    for at, window in enumerate(windows):
+        write_lines(store, window, [(f"p{i}", 10 * i, "ok") for i in range(1, 10)])
+        run_window(store, "toy", window, SMALL)
+        nearer = {i: 3 if i <= 3 or (i == 4 and at != 0) else 2 for i in range(1, 10)}
+        lines = "".join(f"p{i},{10 * i * factor}\n" for i, factor in nearer.items())
+        store.write(f"actuals/{window}.csv", lines.encode())
+        if at == 1:
+            judge_challenger(store, "toy", windows[0], "2026-01-01T02", NOW, "me")
+            with pytest.raises(InputError, match="better beyond noise for none of 9"):
+                promote_where_better(store, "toy", "", "me", "")
+    judge_challenger(store, "toy", windows[0], "2026-01-01T04", NOW, "me")
+    assert run_command(["models", "promote", "toy", "--where", "better", "--store", store.url]) == 0
+    assert f"{challenger} scores 3 partitions; {champion} is current" in capsys.readouterr().out
+    pins = read_pins(store, "toy")
+    assert pins.partitions == dict.fromkeys(("p1", "p2", "p3"), challenger)
+    assert (pins.current, pins.version_for("p4"), version_before(pins)) == (champion, champion, "")
+    assert replay_changes(pins.history) == pins
+    assert "better beyond noise for 3 of 9" in pins.history[-1].why
+    with pytest.raises(InputError, match="no verdict on"):
+        promote_where_better(store, "toy", champion, "me", "")
 
 
 def test_the_champion_cannot_challenge_itself_and_history_keeps_the_roles_apart(
