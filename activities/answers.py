@@ -13,6 +13,7 @@ from fleetscore.telemetry import span
 
 _log = logging.getLogger("fleetscore.activities")
 _WAITS_S = (0.5, 2.0, 8.0)
+_LONGEST = 2_000  # characters of an error's text in an answer; the log has all of it
 
 Activity = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -51,6 +52,6 @@ def describe_error(error: Exception) -> dict[str, Any]:
     """The error as JSON values: code, message, fix."""
     return {
         "code": getattr(error, "code", "unexpected_error"),
-        "message": getattr(error, "message", f"{type(error).__name__}: {error}"),
-        "fix": getattr(error, "fix", ""),
+        "message": getattr(error, "message", f"{type(error).__name__}: {error}")[:_LONGEST],
+        "fix": getattr(error, "fix", "")[:_LONGEST],
     }

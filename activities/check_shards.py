@@ -17,6 +17,7 @@ def check_shards(payload: dict[str, Any]) -> dict[str, Any]:
     from fleetscore.batch import connect_compute
     from fleetscore.pipeline import offload
     from fleetscore.pipeline.offload_usage import write_usage
+    from orchestrators.grouping import bound_texts
 
     store, run, now = app_store(), payload["run"], datetime.now(UTC)
     compute = connect_compute(read_app_settings())
@@ -24,4 +25,8 @@ def check_shards(payload: dict[str, Any]) -> dict[str, Any]:
     if not check.open:
         write_usage(store, compute, run, now)
     check_s = offload.policy_of(store, run).check_s
-    return {"open": check.open, "reasons": dict(check.reasons), "check_s": check_s}
+    return {
+        "open": check.open,
+        "reasons": bound_texts({str(shard): why for shard, why in check.reasons.items()}),
+        "check_s": check_s,
+    }

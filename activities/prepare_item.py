@@ -16,4 +16,4 @@ def prepare_item(payload: dict[str, Any]) -> dict[str, Any]:
 
     request = from_plain(payload["request"], RunRequest)
     done = prepare.prepare_item(app_store(), request, payload["round"], payload["number"])
-    return {"error": f"{done.input}: {done.error}" if done.error else ""}
+    return {"error": f"{done.input}: {done.error}"[:2_000] if done.error else ""}

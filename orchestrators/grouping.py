@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 WIDTH = 100
 """Children of one orchestrator at most: replay cost grows with the square of it (10,000 flat take minutes, 100 x 100 seconds)."""
+
+TEXTS_BYTES = 100_000
+"""Of the reasons in one payload: far below the 256 KB that some storage backends take, beside whatever else is in it."""
+_BYTES_AROUND, _SHORTEST_BYTES = 14, 24  # a shard's number with its punctuation; half a sentence
 
 Item = TypeVar("Item")
 
@@ -33,6 +38,25 @@ def numbers_of(ranges: Iterable[Sequence[int]]) -> list[int]:
     [0, 1, 2, 5, 6]
     """
     return [number for first, stop in ranges for number in range(first, stop)]
+
+
+def bound_texts(texts: Mapping[str, str], limit_bytes: int = TEXTS_BYTES) -> dict[str, str]:
+    """The texts, cut evenly and the last left out where needed, so that they take `limit_bytes` as JSON at the most.
+
+    >>> bound_texts({"1": "x" * 100, "2": "y" * 100}, 100)
+    {'1': 'xxxxxxxxxxxxxxxxxxxxxxxxx', '2': 'yyyyyyyyyyyyyyyyyyyyyyyyy'}
+    """
+    share = max(limit_bytes // max(len(texts), 1) - _BYTES_AROUND, _SHORTEST_BYTES)
+    found, size_bytes = {}, 0
+    for name, text in texts.items():
+        short = text
+        while len(json.dumps(short)) > share:
+            short = short[: len(short) // 2]
+        size_bytes += len(json.dumps({name: short}))
+        if size_bytes > limit_bytes:
+            break
+        found[name] = short
+    return found
 
 
 def split_evenly(items: Sequence[Item], width: int = WIDTH) -> list[list[Item]]:

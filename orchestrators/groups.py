@@ -8,7 +8,7 @@ from typing import Any
 from azure.durable_functions import DurableOrchestrationContext
 
 from orchestrators.calls import call, describe_loss
-from orchestrators.grouping import numbers_of
+from orchestrators.grouping import bound_texts, numbers_of
 
 Flow = Generator[Any, Any, dict[str, Any]]
 
@@ -38,7 +38,10 @@ def score_group(context: DurableOrchestrationContext) -> Flow:
         for shard, answer in zip(shards, answers, strict=True)
         if not answer["ok"]
     }
-    return {"reasons": failed, "cancelled": any(a["ok"] and a["value"]["cancelled"] for a in answers)}
+    return {
+        "reasons": bound_texts(failed),
+        "cancelled": any(a["ok"] and a["value"]["cancelled"] for a in answers),
+    }
 
 
 def prepare_group(context: DurableOrchestrationContext) -> Flow:

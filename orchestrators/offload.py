@@ -9,6 +9,7 @@ from typing import Any
 from azure.durable_functions import DurableOrchestrationContext
 
 from orchestrators.calls import call
+from orchestrators.grouping import bound_texts
 
 Flow = Generator[Any, Any, dict[str, Any]]
 _JOB_LIMIT_S = 43_200.0  # of submissions by an earlier version, whose answer does not say
@@ -40,7 +41,7 @@ def offload(context: DurableOrchestrationContext) -> Flow:
         if answer["ok"]:
             check_s, answered = answer["value"]["check_s"], context.current_utc_datetime
             if not answer["value"]["open"]:
-                return {"reasons": answer["value"]["reasons"]}
+                return {"reasons": bound_texts(answer["value"]["reasons"])}
         elif _seconds_since(context, answered) > limit_s:
             return {"reasons": {}, "error": answer["error"]}
         woken = yield from _wait(context, event_name(wait), check_s)

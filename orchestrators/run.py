@@ -8,7 +8,7 @@ from typing import Any
 from azure.durable_functions import DurableOrchestrationContext
 
 from orchestrators.calls import call, describe_loss
-from orchestrators.grouping import numbers_of, ranges_of, split_evenly
+from orchestrators.grouping import bound_texts, numbers_of, ranges_of, split_evenly
 
 Flow = Generator[Any, Any, dict[str, Any]]
 
@@ -107,7 +107,7 @@ def _score(context: DurableOrchestrationContext, request: dict[str, Any], plan: 
     errors = [answer["error"] for answer in answers if answer.get("error")]
     if errors:
         raise StoppedError(errors[0])
-    return {shard: why for answer in answers for shard, why in answer["reasons"].items()}
+    return bound_texts({shard: why for answer in answers for shard, why in answer["reasons"].items()})
 
 
 def offload_instance(instance: str) -> str:
