@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from fleetscore.errors import StoreError
 from fleetscore.records import InputFile
@@ -15,6 +15,10 @@ from fleetscore.store.parallel_reads import side_by_side
 
 _PIECE_BYTES = 1 << 20
 _HEAD_BYTES = 64 * 1024
+_REMEMBERED = 10_000
+_digests: dict[tuple[str, str, str, int], str] = {}
+"""Of versions of files that this process has read: a workload may list the same files for each of its months."""
+
 _COMPARED = ("csv", "tsv", "jsonl", "parquet", "avro")
 
 
@@ -24,11 +28,12 @@ def without_copies(store: Store, files: Sequence[InputFile]) -> tuple[list[Input
 
     Only files of one size, format and columns of the path are compared, by their beginnings first.
     """
+    etags = {f.path: f.etag for f in files}
     suspects = _alike(
         {f.path: (f.size_bytes, f.format, *f.columns.items()) for f in files if f.format in _COMPARED}
     )
     for limit_bytes in (_HEAD_BYTES, 0):
-        digests = side_by_side(functools.partial(_digest, store, limit_bytes), suspects)
+        digests = side_by_side(functools.partial(_digest, store, limit_bytes, etags), suspects)
         keys = {path: digest for path, digest in zip(suspects, digests, strict=True) if digest}
         suspects = _alike({f.path: (keys[f.path], *f.columns.items()) for f in files if f.path in keys})
     first: dict[object, str] = {}
@@ -50,18 +55,23 @@ def _alike(keys: dict[str, tuple[object, ...]]) -> list[str]:
     return [path for group in groups.values() if len(group) > 1 for path in group]
 
 
-def _digest(store: Store, limit_bytes: int, path: str) -> str:
+def _digest(store: Store, limit_bytes: int, etags: Mapping[str, str], path: str) -> str:
     """The SHA-256 of the file, or of its first `limit_bytes`; "" for one that cannot be read: the reader
     it says so.
     """
+    known = (store.url, path, etags[path], limit_bytes)
+    if known in _digests:
+        return _digests[known]
     try:
         source, inside = store_of(store, path)
         digest = hashlib.sha256()
         for piece in _pieces(source, inside, limit_bytes):
             digest.update(piece)
-        return digest.hexdigest()
     except (StoreError, OSError):
         return ""
+    if len(_digests) >= _REMEMBERED:
+        _digests.clear()
+    return _digests.setdefault(known, digest.hexdigest())
 
 
 def _pieces(store: Store, path: str, limit_bytes: int) -> Iterable[bytes]:

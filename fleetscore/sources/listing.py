@@ -12,7 +12,7 @@ from fleetscore.errors import StoreError
 from fleetscore.records import InputFile
 from fleetscore.sources.copies import without_copies
 from fleetscore.sources.delta_tables import find_tables, pin_tables
-from fleetscore.sources.formats import format_of, is_hidden, looks_like_data
+from fleetscore.sources.formats import FileFormat, format_of, is_hidden, looks_like_data
 from fleetscore.sources.narrowing import prefixes_of
 from fleetscore.sources.patterns import Pattern, Span, parse_pattern
 from fleetscore.sources.places import explain_refusal, split_place, store_of
@@ -24,20 +24,21 @@ from fleetscore.store.base import is_path
 Found = TypeVar("Found", InputFile, PassedOver, InputFile | PassedOver)
 
 
-def list_inputs(store: Store, settings: DataSettings, window: Span | None) -> Listing:
+def list_inputs(store: Store, settings: DataSettings, window: Span | None, other: str = "") -> Listing:
     """The files that a window may have rows in, listing only the window's prefixes; without a window,
     everything.
 
-    Without a window the whole folder of each pattern is listed, so that nothing beside the pattern stays
-    unseen. One odd file never stops the others: it is passed over by name. Raises StoreError where a place
-    cannot be listed.
+    `other` is the format of files whose suffix names none; without it they are passed over. Without a
+    window the whole folder of each pattern is listed, so that nothing beside the pattern stays unseen. One
+    odd file never stops the others: it is passed over by name. Raises StoreError where a place cannot be
+    listed.
     """
     files: dict[str, InputFile] = {}
     passed: dict[str, PassedOver] = {}
     listed = 0
     for path in settings.paths:
         container, text = split_place(path)
-        one = _list_pattern(store_of(store, path)[0], container, parse_pattern(text), settings, window)
+        one = _list_pattern(store_of(store, path)[0], container, parse_pattern(text), settings, window, other)
         listed += one.listed
         files |= {f.path: f for f in one.files if f.path not in files}
         for passed_over in one.passed_over:
@@ -57,13 +58,13 @@ def is_matched(path: str, pattern: str) -> bool:
 
 
 def _list_pattern(
-    store: Store, container: str, pattern: Pattern, settings: DataSettings, window: Span | None
+    store: Store, container: str, pattern: Pattern, settings: DataSettings, window: Span | None, other: str
 ) -> Listing:
     entries = _entries(store, container, pattern, settings, window)
     zone = ZoneInfo(settings.path_timezone)
     stamps = pattern.stamps(pattern.moments(window, zone, settings.late_s)) if window else None
     tables = find_tables(store, pattern, entries, settings)
-    judged = [judge(entry, pattern, stamps, tables, settings) for entry in entries]
+    judged = [judge(entry, pattern, stamps, tables, settings, other) for entry in entries]
     files = [_placed(found, container) for found in judged if isinstance(found, InputFile)]
     passed = [_placed(found, container) for found in judged if isinstance(found, PassedOver)]
     pinned = [_placed(found, container) for found in pin_tables(store, tables, pattern, entries, settings)]
@@ -93,6 +94,7 @@ def judge(
     stamps: set[tuple[str, ...]] | None,
     tables: Sequence[str],
     settings: DataSettings,
+    other: str = "",
 ) -> InputFile | PassedOver | None:
     """What becomes of a listed file; None for one of another window, and for the files of a Delta table."""
     path = entry.path
@@ -112,7 +114,7 @@ def judge(
     columns, stamp = matched
     if stamps is not None and stamp not in stamps:
         return None
-    return _usable(entry, {**_hive_columns(path, pattern.folder), **columns}, settings)
+    return _usable(entry, {**_hive_columns(path, pattern.folder), **columns}, settings, other)
 
 
 def _visible(name: str) -> str:
@@ -120,8 +122,10 @@ def _visible(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
-def _usable(entry: Entry, columns: Mapping[str, str], settings: DataSettings) -> InputFile | PassedOver:
-    found = format_of(entry.path, settings.format)
+def _usable(
+    entry: Entry, columns: Mapping[str, str], settings: DataSettings, other: str
+) -> InputFile | PassedOver:
+    found = format_of(entry.path, settings.format) or (FileFormat(other) if other else None)
     if found is None:
         detail = (
             "Its suffix names no format that is read (csv, tsv, jsonl, each also .gz or .zst; parquet; avro)."

@@ -156,10 +156,20 @@ class DataSettings:
         """What the files call our column."""
         return self.columns.get(ours, ours)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether no line says how files are read; lines on where and when they are may be there."""
+        plain = DataSettings()
+        names = DataSettings.__dataclass_fields__.keys() - _PLACE
+        return self.timezone in ("", "UTC") and all(getattr(self, n) == getattr(plain, n) for n in names)
+
     def with_defaults(self, path: str, timezone: str) -> Self:
         """The same settings with `path` and `timezone` where the table has none."""
         paths = self.paths or ((path,) if path and not self.database else ())
         return replace(self, path=paths, timezone=self.timezone or timezone)
+
+
+_PLACE = {"path", "path_timezone", "late_s", "ready", "read_limit_s", "read_limit_mb", "timezone"}
 
 
 def read_data_settings(table: Mapping[str, Any], where: str) -> DataSettings:

@@ -32,3 +32,19 @@ def line() -> Callable[..., str]:
         return ",".join(map(str, cells))
 
     return build
+
+
+@pytest.fixture
+def logs(line: Callable[..., str]) -> Callable[..., bytes]:
+    """Build a file of one row an hour for each of some servers, for some days of June 2016."""
+
+    def build(servers: list[str], first: int, days: int, load: int = 50) -> bytes:
+        rows = [
+            line(f"2016-06-{first + day:02d} {hour:02d}:10:00", server, load + hour)
+            for day in range(days)
+            for hour in range(24)
+            for server in servers
+        ]
+        return ("\n".join(rows) + "\n").encode()
+
+    return build

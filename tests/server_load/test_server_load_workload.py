@@ -26,7 +26,7 @@ from fleetscore.workload import MapItem, Partitions, Remark, RunContext, SampleR
 from fleetscore.workloads.server_load.months import hour_of
 from fleetscore.workloads.server_load.samples import TRUTH_PATH
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
-from fleetscore.workloads.server_load.sources import find_sources, list_bad_names, list_logs
+from fleetscore.workloads.server_load.sources import find_sources, list_logs
 from fleetscore.workloads.server_load.workload import ServerLoad
 
 WORKLOAD = ServerLoad()
@@ -54,22 +54,6 @@ def discover(run: RunContext) -> dict[str, dict[str, Any]]:
     """Prepare, discover, and give the partitions by key."""
     prepare(run)
     return {row["partition"]: row for row in WORKLOAD.discover(run).expected.to_pylist()}
-
-
-@pytest.fixture
-def logs(line: Callable[..., str]) -> Callable[..., bytes]:
-    """Build a file of one row an hour for each of some servers, for some days of June 2016."""
-
-    def build(servers: list[str], first: int, days: int, load: int = 50) -> bytes:
-        rows = [
-            line(f"2016-06-{first + day:02d} {hour:02d}:10:00", server, load + hour)
-            for day in range(days)
-            for hour in range(24)
-            for server in servers
-        ]
-        return ("\n".join(rows) + "\n").encode()
-
-    return build
 
 
 def hours_of(store: LocalStore, discovery: Partitions) -> bytes:
@@ -266,7 +250,7 @@ def test_copied_file_is_read_once(store: LocalStore, logs: Callable[..., bytes])
     both = WORKLOAD.discover(run)
     assert hours_of(store, both) == hours_of(store, alone)
     (remark,) = [text for text in both.remarks if "same bytes" in text]
-    assert f"{_FOLDER}/a.csv has the same bytes as {_FOLDER}/a (1).csv" in remark
+    assert f"{_FOLDER}/a.csv: It holds the same bytes as {_FOLDER}/a (1).csv" in remark
     with store.open(both.inputs[0].path) as file:
         assert set(pq.read_table(file)["sessions"].to_pylist()) == {2}
 
@@ -526,9 +510,10 @@ def test_short_history_trains(kind: str) -> None:
 def test_a_log_whose_name_is_not_utf8_is_set_aside_by_name(tmp_path: Path) -> None:
     """It is named with its bytes shown, in the remarks, and the other logs are read."""
     store = LocalStore(tmp_path / "store")
-    store.write("data/server_load/a.csv", b"")
+    store.write("data/server_load/a.csv", b"1,2\n")
     (store.root / "data" / "server_load" / os.fsdecode(b"bad\xff.csv")).write_bytes(b"1,2\n")
     settings = ServerLoadSettings()
-    assert [file.path for file in list_logs(store, settings)] == ["data/server_load/a.csv"]
-    assert [aside.path for aside in list_bad_names(store, settings)] == ["data/server_load/bad\\udcff.csv"]
-    assert "rename it" in find_sources(store, settings).aside[-1].detail
+    assert [file.path for file in list_logs(store, settings).files] == ["data/server_load/a.csv"]
+    (told,) = find_sources(store, settings).remarks
+    assert told.startswith("data/server_load/bad\\udcff.csv: ")
+    assert "rename it" in told

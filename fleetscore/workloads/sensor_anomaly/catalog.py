@@ -158,7 +158,7 @@ def _cache_path(file: InputFile, settings: SensorSettings) -> str:
 
 def _column_settings(settings: SensorSettings) -> tuple[str, ...]:
     data = settings.source
-    dialect = () if settings.is_plain else (repr(replace(data, path=(), late_s=0.0, ready=None)),)
+    dialect = () if settings.source.is_plain else (repr(replace(data, path=(), late_s=0.0, ready=None)),)
     return (
         settings.time_column,
         settings.device_column,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 
 from fleetscore.errors import SettingsError
 from fleetscore.sources.settings import DataSettings
@@ -50,9 +50,6 @@ class EventSettings:
 
 
 _FOLDER = "data/sensor_anomaly/"
-_PLAIN = DataSettings(timezone="UTC")
-_PLACE = ("path", "path_timezone", "late_s", "ready", "read_limit_s", "read_limit_mb")
-"""Lines of [data] that say where and when files are read, not how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +100,3 @@ class SensorSettings:
     def source(self) -> DataSettings:
         """How input is listed and read."""
         return self.data.with_defaults(_FOLDER, self.timezone)
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether cells are read as they are without any line of [data] on names, text and times."""
-        lines = {name: getattr(_PLAIN, name) for name in _PLACE}
-        return replace(self.source, **lines) == _PLAIN

@@ -26,7 +26,7 @@ def is_read_by_pieces(file: InputFile, settings: SensorSettings) -> bool:
     is_here = "://" not in file.path and not file.columns
     return (
         is_here
-        and settings.is_plain
+        and settings.source.is_plain
         and file.path.lower().endswith((".csv", ".parquet"))
         and file.format != "delta"
     )

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import InputError
+from fleetscore.partition_keys import join_key
 from fleetscore.records import InputFile, Outcome
 from fleetscore.schemas import PARTITIONS
 from fleetscore.store.base import Store
@@ -79,7 +80,8 @@ def _partition(
     """The PARTITIONS row of a server: the first rule that settles it, else to be scored."""
     settings: ServerLoadSettings = run.settings
     rows, last_hour = seen or (0, None)
-    model = run.pins.version_for(server)
+    key = join_key([server])
+    model = run.pins.version_for(key)
     outcome, cause, detail = "", "", ""
     late_from = hour_of(run.window.end) - settings.late_after_hours
     if settings.servers and server not in settings.servers:
@@ -100,7 +102,7 @@ def _partition(
         detail = f"No session in the last {settings.late_after_hours} hours of the window: {last}."
     elif not model:
         outcome, cause, detail = Outcome.SKIPPED, "no_model", "No model set is pinned: train and pin one."
-    return server, rows, rows * _BYTES_PER_HOUR_ROW, model, str(outcome), cause, detail
+    return key, rows, rows * _BYTES_PER_HOUR_ROW, model, str(outcome), cause, detail
 
 
 def discover_span(run: RunContext) -> Partitions:
@@ -192,9 +194,7 @@ def _remarks(store: Store, sources: Sources, months: Sequence[MonthHours]) -> tu
     lines = sum(record.counts.lines for record in sources.usable)
     kept = sum(record.counts.kept for record in sources.usable)
     used = f"{len(files)} log files, {size / 1e6:.1f} MB, {lines} rows of which {lines - kept} rejected; {len(months)} months of hours."
-    copies = [
-        f"{copy} has the same bytes as {original}; it was read once." for copy, original in sources.copies
-    ]
+    passed_over = [Remark("passed_over", text) for text in sources.remarks]
     aside = [Remark("file_set_aside", f"Set aside: {file.detail}") for file in sources.aside]
     found = [repeat for month in months for repeat in read_repeats(store, month.path)]
     repeated = [
@@ -206,7 +206,7 @@ def _remarks(store: Store, sources: Sources, months: Sequence[MonthHours]) -> tu
     ]
     unread = [Remark("unread_cells", text) for text in _unread_cells(sources.usable)]
     negative = [Remark("negative_load", text) for text in _negative_loads(sources.usable)]
-    return (used, *copies, *repeated, *unread, *negative, *aside)
+    return (used, *passed_over, *repeated, *unread, *negative, *aside)
 
 
 def _negative_loads(records: Sequence[RangeRecord]) -> list[str]:

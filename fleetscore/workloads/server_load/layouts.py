@@ -15,6 +15,9 @@ from fleetscore.workloads.server_load.grammar import (
     split_cells,
 )
 
+NAMED = {"parquet", "jsonl", "tsv", "avro", "capture", "delta"}
+"""Formats whose files name their columns themselves, whatever the settings say."""
+
 SUMS = ("load", "bytes", "load1", "load2", "load3", "load4", "load5", "secure")
 """The eight summed columns, in the order of every table and array: TotalLoad, MbytesTransferred, SubService 1..5, SecureBytes."""
 

@@ -23,13 +23,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fleetscore.errors import StoreError
+from fleetscore.errors import FileError, StoreError
 from fleetscore.records import InputFile
+from fleetscore.sources.places import store_of
 from fleetscore.store.base import Store
 from fleetscore.store.state_files import read_hint
 from fleetscore.store.tables import has_table
 from fleetscore.workload import MapItem
 from fleetscore.workloads.server_load.layouts import LAYOUTS
+from fleetscore.workloads.server_load.named_rows import dialect_of, has_names, sum_file
 from fleetscore.workloads.server_load.parse import Counts, digest_of, parse_piece, read_layout, read_piece
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
 
@@ -62,16 +64,18 @@ class RangeRecord:
 
 def parse_items(files: Iterable[InputFile], settings: ServerLoadSettings) -> list[MapItem]:
     """One item per range of each file; its output is the range's record."""
-    step = settings.range_mb * _MEGABYTE
     return [
         _parse_item(file, first, min(first + step, file.size_bytes), settings)
         for file in files
+        for step in (max(file.size_bytes, 1) if has_names(file, settings) else settings.range_mb * _MEGABYTE,)
         for first in range(0, max(file.size_bytes, 1), step)
     ]
 
 
 def _parse_item(file: InputFile, first: int, stop: int, settings: ServerLoadSettings) -> MapItem:
     identity = f"{file.path}|{file.etag}|{first}|{stop}|{settings.layout}|{settings.buckets}"
+    if has_names(file, settings):
+        identity += f"|{dialect_of(settings)}|{sorted(file.columns.items())}"
     name = hashlib.sha256(identity.encode()).hexdigest()[:40]
     item = f"parse/{file.path}@{first // _MEGABYTE}"
     return MapItem(item, file, first, stop, f"{RECORDS}{name}.json", (stop - first) // _BYTES_PER_LINE)
@@ -80,8 +84,10 @@ def _parse_item(file: InputFile, first: int, stop: int, settings: ServerLoadSett
 def parse_range(store: Store, item: MapItem, settings: ServerLoadSettings) -> RangeRecord:
     """Parse the range, unless its bytes were parsed before, and write its record; StoreError when the file changed meanwhile."""
     record = _parsed(store, item, settings)
-    entry = store.stat(item.input.path)
-    if entry is None or entry.etag != item.input.etag:
+    source, path = store_of(store, item.input.path)
+    entry = source.stat(path)
+    is_pinned = item.input.format == "delta"
+    if not is_pinned and (entry is None or entry.etag != item.input.etag):
         raise StoreError(
             f"{item.input.path} was changed while it was read.",
             fix="Run again: only what is new will be parsed.",
@@ -92,6 +98,8 @@ def parse_range(store: Store, item: MapItem, settings: ServerLoadSettings) -> Ra
 
 def _parsed(store: Store, item: MapItem, settings: ServerLoadSettings) -> RangeRecord:
     place = (item.input, item.first_byte, item.stop_byte)
+    if has_names(item.input, settings):
+        return _parsed_names(store, item, settings)
     recognised = read_layout(store, item.input.path, settings.layout)
     if recognised.layout is None:
         return RangeRecord(*place, problem=recognised.problem, detail=recognised.detail)
@@ -120,6 +128,19 @@ def _read_about(store: Store, path: str) -> tuple[_About, int] | None:
         return None
     with store.open(path) as file:
         return _about(pq.read_metadata(file).metadata), file.size()
+
+
+def _parsed_names(store: Store, item: MapItem, settings: ServerLoadSettings) -> RangeRecord:
+    place, name = (item.input, item.first_byte, item.stop_byte), item.output.rpartition("/")[2][:-5]
+    try:
+        sums, counts = sum_file(store, item.input, settings)
+    except FileError as error:
+        return RangeRecord(*place, "columns", problem=error.code, detail=str(error))
+    path = f"{ROOT}/sums/{name}-columns-{settings.buckets}.parquet"
+    _write_sums(store, path, sums, counts, settings.buckets)
+    with store.open(path) as file:
+        about = _about(pq.read_metadata(file).metadata)
+        return RangeRecord(*place, "columns", path, file.size(), about.first_slot, about.last_slot, counts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,14 @@ hour. The field names are those of the features, so that the reference's payload
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fleetscore.errors import InputError
 from fleetscore.models.model_sets import Pins
+from fleetscore.partition_keys import join_key
 from fleetscore.store.base import Store
 from fleetscore.workloads.server_load.calendar_features import CALENDAR, WEEKDAYS, calendar_matrix
 from fleetscore.workloads.server_load.features import HISTORY
@@ -31,17 +32,24 @@ _COMPARED = tuple(
 
 
 def answer_rows(
-    store: Store, workload: str, pins: Pins, rows: Sequence[Mapping[str, Any]]
+    store: Store,
+    workload: str,
+    pins: Pins,
+    rows: Sequence[Mapping[str, Any]],
+    is_name: Callable[[str], bool] = is_server,
 ) -> list[dict[str, Any]]:
-    """One answer per row, in order; InputError names the row and the field, and nothing is answered."""
+    """One answer per row, in order; InputError names the row and the field, and nothing is answered.
+
+    `is_name` says what may name a server.
+    """
     for number, row in enumerate(rows):
         _check_names(row, number)
-    servers = [_server(row, number) for number, row in enumerate(rows)]
+    servers = [_server(row, number, is_name) for number, row in enumerate(rows)]
     hours = np.array([_hour(row, number) for number, row in enumerate(rows)], np.int64)
     history = np.array(
         [[_number(row.get(name), number, name) for name in HISTORY] for number, row in enumerate(rows)]
     ).reshape(len(rows), len(HISTORY))
-    versions = [_version(pins, server, number) for number, server in enumerate(servers)]
+    versions = [_version(pins, join_key([server]), number) for number, server in enumerate(servers)]
     answers: list[dict[str, Any]] = [{} for _ in rows]
     for version in sorted(set(versions)):
         chosen = [number for number, of_row in enumerate(versions) if of_row == version]
@@ -94,10 +102,10 @@ def _check_names(row: Mapping[str, Any], number: int) -> None:
             raise _bad(row.get(name), number, name, "a number or a text")
 
 
-def _server(row: Mapping[str, Any], number: int) -> str:
+def _server(row: Mapping[str, Any], number: int, is_name: Callable[[str], bool]) -> str:
     value = row.get(SERVER)
-    if not isinstance(value, str) or not is_server(value):
-        raise _bad(value, number, SERVER, "an IP address")
+    if not isinstance(value, str) or not is_name(value):
+        raise _bad(value, number, SERVER, "an IP address" if is_name is is_server else "a name")
     return value
 
 

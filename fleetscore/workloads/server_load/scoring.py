@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from fleetscore.errors import ModelError
 from fleetscore.models.model_sets import read_model_file, read_model_set
+from fleetscore.partition_keys import join_key, split_key
 from fleetscore.store.base import Store
 from fleetscore.workload import RunContext, Scored, Shard
 from fleetscore.workloads.server_load.discovery import read_hours, window_targets
@@ -51,7 +52,7 @@ def score_shard(run: RunContext, shard: Shard) -> Iterator[Scored]:
     settings: ServerLoadSettings = run.settings
     targets = window_targets(run.window, settings.horizon_hours)
     first, stop = int(targets[0]) - LOOKBACK_HOURS, int(targets[0])
-    servers = shard.keys
+    servers = [split_key(key)[0] for key in shard.keys]
     hours = read_hours(run.store, run.inputs, first, stop, servers=servers)
     of_version: dict[str, list[str]] = {}
     for server, version in zip(servers, shard.partitions["model"].to_pylist(), strict=True):
@@ -60,7 +61,7 @@ def score_shard(run: RunContext, shard: Shard) -> Iterator[Scored]:
         try:
             trees = cached_trees(run.store, run.workload, version)
         except ModelError as error:
-            failed = shard.restricted(members).partitions
+            failed = shard.restricted([join_key([server]) for server in members]).partitions
             yield Scored.failed(
                 failed["partition"], error.code, str(error), input_rows=failed["rows"], model=version
             )
@@ -80,7 +81,7 @@ def _score(servers: Sequence[str], hours: pa.Table, targets: Any, trees: Trees, 
     input_rows = np.count_nonzero(~np.isnan(history.load), axis=1)
     seconds = (time.perf_counter() - begun) / len(servers)
     return Scored.of(
-        servers, results, input_rows=input_rows, rows=len(targets), model=version, seconds=seconds,
+        [join_key([server]) for server in servers], results, input_rows=input_rows, rows=len(targets), model=version, seconds=seconds,
         sketches=_sketches(servers, history.load, features, chances),
     )  # fmt: skip
 
@@ -105,4 +106,4 @@ def _sketches(servers: Sequence[str], load: Any, features: Any, chances: Any) ->
     per_server = chances.reshape(len(servers), -1, len(CLASSES)).mean(axis=1)
     columns = {"n": n.astype(np.float64), "mean": mean, "std": spread, "missing": missing}
     columns |= {f"p_{name}": np.ascontiguousarray(per_server[:, k]) for k, name in enumerate(CLASSES)}
-    return pa.table({"partition": list(servers)} | columns)
+    return pa.table({"partition": [join_key([server]) for server in servers]} | columns)

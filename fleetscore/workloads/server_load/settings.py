@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from fleetscore.sources.settings import DataSettings
 
+_FOLDER = "data/server_load/"
 _Positive = Annotated[float, Meta(gt=0.0)]
 
 
@@ -17,7 +18,10 @@ class ServerLoadSettings:
     """The defaults are the reference month's: one month of logs, US holidays, classes at 100 and 500."""
 
     data: DataSettings = field(default_factory=DataSettings)
-    layout: Literal["auto", "17", "16"] = "auto"  # columns of the logs: recognised per file, or declared
+    timezone: str = "UTC"  # of times without a zone where a header names the columns, unless [data] names one
+    layout: Literal["auto", "17", "16", "columns"] = (
+        "auto"  # columns of the logs: recognised per file, declared, or named by a header and [data]
+    )
     files: str = "*"  # which files of the data folder are read, as a glob over their path there
     servers: tuple[str, ...] = ()  # score and train on these only; all when empty
     medium_above: _Positive = 100.0  # peak load of an hour above which its class is medium
@@ -44,10 +48,23 @@ class ServerLoadSettings:
     schema: int = 1
 
     def __post_init__(self) -> None:
-        if self.data != DataSettings(path=self.data.path):
-            raise ValueError("data has more than path, which is all that this kind takes")
+        if self.data.aggregate or self.data.database or self.data.ready:
+            raise ValueError(
+                "aggregate, database and ready are not for server_load, which adds up five minutes of months of logs; "
+                "leave them out"
+            )
 
     @property
     def folder(self) -> str:
-        """The folder of the input."""
-        return self.data.with_defaults("data/server_load/", "UTC").prefixes("")[0]
+        """The first folder of the input."""
+        return self.source.prefixes(_FOLDER)[0]
+
+    @property
+    def source(self) -> DataSettings:
+        """How input is listed, and read where its columns are named."""
+        return self.data.with_defaults(_FOLDER, self.timezone)
+
+    @property
+    def names_columns(self) -> bool:
+        """Whether the rows of all files have named columns: by a header, as [data] says."""
+        return self.layout == "columns" or not self.source.is_plain

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from fleetscore.errors import InputError
-from fleetscore.records import InputFile
-from fleetscore.store.base import Store, is_path
+from fleetscore.sources import Listing, PassedOver, list_inputs
+from fleetscore.store.base import Store
 from fleetscore.workload import MapItem
 from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR, UNUSABLE
 from fleetscore.workloads.server_load.months import Month, months_between
@@ -30,12 +30,12 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The state of all logs: what is still to parse, what may be used, what is set aside, what is a copy."""
+    """The state of all logs: what is still to parse, what may be used, what is set aside, what was passed over."""
 
     unparsed: tuple[MapItem, ...]
     usable: tuple[RangeRecord, ...]
     aside: tuple[SetAside, ...]
-    copies: tuple[tuple[str, str], ...] = ()  # a file that is not used, and the one of equal bytes that is
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,28 +48,24 @@ class MonthHours:
     path: str
 
 
-def list_logs(store: Store, settings: ServerLoadSettings) -> list[InputFile]:
-    """The log files that the settings name, by path; names that begin with "." or "_" are not logs."""
-    folder = settings.folder
-    return [
-        InputFile(entry.path, entry.etag, entry.size_bytes)
-        for entry in store.list(folder)
-        if fnmatchcase(entry.path.removeprefix(folder), settings.files)
-        and not entry.path.rpartition("/")[2].startswith((".", "_"))
-        and is_path(entry.path)
-    ]
-
-
-def list_bad_names(store: Store, settings: ServerLoadSettings) -> list[SetAside]:
-    """The files whose names no record could keep, such as those that are not UTF-8; each is set aside with its bytes shown."""
-    found = [entry.path for entry in store.list(settings.folder) if not is_path(entry.path)]
-    shown = [path.encode("utf-8", "backslashreplace").decode() for path in found]
-    return [SetAside(path, "bad_name", f"{path}: its name cannot be kept; rename it.", ()) for path in shown]
+def list_logs(store: Store, settings: ServerLoadSettings) -> Listing:
+    """The log files that the settings name, by path, and what lies beside them and is not read."""
+    listing = list_inputs(store, settings.source, None, "" if settings.names_columns else "csv")
+    if settings.files == "*":
+        return listing
+    wanted = {
+        f.path for f in listing.files if fnmatchcase(f.path.removeprefix(settings.folder), settings.files)
+    }
+    detail = f"The setting files = {settings.files!r} does not match it."
+    others = [PassedOver(f.path, "not_matched", detail, False) for f in listing.files if f.path not in wanted]
+    files = tuple(file for file in listing.files if file.path in wanted)
+    return Listing(files, (*listing.passed_over, *others), listing.listed)
 
 
 def find_sources(store: Store, settings: ServerLoadSettings) -> Sources:
     """Read what became of every range of every log."""
-    items = parse_items(list_logs(store, settings), settings)
+    listing = list_logs(store, settings)
+    items = parse_items(listing.files, settings)
     records = read_records(store, items)
     of_file: dict[str, list[RangeRecord]] = {}
     for record in records:
@@ -80,26 +76,10 @@ def find_sources(store: Store, settings: ServerLoadSettings) -> Sources:
     judged = {
         path: judge_file(of_file[path], settings.reject_limit) for path in of_file if path not in waiting
     }
-    first_of: dict[tuple[object, ...], str] = {}
-    for path in sorted(path for path, aside in judged.items() if aside is None):
-        first_of.setdefault(_content_of(of_file[path]), path)
-    used = set(first_of.values())
-    usable = tuple(record for path in judged if path in used for record in of_file[path])
-    aside = (*(one for one in judged.values() if one is not None), *list_bad_names(store, settings))
-    copies = [
-        (path, first_of[_content_of(of_file[path])])
-        for path in judged
-        if judged[path] is None and path not in used
-    ]
-    return Sources(unparsed, usable, aside, tuple(copies))
-
-
-def _content_of(records: Sequence[RangeRecord]) -> tuple[object, ...]:
-    """What equals that of another file when their bytes are equal, or else is the file's alone."""
-    if not any(record.sums for record in records):
-        return (records[0].input.path,)
-    ranges = tuple((record.first_byte, record.stop_byte, record.sums) for record in records)
-    return (records[0].input.size_bytes, *ranges)
+    usable = tuple(record for path, aside in judged.items() if aside is None for record in of_file[path])
+    return Sources(
+        unparsed, usable, tuple(one for one in judged.values() if one is not None), listing.remarks()
+    )
 
 
 def judge_file(records: Sequence[RangeRecord], reject_limit: float) -> SetAside | None:

@@ -85,9 +85,11 @@ class ServerLoad(Workload, Prepares, Trains, ScoresRows, Judges, MakesSamples, B
         return assemble_set(parts)
 
     def score_rows(self, store: Store, pins: Pins, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        from fleetscore.workloads.server_load.grammar import is_server
         from fleetscore.workloads.server_load.rows import answer_rows
 
-        return answer_rows(store, self.name, pins, rows)
+        is_name = bool if self.settings.names_columns else is_server
+        return answer_rows(store, self.name, pins, rows, is_name)
 
     def judge(self, store: Store, window: Window, results: pa.Table) -> pa.Table:
         from fleetscore.workloads.server_load.actuals import judge_classes
