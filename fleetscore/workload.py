@@ -21,7 +21,7 @@ from fleetscore.models.model_sets import Pins
 from fleetscore.records import Collected, FitCheck, InputFile, Outcome, Rates
 from fleetscore.schemas import OUTCOMES, PARTITIONS, complete_outcomes, fill_table, list_texts
 from fleetscore.settings import NoSettings, RunPolicy, workload_settings_path
-from fleetscore.sources.settings import DataSettings
+from fleetscore.sources import DataSettings, Listing, list_inputs
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window, parse_window
 
@@ -279,8 +279,8 @@ class Workload(ABC):
         By default the folders of the [data] table where `settings_type` has a field `data`, else data/<kind>/. Data in
         another container or a database is stood for by the workload's settings, which are always there.
         """
-        data = getattr(self.settings, "data", None)
-        found = data.prefixes(workload_settings_path(self.name)) if isinstance(data, DataSettings) else ()
+        data = self.source()
+        found = data.prefixes(workload_settings_path(self.name)) if data else ()
         return found or (f"data/{type(self).name}/",)
 
     def code_distrust(self) -> str | None:
@@ -289,6 +289,16 @@ class Workload(ABC):
         None (the default) where the settings name none.
         """
         return None
+
+    def source(self) -> DataSettings | None:
+        """How the input is listed and read: the [data] table with its defaults; None for a kind that reads otherwise."""
+        data = getattr(self.settings, "source", None) or getattr(self.settings, "data", None)
+        return data.with_defaults("", self.zone) if isinstance(data, DataSettings) else None
+
+    def list_input(self, store: Store) -> Listing:
+        """All files of the input's folders, whatever their window: those that are read, and those passed over."""
+        data = self.source()
+        return list_inputs(store, data, None) if data and not data.database else Listing((), (), 0)
 
     def parse_window(self, text: str) -> Window:
         """The window that `text` names; InputError with the expected form otherwise."""

@@ -32,6 +32,8 @@ async def housekeeping_timer(timer: func.TimerRequest, client: str) -> None:
 
     swept = await run_in_thread(sweep, app_store(), datetime.now(UTC))
     _log.info("swept %s", ", ".join(f"{n} of kind {kind}" for kind, n in swept.files.items()) or "nothing")
+    for remark in swept.remarks:
+        _log.warning("%s", remark)
     _log.info("purged the history of %d instances", await purge_history(client, datetime.now(UTC)))
 
 

@@ -33,3 +33,5 @@ def housekeep(dry_run: bool, fleet: FleetBase, as_json: bool) -> None:
     if rows:
         print_table(("kind", "files", "bytes"), rows, numbers=("files", "bytes"))
         say("for example " + ", ".join(swept.examples))
+    for remark in swept.remarks:
+        say(remark)

@@ -24,6 +24,7 @@ from fleetscore.operations.due import has_input
 from fleetscore.operations.known_workloads import find_named
 from fleetscore.operations.state_check import check_state
 from fleetscore.operations.table_sync import missing_windows
+from fleetscore.operations.unread_input import describe_unread
 from fleetscore.operations.watchdog import gather_overdue, trouble_of
 from fleetscore.pipeline.cost import PRICES_PATH, find_prices
 from fleetscore.registry import KnownWorkload, find_workloads
@@ -65,6 +66,7 @@ _ORDER = (
     "quota",
     "models",
     "state",
+    "input",
     "notices",
     "tables",
     "runs",
@@ -90,7 +92,10 @@ class Diagnosis:
 
 
 def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diagnosis:
-    """Check settings, store, clock, queue, Batch, schedules, models and what the watchdog sees. Writes and removes one probe file."""
+    """Check settings, input, store, clock, queue, Batch, schedules, models and what the watchdog sees.
+
+    Writes and removes one probe file.
+    """
     known: list[KnownWorkload] = []
     with suppress(FleetscoreError):  # the check of the store says what is wrong with it
         known = find_named(store)
@@ -105,6 +110,7 @@ def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diag
         ("notices", lambda: _notices(store, app)),
         ("state", lambda: _state(store)),
         *(("tables", partial(_table, store, each)) for each in known),
+        *(("input", partial(_input, store, each)) for each in known if each.workload and not each.reason),
         *(("runs", partial(_workload, store, each, now())) for each in known),
     ]
     found = [*chain(*side_by_side(lambda check: _guarded(*check), checks))]
@@ -303,6 +309,16 @@ def _quota(store: Store, app: AppSettings) -> Iterator[Finding]:
             yield Finding("quota", "wrong", detail, fix)
         else:
             yield Finding("quota", "ok", f"{kind}: {cores} of {granted} granted cores at the most.")
+
+
+def _input(store: Store, known: KnownWorkload) -> Iterator[Finding]:
+    """Whether files of the workload's folders are not read although they look like data."""
+    unread = describe_unread(store, known)
+    if unread:
+        fix = "Correct `path` or `format` of [data] in its settings, write the files otherwise, or move them away."
+        yield Finding("input", "warning", unread, fix)
+    else:
+        yield Finding("input", "ok", f"{known.name}: every file of its input that looks like data is read.")
 
 
 def _workload(store: Store, known: KnownWorkload, now: datetime) -> Iterator[Finding]:

@@ -20,9 +20,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import DamagedStateError, FleetscoreError, MissingBlobError
+from fleetscore.operations.unread_input import describe_unread
 from fleetscore.pipeline.submit import newest_round
 from fleetscore.records import FINAL, Manifest, RunRecord, RunRequest, RunState, ShardRecord
-from fleetscore.registry import workload_names
+from fleetscore.registry import find_workloads, workload_names
 from fleetscore.runs.delta_checkpoints import list_old_log, write_checkpoint
 from fleetscore.runs.index import RunLine, day_of, list_runs_since
 from fleetscore.runs.index_rollup import roll_up_index
@@ -56,11 +57,12 @@ class Doomed:
 
 @dataclass(slots=True)
 class Swept:
-    """What was removed, or would be: files and bytes by kind, with the first few paths."""
+    """What was removed, or would be: files and bytes by kind, with the first few paths; and input that is not read."""
 
     files: dict[str, int] = field(default_factory=Counter)
     bytes: dict[str, int] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)  # on input that is not read
     dry_run: bool = False
 
     def add(self, doomed: Doomed) -> None:
@@ -86,6 +88,8 @@ def sweep(store: Store, now: datetime, *, dry_run: bool = False) -> Swept:
         for name in names:
             _keep_house(store, name, policies[name], now, swept)
     _remove(store, find_old_notices(store, policies, now), swept)
+    unread = side_by_side(partial(describe_unread, store), find_workloads(store))
+    swept.remarks += [sentence for sentence in unread if sentence]
     return swept
 
 

@@ -54,13 +54,14 @@ def sum_file(store: Store, file: InputFile, settings: ServerLoadSettings) -> tup
         )
     numbers = [name for name in SUMS if name in names]
     kinds = {"time": ColumnKind.TIME, "server": ColumnKind.CODED} | dict.fromkeys(numbers, ColumnKind.NUMBER)
-    tally, causes, rows = RejectTally(), Counter[str](), 0
+    tally, causes, rows, negative = RejectTally(), Counter[str](), 0, 0
     parts = [SLOTS.empty_table()]
     for batch in read_batches(store, file, data, kinds):
         tally.add(batch)
         rows += batch.table.num_rows
+        negative += pc.sum(pc.less(batch.table["load"], 0.0)).as_py() or 0
         parts.append(_sums(batch.table, numbers, causes))
-    return pa.concat_tables(parts).unify_dictionaries(), _counts(rows, tally, causes)
+    return pa.concat_tables(parts).unify_dictionaries(), _counts(rows, negative, tally, causes)
 
 
 def _sums(table: pa.Table, numbers: list[str], causes: Counter[str]) -> pa.Table:
@@ -110,7 +111,7 @@ def _digests(
     return found
 
 
-def _counts(rows: int, tally: RejectTally, causes: Counter[str]) -> Counts:
+def _counts(rows: int, negative: int, tally: RejectTally, causes: Counter[str]) -> Counts:
     numbers = tally.rejected.pop("bad_number", 0)
     found = Counter({code: count for code, count in causes.items() if count})
     found.update({Cause.BAD_NUMBER.code: numbers} if numbers else {})
@@ -122,4 +123,4 @@ def _counts(rows: int, tally: RejectTally, causes: Counter[str]) -> Counts:
                 f"{r.place}: {r.text}")
         for r in tally.rejects
     ]  # fmt: skip
-    return Counts(lines, rows, dict(found), tuple(examples))
+    return Counts(lines, rows, dict(found), tuple(examples), negative)

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from fleetscore.models.model_sets import Pins
 from fleetscore.records import Rates
+from fleetscore.sources import Listing
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import (
@@ -47,6 +48,11 @@ class ServerLoad(Workload, Prepares, Trains, ScoresRows, Judges, MakesSamples, B
     loss = "share of hours whose load class was predicted wrongly"
     chart = "fleetscore.dashboard.charts.load_classes:draw_classes"
     backtest_chart = "fleetscore.dashboard.charts.backtests:draw_methods"
+
+    def list_input(self, store: Store) -> Listing:
+        from fleetscore.workloads.server_load.sources import list_logs
+
+        return list_logs(store, self.settings)
 
     def discover(self, run: RunContext) -> Partitions:
         from fleetscore.workloads.server_load.discovery import discover_window

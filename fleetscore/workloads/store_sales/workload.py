@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from fleetscore.models.model_sets import Pins
 from fleetscore.records import Rates
-from fleetscore.settings import workload_settings_path
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import (
@@ -56,10 +55,6 @@ class StoreSales(Workload, Trains, ImportsModels, ScoresRows, Judges, MakesSampl
     }
     chart = "fleetscore.dashboard.charts.sales_forecasts:draw_forecasts"
     backtest_chart = "fleetscore.dashboard.charts.backtests:draw_quantiles"
-
-    def data_prefixes(self) -> tuple[str, ...]:
-        prefixes: tuple[str, ...] = self.settings.source.prefixes(workload_settings_path(self.name))
-        return prefixes
 
     def discover(self, run: RunContext) -> Partitions:
         from fleetscore.workloads.store_sales.discovery import discover_window
