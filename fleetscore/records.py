@@ -296,6 +296,7 @@ class Ending:
     reason: str = ""
     manifest: str = ""
     model_set: str = ""
+    table_version: int | None = None  # of the result table, from which on it has the window
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ class RunPolicy:
     log_partitions: LogPartitions = (
         "bad"  # which partitions get a line in the app's log: all, bad (without a good outcome), none
     )
+    notice_published: bool = False  # whether a notice says that a window was published, for what starts on it
     budget_usd: float = 0.0  # cost in a month above which a notice is sent; 0: none
     max_attempts: int = 3  # kills by a partition before it is quarantined
     batch_shard_s: float = 600.0  # seconds that a shard on Batch is packed for: what a preemption may cost

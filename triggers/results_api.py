@@ -43,14 +43,17 @@ async def read_results(req: func.HttpRequest) -> func.HttpResponse:
 @handle_errors
 async def publish_run_anyway(req: func.HttpRequest) -> func.HttpResponse:
     """Publish what a check held back, with the reason on record."""
+    from fleetscore.app_settings import read_app_settings
+    from fleetscore.operations.notices import send_ending_notices
     from fleetscore.pipeline.publish_anyway import publish_anyway
     from fleetscore.runs.status import describe_run
 
     run, body = run_in_route(req), read_body(req, PublishBody)
     now = datetime.now(UTC)
-    await run_in_thread(
+    record = await run_in_thread(
         publish_anyway, app_store(), run, why=body.why, requested_by=body.requested_by, now=now
     )
+    await run_in_thread(send_ending_notices, app_store(), read_app_settings(), record)
     return answer_json(await run_in_thread(describe_run, app_store(), run, now))
 
 

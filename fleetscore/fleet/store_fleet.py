@@ -339,11 +339,14 @@ class Fleet(FleetBase):
 
     def publish_anyway(self, run: str, why: str) -> RunStatus:
         """Publish what a check held back of the run; the reason goes on record."""
+        from fleetscore.app_settings import read_app_settings
+        from fleetscore.operations.notices import send_ending_notices
         from fleetscore.pipeline.publish_anyway import publish_anyway
         from fleetscore.runs.status import describe_run
 
         now = datetime.now(UTC)
-        publish_anyway(self.store, run, why=why, requested_by=getpass.getuser(), now=now)
+        record = publish_anyway(self.store, run, why=why, requested_by=getpass.getuser(), now=now)
+        send_ending_notices(self.store, read_app_settings(), record)
         return describe_run(self.store, run, now)
 
     def samples(self, workload: str, *, scale: float = 1.0, seed: int = 7) -> SampleReport:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -25,16 +26,20 @@ from fleetscore.operations.outgoing import post_json
 from fleetscore.operations.window_calendar import cell_of
 from fleetscore.operations.window_states import Mark
 from fleetscore.records import GOOD, RunRecord, RunState, to_json
+from fleetscore.registry import read_policy
 from fleetscore.runs.index import line_of
 from fleetscore.runs.ledgers import partitions_with
 from fleetscore.store.base import Store
-from fleetscore.store.paths import notice_path
+from fleetscore.store.paths import notice_path, table_root
 from fleetscore.store.state_files import read_truth
 
 QUEUE = "fleetscore-notices"
 """The storage queue of notices, in the account of the completion queue."""
 
 WEBHOOK = "webhook"
+JSON, CLOUD_EVENT = "application/json", "application/cloudevents+json"
+Target = Callable[..., None]
+"""Takes a body and, where it is not plain JSON, its content type."""
 _MARKS = {
     "run_failed": frozenset({Mark.FAILED, Mark.UNPUBLISHED}),
     "published_with_failures": frozenset({Mark.FAILURES, Mark.LATE}),
@@ -51,7 +56,7 @@ class Notice:
     """Something that needs attention; `id` is the same for the same thing. `delivered` names where it arrived already."""
 
     id: str
-    kind: str  # run_failed, published_with_failures, window_overdue, run_stalled, drift, budget, deadline_at_risk, deadline_missed
+    kind: str  # run_failed, published_with_failures, window_overdue, run_stalled, drift, budget, published, deadline_*
     workload: str
     message: str
     at: datetime
@@ -59,6 +64,7 @@ class Notice:
     run: str = ""
     links: Mapping[str, str] = field(default_factory=dict)
     delivered: tuple[str, ...] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)  # of `published`: what, and where
     schema: int = 1
 
 
@@ -110,13 +116,55 @@ def links_of_run(run: str, kind: str = "") -> dict[str, str]:
 
 
 def send_ending_notices(store: Store, app: AppSettings, record: RunRecord) -> None:
-    """Send the notices of the ended run, but those about what is muted."""
+    """Send the notices of the ended run, but those about what is muted; and, where the workload asks for it,
+    that it was published.
+    """
     if not list_targets(app):
         return
+    published = notice_of_publishing(store, record)
+    if published is not None:
+        send_notice(store, app, published)
     left = _marks_left(store, record)
     for notice in notices_of(record):
         if left & _MARKS[notice.kind]:
             send_notice(store, app, notice)
+
+
+def notice_of_publishing(store: Store, record: RunRecord) -> Notice | None:
+    """That the run was published, with manifest, version of the result table and counts; None where the
+    workload has no `notice_published`.
+    """
+    request, run = record.request, record.request.run
+    if record.state is not RunState.PUBLISHED or request.purpose != "score":
+        return None
+    try:
+        if not read_policy(store, request.workload).notice_published:
+            return None
+    except FleetscoreError as error:  # settings that broke meanwhile ask for nothing
+        _log.warning("%s sends no notice of its publishing: %s", run, error)
+        return None
+    data = {
+        "workload": request.workload, "window": request.window, "run": run, "round": request.round,
+        "manifest": record.manifest, "table": table_root(request.workload),
+        "table_version": record.facts.get("table_version"), "partitions": record.partitions,
+        "counts": dict(record.counts), "rows": record.rows,
+    }  # fmt: skip
+    return Notice(
+        f"published-{run}", "published", request.workload, f"{run} was published.", record.ended or record.updated,
+        request.window, run, links_of_run(run), data=data,
+    )  # fmt: skip
+
+
+def write_body(notice: Notice) -> tuple[bytes, str]:
+    """What is sent, and its content type: the notice as JSON; of `published` a CloudEvent in its JSON form."""
+    if notice.kind != "published":
+        return msgspec.json.encode(notice), JSON
+    event = {
+        "specversion": "1.0", "id": notice.id, "type": "fleetscore.published", "time": notice.at,
+        "source": f"/fleetscore/{notice.workload}", "subject": notice.window,
+        "datacontenttype": JSON, "data": {**notice.data, "links": notice.links},
+    }  # fmt: skip
+    return msgspec.json.encode(event), CLOUD_EVENT
 
 
 def _marks_left(store: Store, record: RunRecord) -> frozenset[Mark]:
@@ -168,15 +216,15 @@ def resend_pending(store: Store, app: AppSettings, now: datetime) -> int:
     return arrived
 
 
-def list_targets(app: AppSettings) -> dict[str, Callable[[bytes], None]]:
-    """Where notices go, by name: each takes JSON and raises StoreError while it cannot."""
-    targets: dict[str, Callable[[bytes], None]] = {}
+def list_targets(app: AppSettings) -> dict[str, Target]:
+    """Where notices go, by name: each takes JSON and its content type, and raises StoreError while it cannot."""
+    targets: dict[str, Target] = {}
     if app.webhook_url:
-        targets[WEBHOOK] = lambda body: post_json(
-            app.webhook_url, body, allow_private=bool(app.webhook_private)
+        targets[WEBHOOK] = lambda body, content_type=JSON: post_json(
+            app.webhook_url, body, allow_private=bool(app.webhook_private), content_type=content_type
         )
     if app.queue_service:
-        targets["queue"] = lambda body: _enqueue(app, body)
+        targets["queue"] = lambda body, _content_type=JSON: _enqueue(app, body)
     return targets
 
 
@@ -186,13 +234,11 @@ def _enqueue(app: AppSettings, body: bytes) -> None:
     send(f"{app.queue_service.rstrip('/')}/{QUEUE}", body)
 
 
-def _deliver(
-    store: Store, notice: Notice, targets: Mapping[str, Callable[[bytes], None]], waits_s: tuple[float, ...]
-) -> bool:
-    body = msgspec.json.encode(notice)
+def _deliver(store: Store, notice: Notice, targets: Mapping[str, Target], waits_s: tuple[float, ...]) -> bool:
+    body, content_type = write_body(notice)
     for name in [name for name in targets if name not in notice.delivered]:
         waits = waits_s if name == WEBHOOK else waits_s[:1]  # the queue's client tries again by itself
-        if _try(targets[name], body, notice.id, waits):
+        if _try(partial(targets[name], body, content_type), notice.id, waits):
             notice = replace(notice, delivered=(*notice.delivered, name))
     if set(targets) <= set(notice.delivered):
         _settle(store, notice, "sent")
@@ -201,11 +247,11 @@ def _deliver(
     return False
 
 
-def _try(target: Callable[[bytes], None], body: bytes, notice: str, waits_s: tuple[float, ...]) -> bool:
+def _try(send: Callable[[], None], notice: str, waits_s: tuple[float, ...]) -> bool:
     for wait_s in waits_s:
         time.sleep(wait_s)
         try:
-            target(body)
+            send()
         except FleetscoreError as error:
             _log.warning("The notice %s was not taken: %s", notice, error)
         else:

@@ -33,7 +33,7 @@ def check_address(url: str, *, allow_private: bool) -> None:
         )
 
 
-def post_json(url: str, body: bytes, *, allow_private: bool) -> None:
+def post_json(url: str, body: bytes, *, allow_private: bool, content_type: str = "application/json") -> None:
     """POST the JSON body; StoreError when it is not taken: no answer, a redirect, or no success.
 
     Messages name the host only, since the rest of a URL may hold a secret.
@@ -42,7 +42,7 @@ def post_json(url: str, body: bytes, *, allow_private: bool) -> None:
 
     check_address(url, allow_private=allow_private)
     place = urlsplit(url).netloc.rpartition("@")[2]
-    headers = {"content-type": "application/json"}
+    headers = {"content-type": content_type}
     try:
         answer = requests.post(url, data=body, headers=headers, timeout=_TIMEOUT_S, allow_redirects=False)
     except requests.RequestException as error:

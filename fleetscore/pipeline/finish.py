@@ -31,6 +31,8 @@ def finish_run(store: Store, request: RunRequest, now: datetime) -> Ending:
     facts = dict(make_bill(store, request.run, collected))
     if collected.drifted:
         facts["drifted"] = collected.drifted
+    if ending.table_version is not None:
+        facts["table_version"] = ending.table_version
     if ending.model_set:
         facts["entered"] = entered_as(store, request.workload, ending.model_set)
     if ending.state is RunState.PUBLISHED and request.purpose == "score":

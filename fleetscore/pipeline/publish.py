@@ -40,22 +40,23 @@ def publish_run(store: Store, request: RunRequest, now: datetime) -> Ending:
     reason = _held_back(store, request, collected)
     if reason:
         return _hold(store, request, collected, reason)
-    publish_collected(store, request, collected, now)
-    return Ending(RunState.PUBLISHED, manifest=manifest_path(request.workload, request.window))
+    version = publish_collected(store, request, collected, now)
+    path = manifest_path(request.workload, request.window)
+    return Ending(RunState.PUBLISHED, manifest=path, table_version=version)
 
 
 def publish_collected(
     store: Store, request: RunRequest, collected: Collected, now: datetime, anyway: PublishedAnyway | None = None
-) -> Manifest:  # fmt: skip
+) -> int | None:  # fmt: skip
     """Publish what was collected, from where it lies, and commit it to the workload's table; the same on a
-    second call.
+    second call. Gives the table's version, None where the commit is left to the watchdog.
     """
     collected = release_results(store, request, collected)
     collected, sizes = _with_every_file(store, request, collected)
     manifest = publish_manifest(store, request, collected, now, anyway)
-    _commit_table(open_run(store, request), manifest, now, sizes)
+    version = _commit_table(open_run(store, request), manifest, now, sizes)
     discard_held(store, request.run)
-    return manifest
+    return version
 
 
 def _hold(store: Store, request: RunRequest, collected: Collected, reason: str) -> Ending:
@@ -79,14 +80,15 @@ def _with_every_file(
     return collected, sizes
 
 
-def _commit_table(run: RunContext, manifest: Manifest, now: datetime, sizes: Mapping[str, int]) -> None:
+def _commit_table(run: RunContext, manifest: Manifest, now: datetime, sizes: Mapping[str, int]) -> int | None:
     """Commit the window to the workload's table; what fails is made up for by the watchdog, and costs the run
     nothing.
     """
     try:
-        commit_manifest(run.store, manifest, run.kind.result_schema, now, sizes)
+        return commit_manifest(run.store, manifest, run.kind.result_schema, now, sizes)
     except FleetscoreError as error:
         _log.error("table_behind workload=%s window=%s reason=%s", run.workload, manifest.window, error)
+        return None
 
 
 def _held_back(store: Store, request: RunRequest, collected: Collected) -> str:

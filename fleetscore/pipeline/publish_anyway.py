@@ -29,10 +29,10 @@ def publish_anyway(store: Store, run: str, *, why: str, requested_by: str, now: 
         return record
     _check_held(store, record)
     anyway = PublishedAnyway(reason, requested_by, now, record.error)
-    publish_collected(store, request, read_collected(store, run), now, anyway)
+    version = publish_collected(store, request, read_collected(store, run), now, anyway)
     store.create(mute_path(request.workload, "published", run), to_json(anyway))
     path = manifest_path(request.workload, request.window)
-    return record_published_anyway(store, run, path, anyway, now)
+    return record_published_anyway(store, run, path, anyway, version, now)
 
 
 def _check_reason(why: str) -> str:

@@ -112,12 +112,12 @@ def record_ending(
 
 
 def record_published_anyway(
-    store: Store, run: str, manifest: str, anyway: PublishedAnyway, now: datetime
+    store: Store, run: str, manifest: str, anyway: PublishedAnyway, version: int | None, now: datetime
 ) -> RunRecord:
     """An unpublished run was published after all: its record says so, and why; a second call changes nothing."""
     record = read_run(store, run)
     if record.state is not RunState.PUBLISHED:
-        facts = {**record.facts, "published_anyway": to_plain(anyway)}
+        facts = {**record.facts, "published_anyway": to_plain(anyway), "table_version": version}
         record = replace(
             record, state=RunState.PUBLISHED, updated=now, manifest=manifest, error="", facts=facts
         )

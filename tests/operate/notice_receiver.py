@@ -14,6 +14,7 @@ class Receiver:
     def __init__(self) -> None:
         self.url = ""
         self.taken: list[dict[str, Any]] = []
+        self.content_types: list[str] = []
         self.refusals = 0
         self.refusal = 503
         self.asked = 0
@@ -36,6 +37,7 @@ def receiving() -> Iterator[Receiver]:
             receiver.refusals -= refused
             if not refused:
                 receiver.taken.append(json.loads(body))
+                receiver.content_types.append(self.headers["content-type"])
             self.send_response(receiver.refusal if refused else 200)
             if refused and 300 <= receiver.refusal < 400:
                 self.send_header("location", receiver.url)

@@ -15,11 +15,20 @@ from fleetscore.app_settings import AppSettings
 from fleetscore.errors import InputError, StoreError
 from fleetscore.operations import notices
 from fleetscore.operations.callbacks import answer_callbacks, request_callback
-from fleetscore.operations.notices import QUEUE, Notice, list_targets, notices_of, resend_pending, send_notice
+from fleetscore.operations.notices import (
+    QUEUE,
+    Notice,
+    list_targets,
+    notices_of,
+    resend_pending,
+    send_ending_notices,
+    send_notice,
+)
 from fleetscore.operations.outgoing import post_json
 from fleetscore.pipeline.local import execute, run_window
-from fleetscore.pipeline.submit import submit_run
+from fleetscore.pipeline.submit import submit_retry, submit_run
 from fleetscore.records import RunState, to_json
+from fleetscore.runs.delta_log import read_snapshot
 from fleetscore.store.base import Store
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -184,3 +193,28 @@ def test_a_callback_into_a_private_network_is_refused_with_the_field(store: Stor
     with pytest.raises(InputError) as refused:
         request_callback(store, AppSettings(), "toy-w", "http://10.0.0.1/", datetime.now(UTC))
     assert refused.value.field == "callBackUri"
+
+
+def test_what_was_published_is_said_as_a_cloud_event_where_it_is_asked_for(
+    store: Store, hook: Receiver
+) -> None:
+    """No event without the setting; with it one for each round, with manifest, version of the table and counts, told once."""
+    app = AppSettings(webhook_url=hook.url, webhook_private=1)
+    write_lines(store, "2026-01-01T00", [("a", 1, "ok")])
+    send_ending_notices(store, app, run_window(store, "toy", "2026-01-01T00"))
+    assert hook.taken == []
+    store.write("settings/toy.toml", b"[run]\nnotice_published = true\n")
+    record = execute(store, submit_retry(store, "toy-2026-01-01T00", NOW, "test", partitions=("a",)).request)
+    send_ending_notices(store, app, record)
+    send_ending_notices(store, app, record)
+    (event,) = hook.taken
+    assert (event["specversion"], event["type"], event["subject"]) == (
+        "1.0",
+        "fleetscore.published",
+        "2026-01-01T00",
+    )
+    data = event["data"]
+    assert (data["run"], data["round"], data["counts"]) == ("toy-2026-01-01T00-r2", 2, {"scored": 1})
+    assert store.stat(data["manifest"]) is not None
+    assert (data["table"], data["table_version"]) == ("tables/toy/", read_snapshot(store, "toy").version)
+    assert hook.content_types == ["application/cloudevents+json"]
