@@ -87,7 +87,8 @@ def _format_model(story: PartitionStory) -> str:
     if not model.version:
         return "none"
     pinned = f", pinned {model.pinned}" if model.pinned else ""
-    return f"{model.version}{pinned}" + (f"\n{model.problem}" if model.problem else "")
+    keys = f", model key {', '.join(map(repr, model.keys))}" if model.keys else ""
+    return f"{model.version}{pinned}{keys}" + (f"\n{model.problem}" if model.problem else "")
 
 
 def _format_output(story: PartitionStory) -> str:

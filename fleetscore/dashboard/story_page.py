@@ -84,6 +84,7 @@ def _model(story: PartitionStory) -> Markup:
     return facts(
         [
             ("version", tag("code", model.version)),
+            ("model key", join(tag("code", repr(key)) for key in model.keys) if model.keys else None),
             ("made", format_moment(model.created) if model.created else None),
             ("chosen", {"current": "as the current model set"}.get(model.pinned, model.pinned) or None),
             ("problem", model.problem or None),

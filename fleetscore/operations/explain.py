@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from fleetscore.errors import InputError, MissingBlobError, ModelError
 from fleetscore.models.model_sets import Pins, read_model_set, read_pins
+from fleetscore.operations.model_keys import read_model_keys
 from fleetscore.pipeline.attempt_marker import AttemptMarker
 from fleetscore.pipeline.score import read_shard_record
 from fleetscore.records import (
@@ -93,6 +94,7 @@ class ModelStory:
         ""  # how it was chosen: for this run, for this partition, current; "" when it was chosen otherwise
     )
     problem: str = ""
+    keys: tuple[str, ...] = ()  # of the models of the set that scored its rows, where the results name them
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,7 @@ def explain(store: Store, run: str, partition: str) -> PartitionStory:
         source, number = line["run"], line["shard"]  # an earlier run where a retry kept its line
         commit = own_commit if source == run else read_shard_record(store, source, number)
         model = pool.submit(_model, store, record, pins.result(), partition, line["model"] or row["model"])
+        keys = pool.submit(read_model_keys, store, record.request.workload, partition, line["file"])
         figures = pool.submit(_figures, store, commit, partition)
         shard = None
         if number >= 0:
@@ -168,7 +171,7 @@ def explain(store: Store, run: str, partition: str) -> PartitionStory:
         input=InputFound(row["rows"], row["size_bytes"], head.inputs[:_MOST_FILES], len(head.inputs)),
         shard=shard,
         attempts=attempts,
-        model=model.result(),
+        model=replace(model.result(), keys=keys.result()),
         output=_output(record, line, digests.result()),
         scored_by=source,
         advice=advise(record, partition, line["outcome"], line["cause"]),

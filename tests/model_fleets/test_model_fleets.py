@@ -11,8 +11,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from fleetscore.cli.program import run_command
 from fleetscore.errors import FleetscoreError, InputError, ModelError
 from fleetscore.models.model_sets import read_pins
+from fleetscore.operations.explain import explain
 from fleetscore.pipeline.local import run_window
 from fleetscore.records import RunRecord, RunState
 from fleetscore.registry import find_workloads, get_workload
@@ -73,9 +75,9 @@ def test_a_silent_van_with_a_model_is_late_and_one_without_a_model_is_skipped(st
 
 
 def test_the_first_key_with_a_model_scores_and_the_ledger_says_which(
-    store: Store, change_settings: Change
+    store: Store, change_settings: Change, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A van without a model of its own falls back to its depot's; results and ledger name the key."""
+    """A van without a model of its own falls back to its depot's; results, ledger and explain name the key."""
     change_settings("[models]", '[models]\nkey = ["{van_id}", "{depot}"]')
     frame = telemetry(VANS)
     write_rows(store, frame)
@@ -90,6 +92,10 @@ def test_the_first_key_with_a_model_scores_and_the_ledger_says_which(
         "VAN-2": "depot-1",
         "VAN-3": "depot-0",
     }
+    story = explain(store, f"vans-{WINDOW}", "VAN-2")
+    assert (story.model.keys, story.model.version) == (("depot-1",), read_pins(store, "vans").current)
+    assert run_command(["explain", f"vans-{WINDOW}", "VAN-2", "--store", store.url]) == 0
+    assert f"{story.model.version}, pinned current, model key 'depot-1'" in capsys.readouterr().out
     second = frame[frame.van_id == "VAN-2"]
     np.testing.assert_allclose(
         found[found.van_id == "VAN-2"].kwh, models["depot-1"].predict(second[FEATURES]), rtol=1e-12

@@ -8,7 +8,7 @@ from tests.models.fuzz_model_files import WRITERS, fuzz
 
 _REFUSALS = {
     "unreadable_model", "unsupported_model", "corrupt_model", "model_too_large", "unknown_format", "unsafe_skops", "not_proven",
-    "unknown_model_format", "import_limit",
+    "unknown_model_format", "import_limit", "empty_model",
 }  # fmt: skip
 
 
