@@ -17,6 +17,7 @@ from fleetscore.workload import (
     ChecksResults,
     FleetImport,
     ImportsFleets,
+    Judges,
     ModelSetDraft,
     NewFleet,
     Partitions,
@@ -33,7 +34,7 @@ from fleetscore.workload import (
 from fleetscore.workloads.models.settings import FleetSettings
 
 
-class Models(Workload, ImportsFleets, ScoresRows, ChecksResults, ChecksFit, ProposesFleets, Trains):
+class Models(Workload, ImportsFleets, ScoresRows, ChecksResults, ChecksFit, ProposesFleets, Trains, Judges):
     """A fleet of models by key, packed by family, that score rows of any shape; no code of the user's is needed."""
 
     name = "models"
@@ -72,6 +73,13 @@ class Models(Workload, ImportsFleets, ScoresRows, ChecksResults, ChecksFit, Prop
         from fleetscore.workloads.models.scoring import score_partitions
 
         return score_partitions(run, shard)
+
+    loss = "mean absolute error, of classes the share of wrong ones"
+
+    def judge(self, store: Store, window: Window, results: pa.Table) -> pa.Table:
+        from fleetscore.workloads.models.judging import judge_fleet
+
+        return judge_fleet(self, store, window, results)
 
     def check_training(self) -> None:
         from fleetscore.workloads.models.training import check_training
