@@ -300,6 +300,11 @@ class Workload(ABC):
         data = self.source()
         return list_inputs(store, data, None) if data and not data.database else Listing((), (), 0)
 
+    def modelled_partitions(self, read: Callable[[str], bytes]) -> Sequence[str] | None:
+        """The partitions that have a model of their own in a set whose files `read` gives; None where models are shared."""
+        del read
+        return None
+
     def parse_window(self, text: str) -> Window:
         """The window that `text` names; InputError with the expected form otherwise."""
         return parse_window(text, *self.cadences, zone=self.zone)
@@ -369,12 +374,14 @@ class ImportsModels(ABC):
 class FleetImport:
     """What importing a folder of models by key would make: the set's files, its card, and what becomes of the models before.
 
-    `counts` has imported, refused, replaced, new and kept; `lost` names partitions' keys that have a model now and would not.
+    `counts` has imported, refused, replaced, new and kept; `lost` names partitions' keys that have a model now and would not,
+    `absent` the partitions that stay expected without one.
     """
 
     draft: ModelSetDraft
     counts: Mapping[str, int]
     lost: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from activities.store import app_store
-from triggers.bodies import MuteBody, UnmuteBody
+from triggers.bodies import MuteBody, RetireBody, UnmuteBody
 from triggers.http_answers import answer_json, handle_errors, read_body, run_in_thread
 
 blueprint = df.Blueprint()
@@ -66,6 +66,30 @@ async def unmute_attention(req: func.HttpRequest) -> func.HttpResponse:
             requested_by=body.requested_by,
         )
     )
+
+
+@blueprint.route(route="attention/{workload}/retired", methods=["GET"])
+@handle_errors
+async def list_retired(req: func.HttpRequest) -> func.HttpResponse:
+    """The partitions that are retired."""
+    from fleetscore.runs.retirements import list_retired as list_them
+
+    return answer_json(await run_in_thread(list_them, app_store(), _workload(req)))
+
+
+@blueprint.route(route="attention/{workload}/retired", methods=["POST"])
+@handle_errors
+async def retire_partition(req: func.HttpRequest) -> func.HttpResponse:
+    """Expect a partition no more, or again."""
+    from fleetscore.operations.retiring import retire_partition as retire
+
+    workload, body = _workload(req), read_body(req, RetireBody)
+    return answer_json(
+        await run_in_thread(
+            retire, app_store(), workload, body.partition, why=body.why, undo=body.undo, now=datetime.now(UTC),
+            requested_by=body.requested_by,
+        )
+    )  # fmt: skip
 
 
 def _workload(req: func.HttpRequest) -> str:

@@ -166,6 +166,14 @@ class UnmuteBody(ChangeBody, forbid_unknown_fields=True, frozen=True):
     why: Reason = ""
 
 
+class RetireBody(ChangeBody, forbid_unknown_fields=True, frozen=True):
+    """A partition that is expected no more, or with `undo` again."""
+
+    partition: Annotated[str, msgspec.Meta(min_length=1, max_length=1_024)]
+    why: Reason = ""
+    undo: bool = False
+
+
 class VerdictBody(ChangeBody, forbid_unknown_fields=True, frozen=True, rename={"first": "from", "end": "to"}):
     """Judge the challenger, or a `version` that was one, on the windows [from, to)."""
 

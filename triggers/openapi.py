@@ -17,6 +17,7 @@ from triggers.bodies import (
     PinBody,
     PromoteBody,
     PublishBody,
+    RetireBody,
     RetryBody,
     RollbackBody,
     RunBody,
@@ -58,7 +59,7 @@ def describe_api() -> dict[str, Any]:
     """The document, as JSON values (OpenAPI 3.1)."""
     bodies = (
         RunBody, RetryBody, TrainingBody, BackfillBody, NoBody,
-        PinBody, PromoteBody, PublishBody, RollbackBody, ChallengerBody, VerdictBody, MuteBody, UnmuteBody,
+        PinBody, PromoteBody, PublishBody, RollbackBody, ChallengerBody, VerdictBody, MuteBody, UnmuteBody, RetireBody,
     )  # fmt: skip
     _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
     run = _parameter("id", "path", "a run's id")
@@ -147,6 +148,10 @@ def describe_api() -> dict[str, Any]:
                 "post": _endpoint("End a mute before its time.", [200, 400, 404], body="UnmuteBody", parameters=[
                     workload, _parameter("id", "path", "the mute's id"),
                 ]),
+            },
+            "/attention/{workload}/retired": {
+                "get": _endpoint("The partitions that are expected no more.", [200, 404], parameters=[workload], array=True),
+                "post": _endpoint("Expect a partition no more, or again.", [200, 400, 404], body="RetireBody", parameters=[workload]),
             },
             "/training": {"post": _endpoint("Train a model set.", [200, 202, 400], body="TrainingBody")},
             "/backfills": {"post": _endpoint("Run many windows, or say which would run and why.", [200, 202, 400], body="BackfillBody")},

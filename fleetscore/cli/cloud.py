@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from fleetscore.cli.options import json_option
 from fleetscore.cli.text import say
 
 if TYPE_CHECKING:
+    from fleetscore.cli.demo.chapters import Chapter
     from fleetscore.cli.demo.summary import ChapterSummary
     from fleetscore.cli.local_cloud import LocalBatch, LocalStorage
     from fleetscore.store.base import Store
@@ -28,7 +30,40 @@ nodes = [{{ vm_size = "Standard_D{cores}ads_v5", cores = {cores}, memory_gb = 16
 """
 
 
-@click.command(short_help="Run the demo on the local cloud: Azurite, local Batch, local host.")
+def _absolute(context: click.Context, option: click.Parameter, value: str) -> str:
+    from fleetscore.cli.options import absolute_url
+
+    return absolute_url(context, option, value) if value else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The store that the workloads come from, and the windows to run."""
+
+    url: str
+    first: str
+    end: str
+
+    def check(self, names: tuple[str, ...]) -> None:
+        """InputError before anything starts, where there is no such store, workload or window."""
+        from fleetscore.cli.demo.carried_workload import choose_windows
+        from fleetscore.fleet.store_fleet import Fleet
+
+        for name in names:
+            choose_windows(Fleet(self.url).store, name, self.first, self.end)
+
+    def carry(self, target: Store, name: str) -> Chapter:
+        """Copy the workload to the cloud's container; its windows as a chapter of the tour."""
+        from fleetscore.cli.demo.carried_workload import carry_workload
+        from fleetscore.cli.demo.chapters import Chapter
+        from fleetscore.fleet.store_fleet import Fleet
+
+        carried = carry_workload(Fleet(self.url).store, target, name, self.first, self.end)
+        copied = f"{carried.files:,} files of {self.url}, {carried.size_bytes:,} bytes"
+        return Chapter(name, 1.0, carried.first.key, carried.end.key, "", "", 0, 0, (copied,))
+
+
+@click.command(short_help="Run workloads on the local cloud: Azurite, local Batch, local host.")
 @click.option(
     "--workload",
     "workloads",
@@ -37,6 +72,14 @@ nodes = [{{ vm_size = "Standard_D{cores}ads_v5", cores = {cores}, memory_gb = 16
     show_default=True,
     help="Run this workload; may be given many times.",
 )
+@click.option(
+    "--store", "store_url", metavar="URL", default="", callback=_absolute,
+    help="Take settings, data and models of the workloads from this store, instead of samples.",
+)  # fmt: skip
+@click.option(
+    "--from", "first", default="", metavar="WINDOW", help="With --store: the first window. [default: the newest published one]",
+)  # fmt: skip
+@click.option("--to", "end", default="", metavar="WINDOW", help="With --store: the window after the last.")
 @click.option(
     "--scale",
     type=click.FloatRange(0.001, 100),
@@ -63,16 +106,24 @@ nodes = [{{ vm_size = "Standard_D{cores}ads_v5", cores = {cores}, memory_gb = 16
 )
 @json_option
 def cloud(
-    workloads: tuple[str, ...], scale: float, nodes: int, placement: str, folder: Path, as_json: bool
-) -> None:
-    """Run the demo on the local cloud: Azurite, the local Batch service and the local host, with its shards on Batch.
+    workloads: tuple[str, ...], store_url: str, first: str, end: str, scale: float, nodes: int, placement: str, folder: Path,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Run workloads on the local cloud: Azurite, the local Batch service and the local host, with their shards on Batch.
 
-    The app, its clients and its settings are those of Azure; the results are those of `fleetscore demo`.
+    The app, its clients and its settings are those of Azure. Without --store it is the demo, and the results are those of
+    `fleetscore demo`; with --store the workloads' own settings, data and models are copied to the cloud's container and run there.
+    The store itself stays as it is.
     """
     from fleetscore.cli.local_cloud import local_batch, local_storage
     from fleetscore.cli.render import print_json
     from fleetscore.fleet.embedded_host import check_system
 
+    if (first or end) and not store_url:
+        raise click.UsageError("--from and --to are for the windows of a --store.")
+    source = _Source(store_url, first, end) if store_url else None
+    if source:
+        source.check(workloads)
     check_system()
     import_module("cryptography")  # or the demo would end without it, minutes later
     began = time.perf_counter()
@@ -82,7 +133,7 @@ def cloud(
         local_batch(folder / "batch", nodes, slots=2, boot_s=2.0) as batch,
     ):
         os.environ["FLEETSCORE_BATCH_PLACEMENT"] = placement
-        chapters, placed, store_url = _tour(storage, batch, workloads, scale, folder)
+        chapters, placed, store_url = _tour(storage, batch, workloads, scale, folder, source)
     seconds = time.perf_counter() - began
     if as_json:
         print_json({"seconds": seconds, "store": store_url, "chapters": chapters, "placed": placed})
@@ -91,8 +142,9 @@ def cloud(
 
 
 def _tour(
-    storage: LocalStorage, batch: LocalBatch, names: tuple[str, ...], scale: float, folder: Path
-) -> tuple[list[ChapterSummary], list[dict[str, Any]], str]:
+    storage: LocalStorage, batch: LocalBatch, names: tuple[str, ...], scale: float, folder: Path,
+    source: _Source | None = None,
+) -> tuple[list[ChapterSummary], list[dict[str, Any]], str]:  # fmt: skip
     from fleetscore.cli.demo.tour import prepare_samples, run_chapter, train_models
     from fleetscore.cli.local_cloud import INSTANCE_ACTIVITIES, cloud_environment
     from fleetscore.fleet.embedded_host import ACTIVITIES_SETTING
@@ -100,7 +152,8 @@ def _tour(
     from fleetscore.pipeline.cost import PRICES_PATH
     from fleetscore.store import open_store
 
-    settings = cloud_environment(storage, batch, f"fleet-{scale:g}".replace(".", "-"))
+    container = "own-fleets" if source else f"fleet-{scale:g}".replace(".", "-")
+    settings = cloud_environment(storage, batch, container)
     os.environ.update(settings | {ACTIVITIES_SETTING: str(INSTANCE_ACTIVITIES)})
     store = open_store(settings["FLEETSCORE_STORE"])
     store.write(PRICES_PATH, _PRICES.format(boot_s=5.0, cores=2).encode())
@@ -109,8 +162,11 @@ def _tour(
     host_folder = folder / "host"  # beside the services that its history belongs to
     with Fleet(store.url, host_folder=host_folder, host_options=_AS_ON_AZURE) as fleet:
         for name in names:
-            ready = prepare_samples(store, folder / f"state-{scale:g}", name, scale)
-            ready = train_models(fleet, folder / f"state-{scale:g}", ready)
+            if source:
+                ready = source.carry(store, name)
+            else:
+                ready = prepare_samples(store, folder / f"state-{scale:g}", name, scale)
+                ready = train_models(fleet, folder / f"state-{scale:g}", ready)
             chapters.append(run_chapter(fleet, store, folder, ready))
             placed.append(count_placements(store, chapters[-1]))
     return chapters, placed, store.url

@@ -18,6 +18,7 @@ _COMMANDS = {
     "runs": "run_list:runs",
     "attention": "attention:attention",
     "mute": "mutes:mute",
+    "retire": "retire:retire",
     "unmute": "mutes:unmute",
     "mutes": "mutes:mutes",
     "show": "run_list:show",

@@ -84,11 +84,15 @@ def import_models(
     if add or trusted or manifest:
         require(kind, ImportsFleets)
     announce_new(fleet)
-    stored = fleet.import_models(workload, source, pin=pin)
+    imported = fleet.import_set(workload, source)
+    if imported.lost and pin and not yes:
+        _confirm_lost(imported.lost, "partitions")
+    stored = fleet.store_import(workload, imported, source, pin=pin)
     if as_json:
         print_json(stored)
-    else:
-        _print_set(stored, is_current=pin)
+        return
+    _print_set(stored, is_current=pin)
+    _print_absent(imported.absent, workload)
 
 
 def import_by_key(
@@ -118,7 +122,7 @@ def import_by_key(
             f"and {more} more; `fleetscore models show {workload} --json` lists them in the card", err=True
         )
     if imported.lost and pin and not yes:
-        _confirm_lost(imported.lost)
+        _confirm_lost(imported.lost, "keys", ". --add keeps them")
     stored = fleet.store_import(workload, imported, source, pin=pin)
     if as_json:
         print_json({"set": stored, "counts": imported.counts})
@@ -128,15 +132,23 @@ def import_by_key(
         f"{counts['replaced']} replaced, {counts['new']} new, {counts['kept']} kept, {counts['refused']} refused"
     )
     _print_set(stored, is_current=pin)
+    _print_absent(imported.absent, workload)
     if counts["refused"]:
         click.get_current_context().exit(10)
 
 
-def _confirm_lost(lost: Sequence[str]) -> None:
+def _print_absent(absent: Sequence[str], workload: str) -> None:
+    from fleetscore.pipeline.absent import describe_absent
+
+    if absent:
+        say(describe_absent(absent, workload), err=True)
+
+
+def _confirm_lost(lost: Sequence[str], noun: str, instead: str = "") -> None:
     shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
-    question = f"{len(lost)} keys that have a model now would have none: {shown}. --add keeps them. Go on?"
+    question = f"{len(lost)} {noun} that have a model now would have none: {shown}{instead}. Go on?"
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{question} Give --yes or --add.")
+        raise click.UsageError(f"{question} Give --yes{' or --add' if instead else ''}.")
     click.confirm(question, abort=True)
 
 

@@ -149,6 +149,7 @@ def print_status(status: RunStatus) -> None:
             ", ".join(f"{version} ({count:,})" for version, count in record.models.items() if version),
         ),
         ("model set", _model_set(record)),
+        ("missing", record.facts.get("absent", "")),
         ("causes", "\n".join(_causes(record.causes))),
         ("remarks", "\n".join(record.remarks[:5])),
         ("error", record.error),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fleetscore.operations.table_sync import TableRepair
     from fleetscore.pipeline.preview import RunPreview
     from fleetscore.runs.index import RunLine
+    from fleetscore.runs.retirements import Retirement
     from fleetscore.runs.status_answer import RunStatus
     from fleetscore.workload import SampleReport
 
@@ -202,6 +203,10 @@ class FleetBase(ABC):
     @abstractmethod
     def unmute(self, workload: str, mute: str, why: str = "") -> Mute:
         """End a mute before its time."""
+
+    @abstractmethod
+    def retire(self, workload: str, partition: str, *, why: str = "", undo: bool = False) -> Retirement:
+        """Expect the partition no more, or with `undo` again; MissingBlobError for one that is not expected."""
 
     @abstractmethod
     def mutes(self, workload: str) -> list[Mute]:

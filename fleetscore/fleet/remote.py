@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from fleetscore.operations.table_sync import TableRepair
     from fleetscore.pipeline.preview import RunPreview
     from fleetscore.runs.index import RunLine
+    from fleetscore.runs.retirements import Retirement
     from fleetscore.runs.status_answer import RunStatus
     from fleetscore.workload import SampleReport
 
@@ -166,6 +167,13 @@ class RemoteFleet(FleetBase):
 
         body = {"why": why, "requested_by": getpass.getuser()}
         return self.call("POST", f"attention/{_part(workload)}/mutes/{_part(mute)}/end", Mute, body)
+
+    def retire(self, workload: str, partition: str, *, why: str = "", undo: bool = False) -> Retirement:
+        """Have the app expect the partition no more, or again."""
+        from fleetscore.runs.retirements import Retirement
+
+        body = {"partition": partition, "why": why, "undo": undo, "requested_by": getpass.getuser()}
+        return self.call("POST", f"attention/{_part(workload)}/retired", Retirement, body)
 
     def mutes(self, workload: str) -> list[Mute]:
         """The workload's mutes in force, oldest first."""

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from fleetscore.pipeline.preview import RunPreview
     from fleetscore.records import FitCheck
     from fleetscore.runs.index import RunLine
+    from fleetscore.runs.retirements import Retirement
     from fleetscore.runs.status_answer import RunStatus
     from fleetscore.store.base import Store
     from fleetscore.windows import Window
@@ -242,6 +243,16 @@ class Fleet(FleetBase):
         name = find_named_workload(self.store, workload).name
         return unmute(self.store, name, mute, why=why, now=datetime.now(UTC), requested_by=getpass.getuser())
 
+    def retire(self, workload: str, partition: str, *, why: str = "", undo: bool = False) -> Retirement:
+        """Write down that the partition is expected no more, or again."""
+        from fleetscore.operations.known_workloads import find_named_workload
+        from fleetscore.operations.retiring import retire_partition
+
+        return retire_partition(
+            self.store, find_named_workload(self.store, workload).name, partition, why=why, undo=undo,
+            now=datetime.now(UTC), requested_by=getpass.getuser(),
+        )  # fmt: skip
+
     def mutes(self, workload: str) -> list[Mute]:
         """The workload's mutes in force, oldest first."""
         from fleetscore.operations.known_workloads import find_named_workload
@@ -359,17 +370,19 @@ class Fleet(FleetBase):
 
     def import_models(self, workload: str, source: Path, *, pin: bool = True) -> ModelSet:
         """Import the models of a folder or file as a new model set into the store, which is created where it is missing."""
-        from fleetscore.models.model_sets import pin_version, write_model_set
-        from fleetscore.registry import get_workload
-        from fleetscore.workload import ImportsModels, require
+        return self.store_import(workload, self.import_set(workload, source), source, pin=pin)
 
-        draft = require(get_workload(self.opened, workload), ImportsModels).import_models(self.opened, source)
-        card = dict(draft.card) | {"imported_from": source.name}
-        stored = write_model_set(self.opened, workload, draft.files, card)
-        if pin:
-            why = f"imported from {source.name}"
-            pin_version(self.opened, workload, stored.version, requested_by=getpass.getuser(), why=why)
-        return stored
+    def import_set(self, workload: str, source: Path) -> FleetImport:
+        """Import a model set as a whole, without storing anything yet; `store_import` stores what it gives."""
+        from fleetscore.models.model_sets import read_pins
+        from fleetscore.pipeline.absent import find_absent
+        from fleetscore.registry import get_workload
+        from fleetscore.workload import FleetImport, ImportsModels, require
+
+        kind = get_workload(self.opened, workload)
+        draft = require(kind, ImportsModels).import_models(self.opened, source)
+        absent = tuple(find_absent(self.opened, kind, read_pins(self.opened, workload).current, draft.files))
+        return FleetImport(draft, {}, absent, absent)
 
     def copy_models(self, workload: str, source_url: str, version: str = "", role: str = "") -> CopiedSet:
         """Copy a model set from the store at `source_url` ("" is its current one), with its version and hashes.
@@ -400,27 +413,34 @@ class Fleet(FleetBase):
         report: Callable[[str, int, int, str], None] | None = None,
     ) -> FleetImport:  # fmt: skip
         """Import a folder of models by key, without storing anything yet; `store_import` stores what it gives."""
+        from dataclasses import replace
+
         from fleetscore.models.model_sets import read_pins
+        from fleetscore.pipeline.absent import find_absent
         from fleetscore.registry import get_workload
         from fleetscore.workload import ImportsFleets, require
 
         kind = require(get_workload(self.store, workload), ImportsFleets)
         base = read_pins(self.store, workload).current
-        return kind.import_fleet(
+        imported = kind.import_fleet(
             self.store, source, base=base, add=add, trusted=trusted, manifest=manifest, report=report
         )
+        absent = find_absent(self.store, get_workload(self.store, workload), base, imported.draft.files)
+        return replace(imported, absent=tuple(absent))
 
     def store_import(
         self, workload: str, imported: FleetImport, source: Path, *, pin: bool = True
     ) -> ModelSet:
         """Store what was imported as a new model set, and make it the current one with `pin`."""
         from fleetscore.models.model_sets import pin_version, write_model_set
+        from fleetscore.pipeline.absent import CARD_LINE
 
         card = dict(imported.draft.card) | {"imported_from": source.name}
-        stored = write_model_set(self.store, workload, imported.draft.files, card)
+        card |= {CARD_LINE: list(imported.absent)} if imported.absent else {}
+        stored = write_model_set(self.opened, workload, imported.draft.files, card)
         if pin:
             why = f"imported from {source.name}"
-            pin_version(self.store, workload, stored.version, requested_by=getpass.getuser(), why=why)
+            pin_version(self.opened, workload, stored.version, requested_by=getpass.getuser(), why=why)
         return stored
 
     def new_workload(

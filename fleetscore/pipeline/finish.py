@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from fleetscore.errors import ConflictError
+from fleetscore.pipeline.absent import card_absent, describe_absent
 from fleetscore.pipeline.collect import read_collected, read_shard_records
 from fleetscore.pipeline.drift import with_models
 from fleetscore.pipeline.profiles import read_sketches, remember_first
@@ -35,6 +36,8 @@ def finish_run(store: Store, request: RunRequest, now: datetime) -> Ending:
         facts["table_version"] = ending.table_version
     if ending.model_set:
         facts["entered"] = entered_as(store, request.workload, ending.model_set)
+        absent = describe_absent(card_absent(store, request.workload, ending.model_set), request.workload)
+        facts |= {"absent": absent} if absent else {}
     if ending.state is RunState.PUBLISHED and request.purpose == "score":
         remember_profiles(store, request.run)
     record_ending(store, request.run, ending, collected, now, facts)

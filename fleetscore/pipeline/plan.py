@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from fleetscore.app_settings import AppSettings
 from fleetscore.errors import BugError, CapacityError
 from fleetscore.models.model_sets import read_pins
+from fleetscore.pipeline.absent import with_absent
 from fleetscore.pipeline.capacity import look_at_pool, offer_inline, refuse
 from fleetscore.pipeline.carry_over import carry_over
 from fleetscore.pipeline.context import open_run
@@ -164,7 +165,7 @@ def _challenger(store: Store, request: RunRequest) -> str:
 def _discover(run: RunContext) -> Partitions:
     if run.purpose == "train":
         return require(run.kind, Trains).discover_training(run)
-    return run.kind.discover(run)
+    return with_absent(run, run.kind.discover(run))
 
 
 def _checked(table: pa.Table, workload: str) -> pa.Table:

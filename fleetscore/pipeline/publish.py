@@ -8,6 +8,7 @@ from datetime import datetime
 
 from fleetscore.errors import FleetscoreError
 from fleetscore.models.model_sets import write_model_set
+from fleetscore.pipeline.absent import CARD_LINE, find_absent
 from fleetscore.pipeline.collect import collect_run, read_collected, read_shard_records
 from fleetscore.pipeline.context import open_run
 from fleetscore.pipeline.held import discard_held, hold_results, release_results
@@ -21,7 +22,7 @@ from fleetscore.runs.plans import read_plan
 from fleetscore.runs.result_tables import commit_manifest, sizes_of
 from fleetscore.store.base import Store
 from fleetscore.store.paths import manifest_path, table_root
-from fleetscore.workload import ChecksResults, RunContext, Trains, require
+from fleetscore.workload import ChecksResults, ModelSetDraft, RunContext, Trains, require
 
 _log = logging.getLogger("fleetscore.tables")
 
@@ -112,10 +113,20 @@ def _store_models(run: RunContext, request: RunRequest) -> str:
     store = run.store
     draft = require(run.kind, Trains).assemble(run, _trained_files(store, request.run))
     stored = write_model_set(
-        store, run.workload, draft.files, dict(draft.card) | {"run": request.run}, request.requested
+        store,
+        run.workload,
+        draft.files,
+        dict(draft.card) | {"run": request.run} | _absent_line(run, draft),
+        request.requested,
     )
     enter(store, request, stored.version, draft.card)
     return stored.version
+
+
+def _absent_line(run: RunContext, draft: ModelSetDraft) -> dict[str, list[str]]:
+    """The card's line of partitions that the pinned set has a model for and the new one has not; {} for none."""
+    absent = find_absent(run.store, run.kind, run.pins.current, draft.files)
+    return {CARD_LINE: absent} if absent else {}
 
 
 def _trained_files(store: Store, run: str) -> Iterator[Mapping[str, bytes]]:

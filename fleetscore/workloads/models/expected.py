@@ -34,7 +34,7 @@ def expected_partitions(run: RunContext, bundle: Bundle | None) -> set[str]:
     if not _is_expected_day(run.window, settings):
         return set()
     if settings.expects == "models":
-        return set() if bundle is None else _partitions_of_models(bundle, settings)
+        return set() if bundle is None else partitions_of_models(bundle, settings)
     if settings.expects == "seen":
         return seen_partitions(run.store, run.workload, run.window, settings.seen_days)
     return set()
@@ -65,7 +65,7 @@ def _with_rows(store: Store, run: str) -> set[str]:
     return set(found)
 
 
-def _partitions_of_models(bundle: Bundle, settings: FleetSettings) -> set[str]:
+def partitions_of_models(bundle: Bundle, settings: FleetSettings) -> set[str]:
     """The partition of each model: its key is the partition's fields in the order of the pattern."""
     if len(settings.partition) == 1 and settings.key_patterns[0] == f"{{{settings.partition[0]}}}":
         keys: pa.StringArray = bundle.keys

@@ -133,6 +133,13 @@ class Models(Workload, ImportsFleets, ScoresRows, ChecksResults, ChecksFit, Prop
 
         return check_fit(self, store, pins, window, source, trusted, report)
 
+    def modelled_partitions(self, read: Callable[[str], bytes]) -> Sequence[str] | None:
+        from fleetscore.models.packs.bundle import open_bundle
+        from fleetscore.workloads.models.expected import partitions_of_models
+
+        own: FleetSettings = self.settings
+        return sorted(partitions_of_models(open_bundle(read), own)) if own.expects == "models" else None
+
     def check_results(self, run: RunContext, collected: Collected) -> str:
         from fleetscore.workloads.models.checks import find_reason
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,12 @@ class SensorAnomaly(Workload, Trains, ImportsModels, ScoresRows, Judges, MakesSa
         from fleetscore.workloads.sensor_anomaly.scoring import score_shard
 
         return score_shard(run, shard)
+
+    def modelled_partitions(self, read: Callable[[str], bytes]) -> Sequence[str] | None:
+        from fleetscore.workloads.sensor_anomaly.packs import INDEX_FILE, read_index
+
+        keys: list[str] = read_index(read(INDEX_FILE))[0].to_pylist()
+        return keys
 
     def discover_training(self, run: RunContext) -> Partitions:
         from fleetscore.workloads.sensor_anomaly.discovery import discover_training_span
