@@ -109,6 +109,7 @@ def describe_api() -> dict[str, Any]:
                     _parameter("limit", "query", "at most so many (1 to 10000; 20)", {"type": "integer", "minimum": 1, "maximum": 10000}),
                 ]),
             },
+            "/doctor/azure": {"get": _endpoint("What of Azure the app can answer: package, compiled code, the pool's formula.", [200])},
             "/doctor": {"get": _endpoint("What is wrong with the deployment, and how to fix it.", [200])},
             "/repair": {
                 "get": _endpoint("Which state files are damaged, and what can be done about each.", [200]),

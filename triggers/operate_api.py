@@ -71,6 +71,18 @@ async def describe_drift(req: func.HttpRequest) -> func.HttpResponse:
     return answer_json(await run_in_thread(describe, app_store(), run_in_route(req), limit))
 
 
+@blueprint.route(route="doctor/azure", methods=["GET"])
+@handle_errors
+async def examine_azure(req: func.HttpRequest) -> func.HttpResponse:
+    """What of Azure the app itself can answer: its package, compiled code, and the pool's formula. Submits no task."""
+    from fleetscore.app_settings import read_app_settings
+    from fleetscore.operations.doctor_azure import examine_azure as examine_all
+
+    return answer_json(
+        await run_in_thread(examine_all, app_store(), read_app_settings(), lambda: datetime.now(UTC), 0.0)
+    )
+
+
 @blueprint.route(route="doctor", methods=["GET"])
 @handle_errors
 async def examine(req: func.HttpRequest) -> func.HttpResponse:

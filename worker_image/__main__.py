@@ -36,6 +36,11 @@ def main() -> int:
     _talk()
     signal.signal(signal.SIGTERM, _leave)
     _find_folders()
+    if os.environ.get("FLEETSCORE_PURPOSE") == "probe":
+        from worker_image.probe import print_probe
+
+        print_probe()
+        return DONE
     shard, purpose = int(os.environ["FLEETSCORE_SHARD"]), os.environ.get("FLEETSCORE_PURPOSE", "score")
     story = AttemptStory(os.environ["FLEETSCORE_RUN"], shard, purpose)
     try:

@@ -16,7 +16,7 @@ from azure.batch import models as m
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
-from fleetscore.batch.interface import JobSpec, JobState, PoolState, ShardTaskSpec, TaskState
+from fleetscore.batch.interface import Evaluation, JobSpec, JobState, PoolState, ShardTaskSpec, TaskState
 from fleetscore.errors import BugError, CapacityError, SettingsError, StoreError
 
 _CHUNK = 100  # tasks that one request may carry
@@ -128,6 +128,21 @@ class BatchCompute:
             slots_per_node=pool.task_slots_per_node or 1,
             vm_size=pool.vm_size or "",
             problems=tuple(_problem(error) for error in pool.resize_errors or ()),
+        )
+
+    def evaluation(self) -> Evaluation:
+        """See Compute.evaluation."""
+        with _explained(f"pool {self._pool}"):
+            pool = self._client.get_pool(self._pool)
+        last = pool.auto_scale_run
+        return Evaluation(
+            by_formula=bool(pool.enable_auto_scale),
+            evaluated=last.timestamp if last else None,
+            interval_s=pool.auto_scale_evaluation_interval.total_seconds()
+            if pool.auto_scale_evaluation_interval
+            else 0.0,
+            result=(last.results or "") if last else "",
+            error=f"{last.error.code}: {last.error.message}" if last and last.error else "",
         )
 
     def resize_pool(self, nodes: int, job: str = "") -> None:

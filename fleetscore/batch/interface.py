@@ -74,6 +74,17 @@ class PoolState:
     problems: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How a pool is sized: whether by a formula, when the service last evaluated it, with what result, and how often it does."""
+
+    by_formula: bool
+    evaluated: datetime | None = None
+    interval_s: float = 0.0
+    result: str = ""
+    error: str = ""
+
+
 class Compute(Protocol):
     """Every call may be repeated: submitting twice, terminating twice, all change nothing the second time."""
 
@@ -99,6 +110,10 @@ class Compute(Protocol):
 
     def pool_state(self) -> PoolState:
         """How the pool stands; CapacityError when it is missing."""
+        ...
+
+    def evaluation(self) -> Evaluation:
+        """When the pool's formula was last evaluated."""
         ...
 
     def resize_pool(self, nodes: int, job: str = "") -> None:

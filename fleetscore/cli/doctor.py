@@ -15,16 +15,24 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Check the deployment, and say how to fix it.")
+@click.option(
+    "--azure", is_flag=True, help="Ask what only Azure can answer instead, with a task on the Batch pool."
+)
+@click.option(
+    "--wait", "wait_s", type=click.FloatRange(1, 3600), default=900.0, show_default=True, metavar="SECONDS",
+    help="How long to wait for that task.",
+)  # fmt: skip
 @asking_options
 @click.pass_context
-def doctor(context: click.Context, fleet: FleetBase, as_json: bool) -> None:
+def doctor(context: click.Context, azure: bool, wait_s: float, fleet: FleetBase, as_json: bool) -> None:
     """Check settings, store, clock, queue, Batch pool and quota, schedules, models and runs, and say how to fix it.
 
-    With --host the app examines itself, with its own settings and identity. Exit code: 1 if anything is wrong.
+    With --host the app examines itself, with its own settings and identity. --azure asks platform, package, compiled code, the pool's
+    formula, a container task and storage requests instead. Exit code: 1 if anything is wrong.
     """
     from fleetscore.cli.render import print_json
 
-    diagnosis = fleet.doctor()
+    diagnosis = fleet.doctor_azure(wait_s) if azure else fleet.doctor()
     if as_json:
         print_json(diagnosis)
     else:

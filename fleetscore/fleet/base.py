@@ -237,6 +237,13 @@ class FleetBase(ABC):
         """What is wrong with the deployment, and how to fix it."""
 
     @abstractmethod
+    def doctor_azure(self, wait_s: float = 900.0) -> Diagnosis:
+        """What of Azure answers here: package, compiled code, the pool's formula, and a container task.
+
+        The task is waited for up to `wait_s` seconds.
+        """
+
+    @abstractmethod
     def repair(self, *, dry_run: bool = False, guesses: bool = False) -> Repairs:
         """Repair damaged state files, or only report what would be done; what can only be guessed needs `guesses`."""
 

@@ -217,6 +217,13 @@ class RemoteFleet(FleetBase):
 
         return self.call("GET", "doctor", Diagnosis)
 
+    def doctor_azure(self, wait_s: float = 900.0) -> Diagnosis:
+        """See FleetBase; an app submits no task, since it could not wait for it."""
+        del wait_s
+        from fleetscore.operations.doctor import Diagnosis
+
+        return self.call("GET", "doctor/azure", Diagnosis)
+
     def repair(self, *, dry_run: bool = False, guesses: bool = False) -> Repairs:
         """Repair damaged state files, or only report what would be done; what can only be guessed needs `guesses`."""
         from fleetscore.operations.repair import Repairs

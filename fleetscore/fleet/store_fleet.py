@@ -300,6 +300,13 @@ class Fleet(FleetBase):
         app = replace(read_app_settings(), store=self.url)
         return examine(self.store, app, lambda: datetime.now(UTC))
 
+    def doctor_azure(self, wait_s: float = 900.0) -> Diagnosis:
+        """See FleetBase; with this process's own settings and identity."""
+        from fleetscore.app_settings import read_app_settings
+        from fleetscore.operations.doctor_azure import examine_azure
+
+        return examine_azure(self.opened, read_app_settings(), lambda: datetime.now(UTC), wait_s)
+
     def repair(self, *, dry_run: bool = False, guesses: bool = False) -> Repairs:
         """Repair damaged state files, or only report what would be done; what can only be guessed needs `guesses`."""
         from fleetscore.operations.repair import repair

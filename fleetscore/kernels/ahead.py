@@ -17,6 +17,7 @@ from fleetscore.kernels.cache import COUNTS, SHIPPED, own_folder
 from fleetscore.kernels.signatures import from_json
 
 LISTED = Path(__file__).with_name("kernels.json")
+_SMALLEST = ("fleetscore.models.packs.decisions", "first_bad_value")
 _log = logging.getLogger("fleetscore.kernels")
 
 
@@ -32,6 +33,13 @@ def compile_listed() -> int:
     for function, signature in forms:
         function.compile(tuple(from_json(kind) for kind in signature))
     return len(forms)
+
+
+def compile_one() -> None:
+    """Have the smallest listed function for its first types, which shows whether compiled code is loaded (see cache.COUNTS)."""
+    listed: dict[str, dict[str, list[Any]]] = json.loads(LISTED.read_text())
+    function = getattr(import_module(_SMALLEST[0]), _SMALLEST[1])
+    function.compile(tuple(from_json(kind) for kind in listed[_SMALLEST[0]][_SMALLEST[1]][0]))
 
 
 def main() -> None:

@@ -45,6 +45,11 @@ def is_portable(features: dict[str, bool], machine: str) -> bool:
     return machine in ("x86_64", "AMD64") and all(features.get(name) for name in _OF_PORTABLE)
 
 
+def processor() -> str:
+    """The kind of processor that is compiled for: PORTABLE, another that NUMBA_CPU_NAME names, or this machine's own."""
+    return str(nb.config.CPU_NAME or f"{binding.get_host_cpu_name()} (this machine's own)")
+
+
 def _choose_processor() -> None:
     """Compile for PORTABLE where this processor is one, so that others can load it; else for this processor alone.
 
