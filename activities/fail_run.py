@@ -16,16 +16,17 @@ def fail_run(payload: dict[str, Any]) -> dict[str, Any]:
     from fleetscore.app_settings import read_app_settings
     from fleetscore.operations.callbacks import answer_callbacks
     from fleetscore.operations.notices import send_ending_notices
+    from fleetscore.pipeline.tags import tag_facts
     from fleetscore.records import Ending, RunState
-    from fleetscore.runs.run_records import check_instance, record_ending
+    from fleetscore.runs.run_records import check_instance, read_run, record_ending
 
     check_instance(app_store(), payload["run"], payload.get("instance", ""))
     error = payload["error"]
     reason = f"{error['message']} {error['fix']}".strip()
     ending = Ending(RunState.FAILED, reason)
-    record = record_ending(
-        app_store(), payload["run"], ending, None, datetime.now(UTC), {"error_code": error["code"]}
-    )
+    workload = read_run(app_store(), payload["run"]).request.workload
+    facts = {"error_code": error["code"], **tag_facts(app_store(), workload)}
+    record = record_ending(app_store(), payload["run"], ending, None, datetime.now(UTC), facts)
     send_ending_notices(app_store(), read_app_settings(), record)
     answer_callbacks(app_store(), read_app_settings(), datetime.now(UTC))
     return {"state": str(record.state)}

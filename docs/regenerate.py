@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,7 +56,8 @@ def _policy(table: str, kind: type) -> str:
     lines = [f"| line in [{table}] | default | what it does |", "|---|---|---|"]
     for policy in fields(kind):
         comment = re.search(rf"    {policy.name}: .*?# (.*)", source)
-        lines.append(f"| `{policy.name}` | `{policy.default}` | {comment[1] if comment else ''} |")
+        default = "{}" if policy.default is MISSING else policy.default
+        lines.append(f"| `{policy.name}` | `{default}` | {comment[1] if comment else ''} |")
     return "\n".join(lines)
 
 

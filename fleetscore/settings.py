@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo
 
@@ -29,6 +30,7 @@ class NoSettings:
 
 
 _YEAR_S = 366 * 86400.0
+_MOST_TAGS = 15
 _RUN_RANGES = {
     "error_threshold": (0.0, 1.0),
     "watermark_s": (-_YEAR_S, _YEAR_S),  # negative: due before its end, as a forecast is
@@ -37,6 +39,7 @@ _RUN_RANGES = {
     "overdue_s": (0.0, _YEAR_S),
     "stalled_s": (0.0, _YEAR_S),
     "budget_usd": (0.0, 1e9),
+    "budget_stop_usd": (0.0, 1e9),
     "max_attempts": (1, 100),
     "batch_shard_s": (0.0001, 7 * 86400.0),
     "pool_nodes": (0, 10_000),
@@ -53,6 +56,18 @@ def check_range(name: str, value: float, least: float, limit: float) -> None:
     """ValueError unless the value lies within the range; nan lies in none."""
     if not least <= value <= limit:
         raise ValueError(f"{name} is {value:g}; it must be from {least:g} to {limit:g}")
+
+
+def check_tags(tags: Mapping[str, str]) -> None:
+    """ValueError for tags that Batch or a cost report could not carry."""
+    if len(tags) > _MOST_TAGS:
+        raise ValueError(f"tags has {len(tags)} names; it may have {_MOST_TAGS}")
+    for name, value in tags.items():
+        if not re.fullmatch(r"[a-z][a-z0-9_-]{0,49}", name) or name in ("run", "workload"):
+            rule = "must be of a-z, 0-9, _ and -, at most 50 characters, and neither run nor workload"
+            raise ValueError(f"the name {name!r} in tags {rule}")
+        if not 1 <= len(value) <= 200 or not value.isprintable():
+            raise ValueError(f"tags.{name} must have 1 to 200 printable characters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +88,8 @@ class RunPolicy:
     )
     notice_published: bool = False  # whether a notice says that a window was published, for what starts on it
     budget_usd: float = 0.0  # cost in a month above which a notice is sent; 0: none
+    budget_stop_usd: float = 0.0  # cost in a month above which backfills and trainings are refused; 0: none
+    tags: Mapping[str, str] = field(default_factory=dict)  # names and values on Batch jobs, costs and notices
     max_attempts: int = 3  # kills by a partition before it is quarantined
     batch_shard_s: float = 600.0  # seconds that a shard on Batch is packed for: what a preemption may cost
     pool_nodes: int = 0  # Spot nodes that a pool without a formula gets for a run, and loses after it; 0: leave the pool alone
@@ -87,6 +104,7 @@ class RunPolicy:
             check_range(name, getattr(self, name), least, limit)
         if self.deadline:
             check_time_of_day("deadline", self.deadline)
+        check_tags(self.tags)
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,8 @@ def describe_api() -> dict[str, Any]:
                 "get": _endpoint("What the workloads cost, month by month.", [200, 400], parameters=[
                     _parameter("workload", "query", "only this workload's"),
                     _parameter("since", "query", "from this month on (YYYY-MM)"),
+                    _parameter("month", "query", "of this month only (YYYY-MM)"),
+                    _parameter("by", "query", "summed by workload, or by the value of the tag of this name"),
                 ], array=True),
             },
             "/deadlines": {

@@ -44,10 +44,12 @@ async def replay_partition(req: func.HttpRequest) -> func.HttpResponse:
 @handle_errors
 async def list_costs(req: func.HttpRequest) -> func.HttpResponse:
     """What the workloads cost, month by month, newest first."""
+    from fleetscore.operations.monthly_costs import WORKLOAD
     from fleetscore.operations.monthly_costs import list_costs as list_months
 
-    workload, since = req.params.get("workload", ""), req.params.get("since", "")
-    return answer_json(await run_in_thread(list_months, app_store(), workload, since))
+    wanted = [req.params.get(name, "") for name in ("workload", "since", "month")]
+    by = req.params.get("by") or WORKLOAD
+    return answer_json(await run_in_thread(list_months, app_store(), *wanted, by))
 
 
 @blueprint.route(route="deadlines", methods=["GET"])

@@ -200,7 +200,10 @@ class BatchCompute:
             common_environment_settings=[
                 m.EnvironmentSetting(name=k, value=v) for k, v in sorted(job.environment.items())
             ],
-            metadata=[m.BatchMetadataItem(name="run", value=job.run)],
+            metadata=[
+                m.BatchMetadataItem(name=name, value=value)
+                for name, value in {"run": job.run, **job.tags}.items()
+            ],
         )
         try:
             self._client.create_job(options)

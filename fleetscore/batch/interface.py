@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -28,6 +28,7 @@ class JobSpec:
     task_limit_s: float
     job_limit_s: float
     retries: int
+    tags: Mapping[str, str] = field(default_factory=dict)  # metadata beside the run's id
 
 
 @dataclass(frozen=True, slots=True)

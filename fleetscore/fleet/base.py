@@ -229,7 +229,9 @@ class FleetBase(ABC):
         """By when windows had to be published in the last `days` days and whether they were, of all workloads with a deadline or of one."""
 
     @abstractmethod
-    def costs(self, workload: str = "", since: str = "") -> list[MonthCost]:
+    def costs(
+        self, workload: str = "", since: str = "", month: str = "", by: str = "workload"
+    ) -> list[MonthCost]:
         """What the workloads cost, month by month, newest first; from the month `since` on, as `2026-11`."""
 
     @abstractmethod

@@ -205,11 +205,14 @@ class RemoteFleet(FleetBase):
 
         return self.call("GET", f"deadlines?workload={_part(workload)}&days={days}", list[DeadlineReport])
 
-    def costs(self, workload: str = "", since: str = "") -> list[MonthCost]:
+    def costs(
+        self, workload: str = "", since: str = "", month: str = "", by: str = "workload"
+    ) -> list[MonthCost]:
         """What the workloads cost, month by month."""
         from fleetscore.operations.monthly_costs import MonthCost
 
-        return self.call("GET", f"costs?workload={_part(workload)}&since={_part(since)}", list[MonthCost])
+        query = f"workload={_part(workload)}&since={_part(since)}&month={_part(month)}&by={_part(by)}"
+        return self.call("GET", f"costs?{query}", list[MonthCost])
 
     def doctor(self) -> Diagnosis:
         """What the app finds when it examines itself."""

@@ -284,11 +284,13 @@ class Fleet(FleetBase):
 
         return list_deadlines(self.store, workload, days, datetime.now(UTC))
 
-    def costs(self, workload: str = "", since: str = "") -> list[MonthCost]:
+    def costs(
+        self, workload: str = "", since: str = "", month: str = "", by: str = "workload"
+    ) -> list[MonthCost]:
         """What the workloads cost, month by month."""
         from fleetscore.operations.monthly_costs import list_costs
 
-        return list_costs(self.store, workload, since)
+        return list_costs(self.store, workload, since, month, by)
 
     def doctor(self) -> Diagnosis:
         """What is wrong with the deployment, by the settings and the identity of this process."""

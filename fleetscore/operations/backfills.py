@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from fleetscore.errors import InputError
+from fleetscore.pipeline.budget import check_budget
 from fleetscore.pipeline.submit import decide_backfilled, newest_round
 from fleetscore.pipeline.window_checks import check_due, check_year
 from fleetscore.records import FINAL, Only
@@ -77,7 +78,8 @@ def list_windows(
 
 
 def check_backfill_due(store: Store, workload: str, windows: Sequence[str], now: datetime) -> None:
-    """InputError where a window of the backfill is not due yet."""
+    """InputError where a window of the backfill is not due yet, CapacityError where the month's budget is used up."""
+    check_budget(store, workload, now)
     newest = max(get_workload(store, workload).parse_window(window) for window in (windows[0], windows[-1]))
     check_due(newest, read_policy(store, workload), now)
 

@@ -64,6 +64,7 @@ class Notice:
     run: str = ""
     links: Mapping[str, str] = field(default_factory=dict)
     delivered: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)  # of the workload
     data: Mapping[str, Any] = field(default_factory=dict)  # of `published`: what, and where
     schema: int = 1
 
@@ -88,7 +89,7 @@ def notices_of(record: RunRecord) -> list[Notice]:
     return [
         Notice(
             f"{kind}-{request.run}", kind, request.workload, message, at, request.window, request.run,
-            links_of_run(request.run, kind),
+            links_of_run(request.run, kind), tags=record.facts.get("tags", {}),
         )
         for kind, message in found
     ]  # fmt: skip
@@ -151,7 +152,7 @@ def notice_of_publishing(store: Store, record: RunRecord) -> Notice | None:
     }  # fmt: skip
     return Notice(
         f"published-{run}", "published", request.workload, f"{run} was published.", record.ended or record.updated,
-        request.window, run, links_of_run(run), data=data,
+        request.window, run, links_of_run(run), tags=record.facts.get("tags", {}), data=data,
     )  # fmt: skip
 
 

@@ -17,7 +17,9 @@ from fleetscore.operations.deadlines import DeadlineReport, WindowDeadline, repo
 from fleetscore.operations.due import has_input, list_due
 from fleetscore.operations.known_workloads import find_named
 from fleetscore.operations.notices import Notice, links_of_run
+from fleetscore.pipeline.budget import month_cost
 from fleetscore.pipeline.submit import newest_round
+from fleetscore.pipeline.tags import tag_facts
 from fleetscore.records import FINAL, Ending, RunRecord, RunState
 from fleetscore.registry import KnownWorkload
 from fleetscore.runs.index import RunLine, list_runs_since, newest_rounds
@@ -105,7 +107,8 @@ def close_run(store: Store, run: str, reason: str, now: datetime) -> RunRecord:
     """Close the record of a run whose orchestration died; one that has ended meanwhile stays as it is."""
     fix = f"Start it again: fleetscore retry {run} --only missing"
     ending = Ending(RunState.FAILED, f"{reason} {fix}")
-    return record_ending(store, run, ending, None, now, {"error_code": "orchestration_lost"})
+    facts = {"error_code": "orchestration_lost", **tag_facts(store, read_run(store, run).request.workload)}
+    return record_ending(store, run, ending, None, now, facts)
 
 
 def find_trouble(store: Store, now: datetime) -> list[Notice]:
@@ -151,7 +154,7 @@ def trouble_of(store: Store, known: KnownWorkload, now: datetime) -> list[Notice
         found += _over_budget(workload, policy, lines, now)
     if has_data and policy.deadline:
         found += _deadlines(store, known, now)
-    return found
+    return [replace(notice, tags=policy.tags) for notice in found]
 
 
 def gather_overdue(notices: Sequence[Notice]) -> list[Notice]:
@@ -268,7 +271,7 @@ def _stalled(store: Store, record: RunRecord, limit_s: float, now: datetime) -> 
 
 def _over_budget(workload: str, policy: RunPolicy, lines: Sequence[RunLine], now: datetime) -> list[Notice]:
     month = f"{now:%Y-%m}"
-    cost = sum(line.cost_usd or 0.0 for line in lines if f"{line.requested:%Y-%m}" == month)
+    cost = month_cost(lines, now)
     if policy.budget_usd <= 0 or cost <= policy.budget_usd:
         return []
     message = f"{workload} has cost {cost:.2f} USD in {month}; its budget is {policy.budget_usd:.2f} USD."

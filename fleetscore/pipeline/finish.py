@@ -12,6 +12,7 @@ from fleetscore.pipeline.profiles import read_sketches, remember_first
 from fleetscore.pipeline.publish import publish_run
 from fleetscore.pipeline.rates import learn_rates
 from fleetscore.pipeline.run_cost import make_bill
+from fleetscore.pipeline.tags import tag_facts
 from fleetscore.pipeline.training_entry import entered_as
 from fleetscore.records import Ending, RunRequest, RunState
 from fleetscore.runs.ledgers import read_ledger
@@ -29,7 +30,7 @@ def finish_run(store: Store, request: RunRequest, now: datetime) -> Ending:
     except ConflictError as conflict:
         ending = Ending(RunState.UNPUBLISHED, str(conflict))
     collected = read_collected(store, request.run)
-    facts = dict(make_bill(store, request.run, collected))
+    facts = {**make_bill(store, request.run, collected), **tag_facts(store, request.workload)}
     if collected.drifted:
         facts["drifted"] = collected.drifted
     if ending.table_version is not None:

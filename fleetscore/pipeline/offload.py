@@ -82,6 +82,7 @@ def submit_shards(store: Store, compute: Compute, app: AppSettings, run: str, no
         job_limit_s=policy.job_limit_s,
         retries=policy.max_attempts
         + 2,  # a killer is found in up to four deaths and set aside in the fifth try
+        tags={"workload": head.request.workload, **policy.tags},
     )
     compute.submit(
         spec, [ShardTaskSpec(task_id(s), {"FLEETSCORE_SHARD": str(s)}) for s in offloaded_shards(store, run)]

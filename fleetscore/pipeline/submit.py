@@ -7,6 +7,7 @@ from datetime import datetime
 
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.models.model_sets import read_model_set
+from fleetscore.pipeline.budget import check_budget
 from fleetscore.pipeline.kept_versions import CURRENT
 from fleetscore.pipeline.training_entry import PINNED, choose_entry
 from fleetscore.pipeline.window_checks import check_due, check_window, check_year
@@ -107,6 +108,8 @@ def submit_backfilled(
         return Submission(newest.request, newest.state is RunState.REQUESTED, newest.state)
     if newest is not None and newest.state not in FINAL:
         return Submission(newest.request, False, newest.state)
+    if decide_backfilled(newest, only, partitions).runs:
+        check_budget(store, workload_name, now)
     if newest is None or (partitions and not _is_published(store, newest)):
         return submit_run(
             store, workload_name, window, now, requested_by, partitions=partitions, models=models
@@ -181,6 +184,7 @@ def submit_training(
     newest = newest_training(store, workload_name, first.key, stop.key)
     if newest is not None and newest.state not in FINAL:
         return Submission(newest.request, False, newest.state)
+    check_budget(store, workload_name, now)
     number = newest.request.round + 1 if newest else 1
     run = training_run_id(workload_name, first.key, stop.key, number)
     enters = choose_entry(store, workload, (first, stop), pin)

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -54,6 +54,7 @@ class RunLine:
     first_partition: str = ""  # the first with that cause; "" where it is the run's
     first_detail: str = ""  # what happened to it
     round: int = 1
+    tags: Mapping[str, str] = field(default_factory=dict)  # of the workload when it ran
     drifted: int = 0  # scored partitions with that warning
     causes: tuple[
         Cause, ...
@@ -136,6 +137,7 @@ def line_of(record: RunRecord) -> RunLine:
         first_partition=first.example if first else "",
         first_detail=first.detail[:_MOST_CHARACTERS] if first else "",
         round=request.round,
+        tags=record.facts.get("tags", {}),
         drifted=record.facts.get("drifted", 0),
         causes=tuple(
             _shorten(cause) for cause in (*record.causes, *_remarked(record)) if needs_attention(cause)
