@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 
 from fleetscore import errors, registry  # noqa: E402 - the path has to be set first
 from fleetscore.app_settings import AppSettings  # noqa: E402
-from fleetscore.settings import KeepPolicy, QualityPolicy, RunPolicy  # noqa: E402
+from fleetscore.settings import KeepPolicy, QualityPolicy, ResultsPolicy, RunPolicy  # noqa: E402
 from triggers.openapi import describe_api  # noqa: E402
 
 
@@ -49,6 +49,11 @@ def quality_table() -> str:
 def keep_table() -> str:
     """The [keep] table of a workload's settings, with the comments of its source."""
     return _policy("keep", KeepPolicy)
+
+
+def results_table() -> str:
+    """The [results] table of a workload's settings, with the comments of its source."""
+    return _policy("results", ResultsPolicy)
 
 
 def _policy(table: str, kind: type) -> str:
@@ -96,6 +101,7 @@ TABLES = {
         "run policy": policy_table,
         "quality policy": quality_table,
         "keep policy": keep_table,
+        "results policy": results_table,
     },
     "reference/errors.md": {"errors": errors_table},
     "reference/http.md": {"endpoints": endpoints_table},

@@ -18,7 +18,10 @@ from fleetscore.windows import check_time_of_day
 Settings = TypeVar("Settings")
 
 LogPartitions = Literal["all", "bad", "none"]
-TABLES = ("run", "quality", "keep")
+_VARIABLE = re.compile(r"FLEETSCORE_DATABASE_[A-Z0-9_]+")
+_TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}(\.[A-Za-z_][A-Za-z0-9_]{0,62})?")
+
+TABLES = ("run", "quality", "keep", "results")
 """Tables of a workload's settings that the pipeline reads."""
 COMMON_LINES = ("kind", "schedule", "timezone")
 """Lines that every workload's settings may have; all others are lines of the kind's `settings_type`."""
@@ -144,6 +147,32 @@ class KeepPolicy:
             check_range(setting.name, getattr(self, setting.name), 1.0, 36_500.0)
 
 
+@dataclass(frozen=True, slots=True)
+class ResultsPolicy:
+    """The [results] table of a workload's settings: a database that gets the published rows as well."""
+
+    database: str = ""  # environment variable with the connection of a PostgreSQL server, which begins FLEETSCORE_DATABASE_
+    table: str = ""  # its table, as NAME or SCHEMA.NAME; made with the first window where it is missing
+
+    def __post_init__(self) -> None:
+        if bool(self.database) != bool(self.table):
+            raise SettingsError(
+                "Only one of database and table is given.", fix="Give both, or neither.", field="database"
+            )
+        if self.database and not _VARIABLE.fullmatch(self.database):
+            raise SettingsError(
+                f"database is {self.database!r}.",
+                fix="Name an environment variable that begins with FLEETSCORE_DATABASE_.",
+                field="database",
+            )
+        if self.table and not _TABLE_NAME.fullmatch(self.table):
+            raise SettingsError(
+                f"table is {self.table!r}.",
+                fix="Write NAME or SCHEMA.NAME with letters, digits and underscores.",
+                field="table",
+            )
+
+
 def workload_settings_path(workload: str) -> str:
     """Where a workload's settings lie in the store."""
     return f"settings/{workload}.toml"
@@ -203,13 +232,20 @@ def read_keep_policy(store: Store, workload: str) -> KeepPolicy:
     return _convert(_table(read_settings_file(store, workload), "keep", path), KeepPolicy, f"{path} [keep]")
 
 
+def read_results_policy(store: Store, workload: str) -> ResultsPolicy:
+    """The [results] table of the workload's settings, defaults where a line is missing."""
+    path = workload_settings_path(workload)
+    table = _table(read_settings_file(store, workload), "results", path)
+    return _convert(table, ResultsPolicy, f"{path} [results]")
+
+
 def check_settings(
     tables: Mapping[str, Any], settings_type: type[Any], defaults: Mapping[str, Any], path: str
 ) -> None:
     """Convert all lines and tables of a settings file; SettingsError names the first line at fault."""
     own_settings(tables, settings_type, path)
     run_policy(tables, defaults, path)
-    for name, kind in (("quality", QualityPolicy), ("keep", KeepPolicy)):
+    for name, kind in (("quality", QualityPolicy), ("keep", KeepPolicy), ("results", ResultsPolicy)):
         _convert(_table(tables, name, path), kind, f"{path} [{name}]")
 
 

@@ -45,6 +45,7 @@ async def watchdog_timer(timer: func.TimerRequest, client: str) -> None:
     await _guarded("callbacks", run_in_thread(_answer_callbacks))
     await _guarded("late data", start_late_rounds(client))
     await _guarded("result tables", run_in_thread(_sync_tables))
+    await _guarded("databases of results", run_in_thread(_sink_results))
     await _guarded("notices", run_in_thread(_send_trouble))
     await _guarded("pending notices", run_in_thread(_resend_pending))
     await _remember_tick("watchdog_timer")
@@ -153,6 +154,12 @@ def _sync_tables() -> None:
 
     for repair in sync_tables(app_store(), datetime.now(UTC)):
         _log.warning("table of %s, %s: %s, %s", repair.workload, repair.window, repair.state, repair.detail)
+
+
+def _sink_results() -> None:
+    from fleetscore.operations.result_sink import sink_behind
+
+    sink_behind(app_store(), datetime.now(UTC))
 
 
 def _send_trouble() -> None:

@@ -22,6 +22,7 @@ from fleetscore.models.model_sets import read_listed_set, read_pins
 from fleetscore.models.trust import TRUSTED, trusted_names
 from fleetscore.operations.due import has_input
 from fleetscore.operations.known_workloads import find_named
+from fleetscore.operations.result_sink import windows_behind
 from fleetscore.operations.state_check import check_state
 from fleetscore.operations.table_sync import missing_windows
 from fleetscore.operations.unread_input import describe_unread
@@ -69,6 +70,7 @@ _ORDER = (
     "input",
     "notices",
     "tables",
+    "results",
     "runs",
 )
 
@@ -110,6 +112,7 @@ def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diag
         ("notices", lambda: _notices(store, app)),
         ("state", lambda: _state(store)),
         *(("tables", partial(_table, store, each)) for each in known),
+        *(("results", partial(_sink, store, each, now())) for each in known),
         *(("input", partial(_input, store, each)) for each in known if each.workload and not each.reason),
         *(("runs", partial(_workload, store, each, now())) for each in known),
     ]
@@ -338,6 +341,16 @@ def _table(store: Store, known: KnownWorkload) -> Iterator[Finding]:
     if missing:
         detail = f"{table_root(known.name)} lacks {len(missing)} published windows, {missing[0]} first."
         yield Finding("tables", "warning", detail, "fleetscore repair --tables")
+
+
+def _sink(store: Store, known: KnownWorkload, now: datetime) -> Iterator[Finding]:
+    """How many windows the workload's database of results lacks; nothing where it lacks none, or has none."""
+    behind = windows_behind(store, known.name, now)
+    if behind:
+        detail = f"The database of {known.name} lacks {len(behind)} published windows, {behind[0]} first."
+        yield Finding(
+            "results", "warning", detail, "The watchdog tries again; sink_behind in the log says why."
+        )
 
 
 def _models(store: Store, known: KnownWorkload) -> Iterator[Finding]:

@@ -1,7 +1,8 @@
 """Notices: what needs attention, posted to a webhook and a storage queue, and kept until it is delivered.
 
-A notice is stored before it is sent and named after its content, so it is sent once however often it is found, and a
-receiver that is down for an hour loses nothing. Whatever goes wrong here never costs a run anything.
+A notice is stored before it is sent and named after its content, so it is sent once however often it is
+found, and a receiver that is down for an hour loses nothing. Whatever goes wrong here never costs a run
+anything.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ _log = logging.getLogger("fleetscore.notices")
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that needs attention; `id` is the same for the same thing. `delivered` names where it arrived already."""
+    """Something that needs attention; `id` is the same for the same thing. `delivered` names where it arrived
+    already.
+    """
 
     id: str
     kind: str  # run_failed, published_with_failures, window_overdue, run_stalled, drift, budget, published, deadline_*
@@ -70,7 +73,9 @@ class Notice:
 
 
 def notices_of(record: RunRecord) -> list[Notice]:
-    """The notices of an ended run: that it failed, or was published with failures, or found partitions that drifted."""
+    """The notices of an ended run: that it failed, or was published with failures, or found partitions that
+    drifted.
+    """
     request, at = record.request, record.ended or record.updated
     found = []
     if record.state in (RunState.FAILED, RunState.UNPUBLISHED):
@@ -96,7 +101,9 @@ def notices_of(record: RunRecord) -> list[Notice]:
 
 
 def _first_cause(record: RunRecord) -> str:
-    """The most frequent cause of a missing result, with its first partition, to follow a sentence; "" if there is none."""
+    """The most frequent cause of a missing result, with its first partition, to follow a sentence; "" if
+    there is none.
+    """
     cause = next((c for c in record.causes if c.outcome not in GOOD), None)
     return f" Most often {cause.cause}, first {cause.example}. {cause.detail}".rstrip() if cause else ""
 
@@ -181,9 +188,11 @@ def _marks_left(store: Store, record: RunRecord) -> frozenset[Mark]:
 
 
 def send_notice(store: Store, app: AppSettings, notice: Notice) -> bool:
-    """Send the notice to the webhook and the queue that the settings name, unless it was sent before; gives whether it is delivered.
+    """Send the notice to the webhook and the queue that the settings name, unless it was sent before; gives
+    whether it is delivered.
 
-    What cannot be delivered now stays pending for `resend_pending`. Nothing is raised for a receiver or a store that fails.
+    What cannot be delivered now stays pending for `resend_pending`. Nothing is raised for a receiver or a
+    store that fails.
     """
     targets = list_targets(app)
     if not targets:
@@ -201,7 +210,9 @@ def send_notice(store: Store, app: AppSettings, notice: Notice) -> bool:
 
 
 def resend_pending(store: Store, app: AppSettings, now: datetime) -> int:
-    """Try every pending notice once more; one that is older than a day is given up, with an error in the log. Gives how many arrived."""
+    """Try every pending notice once more; one that is older than a day is given up, with an error in the log.
+    Gives how many arrived.
+    """
     targets, arrived = list_targets(app), 0
     for entry in list(store.list("notices/pending/")):
         try:

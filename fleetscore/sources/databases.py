@@ -131,7 +131,7 @@ def _postgres_reader(
     Parameters of the query itself would make the driver hold the whole result. As subqueries the bounds are
     read once, not once per row.
     """
-    _require("adbc_driver_postgresql", "adbc-driver-postgresql")
+    require_driver("adbc_driver_postgresql", "adbc-driver-postgresql")
     from adbc_driver_postgresql import StatementOptions, dbapi
 
     bounds = (
@@ -143,7 +143,7 @@ def _postgres_reader(
         f"{limit_s:.0f}s",
     )
     named = ("fleetscore.start", _text(span.start), "fleetscore.end", _text(span.end))
-    with dbapi.connect(_with_token(connection)) as opened, opened.cursor() as cursor:
+    with dbapi.connect(with_token(connection)) as opened, opened.cursor() as cursor:
         pairs = ", ".join(f"set_config(${n}, ${n + 1}, true)" for n in range(1, len(bounds + named), 2))
         cursor.execute(f"SELECT {pairs}", bounds + named)  # numbers of parameters, no values
         cursor.fetchall()
@@ -162,7 +162,7 @@ def _sql_server_reader(
 ) -> Iterator[Any]:
     """Azure SQL by its own driver, which takes parameters and streams."""
     del timezone  # times without a zone are compared as they stand; datetimeoffset carries its own
-    _require("mssql_python", "mssql-python")
+    require_driver("mssql_python", "mssql-python")
     import mssql_python
 
     opened = mssql_python.connect(
@@ -193,7 +193,7 @@ class _Tokens:
         return access_token(scopes[0])
 
 
-def _with_token(connection: Connection) -> str:
+def with_token(connection: Connection) -> str:
     """The connection with a token of the app's identity as its password, on Azure's servers where it has
     none.
     """
@@ -214,22 +214,22 @@ def _explained(connection: Connection) -> Iterator[None]:
     except (FleetscoreError, GeneratorExit):
         raise
     except Exception as error:
-        if _is_lost(error):
+        if is_lost(error):
             raise SourceError(
-                f"The database of {connection.variable} cannot be read: {_shown(connection, error)}",
+                f"The database of {connection.variable} cannot be read: {shown(connection, error)}",
                 fix="Check that the server runs and that the app may reach it; a run tries again by itself.",
                 field="database",
                 code="database_failed",
             ) from None
         raise InputError(
-            f"The database of {connection.variable} does not accept the query: {_shown(connection, error)}",
+            f"The database of {connection.variable} does not accept the query: {shown(connection, error)}",
             fix="Correct `query` in [data], or give the connection's role the right to read the table.",
             field="query",
             code="bad_query",
         ) from None
 
 
-def _is_lost(error: Exception) -> bool:
+def is_lost(error: Exception) -> bool:
     """Whether the connection is at fault and not the query: by the server's code, or by what kind of error
     it is without one.
 
@@ -245,7 +245,8 @@ def _is_lost(error: Exception) -> bool:
     return any(kind.__name__ == "OperationalError" for kind in type(error).__mro__)
 
 
-def _shown(connection: Connection, error: BaseException) -> str:
+def shown(connection: Connection, error: BaseException) -> str:
+    """What the driver said in a line, without the connection and the query."""
     lines = [
         line.strip()
         for line in connection.hidden(str(error)).partition("Query was:")[0].splitlines()
@@ -254,7 +255,8 @@ def _shown(connection: Connection, error: BaseException) -> str:
     return " ".join(lines)[:400]
 
 
-def _require(module: str, package: str) -> None:
+def require_driver(module: str, package: str) -> None:
+    """InputError `database_missing` that says how to get the package, where it is not installed."""
     if find_spec(module) is None:
         raise InputError(
             f"Reading this database needs the package {package}.",

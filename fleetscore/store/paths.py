@@ -113,6 +113,11 @@ def sketches_beside(results: str) -> str:
     return results.removesuffix("results.parquet") + "sketches.parquet"
 
 
+def sink_path(workload: str, window: str) -> str:
+    """The round of the window that the workload's database has."""
+    return f"sinks/{workload}/{window}.json"
+
+
 def manifest_path(workload: str, window: str) -> str:
     """The published truth of a window."""
     return f"results/{workload}/{window}/manifest.json"

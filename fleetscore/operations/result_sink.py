@@ -1,0 +1,126 @@
+"""The sink: published rows of a window replaced in a table of a database, after the run; what fails is tried
+again by the watchdog.
+
+Nothing of it ever costs a run anything: the manifest is the truth, and the table follows it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fleetscore.errors import FleetscoreError
+from fleetscore.operations.known_workloads import find_named
+from fleetscore.records import Manifest, RunState, to_json
+from fleetscore.runs.delta_schema import fields_of, partition_column
+from fleetscore.runs.index import list_runs_since
+from fleetscore.runs.manifests import read_manifest
+from fleetscore.settings import ResultsPolicy, read_results_policy
+from fleetscore.sources.database_writer import replace_window
+from fleetscore.sources.databases import connection_named
+from fleetscore.store.base import Store
+from fleetscore.store.paths import sink_path
+from fleetscore.store.state_files import read_hint
+
+LOOKS_BACK = timedelta(days=8)
+_LIMIT_S = 120.0
+_log = logging.getLogger("fleetscore.sink")
+
+
+@dataclass(frozen=True, slots=True)
+class Sunk:
+    """The round of a window that a database has, and where."""
+
+    round: int
+    rows: int
+    database: str
+    table: str
+    at: datetime
+    schema: int = 1
+
+
+def sink_window(store: Store, workload: str, window: str, now: datetime) -> Sunk | None:
+    """Write the published rows of the window into the workload's database; None where it has none.
+
+    A round that is there is not written again. SourceError and InputError as `replace_window` raises them.
+    """
+    policy = read_results_policy(store, workload)
+    if not policy.database:
+        return None
+    manifest = read_manifest(store, workload, window)
+    known = read_hint(store, sink_path(workload, window), Sunk)
+    if known is not None and _has(known, manifest, policy):
+        return known
+    connection = connection_named(policy.database)
+    column = partition_column(fields_of(_schema(store, manifest), workload))
+    rows = replace_window(
+        connection, policy.table, column, window, _pieces(store, manifest), limit_s=_LIMIT_S
+    )
+    sunk = Sunk(manifest.round, rows, policy.database, policy.table, now)
+    store.write(sink_path(workload, window), to_json(sunk))
+    return sunk
+
+
+def try_sink(store: Store, workload: str, window: str, now: datetime) -> bool:
+    """The same, with what fails in the log; whether it is done, or there is nothing to do."""
+    try:
+        sink_window(store, workload, window, now)
+    except FleetscoreError as error:
+        _log.error("sink_behind workload=%s window=%s reason=%s", workload, window, error)
+        return False
+    return True
+
+
+def sink_behind(store: Store, now: datetime) -> None:
+    """Write the windows of the last days that databases lack; one database that fails costs no other
+    workload.
+    """
+    for known in find_named(store):
+        try:
+            behind = windows_behind(store, known.name, now)
+        except FleetscoreError as error:
+            _log.error("sink_behind workload=%s reason=%s", known.name, error)
+            continue
+        for window in behind:
+            if not try_sink(store, known.name, window, now):
+                break
+
+
+def windows_behind(store: Store, workload: str, now: datetime) -> list[str]:
+    """The windows published in the last days whose newest round the workload's database lacks, oldest first."""
+    policy = read_results_policy(store, workload)
+    if not policy.database:
+        return []
+    lines = list_runs_since(store, workload, f"{now - LOOKS_BACK:%Y-%m-%d}")
+    windows = sorted(
+        {line.window for line in lines if line.state is RunState.PUBLISHED and line.purpose == "score"}
+    )
+    behind = []
+    for window in windows:
+        known = read_hint(store, sink_path(workload, window), Sunk)
+        if known is None or not _has(known, read_manifest(store, workload, window), policy):
+            behind.append(window)
+    return behind
+
+
+def _has(known: Sunk, manifest: Manifest, policy: ResultsPolicy) -> bool:
+    same = (known.database, known.table) == (policy.database, policy.table)
+    return same and known.round >= manifest.round
+
+
+def _schema(store: Store, manifest: Manifest) -> pa.Schema:
+    with store.open(manifest.files[0].path) as source:
+        return pq.read_schema(source)
+
+
+def _pieces(store: Store, manifest: Manifest) -> Iterator[pa.Table]:
+    for file in manifest.files:
+        with store.open(file.path) as source:
+            parquet = pq.ParquetFile(source)
+            for group in range(parquet.num_row_groups):
+                yield parquet.read_row_group(group)

@@ -1,0 +1,152 @@
+"""Published rows in a real PostgreSQL database: a window is replaced whole, a server that is down costs no
+run anything.
+"""
+
+import logging
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from toy_workload import write_lines
+
+from fleetscore.errors import InputError, SettingsError, SourceError
+from fleetscore.operations.result_sink import sink_behind, sink_window, try_sink, windows_behind
+from fleetscore.pipeline.local import execute, run_window
+from fleetscore.pipeline.submit import submit_retry
+from fleetscore.records import Only
+from fleetscore.settings import ResultsPolicy
+from fleetscore.store import open_store
+from fleetscore.store.base import Store
+from tests.sources.postgres_server import PostgresServer, running_server
+
+VARIABLE = "FLEETSCORE_DATABASE_RESULTS"
+NOW = datetime.now(UTC)
+WINDOWS = ["2026-01-01T00", "2026-01-01T01"]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    """A server for all tests of this file."""
+    with running_server() as running:
+        yield running
+
+
+@pytest.fixture
+def sunk(store: Store, server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """Two published windows of a workload whose results go to the server; nothing is there yet."""
+    monkeypatch.setenv(VARIABLE, server.url)
+    server.run("DROP TABLE IF EXISTS forecasts")
+    store.write("settings/toy.toml", f'[results]\ndatabase = "{VARIABLE}"\ntable = "forecasts"\n'.encode())
+    for window in WINDOWS:
+        write_lines(store, window, [(f"p{n}", n, "ok") for n in range(4)])
+        run_window(store, "toy", window)
+    return store
+
+
+def rows(server: PostgresServer) -> list[tuple[str, str, int]]:
+    """What the database has, in order."""
+    found = server.run('SELECT "window", partition, doubled FROM forecasts ORDER BY 1, 2')
+    return [tuple(row) for row in found]
+
+
+def expected(window: str, factor: int = 2) -> list[tuple[str, str, int]]:
+    """The rows of a window."""
+    return [(window, f"p{n}", factor * n) for n in range(4)]
+
+
+@pytest.mark.slow
+def test_a_window_is_replaced_whole_and_only_when_a_round_is_new(sunk: Store, server: PostgresServer) -> None:
+    """The table is made with the first window; a retry replaces its window's rows and no other's; again
+    changes nothing.
+    """
+    for window in WINDOWS:
+        assert sink_window(sunk, "toy", window, NOW) is not None
+    assert rows(server) == expected(WINDOWS[0]) + expected(WINDOWS[1])
+    write_lines(sunk, WINDOWS[0], [(f"p{n}", 10 * n, "ok") for n in range(4)])
+    execute(sunk, submit_retry(sunk, f"toy-{WINDOWS[0]}", NOW, "test", only=Only.ALL).request)
+    assert windows_behind(sunk, "toy", NOW) == [WINDOWS[0]]
+    done = sink_window(sunk, "toy", WINDOWS[0], NOW)
+    assert done is not None
+    assert (done.round, done.rows) == (2, 4)
+    assert rows(server) == expected(WINDOWS[0], 20) + expected(WINDOWS[1])
+    server.run("DELETE FROM forecasts")
+    assert sink_window(sunk, "toy", WINDOWS[0], NOW) == done
+    assert rows(server) == []
+
+
+@pytest.mark.slow
+def test_a_server_that_is_down_costs_nothing_and_gets_the_windows_later(
+    sunk: Store, server: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says why without the password; the watchdog writes both windows once it runs again."""
+    server.stop()
+    try:
+        with caplog.at_level(logging.ERROR):
+            assert not try_sink(sunk, "toy", WINDOWS[0], NOW)
+        with pytest.raises(SourceError):
+            sink_window(sunk, "toy", WINDOWS[0], NOW)
+    finally:
+        server.start()
+    assert f"sink_behind workload=toy window={WINDOWS[0]}" in caplog.text
+    assert "geheim" not in caplog.text
+    sink_behind(sunk, NOW)
+    assert rows(server) == expected(WINDOWS[0]) + expected(WINDOWS[1])
+    assert windows_behind(sunk, "toy", NOW) == []
+
+
+@pytest.mark.slow
+def test_writers_of_the_same_window_leave_its_rows_once(sunk: Store, server: PostgresServer) -> None:
+    """Eight at once, before there is a table: no row twice, none missing."""
+
+    def write() -> None:
+        own = open_store(sunk.url)
+        own.delete(f"sinks/toy/{WINDOWS[0]}.json")
+        sink_window(own, "toy", WINDOWS[0], NOW)
+
+    threads = [threading.Thread(target=write) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert rows(server) == expected(WINDOWS[0])
+
+
+@pytest.mark.slow
+def test_rows_that_the_table_does_not_take_leave_it_as_it_was(sunk: Store, server: PostgresServer) -> None:
+    """A table of other columns: the error names table and variable, and nothing of the window is written or
+    lost.
+    """
+    server.run('CREATE TABLE forecasts ("window" text, partition text, doubled bigint CHECK (doubled < 5))')
+    server.run("INSERT INTO forecasts VALUES ($1, 'old', 1)", (WINDOWS[0],))
+    with pytest.raises(InputError, match="forecasts of FLEETSCORE_DATABASE_RESULTS does not take") as raised:
+        sink_window(sunk, "toy", WINDOWS[0], NOW)
+    assert raised.value.code == "bad_table"
+    assert rows(server) == [(WINDOWS[0], "old", 1)]
+
+
+@pytest.mark.parametrize(
+    ("database", "table", "field"),
+    [
+        (VARIABLE, "", "database"),
+        ("", "t", "database"),
+        ("postgresql://u:p@h/d", "t", "database"),
+        ("PATH", "t", "database"),
+        (VARIABLE, 't"; DROP TABLE x', "table"),
+        (VARIABLE, "a.b.c", "table"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(database: str, table: str, field: str) -> None:
+    """Half of them, a connection in the file, another variable, a table that is no name."""
+    with pytest.raises(SettingsError) as raised:
+        ResultsPolicy(database, table)
+    assert raised.value.field == field
+
+
+def test_a_workload_without_a_database_has_nothing_to_do(store: Store) -> None:
+    """No connection, no file, no finding."""
+    write_lines(store, WINDOWS[0], [("a", 1, "ok")])
+    run_window(store, "toy", WINDOWS[0])
+    assert sink_window(store, "toy", WINDOWS[0], NOW) is None
+    assert windows_behind(store, "toy", NOW) == []
+    assert list(store.list("sinks/")) == []
