@@ -23,6 +23,7 @@ from fleetscore.models.importers.estimators import (
 from fleetscore.models.importers.loaded import LoadedModel, Way, describe_estimator
 from fleetscore.models.importers.onnx_files import convert_estimator
 from fleetscore.models.importers.runtime_libraries import require_runtime_library
+from fleetscore.models.importers.scaled_trees import compile_scaled_trees
 from fleetscore.models.importers.sklearn_trees import compile_sklearn_trees
 from fleetscore.models.packs.base import METHODS, CompiledModel
 
@@ -121,6 +122,7 @@ def of_estimator(estimator: Any, versions: dict[str, str], notes: list[str]) -> 
     ways: list[Way] = [
         lambda: compile_estimator(estimator),
         lambda: compile_sklearn_trees(inner),
+        lambda: compile_scaled_trees(inner),
         *wrapped_booster_ways(inner),
         lambda: convert_estimator(estimator),
     ]
