@@ -84,6 +84,10 @@ class KnownWorkload:
         return self.workload
 
 
+_STEM = 4
+"""A name that begins with so many letters of another may mean it."""
+
+
 def kind_names() -> list[str]:
     """The names of all kinds, sorted; imports none of them."""
     return sorted(_kind_sources())
@@ -196,7 +200,8 @@ def _check_known(store: Store, name: str) -> None:
     path = workload_settings_path(name)
     if not _NAME.fullmatch(name) or name in RESERVED or store.stat(path) is None:
         known = workload_names(store)
-        near = difflib.get_close_matches(name, known, 1)
+        begins = [each for each in known if len(name) > _STEM and each.startswith(name[:_STEM])]
+        near = difflib.get_close_matches(name, known, 1) or begins[:1]
         mean = f"Did you mean {near[0]}? " if near else ""
         raise InputError(
             f"There is no workload {name!r}.",

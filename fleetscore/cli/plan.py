@@ -44,7 +44,7 @@ def plan(
 
 def print_preview(preview: RunPreview) -> None:
     """Print what is expected, where it would be scored and why, and what that takes."""
-    from fleetscore.cli.render import format_counts, plural, print_pairs, print_table
+    from fleetscore.cli.render import describe_causes, format_counts, plural, print_pairs, print_table
 
     head = preview.head
     pairs: list[tuple[str, Any]] = [
@@ -52,6 +52,7 @@ def print_preview(preview: RunPreview) -> None:
             "partitions",
             f"{head.partitions:,} expected: {head.pending:,} to score" + _after(format_counts(head.settled)),
         ),
+        ("settled", "\n".join(describe_causes(preview.settled))),
         (
             "preparation",
             f"{preview.to_prepare:,} pieces of input come first; the plan is made anew after them"

@@ -150,7 +150,7 @@ def print_status(status: RunStatus) -> None:
         ),
         ("model set", _model_set(record)),
         ("missing", record.facts.get("absent", "")),
-        ("causes", "\n".join(_causes(record.causes))),
+        ("causes", "\n".join(describe_causes(record.causes))),
         ("remarks", "\n".join(record.remarks[:5])),
         ("error", record.error),
         *((name, path) for name, path in status.links.items() if name in ("manifest", "ledger")),
@@ -206,7 +206,8 @@ def _rows(status: RunStatus) -> str:
     return f"{record.input_rows:,} in, {record.rows:,} out{rate}"
 
 
-def _causes(causes: Sequence[Any]) -> list[str]:
+def describe_causes(causes: Sequence[Any]) -> list[str]:
+    """A line for each of the first causes: how many partitions, of what outcome, the first of them and why."""
     parts = []
     for cause in causes[:5]:
         detail = f": {cause.detail}" if cause.detail else ""

@@ -83,6 +83,11 @@ def group_causes(
     )  # fmt: skip
 
 
+def group_settled(plan: pa.Table) -> tuple[Cause, ...]:
+    """The causes of the partitions that the plan's table settles without scoring."""
+    return group_causes(complete_outcomes(_settled("", plan), LEDGER))
+
+
 def _each_cause(ledger: pa.Table) -> pa.Table:
     """partition, outcome, cause and detail: a row for each cause of a partition, one with "" where it has none but is not scored."""
     columns = ledger.select(["partition", "outcome", "cause", "detail", "causes"])

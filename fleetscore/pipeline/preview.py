@@ -8,10 +8,11 @@ from datetime import datetime
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.pipeline.context import open_run
+from fleetscore.pipeline.ledger import group_settled
 from fleetscore.pipeline.plan import make_plan
 from fleetscore.pipeline.submit import check_models, last_published, newest_round
 from fleetscore.pipeline.window_checks import check_window
-from fleetscore.records import PlanHead, RunRequest, ShardPlan
+from fleetscore.records import Cause, PlanHead, RunRequest, ShardPlan
 from fleetscore.registry import get_workload
 from fleetscore.store.base import Store
 from fleetscore.store.dry_run import DryStore
@@ -42,6 +43,7 @@ class RunPreview:
     shards: tuple[ShardPlan, ...]
     prices: str  # of when and where
     refusal: str | None = None  # why it cannot be carried out, if so
+    settled: tuple[Cause, ...] = ()  # why partitions are settled before scoring, the most frequent first
 
 
 def preview_run(
@@ -54,7 +56,9 @@ def preview_run(
     plan = make_plan(dry, request, app, now)
     refusal = None if plan.refusal is None else str(plan.refusal)
     placed = tuple(sum_placements(plan.shards))
-    return RunPreview(plan.head, to_prepare, placed, tuple(plan.shards), plan.prices, refusal)
+    return RunPreview(
+        plan.head, to_prepare, placed, tuple(plan.shards), plan.prices, refusal, group_settled(plan.table)
+    )
 
 
 def sum_placements(shards: Sequence[ShardPlan]) -> list[Placed]:

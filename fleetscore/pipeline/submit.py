@@ -9,6 +9,7 @@ from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.models.model_sets import read_model_set
 from fleetscore.pipeline.budget import check_budget
 from fleetscore.pipeline.kept_versions import CURRENT
+from fleetscore.pipeline.named_partitions import check_named
 from fleetscore.pipeline.training_entry import PINNED, choose_entry
 from fleetscore.pipeline.window_checks import check_due, check_window, check_year
 from fleetscore.records import FINAL, GOOD, Ending, Only, RunRecord, RunRequest, RunState, to_json
@@ -49,6 +50,7 @@ def submit_run(
     if newest is not None and newest.state not in FINAL:
         return _follow(newest, Only.ALL, partitions, models)
     if newest is not None and (partitions or models) and _is_published(store, newest):
+        check_named(store, newest, partitions)
         return _claim_round(store, newest, now, requested_by, Only.ALL, partitions, models)
     if newest is not None and newest.state is RunState.PUBLISHED:
         return Submission(newest.request, False, newest.state)
@@ -85,6 +87,7 @@ def submit_retry(
         return Submission(retried, False, record.state)
     if newest.state not in FINAL:
         return _follow(newest, only, partitions, models)
+    check_named(store, newest, partitions)
     return _claim_round(store, newest, now, requested_by, only, partitions, models)
 
 
