@@ -26,7 +26,7 @@ def test_the_tutorial_can_be_followed_word_by_word(tmp_path: Path) -> None:
         commands = [line for line in text.splitlines() if line.startswith("fleetscore ")]
         for command in commands if language == "sh" else [f'"{sys.executable}" - <<"END"\n{text}END\n']:
             done = subprocess.run(
-                ["/bin/sh", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=90, check=False
+                ["/bin/sh", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
             )  # fmt: skip
             may_lack = command.startswith(
                 ("fleetscore run", "fleetscore backfill", "fleetscore retry", "fleetscore attention")
@@ -47,6 +47,14 @@ def check_said(command: str, out: str) -> None:
         "fleetscore retry": "80 scored",
         "fleetscore explain sensor_anomaly-2026-03-04T00-r2 pump-0005/current": "60 rows in runs/",
         "fleetscore explain sensor_anomaly-2026-03-04T00-r2 pump-0002/flow": "settled by  sensor_anomaly-2026-03-04T00",
+        "fleetscore new vans": "6 imported, 0 refused",
+        "fleetscore check vans": "Everything fits.",
+        "fleetscore run vans --window 2026-11-21": "6 expected: 6 scored",
+        "fleetscore run vans --window 2026-11-22": "6 expected: 5 scored, 1 late",
+        "fleetscore explain vans 2026-11-22 VAN-06": "late, no_rows",
+        "fleetscore train vans": "(challenger)",
+        "fleetscore models judge vans": "promote",
+        "fleetscore retire vans": "VAN-06 is retired",
     }
     for start, words in promised.items():
         if command.startswith(start):
