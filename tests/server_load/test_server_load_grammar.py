@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetscore.workloads.server_load import kernel
+from fleetscore.workloads.server_load import byte_grammar
 from fleetscore.workloads.server_load.grammar import Cause, is_server, read_number, read_slot
 
 _CELL = st.text(st.sampled_from(list('0123456789.+-eE" \tnaifNTZ:')), max_size=14)
@@ -26,7 +26,7 @@ def _bytes(text: str) -> np.ndarray:
 @settings(max_examples=400, deadline=None)
 def test_numbers_agree(text: str) -> None:
     """The compiled form reads every cell as the readable form does: the same number, the same cause."""
-    units, cause = kernel.number_in(_bytes(text), 0, len(text.encode()))
+    units, cause = byte_grammar.number_in(_bytes(text), 0, len(text.encode()))
     expected, expected_cause = read_number(text)
     assert (units, cause) == (expected, -1 if expected_cause is None else int(expected_cause))
 
@@ -40,14 +40,14 @@ def test_every_spelling_of_a_number_is_the_same(units: int, shift: int, letter: 
     text = f"{mantissa}{letter}{shift:+d}" if signed else f"{mantissa}{letter}{shift}"
     assert float(text) == float(plain)
     assert read_number(plain) == read_number(text) == (units, None)
-    assert kernel.number_in(_bytes(text), 0, len(text)) == (units, -1)
+    assert byte_grammar.number_in(_bytes(text), 0, len(text)) == (units, -1)
 
 
 @given(_CELL | _TIMEISH)
 @settings(max_examples=400, deadline=None)
 def test_times_agree(text: str) -> None:
     """The compiled form finds the slot that the readable form finds, or none as well."""
-    slot = kernel.slot_in(_bytes(text), 0, len(text.encode()))
+    slot = byte_grammar.slot_in(_bytes(text), 0, len(text.encode()))
     assert (None if slot < 0 else slot) == read_slot(text)
 
 
@@ -59,7 +59,7 @@ def test_times_agree(text: str) -> None:
 @settings(max_examples=400, deadline=None)
 def test_servers_agree(text: str) -> None:
     """The compiled form takes exactly the addresses that the readable form takes."""
-    assert bool(kernel.is_server_in(_bytes(text), 0, len(text.encode()))) == is_server(text)
+    assert bool(byte_grammar.is_server_in(_bytes(text), 0, len(text.encode()))) == is_server(text)
 
 
 @pytest.mark.parametrize("day", ["1970-01-01", "1999-12-31", "2000-02-29", "2016-12-31", "2099-12-31"])
@@ -67,7 +67,7 @@ def test_slot_counts_from_1970(day: str) -> None:
     """A slot is the number of whole five minutes since 1970 in UTC."""
     text = f"{day} 23:59:59"
     expected = int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) // 300
-    assert read_slot(text) == kernel.slot_in(_bytes(text), 0, len(text)) == expected
+    assert read_slot(text) == byte_grammar.slot_in(_bytes(text), 0, len(text)) == expected
 
 
 @pytest.mark.parametrize(

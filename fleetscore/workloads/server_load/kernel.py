@@ -14,19 +14,34 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fleetscore.kernels.compiled import compiled
+from fleetscore.workloads.server_load.byte_grammar import (
+    BLANK,
+    CAUSES,
+    COMMA,
+    GOOD,
+    LONG,
+    NEWLINE,
+    POINT,
+    ROUNDED,
+    SERVER,
+    SHORT,
+    TIME,
+    TOTAL,
+    cell_end,
+    clean_span,
+    is_blank,
+    is_server_in,
+    number_in,
+    slot_at,
+    slot_in,
+    trim,
+)
 
 SERVERS = 1 << 16
 SERVER_BYTES = 48
 ROWS = 1 << 20
 EXAMPLES = 3
-_CAUSES = 10
 _SUMS = 8
-
-_SHORT, _LONG, _TIME, _SERVER, _EMPTY, _BAD, _BIG, _ROUNDED, _TOTAL, _BLANK = range(_CAUSES)
-_GOOD = -1  # a number that reads as it stands
-_LIMIT = 100_000_000
-_FAR = 1 << 30  # no line is so long that its digits could make up for such an exponent
-_COMMA, _NEWLINE, _QUOTE, _POINT = 44, 10, 34, 46
 
 
 def _weights(count):
@@ -60,9 +75,9 @@ class Table(NamedTuple):
     row_sums: Any  # int64[ROWS, 10]: sessions, then SUMS, then the sum of the lines' digests
     used: Any  # int64[2]: servers, rows
     counts: (
-        Any  # int64[_CAUSES + 3]: per cause, then lines, lines kept, and those of them with a negative total
+        Any  # int64[CAUSES + 3]: per cause, then lines, lines kept, and those of them with a negative total
     )
-    examples: Any  # int64[_CAUSES, 1 + EXAMPLES]: how many, then where in this block their lines begin
+    examples: Any  # int64[CAUSES, 1 + EXAMPLES]: how many, then where in this block their lines begin
 
 
 def new_table() -> Table:
@@ -79,8 +94,8 @@ def new_table() -> Table:
         np.empty(ROWS, np.int32),
         np.empty((ROWS, 2 + _SUMS), np.int64),
         np.zeros(2, np.int64),
-        np.zeros(_CAUSES + 3, np.int64),
-        np.zeros((_CAUSES, 1 + EXAMPLES), np.int64),
+        np.zeros(CAUSES + 3, np.int64),
+        np.zeros((CAUSES, 1 + EXAMPLES), np.int64),
     )
 
 
@@ -95,246 +110,6 @@ def empty_counts(table: Table) -> None:
     """Forget counts and examples."""
     table.counts.fill(0)
     table.examples.fill(0)
-
-
-@compiled(inline="always")
-def _is_blank(byte):
-    return byte == 32 or byte == 9 or byte == 13
-
-
-@compiled()
-def _trim(data, start, stop):
-    while start < stop and _is_blank(data[start]):
-        start += 1
-    while stop > start and _is_blank(data[stop - 1]):
-        stop -= 1
-    return start, stop
-
-
-@compiled()
-def clean_span(data, start, stop):
-    """The span of a cell without blanks and one pair of quotes around it."""
-    start, stop = _trim(data, start, stop)
-    if stop - start >= 2 and data[start] == _QUOTE and data[stop - 1] == _QUOTE:
-        start, stop = _trim(data, start + 1, stop - 1)
-    return start, stop
-
-
-@compiled()
-def _quoted_end(data, at):
-    """The comma or newline behind the quote that closes the cell which `at` lies in; -1 when the line ends before."""
-    while data[at] != _NEWLINE:
-        if data[at] == _QUOTE:
-            end = at + 1
-            if data[end] == _QUOTE:
-                at = end
-            else:
-                while _is_blank(data[end]):
-                    end += 1
-                if data[end] == _COMMA or data[end] == _NEWLINE:
-                    return end
-        at += 1
-    return np.int64(-1)
-
-
-@compiled(inline="always")
-def _cell_end(data, at):
-    """The comma or newline behind the cell that begins at `at`."""
-    end = at
-    while _is_blank(data[end]):
-        end += 1
-    if data[end] == _QUOTE:
-        end = _quoted_end(data, end + 1)
-        if end >= 0:
-            return end
-        end = at
-    while data[end] != _COMMA and data[end] != _NEWLINE:
-        end += 1
-    return end
-
-
-@compiled()
-def _exponent_in(data, start, stop):
-    """The exponent of ten in the span behind an "e", and whether it is one; beyond +-_FAR it is cut to that."""
-    negative = start < stop and data[start] == 45
-    if start < stop and (negative or data[start] == 43):
-        start += 1
-    first = start
-    value = 0
-    while start < stop and 48 <= data[start] <= 57:
-        value = min(value * 10 + (data[start] - 48), _FAR)
-        start += 1
-    return (-value if negative else value), start == stop and start > first
-
-
-@compiled()
-def _shifted(data, start, stop, point):
-    """The digits in the span (a point among them is passed over) read as a whole number of `point` digits.
-
-    Returns the number, rounded half away from zero, its cause, and nothing larger than the limit.
-    """
-    units = 0
-    up = False
-    lost = False
-    for k in range(start, stop):
-        if data[k] == _POINT:
-            continue
-        digit = np.int64(data[k]) - 48
-        if point > 0:
-            units = min(units * 10 + digit, _LIMIT * 10_000)
-        else:
-            up = up or (point == 0 and digit >= 5)
-            lost = lost or digit != 0
-        point -= 1
-    while point > 0 and 0 < units < _LIMIT * 10_000:
-        units *= 10
-        point -= 1
-    if units >= _LIMIT * 10_000:
-        return 0, _BIG
-    return units + (1 if up else 0), (_ROUNDED if lost else _GOOD)
-
-
-@compiled()
-def number_in(data, start, stop):
-    """The number of a cell in 1/10,000 and its cause, by the whole grammar."""
-    start, stop = clean_span(data, start, stop)
-    if start == stop:
-        return 0, _EMPTY
-    negative = data[start] == 45
-    if negative or data[start] == 43:
-        start += 1
-    end = start
-    while end < stop and 48 <= data[end] <= 57:
-        end += 1
-    whole = end - start
-    digits = whole
-    if end < stop and data[end] == _POINT:
-        end += 1
-        while end < stop and 48 <= data[end] <= 57:
-            digits += 1
-            end += 1
-    exponent = 0
-    good = end == stop
-    if end < stop and (data[end] == 101 or data[end] == 69):
-        exponent, good = _exponent_in(data, end + 1, stop)
-    if not good or digits == 0:
-        return 0, _BAD
-    units, cause = _shifted(data, start, end, whole + exponent + 4)
-    return (-units if negative else units), cause
-
-
-@compiled(inline="always")
-def _digits(data, at, count):
-    value = 0
-    for k in range(at, at + count):
-        digit = np.int64(data[k]) - 48
-        if digit < 0 or digit > 9:
-            return -1
-        value = value * 10 + digit
-    return value
-
-
-@compiled()
-def _slot_at(data, at):
-    """The slot of the 19 characters from `at`, -1 when they are no time."""
-    if data[at + 4] != 45 or data[at + 7] != 45 or data[at + 13] != 58 or data[at + 16] != 58:
-        return -1
-    if data[at + 10] != 32 and data[at + 10] != 84:
-        return -1
-    year = _digits(data, at, 4)
-    month = _digits(data, at + 5, 2)
-    day = _digits(data, at + 8, 2)
-    hour = _digits(data, at + 11, 2)
-    minute = _digits(data, at + 14, 2)
-    second = _digits(data, at + 17, 2)
-    if year < 1970 or year > 2099 or month < 1 or month > 12 or day < 1:
-        return -1
-    if hour < 0 or hour > 23 or minute < 0 or minute > 59 or second < 0 or second > 59:
-        return -1
-    length = 31
-    if month == 4 or month == 6 or month == 9 or month == 11:
-        length = 30
-    elif month == 2:
-        length = 29 if year % 4 == 0 and year != 2100 else 28
-    if day > length:
-        return -1
-    # days since 1970-01-01 with years that begin in March (no century rule needed within 1970..2099)
-    y = year - 1 if month <= 2 else year
-    m = month + 9 if month <= 2 else month - 3
-    days = 365 * (y - 1970) + (y // 4 - 492) + (153 * m + 2) // 5 + day - 1 + 59
-    return (days * 1440 + hour * 60 + minute) // 5
-
-
-@compiled()
-def slot_in(data, start, stop):
-    """The slot of a cell by the whole grammar, -1 when it is no time."""
-    start, stop = clean_span(data, start, stop)
-    if stop - start < 19:
-        return -1
-    rest = start + 19
-    if rest < stop and data[stop - 1] == 90:
-        stop -= 1
-    if rest < stop:
-        if data[rest] != _POINT or rest + 1 == stop:
-            return -1
-        for k in range(rest + 1, stop):
-            if data[k] < 48 or data[k] > 57:
-                return -1
-    return _slot_at(data, start)
-
-
-@compiled()
-def _is_ipv4(data, start, stop):
-    parts = 0
-    value = 0
-    digits = 0
-    for k in range(start, stop + 1):
-        if k == stop or data[k] == _POINT:
-            if digits == 0 or value > 255:
-                return False
-            parts += 1
-            value = 0
-            digits = 0
-        elif 48 <= data[k] <= 57 and digits < 3:
-            value = value * 10 + (data[k] - 48)
-            digits += 1
-        else:
-            return False
-    return parts == 4
-
-
-@compiled()
-def _is_ipv6(data, start, stop):
-    groups = 0
-    digits = 0
-    doubled = False
-    k = start
-    while k < stop:
-        byte = data[k]
-        if byte == 58:
-            if k + 1 < stop and data[k + 1] == 58:
-                if doubled:
-                    return False
-                doubled = True
-                k += 1
-            elif digits == 0 or k + 1 == stop:
-                return False
-            digits = 0
-        elif 48 <= byte <= 57 or 65 <= byte <= 70 or 97 <= byte <= 102:
-            groups += 1 if digits == 0 else 0
-            digits += 1
-            if digits > 4:
-                return False
-        else:
-            return False
-        k += 1
-    return (groups <= 7) if doubled else (groups == 8)
-
-
-@compiled()
-def is_server_in(data, start, stop):
-    """Whether the span is an IP address."""
-    return _is_ipv4(data, start, stop) or _is_ipv6(data, start, stop)
 
 
 @compiled(inline="always")
@@ -405,7 +180,7 @@ def _count(table, cause, line):
 @compiled()
 def line_digest(data, start, stop):
     """A number that equal lines have in common; of other lines it is as good as drawn by lot."""
-    start, stop = _trim(data, start, stop)
+    start, stop = trim(data, start, stop)
     value = np.uint64(stop - start)
     while start < stop:
         count = min(stop - start, len(_WEIGHTS))
@@ -429,16 +204,16 @@ def parse_block(data, start, stop, roles, table):
     width = len(roles)
     scale = np.array([10_000, 1_000, 100, 10, 1], np.int64)
     values = np.zeros(_SUMS, np.int64)
-    causes = np.full(_SUMS, _GOOD, np.int64)
+    causes = np.full(_SUMS, GOOD, np.int64)
     at = start
     while at < stop:
         line = at
-        if _is_blank(data[at]) or data[at] == _NEWLINE:
+        if is_blank(data[at]) or data[at] == NEWLINE:
             end = at
-            while _is_blank(data[end]):
+            while is_blank(data[end]):
                 end += 1
-            if data[end] == _NEWLINE:
-                _count(table, _BLANK, line)
+            if data[end] == NEWLINE:
+                _count(table, BLANK, line)
                 at = end + 1
                 continue
         slot = np.int64(-1)
@@ -456,7 +231,7 @@ def parse_block(data, start, stop, roles, table):
                     at += 1
                 whole = at - cell
                 places = 0
-                if data[at] == _POINT:
+                if data[at] == POINT:
                     at += 1
                     dot = at
                     while np.uint8(data[at] - 48) <= 9:
@@ -464,43 +239,43 @@ def parse_block(data, start, stop, roles, table):
                         at += 1
                     places = at - dot
                 byte = data[at]
-                open_end = byte != _COMMA and byte != _NEWLINE
+                open_end = byte != COMMA and byte != NEWLINE
                 if not open_end and 0 < whole <= 8 and places <= 4:
                     values[role - 3] = units * scale[places]
                 else:
-                    at = _cell_end(data, cell)
+                    at = cell_end(data, cell)
                     value, cause = number_in(data, cell, at)
                     values[role - 3] = value
-                    if cause != _GOOD:
+                    if cause != GOOD:
                         flaws = True
                         causes[role - 3] = cause
             elif role == 1:
-                slot = _slot_at(data, at)
+                slot = slot_at(data, at)
                 at += 19
-                if slot < 0 or (data[at] != _COMMA and data[at] != _NEWLINE):
-                    at = _cell_end(data, cell)
+                if slot < 0 or (data[at] != COMMA and data[at] != NEWLINE):
+                    at = cell_end(data, cell)
                     slot = slot_in(data, cell, at)
             else:
-                at = _cell_end(data, cell)
+                at = cell_end(data, cell)
                 if role == 2:
                     server_start = cell
                     server_stop = at
             column += 1
-            if data[at] == _NEWLINE or column == width:
+            if data[at] == NEWLINE or column == width:
                 break
             at += 1
-        long = data[at] != _NEWLINE
-        while data[at] != _NEWLINE:
+        long = data[at] != NEWLINE
+        while data[at] != NEWLINE:
             at += 1
         at += 1
-        cause = _GOOD
+        cause = GOOD
         row = np.int64(-1)
         if column < width:
-            cause = _SHORT
+            cause = SHORT
         elif long:
-            cause = _LONG
+            cause = LONG
         elif slot < 0:
-            cause = _TIME
+            cause = TIME
         else:
             byte = data[server_start]
             last = data[server_stop - 1]
@@ -508,13 +283,13 @@ def parse_block(data, start, stop, roles, table):
                 server_start, server_stop = clean_span(data, server_start, server_stop)
             length = server_stop - server_start
             if length == 0 or length > SERVER_BYTES:
-                cause = _SERVER
+                cause = SERVER
             else:
                 server = _server_of(data, server_start, server_stop, table)
                 if server < 0:
                     return line
                 if table.server_good[server] == 0:
-                    cause = _SERVER
+                    cause = SERVER
                 elif table.last_slot[server] == slot:
                     row = np.int64(table.last_row[server])
                 else:
@@ -523,25 +298,25 @@ def parse_block(data, start, stop, roles, table):
                         return line
                     table.last_slot[server] = slot
                     table.last_row[server] = row
-        table.counts[_CAUSES] += 1
-        if cause == _GOOD:
-            table.counts[_CAUSES + 1] += 1
+        table.counts[CAUSES] += 1
+        if cause == GOOD:
+            table.counts[CAUSES + 1] += 1
             if values[0] < 0:
-                table.counts[_CAUSES + 2] += 1
+                table.counts[CAUSES + 2] += 1
             table.row_sums[row, 0] += 1
             for k in range(_SUMS):
                 table.row_sums[row, 1 + k] += values[k]
             table.row_sums[row, 1 + _SUMS] += line_digest(data, line, at - 1)
             if flaws:
                 for k in range(_SUMS):
-                    if causes[k] != _GOOD:
+                    if causes[k] != GOOD:
                         _count(table, causes[k], line)
-                if causes[0] != _GOOD and causes[0] != _ROUNDED:
-                    _count(table, _TOTAL, line)
+                if causes[0] != GOOD and causes[0] != ROUNDED:
+                    _count(table, TOTAL, line)
         else:
             _count(table, cause, line)
         if flaws:
-            causes[:] = _GOOD
+            causes[:] = GOOD
     return stop
 
 
