@@ -251,6 +251,7 @@ class Manifest:
     ledger: str
     history: tuple[PublishedRun, ...] = ()
     anyway: PublishedAnyway | None = None  # where a check had held the results back
+    events: tuple[ResultFile, ...] = ()  # of kinds that find events: rows of EVENTS, as of the window's end
     schema: int = 1
 
 

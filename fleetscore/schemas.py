@@ -49,6 +49,28 @@ JUDGED = pa.schema(
 )
 """How far results turned out wrong: one row per partition of which actuals are known."""
 
+EVENTS = pa.schema(
+    [
+        ("event", pa.string()),  # id: the same in every window that the event touches
+        ("partition", pa.string()),
+        ("group", pa.string()),  # partitions of a group have incidents together: the device of a sensor
+        ("start", pa.timestamp("us", tz="UTC")),
+        ("end", pa.timestamp("us", tz="UTC")),  # last reading so far
+        ("readings", pa.int64()),  # so far
+        ("severity", pa.float64()),  # the largest so far
+        (
+            "peak",
+            pa.timestamp("us", tz="UTC"),
+        ),  # of the reading in this window that is furthest from what is expected
+        ("value", pa.float64()),  # of that reading
+        ("expected_low", pa.float64()),
+        ("expected_high", pa.float64()),
+        ("detector", pa.string()),  # with the largest part in the severity at the peak
+        ("window", pa.string()),  # as of whose end this is
+    ]
+)
+"""The events of a window, one row each, as of the window's end; an event that goes on has a row in each of its windows."""
+
 
 def fill_table(schema: pa.Schema, **columns: Any) -> pa.Table:
     """A table of the schema from one value for all rows, or a sequence with one for each, by column.

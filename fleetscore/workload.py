@@ -2,7 +2,7 @@
 
 A kind is a class that implements two methods of `Workload`: `discover` names the expected partitions of a window, `score` gives
 the results of a shard. All else is a capability that a kind may have: `Prepares`, `Trains`, `ImportsModels`, `ScoresRows`,
-`Judges`, `MakesSamples`, `Backtests`. A workload is an instance of its kind: it has a name and settings.
+`Judges`, `FindsEvents`, `MakesSamples`, `Backtests`. A workload is an instance of its kind: it has a name and settings.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
@@ -18,7 +19,7 @@ import pyarrow.compute as pc
 
 from fleetscore.errors import InputError
 from fleetscore.models.model_sets import Pins
-from fleetscore.records import Collected, FitCheck, InputFile, Outcome, Rates
+from fleetscore.records import Collected, FitCheck, InputFile, Outcome, Rates, ResultFile
 from fleetscore.schemas import OUTCOMES, PARTITIONS, complete_outcomes, fill_table, list_texts
 from fleetscore.settings import NoSettings, RunPolicy, workload_settings_path
 from fleetscore.sources import DataSettings, Listing, list_inputs
@@ -463,6 +464,20 @@ class ScoresRows(ABC):
     @abstractmethod
     def score_rows(self, store: Store, pins: Pins, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """One answer per row, in order; InputError names the row and the field."""
+
+
+class FindsEvents(ABC):
+    """The capability to say which published rows together are events that people act on."""
+
+    lacking: ClassVar[str] = "finds no events"
+
+    @abstractmethod
+    def find_events(self, store: Store, files: Sequence[ResultFile], window: Window) -> pa.Table:
+        """The EVENTS rows of the window's result files, ordered by partition and start."""
+
+    @abstractmethod
+    def event_gap(self) -> timedelta:
+        """How long after its last reading an event may go on; after that it is over."""
 
 
 class Judges(ABC):

@@ -24,6 +24,20 @@ async def list_attention(req: func.HttpRequest) -> func.HttpResponse:
     return answer_json(await run_in_thread(read_attention, app_store(), workload, datetime.now(UTC)))
 
 
+@blueprint.route(route="anomalies", methods=["GET"])
+@handle_errors
+async def list_anomalies(req: func.HttpRequest) -> func.HttpResponse:
+    """The incidents of published windows, open ones first, then the most severe."""
+    from fleetscore.operations.anomalies import list_anomalies as list_incidents
+
+    workload, since, device = (req.params.get(name, "") for name in ("workload", "since", "device"))
+    return answer_json(
+        await run_in_thread(
+            list_incidents, app_store(), datetime.now(UTC), workload=workload, since=since, device=device
+        )
+    )
+
+
 @blueprint.route(route="attention/{workload}/mutes", methods=["GET"])
 @handle_errors
 async def list_mutes(req: func.HttpRequest) -> func.HttpResponse:

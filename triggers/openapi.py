@@ -143,6 +143,13 @@ def describe_api() -> dict[str, Any]:
                     _parameter("workload", "query", "only this workload"),
                 ], array=True),
             },
+            "/anomalies": {
+                "get": _endpoint("The incidents of published windows.", [200, 400], parameters=[
+                    _parameter("workload", "query", "only this workload's"),
+                    _parameter("since", "query", "from this time on: a day, an ISO time, or days back such as 7d"),
+                    _parameter("device", "query", "only of this device"),
+                ]),
+            },
             "/attention/{workload}/mutes": {
                 "get": _endpoint("The mutes in force.", [200, 404], parameters=[workload], array=True),
                 "post": _endpoint("Ask for no attention until a set time.", [200, 400, 404], body="MuteBody", parameters=[workload]),

@@ -17,6 +17,7 @@ _COMMANDS = {
     "plan": "plan:plan",
     "runs": "run_list:runs",
     "attention": "attention:attention",
+    "anomalies": "anomalies:anomalies",
     "mute": "mutes:mute",
     "retire": "retire:retire",
     "unmute": "mutes:unmute",

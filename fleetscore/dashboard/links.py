@@ -21,6 +21,10 @@ class Links:
         """A workload's calendar and history; the page of runs before the run `before`."""
         return self._to(workload=workload, before=before)
 
+    def anomalies(self, workload: str = "") -> str:
+        """The incidents of a workload, or of all."""
+        return self._to(view="anomalies", workload=workload)
+
     def run(self, run: str) -> str:
         """A run."""
         return self._to(run=run)

@@ -77,6 +77,8 @@ def _workload_card(view: WorkloadView, links: Links, *, alone: bool = False) -> 
     ways: list[Child] = [] if alone else [tag("a", "all runs", href=links.workload(view.name))]
     if view.published:
         ways += [" · " if ways else None, tag("a", "results", href=links.results(view.name, view.published))]
+    if view.finds_events:
+        ways += [" · " if ways else None, tag("a", "anomalies", href=links.anomalies(view.name))]
     return card(
         "Windows" if alone else view.name,
         tag(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from fleetscore.dashboard.anomalies_page import show_anomalies
 from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.markup import join, tag
 from fleetscore.dashboard.overview_page import show_overview, show_workload
@@ -17,6 +18,7 @@ from fleetscore.dashboard.run_page import show_log, show_matches, show_run
 from fleetscore.dashboard.run_view import find_partitions, read_log, read_run_view
 from fleetscore.dashboard.story_page import show_story
 from fleetscore.errors import FleetscoreError, InputError
+from fleetscore.operations.anomalies import list_anomalies
 from fleetscore.operations.explain import explain
 from fleetscore.operations.overview import read_overview, read_workload_page
 from fleetscore.store.base import Store
@@ -34,6 +36,8 @@ PARAMETERS = (
     "outcome",
     "cause",
     "log",
+    "since",
+    "device",
 )
 FORMATS = ("html", "json")
 
@@ -58,7 +62,7 @@ def read_view_request(pairs: Sequence[tuple[str, str]]) -> ViewRequest:
                 f"There is no parameter {name!r}.", fix=f"Known: {', '.join(PARAMETERS)}.", field=name
             )
     given = {name: value.strip() for name, value in pairs}
-    for name, known in (("format", FORMATS), ("view", ("results",))):
+    for name, known in (("format", FORMATS), ("view", ("results", "anomalies"))):
         if given.get(name, known[0]) not in known:
             raise InputError(f"{name} is {given[name]!r}.", fix=f"Expected {' or '.join(known)}.", field=name)
     return ViewRequest(given, tuple(value for name, value in pairs if name == "partition" and value))
@@ -69,6 +73,15 @@ def read_view(store: Store, request: ViewRequest, now: datetime) -> tuple[Any, B
     links = Links(request.get("code"))
     if request.get("view") == "results":
         return _results(store, request, links)
+    if request.get("view") == "anomalies":
+        report = list_anomalies(
+            store,
+            now,
+            workload=request.get("workload"),
+            since=request.get("since"),
+            device=request.get("device"),
+        )
+        return report, show_anomalies(report, links)
     if request.get("run"):
         return _of_run(store, request, links, now)
     if request.get("workload"):

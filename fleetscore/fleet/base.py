@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fleetscore.fleet.answers import Answers, BackfillStarted, BackfillStatus, Started
     from fleetscore.fleet.fleet_models import FleetModels
     from fleetscore.models.model_sets import ModelSet
+    from fleetscore.operations.anomalies import AnomalyReport
     from fleetscore.operations.attention import WorkloadAttention
     from fleetscore.operations.backfills import BackfillPreview
     from fleetscore.operations.deadlines import DeadlineReport
@@ -227,6 +228,10 @@ class FleetBase(ABC):
     @abstractmethod
     def deadlines(self, workload: str = "", days: int = 90) -> list[DeadlineReport]:
         """By when windows had to be published in the last `days` days and whether they were, of all workloads with a deadline or of one."""
+
+    @abstractmethod
+    def anomalies(self, workload: str = "", *, since: str = "", device: str = "") -> AnomalyReport:
+        """The incidents of published windows since a time (a day, an ISO time, days back such as 7d), of a device or of all."""
 
     @abstractmethod
     def costs(

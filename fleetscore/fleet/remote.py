@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from fleetscore.fleet.fleet_models import FleetModels
     from fleetscore.models.model_sets import ModelSet
+    from fleetscore.operations.anomalies import AnomalyReport
     from fleetscore.operations.attention import WorkloadAttention
     from fleetscore.operations.backfills import BackfillPreview
     from fleetscore.operations.deadlines import DeadlineReport
@@ -192,6 +193,13 @@ class RemoteFleet(FleetBase):
         from fleetscore.operations.replay import Replayed
 
         return self.call("GET", f"runs/{_part(run)}/replay/{quote(partition)}", Replayed)
+
+    def anomalies(self, workload: str = "", *, since: str = "", device: str = "") -> AnomalyReport:
+        """The incidents of published windows since a time, of a device or of all."""
+        from fleetscore.operations.anomalies import AnomalyReport
+
+        query = f"workload={_part(workload)}&since={_part(since)}&device={_part(device)}"
+        return self.call("GET", f"anomalies?{query}", AnomalyReport)
 
     def drift(self, run: str, limit: int = 20) -> DriftReport:
         """The partitions of the run that drifted, the worst first."""

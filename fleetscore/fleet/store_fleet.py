@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fleetscore.fleet.fleet_models import FleetModels
     from fleetscore.models.copying import CopiedSet
     from fleetscore.models.model_sets import ModelSet
+    from fleetscore.operations.anomalies import AnomalyReport
     from fleetscore.operations.attention import WorkloadAttention
     from fleetscore.operations.backfills import BackfillPreview
     from fleetscore.operations.deadlines import DeadlineReport
@@ -271,6 +272,12 @@ class Fleet(FleetBase):
         from fleetscore.operations.replay import replay_partition
 
         return replay_partition(self.store, run, partition)
+
+    def anomalies(self, workload: str = "", *, since: str = "", device: str = "") -> AnomalyReport:
+        """The incidents of published windows since a time, of a device or of all."""
+        from fleetscore.operations.anomalies import list_anomalies
+
+        return list_anomalies(self.store, datetime.now(UTC), workload=workload, since=since, device=device)
 
     def drift(self, run: str, limit: int = 20) -> DriftReport:
         """The partitions of the run that drifted, the worst first."""

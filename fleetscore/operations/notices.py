@@ -21,8 +21,9 @@ import msgspec
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.errors import FleetscoreError
+from fleetscore.operations.anomalies import CAUSE as EVENT_CAUSE
 from fleetscore.operations.attention import group_attention
-from fleetscore.operations.mutes import list_mutes
+from fleetscore.operations.mutes import list_mutes, remaining
 from fleetscore.operations.outgoing import post_json
 from fleetscore.operations.window_calendar import cell_of
 from fleetscore.operations.window_states import Mark
@@ -59,7 +60,7 @@ class Notice:
     """
 
     id: str
-    kind: str  # run_failed, published_with_failures, window_overdue, run_stalled, drift, budget, published, deadline_*
+    kind: str  # run_failed, published_with_failures, window_overdue, run_stalled, drift, anomalies, budget, published, deadline_*
     workload: str
     message: str
     at: datetime
@@ -91,6 +92,9 @@ def notices_of(record: RunRecord) -> list[Notice]:
     if record.state is RunState.PUBLISHED and drifted:
         text = f"{drifted} of {record.partitions} partitions of {request.run} drifted from what their models were trained on."
         found.append(("drift", text))
+    anomalies = record.facts.get("anomalies")
+    if record.state is RunState.PUBLISHED and anomalies and anomalies.get("began"):
+        found.append(("anomalies", _describe_anomalies(request.run, anomalies)))
     return [
         Notice(
             f"{kind}-{request.run}", kind, request.workload, message, at, request.window, request.run,
@@ -98,6 +102,13 @@ def notices_of(record: RunRecord) -> list[Notice]:
         )
         for kind, message in found
     ]  # fmt: skip
+
+
+def _describe_anomalies(run: str, anomalies: Mapping[str, Any]) -> str:
+    """How many events began, and the worst."""
+    count = anomalies["began"]
+    began = f"{count} anomalous event{'s' if count != 1 else ''} began in {run}"
+    return f"{began}, of {anomalies['events']} that it has. Worst: {'; '.join(anomalies['worst'])}."
 
 
 def _first_cause(record: RunRecord) -> str:
@@ -110,7 +121,8 @@ def _first_cause(record: RunRecord) -> str:
 
 def links_of_run(run: str, kind: str = "") -> dict[str, str]:
     """Where to look next: the app's own pages where it knows its name, and the command."""
-    command = f"fleetscore drift {run}" if kind == "drift" else f"fleetscore show {run}"
+    commands = {"drift": f"fleetscore drift {run}", "anomalies": "fleetscore anomalies"}
+    command = commands.get(kind, f"fleetscore show {run}")
     host = os.environ.get("WEBSITE_HOSTNAME", "")
     if not host:
         return {"command": command}
@@ -134,7 +146,10 @@ def send_ending_notices(store: Store, app: AppSettings, record: RunRecord) -> No
         send_notice(store, app, published)
     left = _marks_left(store, record)
     for notice in notices_of(record):
-        if left & _MARKS[notice.kind]:
+        wanted = (
+            _has_unmuted_events(store, record) if notice.kind == "anomalies" else left & _MARKS[notice.kind]
+        )
+        if wanted:
             send_notice(store, app, notice)
 
 
@@ -173,6 +188,17 @@ def write_body(notice: Notice) -> tuple[bytes, str]:
         "datacontenttype": JSON, "data": {**notice.data, "links": notice.links},
     }  # fmt: skip
     return msgspec.json.encode(event), CLOUD_EVENT
+
+
+def _has_unmuted_events(store: Store, record: RunRecord) -> bool:
+    """Whether a partition with an event is left that no mute is about; also where mutes cannot be read."""
+    partitions = record.facts["anomalies"]["partitions"]
+    try:
+        mutes = list_mutes(store, record.request.workload, record.ended or record.updated)
+    except FleetscoreError as error:
+        _log.error("Mutes are passed over: %s", error)
+        return True
+    return bool(remaining(partitions, EVENT_CAUSE, mutes))
 
 
 def _marks_left(store: Store, record: RunRecord) -> frozenset[Mark]:

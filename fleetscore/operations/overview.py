@@ -25,6 +25,7 @@ from fleetscore.runs.manifests import read_latest
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.windows import Cadence, parse_key
+from fleetscore.workload import FindsEvents
 
 _CELLS = {
     Cadence.QUARTER_HOUR: 672,
@@ -62,6 +63,7 @@ class WorkloadView:
     cadences: tuple[Cadence, ...] = tuple(Cadence)
     broken: str = ""  # why it cannot run
     mutes: tuple[Mute, ...] = ()  # in force
+    finds_events: bool = False  # so that there are anomalies to look at
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,7 @@ def _read_workload(
         remarks=tuple(text for text in (f"{known.reason} {known.fix}".strip(), damage) if text),
         deadlines=_deadlines(store, known, now),
         cadences=cadences,
+        finds_events=isinstance(workload, FindsEvents),
         broken=known.reason or damage,
         mutes=tuple(mutes),
     )

@@ -12,10 +12,12 @@ from fleetscore.pipeline.profiles import read_sketches, remember_first
 from fleetscore.pipeline.publish import publish_run
 from fleetscore.pipeline.rates import learn_rates
 from fleetscore.pipeline.run_cost import make_bill
+from fleetscore.pipeline.run_events import summarise_events
 from fleetscore.pipeline.tags import tag_facts
 from fleetscore.pipeline.training_entry import entered_as
 from fleetscore.records import Ending, RunRequest, RunState
 from fleetscore.runs.ledgers import read_ledger
+from fleetscore.runs.manifests import read_manifest
 from fleetscore.runs.plans import read_plan
 from fleetscore.runs.run_records import record_ending
 from fleetscore.store.base import Store
@@ -41,6 +43,8 @@ def finish_run(store: Store, request: RunRequest, now: datetime) -> Ending:
         facts |= {"absent": absent} if absent else {}
     if ending.state is RunState.PUBLISHED and request.purpose == "score":
         remember_profiles(store, request.run)
+        anomalies = summarise_events(store, read_manifest(store, request.workload, request.window))
+        facts |= {"anomalies": anomalies} if anomalies else {}
     record_ending(store, request.run, ending, collected, now, facts)
     learn_rates(store, request.run)
     return ending

@@ -12,6 +12,7 @@ from fleetscore.pipeline.absent import CARD_LINE, find_absent
 from fleetscore.pipeline.collect import collect_run, read_collected, read_shard_records
 from fleetscore.pipeline.context import open_run
 from fleetscore.pipeline.held import discard_held, hold_results, release_results
+from fleetscore.pipeline.run_events import write_events
 from fleetscore.pipeline.score import is_cancelled
 from fleetscore.pipeline.train import split_pieces
 from fleetscore.pipeline.training_entry import enter
@@ -54,7 +55,8 @@ def publish_collected(
     """
     collected = release_results(store, request, collected)
     collected, sizes = _with_every_file(store, request, collected)
-    manifest = publish_manifest(store, request, collected, now, anyway)
+    events = write_events(store, request, collected)
+    manifest = publish_manifest(store, request, collected, now, anyway, events)
     version = _commit_table(open_run(store, request), manifest, now, sizes)
     discard_held(store, request.run)
     return version

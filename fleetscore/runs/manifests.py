@@ -18,10 +18,12 @@ from fleetscore.records import (
     Outcome,
     PublishedAnyway,
     PublishedRun,
+    ResultFile,
     RunRequest,
     from_json,
     to_json,
 )
+from fleetscore.schemas import EVENTS
 from fleetscore.store.base import Store
 from fleetscore.store.paths import latest_path, manifest_path, run_path
 from fleetscore.store.state_files import damaged, decode_hint, decode_truth
@@ -72,9 +74,10 @@ def judge_publishing(counts: Mapping[str, int], error_threshold: float) -> Verdi
 
 
 def publish_manifest(
-    store: Store, request: RunRequest, collected: Collected, now: datetime, anyway: PublishedAnyway | None = None
+    store: Store, request: RunRequest, collected: Collected, now: datetime, anyway: PublishedAnyway | None = None,
+    events: tuple[ResultFile, ...] = (),
 ) -> Manifest:  # fmt: skip
-    """Make the run's files the published truth of its window; a second call changes nothing.
+    """Make the run's files, and those of its events, the published truth of its window; a second call changes nothing.
 
     ConflictError when a run that this one does not build on has published the window meanwhile: its results stand.
     """
@@ -88,8 +91,8 @@ def publish_manifest(
             f"{request.window} was published by {published.run} while {request.run} ran; that stands.",
             fix="Start a retry: it builds on what is published.",
         )
-    manifest = replace(_manifest(request, collected, published, now), anyway=anyway)
-    store.flush([*(file.path for file in manifest.files), manifest.ledger])
+    manifest = replace(_manifest(request, collected, published, now), anyway=anyway, events=events)
+    store.flush([*(file.path for file in (*manifest.files, *events)), manifest.ledger])
     store.replace(path, to_json(manifest), etag)
     store.write(run_path(request.run, "manifest.json"), to_json(manifest))
     _point_latest(store, manifest)
@@ -152,6 +155,15 @@ def read_results(
     if not tables:
         raise BugError(f"The manifest of {manifest.window} names no file.")
     return pa.concat_tables(tables, promote_options="default")
+
+
+def read_events(store: Store, manifest: Manifest) -> pa.Table:
+    """The events of the window as of its end; none for a kind that finds none, or a window of an earlier version."""
+    tables = [EVENTS.empty_table()]
+    for file in manifest.events:
+        with open_truth(store, file.path) as source:
+            tables.append(pq.read_table(source).cast(EVENTS))
+    return pa.concat_tables(tables)
 
 
 def _manifest(

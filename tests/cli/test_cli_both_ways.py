@@ -45,6 +45,7 @@ READING = [
     ("mute", "toy", "--why", "known", "--until", "soon"),
     ("runs",), ("runs", "--workload", "nobody"), ("show", RUN), ("show", "toy-2031-01-01T00"),
     ("explain", RUN, "p4"), ("explain", RUN, "nobody"), ("replay", RUN, "p4"), ("replay", RUN, "nobody"),
+    ("anomalies",), ("anomalies", "--since", "soon"), ("anomalies", "--workload", "toy"), ("anomalies", "--workload", "nobody"),
     ("drift", RUN), ("drift", "toy-2031-01-01T00"), ("costs",), ("costs", "--since", "soon"), ("costs", "--workload", "nobody"),
     ("deadlines",), ("deadlines", "--workload", "nobody"),
     ("plan", "toy", "--window", STOP), ("plan", "toy", "--window", WINDOW, "--partition", "p1"),

@@ -20,7 +20,7 @@ from fleetscore.testing import check_workload
 from fleetscore.windows import Cadence, Window, parse_window
 from fleetscore.workload import RunContext, Shard
 from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US, DAY_BINS
-from fleetscore.workloads.sensor_anomaly.detect.budget import severity_limit
+from fleetscore.workloads.sensor_anomaly.detect.budget import severity_limits
 from fleetscore.workloads.sensor_anomaly.detect.horizon import CALIBRATION_BINS, HORIZON_BINS, MEMORY_BINS
 from fleetscore.workloads.sensor_anomaly.detect.marking import chain_marks, limit_marks
 from fleetscore.workloads.sensor_anomaly.detect.model import (
@@ -117,7 +117,10 @@ def test_spike_is_marked_with_its_event_and_the_usual_is_not(estate: Store) -> N
     assert [row["event_readings"] for row in marked][:3] == [1, 2, 3]
     first = marked[0]
     assert first["expected_low"] < 50 < first["expected_high"] < first["value"]
-    assert first["severity"] >= severity_limit(0.05) and first["event_severity"] >= first["severity"]
+    assert (
+        first["severity"] >= severity_limits(0.05, np.array([144.0]))[0]
+        and first["event_severity"] >= first["severity"]
+    )
     assert {row["detector"] for row in marked} <= set(DETECTORS)
     others = [row for row in rows if not row["anomaly"]]
     assert all(row["event_start"] is None and row["severity"] is not None for row in others)
@@ -246,7 +249,8 @@ def test_damaged_detectors_are_refused_by_name() -> None:
 
 
 def test_budget_orders_severities() -> None:
-    """A larger budget means a lower limit, over the whole range of the setting."""
-    limits = [severity_limit(rate) for rate in np.geomspace(0.001, 10, 50)]
+    """A larger budget, or fewer bins a day, mean a lower limit, over the whole range of the setting."""
+    limits = [severity_limits(rate, np.array([288.0]))[0] for rate in np.geomspace(0.001, 10, 50)]
+    assert severity_limits(0.05, np.array([24.0]))[0] < severity_limits(0.05, np.array([288.0]))[0]
     assert all(a >= b for a, b in itertools.pairwise(limits))
     assert limits[0] > limits[25] > limits[-1]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from fleetscore.models.model_sets import Pins
-from fleetscore.records import Rates
+from fleetscore.records import Rates, ResultFile
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import (
+    FindsEvents,
     ImportsModels,
     Judges,
     MakesSamples,
@@ -31,7 +33,7 @@ from fleetscore.workloads.sensor_anomaly.results import RESULTS
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 
 
-class SensorAnomaly(Workload, Trains, ImportsModels, ScoresRows, Judges, MakesSamples):
+class SensorAnomaly(Workload, Trains, ImportsModels, ScoresRows, Judges, FindsEvents, MakesSamples):
     """Hourly readings of many sensors, each judged by its own one-class SVM; scoring imports numpy and pyarrow only."""
 
     name = "sensor_anomaly"
@@ -108,6 +110,14 @@ class SensorAnomaly(Workload, Trains, ImportsModels, ScoresRows, Judges, MakesSa
         from fleetscore.workloads.sensor_anomaly.labelled import judge_labelled
 
         return judge_labelled(store, self.settings, window, results)
+
+    def find_events(self, store: Store, files: Sequence[ResultFile], window: Window) -> pa.Table:
+        from fleetscore.workloads.sensor_anomaly.events import find_marked_events
+
+        return find_marked_events(store, files, window)
+
+    def event_gap(self) -> timedelta:
+        return timedelta(minutes=self.settings.events.gap_minutes)
 
     def samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
         from fleetscore.workloads.sensor_anomaly.samples import write_samples

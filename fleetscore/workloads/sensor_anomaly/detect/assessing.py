@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US, Bins
+from fleetscore.workloads.sensor_anomaly.detect.budget import severity_limits
 from fleetscore.workloads.sensor_anomaly.detect.horizon import CALIBRATION_BINS, CONTEXT_BINS, MEMORY_BINS
 from fleetscore.workloads.sensor_anomaly.detect.marking import chain_marks, limit_marks
 from fleetscore.workloads.sensor_anomaly.detect.model import DETECTORS, DetectorPack
@@ -22,10 +23,10 @@ _SENSORS = 256  # assessed at once
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the settings say: the weights of the detectors, the severity that is an anomaly, and the gap that ends an event."""
+    """What the settings say: the weights of the detectors, the budget of alarms per sensor and day, and the gap that ends an event."""
 
     weights: Floats
-    threshold: float
+    alarms_per_sensor_day: float
     gap_bins: int
 
 
@@ -109,7 +110,8 @@ def _assess_group(
     severity = np.concatenate([hour.severity for hour in hours], axis=1)[:, window - begin :]
     for hour in hours:
         _rate_readings(pack, hour, readings, rows, window, out)
-    candidates = np.flatnonzero((severity >= rules.threshold).any(axis=1))
+    limits = severity_limits(rules.alarms_per_sensor_day, pack.pace)[:, None]
+    candidates = np.flatnonzero((severity >= limits).any(axis=1))
     if len(candidates):
         own = rows[candidates]
         _mark(pack.rows(candidates), bins.rows(candidates), begin, window, readings, own, svm, rules, out)
@@ -148,16 +150,17 @@ def _mark(
     hours = rate_hours(pack, raw, scored.first, since, bins.end, rules.weights)
     severity = np.concatenate([np.zeros((len(pack), CALIBRATION_BINS)), *(h.severity for h in hours)], axis=1)
     memory = begin - MEMORY_BINS
-    marked = limit_marks(severity >= rules.threshold, np.isfinite(scored.mean), scored.first, memory)
+    limits = severity_limits(rules.alarms_per_sensor_day, pack.pace)
+    marked = limit_marks(severity >= limits[:, None], np.isfinite(scored.mean), scored.first, memory)
     for row, sensor in enumerate(rows.tolist()):
         for chain in chain_marks(marked[row], memory, window, rules.gap_bins):
             counts = np.cumsum(bins.count[row, chain.bins - bins.first])
             peaks = np.maximum.accumulate(severity[row, chain.bins - scored.first])
-            _write_event(chain.bins, counts, peaks, window, readings, sensor, rules.threshold, out)
+            _write_event(chain.bins, counts, peaks, window, readings, sensor, float(limits[row]), out)
 
 
 def _write_event(
-    chain: Int64s, counts: Int64s, peaks: Floats, window: int, readings: ShardReadings, sensor: int, threshold: float,
+    chain: Int64s, counts: Int64s, peaks: Floats, window: int, readings: ShardReadings, sensor: int, limit: float,
     out: Assessed,
 ) -> None:  # fmt: skip
     start = int(readings.starts[sensor])
@@ -168,7 +171,7 @@ def _write_event(
             continue
         own = place[number == bin_number]
         highest = out.severity[own].max()
-        told = own[out.severity[own] >= min(threshold, highest)]
+        told = own[out.severity[own] >= min(limit, highest)]
         out.event_us[told] = int(chain[0]) * BIN_US
         out.event_readings[told] = count
         out.event_severity[told] = peak

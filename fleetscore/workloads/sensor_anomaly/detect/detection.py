@@ -19,7 +19,6 @@ from fleetscore.workloads.sensor_anomaly.detect.assessing import (
     no_assessment,
 )
 from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US, Bins, empty_bins, fill_bins, join_bins
-from fleetscore.workloads.sensor_anomaly.detect.budget import severity_limit
 from fleetscore.workloads.sensor_anomaly.detect.history import gather_bins, window_bins
 from fleetscore.workloads.sensor_anomaly.detect.horizon import HORIZON_BINS
 from fleetscore.workloads.sensor_anomaly.detect.loading import LoadedDetectors, load_detectors
@@ -87,7 +86,7 @@ class SvmOfBins:
 def rules_of(settings: SensorSettings) -> Rules:
     """The rules that the settings give."""
     gap_bins = max(1, round(settings.events.gap_minutes * 60e6 / BIN_US))
-    return Rules(np.array(settings.detect.weights), severity_limit(settings.alarms_per_sensor_day), gap_bins)
+    return Rules(np.array(settings.detect.weights), settings.alarms_per_sensor_day, gap_bins)
 
 
 def start_detection(run: RunContext, keys: pa.Array, versions: pa.Array, fitted: Fitted) -> Detection:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from fleetscore.workloads.sensor_anomaly.detect.bins import HOUR_BINS, Bins
+from fleetscore.workloads.sensor_anomaly.detect.bins import DAY_BINS, HOUR_BINS, Bins
 from fleetscore.workloads.sensor_anomaly.detect.calibration import largest_of_training
 from fleetscore.workloads.sensor_anomaly.detect.model import (
     CLUSTERS,
@@ -36,18 +37,28 @@ def fit_detectors(keys: pa.StringArray, bins: Bins, svm: Floats) -> DetectorPack
     deviation = np.nanstd(bins.mean, axis=1)
     scale = np.where(spread > 0, _TO_DEVIATION * spread, np.where(deviation > 0, deviation, 1.0))
     level = (bins.mean - center[:, None]) / scale[:, None]
-    short, long = (_fit_centroids(level, length) for length in (SHORT, LONG))
+    short, long = (fit_centroids(level, length) for length in (SHORT, LONG))
     season = _fit_season(level, bins.first)
     none = np.full((len(keys), len(DETECTORS), TAIL), -np.inf)
-    pack = DetectorPack(keys, center, scale, short, long, season, none, np.zeros((len(keys), len(DETECTORS))))
+    pace = _pace(np.isfinite(level))
+    pack = DetectorPack(
+        keys, center, scale, pace, short, long, season, none, np.zeros((len(keys), len(DETECTORS)))
+    )
     raw = raw_scores(pack, bins, svm)
     tops = [largest_of_training(one) for one in raw]
     tail = np.stack([top for top, _ in tops], axis=1)
     seen = np.stack([count for _, count in tops], axis=1)
-    return DetectorPack(keys, center, scale, short, long, season, tail, seen)
+    return DetectorPack(keys, center, scale, pace, short, long, season, tail, seen)
 
 
-def _fit_centroids(level: Floats, length: int) -> Floats:
+def _pace(there: npt.NDArray[np.bool_]) -> Floats:
+    """How many bins a day have readings, from the first to the last that has."""
+    first, last = there.argmax(axis=1), there.shape[1] - there[:, ::-1].argmax(axis=1)
+    found: Floats = there.sum(axis=1) * DAY_BINS / (last - first)
+    return found
+
+
+def fit_centroids(level: Floats, length: int) -> Floats:
     """CLUSTERS centroids of the windows of `length` bins with readings, of each sensor; repeated values where it has few."""
     found = np.empty((len(level), CLUSTERS, length))
     for row, values in enumerate(level):

@@ -18,7 +18,7 @@ from fleetscore.workloads.sensor_anomaly.readings import Int64s
 
 Bools = npt.NDArray[np.bool_]
 
-_ALLOWED_LEAST = 3
+_ALLOWED_LEAST = 1
 
 
 @dataclass(frozen=True, slots=True)

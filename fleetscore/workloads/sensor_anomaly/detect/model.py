@@ -25,6 +25,7 @@ TAIL = 48
 SHAPES: Mapping[str, tuple[int, ...]] = {
     "center": (),
     "scale": (),
+    "pace": (),
     "short": (CLUSTERS, SHORT),
     "long": (CLUSTERS, LONG),
     "season": (24,),
@@ -38,14 +39,15 @@ SHAPES: Mapping[str, tuple[int, ...]] = {
 class DetectorPack:
     """The detectors of many sensors, a row each. Values are standardised: (value - center) / scale.
 
-    `short` and `long` hold the centroids of windows, `season` the level by hour of the day (UTC; NaN where the history
-    carries none), `tail` the largest raw scores of training, largest first, -inf where there were fewer, `seen` how many raw
-    scores they are the largest of.
+    `pace` is how many bins a day have readings, `short` and `long` hold the centroids of windows, `season` the level by hour of the
+    day (UTC; NaN where the history carries none), `tail` the largest raw scores of training, largest first, -inf where there were
+    fewer, `seen` how many raw scores they are the largest of.
     """
 
     keys: pa.StringArray
     center: Floats
     scale: Floats
+    pace: Floats
     short: Floats
     long: Floats
     season: Floats

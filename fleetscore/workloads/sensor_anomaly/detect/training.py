@@ -30,7 +30,7 @@ from fleetscore.workloads.sensor_anomaly.readings import Floats, Int64s
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 
 BINS_MIN = 96
-"""A sensor whose readings of training fill fewer bins, or span less than a day, gets no detectors: its one-class SVM decides."""
+"""A sensor whose readings of training fill fewer bins, or span less than half a day, gets no detectors: its one-class SVM decides."""
 
 _CELLS = 1_500_000  # bins of all sensors that are fitted at once
 
@@ -39,7 +39,7 @@ def train_detectors(
     keys: pa.Array, gathered: Gathered, models: Mapping[str, SensorModel], settings: SensorSettings,
     first_us: int, end_us: int,
 ) -> DetectorPack:  # fmt: skip
-    """The detectors of those sensors that got a model and have a day of readings; none where all weights are 0."""
+    """The detectors of those sensors that got a model and have half a day of readings; none where all weights are 0."""
     if not any(settings.detect.weights):
         return join_detectors([])
     first = first_us // BIN_US // HOUR_BINS * HOUR_BINS
@@ -93,7 +93,7 @@ def _is_enough(gathered: Gathered, starts: Int64s, row: int) -> bool:
     times = gathered.time_us[starts[row] : starts[row] + gathered.counts[row]]
     bins = times // BIN_US
     filled = 1 + int(np.count_nonzero(np.diff(bins))) if len(bins) else 0
-    return filled >= BINS_MIN and int(bins[-1] - bins[0]) >= DAY_BINS - HOUR_BINS
+    return filled >= BINS_MIN and int(bins[-1] - bins[0]) >= DAY_BINS // 2
 
 
 def _fit(

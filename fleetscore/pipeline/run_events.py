@@ -1,0 +1,67 @@
+"""The events of a run: found in the rows that are about to be published, and named in the run's record."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fleetscore.records import Collected, Manifest, ResultFile, RunRequest
+from fleetscore.registry import find_workload
+from fleetscore.runs.manifests import read_events
+from fleetscore.store.base import Store
+from fleetscore.store.paths import run_path
+from fleetscore.windows import parse_key
+from fleetscore.workload import FindsEvents
+
+_WORST = 5
+_NAMED = 1000
+
+
+def write_events(store: Store, request: RunRequest, collected: Collected) -> tuple[ResultFile, ...]:
+    """Write the events of the collected rows and name their file; none where the kind finds none, or there are none.
+
+    A second call writes the same. Rows that a retry kept are among the collected ones, so their events are, too.
+    """
+    kind: object = find_workload(store, request.workload).workload
+    if not isinstance(kind, FindsEvents) or not collected.files:
+        return ()
+    table = kind.find_events(store, collected.files, kind.parse_window(request.window))  # type: ignore[attr-defined]  # a Workload
+    if not table.num_rows:
+        return ()
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    data = buffer.getvalue()
+    path = run_path(request.run, "events.parquet")
+    store.write(path, data)
+    partitions = pc.count_distinct(table["partition"]).as_py()
+    return (ResultFile(path, table.num_rows, hashlib.sha256(data).hexdigest(), partitions),)
+
+
+def summarise_events(store: Store, manifest: Manifest) -> dict[str, Any]:
+    """Facts for the run's record: how many events the window has, how many began in it, and the worst; {} without any."""
+    table = read_events(store, manifest)
+    if not table.num_rows:
+        return {}
+    order = pc.sort_indices(table, [("severity", "descending"), ("partition", "ascending")])
+    return {
+        "events": table.num_rows,
+        "began": pc.sum(pc.greater_equal(table["start"], parse_key(manifest.window).start)).as_py(),
+        "partitions": sorted(set(table["partition"].to_pylist()))[:_NAMED],
+        "worst": [format_event(row) for row in table.take(order[:_WORST]).to_pylist()],
+    }
+
+
+def format_event(event: dict[str, Any]) -> str:
+    """An event in a line."""
+    expected = ""
+    if event["expected_low"] is not None:
+        expected = f", expected {event['expected_low']:.4g} to {event['expected_high']:.4g}"
+    readings = f"{event['readings']} reading{'' if event['readings'] == 1 else 's'}"
+    return (
+        f"{event['partition']} since {event['start']:%Y-%m-%d %H:%M} UTC: severity {event['severity']:.1f}, {readings}, "
+        f"{event['value']:.4g}{expected}"
+    )

@@ -1,0 +1,189 @@
+"""Anomalies from run to incident: what a window publishes, what is told of it, and what muting leaves out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fleetscore.cli.__main__ import run_command
+from fleetscore.dashboard.links import Links
+from fleetscore.dashboard.views import read_view, read_view_request
+from fleetscore.errors import InputError
+from fleetscore.operations.anomalies import Anomaly, AnomalyReport, group_incidents, list_anomalies
+from fleetscore.operations.mutes import mute
+from fleetscore.operations.notices import notices_of
+from fleetscore.pipeline.local import run_training, run_window
+from fleetscore.runs.manifests import read_events, read_manifest
+from fleetscore.runs.run_records import read_run
+from fleetscore.store import open_store
+from fleetscore.windows import Cadence, parse_window
+
+FIRST = parse_window("2026-03-01T00", Cadence.HOUR)
+SPIKE = FIRST.next(4 * 24 + 5)
+NOW = SPIKE.next(3).start
+AT = datetime(2026, 3, 5, 5, tzinfo=UTC)
+
+
+def put_readings(folder: Path) -> None:
+    """Five days of three sensors on two pumps, a reading every ten minutes; two sensors of one pump fail at once on the last day."""
+    store = open_store(str(folder))
+    count = 5 * 144
+    wave = 5 * np.sin(2 * np.pi * np.arange(count) / 144)
+    start_us = int(FIRST.start.timestamp()) * 1_000_000
+    times = pa.array(start_us + np.arange(count) * 600_000_000).view(pa.timestamp("us", tz="UTC"))
+    tables = []
+    for seed, (device, sensor) in enumerate((("p1", "flow"), ("p1", "heat"), ("p2", "flow"))):
+        value = 50 + wave + np.random.default_rng(seed).normal(0, 1, count)
+        if device == "p1":
+            place = (SPIKE.ordinal - FIRST.ordinal) * 6
+            value[place + 4 : place + 8] += 25  # into the next window
+        tables.append(
+            pa.table({"ts": times, "device": [device] * count, "sensor": [sensor] * count, "value": value})
+        )
+    with store.sink("data/sensor_anomaly/readings.parquet") as file:
+        pq.write_table(pa.concat_tables(tables), file)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with three trained sensors and two published windows: the one in which two sensors fail, and the next."""
+    place = tmp_path_factory.mktemp("anomalies") / "store"
+    put_readings(place)
+    store = open_store(str(place))
+    assert run_training(store, "sensor_anomaly", FIRST.key, FIRST.next(72).key).state == "published"
+    for window in (SPIKE, SPIKE.next()):
+        assert run_window(store, "sensor_anomaly", window.key).state == "published"
+    return place
+
+
+def test_manifest_lists_the_files_of_events(folder: Path) -> None:
+    """A window publishes its events as of its end; the next window goes on with the same ids."""
+    store = open_store(str(folder))
+    before, after = (
+        read_events(store, read_manifest(store, "sensor_anomaly", w.key)) for w in (SPIKE, SPIKE.next())
+    )
+    assert before["partition"].to_pylist() == ["p1/flow", "p1/heat"]
+    assert before["group"].to_pylist() == ["p1", "p1"] and before["window"].to_pylist() == [SPIKE.key] * 2
+    assert set(before["event"].to_pylist()) <= set(after["event"].to_pylist())
+    earlier = dict(zip(before["event"].to_pylist(), before["readings"].to_pylist(), strict=True))
+    later = dict(zip(after["event"].to_pylist(), after["readings"].to_pylist(), strict=True))
+    assert all(later[event] > count for event, count in earlier.items())
+    assert all(low < 50 < high < value for low, high, value in zip(
+        *(before[name].to_pylist() for name in ("expected_low", "expected_high", "value")), strict=True))  # fmt: skip
+
+
+def test_two_sensors_of_a_device_are_one_incident(folder: Path) -> None:
+    """Events of a device that overlap are one incident, with the newest state of each event and its peak."""
+    report = list_anomalies(open_store(str(folder)), NOW)
+    (incident,) = report.incidents
+    assert incident.groups == ("p1",) and len(incident.events) == 2
+    assert {event.partition for event in incident.events} == {"p1/flow", "p1/heat"}
+    assert incident.start == SPIKE.start + timedelta(minutes=40) and incident.is_open
+    assert all(event.value > 65 and event.detector for event in incident.events)
+    assert report.until == SPIKE.next().end
+
+
+def test_since_and_device_restrict(folder: Path) -> None:
+    """Another device has no incident, nor has the time after; what is no time or no such kind is an InputError."""
+    store = open_store(str(folder))
+    assert list_anomalies(store, NOW, device="p2").incidents == ()
+    assert len(list_anomalies(store, NOW, device="p1", since="2026-03-05").incidents) == 1
+    assert list_anomalies(store, NOW, since=SPIKE.next(2).start.isoformat()).incidents == ()
+    with pytest.raises(InputError, match="no time"):
+        list_anomalies(store, NOW, since="soon")
+    with pytest.raises(InputError, match="finds no events"):
+        list_anomalies(store, NOW, workload="server_load")
+
+
+def test_command_and_its_json_tell_the_same(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`fleetscore anomalies` prints each event with its expected range; --json has the report."""
+    assert run_command(["anomalies", "--store", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert "1 incident" in out and "p1/heat" in out and "expected" in out
+    assert run_command(["anomalies", "--store", str(folder), "--json", "--device", "p1"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["events"] == 2 and told["incidents"][0]["groups"] == ["p1"]
+
+
+def test_notice_names_the_worst_where_events_began(folder: Path) -> None:
+    """The window in which events began gives a notice with the worst of them; the window in which they only went on gives none."""
+    store = open_store(str(folder))
+    record = read_run(store, f"sensor_anomaly-{SPIKE.key}")
+    (notice,) = [n for n in notices_of(record) if n.kind == "anomalies"]
+    assert notice.message.startswith("2 anomalous events began") and "p1/" in notice.message
+    assert notice.links["command"] == "fleetscore anomalies"
+    after = read_run(store, f"sensor_anomaly-{SPIKE.next().key}")
+    assert after.facts["anomalies"]["events"] >= 2
+    assert after.facts["anomalies"]["began"] or not [n for n in notices_of(after) if n.kind == "anomalies"]
+
+
+def test_page_shows_the_expected_range_and_a_form_to_mute(folder: Path) -> None:
+    """The dashboard's page of anomalies names each event with its range and can mute them; a muted incident says by whom and why."""
+    store = open_store(str(folder))
+    data, body = read_view(store, read_view_request([("view", "anomalies")]), NOW)
+    assert isinstance(data, AnomalyReport)
+    page = str(body.content)
+    assert "p1/flow" in page and "<svg" in page and 'name="cause" value="anomaly"' in page
+    _, overview = read_view(store, read_view_request([]), NOW)
+    assert Links().anomalies("sensor_anomaly").replace("&", "&amp;") in str(overview.content)
+
+
+def test_muted_incident_is_counted_and_left_out(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mute of the device's anomalies hides its incident in the command unless it is asked for, and is told with its reason."""
+    place = tmp_path / "store"
+    shutil.copytree(folder, place)
+    store = open_store(str(place))
+    now = datetime.now(UTC)
+    mute(
+        store,
+        "sensor_anomaly",
+        why="known leak",
+        until="7d",
+        now=now,
+        requested_by="ana",
+        partition="p1/*",
+        cause="anomaly",
+    )
+    report = list_anomalies(store, now)
+    assert (
+        report.muted == 1
+        and report.incidents[0].is_muted
+        and "known leak" in report.incidents[0].events[0].muted
+    )
+    assert run_command(["anomalies", "--store", str(place)]) == 0
+    out = capsys.readouterr().out
+    assert "1 muted" in out and "p1/heat" not in out
+    assert run_command(["anomalies", "--store", str(place), "--muted"]) == 0
+    out = capsys.readouterr().out
+    assert "p1/heat" in out and "known leak" in out
+
+
+def event(group: str, minute: int, length: int = 5, sensor: str = "a") -> Anomaly:
+    """An event that begins so many minutes after AT."""
+    start = AT + timedelta(minutes=minute)
+    end = start + timedelta(minutes=length)
+    name = f"{group}/{sensor}"
+    return Anomaly(
+        f"{name}@{minute}", name, group, start, end, False, 1, 3.0, start, 1.0, 0.0, 0.5, "median", "w"
+    )
+
+
+def test_many_devices_at_once_are_one_incident() -> None:
+    """Three devices within ten minutes are one outage; two are not, and neither are events hours apart."""
+    gap = timedelta(hours=2)
+    outage = [event("a", 0), event("b", 4), event("c", 9), event("a", 300)]
+    found = group_incidents("w", outage, gap)
+    assert [one.groups for one in found] == [("a", "b", "c"), ("a",)]
+    assert [one.groups for one in group_incidents("w", outage[:2], gap)] == [("a",), ("b",)]
+    chained = [event("a", 0, 5, "x"), event("a", 100, 5, "y"), replace(event("a", 400), event="late")]
+    assert [len(one.events) for one in group_incidents("w", chained, gap)] == [2, 1]
