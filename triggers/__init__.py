@@ -1,5 +1,6 @@
 """Triggers: one blueprint per endpoint of the app."""
 
+from triggers.anomaly_detector_api import blueprint as anomaly_detector_api
 from triggers.attention_api import blueprint as attention_api
 from triggers.completions import blueprint as completions
 from triggers.dashboard import blueprint as dashboard
@@ -22,6 +23,7 @@ blueprints = (
     attention_api,
     models_api,
     scoring_api,
+    anomaly_detector_api,
     schedules,
     watch,
     health,
