@@ -195,6 +195,8 @@ def clean_environment(folder: Path) -> str:
     requirements = ROOT / "worker_image" / "requirements.lock"
     quiet = ["--quiet", "--disable-pip-version-check", "--no-compile", "--no-deps", "--require-hashes"]
     subprocess.run([python, "-m", "pip", "install", *quiet, "-r", str(requirements)], check=True)
+    telemetry = "import azure.identity, azure.monitor.opentelemetry"  # compiled ahead: a first import can take longer than the worker waits
+    subprocess.run([python, "-c", telemetry], check=True)
     print(f"installed in {time.monotonic() - began:.0f} s")  # noqa: T201 - pytest shows it with the failure only
     return python
 
