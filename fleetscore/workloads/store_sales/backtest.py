@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from fleetscore.errors import InputError
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
+from fleetscore.workloads.store_sales.chain import prepare_for_training
 from fleetscore.workloads.store_sales.contract import (
     QUANTILES,
     StoreSalesSettings,
 )
-from fleetscore.workloads.store_sales.features import Prepared, build, every_step, prepare
+from fleetscore.workloads.store_sales.features import Prepared, build, every_step
 from fleetscore.workloads.store_sales.forecasting import spread_out, to_sales
 from fleetscore.workloads.store_sales.input_files import UsableFiles, find_files
 from fleetscore.workloads.store_sales.judgement import block_of, judge, name_weeks
@@ -46,8 +47,8 @@ def run_backtest(store: Store, settings: StoreSalesSettings, cutoffs: int) -> Ma
 
 def backtest_panel(panel: Panel, settings: StoreSalesSettings, cutoffs: int) -> dict[str, Any]:
     """The figures of run_backtest, on a panel whose every column has known sales."""
-    prepared = prepare(panel)
-    stop = panel.sales.shape[1]
+    prepared_at, stop = prepare_for_training(panel), panel.sales.shape[1]
+    prepared = prepared_at(stop)[1]
     wanted = [stop - n * settings.steps for n in range(1, cutoffs + settings.calibration_blocks + 1)]
     columns = sorted(c for c in wanted if len(draw_cases(prepared, c, settings).step) >= FEWEST_TRAINING_ROWS)
     judged = columns[-cutoffs:]
@@ -57,8 +58,8 @@ def backtest_panel(panel: Panel, settings: StoreSalesSettings, cutoffs: int) -> 
             fix="Give more weeks of history.",
             field="cutoffs",
         )
-    said = {c: _forecast_logs(prepared, c, settings) for c in columns}
-    truth = {c: _truth_logs(prepared, c, settings) for c in columns}
+    said = {c: _forecast_logs(prepared_at(c)[1], c, settings) for c in columns}
+    truth = {c: _truth_logs(prepared_at(c)[1], c, settings) for c in columns}
     blocks, forecasts = [], []
     for cutoff in judged:
         before = [c for c in columns if c < cutoff][-settings.calibration_blocks or len(columns) :]
@@ -66,7 +67,9 @@ def backtest_panel(panel: Panel, settings: StoreSalesSettings, cutoffs: int) -> 
         block = block_of(panel, cutoff, settings.steps)
         blocks.append(block)
         forecasts.append(
-            to_sales(spread_out(said[cutoff], widening) + _levels(prepared, cutoff, settings)).T[block.row]
+            to_sales(
+                spread_out(said[cutoff], widening) + _levels(prepared_at(cutoff)[1], cutoff, settings)
+            ).T[block.row]
         )
     return {"cutoffs": [b.cutoff for b in blocks], **judge(blocks, forecasts, panel.stores)}
 

@@ -108,7 +108,7 @@ class StoreSalesSettings:
     training_stores: int = 400  # most stores that it is trained on, drawn evenly
     training_span_weeks: int = 104  # how far back of the last week targets are drawn
     rounds: int = 100
-    leaves: int = 16
+    leaves: int = 8
     learning_rate: float = 0.1
     calibration_blocks: int = 3  # blocks of `steps` weeks before the origin that the widening is learned on
 

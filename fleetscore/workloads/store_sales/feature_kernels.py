@@ -120,9 +120,9 @@ def rank_by_sorting(log_price: Any, first: int, stop: int, week: int, out: Any) 
 @compiled()
 def build_rows(
     log_sales: Any, log_price: Any, deal: Any, feat: Any, rivals: Any, extras: Any, series: Any, origins: Any,
-    first_row: Any, steps: Any, lookback: int, matrix: Any, level: Any,
+    first_row: Any, steps: Any, lookback: int, prior: Any, matrix: Any, level: Any,
 ) -> None:  # fmt: skip
-    """Fill `matrix` (features x rows) and `level` (rows) for every case."""
+    """Fill `matrix` (features x rows) and `level` (rows) for every case; `prior` (series x 5): what responses are shrunk towards."""
     coefficients, normal, x = np.empty(5), np.empty((5, 5)), np.empty(5)
     kinds = np.empty((3, 3))
     head = np.empty(15)
@@ -134,7 +134,20 @@ def build_rows(
         _measure_kinds(y, d, f, start, origin, base_level, kinds)
         price_mean, rival_mean = _known_mean(p, start, origin), _known_mean(r, start, origin)
         _fit_response(
-            y, p, r, d, f, start, origin, base_level, price_mean, rival_mean, coefficients, normal, x
+            y,
+            p,
+            r,
+            d,
+            f,
+            start,
+            origin,
+            base_level,
+            price_mean,
+            rival_mean,
+            prior[s],
+            coefficients,
+            normal,
+            x,
         )
         _uplifts(kinds, head)
         _recent(y, start, origin, base_level, head)
@@ -313,11 +326,12 @@ def _dot(a: Any, b: Any) -> float:
 @compiled()
 def _fit_response(
     y: Any, p: Any, r: Any, deal: Any, feat: Any, start: int, origin: int, level: float, price_mean: float,
-    rival_mean: float, coefficients: Any, normal: Any, x: Any,
+    rival_mean: float, prior: Any, coefficients: Any, normal: Any, x: Any,
 ) -> None:  # fmt: skip
-    """Ridge regression, recent weeks weighing more, of log sales on own price, mean rival price, feature and deal."""
+    """Ridge regression, recent weeks weighing more, of log sales on own price, mean rival price, feature and deal; shrunk to `prior`."""
     normal[:, :] = 0.0
-    coefficients[:] = 0.0
+    for i in range(5):
+        coefficients[i] = _RIDGE[i] * prior[i]
     decay = 1.0
     for t in range(origin, start - 1, -1):
         if not math.isnan(y[t]):
@@ -330,6 +344,26 @@ def _fit_response(
     for i in range(5):
         normal[i, i] += _RIDGE[i]
     _solve(normal, coefficients)
+
+
+@compiled()
+def fit_responses(
+    log_sales: Any, log_price: Any, deal: Any, feat: Any, rivals: Any, stop: int, lookback: int, out: Any
+) -> None:
+    """Fill `out` (series x 5) with each series' own response in the lookback before column `stop`."""
+    normal, x, none = np.empty((5, 5)), np.empty(5), np.zeros(5)
+    start, origin = max(0, stop - lookback), stop - 1
+    for s in range(log_sales.shape[0]):
+        level = _known_mean(log_sales[s], start, origin)
+        if math.isnan(level):
+            out[s] = 0.0
+            continue
+        price_mean = _known_mean(log_price[s], start, origin)
+        rival_mean = _known_mean(rivals[0, s], start, origin)
+        _fit_response(
+            log_sales[s], log_price[s], rivals[0, s], deal[s], feat[s], start, origin, level, price_mean,
+            rival_mean, none, out[s], normal, x,
+        )  # fmt: skip
 
 
 @compiled()

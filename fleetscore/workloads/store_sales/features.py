@@ -2,8 +2,8 @@
 
 An origin is the panel column of the last week whose sales may be known; step h looks at the week origin + h. Sales after the
 origin are never read; prices, deals and features are known ahead and are read up to the target week. Everything is relative to
-the series' own level, so that stores and SKUs of any size share one model; nothing of another store is read, so a store's numbers
-are its own.
+the series' own level, so that stores and SKUs of any size share one model. Nothing of another store is read while a store is scored;
+the season and the response that its SKU has over the chain come with the model (`chain.py`).
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ TARGET_FEATURES = (
     "kind_spread",
 )
 
+_RESPONSE = len(ORIGIN_FEATURES) + TARGET_FEATURES.index("response")
+
 
 def feature_names(covariates: Sequence[str] = ()) -> tuple[str, ...]:
     """The names of the rows of a feature matrix, in order; each further covariate gives its value and its change since the origin."""
@@ -83,6 +85,10 @@ class Prepared:
     feat: FloatArray
     rivals: FloatArray  # 5 x series x weeks: mean log price, cheapest log price, rank, share on feature, share on deal
     extras: FloatArray  # covariates x series x weeks, carried forward, 0.0 before the first
+    season: FloatArray | None = None  # series x weeks, in logs: taken out of the sales that features see
+    response: FloatArray | None = (
+        None  # series x 5: what responses are shrunk towards; None: they are no part of the level
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +130,16 @@ def build(prepared: Prepared, cases: Cases) -> tuple[FloatArray, FloatArray]:
     rows = int(cases.first_row[-1])
     count = len(ORIGIN_FEATURES) + len(TARGET_FEATURES) + 2 * len(prepared.extras)
     matrix, level = np.empty((count, rows)), np.empty(rows)
+    season, prior = prepared.season, prepared.response
+    sales = prepared.log_sales if season is None else prepared.log_sales - season
     build_rows(
-        prepared.log_sales, prepared.log_price, prepared.deal, prepared.feat, prepared.rivals, prepared.extras,
-        cases.series, cases.origin, cases.first_row, cases.step, LOOKBACK_WEEKS, matrix, level,
+        sales, prepared.log_price, prepared.deal, prepared.feat, prepared.rivals, prepared.extras,
+        cases.series, cases.origin, cases.first_row, cases.step, LOOKBACK_WEEKS,
+        np.zeros((len(sales), 5)) if prior is None else prior, matrix, level,
     )  # fmt: skip
+    if prior is not None:
+        level += matrix[_RESPONSE]
+    if season is not None:
+        per_case = np.diff(cases.first_row)
+        level += season[np.repeat(cases.series, per_case), np.repeat(cases.origin, per_case) + cases.step]
     return matrix, level

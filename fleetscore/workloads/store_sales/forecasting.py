@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fleetscore.workloads.store_sales.chain import prepare_with
 from fleetscore.workloads.store_sales.contract import LOOKBACK_WEEKS, QUANTILES, StoreSalesSettings
-from fleetscore.workloads.store_sales.features import Cases, build, every_step, prepare
+from fleetscore.workloads.store_sales.features import Cases, build, every_step
 from fleetscore.workloads.store_sales.forest import Scorer, predict
 from fleetscore.workloads.store_sales.model_file import Fallback, QuantileModel
 from fleetscore.workloads.store_sales.panel import Panel
@@ -31,7 +32,9 @@ def forecast(panel: Panel, model: QuantileModel, scorer: Scorer, settings: Store
     """Forecast every series of the panel, whose last `settings.steps` columns are the weeks to forecast."""
     series, weeks = panel.sales.shape
     origin = weeks - settings.steps - 1
-    matrix, level = build(prepare(panel, origin + 1), every_step(series, origin, settings.steps))
+    matrix, level = build(
+        prepare_with(model.chain, panel, origin + 1), every_step(series, origin, settings.steps)
+    )
     logs = spread_out(predict(scorer, matrix), model.widening) + level
     quantiles = to_sales(logs).T.reshape(series, settings.steps, len(QUANTILES))
     assumed = assumed_weeks(panel, settings.steps)
@@ -49,7 +52,7 @@ def forecast_weeks(
     origin = panel.sales.shape[1] - settings.steps - 1
     rows = len(series)
     cases = Cases(series, np.full(rows, origin, np.int64), np.arange(rows + 1), ahead + 1)
-    matrix, level = build(prepare(panel, origin + 1), cases)
+    matrix, level = build(prepare_with(model.chain, panel, origin + 1), cases)
     quantiles = to_sales(spread_out(predict(scorer, matrix), model.widening) + level).T
     short = short_histories(panel, settings)[series]
     if short.any():

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleetscore.errors import ModelError
+from fleetscore.workloads.store_sales.chain import Chain, Season
 from fleetscore.workloads.store_sales.contract import QUANTILES
 from fleetscore.workloads.store_sales.forest import Forest, forest_arrays, forest_of_arrays
 
@@ -34,6 +35,7 @@ class QuantileModel:
     widening: NDArray[np.float64]  # per quantile, added to its forecast
     fallback: Fallback
     steps: int
+    chain: Chain | None = None  # None: trained by a version that learned nothing of the chain
 
 
 def pack_model(model: QuantileModel) -> bytes:
@@ -44,7 +46,47 @@ def pack_model(model: QuantileModel) -> bytes:
         "fallback_quantiles": model.fallback.quantiles,
         "steps": np.array(model.steps),
     }
-    return pack_arrays(arrays)
+    return pack_arrays(arrays | chain_arrays(model.chain))
+
+
+def chain_arrays(chain: Chain | None) -> dict[str, NDArray[Any]]:
+    """The arrays of the chain; none without one."""
+    if chain is None:
+        return {}
+    season = chain.season
+    return {
+        "season_first_week": np.array(season.first_week),
+        "season_skus": season.skus,
+        "season_mean": season.mean,
+        "season_gain": season.gain,
+        "chain_response": chain.response,
+    }
+
+
+def chain_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> Chain | None:
+    """The chain of such arrays, None where there is none; ModelError when they do not fit together."""
+    if "season_mean" not in arrays:
+        return None
+    try:
+        season = Season(
+            int(arrays["season_first_week"]),
+            arrays["season_skus"],
+            arrays["season_mean"],
+            arrays["season_gain"],
+        )
+        chain = Chain(season, arrays["chain_response"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"The model file is not whole: {error}.", code="corrupt_model") from error
+    rows = len(season.skus)
+    tables = (season.mean, season.gain, chain.response)
+    fits = season.mean.ndim == 2 and len(season.mean) == rows and season.gain.shape == (2,)
+    if not fits or chain.response.shape != (rows, 5) or not all(np.isfinite(t).all() for t in tables):
+        raise ModelError(
+            "The model file's season and response do not fit its SKUs.",
+            fix="Train again.",
+            code="corrupt_model",
+        )
+    return chain
 
 
 def unpack_model(data: bytes) -> QuantileModel:
@@ -53,7 +95,9 @@ def unpack_model(data: bytes) -> QuantileModel:
     forest = forest_of_arrays(arrays)
     try:
         fallback = Fallback(arrays["fallback_skus"], arrays["fallback_quantiles"])
-        model = QuantileModel(forest, arrays["widening"], fallback, int(arrays["steps"]))
+        model = QuantileModel(
+            forest, arrays["widening"], fallback, int(arrays["steps"]), chain_of_arrays(arrays)
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"The model file is not whole: {error}.", code="corrupt_model") from error
     shape = (len(fallback.skus), 2, len(QUANTILES))

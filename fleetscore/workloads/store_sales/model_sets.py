@@ -15,6 +15,7 @@ from fleetscore.models.profiles import PROFILE_FILE, pack_profile, summarise
 from fleetscore.partition_keys import join_key
 from fleetscore.windows import Window
 from fleetscore.workload import ModelSetDraft, RunContext, Scored, Shard, Trained
+from fleetscore.workloads.store_sales.chain import Chain, prepare_for_training
 from fleetscore.workloads.store_sales.contract import (
     LOOKBACK_WEEKS,
     QUANTILE_NAMES,
@@ -23,7 +24,7 @@ from fleetscore.workloads.store_sales.contract import (
     StoreSalesSettings,
 )
 from fleetscore.workloads.store_sales.discovery import stores_in
-from fleetscore.workloads.store_sales.features import Prepared, build, every_step, feature_names, prepare
+from fleetscore.workloads.store_sales.features import build, every_step, feature_names
 from fleetscore.workloads.store_sales.forecasting import spread_out, to_sales
 from fleetscore.workloads.store_sales.forest import forest_arrays, forest_of_arrays, join_forests
 from fleetscore.workloads.store_sales.input_files import UsableFiles, usable_files
@@ -33,12 +34,15 @@ from fleetscore.workloads.store_sales.model_file import (
     FILE,
     Fallback,
     QuantileModel,
+    chain_arrays,
+    chain_of_arrays,
     pack_arrays,
     pack_model,
     unpack_arrays,
 )
 from fleetscore.workloads.store_sales.panel import Panel
 from fleetscore.workloads.store_sales.training import (
+    PreparedAt,
     calibration_cutoffs,
     learn_fallback,
     learn_widening,
@@ -55,16 +59,16 @@ def train_shard(run: RunContext, shard: Shard) -> Trained:
     settings: StoreSalesSettings = run.settings
     files_read = usable_files(run.store, run.inputs, settings)
     panel = load_training_panel(files_read, *run.span, settings)
-    prepared = prepare(panel)
+    prepared_at, stop = prepare_for_training(panel), panel.sales.shape[1]
     files = {
-        _COMMON: pack_arrays(_common(panel, prepared, settings)),
+        _COMMON: pack_arrays(_common(panel, prepared_at, settings)),
         STORES_FILE: msgspec.json.encode(panel.stores),
         PROFILE_FILE: pack_profile(_profile(panel)),
     }
     names = shard.keys
     levels = {name: QUANTILES[QUANTILE_NAMES.index(name)] for name in names}
     try:
-        trained = train_quantiles(prepared, list(levels.values()), settings)
+        trained = train_quantiles(prepared_at, stop, list(levels.values()), settings)
     except ModelError as error:
         return Trained(files, Scored.failed(names, error.code, str(error)).outcomes)
     for name, level in levels.items():
@@ -95,7 +99,8 @@ def assemble_models(run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> Mo
     widening = learn_widening(said, truth)
     forest = join_forests([forest_of_arrays(arrays) for arrays in quantiles])
     fallback = Fallback(common["fallback_skus"], common["fallback_quantiles"])
-    model = QuantileModel(forest, widening, fallback, settings.steps)
+    chain = chain_of_arrays(common)
+    model = QuantileModel(forest, widening, fallback, settings.steps, chain)
     stores = msgspec.json.decode(files[STORES_FILE], type=tuple[str, ...])
     card = {
         "kind": "quantile trees",
@@ -108,6 +113,7 @@ def assemble_models(run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> Mo
         "settings": msgspec.to_builtins(settings),
         "features": list(feature_names(settings.covariates)),
         "trees": len(forest.value),
+        "season": _season_of_card(chain),
         "widening": dict(zip(QUANTILE_NAMES, widening.round(4).tolist(), strict=True)),
         "judged_on_blocks_before_the_origin": name_weeks(
             _judged(said, truth, common, settings, stores), first.cadence
@@ -116,6 +122,12 @@ def assemble_models(run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> Mo
     return ModelSetDraft(
         {FILE: pack_model(model), STORES_FILE: files[STORES_FILE], PROFILE_FILE: files[PROFILE_FILE]}, card
     )
+
+
+def _season_of_card(chain: Chain | None) -> dict[str, Any]:
+    """How much of last year's weeks the history supports, 0 to 1: of the chain's, and of how SKUs differ from it."""
+    gain = chain.season.gain if chain is not None else np.zeros(2)
+    return {"chain_gain": round(float(gain[0]), 4), "sku_gain": round(float(gain[1]), 4)}
 
 
 def _profile(panel: Panel) -> pa.Table:
@@ -144,11 +156,13 @@ def load_training_panel(
     return load_panel(files, span, stores, settings.covariates).panel
 
 
-def _common(panel: Panel, prepared: Prepared, settings: StoreSalesSettings) -> dict[str, Any]:
+def _common(panel: Panel, prepared_at: PreparedAt, settings: StoreSalesSettings) -> dict[str, Any]:
     """What all quantiles share: fallback tables, and of each calibration block the truth (log relative to level) and the level."""
+    chain, prepared = prepared_at(panel.sales.shape[1])
     fallback = learn_fallback(prepared, panel.skus)
     cutoffs = calibration_cutoffs(prepared, settings)
-    levels = [build(prepared, every_step(len(panel.skus), c - 1, settings.steps))[1] for c in cutoffs]
+    series = len(panel.skus)
+    levels = [build(prepared_at(c)[1], every_step(series, c - 1, settings.steps))[1] for c in cutoffs]
     truths = [
         prepared.log_sales[:, c : c + settings.steps].reshape(-1) - level
         for c, level in zip(cutoffs, levels, strict=True)
@@ -160,7 +174,7 @@ def _common(panel: Panel, prepared: Prepared, settings: StoreSalesSettings) -> d
         "truth": np.concatenate([*truths, np.empty(0)]),
         "level": np.concatenate([*levels, np.empty(0)]),
         "cutoffs": np.array([b.cutoff for b in blocks], np.int64),
-    }
+    } | chain_arrays(chain)
     for i, block in enumerate(blocks):
         arrays |= {f"block{i}_{name}": getattr(block, name) for name in _BLOCK_ARRAYS}
     return arrays

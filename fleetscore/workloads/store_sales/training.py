@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleetscore.errors import ModelError
+from fleetscore.workloads.store_sales.chain import Chain
 from fleetscore.workloads.store_sales.contract import QUANTILES, StoreSalesSettings
 from fleetscore.workloads.store_sales.features import Cases, Prepared, build, every_step, feature_names
 from fleetscore.workloads.store_sales.forest import Forest, make_scorer, parse_lightgbm, predict
 from fleetscore.workloads.store_sales.model_file import Fallback
 
 FloatArray = NDArray[np.float64]
+PreparedAt = Callable[[int], tuple[Chain, Prepared]]
+"""Chain and panel with what was known before a column; see `chain.prepare_for_training`."""
 
 _DRAWS_PER_TARGET = 3
 _FEWEST_ORIGIN_WEEKS = 4  # weeks that must lie before an origin to learn from
@@ -34,17 +37,18 @@ class TrainedQuantile:
 
 
 def train_quantiles(
-    prepared: Prepared, quantiles: Sequence[float], settings: StoreSalesSettings
+    prepared_at: PreparedAt, stop: int, quantiles: Sequence[float], settings: StoreSalesSettings
 ) -> dict[float, TrainedQuantile]:
-    """Train on every known week of the panel; for each calibration block also on the weeks before it, to forecast it.
+    """Train on every known week before `stop`; for each calibration block also on the weeks before it, to forecast it.
 
     Raises ModelError (too_little_history) when there is too little to train on.
     """
     said: dict[float, list[FloatArray]] = {quantile: [np.empty(0)] for quantile in quantiles}
+    prepared = prepared_at(stop)[1]
     for cutoff in calibration_cutoffs(prepared, settings):
-        for quantile, forest in fit_forests(prepared, cutoff, quantiles, settings).items():
-            said[quantile].append(forecast_block(prepared, forest, cutoff, settings.steps))
-    stop = prepared.log_sales.shape[1]
+        before = prepared_at(cutoff)[1]
+        for quantile, forest in fit_forests(before, cutoff, quantiles, settings).items():
+            said[quantile].append(forecast_block(before, forest, cutoff, settings.steps))
     rows = len(draw_cases(prepared, stop, settings).step)
     if rows < FEWEST_TRAINING_ROWS:
         raise ModelError(

@@ -1,0 +1,200 @@
+"""What the whole chain says of a series: the response of its SKU to price and promotion, and the season of its weeks.
+
+Both are learned from weeks before a column only, are part of the model, and are shrunk to nothing where the
+history does not carry them. The season of a week is what the chain and the SKU sold 52 and 104 weeks before it,
+relative to their mean; it is taken out of the sales that the features see, and added to the forecast again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fleetscore.workloads.store_sales.contract import LOOKBACK_WEEKS
+from fleetscore.workloads.store_sales.feature_kernels import fit_responses
+from fleetscore.workloads.store_sales.features import Prepared, prepare
+from fleetscore.workloads.store_sales.panel import Panel
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+YEAR_WEEKS = 52
+_YEARS = 2
+_LEVEL_WEEKS = 13  # what a week is compared with when the evidence for a season is weighed
+_FEWEST_LEVEL_WEEKS = 4
+_GAP_WEEKS = 6  # between those and the week: about the middle of the steps
+_FEWEST_WEEKS = 26  # weeks with a week 52 before them, for any evidence
+_BLOCK_WEEKS = 4  # errors of adjacent weeks are alike: evidence is counted in blocks
+_OWN_STORES = 3.0  # so many stores of a SKU weigh as much as no response at all
+
+
+@dataclass(frozen=True, slots=True)
+class Season:
+    """Mean log sales of weeks, relative to the series' means; gains 0.0 where there is no evidence."""
+
+    first_week: int  # window ordinal of the first column
+    skus: NDArray[np.str_]  # sorted; the first is "", the whole chain
+    mean: (
+        FloatArray  # SKUs x weeks: the chain's, and by how much each SKU differs from it; 0.0 where not known
+    )
+    gain: FloatArray  # of the chain, and of the SKUs' differences
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the history carries a season."""
+        return bool(self.gain.any())
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """What a model holds of the whole chain; `response` has a row for each of the season's SKUs."""
+
+    season: Season
+    response: FloatArray  # SKUs x 5: intercept, own price, rival price, feature, deal
+
+
+def learn_chain(prepared: Prepared, panel: Panel, stop: int) -> tuple[Chain, Prepared]:
+    """The chain from the columns before `stop`, and the panel prepared with it for training.
+
+    In training, a series' own response is no part of what it is shrunk towards.
+    """
+    season = learn_season(prepared.log_sales[:, :stop], panel.skus, panel.first_week)
+    seasonal = replace(prepared, season=_season_of_panel(season, panel)) if season.is_open else prepared
+    own = np.zeros((len(panel.skus), 5))
+    sales = seasonal.log_sales if seasonal.season is None else seasonal.log_sales - seasonal.season
+    fit_responses(
+        sales, prepared.log_price, prepared.deal, prepared.feat, prepared.rivals, stop, LOOKBACK_WEEKS, own
+    )
+    own[:, 0] = 0.0  # an intercept is a series' own
+    row = _rows(season, panel.skus)
+    total, count = np.zeros((len(season.skus), 5)), np.bincount(row, minlength=len(season.skus))[:, None]
+    np.add.at(total, row, own)
+    others = np.maximum(count - 1, 0)
+    share = others / (others + _OWN_STORES)
+    response = share * total / np.maximum(count, 1)
+    without_own = share[row] * (total[row] - own) / np.maximum(others[row], 1)
+    return Chain(season, response), replace(seasonal, response=without_own)
+
+
+def prepare_with(chain: Chain | None, panel: Panel, first_target: int = 0) -> Prepared:
+    """The panel prepared for scoring with a model's chain; None: a model that was trained without one."""
+    prepared = prepare(panel, first_target)
+    if chain is None:
+        return prepared
+    season = _season_of_panel(chain.season, panel) if chain.season.is_open else None
+    return replace(prepared, season=season, response=chain.response[_rows(chain.season, panel.skus)])
+
+
+def prepare_for_training(panel: Panel) -> Callable[[int], tuple[Chain, Prepared]]:
+    """A function that gives chain and prepared panel as of a column; what no cutoff changes is prepared once."""
+    prepared = prepare(panel)
+    return lru_cache(maxsize=None)(lambda stop: learn_chain(prepared, panel, stop))
+
+
+def _season_of_panel(season: Season, panel: Panel) -> FloatArray:
+    return season_of(season, panel.skus, panel.first_week, panel.sales.shape[1])
+
+
+def learn_season(log_sales: FloatArray, skus: NDArray[np.object_], first_week: int) -> Season:
+    """The season of the columns of `log_sales` (series x weeks, NaN where not known), with the gains that the history supports.
+
+    A gain is the slope of a regression of weeks on the weeks 52 before them, both relative to the weeks before a forecast's
+    origin; it is shrunk by its standard error over blocks of weeks, to zero where it is not two of them above zero.
+    """
+    names, of_series = np.unique(skus.astype(str), return_inverse=True)
+    known = ~np.isnan(log_sales)
+    counts = np.maximum(known.sum(axis=1, keepdims=True), 1)
+    relative = np.where(known, log_sales - np.nansum(log_sales, axis=1, keepdims=True) / counts, np.nan)
+    chain = _mean_of(relative, np.zeros(len(relative), np.int64), 1)[0]
+    by_sku = _mean_of(relative, of_series, len(names)) - chain
+    mean = np.nan_to_num(np.vstack([chain, by_sku]))
+    weeks = log_sales.shape[1]
+    none = Season(first_week, np.array(["", *names.tolist()]), mean, np.zeros(2))
+    if weeks < YEAR_WEEKS + _FEWEST_WEEKS:
+        return none
+    step = _against_level(relative)[:, YEAR_WEEKS:]
+    first = _against_level(np.broadcast_to(chain, relative.shape))[:, :-YEAR_WEEKS]
+    second = _against_level(by_sku[of_series])[:, :-YEAR_WEEKS]
+    gain_chain = _gain(step, first)
+    gain_sku = _gain(step - gain_chain * first, second)
+    return Season(none.first_week, none.skus, mean, np.array([gain_chain, gain_sku]))
+
+
+def season_of(season: Season, skus: NDArray[np.object_], first_week: int, weeks: int) -> FloatArray:
+    """The season of the series' weeks (series x weeks, in logs), for `weeks` columns from the window ordinal `first_week`.
+
+    Of each week the mean of 52 and, half as heavy, 104 weeks before; of weeks that have neither, 52 weeks after.
+    """
+    if not season.is_open:
+        return np.zeros((len(skus), weeks))
+    columns = first_week - season.first_week + np.arange(weeks)
+    row = _rows(season, skus)
+    table = season.gain[0] * season.mean[:1] + season.gain[1] * np.vstack(
+        [0 * season.mean[:1], season.mean[1:]]
+    )
+    total, weight = np.zeros((len(table), weeks)), np.zeros(weeks)
+    for lag, heavy in ((YEAR_WEEKS, 1.0), (2 * YEAR_WEEKS, 0.5)):
+        _add(table, columns - lag, heavy, total, weight)
+    _add(table, np.where(weight > 0, -1, columns + YEAR_WEEKS), 1.0, total, weight)
+    return np.asarray((total / np.maximum(weight, 1e-12))[row])
+
+
+def _add(table: FloatArray, columns: IntArray, heavy: float, total: FloatArray, weight: FloatArray) -> None:
+    there = (columns >= 0) & (columns < table.shape[1])
+    total[:, there] += heavy * table[:, columns[there]]
+    weight[there] += heavy
+
+
+def _rows(season: Season, skus: NDArray[np.object_]) -> IntArray:
+    names = skus.astype(str)
+    row = np.minimum(np.searchsorted(season.skus, names), len(season.skus) - 1)
+    return np.where(season.skus[row] == names, row, 0)
+
+
+def _mean_of(values: FloatArray, group: IntArray, groups: int) -> FloatArray:
+    """The mean of known values by group and week, NaN where there is none."""
+    known = ~np.isnan(values)
+    total, count = np.zeros((groups, values.shape[1])), np.zeros((groups, values.shape[1]))
+    np.add.at(total, group, np.where(known, values, 0.0))
+    np.add.at(count, group, known)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _against_level(values: FloatArray) -> FloatArray:
+    """Each week relative to the mean of the weeks before a forecast's origin; NaN where that is not known."""
+    known = ~np.isnan(values)
+    sums = np.cumsum(np.pad(np.where(known, values, 0.0), ((0, 0), (1, 0))), axis=1)
+    counts = np.cumsum(np.pad(known, ((0, 0), (1, 0))), axis=1)
+    stop = np.maximum(np.arange(values.shape[1]) - _GAP_WEEKS, 0)
+    start = np.maximum(stop - _LEVEL_WEEKS, 0)
+    count = counts[:, stop] - counts[:, start]
+    level = np.where(
+        count >= _FEWEST_LEVEL_WEEKS, (sums[:, stop] - sums[:, start]) / np.maximum(count, 1), np.nan
+    )
+    return np.asarray(values - level)
+
+
+def _gain(step: FloatArray, lagged: FloatArray) -> float:
+    """The slope of `step` on `lagged`, in [0, 1], shrunk by its error over blocks of weeks; a trend of both is no evidence."""
+    both = ~(np.isnan(step) | np.isnan(lagged))
+    if not both.any():
+        return 0.0
+    step, lagged = step - step[both].mean(), lagged - lagged[both].mean()
+    product = np.where(both, step * lagged, 0.0).sum(axis=0)
+    square = np.where(both, lagged * lagged, 0.0).sum(axis=0)
+    blocks = np.arange(step.shape[1]) // _BLOCK_WEEKS
+    product, square = np.bincount(blocks, product), np.bincount(blocks, square)
+    product, square = product[square > 0], square[square > 0]
+    if len(square) < _FEWEST_WEEKS // _BLOCK_WEEKS:
+        return 0.0
+    slope = product.sum() / square.sum()
+    without = (product.sum() - product) / (square.sum() - square)
+    n = len(square)
+    error = np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum())
+    if slope <= 2 * error:
+        return 0.0
+    return float(min(1.0, slope * (1 - (error / slope) ** 2)))
