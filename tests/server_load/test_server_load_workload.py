@@ -387,6 +387,29 @@ def test_card_tells_how_good_the_model_is(trained: tuple[LocalStore, SampleRepor
     assert metrics["accuracy"] == pytest.approx(np.trace(confusion) / confusion.sum())
     assert metrics["recall"] == pytest.approx(metrics["accuracy"])  # weighted recall is accuracy
     assert metrics["f1"] > trained[2]["baselines"]["most_frequent"]["f1"]
+    assert trained[2]["baselines"].keys() == {
+        "most_frequent", "class_of_48_hours_ago", "class_of_168_hours_ago", "server_and_hour_of_week",
+    }  # fmt: skip
+
+
+def test_the_baselines_that_know_the_week_are_what_they_say() -> None:
+    """A week that repeats is told by both without a fault; a server that was never seen gets the most frequent class."""
+    from fleetscore.workloads.server_load.features import FEATURES
+    from fleetscore.workloads.server_load.training import Examples, card_baselines
+
+    rows = np.arange(4 * 168)
+    labels = ((rows % 168) // 60).astype(np.int8)
+    features = np.full((len(rows), len(FEATURES)), np.nan)
+    load = np.array([_OPTIONS.medium_above / 2, _OPTIONS.high_above * 0.999, _OPTIONS.high_above * 2])
+    features[:, FEATURES.index("peakLoadLag168")] = load[labels]
+    examples = Examples(features, labels, rows, np.zeros(len(rows), np.int64))
+    learnt, unseen = examples.part(rows < 3 * 168), examples.part(rows >= 3 * 168)
+    found = card_baselines(learnt, unseen, _OPTIONS)
+    assert found["class_of_168_hours_ago"].accuracy == 1.0
+    assert found["server_and_hour_of_week"].accuracy == 1.0
+    stranger = replace(unseen, server=unseen.server + 7)
+    told = card_baselines(learnt, stranger, _OPTIONS)
+    assert told["server_and_hour_of_week"].accuracy == told["most_frequent"].accuracy
 
 
 def _scored(

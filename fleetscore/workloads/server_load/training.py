@@ -35,6 +35,7 @@ from fleetscore.workloads.server_load.trees import (
 _CARD_FILE = "card.json"
 _SERVERS_AT_ONCE = 64
 _SEED = 7
+_WEEK_HOURS = 168
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,12 @@ class Examples:
     features: Any  # float64 (rows, FEATURES)
     labels: Any  # int8
     hour: Any  # int64
+    server: Any = None  # int64 codes; None where they are not needed
 
     def part(self, chosen: Any) -> Examples:
         """Some of the rows."""
-        return Examples(self.features[chosen], self.labels[chosen], self.hour[chosen])
+        server = None if self.server is None else self.server[chosen]
+        return Examples(self.features[chosen], self.labels[chosen], self.hour[chosen], server)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,10 @@ def build_examples(
             history, of_row[target[mine]] - start, hour[target[mine]], settings.country
         )
     return Examples(
-        features, classify(load[target], settings.medium_above, settings.high_above), hour[target]
+        features,
+        classify(load[target], settings.medium_above, settings.high_above),
+        hour[target],
+        of_row[target].astype(np.int64),
     )
 
 
@@ -149,13 +155,41 @@ def able_candidates(examples: Examples, settings: ServerLoadSettings) -> list[st
 
 def baselines(examples: Examples, settings: ServerLoadSettings) -> dict[str, Metrics]:
     """What needs no model: the most frequent class, and the class of 48 hours ago (the most frequent one where that is missing)."""
-    common = int(np.bincount(examples.labels, minlength=len(CLASSES)).argmax())
-    before = examples.features[:, FEATURES.index("peakLoadLag48")]
-    same = np.where(np.isnan(before), common, classify(before, settings.medium_above, settings.high_above))
+    common = _most_frequent(examples)
     return {
         "most_frequent": measure(examples.labels, np.full(len(examples.labels), common)),
-        "class_of_48_hours_ago": measure(examples.labels, same),
+        "class_of_48_hours_ago": measure(examples.labels, _class_before(examples, 48, common, settings)),
     }
+
+
+def card_baselines(learnt: Examples, unseen: Examples, settings: ServerLoadSettings) -> dict[str, Metrics]:
+    """`baselines` of the unseen examples, and two that know the week: the class of 168 hours ago, and the most frequent class of
+    the server's hour of the week among those learnt from. Both are the most frequent class where they know nothing.
+    """
+    week = _class_before(unseen, 168, _most_frequent(unseen), settings)
+    return baselines(unseen, settings) | {
+        "class_of_168_hours_ago": measure(unseen.labels, week),
+        "server_and_hour_of_week": measure(unseen.labels, _class_of_hour_of_week(learnt, unseen)),
+    }
+
+
+def _most_frequent(examples: Examples) -> int:
+    return int(np.bincount(examples.labels, minlength=len(CLASSES)).argmax())
+
+
+def _class_before(examples: Examples, lag: int, common: int, settings: ServerLoadSettings) -> Any:
+    before = examples.features[:, FEATURES.index(f"peakLoadLag{lag}")]
+    return np.where(np.isnan(before), common, classify(before, settings.medium_above, settings.high_above))
+
+
+def _class_of_hour_of_week(learnt: Examples, unseen: Examples) -> Any:
+    """Per unseen example the most frequent class of its server and hour of the week (UTC) among those learnt from."""
+    keys, place = np.unique(learnt.server * _WEEK_HOURS + learnt.hour % _WEEK_HOURS, return_inverse=True)
+    counts = np.zeros((len(keys), len(CLASSES)), np.int64)
+    np.add.at(counts, (place, learnt.labels), 1)
+    wanted = unseen.server * _WEEK_HOURS + unseen.hour % _WEEK_HOURS
+    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[at] == wanted, counts.argmax(axis=1)[at], _most_frequent(learnt))
 
 
 def train_shard(run: RunContext, shard: Shard) -> Trained:
@@ -174,7 +208,9 @@ def train_shard(run: RunContext, shard: Shard) -> Trained:
         "model": best,
         "metrics": asdict(fitted[best].metrics),
         "candidates": {kind: asdict(f.metrics) | {"fit_s": round(f.fit_s, 2)} for kind, f in fitted.items()},
-        "baselines": {name: asdict(metrics) for name, metrics in baselines(unseen, settings).items()},
+        "baselines": {
+            name: asdict(metrics) for name, metrics in card_baselines(learnt, unseen, settings).items()
+        },
         "learnt_from": {"first": start.key, "stop": end.key, "server_hours": len(examples.labels)},
         "judged_from": f"{moment_of(split):%Y-%m-%d}",
     }
