@@ -7,6 +7,7 @@ import importlib.util
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ SCHEDULES = ("start_due_windows",)
 ACTIVITIES_SETTING = "AzureFunctionsJobHost__extensions__durableTask__maxConcurrentActivityFunctions"
 """Overrides how many activities run at once by host.json, whose number is for an app instance of 2 GB."""
 _START_TIMEOUT_S = 60.0
+_FULL_BYTES = 1_000_000  # with less than this free, a disk is what ended the host
 _STOP_TIMEOUT_S = 45.0
 
 
@@ -125,6 +127,12 @@ class EmbeddedHost:
         code = self._process.poll()
         self.stop()
         ending = "did not become ready" if code is None else f"ended with code {code}"
+        if (free_bytes := shutil.disk_usage(self.folder).free) < _FULL_BYTES:
+            raise CapacityError(
+                f"The local host {ending}: there is no space left on the disk of {self.folder} ({free_bytes:,} bytes).",
+                fix="Make space there and run the command again; nothing is lost.",
+                code="disk_full",
+            )
         raise CapacityError(
             f"The local host {ending}.{_last_words(self.folder / 'host.log')}",
             fix=f"See {self.folder / 'host.log'}.",

@@ -8,12 +8,12 @@ newest manifest names: that is done only when it is asked for.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from fleetscore.errors import ConflictError, FleetscoreError, MissingBlobError
+from fleetscore.errors import ConflictError, FleetscoreError, MissingBlobError, PublishError
 from fleetscore.operations.repair_pins import guess_pins, pins_from_changes
 from fleetscore.operations.repair_runs import make_manifest, make_record
 from fleetscore.operations.state_check import BadFile, check_state
@@ -71,13 +71,26 @@ class _Cure:
 def repair(store: Store, now: datetime, *, dry_run: bool = False, guesses: bool = False) -> Repairs:
     """Do what can be done about every damaged file, or in a dry run only say it; guesses are made only if `guesses`.
 
-    What one repair makes good can make another possible, so records come before ledgers, and ledgers before manifests.
+    What one repair makes good can make another possible, so records come before ledgers, and ledgers before manifests; and a run whose
+    record was made anew is looked at once more, since what is due of a run is known by its record.
     """
-    report = check_state(store)
-    bad = sorted(report.bad, key=lambda one: (_ORDER.index(one.kind), one.path))
-    repairs = tuple(_repair(store, one, now, dry_run, guesses) for one in bad)
-    whole = all(one.state == "repaired" for one in repairs)
-    return Repairs(whole, report.files, repairs)
+    done: dict[str, Repair] = {}
+    files, again = 0, True
+    while again:
+        report = check_state(store)
+        files = max(files, report.files)
+        bad = sorted(report.bad, key=lambda one: (_ORDER.index(one.kind), one.path))
+        fresh = [one for one in bad if one.path not in done or one.path in _open(done)]
+        repairs = {one.path: _repair(store, one, now, dry_run, guesses) for one in fresh}
+        done |= repairs
+        again = any(one.state == "repaired" for one in repairs.values())
+    whole = all(one.state == "repaired" for one in done.values())
+    return Repairs(whole, files, tuple(done.values()))
+
+
+def _open(done: Mapping[str, Repair]) -> set[str]:
+    """The paths that were not repaired so far, but may be now that others were."""
+    return {path for path, one in done.items() if one.state == "not repairable"}
 
 
 def _repair(store: Store, bad: BadFile, now: datetime, dry_run: bool, guesses: bool) -> Repair:
@@ -116,7 +129,11 @@ def _find_cure(store: Store, bad: BadFile, now: datetime) -> _Cure | None:
     if bad.kind == "run_file":
         return _cure_run_file(store, parts[1], parts[2])
     if bad.kind == "manifest":
-        manifest = make_manifest(store, parts[1], parts[2])
+        try:
+            manifest = make_manifest(store, parts[1], parts[2])
+        except PublishError as error:
+            action = f"{error.message} It is set aside, and the window counts as not published until it is scored again."
+            return _Cure(action, lambda: None, is_guess=True)
         return _Cure(f"The manifest is made from the ledger of {manifest.run}.", lambda: to_json(manifest))
     return _cure_pins(store, parts[1], now) if bad.kind == "pins" else None
 

@@ -24,6 +24,7 @@ from fleetscore.records import (
     RunState,
 )
 from fleetscore.registry import workload_names
+from fleetscore.runs.index import list_runs_since
 from fleetscore.runs.index_files import list_workloads
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest
@@ -72,7 +73,9 @@ def make_record(store: Store, run: str, now: datetime) -> RunRecord:
     request = _request_of(store, run, now)
     manifest = _manifest_of(store, request)
     model_set = _model_set_of(store, request) if request.purpose == "train" else ""
-    published = manifest is not None and run in {manifest.run, *(line.run for line in manifest.history)}
+    published = _is_indexed_as_published(store, request) or (
+        manifest is not None and run in {manifest.run, *(line.run for line in manifest.history)}
+    )
     record = RunRecord(
         request,
         RunState.PUBLISHED if published or model_set else RunState.FAILED,
@@ -133,6 +136,14 @@ def _manifest_of(store: Store, request: RunRequest) -> Manifest | None:
     with suppress(MissingBlobError, DamagedStateError):
         return read_manifest(store, request.workload, request.window)
     return None
+
+
+def _is_indexed_as_published(store: Store, request: RunRequest) -> bool:
+    """Whether the index of runs, kept beside the records, says that the run published its window."""
+    if request.purpose == "train":
+        return False
+    lines = list_runs_since(store, request.workload, f"{request.requested:%Y-%m-%d}")
+    return any(line.run == request.run and line.state is RunState.PUBLISHED for line in lines)
 
 
 def _model_set_of(store: Store, request: RunRequest) -> str:

@@ -11,7 +11,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fleetscore.errors import BugError, ConflictError, MissingBlobError
+from fleetscore.errors import BugError, ConflictError, InputError, MissingBlobError
 from fleetscore.records import (
     Collected,
     Manifest,
@@ -127,8 +127,10 @@ def find_latest(store: Store, workload: str) -> Latest | None:
     paths = [entry.path for entry in store.list(f"results/{workload}/")]
     keys = [path.split("/")[2] for path in paths if path.endswith("/manifest.json")]
     by_cadence: dict[Cadence, list[Window]] = {}
-    for window in map(parse_key, keys):
-        by_cadence.setdefault(window.cadence, []).append(window)
+    for key in keys:
+        with suppress(InputError):  # a folder of somebody's own
+            window = parse_key(key)
+            by_cadence.setdefault(window.cadence, []).append(window)
     if not by_cadence:
         return None
     windows = sorted(max(by_cadence.items(), key=lambda of: len(of[1]))[1])

@@ -186,6 +186,14 @@ def test_a_hint_cut_anywhere_costs_nothing_but_a_warning(
     )
 
 
+def test_the_newest_window_is_told_by_the_manifests_whatever_else_lies_there(copied: Store) -> None:
+    """A folder that is no window's, with a file called manifest.json, does not keep latest.json from being made anew."""
+    latest = read_latest(copied, "toy")
+    copied.write("results/toy/my notes/manifest.json", b"{}")
+    copied.write("results/toy/latest.json", b"")
+    assert read_latest(copied, "toy") == latest
+
+
 @pytest.mark.parametrize(
     ("path", "text"),
     [
@@ -266,6 +274,31 @@ def test_a_missing_manifest_of_a_published_run_is_made_anew(copied: Store) -> No
     assert repair(copied, now()).whole
     assert rows_of(copied) == rows
     assert [line.run for line in read_manifest(copied, "toy", HOURS[0]).history] == [f"toy-{HOURS[0]}"]
+
+
+def test_several_damaged_files_of_one_window_are_repaired_in_one_go(copied: Store) -> None:
+    """Its record, manifest, ledger and sums are all cut: the index still says that it was published, and the shards hold the rest."""
+    rows, states = rows_of(copied), states_of(copied)
+    run = f"runs/toy-{HOURS[1]}/"
+    cut = [f"{run}run.json", f"{run}files.json", f"{run}ledger.parquet", f"{run}collected.json"]
+    cut.append(f"results/toy/{HOURS[1]}/manifest.json")
+    for path in cut:
+        copied.write(path, copied.read(path)[:7])
+    done = repair(copied, now())
+    assert ({one.path for one in done.repairs}, done.whole) == (set(cut), True)
+    assert (check_state(copied).bad, rows_of(copied), states_of(copied)) == ((), rows, states)
+
+
+def test_a_manifest_that_nothing_tells_of_is_set_aside_only_when_that_is_asked_for(copied: Store) -> None:
+    """No record and no index says which run published the window; with --yes it counts as not published, and is scored again."""
+    path = f"results/toy/{HOURS[1]}/manifest.json"
+    copied.write(path, b"{")
+    for gone in (f"runs/toy-{HOURS[1]}/run.json", *(entry.path for entry in list(copied.list("index/")))):
+        copied.delete(gone)
+    assert [one.state for one in repair(copied, now()).repairs if one.path == path] == ["guess"]
+    assert repair(copied, now(), guesses=True).whole
+    assert copied.stat(path) is None
+    assert run_window(copied, "toy", HOURS[1]).state == "published"
 
 
 def test_one_bad_notice_or_callback_keeps_back_no_other(copied: Store) -> None:
