@@ -103,7 +103,7 @@ class _Place:
 
 
 class _Locator(_CacheLocator):  # type: ignore[misc]  # numba ships no types
-    """Names a function's files by its module and line, and its source by its content: neither by paths nor by times."""
+    """Names a function's files by its module and line, and its folder's sources by their content: neither by paths nor by times."""
 
     def __init__(self, folder: Path, function: Callable[..., Any], source: str) -> None:
         self._folder, self._line, self._py_file = folder, function.__code__.co_firstlineno, source
@@ -113,8 +113,8 @@ class _Locator(_CacheLocator):  # type: ignore[misc]  # numba ships no types
         return str(self._folder)
 
     def get_source_stamp(self) -> str:
-        """The hash of the module's source."""
-        return _hash_of(self._py_file)
+        """The hash of the sources of the module's folder: functions of its other modules are compiled into this one."""
+        return _hash_of(Path(self._py_file).parent)
 
     def get_disambiguator(self) -> str:
         """The function's line."""
@@ -122,8 +122,11 @@ class _Locator(_CacheLocator):  # type: ignore[misc]  # numba ships no types
 
 
 @functools.cache
-def _hash_of(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+def _hash_of(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 @functools.cache

@@ -17,8 +17,8 @@ from fleetscore.models.importers.boosters import wrapped_booster_ways
 from fleetscore.models.importers.estimators import describe, split_pipeline
 from fleetscore.models.importers.preparation import Unsupported
 from fleetscore.models.importers.sklearn_trees import compile_sklearn_trees
-from fleetscore.models.importers.tree_building import IN_SET
 from fleetscore.models.packs.base import CompiledModel, Floats
+from fleetscore.models.packs.tree_bits import IN_SET
 
 _SCALERS = frozenset({"StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler"})
 _BITS = 64

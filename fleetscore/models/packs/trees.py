@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleetscore.errors import ModelError
+from fleetscore.models.packs import tree_bits, tree_results
 from fleetscore.models.packs import tree_kernels as kernels
-from fleetscore.models.packs import tree_results
 from fleetscore.models.packs.base import Floats, Indices, ModelFacts, Pack
 
 FAULTS = (
@@ -122,8 +122,8 @@ class TreesPack(Pack):
 
 def _rounding(facts: ModelFacts) -> int:
     """What a model rounds to float32, as the kernels' flags."""
-    features = kernels.ROUND_FEATURES if facts.compute == "float32" else 0
-    return features | (kernels.ROUND_SUMS if facts.recipe in tree_results.FLOAT32_SUMS else 0)
+    features = tree_bits.ROUND_FEATURES if facts.compute == "float32" else 0
+    return features | (tree_bits.ROUND_SUMS if facts.recipe in tree_results.FLOAT32_SUMS else 0)
 
 
 def _rows_of(offsets: Indices, models: Indices) -> slice | Indices:
