@@ -139,7 +139,9 @@ class KeepPolicy:
     unpublished_days: float = (
         90.0  # all but the record of runs that failed, were cancelled, or published nothing
     )
-    partials_days: float = 90.0  # prepared input; it is prepared again when it is needed again
+    partials_days: float = (
+        90.0  # prepared input, made again when it is needed again, and landings that a later one replaced
+    )
     notices_days: float = 90.0  # delivered and given-up notices
 
     def __post_init__(self) -> None:

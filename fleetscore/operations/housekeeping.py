@@ -31,6 +31,7 @@ from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest
 from fleetscore.runs.run_records import read_run
 from fleetscore.settings import KeepPolicy, read_keep_policy
+from fleetscore.sources.landing import read_landed
 from fleetscore.store.base import Entry, Store
 from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.store.paths import results_prefix, run_folder, run_id, run_path, swept_path
@@ -52,7 +53,7 @@ class Doomed:
 
     path: str
     size_bytes: int
-    kind: str  # attempt, note, log, unpublished, partial, notice, table log
+    kind: str  # attempt, note, log, unpublished, partial, notice, table log, landing
 
 
 @dataclass(slots=True)
@@ -135,7 +136,26 @@ def find_doomed(store: Store, workload: str, policy: KeepPolicy, now: datetime) 
     while batch := list(islice(runs, _RUNS_AT_ONCE)):
         yield from chain(*side_by_side(partial(_of_run, store), batch))
     yield from _older(store, f"partials/{workload}/", "partial", policy.partials_days, now)
+    yield from _superseded_landings(store, workload, now - timedelta(days=policy.partials_days))
     yield from (_doomed(entry, "table log") for entry in list_old_log(store, workload, now))
+
+
+def _superseded_landings(store: Store, workload: str, limit: datetime) -> Iterator[Doomed]:
+    """Files that a window's rows were landed in before they were landed anew, older than the limit.
+
+    A folder whose record cannot be read is left alone.
+    """
+    for folder in store.list_folders(f"landed/{workload}/"):
+        window = folder.rstrip("/").rsplit("/", 1)[-1]
+        try:
+            newest = read_landed(store, workload, window)
+        except FleetscoreError as error:
+            _log.warning("The landings of %s %s are kept: %s", workload, window, error)
+            continue
+        for entry in store.list(folder):
+            is_old = entry.path.endswith(".parquet") and entry.modified < limit
+            if newest is not None and is_old and entry.path != newest.path:
+                yield _doomed(entry, "landing")
 
 
 def find_old_notices(store: Store, policies: Mapping[str, KeepPolicy], now: datetime) -> Iterator[Doomed]:

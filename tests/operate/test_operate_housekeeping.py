@@ -23,11 +23,12 @@ from fleetscore.pipeline.local import execute, run_training, run_window
 from fleetscore.pipeline.plan import commit_plan
 from fleetscore.pipeline.score import score_shard
 from fleetscore.pipeline.submit import cancel_run, newest_round, submit_retry, submit_run
-from fleetscore.records import FINAL, Only, RunState
+from fleetscore.records import FINAL, Only, RunState, to_json
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.runs.run_records import read_run, record_planned
 from fleetscore.settings import KeepPolicy
+from fleetscore.sources.landing import Landed
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
 from fleetscore.store.paths import attempt_path
@@ -203,3 +204,21 @@ def test_the_timer_sweeps_and_purges_on_the_real_host(host: Host, host_store: St
     host.fire("housekeeping_timer")
     wait_until(lambda: host_store.stat("swept/toy.json") is not None)
     assert host.manage(run["id"]).status_code == 200
+
+
+def test_landings_go_once_a_later_one_has_replaced_them(store: Store) -> None:
+    """The newest landing stays for good, older ones for `partials_days`; a folder with a damaged record loses nothing."""
+    later = datetime.now(UTC) + timedelta(days=100)
+    for window in ("2026-01-01T00", "2026-01-01T01"):
+        folder = f"landed/toy/{window}/"
+        for name in ("a", "b"):
+            store.write(f"{folder}{name}.parquet", b"rows")
+        landed = Landed(f"{folder}b.parquet", "e", 4, 1, NOW, NOW, NOW, "FLEETSCORE_DATABASE_X", "0")
+        store.write(f"{folder}landing.json", to_json(landed))
+    store.write("landed/toy/2026-01-01T01/landing.json", b"{")
+    assert sweep(store, datetime.now(UTC), dry_run=True).files.get("landing", 0) == 0
+    assert sweep(store, later).files["landing"] == 1
+    left = {entry.path for entry in store.list("landed/") if entry.path.endswith(".parquet")}
+    assert left == {
+        "landed/toy/2026-01-01T00/b.parquet", "landed/toy/2026-01-01T01/a.parquet", "landed/toy/2026-01-01T01/b.parquet",
+    }  # fmt: skip
