@@ -30,8 +30,9 @@ from fleetscore.dashboard.markup import Child, Markup, join, tag
 from fleetscore.dashboard.page import Body
 from fleetscore.dashboard.run_view import LogView, Matches, RunView
 from fleetscore.dashboard.timeline_drawing import draw_timeline, extremes
-from fleetscore.operations.window_states import SIGNS, Mark
+from fleetscore.operations.window_states import SIGNS, Mark, mark_of
 from fleetscore.records import GOOD, Cause, RunRecord, RunState
+from fleetscore.runs.index import line_of
 from fleetscore.runs.timeline import Timeline
 from fleetscore.store.paths import run_path
 
@@ -107,7 +108,8 @@ def _state(view: RunView) -> Markup:
     if view.is_live:
         words = "cancelling" if view.is_cancelled else str(record.state)
         return tag("span", f"{SIGNS[Mark.UNDERWAY]} {words}", class_="chip underway")
-    return chip(_BY_STATE.get(record.state) or _VERDICTS[view.status.verdict])
+    mark = _BY_STATE.get(record.state) or _VERDICTS[view.status.verdict]
+    return chip(mark_of(line_of(record)) if mark is Mark.FAILURES else mark)  # late is told apart from failed
 
 
 def _error(record: RunRecord) -> Markup | None:

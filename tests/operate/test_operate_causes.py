@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from test_operate_drift import write_hour
 
 from fleetscore.dashboard.run_view import find_partitions
+from fleetscore.dashboard.views import ViewRequest, read_view
 from fleetscore.operations.explain import explain
 from fleetscore.operations.overview import read_attention
 from fleetscore.operations.replay import replay_partition
@@ -121,3 +122,11 @@ def test_a_line_of_the_index_has_the_causes_that_need_attention(store: Store) ->
     assert {cause.cause for cause in causes} == {DRIFTED, "no_readings"}
     assert max(len(cause.detail) for cause in causes) == 160
     assert max(len(cause.examples) for cause in causes) == 5
+
+
+def test_the_page_of_a_run_with_late_partitions_does_not_speak_of_failures(store: Store) -> None:
+    """Its chip says that some are late."""
+    run = frozen_hour(store)
+    _, body = read_view(store, ViewRequest({"run": run}), NOW)
+    assert "published, some late" in body.content
+    assert "published with failures" not in body.content
