@@ -1,6 +1,7 @@
 """Run the benchmarks one after the other, keep the tables they print, and show them in docs/benchmarks.md.
 
 Run: python -m benchmarks [NAME ...], or `python -m benchmarks --page` to write docs/benchmarks.md again from the tables that are kept.
+`python -m benchmarks quality [--data FOLDER]` measures what results are worth, for docs/quality.md.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from benchmarks import quality
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -29,6 +32,9 @@ TITLES = {
 
 def main(arguments: Sequence[str]) -> None:
     """Run the benchmarks that are named, or all, and write the tables into docs/benchmarks.md."""
+    if arguments and arguments[0] == "quality":
+        quality.main(arguments[1:])
+        return
     if "--page" not in arguments:
         for name in arguments or TITLES:
             run_benchmark(name)

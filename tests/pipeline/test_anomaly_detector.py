@@ -81,7 +81,7 @@ def test_their_client_passes_unmodified(host: Host) -> None:
     assert found.period == 24 and len(found.expected_values) == len(values)
     assert [place for place, flag in enumerate(found.is_anomaly) if flag] == [200]
     assert found.is_positive_anomaly[200] and not found.is_negative_anomaly[200]
-    assert found.severity[200] > 0.2 > found.severity[100]
+    assert found.severity[200] > 0.2 and np.median(found.severity) == 0.0
     last = client(host).detect_univariate_last_point(
         UnivariateDetectionOptions(series=points(np.append(daily(), 0.0)), granularity=TimeGranularity.HOURLY)
     )
@@ -91,7 +91,8 @@ def test_their_client_passes_unmodified(host: Host) -> None:
     change = client(host).detect_univariate_change_point(
         UnivariateChangePointDetectionOptions(series=points(stepped), granularity=TimeGranularity.HOURLY)
     )
-    assert [place for place, flag in enumerate(change.is_change_point) if flag] == [170]
+    (place,) = [place for place, flag in enumerate(change.is_change_point) if flag]
+    assert abs(place - 170) <= 1  # medians of a day before and after
     with pytest.raises(ClientAuthenticationError):
         client(host, "wrong-key-0123456789").detect_univariate_entire_series(options)
     with pytest.raises(HttpResponseError) as refused:
