@@ -32,13 +32,14 @@ from fleetscore.runs.plans import read_plan
 from fleetscore.runs.run_records import read_run
 from fleetscore.store.base import Store
 from fleetscore.store.paths import manifest_path, run_id, run_path
+from fleetscore.store.state_files import read_truth
 from fleetscore.store.tables import count_values, open_truth
 
 _REASON = "Its record was damaged and was made anew; what is not known any more is left out."
 
 
 def make_manifest(store: Store, workload: str, window: str) -> Manifest:
-    """The manifest of the newest run that published the window, from its ledger and the files that this names.
+    """The manifest of the newest run that published the window: the run's copy, else one from its ledger and the files that this names.
 
     PublishError where no run's record says that it published the window.
     """
@@ -47,6 +48,10 @@ def make_manifest(store: Store, workload: str, window: str) -> Manifest:
         raise PublishError(f"No record of a run says that it published {workload} {window}.")
     *before, newest = published
     run = newest.request.run
+    with suppress(MissingBlobError, DamagedStateError):
+        copy = read_truth(store, run_path(run, "manifest.json"), Manifest)
+        if (copy.workload, copy.window, copy.run) == (workload, window, run):
+            return copy
     ledger = read_ledger(store, run)
     files = tuple(_describe(store, path, ledger) for path in _files_of(ledger))
     return Manifest(

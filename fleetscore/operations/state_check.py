@@ -38,6 +38,8 @@ from fleetscore.records import (
 from fleetscore.runs.causes import CAUSES_FILE
 from fleetscore.runs.index import RunLine
 from fleetscore.runs.manifests import decode_latest, decode_manifest
+from fleetscore.runs.retirements import FOLDER as RETIRED
+from fleetscore.runs.retirements import Retirement
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.store.paths import run_folder, run_path
@@ -136,10 +138,10 @@ def _of_folders(store: Store) -> Iterator[_Check]:
         yield _Check(entry.path, "hint", _read_footer)
 
 
-def _act_of(path: str) -> type[Mute | Unmute | PublishedAnyway]:
+def _act_of(path: str) -> type[Mute | Unmute | PublishedAnyway | Retirement]:
     """What a file of the attention history holds."""
     act = path.split("/")[2] if path.count("/") > 2 else ""
-    return {"unmutes": Unmute, "published": PublishedAnyway}.get(act, Mute)
+    return {"unmutes": Unmute, "published": PublishedAnyway, RETIRED: Retirement}.get(act, Mute)
 
 
 def _of_models(store: Store) -> Iterator[_Check]:
