@@ -18,7 +18,7 @@ from fleetscore.fleet.base import FleetBase
 from fleetscore.store.base import Store
 
 WINDOW = "2026-01-01T00"
-STORE_ONLY = {"results", "samples", "import_models", "backtest", "draw"}
+STORE_ONLY = {"samples", "import_models", "backtest", "draw"}
 
 
 def test_the_public_names_are_few_and_there() -> None:
@@ -85,7 +85,6 @@ def test_what_an_app_cannot_answer_says_use_a_store(tmp_path: Path) -> None:
     """Each of the methods that only a store has is refused by name of the cure, before anything is asked."""
     app = RemoteFleet("http://127.0.0.1:9")
     calls = {
-        "results": lambda: app.results("toy"),
         "samples": lambda: app.samples("toy"),
         "import_models": lambda: app.import_models("toy", tmp_path),
         "backtest": lambda: app.backtest("toy", 1, tmp_path),
