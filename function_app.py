@@ -1,4 +1,6 @@
-"""The function app: builds the app and registers the blueprints. It never raises: what does not load is told by GET /api/health."""
+"""The function app: builds the app and registers the blueprints. It never raises: what does not load is
+told by GET /api/health.
+"""
 
 import logging
 

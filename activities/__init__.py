@@ -1,4 +1,6 @@
-"""Activities: one verb per file, each a thin call of the core. They import the core when first called, not when the app loads."""
+"""Activities: one verb per file, each a thin call of the core. They import the core when first called, not
+when the app loads.
+"""
 
 import azure.durable_functions as df
 

@@ -1,4 +1,6 @@
-"""Answers: activities return what happened instead of raising, so that a fan-out is never cut short and ids never diverge."""
+"""Answers: activities return what happened instead of raising, so that a fan-out is never cut short and ids
+never diverge.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,14 @@ Activity = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def answering(activity: Activity) -> Activity:
-    """The activity, answering {"ok": true, "value": ...} or {"ok": false, "error": {...}}; passing store failures are tried again here.
+    """The activity, answering {"ok": true, "value": ...} or {"ok": false, "error": {...}}; passing store
+    failures are tried again here.
 
-    So is what failed for lack of memory, threads or handles, and then raised, so that the orchestration tries it elsewhere.
+    So is what failed for lack of memory, threads or handles, and then raised, so that the orchestration
+    tries it elsewhere.
 
-    An unexpected error is logged with its traceback and answered like the others: the orchestration stops the run on it.
+    An unexpected error is logged with its traceback and answered like the others: the orchestration stops
+    the run on it.
     """
 
     @functools.wraps(activity)

@@ -9,7 +9,9 @@ from activities.answers import answering
 
 @answering
 def check_shards(payload: dict[str, Any]) -> dict[str, Any]:
-    """Take {"run", "woken": whether a message came}; give {"open", "reasons", "check_s"}; at the end, measures what the job took."""
+    """Take {"run", "woken": whether a message came}; give {"open", "reasons", "check_s"}; at the end,
+    measures what the job took.
+    """
     from datetime import UTC, datetime
 
     from activities.store import app_store

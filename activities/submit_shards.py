@@ -9,7 +9,8 @@ from activities.answers import answering, describe_error
 
 @answering
 def submit_shards(payload: dict[str, Any]) -> dict[str, Any]:
-    """Take {"run", "instance"}; give {"job", "limit_s": when the job has ended}, or why it has to wait for the quota.
+    """Take {"run", "instance"}; give {"job", "limit_s": when the job has ended}, or why it has to wait for
+    the quota.
 
     That is {"refused": the error, "check_s": when to check again, "limit_s": how long to wait}.
     """

@@ -51,10 +51,10 @@ def main() -> None:
 
 def measure(folder: Path, name: str) -> list[dict[str, Any]]:
     """The kind in both states, on a store of its own."""
+    from fleetscore.capabilities import MakesSamples, require
     from fleetscore.pipeline.local import run_training
     from fleetscore.registry import get_workload
     from fleetscore.store import open_store
-    from fleetscore.workload import MakesSamples, require
 
     store = open_store(str(folder / name))
     report = require(get_workload(store, name), MakesSamples).samples(store, scale=SCALES[name], seed=7)

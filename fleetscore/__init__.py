@@ -1,6 +1,7 @@
 """Fleetscore scores fleets of models on a schedule and keeps one outcome for every partition.
 
-`connect` gives a fleet: over a store that is read here, or over an app that answers by HTTP, with the same methods.
+`connect` gives a fleet: over a store that is read here, or over an app that answers by HTTP, with the same
+methods.
 
 >>> fleet = connect(".fleetscore/store")
 >>> fleet.url.startswith("file:///")
@@ -8,8 +9,8 @@ True
 >>> connect("https://fleet.azurewebsites.net", key="a function key").url
 'https://fleet.azurewebsites.net'
 
-`fleetscore/pipeline/local.py` is a whole run, in order, on one page: read it first. Names are imported when they are first
-used, so that neither the app nor the command line pays for what it does not need.
+`fleetscore/pipeline/local.py` is a whole run, in order, on one page: read it first. Names are imported when
+they are first used, so that neither the app nor the command line pays for what it does not need.
 """
 
 from __future__ import annotations

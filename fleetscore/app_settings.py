@@ -1,4 +1,6 @@
-"""The app's settings: environment variables with defaults, ranges and a sentence each. docs/reference/settings.md is made from this."""
+"""The app's settings: environment variables with defaults, ranges and a sentence each.
+docs/reference/settings.md is made from this.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +90,9 @@ class AppSettings:
 
 
 def read_app_settings(environment: Mapping[str, str] | None = None) -> AppSettings:
-    """The settings of the environment (os.environ by default); SettingsError names the variable that is out of range or no number."""
+    """The settings of the environment (os.environ by default); SettingsError names the variable that is out
+    of range or no number.
+    """
     source = os.environ if environment is None else environment
     return AppSettings(**{f.name: _read(f, source) for f in fields(AppSettings)})
 

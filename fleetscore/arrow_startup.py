@@ -1,4 +1,6 @@
-"""Arrow without pandas: wherever pandas is installed, Arrow imports it at its first array, which costs every process 0.3 s for nothing."""
+"""Arrow without pandas: wherever pandas is installed, Arrow imports it at its first array, which costs
+every process 0.3 s for nothing.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,9 @@ class _NoPandas(MetaPathFinder):
 def block_pandas_import() -> None:
     """Let Arrow look for pandas now and find none; `to_pandas` still works, and so does importing pandas.
 
-    Arrow looks twice, once in Python and once in C++, and not again. From then on it does not know pandas' own NaT and NA among
-    Python objects, so nothing is done where a user's own workloads, which may work with data frames, are configured.
+    Arrow looks twice, once in Python and once in C++, and not again. From then on it does not know pandas'
+    own NaT and NA among Python objects, so nothing is done where a user's own workloads, which may work
+    with data frames, are configured.
     """
     import numpy as np
     import pyarrow as pa

@@ -31,7 +31,9 @@ class FleetscoreError(Exception):
     def __init__(
         self, message: str, *, fix: str = "", field: str = "", code: str = "", retry: bool | None = None
     ) -> None:
-        """Build the error; `field` names the request field, setting or column at fault; `code` and `retry` narrow the class's own."""
+        """Build the error; `field` names the request field, setting or column at fault; `code` and `retry`
+        narrow the class's own.
+        """
         super().__init__(f"{message} {fix}".strip())
         self.message = message
         self.fix = fix

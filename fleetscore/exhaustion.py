@@ -1,4 +1,6 @@
-"""Exhaustion: memory, threads or file handles that a process lacks for a moment, which says nothing of the work that it was at."""
+"""Exhaustion: memory, threads or file handles that a process lacks for a moment, which says nothing of the
+work that it was at.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ _NO_THREAD = "can't start new thread"  # a RuntimeError with this text is all th
 
 
 def is_exhausted(error: BaseException) -> bool:
-    """Whether the error, or one that it came from, is of memory, threads or file handles that there were none of.
+    """Whether the error, or one that it came from, is of memory, threads or file handles that there were
+    none of.
 
     >>> is_exhausted(RuntimeError("can't start new thread")), is_exhausted(OSError(24, "Too many open files")), is_exhausted(ValueError())
     (True, True, False)
@@ -19,7 +22,9 @@ def is_exhausted(error: BaseException) -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error, or one that it came from, is of memory: what is being done may need more than there is."""
+    """Whether the error, or one that it came from, is of memory: what is being done may need more than
+    there is.
+    """
     return any(isinstance(each, MemoryError) for each in _chain(error))
 
 

@@ -1,4 +1,6 @@
-"""The decorator for a function of the user's own that scores one partition: its rows and its model to a table of declared columns."""
+"""The decorator for a function of the user's own that scores one partition: its rows and its model to a
+table of declared columns.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ OUTPUT_TYPES: tuple[str, ...] = get_args(OutputType)
 
 @dataclass(frozen=True, slots=True)
 class PartitionedFunction:
-    """A function that scores one partition, with the names and types of the columns that it returns; called, it is the function."""
+    """A function that scores one partition, with the names and types of the columns that it returns;
+    called, it is the function.
+    """
 
     function: Callable[[Any, Any], Any]
     output: Mapping[str, OutputType]
@@ -29,11 +33,13 @@ class PartitionedFunction:
 def partitioned(
     *, output: Mapping[str, OutputType], rows: RowsAs = "pandas"
 ) -> Callable[[Callable[[Any, Any], Any]], PartitionedFunction]:
-    """Declare that a function of (rows, model) scores one partition and returns a table with the columns of `output`.
+    """Declare that a function of (rows, model) scores one partition and returns a table with the columns of
+    `output`.
 
-    `output` maps names to types: float64, float32, int64, int32, bool, string, or timestamp (microseconds, UTC). `rows` says
-    what the function gets: a pandas DataFrame or a pyarrow Table. It returns a table of either kind with one row for each row it
-    got; further columns are left out. InputError for an unknown type.
+    `output` maps names to types: float64, float32, int64, int32, bool, string, or timestamp (microseconds,
+    UTC). `rows` says what the function gets: a pandas DataFrame or a pyarrow Table. It returns a table of
+    either kind with one row for each row it got; further columns are left out. InputError for an unknown
+    type.
 
     >>> @partitioned(output={"kwh_per_km": "float64"})
     ... def predict(rows, model):

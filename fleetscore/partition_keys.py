@@ -38,9 +38,11 @@ def join_columns(columns: Sequence[pa.Array | pa.ChunkedArray]) -> Any:
 
 
 def path_of_key(key: str) -> str:
-    """The key as one path segment: letters, digits, "_" and "-" stay, every other byte is %XX (dots too, so never "..").
+    """The key as one path segment: letters, digits, "_" and "-" stay, every other byte is %XX (dots too, so
+    never "..").
 
-    A key that would be longer than a file name may be is cut, and ends with the first 16 digits of its SHA-256.
+    A key that would be longer than a file name may be is cut, and ends with the first 16 digits of its
+    SHA-256.
 
     >>> path_of_key("a/../b é")
     'a%2F%2E%2E%2Fb%20%C3%A9'

@@ -1,8 +1,10 @@
-"""The environment of processes that score: variables of the C library and the learning libraries that must be set before they load.
+"""The environment of processes that score: variables of the C library and the learning libraries that must
+be set before they load.
 
-A pass over columns takes and gives back tens of megabytes many times a second. By its defaults the C library returns them to the
-kernel each time and takes them again page by page, which costs a quarter of the processor time; so it keeps up to 256 MB for the
-next pass, and requests large pages. See docs/decisions/0008-process-environment.md for the measurement.
+A pass over columns takes and gives back tens of megabytes many times a second. By its defaults the C
+library returns them to the kernel each time and takes them again page by page, which costs a quarter of the
+processor time; so it keeps up to 256 MB for the next pass, and requests large pages. See
+docs/decisions/0008-process-environment.md for the measurement.
 """
 
 from __future__ import annotations

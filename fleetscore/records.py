@@ -1,4 +1,5 @@
-"""The records of a run, as they lie in the store: the request, the plan's head, a shard's commit, the manifest, the run's record.
+"""The records of a run, as they lie in the store: the request, the plan's head, a shard's commit, the
+manifest, the run's record.
 
 Importing them imports no Arrow: the command line follows runs with them alone.
 
@@ -37,9 +38,10 @@ FINAL = frozenset({RunState.PUBLISHED, RunState.UNPUBLISHED, RunState.FAILED, Ru
 class Outcome(StrEnum):
     """What became of a partition.
 
-    scored: results are in the published files. failed: its input, its model or the scoring was at fault. skipped: a stated rule says
-    that it is not to be scored (no model yet, discontinued, filtered out). late: expected, but its data was not there.
-    quarantined: it was set aside, because it kills its process or its input is beyond the reject threshold.
+    scored: results are in the published files. failed: its input, its model or the scoring was at fault.
+    skipped: a stated rule says that it is not to be scored (no model yet, discontinued, filtered out).
+    late: expected, but its data was not there. quarantined: it was set aside, because it kills its process
+    or its input is beyond the reject threshold.
     """
 
     SCORED = "scored"
@@ -97,7 +99,9 @@ class InputFile:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A remark on a run that needs attention: something wrong with its input that costs no partition its result."""
+    """A remark on a run that needs attention: something wrong with its input that costs no partition its
+    result.
+    """
 
     cause: str
     detail: str
@@ -105,7 +109,9 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How long and how big: predicted seconds of a shard = shard_s + partitions * partition_s + rows * row_s, on one core."""
+    """How long and how big: predicted seconds of a shard = shard_s + partitions * partition_s + rows *
+    row_s, on one core.
+    """
 
     shard_s: float
     partition_s: float
@@ -117,10 +123,12 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What the shards of one placement are expected to take. Ranges come from how far the last predictions were off.
+    """What the shards of one placement are expected to take. Ranges come from how far the last predictions
+    were off.
 
-    `seconds` are of all shards on one core, `wall_s` from submitting to the last commit; costs are None where the node has no price.
-    `cost_usd` is by the listed prices, `most_usd` with every Spot node at the price of a dedicated one, which Spot prices vary up to.
+    `seconds` are of all shards on one core, `wall_s` from submitting to the last commit; costs are None
+    where the node has no price. `cost_usd` is by the listed prices, `most_usd` with every Spot node at the
+    price of a dedicated one, which Spot prices vary up to.
     """
 
     placement: str
@@ -152,7 +160,9 @@ class ShardPlan:
 
 @dataclass(frozen=True, slots=True)
 class PlanHead:
-    """The part of a plan that every shard needs: plan.json. `table` and `shard_list` are the paths of the rest."""
+    """The part of a plan that every shard needs: plan.json. `table` and `shard_list` are the paths of the
+    rest.
+    """
 
     request: RunRequest
     created: datetime

@@ -1,11 +1,13 @@
-"""Which kinds and which workloads there are: kinds by being there as code, workloads by being named in the store.
+"""Which kinds and which workloads there are: kinds by being there as code, workloads by being named in the
+store.
 
-Kinds: the folders of `fleetscore/workloads/` that hold a `workload.py`, the modules of the package `fleets` (copied into app and
-worker beside Fleetscore), the entry points of installed packages in the group `fleetscore.kinds`, and the classes that the
-environment variable FLEETSCORE_WORKLOADS names.
+Kinds: the folders of `fleetscore/workloads/` that hold a `workload.py`, the modules of the package `fleets`
+(copied into app and worker beside Fleetscore), the entry points of installed packages in the group
+`fleetscore.kinds`, and the classes that the environment variable FLEETSCORE_WORKLOADS names.
 
-Workloads: each file `settings/<workload>.toml` with a line `kind = "..."`. Each kind that ships, and each class that
-FLEETSCORE_WORKLOADS names, has a workload of its own name without a file. What is wrong with one of them costs only that one.
+Workloads: each file `settings/<workload>.toml` with a line `kind = "..."`. Each kind that ships, and each
+class that FLEETSCORE_WORKLOADS names, has a workload of its own name without a file. What is wrong with one
+of them costs only that one.
 """
 
 from __future__ import annotations
@@ -59,8 +61,8 @@ _CONVERT = "See docs/howto/add-a-workload.md, section Convert an older kind."
 class KnownWorkload:
     """A workload that is named here: ready to use, or broken for a reason.
 
-    `workload` is None where the kind cannot be loaded; where only its settings are at fault it has the kind's defaults, which is
-    enough to show what it did before.
+    `workload` is None where the kind cannot be loaded; where only its settings are at fault it has the
+    kind's defaults, which is enough to show what it did before.
     """
 
     name: str
@@ -74,7 +76,9 @@ class KnownWorkload:
 
     @property
     def expects_windows(self) -> bool:
-        """Whether a window that is due and not published is overdue; not so where runs are started on demand only."""
+        """Whether a window that is due and not published is overdue; not so where runs are started on
+        demand only.
+        """
         return self.schedule is not None or self.name == self.kind
 
     def ready(self) -> Workload:
@@ -134,7 +138,9 @@ def workload_names(store: Store) -> list[str]:
 
 
 def find_workloads(store: Store) -> list[KnownWorkload]:
-    """All workloads of the store, sorted by name; broken ones with the reason. Raises only where the store does."""
+    """All workloads of the store, sorted by name; broken ones with the reason. Raises only where the store
+    does.
+    """
     files = {entry_name(entry): entry for entry in _settings_files(store)}
     names = sorted(_without_file() | files.keys())
     return side_by_side(lambda name: _examine(name, partial(_listed_tables, store, files.get(name))), names)
@@ -147,7 +153,9 @@ def find_workload(store: Store, name: str) -> KnownWorkload:
 
 
 def get_workload(store: Store, name: str) -> Workload:
-    """The workload of that name, with its settings; InputError for an unknown name, SettingsError where it is broken."""
+    """The workload of that name, with its settings; InputError for an unknown name, SettingsError where it
+    is broken.
+    """
     _check_known(store, name)
     tables = read_settings_file(store, name)
     kind = load_kind(_kind_of(name, tables))
@@ -167,7 +175,9 @@ def read_policy(store: Store, workload: str) -> RunPolicy:
 
 
 def check_new_name(store: Store, name: str) -> None:
-    """InputError unless a further workload can have the name: one of no kind's own workload, and not of another file."""
+    """InputError unless a further workload can have the name: one of no kind's own workload, and not of
+    another file.
+    """
     _check_name(name)
     if name in RESERVED or name in _without_file() or name in kind_names():
         raise InputError(
@@ -179,7 +189,9 @@ def check_new_name(store: Store, name: str) -> None:
 
 
 def read_warnings(store: Store, workload: str) -> frozenset[str]:
-    """The causes of the workload's scored partitions that need attention; a fault in its own settings does not matter here."""
+    """The causes of the workload's scored partitions that need attention; a fault in its own settings does
+    not matter here.
+    """
     _check_known(store, workload)
     return load_kind(_kind_of(workload, read_settings_file(store, workload))).warnings | {DRIFTED}
 
@@ -247,7 +259,9 @@ def schedule_variable(kind: str) -> str:
 
 
 def _schedule_of(workload: Workload, kind: str, tables: Mapping[str, Any]) -> Schedule | None:
-    """The line `schedule` in the workload's zone; without it, in UTC, that of the kind where the names are the same."""
+    """The line `schedule` in the workload's zone; without it, in UTC, that of the kind where the names are
+    the same.
+    """
     if "schedule" in tables:
         where = f"{workload_settings_path(workload.name)}: schedule"
         return parse_schedule(str(tables["schedule"]), workload.zone, where) if tables["schedule"] else None

@@ -1,7 +1,8 @@
 """Schedules: NCRONTAB expressions `second minute hour day month weekday`, or without seconds, in a time zone.
 
-The rules are those of Azure's timers and differ from Unix cron: day and weekday must both match, a range given backwards is
-swapped, Sunday is 0 only. A fixed time that a change of clocks skips runs at the shifted time, one that it repeats runs once.
+The rules are those of Azure's timers and differ from Unix cron: day and weekday must both match, a range
+given backwards is swapped, Sunday is 0 only. A fixed time that a change of clocks skips runs at the shifted
+time, one that it repeats runs once.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ class Schedule:
     repeats_within_day: bool  # runs through a repeated hour twice, as its wall clock does
 
     def next_after(self, moment: datetime) -> datetime | None:
-        """The first occurrence after the aware `moment` (exclusive), in UTC; None when there is none in 40 years."""
+        """The first occurrence after the aware `moment` (exclusive), in UTC; None when there is none in 40
+        years.
+        """
         zone = ZoneInfo(self.zone)
         local = moment.astimezone(zone)
         if self.repeats_within_day and local.fold == 0 and _is_repeated(local):
@@ -75,7 +78,9 @@ class Schedule:
         return None
 
     def latest(self, moment: datetime) -> datetime | None:
-        """The last occurrence at or before the aware `moment`, in UTC; None when there was none in four years."""
+        """The last occurrence at or before the aware `moment`, in UTC; None when there was none in four
+        years.
+        """
         for back in _LOOKS_BACK:
             found = self.next_after(moment - back)
             if found is not None and found <= moment:

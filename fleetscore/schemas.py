@@ -69,13 +69,16 @@ EVENTS = pa.schema(
         ("window", pa.string()),  # as of whose end this is
     ]
 )
-"""The events of a window, one row each, as of the window's end; an event that goes on has a row in each of its windows."""
+"""The events of a window, one row each, as of the window's end; an event that goes on has a row in each of
+its windows.
+"""
 
 
 def fill_table(schema: pa.Schema, **columns: Any) -> pa.Table:
     """A table of the schema from one value for all rows, or a sequence with one for each, by column.
 
-    The first column sets the number of rows; a column that is not given is null. ValueError names the column whose length is another.
+    The first column sets the number of rows; a column that is not given is null. ValueError names the
+    column whose length is another.
 
     >>> fill_table(JUDGED, partition=["a", "b"], loss=[0.5, 0.25], cases=4)["cases"].to_pylist()
     [4, 4]
@@ -88,7 +91,8 @@ def fill_table(schema: pa.Schema, **columns: Any) -> pa.Table:
 
 
 def complete_outcomes(table: pa.Table, schema: pa.Schema = OUTCOMES) -> pa.Table:
-    """The rows as `schema` has them, with `causes` filled from `cause` where rows of an earlier version, or of a kind, have none.
+    """The rows as `schema` has them, with `causes` filled from `cause` where rows of an earlier version, or
+    of a kind, have none.
 
     >>> rows = fill_table(OUTCOMES, partition=["a", "b"], outcome="late", cause=["no_readings", ""])
     >>> complete_outcomes(rows)["causes"].to_pylist()

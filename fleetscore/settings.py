@@ -1,4 +1,6 @@
-"""A workload's settings: settings/<workload>.toml in the store, typed, with defaults. The app's own are in app_settings.py."""
+"""A workload's settings: settings/<workload>.toml in the store, typed, with defaults. The app's own are in
+app_settings.py.
+"""
 
 from __future__ import annotations
 
@@ -112,7 +114,9 @@ class RunPolicy:
 
 @dataclass(frozen=True, slots=True)
 class QualityPolicy:
-    """The [quality] table of a workload's settings: beyond which limits a scored partition gets the warning `drifted`."""
+    """The [quality] table of a workload's settings: beyond which limits a scored partition gets the warning
+    `drifted`.
+    """
 
     shift_limit: float = 4.0  # how many training deviations the mean of the input may be off
     spread_limit: float = 3.0  # logarithm of how many times the deviation may grow or shrink (3: twentyfold)
@@ -130,7 +134,9 @@ class QualityPolicy:
 
 @dataclass(frozen=True, slots=True)
 class KeepPolicy:
-    """The [keep] table of a workload's settings: after how many days housekeeping removes what no results refer to."""
+    """The [keep] table of a workload's settings: after how many days housekeeping removes what no results
+    refer to.
+    """
 
     attempts_days: float = (
         30.0  # attempts that were not committed, challengers' results, notes of preparation
@@ -181,7 +187,9 @@ def workload_settings_path(workload: str) -> str:
 
 
 def read_settings_file(store: Store, workload: str) -> dict[str, Any]:
-    """The lines and tables of the workload's settings file, {} without one; SettingsError when it is not TOML."""
+    """The lines and tables of the workload's settings file, {} without one; SettingsError when it is not
+    TOML.
+    """
     path = workload_settings_path(workload)
     try:
         return parse_settings(store.read(path), path)
@@ -198,7 +206,9 @@ def parse_settings(data: bytes, path: str) -> dict[str, Any]:
 
 
 def own_settings(tables: Mapping[str, Any], settings_type: type[Settings], path: str) -> Settings:
-    """The kind's own lines as its dataclass, defaults where a line is missing; SettingsError names the line at fault."""
+    """The kind's own lines as its dataclass, defaults where a line is missing; SettingsError names the line
+    at fault.
+    """
     declared = {f.name for f in fields(settings_type)}  # type: ignore[arg-type]  # settings types are dataclasses
     reserved = {*TABLES, *COMMON_LINES} - declared
     return _convert(
@@ -207,12 +217,16 @@ def own_settings(tables: Mapping[str, Any], settings_type: type[Settings], path:
 
 
 def read_workload_settings(store: Store, workload: str, settings_type: type[Settings]) -> Settings:
-    """The workload's settings as its dataclass, defaults where the file or a line is missing; SettingsError names the line at fault."""
+    """The workload's settings as its dataclass, defaults where the file or a line is missing; SettingsError
+    names the line at fault.
+    """
     return own_settings(read_settings_file(store, workload), settings_type, workload_settings_path(workload))
 
 
 def read_run_policy(store: Store, workload: str, defaults: Mapping[str, Any]) -> RunPolicy:
-    """The [run] table of the workload's settings; where a line is missing the kind's default, else that of RunPolicy."""
+    """The [run] table of the workload's settings; where a line is missing the kind's default, else that of
+    RunPolicy.
+    """
     return run_policy(read_settings_file(store, workload), defaults, workload_settings_path(workload))
 
 
@@ -298,7 +312,9 @@ def _check_names(table: Mapping[str, Any], kind: Any, where: str) -> None:
 
 
 def _check_nested(value: Mapping[str, Any], kind: Any, where: str) -> None:
-    """The same for a table whose type is a dataclass, an optional one, or a mapping from names to dataclasses."""
+    """The same for a table whose type is a dataclass, an optional one, or a mapping from names to
+    dataclasses.
+    """
     if get_origin(kind) is Mapping:
         below = get_args(kind)[1]
         for key, table in value.items():

@@ -1,11 +1,13 @@
-"""Telemetry: traces and metrics through OpenTelemetry to Azure Monitor, where a connection string and the package are there.
+"""Telemetry: traces and metrics through OpenTelemetry to Azure Monitor, where a connection string and the
+package are there.
 
-Off by default: without APPLICATIONINSIGHTS_CONNECTION_STRING neither OpenTelemetry's SDK nor an exporter is imported (the Durable
-SDK itself imports OpenTelemetry's bare interface). It never fails a run: what it cannot do is logged. Logs are left to the
-Functions host, which sends them already.
+Off by default: without APPLICATIONINSIGHTS_CONNECTION_STRING neither OpenTelemetry's SDK nor an exporter is
+imported (the Durable SDK itself imports OpenTelemetry's bare interface). It never fails a run: what it
+cannot do is logged. Logs are left to the Functions host, which sends them already.
 
-All spans of a run, of the app and of its workers, are one trace, whose id is a hash of the run's: nothing has to be carried from one
-activity to the next, and a run leads to its trace. A worker gets the span that submitted it (TRACEPARENT, as W3C writes it).
+All spans of a run, of the app and of its workers, are one trace, whose id is a hash of the run's: nothing
+has to be carried from one activity to the next, and a run leads to its trace. A worker gets the span that
+submitted it (TRACEPARENT, as W3C writes it).
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ _log = logging.getLogger("fleetscore.telemetry")
 
 @contextmanager
 def span(name: str, payload: Mapping[str, Any]) -> Iterator[None]:
-    """Trace what happens in the block as `name`, with the ids in the activity's payload; an exception marks it as failed."""
+    """Trace what happens in the block as `name`, with the ids in the activity's payload; an exception marks
+    it as failed.
+    """
     instruments = _instruments()
     if instruments is None:
         yield
@@ -49,7 +53,9 @@ def note_ids(**ids: str) -> None:
 def describe_span(
     name: str, payload: Mapping[str, Any], began_ns: int, parent: str = "", error: BaseException | None = None
 ) -> None:
-    """Trace what began at `began_ns` (of the epoch) and ends now, below the span that `parent` (a traceparent) names, if any."""
+    """Trace what began at `began_ns` (of the epoch) and ends now, below the span that `parent` (a
+    traceparent) names, if any.
+    """
     instruments = _instruments()
     if instruments is None:
         return
@@ -74,7 +80,9 @@ def count_shard(counts: Mapping[str, int], seconds: float, attributes: Mapping[s
 
 
 def worker_settings() -> dict[str, str]:
-    """What a worker's environment needs, so that it sends where this process sends, below the span under way; {} where it is off."""
+    """What a worker's environment needs, so that it sends where this process sends, below the span under
+    way; {} where it is off.
+    """
     names = (CONNECTION, _AUTHENTICATION, *_SAMPLING)
     if not os.environ.get(CONNECTION):
         return {}
@@ -82,7 +90,9 @@ def worker_settings() -> dict[str, str]:
 
 
 def send_all() -> None:
-    """Send what is left, and stop: nothing is traced or counted after it. It takes as long as Azure Monitor takes to answer, or not to."""
+    """Send what is left, and stop: nothing is traced or counted after it. It takes as long as Azure Monitor
+    takes to answer, or not to.
+    """
     if _instruments() is not None:
         from opentelemetry import metrics, trace
 
@@ -103,7 +113,8 @@ def ids_of(payload: Mapping[str, Any]) -> dict[str, str]:
 
 
 def trace_of(run: str) -> str:
-    """The id of a run's trace (32 hexadecimal digits), by which Application Insights finds it as operation_Id.
+    """The id of a run's trace (32 hexadecimal digits), by which Application Insights finds it as
+    operation_Id.
 
     >>> trace_of("toy-2026-01-01T00")
     '1957ccfa395015359355e67fb85c6c73'
@@ -112,7 +123,9 @@ def trace_of(run: str) -> str:
 
 
 def run_context(run: str) -> Any:
-    """The context whose spans belong to the run's trace, below a span of its own that is never sent; None (a trace apart) without a run."""
+    """The context whose spans belong to the run's trace, below a span of its own that is never sent; None
+    (a trace apart) without a run.
+    """
     if not run:
         return None
     from opentelemetry import trace

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fleetscore.capabilities import MakesSamples, Prepares
 from fleetscore.errors import InputError
 from fleetscore.models.model_sets import read_pins
 from fleetscore.partition_keys import join_columns
@@ -22,7 +23,7 @@ from fleetscore.schemas import OUTCOMES, PARTITIONS
 from fleetscore.store.base import Store
 from fleetscore.store.tables import count_values
 from fleetscore.windows import Window
-from fleetscore.workload import MakesSamples, Partitions, Prepares, RunContext, Scored, Shard, Workload
+from fleetscore.workload import Partitions, RunContext, Scored, Shard, Workload
 
 _FAR = 5_000
 """So many windows ahead there is no data."""
@@ -38,12 +39,14 @@ class Checked:
 
 
 def check_workload(kind: Workload, store: Store, window: str = "") -> Checked:
-    """Discover and score the window as a run would; AssertionError says which promise of the seam is broken, and by what.
+    """Discover and score the window as a run would; AssertionError says which promise of the seam is
+    broken, and by what.
 
-    Checked: the tables have their schemas, every expected partition is settled exactly once, counted rows are there, the same
-    input gives the same answer, a part of a shard is scored like the whole, and a window without data raises nothing. Without a
-    `window` it is the newest published one, else one that a path of the input names, else the first of the kind's samples, which
-    are written if there is no input. Preparation writes its partials; nothing else is written.
+    Checked: the tables have their schemas, every expected partition is settled exactly once, counted rows
+    are there, the same input gives the same answer, a part of a shard is scored like the whole, and a
+    window without data raises nothing. Without a `window` it is the newest published one, else one that a
+    path of the input names, else the first of the kind's samples, which are written if there is no input.
+    Preparation writes its partials; nothing else is written.
     """
     chosen = kind.parse_window(window) if window else _find_window(kind, store)
     run = RunContext(store, kind, chosen, read_pins(store, kind.name), run="check")

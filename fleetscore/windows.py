@@ -1,7 +1,8 @@
-"""Windows: the span of data time that one run covers, from a quarter of an hour to a month, or a plain week number.
+"""Windows: the span of data time that one run covers, from a quarter of an hour to a month, or a plain week
+number.
 
-Quarter hours and hours are cut in UTC; days, ISO weeks and months begin at midnight in the workload's zone. Windows of a cadence
-are numbered without gaps, so that they sort, and count, without a calendar.
+Quarter hours and hours are cut in UTC; days, ISO weeks and months begin at midnight in the workload's zone.
+Windows of a cadence are numbered without gaps, so that they sort, and count, without a calendar.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ _EXAMPLES = {
 
 @dataclass(frozen=True, slots=True, order=True)
 class Window:
-    """The `ordinal`-th period of its cadence: counted from 1970, or the index itself. Windows of a cadence sort by time."""
+    """The `ordinal`-th period of its cadence: counted from 1970, or the index itself. Windows of a cadence
+    sort by time.
+    """
 
     cadence: Cadence
     ordinal: int
@@ -54,7 +57,9 @@ class Window:
 
     @property
     def start(self) -> datetime:
-        """The first instant of the window, aware UTC; InputError for an index window, which has none, and beyond the calendar."""
+        """The first instant of the window, aware UTC; InputError for an index window, which has none, and
+        beyond the calendar.
+        """
         if self.cadence is Cadence.INDEX:
             raise InputError(f"Window {self.ordinal} is a plain week number and has no date.", field="window")
         try:
@@ -107,8 +112,8 @@ class Window:
 def parse_window(text: str, *cadences: Cadence, zone: str = "UTC") -> Window:
     """Read a window key of one of the `cadences`; InputError names the form that was expected.
 
-    An hour may be written with minutes and a zone (`2018-08-28T23:00Z`); a date is taken as the ISO week or the month that holds
-    it where weeks or months are expected, and as its first hour where hours are.
+    An hour may be written with minutes and a zone (`2018-08-28T23:00Z`); a date is taken as the ISO week or
+    the month that holds it where weeks or months are expected, and as its first hour where hours are.
     """
     for cadence in cadences:
         window = _read(text.strip(), cadence, zone)
@@ -155,7 +160,8 @@ def windows_between(first: Window, stop: Window) -> Iterator[Window]:
 def due_windows(
     now: datetime, cadence: Cadence, delay: timedelta, last: Window | None, limit: int, zone: str = "UTC"
 ) -> list[Window]:
-    """The windows that ended at least `delay` before `now` and come after `last`, oldest first, the newest `limit` of them.
+    """The windows that ended at least `delay` before `now` and come after `last`, oldest first, the newest
+    `limit` of them.
 
     With no `last` (nothing published yet) only the newest due window is given: history is a backfill's work.
     """
@@ -175,8 +181,8 @@ def check_time_of_day(name: str, text: str) -> None:
 def next_time_of_day(text: str, moment: datetime, zone: str) -> datetime:
     """The first moment at or after `moment` at which clocks in the zone show `text` (HH:MM), in UTC.
 
-    On nights when clocks change, a time that they skip counts from midnight as on any other day (02:30 is 03:30 then), and of a time
-    that they show twice the first counts.
+    On nights when clocks change, a time that they skip counts from midnight as on any other day (02:30 is
+    03:30 then), and of a time that they show twice the first counts.
 
     >>> next_time_of_day("06:00", datetime(2026, 3, 29, 0, tzinfo=UTC), "Europe/Berlin").isoformat()
     '2026-03-29T04:00:00+00:00'

@@ -19,13 +19,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
+from fleetscore.capabilities import MakesSamples, require  # noqa: E402
 from fleetscore.kernels.ahead import LISTED  # noqa: E402
 from fleetscore.kernels.compiled import KERNELS  # noqa: E402
 from fleetscore.kernels.signatures import to_json  # noqa: E402
 from fleetscore.pipeline.local import run_training, run_window  # noqa: E402
 from fleetscore.registry import get_workload  # noqa: E402
 from fleetscore.store import open_store  # noqa: E402
-from fleetscore.workload import MakesSamples, require  # noqa: E402
 
 SCALES = {"sensor_anomaly": 0.05, "store_sales": 0.05, "server_load": 0.02}
 MODELS = ("tests/models/test_bundles.py", "tests/models/test_booster_packs.py", "tests/model_fleets")

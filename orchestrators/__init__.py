@@ -1,4 +1,6 @@
-"""Orchestrators: deterministic flows, one file each. The generators are plain functions; this file decorates them."""
+"""Orchestrators: deterministic flows, one file each. The generators are plain functions; this file
+decorates them.
+"""
 
 import azure.durable_functions as df
 

@@ -10,8 +10,9 @@ from typing import Any
 from azure.durable_functions import DurableOrchestrationContext, RetryOptions
 
 _RETRIES = RetryOptions(first_retry_interval_in_milliseconds=2_000, max_number_of_attempts=20)
-"""Activities answer their own errors, so only a lost worker makes one fail. Finding the partition that kills its process takes
-up to nine of them; twenty at two seconds also outlast a worker that is replaced."""
+"""Activities answer their own errors, so only a lost worker makes one fail. Finding the partition that
+kills its process takes up to nine of them; twenty at two seconds also outlast a worker that is replaced.
+"""
 
 
 def call(context: DurableOrchestrationContext, activity: str, payload: dict[str, Any]) -> Any:

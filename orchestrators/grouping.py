@@ -7,10 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 WIDTH = 100
-"""Children of one orchestrator at most: replay cost grows with the square of it (10,000 flat take minutes, 100 x 100 seconds)."""
+"""Children of one orchestrator at most: replay cost grows with the square of it (10,000 flat take minutes,
+100 x 100 seconds).
+"""
 
 TEXTS_BYTES = 100_000
-"""Of the reasons in one payload: far below the 256 KB that some storage backends take, beside whatever else is in it."""
+"""Of the reasons in one payload: far below the 256 KB that some storage backends take, beside whatever else
+is in it.
+"""
 _BYTES_AROUND, _SHORTEST_BYTES = 14, 24  # a shard's number with its punctuation; half a sentence
 
 Item = TypeVar("Item")
@@ -41,7 +45,8 @@ def numbers_of(ranges: Iterable[Sequence[int]]) -> list[int]:
 
 
 def bound_texts(texts: Mapping[str, str], limit_bytes: int = TEXTS_BYTES) -> dict[str, str]:
-    """The texts, cut evenly and the last left out where needed, so that they take `limit_bytes` as JSON at the most.
+    """The texts, cut evenly and the last left out where needed, so that they take `limit_bytes` as JSON at
+    the most.
 
     >>> bound_texts({"1": "x" * 100, "2": "y" * 100}, 100)
     {'1': 'xxxxxxxxxxxxxxxxxxxxxxxxx', '2': 'yyyyyyyyyyyyyyyyyyyyyyyyy'}
@@ -60,7 +65,8 @@ def bound_texts(texts: Mapping[str, str], limit_bytes: int = TEXTS_BYTES) -> dic
 
 
 def split_evenly(items: Sequence[Item], width: int = WIDTH) -> list[list[Item]]:
-    """The items in at most `width` groups of at most `width` where that is possible, of nearly equal size, in order.
+    """The items in at most `width` groups of at most `width` where that is possible, of nearly equal size,
+    in order.
 
     >>> [len(group) for group in split_evenly(range(250))]
     [84, 83, 83]

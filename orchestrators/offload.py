@@ -1,4 +1,6 @@
-"""A run's shards on Batch: submit, then wait for completion events with a timer behind them, until none is open."""
+"""A run's shards on Batch: submit, then wait for completion events with a timer behind them, until none is
+open.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +19,20 @@ _GRACE_S = 3_600.0
 
 
 def event_name(wait: int) -> str:
-    """The event of the n-th wait. Each name is waited for once: this SDK gives an early event to every wait of its name."""
+    """The event of the n-th wait. Each name is waited for once: this SDK gives an early event to every wait
+    of its name.
+    """
     return f"shards-{wait}"
 
 
 def offload(context: DurableOrchestrationContext) -> Flow:
-    """Have the shards of {"run", "instance"} on Batch scored; give {"reasons": {shard: why it was not committed}}.
+    """Have the shards of {"run", "instance"} on Batch scored; give {"reasons": {shard: why it was not
+    committed}}.
 
-    The custom status says which wait is next before each look at the store: a message that arrives during the look
-    raises the event of the coming wait, so no completion is lost between looking and waiting. A lost message costs one
-    timer; so does a look that failed, until looks have failed for an hour longer than the job may take.
+    The custom status says which wait is next before each look at the store: a message that arrives during
+    the look raises the event of the coming wait, so no completion is lost between looking and waiting. A
+    lost message costs one timer; so does a look that failed, until looks have failed for an hour longer
+    than the job may take.
     """
     payload = context.get_input()
     submission = {"run": payload["run"], "instance": payload.get("instance", payload["run"])}
@@ -52,7 +58,9 @@ def offload(context: DurableOrchestrationContext) -> Flow:
 def _submit(
     context: DurableOrchestrationContext, submission: dict[str, Any]
 ) -> Generator[Any, Any, tuple[int, dict[str, Any]]]:
-    """The number of waits so far and the answer to the submission, once no quota refuses it or its limit is over."""
+    """The number of waits so far and the answer to the submission, once no quota refuses it or its limit is
+    over.
+    """
     wait, began = 0, context.current_utc_datetime
     while True:
         answer = yield call(context, "submit_shards", submission)

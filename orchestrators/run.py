@@ -28,7 +28,8 @@ class StoppedError(Exception):
 def run(context: DurableOrchestrationContext) -> Flow:
     """Take the requested run (a RunRequest as JSON values) through its steps; give its ending.
 
-    Children answer errors instead of raising, so a fan-out always runs to its end before the run is closed as failed.
+    Children answer errors instead of raising, so a fan-out always runs to its end before the run is closed
+    as failed.
     """
     request, offloaded = context.get_input(), False
     try:

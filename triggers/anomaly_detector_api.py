@@ -1,7 +1,7 @@
 """A home for clients of Azure Anomaly Detector 1.1: its univariate endpoints, with a key of their own.
 
-Their clients send the key as Ocp-Apim-Subscription-Key and no function key, so the app checks it itself. Without the setting
-FLEETSCORE_ANOMALY_DETECTOR_KEY nobody has a key, and every call is refused.
+Their clients send the key as Ocp-Apim-Subscription-Key and no function key, so the app checks it itself.
+Without the setting FLEETSCORE_ANOMALY_DETECTOR_KEY nobody has a key, and every call is refused.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ def _answer(req: func.HttpRequest, detect: Callable[[bytes], dict[str, Any]]) ->
 
 
 def is_key(given: str) -> bool:
-    """Whether the text is the key of the setting, compared in constant time; never without a setting of 16 characters or more."""
+    """Whether the text is the key of the setting, compared in constant time; never without a setting of 16
+    characters or more.
+    """
     key = os.environ.get(KEY_SETTING, "")
     if len(key) < KEY_LENGTH_MIN:
         return False

@@ -1,4 +1,6 @@
-"""The status of a backfill: its windows, each with its newest run, read from the index of runs while it is under way."""
+"""The status of a backfill: its windows, each with its newest run, read from the index of runs while it is
+under way.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from fleetscore.store.base import Store
 
 
 def describe_backfill(store: Store, status: Any) -> dict[str, Any]:
-    """The backfill's state and its windows in order; `done` counts windows whose run has ended since the backfill began.
+    """The backfill's state and its windows in order; `done` counts windows whose run has ended since the
+    backfill began.
 
     Reads the index of the workload and no run, so that following ten thousand windows stays cheap.
     """

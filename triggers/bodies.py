@@ -66,7 +66,9 @@ class RetryBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class TrainingBody(
     msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"first": "from", "end": "to"}
 ):
-    """Train on the windows [from, to); `pin` makes the new set the current one, or leaves it; null: as the settings say."""
+    """Train on the windows [from, to); `pin` makes the new set the current one, or leaves it; null: as the
+    settings say.
+    """
 
     workload: Name
     first: Name
@@ -152,7 +154,9 @@ class ChallengerBody(ChangeBody, forbid_unknown_fields=True, frozen=True):
 
 
 class MuteBody(ChangeBody, forbid_unknown_fields=True, frozen=True):
-    """No attention to `cause`, to `partition` (a key, or a pattern with *) or to both, until a day, a time, or so many days ahead (7d)."""
+    """No attention to `cause`, to `partition` (a key, or a pattern with *) or to both, until a day, a time,
+    or so many days ahead (7d).
+    """
 
     why: Annotated[str, msgspec.Meta(min_length=1, max_length=2_000)]
     until: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]

@@ -18,7 +18,9 @@ _log = logging.getLogger("fleetscore.completions")
 
 
 async def wake_run(message: func.QueueMessage, client: str) -> None:
-    """Raise the event that the run's offload waits for next; a message of a run that is over is dropped with a line in the log."""
+    """Raise the event that the run's offload waits for next; a message of a run that is over is dropped
+    with a line in the log.
+    """
     await raise_completion(message.get_body(), client)
 
 
@@ -34,7 +36,9 @@ async def raise_completion(body: bytes, client: Any) -> bool:
 
 
 async def wake_offload(client: Any, run: str, why: Any) -> bool:
-    """Have the run's shards on Batch looked after now instead of at the next timer; False when nothing of the run waits."""
+    """Have the run's shards on Batch looked after now instead of at the next timer; False when nothing of
+    the run waits.
+    """
     from fleetscore.errors import MissingBlobError
     from fleetscore.runs.run_records import read_run
     from orchestrators.offload import event_name

@@ -44,7 +44,9 @@ def _answer(req: func.HttpRequest) -> func.HttpResponse:
 
 @blueprint.route(route="dashboard", methods=["POST"])
 async def change_on_dashboard(req: func.HttpRequest) -> func.HttpResponse:
-    """Carry out what a form of the page asks for, a mute or its end, and show the page again; an error is a page too."""
+    """Carry out what a form of the page asks for, a mute or its end, and show the page again; an error is a
+    page too.
+    """
     return await run_in_thread(_change, req)
 
 
@@ -70,7 +72,9 @@ def _change(req: func.HttpRequest) -> func.HttpResponse:
 
 
 def _is_own_page(req: func.HttpRequest) -> bool:
-    """Whether a form was sent by a page of this app, as the browser says; programs say nothing, and have a key."""
+    """Whether a form was sent by a page of this app, as the browser says; programs say nothing, and have a
+    key.
+    """
     site, origin = req.headers.get("sec-fetch-site", ""), req.headers.get("origin", "")
     if site:
         return site in ("same-origin", "none")

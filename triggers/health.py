@@ -1,4 +1,6 @@
-"""The health endpoint: 503 with the reasons where something did not load or a timer is silent; it then starts what is due itself."""
+"""The health endpoint: 503 with the reasons where something did not load or a timer is silent; it then
+starts what is due itself.
+"""
 
 from __future__ import annotations
 

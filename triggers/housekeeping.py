@@ -1,4 +1,6 @@
-"""The housekeeping timer: every night it removes what is old, and Durable's history of what has ended, in small windows of time."""
+"""The housekeeping timer: every night it removes what is old, and Durable's history of what has ended, in
+small windows of time.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ async def keep_house(req: func.HttpRequest) -> func.HttpResponse:
 
 
 async def purge_history(client: Any, now: datetime) -> int:
-    """Purge what ended and was created more than HISTORY_DAYS ago, six hours' worth at a time: purging much at once times out."""
+    """Purge what ended and was created more than HISTORY_DAYS ago, six hours' worth at a time: purging much
+    at once times out.
+    """
     ended = [
         df.OrchestrationRuntimeStatus(name) for name in ("Completed", "Failed", "Terminated", "Canceled")
     ]

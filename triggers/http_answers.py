@@ -82,7 +82,9 @@ def handle_errors(
 
 
 def read_body(req: func.HttpRequest, kind: type[Body]) -> Body:
-    """The request's JSON body as `kind`; InputError names the field that is missing, unknown or of another type."""
+    """The request's JSON body as `kind`; InputError names the field that is missing, unknown or of another
+    type.
+    """
     try:
         return msgspec.json.decode(req.get_body() or b"{}", type=kind)
     except msgspec.ValidationError as error:

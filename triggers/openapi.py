@@ -1,4 +1,6 @@
-"""The OpenAPI document of the app's own endpoints, made from the bodies that they decode; served at GET /api/openapi.json."""
+"""The OpenAPI document of the app's own endpoints, made from the bodies that they decode; served at GET
+/api/openapi.json.
+"""
 
 from __future__ import annotations
 

@@ -34,7 +34,9 @@ async def preview_run(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.route(route="runs/{id}/replay/{*partition}", methods=["GET"])
 @handle_errors
 async def replay_partition(req: func.HttpRequest) -> func.HttpResponse:
-    """Score one partition again, from the same bytes and with the same model version, and compare; writes nothing."""
+    """Score one partition again, from the same bytes and with the same model version, and compare; writes
+    nothing.
+    """
     from fleetscore.operations.replay import replay_partition as replay
 
     return answer_json(await run_in_thread(replay, app_store(), run_in_route(req), partition_in_route(req)))
@@ -76,7 +78,9 @@ async def describe_drift(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.route(route="doctor/azure", methods=["GET"])
 @handle_errors
 async def examine_azure(req: func.HttpRequest) -> func.HttpResponse:
-    """What of Azure the app itself can answer: its package, compiled code, and the pool's formula. Submits no task."""
+    """What of Azure the app itself can answer: its package, compiled code, and the pool's formula. Submits
+    no task.
+    """
     from fleetscore.app_settings import read_app_settings
     from fleetscore.operations.doctor_azure import examine_azure as examine_all
 

@@ -39,7 +39,9 @@ async def start_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
 @blueprint.route(route="runs", methods=["GET"])
 @handle_errors
 async def list_runs(req: func.HttpRequest) -> func.HttpResponse:
-    """The newest runs, newest first; `next` is the run to ask `before` for the page after this one, "" on the last."""
+    """The newest runs, newest first; `next` is the run to ask `before` for the page after this one, "" on
+    the last.
+    """
     from fleetscore.registry import find_workload
     from fleetscore.runs.index import list_page
 
@@ -181,7 +183,8 @@ async def show_backfill(req: func.HttpRequest, client: Any) -> func.HttpResponse
 @blueprint.route(route="runs/{id}/wait", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 @handle_errors
 async def wait_for_run(req: func.HttpRequest) -> func.HttpResponse:
-    """202 while the run is under way; then 200 with its status, or 500 with the cause where nothing was published.
+    """202 while the run is under way; then 200 with its status, or 500 with the cause where nothing was
+    published.
 
     The token in the address stands in for a key, so that pollers that send no headers can follow it.
     """

@@ -1,4 +1,6 @@
-"""The timer: each minute it starts the windows of all workloads that their schedules call for, so a missed tick heals itself."""
+"""The timer: each minute it starts the windows of all workloads that their schedules call for, so a missed
+tick heals itself.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,9 @@ if TYPE_CHECKING:
 
 
 async def start_submitted(client: Any, submission: Submission) -> bool:
-    """Start the orchestration of a fresh run, or of one whose starter ended in between; whether it was started now."""
+    """Start the orchestration of a fresh run, or of one whose starter ended in between; whether it was
+    started now.
+    """
     from fleetscore.records import RunState, to_plain
 
     run = submission.request.run

@@ -1,7 +1,9 @@
-"""Tokens of wait addresses: the holder of one may read the status of that one run, without a function key, and nothing else.
+"""Tokens of wait addresses: the holder of one may read the status of that one run, without a function key,
+and nothing else.
 
-Pollers such as Data Factory and Logic Apps follow a `Location` without sending headers, so the address itself has to grant access
-to its run. A token is an HMAC of the run's id under a secret that lies in the store, made when it is first needed.
+Pollers such as Data Factory and Logic Apps follow a `Location` without sending headers, so the address
+itself has to grant access to its run. A token is an HMAC of the run's id under a secret that lies in the
+store, made when it is first needed.
 """
 
 from __future__ import annotations

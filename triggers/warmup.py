@@ -1,7 +1,8 @@
-"""The warm-up: imports what nearly every function needs, once per instance, before the first request has to wait for it.
+"""The warm-up: imports what nearly every function needs, once per instance, before the first request has to
+wait for it.
 
-The local host calls it before it forks its workers. On Azure it is not registered: Flex Consumption calls no warm-up, and
-functions import the same at their first call.
+The local host calls it before it forks its workers. On Azure it is not registered: Flex Consumption calls
+no warm-up, and functions import the same at their first call.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The watchdog's timers: lost runs are rescued each minute; late data and overdue windows are found every five minutes."""
+"""The watchdog's timers: lost runs are rescued each minute; late data and overdue windows are found every
+five minutes.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ _log = logging.getLogger("fleetscore.watchdog")
 @blueprint.timer_trigger(arg_name="timer", schedule="0 * * * * *")
 @blueprint.durable_client_input(client_name="client")
 async def rescue_timer(timer: func.TimerRequest, client: str) -> None:
-    """Each minute: take over lost runs, start those that were never started, and send the callbacks that wait for an end."""
+    """Each minute: take over lost runs, start those that were never started, and send the callbacks that
+    wait for an end.
+    """
     await _guarded("lost runs", rescue_runs(client))
     await _guarded("callbacks", run_in_thread(_answer_callbacks))
     await _remember_tick("rescue_timer")
@@ -103,7 +107,9 @@ async def _carry_out(client: Any, record: RunRecord, rescue: Rescue, now: dateti
 
 
 async def start_late_rounds(client: Any) -> list[str]:
-    """Start a round for late data of each workload that has some; gives the runs. One workload's trouble does not keep from the next."""
+    """Start a round for late data of each workload that has some; gives the runs. One workload's trouble
+    does not keep from the next.
+    """
     from fleetscore.operations.late_data import submit_late
     from fleetscore.registry import workload_names
 
@@ -120,7 +126,9 @@ async def start_late_rounds(client: Any) -> list[str]:
 
 
 async def _status_of(client: Any, instance: str) -> tuple[str, str, datetime | None]:
-    """Durable's word for the state of the orchestration, "" for none, what it ended with, and when it last changed."""
+    """Durable's word for the state of the orchestration, "" for none, what it ended with, and when it last
+    changed.
+    """
     status = await client.get_status(instance)
     if not status or not status.instance_id:
         return "", "", None
@@ -132,7 +140,9 @@ async def _status_of(client: Any, instance: str) -> tuple[str, str, datetime | N
 
 
 def overdue_lines(found: Sequence[Notice]) -> list[str]:
-    """One line per workload with overdue windows, its oldest and their number, in the form that the alert window-overdue reads."""
+    """One line per workload with overdue windows, its oldest and their number, in the form that the alert
+    window-overdue reads.
+    """
     windows: dict[str, list[str]] = {}
     for notice in found:
         if notice.kind == "window_overdue":

@@ -1,4 +1,6 @@
-"""What a worker sends to Application Insights of its attempt: when all else is done, within a few seconds, and never at a shard's cost."""
+"""What a worker sends to Application Insights of its attempt: when all else is done, within a few seconds,
+and never at a shard's cost.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ _QUIET = {
 
 @dataclass(slots=True)
 class AttemptStory:
-    """What is known of this process's attempt, as far as it got; `attempt` is "" where it found nothing to do."""
+    """What is known of this process's attempt, as far as it got; `attempt` is "" where it found nothing to
+    do.
+    """
 
     run: str
     shard: int
@@ -37,7 +41,8 @@ class AttemptStory:
 
 
 def format_story(story: AttemptStory) -> bool:
-    """Send span and counts, if there is an address to send them to; False where that is still under way after PATIENCE_S.
+    """Send span and counts, if there is an address to send them to; False where that is still under way
+    after PATIENCE_S.
 
     A thread of a client that waits for an answer keeps its process from ending: leave it with os._exit then.
     """

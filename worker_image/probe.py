@@ -1,4 +1,6 @@
-"""What a container task finds: its variables, user, folders, processor and compiled code, as one line for `fleetscore doctor --azure`."""
+"""What a container task finds: its variables, user, folders, processor and compiled code, as one line for
+`fleetscore doctor --azure`.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ _SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CONNECTION", "SAS")
 
 
 def describe_task() -> Mapping[str, Any]:
-    """Variables by name (values of PATH, HOME and folders only), user, folders that can be written, and how kernels come."""
+    """Variables by name (values of PATH, HOME and folders only), user, folders that can be written, and how
+    kernels come.
+    """
     began = time.process_time()
     from fleetscore.kernels import cache
     from fleetscore.kernels.ahead import compile_one

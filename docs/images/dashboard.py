@@ -19,13 +19,13 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "dashboard"), str(ROOT / "tests"
 from app_host import Host, running  # noqa: E402  # the path has to be set first
 from browser import browser, prefer, resize  # noqa: E402
 
+from fleetscore.capabilities import MakesSamples, require  # noqa: E402
 from fleetscore.models.model_sets import read_pins  # noqa: E402
 from fleetscore.pipeline.local import run_training, run_window  # noqa: E402
 from fleetscore.registry import get_workload, kind_names  # noqa: E402
 from fleetscore.store import open_store  # noqa: E402
 from fleetscore.store.base import Store  # noqa: E402
 from fleetscore.windows import windows_between  # noqa: E402
-from fleetscore.workload import MakesSamples, require  # noqa: E402
 
 COLORS, WIDTH = 200, 1100
 CORRUPTED, LEFT_OUT = "2026-03-04T14", "2026-03-04T09"

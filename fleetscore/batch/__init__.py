@@ -1,4 +1,6 @@
-"""Compute: where shards run that the app itself does not score; `connect_compute(app)` gives the pool that the settings name."""
+"""Compute: where shards run that the app itself does not score; `connect_compute(app)` gives the pool that
+the settings name.
+"""
 
 from __future__ import annotations
 

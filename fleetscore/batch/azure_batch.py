@@ -1,4 +1,6 @@
-"""Shards as tasks of Azure Batch, through the unmodified azure-batch client (traps and shapes: azure-batch 15.1, API 2025-06-01)."""
+"""Shards as tasks of Azure Batch, through the unmodified azure-batch client (traps and shapes: azure-batch
+15.1, API 2025-06-01).
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ class BatchCompute:
 
     @classmethod
     def connect(cls, endpoint: str, pool: str, client_id: str = "") -> BatchCompute:
-        """Connect with this process's identity; to an emulator on loopback with a token that means nothing elsewhere.
+        """Connect with this process's identity; to an emulator on loopback with a token that means nothing
+        elsewhere.
 
         SettingsError for plain http: the service takes tokens over TLS only.
         """
@@ -48,7 +51,9 @@ class BatchCompute:
         return cls(BatchClient(endpoint, credential), pool)
 
     def submit(self, job: JobSpec, tasks: Sequence[ShardTaskSpec]) -> None:
-        """See Compute.submit. The job ends by itself only from when all tasks are in: with none it would end at once."""
+        """See Compute.submit. The job ends by itself only from when all tasks are in: with none it would
+        end at once.
+        """
         with _explained(f"job {job.job}"):
             if self._create(job):
                 self._add_tasks(job.job, [_task(spec, job) for spec in tasks])
@@ -230,7 +235,9 @@ class BatchCompute:
                 )
 
     def _add_chunk(self, job: str, tasks: list[m.BatchTaskCreateOptions]) -> list[m.BatchTaskCreateOptions]:
-        """Add up to 100 tasks; gives those to be sent again. A task that exists already was added by an earlier try."""
+        """Add up to 100 tasks; gives those to be sent again. A task that exists already was added by an
+        earlier try.
+        """
         results = (
             self._client.create_task_collection(job, m.BatchTaskGroup(task_values=tasks)).result_values or []
         )
@@ -316,7 +323,9 @@ def _message(error: Any) -> str:
 
 
 def _most(pool: Any, parameter: str, target: int | None) -> int:
-    """The nodes that a pool may grow to: the formula's parameter of that name (infra/autoscale.formula), else the target now."""
+    """The nodes that a pool may grow to: the formula's parameter of that name (infra/autoscale.formula),
+    else the target now.
+    """
     formula = (pool.auto_scale_formula or "") if pool.enable_auto_scale else ""
     found = re.search(rf"^\s*{parameter}\s*=\s*(\d+)\s*;", formula, re.MULTILINE)
     return int(found[1]) if found else target or 0

@@ -1,7 +1,9 @@
-"""Completions: how a worker says that shards are committed. A few messages a run, however many shards: one a group.
+"""Completions: how a worker says that shards are committed. A few messages a run, however many shards: one
+a group.
 
-Shards on Batch are dealt into at most 32 groups. A worker that has committed a shard marks it in its group's folder; the one that finds the
-group whole sends its message. Marks come before the look, so the last one always sees all: a message may be sent twice, never not at all.
+Shards on Batch are dealt into at most 32 groups. A worker that has committed a shard marks it in its
+group's folder; the one that finds the group whole sends its message. Marks come before the look, so the
+last one always sees all: a message may be sent twice, never not at all.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ _log = logging.getLogger("fleetscore.completions")
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a message says: a group of the run's shards is committed; with NO_GROUP, that one of them was given up."""
+    """What a message says: a group of the run's shards is committed; with NO_GROUP, that one of them was
+    given up.
+    """
 
     run: str
     group: int

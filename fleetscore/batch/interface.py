@@ -45,7 +45,9 @@ class JobState:
 
 @dataclass(frozen=True, slots=True)
 class TaskState:
-    """A task: whether it is over for good, its last try's exit code and times (None: not known yet), what the service says of a failure."""
+    """A task: whether it is over for good, its last try's exit code and times (None: not known yet), what
+    the service says of a failure.
+    """
 
     task: str
     is_over: bool
@@ -77,7 +79,9 @@ class PoolState:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """How a pool is sized: whether by a formula, when the service last evaluated it, with what result, and how often it does."""
+    """How a pool is sized: whether by a formula, when the service last evaluated it, with what result, and
+    how often it does.
+    """
 
     by_formula: bool
     evaluated: datetime | None = None
@@ -90,7 +94,9 @@ class Compute(Protocol):
     """Every call may be repeated: submitting twice, terminating twice, all change nothing the second time."""
 
     def submit(self, job: JobSpec, tasks: Sequence[ShardTaskSpec]) -> None:
-        """Have the job with exactly these tasks, and let it end when they have; CapacityError when the service refuses it."""
+        """Have the job with exactly these tasks, and let it end when they have; CapacityError when the
+        service refuses it.
+        """
         ...
 
     def job_state(self, job: str) -> JobState:
@@ -127,14 +133,15 @@ class Compute(Protocol):
     def wake_pool(self, seen: str) -> str:
         """Request an evaluation of the pool's formula, unless none took place since the request before.
 
-        `seen` is what that request returned; returns what the next one takes. A service that restarts its schedule at
-        each request would never evaluate if requests came more often than its interval.
+        `seen` is what that request returned; returns what the next one takes. A service that restarts its
+        schedule at each request would never evaluate if requests came more often than its interval.
         """
         ...
 
 
 def job_id(run: str, plan: str) -> str:
-    """A job's id for a run as `plan` has it: two stores with a run of that name do not share a job, nor does one that was emptied.
+    """A job's id for a run as `plan` has it: two stores with a run of that name do not share a job, nor
+    does one that was emptied.
 
     >>> job_id("sensor_anomaly-2018-08-28T23", "plan-1"), len(job_id("x" * 99, "plan-1"))
     ('sensor_anomaly-2018-08-28T23-7366ed111df3fc08', 64)

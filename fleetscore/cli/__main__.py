@@ -1,4 +1,6 @@
-"""The entry of the command line: whatever is interrupted, even an import, ends with an exit code and no traceback."""
+"""The entry of the command line: whatever is interrupted, even an import, ends with an exit code and no
+traceback.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ except KeyboardInterrupt:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0, 10 or 20 as a run ended, 2 for wrong input, 1 for the unexpected, 130 after Ctrl-C."""
+    """Run the command line and exit: 0, 10 or 20 as a run ended, 2 for wrong input, 1 for the unexpected,
+    130 after Ctrl-C.
+    """
     try:
         leave(run_command(sys.argv[1:] if arguments is None else arguments))
     except KeyboardInterrupt:

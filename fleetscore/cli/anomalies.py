@@ -30,8 +30,8 @@ def anomalies(
 ) -> None:
     """List anomalous readings as events, grouped into incidents: of one device, or of many at the same time.
 
-    Open incidents stand first, then the most severe. Mute one that is known: fleetscore mute WORKLOAD --cause anomaly
-    --partition KEY --why TEXT --until TIME.
+    Open incidents stand first, then the most severe. Mute one that is known: fleetscore mute WORKLOAD
+    --cause anomaly --partition KEY --why TEXT --until TIME.
     """
     from fleetscore.cli.render import print_json
 

@@ -26,11 +26,13 @@ _WORKLOAD = click.option("--workload", default="", help="Only this workload.")
 @asking_options
 @click.pass_context
 def attention(context: click.Context, workload: str, fleet: FleetBase, as_json: bool) -> None:
-    """List what needs attention: windows that lack results, were published with failures, late partitions or remarks, or are overdue.
+    """List what needs attention: windows that lack results, were published with failures, late partitions
+    or remarks, or are overdue.
 
-    Of each workload's last month of hours, eight weeks of days or year of weeks, a few lines for each cause, with the first partition
-    as an example: the same as "Needs attention" on the dashboard. What `fleetscore mute` is about is left out, and the mutes are
-    named at the end. Exit code: 10 if something needs attention, else 0.
+    Of each workload's last month of hours, eight weeks of days or year of weeks, a few lines for each
+    cause, with the first partition as an example: the same as "Needs attention" on the dashboard. What
+    `fleetscore mute` is about is left out, and the mutes are named at the end. Exit code: 10 if something
+    needs attention, else 0.
     """
     found = _print_found(fleet, workload, as_json)
     context.exit(NEEDS_ATTENTION if any(each.needs_attention for each in found) else 0)

@@ -51,8 +51,9 @@ def backfill(
 ) -> None:  # fmt: skip
     """Score the windows [from, to); finished work is never repeated.
 
-    With --partition exactly these partitions are scored, in every window, and the rest of each window stays.
-    The exit code is that of the worst window: 0 all good, 10 some published with failed or late partitions, 20 some not published.
+    With --partition exactly these partitions are scored, in every window, and the rest of each window
+    stays. The exit code is that of the worst window: 0 all good, 10 some published with failed or late
+    partitions, 20 some not published.
     """
     from fleetscore.cli.follow import follow_backfill
     from fleetscore.cli.render import print_json

@@ -35,10 +35,11 @@ def check(
     context: click.Context, workload: str, window: str, models: str, source: Path | None, trusted: bool, store_url: str,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Read settings, data and models of a workload, score 100 rows of each model, and say what does not fit, by name.
+    """Read settings, data and models of a workload, score 100 rows of each model, and say what does not
+    fit, by name.
 
-    Nothing is written. Exit code: 0 if all fits, 10 if something does not, 20 if no model could score a row; 2 for settings that
-    cannot be read.
+    Nothing is written. Exit code: 0 if all fits, 10 if something does not, 20 if no model could score a
+    row; 2 for settings that cannot be read.
     """
     from fleetscore.cli.progress import progress_of
     from fleetscore.cli.render import print_json

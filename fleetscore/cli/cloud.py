@@ -1,4 +1,6 @@
-"""The cloud command: the demo on the whole local cloud, with storage, queue and Batch as services and large shards offloaded."""
+"""The cloud command: the demo on the whole local cloud, with storage, queue and Batch as services and large
+shards offloaded.
+"""
 
 from __future__ import annotations
 
@@ -109,11 +111,12 @@ def cloud(
     workloads: tuple[str, ...], store_url: str, first: str, end: str, scale: float, nodes: int, placement: str, folder: Path,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Run workloads on the local cloud: Azurite, the local Batch service and the local host, with their shards on Batch.
+    """Run workloads on the local cloud: Azurite, the local Batch service and the local host, with their
+    shards on Batch.
 
-    The app, its clients and its settings are those of Azure. Without --store it is the demo, and the results are those of
-    `fleetscore demo`; with --store the workloads' own settings, data and models are copied to the cloud's container and run there.
-    The store itself stays as it is.
+    The app, its clients and its settings are those of Azure. Without --store it is the demo, and the
+    results are those of `fleetscore demo`; with --store the workloads' own settings, data and models are
+    copied to the cloud's container and run there. The store itself stays as it is.
     """
     from fleetscore.cli.local_cloud import local_batch, local_storage
     from fleetscore.cli.render import print_json

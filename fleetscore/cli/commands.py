@@ -70,7 +70,9 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click does it, but a reader that went away ends the program as SIGPIPE would; click's own answer is 1."""
+        """As click does it, but a reader that went away ends the program as SIGPIPE would; click's own
+        answer is 1.
+        """
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:

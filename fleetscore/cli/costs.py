@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 )
 @asking_options
 def costs(workload: str, since: str, month: str, by: str, fleet: FleetBase, as_json: bool) -> None:
-    """Show what the runs of each workload cost, month by month, newest first; runs without a figure are counted apart."""
+    """Show what the runs of each workload cost, month by month, newest first; runs without a figure are
+    counted apart.
+    """
     from fleetscore.cli.render import print_json, print_table
 
     months = fleet.costs(workload, since, month, by)

@@ -27,7 +27,8 @@ _SHOWN = 20
 def deadlines(workload: str, days: int, fleet: FleetBase, as_json: bool) -> None:
     """Show which windows met their deadline, which missed it, and which are at risk now.
 
-    A deadline is the line `deadline` of [run] in a workload's settings. Times are UTC. Exit code: 10 if a window is at risk.
+    A deadline is the line `deadline` of [run] in a workload's settings. Times are UTC. Exit code: 10 if a
+    window is at risk.
     """
     from fleetscore.cli.render import print_json
 

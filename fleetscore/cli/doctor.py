@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 @asking_options
 @click.pass_context
 def doctor(context: click.Context, azure: bool, wait_s: float, fleet: FleetBase, as_json: bool) -> None:
-    """Check settings, store, clock, queue, Batch pool and quota, schedules, models and runs, and say how to fix it.
+    """Check settings, store, clock, queue, Batch pool and quota, schedules, models and runs, and say how to
+    fix it.
 
-    With --host the app examines itself, with its own settings and identity. --azure asks platform, package, compiled code, the pool's
-    formula, a container task and storage requests instead. Exit code: 1 if anything is wrong.
+    With --host the app examines itself, with its own settings and identity. --azure asks platform, package,
+    compiled code, the pool's formula, a container task and storage requests instead. Exit code: 1 if
+    anything is wrong.
     """
     from fleetscore.cli.render import print_json
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many.")
 @asking_options
 def drift(run_id: str, limit: int, fleet: FleetBase, as_json: bool) -> None:
-    """List the partitions whose input or predictions are far from what their models were trained on, the worst first.
+    """List the partitions whose input or predictions are far from what their models were trained on, the
+    worst first.
 
     A score above 1 is beyond a limit of the [quality] settings; those partitions carry the warning `drifted`.
     """

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 @run_and_partition
 @asking_options
 def explain(words: tuple[str, ...], fleet: FleetBase, as_json: bool) -> None:
-    """Tell the story of one partition in one run: input, shard, attempts, model, output, outcome, cause, what to do next.
+    """Tell the story of one partition in one run: input, shard, attempts, model, output, outcome, cause,
+    what to do next.
 
     The run is named by its id, or as WORKLOAD WINDOW, which means the newest run of the window.
     """

@@ -30,7 +30,9 @@ class Interrupted(click.ClickException):
 
 
 def follow_run(fleet: FleetBase, run: str, resume: str) -> RunStatus:
-    """Wait until the run has ended and give its last status; `resume` is the command that continues after Ctrl-C."""
+    """Wait until the run has ended and give its last status; `resume` is the command that continues after
+    Ctrl-C.
+    """
     with _resumable(run, resume), progress_of(run) as progress:
         return fleet.wait(run, lambda status: _show_run(progress, status))
 

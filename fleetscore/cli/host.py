@@ -18,7 +18,9 @@ from fleetscore.cli.text import say
 )
 @store_option
 def host(port: int, store_url: str) -> None:
-    """Run the function app on the local host until stopped, as `func start` would; timers fire on their schedules."""
+    """Run the function app on the local host until stopped, as `func start` would; timers fire on their
+    schedules.
+    """
     from fleetscore.errors import InputError
     from fleetscore.fleet.embedded_host import EmbeddedHost, check_system, host_command, host_environment
     from fleetscore.fleet.store_fleet import Fleet

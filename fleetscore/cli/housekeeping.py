@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @asking_options
 def housekeep(dry_run: bool, fleet: FleetBase, as_json: bool) -> None:
-    """Remove what is older than the [keep] settings and nothing refers to: lost attempts, logs, what unpublished runs wrote.
+    """Remove what is older than the [keep] settings and nothing refers to: lost attempts, logs, what
+    unpublished runs wrote.
 
     The app does the same every night. Published results, ledgers, records of runs and model sets always stay.
     """

@@ -1,4 +1,6 @@
-"""The local cloud: Azurite for storage and the local Batch service, as processes of their own, and the settings that lead the app there."""
+"""The local cloud: Azurite for storage and the local Batch service, as processes of their own, and the
+settings that lead the app there.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,9 @@ def local_storage(folder: Path) -> Iterator[LocalStorage]:
 
 @contextmanager
 def local_batch(folder: Path, nodes: int, slots: int, boot_s: float) -> Iterator[LocalBatch]:
-    """The local Batch service with a pool `local`, sized by the deployment's formula, whose nodes run the worker from this checkout."""
+    """The local Batch service with a pool `local`, sized by the deployment's formula, whose nodes run the
+    worker from this checkout.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "pool.toml").write_text(_pool_file(nodes, slots))
     options = ["--pool", str(folder / "pool.toml"), "--boot-seconds", str(boot_s * _TIME_SCALE)]
@@ -102,7 +106,9 @@ def local_batch(folder: Path, nodes: int, slots: int, boot_s: float) -> Iterator
 
 
 def _pool_file(nodes: int, slots: int) -> str:
-    """A pool of at most so many nodes, Spot ones but for the dedicated floor, that takes containers; the formula is the deployment's."""
+    """A pool of at most so many nodes, Spot ones but for the dedicated floor, that takes containers; the
+    formula is the deployment's.
+    """
     formula = app_folder() / "infra" / "autoscale.formula"
     return f"""[[pools]]
 id = "local"
@@ -118,7 +124,8 @@ autoscale_parameters = {{ maxSpot = {max(0, nodes - 1)}, maxDedicated = 1, warmN
 def _service(
     command: list[str], log: Path, look: Callable[[], dict[str, str] | None]
 ) -> Iterator[dict[str, str]]:
-    """What `look` gives once the service is up, ended with the block; CapacityError that names it when it ends before.
+    """What `look` gives once the service is up, ended with the block; CapacityError that names it when it
+    ends before.
 
     A block that waits for a service that has ended would wait for ever, so it is interrupted as by Ctrl-C.
     """
@@ -189,7 +196,9 @@ def _storage_urls(log: Path) -> dict[str, str] | None:
 
 
 def _azurite() -> list[str]:
-    """The command that starts Azurite: the checkout's own, else the one on PATH; SettingsError where there is none."""
+    """The command that starts Azurite: the checkout's own, else the one on PATH; SettingsError where there
+    is none.
+    """
     script = app_folder() / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
     if script.is_file():
         return [_node(), str(script)]

@@ -1,4 +1,6 @@
-"""Commands about model sets: import-models, and models list, show, pin, unpin, promote, rollback, challenge, judge, verdicts, verdict."""
+"""Commands about model sets: import-models, and models list, show, pin, unpin, promote, rollback,
+challenge, judge, verdicts, verdict.
+"""
 
 from __future__ import annotations
 
@@ -68,13 +70,14 @@ def import_models(
 ) -> None:  # fmt: skip
     """Import models made elsewhere as a new model set.
 
-    Models of a kind that takes a fleet come by key: file or folder names give the key. What cannot be imported is named with
-    the reason, and the others are imported. Pickles are executed only with --trust-pickles, on this machine.
+    Models of a kind that takes a fleet come by key: file or folder names give the key. What cannot be
+    imported is named with the reason, and the others are imported. Pickles are executed only with
+    --trust-pickles, on this machine.
     """
+    from fleetscore.capabilities import ImportsFleets, require
     from fleetscore.cli.render import print_json
     from fleetscore.fleet.store_fleet import Fleet
     from fleetscore.registry import get_workload
-    from fleetscore.workload import ImportsFleets, require
 
     fleet = Fleet(store_url)
     kind = get_workload(fleet.opened, workload)
@@ -99,7 +102,9 @@ def import_by_key(
     fleet: Fleet, workload: str, source: Path, pin: bool, add: bool, trusted: bool, manifest: Path | None, yes: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Import a folder of models by key with progress, ask where partitions would lose their models, and store the set."""
+    """Import a folder of models by key with progress, ask where partitions would lose their models, and
+    store the set.
+    """
     from fleetscore.cli.progress import progress_of
     from fleetscore.cli.render import print_json
 
@@ -226,10 +231,12 @@ def unpin(workload: str, partition: str, why: str, fleet: FleetBase, as_json: bo
 def promote(
     workload: str, version: str, where: str | None, why: str, fleet: FleetBase, as_json: bool
 ) -> None:  # fmt: skip
-    """Make VERSION, by default the challenger, else the newest set, the current one; its last verdict goes on record.
+    """Make VERSION, by default the challenger, else the newest set, the current one; its last verdict goes
+    on record.
 
-    With --where better it scores only the partitions for which its newest verdict finds it better beyond noise: over three
-    windows at least, by more than 1 % and by more than the differences between windows explain (95 %).
+    With --where better it scores only the partitions for which its newest verdict finds it better beyond
+    noise: over three windows at least, by more than 1 % and by more than the differences between windows
+    explain (95 %).
     """
     pins = fleet.models(workload).promote(version, why, where=where or "")
     if where and not as_json:
@@ -280,7 +287,9 @@ def challenge(
 def judge(
     workload: str, first: str, end: str, version: str, fleet: FleetBase, as_json: bool
 ) -> None:  # fmt: skip
-    """Compare the challenger with what was published in the windows [from, to), where actuals have come, and keep the verdict."""
+    """Compare the challenger with what was published in the windows [from, to), where actuals have come,
+    and keep the verdict.
+    """
     from fleetscore.cli.render import print_json
 
     verdict = fleet.models(workload).judge(first, end, version)

@@ -33,7 +33,8 @@ from fleetscore.cli.text import say
 def copy(
     workload: str, source_url: str, version: str, role: str | None, store_url: str, as_json: bool
 ) -> None:
-    """Copy a model set from another store into this one: the same version, files and hashes, nothing imported again.
+    """Copy a model set from another store into this one: the same version, files and hashes, nothing
+    imported again.
 
     Where it came from is recorded with it. A set that is here already stays as it is.
     """

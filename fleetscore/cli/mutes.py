@@ -27,8 +27,9 @@ def mute(
 ) -> None:
     """Acknowledge a standing fault: attention and notices leave it out until a set time.
 
-    A mute is about a cause, a partition, a cause of a partition, or everything of the workload. Other partitions and other causes
-    of the same windows are told of as before. Outcomes and the calendar stay as they are.
+    A mute is about a cause, a partition, a cause of a partition, or everything of the workload. Other
+    partitions and other causes of the same windows are told of as before. Outcomes and the calendar stay as
+    they are.
     """
     from fleetscore.cli.render import print_json
     from fleetscore.operations.mutes import format_mute

@@ -12,9 +12,9 @@ from fleetscore.cli.options import announce_new, json_option, store_option
 from fleetscore.cli.text import say, visible
 
 if TYPE_CHECKING:
+    from fleetscore.capabilities import NewFleet, Proposal
     from fleetscore.fleet.store_fleet import Fleet
     from fleetscore.models.model_sets import ModelSet
-    from fleetscore.workload import NewFleet, Proposal
 
 _REFUSALS_SHOWN = 20
 
@@ -70,7 +70,8 @@ _REFUSALS_SHOWN = 20
 def new(
     context: click.Context, /, name: str, store_url: str, as_json: bool, copy: bool, **options: Any
 ) -> None:
-    """Make a workload: look at data and models, copy the data, import the models, write settings/NAME.toml, and say how sure it is.
+    """Make a workload: look at data and models, copy the data, import the models, write settings/NAME.toml,
+    and say how sure it is.
 
     Nothing that is there already is overwritten. Exit code: 0, or 10 if a model file was refused.
     """
@@ -99,7 +100,7 @@ def new(
 
 def _asked(fleet: Fleet, name: str, copy: bool, options: dict[str, Any]) -> NewFleet:
     """The request, its data as a folder to copy or as a place in the store."""
-    from fleetscore.workload import NewFleet
+    from fleetscore.capabilities import NewFleet
 
     data = options.pop("data")
     if copy:
@@ -123,7 +124,7 @@ def _local(data: str) -> tuple[Path, str]:
 def _inside(fleet: Fleet, data: str) -> str:
     """The data's place in the store; InputError for a folder of this machine that the app could not read."""
     from fleetscore.errors import InputError
-    from fleetscore.fleet.store_fleet import folder_of
+    from fleetscore.fleet.store_access import folder_of
 
     root, path = folder_of(fleet.url), Path(data)
     if "://" in data or not path.exists():

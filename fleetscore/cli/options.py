@@ -25,7 +25,7 @@ WORKLOAD = click.argument("workload")
 
 def absolute_url(_context: click.Context, _option: click.Parameter, value: str) -> str:
     """The store's URL, with a folder made absolute."""
-    from fleetscore.fleet.store_fleet import absolute_store_url
+    from fleetscore.fleet.store_access import absolute_store_url
 
     return absolute_store_url(value)
 
@@ -133,7 +133,9 @@ def open_fleet(store_url: str, host_url: str, key: str) -> FleetBase:
 
 
 def named_partition(fleet: FleetBase, words: tuple[str, ...]) -> tuple[str, str]:
-    """The run and the partition that RUN PARTITION or WORKLOAD WINDOW PARTITION name; InputError for a window without a run."""
+    """The run and the partition that RUN PARTITION or WORKLOAD WINDOW PARTITION name; InputError for a
+    window without a run.
+    """
     if len(words) == 2:
         return words[0], words[1]
     if len(words) != 3:

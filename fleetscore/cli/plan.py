@@ -29,7 +29,8 @@ def plan(
     workload: str, window: str, partitions: tuple[str, ...], models: str,
     fleet: FleetBase, as_json: bool,
 ) -> None:  # fmt: skip
-    """Show what a run of the window would do: partitions, shards, placement and why, predicted seconds. Nothing is written.
+    """Show what a run of the window would do: partitions, shards, placement and why, predicted seconds.
+    Nothing is written.
 
     With --host the app plans, with its own settings and as its pool is now.
     """
@@ -76,7 +77,9 @@ def print_preview(preview: RunPreview) -> None:
 
 
 def _print_forecasts(preview: RunPreview) -> None:
-    """What each placement is expected to take, with the range of earlier predictions; then why it cannot be done, if so."""
+    """What each placement is expected to take, with the range of earlier predictions; then why it cannot be
+    done, if so.
+    """
     from fleetscore.cli.render import print_table
 
     rows = [

@@ -24,7 +24,9 @@ INTERRUPTED = 130
 
 
 class _ClosedOutput(io.TextIOBase):
-    """Stands where standard output was closed before the program began: a write fails, as it does for other tools."""
+    """Stands where standard output was closed before the program began: a write fails, as it does for other
+    tools.
+    """
 
     def write(self, text: str) -> int:
         del text
@@ -38,7 +40,9 @@ def leave(code: int) -> None:
 
 
 def run_command(arguments: Sequence[str]) -> int:
-    """Run one command and give its exit code; errors go to standard error as one line what happened and one line what to do."""
+    """Run one command and give its exit code; errors go to standard error as one line what happened and one
+    line what to do.
+    """
     _prepare_streams()
     try:
         code = _run(arguments)
@@ -93,7 +97,9 @@ def _decoded(argument: str) -> str:
 
 
 def _prepare_streams() -> None:
-    """Let no character of a text fail where the terminal's encoding lacks it, and have a closed output fail as such."""
+    """Let no character of a text fail where the terminal's encoding lacks it, and have a closed output fail
+    as such.
+    """
     if sys.stdout is None:
         sys.stdout = _ClosedOutput()
     for stream in (sys.stdout, sys.stderr):

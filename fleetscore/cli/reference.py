@@ -1,4 +1,6 @@
-"""docs/reference/commands.md, made from the commands' own help: `python -m fleetscore.cli.reference > docs/reference/commands.md`."""
+"""docs/reference/commands.md, made from the commands' own help: `python -m fleetscore.cli.reference >
+docs/reference/commands.md`.
+"""
 
 from __future__ import annotations
 

@@ -47,7 +47,9 @@ def print_pairs(title: str, pairs: Iterable[tuple[str, Any]]) -> None:
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Sequence[str] = ()
 ) -> None:
-    """Print a table; the columns named in `numbers` stand to the right. Where it is too wide, texts are folded, keys never."""
+    """Print a table; the columns named in `numbers` stand to the right. Where it is too wide, texts are
+    folded, keys never.
+    """
     from rich import box
     from rich.table import Table
 

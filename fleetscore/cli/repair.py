@@ -30,11 +30,13 @@ def repair(
 ) -> None:
     """Read every state file, and do what can be done about those that are damaged.
 
-    A manifest is made from the ledger of the run that published it, a ledger from the run's committed shards, pins from the changes that
-    are kept beside them, hints such as the index anew. Pins without kept changes are guessed from the newest window, after asking.
-    What was there is kept under damaged/. Exit code: 1 if a damaged file is left.
+    A manifest is made from the ledger of the run that published it, a ledger from the run's committed
+    shards, pins from the changes that are kept beside them, hints such as the index anew. Pins without kept
+    changes are guessed from the newest window, after asking. What was there is kept under damaged/. Exit
+    code: 1 if a damaged file is left.
 
-    With --tables windows that were published before there were result tables are copied into them. Exit code: 1 if one is left.
+    With --tables windows that were published before there were result tables are copied into them. Exit
+    code: 1 if one is left.
     """
     from fleetscore.cli.render import print_json
 

@@ -25,7 +25,8 @@ def replay(
     fleet: FleetBase,
     as_json: bool,
 ) -> None:
-    """Score one partition of a run again from the same bytes and the same model version, and compare; nothing is written.
+    """Score one partition of a run again from the same bytes and the same model version, and compare;
+    nothing is written.
 
     Exit code: 0 if outcome, cause and every row are the same, 10 if anything differs.
     """

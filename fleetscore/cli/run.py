@@ -41,9 +41,10 @@ def run(
 ) -> None:  # fmt: skip
     """Score one window and publish the results.
 
-    A window that is under way is followed, one that is published is shown; with --partition or --models just that is scored again,
-    and the rest stays. Exit code: 0 if every expected partition has a good
-    outcome, 10 if the window was published with failed (within the threshold) or late partitions, 20 if nothing was published.
+    A window that is under way is followed, one that is published is shown; with --partition or --models
+    just that is scored again, and the rest stays. Exit code: 0 if every expected partition has a good
+    outcome, 10 if the window was published with failed (within the threshold) or late partitions, 20 if
+    nothing was published.
     """
     started = fleet.start_run(workload, window, partitions=partitions, models=models, force=force)
     _finish(context, fleet, started, f"fleetscore run {workload} --window {window}", as_json)
@@ -65,8 +66,9 @@ def retry(
 ) -> None:  # fmt: skip
     """Score what failed in a run again, as a new round of its window; what was good stays as it is.
 
-    With --partition exactly these are scored. What was scored keeps the model version of its round; what failed for its model, or
-    had none, takes the pinned one; --models says otherwise. Exit codes are those of `fleetscore run`.
+    With --partition exactly these are scored. What was scored keeps the model version of its round; what
+    failed for its model, or had none, takes the pinned one; --models says otherwise. Exit codes are those
+    of `fleetscore run`.
     """
     check_only(only, partitions)
     started = fleet.start_retry(run_id, only=only or "", partitions=partitions, models=models)
@@ -89,7 +91,8 @@ def train(
 ) -> None:  # fmt: skip
     """Train models on the data of the windows [from, to), as a new model set.
 
-    Training is a run like any other: planned, sharded, with a ledger. Exit codes are those of `fleetscore run`.
+    Training is a run like any other: planned, sharded, with a ledger. Exit codes are those of `fleetscore
+    run`.
     """
     started = fleet.start_training(workload, first, end, pin=pin)
     _finish(context, fleet, started, f"fleetscore train {workload} --from {first} --to {end}", as_json)
@@ -104,8 +107,9 @@ def train(
 def cancel(run_id: str, force: bool, fleet: FleetBase, as_json: bool) -> None:
     """Ask a run to stop: shards that have not begun are not scored, and nothing is published.
 
-    Without --host, the local host of the store cancels if it runs; else the request lies in the store until the run goes on.
-    With --force the record is closed whatever the orchestration does; when that wakes, it is refused, and the window can be retried.
+    Without --host, the local host of the store cancels if it runs; else the request lies in the store until
+    the run goes on. With --force the record is closed whatever the orchestration does; when that wakes, it
+    is refused, and the window can be retried.
     """
     from fleetscore.cli.render import print_json, print_status
 

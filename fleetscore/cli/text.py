@@ -11,7 +11,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2
 
 
 def visible(text: str) -> str:
-    r"""The text with control characters written as escapes, so that data cannot steer the terminal that shows it.
+    r"""The text with control characters written as escapes, so that data cannot steer the terminal that
+    shows it.
 
     >>> visible("pump\x1b[2J")
     'pump\\x1b[2J'

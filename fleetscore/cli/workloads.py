@@ -73,7 +73,9 @@ def samples(workload: str, scale: float, seed: int, store_url: str, as_json: boo
 @store_option
 @json_option
 def backtest(workload: str, cutoffs: int, folder: Path, store_url: str, as_json: bool) -> None:
-    """Judge a workload's way of training on the past: train before each cutoff, score after it, compare with what came."""
+    """Judge a workload's way of training on the past: train before each cutoff, score after it, compare
+    with what came.
+    """
     from fleetscore.cli.render import print_json
     from fleetscore.fleet.store_fleet import Fleet
 
@@ -138,7 +140,8 @@ def _print_judged(title: str, judged: Mapping[str, Any]) -> None:
 
 
 def table_rows(value: Any) -> list[Mapping[str, Any]]:
-    """The rows of a value that is a table: a list of mappings, or a mapping of them by name; [] for anything else.
+    """The rows of a value that is a table: a list of mappings, or a mapping of them by name; [] for
+    anything else.
 
     >>> table_rows({"1": {"loss": 0.5}, "2": {"loss": 0.4}})
     [{'': '1', 'loss': 0.5}, {'': '2', 'loss': 0.4}]

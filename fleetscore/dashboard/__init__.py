@@ -1,1 +1,3 @@
-"""The dashboard: what the store holds on workloads, runs and partitions, as one page of HTML that needs nothing else."""
+"""The dashboard: what the store holds on workloads, runs and partitions, as one page of HTML that needs
+nothing else.
+"""

@@ -43,7 +43,8 @@ def facts(pairs: Iterable[tuple[str, Child]]) -> Markup:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Child]]) -> Markup:
-    """A table; names of columns end with "#" for numbers, "*" for wide text, "?" for what a phone can do without.
+    """A table; names of columns end with "#" for numbers, "*" for wide text, "?" for what a phone can do
+    without.
 
     A phone shows each row as a few lines, and the name of its column before each number.
     """

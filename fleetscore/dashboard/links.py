@@ -1,4 +1,6 @@
-"""Addresses of the dashboard's views: queries of one page, each with the function key if the page was requested with one."""
+"""Addresses of the dashboard's views: queries of one page, each with the function key if the page was
+requested with one.
+"""
 
 from __future__ import annotations
 

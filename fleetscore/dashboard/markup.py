@@ -19,7 +19,8 @@ class Markup(str):
 
 
 def tag(name: str, /, *children: Child, **attributes: Attribute) -> Markup:
-    """The element; attributes that are None or False are left out, a trailing "_" of their names is, and other "_" become "-".
+    """The element; attributes that are None or False are left out, a trailing "_" of their names is, and
+    other "_" become "-".
 
     >>> tag("a", "x < y", href="?q=%22", class_="cell", hidden=True)
     '<a href="?q=%22" class="cell" hidden>x &lt; y</a>'

@@ -190,7 +190,9 @@ def _window(cell: Cell, links: Links) -> Child:
 
 
 def _why(cell: Cell, links: Links) -> Markup:
-    """The first cause with its first partition and what happened to it; links to those with the cause and to the one."""
+    """The first cause with its first partition and what happened to it; links to those with the cause and
+    to the one.
+    """
     if not cell.first_partition:
         return join(f"{cell.first_cause}: {cell.first_detail}" if cell.first_detail else cell.first_cause)
     of = tag("a", cell.first_cause, href=links.matches(cell.run, cause=cell.first_cause))

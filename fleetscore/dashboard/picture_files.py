@@ -1,4 +1,6 @@
-"""Pictures as files: the figures of a drawing in one SVG file, with their style inside and nothing loaded from elsewhere."""
+"""Pictures as files: the figures of a drawing in one SVG file, with their style inside and nothing loaded
+from elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def write_pictures(
     store: Store, workload: Workload, windows: Sequence[Window], folder: Path, partitions: Sequence[str] = ()
 ) -> list[Path]:
-    """Draw each published window as the dashboard does, into `folder`/<workload>-<window>.svg; gives the files.
+    """Draw each published window as the dashboard does, into `folder`/<workload>-<window>.svg; gives the
+    files.
 
     InputError names a partition that has no rows to draw, MissingBlobError a window that is not published.
     """
@@ -51,7 +54,9 @@ def write_backtest(chart: str, found: Mapping[str, Any], workload: str, folder: 
 
 
 def render_svg(drawing: Drawing, about: str) -> str:
-    """The figures one below the other, under the title, what it is about, and the legend; notes stand at the foot."""
+    """The figures one below the other, under the title, what it is about, and the legend; notes stand at
+    the foot.
+    """
     width = max([figure.width for figure in drawing.figures], default=960.0) + 2 * _MARGIN
     parts: list[Markup] = [
         text(_MARGIN, 26, f"{drawing.title}: {about}", "title"),

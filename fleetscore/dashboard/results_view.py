@@ -33,7 +33,9 @@ class ResultsView:
 
 
 def read_results_view(store: Store, name: str, window_text: str, partitions: Sequence[str]) -> ResultsView:
-    """The window's results, or the newest published window's without one; MissingBlobError when it is not published."""
+    """The window's results, or the newest published window's without one; MissingBlobError when it is not
+    published.
+    """
     known = find_named_workload(store, name)
     latest = read_latest(store, name)
     if not window_text and latest is None:
@@ -60,7 +62,9 @@ def read_results_view(store: Store, name: str, window_text: str, partitions: Seq
 def draw_window(
     store: Store, workload: Workload, manifest: Manifest, window: Window, partitions: Sequence[str] = ()
 ) -> Drawing:
-    """The published window as the workload's kind draws it; InputError names a partition that has no rows to draw."""
+    """The published window as the workload's kind draws it; InputError names a partition that has no rows
+    to draw.
+    """
     module, _, function = workload.chart.partition(":")
     draw = getattr(import_module(module), function)  # each imports its kind's reading only
     drawn: Drawing = draw(store, workload, manifest, window, partitions)

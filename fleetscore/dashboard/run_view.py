@@ -1,4 +1,6 @@
-"""The data of the page of a run: its status, its shards over time, its logs, and the partitions that are looked for."""
+"""The data of the page of a run: its status, its shards over time, its logs, and the partitions that are
+looked for.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,9 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """The partitions of a run that hold `text` and have `outcome` and `cause` (where given): how many, and the first of them."""
+    """The partitions of a run that hold `text` and have `outcome` and `cause` (where given): how many, and
+    the first of them.
+    """
 
     run: str
     workload: str
@@ -113,7 +117,8 @@ def read_run_view(store: Store, run: str, now: datetime) -> RunView:
 
 
 def count_so_far(record: RunRecord, timeline: Timeline, done: int) -> dict[str, int]:
-    """The outcomes of a run under way: those settled before scoring, and those of committed shards that were read.
+    """The outcomes of a run under way: those settled before scoring, and those of committed shards that
+    were read.
 
     Of `done` partitions, those whose shards were not read count as scored until the ledger exists.
     """

@@ -1,4 +1,6 @@
-"""The history of a partition as HTML: what was found, which attempt scored it with which model, the outcome, and what to do next."""
+"""The history of a partition as HTML: what was found, which attempt scored it with which model, the
+outcome, and what to do next.
+"""
 
 from __future__ import annotations
 

@@ -64,7 +64,9 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """An entry of a legend: a shape within 14 x 14 pixels, as path data and the class of its look, and what it stands for."""
+    """An entry of a legend: a shape within 14 x 14 pixels, as path data and the class of its look, and what
+    it stands for.
+    """
 
     shape: str
     class_: str
@@ -168,7 +170,9 @@ def padded(values: Sequence[float] | Numbers, share: float = 0.06) -> tuple[floa
 
 
 def thin_out(xs: Numbers, ys: Numbers, most: int = 900) -> tuple[Numbers, Numbers]:
-    """The least and the largest value of each of `most` // 2 stretches in their order, so that no peak gets lost."""
+    """The least and the largest value of each of `most` // 2 stretches in their order, so that no peak gets
+    lost.
+    """
     if len(xs) <= most:
         return xs, ys
     edges = np.linspace(0, len(xs), most // 2 + 1).astype(int)

@@ -1,4 +1,6 @@
-"""A run's timeline as SVG: a lane per placement, a bar per shard; with very many shards, how many were at work when."""
+"""A run's timeline as SVG: a lane per placement, a bar per shard; with very many shards, how many were at
+work when.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,9 @@ def draw_timeline(timeline: Timeline, now: datetime) -> Markup:
 
 
 def extremes(timeline: Timeline, most: int = 10) -> tuple[ShardBar, ...]:
-    """The shards worth a line in a table: lost, with bad partitions, retried, then the slowest; at most `most`."""
+    """The shards worth a line in a table: lost, with bad partitions, retried, then the slowest; at most
+    `most`.
+    """
     order = {kind: n for n, kind in enumerate(KINDS)}
     middle = _median(timeline.bars)
     ranked = [
@@ -139,7 +143,9 @@ def _bar(
 
 
 def _stripe(bar: ShardBar, left: float, top: float, width: float, height: float) -> Markup | None:
-    """The share of partitions that are not good, as a stripe along the bar's foot; a single one is seen as well."""
+    """The share of partitions that are not good, as a stripe along the bar's foot; a single one is seen as
+    well.
+    """
     if not bar.bad:
         return None
     long = max(width * bar.bad / max(bar.partitions, 1), min(4.0, width))
@@ -236,7 +242,9 @@ def _span(bars: Sequence[ShardBar], now: datetime) -> tuple[datetime, float]:
 
 
 def _seconds(bar: ShardBar, first: datetime, now: datetime) -> tuple[float, float]:
-    """Start and stop in seconds after `first`; a shard without an end is still at work, or was lost where it began."""
+    """Start and stop in seconds after `first`; a shard without an end is still at work, or was lost where
+    it began.
+    """
     began = bar.began or first
     stop = now if bar.state == "running" else began + timedelta(seconds=bar.seconds or 0.0)
     start = (began - first).total_seconds()

@@ -1,4 +1,6 @@
-"""What a fleet answers, from its store or from an app: one set of methods, with the same answers and the same errors."""
+"""What a fleet answers, from its store or from an app: one set of methods, with the same answers and the
+same errors.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from fleetscore.fleet.following import poll
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from fleetscore.capabilities import SampleReport
     from fleetscore.fleet.answers import Answers, BackfillStarted, BackfillStatus, Started
     from fleetscore.fleet.fleet_models import FleetModels
     from fleetscore.models.model_sets import ModelSet
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
     from fleetscore.runs.index import RunLine
     from fleetscore.runs.retirements import Retirement
     from fleetscore.runs.status_answer import RunStatus
-    from fleetscore.workload import SampleReport
 
 WatchRun = Callable[["RunStatus"], None]
 WatchBackfill = Callable[["BackfillStatus"], None]
@@ -41,8 +43,9 @@ WatchBackfill = Callable[["BackfillStatus"], None]
 class FleetBase(ABC):
     """A fleet. Use it in a `with` block, or close it: what it started to answer is stopped then.
 
-    Windows are written as the command line takes them (`2026-11-21T10`, `2026-11-21`, `2026-W47`); `end` is exclusive. Every
-    method raises InputError for what cannot be meant, and MissingBlobError for a run that is not there.
+    Windows are written as the command line takes them (`2026-11-21T10`, `2026-11-21`, `2026-W47`); `end` is
+    exclusive. Every method raises InputError for what cannot be meant, and MissingBlobError for a run that
+    is not there.
     """
 
     url: str
@@ -60,7 +63,8 @@ class FleetBase(ABC):
         self, workload: str, window: str, *, partitions: Sequence[str] = (), models: str = "", force: bool = False,
         watch: WatchRun | None = None,
     ) -> RunStatus:  # fmt: skip
-        """Score a window and publish it; returns how the run ended. `watch` is called with its status meanwhile.
+        """Score a window and publish it; returns how the run ended. `watch` is called with its status
+        meanwhile.
 
         A window that is under way is followed, one that is published is only reported.
         """
@@ -72,9 +76,11 @@ class FleetBase(ABC):
         self, run: str, *, only: str = "", partitions: Sequence[str] = (), models: str = "",
         watch: WatchRun | None = None,
     ) -> RunStatus:  # fmt: skip
-        """Score what `failed` in the run, is `missing`, or `all` of it again as a new round; returns how that ended.
+        """Score what `failed` in the run, is `missing`, or `all` of it again as a new round; returns how
+        that ended.
 
-        Or exactly the `partitions`. What was scored keeps the model version of its round, unless `models` names one, or "current".
+        Or exactly the `partitions`. What was scored keeps the model version of its round, unless `models`
+        names one, or "current".
         """
         with self:
             started = self.start_retry(run, only=only, partitions=partitions, models=models)
@@ -91,7 +97,8 @@ class FleetBase(ABC):
         self, workload: str, first: str, end: str, *, only: str = "", partitions: Sequence[str] = (), models: str = "",
         max_parallel: int = 4, newest_first: bool = False, force: bool = False, watch: WatchBackfill | None = None,
     ) -> BackfillStatus:  # fmt: skip
-        """Score the windows [first, end) that are `missing` (the default), have `failed` partitions, or `all`; returns how it ended.
+        """Score the windows [first, end) that are `missing` (the default), have `failed` partitions, or
+        `all`; returns how it ended.
 
         Or exactly the `partitions` of every window; `models` is a version to score with, or "current".
         """
@@ -140,8 +147,9 @@ class FleetBase(ABC):
     ) -> Started:
         """Start the window's run, or find the one that is under way or published.
 
-        `partitions` (keys and patterns) restricts it; `models` is a version to score with instead of the pinned one, or "current".
-        Both make a further round of a window that is published. `force` takes a window that is not due yet.
+        `partitions` (keys and patterns) restricts it; `models` is a version to score with instead of the
+        pinned one, or "current". Both make a further round of a window that is published. `force` takes a
+        window that is not due yet.
         """
 
     @abstractmethod
@@ -152,7 +160,9 @@ class FleetBase(ABC):
 
     @abstractmethod
     def start_training(self, workload: str, first: str, end: str, *, pin: bool | None = None) -> Started:
-        """Start a training on the windows [first, end); `pin` makes its set the current one, or leaves it; None: as settings say."""
+        """Start a training on the windows [first, end); `pin` makes its set the current one, or leaves it;
+        None: as settings say.
+        """
 
     @abstractmethod
     def start_backfill(
@@ -199,7 +209,9 @@ class FleetBase(ABC):
 
     @abstractmethod
     def mute(self, workload: str, *, why: str, until: str, partition: str = "", cause: str = "") -> Mute:
-        """Ask for no attention to the cause, the partition or both until then (2026-12-24, a time, or 7d), and say why."""
+        """Ask for no attention to the cause, the partition or both until then (2026-12-24, a time, or 7d),
+        and say why.
+        """
 
     @abstractmethod
     def unmute(self, workload: str, mute: str, why: str = "") -> Mute:
@@ -219,7 +231,9 @@ class FleetBase(ABC):
 
     @abstractmethod
     def replay(self, run: str, partition: str) -> Replayed:
-        """One partition scored again from the same bytes and the same model, and compared; nothing is written."""
+        """One partition scored again from the same bytes and the same model, and compared; nothing is
+        written.
+        """
 
     @abstractmethod
     def drift(self, run: str, limit: int = 20) -> DriftReport:
@@ -227,11 +241,15 @@ class FleetBase(ABC):
 
     @abstractmethod
     def deadlines(self, workload: str = "", days: int = 90) -> list[DeadlineReport]:
-        """By when windows had to be published in the last `days` days and whether they were, of all workloads with a deadline or of one."""
+        """By when windows had to be published in the last `days` days and whether they were, of all
+        workloads with a deadline or of one.
+        """
 
     @abstractmethod
     def anomalies(self, workload: str = "", *, since: str = "", device: str = "") -> AnomalyReport:
-        """The incidents of published windows since a time (a day, an ISO time, days back such as 7d), of a device or of all."""
+        """The incidents of published windows since a time (a day, an ISO time, days back such as 7d), of a
+        device or of all.
+        """
 
     @abstractmethod
     def costs(
@@ -252,7 +270,9 @@ class FleetBase(ABC):
 
     @abstractmethod
     def repair(self, *, dry_run: bool = False, guesses: bool = False) -> Repairs:
-        """Repair damaged state files, or only report what would be done; what can only be guessed needs `guesses`."""
+        """Repair damaged state files, or only report what would be done; what can only be guessed needs
+        `guesses`.
+        """
 
     @abstractmethod
     def repair_tables(self, *, dry_run: bool = False) -> list[TableRepair]:
@@ -293,7 +313,9 @@ class FleetBase(ABC):
 
     @abstractmethod
     def backtest(self, workload: str, cutoffs: int, folder: Path) -> Mapping[str, Any]:
-        """Train before each of so many cutoffs, score after it, and compare with what came; pictures go to `folder`."""
+        """Train before each of so many cutoffs, score after it, and compare with what came; pictures go to
+        `folder`.
+        """
 
     @abstractmethod
     def draw(

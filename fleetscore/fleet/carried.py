@@ -17,7 +17,8 @@ CARRIED = _PACKAGE / "_carried"  # filled when the wheel is built (setup.py)
 
 
 def app_folder(environment: Mapping[str, str] | None = None) -> Path:
-    """The folder that holds function_app.py: what FLEETSCORE_APP_DIR names, else the checkout, else the package's own copy.
+    """The folder that holds function_app.py: what FLEETSCORE_APP_DIR names, else the checkout, else the
+    package's own copy.
 
     SettingsError when it is not there.
     """
@@ -34,7 +35,9 @@ def app_folder(environment: Mapping[str, str] | None = None) -> Path:
 
 
 def service_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process that runs a local service: one that carries its own copy is made to find it."""
+    """The environment of a process that runs a local service: one that carries its own copy is made to find
+    it.
+    """
     if importlib.util.find_spec("devhost") is not None or not (CARRIED / "tools").is_dir():
         return dict(environment)
     paths = [str(CARRIED / "tools"), environment.get("PYTHONPATH", "")]

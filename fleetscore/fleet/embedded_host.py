@@ -1,4 +1,6 @@
-"""The embedded host: the local Functions host of a store, started when a command needs it and stopped where it was started."""
+"""The embedded host: the local Functions host of a store, started when a command needs it and stopped where
+it was started.
+"""
 
 from __future__ import annotations
 
@@ -43,14 +45,16 @@ class Address:
 
 
 class EmbeddedHost:
-    """The local host of one store: `ensure` finds the one that runs or starts it, `stop` stops it if this process started it.
+    """The local host of one store: `ensure` finds the one that runs or starts it, `stop` stops it if this
+    process started it.
 
-    A host that another command started may go away when that command ends; `ensure` then starts one that takes the work up
-    where it was left, since both keep their history in the same folder.
+    A host that another command started may go away when that command ends; `ensure` then starts one that
+    takes the work up where it was left, since both keep their history in the same folder.
     """
 
     def __init__(self, store_url: str, folder: Path | None = None, options: Sequence[str] = ()) -> None:
-        """Be the host of the store, with its history in `folder`, by default with the store; nothing is started yet.
+        """Be the host of the store, with its history in `folder`, by default with the store; nothing is
+        started yet.
 
         `options` are further ones of `devhost start`, for a host that is started here.
         """
@@ -59,7 +63,8 @@ class EmbeddedHost:
         self._process: subprocess.Popen[bytes] | None = None
 
     def ensure(self) -> str:
-        """The URL of the store's host, started now if none runs; CapacityError with its last words if it does not start.
+        """The URL of the store's host, started now if none runs; CapacityError with its last words if it
+        does not start.
 
         SettingsError on Windows, where the local host does not run.
         """
@@ -94,7 +99,9 @@ class EmbeddedHost:
             waiting.join()
 
     def _settled(self) -> Address | None:
-        """The running host or None, once a host that is just coming or just going has done so: it holds the folder's lock."""
+        """The running host or None, once a host that is just coming or just going has done so: it holds the
+        folder's lock.
+        """
         deadline = time.monotonic() + _STOP_TIMEOUT_S
         while (
             (running := self.find()) is None
@@ -155,15 +162,19 @@ def host_command(data_folder: Path, port: int = 0) -> list[str]:
 
 
 def _commands_environment(store_url: str) -> dict[str, str]:
-    """The environment of a host that serves one command: the schedules rest, so that only what was requested is scored."""
+    """The environment of a host that serves one command: the schedules rest, so that only what was
+    requested is scored.
+    """
     resting = {f"AzureWebJobs.{name}.Disabled": "true" for name in SCHEDULES}
     return {**host_environment(store_url), **resting}
 
 
 def host_environment(store_url: str) -> dict[str, str]:
-    """The environment of a host of that store: this process's own, and the variables of scoring where they are not set.
+    """The environment of a host of that store: this process's own, and the variables of scoring where they
+    are not set.
 
-    Schedules are in UTC, as on Azure, whatever form the TZ of this process has. Every core may work, at activities of a process each.
+    Schedules are in UTC, as on Azure, whatever form the TZ of this process has. Every core may work, at
+    activities of a process each.
     """
     return {
         "WEBSITE_TIME_ZONE": "UTC",
@@ -175,7 +186,9 @@ def host_environment(store_url: str) -> dict[str, str]:
 
 
 def host_folder(store_url: str) -> Path:
-    """Where the local host of a store keeps its history and its log: inside a folder store, else below the home folder."""
+    """Where the local host of a store keeps its history and its log: inside a folder store, else below the
+    home folder.
+    """
     if store_url.startswith("file://"):
         return Path(unquote(urlsplit(store_url).path)) / ".fleetscore" / "host"
     return Path.home() / ".fleetscore" / "hosts" / hashlib.sha256(store_url.encode()).hexdigest()[:16]

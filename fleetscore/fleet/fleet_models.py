@@ -1,4 +1,6 @@
-"""The model sets of a fleet's workload, from its store or from an app: the same answers and errors either way."""
+"""The model sets of a fleet's workload, from its store or from an app: the same answers and errors either
+way.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ class FleetModels(Protocol):
     def promote(self, version: str = "", why: str = "", *, where: str = "") -> Pins:
         """Make `version` current, by default the challenger, else the newest set.
 
-        With `where` "better" it scores only the partitions for which its newest verdict finds it better beyond noise.
+        With `where` "better" it scores only the partitions for which its newest verdict finds it better
+        beyond noise.
         """
 
     def roll_back(self, why: str = "") -> Pins:
@@ -47,7 +50,9 @@ class FleetModels(Protocol):
         """The kept verdicts, newest first."""
 
     def show_verdict(self, verdict: str = "", limit: int = 20) -> VerdictReport:
-        """The verdict of that id, by default ("") the newest, with the partitions where the challenger does worst."""
+        """The verdict of that id, by default ("") the newest, with the partitions where the challenger does
+        worst.
+        """
 
 
 class StoreModels:

@@ -1,4 +1,6 @@
-"""Wait for the end of a run or a backfill: poll often at first and seldom later, and again where no app answers."""
+"""Wait for the end of a run or a backfill: poll often at first and seldom later, and again where no app
+answers.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def wait_s(passed_s: float) -> float:
 
 
 def call_with_retries(call: Callable[[], Answer], recover: Callable[[], None] = lambda: None) -> Answer:
-    """What `call` answers; where no app answers, wait, `recover` and call again, a few times within half a minute."""
+    """What `call` answers; where no app answers, wait, `recover` and call again, a few times within half a
+    minute.
+    """
     for wait_s in _WAITS_S:
         try:
             return call()

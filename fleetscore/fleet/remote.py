@@ -19,6 +19,7 @@ from fleetscore.fleet.following import call_with_retries
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from fleetscore.capabilities import SampleReport
     from fleetscore.fleet.fleet_models import FleetModels
     from fleetscore.models.model_sets import ModelSet
     from fleetscore.operations.anomalies import AnomalyReport
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from fleetscore.runs.index import RunLine
     from fleetscore.runs.retirements import Retirement
     from fleetscore.runs.status_answer import RunStatus
-    from fleetscore.workload import SampleReport
 
 Answer = TypeVar("Answer")
 
@@ -50,7 +50,9 @@ class RemoteFleet(FleetBase):
     """The fleet of one function app; errors that the app answers are raised as the core's own errors."""
 
     def __init__(self, url: str, key: str = "") -> None:
-        """Ask the app at `url`, with a function key if it demands one; InputError for what is no such address."""
+        """Ask the app at `url`, with a function key if it demands one; InputError for what is no such
+        address.
+        """
         self.url = check_address(url)
         self._session = requests.Session()
         if key:
@@ -236,7 +238,9 @@ class RemoteFleet(FleetBase):
         return self.call("GET", "doctor/azure", Diagnosis)
 
     def repair(self, *, dry_run: bool = False, guesses: bool = False) -> Repairs:
-        """Repair damaged state files, or only report what would be done; what can only be guessed needs `guesses`."""
+        """Repair damaged state files, or only report what would be done; what can only be guessed needs
+        `guesses`.
+        """
         from fleetscore.operations.repair import Repairs
 
         return (

@@ -1,7 +1,8 @@
-"""Compiles ahead what the shipped kinds use, into the folder beside the code. Run: python -m fleetscore.kernels.ahead
+"""Compiles ahead what the shipped kinds use, into the folder beside the code. Run: python -m
+fleetscore.kernels.ahead
 
-An image and a package are built with it, so that no fresh container and no fresh instance compiles. kernels.json lists the functions
-and the types that they are called with; infra/kernels.py writes it.
+An image and a package are built with it, so that no fresh container and no fresh instance compiles.
+kernels.json lists the functions and the types that they are called with; infra/kernels.py writes it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ _log = logging.getLogger("fleetscore.kernels")
 
 
 def compile_listed() -> int:
-    """Compile every listed function for the listed types, or find that it is compiled already; the number of compiled forms."""
+    """Compile every listed function for the listed types, or find that it is compiled already; the number
+    of compiled forms.
+    """
     listed: dict[str, dict[str, list[Any]]] = json.loads(LISTED.read_text())
     forms = [
         (getattr(import_module(module), name), signature)
@@ -36,7 +39,9 @@ def compile_listed() -> int:
 
 
 def compile_one() -> None:
-    """Have the smallest listed function for its first types, which shows whether compiled code is loaded (see cache.COUNTS)."""
+    """Have the smallest listed function for its first types, which shows whether compiled code is loaded
+    (see cache.COUNTS).
+    """
     listed: dict[str, dict[str, list[Any]]] = json.loads(LISTED.read_text())
     function = getattr(import_module(_SMALLEST[0]), _SMALLEST[1])
     function.compile(tuple(from_json(kind) for kind in listed[_SMALLEST[0]][_SMALLEST[1]][0]))

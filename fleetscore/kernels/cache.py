@@ -21,8 +21,8 @@ SHIPPED = Path(__file__).resolve().parents[1] / "__compiled__"
 class KernelCache(_Cache):  # type: ignore[misc]  # numba ships no types
     """The compiled forms of one function, in up to two folders: read in both, written in the process's own.
 
-    What cannot be read is as if it were not there, and what cannot be written is compiled in every process; both with a line
-    in the log, since neither changes a result.
+    What cannot be read is as if it were not there, and what cannot be written is compiled in every process;
+    both with a line in the log, since neither changes a result.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -103,7 +103,9 @@ class _Place:
 
 
 class _Locator(_CacheLocator):  # type: ignore[misc]  # numba ships no types
-    """Names a function's files by its module and line, and its folder's sources by their content: neither by paths nor by times."""
+    """Names a function's files by its module and line, and its folder's sources by their content: neither
+    by paths nor by times.
+    """
 
     def __init__(self, folder: Path, function: Callable[..., Any], source: str) -> None:
         self._folder, self._line, self._py_file = folder, function.__code__.co_firstlineno, source
@@ -113,7 +115,9 @@ class _Locator(_CacheLocator):  # type: ignore[misc]  # numba ships no types
         return str(self._folder)
 
     def get_source_stamp(self) -> str:
-        """The hash of the sources of the module's folder: functions of its other modules are compiled into this one."""
+        """The hash of the sources of the module's folder: functions of its other modules are compiled into
+        this one.
+        """
         return _hash_of(Path(self._py_file).parent)
 
     def get_disambiguator(self) -> str:
@@ -131,7 +135,8 @@ def _hash_of(folder: Path) -> str:
 
 @functools.cache
 def own_folder() -> Path | None:
-    """The first folder that this process may write: as NUMBA_CACHE_DIR says, beside the code, in the home folder, or for temporary files.
+    """The first folder that this process may write: as NUMBA_CACHE_DIR says, beside the code, in the home
+    folder, or for temporary files.
 
     None where there is none; then every process compiles for itself.
     """
@@ -153,7 +158,9 @@ def _candidates() -> Iterator[Path]:
 
 
 def _is_writable(folder: Path) -> bool:
-    """Whether files can be made in the folder, and it is this user's own or the app's: code is executed from it."""
+    """Whether files can be made in the folder, and it is this user's own or the app's: code is executed
+    from it.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o755)
         tempfile.TemporaryFile(dir=folder).close()

@@ -1,4 +1,6 @@
-"""Declares compiled functions: compiled once for a kind of processor and kept on disk, so that no fresh process compiles again."""
+"""Declares compiled functions: compiled once for a kind of processor and kept on disk, so that no fresh
+process compiles again.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,11 @@ KERNELS: list[Any] = []
 
 
 def compiled(**options: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """A decorator: the function compiled at its first call for the types it is called with, without the interpreter's lock.
+    """A decorator: the function compiled at its first call for the types it is called with, without the
+    interpreter's lock.
 
-    `options` are further ones of `numba.njit`. Its results are kept on disk where there is a place for them (see KernelCache).
+    `options` are further ones of `numba.njit`. Its results are kept on disk where there is a place for them
+    (see KernelCache).
     """
 
     def declare(function: Callable[P, R]) -> Callable[P, R]:
@@ -46,14 +50,18 @@ def is_portable(features: dict[str, bool], machine: str) -> bool:
 
 
 def processor() -> str:
-    """The kind of processor that is compiled for: PORTABLE, another that NUMBA_CPU_NAME names, or this machine's own."""
+    """The kind of processor that is compiled for: PORTABLE, another that NUMBA_CPU_NAME names, or this
+    machine's own.
+    """
     return str(nb.config.CPU_NAME or f"{binding.get_host_cpu_name()} (this machine's own)")
 
 
 def _choose_processor() -> None:
-    """Compile for PORTABLE where this processor is one, so that others can load it; else for this processor alone.
+    """Compile for PORTABLE where this processor is one, so that others can load it; else for this processor
+    alone.
 
-    Whoever names a processor (NUMBA_CPU_NAME) has theirs. Code for another processor is never loaded: its name is in the cache's keys.
+    Whoever names a processor (NUMBA_CPU_NAME) has theirs. Code for another processor is never loaded: its
+    name is in the cache's keys.
     """
     if nb.config.CPU_NAME is None and is_portable(binding.get_host_cpu_features(), platform.machine()):
         nb.config.CPU_NAME, nb.config.CPU_FEATURES = PORTABLE, ""

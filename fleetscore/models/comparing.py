@@ -17,7 +17,9 @@ _LEAST_CASES = 30
 _LEAST_WINDOWS = 3
 _DEGREES = (1, 2, 3, 4, 5, 7, 10, 20, 1e9)
 _STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.365, 2.228, 2.086, 1.960)
-"""Student's t by degrees of freedom: what a difference over windows has to exceed in its own errors, 95 % two-sided."""
+"""Student's t by degrees of freedom: what a difference over windows has to exceed in its own errors, 95 %
+two-sided.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,8 @@ def are_certain(mean: Floats, deviation: Floats, windows: Floats) -> npt.NDArray
 
 
 def decide(champion_loss: float, challenger_loss: float, cases: int, wins: Mapping[str, int]) -> Decision:
-    """Promote a challenger that is better in all, and for more partitions than it is worse, over 30 cases at least.
+    """Promote a challenger that is better in all, and for more partitions than it is worse, over 30 cases
+    at least.
 
     >>> decide(2.0, 1.5, 100, {"challenger": 6, "champion": 2, "same": 2}).promote
     True

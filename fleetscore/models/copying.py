@@ -30,10 +30,12 @@ class CopiedSet:
 def copy_model_set(
     source: Store, target: Store, workload: str, version: str, requested_by: str, now: datetime
 ) -> CopiedSet:
-    """Copy a set of the workload ("": the source's current one) with its version and its hashes; nothing is imported or pinned.
+    """Copy a set of the workload ("": the source's current one) with its version and its hashes; nothing is
+    imported or pinned.
 
-    Each file is checked against its SHA-256 on the way. A set that is there already stays as it is. ModelError where the source has no
-    such set or a damaged one, ConflictError where the target has another set under that version.
+    Each file is checked against its SHA-256 on the way. A set that is there already stays as it is.
+    ModelError where the source has no such set or a damaged one, ConflictError where the target has another
+    set under that version.
     """
     original = read_model_set(source, workload, version or _current(source, workload))
     size_bytes = sum(file.size_bytes for file in original.files.values())

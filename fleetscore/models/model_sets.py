@@ -1,7 +1,7 @@
 """Model sets: versioned, immutable sets of models of a workload, and the pins that name which one is used.
 
-models/<workload>/<version>/set.json names each file with its size and SHA-256; models/<workload>/pins.json names the current
-version, versions of single partitions, and every change ever made to them.
+models/<workload>/<version>/set.json names each file with its size and SHA-256; models/<workload>/pins.json
+names the current version, versions of single partitions, and every change ever made to them.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class ModelSet:
 
 @dataclass(frozen=True, slots=True)
 class PinChange:
-    """One change of a pin: of the current version (`partition` is ""), of one partition or of `partitions`, or of the challenger."""
+    """One change of a pin: of the current version (`partition` is ""), of one partition or of `partitions`,
+    or of the challenger.
+    """
 
     at: datetime
     who: str
@@ -68,7 +70,9 @@ class PinChange:
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """Which version is used: `partitions[key]` where it is there, `current` otherwise; "" is none. The challenger scores in shadow."""
+    """Which version is used: `partitions[key]` where it is there, `current` otherwise; "" is none. The
+    challenger scores in shadow.
+    """
 
     current: str = ""
     partitions: Mapping[str, str] = field(default_factory=dict)
@@ -92,7 +96,9 @@ def write_model_set(
     card: Mapping[str, Any],
     created: datetime | None = None,
 ) -> ModelSet:
-    """Store a new set; its version is its time and the start of its content's hash. set.json comes last, so a set is whole or not there."""
+    """Store a new set; its version is its time and the start of its content's hash. set.json comes last, so
+    a set is whole or not there.
+    """
     created = created or datetime.now(UTC)
     digests = {
         name: ModelFile(len(data), hashlib.sha256(data).hexdigest()) for name, data in sorted(files.items())
@@ -130,7 +136,9 @@ def read_model_set(store: Store, workload: str, version: str) -> ModelSet:
 
 
 def read_listed_set(store: Store, workload: str, version: str, listed: Entry | None) -> ModelSet:
-    """The set whose set.json was just listed, read only if this process has not read that version of it; otherwise as `read_model_set`."""
+    """The set whose set.json was just listed, read only if this process has not read that version of it;
+    otherwise as `read_model_set`.
+    """
     if listed is None:
         return read_model_set(store, workload, version)
     return read_version(store, listed.path, listed.etag, lambda data: _decode_set(data, workload, version))
@@ -165,7 +173,9 @@ def list_model_sets(store: Store, workload: str) -> list[str]:
 
 
 def read_model_sets(store: Store, workload: str) -> list[ModelSet]:
-    """The stored sets, oldest first; this process reads each once, since a set never changes. ModelError when one is not readable."""
+    """The stored sets, oldest first; this process reads each once, since a set never changes. ModelError
+    when one is not readable.
+    """
     found = side_by_side(lambda version: _known_set(store, workload, version), _folders(store, workload))
     return [model_set for model_set in found if model_set is not None]
 
@@ -185,7 +195,9 @@ def pin_version(
     why: str = "",
     now: datetime | None = None,
 ) -> Pins:
-    """Make `version` the current one, or that of one `partition` ("" as version unpins the partition); the change is recorded."""
+    """Make `version` the current one, or that of one `partition` ("" as version unpins the partition); the
+    change is recorded.
+    """
     if version or not partition:
         read_model_set(store, workload, version)
     at = now or datetime.now(UTC)
@@ -223,7 +235,9 @@ def pin_challenger(
     why: str = "",
     now: datetime | None = None,
 ) -> Pins:
-    """Let `version` score in shadow from the next run on ("" for none); InputError for the champion itself. The change is recorded."""
+    """Let `version` score in shadow from the next run on ("" for none); InputError for the champion itself.
+    The change is recorded.
+    """
     if version:
         read_model_set(store, workload, version)
     at = now or datetime.now(UTC)
@@ -275,7 +289,9 @@ def changes_folder(workload: str) -> str:
 
 
 def _keep_changes(store: Store, workload: str, pins: Pins) -> None:
-    """Write each change that has no file yet beside the pins; the first call for an older store writes them all."""
+    """Write each change that has no file yet beside the pins; the first call for an older store writes them
+    all.
+    """
     folder = changes_folder(workload)
     there = {entry.path for entry in store.list(folder)}
     for number, change in enumerate(pins.history, 1):
@@ -284,7 +300,8 @@ def _keep_changes(store: Store, workload: str, pins: Pins) -> None:
 
 
 def version_before(pins: Pins) -> str:
-    """The version that a rollback returns to: what was current before the current one came; "" when there is none.
+    """The version that a rollback returns to: what was current before the current one came; "" when there
+    is none.
 
     >>> moment = datetime(2026, 1, 1, tzinfo=UTC)
     >>> changes = [PinChange(moment, "", "", "", "v1"), PinChange(moment, "", "", "v1", "v2")]

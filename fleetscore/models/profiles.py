@@ -13,7 +13,8 @@ PROFILE_FILE = "profile.parquet"
 
 
 def summarise(keys: pa.Array | pa.ChunkedArray, values: pa.Array | pa.ChunkedArray) -> pa.Table:
-    """A profile of values in long form: partition, n, mean, std (population), in float64; missing values count nowhere.
+    """A profile of values in long form: partition, n, mean, std (population), in float64; missing values
+    count nowhere.
 
     >>> summarise(pa.array(["a", "a", "b"]), pa.array([1.0, 3.0, 5.0])).to_pylist()[0]
     {'partition': 'a', 'n': 2.0, 'mean': 2.0, 'std': 1.0}

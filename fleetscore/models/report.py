@@ -1,4 +1,6 @@
-"""Model sets as people look at them: all of a workload, or one with its card, beside the pins that choose among them."""
+"""Model sets as people look at them: all of a workload, or one with its card, beside the pins that choose
+among them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from fleetscore.store.base import Store
 
 @dataclass(frozen=True, slots=True)
 class ModelSets:
-    """The model sets of a workload, oldest first, and which of them are used: everywhere, in shadow, for single partitions."""
+    """The model sets of a workload, oldest first, and which of them are used: everywhere, in shadow, for
+    single partitions.
+    """
 
     current: str
     challenger: str

@@ -1,11 +1,15 @@
-"""Whether code of the user's may run here: a workload's settings say so, and so does this process's environment."""
+"""Whether code of the user's may run here: a workload's settings say so, and so does this process's
+environment.
+"""
 
 from __future__ import annotations
 
 import os
 
 TRUSTED = "FLEETSCORE_TRUSTED"
-"""Environment variable with the names of workloads whose own Python and pickles may run here, separated by commas."""
+"""Environment variable with the names of workloads whose own Python and pickles may run here, separated by
+commas.
+"""
 
 
 def trusted_names() -> frozenset[str]:

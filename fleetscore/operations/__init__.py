@@ -1,1 +1,3 @@
-"""What keeps a fleet of runs healthy: attention, doctor, watchdog, due and late windows, housekeeping, notices."""
+"""What keeps a fleet of runs healthy: attention, doctor, watchdog, due and late windows, housekeeping,
+notices.
+"""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from fleetscore.capabilities import FindsEvents
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.operations.known_workloads import find_named, find_named_workload
 from fleetscore.operations.mutes import Mute, format_mute, list_mutes
@@ -14,14 +15,15 @@ from fleetscore.runs.manifests import read_events, read_latest, read_manifest
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.windows import Window, window_at
-from fleetscore.workload import FindsEvents
 
 CAUSE = "anomaly"
 """The cause that mutes of events name."""
 
 DEFAULT_SPAN = timedelta(days=7)
 TOGETHER = timedelta(minutes=10)
-"""Incidents of different groups that begin within this time of each other are one, where there are TOGETHER_LEAST of them."""
+"""Incidents of different groups that begin within this time of each other are one, where there are
+TOGETHER_LEAST of them.
+"""
 
 TOGETHER_LEAST = 3
 _LONGEST_SPAN = timedelta(days=92)
@@ -29,7 +31,9 @@ _LONGEST_SPAN = timedelta(days=92)
 
 @dataclass(frozen=True, slots=True)
 class Anomaly:
-    """An event in its newest state; times are aware UTC. `muted` says by whom and why, "" where no mute is about it."""
+    """An event in its newest state; times are aware UTC. `muted` says by whom and why, "" where no mute is
+    about it.
+    """
 
     event: str
     partition: str
@@ -50,7 +54,9 @@ class Anomaly:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Events that belong together: of one group, or of several that began at the same time. Named after its first event."""
+    """Events that belong together: of one group, or of several that began at the same time. Named after its
+    first event.
+    """
 
     incident: str
     workload: str
@@ -82,7 +88,8 @@ class AnomalyReport:
 def list_anomalies(
     store: Store, now: datetime, *, workload: str = "", since: str = "", device: str = ""
 ) -> AnomalyReport:
-    """The incidents with an event that touches a published window since then; by default the seven days up to the newest one.
+    """The incidents with an event that touches a published window since then; by default the seven days up
+    to the newest one.
 
     `device` restricts them to a group. InputError for a workload whose kind finds no events.
     """
@@ -102,7 +109,8 @@ def list_anomalies(
 
 
 def parse_since(text: str, now: datetime) -> datetime | None:
-    """The moment that `text` names: a day, an ISO time (UTC without an offset), or days back such as 7d; None for "".
+    """The moment that `text` names: a day, an ISO time (UTC without an offset), or days back such as 7d;
+    None for "".
 
     >>> parse_since("2d", datetime(2026, 11, 28, tzinfo=UTC)).isoformat()
     '2026-11-26T00:00:00+00:00'
@@ -123,7 +131,9 @@ def parse_since(text: str, now: datetime) -> datetime | None:
 
 
 def group_incidents(workload: str, events: Iterable[Anomaly], gap: timedelta) -> list[Incident]:
-    """Events of a group that overlap or follow within the gap are an incident; those of several groups that begin together are one."""
+    """Events of a group that overlap or follow within the gap are an incident; those of several groups that
+    begin together are one.
+    """
     parts: list[list[Anomaly]] = []
     for event in sorted(events, key=lambda one: (one.group, one.start, one.partition)):
         last = parts[-1] if parts else []
@@ -209,7 +219,9 @@ def _read_rows(store: Store, name: str, window: Window) -> list[dict[str, Any]]:
 
 
 def _newest_state(rows: Sequence[dict[str, Any]], over: datetime, mutes: Sequence[Mute]) -> Anomaly:
-    """An event as its newest window left it, its peak as the window in which it had its largest severity says."""
+    """An event as its newest window left it, its peak as the window in which it had its largest severity
+    says.
+    """
     last = rows[-1]
     peak = next(row for row in rows if row["severity"] >= last["severity"])
     muted = next((act for act in mutes if act.covers_partition(last["partition"])), None)

@@ -1,4 +1,6 @@
-"""Answers in the shapes of Azure Anomaly Detector 1.1 (univariate): requests checked, series filled, anomalies detected."""
+"""Answers in the shapes of Azure Anomaly Detector 1.1 (univariate): requests checked, series filled,
+anomalies detected.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ _RATIO, _SENSITIVITY = 0.25, 99
 
 @dataclass(frozen=True, slots=True)
 class SeriesRequest:
-    """A checked request: the values on an even grid without gaps, and where in it each point that was sent stands."""
+    """A checked request: the values on an even grid without gaps, and where in it each point that was sent
+    stands.
+    """
 
     values: Floats
     place: Int64s
@@ -57,7 +61,9 @@ def detect_entire(body: bytes) -> dict[str, Any]:
 
 
 def detect_last(body: bytes) -> dict[str, Any]:
-    """The answer of last/detect: the newest point judged by the series; InputError has one of the service's codes."""
+    """The answer of last/detect: the newest point judged by the series; InputError has one of the service's
+    codes.
+    """
     request = read_request(body)
     found = detect_points(request.values, request.period, request.sensitivity, 0.5)
     expected, margin = float(found.expected[-1]), float(found.margin[-1])

@@ -48,10 +48,12 @@ ReadPartitions = Callable[[str, Cause], Sequence[str]]
 def group_attention(
     cells: Sequence[Cell], mutes: Sequence[Mute] = (), read_partitions: ReadPartitions | None = None
 ) -> tuple[AttentionGroup, ...]:
-    """The windows that need attention, grouped by state and cause: those without results first, then the newest.
+    """The windows that need attention, grouped by state and cause: those without results first, then the
+    newest.
 
-    A window with several causes stands in several groups, so that no cause hides another. What `mutes` are about is left out;
-    `read_partitions` is asked only where all partitions that a cell names are muted and it has more.
+    A window with several causes stands in several groups, so that no cause hides another. What `mutes` are
+    about is left out; `read_partitions` is asked only where all partitions that a cell names are muted and
+    it has more.
     """
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in reversed(cells):
@@ -65,7 +67,9 @@ def group_attention(
 
 
 def _each_cause(cell: Cell) -> list[Cell]:
-    """The cell once for each of its causes; as it is where it has none of its own, such as a run that an error stopped."""
+    """The cell once for each of its causes; as it is where it has none of its own, such as a run that an
+    error stopped.
+    """
     return [_of_cause(cell, cause) for cause in cell.causes] or [cell]
 
 

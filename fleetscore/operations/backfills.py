@@ -78,7 +78,9 @@ def list_windows(
 
 
 def check_backfill_due(store: Store, workload: str, windows: Sequence[str], now: datetime) -> None:
-    """InputError where a window of the backfill is not due yet, CapacityError where the month's budget is used up."""
+    """InputError where a window of the backfill is not due yet, CapacityError where the month's budget is
+    used up.
+    """
     check_budget(store, workload, now)
     newest = max(get_workload(store, workload).parse_window(window) for window in (windows[0], windows[-1]))
     check_due(newest, read_policy(store, workload), now)

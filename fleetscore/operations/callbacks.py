@@ -1,4 +1,6 @@
-"""Callbacks: an address that a caller wants called once when a run has ended, in the form of Data Factory's WebHook activity."""
+"""Callbacks: an address that a caller wants called once when a run has ended, in the form of Data Factory's
+WebHook activity.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def request_callback(store: Store, app: AppSettings, run: str, address: str, now
 
 
 def answer_callbacks(store: Store, app: AppSettings, now: datetime) -> int:
-    """Call every address whose run has ended, each once; what is not taken is tried again for a day. Gives how many were taken."""
+    """Call every address whose run has ended, each once; what is not taken is tried again for a day. Gives
+    how many were taken.
+    """
     taken = 0
     for entry in list(store.list(FOLDER)):
         try:
@@ -53,7 +57,9 @@ def answer_callbacks(store: Store, app: AppSettings, now: datetime) -> int:
 
 
 def describe_ending(record: RunRecord) -> bytes:
-    """What the WebHook activity of Data Factory expects: `statusCode` decides, `Error` says why, `Output` is for the pipeline."""
+    """What the WebHook activity of Data Factory expects: `statusCode` decides, `Error` says why, `Output`
+    is for the pipeline.
+    """
     output = {
         "run": record.request.run,
         "state": str(record.state),

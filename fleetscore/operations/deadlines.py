@@ -27,7 +27,9 @@ State = Literal["met", "missed", "at risk", "open"]
 
 @dataclass(frozen=True, slots=True)
 class WindowDeadline:
-    """By when a window has to be published, and how that stands; `expected` is when it will be, None where nothing says so."""
+    """By when a window has to be published, and how that stands; `expected` is when it will be, None where
+    nothing says so.
+    """
 
     window: str
     deadline: datetime
@@ -39,7 +41,9 @@ class WindowDeadline:
 
 @dataclass(frozen=True, slots=True)
 class DeadlineReport:
-    """The windows of one workload whose deadlines lie within the last `days` or ahead, newest first, and the share that met theirs."""
+    """The windows of one workload whose deadlines lie within the last `days` or ahead, newest first, and
+    the share that met theirs.
+    """
 
     workload: str
     deadline: str  # time of day in `timezone`
@@ -52,14 +56,18 @@ class DeadlineReport:
 
 
 def list_deadlines(store: Store, workload: str, days: int, now: datetime) -> list[DeadlineReport]:
-    """The reports of all workloads that have a deadline, or of one; InputError where there is no such workload."""
+    """The reports of all workloads that have a deadline, or of one; InputError where there is no such
+    workload.
+    """
     known = [find_named_workload(store, workload)] if workload else find_named(store)
     wanted = [each for each in known if each.policy.deadline and each.workload is not None]
     return side_by_side(partial(report_deadlines, store, days=days, now=now), wanted)
 
 
 def report_deadlines(store: Store, known: KnownWorkload, days: int, now: datetime) -> DeadlineReport:
-    """The report of a workload with a deadline; reads the index of runs, and the record of a run that is under way."""
+    """The report of a workload with a deadline; reads the index of runs, and the record of a run that is
+    under way.
+    """
     since = now - timedelta(days=days)
     lines = list_runs_since(store, known.name, f"{since - _LONGEST:%Y-%m-%d}")
     zone = _zone_of(known)
@@ -75,7 +83,9 @@ def report_deadlines(store: Store, known: KnownWorkload, days: int, now: datetim
 
 
 def deadline_of(known: KnownWorkload, window: Window) -> datetime:
-    """The first time of day, as the workload's `deadline` names it in its zone, at or after the window is due; in UTC."""
+    """The first time of day, as the workload's `deadline` names it in its zone, at or after the window is
+    due; in UTC.
+    """
     due = window.end + timedelta(seconds=known.policy.watermark_s)
     return next_time_of_day(known.policy.deadline, due, _zone_of(known))
 
@@ -87,7 +97,8 @@ def _zone_of(known: KnownWorkload) -> str:
 def judge_deadline(
     deadline: datetime, published: datetime | None, expected: datetime | None, now: datetime
 ) -> State:
-    """How a deadline stands: met or missed once that is certain, at risk while the window is expected after it.
+    """How a deadline stands: met or missed once that is certain, at risk while the window is expected after
+    it.
 
     >>> from datetime import UTC
     >>> six, seven = datetime(2026, 1, 1, 6, tzinfo=UTC), datetime(2026, 1, 1, 7, tzinfo=UTC)
@@ -102,7 +113,9 @@ def judge_deadline(
 
 
 def typical_s(lines: Sequence[RunLine]) -> float | None:
-    """What a run of a window takes from its request to its publication: the median of the last ones; None before the first."""
+    """What a run of a window takes from its request to its publication: the median of the last ones; None
+    before the first.
+    """
     published = [line for line in lines if _is_publication(line) and line.round == 1]
     newest = sorted(published, key=lambda line: line.requested)[-_TYPICAL_OF:]
     took = [(line.ended - line.requested).total_seconds() for line in newest if line.ended is not None]
@@ -114,7 +127,9 @@ def _is_publication(line: RunLine) -> bool:
 
 
 def _expected_windows(known: KnownWorkload, lines: Sequence[RunLine], now: datetime) -> list[Window]:
-    """The windows that have runs, and where windows are expected those between the first of them and now, run or not."""
+    """The windows that have runs, and where windows are expected those between the first of them and now,
+    run or not.
+    """
     zone = _zone_of(known)
     keys = {line.window for line in lines if line.purpose == "score"}
     windows = {parse_key(key) for key in keys}
@@ -143,7 +158,9 @@ def _judge(
 def _expect(
     store: Store, known: KnownWorkload, window: Window, newest: RunLine | None, takes_s: float | None, now: datetime
 ) -> datetime | None:  # fmt: skip
-    """When the window will be published: by the estimate of its run, else by what runs took so far, from now or from when it is due."""
+    """When the window will be published: by the estimate of its run, else by what runs took so far, from
+    now or from when it is due.
+    """
     if newest is not None and newest.state not in FINAL:
         rest_s = describe_run(store, newest.run, now).eta_s
         if rest_s is not None:

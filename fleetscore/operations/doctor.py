@@ -1,6 +1,7 @@
 """The doctor: checks what a deployment needs, one finding after the other, each with how to fix it.
 
-A finding is ok, a warning, wrong, or not checked, with the reason; nothing that was not looked at is called ok.
+A finding is ok, a warning, wrong, or not checked, with the reason; nothing that was not looked at is called
+ok.
 """
 
 from __future__ import annotations
@@ -141,7 +142,9 @@ def _settings(known: KnownWorkload) -> Finding:
 
 
 def _trust(known: Sequence[KnownWorkload]) -> Iterator[Finding]:
-    """Whether code of the user's may run here, for each workload that names some, and names that no workload has."""
+    """Whether code of the user's may run here, for each workload that names some, and names that no
+    workload has.
+    """
     for each in known:
         distrust = each.workload.code_distrust() if each.workload is not None and not each.reason else None
         if distrust:
@@ -232,7 +235,9 @@ def _queue(app: AppSettings) -> Iterator[Finding]:
 
 
 def _task_hub(app: AppSettings, now: datetime) -> Iterator[Finding]:
-    """The queues of the task hub whose oldest message nobody takes: the orchestrations of that partition stand still."""
+    """The queues of the task hub whose oldest message nobody takes: the orchestrations of that partition
+    stand still.
+    """
     if not app.hub_queue_service:
         yield Finding("task hub", "not checked", "AzureWebJobsStorage__queueServiceUri is not set.")
         return

@@ -1,6 +1,8 @@
-"""The doctor's questions about Azure itself: what nobody could see before a deployment, asked where this process runs.
+"""The doctor's questions about Azure itself: what nobody could see before a deployment, asked where this
+process runs.
 
-Each finding answers a line of docs/azure_unproven.md. Where this is not Azure it says what it answers for instead.
+Each finding answers a line of docs/azure_unproven.md. Where this is not Azure it says what it answers for
+instead.
 """
 
 from __future__ import annotations
@@ -66,7 +68,9 @@ def _platform() -> Iterator[Finding]:
 
 
 def describe_package(folder: Path) -> Finding:
-    """Where the code lies, on which kind of mount, whether it can be written, and whether its modules are compiled."""
+    """Where the code lies, on which kind of mount, whether it can be written, and whether its modules are
+    compiled.
+    """
     mount, kind = _mount_of(folder)
     written = "can be written" if os.access(folder, os.W_OK) else "is read-only"
     is_compiled = Path(cache_from_source(__file__)).exists()

@@ -16,7 +16,9 @@ from fleetscore.store.tables import open_truth
 
 @dataclass(frozen=True, slots=True)
 class DriftLine:
-    """A partition's drift; `score` is the largest measure in units of its limit, None where there is nothing to compare with."""
+    """A partition's drift; `score` is the largest measure in units of its limit, None where there is
+    nothing to compare with.
+    """
 
     partition: str
     model: str
@@ -44,7 +46,9 @@ class DriftReport:
 
 
 def describe_drift(store: Store, run: str, limit: int = 20) -> DriftReport:
-    """The run's partitions to look at; MissingBlobError for an unknown run. A run without sketches gives an empty report."""
+    """The run's partitions to look at; MissingBlobError for an unknown run. A run without sketches gives an
+    empty report.
+    """
     record = read_run(store, run)
     try:
         with open_truth(store, run_path(run, "drift.parquet")) as source:

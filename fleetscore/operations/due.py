@@ -1,4 +1,6 @@
-"""Due windows: what a timer's tick has to start, worked out from what is published, not from which ticks fired."""
+"""Due windows: what a timer's tick has to start, worked out from what is published, not from which ticks
+fired.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,17 @@ from fleetscore.workload import Workload
 _log = logging.getLogger("fleetscore.schedules")
 _AGAIN = timedelta(minutes=15)
 _done: dict[tuple[str, str], tuple[datetime, datetime]] = {}
-"""Store and workload -> the tick of which nothing was left to start, and when that was seen; only spares reading it again."""
+"""Store and workload -> the tick of which nothing was left to start, and when that was seen; only spares
+reading it again.
+"""
 
 
 def submit_due(store: Store, now: datetime) -> list[Submission]:
-    """The runs to start now, of all workloads: what the latest tick of each one's schedules names and has not been started.
+    """The runs to start now, of all workloads: what the latest tick of each one's schedules names and has
+    not been started.
 
-    So a tick that was missed heals at the next call. What is wrong with one workload is logged and keeps back no other.
+    So a tick that was missed heals at the next call. What is wrong with one workload is logged and keeps
+    back no other.
     """
     found: list[Submission] = []
     for known in find_workloads(store):
@@ -37,7 +43,8 @@ def submit_due(store: Store, now: datetime) -> list[Submission]:
 
 
 def submit_due_windows(store: Store, known: KnownWorkload, now: datetime) -> list[Submission]:
-    """The runs of the windows that were due at `now` and never ran, oldest first, and those whose starter died; no data, no windows.
+    """The runs of the windows that were due at `now` and never ran, oldest first, and those whose starter
+    died; no data, no windows.
 
     With nothing published yet the newest due window is requested; older ones are a backfill's work.
     """
@@ -71,7 +78,9 @@ def has_input(store: Store, workload: Workload) -> bool:
 
 
 def list_due(store: Store, workload: Workload, policy: RunPolicy, now: datetime) -> list[Window]:
-    """The windows from the first published one to the newest that is due, `lookback` at the most; of a calendar cadence only."""
+    """The windows from the first published one to the newest that is due, `lookback` at the most; of a
+    calendar cadence only.
+    """
     cadence = next((c for c in workload.cadences if c is not Cadence.INDEX), None)
     if cadence is None:
         return []

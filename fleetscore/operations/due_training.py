@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from fleetscore.capabilities import Trains
 from fleetscore.pipeline.submit import Submission, newest_training, submit_training
 from fleetscore.registry import KnownWorkload
 from fleetscore.schedules import parse_schedule
 from fleetscore.store.base import Store
 from fleetscore.windows import window_at
-from fleetscore.workload import Trains, Workload
+from fleetscore.workload import Workload
 
 _HEALS = timedelta(days=1)
-"""How long after its tick a training that was missed is still started: a new schedule trains at its next tick, not at once."""
+"""How long after its tick a training that was missed is still started: a new schedule trains at its next
+tick, not at once.
+"""
 
 
 def submit_due_training(store: Store, known: KnownWorkload, now: datetime) -> list[Submission]:
-    """The training that is due, on the days before its tick, unless it was requested since; nothing where none is scheduled."""
+    """The training that is due, on the days before its tick, unless it was requested since; nothing where
+    none is scheduled.
+    """
     if known.reason or known.workload is None:
         return []
     workload: Workload = known.workload

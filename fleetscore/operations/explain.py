@@ -1,4 +1,5 @@
-"""The history of one partition in one run: what was found, which attempt scored it with which model, the outcome, why, and what to do next.
+"""The history of one partition in one run: what was found, which attempt scored it with which model, the
+outcome, why, and what to do next.
 
 `explain` reads the store; everything that is decided about what was read is in pure functions below it.
 """
@@ -48,7 +49,9 @@ _READS = 4
 
 @dataclass(frozen=True, slots=True)
 class InputFound:
-    """What discovery found of the partition: `rows` and `size_bytes` are its own, `files` are those of its window (the first 20)."""
+    """What discovery found of the partition: `rows` and `size_bytes` are its own, `files` are those of its
+    window (the first 20).
+    """
 
     rows: int
     size_bytes: int
@@ -58,7 +61,9 @@ class InputFound:
 
 @dataclass(frozen=True, slots=True)
 class AttemptStory:
-    """One try at the shard. `state` is committed, beaten (another was committed first), died (so another was needed), or unfinished."""
+    """One try at the shard. `state` is committed, beaten (another was committed first), died (so another
+    was needed), or unfinished.
+    """
 
     attempt: str
     state: str
@@ -127,14 +132,18 @@ class PartitionStory:
     scored_by: str  # the run whose line this is: an earlier one where a retry kept it
     advice: str
     figures: Mapping[str, float | None] = field(default_factory=dict)
-    """What its shard kept of it: the sketch of input and prediction, or how training went; None is not a number."""
+    """What its shard kept of it: the sketch of input and prediction, or how training went; None is not a
+    number.
+    """
 
     causes: tuple[str, ...] = ()  # all of them, `cause` first
     schema: int = 1
 
 
 def explain(store: Store, run: str, partition: str) -> PartitionStory:
-    """The story of `partition` in `run`; MissingBlobError for an unknown run, InputError for a partition it does not have."""
+    """The story of `partition` in `run`; MissingBlobError for an unknown run, InputError for a partition it
+    does not have.
+    """
     record = read_run(store, run)
     with ThreadPoolExecutor(_READS) as pool:  # a store far away answers them in the time of one
         in_ledger = pool.submit(_ledger_row, store, run, partition)
@@ -219,8 +228,9 @@ def describe_attempts(
 ) -> tuple[AttemptStory, ...]:
     """The attempts whose files are `entries` (all below `prefix`), oldest first.
 
-    `markers` says of an attempt which partitions it was scoring at its last sign of life. An attempt without an outcomes file
-    has not finished: it died, if another was committed since. One that finished and is not the committed one was beaten by it.
+    `markers` says of an attempt which partitions it was scoring at its last sign of life. An attempt
+    without an outcomes file has not finished: it died, if another was committed since. One that finished
+    and is not the committed one was beaten by it.
     """
     files: dict[str, list[Entry]] = {}
     for entry in entries:

@@ -1,7 +1,8 @@
 """Housekeeping: remove what is old and what no manifest and no remaining ledger refers to.
 
-Records of runs, ledgers and results of what was published, model sets, verdicts and the index stay for good. A run that published
-nothing loses its ledger first and then what the ledger spoke of, so that at no moment a ledger speaks of what is gone.
+Records of runs, ledgers and results of what was published, model sets, verdicts and the index stay for
+good. A run that published nothing loses its ledger first and then what the ledger spoke of, so that at no
+moment a ledger speaks of what is gone.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ class Doomed:
 
 @dataclass(slots=True)
 class Swept:
-    """What was removed, or would be: files and bytes by kind, with the first few paths; and input that is not read."""
+    """What was removed, or would be: files and bytes by kind, with the first few paths; and input that is
+    not read.
+    """
 
     files: dict[str, int] = field(default_factory=Counter)
     bytes: dict[str, int] = field(default_factory=Counter)
@@ -75,7 +78,8 @@ class Swept:
 
 
 def sweep(store: Store, now: datetime, *, dry_run: bool = False) -> Swept:
-    """Remove what every workload's [keep] settings give up, or only say what would be; running it again finds nothing more.
+    """Remove what every workload's [keep] settings give up, or only say what would be; running it again
+    finds nothing more.
 
     What is left of the index of runs is rolled up, which removes nothing from it.
     """
@@ -209,7 +213,8 @@ def _without_record(store: Store, line: RunLine) -> Iterator[Doomed]:
 
 
 def _leftovers(store: Store, line: RunLine, entries: Sequence[Entry]) -> Iterator[Doomed]:
-    """What a run leaves that nothing refers to: lost attempts, in-progress markers, challengers' results, notes.
+    """What a run leaves that nothing refers to: lost attempts, in-progress markers, challengers' results,
+    notes.
 
     Of a training also what was joined.
     """
@@ -321,7 +326,9 @@ def _read_swept(store: Store, workload: str, now: datetime) -> dict[str, str]:
 
 
 def _mark_swept(store: Store, workload: str, policy: KeepPolicy, now: datetime) -> None:
-    """Remember the days that need no second look; a run that had not ended by now is looked at by nobody again, but keeps little."""
+    """Remember the days that need no second look; a run that had not ended by now is looked at by nobody
+    again, but keeps little.
+    """
     if next(iter(store.list(f"index/{workload}/", 1)), None) is None:
         return
     known = _read_swept(store, workload, now)

@@ -1,7 +1,8 @@
-"""Late data: a published window stays open for a while; what arrives late is scored alone, and the window is published again.
+"""Late data: a published window stays open for a while; what arrives late is scored alone, and the window
+is published again.
 
-A window is looked at only when the workload's input has changed since the last look, and scored again only when files of its own
-have changed and bring partitions that were late, unknown, or smaller before.
+A window is looked at only when the workload's input has changed since the last look, and scored again only
+when files of its own have changed and bring partitions that were late, unknown, or smaller before.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fleetscore.capabilities import Prepares
 from fleetscore.errors import MissingBlobError
 from fleetscore.operations.backfills import is_under_way, wait_for_live_s
 from fleetscore.pipeline.carry_over import NOT_REQUESTED, choose_partitions
@@ -28,7 +30,7 @@ from fleetscore.runs.plans import read_plan
 from fleetscore.store.base import Store
 from fleetscore.store.paths import late_path
 from fleetscore.store.state_files import read_hint
-from fleetscore.workload import Prepares, RunContext, Workload
+from fleetscore.workload import RunContext, Workload
 
 WHO = "late data"
 """Who asks for the rounds that late data causes."""
@@ -85,7 +87,9 @@ def list_open_windows(store: Store, workload: str, now: datetime) -> list[str]:
 
 
 def find_late(store: Store, workload: Workload, window: str, run: str) -> LateData | None:
-    """What is there to be scored now that was late, not known or smaller when the published `run` read its input."""
+    """What is there to be scored now that was late, not known or smaller when the published `run` read its
+    input.
+    """
     try:
         head, ledger = read_plan(store, run), read_ledger(store, run)
     except MissingBlobError:
@@ -101,7 +105,9 @@ def find_late(store: Store, workload: Workload, window: str, run: str) -> LateDa
 
 
 def late_partitions(discovered: pa.Table, ledger: pa.Table) -> set[str]:
-    """The partitions that can be scored now and were late, not known or smaller in the ledger; those left out on request stay out."""
+    """The partitions that can be scored now and were late, not known or smaller in the ledger; those left
+    out on request stay out.
+    """
     pending = set(discovered.filter(pc.equal(discovered["outcome"], ""))["partition"].to_pylist())
     pending -= set(ledger.filter(pc.equal(ledger["cause"], NOT_REQUESTED))["partition"].to_pylist())
     return pending & choose_partitions(discovered, ledger, Only.MISSING, ())
@@ -117,7 +123,9 @@ def input_fingerprint(store: Store, workload: Workload) -> str:
 
 
 def _prepare(context: RunContext) -> bool:
-    """Prepare what discovery needs, if it is not much; partials are named by content, so nothing is done for nothing."""
+    """Prepare what discovery needs, if it is not much; partials are named by content, so nothing is done
+    for nothing.
+    """
     if not isinstance(context.kind, Prepares):
         return True
     for _ in range(MAX_ROUNDS):

@@ -15,7 +15,9 @@ COLUMN = "model_key"
 
 
 def read_model_keys(store: Store, workload: str, partition: str, file: str) -> tuple[str, ...]:
-    """The different model keys of the partition's rows in a file of results, sorted; none where results do not name any."""
+    """The different model keys of the partition's rows in a file of results, sorted; none where results do
+    not name any.
+    """
     try:
         known = find_workload(store, workload).workload
         if known is None or not file:

@@ -19,7 +19,8 @@ WORKLOAD = "workload"
 
 @dataclass(frozen=True, slots=True)
 class MonthCost:
-    """The runs of one month (by the time of the request) of a workload, or of all with one value of a tag ("": without that tag).
+    """The runs of one month (by the time of the request) of a workload, or of all with one value of a tag
+    ("": without that tag).
 
     `unpriced` of them have no cost, which is in no sum then.
     """
@@ -38,9 +39,11 @@ class MonthCost:
 def list_costs(
     store: Store, workload: str = "", since: str = "", month: str = "", by: str = WORKLOAD
 ) -> list[MonthCost]:
-    """The costs since the month `since` or of the one `month` (YYYY-MM, "" for all), of one workload or all; newest month first.
+    """The costs since the month `since` or of the one `month` (YYYY-MM, "" for all), of one workload or
+    all; newest month first.
 
-    Summed by workload, or by the value of the tag `by`. Reads no run. InputError for an unknown workload, or a month that is none.
+    Summed by workload, or by the value of the tag `by`. Reads no run. InputError for an unknown workload,
+    or a month that is none.
     """
     for name, text in (("since", since), ("month", month)):
         if text and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text):

@@ -1,7 +1,8 @@
-"""Mutes: what needs no attention until a set time, and why. Each act is a small file below attention/<workload>/, written once.
+"""Mutes: what needs no attention until a set time, and why. Each act is a small file below
+attention/<workload>/, written once.
 
-A mute names a cause, partitions, both, or neither (all of the workload). It hides lines of attention and the notices about them;
-outcomes, the calendar and exit codes of runs stay as they are.
+A mute names a cause, partitions, both, or neither (all of the workload). It hides lines of attention and
+the notices about them; outcomes, the calendar and exit codes of runs stay as they are.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ _LONGEST_KEY = 1_024
 
 @dataclass(frozen=True, slots=True)
 class Mute:
-    """What needs no attention before `until`: `partition` is a key or a pattern with *, "" for all; `cause` is a code, "" for all."""
+    """What needs no attention before `until`: `partition` is a key or a pattern with *, "" for all; `cause`
+    is a code, "" for all.
+    """
 
     id: str
     workload: str
@@ -63,7 +66,9 @@ def mute(
     store: Store, workload: str, *, why: str, until: str, now: datetime, requested_by: str, partition: str = "",
     cause: str = "",
 ) -> Mute:  # fmt: skip
-    """Write down a mute and return it; InputError for a reason that is missing and an end that is past or further than a year."""
+    """Write down a mute and return it; InputError for a reason that is missing and an end that is past or
+    further than a year.
+    """
     end = parse_until(until, now)
     reason = why.strip()
     if not reason or len(reason) > _MOST_CHARACTERS:
@@ -106,7 +111,8 @@ def list_mutes(store: Store, workload: str, now: datetime) -> list[Mute]:
 
 
 def parse_until(text: str, now: datetime) -> datetime:
-    """The moment that `text` names: a day (it ends with it), an ISO time (UTC without an offset), or days ahead such as 7d.
+    """The moment that `text` names: a day (it ends with it), an ISO time (UTC without an offset), or days
+    ahead such as 7d.
 
     >>> parse_until("7d", datetime(2026, 11, 28, tzinfo=UTC)).isoformat()
     '2026-12-05T00:00:00+00:00'

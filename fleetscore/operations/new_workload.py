@@ -1,16 +1,18 @@
-"""A new workload of a kind that can propose its settings: data copied, models stored and pinned, settings written last."""
+"""A new workload of a kind that can propose its settings: data copied, models stored and pinned, settings
+written last.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
+from fleetscore.capabilities import NewFleet, Proposal, ProposesFleets, require
 from fleetscore.errors import InputError
 from fleetscore.models.model_sets import ModelSet, pin_version, write_model_set
 from fleetscore.registry import check_new_name, load_kind
 from fleetscore.settings import workload_settings_path
 from fleetscore.store.base import Store
-from fleetscore.workload import NewFleet, Proposal, ProposesFleets, require
 
 KIND = "models"
 _BLOCK_BYTES = 1 << 20
@@ -59,7 +61,9 @@ def make_workload(
 
 
 def copy_data(store: Store, folder: Path, names: tuple[str, ...], prefix: str) -> None:
-    """Copy the files below the prefix of the store; InputError, before anything is copied, where another file is there."""
+    """Copy the files below the prefix of the store; InputError, before anything is copied, where another
+    file is there.
+    """
     missing = []
     for name in names:
         found = store.stat(prefix + name)

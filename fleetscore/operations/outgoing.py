@@ -1,4 +1,6 @@
-"""Posting to addresses that settings or callers name: no redirects, and no private networks unless they are allowed."""
+"""Posting to addresses that settings or callers name: no redirects, and no private networks unless they are
+allowed.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,11 @@ _TIMEOUT_S = 10.0
 
 
 def check_address(url: str, *, allow_private: bool) -> None:
-    """InputError unless the URL is http(s) and all addresses of its host are public; StoreError when the host has none now.
+    """InputError unless the URL is http(s) and all addresses of its host are public; StoreError when the
+    host has none now.
 
-    Private, loopback and link-local addresses pass with `allow_private`: from inside, they lead to what the app's identity may
-    reach and its caller may not.
+    Private, loopback and link-local addresses pass with `allow_private`: from inside, they lead to what the
+    app's identity may reach and its caller may not.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
+from fleetscore.capabilities import FindsEvents
 from fleetscore.errors import FleetscoreError, StoreError
 from fleetscore.models.model_sets import read_pins
 from fleetscore.operations.attention import AttentionGroup, WorkloadAttention, group_attention
@@ -25,7 +26,6 @@ from fleetscore.runs.manifests import read_latest
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.windows import Cadence, parse_key
-from fleetscore.workload import FindsEvents
 
 _CELLS = {
     Cadence.QUARTER_HOUR: 672,
@@ -35,7 +35,9 @@ _CELLS = {
     Cadence.MONTH: 60,
     Cadence.INDEX: 52,
 }
-"""The windows that are looked at, and that a workload's own page shows: a month of hours, eight weeks of days, a year of weeks."""
+"""The windows that are looked at, and that a workload's own page shows: a month of hours, eight weeks of
+days, a year of weeks.
+"""
 _SHOWN = _CELLS | {Cadence.HOUR: 168, Cadence.QUARTER_HOUR: 168}  # of them on the overview
 _ALL_CELLS = 600  # on the overview, however many workloads there are
 _RETRIES = 1.3  # runs to a window, where there are many
@@ -97,7 +99,9 @@ def read_overview(store: Store, now: datetime) -> Overview:
 
 
 def read_workload_page(store: Store, name: str, before: str, now: datetime) -> WorkloadPage:
-    """A workload and the page of its runs before the run `before`; InputError for a name that has neither settings nor runs."""
+    """A workload and the page of its runs before the run `before`; InputError for a name that has neither
+    settings nor runs.
+    """
     known = find_named_workload(store, name)
     with ThreadPoolExecutor(1) as pool:
         listed = pool.submit(list_page, store, name, _PAGE, before)
@@ -127,7 +131,9 @@ def list_attention(workloads: Sequence[WorkloadView]) -> list[WorkloadAttention]
 
 
 def _shorten(view: WorkloadView, most: int) -> WorkloadView:
-    """The workload with its newest windows on the calendar, at most `most`; what to look at stays that of all."""
+    """The workload with its newest windows on the calendar, at most `most`; what to look at stays that of
+    all.
+    """
     cells = min(most, max(_SHOWN[cadence] for cadence in view.cadences))
     calendar = view.calendar.newest_rows(cells)
     return replace(view, calendar=calendar, marks=count_marks(calendar.cells()))
@@ -193,7 +199,9 @@ def _deadlines(store: Store, known: KnownWorkload, now: datetime) -> DeadlineRep
 
 
 def _newest(scored: Sequence[RunLine], cells: Sequence[Cell]) -> RunLine | None:
-    """The run of the newest window that ran, which is not the run requested last when a backfill is under way."""
+    """The run of the newest window that ran, which is not the run requested last when a backfill is under
+    way.
+    """
     run = next((cell.run for cell in reversed(cells) if cell.run), "")
     return next((line for line in scored if line.run == run), None)
 

@@ -28,7 +28,8 @@ def promotion_of(where: str) -> Promotion:
 
 
 def promote(store: Store, workload: str, version: str, requested_by: str, why: str) -> Pins:
-    """Make `version` (by default the challenger, else the newest set) the current one; its latest verdict goes on record with the reason.
+    """Make `version` (by default the challenger, else the newest set) the current one; its latest verdict
+    goes on record with the reason.
 
     InputError when there is no model set.
     """
@@ -38,10 +39,11 @@ def promote(store: Store, workload: str, version: str, requested_by: str, why: s
 
 
 def promote_where_better(store: Store, workload: str, version: str, requested_by: str, why: str) -> Pins:
-    """Let `version` (by default the challenger) score the partitions for which its newest verdict finds it better beyond noise.
+    """Let `version` (by default the challenger) score the partitions for which its newest verdict finds it
+    better beyond noise.
 
-    The other partitions keep what they have, and the version is current for none. InputError when there is no verdict, or no
-    such partition.
+    The other partitions keep what they have, and the version is current for none. InputError when there is
+    no verdict, or no such partition.
     """
     import pyarrow.compute as pc
 
@@ -70,7 +72,9 @@ def promote_where_better(store: Store, workload: str, version: str, requested_by
 
 
 def roll_back(store: Store, workload: str, requested_by: str, why: str) -> Pins:
-    """Return to the set that was current before; InputError when there was none. A second call goes back further."""
+    """Return to the set that was current before; InputError when there was none. A second call goes back
+    further.
+    """
     version = version_before(read_pins(store, workload))
     if not version:
         raise InputError(

@@ -1,8 +1,10 @@
-"""Repair: what can be done about damaged state files, each by itself, with what was there kept under damaged/.
+"""Repair: what can be done about damaged state files, each by itself, with what was there kept under
+damaged/.
 
-Hints are made anew or removed. A manifest is made from the ledger of the run that published it, a ledger from the run's committed
-shards, pins from the files that hold each change. Pins of an older store, which has no such files, can only be guessed from what the
-newest manifest names: that is done only when it is asked for.
+Hints are made anew or removed. A manifest is made from the ledger of the run that published it, a ledger
+from the run's committed shards, pins from the files that hold each change. Pins of an older store, which
+has no such files, can only be guessed from what the newest manifest names: that is done only when it is
+asked for.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ _log = logging.getLogger("fleetscore.repair")
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """A damaged file and what is done about it: `repairable` would be done, a `guess` only when asked for, `repaired` was done."""
+    """A damaged file and what is done about it: `repairable` would be done, a `guess` only when asked for,
+    `repaired` was done.
+    """
 
     path: str
     why: str
@@ -69,10 +73,12 @@ class _Cure:
 
 
 def repair(store: Store, now: datetime, *, dry_run: bool = False, guesses: bool = False) -> Repairs:
-    """Do what can be done about every damaged file, or in a dry run only say it; guesses are made only if `guesses`.
+    """Do what can be done about every damaged file, or in a dry run only say it; guesses are made only if
+    `guesses`.
 
-    What one repair makes good can make another possible, so records come before ledgers, and ledgers before manifests; and a run whose
-    record was made anew is looked at once more, since what is due of a run is known by its record.
+    What one repair makes good can make another possible, so records come before ledgers, and ledgers before
+    manifests; and a run whose record was made anew is looked at once more, since what is due of a run is
+    known by its record.
     """
     done: dict[str, Repair] = {}
     files, again = 0, True
@@ -172,7 +178,9 @@ def _cure_pins(store: Store, workload: str, now: datetime) -> _Cure | None:
 
 
 def _carry_out(store: Store, path: str, cure: _Cure) -> None:
-    """Keep what was there under damaged/, and put the new content in its place; ConflictError when it was changed meanwhile."""
+    """Keep what was there under damaged/, and put the new content in its place; ConflictError when it was
+    changed meanwhile.
+    """
     try:
         data, etag = store.read_tagged(path)
     except MissingBlobError:

@@ -34,7 +34,8 @@ def pins_from_changes(store: Store, workload: str) -> Pins | None:
 
 
 def guess_pins(store: Store, workload: str, now: datetime) -> Pins | None:
-    """The versions that scored the newest published window: the most frequent as the current one, others partition by partition.
+    """The versions that scored the newest published window: the most frequent as the current one, others
+    partition by partition.
 
     None where no window is published, or none of its partitions names a version.
     """
@@ -55,7 +56,9 @@ def guess_pins(store: Store, workload: str, now: datetime) -> Pins | None:
 
 
 def _versions(store: Store, run: str) -> dict[str, str]:
-    """Partition -> the version that scored it: by the run's ledger, and by its plan where the ledger names none."""
+    """Partition -> the version that scored it: by the run's ledger, and by its plan where the ledger names
+    none.
+    """
     ledger = read_ledger(store, run)
     found = _pairs(ledger.filter(pc.equal(ledger["outcome"], Outcome.SCORED)))
     if not found:

@@ -39,7 +39,8 @@ _REASON = "Its record was damaged and was made anew; what is not known any more 
 
 
 def make_manifest(store: Store, workload: str, window: str) -> Manifest:
-    """The manifest of the newest run that published the window: the run's copy, else one from its ledger and the files that this names.
+    """The manifest of the newest run that published the window: the run's copy, else one from its ledger
+    and the files that this names.
 
     PublishError where no run's record says that it published the window.
     """
@@ -71,7 +72,8 @@ def make_manifest(store: Store, workload: str, window: str) -> Manifest:
 
 
 def make_record(store: Store, run: str, now: datetime) -> RunRecord:
-    """The run's record: its request from its plan or its name, its outcomes from its ledger, published if the manifest says so.
+    """The run's record: its request from its plan or its name, its outcomes from its ledger, published if
+    the manifest says so.
 
     DamagedStateError where the name is that of no workload's run.
     """

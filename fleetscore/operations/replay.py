@@ -1,4 +1,6 @@
-"""Replay: score one partition of a run again, here, from the same bytes and with the same model, and compare with what was published."""
+"""Replay: score one partition of a run again, here, from the same bytes and with the same model, and
+compare with what was published.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ class Replayed:
 
 
 def replay_partition(store: Store, run: str, partition: str) -> Replayed:
-    """Score the partition as the run did and compare; writes nothing. InputError for a partition that the run did not score."""
+    """Score the partition as the run did and compare; writes nothing. InputError for a partition that the
+    run did not score.
+    """
     record = read_run(store, run)
     line = _ledger_line(store, record, partition)
     head = read_plan(store, line.run)
@@ -76,7 +80,9 @@ def replay_partition(store: Store, run: str, partition: str) -> Replayed:
 
 
 def _ledger_line(store: Store, record: RunRecord, partition: str) -> LedgerLine:
-    """What the run settled of the partition; MissingBlobError if it did not expect it, InputError for a run without a ledger."""
+    """What the run settled of the partition; MissingBlobError if it did not expect it, InputError for a run
+    without a ledger.
+    """
     run = record.request.run
     try:
         return read_ledger_line(store, run, partition)
@@ -97,7 +103,9 @@ def changed_inputs(store: Store, inputs: Sequence[InputFile]) -> tuple[str, ...]
 
 
 def compare(line: LedgerLine, outcome: dict[str, Any], before: pa.Table, after: pa.Table) -> list[str]:
-    """What differs, in words: outcome, cause, number of rows, and per column how many values and the first of them."""
+    """What differs, in words: outcome, cause, number of rows, and per column how many values and the first
+    of them.
+    """
     said = []
     cause = "" if line.cause == DRIFTED else line.cause  # drift is told of the whole run, not by scoring
     if outcome["outcome"] != line.outcome or outcome["cause"] != cause:

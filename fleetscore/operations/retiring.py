@@ -1,4 +1,6 @@
-"""Retiring a partition: it is expected no more, where it would be late for want of data, or missed for want of a model."""
+"""Retiring a partition: it is expected no more, where it would be late for want of data, or missed for want
+of a model.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ _RUNS_READ = 5
 def retire_partition(
     store: Store, workload: str, partition: str, *, why: str, now: datetime, requested_by: str, undo: bool = False
 ) -> Retirement:  # fmt: skip
-    """Retire the partition, or with `undo` expect it again; MissingBlobError for one that nobody expects, with the nearest names."""
+    """Retire the partition, or with `undo` expect it again; MissingBlobError for one that nobody expects,
+    with the nearest names.
+    """
     known = {act.partition for act in list_retired(store, workload)}
     if not undo:
         known = _expected(store, workload)

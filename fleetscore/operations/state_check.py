@@ -1,7 +1,7 @@
 """The state of a store, read file by file: which files are damaged, and which a newer version wrote.
 
-Input, settings, results and partials are not looked at here: other checks read the first two, a window's retry makes results anew,
-and partials make themselves anew.
+Input, settings, results and partials are not looked at here: other checks read the first two, a window's
+retry makes results anew, and partials make themselves anew.
 """
 
 from __future__ import annotations
@@ -166,7 +166,9 @@ def _of_results(store: Store) -> Iterator[_Check]:
 
 
 def _check_run(store: Store, run: str) -> StateReport:
-    """The run's record, and what is still needed of its files: of an ended run the ledger, of an open one also plan and commits."""
+    """The run's record, and what is still needed of its files: of an ended run the ledger, of an open one
+    also plan and commits.
+    """
     path = run_path(run, "run.json")
     bad = _look(store, _Check(path, "run", read_run_at, is_due=True))
     if bad is not None:

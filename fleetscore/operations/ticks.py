@@ -28,7 +28,9 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether the app does its work: `problems` are sentences, none when it does; `ticks` says when each timer last ran."""
+    """Whether the app does its work: `problems` are sentences, none when it does; `ticks` says when each
+    timer last ran.
+    """
 
     healthy: bool
     problems: tuple[str, ...]

@@ -1,4 +1,6 @@
-"""Files of a workload's input that no window reads although they look like data: in all its folders, whatever their time."""
+"""Files of a workload's input that no window reads although they look like data: in all its folders,
+whatever their time.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ _SHOWN = 3
 
 
 def describe_unread(store: Store, known: KnownWorkload) -> str:
-    """One sentence that counts the files and names the first few with the reasons; "" where every file is read.
+    """One sentence that counts the files and names the first few with the reasons; "" where every file is
+    read.
 
     A place that cannot be listed is said as well.
     """

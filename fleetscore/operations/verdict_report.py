@@ -27,14 +27,18 @@ class JudgedPartition:
 
 @dataclass(frozen=True, slots=True)
 class VerdictReport:
-    """A verdict, and its partitions with the largest differences: those where the challenger does worse first."""
+    """A verdict, and its partitions with the largest differences: those where the challenger does worse
+    first.
+    """
 
     verdict: Verdict
     partitions: tuple[JudgedPartition, ...]
 
 
 def describe_verdict(store: Store, workload: str, verdict: str, limit: int) -> VerdictReport:
-    """The kept verdict of that id (by default the newest) with `limit` partitions; MissingBlobError when there is none such."""
+    """The kept verdict of that id (by default the newest) with `limit` partitions; MissingBlobError when
+    there is none such.
+    """
     kept = list_verdicts(store, workload)
     found = next((each for each in kept if each.id == (verdict or each.id)), None)
     if found is None:
@@ -47,7 +51,8 @@ def describe_verdict(store: Store, workload: str, verdict: str, limit: int) -> V
 
 
 def worst_first(table: pa.Table, limit: int) -> tuple[JudgedPartition, ...]:
-    """The first `limit` partitions by how much more the challenger loses than the champion; equal ones as they lie in the table.
+    """The first `limit` partitions by how much more the challenger loses than the champion; equal ones as
+    they lie in the table.
 
     >>> worst_first(pa.table({"partition": ["a", "b"], "champion": [1.0, 1.0], "challenger": [0.5, 2.0], "cases": [9, 9],
     ...     "better": ["challenger", "champion"]}), 1)[0].partition

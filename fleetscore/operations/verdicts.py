@@ -1,4 +1,6 @@
-"""Verdicts: the champion and the challenger of a workload, compared on what really came, per partition and in all; kept as decisions."""
+"""Verdicts: the champion and the challenger of a workload, compared on what really came, per partition and
+in all; kept as decisions.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fleetscore.capabilities import Judges, require
 from fleetscore.errors import DamagedStateError, InputError, MissingBlobError
 from fleetscore.models.comparing import are_certain, compare, decide
 from fleetscore.models.model_sets import read_pins
@@ -32,7 +35,7 @@ from fleetscore.store.paths import attempt_path
 from fleetscore.store.state_files import decode_truth, read_truth
 from fleetscore.store.tables import count_values, open_truth
 from fleetscore.windows import Window, windows_between
-from fleetscore.workload import Judges, Workload, require
+from fleetscore.workload import Workload
 
 Floats = npt.NDArray[np.float64]
 _log = logging.getLogger("fleetscore.verdicts")
@@ -40,7 +43,9 @@ _log = logging.getLogger("fleetscore.verdicts")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the comparison said. Losses are means over all cases; `table` is Parquet: partition, champion, challenger, cases, better."""
+    """What the comparison said. Losses are means over all cases; `table` is Parquet: partition, champion,
+    challenger, cases, better.
+    """
 
     id: str
     workload: str
@@ -71,7 +76,8 @@ def judge_challenger(
     requested_by: str,
     version: str = "",
 ) -> Verdict:
-    """Compare the challenger (or `version`, a former one) with what was published in the windows [first, stop), and keep the verdict.
+    """Compare the challenger (or `version`, a former one) with what was published in the windows [first,
+    stop), and keep the verdict.
 
     InputError when there is no challenger, or nothing to compare: no shadow results, or no actuals yet.
     """
@@ -103,7 +109,8 @@ def judge_challenger(
 
 
 def combine(pairs: Sequence[tuple[pa.Table, pa.Table]]) -> pa.Table:
-    """Partition, champion, challenger (mean losses), cases, better: of the JUDGED tables (champion's, challenger's) of some windows.
+    """Partition, champion, challenger (mean losses), cases, better: of the JUDGED tables (champion's,
+    challenger's) of some windows.
 
     A partition counts in a window only where both have it; the loss over windows is weighted by cases.
     """
@@ -174,7 +181,9 @@ def read_verdict_table(store: Store, verdict: Verdict) -> pa.Table:
 def _judge_window(
     store: Store, workload: Workload, window: Window, challenger: str
 ) -> tuple[pa.Table, pa.Table] | None:
-    """JUDGED of the published results and of the challenger's, for the partitions of both; None where either is not there."""
+    """JUDGED of the published results and of the challenger's, for the partitions of both; None where
+    either is not there.
+    """
     with suppress(MissingBlobError):
         manifest = read_manifest(store, workload.name, window.key)
         ledger = read_ledger(store, manifest.run)

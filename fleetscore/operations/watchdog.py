@@ -1,4 +1,5 @@
-"""The watchdog: finds runs whose orchestration died, windows that are overdue, runs that stand still, and months beyond their budget.
+"""The watchdog: finds runs whose orchestration died, windows that are overdue, runs that stand still, and
+months beyond their budget.
 
 Decisions are functions of what was read; who asks Durable for an orchestration's state is the timer.
 """
@@ -40,7 +41,9 @@ _GRACE = timedelta(
 _START_GRACE = timedelta(seconds=20)  # between the record of a run and the start of its orchestration
 _MAX_TAKEOVERS = 2
 LONGEST_STEP = timedelta(minutes=30)
-"""What one activity may take (functionTimeout of host.json); an orchestration waits for nothing longer without a step."""
+"""What one activity may take (functionTimeout of host.json); an orchestration waits for nothing longer
+without a step.
+"""
 
 _log = logging.getLogger("fleetscore.watchdog")
 _WITHOUT_HOST = "direct"  # runs in a process of their own have no orchestration
@@ -48,14 +51,18 @@ _WITHOUT_HOST = "direct"  # runs in a process of their own have no orchestration
 
 @dataclass(frozen=True, slots=True)
 class Rescue:
-    """What is to be done about a run: start its orchestration, take it over with a new one, or close its record."""
+    """What is to be done about a run: start its orchestration, take it over with a new one, or close its
+    record.
+    """
 
     do: Literal["start", "take_over", "fail"]
     reason: str
 
 
 def list_open_runs(store: Store, now: datetime) -> list[RunRecord]:
-    """The records of all runs that have not ended, of every workload that has runs; those of no host are left out."""
+    """The records of all runs that have not ended, of every workload that has runs; those of no host are
+    left out.
+    """
     day = f"{now - LOOKS_BACK:%Y-%m-%d}"
     lines = [line for name in list_workloads(store) for line in list_runs_since(store, name, day)]
     return _open_records(store, lines)
@@ -64,11 +71,13 @@ def list_open_runs(store: Store, now: datetime) -> list[RunRecord]:
 def judge_orchestration(
     record: RunRecord, status: str, output: str, now: datetime, last_step: datetime | None = None
 ) -> Rescue | None:
-    """What the state of its orchestration means for a run that has not ended; `status` is Durable's word, "" for no such instance.
+    """What the state of its orchestration means for a run that has not ended; `status` is Durable's word,
+    "" for no such instance.
 
-    None while it is alive, and for some minutes after the record last changed: the two are never written at the same instant.
-    An orchestration that failed or vanished, or has not made a step since `last_step` for twice as long as its longest step
-    may take, loses the run to a new one, twice at most; one that a person terminated does not.
+    None while it is alive, and for some minutes after the record last changed: the two are never written at
+    the same instant. An orchestration that failed or vanished, or has not made a step since `last_step` for
+    twice as long as its longest step may take, loses the run to a new one, twice at most; one that a person
+    terminated does not.
     """
     if status in ("Terminated", "Canceled"):
         return Rescue("fail", f"Its orchestration is {status}. {output}".strip())
@@ -112,7 +121,9 @@ def close_run(store: Store, run: str, reason: str, now: datetime) -> RunRecord:
 
 
 def find_trouble(store: Store, now: datetime) -> list[Notice]:
-    """What notices are sent of: runs that stand still, overdue windows, and months beyond their budget; workload by workload."""
+    """What notices are sent of: runs that stand still, overdue windows, and months beyond their budget;
+    workload by workload.
+    """
 
     found = side_by_side(lambda known: _trouble_alone(store, known, now), find_named(store))
     return [notice for notices in found for notice in notices]
@@ -134,7 +145,9 @@ def is_overdue(window: Window, newest: RunRecord | RunLine | None, policy: RunPo
 
 
 def trouble_of(store: Store, known: KnownWorkload, now: datetime) -> list[Notice]:
-    """The same of one workload; reads the index of runs once, and few records. A broken one is reported, and so are its runs."""
+    """The same of one workload; reads the index of runs once, and few records. A broken one is reported,
+    and so are its runs.
+    """
     workload, policy = known.name, known.policy
     has_data = known.workload is not None and has_input(store, known.workload)
     due = (
@@ -158,7 +171,9 @@ def trouble_of(store: Store, known: KnownWorkload, now: datetime) -> list[Notice
 
 
 def gather_overdue(notices: Sequence[Notice]) -> list[Notice]:
-    """For people who read all at once: the windows of a workload that were never started as one, with the command that runs them."""
+    """For people who read all at once: the windows of a workload that were never started as one, with the
+    command that runs them.
+    """
     gathered: dict[str, list[Notice]] = {}
     for notice in notices:
         never_started = notice.kind == "window_overdue" and not notice.run
@@ -184,7 +199,9 @@ def _open_records(store: Store, lines: Sequence[RunLine]) -> list[RunRecord]:
 
 
 def _read(store: Store, run: str) -> RunRecord | None:
-    """The record; None where it is damaged or gone, which costs that run the watchdog's help and no other run."""
+    """The record; None where it is damaged or gone, which costs that run the watchdog's help and no other
+    run.
+    """
     try:
         return read_run(store, run)
     except (DamagedStateError, MissingBlobError) as error:
@@ -195,7 +212,9 @@ def _read(store: Store, run: str) -> RunRecord | None:
 def _overdue(
     store: Store, workload: str, late: Sequence[Window], indexed: Mapping[str, RunLine], now: datetime
 ) -> list[Notice]:
-    """Notices of the `late` windows without a run that has ended; the records are read of those only where the index knows of none."""
+    """Notices of the `late` windows without a run that has ended; the records are read of those only where
+    the index knows of none.
+    """
     unsure = [w for w in late if w.key not in indexed or indexed[w.key].state not in FINAL]
     newest = side_by_side(lambda window: _newest_of(store, workload, window), unsure)
     return [
@@ -223,7 +242,9 @@ def _overdue_notice(workload: str, window: Window, newest: RunRecord | None, now
 
 
 def _deadlines(store: Store, known: KnownWorkload, now: datetime) -> list[Notice]:
-    """Notices of deadlines that are going to be missed, while something can be done about it, and of those that were missed of late."""
+    """Notices of deadlines that are going to be missed, while something can be done about it, and of those
+    that were missed of late.
+    """
     report = report_deadlines(store, known, LOOKS_BACK.days, now)
     return [
         _deadline_notice(report, each, now) for each in report.windows if each.state in ("at risk", "missed")

@@ -1,4 +1,6 @@
-"""The calendar of a workload's last windows: which there are, how each stands, and how they are laid out in rows."""
+"""The calendar of a workload's last windows: which there are, how each stands, and how they are laid out in
+rows.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ _QUIET = {
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A window on the calendar; `run` is its newest round, "" if it never ran; `bad` counts the partitions that its mark is about."""
+    """A window on the calendar; `run` is its newest round, "" if it never ran; `bad` counts the partitions
+    that its mark is about.
+    """
 
     window: str
     mark: Mark
@@ -78,11 +82,13 @@ def lay_calendar(
     watermark_s: float,
     most: int,
 ) -> Calendar:
-    """The calendar of the last `most` windows (rounded down to whole rows, at least one) that ran, or are due and did not.
+    """The calendar of the last `most` windows (rounded down to whole rows, at least one) that ran, or are
+    due and did not.
 
-    A window between others that never ran is missing; one after the last that is due is overdue, unless the workload has been
-    quiet for long: then the past is shown as it is. Windows that are further ahead of the clock than the next one are left out, so
-    that a mistyped year moves nothing out of view; plain numbers have no clock.
+    A window between others that never ran is missing; one after the last that is due is overdue, unless the
+    workload has been quiet for long: then the past is shown as it is. Windows that are further ahead of the
+    clock than the next one are left out, so that a mistyped year moves nothing out of view; plain numbers
+    have no clock.
     """
     newest = _by_window(lines, parse)
     if not newest:

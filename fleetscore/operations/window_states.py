@@ -1,4 +1,6 @@
-"""Marks: how a window, a run or a partition stands, as a word and a sign, so that colour is never the only sign."""
+"""Marks: how a window, a run or a partition stands, as a word and a sign, so that colour is never the only
+sign.
+"""
 
 from __future__ import annotations
 

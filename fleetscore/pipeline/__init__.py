@@ -1,1 +1,3 @@
-"""The steps of a run, one verb per file: plan, prepare, score, collect, publish. Each may run twice and does its work once."""
+"""The steps of a run, one verb per file: plan, prepare, score, collect, publish. Each may run twice and
+does its work once.
+"""

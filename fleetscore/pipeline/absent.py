@@ -1,4 +1,6 @@
-"""Partitions that had a model before and have none in the current set: named when a set is made, and expected until they are retired."""
+"""Partitions that had a model before and have none in the current set: named when a set is made, and
+expected until they are retired.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ _SHOWN = 5
 
 
 def find_absent(store: Store, kind: Workload, before: str, files: Mapping[str, bytes]) -> list[str]:
-    """The partitions that the version `before` has a model for, or missed already, and the new set's files have not."""
+    """The partitions that the version `before` has a model for, or missed already, and the new set's files
+    have not.
+    """
     known = _known_partitions(store, kind, before)
     mine = kind.modelled_partitions(files.__getitem__) if known is not None else None
     if known is None or mine is None:
@@ -46,7 +50,9 @@ def describe_absent(absent: Sequence[str], workload: str) -> str:
 
 
 def with_absent(run: RunContext, found: Partitions) -> Partitions:
-    """The expected partitions with those that the current set's card misses, without silent ones that are retired."""
+    """The expected partitions with those that the current set's card misses, without silent ones that are
+    retired.
+    """
     retired = {act.partition for act in list_retired(run.store, run.workload)}
     absent = set(card_absent(run.store, run.workload, run.pins.current)) - retired
     table = found.expected
@@ -78,7 +84,9 @@ def _lost_remarks(table: pa.Table, absent: set[str], workload: str) -> list[Rema
 
 
 def _known_partitions(store: Store, kind: Workload, version: str) -> set[str] | None:
-    """The partitions that the version has a model for, and those that its card misses; None where nobody knows."""
+    """The partitions that the version has a model for, and those that its card misses; None where nobody
+    knows.
+    """
     if not version:
         return None
     try:

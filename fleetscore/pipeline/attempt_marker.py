@@ -1,4 +1,6 @@
-"""In-progress markers: which partitions an attempt scores, and in which process, so that a crashed attempt is recognised."""
+"""In-progress markers: which partitions an attempt scores, and in which process, so that a crashed attempt
+is recognised.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def ended_marker(partitions: Sequence[str]) -> AttemptMarker:
 
 
 def is_alive(marker: AttemptMarker) -> bool:
-    """Whether the marker's process lives on this host. One of another host counts as dead: Batch restarts a task when its node is gone."""
+    """Whether the marker's process lives on this host. One of another host counts as dead: Batch restarts a
+    task when its node is gone.
+    """
     if marker.host != socket.gethostname() or marker.pid == _NO_PROCESS:
         return False
     if marker.pid == os.getpid():

@@ -12,7 +12,9 @@ from fleetscore.store.base import Store
 
 
 def month_cost(lines: Iterable[RunLine], now: datetime) -> float:
-    """What the runs that were requested in this month have cost so far, in USD; those without a figure count nothing."""
+    """What the runs that were requested in this month have cost so far, in USD; those without a figure
+    count nothing.
+    """
     return sum(line.cost_usd or 0.0 for line in lines if f"{line.requested:%Y-%m}" == f"{now:%Y-%m}")
 
 

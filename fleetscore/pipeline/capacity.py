@@ -1,4 +1,6 @@
-"""Capacity: what the pool offers now, and whether it can carry what a plan puts on it; decided before anything is submitted."""
+"""Capacity: what the pool offers now, and whether it can carry what a plan puts on it; decided before
+anything is submitted.
+"""
 
 from __future__ import annotations
 
@@ -61,11 +63,12 @@ def offer_inline(app: AppSettings, policy: RunPolicy, prices: Prices) -> InlineO
 def look_at_pool(
     store: Store, app: AppSettings, policy: RunPolicy, prices: Prices, seconds: Floats, memory_bytes: Floats
 ) -> PoolOffer | None:
-    """What the configured pool offers now for partitions of that size; None without a Batch account, or where all is to stay inline.
+    """What the configured pool offers now for partitions of that size; None without a Batch account, or
+    where all is to stay inline.
 
-    The service is not queried where inline is done before even a warm pool could start: most runs are small, and need not wait for an
-    answer, or suffer when none comes. One that cannot be queried is an offer that names the trouble, unless Batch is forced: then the error
-    is raised.
+    The service is not queried where inline is done before even a warm pool could start: most runs are
+    small, and need not wait for an answer, or suffer when none comes. One that cannot be queried is an
+    offer that names the trouble, unless Batch is forced: then the error is raised.
     """
     if not app.batch_endpoint or app.batch_placement == "inline":
         return None

@@ -1,4 +1,6 @@
-"""Contexts: what an activity or a command works with, read once: the workload with its settings, rules of its runs, window, pins."""
+"""Contexts: what an activity or a command works with, read once: the workload with its settings, rules of
+its runs, window, pins.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from fleetscore.workload import RunContext, Workload
 
 
 def open_workload(store: Store, name: str) -> tuple[Workload, RunPolicy]:
-    """The workload and the rules of its runs; InputError for an unknown name, SettingsError where its settings are wrong."""
+    """The workload and the rules of its runs; InputError for an unknown name, SettingsError where its
+    settings are wrong.
+    """
     workload = get_workload(store, name)
     return workload, read_run_policy(store, name, workload.run_defaults)
 
@@ -40,7 +44,9 @@ def open_planned(store: Store, head: PlanHead) -> RunContext:
 
 
 def open_window(store: Store, workload: Workload, window: str) -> RunContext:
-    """The context of a window as a run of it would have it now, with the pinned models; for looking at it without a run."""
+    """The context of a window as a run of it would have it now, with the pinned models; for looking at it
+    without a run.
+    """
     return RunContext(store, workload, workload.parse_window(window), read_pins(store, workload.name))
 
 

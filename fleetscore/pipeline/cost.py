@@ -1,4 +1,5 @@
-"""Cost: what shards cost inline and on a pool, before a run from predictions and after it from what was measured.
+"""Cost: what shards cost inline and on a pool, before a run from predictions and after it from what was
+measured.
 
 Prices are data with a date and a region: prices.toml beside this file, or settings/prices.toml in the store.
 """
@@ -34,7 +35,9 @@ class InlinePrice:
 
 @dataclass(frozen=True, slots=True)
 class PoolGuess:
-    """What is taken for true of a pool before runs on it were measured: seconds until a task starts, share of Spot among its nodes."""
+    """What is taken for true of a pool before runs on it were measured: seconds until a task starts, share
+    of Spot among its nodes.
+    """
 
     boot_s: float
     start_s: float
@@ -43,7 +46,9 @@ class PoolGuess:
 
 @dataclass(frozen=True, slots=True)
 class NodePrice:
-    """A node by its VM size. A Spot price varies up to that of a dedicated node: the one here is the one that was listed."""
+    """A node by its VM size. A Spot price varies up to that of a dedicated node: the one here is the one
+    that was listed.
+    """
 
     vm_size: str
     cores: int
@@ -62,7 +67,9 @@ class GrantedQuota:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """A file of prices in USD, as of `date` in `region`; `problem` says why the store's own cannot be used: costs are unknown then."""
+    """A file of prices in USD, as of `date` in `region`; `problem` says why the store's own cannot be used:
+    costs are unknown then.
+    """
 
     date: str
     region: str
@@ -83,7 +90,9 @@ class Prices:
         return "unknown" if self.problem else f"{self.date} in {self.region}"
 
     def node_usd_per_s(self, vm_size: str) -> float | None:
-        """What a second of a pool's node costs at the listed prices, Spot and dedicated mixed; None for a size without a price."""
+        """What a second of a pool's node costs at the listed prices, Spot and dedicated mixed; None for a
+        size without a price.
+        """
         node = self.node(vm_size)
         if node is None or self.problem:
             return None
@@ -91,7 +100,9 @@ class Prices:
         return (share * node.spot_usd_per_hour + (1 - share) * node.usd_per_hour) / 3600
 
     def node_usd_per_s_at_most(self, vm_size: str) -> float | None:
-        """What a second of a pool's node costs at most, every Spot node at the dedicated price; None for a size without a price."""
+        """What a second of a pool's node costs at most, every Spot node at the dedicated price; None for a
+        size without a price.
+        """
         node = self.node(vm_size)
         return None if node is None or self.problem else node.usd_per_hour / 3600
 
@@ -117,7 +128,9 @@ def read_prices(store: Store) -> Prices:
 
 
 def find_prices(store: Store) -> Prices:
-    """The prices as `read_prices` reads them; where the store's own cannot be used, those that ship with the `problem`."""
+    """The prices as `read_prices` reads them; where the store's own cannot be used, those that ship with
+    the `problem`.
+    """
     try:
         return read_prices(store)
     except SettingsError as error:
@@ -149,9 +162,11 @@ def forecast_batch(
     shards: int, seconds: float, spread: float, wait_s: float, nodes: int, slots: int,
     usd_per_s: float | None, most_usd_per_s: float | None,
 ) -> Forecast:  # fmt: skip
-    """The forecast of shards that run on `nodes` of `slots` slots in all, whose tasks start `wait_s` after submitting.
+    """The forecast of shards that run on `nodes` of `slots` slots in all, whose tasks start `wait_s` after
+    submitting.
 
-    Its most expensive end is the longest that it takes at `most_usd_per_s`, since the price of Spot nodes varies.
+    Its most expensive end is the longest that it takes at `most_usd_per_s`, since the price of Spot nodes
+    varies.
     """
 
     def cost(busy_s: float, node_usd_per_s: float | None) -> float | None:

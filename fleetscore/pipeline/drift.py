@@ -2,13 +2,15 @@
 
 Three measures per partition, from sketches that scoring makes anyway:
 
-- shift: |mean - mean0| / std0, the standardised mean difference (Cohen's d; Austin, Statistics in Medicine 28, 2009, uses it so to
-  compare groups);
-- spread: |ln(std / std0)|, the logarithm of the ratio of the standard deviations, which Austin puts beside it;
-- prediction: of each further column of the sketch, |value - value0| over the standard deviation that the column has among all
-  partitions of the profile (shares: 0.05 at least); the largest of them.
+- shift: |mean - mean0| / std0, the standardised mean difference (Cohen's d; Austin, Statistics in Medicine
+  28, 2009, uses it so to compare groups);
+- spread: |ln(std / std0)|, the logarithm of the ratio of the standard deviations, which Austin puts beside
+  it;
+- prediction: of each further column of the sketch, |value - value0| over the standard deviation that the
+  column has among all partitions of the profile (shares: 0.05 at least); the largest of them.
 
-Each is divided by its limit, as is the share of missing or rejected input; the largest is the score: above 1, look at it.
+Each is divided by its limit, as is the share of missing or rejected input; the largest is the score: above
+1, look at it.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ Floats = npt.NDArray[np.float64]
 
 
 def measure_run(store: Store, head: PlanHead, records: Sequence[ShardRecord], ledger: pa.Table) -> pa.Table:
-    """Compare the run's sketches with the profiles and write drift.parquet; gives the ledger, with DRIFTED among the causes."""
+    """Compare the run's sketches with the profiles and write drift.parquet; gives the ledger, with DRIFTED
+    among the causes.
+    """
     sketches = read_sketches(store, records) if head.request.purpose == "score" else None
     if sketches is None or "mean" not in sketches.column_names:
         return ledger
@@ -121,7 +125,9 @@ def measure_spread(std: Floats, std_before: Floats) -> Floats:
 
 
 def remark(ledger: pa.Table, drift: pa.Table) -> pa.Table:
-    """The ledger with DRIFTED as a further cause, and why, of scored partitions that drifted; `cause` where it is the only one."""
+    """The ledger with DRIFTED as a further cause, and why, of scored partitions that drifted; `cause` where
+    it is the only one.
+    """
     drifted = drift.filter(drift["is_drifted"])
     place = pc.index_in(ledger["partition"], drifted["partition"]).combine_chunks()
     mask = pc.and_(pc.equal(ledger["outcome"], Outcome.SCORED), pc.is_valid(place))

@@ -6,17 +6,21 @@ import logging
 import traceback
 from collections.abc import Iterator
 
+from fleetscore.capabilities import Trains, require
 from fleetscore.errors import BugError, FleetscoreError
 from fleetscore.exhaustion import is_exhausted
-from fleetscore.workload import RunContext, Scored, Shard, Trained, Trains, require
+from fleetscore.workload import RunContext, Scored, Shard, Trained
 
 _log = logging.getLogger("fleetscore.isolation")
 _MAX_ERRORS = 64
-"""After so many errors in one shard the rest is not searched further: everything left fails with the last error."""
+"""After so many errors in one shard the rest is not searched further: everything left fails with the last
+error.
+"""
 
 
 def score_isolated(run: RunContext, shard: Shard) -> Iterator[Scored]:
-    """The workload's pieces; where it raises, the unsettled partitions are halved and tried again until the failing partition is alone.
+    """The workload's pieces; where it raises, the unsettled partitions are halved and tried again until the
+    failing partition is alone.
 
     Raises FleetscoreErrors with `retry` (the store is down) and BugErrors.
     """
@@ -42,9 +46,11 @@ def score_isolated(run: RunContext, shard: Shard) -> Iterator[Scored]:
 
 
 def train_isolated(run: RunContext, shard: Shard) -> list[Trained]:
-    """What training the shard's partitions gave, in as many pieces as it took: one, unless the kind raised, which halves the shard.
+    """What training the shard's partitions gave, in as many pieces as it took: one, unless the kind raised,
+    which halves the shard.
 
-    Partitions that cannot be trained are in a piece without files, each with an outcome that says why. Raises as `score_isolated` does.
+    Partitions that cannot be trained are in a piece without files, each with an outcome that says why.
+    Raises as `score_isolated` does.
     """
     kind, errors = require(run.kind, Trains), 0
     done: list[Trained] = []

@@ -13,7 +13,9 @@ from fleetscore.schemas import OUTCOMES, complete_outcomes, fill_table
 from fleetscore.store.tables import count_values
 
 LEDGER = pa.schema([*OUTCOMES, ("shard", pa.int32()), ("file", pa.string()), ("run", pa.string())])
-"""OUTCOMES with where the partition was scored: shard (-1: none), results file ("" : no rows), and the run that did it."""
+"""OUTCOMES with where the partition was scored: shard (-1: none), results file ("" : no rows), and the run
+that did it.
+"""
 
 SHARD_LOST = "shard_lost"
 EXAMPLES = 20
@@ -29,9 +31,9 @@ def build_ledger(
 ) -> pa.Table:
     """The ledger of the run, sorted by partition.
 
-    `plan` is the plan's table; `committed` has (shard, results file or "", OUTCOMES) of each committed shard; `previous` is the
-    ledger that kept partitions take their line from; `reasons` says of a shard without a commit why. BugError when the
-    partitions are not exactly the expected ones.
+    `plan` is the plan's table; `committed` has (shard, results file or "", OUTCOMES) of each committed
+    shard; `previous` is the ledger that kept partitions take their line from; `reasons` says of a shard
+    without a commit why. BugError when the partitions are not exactly the expected ones.
     """
     parts = [_settled(run, plan), *(_located(run, *shard) for shard in committed)]
     parts.append(_lost(run, plan, {shard for shard, _, _ in committed}, reasons))
@@ -44,7 +46,9 @@ def build_ledger(
 
 
 def check_complete(expected: pa.ChunkedArray, ledger: pa.Table) -> None:
-    """Raise BugError unless the ledger has exactly one line for each expected partition, each with a known outcome."""
+    """Raise BugError unless the ledger has exactly one line for each expected partition, each with a known
+    outcome.
+    """
     keys = ledger["partition"]
     distinct = pc.count_distinct(keys).as_py()
     if not (distinct == len(keys) == len(expected) and pc.all(pc.is_in(keys, expected)).as_py() is not False):
@@ -66,9 +70,11 @@ def count_outcomes(ledger: pa.Table) -> dict[str, int]:
 def group_causes(
     ledger: pa.Table, limit: int = 20, warnings: frozenset[str] = frozenset()
 ) -> tuple[Cause, ...]:
-    """The causes of all outcomes but plain scored, most frequent first, each with its first partitions as examples.
+    """The causes of all outcomes but plain scored, most frequent first, each with its first partitions as
+    examples.
 
-    A partition with several causes counts for each of them. `warnings` are those that need attention although a partition is scored.
+    A partition with several causes counts for each of them. `warnings` are those that need attention
+    although a partition is scored.
     """
     notable = _each_cause(ledger)
     groups = notable.group_by(["outcome", "cause"], use_threads=False)
@@ -89,7 +95,9 @@ def group_settled(plan: pa.Table) -> tuple[Cause, ...]:
 
 
 def _each_cause(ledger: pa.Table) -> pa.Table:
-    """partition, outcome, cause and detail: a row for each cause of a partition, one with "" where it has none but is not scored."""
+    """partition, outcome, cause and detail: a row for each cause of a partition, one with "" where it has
+    none but is not scored.
+    """
     columns = ledger.select(["partition", "outcome", "cause", "detail", "causes"])
     causes = columns["causes"].combine_chunks()
     rows = columns.take(pc.list_parent_indices(causes))

@@ -1,4 +1,6 @@
-"""Runs in this process: the steps one after the other, without a host. For tests, benchmarks, notebooks, and one-off jobs."""
+"""Runs in this process: the steps one after the other, without a host. For tests, benchmarks, notebooks,
+and one-off jobs.
+"""
 
 from __future__ import annotations
 

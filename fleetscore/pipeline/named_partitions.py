@@ -17,7 +17,8 @@ from fleetscore.store.base import Store
 def check_named(store: Store, before: RunRecord, names: Sequence[str]) -> None:
     """InputError for a name that means no partition of the round before and of what is discovered now.
 
-    Discovery is asked only for names that the round before does not have; where it cannot answer, the run itself will say why.
+    Discovery is asked only for names that the round before does not have; where it cannot answer, the run
+    itself will say why.
     """
     if not names:
         return

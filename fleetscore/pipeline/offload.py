@@ -1,4 +1,6 @@
-"""Offload a run's large shards to Batch, and look after them until each is committed or given up with a reason."""
+"""Offload a run's large shards to Batch, and look after them until each is committed or given up with a
+reason.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ def job_of(store: Store, run: str) -> str:
 
 
 def submit_shards(store: Store, compute: Compute, app: AppSettings, run: str, now: datetime) -> str:
-    """Have one task per offloaded shard in the run's job, and wake the pool; gives the job's id. A second call changes nothing."""
+    """Have one task per offloaded shard in the run's job, and wake the pool; gives the job's id. A second
+    call changes nothing.
+    """
     job = job_of(store, run)
     if is_cancelled(store, run):
         return job
@@ -93,7 +97,9 @@ def submit_shards(store: Store, compute: Compute, app: AppSettings, run: str, no
 
 
 def worker_environment(app: AppSettings, run: str, purpose: str) -> dict[str, str]:
-    """The environment of every worker of the run: where the store, the queue and telemetry are, and its identity."""
+    """The environment of every worker of the run: where the store, the queue and telemetry are, and its
+    identity.
+    """
     own = {name: os.environ[name] for name in (EXTRA_WORKLOADS, TRUSTED) if os.environ.get(name)}
     return (
         {**SCORING_ENVIRONMENT, **own}
@@ -112,10 +118,11 @@ def worker_environment(app: AppSettings, run: str, purpose: str) -> dict[str, st
 def check_shards(
     store: Store, compute: Compute, run: str, now: datetime, *, reads_batch: bool = True
 ) -> Check:
-    """See which offloaded shards are committed, and read the others from Batch; ends the job where it is to be ended.
+    """See which offloaded shards are committed, and read the others from Batch; ends the job where it is to
+    be ended.
 
-    Without `reads_batch` the marks in the store decide while workers are still running: messages come by the dozen, and
-    only the timer reads Batch and lists all that the attempts wrote.
+    Without `reads_batch` the marks in the store decide while workers are still running: messages come by
+    the dozen, and only the timer reads Batch and lists all that the attempts wrote.
     """
     job, offloaded = job_of(store, run), set(offloaded_shards(store, run))
     given_up, cancelled = read_given_up(store, run), is_cancelled(store, run)
@@ -141,7 +148,8 @@ def check_shards(
 
 
 def _read_batch(compute: Compute, job: str) -> tuple[JobState, dict[int, TaskState], tuple[str, ...]]:
-    """The job's state, its tasks that are over by shard, and the pool's problems; StoreError without an answer.
+    """The job's state, its tasks that are over by shard, and the pool's problems; StoreError without an
+    answer.
 
     The state is older than the tasks: of a job that has ended, every task's own end is then known.
     """
@@ -161,7 +169,9 @@ def _terminate(compute: Compute, run: str, job: str, why: str) -> None:
 
 
 def policy_of(store: Store, run: str) -> RunPolicy:
-    """The rules of the run's workload; the defaults while its settings cannot be read, so that no wait is endless."""
+    """The rules of the run's workload; the defaults while its settings cannot be read, so that no wait is
+    endless.
+    """
     try:
         return read_policy(store, read_plan(store, run).request.workload)
     except SettingsError as error:
@@ -186,7 +196,9 @@ def read_given_up(store: Store, run: str) -> dict[int, str]:
 
 
 def _wake(store: Store, compute: Compute, run: str, pool: str, nodes: int) -> None:
-    """Have the pool grow for the run; one request per evaluation of its formula, whichever run of the store makes it."""
+    """Have the pool grow for the run; one request per evaluation of its formula, whichever run of the store
+    makes it.
+    """
     seen = _last_evaluation_seen(store, pool)
     try:
         newest = compute.wake_pool(seen)

@@ -15,7 +15,9 @@ _SETTLED = "Every shard is committed or given up."
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Where the offloaded shards stand: `reasons` says of those that will never be committed why; `open` ones are worth waiting for."""
+    """Where the offloaded shards stand: `reasons` says of those that will never be committed why; `open`
+    ones are worth waiting for.
+    """
 
     open: int
     reasons: Mapping[str, str]
@@ -62,9 +64,11 @@ def decide_unanswered(
     waited_s: float,
     cancelled: bool,
 ) -> Check:
-    """What becomes of shards without a commit while Batch does not answer; raises `error` while they may still come.
+    """What becomes of shards without a commit while Batch does not answer; raises `error` while they may
+    still come.
 
-    Workers commit without the service, so that an outage costs nothing until the job must have ended by its own limit.
+    Workers commit without the service, so that an outage costs nothing until the job must have ended by its
+    own limit.
     """
     reasons = {str(shard): given_up[shard] for shard in missing if shard in given_up}
     left = [shard for shard in missing if str(shard) not in reasons]
@@ -86,7 +90,9 @@ def _describe(task: TaskState, limit_s: float) -> str:
 
 
 def _ending(task: TaskState, limit_s: float) -> str:
-    """How a task ended, in words: the service ends one at its time limit with a code that is not the program's."""
+    """How a task ended, in words: the service ends one at its time limit with a code that is not the
+    program's.
+    """
     if task.started is None and task.exit_code is None:
         return "never started"
     if not task.failure.startswith("TaskEnded"):

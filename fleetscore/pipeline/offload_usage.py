@@ -23,7 +23,8 @@ _log = logging.getLogger("fleetscore.offload")
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the offloaded shards took, from the service's times: usage.json. A node counts from its first to its last task, with its start.
+    """What the offloaded shards took, from the service's times: usage.json. A node counts from its first to
+    its last task, with its start.
 
     Times of tries that died are not in it: the service keeps the last try's only.
     """
@@ -59,7 +60,8 @@ def measure_usage(tasks: Sequence[TaskState], submission: Submission, now: datet
 
 
 def write_usage(store: Store, compute: Compute, run: str, now: datetime) -> Usage | None:
-    """Measure what the run's job took, for its record; None where nothing was submitted or Batch does not answer.
+    """Measure what the run's job took, for its record; None where nothing was submitted or Batch does not
+    answer.
 
     Usage is information only, so that no run waits for it.
     """
@@ -78,7 +80,8 @@ def write_usage(store: Store, compute: Compute, run: str, now: datetime) -> Usag
 def keep_logs(store: Store, compute: Compute, run: str, patience_s: float = 30.0) -> int:
     """Copy stdout and stderr of every task to runs/<run>/logs/; gives how many files were kept.
 
-    Waits `patience_s` at the most for the last tasks to say their last word: a shard is committed before its process ends.
+    Waits `patience_s` at the most for the last tasks to say their last word: a shard is committed before
+    its process ends.
     """
     job = job_of(store, run)
     deadline = time.monotonic() + patience_s

@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, slots=True)
 class PackingLimits:
-    """What a shard may cost: about `shard_s` seconds, never more than `memory_bytes`, and no shard is split off below `worth_s`."""
+    """What a shard may cost: about `shard_s` seconds, never more than `memory_bytes`, and no shard is split
+    off below `worth_s`.
+    """
 
     shard_s: float = 60.0
     memory_bytes: float = 1.0e9
@@ -34,8 +36,9 @@ def pack_shards(
 ) -> npt.NDArray[np.int32]:
     """The shard of each partition, 0-based and without gaps, by longest processing time first (Graham 1969).
 
-    Each shard's memory stays within the bound, unless it is a single partition that exceeds it alone. With k shards and memory to
-    spare the longest shard takes at most 4/3 - 1/(3k) of the optimum. Same input, same answer.
+    Each shard's memory stays within the bound, unless it is a single partition that exceeds it alone. With
+    k shards and memory to spare the longest shard takes at most 4/3 - 1/(3k) of the optimum. Same input,
+    same answer.
     """
     if len(seconds) == 0:
         return np.empty(0, np.int32)
@@ -50,7 +53,9 @@ def pack_shards(
 
 
 def _deal(seconds: list[float], memory_bytes: list[float], shards: int, bound: float) -> list[int]:
-    """Give each partition in turn to the shard with the least time; a shard whose memory is full leaves the game for a new one."""
+    """Give each partition in turn to the shard with the least time; a shard whose memory is full leaves the
+    game for a new one.
+    """
     heap = [(0.0, shard) for shard in range(shards)]
     filled = [0.0] * shards
     dealt: list[int] = []
@@ -69,7 +74,9 @@ def _deal(seconds: list[float], memory_bytes: list[float], shards: int, bound: f
 def _take_shard_with_room(
     heap: list[tuple[float, int]], filled: list[float], size: float, bound: float
 ) -> tuple[float, int]:
-    """Take out the least loaded shard that has room for `size`, or open a new one; shards that are nearly full are dropped for good."""
+    """Take out the least loaded shard that has room for `size`, or open a new one; shards that are nearly
+    full are dropped for good.
+    """
     passed: list[tuple[float, int]] = []
     found: tuple[float, int] | None = None
     while heap and found is None:

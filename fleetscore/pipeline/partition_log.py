@@ -20,7 +20,8 @@ _COLUMNS = ("partition", "outcome", "cause", "detail", "input_rows", "rows", "mo
 def log_partitions(
     head: PlanHead, records: Sequence[ShardRecord], ledger: pa.Table, which: LogPartitions
 ) -> int:
-    """Log the partitions that this run settled: all of them, those without a good outcome (`bad`), or none; gives how many lines.
+    """Log the partitions that this run settled: all of them, those without a good outcome (`bad`), or none;
+    gives how many lines.
 
     Good outcomes are INFO, others WARNING. Nothing is made for a level that is not logged.
     """

@@ -1,7 +1,9 @@
-"""Placement: which partitions are scored inline (activities of the app) and which on Batch, with the reason in words.
+"""Placement: which partitions are scored inline (activities of the app) and which on Batch, with the reason
+in words.
 
-What an activity cannot carry goes to Batch. Of the rest, inline takes as much as it gets done until a task could start on the pool, and the
-pool takes what is left, unless it is dearer and the wait for inline is short. The largest partitions go first.
+What an activity cannot carry goes to Batch. Of the rest, inline takes as much as it gets done until a task
+could start on the pool, and the pool takes what is left, unless it is dearer and the wait for inline is
+short. The largest partitions go first.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class InlineOffer:
-    """What the app itself can do: shards at once, what one shard is packed for and may take, and what a second of a core costs."""
+    """What the app itself can do: shards at once, what one shard is packed for and may take, and what a
+    second of a core costs.
+    """
 
     cores: int
     shard_s: float
@@ -35,7 +39,9 @@ class InlineOffer:
 
 @dataclass(frozen=True, slots=True)
 class PoolOffer:
-    """What the pool can do: slots that it may grow to, seconds until a task starts, and why it cannot take anything, if so."""
+    """What the pool can do: slots that it may grow to, seconds until a task starts, and why it cannot take
+    anything, if so.
+    """
 
     slots: int
     slots_per_node: int
@@ -71,7 +77,9 @@ class PoolOffer:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Which partitions are on Batch, and the reasons: of inline shards, of Batch shards, of those that hold a `large` partition."""
+    """Which partitions are on Batch, and the reasons: of inline shards, of Batch shards, of those that hold
+    a `large` partition.
+    """
 
     on_batch: Mask
     large: Mask
@@ -89,7 +97,9 @@ class Placement:
 def place_partitions(
     seconds: Floats, memory_bytes: Floats, inline: InlineOffer, pool: PoolOffer | None, wish: str
 ) -> Placement:
-    """Place each partition; `wish` is FLEETSCORE_BATCH_PLACEMENT, SettingsError for one that is not known or cannot be met."""
+    """Place each partition; `wish` is FLEETSCORE_BATCH_PLACEMENT, SettingsError for one that is not known
+    or cannot be met.
+    """
     nowhere = np.zeros(len(seconds), bool)
     if wish not in WISHES:
         raise SettingsError(

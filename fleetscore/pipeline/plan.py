@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.app_settings import AppSettings
+from fleetscore.capabilities import Trains, require
 from fleetscore.errors import BugError, CapacityError
 from fleetscore.models.model_sets import read_pins
 from fleetscore.pipeline.absent import with_absent
@@ -34,12 +35,13 @@ from fleetscore.store.base import Store
 from fleetscore.store.paths import rates_path, run_path
 from fleetscore.store.state_files import check_range, read_hint_with, read_truth
 from fleetscore.store.tables import count_values
-from fleetscore.workload import Partitions, Purpose, Remark, RunContext, Trains, Workload, require
+from fleetscore.workload import Partitions, Purpose, Remark, RunContext, Workload
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole plan in memory: its head, its shards, and the PARTITIONS table with `shard` (-1: settled) and `kept`.
+    """A whole plan in memory: its head, its shards, and the PARTITIONS table with `shard` (-1: settled) and
+    `kept`.
 
     `prices` says of when and where the prices are; `refusal` why it cannot be carried out, if so.
     """
@@ -62,7 +64,9 @@ class Situation:
 
 
 def commit_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime) -> PlanHead:
-    """Plan the run and write the plan, once: a second call gets the first one's plan. CapacityError if nothing can carry it."""
+    """Plan the run and write the plan, once: a second call gets the first one's plan. CapacityError if
+    nothing can carry it.
+    """
     path = run_path(request.run, "plan.json")
     if store.stat(path) is None:
         plan = make_plan(store, request, app, now)

@@ -1,8 +1,9 @@
-"""Poison partitions: finding the partition that kills its process, from the markers that dead attempts left, and setting it aside.
+"""Poison partitions: finding the partition that kills its process, from the markers that dead attempts
+left, and setting it aside.
 
-Before an attempt scores a group of partitions it writes down which (a marker). An attempt that dies leaves its last marker behind.
-The next attempt scores all others first and these in groups of the square root of their number, so that the one among
-ten thousand is known after four deaths.
+Before an attempt scores a group of partitions it writes down which (a marker). An attempt that dies leaves
+its last marker behind. The next attempt scores all others first and these in groups of the square root of
+their number, so that the one among ten thousand is known after four deaths.
 """
 
 from __future__ import annotations

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fleetscore.capabilities import Prepares, require
 from fleetscore.errors import BugError, FleetscoreError, MissingBlobError
 from fleetscore.pipeline.context import open_run
 from fleetscore.records import RunRequest, to_json
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_path
 from fleetscore.store.state_files import read_truth
-from fleetscore.workload import MapItem, Prepares, require
+from fleetscore.workload import MapItem
 
 MAX_ROUNDS = 8
 """Preparation may need several rounds (parse, then reduce); more than this means that it does not end."""
@@ -50,7 +51,9 @@ def list_items(store: Store, request: RunRequest, round_number: int) -> list[Map
 
 
 def prepare_item(store: Store, request: RunRequest, round_number: int, number: int) -> PreparedItem:
-    """Compute piece `number` of the round unless it is done; an expected failure is recorded, and the run stops on it later."""
+    """Compute piece `number` of the round unless it is done; an expected failure is recorded, and the run
+    stops on it later.
+    """
     path = run_path(request.run, f"prepare/{round_number}/{number:06d}.json")
     try:
         return read_truth(store, path, PreparedItem)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fleetscore.app_settings import AppSettings
+from fleetscore.capabilities import Prepares
 from fleetscore.pipeline.context import open_run
 from fleetscore.pipeline.ledger import group_settled
 from fleetscore.pipeline.plan import make_plan
@@ -17,7 +18,6 @@ from fleetscore.registry import get_workload
 from fleetscore.store.base import Store
 from fleetscore.store.dry_run import DryStore
 from fleetscore.store.paths import run_id
-from fleetscore.workload import Prepares
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,9 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class RunPreview:
-    """The plan that a run would get now; `to_prepare` pieces of input come before it, and then it is made anew."""
+    """The plan that a run would get now; `to_prepare` pieces of input come before it, and then it is made
+    anew.
+    """
 
     head: PlanHead
     to_prepare: int
@@ -49,7 +51,9 @@ class RunPreview:
 def preview_run(
     store: Store, app: AppSettings, now: datetime, workload: str, window: str, partitions: tuple[str, ...] = (), models: str = ""
 ) -> RunPreview:  # fmt: skip
-    """What a run of the window would do if it started now; writes nothing. InputError and ModelError as the run would raise them."""
+    """What a run of the window would do if it started now; writes nothing. InputError and ModelError as the
+    run would raise them.
+    """
     dry = DryStore(store)  # discovery keeps notes of what it read; a preview leaves none
     request = _request(dry, now, workload, window, partitions, models)
     to_prepare = _count_preparation(dry, request)

@@ -1,4 +1,6 @@
-"""Profiles: what each partition's input and predictions looked like when its model was made, and when it was first used."""
+"""Profiles: what each partition's input and predictions looked like when its model was made, and when it
+was first used.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fleetscore.capabilities import Trains
 from fleetscore.errors import ModelError
 from fleetscore.models.model_sets import read_model_file, read_model_set
 from fleetscore.models.profiles import PROFILE_FILE, pack_profile
@@ -18,7 +21,7 @@ from fleetscore.store.base import Store
 from fleetscore.store.paths import profile_path
 from fleetscore.store.state_files import read_hint_with
 from fleetscore.store.tables import has_table, open_truth
-from fleetscore.workload import Trains, Workload
+from fleetscore.workload import Workload
 
 
 def read_training_profile(store: Store, workload: Workload, version: str) -> pa.Table | None:
@@ -36,7 +39,9 @@ def read_training_profile(store: Store, workload: Workload, version: str) -> pa.
 
 
 def read_profile(store: Store, workload: Workload, version: str) -> pa.Table | None:
-    """The profile to compare with: the training's where it has one, completed by how the version's first published run looked."""
+    """The profile to compare with: the training's where it has one, completed by how the version's first
+    published run looked.
+    """
     trained = read_training_profile(store, workload, version)
     first = read_hint_with(store, profile_path(workload.name, version), _decode_profile)
     if first is None:
@@ -65,7 +70,9 @@ def read_sketches(store: Store, records: Sequence[ShardRecord]) -> pa.Table | No
 
 
 def remember_first(store: Store, workload: str, sketches: pa.Table, versions: pa.ChunkedArray) -> None:
-    """Keep how each version's first published run looked; later runs change nothing. `versions` says which scored each sketched row."""
+    """Keep how each version's first published run looked; later runs change nothing. `versions` says which
+    scored each sketched row.
+    """
     for version in pc.unique(versions).to_pylist():
         path = profile_path(workload, version)
         if version and not has_table(store, path):

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
+from fleetscore.capabilities import ChecksResults, Trains, require
 from fleetscore.errors import FleetscoreError
 from fleetscore.models.model_sets import write_model_set
 from fleetscore.pipeline.absent import CARD_LINE, find_absent
@@ -23,7 +24,7 @@ from fleetscore.runs.plans import read_plan
 from fleetscore.runs.result_tables import commit_manifest, sizes_of
 from fleetscore.store.base import Store
 from fleetscore.store.paths import manifest_path, table_root
-from fleetscore.workload import ChecksResults, ModelSetDraft, RunContext, Trains, require
+from fleetscore.workload import ModelSetDraft, RunContext
 
 _log = logging.getLogger("fleetscore.tables")
 

@@ -1,4 +1,6 @@
-"""Rates: what a finished run teaches about a workload's speed and a pool's start; the next plan predicts with it."""
+"""Rates: what a finished run teaches about a workload's speed and a pool's start; the next plan predicts
+with it.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ _LEAST_S = 0.05
 
 
 def learn_rates(store: Store, run: str) -> Rates:
-    """Move the workload's rates of the run's purpose towards what it measured and store them; runs too short to measure change nothing."""
+    """Move the workload's rates of the run's purpose towards what it measured and store them; runs too
+    short to measure change nothing.
+    """
     head, collected = read_plan(store, run), read_collected(store, run)
     _learn_pool(store, run)
     if collected.measured_s < _LEAST_S or head.predicted_s <= 0:
@@ -32,9 +36,11 @@ def learn_rates(store: Store, run: str) -> Rates:
 
 
 def blend_rates(rates: Rates, predicted_s: float, measured_s: float, bytes_per_row: float = 0.0) -> Rates:
-    """The rates, each scaled part of the way from predicted to measured; one run moves them by a factor of 8 at the most.
+    """The rates, each scaled part of the way from predicted to measured; one run moves them by a factor of
+    8 at the most.
 
-    Memory goes up at once and down by degrees, since too little costs a shard its process; 0 `bytes_per_row` was not measured.
+    Memory goes up at once and down by degrees, since too little costs a shard its process; 0
+    `bytes_per_row` was not measured.
     """
     ratio = min(8.0, max(0.125, measured_s / predicted_s))
     factor = ratio**_WEIGHT

@@ -1,4 +1,6 @@
-"""The bill of a run: measured seconds and what they cost, and how far off the forecast was; facts of its record."""
+"""The bill of a run: measured seconds and what they cost, and how far off the forecast was; facts of its
+record.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from fleetscore.store.base import Store
 
 
 def make_bill(store: Store, run: str, collected: Collected) -> Mapping[str, Any]:
-    """What the run took and cost. `estimate_off` is measured over predicted seconds; costs are in USD at the prices of that date."""
+    """What the run took and cost. `estimate_off` is measured over predicted seconds; costs are in USD at
+    the prices of that date.
+    """
     head, prices, found = read_plan(store, run), find_prices(store), read_usage(store, run)
     inline_s = collected.measured_s - collected.batch_s
     inline_usd = None if prices.inline_usd_per_s is None else inline_s * prices.inline_usd_per_s

@@ -9,22 +9,24 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fleetscore.capabilities import FindsEvents
 from fleetscore.records import Collected, Manifest, ResultFile, RunRequest
 from fleetscore.registry import find_workload
 from fleetscore.runs.manifests import read_events
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_path
 from fleetscore.windows import parse_key
-from fleetscore.workload import FindsEvents
 
 _WORST = 5
 _NAMED = 1000
 
 
 def write_events(store: Store, request: RunRequest, collected: Collected) -> tuple[ResultFile, ...]:
-    """Write the events of the collected rows and name their file; none where the kind finds none, or there are none.
+    """Write the events of the collected rows and name their file; none where the kind finds none, or there
+    are none.
 
-    A second call writes the same. Rows that a retry kept are among the collected ones, so their events are, too.
+    A second call writes the same. Rows that a retry kept are among the collected ones, so their events are,
+    too.
     """
     kind: object = find_workload(store, request.workload).workload
     if not isinstance(kind, FindsEvents) or not collected.files:
@@ -42,7 +44,9 @@ def write_events(store: Store, request: RunRequest, collected: Collected) -> tup
 
 
 def summarise_events(store: Store, manifest: Manifest) -> dict[str, Any]:
-    """Facts for the run's record: how many events the window has, how many began in it, and the worst; {} without any."""
+    """Facts for the run's record: how many events the window has, how many began in it, and the worst; {}
+    without any.
+    """
     table = read_events(store, manifest)
     if not table.num_rows:
         return {}

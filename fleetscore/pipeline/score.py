@@ -1,4 +1,6 @@
-"""Score a shard and commit it once: results under the attempt's path, then one small record by create-if-absent."""
+"""Score a shard and commit it once: results under the attempt's path, then one small record by
+create-if-absent.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,8 @@ class Attempt:
 def score_shard(
     store: Store, run: str, shard: int, placement: str = "inline", progress: Progress | None = None, attempt: str = ""
 ) -> ShardRecord | None:  # fmt: skip
-    """Score the shard unless it is committed already, and give the record of the attempt that won; None if the run was cancelled.
+    """Score the shard unless it is committed already, and give the record of the attempt that won; None if
+    the run was cancelled.
 
     `attempt` is what `name_attempt` gave, for callers that need its name before it ends.
     """
@@ -117,7 +120,9 @@ def read_shard_record(store: Store, run: str, shard: int) -> ShardRecord | None:
 
 
 def commit_record(store: Store, record: ShardRecord) -> bool:
-    """Commit the attempt whose files are all written, unless another one was; what the record names is on the disk before it is."""
+    """Commit the attempt whose files are all written, unless another one was; what the record names is on
+    the disk before it is.
+    """
     named = [
         record.outcomes,
         record.sketches,
@@ -179,7 +184,9 @@ class ShardWriter:
         return pa.concat_tables(self._outcomes) if self._outcomes else OUTCOMES.empty_table()
 
     def record(self, started: datetime, seconds: float) -> ShardRecord:
-        """Write outcomes and sketches, and give the record to commit; call after the with block, when the results lie there whole."""
+        """Write outcomes and sketches, and give the record to commit; call after the with block, when the
+        results lie there whole.
+        """
         outcomes = self.outcomes()
         sketches = ""
         if self._sketches:
@@ -227,7 +234,9 @@ class ShardWriter:
 
 
 def _pieces(run: RunContext, shard: Shard, attempt: Attempt) -> Iterator[Scored]:
-    """The shard's pieces, group by group; before each group a marker names what is being scored, in case the process dies of it."""
+    """The shard's pieces, group by group; before each group a marker names what is being scored, in case
+    the process dies of it.
+    """
     store, limit = run.store, run.policy.max_attempts
     keys = shard.keys
     order = order_scoring(keys, _markers(store, attempt), limit)

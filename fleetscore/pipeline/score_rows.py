@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
+from fleetscore.capabilities import ScoresRows, require
 from fleetscore.errors import InputError
 from fleetscore.models.model_sets import read_pins
 from fleetscore.registry import get_workload
 from fleetscore.store.base import Store
-from fleetscore.workload import ScoresRows, require
 
 MAX_ROWS = 10_000
 

@@ -1,4 +1,6 @@
-"""Score a committed shard in shadow: the challenger gets the same input, and nothing that it does touches the champion's results."""
+"""Score a committed shard in shadow: the challenger gets the same input, and nothing that it does touches
+the champion's results.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +35,11 @@ class Shadow:
 
 
 def shadow_shard(run: RunContext, shard: Shard, challenger: str, path: Callable[[str], str]) -> Shadow:
-    """Score the shard with the challenger's models and write RESULTS and RECORD beside the champion's files; raises nothing.
+    """Score the shard with the challenger's models and write RESULTS and RECORD beside the champion's
+    files; raises nothing.
 
-    The shard is committed already: if this process dies here, the run goes on without the challenger's results of the shard.
+    The shard is committed already: if this process dies here, the run goes on without the challenger's
+    results of the shard.
     """
     clock = time.perf_counter()
     count = shard.partitions.num_rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from fleetscore.capabilities import Trains, require
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.models.model_sets import read_model_set
 from fleetscore.pipeline.budget import check_budget
@@ -17,7 +18,6 @@ from fleetscore.registry import get_workload, read_policy
 from fleetscore.runs.run_records import read_run, record_ending, record_takeover, request_run
 from fleetscore.store.base import Store
 from fleetscore.store.paths import manifest_path, run_id, run_path, training_run_id
-from fleetscore.workload import Trains, require
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,9 +269,11 @@ def _claim_round(
 
 
 def close_by_force(store: Store, run: str, requested_by: str, now: datetime) -> RunRecord:
-    """Close the run's record alone, as cancelled: for a run whose orchestration stands still. A run that ended stays as it is.
+    """Close the run's record alone, as cancelled: for a run whose orchestration stands still. A run that
+    ended stays as it is.
 
-    Whatever the orchestration still does when it wakes is refused, as after a takeover; the window can be retried at once.
+    Whatever the orchestration still does when it wakes is refused, as after a takeover; the window can be
+    retried at once.
     """
     cancel_run(store, run, requested_by)
     record_takeover(store, run, now)

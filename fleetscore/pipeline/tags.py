@@ -14,7 +14,9 @@ _log = logging.getLogger("fleetscore.tags")
 
 
 def tag_facts(store: Store, workload: str) -> Mapping[str, Any]:
-    """The fact `tags` of a run that ends now; none without tags, and none where the settings cannot be read any more."""
+    """The fact `tags` of a run that ends now; none without tags, and none where the settings cannot be read
+    any more.
+    """
     try:
         tags = dict(read_policy(store, workload).tags)
     except FleetscoreError as error:  # what is only for reports never keeps a run from ending

@@ -1,4 +1,6 @@
-"""Train a shard and commit it once, as scoring does: files under the attempt's path, then one record by create-if-absent."""
+"""Train a shard and commit it once, as scoring does: files under the attempt's path, then one record by
+create-if-absent.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ _PIECE = "piece~"
 def train_shard(
     store: Store, run: str, shard: int, placement: str = "inline", progress: Progress | None = None, attempt: str = ""
 ) -> ShardRecord | None:  # fmt: skip
-    """Train the shard unless it is committed already, and give the record of the attempt that won; None if the run was cancelled.
+    """Train the shard unless it is committed already, and give the record of the attempt that won; None if
+    the run was cancelled.
 
     `attempt` is what `name_attempt` gave, for callers that need its name before it ends.
     """
@@ -57,7 +60,9 @@ def train_shard(
 
 
 def join_pieces(pieces: Sequence[Trained]) -> Trained:
-    """The pieces of a shard as one, each one's files in a folder of its own where there are several; `split_pieces` undoes it."""
+    """The pieces of a shard as one, each one's files in a folder of its own where there are several;
+    `split_pieces` undoes it.
+    """
     with_files = [piece for piece in pieces if piece.files]
     if len(with_files) == 1:
         files = dict(with_files[0].files)

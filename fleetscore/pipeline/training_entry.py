@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fleetscore.capabilities import Trains, require
 from fleetscore.models.model_sets import pin_challenger, pin_version, read_model_sets, read_pins
 from fleetscore.records import RunRequest
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
-from fleetscore.workload import Trains, Workload, require
+from fleetscore.workload import Workload
 
 PINNED, CHALLENGER, IF_BETTER, STORED = "pinned", "challenger", "if better", "none"
 
@@ -17,7 +18,8 @@ PINNED, CHALLENGER, IF_BETTER, STORED = "pinned", "challenger", "if better", "no
 def choose_entry(store: Store, workload: Workload, span: tuple[Window, Window], pin: bool | None) -> str:
     """How the set of a training of the span enters: as was asked, else as the settings say.
 
-    Without either it is pinned, unless the span has a model set already: training again changes nothing by itself.
+    Without either it is pinned, unless the span has a model set already: training again changes nothing by
+    itself.
     """
     if pin is not None:
         return PINNED if pin else STORED
@@ -43,7 +45,9 @@ def describe_entry(store: Store, request: RunRequest) -> tuple[str, ...]:
 
 
 def enter(store: Store, request: RunRequest, version: str, card: Mapping[str, Any]) -> None:
-    """Pin the version, make it the challenger, or leave it, as the request says; the first set of all is pinned unless refused."""
+    """Pin the version, make it the challenger, or leave it, as the request says; the first set of all is
+    pinned unless refused.
+    """
     how = request.enters or (PINNED if request.pin else STORED)
     pins = read_pins(store, request.workload)
     comparison = card.get("comparison") or {}

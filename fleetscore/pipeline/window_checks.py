@@ -1,4 +1,6 @@
-"""Windows that a request cannot mean: a date for an hour, a window that is not due yet, a year that no key can hold."""
+"""Windows that a request cannot mean: a date for an hour, a window that is not due yet, a year that no key
+can hold.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ _HOURS = frozenset({Cadence.HOUR, Cadence.QUARTER_HOUR})
 
 
 def check_window(text: str, window: Window) -> None:
-    """InputError where the text names less than the window: a bare date is a day, and an hourly workload has 24 windows in it."""
+    """InputError where the text names less than the window: a bare date is a day, and an hourly workload
+    has 24 windows in it.
+    """
     check_year(window)
     if window.cadence in _HOURS and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text.strip()):
         raise InputError(
@@ -35,7 +39,9 @@ def check_year(window: Window) -> None:
 
 
 def check_due(window: Window, policy: RunPolicy, now: datetime) -> None:
-    """InputError for a window that is not due yet by the workload's `watermark_s`; plain week numbers have no clock."""
+    """InputError for a window that is not due yet by the workload's `watermark_s`; plain week numbers have
+    no clock.
+    """
     if window.cadence is Cadence.INDEX:
         return
     due = window.end + timedelta(seconds=policy.watermark_s)

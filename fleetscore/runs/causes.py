@@ -1,4 +1,6 @@
-"""All causes of partitions that have more than one, in a file beside their outcomes, which keep the columns of earlier versions."""
+"""All causes of partitions that have more than one, in a file beside their outcomes, which keep the columns
+of earlier versions.
+"""
 
 from __future__ import annotations
 

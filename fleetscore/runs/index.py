@@ -1,4 +1,6 @@
-"""The index of runs: one line per run in a few files per workload, a day each while fresh, so that listing runs reads none of them."""
+"""The index of runs: one line per run in a few files per workload, a day each while fresh, so that listing
+runs reads none of them.
+"""
 
 from __future__ import annotations
 
@@ -78,10 +80,12 @@ def list_page(store: Store, workload: str, limit: int, before: str) -> RunPage:
 def list_runs(
     store: Store, workload: str = "", limit: int = 100, before: str = "", since: str = ""
 ) -> list[RunLine]:
-    """The newest runs, newest first, of one workload or all; those requested before the run `before`, where it is named.
+    """The newest runs, newest first, of one workload or all; those requested before the run `before`, where
+    it is named.
 
-    They are `limit` runs, and more only where more were requested on the day `since` (YYYY-MM-DD) or later. Reads as few files of the
-    index as that takes, newest first, and no run. MissingBlobError when there is no run `before`.
+    They are `limit` runs, and more only where more were requested on the day `since` (YYYY-MM-DD) or later.
+    Reads as few files of the index as that takes, newest first, and no run. MissingBlobError when there is
+    no run `before`.
     """
     last = _place_of(store, before) if before else None
     names = [workload] if workload else list_workloads(store)
@@ -146,7 +150,9 @@ def line_of(record: RunRecord) -> RunLine:
 
 
 def read_lines(store: Store, files: Iterable[IndexFile]) -> dict[str, RunLine]:
-    """The lines of the index files by run; MissingBlobError when one of them is gone, since it was rolled up after it was listed."""
+    """The lines of the index files by run; MissingBlobError when one of them is gone, since it was rolled
+    up after it was listed.
+    """
 
     def read(file: IndexFile) -> dict[str, RunLine]:
         try:
@@ -161,7 +167,9 @@ def read_lines(store: Store, files: Iterable[IndexFile]) -> dict[str, RunLine]:
 
 
 def read_file(store: Store, path: str) -> tuple[dict[str, RunLine], str | None]:
-    """The lines of one file and its etag; ({}, None) where it is not there. A damaged one is told anew by the records of its runs."""
+    """The lines of one file and its etag; ({}, None) where it is not there. A damaged one is told anew by
+    the records of its runs.
+    """
     try:
         data, etag = store.read_tagged(path)
     except MissingBlobError:
@@ -222,7 +230,9 @@ def _place_of(store: Store, run: str) -> tuple[datetime, str]:
 
 
 def _rebuild(store: Store, path: str, etag: str, error: DamagedStateError) -> dict[str, RunLine]:
-    """The lines of a damaged file, told anew by the records of its runs, and kept where the store can be written."""
+    """The lines of a damaged file, told anew by the records of its runs, and kept where the store can be
+    written.
+    """
     _log.warning("%s The index is made anew.", error.message)
     lines = {record.request.run: line_of(record) for record in records_of(store, path)}
     try:
@@ -249,7 +259,8 @@ def needs_attention(cause: Cause) -> bool:
 
 
 def _remarked(record: RunRecord) -> list[Cause]:
-    """The run's remarks that need attention, as causes without partitions: one for each code, with the first of its sentences.
+    """The run's remarks that need attention, as causes without partitions: one for each code, with the
+    first of its sentences.
 
     A code that partitions have as their cause is named by them already.
     """

@@ -1,6 +1,8 @@
-"""The files of the index of runs: one a day while it is fresh, and rolled up by housekeeping one a month and one a year.
+"""The files of the index of runs: one a day while it is fresh, and rolled up by housekeeping one a month
+and one a year.
 
-A line may be in several files of different spans, after a late change or a roller that died half-way: that of the shortest span holds.
+A line may be in several files of different spans, after a late change or a roller that died half-way: that
+of the shortest span holds.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ _SPANS = {10: ("", ""), 7: ("-01", "-31"), 4: ("-01-01", "-12-31")}
 
 @dataclass(frozen=True, slots=True)
 class IndexFile:
-    """A file with the runs that were requested from its first to its last day (YYYY-MM-DD; the last may be no day of the calendar)."""
+    """A file with the runs that were requested from its first to its last day (YYYY-MM-DD; the last may be
+    no day of the calendar).
+    """
 
     path: str
     first_day: str
@@ -62,7 +66,8 @@ def index_file(path: str, size_bytes: int, etag: str = "") -> IndexFile:
 
 
 def batches(files: Iterable[IndexFile], least_bytes: int) -> Iterator[tuple[list[IndexFile], str]]:
-    """The files in batches of `least_bytes` or more, newest first, each with the last day that any file after it may hold ("" for none).
+    """The files in batches of `least_bytes` or more, newest first, each with the last day that any file
+    after it may hold ("" for none).
 
     What one span covers comes together, since the shorter holds against the longer.
 

@@ -1,4 +1,6 @@
-"""What a damaged file of the index said, told anew by the records of the runs: reads every run of the workload, and so only then."""
+"""What a damaged file of the index said, told anew by the records of the runs: reads every run of the
+workload, and so only then.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ _log = logging.getLogger("fleetscore.runs")
 
 
 def records_of(store: Store, path: str) -> Iterator[RunRecord]:
-    """The records of the runs that belong into the index file at the path; those that are damaged themselves are passed over."""
+    """The records of the runs that belong into the index file at the path; those that are damaged
+    themselves are passed over.
+    """
     workload = path.split("/")[1]
     file = index_file(path, 0)
     folders = store.list_folders("runs/")

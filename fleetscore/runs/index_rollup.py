@@ -1,7 +1,9 @@
-"""Rolling up the index of runs, so that reading all of it takes few requests however long the history: days into months, months into years.
+"""Rolling up the index of runs, so that reading all of it takes few requests however long the history: days
+into months, months into years.
 
-A file is folded into a longer one, and removed only while it is the version that was folded in: whatever is written to a day meanwhile,
-or later, stays beside the longer file and holds against it until the next night.
+A file is folded into a longer one, and removed only while it is the version that was folded in: whatever is
+written to a day meanwhile, or later, stays beside the longer file and holds against it until the next
+night.
 """
 
 from __future__ import annotations
@@ -26,8 +28,9 @@ _MONTHS_STAY = timedelta(days=92)
 
 
 def roll_up_index(store: Store, workload: str, now: datetime) -> int:
-    """Fold days before yesterday whose runs have all ended into their months, and the months of years that ended three months ago into
-    their years; gives how many files were folded. Running it again, or twice at once, changes nothing more.
+    """Fold days before yesterday whose runs have all ended into their months, and the months of years that
+    ended three months ago into their years; gives how many files were folded. Running it again, or twice at
+    once, changes nothing more.
     """
     yesterday = f"{now - timedelta(days=1):%Y-%m-%d}"
     days = [f for f in list_files(store, workload) if len(f.name) == _DAY and f.name < yesterday]
@@ -38,13 +41,17 @@ def roll_up_index(store: Store, workload: str, now: datetime) -> int:
 
 
 def _fold_all(store: Store, workload: str, files: Sequence[IndexFile], width: int) -> int:
-    """Fold each of the files, which are in order, into the one that the first `width` characters of its name name."""
+    """Fold each of the files, which are in order, into the one that the first `width` characters of its
+    name name.
+    """
     groups = [(name, list(group)) for name, group in groupby(files, lambda file: file.name[:width])]
     return sum(_fold(store, index_path(workload, name), group) for name, group in groups)
 
 
 def _fold(store: Store, into: str, files: Sequence[IndexFile]) -> int:
-    """Fold the files into the one at `into`; those with a run that has not ended stay, and so do all when another roller was first."""
+    """Fold the files into the one at `into`; those with a run that has not ended stay, and so do all when
+    another roller was first.
+    """
     known, etag = read_file(store, into)
     read = side_by_side(lambda file: read_file(store, file.path), files)
     done = [

@@ -31,7 +31,9 @@ def read_ledger(store: Store, run: str) -> pa.Table:
 
 
 def partitions_with(store: Store, run: str, cause: Cause) -> list[str]:
-    """All partitions of the run that have the cause, by its ledger; those that the cause names where the ledger is gone."""
+    """All partitions of the run that have the cause, by its ledger; those that the cause names where the
+    ledger is gone.
+    """
     try:
         ledger = read_ledger(store, run)
     except MissingBlobError:

@@ -77,9 +77,11 @@ def publish_manifest(
     store: Store, request: RunRequest, collected: Collected, now: datetime, anyway: PublishedAnyway | None = None,
     events: tuple[ResultFile, ...] = (),
 ) -> Manifest:  # fmt: skip
-    """Make the run's files, and those of its events, the published truth of its window; a second call changes nothing.
+    """Make the run's files, and those of its events, the published truth of its window; a second call
+    changes nothing.
 
-    ConflictError when a run that this one does not build on has published the window meanwhile: its results stand.
+    ConflictError when a run that this one does not build on has published the window meanwhile: its results
+    stand.
     """
     path = manifest_path(request.workload, request.window)
     published, etag = _read_tagged(store, path)
@@ -106,7 +108,9 @@ def read_manifest(store: Store, workload: str, window: str) -> Manifest:
 
 
 def decode_manifest(data: bytes, path: str) -> Manifest:
-    """The manifest that the file at the path holds; DamagedStateError when it is damaged, or that of another window."""
+    """The manifest that the file at the path holds; DamagedStateError when it is damaged, or that of
+    another window.
+    """
     manifest = decode_truth(data, path, Manifest)
     if manifest_path(manifest.workload, manifest.window) != path:
         raise damaged(path, ValueError(f"it is the manifest of {manifest.workload} {manifest.window}"))
@@ -123,7 +127,9 @@ def read_latest(store: Store, workload: str) -> Latest | None:
 
 
 def find_latest(store: Store, workload: str) -> Latest | None:
-    """The newest published window as the manifests tell it, of the cadence that most of them have; None where there is none."""
+    """The newest published window as the manifests tell it, of the cadence that most of them have; None
+    where there is none.
+    """
     paths = [entry.path for entry in store.list(f"results/{workload}/")]
     keys = [path.split("/")[2] for path in paths if path.endswith("/manifest.json")]
     by_cadence: dict[Cadence, list[Window]] = {}
@@ -160,7 +166,9 @@ def read_results(
 
 
 def read_events(store: Store, manifest: Manifest) -> pa.Table:
-    """The events of the window as of its end; none for a kind that finds none, or a window of an earlier version."""
+    """The events of the window as of its end; none for a kind that finds none, or a window of an earlier
+    version.
+    """
     tables = [EVENTS.empty_table()]
     for file in manifest.events:
         with open_truth(store, file.path) as source:
@@ -200,7 +208,9 @@ def _read_tagged(store: Store, path: str) -> tuple[Manifest | None, str | None]:
 
 
 def _point_latest(store: Store, manifest: Manifest) -> None:
-    """Move latest.json to this window unless it points to a later one; compare-and-swap, so that it never moves back."""
+    """Move latest.json to this window unless it points to a later one; compare-and-swap, so that it never
+    moves back.
+    """
     path = latest_path(manifest.workload)
     mine = Latest(
         manifest.window, manifest.window, manifest_path(manifest.workload, manifest.window), manifest.run

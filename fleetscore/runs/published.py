@@ -1,4 +1,6 @@
-"""Published results, read by partition: only the file that the ledger names, only the row groups that can hold it."""
+"""Published results, read by partition: only the file that the ledger names, only the row groups that can
+hold it.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class LedgerLine:
 
 
 def read_ledger_line(store: Store, run: str, partition: str) -> LedgerLine:
-    """The partition's line, reading only the row groups whose key range holds it; MissingBlobError when it was not expected."""
+    """The partition's line, reading only the row groups whose key range holds it; MissingBlobError when it
+    was not expected.
+    """
     with open_truth(store, run_path(run, "ledger.parquet")) as source:
         found = pq.read_table(source, filters=[("partition", "=", partition)])
     if found.num_rows == 0:
@@ -66,7 +70,9 @@ def read_partition_rows(
 
 
 def read_frame(store: Store, workload: str, window: str) -> pandas.DataFrame:
-    """All published rows of the window as a pandas table, for notebooks and reports; MissingBlobError when it is not published."""
+    """All published rows of the window as a pandas table, for notebooks and reports; MissingBlobError when
+    it is not published.
+    """
     return read_results(store, read_manifest(store, workload, window)).to_pandas()
 
 

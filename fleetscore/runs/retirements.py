@@ -1,4 +1,6 @@
-"""Retired partitions: those that are expected no more although they had a model or data. Each act is a small file, written once."""
+"""Retired partitions: those that are expected no more although they had a model or data. Each act is a
+small file, written once.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class Retirement:
 def retire(
     store: Store, workload: str, partition: str, *, why: str, now: datetime, requested_by: str, retired: bool = True
 ) -> Retirement:  # fmt: skip
-    """Write down that the partition is expected no more, or again; InputError for a key or a reason that is too long or empty."""
+    """Write down that the partition is expected no more, or again; InputError for a key or a reason that is
+    too long or empty.
+    """
     if not 1 <= len(partition) <= _KEY_LIMIT or len(why) > _WHY_LIMIT:
         raise InputError(
             f"The partition has {len(partition)} characters, the reason {len(why)}.",

@@ -30,7 +30,9 @@ _log = logging.getLogger("fleetscore.runs")
 
 
 def request_run(store: Store, request: RunRequest) -> bool:
-    """Write the record of a requested run; False if the run is known already. This is the guard against a second start."""
+    """Write the record of a requested run; False if the run is known already. This is the guard against a
+    second start.
+    """
     record = RunRecord(request, RunState.REQUESTED, request.requested)
     created = store.create(run_path(request.run, "run.json"), to_json(record))
     if created:
@@ -44,7 +46,9 @@ def read_run(store: Store, run: str) -> RunRecord:
 
 
 def check_instance(store: Store, run: str, instance: str) -> None:
-    """TakenOverError unless the orchestration `instance` ("": one of an earlier version) is the one that has the run."""
+    """TakenOverError unless the orchestration `instance` ("": one of an earlier version) is the one that
+    has the run.
+    """
     if instance and (holder := read_run(store, run).instance) != instance:
         raise TakenOverError(f"{instance} has lost {run}, which {holder} has taken over.", field="run")
 
@@ -90,7 +94,9 @@ def record_ending(
     now: datetime,
     facts: Mapping[str, Any],
 ) -> RunRecord:
-    """The run has ended; what it collected goes into its record and its line of the index, and one line into the log."""
+    """The run has ended; what it collected goes into its record and its line of the index, and one line
+    into the log.
+    """
 
     def ended(record: RunRecord) -> RunRecord:
         record = replace(
@@ -128,7 +134,9 @@ def record_published_anyway(
 
 
 def _log_ending(record: RunRecord) -> None:
-    """One line, which the alerts of infra/modules/alerts.bicep read: `run_ended run=... workload=... window=... state=... reason=...`."""
+    """One line, which the alerts of infra/modules/alerts.bicep read: `run_ended run=... workload=...
+    window=... state=... reason=...`.
+    """
     request = record.request
     _log.log(
         logging.INFO if record.state is RunState.PUBLISHED else logging.ERROR,
@@ -156,7 +164,9 @@ def _with_collected(record: RunRecord, collected: Collected) -> RunRecord:
 
 
 def _move(store: Store, run: str, change: Callable[[RunRecord], RunRecord]) -> RunRecord:
-    """Change the record unless it is final already, and its line of the index with it; only the run's own orchestration calls this."""
+    """Change the record unless it is final already, and its line of the index with it; only the run's own
+    orchestration calls this.
+    """
     while True:
         record, etag = _read_tagged(store, run)
         changed = record if record.state in FINAL else change(record)

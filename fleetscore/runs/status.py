@@ -45,7 +45,9 @@ def make_status(record: RunRecord, progress: Progress | None, now: datetime) -> 
 
 
 def judge(record: RunRecord | RunLine) -> str:
-    """good if every expected partition has a good outcome in published results, with_failures if published otherwise, else unpublished."""
+    """good if every expected partition has a good outcome in published results, with_failures if published
+    otherwise, else unpublished.
+    """
     if record.state is not RunState.PUBLISHED:
         return "unpublished"
     bad = sum(count for outcome, count in record.counts.items() if outcome not in GOOD)

@@ -1,4 +1,6 @@
-"""The status of a run: the answer of the app, and what commands make of it. Imports no Arrow, since the command line needs none."""
+"""The status of a run: the answer of the app, and what commands make of it. Imports no Arrow, since the
+command line needs none.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The timeline of a run: when each of its shards was scored, where, how often it was tried, and what came of it."""
+"""The timeline of a run: when each of its shards was scored, where, how often it was tried, and what came
+of it.
+"""
 
 from __future__ import annotations
 
@@ -54,9 +56,11 @@ def make_timeline(
     prefix: str,
     has_ended: bool,
 ) -> Timeline:
-    """The timeline of the `planned` shards from the listing of their files (all below `prefix`) and the commits that were read.
+    """The timeline of the `planned` shards from the listing of their files (all below `prefix`) and the
+    commits that were read.
 
-    A shard whose commit was not read is dated by the times of its files, which is exact to the seconds that a commit takes.
+    A shard whose commit was not read is dated by the times of its files, which is exact to the seconds that
+    a commit takes.
     """
     traces: dict[int, _Trace] = {shard.shard: _Trace() for shard in planned}
     for entry in entries:
@@ -78,7 +82,9 @@ def write_timeline(
 
 
 def read_timeline(store: Store, record: RunRecord) -> Timeline:
-    """The run's timeline: the one that was kept, or the one as things stand now; empty before the run is planned."""
+    """The run's timeline: the one that was kept, or the one as things stand now; empty before the run is
+    planned.
+    """
     kept = read_hint(store, run_path(record.request.run, "timeline.json"), Timeline)
     return kept or timeline_now(store, record, read_progress(store, record.request.run))
 

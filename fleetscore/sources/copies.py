@@ -17,7 +17,8 @@ _PIECE_BYTES = 1 << 20
 _HEAD_BYTES = 64 * 1024
 _REMEMBERED = 10_000
 _digests: dict[tuple[str, str, str, int], str] = {}
-"""Of versions of files that this process has read: a workload may list the same files for each of its months."""
+"""Of versions of files that this process has read: a workload may list the same files for each of its months.
+"""
 
 _COMPARED = ("csv", "tsv", "jsonl", "parquet", "avro")
 

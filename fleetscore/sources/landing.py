@@ -115,7 +115,9 @@ def land(store: Store, settings: DataSettings, workload: str, window: KeyedSpan)
 
 
 def find_inputs(store: Store, settings: DataSettings, workload: str, window: KeyedSpan) -> Listing:
-    """The window's files: listed, or the one that was landed from a database, which is read now if it was not."""
+    """The window's files: listed, or the one that was landed from a database, which is read now if it was
+    not.
+    """
     if not settings.database:
         return list_inputs(store, settings, window)
     landed = read_landed(store, workload, window.key) or land(store, settings, workload, window)

@@ -62,8 +62,8 @@ def _numbers_of_texts(
 
 
 def _finite(numbers: pa.Array) -> tuple[pa.Array, pa.Array | None]:
-    """The numbers with null for NaN (no value) and infinity (a cell at fault), and where infinity stood; None where
-    every number is finite.
+    """The numbers with null for NaN (no value) and infinity (a cell at fault), and where infinity stood;
+    None where every number is finite.
     """
     if pc.all(pc.is_finite(numbers), min_count=0).as_py():
         return numbers, None

@@ -133,8 +133,8 @@ class DataSettings:
         return tuple(_below(path) if self._is_folder(path) else path for path in paths)
 
     def prefixes(self, elsewhere: str) -> tuple[str, ...]:
-        """The folders in the store that hold all that `path` names; `elsewhere` for what lies in another container,
-        or in a database.
+        """The folders in the store that hold all that `path` names; `elsewhere` for what lies in another
+        container, or in a database.
         """
         found = (
             elsewhere if place else parse_pattern(text).folder for place, text in map(split_place, self.paths)

@@ -16,7 +16,8 @@ __all__ = ["Entry", "Store", "open_store", "store_class"]
 
 
 def open_store(url: str) -> Store:
-    """Open the store at `file:///folder`, a plain folder path, or `https://account.blob.core.windows.net/container`.
+    """Open the store at `file:///folder`, a plain folder path, or
+    `https://account.blob.core.windows.net/container`.
 
     A Blob container of an emulator is written `http://127.0.0.1:10000/devstoreaccount1/container`.
     """

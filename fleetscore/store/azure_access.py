@@ -1,4 +1,6 @@
-"""How stores and queues reach a storage account: whose identity, which retries, and what its refusals mean in our words."""
+"""How stores and queues reach a storage account: whose identity, which retries, and what its refusals mean
+in our words.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,8 @@ class Resource:
 
 
 def parse_resource(url: str, kind: str) -> Resource:
-    """The `kind` ("container", "queue") that `url` names; SettingsError for plain http beyond this machine, a SAS or a wrong path.
+    """The `kind` ("container", "queue") that `url` names; SettingsError for plain http beyond this machine,
+    a SAS or a wrong path.
 
     >>> parse_resource("https://account.blob.core.windows.net/fleet", "container").name
     'fleet'
@@ -63,7 +66,9 @@ def parse_resource(url: str, kind: str) -> Resource:
 
 
 def credential_for(resource: Resource) -> Any:
-    """The credential to reach the resource with: this process's identity, or the public development account of an emulator."""
+    """The credential to reach the resource with: this process's identity, or the public development account
+    of an emulator.
+    """
     if resource.is_emulator:
         development = BlobServiceClient.from_connection_string("UseDevelopmentStorage=true").credential
         return AzureNamedKeyCredential(development.account_name, development.account_key)
@@ -71,19 +76,24 @@ def credential_for(resource: Resource) -> Any:
 
 
 def process_identity() -> Any:
-    """The credential of this process: the managed identity that the settings name, else that of the signed-in user."""
+    """The credential of this process: the managed identity that the settings name, else that of the
+    signed-in user.
+    """
     return _identity(os.environ.get("FLEETSCORE_IDENTITY_CLIENT_ID", ""))
 
 
 def client_options(transport: Any = None) -> dict[str, Any]:
-    """The keywords that every storage client is made with; `transport` is an azure-core HttpTransport to use in place of the usual."""
+    """The keywords that every storage client is made with; `transport` is an azure-core HttpTransport to
+    use in place of the usual.
+    """
     return {"retry_policy": PatientRetry(), "transport": transport or roomy_transport()}
 
 
 def roomy_transport() -> Any:
     """The SDK's usual transport that keeps as many connections open as requests are made at once.
 
-    The usual ten are too few for pages that read much side by side: each connection beyond them is opened and closed for one request.
+    The usual ten are too few for pages that read much side by side: each connection beyond them is opened
+    and closed for one request.
     """
     transport = RequestsTransport(connection_timeout=_CONNECT_S, read_timeout=_READ_S)
     transport.open()
@@ -93,10 +103,14 @@ def roomy_transport() -> Any:
 
 
 class PatientRetry(ExponentialRetry):
-    """The storage retries (5xx, 408, lost connections) with waits that suit thousands of workers, and 429 retried as well."""
+    """The storage retries (5xx, 408, lost connections) with waits that suit thousands of workers, and 429
+    retried as well.
+    """
 
     def __init__(self) -> None:
-        """Wait about 3, 5, 9, 17, 33 s, each up to a second more or less, so that workers do not come back in step."""
+        """Wait about 3, 5, 9, 17, 33 s, each up to a second more or less, so that workers do not come back
+        in step.
+        """
         super().__init__(
             initial_backoff=1, increment_base=2, retry_total=5, random_jitter_range=1, retry_status=5
         )
@@ -112,7 +126,8 @@ class PatientRetry(ExponentialRetry):
     def send(self, request: PipelineRequest[Any]) -> PipelineResponse[Any, Any]:
         """Send, and send again while the service answers 429, waiting as long as it says.
 
-        A call's option ON_ANSWER is given the answer; the SDK's own hook for it is forgotten when a request is sent again.
+        A call's option ON_ANSWER is given the answer; the SDK's own hook for it is forgotten when a request
+        is sent again.
         """
         on_answer = request.context.options.pop(ON_ANSWER, None)
         transport: Any = request.context.transport  # its own sleep, as every policy of the SDK uses
@@ -136,7 +151,9 @@ class PatientRetry(ExponentialRetry):
 
 
 def store_error(error: AzureError, what: str, role: str) -> StoreError:
-    """The StoreError that `error` amounts to while doing `what`; `role` is the one that the identity would need."""
+    """The StoreError that `error` amounts to while doing `what`; `role` is the one that the identity would
+    need.
+    """
     status = error.status_code if isinstance(error, HttpResponseError) else None
     if status is None and isinstance(error, ClientAuthenticationError):
         return StoreError(

@@ -1,4 +1,6 @@
-"""The Blob store: a container of a storage account. Conditional writes are the service's own, so they hold among all machines."""
+"""The Blob store: a container of a storage account. Conditional writes are the service's own, so they hold
+among all machines.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ _WRITE_ID = "writeid"
 
 
 class BlobStore:
-    """A Blob container as a store. Every content up to 64 MiB goes up in one request, a larger one in blocks and one commit."""
+    """A Blob container as a store. Every content up to 64 MiB goes up in one request, a larger one in
+    blocks and one commit.
+    """
 
     def __init__(self, resource: Resource, container: ContainerClient) -> None:
         """Use `container`, which is `resource`; open one with `BlobStore.from_url`."""
@@ -55,7 +59,8 @@ class BlobStore:
 
     @classmethod
     def from_url(cls, url: str, transport: Any = None) -> BlobStore:
-        """The container at `https://account.blob.core.windows.net/container`, or of an emulator on this machine.
+        """The container at `https://account.blob.core.windows.net/container`, or of an emulator on this
+        machine.
 
         `transport` is an azure-core HttpTransport to send requests through in place of the usual one.
         An emulator's container is made on the first write. SettingsError for any other URL.
@@ -93,7 +98,9 @@ class BlobStore:
         )
 
     def open(self, path: str) -> pa.NativeFile:
-        """A seekable reader that fetches ranges of one version; ConflictError from a read after that version was overwritten."""
+        """A seekable reader that fetches ranges of one version; ConflictError from a read after that
+        version was overwritten.
+        """
         blob = self._blob(path)
         with self._explained(path):
             try:
@@ -112,11 +119,15 @@ class BlobStore:
             return self._upload(path, data, overwrite=True)
 
     def create(self, path: str, data: bytes) -> bool:
-        """Write only if nothing is there; of many racing calls exactly one gets True, also when an answer was lost on the way."""
+        """Write only if nothing is there; of many racing calls exactly one gets True, also when an answer
+        was lost on the way.
+        """
         return self._upload_if(path, data, overwrite=False) is not None
 
     def replace(self, path: str, data: bytes, etag: str | None) -> str:
-        """Write only over the version `etag` (None: only if nothing is there); ConflictError otherwise. Returns the new etag."""
+        """Write only over the version `etag` (None: only if nothing is there); ConflictError otherwise.
+        Returns the new etag.
+        """
         condition: dict[str, Any] = {"overwrite": False}
         if etag is not None:
             condition = {
@@ -133,7 +144,9 @@ class BlobStore:
 
     @contextlib.contextmanager
     def sink(self, path: str) -> Iterator[IO[bytes]]:
-        """A writer for large files, through an unnamed temporary file; uploaded and committed when the block ends well."""
+        """A writer for large files, through an unnamed temporary file; uploaded and committed when the
+        block ends well.
+        """
         check_path(path)
         with tempfile.TemporaryFile() as spool:
             with os.fdopen(os.dup(spool.fileno()), "wb") as file:  # its own handle: the block may close it
@@ -150,7 +163,9 @@ class BlobStore:
             return None
 
     def list(self, prefix: str, most: int | None = None) -> Iterator[Entry]:
-        """The first `most` entries, or all, whose path starts with `prefix`, in the order of the service, which is that of their paths."""
+        """The first `most` entries, or all, whose path starts with `prefix`, in the order of the service,
+        which is that of their paths.
+        """
         try:
             with self._explained(prefix):
                 yield from islice(list_entries(self._container, prefix, most), most)
@@ -158,7 +173,9 @@ class BlobStore:
             return
 
     def list_folders(self, folder: str) -> Sequence[str]:
-        """The folders directly in `folder` ("" or ending with "/") that hold anything, each ending with "/", sorted."""
+        """The folders directly in `folder` ("" or ending with "/") that hold anything, each ending with
+        "/", sorted.
+        """
         try:
             with self._explained(folder):
                 found = self._container.walk_blobs(name_starts_with=folder or None, delimiter="/")
@@ -178,7 +195,9 @@ class BlobStore:
             self._blob(path).delete_blob(delete_snapshots="include", **version)
 
     def _range_fetcher(self, path: str, etag: str | None) -> Callable[[int, int], bytes]:
-        """Bytes [start, stop) of the version `etag`, by request; ConflictError if that is no longer the one there."""
+        """Bytes [start, stop) of the version `etag`, by request; ConflictError if that is no longer the one
+        there.
+        """
         blob = self._blob(path)
 
         def fetch(start: int, stop: int) -> bytes:
@@ -206,7 +225,9 @@ class BlobStore:
             return self._etag_if_ours(path, write_id)
 
     def _etag_if_ours(self, path: str, write_id: str) -> str | None:
-        """The etag if `write_id` wrote what is there: a request sent twice meets its own success as another writer's."""
+        """The etag if `write_id` wrote what is there: a request sent twice meets its own success as another
+        writer's.
+        """
         try:
             found = self._blob(path).get_blob_properties()
         except ResourceNotFoundError:

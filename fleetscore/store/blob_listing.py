@@ -1,4 +1,6 @@
-"""Listing a container: the service's answers read directly, since the SDK takes ten times as long to make objects of them."""
+"""Listing a container: the service's answers read directly, since the SDK takes ten times as long to make
+objects of them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What this process has read of a store and need not read again: decoded files, each kept under the version that a listing names."""
+"""What this process has read of a store and need not read again: decoded files, each kept under the version
+that a listing names.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ _BUDGET_BYTES = 16_000_000  # of files as they are stored; decoded they take a f
 
 
 class Memory:
-    """Decoded files by store, path and etag: the last used ones, of `budget_bytes` in all. Safe for threads; values must not be changed."""
+    """Decoded files by store, path and etag: the last used ones, of `budget_bytes` in all. Safe for
+    threads; values must not be changed.
+    """
 
     def __init__(self, budget_bytes: int) -> None:
         self._budget_bytes = budget_bytes
@@ -52,7 +56,8 @@ _MEMORY = Memory(_BUDGET_BYTES)
 
 
 def read_version(store: Store, path: str, etag: str, decode: Callable[[bytes], Value]) -> Value:
-    """The file as `decode` makes it, in the version `etag` that a listing just named, or a newer one; read once by this process.
+    """The file as `decode` makes it, in the version `etag` that a listing just named, or a newer one; read
+    once by this process.
 
     One path has one `decode`. MissingBlobError when it has to be read and is not there.
     """
@@ -60,7 +65,8 @@ def read_version(store: Store, path: str, etag: str, decode: Callable[[bytes], V
 
 
 def read_unchanging(store: Store, path: str, decode: Callable[[bytes], Value]) -> Value:
-    """The file as `decode` makes it; for files that are written once and never changed, which this process reads once.
+    """The file as `decode` makes it; for files that are written once and never changed, which this process
+    reads once.
 
     One path has one `decode`. MissingBlobError when it has to be read and is not there.
     """

@@ -15,7 +15,9 @@ _FORGOTTEN = "forgotten"
 
 
 class DryStore:
-    """A view of `store` whose writes are accepted, checked for a legal path, and forgotten: nothing can be read back."""
+    """A view of `store` whose writes are accepted, checked for a legal path, and forgotten: nothing can be
+    read back.
+    """
 
     def __init__(self, store: Store) -> None:
         """Look at `store`."""

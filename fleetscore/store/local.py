@@ -1,4 +1,6 @@
-"""The local store: a folder. Every write lands as a new file under its final name in one step, so a kill leaves old or new."""
+"""The local store: a folder. Every write lands as a new file under its final name in one step, so a kill
+leaves old or new.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ class LocalStore:
 
     @classmethod
     def from_url(cls, url: str) -> LocalStore:
-        """The store at `file:///folder` or at a plain folder path; SettingsError for a URL that names another machine."""
+        """The store at `file:///folder` or at a plain folder path; SettingsError for a URL that names
+        another machine.
+        """
         if not url.startswith("file://"):
             return cls(Path(url).expanduser())
         parts = urlsplit(url)
@@ -92,7 +96,9 @@ class LocalStore:
             return self._link(path, temporary)
 
     def replace(self, path: str, data: bytes, etag: str | None) -> str:
-        """Write only over the version `etag` (None: only if nothing is there); ConflictError otherwise. Returns the new etag."""
+        """Write only over the version `etag` (None: only if nothing is there); ConflictError otherwise.
+        Returns the new etag.
+        """
         with _writing(path), self._written(path, data) as temporary, self._lock(path):
             new_etag = _stamp(temporary)
             _sync(temporary)
@@ -109,7 +115,9 @@ class LocalStore:
 
     @contextlib.contextmanager
     def sink(self, path: str) -> Iterator[IO[bytes]]:
-        """A writer for large files; the path appears when the block ends without an exception, and not at all otherwise."""
+        """A writer for large files; the path appears when the block ends without an exception, and not at
+        all otherwise.
+        """
         with self._temporary_file(path) as temporary:
             with temporary.open("wb") as file:
                 yield file
@@ -122,7 +130,9 @@ class LocalStore:
             return _entry(path, self._file(path))
 
     def list(self, prefix: str, most: int | None = None) -> Iterator[Entry]:
-        """The first `most` entries, or all, whose path starts with `prefix`, sorted; looks only into folders that can hold such paths."""
+        """The first `most` entries, or all, whose path starts with `prefix`, sorted; looks only into
+        folders that can hold such paths.
+        """
         folder, slash, _ = prefix.rpartition("/")
         if slash and not is_path(folder):
             return  # no path begins so
@@ -130,7 +140,9 @@ class LocalStore:
             yield from islice(_walk(str(self.root / folder), folder + slash, prefix, self.root), most)
 
     def list_folders(self, folder: str) -> Sequence[str]:
-        """The folders directly in `folder` ("" or ending with "/") that hold anything, each ending with "/", sorted."""
+        """The folders directly in `folder` ("" or ending with "/") that hold anything, each ending with
+        "/", sorted.
+        """
         with _reading(folder):
             below = self.root / folder
             names = [found.name for found in below.iterdir() if found.is_dir()] if below.is_dir() else []
@@ -138,7 +150,9 @@ class LocalStore:
             return [path for path in paths if next(self.list(path, 1), None) is not None]
 
     def flush(self, paths: Iterable[str]) -> None:
-        """Return when the files at the paths, and their names, are on the disk; those that are not there are passed over."""
+        """Return when the files at the paths, and their names, are on the disk; those that are not there
+        are passed over.
+        """
         with ThreadPoolExecutor(_FLUSHES) as pool:  # the file system writes many at once in the time of one
             list(pool.map(self._flush, paths))
 
@@ -218,7 +232,9 @@ class LocalStore:
         self._new_folders.update(missing)
 
     def _sync_name(self, file: Path) -> None:
-        """Have the kernel write the file's name to the disk, with the names of the folders above that this process made."""
+        """Have the kernel write the file's name to the disk, with the names of the folders above that this
+        process made.
+        """
         folder = file.parent
         _sync(folder)
         while folder in self._new_folders:
@@ -239,7 +255,9 @@ class LocalStore:
 
     @contextlib.contextmanager
     def _lock(self, path: str) -> Iterator[None]:
-        """Keep every other conditional or overwriting write of the path waiting; few lock files serve all paths."""
+        """Keep every other conditional or overwriting write of the path waiting; few lock files serve all
+        paths.
+        """
         self._locks.mkdir(parents=True, exist_ok=True)
         name = f"{zlib.crc32(path.encode()) % _LOCKS:02x}"
         with (self._locks / name).open("w") as file:
@@ -248,7 +266,9 @@ class LocalStore:
 
 
 def _walk(folder: str, base: str, prefix: str, root: Path) -> Iterator[Entry]:
-    """The entries below `folder`, whose path is `base`, that start with `prefix`; links that lead out of `root` are passed over."""
+    """The entries below `folder`, whose path is `base`, that start with `prefix`; links that lead out of
+    `root` are passed over.
+    """
     try:
         with os.scandir(folder) as found:
             # A folder sorts as "name/", since that is how the paths below it go on.
@@ -302,8 +322,8 @@ def _sync(file: Path) -> None:
 def _stamp(file: Path) -> str:
     """Give the file the time to the nanosecond, and return its etag.
 
-    The kernel's own stamp moves on only every few milliseconds, and a freed inode number is soon used again: two contents of
-    one size could share an etag.
+    The kernel's own stamp moves on only every few milliseconds, and a freed inode number is soon used
+    again: two contents of one size could share an etag.
     """
     now_ns = time.time_ns()
     os.utime(file, ns=(now_ns, now_ns))

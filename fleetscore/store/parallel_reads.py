@@ -1,4 +1,6 @@
-"""Reading many things of a store in the time of few: a container far away answers each request after some milliseconds."""
+"""Reading many things of a store in the time of few: a container far away answers each request after some
+milliseconds.
+"""
 
 from __future__ import annotations
 

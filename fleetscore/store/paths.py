@@ -27,7 +27,9 @@ def run_folder(run: str) -> str:
 
 
 def run_path(run: str, name: str) -> str:
-    """A file of the run itself: run.json, plan.parquet, plan.json, shards.json, ledger.parquet, cancel.json, ..."""
+    """A file of the run itself: run.json, plan.parquet, plan.json, shards.json, ledger.parquet,
+    cancel.json, ...
+    """
     return f"{run_folder(run)}{name}"
 
 
@@ -99,7 +101,8 @@ def held_folder(run: str) -> str:
 
 
 def sketches_beside(results: str) -> str:
-    """The path of the sketches of the attempt that wrote the results file; of none where its rows were copied.
+    """The path of the sketches of the attempt that wrote the results file; of none where its rows were
+    copied.
 
     >>> sketches_beside("tables/v/window=2026-11-21/v-2026-11-21.00007.a1.parquet")
     'runs/v-2026-11-21/shards/00007/attempts/a1/sketches.parquet'

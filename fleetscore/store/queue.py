@@ -1,4 +1,6 @@
-"""Completion messages: a few ids on a storage queue, encoded as the Functions host's queue trigger expects them."""
+"""Completion messages: a few ids on a storage queue, encoded as the Functions host's queue trigger expects
+them.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,9 @@ def send(queue_url: str, payload: bytes, transport: Any = None) -> None:
     """Put `payload` (UTF-8 text: ids, never rows) on the queue at least once; order is not kept.
 
     `queue_url` is `https://account.queue.core.windows.net/queue`, reached with this process's identity, or
-    `http://127.0.0.1:10001/devstoreaccount1/queue` of an emulator, whose queue is made if missing.
-    Raises InputError for more than PAYLOAD_MOST_BYTES or for bytes that are no text, SettingsError for another URL,
-    StoreError if the queue is missing or refuses.
+    `http://127.0.0.1:10001/devstoreaccount1/queue` of an emulator, whose queue is made if missing. Raises
+    InputError for more than PAYLOAD_MOST_BYTES or for bytes that are no text, SettingsError for another
+    URL, StoreError if the queue is missing or refuses.
     """
     text = _checked_text(payload)
     queue = _queue(queue_url, transport)
@@ -66,14 +68,18 @@ def count_messages(queue_url: str, transport: Any = None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A queue of an account, and since when (aware UTC) the oldest message that could be taken waits; None where none does."""
+    """A queue of an account, and since when (aware UTC) the oldest message that could be taken waits; None
+    where none does.
+    """
 
     queue: str
     since: datetime | None
 
 
 def look_at_queues(service_url: str, prefix: str, transport: Any = None) -> list[Waiting]:
-    """The queues of the account whose names begin with `prefix`, each with its oldest message; nothing is taken. StoreError if refused."""
+    """The queues of the account whose names begin with `prefix`, each with its oldest message; nothing is
+    taken. StoreError if refused.
+    """
     resource = parse_resource(f"{service_url.rstrip('/')}/{prefix}", "queue")
     service = QueueServiceClient(
         resource.account_url, credential=credential_for(resource), **client_options(transport)

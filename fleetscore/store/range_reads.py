@@ -13,7 +13,8 @@ _KEPT_RANGES = 4
 
 
 def widen_range(start: int, stop: int, size_bytes: int, ahead_bytes: int) -> tuple[int, int]:
-    """The range to fetch for a read of [start, stop): at least `ahead_bytes` long, moved back from the end of the file if need be.
+    """The range to fetch for a read of [start, stop): at least `ahead_bytes` long, moved back from the end
+    of the file if need be.
 
     So a first small read near the end brings a Parquet footer whole, wherever it begins.
 
@@ -27,10 +28,11 @@ def widen_range(start: int, stop: int, size_bytes: int, ahead_bytes: int) -> tup
 
 
 class RangeReader(io.RawIOBase):
-    """A seekable file of `size_bytes` whose bytes come from `fetch(start, stop)`; the last few fetched ranges are kept.
+    """A seekable file of `size_bytes` whose bytes come from `fetch(start, stop)`; the last few fetched
+    ranges are kept.
 
-    Reads that go on where the last fetched range ended fetch twice as much each time, up to READ_AHEAD_MOST_BYTES.
-    Not safe for threads by itself; `pyarrow.PythonFile` locks around it.
+    Reads that go on where the last fetched range ended fetch twice as much each time, up to
+    READ_AHEAD_MOST_BYTES. Not safe for threads by itself; `pyarrow.PythonFile` locks around it.
     """
 
     def __init__(self, fetch: Callable[[int, int], bytes], size_bytes: int, head: bytes = b"") -> None:
@@ -55,7 +57,9 @@ class RangeReader(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to `offset` from the start, the position or the end; a position before the start is a ValueError."""
+        """Move to `offset` from the start, the position or the end; a position before the start is a
+        ValueError.
+        """
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size_bytes}[whence]
         if base + offset < 0:
             raise ValueError(f"Cannot seek to {base + offset}, before the start of the file.")
@@ -63,7 +67,9 @@ class RangeReader(io.RawIOBase):
         return self._position
 
     def read(self, size: int | None = -1) -> bytes:
-        """The next `size` bytes, all of them unless the file ends before; everything that is left for -1 or None."""
+        """The next `size` bytes, all of them unless the file ends before; everything that is left for -1 or
+        None.
+        """
         start = min(self._position, self._size_bytes)
         stop = self._size_bytes if size is None or size < 0 else min(start + size, self._size_bytes)
         data = self._find(start, stop)

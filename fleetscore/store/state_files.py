@@ -1,7 +1,7 @@
 """State files, read: what can be made anew is a hint, everything else is truth.
 
-A hint that cannot be read counts as absent, with a warning in the log. A truth that cannot be read is a DamagedStateError that names
-its path and the command that repairs it.
+A hint that cannot be read counts as absent, with a warning in the log. A truth that cannot be read is a
+DamagedStateError that names its path and the command that repairs it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def read_truth(store: Store, path: str, kind: type[Record]) -> Record:
 
 
 def decode_truth(data: bytes, path: str, kind: type[Record]) -> Record:
-    """The record that the file at the path holds; DamagedStateError when it holds none, or one of a newer version."""
+    """The record that the file at the path holds; DamagedStateError when it holds none, or one of a newer
+    version.
+    """
     try:
         record = msgspec.json.decode(data, type=kind)
     except _UNREADABLE as error:

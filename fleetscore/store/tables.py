@@ -31,7 +31,9 @@ def count_values(column: pa.ChunkedArray) -> dict[str, int]:
 
 @contextmanager
 def open_truth(store: Store, path: str) -> Iterator[pa.NativeFile]:
-    """As `store.open`, of a table that nothing replaces: what Arrow raises inside the block is a DamagedStateError with the path."""
+    """As `store.open`, of a table that nothing replaces: what Arrow raises inside the block is a
+    DamagedStateError with the path.
+    """
     with store.open(path) as source:
         try:
             yield source
@@ -40,7 +42,9 @@ def open_truth(store: Store, path: str) -> Iterator[pa.NativeFile]:
 
 
 def has_table(store: Store, path: str) -> bool:
-    """Whether a Parquet file stands there whole; one that was cut short counts as absent, with a warning: for what is made anew."""
+    """Whether a Parquet file stands there whole; one that was cut short counts as absent, with a warning:
+    for what is made anew.
+    """
     try:
         with open_truth(store, path) as source:
             pq.read_metadata(source)

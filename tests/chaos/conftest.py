@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from fleetscore.capabilities import MakesSamples, require
 from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.registry import get_workload
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
-from fleetscore.workload import MakesSamples, require
 from tests.model_fleets.conftest import MIDNIGHT, fitted, pin_models, telemetry, write_rows
 from tests.model_fleets.conftest import SETTINGS as VANS
 from tests.store_sales.conftest import ORIGIN, Chain

@@ -19,7 +19,7 @@ from fleetscore.fleet.carried import app_folder
 from fleetscore.fleet.connection import Connection
 from fleetscore.fleet.embedded_host import SCHEDULES, Address, EmbeddedHost, host_environment, host_folder
 from fleetscore.fleet.remote import RemoteFleet
-from fleetscore.fleet.store_fleet import absolute_store_url
+from fleetscore.fleet.store_access import absolute_store_url
 from fleetscore.process_environment import MEMORY_TUNABLES
 from fleetscore.runs.manifests import read_manifest
 from fleetscore.store.base import Store

@@ -11,13 +11,13 @@ from app_host import Host, running
 from browser import browser, keep_picture, prefer, resize
 from toy_workload import write_lines
 
+from fleetscore.capabilities import MakesSamples, require
 from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.registry import get_workload
 from fleetscore.runs.manifests import read_latest, read_manifest, read_results
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
 from fleetscore.windows import windows_between
-from fleetscore.workload import MakesSamples, require
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(600)]
 SCALES = {"sensor_anomaly": 0.1, "store_sales": 0.5, "server_load": 0.5}

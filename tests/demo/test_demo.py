@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fleetscore.capabilities import MakesSamples
 from fleetscore.cli.demo.chapters import (
     Chapter,
     demo_workloads,
@@ -22,7 +23,6 @@ from fleetscore.records import PublishedRun
 from fleetscore.registry import load_kind, shipped_kinds
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store import open_store
-from fleetscore.workload import MakesSamples
 
 SVG = b"<svg"
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from fleetscore.capabilities import ScoresRows, require
 from fleetscore.cli.program import run_command
 from fleetscore.errors import FleetscoreError, InputError, ModelError
 from fleetscore.models.model_sets import read_pins
@@ -22,7 +23,6 @@ from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store.base import Store
 from fleetscore.testing import check_workload
-from fleetscore.workload import ScoresRows, require
 from tests.model_fleets.conftest import FEATURES, MIDNIGHT, fitted, pin_models, telemetry, write_rows
 
 WINDOW = "2026-11-21"

@@ -18,6 +18,7 @@ import pytest
 
 from fleetscore import partitioned
 from fleetscore.app_settings import AppSettings
+from fleetscore.capabilities import ScoresRows, require
 from fleetscore.errors import InputError, ModelError, SettingsError
 from fleetscore.fleet.store_fleet import Fleet
 from fleetscore.models.importers.runtime_libraries import own_requirements
@@ -37,7 +38,6 @@ from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.runs.plans import read_shard_plans
 from fleetscore.store.base import Store
-from fleetscore.workload import ScoresRows, require
 from tests.model_fleets.conftest import FEATURES, SETTINGS, fitted, pin_models, telemetry, write_rows
 
 ROOT = Path(__file__).parents[2]

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 import pyarrow as pa
 from toy_workload import Toy, read_lines
 
+from fleetscore.capabilities import Judges
 from fleetscore.models.model_sets import read_model_file, read_model_set, write_model_set
 from fleetscore.schemas import JUDGED
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
-from fleetscore.workload import Judges, RunContext, Scored, Shard
+from fleetscore.workload import RunContext, Scored, Shard
 
 
 class Rated(Toy, Judges):

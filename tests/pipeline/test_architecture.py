@@ -83,7 +83,7 @@ def test_no_import_comes_back_to_where_it_began() -> None:
 LAYERS = [
     "errors", "exhaustion", "own_functions", "windows", "schedules", "partition_keys", "records", "schemas", "store",
     "settings", "app_settings", "telemetry", "process_environment", "kernels", "sources", "models",
-    "runs", "workload", "registry", "arrow_startup", "workloads", "batch",
+    "runs", "workload", "capabilities", "registry", "arrow_startup", "workloads", "batch",
     "pipeline", "testing", "operations", "dashboard", "fleet", "cli",
 ]  # fmt: skip
 """The folders and single modules of the package, lowest first: each imports from those before it only."""

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from fleetscore.capabilities import MakesSamples, require
 from fleetscore.kernels.ahead import LISTED
 from fleetscore.kernels.signatures import from_json, to_json
 from fleetscore.pipeline.local import run_training
 from fleetscore.registry import get_workload
 from fleetscore.store import open_store
-from fleetscore.workload import MakesSamples, require
 
 _ROOT = Path(__file__).resolve().parents[2]
 _LOOP = """

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from fleetscore.capabilities import Judges, Trains, require
 from fleetscore.errors import InputError, SettingsError
 from fleetscore.models.model_sets import read_pins
 from fleetscore.operations.known_workloads import find_named
@@ -23,7 +24,6 @@ from fleetscore.registry import (
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store.base import Store
 from fleetscore.testing import check_workload
-from fleetscore.workload import Judges, Trains, require
 from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
 
 ROOT = Path(__file__).resolve().parents[2]

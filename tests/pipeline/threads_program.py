@@ -11,13 +11,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from fleetscore.capabilities import MakesSamples, require
 from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.registry import get_workload
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
 from fleetscore.windows import windows_between
-from fleetscore.workload import MakesSamples, require
 
 SCALES = {"sensor_anomaly": 0.05, "store_sales": 0.05, "server_load": 0.02}
 WINDOWS = {"sensor_anomaly": 4, "store_sales": 2, "server_load": 2}  # one for each thread

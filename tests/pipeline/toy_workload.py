@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from fleetscore.capabilities import Prepares, Trains
 from fleetscore.errors import MissingBlobError
 from fleetscore.models.model_sets import Pins
 from fleetscore.records import InputFile, Rates
@@ -24,12 +25,10 @@ from fleetscore.workload import (
     MapItem,
     ModelSetDraft,
     Partitions,
-    Prepares,
     RunContext,
     Scored,
     Shard,
     Trained,
-    Trains,
     Workload,
 )
 

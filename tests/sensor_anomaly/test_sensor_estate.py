@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from fleetscore.capabilities import SampleReport
 from fleetscore.dashboard.picture_files import write_pictures
 from fleetscore.errors import InputError
 from fleetscore.models.model_sets import Pins, pin_version, read_model_set, read_pins, write_model_set
@@ -26,7 +27,7 @@ from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
 from fleetscore.windows import Window, parse_window, windows_between
-from fleetscore.workload import RunContext, SampleReport
+from fleetscore.workload import RunContext
 from fleetscore.workloads.sensor_anomaly.fitted import load_models
 from fleetscore.workloads.sensor_anomaly.importing import draft_of
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings

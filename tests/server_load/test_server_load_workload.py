@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from fleetscore.capabilities import SampleReport
 from fleetscore.dashboard.picture_files import write_backtest
 from fleetscore.errors import InputError, StoreError
 from fleetscore.models.model_sets import Pins, pin_version, read_pins, write_model_set
@@ -22,7 +23,7 @@ from fleetscore.schemas import OUTCOMES, PARTITIONS
 from fleetscore.store.local import LocalStore
 from fleetscore.testing import check_workload
 from fleetscore.windows import Window
-from fleetscore.workload import MapItem, Partitions, Remark, RunContext, SampleReport, Shard
+from fleetscore.workload import MapItem, Partitions, Remark, RunContext, Shard
 from fleetscore.workloads.server_load.months import hour_of
 from fleetscore.workloads.server_load.samples import TRUTH_PATH
 from fleetscore.workloads.server_load.settings import ServerLoadSettings

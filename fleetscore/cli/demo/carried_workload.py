@@ -1,4 +1,6 @@
-"""A workload of another store on the local cloud: its settings, data and models copied to the cloud's container."""
+"""A workload of another store on the local cloud: its settings, data and models copied to the cloud's
+container.
+"""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
+from fleetscore.capabilities import MakesSamples, SampleReport
 from fleetscore.registry import load_kind, shipped_kinds
-from fleetscore.workload import MakesSamples, SampleReport
 
 SEED = 7
 
@@ -46,7 +46,9 @@ def demo_workloads() -> list[str]:
 
 
 def chapter_of(workload: str, scale: float, report: SampleReport) -> Chapter:
-    """The chapter of samples that were just written; without a span to train on in their facts, they need no training."""
+    """The chapter of samples that were just written; without a span to train on in their facts, they need
+    no training.
+    """
     facts: Mapping[str, Any] = report.facts
     return Chapter(
         workload,

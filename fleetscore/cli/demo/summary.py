@@ -11,7 +11,9 @@ from fleetscore.records import GOOD, Outcome, RunRecord, RunState
 
 @dataclass(frozen=True, slots=True)
 class ChapterSummary:
-    """What a chapter came to. Paths of results and ledger are relative to the store's root; pictures are files."""
+    """What a chapter came to. Paths of results and ledger are relative to the store's root; pictures are
+    files.
+    """
 
     workload: str
     windows: int

@@ -1,4 +1,6 @@
-"""The tour: takes each chapter from samples to pictures through a host, and skips what an earlier demo left ready."""
+"""The tour: takes each chapter from samples to pictures through a host, and skips what an earlier demo left
+ready.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from fleetscore.capabilities import MakesSamples, require
 from fleetscore.cli.demo.chapters import SEED, Chapter, chapter_of, keep_chapter, read_state
 from fleetscore.cli.demo.summary import ChapterSummary, sum_chapter
 from fleetscore.cli.follow import follow_backfill, follow_run
@@ -18,7 +21,6 @@ from fleetscore.registry import get_workload
 from fleetscore.runs.run_records import read_run
 from fleetscore.store.base import Store
 from fleetscore.windows import windows_between
-from fleetscore.workload import MakesSamples, require
 
 _RESUME = "make demo"
 
@@ -56,7 +58,9 @@ def train_models(fleet: FleetBase, folder: Path, chapter: Chapter) -> Chapter:
 
 
 def run_chapter(fleet: FleetBase, store: Store, folder: Path, chapter: Chapter) -> ChapterSummary:
-    """Run all windows of the chapter through the host, whether or not they ran before; judge and draw what was published."""
+    """Run all windows of the chapter through the host, whether or not they ran before; judge and draw what
+    was published.
+    """
     clock = time.perf_counter()
     started = fleet.start_backfill(
         chapter.workload, chapter.first, chapter.stop, only="all", max_parallel=os.cpu_count() or 1

@@ -1,4 +1,6 @@
-"""Pictures of backtests: how near forecasts came, by quantile, step, cutoff and store; how well methods told classes."""
+"""Pictures of backtests: how near forecasts came, by quantile, step, cutoff and store; how well methods
+told classes.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ _LINES = (("series", "coverage_90"), ("history", "coverage_50"), ("median", "rel
 
 
 def draw_quantiles(figures: Mapping[str, Any]) -> Drawing:
-    """The backtest of quantile forecasts: loss per quantile, coverage per step and cutoff, stores by their loss."""
+    """The backtest of quantile forecasts: loss per quantile, coverage per step and cutoff, stores by their
+    loss.
+    """
     losses = [(name, float(loss), f"{loss:.4g}") for name, loss in figures["pinball_per_quantile"].items()]
     ratios = np.array([part["relative_to_last_value"] for part in figures["per_store"].values()], np.float64)
     return Drawing(

@@ -35,7 +35,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def draw_classes(
     store: Store, workload: Workload, manifest: Manifest, window: Window, partitions: Sequence[str]
 ) -> Drawing:
-    """The classes of the hours after the window; without `partitions`, of the forty servers that are most likely to be high.
+    """The classes of the hours after the window; without `partitions`, of the forty servers that are most
+    likely to be high.
 
     InputError when one of the partitions has no published rows.
     """

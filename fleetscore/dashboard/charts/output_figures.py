@@ -1,4 +1,6 @@
-"""Figures of outputs: a line over time for one partition, the spread of all values, and how often each class is given."""
+"""Figures of outputs: a line over time for one partition, the spread of all values, and how often each
+class is given.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ class Series:
 
 
 def draw_series(title: str, stamps: Numbers, series: Sequence[Series], *, is_dated: bool = True) -> Figure:
-    """The outputs over time; stamps are seconds since 1970 in rising order, or numbers of windows without dates."""
+    """The outputs over time; stamps are seconds since 1970 in rising order, or numbers of windows without
+    dates.
+    """
     bottom = _HEIGHT - 24
     x = Scale(*_span(stamps), _LEFT, _WIDTH - 10)
     y = Scale(*padded(np.concatenate([one.values for one in series])), bottom, _TOP)

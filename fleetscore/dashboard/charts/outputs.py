@@ -1,4 +1,6 @@
-"""The picture of any workload: outputs over time for a few partitions, the distribution of all outputs, and the extreme partitions."""
+"""The picture of any workload: outputs over time for a few partitions, the distribution of all outputs, and
+the extreme partitions.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,8 @@ class _Spread:
 def draw_outputs(
     store: Store, workload: Workload, manifest: Manifest, window: Window, partitions: Sequence[str]
 ) -> Drawing:
-    """The outputs of up to twelve windows; without `partitions`, of those with the largest, the smallest and a middle mean.
+    """The outputs of up to twelve windows; without `partitions`, of those with the largest, the smallest
+    and a middle mean.
 
     InputError when one of the partitions has no rows in any of the windows.
     """
@@ -139,7 +142,9 @@ def _read_sample(store: Store, manifest: Manifest, names: Sequence[str]) -> pa.T
 def _find_extremes(
     store: Store, manifest: Manifest, table: pa.Table, columns: _Columns
 ) -> tuple[Extreme, ...]:
-    """The partitions with the largest and the smallest mean of the first output, largest first; a few of them."""
+    """The partitions with the largest and the smallest mean of the first output, largest first; a few of
+    them.
+    """
     sketches = read_sketches(store, manifest, ["n", "output_mean"])
     means = _means(table, columns) if sketches is None else sketches
     means = means.filter(pc.is_finite(means["output_mean"]))
@@ -177,9 +182,11 @@ def _most_notable(means: Sequence[Extreme]) -> list[str]:
 def _read_windows(
     store: Store, workload: str, window: Window, columns: _Columns, schema: pa.Schema, keys: Sequence[str]
 ) -> tuple[pa.Table, Numbers]:
-    """The rows of the partitions in the windows up to this one, in order of time, and when each is, in seconds since 1970.
+    """The rows of the partitions in the windows up to this one, in order of time, and when each is, in
+    seconds since 1970.
 
-    A row without a time stands in its window by its place in it; the stamps of windows without dates are their numbers.
+    A row without a time stands in its window by its place in it; the stamps of windows without dates are
+    their numbers.
     """
     windows = [window.next(-back) for back in range(_WINDOWS) if window.ordinal >= back][::-1]
     described = side_by_side(lambda one: _read_window(store, workload, one, columns, schema, keys), windows)

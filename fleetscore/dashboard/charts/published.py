@@ -1,4 +1,6 @@
-"""Reading published rows of a few partitions: only the files and row groups that the ledger and the statistics name."""
+"""Reading published rows of a few partitions: only the files and row groups that the ledger and the
+statistics name.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ class Drawing:
 
 
 class Kept:
-    """The last `most` answers about what manifests publish, which never changes: a page that is looked at again reads it once."""
+    """The last `most` answers about what manifests publish, which never changes: a page that is looked at
+    again reads it once.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -95,7 +99,9 @@ def files_of(store: Store, manifest: Manifest, partitions: Sequence[str]) -> lis
 def read_rows(
     store: Store, files: Sequence[str], columns: list[str], key: str, values: Sequence[str]
 ) -> pa.Table:
-    """The rows of the files whose text column `key` is one of the values; skips row groups that cannot hold any. May be empty."""
+    """The rows of the files whose text column `key` is one of the values; skips row groups that cannot hold
+    any. May be empty.
+    """
     wanted = pa.array(sorted(values), pa.string())
     parts = []
     for path in files:
@@ -128,7 +134,9 @@ def _groups(parquet: pq.ParquetFile, key: str, values: Sequence[str]) -> list[in
 
 
 def read_sketches(store: Store, manifest: Manifest, columns: list[str]) -> pa.Table | None:
-    """The partitions of the window with columns of their sketches; None where no shard left any with these columns."""
+    """The partitions of the window with columns of their sketches; None where no shard left any with these
+    columns.
+    """
     parts = []
     for file in manifest.files:
         with suppress(MissingBlobError), open_truth(store, sketches_beside(file.path)) as source:

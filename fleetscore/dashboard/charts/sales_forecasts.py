@@ -57,9 +57,11 @@ _WIDTH, _HEIGHT, _LEFT, _TOP = 960.0, 230.0, 52.0, 26.0
 def draw_forecasts(
     store: Store, workload: Workload, manifest: Manifest, window: Window, partitions: Sequence[str]
 ) -> Drawing:
-    """The forecasts of one store from the window on, after its last year; `partitions` are a store, or store/SKU for chosen SKUs.
+    """The forecasts of one store from the window on, after its last year; `partitions` are a store, or
+    store/SKU for chosen SKUs.
 
-    Without them the store that sells most is drawn, with its best sellers. InputError when it has no published rows.
+    Without them the store that sells most is drawn, with its best sellers. InputError when it has no
+    published rows.
     """
     sketches = read_sketches(store, manifest, ["median_mean"])
     selling = largest(sketches, "median_mean", _OTHERS) if sketches is not None else []

@@ -62,7 +62,8 @@ _KEPT = Kept(100)  # rows of a few sensors each
 def draw_readings(
     store: Store, workload: Workload, manifest: Manifest, window: Window, partitions: Sequence[str]
 ) -> Drawing:
-    """The published readings of the last twelve hours up to the window; without `partitions`, of the sensors with most anomalies now.
+    """The published readings of the last twelve hours up to the window; without `partitions`, of the
+    sensors with most anomalies now.
 
     InputError when one of the partitions has no readings in any of the hours.
     """
@@ -148,7 +149,9 @@ def _panel(key: str, times: Numbers, values: Numbers, marked: Any, span: tuple[f
 
 
 def _broken(x: Scale, y: Scale, times: Numbers, values: Numbers) -> tuple[Numbers, Numbers]:
-    """The thinned line in pixels, broken where a reading comes more than ten usual steps after the one before."""
+    """The thinned line in pixels, broken where a reading comes more than ten usual steps after the one
+    before.
+    """
     times, values = thin_out(times, values)
     if len(times) < 3:
         return x(times), y(values)

@@ -109,7 +109,9 @@ def _from_catboost(estimator: Any) -> CompiledModel:
 
 
 def _as_wrapped(compiled: CompiledModel, estimator: Any) -> CompiledModel:
-    """The model with the methods of its wrapper: a classifier's `predict` gives classes, where a booster gives probabilities."""
+    """The model with the methods of its wrapper: a classifier's `predict` gives classes, where a booster
+    gives probabilities.
+    """
     facts = compiled.facts
     outputs = {method: width for method, width in facts.outputs.items() if hasattr(estimator, method)}
     if not hasattr(estimator, "classes_") or facts.label_methods:

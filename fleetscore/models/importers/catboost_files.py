@@ -26,11 +26,12 @@ BINARY = b"CBM1"
 
 
 def compile_catboost(data: bytes) -> CompiledModel:
-    """Return a model of CatBoost's JSON or cbm format compiled; features are compared in float32, as CatBoost does.
+    """Return a model of CatBoost's JSON or cbm format compiled; features are compared in float32, as
+    CatBoost does.
 
-    `predict` is the class's place for classifiers, else the raw value; `decision_function` the raw values; `predict_proba` a column
-    per class. ModelError `corrupt_model` where the bytes make no model, `unsupported_model` for features of categories, text or
-    embeddings.
+    `predict` is the class's place for classifiers, else the raw value; `decision_function` the raw values;
+    `predict_proba` a column per class. ModelError `corrupt_model` where the bytes make no model,
+    `unsupported_model` for features of categories, text or embeddings.
     """
     model = read_json(_as_json(data) if data[:4] == BINARY else data)
     names, treatment = _features(member(model, "features_info"))
@@ -44,7 +45,9 @@ def compile_catboost(data: bytes) -> CompiledModel:
 
 
 def _as_json(data: bytes) -> bytes:
-    """The same model in JSON, written by CatBoost, whose native reader dies of some damaged files: importers have a process for it."""
+    """The same model in JSON, written by CatBoost, whose native reader dies of some damaged files:
+    importers have a process for it.
+    """
     try:
         from catboost import CatBoost, CatBoostError
     except ImportError as error:
@@ -67,7 +70,9 @@ def _as_json(data: bytes) -> bytes:
 
 
 def _features(info: Any) -> tuple[tuple[str, ...], dict[int, tuple[int, bool]]]:
-    """The features' names, and for each float feature its place among all and whether NaN counts as above all borders."""
+    """The features' names, and for each float feature its place among all and whether NaN counts as above
+    all borders.
+    """
     for kind in ("categorical_features", "text_features", "embedding_features"):
         if isinstance(info, dict) and info.get(kind):
             raise unsupported(f"CatBoost models with {kind.replace('_', ' ')}")
@@ -109,7 +114,9 @@ def _test(split: Any, treatment: dict[int, tuple[int, bool]]) -> tuple[int, floa
 
 
 def _oblivious(trees: Sequence[Any], treatment: dict[int, tuple[int, bool]], outputs: int) -> Nodes:
-    """The nodes of trees with one test per level; the last split is taken at the root, so that leaves come in their order."""
+    """The nodes of trees with one test per level; the last split is taken at the root, so that leaves come
+    in their order.
+    """
     parts: list[tuple[Any, ...]] = []
     values = []
     for tree in trees:

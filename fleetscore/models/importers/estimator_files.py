@@ -50,11 +50,14 @@ _SKOPS_BUILTINS = frozenset(
     }
 )
 _SKOPS_LOADERS = frozenset({"OperatorFuncNode", "MethodNode", "PartialNode", "FunctionNode"})
-"""Nodes that stand for something to call; no fitted model of the families needs them, but for numpy's and scipy's own functions."""
+"""Nodes that stand for something to call; no fitted model of the families needs them, but for numpy's and
+scipy's own functions.
+"""
 
 
 def open_pickle(path: Path, trusted: bool) -> tuple[Any, dict[str, str], list[str]]:
-    """The object of a file of joblib or pickle, the versions that wrote it, and what there is to say about them.
+    """The object of a file of joblib or pickle, the versions that wrote it, and what there is to say about
+    them.
 
     ModelError `untrusted_pickle` unless trusted, for loading one runs its code.
     """
@@ -95,7 +98,9 @@ def keep_in_library(estimator: Any, data: bytes) -> CompiledModel:
 
 
 def load_skops(path: Path) -> LoadedModel:
-    """The estimator of a skops file whose every type is on our own list; ModelError `unsafe_skops` names one that is not."""
+    """The estimator of a skops file whose every type is on our own list; ModelError `unsafe_skops` names
+    one that is not.
+    """
     import skops.io
 
     written = _check_skops(path)
@@ -107,7 +112,9 @@ def load_skops(path: Path) -> LoadedModel:
 
 
 def of_estimator(estimator: Any, versions: dict[str, str], notes: list[str]) -> LoadedModel:
-    """A fitted estimator with the ways to compile it; ModelError `unsupported_model` for an object that predicts nothing."""
+    """A fitted estimator with the ways to compile it; ModelError `unsupported_model` for an object that
+    predicts nothing.
+    """
     inner = inner_estimator(estimator)
     if not any(hasattr(inner, method) for method in METHODS):
         raise ModelError(

@@ -18,7 +18,9 @@ Compile = Callable[[Any, Preparation, "Subject"], CompiledModel]
 
 @dataclass(frozen=True)
 class Subject:
-    """An estimator to import: the whole, which answers methods, and the facts that do not depend on its family."""
+    """An estimator to import: the whole, which answers methods, and the facts that do not depend on its
+    family.
+    """
 
     whole: Any
     n_features: int
@@ -64,7 +66,8 @@ def split_pipeline(estimator: Any) -> tuple[list[Any], Any]:
 def compile_estimator(estimator: Any) -> CompiledModel:
     """The model as linear, kernels or centroids; Unsupported says why it is none of these.
 
-    The arrays are those of a fitted scikit-learn estimator, or of a pipeline of scalings and projections before it.
+    The arrays are those of a fitted scikit-learn estimator, or of a pipeline of scalings and projections
+    before it.
     """
     steps, model = split_pipeline(estimator)
     name = type(model).__name__
@@ -243,7 +246,9 @@ def _votes_link(model: Any, classes: int) -> Link:
 
 
 def _pair_coefs(model: Any, classes: int) -> Floats:
-    """The coefficients [decision values, support vectors]; for pairs of classes each row holds those of both, the rest is 0."""
+    """The coefficients [decision values, support vectors]; for pairs of classes each row holds those of
+    both, the rest is 0.
+    """
     dual = _dense(model.dual_coef_)
     if classes == 2:
         return dual

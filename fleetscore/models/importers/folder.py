@@ -29,7 +29,8 @@ _AHEAD = 4
 class Imported:
     """What became of one file: a compiled model with its proof and the facts for its card, or a refusal.
 
-    `number` of `total` says how far the import is; `key` is "" for a refusal without one, and for the one model of all.
+    `number` of `total` says how far the import is; `key` is "" for a refusal without one, and for the one
+    model of all.
     """
 
     name: str
@@ -44,7 +45,8 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """How to import: whether pickles may run, what the models must answer, what is known of the features, and limits.
+    """How to import: whether pickles may run, what the models must answer, what is known of the features,
+    and limits.
 
     `ranges` gives lowest and highest value by feature name, for the proof; `method` is "" where any will do.
     """
@@ -66,8 +68,9 @@ def import_models(
 ) -> Iterator[Imported]:
     """Import every model below `source`, one result a file, in the order of the names.
 
-    Keys come from names by `patterns`, or from a manifest (see `list_source_models`). What cannot be imported comes as a refusal
-    with a code and a fix; it never ends the stream. InputError for a source, pattern or manifest that cannot be used.
+    Keys come from names by `patterns`, or from a manifest (see `list_source_models`). What cannot be
+    imported comes as a refusal with a code and a fix; it never ends the stream. InputError for a source,
+    pattern or manifest that cannot be used.
     """
     options = options or ImportOptions()
     if options.method and options.method not in METHODS:

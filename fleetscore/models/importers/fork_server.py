@@ -1,8 +1,8 @@
 """The process that imports models: it loads the libraries once and forks workers, one after the other.
 
-A worker is held to limits of memory, time and files. A file that crashes or exhausts it costs nothing else: the next file gets a
-new worker. The environment holds no credentials. What comes back are JSON and plain arrays.
-Run: python -m fleetscore.models.importers.fork_server
+A worker is held to limits of memory, time and files. A file that crashes or exhausts it costs nothing else:
+the next file gets a new worker. The environment holds no credentials. What comes back are JSON and plain
+arrays. Run: python -m fleetscore.models.importers.fork_server
 """
 
 from __future__ import annotations

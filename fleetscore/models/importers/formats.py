@@ -69,8 +69,9 @@ _PICKLE = re.compile(rb"\x80[\x02-\x05]|\(dp|\(lp|\(i|c[A-Za-z_][\w.]*\n[A-Za-z_
 def detect_format(path: Path, *, any_suffix: bool = False) -> Format:
     """The format that the file or folder at `path` holds; with `any_suffix`, whatever its suffix promises.
 
-    Raises ModelError `empty_model` for zero bytes, `model_too_large` above SIZE_LIMIT_BYTES, `unknown_model_format` for content
-    of no known format, and `wrong_model_suffix` where the suffix promises another format than the content.
+    Raises ModelError `empty_model` for zero bytes, `model_too_large` above SIZE_LIMIT_BYTES,
+    `unknown_model_format` for content of no known format, and `wrong_model_suffix` where the suffix
+    promises another format than the content.
     """
     if path.is_dir():
         return Format.MLFLOW
@@ -127,7 +128,9 @@ def _format_of(head: bytes, path: Path) -> Format:
 
 
 def _is_onnx(head: bytes) -> bool:
-    """A protobuf message that begins with the field ir_version, a small number, and goes on with a field of ModelProto."""
+    """A protobuf message that begins with the field ir_version, a small number, and goes on with a field of
+    ModelProto.
+    """
     return (
         len(head) > 3
         and head[0] == 0x08
@@ -145,7 +148,9 @@ _TESTS: tuple[tuple[Callable[[bytes], bool], Format], ...] = (
 
 
 def _json_format(head: bytes, path: Path) -> Format:
-    """Which library's JSON, by names that only its models have; the end of the file decides where the head does not."""
+    """Which library's JSON, by names that only its models have; the end of the file decides where the head
+    does not.
+    """
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _HEAD_BYTES))
         ends = head + file.read(_HEAD_BYTES)

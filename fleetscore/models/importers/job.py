@@ -1,4 +1,6 @@
-"""One import, inside its own limited process: load the file, try the ways to compile it, prove, and answer in plain bytes."""
+"""One import, inside its own limited process: load the file, try the ways to compile it, prove, and answer
+in plain bytes.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +33,11 @@ _warm: set[str] = set()
 
 
 def import_one(request: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """The header and pack of the model at request["path"]: card and proof, or the code and message of a refusal.
+    """The header and pack of the model at request["path"]: card and proof, or the code and message of a
+    refusal.
 
-    The request holds `path`, `trusted`, `method` (that the model must answer; "" for any) and `ranges` by feature name.
+    The request holds `path`, `trusted`, `method` (that the model must answer; "" for any) and `ranges` by
+    feature name.
     """
     try:
         return _imported(request)
@@ -54,7 +58,9 @@ def import_one(request: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
 
 
 def warm_family(payload: bytes) -> None:
-    """Compile in this process what scoring such a pack needs, once a family, so that later forks find it compiled."""
+    """Compile in this process what scoring such a pack needs, once a family, so that later forks find it
+    compiled.
+    """
     pack = open_pack(payload)
     facts = pack.facts[0]
     kind = f"{pack.family} {facts.library} {sorted(facts.outputs)}"
@@ -113,7 +119,9 @@ _LOADERS: dict[Format, Callable[[Path], LoadedModel]] = {
 
 
 def compile_proven(loaded: LoadedModel, request: Mapping[str, Any]) -> tuple[CompiledModel, Proof]:
-    """The first way whose model has the requested method and is proven; ModelError `not_proven` with every way's reason."""
+    """The first way whose model has the requested method and is proven; ModelError `not_proven` with every
+    way's reason.
+    """
     reasons = []
     for way in loaded.ways:
         try:

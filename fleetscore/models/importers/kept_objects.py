@@ -1,4 +1,6 @@
-"""Pickles that stay what they are: objects for a function of the user's own, which no pack needs to answer for."""
+"""Pickles that stay what they are: objects for a function of the user's own, which no pack needs to answer
+for.
+"""
 
 from __future__ import annotations
 

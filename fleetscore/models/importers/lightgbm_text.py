@@ -50,11 +50,12 @@ LINKS = {
 
 
 def compile_lightgbm(text: str | bytes) -> CompiledModel:
-    """Return a model of LightGBM's text format compiled; it answers as `Booster.predict` does with all iterations.
+    """Return a model of LightGBM's text format compiled; it answers as `Booster.predict` does with all
+    iterations.
 
-    `predict` is what the objective gives (a probability for `binary`), `predict_proba` a column per class, `decision_function` the
-    raw score. ModelError `corrupt_model` where the text makes no model, `unsupported_model` for linear trees and objectives that
-    are not known.
+    `predict` is what the objective gives (a probability for `binary`), `predict_proba` a column per class,
+    `decision_function` the raw score. ModelError `corrupt_model` where the text makes no model,
+    `unsupported_model` for linear trees and objectives that are not known.
     """
     if isinstance(text, bytes):
         try:
@@ -109,7 +110,9 @@ class _Tree:
         return (np.where(c < 0, inner - 1 - c, c) for c in (self.left, self.right))  # type: ignore[return-value]
 
     def category_edges(self, node: int) -> Floats:
-        """The edges of the values that a categorical node sends left; numbers are cut to whole ones before they are looked up."""
+        """The edges of the values that a categorical node sends left; numbers are cut to whole ones before
+        they are looked up.
+        """
         place = int(self.threshold[node])
         if not 0 <= place < self.boundaries.size - 1:
             raise corrupt("a node's categories are not there")
@@ -119,7 +122,9 @@ class _Tree:
 
 
 def _without_zeros(threshold: Floats) -> Floats:
-    """The thresholds that split as these do, where LightGBM has made all values near zero zero before it compares."""
+    """The thresholds that split as these do, where LightGBM has made all values near zero zero before it
+    compares.
+    """
     above = np.where((threshold >= 0.0) & (threshold < ZERO), ZERO, threshold)
     return np.where((threshold < 0.0) & (threshold >= -ZERO), BELOW_ZERO, above)
 
@@ -200,7 +205,9 @@ def _zero_edges(threshold: float, default_left: bool) -> Floats:
 
 
 def _sections(text: str) -> tuple[dict[str, str], list[dict[str, str]]]:
-    """The lines `name=value` before the trees and of each tree; ModelError where the text ends before its trees do."""
+    """The lines `name=value` before the trees and of each tree; ModelError where the text ends before its
+    trees do.
+    """
     lines = text.splitlines()
     if not lines or lines[0].strip() != "tree":
         raise corrupt("it does not begin with 'tree'")

@@ -12,7 +12,9 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ImportLimits:
-    """Limits on the import of one model: bytes on top of the libraries', seconds, open files, bytes of a file written."""
+    """Limits on the import of one model: bytes on top of the libraries', seconds, open files, bytes of a
+    file written.
+    """
 
     memory_bytes: int = 4 << 30
     cpu_s: int = 120

@@ -16,14 +16,17 @@ Original = Callable[[Floats, str], Any]
 """What the library answers to rows [rows, features] and a method: labels as the library gives them."""
 
 Way = Callable[[], CompiledModel | None]
-"""One way to compile a model; it returns None, or raises Unsupported or ModelError, where it is not the model's."""
+"""One way to compile a model; it returns None, or raises Unsupported or ModelError, where it is not the
+model's.
+"""
 
 
 @dataclass(frozen=True)
 class LoadedModel:
     """A model in the hands of its own library; `ways` are tried in their order until one is proven.
 
-    `tolerance` is above 0 where the library reads its own file inexactly: so far may its answers be from those of the file's numbers.
+    `tolerance` is above 0 where the library reads its own file inexactly: so far may its answers be from
+    those of the file's numbers.
     """
 
     description: str
@@ -36,7 +39,9 @@ class LoadedModel:
 
 
 def original_of(loaded: LoadedModel, facts: ModelFacts) -> Callable[[Floats, str], Floats]:
-    """The library's answers as `prove` compares them: labels as positions in the facts' classes, all as float64."""
+    """The library's answers as `prove` compares them: labels as positions in the facts' classes, all as
+    float64.
+    """
     classes = np.array(facts.classes)
 
     def answer(x: Floats, method: str) -> Floats:
@@ -51,7 +56,9 @@ def original_of(loaded: LoadedModel, facts: ModelFacts) -> Callable[[Floats, str
 def trial_ranges(
     loaded: LoadedModel, compiled: CompiledModel, known: Mapping[str, Sequence[float]]
 ) -> Floats:
-    """The ranges [features, 2] to try the model in: those known by name, else what its first scaler or its thresholds saw."""
+    """The ranges [features, 2] to try the model in: those known by name, else what its first scaler or its
+    thresholds saw.
+    """
     facts = compiled.facts
     ranges = np.tile([-10.0, 10.0], (facts.n_features, 1))
     critical = pack_class(compiled.family).join([compiled]).critical_values(0)

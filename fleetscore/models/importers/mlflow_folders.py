@@ -34,7 +34,9 @@ class MlflowModel:
 
 
 def read_mlflow_folder(folder: Path) -> MlflowModel:
-    """The model of an MLflow folder; ModelError names what is missing, and a path that leads out of the folder."""
+    """The model of an MLflow folder; ModelError names what is missing, and a path that leads out of the
+    folder.
+    """
     flavors = _flavors(folder)
     known = [name for name in _FLAVORS if isinstance(flavors.get(name), dict)]
     if not known:

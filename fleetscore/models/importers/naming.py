@@ -39,10 +39,10 @@ def list_source_models(
 ) -> list[SourceModel]:
     """The models below `source` in the order of their names, each with its key or a refusal.
 
-    `patterns` are those of `[models] key`: the first that a name without its suffix fits gives the key. `manifest`, or a
-    keys.csv in the folder, gives keys instead: its columns are `key` and `file`. A source that is one file has the key ""
-    where a pattern is "", else that of its name.
-    Raises InputError for a source that is not there, a manifest that cannot be read, and a pattern that is none.
+    `patterns` are those of `[models] key`: the first that a name without its suffix fits gives the key.
+    `manifest`, or a keys.csv in the folder, gives keys instead: its columns are `key` and `file`. A source
+    that is one file has the key "" where a pattern is "", else that of its name. Raises InputError for a
+    source that is not there, a manifest that cannot be read, and a pattern that is none.
     """
     if not source.exists():
         raise InputError(f"{source} does not exist.", fix="Name the folder of the models.", field="from")
@@ -55,7 +55,9 @@ def list_source_models(
 
 
 def _single(source: Path, patterns: Sequence[str]) -> SourceModel:
-    """The one model of a source that is a file: of all partitions where a pattern says so, else of the key in its name."""
+    """The one model of a source that is a file: of all partitions where a pattern says so, else of the key
+    in its name.
+    """
     if "" in patterns:
         return SourceModel(source.name, source)
     expressions = [_expression(pattern) for pattern in patterns]

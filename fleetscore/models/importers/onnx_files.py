@@ -21,7 +21,9 @@ _FEATURES_LIMIT = 100_000
 
 
 def load_onnx(path: Path) -> LoadedModel:
-    """The graph of a file; ModelError names what is not as packs need it (text as input, weights in other files)."""
+    """The graph of a file; ModelError names what is not as packs need it (text as input, weights in other
+    files).
+    """
     model = _parse(path.read_bytes())
     call = _Call(model)
     whole = model.SerializeToString()
@@ -43,7 +45,9 @@ def load_onnx(path: Path) -> LoadedModel:
 
 
 def convert_estimator(estimator: Any) -> CompiledModel:
-    """A fitted scikit-learn estimator as a graph that computes in float64; Unsupported where it cannot be converted."""
+    """A fitted scikit-learn estimator as a graph that computes in float64; Unsupported where it cannot be
+    converted.
+    """
     subject = describe(estimator)
     try:
         from skl2onnx import to_onnx
@@ -61,7 +65,8 @@ def convert_estimator(estimator: Any) -> CompiledModel:
 
 
 def without_weights(model: Any) -> tuple[bytes, Floats]:
-    """The graph with its floating-point initialisers as inputs, without names of its own, and their values in order.
+    """The graph with its floating-point initialisers as inputs, without names of its own, and their values
+    in order.
 
     Models of one architecture then have equal graphs, which share a session.
     """
@@ -172,7 +177,9 @@ def _classes(graph: Any) -> tuple[Any, ...]:
 
 
 def _feature_names(inputs: list[Any]) -> tuple[tuple[str, ...], int, int]:
-    """The features' names and number, and the number of inputs that hold them; Unsupported for inputs of other kinds."""
+    """The features' names and number, and the number of inputs that hold them; Unsupported for inputs of
+    other kinds.
+    """
     tensors = [one.type.tensor_type for one in inputs]
     if not inputs or not {one.elem_type for one in tensors} <= _FEATURE_TYPES:
         raise Unsupported("its inputs are not numbers")
@@ -189,7 +196,9 @@ def _feature_names(inputs: list[Any]) -> tuple[tuple[str, ...], int, int]:
 def _methods(
     outputs: Any, subject: Subject | None, has_classes: bool
 ) -> tuple[dict[str, tuple[int, int]], bool]:
-    """By method the number of the output and its columns (0: as many as classes); and whether `predict` gives labels."""
+    """By method the number of the output and its columns (0: as many as classes); and whether `predict`
+    gives labels.
+    """
     kinds = [one.type.tensor_type.elem_type for one in outputs]
     labels = [at for at, kind in enumerate(kinds) if kind in _LABEL_TYPES]
     values = [at for at, kind in enumerate(kinds) if kind in _PROMOTED]

@@ -17,9 +17,11 @@ class Unsupported(Exception):  # noqa: N818 - a reason, not an error: the next w
 
 @dataclass(frozen=True)
 class Preparation:
-    """Fitted steps: z = (x - centre) * factor / scale + offset, then z @ projection + bias where there is a projection.
+    """Fitted steps: z = (x - centre) * factor / scale + offset, then z @ projection + bias where there is a
+    projection.
 
-    Before, NaN is replaced by `fill`, which is empty where nothing is filled. All are float64; `projection` is [features, outputs].
+    Before, NaN is replaced by `fill`, which is empty where nothing is filled. All are float64; `projection`
+    is [features, outputs].
     """
 
     fill: Floats
@@ -38,7 +40,8 @@ class Preparation:
     def scaled(
         self, *, centre: Any = 0.0, factor: Any = 1.0, scale: Any = 1.0, offset: Any = 0.0
     ) -> Preparation:
-        """The preparation with (y - centre) * factor / scale + offset as its next step; each is a number or one per value.
+        """The preparation with (y - centre) * factor / scale + offset as its next step; each is a number or
+        one per value.
 
         A scaler's own multiplication or division is kept, since where terms cancel its last bit counts.
         """
@@ -66,7 +69,9 @@ class Preparation:
         return replace(self, projection=self.projection @ matrix, bias=self.bias @ matrix + bias)
 
     def linear(self, weights: Floats, intercept: Floats) -> tuple[Floats, Floats]:
-        """Weights [features, outputs] and bias [outputs] of (x - centre) @ weights + bias for a linear model after the steps."""
+        """Weights [features, outputs] and bias [outputs] of (x - centre) @ weights + bias for a linear
+        model after the steps.
+        """
         if self.projection is not None:
             intercept, weights = self.bias @ weights + intercept, self.projection @ weights
         return weights * (self.factor / self.scale)[:, None], self.offset @ weights + intercept
@@ -79,7 +84,9 @@ def identity(features: int) -> Preparation:
 
 
 def read_steps(steps: Sequence[Any], features: int) -> Preparation:
-    """The preparation that fitted transformers make of `features` values; Unsupported names the first that is not linear."""
+    """The preparation that fitted transformers make of `features` values; Unsupported names the first that
+    is not linear.
+    """
     preparation = identity(features)
     for step in steps:
         if step is None or isinstance(step, str):  # passthrough

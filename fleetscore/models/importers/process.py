@@ -49,7 +49,9 @@ class ImportProcess:
         self._process = self._folder = None
 
     def ask(self, request: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
-        """The header and bytes that the process answers; ModelError `unreadable_model` when it dies of the request."""
+        """The header and bytes that the process answers; ModelError `unreadable_model` when it dies of the
+        request.
+        """
         process = self._started()
         if process.stdin is None or process.stdout is None:
             raise ModelError("The import process has no pipes.", code="unreadable_model")

@@ -18,7 +18,9 @@ _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
 def require_runtime_library(module: str) -> None:
-    """Unsupported unless app and worker have the top-level module: by requirements.txt or fleets/requirements.txt."""
+    """Unsupported unless app and worker have the top-level module: by requirements.txt or
+    fleets/requirements.txt.
+    """
     if module in _SHIPPED or module in sys.stdlib_module_names:
         return
     distributions = packages_distributions().get(module, [module])

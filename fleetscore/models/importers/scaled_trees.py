@@ -1,7 +1,9 @@
-"""Trees behind scalers of single features: the scaling is folded into the thresholds, so that scoring does not scale at all.
+"""Trees behind scalers of single features: the scaling is folded into the thresholds, so that scoring does
+not scale at all.
 
-A scaler is a non-decreasing function of each feature, in floating point as well. So the scaled value is at most a threshold
-exactly where the value is at most the largest number whose scaled value is; that number takes the threshold's place.
+A scaler is a non-decreasing function of each feature, in floating point as well. So the scaled value is at
+most a threshold exactly where the value is at most the largest number whose scaled value is; that number
+takes the threshold's place.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ _BITS = 64
 
 
 def compile_scaled_trees(estimator: Any) -> CompiledModel | None:
-    """The trees at the end of a pipeline of scalers, with thresholds of unscaled values; None for any other estimator.
+    """The trees at the end of a pipeline of scalers, with thresholds of unscaled values; None for any other
+    estimator.
 
     Unsupported where a tree tests sets of categories, which no scaler leaves as they are.
     """
@@ -72,7 +75,9 @@ def _is_scaler(step: Any) -> bool:
 
 
 def _unscaled(compiled: CompiledModel, steps: list[Any]) -> Floats:
-    """For each threshold the largest number whose scaled value, as the trees round it, is at most the threshold; float64."""
+    """For each threshold the largest number whose scaled value, as the trees round it, is at most the
+    threshold; float64.
+    """
     bounds, cuts = compiled.arrays["cut_bounds"].astype(np.int64), compiled.arrays["cuts"]
     feature = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
     place = np.arange(len(cuts)) - bounds[feature]
@@ -92,7 +97,9 @@ def _unscaled(compiled: CompiledModel, steps: list[Any]) -> Floats:
 
 
 def _largest_at_most(scaled: Any, cuts: Floats) -> Floats:
-    """Bisection over all finite numbers in their order; -inf where even the least one is scaled above the threshold."""
+    """Bisection over all finite numbers in their order; -inf where even the least one is scaled above the
+    threshold.
+    """
     limit = np.finfo(np.float64).max
     low, high = (np.full(len(cuts), _ordered(np.array([value]))[0]) for value in (-limit, limit))
     all_below, none_below = scaled(_number(high)) <= cuts, scaled(_number(low)) > cuts

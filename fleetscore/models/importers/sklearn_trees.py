@@ -16,9 +16,9 @@ FLOAT32 = "float32"  # these round features to float32 before they compare
 def compile_sklearn_trees(estimator: Any) -> CompiledModel | None:
     """Return a fitted tree model of scikit-learn compiled, or None where the estimator is of another family.
 
-    Taken are decision and extra trees, random forests, extra-trees forests, gradient boosting, histogram gradient boosting and
-    isolation forests. ModelError `unsupported_model` names what packs do not take: several targets, or a model of one's own
-    inside of gradient boosting.
+    Taken are decision and extra trees, random forests, extra-trees forests, gradient boosting, histogram
+    gradient boosting and isolation forests. ModelError `unsupported_model` names what packs do not take:
+    several targets, or a model of one's own inside of gradient boosting.
     """
     compilers = _compilers()
     for kind in type(estimator).__mro__:
@@ -218,7 +218,9 @@ class _Categories:
             self._values = [_numbers(values) for values in encoder.categories_]
 
     def add(self, feature: int, bits: Any, unknown_left: bool) -> int:
-        """Return the place of the set of values whose codes are among the bits, or that are unknown and go left."""
+        """Return the place of the set of values whose codes are among the bits, or that are unknown and go
+        left.
+        """
         values = self._values[feature]
         codes = np.arange(values.size)
         inside = (np.asarray(bits)[codes >> 5] >> (codes & 31).astype(np.uint32)) & 1 != 0

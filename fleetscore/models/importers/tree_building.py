@@ -1,4 +1,6 @@
-"""Trees of any library, given as nodes with children, brought into the form of tree packs; children are checked on the way."""
+"""Trees of any library, given as nodes with children, brought into the form of tree packs; children are
+checked on the way.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,11 @@ Whole = NDArray[np.int64]
 class Nodes:
     """The nodes of all trees, tree after tree, each tree's root first.
 
-    `begins` [trees + 1] cuts them; `left` and `right` are children by their place in the tree, -1 in leaves. A row goes left when
-    its value of `feature` is at most `threshold`, or missing and `nan_left`; where `in_set` is not -1, when the value lies in that
-    member of `sets`: float64 edges in ascending order, of which (0, 1], (2, 3] and so on are in the set. `values` is float64
-    [nodes, width], read in leaves; `output` [trees] is the result column of each tree (0 where width > 1).
+    `begins` [trees + 1] cuts them; `left` and `right` are children by their place in the tree, -1 in
+    leaves. A row goes left when its value of `feature` is at most `threshold`, or missing and `nan_left`;
+    where `in_set` is not -1, when the value lies in that member of `sets`: float64 edges in ascending
+    order, of which (0, 1], (2, 3] and so on are in the set. `values` is float64 [nodes, width], read in
+    leaves; `output` [trees] is the result column of each tree (0 where width > 1).
     """
 
     begins: Whole
@@ -46,7 +49,8 @@ class Nodes:
 def compile_trees(
     nodes: Nodes, facts: ModelFacts, base: Floats, constants: Sequence[float] = ()
 ) -> CompiledModel:
-    """Return the compiled model; ModelError `corrupt_model` where children, features or thresholds do not make trees.
+    """Return the compiled model; ModelError `corrupt_model` where children, features or thresholds do not
+    make trees.
 
     `base` [outputs] is what the sums begin with, `constants` what the facts' recipe needs.
     """
@@ -115,7 +119,9 @@ def _require_sizes(nodes: Nodes, facts: ModelFacts, base: Floats) -> None:
 
 
 def _preorder(nodes: Nodes) -> tuple[Whole, Whole, Whole, Whole]:
-    """Inner nodes in preorder, leaves from left to right, leaves on each inner node's left, inner nodes of each tree."""
+    """Inner nodes in preorder, leaves from left to right, leaves on each inner node's left, inner nodes of
+    each tree.
+    """
     size = nodes.left.size
     order, leaves = np.empty(size, np.int64), np.empty(size, np.int64)
     span, counts = np.empty(size, np.int64), np.zeros(nodes.begins.size - 1, np.int64)
@@ -129,7 +135,9 @@ def _preorder(nodes: Nodes) -> tuple[Whole, Whole, Whole, Whole]:
 
 @compiled
 def walk_preorder(begins: Any, left: Any, right: Any, order: Any, leaves: Any, span: Any, counts: Any) -> int:
-    """Fill the orders of `_preorder`; returns the number of inner nodes, or -1 - tree where the children make no tree."""
+    """Fill the orders of `_preorder`; returns the number of inner nodes, or -1 - tree where the children
+    make no tree.
+    """
     inner, leaf = 0, 0
     stack, place = np.empty(left.size + 1, np.int64), np.empty(left.size, np.int64)
     for tree in range(begins.size - 1):

@@ -1,4 +1,6 @@
-"""Universal Binary JSON as XGBoost writes it, read with bounds: nothing is allocated by a size that the bytes do not hold."""
+"""Universal Binary JSON as XGBoost writes it, read with bounds: nothing is allocated by a size that the
+bytes do not hold.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ PLAIN = {"Z": None, "T": True, "F": False}
 
 
 def decode(data: bytes) -> Any:
-    """Return the value that the bytes hold, arrays of one type as numpy arrays; ValueError where they hold none."""
+    """Return the value that the bytes hold, arrays of one type as numpy arrays; ValueError where they hold
+    none.
+    """
     reader = _Reader(data)
     value = reader.value(reader.marker(), DEPTH_LIMIT)
     if reader.at != len(data):

@@ -48,10 +48,12 @@ OBJECTIVES = {
 
 
 def compile_xgboost(data: bytes) -> CompiledModel:
-    """Return a model of XGBoost's JSON or UBJ format compiled; it answers as `Booster.predict` does with all rounds.
+    """Return a model of XGBoost's JSON or UBJ format compiled; it answers as `Booster.predict` does with
+    all rounds.
 
-    `predict` is what the objective gives, `predict_proba` a column per class, `decision_function` the margin. ModelError
-    `corrupt_model` where the bytes make no model, `unsupported_model` for linear boosters, vector leaves and unknown objectives.
+    `predict` is what the objective gives, `predict_proba` a column per class, `decision_function` the
+    margin. ModelError `corrupt_model` where the bytes make no model, `unsupported_model` for linear
+    boosters, vector leaves and unknown objectives.
     """
     whole_file = _read(data)
     learner = member(whole_file, "learner")
@@ -105,7 +107,9 @@ def _outputs(parameters: Any) -> int:
 
 
 def _base(text: Any, way: str, outputs: int) -> Floats:
-    """The base score of each output as the margin that is added first, in float32; newer files hold a list in brackets."""
+    """The base score of each output as the margin that is added first, in float32; newer files hold a list
+    in brackets.
+    """
     words = str(text).strip("[]").split(",")
     try:
         scores = np.array([float(word) for word in words]).astype(np.float32)
@@ -124,7 +128,9 @@ def _base(text: Any, way: str, outputs: int) -> Floats:
 
 
 def _nodes(trees: Sequence[Any], output: Any, weights: Floats | None) -> Nodes:
-    """All trees' nodes; a strict comparison with a float32 is one with the next lower float32 that may be equal."""
+    """All trees' nodes; a strict comparison with a float32 is one with the next lower float32 that may be
+    equal.
+    """
     parts: dict[str, list[Any]] = {
         name: [] for name in ("left", "right", "feature", "condition", "nan", "type")
     }
@@ -167,7 +173,9 @@ def _nodes(trees: Sequence[Any], output: Any, weights: Floats | None) -> Nodes:
 
 
 def _sets_of(tree: Any, kinds: Any, left: Any, sets: list[Floats]) -> Any:
-    """The set of each node that tests categories (-1 for none); those that a node names go right, all others left."""
+    """The set of each node that tests categories (-1 for none); those that a node names go right, all
+    others left.
+    """
     in_set = np.full(kinds.size, -1, np.int64)
     tested = np.flatnonzero((kinds == 1) & (left >= 0))
     if not tested.size:
@@ -189,7 +197,9 @@ def _sets_of(tree: Any, kinds: Any, left: Any, sets: list[Floats]) -> Any:
 
 
 def _other_edges(categories: Any) -> Floats:
-    """The edges of all values but those that become one of these whole numbers when their fraction is cut off."""
+    """The edges of all values but those that become one of these whole numbers when their fraction is cut
+    off.
+    """
     first = categories[np.diff(categories, prepend=-2) != 1]
     after = categories[np.diff(categories, append=CATEGORY_LIMIT + 1) != 1] + 1
     edges = np.nextafter(np.stack([first, after], axis=1).astype(np.float64).reshape(-1), -np.inf)

@@ -1,7 +1,9 @@
-"""What every family of packed models shares: a compiled model, its facts, and the pack that scores many of them at once.
+"""What every family of packed models shares: a compiled model, its facts, and the pack that scores many of
+them at once.
 
-A family is a subclass of `Pack`: it names its arrays in `layout`, checks their indices in `check_model`, and scores in `score_rows`.
-Joining, subsets, bytes and the checks of sizes are the same for all and live here and in `container`.
+A family is a subclass of `Pack`: it names its arrays in `layout`, checks their indices in `check_model`,
+and scores in `score_rows`. Joining, subsets, bytes and the checks of sizes are the same for all and live
+here and in `container`.
 """
 
 from __future__ import annotations
@@ -30,10 +32,10 @@ Indices = NDArray[np.int64]
 class ModelFacts:
     """What is known of a model besides its numbers; equal facts are stored once per pack.
 
-    `outputs` holds the number of result columns of each method that the model answers. A method named in `label_methods`
-    returns the position of a class in `classes` (as float64), not the class itself. `compute` is the dtype that the library
-    rounds features to before it computes; rows are always passed as float64. `recipe` is the family's own word for the way from
-    its numbers to results.
+    `outputs` holds the number of result columns of each method that the model answers. A method named in
+    `label_methods` returns the position of a class in `classes` (as float64), not the class itself.
+    `compute` is the dtype that the library rounds features to before it computes; rows are always passed as
+    float64. `recipe` is the family's own word for the way from its numbers to results.
     """
 
     n_features: int
@@ -62,8 +64,9 @@ class CompiledModel:
 class Pack(ABC):
     """Many models of one family: each array holds all models' numbers end to end, cut at `bounds`.
 
-    `bounds[name]` (int64, models + 1) says where each model's part of `arrays[name]` begins and ends; `facts_of` (int32, models)
-    is each model's place in `facts`. The arrays may be read-only views of a memory-mapped file.
+    `bounds[name]` (int64, models + 1) says where each model's part of `arrays[name]` begins and ends;
+    `facts_of` (int32, models) is each model's place in `facts`. The arrays may be read-only views of a
+    memory-mapped file.
     """
 
     arrays: Mapping[str, NDArray[Any]]
@@ -86,7 +89,9 @@ class Pack(ABC):
 
     @classmethod
     def join(cls, models: Sequence[CompiledModel]) -> Self:
-        """Pack the models, in their order; ModelError names the place of one whose arrays do not fit the layout."""
+        """Pack the models, in their order; ModelError names the place of one whose arrays do not fit the
+        layout.
+        """
         for place, model in enumerate(models):
             _require_layout(cls, place, model)
         known: dict[str, int] = {}
@@ -104,7 +109,8 @@ class Pack(ABC):
 
     @classmethod
     def from_bytes(cls, data: container.Buffer) -> Self:
-        """Open a pack without copying its numbers (`data` may be a memory map); ModelError `corrupt_model` where it cannot be one.
+        """Open a pack without copying its numbers (`data` may be a memory map); ModelError `corrupt_model`
+        where it cannot be one.
 
         Sizes, dtypes and bounds are checked here, a model's indices when it is scored first (`check_model`).
         """
@@ -153,10 +159,11 @@ class Pack(ABC):
     def score(self, offsets: Indices, x: Floats, method: str) -> Floats:
         """Score rows that are sorted by model: rows offsets[i] to offsets[i + 1] (end) belong to model i.
 
-        `offsets` is int64 [models + 1]; `x` float64 [rows, features], C order, at least as wide as the widest model, which reads its
-        first `n_features` columns. Returns float64 [rows, outputs]; columns that a model does not have are NaN.
-        InputError for offsets or rows that do not fit and for infinite or missing values that a model refuses; ModelError for a
-        method that a model does not answer (`unsupported_model`) and for indices out of range (`corrupt_model`).
+        `offsets` is int64 [models + 1]; `x` float64 [rows, features], C order, at least as wide as the
+        widest model, which reads its first `n_features` columns. Returns float64 [rows, outputs]; columns
+        that a model does not have are NaN. InputError for offsets or rows that do not fit and for infinite
+        or missing values that a model refuses; ModelError for a method that a model does not answer
+        (`unsupported_model`) and for indices out of range (`corrupt_model`).
         """
         width = self._require_rows(offsets, x, method)
         for at in np.flatnonzero(~self.checked & (np.diff(offsets) > 0)):
@@ -167,7 +174,9 @@ class Pack(ABC):
         return out
 
     def refused(self, offsets: Indices, x: Floats) -> NDArray[np.bool_]:
-        """Return for each model whether its rows hold a NaN, infinity or overflow that its library refuses; bool [models]."""
+        """Return for each model whether its rows hold a NaN, infinity or overflow that its library refuses;
+        bool [models].
+        """
         counts = np.diff(offsets)
         found = np.zeros(len(self), np.bool_)
         places = np.unique(self.facts_of[counts > 0])
@@ -205,25 +214,33 @@ class Pack(ABC):
 
     @abstractmethod
     def check_model(self, at: int) -> None:
-        """Check every index of one model, so that scoring it reads nothing out of range; ModelError `corrupt_model` otherwise."""
+        """Check every index of one model, so that scoring it reads nothing out of range; ModelError
+        `corrupt_model` otherwise.
+        """
 
     @abstractmethod
     def score_rows(self, offsets: Indices, x: Floats, method: str, out: Floats) -> None:
         """Fill `out` (float64 [rows, outputs], all NaN) for checked models and rows that fit; see `score`."""
 
     def critical_values(self, at: int) -> list[Floats]:  # noqa: ARG002  # families with thresholds override it
-        """Return for each feature the values at which one model's answer may jump; `prove` tries them and their neighbours."""
+        """Return for each feature the values at which one model's answer may jump; `prove` tries them and
+        their neighbours.
+        """
         return []
 
     def magnitudes(self, x: Floats, method: str) -> Floats | None:  # noqa: ARG002  # families of sums override it
-        """Return for a pack of one model the size of the terms that its answers are sums of, [rows, 1 or outputs], or None.
+        """Return for a pack of one model the size of the terms that its answers are sums of, [rows, 1 or
+        outputs], or None.
 
-        Deviations are measured against it where it is larger than the answer: where terms cancel, no order of addition is right.
+        Deviations are measured against it where it is larger than the answer: where terms cancel, no order
+        of addition is right.
         """
         return None
 
     def margins(self, x: Floats) -> Floats | None:  # noqa: ARG002  # families with labels override it
-        """Return for a pack of one model how far each row is from another label, relative to the terms compared, or None."""
+        """Return for a pack of one model how far each row is from another label, relative to the terms
+        compared, or None.
+        """
         return None
 
     def _require_rows(self, offsets: Indices, x: Floats, method: str) -> int:

@@ -1,4 +1,6 @@
-"""The models of a set by key: packs by family and features, files of the set, and the scoring of a shard through them."""
+"""The models of a set by key: packs by family and features, files of the set, and the scoring of a shard
+through them.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ INDEX_FILE = "models.arrow"
 
 PACK_MODELS = 4_096
 PACK_BYTES = 64 << 20
-"""A pack is closed at so many models or bytes: what a shard reads at least, and what a damaged file can cost."""
+"""A pack is closed at so many models or bytes: what a shard reads at least, and what a damaged file can cost.
+"""
 
 _SCHEMA = pa.schema(
     [
@@ -37,7 +40,9 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Bundle:
-    """Models by key. `index` has the columns key, pack and place; packs are opened when a key of theirs is first requested."""
+    """Models by key. `index` has the columns key, pack and place; packs are opened when a key of theirs is
+    first requested.
+    """
 
     index: pa.Table
     names: tuple[str, ...]
@@ -90,7 +95,9 @@ class Bundle:
 
 
 def pack_models(models: Iterable[tuple[str, CompiledModel]]) -> Bundle:
-    """Pack models under their keys, those of one family and the same features together; ModelError names a key given twice."""
+    """Pack models under their keys, those of one family and the same features together; ModelError names a
+    key given twice.
+    """
     packer = _Packer()
     for key, model in models:
         packer.add(key, model)
@@ -98,7 +105,9 @@ def pack_models(models: Iterable[tuple[str, CompiledModel]]) -> Bundle:
 
 
 def open_bundle(read: Callable[[str], Any]) -> Bundle:
-    """The models of a set whose files `read` gives by name, each checked against the set; ModelError `corrupt_model` otherwise."""
+    """The models of a set whose files `read` gives by name, each checked against the set; ModelError
+    `corrupt_model` otherwise.
+    """
     try:
         table = pa.ipc.open_file(pa.BufferReader(read(INDEX_FILE))).read_all()
         table.validate(full=True)

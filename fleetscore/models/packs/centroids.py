@@ -18,10 +18,11 @@ EUCLIDEAN, MANHATTAN = 0, 1
 
 
 class CentroidsPack(Pack):
-    """The position of the centroid that is nearest to z = (x - centre) * factor / scale + offset; of several, the first.
+    """The position of the centroid that is nearest to z = (x - centre) * factor / scale + offset; of
+    several, the first.
 
-    Layout: `spec` = [metric: 0 Euclidean, 1 Manhattan]; `fill` (empty, or what replaces NaN); `centre`, `factor`, `scale`,
-    `offset` [features]; `centroids` [centroids * features].
+    Layout: `spec` = [metric: 0 Euclidean, 1 Manhattan]; `fill` (empty, or what replaces NaN); `centre`,
+    `factor`, `scale`, `offset` [features]; `centroids` [centroids * features].
     """
 
     family: ClassVar[str] = "centroids"
@@ -69,7 +70,9 @@ class CentroidsPack(Pack):
         )  # fmt: skip  # arrays, each behind its bounds
 
     def margins(self, x: Floats) -> Floats:
-        """How much farther the second nearest centroid of one model is, relative to the terms of the distance, [rows]."""
+        """How much farther the second nearest centroid of one model is, relative to the terms of the
+        distance, [rows].
+        """
         width = int(self.widths[0])
         rows = (
             np.where(np.isnan(x[:, :width]), self.part("fill", 0), x[:, :width])

@@ -1,4 +1,6 @@
-"""How the packs' loops are compiled: in strict IEEE arithmetic, as the libraries that they are proven equal to."""
+"""How the packs' loops are compiled: in strict IEEE arithmetic, as the libraries that they are proven equal
+to.
+"""
 
 from __future__ import annotations
 

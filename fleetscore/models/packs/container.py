@@ -1,6 +1,8 @@
-"""The bytes of a pack: a fixed header, a description in JSON, and the arrays' buffers, each aligned to 64 bytes.
+"""The bytes of a pack: a fixed header, a description in JSON, and the arrays' buffers, each aligned to 64
+bytes.
 
-Nothing in a pack is executed, and nothing is allocated by a size that it claims: arrays are views of the bytes that are there.
+Nothing in a pack is executed, and nothing is allocated by a size that it claims: arrays are views of the
+bytes that are there.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ DTYPES = frozenset({"u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8"})
 
 
 class ArrayRecord(msgspec.Struct, frozen=True):
-    """Where one array lies: its name, dtype (little endian), number of values and first byte after the description."""
+    """Where one array lies: its name, dtype (little endian), number of values and first byte after the
+    description.
+    """
 
     name: str
     dtype: str
@@ -89,7 +93,9 @@ def split(
     layout: Mapping[str, str],
     facts_type: type[T],
 ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[np.int64]], tuple[T, ...], NDArray[np.int32]]:
-    """Return arrays, bounds, facts and each model's place in them, all checked against the layout; ModelError `corrupt_model`."""
+    """Return arrays, bounds, facts and each model's place in them, all checked against the layout;
+    ModelError `corrupt_model`.
+    """
     models = description.models
     try:
         facts = msgspec.json.decode(description.facts, type=tuple[facts_type, ...])  # type: ignore[valid-type]

@@ -18,7 +18,8 @@ from fleetscore.models.packs.base import Floats, Indices, Pack
 class DecisionPack(Pack):
     """A pack whose array `spec` begins with each model's number of decision values and its Link.
 
-    `fill` (empty, or one value per feature) replaces NaN; `shift` (empty, or one value) is what score_samples adds.
+    `fill` (empty, or one value per feature) replaces NaN; `shift` (empty, or one value) is what
+    score_samples adds.
     """
 
     @cached_property
@@ -91,7 +92,9 @@ class DecisionPack(Pack):
             )
 
     def margins(self, x: Floats) -> Floats:
-        """How far each row's decision of one model is from another label, relative to the terms of the decision, [rows]."""
+        """How far each row's decision of one model is from another label, relative to the terms of the
+        decision, [rows].
+        """
         decisions = np.empty((len(x), int(self.counts[0])))
         self.decide(np.array([0, len(x)], np.int64), x, decisions)
         if decisions.shape[1] == 1:
@@ -147,7 +150,9 @@ def _first_of(values: NDArray[Any], bounds: Indices, place: int) -> NDArray[Any]
 
 @compiled()
 def first_bad_value(offsets, widths, filled, x):  # type: ignore[no-untyped-def]  # compiled
-    """Row and feature of the first value that is infinite, or NaN where no fill replaces it; (-1, -1) where there is none."""
+    """Row and feature of the first value that is infinite, or NaN where no fill replaces it; (-1, -1) where
+    there is none.
+    """
     for model in range(len(widths)):
         for row in range(offsets[model], offsets[model + 1]):
             for feature in range(widths[model]):

@@ -1,4 +1,6 @@
-"""The families of packs by name; a family's module, and with it its kernels, is imported when a pack of it is opened."""
+"""The families of packs by name; a family's module, and with it its kernels, is imported when a pack of it
+is opened.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ FAMILIES = {
 
 
 def pack_class(family: str) -> type[Pack]:
-    """Return the class that packs a family's models; ModelError `unsupported_model` for a name that no family has."""
+    """Return the class that packs a family's models; ModelError `unsupported_model` for a name that no
+    family has.
+    """
     if family not in FAMILIES:
         raise ModelError(
             f"There is no model family {family!r}.",
@@ -33,6 +37,8 @@ def pack_class(family: str) -> type[Pack]:
 
 
 def open_pack(data: container.Buffer) -> Pack:
-    """Open a pack of any family without copying its numbers; ModelError `corrupt_model` where the bytes are none."""
+    """Open a pack of any family without copying its numbers; ModelError `corrupt_model` where the bytes are
+    none.
+    """
     description, _ = container.unpack(data)
     return pack_class(description.family).from_bytes(data)

@@ -16,10 +16,12 @@ _BLOCK_ROWS = 256  # a block's distances and values stay in the processor's firs
 
 
 class KernelsPack(DecisionPack):
-    """Decision values sum_i coefs[i] * exp(-gamma * |z - vectors[i]|²) + bias with z = (x - centre) * factor / scale + offset.
+    """Decision values sum_i coefs[i] * exp(-gamma * |z - vectors[i]|²) + bias with z = (x - centre) *
+    factor / scale + offset.
 
-    Layout: `spec` = [decision values, Link]; `fill` and `shift` as in DecisionPack; `centre`, `factor`, `scale`, `offset` [features];
-    `vectors` [vectors * features], a vector's together; `coefs` [decision values * vectors]; `bias` [decision values]; `gamma` [1].
+    Layout: `spec` = [decision values, Link]; `fill` and `shift` as in DecisionPack; `centre`, `factor`,
+    `scale`, `offset` [features]; `vectors` [vectors * features], a vector's together; `coefs` [decision
+    values * vectors]; `bias` [decision values]; `gamma` [1].
     """
 
     family: ClassVar[str] = "kernels"
@@ -137,7 +139,8 @@ _ROUND = 6755399441055744.0  # 1.5 * 2^52: what is added to it is rounded to a w
 
 @compiled(fastmath={"contract"}, inline="always")
 def _exp(values, bits, factor, rows):  # type: ignore[no-untyped-def]
-    """values = exp(values * factor) for values * factor <= 0, to an ulp or two; below -708 it stays at exp(-708).
+    """values = exp(values * factor) for values * factor <= 0, to an ulp or two; below -708 it stays at
+    exp(-708).
 
     Written out because the processor then takes several rows at once, which the C library's `exp` does not.
     """

@@ -1,4 +1,6 @@
-"""Models that no pack takes, kept as their library's own pickles and scored one after the other, only where they are trusted."""
+"""Models that no pack takes, kept as their library's own pickles and scored one after the other, only where
+they are trusted.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class LibraryPack(Pack):
     layout: ClassVar[Mapping[str, str]] = {"pickle": "u1"}
 
     def check_model(self, at: int) -> None:
-        """ModelError `untrusted_pickle` outside of `trusted_models`, `corrupt_model` for a model without bytes."""
+        """ModelError `untrusted_pickle` outside of `trusted_models`, `corrupt_model` for a model without
+        bytes.
+        """
         if not _trusted.get():
             raise ModelError(
                 "The model is a pickle, and this workload is not trusted to run one.",

@@ -1,4 +1,6 @@
-"""Linear models of any number of outputs, each with the scaling before it, scored by one compiled loop over all rows."""
+"""Linear models of any number of outputs, each with the scaling before it, scored by one compiled loop over
+all rows.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,14 @@ from fleetscore.models.packs.links import Link
 
 
 class LinearPack(DecisionPack):
-    """Decision values (x - centre) @ weights + bias; `centre` is the first scaler's, the rest of a pipeline is in `weights`.
+    """Decision values (x - centre) @ weights + bias; `centre` is the first scaler's, the rest of a pipeline
+    is in `weights`.
 
-    Layout: `spec` = [decision values, Link]; `fill` and `shift` as in DecisionPack; `centre` [features]; `weights` [features *
-    decision values], a feature's together; `bias` [decision values]; `terms` (empty, or like `weights`) is what each weight is
-    a sum of, in absolute values, where that is more than the weight: the proof measures against it.
-    Centring first loses no digits where a feature is large and varies little.
+    Layout: `spec` = [decision values, Link]; `fill` and `shift` as in DecisionPack; `centre` [features];
+    `weights` [features * decision values], a feature's together; `bias` [decision values]; `terms` (empty,
+    or like `weights`) is what each weight is a sum of, in absolute values, where that is more than the
+    weight: the proof measures against it. Centring first loses no digits where a feature is large and
+    varies little.
     """
 
     family: ClassVar[str] = "linear"
@@ -54,7 +58,9 @@ class LinearPack(DecisionPack):
             self.refuse_bad_rows(offsets, x)
 
     def magnitudes(self, x: Floats, method: str) -> Floats:
-        """The size of the terms that one model's answers are sums of, [rows, 1]; probabilities are measured against 1."""
+        """The size of the terms that one model's answers are sums of, [rows, 1]; probabilities are measured
+        against 1.
+        """
         if method == "predict_proba":
             return np.ones((len(x), 1))
         width, count = int(self.widths[0]), int(self.counts[0])

@@ -54,8 +54,8 @@ def answers(
 ) -> None:
     """Fill `out` [rows, outputs] from `decisions` [rows, largest of counts].
 
-    Model i has counts[i] decision values, the link links[i], and shifts[i] that score_samples adds. `out` may be `decisions` where
-    `is_plain`.
+    Model i has counts[i] decision values, the link links[i], and shifts[i] that score_samples adds. `out`
+    may be `decisions` where `is_plain`.
     """
     _answers(offsets, counts, links, shifts, decisions, METHOD_CODES[method], out)
 
@@ -139,7 +139,9 @@ def _probabilities(found, count, link, out):  # type: ignore[no-untyped-def]
 
 @compiled()
 def _by_votes(found, count, link, method, out):  # type: ignore[no-untyped-def]
-    """As libsvm votes, and as scikit-learn makes values of the votes; found[pair] > 0 speaks for the pair's first class."""
+    """As libsvm votes, and as scikit-learn makes values of the votes; found[pair] > 0 speaks for the pair's
+    first class.
+    """
     if method == DECISIONS and link == 9:
         for at in range(count):
             out[at] = found[at]

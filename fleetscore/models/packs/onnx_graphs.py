@@ -25,10 +25,12 @@ _DTYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(in
 
 
 class OnnxPack(Pack):
-    """Graphs without their weights, and the weights, which are inputs of the graph: models of one shape share a session.
+    """Graphs without their weights, and the weights, which are inputs of the graph: models of one shape
+    share a session.
 
-    Layout: `graph` = the bytes of a ModelProto; `weights` = the values of all further inputs in their order; `spec` = [inputs that
-    hold features: 1 matrix or a column each, then for each of METHODS the number of the graph's output, or -1].
+    Layout: `graph` = the bytes of a ModelProto; `weights` = the values of all further inputs in their
+    order; `spec` = [inputs that hold features: 1 matrix or a column each, then for each of METHODS the
+    number of the graph's output, or -1].
     """
 
     family: ClassVar[str] = "onnx"
@@ -120,7 +122,8 @@ SESSIONS = Sessions()
 
 
 def session_bytes(graph: bytes) -> int:
-    """What a session of a graph takes in memory: an estimate that was not measured, only to bound how many stay open.
+    """What a session of a graph takes in memory: an estimate that was not measured, only to bound how many
+    stay open.
 
     >>> session_bytes(b"x" * 1_000_000)
     6200000
@@ -129,7 +132,9 @@ def session_bytes(graph: bytes) -> int:
 
 
 def open_session(graph: bytes) -> Any:
-    """A session on one thread and without an arena that keeps memory; ModelError `missing_library` or `corrupt_model`."""
+    """A session on one thread and without an arena that keeps memory; ModelError `missing_library` or
+    `corrupt_model`.
+    """
     try:
         import onnxruntime
     except ImportError as error:
@@ -149,7 +154,9 @@ def open_session(graph: bytes) -> Any:
 
 
 def simplified(graph: bytes) -> bytes:
-    """The graph with constants folded and operators joined, in standard operators, as a session would do it for itself."""
+    """The graph with constants folded and operators joined, in standard operators, as a session would do it
+    for itself.
+    """
     import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder:

@@ -22,8 +22,9 @@ Predict = Callable[[Floats, str], Floats]
 class Proof:
     """What a comparison of a pack with its library found.
 
-    `max_deviation` is the largest difference relative to the larger magnitude (inf where only one side is finite); `equal` says
-    whether it keeps within the family's tolerance in every row; `text` says it in a sentence for the model's card.
+    `max_deviation` is the largest difference relative to the larger magnitude (inf where only one side is
+    finite); `equal` says whether it keeps within the family's tolerance in every row; `text` says it in a
+    sentence for the model's card.
     """
 
     rows: int
@@ -35,9 +36,10 @@ class Proof:
 def prove(compiled: CompiledModel, original_predict: Predict, ranges: Floats, seed: int) -> Proof:
     """Compare a compiled model with its library on at least 1,000 rows, for every method that it answers.
 
-    `original_predict(x, method)` returns what the library says, float64 [rows, outputs] (labels as positions in the facts'
-    classes); `ranges` is float64 [features, 2], each feature's lowest and highest value. The rows lie within the ranges, at the
-    model's critical values and their neighbouring floats, at extremes, and hold NaN where the library takes it.
+    `original_predict(x, method)` returns what the library says, float64 [rows, outputs] (labels as
+    positions in the facts' classes); `ranges` is float64 [features, 2], each feature's lowest and highest
+    value. The rows lie within the ranges, at the model's critical values and their neighbouring floats, at
+    extremes, and hold NaN where the library takes it.
     """
     pack = pack_class(compiled.family).join([compiled])
     x = trial_rows(pack, ranges, np.random.default_rng(seed))
@@ -77,7 +79,9 @@ def trial_rows(pack: Pack, ranges: Floats, rng: np.random.Generator) -> Floats:
 
 
 def deviation(ours: Floats, theirs: Floats, sizes: Floats | None = None) -> Floats:
-    """Return the differences relative to the largest of both and `sizes`; zero where both are the same number or both NaN."""
+    """Return the differences relative to the largest of both and `sizes`; zero where both are the same
+    number or both NaN.
+    """
     if ours.shape != theirs.shape:
         return np.full((max(len(ours), 1), 1), np.inf)
     same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
@@ -97,9 +101,11 @@ def wrong_labels(
     tolerance: float,
     margins: Floats | None = None,
 ) -> int:
-    """Return the number of rows whose labels differ although the margin between the best two exceeds the tolerance.
+    """Return the number of rows whose labels differ although the margin between the best two exceeds the
+    tolerance.
 
-    The margin is the pack's own where it says one (`margins`, [rows]), else that of the library's other methods (`values`).
+    The margin is the pack's own where it says one (`margins`, [rows]), else that of the library's other
+    methods (`values`).
     """
     if ours.shape != theirs.shape:
         return max(len(ours), 1)
@@ -113,7 +119,9 @@ def wrong_labels(
 
 
 def _margin(values: Floats) -> Floats:
-    """How far a row's decision is from the other label, relative to its magnitude: |value|, or the best two values' difference."""
+    """How far a row's decision is from the other label, relative to its magnitude: |value|, or the best two
+    values' difference.
+    """
     if values.shape[1] == 1:
         return np.abs(values[:, 0])
     best = np.sort(values, axis=1)
@@ -122,7 +130,9 @@ def _margin(values: Floats) -> Floats:
 
 
 def _critical_rows(critical: list[Floats], low: Floats, high: Floats, rng: np.random.Generator) -> Floats:
-    """Rows within the ranges with one feature each at a critical value, or at the next or previous float64 or float32."""
+    """Rows within the ranges with one feature each at a critical value, or at the next or previous float64
+    or float32.
+    """
     rows = []
     for feature, values in enumerate(critical):
         if len(values) > CRITICAL_ROWS // 5:

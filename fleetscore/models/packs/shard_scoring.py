@@ -24,10 +24,12 @@ _GENERIC = re.compile(r"(Column_|f|x|feature_)?\d+")
 
 @dataclass(frozen=True)
 class ShardScores:
-    """Results of a shard: `values` [rows, outputs], NaN where a model has fewer outputs, has no row, or failed.
+    """Results of a shard: `values` [rows, outputs], NaN where a model has fewer outputs, has no row, or
+    failed.
 
-    `errors` says by block why it has no results; `facts` are those of each block's model, None where there is none. `table` holds
-    the results with types of their own where a function of the user's gave them, null for rows without a result.
+    `errors` says by block why it has no results; `facts` are those of each block's model, None where there
+    is none. `table` holds the results with types of their own where a function of the user's gave them,
+    null for rows without a result.
     """
 
     values: Floats
@@ -37,7 +39,9 @@ class ShardScores:
     table: pa.Table | None = None
 
     def labels(self) -> NDArray[Any]:
-        """The classes themselves [rows] where `values` holds their positions in the facts; None where a row has no result."""
+        """The classes themselves [rows] where `values` holds their positions in the facts; None where a row
+        has no result.
+        """
         found = np.full(len(self.values), None, object)
         for block, facts in enumerate(self.facts):
             if facts is not None and facts.classes and block not in self.errors:
@@ -66,9 +70,9 @@ def score_shard(
 ) -> ShardScores:
     """Score rows offsets[i] to offsets[i + 1] (end) by the model of keys[i], for every i.
 
-    `columns` holds numbers of all rows by feature name; models that name their features take theirs, others take `features` in
-    order. A block whose key has no model, whose features are missing, or whose rows the model refuses gets an error of its own;
-    the others are scored.
+    `columns` holds numbers of all rows by feature name; models that name their features take theirs, others
+    take `features` in order. A block whose key has no model, whose features are missing, or whose rows the
+    model refuses gets an error of its own; the others are scored.
     """
     packs, places = bundle.find(pa.array(keys, pa.string()))
     errors: dict[int, FleetscoreError] = {

@@ -1,4 +1,6 @@
-"""Parts of scoring trees by bit vectors, compiled: tables of reachable leaves, the leaf that is left, and adding its values."""
+"""Parts of scoring trees by bit vectors, compiled: tables of reachable leaves, the leaf that is left, and
+adding its values.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +35,11 @@ def lowest_bit(_: Any, bits: Any) -> Any:  # numba matches the argument by its n
 
 @compiled
 def leaf_ranges(begin: int, end: int, span: Any, first: Any, last: Any) -> bool:
-    """Fill `first` and `last` (end) with the leaves below each node of a tree in preorder; False where its spans fit no tree.
+    """Fill `first` and `last` (end) with the leaves below each node of a tree in preorder; False where its
+    spans fit no tree.
 
-    A node's left child follows it, its right child follows the left child's nodes; `span` is the number of leaves on its left.
+    A node's left child follows it, its right child follows the left child's nodes; `span` is the number of
+    leaves on its left.
     """
     first[begin], last[begin] = 0, end - begin + 1
     for node in range(begin, end):
@@ -54,9 +58,11 @@ def mark_nodes(
     tree_nodes: Any, first_tree: int, trees: int, feature: Any, code: Any, span: Any, flags: Any, row_of: Any, first: Any,
     last: Any, table: Any,
 ) -> None:  # fmt: skip
-    """Take from `table` (rows of codes by feature, trees) the leaves that each node's own threshold and missing values exclude.
+    """Take from `table` (rows of codes by feature, trees) the leaves that each node's own threshold and
+    missing values exclude.
 
-    The rows of a feature are its codes in order and then the one of missing values; `row_of` says where they begin.
+    The rows of a feature are its codes in order and then the one of missing values; `row_of` says where
+    they begin.
     """
     for t in range(trees):
         begin, end = tree_nodes[first_tree + t], tree_nodes[first_tree + t + 1]
@@ -140,7 +146,9 @@ def add_values(
     leaves: Any, first_tree: int, trees: int, rows: int, tree_nodes: Any, tree_output: Any, values: Any, width: int, single: bool,
     sums: Any,
 ) -> None:  # fmt: skip
-    """Add each row's leaf values to `sums` (rows, outputs), tree after tree; float32 sums are rounded after each addition."""
+    """Add each row's leaf values to `sums` (rows, outputs), tree after tree; float32 sums are rounded after
+    each addition.
+    """
     for t in range(trees):
         base = tree_nodes[first_tree + t] + first_tree + t
         k = tree_output[first_tree + t]

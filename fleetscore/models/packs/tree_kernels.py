@@ -1,9 +1,10 @@
 """Trees scored for many models at once, compiled.
 
-Thresholds are ranked, and a row's values become codes: the number of its feature's thresholds below the value. Trees of up to 64
-leaves are scored by bit vectors: a table holds, for each feature and code, the leaves of every tree that remain reachable, and the
-lowest bit that all features leave is the row's leaf (after Lucchese et al., "QuickScorer", SIGIR 2015). Larger trees are walked,
-all rows of a block one level at a time and without a branch. Values are added tree after tree, as the libraries do.
+Thresholds are ranked, and a row's values become codes: the number of its feature's thresholds below the
+value. Trees of up to 64 leaves are scored by bit vectors: a table holds, for each feature and code, the
+leaves of every tree that remain reachable, and the lowest bit that all features leave is the row's leaf
+(after Lucchese et al., "QuickScorer", SIGIR 2015). Larger trees are walked, all rows of a block one level
+at a time and without a branch. Values are added tree after tree, as the libraries do.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ from fleetscore.models.packs.tree_bits import (
 def encode(x: Any, single: Any, cut_bounds: Any, cuts: Any, padded: Any, codes: Any) -> bool:
     """Fill `codes` (blocks, 2 x features, 256) for rows `x`; returns whether a value is missing.
 
-    A missing value's code is one above the largest; the second half of the planes differs in that it is 0 there.
+    A missing value's code is one above the largest; the second half of the planes differs in that it is 0
+    there.
     """
     features, rows = cut_bounds.size - 1, x.shape[0]
     missing = False
@@ -80,7 +82,9 @@ def score_by_table(
     codes: Any, rows: int, bits: int, tree_nodes: Any, tree_output: Any, feature: Any, code: Any, span: Any, flags: Any, sets: Any,
     values: Any, width: int, single: bool, row_of: Any, first: Any, last: Any, table: Any, used: Any, sums: Any,
 ) -> None:  # fmt: skip
-    """Add all trees' values to `sums` (rows, outputs) by bit vectors, as many trees at a time as `table` (words) has room for."""
+    """Add all trees' values to `sums` (rows, outputs) by bit vectors, as many trees at a time as `table`
+    (words) has room for.
+    """
     step = table.shape[1] * 64 // bits
     masks = np.empty((BLOCK_ROWS, table.shape[1]), np.uint64)
     leaves = np.empty((BLOCK_ROWS, step), np.uint8)
@@ -123,7 +127,9 @@ def fill_nodes(
     begin: int, end: int, feature: Any, code: Any, span: Any, flags: Any, first: Any, last: Any, features: int, nodes: Any,
     leaf_of: Any,
 ) -> Any:  # fmt: skip
-    """Fill `nodes` (words of code, plane and jump; leaves stay where they are) for one tree's walk; returns its depth."""
+    """Fill `nodes` (words of code, plane and jump; leaves stay where they are) for one tree's walk; returns
+    its depth.
+    """
     leaf_ranges(begin, end, span, first, last)
     depth = np.int64(0)
     leaf_of[0] = 0
@@ -212,7 +218,9 @@ def check_tree_model(
     features: int, cut_bounds: Any, cuts: Any, tree_nodes: Any, tree_output: Any, outputs: int, feature: Any, code: Any, span: Any,
     flags: Any, sets: Any,
 ) -> int:  # fmt: skip
-    """Return 0 if every index of a model keeps within its arrays, otherwise the number of what does not (see `trees`)."""
+    """Return 0 if every index of a model keeps within its arrays, otherwise the number of what does not
+    (see `trees`).
+    """
     if cut_bounds[0] != 0 or cut_bounds[features] != cuts.size or tree_nodes[0] != 0:
         return 1
     if tree_nodes[tree_output.size] != feature.size:
@@ -249,10 +257,11 @@ def score_models(
     offsets: Any, x: Any, rounding: Any, widths: Any, outputs: Any, bounds: Any, cut_bounds: Any, cuts: Any, tree_nodes: Any,
     tree_output: Any, feature: Any, code: Any, span: Any, flags: Any, sets: Any, values: Any, base: Any, raw: Any,
 ) -> None:  # fmt: skip
-    """Fill `raw` (rows, outputs) with the sums of every model's trees for its rows, rows offsets[m] to offsets[m + 1] (end).
+    """Fill `raw` (rows, outputs) with the sums of every model's trees for its rows, rows offsets[m] to
+    offsets[m + 1] (end).
 
-    `bounds` [arrays, models + 1] cuts the arrays in the order of the arguments; `rounding` says what a model rounds to
-    float32: its features (ROUND_FEATURES), its sums (ROUND_SUMS).
+    `bounds` [arrays, models + 1] cuts the arrays in the order of the arguments; `rounding` says what a
+    model rounds to float32: its features (ROUND_FEATURES), its sums (ROUND_SUMS).
     """
     room = _room(offsets, bounds, cut_bounds)
     codes = np.empty(CHUNK_ROWS * 2 * room[0], np.int32)
@@ -299,7 +308,9 @@ def score_models(
 
 @compiled
 def _room(offsets: Any, bounds: Any, cut_bounds: Any) -> Any:
-    """The largest number of features, cuts of a feature, nodes, and rows of a table among the models with rows."""
+    """The largest number of features, cuts of a feature, nodes, and rows of a table among the models with
+    rows.
+    """
     room = np.ones(4, np.int64)
     for m in range(offsets.size - 1):
         if offsets[m + 1] == offsets[m]:

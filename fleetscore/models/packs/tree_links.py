@@ -1,6 +1,8 @@
-"""The links of boosting libraries written in C++, compiled so that they call the C library's functions as those do.
+"""The links of boosting libraries written in C++, compiled so that they call the C library's functions as
+those do.
 
-numpy's own exponential differs from the C library's in last bits, so it would not reproduce LightGBM, XGBoost or CatBoost.
+numpy's own exponential differs from the C library's in last bits, so it would not reproduce LightGBM,
+XGBoost or CatBoost.
 """
 
 from __future__ import annotations

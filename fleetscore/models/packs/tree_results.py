@@ -1,4 +1,6 @@
-"""How sums of leaf values become a library's results: divisors, links and classes, each exactly as the library computes it."""
+"""How sums of leaf values become a library's results: divisors, links and classes, each exactly as the
+library computes it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ Recipe = Callable[[str, Floats, Floats], Floats]
 
 
 def results(recipe: str, method: str, raw: Floats, constants: Floats) -> Floats:
-    """Return float64 [rows, outputs] for sums `raw` [rows, sums] and each row's constants of its model [rows, constants].
+    """Return float64 [rows, outputs] for sums `raw` [rows, sums] and each row's constants of its model
+    [rows, constants].
 
     ModelError `corrupt_model` for a recipe that there is not, or that lacks a constant.
     """
@@ -62,7 +65,9 @@ def _exponential(_: str, raw: Floats, __: Floats) -> Floats:
 
 
 def _two_classes(above_zero: bool, factor: float) -> Recipe:
-    """scikit-learn's boosting of two classes: whether a sum of zero is class 0, and the factor of the logistic link."""
+    """scikit-learn's boosting of two classes: whether a sum of zero is class 0, and the factor of the
+    logistic link.
+    """
 
     def finish(method: str, raw: Floats, _: Floats) -> Floats:
         from scipy.special import expit
@@ -125,7 +130,9 @@ def _xgboost(link: Callable[[Floats], Floats], binary: bool = False, label: bool
 
 
 def _catboost(kind: str) -> Recipe:
-    """CatBoost's predictions from its scaled and shifted sums: constant 0 is the scale, the others each output's bias."""
+    """CatBoost's predictions from its scaled and shifted sums: constant 0 is the scale, the others each
+    output's bias.
+    """
 
     def finish(method: str, raw: Floats, constants: Floats) -> Floats:
         sums = raw * constants[:, :1] + constants[:, 1 : 1 + raw.shape[1]]

@@ -25,16 +25,18 @@ FAULTS = (
 )
 
 BOOSTERS = ("lightgbm:", "xgboost:")
-"""Recipes whose `predict` is a probability; where the facts call it a label, it is the class of the largest."""
+"""Recipes whose `predict` is a probability; where the facts call it a label, it is the class of the largest.
+"""
 
 
 @dataclass(frozen=True)
 class TreesPack(Pack):
     """Models whose results are sums of leaf values, turned into results by the recipe that their facts name.
 
-    A tree's inner nodes lie in preorder. A node sends a row left when its feature's value is at most threshold `code` of the
-    feature's ascending `cuts` (or, by flag, when the rank of the value is in a set of bits that begins at word `code`); `span` is
-    the number of leaves on the left. Leaves are numbered from left to right; `values` holds `width` numbers for each.
+    A tree's inner nodes lie in preorder. A node sends a row left when its feature's value is at most
+    threshold `code` of the feature's ascending `cuts` (or, by flag, when the rank of the value is in a set
+    of bits that begins at word `code`); `span` is the number of leaves on the left. Leaves are numbered
+    from left to right; `values` holds `width` numbers for each.
     """
 
     family: ClassVar[str] = "trees"
@@ -63,7 +65,9 @@ class TreesPack(Pack):
             )
 
     def score_rows(self, offsets: Indices, x: Floats, method: str, out: Floats) -> None:
-        """Fill `out` with what each model's recipe makes of the sums of its leaf values; InputError for values that it refuses."""
+        """Fill `out` with what each model's recipe makes of the sums of its leaf values; InputError for
+        values that it refuses.
+        """
         self.require_values(offsets, x)
         base = self.bounds["base"]
         outputs = np.diff(base)

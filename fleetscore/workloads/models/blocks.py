@@ -20,7 +20,9 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Rows sorted by partition and model key: blocks [offsets[i], offsets[i + 1]) of one partition and one key each."""
+    """Rows sorted by partition and model key: blocks [offsets[i], offsets[i + 1]) of one partition and one
+    key each.
+    """
 
     table: pa.Table
     partitions: list[str]  # of each block

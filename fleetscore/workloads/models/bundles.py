@@ -11,7 +11,9 @@ from fleetscore.store.decoded_cache import read_unchanging
 
 
 def find_bundle(store: Store, workload: str, version: str) -> Bundle:
-    """The models of the version, each file checked against its hash when it is read first; ModelError when there is none."""
+    """The models of the version, each file checked against its hash when it is read first; ModelError when
+    there is none.
+    """
     model_set = read_model_set(store, workload, version)
     path = f"models/{workload}/{version}/{INDEX_FILE}"
     return read_unchanging(store, path, lambda _: open_bundle(partial(read_model_file, store, model_set)))

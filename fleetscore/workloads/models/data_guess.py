@@ -1,4 +1,6 @@
-"""What the data of a new fleet looks like: its files, how their text is written, columns, times and names, and how sure that is."""
+"""What the data of a new fleet looks like: its files, how their text is written, columns, times and names,
+and how sure that is.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,9 @@ def look_at_data(store: Store, folder: str, pattern: str = "") -> DataGuess:
 
 
 def guess_time(rows: pa.Table, zone: str) -> TimeGuess | None:
-    """The column that holds times: one of that type, else text or numbers that read as times; names decide between several."""
+    """The column that holds times: one of that type, else text or numbers that read as times; names decide
+    between several.
+    """
     found = [guess for name in rows.column_names if (guess := _as_time(rows, name, zone)) is not None]
     if not found:
         return None
@@ -95,7 +99,9 @@ def name_columns(rows: pa.Table, time: str) -> list[str]:
 
 
 def narrow_by_date(guess: DataGuess, time: TimeGuess | None, zone: str) -> str:
-    """The pattern with the date in the files' names as `{window:...}`; "" where names have none or rows do not agree with it."""
+    """The pattern with the date in the files' names as `{window:...}`; "" where names have none or rows do
+    not agree with it.
+    """
     for form, expression in _DATES.items():
         parts = [re.split(f"({expression})", file.path, maxsplit=1) for file in guess.files]
         same = all(len(part) == 3 and (part[0], part[2]) == (parts[0][0], parts[0][2]) for part in parts)

@@ -33,7 +33,9 @@ class WindowFiles:
 
 
 def discover_window(run: RunContext) -> Partitions:
-    """Every expected partition with its rows, its model version, or why it has none; the window's files, and remarks."""
+    """Every expected partition with its rows, its model version, or why it has none; the window's files,
+    and remarks.
+    """
     settings = checked_settings(run)
     found = find_files(run)
     span = TimeRange(run.window.start, run.window.end)
@@ -89,7 +91,9 @@ class _Present:
 
 
 class _Bundles:
-    """The bundles of the versions that a run uses; a version that cannot be opened costs the partitions that use it."""
+    """The bundles of the versions that a run uses; a version that cannot be opened costs the partitions
+    that use it.
+    """
 
     def __init__(self, run: RunContext) -> None:
         self._run = run

@@ -10,11 +10,15 @@ from fleetscore.errors import InputError
 from fleetscore.workloads.models.train_settings import TrainTable
 
 _QUIET = {"n_jobs": 1, "random_state": 0, "verbose": -1}
-"""Parameters that are set where the settings do not: one thread a key, the same model each time, no words of LightGBM."""
+"""Parameters that are set where the settings do not: one thread a key, the same model each time, no words
+of LightGBM.
+"""
 
 
 def make_estimator(train: TrainTable) -> Any:
-    """A new unfitted estimator, or a pipeline of several; InputError names the path or parameter that there is not."""
+    """A new unfitted estimator, or a pipeline of several; InputError names the path or parameter that there
+    is not.
+    """
     *steps, last = train.estimators
     made = [_make(name, {}) for name in steps]
     model = _make(last, dict(train.params))
@@ -61,7 +65,9 @@ def _needs_nothing(kind: Any) -> bool:
 
 
 def _find_class(name: str) -> Any:
-    """The class of that path; InputError where there is none, it is no estimator, or it needs another estimator."""
+    """The class of that path; InputError where there is none, it is no estimator, or it needs another
+    estimator.
+    """
     module_name, _, attribute = name.rpartition(".")
     try:
         found = getattr(import_module(module_name), attribute, None)

@@ -26,7 +26,8 @@ _LEDGERS = 400
 
 
 def expected_partitions(run: RunContext, bundle: Bundle | None) -> set[str]:
-    """The partitions that are late when they are silent: by the models, by earlier ledgers, or none, as the settings say.
+    """The partitions that are late when they are silent: by the models, by earlier ledgers, or none, as the
+    settings say.
 
     None on a day of the week on which no data is expected.
     """

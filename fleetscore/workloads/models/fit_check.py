@@ -1,4 +1,6 @@
-"""The check of a fleet before any run: settings, data and models read together, some rows scored, and what does not fit by name."""
+"""The check of a fleet before any run: settings, data and models read together, some rows scored, and what
+does not fit by name.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def check_fit(
     kind: Workload, store: Store, pins: Pins, window: Window | None, source: Path | None, trusted: bool = False,
     report: Report | None = None,
 ) -> FitCheck:  # fmt: skip
-    """See `ChecksFit`; InputError for settings without partition or data, ModelError where there is no model at all."""
+    """See `ChecksFit`; InputError for settings without partition or data, ModelError where there is no
+    model at all.
+    """
     settings = checked_settings(RunContext(store, kind, window or _any_window(kind), pins))
     bundle, misfits = _models(kind.name, store, pins, settings, source, trusted, report)
     features = _all_features(bundle, settings)
@@ -118,7 +122,9 @@ def _no_rows(settings: FleetSettings, window: Window | None) -> Misfit:
 
 
 def _all_features(bundle: Bundle, settings: FleetSettings) -> tuple[str, ...]:
-    """The features that the settings name and those that models name themselves: what a check looks for in the data."""
+    """The features that the settings name and those that models name themselves: what a check looks for in
+    the data.
+    """
     named = dict.fromkeys(settings.data.features)
     for facts, _ in _by_facts(bundle):
         if not has_generic_names(facts, named):
@@ -165,7 +171,9 @@ def _keys_apart(sample: Sample, bundle: Bundle, settings: FleetSettings) -> list
 
 
 def _signatures(bundle: Bundle, columns: Collection[str], settings: FleetSettings) -> list[Misfit]:
-    """What models take against what the data and the settings give, once for all models of the same signature."""
+    """What models take against what the data and the settings give, once for all models of the same
+    signature.
+    """
     given = _given_features(bundle, settings)
     found = []
     for facts, keys in _by_facts(bundle):

@@ -1,4 +1,6 @@
-"""A sample of a fleet's data for its check: some rows of each model, the newest files first, and what is wrong with the files."""
+"""A sample of a fleet's data for its check: some rows of each model, the newest files first, and what is
+wrong with the files.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ class Sample:
 def take_sample(
     store: Store, files: Sequence[InputFile], settings: FleetSettings, bundle: Bundle, features: Sequence[str], span: Span | None
 ) -> Sample:  # fmt: skip
-    """Read files, the last path first, until each model has ROWS_PER_MODEL rows; a file at fault is a misfit and costs no other."""
+    """Read files, the last path first, until each model has ROWS_PER_MODEL rows; a file at fault is a
+    misfit and costs no other.
+    """
     sample, spent = Sample(), 0
     wanted = set(bundle.keys.to_pylist())
     for file in reversed(files):

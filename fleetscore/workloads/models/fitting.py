@@ -47,7 +47,8 @@ class Fitted:
 def fit_key(
     make: Callable[[], Any], rows: KeyRows, features: Sequence[str], method: str, share: float | None, rows_min: int, before: Before
 ) -> Fitted:  # fmt: skip
-    """Fit the key's model, whatever its library raises; `before` answers holdout rows with the model in use, None without one.
+    """Fit the key's model, whatever its library raises; `before` answers holdout rows with the model in
+    use, None without one.
 
     Raises MemoryError only: that fails the attempt, not the key.
     """
@@ -74,8 +75,8 @@ def fit_key(
 def measure(make: Callable[[], Any], rows: KeyRows, share: float, before: Before) -> dict[str, float]:
     """The metrics of the last `share` of the rows, by a model of the rows before them.
 
-    `loss` is the mean absolute error, of classes the share of wrong ones; `loss_before` that of the model in use on the same
-    rows; `loss_baseline` that of always answering the mean, or the most frequent class.
+    `loss` is the mean absolute error, of classes the share of wrong ones; `loss_before` that of the model
+    in use on the same rows; `loss_baseline` that of always answering the mean, or the most frequent class.
     """
     count = max(1, round(len(rows.x) * share))
     start = len(rows.x) - count
@@ -111,7 +112,9 @@ def loss_of(actual: Answers, answers: Answers) -> float:
 
 
 def compile_fitted(estimator: Any, features: Sequence[str], method: str, x: Floats) -> CompiledModel:
-    """The fitted estimator as a compiled model that names its features, proven against its library in the rows' ranges."""
+    """The fitted estimator as a compiled model that names its features, proven against its library in the
+    rows' ranges.
+    """
     loaded = of_estimator(estimator, {}, [])
     loaded = replace(loaded, ways=[_naming(way, features) for way in loaded.ways])
     bounds = zip(x.min(axis=0).tolist(), x.max(axis=0).tolist(), strict=True)

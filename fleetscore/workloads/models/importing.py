@@ -1,4 +1,6 @@
-"""Importing the models of a fleet: files to packs, one model set, with a card that says what became of every file."""
+"""Importing the models of a fleet: files to packs, one model set, with a card that says what became of
+every file.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from fleetscore.capabilities import FleetImport
 from fleetscore.errors import FleetscoreError, ModelError
 from fleetscore.models.importers.folder import Imported, ImportOptions, import_models
 from fleetscore.models.packs.base import CompiledModel
 from fleetscore.models.packs.bundle import Bundle, count_changes, join_bundles, pack_models
-from fleetscore.workload import FleetImport, ModelSetDraft
+from fleetscore.workload import ModelSetDraft
 from fleetscore.workloads.models.settings import FleetSettings
 
 Report = Callable[[str, int, int, str], None]
@@ -22,10 +25,11 @@ def import_fleet(
     source: Path, settings: FleetSettings, before: Bundle | None, *, add: bool = False, trusted: bool = False,
     manifest: Path | None = None, report: Report | None = None, method: str | None = None,
 ) -> FleetImport:  # fmt: skip
-    """Import every model below `source`; with `add`, the models of `before` stay where the source has none of the same key.
+    """Import every model below `source`; with `add`, the models of `before` stay where the source has none
+    of the same key.
 
-    `trusted` lets pickles run, in a limited process of their own. Models have to answer `method`, by default that of the
-    settings; "" for any. ModelError when no file at all could be imported.
+    `trusted` lets pickles run, in a limited process of their own. Models have to answer `method`, by
+    default that of the settings; "" for any. ModelError when no file at all could be imported.
     """
     progress = _Told(report)
     wanted = settings.models.method if method is None else method

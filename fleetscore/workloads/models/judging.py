@@ -24,8 +24,8 @@ _MATCH = ["partition", "time", "place"]
 def judge_fleet(kind: Workload, store: Store, window: Window, results: pa.Table) -> pa.Table:
     """JUDGED rows: the mean absolute error of each partition's results, of classes the share of wrong ones.
 
-    Only rows whose actual is there count; none for a partition without any. InputError where the settings name no actual, or the
-    results have nothing to match it by.
+    Only rows whose actual is there count; none for a partition without any. InputError where the settings
+    name no actual, or the results have nothing to match it by.
     """
     settings: FleetSettings = kind.settings
     _check(kind.name, settings)

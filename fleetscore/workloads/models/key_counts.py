@@ -1,7 +1,9 @@
-"""How many rows each file of a window has per partition and model keys, counted once for each version of a file.
+"""How many rows each file of a window has per partition and model keys, counted once for each version of a
+file.
 
-A file that cannot be read is kept with its fault and is not tried again until it, or how it is read, changes. The counts are a
-hint: they are made again where the file that keeps them is missing or cannot be read.
+A file that cannot be read is kept with its fault and is not tried again until it, or how it is read,
+changes. The counts are a hint: they are made again where the file that keeps them is missing or cannot be
+read.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ _HOW = "counted"
 
 @dataclass(frozen=True, slots=True)
 class WindowCounts:
-    """Rows by file, partition and model keys (columns path, etag, partition, key_0 ..., rows), files at fault, and remarks."""
+    """Rows by file, partition and model keys (columns path, etag, partition, key_0 ..., rows), files at
+    fault, and remarks.
+    """
 
     table: pa.Table
     faults: dict[str, FileError]
@@ -117,7 +121,9 @@ def _kept_schema(settings: FleetSettings) -> pa.Schema:
 
 
 def _read_known(store: Store, path: str, schema: pa.Schema) -> pa.Table:
-    """The kept counts, read once by this process for each version of them; none where they were counted in another way."""
+    """The kept counts, read once by this process for each version of them; none where they were counted in
+    another way.
+    """
     try:
         entry = store.stat(path)
         if entry is None:

@@ -1,4 +1,6 @@
-"""Which columns the names of model files come from, and which column is the partition: pure decisions on names and values."""
+"""Which columns the names of model files come from, and which column is the partition: pure decisions on
+names and values.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ _LEAST_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class KeyGuess:
-    """The pattern of model keys; `matched` of `values` distinct values in the data are the name of a model file."""
+    """The pattern of model keys; `matched` of `values` distinct values in the data are the name of a model
+    file.
+    """
 
     pattern: str
     columns: tuple[str, ...]
@@ -25,7 +29,8 @@ class KeyGuess:
 
 
 def guess_key(names: Sequence[str], values: Mapping[str, Sequence[str]]) -> KeyGuess:
-    """The pattern that makes the file names (without suffix) of the columns' values; one file alone is the model of all.
+    """The pattern that makes the file names (without suffix) of the columns' values; one file alone is the
+    model of all.
 
     >>> guess_key(["van-7", "van-8"], {"van": ["7", "8", "9"], "depot": ["north"]}).pattern
     'van-{van}'
@@ -53,7 +58,8 @@ def guess_key(names: Sequence[str], values: Mapping[str, Sequence[str]]) -> KeyG
 
 
 def guess_partition(rows: pa.Table, key: KeyGuess, candidates: Sequence[str]) -> tuple[str, ...]:
-    """The columns of the partition: those of the key, or a finer column whose every value has one value of them.
+    """The columns of the partition: those of the key, or a finer column whose every value has one value of
+    them.
 
     >>> rows = pa.table({"van": ["1", "1", "2", "2"], "depot": ["n", "n", "n", "n"]})
     >>> guess_partition(rows, KeyGuess("{depot}", ("depot",), 1, 1), ["van", "depot"])
@@ -116,7 +122,9 @@ def _by_folders(names: Sequence[str], values: Mapping[str, Sequence[str]]) -> Ke
 
 
 def _is_finer(rows: pa.Table, name: str, columns: Sequence[str]) -> bool:
-    """Whether each value of the column has rows enough, and one value of each of the others, of which there are fewer."""
+    """Whether each value of the column has rows enough, and one value of each of the others, of which there
+    are fewer.
+    """
     count = len(text_values(rows[name]))
     if count < 2 or rows.num_rows < 2 * count:
         return False

@@ -32,7 +32,8 @@ def score_mini_batch(
 ) -> list[dict[str, Any]]:
     """One answer per row, in order: the outputs, the model's key and version.
 
-    InputError names the row and the field that is missing or no number; ModelError the row whose keys no model has.
+    InputError names the row and the field that is missing or no number; ModelError the row whose keys no
+    model has.
     """
     _require_trust(workload, settings)
     texts = [_texts(number, row, settings) for number, row in enumerate(rows)]
@@ -65,7 +66,9 @@ def _score_own(
     workload: str, bundle: Bundle, settings: FleetSettings, rows: Sequence[Mapping[str, Any]],
     numbers: Sequence[int], texts: Sequence[Mapping[str, str]],
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """The answers of the user's function, which gets the rows of one partition and model together, as in a run."""
+    """The answers of the user's function, which gets the rows of one partition and model together, as in a
+    run.
+    """
     own = load_function(settings.models.score, workload)
     named = [
         (join_key([texts[n][name] for name in settings.partition]), _key_or_none(bundle, settings, texts[n]))

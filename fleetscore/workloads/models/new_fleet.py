@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from fleetscore.capabilities import FleetImport, Guess, NewFleet, Proposal
 from fleetscore.errors import InputError
 from fleetscore.models.importers.formats import without_suffix
 from fleetscore.models.importers.naming import list_source_models
@@ -18,7 +19,6 @@ from fleetscore.models.packs.shard_scoring import has_generic_names
 from fleetscore.settings import own_settings, read_zone
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
-from fleetscore.workload import FleetImport, Guess, NewFleet, Proposal
 from fleetscore.workloads.models.data_guess import (
     DataGuess,
     TimeGuess,

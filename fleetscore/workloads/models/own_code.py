@@ -1,4 +1,6 @@
-"""A function of the user's own in fleets/ that scores each partition: found, called with rows and model, and its answer checked."""
+"""A function of the user's own in fleets/ that scores each partition: found, called with rows and model,
+and its answer checked.
+"""
 
 from __future__ import annotations
 
@@ -77,10 +79,11 @@ def output_fields(own: PartitionedFunction) -> list[tuple[str, pa.DataType]]:
 def score_own(
     own: PartitionedFunction, bundle: Bundle, block: Block, columns: Mapping[str, Floats], used: Bools
 ) -> ShardScores:
-    """What the function answers for each block's used rows with the block's model; a block that raises gets an error of its own.
+    """What the function answers for each block's used rows with the block's model; a block that raises gets
+    an error of its own.
 
-    `columns` are the features as the settings' rule for missing numbers leaves them. A block whose key has no model is called
-    with None.
+    `columns` are the features as the settings' rule for missing numbers leaves them. A block whose key has
+    no model is called with None.
     """
     schema = pa.schema(output_fields(own))
     table = _with_features(block.table, columns)
@@ -146,7 +149,9 @@ def _last_line(error: BaseException) -> str:
 
 
 def fit_answer(answer: Any, schema: pa.Schema, count: int) -> pa.Table:
-    """The answer as a table of the declared columns and types, `count` rows; ModelError names what does not fit."""
+    """The answer as a table of the declared columns and types, `count` rows; ModelError names what does not
+    fit.
+    """
     columns = _columns_of(answer, schema)
     fitted = []
     for field in schema:

@@ -1,4 +1,6 @@
-"""A model as a function of the user's own gets it: the object that was pickled, or a packed model that answers as its library."""
+"""A model as a function of the user's own gets it: the object that was pickled, or a packed model that
+answers as its library.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ _OPENED = 512
 
 @dataclass(frozen=True, slots=True)
 class PackedModel:
-    """A model that is kept as numbers; its methods take a DataFrame, an Arrow table or a matrix, as those of its library do."""
+    """A model that is kept as numbers; its methods take a DataFrame, an Arrow table or a matrix, as those
+    of its library do.
+    """
 
     compiled: CompiledModel
 
@@ -72,7 +76,8 @@ class PackedModel:
 
 
 def find_own_model(bundle: Bundle, key: str) -> Any:
-    """The key's model for a function of the user's: None where no model has the key. Unpickling it runs its code.
+    """The key's model for a function of the user's: None where no model has the key. Unpickling it runs its
+    code.
 
     ModelError `missing_library` or `corrupt_model` where a pickle cannot be opened.
     """

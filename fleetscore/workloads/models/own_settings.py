@@ -17,7 +17,9 @@ UNTRUSTED = "untrusted_code"
 
 
 def distrust_own_code(workload: str, settings: FleetSettings) -> str:
-    """Why the function that the settings name may not run here, and what to do; "" where there is none, or it may."""
+    """Why the function that the settings name may not run here, and what to do; "" where there is none, or
+    it may.
+    """
     if not settings.models.score:
         return ""
     reason = find_distrust(workload, is_trusted=settings.models.trusted)
@@ -37,9 +39,11 @@ def distrust_settings(workload: str, settings: FleetSettings) -> str | None:
 def read_own_function(
     workload: str, settings: FleetSettings
 ) -> tuple[FleetSettings, Sequence[tuple[str, pa.DataType]] | None]:
-    """The settings with the outputs that the user's function declares, and their types; as they are where none may run.
+    """The settings with the outputs that the user's function declares, and their types; as they are where
+    none may run.
 
-    SettingsError where the function cannot be loaded, or [expect.results] names a column that it does not give.
+    SettingsError where the function cannot be loaded, or [expect.results] names a column that it does not
+    give.
     """
     if not settings.models.score or distrust_own_code(workload, settings):
         return settings, None

@@ -1,4 +1,6 @@
-"""The results of a workload of kind `models`: its columns, the rows of a shard, and the sketches that drift is measured by."""
+"""The results of a workload of kind `models`: its columns, the rows of a shard, and the sketches that drift
+is measured by.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ Floats = npt.NDArray[np.float64]
 def results_schema(
     settings: FleetSettings, own: Sequence[tuple[str, pa.DataType]] | None = None
 ) -> pa.Schema:
-    """The columns of the results: partition, what is kept, the outputs, and the key of the model that scored the row.
+    """The columns of the results: partition, what is kept, the outputs, and the key of the model that
+    scored the row.
 
     `own` are the outputs of a function of the user's.
     Kept columns are text, but for the time (microseconds UTC) and features (float64).
@@ -89,7 +92,9 @@ def _repeated(texts: list[str], counts: npt.NDArray[np.int64]) -> pa.StringArray
 def sketch_partitions(
     verdicts: Verdicts, block: Block, columns: Mapping[str, Floats], scores: ShardScores, kept: Bools
 ) -> pa.Table:
-    """One row per scored partition: n, and mean and std of the first feature, of the output, and the share of missing features."""
+    """One row per scored partition: n, and mean and std of the first feature, of the output, and the share
+    of missing features.
+    """
     scored = [
         k for k, outcome in zip(verdicts.keys, verdicts.outcomes, strict=True) if outcome == Outcome.SCORED
     ]

@@ -31,7 +31,9 @@ from fleetscore.workloads.models.verdicts import JudgedRows, judge_partitions, j
 
 
 def score_partitions(run: RunContext, shard: Shard) -> Iterator[Scored]:
-    """The results of the shard's partitions, those of one model version at a time; every partition is settled exactly once."""
+    """The results of the shard's partitions, those of one model version at a time; every partition is
+    settled exactly once.
+    """
     versions = shard.partitions["model"].to_pylist()
     for version in dict.fromkeys(versions):
         keys = [key for key, one in zip(shard.keys, versions, strict=True) if one == version]
@@ -63,7 +65,9 @@ def _score_version(run: RunContext, version: str, keys: Sequence[str]) -> Iterat
 
 
 def model_features(bundle: Bundle, settings: FleetSettings) -> tuple[str, ...]:
-    """The columns that the models take: those of the settings, else those that the models name, in the order of their first use."""
+    """The columns that the models take: those of the settings, else those that the models name, in the
+    order of their first use.
+    """
     if settings.data.features or settings.models.score:
         return settings.data.features
     names: dict[str, None] = {}
@@ -133,7 +137,9 @@ def _bundle_of(run: RunContext, settings: FleetSettings, version: str) -> Bundle
 def _score_blocks(
     run: RunContext, block: Block, rows: JudgedRows, features: Sequence[str], bundle: Bundle
 ) -> ShardScores:
-    """The answers of the user's function, or of the models; models kept as pickles answer where the workload is trusted."""
+    """The answers of the user's function, or of the models; models kept as pickles answer where the
+    workload is trusted.
+    """
     settings: FleetSettings = run.settings
     if settings.models.score:
         own = load_function(settings.models.score, run.workload)

@@ -1,4 +1,6 @@
-"""The settings of a workload of kind `models`: which columns are the partition, where rows and models are, what is expected."""
+"""The settings of a workload of kind `models`: which columns are the partition, where rows and models are,
+what is expected.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ _SEEN = re.compile(r"seen in ([1-9][0-9]{0,2}) days?")
 
 @dataclass(frozen=True, slots=True)
 class FleetData(DataSettings):
-    """The [data] table: besides where and how rows are read, which columns are features and which are copied into the results."""
+    """The [data] table: besides where and how rows are read, which columns are features and which are
+    copied into the results.
+    """
 
     features: tuple[str, ...] = ()  # (): those that the models themselves name
     keep: tuple[str, ...] = ()

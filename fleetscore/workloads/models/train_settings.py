@@ -1,4 +1,6 @@
-"""The [train] and [judge] tables of a workload of kind `models`: training without code, and what results are compared with."""
+"""The [train] and [judge] tables of a workload of kind `models`: training without code, and what results
+are compared with.
+"""
 
 from __future__ import annotations
 

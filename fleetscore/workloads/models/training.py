@@ -50,7 +50,9 @@ _CELL_BYTES = 16
 
 
 def check_training(workload: str, settings: FleetSettings) -> None:
-    """InputError where the settings do not say how to train, or name an estimator or parameter that there is not."""
+    """InputError where the settings do not say how to train, or name an estimator or parameter that there
+    is not.
+    """
     if not settings.train.estimators:
         raise InputError(
             f"settings/{workload}.toml has no [train].",
@@ -60,7 +62,9 @@ def check_training(workload: str, settings: FleetSettings) -> None:
 
 
 def discover_training(run: RunContext) -> Partitions:
-    """The keys that have rows in the span or a model now, each to be trained or settled with the reason why not."""
+    """The keys that have rows in the span or a model now, each to be trained or settled with the reason why
+    not.
+    """
     settings = checked_settings(run)
     check_training(run.workload, settings)
     files, remarks = find_training_files(run)
@@ -107,7 +111,9 @@ def train_keys(run: RunContext, shard: Shard) -> Trained:
 
 
 def assemble_fleet(run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> ModelSetDraft:
-    """One model set of what the shards trained, and of the models in use of all other keys; its card has metrics per key."""
+    """One model set of what the shards trained, and of the models in use of all other keys; its card has
+    metrics per key.
+    """
     kept_parts = list(parts)
     trained = pack_models(_models(kept_parts))
     if not len(trained):
@@ -230,7 +236,9 @@ def _trained(
 
 
 def _profile(rows: TrainingRows, keys: Sequence[str], feature: str, settings: FleetSettings) -> pa.Table:
-    """What drift is measured against: n, mean and std of the first feature, by partition, of the keys that got a model."""
+    """What drift is measured against: n, mean and std of the first feature, by partition, of the keys that
+    got a model.
+    """
     if not keys:
         return summarise(pa.array([], pa.string()), pa.array([], pa.float64()))
     used = rows.table.filter(pc.is_in(rows.table[KEY_COLUMN], value_set=pa.array(keys, pa.string())))
@@ -286,7 +294,8 @@ def _card(run: RunContext, bundle: Bundle, trained: Bundle, metrics: pa.Table) -
 
 
 def compare_losses(metrics: pa.Table) -> dict[str, Any]:
-    """Losses on the holdouts, weighted by rows, of the new models and of those in use, where a key has both; and the decision.
+    """Losses on the holdouts, weighted by rows, of the new models and of those in use, where a key has
+    both; and the decision.
 
     >>> found = compare_losses(pa.table({"holdout_rows": [50.0], "loss": [1.0], "loss_before": [2.0]}))
     >>> found["better"], found["promote"]

@@ -28,7 +28,9 @@ KEY_COLUMN = "key of the model"
 
 @dataclass(frozen=True, slots=True)
 class TrainingRows:
-    """All rows of a shard's keys, sorted by key and time: rows [offsets[i], offsets[i + 1]) are those of keys[i]."""
+    """All rows of a shard's keys, sorted by key and time: rows [offsets[i], offsets[i + 1]) are those of
+    keys[i].
+    """
 
     table: pa.Table
     keys: list[str]
@@ -92,7 +94,9 @@ def training_features(settings: FleetSettings, base: Bundle | None) -> tuple[str
 
 
 def read_training_rows(run: RunContext, keys: Sequence[str], features: Sequence[str]) -> TrainingRows:
-    """The rows of the keys, file by file, so that no more than they are held; a file that cannot be read costs its rows only."""
+    """The rows of the keys, file by file, so that no more than they are held; a file that cannot be read
+    costs its rows only.
+    """
     settings: FleetSettings = run.settings
     data = settings.data.with_defaults("", settings.timezone)
     kinds = (

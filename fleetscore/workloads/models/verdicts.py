@@ -166,7 +166,9 @@ def describe_problem(values: Floats, name: str, check: ResultCheck) -> str:
 
 
 def _remark(mine: Sequence[int], block: Block, rows: JudgedRows, settings: FleetSettings) -> tuple[str, str]:
-    """Cause and detail of a scored partition: which keys scored it where it was not its first choice, and rows dropped."""
+    """Cause and detail of a scored partition: which keys scored it where it was not its first choice, and
+    rows dropped.
+    """
     texts = []
     dropped = sum(int((~rows.used[block.offsets[at] : block.offsets[at + 1]]).sum()) for at in mine)
     if dropped and settings.expect.missing == DROP:

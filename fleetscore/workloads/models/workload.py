@@ -1,4 +1,6 @@
-"""The kind models: any model per partition, described by a settings file. Each method imports what it needs when it is called."""
+"""The kind models: any model per partition, described by a settings file. Each method imports what it needs
+when it is called.
+"""
 
 from __future__ import annotations
 
@@ -8,34 +10,30 @@ from typing import Any
 
 import pyarrow as pa
 
-from fleetscore.models.model_sets import Pins
-from fleetscore.records import Collected, FitCheck, Rates
-from fleetscore.store.base import Store
-from fleetscore.windows import Cadence, Window
-from fleetscore.workload import (
+from fleetscore.capabilities import (
     ChecksFit,
     ChecksResults,
     FleetImport,
     ImportsFleets,
     Judges,
-    ModelSetDraft,
     NewFleet,
-    Partitions,
     Proposal,
     ProposesFleets,
-    RunContext,
-    Scored,
     ScoresRows,
-    Shard,
-    Trained,
     Trains,
-    Workload,
 )
+from fleetscore.models.model_sets import Pins
+from fleetscore.records import Collected, FitCheck, Rates
+from fleetscore.store.base import Store
+from fleetscore.windows import Cadence, Window
+from fleetscore.workload import ModelSetDraft, Partitions, RunContext, Scored, Shard, Trained, Workload
 from fleetscore.workloads.models.settings import FleetSettings
 
 
 class Models(Workload, ImportsFleets, ScoresRows, ChecksResults, ChecksFit, ProposesFleets, Trains, Judges):
-    """A fleet of models by key, packed by family, that score rows of any shape; no code of the user's is needed."""
+    """A fleet of models by key, packed by family, that score rows of any shape; no code of the user's is
+    needed.
+    """
 
     name = "models"
     warnings = frozenset({"unexpected_result"})

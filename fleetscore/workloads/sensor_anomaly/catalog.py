@@ -1,7 +1,8 @@
 """The catalogue of input files: the entry of each, and readers for the pieces that overlap a span of time.
 
-The entry of a file is computed once per content (path, etag, column settings) and kept under `partials/sensor_anomaly/catalog/`,
-so planning a window reads the entries, and scoring it only the pieces that overlap it.
+The entry of a file is computed once per content (path, etag, column settings) and kept under
+`partials/sensor_anomaly/catalog/`, so planning a window reads the entries, and scoring it only the pieces
+that overlap it.
 """
 
 from __future__ import annotations
@@ -123,7 +124,9 @@ def catalog_files(
 
 
 def files_ahead(store: Store, settings: SensorSettings, limit_us: int) -> dict[str, int]:
-    """Path -> latest time of the catalogued files that have readings from `limit_us` on, microseconds since 1970."""
+    """Path -> latest time of the catalogued files that have readings from `limit_us` on, microseconds since
+    1970.
+    """
     spans = _read_spans(store, settings).items()
     return {path: span.last_us for path, span in spans if limit_us <= span.last_us < _ALWAYS.last_us}
 

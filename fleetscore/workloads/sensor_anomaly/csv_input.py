@@ -30,7 +30,9 @@ class Header:
 
 
 def read_header(store: Store, path: str) -> Header:
-    """The first line; InputError `empty_file` when there is not one byte, `unreadable_file` when it is no UTF-8 text line."""
+    """The first line; InputError `empty_file` when there is not one byte, `unreadable_file` when it is no
+    UTF-8 text line.
+    """
     with store.open(path) as file:
         start = file.read(_HEADER_BYTES_MAX)
     if not start.strip():
@@ -69,7 +71,9 @@ def cut_pieces(store: Store, path: str, header: Header) -> Iterator[tuple[int, b
 def read_lines(
     data: bytes, first_line: int, header: Header, columns: Columns, *, with_values: bool = True
 ) -> tuple[Readings, list[Reject]]:
-    """The readings of a piece, and its lines that are none; `first_line` is the number of its first line in the file (header = 1)."""
+    """The readings of a piece, and its lines that are none; `first_line` is the number of its first line in
+    the file (header = 1).
+    """
     lines = data.count(b"\n") + (not data.endswith(b"\n"))
     try:
         table = _parse(data, header, columns, with_values)

@@ -1,10 +1,12 @@
-"""Decision values of many one-class SVMs at once, bit for bit those of scikit-learn where there is one feature.
+"""Decision values of many one-class SVMs at once, bit for bit those of scikit-learn where there is one
+feature.
 
-libsvm (svm.cpp, svm_predict_values) adds coef[i] * exp(-gamma * |x - sv[i]|^2) over the support vectors in their order and
-subtracts rho last; an anomaly is whatever is not above 0. Here the same operations run in the same order in float64, over
-whole columns. The exponential is Arrow's, which calls the C library's `exp` as libsvm does; numpy's own vectorised one differs
-in the last bit for one value in twenty. With more features libsvm sums the squares by BLAS, whose order is its own: then
-the values agree to about 1e-15 of sum(alpha), and rows too close to 0 for that to decide are summed by the same BLAS routine.
+libsvm (svm.cpp, svm_predict_values) adds coef[i] * exp(-gamma * |x - sv[i]|^2) over the support vectors in
+their order and subtracts rho last; an anomaly is whatever is not above 0. Here the same operations run in
+the same order in float64, over whole columns. The exponential is Arrow's, which calls the C library's `exp`
+as libsvm does; numpy's own vectorised one differs in the last bit for one value in twenty. With more
+features libsvm sums the squares by BLAS, whose order is its own: then the values agree to about 1e-15 of
+sum(alpha), and rows too close to 0 for that to decide are summed by the same BLAS routine.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ Floats = npt.NDArray[np.float64]
 def decide(pack: ModelPack, models: npt.NDArray[Any], counts: npt.NDArray[Any], values: Floats) -> Floats:
     """Decision values of readings with one feature.
 
-    `values` holds, one after the other, `counts[j]` readings for the one-feature model `models[j]` of the pack; they must be finite.
+    `values` holds, one after the other, `counts[j]` readings for the one-feature model `models[j]` of the
+    pack; they must be finite.
     """
     scores = np.empty(len(values))
     with np.errstate(
@@ -41,7 +44,9 @@ def decide(pack: ModelPack, models: npt.NDArray[Any], counts: npt.NDArray[Any], 
 
 
 def blocks(counts: npt.NDArray[Any]) -> Iterator[tuple[int, int, slice]]:
-    """Whole groups [first, last) with as many rows as the processor's cache holds with their intermediates, and those rows."""
+    """Whole groups [first, last) with as many rows as the processor's cache holds with their intermediates,
+    and those rows.
+    """
     ends = np.cumsum(counts)
     first = 0
     while first < len(counts):
@@ -64,7 +69,9 @@ def decide_matrix(model: SensorModel, matrix: Floats) -> Floats:
 
 
 def _decide_by_product(model: SensorModel, matrix: Floats) -> Floats:
-    """All squared distances |a|^2 - 2ab + |b|^2 in one product, a feature a row: long rows are what processors are good at."""
+    """All squared distances |a|^2 - 2ab + |b|^2 in one product, a feature a row: long rows are what
+    processors are good at.
+    """
     features = matrix.shape[1]
     centre = model.support.mean(axis=0)  # the sum loses least when the points lie around 0
     support = model.support - centre

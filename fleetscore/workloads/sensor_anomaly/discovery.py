@@ -1,4 +1,6 @@
-"""Discovery: the expected partitions of a window are the sensors with readings in it and the sensors with a model."""
+"""Discovery: the expected partitions of a window are the sensors with readings in it and the sensors with a
+model.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def span_us(run: RunContext) -> tuple[int, int]:
 
 
 def discover_window(run: RunContext) -> Partitions:
-    """The expected partitions of the window, and one for each file that cannot be assigned; see docs/workloads/sensor_anomaly.md."""
+    """The expected partitions of the window, and one for each file that cannot be assigned; see
+    docs/workloads/sensor_anomaly.md.
+    """
     span = span_us(run)
     indices = read_indices(run.store, run.workload, run.pins)
     since = span[0] - _history_us(indices.values(), span[0])
@@ -101,7 +105,9 @@ def _history_us(indices: Iterable[ModelIndex], start_us: int) -> int:
 
 
 def _remark_history(files: Sequence[CatalogFile], since_us: int, start_us: int) -> str:
-    """Names the readings before the window that its results depend on, by a digest of the versions of their files."""
+    """Names the readings before the window that its results depend on, by a digest of the versions of their
+    files.
+    """
     before = [file.input for file in files if overlaps(file, since_us, start_us)]
     digest = hashlib.sha256("".join(f"{file.path}\n{file.etag}\n" for file in before).encode()).hexdigest()
     days = (start_us - since_us) / 86_400e6
@@ -131,7 +137,9 @@ def discover_training_span(run: RunContext) -> Partitions:
 
 
 def file_partitions(files: Sequence[CatalogFile], listing: Listing) -> pa.Table:
-    """One failed partition, named by its path, for each file that cannot be read or has rows that belong to no window or sensor."""
+    """One failed partition, named by its path, for each file that cannot be read or has rows that belong to
+    no window or sensor.
+    """
     rows = [
         (p.path, 0, p.cause, f"{p.path}: {p.detail}") for p in listing.passed_over if p.cause == "empty_file"
     ]

@@ -1,4 +1,6 @@
-"""The catalogue's records: what time each piece of an input file spans, and how many readings each sensor has in each hour."""
+"""The catalogue's records: what time each piece of an input file spans, and how many readings each sensor
+has in each hour.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """The catalogue's entry of one file. `cause` is set when nothing of the file can be read; `rejected` rows have no window or sensor."""
+    """The catalogue's entry of one file. `cause` is set when nothing of the file can be read; `rejected`
+    rows have no window or sensor.
+    """
 
     kind: str = ""
     columns: Columns | None = None
@@ -75,7 +79,9 @@ class CatalogFile:
 
 
 def overlaps(file: CatalogFile, first_us: int, stop_us: int) -> bool:
-    """Whether the file concerns [first_us, stop_us): a reading lies there, or the times of its readings are unknown."""
+    """Whether the file concerns [first_us, stop_us): a reading lies there, or the times of its readings are
+    unknown.
+    """
     span = file.entry.span_us
     return span is None or (span[0] < stop_us and span[1] >= first_us)
 

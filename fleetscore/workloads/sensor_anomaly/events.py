@@ -74,7 +74,9 @@ def _read_marked(store: Store, path: str) -> pa.Table | None:
 
 
 def _furthest(table: pa.Table, first: int, end: int) -> int:
-    """Which of the rows has the largest severity; of equal ones the one furthest from the middle of what is expected."""
+    """Which of the rows has the largest severity; of equal ones the one furthest from the middle of what is
+    expected.
+    """
     part = table.slice(first, end - first)
     columns = ("value", "severity", "expected_low", "expected_high")
     value, severity, low, high = (part[name].to_numpy() for name in columns)

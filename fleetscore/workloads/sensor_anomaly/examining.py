@@ -1,4 +1,6 @@
-"""Examining an input file: reading it once, on all cores and without its values, to learn what its catalogue entry needs."""
+"""Examining an input file: reading it once, on all cores and without its values, to learn what its
+catalogue entry needs.
+"""
 
 from __future__ import annotations
 

@@ -19,8 +19,9 @@ Counts = npt.NDArray[np.int64]
 def find_few(keys: Sequence[str], rows: Counts) -> list[tuple[str, int, float]]:
     """Key, readings and usual readings of the partitions with less than half of what is usual, fewest first.
 
-    Usual is the median of the partitions with the same sensor name, or of all where those are fewer than five; only where most of
-    them are close to it, so that sensors of different rates are not held against each other.
+    Usual is the median of the partitions with the same sensor name, or of all where those are fewer than
+    five; only where most of them are close to it, so that sensors of different rates are not held against
+    each other.
 
     >>> find_few(["a/t", "b/t", "c/t", "d/t", "e/t", "f/t"], np.array([12, 12, 1, 12, 12, 11]))
     [('c/t', 1, 12.0)]

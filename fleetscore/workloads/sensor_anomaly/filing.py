@@ -1,4 +1,6 @@
-"""Filing: readings go straight to the place of their partition as they are read, so that nothing large is ever sorted as a whole."""
+"""Filing: readings go straight to the place of their partition as they are read, so that nothing large is
+ever sorted as a whole.
+"""
 
 from __future__ import annotations
 
@@ -56,13 +58,17 @@ def spread(first: Int64s, counts: Int64s) -> Int64s:
 
 
 def rows_by_code(code: Codes, codes: int) -> tuple[Int64s, Int64s]:
-    """The rows whose code is not -1, sorted by code, in their order where it is equal; and how many rows each code from 0 on has."""
+    """The rows whose code is not -1, sorted by code, in their order where it is equal; and how many rows
+    each code from 0 on has.
+    """
     counts = np.bincount(code + np.int32(1), minlength=codes + 1)
     return order_by_code(code, codes)[counts[0] :], counts[1:]
 
 
 def order_by_code(code: Codes, codes: int) -> Int64s:
-    """The stable order that sorts by code. Arrow counts where the codes span few values; wider codes take two such passes."""
+    """The stable order that sorts by code. Arrow counts where the codes span few values; wider codes take
+    two such passes.
+    """
     if codes <= 1 << 16:
         order: Int64s = pc.array_sort_indices(pa.array(code)).to_numpy().view(np.int64)
         return order
@@ -79,7 +85,9 @@ def find_later(time_us: Int64s, counts: Int64s) -> npt.NDArray[np.bool_]:
 
 
 def sort_by_time(time_us: Int64s, value: Floats, counts: Int64s, later: npt.NDArray[np.bool_]) -> None:
-    """Sort in place the partitions of which some reading is not later than the one before; equal times stay in their order."""
+    """Sort in place the partitions of which some reading is not later than the one before; equal times stay
+    in their order.
+    """
     ends = np.cumsum(counts)
     unsorted = np.unique(np.searchsorted(ends, np.flatnonzero(~later), side="right"))
     rows = counts[unsorted]

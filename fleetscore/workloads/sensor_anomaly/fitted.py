@@ -31,7 +31,9 @@ _CACHE_BYTES = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class ModelIndex:
-    """The partitions that a model set has models for, and the pack of each; `error` where the set cannot be read."""
+    """The partitions that a model set has models for, and the pack of each; `error` where the set cannot be
+    read.
+    """
 
     version: str
     keys: pa.StringArray
@@ -43,7 +45,9 @@ class ModelIndex:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """The models of some partitions: `place[i]` is the model of partition i in `pack`, -1 where `errors[i]` says why there is none."""
+    """The models of some partitions: `place[i]` is the model of partition i in `pack`, -1 where `errors[i]`
+    says why there is none.
+    """
 
     pack: ModelPack
     place: npt.NDArray[np.int64]
@@ -92,7 +96,9 @@ def load_models(store: Store, workload: str, partitions: pa.Array, versions: pa.
 def _packs_of(
     store: Store, workload: str, version: str, keys: pa.Array, rows: npt.NDArray[np.int64]
 ) -> list[tuple[ModelPack | None, ModelError, npt.NDArray[np.int64]]]:
-    """Each pack that holds some of the keys (None with the error where it cannot be read), with the rows of those keys."""
+    """Each pack that holds some of the keys (None with the error where it cannot be read), with the rows of
+    those keys.
+    """
     if not version:
         unpinned = ModelError("No model set is pinned.", fix="Import or train one.", code="no_model")
         return [(None, unpinned, rows)]
@@ -113,7 +119,9 @@ def _packs_of(
 
 
 class _PackCache:
-    """The packs last used, up to a number of bytes: model sets are immutable, so an entry never grows stale. Safe for threads."""
+    """The packs last used, up to a number of bytes: model sets are immutable, so an entry never grows
+    stale. Safe for threads.
+    """
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
@@ -144,8 +152,8 @@ def read_version_pack(store: Store, workload: str, version: str, number: int) ->
 
 
 def read_scalers(store: Store, workload: str, version: str) -> pa.Table | None:
-    """Mean and deviation of the training readings of every sensor with a model of one feature, from the models themselves; packs that
-    cannot be read are left out.
+    """Mean and deviation of the training readings of every sensor with a model of one feature, from the
+    models themselves; packs that cannot be read are left out.
     """
     index = read_version_index(store, workload, version)
     tables = []
@@ -162,7 +170,9 @@ def read_scalers(store: Store, workload: str, version: str) -> pa.Table | None:
 
 
 def _refuse_unsound(pack: ModelPack, place: npt.NDArray[np.int64], errors: dict[int, ModelError]) -> None:
-    """Give the partitions whose model holds impossible numbers, or takes more than one feature, an error instead."""
+    """Give the partitions whose model holds impossible numbers, or takes more than one feature, an error
+    instead.
+    """
     there = np.flatnonzero(place >= 0)
     for row in there[~pack.sound[place[there]]].tolist():
         errors[row] = ModelError(

@@ -1,4 +1,6 @@
-"""Gathering: all usable readings of some partitions in a span of time, from whatever files hold them, and what was wrong with the rest."""
+"""Gathering: all usable readings of some partitions in a span of time, from whatever files hold them, and
+what was wrong with the rest.
+"""
 
 from __future__ import annotations
 
@@ -48,8 +50,9 @@ class Faults:
 class Gathered:
     """Readings sorted by partition, then time; of equal (time, partition) the first in file and row order.
 
-    `counts` says how many readings each partition has there, `input_rows` how many were found and `faults` which of them were left
-    out. `lost` names the partitions of which some input could not be read, with the error. Partitions are named by their index.
+    `counts` says how many readings each partition has there, `input_rows` how many were found and `faults`
+    which of them were left out. `lost` names the partitions of which some input could not be read, with the
+    error. Partitions are named by their index.
     """
 
     time_us: Int64s
@@ -133,7 +136,9 @@ def _own_codes(readings: Readings, search: _Search) -> Codes:
 def _note_unusable(
     entry: CatalogFile, readings: Readings, bad: Int64s, code: Codes, faults: dict[int, Faults]
 ) -> None:
-    """Count the readings `bad`, which are sorted by their partitions `code`, by what they hold instead of a number."""
+    """Count the readings `bad`, which are sorted by their partitions `code`, by what they hold instead of a
+    number.
+    """
     rows = np.asarray(readings.row)[bad]
     texts = [readings.texts.get(row, "") for row in rows.tolist()]
     unreadable = np.array([_is_word(text) for text in texts])

@@ -15,7 +15,9 @@ _NAME = re.compile(r"model_([^_]+)_([^_]+?)(?:\.(?:pkl|pickle|model))?")
 
 
 def import_folder(source: Path) -> ModelSetDraft:
-    """The models in the folder's files, read without executing them; one that cannot be read refuses the whole import, by name."""
+    """The models in the folder's files, read without executing them; one that cannot be read refuses the
+    whole import, by name.
+    """
     if not source.is_dir():
         raise InputError(f"{source} is not a folder.", field="from")
     paths = sorted(p for p in source.iterdir() if p.is_file() and not p.name.startswith("."))

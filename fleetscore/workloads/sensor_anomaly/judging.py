@@ -20,7 +20,8 @@ _PLACE = ["ts", "device", "sensor"]
 
 
 def judge_windows(store: Store, workload: str, windows: Sequence[Window]) -> Mapping[str, Any]:
-    """Of the events planted in the windows: found (at least one of their readings marked) and missed, by kind; and false alarms.
+    """Of the events planted in the windows: found (at least one of their readings marked) and missed, by
+    kind; and false alarms.
 
     InputError when there are no samples in the store. Windows that are not published count as missed.
     """

@@ -42,7 +42,8 @@ def judge_labelled(store: Store, settings: SensorSettings, window: Window, resul
 
 
 def read_labels(store: Store, settings: SensorSettings, window: Window) -> pa.Table:
-    """The labels of the window's readings: ts, device, sensor, label; of a reading labelled twice the last label in path order counts.
+    """The labels of the window's readings: ts, device, sensor, label; of a reading labelled twice the last
+    label in path order counts.
 
     InputError names a file without the four columns, or with a cell that cannot be read.
     """

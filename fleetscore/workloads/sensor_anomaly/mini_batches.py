@@ -23,8 +23,8 @@ def score_mini_batch(
 ) -> list[dict[str, Any]]:
     """One answer per row, in order: the row's device, sensor, ts, and `score`, `anomaly`, `model`.
 
-    A sensor without a usable model gets null for these and a `cause` (no_model, corrupt_model, ...); InputError names a malformed row
-    and its field.
+    A sensor without a usable model gets null for these and a `cause` (no_model, corrupt_model, ...);
+    InputError names a malformed row and its field.
     """
     if not rows:
         return []

@@ -1,4 +1,6 @@
-"""Overlap: making the next pieces in threads while one is used; numpy and pyarrow let go of the interpreter meanwhile."""
+"""Overlap: making the next pieces in threads while one is used; numpy and pyarrow let go of the interpreter
+meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ Piece = TypeVar("Piece")
 def overlapped(makers: Iterable[Callable[[], Piece]], threads: int = 1) -> Iterator[Piece]:
     """What the makers give, in their order, made up to `threads` at once while earlier pieces are in use.
 
-    With one thread no two makers run at the same time. What a maker raises is raised where its piece would have come.
+    With one thread no two makers run at the same time. What a maker raises is raised where its piece would
+    have come.
 
     >>> list(overlapped([lambda: 1, lambda: 2]))
     [1, 2]

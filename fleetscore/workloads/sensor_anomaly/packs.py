@@ -42,8 +42,9 @@ _ARRAYS = {
 class SensorModel:
     """StandardScaler and OneClassSVM (rbf) of one sensor as plain float64 arrays.
 
-    decision(x) = sum_i alpha[i] * exp(-gamma * |(x - mean) / scale - support[i]|^2) - rho; an anomaly when it is <= 0.
-    `support` has one row per support vector and one column per feature; `mean` and `scale` one entry per feature.
+    decision(x) = sum_i alpha[i] * exp(-gamma * |(x - mean) / scale - support[i]|^2) - rho; an anomaly when
+    it is <= 0. `support` has one row per support vector and one column per feature; `mean` and `scale` one
+    entry per feature.
     """
 
     mean: npt.NDArray[np.float64]
@@ -56,7 +57,9 @@ class SensorModel:
 
 @dataclass(frozen=True)
 class ModelPack:
-    """Models side by side: `features` and `vectors` (support vectors) per model, the rest concatenated in their order."""
+    """Models side by side: `features` and `vectors` (support vectors) per model, the rest concatenated in
+    their order.
+    """
 
     keys: pa.StringArray
     features: npt.NDArray[np.int32]
@@ -101,7 +104,9 @@ class ModelPack:
 
     @cached_property
     def degenerate(self) -> npt.NDArray[np.bool_]:
-        """Which models call every reading an anomaly, because even the largest possible decision, sum(alpha) - rho, is not above 0."""
+        """Which models call every reading an anomaly, because even the largest possible decision,
+        sum(alpha) - rho, is not above 0.
+        """
         best = np.zeros(len(self))
         for step in range(int(self.vectors.max(initial=0))):  # libsvm's order of summation
             more = np.flatnonzero(self.vectors > step)
@@ -158,7 +163,9 @@ def write_pack(pack: ModelPack) -> bytes:
 
 
 def read_pack(data: bytes) -> ModelPack:
-    """The pack in these bytes; ModelError `corrupt_model` when they are no pack, or its arrays do not fit each other."""
+    """The pack in these bytes; ModelError `corrupt_model` when they are no pack, or its arrays do not fit
+    each other.
+    """
     arrays = _read_npz(data, _ARRAYS)
     pack = ModelPack(_read_keys(arrays), *(arrays[name] for name in _ARRAYS if not name.startswith("key")))
     if (pack.features < 1).any() or (pack.vectors < 1).any():
@@ -181,7 +188,9 @@ def read_pack(data: bytes) -> ModelPack:
 
 
 def pack_files(models: Mapping[str, SensorModel]) -> dict[str, bytes]:
-    """The files of a model set: packs of PACK_MODELS models in the order of their keys, and the index that names them."""
+    """The files of a model set: packs of PACK_MODELS models in the order of their keys, and the index that
+    names them.
+    """
     whole = sorted(models)
     groups = [whole[start : start + PACK_MODELS] for start in range(0, len(whole), PACK_MODELS)]
     files = {pack_name(n): write_pack(pack_models({k: models[k] for k in g})) for n, g in enumerate(groups)}
@@ -200,7 +209,9 @@ def pack_name(number: int) -> str:
 
 
 def read_index(data: bytes) -> tuple[pa.StringArray, npt.NDArray[np.int32]]:
-    """The partitions of a model set, and the pack number of each; ModelError `corrupt_model` when the bytes are no index."""
+    """The partitions of a model set, and the pack number of each; ModelError `corrupt_model` when the bytes
+    are no index.
+    """
     arrays = _read_npz(data, {"keys": np.uint8, "key_ends": np.int64, "packs": np.int32})
     keys = _read_keys(arrays)
     if len(keys) != len(arrays["packs"]):
@@ -214,7 +225,9 @@ def write_keyed_arrays(keys: pa.StringArray, arrays: Mapping[str, Any]) -> bytes
 
 
 def read_keyed_arrays(data: bytes, kinds: Mapping[str, Any]) -> tuple[pa.StringArray, dict[str, Any]]:
-    """What `write_keyed_arrays` wrote; ModelError `corrupt_model` for anything else, or other types than `kinds` names."""
+    """What `write_keyed_arrays` wrote; ModelError `corrupt_model` for anything else, or other types than
+    `kinds` names.
+    """
     arrays = _read_npz(data, {"keys": np.uint8, "key_ends": np.int64, **kinds})
     return _read_keys(arrays), arrays
 

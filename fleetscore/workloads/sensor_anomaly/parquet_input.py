@@ -19,11 +19,15 @@ from fleetscore.workloads.sensor_anomaly.text import numbers_of_texts, times_of_
 _MICROSECONDS = pa.timestamp("us", tz="UTC")
 
 _DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError)
-"""What Arrow raises for a damaged file: a flipped byte in a name is a UnicodeDecodeError, which is a ValueError."""
+"""What Arrow raises for a damaged file: a flipped byte in a name is a UnicodeDecodeError, which is a
+ValueError.
+"""
 
 
 def read_layout(store: Store, path: str, settings: SensorSettings) -> tuple[Columns, pq.FileMetaData]:
-    """The file's four columns, their types checked, and its footer, which lists the row groups; InputError otherwise."""
+    """The file's four columns, their types checked, and its footer, which lists the row groups; InputError
+    otherwise.
+    """
     file = _open(store, path, None)
     columns = recognise_columns(file.schema_arrow.names, settings)
     _check_types(file.schema_arrow, columns)
@@ -31,7 +35,9 @@ def read_layout(store: Store, path: str, settings: SensorSettings) -> tuple[Colu
 
 
 def open_parquet(store: Store, path: str, columns: Columns) -> pq.ParquetFile:
-    """Open the file so that its names stay dictionaries; InputError `unreadable_file` when it is no whole Parquet file."""
+    """Open the file so that its names stay dictionaries; InputError `unreadable_file` when it is no whole
+    Parquet file.
+    """
     return _open(store, path, [columns.device, columns.sensor])
 
 
@@ -47,7 +53,8 @@ def _open(store: Store, path: str, dictionaries: list[str] | None) -> pq.Parquet
 def read_row_group(
     file: pq.ParquetFile, group: int, first_row: int, columns: Columns, *, with_values: bool = True
 ) -> tuple[Readings, list[Reject]]:
-    """The readings of one row group, and its rows without a time or a sensor; `first_row` is the number of its first row in the file.
+    """The readings of one row group, and its rows without a time or a sensor; `first_row` is the number of
+    its first row in the file.
 
     `with_values=False` leaves the values unread (NaN). Raises InputError `unreadable_file`.
     """

@@ -1,4 +1,6 @@
-"""What a pickle would build, followed on its opcodes before anything is built: kinds and depths, never values."""
+"""What a pickle would build, followed on its opcodes before anything is built: kinds and depths, never
+values.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ class Malformed(Exception):  # noqa: N818 - what is wrong, turned into a ModelEr
 
 @dataclass(slots=True, eq=False)
 class Shape:
-    """A value on the stack: text, class, object (of a class) or other; and how deep containers lay within it when it was filled."""
+    """A value on the stack: text, class, object (of a class) or other; and how deep containers lay within
+    it when it was filled.
+    """
 
     kind: str = "other"
     depth: int = 0
@@ -32,7 +36,9 @@ _EMPTY = frozenset({"EMPTY_TUPLE", "EMPTY_LIST", "EMPTY_DICT"})
 
 
 class ShapeStack:
-    """The stack and memo of a pickle; `step` raises Malformed at depth, keys and targets that no pipeline has."""
+    """The stack and memo of a pickle; `step` raises Malformed at depth, keys and targets that no pipeline
+    has.
+    """
 
     def __init__(self) -> None:
         self._stack: list[Shape] = []

@@ -1,9 +1,10 @@
 """Reading scikit-learn pipelines out of pickles without running them.
 
-Two locks. First the opcodes are scanned: only those that such pickles need, every length within the file, the memo no
-larger than the number of opcodes; and what they would build is followed without building it: no deep nesting, dictionary
-keys are text, state is set on instances only. Then an unpickler whose `find_class` imports nothing builds inert stand-ins from a closed
-list of names; any other name is refused. What comes out are plain attributes and arrays, which are checked once more.
+Two locks. First the opcodes are scanned: only those that such pickles need, every length within the file,
+the memo no larger than the number of opcodes; and what they would build is followed without building it: no
+deep nesting, dictionary keys are text, state is set on instances only. Then an unpickler whose `find_class`
+imports nothing builds inert stand-ins from a closed list of names; any other name is refused. What comes
+out are plain attributes and arrays, which are checked once more.
 """
 
 from __future__ import annotations
@@ -163,10 +164,11 @@ class _InertUnpickler(pickle.Unpickler):
 
 
 def read_pipeline(data: bytes, name: str) -> SensorModel:
-    """The model in the pickle `data` of Pipeline(StandardScaler, OneClassSVM with rbf kernel); nothing of it is executed.
+    """The model in the pickle `data` of Pipeline(StandardScaler, OneClassSVM with rbf kernel); nothing of
+    it is executed.
 
-    Raises ModelError `unsafe_pickle` when it holds anything else than such a pipeline needs, and `bad_model` when the pipeline is of
-    another make; both name the file `name`.
+    Raises ModelError `unsafe_pickle` when it holds anything else than such a pipeline needs, and
+    `bad_model` when the pipeline is of another make; both name the file `name`.
     """
     try:
         _scan(data)
@@ -206,7 +208,9 @@ def _scan(data: bytes) -> None:
 
 
 def _shown(value: Any) -> str:
-    """A short text or truth value as it is; of anything else its type, for what a file made may be printed without end."""
+    """A short text or truth value as it is; of anything else its type, for what a file made may be printed
+    without end.
+    """
     return (
         repr(value[:40])
         if isinstance(value, str)

@@ -1,4 +1,6 @@
-"""Readings in memory: parallel columns with the sensors as codes, and the rows of a file that are no readings."""
+"""Readings in memory: parallel columns with the sensors as codes, and the rows of a file that are no
+readings.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +36,9 @@ class Reject:
 class Readings:
     """Readings of one piece of a file, in file order.
 
-    `time_us` are microseconds since 1970 UTC; `sensor` indexes `sensors`, a table of distinct `device` and `sensor` strings, some of
-    which may have no reading; `value` is NaN where there is no number; `row` says where each stands in its file, and `texts` what
-    stood in place of a number.
+    `time_us` are microseconds since 1970 UTC; `sensor` indexes `sensors`, a table of distinct `device` and
+    `sensor` strings, some of which may have no reading; `value` is NaN where there is no number; `row` says
+    where each stands in its file, and `texts` what stood in place of a number.
     """
 
     time_us: Int64s
@@ -51,7 +53,9 @@ class Readings:
 
 
 def encode_sensors(device: pa.Array, sensor: pa.Array) -> tuple[Codes, pa.Table]:
-    """Codes of the (device, sensor) pairs row by row, -1 where either is null or empty, and the table of the distinct pairs."""
+    """Codes of the (device, sensor) pairs row by row, -1 where either is null or empty, and the table of
+    the distinct pairs.
+    """
     devices, device_code = _dictionary(device)
     sensors, sensor_code = _dictionary(sensor)
     possible = len(devices) * len(sensors)

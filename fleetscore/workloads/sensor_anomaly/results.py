@@ -30,4 +30,6 @@ RESULTS = pa.schema(
         pa.field("detector", _NAME),  # with the largest part in the severity
     ]
 )
-"""One row per published reading, sorted by partition, then time. Files hold plain strings; dictionaries only spare memory here."""
+"""One row per published reading, sorted by partition, then time. Files hold plain strings; dictionaries
+only spare memory here.
+"""

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from fleetscore.capabilities import SampleReport
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window, window_at
-from fleetscore.workload import SampleReport
 from fleetscore.workloads.sensor_anomaly.entries import HOUR_US
 
 TRUTH_PATH = "samples/sensor_anomaly/truth.parquet"
@@ -103,7 +103,9 @@ def _names(estate: _Estate) -> tuple[pa.Array, pa.Array]:
 
 
 def _plant(estate: _Estate, events: int) -> list[dict[str, Any]]:
-    """Which readings of the third day to alter; an event stays within one sensor, and no two events share one."""
+    """Which readings of the third day to alter; an event stays within one sensor, and no two events share
+    one.
+    """
     rng = np.random.default_rng([estate.seed, 3])
     free = [s for s in range(estate.sensors) if s // len(_SENSORS) not in (_DEAD_DEVICE, _LATE_DEVICE)]
     sensors = rng.choice(free, size=min(events, len(free)), replace=False)
@@ -148,7 +150,9 @@ def _write_days(store: Store, folder: str, estate: _Estate, truth: list[dict[str
 
 
 def _write_hours(store: Store, folder: str, estate: _Estate, truth: list[dict[str, Any]], names: Any) -> int:
-    """The third day: a file an hour; one sensor is dead, one is new, and one device's morning comes late, as CSV."""
+    """The third day: a file an hour; one sensor is dead, one is new, and one device's morning comes late,
+    as CSV.
+    """
     late = np.arange(estate.sensors) // len(_SENSORS) == _LATE_DEVICE
     dead = np.arange(estate.sensors) == _DEAD_DEVICE * len(_SENSORS)
     belated: list[pa.Table] = []

@@ -1,4 +1,6 @@
-"""Scoring a shard: gather its readings, decide all of them at once, and hand them over in pieces with one outcome per partition."""
+"""Scoring a shard: gather its readings, decide all of them at once, and hand them over in pieces with one
+outcome per partition.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ _THREADS = 2  # pieces made at once, while an earlier one is written
 
 
 def score_shard(run: RunContext, shard: Shard) -> Iterator[Scored]:
-    """The shard's results in pieces of some 250,000 readings; every partition is settled once, whatever is wrong with others."""
+    """The shard's results in pieces of some 250,000 readings; every partition is settled once, whatever is
+    wrong with others.
+    """
     started = time.perf_counter()
     keys, versions = _column(shard, "partition"), _column(shard, "model")
     fitted = load_models(run.store, run.workload, keys, versions)
@@ -204,7 +208,9 @@ def _told(assessed: Assessed) -> list[pa.Array]:
 
 
 def _rows(gathered: Gathered, scorable: npt.NDArray[np.bool_], first: int, last: int) -> Any:
-    """Where the readings of the scorable partitions in [first, last) stand: a slice, or a mask within it as places."""
+    """Where the readings of the scorable partitions in [first, last) stand: a slice, or a mask within it as
+    places.
+    """
     stop = int(gathered.counts[:last].sum())
     start = stop - int(gathered.counts[first:last].sum())
     if scorable[first:last].all():
@@ -215,7 +221,9 @@ def _rows(gathered: Gathered, scorable: npt.NDArray[np.bool_], first: int, last:
 def _sketch(
     gathered: Gathered, verdicts: _Verdicts, partitions: Any, counts: Any, value: Any, score: Any, flags: Any
 ) -> pa.Table:
-    """Per scored partition: readings, mean and deviation of the values, mean score, shares of anomalies and of rejected readings."""
+    """Per scored partition: readings, mean and deviation of the values, mean score, shares of anomalies and
+    of rejected readings.
+    """
     n = counts.astype(np.float64)
     mean, variance, score_mean, share = np.empty((4, len(counts)))
     for first, last, rows in blocks(counts):  # a scorable partition has readings, so no sum is over nothing

@@ -15,7 +15,9 @@ def _check(name: str, value: float, fits: bool, expected: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class DetectSettings:
-    """The [detect] table: how much each detector's calibrated score weighs in a reading's severity; 0 leaves it out."""
+    """The [detect] table: how much each detector's calibrated score weighs in a reading's severity; 0
+    leaves it out.
+    """
 
     median: float = 1.0  # distance of the reading to the sensor's median
     kmeans8: float = 1.0  # distance of the last 8 bins to the nearest of the usual courses
@@ -54,10 +56,11 @@ _FOLDER = "data/sensor_anomaly/"
 
 @dataclass(frozen=True, slots=True)
 class SensorSettings:
-    """Which columns hold what, what is too bad to publish, how models are trained and when a reading is an anomaly.
+    """Which columns hold what, what is too bad to publish, how models are trained and when a reading is an
+    anomaly.
 
-    A column setting that is "" means: recognise the column by its name (see `columns.recognise_columns`). SettingsError when out of
-    range.
+    A column setting that is "" means: recognise the column by its name (see `columns.recognise_columns`).
+    SettingsError when out of range.
     """
 
     data: DataSettings = field(default_factory=DataSettings)

@@ -1,4 +1,6 @@
-"""Readings from files that `sources` reads: every format and dialect that the [data] table can say, each file as one piece."""
+"""Readings from files that `sources` reads: every format and dialect that the [data] table can say, each
+file as one piece.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ UNITS = {"csv": "line", "tsv": "line", "jsonl": "line", "capture": "event"}
 
 
 def is_read_by_pieces(file: InputFile, settings: SensorSettings) -> bool:
-    """Whether the file is plain CSV or Parquet of the store, whose pieces are read alone where they overlap a window."""
+    """Whether the file is plain CSV or Parquet of the store, whose pieces are read alone where they overlap
+    a window.
+    """
     is_here = "://" not in file.path and not file.columns
     return (
         is_here
@@ -46,7 +50,9 @@ def read_rows(
     store: Store, file: InputFile, settings: SensorSettings, columns: Columns, span: TimeRange | None,
     tally: RejectTally | None = None, *, with_values: bool = True,
 ) -> Iterator[Readings]:  # fmt: skip
-    """The file's readings, of the span where the times tell it without their order; rejected rows are counted in `tally`."""
+    """The file's readings, of the span where the times tell it without their order; rejected rows are
+    counted in `tally`.
+    """
     kinds = {columns.time: ColumnKind.TIME} | dict.fromkeys(
         (columns.device, columns.sensor), ColumnKind.CODED
     )

@@ -20,7 +20,9 @@ _TIME = re.compile(
 
 
 def times_of_texts(texts: pa.StringArray) -> pa.Array:
-    """Microseconds since 1970 UTC of `YYYY-MM-DD[ HH[:MM[:SS[.fraction]]][Z|±HH:MM]]` (or T between); null where it is none."""
+    """Microseconds since 1970 UTC of `YYYY-MM-DD[ HH[:MM[:SS[.fraction]]][Z|±HH:MM]]` (or T between); null
+    where it is none.
+    """
     for kind in (pa.timestamp("us"), _MICROSECONDS):  # none has a zone, or all have one
         with suppress(pa.ArrowInvalid):
             return texts.cast(kind).cast(_MICROSECONDS)
@@ -28,7 +30,8 @@ def times_of_texts(texts: pa.StringArray) -> pa.Array:
 
 
 def time_of_text(text: str | None) -> datetime | None:
-    """The aware UTC time that `text` names (naive = UTC; fractions are cut to microseconds), None when it names none.
+    """The aware UTC time that `text` names (naive = UTC; fractions are cut to microseconds), None when it
+    names none.
 
     >>> time_of_text("2018-08-29T01:00:05.5+02:00").isoformat()
     '2018-08-28T23:00:05.500000+00:00'
@@ -46,7 +49,9 @@ def time_of_text(text: str | None) -> datetime | None:
 
 
 def numbers_of_texts(texts: pa.StringArray) -> tuple[Floats, dict[int, str]]:
-    """The numbers, NaN where a text is none, and those texts by row; a finite decimal is a number, "NaN" and "inf" are not."""
+    """The numbers, NaN where a text is none, and those texts by row; a finite decimal is a number, "NaN"
+    and "inf" are not.
+    """
     trimmed = pc.utf8_trim_whitespace(texts)
     fits = pc.fill_null(pc.match_substring_regex(trimmed, _NUMBER), False)
     numbers = pc.if_else(fits, trimmed, "nan").cast(pa.float64()).to_numpy(zero_copy_only=False)

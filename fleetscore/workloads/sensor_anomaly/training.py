@@ -1,4 +1,6 @@
-"""Training: one Pipeline(StandardScaler, OneClassSVM) per sensor, fitted by scikit-learn and kept as plain arrays."""
+"""Training: one Pipeline(StandardScaler, OneClassSVM) per sensor, fitted by scikit-learn and kept as plain
+arrays.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ _DETECTORS_PART = "detectors.npz"
 def fit_model(values: Floats, settings: SensorSettings) -> SensorModel:
     """Fit one sensor's model to its readings; the same readings give the same model.
 
-    nu is raised to 1/n where it is smaller: below that libsvm may stop at its starting point, and the model calls everything an anomaly.
+    nu is raised to 1/n where it is smaller: below that libsvm may stop at its starting point, and the model
+    calls everything an anomaly.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.preprocessing import StandardScaler

@@ -1,4 +1,6 @@
-"""The kind sensor_anomaly: what it implements of the seam. Each method imports what it needs when it is called."""
+"""The kind sensor_anomaly: what it implements of the seam. Each method imports what it needs when it is
+called.
+"""
 
 from __future__ import annotations
 
@@ -9,32 +11,28 @@ from typing import Any
 
 import pyarrow as pa
 
-from fleetscore.models.model_sets import Pins
-from fleetscore.records import Rates, ResultFile
-from fleetscore.store.base import Store
-from fleetscore.windows import Cadence, Window
-from fleetscore.workload import (
+from fleetscore.capabilities import (
     FindsEvents,
     ImportsModels,
     Judges,
     MakesSamples,
-    ModelSetDraft,
-    Partitions,
-    RunContext,
     SampleReport,
-    Scored,
     ScoresRows,
-    Shard,
-    Trained,
     Trains,
-    Workload,
 )
+from fleetscore.models.model_sets import Pins
+from fleetscore.records import Rates, ResultFile
+from fleetscore.store.base import Store
+from fleetscore.windows import Cadence, Window
+from fleetscore.workload import ModelSetDraft, Partitions, RunContext, Scored, Shard, Trained, Workload
 from fleetscore.workloads.sensor_anomaly.results import RESULTS
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 
 
 class SensorAnomaly(Workload, Trains, ImportsModels, ScoresRows, Judges, FindsEvents, MakesSamples):
-    """Hourly readings of many sensors, each judged by its own one-class SVM; scoring imports numpy and pyarrow only."""
+    """Hourly readings of many sensors, each judged by its own one-class SVM; scoring imports numpy and
+    pyarrow only.
+    """
 
     name = "sensor_anomaly"
     title = "Sensors: anomalies in readings, hour by hour"

@@ -1,4 +1,6 @@
-"""Backtest: the candidates and the baselines at several cutoffs of the past, each judged on the days after it."""
+"""Backtest: the candidates and the baselines at several cutoffs of the past, each judged on the days after
+it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ _TRAINING_DAYS = 30
 
 
 def run_backtest(store: Store, settings: ServerLoadSettings, cutoffs: int) -> Mapping[str, Any]:
-    """Judge at the last `cutoffs` cutoffs, `test_days` apart; each learns from the 30 days before (or what there is of them)."""
+    """Judge at the last `cutoffs` cutoffs, `test_days` apart; each learns from the 30 days before (or what
+    there is of them).
+    """
     stop = _last_hour(find_sources(store, settings).usable) // 24 * 24 + 24
     step = settings.test_days * 24
     span = (stop - cutoffs * step - _TRAINING_DAYS * 24, stop)

@@ -1,4 +1,5 @@
-"""The grammar of `grammar.py` over bytes, compiled by numba: cells, numbers, times and addresses of a line of CSV.
+"""The grammar of `grammar.py` over bytes, compiled by numba: cells, numbers, times and addresses of a line
+of CSV.
 
 Tests hold the two against each other. A line ends with a newline, and bytes may be read behind it.
 """
@@ -48,7 +49,9 @@ def clean_span(data, start, stop):
 
 @compiled()
 def _quoted_end(data, at):
-    """The comma or newline behind the quote that closes the cell which `at` lies in; -1 when the line ends before."""
+    """The comma or newline behind the quote that closes the cell which `at` lies in; -1 when the line ends
+    before.
+    """
     while data[at] != NEWLINE:
         if data[at] == QUOTE:
             end = at + 1

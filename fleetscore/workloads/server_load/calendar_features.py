@@ -1,4 +1,6 @@
-"""What the calendar says of an hour: date parts, public holiday, business hour, morning, and the trend of years."""
+"""What the calendar says of an hour: date parts, public holiday, business hour, morning, and the trend of
+years.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ CALENDAR = (
     "Morning",
     "linearTrend",
 )
-"""The columns of `calendar_matrix`. dayofweek counts from Monday = 0; linearTrend is in years since 2009 began."""
+"""The columns of `calendar_matrix`. dayofweek counts from Monday = 0; linearTrend is in years since 2009
+began.
+"""
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _TREND_ORIGIN_HOUR = 341_880  # 2009-01-01T00
@@ -31,7 +35,9 @@ _THURSDAY = 3
 
 
 def calendar_matrix(hours: Any, country: str) -> Any:
-    """float64 (hours, CALENDAR) of hours since 1970 (UTC); SettingsError when the country's holidays are not known."""
+    """float64 (hours, CALENDAR) of hours since 1970 (UTC); SettingsError when the country's holidays are
+    not known.
+    """
     hours = np.asarray(hours, np.int64)
     days = hours // 24
     of_day = hours % 24
@@ -63,7 +69,9 @@ def _iso_week(days: Any, weekday: Any) -> Any:
 
 
 def holiday_days(years: Any, country: str) -> Any:
-    """The public holidays of the country in these years, and the days they are observed on, as sorted days since 1970."""
+    """The public holidays of the country in these years, and the days they are observed on, as sorted days
+    since 1970.
+    """
     of_year = [_holidays_in(int(year), country) for year in np.unique(years)]
     return np.array(sorted(day for days in of_year for day in days), np.int64)
 

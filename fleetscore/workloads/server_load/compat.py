@@ -1,7 +1,9 @@
-"""The reference's hourly table, defects and all, for comparison: the same columns, names and values from our hours.
+"""The reference's hourly table, defects and all, for comparison: the same columns, names and values from
+our hours.
 
-What it does otherwise than `features`: lags and windows count rows, so that with idle hours "168" is not a week back; what is
-missing is 0; linearTrend is always 0; the weekday is a name. Sums are ours: exact, where the reference's depend on their order.
+What it does otherwise than `features`: lags and windows count rows, so that with idle hours "168" is not a
+week back; what is missing is 0; linearTrend is always 0; the weekday is a name. Sums are ours: exact, where
+the reference's depend on their order.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ _FLAGS = ("Holiday", "BusinessHour", "Morning")
 
 
 def build_compat_table(hours: pa.Table) -> pl.DataFrame:
-    """The table of all hours (HOURS, each once), by server and hour, as the reference has it before indexing and scaling."""
+    """The table of all hours (HOURS, each once), by server and hour, as the reference has it before
+    indexing and scaling.
+    """
     import polars as pl
 
     frame = pl.DataFrame(
@@ -66,13 +70,17 @@ def _calendar_columns(hours: pl.Series) -> list[pl.Series]:
 
 
 def observed_days(years: Any) -> Any:
-    """US federal holidays on the working day they are observed on; a weekend's own date does not count, as in pandas."""
+    """US federal holidays on the working day they are observed on; a weekend's own date does not count, as
+    in pandas.
+    """
     days = holiday_days(years, "US")
     return days[(days + 3) % 7 < 5]
 
 
 def _daily(frame: pl.DataFrame) -> pl.DataFrame:
-    """Per server and day that has rows: the mean over the 3rd to 9th row before of each peak's daily mean; 0 without one."""
+    """Per server and day that has rows: the mean over the 3rd to 9th row before of each peak's daily mean;
+    0 without one.
+    """
     import polars as pl
 
     days = (

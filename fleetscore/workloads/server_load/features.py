@@ -1,7 +1,8 @@
-"""The features of a server's hour, from hours at least 48 back: one function for training, scoring and requests.
+"""The features of a server's hour, from hours at least 48 back: one function for training, scoring and
+requests.
 
-Lags and windows are in real hours and days. An hour or day without sessions has no load: its feature is NaN, not 0 and not
-the row before. Every number is a float64.
+Lags and windows are in real hours and days. An hour or day without sessions has no load: its feature is
+NaN, not 0 and not the row before. Every number is a float64.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ LAGS = (48, 49, 50, 51, 52, 55, 60, 67, 72, 96, 168, 730)
 SAME_HOUR_LAGS = tuple(range(72, 72 + 7 * 24, 24))
 DAYS_BACK = range(3, 10)
 LOOKBACK_HOURS = 31 * 24
-"""No feature looks further back than this from its own day's start, nor nearer than 48 hours to its own hour."""
+"""No feature looks further back than this from its own day's start, nor nearer than 48 hours to its own hour.
+"""
 
 PEAKS = ("peakLoad", "peakBytes", *(f"peakLoad{n}" for n in range(1, 6)), "peakLoadSecure")
 """The names of the eight peaks in features, in the order of SUMS."""
@@ -43,7 +45,9 @@ class LoadHistory:
 
 
 def build_history(hours: pa.Table, servers: Sequence[str], first_hour: int, stop_hour: int) -> LoadHistory:
-    """Lay the hours (HOURS, a server's hour at most once) of the servers in [first_hour, stop_hour) out; whole days only."""
+    """Lay the hours (HOURS, a server's hour at most once) of the servers in [first_hour, stop_hour) out;
+    whole days only.
+    """
     first, stop = first_hour // 24 * 24, -(-stop_hour // 24) * 24
     count, width = len(servers), stop - first
     row_server, row_hour, peaks = _rows(hours, servers, first_hour, stop_hour)
@@ -74,7 +78,9 @@ def _rows(hours: pa.Table, servers: Sequence[str], first_hour: int, stop_hour: i
 
 
 def build_features(history: LoadHistory, server: Any, hour: Any, country: str) -> Any:
-    """float64 (rows, FEATURES) for the server numbers and hours; what lies before the history's beginning is NaN."""
+    """float64 (rows, FEATURES) for the server numbers and hours; what lies before the history's beginning
+    is NaN.
+    """
     server, hour = np.asarray(server, np.int64), np.asarray(hour, np.int64)
     unique, inverse = np.unique(hour, return_inverse=True)
     at = hour - history.first_hour

@@ -21,7 +21,8 @@ UNITS = 10_000
 """Sums are whole numbers of 1/10,000: exact, and the same in whatever order they are added."""
 
 NUMBER_LIMIT = 100_000_000
-"""Numbers of this size or more are refused, so that nine million of them in five minutes still fit 64 bits."""
+"""Numbers of this size or more are refused, so that nine million of them in five minutes still fit 64 bits.
+"""
 
 _FAR = 1 << 30  # no line is so long that its digits could make up for such an exponent
 
@@ -60,7 +61,8 @@ class Cause(IntEnum):
 
 
 ROW_CAUSES = (Cause.SHORT_ROW, Cause.LONG_ROW, Cause.BAD_TIME, Cause.BAD_SERVER)
-"""These reject a whole row; the other causes concern one cell of a row that is kept (it adds nothing there)."""
+"""These reject a whole row; the other causes concern one cell of a row that is kept (it adds nothing there).
+"""
 
 UNUSABLE = (*ROW_CAUSES, Cause.BAD_TOTAL)
 """These count against a file's reject limit: rejected rows, and rows without a readable TotalLoad."""

@@ -1,7 +1,8 @@
 """The parser's inner loop: bytes of CSV to sums per server and five-minute slot, compiled by numba.
 
-It reads each byte once, allocates nothing, and adds whole numbers only, so that the sums are the same in whatever pieces and order
-the bytes come. The grammar is that of `grammar.py`; tests hold the two against each other.
+It reads each byte once, allocates nothing, and adds whole numbers only, so that the sums are the same in
+whatever pieces and order the bytes come. The grammar is that of `grammar.py`; tests hold the two against
+each other.
 """
 
 # mypy: ignore-errors
@@ -197,9 +198,11 @@ def line_digest(data, start, stop):
 
 @compiled()
 def parse_block(data, start, stop, roles, table):
-    """Parse the lines in data[start:stop] into the table; returns where it stopped: `stop`, or earlier when the table is full.
+    """Parse the lines in data[start:stop] into the table; returns where it stopped: `stop`, or earlier when
+    the table is full.
 
-    data[stop - 1] is a newline, and at least 32 bytes may be read beyond `stop`. `roles` says what each column is (Layout.roles).
+    data[stop - 1] is a newline, and at least 32 bytes may be read beyond `stop`. `roles` says what each
+    column is (Layout.roles).
     """
     width = len(roles)
     scale = np.array([10_000, 1_000, 100, 10, 1], np.int64)

@@ -1,4 +1,6 @@
-"""The layouts of the logs: headerless CSV of 17 or 16 columns, recognised from a file's first lines or declared."""
+"""The layouts of the logs: headerless CSV of 17 or 16 columns, recognised from a file's first lines or
+declared.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ NAMED = {"parquet", "jsonl", "tsv", "avro", "capture", "delta"}
 """Formats whose files name their columns themselves, whatever the settings say."""
 
 SUMS = ("load", "bytes", "load1", "load2", "load3", "load4", "load5", "secure")
-"""The eight summed columns, in the order of every table and array: TotalLoad, MbytesTransferred, SubService 1..5, SecureBytes."""
+"""The eight summed columns, in the order of every table and array: TotalLoad, MbytesTransferred, SubService
+1..5, SecureBytes.
+"""
 
 _COMMON = (
     "SessionStart",
@@ -81,9 +85,9 @@ class Recognised:
 def recognise_layout(head: bytes, declared: str = "auto") -> Recognised:
     """Judge a file by its first bytes; `declared` "16" or "17" is checked instead of guessed.
 
-    The width is the most frequent field count of the first thousand lines, never the first line's. Time, server and numbers must
-    read well on half of the lines of that width, and no time may stand where the layout has none: a file whose columns are
-    shifted has the width of another layout.
+    The width is the most frequent field count of the first thousand lines, never the first line's. Time,
+    server and numbers must read well on half of the lines of that width, and no time may stand where the
+    layout has none: a file whose columns are shifted has the width of another layout.
     """
     problem = _not_text(head)
     if problem is not None:

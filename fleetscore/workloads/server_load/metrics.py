@@ -12,7 +12,9 @@ from fleetscore.workloads.server_load.labels import CLASSES
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """Accuracy, precision, recall and F1 weighted by the true classes' sizes; confusion[true][predicted] in the order of CLASSES."""
+    """Accuracy, precision, recall and F1 weighted by the true classes' sizes; confusion[true][predicted] in
+    the order of CLASSES.
+    """
 
     rows: int
     accuracy: float

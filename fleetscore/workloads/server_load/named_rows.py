@@ -1,4 +1,6 @@
-"""Rows whose columns are named, by a header or by [data], added up to five-minute sums: of every format that `sources` reads."""
+"""Rows whose columns are named, by a header or by [data], added up to five-minute sums: of every format
+that `sources` reads.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +92,9 @@ def _sums(table: pa.Table, numbers: list[str], causes: Counter[str]) -> pa.Table
 
 
 def _units(column: pa.ChunkedArray, name: str, causes: Counter[str]) -> npt.NDArray[np.int64]:
-    """The numbers in 1/10,000, rounded half away from zero; 0 where there is none or one too large, which is counted."""
+    """The numbers in 1/10,000, rounded half away from zero; 0 where there is none or one too large, which
+    is counted.
+    """
     values = pc.fill_null(column, float("nan")).to_numpy()
     unread, big = np.isnan(values), np.abs(values) >= NUMBER_LIMIT
     if name == "load":

@@ -1,4 +1,6 @@
-"""A range of a log file to its five-minute sums: which lines are its own, what their bytes are called, and what they add up to."""
+"""A range of a log file to its five-minute sums: which lines are its own, what their bytes are called, and
+what they add up to.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ SLOTS = pa.schema(
     + [(name, pa.int64()) for name in SUMS]
     + [("lines", pa.int64())]
 )
-"""Sums per server and five-minute slot (since 1970, UTC), in 1/10,000; a server and slot may come in several rows that add up.
+"""Sums per server and five-minute slot (since 1970, UTC), in 1/10,000; a server and slot may come in
+several rows that add up.
 
 `lines` is the sum (modulo 2**64) of the lines' digests: the same for the same lines in any order.
 """
@@ -34,7 +37,9 @@ SLOTS = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A line that was not wholly used: why, its byte offset (in the piece, in a record: in the file), and how it begins."""
+    """A line that was not wholly used: why, its byte offset (in the piece, in a record: in the file), and
+    how it begins.
+    """
 
     cause: str
     offset: int
@@ -56,7 +61,8 @@ class Counts:
 class Piece:
     """The lines that begin in a range, and the file offset of the first.
 
-    `body` and then `tail` (uint8 arrays; the last lines) hold them, each ending in a newline at its size; bytes may be read behind.
+    `body` and then `tail` (uint8 arrays; the last lines) hold them, each ending in a newline at its size;
+    bytes may be read behind.
     """
 
     body: Any
@@ -81,7 +87,9 @@ def read_layout(store: Store, path: str, declared: str) -> Recognised:
 
 
 def read_piece(store: Store, path: str, first: int, stop: int) -> Piece | None:
-    """Read the lines whose first byte lies in [first, stop) of the file; None when a line is longer than LINE_LIMIT."""
+    """Read the lines whose first byte lies in [first, stop) of the file; None when a line is longer than
+    LINE_LIMIT.
+    """
     with store.open(path) as file:
         begin = max(first - 1, 0)  # a line begins at `first` if the byte before ends one
         end = min(stop + LINE_LIMIT, file.size())
@@ -115,7 +123,9 @@ def _end_of(data: Any, stop: int, at_end: bool) -> int | None:
 
 
 def _piece(data: Any, start: int, end: int, offset: int) -> Piece:
-    """Cut the last lines off into an array of their own, so that whatever is read ahead of a line is there to be read."""
+    """Cut the last lines off into an array of their own, so that whatever is read ahead of a line is there
+    to be read.
+    """
     ahead = data[max(end - _PADDING - LINE_LIMIT, start) : max(end - _PADDING, start)].tobytes()
     cut = max(end - _PADDING, start) - len(ahead) + ahead.rfind(b"\n") + 1 if b"\n" in ahead else start
     lines = data[cut:end].tobytes()
@@ -173,8 +183,8 @@ _free_tables: list[Any] = []
 def _working_table() -> Iterator[Any]:
     """A working table that nobody else has for the length of the block, kept for the next one.
 
-    Touching 100 MB of fresh memory would take longer than a quarter of the parsing; one for each thread that ever parsed would be
-    too much for a process with many threads, of which few parse at once.
+    Touching 100 MB of fresh memory would take longer than a quarter of the parsing; one for each thread
+    that ever parsed would be too much for a process with many threads, of which few parse at once.
     """
     from fleetscore.workloads.server_load.kernel import new_table
 

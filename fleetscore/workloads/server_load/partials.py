@@ -1,11 +1,13 @@
-"""The partials of server_load in the store: a record per parsed range, sums under the name of their bytes, hours per month.
+"""The partials of server_load in the store: a record per parsed range, sums under the name of their bytes,
+hours per month.
 
     partials/server_load/v5/records/<name>.json    what became of one range of one version of a file
     partials/server_load/v5/sums/<name>.parquet    the sums of a range's lines; the name is that of their bytes, so that a file
                                                    that grew, was copied or was renamed is not parsed again where it is the same
     partials/server_load/v5/hours/<month>-<name>.parquet   hourly peaks of a month; the name is that of the sums they come from
 
-Everything here is written whole and never changed. The folder may be deleted as a whole: the next run makes it again.
+Everything here is written whole and never changed. The folder may be deleted as a whole: the next run makes
+it again.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ _FORMAT: dict[str, Any] = {"compression": "none", "use_dictionary": ["server"], 
 
 @dataclass(frozen=True, slots=True)
 class RangeRecord:
-    """What became of one range of one version of a file; `problem` (a code) when the file cannot be read at all."""
+    """What became of one range of one version of a file; `problem` (a code) when the file cannot be read at
+    all.
+    """
 
     input: InputFile
     first_byte: int
@@ -82,7 +86,9 @@ def _parse_item(file: InputFile, first: int, stop: int, settings: ServerLoadSett
 
 
 def parse_range(store: Store, item: MapItem, settings: ServerLoadSettings) -> RangeRecord:
-    """Parse the range, unless its bytes were parsed before, and write its record; StoreError when the file changed meanwhile."""
+    """Parse the range, unless its bytes were parsed before, and write its record; StoreError when the file
+    changed meanwhile.
+    """
     record = _parsed(store, item, settings)
     source, path = store_of(store, item.input.path)
     entry = source.stat(path)
@@ -171,7 +177,9 @@ def _write_sums(store: Store, path: str, sums: pa.Table, counts: Counts, buckets
 def write_bucketed(
     store: Store, path: str, table: pa.Table, buckets: int, metadata: Mapping[str, bytes]
 ) -> None:
-    """Write a table with a dictionary column `server`: one row group per bucket, rows in their order within each."""
+    """Write a table with a dictionary column `server`: one row group per bucket, rows in their order within
+    each.
+    """
     table = table.combine_chunks()
     servers = (
         table["server"].chunk(0) if table.num_rows else pa.array([], pa.dictionary(pa.int32(), pa.string()))

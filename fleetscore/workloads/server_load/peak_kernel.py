@@ -1,4 +1,6 @@
-"""The reduction's inner loop, compiled by numba: sums per slot, and of each hour's slots the one with the largest load."""
+"""The reduction's inner loop, compiled by numba: sums per slot, and of each hour's slots the one with the
+largest load.
+"""
 
 # mypy: ignore-errors
 # numba infers the types of these functions from their first call; annotations would say nothing to it.
@@ -15,9 +17,11 @@ _SESSIONS, _LOAD = 0, 1
 
 @compiled()
 def hours_of_sorted(key, order, values):
-    """Servers (int32), hours (int32) and peaks (int64: sessions of the hour, then the peak slot's sums), one row per hour.
+    """Servers (int32), hours (int32) and peaks (int64: sessions of the hour, then the peak slot's sums),
+    one row per hour.
 
-    `key` is server << 32 | slot, ascending; values[order[n]] belongs to key[n]: sessions, load, and the other sums.
+    `key` is server << 32 | slot, ascending; values[order[n]] belongs to key[n]: sessions, load, and the
+    other sums.
     """
     count = len(key)
     width = values.shape[1]

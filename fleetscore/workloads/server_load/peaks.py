@@ -1,6 +1,8 @@
-"""Hourly peaks: of each server's hour, the five-minute slot with the largest load, and that slot's eight sums.
+"""Hourly peaks: of each server's hour, the five-minute slot with the largest load, and that slot's eight
+sums.
 
-Of equal slots the earliest counts. All sums are whole numbers (1/10,000), so the peaks are the same however the logs were split.
+Of equal slots the earliest counts. All sums are whole numbers (1/10,000), so the peaks are the same however
+the logs were split.
 """
 
 from __future__ import annotations
@@ -27,13 +29,17 @@ HOURS = pa.schema(
     [("server", pa.dictionary(pa.int32(), pa.string())), ("hour", pa.int32()), ("sessions", pa.int64())]
     + [(name, pa.int64()) for name in SUMS]
 )
-"""Peak sums per server and hour (since 1970, UTC) in 1/10,000, and all sessions of the hour; hours without sessions have no row."""
+"""Peak sums per server and hour (since 1970, UTC) in 1/10,000, and all sessions of the hour; hours without
+sessions have no row.
+"""
 
 _READERS = 8
 
 
 def hours_path(month: Month, sums: Sequence[str], buckets: int) -> str:
-    """Where the hours of the month made from these sums lie; the same sums in another order give the same path."""
+    """Where the hours of the month made from these sums lie; the same sums in another order give the same
+    path.
+    """
     digest = hashlib.sha256("\n".join([str(buckets), *sorted(sums)]).encode()).hexdigest()[:40]
     return f"{ROOT}/hours/{month.key}-{digest}.parquet"
 
@@ -54,7 +60,9 @@ def write_hours(store: Store, path: str, month: Month, sums: Sequence[str], buck
 
 
 def find_peaks(parts: Sequence[pa.Table], month: Month | None = None) -> pa.Table:
-    """The hours (HOURS, by server and hour) of partial sums (SLOTS), in any order and number; of one month, or of all."""
+    """The hours (HOURS, by server and hour) of partial sums (SLOTS), in any order and number; of one month,
+    or of all.
+    """
     from fleetscore.workloads.server_load.peak_kernel import hours_of_sorted
 
     slots = pa.concat_tables([SLOTS.empty_table(), *parts]).unify_dictionaries().combine_chunks()

@@ -34,7 +34,9 @@ def open_items(run: RunContext) -> list[MapItem]:
 
 
 def _reduce_item(month: MonthHours) -> MapItem:
-    """A reduce reads many sums; as its one input stands the folder of hours, with the result's name for an etag."""
+    """A reduce reads many sums; as its one input stands the folder of hours, with the result's name for an
+    etag.
+    """
     place = InputFile(f"{_HOURS}{month.month.key}", month.path.rpartition("-")[2], month.size_bytes)
     item = f"reduce/{month.month.key}"
     return MapItem(item, place, 0, month.size_bytes, month.path, month.size_bytes // _BYTES_PER_SLOT)
@@ -57,7 +59,9 @@ def run_item(store: Store, item: MapItem, settings: ServerLoadSettings) -> Mappi
 
 
 def _reduce(store: Store, item: MapItem, settings: ServerLoadSettings) -> Mapping[str, Any]:
-    """Reduce the month that the item names; when logs came or went since, its output is out of date and is not made."""
+    """Reduce the month that the item names; when logs came or went since, its output is out of date and is
+    not made.
+    """
     sources = find_sources(store, settings)
     for month in months_of(sources.usable, *_hours_of(item), settings.buckets):
         if month.path == item.output:
@@ -77,7 +81,9 @@ def _hours_of(item: MapItem) -> tuple[int, int]:
 def prepare_span(
     store: Store, settings: ServerLoadSettings, first_hour: int, stop_hour: int
 ) -> tuple[InputFile, ...]:
-    """Reduce here and now the months that [first_hour, stop_hour) and its lookback lack; the logs must be parsed."""
+    """Reduce here and now the months that [first_hour, stop_hour) and its lookback lack; the logs must be
+    parsed.
+    """
     sources = find_sources(store, settings)
     require_parsed(sources)
     inputs = []

@@ -32,7 +32,9 @@ class Repeats:
 def find_repeats(
     parts: Mapping[str, pa.Table], shared: Iterable[str], month: Month
 ) -> Counter[tuple[str, str]]:
-    """The rows in common of each two sums, by path: SLOTS tables of one bucket, and the paths that two files share."""
+    """The rows in common of each two sums, by path: SLOTS tables of one bucket, and the paths that two
+    files share.
+    """
     first, stop = month.first_hour * SLOTS_PER_HOUR, month.stop_hour * SLOTS_PER_HOUR
     paths = sorted(parts)
     found: Counter[tuple[str, str]] = Counter()

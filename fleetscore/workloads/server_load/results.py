@@ -15,4 +15,5 @@ RESULTS = pa.schema(
         ("model", pa.string()),
     ]
 )
-"""One row per server and hour ahead; the probabilities of a row add up to 1, and load_class is the likeliest."""
+"""One row per server and hour ahead; the probabilities of a row add up to 1, and load_class is the likeliest.
+"""

@@ -1,7 +1,8 @@
 """Mini-batches: rows of a request, checked field by field, answered with class and probabilities.
 
-A row names a server and an hour, and brings the history that its features are made of; the calendar is always computed from the
-hour. The field names are those of the features, so that the reference's payload is answered as it stands.
+A row names a server and an hour, and brings the history that its features are made of; the calendar is
+always computed from the hour. The field names are those of the features, so that the reference's payload is
+answered as it stands.
 """
 
 from __future__ import annotations

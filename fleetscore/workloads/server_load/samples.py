@@ -1,4 +1,5 @@
-"""Sample logs: servers with daily and weekly rhythm, idle hours, dirty rows, a broken file, a silent and a new server; and the truth.
+"""Sample logs: servers with daily and weekly rhythm, idle hours, dirty rows, a broken file, a silent and a
+new server; and the truth.
 
 The truth is added up from the numbers that are written, without any of the parsing that it is there to judge.
 """
@@ -15,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fleetscore.capabilities import SampleReport
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, window_at
-from fleetscore.workload import SampleReport
 from fleetscore.workloads.server_load.grammar import SLOT_S, SLOTS_PER_HOUR, UNITS
 from fleetscore.workloads.server_load.labels import CLASSES, classify
 from fleetscore.workloads.server_load.months import HOUR_S, hour_of

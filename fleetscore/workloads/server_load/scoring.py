@@ -1,4 +1,6 @@
-"""From prepared hours to classes: the features of each server's hours ahead, and the answers of the pinned model."""
+"""From prepared hours to classes: the features of each server's hours ahead, and the answers of the pinned
+model.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ _lock = Lock()
 
 
 def cached_trees(store: Store, workload: str, version: str) -> Trees:
-    """The model of a version (immutable, so remembered; the eight last used); ModelError when it is missing or unfit."""
+    """The model of a version (immutable, so remembered; the eight last used); ModelError when it is missing
+    or unfit.
+    """
     key = (store.url, workload, version)
     with _lock:
         if key in _cache:
@@ -96,7 +100,9 @@ def _results(servers: Sequence[str], server: Any, hour: Any, chances: Any, versi
 
 
 def _sketches(servers: Sequence[str], load: Any, features: Any, chances: Any) -> pa.Table:
-    """Per server: hours with sessions, mean and spread of their load, share of features that are missing, mean chances."""
+    """Per server: hours with sessions, mean and spread of their load, share of features that are missing,
+    mean chances.
+    """
     there = ~np.isnan(load)
     n = there.sum(axis=1)
     known = np.maximum(n, 1)

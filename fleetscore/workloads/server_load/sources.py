@@ -1,4 +1,6 @@
-"""Which logs a request reads: files found, ranges parsed, files set aside, months to reduce; decided from the store's listing."""
+"""Which logs a request reads: files found, ranges parsed, files set aside, months to reduce; decided from
+the store's listing.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The state of all logs: what is still to parse, what may be used, what is set aside, what was passed over."""
+    """The state of all logs: what is still to parse, what may be used, what is set aside, what was passed
+    over.
+    """
 
     unparsed: tuple[MapItem, ...]
     usable: tuple[RangeRecord, ...]
@@ -83,7 +87,9 @@ def find_sources(store: Store, settings: ServerLoadSettings) -> Sources:
 
 
 def judge_file(records: Sequence[RangeRecord], reject_limit: float) -> SetAside | None:
-    """Whether a file, of whose ranges these are all the records, is set aside whole; None when it may be used."""
+    """Whether a file, of whose ranges these are all the records, is set aside whole; None when it may be
+    used.
+    """
     path = records[0].input.path
     for record in records:
         if record.problem:

@@ -1,4 +1,6 @@
-"""Training: one model for all servers, chosen between a random forest and boosting on the last days of the span."""
+"""Training: one model for all servers, chosen between a random forest and boosting on the last days of the
+span.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ class Fitted:
 def build_examples(
     hours: pa.Table, first_hour: int, stop_hour: int, settings: ServerLoadSettings
 ) -> Examples:
-    """The examples of [first_hour, stop_hour) from hours that reach LOOKBACK_HOURS further back; at most `train_rows` of them."""
+    """The examples of [first_hour, stop_hour) from hours that reach LOOKBACK_HOURS further back; at most
+    `train_rows` of them.
+    """
     codes = hours["server"].cast(pa.string()).combine_chunks().dictionary_encode()
     chunk = codes.chunk(0) if isinstance(codes, pa.ChunkedArray) else codes
     servers = chunk.dictionary.to_pylist()
@@ -133,7 +137,9 @@ def fit(kind: str, examples: Examples, settings: ServerLoadSettings) -> Trees:
 
 
 def _without_empty_columns(features: Any) -> Any:
-    """A column that is missing in every row becomes constant: nothing splits on it, and boosting cannot bin nothing."""
+    """A column that is missing in every row becomes constant: nothing splits on it, and boosting cannot bin
+    nothing.
+    """
     empty = np.isnan(features).all(axis=0)
     return np.where(empty, 0.0, features) if empty.any() else features
 
@@ -154,7 +160,9 @@ def able_candidates(examples: Examples, settings: ServerLoadSettings) -> list[st
 
 
 def baselines(examples: Examples, settings: ServerLoadSettings) -> dict[str, Metrics]:
-    """What needs no model: the most frequent class, and the class of 48 hours ago (the most frequent one where that is missing)."""
+    """What needs no model: the most frequent class, and the class of 48 hours ago (the most frequent one
+    where that is missing).
+    """
     common = _most_frequent(examples)
     return {
         "most_frequent": measure(examples.labels, np.full(len(examples.labels), common)),
@@ -163,8 +171,9 @@ def baselines(examples: Examples, settings: ServerLoadSettings) -> dict[str, Met
 
 
 def card_baselines(learnt: Examples, unseen: Examples, settings: ServerLoadSettings) -> dict[str, Metrics]:
-    """`baselines` of the unseen examples, and two that know the week: the class of 168 hours ago, and the most frequent class of
-    the server's hour of the week among those learnt from. Both are the most frequent class where they know nothing.
+    """`baselines` of the unseen examples, and two that know the week: the class of 168 hours ago, and the
+    most frequent class of the server's hour of the week among those learnt from. Both are the most frequent
+    class where they know nothing.
     """
     week = _class_before(unseen, 168, _most_frequent(unseen), settings)
     return baselines(unseen, settings) | {
@@ -183,7 +192,9 @@ def _class_before(examples: Examples, lag: int, common: int, settings: ServerLoa
 
 
 def _class_of_hour_of_week(learnt: Examples, unseen: Examples) -> Any:
-    """Per unseen example the most frequent class of its server and hour of the week (UTC) among those learnt from."""
+    """Per unseen example the most frequent class of its server and hour of the week (UTC) among those
+    learnt from.
+    """
     keys, place = np.unique(learnt.server * _WEEK_HOURS + learnt.hour % _WEEK_HOURS, return_inverse=True)
     counts = np.zeros((len(keys), len(CLASSES)), np.int64)
     np.add.at(counts, (place, learnt.labels), 1)
@@ -193,7 +204,9 @@ def _class_of_hour_of_week(learnt: Examples, unseen: Examples) -> Any:
 
 
 def train_shard(run: RunContext, shard: Shard) -> Trained:
-    """Choose the better candidate on the span's last `test_days`, fit it again on the whole span, and pack it with its card."""
+    """Choose the better candidate on the span's last `test_days`, fit it again on the whole span, and pack
+    it with its card.
+    """
     settings: ServerLoadSettings = run.settings
     begun = time.perf_counter()
     start, end = run.span

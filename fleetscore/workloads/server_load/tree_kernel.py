@@ -1,7 +1,8 @@
-"""The walk down the trees, compiled by numba: all rows of a block go down one level at a time, without a branch to mispredict.
+"""The walk down the trees, compiled by numba: all rows of a block go down one level at a time, without a
+branch to mispredict.
 
-A node is a threshold and a link: right child << 16 | column << 1 | whether NaN goes left. The left child is the next node. A leaf
-is its own right child and has the threshold -inf, so a row that has arrived stays.
+A node is a threshold and a link: right child << 16 | column << 1 | whether NaN goes left. The left child is
+the next node. A leaf is its own right child and has the threshold -inf, so a row that has arrived stays.
 """
 
 # mypy: ignore-errors
@@ -57,7 +58,9 @@ def add_boosting(x, threshold, link, value, roots, depths, tree_class, raw):
 
 @compiled()
 def find_depths(threshold, link, roots, columns):
-    """The depth of every tree (int64); empty when links leave their tree, run in circles, or name a column that is not there."""
+    """The depth of every tree (int64); empty when links leave their tree, run in circles, or name a column
+    that is not there.
+    """
     count = len(link)
     depths = np.zeros(len(roots), np.int64)
     level = np.zeros(count, np.int64)

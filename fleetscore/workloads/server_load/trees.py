@@ -1,4 +1,5 @@
-"""Packed trees: a scikit-learn forest or boosting as plain arrays, and a scorer whose answers equal scikit-learn's.
+"""Packed trees: a scikit-learn forest or boosting as plain arrays, and a scorer whose answers equal
+scikit-learn's.
 
 The file is an .npz of numbers and one JSON text; loading it executes nothing.
 """
@@ -36,7 +37,9 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class Trees:
-    """All trees' nodes one after the other, each before its children, the left child next to it (see `tree_kernel`)."""
+    """All trees' nodes one after the other, each before its children, the left child next to it (see
+    `tree_kernel`).
+    """
 
     facts: ModelFacts
     threshold: Any  # float64 per node: at most goes left; -inf for a leaf
@@ -62,7 +65,9 @@ class _Nodes:
 
 
 def pack_forest(model: Any, facts: ModelFacts) -> Trees:
-    """Pack a fitted RandomForestClassifier whose classes are class numbers; a class it never saw gets probability 0."""
+    """Pack a fitted RandomForestClassifier whose classes are class numbers; a class it never saw gets
+    probability 0.
+    """
     parts = [estimator.tree_ for estimator in model.estimators_]
 
     def joined(name: str) -> Any:

@@ -7,26 +7,28 @@ from typing import Any
 
 import pyarrow as pa
 
+from fleetscore.capabilities import (
+    Backtests,
+    Judges,
+    MakesSamples,
+    Prepares,
+    SampleReport,
+    ScoresRows,
+    Trains,
+)
 from fleetscore.models.model_sets import Pins
 from fleetscore.records import Rates
 from fleetscore.sources import Listing
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import (
-    Backtests,
-    Judges,
-    MakesSamples,
     MapItem,
     ModelSetDraft,
     Partitions,
-    Prepares,
     RunContext,
-    SampleReport,
     Scored,
-    ScoresRows,
     Shard,
     Trained,
-    Trains,
     Workload,
 )
 from fleetscore.workloads.server_load.results import RESULTS
@@ -34,7 +36,9 @@ from fleetscore.workloads.server_load.settings import ServerLoadSettings
 
 
 class ServerLoad(Workload, Prepares, Trains, ScoresRows, Judges, MakesSamples, Backtests):
-    """A window is a day of sessions; its results are the classes of the 48 hours after it, for every server seen lately."""
+    """A window is a day of sessions; its results are the classes of the 48 hours after it, for every server
+    seen lately.
+    """
 
     name = "server_load"
     title = "Servers: the load class of the hours ahead"

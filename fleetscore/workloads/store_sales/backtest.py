@@ -36,8 +36,9 @@ FloatArray = NDArray[np.float64]
 def run_backtest(store: Store, settings: StoreSalesSettings, cutoffs: int) -> Mapping[str, Any]:
     """Figures of `cutoffs` forecasts, `steps` weeks apart, the last ending with the history.
 
-    Every cutoff is forecast by forests trained before it, widened by what the forests of the cutoffs before it missed: as a run
-    would have done at that time. InputError when the history is too short for a single one.
+    Every cutoff is forecast by forests trained before it, widened by what the forests of the cutoffs before
+    it missed: as a run would have done at that time. InputError when the history is too short for a single
+    one.
     """
     if cutoffs < 1:
         raise InputError(f"cutoffs is {cutoffs}, expected 1 or more.", field="cutoffs")
@@ -75,14 +76,18 @@ def backtest_panel(panel: Panel, settings: StoreSalesSettings, cutoffs: int) -> 
 
 
 def load_history(store: Store, settings: StoreSalesSettings) -> tuple[Panel, Cadence]:
-    """The panel of all weeks of the history, and the cadence of its weeks; InputError when there is no usable history."""
+    """The panel of all weeks of the history, and the cadence of its weeks; InputError when there is no
+    usable history.
+    """
     files = find_files(store, settings)
     first, stop = _history_span(files, settings)
     return load_training_panel(files, first, stop, settings), first.cadence
 
 
 def _history_span(files: UsableFiles, settings: StoreSalesSettings) -> tuple[Window, Window]:
-    """The first week of the history and the one after its last, in the cadence in which its weeks can be read."""
+    """The first week of the history and the one after its last, in the cadence in which its weeks can be
+    read.
+    """
     for cadence in (Cadence.INDEX, Cadence.WEEK):
         low, high = np.inf, -np.inf
         for file, _ in files.history:

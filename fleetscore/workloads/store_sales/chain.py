@@ -1,8 +1,10 @@
-"""What the whole chain says of a series: the response of its SKU to price and promotion, and the season of its weeks.
+"""What the whole chain says of a series: the response of its SKU to price and promotion, and the season of
+its weeks.
 
 Both are learned from weeks before a column only, are part of the model, and are shrunk to nothing where the
-history does not carry them. The season of a week is what the chain and the SKU sold 52 and 104 weeks before it,
-relative to their mean; it is taken out of the sales that the features see, and added to the forecast again.
+history does not carry them. The season of a week is what the chain and the SKU sold 52 and 104 weeks before
+it, relative to their mean; it is taken out of the sales that the features see, and added to the forecast
+again.
 """
 
 from __future__ import annotations
@@ -100,10 +102,12 @@ def _season_of_panel(season: Season, panel: Panel) -> FloatArray:
 
 
 def learn_season(log_sales: FloatArray, skus: NDArray[np.object_], first_week: int) -> Season:
-    """The season of the columns of `log_sales` (series x weeks, NaN where not known), with the gains that the history supports.
+    """The season of the columns of `log_sales` (series x weeks, NaN where not known), with the gains that
+    the history supports.
 
-    A gain is the slope of a regression of weeks on the weeks 52 before them, both relative to the weeks before a forecast's
-    origin; it is shrunk by its standard error over blocks of weeks, to zero where it is not two of them above zero.
+    A gain is the slope of a regression of weeks on the weeks 52 before them, both relative to the weeks
+    before a forecast's origin; it is shrunk by its standard error over blocks of weeks, to zero where it is
+    not two of them above zero.
     """
     names, of_series = np.unique(skus.astype(str), return_inverse=True)
     known = ~np.isnan(log_sales)
@@ -125,9 +129,11 @@ def learn_season(log_sales: FloatArray, skus: NDArray[np.object_], first_week: i
 
 
 def season_of(season: Season, skus: NDArray[np.object_], first_week: int, weeks: int) -> FloatArray:
-    """The season of the series' weeks (series x weeks, in logs), for `weeks` columns from the window ordinal `first_week`.
+    """The season of the series' weeks (series x weeks, in logs), for `weeks` columns from the window
+    ordinal `first_week`.
 
-    Of each week the mean of 52 and, half as heavy, 104 weeks before; of weeks that have neither, 52 weeks after.
+    Of each week the mean of 52 and, half as heavy, 104 weeks before; of weeks that have neither, 52 weeks
+    after.
     """
     if not season.is_open:
         return np.zeros((len(skus), weeks))
@@ -179,7 +185,9 @@ def _against_level(values: FloatArray) -> FloatArray:
 
 
 def _gain(step: FloatArray, lagged: FloatArray) -> float:
-    """The slope of `step` on `lagged`, in [0, 1], shrunk by its error over blocks of weeks; a trend of both is no evidence."""
+    """The slope of `step` on `lagged`, in [0, 1], shrunk by its error over blocks of weeks; a trend of both
+    is no evidence.
+    """
     both = ~(np.isnan(step) | np.isnan(lagged))
     if not both.any():
         return 0.0

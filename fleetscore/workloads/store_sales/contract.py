@@ -14,7 +14,9 @@ NAME = "store_sales"
 DATA = f"data/{NAME}/"
 HISTORY = "history"
 FUTURE = "future"
-"""Input lies in the data folder at paths that begin so: history.csv, history/2026.parquet, future-W47.csv, ..."""
+"""Input lies in the data folder at paths that begin so: history.csv, history/2026.parquet, future-W47.csv,
+...
+"""
 
 Paths = str | tuple[str, ...]
 
@@ -48,9 +50,11 @@ RESULTS = pa.schema(
 
 
 class Cause(StrEnum):
-    """Why an outcome is what it is, or what was repaired in a scored store; the most important one stands in the ledger.
+    """Why an outcome is what it is, or what was repaired in a scored store; the most important one stands
+    in the ledger.
 
-    The order is that of importance: the first that applies is the outcome's cause, the detail counts them all.
+    The order is that of importance: the first that applies is the outcome's cause, the detail counts them
+    all.
     """
 
     NO_MODEL = "no_model"  # skipped

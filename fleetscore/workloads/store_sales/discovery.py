@@ -1,4 +1,6 @@
-"""Discovery: the stores with data and those that the model covers, and which of them cannot or need not be forecast."""
+"""Discovery: the stores with data and those that the model covers, and which of them cannot or need not be
+forecast.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ class WeeksSeen:
 
 
 def discover_window(run: RunContext) -> Partitions:
-    """Every store with rows in the lookback or the weeks to forecast, and every store that the current model was trained on."""
+    """Every store with rows in the lookback or the weeks to forecast, and every store that the current
+    model was trained on.
+    """
     store, settings = run.store, run.settings
     listing = list_files(store, settings)
     files = usable_files(store, listing.files, settings)

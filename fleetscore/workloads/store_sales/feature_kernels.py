@@ -1,4 +1,6 @@
-"""The loops behind the features, compiled: one pass over a series' lookback for each thing that is measured, float64 throughout."""
+"""The loops behind the features, compiled: one pass over a series' lookback for each thing that is
+measured, float64 throughout.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,8 @@ def carry_forward(values: Any) -> None:
 def look_at_rivals(
     log_price: Any, deal: Any, feat: Any, store_start: Any, first_ranked: int, out: Any
 ) -> None:
-    """Fill `out` (5 x series x weeks): mean and cheapest log price of the store's other SKUs, rank, shares on feature and on deal.
+    """Fill `out` (5 x series x weeks): mean and cheapest log price of the store's other SKUs, rank, shares
+    on feature and on deal.
 
     Ranks are for the weeks from `first_ranked` on; before that they are not set.
     """
@@ -122,7 +125,9 @@ def build_rows(
     log_sales: Any, log_price: Any, deal: Any, feat: Any, rivals: Any, extras: Any, series: Any, origins: Any,
     first_row: Any, steps: Any, lookback: int, prior: Any, matrix: Any, level: Any,
 ) -> None:  # fmt: skip
-    """Fill `matrix` (features x rows) and `level` (rows) for every case; `prior` (series x 5): what responses are shrunk towards."""
+    """Fill `matrix` (features x rows) and `level` (rows) for every case; `prior` (series x 5): what
+    responses are shrunk towards.
+    """
     coefficients, normal, x = np.empty(5), np.empty((5, 5)), np.empty(5)
     kinds = np.empty((3, 3))
     head = np.empty(15)
@@ -175,7 +180,9 @@ def build_rows(
 
 @compiled()
 def _fill_prices(p: Any, r: Any, rivals: Any, origin: int, target: int, means: Any, out: Any) -> None:
-    """The features of own and rival prices; `means`: own and rival mean of the lookback, of 13 weeks, and own lowest."""
+    """The features of own and rival prices; `means`: own and rival mean of the lookback, of 13 weeks, and
+    own lowest.
+    """
     price_mean, _, p13, r13, low = means
     out[19] = _or_zero(p[target] - p13)
     out[20] = _or_zero(p[target] - price_mean)
@@ -328,7 +335,9 @@ def _fit_response(
     y: Any, p: Any, r: Any, deal: Any, feat: Any, start: int, origin: int, level: float, price_mean: float,
     rival_mean: float, prior: Any, coefficients: Any, normal: Any, x: Any,
 ) -> None:  # fmt: skip
-    """Ridge regression, recent weeks weighing more, of log sales on own price, mean rival price, feature and deal; shrunk to `prior`."""
+    """Ridge regression, recent weeks weighing more, of log sales on own price, mean rival price, feature
+    and deal; shrunk to `prior`.
+    """
     normal[:, :] = 0.0
     for i in range(5):
         coefficients[i] = _RIDGE[i] * prior[i]

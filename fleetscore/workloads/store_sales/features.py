@@ -1,9 +1,10 @@
 """The features: one float64 function of a panel, origins and steps, used alike to train and to score.
 
-An origin is the panel column of the last week whose sales may be known; step h looks at the week origin + h. Sales after the
-origin are never read; prices, deals and features are known ahead and are read up to the target week. Everything is relative to
-the series' own level, so that stores and SKUs of any size share one model. Nothing of another store is read while a store is scored;
-the season and the response that its SKU has over the chain come with the model (`chain.py`).
+An origin is the panel column of the last week whose sales may be known; step h looks at the week origin +
+h. Sales after the origin are never read; prices, deals and features are known ahead and are read up to the
+target week. Everything is relative to the series' own level, so that stores and SKUs of any size share one
+model. Nothing of another store is read while a store is scored; the season and the response that its SKU
+has over the chain come with the model (`chain.py`).
 """
 
 from __future__ import annotations
@@ -70,7 +71,9 @@ _RESPONSE = len(ORIGIN_FEATURES) + TARGET_FEATURES.index("response")
 
 
 def feature_names(covariates: Sequence[str] = ()) -> tuple[str, ...]:
-    """The names of the rows of a feature matrix, in order; each further covariate gives its value and its change since the origin."""
+    """The names of the rows of a feature matrix, in order; each further covariate gives its value and its
+    change since the origin.
+    """
     further = (f"{name}{tail}" for name in covariates for tail in ("", "_change"))
     return ORIGIN_FEATURES + TARGET_FEATURES + tuple(further)
 
@@ -93,7 +96,9 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Cases:
-    """Which rows to build: for each case a series, an origin column and its steps. Rows are in the order of cases, then of steps."""
+    """Which rows to build: for each case a series, an origin column and its steps. Rows are in the order of
+    cases, then of steps.
+    """
 
     series: IntArray
     origin: IntArray
@@ -112,7 +117,9 @@ def every_step(series: int, origin: int, steps: int) -> Cases:
 
 
 def prepare(panel: Panel, first_target: int = 0) -> Prepared:
-    """Carry forward what is not known, take logs, and look at the rivals; no week before column `first_target` is to be a target."""
+    """Carry forward what is not known, take logs, and look at the rivals; no week before column
+    `first_target` is to be a target.
+    """
     log_price = np.log(panel.price)
     carry_forward(log_price)
     extras = panel.extras.copy()
@@ -126,7 +133,9 @@ def prepare(panel: Panel, first_target: int = 0) -> Prepared:
 
 
 def build(prepared: Prepared, cases: Cases) -> tuple[FloatArray, FloatArray]:
-    """The feature matrix (features x rows, float64, all finite), and per row the level (log1p of sales) that sales are relative to."""
+    """The feature matrix (features x rows, float64, all finite), and per row the level (log1p of sales)
+    that sales are relative to.
+    """
     rows = int(cases.first_row[-1])
     count = len(ORIGIN_FEATURES) + len(TARGET_FEATURES) + 2 * len(prepared.extras)
     matrix, level = np.empty((count, rows)), np.empty(rows)

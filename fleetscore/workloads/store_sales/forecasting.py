@@ -48,7 +48,9 @@ def forecast(panel: Panel, model: QuantileModel, scorer: Scorer, settings: Store
 def forecast_weeks(
     panel: Panel, model: QuantileModel, scorer: Scorer, settings: StoreSalesSettings, series: IntArray, ahead: IntArray
 ) -> tuple[FloatArray, NDArray[np.bool_]]:  # fmt: skip
-    """Quantiles (rows x quantiles) and fallback as `forecast` gives them: row i is series[i], week ahead[i] (0: the first)."""
+    """Quantiles (rows x quantiles) and fallback as `forecast` gives them: row i is series[i], week ahead[i]
+    (0: the first).
+    """
     origin = panel.sales.shape[1] - settings.steps - 1
     rows = len(series)
     cases = Cases(series, np.full(rows, origin, np.int64), np.arange(rows + 1), ahead + 1)
@@ -63,7 +65,9 @@ def forecast_weeks(
 
 
 def spread_out(logs: FloatArray, widening: FloatArray) -> FloatArray:
-    """The quantiles (quantiles x rows) sorted, so that none crosses, then widened; widening is never towards the median."""
+    """The quantiles (quantiles x rows) sorted, so that none crosses, then widened; widening is never
+    towards the median.
+    """
     return np.asarray(np.sort(logs, axis=0) + widening[:, None])
 
 
@@ -73,7 +77,9 @@ def to_sales(logs: FloatArray) -> FloatArray:
 
 
 def assumed_weeks(panel: Panel, steps: int) -> NDArray[np.bool_]:
-    """Where a covariate of a week to forecast is missing (series x steps); no deal, no feature, the last known price are assumed."""
+    """Where a covariate of a week to forecast is missing (series x steps); no deal, no feature, the last
+    known price are assumed.
+    """
     ahead = slice(panel.sales.shape[1] - steps, None)
     missing = (
         np.isnan(panel.price[:, ahead]) | np.isnan(panel.deal[:, ahead]) | np.isnan(panel.feat[:, ahead])
@@ -89,7 +95,9 @@ def short_histories(panel: Panel, settings: StoreSalesSettings) -> NDArray[np.bo
 
 
 def look_up(fallback: Fallback, skus: NDArray[np.object_], feature_week: NDArray[np.bool_]) -> FloatArray:
-    """Log quantiles (series x steps x quantiles) of the SKU in weeks of that kind over the chain; of all SKUs where it is unknown."""
+    """Log quantiles (series x steps x quantiles) of the SKU in weeks of that kind over the chain; of all
+    SKUs where it is unknown.
+    """
     names = fallback.skus.astype(str)
     row = np.minimum(np.searchsorted(names, skus.astype(str)), len(names) - 1)
     row[names[row] != skus.astype(str)] = 0

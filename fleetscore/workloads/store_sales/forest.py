@@ -1,4 +1,6 @@
-"""Forests of small trees as plain arrays: read from LightGBM's text, stored without code, scored bit for bit as LightGBM does."""
+"""Forests of small trees as plain arrays: read from LightGBM's text, stored without code, scored bit for
+bit as LightGBM does.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,12 @@ MOST_LEAVES = 16
 
 @dataclass(frozen=True, slots=True)
 class Forest:
-    """Some forests over the same features. Trees of forest i are the rows [first_tree[i], first_tree[i + 1]) of the arrays.
+    """Some forests over the same features. Trees of forest i are the rows [first_tree[i], first_tree[i +
+    1]) of the arrays.
 
-    A node sends a row left if its feature is at most the threshold. Leaves are numbered from left to right; `stays` has the bits of the
-    leaves that remain reachable when the row goes right. Unused nodes have threshold +inf and all bits.
+    A node sends a row left if its feature is at most the threshold. Leaves are numbered from left to right;
+    `stays` has the bits of the leaves that remain reachable when the row goes right. Unused nodes have
+    threshold +inf and all bits.
     """
 
     features: tuple[str, ...]
@@ -33,7 +37,9 @@ class Forest:
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """A forest with its thresholds numbered: `cuts` are each feature's thresholds, sorted; a node compares a row's number of lower cuts."""
+    """A forest with its thresholds numbered: `cuts` are each feature's thresholds, sorted; a node compares
+    a row's number of lower cuts.
+    """
 
     forest: Forest
     cuts: NDArray[np.float64]  # all features' thresholds, one after the other
@@ -75,7 +81,9 @@ def forest_arrays(forest: Forest) -> dict[str, NDArray[Any]]:
 
 
 def forest_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> Forest:
-    """The forest of such arrays; ModelError unless shapes, types and references fit, so that scoring never reads out of bounds."""
+    """The forest of such arrays; ModelError unless shapes, types and references fit, so that scoring never
+    reads out of bounds.
+    """
     try:
         features = tuple(str(name) for name in arrays["features"])
         forest = Forest(
@@ -124,7 +132,9 @@ def make_scorer(forest: Forest) -> Scorer:
 
 
 def predict(scorer: Scorer, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sums of the leaf values of every forest (forests x rows) for a matrix (features x rows, no NaN), as LightGBM gives them."""
+    """The sums of the leaf values of every forest (forests x rows) for a matrix (features x rows, no NaN),
+    as LightGBM gives them.
+    """
     forest, rows = scorer.forest, matrix.shape[1]
     codes = np.empty((len(forest.features), rows), np.uint16 if scorer.wide else np.uint8)
     encode(matrix, scorer.cuts, scorer.first_cut, codes)
@@ -168,7 +178,9 @@ def _parse_tree(fields: Mapping[str, str]) -> tuple[NDArray[Any], ...]:
 
 
 def _check_decisions(text: str) -> None:
-    """Decision type bit 0: category; bits 2-3: how missing values go (0: none were seen, so NaN counts as zero)."""
+    """Decision type bit 0: category; bits 2-3: how missing values go (0: none were seen, so NaN counts as
+    zero).
+    """
     if any(int(kind) & 1 or (int(kind) >> 2) & 3 for kind in text.split()):
         raise ModelError(
             "A tree splits by category or treats missing values apart; features here are numbers and never missing.",
@@ -180,7 +192,9 @@ def _check_decisions(text: str) -> None:
 def _walk(
     node: int, left: NDArray[np.int64], right: NDArray[np.int64], stays: NDArray[np.uint16], order: list[int]
 ) -> None:
-    """Number the leaves below the node from left to right, and note for each node which leaves its left side has."""
+    """Number the leaves below the node from left to right, and note for each node which leaves its left
+    side has.
+    """
     first = len(order)
     for child in (left[node], right[node]):
         if child < 0:

@@ -1,6 +1,8 @@
-"""The tree scorer, compiled: per node one vectorised compare over a block of rows, per tree one look-up by the lowest leaf that is left.
+"""The tree scorer, compiled: per node one vectorised compare over a block of rows, per tree one look-up by
+the lowest leaf that is left.
 
-After Lucchese et al., "QuickScorer: a fast algorithm to rank documents with additive ensembles of regression trees" (SIGIR 2015).
+After Lucchese et al., "QuickScorer: a fast algorithm to rank documents with additive ensembles of
+regression trees" (SIGIR 2015).
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ def lowest_bit(_: Any, bits: Any) -> Any:  # noqa: ARG001  # numba matches the a
 
 @compiled()
 def encode(matrix: Any, cuts: Any, first_cut: Any, codes: Any) -> None:
-    """Replace each value by the number of its feature's cuts that are lower; rows often repeat the value before, which costs nothing."""
+    """Replace each value by the number of its feature's cuts that are lower; rows often repeat the value
+    before, which costs nothing.
+    """
     for f in range(matrix.shape[0]):
         first, stop = first_cut[f], first_cut[f + 1]
         before, code = np.nan, 0

@@ -32,7 +32,9 @@ Columns = dict[str, NDArray[Any]]
 
 
 def import_gbm(folder: Path) -> ModelSetDraft:
-    """The model set of an export; InputError names the table that is missing or wrong, ModelError what cannot be scored."""
+    """The model set of an export; InputError names the table that is missing or wrong, ModelError what
+    cannot be scored.
+    """
     model = _join({name: _read(folder / name, columns) for name, columns in _TABLES.items()})
     check(model)
     card = {
@@ -138,7 +140,9 @@ def _directions(
     levels: NDArray[np.int64],
     variable_start: NDArray[np.int64],
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Node codes with those of factor splits replaced by their row in the table of directions, and that table."""
+    """Node codes with those of factor splits replaced by their row in the table of directions, and that
+    table.
+    """
     owner = _places(splits["model"], place)
     keys = sorted(set(zip(owner.tolist(), splits["split"].tolist(), strict=True)))
     row_of = {key: row for row, key in enumerate(keys)}

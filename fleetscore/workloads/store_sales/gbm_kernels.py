@@ -1,4 +1,5 @@
-"""gbm's trees, compiled: leaf masks over blocks of rows as for other forests, and a plain walk for trees of more than 64 leaves.
+"""gbm's trees, compiled: leaf masks over blocks of rows as for other forests, and a plain walk for trees of
+more than 64 leaves.
 
 Trees are added in R's order, so that the sums are R's own.
 """
@@ -28,9 +29,11 @@ def number_leaves(
     below: Any,
     leaves: Any,
 ) -> None:
-    """Number each tree's leaves in the order left, right, missing; `below` gets per node the bits of the leaves under it.
+    """Number each tree's leaves in the order left, right, missing; `below` gets per node the bits of the
+    leaves under it.
 
-    `leaf` (per leaf node) gets its number, `leaves` (per tree) how many there are; trees of more than 64 leaves get no bits.
+    `leaf` (per leaf node) gets its number, `leaves` (per tree) how many there are; trees of more than 64
+    leaves get no bits.
     """
     stack = np.empty(variable.size, np.int64)
     for tree in range(roots.size):

@@ -1,8 +1,10 @@
-"""R's gbm models as plain arrays, scored exactly as R's predict does, on the features that such models were trained on.
+"""R's gbm models as plain arrays, scored exactly as R's predict does, on the features that such models were
+trained on.
 
-The features are of log sales (natural logarithm, no shift): the last known week (`lag1`), mean, maximum and minimum of the last five
-(`month_mean`, `month_max`, `month_min`), mean of all weeks so far (`level`); deal, feature flag and prices of the target week; SKU, store,
-week and step as numbers or factor levels. What is not known goes the way of gbm's missing branch, and the row is flagged.
+The features are of log sales (natural logarithm, no shift): the last known week (`lag1`), mean, maximum and
+minimum of the last five (`month_mean`, `month_max`, `month_min`), mean of all weeks so far (`level`); deal,
+feature flag and prices of the target week; SKU, store, week and step as numbers or factor levels. What is
+not known goes the way of gbm's missing branch, and the row is flagged.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class GbmModel:
-    """All models of a set; models, variables, trees and nodes lie one after the other, `*_start` say where each owner's begin."""
+    """All models of a set; models, variables, trees and nodes lie one after the other, `*_start` say where
+    each owner's begin.
+    """
 
     names: NDArray[np.str_]  # per model
     first_step: IntArray
@@ -104,7 +108,9 @@ def unpack(data: bytes) -> GbmModel:
 
 
 def check(model: GbmModel) -> None:
-    """ModelError unless every reference of the arrays is in range and every variable is one that can be computed."""
+    """ModelError unless every reference of the arrays is in range and every variable is one that can be
+    computed.
+    """
     if not (_owners_fit(model) and _nodes_fit(model)):
         raise ModelError(
             "The gbm file refers to what it does not hold.",
@@ -131,7 +137,9 @@ def _owners_fit(model: GbmModel) -> bool:
 
 
 def _nodes_fit(model: GbmModel) -> bool:
-    """Whether children come after their parents (so every walk ends), variables are the model's, and factors have directions."""
+    """Whether children come after their parents (so every walk ends), variables are the model's, and
+    factors have directions.
+    """
     nodes = len(model.variable)
     inner = np.flatnonzero(model.variable >= 0)
     children = np.concatenate([model.left[inner], model.right[inner], model.missing[inner]])

@@ -21,7 +21,9 @@ _SEASON_WEEKS = 52
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The rows (series x steps, flattened) of one cutoff whose truth is known, and what simple rivals say of them, in sales."""
+    """The rows (series x steps, flattened) of one cutoff whose truth is known, and what simple rivals say
+    of them, in sales.
+    """
 
     cutoff: int  # window ordinal of the first week forecast
     row: IntArray  # which of the series x steps rows
@@ -59,7 +61,9 @@ def pinball(truth: FloatArray, quantiles: FloatArray) -> FloatArray:
 
 
 def judge(blocks: list[Block], forecasts: list[FloatArray], stores: tuple[str, ...]) -> dict[str, Any]:
-    """The figures of forecasts (rows x quantiles per block) as JSON values, pooled and per quantile, cutoff, week, step and store."""
+    """The figures of forecasts (rows x quantiles per block) as JSON values, pooled and per quantile,
+    cutoff, week, step and store.
+    """
     truth, last = _joined(blocks, "truth"), _joined(blocks, "last_value")
     quantiles = np.concatenate(forecasts)
     loss = pinball(truth, quantiles)
@@ -109,7 +113,9 @@ def coverage(truth: FloatArray, quantiles: FloatArray) -> dict[str, float]:
 
 
 def _week_by_week(weeks: IntArray, mean: FloatArray, naive: FloatArray, own: FloatArray) -> dict[str, Any]:
-    """How far the gain holds from week to week: quantiles of the weeks' ratios, and the share of weeks with a gain."""
+    """How far the gain holds from week to week: quantiles of the weeks' ratios, and the share of weeks with
+    a gain.
+    """
     _, place = np.unique(weeks, return_inverse=True)
     loss, last, past = (np.bincount(place, v) for v in (mean, naive, own))
     to_last, to_own = loss / last, loss / past
@@ -162,7 +168,9 @@ def _last_known(sales: FloatArray) -> FloatArray:
 
 
 def _own_quantiles(panel: Panel, cutoff: int, steps: int) -> FloatArray:
-    """Per series and step the quantiles of its past weeks of the same deal and feature; of all where those are fewer than three."""
+    """Per series and step the quantiles of its past weeks of the same deal and feature; of all where those
+    are fewer than three.
+    """
     kinds = 2 * (np.nan_to_num(panel.feat) > 0.5) + (np.nan_to_num(panel.deal) > 0.5)
     past = panel.sales[:, :cutoff]
     out = np.full((len(past), steps, len(QUANTILES)), np.nan)

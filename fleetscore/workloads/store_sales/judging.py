@@ -1,4 +1,6 @@
-"""Judging the samples: how good the published forecasts were, and whether every planted defect got its outcome and cause."""
+"""Judging the samples: how good the published forecasts were, and whether every planted defect got its
+outcome and cause.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ _KEY = ["store", "sku", "week"]
 
 
 def judge_windows(store: Store, workload: str, windows: Sequence[Window]) -> Mapping[str, Any]:
-    """Planted defects whose outcome and cause the ledgers name (found) or not (missed), and the forecasts against the truth.
+    """Planted defects whose outcome and cause the ledgers name (found) or not (missed), and the forecasts
+    against the truth.
 
     InputError when there are no samples in the store. Windows that are not published count as missed.
     """

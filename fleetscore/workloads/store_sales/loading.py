@@ -24,7 +24,9 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Which weeks a panel covers: [first_week, stop_week), sales known before `origin_week`. Window ordinals of the cadence."""
+    """Which weeks a panel covers: [first_week, stop_week), sales known before `origin_week`. Window
+    ordinals of the cadence.
+    """
 
     cadence: Cadence
     first_week: int
@@ -33,7 +35,9 @@ class Span:
 
 
 def load_panel(files: UsableFiles, span: Span, stores: Sequence[str], covariates: Sequence[str]) -> Filled:
-    """The panel of these stores, by name, from all rows of the files within the span; daily rows are added up to weeks."""
+    """The panel of these stores, by name, from all rows of the files within the span; daily rows are added
+    up to weeks.
+    """
     if files.daily:
         filled = _fill(files, _in_days(span), stores, covariates)
         return Filled(fold_days(filled.panel, span.first_week), filled.planned, filled.findings)
@@ -67,7 +71,9 @@ def _fill(files: UsableFiles, span: Span, stores: Sequence[str], covariates: Seq
 def load_stores(
     store: Store, inputs: Sequence[InputFile], span: Span, names: Sequence[str], settings: StoreSalesSettings
 ) -> dict[str, Panel]:
-    """The panel of each store alone; this process reads a store once while neither the input files nor the span change."""
+    """The panel of each store alone; this process reads a store once while neither the input files nor the
+    span change.
+    """
     covariates = settings.covariates
     cache_key = (
         store.url,

@@ -1,4 +1,6 @@
-"""Mini-batches: what if a price, deal or feature of a week were other than planned; one forecast per row, at once."""
+"""Mini-batches: what if a price, deal or feature of a week were other than planned; one forecast per row,
+at once.
+"""
 
 from __future__ import annotations
 
@@ -41,9 +43,10 @@ def score_mini_batch(
 ) -> list[dict[str, Any]]:
     """One answer per row, in order: store, sku, week, the quantiles, fallback and model.
 
-    A row names store, sku and week (within the weeks to forecast of `window`, by default the newest published one) and may change price,
-    deal and feat of that week; all else is as the data says. Each row is answered by itself. A store without a model gets nulls and a
-    `cause`; InputError names a malformed row and its field.
+    A row names store, sku and week (within the weeks to forecast of `window`, by default the newest
+    published one) and may change price, deal and feat of that week; all else is as the data says. Each row
+    is answered by itself. A store without a model gets nulls and a `cause`; InputError names a malformed
+    row and its field.
     """
     newest = _newest_window(store, workload)
     questions = [_check(number, row, newest, settings) for number, row in enumerate(rows)]

@@ -1,4 +1,6 @@
-"""The model file: forests, what to widen by, and the fallback tables, as plain arrays in an npz archive that holds no code."""
+"""The model file: forests, what to widen by, and the fallback tables, as plain arrays in an npz archive
+that holds no code.
+"""
 
 from __future__ import annotations
 

@@ -79,7 +79,9 @@ def train_shard(run: RunContext, shard: Shard) -> Trained:
 
 
 def assemble_models(run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> ModelSetDraft:
-    """One model set of all quantiles: widened so that the bands would have covered the blocks before the origin, with its card."""
+    """One model set of all quantiles: widened so that the bands would have covered the blocks before the
+    origin, with its card.
+    """
     files: dict[str, bytes] = {}
     for part in parts:
         files.update(part)
@@ -125,7 +127,9 @@ def assemble_models(run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> Mo
 
 
 def _season_of_card(chain: Chain | None) -> dict[str, Any]:
-    """How much of last year's weeks the history supports, 0 to 1: of the chain's, and of how SKUs differ from it."""
+    """How much of last year's weeks the history supports, 0 to 1: of the chain's, and of how SKUs differ
+    from it.
+    """
     gain = chain.season.gain if chain is not None else np.zeros(2)
     return {"chain_gain": round(float(gain[0]), 4), "sku_gain": round(float(gain[1]), 4)}
 
@@ -157,7 +161,9 @@ def load_training_panel(
 
 
 def _common(panel: Panel, prepared_at: PreparedAt, settings: StoreSalesSettings) -> dict[str, Any]:
-    """What all quantiles share: fallback tables, and of each calibration block the truth (log relative to level) and the level."""
+    """What all quantiles share: fallback tables, and of each calibration block the truth (log relative to
+    level) and the level.
+    """
     chain, prepared = prepared_at(panel.sales.shape[1])
     fallback = learn_fallback(prepared, panel.skus)
     cutoffs = calibration_cutoffs(prepared, settings)
@@ -200,7 +206,9 @@ def _judged(
     settings: StoreSalesSettings,
     stores: tuple[str, ...],
 ) -> dict[str, Any]:
-    """The figures of each calibration block, forecast by forests trained before it and widened by what the other blocks say."""
+    """The figures of each calibration block, forecast by forests trained before it and widened by what the
+    other blocks say.
+    """
     if not said:
         return {"cutoffs": []}
     levels = np.split(common["level"], len(said))

@@ -32,7 +32,9 @@ _FUTURE, _HISTORY, _CONFLICT = 1, 2, 4
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Series sorted by store and SKU; weeks are consecutive columns from `first_week` (a window ordinal). NaN is not known."""
+    """Series sorted by store and SKU; weeks are consecutive columns from `first_week` (a window ordinal).
+    NaN is not known.
+    """
 
     stores: tuple[str, ...]
     store_of: NDArray[np.int64]  # per series, index into stores; not decreasing
@@ -66,9 +68,9 @@ class Filled:
 class PanelFiller:
     """Takes batches of rows, first those of the future, then those of the history, and gives the panel.
 
-    The weeks [first_week, stop_week) are kept. Sales are read before `origin_week` only; from it on, the future's covariates stand and the
-    history's fill what the future does not have. Rows of one (store, SKU, week) in the same role that contradict each other make that week
-    unknown, whatever their order.
+    The weeks [first_week, stop_week) are kept. Sales are read before `origin_week` only; from it on, the
+    future's covariates stand and the history's fill what the future does not have. Rows of one (store, SKU,
+    week) in the same role that contradict each other make that week unknown, whatever their order.
     """
 
     def __init__(
@@ -143,7 +145,9 @@ class PanelFiller:
         return self._sku_index.setdefault(name, len(self._sku_index))
 
     def _price_rows(self, price_columns: Sequence[str]) -> NDArray[np.int64]:
-        """For each SKU the row of `prices` with its own price: the only one, or price<sku>; -1 where there is none."""
+        """For each SKU the row of `prices` with its own price: the only one, or price<sku>; -1 where there
+        is none.
+        """
         if tuple(price_columns) == ("price",):
             return np.zeros(len(self._sku_index), np.int64)
         rows = {name: row for row, name in enumerate(price_columns)}
@@ -172,8 +176,8 @@ class PanelFiller:
 def fold_days(panel: Panel, first_week: int) -> Panel:
     """The panel of weeks of a panel of days that begins with a Monday.
 
-    A week's sales are the sum of its days', its price, deal, feature and covariates their mean; days that are not known are
-    left out, and a week without a known day is not known.
+    A week's sales are the sum of its days', its price, deal, feature and covariates their mean; days that
+    are not known are left out, and a week without a known day is not known.
     """
     sales = _folded(panel.sales, np.nansum)
     means = [_folded(block, np.nanmean) for block in (panel.price, panel.deal, panel.feat, panel.extras)]
@@ -198,7 +202,9 @@ def natural_key(name: str) -> tuple[int, int, str]:
 
 
 def _longer(array: NDArray[Any], axis: int, used: int, capacity: int) -> NDArray[Any]:
-    """The array with room for `capacity` along the axis; only what is used is copied, so fresh memory is not touched yet."""
+    """The array with room for `capacity` along the axis; only what is used is copied, so fresh memory is
+    not touched yet.
+    """
     shape = list(array.shape)
     shape[axis] = capacity
     longer = np.empty(shape, array.dtype)
@@ -224,7 +230,9 @@ def _scatter(
     deal: Any, feat: Any, prices: Any, price_row: Any, covariates: Any, unreadable: Any, slots: Any, keys: Any,
     cells: Any, seen: Any, rows: Any, findings: Any,
 ) -> tuple[int, int]:  # fmt: skip
-    """Write rows from `row` on until all are written or a new series finds no room; gives the next row and the number of series."""
+    """Write rows from `row` on until all are written or a new series finds no room; gives the next row and
+    the number of series.
+    """
     values = np.empty(cells.shape[0])
     for r in range(row, store.size):
         i, k, w = store[r], sku[r], week[r] - first_week

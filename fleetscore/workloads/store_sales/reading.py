@@ -98,7 +98,8 @@ class Reader:
             yield KeyBatch(_labels(rows.table["store"]), self._weeks(week, cadence), week.values)
 
     def columns(self, file: InputFile, covariates: Sequence[str], *, with_sales: bool) -> Columns:
-        """The columns that the file has of those that are read; InputError names those that it must have and lacks.
+        """The columns that the file has of those that are read; InputError names those that it must have
+        and lacks.
 
         Columns that may be missing are constants, NaN.
         """

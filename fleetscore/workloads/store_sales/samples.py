@@ -1,4 +1,6 @@
-"""The sample chain: stores with ten SKUs, promotions known ahead, two years of weeks, and what is wrong with some stores."""
+"""The sample chain: stores with ten SKUs, promotions known ahead, two years of weeks, and what is wrong
+with some stores.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,10 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from fleetscore.capabilities import SampleReport
 from fleetscore.records import Outcome
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window, parse_window
-from fleetscore.workload import SampleReport
 from fleetscore.workloads.store_sales.contract import NAME, Cause
 
 TRUTH = f"samples/{NAME}/truth.parquet"
@@ -53,7 +55,9 @@ class _Chain:
 
 
 def write_samples(store: Store, folder: str, scale: float, seed: int) -> SampleReport:
-    """Write into `folder` history (two Parquet files and one CSV), future (CSV), and the truth; the same seed gives the same bytes."""
+    """Write into `folder` history (two Parquet files and one CSV), future (CSV), and the truth; the same
+    seed gives the same bytes.
+    """
     last = parse_window("2026-W47", Cadence.WEEK)
     first_week = last.next(-_HISTORY_WEEKS)
     chain = _imagine(max(14, round(16 * scale)), np.random.default_rng(seed))
@@ -126,7 +130,9 @@ def _tables(chain: _Chain, first_week: Window) -> tuple[Columns, Columns, Column
 def _spoil(
     chain: _Chain, history: Columns, future: Columns
 ) -> tuple[list[Planted], Columns, Columns, Columns]:
-    """Plant one defect per store, from the second store on; gives what was planted, history, future, and rows written by hand."""
+    """Plant one defect per store, from the second store on; gives what was planted, history, future, and
+    rows written by hand.
+    """
     names, planted = chain.stores, []
     h_store, f_store, at, sku = history["store"], future["store"], history["at"], history["sku"]
 

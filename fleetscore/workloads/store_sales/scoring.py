@@ -36,7 +36,9 @@ from fleetscore.workloads.store_sales.model_file import FILE, QuantileModel, unp
 from fleetscore.workloads.store_sales.panel import FINDINGS, Filled, Panel
 
 PIECE_SERIES = 2_048
-"""Series that are forecast together: their features stay in the processor's cache, and memory holds one piece."""
+"""Series that are forecast together: their features stay in the processor's cache, and memory holds one
+piece.
+"""
 
 _LARGEST_DEAL = 100.0  # as a share in percent; what is more means nothing
 _REJECTS = ("unreadable_week", "unreadable_cell", "negative_sales", "conflicting_rows")
@@ -108,7 +110,9 @@ def forecast_panel(panel: Panel, loaded: LoadedModel, settings: StoreSalesSettin
 def forecast_rows(
     panel: Panel, loaded: LoadedModel, settings: StoreSalesSettings, series: NDArray[np.int64], ahead: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:  # fmt: skip
-    """Quantiles (rows x quantiles) and fallback as `forecast_panel` gives them: row i is series[i], week ahead[i] (0: the first)."""
+    """Quantiles (rows x quantiles) and fallback as `forecast_panel` gives them: row i is series[i], week
+    ahead[i] (0: the first).
+    """
     if isinstance(loaded.scorer, gbm_model.GbmScorer):
         all_weeks = gbm_model.forecast(panel, loaded.scorer, settings)
         return all_weeks.quantiles[series, ahead], all_weeks.fallback[series, ahead]

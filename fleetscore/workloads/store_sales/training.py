@@ -39,7 +39,8 @@ class TrainedQuantile:
 def train_quantiles(
     prepared_at: PreparedAt, stop: int, quantiles: Sequence[float], settings: StoreSalesSettings
 ) -> dict[float, TrainedQuantile]:
-    """Train on every known week before `stop`; for each calibration block also on the weeks before it, to forecast it.
+    """Train on every known week before `stop`; for each calibration block also on the weeks before it, to
+    forecast it.
 
     Raises ModelError (too_little_history) when there is too little to train on.
     """
@@ -61,14 +62,18 @@ def train_quantiles(
 
 
 def calibration_cutoffs(prepared: Prepared, settings: StoreSalesSettings) -> list[int]:
-    """Where the blocks begin that the widening is learned on: the newest first, as many as the history is long enough for."""
+    """Where the blocks begin that the widening is learned on: the newest first, as many as the history is
+    long enough for.
+    """
     stop = prepared.log_sales.shape[1]
     cutoffs = [stop - block * settings.steps for block in range(1, settings.calibration_blocks + 1)]
     return [c for c in cutoffs if len(draw_cases(prepared, c, settings).step) >= FEWEST_TRAINING_ROWS]
 
 
 def draw_cases(prepared: Prepared, stop: int, settings: StoreSalesSettings) -> Cases:
-    """Known targets before column `stop`, each with some of its steps: as many as `training_rows` allows, the same for a given panel."""
+    """Known targets before column `stop`, each with some of its steps: as many as `training_rows` allows,
+    the same for a given panel.
+    """
     random = np.random.default_rng(_SEED)
     first = min(max(0, stop), max(_FEWEST_ORIGIN_WEEKS + 1, stop - settings.training_span_weeks))
     series, target = np.nonzero(~np.isnan(prepared.log_sales[:, first : max(0, stop)]))
@@ -115,9 +120,9 @@ def forecast_block(prepared: Prepared, forest: Forest, cutoff: int, steps: int) 
 def learn_widening(said: Sequence[FloatArray], truth: Sequence[FloatArray]) -> FloatArray:
     """What to add to each quantile so that both bands cover their share: symmetric per band, never narrowing.
 
-    `said` has per calibration block quantiles x rows, `truth` its rows, NaN where not known. Conformalised quantile regression
-    (Romano, Patterson, Candès 2019) gives each block's offset; the median over the blocks is taken, so that one strange quarter
-    does not decide.
+    `said` has per calibration block quantiles x rows, `truth` its rows, NaN where not known. Conformalised
+    quantile regression (Romano, Patterson, Candès 2019) gives each block's offset; the median over the
+    blocks is taken, so that one strange quarter does not decide.
     """
     widening = np.zeros(len(QUANTILES))
     for low, high in ((0, 4), (1, 3)):
@@ -131,7 +136,9 @@ def learn_widening(said: Sequence[FloatArray], truth: Sequence[FloatArray]) -> F
 
 
 def _offset(said: FloatArray, truth: FloatArray, low: int, high: int) -> float:
-    """How far a block's band had to be moved outwards at both ends to cover its share of the truth; zero where it did."""
+    """How far a block's band had to be moved outwards at both ends to cover its share of the truth; zero
+    where it did.
+    """
     if not len(truth):
         return 0.0
     ordered = np.sort(said, axis=0)
@@ -140,7 +147,9 @@ def _offset(said: FloatArray, truth: FloatArray, low: int, high: int) -> float:
 
 
 def learn_fallback(prepared: Prepared, skus: NDArray[np.object_]) -> Fallback:
-    """Quantiles of log sales by SKU and kind of week over all stores; those of a kind never seen are those of the other kind."""
+    """Quantiles of log sales by SKU and kind of week over all stores; those of a kind never seen are those
+    of the other kind.
+    """
     series_sku = skus.astype(str)
     names = np.array(["", *sorted(set(series_sku))])
     table = np.empty((len(names), 2, len(QUANTILES)))

@@ -1,4 +1,6 @@
-"""Weeks, and days, as the data writes them: plain numbers, ISO weeks, dates, and stamps of a declared format and zone."""
+"""Weeks, and days, as the data writes them: plain numbers, ISO weeks, dates, and stamps of a declared
+format and zone.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ _NUMBER = re.compile(r"\d{1,6}", re.ASCII)
 
 
 def read_weeks(texts: Sequence[str], cadence: Cadence, data: DataSettings, zone: str) -> NDArray[np.int64]:
-    """The ordinal of each text in the cadence (a plain number, a week, or a day), UNREADABLE where it names none.
+    """The ordinal of each text in the cadence (a plain number, a week, or a day), UNREADABLE where it names
+    none.
 
     A number such as 201947 is the ISO week 2019-W47, never the plain number. Days are those of `zone`.
 

@@ -1,6 +1,8 @@
-"""What-ifs: forecasts of single weeks of stores as they are planned or with some covariates changed, many in one go.
+"""What-ifs: forecasts of single weeks of stores as they are planned or with some covariates changed, many
+in one go.
 
-Each distinct change gets a copy of its store, since a price moves the rivals' features as well; copies are forecast together.
+Each distinct change gets a copy of its store, since a price moves the rivals' features as well; copies are
+forecast together.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ _CHANGED = ("price", "deal", "feat")
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """The week `ahead` (0: the first) of a series of a panel of one store, with `changes` of that week's price, deal or feat."""
+    """The week `ahead` (0: the first) of a series of a panel of one store, with `changes` of that week's
+    price, deal or feat.
+    """
 
     panel: Panel
     series: int
@@ -31,7 +35,9 @@ class WhatIf:
 def answer_what_ifs(
     what_ifs: Sequence[WhatIf], loaded: LoadedModel, settings: StoreSalesSettings
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Quantiles (rows x quantiles) and fallback of each, in order; the panels span the same weeks. Each is answered by itself."""
+    """Quantiles (rows x quantiles) and fallback of each, in order; the panels span the same weeks. Each is
+    answered by itself.
+    """
     quantiles, fallback = np.empty((len(what_ifs), len(QUANTILES))), np.empty(len(what_ifs), np.bool_)
     for piece in _pieces(what_ifs):
         rows = [row for scenario in piece for row in scenario]
@@ -44,7 +50,9 @@ def answer_what_ifs(
 
 
 def _pieces(what_ifs: Sequence[WhatIf]) -> Iterator[list[list[int]]]:
-    """The rows by scenario (those that change nothing share their store's), in pieces of about PIECE_SERIES series."""
+    """The rows by scenario (those that change nothing share their store's), in pieces of about PIECE_SERIES
+    series.
+    """
     scenarios: dict[tuple[object, ...], list[int]] = {}
     for row, one in enumerate(what_ifs):
         changed = (one.series, one.ahead, *sorted(one.changes.items())) if one.changes else ()

@@ -8,31 +8,27 @@ from typing import Any
 
 import pyarrow as pa
 
-from fleetscore.models.model_sets import Pins
-from fleetscore.records import Rates
-from fleetscore.store.base import Store
-from fleetscore.windows import Cadence, Window
-from fleetscore.workload import (
+from fleetscore.capabilities import (
     Backtests,
     ImportsModels,
     Judges,
     MakesSamples,
-    ModelSetDraft,
-    Partitions,
-    RunContext,
     SampleReport,
-    Scored,
     ScoresRows,
-    Shard,
-    Trained,
     Trains,
-    Workload,
 )
+from fleetscore.models.model_sets import Pins
+from fleetscore.records import Rates
+from fleetscore.store.base import Store
+from fleetscore.windows import Cadence, Window
+from fleetscore.workload import ModelSetDraft, Partitions, RunContext, Scored, Shard, Trained, Workload
 from fleetscore.workloads.store_sales.contract import NAME, RESULTS, StoreSalesSettings
 
 
 class StoreSales(Workload, Trains, ImportsModels, ScoresRows, Judges, MakesSamples, Backtests):
-    """Weekly sales of every SKU in every store, forecast as five quantiles; the window is the first week to forecast."""
+    """Weekly sales of every SKU in every store, forecast as five quantiles; the window is the first week to
+    forecast.
+    """
 
     name = NAME
     title = "Stores: sales of the coming quarter, with their uncertainty"

@@ -1,4 +1,6 @@
-"""Assessing a shard: severity, marks and events of every reading of the window, from the readings of the window and before it."""
+"""Assessing a shard: severity, marks and events of every reading of the window, from the readings of the
+window and before it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ _SENSORS = 256  # assessed at once
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the settings say: the weights of the detectors, the budget of alarms per sensor and day, and the gap that ends an event."""
+    """What the settings say: the weights of the detectors, the budget of alarms per sensor and day, and the
+    gap that ends an event.
+    """
 
     weights: Floats
     alarms_per_sensor_day: float
@@ -32,7 +36,8 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Assessed:
-    """Columns for readings: severity, expected range, and of marked readings the event's beginning, readings, and severity so far.
+    """Columns for readings: severity, expected range, and of marked readings the event's beginning,
+    readings, and severity so far.
 
     `event_us` is -1 and `detector` -1 where a reading is not marked.
     """
@@ -75,7 +80,9 @@ class ShardReadings:
 
 
 SvmScores = Callable[[Int64s, Bins], Floats]
-"""Gives the raw scores of the one-class SVM of some sensors (rows) for all bins: the negative of the least decision value."""
+"""Gives the raw scores of the one-class SVM of some sensors (rows) for all bins: the negative of the least
+decision value.
+"""
 
 
 def assess(
@@ -89,8 +96,8 @@ def assess(
 ) -> Assessed:
     """Assess the readings of all sensors, row i of `pack` and `bins` being sensor i.
 
-    `bins` begin HORIZON_BINS before `begin`, the first bin of the window's first hour, and end with the window, which begins at bin
-    `window`.
+    `bins` begin HORIZON_BINS before `begin`, the first bin of the window's first hour, and end with the
+    window, which begins at bin `window`.
     """
     out = no_assessment(len(readings.value))
     for first in range(0, len(pack), _SENSORS):
@@ -120,7 +127,9 @@ def _assess_group(
 def _rate_readings(
     pack: DetectorPack, hour: RatedHour, readings: ShardReadings, rows: Int64s, window: int, out: Assessed
 ) -> None:
-    """Severity and expected range of the readings of an hour; scores of windows of bins are shared by a bin's readings."""
+    """Severity and expected range of the readings of an hour; scores of windows of bins are shared by a
+    bin's readings.
+    """
     place = _places(readings, rows)
     number = readings.time_us[place] // BIN_US
     inside = (number >= max(hour.first, window)) & (number < hour.first + hour.scores.shape[2])

@@ -1,4 +1,6 @@
-"""Bins: the readings of a shard's sensors on one time grid, as mean, least and largest value of each step of the clock."""
+"""Bins: the readings of a shard's sensors on one time grid, as mean, least and largest value of each step
+of the clock.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ DAY_BINS = 24 * HOUR_BINS
 
 @dataclass(frozen=True, slots=True)
 class Bins:
-    """Mean, least and largest reading per sensor (row) and bin (column), NaN where a bin has none, and how many it has.
+    """Mean, least and largest reading per sensor (row) and bin (column), NaN where a bin has none, and how
+    many it has.
 
     `first` numbers the first bin since 1970.
     """
@@ -66,7 +69,9 @@ def empty_bins(sensors: int, first: int, end: int) -> Bins:
 
 
 def fill_bins(bins: Bins, time_us: Int64s, value: Floats, counts: Int64s) -> None:
-    """Put readings, sorted by sensor (`counts` each) and then by time, into their bins; all bins must be empty before."""
+    """Put readings, sorted by sensor (`counts` each) and then by time, into their bins; all bins must be
+    empty before.
+    """
     if not len(time_us):
         return
     sensor = np.repeat(np.arange(len(counts), dtype=np.int64), counts)

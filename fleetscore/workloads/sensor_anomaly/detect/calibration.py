@@ -1,7 +1,9 @@
-"""Calibration: raw scores become -log10 of the probability that the sensor's own past gives such a score or a larger one.
+"""Calibration: raw scores become -log10 of the probability that the sensor's own past gives such a score or
+a larger one.
 
-The largest 2 % of a sensor's raw scores of the last CALIBRATION_BINS get a generalised Pareto tail, fitted by probability-weighted
-moments. Below the 98 % quantile the score is 0. Where the past is short, the largest scores of training stand beside it.
+The largest 2 % of a sensor's raw scores of the last CALIBRATION_BINS get a generalised Pareto tail, fitted
+by probability-weighted moments. Below the 98 % quantile the score is 0. Where the past is short, the
+largest scores of training stand beside it.
 """
 
 from __future__ import annotations
@@ -23,14 +25,18 @@ _HEAVIEST = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Tails:
-    """The fitted tail of each sensor: above `threshold` a score's excess has a Pareto law of `width` and `shape`."""
+    """The fitted tail of each sensor: above `threshold` a score's excess has a Pareto law of `width` and
+    `shape`.
+    """
 
     threshold: Floats
     width: Floats
     shape: Floats
 
     def score(self, raw: Floats, sensor: npt.NDArray[np.int64] | None = None) -> Floats:
-        """-log10 of the tail probability of raw scores, shape (sensors, n), or of loose ones with the sensor of each; 0 for NaN."""
+        """-log10 of the tail probability of raw scores, shape (sensors, n), or of loose ones with the
+        sensor of each; 0 for NaN.
+        """
         if sensor is None:
             threshold, width, shape = self.threshold[:, None], self.width[:, None], self.shape[:, None]
         else:
@@ -43,7 +49,8 @@ class Tails:
 
 
 def fit_tails(past: Floats, training: Floats, seen: Floats) -> Tails:
-    """The tails of sensors: `past` (sensors, n) are the last raw scores, `training` (sensors, TAIL) the largest of training.
+    """The tails of sensors: `past` (sensors, n) are the last raw scores, `training` (sensors, TAIL) the
+    largest of training.
 
     `seen` says how many scores of training there were.
     """

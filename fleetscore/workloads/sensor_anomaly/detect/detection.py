@@ -1,4 +1,6 @@
-"""Detection for a shard: loads the detectors and the history once, then assesses group after group of its partitions."""
+"""Detection for a shard: loads the detectors and the history once, then assesses group after group of its
+partitions.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 
 @dataclass(frozen=True)
 class Detection:
-    """The detectors of a shard's partitions, their bins before the window (rows as in `loaded`), and partitions that lost these."""
+    """The detectors of a shard's partitions, their bins before the window (rows as in `loaded`), and
+    partitions that lost these.
+    """
 
     fitted: Fitted
     loaded: LoadedDetectors
@@ -43,7 +47,9 @@ class Detection:
     def assess(
         self, partitions: Int64s, time_us: Int64s, value: Floats, score: Floats, counts: Int64s
     ) -> Assessed:
-        """Assess readings of some partitions, sorted by them (`counts` each) and time; NaN severity for those without detectors."""
+        """Assess readings of some partitions, sorted by them (`counts` each) and time; NaN severity for
+        those without detectors.
+        """
         out = no_assessment(len(value))
         chosen = np.flatnonzero(self.row[partitions] >= 0)
         if not len(chosen):
@@ -65,7 +71,9 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class SvmOfBins:
-    """Raw scores of the one-class SVM per bin: the negative of the least decision value of its least and largest reading."""
+    """Raw scores of the one-class SVM per bin: the negative of the least decision value of its least and
+    largest reading.
+    """
 
     fitted: Fitted
     place: Int64s

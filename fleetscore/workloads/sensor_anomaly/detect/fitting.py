@@ -29,8 +29,8 @@ _TO_DEVIATION = 1.4826  # median absolute deviation -> standard deviation of a n
 def fit_detectors(keys: pa.StringArray, bins: Bins, svm: Floats) -> DetectorPack:
     """The detectors of the sensors `keys`, one per row of `bins`.
 
-    The first CONTEXT_BINS of the bins are empty or context; `svm` has the raw scores of the one-class SVM of the bins after them.
-    Each sensor needs two bins with different readings.
+    The first CONTEXT_BINS of the bins are empty or context; `svm` has the raw scores of the one-class SVM
+    of the bins after them. Each sensor needs two bins with different readings.
     """
     center, _ = median_rows(bins.mean)
     spread, _ = median_rows(np.abs(bins.mean - center[:, None]))
@@ -59,7 +59,9 @@ def _pace(there: npt.NDArray[np.bool_]) -> Floats:
 
 
 def fit_centroids(level: Floats, length: int) -> Floats:
-    """CLUSTERS centroids of the windows of `length` bins with readings, of each sensor; repeated values where it has few."""
+    """CLUSTERS centroids of the windows of `length` bins with readings, of each sensor; repeated values
+    where it has few.
+    """
     found = np.empty((len(level), CLUSTERS, length))
     for row, values in enumerate(level):
         dense = values[np.isfinite(values)]

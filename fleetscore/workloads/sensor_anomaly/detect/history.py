@@ -15,7 +15,8 @@ _ROWS = 4_000_000  # read at once
 
 
 def gather_bins(run: RunContext, keys: pa.Array, first: int, end: int) -> tuple[Bins, dict[int, InputError]]:
-    """The bins [first, end) of the partitions `keys`, and the partitions whose readings could not be read; `first` begins an hour.
+    """The bins [first, end) of the partitions `keys`, and the partitions whose readings could not be read;
+    `first` begins an hour.
 
     A file that changed after the plan was made is an InputError `input_changed`, as it is within the window.
     """

@@ -1,4 +1,6 @@
-"""How far back the detectors read, in bins: each constant is the memory of one step, and together they are a window's horizon."""
+"""How far back the detectors read, in bins: each constant is the memory of one step, and together they are
+a window's horizon.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,14 @@ CONTEXT_BINS = 2 * DAY_BINS
 """So many bins before a bin its raw scores may depend on: two days."""
 
 CALIBRATION_BINS = 5 * DAY_BINS
-"""Five days of raw scores calibrate an hour; with the two days that the oldest depend on, seven days of readings."""
+"""Five days of raw scores calibrate an hour; with the two days that the oldest depend on, seven days of
+readings.
+"""
 
 MEMORY_BINS = DAY_BINS
 """So many bins before an hour the limit on marks looks back, and so many more the beginning of an event."""
 
 HORIZON_BINS = CALIBRATION_BINS + CONTEXT_BINS + 2 * MEMORY_BINS
-"""So many bins before its first hour a window needs: seven days for severities, a day for the limit, a day for events."""
+"""So many bins before its first hour a window needs: seven days for severities, a day for the limit, a day
+for events.
+"""

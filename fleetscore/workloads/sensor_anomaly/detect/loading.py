@@ -25,7 +25,9 @@ from fleetscore.workloads.sensor_anomaly.readings import Int64s
 
 @dataclass(frozen=True, slots=True)
 class LoadedDetectors:
-    """`place[i]` is the row of partition i in `pack`, -1 where its version has no detectors for it, or `errors[i]` says why."""
+    """`place[i]` is the row of partition i in `pack`, -1 where its version has no detectors for it, or
+    `errors[i]` says why.
+    """
 
     pack: DetectorPack
     place: Int64s
@@ -42,7 +44,9 @@ def detector_file(number: int) -> str:
 
 
 def detector_files(pack: DetectorPack, models: pa.StringArray) -> dict[str, bytes]:
-    """The files of a model set whose one-class SVMs are those of the partitions `models`, sorted: detectors lie beside them."""
+    """The files of a model set whose one-class SVMs are those of the partitions `models`, sorted: detectors
+    lie beside them.
+    """
     place = pc.index_in(pack.keys, models).to_numpy()
     order = np.argsort(place, kind="stable")
     number = place[order] // PACK_MODELS
@@ -52,7 +56,9 @@ def detector_files(pack: DetectorPack, models: pa.StringArray) -> dict[str, byte
 
 
 def load_detectors(store: Store, workload: str, keys: pa.Array, versions: pa.Array) -> LoadedDetectors:
-    """The detectors of the partitions `keys`, each from its version; a damaged file costs only the partitions in it."""
+    """The detectors of the partitions `keys`, each from its version; a damaged file costs only the
+    partitions in it.
+    """
     place = np.full(len(keys), -1, np.int64)
     errors: dict[int, ModelError] = {}
     packs: list[DetectorPack] = []

@@ -1,7 +1,8 @@
 """Marks and events: which bins of a sensor are anomalies, within a limit, and which of them belong together.
 
-A bin is a candidate where its severity reaches the threshold. Once the candidates of a day are more than TAIL_SHARE of five days,
-what was unusual is the new normal, and further ones are not marked. Marks no further apart than the gap are one event.
+A bin is a candidate where its severity reaches the threshold. Once the candidates of a day are more than
+TAIL_SHARE of five days, what was unusual is the new normal, and further ones are not marked. Marks no
+further apart than the gap are one event.
 """
 
 from __future__ import annotations
@@ -34,9 +35,11 @@ class Chain:
 
 
 def limit_marks(candidates: Bools, there: Bools, first: int, begin: int) -> Bools:
-    """The candidates (sensors, bins) that are marked, of the bins from number `begin` on; `first` numbers the first bin.
+    """The candidates (sensors, bins) that are marked, of the bins from number `begin` on; `first` numbers
+    the first bin.
 
-    `there` says which bins have readings and begins at bin `first`, CALIBRATION_BINS + MEMORY_BINS or more before `begin`.
+    `there` says which bins have readings and begins at bin `first`, CALIBRATION_BINS + MEMORY_BINS or more
+    before `begin`.
     """
     seen = _running(there)
     counted = _running(candidates)
@@ -50,7 +53,8 @@ def limit_marks(candidates: Bools, there: Bools, first: int, begin: int) -> Bool
 
 
 def chain_marks(marked: Bools, first: int, begin: int, gap_bins: int) -> list[Chain]:
-    """The events of one sensor that have a mark at bin `begin` or later; `marked` begins at bin `first`, MEMORY_BINS before.
+    """The events of one sensor that have a mark at bin `begin` or later; `marked` begins at bin `first`,
+    MEMORY_BINS before.
 
     Of an event that began before all that is known, the marks since midnight (UTC) count.
     """

@@ -1,4 +1,6 @@
-"""What the detectors know of each sensor, as plain arrays: the file detect-NNNN.npz beside the pack of the same number."""
+"""What the detectors know of each sensor, as plain arrays: the file detect-NNNN.npz beside the pack of the
+same number.
+"""
 
 from __future__ import annotations
 
@@ -39,9 +41,10 @@ SHAPES: Mapping[str, tuple[int, ...]] = {
 class DetectorPack:
     """The detectors of many sensors, a row each. Values are standardised: (value - center) / scale.
 
-    `pace` is how many bins a day have readings, `short` and `long` hold the centroids of windows, `season` the level by hour of the
-    day (UTC; NaN where the history carries none), `tail` the largest raw scores of training, largest first, -inf where there were
-    fewer, `seen` how many raw scores they are the largest of.
+    `pace` is how many bins a day have readings, `short` and `long` hold the centroids of windows, `season`
+    the level by hour of the day (UTC; NaN where the history carries none), `tail` the largest raw scores of
+    training, largest first, -inf where there were fewer, `seen` how many raw scores they are the largest
+    of.
     """
 
     keys: pa.StringArray
@@ -79,7 +82,9 @@ def write_detectors(pack: DetectorPack) -> bytes:
 
 
 def read_detectors(data: bytes) -> DetectorPack:
-    """The pack in these bytes; ModelError `corrupt_model` when they are none, or hold numbers that no training gives."""
+    """The pack in these bytes; ModelError `corrupt_model` when they are none, or hold numbers that no
+    training gives.
+    """
     keys, arrays = read_keyed_arrays(data, dict.fromkeys(SHAPES, np.float64))
     shaped = {}
     for name, shape in SHAPES.items():

@@ -1,7 +1,9 @@
-"""Raw scores of the detectors per bin: how far from the sensor's own usual a bin is, in deviations; NaN where there is no telling.
+"""Raw scores of the detectors per bin: how far from the sensor's own usual a bin is, in deviations; NaN
+where there is no telling.
 
-Everything is computed element by element in a fixed order, so that a sensor's scores do not depend on which others are in its
-shard. A raw score depends on the bin and on the CONTEXT_BINS before it, and on nothing else.
+Everything is computed element by element in a fixed order, so that a sensor's scores do not depend on which
+others are in its shard. A raw score depends on the bin and on the CONTEXT_BINS before it, and on nothing
+else.
 """
 
 from __future__ import annotations
@@ -22,10 +24,11 @@ _BLOCK = 1 << 20  # elements of an intermediate that the processor's cache holds
 
 
 def raw_scores(pack: DetectorPack, bins: Bins, svm: Floats | None = None) -> Floats:
-    """Raw scores, shape (detectors, sensors, bins): of all bins but the first CONTEXT_BINS, which are context.
+    """Raw scores, shape (detectors, sensors, bins): of all bins but the first CONTEXT_BINS, which are
+    context.
 
-    `pack` has a row per sensor, `svm` the raw scores of the one-class SVM (sensors, bins without context) where it takes part.
-    `bins` begin at a whole hour.
+    `pack` has a row per sensor, `svm` the raw scores of the one-class SVM (sensors, bins without context)
+    where it takes part. `bins` begin at a whole hour.
     """
     level = _standardise(bins.mean, pack)
     high = np.maximum(np.abs(_standardise(bins.low, pack)), np.abs(_standardise(bins.high, pack)))
@@ -56,7 +59,9 @@ def _standardise(values: Floats, pack: DetectorPack) -> Floats:
 
 
 def _window_distances(pack: DetectorPack, level: Floats) -> tuple[Floats, Floats]:
-    """Distances of the last SHORT and LONG bins with readings to the nearest centroid, of all bins but the context."""
+    """Distances of the last SHORT and LONG bins with readings to the nearest centroid, of all bins but the
+    context.
+    """
     there = np.isfinite(level)
     order = np.argsort(there, axis=1, kind="stable")  # bins without readings first, the others in time order
     dense = np.take_along_axis(level, order, axis=1)
@@ -77,7 +82,8 @@ def _window_distances(pack: DetectorPack, level: Floats) -> tuple[Floats, Floats
 def nearest(values: Floats, centroids: Floats) -> Floats:
     """Distance of every window of values, which ends at a column, to the nearest of the sensor's centroids.
 
-    `values` is (sensors, columns), `centroids` (sensors, clusters, length); the result has length - 1 columns less.
+    `values` is (sensors, columns), `centroids` (sensors, clusters, length); the result has length - 1
+    columns less.
     """
     sensors, clusters, length = centroids.shape
     columns = values.shape[1] - length + 1
@@ -95,7 +101,9 @@ def nearest(values: Floats, centroids: Floats) -> Floats:
 
 
 def _day_before(level: Floats) -> Floats:
-    """Median of the last two hours against the median of the hours of the day before these, of all bins but the context."""
+    """Median of the last two hours against the median of the hours of the day before these, of all bins but
+    the context.
+    """
     sensors = len(level)
     whole = np.pad(level, ((0, 0), (0, -level.shape[1] % HOUR_BINS)), constant_values=np.nan)
     hourly, _ = median_rows(whole.reshape(sensors, -1, HOUR_BINS))

@@ -1,6 +1,8 @@
-"""Severity: the calibrated scores of a sensor's detectors, averaged by their weights, hour by hour as they would be online.
+"""Severity: the calibrated scores of a sensor's detectors, averaged by their weights, hour by hour as they
+would be online.
 
-What a bin gets depends on the readings of the seven days before its hour and on those of its hour up to its end.
+What a bin gets depends on the readings of the seven days before its hour and on those of its hour up to its
+end.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from fleetscore.workloads.sensor_anomaly.readings import Floats
 class RatedHour:
     """An hour of bins with their calibrated scores.
 
-    `first` is the number of its first bin, `tails` are the sensors' tails of each detector, `weights` (detectors, sensors) sum to 1
-    for each sensor, `scores` (detectors, sensors, bins) are weighted.
+    `first` is the number of its first bin, `tails` are the sensors' tails of each detector, `weights`
+    (detectors, sensors) sum to 1 for each sensor, `scores` (detectors, sensors, bins) are weighted.
     """
 
     first: int
@@ -45,7 +47,9 @@ def add_up(scores: Floats) -> Floats:
 
 
 def share_weights(pack: DetectorPack, weights: Floats) -> Floats:
-    """Weights (detectors, sensors) that sum to 1: a sensor whose history carries no season goes without that detector."""
+    """Weights (detectors, sensors) that sum to 1: a sensor whose history carries no season goes without
+    that detector.
+    """
     own = np.repeat(weights[:, None], len(pack), axis=1)
     own[DETECTORS.index("season"), np.isnan(pack.season).any(axis=1)] = 0.0
     shared: Floats = own / np.maximum(add_up(own), 1e-9)

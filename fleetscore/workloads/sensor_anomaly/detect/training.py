@@ -30,7 +30,9 @@ from fleetscore.workloads.sensor_anomaly.readings import Floats, Int64s
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 
 BINS_MIN = 96
-"""A sensor whose readings of training fill fewer bins, or span less than half a day, gets no detectors: its one-class SVM decides."""
+"""A sensor whose readings of training fill fewer bins, or span less than half a day, gets no detectors: its
+one-class SVM decides.
+"""
 
 _CELLS = 1_500_000  # bins of all sensors that are fitted at once
 
@@ -39,7 +41,9 @@ def train_detectors(
     keys: pa.Array, gathered: Gathered, models: Mapping[str, SensorModel], settings: SensorSettings,
     first_us: int, end_us: int,
 ) -> DetectorPack:  # fmt: skip
-    """The detectors of those sensors that got a model and have half a day of readings; none where all weights are 0."""
+    """The detectors of those sensors that got a model and have half a day of readings; none where all
+    weights are 0.
+    """
     if not any(settings.detect.weights):
         return join_detectors([])
     first = first_us // BIN_US // HOUR_BINS * HOUR_BINS
@@ -77,7 +81,9 @@ def with_detectors(draft: ModelSetDraft, pack: DetectorPack, settings: SensorSet
 
 
 def _typical(pack: DetectorPack) -> dict[str, float]:
-    """Of each detector the median over the sensors of the raw score that 2 % of training's exceed, in deviations."""
+    """Of each detector the median over the sensors of the raw score that 2 % of training's exceed, in
+    deviations.
+    """
     found = {}
     for place, name in enumerate(DETECTORS):
         seen = pack.seen[:, place]

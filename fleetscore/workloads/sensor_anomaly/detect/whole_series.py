@@ -1,8 +1,10 @@
-"""Detection in one series that is sent whole: expected values, margins, severities and changes, without any training before.
+"""Detection in one series that is sent whole: expected values, margins, severities and changes, without any
+training before.
 
-The expected value is a robust level that follows the series slowly, plus the median of each phase where there is a period. What is
-left over is judged by the detectors of sensor_anomaly: distance to the median, KMeans over 8 points, change against the day before
-(here: against the period before), each calibrated by the series itself.
+The expected value is a robust level that follows the series slowly, plus the median of each phase where
+there is a period. What is left over is judged by the detectors of sensor_anomaly: distance to the median,
+KMeans over 8 points, change against the day before (here: against the period before), each calibrated by
+the series itself.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ _HARDEST = 4.0  # the largest calibrated score
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """Per point: expected value, margin to either side, whether it is an anomaly, and severity from 0 to 1; and the period, 0 for none."""
+    """Per point: expected value, margin to either side, whether it is an anomaly, and severity from 0 to 1;
+    and the period, 0 for none.
+    """
 
     period: int
     expected: Floats
@@ -41,7 +45,9 @@ class Detected:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Per point: whether the level changes there, and how sure that is from 0 to 1; and the period, 0 for none."""
+    """Per point: whether the level changes there, and how sure that is from 0 to 1; and the period, 0 for
+    none.
+    """
 
     period: int
     is_change: npt.NDArray[np.bool_]
@@ -49,7 +55,9 @@ class Changes:
 
 
 def detect_points(values: Floats, period: int | None, sensitivity: int, ratio: float) -> Detected:
-    """Anomalies among the values (12 or more, finite), at most the share `ratio` of them; `period` None: find it."""
+    """Anomalies among the values (12 or more, finite), at most the share `ratio` of them; `period` None:
+    find it.
+    """
     found = find_period(values) if period is None else period
     expected = _expect(values, found)
     left = values - expected
@@ -67,7 +75,9 @@ def detect_points(values: Floats, period: int | None, sensitivity: int, ratio: f
 
 
 def detect_changes(values: Floats, period: int | None, sensitivity: int, window: int) -> Changes:
-    """Points where the level before and after differ by more than the margin of the sensitivity, over `window` points or more each."""
+    """Points where the level before and after differ by more than the margin of the sensitivity, over
+    `window` points or more each.
+    """
     found = find_period(values) if period is None else period
     season = _season(values - _level(values, found), found)
     plain = values - season
@@ -98,7 +108,9 @@ def margin_of(sensitivity: int) -> float:
 
 
 def find_period(values: Floats) -> int:
-    """The lag at which the series is most like itself, from 4 points to half of it; 0 where it is not much like itself at any."""
+    """The lag at which the series is most like itself, from 4 points to half of it; 0 where it is not much
+    like itself at any.
+    """
     count = len(values)
     plain = values - np.linspace(*_ends(values), count)
     low, high = np.quantile(plain, [0.01, 0.99])
@@ -166,7 +178,9 @@ def _severity(left: Floats, period: int) -> Floats:
 
 
 def _short_scores(away: Floats) -> Floats:
-    """Scores of a series that is too short for a tail: that of a normal distribution, beyond its 98 % quantile."""
+    """Scores of a series that is too short for a tail: that of a normal distribution, beyond its 98 %
+    quantile.
+    """
     rare = 10.0 ** -np.minimum(0.2 * away**2, 12.0)
     return np.where(rare < TAIL_SHARE, np.minimum(-np.log10(rare), _HARDEST), 0.0)
 
