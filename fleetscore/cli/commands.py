@@ -31,7 +31,7 @@ _COMMANDS = {
     "train": "run:train",
     "new": "new:new",
     "check": "check:check",
-    "import-models": "models:import_models",
+    "import-models": "import_models:import_models",
     "models": "models:models",
     "results": "results:results",
     "drift": "drift:drift",

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from fleetscore.operations.attention import WorkloadAttention
     from fleetscore.operations.backfills import BackfillPreview
     from fleetscore.operations.deadlines import DeadlineReport
-    from fleetscore.operations.doctor import Diagnosis
     from fleetscore.operations.drift_report import DriftReport
     from fleetscore.operations.explain import PartitionStory
+    from fleetscore.operations.findings import Diagnosis
     from fleetscore.operations.housekeeping import Swept
     from fleetscore.operations.monthly_costs import MonthCost
     from fleetscore.operations.mutes import Mute

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from fleetscore.operations.attention import WorkloadAttention
     from fleetscore.operations.backfills import BackfillPreview
     from fleetscore.operations.deadlines import DeadlineReport
-    from fleetscore.operations.doctor import Diagnosis
     from fleetscore.operations.drift_report import DriftReport
     from fleetscore.operations.explain import PartitionStory
+    from fleetscore.operations.findings import Diagnosis
     from fleetscore.operations.housekeeping import Swept
     from fleetscore.operations.monthly_costs import MonthCost
     from fleetscore.operations.mutes import Mute
@@ -226,14 +226,14 @@ class RemoteFleet(FleetBase):
 
     def doctor(self) -> Diagnosis:
         """What the app finds when it examines itself."""
-        from fleetscore.operations.doctor import Diagnosis
+        from fleetscore.operations.findings import Diagnosis
 
         return self.call("GET", "doctor", Diagnosis)
 
     def doctor_azure(self, wait_s: float = 900.0) -> Diagnosis:
         """See FleetBase; an app submits no task, since it could not wait for it."""
         del wait_s
-        from fleetscore.operations.doctor import Diagnosis
+        from fleetscore.operations.findings import Diagnosis
 
         return self.call("GET", "doctor/azure", Diagnosis)
 

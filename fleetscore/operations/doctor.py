@@ -7,35 +7,33 @@ ok.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 from functools import partial
 from itertools import chain
-from typing import Literal
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.batch import connect_compute
 from fleetscore.errors import ConflictError, FleetscoreError
-from fleetscore.models.model_sets import read_listed_set, read_pins
-from fleetscore.models.trust import TRUSTED, trusted_names
-from fleetscore.operations.due import has_input
+from fleetscore.operations.doctor_workloads import (
+    find_missing_tables,
+    find_trouble_of_runs,
+    find_trust,
+    find_unread_input,
+    find_unwritten_results,
+    judge_settings,
+)
+from fleetscore.operations.findings import Diagnosis, Finding, run_check
 from fleetscore.operations.known_workloads import find_named
-from fleetscore.operations.result_sink import windows_behind
 from fleetscore.operations.state_check import check_state
-from fleetscore.operations.table_sync import missing_windows
-from fleetscore.operations.unread_input import describe_unread
-from fleetscore.operations.watchdog import gather_overdue, trouble_of
 from fleetscore.pipeline.cost import PRICES_PATH, find_prices
 from fleetscore.registry import KnownWorkload, find_workloads
 from fleetscore.schedules import parse_schedule
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
-from fleetscore.store.paths import table_root
-
-State = Literal["ok", "warning", "wrong", "not checked"]
 
 _MOST_SKEW_S = 60.0
 _STATE_S = 60.0
@@ -76,24 +74,6 @@ _ORDER = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found; `fix` says what to do unless it is ok."""
-
-    check: str
-    state: State
-    detail: str
-    fix: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """All findings; `healthy` if none is wrong."""
-
-    healthy: bool
-    findings: tuple[Finding, ...]
-
-
 def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diagnosis:
     """Check settings, input, store, clock, queue, Batch, schedules, models and what the watchdog sees.
 
@@ -103,7 +83,10 @@ def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diag
     with suppress(FleetscoreError):  # the check of the store says what is wrong with it
         known = find_named(store)
     checks: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
-        ("settings", lambda: [*(_settings(each) for each in known), *_trust(known), *_prices(store)]),
+        (
+            "settings",
+            lambda: [*(judge_settings(each) for each in known), *find_trust(known), *_prices(store)],
+        ),
         ("schedules", lambda: _schedules(app, known)),
         ("store", lambda: _store(store, now)),
         ("queue", lambda: _queue(app)),
@@ -112,55 +95,20 @@ def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diag
         ("quota", lambda: _quota(store, app)),
         ("notices", lambda: _notices(store, app)),
         ("state", lambda: _state(store)),
-        *(("tables", partial(_table, store, each)) for each in known),
-        *(("results", partial(_sink, store, each, now())) for each in known),
-        *(("input", partial(_input, store, each)) for each in known if each.workload and not each.reason),
-        *(("runs", partial(_workload, store, each, now())) for each in known),
+        *(("tables", partial(find_missing_tables, store, each)) for each in known),
+        *(("results", partial(find_unwritten_results, store, each, now())) for each in known),
+        *(
+            ("input", partial(find_unread_input, store, each))
+            for each in known
+            if each.workload and not each.reason
+        ),
+        *(("runs", partial(find_trouble_of_runs, store, each, now())) for each in known),
     ]
-    found = [*chain(*side_by_side(lambda check: _guarded(*check), checks))]
+    found = [*chain(*side_by_side(lambda check: run_check(*check), checks))]
     if not any(finding.check == "runs" for finding in found):
         found.append(Finding("runs", "ok", "No window is overdue, and no run stands still."))
     findings = tuple(sorted(found, key=lambda finding: _ORDER.index(finding.check)))
     return Diagnosis(all(finding.state != "wrong" for finding in findings), findings)
-
-
-def _guarded(check: str, find: Callable[[], Iterable[Finding]]) -> list[Finding]:
-    """The check's findings; an error is one as well, after those that came before it."""
-    findings: list[Finding] = []
-    try:
-        findings.extend(find())
-    except FleetscoreError as error:
-        findings.append(Finding(check, "wrong", error.message, error.fix or "See docs/reference/errors.md."))
-    return findings
-
-
-def _settings(known: KnownWorkload) -> Finding:
-    if known.reason:
-        check = "schedules" if "schedule" in known.field.lower() else "settings"
-        return Finding(check, "wrong", f"{known.name}: {known.reason}", known.fix)
-    return Finding("settings", "ok", f"{known.name}: can be read.")
-
-
-def _trust(known: Sequence[KnownWorkload]) -> Iterator[Finding]:
-    """Whether code of the user's may run here, for each workload that names some, and names that no
-    workload has.
-    """
-    for each in known:
-        distrust = each.workload.code_distrust() if each.workload is not None and not each.reason else None
-        if distrust:
-            sentence, _, fix = distrust.partition(". ")
-            yield Finding("settings", "wrong", f"{each.name}: {sentence}.", fix)
-        elif distrust is not None:
-            yield Finding(
-                "settings", "ok", f"{each.name}: its own code may run, by its settings and {TRUSTED}."
-            )
-    for name in sorted(trusted_names() - {each.name for each in known}):
-        yield Finding(
-            "settings",
-            "warning",
-            f"{TRUSTED} names {name}, which is no workload here.",
-            f"Take it out of {TRUSTED}.",
-        )
 
 
 def _schedules(app: AppSettings, known: Iterable[KnownWorkload]) -> Iterator[Finding]:
@@ -317,81 +265,6 @@ def _quota(store: Store, app: AppSettings) -> Iterator[Finding]:
             yield Finding("quota", "wrong", detail, fix)
         else:
             yield Finding("quota", "ok", f"{kind}: {cores} of {granted} granted cores at the most.")
-
-
-def _input(store: Store, known: KnownWorkload) -> Iterator[Finding]:
-    """Whether files of the workload's folders are not read although they look like data."""
-    unread = describe_unread(store, known)
-    if unread:
-        fix = "Correct `path` or `format` of [data] in its settings, write the files otherwise, or move them away."
-        yield Finding("input", "warning", unread, fix)
-    else:
-        yield Finding("input", "ok", f"{known.name}: every file of its input that looks like data is read.")
-
-
-def _workload(store: Store, known: KnownWorkload, now: datetime) -> Iterator[Finding]:
-    """What is wrong with the workload's model sets and runs."""
-    with ThreadPoolExecutor(2) as pool:
-        models = pool.submit(_guarded, "models", lambda: _models(store, known))
-        trouble = pool.submit(trouble_of, store, known, now)
-    yield from models.result()
-    for notice in gather_overdue(trouble.result()):
-        if notice.kind != "workload_broken":  # a finding of its own
-            yield Finding("runs", "warning", notice.message, notice.links.get("command", ""))
-
-
-def _table(store: Store, known: KnownWorkload) -> Iterator[Finding]:
-    """How many published windows the workload's result table lacks; nothing where it lacks none."""
-    missing = missing_windows(store, known.name)
-    if missing:
-        detail = f"{table_root(known.name)} lacks {len(missing)} published windows, {missing[0]} first."
-        yield Finding("tables", "warning", detail, "fleetscore repair --tables")
-
-
-def _sink(store: Store, known: KnownWorkload, now: datetime) -> Iterator[Finding]:
-    """How many windows the workload's database of results lacks; nothing where it lacks none, or has none."""
-    behind = windows_behind(store, known.name, now)
-    if behind:
-        detail = f"The database of {known.name} lacks {len(behind)} published windows, {behind[0]} first."
-        yield Finding(
-            "results", "warning", detail, "The watchdog tries again; sink_behind in the log says why."
-        )
-
-
-def _models(store: Store, known: KnownWorkload) -> Iterator[Finding]:
-    workload = known.name
-    if known.workload is None or not has_input(store, known.workload):
-        yield Finding("models", "not checked", f"{workload} has no data.")
-        return
-    pins = read_pins(store, workload)
-    if not pins.current:
-        fix = f"fleetscore train {workload} --from A --to B, or fleetscore models promote {workload}"
-        yield Finding("models", "warning", f"{workload} has data, but no model set is pinned.", fix)
-    versions = sorted({pins.current, pins.challenger, *pins.partitions.values()} - {""})
-    yield from side_by_side(lambda version: _model(store, workload, version), versions)
-
-
-def _model(store: Store, name: str, version: str) -> Finding:
-    fix = f"Pin another: fleetscore models list {name}; fleetscore models pin {name} VERSION"
-    folder = f"models/{name}/{version}/"
-    entries = {entry.path[len(folder) :]: entry for entry in store.list(folder)}
-    try:
-        model_set = read_listed_set(store, name, version, entries.get("set.json"))
-    except FleetscoreError as error:
-        return Finding("models", "wrong", f"{name}: {error.message}", fix)
-    there = {file: entry.size_bytes for file, entry in entries.items()}
-    for file, expected in model_set.files.items():
-        size_bytes = there.get(file)
-        if size_bytes != expected.size_bytes:
-            found = (
-                "missing" if size_bytes is None else f"{size_bytes} bytes instead of {expected.size_bytes}"
-            )
-            return Finding("models", "wrong", f"{name} {version}: {file} is {found}.", fix)
-    return Finding(
-        "models",
-        "ok",
-        f"{name}: {version} has all its files, each as long as it was written ({len(model_set.files)}).",
-    )
 
 
 def _state(store: Store) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ from fleetscore.app_settings import AppSettings
 from fleetscore.batch import connect_compute
 from fleetscore.batch.interface import Compute, JobSpec, ShardTaskSpec, TaskState
 from fleetscore.errors import FleetscoreError
-from fleetscore.operations.doctor import Diagnosis, Finding
+from fleetscore.operations.findings import Diagnosis, Finding
 from fleetscore.store.base import Store
 
 PROBE_MARK = "PROBE "

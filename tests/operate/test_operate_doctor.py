@@ -14,7 +14,8 @@ from fleetscore.batch.interface import PoolState
 from fleetscore.errors import CapacityError
 from fleetscore.models.model_sets import read_model_set, read_pins
 from fleetscore.operations import doctor
-from fleetscore.operations.doctor import Diagnosis, examine, judge_clock
+from fleetscore.operations.doctor import examine, judge_clock
+from fleetscore.operations.findings import Diagnosis
 from fleetscore.operations.notices import QUEUE, Notice
 from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.records import to_json

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleetscore.workloads.store_sales.contract import LOOKBACK_WEEKS
-from fleetscore.workloads.store_sales.feature_kernels import fit_responses
 from fleetscore.workloads.store_sales.features import Prepared, prepare
 from fleetscore.workloads.store_sales.panel import Panel
+from fleetscore.workloads.store_sales.response_kernels import fit_responses
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 
 from fleetscore.kernels.compiled import compiled
+from fleetscore.workloads.store_sales.response_kernels import (
+    LONG_DECAY,
+    dot,
+    fit_response,
+    known_mean,
+    measure_residuals,
+    or_zero,
+    set_regressors,
+)
 
 _SHORT_DECAY = 0.5 ** (1 / 13)  # weekly weights of the level
-_LONG_DECAY = 0.5 ** (1 / 26)  # of the response regression and the kinds of week
 _FEATURE_WEIGHT = 0.25  # of feature weeks in the level, which is to be what sells without
-_RIDGE = (
-    0.1,
-    0.2,
-    0.2,
-    1.0,
-    1.0,
-)  # of the response regression: intercept, own price, rival price, feature, deal
 _MOST_WEEKS = 26  # that "weeks since" and "weeks on" count to
 _FEW_SKUS = 32  # up to so many, comparing all pairs is faster than sorting
 
@@ -137,8 +138,8 @@ def build_rows(
         y, p, d, f, r = log_sales[s], log_price[s], deal[s], feat[s], rivals[0, s]
         base_level = _level(y, f, start, origin, head)
         _measure_kinds(y, d, f, start, origin, base_level, kinds)
-        price_mean, rival_mean = _known_mean(p, start, origin), _known_mean(r, start, origin)
-        _fit_response(
+        price_mean, rival_mean = known_mean(p, start, origin), known_mean(r, start, origin)
+        fit_response(
             y,
             p,
             r,
@@ -156,11 +157,13 @@ def build_rows(
         )
         _uplifts(kinds, head)
         _recent(y, start, origin, base_level, head)
-        _residuals(y, p, r, d, f, start, origin, base_level, price_mean, rival_mean, coefficients, x, head)
+        measure_residuals(
+            y, p, r, d, f, start, origin, base_level, price_mean, rival_mean, coefficients, x, head
+        )
         recent = max(start, origin - 12)
         p13, r13, low = (
-            _known_mean(p, recent, origin),
-            _known_mean(r, recent, origin),
+            known_mean(p, recent, origin),
+            known_mean(r, recent, origin),
             _lowest(p, start, origin),
         )
         means = (price_mean, rival_mean, p13, r13, low)
@@ -170,8 +173,8 @@ def build_rows(
             matrix[:15, row] = head
             matrix[15, row] = steps[row]
             _fill_prices(p, r, rivals[:, s], origin, target, means, matrix[:, row])
-            _regressors(p[target] - price_mean, r[target] - rival_mean, d[target], f[target], x)
-            matrix[16, row] = _dot(coefficients, x)
+            set_regressors(p[target] - price_mean, r[target] - rival_mean, d[target], f[target], x)
+            matrix[16, row] = dot(coefficients, x)
             _fill_promotions(d, f, rivals[:, s], target, kinds, matrix[:, row])
             for e in range(extras.shape[0]):
                 matrix[38 + 2 * e, row] = extras[e, s, target]
@@ -184,15 +187,15 @@ def _fill_prices(p: Any, r: Any, rivals: Any, origin: int, target: int, means: A
     own lowest.
     """
     price_mean, _, p13, r13, low = means
-    out[19] = _or_zero(p[target] - p13)
-    out[20] = _or_zero(p[target] - price_mean)
-    out[21] = _or_zero(p[target] - low)
-    out[22] = _or_zero(p[target] - p[target - 1])
-    out[23] = _or_zero(p[target] - p[origin])
-    out[24] = _or_zero(p[target] - rivals[1, target])
-    out[25] = _or_zero(p[target] - r[target])
+    out[19] = or_zero(p[target] - p13)
+    out[20] = or_zero(p[target] - price_mean)
+    out[21] = or_zero(p[target] - low)
+    out[22] = or_zero(p[target] - p[target - 1])
+    out[23] = or_zero(p[target] - p[origin])
+    out[24] = or_zero(p[target] - rivals[1, target])
+    out[25] = or_zero(p[target] - r[target])
     out[26] = rivals[2, target]
-    out[27] = _or_zero(r[target] - r13)
+    out[27] = or_zero(r[target] - r13)
 
 
 @compiled()
@@ -212,22 +215,6 @@ def _fill_promotions(deal: Any, feat: Any, rivals: Any, target: int, kinds: Any,
     out[35] = kinds[kind, 1] * weeks / (weeks + 1.0)
     out[36] = weeks
     out[37] = kinds[kind, 2]
-
-
-@compiled()
-def _or_zero(value: float) -> float:
-    """0.0, which is neutral for a difference, where it is unknown."""
-    return value if math.isfinite(value) else 0.0
-
-
-@compiled()
-def _known_mean(values: Any, first: int, last: int) -> float:
-    total, known = 0.0, 0
-    for t in range(first, last + 1):
-        if not math.isnan(values[t]):
-            total += values[t]
-            known += 1
-    return total / known if known > 0 else np.nan
 
 
 @compiled()
@@ -275,7 +262,7 @@ def _measure_kinds(y: Any, deal: Any, feat: Any, start: int, origin: int, level:
             kinds[k, 0] += decay
             kinds[k, 1] += decay * (y[t] - level)
             kinds[k, 2] += decay * (y[t] - level) * (y[t] - level)
-        decay *= _LONG_DECAY
+        decay *= LONG_DECAY
     for k in range(3):
         if kinds[k, 0] > 0.0:
             kinds[k, 1] /= kinds[k, 0]
@@ -302,122 +289,15 @@ def _recent(y: Any, start: int, origin: int, level: float, head: Any) -> None:
             seen += 1
             if seen == 2:
                 break
-    head[6] = _or_zero(_known_mean(y, max(start, origin - 4), origin) - level)
+    head[6] = or_zero(known_mean(y, max(start, origin - 4), origin) - level)
     recent = max(start, origin - 12)
-    head[7] = _or_zero(_known_mean(y, recent, origin) - level)
+    head[7] = or_zero(known_mean(y, recent, origin) - level)
     high = -np.inf
     for t in range(recent, origin + 1):
         if y[t] > high:  # false for NaN
             high = y[t]
-    head[8] = _or_zero(high - level)
-    head[9] = _or_zero(_lowest(y, recent, origin) - level)
-
-
-@compiled()
-def _regressors(price: float, rival: float, deal: float, feat: float, x: Any) -> None:
-    x[0] = 1.0
-    x[1] = _or_zero(price)
-    x[2] = _or_zero(rival)
-    x[3] = feat
-    x[4] = deal * (1.0 - feat)
-
-
-@compiled()
-def _dot(a: Any, b: Any) -> float:
-    total = 0.0
-    for i in range(a.size):
-        total += a[i] * b[i]
-    return total
-
-
-@compiled()
-def _fit_response(
-    y: Any, p: Any, r: Any, deal: Any, feat: Any, start: int, origin: int, level: float, price_mean: float,
-    rival_mean: float, prior: Any, coefficients: Any, normal: Any, x: Any,
-) -> None:  # fmt: skip
-    """Ridge regression, recent weeks weighing more, of log sales on own price, mean rival price, feature
-    and deal; shrunk to `prior`.
-    """
-    normal[:, :] = 0.0
-    for i in range(5):
-        coefficients[i] = _RIDGE[i] * prior[i]
-    decay = 1.0
-    for t in range(origin, start - 1, -1):
-        if not math.isnan(y[t]):
-            _regressors(p[t] - price_mean, r[t] - rival_mean, deal[t], feat[t], x)
-            for i in range(5):
-                coefficients[i] += decay * x[i] * (y[t] - level)
-                for j in range(i + 1):
-                    normal[i, j] += decay * x[i] * x[j]
-        decay *= _LONG_DECAY
-    for i in range(5):
-        normal[i, i] += _RIDGE[i]
-    _solve(normal, coefficients)
-
-
-@compiled()
-def fit_responses(
-    log_sales: Any, log_price: Any, deal: Any, feat: Any, rivals: Any, stop: int, lookback: int, out: Any
-) -> None:
-    """Fill `out` (series x 5) with each series' own response in the lookback before column `stop`."""
-    normal, x, none = np.empty((5, 5)), np.empty(5), np.zeros(5)
-    start, origin = max(0, stop - lookback), stop - 1
-    for s in range(log_sales.shape[0]):
-        level = _known_mean(log_sales[s], start, origin)
-        if math.isnan(level):
-            out[s] = 0.0
-            continue
-        price_mean = _known_mean(log_price[s], start, origin)
-        rival_mean = _known_mean(rivals[0, s], start, origin)
-        _fit_response(
-            log_sales[s], log_price[s], rivals[0, s], deal[s], feat[s], start, origin, level, price_mean,
-            rival_mean, none, out[s], normal, x,
-        )  # fmt: skip
-
-
-@compiled()
-def _solve(matrix: Any, vector: Any) -> None:
-    """Solve the symmetric positive definite system (lower triangle given) by Cholesky, in place."""
-    n = vector.size
-    for i in range(n):
-        for j in range(i + 1):
-            total = matrix[i, j]
-            for k in range(j):
-                total -= matrix[i, k] * matrix[j, k]
-            matrix[i, j] = math.sqrt(total) if i == j else total / matrix[j, j]
-    for i in range(n):
-        for k in range(i):
-            vector[i] -= matrix[i, k] * vector[k]
-        vector[i] /= matrix[i, i]
-    for i in range(n - 1, -1, -1):
-        for k in range(i + 1, n):
-            vector[i] -= matrix[k, i] * vector[k]
-        vector[i] /= matrix[i, i]
-
-
-@compiled()
-def _residuals(
-    y: Any, p: Any, r: Any, deal: Any, feat: Any, start: int, origin: int, level: float, price_mean: float,
-    rival_mean: float, coefficients: Any, x: Any, head: Any,
-) -> None:  # fmt: skip
-    """Sets `spread`, `last_residual` and `mean_residual_4`."""
-    squares, weight, decay, seen, last, total, recent = 0.0, 0.0, 1.0, 0, 0.0, 0.0, 0
-    for t in range(origin, start - 1, -1):
-        if not math.isnan(y[t]):
-            _regressors(p[t] - price_mean, r[t] - rival_mean, deal[t], feat[t], x)
-            residual = y[t] - level - _dot(coefficients, x)
-            squares += decay * residual * residual
-            weight += decay
-            if seen == 0:
-                last = residual
-            seen += 1
-            if origin - t < 4:
-                total += residual
-                recent += 1
-        decay *= _LONG_DECAY
-    head[3] = math.sqrt(squares / weight) if weight > 0.0 else 0.0
-    head[13] = last
-    head[14] = total / recent if recent > 0 else 0.0
+    head[8] = or_zero(high - level)
+    head[9] = or_zero(_lowest(y, recent, origin) - level)
 
 
 @compiled()
