@@ -212,6 +212,16 @@ class ScoresRows(ABC):
         """One answer per row, in order; InputError names the row and the field."""
 
 
+class HasModelKeys(ABC):
+    """The capability to choose models by a key that partitions may share, so that a key can be pinned."""
+
+    lacking: ClassVar[str] = "has no model keys"
+
+    @abstractmethod
+    def model_keys(self, store: Store, version: str) -> frozenset[str]:
+        """The keys that have a model in the version; ModelError when there is no such version."""
+
+
 class FindsEvents(ABC):
     """The capability to say which published rows together are events that people act on."""
 

@@ -121,13 +121,14 @@ class PublishBody(ChangeBody, forbid_unknown_fields=True, frozen=True):
 
 
 class PinBody(ChangeBody, forbid_unknown_fields=True, frozen=True):
-    """Score with `version` from now on, everywhere or for one `partition`; a partition with version ""
-    follows the current one again.
+    """Score with `version` from now on, everywhere, for one `partition`, or for one model `key`; a partition
+    or key with version "" follows the current one again.
     """
 
     version: Version
     partition: Annotated[str, msgspec.Meta(max_length=1_024)] = ""
     why: Reason = ""
+    key: Annotated[str, msgspec.Meta(max_length=1_024)] = ""
 
 
 class PromoteBody(ChangeBody, forbid_unknown_fields=True, frozen=True):

@@ -46,17 +46,18 @@ async def show_current_model(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.route(route="models/{workload}/pin", methods=["POST"])
 @handle_errors
 async def pin_model(req: func.HttpRequest) -> func.HttpResponse:
-    """Score with a version from now on, everywhere or for one partition."""
-    from fleetscore.models.model_sets import pin_version
+    """Score with a version from now on, everywhere, for one partition, or for one model key."""
+    from fleetscore.operations.pinning import pin_on_request
 
     workload, body = _workload(req), read_body(req, PinBody)
     return answer_json(
         await run_in_thread(
-            pin_version,
+            pin_on_request,
             app_store(),
             workload,
             body.version,
             partition=body.partition,
+            key=body.key,
             requested_by=body.requested_by,
             why=body.why,
         )

@@ -181,7 +181,10 @@ def describe_api() -> dict[str, Any]:
                 ),
             },
             "/models/{workload}/pin": {
-                "post": _endpoint("Pin a version, everywhere or for one partition.", [200, 400, 422], body="PinBody", parameters=[workload])
+                "post": _endpoint(
+                    "Pin a version, everywhere, for one partition, or for one model key.", [200, 400, 422],
+                    body="PinBody", parameters=[workload],
+                )
             },
             "/models/{workload}/promote": {
                 "post": _endpoint(

@@ -64,30 +64,39 @@ def show(workload: str, version: str, fleet: FleetBase, as_json: bool) -> None:
         _print_history(shown.pins)
 
 
-@models.command()
+@models.command(short_help="Score with VERSION everywhere, or for one partition or model key.")
 @WORKLOAD
 @click.argument("version")
 @click.option("--partition", default="", metavar="KEY", help="Only for this partition.")
+@click.option(
+    "--model-key", default="", metavar="KEY", help="Only for the partitions that this model key scores."
+)
 @_WHY
 @asking_options
 def pin(
-    workload: str, version: str, partition: str, why: str, fleet: FleetBase, as_json: bool
+    workload: str, version: str, partition: str, model_key: str, why: str, fleet: FleetBase, as_json: bool
 ) -> None:  # fmt: skip
-    """Score with VERSION from now on, everywhere or for one partition."""
-    pins = fleet.models(workload).pin(version, partition, why)
-    _print_pins(workload, partition, pins, as_json)
+    """Score with VERSION from now on, everywhere, for one partition, or for one model key of a workload of
+    kind models. A partition's own pin wins over that of its key.
+    """
+    pins = fleet.models(workload).pin(version, partition, why, key=model_key)
+    _print_pins(workload, partition, pins, as_json, model_key)
 
 
 @models.command()
 @WORKLOAD
-@click.option(
-    "--partition", required=True, metavar="KEY", help="The partition that gets the current set again."
-)
+@click.option("--partition", default="", metavar="KEY", help="The partition that gets the current set again.")
+@click.option("--model-key", default="", metavar="KEY", help="The model key that gets the current set again.")
 @_WHY
 @asking_options
-def unpin(workload: str, partition: str, why: str, fleet: FleetBase, as_json: bool) -> None:
-    """Let one partition be scored with the current set again."""
-    _print_pins(workload, partition, fleet.models(workload).pin("", partition, why), as_json)
+def unpin(
+    workload: str, partition: str, model_key: str, why: str, fleet: FleetBase, as_json: bool
+) -> None:  # fmt: skip
+    """Score one partition, or those of one model key, with the current set again."""
+    if bool(partition) == bool(model_key):
+        raise click.UsageError("Give --partition, or --model-key.")
+    pins = fleet.models(workload).pin("", partition, why, key=model_key)
+    _print_pins(workload, partition, pins, as_json, model_key)
 
 
 @models.command(short_help="Make a set the current one.")
@@ -192,11 +201,15 @@ def show_verdict(workload: str, verdict_id: str, limit: int, fleet: FleetBase, a
     print_json(report) if as_json else _print_report(report)
 
 
-def _print_pins(workload: str, partition: str, pins: Pins, as_json: bool) -> None:
+def _print_pins(workload: str, partition: str, pins: Pins, as_json: bool, model_key: str = "") -> None:
     from fleetscore.cli.render import print_json
 
     if as_json:
         print_json(pins)
+    elif model_key:
+        say(
+            f"{workload} model key {model_key}: {pins.keys.get(model_key) or 'the current set, as all others'}"
+        )
     elif partition:
         pinned = pins.partitions.get(partition, "")
         say(f"{workload} {partition}: {pinned or 'the current set, as all others'}")
@@ -281,10 +294,12 @@ def _size(model_set: ModelSet) -> int:
 
 def _format_pins(pins: ModelSets, version: str) -> str:
     partitions = sum(pinned == version for pinned in pins.partitions.values())
+    keys = sorted(key for key, pinned in pins.keys.items() if pinned == version)
     parts: Sequence[str] = [
         *(["current"] if pins.current == version else []),
         *(["challenger"] if pins.challenger == version else []),
         *([f"{partitions} partitions"] if partitions else []),
+        *([f"model keys {', '.join(keys[:3])}{' and more' if len(keys) > 3 else ''}"] if keys else []),
     ]
     return ", ".join(parts)
 
@@ -313,7 +328,7 @@ def _print_history(pins: Pins, most: int = 10) -> None:
         (
             f"{c.at:%Y-%m-%d %H:%M:%S}",
             c.who,
-            c.partition
+            (f"model key {c.partition}" if c.unit == "key" else c.partition)
             or (f"{len(c.partitions):,} partitions" if c.partitions else "")
             or ("challenger" if c.role == "challenger" else "current"),
             c.before or "none",

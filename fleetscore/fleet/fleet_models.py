@@ -27,8 +27,10 @@ class FleetModels(Protocol):
     def show_set(self, version: str = "") -> PinnedSet:
         """One model set with its card, by default ("") the current one."""
 
-    def pin(self, version: str, partition: str = "", why: str = "") -> Pins:
-        """Use `version` everywhere, or for one partition ("" as version: the current one again)."""
+    def pin(self, version: str, partition: str = "", why: str = "", *, key: str = "") -> Pins:
+        """Use `version` everywhere, for one partition, or for one model key ("" as version: the current one
+        again).
+        """
 
     def promote(self, version: str = "", why: str = "", *, where: str = "") -> Pins:
         """Make `version` current, by default the challenger, else the newest set.
@@ -75,13 +77,13 @@ class StoreModels:
 
         return describe_set(self._store, self._workload, version)
 
-    def pin(self, version: str, partition: str = "", why: str = "") -> Pins:
+    def pin(self, version: str, partition: str = "", why: str = "", *, key: str = "") -> Pins:
         """See FleetModels."""
-        from fleetscore.models.model_sets import pin_version
+        from fleetscore.operations.pinning import pin_on_request
 
-        return pin_version(
-            self._store, self._workload, version, partition=partition, requested_by=_requested_by(), why=why
-        )
+        return pin_on_request(
+            self._store, self._workload, version, partition=partition, key=key, requested_by=_requested_by(), why=why
+        )  # fmt: skip
 
     def promote(self, version: str = "", why: str = "", *, where: str = "") -> Pins:
         """See FleetModels."""
@@ -143,9 +145,12 @@ class RemoteModels:
         tail = f"sets/{quote(version, safe='')}" if version else "current"
         return self._app.call("GET", f"{self._endpoint}/{tail}", PinnedSet)
 
-    def pin(self, version: str, partition: str = "", why: str = "") -> Pins:
+    def pin(self, version: str, partition: str = "", why: str = "", *, key: str = "") -> Pins:
         """See FleetModels."""
-        return self._change("pin", {"version": version, "partition": partition, "why": why})
+        body = {"version": version, "partition": partition, "why": why}
+        return self._change(
+            "pin", body | ({"key": key} if key else {})
+        )  # unknown to apps of earlier versions
 
     def promote(self, version: str = "", why: str = "", *, where: str = "") -> Pins:
         """See FleetModels."""

@@ -1,7 +1,7 @@
 """Model sets: versioned, immutable sets of models of a workload, and the pins that name which one is used.
 
 models/<workload>/<version>/set.json names each file with its size and SHA-256; models/<workload>/pins.json
-names the current version, versions of single partitions, and every change ever made to them.
+names the current version, versions of single partitions and model keys, and every change ever made to them.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class ModelSet:
 @dataclass(frozen=True, slots=True)
 class PinChange:
     """One change of a pin: of the current version (`partition` is ""), of one partition or of `partitions`,
-    or of the challenger.
+    or of the challenger. Where `unit` is "key", `partition` is a model key.
     """
 
     at: datetime
@@ -66,12 +66,13 @@ class PinChange:
     why: str = ""
     role: Literal["champion", "challenger"] = "champion"
     partitions: tuple[str, ...] = ()  # that were pinned to `after` by one change
+    unit: Literal["partition", "key"] = "partition"
 
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """Which version is used: `partitions[key]` where it is there, `current` otherwise; "" is none. The
-    challenger scores in shadow.
+    """Which version is used: `partitions[key]` where it is there, else `keys[key]` of the model key that
+    scores the partition, else `current`; "" is none. The challenger scores in shadow.
     """
 
     current: str = ""
@@ -79,9 +80,10 @@ class Pins:
     history: tuple[PinChange, ...] = ()
     challenger: str = ""
     schema: int = 1
+    keys: Mapping[str, str] = field(default_factory=dict)
 
     def version_for(self, partition: str) -> str:
-        """The version that scores `partition`.
+        """The version that scores `partition`, as long as no pin of its model key says otherwise.
 
         >>> Pins("v1", {"7/2": "v0"}).version_for("7/2")
         'v0'
@@ -204,6 +206,41 @@ def pin_version(
     return _change(store, workload, lambda pins: _changed(pins, version, partition, requested_by, why, at))
 
 
+def pin_key(
+    store: Store,
+    workload: str,
+    version: str,
+    key: str,
+    *,
+    requested_by: str = "",
+    why: str = "",
+    now: datetime | None = None,
+) -> Pins:
+    """Let `version` score the partitions of the model key ("" as version unpins it); the change is recorded.
+    InputError for unpinning a key that is not pinned.
+    """
+    if version:
+        read_model_set(store, workload, version)
+    at = now or datetime.now(UTC)
+
+    def changed(pins: Pins) -> Pins:
+        if not version and key not in pins.keys:
+            pinned = ", ".join(sorted(pins.keys)[:10]) or "none"
+            raise InputError(
+                f"The model key {key!r} of {workload} is not pinned.", fix=f"Pinned keys: {pinned}.", field="key"
+            )  # fmt: skip
+        change = PinChange(at, requested_by, key, pins.keys.get(key, ""), version, why, unit="key")
+        return _with_key(pins, change)
+
+    return _change(store, workload, changed)
+
+
+def _with_key(pins: Pins, change: PinChange) -> Pins:
+    others = {key: version for key, version in pins.keys.items() if key != change.partition}
+    pinned = {change.partition: change.after} if change.after else {}
+    return replace(pins, keys=others | pinned, history=(*pins.history, change))
+
+
 def pin_partitions(
     store: Store,
     workload: str,
@@ -276,6 +313,8 @@ def replay_changes(changes: Iterable[PinChange]) -> Pins:
     for change in changes:
         if change.role == "challenger":
             pins = replace(pins, challenger=change.after, history=(*pins.history, change))
+        elif change.unit == "key":
+            pins = _with_key(pins, change)
         elif change.partitions:
             pins = _with_partitions(pins, change)
         else:

@@ -5,7 +5,7 @@ among them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fleetscore.errors import InputError
 from fleetscore.models.model_sets import ModelSet, Pins, read_model_set, read_model_sets, read_pins
@@ -15,13 +15,14 @@ from fleetscore.store.base import Store
 @dataclass(frozen=True, slots=True)
 class ModelSets:
     """The model sets of a workload, oldest first, and which of them are used: everywhere, in shadow, for
-    single partitions.
+    single partitions, for model keys.
     """
 
     current: str
     challenger: str
     partitions: Mapping[str, str]
     sets: tuple[ModelSet, ...]
+    keys: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class PinnedSet:
 def describe_sets(store: Store, workload: str) -> ModelSets:
     """The workload's model sets and pins."""
     pins = read_pins(store, workload)
-    return ModelSets(pins.current, pins.challenger, pins.partitions, tuple(read_model_sets(store, workload)))
+    sets = tuple(read_model_sets(store, workload))
+    return ModelSets(pins.current, pins.challenger, pins.partitions, sets, pins.keys)
 
 
 def describe_set(store: Store, workload: str, version: str = "") -> PinnedSet:

@@ -98,7 +98,7 @@ def _models(store: Store, known: KnownWorkload) -> Iterator[Finding]:
     if not pins.current:
         fix = f"fleetscore train {workload} --from A --to B, or fleetscore models promote {workload}"
         yield Finding("models", "warning", f"{workload} has data, but no model set is pinned.", fix)
-    versions = sorted({pins.current, pins.challenger, *pins.partitions.values()} - {""})
+    versions = sorted({pins.current, pins.challenger, *pins.partitions.values(), *pins.keys.values()} - {""})
     yield from side_by_side(lambda version: _model(store, workload, version), versions)
 
 

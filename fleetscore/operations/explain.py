@@ -96,7 +96,7 @@ class ModelStory:
     version: str
     created: datetime | None = None
     pinned: str = (
-        ""  # how it was chosen: for this run, for this partition, current; "" when it was chosen otherwise
+        ""  # how it was chosen: for this run, for this partition, for its model key, current; "": otherwise
     )
     problem: str = ""
     keys: tuple[str, ...] = ()  # of the models of the set that scored its rows, where the results name them
@@ -180,7 +180,7 @@ def explain(store: Store, run: str, partition: str) -> PartitionStory:
         input=InputFound(row["rows"], row["size_bytes"], head.inputs[:_MOST_FILES], len(head.inputs)),
         shard=shard,
         attempts=attempts,
-        model=replace(model.result(), keys=keys.result()),
+        model=_with_keys(model.result(), keys.result(), pins.result()),
         output=_output(record, line, digests.result()),
         scored_by=source,
         advice=advise(record, partition, line["outcome"], line["cause"]),
@@ -367,6 +367,12 @@ def _model(store: Store, record: RunRecord, pins: Pins, partition: str, version:
         return ModelStory(version, read_model_set(store, workload, version).created, pinned)
     except ModelError as error:
         return ModelStory(version, None, pinned, str(error))
+
+
+def _with_keys(model: ModelStory, keys: tuple[str, ...], pins: Pins) -> ModelStory:
+    """The story with the keys of the models that scored, and whether a pin of one of them chose the version."""
+    by_key = model.pinned in ("", "current") and any(pins.keys.get(key) == model.version for key in keys)
+    return replace(model, keys=keys, pinned="for its model key" if by_key and model.version else model.pinned)
 
 
 def _digests(store: Store, run: str) -> dict[str, str]:

@@ -39,7 +39,7 @@ def keep_versions(pins: Pins, ledger: pa.Table) -> Pins:
     used = ledger.filter(_used_its_model(ledger))
     pinned = pa.array(list(pins.partitions), pa.string())
     differs = pc.or_(pc.not_equal(used["model"], pins.current), pc.is_in(used["partition"], pinned))
-    told = used.filter(differs)
+    told = used if pins.keys else used.filter(differs)  # a key's pin may say otherwise than its round
     versions = dict(zip(told["partition"].to_pylist(), told["model"].to_pylist(), strict=True))
     return replace(pins, partitions={**pins.partitions, **versions})
 
@@ -55,6 +55,10 @@ def describe_versions(request: RunRequest, fresh: pa.Table, pins: Pins) -> tuple
         return ()
     own = pa.array([pins.version_for(key) for key in pending["partition"].to_pylist()], pa.string())
     is_pinned = pc.equal(pending["model"], own)
+    if pins.keys and request.models in ("", CURRENT):
+        either = "the version of their round, or the pinned one where that did not score"
+        parts = _phrases(pending, either if not request.models else "the pinned version")
+        return (f"Scored again: {', '.join(parts)}.",)
     kept_for = "as asked" if request.models not in ("", CURRENT) else "the version of their round"
     parts = [
         *_phrases(pending.filter(pc.invert(is_pinned)), kept_for),

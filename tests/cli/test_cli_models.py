@@ -59,6 +59,15 @@ def test_one_partition_can_have_a_version_of_its_own(
     assert read_pins(store, "toy").version_for("a/b") == versions[1]
 
 
+def test_a_kind_without_model_keys_refuses_to_pin_one(
+    command: Command, store: Store, versions: list[str]
+) -> None:
+    """One sentence says that the workload has no model keys, and nothing is pinned."""
+    said = command("models", "pin", "toy", versions[0], "--model-key", "a")
+    assert (said.code, "toy has no model keys." in said.err) == (2, True)
+    assert read_pins(store, "toy").history == ()
+
+
 def test_the_list_and_the_card(command: Command, versions: list[str]) -> None:
     """list has every set with the mark of the current one; show has the card, by default of the current one."""
     command("models", "pin", "toy", versions[1])

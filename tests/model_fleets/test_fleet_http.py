@@ -74,3 +74,15 @@ def test_csv_and_what_is_no_mini_batch(host: Host) -> None:
     assert answer.status_code == 200, answer.text
     wrong = requests.post(url, "[1]", headers=host.headers | {"content-type": "application/json"}, timeout=30)
     assert (wrong.status_code, "rows" in wrong.json()["error"]["fix"]) == (400, True)
+
+
+def test_a_key_is_pinned_over_http(host: Host) -> None:
+    """The body's `key` pins a model key, with its change on record; a key that the version lacks is 400 and named."""
+    version = host.post("score/vans", {"rows": [GOOD]}).json()["model_set"]
+    pinned = host.post("models/vans/pin", {"version": version, "key": "VAN-1", "requested_by": "ann"}).json()
+    assert pinned["keys"] == {"VAN-1": version}
+    assert (pinned["history"][-1]["unit"], pinned["history"][-1]["partition"]) == ("key", "VAN-1")
+    refused = host.post("models/vans/pin", {"version": version, "key": "VAN-7"})
+    assert (refused.status_code, refused.json()["error"]["field"]) == (400, "key")
+    assert "'VAN-7'" in refused.text
+    assert host.post("models/vans/pin", {"version": "", "key": "VAN-1"}).json()["keys"] == {}

@@ -17,6 +17,7 @@ from fleetscore.workload import Partitions, Remark, RunContext
 from fleetscore.workloads.models.bundles import find_bundle
 from fleetscore.workloads.models.expected import expected_partitions
 from fleetscore.workloads.models.key_counts import WindowCounts, count_keys
+from fleetscore.workloads.models.key_pins import KeyVersions, find_key_versions
 from fleetscore.workloads.models.own_settings import UNTRUSTED, describe_code, distrust_own_code
 from fleetscore.workloads.models.settings import FleetSettings
 
@@ -41,6 +42,7 @@ def discover_window(run: RunContext) -> Partitions:
     span = TimeRange(run.window.start, run.window.end)
     counts = count_keys(run.store, run.workload, run.window.key, settings, found.files, span)
     bundles = _Bundles(run)
+    bundles.by_key = find_key_versions(counts.keyed, settings, run.pins, bundles.get(run.pins.current))
     present = _present(counts.keyed, settings, bundles)
     silent = expected_partitions(run, bundles.get(run.pins.current)) | set(run.pins.partitions)
     distrust = distrust_own_code(run.workload, settings)
@@ -49,6 +51,7 @@ def discover_window(run: RunContext) -> Partitions:
         table = _refused(table, distrust)
     remarks = (
         *describe_code(run.workload, settings, bundles.get(run.pins.current)),
+        *bundles.by_key.remarks(),
         *(Remark("passed_over", text) for text in found.remarks),
         *(Remark("rejected_rows", text) for text in counts.remarks),
         *(Remark(e.code, f"{path}: {e.message}") for path, e in counts.faults.items()),
@@ -99,6 +102,7 @@ class _Bundles:
         self._run = run
         self._opened: dict[str, Bundle | None] = {}
         self.errors: dict[str, FleetscoreError] = {}
+        self.by_key = KeyVersions()
 
     def get(self, version: str) -> Bundle | None:
         if version and version not in self._opened:
@@ -111,7 +115,7 @@ class _Bundles:
         return self._opened.get(version)
 
     def version_of(self, partition: str) -> str:
-        return self._run.pins.version_for(partition)
+        return self.by_key.versions.get(partition) or self._run.pins.version_for(partition)
 
 
 def _present(keyed: pa.Table, settings: FleetSettings, bundles: _Bundles) -> dict[str, _Present]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 import pyarrow as pa
@@ -35,7 +36,8 @@ def expected_partitions(run: RunContext, bundle: Bundle | None) -> set[str]:
     if not _is_expected_day(run.window, settings):
         return set()
     if settings.expects == "models":
-        return set() if bundle is None else partitions_of_models(bundle, settings)
+        pinned = partitions_of_keys(run.pins.keys, settings)
+        return pinned if bundle is None else pinned | partitions_of_models(bundle, settings)
     if settings.expects == "seen":
         return seen_partitions(run.store, run.workload, run.window, settings.seen_days)
     return set()
@@ -68,10 +70,15 @@ def _with_rows(store: Store, run: str) -> set[str]:
 
 def partitions_of_models(bundle: Bundle, settings: FleetSettings) -> set[str]:
     """The partition of each model: its key is the partition's fields in the order of the pattern."""
+    keys: pa.StringArray = bundle.keys
+    return partitions_of_keys(keys.to_pylist(), settings)
+
+
+def partitions_of_keys(keys: Iterable[str], settings: FleetSettings) -> set[str]:
+    """The partitions that the model keys name, each as its fields in the order of the pattern."""
     if len(settings.partition) == 1 and settings.key_patterns[0] == f"{{{settings.partition[0]}}}":
-        keys: pa.StringArray = bundle.keys
-        return {join_key([key]) for key in keys.to_pylist()}
-    return {key for key in bundle.keys.to_pylist() if key.count("/") == len(settings.partition) - 1}
+        return {join_key([key]) for key in keys}
+    return {key for key in keys if key.count("/") == len(settings.partition) - 1}
 
 
 def _is_expected_day(window: Window, settings: FleetSettings) -> bool:

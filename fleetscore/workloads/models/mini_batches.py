@@ -20,6 +20,7 @@ from fleetscore.partition_keys import join_key
 from fleetscore.store.base import Store
 from fleetscore.workloads.models.blocks import Block
 from fleetscore.workloads.models.bundles import find_bundle
+from fleetscore.workloads.models.key_pins import version_of_row
 from fleetscore.workloads.models.own_code import load_function, score_own
 from fleetscore.workloads.models.own_settings import UNTRUSTED, distrust_own_code
 from fleetscore.workloads.models.rows import model_keys
@@ -38,7 +39,8 @@ def score_mini_batch(
     _require_trust(workload, settings)
     texts = [_texts(number, row, settings) for number, row in enumerate(rows)]
     answers: list[dict[str, Any]] = [{} for _ in rows]
-    versions = [pins.version_for(join_key([text[name] for name in settings.partition])) for text in texts]
+    current = find_bundle(store, workload, pins.current) if pins.keys and pins.current else None
+    versions = [_version(text, settings, pins, current) for text in texts]
     for version in dict.fromkeys(versions):
         mine = [at for at, one in enumerate(versions) if one == version]
         if not version and not settings.models.score:
@@ -54,6 +56,17 @@ def score_mini_batch(
         for at, answer in zip(mine, found, strict=True):
             answers[at] = {**answer, "model": version}
     return answers
+
+
+def _version(texts: Mapping[str, str], settings: FleetSettings, pins: Pins, current: Bundle | None) -> str:
+    partition = join_key([texts[name] for name in settings.partition])
+    return version_of_row(_tried_keys(texts, settings), partition, pins, current)
+
+
+def _tried_keys(texts: Mapping[str, str], settings: FleetSettings) -> list[str]:
+    """The row's keys, the first choice first."""
+    table = pa.table({name: [text] for name, text in texts.items()})
+    return [model_keys(table, pattern)[0].as_py() for pattern in settings.key_patterns]
 
 
 def _require_trust(workload: str, settings: FleetSettings) -> None:
@@ -101,8 +114,7 @@ def _score_own(
 
 def _key_or_none(bundle: Bundle, settings: FleetSettings, texts: Mapping[str, str]) -> str:
     """The row's first key that has a model; "" where none has."""
-    table = pa.table({name: [text] for name, text in texts.items()})
-    tried = [model_keys(table, pattern)[0].as_py() for pattern in settings.key_patterns]
+    tried = _tried_keys(texts, settings)
     packs, _ = bundle.find(pa.array(tried, pa.string()))
     return next((str(key) for key, pack in zip(tried, packs.tolist(), strict=True) if pack >= 0), "")
 
@@ -159,8 +171,7 @@ def _texts(number: int, row: Mapping[str, Any], settings: FleetSettings) -> dict
 
 
 def _key(bundle: Bundle, settings: FleetSettings, number: int, texts: Mapping[str, str]) -> str:
-    table = pa.table({name: [text] for name, text in texts.items()})
-    tried = [model_keys(table, pattern)[0].as_py() for pattern in settings.key_patterns]
+    tried = _tried_keys(texts, settings)
     packs, _ = bundle.find(pa.array(tried, pa.string()))
     for key, pack in zip(tried, packs.tolist(), strict=True):
         if pack >= 0:

@@ -14,6 +14,7 @@ from fleetscore.capabilities import (
     ChecksFit,
     ChecksResults,
     FleetImport,
+    HasModelKeys,
     ImportsFleets,
     Judges,
     NewFleet,
@@ -30,7 +31,9 @@ from fleetscore.workload import ModelSetDraft, Partitions, RunContext, Scored, S
 from fleetscore.workloads.models.settings import FleetSettings
 
 
-class Models(Workload, ImportsFleets, ScoresRows, ChecksResults, ChecksFit, ProposesFleets, Trains, Judges):
+class Models(
+    Workload, ImportsFleets, ScoresRows, HasModelKeys, ChecksResults, ChecksFit, ProposesFleets, Trains, Judges
+):  # fmt: skip
     """A fleet of models by key, packed by family, that score rows of any shape; no code of the user's is
     needed.
     """
@@ -137,6 +140,11 @@ class Models(Workload, ImportsFleets, ScoresRows, ChecksResults, ChecksFit, Prop
 
         own: FleetSettings = self.settings
         return sorted(partitions_of_models(open_bundle(read), own)) if own.expects == "models" else None
+
+    def model_keys(self, store: Store, version: str) -> frozenset[str]:
+        from fleetscore.workloads.models.bundles import find_bundle
+
+        return frozenset(find_bundle(store, self.name, version).keys.to_pylist())
 
     def check_results(self, run: RunContext, collected: Collected) -> str:
         from fleetscore.workloads.models.checks import find_reason
