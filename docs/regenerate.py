@@ -5,6 +5,7 @@ A table stands between <!-- begin NAME --> and <!-- end NAME -->; tests/docs fai
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from dataclasses import MISSING, fields
@@ -15,6 +16,7 @@ sys.path.insert(0, str(ROOT))
 
 from fleetscore import errors, registry  # noqa: E402 - the path has to be set first
 from fleetscore.app_settings import AppSettings  # noqa: E402
+from fleetscore.notify_settings import NotifyTarget  # noqa: E402
 from fleetscore.settings import KeepPolicy, QualityPolicy, ResultsPolicy, RunPolicy  # noqa: E402
 from triggers.openapi import describe_api  # noqa: E402
 
@@ -56,12 +58,18 @@ def results_table() -> str:
     return _policy("results", ResultsPolicy)
 
 
+def notify_table() -> str:
+    """The [[notify.targets]] table of a workload's settings, with the comments of its source."""
+    return _policy("[notify.targets]", NotifyTarget)
+
+
 def _policy(table: str, kind: type) -> str:
-    source = (ROOT / "fleetscore" / "settings.py").read_text()
+    source = inspect.getsource(kind)
     lines = [f"| line in [{table}] | default | what it does |", "|---|---|---|"]
     for policy in fields(kind):
         comment = re.search(rf"    {policy.name}: .*?# (.*)", source)
-        default = "{}" if policy.default is MISSING else policy.default
+        required = policy.default is MISSING and policy.default_factory is MISSING
+        default = "required" if required else "{}" if policy.default is MISSING else policy.default
         lines.append(f"| `{policy.name}` | `{default}` | {comment[1] if comment else ''} |")
     return "\n".join(lines)
 
@@ -102,6 +110,7 @@ TABLES = {
         "quality policy": quality_table,
         "keep policy": keep_table,
         "results policy": results_table,
+        "notify targets": notify_table,
     },
     "reference/errors.md": {"errors": errors_table},
     "reference/http.md": {"endpoints": endpoints_table},

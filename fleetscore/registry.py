@@ -30,6 +30,7 @@ from fleetscore.errors import FleetscoreError, InputError, SettingsError
 from fleetscore.schedules import Schedule, parse_schedule
 from fleetscore.schemas import DRIFTED
 from fleetscore.settings import (
+    NOTIFY_DEFAULT,
     RunPolicy,
     check_settings,
     own_settings,
@@ -50,7 +51,7 @@ EXTRA_WORKLOADS = "FLEETSCORE_WORKLOADS"
 ENTRY_POINTS = "fleetscore.kinds"
 SHIPPED = "fleetscore.workloads"
 FLEETS = "fleets"
-RESERVED = frozenset({"prices"})
+RESERVED = frozenset({"prices", NOTIFY_DEFAULT})
 """Files in settings/ that describe no workload."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")

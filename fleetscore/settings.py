@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo
@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from fleetscore.errors import MissingBlobError, SettingsError
+from fleetscore.notify_settings import NotifyPolicy
 from fleetscore.store.base import Store
 from fleetscore.windows import check_time_of_day
 
@@ -23,8 +24,11 @@ LogPartitions = Literal["all", "bad", "none"]
 _VARIABLE = re.compile(r"FLEETSCORE_DATABASE_[A-Z0-9_]+")
 _TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}(\.[A-Za-z_][A-Za-z0-9_]{0,62})?")
 
-TABLES = ("run", "quality", "keep", "results")
+TABLES = ("run", "quality", "keep", "results", "notify")
 """Tables of a workload's settings that the pipeline reads."""
+NOTIFY_DEFAULT = "notify-default"
+NOTIFY_DEFAULT_PATH = f"settings/{NOTIFY_DEFAULT}.toml"
+"""The [notify] table of all workloads whose settings have none."""
 COMMON_LINES = ("kind", "schedule", "timezone")
 """Lines that every workload's settings may have; all others are lines of the kind's `settings_type`."""
 
@@ -255,13 +259,37 @@ def read_results_policy(store: Store, workload: str) -> ResultsPolicy:
     return _convert(table, ResultsPolicy, f"{path} [results]")
 
 
+def read_notify_policy(store: Store, workload: str) -> NotifyPolicy:
+    """The [notify] table of the workload's settings; without one that of NOTIFY_DEFAULT_PATH, which holds for
+    all workloads.
+    """
+    path, tables = workload_settings_path(workload), read_settings_file(store, workload)
+    if "notify" not in tables:
+        path, tables = NOTIFY_DEFAULT_PATH, read_settings_file(store, NOTIFY_DEFAULT)
+        _check_only_notify(tables)
+    return _convert(_table(tables, "notify", path), NotifyPolicy, f"{path} [notify]")
+
+
+def _check_only_notify(tables: Mapping[str, Any]) -> None:
+    for name in tables:
+        if name != "notify":
+            raise SettingsError(
+                f"{NOTIFY_DEFAULT_PATH}: there is no setting {name!r}.", fix="Known: notify.", field=name
+            )
+
+
+_POLICIES: dict[str, type[Any]] = {
+    "quality": QualityPolicy, "keep": KeepPolicy, "results": ResultsPolicy, "notify": NotifyPolicy,
+}  # fmt: skip
+
+
 def check_settings(
     tables: Mapping[str, Any], settings_type: type[Any], defaults: Mapping[str, Any], path: str
 ) -> None:
     """Convert all lines and tables of a settings file; SettingsError names the first line at fault."""
     own_settings(tables, settings_type, path)
     run_policy(tables, defaults, path)
-    for name, kind in (("quality", QualityPolicy), ("keep", KeepPolicy), ("results", ResultsPolicy)):
+    for name, kind in _POLICIES.items():
         _convert(_table(tables, name, path), kind, f"{path} [{name}]")
 
 
@@ -309,6 +337,16 @@ def _check_names(table: Mapping[str, Any], kind: Any, where: str) -> None:
             )
         if isinstance(value, dict):
             _check_nested(value, types[name], f"{where} [{name}]")
+        elif isinstance(value, list):
+            _check_listed(value, types[name], f"{where} [{name}]")
+
+
+def _check_listed(values: Sequence[Any], kind: Any, where: str) -> None:
+    """The same for a list of tables whose type is a tuple of one dataclass."""
+    for one in (each for each in get_args(kind) if is_dataclass(each)):
+        for number, table in enumerate(values, 1):
+            if isinstance(table, dict):
+                _check_names(table, one, f"{where} {number}")
 
 
 def _check_nested(value: Mapping[str, Any], kind: Any, where: str) -> None:

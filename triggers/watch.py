@@ -20,7 +20,7 @@ from triggers.http_answers import run_in_thread
 from triggers.starting import start_submitted
 
 if TYPE_CHECKING:
-    from fleetscore.operations.notices import Notice
+    from fleetscore.operations.notice import Notice
     from fleetscore.operations.watchdog import Rescue
     from fleetscore.records import RunRecord
 
@@ -173,7 +173,7 @@ def _sink_results() -> None:
 
 
 def _send_trouble() -> None:
-    from fleetscore.operations.notices import send_notice
+    from fleetscore.operations.notice_delivery import send_notice
     from fleetscore.operations.watchdog import find_trouble, gather_overdue
 
     store, app, now = app_store(), read_app_settings(), datetime.now(UTC)
@@ -187,6 +187,6 @@ def _send_trouble() -> None:
 
 
 def _resend_pending() -> None:
-    from fleetscore.operations.notices import resend_pending
+    from fleetscore.operations.notice_delivery import resend_pending
 
     resend_pending(app_store(), read_app_settings(), datetime.now(UTC))

@@ -37,6 +37,7 @@ _COMMANDS = {
     "drift": "drift:drift",
     "costs": "costs:costs",
     "deadlines": "deadlines:deadlines",
+    "notify": "notify:notify",
     "samples": "workloads:samples",
     "backtest": "workloads:backtest",
     "draw": "workloads:draw",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fleetscore.models.model_sets import ModelSet
     from fleetscore.operations.housekeeping import Swept
     from fleetscore.operations.mutes import Mute
+    from fleetscore.operations.notice_delivery import TargetTest
     from fleetscore.operations.repair import Repairs
     from fleetscore.operations.table_sync import TableRepair
     from fleetscore.records import FitCheck
@@ -86,6 +87,16 @@ class StoreChanges(StoreAccess):
         record = publish_anyway(self.store, run, why=why, requested_by=getpass.getuser(), now=now)
         send_ending_notices(self.store, read_app_settings(), record)
         return describe_run(self.store, run, now)
+
+    def test_notices(self, workload: str) -> list[TargetTest]:
+        """Send a test notice to each target of the workload; what became of it at each.
+
+        Addresses are read from this process's environment. InputError when there is no such workload.
+        """
+        from fleetscore.app_settings import read_app_settings
+        from fleetscore.operations.notice_delivery import send_test
+
+        return send_test(self.store, read_app_settings(), workload, datetime.now(UTC))
 
     def samples(self, workload: str, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
         """Write sample data with planted defects into the store, which is created where it is missing."""

@@ -18,6 +18,7 @@ from itertools import chain
 from fleetscore.app_settings import AppSettings
 from fleetscore.batch import connect_compute
 from fleetscore.errors import ConflictError, FleetscoreError
+from fleetscore.operations.doctor_notices import find_trouble_of_notices
 from fleetscore.operations.doctor_workloads import (
     find_missing_tables,
     find_trouble_of_runs,
@@ -93,7 +94,7 @@ def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diag
         ("task hub", lambda: _task_hub(app, now())),
         ("batch", lambda: _batch(store, app)),
         ("quota", lambda: _quota(store, app)),
-        ("notices", lambda: _notices(store, app)),
+        ("notices", lambda: find_trouble_of_notices(store, app, known, now())),
         ("state", lambda: _state(store)),
         *(("tables", partial(find_missing_tables, store, each)) for each in known),
         *(("results", partial(find_unwritten_results, store, each, now())) for each in known),
@@ -171,7 +172,7 @@ def _queue(app: AppSettings) -> Iterator[Finding]:
     if not app.queue_service:
         yield Finding("queue", "not checked", "No queue is set (FLEETSCORE_QUEUE__queueServiceUri).")
         return
-    from fleetscore.operations.notices import QUEUE
+    from fleetscore.operations.notice_targets import QUEUE
     from fleetscore.store.queue import count_messages
 
     for name in (app.completion_queue, QUEUE):
@@ -282,18 +283,3 @@ def _state(store: Store) -> Iterator[Finding]:
         yield Finding("state", "not checked", detail, "fleetscore repair --dry-run reads all of them.")
     if not report.bad:
         yield Finding("state", "ok", f"{report.files:,} files of state can be read.")
-
-
-def _notices(store: Store, app: AppSettings) -> Iterator[Finding]:
-    pending = sum(1 for _ in store.list("notices/pending/"))
-    given_up = sum(1 for _ in store.list("notices/given_up/"))
-    if pending or given_up:
-        detail = f"{pending} notices wait to be taken, {given_up} were given up."
-        yield Finding(
-            "notices", "warning", detail, "See whether the webhook (FLEETSCORE_WEBHOOK_URL) answers."
-        )
-    elif not app.webhook_url and not app.queue_service:
-        fix = "Set FLEETSCORE_WEBHOOK_URL to get notices of failed runs."
-        yield Finding("notices", "warning", "No notice is sent when a run fails.", fix)
-    else:
-        yield Finding("notices", "ok", "All notices were taken.")

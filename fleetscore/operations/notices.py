@@ -1,76 +1,37 @@
-"""Notices: what needs attention, posted to a webhook and a storage queue, and kept until it is delivered.
+"""Notices of ended runs: what needs attention, what was published, and what has recovered.
 
-A notice is stored before it is sent and named after its content, so it is sent once however often it is
-found, and a receiver that is down for an hour loses nothing. Whatever goes wrong here never costs a run
-anything.
+They are sent by notice_delivery.py. Whatever goes wrong there never costs a run anything.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
-from urllib.parse import quote
-
-import msgspec
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.errors import FleetscoreError
 from fleetscore.operations.anomalies import CAUSE as EVENT_CAUSE
 from fleetscore.operations.attention import group_attention
 from fleetscore.operations.mutes import list_mutes, remaining
-from fleetscore.operations.outgoing import post_json
+from fleetscore.operations.notice import Notice, links_of_run
+from fleetscore.operations.notice_delivery import send_notice, targets_of
 from fleetscore.operations.window_calendar import cell_of
 from fleetscore.operations.window_states import Mark
-from fleetscore.records import GOOD, RunRecord, RunState, to_json
-from fleetscore.registry import read_policy
+from fleetscore.records import GOOD, RunRecord, RunState
 from fleetscore.runs.index import line_of
 from fleetscore.runs.ledgers import partitions_with
 from fleetscore.store.base import Store
-from fleetscore.store.paths import notice_path, table_root
-from fleetscore.store.state_files import read_truth
+from fleetscore.store.paths import notice_path, run_id, table_root
 
-QUEUE = "fleetscore-notices"
-"""The storage queue of notices, in the account of the completion queue."""
-
-WEBHOOK = "webhook"
-JSON, CLOUD_EVENT = "application/json", "application/cloudevents+json"
-Target = Callable[..., None]
-"""Takes a body and, where it is not plain JSON, its content type."""
 _MARKS = {
     "run_failed": frozenset({Mark.FAILED, Mark.UNPUBLISHED}),
     "published_with_failures": frozenset({Mark.FAILURES, Mark.LATE}),
     "drift": frozenset({Mark.DRIFTED}),
 }
 """The marks of a window that a notice of the kind is about."""
-_WAITS_S = (0.0, 0.5, 2.0)
-_GIVE_UP_AFTER = timedelta(hours=24)
 _log = logging.getLogger("fleetscore.notices")
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """Something that needs attention; `id` is the same for the same thing. `delivered` names where it arrived
-    already.
-    """
-
-    id: str
-    kind: str  # run_failed, published_with_failures, window_overdue, run_stalled, drift, anomalies, budget, published, deadline_*
-    workload: str
-    message: str
-    at: datetime
-    window: str = ""
-    run: str = ""
-    links: Mapping[str, str] = field(default_factory=dict)
-    delivered: tuple[str, ...] = ()
-    tags: Mapping[str, str] = field(default_factory=dict)  # of the workload
-    data: Mapping[str, Any] = field(default_factory=dict)  # of `published`: what, and where
-    schema: int = 1
 
 
 def notices_of(record: RunRecord) -> list[Notice]:
@@ -119,31 +80,16 @@ def _first_cause(record: RunRecord) -> str:
     return f" Most often {cause.cause}, first {cause.example}. {cause.detail}".rstrip() if cause else ""
 
 
-def links_of_run(run: str, kind: str = "") -> dict[str, str]:
-    """Where to look next: the app's own pages where it knows its name, and the command."""
-    commands = {"drift": f"fleetscore drift {run}", "anomalies": "fleetscore anomalies"}
-    command = commands.get(kind, f"fleetscore show {run}")
-    host = os.environ.get("WEBSITE_HOSTNAME", "")
-    if not host:
-        return {"command": command}
-    scheme = "http" if host.startswith(("localhost", "127.0.0.1")) else "https"
-    base = f"{scheme}://{host}/api"
-    return {
-        "run": f"{base}/runs/{quote(run)}",
-        "dashboard": f"{base}/dashboard?run={quote(run)}",
-        "command": command,
-    }
-
-
 def send_ending_notices(store: Store, app: AppSettings, record: RunRecord) -> None:
-    """Send the notices of the ended run, but those about what is muted; and, where the workload asks for it,
-    that it was published.
+    """Send the notices of the ended run, but those about what is muted; and, to the targets that ask for it,
+    that it was published, or that an incident of its window has ended.
     """
-    if not list_targets(app):
+    targets, _ = targets_of(store, app, record.request.workload)
+    if not targets:
         return
-    published = notice_of_publishing(store, record)
-    if published is not None:
-        send_notice(store, app, published)
+    for good in (notice_of_publishing(record), notice_of_recovery(store, record)):
+        if good is not None:
+            send_notice(store, app, good)
     left = _marks_left(store, record)
     for notice in notices_of(record):
         wanted = (
@@ -153,18 +99,12 @@ def send_ending_notices(store: Store, app: AppSettings, record: RunRecord) -> No
             send_notice(store, app, notice)
 
 
-def notice_of_publishing(store: Store, record: RunRecord) -> Notice | None:
-    """That the run was published, with manifest, version of the result table and counts; None where the
-    workload has no `notice_published`.
+def notice_of_publishing(record: RunRecord) -> Notice | None:
+    """That the run was published, with manifest, version of the result table and counts; None where it was
+    not, or is a training.
     """
     request, run = record.request, record.request.run
     if record.state is not RunState.PUBLISHED or request.purpose != "score":
-        return None
-    try:
-        if not read_policy(store, request.workload).notice_published:
-            return None
-    except FleetscoreError as error:  # settings that broke meanwhile ask for nothing
-        _log.warning("%s sends no notice of its publishing: %s", run, error)
         return None
     data = {
         "workload": request.workload, "window": request.window, "run": run, "round": request.round,
@@ -178,16 +118,37 @@ def notice_of_publishing(store: Store, record: RunRecord) -> Notice | None:
     )  # fmt: skip
 
 
-def write_body(notice: Notice) -> tuple[bytes, str]:
-    """What is sent, and its content type: the notice as JSON; of `published` a CloudEvent in its JSON form."""
-    if notice.kind != "published":
-        return msgspec.json.encode(notice), JSON
-    event = {
-        "specversion": "1.0", "id": notice.id, "type": "fleetscore.published", "time": notice.at,
-        "source": f"/fleetscore/{notice.workload}", "subject": notice.window,
-        "datacontenttype": JSON, "data": {**notice.data, "links": notice.links},
-    }  # fmt: skip
-    return msgspec.json.encode(event), CLOUD_EVENT
+def notice_of_recovery(store: Store, record: RunRecord) -> Notice | None:
+    """That the window is published after notices said that it was overdue, stalled or failed; None where
+    there were none, or they cannot be read. It is named after the newest of them: once per incident.
+    """
+    request, run = record.request, record.request.run
+    if record.state is not RunState.PUBLISHED or request.purpose != "score":
+        return None
+    try:
+        incident = _newest_incident(store, record)
+    except FleetscoreError as error:
+        _log.warning("Whether %s ended an incident is not known: %s", run, error)
+        return None
+    if not incident:
+        return None
+    message = f"{request.workload} {request.window} is published by {run}; the notice {incident} is over."
+    return Notice(
+        f"recovered-{incident}", "recovered", request.workload, message, record.ended or record.updated,
+        request.window, run, links_of_run(run), tags=record.facts.get("tags", {}),
+    )  # fmt: skip
+
+
+def _newest_incident(store: Store, record: RunRecord) -> str:
+    """The id of the newest notice about the window not being published; "" for none."""
+    request = record.request
+    rounds = [run_id(request.workload, request.window, n) for n in range(request.round, 0, -1)]
+    runs = [f"{kind}-{run}" for run in rounds for kind in ("run_failed", "run_stalled")]
+    for incident in (*runs, f"window_overdue-{request.workload}-{request.window}"):
+        states = ("sent", "pending", "given_up")
+        if any(store.stat(notice_path(state, incident)) is not None for state in states):
+            return incident
+    return ""
 
 
 def _has_unmuted_events(store: Store, record: RunRecord) -> bool:
@@ -211,92 +172,3 @@ def _marks_left(store: Store, record: RunRecord) -> frozenset[Mark]:
         mutes = []
     groups = group_attention([cell_of(line, line.window)], mutes, partial(partitions_with, store))
     return frozenset(group.newest.mark for group in groups)
-
-
-def send_notice(store: Store, app: AppSettings, notice: Notice) -> bool:
-    """Send the notice to the webhook and the queue that the settings name, unless it was sent before; gives
-    whether it is delivered.
-
-    What cannot be delivered now stays pending for `resend_pending`. Nothing is raised for a receiver or a
-    store that fails.
-    """
-    targets = list_targets(app)
-    if not targets:
-        return False
-    try:
-        if any(store.stat(notice_path(state, notice.id)) is not None for state in ("sent", "given_up")):
-            return True
-        store.create(notice_path("pending", notice.id), to_json(notice))
-        return _deliver(
-            store, read_truth(store, notice_path("pending", notice.id), Notice), targets, _WAITS_S
-        )
-    except FleetscoreError as error:
-        _log.error("The notice %s could not be kept: %s", notice.id, error)
-        return False
-
-
-def resend_pending(store: Store, app: AppSettings, now: datetime) -> int:
-    """Try every pending notice once more; one that is older than a day is given up, with an error in the log.
-    Gives how many arrived.
-    """
-    targets, arrived = list_targets(app), 0
-    for entry in list(store.list("notices/pending/")):
-        try:
-            notice = read_truth(store, entry.path, Notice)
-        except FleetscoreError as error:  # one bad notice never keeps back the others
-            _log.error("The notice at %s cannot be read and stays there: %s", entry.path, error)
-            continue
-        if now - notice.at > _GIVE_UP_AFTER:
-            _log.error("The notice %s was never taken and is given up: %s", notice.id, notice.message)
-            _settle(store, notice, "given_up")
-        elif targets:
-            arrived += _deliver(store, notice, targets, _WAITS_S[:1])
-    return arrived
-
-
-def list_targets(app: AppSettings) -> dict[str, Target]:
-    """Where notices go, by name: each takes JSON and its content type, and raises StoreError while it cannot."""
-    targets: dict[str, Target] = {}
-    if app.webhook_url:
-        targets[WEBHOOK] = lambda body, content_type=JSON: post_json(
-            app.webhook_url, body, allow_private=bool(app.webhook_private), content_type=content_type
-        )
-    if app.queue_service:
-        targets["queue"] = lambda body, _content_type=JSON: _enqueue(app, body)
-    return targets
-
-
-def _enqueue(app: AppSettings, body: bytes) -> None:
-    from fleetscore.store.queue import send
-
-    send(f"{app.queue_service.rstrip('/')}/{QUEUE}", body)
-
-
-def _deliver(store: Store, notice: Notice, targets: Mapping[str, Target], waits_s: tuple[float, ...]) -> bool:
-    body, content_type = write_body(notice)
-    for name in [name for name in targets if name not in notice.delivered]:
-        waits = waits_s if name == WEBHOOK else waits_s[:1]  # the queue's client tries again by itself
-        if _try(partial(targets[name], body, content_type), notice.id, waits):
-            notice = replace(notice, delivered=(*notice.delivered, name))
-    if set(targets) <= set(notice.delivered):
-        _settle(store, notice, "sent")
-        return True
-    store.write(notice_path("pending", notice.id), to_json(notice))
-    return False
-
-
-def _try(send: Callable[[], None], notice: str, waits_s: tuple[float, ...]) -> bool:
-    for wait_s in waits_s:
-        time.sleep(wait_s)
-        try:
-            send()
-        except FleetscoreError as error:
-            _log.warning("The notice %s was not taken: %s", notice, error)
-        else:
-            return True
-    return False
-
-
-def _settle(store: Store, notice: Notice, state: str) -> None:
-    store.write(notice_path(state, notice.id), to_json(notice))
-    store.delete(notice_path("pending", notice.id))

@@ -5,12 +5,30 @@ allowed.
 from __future__ import annotations
 
 import ipaddress
+import logging
+import re
 import socket
-from urllib.parse import urlsplit
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from fleetscore.errors import InputError, StoreError
 
+if TYPE_CHECKING:
+    from requests import Response
+
 _TIMEOUT_S = 10.0
+_ANSWER_BYTES, _ANSWER_LENGTH = 2000, 200
+_SECRET_LENGTH = 5  # shorter parts of an address are words such as hook, and say nothing
+
+
+def _holds_no_address(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(
+    _holds_no_address
+)  # its DEBUG lines are requests' paths
 
 
 def check_address(url: str, *, allow_private: bool) -> None:
@@ -20,7 +38,7 @@ def check_address(url: str, *, allow_private: bool) -> None:
     Private, loopback and link-local addresses pass with `allow_private`: from inside, they lead to what the
     app's identity may reach and its caller may not.
     """
-    parts = urlsplit(url)
+    parts = _split(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(f"{parts.scheme or 'The address'} is no http(s) address.", fix="Give an https URL.")
     if allow_private:
@@ -36,10 +54,19 @@ def check_address(url: str, *, allow_private: bool) -> None:
         )
 
 
-def post_json(url: str, body: bytes, *, allow_private: bool, content_type: str = "application/json") -> None:
-    """POST the JSON body; StoreError when it is not taken: no answer, a redirect, or no success.
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # its message repeats the address
+        raise InputError("The address is no http(s) address.", fix="Give an https URL.") from None
 
-    Messages name the host only, since the rest of a URL may hold a secret.
+
+def post_json(url: str, body: bytes, *, allow_private: bool, content_type: str = "application/json") -> str:
+    """POST the JSON body and return the start of the answer's text; StoreError when it is not taken: no
+    answer, a redirect, or no success.
+
+    Messages name the host only, and what the answer repeats of the rest of the URL is left out, since it may
+    hold a secret.
     """
     import requests
 
@@ -47,8 +74,39 @@ def post_json(url: str, body: bytes, *, allow_private: bool, content_type: str =
     place = urlsplit(url).netloc.rpartition("@")[2]
     headers = {"content-type": content_type}
     try:
-        answer = requests.post(url, data=body, headers=headers, timeout=_TIMEOUT_S, allow_redirects=False)
+        with requests.post(
+            url, data=body, headers=headers, timeout=_TIMEOUT_S, allow_redirects=False, stream=True
+        ) as answer:
+            status, text = answer.status_code, _without_secret(_read_start(answer), url)
     except requests.RequestException as error:
-        raise StoreError(f"The webhook at {place} does not answer: {type(error).__name__}.") from error
-    if not 200 <= answer.status_code < 300:
-        raise StoreError(f"The webhook at {place} answered {answer.status_code}.")
+        raise StoreError(
+            f"The webhook at {place} does not answer: {type(error).__name__}."
+        ) from None  # it names the URL
+    if not 200 <= status < 300:
+        said = f": {text}" if text else "."
+        raise StoreError(f"The webhook at {place} answered {status}{said}")
+    return text
+
+
+def _read_start(answer: Response) -> str:
+    """The start of the answer's text, of what arrives in the time of one timeout; control characters are
+    made visible.
+    """
+    end, data = time.monotonic() + _TIMEOUT_S, b""
+    for byte in answer.iter_content(1):
+        data += byte
+        if len(data) >= _ANSWER_BYTES or time.monotonic() > end:
+            break
+    text = data.decode("utf-8", "replace").strip()
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _without_secret(text: str, url: str) -> str:
+    """The first characters of the text, without the parts of the URL that follow its host."""
+    parts = urlsplit(url)
+    user = parts.netloc.rpartition("@")[0]
+    words = re.split(r"[/&=?#:]", f"{user}/{parts.path}/{parts.query}/{parts.fragment}")
+    secrets = {form for word in words if len(word) >= _SECRET_LENGTH for form in (word, unquote(word))}
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text if len(text) <= _ANSWER_LENGTH else f"{text[:_ANSWER_LENGTH]}..."

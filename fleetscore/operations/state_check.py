@@ -19,7 +19,7 @@ from fleetscore.models.model_sets import ModelSet, PinChange, changes_folder, pi
 from fleetscore.operations.callbacks import FOLDER as CALLBACKS
 from fleetscore.operations.callbacks import Callback
 from fleetscore.operations.mutes import Mute, Unmute
-from fleetscore.operations.notices import Notice
+from fleetscore.operations.notice import Notice
 from fleetscore.operations.ticks import FOLDER as TICKS
 from fleetscore.operations.ticks import Tick
 from fleetscore.operations.verdicts import Verdict

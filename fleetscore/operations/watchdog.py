@@ -17,7 +17,7 @@ from fleetscore.errors import DamagedStateError, FleetscoreError, MissingBlobErr
 from fleetscore.operations.deadlines import DeadlineReport, WindowDeadline, report_deadlines
 from fleetscore.operations.due import has_input, list_due
 from fleetscore.operations.known_workloads import find_named
-from fleetscore.operations.notices import Notice, links_of_run
+from fleetscore.operations.notice import Notice, links_of_run
 from fleetscore.pipeline.budget import month_cost
 from fleetscore.pipeline.submit import newest_round
 from fleetscore.pipeline.tags import tag_facts

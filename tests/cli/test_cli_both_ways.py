@@ -28,6 +28,7 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 ONLY_HERE = {
     "import-models": "reads a folder of this machine",
     "models copy": "reads and writes two stores",
+    "notify": "posts to the addresses of this machine's environment",
     "new": "reads folders of this machine",
     "check": "reads a folder of models of this machine, and the data with the rights of its user",
     "samples": "makes data for a store that has none",

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +19,8 @@ class Receiver:
         self.refusals = 0
         self.refusal = 503
         self.asked = 0
+        self.answer = b""  # the body of every answer
+        self.wait_s = 0.0  # before every answer
 
     def of_run(self, run: str) -> list[str]:
         """The kinds of the run's notices, in order."""
@@ -33,6 +36,7 @@ def receiving() -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             receiver.asked += 1
+            time.sleep(receiver.wait_s)
             refused = receiver.refusals > 0
             receiver.refusals -= refused
             if not refused:
@@ -42,6 +46,7 @@ def receiving() -> Iterator[Receiver]:
             if refused and 300 <= receiver.refusal < 400:
                 self.send_header("location", receiver.url)
             self.end_headers()
+            self.wfile.write(receiver.answer)
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

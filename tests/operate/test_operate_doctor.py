@@ -16,7 +16,8 @@ from fleetscore.models.model_sets import read_model_set, read_pins
 from fleetscore.operations import doctor
 from fleetscore.operations.doctor import examine, judge_clock
 from fleetscore.operations.findings import Diagnosis
-from fleetscore.operations.notices import QUEUE, Notice
+from fleetscore.operations.notice import Notice
+from fleetscore.operations.notice_targets import QUEUE
 from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.records import to_json
 from fleetscore.store.base import Store

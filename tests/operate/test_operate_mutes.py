@@ -14,7 +14,7 @@ from toy_workload import write_lines
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.errors import InputError, MissingBlobError, StoreError
-from fleetscore.operations import notices
+from fleetscore.operations import notice_delivery
 from fleetscore.operations.attention import group_attention
 from fleetscore.operations.mutes import list_mutes, mute, parse_until, unmute
 from fleetscore.operations.notices import send_ending_notices
@@ -154,7 +154,7 @@ def test_a_line_of_an_earlier_version_is_muted_by_its_first_cause(store: Store) 
 def test_notices_leave_out_what_is_muted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run whose only bad partition is muted sends no notice; one with a further fault does."""
     app = AppSettings(webhook_url="http://127.0.0.1:9/nobody", webhook_private=1)
-    monkeypatch.setattr(notices, "_WAITS_S", (0.0,))
+    monkeypatch.setattr(notice_delivery, "_WAITS_S", (0.0,))
     record = run_hour(store, [("dead", 1, "late")])
     mute(store, "toy", why="known", until="7d", now=datetime.now(UTC), requested_by="me", partition="dead")
     send_ending_notices(store, app, record)

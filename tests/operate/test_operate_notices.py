@@ -13,17 +13,12 @@ from toy_workload import write_lines
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.errors import InputError, StoreError
-from fleetscore.operations import notices
+from fleetscore.operations import notice_delivery
 from fleetscore.operations.callbacks import answer_callbacks, request_callback
-from fleetscore.operations.notices import (
-    QUEUE,
-    Notice,
-    list_targets,
-    notices_of,
-    resend_pending,
-    send_ending_notices,
-    send_notice,
-)
+from fleetscore.operations.notice import Notice
+from fleetscore.operations.notice_delivery import resend_pending, send_notice
+from fleetscore.operations.notice_targets import QUEUE, app_targets
+from fleetscore.operations.notices import notices_of, send_ending_notices
 from fleetscore.operations.outgoing import post_json
 from fleetscore.pipeline.local import execute, run_window
 from fleetscore.pipeline.submit import submit_retry, submit_run
@@ -38,7 +33,7 @@ NOTICE = Notice("run_failed-toy-w", "run_failed", "toy", "toy-w ended failed: wh
 @pytest.fixture
 def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
     """A receiver of this test's own, and no waiting between tries."""
-    monkeypatch.setattr(notices, "_WAITS_S", (0.0, 0.01, 0.02))
+    monkeypatch.setattr(notice_delivery, "_WAITS_S", (0.0, 0.01, 0.02))
     with receiving() as receiver:
         yield receiver
 
@@ -151,7 +146,7 @@ def test_a_redirect_is_not_taken(store: Store) -> None:
         hook.refusals, hook.refusal = 1, 302
         app = AppSettings(webhook_url=hook.url, webhook_private=1)
         with pytest.raises(StoreError, match="302"):
-            list_targets(app)["webhook"](b"{}")
+            app_targets(store, app, "toy")[0].deliver(NOTICE)
         assert (hook.asked, hook.taken) == (1, [])
 
 

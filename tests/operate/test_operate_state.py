@@ -20,7 +20,8 @@ from fleetscore.operations.due import list_due
 from fleetscore.operations.housekeeping import sweep
 from fleetscore.operations.late_data import submit_late
 from fleetscore.operations.mutes import mute
-from fleetscore.operations.notices import Notice, resend_pending
+from fleetscore.operations.notice import Notice
+from fleetscore.operations.notice_delivery import resend_pending
 from fleetscore.operations.repair import repair
 from fleetscore.operations.state_check import check_state
 from fleetscore.operations.ticks import read_ticks, record_tick

@@ -82,7 +82,7 @@ def test_no_import_comes_back_to_where_it_began() -> None:
 
 LAYERS = [
     "errors", "exhaustion", "own_functions", "windows", "schedules", "partition_keys", "records", "schemas", "store",
-    "settings", "app_settings", "telemetry", "process_environment", "kernels", "sources", "models",
+    "notify_settings", "settings", "app_settings", "telemetry", "process_environment", "kernels", "sources", "models",
     "runs", "workload", "capabilities", "registry", "arrow_startup", "workloads", "batch",
     "pipeline", "testing", "operations", "dashboard", "fleet", "cli",
 ]  # fmt: skip
