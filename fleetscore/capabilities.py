@@ -222,6 +222,18 @@ class HasModelKeys(ABC):
         """The keys that have a model in the version; ModelError when there is no such version."""
 
 
+class Respells(ABC):
+    """The capability to know one partition under several spellings of its key."""
+
+    lacking: ClassVar[str] = "has one spelling of each partition"
+
+    @abstractmethod
+    def canonical_key(self, key: str) -> str:
+        """The key that discovery gives the partition which `key` means; `key` itself where it is no other
+        spelling.
+        """
+
+
 class FindsEvents(ABC):
     """The capability to say which published rows together are events that people act on."""
 

@@ -24,6 +24,7 @@ from fleetscore.models.model_sets import Pins, read_model_set, read_pins
 from fleetscore.operations.model_keys import read_model_keys
 from fleetscore.pipeline.attempt_marker import AttemptMarker
 from fleetscore.pipeline.score import read_shard_record
+from fleetscore.pipeline.spellings import find_spelled, speller_of
 from fleetscore.records import (
     FINAL,
     InputFile,
@@ -35,6 +36,7 @@ from fleetscore.records import (
     ShardPlan,
     ShardRecord,
 )
+from fleetscore.registry import get_workload, workload_names
 from fleetscore.runs.causes import read_causes_of
 from fleetscore.runs.plans import read_plan, read_shard_plans
 from fleetscore.runs.run_records import read_run
@@ -153,7 +155,7 @@ def explain(store: Store, run: str, partition: str) -> PartitionStory:
         shards = pool.submit(read_shard_plans, store, head)
         row = _find_row(store, head.table, partition)
         if row is None:
-            raise _unknown_partition(store, head, partition)
+            return explain(store, run, _other_spelling(store, head, partition))
         own_commit = read_shard_record(store, run, row["shard"]) if row["shard"] >= 0 else None
         line = (
             in_ledger.result() or _committed_row(store, run, own_commit, partition) or _planned_row(run, row)
@@ -303,10 +305,25 @@ def _find_row(store: Store, path: str, partition: str) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
-def _unknown_partition(store: Store, head: PlanHead, partition: str) -> InputError:
+def _other_spelling(store: Store, head: PlanHead, partition: str) -> str:
+    """The one key of the run that is another spelling of `partition`; InputError where there is none, or
+    several.
+    """
     with open_truth(store, head.table) as source:
         keys = pq.read_table(source, columns=["partition"])["partition"]
-    near = _nearest(keys, partition)
+    found: tuple[str, ...] = ()
+    if head.request.workload in workload_names(store):
+        spell = speller_of(get_workload(store, head.request.workload))
+        found = tuple(key for key in find_spelled([partition], keys.to_pylist(), spell) if key != partition)
+    if len(found) == 1:
+        return found[0]
+    raise _unknown_partition(head, partition, keys, found)
+
+
+def _unknown_partition(
+    head: PlanHead, partition: str, keys: pa.ChunkedArray, spelled: Sequence[str]
+) -> InputError:
+    near = list(spelled) or _nearest(keys, partition)
     fix = (
         f"Like it: {', '.join(near)}."
         if near

@@ -21,6 +21,7 @@ from fleetscore.operations.backfills import is_under_way, wait_for_live_s
 from fleetscore.pipeline.carry_over import NOT_REQUESTED, choose_partitions
 from fleetscore.pipeline.context import open_window
 from fleetscore.pipeline.prepare import MAX_ROUNDS
+from fleetscore.pipeline.spellings import respell_column, spell_unless, speller_of
 from fleetscore.pipeline.submit import Submission, newest_round, submit_retry
 from fleetscore.records import FINAL, Only, RunState
 from fleetscore.registry import get_workload, read_policy
@@ -100,6 +101,9 @@ def find_late(store: Store, workload: Workload, window: str, run: str) -> LateDa
     discovered = workload.discover(context)
     if {(f.path, f.etag) for f in discovered.inputs} == {(f.path, f.etag) for f in head.inputs}:
         return None
+    if spell := speller_of(workload):
+        spell = spell_unless(discovered.expected["partition"].to_pylist(), spell)
+        ledger = respell_column(ledger, spell)
     found = late_partitions(discovered.expected, ledger)
     return LateData(window, run, len(found), min(found)) if found else None
 

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.pipeline.partition_names import match_partitions
+from fleetscore.pipeline.spellings import Speller, find_spelled, respell_column, spell_unless
 from fleetscore.records import GOOD, Only, Outcome, ResultFile, RunRequest
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest
@@ -43,15 +44,22 @@ class Carried:
     rewritten: tuple[ResultFile, ...] = ()
 
 
-def carry_over(store: Store, request: RunRequest, table: pa.Table) -> Carried:
-    """Restrict the discovered partitions to what the request names, keeping the rest from the previous run."""
+def carry_over(store: Store, request: RunRequest, table: pa.Table, spell: Speller | None = None) -> Carried:
+    """Restrict the discovered partitions to what the request names, keeping the rest from the previous run.
+
+    `spell` gives canonical keys: the lines of a partition that earlier runs spelled otherwise go when it is
+    scored again.
+    """
     if not request.previous:
-        table = _restrict(table, request.partitions) if request.purpose == "score" else table
+        table = _restrict(table, request.partitions, spell) if request.purpose == "score" else table
         return Carried(_with_kept(table, np.zeros(table.num_rows, bool)), table)
     ledger = read_ledger(store, request.previous)
-    named = _find_named(table, ledger, request)
+    spell = spell_unless(table["partition"].to_pylist(), spell) if spell else None
+    named = _find_named(table, ledger, request, spell)
     ledger = _without_vanished(table, ledger, request.only, named)
-    wanted = choose_partitions(table, ledger, request.only, named)
+    wanted = choose_partitions(table, respell_column(ledger, spell) if spell else ledger, request.only, named)
+    if spell is not None:
+        wanted |= {key for key in ledger["partition"].to_pylist() if spell(key) in wanted}
     kept, fresh = _keep(table, ledger, wanted)
     files, rewritten = _sort_files(ledger, wanted, _files_of(store, request), table_root(request.workload))
     return Carried(kept, fresh, files, rewritten)
@@ -72,21 +80,24 @@ def choose_partitions(table: pa.Table, ledger: pa.Table, only: Only, named: tupl
     )
 
 
-def _find_named(table: pa.Table, ledger: pa.Table, request: RunRequest) -> tuple[str, ...]:
+def _find_named(
+    table: pa.Table, ledger: pa.Table, request: RunRequest, spell: Speller | None
+) -> tuple[str, ...]:
     """The partitions that the request's keys and patterns mean; InputError for one that neither discovery nor
     the previous run knows.
     """
     if not request.partitions:
         return ()
     known = {*table["partition"].to_pylist(), *ledger["partition"].to_pylist()}
-    named = match_partitions(request.partitions, known)
+    named = match_partitions(find_spelled(request.partitions, known, spell), known)
     if named.unknown:
         raise InputError(
             f"There is neither data nor a model for partition {named.unknown[0]}, and {request.previous} did not have it.",
             fix=f"See what is like it: fleetscore explain {request.previous} {shlex.quote(named.unknown[0])}",
             field="partitions",
         )
-    return tuple(sorted(named.partitions))
+    spelled = {spell(key) for key in named.partitions} if spell else set[str]()
+    return tuple(sorted(named.partitions | spelled))
 
 
 def _without_vanished(table: pa.Table, ledger: pa.Table, only: Only, named: tuple[str, ...]) -> pa.Table:
@@ -144,11 +155,12 @@ def _files_of(store: Store, request: RunRequest) -> tuple[ResultFile, ...]:
     return read_truth(store, run_path(request.previous, "files.json"), tuple[ResultFile, ...])
 
 
-def _restrict(table: pa.Table, names: tuple[str, ...]) -> pa.Table:
+def _restrict(table: pa.Table, names: tuple[str, ...], spell: Speller | None) -> pa.Table:
     """Mark what was not requested as skipped, and what was requested but does not exist as failed."""
     if not names:
         return table
-    named = match_partitions(names, table["partition"].to_pylist())
+    known = table["partition"].to_pylist()
+    named = match_partitions(find_spelled(names, known, spell), known)
     is_requested = pc.is_in(table["partition"], pa.array(sorted(named.partitions), pa.string()))
     left_out = pc.and_(pc.invert(is_requested), pc.equal(table["outcome"], ""))
     table = _settle(table, left_out, Outcome.SKIPPED, NOT_REQUESTED, "")

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from fleetscore.models.model_sets import Pins, read_model_set, read_pins
 from fleetscore.pipeline.kept_versions import CURRENT
+from fleetscore.pipeline.spellings import respell_pins
 from fleetscore.records import PlanHead, RunRequest
 from fleetscore.registry import get_workload
 from fleetscore.settings import RunPolicy, read_run_policy
@@ -30,7 +31,7 @@ def open_run(store: Store, request: RunRequest) -> RunContext:
         store=store,
         kind=workload,
         window=workload.parse_window(request.window),
-        pins=pins_of(store, request),
+        pins=respell_pins(workload, pins_of(store, request)),
         policy=policy,
         purpose=request.purpose,
         end=workload.parse_window(request.stop) if request.purpose == "train" else None,
@@ -47,7 +48,8 @@ def open_window(store: Store, workload: Workload, window: str) -> RunContext:
     """The context of a window as a run of it would have it now, with the pinned models; for looking at it
     without a run.
     """
-    return RunContext(store, workload, workload.parse_window(window), read_pins(store, workload.name))
+    pins = respell_pins(workload, read_pins(store, workload.name))
+    return RunContext(store, workload, workload.parse_window(window), pins)
 
 
 def pins_of(store: Store, request: RunRequest) -> Pins:

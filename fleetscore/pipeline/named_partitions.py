@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from fleetscore.errors import FleetscoreError, InputError, MissingBlobError
 from fleetscore.pipeline.context import open_window
 from fleetscore.pipeline.partition_names import match_partitions
+from fleetscore.pipeline.spellings import find_spelled, speller_of
 from fleetscore.records import RunRecord
 from fleetscore.registry import get_workload
 from fleetscore.runs.ledgers import read_ledger
@@ -30,11 +31,14 @@ def check_named(store: Store, before: RunRecord, names: Sequence[str]) -> None:
         return
     try:
         kind = get_workload(store, before.request.workload)
+        spell = speller_of(kind)
+        if not match_partitions(find_spelled(names, known, spell), known).unknown:
+            return
         found = kind.discover(open_window(store, kind, before.request.window)).expected
     except FleetscoreError:
         return
     known |= set(found["partition"].to_pylist())
-    unknown = match_partitions(names, known).unknown
+    unknown = match_partitions(find_spelled(names, known, spell), known).unknown
     if unknown:
         near = difflib.get_close_matches(unknown[0], sorted(known)[:20_000], 3)
         raise InputError(

@@ -27,6 +27,7 @@ from fleetscore.pipeline.cost import Prices, find_prices, forecast_batch, foreca
 from fleetscore.pipeline.kept_versions import CURRENT, describe_versions, pins_of_round
 from fleetscore.pipeline.packing import PackingLimits, pack_shards
 from fleetscore.pipeline.placement import Floats, Placement, PoolOffer, place_partitions
+from fleetscore.pipeline.spellings import respell_pins, speller_of
 from fleetscore.pipeline.training_entry import describe_entry
 from fleetscore.records import Finding, Forecast, PlanHead, Rates, RunRequest, ShardPlan, from_json, to_json
 from fleetscore.schemas import PARTITIONS
@@ -82,9 +83,11 @@ def make_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime
     """The plan of the run as things stand now; writes nothing."""
     run = open_run(store, request)
     pinned = run.pins if request.models in ("", CURRENT) else read_pins(store, request.workload)
-    run = replace(run, pins=pins_of_round(store, request, run.pins))
+    pinned = respell_pins(run.kind, pinned)
+    run = replace(run, pins=respell_pins(run.kind, pins_of_round(store, request, run.pins)))
     found = _discover(run)
-    carried = carry_over(store, request, _checked(found.expected, run.workload))
+    spell = speller_of(run.kind)
+    carried = carry_over(store, request, _checked(found.expected, run.workload), spell)
     rates = read_rates(store, run.kind, run.purpose)
     prices = find_prices(store)
     pool = look_at_pool(store, app, run.policy, prices, *_weigh(carried.table, rates))

@@ -16,6 +16,7 @@ from fleetscore.capabilities import Trains
 from fleetscore.errors import ModelError
 from fleetscore.models.model_sets import read_model_file, read_model_set
 from fleetscore.models.profiles import PROFILE_FILE, pack_profile
+from fleetscore.pipeline.spellings import respell_profile
 from fleetscore.records import ShardRecord
 from fleetscore.store.base import Store
 from fleetscore.store.paths import profile_path
@@ -42,8 +43,11 @@ def read_profile(store: Store, workload: Workload, version: str) -> pa.Table | N
     """The profile to compare with: the training's where it has one, completed by how the version's first
     published run looked.
     """
-    trained = read_training_profile(store, workload, version)
-    first = read_hint_with(store, profile_path(workload.name, version), _decode_profile)
+    found = (
+        read_training_profile(store, workload, version),
+        read_hint_with(store, profile_path(workload.name, version), _decode_profile),
+    )
+    trained, first = (respell_profile(workload, one) if one is not None else None for one in found)
     if first is None:
         return trained
     return first if trained is None else merge(trained, first)

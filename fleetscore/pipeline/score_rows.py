@@ -12,6 +12,7 @@ import msgspec
 from fleetscore.capabilities import ScoresRows, require
 from fleetscore.errors import InputError
 from fleetscore.models.model_sets import read_pins
+from fleetscore.pipeline.spellings import respell_pins
 from fleetscore.registry import get_workload
 from fleetscore.store.base import Store
 
@@ -52,8 +53,9 @@ def read_rows(body: bytes, content_type: str) -> list[dict[str, Any]]:
 
 def answer_rows(store: Store, workload_name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One answer per row, in order, and the model set that was pinned."""
-    kind = require(get_workload(store, workload_name), ScoresRows)
-    pins = read_pins(store, workload_name)
+    workload = get_workload(store, workload_name)
+    kind = require(workload, ScoresRows)
+    pins = respell_pins(workload, read_pins(store, workload_name))
     return {"answers": kind.score_rows(store, pins, rows), "model_set": pins.current}
 
 

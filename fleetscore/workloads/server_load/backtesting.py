@@ -53,7 +53,7 @@ def _at_cutoff(
     store: Store, settings: ServerLoadSettings, inputs: Sequence[InputFile], cutoff: int
 ) -> list[dict[str, Any]]:
     first, stop = cutoff - _TRAINING_DAYS * 24, cutoff + settings.test_days * 24
-    hours = read_hours(store, inputs, first - LOOKBACK_HOURS, stop, servers=settings.servers)
+    hours = read_hours(store, inputs, first - LOOKBACK_HOURS, stop, servers=settings.wanted_servers)
     examples = build_examples(hours, first, stop, settings)
     learnt, unseen = examples.part(examples.hour < cutoff), examples.part(examples.hour >= cutoff)
     if not len(learnt.labels) or not len(unseen.labels):

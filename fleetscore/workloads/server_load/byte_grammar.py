@@ -233,8 +233,24 @@ def _is_ipv4(data, start, stop):
 
 
 @compiled()
+def _dotted_tail(data, start, stop):
+    """Where an IPv4 address after the last colon begins; `stop` where nothing after it is dotted."""
+    at = stop
+    dotted = False
+    while at > start and data[at - 1] != 58:
+        at -= 1
+        dotted = dotted or data[at] == POINT
+    return at if dotted else stop
+
+
+@compiled()
 def _is_ipv6(data, start, stop):
-    groups = 0
+    tail = _dotted_tail(data, start, stop)
+    has_tail = tail < stop
+    if has_tail and (tail == start or not _is_ipv4(data, tail, stop)):
+        return False
+    groups = 2 if has_tail else 0
+    stop = tail
     digits = 0
     doubled = False
     k = start
@@ -246,7 +262,7 @@ def _is_ipv6(data, start, stop):
                     return False
                 doubled = True
                 k += 1
-            elif digits == 0 or k + 1 == stop:
+            elif digits == 0 or (k + 1 == stop and not has_tail):
                 return False
             digits = 0
         elif 48 <= byte <= 57 or 65 <= byte <= 70 or 97 <= byte <= 102:
@@ -258,6 +274,18 @@ def _is_ipv6(data, start, stop):
             return False
         k += 1
     return (groups <= 7) if doubled else (groups == 8)
+
+
+@compiled()
+def is_usual_in(data, start, stop):
+    """Whether the span, an IP address, is IPv4 without padding, which has one spelling only."""
+    if not _is_ipv4(data, start, stop):
+        return False
+    for k in range(start, stop - 1):
+        is_first = k == start or data[k - 1] == POINT
+        if is_first and data[k] == 48 and data[k + 1] != POINT:
+            return False
+    return True
 
 
 @compiled()

@@ -18,9 +18,11 @@ from fleetscore.schemas import PARTITIONS
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
 from fleetscore.workload import Partitions, Remark, RunContext
+from fleetscore.workloads.server_load.addresses import describe_spellings
 from fleetscore.workloads.server_load.features import LOOKBACK_HOURS
 from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR, Cause
 from fleetscore.workloads.server_load.months import hour_of, moment_of
+from fleetscore.workloads.server_load.parse import SPELLINGS
 from fleetscore.workloads.server_load.partials import RangeRecord
 from fleetscore.workloads.server_load.repeats import read_repeats, repeats_by_file
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
@@ -69,13 +71,14 @@ def discover_window(run: RunContext) -> Partitions:
         )
     )
     wanted = set(seen) | set(aside)
-    rows = [_partition(server, seen.get(server), aside.get(server), run) for server in sorted(wanted)]
+    chosen = frozenset(run.settings.wanted_servers or wanted)
+    rows = [_partition(server, seen.get(server), aside.get(server), run, chosen) for server in sorted(wanted)]
     columns = {name: [row[place] for row in rows] for place, name in enumerate(PARTITIONS.names)}
     return Partitions(Partitions.table(**columns), inputs, _remarks(store, sources, months))
 
 
 def _partition(
-    server: str, seen: tuple[int, int] | None, aside: SetAside | None, run: RunContext
+    server: str, seen: tuple[int, int] | None, aside: SetAside | None, run: RunContext, chosen: frozenset[str]
 ) -> tuple[Any, ...]:
     """The PARTITIONS row of a server: the first rule that settles it, else to be scored."""
     settings: ServerLoadSettings = run.settings
@@ -84,7 +87,7 @@ def _partition(
     model = run.pins.version_for(key)
     outcome, cause, detail = "", "", ""
     late_from = hour_of(run.window.end) - settings.late_after_hours
-    if settings.servers and server not in settings.servers:
+    if server not in chosen:
         outcome, cause, detail = (
             Outcome.SKIPPED,
             "filtered_out",
@@ -110,7 +113,9 @@ def discover_span(run: RunContext) -> Partitions:
     store, settings = run.store, run.settings
     first, stop = hours_read(run)
     sources, months, inputs = _prepared(store, settings, first, stop)
-    hours = read_hours(store, inputs, first + LOOKBACK_HOURS, stop, ["server", "hour"], settings.servers)
+    hours = read_hours(
+        store, inputs, first + LOOKBACK_HOURS, stop, ["server", "hour"], settings.wanted_servers
+    )
     if not hours.num_rows:
         raise InputError(
             f"No server has a session from {run.span[0].key} to before {run.span[1].key}.",
@@ -208,7 +213,15 @@ def _remarks(store: Store, sources: Sources, months: Sequence[MonthHours]) -> tu
     ]
     unread = [Remark("unread_cells", text) for text in _unread_cells(sources.usable)]
     negative = [Remark("negative_load", text) for text in _negative_loads(sources.usable)]
-    return (used, *passed_over, *repeated, *unread, *negative, *aside)
+    return (used, *passed_over, *_spellings(sources.usable), *repeated, *unread, *negative, *aside)
+
+
+def _spellings(records: Sequence[RangeRecord]) -> tuple[str, ...]:
+    """A sentence that names the spellings of addresses that were read as one server; none is no sentence."""
+    found = [pair for record in records for pair in record.counts.spellings.items()]
+    omitted = any(len(record.counts.spellings) >= SPELLINGS for record in records)
+    told = describe_spellings(found, omitted)
+    return (told,) if told else ()
 
 
 def _negative_loads(records: Sequence[RangeRecord]) -> list[str]:

@@ -2,7 +2,7 @@
 
     number   [+-] digits [. digits], or [+-] . digits, then [e [+-] digits]; no NaN, no inf, no thousands separator
     time     YYYY-MM-DD, one space or T, HH:MM:SS [. digits] [Z]; a real date of 1970..2099, seconds 00..59; read as UTC
-    server   an IPv4 address in dotted digits, or an IPv6 address
+    server   an IPv4 address in dotted digits, or an IPv6 address, in any spelling (`addresses` has the canonical one)
     cell     blanks around it and one pair of double quotes around it do not count; a comma between those quotes is text,
              and so is a doubled quote; a quote that the line does not close is a character like any other
 
@@ -15,7 +15,8 @@ import re
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from enum import IntEnum
-from ipaddress import AddressValueError, IPv6Address
+
+from fleetscore.workloads.server_load.addresses import canonical_server
 
 UNITS = 10_000
 """Sums are whole numbers of 1/10,000: exact, and the same in whatever order they are added."""
@@ -33,7 +34,6 @@ _NUMBER = re.compile(r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(?:[eE]([+-]?[0-9]
 _TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[ T]([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]+)?Z?")
 _QUOTED = re.compile(r'[ \t\r]*"(?:[^"]|""|"(?!"|[ \t\r]*(?:,|\Z)))*"[ \t\r]*(?=,|\Z)')
 _BARE = re.compile(r"[^,]*")
-_IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
 
 
 class Cause(IntEnum):
@@ -146,10 +146,4 @@ def is_server(text: str) -> bool:
     >>> is_server("10.0.0.255"), is_server("10.0.0.256"), is_server("IPs")
     (True, False, False)
     """
-    if _IPV4.fullmatch(text):
-        return all(int(part) <= 255 for part in text.split("."))
-    try:
-        IPv6Address(text)
-    except AddressValueError:
-        return False
-    return "%" not in text
+    return canonical_server(text) != ""

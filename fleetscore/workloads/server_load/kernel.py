@@ -32,6 +32,7 @@ from fleetscore.workloads.server_load.byte_grammar import (
     clean_span,
     is_blank,
     is_server_in,
+    is_usual_in,
     number_in,
     slot_at,
     slot_in,
@@ -65,7 +66,7 @@ class Table(NamedTuple):
     server_index: Any  # int32[2 * SERVERS]: hash to server, -1 where free
     server_text: Any  # uint8[SERVERS, SERVER_BYTES]
     server_length: Any  # int32[SERVERS]
-    server_good: Any  # uint8[SERVERS]: whether the text is an address
+    server_good: Any  # uint8[SERVERS]: 0 where the text is no address, 1 for a usual one, 2 where it has other spellings
     last_slot: (
         Any  # int32[SERVERS]: the slot last met per server, and its row: logs are nearly in order of time
     )
@@ -140,7 +141,9 @@ def _server_of(data, start, stop, table):
     table.server_length[server] = length
     for k in range(length):
         table.server_text[server, k] = data[start + k]
-    table.server_good[server] = is_server_in(data, start, stop)
+    table.server_good[server] = 0
+    if is_server_in(data, start, stop):
+        table.server_good[server] = 1 if is_usual_in(data, start, stop) else 2
     table.last_slot[server] = -1
     return np.int64(server)
 

@@ -8,17 +8,22 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from fleetscore.store.base import Store
+from fleetscore.workloads.server_load.addresses import join_spellings
 from fleetscore.workloads.server_load.grammar import Cause
 from fleetscore.workloads.server_load.layouts import HEAD_BYTES, SUMS, Layout, Recognised, recognise_layout
 
 LINE_LIMIT = 1 << 20
 """Longer lines are no lines: the file is taken for something else."""
+
+SPELLINGS = 200
+"""So many spellings of a range are kept by name."""
 
 _PADDING = 64
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -48,13 +53,18 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a range held: lines, lines kept, causes with their numbers, and examples of each."""
+    """What a range held: lines, lines kept, causes with their numbers, and examples of each.
+
+    `spellings` maps servers as the lines write them to the canonical address, where it differs (the first
+    SPELLINGS).
+    """
 
     lines: int = 0
     kept: int = 0
     causes: Mapping[str, int] = field(default_factory=dict)
     examples: tuple[Example, ...] = ()
     negative: int = 0  # lines kept whose TotalLoad is below zero
+    spellings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +168,7 @@ def _parse(piece: Piece, roles: Any, table: Any) -> tuple[pa.Table, Counts]:
     kernel.empty_counts(table)
     tables: list[pa.Table] = []
     examples: list[Example] = []
+    spellings: dict[str, str] = {}
     for data, size, offset in (
         (piece.body, piece.body_size, 0),
         (piece.tail, piece.tail_size, piece.body_size),
@@ -165,14 +176,14 @@ def _parse(piece: Piece, roles: Any, table: Any) -> tuple[pa.Table, Counts]:
         taken = table.examples[:, 0].copy()
         at = 0
         while (at := kernel.parse_block(data, at, size, roles, table)) < size:
-            tables.append(_slots(table))
+            tables.append(_slots(table, spellings))
             kernel.empty_rows(table)
         examples += _examples(data, offset, table.examples, taken)
-    tables.append(_slots(table))
+    tables.append(_slots(table, spellings))
     causes = {cause.code: int(table.counts[cause]) for cause in Cause if table.counts[cause]}
     lines, kept, negative = (int(n) for n in table.counts[len(Cause) :])
     return pa.concat_tables(tables).unify_dictionaries(), Counts(
-        lines, kept, causes, tuple(examples), negative
+        lines, kept, causes, tuple(examples), negative, dict(islice(spellings.items(), SPELLINGS))
     )
 
 
@@ -198,7 +209,8 @@ def _working_table() -> Iterator[Any]:
         _free_tables.append(table)
 
 
-def _slots(table: Any) -> pa.Table:
+def _slots(table: Any, spellings: dict[str, str]) -> pa.Table:
+    """The table's rows under canonical servers; what was respelled is added to `spellings`."""
     servers, rows = (int(n) for n in table.used)
     texts = [
         bytes(text[:length]).decode() if good else ""  # its rows were rejected one by one
@@ -209,9 +221,12 @@ def _slots(table: Any) -> pa.Table:
             strict=True,
         )
     ]
-    server = pa.DictionaryArray.from_arrays(
-        pa.array(table.row_server[:rows].copy()), pa.array(texts, pa.string())
-    )
+    number = table.row_server[:rows].copy()
+    if np.any(table.server_good[:servers] == 2):
+        texts, number_of, respelled = join_spellings(texts)
+        spellings |= respelled
+        number = number_of[number]
+    server = pa.DictionaryArray.from_arrays(pa.array(number), pa.array(texts, pa.string()))
     sums = np.ascontiguousarray(table.row_sums[:rows].T)
     return pa.Table.from_arrays(
         [server, pa.array(table.row_slot[:rows].copy()), *(pa.array(column) for column in sums)], schema=SLOTS

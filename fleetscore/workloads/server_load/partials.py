@@ -1,10 +1,10 @@
 """The partials of server_load in the store: a record per parsed range, sums under the name of their bytes,
 hours per month.
 
-    partials/server_load/v5/records/<name>.json    what became of one range of one version of a file
-    partials/server_load/v5/sums/<name>.parquet    the sums of a range's lines; the name is that of their bytes, so that a file
+    partials/server_load/v6/records/<name>.json    what became of one range of one version of a file
+    partials/server_load/v6/sums/<name>.parquet    the sums of a range's lines; the name is that of their bytes, so that a file
                                                    that grew, was copied or was renamed is not parsed again where it is the same
-    partials/server_load/v5/hours/<month>-<name>.parquet   hourly peaks of a month; the name is that of the sums they come from
+    partials/server_load/v6/hours/<month>-<name>.parquet   hourly peaks of a month; the name is that of the sums they come from
 
 Everything here is written whole and never changed. The folder may be deleted as a whole: the next run makes
 it again.
@@ -37,7 +37,7 @@ from fleetscore.workloads.server_load.named_rows import dialect_of, has_names, s
 from fleetscore.workloads.server_load.parse import Counts, digest_of, parse_piece, read_layout, read_piece
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
 
-ROOT = "partials/server_load/v5"  # a new grammar, kernel or format of partials takes a new number
+ROOT = "partials/server_load/v6"  # a new grammar, kernel or format of partials takes a new number
 RECORDS = f"{ROOT}/records/"
 _MEGABYTE = 1 << 20
 _BYTES_PER_LINE = 120

@@ -17,9 +17,10 @@ from fleetscore.errors import InputError
 from fleetscore.models.model_sets import Pins
 from fleetscore.partition_keys import join_key
 from fleetscore.store.base import Store
+from fleetscore.workloads.server_load.addresses import canonical_server
 from fleetscore.workloads.server_load.calendar_features import CALENDAR, WEEKDAYS, calendar_matrix
 from fleetscore.workloads.server_load.features import HISTORY
-from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR, is_server, read_slot
+from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR, read_slot
 from fleetscore.workloads.server_load.labels import CLASSES
 from fleetscore.workloads.server_load.scoring import cached_trees
 from fleetscore.workloads.server_load.trees import predict
@@ -37,15 +38,15 @@ def answer_rows(
     workload: str,
     pins: Pins,
     rows: Sequence[Mapping[str, Any]],
-    is_name: Callable[[str], bool] = is_server,
+    name_of: Callable[[str], str] = canonical_server,
 ) -> list[dict[str, Any]]:
     """One answer per row, in order; InputError names the row and the field, and nothing is answered.
 
-    `is_name` says what may name a server.
+    `name_of` gives the canonical name of the server that a text means, "" where it means none.
     """
     for number, row in enumerate(rows):
         _check_names(row, number)
-    servers = [_server(row, number, is_name) for number, row in enumerate(rows)]
+    servers = [_server(row, number, name_of) for number, row in enumerate(rows)]
     hours = np.array([_hour(row, number) for number, row in enumerate(rows)], np.int64)
     history = np.array(
         [[_number(row.get(name), number, name) for name in HISTORY] for number, row in enumerate(rows)]
@@ -58,15 +59,15 @@ def answer_rows(
         calendar = calendar_matrix(hours[chosen], trees.facts.country)
         chances = predict(trees, np.hstack([calendar, history[chosen]])).tolist()
         for number, dates, chance in zip(chosen, calendar.tolist(), chances, strict=True):
-            answers[number] = _answer(rows[number], servers[number], dates, chance, version)
+            answers[number] = _answer(rows[number], dates, chance, version)
     return answers
 
 
 def _answer(
-    row: Mapping[str, Any], server: str, calendar: list[float], chances: list[float], version: str
+    row: Mapping[str, Any], calendar: list[float], chances: list[float], version: str
 ) -> dict[str, Any]:
     best = max(range(len(CLASSES)), key=chances.__getitem__)
-    answer: dict[str, Any] = {SERVER: server, HOUR: row[HOUR], "load_class": CLASSES[best]}
+    answer: dict[str, Any] = {SERVER: row[SERVER], HOUR: row[HOUR], "load_class": CLASSES[best]}
     if KEY in row:
         answer[KEY] = row[KEY]
     answer |= {f"p_{name}": chance for name, chance in zip(CLASSES, chances, strict=True)} | {
@@ -103,11 +104,12 @@ def _check_names(row: Mapping[str, Any], number: int) -> None:
             raise _bad(row.get(name), number, name, "a number or a text")
 
 
-def _server(row: Mapping[str, Any], number: int, is_name: Callable[[str], bool]) -> str:
+def _server(row: Mapping[str, Any], number: int, name_of: Callable[[str], str]) -> str:
     value = row.get(SERVER)
-    if not isinstance(value, str) or not is_name(value):
-        raise _bad(value, number, SERVER, "an IP address" if is_name is is_server else "a name")
-    return value
+    name = name_of(value) if isinstance(value, str) else ""
+    if not name:
+        raise _bad(value, number, SERVER, "a name" if name_of("a") else "an IP address")
+    return name
 
 
 def _hour(row: Mapping[str, Any], number: int) -> int:

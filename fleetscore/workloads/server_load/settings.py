@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from fleetscore.sources.settings import DataSettings
+from fleetscore.workloads.server_load.addresses import canonical_server
 
 _FOLDER = "data/server_load/"
 _Positive = Annotated[float, Meta(gt=0.0)]
@@ -63,6 +64,18 @@ class ServerLoadSettings:
     def source(self) -> DataSettings:
         """How input is listed, and read where its columns are named."""
         return self.data.with_defaults(_FOLDER, self.timezone)
+
+    def canonical_name(self, text: str) -> str:
+        """The name of the server that `text` means: any text where a header names the columns, else an
+        address in its canonical spelling; "" for none.
+        """
+        return text if self.names_columns else canonical_server(text)
+
+    @property
+    def wanted_servers(self) -> tuple[str, ...]:
+        """The setting `servers`, as they are written and in canonical spelling."""
+        spelled = filter(None, map(self.canonical_name, self.servers))
+        return tuple(dict.fromkeys((*self.servers, *spelled)))
 
     @property
     def names_columns(self) -> bool:

@@ -211,7 +211,7 @@ def train_shard(run: RunContext, shard: Shard) -> Trained:
     begun = time.perf_counter()
     start, end = run.span
     first, stop = hour_of(start.start), hour_of(end.start)
-    hours = read_hours(run.store, run.inputs, first - LOOKBACK_HOURS, stop, servers=settings.servers)
+    hours = read_hours(run.store, run.inputs, first - LOOKBACK_HOURS, stop, servers=settings.wanted_servers)
     examples = build_examples(hours, first, stop, settings)
     split = stop - settings.test_days * 24
     learnt, unseen = _split(examples, split, settings)

@@ -12,11 +12,13 @@ from fleetscore.capabilities import (
     Judges,
     MakesSamples,
     Prepares,
+    Respells,
     SampleReport,
     ScoresRows,
     Trains,
 )
 from fleetscore.models.model_sets import Pins
+from fleetscore.partition_keys import join_key, split_key
 from fleetscore.records import Rates
 from fleetscore.sources import Listing
 from fleetscore.store.base import Store
@@ -35,7 +37,7 @@ from fleetscore.workloads.server_load.results import RESULTS
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
 
 
-class ServerLoad(Workload, Prepares, Trains, ScoresRows, Judges, MakesSamples, Backtests):
+class ServerLoad(Workload, Prepares, Trains, ScoresRows, Respells, Judges, MakesSamples, Backtests):
     """A window is a day of sessions; its results are the classes of the 48 hours after it, for every server
     seen lately.
     """
@@ -95,11 +97,13 @@ class ServerLoad(Workload, Prepares, Trains, ScoresRows, Judges, MakesSamples, B
         return assemble_set(parts)
 
     def score_rows(self, store: Store, pins: Pins, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        from fleetscore.workloads.server_load.grammar import is_server
         from fleetscore.workloads.server_load.rows import answer_rows
 
-        is_name = bool if self.settings.names_columns else is_server
-        return answer_rows(store, self.name, pins, rows, is_name)
+        return answer_rows(store, self.name, pins, rows, self.settings.canonical_name)
+
+    def canonical_key(self, key: str) -> str:
+        server = split_key(key)[0]
+        return join_key([self.settings.canonical_name(server) or server])
 
     def judge(self, store: Store, window: Window, results: pa.Table) -> pa.Table:
         from fleetscore.workloads.server_load.actuals import judge_classes

@@ -1,0 +1,78 @@
+"""Spellings: partitions that pins, profiles, earlier rounds or people name otherwise than discovery does.
+
+Where a kind has one spelling of each partition, nothing here does anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fleetscore.capabilities import Respells
+from fleetscore.models.model_sets import Pins
+from fleetscore.workload import Workload
+
+Speller = Callable[[str], str]
+
+
+def speller_of(kind: Workload) -> Speller | None:
+    """What gives the canonical spelling of a key; None where the kind has one spelling of each."""
+    return kind.canonical_key if isinstance(kind, Respells) else None
+
+
+def find_spelled(names: Sequence[str], known: Iterable[str], spell: Speller | None) -> tuple[str, ...]:
+    """The names, with those that are not known replaced by the known keys that are other spellings of them.
+
+    >>> find_spelled(["A", "b", "c*"], ["a", "b"], str.lower)
+    ('a', 'b', 'c*')
+    """
+    keys = set(known) if spell else set()
+    if spell is None or keys >= set(names):
+        return tuple(names)
+    others: dict[str, list[str]] = {}
+    for key in sorted(keys):
+        others.setdefault(spell(key), []).append(key)
+    return tuple(
+        key for name in names for key in ([name] if name in keys else others.get(spell(name), [name]))
+    )
+
+
+def spell_unless(known: Iterable[str], spell: Speller) -> Speller:
+    """The speller that leaves known keys as they are."""
+    keys = frozenset(known)
+    return lambda key: key if key in keys else spell(key)
+
+
+def respell_pins(kind: Workload, pins: Pins) -> Pins:
+    """The pins, with those under another spelling under the canonical key too, unless that has one itself."""
+    spell = speller_of(kind)
+    if spell is None or not pins.partitions:
+        return pins
+    spelled = {spell(key): version for key, version in pins.partitions.items()}
+    return replace(pins, partitions=spelled | dict(pins.partitions))
+
+
+def respell_column(table: pa.Table, spell: Speller) -> pa.Table:
+    """The table with canonical keys in its column `partition`; rows stay, so that a key may come twice."""
+    keys = pa.array([spell(key) for key in table["partition"].to_pylist()], pa.string())
+    return table.set_column(table.schema.get_field_index("partition"), "partition", keys)
+
+
+def respell_profile(kind: Workload, profile: pa.Table) -> pa.Table:
+    """The profile, with a row under each canonical key that it has only in other spellings: of several the
+    one with the most values.
+    """
+    spell = speller_of(kind)
+    if spell is None:
+        return profile
+    spelled = respell_column(profile, spell)
+    spelled = spelled.filter(pc.invert(pc.is_in(spelled["partition"], profile["partition"])))
+    rank = [("n", "descending")] if "n" in spelled.column_names else []
+    spelled = spelled.sort_by([*rank, ("partition", "ascending")])
+    first: dict[str, int] = {}
+    for place, key in enumerate(spelled["partition"].to_pylist()):
+        first.setdefault(key, place)
+    return pa.concat_tables([profile, spelled.take(pa.array(first.values(), pa.int64()))])
