@@ -64,162 +64,184 @@ def describe_api() -> dict[str, Any]:
         PinBody, PromoteBody, PublishBody, RollbackBody, ChallengerBody, VerdictBody, MuteBody, UnmuteBody, RetireBody,
     )  # fmt: skip
     _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
-    run = _parameter("id", "path", "a run's id")
-    workload = _parameter(
-        "workload", "path", "a workload's name", {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,39}$"}
-    )
     return {
         "openapi": "3.1.0",
         "info": {"title": "Fleetscore", "version": __version__, "description": "Runs, backfills, training, mini-batches."},
         "servers": [{"url": "/api"}],
         "security": [{"key": []}],
-        "paths": {
-            "/runs": {
-                "get": _endpoint("The newest runs, newest first.", [200, 400, 404], parameters=[
-                    _parameter("workload", "query", "only this workload's"),
-                    _parameter("limit", "query", "at most so many (1 to 10000; 100)", {"type": "integer", "minimum": 1, "maximum": 10000}),
-                    _parameter("before", "query", "only runs requested before this one: the `next` of the page before"),
-                ]),
-                "post": _endpoint("Start the run of a window, or find it.", [200, 202, 400, 404, 422], body="RunBody"),
-            },
-            "/health": {"get": _endpoint("Whether the app does its work; it starts what a silent timer left.", [200, 503])},
-            "/runs/{id}/wait": {"get": _wait(run)},
-            "/runs/{id}": {"get": _endpoint("How a run stands.", [200, 404], parameters=[run])},
-            "/runs/{id}/cancel": {"post": _endpoint("Ask a run to stop.", [202, 400, 404], parameters=[run], body="CancelBody")},
-            "/runs/{id}/retry": {
-                "post": _endpoint("Score failed or missing partitions again.", [200, 202, 400, 404], body="RetryBody", parameters=[run])
-            },
-            "/runs/{id}/publish": {
-                "post": _endpoint(
-                    "Publish what a check held back, with a reason.", [200, 400, 404, 409], body="PublishBody", parameters=[run]
-                )
-            },
-            "/results/{workload}/{window}": {"get": _results(workload)},
-            "/runs/{id}/partitions/{partition}": {
-                "get": _endpoint("The story of one partition.", [200, 404], parameters=[run, _parameter("partition", "path", "its key")])
-            },
-            "/runs/{id}/replay/{partition}": {
-                "get": _endpoint(
-                    "Score one partition again, from the same bytes and the same model, and compare; writes nothing.",
-                    [200, 400, 404], parameters=[run, _parameter("partition", "path", "its key")],
-                )
-            },
-            "/plans": {"post": _endpoint("What a run would do and cost; writes nothing.", [200, 400, 422], body="RunBody")},
-            "/runs/{id}/drift": {
-                "get": _endpoint("The partitions of a run to look at: what drifted, the worst first.", [200, 400, 404], parameters=[
-                    run,
-                    _parameter("limit", "query", "at most so many (1 to 10000; 20)", {"type": "integer", "minimum": 1, "maximum": 10000}),
-                ]),
-            },
-            "/doctor/azure": {"get": _endpoint("What of Azure the app can answer: package, compiled code, the pool's formula.", [200])},
-            "/doctor": {"get": _endpoint("What is wrong with the deployment, and how to fix it.", [200])},
-            "/repair": {
-                "get": _endpoint("Which state files are damaged, and what can be done about each.", [200]),
-                "post": _endpoint("Repair damaged state files.", [200, 400], body="RepairBody"),
-            },
-            "/repair/tables": {
-                "get": _endpoint("The published windows that the result tables lack.", [200], array=True),
-                "post": _endpoint("Commit them, and copy their files in.", [200, 400], body="NoBody", array=True),
-            },
-            "/housekeeping": {
-                "get": _endpoint("What housekeeping would remove now.", [200]),
-                "post": _endpoint("Remove now what housekeeping would remove tonight.", [200, 400], body="NoBody"),
-            },
-            "/costs": {
-                "get": _endpoint("What the workloads cost, month by month.", [200, 400], parameters=[
-                    _parameter("workload", "query", "only this workload's"),
-                    _parameter("since", "query", "from this month on (YYYY-MM)"),
-                    _parameter("month", "query", "of this month only (YYYY-MM)"),
-                    _parameter("by", "query", "summed by workload, or by the value of the tag of this name"),
-                ], array=True),
-            },
-            "/deadlines": {
-                "get": _endpoint("By when windows had to be published, and whether they were.", [200, 400, 404], parameters=[
-                    _parameter("workload", "query", "only this workload's"),
-                    _parameter("days", "query", "of so many last days (1 to 90; 90)", {"type": "integer", "minimum": 1, "maximum": 90}),
-                ], array=True),
-            },
-            "/dashboard": {"get": _dashboard()},
-            "/attention": {
-                "get": _endpoint("What needs attention, of each workload that has something.", [200, 404], parameters=[
-                    _parameter("workload", "query", "only this workload"),
-                ], array=True),
-            },
-            "/anomalies": {
-                "get": _endpoint("The incidents of published windows.", [200, 400], parameters=[
-                    _parameter("workload", "query", "only this workload's"),
-                    _parameter("since", "query", "from this time on: a day, an ISO time, or days back such as 7d"),
-                    _parameter("device", "query", "only of this device"),
-                ]),
-            },
-            "/attention/{workload}/mutes": {
-                "get": _endpoint("The mutes in force.", [200, 404], parameters=[workload], array=True),
-                "post": _endpoint("Ask for no attention until a set time.", [200, 400, 404], body="MuteBody", parameters=[workload]),
-            },
-            "/attention/{workload}/mutes/{id}/end": {
-                "post": _endpoint("End a mute before its time.", [200, 400, 404], body="UnmuteBody", parameters=[
-                    workload, _parameter("id", "path", "the mute's id"),
-                ]),
-            },
-            "/attention/{workload}/retired": {
-                "get": _endpoint("The partitions that are expected no more.", [200, 404], parameters=[workload], array=True),
-                "post": _endpoint("Expect a partition no more, or again.", [200, 400, 404], body="RetireBody", parameters=[workload]),
-            },
-            "/training": {"post": _endpoint("Train a model set.", [200, 202, 400], body="TrainingBody")},
-            "/backfills": {"post": _endpoint("Run many windows, or say which would run and why.", [200, 202, 400], body="BackfillBody")},
-            "/backfills/{id}": {"get": _endpoint("How a backfill stands.", [200, 404], parameters=[_parameter("id", "path", "its id")])},
-            "/models/{workload}": {
-                "get": _endpoint("Model sets and pins.", [200, 400], parameters=[workload]),
-            },
-            "/models/{workload}/current": {
-                "get": _endpoint("The current model set with its card.", [200, 400], parameters=[workload]),
-            },
-            "/models/{workload}/sets/{version}": {
-                "get": _endpoint(
-                    "A model set with its card.", [200, 400, 422],
-                    parameters=[workload, _parameter("version", "path", "its name")],
-                ),
-            },
-            "/models/{workload}/pin": {
-                "post": _endpoint(
-                    "Pin a version, everywhere, for one partition, or for one model key.", [200, 400, 422],
-                    body="PinBody", parameters=[workload],
-                )
-            },
-            "/models/{workload}/promote": {
-                "post": _endpoint(
-                    "Make a version the current one, or that of the partitions where it is better.", [200, 400, 422],
-                    body="PromoteBody", parameters=[workload],
-                )
-            },
-            "/models/{workload}/rollback": {
-                "post": _endpoint("Return to the version before.", [200, 400, 422], body="RollbackBody", parameters=[workload])
-            },
-            "/models/{workload}/challenger": {
-                "post": _endpoint("Let a version score in shadow.", [200, 400, 422], body="ChallengerBody", parameters=[workload])
-            },
-            "/models/{workload}/verdicts": {
-                "get": _endpoint("The kept verdicts, newest first.", [200, 400], parameters=[workload], array=True),
-                "post": _endpoint(
-                    "Judge the challenger on what came, and keep the verdict.", [200, 400, 422],
-                    body="VerdictBody", parameters=[workload],
-                ),
-            },
-            "/models/{workload}/verdicts/{verdict}": {
-                "get": _endpoint("A verdict by partition, where the challenger does worst first.", [200, 400, 404], parameters=[
-                    workload, _parameter("verdict", "path", "its id, or newest"),
-                    _parameter("limit", "query", "at most so many (1 to 10000; 20)", {"type": "integer", "minimum": 1, "maximum": 10000}),
-                ]),
-            },
-            "/score/{workload}": {
-                "post": _endpoint("Answer a mini-batch at once.", [200, 400, 404, 422], body="MiniBatch", parameters=[workload], csv=True)
-            },
-        },
+        "paths": {**_run_paths(), **_model_paths(), **_operation_paths()},
         "components": {
             "schemas": {**schemas, "MiniBatch": ROWS, "Error": ERROR},
             "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "x-functions-key"}},
         },
     }  # fmt: skip
+
+
+def _run_paths() -> dict[str, Any]:
+    """Runs, backfills, training, results and mini-batches."""
+    run = _parameter("id", "path", "a run's id")
+    workload = _workload()
+    return {
+        "/runs": {
+            "get": _endpoint("The newest runs, newest first.", [200, 400, 404], parameters=[
+                _parameter("workload", "query", "only this workload's"),
+                _parameter("limit", "query", "at most so many (1 to 10000; 100)", {"type": "integer", "minimum": 1, "maximum": 10000}),
+                _parameter("before", "query", "only runs requested before this one: the `next` of the page before"),
+            ]),
+            "post": _endpoint("Start the run of a window, or find it.", [200, 202, 400, 404, 422], body="RunBody"),
+        },
+        "/runs/{id}/wait": {"get": _wait(run)},
+        "/runs/{id}": {"get": _endpoint("How a run stands.", [200, 404], parameters=[run])},
+        "/runs/{id}/cancel": {"post": _endpoint("Ask a run to stop.", [202, 400, 404], parameters=[run], body="CancelBody")},
+        "/runs/{id}/retry": {
+            "post": _endpoint("Score failed or missing partitions again.", [200, 202, 400, 404], body="RetryBody", parameters=[run])
+        },
+        "/runs/{id}/publish": {
+            "post": _endpoint(
+                "Publish what a check held back, with a reason.", [200, 400, 404, 409], body="PublishBody", parameters=[run]
+            )
+        },
+        "/results/{workload}/{window}": {"get": _results(workload)},
+        "/runs/{id}/partitions/{partition}": {
+            "get": _endpoint("The story of one partition.", [200, 404], parameters=[run, _parameter("partition", "path", "its key")])
+        },
+        "/runs/{id}/replay/{partition}": {
+            "get": _endpoint(
+                "Score one partition again, from the same bytes and the same model, and compare; writes nothing.",
+                [200, 400, 404], parameters=[run, _parameter("partition", "path", "its key")],
+            )
+        },
+        "/runs/{id}/drift": {
+            "get": _endpoint("The partitions of a run to look at: what drifted, the worst first.", [200, 400, 404], parameters=[
+                run,
+                _parameter("limit", "query", "at most so many (1 to 10000; 20)", {"type": "integer", "minimum": 1, "maximum": 10000}),
+            ]),
+        },
+        "/training": {"post": _endpoint("Train a model set.", [200, 202, 400], body="TrainingBody")},
+        "/backfills": {"post": _endpoint("Run many windows, or say which would run and why.", [200, 202, 400], body="BackfillBody")},
+        "/backfills/{id}": {"get": _endpoint("How a backfill stands.", [200, 404], parameters=[_parameter("id", "path", "its id")])},
+        "/score/{workload}": {
+            "post": _endpoint("Answer a mini-batch at once.", [200, 400, 404, 422], body="MiniBatch", parameters=[workload], csv=True)
+        },
+    }  # fmt: skip
+
+
+def _model_paths() -> dict[str, Any]:
+    """Model sets, pins, challengers and verdicts."""
+    workload = _workload()
+    return {
+        "/models/{workload}": {
+            "get": _endpoint("Model sets and pins.", [200, 400], parameters=[workload]),
+        },
+        "/models/{workload}/current": {
+            "get": _endpoint("The current model set with its card.", [200, 400], parameters=[workload]),
+        },
+        "/models/{workload}/sets/{version}": {
+            "get": _endpoint(
+                "A model set with its card.", [200, 400, 422],
+                parameters=[workload, _parameter("version", "path", "its name")],
+            ),
+        },
+        "/models/{workload}/pin": {
+            "post": _endpoint(
+                "Pin a version, everywhere, for one partition, or for one model key.", [200, 400, 422],
+                body="PinBody", parameters=[workload],
+            )
+        },
+        "/models/{workload}/promote": {
+            "post": _endpoint(
+                "Make a version the current one, or that of the partitions where it is better.", [200, 400, 422],
+                body="PromoteBody", parameters=[workload],
+            )
+        },
+        "/models/{workload}/rollback": {
+            "post": _endpoint("Return to the version before.", [200, 400, 422], body="RollbackBody", parameters=[workload])
+        },
+        "/models/{workload}/challenger": {
+            "post": _endpoint("Let a version score in shadow.", [200, 400, 422], body="ChallengerBody", parameters=[workload])
+        },
+        "/models/{workload}/verdicts": {
+            "get": _endpoint("The kept verdicts, newest first.", [200, 400], parameters=[workload], array=True),
+            "post": _endpoint(
+                "Judge the challenger on what came, and keep the verdict.", [200, 400, 422],
+                body="VerdictBody", parameters=[workload],
+            ),
+        },
+        "/models/{workload}/verdicts/{verdict}": {
+            "get": _endpoint("A verdict by partition, where the challenger does worst first.", [200, 400, 404], parameters=[
+                workload, _parameter("verdict", "path", "its id, or newest"),
+                _parameter("limit", "query", "at most so many (1 to 10000; 20)", {"type": "integer", "minimum": 1, "maximum": 10000}),
+            ]),
+        },
+    }  # fmt: skip
+
+
+def _operation_paths() -> dict[str, Any]:
+    """Attention, costs, the dashboard and what keeps a deployment well."""
+    workload = _workload()
+    return {
+        "/health": {"get": _endpoint("Whether the app does its work; it starts what a silent timer left.", [200, 503])},
+        "/plans": {"post": _endpoint("What a run would do and cost; writes nothing.", [200, 400, 422], body="RunBody")},
+        "/doctor/azure": {"get": _endpoint("What of Azure the app can answer: package, compiled code, the pool's formula.", [200])},
+        "/doctor": {"get": _endpoint("What is wrong with the deployment, and how to fix it.", [200])},
+        "/repair": {
+            "get": _endpoint("Which state files are damaged, and what can be done about each.", [200]),
+            "post": _endpoint("Repair damaged state files.", [200, 400], body="RepairBody"),
+        },
+        "/repair/tables": {
+            "get": _endpoint("The published windows that the result tables lack.", [200], array=True),
+            "post": _endpoint("Commit them, and copy their files in.", [200, 400], body="NoBody", array=True),
+        },
+        "/housekeeping": {
+            "get": _endpoint("What housekeeping would remove now.", [200]),
+            "post": _endpoint("Remove now what housekeeping would remove tonight.", [200, 400], body="NoBody"),
+        },
+        "/costs": {
+            "get": _endpoint("What the workloads cost, month by month.", [200, 400], parameters=[
+                _parameter("workload", "query", "only this workload's"),
+                _parameter("since", "query", "from this month on (YYYY-MM)"),
+                _parameter("month", "query", "of this month only (YYYY-MM)"),
+                _parameter("by", "query", "summed by workload, or by the value of the tag of this name"),
+            ], array=True),
+        },
+        "/deadlines": {
+            "get": _endpoint("By when windows had to be published, and whether they were.", [200, 400, 404], parameters=[
+                _parameter("workload", "query", "only this workload's"),
+                _parameter("days", "query", "of so many last days (1 to 90; 90)", {"type": "integer", "minimum": 1, "maximum": 90}),
+            ], array=True),
+        },
+        "/dashboard": {"get": _dashboard()},
+        "/attention": {
+            "get": _endpoint("What needs attention, of each workload that has something.", [200, 404], parameters=[
+                _parameter("workload", "query", "only this workload"),
+            ], array=True),
+        },
+        "/anomalies": {
+            "get": _endpoint("The incidents of published windows.", [200, 400], parameters=[
+                _parameter("workload", "query", "only this workload's"),
+                _parameter("since", "query", "from this time on: a day, an ISO time, or days back such as 7d"),
+                _parameter("device", "query", "only of this device"),
+            ]),
+        },
+        "/attention/{workload}/mutes": {
+            "get": _endpoint("The mutes in force.", [200, 404], parameters=[workload], array=True),
+            "post": _endpoint("Ask for no attention until a set time.", [200, 400, 404], body="MuteBody", parameters=[workload]),
+        },
+        "/attention/{workload}/mutes/{id}/end": {
+            "post": _endpoint("End a mute before its time.", [200, 400, 404], body="UnmuteBody", parameters=[
+                workload, _parameter("id", "path", "the mute's id"),
+            ]),
+        },
+        "/attention/{workload}/retired": {
+            "get": _endpoint("The partitions that are expected no more.", [200, 404], parameters=[workload], array=True),
+            "post": _endpoint("Expect a partition no more, or again.", [200, 400, 404], body="RetireBody", parameters=[workload]),
+        },
+    }  # fmt: skip
+
+
+def _workload() -> dict[str, Any]:
+    pattern = {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,39}$"}
+    return _parameter("workload", "path", "a workload's name", pattern)
 
 
 def _endpoint(
