@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,6 +78,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for hour in HOURS:
             write_lines(store, hour, [("a", 1, "ok"), ("b", 2, "ok"), ("c", 3, "ok")])
         run_training(store, "toy", HOURS[0], HOURS[1])
+        time.sleep(1.1)  # versions are named to the second, and the toy's sets are alike
         run_training(store, "toy", HOURS[0], HOURS[2])
         first = read_pins(store, "toy").history[0].after
         pin_version(store, "toy", first, partition="b", requested_by="test", why="b is better with it")
