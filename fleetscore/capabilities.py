@@ -304,6 +304,19 @@ class MakesSamples(ABC):
         return {}
 
 
+class MakesCaptureSamples(ABC):
+    """The capability to write the sample data as Event Hubs Capture would."""
+
+    lacking: ClassVar[str] = "writes no sample data as files of Event Hubs Capture"
+
+    @abstractmethod
+    def capture_samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
+        """Write the rows of `samples` as captured events, the settings that read them, and the truth.
+
+        InputError, before anything is written, where the workload has settings that read something else.
+        """
+
+
 class Backtests(ABC):
     """The capability to judge the way of training on the past."""
 

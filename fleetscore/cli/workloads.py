@@ -24,9 +24,16 @@ _MOST_ROWS = 20
     help="How big, as a multiple.",
 )
 @click.option("--seed", type=int, default=7, show_default=True, help="The same seed gives the same bytes.")
+@click.option(
+    "--as",
+    "form",
+    type=click.Choice(["capture"]),
+    default=None,
+    help="Write them as Event Hubs Capture does, with the settings that read them (sensor_anomaly).",
+)
 @store_option
 @json_option
-def samples(workload: str, scale: float, seed: int, store_url: str, as_json: bool) -> None:
+def samples(workload: str, scale: float, seed: int, form: str | None, store_url: str, as_json: bool) -> None:
     """Write sample data with planted defects into the store, and the truth to judge results by."""
     from fleetscore.cli.render import print_json, print_pairs
     from fleetscore.fleet.store_fleet import Fleet
@@ -35,7 +42,8 @@ def samples(workload: str, scale: float, seed: int, store_url: str, as_json: boo
     fleet = Fleet(store_url)
     find_workload(fleet.opened, workload)
     announce_new(fleet)
-    report = fleet.samples(workload, scale=scale, seed=seed)
+    write = fleet.capture_samples if form == "capture" else fleet.samples
+    report = write(workload, scale=scale, seed=seed)
     if as_json:
         facts = {
             "partitions": report.partitions,

@@ -308,6 +308,10 @@ class FleetBase(ABC):
         """Write sample data with planted defects; the same seed gives the same bytes."""
 
     @abstractmethod
+    def capture_samples(self, workload: str, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
+        """Write the rows of `samples` as files of Event Hubs Capture, and the settings that read them."""
+
+    @abstractmethod
     def import_models(self, workload: str, source: Path, *, pin: bool = True) -> ModelSet:
         """Import the models of a folder or file as a new model set, without executing anything of them."""
 

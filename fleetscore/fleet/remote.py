@@ -303,6 +303,11 @@ class RemoteFleet(FleetBase):
         del workload, scale, seed
         raise _use_a_store("writes no samples")
 
+    def capture_samples(self, workload: str, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
+        """InputError: an app writes no samples."""
+        del workload, scale, seed
+        raise _use_a_store("writes no samples")
+
     def import_models(self, workload: str, source: Path, *, pin: bool = True) -> ModelSet:
         """InputError: an app reads no folder of this machine."""
         del workload, source, pin

@@ -106,6 +106,17 @@ class StoreChanges(StoreAccess):
         kind = require(get_workload(self.opened, workload), MakesSamples)
         return kind.samples(self.opened, scale=scale, seed=seed)
 
+    def capture_samples(self, workload: str, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
+        """Write the rows of `samples` as files of Event Hubs Capture, and the settings that read them.
+
+        InputError where the kind cannot, or the workload has settings that read something else.
+        """
+        from fleetscore.capabilities import MakesCaptureSamples, require
+        from fleetscore.registry import get_workload
+
+        kind = require(get_workload(self.opened, workload), MakesCaptureSamples)
+        return kind.capture_samples(self.opened, scale=scale, seed=seed)
+
     def import_models(self, workload: str, source: Path, *, pin: bool = True) -> ModelSet:
         """Import the models of a folder or file as a new model set into the store, which is created where
         it is missing.

@@ -18,7 +18,7 @@ from fleetscore.fleet.base import FleetBase
 from fleetscore.store.base import Store
 
 WINDOW = "2026-01-01T00"
-STORE_ONLY = {"samples", "import_models", "backtest", "draw"}
+STORE_ONLY = {"samples", "capture_samples", "import_models", "backtest", "draw"}
 
 
 def test_the_public_names_are_few_and_there() -> None:
@@ -86,6 +86,7 @@ def test_what_an_app_cannot_answer_says_use_a_store(tmp_path: Path) -> None:
     app = RemoteFleet("http://127.0.0.1:9")
     calls = {
         "samples": lambda: app.samples("toy"),
+        "capture_samples": lambda: app.capture_samples("toy"),
         "import_models": lambda: app.import_models("toy", tmp_path),
         "backtest": lambda: app.backtest("toy", 1, tmp_path),
         "draw": lambda: app.draw("toy", [], tmp_path),

@@ -5,9 +5,13 @@ import re
 import tomllib
 from pathlib import Path
 
+import msgspec
+
+from fleetscore.settings import RunPolicy
 from fleetscore.sources import DataSettings, read_data_settings
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "howto" / "bring-your-data.md"
+EVENT_HUBS = PAGE.with_name("event-hubs.md")
 
 
 def test_the_examples_of_the_page_run() -> None:
@@ -26,3 +30,12 @@ def test_the_page_explains_every_line_of_the_table() -> None:
         read_data_settings(table, "the page")
         shown |= table.keys()
     assert shown == set(DataSettings.__dataclass_fields__)
+
+
+def test_the_settings_of_the_page_on_event_hubs_are_valid() -> None:
+    """Its TOML block is read as a workload's settings, and its window is due after Capture's default interval."""
+    (block,) = re.findall(r"```toml\n(.*?)```", EVENT_HUBS.read_text(), re.DOTALL)
+    tables = tomllib.loads(block)
+    data = read_data_settings(tables["data"], "the page")
+    assert data.format == "capture"
+    assert msgspec.convert(tables["run"], RunPolicy).watermark_s > 300

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from fleetscore.capabilities import SampleReport
+from fleetscore.errors import InputError
+from fleetscore.settings import workload_settings_path
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window, window_at
 from fleetscore.workloads.sensor_anomaly.entries import HOUR_US
@@ -25,8 +28,10 @@ TRUTH = pa.schema(
 )  # fmt: skip
 """One row per planted reading; the readings of one event share its number and kind."""
 
-_START = datetime(2026, 3, 2, tzinfo=UTC)
-_HOURS = 72
+START = datetime(2026, 3, 2, tzinfo=UTC)
+"""When the first reading is measured."""
+HOURS = 72
+"""How many hours there are readings of."""
 _TEST_HOUR = 48  # the first hour to be scored: the third day
 _PER_HOUR = 60
 _SENSORS = ("current", "flow", "pressure", "temperature", "vibration")
@@ -38,6 +43,8 @@ _KINDS = {
     "faint": (10, 2.0),
 }  # readings, deviations
 _LATE_HOURS = range(54, 57)
+BELATED_HOUR = _LATE_HOURS[-1] + 6
+"""The hour in which the readings of one device's morning come."""
 _LATE_DEVICE = 11
 _DEAD_DEVICE = 4
 _NEW_SENSOR = "humidity"
@@ -75,31 +82,89 @@ class _Estate:
         return self.level + self.deviation * (1.5 * wave + np.clip(noise, -3.2, 3.2))
 
 
+@dataclass(frozen=True)
+class SampleReadings:
+    """The readings of the sample estate hour by hour, and what is planted in them.
+
+    200 devices at scale 1, a reading per minute and sensor; a given seed gives the same readings.
+    """
+
+    estate: _Estate
+    truth: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, scale: float, seed: int) -> Self:
+        """The readings of a scale and a seed."""
+        estate = _Estate(max(16, round(200 * scale)), seed)
+        return cls(estate, _plant(estate, max(8, round(60 * scale))))
+
+    @cached_property
+    def names(self) -> tuple[pa.Array, pa.Array]:
+        """The names of the devices, and of the sensors that each has."""
+        devices = pa.array([f"pump-{n:04d}" for n in range(1, self.estate.devices + 1)])
+        return devices, pa.array(_SENSORS)
+
+    def on_time(self, hour: int) -> pa.Table:
+        """The hour's readings that come when they are measured; on the third day one sensor is dead and one
+        is new.
+        """
+        if hour < _TEST_HOUR:
+            return self._table(hour, np.ones(self.estate.sensors, bool))
+        dead = np.arange(self.estate.sensors) == _DEAD_DEVICE * len(_SENSORS)
+        there = ~dead & ~(self._late & (hour in _LATE_HOURS))
+        return pa.concat_tables([self._table(hour, there), _new_sensor(self.estate, hour, self.names)])
+
+    def belated(self) -> pa.Table:
+        """The readings of one device's morning, newest hour first, which come in the hour BELATED_HOUR."""
+        return pa.concat_tables([self._table(hour, self._late) for hour in reversed(_LATE_HOURS)])
+
+    def truth_file(self) -> bytes:
+        """TRUTH rows as a Parquet file."""
+        return _parquet(_truth_table(self.truth, self.names), None)
+
+    def report(self, rows: int, remarks: Sequence[str]) -> SampleReport:
+        """What was written in `rows` rows; `remarks` say how."""
+        first = window_at(START, Cadence.HOUR)
+        return SampleReport(
+            first.next(_TEST_HOUR),
+            first.next(HOURS),
+            self.estate.sensors + 1,
+            rows,
+            (*_remarks(self.truth), *remarks),
+            _facts(first, self.truth),
+        )
+
+    @property
+    def _late(self) -> Any:
+        return np.arange(self.estate.sensors) // len(_SENSORS) == _LATE_DEVICE
+
+    def _table(self, hour: int, there: Any) -> pa.Table:
+        return _table(self.estate, hour, self.names, there, self.truth)
+
+
+def check_plain_format(workload: str, form: str) -> None:
+    """InputError where the workload's settings read all files in one format: samples are Parquet and CSV."""
+    if not form:
+        return
+    cure = "Use `--as capture`" if form == "capture" else "Use another store"
+    raise InputError(
+        f"The settings of {workload} read every file as {form}; samples are Parquet and CSV, which would not be read.",
+        fix=f"{cure}, or remove the line `format` from [data] in {workload_settings_path(workload)}.",
+        field="workload",
+    )
+
+
 def write_samples(store: Store, folder: str, scale: float, seed: int) -> SampleReport:
     """Write readings into `folder`, and the truth; the third day is the one to score.
 
     200 devices at scale 1, a reading per minute and sensor.
     """
-    estate = _Estate(max(16, round(200 * scale)), seed)
-    truth = _plant(estate, max(8, round(60 * scale)))
-    names = _names(estate)
-    rows = _write_days(store, folder, estate, truth, names)
-    rows += _write_hours(store, folder, estate, truth, names)
-    store.write(TRUTH_PATH, _parquet(_truth_table(truth, names), None))
-    first = window_at(_START, Cadence.HOUR)
-    return SampleReport(
-        first.next(_TEST_HOUR),
-        first.next(_HOURS),
-        estate.sensors + 1,
-        rows,
-        _remarks(truth),
-        _facts(first, truth),
-    )
-
-
-def _names(estate: _Estate) -> tuple[pa.Array, pa.Array]:
-    devices = pa.array([f"pump-{n:04d}" for n in range(1, estate.devices + 1)])
-    return devices, pa.array(_SENSORS)
+    readings = SampleReadings.of(scale, seed)
+    rows = _write_days(store, folder, readings)
+    rows += _write_hours(store, folder, readings)
+    store.write(TRUTH_PATH, readings.truth_file())
+    late = f"Three hours of pump-{_LATE_DEVICE + 1:04d} came late, in a CSV file of their own, newest first."
+    return readings.report(rows, [late])
 
 
 def _plant(estate: _Estate, events: int) -> list[dict[str, Any]]:
@@ -113,7 +178,7 @@ def _plant(estate: _Estate, events: int) -> list[dict[str, Any]]:
     for event, sensor in enumerate(sensors.tolist()):
         kind = list(_KINDS)[event % len(_KINDS)]
         length, deviations = _KINDS[kind]
-        first = int(rng.integers(_TEST_HOUR * _PER_HOUR, _HOURS * _PER_HOUR - length))
+        first = int(rng.integers(_TEST_HOUR * _PER_HOUR, HOURS * _PER_HOUR - length))
         sign = 1.0 if kind != "spike" or rng.random() < 0.5 else -1.0
         for minute in range(first, first + length):
             hour, row = divmod(minute, _PER_HOUR)
@@ -135,41 +200,32 @@ def _plant(estate: _Estate, events: int) -> list[dict[str, Any]]:
     return planted
 
 
-def _write_days(store: Store, folder: str, estate: _Estate, truth: list[dict[str, Any]], names: Any) -> int:
+def _write_days(store: Store, folder: str, readings: SampleReadings) -> int:
     """The first two days: a file a day, a row group an hour."""
     rows = 0
     for day in range(_TEST_HOUR // 24):
         sink = io.BytesIO()
         with pq.ParquetWriter(sink, _schema(), compression="zstd") as writer:
             for hour in range(day * 24, day * 24 + 24):
-                table = _table(estate, hour, names, np.ones(estate.sensors, bool), truth)
+                table = readings.on_time(hour)
                 writer.write_table(table)
                 rows += table.num_rows
-        store.write(f"{folder}{_START.day + day:02d}-march.parquet", sink.getvalue())
+        store.write(f"{folder}{START.day + day:02d}-march.parquet", sink.getvalue())
     return rows
 
 
-def _write_hours(store: Store, folder: str, estate: _Estate, truth: list[dict[str, Any]], names: Any) -> int:
-    """The third day: a file an hour; one sensor is dead, one is new, and one device's morning comes late,
-    as CSV.
-    """
-    late = np.arange(estate.sensors) // len(_SENSORS) == _LATE_DEVICE
-    dead = np.arange(estate.sensors) == _DEAD_DEVICE * len(_SENSORS)
-    belated: list[pa.Table] = []
+def _write_hours(store: Store, folder: str, readings: SampleReadings) -> int:
+    """The third day: a file an hour; one device's morning comes late, as CSV."""
     rows: int = 0
-    for hour in range(_TEST_HOUR, _HOURS):
-        there = ~dead & ~(late & (hour in _LATE_HOURS))
-        table = pa.concat_tables(
-            [_table(estate, hour, names, there, truth), _new_sensor(estate, hour, names)]
-        )
+    for hour in range(_TEST_HOUR, HOURS):
+        table = readings.on_time(hour)
         rows += table.num_rows
         store.write(f"{folder}hours/{_key(hour)}.parquet", _parquet(table, "zstd"))
-        if hour in _LATE_HOURS:
-            belated.append(_table(estate, hour, names, late, truth))
+    belated = readings.belated()
     sink = io.BytesIO()
-    pa_csv.write_csv(pa.concat_tables(reversed(belated)), sink)
-    store.write(f"{folder}late/{_key(_LATE_HOURS[-1] + 6)}.csv", sink.getvalue())
-    rows += sum(table.num_rows for table in belated)
+    pa_csv.write_csv(belated, sink)
+    store.write(f"{folder}late/{_key(BELATED_HOUR)}.csv", sink.getvalue())
+    rows += belated.num_rows
     return rows
 
 
@@ -225,7 +281,6 @@ def _remarks(truth: list[dict[str, Any]]) -> tuple[str, ...]:
         f"{events} anomalies are planted on the third day ({', '.join(_KINDS)}); the faint ones hide among ordinary values.",
         f"{dead} is dead on the third day: late in every window.",
         f"pump-0001/{_NEW_SENSOR} is new on the third day and has no model: skipped.",
-        f"Three hours of pump-{_LATE_DEVICE + 1:04d} came late, in a CSV file of their own, newest first.",
     )
 
 
@@ -256,10 +311,8 @@ def _parquet(table: pa.Table, compression: str | None) -> bytes:
 
 
 def _minutes_us(hour: int) -> Any:
-    return (
-        int(_START.timestamp()) * 1_000_000 + hour * HOUR_US + np.arange(_PER_HOUR) * (HOUR_US // _PER_HOUR)
-    )
+    return int(START.timestamp()) * 1_000_000 + hour * HOUR_US + np.arange(_PER_HOUR) * (HOUR_US // _PER_HOUR)
 
 
 def _key(hour: int) -> str:
-    return window_at(_START, Cadence.HOUR).next(hour).key
+    return window_at(START, Cadence.HOUR).next(hour).key

@@ -15,6 +15,7 @@ from fleetscore.capabilities import (
     FindsEvents,
     ImportsModels,
     Judges,
+    MakesCaptureSamples,
     MakesSamples,
     SampleReport,
     ScoresRows,
@@ -29,7 +30,9 @@ from fleetscore.workloads.sensor_anomaly.results import RESULTS
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 
 
-class SensorAnomaly(Workload, Trains, ImportsModels, ScoresRows, Judges, FindsEvents, MakesSamples):
+class SensorAnomaly(
+    Workload, Trains, ImportsModels, ScoresRows, Judges, FindsEvents, MakesSamples, MakesCaptureSamples
+):
     """Hourly readings of many sensors, each judged by its own one-class SVM; scoring imports numpy and
     pyarrow only.
     """
@@ -118,9 +121,15 @@ class SensorAnomaly(Workload, Trains, ImportsModels, ScoresRows, Judges, FindsEv
         return timedelta(minutes=self.settings.events.gap_minutes)
 
     def samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
-        from fleetscore.workloads.sensor_anomaly.samples import write_samples
+        from fleetscore.workloads.sensor_anomaly.samples import check_plain_format, write_samples
 
+        check_plain_format(self.name, self.settings.data.format)
         return write_samples(store, self.settings.folder, scale, seed)
+
+    def capture_samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
+        from fleetscore.workloads.sensor_anomaly.capture_samples import write_capture_samples
+
+        return write_capture_samples(store, self.name, self.settings.data, scale, seed)
 
     def judge_samples(self, store: Store, windows: Sequence[Window]) -> Mapping[str, Any]:
         from fleetscore.workloads.sensor_anomaly.judging import judge_windows
