@@ -67,7 +67,7 @@ def test_the_demo_of_sensors_runs_from_nothing_and_again(tmp_path: Path) -> None
     assert chapter["counts"] == {"scored": 24 * 79, "skipped": 24, "late": 24}
     judged = chapter["judged"]
     assert judged["planted"] == judged["found"] + judged["missed"] == 8
-    assert judged["found"] >= 6  # the faint ones hide among ordinary values
+    assert judged["found"] >= 4  # by a budget of four alarms a day for all; faint ones and lone spikes hide
 
     store = open_store(str(tmp_path / "store"))
     first = read_manifest(store, "sensor_anomaly", chapter["last"])

@@ -116,7 +116,7 @@ def test_the_command_shows_the_share_and_exits_with_10_at_a_risk(
             del tz
             return at(5.0)
 
-    monkeypatch.setattr("fleetscore.fleet.store_fleet.datetime", Clock)
+    monkeypatch.setattr("fleetscore.fleet.store_reports.datetime", Clock)
     code, said = command("deadlines")
     assert code == 10
     assert "toy: by 06:00 UTC; 100.0% (2 met, 0 missed in 90 days)" in said

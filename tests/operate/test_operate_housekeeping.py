@@ -200,7 +200,9 @@ def test_the_timer_sweeps_and_purges_on_the_real_host(host: Host, host_store: St
     write_lines(host_store, WINDOWS[0], [("a", 1, "ok")])
     run = host.post("runs", {"workload": "toy", "window": WINDOWS[0]}).json()
     host.ended(run["id"])
-    assert host.get("housekeeping") == {"files": {}, "bytes": {}, "examples": [], "dry_run": True}
+    assert host.get("housekeeping") == {
+        "files": {}, "bytes": {}, "examples": [], "dry_run": True, "remarks": [],
+    }  # fmt: skip
     host.fire("housekeeping_timer")
     wait_until(lambda: host_store.stat("swept/toy.json") is not None)
     assert host.manage(run["id"]).status_code == 200

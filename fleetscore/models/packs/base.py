@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class ModelFacts:
     outputs: Mapping[str, int]
     library: str
     library_version: str = ""
-    compute: str = "float64"
+    compute: Literal["float32", "float64"] = "float64"
     takes_nan: bool = False
     feature_names: tuple[str, ...] = ()
     classes: tuple[str | int | float | bool, ...] = ()

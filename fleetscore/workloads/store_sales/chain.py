@@ -72,9 +72,12 @@ def learn_chain(prepared: Prepared, panel: Panel, stop: int) -> tuple[Chain, Pre
         sales, prepared.log_price, prepared.deal, prepared.feat, prepared.rivals, stop, LOOKBACK_WEEKS, own
     )
     own[:, 0] = 0.0  # an intercept is a series' own
+    usable = np.isfinite(own).all(axis=1)
+    own[~usable] = 0.0
     row = _rows(season, panel.skus)
-    total, count = np.zeros((len(season.skus), 5)), np.bincount(row, minlength=len(season.skus))[:, None]
+    total = np.zeros((len(season.skus), 5))
     np.add.at(total, row, own)
+    count = np.bincount(row, usable, len(season.skus))[:, None]
     others = np.maximum(count - 1, 0)
     share = others / (others + _OWN_STORES)
     response = share * total / np.maximum(count, 1)

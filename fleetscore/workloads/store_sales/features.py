@@ -67,6 +67,7 @@ TARGET_FEATURES = (
     "kind_spread",
 )
 
+_MOST_RESPONSE = 3.0  # in logs: twenty times the level; beyond it a covariate is not what it should be
 _RESPONSE = len(ORIGIN_FEATURES) + TARGET_FEATURES.index("response")
 
 
@@ -147,7 +148,7 @@ def build(prepared: Prepared, cases: Cases) -> tuple[FloatArray, FloatArray]:
         np.zeros((len(sales), 5)) if prior is None else prior, matrix, level,
     )  # fmt: skip
     if prior is not None:
-        level += matrix[_RESPONSE]
+        level += np.clip(np.nan_to_num(matrix[_RESPONSE]), -_MOST_RESPONSE, _MOST_RESPONSE)
     if season is not None:
         per_case = np.diff(cases.first_row)
         level += season[np.repeat(cases.series, per_case), np.repeat(cases.origin, per_case) + cases.step]
