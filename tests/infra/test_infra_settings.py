@@ -22,13 +22,14 @@ OF_A_TASK = {"FLEETSCORE_RUN", "FLEETSCORE_SHARD", "FLEETSCORE_PURPOSE"}
 ACTIVITIES = "AzureFunctionsJobHost__extensions__durableTask__maxConcurrentActivityFunctions"
 PROCESS_BYTES = {512: 320_000_000, 2048: 400_000_000, 4096: 400_000_000}
 """What the app takes before it scores anything: loaded (tests/deploy measures it), or after a large plan (benchmarks/one_process.py)."""
-# Of a machine's own, or a prefix of names that the operator chooses: the template sets none of them.
-OF_THE_OPERATOR = {"FLEETSCORE_APP_DIR", "FLEETSCORE_DATABASE_"}
+# Of a machine's own, a prefix of names that the operator chooses, or a secret of the operator's: the template sets none of them.
+OF_THE_OPERATOR = {"FLEETSCORE_APP_DIR", "FLEETSCORE_DATABASE_", "FLEETSCORE_ANOMALY_DETECTOR_KEY"}
 CONNECTION = "FLEETSCORE_QUEUE"  # the name of the group of settings that the queue trigger connects with
 # Read by the platform and its extensions, never by our code.
 PLATFORM = {
     "GLIBC_TUNABLES",
     "AzureFunctionsJobHost__extensions__durableTask__maxConcurrentActivityFunctions",
+    "AzureFunctionsJobHost__extensions__durableTask__hubName",
     "AzureWebJobsStorage__credential",
     "AzureWebJobsStorage__clientId",
     "AzureWebJobsStorage__blobServiceUri",
@@ -72,7 +73,7 @@ def names_in_code() -> set[str]:
 def test_the_code_and_the_template_agree_on_the_settings(templates: dict[str, Template]) -> None:
     """Every setting that the code reads is set, and no other, whether or not it is one of AppSettings."""
     settings = set(settings_of(templates)) - PLATFORM
-    assert {setting.metadata["env"] for setting in fields(AppSettings)} <= settings
+    assert {setting.metadata["env"] for setting in fields(AppSettings)} - PLATFORM <= settings
     assert settings == (names_in_code() | set(shipped_schedules())) - OF_A_TASK - OF_THE_OPERATOR - {
         CONNECTION
     }
