@@ -156,7 +156,7 @@ def start_backfill(host: Host, workload: str, first: str, stop: str) -> str:
 
 def ended_backfill(host: Host, backfill: str) -> dict[str, str]:
     """Wait for the backfill's end; gives the verdict of each window."""
-    wait_until(lambda: host.get(f"backfills/{backfill}")["state"] == "Completed", 300)
+    wait_until(lambda: host.get(f"backfills/{backfill}")["state"] == "Completed", 1200)
     return {window["window"]: window["verdict"] for window in host.get(f"backfills/{backfill}")["windows"]}
 
 

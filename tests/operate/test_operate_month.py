@@ -21,7 +21,7 @@ from fleetscore.runs.index import list_runs
 from fleetscore.runs.manifests import read_manifest
 from fleetscore.store import open_store
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 Told = Callable[..., str]
 LATE_RUN = f"sensor_anomaly-{estate.LATE_HOUR}"
 
