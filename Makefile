@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 JOBS ?= auto
+MONTH := tests/operate/test_operate_month.py tests/operate/test_operate_month_browser.py  # a quarter of an hour by itself
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo cloud test test-slow test-all browser lint bench images infra-check lock package clean
@@ -23,9 +24,10 @@ test: setup ## run the tests
 	$(RUN) -m pytest -n $(JOBS) --dist loadfile
 
 test-slow: setup browser ## run the slow tests: kills at every phase, whole demos, load, the dashboard in a browser
-	$(RUN) -m pytest -m slow --ignore=tests/deploy
+	$(RUN) -m pytest -m slow --ignore=tests/deploy $(foreach test,$(MONTH),--ignore=$(test))
 
-test-all: test test-slow lint infra-check demo ## what .ci/run runs, then the deployed package and the offload suite on an unkind Batch service
+test-all: test test-slow lint infra-check demo ## what .ci/run runs, then the simulated month, the deployed package, and the offload suite on an unkind Batch service
+	$(RUN) -m pytest -m slow $(MONTH)
 	$(RUN) -m pytest -m slow tests/deploy
 	FLEETSCORE_TEST_BATCH_OPTIONS="--enable-autoscale after-interval --foreign-environment" $(RUN) -m pytest -m "slow or not slow" tests/offload
 
