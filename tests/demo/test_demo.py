@@ -82,6 +82,7 @@ def test_the_demo_of_sensors_runs_from_nothing_and_again(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_whole_demo_shows_every_workload_within_three_minutes(tmp_path: Path) -> None:
     """All workloads at their full demo scale, in half a minute on two idle cores; a second demo neither samples nor trains."""
     started = time.perf_counter()
