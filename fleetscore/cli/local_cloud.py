@@ -139,7 +139,8 @@ def _service(
     try:
         found = _wait(process, log, look)
         threading.Thread(target=_watch, args=(process, is_over, is_lost), daemon=True).start()
-        yield found
+        with _interruptible():
+            yield found
     except BaseException as ending:
         if is_lost.is_set():
             raise _lost(process, log) from ending
@@ -147,6 +148,21 @@ def _service(
     finally:
         is_over.set()
         _end(process)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGINT interrupt the block also in a process that was started with it ignored, as shells start
+    commands in the background.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _watch(process: subprocess.Popen[bytes], is_over: threading.Event, is_lost: threading.Event) -> None:

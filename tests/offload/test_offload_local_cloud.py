@@ -27,6 +27,21 @@ def test_a_batch_service_that_dies_is_named_and_nothing_waits_for_it(tmp_path: P
     assert str(tmp_path / "service.log") in lost.value.fix
 
 
+def test_a_service_that_dies_is_named_in_a_command_in_the_background(tmp_path: Path) -> None:
+    """Shells start commands in the background with SIGINT ignored; a dead service ends the block there too."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with (
+            pytest.raises(CapacityError, match="local Batch service ended with code -9"),
+            local_batch(tmp_path, nodes=1, slots=1, boot_s=0.0),
+        ):
+            os.kill(json.loads((tmp_path / "address.json").read_text())["pid"], signal.SIGKILL)
+            time.sleep(60)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_the_first_service_is_named_where_several_are_nested(tmp_path: Path) -> None:
     """Azurite dies below a living Batch service: the error is Azurite's, and both are ended."""
     with (
