@@ -72,7 +72,7 @@ def test_a_fleet_over_a_store_runs_and_reads(store: Store) -> None:
     with connect(store.url) as fleet:
         status = fleet.run("toy", WINDOW, watch=lambda status: seen.append(status.state))
         assert (status.verdict, seen[-1]) == ("good", "published")
-        assert fleet.backfill("toy", WINDOW, "2026-01-01T03").done == 3
+        assert fleet.backfill("toy", WINDOW, "2026-01-01T03", max_parallel=1).done == 3
     assert fleet.results("toy", WINDOW).num_rows == 2
     assert fleet.results("toy").num_rows == 2  # of the newest
     assert fleet.explain(status.id, "a").outcome == "scored"
