@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from fleetscore.sources import ColumnKind, DataSettings, TimeRange, land, list_inputs, read_files
 from fleetscore.store import Store, open_store
 from fleetscore.windows import Cadence, parse_window
+from fleetscore.workloads.sensor_anomaly.capture_samples import SCHEMA
 from fleetscore.workloads.sensor_anomaly.columns import Columns
 from fleetscore.workloads.sensor_anomaly.csv_input import cut_pieces, read_header, read_lines
 from fleetscore.workloads.sensor_anomaly.parquet_input import open_parquet, read_row_group
@@ -40,25 +41,6 @@ KINDS = {
     "value": ColumnKind.NUMBER,
 }
 COLUMNS = Columns("ts", "device", "sensor", "value")
-EVENT = {
-    "type": "record",
-    "name": "EventData",
-    "namespace": "Microsoft.ServiceBus.Messaging",
-    "fields": [
-        {"name": "SequenceNumber", "type": "long"},
-        {"name": "Offset", "type": "string"},
-        {"name": "EnqueuedTimeUtc", "type": "string"},
-        {
-            "name": "SystemProperties",
-            "type": {"type": "map", "values": ["long", "double", "string", "bytes"]},
-        },
-        {
-            "name": "Properties",
-            "type": {"type": "map", "values": ["long", "double", "string", "bytes", "null"]},
-        },
-        {"name": "Body", "type": ["null", "bytes"]},
-    ],
-}
 
 
 def main() -> None:
@@ -94,7 +76,7 @@ def measure_capture(store: Store, files: int, events: int) -> None:
         sink = io.BytesIO()
         part = readings[number * events : (number + 1) * events]
         records = [captured(number * events + n, reading) for n, reading in enumerate(part)]
-        fastavro.writer(sink, EVENT, records)
+        fastavro.writer(sink, SCHEMA, records)
         store.write(f"hub/0/2026/03/04/10/{number:02d}/00.avro", sink.getvalue())
     settings = DataSettings(path="hub/{partition}/{window:%Y/%m/%d/%H}/**/*.avro", format="capture")
     found = list_inputs(store, settings, HOUR).files

@@ -95,20 +95,15 @@ def import_by_key(
     """Import a folder of models by key with progress, ask where partitions would lose their models, and
     store the set.
     """
-    from fleetscore.cli.progress import progress_of
+    from fleetscore.cli.progress import ImportProgress, progress_of
     from fleetscore.cli.render import print_json
 
-    refusals: list[str] = []
     with progress_of(f"import {workload}") as progress:
-
-        def report(name: str, number: int, total: int, refusal: str) -> None:
-            progress.show("importing", number, total)
-            if refusal:
-                refusals.append(f"{name}: {refusal}")
-
+        files = ImportProgress(progress)
         imported = fleet.import_fleet(
-            workload, source, add=add, trusted=trusted, manifest=manifest, report=report
+            workload, source, add=add, trusted=trusted, manifest=manifest, report=files.report
         )
+    refusals = files.refusals
     for line in refusals[:_REFUSALS_SHOWN]:
         click.echo(line, err=True)
     if len(refusals) > _REFUSALS_SHOWN:

@@ -75,27 +75,21 @@ def new(
 
     Nothing that is there already is overwritten. Exit code: 0, or 10 if a model file was refused.
     """
-    from fleetscore.cli.progress import progress_of
+    from fleetscore.cli.progress import ImportProgress, progress_of
     from fleetscore.cli.render import print_json
     from fleetscore.fleet.store_fleet import Fleet
 
     fleet = Fleet(store_url)
     asked = _asked(fleet, name, copy, options)
     announce_new(fleet)
-    refusals: list[str] = []
     with progress_of(f"new {name}") as progress:
-
-        def report(file: str, number: int, total: int, refusal: str) -> None:
-            progress.show("importing", number, total)
-            if refusal:
-                refusals.append(f"{file}: {refusal}")
-
-        proposal, stored = fleet.new_workload(asked, report)
+        files = ImportProgress(progress)
+        proposal, stored = fleet.new_workload(asked, files.report)
     if as_json:
-        print_json(_answer(asked, proposal, stored, refusals))
+        print_json(_answer(asked, proposal, stored, files.refusals))
     else:
-        _print(asked, proposal, stored, refusals)
-    context.exit(10 if refusals else 0)
+        _print(asked, proposal, stored, files.refusals)
+    context.exit(10 if files.refusals else 0)
 
 
 def _asked(fleet: Fleet, name: str, copy: bool, options: dict[str, Any]) -> NewFleet:

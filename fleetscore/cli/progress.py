@@ -26,6 +26,20 @@ class Progress(Protocol):
         ...
 
 
+class ImportProgress:
+    """Shows the files of an import as they are read, and keeps the refusals: a line for each refused file."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.refusals: list[str] = []
+
+    def report(self, name: str, number: int, total: int, refusal: str) -> None:
+        """Take one file; `refusal` is the reason why it was refused, "" where it was not."""
+        self._progress.show("importing", number, total)
+        if refusal:
+            self.refusals.append(f"{name}: {refusal}")
+
+
 class Lines:
     """A line whenever the phase changes, and every five seconds while something moves."""
 

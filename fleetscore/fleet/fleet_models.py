@@ -6,16 +6,17 @@ from __future__ import annotations
 
 import getpass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from fleetscore.fleet.remote import RemoteFleet
     from fleetscore.models.model_sets import Pins
     from fleetscore.models.report import ModelSets, PinnedSet
     from fleetscore.operations.verdict_report import VerdictReport
     from fleetscore.operations.verdicts import Verdict
     from fleetscore.store.base import Store
+
+Answer = TypeVar("Answer")
 
 
 class FleetModels(Protocol):
@@ -124,10 +125,17 @@ class StoreModels:
         return describe_verdict(self._store, self._workload, verdict, limit)
 
 
+class CallsApp(Protocol):
+    """An app over HTTP."""
+
+    def call(self, method: str, path: str, kind: type[Answer], body: Any = None) -> Answer:
+        """The answer of the endpoint at `path`, as `kind`; the app's error is raised as the core's own."""
+
+
 class RemoteModels:
     """Asks an app."""
 
-    def __init__(self, app: RemoteFleet, workload: str) -> None:
+    def __init__(self, app: CallsApp, workload: str) -> None:
         """Ask the app about the workload's model sets."""
         self._app = app
         self._endpoint = f"models/{quote(workload, safe='')}"

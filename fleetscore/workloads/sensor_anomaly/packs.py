@@ -169,7 +169,7 @@ def read_pack(data: bytes) -> ModelPack:
     arrays = _read_npz(data, _ARRAYS)
     pack = ModelPack(_read_keys(arrays), *(arrays[name] for name in _ARRAYS if not name.startswith("key")))
     if (pack.features < 1).any() or (pack.vectors < 1).any():
-        raise _corrupt("it has models without features or support vectors")
+        raise corrupt_file("it has models without features or support vectors")
     support = int((pack.vectors.astype(np.int64) * pack.features).sum())
     expected = {
         "keys": (len(pack.keys), len(pack)),
@@ -183,7 +183,7 @@ def read_pack(data: bytes) -> ModelPack:
     }
     for name, (got, wanted) in expected.items():
         if got != wanted:
-            raise _corrupt(f"array {name} has {got} entries, expected {wanted}")
+            raise corrupt_file(f"array {name} has {got} entries, expected {wanted}")
     return pack
 
 
@@ -215,7 +215,7 @@ def read_index(data: bytes) -> tuple[pa.StringArray, npt.NDArray[np.int32]]:
     arrays = _read_npz(data, {"keys": np.uint8, "key_ends": np.int64, "packs": np.int32})
     keys = _read_keys(arrays)
     if len(keys) != len(arrays["packs"]):
-        raise _corrupt("keys and packs differ in length")
+        raise corrupt_file("keys and packs differ in length")
     return keys, arrays["packs"]
 
 
@@ -242,14 +242,14 @@ def _read_keys(arrays: Mapping[str, Any]) -> pa.StringArray:
     ends = arrays["key_ends"]
     offsets = np.concatenate([[0], ends])
     if (np.diff(offsets) < 0).any() or offsets[-1] != len(arrays["keys"]) or offsets[-1] >= 1 << 31:
-        raise _corrupt("its keys do not fit their lengths")
+        raise corrupt_file("its keys do not fit their lengths")
     keys = pa.StringArray.from_buffers(
         len(ends), pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(arrays["keys"])
     )
     try:
         keys.validate(full=True)
     except pa.ArrowInvalid as error:
-        raise _corrupt("its keys are not UTF-8") from error
+        raise corrupt_file("its keys are not UTF-8") from error
     return keys
 
 
@@ -269,14 +269,15 @@ def _read_npz(data: bytes, kinds: Mapping[str, Any]) -> dict[str, Any]:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in kinds}
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise _corrupt(str(error)) from error
+        raise corrupt_file(str(error)) from error
     for name, kind in kinds.items():
         if arrays[name].dtype != kind or arrays[name].ndim != 1:
-            raise _corrupt(f"array {name} is {arrays[name].dtype} with {arrays[name].ndim} axes")
+            raise corrupt_file(f"array {name} is {arrays[name].dtype} with {arrays[name].ndim} axes")
     return arrays
 
 
-def _corrupt(why: str) -> ModelError:
+def corrupt_file(why: str) -> ModelError:
+    """The error of a model file that holds what no training writes."""
     return ModelError(
         f"A model file is not what was written: {why}.",
         fix="Pin another version, or train again.",

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from fleetscore.errors import ModelError
-from fleetscore.workloads.sensor_anomaly.packs import read_keyed_arrays, write_keyed_arrays
+from fleetscore.workloads.sensor_anomaly.packs import corrupt_file, read_keyed_arrays, write_keyed_arrays
 from fleetscore.workloads.sensor_anomaly.readings import Floats, Int64s
 
 DETECTORS = ("median", "kmeans8", "kmeans32", "day_before", "season", "svm")
@@ -90,17 +89,9 @@ def read_detectors(data: bytes) -> DetectorPack:
     for name, shape in SHAPES.items():
         expected = len(keys) * int(np.prod(shape))
         if len(arrays[name]) != expected:
-            raise _corrupt(f"array {name} has {len(arrays[name])} entries, expected {expected}")
+            raise corrupt_file(f"array {name} has {len(arrays[name])} entries, expected {expected}")
         shaped[name] = arrays[name].reshape(len(keys), *shape)
     pack = DetectorPack(keys, **shaped)
     if not (np.isfinite(pack.center).all() and np.isfinite(pack.scale).all() and (pack.scale > 0).all()):
-        raise _corrupt("a center or scale of its detectors is not finite, or a scale not above 0")
+        raise corrupt_file("a center or scale of its detectors is not finite, or a scale not above 0")
     return pack
-
-
-def _corrupt(why: str) -> ModelError:
-    return ModelError(
-        f"A model file is not what was written: {why}.",
-        fix="Pin another version, or train again.",
-        code="corrupt_model",
-    )
