@@ -16,6 +16,8 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from fleetscore.typed_json import convert_value, decode_json
+
 Record = TypeVar("Record")
 
 
@@ -389,7 +391,7 @@ def to_json(record: Any) -> bytes:
 
 def from_json(data: bytes | str, kind: type[Record]) -> Record:
     """The record that the JSON holds; msgspec.ValidationError names the field otherwise."""
-    return msgspec.json.decode(data, type=kind)
+    return decode_json(data, kind)
 
 
 def to_plain(record: Any) -> Any:
@@ -399,4 +401,4 @@ def to_plain(record: Any) -> Any:
 
 def from_plain(value: Any, kind: type[Record]) -> Record:
     """The record that `to_plain` gave."""
-    return msgspec.convert(value, type=kind)
+    return convert_value(value, kind)

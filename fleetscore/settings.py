@@ -16,6 +16,7 @@ import msgspec
 from fleetscore.errors import MissingBlobError, SettingsError
 from fleetscore.notify_settings import NotifyPolicy
 from fleetscore.store.base import Store
+from fleetscore.typed_json import convert_value
 from fleetscore.windows import check_time_of_day
 
 Settings = TypeVar("Settings")
@@ -319,7 +320,7 @@ def _table(tables: Mapping[str, Any], name: str, path: str) -> dict[str, Any]:
 def _convert(table: dict[str, Any], kind: type[Settings], where: str) -> Settings:
     _check_names(table, kind, where)
     try:
-        return msgspec.convert(table, type=kind, strict=True)
+        return convert_value(table, kind)
     except msgspec.ValidationError as error:
         raise SettingsError(
             f"{where}: {error}.", fix="See docs/reference/settings.md.", field=where

@@ -19,6 +19,7 @@ from fleetscore.errors import (
     MissingBlobError,
     ModelError,
 )
+from fleetscore.typed_json import decode_json
 
 _log = logging.getLogger("fleetscore.http")
 _STATUS = {InputError: 400, ModelError: 422, MissingBlobError: 404, ConflictError: 409, CapacityError: 503}
@@ -86,7 +87,7 @@ def read_body(req: func.HttpRequest, kind: type[Body]) -> Body:
     type.
     """
     try:
-        return msgspec.json.decode(req.get_body() or b"{}", type=kind)
+        return decode_json(req.get_body() or b"{}", kind)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$.")
         field = path.rstrip("`")

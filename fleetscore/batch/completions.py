@@ -18,6 +18,7 @@ from fleetscore.app_settings import AppSettings
 from fleetscore.errors import InputError
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_path
+from fleetscore.typed_json import decode_json
 
 GROUPS = 32
 NO_GROUP = -1
@@ -82,6 +83,6 @@ def wake(app: AppSettings, run: str, group: int = NO_GROUP) -> bool:
 def read_completion(body: bytes) -> Completion:
     """The completion that a message holds; InputError for anything else."""
     try:
-        return msgspec.json.decode(body, type=Completion)
+        return decode_json(body, Completion)
     except msgspec.DecodeError as error:
         raise InputError(f"This is no completion message: {error}.", field="message") from error

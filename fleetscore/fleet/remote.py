@@ -15,6 +15,7 @@ from fleetscore.errors import FleetscoreError, HostUnreachableError, InputError,
 from fleetscore.fleet.answers import Answers, BackfillStarted, BackfillStatus, Started
 from fleetscore.fleet.base import FleetBase
 from fleetscore.fleet.following import call_with_retries
+from fleetscore.typed_json import decode_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -332,7 +333,7 @@ class RemoteFleet(FleetBase):
         """
         response = self._send(method, path, body)
         try:
-            return msgspec.json.decode(response.content, type=kind)
+            return decode_json(response.content, kind)
         except msgspec.DecodeError as error:
             raise StoreError(
                 f"{self.url} is no app of Fleetscore, or one of another version: {error}.",
@@ -392,7 +393,7 @@ def _error(response: requests.Response) -> FleetscoreError:
     """The core error that the app answered; a plain one where a gateway or another app answered."""
     status = response.status_code
     try:
-        fields = msgspec.json.decode(response.content, type=dict[str, dict[str, str]])["error"]
+        fields = decode_json(response.content, dict[str, dict[str, str]])["error"]
     except (msgspec.DecodeError, KeyError):
         if status in (401, 403):
             return InputError(

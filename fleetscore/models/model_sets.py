@@ -20,6 +20,7 @@ from fleetscore.store.base import Entry, Store
 from fleetscore.store.decoded_cache import read_unchanging, read_version
 from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.store.state_files import damaged, decode_truth
+from fleetscore.typed_json import decode_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,7 +406,7 @@ def _known_set(store: Store, workload: str, version: str) -> ModelSet | None:
 
 def _decode_set(data: bytes, workload: str, version: str) -> ModelSet:
     try:
-        return msgspec.json.decode(data, type=ModelSet)
+        return decode_json(data, ModelSet)
     except msgspec.DecodeError as error:
         raise ModelError(
             f"set.json of {workload} model set {version} is not readable: {error}", code="corrupt_model"

@@ -17,6 +17,7 @@ import msgspec
 
 from fleetscore.errors import MissingBlobError, SettingsError
 from fleetscore.records import Forecast
+from fleetscore.typed_json import convert_value
 
 if TYPE_CHECKING:
     from fleetscore.store.base import Store
@@ -118,7 +119,7 @@ def read_prices(store: Store) -> Prices:
     except MissingBlobError:
         data = _SHIPPED.read_bytes()
     try:
-        return msgspec.convert(tomllib.loads(data.decode()), Prices, strict=False)
+        return convert_value(tomllib.loads(data.decode()), Prices, strict=False)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
         raise SettingsError(
             f"{PRICES_PATH}: {error}.",
@@ -134,7 +135,7 @@ def find_prices(store: Store) -> Prices:
     try:
         return read_prices(store)
     except SettingsError as error:
-        shipped = msgspec.convert(tomllib.loads(_SHIPPED.read_text()), Prices, strict=False)
+        shipped = convert_value(tomllib.loads(_SHIPPED.read_text()), Prices, strict=False)
         return replace(shipped, problem=f"Costs are unknown: {error}")
 
 

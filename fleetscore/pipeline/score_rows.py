@@ -15,6 +15,7 @@ from fleetscore.models.model_sets import read_pins
 from fleetscore.pipeline.spellings import respell_pins
 from fleetscore.registry import get_workload
 from fleetscore.store.base import Store
+from fleetscore.typed_json import decode_json
 
 MAX_ROWS = 10_000
 
@@ -61,7 +62,7 @@ def answer_rows(store: Store, workload_name: str, rows: Sequence[Mapping[str, An
 
 def _read_json(body: bytes) -> list[dict[str, Any]]:
     try:
-        return msgspec.json.decode(body, type=MiniBatch).rows
+        return decode_json(body, MiniBatch).rows
     except (msgspec.DecodeError, RecursionError) as error:
         raise InputError(
             f"The body is not a mini-batch: {error}.", fix='Send {"rows": [{...}, ...]}.', field="rows"

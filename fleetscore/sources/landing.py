@@ -32,6 +32,7 @@ from fleetscore.sources.records import Listing
 from fleetscore.sources.request import Budget
 from fleetscore.sources.settings import DataSettings
 from fleetscore.store import Store
+from fleetscore.typed_json import decode_json
 
 Answer = TypeVar("Answer")
 
@@ -131,7 +132,7 @@ def read_landed(store: Store, workload: str, window_key: str) -> Landed | None:
     """
     path = f"landed/{workload}/{window_key}/landing.json"
     try:
-        return msgspec.json.decode(store.read(path), type=Landed)
+        return decode_json(store.read(path), Landed)
     except MissingBlobError:
         return None
     except msgspec.DecodeError as error:

@@ -16,6 +16,7 @@ from fleetscore.sources.formats import format_of
 from fleetscore.sources.patterns import parse_pattern
 from fleetscore.sources.places import split_place
 from fleetscore.sources.queries import NAMES, bound_names
+from fleetscore.typed_json import convert_value
 from fleetscore.windows import check_time_of_day
 
 Format = Literal["", "csv", "tsv", "jsonl", "parquet", "avro", "capture", "delta"]
@@ -181,7 +182,7 @@ def read_data_settings(table: Mapping[str, Any], where: str) -> DataSettings:
                 f"{where}: there is no setting {name!r}.", fix=f"Known: {', '.join(known)}.", field=name
             )
     try:
-        return msgspec.convert(table, type=DataSettings, strict=True)
+        return convert_value(table, DataSettings)
     except (msgspec.ValidationError, ValueError) as error:
         raise SettingsError(
             f"{where}: {error}.", fix="See docs/howto/bring-your-data.md.", field=where

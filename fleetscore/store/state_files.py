@@ -15,6 +15,7 @@ import msgspec
 
 from fleetscore.errors import DamagedStateError, MissingBlobError
 from fleetscore.store.base import Store
+from fleetscore.typed_json import decode_json
 
 Record = TypeVar("Record")
 Value = TypeVar("Value")
@@ -44,7 +45,7 @@ def decode_truth(data: bytes, path: str, kind: type[Record]) -> Record:
     version.
     """
     try:
-        record = msgspec.json.decode(data, type=kind)
+        record = decode_json(data, kind)
     except _UNREADABLE as error:
         _check_version(_written_by(data), path, kind)
         raise damaged(path, error, len(data)) from error

@@ -81,7 +81,7 @@ def test_no_import_comes_back_to_where_it_began() -> None:
 
 
 LAYERS = [
-    "errors", "exhaustion", "own_functions", "windows", "schedules", "partition_keys", "records", "schemas", "store",
+    "errors", "typed_json", "exhaustion", "own_functions", "windows", "schedules", "partition_keys", "records", "schemas", "store",
     "notify_settings", "settings", "app_settings", "telemetry", "process_environment", "kernels", "sources", "models",
     "runs", "workload", "capabilities", "registry", "arrow_startup", "workloads", "batch",
     "pipeline", "testing", "operations", "dashboard", "fleet", "cli",

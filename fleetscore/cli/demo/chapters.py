@@ -12,6 +12,7 @@ import msgspec
 
 from fleetscore.capabilities import MakesSamples, SampleReport
 from fleetscore.registry import load_kind, shipped_kinds
+from fleetscore.typed_json import decode_json
 
 SEED = 7
 
@@ -66,7 +67,7 @@ def chapter_of(workload: str, scale: float, report: SampleReport) -> Chapter:
 def read_state(folder: Path) -> DemoState:
     """What the folder holds; nothing if it is new or its state cannot be read."""
     try:
-        return msgspec.json.decode((folder / "demo.json").read_bytes(), type=DemoState)
+        return decode_json((folder / "demo.json").read_bytes(), DemoState)
     except (FileNotFoundError, msgspec.DecodeError):
         return DemoState()
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleetscore.errors import ModelError
+from fleetscore.typed_json import decode_json
 
 Buffer = bytes | bytearray | memoryview
 T = TypeVar("T")
@@ -80,7 +81,7 @@ def unpack(data: Buffer) -> tuple[Description, dict[str, NDArray[Any]]]:
     if size > len(view) - HEAD.size:
         raise corrupt("it is cut short within its description")
     try:
-        description = msgspec.json.decode(bytes(view[HEAD.size : HEAD.size + size]), type=Description)
+        description = decode_json(bytes(view[HEAD.size : HEAD.size + size]), Description)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise corrupt(f"its description cannot be read: {error}") from error
     body = view[HEAD.size + size :]
@@ -98,7 +99,7 @@ def split(
     """
     models = description.models
     try:
-        facts = msgspec.json.decode(description.facts, type=tuple[facts_type, ...])  # type: ignore[valid-type]
+        facts = decode_json(description.facts, tuple[facts_type, ...])  # type: ignore[valid-type]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise corrupt(f"its facts cannot be read: {error}") from error
     facts_of = _named(arrays, "facts_of", "i4")

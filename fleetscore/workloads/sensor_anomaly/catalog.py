@@ -20,6 +20,7 @@ import pyarrow as pa
 from fleetscore.records import InputFile
 from fleetscore.store.base import Store
 from fleetscore.store.state_files import read_hint, read_hint_with
+from fleetscore.typed_json import decode_json
 from fleetscore.workloads.sensor_anomaly.columns import Columns
 from fleetscore.workloads.sensor_anomaly.csv_input import Header, read_lines
 from fleetscore.workloads.sensor_anomaly.entries import CatalogFile, FileEntry, Piece, overlaps, pieces_within
@@ -95,7 +96,7 @@ def _encode(file: CatalogFile) -> bytes:
 
 def _decode(file: InputFile, data: bytes) -> CatalogFile:
     table = pa.ipc.open_stream(data).read_all()
-    entry = msgspec.json.decode(table.schema.metadata[b"entry"], type=FileEntry)
+    entry = decode_json(table.schema.metadata[b"entry"], FileEntry)
     return CatalogFile(file, entry, table.replace_schema_metadata(None))
 
 

@@ -31,6 +31,7 @@ from fleetscore.sources.places import store_of
 from fleetscore.store.base import Store
 from fleetscore.store.state_files import read_hint
 from fleetscore.store.tables import has_table
+from fleetscore.typed_json import decode_json
 from fleetscore.workload import MapItem
 from fleetscore.workloads.server_load.layouts import LAYOUTS
 from fleetscore.workloads.server_load.named_rows import dialect_of, has_names, sum_file
@@ -159,7 +160,7 @@ class _About:
 
 
 def _about(metadata: dict[bytes, bytes]) -> _About:
-    return msgspec.json.decode(metadata[b"fleetscore"], type=_About)
+    return decode_json(metadata[b"fleetscore"], _About)
 
 
 def _moved(counts: Counts, by: int) -> Counts:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fleetscore.store.base import Store
+from fleetscore.typed_json import decode_json
 from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR
 from fleetscore.workloads.server_load.months import Month
 from fleetscore.workloads.server_load.partials import RangeRecord
@@ -72,7 +73,7 @@ def read_repeats(store: Store, path: str) -> list[Repeats]:
     """What a file of hours says of rows that stand in two of the sums it was made from."""
     with store.open(path) as file:
         metadata = pq.read_metadata(file).metadata
-    return msgspec.json.decode(metadata[_METADATA.encode()], type=list[Repeats])
+    return decode_json(metadata[_METADATA.encode()], list[Repeats])
 
 
 def repeats_by_file(repeats: Iterable[Repeats], records: Sequence[RangeRecord]) -> dict[tuple[str, str], int]:

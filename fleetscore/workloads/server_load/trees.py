@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from fleetscore.errors import BugError, ModelError
+from fleetscore.typed_json import decode_json
 from fleetscore.workloads.server_load.features import FEATURES
 from fleetscore.workloads.server_load.labels import CLASSES
 
@@ -172,7 +173,7 @@ def load_trees(data: bytes) -> Trees:
     """Read a packed model; ModelError when it is not one, or made for other features than this version's."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            facts = msgspec.json.decode(file["facts"].tobytes(), type=ModelFacts)
+            facts = decode_json(file["facts"].tobytes(), ModelFacts)
             arrays = [file[name] for name in _STORED]
     except (ValueError, KeyError, OSError, EOFError, BadZipFile, zlib.error, msgspec.DecodeError) as error:
         raise ModelError(f"model.npz is not a packed model: {error}", code="corrupt_model") from error

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from fleetscore.partition_keys import join_key
 from fleetscore.records import Outcome
 from fleetscore.schemas import PARTITIONS
 from fleetscore.sources import RejectTally
+from fleetscore.typed_json import decode_json
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import Partitions, Remark, RunContext
 from fleetscore.workloads.store_sales.contract import (
@@ -216,4 +216,4 @@ def _model_stores(run: RunContext) -> tuple[str, ...]:
     model_set = read_model_set(store, run.workload, run.pins.current)
     if STORES_FILE not in model_set.files:
         return ()  # an imported set was trained elsewhere
-    return msgspec.json.decode(read_model_file(store, model_set, STORES_FILE), type=tuple[str, ...])
+    return decode_json(read_model_file(store, model_set, STORES_FILE), tuple[str, ...])

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +17,7 @@ from fleetscore.partition_keys import join_key
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store.base import Store
+from fleetscore.typed_json import decode_json
 from fleetscore.windows import Window
 from fleetscore.workloads.store_sales.contract import NAME, QUANTILE_NAMES
 from fleetscore.workloads.store_sales.judgement import coverage, pinball
@@ -55,7 +55,7 @@ def judge_windows(store: Store, workload: str, windows: Sequence[Window]) -> Map
 
 def _read_planted(store: Store) -> list[Planted]:
     try:
-        return msgspec.json.decode(store.read(PLANTED), type=list[Planted])
+        return decode_json(store.read(PLANTED), list[Planted])
     except MissingBlobError as error:
         raise InputError(
             f"The store has no {PLANTED}.", fix=f"Run `fleetscore samples {NAME}` first.", field="store"

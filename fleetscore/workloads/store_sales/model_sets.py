@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fleetscore.errors import ModelError
 from fleetscore.models.profiles import PROFILE_FILE, pack_profile, summarise
 from fleetscore.partition_keys import join_key
+from fleetscore.typed_json import decode_json
 from fleetscore.windows import Window
 from fleetscore.workload import ModelSetDraft, RunContext, Scored, Shard, Trained
 from fleetscore.workloads.store_sales.chain import Chain, prepare_for_training
@@ -103,7 +104,7 @@ def assemble_models(run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> Mo
     fallback = Fallback(common["fallback_skus"], common["fallback_quantiles"])
     chain = chain_of_arrays(common)
     model = QuantileModel(forest, widening, fallback, settings.steps, chain)
-    stores = msgspec.json.decode(files[STORES_FILE], type=tuple[str, ...])
+    stores = decode_json(files[STORES_FILE], tuple[str, ...])
     card = {
         "kind": "quantile trees",
         "trained_on": {
