@@ -3,7 +3,8 @@ driver's COPY to Arrow.
 
 Each pair is measured in alternation in one process, as processor seconds of this process (user and system),
 the least of several turns; landing also as wall-clock seconds, since there a server works beside it. Needs
-PostgreSQL for the last pair. Run: python -m benchmarks.sources
+PostgreSQL for the last pair. Then what a commit to a result table takes on a folder. Run: python -m
+benchmarks.sources
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from fleetscore.runs.result_tables import TableFile, commit_files
 from fleetscore.sources import ColumnKind, DataSettings, TimeRange, land, list_inputs, read_files
 from fleetscore.store import Store, open_store
 from fleetscore.windows import Cadence, parse_window
@@ -51,6 +53,7 @@ def main() -> None:
         measure_capture(store, files=6, events=10_000)
         measure_sensor_files(store, rows=500_000)
         measure_landing(store, rows=1_000_000)
+        measure_commits(store, commits=300)
 
 
 def make_readings(rows: int) -> pa.Table:
@@ -174,6 +177,24 @@ def measure_landing(store: Store, rows: int) -> None:
 
         compare("PostgreSQL landing, against COPY to Arrow", landed, copied, rows)
         compare("PostgreSQL landing, wall clock", landed, copied, rows, time.perf_counter)
+
+
+def measure_commits(store: Store, commits: int) -> None:
+    """Commits of four files each to a result table on a folder, by the wall clock and by the processor."""
+    schema = pa.schema([(name, pa.string() if name != "value" else pa.float64()) for name in KINDS])
+    wall_ms, processor_ms = [], []
+    for number in range(commits):
+        key = f"{2026 + number}"
+        files = [TableFile(f"window={key}/{n}.parquet", 100, 1) for n in range(4)]
+        began = time.perf_counter(), time.process_time()
+        commit_files(store, "benchmark", key, 1, files, schema, START)
+        wall_ms.append((time.perf_counter() - began[0]) * 1000)
+        processor_ms.append((time.process_time() - began[1]) * 1000)
+    half, most = np.percentile(wall_ms, (50, 99))
+    print(
+        f"Delta commit on a folder: {half:.1f} ms (median), {most:.1f} ms (99th percentile) by the wall clock, "
+        f"{np.median(processor_ms):.1f} ms of the processor  ({commits} commits)"
+    )
 
 
 def compare(
