@@ -19,12 +19,14 @@ def plan_run(payload: dict[str, Any]) -> dict[str, Any]:
     from fleetscore.app_settings import read_app_settings
     from fleetscore.pipeline.plan import commit_plan
     from fleetscore.pipeline.prepare import list_items
-    from fleetscore.records import RunRequest, RunState, from_plain
+    from fleetscore.records import RunState
+    from fleetscore.runs.orchestration_inputs import requested
     from fleetscore.runs.plans import read_shard_plans
     from fleetscore.runs.run_records import check_instance, record_planned, record_state
     from orchestrators.grouping import ranges_of
 
-    store, request = app_store(), from_plain(payload["request"], RunRequest)
+    store = app_store()
+    request = requested(store, payload["request"])
     check_instance(store, request.run, payload.get("instance", ""))
     items = list_items(store, request, payload["round"])
     if items:

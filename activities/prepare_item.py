@@ -12,8 +12,9 @@ def prepare_item(payload: dict[str, Any]) -> dict[str, Any]:
     """Take {"request", "round", "number"}; give {"error"}: "" or why the piece could not be made."""
     from activities.store import app_store
     from fleetscore.pipeline import prepare
-    from fleetscore.records import RunRequest, from_plain
+    from fleetscore.runs.orchestration_inputs import requested
 
-    request = from_plain(payload["request"], RunRequest)
-    done = prepare.prepare_item(app_store(), request, payload["round"], payload["number"])
+    store = app_store()
+    request = requested(store, payload["request"])
+    done = prepare.prepare_item(store, request, payload["round"], payload["number"])
     return {"error": f"{done.input}: {done.error}"[:2_000] if done.error else ""}

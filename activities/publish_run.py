@@ -18,10 +18,12 @@ def publish_run(payload: dict[str, Any]) -> dict[str, Any]:
     from fleetscore.operations.notices import send_ending_notices
     from fleetscore.operations.result_sink import try_sink
     from fleetscore.pipeline.finish import finish_run
-    from fleetscore.records import RunRequest, from_plain, to_plain
+    from fleetscore.records import to_plain
+    from fleetscore.runs.orchestration_inputs import requested
     from fleetscore.runs.run_records import check_instance, read_run
 
-    store, request = app_store(), from_plain(payload["request"], RunRequest)
+    store = app_store()
+    request = requested(store, payload["request"])
     check_instance(store, request.run, payload.get("instance", ""))
     ending = finish_run(store, request, datetime.now(UTC))
     send_ending_notices(store, read_app_settings(), read_run(store, request.run))

@@ -147,9 +147,7 @@ class KeepPolicy:
         30.0  # attempts that were not committed, challengers' results, notes of preparation
     )
     logs_days: float = 30.0  # logs of Batch tasks
-    unpublished_days: float = (
-        90.0  # all but the record of runs that failed, were cancelled, or published nothing
-    )
+    unpublished_days: float = 90.0  # all but the record of runs that failed, were cancelled, or published nothing; names of backfills
     partials_days: float = (
         90.0  # prepared input, made again when it is needed again, and landings that a later one replaced
     )

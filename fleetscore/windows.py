@@ -8,10 +8,11 @@ Windows of a cadence are numbered without gaps, so that they sort, and count, wi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
+from typing import overload
 from zoneinfo import ZoneInfo
 
 from fleetscore.errors import InputError
@@ -155,6 +156,46 @@ def windows_between(first: Window, stop: Window) -> Iterator[Window]:
     if first.cadence is not stop.cadence:
         raise InputError(f"{first.key} and {stop.key} are windows of different lengths.", field="to")
     return (Window(first.cadence, n, first.zone) for n in range(first.ordinal, stop.ordinal))
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSpan(Sequence[str]):
+    """The keys of consecutive windows in order, without a list of them: `length` windows from the
+    `first`-th of the cadence on, or back from it where `step` is -1.
+
+    >>> list(span_of(["2026-W53", "2027-W01"]))
+    ['2026-W53', '2027-W01']
+    """
+
+    cadence: Cadence
+    first: int
+    length: int
+    step: int = 1
+
+    def __len__(self) -> int:
+        return self.length
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[str]: ...
+
+    def __getitem__(self, at: int | slice) -> str | list[str]:
+        ordinals = range(self.first, self.first + self.step * self.length, self.step)[at]
+        if isinstance(ordinals, range):
+            return [Window(self.cadence, ordinal).key for ordinal in ordinals]
+        return Window(self.cadence, ordinals).key
+
+
+def span_of(keys: Sequence[str]) -> WindowSpan:
+    """The span that consecutive window keys are, rising or falling; InputError for others, and for none."""
+    windows = [parse_key(key) for key in (keys[0], keys[-1])] if keys else []
+    step = -1 if windows and windows[0] > windows[-1] else 1
+    span = WindowSpan(windows[0].cadence, windows[0].ordinal, len(keys), step) if windows else None
+    if span is None or list(span) != list(keys):
+        raise InputError("The windows are not consecutive.", field="from")
+    return span
 
 
 def due_windows(

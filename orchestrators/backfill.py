@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections import Counter
+from collections.abc import Generator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from azure.durable_functions import DurableOrchestrationContext
 
+from fleetscore.windows import Cadence, WindowSpan
 from orchestrators.calls import call
-from orchestrators.grouping import WIDTH
+from orchestrators.grouping import WIDTH, bound_lines, bound_texts
 
 FINAL = frozenset({"published", "unpublished", "failed", "cancelled"})
 """The states of a run that has ended."""
@@ -20,27 +22,45 @@ Flow = Generator[Any, Any, dict[str, Any]]
 
 
 def backfill(context: DurableOrchestrationContext) -> Flow:
-    """Run {"workload", "windows", "only", "partitions", "models", "max_parallel"}: windows in the order
-    given, `max_parallel` at once.
+    """Run {"workload", "span", "only", "partitions", "names_at", "models", "max_parallel"}: the span's
+    windows in their order, `max_parallel` at once.
 
-    Gives each window with its run and state. Instances of earlier versions have neither partitions nor
-    models.
+    Gives {"total", "states": {state: windows}, "windows": [each with its run and state]}; of more windows
+    than an output may hold, those that were not published come first. Instances of earlier versions have
+    the list "windows" in place of the span, and no partitions and models.
     """
     payload = context.get_input()
+    windows, shared = windows_of(payload), {k: v for k, v in payload.items() if k != "span"}
     lanes = max(1, min(payload["max_parallel"], WIDTH))
-    windows, ended = payload["windows"], []
+    ended: list[dict[str, Any]] = []
     for start in range(0, len(windows), lanes * WIDTH):
         stretch = windows[start : start + lanes * WIDTH]
         answers = yield context.task_all(
             [
-                context.call_sub_orchestrator("backfill_lane", {**payload, "windows": stretch[lane::lanes]})
+                context.call_sub_orchestrator("backfill_lane", {**shared, "windows": stretch[lane::lanes]})
                 for lane in range(min(lanes, len(stretch)))
             ]
         )
-        ended += [window for answer in answers for window in answer["windows"]]
+        ended += _in_order(answers, stretch)
         context.set_custom_status({"phase": "running", "done": len(ended), "total": len(windows)})
-    place = {window: number for number, window in enumerate(windows)}
-    return {"windows": sorted(ended, key=lambda window: place[window["window"]])}
+    states = Counter(line["state"] for line in ended)
+    lines = bound_lines(ended, lambda line: line["state"] == "published")
+    return {"total": len(windows), "states": dict(states), "windows": lines}
+
+
+def windows_of(payload: Mapping[str, Any]) -> Sequence[str]:
+    """The keys of the windows of a backfill's input."""
+    if "windows" in payload:
+        windows: list[str] = payload["windows"]
+        return windows
+    span = payload["span"]
+    return WindowSpan(Cadence(span["cadence"]), span["first"], span["length"], span["step"])
+
+
+def _in_order(answers: Sequence[dict[str, Any]], stretch: Sequence[str]) -> list[dict[str, Any]]:
+    place = {window: number for number, window in enumerate(stretch)}
+    lines = [line for answer in answers for line in answer["windows"]]
+    return sorted(lines, key=lambda line: place[line["window"]])
 
 
 def backfill_lane(context: DurableOrchestrationContext) -> Flow:
@@ -54,10 +74,18 @@ def backfill_lane(context: DurableOrchestrationContext) -> Flow:
             "only": payload["only"],
             "who": context.instance_id,
         }
-        question |= {name: payload[name] for name in ("partitions", "models") if payload.get(name)}
+        question |= {
+            name: payload[name] for name in ("partitions", "names_at", "models") if payload.get(name)
+        }
         answer = yield from _submit_in_turn(context, question)
         ended.append((yield from _run_window(context, question, answer)))
-    return {"windows": ended}
+    reasons = bound_texts({line["window"]: line["reason"] for line in ended if "reason" in line})
+    return {"windows": [line | _reason(line, reasons) for line in ended]}
+
+
+def _reason(line: dict[str, Any], reasons: dict[str, str]) -> dict[str, str]:
+    """The line's reason, as short as there is room for."""
+    return {"reason": reasons.get(line["window"], "")} if "reason" in line else {}
 
 
 def _submit_in_turn(context: DurableOrchestrationContext, question: dict[str, Any]) -> Flow:

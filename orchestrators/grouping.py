@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 WIDTH = 100
 """Children of one orchestrator at most: replay cost grows with the square of it (10,000 flat take minutes,
@@ -61,6 +61,27 @@ def bound_texts(texts: Mapping[str, str], limit_bytes: int = TEXTS_BYTES) -> dic
         if size_bytes > limit_bytes:
             break
         found[name] = short
+    return found
+
+
+def bound_lines(
+    lines: Sequence[dict[str, Any]], is_good: Callable[[dict[str, Any]], bool], limit_bytes: int = TEXTS_BYTES
+) -> list[dict[str, Any]]:
+    """All lines in order where they take `limit_bytes` as JSON at the most; else as many as do, those that
+    are not good before the others.
+
+    >>> bound_lines([{"n": 1}, {"n": 2}, {"n": 3}], lambda line: line["n"] < 3, 20)
+    [{'n': 3}, {'n': 1}]
+    """
+    sizes = [len(json.dumps(line)) + 2 for line in lines]
+    if sum(sizes) <= limit_bytes:
+        return list(lines)
+    found, size_bytes = [], 0
+    for number in sorted(range(len(lines)), key=lambda number: is_good(lines[number])):
+        size_bytes += sizes[number]
+        if size_bytes > limit_bytes:
+            break
+        found.append(lines[number])
     return found
 
 

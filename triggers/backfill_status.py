@@ -11,6 +11,7 @@ from fleetscore.records import FINAL
 from fleetscore.runs.index import RunLine, list_runs_since, newest_rounds
 from fleetscore.runs.status import judge
 from fleetscore.store.base import Store
+from orchestrators.backfill import windows_of
 
 
 def describe_backfill(store: Store, status: Any) -> dict[str, Any]:
@@ -21,7 +22,7 @@ def describe_backfill(store: Store, status: Any) -> dict[str, Any]:
     """
     backfill_input = status.input_ if isinstance(status.input_, dict) else json.loads(status.input_)
     newest = newest_rounds(list_runs_since(store, backfill_input["workload"], ""))
-    windows = [_describe_window(window, newest.get(window)) for window in backfill_input["windows"]]
+    windows = [_describe_window(window, newest.get(window)) for window in windows_of(backfill_input)]
     state = str(status.runtime_status.value if status.runtime_status else "Pending")
     done = len(windows) if state == "Completed" else sum(bool(window["ended"]) for window in windows)
     return {"id": status.instance_id, "state": state, "windows": windows, "done": done, "total": len(windows)}

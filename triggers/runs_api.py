@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -150,19 +152,28 @@ async def start_backfill(req: func.HttpRequest, client: Any) -> func.HttpRespons
         )
     if not body.force:
         await run_in_thread(check_backfill_due, app_store(), body.workload, keys, datetime.now(UTC))
-    payload = {
-        "workload": body.workload,
-        "windows": keys,
-        "only": str(only),
-        "max_parallel": body.max_parallel,
-        "partitions": list(body.partitions),
-        "models": body.models,
-    }
-    backfill = await client.start_new("backfill", client_input=payload)
+    backfill = uuid4().hex
+    payload = await run_in_thread(_backfill_input, body, keys, str(only), backfill)
+    await client.start_new("backfill", instance_id=backfill, client_input=payload)
     links = {"status": _url(req, f"backfills/{backfill}")}
     return answer_json(
         {"id": backfill, "windows": len(keys), "links": links}, 202, {"Location": links["status"]}
     )
+
+
+def _backfill_input(body: BackfillBody, keys: list[str], only: str, backfill: str) -> dict[str, Any]:
+    """The input of a backfill's orchestration, small whatever the number of its windows and partitions."""
+    from fleetscore.runs.orchestration_inputs import keep_names
+    from fleetscore.windows import span_of
+
+    given = {
+        "workload": body.workload,
+        "span": asdict(span_of(keys)),
+        "only": only,
+        "max_parallel": body.max_parallel,
+        "models": body.models,
+    }
+    return given | keep_names(app_store(), body.workload, backfill, body.partitions)
 
 
 @blueprint.route(route="backfills/{id}", methods=["GET"])

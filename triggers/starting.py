@@ -12,13 +12,14 @@ async def start_submitted(client: Any, submission: Submission) -> bool:
     """Start the orchestration of a fresh run, or of one whose starter ended in between; whether it was
     started now.
     """
-    from fleetscore.records import RunState, to_plain
+    from fleetscore.records import RunState
+    from fleetscore.runs.orchestration_inputs import run_input
 
     run = submission.request.run
     requested = submission.state is RunState.REQUESTED
     starts = submission.fresh or (requested and not await is_known(client, run))
     if starts:
-        await client.start_new("run", instance_id=run, client_input=to_plain(submission.request))
+        await client.start_new("run", instance_id=run, client_input=run_input(submission.request))
     return starts
 
 

@@ -94,7 +94,7 @@ async def rescue_runs(client: Any) -> dict[str, str]:
 async def _carry_out(client: Any, record: RunRecord, rescue: Rescue, now: datetime) -> None:
     from fleetscore.operations.notices import send_ending_notices
     from fleetscore.operations.watchdog import close_run
-    from fleetscore.records import to_plain
+    from fleetscore.runs.orchestration_inputs import run_input
     from fleetscore.runs.run_records import record_takeover
 
     store, run = app_store(), record.request.run
@@ -103,7 +103,7 @@ async def _carry_out(client: Any, record: RunRecord, rescue: Rescue, now: dateti
         await run_in_thread(send_ending_notices, store, read_app_settings(), closed)
         return
     holder = await run_in_thread(record_takeover, store, run, now) if rescue.do == "take_over" else record
-    await client.start_new("run", instance_id=holder.instance, client_input=to_plain(holder.request))
+    await client.start_new("run", instance_id=holder.instance, client_input=run_input(holder.request))
 
 
 async def start_late_rounds(client: Any) -> list[str]:

@@ -54,7 +54,7 @@ class Doomed:
 
     path: str
     size_bytes: int
-    kind: str  # attempt, note, log, unpublished, partial, notice, table log, landing
+    kind: str  # attempt, note, log, unpublished, partial, notice, table log, landing, backfill
 
 
 @dataclass(slots=True)
@@ -140,6 +140,7 @@ def find_doomed(store: Store, workload: str, policy: KeepPolicy, now: datetime) 
     while batch := list(islice(runs, _RUNS_AT_ONCE)):
         yield from chain(*side_by_side(partial(_of_run, store), batch))
     yield from _older(store, f"partials/{workload}/", "partial", policy.partials_days, now)
+    yield from _older(store, f"backfills/{workload}/", "backfill", policy.unpublished_days, now)
     yield from _superseded_landings(store, workload, now - timedelta(days=policy.partials_days))
     yield from (_doomed(entry, "table log") for entry in list_old_log(store, workload, now))
 

@@ -62,6 +62,11 @@ def attempt_path(run: str, shard: int, attempt: str, name: str) -> str:
     return f"{shard_folder(run, shard)}attempts/{attempt}/{name}"
 
 
+def backfill_names_path(workload: str, backfill: str) -> str:
+    """The names of partitions that a backfill scores, where they are many."""
+    return f"backfills/{workload}/{backfill}.json"
+
+
 def table_root(table: str) -> str:
     """The root of a Delta table, with a slash at the end: of a workload's results, or `<workload>.events`.
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from app_host import Host
+import requests
+from app_host import Host, wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 from toy_workload import write_lines
@@ -16,6 +17,8 @@ from fleetscore.operations.backfills import MOST_WINDOWS, list_windows, preview_
 from fleetscore.pipeline.local import execute, run_window
 from fleetscore.pipeline.submit import decide_backfilled, submit_backfilled, submit_run
 from fleetscore.records import FINAL, Only, RunRecord, RunRequest, RunState
+from fleetscore.runs.manifests import read_manifest, read_results
+from fleetscore.runs.run_records import read_run
 from fleetscore.store.base import Store
 from orchestrators.backfill import backfill_lane
 
@@ -176,3 +179,25 @@ def test_the_command_and_the_door_say_the_same(
     assert host.get("runs?workload=toy")["runs"] == []
     code, out = command(*options[:-1])
     assert (code, "3 windows, 3 would run" in out) == (0, True)
+
+
+def test_a_backfill_hands_over_little_however_many_names_it_has(host: Host, host_store: Store) -> None:
+    """1,999 of 2,000 long keys are named: the orchestrations' inputs stay small, and exactly these are scored."""
+    window, names = "2026-01-05T00", [f"p{n:05d}-{'x' * 40}" for n in range(2_000)]
+    write_lines(host_store, window, [(name, number, "ok") for number, name in enumerate(names)])
+    asked = {"workload": "toy", "from": window, "to": "2026-01-05T01", "partitions": names[1:]}
+    started = host.post("backfills", asked).json()
+    wait_until(lambda: host.get(f"backfills/{started['id']}")["state"] == "Completed", 110.0)
+    assert read_results(host_store, read_manifest(host_store, "toy", window)).num_rows == 1_999
+    answer = requests.get(
+        f"{host.url}/runtime/webhooks/durabletask/instances?showInput=true",
+        headers={"x-functions-key": host.master_key},
+        timeout=30,
+    )
+    inputs = {
+        each["instanceId"]: each["input"] for each in answer.json() if window in json.dumps(each["input"])
+    }
+    assert len(inputs) >= 2
+    assert max(len(json.dumps(given)) for given in inputs.values()) < 10_000
+    run = read_run(host_store, f"toy-{window}")
+    assert run.request.partitions == tuple(names[1:])

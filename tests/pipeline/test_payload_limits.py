@@ -1,13 +1,21 @@
 """Ids, inputs, outputs and statuses stay within what other storage backends of Durable take: 100 characters, 256 KB."""
 
 import json
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from test_orchestrators import Context, ok, play
 
 from activities.answers import describe_error
-from fleetscore.errors import StoreError
+from fleetscore.errors import InputError, StoreError
+from fleetscore.records import RunRequest
+from fleetscore.runs.orchestration_inputs import keep_names, names_of, requested, run_input
+from fleetscore.runs.run_records import request_run
+from fleetscore.store.base import Store
+from fleetscore.windows import Cadence, WindowSpan, span_of
+from orchestrators.backfill import backfill, backfill_lane, windows_of
 from orchestrators.grouping import TEXTS_BYTES, bound_texts, numbers_of, ranges_of
 from orchestrators.groups import prepare_group, score_group
 from orchestrators.run import offload_instance, run
@@ -111,3 +119,95 @@ def test_texts_are_kept_where_they_fit() -> None:
     many = bound_texts({str(n): "reason " * 50 for n in numbers_of([[0, 20_000]])})
     assert 1_000 < len(many) < 20_000
     assert len(json.dumps(many)) <= TEXTS_BYTES
+
+
+@pytest.mark.parametrize(
+    "message", ["", _LONG[:2_000]], ids=["all good", "every window fails with a long text"]
+)
+@pytest.mark.parametrize(("count", "lanes"), [(10_000, 4), (12_011, 100)])
+def test_a_backfill_of_any_length_hands_over_little(count: int, lanes: int, message: str) -> None:
+    """Ten and twenty thousand quarter hours, newest first: every payload is below 256 KB, and each window is run once."""
+    span = WindowSpan(Cadence.QUARTER_HOUR, 2_000_000, count, -1)
+    asked: list[str] = []
+
+    def ask(question: Any) -> Any:
+        asked.append(question["window"])
+        if message:
+            return {"ok": False, "error": {"message": message, "code": "x", "fix": ""}}
+        request = {"run": f"{'a' * 40}-{question['window']}-r2"}
+        return ok({"request": request, "start": False, "state": "published"})
+
+    def lane(payload: Any) -> Any:
+        answer = play(backfill_lane, payload, {"ask_window": ask})[1]
+        note(answer)
+        return answer
+
+    given = {
+        "workload": "a" * 40,
+        "span": asdict(span),
+        "only": "all",
+        "max_parallel": lanes,
+        "partitions": [],
+    }
+    note(given)
+    _, ending = play(backfill, given, {"backfill_lane": lane})
+    note(ending)
+    assert Watched.largest < _LIMIT_BYTES
+    assert sorted(asked) == sorted(span)
+    assert ending["states"] == {"failed" if message else "published": count}
+    assert ending["total"] == count >= len(ending["windows"]) > 50
+
+
+def test_a_cut_list_of_windows_begins_with_those_to_look_at() -> None:
+    """Of ten thousand windows the few that failed are named first."""
+    span = WindowSpan(Cadence.HOUR, 400_000, 10_000)
+    failing = set(span[9_000:9_003])
+
+    def lane(payload: Any) -> Any:
+        state = {True: "failed", False: "published"}
+        return {
+            "windows": [
+                {"window": w, "run": "r" * 60, "state": state[w in failing]} for w in payload["windows"]
+            ]
+        }
+
+    given = {"workload": "toy", "span": asdict(span), "only": "all", "max_parallel": 4}
+    ending = play(backfill, given, {"backfill_lane": lane})[1]
+    assert [line["window"] for line in ending["windows"][:3]] == span[9_000:9_003]
+    assert len(ending["windows"]) < 10_000
+
+
+def test_a_backfill_of_an_earlier_version_goes_on() -> None:
+    """An input with a list of windows is read as it was."""
+    assert windows_of({"windows": ["b", "a"]}) == ["b", "a"]
+
+
+@pytest.mark.parametrize("keys", [
+    ["2026-01-01T00", "2026-01-01T01"], ["2027-W01", "2026-W53"], ["2026-12", "2027-01"], ["107", "108", "109"],
+    ["2026-03-29", "2026-03-28"], ["2026-11-21T1045", "2026-11-21T1100"], ["7"],
+])  # fmt: skip
+def test_a_span_is_its_list_of_windows(keys: list[str]) -> None:
+    """Each cadence, rising and falling, across years and nights when clocks change, through JSON and back."""
+    span = json.loads(json.dumps(asdict(span_of(keys))))
+    assert list(windows_of({"span": span})) == keys
+
+
+@pytest.mark.parametrize("keys", [[], ["1", "3"], ["2026-01-01T00", "2026-01-02"], ["2", "1", "2"]])
+def test_windows_with_a_gap_are_no_span(keys: list[str]) -> None:
+    """What is not consecutive is refused, never filled up."""
+    with pytest.raises(InputError, match="not consecutive"):
+        span_of(keys)
+
+
+def test_many_names_of_partitions_lie_in_the_store(store: Store) -> None:
+    """A hundred thousand names: inputs of a run and of a backfill are small, and both are read back whole; a few stay in them."""
+    many, few = tuple(f"depot-{n:04d}/\u00e4{n}" for n in range(100_000)), ("a", "b*")
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    for names in (many, few):
+        request = RunRequest(f"toy-{len(names)}", "toy", "w", 1, moment, "http", partitions=names)
+        request_run(store, request)
+        given, backfilled = run_input(request), keep_names(store, "toy", f"b{len(names)}", names)
+        assert max(len(json.dumps(given)), len(json.dumps(backfilled))) < 60_000
+        assert requested(store, json.loads(json.dumps(given))) == request
+        assert names_of(store, backfilled) == names
+    assert (run_input(request)["partitions"], backfilled) == (few, {"partitions": list(few)})
