@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from fleetscore.runs.result_tables import TableFile, commit_files
 from fleetscore.sources import ColumnKind, DataSettings, TimeRange, land, list_inputs, read_files
+from fleetscore.sources.request import budget_of
 from fleetscore.store import Store, open_store
 from fleetscore.windows import Cadence, parse_window
 from fleetscore.workloads.sensor_anomaly.capture_samples import SCHEMA
@@ -127,7 +128,7 @@ def measure_sensor_files(store: Store, rows: int) -> None:
         header = read_header(store, "text/a.csv")
         return sum(
             len(read_lines(data, 2, header, COLUMNS)[0])
-            for _, data in cut_pieces(store, "text/a.csv", header)
+            for _, data in cut_pieces(store, "text/a.csv", header, budget_of("text/a.csv", DataSettings()))
         )
 
     def own_parquet() -> int:

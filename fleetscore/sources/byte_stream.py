@@ -31,18 +31,23 @@ def read_lines(request: Request) -> Iterator[bytes]:
         if not newline:
             rest.append(block)
             waiting_bytes += len(block)
-            if waiting_bytes > _LINE_LIMIT_BYTES:
-                raise FileError(
-                    f"{request.path} has a line of more than {_LINE_LIMIT_BYTES >> 20} MB.",
-                    fix="It is no text of lines: write it again, or declare its format.",
-                    code="too_large",
-                    field=request.path,
-                )
+            check_line(request.path, waiting_bytes)
             continue
         yield b"".join([*rest, head, newline])
         rest, waiting_bytes = ([tail] if tail else []), len(tail)
     if rest:
         yield b"".join(rest)
+
+
+def check_line(path: str, size_bytes: int) -> None:
+    """FileError `too_large` for a line of so many bytes that the file cannot be text of lines."""
+    if size_bytes > _LINE_LIMIT_BYTES:
+        raise FileError(
+            f"{path} has a line of more than {_LINE_LIMIT_BYTES >> 20} MB.",
+            fix="It is no text of lines: write it again, or declare its format.",
+            code="too_large",
+            field=path,
+        )
 
 
 def _text_blocks(request: Request) -> Iterator[bytes]:

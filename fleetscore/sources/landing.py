@@ -29,7 +29,7 @@ from fleetscore.sources.databases import Connection, connection_named, opened_qu
 from fleetscore.sources.listing import list_inputs
 from fleetscore.sources.patterns import Span
 from fleetscore.sources.records import Listing
-from fleetscore.sources.request import Budget
+from fleetscore.sources.request import Budget, budget_of
 from fleetscore.sources.settings import DataSettings
 from fleetscore.store import Store
 from fleetscore.typed_json import decode_json
@@ -173,7 +173,7 @@ def _tried(read: Callable[[], Answer]) -> Answer:
 def _write_rows(
     store: Store, settings: DataSettings, connection: Connection, window: Span, path: str
 ) -> tuple[int, datetime | None]:
-    budget = Budget(f"the query of {settings.database}", settings.read_limit_s, settings.read_limit_mb * 1e6)
+    budget = budget_of(f"the query of {settings.database}", settings)
     with (
         opened_query(connection, settings.query, window, settings.timezone, settings.read_limit_s) as batches,
         store.sink(path) as file,

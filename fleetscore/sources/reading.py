@@ -21,7 +21,7 @@ from fleetscore.sources.parquet_reader import read_parquet_names, read_parquet_r
 from fleetscore.sources.patterns import Span
 from fleetscore.sources.places import store_of
 from fleetscore.sources.records import ColumnKind, RejectTally, Rows
-from fleetscore.sources.request import Budget, RawRows, ReadState, Request
+from fleetscore.sources.request import RawRows, ReadState, Request, budget_of
 from fleetscore.sources.settings import DataSettings
 from fleetscore.sources.shaping import CODED, shape_rows
 from fleetscore.sources.times import TIME, TimeReader
@@ -208,7 +208,7 @@ def _request(
     if not file.format:  # of a plan that an earlier version made
         found = format_of(path, settings.format)
         file = replace(file, format=found.name if found else "csv")
-    budget = Budget(file.path, settings.read_limit_s, settings.read_limit_mb * 1e6)
+    budget = budget_of(file.path, settings)
     return Request(
         source, path, file, settings, columns, span, budget, state or new_state(settings), only or {}
     )

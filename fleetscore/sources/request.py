@@ -75,6 +75,11 @@ class Budget:
             )
 
 
+def budget_of(path: str, settings: DataSettings) -> Budget:
+    """What reading the file may cost by these settings, counted from now."""
+    return Budget(path, settings.read_limit_s, settings.read_limit_mb * 1e6)
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One file to read: `store` and `path` where it lies, and what is wanted of it (`columns` None:

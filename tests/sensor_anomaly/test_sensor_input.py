@@ -1,20 +1,24 @@
 """Reading input files: CSV and Parquet give the same readings, and each line at fault is named and costs nothing else."""
 
 import io
+import itertools
 import os
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetscore.errors import InputError
-from fleetscore.sources import list_inputs
+from fleetscore.errors import FileError, InputError
+from fleetscore.sources import DataSettings, byte_stream, list_inputs
+from fleetscore.sources.request import budget_of
 from fleetscore.store.base import Store
 from fleetscore.store.local import LocalStore
 from fleetscore.workloads.sensor_anomaly import csv_input
@@ -370,7 +374,8 @@ def test_pieces_of_a_file_are_whole_lines(store: Store) -> None:
     body = b"".join(b"2018-08-28 23:00:05,%d,1,1\n" % n for n in range(300_000))
     store.write("data/sensor_anomaly/x.csv", HEADER + body)
     header = read_header(store, "data/sensor_anomaly/x.csv")
-    pieces = list(cut_pieces(store, "data/sensor_anomaly/x.csv", header))
+    budget = budget_of("data/sensor_anomaly/x.csv", DEFAULTS.source)
+    pieces = list(cut_pieces(store, "data/sensor_anomaly/x.csv", header, budget))
     assert len(pieces) > 1
     assert b"".join(data for _, data in pieces) == body
     assert all(data.endswith(b"\n") for _, data in pieces)
@@ -395,6 +400,97 @@ def test_any_flipped_byte_of_a_parquet_file_belongs_to_that_file(store: Store) -
     assert len(told) == len(whole) - len(whole) // 2
     assert all(one.detail for one in told if one.cause)
     assert any(one.cause == "unreadable_file" for one in told)
+
+
+@pytest.fixture
+def slow_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that moves 400 s whenever reading asks for the time."""
+    clock = itertools.count(time.monotonic() + 400, 400)
+    monkeypatch.setattr("fleetscore.sources.request.time.monotonic", lambda: next(clock))
+
+
+def put_rows(store: Store, name: str) -> None:
+    """Forty readings, as row groups of one row or as lines of CSV."""
+    seconds = [f"2018-08-28 23:00:{second:02d}" for second in range(40)]
+    if name.endswith(".csv"):
+        body = "".join(f"{second},d,s,1\n" for second in seconds)
+        store.write(f"data/sensor_anomaly/{name}", HEADER + body.encode())
+        return
+    columns = {"TS": seconds, "Device": ["d"] * 40, "Sensor": ["s"] * 40, "Value": [1.0] * 40}
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink, row_group_size=1)
+    store.write(f"data/sensor_anomaly/{name}", sink.getvalue())
+
+
+def examined(store: Store, **limits: Any) -> dict[str, Any]:
+    """The catalogue's entry of each file by its name, read within these limits."""
+    settings = SensorSettings(data=DataSettings(**limits))
+    files = list_inputs(store, settings.source, None).files
+    return {file.path.rpartition("/")[2]: catalog_file(store, file, settings).entry for file in files}
+
+
+@pytest.mark.usefixtures("slow_clock")
+@pytest.mark.parametrize("name", ["many.parquet", "many.csv"])
+def test_reading_that_takes_too_long_is_the_fault_of_that_file(
+    name: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file whose pieces take longer than read_limit_s is failed by name, with the setting that allows more."""
+    monkeypatch.setattr(csv_input, "PIECE_BYTES", 64)
+    put_rows(store, name)
+    entry = examined(store)[name]
+    assert entry.cause == "too_slow"
+    assert entry.detail.startswith(f"data/sensor_anomaly/{name} could not be read within 600 s.")
+    assert "read_limit_s" in entry.detail
+
+
+@pytest.mark.parametrize("name", ["many.parquet", "many.csv"])
+def test_a_file_that_unpacks_to_more_than_the_limit_costs_no_other(name: str, store: Store) -> None:
+    """Beyond read_limit_mb a file is failed by name, another one is read, and a higher limit reads it anew."""
+    wide = pa.array([f"device {number:07d}" for number in range(80_000)])
+    columns = {
+        "TS": ["2018-08-28 23:00:05"] * 80_000,
+        "Device": wide,
+        "Sensor": wide,
+        "Value": [1.0] * 80_000,
+    }
+    sink = io.BytesIO()
+    write = pa_csv.write_csv if name.endswith(".csv") else pq.write_table
+    write(pa.table(columns), sink)
+    store.write(f"data/sensor_anomaly/{name}", sink.getvalue())
+    put_rows(store, "small.csv")
+    entries = examined(store, read_limit_mb=1.0)
+    assert entries[name].cause == "too_large"
+    assert "unpacks to more than 1 MB" in entries[name].detail
+    assert "raise read_limit_mb" in entries[name].detail
+    assert (entries["small.csv"].cause, entries["small.csv"].pieces[0].rows) == ("", 40)
+    assert examined(store)[name].cause == ""
+
+
+@pytest.mark.parametrize("name", ["many.parquet", "many.csv"])
+def test_scoring_obeys_the_limits_of_reading_too(
+    name: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that was catalogued under higher limits is refused by name where its pieces are read for a window."""
+    put_rows(store, name)
+    (file,) = list_inputs(store, DEFAULTS.source, None).files
+    entry = catalog_file(store, file, DEFAULTS)
+    clock = itertools.count(time.monotonic() + 400, 400)
+    monkeypatch.setattr("fleetscore.sources.request.time.monotonic", lambda: next(clock))
+    strict = SensorSettings(data=DataSettings(read_limit_s=300.0))
+    with pytest.raises(FileError, match=f"{name} could not be read within 300 s") as caught:
+        list(overlapped(piece_readers(store, entry, strict, *EVER)))
+    assert caught.value.code == "too_slow"
+
+
+def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Zeros without a line end behind good readings end at the limit of a line, and the file is named."""
+    monkeypatch.setattr(byte_stream, "_LINE_LIMIT_BYTES", 1 << 20)
+    store.write("data/sensor_anomaly/zeros.csv", HEADER + b"2018-08-28 23:00:05,d,s,1\n" + bytes(9 << 20))
+    entry = examined(store)["zeros.csv"]
+    assert entry.cause == "too_large"
+    assert entry.detail.startswith("data/sensor_anomaly/zeros.csv has a line of more than 1 MB.")
 
 
 def test_a_file_whose_name_is_not_utf8_is_passed_over_by_name(local: LocalStore) -> None:

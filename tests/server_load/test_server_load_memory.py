@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fleetscore.sources import DataSettings
+from fleetscore.sources.request import budget_of
 from fleetscore.store.local import LocalStore
 from fleetscore.workloads.server_load import kernel
 from fleetscore.workloads.server_load.layouts import LAYOUTS
@@ -39,7 +41,8 @@ def test_more_servers_than_the_table_holds(store: LocalStore, line: Callable[...
     ]
     text = "\n".join([*rows, rows[0]]).encode()
     store.write("data/server_load/a.csv", text)
-    piece = read_piece(store, "data/server_load/a.csv", 0, len(text))
+    budget = budget_of("data/server_load/a.csv", DataSettings())
+    piece = read_piece(store, "data/server_load/a.csv", 0, len(text), budget)
     assert piece is not None
     table, counts = parse_piece(piece, LAYOUTS["17"])
     assert counts.kept == count + 1

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fleetscore.sources import DataSettings
+from fleetscore.sources.request import budget_of
 from fleetscore.store.local import LocalStore
 from fleetscore.workloads.server_load.grammar import (
     Cause,
@@ -151,7 +153,7 @@ def test_split_anywhere(
     total: Sums = {}
     causes: Counter[str] = Counter()
     for first, stop in pairwise(edges):
-        piece = read_piece(store, _PATH, first, stop)
+        piece = read_piece(store, _PATH, first, stop, budget_of(_PATH, DataSettings()))
         assert piece is not None
         table, counts = parse_piece(piece, LAYOUTS["17"])
         causes.update(counts.causes)
@@ -176,7 +178,7 @@ def test_examples_name_the_line(store: LocalStore, line: Callable[..., str]) -> 
     good = line("2016-06-29 01:00:00", "10.0.0.1")
     text = "".join(f"{good}\n" for _ in range(40)) + "short,row\n" + "".join(f"{good}\n" for _ in range(40))
     store.write(_PATH, text.encode())
-    piece = read_piece(store, _PATH, 0, len(text))
+    piece = read_piece(store, _PATH, 0, len(text), budget_of(_PATH, DataSettings()))
     assert piece is not None
     (example,) = parse_piece(piece, LAYOUTS["17"])[1].examples
     assert (example.cause, example.text, text[example.offset :][:9]) == (
@@ -189,7 +191,7 @@ def test_examples_name_the_line(store: LocalStore, line: Callable[..., str]) -> 
 def test_byte_order_mark_is_skipped(store: LocalStore, line: Callable[..., str]) -> None:
     """A UTF-8 byte order mark is not part of the first cell."""
     store.write(_PATH, b"\xef\xbb\xbf" + line("2016-06-29 01:00:00", "10.0.0.1", width=16).encode())
-    piece = read_piece(store, _PATH, 0, 1000)
+    piece = read_piece(store, _PATH, 0, 1000, budget_of(_PATH, DataSettings()))
     assert piece is not None
     assert parse_piece(piece, LAYOUTS["16"])[1].kept == 1
 
@@ -197,8 +199,8 @@ def test_byte_order_mark_is_skipped(store: LocalStore, line: Callable[..., str])
 def test_endless_line_is_no_piece(store: LocalStore) -> None:
     """A file without line ends within a mebibyte is taken for something else, from any range of it."""
     store.write(_PATH, b"x" * (3 << 20))
-    assert read_piece(store, _PATH, 0, 1 << 20) is None
-    assert read_piece(store, _PATH, 1 << 20, 2 << 20) is None
+    assert read_piece(store, _PATH, 0, 1 << 20, budget_of(_PATH, DataSettings())) is None
+    assert read_piece(store, _PATH, 1 << 20, 2 << 20, budget_of(_PATH, DataSettings())) is None
 
 
 @given(st.binary(max_size=300), st.integers(0, 299), st.integers(1, 255))

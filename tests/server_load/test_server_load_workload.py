@@ -1,8 +1,10 @@
 """The workload as the pipeline sees it: preparation, discovery, scoring, training, samples."""
 
+import itertools
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +22,7 @@ from fleetscore.dashboard.picture_files import write_backtest
 from fleetscore.errors import InputError, StoreError
 from fleetscore.models.model_sets import Pins, pin_version, read_pins, write_model_set
 from fleetscore.schemas import OUTCOMES, PARTITIONS
+from fleetscore.sources import DataSettings
 from fleetscore.store.local import LocalStore
 from fleetscore.testing import check_workload
 from fleetscore.windows import Window
@@ -541,3 +544,40 @@ def test_a_log_whose_name_is_not_utf8_is_set_aside_by_name(tmp_path: Path) -> No
     (told,) = find_sources(store, settings).remarks
     assert told.startswith("data/server_load/bad\\udcff.csv: ")
     assert "rename it" in told
+
+
+def test_a_log_that_takes_too_long_to_read_is_set_aside_by_name(
+    store: LocalStore, logs: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading a range beyond read_limit_s sets that log aside; the setting is named, and a higher one reads it anew."""
+    store.write(f"{_FOLDER}/slow.csv", logs(["10.0.0.1"], 28, 1))
+    clock = itertools.count(time.monotonic() + 400, 400)
+    with monkeypatch.context() as patched:
+        patched.setattr("fleetscore.sources.request.time.monotonic", lambda: next(clock))
+        strict = replace(_OPTIONS, data=DataSettings(read_limit_s=300.0))
+        prepare(request_of(store, "2016-06-28", strict))
+    (aside,) = find_sources(store, strict).aside
+    assert aside.cause == "too_slow"
+    assert aside.detail.startswith(f"{_FOLDER}/slow.csv could not be read within 300 s.")
+    assert "read_limit_s" in aside.detail
+    assert find_sources(store, _OPTIONS).unparsed
+    prepare(request_of(store, "2016-06-28"))
+    assert not find_sources(store, _OPTIONS).aside
+
+
+def test_a_log_of_zeros_is_set_aside_from_its_first_bytes(
+    store: LocalStore, logs: Callable[..., bytes]
+) -> None:
+    """Gigabytes of NUL cost the start of each range, with good rows before them or without, and the log is named."""
+    good = logs(["10.0.0.1"], 28, 1)
+    for name, head in (("all.csv", b""), ("end.csv", good * (1 + (1 << 18) // len(good)))):
+        path = store.root / _FOLDER / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.write(head)
+            file.truncate(3 << 30)
+    prepare(request_of(store, "2016-06-28"))
+    assert {one.path: one.cause for one in find_sources(store, _OPTIONS).aside} == {
+        f"{_FOLDER}/all.csv": "bad_encoding",
+        f"{_FOLDER}/end.csv": "endless_line",
+    }

@@ -18,14 +18,20 @@ import msgspec
 import pyarrow as pa
 
 from fleetscore.records import InputFile
+from fleetscore.sources.request import budget_of
 from fleetscore.store.base import Store
 from fleetscore.store.state_files import read_hint, read_hint_with
 from fleetscore.typed_json import decode_json
 from fleetscore.workloads.sensor_anomaly.columns import Columns
 from fleetscore.workloads.sensor_anomaly.csv_input import Header, read_lines
 from fleetscore.workloads.sensor_anomaly.entries import CatalogFile, FileEntry, Piece, overlaps, pieces_within
-from fleetscore.workloads.sensor_anomaly.examining import examine_file
-from fleetscore.workloads.sensor_anomaly.parquet_input import open_parquet, read_row_group
+from fleetscore.workloads.sensor_anomaly.examining import examine_file, read_limits
+from fleetscore.workloads.sensor_anomaly.parquet_input import (
+    column_places,
+    open_parquet,
+    read_row_group,
+    unpacked_bytes,
+)
 from fleetscore.workloads.sensor_anomaly.readings import Readings
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 from fleetscore.workloads.sensor_anomaly.source_input import is_read_by_pieces, read_rows, span_of
@@ -38,7 +44,7 @@ def catalog_file(store: Store, file: InputFile, settings: SensorSettings) -> Cat
     """The file's catalogue entry: from the store where it was computed before, else computed and kept."""
     path = _cache_path(file, settings)
     known = read_hint_with(store, path, lambda data: _decode(file, data))
-    if known is not None:
+    if known is not None and known.entry.limits in ((), read_limits(settings)):
         return known
     made = examine_file(store, file, settings)
     store.write(path, _encode(made))  # a racing reader writes the same
@@ -50,7 +56,8 @@ def piece_readers(
 ) -> Iterator[Callable[[], Readings]]:
     """A reader for each piece that overlaps [first_us, stop_us), in file order; call one at a time.
 
-    Readers give whole pieces, and raise InputError when the piece is unreadable.
+    Readers give whole pieces, and raise InputError when the piece is unreadable; FileError `too_large` or
+    `too_slow` comes in a reader's place once reading exceeds the limits of a file.
     """
     entry = file.entry
     wanted = pieces_within(file, first_us, stop_us)
@@ -60,15 +67,19 @@ def piece_readers(
         for readings in read_rows(store, file.input, settings, entry.columns, span_of(first_us, stop_us)):
             yield partial(_given, readings)
         return
+    budget = budget_of(file.input.path, settings.source)
     if entry.header is None:
         parquet = open_parquet(store, file.input.path, entry.columns)
+        places = column_places(parquet.metadata, entry.columns)
         for piece in wanted:
+            budget.spend(unpacked_bytes(parquet.metadata, piece.number, places))
             yield partial(_read_group, parquet, piece, entry.columns)
         return
     source = store.open(
         file.input.path
     )  # closed with the last reader: one may still run when this generator has ended
     for piece in wanted:
+        budget.spend(piece.stop_byte - piece.first_byte)
         yield partial(_read_lines, source, piece, entry.header, entry.columns)
 
 

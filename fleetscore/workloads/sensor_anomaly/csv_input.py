@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from fleetscore.errors import InputError
+from fleetscore.sources.byte_stream import check_line
+from fleetscore.sources.request import Budget
 from fleetscore.store.base import Store
 from fleetscore.workloads.sensor_anomaly.columns import Columns
 from fleetscore.workloads.sensor_anomaly.readings import Readings, Reject, encode_sensors
@@ -49,23 +51,30 @@ def read_header(store: Store, path: str) -> Header:
     return Header(tuple(next(csv.reader([text]))), len(line) + len(newline))
 
 
-def cut_pieces(store: Store, path: str, header: Header) -> Iterator[tuple[int, bytes]]:
-    """The pieces of the file after its header, as (first byte, whole lines), in order."""
+def cut_pieces(store: Store, path: str, header: Header, budget: Budget) -> Iterator[tuple[int, bytes]]:
+    """The pieces of the file after its header, as (first byte, whole lines), in order.
+
+    Raises FileError `too_large` for a line without an end, and what the budget raises.
+    """
     with store.open(path) as file:
         position = header.size_bytes
         file.seek(position)
-        rest = b""
+        rest: list[bytes] = []
+        waiting_bytes = 0
         while block := file.read(PIECE_BYTES):
+            budget.spend(len(block))
             whole, newline, unfinished = block.rpartition(b"\n")
             if not newline:
-                rest += block
+                rest.append(block)
+                waiting_bytes += len(block)
+                check_line(path, waiting_bytes)
                 continue
-            piece = rest + whole + newline
+            piece = b"".join([*rest, whole, newline])
             yield position, piece
             position += len(piece)
-            rest = unfinished
-        if rest:
-            yield position, rest
+            rest, waiting_bytes = [unfinished], len(unfinished)
+        if last := b"".join(rest):
+            yield position, last
 
 
 def read_lines(

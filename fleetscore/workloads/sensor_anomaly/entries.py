@@ -55,6 +55,7 @@ class FileEntry:
     rejected: int = 0
     rejects: tuple[Reject, ...] = ()
     unit: str = ""  # how a row is spoken of, where `sources` reads the file
+    limits: tuple[float, ...] = ()  # read_limit_s and read_limit_mb that were exceeded
     schema: int = 1
 
     @property

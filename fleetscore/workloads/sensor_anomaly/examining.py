@@ -17,12 +17,19 @@ import pyarrow as pa
 from fleetscore.errors import InputError
 from fleetscore.records import InputFile
 from fleetscore.sources import RejectTally
+from fleetscore.sources.request import Budget, budget_of
 from fleetscore.store.base import Store
 from fleetscore.workloads.sensor_anomaly.columns import Columns, recognise_columns
 from fleetscore.workloads.sensor_anomaly.csv_input import Header, cut_pieces, read_header, read_lines
 from fleetscore.workloads.sensor_anomaly.entries import COUNTS, HOUR_US, CatalogFile, FileEntry, Piece
 from fleetscore.workloads.sensor_anomaly.overlap import overlapped
-from fleetscore.workloads.sensor_anomaly.parquet_input import open_parquet, read_layout, read_row_group
+from fleetscore.workloads.sensor_anomaly.parquet_input import (
+    column_places,
+    open_parquet,
+    read_layout,
+    read_row_group,
+    unpacked_bytes,
+)
 from fleetscore.workloads.sensor_anomaly.readings import Int64s, Readings, Reject
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 from fleetscore.workloads.sensor_anomaly.source_input import (
@@ -45,7 +52,14 @@ def examine_file(store: Store, file: InputFile, settings: SensorSettings) -> Cat
         return _examiner(file, settings)(store, file, settings)
     except InputError as error:
         detail = str(error) if file.path in str(error) else f"{file.path}: {error}"
-        return CatalogFile(file, FileEntry(cause=error.code, detail=detail), COUNTS.empty_table())
+        limits = read_limits(settings) if error.code in ("too_slow", "too_large") else ()
+        entry = FileEntry(cause=error.code, detail=detail, limits=limits)
+        return CatalogFile(file, entry, COUNTS.empty_table())
+
+
+def read_limits(settings: SensorSettings) -> tuple[float, float]:
+    """The seconds and the megabytes that reading one file may take."""
+    return settings.source.read_limit_s, settings.source.read_limit_mb
 
 
 def _examiner(file: InputFile, settings: SensorSettings) -> Callable[..., CatalogFile]:
@@ -82,7 +96,8 @@ class _Examined:
 
 def _examine_parquet(store: Store, file: InputFile, settings: SensorSettings) -> CatalogFile:
     columns, footer = read_layout(store, file.path, settings)
-    makers = _row_group_makers(_OwnParquet(store, file.path, columns), footer, columns)
+    own, budget = _OwnParquet(store, file.path, columns), budget_of(file.path, settings.source)
+    makers = _row_group_makers(own, footer, columns, budget)
     return _entry(file, FileEntry("parquet", columns), overlapped(makers, _THREADS))
 
 
@@ -98,9 +113,12 @@ class _OwnParquet(threading.local):
         return open_parquet(*self._request)
 
 
-def _row_group_makers(own: _OwnParquet, footer: Any, columns: Columns) -> Iterator[Callable[[], _Examined]]:
-    first_row = 0
+def _row_group_makers(
+    own: _OwnParquet, footer: Any, columns: Columns, budget: Budget
+) -> Iterator[Callable[[], _Examined]]:
+    first_row, places = 0, column_places(footer, columns)
     for group in range(footer.num_row_groups):
+        budget.spend(unpacked_bytes(footer, group, places))
         yield partial(_examine_row_group, own, group, first_row, columns)
         first_row += footer.row_group(group).num_rows
 
@@ -113,15 +131,16 @@ def _examine_row_group(own: _OwnParquet, group: int, first_row: int, columns: Co
 def _examine_csv(store: Store, file: InputFile, settings: SensorSettings) -> CatalogFile:
     header = read_header(store, file.path)
     columns = recognise_columns(header.names, settings)
-    makers = _lines_makers(store, file.path, header, columns)
+    pieces = cut_pieces(store, file.path, header, budget_of(file.path, settings.source))
+    makers = _lines_makers(pieces, header, columns)
     return _entry(file, FileEntry("csv", columns, header), overlapped(makers, _THREADS))
 
 
 def _lines_makers(
-    store: Store, path: str, header: Header, columns: Columns
+    pieces: Iterator[tuple[int, bytes]], header: Header, columns: Columns
 ) -> Iterator[Callable[[], _Examined]]:
     line = 2
-    for number, (first_byte, data) in enumerate(cut_pieces(store, path, header)):
+    for number, (first_byte, data) in enumerate(pieces):
         yield partial(_examine_lines, number, first_byte, data, line, header, columns)
         line += data.count(b"\n")
 

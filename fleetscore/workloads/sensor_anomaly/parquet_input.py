@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,18 @@ def _open(store: Store, path: str, dictionaries: list[str] | None) -> pq.Parquet
         raise InputError(
             f"{path} is not a whole Parquet file: {error}.", code="unreadable_file", field=path
         ) from error
+
+
+def column_places(footer: pq.FileMetaData, columns: Columns) -> list[int]:
+    """Where the four columns stand among the file's."""
+    names = {columns.time, columns.device, columns.sensor, columns.value}
+    return [place for place in range(footer.num_columns) if footer.schema.column(place).path in names]
+
+
+def unpacked_bytes(footer: pq.FileMetaData, group: int, places: Sequence[int]) -> int:
+    """What the columns at these places of a row group unpack to, as the footer says."""
+    row_group = footer.row_group(group)
+    return sum(row_group.column(place).total_uncompressed_size for place in places)
 
 
 def read_row_group(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from fleetscore.sources.request import Budget
 from fleetscore.store.base import Store
 from fleetscore.workloads.server_load.addresses import join_spellings
 from fleetscore.workloads.server_load.grammar import Cause
@@ -96,9 +97,9 @@ def read_layout(store: Store, path: str, declared: str) -> Recognised:
     return recognise_layout(head.removeprefix(_BYTE_ORDER_MARK), declared)
 
 
-def read_piece(store: Store, path: str, first: int, stop: int) -> Piece | None:
+def read_piece(store: Store, path: str, first: int, stop: int, budget: Budget) -> Piece | None:
     """Read the lines whose first byte lies in [first, stop) of the file; None when a line is longer than
-    LINE_LIMIT.
+    LINE_LIMIT. Raises what the budget raises.
     """
     with store.open(path) as file:
         begin = max(first - 1, 0)  # a line begins at `first` if the byte before ends one
@@ -108,6 +109,7 @@ def read_piece(store: Store, path: str, first: int, stop: int) -> Piece | None:
         data = np.frombuffer(
             file.read_buffer(max(end - begin, 0)), np.uint8
         )  # of a local file: mapped, not copied
+    budget.spend(len(data))
     start = _start_of(data, first)
     if start is None:
         return _piece(data, 0, 0, first) if at_end and len(data) <= LINE_LIMIT else None

@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from fleetscore.errors import FileError, StoreError
 from fleetscore.records import InputFile
 from fleetscore.sources.places import store_of
+from fleetscore.sources.request import budget_of
 from fleetscore.store.base import Store
 from fleetscore.store.state_files import read_hint
 from fleetscore.store.tables import has_table
@@ -64,7 +65,13 @@ class RangeRecord:
     counts: Counts = field(default_factory=Counts)
     problem: str = ""
     detail: str = ""
+    limits: tuple[float, ...] = ()  # read_limit_s and read_limit_mb that were exceeded
     schema: int = 1
+
+
+def read_limits(settings: ServerLoadSettings) -> tuple[float, float]:
+    """The seconds and the megabytes that reading one range may take."""
+    return settings.source.read_limit_s, settings.source.read_limit_mb
 
 
 def parse_items(files: Iterable[InputFile], settings: ServerLoadSettings) -> list[MapItem]:
@@ -111,7 +118,12 @@ def _parsed(store: Store, item: MapItem, settings: ServerLoadSettings) -> RangeR
     if recognised.layout is None:
         return RangeRecord(*place, problem=recognised.problem, detail=recognised.detail)
     layout = recognised.layout
-    piece = read_piece(store, item.input.path, item.first_byte, item.stop_byte)
+    budget = budget_of(item.input.path, settings.source)
+    try:
+        piece = read_piece(store, item.input.path, item.first_byte, item.stop_byte, budget)
+    except FileError as error:
+        limits = read_limits(settings)
+        return RangeRecord(*place, layout.name, problem=error.code, detail=str(error), limits=limits)
     if piece is None:
         detail = f"A line near byte {item.first_byte} or {item.stop_byte} is longer than 1 MiB."
         return RangeRecord(*place, layout.name, problem="endless_line", detail=detail)
@@ -215,15 +227,20 @@ def bucket_of(server: str, buckets: int) -> int:
     return crc32(server.encode()) % buckets
 
 
-def read_records(store: Store, items: Sequence[MapItem]) -> list[RangeRecord | None]:
-    """The records of the items, None where an item was not run yet; in the order of the items."""
+def read_records(
+    store: Store, items: Sequence[MapItem], limits: tuple[float, float]
+) -> list[RangeRecord | None]:
+    """The records of the items in their order, None where an item was not run yet or exceeded other limits
+    than these.
+    """
     present = {entry.path for entry in store.list(RECORDS)}
     sizes_bytes = {entry.path: entry.size_bytes for entry in store.list(f"{ROOT}/sums/")}
     with ThreadPoolExecutor(_READERS) as pool:
         found = pool.map(
             lambda item: _read_record(store, item.output) if item.output in present else None, items
         )
-        return [record if _has_sums(record, sizes_bytes) else None for record in found]
+        whole = [record if _has_sums(record, sizes_bytes) else None for record in found]
+    return [record if record and record.limits in ((), limits) else None for record in whole]
 
 
 def _has_sums(record: RangeRecord | None, sizes_bytes: Mapping[str, int]) -> bool:
@@ -236,13 +253,15 @@ _remembered: dict[tuple[str, str], RangeRecord] = {}
 
 
 def _read_record(store: Store, path: str) -> RangeRecord | None:
-    """Read a record once per process: every month's reduction reads all of them, and none ever changes."""
+    """Read a record once per process: every month's reduction reads all of them, and none ever changes but
+    those of ranges that exceeded the limits of reading.
+    """
     key = (store.url, path)
     record = _remembered.get(key)  # once: another thread may clear what was there a moment ago
     if record is None:
         record = read_hint(store, path, RangeRecord)
-        if record is None:
-            return None
+        if record is None or record.limits:
+            return record
         if len(_remembered) >= _REMEMBERED:
             _remembered.clear()
         _remembered[key] = record

@@ -15,7 +15,7 @@ from fleetscore.store.base import Store
 from fleetscore.workload import MapItem
 from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR, UNUSABLE
 from fleetscore.workloads.server_load.months import Month, months_between
-from fleetscore.workloads.server_load.partials import RangeRecord, parse_items, read_records
+from fleetscore.workloads.server_load.partials import RangeRecord, parse_items, read_limits, read_records
 from fleetscore.workloads.server_load.peaks import hours_path
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
 
@@ -70,7 +70,7 @@ def find_sources(store: Store, settings: ServerLoadSettings) -> Sources:
     """Read what became of every range of every log."""
     listing = list_logs(store, settings)
     items = parse_items(listing.files, settings)
-    records = read_records(store, items)
+    records = read_records(store, items, read_limits(settings))
     of_file: dict[str, list[RangeRecord]] = {}
     for record in records:
         if record is not None:
@@ -93,7 +93,8 @@ def judge_file(records: Sequence[RangeRecord], reject_limit: float) -> SetAside 
     path = records[0].input.path
     for record in records:
         if record.problem:
-            return SetAside(path, record.problem, f"{path}: {record.detail}", tuple(records))
+            detail = record.detail if path in record.detail else f"{path}: {record.detail}"
+            return SetAside(path, record.problem, detail, tuple(records))
     causes = Counter[str]()
     for record in records:
         causes.update(record.counts.causes)
