@@ -35,6 +35,7 @@ class NotifyTarget:
 
     url_env: str  # environment variable with the address, which begins FLEETSCORE_NOTIFY_
     style: Style = "plain"  # the form of the body: slack, teams, plain, cloudevents
+    template: str = ""  # the body, text or JSON with ${names} of a notice, instead of the style's own
     kinds: tuple[NoticeKind, ...] = ()  # the kinds of notices it receives; none: all but published
     quiet: str = ""  # hours in the workload's timezone, "22:00-06:00", whose notices are sent afterwards
 

@@ -179,6 +179,13 @@ class RetireBody(ChangeBody, forbid_unknown_fields=True, frozen=True):
     undo: bool = False
 
 
+class NoticeTestBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Send a test notice to each target of the workload, or to the `target` of that name."""
+
+    workload: Name
+    target: Annotated[str, msgspec.Meta(max_length=200)] = ""
+
+
 class VerdictBody(ChangeBody, forbid_unknown_fields=True, frozen=True, rename={"first": "from", "end": "to"}):
     """Judge the challenger, or a `version` that was one, on the windows [from, to)."""
 

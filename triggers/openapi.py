@@ -16,6 +16,7 @@ from triggers.bodies import (
     ChallengerBody,
     MuteBody,
     NoBody,
+    NoticeTestBody,
     PinBody,
     PromoteBody,
     PublishBody,
@@ -60,7 +61,7 @@ async def openapi(req: func.HttpRequest) -> func.HttpResponse:
 def describe_api() -> dict[str, Any]:
     """The document, as JSON values (OpenAPI 3.1)."""
     bodies = (
-        RunBody, RetryBody, TrainingBody, BackfillBody, NoBody,
+        RunBody, RetryBody, TrainingBody, BackfillBody, NoBody, NoticeTestBody,
         PinBody, PromoteBody, PublishBody, RollbackBody, ChallengerBody, VerdictBody, MuteBody, UnmuteBody, RetireBody,
     )  # fmt: skip
     _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
@@ -184,6 +185,11 @@ def _operation_paths() -> dict[str, Any]:
         "/plans": {"post": _endpoint("What a run would do and cost; writes nothing.", [200, 400, 422], body="RunBody")},
         "/doctor/azure": {"get": _endpoint("What of Azure the app can answer: package, compiled code, the pool's formula.", [200])},
         "/doctor": {"get": _endpoint("What is wrong with the deployment, and how to fix it.", [200])},
+        "/notices/test": {
+            "post": _endpoint(
+                "Send a test notice to the targets of a workload.", [200, 400], body="NoticeTestBody", array=True
+            )
+        },
         "/repair": {
             "get": _endpoint("Which state files are damaged, and what can be done about each.", [200]),
             "post": _endpoint("Repair damaged state files.", [200, 400], body="RepairBody"),

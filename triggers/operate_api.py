@@ -8,7 +8,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from activities.store import app_store
-from triggers.bodies import NoBody, RepairBody, RunBody
+from triggers.bodies import NoBody, NoticeTestBody, RepairBody, RunBody
 from triggers.http_answers import answer_json, handle_errors, read_body, run_in_thread
 from triggers.runs_api import partition_in_route, read_number, run_in_route
 
@@ -137,3 +137,18 @@ async def repair_result_tables(req: func.HttpRequest) -> func.HttpResponse:
 
     read_body(req, NoBody)
     return answer_json(await run_in_thread(repair_tables, app_store(), datetime.now(UTC)))
+
+
+@blueprint.route(route="notices/test", methods=["POST"])
+@handle_errors
+async def test_notices(req: func.HttpRequest) -> func.HttpResponse:
+    """Send a test notice to the targets of a workload, with the app's own addresses, and say what each answered."""
+    from fleetscore.app_settings import read_app_settings
+    from fleetscore.operations.notice_delivery import send_test
+
+    body = read_body(req, NoticeTestBody)
+    return answer_json(
+        await run_in_thread(
+            send_test, app_store(), read_app_settings(), body.workload, datetime.now(UTC), body.target
+        )
+    )

@@ -44,7 +44,7 @@ async def read_results(req: func.HttpRequest) -> func.HttpResponse:
 async def publish_run_anyway(req: func.HttpRequest) -> func.HttpResponse:
     """Publish what a check held back, with the reason on record."""
     from fleetscore.app_settings import read_app_settings
-    from fleetscore.operations.notices import send_ending_notices
+    from fleetscore.operations.notices import hand_over_ending_notices
     from fleetscore.pipeline.publish_anyway import publish_anyway
     from fleetscore.runs.status import describe_run
 
@@ -53,7 +53,7 @@ async def publish_run_anyway(req: func.HttpRequest) -> func.HttpResponse:
     record = await run_in_thread(
         publish_anyway, app_store(), run, why=body.why, requested_by=body.requested_by, now=now
     )
-    await run_in_thread(send_ending_notices, app_store(), read_app_settings(), record)
+    await run_in_thread(hand_over_ending_notices, app_store(), read_app_settings(), record)
     return answer_json(await run_in_thread(describe_run, app_store(), run, now))
 
 

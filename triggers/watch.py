@@ -31,11 +31,12 @@ _log = logging.getLogger("fleetscore.watchdog")
 @blueprint.timer_trigger(arg_name="timer", schedule="0 * * * * *")
 @blueprint.durable_client_input(client_name="client")
 async def rescue_timer(timer: func.TimerRequest, client: str) -> None:
-    """Each minute: take over lost runs, start those that were never started, and send the callbacks that
-    wait for an end.
+    """Each minute: take over lost runs, start those that were never started, send the callbacks that wait for
+    an end, and the notices that are due.
     """
     await _guarded("lost runs", rescue_runs(client))
     await _guarded("callbacks", run_in_thread(_answer_callbacks))
+    await _guarded("pending notices", run_in_thread(_resend_pending))
     await _remember_tick("rescue_timer")
 
 
@@ -92,7 +93,7 @@ async def rescue_runs(client: Any) -> dict[str, str]:
 
 
 async def _carry_out(client: Any, record: RunRecord, rescue: Rescue, now: datetime) -> None:
-    from fleetscore.operations.notices import send_ending_notices
+    from fleetscore.operations.notices import hand_over_ending_notices
     from fleetscore.operations.watchdog import close_run
     from fleetscore.runs.orchestration_inputs import run_input
     from fleetscore.runs.run_records import record_takeover
@@ -100,7 +101,7 @@ async def _carry_out(client: Any, record: RunRecord, rescue: Rescue, now: dateti
     store, run = app_store(), record.request.run
     if rescue.do == "fail":
         closed = await run_in_thread(close_run, store, run, rescue.reason, now)
-        await run_in_thread(send_ending_notices, store, read_app_settings(), closed)
+        await run_in_thread(hand_over_ending_notices, store, read_app_settings(), closed)
         return
     holder = await run_in_thread(record_takeover, store, run, now) if rescue.do == "take_over" else record
     await client.start_new("run", instance_id=holder.instance, client_input=run_input(holder.request))
@@ -173,7 +174,7 @@ def _sink_results() -> None:
 
 
 def _send_trouble() -> None:
-    from fleetscore.operations.notice_delivery import send_notice
+    from fleetscore.operations.notice_delivery import keep_notice
     from fleetscore.operations.watchdog import find_trouble, gather_overdue
 
     store, app, now = app_store(), read_app_settings(), datetime.now(UTC)
@@ -183,7 +184,7 @@ def _send_trouble() -> None:
     for notice in gather_overdue(found):
         _log.warning("%s", notice.message)
     for notice in found:
-        send_notice(store, app, notice)
+        keep_notice(store, app, notice)
 
 
 def _resend_pending() -> None:

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from fleetscore.cli.options import json_option, store_option
+from fleetscore.cli.options import asking_options
 from fleetscore.cli.text import say
+
+if TYPE_CHECKING:
+    from fleetscore.fleet import FleetBase
 
 
 @click.command(short_help="Send a test notice to each target of a workload.")
 @click.option("--test", "workload", required=True, metavar="WORKLOAD", help="The workload.")
-@store_option
-@json_option
-def notify(workload: str, store_url: str, as_json: bool) -> None:
+@click.option("--target", default="", metavar="NAME", help="Only this target, by the name of its variable.")
+@asking_options
+def notify(workload: str, target: str, fleet: FleetBase, as_json: bool) -> None:
     """Send a test notice to the webhook, the queue and the targets of [notify] of a workload, whatever kinds
     they want and when, and say what each answered.
 
-    The addresses are those of this machine's environment. Exit code: 1 if a target did not take it, or there
-    is none.
+    The addresses are those of this machine's environment, and with --host those of the app's. Exit code: 1 if
+    a target did not take it, or there is none.
     """
     from fleetscore.cli.render import print_json, print_table
-    from fleetscore.fleet.store_fleet import Fleet
 
-    tests = Fleet(store_url).test_notices(workload)
+    tests = fleet.test_notices(workload, target)
     if as_json:
         print_json(tests)
     elif not tests:

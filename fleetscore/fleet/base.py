@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fleetscore.operations.housekeeping import Swept
     from fleetscore.operations.monthly_costs import MonthCost
     from fleetscore.operations.mutes import Mute
+    from fleetscore.operations.notice_delivery import TargetTest
     from fleetscore.operations.repair import Repairs
     from fleetscore.operations.replay import Replayed
     from fleetscore.operations.table_sync import TableRepair
@@ -302,6 +303,10 @@ class FleetBase(ABC):
     @abstractmethod
     def publish_anyway(self, run: str, why: str) -> RunStatus:
         """Publish what a check held back of the run; the reason goes on record."""
+
+    @abstractmethod
+    def test_notices(self, workload: str, target: str = "") -> list[TargetTest]:
+        """Send a test notice to each target of the workload, or to the one that is named; what became of it."""
 
     @abstractmethod
     def samples(self, workload: str, *, scale: float = 1.0, seed: int = 7) -> SampleReport:

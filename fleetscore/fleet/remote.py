@@ -6,13 +6,14 @@ import getpass
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 import requests
 
-from fleetscore.errors import FleetscoreError, HostUnreachableError, InputError, MissingBlobError, StoreError
+from fleetscore.errors import HostUnreachableError, StoreError
 from fleetscore.fleet.answers import Answers, BackfillStarted, BackfillStatus, Started
+from fleetscore.fleet.app_answers import check_address, error_of, needs_store, part
 from fleetscore.fleet.base import FleetBase
 from fleetscore.fleet.following import call_with_retries
 from fleetscore.typed_json import decode_json
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from fleetscore.operations.housekeeping import Swept
     from fleetscore.operations.monthly_costs import MonthCost
     from fleetscore.operations.mutes import Mute
+    from fleetscore.operations.notice_delivery import TargetTest
     from fleetscore.operations.repair import Repairs
     from fleetscore.operations.replay import Replayed
     from fleetscore.operations.table_sync import TableRepair
@@ -85,7 +87,7 @@ class RemoteFleet(FleetBase):
     ) -> Started:
         """Start a new round of the run's window."""
         body = {"only": only, "partitions": partitions, "models": models}
-        return self.call("POST", f"runs/{_part(run)}/retry", Started, body)
+        return self.call("POST", f"runs/{part(run)}/retry", Started, body)
 
     def start_training(self, workload: str, first: str, end: str, *, pin: bool | None = None) -> Started:
         """Start a training on the windows [first, end)."""
@@ -107,7 +109,7 @@ class RemoteFleet(FleetBase):
         """Ask the run to stop."""
         from fleetscore.runs.status_answer import RunStatus
 
-        return self.call("POST", f"runs/{_part(run)}/cancel", RunStatus, {"force": force})
+        return self.call("POST", f"runs/{part(run)}/cancel", RunStatus, {"force": force})
 
     def plan(
         self, workload: str, window: str, *, partitions: Sequence[str] = (), models: str = ""
@@ -135,24 +137,24 @@ class RemoteFleet(FleetBase):
         """The newest runs, newest first."""
         from fleetscore.runs.index import RunPage
 
-        return self.call("GET", f"runs?workload={_part(workload)}&limit={limit}", RunPage).runs
+        return self.call("GET", f"runs?workload={part(workload)}&limit={limit}", RunPage).runs
 
     def show(self, run: str) -> RunStatus:
         """How the run stands or ended; MissingBlobError when there is none."""
         from fleetscore.runs.status_answer import RunStatus
 
-        return self.call("GET", f"runs/{_part(run)}", RunStatus)
+        return self.call("GET", f"runs/{part(run)}", RunStatus)
 
     def show_backfill(self, backfill: str) -> BackfillStatus:
         """How the backfill stands."""
-        return self.call("GET", f"backfills/{_part(backfill)}", BackfillStatus)
+        return self.call("GET", f"backfills/{part(backfill)}", BackfillStatus)
 
     def attention(self, workload: str = "") -> list[WorkloadAttention]:
         """What needs attention, of the workload or of every one that has something."""
         from fleetscore.operations.overview import Overview, WorkloadPage, list_attention
 
         if workload:
-            path = f"dashboard?format=json&workload={_part(workload)}"
+            path = f"dashboard?format=json&workload={part(workload)}"
             return list_attention([self.call("GET", path, WorkloadPage).workload])
         return list_attention(self.call("GET", "dashboard?format=json", Overview).workloads)
 
@@ -163,58 +165,58 @@ class RemoteFleet(FleetBase):
         body = {
             "why": why, "until": until, "partition": partition, "cause": cause, "requested_by": getpass.getuser(),
         }  # fmt: skip
-        return self.call("POST", f"attention/{_part(workload)}/mutes", Mute, body)
+        return self.call("POST", f"attention/{part(workload)}/mutes", Mute, body)
 
     def unmute(self, workload: str, mute: str, why: str = "") -> Mute:
         """Have the app end a mute before its time."""
         from fleetscore.operations.mutes import Mute
 
         body = {"why": why, "requested_by": getpass.getuser()}
-        return self.call("POST", f"attention/{_part(workload)}/mutes/{_part(mute)}/end", Mute, body)
+        return self.call("POST", f"attention/{part(workload)}/mutes/{part(mute)}/end", Mute, body)
 
     def retire(self, workload: str, partition: str, *, why: str = "", undo: bool = False) -> Retirement:
         """Have the app expect the partition no more, or again."""
         from fleetscore.runs.retirements import Retirement
 
         body = {"partition": partition, "why": why, "undo": undo, "requested_by": getpass.getuser()}
-        return self.call("POST", f"attention/{_part(workload)}/retired", Retirement, body)
+        return self.call("POST", f"attention/{part(workload)}/retired", Retirement, body)
 
     def mutes(self, workload: str) -> list[Mute]:
         """The workload's mutes in force, oldest first."""
         from fleetscore.operations.mutes import Mute
 
-        return self.call("GET", f"attention/{_part(workload)}/mutes", list[Mute])
+        return self.call("GET", f"attention/{part(workload)}/mutes", list[Mute])
 
     def explain(self, run: str, partition: str) -> PartitionStory:
         """The story of one partition."""
         from fleetscore.operations.explain import PartitionStory
 
-        return self.call("GET", f"runs/{_part(run)}/partitions/{quote(partition)}", PartitionStory)
+        return self.call("GET", f"runs/{part(run)}/partitions/{quote(partition)}", PartitionStory)
 
     def replay(self, run: str, partition: str) -> Replayed:
         """One partition scored again by the app, and compared."""
         from fleetscore.operations.replay import Replayed
 
-        return self.call("GET", f"runs/{_part(run)}/replay/{quote(partition)}", Replayed)
+        return self.call("GET", f"runs/{part(run)}/replay/{quote(partition)}", Replayed)
 
     def anomalies(self, workload: str = "", *, since: str = "", device: str = "") -> AnomalyReport:
         """The incidents of published windows since a time, of a device or of all."""
         from fleetscore.operations.anomalies import AnomalyReport
 
-        query = f"workload={_part(workload)}&since={_part(since)}&device={_part(device)}"
+        query = f"workload={part(workload)}&since={part(since)}&device={part(device)}"
         return self.call("GET", f"anomalies?{query}", AnomalyReport)
 
     def drift(self, run: str, limit: int = 20) -> DriftReport:
         """The partitions of the run that drifted, the worst first."""
         from fleetscore.operations.drift_report import DriftReport
 
-        return self.call("GET", f"runs/{_part(run)}/drift?limit={limit}", DriftReport)
+        return self.call("GET", f"runs/{part(run)}/drift?limit={limit}", DriftReport)
 
     def deadlines(self, workload: str = "", days: int = 90) -> list[DeadlineReport]:
         """See FleetBase."""
         from fleetscore.operations.deadlines import DeadlineReport
 
-        return self.call("GET", f"deadlines?workload={_part(workload)}&days={days}", list[DeadlineReport])
+        return self.call("GET", f"deadlines?workload={part(workload)}&days={days}", list[DeadlineReport])
 
     def costs(
         self, workload: str = "", since: str = "", month: str = "", by: str = "workload"
@@ -222,7 +224,7 @@ class RemoteFleet(FleetBase):
         """What the workloads cost, month by month."""
         from fleetscore.operations.monthly_costs import MonthCost
 
-        query = f"workload={_part(workload)}&since={_part(since)}&month={_part(month)}&by={_part(by)}"
+        query = f"workload={part(workload)}&since={part(since)}&month={part(month)}&by={part(by)}"
         return self.call("GET", f"costs?{query}", list[MonthCost])
 
     def doctor(self) -> Diagnosis:
@@ -264,7 +266,7 @@ class RemoteFleet(FleetBase):
 
     def score(self, workload: str, rows: Sequence[Mapping[str, Any]]) -> Answers:
         """An answer for each row of a mini-batch, with the pinned models."""
-        return self.call("POST", f"score/{_part(workload)}", Answers, {"rows": rows})
+        return self.call("POST", f"score/{part(workload)}", Answers, {"rows": rows})
 
     def models(self, workload: str) -> FleetModels:
         """The model sets of a workload."""
@@ -279,10 +281,8 @@ class RemoteFleet(FleetBase):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        query = (
-            f"format=parquet&partition={_part(partition)}&held={str(held).lower()}&limit={_ROWS_OF_A_PAGE}"
-        )
-        path, offset, run, parts = f"results/{_part(workload)}/{_part(window or 'latest')}", 0, "", []
+        query = f"format=parquet&partition={part(partition)}&held={str(held).lower()}&limit={_ROWS_OF_A_PAGE}"
+        path, offset, run, parts = f"results/{part(workload)}/{part(window or 'latest')}", 0, "", []
         while True:
             tail = f"&run={run}" if run and not held else ""
             response = self._send("GET", f"{path}?{query}&offset={offset}{tail}")
@@ -290,41 +290,49 @@ class RemoteFleet(FleetBase):
             run, following = response.headers.get("X-Run", ""), response.headers.get("X-Next-Offset")
             if following is None:
                 return pa.concat_tables(parts, promote_options="default")
-            path = f"results/{_part(workload)}/{_part(response.headers['X-Window'])}"
+            path = f"results/{part(workload)}/{part(response.headers['X-Window'])}"
             offset = int(following)
 
     def publish_anyway(self, run: str, why: str) -> RunStatus:
         """Publish what a check held back of the run; the reason goes on record."""
         from fleetscore.runs.status_answer import RunStatus
 
-        return self.call("POST", f"runs/{_part(run)}/publish", RunStatus, {"why": why})
+        body = {"why": why, "requested_by": getpass.getuser()}
+        return self.call("POST", f"runs/{part(run)}/publish", RunStatus, body)
+
+    def test_notices(self, workload: str, target: str = "") -> list[TargetTest]:
+        """Have the app send a test notice, with the addresses of its own environment."""
+        from fleetscore.operations.notice_delivery import TargetTest
+
+        body = {"workload": workload, "target": target}
+        return self.call("POST", "notices/test", list[TargetTest], body)
 
     def samples(self, workload: str, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
         """InputError: an app writes no samples."""
         del workload, scale, seed
-        raise _use_a_store("writes no samples")
+        raise needs_store("writes no samples")
 
     def capture_samples(self, workload: str, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
         """InputError: an app writes no samples."""
         del workload, scale, seed
-        raise _use_a_store("writes no samples")
+        raise needs_store("writes no samples")
 
     def import_models(self, workload: str, source: Path, *, pin: bool = True) -> ModelSet:
         """InputError: an app reads no folder of this machine."""
         del workload, source, pin
-        raise _use_a_store("reads no models of this machine")
+        raise needs_store("reads no models of this machine")
 
     def backtest(self, workload: str, cutoffs: int, folder: Path) -> NoReturn:
         """InputError: an app runs no backtest."""
         del workload, cutoffs, folder
-        raise _use_a_store("runs no backtest")
+        raise needs_store("runs no backtest")
 
     def draw(
         self, workload: str, windows: Sequence[str], folder: Path, partitions: Sequence[str] = ()
     ) -> NoReturn:
         """InputError: an app writes no pictures; its dashboard shows them."""
         del workload, windows, folder, partitions
-        raise _use_a_store("writes no pictures; its dashboard shows them")
+        raise needs_store("writes no pictures; its dashboard shows them")
 
     def call(self, method: str, path: str, kind: type[Answer], body: Any = None) -> Answer:
         """The answer of the endpoint at `path`, as `kind`.
@@ -354,56 +362,5 @@ class RemoteFleet(FleetBase):
                 fix="Check the address in --host, or leave --host out to use the local host.",
             ) from error
         if response.status_code >= 400:
-            raise _error(response)
+            raise error_of(response)
         return response
-
-
-def check_address(url: str) -> str:
-    """The app's address without what follows it; InputError for what cannot be one.
-
-    >>> check_address("http://localhost:7071/api/")
-    'http://localhost:7071'
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(
-            f"{url!r} is not the address of an app.",
-            fix=f"Write http://{url} for a host of this machine."
-            if "://" not in url
-            else "Write https://...",
-            field="host",
-        )
-    return url.rstrip("/").removesuffix("/api")
-
-
-def _part(text: str) -> str:
-    """The text as one segment of a path, or as a value of a query."""
-    return quote(text, safe="")
-
-
-def _use_a_store(what: str) -> InputError:
-    return InputError(
-        f"An app {what}.",
-        fix="Use a store: --store URL on the command line, connect(STORE_URL) in Python.",
-        code="needs_store",
-    )
-
-
-def _error(response: requests.Response) -> FleetscoreError:
-    """The core error that the app answered; a plain one where a gateway or another app answered."""
-    status = response.status_code
-    try:
-        fields = decode_json(response.content, dict[str, dict[str, str]])["error"]
-    except (msgspec.DecodeError, KeyError):
-        if status in (401, 403):
-            return InputError(
-                "The app requires a function key.", fix="Give it as --key, or in FLEETSCORE_KEY.", field="key"
-            )
-        return StoreError(f"{response.url} answered {status} {response.reason}: {response.text[:200]}")
-    kind = {400: InputError, 422: InputError, 404: MissingBlobError}.get(status, FleetscoreError)
-    return kind(
-        fields.get("message", ""),
-        fix=fields.get("fix", ""),
-        field=fields.get("field", ""),
-        code=fields.get("code", ""),
-    )

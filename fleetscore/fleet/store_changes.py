@@ -88,15 +88,16 @@ class StoreChanges(StoreAccess):
         send_ending_notices(self.store, read_app_settings(), record)
         return describe_run(self.store, run, now)
 
-    def test_notices(self, workload: str) -> list[TargetTest]:
-        """Send a test notice to each target of the workload; what became of it at each.
+    def test_notices(self, workload: str, target: str = "") -> list[TargetTest]:
+        """Send a test notice to each target of the workload, or to the one that is named; what became of it.
 
-        Addresses are read from this process's environment. InputError when there is no such workload.
+        Addresses are read from this process's environment. InputError when there is no such workload or
+        target.
         """
         from fleetscore.app_settings import read_app_settings
         from fleetscore.operations.notice_delivery import send_test
 
-        return send_test(self.store, read_app_settings(), workload, datetime.now(UTC))
+        return send_test(self.store, read_app_settings(), workload, datetime.now(UTC), target)
 
     def samples(self, workload: str, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
         """Write sample data with planted defects into the store, which is created where it is missing."""

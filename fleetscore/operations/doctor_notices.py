@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.errors import FleetscoreError
+from fleetscore.notify_settings import NotifyTarget
 from fleetscore.operations.findings import Finding
+from fleetscore.operations.notice import Notice
 from fleetscore.operations.notice_delivery import is_held, list_pending, list_refusals
+from fleetscore.operations.notice_templates import fill_template
 from fleetscore.registry import KnownWorkload
 from fleetscore.settings import read_notify_policy
 from fleetscore.store.base import Store
 
-_TEST = "See whether it answers: fleetscore notify --test WORKLOAD, where its address is set."
+_TEST = "See whether it answers: fleetscore notify --test WORKLOAD --target NAME, with --host for the app's addresses."
 
 
 def find_trouble_of_notices(
@@ -53,17 +56,33 @@ def _refusals(store: Store) -> Iterator[Finding]:
 
 
 def _targets_without_address(store: Store, known: Iterable[KnownWorkload]) -> Generator[Finding, None, int]:
-    """Findings of [notify] tables that cannot be read, and of variables that are not set here; returns how
-    many targets there are.
+    """Findings of [notify] tables that cannot be read, of templates that cannot be filled, and of variables
+    that are not set here; returns how many targets there are.
     """
     names: dict[str, str] = {}
     for each in known:
         try:
-            names |= {target.url_env: each.name for target in read_notify_policy(store, each.name).targets}
+            targets = read_notify_policy(store, each.name).targets
         except FleetscoreError as error:
             yield Finding("notices", "wrong", error.message, error.fix)
+            continue
+        names |= {target.url_env: each.name for target in targets}
+        for target in targets:
+            yield from _fault_of_template(target, each.name)
     for name, workload in sorted(names.items()):
         if not os.environ.get(name):
             detail = f"{name}, a target of {workload}, is not set in this environment."
             yield Finding("notices", "warning", detail, "Set it in the app's environment.")
     return len(names)
+
+
+def _fault_of_template(target: NotifyTarget, workload: str) -> Iterator[Finding]:
+    """A finding where the target's template cannot be filled with a notice that has nothing but its names."""
+    if not target.template:
+        return
+    sample = Notice("test", "test", workload, "A test.", datetime(2026, 1, 1, tzinfo=UTC))
+    try:
+        fill_template(target.template, sample, target.style)
+    except FleetscoreError as error:
+        detail = f"The template of {target.url_env}, a target of {workload}, cannot be used: {error.message}"
+        yield Finding("notices", "wrong", detail, error.fix)

@@ -11,9 +11,17 @@ from urllib.parse import quote
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """How often a notice was tried at a target, and from when on it may be tried again."""
+
+    tries: int
+    due: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """Something that needs attention; `id` is the same for the same thing. `delivered` names where it arrived
-    already.
+    already, `attempts` where it was tried.
     """
 
     id: str
@@ -27,6 +35,7 @@ class Notice:
     delivered: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)  # of the workload
     data: Mapping[str, Any] = field(default_factory=dict)  # of `published`: what, and where
+    attempts: Mapping[str, Attempt] = field(default_factory=dict)
     schema: int = 1
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -47,7 +48,14 @@ def write_body(notice: Notice, style: str = "") -> tuple[bytes, str]:
         return msgspec.json.encode(teams_message(notice)), JSON
     if style == "cloudevents" or (style == "" and notice.kind == "published"):
         return msgspec.json.encode(cloud_event(notice)), CLOUD_EVENT
-    return msgspec.json.encode(notice), JSON
+    return msgspec.json.encode(_without_delivery(notice)), JSON
+
+
+def _without_delivery(notice: Notice) -> dict[str, Any]:
+    """The notice as JSON values, without who has it and when it is tried again."""
+    fields: dict[str, Any] = msgspec.to_builtins(replace(notice, delivered=()))
+    del fields["attempts"]
+    return fields
 
 
 def cloud_event(notice: Notice) -> dict[str, Any]:
@@ -70,25 +78,25 @@ def cloud_event(notice: Notice) -> dict[str, Any]:
 
 def slack_message(notice: Notice) -> dict[str, Any]:
     """The message for an incoming webhook of Slack: a header, the text, where it happened, and a button."""
-    title, where = _title(notice), _where(notice)
+    title, where = title_of(notice), _where(notice)
     blocks: list[dict[str, Any]] = [
-        {"type": "header", "text": _plain(_cut(title, _SLACK_HEADER))},
-        {"type": "section", "text": _plain(_cut(notice.message, _TEXT))},
-        {"type": "context", "elements": [_plain(_cut(where, _TEXT))]},
+        {"type": "header", "text": _plain(shorten(title, _SLACK_HEADER))},
+        {"type": "section", "text": _plain(shorten(notice.message, _TEXT))},
+        {"type": "context", "elements": [_plain(shorten(where, _TEXT))]},
     ]
     address = dashboard_address(notice)
     if address:
         button = {"type": "button", "text": _plain("Open the dashboard"), "url": address}
         blocks.append({"type": "actions", "elements": [button]})
-    return {"text": _escape(_cut(f"{title}: {notice.message}", _TEXT)), "blocks": blocks}
+    return {"text": escape_slack(shorten(f"{title}: {notice.message}", _TEXT)), "blocks": blocks}
 
 
 def teams_message(notice: Notice) -> dict[str, Any]:
     """The message for a workflow webhook of Teams: one adaptive card with the text and a link."""
     lines = (
-        {"text": _cut(_title(notice), _TEXT), "weight": "Bolder", "size": "Medium"},
-        {"text": _cut(notice.message, _TEXT)},
-        {"text": _cut(_where(notice), _TEXT), "isSubtle": True, "size": "Small"},
+        {"text": shorten(title_of(notice), _TEXT), "weight": "Bolder", "size": "Medium"},
+        {"text": shorten(notice.message, _TEXT)},
+        {"text": shorten(_where(notice), _TEXT), "isSubtle": True, "size": "Small"},
     )
     card: dict[str, Any] = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
@@ -120,7 +128,8 @@ def dashboard_address(notice: Notice) -> str:
     return address if len(address) <= _URL else ""
 
 
-def _title(notice: Notice) -> str:
+def title_of(notice: Notice) -> str:
+    """What happened where, as "Run failed: store_sales 2026-W47"."""
     kind = _TITLES.get(notice.kind, notice.kind.replace("_", " ").capitalize())
     return f"{kind}: {' '.join(part for part in (notice.workload, notice.window) if part)}"
 
@@ -136,11 +145,12 @@ def _plain(text: str) -> dict[str, Any]:
     return {"type": "plain_text", "text": text, "emoji": False}
 
 
-def _escape(text: str) -> str:
+def escape_slack(text: str) -> str:
+    """The text without what Slack reads as a mention, a link or an entity."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _cut(text: str, limit: int) -> str:
+def shorten(text: str, limit: int) -> str:
     """The text, at least a character and at most `limit` of them."""
     text = text or "-"
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

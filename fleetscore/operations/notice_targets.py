@@ -12,6 +12,7 @@ from fleetscore.errors import FleetscoreError, StoreError
 from fleetscore.notify_settings import NotifyTarget, is_quiet
 from fleetscore.operations.notice import Notice
 from fleetscore.operations.notice_bodies import JSON, write_body
+from fleetscore.operations.notice_templates import fill_template
 from fleetscore.operations.outgoing import post_json
 from fleetscore.registry import read_policy
 from fleetscore.settings import read_notify_policy, read_settings_file, read_zone, workload_settings_path
@@ -35,16 +36,35 @@ class Target:
     send: Callable[[bytes, str], None]
     wants: Callable[[str], bool]  # the kind of a notice
     style: str = ""
+    template: str = ""
     quiet: str = ""
     zone: str = "UTC"
+    address_env: str = ""  # the variable that holds the address, where the target is one of [notify]
+
+    @property
+    def form(self) -> str:
+        """What its bodies are made by: template, or the style."""
+        return "template" if self.template else self.style or "plain"
 
     def is_quiet(self, now: datetime) -> bool:
         """Whether its notices wait for the end of the quiet hours."""
         return is_quiet(self.quiet, self.zone, now)
 
+    def compose(self, notice: Notice) -> tuple[bytes, str]:
+        """The body by the target's template or style, and its content type; FleetscoreError where it cannot be
+        sent from here: the template cannot be filled, or the address is not set.
+        """
+        if self.address_env and not os.environ.get(self.address_env):
+            raise StoreError(
+                f"{self.address_env} is not set.", fix="Set it to the address in the app's environment."
+            )
+        if self.template:
+            return fill_template(self.template, notice, self.style)
+        return write_body(notice, self.style)
+
     def deliver(self, notice: Notice) -> None:
-        """Send the notice in the target's style; FleetscoreError when it is not taken."""
-        self.send(*write_body(notice, self.style))
+        """Send the notice; FleetscoreError when it is not taken."""
+        self.send(*self.compose(notice))
 
 
 def app_targets(store: Store, app: AppSettings, workload: str) -> list[Target]:
@@ -78,14 +98,12 @@ def wants_published(store: Store, workload: str) -> bool:
 def _target(app: AppSettings, target: NotifyTarget, zone: str) -> Target:
     def send(body: bytes, content_type: str) -> None:
         url = os.environ.get(target.url_env, "")
-        if not url:
-            raise StoreError(
-                f"{target.url_env} is not set.", fix="Set it to the address in the app's environment."
-            )
         answer = post_json(url, body, allow_private=bool(app.webhook_private), content_type=content_type)
         _check_answer(target.style, answer)
 
-    return Target(target.url_env, send, target.wants, target.style, target.quiet, zone)
+    return Target(
+        target.url_env, send, target.wants, target.style, target.template, target.quiet, zone, target.url_env
+    )
 
 
 def _check_answer(style: str, answer: str) -> None:

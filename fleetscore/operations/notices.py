@@ -6,8 +6,9 @@ They are sent by notice_delivery.py. Whatever goes wrong there never costs a run
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from threading import Thread
 from typing import Any
 
 from fleetscore.app_settings import AppSettings
@@ -16,7 +17,7 @@ from fleetscore.operations.anomalies import CAUSE as EVENT_CAUSE
 from fleetscore.operations.attention import group_attention
 from fleetscore.operations.mutes import list_mutes, remaining
 from fleetscore.operations.notice import Notice, links_of_run
-from fleetscore.operations.notice_delivery import send_notice, targets_of
+from fleetscore.operations.notice_delivery import keep_notice, send_notice, targets_of
 from fleetscore.operations.window_calendar import cell_of
 from fleetscore.operations.window_states import Mark
 from fleetscore.records import GOOD, RunRecord, RunState
@@ -82,21 +83,49 @@ def _first_cause(record: RunRecord) -> str:
 
 def send_ending_notices(store: Store, app: AppSettings, record: RunRecord) -> None:
     """Send the notices of the ended run, but those about what is muted; and, to the targets that ask for it,
-    that it was published, or that an incident of its window has ended.
+    that it was published, or that an incident of its window has ended. Takes as long as the targets take.
     """
+    for notice in ending_notices(store, app, record):
+        send_notice(store, app, notice)
+
+
+def hand_over_ending_notices(store: Store, app: AppSettings, record: RunRecord) -> None:
+    """Keep the notices of the ended run, and send them on a thread of their own.
+
+    Neither a slow target nor any error costs the run anything: what this process does not send any more, the
+    watchdog's tick does.
+    """
+    try:
+        kept = [notice for notice in ending_notices(store, app, record) if keep_notice(store, app, notice)]
+    except Exception:  # whatever damaged settings or state raise: the run has ended
+        _log.exception("The notices of %s could not be kept.", record.request.run)
+        return
+    if kept:
+        Thread(target=_send_kept, args=(store, app, kept), name="notices", daemon=True).start()
+
+
+def _send_kept(store: Store, app: AppSettings, notices: Sequence[Notice]) -> None:
+    for notice in notices:
+        try:
+            send_notice(store, app, notice)
+        except Exception:  # nobody waits for this thread
+            _log.exception("The notice %s was not sent; the next tick tries it again.", notice.id)
+
+
+def ending_notices(store: Store, app: AppSettings, record: RunRecord) -> list[Notice]:
+    """What is to be sent of the ended run; nothing where no target is known."""
     targets, _ = targets_of(store, app, record.request.workload)
     if not targets:
-        return
-    for good in (notice_of_publishing(record), notice_of_recovery(store, record)):
-        if good is not None:
-            send_notice(store, app, good)
+        return []
+    found = [n for n in (notice_of_publishing(record), notice_of_recovery(store, record)) if n is not None]
     left = _marks_left(store, record)
     for notice in notices_of(record):
         wanted = (
             _has_unmuted_events(store, record) if notice.kind == "anomalies" else left & _MARKS[notice.kind]
         )
         if wanted:
-            send_notice(store, app, notice)
+            found.append(notice)
+    return found
 
 
 def notice_of_publishing(record: RunRecord) -> Notice | None:

@@ -4,20 +4,27 @@ allowed.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
 import re
 import socket
 import time
+from threading import Thread
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from fleetscore.errors import InputError, StoreError
+from fleetscore.errors import FleetscoreError, InputError, StoreError
 
 if TYPE_CHECKING:
     from requests import Response
 
-_TIMEOUT_S = 10.0
+NO_ANSWER = "no_answer"
+"""The code of the error where the body may have arrived, though no answer came."""
+
+_TIMEOUT_S = (5.0, 20.0)  # to connect, and between bytes of the answer
+_TOTAL_S = 30.0
+_TEXT_S = 5.0  # to read the answer's text
 _ANSWER_BYTES, _ANSWER_LENGTH = 2000, 200
 _SECRET_LENGTH = 5  # shorter parts of an address are words such as hook, and say nothing
 
@@ -63,40 +70,80 @@ def _split(url: str) -> SplitResult:
 
 def post_json(url: str, body: bytes, *, allow_private: bool, content_type: str = "application/json") -> str:
     """POST the JSON body and return the start of the answer's text; StoreError when it is not taken: no
-    answer, a redirect, or no success.
+    answer, a redirect, or no success. Its code is `no_answer` where the body may have arrived all the same.
 
     Messages name the host only, and what the answer repeats of the rest of the URL is left out, since it may
-    hold a secret.
+    hold a secret. It takes 30 seconds at most, however slowly the answer arrives.
     """
-    import requests
+    place = _split(url).netloc.rpartition("@")[2]
+    answers: list[tuple[int, str] | FleetscoreError] = []
 
-    check_address(url, allow_private=allow_private)
-    place = urlsplit(url).netloc.rpartition("@")[2]
-    headers = {"content-type": content_type}
-    try:
-        with requests.post(
-            url, data=body, headers=headers, timeout=_TIMEOUT_S, allow_redirects=False, stream=True
-        ) as answer:
-            status, text = answer.status_code, _without_secret(_read_start(answer), url)
-    except requests.RequestException as error:
-        raise StoreError(
-            f"The webhook at {place} does not answer: {type(error).__name__}."
-        ) from None  # it names the URL
+    def work() -> None:
+        try:
+            check_address(url, allow_private=allow_private)
+            answers.append(_post(url, place, body, content_type))
+        except FleetscoreError as error:
+            answers.append(error)
+
+    sending = Thread(target=work, name="post", daemon=True)
+    sending.start()
+    sending.join(_TOTAL_S)
+    if not answers:
+        raise _no_answer(place, f"nothing within {_TOTAL_S:.0f} seconds")
+    if isinstance(answers[0], FleetscoreError):
+        raise answers[0]
+    status, text = answers[0]
     if not 200 <= status < 300:
         said = f": {text}" if text else "."
         raise StoreError(f"The webhook at {place} answered {status}{said}")
     return text
 
 
+def _post(url: str, place: str, body: bytes, content_type: str) -> tuple[int, str]:
+    """Status and text of the answer; StoreError for none."""
+    import requests
+
+    headers = {"content-type": content_type}
+    try:
+        with requests.post(
+            url, data=body, headers=headers, timeout=_TIMEOUT_S, allow_redirects=False, stream=True
+        ) as answer:
+            return answer.status_code, _without_secret(_read_start(answer), url)
+    except (requests.RequestException, ValueError, OSError) as error:  # their texts repeat the URL
+        if _may_have_arrived(error):
+            raise _no_answer(place, type(error).__name__) from None
+        raise StoreError(f"The webhook at {place} does not answer: {type(error).__name__}.") from None
+
+
+def _no_answer(place: str, why: str) -> StoreError:
+    return StoreError(f"The webhook at {place} does not answer: {why}.", code=NO_ANSWER)
+
+
+def _may_have_arrived(error: Exception) -> bool:
+    """Whether the connection was made before the error came."""
+    import requests
+    from urllib3.exceptions import NewConnectionError
+
+    if isinstance(error, requests.ConnectTimeout | requests.exceptions.SSLError):
+        return False
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    return isinstance(error, requests.ConnectionError | requests.ReadTimeout) and not isinstance(
+        reason, NewConnectionError
+    )
+
+
 def _read_start(answer: Response) -> str:
-    """The start of the answer's text, of what arrives in the time of one timeout; control characters are
+    """The start of the answer's text, of what arrives within 5 seconds; control characters are
     made visible.
     """
-    end, data = time.monotonic() + _TIMEOUT_S, b""
-    for byte in answer.iter_content(1):
-        data += byte
-        if len(data) >= _ANSWER_BYTES or time.monotonic() > end:
-            break
+    import requests
+
+    end, data = time.monotonic() + _TEXT_S, b""
+    with contextlib.suppress(requests.RequestException):  # the status has arrived, and decides
+        for byte in answer.iter_content(1):
+            data += byte
+            if len(data) >= _ANSWER_BYTES or time.monotonic() > end:
+                break
     text = data.decode("utf-8", "replace").strip()
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 

@@ -15,12 +15,15 @@ class Receiver:
     def __init__(self) -> None:
         self.url = ""
         self.taken: list[dict[str, Any]] = []
+        self.bodies: list[bytes] = []
         self.content_types: list[str] = []
         self.refusals = 0
         self.refusal = 503
         self.asked = 0
         self.answer = b""  # the body of every answer
         self.wait_s = 0.0  # before every answer
+        self.answering = threading.Event()  # while it is clear no answer is given
+        self.answering.set()
 
     def of_run(self, run: str) -> list[str]:
         """The kinds of the run's notices, in order."""
@@ -37,10 +40,12 @@ def receiving() -> Iterator[Receiver]:
             body = self.rfile.read(int(self.headers["content-length"]))
             receiver.asked += 1
             time.sleep(receiver.wait_s)
+            receiver.answering.wait(60)
             refused = receiver.refusals > 0
             receiver.refusals -= refused
             if not refused:
-                receiver.taken.append(json.loads(body))
+                receiver.bodies.append(body)
+                receiver.taken.append(json.loads(body) if "json" in self.headers["content-type"] else {})
                 receiver.content_types.append(self.headers["content-type"])
             self.send_response(receiver.refusal if refused else 200)
             if refused and 300 <= receiver.refusal < 400:

@@ -48,13 +48,13 @@ def test_a_notice_is_tried_again_and_told_once(store: Store, hook: Receiver) -> 
     assert (hook.taken[0]["kind"], hook.taken[0]["message"]) == ("run_failed", NOTICE.message)
 
 
-def test_a_receiver_that_is_down_gets_it_later_and_after_a_day_it_is_given_up(
+def test_a_receiver_that_is_down_gets_it_later_and_after_four_days_it_is_given_up(
     store: Store, hook: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is pending is resent; a notice that nobody took for a day is moved aside with an error. The URL's secret is in no log."""
+    """What is pending is resent; a notice that nobody took for four days is moved aside with an error. The URL's secret is in no log."""
     app = AppSettings(webhook_url=hook.url, webhook_private=1)
     hook.refusals = 3
-    assert not send_notice(store, app, NOTICE)
+    assert not send_notice(store, app, NOTICE, NOW)
     assert resend_pending(store, app, NOW + timedelta(hours=1)) == 1
     assert (len(hook.taken), list(store.list("notices/pending/"))) == (1, [])
     with caplog.at_level(logging.WARNING):
@@ -63,7 +63,7 @@ def test_a_receiver_that_is_down_gets_it_later_and_after_a_day_it_is_given_up(
             AppSettings(webhook_url="http://127.0.0.1:9/?secret=x", webhook_private=1),
             replace(NOTICE, id="other"),
         )
-        assert resend_pending(store, app, NOW + timedelta(hours=25)) == 0
+        assert resend_pending(store, app, NOW + timedelta(hours=97)) == 0
     assert [entry.path for entry in store.list("notices/given_up/")] == ["notices/given_up/other.json"]
     assert "never taken" in caplog.text
     assert "secret" not in caplog.text
@@ -84,8 +84,8 @@ def test_what_arrived_at_one_place_is_not_sent_there_again(
     endpoint = next(part for part in azurite.split(";") if part.startswith("QueueEndpoint=")).split("=", 1)[1]
     app = AppSettings(webhook_url=hook.url, webhook_private=1, queue_service=endpoint)
     hook.refusals = 3
-    assert not send_notice(store, app, NOTICE)
-    assert resend_pending(store, app, NOW) == 1
+    assert not send_notice(store, app, NOTICE, NOW)
+    assert resend_pending(store, app, NOW + timedelta(minutes=4)) == 1
     assert len(hook.taken) == 1
     queue = QueueClient.from_connection_string(azurite, QUEUE, message_decode_policy=TextBase64DecodePolicy())
     told = [message.content for message in queue.receive_messages()]

@@ -122,8 +122,9 @@ def test_one_target_that_is_down_makes_nothing_arrive_twice_at_the_other(
     """Each target is tried again for itself until it took the notice."""
     set_targets(store, target(FIRST), target(SECOND))
     hooks[1].refusals = 4
-    assert not send_notice(store, APP, NOTICE)
-    assert [resend_pending(store, APP, NOW), resend_pending(store, APP, NOW)] == [0, 1]
+    assert not send_notice(store, APP, NOTICE, NOW)
+    later = [NOW + timedelta(minutes=4), NOW + timedelta(minutes=12)]
+    assert [resend_pending(store, APP, now) for now in later] == [0, 1]
     assert [(hook.asked, len(hook.taken)) for hook in hooks] == [(1, 1), (5, 1)]
 
 
@@ -199,10 +200,10 @@ def test_a_success_that_says_otherwise_is_a_refusal(
     """An answer 200 with an error text leaves the notice pending; the service's own word of success does not."""
     set_targets(store, target(FIRST, style=style))
     hooks[0].answer = answer
-    assert not send_notice(store, APP, NOTICE)
+    assert not send_notice(store, APP, NOTICE, NOW)
     assert answer.decode() in list_refusals(store)[0].message
     hooks[0].answer = b"ok"
-    assert resend_pending(store, APP, NOW) == 1
+    assert resend_pending(store, APP, NOW + timedelta(minutes=4)) == 1
 
 
 def test_doctor_shows_the_last_refusal_without_the_address(
