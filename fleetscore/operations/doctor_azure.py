@@ -22,15 +22,13 @@ from fleetscore.app_settings import AppSettings
 from fleetscore.batch import connect_compute
 from fleetscore.batch.interface import Compute, JobSpec, ShardTaskSpec, TaskState
 from fleetscore.errors import FleetscoreError
+from fleetscore.operations.doctor_requests import examine_requests
 from fleetscore.operations.findings import Diagnosis, Finding
 from fleetscore.store.base import Store
 
 PROBE_MARK = "PROBE "
 _LOOK_EVERY_S = 5.0
 _TASK_LIMIT_S = 300.0
-_POLLS_A_DAY = (
-    9 * 86_400 // 5
-)  # the hub's queues (8 partitions and one of work items), each at least every 5 s
 
 
 def examine_azure(store: Store, app: AppSettings, now: Callable[[], datetime], wait_s: float) -> Diagnosis:
@@ -44,7 +42,7 @@ def examine_azure(store: Store, app: AppSettings, now: Callable[[], datetime], w
         ("kernels", _kernels),
         ("autoscale", lambda: _autoscale(app, now())),
         ("container", lambda: _container(app, wait_s)),
-        ("requests", lambda: [_requests(store)]),
+        ("requests", lambda: [examine_requests(store, app, now())]),
     ]
     found = tuple(finding for check, find in checks for finding in _guarded(check, find))
     return Diagnosis(all(finding.state != "wrong" for finding in found), found)
@@ -213,19 +211,3 @@ def judge_task(task: TaskState | None, said: str, words: str, wait_s: float) -> 
     )
     fix = "The image holds no code for this node's processor: see docs/decisions/0013-compiled-ahead.md."
     return Finding("container", "warning" if kernels["compiled"] else "ok", detail, fix)
-
-
-def _requests(store: Store) -> Finding:
-    """What a day's storage requests are expected to be, and how to see what they were."""
-    expected = f"about {_POLLS_A_DAY:,} a day of Durable's queues, and some 30 for each shard and window"
-    account = store.url.removeprefix("https://").partition(".blob.")[0] if ".blob.core." in store.url else ""
-    if not account:
-        detail = f"{store.url} counts no requests; on Azure they are expected to be {expected}."
-        return Finding("requests", "not checked", detail)
-    command = (
-        f"az monitor metrics list --metric Transactions --interval P1D --aggregation Total --resource "
-        f"$(az storage account show --name {account} --query id --output tsv)"
-    )
-    return Finding(
-        "requests", "not checked", f"Expected: {expected}. The counts are those of Azure Monitor.", command
-    )
