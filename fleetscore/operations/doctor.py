@@ -212,7 +212,7 @@ def _batch(store: Store, app: AppSettings) -> Iterator[Finding]:
     most = f"{pool.most_dedicated} dedicated and {pool.most_spot} Spot nodes at the most"
     detail = f"{app.batch_endpoint}, pool {app.batch_pool} of {pool.vm_size} is {pool.state}: {most}, {pool.usable_nodes} usable now."
     if pool.problems:
-        fix = "Mend what the service names; a quota is raised in the Azure portal under the Batch account's Quotas."
+        fix = "Fix what the service names; a quota is raised in the Azure portal under the Batch account's Quotas."
         yield Finding("batch", "wrong", f"{detail} {'; '.join(pool.problems)}", fix)
     elif pool.most_dedicated + pool.most_spot + _nodes_for_runs(store) == 0:
         yield Finding("batch", "wrong", detail, "Let the pool's formula or target grow beyond 0 nodes.")

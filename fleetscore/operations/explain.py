@@ -212,7 +212,7 @@ def advise(record: RunRecord, partition: str, outcome: str, cause: str) -> str:
         return f"Train or pin a model (fleetscore train {workload}, fleetscore models pin {workload}), then: fleetscore retry {run}"
     by_outcome = {
         Outcome.LATE: f"When its data has come: fleetscore retry {run} --only missing",
-        Outcome.FAILED: f"Mend what the cause names, then: fleetscore retry {run}",
+        Outcome.FAILED: f"Fix what the cause names, then: fleetscore retry {run}",
         Outcome.QUARANTINED: f"Look at its input and its model, then: fleetscore retry {run} --partition {partition!r}",
     }
     return by_outcome.get(Outcome(outcome), "")

@@ -30,17 +30,17 @@ def without_copies(store: Store, files: Sequence[InputFile]) -> tuple[list[Input
     Only files of one size, format and columns of the path are compared, by their beginnings first.
     """
     etags = {f.path: f.etag for f in files}
-    suspects = _alike(
+    alike = _alike(
         {f.path: (f.size_bytes, f.format, *f.columns.items()) for f in files if f.format in _COMPARED}
     )
     for limit_bytes in (_HEAD_BYTES, 0):
-        digests = side_by_side(functools.partial(_digest, store, limit_bytes, etags), suspects)
-        keys = {path: digest for path, digest in zip(suspects, digests, strict=True) if digest}
-        suspects = _alike({f.path: (keys[f.path], *f.columns.items()) for f in files if f.path in keys})
+        digests = side_by_side(functools.partial(_digest, store, limit_bytes, etags), alike)
+        keys = {path: digest for path, digest in zip(alike, digests, strict=True) if digest}
+        alike = _alike({f.path: (keys[f.path], *f.columns.items()) for f in files if f.path in keys})
     first: dict[object, str] = {}
     copies = {}
     for file in files:
-        if file.path in suspects:
+        if file.path in alike:
             original = first.setdefault((keys[file.path], *file.columns.items()), file.path)
             if original != file.path:
                 copies[file.path] = original

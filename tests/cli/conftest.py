@@ -16,8 +16,8 @@ from fleetscore.store.base import Store
 from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
 
 HERE = Path(__file__).resolve().parent
-SPINE = HERE.parent / "pipeline"  # the toy workload lives there
-sys.path[:0] = [str(folder) for folder in (HERE, SPINE) if str(folder) not in sys.path]
+PIPELINE = HERE.parent / "pipeline"  # the toy workload lives there
+sys.path[:0] = [str(folder) for folder in (HERE, PIPELINE) if str(folder) not in sys.path]
 
 from said import Command, Said  # noqa: E402  # beside this file
 
@@ -26,7 +26,7 @@ from said import Command, Said  # noqa: E402  # beside this file
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the toy workload for this process and those it starts, and let no environment choose a store."""
     monkeypatch.setenv(EXTRA_WORKLOADS, "toy=toy_workload:Toy")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(SPINE), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(PIPELINE), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.delenv("FLEETSCORE_STORE", raising=False)
     monkeypatch.delenv("FLEETSCORE_KEY", raising=False)
 

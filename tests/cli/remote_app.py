@@ -12,13 +12,13 @@ from said import Said
 from fleetscore.cli.__main__ import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
-SPINE = ROOT / "tests" / "pipeline"
+PIPELINE = ROOT / "tests" / "pipeline"
 
 
 @contextmanager
 def serving(folder: Path, workload: str = "toy_workload:Toy") -> Iterator[Host]:
     """The app over the store in `folder`, with `workload` as its toy."""
-    paths = os.pathsep.join([str(SPINE), str(ROOT / "tests" / "operate")])
+    paths = os.pathsep.join([str(PIPELINE), str(ROOT / "tests" / "operate")])
     with running(Host(folder, FLEETSCORE_WORKLOADS=f"toy={workload}", PYTHONPATH=paths)) as host:
         yield host
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 from app_host import Host
-from remote_app import SPINE, say, serving
+from remote_app import PIPELINE, say, serving
 from said import Command, Said
 from toy_workload import write_lines
 
@@ -96,7 +96,7 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     store = open_store(str(folder / "store"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(EXTRA_WORKLOADS, "toy=rated_workload:Rated")
-        patch.syspath_prepend(str(SPINE.parent / "operate"))
+        patch.syspath_prepend(str(PIPELINE.parent / "operate"))
         made = {
             name: write_model_set(store, "toy", {"factor.txt": factor}, {"factor": name}, AT).version
             for name, factor in (("first", b"2"), ("second", b"3"), ("third", b"4"))
@@ -121,7 +121,7 @@ def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 def rated(monkeypatch: pytest.MonkeyPatch, toy: None) -> None:
     """The toy workload whose models matter."""
     monkeypatch.setenv(EXTRA_WORKLOADS, "toy=rated_workload:Rated")
-    monkeypatch.syspath_prepend(str(SPINE.parent / "operate"))
+    monkeypatch.syspath_prepend(str(PIPELINE.parent / "operate"))
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def test_a_failed_partition_tells_its_cause(store: Store) -> None:
     run_window(store, "toy", WINDOW)
     story = explain(store, RUN, "broken")
     assert (story.outcome, story.cause, story.detail) == ("failed", "bad_value", "It says fail.")
-    assert story.advice == f"Mend what the cause names, then: fleetscore retry {RUN}"
+    assert story.advice == f"Fix what the cause names, then: fleetscore retry {RUN}"
 
 
 def test_a_line_that_a_retry_kept_points_to_the_run_that_made_it(store: Store) -> None:
@@ -102,11 +102,11 @@ def test_a_line_that_a_retry_kept_points_to_the_run_that_made_it(store: Store) -
 
 
 def test_attempts_that_died_are_told_with_whom_they_were_scoring(store: Store, command: Command) -> None:
-    """An attempt that left only its crumb died; the story says at its last sign of life and whether this partition was with it."""
+    """An attempt that left only its marker died; the story says at its last sign of life and whether this partition was with it."""
     write_lines(store, WINDOW, [("a", 1, "ok"), ("b", 2, "ok")])
     request = submit_run(store, "toy", WINDOW, datetime.now(UTC), "test").request
-    crumb = AttemptMarker(("a", "b"), socket.gethostname(), 2**22 + 1, "gone")  # beyond every process id
-    store.write(attempt_path(RUN, 0, "dead1", "crumb.json"), to_json(crumb))
+    marker = AttemptMarker(("a", "b"), socket.gethostname(), 2**22 + 1, "gone")  # beyond every process id
+    store.write(attempt_path(RUN, 0, "dead1", "crumb.json"), to_json(marker))
     execute(store, request)
     story = explain(store, RUN, "a")
     assert [attempt.state for attempt in story.attempts] == ["died", "committed"]

@@ -21,7 +21,7 @@ from fleetscore.runs.run_records import read_run
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
 
-SPINE = Path(__file__).resolve().parents[1] / "pipeline"
+PIPELINE = Path(__file__).resolve().parents[1] / "pipeline"
 
 WINDOW = "2026-01-01T00"
 RUN = f"toy-{WINDOW}"
@@ -30,7 +30,7 @@ RUN = f"toy-{WINDOW}"
 @pytest.fixture(scope="module")
 def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """A store whose host runs already, for the tests that are not about starting one."""
-    environment = {"FLEETSCORE_WORKLOADS": "toy=toy_workload:Toy", "PYTHONPATH": str(SPINE)}
+    environment = {"FLEETSCORE_WORKLOADS": "toy=toy_workload:Toy", "PYTHONPATH": str(PIPELINE)}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
@@ -67,7 +67,7 @@ def test_the_exit_code_says_how_the_run_ended(
 
 
 def test_a_run_is_told_and_its_failure_leads_to_explain_and_retry(hosted: Store, command: Command) -> None:
-    """The text has counts, the first cause, the paths, and the two commands that come next; a retry mends only what failed."""
+    """The text has counts, the first cause, the paths, and the two commands that come next; a retry fixes only what failed."""
     write_lines(hosted, WINDOW, [(f"p{n}", n, "ok") for n in range(12)] + [("broken", 1, "fail")])
     said = command("run", "toy", "--window", WINDOW, store=hosted)
     assert said.code == 10
@@ -82,9 +82,9 @@ def test_a_run_is_told_and_its_failure_leads_to_explain_and_retry(hosted: Store,
     assert f"{RUN} was published already" in again.out
 
     write_lines(hosted, WINDOW, [(f"p{n}", n, "ok") for n in range(12)] + [("broken", 1, "ok")])
-    mended = command("retry", RUN, "--json", store=hosted)
-    assert mended.code == 0, mended.err
-    assert json.loads(mended.out)["id"] == f"{RUN}-r2"
+    fixed = command("retry", RUN, "--json", store=hosted)
+    assert fixed.code == 0, fixed.err
+    assert json.loads(fixed.out)["id"] == f"{RUN}-r2"
     assert read_run(hosted, f"{RUN}-r2").shards == 1
     assert read_manifest(hosted, "toy", WINDOW).outcomes == {"scored": 13}
 

@@ -18,7 +18,7 @@ from fleetscore.runs.manifests import read_manifest
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
 
-SPINE = Path(__file__).resolve().parents[1] / "pipeline"
+PIPELINE = Path(__file__).resolve().parents[1] / "pipeline"
 WINDOW = "2026-01-01T00"
 RUN = f"toy-{WINDOW}"
 MAIN = [sys.executable, "-m", "fleetscore"]
@@ -29,7 +29,7 @@ def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """A store whose host runs already, with a published window that lacks a late partition."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLEETSCORE_WORKLOADS", "toy=toy_workload:Toy")
-        patch.setenv("PYTHONPATH", str(SPINE))
+        patch.setenv("PYTHONPATH", str(PIPELINE))
         folder = tmp_path_factory.mktemp("hosted")
         store = open_store(str(folder))
         write_lines(store, WINDOW, [(f"p{n}", n, "ok") for n in range(12)] + [("tardy", 1, "late")])

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-SPINE = Path(__file__).parents[1] / "pipeline"
-if str(SPINE) not in sys.path:
-    sys.path.insert(0, str(SPINE))
+PIPELINE = Path(__file__).parents[1] / "pipeline"
+if str(PIPELINE) not in sys.path:
+    sys.path.insert(0, str(PIPELINE))
 if str(Path(__file__).parent) not in sys.path:
     sys.path.insert(0, str(Path(__file__).parent))
 
@@ -24,7 +24,7 @@ from fleetscore.store.base import Store  # noqa: E402
 def session_toy() -> None:
     """Register the toy workload for this process and those it starts."""
     os.environ[EXTRA_WORKLOADS] = "toy=toy_workload:Toy"
-    paths = [str(SPINE), os.environ.get("PYTHONPATH", "")]
+    paths = [str(PIPELINE), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
 
 

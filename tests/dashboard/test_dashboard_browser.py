@@ -308,6 +308,6 @@ def test_the_numbers_are_there_without_scripts(host: Host) -> None:
 
 
 def test_without_a_key_the_browser_gets_nothing(chrome: Any, host: Host) -> None:
-    """The app's door stays shut."""
+    """The app's endpoint stays shut."""
     chrome.get(f"{host.url}/api/dashboard")
     assert "Newest runs" not in chrome.page_source

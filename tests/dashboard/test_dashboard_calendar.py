@@ -93,7 +93,7 @@ def test_a_live_workload_shows_what_is_overdue_and_an_old_one_does_not() -> None
 
 
 def test_the_newest_round_counts() -> None:
-    """A retry that mended a window turns its cell good, in whatever order the lines come."""
+    """A retry that fixed a window turns its cell good, in whatever order the lines come."""
     first = line_of(window(Cadence.HOUR, 1), RunState.UNPUBLISHED)
     retry = line_of(window(Cadence.HOUR, 1), RunState.PUBLISHED, 2)
     for lines in ([first, retry], [retry, first]):

@@ -1,4 +1,4 @@
-"""The door GET /api/dashboard: a key, HTML with its policy, JSON, and errors that are pages."""
+"""The endpoint GET /api/dashboard: a key, HTML with its policy, JSON, and errors that are pages."""
 
 from collections.abc import Iterator
 
@@ -86,7 +86,7 @@ def test_the_same_data_comes_as_json(host: Host) -> None:
 def test_errors_are_pages_and_json_with_the_same_status(
     host: Host, query: str, status: int, field: str
 ) -> None:
-    """The page says what to do; the JSON is that of the other doors."""
+    """The page says what to do; the JSON is that of the other endpoints."""
     shown = page(host, query)
     assert shown.status_code == status
     assert "text/html" in shown.headers["content-type"]

@@ -16,7 +16,7 @@ spec.loader.exec_module(regenerate)
 
 @pytest.mark.parametrize("page", regenerate.TABLES)
 def test_generated_tables_are_up_to_date(page: str) -> None:
-    """Settings, error codes and doors in the docs are those of the code; `python docs/regenerate.py` mends a difference."""
+    """Settings, error codes and endpoints in the docs are those of the code; `python docs/regenerate.py` fixes a difference."""
     assert (ROOT / "docs" / page).read_text() == regenerate.regenerated(page)
 
 

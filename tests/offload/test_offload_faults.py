@@ -59,11 +59,11 @@ def assert_whole(app: App, run: str, window: str, count: int) -> None:
 
 
 def test_a_worker_killed_mid_shard_is_replaced(app: App) -> None:
-    """SIGKILL to the process that a crumb names: Batch tries again, and nobody loses a row."""
+    """SIGKILL to the process that a marker names: Batch tries again, and nobody loses a row."""
     window = "2026-02-01T00"
     run = start(app, window, slow(20), slow_s=0.1)
-    crumb = wait_until(lambda: markers_of(app.store, run))[0]
-    os.kill(crumb.pid, signal.SIGKILL)
+    marker = wait_until(lambda: markers_of(app.store, run))[0]
+    os.kill(marker.pid, signal.SIGKILL)
     assert_whole(app, run, window, 20)
     assert usage_of(app.store, run).retries == 1
 

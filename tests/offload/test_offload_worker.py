@@ -90,7 +90,7 @@ def test_the_first_reason_for_giving_up_stays(store: Store) -> None:
 
 
 def test_a_worker_that_is_asked_to_stop_accuses_nobody(store: Store) -> None:
-    """SIGTERM while it scores: 30, no commit, and no crumb that a later attempt would take for a death."""
+    """SIGTERM while it scores: 30, no commit, and no marker that a later attempt would take for a death."""
     write_rules(store, slow_s=0.2)
     write_lines(store, WINDOW, lines(30, **{f"p{i}": "slow" for i in range(30)}))
     run = planned(store)

@@ -13,9 +13,9 @@ from fleetscore.store import open_store
 from fleetscore.store.base import Store
 
 HERE = Path(__file__).resolve().parent
-SPINE = HERE.parent / "pipeline"  # the toy workload and the app's host live there
+PIPELINE = HERE.parent / "pipeline"  # the toy workload and the app's host live there
 DASHBOARD = HERE.parent / "dashboard"  # and the browser there
-sys.path[:0] = [str(folder) for folder in (HERE, SPINE, DASHBOARD) if str(folder) not in sys.path]
+sys.path[:0] = [str(folder) for folder in (HERE, PIPELINE, DASHBOARD) if str(folder) not in sys.path]
 
 from app_host import Host, running  # noqa: E402  # in the folders that were just added
 from month_story import Month, lived_month  # noqa: E402
@@ -26,7 +26,7 @@ from notice_receiver import Receiver, receiving  # noqa: E402
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the toy workload for this process and those it starts."""
     monkeypatch.setenv(EXTRA_WORKLOADS, "toy=toy_workload:Toy")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(SPINE), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(PIPELINE), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.delenv("FLEETSCORE_STORE", raising=False)
 
 
@@ -68,7 +68,7 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Host]:
     """A running app with a store of its own, which posts its notices to the receiver."""
-    toy = {"FLEETSCORE_WORKLOADS": "toy=toy_workload:Toy", "PYTHONPATH": str(SPINE)}
+    toy = {"FLEETSCORE_WORKLOADS": "toy=toy_workload:Toy", "PYTHONPATH": str(PIPELINE)}
     folder = tmp_path_factory.mktemp("app")
     with running(
         Host(folder, FLEETSCORE_WEBHOOK_URL=receiver.url, FLEETSCORE_WEBHOOK_PRIVATE="1", **toy)

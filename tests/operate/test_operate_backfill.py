@@ -71,7 +71,7 @@ def test_after_a_backfill_nothing_is_left_to_do_and_nothing_was_done_twice(four:
 
 
 def test_a_window_that_failed_is_scored_again_where_it_failed(four: Store) -> None:
-    """Its data was mended: a backfill of what is missing publishes it, though its partitions were failed, not late."""
+    """Its data was fixed: a backfill of what is missing publishes it, though its partitions were failed, not late."""
     write_lines(four, WINDOWS[2], [("a", 1, "ok")])
     asked = submit_backfilled(four, "toy", WINDOWS[2], NOW, "backfill-1", Only.MISSING)
     assert execute(four, asked.request).counts == {"scored": 1}
@@ -146,7 +146,7 @@ def test_a_mistyped_year_is_refused_at_once(store: Store) -> None:
 def test_an_impossible_span_is_refused_by_both_doors(
     host: Host, host_store: Store, command: Callable[..., tuple[int, str]]
 ) -> None:
-    """The command and the door refuse too many windows before anything is looked up or started."""
+    """The command and the endpoint refuse too many windows before anything is looked up or started."""
     asked = {"workload": "toy", "from": "1026-01-01T00", "to": WINDOWS[0]}
     for dry_run in (True, False):
         answer = host.post("backfills", {**asked, "dry_run": dry_run})

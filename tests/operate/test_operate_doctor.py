@@ -1,4 +1,4 @@
-"""The doctor finds each planted fault by name, says what to mend, and calls nothing ok that it did not look at."""
+"""The doctor finds each planted fault by name, says what to fix, and calls nothing ok that it did not look at."""
 
 import json
 from collections.abc import Callable

@@ -130,11 +130,11 @@ def test_what_failed_for_its_model_takes_the_pinned_one(
     pin_version(store, "toy", broken, partition="p1", requested_by="test", why="", now=NOW)
     store.write(f"models/toy/{broken}/factor.txt", b"7")
     assert run_window(store, "toy", WINDOW, ONE_SHARD).counts == {"scored": 19, "failed": 1}
-    mended = write_factor(store, "3")
-    pin_version(store, "toy", mended, partition="p1", requested_by="test", why="", now=NOW)
+    fixed = write_factor(store, "3")
+    pin_version(store, "toy", fixed, partition="p1", requested_by="test", why="", now=NOW)
     record = retry(store)
     assert record.counts == {"scored": 20}
-    assert record.remarks == (f"Scored again: 1 with {mended}, the pinned version.",)
+    assert record.remarks == (f"Scored again: 1 with {fixed}, the pinned version.",)
     assert rows(store)["p1"] == 33
 
 

@@ -139,7 +139,7 @@ def test_a_kept_ledger_and_its_run_stay_readable(store: Store) -> None:
 def test_what_is_old_and_spare_goes_and_records_stay(
     store: Store, command: Callable[..., tuple[int, str]]
 ) -> None:
-    """Lost attempts, crumbs and a cancelled run's files go after their days; a dry run removes nothing; a second sweep finds nothing."""
+    """Lost attempts, markers and a cancelled run's files go after their days; a dry run removes nothing; a second sweep finds nothing."""
     write_lines(store, WINDOWS[0], [(f"p{i}", i, "ok") for i in range(6)])
     write_lines(store, WINDOWS[1], [(f"p{i}", i, "ok") for i in range(6)])
     run_somehow(store, WINDOWS[0], "whole", Only.ALL)
@@ -196,7 +196,7 @@ def test_history_is_purged_in_windows_without_a_gap() -> None:
 
 
 def test_the_timer_sweeps_and_purges_on_the_real_host(host: Host, host_store: Store) -> None:
-    """Fired by hand it leaves its mark; the door says what would go; what is young stays, history too."""
+    """Fired by hand it leaves its mark; the endpoint says what would go; what is young stays, history too."""
     write_lines(host_store, WINDOWS[0], [("a", 1, "ok")])
     run = host.post("runs", {"workload": "toy", "window": WINDOWS[0]}).json()
     host.ended(run["id"])

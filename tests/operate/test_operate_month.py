@@ -195,11 +195,11 @@ def test_a_batch_account_that_nobody_reaches(
 ) -> None:
     """The run that needs it ends failed with the reason, `show` tells it, `doctor` names the account, and somebody is told."""
     dead = {"FLEETSCORE_BATCH_ENDPOINT": "https://127.0.0.1:1", "FLEETSCORE_BATCH_PLACEMENT": "batch"}
-    spine = str(Path(__file__).resolve().parent.parent / "pipeline")
+    pipeline = str(Path(__file__).resolve().parent.parent / "pipeline")
     host = Host(
         tmp_path,
         FLEETSCORE_WORKLOADS="toy=toy_workload:Toy",
-        PYTHONPATH=spine,
+        PYTHONPATH=pipeline,
         FLEETSCORE_WEBHOOK_URL=receiver.url,
         FLEETSCORE_WEBHOOK_PRIVATE="1",
         **dead,

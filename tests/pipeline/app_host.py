@@ -28,7 +28,7 @@ AnyHost = TypeVar("AnyHost", bound="Host")
 class Host:
     """The app on the local host, with a data folder that survives a kill.
 
-    `store` is that of the environment's FLEETSCORE_STORE, else `folder`/store. `key` opens the app's doors, `master_key` those of the
+    `store` is that of the environment's FLEETSCORE_STORE, else `folder`/store. `key` opens the app's endpoints, `master_key` those of the
     host as well.
     """
 
@@ -72,7 +72,7 @@ class Host:
         return requests.post(f"{self.url}/api/{path}", json=body, headers=self.headers, timeout=30)
 
     def ask(self, path: str) -> requests.Response:
-        """GET a door of the app."""
+        """GET an endpoint of the app."""
         return requests.get(f"{self.url}/api/{path}", headers=self.headers, timeout=30)
 
     def get(self, path: str) -> Any:

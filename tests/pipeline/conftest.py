@@ -1,4 +1,4 @@
-"""Fixtures of the spine's tests: a fresh folder store, and the toy workload registered as a user's own would be."""
+"""Fixtures of the pipeline's tests: a fresh folder store, and the toy workload registered as a user's own would be."""
 
 import os
 import sys

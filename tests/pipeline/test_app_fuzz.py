@@ -45,7 +45,7 @@ ROWS = st.lists(st.dictionaries(NAMES, CELLS, max_size=6), max_size=4)
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    """A host over a store with sample sensors and trained models, so that requests get past the front door."""
+    """A host over a store with sample sensors and trained models, so that requests get past the authentication."""
     folder = tmp_path_factory.mktemp("fuzz")
     command = [
         sys.executable,
@@ -66,7 +66,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_thousand_requests_made_from_the_openapi_document_get_no_500(host: Host) -> None:
-    """Schemathesis makes 100 requests for each of the doors, valid and not; every answer is below 500."""
+    """Schemathesis makes 100 requests for each of the endpoints, valid and not; every answer is below 500."""
     command = [
         str(Path(sys.executable).parent / "schemathesis"), "run", f"{host.url}/api/openapi.json", "--url", f"{host.url}/api",
         "--header", f"x-functions-key: {host.key}",
@@ -76,7 +76,7 @@ def test_a_thousand_requests_made_from_the_openapi_document_get_no_500(host: Hos
     assert done.returncode == 0, done.stdout[-6000:]
     made = re.search(r"(\d+) generated", done.stdout)
     assert made is not None, done.stdout[-6000:]
-    assert int(made[1]) >= 900  # a door whose every input was tried ends early
+    assert int(made[1]) >= 900  # an endpoint whose every input was tried ends early
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The real function app on the local host: its doors, and what a kill at any phase leaves."""
+"""The real function app on the local host: its endpoints, and what a kill at any phase leaves."""
 
 from collections.abc import Iterator
 from pathlib import Path

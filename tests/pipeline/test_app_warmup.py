@@ -51,7 +51,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, st
 
 
 def test_warm_up_imports_nothing_heavy(environment: dict[str, str]) -> None:
-    """The spine and Arrow are there afterwards; learning libraries, pandas and the SDKs of other stores are not."""
+    """The pipeline and Arrow are there afterwards; learning libraries, pandas and the SDKs of other stores are not."""
     code = _WARM_UP + "print(json.dumps([sorted(warm), threads]))"
     modules, threads = _told(code, environment=environment)
     assert {"pyarrow.parquet", "fleetscore.pipeline.score", "fleetscore.pipeline.submit"} <= set(modules)

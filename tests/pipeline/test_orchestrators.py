@@ -81,7 +81,7 @@ def ok(value: Any) -> dict[str, Any]:
 
 def bad(message: str) -> dict[str, Any]:
     """An activity's answer of failure."""
-    return {"ok": False, "error": {"code": "x", "message": message, "fix": "Mend it."}}
+    return {"ok": False, "error": {"code": "x", "message": message, "fix": "Fix it."}}
 
 
 PLANNED = ok({"items": 0, "partitions": 9, "shards": 3, "inline": [[0, 3]], "batch": [], "predicted_s": 1})

@@ -42,7 +42,7 @@ def test_one_killer_among_ten_thousand_costs_few_deaths() -> None:
 
 
 def test_a_shard_that_was_killed_from_outside_is_scored_whole() -> None:
-    """Crumbs of innocent deaths quarantine nobody as long as the next attempt survives."""
+    """Markers of innocent deaths quarantine nobody as long as the next attempt survives."""
     order = order_scoring(["a", "b"], [["a", "b"], ["a", "b"], ["a", "b"], ["a", "b"]], 3)
     assert not order.quarantined
     assert {p for group in order.groups for p in group} == {"a", "b"}

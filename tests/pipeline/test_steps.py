@@ -138,7 +138,7 @@ def test_of_many_askers_at_once_one_starts_the_run(store: Store) -> None:
 
 
 def test_a_retry_scores_only_what_failed_and_keeps_the_files(store: Store) -> None:
-    """Round 2 has rows for the mended partition alone; the other files stay where they are, byte for byte."""
+    """Round 2 has rows for the fixed partition alone; the other files stay where they are, byte for byte."""
     write_lines(store, WINDOW, lines_of(30, p3="fail", p7="raise"))
     run_window(store, "toy", WINDOW, APP)
     before = read_manifest(store, "toy", WINDOW)

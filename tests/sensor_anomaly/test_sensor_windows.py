@@ -47,7 +47,7 @@ class Answer:
 
 
 def score(store: Store, **changes: Any) -> Answer:
-    """Discover and score the window as the spine does; checks that every partition is settled exactly once."""
+    """Discover and score the window as the pipeline does; checks that every partition is settled exactly once."""
     chosen = read_workload_settings(store, "sensor_anomaly", SensorSettings)
     pins = changes.get("pins") or read_pins(store, "sensor_anomaly")
     run = RunContext(

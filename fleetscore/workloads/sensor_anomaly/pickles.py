@@ -93,7 +93,7 @@ class _Array:
         self.values = np.frombuffer(data, dtype.real()).reshape(shape, order=order)
 
 
-class _Refused(Exception):  # noqa: N818 - what was refused, turned into a ModelError at the door
+class _Refused(Exception):  # noqa: N818 - what was refused, turned into a ModelError where the reader is called
     pass
 
 

@@ -83,20 +83,20 @@ def test_annotations_that_azure_accepts(load: Any) -> None:
             'cannot load the orch function: the "context" parameter is expected to be of type azure.functions.Context',
         ),
         (
-            '@app.route(route="a")\ndef door(req: func.TimerRequest) -> str:\n    return ""\n',
+            '@app.route(route="a")\ndef endpoint(req: func.TimerRequest) -> str:\n    return ""\n',
             'type of req binding in the binding decorator "httpTrigger" does not match its Python annotation "TimerRequest"',
         ),
         (
-            '@app.route(route="a")\ndef door(req: func.HttpRequest) -> int:\n    return 1\n',
+            '@app.route(route="a")\ndef endpoint(req: func.HttpRequest) -> int:\n    return 1\n',
             'Python return annotation "int" does not match binding type "http"',
         ),
         (
-            '@app.route(route="a")\ndef door(req: func.HttpRequest, context: int) -> str:\n    return ""\n',
+            '@app.route(route="a")\ndef endpoint(req: func.HttpRequest, context: int) -> str:\n    return ""\n',
             'the "context" parameter is expected to be of type azure.functions.Context',
         ),
         (
             '@app.queue_output(arg_name="out", queue_name="q", connection="c")\n@app.route(route="a")\n'
-            "def door(req: func.HttpRequest, out: str) -> str:\n    return ''\n",
+            "def handler(req: func.HttpRequest, out: str) -> str:\n    return ''\n",
             'is declared to have the "out" direction, but its annotation in Python is not a subclass',
         ),
     ],
