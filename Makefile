@@ -7,7 +7,7 @@ JOBS ?= auto
 MONTH := tests/operate/test_operate_month.py tests/operate/test_operate_month_browser.py  # a quarter of an hour by itself
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo cloud test test-slow test-all browser lint bench images infra-check lock package clean
+.PHONY: help setup demo cloud test test-slow test-all browser prometheus lint bench images infra-check lock package clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,7 +23,7 @@ cloud: setup ## run the demo of the sensors on the whole local cloud: Azurite, t
 test: setup ## run the tests
 	$(RUN) -m pytest -n $(JOBS) --dist loadfile
 
-test-slow: setup browser ## run the slow tests: kills at every phase, whole demos, load, the dashboard in a browser
+test-slow: setup browser prometheus ## run the slow tests: kills at every phase, whole demos, load, the dashboard in a browser
 	$(RUN) -m pytest -m slow --ignore=tests/deploy $(foreach test,$(MONTH),--ignore=$(test))
 
 test-all: test test-slow lint infra-check demo ## what .ci/run runs, then the simulated month, the deployed package, and the offload suite on an unkind Batch service
@@ -36,6 +36,12 @@ browser: ## have the browser that the dashboard's tests drive (installed from De
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get install -qq -y --no-install-recommends chromium chromium-driver || { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium chromium-driver; }; \
 	else echo "The dashboard's tests need Chromium and chromedriver. Install them: sudo apt-get install chromium chromium-driver"; exit 1; fi
+
+prometheus: ## have the Prometheus that the test of the Grafana dashboard asks (installed from Debian's packages when run as root)
+	@if command -v prometheus >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get install -qq -y --no-install-recommends prometheus || { apt-get update -qq && apt-get install -qq -y --no-install-recommends prometheus; }; \
+	else echo "The test of the Grafana dashboard needs Prometheus. Install it: sudo apt-get install prometheus"; exit 1; fi
 
 lint: setup ## check style, format and types
 	$(VENV)/bin/ruff check .

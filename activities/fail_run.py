@@ -19,6 +19,7 @@ def fail_run(payload: dict[str, Any]) -> dict[str, Any]:
     from fleetscore.pipeline.tags import tag_facts
     from fleetscore.records import Ending, RunState
     from fleetscore.runs.run_records import check_instance, read_run, record_ending
+    from fleetscore.telemetry import count_window
 
     check_instance(app_store(), payload["run"], payload.get("instance", ""))
     error = payload["error"]
@@ -29,4 +30,5 @@ def fail_run(payload: dict[str, Any]) -> dict[str, Any]:
     record = record_ending(app_store(), payload["run"], ending, None, datetime.now(UTC), facts)
     hand_over_ending_notices(app_store(), read_app_settings(), record)
     answer_callbacks(app_store(), read_app_settings(), datetime.now(UTC))
+    count_window(record.request.workload, record.request.purpose, record.state)
     return {"state": str(record.state)}

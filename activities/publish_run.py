@@ -21,6 +21,7 @@ def publish_run(payload: dict[str, Any]) -> dict[str, Any]:
     from fleetscore.records import to_plain
     from fleetscore.runs.orchestration_inputs import requested
     from fleetscore.runs.run_records import check_instance, read_run
+    from fleetscore.telemetry import count_window
 
     store = app_store()
     request = requested(store, payload["request"])
@@ -30,5 +31,6 @@ def publish_run(payload: dict[str, Any]) -> dict[str, Any]:
     if ending.manifest:
         try_sink(store, request.workload, request.window, datetime.now(UTC))
     answer_callbacks(store, read_app_settings(), datetime.now(UTC))
+    count_window(request.workload, request.purpose, ending.state)
     plain: dict[str, Any] = to_plain(ending)
     return plain

@@ -13,15 +13,14 @@ def score_shard(payload: dict[str, Any]) -> dict[str, Any]:
     from activities.store import app_store
     from fleetscore.pipeline.score import name_attempt
     from fleetscore.pipeline.score import score_shard as score
+    from fleetscore.pipeline.shard_telemetry import measure_shard
     from fleetscore.pipeline.train import train_shard
-    from fleetscore.telemetry import count_shard, note_ids
+    from fleetscore.telemetry import note_ids
 
     step = train_shard if payload["purpose"] == "train" else score
     attempt = name_attempt()
     note_ids(attempt=attempt, placement="inline")
     record = step(app_store(), payload["run"], payload["shard"], attempt=attempt)
     if record is not None and record.attempt == attempt:  # else another one counts it
-        count_shard(
-            record.counts, record.seconds, {"purpose": payload["purpose"], "placement": record.placement}
-        )
+        measure_shard(app_store(), record, payload["purpose"])
     return {"cancelled": record is None}

@@ -1,9 +1,9 @@
-"""Telemetry: traces and metrics through OpenTelemetry to Azure Monitor, where a connection string and the
-package are there.
+"""Telemetry: traces and metrics through OpenTelemetry to Azure Monitor, to an OTLP collector, or to both.
 
-Off by default: without APPLICATIONINSIGHTS_CONNECTION_STRING neither OpenTelemetry's SDK nor an exporter is
-imported (the Durable SDK itself imports OpenTelemetry's bare interface). It never fails a run: what it
-cannot do is logged. Logs are left to the Functions host, which sends them already.
+Off by default: without APPLICATIONINSIGHTS_CONNECTION_STRING and OTEL_EXPORTER_OTLP_ENDPOINT neither
+OpenTelemetry's SDK nor an exporter is imported (the Durable SDK itself imports OpenTelemetry's bare
+interface). It never fails a run: what it cannot do is logged. Logs are left to the Functions host, which
+sends them already.
 
 All spans of a run, of the app and of its workers, are one trace, whose id is a hash of the run's: nothing
 has to be carried from one activity to the next, and a run leads to its trace. A worker gets the span that
@@ -14,18 +14,23 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-CONNECTION = "APPLICATIONINSIGHTS_CONNECTION_STRING"
+from fleetscore.telemetry_setup import (
+    AUTHENTICATION,
+    CONNECTION,
+    OTLP_OF_WORKERS,
+    SAMPLING,
+    Instruments,
+    is_on,
+    set_up,
+)
+
 PARENT = "TRACEPARENT"
-_AUTHENTICATION = "APPLICATIONINSIGHTS_AUTHENTICATION_STRING"
-_SAMPLING = ("OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG")
 _ids = ("run", "shard", "attempt", "placement", "round", "number", "workload", "window", "purpose")
-_log = logging.getLogger("fleetscore.telemetry")
 
 
 @contextmanager
@@ -38,7 +43,7 @@ def span(name: str, payload: Mapping[str, Any]) -> Iterator[None]:
         yield
         return
     context = run_context(_flat(payload).get("run", ""))
-    with instruments["tracer"].start_as_current_span(name, context, attributes=ids_of(payload)):
+    with instruments.tracer.start_as_current_span(name, context, attributes=ids_of(payload)):
         yield
 
 
@@ -60,7 +65,7 @@ def describe_span(
     if instruments is None:
         return
     context = _parent_context(parent) or run_context(_flat(payload).get("run", ""))
-    span = instruments["tracer"].start_span(name, context, attributes=ids_of(payload), start_time=began_ns)
+    span = instruments.tracer.start_span(name, context, attributes=ids_of(payload), start_time=began_ns)
     if error is not None:
         from opentelemetry.trace import Status, StatusCode
 
@@ -69,29 +74,60 @@ def describe_span(
     span.end()
 
 
-def count_shard(counts: Mapping[str, int], seconds: float, attributes: Mapping[str, str]) -> None:
-    """Count the partitions of a committed shard by outcome, and how long it took."""
+def count_shard(
+    counts: Mapping[str, int], seconds: float, attributes: Mapping[str, str], cost_usd: float | None = None
+) -> None:
+    """Count the partitions of a committed shard by outcome, how long it took, and what it cost, if that is
+    known.
+    """
     instruments = _instruments()
     if instruments is None:
         return
     for outcome, number in counts.items():
-        instruments["partitions"].add(number, {**attributes, "outcome": outcome})
-    instruments["seconds"].record(seconds, dict(attributes))
+        instruments.partitions.add(number, {**attributes, "outcome": outcome})
+    instruments.seconds.record(seconds, dict(attributes))
+    if cost_usd is not None:
+        instruments.cost.record(cost_usd, dict(attributes))
+
+
+def count_window(workload: str, purpose: str, state: str) -> None:
+    """Count a run that ended in the state: published, unpublished, failed or cancelled."""
+    instruments = _instruments()
+    if instruments is not None:
+        instruments.windows.add(1, {"workload": workload, "purpose": purpose, "state": state})
+
+
+def report_late(windows: Mapping[str, int]) -> None:
+    """Report how many windows of each workload are overdue now."""
+    instruments = _instruments()
+    if instruments is not None:
+        for workload, number in windows.items():
+            instruments.late.set(number, {"workload": workload})
+
+
+def report_queues(ages_s: Callable[[], Mapping[str, float]]) -> None:
+    """Report how long the oldest message of each queue has waited; `ages_s` is called only where telemetry is
+    on.
+    """
+    instruments = _instruments()
+    if instruments is not None:
+        for queue, age_s in ages_s().items():
+            instruments.queue_age.set(age_s, {"queue": queue})
 
 
 def worker_settings() -> dict[str, str]:
     """What a worker's environment needs, so that it sends where this process sends, below the span under
     way; {} where it is off.
     """
-    names = (CONNECTION, _AUTHENTICATION, *_SAMPLING)
-    if not os.environ.get(CONNECTION):
+    if not is_on():
         return {}
+    names = (CONNECTION, AUTHENTICATION, *SAMPLING, *OTLP_OF_WORKERS)
     return {name: os.environ[name] for name in names if os.environ.get(name)} | _traceparent()
 
 
 def send_all() -> None:
-    """Send what is left, and stop: nothing is traced or counted after it. It takes as long as Azure Monitor
-    takes to answer, or not to.
+    """Send what is left, and stop: nothing is traced or counted after it. It takes as long as the
+    receivers take to answer, or not to.
     """
     if _instruments() is not None:
         from opentelemetry import metrics, trace
@@ -165,54 +201,6 @@ def _parent_context(traceparent: str) -> Any:
 
 
 @functools.cache
-def _instruments() -> dict[str, Any] | None:
+def _instruments() -> Instruments | None:
     """Tracer and metrics, set up once per process; None where they are off, or cannot be had."""
-    if not os.environ.get(CONNECTION):
-        return None
-    try:
-        return _set_up()
-    except ImportError:
-        _log.info("No traces: %s is set, but azure-monitor-opentelemetry is not installed.", CONNECTION)
-    except Exception:  # a wrong connection string, say: that is no reason to score nothing
-        _log.exception("No traces: what %s says cannot be used.", CONNECTION)
-    return None
-
-
-def _set_up() -> dict[str, Any]:
-    os.environ.setdefault("OTEL_LOGS_EXPORTER", "none")  # the host sends logs; twice would cost twice
-    if _SAMPLING[0] not in os.environ:  # ours are few; at five a second shards would be missing
-        os.environ |= dict(zip(_SAMPLING, ("microsoft.fixed_percentage", "1.0"), strict=True))
-    from azure.monitor.opentelemetry import configure_azure_monitor
-    from opentelemetry import metrics, trace
-
-    configure_azure_monitor(
-        credential=_credential(),
-        instrumentation_options=_no_instrumentation(),
-        enable_live_metrics=False,  # the host has its own, and a worker has ended before they are read
-        enable_performance_counters=False,
-        disable_offline_storage=True,  # it would lie in a folder for temporary files until another process sends it as its own
-    )
-    meter = metrics.get_meter("fleetscore")
-    return {
-        "tracer": trace.get_tracer("fleetscore"),
-        "partitions": meter.create_counter("fleetscore.partitions", description="partitions by outcome"),
-        "seconds": meter.create_histogram("fleetscore.shard.seconds", "s", "wall time of committed shards"),
-    }
-
-
-def _credential() -> Any:
-    """This process's identity, where telemetry is taken from identities only."""
-    if "Authorization=AAD" not in os.environ.get(_AUTHENTICATION, ""):
-        return None
-    from azure.identity import ManagedIdentityCredential
-
-    from fleetscore.app_settings import read_app_settings
-
-    client_id = read_app_settings().identity_client_id
-    return ManagedIdentityCredential(client_id=client_id) if client_id else ManagedIdentityCredential()
-
-
-def _no_instrumentation() -> dict[str, dict[str, bool]]:
-    """A span per store request would drown ours."""
-    names = ("azure_sdk", "django", "fastapi", "flask", "psycopg2", "requests", "urllib", "urllib3")
-    return {name: {"enabled": False} for name in names}
+    return set_up() if is_on() else None

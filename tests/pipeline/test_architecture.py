@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-AZURE_ADAPTERS = ("fleetscore/store/", "fleetscore/batch/", "fleetscore/telemetry.py")
+AZURE_ADAPTERS = ("fleetscore/store/", "fleetscore/batch/", "fleetscore/telemetry_setup.py")
 
 
 def imports_of(path: Path) -> set[str]:
@@ -82,7 +82,8 @@ def test_no_import_comes_back_to_where_it_began() -> None:
 
 LAYERS = [
     "errors", "typed_json", "exhaustion", "own_functions", "windows", "schedules", "partition_keys", "records", "schemas", "store",
-    "notify_settings", "settings", "app_settings", "telemetry", "process_environment", "kernels", "sources", "models",
+    "notify_settings", "settings", "app_settings", "request_logs", "telemetry_setup", "telemetry", "process_environment", "kernels",
+    "sources", "models",
     "runs", "workload", "capabilities", "registry", "arrow_startup", "workloads", "batch",
     "pipeline", "testing", "operations", "dashboard", "fleet", "cli",
 ]  # fmt: skip
