@@ -66,6 +66,7 @@ def read_flag(req: func.HttpRequest, name: str) -> bool:
 
 
 def _read(workload: str, window: str, partition: str, held: bool, run: str, offset: int, limit: int) -> Any:
+    from fleetscore.pipeline.spellings import key_in_run
     from fleetscore.registry import get_workload
     from fleetscore.runs.result_pages import LATEST, find_held, find_published, read_page, read_partition
 
@@ -74,7 +75,8 @@ def _read(workload: str, window: str, partition: str, held: bool, run: str, offs
     key = window if window == LATEST else kind.parse_window(window).key
     found = find_held(store, workload, key) if held else find_published(store, workload, key, run)
     if partition:
-        return read_partition(store, found, kind.result_schema, kind.partition_columns, partition)
+        own = key_in_run(store, workload, found.run, partition)
+        return read_partition(store, found, kind.result_schema, kind.partition_columns, own)
     return read_page(store, found, offset, limit)
 
 

@@ -10,6 +10,7 @@ from importlib import import_module
 from fleetscore.dashboard.charts.published import Drawing, find_manifest
 from fleetscore.errors import MissingBlobError
 from fleetscore.operations.known_workloads import find_named_workload
+from fleetscore.pipeline.spellings import key_in_run
 from fleetscore.records import Manifest
 from fleetscore.runs.manifests import read_latest
 from fleetscore.store.base import Store
@@ -55,7 +56,8 @@ def read_results_view(store: Store, name: str, window_text: str, partitions: Seq
         before = pool.submit(_published, store, name, window.next(-1).key if window.ordinal > 0 else "")
         after = pool.submit(_published, store, name, window.next().key)
         if known.workload is not None:
-            drawing = draw_window(store, known.workload, manifest, window, partitions[:MOST_DRAWN])
+            drawn = [key_in_run(store, name, manifest.run, key) for key in partitions[:MOST_DRAWN]]
+            drawing = draw_window(store, known.workload, manifest, window, drawn)
     return ResultsView(name, window.key, manifest, drawing, before.result(), after.result())
 
 

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.pipeline.score import is_cancelled
+from fleetscore.pipeline.spellings import Speller, speller_in
 from fleetscore.records import FINAL, Outcome, RunRecord, RunState
 from fleetscore.runs.causes import read_causes
 from fleetscore.runs.plans import read_plan
@@ -134,8 +136,10 @@ def find_partitions(store: Store, run: str, *, text: str = "", outcome: str = ""
     """The partitions of the run that match, from its ledger, or from its plan before there is one."""
     record = read_run(store, run)
     table = _read_partitions(store, record)
-    found = table.filter(_mask(table, text, outcome, cause, _sharing(store, run, cause)))
     request = record.request
+    mask = _mask(table, outcome, cause, _sharing(store, run, cause))
+    spell = speller_in(store, request.workload) if text else None
+    found = table.filter(pc.and_(mask, _holds(table["partition"], text, spell)))
     first = tuple(Match(**row) for row in found[:_MOST_MATCHES].to_pylist())
     return Matches(
         run, request.workload, request.window, text, outcome, cause, found.num_rows, table.num_rows, first
@@ -152,8 +156,17 @@ def read_log(store: Store, run: str, path: str) -> LogView:
     return LogView(run, path, data[-_LOG_BYTES:].decode(errors="replace"), len(data))
 
 
-def _mask(table: pa.Table, text: str, outcome: str, cause: str, sharing: list[str]) -> Any:
-    mask = pc.match_substring(table["partition"], text, ignore_case=True)
+def _holds(keys: pa.ChunkedArray, text: str, spell: Speller | None) -> Any:
+    """Which keys hold the text, or are another spelling of it."""
+    mask = pc.match_substring(keys, text, ignore_case=True)
+    if spell is None:
+        return mask
+    same = pa.array([spell(key) == spell(text) for key in keys.to_pylist()], pa.bool_())
+    return pc.or_(mask, pa.chunked_array([same]))
+
+
+def _mask(table: pa.Table, outcome: str, cause: str, sharing: list[str]) -> Any:
+    mask = pa.array(np.ones(table.num_rows, bool))
     if outcome:
         mask = pc.and_(mask, pc.equal(table["outcome"], outcome))
     if cause:

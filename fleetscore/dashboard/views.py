@@ -21,6 +21,7 @@ from fleetscore.errors import FleetscoreError, InputError
 from fleetscore.operations.anomalies import list_anomalies
 from fleetscore.operations.explain import explain
 from fleetscore.operations.overview import read_overview, read_workload_page
+from fleetscore.pipeline.spellings import key_in_run
 from fleetscore.store.base import Store
 
 PARAMETERS = (
@@ -126,8 +127,9 @@ def _matches(store: Store, request: ViewRequest, links: Links) -> tuple[Any, Bod
     matches = find_partitions(
         store, run, text=text, outcome=request.get("outcome"), cause=request.get("cause")
     )
-    if text and any(match.partition == text for match in matches.first):
-        story = explain(store, run, text)
+    own = key_in_run(store, matches.workload, run, text) if text else ""
+    if own and any(match.partition == own for match in matches.first):
+        story = explain(store, run, own)
         return story, show_story(story, links)
     return matches, show_matches(matches, links)
 

@@ -160,6 +160,7 @@ class StoreReports(StoreAccess):
         self, workload: str, window: str = "", *, partition: str = "", held: bool = False
     ) -> pa.Table:
         """All rows of the window, published or held back, or those of one partition."""
+        from fleetscore.pipeline.spellings import key_in_run
         from fleetscore.registry import get_workload
         from fleetscore.runs.result_pages import find_held, find_published, read_page, read_partition
 
@@ -169,7 +170,8 @@ class StoreReports(StoreAccess):
         found = find(self.store, kind.name, key)
         if partition:
             schema, columns = kind.result_schema, kind.partition_columns
-            return read_partition(self.store, found, schema, columns, partition).table
+            own = key_in_run(self.store, kind.name, found.run, partition)
+            return read_partition(self.store, found, schema, columns, own).table
         return read_page(self.store, found, 0, found.rows).table
 
     def backtest(self, workload: str, cutoffs: int, folder: Path) -> Mapping[str, Any]:
@@ -193,21 +195,24 @@ class StoreReports(StoreAccess):
 
         kind = get_workload(self.store, workload)
         chosen = self._published(kind, windows)
-        for partition in partitions:
-            self._check_published(workload, chosen, partition)
-        return write_pictures(self.store, kind, chosen, folder, tuple(partitions))
+        named = tuple(self._published_key(workload, chosen, partition) for partition in partitions)
+        return write_pictures(self.store, kind, chosen, folder, named)
 
-    def _check_published(self, workload: str, windows: Sequence[Window], partition: str) -> None:
-        """MissingBlobError unless the partition is in the ledger of one of the published windows."""
+    def _published_key(self, workload: str, windows: Sequence[Window], partition: str) -> str:
+        """The partition's key in the ledger of one of the published windows; MissingBlobError where none has
+        it.
+        """
+        from fleetscore.pipeline.spellings import key_in_run
         from fleetscore.runs.manifests import read_manifest
         from fleetscore.runs.published import read_ledger_line
 
         runs = [read_manifest(self.store, workload, window.key).run for window in windows]
         for run in runs[:-1]:
             with suppress(MissingBlobError):
-                read_ledger_line(self.store, run, partition)
-                return
-        read_ledger_line(self.store, runs[-1], partition)
+                own = key_in_run(self.store, workload, run, partition)
+                return read_ledger_line(self.store, run, own).partition
+        own = key_in_run(self.store, workload, runs[-1], partition)
+        return read_ledger_line(self.store, runs[-1], own).partition
 
     def _published(self, workload: Workload, keys: Sequence[str]) -> list[Window]:
         """The windows that were named, or the newest published one; MissingBlobError when one is not

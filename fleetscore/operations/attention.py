@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fleetscore.operations.mutes import Mute, mutes_all, remaining
 from fleetscore.operations.window_calendar import Cell
 from fleetscore.operations.window_states import NEED_ATTENTION, Mark
+from fleetscore.pipeline.spellings import Speller
 from fleetscore.records import Cause, Outcome
 from fleetscore.schemas import DRIFTED
 
@@ -46,20 +47,23 @@ ReadPartitions = Callable[[str, Cause], Sequence[str]]
 
 
 def group_attention(
-    cells: Sequence[Cell], mutes: Sequence[Mute] = (), read_partitions: ReadPartitions | None = None
+    cells: Sequence[Cell],
+    mutes: Sequence[Mute] = (),
+    read_partitions: ReadPartitions | None = None,
+    spell: Speller | None = None,
 ) -> tuple[AttentionGroup, ...]:
     """The windows that need attention, grouped by state and cause: those without results first, then the
     newest.
 
     A window with several causes stands in several groups, so that no cause hides another. What `mutes` are
-    about is left out; `read_partitions` is asked only where all partitions that a cell names are muted and
-    it has more.
+    about is left out, in whatever spelling by `spell`; `read_partitions` is asked only where all partitions
+    that a cell names are muted and it has more.
     """
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in reversed(cells):
         if cell.mark in NEED_ATTENTION:
             for one in _each_cause(cell):
-                left = _without_muted(one, mutes, read_partitions) if mutes else one
+                left = _without_muted(one, mutes, read_partitions, spell) if mutes else one
                 if left is not None:
                     groups.setdefault((left.mark, left.first_cause), []).append(left)
     looks = (AttentionGroup(len(group), group[0], group[-1]) for group in groups.values())
@@ -81,20 +85,22 @@ def _of_cause(cell: Cell, cause: Cause) -> Cell:
     )  # fmt: skip
 
 
-def _without_muted(cell: Cell, mutes: Sequence[Mute], read_partitions: ReadPartitions | None) -> Cell | None:
+def _without_muted(
+    cell: Cell, mutes: Sequence[Mute], read_partitions: ReadPartitions | None, spell: Speller | None
+) -> Cell | None:
     """The cell without its muted partitions; None where nothing is left."""
     if mutes_all(cell.first_cause, mutes):
         return None
     cause = next(iter(cell.causes), None)
     named = (cause.examples if cause else ()) or ((cell.first_partition,) if cell.first_partition else ())
-    left = remaining(named, cell.first_cause, mutes)
+    left = remaining(named, cell.first_cause, mutes, spell)
     if len(left) == len(named):
         return cell
     if not left and len(named) < cell.bad:
         if cause is None or read_partitions is None:
             return cell
         named = tuple(read_partitions(cell.run, cause))
-        left = remaining(named, cell.first_cause, mutes)
+        left = remaining(named, cell.first_cause, mutes, spell)
     if not left:
         return None
     detail = cell.first_detail if left[0] == cell.first_partition else ""

@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from fnmatch import fnmatchcase
 
 from fleetscore.errors import InputError, MissingBlobError
+from fleetscore.pipeline.spellings import Speller
 from fleetscore.records import to_json
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
@@ -46,9 +47,11 @@ class Mute:
         """Whether the mute is about this cause, of whatever partitions."""
         return self.cause in ("", cause)
 
-    def covers_partition(self, partition: str) -> bool:
-        """Whether the mute is about this partition."""
-        return not self.partition or partition == self.partition or fnmatchcase(partition, self.partition)
+    def covers_partition(self, partition: str, spell: Speller | None = None) -> bool:
+        """Whether the mute is about this partition, by the canonical spelling of both where there are several."""
+        if not self.partition or partition == self.partition or fnmatchcase(partition, self.partition):
+            return True
+        return spell is not None and spell(partition) == spell(self.partition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +139,12 @@ def parse_until(text: str, now: datetime) -> datetime:
     return moment
 
 
-def remaining(partitions: Iterable[str], cause: str, mutes: Sequence[Mute]) -> list[str]:
+def remaining(
+    partitions: Iterable[str], cause: str, mutes: Sequence[Mute], spell: Speller | None = None
+) -> list[str]:
     """The partitions with the cause that no mute is about."""
     about = [act for act in mutes if act.covers(cause)]
-    return [key for key in partitions if not any(act.covers_partition(key) for act in about)]
+    return [key for key in partitions if not any(act.covers_partition(key, spell) for act in about)]
 
 
 def mutes_all(cause: str, mutes: Sequence[Mute]) -> bool:

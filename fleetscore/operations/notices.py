@@ -20,6 +20,7 @@ from fleetscore.operations.notice import Notice, links_of_run
 from fleetscore.operations.notice_delivery import keep_notice, send_notice, targets_of
 from fleetscore.operations.window_calendar import cell_of
 from fleetscore.operations.window_states import Mark
+from fleetscore.pipeline.spellings import speller_in
 from fleetscore.records import GOOD, RunRecord, RunState
 from fleetscore.runs.index import line_of
 from fleetscore.runs.ledgers import partitions_with
@@ -188,7 +189,8 @@ def _has_unmuted_events(store: Store, record: RunRecord) -> bool:
     except FleetscoreError as error:
         _log.error("Mutes are passed over: %s", error)
         return True
-    return bool(remaining(partitions, EVENT_CAUSE, mutes))
+    spell = speller_in(store, record.request.workload)
+    return bool(remaining(partitions, EVENT_CAUSE, mutes, spell))
 
 
 def _marks_left(store: Store, record: RunRecord) -> frozenset[Mark]:
@@ -199,5 +201,6 @@ def _marks_left(store: Store, record: RunRecord) -> frozenset[Mark]:
     except FleetscoreError as error:
         _log.error("Mutes are passed over: %s", error)
         mutes = []
-    groups = group_attention([cell_of(line, line.window)], mutes, partial(partitions_with, store))
+    spell = speller_in(store, line.workload) if mutes else None
+    groups = group_attention([cell_of(line, line.window)], mutes, partial(partitions_with, store), spell)
     return frozenset(group.newest.mark for group in groups)

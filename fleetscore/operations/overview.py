@@ -18,6 +18,7 @@ from fleetscore.operations.known_workloads import find_named, find_named_workloa
 from fleetscore.operations.monthly_costs import MonthCost, sum_costs
 from fleetscore.operations.mutes import Mute, list_mutes
 from fleetscore.operations.window_calendar import Calendar, Cell, count_marks, lay_calendar
+from fleetscore.pipeline.spellings import speller_of
 from fleetscore.records import FINAL
 from fleetscore.registry import KnownWorkload
 from fleetscore.runs.index import RunLine, RunPage, list_page, list_runs
@@ -162,12 +163,13 @@ def _read_workload(
     parse = workload.parse_window if workload is not None else parse_key
     calendar = lay_calendar(lines, parse, now, known.policy.watermark_s, cells)
     shown_cells = calendar.cells()
+    spell = speller_of(workload) if workload is not None else None
     scored = [line for line in lines if line.purpose == "score"]
     view = WorkloadView(
         name=name,
         calendar=calendar,
         marks=count_marks(shown_cells),
-        look_at=group_attention(shown_cells, mutes, partial(partitions_with, store))[:_LOOKS],
+        look_at=group_attention(shown_cells, mutes, partial(partitions_with, store), spell)[:_LOOKS],
         newest=_newest(scored, shown_cells),
         published=latest.window if latest else "",
         models=models,

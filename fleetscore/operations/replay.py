@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from fleetscore.errors import BugError, InputError, MissingBlobError
 from fleetscore.pipeline.context import open_planned
+from fleetscore.pipeline.spellings import key_in_run
 from fleetscore.records import InputFile, PlanHead, RunRecord
 from fleetscore.runs.plans import read_plan
 from fleetscore.runs.published import LedgerLine, read_ledger_line, read_partition_rows, rows_of_partition
@@ -49,6 +50,7 @@ def replay_partition(store: Store, run: str, partition: str) -> Replayed:
     run did not score.
     """
     record = read_run(store, run)
+    partition = key_in_run(store, record.request.workload, run, partition)
     line = _ledger_line(store, record, partition)
     head = read_plan(store, line.run)
     context = open_planned(store, head)

@@ -10,6 +10,7 @@ from datetime import datetime
 from fleetscore.errors import MissingBlobError
 from fleetscore.models.model_sets import read_pins
 from fleetscore.pipeline.absent import card_absent
+from fleetscore.pipeline.spellings import speller_in
 from fleetscore.runs.index import list_runs
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.retirements import Retirement, list_retired, retire
@@ -22,12 +23,12 @@ def retire_partition(
     store: Store, workload: str, partition: str, *, why: str, now: datetime, requested_by: str, undo: bool = False
 ) -> Retirement:  # fmt: skip
     """Retire the partition, or with `undo` expect it again; MissingBlobError for one that nobody expects,
-    with the nearest names.
+    with the nearest names. What is written down is the canonical spelling of its key.
     """
-    known = {act.partition for act in list_retired(store, workload)}
-    if not undo:
-        known = _expected(store, workload)
-    if partition not in known:
+    spell = speller_in(store, workload) or str
+    known = {act.partition for act in list_retired(store, workload)} if undo else _expected(store, workload)
+    meant = sorted(key for key in known if spell(key) == spell(partition))
+    if not meant:
         near = difflib.get_close_matches(partition, known, 3)
         state = "retired" if undo else "expected"
         fix = f"Did you mean {' or '.join(near)}?" if near else f"{len(known)} partitions are {state}."
@@ -37,7 +38,12 @@ def retire_partition(
             code="no_partition",
             field="partition",
         )
-    return retire(store, workload, partition, why=why, now=now, requested_by=requested_by, retired=not undo)
+    keys = meant if undo else [spell(partition)]
+    acts = [
+        retire(store, workload, key, why=why, now=now, requested_by=requested_by, retired=not undo)
+        for key in keys
+    ]
+    return acts[-1]
 
 
 def _expected(store: Store, workload: str) -> set[str]:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from fleetscore.errors import ModelError
 from fleetscore.models.model_sets import ModelSet, read_model_file, read_model_set
+from fleetscore.pipeline.spellings import speller_of
 from fleetscore.records import Outcome
 from fleetscore.runs.retirements import list_retired
 from fleetscore.store.base import Store
@@ -34,8 +35,9 @@ def find_absent(store: Store, kind: Workload, before: str, files: Mapping[str, b
     mine = kind.modelled_partitions(files.__getitem__) if known is not None else None
     if known is None or mine is None:
         return []
-    retired = {act.partition for act in list_retired(store, kind.name)}
-    return sorted(known - set(mine) - retired)
+    spell = speller_of(kind) or str
+    retired = {spell(act.partition) for act in list_retired(store, kind.name)}
+    return sorted({*map(spell, known)} - {*map(spell, mine)} - retired)
 
 
 def describe_absent(absent: Sequence[str], workload: str) -> str:
@@ -53,8 +55,9 @@ def with_absent(run: RunContext, found: Partitions) -> Partitions:
     """The expected partitions with those that the current set's card misses, without silent ones that are
     retired.
     """
-    retired = {act.partition for act in list_retired(run.store, run.workload)}
-    absent = set(card_absent(run.store, run.workload, run.pins.current)) - retired
+    spell = speller_of(run.kind) or str
+    retired = {spell(act.partition) for act in list_retired(run.store, run.workload)}
+    absent = {*map(spell, card_absent(run.store, run.workload, run.pins.current))} - retired
     table = found.expected
     if retired:
         silent = pc.and_(pc.equal(table["outcome"], Outcome.LATE), pc.equal(table["rows"], 0))

@@ -10,9 +10,14 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from fleetscore.capabilities import Respells
 from fleetscore.models.model_sets import Pins
+from fleetscore.registry import find_workload, workload_names
+from fleetscore.store.base import Store
+from fleetscore.store.paths import run_path
+from fleetscore.store.tables import open_truth
 from fleetscore.workload import Workload
 
 Speller = Callable[[str], str]
@@ -21,6 +26,30 @@ Speller = Callable[[str], str]
 def speller_of(kind: Workload) -> Speller | None:
     """What gives the canonical spelling of a key; None where the kind has one spelling of each."""
     return kind.canonical_key if isinstance(kind, Respells) else None
+
+
+def speller_in(store: Store, workload: str) -> Speller | None:
+    """The speller of the store's workload of that name; None also for one that is not there any more or
+    cannot run.
+    """
+    if workload not in workload_names(store):
+        return None
+    kind = find_workload(store, workload).workload
+    return speller_of(kind) if kind is not None else None
+
+
+def key_in_run(store: Store, workload: str, run: str, partition: str) -> str:
+    """The key that the run's ledger has for the partition which `partition` means; `partition` itself where
+    there is no such key, or several.
+    """
+    spell = speller_in(store, workload)
+    path = run_path(run, "ledger.parquet")
+    if spell is None or store.stat(path) is None:
+        return partition
+    with open_truth(store, path) as source:
+        keys = pq.read_table(source, columns=["partition"])["partition"].to_pylist()
+    found = find_spelled([partition], keys, spell)
+    return found[0] if len(found) == 1 else partition
 
 
 def find_spelled(names: Sequence[str], known: Iterable[str], spell: Speller | None) -> tuple[str, ...]:

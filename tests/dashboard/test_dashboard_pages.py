@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
-import msgspec
 import pytest
 from dashboard_store import (
     CANCELLED,
@@ -300,7 +299,7 @@ def test_no_address_makes_it_stumble(filled: Store, run: str, given_pairs: dict[
         html = show_error(error, ViewRequest(dict(pairs)), now)
     else:
         html = render_page(body, Links(), now)
-        msgspec.json.encode(data)
+        answer_json(data)
     assert len(html) < 300_000
     assert read(html).tags.count("script") <= 1
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetscore.errors import InputError
-from fleetscore.models.model_sets import pin_version, write_model_set
+from fleetscore.dashboard.results_view import read_results_view
+from fleetscore.dashboard.run_view import find_partitions
+from fleetscore.dashboard.views import ViewRequest, read_view
+from fleetscore.errors import InputError, MissingBlobError
+from fleetscore.fleet import connect
+from fleetscore.models.model_sets import pin_version, read_pins, write_model_set
 from fleetscore.models.profiles import PROFILE_FILE, pack_profile
-from fleetscore.operations.explain import explain
+from fleetscore.operations.explain import PartitionStory, explain
 from fleetscore.operations.late_data import find_late
+from fleetscore.operations.mutes import Mute, mute, remaining
+from fleetscore.operations.overview import read_attention
+from fleetscore.operations.pinning import pin_on_request
+from fleetscore.operations.replay import replay_partition
+from fleetscore.operations.retiring import retire_partition
+from fleetscore.pipeline.absent import find_absent
 from fleetscore.pipeline.carry_over import carry_over
 from fleetscore.pipeline.local import execute, run_training, run_window
 from fleetscore.pipeline.profiles import read_profile
@@ -27,6 +38,7 @@ from fleetscore.records import Only, RunRequest
 from fleetscore.registry import get_workload
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
+from fleetscore.runs.retirements import list_retired
 from fleetscore.store.local import LocalStore
 from fleetscore.workload import Partitions, Remark, RunContext
 from fleetscore.workloads.server_load import byte_grammar
@@ -138,6 +150,112 @@ def test_pins_settings_and_typed_keys_in_another_spelling(
     row = {"ServerIP": "2001:DB8::1", "SessionStartHourTime": "2016-06-29 01:00:00"}
     answer = answer_rows(store, "server_load", [row])["answers"][0]
     assert (answer["ServerIP"], answer["model"]) == ("2001:DB8::1", first)
+
+
+@pytest.fixture
+def published(store: LocalStore, logs: Callable[..., bytes]) -> str:
+    """A run that published three servers, of which one has other spellings."""
+    store.write("settings/server_load.toml", _SMALL.encode())
+    store.write(f"{_FOLDER}/a.csv", logs(["10.0.0.1", "10.0.0.2", "2001:db8::1"], 1, 28))
+    run_training(store, "server_load", "2016-06-10", "2016-06-27")
+    return run_window(store, "server_load", "2016-06-27").request.run
+
+
+@pytest.mark.parametrize("typed", ["2001:DB8::1", "2001:0db8:0:0::0001", "2001:db8::1"])
+def test_what_people_ask_about_a_server_finds_any_spelling(
+    typed: str, published: str, store: LocalStore, tmp_path: Path
+) -> None:
+    """Replay, results, the dashboard's search and drawing find the server that a typed key spells otherwise, and name it."""
+    key = "2001:db8::1"
+    again = replay_partition(store, published, typed)
+    assert (again.partition, again.same) == (key, True)
+    fleet = connect(store.url)
+    assert set(fleet.results("server_load", partition=typed)["server"].to_pylist()) == {key}
+    found = find_partitions(store, published, text=typed)
+    assert [match.partition for match in found.first] == [key]
+    pages = read_view(store, ViewRequest({"run": published, "find": typed}), datetime.now(UTC))
+    assert isinstance(pages[0], PartitionStory) and pages[0].partition == key
+    assert read_results_view(store, "server_load", "", [typed]).drawing is not None
+    assert fleet.draw("server_load", [], tmp_path, [typed])
+
+
+def test_an_unknown_server_is_named_as_it_was_typed(published: str, store: LocalStore) -> None:
+    """A key that no spelling makes one of the run is refused in the words that were typed."""
+    with pytest.raises(MissingBlobError, match="no partition '2001:DB8::2'"):
+        replay_partition(store, published, "2001:DB8::2")
+    with pytest.raises(MissingBlobError, match=r"no partition '010\.0\.0\.9'"):
+        connect(store.url).results("server_load", partition="010.0.0.9")
+
+
+def test_a_mute_is_about_the_server_in_any_spelling() -> None:
+    """A mute hides the lines of a server whatever spelling the mute or the window of before has."""
+    spell = speller_of(ServerLoad())
+    now = datetime(2026, 11, 28, tzinfo=UTC)
+    for typed, listed in (
+        ("2001:DB8::1", "2001:db8::1"),
+        ("2001:db8::1", "2001:0DB8::1"),
+        ("010.0.0.1", "10.0.0.01"),
+    ):
+        act = Mute("1", "server_load", "known", now, "t", now, partition=typed)
+        assert remaining([listed, "10.0.0.2"], "late", [act], spell) == ["10.0.0.2"]
+        assert remaining([listed], "late", [act]) == [listed]
+
+
+def test_attention_follows_a_mute_in_another_spelling(store: LocalStore, logs: Callable[..., bytes]) -> None:
+    """The line of a late server goes when it is muted by another spelling of its address."""
+    store.write("settings/server_load.toml", (_SMALL + "[run]\nwatermark_s = 0\n").encode())
+    rows = logs(["10.0.0.1"], 1, 28) + logs(["2001:db8::1"], 1, 26)
+    store.write(f"{_FOLDER}/a.csv", rows)
+    run_training(store, "server_load", "2016-06-10", "2016-06-25")
+    record = run_window(store, "server_load", "2016-06-28")
+    assert record.counts == {"scored": 1, "late": 1}
+    when = datetime(2016, 6, 30, tzinfo=UTC)
+
+    def causes() -> list[str]:
+        return [
+            look.newest.first_cause
+            for one in read_attention(store, "server_load", when)
+            for look in one.looks
+        ]
+
+    assert "no_recent_sessions" in causes()
+    mute(
+        store, "server_load", why="known", until="2016-07-10", now=when, requested_by="t", partition="2001:DB8::0:1"
+    )  # fmt: skip
+    assert "no_recent_sessions" not in causes()
+
+
+def test_a_server_is_retired_and_expected_again_in_any_spelling(published: str, store: LocalStore) -> None:
+    """Retiring writes the canonical key down, whatever was typed, and `undo` finds it by a third spelling."""
+    now, later = datetime(2026, 11, 28, tzinfo=UTC), datetime(2026, 11, 29, tzinfo=UTC)
+    act = retire_partition(store, "server_load", "2001:DB8::1", why="", now=now, requested_by="t")
+    assert act.partition == "2001:db8::1"
+    assert [one.partition for one in list_retired(store, "server_load")] == ["2001:db8::1"]
+    retire_partition(store, "server_load", "2001:0db8::1", why="", now=later, requested_by="t", undo=True)
+    assert not list_retired(store, "server_load")
+    with pytest.raises(MissingBlobError, match=r"no partition '010\.0\.0\.9' that is expected"):
+        retire_partition(store, "server_load", "010.0.0.9", why="", now=now, requested_by="t")
+
+
+def test_a_pin_is_put_under_the_canonical_key_and_ends_in_any_spelling(
+    published: str, store: LocalStore
+) -> None:
+    """A partition's pin is found and ended by any spelling, those of an earlier version among them."""
+    version = read_pins(store, "server_load").current
+    pin_version(store, "server_load", version, partition="2001:DB8::1")
+    pin_on_request(store, "server_load", version, partition="2001:0db8::1")
+    assert set(read_pins(store, "server_load").partitions) == {"2001:DB8::1", "2001:db8::1"}
+    pin_on_request(store, "server_load", "", partition="2001:db8:0::1")
+    assert not read_pins(store, "server_load").partitions
+
+
+def test_models_of_an_old_spelling_are_not_missed(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A set whose predecessor names a server otherwise lacks nobody, and what its card misses is expected once."""
+    kind = get_workload(store, "server_load")
+    monkeypatch.setattr(type(kind), "modelled_partitions", lambda self, read: read("names").decode().split())
+    before = write_model_set(store, "server_load", {"names": b"2001:DB8::1 010.0.0.2"}, {}).version
+    assert find_absent(store, kind, before, {"names": b"2001:db8::1 10.0.0.2"}) == []
+    assert find_absent(store, kind, before, {"names": b"10.0.0.2"}) == ["2001:db8::1"]
 
 
 def test_profiles_under_an_old_spelling_are_found(store: LocalStore) -> None:
