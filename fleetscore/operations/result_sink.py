@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 
 from fleetscore.errors import FleetscoreError
 from fleetscore.operations.known_workloads import find_named
-from fleetscore.records import Manifest, RunState, to_json
+from fleetscore.records import Manifest, to_json
 from fleetscore.runs.delta_schema import fields_of, partition_column
 from fleetscore.runs.index import list_runs_since
-from fleetscore.runs.manifests import read_manifest
+from fleetscore.runs.manifests import find_manifest, read_manifest
 from fleetscore.settings import ResultsPolicy, read_results_policy
 from fleetscore.sources.database_writer import replace_window
 from fleetscore.sources.databases import connection_named
@@ -92,18 +92,18 @@ def sink_behind(store: Store, now: datetime) -> None:
 
 
 def windows_behind(store: Store, workload: str, now: datetime) -> list[str]:
-    """The windows published in the last days whose newest round the workload's database lacks, oldest first."""
+    """The published windows with a run in the last days whose newest round the workload's database lacks,
+    oldest first.
+    """
     policy = read_results_policy(store, workload)
     if not policy.database:
         return []
     lines = list_runs_since(store, workload, f"{now - LOOKS_BACK:%Y-%m-%d}")
-    windows = sorted(
-        {line.window for line in lines if line.state is RunState.PUBLISHED and line.purpose == "score"}
-    )
     behind = []
-    for window in windows:
+    for window in sorted({line.window for line in lines if line.purpose == "score"}):
+        manifest = find_manifest(store, workload, window)
         known = read_hint(store, sink_path(workload, window), Sunk)
-        if known is None or not _has(known, read_manifest(store, workload, window), policy):
+        if manifest is not None and (known is None or not _has(known, manifest, policy)):
             behind.append(window)
     return behind
 

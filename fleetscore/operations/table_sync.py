@@ -16,12 +16,13 @@ import pyarrow.parquet as pq
 
 from fleetscore.errors import FleetscoreError, MissingBlobError
 from fleetscore.operations.known_workloads import find_named
-from fleetscore.records import Manifest, ResultFile, RunState
+from fleetscore.records import Manifest, ResultFile
 from fleetscore.runs.delta_log import Snapshot, read_snapshot
 from fleetscore.runs.index import list_runs_since
-from fleetscore.runs.manifests import read_manifest
+from fleetscore.runs.manifests import find_manifest, read_manifest
 from fleetscore.runs.result_tables import TableFile, commit_files, is_committed, sizes_of
 from fleetscore.store.base import Store
+from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.store.paths import copied_path, table_root
 
 LOOKS_BACK = timedelta(days=8)
@@ -82,22 +83,31 @@ def missing_windows(store: Store, workload: str) -> list[str]:
 
 def published_windows(store: Store, workload: str) -> list[str]:
     """The windows that have a manifest, sorted as texts."""
-    return [folder.rstrip("/").rsplit("/", 1)[-1] for folder in store.list_folders(f"results/{workload}/")]
+    paths = [entry.path for entry in store.list(f"results/{workload}/")]
+    return [path.split("/")[2] for path in paths if path.count("/") == 3 and path.endswith("/manifest.json")]
 
 
 def _recently_behind(store: Store, workload: str, now: datetime) -> list[Manifest]:
-    lines = list_runs_since(store, workload, f"{now - LOOKS_BACK:%Y-%m-%d}")
-    published = [line for line in lines if line.state is RunState.PUBLISHED and line.purpose == "score"]
-    if not published:
+    """The manifests of the last days that are ahead of the table, and whose files lie below its root.
+
+    Runs in every state are looked at: one that was killed between manifest and commit never recorded an end.
+    """
+    lines = [
+        line
+        for line in list_runs_since(store, workload, f"{now - LOOKS_BACK:%Y-%m-%d}")
+        if line.purpose == "score"
+    ]
+    if not lines:
         return []
     snapshot = read_snapshot(store, workload)
-    behind = sorted({line.window for line in published if _is_behind(snapshot, line.window, line.run)})
-    manifests = [read_manifest(store, workload, window) for window in behind]
+    windows = sorted({line.window for line in lines if _is_behind(snapshot, line.window, line.run)})
     root = table_root(workload)
     return [
         manifest
-        for manifest in manifests
-        if not is_committed(snapshot, manifest) and all(file.path.startswith(root) for file in manifest.files)
+        for manifest in side_by_side(lambda window: find_manifest(store, workload, window), windows)
+        if manifest is not None
+        and not is_committed(snapshot, manifest)
+        and all(file.path.startswith(root) for file in manifest.files)
     ]
 
 

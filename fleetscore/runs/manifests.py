@@ -107,6 +107,14 @@ def read_manifest(store: Store, workload: str, window: str) -> Manifest:
     return decode_manifest(store.read(path), path)
 
 
+def find_manifest(store: Store, workload: str, window: str) -> Manifest | None:
+    """The published manifest of the window; None when it is not published."""
+    try:
+        return read_manifest(store, workload, window)
+    except MissingBlobError:
+        return None
+
+
 def decode_manifest(data: bytes, path: str) -> Manifest:
     """The manifest that the file at the path holds; DamagedStateError when it is damaged, or that of
     another window.
