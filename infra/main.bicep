@@ -96,6 +96,9 @@ param dataReplication string = 'Standard_LRS'
 @maxValue(365)
 param softDeleteDays int = 7
 
+@description('True: the data account gets a hierarchical namespace, by which Spark and Fabric read the result tables; fixed once the account is made.')
+param hierarchicalNamespace bool = false
+
 @description('False: neither a Batch account nor a pool is made, and every shard is inline.')
 param batchEnabled bool = true
 
@@ -324,6 +327,7 @@ module hubStorage 'modules/storage.bicep' = {
     softDeleteDays: 1
     privateNetwork: privateNetwork
     trustedServices: false
+    hierarchicalNamespace: false
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -344,6 +348,7 @@ module dataStorage 'modules/storage.bicep' = {
     softDeleteDays: softDeleteDays
     privateNetwork: privateNetwork
     trustedServices: eventHubsEnabled
+    hierarchicalNamespace: hierarchicalNamespace
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -411,6 +416,7 @@ module privateServices 'modules/private_services.bicep' = if (privateNetwork) {
     subnetId: network.?outputs.endpointsSubnetId ?? ''
     hubStorageName: hubStorageName
     dataStorageName: dataStorageName
+    hierarchicalNamespace: hierarchicalNamespace
     registryName: registryName
     batchEnabled: offloadEnabled
     batchAccountName: batchAccountName

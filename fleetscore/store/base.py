@@ -105,7 +105,7 @@ class Store(Protocol):
 
     def list_folders(self, folder: str) -> Sequence[str]:
         """The folders directly in `folder` ("" or ending with "/") that hold anything, however deep, each
-        ending with "/", sorted.
+        ending with "/", sorted. An account with a hierarchical namespace also has those that were emptied.
         """
         ...
 

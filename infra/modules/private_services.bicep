@@ -18,6 +18,9 @@ param hubStorageName string
 @description('Name of the data storage account.')
 param dataStorageName string
 
+@description('True: the data account has a hierarchical namespace, whose readers use the dfs endpoint.')
+param hierarchicalNamespace bool
+
 @description('Name of the registry.')
 param registryName string
 
@@ -35,6 +38,7 @@ param eventHubsName string
 
 var storageSuffix = environment().suffixes.storage
 var blobZone = 'privatelink.blob.${storageSuffix}'
+var dfsZone = 'privatelink.dfs.${storageSuffix}'
 var queueZone = 'privatelink.queue.${storageSuffix}'
 var tableZone = 'privatelink.table.${storageSuffix}'
 var registryZone = 'privatelink.azurecr.io'
@@ -61,6 +65,9 @@ var alwaysEndpoints = [
   { name: 'data-queue', service: dataStorageId, group: 'queue', zone: queueZone }
   { name: 'registry', service: registryId, group: 'registry', zone: registryZone }
 ]
+var dfsEndpoints = [
+  { name: 'data-dfs', service: dataStorageId, group: 'dfs', zone: dfsZone }
+]
 var batchEndpoints = [
   { name: 'batch-account', service: batchId, group: 'batchAccount', zone: batchZone }
   { name: 'batch-nodes', service: batchId, group: 'nodeManagement', zone: batchZone }
@@ -76,7 +83,7 @@ module links 'private_links.bicep' = {
     tags: tags
     networkId: networkId
     subnetId: subnetId
-    zoneNames: concat(alwaysZones, batchEnabled ? [ batchZone ] : [], eventHubsEnabled ? [ eventHubsZone ] : [])
-    endpoints: concat(alwaysEndpoints, batchEnabled ? batchEndpoints : [], eventHubsEnabled ? eventHubsEndpoints : [])
+    zoneNames: concat(alwaysZones, hierarchicalNamespace ? [ dfsZone ] : [], batchEnabled ? [ batchZone ] : [], eventHubsEnabled ? [ eventHubsZone ] : [])
+    endpoints: concat(alwaysEndpoints, hierarchicalNamespace ? dfsEndpoints : [], batchEnabled ? batchEndpoints : [], eventHubsEnabled ? eventHubsEndpoints : [])
   }
 }

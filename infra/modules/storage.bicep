@@ -34,6 +34,9 @@ param privateNetwork bool
 @description('True: a private account still lets trusted Azure services in (Event Hubs Capture writes from outside the network).')
 param trustedServices bool
 
+@description('True: folders are real ones, which readers of tables at the dfs endpoint need; it cannot be changed once the account is there.')
+param hierarchicalNamespace bool
+
 @description('Workspace that gets the logs of queue writes, from which the alert on poison messages is made.')
 param workspaceId string
 
@@ -47,6 +50,7 @@ resource account 'Microsoft.Storage/storageAccounts@2024-01-01' = {
   }
   properties: {
     accessTier: 'Hot'
+    isHnsEnabled: hierarchicalNamespace
     allowBlobPublicAccess: false
     allowSharedKeyAccess: false
     allowCrossTenantReplication: false

@@ -1,4 +1,4 @@
-// What the largest deployment makes: private network, Event Hubs, an operator.
+// What the largest deployment makes: private network, Event Hubs, a hierarchical namespace, an operator.
 using '../main.bicep'
 
 param environmentName = 'sample'
@@ -7,4 +7,5 @@ param workerImage = 'crfleetscoresample.azurecr.io/worker@sha256:000000000000000
 param budgetStart = '2026-11-01'
 param privateNetwork = true
 param eventHubsEnabled = true
+param hierarchicalNamespace = true
 param operatorPrincipalId = '00000000-0000-0000-0000-000000000001'

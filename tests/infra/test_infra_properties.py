@@ -81,6 +81,22 @@ def test_the_pool_is_what_the_design_asks_for(templates: dict[str, Template]) ->
     assert "fixedScale" not in text
 
 
+def test_the_data_alone_may_lie_in_real_folders(main: Template, templates: dict[str, Template]) -> None:
+    """The parameter reaches the data account, which is flat unless it says so; the hub's is flat, as the host needs it."""
+    given = {
+        key: text_of(entries(main.modules[key].properties()["params"])["hierarchicalNamespace"])
+        for key in ("hubStorage", "dataStorage", "privateServices")
+    }
+    assert given == {
+        "hubStorage": "false",
+        "dataStorage": "hierarchicalNamespace",
+        "privateServices": "hierarchicalNamespace",
+    }
+    account = templates["modules/storage.bicep"].resources["account"]
+    assert text_of(entries(account.properties()["properties"])["isHnsEnabled"]) == "hierarchicalNamespace"
+    assert text_of(main.parameters["hierarchicalNamespace"].default) == "false"
+
+
 def test_the_hub_and_the_data_lie_apart(main: Template) -> None:
     """The Durable hub has a storage account of its own, so that its traffic and the data's do not throttle each other."""
     names = {
