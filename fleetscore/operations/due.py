@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from fleetscore.errors import FleetscoreError
 from fleetscore.operations.due_training import submit_due_training
+from fleetscore.operations.ready_windows import submit_ready_windows
 from fleetscore.pipeline.submit import Submission, newest_round, submit_run
 from fleetscore.registry import KnownWorkload, find_workloads
 from fleetscore.runs.manifests import read_latest
@@ -62,6 +63,12 @@ def submit_due_windows(store: Store, known: KnownWorkload, now: datetime) -> lis
 
 
 def _submit_workload(store: Store, known: KnownWorkload, now: datetime) -> list[Submission]:
+    """By its data at any time where the line `ready` says when that is complete, else by its ticks."""
+    data = known.workload.source() if known.workload is not None and not known.reason else None
+    if data is not None and data.ready is not None and known.schedule is not None:
+        if not has_input(store, known.ready()):
+            return []
+        return submit_ready_windows(store, known.ready(), known.policy, data, now)
     tick = known.schedule.latest(now) if known.schedule is not None and not known.reason else None
     key = (store.url, known.name)
     if tick is None or (_done.get(key, (None, now))[0] == tick and now - _done[key][1] < _AGAIN):

@@ -96,7 +96,7 @@ def find_late(store: Store, workload: Workload, window: str, run: str) -> LateDa
     except MissingBlobError:
         return None
     context = open_window(store, workload, window)
-    if not _prepare(context):
+    if not prepare_window(context):
         return None
     discovered = workload.discover(context)
     if {(f.path, f.etag) for f in discovered.inputs} == {(f.path, f.etag) for f in head.inputs}:
@@ -126,9 +126,10 @@ def input_fingerprint(store: Store, workload: Workload) -> str:
     return digest.hexdigest()
 
 
-def _prepare(context: RunContext) -> bool:
-    """Prepare what discovery needs, if it is not much; partials are named by content, so nothing is done
-    for nothing.
+def prepare_window(context: RunContext) -> bool:
+    """Prepare what discovery needs, if it is not much, and say whether all of it is there.
+
+    Partials are named by content, so nothing is done for nothing.
     """
     if not isinstance(context.kind, Prepares):
         return True

@@ -259,9 +259,11 @@ def _check_aggregate(settings: DataSettings) -> None:
 
 
 def _check_ready(settings: DataSettings) -> None:
-    if settings.ready is None or not settings.ready.delta:
+    if settings.ready is None:
         return
-    if settings.format != "delta" or not settings.time:
+    if settings.ready.share and settings.database:
+        raise ValueError("ready.share counts rows of files; with a database give ready.marker, or no ready")
+    if settings.ready.delta and (settings.format != "delta" or not settings.time):
         raise ValueError('ready.delta needs format = "delta", and `time` to name the column of the times')
 
 

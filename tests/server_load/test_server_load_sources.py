@@ -159,7 +159,7 @@ def _pins(store: LocalStore) -> Any:
 
 
 def test_lines_that_months_of_logs_cannot_have_are_refused(store: LocalStore) -> None:
-    """Databases, intervals and markers are refused by name."""
-    configure(store, "[data]\nready = { share = 0.9 }\n")
+    """Databases and intervals are refused by name."""
+    configure(store, '[data]\naggregate = { every = "1min", load = "mean" }\n')
     with pytest.raises(SettingsError, match="not for server_load"):
         get_workload(store, "server_load")

@@ -212,10 +212,14 @@ def test_files_that_are_passed_over_are_remarks(chain: Any, sound: LocalStore) -
 
 
 def test_lines_that_no_weekly_workload_can_mean_are_refused(sound: LocalStore) -> None:
-    """A database, intervals and a marker belong to workloads of windows of time; they are refused by name."""
-    configure(sound, '[data]\naggregate = { every = "1d", sales = "sum" }\n')
-    with pytest.raises(SettingsError, match="not for store_sales"):
-        get_workload(sound, "store_sales")
+    """A database, intervals and the times of a Delta table belong to windows of time; they are refused by name."""
+    for line in (
+        'aggregate = { every = "1d", sales = "sum" }',
+        'format = "delta"\ntime = "week"\nready = { delta = true }',
+    ):
+        configure(sound, f"[data]\n{line}\n")
+        with pytest.raises(SettingsError, match="not for store_sales"):
+            get_workload(sound, "store_sales")
 
 
 def test_sources_of_the_default_folder() -> None:

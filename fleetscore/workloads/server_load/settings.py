@@ -49,9 +49,9 @@ class ServerLoadSettings:
     schema: int = 1
 
     def __post_init__(self) -> None:
-        if self.data.aggregate or self.data.database or self.data.ready:
+        if self.data.aggregate or self.data.database:
             raise ValueError(
-                "aggregate, database and ready are not for server_load, which adds up five minutes of months of logs; "
+                "aggregate and database are not for server_load, which adds up five minutes of months of logs; "
                 "leave them out"
             )
 

@@ -88,10 +88,15 @@ class SalesData(DataSettings):
 
     def __post_init__(self) -> None:
         DataSettings.__post_init__(self)
-        if self.database or self.aggregate or self.ready:
+        if self.database or self.aggregate:
             raise ValueError(
-                "database, aggregate and ready are not for store_sales, whose rows are weeks of many windows; "
+                "database and aggregate are not for store_sales, whose rows are weeks of many windows; "
                 "leave them out"
+            )
+        if self.ready and self.ready.delta:
+            raise ValueError(
+                "ready.delta is not for store_sales, whose weeks are forecast before they end; "
+                "give ready.marker or ready.share"
             )
         _ = replace(DataSettings(), path=self.future).paths
 
