@@ -7,16 +7,20 @@ from __future__ import annotations
 import os
 import sys
 from importlib.abc import MetaPathFinder
+from threading import get_ident
 from typing import Any
 
 
 class _NoPandas(MetaPathFinder):
-    """Says of pandas that there is none."""
+    """Says of pandas that there is none, to the thread that made it; others may import pandas meanwhile."""
+
+    def __init__(self) -> None:
+        self._thread = get_ident()
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
         """Refuse pandas, and leave every other module to the other finders."""
         del path, target
-        if fullname == "pandas":
+        if fullname == "pandas" and get_ident() == self._thread:
             raise ModuleNotFoundError("pandas is not wanted yet", name="pandas")
 
 

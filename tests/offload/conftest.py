@@ -50,6 +50,13 @@ autoscale_parameters = {{ maxSpot = 1, maxDedicated = 1 }}
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests here start services and follow whole runs: on a busy machine that takes minutes."""
+    for item in items:
+        if HERE in item.path.parents and item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(900), append=False)
+
+
 @pytest.fixture(autouse=True)
 def toys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the toy workloads for this process."""

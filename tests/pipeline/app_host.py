@@ -91,7 +91,7 @@ class Host:
         method = "POST" if verb else "GET"
         return requests.request(method, url, headers={"x-functions-key": self.master_key}, timeout=30)
 
-    def ended(self, run: str, timeout_s: float = 90.0) -> Any:
+    def ended(self, run: str, timeout_s: float = 400.0) -> Any:
         """Wait for the run's end and give its status."""
         wait_until(lambda: self.get(f"runs/{run}")["state"] in FINAL, timeout_s)
         return self.get(f"runs/{run}")
@@ -120,7 +120,7 @@ def running(host: AnyHost) -> Iterator[AnyHost]:
         host.kill()
 
 
-def wait_until(condition: Callable[[], Truth | None], timeout_s: float = 60.0) -> Truth:
+def wait_until(condition: Callable[[], Truth | None], timeout_s: float = 110.0) -> Truth:
     """What the condition gives as soon as it is true; fail when it never is."""
     deadline = time.monotonic() + timeout_s
     while not (found := condition()):

@@ -50,3 +50,25 @@ def test_pandas_works_for_whoever_asks() -> None:
         "import pandas; print(frame['a'].sum(), pyarrow.Table.from_pandas(frame).num_rows)"
     )
     assert told_by(code) == "3 2"
+
+
+def test_other_threads_may_import_pandas_meanwhile() -> None:
+    """While one thread lets Arrow find no pandas, another one that scores imports it as ever."""
+    code = """
+import threading, pyarrow
+from fleetscore.arrow_startup import block_pandas_import
+inside, finish, make = threading.Event(), threading.Event(), pyarrow.array
+def slowly(*values, **options):
+    inside.set()
+    assert finish.wait(60)
+    return make(*values, **options)
+pyarrow.array = slowly
+blocking = threading.Thread(target=block_pandas_import)
+blocking.start()
+assert inside.wait(60)
+import pandas
+finish.set()
+blocking.join()
+print(pandas.DataFrame({"a": [1, 2]})["a"].sum())
+"""
+    assert told_by(code) == "3"

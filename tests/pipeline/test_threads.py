@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -59,6 +60,32 @@ def test_eight_threads_publish_what_one_thread_publishes(azurite: str, tmp_path:
     assert told["differing"] == []
     assert told["runs"] == _THREADS
     assert told["rows"] > 1000
+
+
+def _first_use(*words: str) -> Any:
+    """What first_use_program.py says in a process of its own."""
+    program = Path(__file__).with_name("first_use_program.py")
+    environment = os.environ | {"PYTHONPATH": str(_ROOT)}
+    done = subprocess.run(
+        [sys.executable, str(program), *words], capture_output=True, text=True, cwd=_ROOT, env=environment
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)  # five processes that import everything and change threads at every microsecond
+def test_the_first_uses_of_a_process_may_come_at_once(tmp_path: Path) -> None:
+    """In fresh processes whose eight threads import, compile and read everything for the first time at once, nothing fails."""
+    jobs = _first_use("prepare", str(tmp_path / "store"))
+    lives = []
+    for life in range(4):
+        copied = tmp_path / f"store{life}"
+        shutil.copytree(tmp_path / "store", copied)
+        lives.append(_first_use("use", str(copied), json.dumps(jobs), str(life)))
+    assert [life["failed"] for life in lives] == [[]] * 4
+    assert all(life["rows"] == lives[0]["rows"] for life in lives)
+    assert sum(lives[0]["rows"].values()) > 1000
 
 
 def test_packs_are_read_while_others_are_dropped(restless: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ class ServiceProcess:
         self.process.wait(timeout_s)
 
 
-def start_service(data: Path, *options: str, timeout_s: float = 20) -> ServiceProcess:
+def start_service(data: Path, *options: str, timeout_s: float = 100) -> ServiceProcess:
     """Starts `python -m devbatch start --data DATA OPTIONS` and waits for its address.
 
     Its log is `DATA/service.log`.
