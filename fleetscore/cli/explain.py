@@ -54,11 +54,12 @@ def format_story(story: PartitionStory) -> list[tuple[str, Any]]:
 def _format_input(story: PartitionStory) -> str:
     found = story.input
     size = f", {found.size_bytes:,} bytes" if found.size_bytes else ""
+    rows = f"about {found.rows:,}" if found.is_estimate else f"{found.rows:,}"
     if not found.files:
-        return f"{found.rows:,} rows{size}; the window has no input file"
+        return f"{rows} rows{size}; the window has no input file"
     names = [f"{file.path} ({file.size_bytes:,} bytes)" for file in found.files[:5]]
     more = [f"and {found.files_in_all - 5} more files"] if found.files_in_all > 5 else []
-    return "\n".join([f"{found.rows:,} rows{size}, in the window's files:", *names, *more])
+    return "\n".join([f"{rows} rows{size}, in the window's files:", *names, *more])
 
 
 def _format_shard(story: PartitionStory) -> str:

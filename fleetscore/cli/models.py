@@ -221,7 +221,9 @@ def _print_sets(workload: str, found: ModelSets) -> None:
     from fleetscore.cli.render import print_table
 
     if not found.sets:
-        say(f"{workload} has no model set yet. Make one: fleetscore train {workload} --from A --to B")
+        say(
+            f"{workload} has no model set yet. Train one (fleetscore train) or import one (fleetscore import-models)."
+        )
         return
     rows = [
         (s.version, f"{s.created:%Y-%m-%d %H:%M:%S}", f"{_size(s):,}", _format_pins(found, s.version))

@@ -203,7 +203,8 @@ def _rows(status: RunStatus) -> str:
     if not record.input_rows:
         return ""
     if record.request.purpose == "train":
-        return f"{record.input_rows:,} read"
+        planned = any(count for outcome, count in record.counts.items() if outcome != "scored")
+        return f"about {record.input_rows:,}, as planned" if planned else f"{record.input_rows:,} read"
     rate = f", {record.input_rows / status.elapsed_s:,.0f} a second" if status.elapsed_s else ""
     return f"{record.input_rows:,} in, {record.rows:,} out{rate}"
 

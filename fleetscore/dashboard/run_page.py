@@ -31,7 +31,7 @@ from fleetscore.dashboard.page import Body
 from fleetscore.dashboard.run_view import LogView, Matches, RunView
 from fleetscore.dashboard.timeline_drawing import draw_timeline, extremes
 from fleetscore.operations.window_states import SIGNS, Mark, mark_of
-from fleetscore.records import GOOD, Cause, RunRecord, RunState
+from fleetscore.records import GOOD, Cause, Outcome, RunRecord, RunState
 from fleetscore.runs.index import line_of
 from fleetscore.runs.timeline import Timeline
 from fleetscore.store.paths import run_path
@@ -227,6 +227,14 @@ def _extremes(timeline: Timeline, run: str, links: Links) -> Markup | None:
     return tag("details", title, table(columns, rows), id="extremes")
 
 
+def _input(record: RunRecord) -> str | None:
+    """The rows of the input; a training that did not train all knows them as estimates only."""
+    if not record.input_rows:
+        return None
+    is_estimate = record.request.purpose == "train" and set(record.counts) - {Outcome.SCORED}
+    return f"about {record.input_rows:,} rows" if is_estimate else f"{record.input_rows:,} rows"
+
+
 def _about(view: RunView, links: Links, now: datetime) -> Markup:
     record, request = view.status.record, view.status.record.request
     rounds: list[Child] = []
@@ -246,7 +254,7 @@ def _about(view: RunView, links: Links, now: datetime) -> Markup:
             ("scored again", request.only if request.only != "all" else None),
             ("models", ", ".join(f"{v or 'none'} ({n:,})" for v, n in record.models.items()) or None),
             ("model set made", record.model_set or None),
-            ("input", f"{record.input_rows:,} rows" if record.input_rows else None),
+            ("input", _input(record)),
             ("facts", ", ".join(f"{k}: {format_fact(k, v)}" for k, v in record.facts.items() if k not in known) or None),
             ("remarks", [tag("p", remark) for remark in record.remarks] or None),
             ("manifest", tag("code", record.manifest) if record.manifest else None),

@@ -63,7 +63,10 @@ def _input(story: PartitionStory) -> Markup:
     files = [tag("li", tag("code", file.path), f" ({format_bytes(file.size_bytes)})") for file in found.files]
     more = found.files_in_all - len(found.files)
     facts_of_input = facts(
-        [("rows", f"{found.rows:,}"), ("size", format_bytes(found.size_bytes) if found.size_bytes else None)]
+        [
+            ("rows", f"{'about ' * found.is_estimate}{found.rows:,}"),
+            ("size", format_bytes(found.size_bytes) if found.size_bytes else None),
+        ]
     )
     if not files:
         return facts_of_input

@@ -9,6 +9,7 @@ from datetime import datetime
 from fleetscore.errors import FleetscoreError
 from fleetscore.models.model_sets import read_listed_set, read_pins
 from fleetscore.models.trust import TRUSTED, trusted_names
+from fleetscore.operations.advice import ways_to_models
 from fleetscore.operations.due import has_input
 from fleetscore.operations.findings import Finding, run_check
 from fleetscore.operations.result_sink import windows_behind
@@ -96,7 +97,9 @@ def _models(store: Store, known: KnownWorkload) -> Iterator[Finding]:
         return
     pins = read_pins(store, workload)
     if not pins.current:
-        fix = f"fleetscore train {workload} --from A --to B, or fleetscore models promote {workload}"
+        fix = " or ".join(
+            filter(None, [ways_to_models(store, workload), f"fleetscore models promote {workload}"])
+        )
         yield Finding("models", "warning", f"{workload} has data, but no model set is pinned.", fix)
     versions = sorted({pins.current, pins.challenger, *pins.partitions.values(), *pins.keys.values()} - {""})
     yield from side_by_side(lambda version: _model(store, workload, version), versions)

@@ -21,12 +21,12 @@ import pyarrow.parquet as pq
 
 from fleetscore.errors import InputError, MissingBlobError, ModelError
 from fleetscore.models.model_sets import Pins, read_model_set, read_pins
+from fleetscore.operations.advice import advise, ways_to_models
 from fleetscore.operations.model_keys import read_model_keys
 from fleetscore.pipeline.attempt_marker import AttemptMarker
 from fleetscore.pipeline.score import read_shard_record
 from fleetscore.pipeline.spellings import find_spelled, speller_of
 from fleetscore.records import (
-    FINAL,
     InputFile,
     Outcome,
     PlanHead,
@@ -59,6 +59,7 @@ class InputFound:
     size_bytes: int
     files: tuple[InputFile, ...]
     files_in_all: int
+    is_estimate: bool = False  # `rows` is what the plan of a training expected, nothing that was counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,46 +180,28 @@ def explain(store: Store, run: str, partition: str) -> PartitionStory:
         outcome=line["outcome"],
         cause=line["cause"],
         detail=line["detail"] or "",
-        input=InputFound(row["rows"], row["size_bytes"], head.inputs[:_MOST_FILES], len(head.inputs)),
+        input=_input(record, row, line, head),
         shard=shard,
         attempts=attempts,
         model=_with_keys(model.result(), keys.result(), pins.result()),
         output=_output(record, line, digests.result()),
         scored_by=source,
-        advice=advise(record, partition, line["outcome"], line["cause"]),
+        advice=advise(
+            record, partition, line["outcome"], line["cause"], ways_to_models(store, record.request.workload)
+        ),
         figures=figures.result(),
         causes=read_causes_of(store, run, partition, line["cause"]),
     )
 
 
-def advise(record: RunRecord, partition: str, outcome: str, cause: str) -> str:
-    """What to do next about a partition with this outcome, as one sentence; "" when there is nothing to do.
-
-    >>> from datetime import UTC, datetime
-    >>> from fleetscore.records import RunRequest
-    >>> request = RunRequest("r", "sensor_anomaly", "2018-08-28T23", 1, datetime.now(UTC), "me")
-    >>> advise(RunRecord(request, RunState.PUBLISHED, datetime.now(UTC)), "7/2", "late", "no_data")
-    'When its data has come: fleetscore retry r --only missing'
+def _input(record: RunRecord, row: Mapping[str, Any], line: Mapping[str, Any], head: PlanHead) -> InputFound:
+    """What discovery found; of a training the rows that were read, where they were, since plans estimate
+    them.
     """
-    run, workload = record.request.run, record.request.workload
-    if not outcome:
-        ended = record.state in FINAL
-        return (
-            f"The run ended before it was scored: fleetscore retry {run}"
-            if ended
-            else "Wait: it is under way."
-        )
-    if cause in _MODEL_CAUSES:
-        return f"Train or pin a model (fleetscore train {workload}, fleetscore models pin {workload}), then: fleetscore retry {run}"
-    by_outcome = {
-        Outcome.LATE: f"When its data has come: fleetscore retry {run} --only missing",
-        Outcome.FAILED: f"Fix what the cause names, then: fleetscore retry {run}",
-        Outcome.QUARANTINED: f"Look at its input and its model, then: fleetscore retry {run} --partition {partition!r}",
-    }
-    return by_outcome.get(Outcome(outcome), "")
-
-
-_MODEL_CAUSES = frozenset({"no_model", "bad_model", "corrupt_model", "no_model_set", "model_features"})
+    is_training = record.request.purpose == "train"
+    is_counted = not is_training or line["outcome"] == Outcome.SCORED
+    rows = line["input_rows"] if is_training and is_counted else row["rows"]
+    return InputFound(rows, row["size_bytes"], head.inputs[:_MOST_FILES], len(head.inputs), not is_counted)
 
 
 def describe_attempts(

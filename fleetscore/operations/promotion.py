@@ -13,6 +13,7 @@ from fleetscore.models.model_sets import (
     read_pins,
     version_before,
 )
+from fleetscore.operations.advice import ways_to_models
 from fleetscore.store.base import Store
 
 Promotion = Callable[[Store, str, str, str, str], Pins]
@@ -87,10 +88,10 @@ def roll_back(store: Store, workload: str, requested_by: str, why: str) -> Pins:
 def _newest(store: Store, workload: str) -> str:
     versions = list_model_sets(store, workload)
     if not versions:
+        ways = ways_to_models(store, workload)
         raise InputError(
-            f"{workload} has no model set.",
-            fix=f"Make one: fleetscore train {workload} --from A --to B", field="workload",
-        )  # fmt: skip
+            f"{workload} has no model set.", fix=f"Make one: {ways}" if ways else "", field="workload"
+        )
     return versions[-1]
 
 

@@ -183,5 +183,5 @@ def test_attempts_are_told_from_their_files_alone() -> None:
 def test_every_outcome_that_needs_a_look_has_advice(outcome: Outcome) -> None:
     """Scored and skipped need nothing by themselves; every other outcome names a command."""
     request = RunRequest("r", "toy", WINDOW, 1, NOW, "test")
-    said = advise(RunRecord(request, RunState.PUBLISHED, NOW), "p", outcome, "some_cause")
+    said = advise(RunRecord(request, RunState.PUBLISHED, NOW), "p", outcome, "some_cause", "")
     assert ("fleetscore retry r" in said) == (outcome not in (Outcome.SCORED, Outcome.SKIPPED))

@@ -14,17 +14,27 @@ from sklearn.linear_model import Ridge
 from fleetscore.cli.program import run_command
 from fleetscore.errors import InputError, SettingsError
 from fleetscore.models.model_sets import pin_version, read_model_set, read_pins
+from fleetscore.operations.advice import advise, ways_to_models
 from fleetscore.operations.due import submit_due
 from fleetscore.operations.due_training import submit_due_training
+from fleetscore.operations.promotion import promote
 from fleetscore.pipeline.local import execute, run_training, run_window
 from fleetscore.pipeline.profiles import read_training_profile
 from fleetscore.pipeline.submit import submit_training
-from fleetscore.records import RunRecord, RunState
+from fleetscore.records import RunRecord, RunRequest, RunState
 from fleetscore.registry import find_workload, get_workload
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store.base import Store
-from tests.model_fleets.conftest import FEATURES, MIDNIGHT, fitted, pin_models, telemetry, write_rows
+from tests.model_fleets.conftest import (
+    FEATURES,
+    MIDNIGHT,
+    SETTINGS,
+    fitted,
+    pin_models,
+    telemetry,
+    write_rows,
+)
 
 VANS = ["VAN-1", "VAN-2", "VAN-3"]
 SPAN = ("2026-11-21", "2026-11-24")
@@ -314,3 +324,20 @@ def test_the_command_trains_on_the_local_host(trainable: Store, capsys: pytest.C
     """`fleetscore train vans` goes through the app and says what the set is now."""
     assert run_command(["train", "vans", "--from", SPAN[0], "--to", SPAN[1], "--store", trainable.url]) == 0
     assert "(current)" in capsys.readouterr().out
+
+
+def test_training_is_advised_only_where_the_settings_say_how(store: Store, trainable: Store) -> None:
+    """A fleet without [train] is told to import models, by the doctor, by `promote` and about a partition; one with it to train as well."""
+    assert ways_to_models(trainable, "vans") == (
+        "fleetscore train vans --from A --to B or fleetscore import-models vans --from FOLDER"
+    )
+    assert ways_to_models(trainable, "nobody") == ""
+    store.write("settings/plain.toml", SETTINGS.encode())
+    assert ways_to_models(store, "plain") == "fleetscore import-models plain --from FOLDER"
+    with pytest.raises(InputError) as refused:
+        promote(store, "plain", "", "t", "")
+    assert refused.value.fix == "Make one: fleetscore import-models plain --from FOLDER"
+    request = RunRequest("r", "plain", "2026-11-21", 1, datetime.now(UTC), "t")
+    ended = RunRecord(request, RunState.PUBLISHED, datetime.now(UTC))
+    said = advise(ended, "van-1", "skipped", "no_model", ways_to_models(store, "plain"))
+    assert "fleetscore import-models plain" in said and "train" not in said

@@ -213,3 +213,17 @@ def test_mutated_pickles_are_read_or_refused(data: st.DataObject) -> None:
 
 PICKLE = pickle.dumps(fitted())
 OPCODES = list(b"(.012NRQbcdhjqrst}]\x81\x85\x86\x87\x8c\x93\x94")
+
+
+def test_a_file_of_joblib_and_one_that_is_no_pickle_are_named_as_what_they_are(tmp_path: Path) -> None:
+    """joblib.dump writes what no pickle reader knows: the message says so; neither message shows a byte of the file."""
+    import joblib
+
+    path = tmp_path / "model_1_1.pkl"
+    joblib.dump(fitted(), path)
+    for data, said in ((path.read_bytes(), "was written by joblib.dump"), (b"\x07\x00text", "is no pickle")):
+        with pytest.raises(ModelError) as refused:
+            read_pipeline(data, "model_1_1")
+        assert refused.value.message.startswith(f"model_1_1 {said}")
+        assert "pickle.dump" in refused.value.fix
+        assert "opcode" not in str(refused.value)

@@ -1,14 +1,17 @@
 """Bad input: every defect has a rule, an outcome and a cause, and costs no other store its forecast."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from fleetscore.cli.explain import format_story
 from fleetscore.errors import InputError
-from fleetscore.pipeline.local import run_window
+from fleetscore.operations.explain import explain
+from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.records import RunState
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
@@ -379,3 +382,20 @@ def test_results_are_readable_as_plain_columns(chain: Any, sound: LocalStore) ->
     file = read_manifest(sound, "store_sales", str(ORIGIN)).files[0]
     with sound.open(file.path) as source:
         assert pq.read_schema(source).remove_metadata().equals(RESULTS)
+
+
+def test_a_training_that_failed_knows_its_rows_by_the_plan_only(tmp_path: Path) -> None:
+    """Rows that were estimated from the size of files are called so, and what comes next is to train again, not to retry."""
+    store = LocalStore(tmp_path / "store")
+    rows = [f"S1,A,{day:02d}.02.2019,5,1.0,0,0" for day in range(1, 28)]
+    lines = "\n".join(["store,sku,week,sales,price,deal,feat", *rows])
+    store.write("data/store_sales/history.csv", lines.encode())
+    record = run_training(store, "store_sales", "2021-W01", "2021-W04")
+    assert record.counts == {"failed": len(QUANTILE_NAMES)}
+    story = explain(store, record.request.run, "q50")
+    told = dict(format_story(story))
+    assert story.input.is_estimate
+    assert told["input"].startswith(f"about {story.input.rows:,} rows")
+    assert story.advice == (
+        "Fix what the cause names, then: fleetscore train store_sales --from 2021-W01 --to 2021-W04"
+    )

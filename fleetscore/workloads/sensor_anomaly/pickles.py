@@ -32,6 +32,7 @@ _OPCODES = frozenset(
     APPENDS EMPTY_DICT SETITEM SETITEMS BINPUT LONG_BINPUT BINGET LONG_BINGET MEMOIZE
     """.split()  # noqa: SIM905 - a list of fifty quoted names reads worse
 )
+_HEAD_BYTES = 4096  # joblib names its own classes there
 _PUTS = frozenset({"BINPUT", "LONG_BINPUT"})
 _KINDS = {"f8", "f4", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1"}
 
@@ -181,10 +182,24 @@ def read_pipeline(data: bytes, name: str) -> SensorModel:
             field=name,
         ) from error
     except Exception as error:  # a hostile or damaged file can fail in any way; none of it ran
-        raise ModelError(
-            f"{name} is not a readable pickle: {error}.", code="unsafe_pickle", field=name
-        ) from error
+        raise _unreadable(data, name) from error
     return _model_of(root, name)
+
+
+def _unreadable(data: bytes, name: str) -> ModelError:
+    if b"joblib.numpy_pickle" in data[:_HEAD_BYTES]:
+        return ModelError(
+            f"{name} was written by joblib.dump, whose files hold arrays that no pickle reader knows.",
+            fix="Write it again with pickle.dump, or bring it in as a workload of kind models: fleetscore new.",
+            code="unsafe_pickle",
+            field=name,
+        )
+    return ModelError(
+        f"{name} is no pickle, or it is damaged.",
+        fix="Write it again with pickle.dump.",
+        code="unsafe_pickle",
+        field=name,
+    )
 
 
 def _scan(data: bytes) -> None:
