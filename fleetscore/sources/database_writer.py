@@ -1,20 +1,63 @@
-"""Writing a window's rows into a table of a PostgreSQL server: what was there of the window is replaced, in
-one transaction.
+"""Writing a window's rows into a table of a database: what was there of the window is replaced, in one
+transaction. Which server it is decides only how the few statements are made.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
-from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
 
 import pyarrow as pa
 
-from fleetscore.errors import FleetscoreError, InputError, SettingsError, SourceError
-from fleetscore.sources.databases import Connection, is_lost, require_driver, shown, with_token
+from fleetscore.errors import FleetscoreError, InputError, SourceError
+from fleetscore.sources.databases import Connection, is_lost, shown
 
-_CONNECT_S = 10
+_SIZE = re.compile(r"\([^)]*\)")  # of a type: numeric(9,2), timestamp(6) with time zone
+
+
+class OpenTable(Protocol):
+    """A table within a transaction, which one writer at a time has."""
+
+    @property
+    def name(self) -> str:
+        """The table as settings name it."""
+        ...
+
+    @property
+    def text_types(self) -> frozenset[str]:
+        """Of the server's types, those that take texts."""
+        ...
+
+    def columns(self) -> Mapping[str, str]:
+        """The table's columns with the server's types; none where there is no such table."""
+        ...
+
+    def types_of(self, schema: pa.Schema) -> Mapping[str, str]:
+        """The server's types that the columns of a schema would get in a new table."""
+        ...
+
+    def create(self, schema: pa.Schema) -> None:
+        """Make the table."""
+        ...
+
+    def add_columns(self, fields: Sequence[pa.Field]) -> None:
+        """Add columns at its end, without a value in the rows that are there."""
+        ...
+
+    def delete(self, column: str, value: str) -> None:
+        """Delete the rows with that value."""
+        ...
+
+    def insert(self, rows: pa.Table) -> None:
+        """Append the rows by the names of their columns."""
+        ...
+
+    def commit(self) -> None:
+        """Make all of it happen."""
+        ...
 
 
 def replace_window(
@@ -23,40 +66,62 @@ def replace_window(
     """Replace the rows whose `column` is `window` by the pieces, which get that column; returns how many
     there are now.
 
-    The table is made where it is missing. Either all of it happens or nothing. SourceError `database_failed`
-    where the server does not answer: another try may succeed; InputError `bad_table` for rows that the table
-    does not take.
+    The table is made where it is missing, and gets the columns of the pieces that it lacks. Either all of it
+    happens or nothing. SourceError `database_failed` where the server does not answer: another try may
+    succeed; InputError `bad_table` for rows that the table does not take.
     """
-    if not connection.is_postgres:
-        raise SettingsError(
-            f"{connection.variable} is no PostgreSQL server.",
-            fix="Results are written to PostgreSQL only.",
-            field="database",
-        )
-    require_driver("adbc_driver_postgresql", "adbc-driver-postgresql")
-    with _explained(connection, table), _opened(connection, limit_s) as opened, opened.cursor() as cursor:
-        rows = _replace(cursor, table, column, window, pieces)
+    with _explained(connection, table), _opened(connection, table, limit_s) as opened:
+        rows = _replace(opened, column, window, pieces)
         opened.commit()
     return rows
 
 
-def _replace(cursor: Any, table: str, column: str, window: str, pieces: Iterable[pa.Table]) -> int:
-    """One writer of a table at a time: else two rounds of a window could both insert."""
-    schema, _, name = table.rpartition(".")
-    place = {"db_schema_name": schema} if schema else {}
-    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", (table,))
-    cursor.fetchall()
-    rows, made = 0, False
+def _opened(connection: Connection, table: str, limit_s: float) -> AbstractContextManager[OpenTable]:
+    """The table in a transaction; the writers' modules import their drivers' types only."""
+    if connection.is_postgres:
+        from fleetscore.sources.postgres_writer import open_postgres_table
+
+        return open_postgres_table(connection, table, limit_s)
+    from fleetscore.sources.sql_server_writer import open_sql_server_table
+
+    return open_sql_server_table(connection, table, limit_s)
+
+
+def _replace(opened: OpenTable, column: str, window: str, pieces: Iterable[pa.Table]) -> int:
+    rows, fitted = 0, None
     for piece in pieces:
         marked = _plain(piece).append_column(column, pa.repeat(pa.scalar(window), piece.num_rows))
-        if not made:
-            cursor.adbc_ingest(name, marked.slice(0, 0), mode="create_append", **place)
-            quoted = ".".join(f'"{part}"' for part in (schema, name) if part)
-            cursor.execute(f'DELETE FROM {quoted} WHERE "{column}" = $1', (window,))  # noqa: S608 - checked names
-            made = True
-        cursor.adbc_ingest(name, marked, mode="append", **place)
+        if marked.schema != fitted:
+            _fit(opened, marked.schema)
+        if fitted is None:
+            opened.delete(column, window)
+        fitted = marked.schema
+        opened.insert(marked)
         rows += marked.num_rows
     return rows
+
+
+def _fit(opened: OpenTable, schema: pa.Schema) -> None:
+    """Make the table, or add to it what it lacks.
+
+    InputError for a column of another type: servers would read the bytes of one number as another, or round it.
+    """
+    there = opened.columns()
+    if not there:
+        opened.create(schema)
+        return
+    wanted = opened.types_of(schema)
+    for name in wanted.keys() & there.keys():
+        has, gets = (_SIZE.sub("", kind).strip() for kind in (there[name], wanted[name]))
+        if has != gets and not {has, gets} <= opened.text_types:
+            raise InputError(
+                f"Column {name} of {opened.name} is {there[name]}, and {wanted[name]} in the results.",
+                fix="Change the type of the table's column, or write to another table; the watchdog tries again.",
+                field="table",
+                code="bad_table",
+            )
+    if lacking := [field for field in schema if field.name not in there]:
+        opened.add_columns(lacking)
 
 
 def _plain(table: pa.Table) -> pa.Table:
@@ -66,23 +131,8 @@ def _plain(table: pa.Table) -> pa.Table:
 
 
 @contextlib.contextmanager
-def _opened(connection: Connection, limit_s: float) -> Iterator[Any]:
-    """A connection that gives up when the server does not answer, or takes too long over a statement."""
-    from adbc_driver_postgresql import dbapi
-
-    parts = urlsplit(with_token(connection))
-    query = {"connect_timeout": str(_CONNECT_S), **dict(parse_qsl(parts.query))}
-    with dbapi.connect(parts._replace(query=urlencode(query)).geturl()) as opened:
-        with opened.cursor() as cursor:
-            limits = ("lock_timeout", f"{limit_s:.0f}s", "statement_timeout", f"{limit_s:.0f}s")
-            cursor.execute("SELECT set_config($1, $2, true), set_config($3, $4, true)", limits)
-            cursor.fetchall()
-        yield opened
-
-
-@contextlib.contextmanager
 def _explained(connection: Connection, table: str) -> Iterator[None]:
-    """Turn the driver's errors into ours, without the connection in them."""
+    """Turn the drivers' errors into ours, without the connection in them."""
     try:
         yield
     except FleetscoreError:
@@ -97,7 +147,8 @@ def _explained(connection: Connection, table: str) -> Iterator[None]:
             ) from None
         raise InputError(
             f"{table} of {connection.variable} does not take the rows: {shown(connection, error)}",
-            fix="Give its role the right to write and to create, or make the table's columns those of the results.",
+            fix="Give its role the right to write, to create and to alter, or make the table's columns those of "
+            "the results.",
             field="table",
             code="bad_table",
         ) from None

@@ -165,9 +165,7 @@ def _sql_server_reader(
     require_driver("mssql_python", "mssql-python")
     import mssql_python
 
-    opened = mssql_python.connect(
-        connection.text, timeout=_CONNECT_S, **_sql_server_identity(connection.text)
-    )
+    opened = mssql_python.connect(connection.text, timeout=_CONNECT_S, **sql_server_identity(connection.text))
     with contextlib.closing(opened), contextlib.closing(opened.cursor()) as cursor:
         opened.timeout = int(limit_s)
         values = [getattr(span, name).astimezone(UTC) for name in bound_names(query)]
@@ -176,7 +174,7 @@ def _sql_server_reader(
             yield reader
 
 
-def _sql_server_identity(text: str) -> dict[str, Any]:
+def sql_server_identity(text: str) -> dict[str, Any]:
     """The app's identity, where the connection brings none of its own."""
     if re.search(r"(?:^|;)\s*(?:UID|User Id|Authentication|Trusted_Connection)\s*=", text, re.IGNORECASE):
         return {}

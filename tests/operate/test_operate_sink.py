@@ -6,7 +6,9 @@ import logging
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
+import pyarrow as pa
 import pytest
 from toy_workload import write_lines
 
@@ -16,6 +18,9 @@ from fleetscore.pipeline.local import execute, run_window
 from fleetscore.pipeline.submit import submit_retry
 from fleetscore.records import Only
 from fleetscore.settings import ResultsPolicy
+from fleetscore.sources.database_writer import _replace, replace_window
+from fleetscore.sources.databases import connection_named
+from fleetscore.sources.sql_server_writer import SqlServerTable, declare
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
 from tests.sources.postgres_server import PostgresServer, running_server
@@ -123,6 +128,102 @@ def test_rows_that_the_table_does_not_take_leave_it_as_it_was(sunk: Store, serve
         sink_window(sunk, "toy", WINDOWS[0], NOW)
     assert raised.value.code == "bad_table"
     assert rows(server) == [(WINDOWS[0], "old", 1)]
+
+
+@pytest.mark.slow
+def test_new_columns_are_added_and_rows_of_another_type_refused(sunk: Store, server: PostgresServer) -> None:
+    """Older rows have no value in an added column, whatever its type and name; a changed type is refused by name, and what was
+    there stays.
+    """
+    connection = connection_named(VARIABLE)
+
+    def write(window: str, piece: pa.Table) -> int:
+        return replace_window(connection, "forecasts", "window", window, [piece], limit_s=10.0)
+
+    write("w1", pa.table({"partition": ["a"], "doubled": [1]}))
+    grown = pa.table(
+        {
+            "partition": ["b"], "doubled": [2], 'sum "é"': [0.5], "at": [NOW], "flag": [True],
+            "cost": pa.array([None], pa.decimal128(9, 2)), "kind": pa.array(["x"]).dictionary_encode(),
+        }
+    )  # fmt: skip
+    assert write("w2", grown) == 1
+    assert write("w2", grown) == 1
+    assert write("w1", pa.table({"doubled": [3], "partition": ["a"]})) == 1
+    found = server.run(
+        'SELECT "window", partition, doubled, "sum ""é""", at IS NULL, flag, kind FROM forecasts ORDER BY 1'
+    )
+    assert [tuple(row) for row in found] == [
+        ("w1", "a", 3, None, True, None, None),
+        ("w2", "b", 2, 0.5, False, True, "x"),
+    ]
+    for other in (["text"], [0.5], [True], pa.array([1], pa.int32())):
+        with pytest.raises(InputError, match="Column doubled of forecasts is bigint, and ") as raised:
+            write("w1", pa.table({"partition": ["a"], "doubled": other}))
+        assert raised.value.code == "bad_table"
+    assert len(server.run("SELECT * FROM forecasts")) == 2
+
+
+@pytest.mark.slow
+def test_pieces_of_one_window_may_have_grown_between_files(sunk: Store, server: PostgresServer) -> None:
+    """A retry copies old rows beside new ones: both files' rows are there; a window without rows empties it."""
+    connection = connection_named(VARIABLE)
+    pieces = [pa.table({"partition": ["a"]}), pa.table({"partition": ["b"], "doubled": [2]})]
+    assert replace_window(connection, "forecasts", "window", "w", pieces, limit_s=10.0) == 2
+    assert server.run("SELECT partition, doubled FROM forecasts ORDER BY 1") == [("a", None), ("b", 2)]
+    assert replace_window(connection, "forecasts", "window", "w", [pieces[1].slice(0, 0)], limit_s=10.0) == 0
+    assert server.run("SELECT * FROM forecasts") == []
+
+
+def test_statements_for_sql_server_name_every_type_or_refuse_the_column() -> None:
+    """Each Arrow type of results has one of the server's; a list is refused with the column's name. No server was at hand."""
+    schema = pa.schema(
+        [
+            ("a", pa.int64()),
+            ("b", pa.float64()),
+            ("c", pa.bool_()),
+            ("d", pa.date32()),
+            ("e]", pa.timestamp("us")),
+        ]
+    )
+    wanted = "[a] bigint NULL, [b] float NULL, [c] bit NULL, [d] date NULL, [e]]] datetime2(6) NULL"
+    assert declare(schema) == wanted
+    with pytest.raises(InputError, match="Column many is list"):
+        declare(pa.schema([("many", pa.list_(pa.int64()))]))
+
+
+class SqlServerCursor:
+    """What the writer says to a server that has the table with one column."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, Any]] = []
+
+    def execute(self, statement: str, values: Any = None) -> None:
+        self.said.append((statement.partition("(")[0].strip(), values))
+
+    executemany = execute
+
+    def fetchall(self) -> list[tuple[str, str]]:
+        return [("partition", "varchar")]
+
+
+def test_the_steps_on_sql_server_are_those_on_postgresql() -> None:
+    """The table's columns are read, lacking ones added, the window's rows deleted, the new ones inserted in batches."""
+    cursor = SqlServerCursor()
+    table = SqlServerTable(cursor, None, "dbo.t")
+    piece = pa.table({"partition": [f"p{n}" for n in range(5001)], "doubled": list(range(5001))})
+    assert _replace(table, "window", "w", [piece]) == 5001
+    said = [statement for statement, _ in cursor.said]
+    assert said == [
+        "SELECT name, TYPE_NAME",
+        "ALTER TABLE [dbo].[t] ADD [doubled] bigint NULL, [window] nvarchar",
+        "DELETE FROM [dbo].[t] WHERE [window] = ?",
+        "INSERT INTO [dbo].[t]",
+        "INSERT INTO [dbo].[t]",
+    ]
+    assert cursor.said[2][1] == ["w"]
+    assert [len(values) for _, values in cursor.said[3:]] == [5000, 1]
+    assert cursor.said[4][1] == [("p5000", 5000, "w")]
 
 
 @pytest.mark.parametrize(
