@@ -28,6 +28,8 @@ from fleetscore.registry import get_workload, read_policy
 from fleetscore.runs.index import list_runs_since
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.plans import read_plan
+from fleetscore.settings import workload_settings_path
+from fleetscore.sources import land, read_landed, read_standing
 from fleetscore.store.base import Store
 from fleetscore.store.paths import late_path
 from fleetscore.store.state_files import read_hint
@@ -61,7 +63,7 @@ def submit_late(store: Store, workload_name: str, now: datetime) -> Submission |
     if not newest or wait_for_live_s(store, now) or is_under_way(store, [workload_name], WHO, now):
         return None
     workload = get_workload(store, workload_name)
-    seen, there = _read_seen(store, workload_name), input_fingerprint(store, workload)
+    seen, there = _read_seen(store, workload_name), _state_of_input(store, workload, now)
     checked = dict.fromkeys([window for window in newest if seen.get(window) == there], there)
     submission = None
     for window in [window for window in newest if window not in checked][:_MOST_WINDOWS]:
@@ -96,6 +98,7 @@ def find_late(store: Store, workload: Workload, window: str, run: str) -> LateDa
     except MissingBlobError:
         return None
     context = open_window(store, workload, window)
+    land_late(context)
     if not prepare_window(context):
         return None
     discovered = workload.discover(context)
@@ -106,6 +109,23 @@ def find_late(store: Store, workload: Workload, window: str, run: str) -> LateDa
         ledger = respell_column(ledger, spell)
     found = late_partitions(discovered.expected, ledger)
     return LateData(window, run, len(found), min(found)) if found else None
+
+
+def land_late(context: RunContext) -> bool:
+    """Land a database's rows of the window anew where there are more or newer ones than were landed; whether
+    that was so. What was landed before stays, for the runs that were planned with it.
+    """
+    data = context.kind.source()
+    if data is None or not data.database:
+        return False
+    landed = read_landed(context.store, context.workload, context.window.key)
+    if landed is None:
+        return False
+    standing = read_standing(data, context.window)
+    if (standing.rows, standing.newest) == (landed.rows, landed.newest):
+        return False
+    land(context.store, data, context.workload, context.window)
+    return True
 
 
 def late_partitions(discovered: pa.Table, ledger: pa.Table) -> set[str]:
@@ -124,6 +144,16 @@ def input_fingerprint(store: Store, workload: Workload) -> str:
         for entry in store.list(prefix):
             digest.update(f"{entry.path}\n{entry.etag}\n".encode())
     return digest.hexdigest()
+
+
+def _state_of_input(store: Store, workload: Workload, now: datetime) -> str:
+    """What has to change before a window is looked at again: the files, and the hour where they are not the
+    store's or the rows are in a database.
+    """
+    data = workload.source()
+    elsewhere = data is not None and workload_settings_path(workload.name) in workload.data_prefixes()
+    hour = f" {now:%Y-%m-%dT%H}" if elsewhere else ""
+    return input_fingerprint(store, workload) + hour
 
 
 def prepare_window(context: RunContext) -> bool:
