@@ -15,6 +15,7 @@ def fail_run(payload: dict[str, Any]) -> dict[str, Any]:
     from activities.store import app_store
     from fleetscore.app_settings import read_app_settings
     from fleetscore.operations.callbacks import answer_callbacks
+    from fleetscore.operations.lineage import hand_over_lineage
     from fleetscore.operations.notices import hand_over_ending_notices
     from fleetscore.pipeline.tags import tag_facts
     from fleetscore.records import Ending, RunState
@@ -28,6 +29,7 @@ def fail_run(payload: dict[str, Any]) -> dict[str, Any]:
     workload = read_run(app_store(), payload["run"]).request.workload
     facts = {"error_code": error["code"], **tag_facts(app_store(), workload)}
     record = record_ending(app_store(), payload["run"], ending, None, datetime.now(UTC), facts)
+    hand_over_lineage(app_store(), payload["run"], datetime.now(UTC))
     hand_over_ending_notices(app_store(), read_app_settings(), record)
     answer_callbacks(app_store(), read_app_settings(), datetime.now(UTC))
     count_window(record.request.workload, record.request.purpose, record.state)

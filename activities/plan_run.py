@@ -17,6 +17,7 @@ def plan_run(payload: dict[str, Any]) -> dict[str, Any]:
 
     from activities.store import app_store
     from fleetscore.app_settings import read_app_settings
+    from fleetscore.operations.lineage import hand_over_lineage
     from fleetscore.pipeline.plan import commit_plan
     from fleetscore.pipeline.prepare import list_items
     from fleetscore.records import RunState
@@ -34,6 +35,7 @@ def plan_run(payload: dict[str, Any]) -> dict[str, Any]:
         return {"items": len(items)}
     head = commit_plan(store, request, read_app_settings(), datetime.now(UTC))
     record_planned(store, head, datetime.now(UTC))
+    hand_over_lineage(store, request.run, datetime.now(UTC))
     shards = read_shard_plans(store, head)
     return {
         "items": 0,

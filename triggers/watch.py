@@ -9,6 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import azure.durable_functions as df
@@ -38,6 +39,7 @@ async def rescue_timer(timer: func.TimerRequest, client: str) -> None:
     await _guarded("lost runs", rescue_runs(client))
     await _guarded("callbacks", run_in_thread(_answer_callbacks))
     await _guarded("pending notices", run_in_thread(_resend_pending))
+    await _guarded("lineage", run_in_thread(_send_lineage))
     await _guarded("ages of queues", run_in_thread(_report_queues))
     await _remember_tick("rescue_timer")
 
@@ -95,6 +97,7 @@ async def rescue_runs(client: Any) -> dict[str, str]:
 
 
 async def _carry_out(client: Any, record: RunRecord, rescue: Rescue, now: datetime) -> None:
+    from fleetscore.operations.lineage import hand_over_lineage
     from fleetscore.operations.notices import hand_over_ending_notices
     from fleetscore.operations.watchdog import close_run
     from fleetscore.runs.orchestration_inputs import run_input
@@ -105,6 +108,7 @@ async def _carry_out(client: Any, record: RunRecord, rescue: Rescue, now: dateti
     if rescue.do == "fail":
         closed = await run_in_thread(close_run, store, run, rescue.reason, now)
         await run_in_thread(hand_over_ending_notices, store, read_app_settings(), closed)
+        await run_in_thread(hand_over_lineage, store, run, now)
         count_window(closed.request.workload, closed.request.purpose, closed.state)
         return
     holder = await run_in_thread(record_takeover, store, run, now) if rescue.do == "take_over" else record
@@ -156,6 +160,16 @@ def overdue_lines(found: Sequence[Notice]) -> list[str]:
         f"window_overdue workload={workload} window={min(keys)} count={len(keys)}"
         for workload, keys in windows.items()
     ]
+
+
+def _send_lineage() -> None:
+    """Send what waits, on a thread of its own: a server that does not answer holds no tick."""
+    from fleetscore.operations.lineage import is_on, send_lineage
+
+    if is_on():
+        Thread(
+            target=send_lineage, args=(app_store(), datetime.now(UTC)), name="lineage", daemon=True
+        ).start()
 
 
 def _report_queues() -> None:

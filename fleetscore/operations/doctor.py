@@ -19,6 +19,7 @@ from fleetscore.app_settings import AppSettings
 from fleetscore.batch import connect_compute
 from fleetscore.errors import ConflictError, FleetscoreError
 from fleetscore.operations.doctor_notices import find_trouble_of_notices
+from fleetscore.operations.doctor_outboxes import find_trouble_of_lineage
 from fleetscore.operations.doctor_telemetry import find_trouble_of_telemetry
 from fleetscore.operations.doctor_workloads import (
     find_missing_tables,
@@ -71,6 +72,7 @@ _ORDER = (
     "input",
     "notices",
     "telemetry",
+    "lineage",
     "tables",
     "results",
     "runs",
@@ -98,6 +100,7 @@ def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diag
         ("quota", lambda: _quota(store, app)),
         ("notices", lambda: find_trouble_of_notices(store, app, known, now())),
         ("telemetry", find_trouble_of_telemetry),
+        ("lineage", lambda: find_trouble_of_lineage(store)),
         ("state", lambda: _state(store)),
         *(("tables", partial(find_missing_tables, store, each)) for each in known),
         *(("results", partial(find_unwritten_results, store, each, now())) for each in known),

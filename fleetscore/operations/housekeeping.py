@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import DamagedStateError, FleetscoreError, MissingBlobError
+from fleetscore.operations.outbox import RECEIVERS
 from fleetscore.operations.unread_input import describe_unread
 from fleetscore.pipeline.submit import newest_round
 from fleetscore.records import FINAL, Manifest, RunRecord, RunRequest, RunState, ShardRecord
@@ -35,7 +36,7 @@ from fleetscore.settings import KeepPolicy, read_keep_policy
 from fleetscore.sources.landing import read_landed
 from fleetscore.store.base import Entry, Store
 from fleetscore.store.parallel_reads import side_by_side
-from fleetscore.store.paths import results_prefix, run_folder, run_id, run_path, swept_path
+from fleetscore.store.paths import outbox_path, results_prefix, run_folder, run_id, run_path, swept_path
 from fleetscore.store.state_files import read_hint, read_truth
 from fleetscore.store.tables import open_truth
 
@@ -93,6 +94,7 @@ def sweep(store: Store, now: datetime, *, dry_run: bool = False) -> Swept:
         for name in names:
             _keep_house(store, name, policies[name], now, swept)
     _remove(store, find_old_notices(store, policies, now), swept)
+    _remove(store, find_old_entries(store, policies, now), swept)
     unread = side_by_side(partial(describe_unread, store), find_workloads(store))
     swept.remarks += [sentence for sentence in unread if sentence]
     return swept
@@ -170,6 +172,18 @@ def find_old_notices(store: Store, policies: Mapping[str, KeepPolicy], now: date
             days = [policy.notices_days for name, policy in policies.items() if f"-{name}-" in entry.path]
             if days and entry.modified < now - timedelta(days=min(days)):
                 yield _doomed(entry, "notice")
+
+
+def find_old_entries(store: Store, policies: Mapping[str, KeepPolicy], now: datetime) -> Iterator[Doomed]:
+    """Entries of outboxes that were sent or given up, and are older than every workload keeps
+    notices.
+    """
+    days = max((policy.notices_days for policy in policies.values()), default=KeepPolicy().notices_days)
+    for receiver in RECEIVERS:
+        for state in ("done", "given_up"):
+            for entry in store.list(outbox_path(receiver, state, "")):
+                if entry.modified < now - timedelta(days=days):
+                    yield _doomed(entry, "notice")
 
 
 def _unpublished(store: Store, line: RunLine) -> Iterator[Doomed]:

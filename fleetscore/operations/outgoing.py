@@ -113,7 +113,7 @@ def _post(url: str, place: str, body: bytes, headers: Mapping[str, str]) -> tupl
         with requests.post(
             url, data=body, headers=dict(headers), timeout=_TIMEOUT_S, allow_redirects=False, stream=True
         ) as answer:
-            return answer.status_code, _without_secret(_read_start(answer), url, headers)
+            return answer.status_code, describe_answer(_read_start(answer), url, headers)
     except (requests.RequestException, ValueError, OSError) as error:  # their texts repeat the URL
         if _may_have_arrived(error):
             raise _no_answer(place, type(error).__name__) from None
@@ -137,10 +137,8 @@ def _may_have_arrived(error: Exception) -> bool:
     )
 
 
-def _read_start(answer: Response) -> str:
-    """The start of the answer's text, of what arrives within 5 seconds; control characters are
-    made visible.
-    """
+def _read_start(answer: Response) -> bytes:
+    """The start of the answer's text, of what arrives within 5 seconds."""
     import requests
 
     end, data = time.monotonic() + _TEXT_S, b""
@@ -149,8 +147,16 @@ def _read_start(answer: Response) -> str:
             data += byte
             if len(data) >= _ANSWER_BYTES or time.monotonic() > end:
                 break
-    text = data.decode("utf-8", "replace").strip()
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return data
+
+
+def describe_answer(data: bytes, url: str, headers: Mapping[str, str]) -> str:
+    """The start of an answer's text for people: control characters are made visible, and parts of the URL
+    that follow its host and values of headers, which may be secrets, are left out.
+    """
+    text = data[:_ANSWER_BYTES].decode("utf-8", "replace").strip()
+    visible = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return _without_secret(visible, url, headers)
 
 
 def _without_secret(text: str, url: str, headers: Mapping[str, str]) -> str:

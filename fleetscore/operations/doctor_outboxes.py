@@ -1,0 +1,34 @@
+"""What the doctor finds about lineage and experiments: what waits to be sent, what was given up, and what the
+receiver answered last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fleetscore.operations.findings import Finding
+from fleetscore.operations.lineage import RECEIVER as LINEAGE
+from fleetscore.operations.lineage import URL as LINEAGE_URL
+from fleetscore.operations.lineage import is_on as lineage_is_on
+from fleetscore.operations.lineage import problem_of_lineage
+from fleetscore.operations.outbox import count_given_up, list_pending
+from fleetscore.store.base import Store
+
+
+def find_trouble_of_lineage(store: Store) -> Iterator[Finding]:
+    """Whether events of runs wait for the lineage server; nothing where none is named."""
+    if lineage_is_on():
+        yield _judge(store, LINEAGE, "runs", problem_of_lineage(), LINEAGE_URL)
+
+
+def _judge(store: Store, receiver: str, what: str, problem: str, variable: str) -> Finding:
+    if problem:
+        return Finding(receiver, "warning", problem, f"Correct or unset {variable}. No run waits for it.")
+    refused = [entry for entry in list_pending(store, receiver) if entry.refusal]
+    given_up = count_given_up(store, receiver)
+    if not refused and not given_up:
+        return Finding(receiver, "ok", f"No {what} wait for the server of {variable}.")
+    last = max(refused, key=lambda entry: entry.due).refusal if refused else ""
+    detail = f"{len(refused)} {what} wait for the server of {variable}, {given_up} were given up. {last}"
+    fix = f"Correct {variable}, or the server. What waits is tried again by itself, for four days."
+    return Finding(receiver, "warning", detail.strip(), fix)
