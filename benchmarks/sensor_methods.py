@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +13,10 @@ from benchmarks.sensor_series import Floats, Int64s, Series
 from fleetscore.workloads.sensor_anomaly.decision import decide
 from fleetscore.workloads.sensor_anomaly.detect.assessing import Rules, ShardReadings, assess
 from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US, HOUR_BINS, empty_bins, fill_bins
-from fleetscore.workloads.sensor_anomaly.detect.detection import SvmOfBins
 from fleetscore.workloads.sensor_anomaly.detect.horizon import HORIZON_BINS
 from fleetscore.workloads.sensor_anomaly.detect.model import DETECTORS, DetectorPack, join_detectors
+from fleetscore.workloads.sensor_anomaly.detect.past import past_of_bins
+from fleetscore.workloads.sensor_anomaly.detect.svm import SvmOfBins
 from fleetscore.workloads.sensor_anomaly.detect.training import train_detectors
 from fleetscore.workloads.sensor_anomaly.fitted import Fitted
 from fleetscore.workloads.sensor_anomaly.gathering import Gathered
@@ -58,7 +60,9 @@ def fleetscore_marks(
     score = decide(svm, fitted.place, judged, value)
     readings = ShardReadings(time_us, value, score, judged)
     rules = Rules(weights, budget, 24)
-    assessed = assess(join_detectors(packs), bins, cut, cut, readings, SvmOfBins(fitted, fitted.place), rules)
+    pack, svm_of_bins = join_detectors(packs), SvmOfBins(fitted, fitted.place)
+    past = past_of_bins(pack, bins, cut, partial(svm_of_bins, np.arange(len(series))))
+    assessed = assess(pack, past, bins.since(cut), cut, readings, rules)
     ends = np.cumsum(judged)[:-1]
     columns = zip(series, np.split(assessed.severity, ends), np.split(assessed.marked, ends), strict=True)
     return [tuple(np.concatenate([np.zeros(one.trained), part]) for part in parts) for one, *parts in columns]  # type: ignore[misc]

@@ -36,7 +36,15 @@ from fleetscore.settings import KeepPolicy, read_keep_policy
 from fleetscore.sources.landing import read_landed
 from fleetscore.store.base import Entry, Store
 from fleetscore.store.parallel_reads import side_by_side
-from fleetscore.store.paths import outbox_path, results_prefix, run_folder, run_id, run_path, swept_path
+from fleetscore.store.paths import (
+    carried_state_prefix,
+    outbox_path,
+    results_prefix,
+    run_folder,
+    run_id,
+    run_path,
+    swept_path,
+)
 from fleetscore.store.state_files import read_hint, read_truth
 from fleetscore.store.tables import open_truth
 
@@ -45,6 +53,7 @@ _LEDGER_FIRST = ("collected.json", "files.json", "ledger.parquet", "causes.parqu
 _NOTES = ("prepare/", "completions/", "given_up/")
 _SPARE = ("crumb.json", "challenger.parquet", "challenger.json")
 _MOST_EXAMPLES = 5
+_CARRIED_DAYS = 10.0  # windows of the present read nine days back; older ones make their state anew
 _RUNS_AT_ONCE = 64
 _log = logging.getLogger("fleetscore.housekeeping")
 
@@ -141,6 +150,8 @@ def find_doomed(store: Store, workload: str, policy: KeepPolicy, now: datetime) 
     runs = iter(kinds.values())
     while batch := list(islice(runs, _RUNS_AT_ONCE)):
         yield from chain(*side_by_side(partial(_of_run, store), batch))
+    carried_days = min(_CARRIED_DAYS, policy.partials_days)
+    yield from _older(store, carried_state_prefix(workload), "partial", carried_days, now)
     yield from _older(store, f"partials/{workload}/", "partial", policy.partials_days, now)
     yield from _older(store, f"backfills/{workload}/", "backfill", policy.unpublished_days, now)
     yield from _superseded_landings(store, workload, now - timedelta(days=policy.partials_days))

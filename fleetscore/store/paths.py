@@ -21,6 +21,15 @@ def training_run_id(workload: str, first: str, stop: str, round_number: int = 1)
     return f"{workload}-train-{first}-{stop}" + (f"-r{round_number}" if round_number > 1 else "")
 
 
+def carried_state_prefix(workload: str) -> str:
+    """What windows of a workload leave to later ones so that these read less: it can always be made anew.
+
+    >>> carried_state_prefix("pumps")
+    'partials/pumps/state/'
+    """
+    return f"partials/{workload}/state/"
+
+
 def run_folder(run: str) -> str:
     """The folder of a run, with a slash at the end."""
     return f"runs/{run}/"

@@ -2,6 +2,7 @@
 
 import io
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, parse_window
 from fleetscore.workloads.sensor_anomaly.importing import draft_of
 from fleetscore.workloads.sensor_anomaly.packs import SensorModel
+
+HERE = str(Path(__file__).resolve().parent)  # the estate of the detectors' tests lies there
+if HERE not in sys.path:
+    sys.path.insert(0, HERE)
 
 WINDOW = parse_window("2018-08-28T23", Cadence.HOUR)
 START_US = int(WINDOW.start.timestamp()) * 1_000_000

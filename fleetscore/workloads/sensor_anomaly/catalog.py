@@ -135,6 +135,32 @@ def catalog_files(
     return found
 
 
+def date_files(
+    store: Store, files: Sequence[InputFile], settings: SensorSettings
+) -> list[tuple[InputFile, tuple[int, int]]]:
+    """The files that have readings, each with the earliest and latest time of them in microseconds since
+    1970.
+
+    One small file tells it of every file seen before; of others their entries do.
+    """
+    known = _read_spans(store, settings)
+    found = []
+    for file in files:
+        hint = known.get(file.path)
+        if hint is None or hint.etag != file.etag or hint.last_us == _ALWAYS.last_us:
+            span = catalog_file(store, file, settings).entry.span_us
+        else:
+            span = (hint.first_us, hint.last_us)
+        if span is not None:
+            found.append((file, span))
+    return found
+
+
+def digest_of_settings(settings: SensorSettings) -> str:
+    """A digest of the settings that decide what a file's readings are."""
+    return _digest(*_column_settings(settings))
+
+
 def files_ahead(store: Store, settings: SensorSettings, limit_us: int) -> dict[str, int]:
     """Path -> latest time of the catalogued files that have readings from `limit_us` on, microseconds since
     1970.

@@ -16,13 +16,14 @@ import pyarrow.compute as pc
 
 from fleetscore.models.model_sets import Pins
 from fleetscore.partition_keys import join_key
-from fleetscore.records import Outcome
+from fleetscore.records import InputFile, Outcome
 from fleetscore.sources import Listing, list_inputs
+from fleetscore.store.paths import carried_state_prefix
 from fleetscore.workload import Partitions, Remark, RunContext
-from fleetscore.workloads.sensor_anomaly.catalog import catalog_files, files_ahead
+from fleetscore.workloads.sensor_anomaly.catalog import catalog_files, date_files, files_ahead
 from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US
 from fleetscore.workloads.sensor_anomaly.detect.horizon import HORIZON_BINS
-from fleetscore.workloads.sensor_anomaly.entries import HOUR_US, CatalogFile, count_readings, overlaps
+from fleetscore.workloads.sensor_anomaly.entries import HOUR_US, CatalogFile, count_readings
 from fleetscore.workloads.sensor_anomaly.expectations import find_few
 from fleetscore.workloads.sensor_anomaly.fitted import ModelIndex, read_indices
 from fleetscore.workloads.sensor_anomaly.source_input import span_of
@@ -56,8 +57,9 @@ def discover_window(run: RunContext) -> Partitions:
     indices = read_indices(run.store, run.workload, run.pins)
     since = span[0] - _history_us(indices.values(), span[0])
     listing = list_inputs(run.store, run.settings.source, span_of(since, span[1]))
-    known = catalog_files(run.store, listing.files, run.settings, since, span[1])
-    files = [file for file in known if overlaps(file, *span)]
+    files = catalog_files(run.store, listing.files, run.settings, *span)
+    dated = date_files(run.store, listing.files, run.settings)
+    inputs = [file for file, (first_us, last_us) in dated if first_us < span[1] and last_us >= since]
     keys, rows = count_readings(files, *span)
     table = pa.concat_tables([_expected(keys, rows, run.pins, indices), file_partitions(files, listing)])
     remarks: list[str] = [*_passed_over(listing), *_ahead(run, datetime.now(UTC))]
@@ -65,9 +67,10 @@ def discover_window(run: RunContext) -> Partitions:
     if not indices:
         remarks.append("No model set is pinned: import or train one; until then nothing is scored.")
     if since < span[0]:
-        remarks.append(_remark_history(known, since, span[0]))
+        before = [file for file, (first_us, last_us) in dated if first_us < span[0] and last_us >= since]
+        remarks.append(_remark_history(run.workload, before, (span[0] - since) / 86_400e6))
     remarks += _few_readings(keys, rows)
-    return Partitions(table, _readable(known), tuple(remarks))
+    return Partitions(table, tuple(inputs), tuple(remarks))
 
 
 def _passed_over(listing: Listing) -> list[Remark]:
@@ -104,15 +107,14 @@ def _history_us(indices: Iterable[ModelIndex], start_us: int) -> int:
     return start_us % HOUR_US + HORIZON_BINS * BIN_US if any(index.detectors for index in indices) else 0
 
 
-def _remark_history(files: Sequence[CatalogFile], since_us: int, start_us: int) -> str:
+def _remark_history(workload: str, before: Sequence[InputFile], days: float) -> str:
     """Names the readings before the window that its results depend on, by a digest of the versions of their
     files.
     """
-    before = [file.input for file in files if overlaps(file, since_us, start_us)]
     digest = hashlib.sha256("".join(f"{file.path}\n{file.etag}\n" for file in before).encode()).hexdigest()
-    days = (start_us - since_us) / 86_400e6
     return (
-        f"Detectors read the {days:.0f} days before the window: {len(before)} files, versions {digest[:12]}."
+        f"Detectors read the {days:.0f} days before the window: {len(before)} files, versions {digest[:12]}. What is "
+        f"computed from them is kept by these versions in {carried_state_prefix(workload)}."
     )
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from fleetscore.partition_keys import split_key
 from fleetscore.records import Outcome
 from fleetscore.workload import RunContext, Scored, Shard
+from fleetscore.workloads.sensor_anomaly.catalog import date_files
 from fleetscore.workloads.sensor_anomaly.decision import anomalies, blocks, decide
 from fleetscore.workloads.sensor_anomaly.detect.assessing import Assessed
 from fleetscore.workloads.sensor_anomaly.detect.detection import Detection, start_detection
@@ -38,8 +39,10 @@ def score_shard(run: RunContext, shard: Shard) -> Iterator[Scored]:
     started = time.perf_counter()
     keys, versions = _column(shard, "partition"), _column(shard, "model")
     fitted = load_models(run.store, run.workload, keys, versions)
-    gathered = gather_readings(run.store, run.inputs, keys, run.settings, *span_us(run))
-    detection = start_detection(run, keys, versions, fitted)
+    files, span = date_files(run.store, run.inputs, run.settings), span_us(run)
+    inputs = [file for file, (first_us, last_us) in files if first_us < span[1] and last_us >= span[0]]
+    gathered = gather_readings(run.store, inputs, keys, run.settings, *span)
+    detection = start_detection(run, files, keys, versions, fitted, gathered)
     verdicts = _Verdicts(shard, run.settings, fitted, gathered, detection)
     ready_s = (time.perf_counter() - started) / max(len(keys), 1)
     score = partial(_score_piece, gathered, fitted, detection, verdicts, _Names(keys, versions), ready_s)

@@ -4,19 +4,23 @@ window and before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US, Bins
+from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US, HOUR_BINS, Bins
 from fleetscore.workloads.sensor_anomaly.detect.budget import severity_limits
-from fleetscore.workloads.sensor_anomaly.detect.horizon import CALIBRATION_BINS, CONTEXT_BINS, MEMORY_BINS
+from fleetscore.workloads.sensor_anomaly.detect.horizon import CALIBRATION_BINS, MEMORY_BINS
 from fleetscore.workloads.sensor_anomaly.detect.marking import chain_marks, limit_marks
 from fleetscore.workloads.sensor_anomaly.detect.model import DETECTORS, DetectorPack
-from fleetscore.workloads.sensor_anomaly.detect.raw_scores import raw_scores
-from fleetscore.workloads.sensor_anomaly.detect.severity import RatedHour, add_up, rate_hours
+from fleetscore.workloads.sensor_anomaly.detect.past import Past
+from fleetscore.workloads.sensor_anomaly.detect.severity import (
+    RatedHour,
+    add_up,
+    rate_first_hour,
+    rate_hours,
+)
 from fleetscore.workloads.sensor_anomaly.readings import Floats, Int64s
 
 _MEDIAN, _SVM = DETECTORS.index("median"), DETECTORS.index("svm")
@@ -79,49 +83,53 @@ class ShardReadings:
         self.starts = np.cumsum(self.counts) - self.counts
 
 
-SvmScores = Callable[[Int64s, Bins], Floats]
-"""Gives the raw scores of the one-class SVM of some sensors (rows) for all bins: the negative of the least
-decision value.
-"""
-
-
 def assess(
-    pack: DetectorPack,
-    bins: Bins,
-    begin: int,
-    window: int,
-    readings: ShardReadings,
-    svm: SvmScores,
-    rules: Rules,
+    pack: DetectorPack, past: Past, bins: Bins, window: int, readings: ShardReadings, rules: Rules
 ) -> Assessed:
-    """Assess the readings of all sensors, row i of `pack` and `bins` being sensor i.
+    """Assess the readings of all sensors, row i of `pack`, `past` and `bins` being sensor i.
 
-    `bins` begin HORIZON_BINS before `begin`, the first bin of the window's first hour, and end with the
-    window, which begins at bin `window`.
+    `bins` begin with the hour in which the window begins, at bin `window`, and end with it.
     """
     out = no_assessment(len(readings.value))
     for first in range(0, len(pack), _SENSORS):
         rows = np.arange(first, min(first + _SENSORS, len(pack)))
-        _assess_group(pack.rows(rows), bins.rows(rows), begin, window, readings, rows, svm, rules, out)
+        _assess_group(pack.rows(rows), past.rows(rows), bins.rows(rows), window, readings, rows, rules, out)
     return out
 
 
 def _assess_group(
-    pack: DetectorPack, bins: Bins, begin: int, window: int, readings: ShardReadings, rows: Int64s, svm: SvmScores,
+    pack: DetectorPack, past: Past, bins: Bins, window: int, readings: ShardReadings, rows: Int64s,
     rules: Rules, out: Assessed,
 ) -> None:  # fmt: skip
-    recent = bins.since(begin - CALIBRATION_BINS - CONTEXT_BINS)
-    scored = recent.since(begin - CALIBRATION_BINS)
-    raw = raw_scores(pack, recent, svm(rows, scored))
-    hours = list(rate_hours(pack, raw, scored.first, begin, bins.end, rules.weights))
-    severity = np.concatenate([hour.severity for hour in hours], axis=1)[:, window - begin :]
+    hours = _rate_window(pack, past, bins, rules)
+    severity = np.concatenate([hour.severity for hour in hours], axis=1)[:, window - bins.first :]
     for hour in hours:
         _rate_readings(pack, hour, readings, rows, window, out)
     limits = severity_limits(rules.alarms_per_sensor_day, pack.pace)[:, None]
     candidates = np.flatnonzero((severity >= limits).any(axis=1))
     if len(candidates):
         own = rows[candidates]
-        _mark(pack.rows(candidates), bins.rows(candidates), begin, window, readings, own, svm, rules, out)
+        _mark(
+            pack.rows(candidates),
+            past.rows(candidates),
+            bins.rows(candidates),
+            window,
+            readings,
+            own,
+            rules,
+            out,
+        )
+
+
+def _rate_window(pack: DetectorPack, past: Past, bins: Bins, rules: Rules) -> list[RatedHour]:
+    """The window's hours; only those after the first take every raw score of the days before."""
+    first = rate_first_hour(pack, past.top, past.seen, past.raw[:, :, :HOUR_BINS], bins.first, rules.weights)
+    if bins.end <= bins.first + HOUR_BINS:
+        return [first]
+    before = past.scores(np.arange(len(pack))).raw[:, :, -CALIBRATION_BINS:]
+    raw = np.concatenate([before, past.raw], axis=2)
+    since = bins.first - CALIBRATION_BINS
+    return [first, *rate_hours(pack, raw, since, bins.first + HOUR_BINS, bins.end, rules.weights)]
 
 
 def _rate_readings(
@@ -149,22 +157,24 @@ def _rate_readings(
 
 
 def _mark(
-    pack: DetectorPack, bins: Bins, begin: int, window: int, readings: ShardReadings, rows: Int64s, svm: SvmScores,
+    pack: DetectorPack, past: Past, bins: Bins, window: int, readings: ShardReadings, rows: Int64s,
     rules: Rules, out: Assessed,
 ) -> None:  # fmt: skip
     """Mark the readings of sensors with candidates: their last two days are rated as they were online."""
-    scored = bins.since(begin - CALIBRATION_BINS - 2 * MEMORY_BINS)
-    raw = raw_scores(pack, bins, svm(rows, scored))
-    since = begin - 2 * MEMORY_BINS
-    hours = rate_hours(pack, raw, scored.first, since, bins.end, rules.weights)
+    before, begin = past.scores(np.arange(len(pack))), bins.first
+    raw = np.concatenate([before.raw, past.raw], axis=2)
+    first = begin - before.raw.shape[2]
+    hours = rate_hours(pack, raw, first, first + CALIBRATION_BINS, bins.end, rules.weights)
     severity = np.concatenate([np.zeros((len(pack), CALIBRATION_BINS)), *(h.severity for h in hours)], axis=1)
+    there = np.isfinite(np.concatenate([before.mean, bins.mean], axis=1))
+    count = np.concatenate([before.count, bins.count], axis=1).astype(np.int64)
     memory = begin - MEMORY_BINS
     limits = severity_limits(rules.alarms_per_sensor_day, pack.pace)
-    marked = limit_marks(severity >= limits[:, None], np.isfinite(scored.mean), scored.first, memory)
+    marked = limit_marks(severity >= limits[:, None], there, first, memory)
     for row, sensor in enumerate(rows.tolist()):
         for chain in chain_marks(marked[row], memory, window, rules.gap_bins):
-            counts = np.cumsum(bins.count[row, chain.bins - bins.first])
-            peaks = np.maximum.accumulate(severity[row, chain.bins - scored.first])
+            counts = np.cumsum(count[row, chain.bins - first])
+            peaks = np.maximum.accumulate(severity[row, chain.bins - first])
             _write_event(chain.bins, counts, peaks, window, readings, sensor, float(limits[row]), out)
 
 

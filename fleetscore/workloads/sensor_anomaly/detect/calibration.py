@@ -54,9 +54,19 @@ def fit_tails(past: Floats, training: Floats, seen: Floats) -> Tails:
 
     `seen` says how many scores of training there were.
     """
-    there = np.isfinite(past)
-    count = there.sum(axis=1).astype(np.float64)
-    top = _largest(np.where(there, past, -np.inf))
+    return fit_largest(*pick_largest(past), training, seen)
+
+
+def pick_largest(scores: Floats) -> tuple[Floats, Floats]:
+    """The TAIL largest of the scores (..., n) in any order, -inf where there are fewer, and how many there
+    are.
+    """
+    there = np.isfinite(scores)
+    return _largest(np.where(there, scores, -np.inf)), there.sum(axis=-1).astype(np.float64)
+
+
+def fit_largest(top: Floats, count: Floats, training: Floats, seen: Floats) -> Tails:
+    """The tails of sensors whose last raw scores are `count`, `top` (sensors, TAIL) the largest of them."""
     short = count < _SHORT_PAST
     both = np.concatenate([top, np.where(short[:, None], training, -np.inf)], axis=1)
     total = count + np.where(short, seen, 0.0)
@@ -64,10 +74,11 @@ def fit_tails(past: Floats, training: Floats, seen: Floats) -> Tails:
 
 
 def _largest(scores: Floats) -> Floats:
-    """The TAIL largest scores of each row, -inf where there are fewer."""
-    if scores.shape[1] <= TAIL:
-        return np.pad(scores, ((0, 0), (0, TAIL - scores.shape[1])), constant_values=-np.inf)
-    found: Floats = np.partition(scores, scores.shape[1] - TAIL, axis=1)[:, -TAIL:]
+    """The TAIL largest scores of the last axis, -inf where there are fewer."""
+    count = scores.shape[-1]
+    if count <= TAIL:
+        return np.pad(scores, [(0, 0)] * (scores.ndim - 1) + [(0, TAIL - count)], constant_values=-np.inf)
+    found: Floats = np.partition(scores, count - TAIL, axis=-1)[..., -TAIL:]
     return found
 
 

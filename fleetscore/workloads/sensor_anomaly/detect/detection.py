@@ -1,18 +1,18 @@
-"""Detection for a shard: loads the detectors and the history once, then assesses group after group of its
+"""Detection for a shard: brings up the state of its sensors once, then assesses group after group of its
 partitions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
 
 import numpy as np
 import pyarrow as pa
 
 from fleetscore.errors import FleetscoreError
 from fleetscore.workload import RunContext
-from fleetscore.workloads.sensor_anomaly.decision import decide
 from fleetscore.workloads.sensor_anomaly.detect.assessing import (
     Assessed,
     Rules,
@@ -20,28 +20,43 @@ from fleetscore.workloads.sensor_anomaly.detect.assessing import (
     assess,
     no_assessment,
 )
-from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US, Bins, empty_bins, fill_bins, join_bins
-from fleetscore.workloads.sensor_anomaly.detect.history import gather_bins, window_bins
-from fleetscore.workloads.sensor_anomaly.detect.horizon import HORIZON_BINS
-from fleetscore.workloads.sensor_anomaly.detect.loading import LoadedDetectors, load_detectors
+from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US, HOUR_BINS, Bins, empty_bins, fill_bins
+from fleetscore.workloads.sensor_anomaly.detect.carrying import (
+    Inputs,
+    bring_up,
+    inputs_of,
+    keep_window,
+    past_scores,
+    score_window,
+)
+from fleetscore.workloads.sensor_anomaly.detect.hour_keys import DatedFile
+from fleetscore.workloads.sensor_anomaly.detect.loading import load_detectors
+from fleetscore.workloads.sensor_anomaly.detect.model import DETECTORS, TAIL, DetectorPack, join_detectors
+from fleetscore.workloads.sensor_anomaly.detect.past import Past, PastScores
+from fleetscore.workloads.sensor_anomaly.detect.sharding import Placed, place_blocks
 from fleetscore.workloads.sensor_anomaly.discovery import span_us
+from fleetscore.workloads.sensor_anomaly.entries import HOUR_US
 from fleetscore.workloads.sensor_anomaly.fitted import Fitted
+from fleetscore.workloads.sensor_anomaly.gathering import Gathered
 from fleetscore.workloads.sensor_anomaly.readings import Floats, Int64s
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 
 
 @dataclass(frozen=True)
 class Detection:
-    """The detectors of a shard's partitions, their bins before the window (rows as in `loaded`), and
-    partitions that lost these.
+    """The detectors of a shard's partitions and what came before the window, a row each: `row` says which
+    one is a partition's, -1 for one without detectors. `errors` are those of partitions whose past could
+    not be read.
     """
 
-    fitted: Fitted
-    loaded: LoadedDetectors
-    before: Bins
-    row: Int64s  # partition -> row of `before`, -1 for one without detectors
+    inputs: Inputs | None
+    placed: Sequence[Placed]
+    pack: DetectorPack
+    within: Bins
+    past: Past
+    row: Int64s
     rules: Rules
-    span_us: tuple[int, int]
+    window: int
     errors: Mapping[int, FleetscoreError]
 
     def assess(
@@ -51,44 +66,53 @@ class Detection:
         those without detectors.
         """
         out = no_assessment(len(value))
-        chosen = np.flatnonzero(self.row[partitions] >= 0)
+        rows = self.row[partitions]
+        chosen = np.flatnonzero(rows >= 0)
         if not len(chosen):
             return out
-        inside = np.repeat(self.row[partitions] >= 0, counts)
+        if len(chosen) == len(rows):
+            readings = ShardReadings(time_us, value, score, counts)
+            return self._assess(rows, readings)
+        inside = np.repeat(rows >= 0, counts)
         readings = ShardReadings(time_us[inside], value[inside], score[inside], counts[chosen])
-        own = partitions[chosen]
-        hour, first, end = window_bins(*self.span_us)
-        within = empty_bins(len(own), first, end)
-        fill_bins(within, readings.time_us, readings.value, readings.counts)
-        whole = join_bins(self.before.rows(self.row[own]), within)
-        pack = self.loaded.pack.rows(self.loaded.place[own])
-        svm = SvmOfBins(self.fitted, self.fitted.place[own])
-        assessed = assess(pack, whole, hour, first, readings, svm, self.rules)
+        assessed = self._assess(rows[chosen], readings)
         for name in Assessed.__slots__:
             getattr(out, name)[inside] = getattr(assessed, name)
         return out
 
+    def _assess(self, rows: Int64s, readings: ShardReadings) -> Assessed:
+        return assess(
+            self.pack.rows(rows),
+            self.past.rows(rows),
+            self.within.rows(rows),
+            self.window,
+            readings,
+            self.rules,
+        )
 
-@dataclass(frozen=True, slots=True)
-class SvmOfBins:
-    """Raw scores of the one-class SVM per bin: the negative of the least decision value of its least and
-    largest reading.
-    """
 
-    fitted: Fitted
-    place: Int64s
+@dataclass(slots=True)
+class _PastOfShard:
+    """Finds what marks need of rows of a shard in the blocks that they are from; safe for threads."""
 
-    def __call__(self, rows: Int64s, bins: Bins) -> Floats:
-        """Raw scores (sensors, bins) of the sensors `rows`; NaN where a bin has no reading."""
-        there = np.isfinite(bins.mean)
-        counts = there.sum(axis=1)
-        ends = [
-            decide(self.fitted.pack, self.place[rows], counts, values[there])
-            for values in (bins.low, bins.high)
-        ]
-        out = np.full(there.shape, np.nan)
-        out[there] = -np.minimum(*ends)
-        return out
+    inputs: Inputs
+    placed: Sequence[Placed]
+    lock: Lock = field(default_factory=Lock)
+
+    def __call__(self, rows: Int64s) -> PastScores:
+        with self.lock:
+            parts, order = [], []
+            for placed in self.placed:
+                place = np.flatnonzero((rows >= placed.first) & (rows < placed.first + len(placed.rows)))
+                if len(place):
+                    own = placed.rows[rows[place] - placed.first]
+                    parts.append(past_scores(self.inputs, placed.block, own))
+                    placed.block.forget(placed.block.begin)
+                    order.append(place)
+        back = np.argsort(np.concatenate(order))
+        raw = np.concatenate([part.raw for part in parts], axis=1)[:, back]
+        mean, count = (np.concatenate([getattr(p, name) for p in parts])[back] for name in ("mean", "count"))
+        return PastScores(raw, mean, count)
 
 
 def rules_of(settings: SensorSettings) -> Rules:
@@ -97,18 +121,71 @@ def rules_of(settings: SensorSettings) -> Rules:
     return Rules(np.array(settings.detect.weights), settings.alarms_per_sensor_day, gap_bins)
 
 
-def start_detection(run: RunContext, keys: pa.Array, versions: pa.Array, fitted: Fitted) -> Detection:
-    """Load detectors and history of the partitions; without any detectors nothing else is read."""
+def start_detection(
+    run: RunContext, files: Sequence[DatedFile], keys: pa.Array, versions: pa.Array, fitted: Fitted,
+    gathered: Gathered,
+) -> Detection:  # fmt: skip
+    """Load the detectors of the partitions and bring up their state; without any detectors nothing else is
+    read. `gathered` are the window's readings.
+    """
     loaded = load_detectors(run.store, run.workload, keys, versions)
     place = np.where(fitted.place >= 0, loaded.place, -1)
-    chosen = np.flatnonzero(place >= 0)
-    row = np.full(len(keys), -1, np.int64)
-    row[chosen] = np.arange(len(chosen))
-    hour, first, _ = window_bins(*span_us(run))
-    begin = hour - HORIZON_BINS
-    rules = rules_of(run.settings)
-    if not len(chosen):
-        return Detection(fitted, loaded, empty_bins(0, begin, first), row, rules, span_us(run), loaded.errors)
-    before, lost = gather_bins(run, keys.take(pa.array(chosen)), begin, first)
-    errors = {int(chosen[one]): error for one, error in lost.items()} | dict(loaded.errors)
-    return Detection(fitted, replace(loaded, place=place), before, row, rules, span_us(run), errors)
+    first_us, end_us = span_us(run)
+    begin, end = first_us // HOUR_US, end_us // HOUR_US
+    rules, row = rules_of(run.settings), np.full(len(keys), -1, np.int64)
+    if not (place >= 0).any():
+        empty, pack = empty_bins(0, begin * HOUR_BINS, end * HOUR_BINS), join_detectors([])
+        return Detection(None, (), pack, empty, _no_past(), row, rules, begin * HOUR_BINS, loaded.errors)
+    inputs = inputs_of(run, files, begin, end)
+    within = empty_bins(len(keys), begin * HOUR_BINS, end * HOUR_BINS)
+    fill_bins(within, gathered.time_us, gathered.value, gathered.counts)
+    placed = place_blocks(inputs, keys, loaded, place, row)
+    lost = bring_up(inputs, [one.block for one in placed])
+    past, bins = _window_past(inputs, placed, within, end, may_keep=not gathered.lost)
+    pack = join_detectors([one.block.pack.rows(one.rows) for one in placed])
+    named = {key: number for number, key in enumerate(keys.to_pylist())} if lost else {}
+    errors = {named[key]: error for key, error in lost.items() if key in named} | dict(loaded.errors)
+    return Detection(inputs, placed, pack, bins, past, row, rules, begin * HOUR_BINS, errors)
+
+
+def _window_past(
+    inputs: Inputs, placed: Sequence[Placed], within: Bins, end: int, *, may_keep: bool
+) -> tuple[Past, Bins]:
+    """What came before the window, and its bins, of the rows of all blocks; the state of the window's hours
+    is kept on the way.
+    """
+    tops, seen, raws, rows = [], [], [], []
+    for one in placed:
+        block = one.block
+        bins = _of_block(within, one.partitions)
+        raw, top, count = score_window(inputs, block, bins)
+        if may_keep:
+            keep_window(block, bins, raw, end)
+        block.forget(block.begin)
+        tops.append(top[one.rows])
+        seen.append(count[one.rows])
+        raws.append(raw[:, one.rows])
+        rows.append(one.partitions[one.rows])
+    scores = _PastOfShard(inputs, placed)
+    past = Past(np.concatenate(tops), np.concatenate(seen), np.concatenate(raws, axis=1), scores)
+    return past, within.rows(np.concatenate(rows))
+
+
+def _of_block(within: Bins, partitions: Int64s) -> Bins:
+    """The window's bins of the sensors of a block; none of one that has no partition (-1) in the shard."""
+    found = within.rows(partitions)
+    for array in (found.mean, found.low, found.high):
+        array[partitions < 0] = np.nan
+    found.count[partitions < 0] = 0
+    return found
+
+
+def _no_past() -> Past:
+    detectors = len(DETECTORS)
+
+    def nothing(rows: Int64s) -> PastScores:
+        raise AssertionError(f"no sensors, but {len(rows)} rows of them")
+
+    return Past(
+        np.empty((0, detectors, TAIL)), np.empty((0, detectors)), np.empty((detectors, 0, 0)), nothing
+    )

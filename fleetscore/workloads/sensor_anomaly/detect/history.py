@@ -2,55 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 from fleetscore.errors import InputError
-from fleetscore.workload import RunContext
+from fleetscore.store.base import Store
 from fleetscore.workloads.sensor_anomaly.catalog import catalog_file
-from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US, HOUR_BINS, Bins, empty_bins, fill_bins
+from fleetscore.workloads.sensor_anomaly.detect.bins import HOUR_BINS, Bins, empty_bins, fill_bins
+from fleetscore.workloads.sensor_anomaly.detect.hour_keys import DatedFile
 from fleetscore.workloads.sensor_anomaly.entries import HOUR_US, count_readings
 from fleetscore.workloads.sensor_anomaly.gathering import gather_readings
+from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 
 _ROWS = 4_000_000  # read at once
 
 
-def gather_bins(run: RunContext, keys: pa.Array, first: int, end: int) -> tuple[Bins, dict[int, InputError]]:
-    """The bins [first, end) of the partitions `keys`, and the partitions whose readings could not be read;
-    `first` begins an hour.
+def gather_bins(
+    store: Store, files: Sequence[DatedFile], keys: pa.Array, settings: SensorSettings, first: int, end: int
+) -> tuple[Bins, dict[int, InputError]]:
+    """The bins of the hours [first, end) of the partitions `keys`, and the partitions whose readings could
+    not be read.
 
     A file that changed after the plan was made is an InputError `input_changed`, as it is within the window.
     """
-    whole = -(-end // HOUR_BINS) * HOUR_BINS
-    bins = empty_bins(len(keys), first, whole)
+    bins = empty_bins(len(keys), first * HOUR_BINS, end * HOUR_BINS)
     lost: dict[int, InputError] = {}
-    for begin, stop in _spans(run, first, whole):
-        inputs = [file for file in run.inputs if _has_readings(run, file, begin, stop)]
-        found = gather_readings(run.store, inputs, keys, run.settings, begin * BIN_US, stop * BIN_US)
+    for begin, stop in _spans(store, files, settings, first, end):
+        inputs = [file for file, _ in within(files, begin, stop)]
+        found = gather_readings(store, inputs, keys, settings, begin * HOUR_US, stop * HOUR_US)
         lost.update(found.lost)
-        part = empty_bins(len(keys), begin, stop)
+        part = empty_bins(len(keys), begin * HOUR_BINS, stop * HOUR_BINS)
         fill_bins(part, found.time_us, found.value, found.counts)
-        place = slice(begin - first, stop - first)
+        place = slice((begin - first) * HOUR_BINS, (stop - first) * HOUR_BINS)
         for name in ("mean", "low", "high", "count"):
             getattr(bins, name)[:, place] = getattr(part, name)
-    return bins.until(end), lost
+    return bins, lost
 
 
-def _spans(run: RunContext, first: int, end: int) -> list[tuple[int, int]]:
-    """The whole hours [first, end) in pieces with about _ROWS readings each, if they come evenly."""
-    entries = [catalog_file(run.store, file, run.settings) for file in run.inputs]
-    _, rows = count_readings(entries, first * BIN_US, end * BIN_US)
+def within(files: Sequence[DatedFile], first: int, end: int) -> list[DatedFile]:
+    """The files with readings in the hours [first, end), in their order."""
+    return [dated for dated in files if dated[1][0] < end * HOUR_US and dated[1][1] >= first * HOUR_US]
+
+
+def _spans(
+    store: Store, files: Sequence[DatedFile], settings: SensorSettings, first: int, end: int
+) -> list[tuple[int, int]]:
+    """The hours [first, end) in pieces with about _ROWS readings each, if they come evenly."""
+    entries = [catalog_file(store, file, settings) for file, _ in within(files, first, end)]
+    _, rows = count_readings(entries, first * HOUR_US, end * HOUR_US)
     pieces = max(1, -(-int(rows.sum()) // _ROWS))
-    hours = (end - first) // HOUR_BINS
-    step = max(1, -(-hours // pieces)) * HOUR_BINS
+    step = max(1, -(-(end - first) // pieces))
     return [(begin, min(begin + step, end)) for begin in range(first, end, step)]
-
-
-def _has_readings(run: RunContext, file: object, begin: int, stop: int) -> bool:
-    entry = catalog_file(run.store, file, run.settings).entry  # type: ignore[arg-type]  # an InputFile
-    span = entry.span_us
-    return span is not None and span[0] < stop * BIN_US and span[1] >= begin * BIN_US
-
-
-def window_bins(start_us: int, end_us: int) -> tuple[int, int, int]:
-    """First bin of the hour of the window's start, first bin of the window, and the bin after its last."""
-    return start_us // HOUR_US * HOUR_BINS, start_us // BIN_US, end_us // BIN_US

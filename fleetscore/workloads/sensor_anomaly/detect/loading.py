@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,6 @@ from fleetscore.models.model_sets import read_model_file, read_model_set
 from fleetscore.store.base import Store
 from fleetscore.workloads.sensor_anomaly.detect.model import (
     DetectorPack,
-    join_detectors,
     read_detectors,
     write_detectors,
 )
@@ -24,12 +23,21 @@ from fleetscore.workloads.sensor_anomaly.readings import Int64s
 
 
 @dataclass(frozen=True, slots=True)
+class DetectorPart:
+    """Which file some detectors are from: version, number of the pack, and all that the file holds."""
+
+    version: str
+    number: int
+    pack: DetectorPack
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedDetectors:
-    """`place[i]` is the row of partition i in `pack`, -1 where its version has no detectors for it, or
-    `errors[i]` says why.
+    """`place[i]` is the row of partition i in all `parts` together, -1 where its version has no detectors
+    for it, or `errors[i]` says why.
     """
 
-    pack: DetectorPack
+    parts: Sequence[DetectorPart]
     place: Int64s
     errors: Mapping[int, ModelError]
 
@@ -61,7 +69,7 @@ def load_detectors(store: Store, workload: str, keys: pa.Array, versions: pa.Arr
     """
     place = np.full(len(keys), -1, np.int64)
     errors: dict[int, ModelError] = {}
-    packs: list[DetectorPack] = []
+    parts: list[DetectorPart] = []
     for version in pc.unique(versions).to_pylist():
         rows = np.flatnonzero(pc.equal(versions, version).to_numpy(zero_copy_only=False))
         for number, mine in _numbers(store, workload, version, keys, rows):
@@ -73,9 +81,10 @@ def load_detectors(store: Store, workload: str, keys: pa.Array, versions: pa.Arr
             if pack is None:
                 continue
             found = pc.index_in(keys.take(pa.array(mine)), pack.keys).fill_null(-1).to_numpy()
-            place[mine] = np.where(found >= 0, found + sum(map(len, packs)), -1)
-            packs.append(pack)
-    return LoadedDetectors(join_detectors(packs), place, errors)
+            before = sum(len(part.pack) for part in parts)
+            place[mine] = np.where(found >= 0, found + before, -1)
+            parts.append(DetectorPart(version, number, pack))
+    return LoadedDetectors(parts, place, errors)
 
 
 def _numbers(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fleetscore.workloads.sensor_anomaly.detect.bins import HOUR_BINS
-from fleetscore.workloads.sensor_anomaly.detect.calibration import Tails, fit_tails
+from fleetscore.workloads.sensor_anomaly.detect.calibration import Tails, fit_largest, fit_tails
 from fleetscore.workloads.sensor_anomaly.detect.horizon import CALIBRATION_BINS
 from fleetscore.workloads.sensor_anomaly.detect.model import DETECTORS, DetectorPack
 from fleetscore.workloads.sensor_anomaly.readings import Floats
@@ -54,6 +54,22 @@ def share_weights(pack: DetectorPack, weights: Floats) -> Floats:
     own[DETECTORS.index("season"), np.isnan(pack.season).any(axis=1)] = 0.0
     shared: Floats = own / np.maximum(add_up(own), 1e-9)
     return shared
+
+
+def rate_first_hour(
+    pack: DetectorPack, top: Floats, seen: Floats, raw: Floats, begin: int, weights: Floats
+) -> RatedHour:
+    """Rate the hour that begins at bin `begin` and has the raw scores `raw` (detectors, sensors, bins).
+
+    `top` (sensors, detectors, n) holds the largest raw scores of the CALIBRATION_BINS before, `seen` how
+    many there are: nothing else of them is needed.
+    """
+    tails = tuple(
+        fit_largest(top[:, n], seen[:, n], pack.tail[:, n], pack.seen[:, n]) for n in range(len(DETECTORS))
+    )
+    shares = share_weights(pack, weights)
+    scores = np.stack([shares[n][:, None] * tails[n].score(raw[n]) for n in range(len(DETECTORS))])
+    return RatedHour(begin, tails, shares, scores)
 
 
 def rate_hours(

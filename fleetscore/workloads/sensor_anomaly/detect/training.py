@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 
 from fleetscore.workload import ModelSetDraft
 from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US, DAY_BINS, HOUR_BINS, empty_bins, fill_bins
-from fleetscore.workloads.sensor_anomaly.detect.detection import SvmOfBins
 from fleetscore.workloads.sensor_anomaly.detect.fitting import fit_detectors
 from fleetscore.workloads.sensor_anomaly.detect.horizon import CONTEXT_BINS
 from fleetscore.workloads.sensor_anomaly.detect.loading import detector_files
@@ -23,6 +22,7 @@ from fleetscore.workloads.sensor_anomaly.detect.model import (
     join_detectors,
 )
 from fleetscore.workloads.sensor_anomaly.detect.severity import share_weights
+from fleetscore.workloads.sensor_anomaly.detect.svm import SvmOfBins
 from fleetscore.workloads.sensor_anomaly.fitted import Fitted
 from fleetscore.workloads.sensor_anomaly.gathering import Gathered
 from fleetscore.workloads.sensor_anomaly.packs import SensorModel, pack_models, read_index
