@@ -17,14 +17,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import BugError, MissingBlobError
-from fleetscore.exhaustion import is_out_of_memory
-from fleetscore.pipeline.attempt_marker import AttemptMarker, ended_marker, is_alive, make_marker
 from fleetscore.pipeline.context import open_planned
 from fleetscore.pipeline.hashing_file import HashingFile
 from fleetscore.pipeline.isolation import score_isolated
-from fleetscore.pipeline.poison import order_scoring
+from fleetscore.pipeline.marked_groups import marked, order_groups, set_aside
 from fleetscore.pipeline.shadow import shadow_shard
-from fleetscore.records import Outcome, ResultFile, RunRequest, ShardRecord, to_json
+from fleetscore.records import ResultFile, RunRequest, ShardRecord, to_json
 from fleetscore.runs.causes import CAUSES_FILE, split_causes
 from fleetscore.runs.plans import read_plan, read_shard_partitions
 from fleetscore.schemas import OUTCOMES, complete_outcomes
@@ -33,11 +31,10 @@ from fleetscore.store.paths import (
     attempt_path,
     result_path,
     run_path,
-    shard_folder,
     shard_log_path,
     shard_record_path,
 )
-from fleetscore.store.state_files import read_hint, read_truth
+from fleetscore.store.state_files import read_truth
 from fleetscore.store.tables import count_values, write_table
 from fleetscore.workload import RunContext, Scored, Shard, Workload
 
@@ -234,44 +231,14 @@ class ShardWriter:
 
 
 def _pieces(run: RunContext, shard: Shard, attempt: Attempt) -> Iterator[Scored]:
-    """The shard's pieces, group by group; before each group a marker names what is being scored, in case
-    the process dies of it.
-    """
-    store, limit = run.store, run.policy.max_attempts
-    keys = shard.keys
-    order = order_scoring(keys, _markers(store, attempt), limit)
+    """The shard's pieces, group by group, each under a marker that names it in case the process dies of it."""
+    limit, keys = run.policy.max_attempts, shard.keys
+    order = order_groups(run.store, attempt.run, attempt.shard, keys, limit)
     if order.quarantined:
-        yield _quarantined(shard.restricted(order.quarantined), limit)
+        yield set_aside(shard.restricted(order.quarantined), "Scoring", limit)
     for group in order.groups:
-        store.write(attempt.path("crumb.json"), to_json(make_marker(group)))
-        part = shard if len(group) == len(keys) else shard.restricted(group)
-        try:
-            yield from score_isolated(run, part)
-        except (
-            BaseException
-        ) as error:  # one that ends in order (the store is down, the node is taken) marks no partition
-            if is_out_of_memory(
-                error
-            ):  # but these may need more than there is, as if the process had been killed for it
-                store.write(attempt.path("crumb.json"), to_json(ended_marker(group)))
-            else:
-                store.delete(attempt.path("crumb.json"))
-            raise
-
-
-def _markers(store: Store, attempt: Attempt) -> list[list[str]]:
-    prefix = f"{shard_folder(attempt.run, attempt.shard)}attempts/"
-    paths = [entry.path for entry in store.list(prefix) if entry.path.endswith("/crumb.json")]
-    markers = [read_hint(store, path, AttemptMarker) for path in paths]
-    return [list(marker.partitions) for marker in markers if marker and not is_alive(marker)]
-
-
-def _quarantined(shard: Shard, attempts: int) -> Scored:
-    detail = f"Scoring it killed its process, or took more memory than there is; set aside after {attempts} attempts failed with it."
-    table = shard.partitions
-    return Scored.failed(
-        table["partition"], "kills_process", detail, input_rows=table["rows"], outcome=Outcome.QUARANTINED
-    )
+        with marked(run.store, attempt.run, attempt.shard, attempt.name, group):
+            yield from score_isolated(run, shard if len(group) == len(keys) else shard.restricted(group))
 
 
 def _check_settled_once(outcomes: pa.Table, run: str, shard: Shard) -> None:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from fleetscore.pipeline.context import open_planned
 from fleetscore.pipeline.isolation import train_isolated
+from fleetscore.pipeline.marked_groups import marked, order_groups, set_aside
 from fleetscore.pipeline.score import (
     Progress,
     commit_record,
@@ -29,7 +30,7 @@ from fleetscore.schemas import complete_outcomes
 from fleetscore.store.base import Store
 from fleetscore.store.paths import attempt_path, shard_log_path
 from fleetscore.store.tables import count_values, write_table
-from fleetscore.workload import Shard, Trained
+from fleetscore.workload import RunContext, Shard, Trained
 
 _PIECE = "piece~"
 
@@ -50,13 +51,27 @@ def train_shard(
     clock = time.perf_counter()
     context = open_planned(store, head)
     part = Shard(shard, read_shard_partitions(store, head, shard))
-    trained = join_pieces(train_isolated(context, part))
     name = attempt or name_attempt()
+    trained = join_pieces(_pieces(context, part, name))
     record = _write(store, run, shard, name, placement, trained, started, time.perf_counter() - clock)
     commit_record(store, record)
     if progress is not None:
         progress(part.partitions.num_rows, part.partitions.num_rows)
     return read_shard_record(store, run, shard)
+
+
+def _pieces(run: RunContext, shard: Shard, attempt: str) -> list[Trained]:
+    """What training gave, group by group, each under a marker that names it in case the process dies of it."""
+    limit, keys = run.policy.max_attempts, shard.keys
+    order = order_groups(run.store, run.run, shard.number, keys, limit)
+    done: list[Trained] = []
+    if order.quarantined:
+        aside = set_aside(shard.restricted(order.quarantined), "Training", limit)
+        done.append(Trained({}, aside.outcomes))
+    for group in order.groups:
+        with marked(run.store, run.run, shard.number, attempt, group):
+            done += train_isolated(run, shard if len(group) == len(keys) else shard.restricted(group))
+    return done
 
 
 def join_pieces(pieces: Sequence[Trained]) -> Trained:

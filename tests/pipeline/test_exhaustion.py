@@ -11,6 +11,7 @@ from toy_workload import write_lines
 from fleetscore.models.model_sets import read_model_file, read_model_set
 from fleetscore.pipeline.local import run_training
 from fleetscore.runs.ledgers import read_ledger
+from fleetscore.runs.run_records import read_run
 from fleetscore.store.base import Store
 
 HERE = Path(__file__).resolve().parent
@@ -27,13 +28,17 @@ from fleetscore.app_settings import AppSettings
 from fleetscore.pipeline.collect import collect_run
 from fleetscore.pipeline.finish import finish_run
 from fleetscore.pipeline.plan import commit_plan
-from fleetscore.pipeline.submit import submit_run
+from fleetscore.pipeline.submit import submit_run, submit_training
 from fleetscore.runs.run_records import record_planned
 from fleetscore.store import open_store
 
 answers._WAITS_S = (0.01,)
 what, store, now = sys.argv[1], open_store(sys.argv[2]), datetime.now(UTC)
-request = submit_run(store, "toy", "2026-01-01T00", now, "test").request
+purpose = sys.argv[3]
+if purpose == "train":
+    request = submit_training(store, "toy", "2026-01-01T00", "2026-01-01T01", now, "test").request
+else:
+    request = submit_run(store, "toy", "2026-01-01T00", now, "test").request
 head = commit_plan(store, request, AppSettings(), now)
 record_planned(store, head, now)
 
@@ -48,7 +53,7 @@ else:
 failed, waiting = [], list(range(head.shards))
 while waiting and len(failed) < 20:
     try:
-        assert score_shard({"run": request.run, "shard": waiting[0], "purpose": "score"})["ok"]
+        assert score_shard({"run": request.run, "shard": waiting[0], "purpose": purpose})["ok"]
         waiting.pop(0)
     except Exception as error:
         failed.append(type(error).__name__)
@@ -59,11 +64,11 @@ print(json.dumps({"failed": failed, "left": waiting, "state": finish_run(store, 
 """
 
 
-def attempt(what: str, store: Store) -> dict[str, object]:
-    """Score the window's shard under the limit, as an orchestration does, until an attempt ends; what that took."""
+def attempt(what: str, store: Store, purpose: str = "score") -> dict[str, object]:
+    """Score the window's shard, or train on it, under the limit, as an orchestration does, until an attempt ends; what that took."""
     path = os.pathsep.join([str(HERE.parents[1]), str(HERE)])
     done = subprocess.run(
-        [sys.executable, "-c", ATTEMPTS, what, store.url],
+        [sys.executable, "-c", ATTEMPTS, what, store.url, purpose],
         env={**os.environ, "PYTHONPATH": path, "FLEETSCORE_STORE": store.url, "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
@@ -72,9 +77,9 @@ def attempt(what: str, store: Store) -> dict[str, object]:
     return answer
 
 
-def outcomes(store: Store) -> dict[str, tuple[str, str]]:
-    """Partition -> outcome and cause in the ledger of the window."""
-    ledger = read_ledger(store, f"toy-{WINDOW}").select(["partition", "outcome", "cause"]).to_pylist()
+def outcomes(store: Store, run: str = f"toy-{WINDOW}") -> dict[str, tuple[str, str]]:
+    """Partition -> outcome and cause in the run's ledger."""
+    ledger = read_ledger(store, run).select(["partition", "outcome", "cause"]).to_pylist()
     return {row["partition"]: (row["outcome"], row["cause"]) for row in ledger}
 
 
@@ -89,6 +94,23 @@ def test_what_needs_more_memory_than_there_is_costs_only_itself(store: Store) ->
         "big": ("quarantined", "kills_process"),
         "c": ("scored", ""),
     }
+
+
+def test_a_model_that_needs_more_memory_than_there_is_costs_only_itself(store: Store) -> None:
+    """Training is tried again until the partition is known and set aside; the set has the models of all others."""
+    write_lines(store, WINDOW, [("a", 1, "ok"), ("big", 2, "hog"), ("c", 3, "ok")])
+    store.write("settings/toy.toml", b"[run]\nerror_threshold = 0.5\n")
+    done = attempt("memory", store, "train")
+    assert set(done["failed"]) == {"MemoryError"}  # type: ignore[call-overload]
+    assert done["state"] == "published"
+    run = f"toy-train-{WINDOW}-{NEXT}"
+    assert outcomes(store, run) == {
+        "a": ("scored", ""),
+        "big": ("quarantined", "kills_process"),
+        "c": ("scored", ""),
+    }
+    model_set = read_model_set(store, "toy", read_run(store, run).model_set)
+    assert read_model_file(store, model_set, "keys.txt").decode().split() == ["a", "c"]
 
 
 def test_file_handles_that_are_free_again_cost_nothing(store: Store) -> None:

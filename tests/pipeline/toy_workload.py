@@ -92,6 +92,9 @@ class Toy(Workload, Prepares, Trains):
         behaviours = {key: how for key, _, how in read_lines(run.store, run.window)}
         if bad := [key for key in shard.keys if behaviours[key] == "untrainable"]:
             raise ValueError(f"{bad[0]} cannot be trained")
+        for key in shard.keys:
+            if behaviours[key] in ("hog", "kill"):
+                score_one(key, 0, behaviours[key], 0.0)
         return Trained(
             {"keys.txt": "\n".join(shard.keys).encode()}, Scored.of(shard.keys, input_rows=1).outcomes
         )
