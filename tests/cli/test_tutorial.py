@@ -42,10 +42,10 @@ def check_said(command: str, out: str) -> None:
     promised = {
         "fleetscore plan": "81 expected: 79 to score; settled already: 1 skipped, 1 late",
         "fleetscore explain sensor_anomaly-2026-03-04T00 pump-0005/current": "late, no_readings",
-        "fleetscore explain sensor_anomaly-2026-03-04T00 pump-0002/flow": "60 rows in runs/",
+        "fleetscore explain sensor_anomaly-2026-03-04T00 pump-0002/flow": "60 rows in tables/sensor_anomaly/",
         "fleetscore attention": "no_readings",
         "fleetscore retry": "80 scored",
-        "fleetscore explain sensor_anomaly-2026-03-04T00-r2 pump-0005/current": "60 rows in runs/",
+        "fleetscore explain sensor_anomaly-2026-03-04T00-r2 pump-0005/current": "60 rows in tables/sensor_anomaly/",
         "fleetscore explain sensor_anomaly-2026-03-04T00-r2 pump-0002/flow": "settled by  sensor_anomaly-2026-03-04T00",
         "fleetscore new vans": "6 imported, 0 refused",
         "fleetscore check vans": "Everything fits.",
