@@ -12,6 +12,7 @@ from fleetscore.errors import InputError
 from fleetscore.records import InputFile
 from fleetscore.store.base import Store
 from fleetscore.workloads.server_load.discovery import read_hours
+from fleetscore.workloads.server_load.examples import build_examples
 from fleetscore.workloads.server_load.features import LOOKBACK_HOURS
 from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR
 from fleetscore.workloads.server_load.months import moment_of
@@ -19,7 +20,7 @@ from fleetscore.workloads.server_load.partials import RangeRecord
 from fleetscore.workloads.server_load.preparation import prepare_span
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
 from fleetscore.workloads.server_load.sources import find_sources
-from fleetscore.workloads.server_load.training import able_candidates, baselines, build_examples, judge
+from fleetscore.workloads.server_load.training import able_candidates, baselines, judge
 
 _TRAINING_DAYS = 30
 

@@ -1,5 +1,5 @@
-"""The features of a server's hour, from hours at least 48 back: one function for training, scoring and
-requests.
+"""The features of a server's hour, from hours at least 48 back, and beside them (`week_features`) from the four
+weeks up to the forecast: one function for training, scoring and requests.
 
 Lags and windows are in real hours and days. An hour or day without sessions has no load: its feature is
 NaN, not 0 and not the row before. Every number is a float64.
@@ -17,6 +17,7 @@ import pyarrow as pa
 from fleetscore.workloads.server_load.calendar_features import CALENDAR, calendar_matrix
 from fleetscore.workloads.server_load.grammar import UNITS
 from fleetscore.workloads.server_load.layouts import SUMS
+from fleetscore.workloads.server_load.week_features import WEEK_FEATURES, Meaning, build_week_features
 
 LAGS = (48, 49, 50, 51, 52, 55, 60, 67, 72, 96, 168, 730)
 SAME_HOUR_LAGS = tuple(range(72, 72 + 7 * 24, 24))
@@ -31,7 +32,10 @@ PEAKS = ("peakLoad", "peakBytes", *(f"peakLoad{n}" for n in range(1, 6)), "peakL
 WINDOWS = tuple(f"{name}DailyLag2Win7" for name in PEAKS)
 HISTORY = (*(f"peakLoadLag{lag}" for lag in LAGS), *WINDOWS, "peakLoadSameHour7")
 FEATURES = (*CALENDAR, *HISTORY)
-"""The columns of a feature matrix, in order."""
+"""The columns of `build_features`, in order: all that models of earlier versions know."""
+
+ALL_FEATURES = (*FEATURES, *WEEK_FEATURES)
+"""The columns of `build_all_features`, in order: what models learn from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,16 @@ def _rows(hours: pa.Table, servers: Sequence[str], first_hour: int, stop_hour: i
     wanted = wanted[np.lexsort((row_hour[wanted], row_server[wanted]))]
     peaks = np.column_stack([hours[name].to_numpy()[wanted] for name in SUMS])
     return row_server[wanted], row_hour[wanted], peaks
+
+
+def build_all_features(history: LoadHistory, at: tuple[Any, Any, Any], meaning: Meaning) -> Any:
+    """float64 (rows, ALL_FEATURES): `at` holds per row the server's number, the hour, and the hour from which
+    on nothing is known, at most 48 before it and not after the hour's day began.
+    """
+    server, hour, known_until = (np.asarray(one, np.int64) for one in at)
+    daily = build_features(history, server, hour, meaning.country)
+    week = build_week_features(history.load, history.first_hour, (server, hour, known_until), meaning)
+    return np.hstack([daily, week])
 
 
 def build_features(history: LoadHistory, server: Any, hour: Any, country: str) -> Any:

@@ -18,14 +18,16 @@ from fleetscore.workloads.server_load.metrics import measure
 from fleetscore.workloads.server_load.results import RESULTS
 from fleetscore.workloads.server_load.samples import TRUTH_PATH
 
+_JUDGED = pa.schema([RESULTS.field(name) for name in ("server", "hour", "load_class")])
+
 
 def read_published(store: Store, workload: str, window: Window) -> pa.Table:
-    """The published results of a window; an empty table when nothing was published."""
+    """The published classes of a window; an empty table when nothing was published."""
     try:
         manifest = read_manifest(store, workload, window.key)
     except MissingBlobError:
-        return RESULTS.empty_table()
-    return read_results(store, manifest, RESULTS.names).cast(RESULTS)
+        return _JUDGED.empty_table()
+    return read_results(store, manifest, _JUDGED.names).cast(_JUDGED)
 
 
 def judge_windows(store: Store, workload: str, windows: Sequence[Window]) -> Mapping[str, Any]:
@@ -35,11 +37,9 @@ def judge_windows(store: Store, workload: str, windows: Sequence[Window]) -> Map
             ["server", "hour", "truth"]
         )
     published = pa.concat_tables(
-        [RESULTS.empty_table(), *(read_published(store, workload, window) for window in windows)]
+        [_JUDGED.empty_table(), *(read_published(store, workload, window) for window in windows)]
     )
-    both = published.select(["server", "hour", "load_class"]).join(
-        truth, ["server", "hour"], join_type="inner"
-    )
+    both = published.join(truth, ["server", "hour"], join_type="inner")
     number = {name: n for n, name in enumerate(CLASSES)}
     true = [number[name] for name in both["truth"].to_pylist()]
     classes = [number[name] for name in both["load_class"].to_pylist()]

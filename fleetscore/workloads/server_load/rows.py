@@ -24,9 +24,11 @@ from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR, read_slot
 from fleetscore.workloads.server_load.labels import CLASSES
 from fleetscore.workloads.server_load.scoring import cached_trees
 from fleetscore.workloads.server_load.trees import predict
+from fleetscore.workloads.server_load.week_features import WEEK_FEATURES
 
 SERVER, HOUR, KEY = "ServerIP", "SessionStartHourTime", "key"
-_KNOWN = frozenset((SERVER, HOUR, KEY, *CALENDAR, *HISTORY))
+_SENT = (*HISTORY, *WEEK_FEATURES)  # what a row may bring; a model of an earlier version uses HISTORY alone
+_KNOWN = frozenset((SERVER, HOUR, KEY, *CALENDAR, *_SENT))
 _NUMBER_LIMIT = 1e12
 _COMPARED = tuple(
     name for name in CALENDAR if name != "linearTrend"
@@ -49,22 +51,23 @@ def answer_rows(
     servers = [_server(row, number, name_of) for number, row in enumerate(rows)]
     hours = np.array([_hour(row, number) for number, row in enumerate(rows)], np.int64)
     history = np.array(
-        [[_number(row.get(name), number, name) for name in HISTORY] for number, row in enumerate(rows)]
-    ).reshape(len(rows), len(HISTORY))
+        [[_number(row.get(name), number, name) for name in _SENT] for number, row in enumerate(rows)]
+    ).reshape(len(rows), len(_SENT))
     versions = [_version(pins, join_key([server]), number) for number, server in enumerate(servers)]
     answers: list[dict[str, Any]] = [{} for _ in rows]
     for version in sorted(set(versions)):
         chosen = [number for number, of_row in enumerate(versions) if of_row == version]
         trees = cached_trees(store, workload, version)
         calendar = calendar_matrix(hours[chosen], trees.facts.country)
-        chances = predict(trees, np.hstack([calendar, history[chosen]])).tolist()
+        used = trees.facts.features[len(CALENDAR) :]
+        chances = predict(trees, np.hstack([calendar, history[chosen][:, : len(used)]])).tolist()
         for number, dates, chance in zip(chosen, calendar.tolist(), chances, strict=True):
-            answers[number] = _answer(rows[number], dates, chance, version)
+            answers[number] = _answer(rows[number], dates, chance, version, used)
     return answers
 
 
 def _answer(
-    row: Mapping[str, Any], calendar: list[float], chances: list[float], version: str
+    row: Mapping[str, Any], calendar: list[float], chances: list[float], version: str, used: Sequence[str]
 ) -> dict[str, Any]:
     best = max(range(len(CLASSES)), key=chances.__getitem__)
     answer: dict[str, Any] = {SERVER: row[SERVER], HOUR: row[HOUR], "load_class": CLASSES[best]}
@@ -73,7 +76,7 @@ def _answer(
     answer |= {f"p_{name}": chance for name, chance in zip(CLASSES, chances, strict=True)} | {
         "model": version
     }
-    missing = sum(_is_missing(row.get(name)) for name in HISTORY)
+    missing = sum(_is_missing(row.get(name)) for name in used)
     warnings = [_differing(row, name, value) for name, value in zip(CALENDAR, calendar, strict=True)]
     answer["missing_features"] = missing
     answer["warnings"] = [warning for warning in warnings if warning]
@@ -96,7 +99,7 @@ def _check_names(row: Mapping[str, Any], number: int) -> None:
         name = sorted(unknown)[0]
         raise InputError(
             f"Row {number}: there is no field {name!r}.",
-            fix=f"Known: {SERVER}, {HOUR}, {KEY}, {', '.join((*CALENDAR, *HISTORY))}.",
+            fix=f"Known: {SERVER}, {HOUR}, {KEY}, {', '.join((*CALENDAR, *_SENT))}.",
             field=f"rows[{number}].{name}",
         )
     for name in (KEY, *CALENDAR):

@@ -43,7 +43,11 @@ class ServerLoadSettings:
     train_rows: Annotated[int, Meta(ge=1000)] = (
         1_000_000  # server-hours trained on; a fixed sample beyond that
     )
-    candidates: tuple[Literal["forest", "boosting"], ...] = ("forest", "boosting")  # the better one is kept
+    candidates: tuple[Literal["forest", "boosting", "load"], ...] = (
+        "forest",
+        "boosting",
+        "load",
+    )  # the best is kept
     forest_trees: Annotated[int, Meta(ge=1, le=1000)] = 100
     forest_depth: Annotated[int, Meta(ge=1, le=30)] = 8
     schema: int = 1

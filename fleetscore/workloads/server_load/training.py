@@ -14,13 +14,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fleetscore.errors import BugError, InputError
+from fleetscore.errors import BugError
 from fleetscore.models.profiles import PROFILE_FILE, pack_profile, summarise
 from fleetscore.workload import ModelSetDraft, RunContext, Scored, Shard, Trained
 from fleetscore.workloads.server_load.discovery import FLEET, read_hours
-from fleetscore.workloads.server_load.features import FEATURES, LOOKBACK_HOURS, build_features, build_history
+from fleetscore.workloads.server_load.examples import (
+    SEED,
+    Examples,
+    build_examples,
+    columns_to_learn,
+    split_examples,
+)
+from fleetscore.workloads.server_load.features import ALL_FEATURES, FEATURES, LOOKBACK_HOURS
 from fleetscore.workloads.server_load.grammar import UNITS
 from fleetscore.workloads.server_load.labels import CLASSES, classify
+from fleetscore.workloads.server_load.load_quantiles import (
+    LOAD_FILE,
+    fit_load,
+    has_expected_load,
+    measure_load,
+)
 from fleetscore.workloads.server_load.metrics import Metrics, measure
 from fleetscore.workloads.server_load.months import hour_of, moment_of
 from fleetscore.workloads.server_load.scoring import MODEL_FILE
@@ -35,24 +48,7 @@ from fleetscore.workloads.server_load.trees import (
 )
 
 _CARD_FILE = "card.json"
-_SERVERS_AT_ONCE = 64
-_SEED = 7
 _WEEK_HOURS = 168
-
-
-@dataclass(frozen=True, slots=True)
-class Examples:
-    """What is learnt from: hours with sessions, in order of time, then server."""
-
-    features: Any  # float64 (rows, FEATURES)
-    labels: Any  # int8
-    hour: Any  # int64
-    server: Any = None  # int64 codes; None where they are not needed
-
-    def part(self, chosen: Any) -> Examples:
-        """Some of the rows."""
-        server = None if self.server is None else self.server[chosen]
-        return Examples(self.features[chosen], self.labels[chosen], self.hour[chosen], server)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,84 +60,41 @@ class Fitted:
     fit_s: float
 
 
-def build_examples(
-    hours: pa.Table, first_hour: int, stop_hour: int, settings: ServerLoadSettings
-) -> Examples:
-    """The examples of [first_hour, stop_hour) from hours that reach LOOKBACK_HOURS further back; at most
-    `train_rows` of them.
-    """
-    codes = hours["server"].cast(pa.string()).combine_chunks().dictionary_encode()
-    chunk = codes.chunk(0) if isinstance(codes, pa.ChunkedArray) else codes
-    servers = chunk.dictionary.to_pylist()
-    of_row, hour = chunk.indices.to_numpy(), hours["hour"].to_numpy().astype(np.int64)
-    load = hours["load"].to_numpy() / UNITS
-    target = np.flatnonzero((hour >= first_hour) & (hour < stop_hour))
-    target = _sampled(target[np.lexsort((of_row[target], hour[target]))], settings.train_rows)
-    features = np.empty((len(target), len(FEATURES)))
-    for start in range(0, len(servers), _SERVERS_AT_ONCE):
-        group = servers[start : start + _SERVERS_AT_ONCE]
-        inside = (of_row >= start) & (of_row < start + len(group))
-        history = build_history(hours.filter(pa.array(inside)), group, first_hour - LOOKBACK_HOURS, stop_hour)
-        mine = np.flatnonzero(inside[target])
-        features[mine] = build_features(
-            history, of_row[target[mine]] - start, hour[target[mine]], settings.country
-        )
-    return Examples(
-        features,
-        classify(load[target], settings.medium_above, settings.high_above),
-        hour[target],
-        of_row[target].astype(np.int64),
-    )
-
-
-def _sampled(rows: Any, limit: int) -> Any:
-    """All rows, or a fixed random `limit` of them in their order."""
-    if len(rows) <= limit:
-        return rows
-    return rows[np.sort(np.random.default_rng(_SEED).choice(len(rows), limit, replace=False))]
-
-
 def fit(kind: str, examples: Examples, settings: ServerLoadSettings) -> Trees:
     """Fit one candidate and pack it."""
+    if kind == "load":
+        return fit_load(examples, settings)
     facts = ModelFacts(
         "forest" if kind == "forest" else "boosting",
-        FEATURES,
+        ALL_FEATURES[: examples.features.shape[1]],
         settings.medium_above,
         settings.high_above,
         settings.country,
     )
-    features = _without_empty_columns(examples.features)
+    features = columns_to_learn(examples.features)
     if kind == "forest":
         from sklearn.ensemble import RandomForestClassifier
 
         forest = RandomForestClassifier(
-            settings.forest_trees, max_depth=settings.forest_depth, random_state=_SEED, n_jobs=2
+            settings.forest_trees, max_depth=settings.forest_depth, random_state=SEED, n_jobs=2
         )
         return pack_forest(forest.fit(features, examples.labels), facts)
     from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits
 
     boosting = HistGradientBoostingClassifier(
-        max_iter=120,
-        learning_rate=0.08,
-        max_leaf_nodes=31,
+        max_iter=150,
+        learning_rate=0.05,
+        max_leaf_nodes=8,
         l2_regularization=1.0,
         early_stopping=False,
-        random_state=_SEED,
+        random_state=SEED,
     )
     with threadpool_limits(
         1
     ):  # its threads wait by spinning: on a shared machine two are up to ten times slower than one
         boosting.fit(features, examples.labels)
     return pack_boosting(boosting, facts)
-
-
-def _without_empty_columns(features: Any) -> Any:
-    """A column that is missing in every row becomes constant: nothing splits on it, and boosting cannot bin
-    nothing.
-    """
-    empty = np.isnan(features).all(axis=0)
-    return np.where(empty, 0.0, features) if empty.any() else features
 
 
 def judge(kind: str, learnt: Examples, unseen: Examples, settings: ServerLoadSettings) -> Fitted:
@@ -153,10 +106,15 @@ def judge(kind: str, learnt: Examples, unseen: Examples, settings: ServerLoadSet
 
 
 def able_candidates(examples: Examples, settings: ServerLoadSettings) -> list[str]:
-    """The candidates that can learn from the examples: boosting needs all three classes."""
-    complete = len(np.unique(examples.labels)) == len(CLASSES)
-    able: list[str] = [kind for kind in settings.candidates if kind == "forest" or complete]
-    return able or ["forest"]
+    """The candidates that can learn from the examples: boosting needs all three classes, the
+    load's quantiles hours with an expected load.
+    """
+    able: dict[str, bool] = {
+        "forest": True,
+        "boosting": len(np.unique(examples.labels)) == len(CLASSES),
+        "load": has_expected_load(examples),
+    }
+    return [kind for kind in settings.candidates if able[kind]] or ["forest"]
 
 
 def baselines(examples: Examples, settings: ServerLoadSettings) -> dict[str, Metrics]:
@@ -214,7 +172,7 @@ def train_shard(run: RunContext, shard: Shard) -> Trained:
     hours = read_hours(run.store, run.inputs, first - LOOKBACK_HOURS, stop, servers=settings.wanted_servers)
     examples = build_examples(hours, first, stop, settings)
     split = stop - settings.test_days * 24
-    learnt, unseen = _split(examples, split, settings)
+    learnt, unseen = split_examples(examples, split, settings)
     fitted = {kind: judge(kind, learnt, unseen, settings) for kind in able_candidates(learnt, settings)}
     best = max(fitted, key=lambda kind: fitted[kind].metrics.f1)
     facts = {
@@ -224,12 +182,13 @@ def train_shard(run: RunContext, shard: Shard) -> Trained:
         "baselines": {
             name: asdict(metrics) for name, metrics in card_baselines(learnt, unseen, settings).items()
         },
+        "load_at_most": _load_at_most(learnt, unseen, settings),
         "learnt_from": {"first": start.key, "stop": end.key, "server_hours": len(examples.labels)},
         "judged_from": f"{moment_of(split):%Y-%m-%d}",
     }
-    final = dump_trees(fit(best, examples, settings))
     files = {
-        MODEL_FILE: final,
+        MODEL_FILE: dump_trees(fit(best, examples, settings)),
+        **_load_file(examples, settings),
         PROFILE_FILE: pack_profile(
             summarise(hours["server"], pc.divide(hours["load"].cast(pa.float64()), UNITS))
         ),
@@ -240,17 +199,12 @@ def train_shard(run: RunContext, shard: Shard) -> Trained:
     return Trained(files, settled.outcomes, _metrics_table(fitted[best].metrics))
 
 
-def _split(examples: Examples, split: int, settings: ServerLoadSettings) -> tuple[Examples, Examples]:
-    """The examples before and from the hour `split`; InputError when there is nothing on one side."""
-    learnt, unseen = examples.part(examples.hour < split), examples.part(examples.hour >= split)
-    if len(learnt.labels) and len(unseen.labels):
-        return learnt, unseen
-    raise InputError(
-        f"The span has {len(learnt.labels)} server-hours before {moment_of(split):%Y-%m-%d} to learn from "
-        f"and {len(unseen.labels)} after it to judge on.",
-        fix=f"Choose more than {settings.test_days} days, or set test_days lower.",
-        field="from",
-    )
+def _load_at_most(learnt: Examples, unseen: Examples, settings: ServerLoadSettings) -> dict[str, float]:
+    return measure_load(fit_load(learnt, settings), unseen) if has_expected_load(learnt) else {}
+
+
+def _load_file(examples: Examples, settings: ServerLoadSettings) -> dict[str, bytes]:
+    return {LOAD_FILE: dump_trees(fit_load(examples, settings))} if has_expected_load(examples) else {}
 
 
 def _definitions(settings: ServerLoadSettings) -> dict[str, Any]:
@@ -260,7 +214,7 @@ def _definitions(settings: ServerLoadSettings) -> dict[str, Any]:
         "medium_above": settings.medium_above,
         "high_above": settings.high_above,
         "country": settings.country,
-        "features": list(FEATURES),
+        "features": list(ALL_FEATURES),
         "missing_values": "kept: an hour without sessions is no load, not 0",
     }
 
@@ -277,4 +231,4 @@ def assemble_set(parts: Iterable[Mapping[str, bytes]]) -> ModelSetDraft:
     if len(shards) != 1:
         raise BugError(f"server_load trains one model in one shard; got {len(shards)}.")
     card = msgspec.json.decode(shards[0][_CARD_FILE])
-    return ModelSetDraft({name: shards[0][name] for name in (MODEL_FILE, PROFILE_FILE)}, card)
+    return ModelSetDraft({name: data for name, data in shards[0].items() if name != _CARD_FILE}, card)

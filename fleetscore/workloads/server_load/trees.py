@@ -18,8 +18,9 @@ import numpy as np
 
 from fleetscore.errors import BugError, ModelError
 from fleetscore.typed_json import decode_json
-from fleetscore.workloads.server_load.features import FEATURES
+from fleetscore.workloads.server_load.features import ALL_FEATURES, FEATURES
 from fleetscore.workloads.server_load.labels import CLASSES
+from fleetscore.workloads.server_load.load_answers import chances_of_load
 
 _STORED = ("threshold", "link", "value", "roots", "tree_class", "baseline")
 
@@ -28,7 +29,7 @@ _STORED = ("threshold", "link", "value", "roots", "tree_class", "baseline")
 class ModelFacts:
     """What a model must be used with."""
 
-    kind: Literal["forest", "boosting"]
+    kind: Literal["forest", "boosting", "load"]
     features: tuple[str, ...]
     medium_above: float
     high_above: float
@@ -91,10 +92,24 @@ def pack_forest(model: Any, facts: ModelFacts) -> Trees:
 
 def pack_boosting(model: Any, facts: ModelFacts) -> Trees:
     """Pack a fitted HistGradientBoostingClassifier that saw all three classes."""
-    iterations = (
-        model._predictors
-    )  # scikit-learn shows its trees nowhere else; a test holds this against its predictions
-    parts = [tree.nodes for iteration in iterations for tree in iteration]
+    # scikit-learn shows its trees nowhere else; a test holds this against its predictions
+    parts = [tree.nodes for iteration in model._predictors for tree in iteration]
+    classes = np.tile(np.arange(len(CLASSES), dtype=np.int64), len(model._predictors))
+    return _packed_boosting(facts, parts, classes, np.asarray(model._baseline_prediction))
+
+
+def pack_load(models: Sequence[Any], facts: ModelFacts) -> Trees:
+    """Pack fitted HistGradientBoostingRegressors, at most three, whose predictions `predict_raw` gives side
+    by side.
+    """
+    parts = [tree.nodes for model in models for iteration in model._predictors for tree in iteration]
+    lengths = [len(model._predictors) for model in models]
+    baseline = np.zeros(len(CLASSES))
+    baseline[: len(models)] = [float(np.ravel(model._baseline_prediction)[0]) for model in models]
+    return _packed_boosting(facts, parts, np.repeat(np.arange(len(models)), lengths), baseline)
+
+
+def _packed_boosting(facts: ModelFacts, parts: Sequence[Any], tree_class: Any, baseline: Any) -> Trees:
     joined = np.concatenate(parts)
     nodes = _Nodes(
         [len(part) for part in parts],
@@ -105,9 +120,8 @@ def pack_boosting(model: Any, facts: ModelFacts) -> Trees:
         joined["right"],
         joined["missing_go_to_left"],
     )
-    classes = np.tile(np.arange(len(CLASSES), dtype=np.int64), len(iterations))
-    baseline = np.asarray(model._baseline_prediction, np.float64).reshape(-1)
-    return _packed(facts, nodes, joined["value"].astype(np.float64)[:, None], classes, baseline)
+    value = joined["value"].astype(np.float64)[:, None]
+    return _packed(facts, nodes, value, tree_class.astype(np.int64), baseline.astype(np.float64).reshape(-1))
 
 
 def _packed(facts: ModelFacts, nodes: _Nodes, value: Any, tree_class: Any, baseline: Any) -> Trees:
@@ -138,7 +152,7 @@ def _with_depths(
     sound = sound and threshold.shape == link.shape == value.shape[:1] and value.shape[1:] == (width,)
     sound = sound and roots.shape == tree_class.shape and baseline.shape == (len(CLASSES),) and roots.size > 0
     sound = sound and bool(((tree_class >= 0) & (tree_class < len(CLASSES))).all())
-    depths = find_depths(threshold, link, roots, len(FEATURES)) if sound else ()
+    depths = find_depths(threshold, link, roots, len(facts.features)) if sound else ()
     if not len(depths):
         raise ModelError("model.npz holds trees that do not hang together.", code="corrupt_model")
     return Trees(facts, threshold, link, value, roots, tree_class, baseline, depths)
@@ -146,19 +160,30 @@ def _with_depths(
 
 def predict(trees: Trees, features: Any) -> Any:
     """float64 (rows, 3): the probabilities of CLASSES, equal to scikit-learn's."""
-    from fleetscore.workloads.server_load.tree_kernel import add_boosting, add_forest
+    from fleetscore.workloads.server_load.tree_kernel import add_forest
 
-    walk = (trees.threshold, trees.link, trees.value, trees.roots, trees.depths)
+    if trees.facts.kind == "load":
+        limits = (trees.facts.medium_above, trees.facts.high_above)
+        return chances_of_load(predict_raw(trees, features), features, limits)
     if trees.facts.kind == "forest":
         rounded = np.ascontiguousarray(features, np.float32)  # as the forest does
         sums = np.zeros((len(rounded), len(CLASSES)))
-        add_forest(rounded, *walk, sums)
+        add_forest(rounded, trees.threshold, trees.link, trees.value, trees.roots, trees.depths, sums)
         return sums / len(trees.roots)
-    raw = np.tile(trees.baseline, (len(features), 1))
-    add_boosting(np.ascontiguousarray(features), *walk, trees.tree_class, raw)
+    raw = predict_raw(trees, features)
     raw -= raw.max(axis=1, keepdims=True)
     odds = np.exp(raw)
     return odds / odds.sum(axis=1, keepdims=True)
+
+
+def predict_raw(trees: Trees, features: Any) -> Any:
+    """float64 (rows, 3): what boosted trees add up to, by class or by regressor."""
+    from fleetscore.workloads.server_load.tree_kernel import add_boosting
+
+    walk = (trees.threshold, trees.link, trees.value, trees.roots, trees.depths)
+    raw = np.tile(trees.baseline, (len(features), 1))
+    add_boosting(np.ascontiguousarray(features), *walk, trees.tree_class, raw)
+    return raw
 
 
 def dump_trees(trees: Trees) -> bytes:
@@ -177,7 +202,7 @@ def load_trees(data: bytes) -> Trees:
             arrays = [file[name] for name in _STORED]
     except (ValueError, KeyError, OSError, EOFError, BadZipFile, zlib.error, msgspec.DecodeError) as error:
         raise ModelError(f"model.npz is not a packed model: {error}", code="corrupt_model") from error
-    if facts.features != FEATURES:
+    if facts.features not in (FEATURES, ALL_FEATURES):
         raise ModelError(
             "The model was trained on other features than this version computes.",
             fix="Train again.",

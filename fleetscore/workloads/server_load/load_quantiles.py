@@ -1,0 +1,70 @@
+"""How high the load will be: quantiles of the load, from trees on what an hour differs from its expected load."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fleetscore.workloads.server_load.examples import SEED, Examples, columns_to_learn
+from fleetscore.workloads.server_load.features import ALL_FEATURES
+from fleetscore.workloads.server_load.load_answers import EXPECTED, LOAD_QUANTILES, load_of_raw
+from fleetscore.workloads.server_load.settings import ServerLoadSettings
+from fleetscore.workloads.server_load.trees import ModelFacts, Trees, pack_load, predict_raw
+
+LOAD_FILE = "load.npz"
+"""In a model set: the trees of the quantiles. Sets of earlier versions have none."""
+
+_FEWEST_ROWS = 100
+
+
+def has_expected_load(examples: Examples) -> bool:
+    """Whether enough hours have an expected load to learn from."""
+    return int(_known(examples).sum()) >= _FEWEST_ROWS
+
+
+def _known(examples: Examples) -> Any:
+    if examples.load is None or examples.features.shape[1] <= EXPECTED:
+        return np.zeros(len(examples.labels), bool)
+    return ~np.isnan(examples.features[:, EXPECTED])
+
+
+def fit_load(examples: Examples, settings: ServerLoadSettings) -> Trees:
+    """The trees of the quantiles; examples without `has_expected_load` are not for it."""
+    from sklearn.ensemble import HistGradientBoostingRegressor
+    from threadpoolctl import threadpool_limits
+
+    known = _known(examples)
+    features = columns_to_learn(examples.features[known])
+    off = np.log1p(np.maximum(examples.load[known], 0.0)) - features[:, EXPECTED]
+    models = [
+        HistGradientBoostingRegressor(
+            loss="quantile", quantile=quantile, max_iter=80, learning_rate=0.08, max_leaf_nodes=8,
+            min_samples_leaf=50, early_stopping=False, random_state=SEED,
+        )
+        for quantile in LOAD_QUANTILES
+    ]  # fmt: skip
+    with threadpool_limits(1):  # as for the classes
+        for model in models:
+            model.fit(features, off)
+    facts = ModelFacts("load", ALL_FEATURES, settings.medium_above, settings.high_above, settings.country)
+    return pack_load(models, facts)
+
+
+def predict_load(trees: Trees | None, features: Any) -> Any:
+    """float64 (rows, LOAD_QUANTILES) of peak load, not decreasing along a row and not negative; NaN where
+    there is no model, or the hour has no expected load.
+    """
+    if trees is None:
+        return np.full((len(features), len(LOAD_QUANTILES)), np.nan)
+    return load_of_raw(predict_raw(trees, features), features)
+
+
+def measure_load(trees: Trees | None, unseen: Examples) -> dict[str, float]:
+    """For the card: the share of unseen hours whose load is at most each quantile; none without a model."""
+    said = predict_load(trees, unseen.features)
+    known = ~np.isnan(said).any(axis=1)
+    if not known.any():
+        return {}
+    below = unseen.load[known, None] <= said[known]
+    return dict(zip((f"{q:g}" for q in LOAD_QUANTILES), below.mean(axis=0).tolist(), strict=True))
