@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
+_PORT_LIMIT = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,9 @@ class Callers:
     def knows(self, host: str) -> bool:
         """Return whether a Host header names this host: by loopback, its address or a name; any port."""
         found = _HOST.fullmatch(host)
-        name = found[1].strip("[]").lower().rstrip(".") if found else ""
+        if found is None or int(found[2] or 0) > _PORT_LIMIT:
+            return False
+        name = found[1].strip("[]").lower().rstrip(".")
         return name == "localhost" or name == self.address or name in self.names or is_loopback(name)
 
     def authority(self, host: str | None, local: tuple[str, int]) -> str:

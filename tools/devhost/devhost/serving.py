@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -29,6 +29,8 @@ async def serve(
 
     async def safely(request: web.Request) -> web.StreamResponse:
         silent.discard(request.protocol)
+        if not _is_text(request.headers):
+            return web.json_response({"Message": "A header is no UTF-8 text."}, status=400)
         try:
             return await answer(request)
         except web.HTTPException:
@@ -43,6 +45,11 @@ async def serve(
     await runner.setup()
     closing.push_async_callback(runner.cleanup)
     await _Site(runner, listener, silent).start()
+
+
+def _is_text(headers: Mapping[str, str]) -> bool:
+    """Return whether all headers are text; Azure's servers answer others as malformed, too."""
+    return not any("\udc80" <= sign <= "\udcff" for pair in headers.items() for part in pair for sign in part)
 
 
 class _Site(web.SockSite):

@@ -53,6 +53,9 @@ def host(make_shared_host: Any) -> Any:
         ({"Host": "localhost.evil.example"}, True),
         ({"Host": "localhost@evil.example"}, True),
         ({"Host": ""}, True),
+        ({"Host": "127.0.0.1:65535"}, False),
+        ({"Host": "127.0.0.1:65536"}, True),  # no port: nothing may be sent there
+        ({"Host": "127.0.0.1:99999"}, True),
         ({"Host": _OWN, "Origin": f"http://{_OWN}"}, False),
         ({"Host": _OWN, "Origin": "http://evil.example"}, True),
         ({"Host": _OWN, "Origin": "http://127.0.0.1:8000"}, True),
@@ -155,6 +158,19 @@ def test_rpc_port_demands_a_key_with_auth(make_host: Any) -> None:
     wrong = rpc.replace("/durabletask/", "/wrong/durabletask/")
     assert requests.get(f"{wrong}instances", timeout=20).status_code == 401
     assert requests.post(f"{host.url}/api/start", timeout=20).status_code == 202
+
+
+@pytest.mark.parametrize(
+    "odd", [b"x-functions-key: \xff\xfe", b"X: \xed\xa0\x80", b"\xff: 1", b"Cookie: \xe9=1"]
+)
+def test_headers_that_are_no_text_are_refused(host: Any, odd: bytes) -> None:
+    """Bytes that are no UTF-8 in any header are a malformed request, never an error of the host; UTF-8 is served."""
+    port = int(host.url.rpartition(":")[2])
+    for line, expected in ((odd, b"400"), ("X: é".encode(), b"200")):
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            head = b"GET /api/url HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+            client.sendall(head + line + b"\r\n\r\n")
+            assert client.recv(100).split()[1] == expected
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "])
