@@ -5,6 +5,7 @@ window and before it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -137,23 +138,52 @@ def _rate_readings(
 ) -> None:
     """Severity and expected range of the readings of an hour; scores of windows of bins are shared by a
     bin's readings.
+
+    Hardly any reading is rare by itself, so its own scores, the first and the last of the sum, are computed
+    only where they are not 0.
     """
-    place = _places(readings, rows)
-    number = readings.time_us[place] // BIN_US
-    inside = (number >= max(hour.first, window)) & (number < hour.first + hour.scores.shape[2])
-    place, number = place[inside], number[inside]
-    sensor = np.repeat(np.arange(len(rows)), readings.counts[rows])[inside]
-    scores = hour.scores[:, sensor, number - hour.first].copy()
-    level = (readings.value[place] - pack.center[sensor]) / pack.scale[sensor]
-    own = {_MEDIAN: np.abs(level), _SVM: -readings.score[place]}
-    for detector, raw in own.items():
-        scores[detector] = hour.weights[detector, sensor] * hour.tails[detector].score(raw, sensor)
-    out.severity[place] = add_up(scores)
+    part, sensor, number = _readings_of_hour(hour, readings, rows, window)
+    bins = sensor * hour.scores.shape[2] + (number - hour.first)
+    shared = [hour.scores[n].reshape(-1) for n in range(1, _SVM)]
+    level = np.abs((readings.value[part] - pack.center[sensor]) / pack.scale[sensor])
+    first, own_first = _own_scores(hour, _MEDIAN, level, sensor)
+    last, own_last = _own_scores(hour, _SVM, -readings.score[part], sensor)
+    severity = add_up(shared)[bins]
+    severity[first] = add_up([own_first, *(one[bins[first]] for one in shared)])
+    severity[last] += own_last
+    highest, detector = np.zeros(len(severity)), np.zeros(len(severity), np.int8)
+    highest[first] = own_first
+    most = np.max(shared, axis=0)
+    which = (np.argmax(shared, axis=0) + 1).astype(np.int8)
+    higher = np.flatnonzero(most[bins] > highest)
+    highest[higher], detector[higher] = most[bins[higher]], which[bins[higher]]
+    detector[last[own_last > highest[last]]] = _SVM
+    out.severity[part], out.detector[part] = severity, detector
     reach = hour.tails[_MEDIAN].threshold * pack.scale
     reach = np.where(np.isfinite(reach), reach, np.nan)
-    out.expected_low[place] = (pack.center - reach)[sensor]
-    out.expected_high[place] = (pack.center + reach)[sensor]
-    out.detector[place] = scores.argmax(axis=0)
+    out.expected_low[part] = (pack.center - reach)[sensor]
+    out.expected_high[part] = (pack.center + reach)[sensor]
+
+
+def _readings_of_hour(
+    hour: RatedHour, readings: ShardReadings, rows: Int64s, window: int
+) -> tuple[Any, Int64s, Int64s]:
+    """Where the readings of consecutive sensors in the hour stand, and the sensor and bin of each."""
+    first, last = int(rows[0]), int(rows[-1])
+    whole = slice(int(readings.starts[first]), int(readings.starts[last] + readings.counts[last]))
+    number = readings.time_us[whole] // BIN_US
+    sensor = np.repeat(np.arange(len(rows)), readings.counts[rows])
+    inside = (number >= max(hour.first, window)) & (number < hour.first + hour.scores.shape[2])
+    if inside.all():
+        return whole, sensor, number
+    return whole.start + np.flatnonzero(inside), sensor[inside], number[inside]
+
+
+def _own_scores(hour: RatedHour, detector: int, raw: Floats, sensor: Int64s) -> tuple[Int64s, Floats]:
+    """The readings whose own score of a detector is not 0, and that score."""
+    tails = hour.tails[detector]
+    rare = np.flatnonzero(raw > tails.threshold[sensor])
+    return rare, hour.weights[detector, sensor[rare]] * tails.score(raw[rare], sensor[rare])
 
 
 def _mark(
@@ -194,9 +224,3 @@ def _write_event(
         out.event_us[told] = int(chain[0]) * BIN_US
         out.event_readings[told] = count
         out.event_severity[told] = peak
-
-
-def _places(readings: ShardReadings, rows: Int64s) -> Int64s:
-    """Where the readings of consecutive sensors stand."""
-    first, last = int(rows[0]), int(rows[-1])
-    return np.arange(readings.starts[first], readings.starts[last] + readings.counts[last])

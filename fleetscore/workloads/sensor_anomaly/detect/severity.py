@@ -7,7 +7,7 @@ end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +38,7 @@ class RatedHour:
         return add_up(self.scores)
 
 
-def add_up(scores: Floats) -> Floats:
+def add_up(scores: Floats | Sequence[Floats]) -> Floats:
     """The sum over the detectors, the first axis, in their order."""
     total: Floats = scores[0].copy()
     for one in scores[1:]:
