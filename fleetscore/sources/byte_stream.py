@@ -27,14 +27,14 @@ def read_lines(request: Request) -> Iterator[bytes]:
     rest: list[bytes] = []
     waiting_bytes = 0
     for block in _text_blocks(request):
-        head, newline, tail = block.rpartition(b"\n")
-        if not newline:
+        end = block.rfind(b"\n") + 1
+        if not end:
             rest.append(block)
             waiting_bytes += len(block)
             check_line(request.path, waiting_bytes)
             continue
-        yield b"".join([*rest, head, newline])
-        rest, waiting_bytes = ([tail] if tail else []), len(tail)
+        yield b"".join([*rest, memoryview(block)[:end]])
+        rest, waiting_bytes = ([block[end:]] if end < len(block) else []), len(block) - end
     if rest:
         yield b"".join(rest)
 

@@ -15,7 +15,7 @@ from fleetscore.sources.byte_stream import read_lines
 from fleetscore.sources.records import Reject
 from fleetscore.sources.request import RawRows, Request
 
-_CODED = pa.dictionary(pa.int32(), pa.string())
+_LINE_END = ord("\n")
 _JOINED_LINES = 50  # as many lines may one quoted cell span
 
 
@@ -28,8 +28,9 @@ def read_csv_rows(request: Request) -> Iterator[RawRows]:
         if layout is None:
             layout, piece = _begin(request, piece)
             line += 1
-        rows, carry = read_piece(carry + piece, line - carry.count(b"\n"), layout)
-        line += piece.count(b"\n")
+        first_line = line - carry.count(b"\n")
+        rows, carry, lines = read_piece(carry + piece, first_line, layout)
+        line = first_line + lines
         yield rows
     if carry and layout is not None:
         yield read_piece(carry, line - carry.count(b"\n"), layout, is_last=True)[0]
@@ -50,7 +51,6 @@ class Layout:
     width: int
     wanted: tuple[str, ...]
     places: tuple[int, ...]
-    keys: frozenset[str] = frozenset()  # of the wanted ones, those with few values
 
 
 def _begin(request: Request, piece: bytes) -> tuple[Layout, bytes]:
@@ -58,8 +58,7 @@ def _begin(request: Request, piece: bytes) -> tuple[Layout, bytes]:
     names = _header(request, head)
     wanted = tuple(request.theirs(names))
     places = tuple(names.index(name) for name in wanted)
-    keys = frozenset(request.key_columns())
-    return Layout(_separator(request), len(names), wanted, places, keys), rest
+    return Layout(_separator(request), len(names), wanted, places), rest
 
 
 def _header(request: Request, line: bytes) -> tuple[str, ...]:
@@ -88,26 +87,32 @@ def _separator(request: Request) -> str:
 
 def read_piece(
     data: bytes, first_line: int, layout: Layout, *, is_last: bool = False
-) -> tuple[RawRows, bytes]:
-    """The rows of whole lines, and the lines at their end that begin a row whose quotes are still open."""
-    data = data.rstrip(b"\r\n")
-    lines = data.count(b"\n") + bool(data)
+) -> tuple[RawRows, bytes, int]:
+    """The rows of whole lines, the lines at their end that begin a row whose quotes are still open, and how many
+    lines there are.
+
+    Blank lines are no rows: where one stands between others, or a cell has a line end, rows and lines differ in
+    number.
+    """
+    lines = _count_lines(data)
+    rows = data.rstrip(b"\r\n") if data.endswith((b"\n\n", b"\n\r\n")) else data
+    wanted = lines if rows is data else _count_lines(rows)
     try:
-        table = _parse(data, layout)
-        if table.num_rows == lines and not _has_blank_line(data):
-            return RawRows(table, np.arange(first_line, first_line + lines)), b""
+        table = _parse(rows, layout)
+        if table.num_rows == wanted:
+            return RawRows(table, np.arange(first_line, first_line + wanted)), b"", lines
     except pa.ArrowInvalid:
         pass  # some line is not as it should be: the careful way finds which, and says so
     careful = _Careful(layout, first_line)
-    carry = careful.read(data.split(b"\n") if data else [], is_last)
-    return careful.rows(), carry
+    rows = rows.rstrip(b"\r\n")
+    carry = careful.read(rows.split(b"\n") if rows else [], is_last)
+    return careful.rows(), carry, lines
 
 
-def _has_blank_line(data: bytes) -> bool:
-    text = np.frombuffer(data, np.uint8)
-    ends = np.flatnonzero(text == ord("\n"))
-    sizes = np.diff(ends, prepend=-1) - 1
-    return bool((sizes == 0).any() or (text[ends[sizes == 1] - 1] == ord("\r")).any())
+def _count_lines(data: bytes) -> int:
+    """How many lines there are, the last one with or without its end; numpy counts four times as fast as bytes."""
+    ends = int(np.count_nonzero(np.frombuffer(data, np.uint8) == _LINE_END))
+    return ends + bool(data and not data.endswith(b"\n"))
 
 
 def _parse(data: bytes, layout: Layout) -> pa.Table:
@@ -115,15 +120,13 @@ def _parse(data: bytes, layout: Layout) -> pa.Table:
         return _table(layout, [[] for _ in layout.wanted])
     names = [str(place) for place in range(layout.width)]
     wanted = [str(place) for place in layout.places]
-    types = {
-        str(place): _CODED if name in layout.keys else pa.string()
-        for name, place in zip(layout.wanted, layout.places, strict=True)
-    }
     table = pa_csv.read_csv(
         pa.BufferReader(data),
         pa_csv.ReadOptions(column_names=names, block_size=max(len(data), 1 << 16), use_threads=False),
-        pa_csv.ParseOptions(delimiter=layout.separator, ignore_empty_lines=False),
-        pa_csv.ConvertOptions(include_columns=wanted, column_types=types, strings_can_be_null=False),
+        pa_csv.ParseOptions(delimiter=layout.separator, ignore_empty_lines=True),
+        pa_csv.ConvertOptions(
+            include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string()), strings_can_be_null=False
+        ),
     )
     return table.rename_columns(list(layout.wanted)).combine_chunks()
 

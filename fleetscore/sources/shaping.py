@@ -226,7 +226,10 @@ def key_texts(column: pa.Array) -> pa.Array:
     """
     kind = column.type
     if pa.types.is_dictionary(kind):
-        return pa.DictionaryArray.from_arrays(column.indices, key_texts(column.dictionary))
+        texts = key_texts(column.dictionary)  # as long as the dictionary, so that the codes need no check
+        if pa.types.is_string(kind.value_type):
+            return column
+        return pa.DictionaryArray.from_arrays(column.indices, texts, safe=False)
     if pa.types.is_floating(kind):
         column = pc.if_else(pc.is_finite(column), column, pa.scalar(None, kind))
         if not pc.all(pc.equal(pc.floor(column), column), min_count=0).as_py():
@@ -234,11 +237,11 @@ def key_texts(column: pa.Array) -> pa.Array:
         return column.cast(pa.int64()).cast(pa.string())
     if pa.types.is_nested(kind):
         raise InputError(f"It holds {kind}; names were expected.", code="bad_column_type")
-    return column.cast(pa.string())
+    return column if pa.types.is_string(kind) else column.cast(pa.string())
 
 
 def _coded(keys: pa.Array) -> pa.Array:
-    return keys.cast(CODED)
+    return keys if keys.type == CODED else keys.cast(CODED)
 
 
 def _plain(request: Request, column: pa.Array, name: str, kind: ColumnKind) -> pa.Array:

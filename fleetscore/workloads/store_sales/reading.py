@@ -155,7 +155,9 @@ class Reader:
 
 def _labels(column: pa.ChunkedArray) -> Labels:
     chunk = _one_chunk(column)
-    codes = chunk.indices.fill_null(UNREADABLE).to_numpy(zero_copy_only=False)
+    codes = (chunk.indices.fill_null(UNREADABLE) if chunk.null_count else chunk.indices).to_numpy(
+        zero_copy_only=False
+    )
     return Labels(codes, tuple((value or "").strip() for value in chunk.dictionary.to_pylist()))
 
 
