@@ -22,6 +22,7 @@ TITLES = {
     "store_sales": "Store sales",
     "server_load": "Server load",
     "models": "Imported models against their libraries",
+    "models_trees": "Imported tree models against their libraries",
     "pipeline": "Plan, ledger and manifest, up to a million partitions",
     "dashboard": "Dashboard and API over 10,000 runs of 10,000 partitions",
     "offload": "Shards on Batch",

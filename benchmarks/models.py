@@ -3,7 +3,7 @@
 Each family (those of trees stand in `model_trees`): 40 distinct models repeated to 2,000 keys, 1,000 rows a key, 8 features. The
 rival calls the library key by key on contiguous arrays, scikit-learn with its checks of finite input switched off; both read the
 file's columns first, which is not counted. Every result is compared before it is timed. Run: python benchmarks/models.py
-[FAMILY ...], or `trees` for all of those; the variable MODELS sets another number of keys.
+[FAMILY ...], or `trees` for all of those (see models_trees.py); the variable MODELS sets another number of keys.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def main(names: list[str]) -> None:
         measured = [
             measure(family, table)
             for family in FAMILIES
-            if not names or family.name in names or family.group in names
+            if family.name in names or family.group in (names or [""])
         ]
         print_families(measured)
         if not names:

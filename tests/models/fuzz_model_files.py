@@ -1,6 +1,6 @@
 """Damaged model files by the thousand: each ends in an outcome, a proven model or a refusal with a code, never in a crash.
 
-Run: python tests/models/fuzz_model_files.py [--format cbm] [--count 10000] [--seed 1]
+Run: python tests/models/fuzz_model_files.py [--format cbm] [--count 10000] [--seed 1] [--first 0]
 """
 
 from __future__ import annotations
@@ -128,10 +128,12 @@ def damage(name: str, data: bytes, rng: random.Random) -> bytes:
     return sink.getvalue()
 
 
-def fuzz(name: str, count: int, seed: int, folder: Path, seconds: float = math.inf) -> Counter[str]:
+def fuzz(
+    name: str, count: int, seed: int, folder: Path, seconds: float = math.inf, first: int = 0
+) -> Counter[str]:
     """How often each outcome came of so many damaged files of the format: "proven", or a refusal's code.
 
-    It ends early after so many seconds.
+    The files are numbered from `first`. It ends early after so many seconds.
 
     Anything but a header with a code or a pack that opens is raised, with the number that makes the file again.
     """
@@ -142,7 +144,7 @@ def fuzz(name: str, count: int, seed: int, folder: Path, seconds: float = math.i
     outcomes: Counter[str] = Counter()
     began = time.perf_counter()
     with ImportProcess() as process:
-        for number in range(count):
+        for number in range(first, first + count):
             if time.perf_counter() - began > seconds:
                 break
             path.write_bytes(damage(name, data, random.Random(f"{seed} {number}")))
@@ -170,12 +172,13 @@ def main() -> None:
     parser.add_argument("--format", action="append", choices=sorted(WRITERS))
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0, help="Number of the first file.")
     parser.add_argument("--seconds", type=float, default=math.inf, help="End each format after so many.")
     asked = parser.parse_args()
     for name in asked.format or WRITERS:
         began = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            outcomes = fuzz(name, asked.count, asked.seed, Path(folder), asked.seconds)
+            outcomes = fuzz(name, asked.count, asked.seed, Path(folder), asked.seconds, asked.first)
         told = {
             "format": name,
             "files": sum(outcomes.values()),

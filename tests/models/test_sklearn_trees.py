@@ -137,6 +137,24 @@ def test_more_rows_than_a_chunk_and_more_trees_than_a_table() -> None:
     assert np.array_equal(found[:, 0], estimator.predict(many))
 
 
+@pytest.mark.parametrize("depth", [7, None])
+def test_large_trees_scored_from_their_upper_nodes_equal_the_walk(depth: int | None) -> None:
+    """Trees of more than 64 leaves, among them one of a single leaf, give many rows at once what they give few rows at a time."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(1100, 3))
+    y = x[:, 0] + np.sin(3 * x[:, 1])
+    x[rng.random(x.shape) < 0.05] = np.nan
+    forest = ensemble.RandomForestRegressor(9, max_depth=depth, random_state=0).fit(x[:500], y[:500])
+    forest.estimators_ += ensemble.RandomForestRegressor(1).fit(x, np.ones(len(x))).estimators_
+    forest.n_estimators = 10
+    assert {one.get_n_leaves() > 64 for one in forest.estimators_} == {True, False}
+    pack = open_pack(TreesPack.join([compiled(forest)]).to_bytes())
+    whole = pack.score(np.array([0, len(x)]), x, "predict")
+    parts = [pack.score(np.array([0, 20]), x[at : at + 20], "predict") for at in range(0, len(x), 20)]
+    assert np.array_equal(whole, np.concatenate(parts))
+    assert np.array_equal(whole[:, 0], sum(one.predict(x) for one in forest.estimators_) / 10)
+
+
 def test_values_that_the_library_refuses_are_refused_by_model() -> None:
     """NaN and infinity for a model whose library takes neither name row and feature; others' rows may hold them."""
     x, y = rows_and_target(7, 3, holes=False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
@@ -16,8 +17,9 @@ BLOCK_ROWS = 256
 CHUNK_ROWS = 1024
 MASK_LEAVES = 64  # trees of at most this many leaves are scored by bit vectors
 MASK_ROWS = 24  # models with fewer rows are walked: building a table would cost more
-WORDS_AT_ONCE = 8
-TABLE_WORDS = 1 << 16  # words of 8 bytes of a bit-vector table; more trees than fit are scored in groups
+TOP_ROWS = 192  # large trees of models with fewer rows are walked all the way, for the same reason
+WORDS = 8  # of 8 bytes in a table's row, which is a line of the processor's cache; trees are scored in groups
+MASKS_AT_ONCE = 64  # rows whose masks are kept near the processor; it divides BLOCK_ROWS
 ROUND_FEATURES, ROUND_SUMS = 1, 2  # to float32
 NAN_LEFT, IN_SET = 1, 2  # a node's flags: missing values go left; its test is a set of codes
 CODE_BITS, PLANE_BITS = 24, 16  # of a node in a walk; the rest is the jump to its right child
@@ -31,6 +33,31 @@ def lowest_bit(_: Any, bits: Any) -> Any:  # numba matches the argument by its n
         return builder.cttz(arguments[0], cgutils.true_bit)
 
     return bits(bits) if isinstance(bits, types.Integer) else None, generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
+def and_lines(_: Any, lines: Any, to: Any, table: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    """lines[to : to + WORDS] &= table[a : a + WORDS] & ..., for four places; whole vectors, which the compiler
+    does not find by itself.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        line = ir.VectorType(ir.IntType(64), WORDS)
+        given = [
+            context.make_array(signature.args[at])(context, builder, arguments[at]).data for at in (0, 2)
+        ]
+
+        def pointer(data: Any, place: Any) -> Any:
+            return builder.bitcast(builder.gep(data, [place]), line.as_pointer())
+
+        target = pointer(given[0], arguments[1])
+        found = builder.load(target, align=8)
+        for place in arguments[3:]:
+            found = builder.and_(found, builder.load(pointer(given[1], place), align=8))
+        builder.store(found, target, align=8)
+        return context.get_dummy_value()
+
+    return types.void(lines, to, table, a, b, c, d), generate
 
 
 @compiled
@@ -54,15 +81,71 @@ def leaf_ranges(begin: int, end: int, span: Any, first: Any, last: Any) -> bool:
 
 
 @compiled
-def mark_nodes(
-    tree_nodes: Any, first_tree: int, trees: int, feature: Any, code: Any, span: Any, flags: Any, row_of: Any, first: Any,
-    last: Any, table: Any,
-) -> None:  # fmt: skip
-    """Take from `table` (rows of codes by feature, trees) the leaves that each node's own threshold and
-    missing values exclude.
+def place_codes(
+    begin: int, end: int, feature: Any, code: Any, flags: Any, row_of: Any, place: Any, starts: Any
+) -> int:
+    """Fill `place` with the row of a table for each code of each feature, and `starts` with the features'
+    first rows; returns the number of rows.
 
-    The rows of a feature are its codes in order and then the one of missing values; `row_of` says where
-    they begin.
+    Codes between which none of the nodes `begin` to `end` tells share a row, so that the table of a few
+    trees stays small. `row_of` says where the features begin in `place`: their codes in order and then the
+    one of missing values, whose row is their last.
+    """
+    place[:] = 0
+    for node in range(begin, end):
+        own = np.int64(feature[node])
+        if flags[node] & IN_SET:
+            place[row_of[own] + 1 : row_of[own + 1] - 1] = 1
+        else:
+            place[row_of[own] + np.int64(code[node]) + 1] = 1
+    row: Any = 0
+    for f in range(row_of.size - 1):
+        starts[f] = row
+        for at in range(row_of[f], row_of[f + 1] - 1):
+            row += place[at]
+            place[at] = row
+        place[row_of[f + 1] - 1] = row + 1
+        row += 2
+    starts[row_of.size - 1] = row
+    return int(row)
+
+
+@compiled
+def fill_table(
+    tree_nodes: Any, begin: int, trees: int, feature: Any, code: Any, span: Any, flags: Any, sets: Any, row_of: Any, first: Any,
+    last: Any, bits: int, words: int, place: Any, starts: Any, scratch: Any,
+) -> Any:  # fmt: skip
+    """Return the table (rows, words) of the leaves that some trees' nodes leave reachable, in `scratch`, and
+    fill `place` and `starts` (see place_codes).
+    """
+    nodes, end = np.int64(tree_nodes[begin]), np.int64(tree_nodes[begin + trees])
+    rows = place_codes(nodes, end, feature, code, flags, row_of, place, starts)
+    table = scratch[: rows * words].reshape(rows, words)
+    table[:] = ~np.uint64(0)
+    if bits == 8:
+        mark_nodes(tree_nodes, begin, trees, feature, code, span, flags, row_of, place, first, last, table.view(np.uint8))  # fmt: skip
+    elif bits == 16:
+        mark_nodes(tree_nodes, begin, trees, feature, code, span, flags, row_of, place, first, last, table.view(np.uint16))  # fmt: skip
+    elif bits == 32:
+        mark_nodes(tree_nodes, begin, trees, feature, code, span, flags, row_of, place, first, last, table.view(np.uint32))  # fmt: skip
+    else:
+        mark_nodes(tree_nodes, begin, trees, feature, code, span, flags, row_of, place, first, last, table)
+    for f in range(starts.size - 1):  # every code excludes what the lower ones exclude
+        for row in range(starts[f] + 1, starts[f + 1] - 1):
+            for word in range(words):
+                table[row, word] &= table[row - 1, word]
+    if sets.size:
+        mark_sets(tree_nodes, begin, trees, feature, code, span, flags, sets, row_of, place, first, table, bits)  # fmt: skip
+    return table
+
+
+@compiled
+def mark_nodes(
+    tree_nodes: Any, first_tree: int, trees: int, feature: Any, code: Any, span: Any, flags: Any, row_of: Any, place: Any,
+    first: Any, last: Any, table: Any,
+) -> None:  # fmt: skip
+    """Take from `table` (rows by feature and code, trees) the leaves that each node's own threshold and
+    missing values exclude.
     """
     for t in range(trees):
         begin, end = tree_nodes[first_tree + t], tree_nodes[first_tree + t + 1]
@@ -71,24 +154,15 @@ def mark_nodes(
             f = np.int64(feature[node])
             mask = ~(((np.uint64(1) << np.uint64(span[node])) - np.uint64(1)) << np.uint64(first[node]))
             if not flags[node] & NAN_LEFT:
-                table[row_of[f + 1] - 1, t] &= mask
+                table[place[row_of[f + 1] - 1], t] &= mask
             if not flags[node] & IN_SET:
-                table[row_of[f] + np.int64(code[node]) + 1, t] &= mask
-
-
-@compiled
-def spread_marks(row_of: Any, table_words: Any) -> None:
-    """Let every code of a feature exclude what the lower ones exclude."""
-    for f in range(row_of.size - 1):
-        for row in range(row_of[f] + 1, row_of[f + 1] - 1):
-            for word in range(table_words.shape[1]):
-                table_words[row, word] &= table_words[row - 1, word]
+                table[place[row_of[f] + np.int64(code[node]) + 1], t] &= mask
 
 
 @compiled
 def mark_sets(
     tree_nodes: Any, first_tree: int, trees: int, feature: Any, code: Any, span: Any, flags: Any, sets: Any, row_of: Any,
-    first: Any, table_words: Any, bits: int,
+    place: Any, first: Any, table_words: Any, bits: int,
 ) -> None:  # fmt: skip
     """Take from the table the leaves that tests by sets exclude; `first` holds all trees' first leaves."""
     for t in range(trees):
@@ -100,7 +174,7 @@ def mark_sets(
                 mask = ~(below << shift)
                 for row in range(row_of[f], row_of[f + 1] - 1):
                     if not in_set(sets, np.int64(code[node]), row - row_of[f]):
-                        table_words[row, word] &= mask
+                        table_words[place[row], word] &= mask
 
 
 @compiled
@@ -110,32 +184,57 @@ def in_set(sets: Any, begin: int, code: int) -> bool:
 
 
 @compiled
-def reach(table_words: Any, used: Any, row_of: Any, codes: Any, rows: int, masks: Any) -> None:
-    """Fill `masks` (rows, words) with what all used features leave reachable for a block's rows."""
-    words = masks.shape[1]
-    count = used.size
+def reach(
+    table: Any, used: Any, row_of: Any, place: Any, codes: Any, begin: int, rows: int, masks: Any
+) -> None:
+    """Fill `masks` (rows, words) with what all used features leave reachable for rows that begin there."""
+    own, skip = codes[begin // BLOCK_ROWS], begin % BLOCK_ROWS
+    if masks.shape[1] == WORDS:
+        reach_line(table.reshape(-1), used, row_of, place, own, skip, rows, masks.reshape(-1))
+        return
     for i in range(rows):
-        mask = masks[i]
-        for w in range(words):
-            mask[w] = ~np.uint64(0)
-        at = 0
-        while at + 3 < count:
-            f, g, h, j = used[at], used[at + 1], used[at + 2], used[at + 3]
-            a, b = table_words[row_of[f] + codes[f, i]], table_words[row_of[g] + codes[g, i]]
-            c, d = table_words[row_of[h] + codes[h, i]], table_words[row_of[j] + codes[j, i]]
-            for w in range(words):
-                mask[w] &= (a[w] & b[w]) & (c[w] & d[w])
-            at += 4
-        while at < count:
-            a = table_words[row_of[used[at]] + codes[used[at], i]]
-            for w in range(words):
-                mask[w] &= a[w]
-            at += 1
+        masks[i] = ~np.uint64(0)
+        for f in used:
+            row = place[row_of[f] + own[f, skip + i]]
+            for word in range(masks.shape[1]):
+                masks[i, word] &= table[row, word]
 
 
 @compiled
-def take_leaves(masks: Any, trees: int, rows: int, leaves: Any) -> None:
-    """Fill `leaves` (rows, trees) with the lowest leaf that each mask leaves."""
+def reach_line(
+    table: Any, used: Any, row_of: Any, place: Any, codes: Any, skip: int, rows: int, masks: Any
+) -> None:
+    """The same for rows of WORDS words, four features at a time; the last is repeated to fill four."""
+    masks[:] = ~np.uint64(0)
+    end, words = used.size - 1, np.uint64(WORDS)
+    for begin in range(0, used.size, 4):
+        f, g = used[begin], used[min(begin + 1, end)]
+        h, j = used[min(begin + 2, end)], used[min(begin + 3, end)]
+        of_f, of_g, of_h, of_j = place[row_of[f] :], place[row_of[g] :], place[row_of[h] :], place[row_of[j] :]  # fmt: skip
+        own_f, own_g, own_h, own_j = codes[f, skip:], codes[g, skip:], codes[h, skip:], codes[j, skip:]
+        for row in range(rows):
+            i = np.uint64(row)
+            a, b = np.uint64(of_f[np.uint64(own_f[i])]), np.uint64(of_g[np.uint64(own_g[i])])
+            c, d = np.uint64(of_h[np.uint64(own_h[i])]), np.uint64(of_j[np.uint64(own_j[i])])
+            and_lines(masks, i * words, table, a * words, b * words, c * words, d * words)
+
+
+@compiled
+def take_leaves(masks: Any, bits: int, trees: int, rows: int, leaves: Any) -> None:
+    """Fill `leaves` (rows, trees) with the lowest leaf that each mask of so many bits leaves."""
+    if bits == 8:
+        take_lowest(masks.view(np.uint8), trees, rows, leaves)
+    elif bits == 16:
+        take_lowest(masks.view(np.uint16), trees, rows, leaves)
+    elif bits == 32:
+        take_lowest(masks.view(np.uint32), trees, rows, leaves)
+    else:
+        take_lowest(masks, trees, rows, leaves)
+
+
+@compiled
+def take_lowest(masks: Any, trees: int, rows: int, leaves: Any) -> None:
+    """Fill `leaves` (rows, trees) with the place of the lowest bit of each mask."""
     for i in range(rows):
         for t in range(trees):
             leaves[i, t] = lowest_bit(masks[i, t])
@@ -166,8 +265,10 @@ def add_values(
 
 
 @compiled
-def add_to_one_output(leaves: Any, bases: Any, rows: int, values: Any, single: bool, sums: Any) -> None:
-    """The same for a single output: four rows at a time, whose sums do not wait for each other."""
+def add_reached(masks: Any, bases: Any, rows: int, values: Any, single: bool, sums: Any) -> None:
+    """The same for a single output and for the lowest leaf of each mask (rows, trees): four rows at a time,
+    whose sums do not wait for each other.
+    """
     for begin in range(0, rows, 4):
         i, j, k, m = begin, min(begin + 1, rows - 1), min(begin + 2, rows - 1), min(begin + 3, rows - 1)
         a, b, c, d = sums[i, 0], sums[j, 0], sums[k, 0], sums[m, 0]
@@ -175,16 +276,16 @@ def add_to_one_output(leaves: Any, bases: Any, rows: int, values: Any, single: b
             e, f, g, h = np.float32(a), np.float32(b), np.float32(c), np.float32(d)
             for t in range(bases.size):
                 base = bases[t]
-                e += np.float32(values[base + leaves[i, t]])
-                f += np.float32(values[base + leaves[j, t]])
-                g += np.float32(values[base + leaves[k, t]])
-                h += np.float32(values[base + leaves[m, t]])
+                e += np.float32(values[base + np.uint64(lowest_bit(masks[i, t]))])
+                f += np.float32(values[base + np.uint64(lowest_bit(masks[j, t]))])
+                g += np.float32(values[base + np.uint64(lowest_bit(masks[k, t]))])
+                h += np.float32(values[base + np.uint64(lowest_bit(masks[m, t]))])
             a, b, c, d = np.float64(e), np.float64(f), np.float64(g), np.float64(h)
         else:
             for t in range(bases.size):
                 base = bases[t]
-                a += values[base + leaves[i, t]]
-                b += values[base + leaves[j, t]]
-                c += values[base + leaves[k, t]]
-                d += values[base + leaves[m, t]]
+                a += values[base + np.uint64(lowest_bit(masks[i, t]))]
+                b += values[base + np.uint64(lowest_bit(masks[j, t]))]
+                c += values[base + np.uint64(lowest_bit(masks[k, t]))]
+                d += values[base + np.uint64(lowest_bit(masks[m, t]))]
         sums[m, 0], sums[k, 0], sums[j, 0], sums[i, 0] = d, c, b, a

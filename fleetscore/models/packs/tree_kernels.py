@@ -3,8 +3,8 @@
 Thresholds are ranked, and a row's values become codes: the number of its feature's thresholds below the
 value. Trees of up to 64 leaves are scored by bit vectors: a table holds, for each feature and code, the
 leaves of every tree that remain reachable, and the lowest bit that all features leave is the row's leaf
-(after Lucchese et al., "QuickScorer", SIGIR 2015). Larger trees are walked, all rows of a block one level
-at a time and without a branch. Values are added tree after tree, as the libraries do.
+(after Lucchese et al., "QuickScorer", SIGIR 2015). The upper nodes of larger trees are scored so too, and the
+rest is walked. Values are added tree after tree, as the libraries do.
 """
 
 from __future__ import annotations
@@ -17,26 +17,45 @@ from fleetscore.models.packs.compiled import compiled
 from fleetscore.models.packs.tree_bits import (
     BLOCK_ROWS,
     CHUNK_ROWS,
-    CODE_BITS,
     IN_SET,
     MASK_LEAVES,
     MASK_ROWS,
-    NAN_LEFT,
-    PLANE_BITS,
+    MASKS_AT_ONCE,
     ROUND_FEATURES,
     ROUND_SUMS,
-    TABLE_WORDS,
-    WORDS_AT_ONCE,
-    add_to_one_output,
+    TOP_ROWS,
+    WORDS,
+    add_reached,
     add_values,
-    in_set,
+    fill_table,
     leaf_ranges,
-    mark_nodes,
-    mark_sets,
     reach,
-    spread_marks,
     take_leaves,
 )
+from fleetscore.models.packs.tree_tops import upper_nodes
+from fleetscore.models.packs.tree_walk import fill_nodes, score_by_branches, score_by_walking, walk
+
+
+@compiled
+def rank_values(values: Any, padded: Any, levels: int, rows: int, ranks: Any) -> None:
+    """Fill `ranks` with the number of ascending `padded` numbers below each value: four searches at a time,
+    without a branch.
+
+    There are 2 ** levels - 1 numbers; a missing value is above none.
+    """
+    for begin in range(0, rows, 4):
+        i = np.uint64(begin)
+        j, k, m = i + np.uint64(1), i + np.uint64(2), i + np.uint64(3)
+        u, v, w, x = values[i], values[j], values[k], values[m]
+        a = b = c = d = np.uint64(0)
+        for level in range(levels - 1, -1, -1):
+            shift = np.uint64(level)
+            last = (np.uint64(1) << shift) - np.uint64(1)
+            a += np.uint64(padded[a + last] < u) << shift  # a comparison that is multiplied makes a branch
+            b += np.uint64(padded[b + last] < v) << shift
+            c += np.uint64(padded[c + last] < w) << shift
+            d += np.uint64(padded[d + last] < x) << shift
+        ranks[i], ranks[j], ranks[k], ranks[m] = a, b, c, d
 
 
 @compiled
@@ -51,24 +70,17 @@ def encode(x: Any, single: Any, cut_bounds: Any, cuts: Any, padded: Any, codes: 
     values = np.empty(BLOCK_ROWS)
     for f in range(features):
         count = cut_bounds[f + 1] - cut_bounds[f]
-        half = 1
-        while half <= count:
-            half <<= 1
-        for i in range(half):
+        levels = 0
+        while 1 << levels <= count:
+            levels += 1
+        for i in range(1 << levels):
             padded[i] = cuts[cut_bounds[f] + i] if i < count else np.inf
-        half >>= 1
         for begin in range(0, rows, BLOCK_ROWS):
             size = min(BLOCK_ROWS, rows - begin)
             right, left = codes[begin // BLOCK_ROWS, f], codes[begin // BLOCK_ROWS, features + f]
             for i in range(size):
                 values[i] = np.float64(np.float32(x[begin + i, f])) if single else x[begin + i, f]
-                right[i] = 0
-            step = half
-            while step > 0:
-                for i in range(size):
-                    at = right[i]
-                    right[i] = at + (step if padded[at + step - 1] < values[i] else 0)
-                step >>= 1
+            rank_values(values, padded, levels, size, right)
             for i in range(size):
                 left[i] = right[i]
                 if values[i] != values[i]:
@@ -80,137 +92,79 @@ def encode(x: Any, single: Any, cut_bounds: Any, cuts: Any, padded: Any, codes: 
 @compiled
 def score_by_table(
     codes: Any, rows: int, bits: int, tree_nodes: Any, tree_output: Any, feature: Any, code: Any, span: Any, flags: Any, sets: Any,
-    values: Any, width: int, single: bool, row_of: Any, first: Any, last: Any, table: Any, used: Any, sums: Any,
+    values: Any, width: int, single: bool, row_of: Any, first: Any, last: Any, words: int, scratch: Any, used: Any, sums: Any,
 ) -> None:  # fmt: skip
-    """Add all trees' values to `sums` (rows, outputs) by bit vectors, as many trees at a time as `table`
-    (words) has room for.
+    """Add all trees' values to `sums` (rows, outputs) by bit vectors, as many trees at a time as `words` of
+    8 bytes hold.
     """
-    step = table.shape[1] * 64 // bits
-    masks = np.empty((BLOCK_ROWS, table.shape[1]), np.uint64)
-    leaves = np.empty((BLOCK_ROWS, step), np.uint8)
+    step = words * 64 // bits
+    masks = np.empty((MASKS_AT_ONCE, words), np.uint64)
+    leaves = np.empty((MASKS_AT_ONCE, step), np.uint8)
+    place, starts = np.empty(row_of[-1], np.uint32), np.empty(row_of.size, np.int64)
     for begin in range(0, tree_output.size, step):
         trees = min(step, tree_output.size - begin)
-        table[:] = ~np.uint64(0)
-        if bits == 8:
-            mark_nodes(tree_nodes, begin, trees, feature, code, span, flags, row_of, first, last, table.view(np.uint8))  # fmt: skip
-        elif bits == 16:
-            mark_nodes(tree_nodes, begin, trees, feature, code, span, flags, row_of, first, last, table.view(np.uint16))  # fmt: skip
-        elif bits == 32:
-            mark_nodes(tree_nodes, begin, trees, feature, code, span, flags, row_of, first, last, table.view(np.uint32))  # fmt: skip
-        else:
-            mark_nodes(tree_nodes, begin, trees, feature, code, span, flags, row_of, first, last, table)
-        spread_marks(row_of, table)
-        if sets.size:
-            mark_sets(tree_nodes, begin, trees, feature, code, span, flags, sets, row_of, first, table, bits)
-        for row in range(0, rows, BLOCK_ROWS):
-            size = min(BLOCK_ROWS, rows - row)
-            reach(table, used, row_of, codes[row // BLOCK_ROWS], size, masks)
-            if bits == 8:
-                take_leaves(masks.view(np.uint8), trees, size, leaves)
-            elif bits == 16:
-                take_leaves(masks.view(np.uint16), trees, size, leaves)
-            elif bits == 32:
-                take_leaves(masks.view(np.uint32), trees, size, leaves)
-            else:
-                take_leaves(masks, trees, size, leaves)
+        table = fill_table(
+            tree_nodes, begin, trees, feature, code, span, flags, sets, row_of, first, last, bits, words, place, starts, scratch
+        )  # fmt: skip
+        bases = (tree_nodes[begin : begin + trees] + np.arange(begin, begin + trees)).astype(np.uint64)
+        for row in range(0, rows, MASKS_AT_ONCE):
+            size = min(MASKS_AT_ONCE, rows - row)
+            reach(table, used, row_of, place, codes, row, size, masks)
             if sums.shape[1] == 1:
-                bases = tree_nodes[begin : begin + trees] + np.arange(begin, begin + trees)
-                add_to_one_output(leaves, bases, size, values, single, sums[row:])
+                if bits == 8:
+                    add_reached(masks.view(np.uint8), bases, size, values, single, sums[row:])
+                elif bits == 16:
+                    add_reached(masks.view(np.uint16), bases, size, values, single, sums[row:])
+                elif bits == 32:
+                    add_reached(masks.view(np.uint32), bases, size, values, single, sums[row:])
+                else:
+                    add_reached(masks, bases, size, values, single, sums[row:])
             else:
+                take_leaves(masks, bits, trees, size, leaves)
                 add_values(
                     leaves, begin, trees, size, tree_nodes, tree_output, values, width, single, sums[row:]
                 )
 
 
 @compiled
-def fill_nodes(
-    begin: int, end: int, feature: Any, code: Any, span: Any, flags: Any, first: Any, last: Any, features: int, nodes: Any,
-    leaf_of: Any,
-) -> Any:  # fmt: skip
-    """Fill `nodes` (words of code, plane and jump; leaves stay where they are) for one tree's walk; returns
-    its depth.
-    """
-    leaf_ranges(begin, end, span, first, last)
-    depth = np.int64(0)
-    leaf_of[0] = 0
-    nodes[0] = 0
-    for node in range(begin, end):
-        f, size = np.uint64(feature[node]), np.int64(span[node])
-        plane = f + np.uint64(features) if flags[node] & NAN_LEFT else f
-        at = node - begin + first[node]
-        level = np.int64(leaf_of[at]) + 1
-        depth = max(depth, level)
-        jump = np.uint64(2 * size) << np.uint64(CODE_BITS + PLANE_BITS)
-        nodes[at] = jump | (plane << np.uint64(CODE_BITS)) | (np.uint64(code[node]) + np.uint64(1))
-        leaf_of[at + 1] = leaf_of[at + 2 * size] = level  # until they are reached, their depth
-        if size == 1:
-            nodes[at + 1], leaf_of[at + 1] = 0, first[node]
-        if last[node] - first[node] - size == 1:
-            nodes[at + 2 * size], leaf_of[at + 2 * size] = 0, first[node] + size
-    return depth
-
-
-@compiled
-def walk(nodes: Any, depth: int, codes: Any, rows: int, at: Any) -> None:
-    """Take a block's rows down one tree to its leaves, given by their place among `nodes`."""
-    low, middle = np.uint64((1 << CODE_BITS) - 1), np.uint64((1 << PLANE_BITS) - 1)
-    for i in range(rows):
-        at[i] = 0
-    for _ in range(depth):
-        for i in range(rows):
-            node = nodes[at[i]]
-            plane = (node >> np.uint64(CODE_BITS)) & middle
-            left = np.uint64(codes[plane * np.uint64(BLOCK_ROWS) + np.uint64(i)]) < (node & low)
-            jump = np.uint32(node >> np.uint64(CODE_BITS + PLANE_BITS))
-            at[i] += np.uint32(node != np.uint64(0)) if left else jump
-
-
-@compiled
-def score_by_walking(
+def score_from_tops(
     codes: Any, rows: int, features: int, tree_nodes: Any, tree_output: Any, feature: Any, code: Any, span: Any, flags: Any,
-    values: Any, width: int, single: bool, first: Any, last: Any, nodes: Any, leaf_of: Any, sums: Any,
+    values: Any, width: int, single: bool, row_of: Any, first: Any, last: Any, nodes: Any, leaf_of: Any, scratch: Any, used: Any,
+    sums: Any,
 ) -> None:  # fmt: skip
-    """Add all trees' values to `sums` (rows, outputs), walking down each tree."""
-    at = np.empty(BLOCK_ROWS, np.uint32)
-    leaves = np.empty((BLOCK_ROWS, 1), np.uint32)
-    for t in range(tree_output.size):
-        begin, end = np.int64(tree_nodes[t]), np.int64(tree_nodes[t + 1])
-        depth = fill_nodes(begin, end, feature, code, span, flags, first, last, features, nodes, leaf_of)
-        for row in range(0, rows, BLOCK_ROWS):
-            size = min(BLOCK_ROWS, rows - row)
-            walk(nodes, depth, codes[row // BLOCK_ROWS].reshape(-1), size, at)
-            for i in range(size):
-                leaves[i, 0] = leaf_of[at[i]]
-            add_values(leaves, t, 1, size, tree_nodes, tree_output, values, width, single, sums[row:])
-
-
-@compiled
-def score_by_branches(
-    codes: Any, rows: int, tree_nodes: Any, tree_output: Any, feature: Any, code: Any, span: Any, flags: Any,
-    sets: Any, cut_bounds: Any, values: Any, width: int, single: bool, sums: Any,
-) -> None:  # fmt: skip
-    """The same row by row, for large trees with tests by sets."""
-    leaves = np.empty((1, 1), np.uint32)
-    for t in range(tree_output.size):
-        begin, end = np.int64(tree_nodes[t]), np.int64(tree_nodes[t + 1])
-        for row in range(rows):
-            node: Any = begin
-            leaf, size = begin - begin, end - begin + 1
-            while size > 1:
-                f, here = np.int64(feature[node]), np.int64(span[node])
-                own = np.int64(codes[row // BLOCK_ROWS, f, row % BLOCK_ROWS])
-                if own > cut_bounds[f + 1] - cut_bounds[f]:
-                    left = flags[node] & NAN_LEFT != 0
-                elif flags[node] & IN_SET:
-                    left = in_set(sets, np.int64(code[node]), own)
-                else:
-                    left = own <= np.int64(code[node])
-                if left:
-                    node, size = node + 1, here
-                else:
-                    node, leaf, size = node + here, leaf + here, size - here
-            leaves[0, 0] = leaf
-            add_values(leaves, t, 1, 1, tree_nodes, tree_output, values, width, single, sums[row:])
+    """Add all trees' values to `sums` (rows, outputs): bit vectors for the upper nodes of large trees, and a
+    walk from where they end.
+    """
+    tops = upper_nodes(tree_nodes, feature, code, span, flags)
+    top_nodes, top_feature, top_code, top_span, top_flags, exits, levels = tops
+    masks = np.empty((MASKS_AT_ONCE, WORDS), np.uint64)
+    reached, no_sets = np.empty((rows, WORDS), np.uint8), np.empty(0, np.uint64)
+    at, leaves = np.empty(BLOCK_ROWS, np.uint32), np.empty((BLOCK_ROWS, 1), np.uint32)
+    place, starts = np.empty(row_of[-1], np.uint32), np.empty(row_of.size, np.int64)
+    for begin in range(0, tree_output.size, WORDS):
+        trees = min(WORDS, tree_output.size - begin)
+        table = fill_table(
+            top_nodes, begin, trees, top_feature, top_code, top_span, top_flags, no_sets, row_of, first, last, 64, WORDS, place,
+            starts, scratch,
+        )  # fmt: skip
+        for row in range(0, rows, MASKS_AT_ONCE):
+            size = min(MASKS_AT_ONCE, rows - row)
+            reach(table, used, row_of, place, codes, row, size, masks)
+            take_leaves(masks, 64, trees, size, reached[row:])
+        for t in range(begin, begin + trees):
+            own = exits[top_nodes[t] + t : top_nodes[t + 1] + t + 1]
+            depth = fill_nodes(
+                np.int64(tree_nodes[t]), np.int64(tree_nodes[t + 1]), feature, code, span, flags, first, last, features, nodes,
+                leaf_of,
+            )  # fmt: skip
+            for row in range(0, rows, BLOCK_ROWS):
+                size = min(BLOCK_ROWS, rows - row)
+                for i in range(size):
+                    at[i] = own[reached[row + i, t - begin]]
+                walk(nodes, depth - levels[t], codes[row // BLOCK_ROWS].reshape(-1), size, at)
+                for i in range(size):
+                    leaves[i, 0] = leaf_of[at[i]]
+                add_values(leaves, t, 1, size, tree_nodes, tree_output, values, width, single, sums[row:])
 
 
 @compiled
@@ -268,7 +222,7 @@ def score_models(
     padded = np.empty(2 * room[1] + 2)
     first, last = np.empty(room[2] + 1, np.int64), np.empty(room[2] + 1, np.int64)
     nodes, leaf_of = np.empty(2 * room[2] + 1, np.uint64), np.empty(2 * room[2] + 1, np.uint32)
-    scratch = np.empty(TABLE_WORDS + room[3] * WORDS_AT_ONCE, np.uint64)
+    scratch = np.empty(room[3] * WORDS, np.uint64)
     row_of = np.zeros(room[0] + 1, np.int64)
     for m in range(offsets.size - 1):
         if offsets[m + 1] == offsets[m]:
@@ -345,13 +299,17 @@ def _score(
     features = cut_bounds.size - 1
     if leaves <= MASK_LEAVES and (rows >= MASK_ROWS or sets.size > 0):
         bits = 8 if leaves <= 8 else (16 if leaves <= 16 else (32 if leaves <= 32 else 64))
-        table_rows = row_of[features]
-        columns = max(1, min((tree_output.size * bits + 63) // 64, TABLE_WORDS // table_rows))
-        if columns > WORDS_AT_ONCE // 2:  # whole vectors, where they do not double the work
-            columns = (columns + WORDS_AT_ONCE - 1) // WORDS_AT_ONCE * WORDS_AT_ONCE
+        words = (tree_output.size * bits + 63) // 64
+        if words > WORDS // 2:  # a whole line of the processor's cache
+            words = WORDS
         score_by_table(
             codes, rows, bits, tree_nodes, tree_output, feature, code, span, flags, sets, values, width, single, row_of, first,
-            last, scratch[: table_rows * columns].reshape(table_rows, columns), used, sums,
+            last, max(words, 1), scratch, used, sums,
+        )  # fmt: skip
+    elif rows >= TOP_ROWS and not sets.size:
+        score_from_tops(
+            codes, rows, features, tree_nodes, tree_output, feature, code, span, flags, values, width, single, row_of, first, last,
+            nodes, leaf_of, scratch, used, sums,
         )  # fmt: skip
     elif sets.size:
         score_by_branches(
