@@ -45,8 +45,8 @@ async def answer_health(req: func.HttpRequest, client: Any) -> func.HttpResponse
 
 async def _do_their_work(client: Any) -> None:
     """Start what is due and rescue what is lost, as the silent timers would."""
+    from triggers.rescue import rescue_runs
     from triggers.schedules import start_runs
-    from triggers.watch import rescue_runs
 
     await start_runs(client)
     await rescue_runs(client)

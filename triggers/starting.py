@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from triggers.rescue import rescue_run
 
 if TYPE_CHECKING:
     from fleetscore.pipeline.submit import Submission
@@ -10,9 +13,9 @@ if TYPE_CHECKING:
 
 async def start_submitted(client: Any, submission: Submission) -> bool:
     """Start the orchestration of a fresh run, or of one whose starter ended in between; whether it was
-    started now.
+    started now. Another run that is under way by its record is seen to where its orchestration is over.
     """
-    from fleetscore.records import RunState
+    from fleetscore.records import FINAL, RunState
     from fleetscore.runs.orchestration_inputs import run_input
 
     run = submission.request.run
@@ -20,6 +23,8 @@ async def start_submitted(client: Any, submission: Submission) -> bool:
     starts = submission.fresh or (requested and not await is_known(client, run))
     if starts:
         await client.start_new("run", instance_id=run, client_input=run_input(submission.request))
+    elif submission.state not in FINAL:
+        await rescue_run(client, run, datetime.now(UTC))
     return starts
 
 

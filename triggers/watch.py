@@ -4,7 +4,6 @@ five minutes.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Sequence
@@ -17,14 +16,12 @@ import azure.functions as func
 
 from activities.store import app_store
 from fleetscore.app_settings import read_app_settings
-from fleetscore.errors import FleetscoreError
 from triggers.http_answers import run_in_thread
+from triggers.rescue import rescue_runs
 from triggers.starting import start_submitted
 
 if TYPE_CHECKING:
     from fleetscore.operations.notice import Notice
-    from fleetscore.operations.watchdog import Rescue
-    from fleetscore.records import RunRecord
 
 blueprint = df.Blueprint()
 _log = logging.getLogger("fleetscore.watchdog")
@@ -74,47 +71,6 @@ async def _remember_tick(timer: str) -> None:
     await run_in_thread(record_tick, app_store(), timer, datetime.now(UTC))
 
 
-async def rescue_runs(client: Any) -> dict[str, str]:
-    """See to runs whose orchestration was lost or never started; gives what was done to which run."""
-    from fleetscore.operations.watchdog import find_last_step, judge_orchestration, list_open_runs
-
-    store, now = app_store(), datetime.now(UTC)
-    done: dict[str, str] = {}
-    for record in await run_in_thread(list_open_runs, store, now):
-        run = record.request.run
-        try:
-            status, output, last_updated = await _status_of(client, record.instance)
-            last_step = await run_in_thread(find_last_step, store, record, last_updated) if status else None
-            rescue = judge_orchestration(record, status, output, now, last_step)
-            if rescue is None:
-                continue
-            done[run] = rescue.do
-            _log.warning("%s: %s", run, rescue.reason)
-            await _carry_out(client, record, rescue, now)
-        except FleetscoreError as error:
-            _log.error("%s could not be seen to: %s", run, error)
-    return done
-
-
-async def _carry_out(client: Any, record: RunRecord, rescue: Rescue, now: datetime) -> None:
-    from fleetscore.operations.lineage import hand_over_lineage
-    from fleetscore.operations.notices import hand_over_ending_notices
-    from fleetscore.operations.watchdog import close_run
-    from fleetscore.runs.orchestration_inputs import run_input
-    from fleetscore.runs.run_records import record_takeover
-    from fleetscore.telemetry import count_window
-
-    store, run = app_store(), record.request.run
-    if rescue.do == "fail":
-        closed = await run_in_thread(close_run, store, run, rescue.reason, now)
-        await run_in_thread(hand_over_ending_notices, store, read_app_settings(), closed)
-        await run_in_thread(hand_over_lineage, store, run, now)
-        count_window(closed.request.workload, closed.request.purpose, closed.state)
-        return
-    holder = await run_in_thread(record_takeover, store, run, now) if rescue.do == "take_over" else record
-    await client.start_new("run", instance_id=holder.instance, client_input=run_input(holder.request))
-
-
 async def start_late_rounds(client: Any) -> list[str]:
     """Start a round for late data of each workload that has some; gives the runs. One workload's trouble
     does not keep from the next.
@@ -132,20 +88,6 @@ async def start_late_rounds(client: Any) -> list[str]:
         if submission is not None and await start_submitted(client, submission):
             started.append(submission.request.run)
     return started
-
-
-async def _status_of(client: Any, instance: str) -> tuple[str, str, datetime | None]:
-    """Durable's word for the state of the orchestration, "" for none, what it ended with, and when it last
-    changed.
-    """
-    status = await client.get_status(instance)
-    if not status or not status.instance_id:
-        return "", "", None
-    changed: datetime | None = status.last_updated_time
-    if changed is not None and changed.tzinfo is None:
-        changed = changed.replace(tzinfo=UTC)
-    output = status.output if isinstance(status.output, str) else json.dumps(status.output)
-    return str(status.runtime_status.value), output[:500] if status.output else "", changed
 
 
 def overdue_lines(found: Sequence[Notice]) -> list[str]:

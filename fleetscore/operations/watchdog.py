@@ -72,10 +72,11 @@ def judge_orchestration(
     record: RunRecord, status: str, output: str, now: datetime, last_step: datetime | None = None
 ) -> Rescue | None:
     """What the state of its orchestration means for a run that has not ended; `status` is Durable's word,
-    "" for no such instance.
+    "" for no such instance. The record was read after the status: an orchestration that completed has
+    written its end.
 
-    None while it is alive, and for some minutes after the record last changed: the two are never written at
-    the same instant. An orchestration that failed or vanished, or has not made a step since `last_step` for
+    None while it is alive, and for some minutes after the record last changed where there is none: the two
+    are never written at the same instant. An orchestration that failed or vanished, or has not made a step since `last_step` for
     twice as long as its longest step may take, loses the run to a new one, twice at most; one that a person
     terminated does not.
     """
@@ -85,13 +86,13 @@ def judge_orchestration(
         return _take_over(record, f"Its orchestration is {status}. {output}".strip())
     if status == "" and record.state is RunState.REQUESTED and now - record.updated >= _START_GRACE:
         return Rescue("start", "It was requested, but its orchestration was never started.")
+    if status == "Completed":
+        reason = f"Its orchestration ended while its record says {record.state}. {output}".strip()
+        return _take_over(record, reason)
     if now - record.updated < _GRACE:
         return None
     if status == "":
         return _take_over(record, f"Its orchestration vanished while it was {record.state}.")
-    if status == "Completed":
-        reason = f"Its orchestration ended while its record says {record.state}. {output}".strip()
-        return _take_over(record, reason)
     stuck = last_step is not None and now - max(last_step, record.updated) > 2 * LONGEST_STEP
     return (
         _take_over(record, f"Its orchestration is {status} without a step since {last_step}.")

@@ -55,7 +55,7 @@ def record(state: RunState, age: timedelta = OLD) -> RunRecord:
         (RunState.REQUESTED, "", OLD, "start"),
         (RunState.REQUESTED, "", timedelta(seconds=10), None),
         (RunState.COLLECTING, "Completed", OLD, "take_over"),
-        (RunState.COLLECTING, "Completed", timedelta(minutes=1), None),
+        (RunState.COLLECTING, "Completed", timedelta(0), "take_over"),
     ],
 )
 def test_what_the_state_of_an_orchestration_means(
@@ -144,6 +144,30 @@ def test_a_failed_orchestration_is_replaced_and_keeps_what_is_committed(
     host.fire("watchdog_timer")
     assert host.ended(lost)["state"] == "published"
     assert read_run(host_store, lost).takeovers == 1
+
+
+@pytest.mark.parametrize("meets", ["run", "backfill"])
+def test_whoever_meets_a_run_whose_ending_was_lost_has_it_finished(
+    host: Host, host_store: Store, meets: str
+) -> None:
+    """A record that says requested though its orchestration is over is taken over once its window is asked for again."""
+    window = "2026-01-01T17" if meets == "run" else "2026-01-01T18"
+    write_lines(host_store, window, [("a", 1, "ok")])
+    run = host.post("runs", {"workload": "toy", "window": window}).json()["id"]
+    assert host.ended(run)["state"] == "published"
+    wait_until(lambda: host.manage(run).json()["runtimeStatus"] == "Completed")
+    lost = read_run(host_store, run)
+    lost = replace(lost, state=RunState.REQUESTED, ended=None, updated=datetime.now(UTC))
+    host_store.write(f"runs/{run}/run.json", to_json(lost))
+    index_run(host_store, lost)
+    if meets == "run":
+        host.post("runs", {"workload": "toy", "window": window})
+    else:
+        host.post(
+            "backfills", {"workload": "toy", "from": window, "to": f"{window[:-2]}{int(window[-2:]) + 1}"}
+        )
+    assert host.ended(run)["state"] == "published"
+    assert read_run(host_store, run).takeovers == 1
 
 
 def test_closing_never_touches_a_run_that_has_ended(store: Store) -> None:

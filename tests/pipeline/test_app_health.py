@@ -72,7 +72,7 @@ class Client:
 
 def test_a_silent_timer_is_told_and_its_work_is_done(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """An hour after the start, without a tick, the endpoint answers 503 and starts a run that was never started."""
-    modules = [import_module(f"triggers.{name}") for name in ("health", "schedules", "watch")]
+    modules = [import_module(f"triggers.{name}") for name in ("health", "schedules", "rescue")]
     health = modules[0]
     for module in modules:
         monkeypatch.setattr(module, "app_store", lambda: store)

@@ -1,0 +1,100 @@
+"""Runs whose orchestration was lost or never started: seen to by the timers, and by whoever meets one."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from activities.store import app_store
+from fleetscore.app_settings import read_app_settings
+from fleetscore.errors import FleetscoreError
+from triggers.http_answers import run_in_thread
+
+if TYPE_CHECKING:
+    from fleetscore.operations.watchdog import Rescue
+    from fleetscore.records import RunRecord
+
+_log = logging.getLogger("fleetscore.watchdog")
+
+
+async def rescue_runs(client: Any, workload: str = "") -> dict[str, str]:
+    """See to runs, of the workload or of all, whose orchestration was lost or never started; gives what was
+    done to which run.
+    """
+    from fleetscore.operations.watchdog import list_open_runs
+
+    now, done = datetime.now(UTC), dict[str, str]()
+    for record in await run_in_thread(list_open_runs, app_store(), now):
+        if workload in ("", record.request.workload):
+            rescued = await rescue_run(client, record.request.run, now)
+            done |= {record.request.run: rescued} if rescued else {}
+    return done
+
+
+async def rescue_run(client: Any, run: str, now: datetime) -> str:
+    """See to one run; gives what was done, "" for nothing. What keeps from it is logged and costs no other
+    run.
+    """
+    try:
+        rescue, record = await _judge(client, run, now)
+        if rescue is None:
+            return ""
+        _log.warning("%s: %s", run, rescue.reason)
+        await _carry_out(client, record, rescue, now)
+    except FleetscoreError as error:
+        _log.error("%s could not be seen to: %s", run, error)
+        return ""
+    return rescue.do
+
+
+async def _judge(client: Any, run: str, now: datetime) -> tuple[Rescue | None, RunRecord]:
+    """What is to be done about the run, and its record, read again once its orchestration is seen to have
+    ended.
+    """
+    from fleetscore.operations.watchdog import find_last_step, judge_orchestration
+    from fleetscore.records import FINAL
+    from fleetscore.runs.run_records import read_run
+
+    store = app_store()
+    record = await run_in_thread(read_run, store, run)
+    status, output, last_updated = await _status_of(client, record.instance)
+    instance, record = record.instance, await run_in_thread(read_run, store, run)
+    if record.state in FINAL or record.instance != instance:
+        return None, record
+    last_step = await run_in_thread(find_last_step, store, record, last_updated) if status else None
+    return judge_orchestration(record, status, output, now, last_step), record
+
+
+async def _carry_out(client: Any, record: RunRecord, rescue: Rescue, now: datetime) -> None:
+    from fleetscore.operations.lineage import hand_over_lineage
+    from fleetscore.operations.notices import hand_over_ending_notices
+    from fleetscore.operations.watchdog import close_run
+    from fleetscore.runs.orchestration_inputs import run_input
+    from fleetscore.runs.run_records import record_takeover
+    from fleetscore.telemetry import count_window
+
+    store, run = app_store(), record.request.run
+    if rescue.do == "fail":
+        closed = await run_in_thread(close_run, store, run, rescue.reason, now)
+        await run_in_thread(hand_over_ending_notices, store, read_app_settings(), closed)
+        await run_in_thread(hand_over_lineage, store, run, now)
+        count_window(closed.request.workload, closed.request.purpose, closed.state)
+        return
+    holder = await run_in_thread(record_takeover, store, run, now) if rescue.do == "take_over" else record
+    await client.start_new("run", instance_id=holder.instance, client_input=run_input(holder.request))
+
+
+async def _status_of(client: Any, instance: str) -> tuple[str, str, datetime | None]:
+    """Durable's word for the state of the orchestration, "" for none, what it ended with, and when it last
+    changed.
+    """
+    status = await client.get_status(instance)
+    if not status or not status.instance_id:
+        return "", "", None
+    changed: datetime | None = status.last_updated_time
+    if changed is not None and changed.tzinfo is None:
+        changed = changed.replace(tzinfo=UTC)
+    output = status.output if isinstance(status.output, str) else json.dumps(status.output)
+    return str(status.runtime_status.value), output[:500] if status.output else "", changed
