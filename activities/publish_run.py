@@ -15,6 +15,7 @@ def publish_run(payload: dict[str, Any]) -> dict[str, Any]:
     from activities.store import app_store
     from fleetscore.app_settings import read_app_settings
     from fleetscore.operations.callbacks import answer_callbacks
+    from fleetscore.operations.experiments import hand_over_experiment
     from fleetscore.operations.lineage import hand_over_lineage
     from fleetscore.operations.notices import hand_over_ending_notices
     from fleetscore.operations.result_sink import try_sink
@@ -29,6 +30,7 @@ def publish_run(payload: dict[str, Any]) -> dict[str, Any]:
     check_instance(store, request.run, payload.get("instance", ""))
     ending = finish_run(store, request, datetime.now(UTC))
     hand_over_lineage(store, request.run, datetime.now(UTC))
+    hand_over_experiment(store, read_run(store, request.run), datetime.now(UTC))
     hand_over_ending_notices(store, read_app_settings(), read_run(store, request.run))
     if ending.manifest:
         try_sink(store, request.workload, request.window, datetime.now(UTC))

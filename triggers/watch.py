@@ -36,7 +36,7 @@ async def rescue_timer(timer: func.TimerRequest, client: str) -> None:
     await _guarded("lost runs", rescue_runs(client))
     await _guarded("callbacks", run_in_thread(_answer_callbacks))
     await _guarded("pending notices", run_in_thread(_resend_pending))
-    await _guarded("lineage", run_in_thread(_send_lineage))
+    await _guarded("lineage and experiments", run_in_thread(_send_outboxes))
     await _guarded("ages of queues", run_in_thread(_report_queues))
     await _remember_tick("rescue_timer")
 
@@ -104,14 +104,16 @@ def overdue_lines(found: Sequence[Notice]) -> list[str]:
     ]
 
 
-def _send_lineage() -> None:
-    """Send what waits, on a thread of its own: a server that does not answer holds no tick."""
-    from fleetscore.operations.lineage import is_on, send_lineage
+def _send_outboxes() -> None:
+    """Send what waits, each on a thread of its own: a server that does not answer holds no tick."""
+    from fleetscore.operations import experiments, lineage
 
-    if is_on():
-        Thread(
-            target=send_lineage, args=(app_store(), datetime.now(UTC)), name="lineage", daemon=True
-        ).start()
+    for is_on, send in (
+        (lineage.is_on, lineage.send_lineage),
+        (experiments.is_on, experiments.send_experiments),
+    ):
+        if is_on():
+            Thread(target=send, args=(app_store(), datetime.now(UTC)), daemon=True).start()
 
 
 def _report_queues() -> None:

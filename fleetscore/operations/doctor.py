@@ -19,7 +19,7 @@ from fleetscore.app_settings import AppSettings
 from fleetscore.batch import connect_compute
 from fleetscore.errors import ConflictError, FleetscoreError
 from fleetscore.operations.doctor_notices import find_trouble_of_notices
-from fleetscore.operations.doctor_outboxes import find_trouble_of_lineage
+from fleetscore.operations.doctor_outboxes import find_trouble_of_experiments, find_trouble_of_lineage
 from fleetscore.operations.doctor_telemetry import find_trouble_of_telemetry
 from fleetscore.operations.doctor_workloads import (
     find_missing_tables,
@@ -73,6 +73,7 @@ _ORDER = (
     "notices",
     "telemetry",
     "lineage",
+    "mlflow",
     "tables",
     "results",
     "runs",
@@ -101,6 +102,7 @@ def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diag
         ("notices", lambda: find_trouble_of_notices(store, app, known, now())),
         ("telemetry", find_trouble_of_telemetry),
         ("lineage", lambda: find_trouble_of_lineage(store)),
+        ("mlflow", lambda: find_trouble_of_experiments(store)),
         ("state", lambda: _state(store)),
         *(("tables", partial(find_missing_tables, store, each)) for each in known),
         *(("results", partial(find_unwritten_results, store, each, now())) for each in known),

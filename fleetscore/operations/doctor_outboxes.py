@@ -6,11 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fleetscore.operations.experiments import RECEIVER as MLFLOW
+from fleetscore.operations.experiments import is_on as experiments_are_on
+from fleetscore.operations.experiments import problem_of_experiments
 from fleetscore.operations.findings import Finding
 from fleetscore.operations.lineage import RECEIVER as LINEAGE
 from fleetscore.operations.lineage import URL as LINEAGE_URL
 from fleetscore.operations.lineage import is_on as lineage_is_on
 from fleetscore.operations.lineage import problem_of_lineage
+from fleetscore.operations.mlflow_api import URL as MLFLOW_URL
 from fleetscore.operations.outbox import count_given_up, list_pending
 from fleetscore.store.base import Store
 
@@ -19,6 +23,12 @@ def find_trouble_of_lineage(store: Store) -> Iterator[Finding]:
     """Whether events of runs wait for the lineage server; nothing where none is named."""
     if lineage_is_on():
         yield _judge(store, LINEAGE, "runs", problem_of_lineage(), LINEAGE_URL)
+
+
+def find_trouble_of_experiments(store: Store) -> Iterator[Finding]:
+    """Whether model sets wait for the tracking server; nothing where none is named."""
+    if experiments_are_on():
+        yield _judge(store, MLFLOW, "model sets", problem_of_experiments(), MLFLOW_URL)
 
 
 def _judge(store: Store, receiver: str, what: str, problem: str, variable: str) -> Finding:

@@ -53,6 +53,12 @@ def receiving() -> Iterator[Receiver]:
             self.end_headers()
             self.wfile.write(receiver.answer)
 
+        def do_GET(self) -> None:
+            receiver.asked += 1
+            self.send_response(receiver.refusal)
+            self.end_headers()
+            self.wfile.write(receiver.answer)
+
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
