@@ -3,6 +3,7 @@ told by GET /api/health.
 """
 
 import logging
+import os
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -20,6 +21,10 @@ def load(app: df.DFApp) -> None:
 
     for blueprint in (activities, orchestrators, *triggers):
         app.register_functions(blueprint)
+    if os.environ.get("FLEETSCORE_AUTH"):
+        from triggers.signed_in import blueprint as signed_in
+
+        app.register_functions(signed_in)
     names = {builder._function.get_function_name() for builder in app._function_builders}
     PROBLEMS.extend(
         f"An orchestrator calls {name}, which is no function of the app." for name in missing_names(names)

@@ -83,6 +83,21 @@ class AppSettings:
     webhook_private: int = _setting(
         0, "FLEETSCORE_WEBHOOK_PRIVATE", "1: webhooks and callbacks may lead into private networks.", 0, 1
     )
+    auth: str = _setting(
+        "",
+        "FLEETSCORE_AUTH",
+        "Who is believed at /api/entra/: easyauth: App Service authentication, and tokens; tokens: these alone; empty: nobody.",
+    )
+    auth_issuer: str = _setting(
+        "",
+        "FLEETSCORE_AUTH_ISSUER",
+        "Issuer of tokens, as https://login.microsoftonline.com/TENANT/v2.0.",
+    )
+    auth_audience: str = _setting(
+        "",
+        "FLEETSCORE_AUTH_AUDIENCE",
+        "Audiences of tokens, separated by commas: the client id of the app registration.",
+    )
 
     def cores(self) -> int:
         """Inline shards that may run at once."""

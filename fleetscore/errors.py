@@ -12,6 +12,8 @@ FleetscoreError                 has a code, a sentence, and what to do next
 │   ├── ConflictError           modified concurrently
 │   │   └── TakenOverError      another orchestration has the run now
 │   └── HostUnreachableError    no app answers at the address
+├── AccessError                 the signed-in caller's role does not allow this
+│   └── SignInError             nobody is signed in, or the token is not valid
 ├── SourceError                 a database that data comes from did not answer
 ├── PublishError                a window cannot be published; what was published before still stands
 └── BugError                    a promise of our own was broken; never the user's fault
@@ -112,6 +114,18 @@ class HostUnreachableError(StoreError):
     """No app answers at the address."""
 
     code = "no_host"
+
+
+class AccessError(FleetscoreError):
+    """The signed-in caller's role does not allow this."""
+
+    code = "no_access"
+
+
+class SignInError(AccessError):
+    """Nobody is signed in, or the token is not valid."""
+
+    code = "not_signed_in"
 
 
 class SourceError(FleetscoreError):

@@ -83,6 +83,20 @@ param webhookUrl string = ''
 ])
 param webhookPrivate int = 0
 
+@description('Who is believed at /api/entra/: App Service authentication, which is then switched on, and tokens; or tokens alone. Empty: nobody.')
+@allowed([
+  ''
+  'easyauth'
+  'tokens'
+])
+param auth string = ''
+
+@description('Issuer of tokens, as https://login.microsoftonline.com/TENANT/v2.0.')
+param authIssuer string = ''
+
+@description('Audiences of tokens, separated by commas; the first is the client id of the app registration.')
+param authAudience string = ''
+
 @description('How the results and inputs are replicated: in one building, across a region\'s zones, or to a second region too.')
 @allowed([
   'Standard_LRS'
@@ -492,6 +506,9 @@ module app 'modules/function_app.bicep' = {
     subnetId: privateNetwork ? (network.?outputs.appSubnetId ?? '') : ''
     privateNetwork: privateNetwork
     webhookUrl: webhookUrl
+    signInEnabled: auth == 'easyauth'
+    authIssuer: authIssuer
+    authAudience: authAudience
     maximumActivities: maximumActivities
     settings: {
       FLEETSCORE_STORE: '${dataStorage.outputs.blobEndpoint}${storeContainer}'
@@ -505,6 +522,9 @@ module app 'modules/function_app.bicep' = {
       FLEETSCORE_INLINE_SHARD_S: string(inlineShardSeconds)
       FLEETSCORE_WORKLOADS: workloads
       FLEETSCORE_TRUSTED: trusted
+      FLEETSCORE_AUTH: auth
+      FLEETSCORE_AUTH_ISSUER: authIssuer
+      FLEETSCORE_AUTH_AUDIENCE: authAudience
       FLEETSCORE_WEBHOOK_PRIVATE: string(webhookPrivate)
       FLEETSCORE_BATCH_ENDPOINT: poolEnabled ? (batch.?outputs.endpoint ?? '') : ''
       FLEETSCORE_BATCH_POOL: poolName

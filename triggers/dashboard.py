@@ -9,6 +9,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from activities.store import app_store
+from triggers.callers import requester
 from triggers.http_answers import answer_error, answer_json, run_in_thread, status_of
 
 blueprint = df.Blueprint()
@@ -51,7 +52,7 @@ async def change_on_dashboard(req: func.HttpRequest) -> func.HttpResponse:
 
 
 def _change(req: func.HttpRequest) -> func.HttpResponse:
-    from fleetscore.dashboard.forms import carry_out
+    from fleetscore.dashboard.forms import REQUESTED_BY, carry_out
     from fleetscore.dashboard.links import Links
     from fleetscore.dashboard.views import ViewRequest, show_error
     from fleetscore.errors import FleetscoreError, InputError
@@ -63,7 +64,7 @@ def _change(req: func.HttpRequest) -> func.HttpResponse:
                 "The form comes from another site.", fix="Use the dashboard itself.", field="origin"
             )
         fields = dict(parse_qsl(req.get_body().decode(errors="replace"), keep_blank_values=True))
-        workload = carry_out(app_store(), fields, now)
+        workload = carry_out(app_store(), fields, now, requester(REQUESTED_BY))
     except FleetscoreError as error:
         return _page(show_error(error, ViewRequest({"code": code}), now), status_of(error))
     except Exception as error:

@@ -6,23 +6,36 @@ import asyncio
 import functools
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import azure.functions as func
 import msgspec
 
 from fleetscore.errors import (
+    AccessError,
     CapacityError,
     ConflictError,
     FleetscoreError,
     InputError,
     MissingBlobError,
     ModelError,
+    SignInError,
 )
 from fleetscore.typed_json import decode_json
+from triggers.bodies import ChangeBody
+from triggers.callers import requester
 
 _log = logging.getLogger("fleetscore.http")
-_STATUS = {InputError: 400, ModelError: 422, MissingBlobError: 404, ConflictError: 409, CapacityError: 503}
+_STATUS = {
+    SignInError: 401,
+    AccessError: 403,
+    InputError: 400,
+    ModelError: 422,
+    MissingBlobError: 404,
+    ConflictError: 409,
+    CapacityError: 503,
+}
+"""The first that fits counts."""
 
 _JSON_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
@@ -83,11 +96,14 @@ def handle_errors(
 
 
 def read_body(req: func.HttpRequest, kind: type[Body]) -> Body:
-    """The request's JSON body as `kind`; InputError names the field that is missing, unknown or of another
-    type.
+    """The request's JSON body as `kind`, with the signed-in caller's name where it has `requested_by`;
+    InputError names the field that is missing, unknown or of another type.
     """
     try:
-        return decode_json(req.get_body() or b"{}", kind)
+        body = decode_json(req.get_body() or b"{}", kind)
+        if isinstance(body, ChangeBody):
+            return cast(Body, _signed(body))
+        return body
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$.")
         field = path.rstrip("`")
@@ -100,6 +116,11 @@ def read_body(req: func.HttpRequest, kind: type[Body]) -> Body:
         raise InputError(
             f"The body is not JSON: {error}.", fix="Send a JSON object.", field="body"
         ) from error
+
+
+def _signed(body: ChangeBody) -> ChangeBody:
+    """The body in the signed-in caller's name, or as it was where nobody is."""
+    return msgspec.structs.replace(body, requested_by=requester(body.requested_by), who=msgspec.UNSET)
 
 
 async def run_in_thread(function: Callable[..., Value], *arguments: Any, **named: Any) -> Value:

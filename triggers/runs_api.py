@@ -15,6 +15,7 @@ import azure.functions as func
 from activities.store import app_store
 from fleetscore.errors import InputError, MissingBlobError
 from triggers.bodies import BackfillBody, CancelBody, RetryBody, RunBody, TrainingBody
+from triggers.callers import requester
 from triggers.completions import wake_offload
 from triggers.http_answers import answer_json, handle_errors, read_body, run_in_thread
 from triggers.rescue import rescue_runs
@@ -33,7 +34,7 @@ async def start_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
 
     body = read_body(req, RunBody)
     submission = await run_in_thread(
-        submit_run, app_store(), body.workload, body.window, datetime.now(UTC), "http",
+        submit_run, app_store(), body.workload, body.window, datetime.now(UTC), requester("http"),
         partitions=body.only, models=body.models, force=body.force,
     )  # fmt: skip
     return await answer_started(req, client, submission, body.callBackUri)
@@ -77,9 +78,9 @@ async def cancel_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
 
     run, body = run_in_route(req), read_body(req, CancelBody)
     if body.force:
-        await run_in_thread(close_by_force, app_store(), run, "http", datetime.now(UTC))
+        await run_in_thread(close_by_force, app_store(), run, requester("http"), datetime.now(UTC))
     else:
-        await run_in_thread(submit_cancellation, app_store(), run, "http")
+        await run_in_thread(submit_cancellation, app_store(), run, requester("http"))
     await wake_offload(client, run, "cancelled")
     return answer_json(await run_in_thread(describe_run, app_store(), run, datetime.now(UTC)), 202)
 
@@ -94,7 +95,7 @@ async def retry_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     body = read_body(req, RetryBody)
     check_one_of(body.only, body.partitions)
     submission = await run_in_thread(
-        submit_retry, app_store(), run_in_route(req), datetime.now(UTC), "http",
+        submit_retry, app_store(), run_in_route(req), datetime.now(UTC), requester("http"),
         only=read_only(body.only or "failed"), partitions=body.partitions, models=body.models,
     )  # fmt: skip
     return await answer_started(req, client, submission, body.callBackUri)
@@ -124,7 +125,7 @@ async def start_training(req: func.HttpRequest, client: Any) -> func.HttpRespons
         body.first,
         body.end,
         datetime.now(UTC),
-        "http",
+        requester("http"),
         pin=body.pin,
     )
     return await answer_started(req, client, submission, body.callBackUri)
@@ -243,7 +244,8 @@ async def _remember_callback(run: str, address: str) -> None:
 
 async def _wait_url(req: func.HttpRequest, run: str) -> str:
     """The address that can be polled without a key."""
-    return _url(req, f"runs/{run}/wait?token={await run_in_thread(make_token, app_store(), run)}")
+    token = await run_in_thread(make_token, app_store(), run)
+    return f"{req.url.partition('/api/')[0]}/api/runs/{run}/wait?token={token}"
 
 
 def _retry_after_s(eta_s: float | None) -> int:
@@ -252,8 +254,11 @@ def _retry_after_s(eta_s: float | None) -> int:
 
 
 def _url(req: func.HttpRequest, tail: str) -> str:
-    """An address of this API on the host that the request came to."""
-    return f"{req.url.split('/api/', 1)[0]}/api/{tail}"
+    """An address of this API on the host that the request came to, for callers who identify themselves as
+    this one did.
+    """
+    base, _, path = req.url.partition("/api/")
+    return f"{base}/api/{'entra/' if path.startswith('entra/') else ''}{tail}"
 
 
 def run_in_route(req: func.HttpRequest) -> str:

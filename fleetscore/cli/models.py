@@ -17,6 +17,7 @@ from fleetscore.cli.options import (
     to_option,
 )
 from fleetscore.cli.text import say
+from fleetscore.requesters import format_name
 
 if TYPE_CHECKING:
     from fleetscore.fleet import FleetBase
@@ -314,7 +315,12 @@ def print_set(model_set: ModelSet, *, is_current: bool) -> None:
     card = [(name, format_value(value)) for name, value in model_set.card.items()]
     made = model_set.origin
     origin = (
-        [("copied", f"from {made.store} by {made.requested_by}, {made.copied:%Y-%m-%d %H:%M:%S}")]
+        [
+            (
+                "copied",
+                f"from {made.store} by {format_name(made.requested_by)}, {made.copied:%Y-%m-%d %H:%M:%S}",
+            )
+        ]
         if made
         else []
     )
@@ -329,7 +335,7 @@ def _print_history(pins: Pins, most: int = 10) -> None:
     rows = [
         (
             f"{c.at:%Y-%m-%d %H:%M:%S}",
-            c.who,
+            format_name(c.who),
             (f"model key {c.partition}" if c.unit == "key" else c.partition)
             or (f"{len(c.partitions):,} partitions" if c.partitions else "")
             or ("challenger" if c.role == "challenger" else "current"),

@@ -39,6 +39,10 @@ key_option = click.option(
     "--key", metavar="KEY", envvar="FLEETSCORE_KEY", default="",
     help="Function key of the app at --host. [env: FLEETSCORE_KEY]",
 )  # fmt: skip
+token_option = click.option(
+    "--token", metavar="TOKEN", envvar="FLEETSCORE_TOKEN", default="",
+    help="Bearer token of Entra ID for the app at --host, instead of a key. [env: FLEETSCORE_TOKEN]",
+)  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 window_option = click.option(
     "--window", required=True, help="The window, as 2018-08-28T23, 2016-06-29, 2026-W47 or 108."
@@ -111,22 +115,25 @@ def _fleet_options(function: Command, host_help: str) -> Command:
     @store_option
     @host_option
     @key_option
+    @token_option
     @json_option
     @wraps(function)
-    def with_fleet(*arguments: Any, store_url: str, host_url: str, key: str, **options: Any) -> Any:
+    def with_fleet(
+        *arguments: Any, store_url: str, host_url: str, key: str, token: str, **options: Any
+    ) -> Any:
         _check_place(host_url)
-        with open_fleet(store_url, host_url, key) as fleet, suggesting(fleet):
+        with open_fleet(store_url, host_url, key, token) as fleet, suggesting(fleet):
             return function(*arguments, fleet=fleet, **options)
 
     return with_fleet
 
 
-def open_fleet(store_url: str, host_url: str, key: str) -> FleetBase:
+def open_fleet(store_url: str, host_url: str, key: str, token: str = "") -> FleetBase:
     """The fleet of the app at `host_url` where it is named, else that of the store."""
     if host_url:
         from fleetscore.fleet.remote import RemoteFleet
 
-        return RemoteFleet(host_url, key)
+        return RemoteFleet(host_url, key, token)
     from fleetscore.fleet.store_fleet import Fleet
 
     return Fleet(store_url)
@@ -181,11 +188,12 @@ def announce_new(fleet: Fleet) -> None:
 def _check_place(host_url: str) -> None:
     """Refuse options that could not act: a key without an app, a store beside an app."""
     context = click.get_current_context()
-    given = {name for name in ("store_url", "key") if is_given(context, name)}
+    given = {name for name in ("store_url", "key", "token") if is_given(context, name)}
     if host_url and "store_url" in given:
         raise click.UsageError("Give --store or --host: the app at --host has its own store.")
-    if not host_url and "key" in given:
-        raise click.UsageError("--key is for an app: give its address as --host.")
+    for name in ("key", "token"):
+        if not host_url and name in given:
+            raise click.UsageError(f"--{name} is for an app: give its address as --host.")
 
 
 def is_given(context: click.Context, name: str) -> bool:

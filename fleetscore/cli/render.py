@@ -11,6 +11,7 @@ import click
 
 from fleetscore.cli.progress import format_seconds
 from fleetscore.cli.text import visible
+from fleetscore.requesters import format_starter
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -181,7 +182,9 @@ def _model_set(record: RunRecord) -> str:
 
 def _asked_by(request: RunRequest) -> str:
     only = f", only {request.only}" if request.only != "all" else ""
-    return f"{request.who}{only}" + (f", after {request.previous}" if request.previous else "")
+    return f"{format_starter(request.who)}{only}" + (
+        f", after {request.previous}" if request.previous else ""
+    )
 
 
 def _state(status: RunStatus) -> str:

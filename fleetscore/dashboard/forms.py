@@ -13,7 +13,7 @@ from fleetscore.operations.mutes import Mute, mute, unmute
 from fleetscore.store.base import Store
 
 REQUESTED_BY = "dashboard"
-"""A key does not name anybody."""
+"""The name on record where nobody is signed in: a key does not name anybody."""
 
 _MUTE = frozenset({"workload", "cause", "partition", "why", "until"})
 _UNMUTE = frozenset({"workload", "unmute"})
@@ -50,17 +50,19 @@ def unmute_form(act: Mute, links: Links) -> Markup:
     return tag("form", fields, method="post", action=links.overview(), class_="mute")
 
 
-def carry_out(store: Store, fields: Mapping[str, str], now: datetime) -> str:
-    """Do what the fields of a form ask for and return the workload; InputError for fields of no form of ours."""
+def carry_out(store: Store, fields: Mapping[str, str], now: datetime, requested_by: str) -> str:
+    """Do what the fields of a form ask for, on record under that name, and return the workload; InputError
+    for fields of no form of ours.
+    """
     names = set(fields) - {"code"}
     if not (names == _UNMUTE or _MUTE - {"partition"} <= names <= _MUTE):
         raise InputError("The form is none of the dashboard's.", fix="Load the page again.", field="form")
     workload = find_named_workload(store, fields["workload"]).name
     if "unmute" in fields:
-        unmute(store, workload, fields["unmute"], why="", now=now, requested_by=REQUESTED_BY)
+        unmute(store, workload, fields["unmute"], why="", now=now, requested_by=requested_by)
     else:
         mute(
-            store, workload, why=fields["why"], until=fields["until"], now=now, requested_by=REQUESTED_BY,
+            store, workload, why=fields["why"], until=fields["until"], now=now, requested_by=requested_by,
             partition=fields.get("partition", ""), cause=fields["cause"],
         )  # fmt: skip
     return workload

@@ -32,6 +32,7 @@ from fleetscore.dashboard.run_view import LogView, Matches, RunView
 from fleetscore.dashboard.timeline_drawing import draw_timeline, extremes
 from fleetscore.operations.window_states import SIGNS, Mark, mark_of
 from fleetscore.records import GOOD, Cause, Outcome, RunRecord, RunState
+from fleetscore.requesters import format_starter
 from fleetscore.runs.index import line_of
 from fleetscore.runs.timeline import Timeline
 from fleetscore.store.paths import run_path
@@ -248,7 +249,7 @@ def _about(view: RunView, links: Links, now: datetime) -> Markup:
     return facts(
         [
             ("results", tag("a", "drawn", href=results) if published else None),
-            ("requested", f"{format_moment(request.requested)} by {request.who}, {format_age(request.requested, now)}"),
+            ("requested", f"{format_moment(request.requested)} by {format_starter(request.who)}, {format_age(request.requested, now)}"),
             ("ended", format_moment(record.ended) if record.ended else None),
             ("rounds", rounds or None),
             ("scored again", request.only if request.only != "all" else None),

@@ -7,11 +7,26 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from fleetscore.errors import FleetscoreError, InputError, MissingBlobError, StoreError
+from fleetscore.errors import (
+    AccessError,
+    FleetscoreError,
+    InputError,
+    MissingBlobError,
+    SignInError,
+    StoreError,
+)
 from fleetscore.typed_json import decode_json
 
 if TYPE_CHECKING:
     import requests
+
+_KINDS: dict[int, type[FleetscoreError]] = {
+    400: InputError,
+    401: SignInError,
+    403: AccessError,
+    404: MissingBlobError,
+    422: InputError,
+}
 
 
 def check_address(url: str) -> str:
@@ -57,7 +72,7 @@ def error_of(response: requests.Response) -> FleetscoreError:
                 "The app requires a function key.", fix="Give it as --key, or in FLEETSCORE_KEY.", field="key"
             )
         return StoreError(f"{response.url} answered {status} {response.reason}: {response.text[:200]}")
-    kind = {400: InputError, 422: InputError, 404: MissingBlobError}.get(status, FleetscoreError)
+    kind = _KINDS.get(status, FleetscoreError)
     return kind(
         fields.get("message", ""),
         fix=fields.get("fix", ""),

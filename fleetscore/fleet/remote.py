@@ -52,14 +52,17 @@ _TIMEOUT_S = (10.0, 120.0)  # to connect, to answer
 class RemoteFleet(FleetBase):
     """The fleet of one function app; errors that the app answers are raised as the core's own errors."""
 
-    def __init__(self, url: str, key: str = "") -> None:
-        """Ask the app at `url`, with a function key if it demands one; InputError for what is no such
-        address.
+    def __init__(self, url: str, key: str = "", token: str = "") -> None:
+        """Ask the app at `url`, with a function key if it demands one, or signed in with a bearer `token`;
+        InputError for what is no such address.
         """
         self.url = check_address(url)
         self._session = requests.Session()
         if key:
             self._session.headers["x-functions-key"] = key
+        if token:
+            self._session.headers["authorization"] = f"Bearer {token}"
+        self._base = f"{self.url}/api/entra" if token else f"{self.url}/api"
 
     def follow(self, run: str) -> RunStatus:
         """How the run stands; the request is repeated where an app restarts."""
@@ -354,7 +357,7 @@ class RemoteFleet(FleetBase):
         headers = {} if data is None else {"content-type": "application/json"}
         try:
             response = self._session.request(
-                method, f"{self.url}/api/{path}", data=data, headers=headers, timeout=_TIMEOUT_S
+                method, f"{self._base}/{path}", data=data, headers=headers, timeout=_TIMEOUT_S
             )
         except requests.RequestException as error:
             raise HostUnreachableError(

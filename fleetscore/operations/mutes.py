@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.pipeline.spellings import Speller
 from fleetscore.records import to_json
+from fleetscore.requesters import format_name
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.store.paths import mute_path, mutes_folder
@@ -156,7 +157,7 @@ def format_mute(act: Mute) -> str:
     """What is muted, until when, by whom and why, as one line."""
     cause = act.cause or "every cause"
     subject = f"{cause} of {act.partition}" if act.partition else cause
-    return f"{subject}, until {act.until:%Y-%m-%d %H:%M} UTC, by {act.requested_by}: {act.why}"
+    return f"{subject}, until {act.until:%Y-%m-%d %H:%M} UTC, by {format_name(act.requested_by)}: {act.why}"
 
 
 def _parse_moment(text: str, now: datetime) -> datetime | None:

@@ -43,13 +43,22 @@ def links_of_run(run: str, kind: str = "") -> dict[str, str]:
     """Where to look next: the app's own pages where it knows its name, and the command."""
     commands = {"drift": f"fleetscore drift {run}", "anomalies": "fleetscore anomalies"}
     command = commands.get(kind, f"fleetscore show {run}")
-    host = os.environ.get("WEBSITE_HOSTNAME", "")
-    if not host:
+    base = app_base()
+    if not base:
         return {"command": command}
-    scheme = "http" if host.startswith(("localhost", "127.0.0.1")) else "https"
-    base = f"{scheme}://{host}/api"
     return {
         "run": f"{base}/runs/{quote(run)}",
         "dashboard": f"{base}/dashboard?run={quote(run)}",
         "command": command,
     }
+
+
+def app_base() -> str:
+    """The address of the app's endpoints, those for signed-in callers where there are; "" where it is not
+    known.
+    """
+    host = os.environ.get("WEBSITE_HOSTNAME", "")
+    if not host:
+        return ""
+    scheme = "http" if host.startswith(("localhost", "127.0.0.1")) else "https"
+    return f"{scheme}://{host}/api" + ("/entra" if os.environ.get("FLEETSCORE_AUTH") else "")

@@ -7,7 +7,6 @@ shown as they are, since messages contain names and errors from data.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,7 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from fleetscore.operations.notice import Notice
+from fleetscore.operations.notice import Notice, app_base
 
 JSON, CLOUD_EVENT = "application/json", "application/cloudevents+json"
 _SLACK_HEADER, _TEXT = 150, 2900  # characters; Slack takes 3,000 in a section, and Teams 28 KB in all
@@ -120,11 +119,10 @@ def dashboard_address(notice: Notice) -> str:
     address is not known.
     """
     address = notice.links.get("dashboard", "")
-    host = os.environ.get("WEBSITE_HOSTNAME", "")
-    if not address and host:
-        scheme = "http" if host.startswith(("localhost", "127.0.0.1")) else "https"
+    base = app_base()
+    if not address and base:
         place = f"run={quote(notice.run)}" if notice.run else f"workload={quote(notice.workload)}"
-        address = f"{scheme}://{host}/api/dashboard?{place}"
+        address = f"{base}/dashboard?{place}"
     return address if len(address) <= _URL else ""
 
 

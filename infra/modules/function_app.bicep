@@ -49,6 +49,15 @@ param maximumActivities int
 @secure()
 param webhookUrl string
 
+@description('True: App Service authentication stands in front of the app and signs people in; requests without an identity still reach the app, which asks them for a key.')
+param signInEnabled bool
+
+@description('Issuer of tokens.')
+param authIssuer string
+
+@description('Audiences of tokens, separated by commas; the first is the client id of the app registration.')
+param authAudience string
+
 @description('Subnet that the app sends its traffic through; empty: no network of its own.')
 param subnetId string
 
@@ -139,6 +148,36 @@ resource appSettings 'Microsoft.Web/sites/config@2024-04-01' = {
   parent: app
   name: 'appsettings'
   properties: union(platformSettings, settings)
+}
+
+// Without a secret of the registration the browser brings an ID token: switch ID tokens on in the registration.
+resource signIn 'Microsoft.Web/sites/config@2024-04-01' = if (signInEnabled) {
+  parent: app
+  name: 'authsettingsV2'
+  properties: {
+    platform: {
+      enabled: true
+    }
+    globalValidation: {
+      requireAuthentication: false
+      unauthenticatedClientAction: 'AllowAnonymous'
+    }
+    identityProviders: {
+      azureActiveDirectory: {
+        enabled: true
+        registration: {
+          openIdIssuer: authIssuer
+          clientId: split(authAudience, ',')[0]
+        }
+        validation: {
+          allowedAudiences: split(authAudience, ',')
+        }
+      }
+    }
+    httpSettings: {
+      requireHttps: true
+    }
+  }
 }
 
 resource noFtpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01' = {

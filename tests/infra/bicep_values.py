@@ -47,6 +47,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     ),
     "subscription": lambda: SUBSCRIPTION,
     "subscriptionResourceId": lambda kind, name: f"/subscriptions/0/providers/{kind}/{name}",
+    "split": lambda text, separator: text.split(separator),
     "union": lambda *parts: {key: value for part in parts for key, value in part.items()},
     "uniqueString": unique_string,
     "utcNow": lambda _pattern: "2026-11-01",

@@ -198,3 +198,25 @@ def test_settings_that_flex_consumption_refuses_are_not_set(templates: dict[str,
 def test_the_app_keeps_memory_as_other_processes_do(templates: dict[str, Template]) -> None:
     """The memory settings of the deployed app are those of the local host and of the workers on Batch."""
     assert settings_of(templates)["GLIBC_TUNABLES"] == MEMORY_TUNABLES
+
+
+@pytest.mark.parametrize(("auth", "made"), [("", False), ("tokens", False), ("easyauth", True)])
+def test_app_service_signs_in_only_where_it_is_asked_for(
+    templates: dict[str, Template], auth: str, made: bool
+) -> None:
+    """It is off by default; on, it lets requests with a key through, takes no secret, and knows issuer and audiences."""
+    given = {"auth": auth, "authIssuer": "https://issuer.example/v2.0", "authAudience": "client,api://client"}
+    main = Values(templates["main.bicep"], ENVIRONMENT | given, known)
+    template = templates["modules/function_app.bicep"]
+    app = Values(template, main.module_parameters("app"), known)
+    resource = template.resources["signIn"]
+    assert app.deploys(resource) == made
+    assert settings_of(templates, **given)["FLEETSCORE_AUTH"] == auth
+    properties = app.of(resource.properties()["properties"])
+    assert properties["globalValidation"] == {
+        "requireAuthentication": False,
+        "unauthenticatedClientAction": "AllowAnonymous",
+    }
+    provider = properties["identityProviders"]["azureActiveDirectory"]
+    assert provider["registration"] == {"openIdIssuer": "https://issuer.example/v2.0", "clientId": "client"}
+    assert provider["validation"]["allowedAudiences"] == ["client", "api://client"]
