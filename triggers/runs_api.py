@@ -230,9 +230,21 @@ async def answer_started(
         for name, tail in (("status", ""), ("cancel", "/cancel"), ("retry", "/retry"))
     }
     links["wait"] = await _wait_url(req, run)
-    answer = {"id": run, "state": submission.state, "created": submission.fresh, "links": links}
+    verdict = "" if submission.fresh else await run_in_thread(_verdict_of, run)
+    answer = {
+        "id": run, "state": submission.state, "created": submission.fresh, "verdict": verdict, "links": links,
+    }  # fmt: skip
     headers = {"Location": links["wait"], "Retry-After": str(_retry_after_s(None))}
     return answer_json(answer, 202 if submission.fresh else 200, headers)
+
+
+def _verdict_of(run: str) -> str:
+    """How the run ended, for callers that ask for a window again; "" while it is under way."""
+    from fleetscore.runs.run_records import read_run
+    from fleetscore.runs.status import judge
+
+    record = read_run(app_store(), run)
+    return judge(record) if record.ended else ""
 
 
 async def _remember_callback(run: str, address: str) -> None:
