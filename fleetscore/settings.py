@@ -191,12 +191,16 @@ def workload_settings_path(workload: str) -> str:
 
 def read_settings_file(store: Store, workload: str) -> dict[str, Any]:
     """The lines and tables of the workload's settings file, {} without one; SettingsError when it is not
-    TOML.
+    TOML, or no file.
     """
     path = workload_settings_path(workload)
     try:
         return parse_settings(store.read(path), path)
-    except MissingBlobError:
+    except MissingBlobError as error:
+        if isinstance(error.__cause__, IsADirectoryError):
+            raise SettingsError(
+                f"{path} is a folder.", fix="Put the settings file there, or remove it.", field=path
+            ) from error
         return {}
 
 

@@ -91,7 +91,7 @@ def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diag
     checks: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
         (
             "settings",
-            lambda: [*(judge_settings(each) for each in known), *find_trust(known), *_prices(store)],
+            lambda: [*(judge_settings(store, each) for each in known), *find_trust(known), *_prices(store)],
         ),
         ("schedules", lambda: _schedules(app, known)),
         ("store", lambda: _store(store, now)),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
-from fleetscore.errors import FleetscoreError
+from fleetscore.errors import FleetscoreError, SettingsError
 from fleetscore.models.model_sets import read_listed_set, read_pins
 from fleetscore.models.trust import TRUSTED, trusted_names
 from fleetscore.operations.advice import ways_to_models
@@ -17,12 +17,19 @@ from fleetscore.operations.table_sync import missing_windows
 from fleetscore.operations.unread_input import describe_unread
 from fleetscore.operations.watchdog import gather_overdue, trouble_of
 from fleetscore.registry import KnownWorkload
+from fleetscore.settings import read_settings_file
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.store.paths import table_root
 
 
-def judge_settings(known: KnownWorkload) -> Finding:
+def judge_settings(store: Store, known: KnownWorkload) -> Finding:
+    """Whether the workload's settings can be read; what stands at their path and is no file is not listed."""
+    if not known.reason:
+        try:
+            read_settings_file(store, known.name)
+        except SettingsError as error:
+            return Finding("settings", "wrong", f"{known.name}: {error.message}", error.fix)
     if known.reason:
         check = "schedules" if "schedule" in known.field.lower() else "settings"
         return Finding(check, "wrong", f"{known.name}: {known.reason}", known.fix)

@@ -1,13 +1,17 @@
 """Settings are typed, have defaults, and name the line at fault."""
 
+from pathlib import Path
+
 import pytest
 from toy_workload import ToySettings
 
 from fleetscore.app_settings import AppSettings, read_app_settings
 from fleetscore.errors import SettingsError
-from fleetscore.registry import read_policy
+from fleetscore.operations.doctor_workloads import judge_settings
+from fleetscore.registry import find_workload, find_workloads, get_workload, read_policy
 from fleetscore.settings import RunPolicy, read_workload_settings
 from fleetscore.store.base import Store
+from fleetscore.store.local import LocalStore
 
 
 def test_without_a_file_every_setting_has_its_default(store: Store) -> None:
@@ -54,3 +58,20 @@ def test_a_number_out_of_range_names_variable_and_range(text: str) -> None:
     with pytest.raises(SettingsError, match="0 to 1024") as caught:
         read_app_settings({"FLEETSCORE_PARALLELISM": text})
     assert caught.value.field == "FLEETSCORE_PARALLELISM"
+
+
+def test_a_folder_in_the_place_of_settings_is_an_error(tmp_path: Path) -> None:
+    """What stands at a settings path and is no file is named by the run and by the doctor, and is no default."""
+    store = LocalStore(tmp_path / "store")
+    (store.root / "settings" / "sensor_anomaly.toml").mkdir(parents=True)
+    with pytest.raises(SettingsError, match=r"sensor_anomaly\.toml is a folder"):
+        read_policy(store, "sensor_anomaly")
+    with pytest.raises(SettingsError, match=r"sensor_anomaly\.toml is a folder"):
+        get_workload(store, "sensor_anomaly")
+    found = judge_settings(store, find_workload(store, "sensor_anomaly"))
+    assert (found.state, found.detail) == (
+        "wrong",
+        "sensor_anomaly: settings/sensor_anomaly.toml is a folder.",
+    )
+    listed = next(one for one in find_workloads(store) if one.name == "sensor_anomaly")
+    assert judge_settings(store, listed).state == "wrong"
