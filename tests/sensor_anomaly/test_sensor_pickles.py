@@ -227,3 +227,15 @@ def test_a_file_of_joblib_and_one_that_is_no_pickle_are_named_as_what_they_are(t
         assert refused.value.message.startswith(f"model_1_1 {said}")
         assert "pickle.dump" in refused.value.fix
         assert "opcode" not in str(refused.value)
+
+
+def test_a_name_without_measure_is_refused_in_a_short_sentence() -> None:
+    """However long the name of a class is that a pickle holds, by either opcode, the refusal shows its beginning only."""
+    long = b"n" * 100_000
+    text = b"X" + struct.pack("<I", len(long)) + long
+    for data in (b"\x80\x02cmodule\n" + long + b"\n.", b"\x80\x04X\x06\x00\x00\x00module" + text + b"\x93."):
+        with pytest.raises(ModelError) as refused:
+            read_pipeline(data, "model_1_1")
+        assert refused.value.code == "unsafe_pickle"
+        assert "module.nnn" in str(refused.value)
+        assert len(str(refused.value)) < 1000

@@ -32,6 +32,7 @@ _OPCODES = frozenset(
     APPENDS EMPTY_DICT SETITEM SETITEMS BINPUT LONG_BINPUT BINGET LONG_BINGET MEMOIZE
     """.split()  # noqa: SIM905 - a list of fifty quoted names reads worse
 )
+_NAME_LIMIT = 200  # characters of a refused name in a message
 _HEAD_BYTES = 4096  # joblib names its own classes there
 _PUTS = frozenset({"BINPUT", "LONG_BINPUT"})
 _KINDS = {"f8", "f4", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1"}
@@ -149,6 +150,11 @@ _NAMES: dict[tuple[str, str], Any] = {
 }
 
 
+def _cut(text: str) -> str:
+    """The text, short: a name in a pickle may be as long as the file."""
+    return text if len(text) <= _NAME_LIMIT else f"{text[:_NAME_LIMIT]}..."
+
+
 class _InertUnpickler(pickle.Unpickler):
     """Builds stand-ins only; imports nothing."""
 
@@ -176,7 +182,7 @@ def read_pipeline(data: bytes, name: str) -> SensorModel:
         root = _InertUnpickler(io.BytesIO(data)).load()
     except _Refused as error:
         raise ModelError(
-            f"{name} was refused: the pickle holds {error}, and only a pipeline of StandardScaler and OneClassSVM is read.",
+            f"{name} was refused: the pickle holds {_cut(str(error))}, and only a pipeline of StandardScaler and OneClassSVM is read.",
             fix="Export the model's parameters another way.",
             code="unsafe_pickle",
             field=name,
