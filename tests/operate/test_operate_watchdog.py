@@ -167,7 +167,7 @@ def test_whoever_meets_a_run_whose_ending_was_lost_has_it_finished(
             "backfills", {"workload": "toy", "from": window, "to": f"{window[:-2]}{int(window[-2:]) + 1}"}
         )
     assert host.ended(run)["state"] == "published"
-    assert read_run(host_store, run).takeovers == 1
+    assert read_run(host_store, run).takeovers >= 1  # the minute's timer may meet it at the same moment
 
 
 def test_closing_never_touches_a_run_that_has_ended(store: Store) -> None:
