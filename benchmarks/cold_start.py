@@ -69,7 +69,7 @@ def measure(folder: Path, name: str) -> list[dict[str, Any]]:
         for kept in ("runs", "results", "tables"):
             shutil.rmtree(folder / name / kept, ignore_errors=True)
         lines.append({"kind": name, "use": "window", "state": state} | born(folder, name, windows, state))
-    rows = json.dumps(rows_for(folder / name, name, report.first.key))
+    rows = json.dumps(rows_for(folder / name, name, report.first.next(1).key))
     return lines + [
         {"kind": name, "use": "mini-batch", "state": state} | born(folder, name, rows, state)
         for state in ("nothing compiled", "compiled ahead")
@@ -78,18 +78,18 @@ def measure(folder: Path, name: str) -> list[dict[str, Any]]:
 
 def rows_for(folder: Path, name: str, window: str) -> list[dict[str, Any]]:
     """Twenty rows of a mini-batch for partitions that the window has results of."""
-    from fleetscore.partition_keys import split_key
     from fleetscore.runs.manifests import read_manifest, read_results
     from fleetscore.store import open_store
 
     store = open_store(str(folder))
     results = read_results(store, read_manifest(store, name, window)).slice(0, 20).to_pylist()
-    if name == "store_sales":
-        return [{column: row[column] for column in ("store", "sku", "week")} for row in results]
-    keys = [split_key(row["partition"]) for row in results]
-    if name == "sensor_anomaly":
-        return [{"device": device, "sensor": sensor, "value": 50.0} for device, sensor in keys]
-    return [{"ServerIP": server, "SessionStartHourTime": "2016-06-29 01:00:00"} for (server,) in keys]
+    if name == "server_load":
+        return [
+            {"ServerIP": row["server"], "SessionStartHourTime": f"{row['hour']:%Y-%m-%d %H:%M:%S}"}
+            for row in results
+        ]
+    columns = ("store", "sku", "week") if name == "store_sales" else ("device", "sensor", "value")
+    return [{column: row[column] for column in columns} for row in results]
 
 
 def born(folder: Path, name: str, work: str, state: str) -> dict[str, Any]:
