@@ -115,6 +115,8 @@ def _post(url: str, place: str, body: bytes, headers: Mapping[str, str]) -> tupl
         ) as answer:
             return answer.status_code, describe_answer(_read_start(answer), url, headers)
     except (requests.RequestException, ValueError, OSError) as error:  # their texts repeat the URL
+        if isinstance(error, requests.ReadTimeout):
+            raise _no_answer(place, f"nothing within {_TIMEOUT_S[1]:.0f} seconds") from None
         if _may_have_arrived(error):
             raise _no_answer(place, type(error).__name__) from None
         raise StoreError(f"The {place} does not answer: {type(error).__name__}.") from None

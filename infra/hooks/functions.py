@@ -7,6 +7,7 @@ Only the standard library is needed: the app itself is not imported.
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("activities", "orchestrators", "triggers")
+ONLY_WHERE_SET = {"triggers/signed_in.py": "FLEETSCORE_AUTH"}
+"""File -> setting without which the app does not register the file's functions; azd hands settings to its hooks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +28,10 @@ class Function:
 
 
 def list_functions(root: Path) -> list[Function]:
-    """Every function that the app's folders declare: by a decorator, or by a loop over a tuple of names."""
-    trees = [
-        ast.parse(path.read_text()) for folder in FOLDERS for path in sorted((root / folder).rglob("*.py"))
-    ]
+    """Every function that the app registers from its folders: by a decorator, or by a loop over a tuple of names."""
+    left_out = {root / file for file, setting in ONLY_WHERE_SET.items() if not os.environ.get(setting)}
+    paths = (path for folder in FOLDERS for path in sorted((root / folder).rglob("*.py")))
+    trees = [ast.parse(path.read_text()) for path in paths if path not in left_out]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     found = [function for node in nodes for function in (*_decorated(node), *_looped(node))]
     return sorted(found, key=lambda function: function.name)

@@ -42,7 +42,7 @@ def test_importing_the_package_imports_nothing_else() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["fleetscore", "fleetscore.fleet", "fleetscore.fleet.remote", "fleetscore.fleet.store_access", "fleetscore.fleet.following"],
+    ["fleetscore", "fleetscore.fleet", "fleetscore.fleet.app_answers", "fleetscore.fleet.store_access", "fleetscore.fleet.following"],
 )  # fmt: skip
 def test_the_examples_run(module: str) -> None:
     """What docstrings show is what happens."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -62,11 +63,14 @@ def imported_names() -> str:
 def test_every_requirement_is_imported_somewhere() -> None:
     """A requirement that no module imports is no requirement; the exceptions have their reasons."""
     lines = imported_names()
-    modules = metadata.packages_distributions()
+    modules = {
+        name: {canonicalize_name(owner) for owner in owners}
+        for name, owners in metadata.packages_distributions().items()
+    }
     for requirement in [*RANGES, *EXTRAS, *pins()]:
         if requirement.name in NOT_IMPORTED:
             continue
-        names = {name for name, owners in modules.items() if requirement.name in owners} | {
+        names = {name for name, owners in modules.items() if canonicalize_name(requirement.name) in owners} | {
             requirement.name.replace("-", "."), requirement.name.replace("-", "_")
         }  # fmt: skip
         assert any(re.search(rf"^(import|from) {re.escape(n)}\b", lines, re.M) for n in names), requirement

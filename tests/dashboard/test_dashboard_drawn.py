@@ -103,7 +103,8 @@ def test_load_classes_cover_every_hour_once(store: Store) -> None:
     columns = {"server": ["10.0.0.1"] * 7, "hour": hours, "load_class": classes} | {
         name: [0.1] * 7 for name in ("p_low", "p_medium", "p_high")
     }
-    table = pa.table(columns | {"model": ["v"] * 7}).cast(load_kind("server_load").result_schema)
+    columns |= {"model": ["v"] * 7, "load_q50": [1.0] * 7, "load_q90": [2.0] * 7}
+    table = pa.table(columns).cast(load_kind("server_load").result_schema)
     publish(store, "server_load", "2026-01-01", {"10.0.0.1": table})
     drawing = read_results_view(store, "server_load", "", ["10.0.0.1"]).drawing
     assert drawing is not None

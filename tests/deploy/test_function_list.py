@@ -10,10 +10,11 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "infra" / "hooks" / "functions.py"
 
 
-def printed(*options: str) -> list[str]:
-    """What the script prints, by a Python without any package."""
+def printed(*options: str, **environment: str) -> list[str]:
+    """What the script prints in this environment, by a Python without any package."""
     command = [sys.executable, "-I", "-S", str(SCRIPT), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=True)
+    return done.stdout.split()
 
 
 LOADED = (
@@ -38,6 +39,13 @@ def loaded(**environment: str) -> list[str]:
 def test_the_source_and_the_loaded_app_have_the_same_functions() -> None:
     """What the script reads from the source is what the host finds in the app on Azure."""
     assert printed() == loaded(WEBSITE_SITE_NAME="func-fleetscore")
+
+
+def test_signing_in_is_expected_where_it_is_switched_on() -> None:
+    """With the setting of sign-in, script and app both have the endpoints of signed-in callers; without it neither."""
+    names = printed(FLEETSCORE_AUTH="easyauth")
+    assert names == loaded(WEBSITE_SITE_NAME="func-fleetscore", FLEETSCORE_AUTH="easyauth")
+    assert set(names) - set(printed()) == {"serve_signed_in"}
 
 
 def test_the_warm_up_is_there_for_the_local_host_only() -> None:
