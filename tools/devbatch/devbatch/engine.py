@@ -23,7 +23,8 @@ async def run_engine(account: Account) -> None:
         account.changed.clear()
         step(account)
         try:
-            await asyncio.wait_for(account.changed.wait(), _wait_s(account))
+            async with asyncio.timeout(_wait_s(account)):
+                await account.changed.wait()
         except TimeoutError:
             continue
 

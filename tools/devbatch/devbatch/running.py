@@ -143,7 +143,8 @@ async def _watch(task: Task, process: asyncio.subprocess.Process) -> Attempt:
     limit = task.spec.constraints.max_wall_clock_time
     limit_s = None if limit is None else parse_duration(limit, "maxWallClockTime")
     try:
-        code = await asyncio.wait_for(process.wait(), limit_s)
+        async with asyncio.timeout(limit_s):
+            code = await process.wait()
     except TimeoutError:
         task.ending = task.ending or "wall clock"
         kill_group(process.pid)

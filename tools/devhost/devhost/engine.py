@@ -150,7 +150,8 @@ class Engine:
                 self._wake(heapq.heappop(self._due)[1])
             sleep_s = min((self._due[0][0] - now) / 1e6, _LONGEST_SLEEP_S) if self._due else _LONGEST_SLEEP_S
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._due_changed.wait(), max(sleep_s, 0.001))
+                async with asyncio.timeout(max(sleep_s, 0.001)):
+                    await self._due_changed.wait()
 
     # -- episodes --------------------------------------------------------------------------------------------
 

@@ -108,10 +108,8 @@ class WorkerGroup:
             if not worker.ready.is_set():
                 await worker.ready.wait()
             worker.write(pack([call_id, operation, name, payload]))
-            if timeout_s is None:
+            async with asyncio.timeout(timeout_s):  # wait_for of Python 3.11 may swallow that the host ends
                 ok, value = await future
-            else:
-                ok, value = await asyncio.wait_for(future, timeout_s)
         except TimeoutError:
             _kill(worker.pid)
             text = f"Timeout value of {_span(timeout_s or 0)} was exceeded by function: {name}"
