@@ -150,7 +150,7 @@ def measure_shard(folder: Path, turns: int) -> list[dict[str, Any]]:
     """One shard, models loaded: ours from the file to tables ready to write; scikit-learn's predict loop from a frame in memory."""
     import pandas as pd
 
-    from fleetscore.models.model_sets import read_pins
+    from fleetscore.models.pins import read_pins
     from fleetscore.store import open_store
     from fleetscore.workload import RunContext, Shard
     from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
@@ -250,7 +250,8 @@ def measure_features(turns: int) -> list[dict[str, Any]]:
 
 def measure_loading(folder: Path) -> list[dict[str, Any]]:
     """The model set of all sensors, from the store to arrays that are ready to use, hashes checked."""
-    from fleetscore.models.model_sets import read_model_file, read_model_set, read_pins
+    from fleetscore.models.model_sets import read_model_file, read_model_set
+    from fleetscore.models.pins import read_pins
     from fleetscore.store import open_store
     from fleetscore.workloads.sensor_anomaly.packs import read_pack
 
@@ -296,7 +297,7 @@ def shard_memory(folder: Path) -> tuple[int, int]:
     """Bytes that scoring everything as one shard takes at most, and bytes of its input columns."""
     import pyarrow.compute as pc
 
-    from fleetscore.models.model_sets import read_pins
+    from fleetscore.models.pins import read_pins
     from fleetscore.store import open_store
     from fleetscore.workload import RunContext, Shard
     from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly

@@ -27,7 +27,8 @@ def make_estate(folder: Path, readings: int) -> Path:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from fleetscore.models.model_sets import pin_version, write_model_set
+    from fleetscore.models.model_sets import write_model_set
+    from fleetscore.models.pins import pin_version
     from fleetscore.store import open_store
     from fleetscore.workloads.sensor_anomaly.importing import import_folder
 

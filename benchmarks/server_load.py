@@ -217,7 +217,7 @@ def prepare_logs(store: str, processes: int) -> dict[str, Any]:
 
 def window_of(store: str) -> Any:
     """A run of the window of the last day."""
-    from fleetscore.models.model_sets import Pins
+    from fleetscore.models.pins import Pins
     from fleetscore.store.local import LocalStore
     from fleetscore.windows import Cadence, Window
     from fleetscore.workload import RunContext

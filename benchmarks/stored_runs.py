@@ -22,7 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fleetscore.models.comparing import compare
-from fleetscore.models.model_sets import ModelFile, ModelSet, Pins
+from fleetscore.models.model_sets import ModelFile, ModelSet
+from fleetscore.models.pins import Pins
 from fleetscore.operations.notices import Notice
 from fleetscore.operations.verdicts import Verdict
 from fleetscore.pipeline.ledger import LEDGER, count_outcomes, group_causes

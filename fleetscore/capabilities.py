@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 import pyarrow as pa
 
 from fleetscore.errors import InputError
-from fleetscore.models.model_sets import Pins
+from fleetscore.models.pins import Pins
 from fleetscore.records import Collected, FitCheck, Rates, ResultFile
 from fleetscore.store.base import Store
 from fleetscore.windows import Window

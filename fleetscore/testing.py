@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from fleetscore.capabilities import MakesSamples, Prepares
 from fleetscore.errors import InputError
-from fleetscore.models.model_sets import read_pins
+from fleetscore.models.pins import read_pins
 from fleetscore.partition_keys import join_columns
 from fleetscore.pipeline.prepare import MAX_ROUNDS
 from fleetscore.records import Outcome

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fleetscore.models.model_sets import Pins
+from fleetscore.models.pins import Pins
 from fleetscore.records import InputFile, Outcome, Rates
 from fleetscore.schemas import OUTCOMES, PARTITIONS, complete_outcomes, fill_table, list_texts
 from fleetscore.settings import NoSettings, RunPolicy, workload_settings_path

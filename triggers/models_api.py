@@ -92,7 +92,7 @@ async def roll_back_model(req: func.HttpRequest) -> func.HttpResponse:
 @handle_errors
 async def challenge(req: func.HttpRequest) -> func.HttpResponse:
     """Let a version score in shadow from the next run on."""
-    from fleetscore.models.model_sets import pin_challenger
+    from fleetscore.models.pins import pin_challenger
 
     workload, body = _workload(req), read_body(req, ChallengerBody)
     return answer_json(

@@ -20,7 +20,7 @@ from app_host import Host, running  # noqa: E402  # the path has to be set first
 from browser import browser, prefer, resize  # noqa: E402
 
 from fleetscore.capabilities import MakesSamples, require  # noqa: E402
-from fleetscore.models.model_sets import read_pins  # noqa: E402
+from fleetscore.models.pins import read_pins  # noqa: E402
 from fleetscore.pipeline.local import run_training, run_window  # noqa: E402
 from fleetscore.registry import get_workload, kind_names  # noqa: E402
 from fleetscore.store import open_store  # noqa: E402

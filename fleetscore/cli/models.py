@@ -21,7 +21,8 @@ from fleetscore.requesters import format_name
 
 if TYPE_CHECKING:
     from fleetscore.fleet import FleetBase
-    from fleetscore.models.model_sets import ModelSet, Pins
+    from fleetscore.models.model_sets import ModelSet
+    from fleetscore.models.pins import Pins
     from fleetscore.models.report import ModelSets
     from fleetscore.operations.verdict_report import VerdictReport
     from fleetscore.operations.verdicts import Verdict

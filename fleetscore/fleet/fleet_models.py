@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from fleetscore.models.model_sets import Pins
+    from fleetscore.models.pins import Pins
     from fleetscore.models.report import ModelSets, PinnedSet
     from fleetscore.operations.verdict_report import VerdictReport
     from fleetscore.operations.verdicts import Verdict
@@ -100,7 +100,7 @@ class StoreModels:
 
     def challenge(self, version: str, why: str = "") -> Pins:
         """See FleetModels."""
-        from fleetscore.models.model_sets import pin_challenger
+        from fleetscore.models.pins import pin_challenger
 
         return pin_challenger(self._store, self._workload, version, requested_by=_requested_by(), why=why)
 
@@ -193,7 +193,7 @@ class RemoteModels:
         return self._app.call("GET", f"{self._endpoint}/{tail}", VerdictReport)
 
     def _change(self, tail: str, body: dict[str, Any]) -> Pins:
-        from fleetscore.models.model_sets import Pins
+        from fleetscore.models.pins import Pins
 
         return self._app.call(
             "POST", f"{self._endpoint}/{tail}", Pins, body | {"requested_by": _requested_by()}

@@ -127,7 +127,7 @@ class StoreChanges(StoreAccess):
     def import_set(self, workload: str, source: Path) -> FleetImport:
         """Import a model set as a whole, without storing anything yet; `store_import` stores what it gives."""
         from fleetscore.capabilities import FleetImport, ImportsModels, require
-        from fleetscore.models.model_sets import read_pins
+        from fleetscore.models.pins import read_pins
         from fleetscore.pipeline.absent import find_absent
         from fleetscore.registry import get_workload
 
@@ -144,7 +144,7 @@ class StoreChanges(StoreAccess):
         not exist.
         """
         from fleetscore.models.copying import copy_model_set
-        from fleetscore.models.model_sets import pin_challenger, pin_version
+        from fleetscore.models.pins import pin_challenger, pin_version
         from fleetscore.registry import get_workload
         from fleetscore.store import open_store
 
@@ -173,7 +173,7 @@ class StoreChanges(StoreAccess):
         from dataclasses import replace
 
         from fleetscore.capabilities import ImportsFleets, require
-        from fleetscore.models.model_sets import read_pins
+        from fleetscore.models.pins import read_pins
         from fleetscore.pipeline.absent import find_absent
         from fleetscore.registry import get_workload
 
@@ -189,7 +189,8 @@ class StoreChanges(StoreAccess):
         self, workload: str, imported: FleetImport, source: Path, *, pin: bool = True
     ) -> ModelSet:
         """Store what was imported as a new model set, and make it the current one with `pin`."""
-        from fleetscore.models.model_sets import pin_version, write_model_set
+        from fleetscore.models.model_sets import write_model_set
+        from fleetscore.models.pins import pin_version
         from fleetscore.pipeline.absent import CARD_LINE
 
         card = dict(imported.draft.card) | {"imported_from": source.name}
@@ -224,7 +225,8 @@ class StoreChanges(StoreAccess):
         the folder `source`.
         """
         from fleetscore.capabilities import ChecksFit, require
-        from fleetscore.models.model_sets import Pins, read_model_set, read_pins
+        from fleetscore.models.model_sets import read_model_set
+        from fleetscore.models.pins import Pins, read_pins
         from fleetscore.registry import get_workload
 
         found = get_workload(self.store, workload)

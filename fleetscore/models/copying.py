@@ -12,9 +12,9 @@ from fleetscore.models.model_sets import (
     list_model_sets,
     read_model_file,
     read_model_set,
-    read_pins,
     store_model_set,
 )
+from fleetscore.models.pins import read_pins
 from fleetscore.store.base import Store
 
 

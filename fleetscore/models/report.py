@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fleetscore.errors import InputError
-from fleetscore.models.model_sets import ModelSet, Pins, read_model_set, read_model_sets, read_pins
+from fleetscore.models.model_sets import ModelSet, read_model_set, read_model_sets
+from fleetscore.models.pins import Pins, read_pins
 from fleetscore.store.base import Store
 
 

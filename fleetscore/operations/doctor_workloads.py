@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from fleetscore.errors import FleetscoreError, SettingsError
-from fleetscore.models.model_sets import read_listed_set, read_pins
+from fleetscore.models.model_sets import read_listed_set
+from fleetscore.models.pins import read_pins
 from fleetscore.models.trust import TRUSTED, trusted_names
 from fleetscore.operations.advice import ways_to_models
 from fleetscore.operations.due import has_input

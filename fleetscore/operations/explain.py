@@ -20,7 +20,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import InputError, MissingBlobError, ModelError
-from fleetscore.models.model_sets import Pins, read_model_set, read_pins
+from fleetscore.models.model_sets import read_model_set
+from fleetscore.models.pins import Pins, read_pins
 from fleetscore.operations.advice import advise, ways_to_models
 from fleetscore.operations.model_keys import read_model_keys
 from fleetscore.pipeline.attempt_marker import AttemptMarker

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from fleetscore.capabilities import NewFleet, Proposal, ProposesFleets, require
 from fleetscore.errors import InputError
-from fleetscore.models.model_sets import ModelSet, pin_version, write_model_set
+from fleetscore.models.model_sets import ModelSet, write_model_set
+from fleetscore.models.pins import pin_version
 from fleetscore.registry import check_new_name, load_kind
 from fleetscore.settings import workload_settings_path
 from fleetscore.store.base import Store

@@ -11,7 +11,7 @@ from functools import partial
 
 from fleetscore.capabilities import FindsEvents
 from fleetscore.errors import FleetscoreError, StoreError
-from fleetscore.models.model_sets import read_pins
+from fleetscore.models.pins import read_pins
 from fleetscore.operations.attention import AttentionGroup, WorkloadAttention, group_attention
 from fleetscore.operations.deadlines import KEPT_DAYS, DeadlineReport, report_deadlines
 from fleetscore.operations.known_workloads import find_named, find_named_workload

@@ -6,7 +6,8 @@ import difflib
 
 from fleetscore.capabilities import HasModelKeys, require
 from fleetscore.errors import InputError
-from fleetscore.models.model_sets import Pins, pin_key, pin_version, read_model_set, read_pins
+from fleetscore.models.model_sets import read_model_set
+from fleetscore.models.pins import Pins, pin_key, pin_version, read_pins
 from fleetscore.pipeline.spellings import speller_in
 from fleetscore.registry import get_workload
 from fleetscore.store.base import Store

@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fleetscore.errors import InputError
-from fleetscore.models.model_sets import (
-    Pins,
-    list_model_sets,
-    pin_partitions,
-    pin_version,
-    read_pins,
-    version_before,
-)
+from fleetscore.models.model_sets import list_model_sets
+from fleetscore.models.pins import Pins, pin_partitions, pin_version, read_pins, version_before
 from fleetscore.operations.advice import ways_to_models
 from fleetscore.store.base import Store
 

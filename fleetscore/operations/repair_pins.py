@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import DamagedStateError, MissingBlobError
-from fleetscore.models.model_sets import PinChange, Pins, changes_folder, replay_changes
+from fleetscore.models.pins import PinChange, Pins, changes_folder, replay_changes
 from fleetscore.records import Outcome
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import find_latest, read_manifest

@@ -8,7 +8,7 @@ import difflib
 from datetime import datetime
 
 from fleetscore.errors import MissingBlobError
-from fleetscore.models.model_sets import read_pins
+from fleetscore.models.pins import read_pins
 from fleetscore.pipeline.absent import card_absent
 from fleetscore.pipeline.spellings import speller_in
 from fleetscore.runs.index import list_runs

@@ -15,7 +15,8 @@ from typing import Any, Literal
 import pyarrow.parquet as pq
 
 from fleetscore.errors import DamagedStateError, MissingBlobError
-from fleetscore.models.model_sets import ModelSet, PinChange, changes_folder, pins_path, read_pins
+from fleetscore.models.model_sets import ModelSet
+from fleetscore.models.pins import PinChange, changes_folder, pins_path, read_pins
 from fleetscore.operations.callbacks import FOLDER as CALLBACKS
 from fleetscore.operations.callbacks import Callback
 from fleetscore.operations.mutes import Mute, Unmute

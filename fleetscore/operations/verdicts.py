@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from fleetscore.capabilities import Judges, require
 from fleetscore.errors import DamagedStateError, InputError, MissingBlobError
 from fleetscore.models.comparing import are_certain, compare, decide
-from fleetscore.models.model_sets import read_pins
+from fleetscore.models.pins import read_pins
 from fleetscore.partition_keys import join_columns
 from fleetscore.pipeline.score import read_shard_record
 from fleetscore.pipeline.shadow import RECORD, RESULTS, Shadow

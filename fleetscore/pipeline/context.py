@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fleetscore.models.model_sets import Pins, read_model_set, read_pins
+from fleetscore.models.model_sets import read_model_set
+from fleetscore.models.pins import Pins, read_pins
 from fleetscore.pipeline.kept_versions import CURRENT
 from fleetscore.pipeline.spellings import respell_pins
 from fleetscore.records import PlanHead, RunRequest

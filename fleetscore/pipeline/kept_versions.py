@@ -9,7 +9,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fleetscore.models.model_sets import Pins
+from fleetscore.models.pins import Pins
 from fleetscore.records import Outcome, RunRequest
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.store.base import Store

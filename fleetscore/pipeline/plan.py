@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from fleetscore.app_settings import AppSettings
 from fleetscore.capabilities import Trains, require
 from fleetscore.errors import BugError, CapacityError
-from fleetscore.models.model_sets import read_pins
+from fleetscore.models.pins import read_pins
 from fleetscore.pipeline.absent import with_absent
 from fleetscore.pipeline.capacity import look_at_pool, offer_inline, refuse
 from fleetscore.pipeline.carry_over import carry_over

@@ -11,7 +11,7 @@ import msgspec
 
 from fleetscore.capabilities import ScoresRows, require
 from fleetscore.errors import InputError
-from fleetscore.models.model_sets import read_pins
+from fleetscore.models.pins import read_pins
 from fleetscore.pipeline.spellings import respell_pins
 from fleetscore.registry import get_workload
 from fleetscore.store.base import Store

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.capabilities import Respells
-from fleetscore.models.model_sets import Pins
+from fleetscore.models.pins import Pins
 from fleetscore.registry import find_workload, workload_names
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_path

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fleetscore.capabilities import Trains, require
-from fleetscore.models.model_sets import pin_challenger, pin_version, read_model_sets, read_pins
+from fleetscore.models.model_sets import read_model_sets
+from fleetscore.models.pins import pin_challenger, pin_version, read_pins
 from fleetscore.records import RunRequest
 from fleetscore.store.base import Store
 from fleetscore.windows import Window

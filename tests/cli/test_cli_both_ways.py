@@ -16,7 +16,8 @@ from said import Command, Said
 from toy_workload import write_lines
 
 from fleetscore.cli.commands import fleetscore
-from fleetscore.models.model_sets import pin_challenger, pin_version, read_pins, write_model_set
+from fleetscore.models.model_sets import write_model_set
+from fleetscore.models.pins import pin_challenger, pin_version, read_pins
 from fleetscore.pipeline.local import run_window
 from fleetscore.registry import EXTRA_WORKLOADS
 from fleetscore.store import open_store

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from said import Command
 
-from fleetscore.models.model_sets import read_pins, write_model_set
+from fleetscore.models.model_sets import write_model_set
+from fleetscore.models.pins import read_pins
 from fleetscore.store.base import Store
 
 T1, T2, T3 = (datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2, 3))

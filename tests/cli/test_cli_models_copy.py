@@ -8,14 +8,8 @@ import pytest
 from said import Command
 
 from fleetscore.fleet.store_fleet import Fleet
-from fleetscore.models.model_sets import (
-    list_model_sets,
-    pin_version,
-    read_model_file,
-    read_model_set,
-    read_pins,
-    write_model_set,
-)
+from fleetscore.models.model_sets import list_model_sets, read_model_file, read_model_set, write_model_set
+from fleetscore.models.pins import pin_version, read_pins
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
 

@@ -49,7 +49,7 @@ def estate(session_toy: None, tmp_path_factory: pytest.TempPathFactory) -> Store
 
 def _corrupt_models(store: Store, workload: str) -> None:
     """Turn a bit of every model file of the set that is in use."""
-    from fleetscore.models.model_sets import read_pins
+    from fleetscore.models.pins import read_pins
 
     version = read_pins(store, workload).current
     for entry in list(store.list(f"models/{workload}/{version}/")):

@@ -17,8 +17,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from fleetscore.models.importers.estimators import compile_estimator
-from fleetscore.models.model_sets import pin_version, write_model_set
+from fleetscore.models.model_sets import write_model_set
 from fleetscore.models.packs.bundle import pack_models
+from fleetscore.models.pins import pin_version
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fleetscore.errors import InputError
-from fleetscore.models.model_sets import pin_challenger, pin_version
+from fleetscore.models.pins import pin_challenger, pin_version
 from fleetscore.operations.verdicts import Verdict, judge_challenger, read_verdict_table
 from fleetscore.pipeline.local import run_window
 from fleetscore.store.base import Store

@@ -13,7 +13,8 @@ from sklearn.linear_model import Ridge
 
 from fleetscore.cli.program import run_command
 from fleetscore.errors import InputError, SettingsError
-from fleetscore.models.model_sets import pin_version, read_model_set, read_pins
+from fleetscore.models.model_sets import read_model_set
+from fleetscore.models.pins import pin_version, read_pins
 from fleetscore.operations.advice import advise, ways_to_models
 from fleetscore.operations.due import submit_due
 from fleetscore.operations.due_training import submit_due_training

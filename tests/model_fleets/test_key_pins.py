@@ -14,7 +14,7 @@ import pytest
 from fleetscore.capabilities import ScoresRows, require
 from fleetscore.cli.program import run_command
 from fleetscore.errors import InputError, ModelError
-from fleetscore.models.model_sets import pin_version, pins_path, read_pins, version_before
+from fleetscore.models.pins import pin_version, pins_path, read_pins, version_before
 from fleetscore.operations.explain import explain
 from fleetscore.operations.pinning import pin_on_request
 from fleetscore.operations.repair_pins import pins_from_changes

@@ -14,7 +14,7 @@ import pytest
 from fleetscore.capabilities import ScoresRows, require
 from fleetscore.cli.program import run_command
 from fleetscore.errors import FleetscoreError, InputError, ModelError
-from fleetscore.models.model_sets import read_pins
+from fleetscore.models.pins import read_pins
 from fleetscore.operations.explain import explain
 from fleetscore.pipeline.local import run_window
 from fleetscore.records import RunRecord, RunState

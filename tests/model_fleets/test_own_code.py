@@ -22,7 +22,7 @@ from fleetscore.capabilities import ScoresRows, require
 from fleetscore.errors import InputError, ModelError, SettingsError
 from fleetscore.fleet.store_fleet import Fleet
 from fleetscore.models.importers.runtime_libraries import own_requirements
-from fleetscore.models.model_sets import read_pins
+from fleetscore.models.pins import read_pins
 from fleetscore.models.trust import TRUSTED
 from fleetscore.operations.doctor import examine
 from fleetscore.pipeline.collect import collect_run

@@ -11,7 +11,7 @@ import pytest
 
 from fleetscore.cli.program import run_command
 from fleetscore.fleet.store_fleet import Fleet
-from fleetscore.models.model_sets import read_pins
+from fleetscore.models.pins import read_pins
 from fleetscore.pipeline.local import run_window
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.retirements import list_retired

@@ -17,13 +17,7 @@ from toy_workload import write_lines
 from fleetscore.app_settings import AppSettings
 from fleetscore.cli.program import run_command
 from fleetscore.errors import InputError, ModelError
-from fleetscore.models.model_sets import (
-    pin_challenger,
-    pin_version,
-    read_pins,
-    replay_changes,
-    version_before,
-)
+from fleetscore.models.pins import pin_challenger, pin_version, read_pins, replay_changes, version_before
 from fleetscore.operations.promotion import promote, promote_where_better, roll_back
 from fleetscore.operations.verdicts import (
     combine,

@@ -12,7 +12,8 @@ from toy_workload import write_lines
 from fleetscore.app_settings import AppSettings
 from fleetscore.batch.interface import PoolState
 from fleetscore.errors import CapacityError
-from fleetscore.models.model_sets import read_model_set, read_pins
+from fleetscore.models.model_sets import read_model_set
+from fleetscore.models.pins import read_pins
 from fleetscore.operations import doctor
 from fleetscore.operations.doctor import examine, judge_clock
 from fleetscore.operations.findings import Diagnosis

@@ -14,7 +14,7 @@ from toy_workload import write_lines
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.errors import FleetscoreError, InputError, StoreError
-from fleetscore.models.model_sets import pin_version
+from fleetscore.models.pins import pin_version
 from fleetscore.pipeline.local import execute, run_window
 from fleetscore.pipeline.partition_names import match_partitions
 from fleetscore.pipeline.preview import preview_run

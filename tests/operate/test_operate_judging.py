@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fleetscore.errors import InputError
-from fleetscore.models.model_sets import list_model_sets, pin_challenger, pin_version, read_pins
+from fleetscore.models.model_sets import list_model_sets
+from fleetscore.models.pins import pin_challenger, pin_version, read_pins
 from fleetscore.operations.verdicts import judge_challenger
 from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.runs.manifests import read_manifest, read_results

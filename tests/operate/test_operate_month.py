@@ -16,7 +16,7 @@ from notice_receiver import Receiver
 from toy_workload import write_lines
 
 from fleetscore.cli.__main__ import run_command
-from fleetscore.models.model_sets import read_pins
+from fleetscore.models.pins import read_pins
 from fleetscore.runs.index import list_runs
 from fleetscore.runs.manifests import read_manifest
 from fleetscore.store import open_store

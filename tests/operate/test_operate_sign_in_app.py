@@ -10,7 +10,8 @@ from token_issuer import AUDIENCE, Issuer, issuing, principal
 from toy_workload import write_lines
 
 from fleetscore.cli.__main__ import run_command
-from fleetscore.models.model_sets import read_pins, write_model_set
+from fleetscore.models.model_sets import write_model_set
+from fleetscore.models.pins import read_pins
 from fleetscore.runs.run_records import read_run
 
 SPINE = Path(__file__).resolve().parents[1] / "pipeline"

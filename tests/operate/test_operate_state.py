@@ -14,7 +14,7 @@ from toy_workload import write_lines
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.errors import DamagedStateError
-from fleetscore.models.model_sets import pin_challenger, pin_version, read_pins
+from fleetscore.models.pins import pin_challenger, pin_version, read_pins
 from fleetscore.operations.callbacks import answer_callbacks
 from fleetscore.operations.doctor import examine
 from fleetscore.operations.due import list_due

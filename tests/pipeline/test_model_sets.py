@@ -6,14 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from fleetscore.errors import InputError, ModelError
-from fleetscore.models.model_sets import (
-    list_model_sets,
-    pin_version,
-    read_model_file,
-    read_model_set,
-    read_pins,
-    write_model_set,
-)
+from fleetscore.models.model_sets import list_model_sets, read_model_file, read_model_set, write_model_set
+from fleetscore.models.pins import pin_version, read_pins
 from fleetscore.store.base import Store
 
 WHEN = datetime(2026, 1, 1, tzinfo=UTC)

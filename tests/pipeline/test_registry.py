@@ -9,7 +9,7 @@ import pytest
 
 from fleetscore.capabilities import Judges, Trains, require
 from fleetscore.errors import InputError, SettingsError
-from fleetscore.models.model_sets import read_pins
+from fleetscore.models.pins import read_pins
 from fleetscore.operations.known_workloads import find_named
 from fleetscore.operations.watchdog import find_trouble
 from fleetscore.pipeline.local import run_window

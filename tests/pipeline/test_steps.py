@@ -8,7 +8,8 @@ from crashing_store import CrashingStore, Killed
 from toy_workload import write_lines
 
 from fleetscore.app_settings import AppSettings
-from fleetscore.models.model_sets import read_model_set, read_pins
+from fleetscore.models.model_sets import read_model_set
+from fleetscore.models.pins import read_pins
 from fleetscore.pipeline.collect import collect_run
 from fleetscore.pipeline.finish import finish_run
 from fleetscore.pipeline.local import execute, run_training, run_window

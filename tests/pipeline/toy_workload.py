@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from fleetscore.capabilities import Prepares, Trains
 from fleetscore.errors import MissingBlobError
-from fleetscore.models.model_sets import Pins
+from fleetscore.models.pins import Pins
 from fleetscore.records import InputFile, Rates
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fleetscore.models.model_sets import pin_version, write_model_set
+from fleetscore.models.model_sets import write_model_set
+from fleetscore.models.pins import pin_version
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, parse_window

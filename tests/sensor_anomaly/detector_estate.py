@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fleetscore.models.model_sets import pin_version, read_pins, write_model_set
+from fleetscore.models.model_sets import write_model_set
+from fleetscore.models.pins import pin_version, read_pins
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window, parse_window
 from fleetscore.workload import RunContext, Shard

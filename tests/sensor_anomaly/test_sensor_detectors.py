@@ -12,7 +12,8 @@ import pytest
 from detector_estate import FIRST, SPIKE, put, readings, score, train
 
 from fleetscore.errors import ModelError, SettingsError
-from fleetscore.models.model_sets import read_model_set, read_pins
+from fleetscore.models.model_sets import read_model_set
+from fleetscore.models.pins import read_pins
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
 from fleetscore.testing import check_workload

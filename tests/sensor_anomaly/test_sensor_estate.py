@@ -21,7 +21,8 @@ import pytest
 from fleetscore.capabilities import SampleReport
 from fleetscore.dashboard.picture_files import write_pictures
 from fleetscore.errors import InputError
-from fleetscore.models.model_sets import Pins, pin_version, read_model_set, read_pins, write_model_set
+from fleetscore.models.model_sets import read_model_set, write_model_set
+from fleetscore.models.pins import Pins, pin_version, read_pins
 from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store import open_store

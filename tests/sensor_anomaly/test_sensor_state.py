@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from detector_estate import FIRST, SPIKE, STEP_S, readings, score, train
 
-from fleetscore.models.model_sets import pin_version, read_pins
+from fleetscore.models.pins import pin_version, read_pins
 from fleetscore.operations.housekeeping import sweep
 from fleetscore.operations.late_data import find_late
 from fleetscore.pipeline.local import run_window

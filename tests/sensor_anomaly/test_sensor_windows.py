@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fleetscore.models.model_sets import Pins, pin_version, read_pins
+from fleetscore.models.pins import Pins, pin_version, read_pins
 from fleetscore.partition_keys import join_key
 from fleetscore.pipeline.context import open_window
 from fleetscore.pipeline.local import run_window

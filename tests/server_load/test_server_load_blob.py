@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from fleetscore.models.model_sets import Pins
+from fleetscore.models.pins import Pins
 from fleetscore.store import Store, open_store
 from fleetscore.workload import RunContext
 from fleetscore.workloads.server_load.discovery import read_hours

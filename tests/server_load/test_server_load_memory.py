@@ -20,7 +20,7 @@ _LIMIT_BYTES = 1_000_000_000
 
 _PREPARE = """
 import json, sys
-from fleetscore.models.model_sets import Pins
+from fleetscore.models.pins import Pins
 from fleetscore.store.local import LocalStore
 from fleetscore.workload import RunContext
 from fleetscore.workloads.server_load.workload import ServerLoad

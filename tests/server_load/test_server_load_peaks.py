@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetscore.models.model_sets import Pins
+from fleetscore.models.pins import Pins
 from fleetscore.store.local import LocalStore
 from fleetscore.workload import RunContext
 from fleetscore.workloads.server_load.layouts import SUMS

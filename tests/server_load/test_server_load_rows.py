@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestClassifier
 
 from fleetscore.errors import InputError
-from fleetscore.models.model_sets import Pins, pin_version, read_pins, write_model_set
+from fleetscore.models.model_sets import write_model_set
+from fleetscore.models.pins import Pins, pin_version, read_pins
 from fleetscore.store.local import LocalStore
 from fleetscore.workloads.server_load.features import FEATURES, HISTORY
 from fleetscore.workloads.server_load.trees import ModelFacts, dump_trees, load_trees, pack_forest, predict

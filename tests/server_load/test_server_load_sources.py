@@ -153,7 +153,7 @@ def test_a_row_of_a_request_may_name_a_server(store: LocalStore) -> None:
 
 
 def _pins(store: LocalStore) -> Any:
-    from fleetscore.models.model_sets import read_pins
+    from fleetscore.models.pins import read_pins
 
     return read_pins(store, "server_load")
 

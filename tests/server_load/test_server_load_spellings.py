@@ -18,7 +18,8 @@ from fleetscore.dashboard.run_view import find_partitions
 from fleetscore.dashboard.views import ViewRequest, read_view
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.fleet import connect
-from fleetscore.models.model_sets import pin_version, read_pins, write_model_set
+from fleetscore.models.model_sets import write_model_set
+from fleetscore.models.pins import pin_version, read_pins
 from fleetscore.models.profiles import PROFILE_FILE, pack_profile
 from fleetscore.operations.explain import PartitionStory, explain
 from fleetscore.operations.late_data import find_late

@@ -20,7 +20,8 @@ import pytest
 from fleetscore.capabilities import SampleReport
 from fleetscore.dashboard.picture_files import write_backtest
 from fleetscore.errors import InputError, StoreError
-from fleetscore.models.model_sets import Pins, pin_version, read_pins, write_model_set
+from fleetscore.models.model_sets import write_model_set
+from fleetscore.models.pins import Pins, pin_version, read_pins
 from fleetscore.schemas import OUTCOMES, PARTITIONS
 from fleetscore.sources import DataSettings
 from fleetscore.store.local import LocalStore

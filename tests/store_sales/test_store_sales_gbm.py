@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from fleetscore.errors import InputError, ModelError
-from fleetscore.models.model_sets import pin_version, write_model_set
+from fleetscore.models.model_sets import write_model_set
+from fleetscore.models.pins import pin_version
 from fleetscore.pipeline.local import run_window
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store.local import LocalStore

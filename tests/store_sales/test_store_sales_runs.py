@@ -16,7 +16,8 @@ import pytest
 
 from fleetscore.dashboard.picture_files import write_pictures
 from fleetscore.errors import InputError, MissingBlobError
-from fleetscore.models.model_sets import read_model_set, read_pins
+from fleetscore.models.model_sets import read_model_set
+from fleetscore.models.pins import read_pins
 from fleetscore.pipeline.context import open_window
 from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.records import RunState

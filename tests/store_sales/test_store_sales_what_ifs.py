@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fleetscore.models.model_sets import read_pins
+from fleetscore.models.pins import read_pins
 from fleetscore.pipeline.local import run_window
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.settings import read_workload_settings

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.errors import InputError
-from fleetscore.models.model_sets import Pins
+from fleetscore.models.pins import Pins
 from fleetscore.partition_keys import join_columns
 from fleetscore.schemas import JUDGED
 from fleetscore.sources import ColumnKind, TimeRange, read_files

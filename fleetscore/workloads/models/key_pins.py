@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fleetscore.models.model_sets import Pins
 from fleetscore.models.packs.bundle import Bundle
+from fleetscore.models.pins import Pins
 from fleetscore.workloads.models.settings import FleetSettings
 
 _SHOWN = 3

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from fleetscore.errors import InputError, ModelError
-from fleetscore.models.model_sets import Pins
 from fleetscore.models.packs.bundle import Bundle, pack_models
 from fleetscore.models.packs.library import trusted_models
 from fleetscore.models.packs.shard_scoring import ShardScores, score_shard
+from fleetscore.models.pins import Pins
 from fleetscore.models.trust import find_distrust, trust_fix
 from fleetscore.partition_keys import join_key
 from fleetscore.store.base import Store

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fleetscore.models.model_sets import Pins
+from fleetscore.models.pins import Pins
 from fleetscore.partition_keys import join_key
 from fleetscore.records import InputFile, Outcome
 from fleetscore.sources import Listing, list_inputs

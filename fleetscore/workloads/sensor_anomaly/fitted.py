@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.errors import ModelError
-from fleetscore.models.model_sets import Pins, read_model_file, read_model_set
+from fleetscore.models.model_sets import read_model_file, read_model_set
+from fleetscore.models.pins import Pins
 from fleetscore.store.base import Store
 from fleetscore.workloads.sensor_anomaly.packs import (
     DETECTOR_PREFIX,

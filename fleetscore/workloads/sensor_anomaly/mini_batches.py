@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from fleetscore.errors import InputError
-from fleetscore.models.model_sets import Pins
+from fleetscore.models.pins import Pins
 from fleetscore.partition_keys import join_key
 from fleetscore.store.base import Store
 from fleetscore.workloads.sensor_anomaly.decision import anomalies, decide

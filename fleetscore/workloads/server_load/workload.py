@@ -17,7 +17,7 @@ from fleetscore.capabilities import (
     ScoresRows,
     Trains,
 )
-from fleetscore.models.model_sets import Pins
+from fleetscore.models.pins import Pins
 from fleetscore.partition_keys import join_key, split_key
 from fleetscore.records import Rates
 from fleetscore.sources import Listing

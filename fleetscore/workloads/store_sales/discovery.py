@@ -13,7 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fleetscore.errors import InputError
-from fleetscore.models.model_sets import Pins, read_model_file, read_model_set
+from fleetscore.models.model_sets import read_model_file, read_model_set
+from fleetscore.models.pins import Pins
 from fleetscore.partition_keys import join_key
 from fleetscore.records import Outcome
 from fleetscore.schemas import PARTITIONS

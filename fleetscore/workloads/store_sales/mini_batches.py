@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fleetscore.errors import InputError
-from fleetscore.models.model_sets import Pins
+from fleetscore.models.pins import Pins
 from fleetscore.partition_keys import join_key
 from fleetscore.records import InputFile
 from fleetscore.runs.manifests import read_latest

@@ -17,7 +17,7 @@ from fleetscore.capabilities import (
     ScoresRows,
     Trains,
 )
-from fleetscore.models.model_sets import Pins
+from fleetscore.models.pins import Pins
 from fleetscore.records import Rates
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
