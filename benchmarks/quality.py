@@ -1,8 +1,9 @@
-"""What the results are worth to those who act on them: sensors' detectors on labelled, generated and planted readings, rivals beside.
+"""What the results are worth to those who act on them: sensors' detectors on labelled, generated and planted readings, rivals beside;
+classes of servers on generated loads, tables beside.
 
-Run: python -m benchmarks quality [--data FOLDER] [--quick]
+Run: python -m benchmarks quality [--part sensors|servers] [--data FOLDER] [--quick]
 FOLDER holds labelled series of the Numenta Anomaly Benchmark (windows.json, realAWSCloudwatch/, realKnownCause/); without it that part
-is left out. Writes benchmarks/results/quality_sensors.json and the block of docs/quality.md.
+is left out. Writes benchmarks/results/quality_sensors.json, quality_servers.json and the blocks of docs/quality.md.
 """
 
 from __future__ import annotations
@@ -18,12 +19,18 @@ import numpy as np
 
 from benchmarks.sensor_methods import EVEN_WEIGHTS, RIVALS, alone, fleetscore_marks
 from benchmarks.sensor_series import SHAPES, Floats, Series, labelled_series, usual_series, with_anomaly
+from benchmarks.server_quality import measure_servers, render_servers
 from fleetscore.workloads.sensor_anomaly.detect.model import DETECTORS
 
 HERE = Path(__file__).resolve().parent
 RESULT = HERE / "results" / "quality_sensors.json"
+SERVERS_RESULT = HERE / "results" / "quality_servers.json"
 PAGE = HERE.parent / "docs" / "quality.md"
 BEGIN, END = "<!-- begin sensors: written by `python -m benchmarks quality` -->", "<!-- end sensors -->"
+SERVERS_BEGIN, SERVERS_END = (
+    "<!-- begin servers: written by `python -m benchmarks quality` -->",
+    "<!-- end servers -->",
+)
 BUDGETS = (0.05, 0.1, 0.2)
 GAP_S = 7200  # marks no further apart are one event
 SIZES = (1, 2, 4, 6)
@@ -31,22 +38,41 @@ GROUPS = {"realAWSCloudwatch": "NAB AWS", "realKnownCause": "NAB known cause"}
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measure all parts, keep them, and write the page's block."""
+    """Measure all parts or one, keep them, and write the page's blocks."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--data", type=Path, help="folder of labelled series; without it that part is left out"
     )
     parser.add_argument("--quick", action="store_true", help="few series; nothing is kept")
+    parser.add_argument("--part", choices=("sensors", "servers"), help="this part alone")
     options = parser.parse_args(arguments)
+    if options.part != "sensors":
+        report_servers(options.quick)
+    if options.part != "servers":
+        report_sensors(options.data, options.quick)
+
+
+def report_servers(quick: bool) -> None:
+    """Measure servers, print the table, and keep it where it is whole."""
+    found = measure_servers(8 if quick else 40)
+    block = render_servers(found)
+    print(block)
+    if not quick:
+        SERVERS_RESULT.write_text(json.dumps(found, indent=1) + "\n")
+        PAGE.write_text(with_block(PAGE.read_text(), block, SERVERS_BEGIN, SERVERS_END))
+
+
+def report_sensors(data: Path | None, quick: bool) -> None:
+    """Measure sensors, print the tables, and keep them where they are whole."""
     started = time.process_time()
-    found: dict[str, Any] = {"usual": measure_usual(14 if options.quick else 28)}
-    found["planted"] = measure_planted(1 if options.quick else 4)
-    if options.data is not None:
-        found["labelled"] = [measure_group(options.data, group) for group in GROUPS]
+    found: dict[str, Any] = {"usual": measure_usual(14 if quick else 28)}
+    found["planted"] = measure_planted(1 if quick else 4)
+    if data is not None:
+        found["labelled"] = [measure_group(data, group) for group in GROUPS]
     found["processor_s"] = round(time.process_time() - started, 1)
     block = render(found)
     print(block)
-    if not options.quick:
+    if not quick:
         RESULT.write_text(json.dumps(found, indent=1) + "\n")
         PAGE.write_text(with_block(PAGE.read_text(), block))
 
@@ -237,8 +263,8 @@ def _usual_table(usual: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def with_block(page: str, block: str) -> str:
+def with_block(page: str, block: str, begin: str = BEGIN, end: str = END) -> str:
     """The page with the block between its two marks."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{block}\n\n{END}{after}"
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n\n{block}\n\n{end}{after}"

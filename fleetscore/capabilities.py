@@ -16,8 +16,9 @@ from typing import Any, ClassVar, Literal, TypeVar
 import pyarrow as pa
 
 from fleetscore.errors import InputError
+from fleetscore.models.fit_record import FitCheck
 from fleetscore.models.pins import Pins
-from fleetscore.records import Collected, FitCheck, Rates, ResultFile
+from fleetscore.records import Collected, Rates, ResultFile
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
 from fleetscore.workload import (

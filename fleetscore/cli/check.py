@@ -11,7 +11,7 @@ from fleetscore.cli.options import WORKLOAD, json_option, store_option
 from fleetscore.cli.text import say, visible
 
 if TYPE_CHECKING:
-    from fleetscore.records import FitCheck
+    from fleetscore.models.fit_record import FitCheck
 
 NOTHING_SCORED = 20
 MISFITS = 10

@@ -14,13 +14,13 @@ from fleetscore.fleet.store_access import StoreAccess, absolute_store_url
 if TYPE_CHECKING:
     from fleetscore.capabilities import FleetImport, NewFleet, Proposal, SampleReport
     from fleetscore.models.copying import CopiedSet
+    from fleetscore.models.fit_record import FitCheck
     from fleetscore.models.model_sets import ModelSet
     from fleetscore.operations.housekeeping import Swept
     from fleetscore.operations.mutes import Mute
     from fleetscore.operations.notice_delivery import TargetTest
     from fleetscore.operations.repair import Repairs
     from fleetscore.operations.table_sync import TableRepair
-    from fleetscore.records import FitCheck
     from fleetscore.runs.retirements import Retirement
     from fleetscore.runs.status_answer import RunStatus
 

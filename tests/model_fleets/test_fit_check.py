@@ -13,7 +13,7 @@ import pytest
 
 from fleetscore.cli.program import run_command
 from fleetscore.fleet.store_fleet import Fleet
-from fleetscore.records import FitCheck
+from fleetscore.models.fit_record import FitCheck
 from fleetscore.store.base import Store
 from tests.model_fleets.conftest import fitted, pin_models, telemetry, write_rows
 

@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow as pa
 
 from fleetscore.errors import FleetscoreError, InputError
+from fleetscore.models.fit_record import FitCheck, Misfit
 from fleetscore.models.packs.base import ModelFacts
 from fleetscore.models.packs.bundle import Bundle, open_bundle, pack_models
 from fleetscore.models.packs.library import trusted_models
 from fleetscore.models.packs.shard_scoring import ShardScores, feature_order, has_generic_names, score_shard
 from fleetscore.models.pins import Pins
 from fleetscore.models.trust import find_distrust, trust_fix
-from fleetscore.records import FitCheck, Misfit
 from fleetscore.sources import Span, TimeRange, list_inputs
 from fleetscore.store.base import Store
 from fleetscore.windows import Window

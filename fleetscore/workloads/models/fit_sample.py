@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.errors import FileError
+from fleetscore.models.fit_record import Misfit
 from fleetscore.models.packs.bundle import Bundle
-from fleetscore.records import Misfit
 from fleetscore.sources import ColumnKind, InputFile, Rows, Span, read_batches, read_names
 from fleetscore.store.base import Store
 from fleetscore.workloads.models.blocks import choose_keys

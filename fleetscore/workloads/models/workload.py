@@ -23,8 +23,9 @@ from fleetscore.capabilities import (
     ScoresRows,
     Trains,
 )
+from fleetscore.models.fit_record import FitCheck
 from fleetscore.models.pins import Pins
-from fleetscore.records import Collected, FitCheck, Rates
+from fleetscore.records import Collected, Rates
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import ModelSetDraft, Partitions, RunContext, Scored, Shard, Trained, Workload
