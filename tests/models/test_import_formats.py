@@ -84,6 +84,7 @@ def test_every_format_answers_as_its_library_does(tmp_path: Path) -> None:
         assert one.card["versions"], key
 
 
+@pytest.mark.slow
 def test_mutated_files_of_every_format_end_in_an_outcome(tmp_path: Path) -> None:
     """Each format with a changed byte or a cut: a refusal with a code, or a proven model, for each of the files."""
     source, folder = tmp_path / "whole", tmp_path / "damaged"

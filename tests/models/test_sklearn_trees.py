@@ -181,6 +181,7 @@ def test_what_packs_do_not_take_is_named() -> None:
     assert compile_sklearn_trees(LinearRegression().fit(x, y)) is None
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_mutated_packs_end_in_a_named_error_or_in_numbers(data: st.DataObject) -> None:

@@ -60,6 +60,7 @@ def details(app: App, run: str) -> set[str]:
     return {line["detail"] for line in read_ledger(app.store, run).to_pylist() if line["outcome"] == "failed"}
 
 
+@pytest.mark.slow
 def test_an_outage_after_the_last_commit_does_not_hold_the_run(own_cloud: Cloud, store: Store) -> None:
     """With every shard committed a dead service is not asked, and what the job took is left out of the record."""
     write_rules(store)

@@ -68,6 +68,7 @@ def test_housekeeping_names_them_every_night(store: LocalStore) -> None:
     assert store.stat("data/vans/2024-01-01/history.csv.zip") is not None
 
 
+@pytest.mark.slow
 def test_a_place_that_cannot_be_listed_is_said(store: LocalStore) -> None:
     """A container that refuses costs its workload a sentence and no other workload anything."""
     text = SETTINGS.replace("data/vans/", "http://127.0.0.1:1/devstoreaccount1/raw/")

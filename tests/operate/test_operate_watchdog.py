@@ -181,6 +181,7 @@ def test_closing_never_touches_a_run_that_has_ended(store: Store) -> None:
     assert "fleetscore retry" in closed.error
 
 
+@pytest.mark.slow
 def test_the_timer_closes_a_terminated_run_and_starts_a_lost_one(
     host: Host, host_store: Store, receiver: Receiver
 ) -> None:

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 from app_host import Host, running, wait_until
 from toy_workload import write_lines
@@ -68,6 +69,7 @@ def test_an_upgrade_finishes_the_runs_in_flight(tmp_path: Path) -> None:
         assert _rows(host, "2026-02-01T00") == [(f"p{i}", 2 * i) for i in range(8)]
 
 
+@pytest.mark.slow
 def test_a_rollback_leaves_newer_runs_for_the_newer_app(tmp_path: Path) -> None:
     """After a rollback the newer app's run waits untouched, runs of the older app work, and the next upgrade ends it."""
     with running(_host(tmp_path)) as host:

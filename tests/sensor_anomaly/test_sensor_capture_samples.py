@@ -53,6 +53,7 @@ def trained_and_run(store: Store) -> dict[str, list[dict[str, Any]]]:
     return published
 
 
+@pytest.mark.slow
 def test_capture_gives_the_results_of_plain_files(tmp_path: Any) -> None:
     """Training and scoring on captured samples publish the very rows that the Parquet and CSV samples give."""
     plain, stream = (Fleet(str(tmp_path / name)) for name in ("plain", "stream"))

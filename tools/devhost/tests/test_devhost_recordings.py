@@ -171,6 +171,7 @@ def _check_answers(answers: dict[str, Any]) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_host_answers_as_the_extension_does(make_host: Any, tmp_path: Path) -> None:
     """All 62 scenarios are answered as recorded, but for the list, and so are the payloads handed to the SDK."""

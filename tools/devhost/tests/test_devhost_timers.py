@@ -130,6 +130,7 @@ def _wait_for_record(path: Path, name: str) -> None:
             sleep(0.02)
 
 
+@pytest.mark.slow
 def test_timers_fire_late_and_on_time(make_host: Any, tmp_path: Path) -> None:
     """A running host fires on schedule despite failures, on startup where asked, and late once after a break."""
     out = tmp_path / "out"
