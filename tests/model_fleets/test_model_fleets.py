@@ -16,6 +16,7 @@ from fleetscore.cli.program import run_command
 from fleetscore.errors import FleetscoreError, InputError, ModelError
 from fleetscore.models.pins import read_pins
 from fleetscore.operations.explain import explain
+from fleetscore.pipeline.context import open_window
 from fleetscore.pipeline.local import run_window
 from fleetscore.records import RunRecord, RunState
 from fleetscore.registry import find_workloads, get_workload
@@ -72,6 +73,24 @@ def test_a_silent_van_with_a_model_is_late_and_one_without_a_model_is_skipped(st
     assert told["VAN-1"][0] == "scored"
     assert told["VAN-2"][:2] == ("late", "no_rows")
     assert told["VAN-9"][:2] == ("skipped", "no_model")
+
+
+def test_stamps_without_a_zone_are_counted_in_the_zone_of_the_workload(store: Store) -> None:
+    """A plan counts the rows that scoring reads: a van whose only rows came in the day's last local hour is no late one."""
+    day = telemetry(["VAN-1"], rows=24)
+    evening = telemetry(["VAN-2"], rows=2, start=MIDNIGHT + timedelta(hours=23, minutes=30)).head(1)
+    rows = pd.concat([day, evening])
+    rows["recorded_at"] = rows["recorded_at"].dt.tz_convert("Europe/Berlin").dt.tz_localize(None)
+    write_rows(store, rows)
+    pin_models(store, {van: fitted(at) for at, van in enumerate(["VAN-1", "VAN-2"])})
+    kind = get_workload(store, "vans")
+    planned = kind.discover(open_window(store, kind, WINDOW)).expected
+    assert dict(zip(planned["partition"].to_pylist(), planned["rows"].to_pylist(), strict=True)) == {
+        "VAN-1": 24,
+        "VAN-2": 1,
+    }
+    told = causes(store, run(store))
+    assert [told[van][0] for van in ("VAN-1", "VAN-2")] == ["scored"] * 2
 
 
 def test_the_first_key_with_a_model_scores_and_the_ledger_says_which(
@@ -223,7 +242,6 @@ def test_results_that_are_not_as_expected_are_held_back(store: Store, expect: st
 
 def test_counted_files_are_not_opened_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Planning a window again reads the counts that it kept, unless they are damaged: then it counts again."""
-    from fleetscore.pipeline.context import open_window
     from fleetscore.workloads.models import key_counts
 
     write_rows(store, telemetry(VANS))
@@ -246,7 +264,6 @@ def test_a_file_that_cannot_be_read_is_not_read_again_until_something_changes(
     store: Store, monkeypatch: pytest.MonkeyPatch, change_settings: Change
 ) -> None:
     """Plan and every shard take the kept fault; another version of the file, or other settings for it, are tried."""
-    from fleetscore.pipeline.context import open_window
     from fleetscore.workloads.models import key_counts
 
     write_rows(store, telemetry(VANS[:2]))

@@ -79,7 +79,7 @@ def find_files(run: RunContext) -> WindowFiles:
     settings: FleetSettings = run.settings
     if run.inputs:
         return WindowFiles(run.inputs, ())
-    data = settings.data.with_defaults("", settings.timezone)
+    data = settings.source
     listing = find_inputs(run.store, data, run.workload, run.window)
     return WindowFiles(listing.files, listing.remarks())
 

@@ -111,7 +111,7 @@ def _files(
         raise InputError(
             "Rows of a database are read window by window.", fix="Give --window.", field="window"
         )
-    listing = list_inputs(store, settings.data.with_defaults("", settings.timezone), None)
+    listing = list_inputs(store, settings.source, None)
     return WindowFiles(listing.files, listing.remarks()), None
 
 

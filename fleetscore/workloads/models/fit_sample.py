@@ -78,7 +78,7 @@ def _read_file(
     store: Store, file: InputFile, settings: FleetSettings, bundle: Bundle, features: Sequence[str], span: Span | None,
     sample: Sample,
 ) -> None:  # fmt: skip
-    data = settings.data.with_defaults("", settings.timezone)
+    data = settings.source
     kinds = row_kinds(settings, features)
     if data.melt is None:
         there = set(read_names(store, file, data))

@@ -59,7 +59,7 @@ def _check(workload: str, settings: FleetSettings) -> None:
 def _actuals(kind: Workload, store: Store, window: Window) -> pa.Table:
     """Partition, time, place among rows of both, and the actual, of the window's rows as they are now."""
     settings: FleetSettings = kind.settings
-    data = settings.data.with_defaults("", settings.timezone)
+    data = settings.source
     files = find_files(RunContext(store, kind, window, Pins())).files
     kinds = key_kinds(settings) | {settings.judge.actual: ColumnKind.ANY}
     reading = read_files(store, files, data, kinds, TimeRange(window.start, window.end))

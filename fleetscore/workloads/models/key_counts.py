@@ -91,7 +91,7 @@ def _count_file(store: Store, settings: FleetSettings, file: InputFile, span: Sp
     schema = counts_schema(settings)
     about = {**dict.fromkeys(schema.names, ""), "path": file.path, "etag": file.etag, "rows": 0}
     try:
-        rows = read_table(store, file, settings.data, key_kinds(settings), span)
+        rows = read_table(store, file, settings.source, key_kinds(settings), span)
     except FileError as error:
         line = about | {"remark": error.message, "fault": error.code, "fix": error.fix}
         return pa.Table.from_pylist([line], schema)
@@ -115,7 +115,7 @@ def _count_file(store: Store, settings: FleetSettings, file: InputFile, span: Sp
 
 def _kept_schema(settings: FleetSettings) -> pa.Schema:
     """The columns of kept counts, with a digest of all that decides how a file is counted."""
-    how = (settings.data, settings.partition, settings.key_patterns, settings.timezone)
+    how = (settings.source, settings.partition, settings.key_patterns)
     digest = hashlib.sha256(repr(how).encode()).hexdigest()
     return counts_schema(settings).with_metadata({_HOW: digest})
 

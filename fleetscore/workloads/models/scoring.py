@@ -86,7 +86,7 @@ def model_features(bundle: Bundle, settings: FleetSettings) -> tuple[str, ...]:
 def _read_rows(
     run: RunContext, settings: FleetSettings, keys: Sequence[str], features: Sequence[str]
 ) -> Reading:
-    data = settings.data.with_defaults("", settings.timezone)
+    data = settings.source
     span = TimeRange(run.window.start, run.window.end)
     kinds = row_kinds(settings, features)
     reading = read_files(run.store, _files_of(run, settings, keys), data, kinds, span)

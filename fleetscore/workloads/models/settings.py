@@ -161,6 +161,11 @@ class FleetSettings:
             raise ValueError(f"keep has {doubled}, which the results have already")
 
     @property
+    def source(self) -> DataSettings:
+        """How input is listed and read: [data], with the workload's zone for stamps without one."""
+        return self.data.with_defaults("", self.timezone)
+
+    @property
     def key_patterns(self) -> tuple[str, ...]:
         """The patterns of model keys, the first choice first; the partition where none are given."""
         return self.models.keys or ("/".join(f"{{{name}}}" for name in self.partition),)

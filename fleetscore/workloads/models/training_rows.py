@@ -59,7 +59,7 @@ def find_training_files(run: RunContext) -> tuple[tuple[InputFile, ...], tuple[s
             "Training reads files, and the rows of this workload are in a database.",
             fix="Write the span's rows to files and name them in [data], or train elsewhere and import the models.", field="data",
         )  # fmt: skip
-    listing = list_inputs(run.store, settings.data.with_defaults("", settings.timezone), training_span(run))
+    listing = list_inputs(run.store, settings.source, training_span(run))
     return listing.files, listing.remarks()
 
 
@@ -98,7 +98,7 @@ def read_training_rows(run: RunContext, keys: Sequence[str], features: Sequence[
     costs its rows only.
     """
     settings: FleetSettings = run.settings
-    data = settings.data.with_defaults("", settings.timezone)
+    data = settings.source
     kinds = (
         key_kinds(settings)
         | dict.fromkeys(features, ColumnKind.NUMBER)
