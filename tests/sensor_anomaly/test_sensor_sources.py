@@ -4,19 +4,27 @@ import gzip
 import io
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from detector_estate import FIRST, put, readings, score, train
 
 from fleetscore.errors import SettingsError
 from fleetscore.pipeline.local import run_window
 from fleetscore.registry import get_workload
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
+from fleetscore.sources import ColumnKind, DataSettings, aggregate_rows
+from fleetscore.sources.settings import STATISTICS
+from fleetscore.store import open_store
 from fleetscore.store.base import Store
 from fleetscore.store.local import LocalStore
+from fleetscore.workloads.sensor_anomaly.intervals import aggregate_readings
+from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
 
 START = datetime(2018, 8, 28, 23, tzinfo=UTC)
 ROWS = [
@@ -159,8 +167,91 @@ def test_files_that_are_passed_over_are_remarks(modelled: Store, put_parquet: An
     ]
 
 
-def test_lines_that_detectors_cannot_follow_are_refused(store: Store) -> None:
-    """Intervals and databases are refused by name."""
-    configure(store, '[data]\naggregate = { every = "1min", value = "mean" }\n')
-    with pytest.raises(SettingsError, match="not for sensor_anomaly"):
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            'database = "FLEETSCORE_DATABASE_A"\nquery = "SELECT 1 WHERE :start < :end"',
+            "not for sensor_anomaly",
+        ),
+        ('aggregate = { every = "7min", value = "mean" }', "must divide the hour"),
+        ('aggregate = { every = "2h", value = "mean" }', "must divide the hour"),
+        ('aggregate = { every = "1min", km = "mean" }', "a statistic of km"),
+        ('aggregate = { every = "1min", value = "mean", ts = "max" }', "a statistic of ts, value"),
+    ],
+)
+def test_lines_that_detectors_cannot_follow_are_refused(store: Store, line: str, said: str) -> None:
+    """Databases, intervals across the window's bounds and statistics of other columns are refused by name."""
+    configure(store, f"[data]\n{line}\n")
+    with pytest.raises(SettingsError, match=said):
         get_workload(store, "sensor_anomaly")
+
+
+MINUTES = '[data]\naggregate = { every = "1min", value = "mean" }\n'
+
+
+def test_readings_are_aggregated_before_they_are_scored(modelled: Store, put_parquet: Any) -> None:
+    """Each minute of a sensor is one reading at its start, of all files together and without what is no number;
+    the ledger counts the readings and the rows.
+    """
+    configure(modelled, "reject_limit = 0.5\n" + MINUTES)
+    put_parquet("x.parquet", [(59.9, "1", "a", 10.0), (60.0, "1", "a", 11.0), (61.0, "1", "a", float("nan"))])
+    put_parquet("y.parquet", [(5, "NA", "b", 9.0), (-0.1, "1", "a", 99.0), (119.9, "1", "a", 10.0)])
+    rows = [(row["ts"], row["device"], row["value"]) for row in results(modelled)]
+    assert rows == [(stamp(0), "1", 10.0), (stamp(60), "1", 10.5), (stamp(0), "NA", 9.0)]
+    manifest = read_manifest(modelled, "sensor_anomaly", "2018-08-28T23")
+    ledger = {row["partition"]: row for row in read_ledger(modelled, manifest.run).to_pylist()}
+    assert (ledger["1/a"]["input_rows"], ledger["1/a"]["rows"]) == (4, 2)
+    assert "1 not_finite" in ledger["1/a"]["detail"]
+
+
+@pytest.mark.parametrize("how", STATISTICS)
+@pytest.mark.parametrize("every", ["1s", "1min", "1h"])
+def test_intervals_are_those_of_every_kind(how: str, every: str) -> None:
+    """Sensors' readings are aggregated as rows of any kind: by the same bounds, to the same values."""
+    random = np.random.default_rng(7)
+    counts = np.array([40, 0, 1, 300])
+    offsets = [np.sort(random.choice(7_200_000, n, replace=False)) * 1000 for n in counts]
+    times, values = np.concatenate(offsets) - 3_600_000_000, random.normal(size=counts.sum())
+    aggregate = {"every": every, "value": how}
+    found_us, found, rows = aggregate_readings(times, values, counts, aggregate)
+    keys = pa.array(np.repeat(np.arange(4), counts).astype(str))
+    table = pa.table({"ts": pa.array(times).cast(pa.timestamp("us", "UTC")), "key": keys, "value": values})
+    kinds = {"ts": ColumnKind.TIME, "key": ColumnKind.KEY, "value": ColumnKind.NUMBER}
+    expected = aggregate_rows(table, DataSettings(aggregate=aggregate), kinds)
+    assert found_us.tolist() == expected["ts"].cast(pa.int64()).to_pylist()
+    assert found.tolist() == pytest.approx(expected["value"].to_pylist(), rel=1e-12)
+    assert rows.tolist() == [expected["key"].to_pylist().count(str(key)) for key in range(4)]
+
+
+def test_sums_too_large_for_a_float_stay_readings() -> None:
+    """A minute of readings near the largest float has the largest float as its sum, never infinity."""
+    aggregate = {"every": "1min", "value": "sum"}
+    _, value, _ = aggregate_readings(np.array([0, 1]), np.full(2, -1.5e308), np.array([2]), aggregate)
+    assert value.tolist() == [-np.finfo(float).max]
+
+
+def test_training_detectors_and_their_past_see_the_intervals_alone(tmp_path: Path) -> None:
+    """A store of raw readings and the line `aggregate` gives the results of a store that holds the aggregated ones;
+    changing the line makes the carried state anew.
+    """
+    minutes = readings(3, step_s=300, days=5)
+    window = FIRST.next(4 * 24 + 5)
+    found = []
+    for name, values, step_s, text in (
+        ("aggregated", minutes.reshape(-1, 2).mean(axis=1), 600, ""),
+        ("raw", minutes, 300, '[data]\naggregate = { every = "10min", value = "mean" }\n'),
+    ):
+        store = open_store(str(tmp_path / name))
+        put(store, "pump", {"flow": values}, step_s)
+        if text:
+            train(store, SensorAnomaly())
+            score(store, SensorAnomaly(), window)
+            configure(store, text)
+        kind = get_workload(store, "sensor_anomaly")
+        train(store, kind)
+        found.append([score(store, kind, at).drop_columns("model") for at in (window, window.next())])
+    assert found[0][0].num_rows == 6
+    assert found[0][0]["severity"].null_count == 0
+    for ours, expected in zip(found[1], found[0], strict=True):
+        assert ours.equals(expected)

@@ -157,8 +157,11 @@ def date_files(
 
 
 def digest_of_settings(settings: SensorSettings) -> str:
-    """A digest of the settings that decide what a file's readings are."""
-    return _digest(*_column_settings(settings))
+    """A digest of the settings that decide what a file's readings are, and the intervals of which they
+    become one.
+    """
+    intervals = sorted(settings.data.aggregate.items())
+    return _digest(*_column_settings(settings), *([repr(intervals)] if intervals else []))
 
 
 def files_ahead(store: Store, settings: SensorSettings, limit_us: int) -> dict[str, int]:

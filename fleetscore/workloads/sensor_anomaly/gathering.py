@@ -18,6 +18,7 @@ from fleetscore.store.base import Store
 from fleetscore.workloads.sensor_anomaly.catalog import catalog_file, piece_readers
 from fleetscore.workloads.sensor_anomaly.entries import CatalogFile, count_readings
 from fleetscore.workloads.sensor_anomaly.filing import Filing, find_later, rows_by_code, sort_by_time
+from fleetscore.workloads.sensor_anomaly.intervals import aggregate_readings
 from fleetscore.workloads.sensor_anomaly.overlap import overlapped
 from fleetscore.workloads.sensor_anomaly.readings import Codes, Floats, Int64s, Readings, partition_keys
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
@@ -50,8 +51,9 @@ class Faults:
 class Gathered:
     """Readings sorted by partition, then time; of equal (time, partition) the first in file and row order.
 
-    `counts` says how many readings each partition has there, `input_rows` how many were found and `faults`
-    which of them were left out. `lost` names the partitions of which some input could not be read, with the
+    `counts` says how many readings each partition has there, or intervals where they are aggregated;
+    `input_rows` how many readings were found, `usable_rows` how many of them were used and `faults` which
+    were left out. `lost` names the partitions of which some input could not be read, with the
     error. Partitions are named by their index.
     """
 
@@ -59,6 +61,7 @@ class Gathered:
     value: Floats
     counts: Int64s
     input_rows: Int64s
+    usable_rows: Int64s
     faults: dict[int, Faults]
     lost: dict[int, InputError]
 
@@ -83,7 +86,9 @@ def gather_readings(
     first_us: int,
     stop_us: int,
 ) -> Gathered:
-    """The readings of the partitions `keys` with first_us <= time < stop_us, both whole hours."""
+    """The readings of the partitions `keys` with first_us <= time < stop_us, both whole hours, aggregated as
+    the settings say.
+    """
     entries = [catalog_file(store, file, settings) for file in inputs]
     found = Filing(_expected(entries, keys, first_us, stop_us))
     search = _Search(keys, first_us, stop_us, found, np.zeros(len(keys), np.int64), {})
@@ -96,7 +101,7 @@ def gather_readings(
         except (InputError, MissingBlobError) as error:
             lost.update(_losers(entry, search, error))
     pa.default_memory_pool().release_unused()  # what reading took goes back before scoring takes its own
-    return _in_order(search, lost)
+    return _in_order(search, lost, settings)
 
 
 def _expected(entries: Sequence[CatalogFile], keys: pa.Array, first_us: int, stop_us: int) -> Int64s:
@@ -165,8 +170,8 @@ def _is_word(text: str) -> bool:
     )
 
 
-def _in_order(search: _Search, lost: dict[int, InputError]) -> Gathered:
-    """What was found, sorted by time, each time once."""
+def _in_order(search: _Search, lost: dict[int, InputError], settings: SensorSettings) -> Gathered:
+    """What was found, sorted by time, each time once, then aggregated."""
     time_us, value, counts = search.found.columns()
     later = find_later(time_us, counts)
     if not later.all():
@@ -177,7 +182,8 @@ def _in_order(search: _Search, lost: dict[int, InputError]) -> Gathered:
         _note_duplicates(time_us, value, again, code, search.faults)
         counts = counts - np.bincount(code, minlength=len(counts))
         time_us, value = time_us[later], value[later]
-    return Gathered(time_us, value, counts, search.input_rows, search.faults, lost)
+    aggregated = aggregate_readings(time_us, value, counts, settings.data.aggregate)
+    return Gathered(*aggregated, search.input_rows, counts, search.faults, lost)
 
 
 def _note_duplicates(

@@ -244,7 +244,7 @@ def _sketch(
         "std": np.sqrt(variance),
         "score_mean": score_mean,
         "anomaly_share": share,
-        "rejected_share": 1.0 - n / gathered.input_rows[partitions],
+        "rejected_share": 1.0 - gathered.usable_rows[partitions] / gathered.input_rows[partitions],
     }
     keys = verdicts.keys.take(pa.array(partitions))
     return pa.table({"partition": keys, **{name: pa.array(column) for name, column in columns.items()}})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from fleetscore.errors import SettingsError
 from fleetscore.sources.settings import DataSettings
+from fleetscore.workloads.sensor_anomaly.intervals import check_aggregate
 
 
 def _check(name: str, value: float, fits: bool, expected: str) -> None:
@@ -88,10 +89,11 @@ class SensorSettings:
         _check("train_rows_max", self.train_rows_max, in_order, "between train_rows_min and 100,000")
         alarms = self.alarms_per_sensor_day
         _check("alarms_per_sensor_day", alarms, 0.001 <= alarms <= 10.0, "between 0.001 and 10")
-        if self.data.aggregate or self.data.database:
+        check_aggregate(self.data.aggregate, self.value_column)
+        if self.data.database:
             raise ValueError(
-                "aggregate and database are not for sensor_anomaly, whose detectors read the files of the days before "
-                "a window as well; leave them out"
+                "database is not for sensor_anomaly, whose detectors read the days before a window as well: write "
+                "the rows into files and name those in `path`, or use a workload of the kind models"
             )
 
     @property
@@ -101,5 +103,5 @@ class SensorSettings:
 
     @property
     def source(self) -> DataSettings:
-        """How input is listed and read."""
-        return self.data.with_defaults(_FOLDER, self.timezone)
+        """How input is listed and read; `aggregate` comes after, when all readings of a sensor are there."""
+        return replace(self.data, aggregate={}).with_defaults(_FOLDER, self.timezone)

@@ -55,8 +55,8 @@ class ServerLoadSettings:
     def __post_init__(self) -> None:
         if self.data.aggregate or self.data.database:
             raise ValueError(
-                "aggregate and database are not for server_load, which adds up five minutes of months of logs; "
-                "leave them out"
+                "aggregate and database are not for server_load, which adds up five minutes of months of logs itself: "
+                "name the files of the logs in path, and their columns in columns"
             )
 
     @property

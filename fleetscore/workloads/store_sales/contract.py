@@ -90,8 +90,8 @@ class SalesData(DataSettings):
         DataSettings.__post_init__(self)
         if self.database or self.aggregate:
             raise ValueError(
-                "database and aggregate are not for store_sales, whose rows are weeks of many windows; "
-                "leave them out"
+                "database and aggregate are not for store_sales, whose rows are weeks of many windows: name the files "
+                'in path; frequency = "day" adds up days to weeks'
             )
         if self.ready and self.ready.delta:
             raise ValueError(
