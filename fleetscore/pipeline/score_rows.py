@@ -75,6 +75,10 @@ def _read_csv(body: bytes) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"The body is not CSV in UTF-8: {error}.", field="body") from error
+    names = list(reader.fieldnames or ())
+    doubled = next((name for name in names if names.count(name) > 1), None)
+    if doubled is not None:
+        raise InputError(f"The header names {doubled!r} twice.", fix="Name each column once.", field=doubled)
     for number, row in enumerate(rows, 1):
         if None in row or None in row.values():
             raise InputError(

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+import pandas as pd
 import pytest
 import requests
 
@@ -54,6 +56,10 @@ def test_rows_are_answered_as_their_models_do(host: Host) -> None:
         ),
         (GOOD | {"speed": "fast"}, 400, "bad_input", "rows[1].speed", "'fast' is no number"),
         (GOOD | {"speed": None}, 400, "bad_input", "rows[1].speed", "Row 1 has no speed"),
+        (GOOD | {"speed": "nan"}, 400, "bad_input", "rows[1].speed", "Row 1 has no speed"),
+        (GOOD | {"speed": "inf"}, 400, "bad_input", "rows[1].speed", "'inf' is no number"),
+        (GOOD | {"speed": "1_0"}, 400, "bad_input", "rows[1].speed", "'1_0' is no number"),
+        (GOOD | {"speed": 10**400}, 400, "bad_input", "rows[1].speed", "is no number"),
         ({"speed": 1, "load_kg": 2}, 400, "bad_input", "rows[1].van_id", "Row 1 has no van_id"),
     ],
 )
@@ -67,11 +73,27 @@ def test_what_is_wrong_with_a_row_is_named(
     assert said in told["message"]
 
 
+def test_the_limit_of_rows_is_answered_in_order(host: Host) -> None:
+    """10,000 rows of two models are one call; each row has the answer of its own model and numbers."""
+    rows = [GOOD | {"van_id": f"VAN-{at % 2}", "speed": at} for at in range(10_000)]
+    answer = host.post("score/vans", {"rows": rows})
+    assert answer.status_code == 200, answer.text
+    found = answer.json()["answers"]
+    assert [one["model_key"] for one in found] == [row["van_id"] for row in rows]
+    for van in (0, 1):
+        frame = pd.DataFrame({"speed": range(van, 10_000, 2), "load_kg": 300})[FEATURES]
+        expected = fitted(van).predict(frame)
+        np.testing.assert_allclose([one["kwh"] for one in found[van::2]], expected, rtol=1e-12)
+
+
 def test_csv_and_what_is_no_mini_batch(host: Host) -> None:
     """CSV is taken by its content type; another body is 400 with what to send."""
     url, csv = f"{host.url}/api/score/vans", "van_id,speed,load_kg\nVAN-1,50,300\n"
     answer = requests.post(url, csv, headers=host.headers | {"content-type": "text/csv"}, timeout=30)
     assert answer.status_code == 200, answer.text
+    doubled = csv.replace("load_kg\n", "load_kg,speed\n").replace("300\n", "300,60\n")
+    twice = requests.post(url, doubled, headers=host.headers | {"content-type": "text/csv"}, timeout=30)
+    assert (twice.status_code, twice.json()["error"]["field"]) == (400, "speed")
     wrong = requests.post(url, "[1]", headers=host.headers | {"content-type": "application/json"}, timeout=30)
     assert (wrong.status_code, "rows" in wrong.json()["error"]["fix"]) == (400, True)
 

@@ -58,12 +58,15 @@ def find_key_versions(
     return KeyVersions(chosen, tuple(mixed))
 
 
-def version_of_row(tried: Sequence[str], partition: str, pins: Pins, current: Bundle | None) -> str:
-    """The version that scores one row with these keys, the first choice first."""
-    if partition in pins.partitions or not pins.keys:
-        return pins.version_for(partition)
-    columns = [pa.array([key], pa.string()) for key in tried]
-    return _pinned_versions(columns, pins, current)[0] or pins.current
+def versions_of_rows(
+    tried: Sequence[pa.Array], partitions: Sequence[str], pins: Pins, current: Bundle | None
+) -> list[str]:
+    """The version that scores each row; `tried` has the rows' keys, the first choice first."""
+    by_key = _pinned_versions(tried, pins, current) if pins.keys else [""] * len(partitions)
+    return [
+        pins.version_for(partition) if partition in pins.partitions or not version else version
+        for partition, version in zip(partitions, by_key, strict=True)
+    ]
 
 
 def _pinned_versions(columns: Sequence[pa.Array], pins: Pins, current: Bundle | None) -> list[str]:

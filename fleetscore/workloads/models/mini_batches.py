@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -16,16 +17,15 @@ from fleetscore.models.packs.library import trusted_models
 from fleetscore.models.packs.shard_scoring import ShardScores, score_shard
 from fleetscore.models.pins import Pins
 from fleetscore.models.trust import find_distrust, trust_fix
-from fleetscore.partition_keys import join_key
 from fleetscore.store.base import Store
-from fleetscore.workloads.models.blocks import Block
+from fleetscore.workloads.models.blocks import Block, choose_keys
 from fleetscore.workloads.models.bundles import find_bundle
-from fleetscore.workloads.models.key_pins import version_of_row
+from fleetscore.workloads.models.key_pins import versions_of_rows
 from fleetscore.workloads.models.own_code import load_function, score_own
 from fleetscore.workloads.models.own_settings import UNTRUSTED, distrust_own_code
-from fleetscore.workloads.models.rows import model_keys
+from fleetscore.workloads.models.rows import model_keys, partition_keys
 from fleetscore.workloads.models.scoring import model_features
-from fleetscore.workloads.models.settings import FleetSettings
+from fleetscore.workloads.models.settings import PASS, FleetSettings
 
 
 def score_mini_batch(
@@ -37,10 +37,9 @@ def score_mini_batch(
     model has.
     """
     _require_trust(workload, settings)
-    texts = [_texts(number, row, settings) for number, row in enumerate(rows)]
+    texts = _texts(rows, settings)
     answers: list[dict[str, Any]] = [{} for _ in rows]
-    current = find_bundle(store, workload, pins.current) if pins.keys and pins.current else None
-    versions = [_version(text, settings, pins, current) for text in texts]
+    versions = _versions(store, workload, texts, settings, pins)
     for version in dict.fromkeys(versions):
         mine = [at for at, one in enumerate(versions) if one == version]
         if not version and not settings.models.score:
@@ -52,21 +51,17 @@ def score_mini_batch(
             )
         bundle = find_bundle(store, workload, version) if version else pack_models([])
         score = _score_own if settings.models.score else _score
-        found = score(workload, bundle, settings, [rows[at] for at in mine], mine, texts)
+        found = score(workload, bundle, settings, [rows[at] for at in mine], mine, texts.take(pa.array(mine)))
         for at, answer in zip(mine, found, strict=True):
             answers[at] = {**answer, "model": version}
     return answers
 
 
-def _version(texts: Mapping[str, str], settings: FleetSettings, pins: Pins, current: Bundle | None) -> str:
-    partition = join_key([texts[name] for name in settings.partition])
-    return version_of_row(_tried_keys(texts, settings), partition, pins, current)
-
-
-def _tried_keys(texts: Mapping[str, str], settings: FleetSettings) -> list[str]:
-    """The row's keys, the first choice first."""
-    table = pa.table({name: [text] for name, text in texts.items()})
-    return [model_keys(table, pattern)[0].as_py() for pattern in settings.key_patterns]
+def _versions(store: Store, workload: str, texts: pa.Table, settings: FleetSettings, pins: Pins) -> list[str]:
+    """The version that scores each row."""
+    current = find_bundle(store, workload, pins.current) if pins.keys and pins.current else None
+    tried = [model_keys(texts, pattern).combine_chunks() for pattern in settings.key_patterns]
+    return versions_of_rows(tried, partition_keys(texts, settings).to_pylist(), pins, current)
 
 
 def _require_trust(workload: str, settings: FleetSettings) -> None:
@@ -77,27 +72,24 @@ def _require_trust(workload: str, settings: FleetSettings) -> None:
 
 def _score_own(
     workload: str, bundle: Bundle, settings: FleetSettings, rows: Sequence[Mapping[str, Any]],
-    numbers: Sequence[int], texts: Sequence[Mapping[str, str]],
+    numbers: Sequence[int], texts: pa.Table,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """The answers of the user's function, which gets the rows of one partition and model together, as in a
     run.
     """
     own = load_function(settings.models.score, workload)
-    named = [
-        (join_key([texts[n][name] for name in settings.partition]), _key_or_none(bundle, settings, texts[n]))
-        for n in numbers
-    ]
+    keys, _ = choose_keys(texts, settings, bundle)
+    named = list(zip(partition_keys(texts, settings).to_pylist(), keys.to_pylist(), strict=True))
     order = sorted(range(len(rows)), key=lambda at: named[at])
-    blocks = list(dict.fromkeys(named[at] for at in order))
-    counts = [named.count(block) for block in blocks]
+    blocks = Counter(named[at] for at in order)
     columns = {
         name: np.array([_number(numbers[at], rows[at], name, settings) for at in order])
         for name in settings.data.features
     }
     kept = {name: [_text_of(rows[at].get(name)) for at in order] for name in settings.data.keep}
-    keys = {name: [texts[numbers[at]][name] for at in order] for name in texts[numbers[0]]}
-    table = pa.table({**kept, **keys, **columns})
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    chosen = texts.take(pa.array(order))
+    table = pa.table({**kept, **{name: chosen[name] for name in chosen.column_names}, **columns})
+    offsets = np.concatenate([[0], np.cumsum(list(blocks.values()))]).astype(np.int64)
     block = Block(table, [b[0] for b in blocks], [b[1] for b in blocks], np.ones(len(blocks), bool), offsets)
     scores = score_own(own, bundle, block, columns, np.ones(len(rows), bool))
     for at, error in scores.errors.items():
@@ -112,23 +104,16 @@ def _score_own(
     return found
 
 
-def _key_or_none(bundle: Bundle, settings: FleetSettings, texts: Mapping[str, str]) -> str:
-    """The row's first key that has a model; "" where none has."""
-    tried = _tried_keys(texts, settings)
-    packs, _ = bundle.find(pa.array(tried, pa.string()))
-    return next((str(key) for key, pack in zip(tried, packs.tolist(), strict=True) if pack >= 0), "")
-
-
 def _text_of(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
 def _score(
     workload: str, bundle: Bundle, settings: FleetSettings, rows: Sequence[Mapping[str, Any]],
-    numbers: Sequence[int], texts: Sequence[Mapping[str, str]],
+    numbers: Sequence[int], texts: pa.Table,
 ) -> list[dict[str, Any]]:  # fmt: skip
     features = model_features(bundle, settings)
-    keys = [_key(bundle, settings, number, texts[number]) for number in numbers]
+    keys = _keys(bundle, settings, numbers, texts)
     columns = {
         name: np.array([_number(at, row, name, settings) for at, row in zip(numbers, rows, strict=True)])
         for name in features
@@ -157,32 +142,39 @@ def _outputs(scores: ShardScores, at: int, settings: FleetSettings) -> dict[str,
     }
 
 
-def _texts(number: int, row: Mapping[str, Any], settings: FleetSettings) -> dict[str, str]:
-    """The row's key columns as text."""
-    found = {}
-    for name in dict.fromkeys((*settings.partition, *settings.key_columns)):
-        value = row.get(name)
-        if value is None or isinstance(value, (dict, list, bool)) or value == "":
-            raise InputError(
-                f"Row {number} has no {name}.", fix=f"Send {name} as text.", field=f"rows[{number}].{name}"
-            )
-        found[name] = str(value)
-    return found
+def _texts(rows: Sequence[Mapping[str, Any]], settings: FleetSettings) -> pa.Table:
+    """The rows' key columns as text."""
+    names = dict.fromkeys((*settings.partition, *settings.key_columns))
+    texts = {
+        name: pa.array([_text(at, row, name) for at, row in enumerate(rows)], pa.string()) for name in names
+    }
+    return pa.table(texts)
 
 
-def _key(bundle: Bundle, settings: FleetSettings, number: int, texts: Mapping[str, str]) -> str:
-    tried = _tried_keys(texts, settings)
-    packs, _ = bundle.find(pa.array(tried, pa.string()))
-    for key, pack in zip(tried, packs.tolist(), strict=True):
-        if pack >= 0:
-            return str(key)
-    named = " or ".join(repr(key) for key in tried)
-    raise ModelError(
-        f"Row {number}: no model has the key {named}.",
-        fix="Import one.",
-        code="no_model",
-        field=f"rows[{number}].{settings.key_columns[0] if settings.key_columns else settings.partition[0]}",
-    )
+def _text(number: int, row: Mapping[str, Any], name: str) -> str:
+    value = row.get(name)
+    if value is None or isinstance(value, (dict, list, bool)) or value == "":
+        raise InputError(
+            f"Row {number} has no {name}.", fix=f"Send {name} as text.", field=f"rows[{number}].{name}"
+        )
+    return str(value)
+
+
+def _keys(bundle: Bundle, settings: FleetSettings, numbers: Sequence[int], texts: pa.Table) -> list[str]:
+    """Each row's first key that has a model."""
+    chosen, found = choose_keys(texts, settings, bundle)
+    if not found.all():
+        at = int(np.argmin(found))
+        tried = [model_keys(texts.slice(at, 1), pattern)[0].as_py() for pattern in settings.key_patterns]
+        named = " or ".join(repr(key[:200]) for key in tried)
+        raise ModelError(
+            f"Row {numbers[at]}: no model has the key {named}.",
+            fix="Import one.",
+            code="no_model",
+            field=f"rows[{numbers[at]}].{(*settings.key_columns, *settings.partition)[0]}",
+        )
+    keys: list[str] = chosen.to_pylist()
+    return keys
 
 
 def _number(number: int, row: Mapping[str, Any], name: str, settings: FleetSettings) -> float:
@@ -190,22 +182,29 @@ def _number(number: int, row: Mapping[str, Any], name: str, settings: FleetSetti
     if name not in row:
         raise InputError(f"Row {number} lacks {name}.", fix="Send a number, or null for none.", field=field)
     value = row[name]
-    if value is None or value == "":
-        policy = settings.expect.missing
-        if isinstance(policy, (int, float)):
-            return float(policy)
-        if policy != "pass":
-            raise InputError(
-                f"Row {number} has no {name}.",
-                fix='Send a number, or set missing = "pass" in [expect].',
-                field=field,
-            )
-        return math.nan
+    given = None if value is None or value == "" else _parsed(value, number, field)
+    if given is not None and not math.isnan(given):
+        return given
+    policy = settings.expect.missing
+    if isinstance(policy, (int, float)):
+        return float(policy)
+    if policy != PASS:
+        fix = 'Send a number, or set missing = "pass" in [expect].'
+        raise InputError(f"Row {number} has no {name}.", fix=fix, field=field)
+    return math.nan
+
+
+def _parsed(value: Any, number: int, field: str) -> float:
+    """The value as a finite number or NaN; InputError for anything else."""
     try:
-        if isinstance(value, bool):
+        if isinstance(value, bool) or (isinstance(value, str) and "_" in value):
             raise ValueError
-        return float(value)
-    except (TypeError, ValueError) as error:
+        found = float(value)
+        if math.isinf(found):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError) as error:
+        name = field.partition("].")[2]
         raise InputError(
             f"Row {number}, {name}: {str(value)[:60]!r} is no number.", fix="Send a number.", field=field
         ) from error
+    return found
