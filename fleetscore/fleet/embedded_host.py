@@ -24,6 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 from fleetscore.errors import CapacityError, SettingsError
 from fleetscore.fleet.carried import app_folder, service_environment
+from fleetscore.operations.sending import LATER, may_wait
 from fleetscore.process_environment import SCORING_ENVIRONMENT
 
 _log = logging.getLogger("fleetscore.cli.embedded")
@@ -97,6 +98,7 @@ class EmbeddedHost:
         if waiting.is_alive():
             process.kill()
             waiting.join()
+        _send_waiting(self.store_url, self.folder / "host.log")
 
     def _settled(self) -> Address | None:
         """The running host or None, once a host that is just coming or just going has done so: it holds the
@@ -163,10 +165,26 @@ def host_command(data_folder: Path, port: int = 0) -> list[str]:
 
 def _commands_environment(store_url: str) -> dict[str, str]:
     """The environment of a host that serves one command: the schedules rest, so that only what was
-    requested is scored.
+    requested is scored, and what waits to be sent is left to a process that comes after it.
     """
     resting = {f"AzureWebJobs.{name}.Disabled": "true" for name in SCHEDULES}
-    return {**host_environment(store_url), **resting}
+    return {**host_environment(store_url), **resting, LATER: "1"}
+
+
+def _send_waiting(store_url: str, log: Path) -> None:
+    """Start the process that sends what waits, where the environment names receivers; nobody waits for it."""
+    environment = host_environment(store_url)
+    if not may_wait(environment):
+        return
+    with log.open("ab") as said:
+        subprocess.Popen(
+            [sys.executable, "-m", "fleetscore.operations.waiting", store_url],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,  # Ctrl-C is for the command
+        )
 
 
 def host_environment(store_url: str) -> dict[str, str]:

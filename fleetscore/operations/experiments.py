@@ -15,7 +15,8 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from threading import Lock, Thread
+from functools import partial
+from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,6 +27,7 @@ from fleetscore.models.model_sets import ModelSet, read_model_set
 from fleetscore.operations import mlflow_api
 from fleetscore.operations.mlflow_api import URL, RunPlace
 from fleetscore.operations.outbox import Entry, Keep, enter, send_due
+from fleetscore.operations.sending import send_beside
 from fleetscore.pipeline.collect import read_shard_records
 from fleetscore.records import RunRecord
 from fleetscore.runs.plans import read_plan
@@ -69,7 +71,7 @@ def hand_over_experiment(store: Store, record: RunRecord, now: datetime) -> None
     except Exception:  # whatever a failing store raises: the training has ended
         _log.exception("The experiment of %s could not be noted.", record.request.run)
         return
-    Thread(target=send_experiments, args=(store, now), name="experiments", daemon=True).start()
+    send_beside("experiments", partial(send_experiments, store, now))
 
 
 def send_experiments(store: Store, now: datetime) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from datetime import datetime
+from functools import partial
 from threading import Lock, Thread
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 from fleetscore.errors import FleetscoreError, MissingBlobError, SettingsError, StoreError
 from fleetscore.operations.outbox import Entry, Keep, enter, send_due
 from fleetscore.operations.outgoing import describe_answer
+from fleetscore.operations.sending import send_beside
 from fleetscore.records import FINAL, RunRecord
 from fleetscore.runs.run_records import read_run
 from fleetscore.store.base import Store
@@ -61,7 +63,7 @@ def hand_over_lineage(store: Store, run: str, now: datetime) -> None:
     except Exception:  # whatever a failing store raises: the run goes on
         _log.exception("The lineage of %s could not be noted.", run)
         return
-    Thread(target=send_lineage, args=(store, now), name="lineage", daemon=True).start()
+    send_beside("lineage", partial(send_lineage, store, now))
 
 
 def send_lineage(store: Store, now: datetime) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -15,9 +16,15 @@ from fleetscore.errors import StoreError
 from fleetscore.operations.outgoing import describe_answer
 from fleetscore.typed_json import decode_json
 
+if TYPE_CHECKING:
+    from requests import Response
+
 Answer = TypeVar("Answer")
 URL = "MLFLOW_TRACKING_URI"
 _TIMEOUT_S = (5.0, 20.0)  # to connect, and between bytes of the answer
+_TOTAL_S = 30.0  # however slowly the answer arrives
+_ANSWER_BYTES = 5_000_000
+_PIECE_BYTES = 65_536
 _PROXIED = "mlflow-artifacts:/"
 
 
@@ -129,23 +136,39 @@ def _call(method: str, path: str, kind: type[Answer], body: Mapping[str, Any] | 
 
 
 def _request(method: str, path: str, data: bytes, content_type: str) -> bytes:
-    """What the server answers; StoreError, without address and token, where it takes nothing."""
+    """What the server answers; StoreError, without address and token, where it takes nothing in 30 seconds."""
     import requests
+    from urllib3.exceptions import HTTPError
 
     url, headers = os.environ[URL], _authorization()
+    end = time.monotonic() + _TOTAL_S
     try:
         with requests.request(
             method, f"{url.rstrip('/')}/api/2.0/{path}", data=data, timeout=_TIMEOUT_S, allow_redirects=False,
-            headers={**headers, "content-type": content_type},
+            headers={**headers, "content-type": content_type, "accept-encoding": "identity"}, stream=True,
         ) as answer:  # fmt: skip
-            status, content = answer.status_code, answer.content
-    except (requests.RequestException, ValueError, OSError) as error:  # their texts repeat the URL
+            status, content = answer.status_code, _read(answer, end)
+    except (requests.RequestException, HTTPError, ValueError, OSError) as error:  # their texts repeat the URL
         raise StoreError(f"The MLflow server at {_host()} does not answer: {type(error).__name__}.") from None
     if 200 <= status < 300:
         return content
     said = describe_answer(content, url, headers)
     kind = NotThereError if status == 404 and b"RESOURCE_DOES_NOT_EXIST" in content else StoreError
     raise kind(f"The MLflow server at {_host()} answered {status}{f': {said}' if said else '.'}")
+
+
+def _read(answer: Response, end: float) -> bytes:
+    """The answer's bytes; StoreError where they are too many, or have not arrived when the clock shows `end`."""
+    data = bytearray()
+    while piece := answer.raw.read1(_PIECE_BYTES, decode_content=True):
+        data += piece
+        if time.monotonic() > end:
+            raise StoreError(
+                f"The MLflow server at {_host()} does not answer: not all within {_TOTAL_S:.0f} seconds."
+            )
+        if len(data) > _ANSWER_BYTES:
+            raise StoreError(f"The MLflow server at {_host()} answered more than {_ANSWER_BYTES:,} bytes.")
+    return bytes(data)
 
 
 def _authorization() -> dict[str, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
-from threading import Thread
 from typing import Any
 
 from fleetscore.app_settings import AppSettings
@@ -18,6 +17,7 @@ from fleetscore.operations.attention import group_attention
 from fleetscore.operations.mutes import list_mutes, remaining
 from fleetscore.operations.notice import Notice, links_of_run
 from fleetscore.operations.notice_delivery import keep_notice, send_notice, targets_of
+from fleetscore.operations.sending import send_beside
 from fleetscore.operations.window_calendar import cell_of
 from fleetscore.operations.window_states import Mark
 from fleetscore.pipeline.spellings import speller_in
@@ -102,7 +102,7 @@ def hand_over_ending_notices(store: Store, app: AppSettings, record: RunRecord) 
         _log.exception("The notices of %s could not be kept.", record.request.run)
         return
     if kept:
-        Thread(target=_send_kept, args=(store, app, kept), name="notices", daemon=True).start()
+        send_beside("notices", partial(_send_kept, store, app, kept))
 
 
 def _send_kept(store: Store, app: AppSettings, notices: Sequence[Notice]) -> None:

@@ -23,7 +23,13 @@ ACTIVITIES = "AzureFunctionsJobHost__extensions__durableTask__maxConcurrentActiv
 PROCESS_BYTES = {512: 320_000_000, 2048: 400_000_000, 4096: 400_000_000}
 """What the app takes before it scores anything: loaded (tests/deploy measures it), or after a large plan (benchmarks/one_process.py)."""
 # Of a machine's own, a prefix of names that the operator chooses, or a secret of the operator's: the template sets none of them.
-OF_THE_OPERATOR = {"FLEETSCORE_APP_DIR", "FLEETSCORE_DATABASE_", "FLEETSCORE_ANOMALY_DETECTOR_KEY"}
+OF_THE_OPERATOR = {
+    "FLEETSCORE_APP_DIR",
+    "FLEETSCORE_DATABASE_",
+    "FLEETSCORE_NOTIFY_",
+    "FLEETSCORE_ANOMALY_DETECTOR_KEY",
+    "FLEETSCORE_SEND_LATER",
+}
 CONNECTION = "FLEETSCORE_QUEUE"  # the name of the group of settings that the queue trigger connects with
 # Read by the platform and its extensions, never by our code.
 PLATFORM = {

@@ -1,5 +1,6 @@
 """A real web server that takes notices, and refuses as many first as a test asks for."""
 
+import contextlib
 import json
 import threading
 import time
@@ -22,6 +23,7 @@ class Receiver:
         self.asked = 0
         self.answer = b""  # the body of every answer
         self.wait_s = 0.0  # before every answer
+        self.pause_s = 0.0  # before every byte of the body of a GET's answer
         self.answering = threading.Event()  # while it is clear no answer is given
         self.answering.set()
 
@@ -57,7 +59,13 @@ def receiving() -> Iterator[Receiver]:
             receiver.asked += 1
             self.send_response(receiver.refusal)
             self.end_headers()
-            self.wfile.write(receiver.answer)
+            if not receiver.pause_s:
+                self.wfile.write(receiver.answer)
+                return
+            with contextlib.suppress(OSError):  # nobody reads on
+                for byte in receiver.answer:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(receiver.pause_s)
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

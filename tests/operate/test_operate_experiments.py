@@ -16,6 +16,7 @@ from notice_receiver import Receiver, receiving
 from toy_workload import Toy, write_lines
 
 from fleetscore.models.model_sets import ModelSet
+from fleetscore.operations import mlflow_api
 from fleetscore.operations.doctor_outboxes import find_trouble_of_experiments
 from fleetscore.operations.experiments import _params, hand_over_experiment, send_experiments
 from fleetscore.operations.outbox import enter, list_pending
@@ -86,7 +87,7 @@ def test_a_model_set_is_one_run_of_a_real_server(
         enter(store, "mlflow", trained.request.run, NOW)
         assert send_experiments(store, NOW) == 1
         assert len(server.runs("fleetscore.toy")) == 1
-    assert [finding.state for finding in find_trouble_of_experiments(store)] == ["ok"]
+    assert [finding.state for finding in find_trouble_of_experiments(store, NOW)] == ["ok"]
 
 
 def artifact(url: str, run: Any) -> list[dict[str, str]]:
@@ -108,10 +109,34 @@ def test_a_server_that_refuses_is_seen_by_the_doctor(
         assert send_experiments(store, NOW) == 0
         assert send_experiments(store, NOW) == 0  # not due yet
     assert refusing.asked == 1
-    (finding,) = find_trouble_of_experiments(store)
+    (finding,) = find_trouble_of_experiments(store, NOW)
     assert (finding.check, finding.state) == ("mlflow", "warning")
     assert f"answered {status}: no, ***" in finding.detail
     assert SECRET not in caplog.text + finding.detail
+
+
+def test_an_answer_that_trickles_is_given_up(
+    store: Store, trained: RunRecord, refusing: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that sends its answer byte by byte holds neither this model set nor the next one's turn for long."""
+    monkeypatch.setattr(mlflow_api, "_TOTAL_S", 0.3)
+    refusing.answer, refusing.pause_s, refusing.refusal = b"x" * 2000, 0.05, 200
+    enter(store, "mlflow", trained.request.run, NOW)
+    assert send_experiments(store, NOW) == 0
+    (entry,) = list_pending(store, "mlflow")
+    assert "does not answer: not all within" in entry.refusal
+
+
+def test_what_nobody_tries_to_send_is_seen_by_the_doctor(
+    store: Store, trained: RunRecord, refusing: Receiver
+) -> None:
+    """A model set that waits although no try was refused is a warning once its time is well over."""
+    enter(store, "mlflow", trained.request.run, NOW)
+    assert [found.state for found in find_trouble_of_experiments(store, NOW)] == ["ok"]
+    (finding,) = find_trouble_of_experiments(store, NOW + timedelta(minutes=11))
+    assert finding.state == "warning"
+    assert "1 model sets wait" in finding.detail
+    assert "Nothing tries to send them" in finding.detail
 
 
 @pytest.mark.parametrize("answer", [b"", b"[]", b"<html>", b"{}", b'{"experiment": 5}'])
@@ -137,7 +162,7 @@ def test_a_server_that_is_away_or_none_costs_nothing(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     enter(store, "mlflow", trained.request.run, NOW)
     assert send_experiments(store, NOW) == 0
-    (finding,) = find_trouble_of_experiments(store)
+    (finding,) = find_trouble_of_experiments(store, NOW)
     assert finding.state == "warning"
     assert SECRET not in finding.detail
     assert send_experiments(store, NOW + timedelta(days=5)) == 0

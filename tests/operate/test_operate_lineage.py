@@ -132,14 +132,14 @@ def test_a_refused_event_is_tried_again_and_seen_by_the_doctor(
     server.refusals, server.refusal, server.answer = 1, status, f"no, {SECRET}".encode()
     with caplog.at_level(logging.DEBUG):
         assert sent(store, record, server) == []
-        (finding,) = find_trouble_of_lineage(store)
+        (finding,) = find_trouble_of_lineage(store, NOW)
         assert sent(store, record, server) == []  # not due yet
         assert server.asked == 1
         assert len(sent(store, record, server, NOW + timedelta(minutes=5))) == 2
     assert (finding.check, finding.state) == ("lineage", "warning")
     assert f"answered {status}: no, ***" in finding.detail
     assert SECRET not in caplog.text
-    assert [found.state for found in find_trouble_of_lineage(store)] == ["ok"]
+    assert [found.state for found in find_trouble_of_lineage(store, NOW)] == ["ok"]
     hand_over_lineage(store, record.request.run, NOW)
     assert len(sent(store, record, server, NOW + timedelta(days=1))) == 2
 
@@ -158,7 +158,7 @@ def test_a_server_that_hangs_or_is_down_holds_nobody(
     monkeypatch.setenv("OPENLINEAGE_URL", f"http://user:{SECRET}@127.0.0.1:9/{SECRET}")
     monkeypatch.setattr(lineage, "_TOTAL_S", 30.0)
     assert send_lineage(store, NOW + timedelta(days=5)) == 0
-    (finding,) = find_trouble_of_lineage(store)
+    (finding,) = find_trouble_of_lineage(store, NOW)
     assert "1 were given up" in finding.detail
     assert SECRET not in finding.detail + "".join(entry.refusal for entry in list_pending(store, "lineage"))
 
@@ -173,7 +173,7 @@ def test_an_address_that_is_none_is_named_without_itself(
     enter(store, "lineage", record.request.run, NOW)
     assert send_lineage(store, NOW) == 0
     assert problem_of_lineage() == "OPENLINEAGE_URL is no http(s) address."
-    (finding,) = find_trouble_of_lineage(store)
+    (finding,) = find_trouble_of_lineage(store, NOW)
     assert SECRET not in finding.detail
 
 
@@ -186,7 +186,7 @@ def test_nothing_is_noted_where_no_server_is_named(store: Store, monkeypatch: py
     monkeypatch.setenv("OPENLINEAGE_DISABLED", "true")
     hand_over_lineage(store, record.request.run, NOW)
     assert list(store.list("outbox/")) == []
-    assert list(find_trouble_of_lineage(store)) == []
+    assert list(find_trouble_of_lineage(store, NOW)) == []
 
 
 def test_a_damaged_entry_is_sent_as_if_it_were_new(store: Store, server: Receiver) -> None:
