@@ -1,6 +1,9 @@
 """The app tells whether it does its work, and shows why where it does not load."""
 
+import ast
 import asyncio
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,15 +13,17 @@ from pathlib import Path
 
 import azure.functions as func
 import pytest
+import requests
 from app_host import ROOT, Host, running, wait_until
 from toy_workload import write_lines
 
 from fleetscore.operations.ticks import judge_health, read_ticks, record_tick
 from fleetscore.pipeline.submit import submit_run
 from fleetscore.store.base import Store
-from orchestrators.calls import missing_names
+from orchestrators.calls import _called
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+CALLING = re.compile(r"^_?call$|\.call_\w+$")  # what calls an activity or an orchestrator
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +53,6 @@ def test_a_damaged_tick_counts_as_none(store: Store) -> None:
 
 def test_the_health_endpoint_needs_a_key_and_shows_the_ticks(host: Host) -> None:
     """200 with the last tick of each timer that ran; without a key 401."""
-    import requests
-
     host.fire("rescue_timer")
     wait_until(lambda: "rescue_timer" in host.get("health")["ticks"])
     assert host.ask("health").status_code == 200
@@ -90,20 +93,64 @@ def test_a_silent_timer_is_told_and_its_work_is_done(store: Store, monkeypatch: 
 
 
 def test_every_name_that_an_orchestrator_calls_is_a_function_of_the_app() -> None:
-    """The check at load finds nothing missing in the app, and names what would be."""
+    """The check at load finds nothing missing in the app, and reads the name out of every call but the two that pass one on."""
     code = "import function_app; from triggers.health import PROBLEMS; print(PROBLEMS)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    assert {"score_shard", "plan_run", "offload", "keep_logs", "ask_window"} <= set(missing_names(set()))
+    nodes = [
+        node
+        for path in (ROOT / "orchestrators").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+    ]
+    calls = [node for node in nodes if isinstance(node, ast.Call) and CALLING.search(ast.unparse(node.func))]
+    passed_on = [ast.unparse(node) for node in calls if not [*_called(node)]]
+    assert len(calls) > 15
+    assert sorted(passed_on) == [
+        "call(context, activity, {**payload, 'instance': context.instance_id})",
+        "context.call_activity_with_retry(activity, _RETRIES, payload)",
+    ]
+
+
+def copied_app(folder: Path) -> Path:
+    """A folder with the app's own code, to be changed; what it imports stays that of this checkout."""
+    for name in ("activities", "orchestrators", "triggers"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("function_app.py", "host.json"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def test_a_wrong_name_in_an_orchestrator_is_told_when_the_app_loads(tmp_path: Path) -> None:
+    """The log and the health endpoint's 503 name it, before any run would wait for it."""
+    app = copied_app(tmp_path / "app")
+    flow = app / "orchestrators" / "run.py"
+    flow.write_text(flow.read_text().replace('"collect_run"', '"colect_run"'))
+    with running(Host(tmp_path, app, PYTHONPATH=str(ROOT))) as host:
+        answer = host.ask("health")
+        wrong = "An orchestrator calls colect_run, which is no function of the app."
+        assert (answer.status_code, wrong in answer.text, wrong in host.log()) == (503, True, True)
 
 
 def test_an_app_that_cannot_be_loaded_says_why(tmp_path: Path) -> None:
-    """function_app.py does not raise; its only function is the health endpoint, with the reason."""
-    (tmp_path / "activities.py").write_text("raise RuntimeError('a wheel is missing')\n")
-    (tmp_path / "function_app.py").write_text((ROOT / "function_app.py").read_text())
-    code = "import function_app as f; b = f.app._function_builders; print([x._function.get_function_name() for x in b])"
+    """A broken module leaves the host running, with the reason in its log and at the health endpoint, for those with a key."""
+    app = copied_app(tmp_path / "app")
+    (app / "triggers" / "health.py").write_text("raise RuntimeError('a wheel is missing')\n")
+    with running(Host(tmp_path, app, PYTHONPATH=str(ROOT))) as host:
+        answer = host.ask("health")
+        assert (answer.status_code, "RuntimeError: a wheel is missing" in answer.text) == (503, True)
+        assert requests.get(f"{host.url}/api/health", timeout=30).status_code == 401
+        assert "a wheel is missing" in host.log()
+
+
+def test_an_app_without_durable_functions_says_so(tmp_path: Path) -> None:
+    """A package of the SDK that does not import is a reason like any other."""
+    text = (ROOT / "function_app.py").read_text()
+    (tmp_path / "function_app.py").write_text(
+        "import sys\nsys.modules['azure.durable_functions'] = None\n" + text
+    )
+    code = "import function_app as f; print(*[x.get_function_name() for x in f.app.get_functions()])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "['show_health']"
-    assert "a wheel is missing" in done.stderr
+    assert done.stdout.strip() == "show_health"
+    assert "azure.durable_functions" in done.stderr

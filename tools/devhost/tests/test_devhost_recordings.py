@@ -82,16 +82,19 @@ def _differences(one: Any, other: Any, path: str = "") -> list[str]:
     return [] if one == other else [path]
 
 
-def _ask_all(make_host: Any, folder: Path) -> dict[str, Any]:
-    """Return what the local host answers to all scenarios; the payloads for the SDK are in `folder`/payloads."""
+def _ask(make_host: Any, folder: Path, *scenarios: str, host_json: str | None = None) -> dict[str, Any]:
+    """Return what the local host answers to the scenarios, by default to all.
+
+    The payloads for the SDK are in `folder`/payloads.
+    """
     app = (_HERE / "apps" / "durable" / "function_app.py").read_text() + _RECORDER
     environment = {"MARKS": str(folder / "marks"), "PAYLOADS": str(folder / "payloads")}
-    host = make_host(app, "--workers", "2", **environment).start()
+    files = {} if host_json is None else {"host.json": host_json}
+    host = make_host(app, "--workers", "2", files=files, **environment).start()
     rpc_url = json.loads((host.data / "address.json").read_text())["rpc_url"]
     out = folder / "answers.json"
-    subprocess.run(
-        [sys.executable, str(_HERE / "durable_scenarios.py"), rpc_url, str(out)], check=True, timeout=200
-    )
+    command = [sys.executable, str(_HERE / "durable_scenarios.py"), rpc_url, str(out), *scenarios]
+    subprocess.run(command, check=True, timeout=200)
     return dict(plain(json.loads(out.read_text())))
 
 
@@ -175,5 +178,26 @@ def _check_answers(answers: dict[str, Any]) -> None:
 @pytest.mark.timeout(300)
 def test_the_host_answers_as_the_extension_does(make_host: Any, tmp_path: Path) -> None:
     """All 62 scenarios are answered as recorded, but for the list, and so are the payloads handed to the SDK."""
-    _check_answers(_ask_all(make_host, tmp_path))
+    _check_answers(_ask(make_host, tmp_path))
     _check_payloads(tmp_path / "payloads")
+
+
+def _versions(path: Path) -> list[tuple[int, str]]:
+    """Return the versions in the last payload of the scenario `versions`, with the types of their events."""
+    history = _payloads(path)["versions"]["history"]
+    return [(each["EventType"], each["Version"]) for each in history if "Version" in each]
+
+
+def test_a_default_version_is_all_that_changes_an_answer(make_host: Any, tmp_path: Path) -> None:
+    """With defaultVersion 1 the scenario `versions` is answered as without one, but for the version.
+
+    Status, output and result name it, and the SDK is handed the versions that the recorded payload holds,
+    which was recorded with that setting.
+    """
+    host_json = json.dumps({"version": "2.0", "extensions": {"durableTask": {"defaultVersion": "1"}}})
+    answer = _ask(make_host, tmp_path, "versions", host_json=host_json)["versions"]
+    expected = json.loads((_RECORDINGS / "extension.json").read_text())["versions"]
+    paths = [".history[0].Result", ".status.output", ".status.version"]
+    assert _differences(expected, answer) == paths
+    assert answer["status"]["version"] == answer["status"]["output"] == "1"
+    assert _versions(tmp_path / "payloads") == _versions(_RECORDINGS / "contexts.jsonl")
