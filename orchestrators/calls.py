@@ -34,7 +34,9 @@ def missing_names(registered: set[str]) -> list[str]:
 
     On Azure an orchestration that calls an unknown name waits for ever and says nothing.
     """
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in sorted(Path(__file__).parent.glob("*.py"))]
+    trees = [
+        ast.parse(path.read_text(encoding="utf-8")) for path in sorted(Path(__file__).parent.glob("*.py"))
+    ]
     called = {name for tree in trees for node in ast.walk(tree) for name in _called(node)}
     return sorted(called - registered)
 
