@@ -22,7 +22,7 @@ reads:
 (microseconds UTC), NUMBER (float64), TEXT, ANY; LABEL is a CODED that may be missing. `reading.table` holds
 the rows whose time lies in the window; `reading.faults` the files that could not be read, each with its
 FileError, and `reading.rows` what was rejected of the others. `read_table` reads one file, `read_batches`
-one file piece by piece. `aggregate_rows` carries out the line `aggregate`, once all rows of a key are
+one file piece by piece, `read_text` its lines alone. `aggregate_rows` carries out the line `aggregate`, once all rows of a key are
 there.
 
 A workload with a `database` lands first: `land(store, settings, workload, window)` gives a `Landed`, whose
@@ -41,7 +41,15 @@ from fleetscore.sources.landing import Landed, Standing, find_inputs, land, read
 from fleetscore.sources.listing import is_matched, list_inputs
 from fleetscore.sources.patterns import Span, TimeRange
 from fleetscore.sources.readiness import Readiness, check_ready, latest_start
-from fleetscore.sources.reading import Reading, our_names, read_batches, read_files, read_names, read_table
+from fleetscore.sources.reading import (
+    Reading,
+    our_names,
+    read_batches,
+    read_files,
+    read_names,
+    read_table,
+    read_text,
+)
 from fleetscore.sources.records import ColumnKind, Listing, PassedOver, Reject, RejectTally, Rows
 from fleetscore.sources.settings import DataSettings, Melt, Ready, read_data_settings
 
@@ -77,4 +85,5 @@ __all__ = [
     "read_names",
     "read_standing",
     "read_table",
+    "read_text",
 ]

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from fleetscore.errors import FileError, InputError, MissingBlobError, StoreError
 from fleetscore.records import InputFile
+from fleetscore.sources.byte_stream import read_lines
 from fleetscore.sources.csv_reader import read_csv_names, read_csv_rows
 from fleetscore.sources.formats import format_of
 from fleetscore.sources.numbers import is_text, read_numbers
@@ -89,6 +90,16 @@ def read_table(
     tally.remarks |= dict.fromkeys(() if state else used.times.remarks())
     with belongs_to(file.path):
         return tally.of(_joined(tables, columns))
+
+
+def read_text(store: Store, file: InputFile, settings: DataSettings) -> Iterator[bytes]:
+    """Pieces of whole lines of a text file, unpacked and in UTF-8, the first without a byte order mark.
+
+    Raises as `read_batches`.
+    """
+    request = _request(store, file, settings)
+    with belongs_to(file.path):
+        yield from read_lines(request)
 
 
 def read_files(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from fleetscore.errors import InputError, SettingsError
@@ -15,6 +16,7 @@ from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store.local import LocalStore
 from fleetscore.workload import RunContext
 from fleetscore.workloads.server_load.discovery import read_hours
+from fleetscore.workloads.server_load.sources import find_sources
 from fleetscore.workloads.server_load.workload import ServerLoad
 
 _FOLDER = "data/server_load"
@@ -89,6 +91,62 @@ def test_named_columns_give_the_hours_of_the_log(
     _, found = prepared(store)
     assert hours_of(store, found.inputs) == plain
     assert found.expected["partition"].to_pylist() == ["10.0.0.1", "10.0.0.2"]
+
+
+@pytest.mark.parametrize("suffix", ["gz", "zst"])
+@pytest.mark.parametrize("piece_bytes", [1, 1 << 25])
+def test_compressed_logs_give_the_hours_and_counts_of_the_log(
+    suffix: str,
+    piece_bytes: int,
+    store: LocalStore,
+    logs: Callable[..., bytes],
+    plain: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A log without a header, compressed as a whole and read in pieces, is summed, counted and told as the same log plain."""
+    monkeypatch.setattr("fleetscore.workloads.server_load.packed_logs._PIECE_BYTES", piece_bytes)
+    monkeypatch.setattr("fleetscore.sources.byte_stream.PIECE_BYTES", 1 << 16)
+    text = b"\xef\xbb\xbf" + logs(["10.0.0.1", "10.0.0.2"], 1, 9) + b"bad,line\n" * 9 + b"last,without,end"
+    packed = gzip.compress(text) if suffix == "gz" else pa.compress(text, "zstd", asbytes=True)
+    store.write(f"{_FOLDER}/a.csv.{suffix}", packed)
+    run, found = prepared(store)
+    assert hours_of(store, found.inputs) == plain
+    [record] = find_sources(store, run.settings).usable
+    assert dict(record.counts.causes) == {"short_row": 10}
+    assert [example.text for example in record.counts.examples] == ["bad,line"] * 3
+    assert record.counts.lines == text.count(b"\n") + 1
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (gzip.compress(b"x" * 100_000)[:-20], "unreadable_file"),
+        (b"no gzip at all", "unreadable_file"),
+        (gzip.compress("Zeit,Last\n".encode("utf-16") * 9), "bad_encoding"),
+        (gzip.compress(b"a,b,c\n" * 9), "unknown_layout"),
+        (gzip.compress(b"x,y\n" * 600_000), "too_large"),
+    ],
+    ids=["cut_short", "no_gzip", "utf_16", "no_log", "too_large"],
+)
+def test_compressed_files_that_are_no_logs_are_set_aside(
+    store: LocalStore, logs: Callable[..., bytes], content: bytes, problem: str
+) -> None:
+    """One that is cut short, no gzip, no text, no log or too large is named with its cause; the others are read."""
+    store.write(f"{_FOLDER}/a.csv", logs(["10.0.0.1"], 1, 9))
+    store.write(f"{_FOLDER}/b.csv.gz", content)
+    configure(store, "[data]\nread_limit_mb = 2\n")
+    run, found = prepared(store)
+    [aside] = find_sources(store, run.settings).aside
+    assert (aside.path, aside.cause) == (f"{_FOLDER}/b.csv.gz", problem)
+    assert found.expected["partition"].to_pylist() == ["10.0.0.1"]
+
+
+def test_an_empty_compressed_log_is_no_fault(store: LocalStore, logs: Callable[..., bytes]) -> None:
+    """A compressed file of no bytes has no rows."""
+    store.write(f"{_FOLDER}/a.csv", logs(["10.0.0.1"], 1, 9))
+    store.write(f"{_FOLDER}/b.csv.gz", gzip.compress(b""))
+    run, _ = prepared(store)
+    assert [record.counts.lines for record in find_sources(store, run.settings).usable][1:] == [0]
 
 
 def test_servers_with_names_are_trained_and_scored(store: LocalStore, logs: Callable[..., bytes]) -> None:

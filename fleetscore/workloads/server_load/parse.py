@@ -117,6 +117,11 @@ def read_piece(store: Store, path: str, first: int, stop: int, budget: Budget) -
     return None if end is None else _piece(data, start, max(end, start), begin + start)
 
 
+def piece_of_lines(lines: bytes) -> Piece:
+    """Whole lines as a piece of their own, at offset 0."""
+    return _piece(np.frombuffer(lines, np.uint8), 0, len(lines), 0)
+
+
 def _start_of(data: Any, first: int) -> int | None:
     """Where the first line that begins in the range starts in `data`; None when none does."""
     if first == 0:

@@ -36,6 +36,7 @@ from fleetscore.typed_json import decode_json
 from fleetscore.workload import MapItem
 from fleetscore.workloads.server_load.layouts import LAYOUTS
 from fleetscore.workloads.server_load.named_rows import dialect_of, has_names, sum_file
+from fleetscore.workloads.server_load.packed_logs import is_packed, sum_packed_log
 from fleetscore.workloads.server_load.parse import Counts, digest_of, parse_piece, read_layout, read_piece
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
 
@@ -79,9 +80,14 @@ def parse_items(files: Iterable[InputFile], settings: ServerLoadSettings) -> lis
     return [
         _parse_item(file, first, min(first + step, file.size_bytes), settings)
         for file in files
-        for step in (max(file.size_bytes, 1) if has_names(file, settings) else settings.range_mb * _MEGABYTE,)
+        for step in (max(file.size_bytes, 1) if _is_whole(file, settings) else settings.range_mb * _MEGABYTE,)
         for first in range(0, max(file.size_bytes, 1), step)
     ]
+
+
+def _is_whole(file: InputFile, settings: ServerLoadSettings) -> bool:
+    """Whether the file is read as one range."""
+    return has_names(file, settings) or is_packed(file)
 
 
 def _parse_item(file: InputFile, first: int, stop: int, settings: ServerLoadSettings) -> MapItem:
@@ -114,13 +120,16 @@ def _parsed(store: Store, item: MapItem, settings: ServerLoadSettings) -> RangeR
     place = (item.input, item.first_byte, item.stop_byte)
     if has_names(item.input, settings):
         return _parsed_names(store, item, settings)
-    recognised = read_layout(store, item.input.path, settings.layout)
+    if is_packed(item.input):
+        return _parsed_packed(store, item, settings)
+    source, source_path = store_of(store, item.input.path)
+    recognised = read_layout(source, source_path, settings.layout)
     if recognised.layout is None:
         return RangeRecord(*place, problem=recognised.problem, detail=recognised.detail)
     layout = recognised.layout
     budget = budget_of(item.input.path, settings.source)
     try:
-        piece = read_piece(store, item.input.path, item.first_byte, item.stop_byte, budget)
+        piece = read_piece(source, source_path, item.first_byte, item.stop_byte, budget)
     except FileError as error:
         limits = read_limits(settings)
         return RangeRecord(*place, layout.name, problem=error.code, detail=str(error), limits=limits)
@@ -156,10 +165,38 @@ def _parsed_names(store: Store, item: MapItem, settings: ServerLoadSettings) -> 
     except FileError as error:
         return RangeRecord(*place, "columns", problem=error.code, detail=str(error))
     path = f"{ROOT}/sums/{name}-columns-{settings.buckets}.parquet"
+    return _recorded(store, item, "columns", path, sums, counts, settings)
+
+
+def _parsed_packed(store: Store, item: MapItem, settings: ServerLoadSettings) -> RangeRecord:
+    place, name = (item.input, item.first_byte, item.stop_byte), item.output.rpartition("/")[2][:-5]
+    try:
+        recognised, sums, counts = sum_packed_log(store, item.input, settings)
+    except FileError as error:
+        limits = read_limits(settings) if error.code in ("too_slow", "too_large") else ()
+        return RangeRecord(*place, problem=error.code, detail=str(error), limits=limits)
+    if recognised.layout is None:
+        return RangeRecord(*place, problem=recognised.problem, detail=recognised.detail)
+    layout = recognised.layout.name
+    path = f"{ROOT}/sums/{name}-{layout}-{settings.buckets}.parquet"
+    return _recorded(store, item, layout, path, sums, counts, settings)
+
+
+def _recorded(
+    store: Store,
+    item: MapItem,
+    layout: str,
+    path: str,
+    sums: pa.Table,
+    counts: Counts,
+    settings: ServerLoadSettings,
+) -> RangeRecord:
+    """Write the sums of a file that was read whole; returns its record."""
     _write_sums(store, path, sums, counts, settings.buckets)
+    place = (item.input, item.first_byte, item.stop_byte)
     with store.open(path) as file:
         about = _about(pq.read_metadata(file).metadata)
-        return RangeRecord(*place, "columns", path, file.size(), about.first_slot, about.last_slot, counts)
+        return RangeRecord(*place, layout, path, file.size(), about.first_slot, about.last_slot, counts)
 
 
 @dataclass(frozen=True, slots=True)
