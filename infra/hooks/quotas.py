@@ -49,27 +49,56 @@ def accounts_shortage(allowed: int, existing: int, ours_exists: bool) -> list[Sh
 
 
 def account_shortages(account: Mapping[str, Any], environment: Mapping[str, str]) -> list[Shortage]:
-    """The shortages of a Batch account's quotas: pools, Spot cores, dedicated cores (all families together)."""
-    cores = cores_of(environment.get("FLEETSCORE_POOL_VM_SIZE") or "Standard_D4ads_v5")
-    spot = cores * int(environment.get("FLEETSCORE_POOL_MAX_SPOT") or 20)
-    dedicated = cores * int(environment.get("FLEETSCORE_POOL_MAX_DEDICATED") or 4)
-    has_spot, has_dedicated = (
-        int(account["lowPriorityCoreQuota"] or 0),
-        int(account["dedicatedCoreQuota"] or 0),
-    )
+    """The shortages of a Batch account's quotas: pools, Spot cores, dedicated cores of the nodes' family."""
+    return [*_pool_shortages(int(account["poolQuota"])), *_core_shortages(account, environment)]
+
+
+def _pool_shortages(allowed: int) -> list[Shortage]:
+    how = f"{_BATCH}, quota `Pools` (2: a changed image makes a new pool beside the old one). {_INLINE}"
+    return [Shortage("pools", allowed, 2, how, stops=allowed < 1)] if allowed < 2 else []
+
+
+def _core_shortages(account: Mapping[str, Any], environment: Mapping[str, str]) -> list[Shortage]:
+    size = environment.get("FLEETSCORE_POOL_VM_SIZE") or "Standard_D4ads_v5"
+    cores, dedicated = cores_of(size), dedicated_cores(account, size)
+    kinds = [
+        ("Spot", int(account["lowPriorityCoreQuota"] or 0), "FLEETSCORE_POOL_MAX_SPOT", 20),
+        ("dedicated", dedicated, "FLEETSCORE_POOL_MAX_DEDICATED", 4),
+    ]
+    wanted = {name: cores * int(environment.get(key) or default) for name, _, key, default in kinds}
+    nothing = all(min(allowed, wanted[name]) < cores for name, allowed, *_ in kinds)
     found = []
-    if int(account["poolQuota"]) < 2:
-        how = f"{_BATCH}, quota `Pools` (2: a changed image makes a new pool beside the old one). {_INLINE}"
-        found.append(
-            Shortage("pools", int(account["poolQuota"]), 2, how, stops=int(account["poolQuota"]) < 1)
-        )
-    nothing = has_spot < cores and has_dedicated < cores
-    for name, allowed, wanted in (("Spot", has_spot, spot), ("dedicated", has_dedicated, dedicated)):
-        if allowed < wanted:
-            how = f"{_BATCH}, quota `{name} vCPUs`; or fewer nodes: FLEETSCORE_POOL_MAX_{name.upper()}."
-            how += f" {_INLINE}" if nothing else ""
-            found.append(Shortage(f"{name} cores of the Batch account", allowed, wanted, how, stops=nothing))
+    for name, allowed, key, _ in kinds:
+        if allowed < wanted[name]:
+            what = (
+                "Spot cores of the Batch account" if name == "Spot" else f"dedicated {family_of(size)} cores"
+            )
+            how = f"{_BATCH}, quota `{name} vCPUs`; or fewer nodes: {key}." + (
+                f" {_INLINE}" if nothing else ""
+            )
+            found.append(Shortage(what, allowed, wanted[name], how, stops=nothing))
     return found
+
+
+def dedicated_cores(account: Mapping[str, Any], vm_size: str) -> int:
+    """The dedicated cores that nodes of this size may have.
+
+    It is the quota of the size's family where the account enforces quotas by family and lists it; else that of all families together.
+    """
+    told = {name.lower(): value for name, value in account.items()}
+    families = told.get("dedicatedcorequotapervmfamily") or []
+    quotas = {str(row["name"]).lower(): int(row["coreQuota"]) for row in families}
+    is_enforced = told.get("dedicatedcorequotapervmfamilyenforced", True)
+    everything = int(account["dedicatedCoreQuota"] or 0)
+    return (
+        quotas.get(f"standard{family_of(vm_size)}family".lower(), everything) if is_enforced else everything
+    )
+
+
+def family_of(vm_size: str) -> str:
+    """The family of a size as quotas name it, such as Dadsv5 of Standard_D4ads_v5."""
+    size, _, version = vm_size.removeprefix("Standard_").partition("_")
+    return "".join(letter for letter in size if not letter.isdigit()) + version
 
 
 def web_shortages(usages: list[Mapping[str, Any]]) -> list[Shortage]:

@@ -34,6 +34,50 @@ def test_no_core_of_either_kind_stops_and_one_kind_does_not() -> None:
     assert [stops for *_, stops in shortages(0, 80, 16)] == [True]
 
 
+def test_a_kind_of_node_that_the_pool_may_not_have_helps_nobody() -> None:
+    """Without Spot quota, dedicated cores of a pool that may have no dedicated node leave it without any: that stops the deployment."""
+    assert shortages(100, 0, 16, FLEETSCORE_POOL_MAX_DEDICATED="0") == [
+        ("Spot cores of the Batch account", 80, True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("families", "enforced", "allowed"),
+    [
+        ([("standardDADSv5Family", 0), ("standardDv3Family", 100)], True, 0),
+        ([("StandardDadsv5Family", 16)], True, 16),
+        ([("standardDADSv5Family", 0)], False, 100),
+        ([("standardDv3Family", 0)], True, 100),
+        ([], True, 100),
+    ],
+)
+def test_dedicated_cores_are_those_of_the_family(
+    families: list[tuple[str, int]], enforced: bool, allowed: int
+) -> None:
+    """Cores of another family are of no use to the pool; a family that is not listed has the account's."""
+    rows = [{"name": name, "coreQuota": quota} for name, quota in families]
+    account = {
+        "dedicatedCoreQuota": 100,
+        "dedicatedCoreQuotaPerVmFamily": rows,
+        "dedicatedCoreQuotaPerVmFamilyEnforced": enforced,
+    }
+    assert QUOTAS["dedicated_cores"](account, "Standard_D4ads_v5") == allowed
+
+
+@pytest.mark.parametrize(
+    ("size", "family"),
+    [
+        ("Standard_D4ads_v5", "Dadsv5"),
+        ("Standard_E96as_v5", "Easv5"),
+        ("Standard_D4s_v3", "Dsv3"),
+        ("Standard_F4", "F"),
+    ],
+)
+def test_a_family_is_read_from_the_name_of_a_size(size: str, family: str) -> None:
+    """The name without its number of cores."""
+    assert QUOTAS["family_of"](size) == family
+
+
 def test_what_is_wanted_follows_the_parameters() -> None:
     """Node size and limits of the environment make the wanted cores; their defaults are the template's."""
     given = {"FLEETSCORE_POOL_VM_SIZE": "Standard_D8ads_v5", "FLEETSCORE_POOL_MAX_SPOT": "50"}

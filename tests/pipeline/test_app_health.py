@@ -92,6 +92,19 @@ def test_a_silent_timer_is_told_and_its_work_is_done(store: Store, monkeypatch: 
     assert run in client.started
 
 
+def test_no_other_get_request_can_start_anything() -> None:
+    """Of the endpoints that answer GET alone only health, and the status of a backfill, which reads, hold a Durable client."""
+    code = (
+        "import function_app, json\n"
+        "for each in function_app.app.get_functions():\n"
+        "    bindings = {b['type']: b for b in json.loads(each.get_function_json())['bindings']}\n"
+        "    methods = bindings.get('httpTrigger', {}).get('methods', [])\n"
+        "    if methods == ['GET'] and 'durableClient' in bindings: print(each.get_function_name())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert sorted(done.stdout.split()) == ["show_backfill", "show_health"]
+
+
 def test_every_name_that_an_orchestrator_calls_is_a_function_of_the_app() -> None:
     """The check at load finds nothing missing in the app, and reads the name out of every call but the two that pass one on."""
     code = "import function_app; from triggers.health import PROBLEMS; print(PROBLEMS)"
