@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from sklearn.linear_model import Ridge
 
 from fleetscore.cli.program import run_command
 from fleetscore.pipeline.local import run_window
@@ -62,6 +63,19 @@ def test_a_fleet_is_made_of_two_folders(folders: Path, capsys: pytest.CaptureFix
     record = run_window(open_store(str(folders / "store")), "vans", "2026-11-21")
     assert dict(record.counts) == {"scored": 3}
     assert record.rows == 60
+
+
+def test_a_feature_that_one_model_takes_and_the_data_lacks_is_told_and_left_out(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One model with a column of its own costs no other van: the line has what most models take, as a guess."""
+    frame = telemetry(["VAN-X"]).assign(ghost=1.0)
+    odd = Ridge().fit(frame[["speed", "ghost"]], frame["speed"])
+    (folders / "models" / f"{VANS[0]}.pkl").write_bytes(pickle.dumps(odd))
+    assert make(folders, "--models", str(folders / "models"), "--trust-pickles", "--json") == 0
+    told = {one["line"]: one for one in json.loads(capsys.readouterr().out)["guesses"]}
+    assert (told["features"]["certainty"], told["features"]["why"]) == ("guess", "the data lacks ghost")
+    assert settings_of(folders).data.features == ("speed", "load_kg")
 
 
 def test_every_guess_is_told_with_how_sure_it_is(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -182,6 +182,26 @@ def feature_order(facts: ModelFacts, columns: Mapping[str, Any], features: Seque
     return names
 
 
+def find_taken(
+    bundle: Bundle,
+    keys: Sequence[str],
+    names: Sequence[str],
+    columns: Collection[str],
+    features: Sequence[str],
+) -> NDArray[np.bool_]:
+    """Which of `names` the model of each key takes, [keys, names]; all, where a model cannot say so."""
+    packs, _ = bundle.find(pa.array(keys, pa.string()))
+    taken = np.ones((len(keys), len(names)), bool)
+    available = dict.fromkeys(columns)
+    for number in np.unique(packs[packs >= 0]).tolist():
+        try:
+            order = feature_order(bundle.pack(number).facts[0], available, features)
+        except FleetscoreError:  # told where its rows are scored
+            continue
+        taken[packs == number] = [name in order for name in names]
+    return taken
+
+
 def _chunks(counts: NDArray[Any]) -> Iterator[tuple[int, int]]:
     """Groups [first, end) of blocks with about _CHUNK_ROWS rows."""
     ends = np.cumsum(counts)

@@ -149,7 +149,7 @@ def _lacking_numbers(sample: Sample, settings: FleetSettings) -> list[Misfit]:
             found.append(Misfit("note" if policy == PASS else "error", "all_missing", name, detail, fix))
         elif lacking and policy == REJECT:
             fix = 'Set missing = "drop", "pass" or a number in [expect], or correct the data.'
-            detail = f"{name} has no number in {lacking:,} of {sample.rows:,} rows; their partitions fail."
+            detail = f"{name} has no number in {lacking:,} of {sample.rows:,} rows; partitions whose models take it fail."
             found.append(Misfit("warning", "missing_feature", name, detail, fix))
     return found
 

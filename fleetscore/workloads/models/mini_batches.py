@@ -14,7 +14,7 @@ import pyarrow as pa
 from fleetscore.errors import InputError, ModelError
 from fleetscore.models.packs.bundle import Bundle, pack_models
 from fleetscore.models.packs.library import trusted_models
-from fleetscore.models.packs.shard_scoring import ShardScores, score_shard
+from fleetscore.models.packs.shard_scoring import ShardScores, find_taken, score_shard
 from fleetscore.models.pins import Pins
 from fleetscore.models.trust import find_distrust, trust_fix
 from fleetscore.store.base import Store
@@ -114,9 +114,15 @@ def _score(
 ) -> list[dict[str, Any]]:  # fmt: skip
     features = model_features(bundle, settings)
     keys = _keys(bundle, settings, numbers, texts)
+    taken = find_taken(bundle, keys, features, features, features)
     columns = {
-        name: np.array([_number(at, row, name, settings) for at, row in zip(numbers, rows, strict=True)])
-        for name in features
+        name: np.array(
+            [
+                _number(at, row, name, settings) if needed or row.get(name) is not None else math.nan
+                for at, row, needed in zip(numbers, rows, taken[:, place], strict=True)
+            ]
+        )
+        for place, name in enumerate(features)
     }
     offsets = np.arange(len(rows) + 1, dtype=np.int64)
     trusted = not find_distrust(workload, is_trusted=settings.models.trusted)

@@ -234,6 +234,7 @@ def _features(
         features = dict.fromkeys(name for names, _ in named.most_common() for name in names)
         lacking = [name for name in features if name not in rows.column_names]
         why = f"the data lacks {', '.join(lacking[:3])}" if lacking else "as the models name them"
+        features = {name: None for name in features if name not in lacking or _is_usual(name, named)}
         return list(features), Guess("features", ", ".join(features), "guess" if lacking else "sure", why)
     taken = {*keys.partition, *_columns_of(keys.pattern), time.column if time else ""}
     numbers = [name for name in rows.column_names if name not in taken and str(rows[name].type) == "double"]
@@ -247,6 +248,11 @@ def _features(
             f"the models take {', '.join(map(str, sorted(widths)))} features without names: correct the line"
         )
     return numbers, Guess("features", ", ".join(numbers), "guess", why)
+
+
+def _is_usual(name: str, named: Counter[tuple[str, ...]]) -> bool:
+    """Whether at least half of the models that name their features take it."""
+    return 2 * sum(count for names, count in named.items() if name in names) >= named.total()
 
 
 def _answers(asked: NewFleet, facts: Sequence[ModelFacts]) -> list[Guess]:

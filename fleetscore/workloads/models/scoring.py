@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -14,9 +14,17 @@ import pyarrow.compute as pc
 from fleetscore.errors import FleetscoreError, InputError
 from fleetscore.models.packs.bundle import Bundle, pack_models
 from fleetscore.models.packs.library import trusted_models
-from fleetscore.models.packs.shard_scoring import ShardScores, score_shard
+from fleetscore.models.packs.shard_scoring import ShardScores, find_taken, score_shard
 from fleetscore.models.trust import find_distrust
-from fleetscore.sources import InputFile, Reading, TimeRange, aggregate_rows, read_files
+from fleetscore.sources import (
+    ColumnKind,
+    InputFile,
+    Reading,
+    TimeRange,
+    aggregate_rows,
+    our_names,
+    read_files,
+)
 from fleetscore.workload import RunContext, Scored, Shard
 from fleetscore.workloads.models.blocks import Block, sort_rows
 from fleetscore.workloads.models.bundles import find_bundle
@@ -27,7 +35,13 @@ from fleetscore.workloads.models.own_settings import UNTRUSTED, distrust_own_cod
 from fleetscore.workloads.models.results import make_results, sketch_partitions
 from fleetscore.workloads.models.rows import numbers_of, partition_keys, row_kinds
 from fleetscore.workloads.models.settings import FleetSettings
-from fleetscore.workloads.models.verdicts import JudgedRows, judge_partitions, judge_rows
+from fleetscore.workloads.models.verdicts import (
+    MISSING_COLUMN,
+    JudgedRows,
+    Taken,
+    judge_partitions,
+    judge_rows,
+)
 
 
 def score_partitions(run: RunContext, shard: Shard) -> Iterator[Scored]:
@@ -88,14 +102,36 @@ def _read_rows(
 ) -> Reading:
     data = settings.source
     span = TimeRange(run.window.start, run.window.end)
+    files = _files_of(run, settings, keys)
     kinds = row_kinds(settings, features)
-    reading = read_files(run.store, _files_of(run, settings, keys), data, kinds, span)
+    reading = read_files(run.store, files, data, kinds, span)
+    absent = _absent_features(run, files, kinds, reading)
+    if absent:
+        present = {name: kind for name, kind in kinds.items() if name not in absent}
+        reading = replace(read_files(run.store, files, data, present, span), faults=reading.faults)
     wanted = pa.array(keys, pa.string())
     mine = pc.is_in(partition_keys(reading.table, settings), value_set=wanted)
     table = reading.table.filter(mine)
     if data.aggregate:
         table = aggregate_rows(table, data, kinds)
     return Reading(table, reading.rows, reading.faults, reading.remarks)
+
+
+def _absent_features(
+    run: RunContext, files: Sequence[InputFile], kinds: Mapping[str, ColumnKind], reading: Reading
+) -> set[str]:
+    """The features that no file has, where each file lacks a column: models that take none of them score without."""
+    settings: FleetSettings = run.settings
+    lacking = [file for file in files if _lacks_column(reading, file)]
+    if not lacking or len(reading.faults) < len(files) or settings.models.score or settings.source.melt:
+        return set()
+    there = {name for file in lacking for name in our_names(run.store, file, settings.source)}
+    return {name for name, kind in kinds.items() if kind is ColumnKind.NUMBER and name not in there}
+
+
+def _lacks_column(reading: Reading, file: InputFile) -> bool:
+    fault = reading.faults.get(file.path)
+    return fault is not None and fault.code == MISSING_COLUMN
 
 
 def _files_of(run: RunContext, settings: FleetSettings, keys: Sequence[str]) -> list[InputFile]:
@@ -114,7 +150,9 @@ def _settle(
 ) -> Scored:  # fmt: skip
     settings: FleetSettings = run.settings
     columns = {name: numbers_of(block.table[name]) for name in features if name in block.table.column_names}
-    rows = judge_rows(columns, settings.expect.missing, block)
+    rows = judge_rows(
+        columns, settings.expect.missing, block, _taken(settings, bundle, block, columns, features)
+    )
     scores = _score_blocks(run, block, rows, features, bundle)
     verdicts = judge_partitions(keys, block, rows, scores, settings, reading)
     kept = verdicts.kept_rows(block, rows)
@@ -125,6 +163,15 @@ def _settle(
         input_rows=verdicts.input_rows, rows=verdicts.count(block, kept), model=version, seconds=seconds,
         sketches=sketch_partitions(verdicts, block, columns, scores, kept),
     )  # fmt: skip
+
+
+def _taken(
+    settings: FleetSettings, bundle: Bundle, block: Block, columns: Collection[str], features: Sequence[str]
+) -> Taken | None:
+    """Which features the model of each block takes; None for a function of the user's, which gets all."""
+    if settings.models.score:
+        return None
+    return lambda names: find_taken(bundle, block.keys, names, columns, features)
 
 
 def _bundle_of(run: RunContext, settings: FleetSettings, version: str) -> Bundle:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from fleetscore.errors import FleetscoreError
 from fleetscore.models.packs.shard_scoring import ShardScores
 from fleetscore.records import Outcome
 from fleetscore.sources import Reading
@@ -15,8 +16,10 @@ from fleetscore.workloads.models.blocks import Block, Bools
 from fleetscore.workloads.models.settings import DROP, PASS, REJECT, FleetSettings, ResultCheck
 
 Floats = npt.NDArray[np.float64]
+Taken = Callable[[Sequence[str]], Bools]
 _SHOWN = 3
 UNEXPECTED = "unexpected_result"
+MISSING_COLUMN = "missing_column"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +59,20 @@ class Verdicts:
         return [sums[key] for key in self.keys]
 
 
-def judge_rows(columns: Mapping[str, Floats], policy: str | float, block: Block) -> JudgedRows:
+def judge_rows(
+    columns: Mapping[str, Floats], policy: str | float, block: Block, taken: Taken | None = None
+) -> JudgedRows:
     """The features with missing numbers treated by `policy`: reject, drop, pass, or a number to fill in.
 
-    A row that is not used gets zeros, so that no model refuses the others' company for it.
+    `taken` says by block which of the named features its model takes: no other is missed; None: all. A row that
+    is not used gets zeros, so that no model refuses the others' company for it.
     """
     missing = {name: np.isnan(values) for name, values in columns.items()}
     missing = {name: mask for name, mask in missing.items() if mask.any()}
+    if taken is not None and missing and policy in (REJECT, DROP):
+        by_row = np.repeat(taken(list(missing)), np.diff(block.offsets), axis=0)
+        missing = {name: mask & by_row[:, at] for at, (name, mask) in enumerate(missing.items())}
+        missing = {name: mask for name, mask in missing.items() if mask.any()}
     used = np.ones(block.table.num_rows, bool)
     if policy == PASS or not missing:
         return JudgedRows(columns, used, {})
@@ -106,7 +116,7 @@ def _judge(
     for at in mine:
         if at in scores.errors:
             error = scores.errors[at]
-            return Outcome.FAILED, error.code, f"Model {block.keys[at]!r}: {error}"
+            return Outcome.FAILED, error.code, f"Model {block.keys[at]!r}: {error}{_lacking(error, reading)}"
     values = np.concatenate([_values(at, block, rows, scores) for at in mine])
     if not np.isfinite(values).all() and settings.models.output_type == "number":
         bad = int((~np.isfinite(values)).any(axis=1).sum())
@@ -121,6 +131,15 @@ def _without_rows(reading: Reading) -> tuple[str, str, str]:
         path, error = next(iter(reading.faults.items()))
         return Outcome.FAILED, error.code, f"No row could be read. {path}: {error.message}"
     return Outcome.LATE, "no_rows", "Its rows are no longer there."
+
+
+def _lacking(error: FleetscoreError, reading: Reading) -> str:
+    """The file that lacks a feature, where that is why a model does not get what it takes."""
+    faults = [(p, e) for p, e in reading.faults.items() if e.code == MISSING_COLUMN]
+    if error.code != "feature_mismatch" or not faults:
+        return ""
+    path, fault = faults[0]
+    return f" {path}: {fault.message}"
 
 
 def _missing_feature(mine: Sequence[int], block: Block, rows: JudgedRows) -> str:
