@@ -8,7 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
-from threading import Thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 import azure.durable_functions as df
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 blueprint = df.Blueprint()
 _log = logging.getLogger("fleetscore.watchdog")
+_resending = Lock()
 
 
 @blueprint.timer_trigger(arg_name="timer", schedule="0 * * * * *")
@@ -161,6 +162,19 @@ def _send_trouble() -> None:
 
 
 def _resend_pending() -> None:
+    """Send the notices that are due, on a thread of its own: targets that do not answer hold no tick."""
+    if not _resending.locked():
+        Thread(target=_resend, name="pending notices", daemon=True).start()
+
+
+def _resend() -> None:
     from fleetscore.operations.notice_delivery import resend_pending
 
-    resend_pending(app_store(), read_app_settings(), datetime.now(UTC))
+    if not _resending.acquire(blocking=False):
+        return
+    try:
+        resend_pending(app_store(), read_app_settings(), datetime.now(UTC))
+    except Exception:  # nobody waits for this thread
+        _log.exception("The pending notices were not sent; the next tick tries them again.")
+    finally:
+        _resending.release()

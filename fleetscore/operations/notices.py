@@ -33,6 +33,8 @@ _MARKS = {
     "drift": frozenset({Mark.DRIFTED}),
 }
 """The marks of a window that a notice of the kind is about."""
+_ENDED_BY_PUBLISHING = ("run_failed", "run_stalled")
+_OF_WINDOWS = ("window_overdue", "deadline_missed", "deadline_at_risk")
 _log = logging.getLogger("fleetscore.notices")
 
 
@@ -149,8 +151,9 @@ def notice_of_publishing(record: RunRecord) -> Notice | None:
 
 
 def notice_of_recovery(store: Store, record: RunRecord) -> Notice | None:
-    """That the window is published after notices said that it was overdue, stalled or failed; None where
-    there were none, or they cannot be read. It is named after the newest of them: once per incident.
+    """That the window is published after notices said that it was overdue, stalled, failed or behind its
+    deadline, or without failures after one said that it had some; None where there were none, or they cannot
+    be read. It is named after the newest of them: once per incident.
     """
     request, run = record.request, record.request.run
     if record.state is not RunState.PUBLISHED or request.purpose != "score":
@@ -170,11 +173,14 @@ def notice_of_recovery(store: Store, record: RunRecord) -> Notice | None:
 
 
 def _newest_incident(store: Store, record: RunRecord) -> str:
-    """The id of the newest notice about the window not being published; "" for none."""
-    request = record.request
+    """The id of the newest notice about the window that its publication ends; "" for none."""
+    request, kinds = record.request, _ENDED_BY_PUBLISHING
+    if not any(n for name, n in record.counts.items() if name not in GOOD):
+        kinds = (*kinds, "published_with_failures")
     rounds = [run_id(request.workload, request.window, n) for n in range(request.round, 0, -1)]
-    runs = [f"{kind}-{run}" for run in rounds for kind in ("run_failed", "run_stalled")]
-    for incident in (*runs, f"window_overdue-{request.workload}-{request.window}"):
+    runs = [f"{kind}-{run}" for run in rounds for kind in kinds]
+    windows = [f"{kind}-{request.workload}-{request.window}" for kind in _OF_WINDOWS]
+    for incident in (*runs, *windows):
         states = ("sent", "pending", "given_up")
         if any(store.stat(notice_path(state, incident)) is not None for state in states):
             return incident

@@ -287,6 +287,36 @@ def test_recovery_is_told_once_for_each_incident(store: Store, hooks: list[Recei
     assert [notice["kind"] for notice in hooks[0].taken] == ["run_failed", "recovered"]
 
 
+def test_failures_end_with_a_round_that_has_none(store: Store, hooks: list[Receiver]) -> None:
+    """A window that was published with failures is reported as recovered by the round that scores all, once."""
+    set_targets(store, target(FIRST, kinds=["published_with_failures", "recovered"]))
+    write_lines(store, "2026-01-01T00", [("a", 1, "fail"), *((f"b{n}", 1, "ok") for n in range(99))])
+    record = run_window(store, "toy", "2026-01-01T00")
+    assert record.state is RunState.PUBLISHED
+    send_ending_notices(store, APP, record)
+    for way in ("fail", "ok", "ok"):
+        write_lines(store, "2026-01-01T00", [("a", 1, way), *((f"b{n}", 1, "ok") for n in range(99))])
+        request = submit_retry(store, "toy-2026-01-01T00", NOW, "test", partitions=("a",)).request
+        send_ending_notices(store, APP, execute(store, request))
+    assert [notice["kind"] for notice in hooks[0].taken] == ["published_with_failures"] * 2 + ["recovered"]
+    assert hooks[0].taken[-1]["id"] == "recovered-published_with_failures-toy-2026-01-01T00-r2"
+
+
+@pytest.mark.parametrize("kind", ["window_overdue", "deadline_at_risk", "deadline_missed"])
+def test_an_incident_of_a_window_ends_when_it_is_published(
+    store: Store, hooks: list[Receiver], kind: str
+) -> None:
+    """What was said of a window before it had a run is over, once, when it is published; of another it is not."""
+    set_targets(store, target(FIRST, kinds=[kind, "recovered"]))
+    send_notice(store, APP, Notice(f"{kind}-toy-2026-01-01T00", kind, "toy", "late", NOW, "2026-01-01T00"))
+    for hour in ("00", "01"):
+        write_lines(store, f"2026-01-01T{hour}", [("a", 1, "ok")])
+        record = run_window(store, "toy", f"2026-01-01T{hour}")
+        for _ in range(2):
+            send_ending_notices(store, APP, record)
+    assert [notice["kind"] for notice in hooks[0].taken] == [kind, "recovered"]
+
+
 def test_the_command_sends_one_to_each_target_and_says_what_it_answered(
     store: Store,
     hooks: list[Receiver],

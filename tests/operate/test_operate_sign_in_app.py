@@ -1,5 +1,6 @@
 """The app with sign-in switched on: names on record, roles, the dashboard, and keys beside them."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from fleetscore.cli.__main__ import run_command
 from fleetscore.models.model_sets import write_model_set
 from fleetscore.models.pins import read_pins
 from fleetscore.runs.run_records import read_run
+from triggers.endpoints import _endpoints
 
 SPINE = Path(__file__).resolve().parents[1] / "pipeline"
 WINDOW = "2026-01-01T00"
@@ -110,6 +112,22 @@ def test_a_reader_changes_nothing(app: Host, issuer: Issuer) -> None:
         assert "operator" in refused.json()["error"]["message"]
     nobody = ask(app, "GET", "entra/runs", authorization=f"Bearer {issuer.token(roles=[])}")
     assert nobody.status_code == 403
+
+
+def test_every_endpoint_asks_for_its_role(app: Host, issuer: Issuer) -> None:
+    """Of all endpoints that stand there: without a role nothing is answered, and a reader changes nothing."""
+    reader, nobody = (f"Bearer {issuer.token(roles=roles)}" for roles in (["reader"], []))
+    checked = 0
+    for endpoint in _endpoints():
+        path = re.sub(r"\{\*?\w+\}", "toy", endpoint.route)
+        for method in sorted(endpoint.methods):
+            assert ask(app, method, f"entra/{path}", {}, authorization=nobody).status_code == 403, path
+            reads = method == "GET" or endpoint.route in ("plans", "score/{workload}")
+            if not reads:
+                refused = ask(app, method, f"entra/{path}", {}, authorization=reader)
+                assert (refused.status_code, "operator" in refused.text) == (403, True), path
+            checked += 1
+    assert checked > 40
 
 
 def test_without_an_identity_nothing_is_answered(app: Host, issuer: Issuer) -> None:
