@@ -31,12 +31,14 @@ _log = logging.getLogger("fleetscore.housekeeping")
 async def housekeeping_timer(timer: func.TimerRequest, client: str) -> None:
     """Sweep the store, then purge history."""
     from fleetscore.operations.housekeeping import sweep
+    from fleetscore.operations.ticks import record_tick
 
     swept = await run_in_thread(sweep, app_store(), datetime.now(UTC))
     _log.info("swept %s", ", ".join(f"{n} of kind {kind}" for kind, n in swept.files.items()) or "nothing")
     for remark in swept.remarks:
         _log.warning("%s", remark)
     _log.info("purged the history of %d instances", await purge_history(client, datetime.now(UTC)))
+    await run_in_thread(record_tick, app_store(), "housekeeping_timer", datetime.now(UTC))
 
 
 @blueprint.route(route="housekeeping", methods=["GET"])

@@ -21,6 +21,7 @@ from fleetscore.errors import ConflictError, FleetscoreError
 from fleetscore.operations.doctor_notices import find_trouble_of_notices
 from fleetscore.operations.doctor_outboxes import find_trouble_of_experiments, find_trouble_of_lineage
 from fleetscore.operations.doctor_telemetry import find_trouble_of_telemetry
+from fleetscore.operations.doctor_timers import find_silent_timers
 from fleetscore.operations.doctor_workloads import (
     find_missing_tables,
     find_trouble_of_runs,
@@ -61,6 +62,7 @@ _PROBES = 2
 _ORDER = (
     "settings",
     "schedules",
+    "timers",
     "store",
     "clock",
     "queue",
@@ -81,7 +83,7 @@ _ORDER = (
 
 
 def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diagnosis:
-    """Check settings, input, store, clock, queue, Batch, schedules, models and what the watchdog sees.
+    """Check settings, input, store, clock, queue, Batch, schedules, timers, models and what the watchdog sees.
 
     Writes and removes one probe file.
     """
@@ -93,7 +95,8 @@ def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diag
             "settings",
             lambda: [*(judge_settings(store, each) for each in known), *find_trust(known), *_prices(store)],
         ),
-        ("schedules", lambda: _schedules(app, known)),
+        ("schedules", lambda: _schedules(app, known, now())),
+        ("timers", lambda: find_silent_timers(store, now())),
         ("store", lambda: _store(store, now)),
         ("queue", lambda: _queue(app)),
         ("task hub", lambda: _task_hub(app, now())),
@@ -120,10 +123,12 @@ def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diag
     return Diagnosis(all(finding.state != "wrong" for finding in findings), findings)
 
 
-def _schedules(app: AppSettings, known: Iterable[KnownWorkload]) -> Iterator[Finding]:
+def _schedules(app: AppSettings, known: Iterable[KnownWorkload], now: datetime) -> Iterator[Finding]:
     for each in known:
         if each.schedule is not None:
-            detail = f"{each.name}: {each.schedule.text!r} in {each.schedule.zone}."
+            due = each.schedule.latest(now)
+            last = f", due last at {due:%Y-%m-%d %H:%M} UTC" if due else ""
+            detail = f"{each.name}: {each.schedule.text!r} in {each.schedule.zone}{last}."
             yield Finding("schedules", "ok", detail)
     for setting in fields(app):
         if setting.name.endswith("_schedule"):

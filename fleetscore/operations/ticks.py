@@ -14,7 +14,8 @@ FOLDER = "ticks/"
 MINUTE_TIMERS = ("start_due_windows", "rescue_timer")
 """The timers that run each minute."""
 
-_SILENT_AFTER = timedelta(minutes=5)
+SILENT_AFTER = timedelta(minutes=5)
+"""A timer that runs each minute counts as silent from then on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def judge_health(
     silent = []
     for timer in MINUTE_TIMERS:
         last = max(ticks.get(timer, started), started)
-        if now - last > _SILENT_AFTER:
+        if now - last > SILENT_AFTER:
             last_tick = f"last ran at {ticks[timer]:%Y-%m-%d %H:%M} UTC" if timer in ticks else "never ran"
             silent.append(f"{timer} runs each minute and {last_tick}.")
     return Health(not problems and not silent, (*problems, *silent), dict(ticks))

@@ -17,6 +17,7 @@ import requests
 from app_host import ROOT, Host, running, wait_until
 from toy_workload import write_lines
 
+from fleetscore.operations.doctor_timers import find_silent_timers
 from fleetscore.operations.ticks import judge_health, read_ticks, record_tick
 from fleetscore.pipeline.submit import submit_run
 from fleetscore.store.base import Store
@@ -57,6 +58,34 @@ def test_the_health_endpoint_needs_a_key_and_shows_the_ticks(host: Host) -> None
     wait_until(lambda: "rescue_timer" in host.get("health")["ticks"])
     assert host.ask("health").status_code == 200
     assert requests.get(f"{host.url}/api/health", timeout=30).status_code == 401
+
+
+def test_the_doctor_says_when_each_timer_last_ran(store: Store) -> None:
+    """Each timer's last tick; a minute's timer that is silent or never ran is a warning, and a store that no app serves is not checked."""
+
+    def found() -> dict[str, str]:
+        return {finding.detail.split()[0]: finding.state for finding in find_silent_timers(store, NOW)}
+
+    assert set(found().values()) == {"not checked"}
+    record_tick(store, "housekeeping_timer", NOW - timedelta(hours=20))
+    record_tick(store, "rescue_timer", NOW - timedelta(minutes=4))
+    assert found() == {"housekeeping_timer": "ok", "rescue_timer": "ok", "start_due_windows": "warning"}
+    record_tick(store, "rescue_timer", NOW - timedelta(minutes=6))
+    assert found()["rescue_timer"] == "warning"
+    details = [finding.detail for finding in find_silent_timers(store, NOW)]
+    assert "rescue_timer last ran at 2026-11-28 11:54:00 UTC, 0:06:00 ago. It runs each minute." in details
+
+
+def test_the_doctor_shows_over_http_when_the_timers_ran(host: Host) -> None:
+    """GET /api/doctor names the tick of a timer that ran, and when each schedule was due last."""
+    host.store.write("settings/toy.toml", b'schedule = "0 5 * * * *"\n')
+    host.fire("rescue_timer")
+    wait_until(lambda: "rescue_timer" in host.get("health")["ticks"])
+    findings = host.get("doctor")["findings"]
+    assert any("rescue_timer last ran at" in each["detail"] for each in findings if each["check"] == "timers")
+    due = [each["detail"] for each in findings if each["check"] == "schedules"]
+    assert any("'0 5 * * * *' in UTC, due last at" in detail for detail in due), due
+    host.store.delete("settings/toy.toml")
 
 
 class Client:
