@@ -174,9 +174,9 @@ def notice_of_recovery(store: Store, record: RunRecord) -> Notice | None:
 
 def _newest_incident(store: Store, record: RunRecord) -> str:
     """The id of the newest notice about the window that its publication ends; "" for none."""
-    request, kinds = record.request, _ENDED_BY_PUBLISHING
+    request, kinds = record.request, list(_ENDED_BY_PUBLISHING)
     if not any(n for name, n in record.counts.items() if name not in GOOD):
-        kinds = (*kinds, "published_with_failures")
+        kinds.append("published_with_failures")
     rounds = [run_id(request.workload, request.window, n) for n in range(request.round, 0, -1)]
     runs = [f"{kind}-{run}" for run in rounds for kind in kinds]
     windows = [f"{kind}-{request.workload}-{request.window}" for kind in _OF_WINDOWS]
