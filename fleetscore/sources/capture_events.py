@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -155,6 +156,7 @@ def _open_plain(bodies: Sequence[bytes | None]) -> list[dict[str, Any]] | None:
 
 
 def _objects(data: bytes) -> list[dict[str, Any]] | None:
+    data = data.removeprefix(codecs.BOM_UTF8)  # .NET's writers of UTF-8 begin with it
     if not data:
         return None
     try:

@@ -27,6 +27,7 @@ CODED = pa.dictionary(pa.int32(), pa.string())
 _NAMES = (ColumnKind.KEY, ColumnKind.CODED, ColumnKind.LABEL)
 
 _UNITS = {"capture": "event", "csv": "line", "tsv": "line", "jsonl": "line"}
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(slots=True)
@@ -137,12 +138,17 @@ def melt(
 def _our_columns(request: Request, table: pa.Table) -> dict[str, pa.Array]:
     settings = request.settings
     theirs = {name: _flat(table[name]) for name in table.column_names}
-    path = {n: pa.repeat(pa.scalar(v, pa.string()), table.num_rows) for n, v in request.file.columns.items()}
+    path = {n: _repeated(value, table.num_rows) for n, value in request.file.columns.items()}
     if request.columns is not None:
         return {name: theirs.get(settings.theirs(name), path.get(name)) for name in request.columns}
     names = {theirs_name: ours for ours, theirs_name in settings.columns.items()}
     ours = {names.get(name, name): column for name, column in theirs.items()}
     return {name: column for name, column in path.items() if name not in ours} | ours
+
+
+def _repeated(value: str, rows: int) -> pa.Array:
+    """A value of the path for every row; null where its folder stands for no value."""
+    return pa.repeat(pa.scalar(None if value == _HIVE_NULL else value, pa.string()), rows)
 
 
 def _read_keys_and_times(request: Request, kept: _Kept, kinds: Mapping[str, ColumnKind]) -> None:

@@ -40,9 +40,11 @@ def read(store: Store, files: dict[str, bytes], kinds: Any = VANS, **lines: Any)
         json.dumps(base64.b64encode(body()).decode()).encode(),
         b"[" + body() + b"]",
         b" " + json.dumps(json.loads(body()), indent=1).encode(),
+        b"\xef\xbb\xbf" + body(),
+        base64.b64encode(b"\xef\xbb\xbf" + body()),
         body() + b"\n" + body("late", 2, "2026-03-04T11:00:00Z") + b"\n",
     ],
-    ids=["plain", "base64", "base64 in JSON", "array", "indented", "lines"],
+    ids=["plain", "base64", "base64 in JSON", "array", "indented", "mark", "base64_mark", "lines"],
 )
 @pytest.mark.parametrize("codec", ["null", "deflate"])
 def test_a_body_is_opened_whatever_its_dress(store: Store, one: bytes, codec: str) -> None:

@@ -69,6 +69,19 @@ def test_the_path_gives_columns(store: Store) -> None:
     assert paths(store, "data/{device}/{device}.csv", None) == []
 
 
+def test_a_folder_of_no_value_gives_no_value(store: Store) -> None:
+    """Rows below the folder that Spark and Hive name for a missing value have none there: without a key they are
+    rejected, without a number they are kept.
+    """
+    for folder in ("site=__HIVE_DEFAULT_PARTITION__/depth=1", "site=north/depth=__HIVE_DEFAULT_PARTITION__"):
+        store.write(f"data/{folder}/a.csv", b"ts,km\n2026-03-04T10:00:00Z,1\n")
+    settings = DataSettings(path="data/**")
+    kinds = {"ts": ColumnKind.TIME, "site": ColumnKind.KEY, "depth": ColumnKind.NUMBER}
+    reading = read_files(store, list_inputs(store, settings, None).files, settings, kinds)
+    assert [(row["site"], row["depth"]) for row in reading.table.to_pylist()] == [("north", None)]
+    assert [rows.rejected for rows in reading.rows.values()] == [{"missing_key": 1}, {}]
+
+
 def test_everything_passed_over_is_told_with_its_reason(store: Store) -> None:
     """Other suffixes, other layouts, empty and hidden files: what looks like data needs attention, and no
     file vanishes.
