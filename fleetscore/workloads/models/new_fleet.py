@@ -176,8 +176,10 @@ def _import(asked: NewFleet, keys: _Keys, report: Callable[[str, int, int, str],
 
 
 def _facts(imported: FleetImport) -> list[ModelFacts]:
+    """What each model says of itself, one for each model, so that usual signatures outweigh odd ones."""
     bundle = open_bundle(imported.draft.files.__getitem__)
-    return [facts for number in range(len(bundle.names)) for facts in bundle.pack(number).facts]
+    places = (bundle.index[name].to_pylist() for name in ("pack", "place"))
+    return [bundle.pack(number).facts_of_model(place) for number, place in zip(*places, strict=True)]
 
 
 def _path(asked: NewFleet, data: DataGuess, time: TimeGuess | None, zone: str) -> Guess:
