@@ -29,6 +29,19 @@ def test_versions_and_costs_are_those_of_the_files() -> None:
     assert f"{measured / 1e6:.0f} MB" in README and f"{measured / 1e6:.0f} MB" in UNPROVEN
 
 
+def test_the_readme_follows_the_order_of_the_deployment() -> None:
+    """The README's steps are the page's own, in its order, each linked to its heading, with the costs of the table."""
+    text = (ROOT / "README.md").read_text()
+    steps = re.findall(r"^\d\. \[(.+?)\]\(docs/deploy\.md#(\S+)\)", text, re.MULTILINE)
+    headings = [
+        (name, f"{number}-{name}".lower().replace(" ", "-"))
+        for number, name in re.findall(r"^## (\d)\. (.+)$", DEPLOY, re.MULTILINE)
+    ]
+    assert steps == [each for each in headings if "upgrades" not in each[0]]
+    rest, smallest = re.findall(r"\| \*\*sum\*\* \| \*\*(\d+)\*\* \| \*\*(\d+)\*\*", README)[0]
+    assert f"about {rest} USD a month at rest, {smallest} at the smallest" in text
+
+
 def test_the_cost_table_adds_up() -> None:
     """The sums of the table are those of its rows."""
     table = README[README.index("| what | default | smallest |") : README.index("| **sum**")]
