@@ -45,7 +45,14 @@ def plan(
 
 def print_preview(preview: RunPreview) -> None:
     """Print what is expected, where it would be scored and why, and what that takes."""
-    from fleetscore.cli.render import describe_causes, format_counts, plural, print_pairs, print_table
+    from fleetscore.cli.render import (
+        describe_causes,
+        describe_remarks,
+        format_counts,
+        plural,
+        print_pairs,
+        print_table,
+    )  # fmt: skip
 
     head = preview.head
     pairs: list[tuple[str, Any]] = [
@@ -63,7 +70,7 @@ def print_preview(preview: RunPreview) -> None:
         ("input", f"{head.rows:,} rows, {head.size_bytes:,} bytes, in {plural(len(head.inputs), 'file')}"),
         ("models", ", ".join(f"{version or 'none'} ({count:,})" for version, count in head.models.items())),
         ("shards", f"{head.shards:,}, predicted {format_seconds(head.predicted_s)} on one core"),
-        ("remarks", "\n".join(head.remarks[:5])),
+        ("remarks", "\n".join(describe_remarks(head.remarks, head.findings))),
     ]
     print_pairs(f"Plan of {head.request.run} (nothing was written)", pairs)
     rows = [

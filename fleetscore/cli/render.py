@@ -16,12 +16,13 @@ from fleetscore.requesters import format_starter
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fleetscore.records import RunRecord, RunRequest
+    from fleetscore.records import Finding, RunRecord, RunRequest
     from fleetscore.runs.index import RunLine
     from fleetscore.runs.status import RunStatus
 
 _BEYOND_ASCII_CONTROL = re.compile("[\x7f-\x9f]")  # what JSON may hold as it is, and a terminal obeys
 _PIPED_WIDTH = 100
+_REMARKS_SHOWN = 8
 _OUTCOMES = ("scored", "failed", "skipped", "late", "quarantined")
 
 
@@ -154,11 +155,30 @@ def print_status(status: RunStatus) -> None:
         ("model set", _model_set(record)),
         ("missing", record.facts.get("absent", "")),
         ("causes", "\n".join(describe_causes(record.causes))),
-        ("remarks", "\n".join(record.remarks[:5])),
+        ("remarks", "\n".join(describe_remarks(record.remarks, record.findings))),
         ("error", record.error),
         *((name, path) for name, path in status.links.items() if name in ("manifest", "ledger")),
     ]
     print_pairs(status.id, pairs)
+
+
+def describe_remarks(remarks: Sequence[str], findings: Sequence[Finding]) -> list[str]:
+    """A line per remark, those of a kind that was not told yet first, and how many are left out.
+
+    >>> from fleetscore.records import Finding
+    >>> describe_remarks(["a", "b", "c"], [Finding("unread_cells", "a"), Finding("unread_cells", "b")])
+    ['a', 'c', 'b']
+    """
+    causes = {finding.detail: finding.cause for finding in findings}
+    told: set[str] = set()
+    first, again = [], []
+    for text in remarks:
+        cause = causes.get(text, text)
+        (again if cause in told else first).append(text)
+        told.add(cause)
+    lines = [*first, *again]
+    left = len(lines) - _REMARKS_SHOWN
+    return lines[:_REMARKS_SHOWN] + ([f"(and {left:,} more: --json lists all)"] if left > 0 else [])
 
 
 def print_runs(lines: Iterable[RunLine]) -> None:

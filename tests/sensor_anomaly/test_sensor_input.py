@@ -402,6 +402,34 @@ def test_any_flipped_byte_of_a_parquet_file_belongs_to_that_file(store: Store) -
     assert any(one.cause == "unreadable_file" for one in told)
 
 
+def test_indices_beyond_the_dictionary_of_names_belong_to_that_file(store: Store) -> None:
+    """A damaged index of a name is an error of its file: Arrow hands it on unchecked, and it would be taken for
+    another sensor's, or end the scoring of all.
+    """
+    rows = 64
+    table = pa.table(
+        {
+            "TS": ["2018-08-28 23:00:05"] * rows,
+            "Device": [f"d{row % 3}" for row in range(rows)],
+            "Sensor": ["s"] * rows,
+            "Value": [1.0] * rows,
+        }
+    )
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="none")
+    whole = sink.getvalue()
+    packed = bytes([0b00100100, 0b01001001, 0b10010010]) * 5  # 0, 1, 2, 0, ... in two bits each
+    assert whole.count(packed) == 1
+    path = f"{DEFAULTS.folder}damaged.parquet"
+    store.write(
+        path, whole.replace(packed, b"\xff" + packed[1:])
+    )  # four of them are 3, where there are 0 to 2
+    (file,) = list_inputs(store, DEFAULTS.source, None).files
+    entry = catalog_file(store, file, DEFAULTS).entry
+    assert entry.cause == "unreadable_file"
+    assert "index 3 is not in a dictionary of 3 names" in entry.detail
+
+
 @pytest.fixture
 def slow_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that moves 400 s whenever reading asks for the time."""

@@ -288,6 +288,23 @@ def test_rows_with_a_negative_load_are_counted(store: LocalStore, logs: Callable
     assert negative.startswith(f"{_FOLDER}/a.csv: 120 of 120 rows have a negative TotalLoad")
 
 
+def test_a_log_with_sessions_that_are_still_to_come_is_named(
+    store: LocalStore, logs: Callable[..., bytes]
+) -> None:
+    """The file is named with its latest hour, however old its other sessions are; one whose sessions have been
+    is not named.
+    """
+    past = logs(["10.0.0.1"], 1, 5)
+    store.write(f"{_FOLDER}/a.csv", past)
+    store.write(f"{_FOLDER}/b.csv", past + logs(["10.0.0.2"], 1, 1).replace(b"2016-06-01", b"2088-06-01"))
+    run = request_of(store, "2016-06-05")
+    prepare(run)
+    (ahead,) = [remark for remark in WORKLOAD.discover(run).remarks if "still to come" in remark]
+    assert isinstance(ahead, Remark)
+    assert ahead.cause == "clock_ahead"
+    assert ahead.startswith(f"{_FOLDER}/b.csv: its latest session begins in the hour of 2088-06-01 23:00")
+
+
 def test_a_range_of_two_files_is_counted(store: LocalStore, logs: Callable[..., bytes]) -> None:
     """Of a file and the same file grown, the rows of the ranges that they share are counted too."""
     many = [f"10.0.{n}.{m}" for n in range(5) for m in range(1, 21)]

@@ -54,7 +54,7 @@ class Readings:
 
 def encode_sensors(device: pa.Array, sensor: pa.Array) -> tuple[Codes, pa.Table]:
     """Codes of the (device, sensor) pairs row by row, -1 where either is null or empty, and the table of
-    the distinct pairs.
+    the distinct pairs. Raises pa.ArrowInvalid where a column's indices lie beyond its dictionary.
     """
     devices, device_code = _dictionary(device)
     sensors, sensor_code = _dictionary(sensor)
@@ -87,6 +87,8 @@ def _dictionary(column: pa.Array) -> tuple[pa.Array, Codes]:
     strings = column.dictionary.cast(pa.string())
     indices = column.indices.fill_null(-1) if column.indices.null_count else column.indices
     code = indices.to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
+    if code.max(initial=-1) >= len(strings):  # Arrow takes the indices of a damaged file as they are
+        raise pa.ArrowInvalid(f"index {code.max()} is not in a dictionary of {len(strings)} names")
     if strings.null_count or pc.any(pc.equal(strings, "")).as_py():
         usable = pc.fill_null(pc.not_equal(strings, ""), False).to_numpy(zero_copy_only=False)
         code = np.where((code >= 0) & usable[code], code, np.int32(-1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ FLEET = "fleet"
 """The one partition of a training: a single model serves all servers, new ones too."""
 
 _BYTES_PER_HOUR_ROW = 80
+_HOURS_AHEAD = 24  # clocks differ, and a zone may be wrong: a day is not worth a word
 _UNREAD = (Cause.BAD_NUMBER.code, Cause.BIG_NUMBER.code)
 
 
@@ -213,7 +215,8 @@ def _remarks(store: Store, sources: Sources, months: Sequence[MonthHours]) -> tu
     ]
     unread = [Remark("unread_cells", text) for text in _unread_cells(sources.usable)]
     negative = [Remark("negative_load", text) for text in _negative_loads(sources.usable)]
-    return (used, *passed_over, *_spellings(sources.usable), *repeated, *unread, *negative, *aside)
+    ahead = [Remark("clock_ahead", text) for text in _ahead(sources.usable, datetime.now(UTC))]
+    return (used, *passed_over, *_spellings(sources.usable), *repeated, *unread, *negative, *ahead, *aside)
 
 
 def _spellings(records: Sequence[RangeRecord]) -> tuple[str, ...]:
@@ -234,6 +237,19 @@ def _negative_loads(records: Sequence[RangeRecord]) -> list[str]:
         f"{path}: {count} of {kept[path]} rows have a negative TotalLoad, which lowers the sums. Correct the log."
         for path, count in sorted(negative.items())
         if count
+    ]
+
+
+def _ahead(records: Sequence[RangeRecord], now: datetime) -> list[str]:
+    """A sentence for each file with a session that begins later than the present by more than a day."""
+    latest: dict[str, int] = {}
+    for record in records:
+        latest[record.input.path] = max(record.last_slot // SLOTS_PER_HOUR, latest.get(record.input.path, -1))
+    return [
+        f"{path}: its latest session begins in the hour of {moment_of(hour):%Y-%m-%d %H}:00, which is still to come. "
+        "Correct the server's clock."
+        for path, hour in sorted(latest.items())
+        if hour > hour_of(now) + _HOURS_AHEAD
     ]
 
 
