@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--held", is_flag=True, help="What a check of the window's newest run holds back.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many rows.")
 @click.option(
-    "--out", "target", type=click.Path(path_type=Path, dir_okay=False), default=None,
+    "--out", "--to", "target", type=click.Path(path_type=Path, dir_okay=False), default=None,
     help="Write all rows to this file instead: .parquet or .csv.",
 )  # fmt: skip
 @asking_options

@@ -110,6 +110,9 @@ def test_results_are_printed_and_written(hosted: Store, command: Command, tmp_pa
             in command("results", "toy", "--window", WINDOW, "--out", str(target), store=hosted).out
         )
         assert target.stat().st_size > 0
+    other = tmp_path / "to.csv"
+    assert command("results", "toy", "--window", WINDOW, "--to", str(other), store=hosted).code == 0
+    assert len(other.read_text().splitlines()) == 13
     assert command("results", "toy", "--out", str(tmp_path / "rows.txt"), store=hosted).code == 2
 
 
