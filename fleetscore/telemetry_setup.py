@@ -119,6 +119,17 @@ def set_up() -> Instruments | None:
     return None
 
 
+def import_exporters() -> None:
+    """Import what `set_up` needs for an OTLP collector, where one is named, without starting anything: once for
+    all processes that are forked afterwards.
+    """
+    if any(otlp_endpoint(signal) for signal in SIGNALS) and not problem_of_otlp():
+        import opentelemetry.exporter.otlp.proto.http.metric_exporter
+        import opentelemetry.exporter.otlp.proto.http.trace_exporter
+        import opentelemetry.sdk.metrics.export
+        import opentelemetry.sdk.trace.export  # noqa: F401  # each process makes its own of them
+
+
 def _otlp_signals() -> list[str]:
     """The signals that go to an OTLP collector."""
     signals = [signal for signal in SIGNALS if otlp_endpoint(signal)]

@@ -40,11 +40,13 @@ def warmup(context: func.warmup.WarmUpContext) -> None:
 
     block_pandas_import()
     from fleetscore.registry import load_kind, shipped_kinds
+    from fleetscore.telemetry_setup import import_exporters
 
     for module in _NEEDED:
         import_module(module)
     for kind in shipped_kinds():
         load_kind(kind)
+    import_exporters()
     store_class(os.environ.get("FLEETSCORE_STORE", ""))
 
 

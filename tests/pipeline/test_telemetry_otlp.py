@@ -78,6 +78,22 @@ def test_both_receivers_get_everything_where_both_are_named() -> None:
     assert counted == sorted(value for _, value in collector.values("fleetscore_partitions_total")) == [1, 19]
 
 
+@pytest.mark.parametrize(
+    ("address", "imported"), [("http://127.0.0.1:9", True), ("", False), ("ftp://x", False)]
+)
+def test_exporters_are_imported_ahead_without_a_thread(address: str, imported: bool) -> None:
+    """What workers are forked from has them where a collector is named, and not one thread, which a fork would lose."""
+    code = (
+        "import os, sys; from fleetscore.telemetry_setup import import_exporters; import_exporters();"
+        "print('opentelemetry.sdk.metrics.export' in sys.modules, len(os.listdir('/proc/self/task')))"
+    )
+    told = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OTEL_EXPORTER_OTLP_ENDPOINT": address}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=told, capture_output=True, text=True, check=True, timeout=100
+    )
+    assert done.stdout.split() == [str(imported), "1"]
+
+
 @pytest.mark.slow
 def test_a_signal_can_be_sent_alone() -> None:
     """With the endpoint of traces alone no metric is sent, and the other way round."""
