@@ -33,7 +33,8 @@ class Snapshot:
     """What a table holds at a version; -1 before the first commit.
 
     `files` has the `add` action of each live file by its path relative to the table, `removed` the `remove`
-    actions of those that are gone, `rounds` the newest committed round of each window.
+    actions of those that are gone, `rounds` the newest committed round of each window. `read_at` is the
+    version at which this process read the log from its beginning.
     """
 
     table: str
@@ -43,6 +44,7 @@ class Snapshot:
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     removed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     rounds: Mapping[str, int] = field(default_factory=dict)
+    read_at: int = -1
 
     def files_of(self, window: str) -> dict[str, Mapping[str, Any]]:
         """The live files of the window."""
@@ -152,7 +154,7 @@ def _read_whole(store: Store, table: str) -> Snapshot:
         later, side_by_side(lambda v: _read_commit(store, commits[v]), later), strict=True
     ):
         snapshot = apply_actions(snapshot, version, actions)
-    return snapshot
+    return replace(snapshot, read_at=snapshot.version)
 
 
 def _advance(store: Store, snapshot: Snapshot) -> Snapshot:
@@ -167,10 +169,14 @@ def _advance(store: Store, snapshot: Snapshot) -> Snapshot:
 
 
 def _is_there(store: Store, snapshot: Snapshot) -> bool:
-    """Whether the table is still the one that was read: not deleted, and made anew by nobody."""
+    """Whether the table is still the one that was read: not deleted, and made anew by nobody.
+
+    A commit after the log was deleted leaves the newest version there without those before it.
+    """
     if snapshot.version < 0:
         return True
-    return store.stat(version_path(snapshot.table, snapshot.version)) is not None
+    versions = {max(snapshot.read_at, 0), snapshot.version}
+    return all(store.stat(version_path(snapshot.table, version)) is not None for version in versions)
 
 
 def _read_commit(store: Store, path: str) -> list[Action]:

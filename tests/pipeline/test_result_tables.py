@@ -389,6 +389,23 @@ def test_a_log_with_a_gap_is_named_and_costs_no_run(published: Store) -> None:
     assert isinstance(raised.value, FleetscoreError)
 
 
+def test_a_log_deleted_under_a_process_that_remembers_it_is_named_and_made_anew(published: Store) -> None:
+    """A commit to a log that somebody deleted leaves a gap: the process that made it sees that too, and the repair
+    makes the whole table anew.
+    """
+    log = f"{table_root('toy')}_delta_log/"
+    for entry in published.list(log):
+        published.delete(entry.path)
+    lines(published, "2026-01-01T05")
+    assert run_window(published, "toy", "2026-01-01T05", ONE_SHARD).state is RunState.PUBLISHED
+    with pytest.raises(StoreError, match="repair --tables"):
+        read_snapshot(published, "toy")
+    for entry in published.list(log):
+        published.delete(entry.path)
+    assert {repair.state for repair in repair_tables(published, NOW)} == {"committed"}
+    assert by_deltalake(root_of(published)) == truth(published)
+
+
 def test_what_an_attempt_left_in_the_table_is_swept(published: Store) -> None:
     """A file of an attempt that lost lies below the table's root until housekeeping; what a ledger names
     stays.
