@@ -171,7 +171,7 @@ def describe_remarks(remarks: Sequence[str], findings: Sequence[Finding]) -> lis
     """
     causes = {finding.detail: finding.cause for finding in findings}
     told: set[str] = set()
-    first, again = [], []
+    first, again = list[str](), list[str]()
     for text in remarks:
         cause = causes.get(text, text)
         (again if cause in told else first).append(text)

@@ -113,10 +113,16 @@ class Prices:
 
 
 def read_prices(store: Store) -> Prices:
-    """The prices of the store, else those that ship; SettingsError names the line at fault."""
+    """The prices of the store, else those that ship; SettingsError names the line at fault, or the folder in
+    the place of the file.
+    """
     try:
         data = store.read(PRICES_PATH)
-    except MissingBlobError:
+    except MissingBlobError as error:
+        if isinstance(error.__cause__, IsADirectoryError):
+            raise SettingsError(
+                f"{PRICES_PATH} is a folder.", fix="Put the file there, or remove it.", field=PRICES_PATH
+            ) from error
         data = _SHIPPED.read_bytes()
     try:
         return convert_value(tomllib.loads(data.decode()), Prices, strict=False)

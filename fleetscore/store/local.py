@@ -73,14 +73,15 @@ class LocalStore:
 
     def read_tagged(self, path: str) -> tuple[bytes, str]:
         """Content and etag of the same version; MissingBlobError when there is none."""
-        with _reading(path), self._file(path).open("rb") as file:
-            return file.read(), _etag(os.fstat(file.fileno()))
+        with _reading(path), open(self._file(path), "rb", opener=_open_at_once) as file:
+            status = os.fstat(file.fileno())
+            _require_file(path, status.st_mode)
+            return file.read(), _etag(status)
 
     def open(self, path: str) -> pa.NativeFile:
         """The file, mapped into memory: its version stays readable when the path is overwritten or deleted."""
         with _reading(path):
-            if self._file(path).is_dir():
-                raise IsADirectoryError
+            _require_file(path, self._file(path).stat().st_mode)
             return pa.memory_map(str(self._file(path)), "r")
 
     def write(self, path: str, data: bytes) -> str:
@@ -308,6 +309,18 @@ def _is_listed(entry: os.DirEntry[str], root: Path) -> bool:
 
 def _stays_within(file: Path, root: Path) -> bool:
     return Path(os.path.realpath(file)).is_relative_to(root)
+
+
+def _open_at_once(file: str, flags: int) -> int:
+    """Open without waiting: a named pipe waits for a writer otherwise."""
+    return os.open(file, flags | os.O_NONBLOCK)
+
+
+def _require_file(path: str, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError
+    if not stat.S_ISREG(mode):
+        raise StoreError(f"{path} is no regular file.", fix="Put the file there, or remove it.", retry=False)
 
 
 def _sync(file: Path) -> None:

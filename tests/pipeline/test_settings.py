@@ -8,6 +8,7 @@ from toy_workload import ToySettings
 from fleetscore.app_settings import AppSettings, read_app_settings
 from fleetscore.errors import SettingsError
 from fleetscore.operations.doctor_workloads import judge_settings
+from fleetscore.pipeline.cost import find_prices, read_prices
 from fleetscore.registry import find_workload, find_workloads, get_workload, read_policy
 from fleetscore.settings import RunPolicy, read_workload_settings
 from fleetscore.store.base import Store
@@ -58,6 +59,15 @@ def test_a_number_out_of_range_names_variable_and_range(text: str) -> None:
     with pytest.raises(SettingsError, match="0 to 1024") as caught:
         read_app_settings({"FLEETSCORE_PARALLELISM": text})
     assert caught.value.field == "FLEETSCORE_PARALLELISM"
+
+
+def test_a_folder_in_the_place_of_the_prices_makes_costs_unknown(tmp_path: Path) -> None:
+    """It is named, where the prices that ship were taken without a word."""
+    store = LocalStore(tmp_path / "store")
+    (store.root / "settings" / "prices.toml").mkdir(parents=True)
+    with pytest.raises(SettingsError, match=r"prices\.toml is a folder"):
+        read_prices(store)
+    assert find_prices(store).problem.startswith("Costs are unknown: settings/prices.toml is a folder")
 
 
 def test_a_folder_in_the_place_of_settings_is_an_error(tmp_path: Path) -> None:

@@ -130,6 +130,16 @@ def test_a_failing_disk_is_an_error_with_a_fix(
     assert list(local._temporary.iterdir()) == []
 
 
+def test_a_named_pipe_is_refused_at_once(local: LocalStore) -> None:
+    """Reading one would wait for a writer for ever; it is an error that names the path, and no entry."""
+    local.write("settings/a.toml", b"")
+    os.mkfifo(local.root / "settings" / "pipe.toml")
+    for read in (local.read, local.open):
+        with pytest.raises(StoreError, match=r"settings/pipe\.toml is no regular file"):
+            read("settings/pipe.toml")
+    assert [entry.path for entry in local.list("settings/")] == ["settings/a.toml"]
+
+
 def test_links_that_lead_out_of_the_store_are_not_followed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
