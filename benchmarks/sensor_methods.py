@@ -25,7 +25,7 @@ from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 from fleetscore.workloads.sensor_anomaly.training import fit_model, pick_evenly
 
 SETTINGS = SensorSettings()
-EVEN_WEIGHTS = np.array(SETTINGS.detect.weights)
+DEFAULT_WEIGHTS = np.array(SETTINGS.detect.weights)
 
 
 def alone(detector: str) -> Floats:
@@ -34,7 +34,7 @@ def alone(detector: str) -> Floats:
 
 
 def fleetscore_marks(
-    series: Sequence[Series], budget: float, weights: Floats = EVEN_WEIGHTS
+    series: Sequence[Series], budget: float, weights: Floats = DEFAULT_WEIGHTS
 ) -> list[tuple[Floats, Floats]]:
     """Severity and marks (0 or 1) of each series' readings, 0 for those of training, by the code that scores windows.
 

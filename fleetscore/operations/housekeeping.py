@@ -53,7 +53,7 @@ _LEDGER_FIRST = ("collected.json", "files.json", "ledger.parquet", "causes.parqu
 _NOTES = ("prepare/", "completions/", "given_up/")
 _SPARE = ("crumb.json", "challenger.parquet", "challenger.json")
 _MOST_EXAMPLES = 5
-_CARRIED_DAYS = 10.0  # windows of the present read nine days back; older ones make their state anew
+_CARRIED_DAYS = 12.0  # windows of the present read eleven days back; older ones make their state anew
 _RUNS_AT_ONCE = 64
 _log = logging.getLogger("fleetscore.housekeeping")
 

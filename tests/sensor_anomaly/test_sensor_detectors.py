@@ -21,22 +21,27 @@ from fleetscore.windows import Cadence, Window
 from fleetscore.workload import RunContext
 from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US, DAY_BINS
 from fleetscore.workloads.sensor_anomaly.detect.budget import severity_limits
+from fleetscore.workloads.sensor_anomaly.detect.calibration import LIMIT, fit_tails
+from fleetscore.workloads.sensor_anomaly.detect.fitting import fit_centroids
 from fleetscore.workloads.sensor_anomaly.detect.horizon import CALIBRATION_BINS, HORIZON_BINS, MEMORY_BINS
 from fleetscore.workloads.sensor_anomaly.detect.marking import chain_marks, limit_marks
 from fleetscore.workloads.sensor_anomaly.detect.model import (
     DETECTORS,
     SHAPES,
+    SHORT,
+    TAIL,
     DetectorPack,
     read_detectors,
     write_detectors,
 )
+from fleetscore.workloads.sensor_anomaly.detect.raw_scores import nearest
 from fleetscore.workloads.sensor_anomaly.settings import DetectSettings, SensorSettings
 from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
 
 
 @pytest.fixture(scope="module")
 def estate(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Three sensors for twelve days, one with a spike of ten deviations on the last day; trained on three days."""
+    """Three sensors for two weeks, one with a spike of ten deviations on the last day; trained on three days."""
     store = open_store(str(tmp_path_factory.mktemp("detectors") / "store"))
     sensors = {name: readings(seed) for seed, name in enumerate(("flow", "heat", "load"))}
     place = (SPIKE.ordinal - FIRST.ordinal) * 6
@@ -64,14 +69,14 @@ def test_spike_is_marked_with_its_event_and_the_usual_is_not(estate: Store) -> N
     assert all(row["event_start"] is None and row["severity"] is not None for row in others)
 
 
-def test_window_depends_on_nine_days_of_readings_only(estate: Store, tmp_path: object) -> None:
+def test_window_depends_on_eleven_days_of_readings_only(estate: Store, tmp_path: object) -> None:
     """A store that holds only the readings of the horizon and the window gives the same rows, bit for bit."""
     small = open_store(f"{tmp_path}/store")
     for entry in estate.list("models/"):
         small.write(entry.path, estate.read(entry.path))
     first_bin = int(SPIKE.start.timestamp() * 1_000_000) // BIN_US - HORIZON_BINS
     since = Window(Cadence.HOUR, first_bin // 12)
-    assert since.ordinal - FIRST.ordinal == 11 * 24 + 5 - 9 * 24
+    assert since.ordinal - FIRST.ordinal == 13 * 24 + 5 - 11 * 24
     sensors = {name: readings(seed) for seed, name in enumerate(("flow", "heat", "load"))}
     place = (SPIKE.ordinal - FIRST.ordinal) * 6
     sensors["heat"][place + 2 : place + 5] += 20
@@ -98,9 +103,10 @@ def test_plan_names_the_history(estate: Store) -> None:
     kind = SensorAnomaly()
     found = kind.discover(RunContext(estate, kind, SPIKE, read_pins(estate, kind.name)))
     assert any(
-        remark.startswith("Detectors read the 9 days before the window: 10 files") for remark in found.remarks
+        remark.startswith("Detectors read the 11 days before the window: 12 files")
+        for remark in found.remarks
     )
-    assert len(found.inputs) == 10
+    assert len(found.inputs) == 12
 
 
 def test_broken_file_before_the_window_fails_only_its_own_window(tmp_path: object) -> None:
@@ -150,7 +156,7 @@ def test_weights_are_settings(estate: Store) -> None:
 
 
 def test_new_level_is_one_event_and_then_the_normal() -> None:
-    """Of a level that stays new, no more than 2 % of five days is marked, and then nothing."""
+    """Of a level that stays new, no more than 2 % of a week is marked, and then nothing."""
     end = CALIBRATION_BINS + MEMORY_BINS + 4 * DAY_BINS
     there = np.ones((1, end), bool)
     candidates = np.zeros((1, end), bool)
@@ -192,3 +198,23 @@ def test_budget_orders_severities() -> None:
     assert severity_limits(0.05, np.array([24.0]))[0] < severity_limits(0.05, np.array([288.0]))[0]
     assert all(a >= b for a, b in itertools.pairwise(limits))
     assert limits[0] > limits[25] > limits[-1]
+
+
+def test_usual_courses_are_those_of_the_sensor_in_any_company() -> None:
+    """Centroids are the same for a sensor alone and among others, and ordinary windows lie near one of them."""
+    level = np.random.default_rng(5).normal(0, 1, (3, 2000))
+    level[1] += 10 * (np.arange(2000) // 250)
+    found = fit_centroids(level, SHORT)
+    assert np.array_equal(found[1:2], fit_centroids(level[1:2], SHORT))
+    assert np.median(nearest(level, found), axis=1).max() < 4
+
+
+def test_scores_reach_beyond_what_a_week_can_count() -> None:
+    """A score rises with the raw score up to its limit, is 0 for the usual, and equal for equal pasts in any company."""
+    past = np.abs(np.random.default_rng(6).normal(0, 1, (2, CALIBRATION_BINS)))
+    none, nothing = np.full((2, TAIL), -np.inf), np.zeros(2)
+    raw = np.array([[0.5, 3.0, 4.0, 6.0, 1e6]]).repeat(2, axis=0)
+    score = fit_tails(past, none, nothing).score(raw)
+    assert score[0, 0] == 0 and (np.diff(score[0]) > 0).all() and score[0, -1] == LIMIT
+    alone = fit_tails(past[1:], none[1:], nothing[1:]).score(raw[1:])
+    assert np.array_equal(alone[0], score[1])

@@ -34,6 +34,7 @@ from fleetscore.workloads.sensor_anomaly.detect.loading import load_detectors
 from fleetscore.workloads.sensor_anomaly.detect.past import past_of_bins
 from fleetscore.workloads.sensor_anomaly.detect.svm import SvmOfBins
 from fleetscore.workloads.sensor_anomaly.fitted import load_models
+from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
 
 STATE = carried_state_prefix("sensor_anomaly")
@@ -67,10 +68,10 @@ def put_hours(store: Store, first: int, end: int, hours: int) -> None:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """A store with trained models and twelve days of readings, in daily files and, of the last two days, hourly ones."""
+    """A store with trained models and two weeks of readings, in daily files and, of the last two days, hourly ones."""
     store = open_store(str(tmp_path_factory.mktemp("state") / "store"))
-    put_hours(store, 0, 240, 24)
-    put_hours(store, 240, 280, 1)
+    put_hours(store, 0, 288, 24)
+    put_hours(store, 288, 328, 1)
     train(store, SensorAnomaly())
     return store
 
@@ -131,7 +132,8 @@ def test_rows_are_those_of_the_plain_computation(models: Store, fresh: Callable[
     number = np.array([len(t) for t, _ in own])
     time_us, value = (np.concatenate(part) for part in zip(*own, strict=True))
     window = ShardReadings(time_us, value, decide(fitted.pack, fitted.place, number, value), number)
-    plain = assess(pack, past, bins.since(begin), begin, window, Rules(np.ones(6), 0.05, 24))
+    rules = Rules(np.array(SensorSettings().detect.weights), 0.05, 24)
+    plain = assess(pack, past, bins.since(begin), begin, window, rules)
     assert found["severity"].to_numpy().tobytes() == plain.severity.tobytes()
     assert found["anomaly"].to_numpy().tobytes() == plain.marked.tobytes() and plain.marked.any()
 
@@ -250,13 +252,13 @@ def test_sensor_that_another_version_judges_is_known_to_both(fresh: Callable[[st
 
 
 def test_housekeeping_sweeps_state_that_no_window_of_the_present_reads(fresh: Callable[[str], Store]) -> None:
-    """State that was not written for ten days goes, and is made anew when an old window is scored again."""
+    """State that was not written for twelve days goes, and is made anew when an old window is scored again."""
     store, kind = fresh("swept"), SensorAnomaly()
     expected = score(store, kind, SPIKE)
     count = len(state_paths(store))
     now = datetime.now(UTC)
-    assert sweep(store, now + timedelta(days=9)).files.get("partial", 0) == 0
-    assert sweep(store, now + timedelta(days=11)).files["partial"] == count
+    assert sweep(store, now + timedelta(days=11)).files.get("partial", 0) == 0
+    assert sweep(store, now + timedelta(days=13)).files["partial"] == count
     assert state_paths(store) == []
     assert score(store, kind, SPIKE).equals(expected)
 

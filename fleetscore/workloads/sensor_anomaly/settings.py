@@ -25,7 +25,7 @@ class DetectSettings:
     kmeans32: float = 1.0  # the same of the last 32 bins
     day_before: float = 1.0  # level of the last two hours against the day before
     season: float = 1.0  # distance to the usual level of the hour of the day, where the history carries one
-    svm: float = 1.0  # the decision value of the one-class SVM
+    svm: float = 0.25  # the decision value of the one-class SVM, which goes with the median
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -2,7 +2,7 @@
 a larger one.
 
 The largest 2 % of a sensor's raw scores of the last CALIBRATION_BINS get a generalised Pareto tail, fitted
-by probability-weighted moments. Below the 98 % quantile the score is 0. Where the past is short, the
+by its first two moments. Below the 98 % quantile the score is 0. Where the past is short, the
 largest scores of training stand beside it.
 """
 
@@ -17,7 +17,7 @@ from fleetscore.workloads.sensor_anomaly.detect.model import TAIL
 from fleetscore.workloads.sensor_anomaly.readings import Floats
 
 TAIL_SHARE = 0.02
-_LIMIT = 4.0  # a probability below 1e-4 says no more than that: five days hold 1,440 bins
+LIMIT = 8.0  # a smaller probability says no more: a sensor that goes far beyond its week is alike by 1e-8
 _SHORT_PAST = 1000  # with fewer scores the ones of training count, too
 _LEAST = 50  # with fewer scores in all, nothing is rare
 _HEAVIEST = 0.9
@@ -44,7 +44,7 @@ class Tails:
         excess = np.where(raw > threshold, raw - threshold, 0.0)  # NaN compares false
         with np.errstate(over="ignore"):
             heavy = np.log10(1.0 + shape * excess / width) / shape
-        score = np.minimum(heavy - np.log10(TAIL_SHARE), _LIMIT)
+        score = np.minimum(heavy - np.log10(TAIL_SHARE), LIMIT)
         return np.where(raw > threshold, score, 0.0)
 
 
@@ -91,12 +91,10 @@ def _fit(top: Floats, total: Floats) -> Tails:
     base = np.where(usable, threshold, 0.0)
     excess = np.where((place < size[:, None]) & usable[:, None], top - base[:, None], 0.0)
     mean = excess.sum(axis=1) / size
-    weighted = (excess * (place / (size[:, None] - 1.0))).sum(axis=1) / size  # the largest has weight 0
     tiny = 1e-9 * (1.0 + np.abs(base))
     mean = np.maximum(mean, tiny)
-    spread = mean - 2.0 * weighted
-    shape = np.where(spread > tiny, 2.0 - mean / np.maximum(spread, tiny), _HEAVIEST)
-    shape = np.clip(shape, 1e-3, _HEAVIEST)
+    variance = np.maximum((excess * excess).sum(axis=1) / size - mean * mean, tiny * tiny)
+    shape = np.clip(0.5 - 0.5 * mean * mean / variance, 1e-3, _HEAVIEST)
     width = mean * (1.0 - shape)
     return Tails(np.where(usable, threshold, np.inf), width, shape)
 

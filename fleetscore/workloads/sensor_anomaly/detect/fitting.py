@@ -78,14 +78,14 @@ def _pick_windows(dense: Floats, length: int) -> Floats:
 
 
 def _cluster(windows: Floats) -> Floats:
-    """Lloyd's rounds from centroids that lie far from each other; the same windows give the same centroids."""
+    """Lloyd's rounds from windows evenly spread over the order of their means; the same windows give the same
+    centroids.
+
+    Centroids that begin as far from each other as possible would begin at what was rare in training.
+    """
     square = np.einsum("ij,ij->i", windows, windows)
-    chosen = [len(windows) // 2]
-    nearest = _distances(windows, square, windows[chosen])[:, 0]
-    for _ in range(CLUSTERS - 1):
-        chosen.append(int(nearest.argmax()))
-        nearest = np.minimum(nearest, _distances(windows, square, windows[chosen[-1:]])[:, 0])
-    centroids = windows[chosen].copy()
+    order = np.argsort(windows.mean(axis=1), kind="stable")
+    centroids = windows[order[(2 * np.arange(CLUSTERS) + 1) * len(windows) // (2 * CLUSTERS)]]
     for _ in range(_ROUNDS):
         own = _distances(windows, square, centroids).argmin(axis=1)
         member = own[:, None] == np.arange(CLUSTERS)

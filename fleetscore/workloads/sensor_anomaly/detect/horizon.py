@@ -9,8 +9,8 @@ from fleetscore.workloads.sensor_anomaly.detect.bins import DAY_BINS
 CONTEXT_BINS = 2 * DAY_BINS
 """So many bins before a bin its raw scores may depend on: two days."""
 
-CALIBRATION_BINS = 5 * DAY_BINS
-"""Five days of raw scores calibrate an hour; with the two days that the oldest depend on, seven days of
+CALIBRATION_BINS = 7 * DAY_BINS
+"""A week of raw scores calibrates an hour; with the two days that the oldest depend on, nine days of
 readings.
 """
 
@@ -18,6 +18,6 @@ MEMORY_BINS = DAY_BINS
 """So many bins before an hour the limit on marks looks back, and so many more the beginning of an event."""
 
 HORIZON_BINS = CALIBRATION_BINS + CONTEXT_BINS + 2 * MEMORY_BINS
-"""So many bins before its first hour a window needs: seven days for severities, a day for the limit, a day
+"""So many bins before its first hour a window needs: nine days for severities, a day for the limit, a day
 for events.
 """

@@ -1,7 +1,7 @@
 """Marks and events: which bins of a sensor are anomalies, within a limit, and which of them belong together.
 
 A bin is a candidate where its severity reaches the threshold. Once the candidates of a day are more than
-TAIL_SHARE of five days, what was unusual is the new normal, and further ones are not marked. Marks no
+TAIL_SHARE of a week, what was unusual is the new normal, and further ones are not marked. Marks no
 further apart than the gap are one event.
 """
 

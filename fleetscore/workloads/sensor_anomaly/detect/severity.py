@@ -1,7 +1,7 @@
 """Severity: the calibrated scores of a sensor's detectors, averaged by their weights, hour by hour as they
 would be online.
 
-What a bin gets depends on the readings of the seven days before its hour and on those of its hour up to its
+What a bin gets depends on the readings of the nine days before its hour and on those of its hour up to its
 end.
 """
 

@@ -27,7 +27,7 @@ _ANCHORS = 200  # places at which the level is computed; between them it is a st
 _KNOTS = ((0, 20.0), (50, 9.0), (85, 5.5), (95, 4.0), (99, 3.0))
 """Sensitivity -> margin in deviations of what is left over."""
 
-_HARDEST = 4.0  # the largest calibrated score
+_HARDEST = 4.0  # a calibrated score that counts as the largest: a series of its own says no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ def _severity(left: Floats, period: int) -> Floats:
     total = np.zeros(len(left))
     for one in raw:
         tails = fit_tails(_thinned(one)[None], none, np.zeros(1))
-        total += tails.score(one[None])[0]
+        total += np.minimum(tails.score(one[None])[0], _HARDEST)
     short = _short_scores(np.abs(left)) if len(left) < 50 else total / 3
     return np.asarray(short / _HARDEST)
 
