@@ -14,9 +14,21 @@ from fleetscore.workloads.store_sales.chain import (
     prepare_with,
     season_of,
 )
+from fleetscore.workloads.store_sales.contract import QUANTILES, StoreSalesSettings
 from fleetscore.workloads.store_sales.features import build, every_step, feature_names, prepare
-from fleetscore.workloads.store_sales.model_file import chain_arrays, chain_of_arrays
+from fleetscore.workloads.store_sales.forecasting import count_series, forecast, forecast_weeks
+from fleetscore.workloads.store_sales.forest import MOST_LEAVES, Forest, make_scorer
+from fleetscore.workloads.store_sales.model_file import (
+    FIRST_METHOD,
+    WHOLE_AND_SEASONAL,
+    QuantileModel,
+    chain_arrays,
+    chain_of_arrays,
+    pack_model,
+    unpack_model,
+)
 from fleetscore.workloads.store_sales.panel import Panel
+from fleetscore.workloads.store_sales.training import learn_fallback
 
 STORES, SKUS, WEEKS, PEAK = 15, 6, 130, 46
 
@@ -125,3 +137,55 @@ def test_a_chain_is_kept_whole_or_refused() -> None:
     for name, value in (("chain_response", chain.response[:2]), ("season_gain", np.array([np.nan, 0.0]))):
         with pytest.raises(ModelError, match="do not fit"):
             chain_of_arrays(chain_arrays(chain) | {name: value})
+
+
+def test_a_new_store_is_forecast_with_the_season() -> None:
+    """The fallback of a series without history is higher in the peak by about the peak; older models' holds no season."""
+    panel = make_estate(7, peak=0.7, weeks=PEAK + 2 * 52 + 7)
+    stop = PEAK + 2 * 52 - 6  # the weeks to forecast have the peak
+    chain, prepared = learn_chain(prepare(panel), panel, stop)
+    fallback = learn_fallback(prepared, panel.skus)
+    sales = panel.sales[:, : stop + 13].copy()
+    sales[:SKUS], sales[:, stop:] = np.nan, np.nan
+    cut = {name: getattr(panel, name)[..., : stop + 13] for name in ("price", "deal", "feat", "extras")}
+    ahead = replace(panel, sales=sales, **cut)
+    model = QuantileModel(no_trees(), np.zeros(5), fallback, 13, chain, WHOLE_AND_SEASONAL)
+    settings = StoreSalesSettings()
+    said = forecast(ahead, model, make_scorer(model.forest), settings)
+    assert said.short[:SKUS].all() and not said.short[SKUS:].any()
+    plain = ahead.feat[:SKUS, stop:] < 0.5
+    logs = np.where(plain, np.log1p(said.quantiles[:SKUS, :, 2]), np.nan)
+    assert np.nanmean(logs[:, 5:8]) - np.nanmean(logs[:, :2]) > 0.3
+    series, week = (np.repeat(np.arange(SKUS), 13), np.tile(np.arange(13), SKUS))
+    rows, _ = forecast_weeks(ahead, model, make_scorer(model.forest), settings, series, week)
+    np.testing.assert_array_equal(rows, said.quantiles[:SKUS].reshape(-1, 5))
+    before = forecast(ahead, replace(model, method=FIRST_METHOD), make_scorer(model.forest), settings)
+    flat = np.where(plain, before.quantiles[:SKUS, :, 2], np.nan)
+    assert (np.nanmax(flat, axis=1) == np.nanmin(flat, axis=1)).all()
+
+
+def test_pieces_are_forecast_as_whole_pieces() -> None:
+    """Where all known sales are whole, so are the quantiles; one sale of a part of a piece leaves them as they are."""
+    panel = make_estate(8, peak=0.0, weeks=90)
+    sales = panel.sales.copy()
+    sales[:, 77:] = np.nan
+    sales[0, 40] += 0.5
+    chain, prepared = learn_chain(prepare(panel), panel, 77)
+    model = QuantileModel(no_trees(), np.zeros(5), learn_fallback(prepared, panel.skus), 13, chain, 1)
+    said = forecast(replace(panel, sales=sales), model, make_scorer(model.forest), StoreSalesSettings())
+    whole = (said.quantiles == np.rint(said.quantiles)).all(axis=(1, 2))
+    assert not whole[0] and whole[1:].all()
+    assert not count_series(
+        np.array([[np.nan, np.nan], [0.0, 0.0]])
+    ).any()  # nothing sold: nothing is known of its pieces
+    kept = unpack_model(pack_model(model))
+    assert kept.method == model.method
+
+
+def no_trees() -> Forest:
+    """A forest of one tree without effect for each quantile."""
+    count, nodes = len(QUANTILES), (len(QUANTILES), MOST_LEAVES - 1)
+    return Forest(
+        feature_names(), np.arange(count + 1), np.zeros(nodes, np.int16), np.full(nodes, np.inf),
+        np.full(nodes, 0xFFFF, np.uint16), np.zeros((count, MOST_LEAVES)),
+    )  # fmt: skip

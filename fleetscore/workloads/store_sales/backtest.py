@@ -17,9 +17,10 @@ from fleetscore.workloads.store_sales.contract import (
     StoreSalesSettings,
 )
 from fleetscore.workloads.store_sales.features import Prepared, build, every_step
-from fleetscore.workloads.store_sales.forecasting import spread_out, to_sales
+from fleetscore.workloads.store_sales.forecasting import count_series, round_counts, spread_out, to_sales
+from fleetscore.workloads.store_sales.holiday_weeks import Calendar, calendar_of
 from fleetscore.workloads.store_sales.input_files import UsableFiles, find_files
-from fleetscore.workloads.store_sales.judgement import block_of, judge, name_weeks
+from fleetscore.workloads.store_sales.judgement import Block, block_of, judge, name_weeks
 from fleetscore.workloads.store_sales.model_sets import load_training_panel
 from fleetscore.workloads.store_sales.panel import Panel
 from fleetscore.workloads.store_sales.training import (
@@ -43,12 +44,25 @@ def run_backtest(store: Store, settings: StoreSalesSettings, cutoffs: int) -> Ma
     if cutoffs < 1:
         raise InputError(f"cutoffs is {cutoffs}, expected 1 or more.", field="cutoffs")
     panel, cadence = load_history(store, settings)
-    return name_weeks(backtest_panel(panel, settings, cutoffs), cadence)
+    calendar = calendar_of(settings, cadence)
+    return name_weeks(backtest_panel(panel, settings, cutoffs, calendar), cadence)
 
 
-def backtest_panel(panel: Panel, settings: StoreSalesSettings, cutoffs: int) -> dict[str, Any]:
+def backtest_panel(
+    panel: Panel, settings: StoreSalesSettings, cutoffs: int, calendar: Calendar | None = None
+) -> dict[str, Any]:
     """The figures of run_backtest, on a panel whose every column has known sales."""
-    prepared_at, stop = prepare_for_training(panel), panel.sales.shape[1]
+    blocks, forecasts = forecast_cutoffs(panel, settings, cutoffs, calendar)
+    return {"cutoffs": [b.cutoff for b in blocks], **judge(blocks, forecasts, panel.stores)}
+
+
+def forecast_cutoffs(
+    panel: Panel, settings: StoreSalesSettings, cutoffs: int, calendar: Calendar | None = None
+) -> tuple[list[Block], list[FloatArray]]:
+    """The blocks of `cutoffs` forecasts, in order of time, and of each what was forecast (rows x quantiles),
+    in sales. InputError when the history is too short for a single one.
+    """
+    prepared_at, stop = prepare_for_training(panel, calendar), panel.sales.shape[1]
     prepared = prepared_at(stop)[1]
     wanted = [stop - n * settings.steps for n in range(1, cutoffs + settings.calibration_blocks + 1)]
     columns = sorted(c for c in wanted if len(draw_cases(prepared, c, settings).step) >= FEWEST_TRAINING_ROWS)
@@ -67,12 +81,11 @@ def backtest_panel(panel: Panel, settings: StoreSalesSettings, cutoffs: int) -> 
         widening = learn_widening([said[c] for c in before], [truth[c] for c in before])
         block = block_of(panel, cutoff, settings.steps)
         blocks.append(block)
-        forecasts.append(
-            to_sales(
-                spread_out(said[cutoff], widening) + _levels(prepared_at(cutoff)[1], cutoff, settings)
-            ).T[block.row]
-        )
-    return {"cutoffs": [b.cutoff for b in blocks], **judge(blocks, forecasts, panel.stores)}
+        levels = _levels(prepared_at(cutoff)[1], cutoff, settings)
+        forecast = to_sales(spread_out(said[cutoff], widening) + levels).T[block.row]
+        round_counts(forecast, count_series(panel.sales[:, :cutoff])[block.row // settings.steps])
+        forecasts.append(forecast)
+    return blocks, forecasts
 
 
 def load_history(store: Store, settings: StoreSalesSettings) -> tuple[Panel, Cadence]:

@@ -3,8 +3,8 @@ its weeks.
 
 Both are learned from weeks before a column only, are part of the model, and are shrunk to nothing where the
 history does not carry them. The season of a week is what the chain and the SKU sold 52 and 104 weeks before
-it, relative to their mean; it is taken out of the sales that the features see, and added to the forecast
-again.
+it, or around the same holiday (`holiday_weeks.py`), relative to their mean; it is taken out of the sales that
+the features see, and added to the forecast again.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 
 from fleetscore.workloads.store_sales.contract import LOOKBACK_WEEKS
 from fleetscore.workloads.store_sales.features import Prepared, prepare
+from fleetscore.workloads.store_sales.holiday_weeks import YEAR_WEEKS, Calendar, like_weeks
 from fleetscore.workloads.store_sales.panel import Panel
 from fleetscore.workloads.store_sales.response_kernels import fit_responses
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-YEAR_WEEKS = 52
-_YEARS = 2
 _LEVEL_WEEKS = 13  # what a week is compared with when the evidence for a season is weighed
 _FEWEST_LEVEL_WEEKS = 4
 _GAP_WEEKS = 6  # between those and the week: about the middle of the steps
@@ -44,6 +43,7 @@ class Season:
         FloatArray  # SKUs x weeks: the chain's, and by how much each SKU differs from it; 0.0 where not known
     )
     gain: FloatArray  # of the chain, and of the SKUs' differences
+    calendar: Calendar | None = None  # whose holidays move weeks
 
     @property
     def is_open(self) -> bool:
@@ -59,12 +59,14 @@ class Chain:
     response: FloatArray  # SKUs x 5: intercept, own price, rival price, feature, deal
 
 
-def learn_chain(prepared: Prepared, panel: Panel, stop: int) -> tuple[Chain, Prepared]:
+def learn_chain(
+    prepared: Prepared, panel: Panel, stop: int, calendar: Calendar | None = None
+) -> tuple[Chain, Prepared]:
     """The chain from the columns before `stop`, and the panel prepared with it for training.
 
     In training, a series' own response is no part of what it is shrunk towards.
     """
-    season = learn_season(prepared.log_sales[:, :stop], panel.skus, panel.first_week)
+    season = learn_season(prepared.log_sales[:, :stop], panel.skus, panel.first_week, calendar)
     seasonal = replace(prepared, season=_season_of_panel(season, panel)) if season.is_open else prepared
     own = np.zeros((len(panel.skus), 5))
     sales = seasonal.log_sales if seasonal.season is None else seasonal.log_sales - seasonal.season
@@ -94,21 +96,25 @@ def prepare_with(chain: Chain | None, panel: Panel, first_target: int = 0) -> Pr
     return replace(prepared, season=season, response=chain.response[_rows(chain.season, panel.skus)])
 
 
-def prepare_for_training(panel: Panel) -> Callable[[int], tuple[Chain, Prepared]]:
+def prepare_for_training(
+    panel: Panel, calendar: Calendar | None = None
+) -> Callable[[int], tuple[Chain, Prepared]]:
     """A function that gives chain and prepared panel as of a column; what no cutoff changes is prepared once."""
     prepared = prepare(panel)
-    return lru_cache(maxsize=None)(lambda stop: learn_chain(prepared, panel, stop))
+    return lru_cache(maxsize=None)(lambda stop: learn_chain(prepared, panel, stop, calendar))
 
 
 def _season_of_panel(season: Season, panel: Panel) -> FloatArray:
     return season_of(season, panel.skus, panel.first_week, panel.sales.shape[1])
 
 
-def learn_season(log_sales: FloatArray, skus: NDArray[np.object_], first_week: int) -> Season:
+def learn_season(
+    log_sales: FloatArray, skus: NDArray[np.object_], first_week: int, calendar: Calendar | None = None
+) -> Season:
     """The season of the columns of `log_sales` (series x weeks, NaN where not known), with the gains that
     the history supports.
 
-    A gain is the slope of a regression of weeks on the weeks 52 before them, both relative to the weeks
+    A gain is the slope of a regression of weeks on those that they are like, a year before, both relative to the weeks
     before a forecast's origin; it is shrunk by its standard error over blocks of weeks, to zero where it is
     not two of them above zero.
     """
@@ -120,34 +126,38 @@ def learn_season(log_sales: FloatArray, skus: NDArray[np.object_], first_week: i
     by_sku = _mean_of(relative, of_series, len(names)) - chain
     mean = np.nan_to_num(np.vstack([chain, by_sku]))
     weeks = log_sales.shape[1]
-    none = Season(first_week, np.array(["", *names.tolist()]), mean, np.zeros(2))
+    none = Season(first_week, np.array(["", *names.tolist()]), mean, np.zeros(2), calendar)
     if weeks < YEAR_WEEKS + _FEWEST_WEEKS:
         return none
-    step = _against_level(relative)[:, YEAR_WEEKS:]
-    first = _against_level(np.broadcast_to(chain, relative.shape))[:, :-YEAR_WEEKS]
-    second = _against_level(by_sku[of_series])[:, :-YEAR_WEEKS]
+    like = like_weeks(first_week + np.arange(weeks), 1, calendar) - first_week
+    later = np.flatnonzero(like >= 0)
+    step = _against_level(relative)[:, later]
+    first = _against_level(np.broadcast_to(chain, relative.shape))[:, like[later]]
+    second = _against_level(by_sku[of_series])[:, like[later]]
     gain_chain = _gain(step, first)
     gain_sku = _gain(step - gain_chain * first, second)
-    return Season(none.first_week, none.skus, mean, np.array([gain_chain, gain_sku]))
+    return replace(none, gain=np.array([gain_chain, gain_sku]))
 
 
 def season_of(season: Season, skus: NDArray[np.object_], first_week: int, weeks: int) -> FloatArray:
     """The season of the series' weeks (series x weeks, in logs), for `weeks` columns from the window
     ordinal `first_week`.
 
-    Of each week the mean of 52 and, half as heavy, 104 weeks before; of weeks that have neither, 52 weeks
+    Of each week the mean of the weeks that it is like, one year before and, half as heavy, two; of weeks that have neither, 52 weeks
     after.
     """
     if not season.is_open:
         return np.zeros((len(skus), weeks))
-    columns = first_week - season.first_week + np.arange(weeks)
+    ordinals = first_week + np.arange(weeks)
+    columns = ordinals - season.first_week
     row = _rows(season, skus)
     table = season.gain[0] * season.mean[:1] + season.gain[1] * np.vstack(
         [0 * season.mean[:1], season.mean[1:]]
     )
     total, weight = np.zeros((len(table), weeks)), np.zeros(weeks)
-    for lag, heavy in ((YEAR_WEEKS, 1.0), (2 * YEAR_WEEKS, 0.5)):
-        _add(table, columns - lag, heavy, total, weight)
+    for years, heavy in ((1, 1.0), (2, 0.5)):
+        like = like_weeks(ordinals, years, season.calendar) - season.first_week
+        _add(table, like, heavy, total, weight)
     _add(table, np.where(weight > 0, -1, columns + YEAR_WEEKS), 1.0, total, weight)
     return np.asarray((total / np.maximum(weight, 1e-12))[row])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import date
 from enum import StrEnum
 from typing import Literal
 
@@ -101,6 +102,13 @@ class SalesData(DataSettings):
         _ = replace(DataSettings(), path=self.future).paths
 
 
+def _check_date(text: str) -> None:
+    try:
+        date.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"week_one is {text!r}, expected a date such as 2025-12-29") from error
+
+
 @dataclass(frozen=True, slots=True)
 class StoreSalesSettings:
     """settings/store_sales.toml, without its [run] table."""
@@ -108,6 +116,8 @@ class StoreSalesSettings:
     data: SalesData = field(default_factory=SalesData)
     timezone: str = "UTC"  # in which weeks begin
     frequency: Literal["week", "day"] = "week"  # what a row covers; days are added up to their ISO weeks
+    country: str = ""  # whose holidays move weeks from year to year (ISO 3166 code); "": none
+    week_one: str = ""  # the date of a day in the plain week number 1; "": plain numbers have no dates
     covariates: tuple[str, ...] = ()  # further numeric columns of history and future
     steps: int = 13  # weeks to forecast
     min_history_weeks: int = 8  # fewer known weeks of sales in the lookback: the fallback
@@ -138,6 +148,8 @@ class StoreSalesSettings:
         for name, (least, most) in ranges.items():
             if not least <= getattr(self, name) <= most:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected {least} to {most}")
+        if self.week_one:
+            _check_date(self.week_one)
         taken = {"store", "sku", "week", "sales", "deal", "feat"}
         for name in self.covariates:
             if name in taken or name.startswith("price"):

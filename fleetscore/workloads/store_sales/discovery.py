@@ -29,6 +29,7 @@ from fleetscore.workloads.store_sales.contract import (
     Cause,
     StoreSalesSettings,
 )
+from fleetscore.workloads.store_sales.holiday_weeks import calendar_of
 from fleetscore.workloads.store_sales.input_files import UsableFiles, find_files, list_files, usable_files
 from fleetscore.workloads.store_sales.weeks import names_iso_week
 
@@ -70,6 +71,7 @@ def discover_window(run: RunContext) -> Partitions:
 def discover_training(run: RunContext) -> Partitions:
     """One partition per quantile: each has a forest of its own, all over the same history."""
     settings: StoreSalesSettings = run.settings
+    calendar_of(settings, run.span[0].cadence)  # an unknown country is refused before anything is trained
     files = find_files(run.store, settings)
     if not files.history:
         raise InputError(

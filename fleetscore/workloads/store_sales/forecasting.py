@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from fleetscore.workloads.store_sales.chain import prepare_with
 from fleetscore.workloads.store_sales.contract import LOOKBACK_WEEKS, QUANTILES, StoreSalesSettings
-from fleetscore.workloads.store_sales.features import Cases, build, every_step
+from fleetscore.workloads.store_sales.features import Cases, Prepared, build, every_step
 from fleetscore.workloads.store_sales.forest import Scorer, predict
-from fleetscore.workloads.store_sales.model_file import Fallback, QuantileModel
+from fleetscore.workloads.store_sales.model_file import WHOLE_AND_SEASONAL, Fallback, QuantileModel
 from fleetscore.workloads.store_sales.panel import Panel
 
 FloatArray = NDArray[np.float64]
@@ -32,16 +32,19 @@ def forecast(panel: Panel, model: QuantileModel, scorer: Scorer, settings: Store
     """Forecast every series of the panel, whose last `settings.steps` columns are the weeks to forecast."""
     series, weeks = panel.sales.shape
     origin = weeks - settings.steps - 1
-    matrix, level = build(
-        prepare_with(model.chain, panel, origin + 1), every_step(series, origin, settings.steps)
-    )
+    prepared = prepare_with(model.chain, panel, origin + 1)
+    matrix, level = build(prepared, every_step(series, origin, settings.steps))
     logs = spread_out(predict(scorer, matrix), model.widening) + level
     quantiles = to_sales(logs).T.reshape(series, settings.steps, len(QUANTILES))
     assumed = assumed_weeks(panel, settings.steps)
     short = short_histories(panel, settings)
     if short.any():
         feature_week = np.nan_to_num(panel.feat[:, origin + 1 :]) > 0.5
-        quantiles[short] = to_sales(look_up(model.fallback, panel.skus[short], feature_week[short]))
+        looked_up = look_up(model.fallback, panel.skus[short], feature_week[short])
+        season = fallback_season(model, prepared)
+        quantiles[short] = to_sales(looked_up + season[short, origin + 1 :, None])
+    if model.method >= WHOLE_AND_SEASONAL:
+        round_counts(quantiles, count_series(panel.sales[:, : origin + 1]))
     return Forecast(quantiles, short[:, None] | assumed, short, assumed)
 
 
@@ -54,14 +57,39 @@ def forecast_weeks(
     origin = panel.sales.shape[1] - settings.steps - 1
     rows = len(series)
     cases = Cases(series, np.full(rows, origin, np.int64), np.arange(rows + 1), ahead + 1)
-    matrix, level = build(prepare_with(model.chain, panel, origin + 1), cases)
+    prepared = prepare_with(model.chain, panel, origin + 1)
+    matrix, level = build(prepared, cases)
     quantiles = to_sales(spread_out(predict(scorer, matrix), model.widening) + level).T
     short = short_histories(panel, settings)[series]
     if short.any():
         feature_week = np.nan_to_num(panel.feat[series, origin + 1 + ahead])[short] > 0.5
         looked_up = look_up(model.fallback, panel.skus[series][short], feature_week[:, None])
-        quantiles[short] = to_sales(looked_up[:, 0])
+        season = fallback_season(model, prepared)[series, origin + 1 + ahead]
+        quantiles[short] = to_sales(looked_up[:, 0] + season[short, None])
+    if model.method >= WHOLE_AND_SEASONAL:
+        round_counts(quantiles, count_series(panel.sales[:, : origin + 1])[series])
     return quantiles, short | assumed_weeks(panel, settings.steps)[series, ahead]
+
+
+def fallback_season(model: QuantileModel, prepared: Prepared) -> FloatArray:
+    """What the season adds to the fallback (series x weeks, in logs); nothing for models whose fallback holds it."""
+    if model.method < WHOLE_AND_SEASONAL or prepared.season is None:
+        return np.zeros_like(prepared.log_sales)
+    return prepared.season
+
+
+def count_series(sales: FloatArray) -> NDArray[np.bool_]:
+    """Which series have sold whole pieces only, and some: all known sales (series x weeks) are whole numbers."""
+    known = np.nan_to_num(sales)
+    return np.asarray((known == np.floor(known)).all(axis=1) & known.any(axis=1))
+
+
+def round_counts(quantiles: FloatArray, counts: NDArray[np.bool_]) -> None:
+    """Round the quantiles of these series or rows (first axis) to whole pieces, in place.
+
+    A quantile of a count is a whole number; one between zero and one would miss every zero.
+    """
+    quantiles[counts] = np.rint(quantiles[counts])
 
 
 def spread_out(logs: FloatArray, widening: FloatArray) -> FloatArray:

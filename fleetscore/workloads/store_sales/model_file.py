@@ -17,8 +17,12 @@ from fleetscore.errors import ModelError
 from fleetscore.workloads.store_sales.chain import Chain, Season
 from fleetscore.workloads.store_sales.contract import QUANTILES
 from fleetscore.workloads.store_sales.forest import Forest, forest_arrays, forest_of_arrays
+from fleetscore.workloads.store_sales.holiday_weeks import Calendar
 
 FILE = "quantile_trees.npz"
+
+FIRST_METHOD, WHOLE_AND_SEASONAL = 0, 1
+"""How a model is scored: since 1 the season is taken out of the fallback, and series of whole numbers get whole quantiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class QuantileModel:
     fallback: Fallback
     steps: int
     chain: Chain | None = None  # None: trained by a version that learned nothing of the chain
+    method: int = FIRST_METHOD
 
 
 def pack_model(model: QuantileModel) -> bytes:
@@ -47,6 +52,7 @@ def pack_model(model: QuantileModel) -> bytes:
         "fallback_skus": model.fallback.skus,
         "fallback_quantiles": model.fallback.quantiles,
         "steps": np.array(model.steps),
+        "method": np.array(model.method),
     }
     return pack_arrays(arrays | chain_arrays(model.chain))
 
@@ -56,7 +62,13 @@ def chain_arrays(chain: Chain | None) -> dict[str, NDArray[Any]]:
     if chain is None:
         return {}
     season = chain.season
-    return {
+    calendar = season.calendar
+    dated = (
+        {"season_country": np.array(calendar.country), "season_shift": np.array(calendar.shift_weeks)}
+        if calendar
+        else {}
+    )
+    return dated | {
         "season_first_week": np.array(season.first_week),
         "season_skus": season.skus,
         "season_mean": season.mean,
@@ -75,6 +87,7 @@ def chain_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> Chain | None:
             arrays["season_skus"],
             arrays["season_mean"],
             arrays["season_gain"],
+            _calendar_of_arrays(arrays),
         )
         chain = Chain(season, arrays["chain_response"])
     except (KeyError, TypeError, ValueError) as error:
@@ -91,15 +104,20 @@ def chain_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> Chain | None:
     return chain
 
 
+def _calendar_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> Calendar | None:
+    if "season_country" not in arrays:
+        return None
+    return Calendar(str(arrays["season_country"]), int(arrays["season_shift"]))
+
+
 def unpack_model(data: bytes) -> QuantileModel:
     """The model of such bytes; ModelError when they are anything else. Nothing in them is executed."""
     arrays = unpack_arrays(data)
     forest = forest_of_arrays(arrays)
     try:
         fallback = Fallback(arrays["fallback_skus"], arrays["fallback_quantiles"])
-        model = QuantileModel(
-            forest, arrays["widening"], fallback, int(arrays["steps"]), chain_of_arrays(arrays)
-        )
+        steps, method = int(arrays["steps"]), int(arrays.get("method", FIRST_METHOD))
+        model = QuantileModel(forest, arrays["widening"], fallback, steps, chain_of_arrays(arrays), method)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"The model file is not whole: {error}.", code="corrupt_model") from error
     shape = (len(fallback.skus), 2, len(QUANTILES))

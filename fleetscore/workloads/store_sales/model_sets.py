@@ -26,13 +26,15 @@ from fleetscore.workloads.store_sales.contract import (
 )
 from fleetscore.workloads.store_sales.discovery import stores_in
 from fleetscore.workloads.store_sales.features import build, every_step, feature_names
-from fleetscore.workloads.store_sales.forecasting import spread_out, to_sales
+from fleetscore.workloads.store_sales.forecasting import count_series, round_counts, spread_out, to_sales
 from fleetscore.workloads.store_sales.forest import forest_arrays, forest_of_arrays, join_forests
+from fleetscore.workloads.store_sales.holiday_weeks import calendar_of, describe_calendar
 from fleetscore.workloads.store_sales.input_files import UsableFiles, usable_files
 from fleetscore.workloads.store_sales.judgement import Block, block_of, coverage, judge, name_weeks
 from fleetscore.workloads.store_sales.loading import Span, load_panel
 from fleetscore.workloads.store_sales.model_file import (
     FILE,
+    WHOLE_AND_SEASONAL,
     Fallback,
     QuantileModel,
     chain_arrays,
@@ -60,7 +62,8 @@ def train_shard(run: RunContext, shard: Shard) -> Trained:
     settings: StoreSalesSettings = run.settings
     files_read = usable_files(run.store, run.inputs, settings)
     panel = load_training_panel(files_read, *run.span, settings)
-    prepared_at, stop = prepare_for_training(panel), panel.sales.shape[1]
+    calendar = calendar_of(settings, run.span[0].cadence)
+    prepared_at, stop = prepare_for_training(panel, calendar), panel.sales.shape[1]
     files = {
         _COMMON: pack_arrays(_common(panel, prepared_at, settings)),
         STORES_FILE: msgspec.json.encode(panel.stores),
@@ -103,7 +106,7 @@ def assemble_models(run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> Mo
     forest = join_forests([forest_of_arrays(arrays) for arrays in quantiles])
     fallback = Fallback(common["fallback_skus"], common["fallback_quantiles"])
     chain = chain_of_arrays(common)
-    model = QuantileModel(forest, widening, fallback, settings.steps, chain)
+    model = QuantileModel(forest, widening, fallback, settings.steps, chain, WHOLE_AND_SEASONAL)
     stores = decode_json(files[STORES_FILE], tuple[str, ...])
     card = {
         "kind": "quantile trees",
@@ -116,7 +119,7 @@ def assemble_models(run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> Mo
         "settings": msgspec.to_builtins(settings),
         "features": list(feature_names(settings.covariates)),
         "trees": len(forest.value),
-        "season": _season_of_card(chain),
+        "season": _season_of_card(chain) | {"calendar": describe_calendar(settings, first.cadence)},
         "widening": dict(zip(QUANTILE_NAMES, widening.round(4).tolist(), strict=True)),
         "judged_on_blocks_before_the_origin": name_weeks(
             _judged(said, truth, common, settings, stores), first.cadence
@@ -175,11 +178,15 @@ def _common(panel: Panel, prepared_at: PreparedAt, settings: StoreSalesSettings)
         for c, level in zip(cutoffs, levels, strict=True)
     ]
     blocks = [block_of(panel, c, settings.steps) for c in cutoffs]
+    counts = [count_series(panel.sales[:, :c]) for c in cutoffs]
     arrays: dict[str, Any] = {
         "fallback_skus": fallback.skus,
         "fallback_quantiles": fallback.quantiles,
         "truth": np.concatenate([*truths, np.empty(0)]),
         "level": np.concatenate([*levels, np.empty(0)]),
+        "counts": np.stack(
+            [*counts, np.zeros(series, bool)]
+        ),  # calibration blocks, then a row of none, x series
         "cutoffs": np.array([b.cutoff for b in blocks], np.int64),
     } | chain_arrays(chain)
     for i, block in enumerate(blocks):
@@ -217,12 +224,15 @@ def _judged(
         Block(int(c), *(common[f"block{i}_{n}"] for n in _BLOCK_ARRAYS))
         for i, c in enumerate(common["cutoffs"])
     ]
-    forecasts, narrow = [], []
+    forecasts: list[FloatArray] = []
+    narrow: list[FloatArray] = []
     for i, block in enumerate(blocks):
         others = [j for j in range(len(said)) if j != i]
         widening = learn_widening([said[j] for j in others], [truth[j] for j in others])
-        forecasts.append(to_sales(spread_out(said[i], widening) + levels[i]).T[block.row])
-        narrow.append(to_sales(spread_out(said[i], 0 * widening) + levels[i]).T[block.row])
+        for wide, kept in ((widening, forecasts), (0 * widening, narrow)):
+            quantiles = to_sales(spread_out(said[i], wide) + levels[i]).T[block.row]
+            round_counts(quantiles, common["counts"][i][block.row // settings.steps])
+            kept.append(quantiles)
     figures = judge(blocks, forecasts, stores)
     sold = np.concatenate([block.truth for block in blocks])
     figures["unwidened"] = coverage(sold, np.concatenate(narrow))

@@ -147,16 +147,17 @@ def _offset(said: FloatArray, truth: FloatArray, low: int, high: int) -> float:
 
 
 def learn_fallback(prepared: Prepared, skus: NDArray[np.object_]) -> Fallback:
-    """Quantiles of log sales by SKU and kind of week over all stores; those of a kind never seen are those
-    of the other kind.
+    """Quantiles of log sales without the season by SKU and kind of week over all stores; those of a kind never
+    seen are those of the other kind.
     """
     series_sku = skus.astype(str)
     names = np.array(["", *sorted(set(series_sku))])
     table = np.empty((len(names), 2, len(QUANTILES)))
     on_feature = prepared.feat > 0.5
+    log_sales = prepared.log_sales if prepared.season is None else prepared.log_sales - prepared.season
     for row, name in enumerate(names):
         mine = series_sku == name if name else np.ones(len(skus), bool)
-        sales, featured = prepared.log_sales[mine], on_feature[mine]
+        sales, featured = log_sales[mine], on_feature[mine]
         for kind in (0, 1):
             table[row, kind] = _quantiles_of(sales, featured == bool(kind))
     return Fallback(names, table)
