@@ -1,9 +1,10 @@
 """What the results are worth to those who act on them: sensors' detectors on labelled, generated and planted readings, rivals beside;
-classes of servers on generated loads, tables beside.
+classes of servers on generated loads, tables beside; forecasts of sales on generated chains and real ones, rivals beside.
 
-Run: python -m benchmarks quality [--part sensors|servers] [--data FOLDER] [--quick]
-FOLDER holds labelled series of the Numenta Anomaly Benchmark (windows.json, realAWSCloudwatch/, realKnownCause/); without it that part
-is left out. Writes benchmarks/results/quality_sensors.json, quality_servers.json and the blocks of docs/quality.md.
+Run: python -m benchmarks quality [--part sensors|servers|sales] [--data FOLDER] [--quick]
+FOLDER, or one of its folders, holds labelled series of the Numenta Anomaly Benchmark (windows.json, realAWSCloudwatch/,
+realKnownCause/), and another holds real sales (history.csv); what is not there is left out. Writes
+benchmarks/results/quality_sensors.json, quality_servers.json, quality_sales.json and the blocks of docs/quality.md.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.sales_quality import measure_sales, render_sales
 from benchmarks.sensor_methods import DEFAULT_WEIGHTS, RIVALS, alone, fleetscore_marks
 from benchmarks.sensor_series import SHAPES, Floats, Series, labelled_series, usual_series, with_anomaly
 from benchmarks.server_quality import measure_servers, render_servers
@@ -26,11 +28,16 @@ from fleetscore.workloads.sensor_anomaly.detect.model import DETECTORS
 HERE = Path(__file__).resolve().parent
 RESULT = HERE / "results" / "quality_sensors.json"
 SERVERS_RESULT = HERE / "results" / "quality_servers.json"
+SALES_RESULT = HERE / "results" / "quality_sales.json"
 PAGE = HERE.parent / "docs" / "quality.md"
 BEGIN, END = "<!-- begin sensors: written by `python -m benchmarks quality` -->", "<!-- end sensors -->"
 SERVERS_BEGIN, SERVERS_END = (
     "<!-- begin servers: written by `python -m benchmarks quality` -->",
     "<!-- end servers -->",
+)
+SALES_BEGIN, SALES_END = (
+    "<!-- begin sales: written by `python -m benchmarks quality` -->",
+    "<!-- end sales -->",
 )
 BUDGETS = (0.05, 0.1, 0.15, 0.2)
 GAP_S = 7200  # marks no further apart are one event
@@ -42,15 +49,35 @@ def main(arguments: Sequence[str]) -> None:
     """Measure all parts or one, keep them, and write the page's blocks."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--data", type=Path, help="folder of labelled series; without it that part is left out"
+        "--data", type=Path, help="folder of labelled series and real sales; without it they are left out"
     )
     parser.add_argument("--quick", action="store_true", help="few series; nothing is kept")
-    parser.add_argument("--part", choices=("sensors", "servers"), help="this part alone")
+    parser.add_argument("--part", choices=("sensors", "servers", "sales"), help="this part alone")
     options = parser.parse_args(arguments)
-    if options.part != "sensors":
+    if options.part in (None, "servers"):
         report_servers(options.quick)
-    if options.part != "servers":
-        report_sensors(options.data, options.quick)
+    if options.part in (None, "sales"):
+        report_sales(folder_with(options.data, "history.csv"), options.quick)
+    if options.part in (None, "sensors"):
+        report_sensors(folder_with(options.data, "windows.json"), options.quick)
+
+
+def folder_with(data: Path | None, name: str) -> Path | None:
+    """`data` or the first of its folders that holds a file of that name; None where none does."""
+    if data is None:
+        return None
+    found = (folder for folder in (data, *sorted(data.iterdir())) if (folder / name).is_file())
+    return next(found, None)
+
+
+def report_sales(data: Path | None, quick: bool) -> None:
+    """Measure forecasts of sales, print the tables, and keep them where they are whole."""
+    found = measure_sales(data, quick)
+    block = render_sales(found)
+    print(block)
+    if not quick:
+        SALES_RESULT.write_text(json.dumps(found, indent=1) + "\n")
+        PAGE.write_text(with_block(PAGE.read_text(), block, SALES_BEGIN, SALES_END))
 
 
 def report_servers(quick: bool) -> None:
