@@ -64,6 +64,16 @@ class Prepares(ABC):
         """
 
 
+class HoldsModels(ABC):
+    """The capability to say what the models of a run weigh beside its rows."""
+
+    lacking: ClassVar[str] = "keeps its models beside its rows"
+
+    @abstractmethod
+    def model_bytes(self, run: RunContext) -> tuple[int, int]:
+        """Bytes of the models that a shard reads at most, and of those that it holds at once."""
+
+
 class Trains(ABC):
     """The capability to train models; `run.window` and `run.end` bound the span of data."""
 

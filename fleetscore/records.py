@@ -111,8 +111,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How long and how big: predicted seconds of a shard = shard_s + partitions * partition_s + rows *
-    row_s, on one core.
+    """How long and how big: predicted seconds of a shard = shard_s + models_s + partitions * partition_s +
+    rows * row_s, on one core; its memory = models_bytes + rows * bytes_per_row.
     """
 
     shard_s: float
@@ -121,6 +121,10 @@ class Rates:
     bytes_per_row: float  # peak memory of a scoring process per input row
     schema: int = 1
     spread: float = 2.0  # measured seconds mostly lie within this factor of the predicted
+    models_bytes: float = (
+        0.0  # of the models that the planned run's shards hold at once; found anew by each plan
+    )
+    models_s: float = 0.0  # to read them
 
 
 @dataclass(frozen=True, slots=True)

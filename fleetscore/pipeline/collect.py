@@ -49,7 +49,9 @@ def collect_run(store: Store, run: str, reasons: Mapping[int, str] | None = None
     ledger = measure_run(store, head, records, ledger)
     write_ledger(store, run, ledger)
     warnings = read_warnings(store, head.request.workload)
-    collected = _summarise(records, ledger, warnings, head.kept_files + tuple(copied.values()))
+    collected = _summarise(
+        records, ledger, warnings, head.kept_files + tuple(copied.values()), head.rates.models_bytes
+    )
     store.write(run_path(run, "files.json"), to_json(collected.files))
     write_timeline(store, run, read_shard_plans(store, head), records)
     store.write(run_path(run, "collected.json"), to_json(collected))
@@ -88,7 +90,11 @@ def _carried(store: Store, head: PlanHead, plan: pa.Table) -> tuple[pa.Table | N
 
 
 def _summarise(
-    records: list[ShardRecord], ledger: pa.Table, warnings: frozenset[str], kept_files: tuple[ResultFile, ...]
+    records: list[ShardRecord],
+    ledger: pa.Table,
+    warnings: frozenset[str],
+    kept_files: tuple[ResultFile, ...],
+    models_bytes: float,
 ) -> Collected:
     counts = count_outcomes(ledger)
     scored = ledger.filter(pa.compute.equal(ledger["outcome"], "scored"))
@@ -107,13 +113,13 @@ def _summarise(
         files=kept_files + fresh,
         drifted=count_drifted(ledger),
         batch_s=sum(record.seconds for record in records if record.placement == "batch"),
-        bytes_per_row=max((_bytes_per_row(record) for record in records), default=0.0),
+        bytes_per_row=max((_bytes_per_row(record, models_bytes) for record in records), default=0.0),
     )
 
 
-def _bytes_per_row(record: ShardRecord) -> float:
-    """What the shard's process grew by per row, where it is enough to measure."""
-    grown = record.peak_memory_bytes - record.base_memory_bytes
+def _bytes_per_row(record: ShardRecord, models_bytes: float) -> float:
+    """What the shard's process grew by per row, its models apart, where it is enough to measure."""
+    grown = record.peak_memory_bytes - record.base_memory_bytes - models_bytes
     if not record.base_memory_bytes or not record.input_rows or grown < _LEAST_GROWTH_BYTES:
         return 0.0
     return grown / record.input_rows

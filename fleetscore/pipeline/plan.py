@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.app_settings import AppSettings
-from fleetscore.capabilities import Trains, require
+from fleetscore.capabilities import HoldsModels, Trains, require
 from fleetscore.errors import BugError, CapacityError
 from fleetscore.models.pins import read_pins
 from fleetscore.pipeline.absent import with_absent
@@ -37,6 +37,8 @@ from fleetscore.store.paths import rates_path, run_path
 from fleetscore.store.state_files import check_range, read_hint_with, read_truth
 from fleetscore.store.tables import count_values
 from fleetscore.workload import Partitions, Purpose, Remark, RunContext, Workload
+
+_READ_BYTES_PER_S = 4e8  # of model files: read, checked against their hash, and opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +90,12 @@ def make_plan(store: Store, request: RunRequest, app: AppSettings, now: datetime
     found = _discover(run)
     spell = speller_of(run.kind)
     carried = carry_over(store, request, _checked(found.expected, run.workload), spell)
-    rates = read_rates(store, run.kind, run.purpose)
+    rates = _with_models(read_rates(store, run.kind, run.purpose), run)
+    app = replace(app, inline_memory_bytes=int(_room_for_rows(app.inline_memory_bytes, rates)))
     prices = find_prices(store)
     pool = look_at_pool(store, app, run.policy, prices, *_weigh(carried.table, rates))
+    if pool is not None:
+        pool = replace(pool, slot_memory_bytes=_room_for_rows(pool.slot_memory_bytes, rates))
     situation = Situation(app, run.policy, prices, pool)
     table, shards, refusal = _pack(carried.table, rates, situation)
     token = uuid.uuid4().hex[:8]
@@ -133,6 +138,19 @@ def read_rates(store: Store, workload: Workload, purpose: Purpose = "score") -> 
     if purpose == "train" and isinstance(workload, Trains) and workload.training_rates:
         return workload.training_rates
     return workload.rates
+
+
+def _with_models(rates: Rates, run: RunContext) -> Rates:
+    """The rates with what this run's models weigh, and take to be read."""
+    if run.purpose == "train" or not isinstance(run.kind, HoldsModels):
+        return replace(rates, models_bytes=0.0, models_s=0.0)
+    read, held = run.kind.model_bytes(run)
+    return replace(rates, models_bytes=float(held), models_s=read / _READ_BYTES_PER_S)
+
+
+def _room_for_rows(memory_bytes: float, rates: Rates) -> float:
+    """What models leave of a shard's memory; a quarter at the least, for rows have to be scored somewhere."""
+    return max(memory_bytes - rates.models_bytes, memory_bytes / 4)
 
 
 def decode_rates(data: bytes) -> Rates:
@@ -234,8 +252,8 @@ def _describe(
     partitions = np.bincount(shards)
     rows = np.bincount(shards, np.asarray(table["rows"], dtype=np.float64)[: len(shards)])
     size_bytes = np.bincount(shards, np.asarray(table["size_bytes"], dtype=np.float64)[: len(shards)])
-    seconds = rates.shard_s + partitions * rates.partition_s + rows * rates.row_s
-    memory = rows * rates.bytes_per_row
+    seconds = rates.shard_s + rates.models_s + partitions * rates.partition_s + rows * rates.row_s
+    memory = rates.models_bytes + rows * rates.bytes_per_row
     columns = zip(partitions, rows, size_bytes, seconds, memory, large, strict=True)
     return [
         _shard_plan(shard, row, "inline" if shard < first_on_batch else "batch", placement)

@@ -11,19 +11,23 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from fleetscore.app_settings import AppSettings
 from fleetscore.capabilities import ScoresRows, require
 from fleetscore.cli.program import run_command
 from fleetscore.errors import FleetscoreError, InputError, ModelError
+from fleetscore.models.model_sets import read_model_set
 from fleetscore.models.pins import read_pins
 from fleetscore.operations.explain import explain
 from fleetscore.pipeline.context import open_window
 from fleetscore.pipeline.local import run_window
-from fleetscore.records import RunRecord, RunState
+from fleetscore.pipeline.plan import make_plan
+from fleetscore.records import RunRecord, RunRequest, RunState
 from fleetscore.registry import find_workloads, get_workload
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store.base import Store
 from fleetscore.testing import check_workload
+from fleetscore.workloads.models import bundles
 from tests.model_fleets.conftest import FEATURES, MIDNIGHT, fitted, pin_models, telemetry, write_rows
 
 WINDOW = "2026-11-21"
@@ -91,6 +95,28 @@ def test_stamps_without_a_zone_are_counted_in_the_zone_of_the_workload(store: St
     }
     told = causes(store, run(store))
     assert [told[van][0] for van in ("VAN-1", "VAN-2")] == ["scored"] * 2
+
+
+def test_models_count_in_the_memory_and_the_seconds_of_a_plan(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each shard is planned with the bytes of the pinned models; what they leave of the memory is for rows."""
+    write_rows(store, telemetry(VANS, rows=24))
+    version = pin_models(store, {van: fitted(at) for at, van in enumerate(VANS)})
+    files = read_model_set(store, "vans", version).files
+    size_bytes = sum(file.size_bytes for name, file in files.items() if name.endswith(".bin"))
+    request, app = (
+        RunRequest(f"vans-{WINDOW}", "vans", WINDOW, 1, MIDNIGHT, "test"),
+        AppSettings(inline_memory_bytes=100_000),
+    )
+    plan = make_plan(store, request, app, MIDNIGHT)
+    assert plan.head.rates.models_bytes == size_bytes > 0
+    assert plan.head.rates.models_s > 0
+    assert all(shard.memory_bytes > size_bytes for shard in plan.shards)
+    monkeypatch.setattr(bundles, "weigh_models", lambda _: (10**9, 99_000))
+    heavy = make_plan(store, request, app, MIDNIGHT)
+    assert heavy.head.predicted_s > plan.head.predicted_s + 1
+    assert all(shard.memory_bytes > 99_000 for shard in heavy.shards)
 
 
 def test_the_first_key_with_a_model_scores_and_the_ledger_says_which(

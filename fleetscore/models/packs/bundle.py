@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,9 @@ PACK_BYTES = 64 << 20
 """A pack is closed at so many models or bytes: what a shard reads at least, and what a damaged file can cost.
 """
 
+OPENED_BYTES = 256 << 20
+"""Packs of a set that stay open, by the bytes of their files; beyond, the least recently used is let go."""
+
 _SCHEMA = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
@@ -41,7 +45,7 @@ _SCHEMA = pa.schema(
 @dataclass(frozen=True)
 class Bundle:
     """Models by key. `index` has the columns key, pack and place; packs are opened when a key of theirs is
-    first requested.
+    requested, and those that can be read again are let go beyond OPENED_BYTES. Threads may share a bundle.
     """
 
     index: pa.Table
@@ -49,6 +53,10 @@ class Bundle:
     read: Callable[[str], Any]
     opened: dict[int, Pack] = field(default_factory=dict)
     unpickled: dict[str, Any] = field(default_factory=dict)  # of trusted workloads, by key
+    sizes: dict[int, int] = field(
+        default_factory=dict
+    )  # bytes of the packs that were read, the oldest use first
+    lock: Lock = field(default_factory=Lock)
 
     def __len__(self) -> int:
         """Return the number of models."""
@@ -67,9 +75,25 @@ class Bundle:
 
     def pack(self, number: int) -> Pack:
         """The pack of this number; ModelError `corrupt_model` when its file is not what the set says."""
-        if number not in self.opened:
-            self.opened[number] = open_pack(self.read(self.names[number]))
-        return self.opened[number]
+        with self.lock:
+            found = self.opened.get(number)
+            if number in self.sizes:
+                self.sizes[number] = self.sizes.pop(number)
+        if found is None:
+            data = self.read(self.names[number])
+            found = open_pack(data)
+            with self.lock:
+                self.opened[number], self.sizes[number] = found, len(data)
+                self._release(number)
+        return found
+
+    def _release(self, kept: int) -> None:
+        total = sum(self.sizes.values())
+        for number in [each for each in self.sizes if each != kept]:
+            if total <= OPENED_BYTES:
+                return
+            total -= self.sizes.pop(number)
+            del self.opened[number]
 
     def model(self, key: str) -> CompiledModel:
         """The model of one key; ModelError `no_model` where no model has it."""

@@ -78,21 +78,27 @@ def score_shard(
     errors: dict[int, FleetscoreError] = {
         at: _no_model(keys[at]) for at in np.flatnonzero(packs < 0).tolist()
     }
-    works = list(_works(bundle, packs, places, errors))
     facts: list[ModelFacts | None] = [None] * len(keys)
-    for work in works:
+    values = np.full((int(offsets[-1]), 1), np.nan)
+    for work in _works(bundle, packs, places, errors):
         for block, place in zip(work.blocks.tolist(), work.places.tolist(), strict=True):
             facts[block] = work.pack.facts_of_model(place)
-    width = max((one.outputs.get(method, 0) for one in facts if one is not None), default=0)
-    values = np.full((int(offsets[-1]), max(width, 1)), np.nan)
-    for work in works:
+        width = max(one.outputs.get(method, 0) for one in (facts[block] for block in work.blocks) if one)
+        values = _widened(values, width)
         _score_pack(work, offsets, columns, method, features, values, errors)
     return ShardScores(values, errors, facts, offsets)
+
+
+def _widened(values: Floats, width: int) -> Floats:
+    """The values with at least so many columns, new ones without a value."""
+    missing = width - values.shape[1]
+    return values if missing <= 0 else np.pad(values, ((0, 0), (0, missing)), constant_values=np.nan)
 
 
 def _works(
     bundle: Bundle, packs: NDArray[np.int32], places: NDArray[np.int32], errors: dict[int, FleetscoreError]
 ) -> Iterator[_Work]:
+    """The work of one pack after the other, each opened when its turn comes."""
     for number in np.unique(packs[packs >= 0]):
         blocks = np.flatnonzero(packs == number)
         try:

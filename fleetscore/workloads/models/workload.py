@@ -15,6 +15,7 @@ from fleetscore.capabilities import (
     ChecksResults,
     FleetImport,
     HasModelKeys,
+    HoldsModels,
     ImportsFleets,
     Judges,
     NewFleet,
@@ -33,7 +34,7 @@ from fleetscore.workloads.models.settings import FleetSettings
 
 
 class Models(
-    Workload, ImportsFleets, ScoresRows, HasModelKeys, ChecksResults, ChecksFit, ProposesFleets, Trains, Judges
+    Workload, ImportsFleets, ScoresRows, HasModelKeys, HoldsModels, ChecksResults, ChecksFit, ProposesFleets, Trains, Judges
 ):  # fmt: skip
     """A fleet of models by key, packed by family, that score rows of any shape; no code of the user's is
     needed.
@@ -75,6 +76,11 @@ class Models(
         from fleetscore.workloads.models.scoring import score_partitions
 
         return score_partitions(run, shard)
+
+    def model_bytes(self, run: RunContext) -> tuple[int, int]:
+        from fleetscore.workloads.models.bundles import weigh_models
+
+        return weigh_models(run)
 
     loss = "mean absolute error, of classes the share of wrong ones"
 
