@@ -1,4 +1,4 @@
-"""What is wrong in the month, and how it has to be told: fault by fault, with the window, the cause, the partition and the words."""
+"""What is wrong in the month, and how it has to be reported: fault by fault, with the window, the cause, the partition and the words."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,9 @@ import month_estate as estate
 
 @dataclass(frozen=True)
 class Fault:
-    """A planted fault: the first and the last window with it, `window` to look at it, and what `look`, run and story have to say."""
+    """A planted fault: the first and the last window with it, `window` to look at it, and what `attention`, run and
+    explanation have to say.
+    """
 
     name: str
     workload: str
@@ -38,7 +40,7 @@ FAULTS = [
         "corrupt_model", estate.SENSORS[0], "is not what was stored: its SHA-256 differs",
     ),
     Fault(
-        "a spoilt log", "server_load", estate.SPOILT_DAY, "2020-06-19",
+        "a spoilt log", "server_load", estate.SPOILT_DAY, "2020-06-30",
         "file_set_aside", estate.SPOILT_SERVER, f"{estate.SPOILT_LOG}: 40 of 100 rows are unusable",
     ),
     Fault(
@@ -54,7 +56,7 @@ FAULTS = [
         "shard_lost", estate.STORES[0], "The pool says: AllocationFailed", window=estate.OUTAGE_WEEK,
     ),
     Fault(
-        "a store whose sales are nonsense", "store_sales", "2020-W23", "2020-W23",
+        "a store whose sales are nonsense", "store_sales", "2020-W23", "2020-W26",
         "too_many_rejects", estate.SPOILT_STORE, "104 negative sales",
     ),
     Fault(
@@ -62,3 +64,7 @@ FAULTS = [
         "stale_history", estate.FORSAKEN_STORE, "The last 5 weeks before the window are missing",
     ),
 ]  # fmt: skip
+
+FURTHER_CAUSES = {
+    ("store_sales", "negative_sales")
+}  # what made the rejects of the store whose sales are nonsense
