@@ -135,6 +135,8 @@ def parse_pattern(text: str) -> Pattern:
     """Parse a path pattern; ValueError says what is wrong with it."""
     if not text or text.startswith("/") or text.endswith("/"):
         raise ValueError(f"path is {text!r}; it must name files, without a slash at its ends")
+    if {".", ".."} & set(text.split("/")):
+        raise ValueError(f"path is {text!r}; it begins at the top of the store, without '.' and '..'")
     if re.search(r"[?&]sig=", text):
         raise ValueError("path carries a signature; name the place alone, the app's identity reads it")
     segments: list[list[Token]] = [[]]

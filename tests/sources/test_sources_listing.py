@@ -255,3 +255,18 @@ def test_a_file_read_in_two_patterns_counts_once(store: Store) -> None:
     assert [file.path for file in listing.files] == ["data/a.csv"]
     assert listing.passed_over == ()
     assert read_files(store, listing.files, settings, {"van": ColumnKind.KEY}).table.num_rows == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["../a/*.csv", "a/../b.csv", "./a.csv", "a/..", "https://x.blob.core.windows.net/c/../a"]
+)
+def test_paths_do_not_climb(text: str) -> None:
+    """A path with the segment `.` or `..` is refused: no name in a store has one, and it would find nothing."""
+    with pytest.raises(ValueError, match="begins at the top of the store"):
+        parse_pattern(text)
+
+
+@pytest.mark.parametrize("text", ["a..b/*.csv", ".hidden/x.csv", "a//b.csv", "data/**", "a/...csv"])
+def test_points_in_names_are_names(text: str) -> None:
+    """Points within a name, and blobs with two slashes in a row, are paths like others."""
+    assert parse_pattern(text)
