@@ -196,6 +196,18 @@ def test_too_little_history_trains_nothing(tmp_path: Path, chain: Any) -> None:
     assert {cause.cause for cause in record.causes} == {"too_little_history"}
 
 
+def test_a_history_that_contradicts_itself_trains_nothing(tmp_path: Path, chain: Any) -> None:
+    """Rows a day, read as rows a week, end the training with the setting that is meant, not with "too little"."""
+    store = LocalStore(tmp_path)
+    chain.history = {name: np.repeat(column, 7) for name, column in chain.history.items()}
+    chain.history["sales"] = chain.history["sales"] + np.tile(np.arange(7), len(chain.history["sales"]) // 7)
+    chain.write(store)
+    record = run_training(store, "store_sales", "0", ORIGIN)
+    assert record.model_set == ""
+    assert {cause.cause for cause in record.causes} == {"conflicting_rows"}
+    assert 'frequency = "day"' in record.causes[0].detail
+
+
 def test_samples_are_what_they_say(tmp_path: Path) -> None:
     """The report's stores, SKUs and rows are those of the files, at any scale; the same seed gives the same bytes."""
     store, again = LocalStore(tmp_path / "a"), LocalStore(tmp_path / "b")

@@ -43,7 +43,7 @@ from fleetscore.workloads.store_sales.model_file import (
     pack_model,
     unpack_arrays,
 )
-from fleetscore.workloads.store_sales.panel import Panel
+from fleetscore.workloads.store_sales.panel import FINDINGS, Filled, Panel
 from fleetscore.workloads.store_sales.training import (
     PreparedAt,
     calibration_cutoffs,
@@ -148,7 +148,9 @@ def _profile(panel: Panel) -> pa.Table:
 def load_training_panel(
     files: UsableFiles, first: Window, stop: Window, settings: StoreSalesSettings
 ) -> Panel:
-    """The panel of the weeks [first, stop) of at most `training_stores` stores, drawn evenly by name."""
+    """The panel of the weeks [first, stop) of at most `training_stores` stores, drawn evenly by name;
+    ModelError where there is no row, or where most rows contradict each other.
+    """
     stores = stores_in(files, first, stop)
     if not stores:
         raise ModelError(
@@ -161,7 +163,24 @@ def load_training_panel(
         stores = tuple(stores[i] for i in np.unique(chosen))
     first_week = max(first.ordinal, stop.ordinal - settings.training_span_weeks - LOOKBACK_WEEKS)
     span = Span(first.cadence, first_week, stop.ordinal, stop.ordinal)
-    return load_panel(files, span, stores, settings.covariates).panel
+    filled = load_panel(files, span, stores, settings.covariates)
+    _require_agreement(filled, settings)
+    return filled.panel
+
+
+def _require_agreement(filled: Filled, settings: StoreSalesSettings) -> None:
+    counts = dict(zip(FINDINGS, filled.findings.sum(axis=0).tolist(), strict=True))
+    rows, conflicting = counts["rows"], counts["conflicting_rows"]
+    if 2 * conflicting <= rows:
+        return
+    daily = (
+        'If a row covers a day, set frequency = "day"; otherwise g' if settings.frequency == "week" else "G"
+    )
+    raise ModelError(
+        f"{conflicting:,} of {rows:,} rows of the history contradict another row of their SKU and week.",
+        fix=f"{daily}ive each SKU of a store one row a {settings.frequency}.",
+        code="conflicting_rows",
+    )
 
 
 def _common(panel: Panel, prepared_at: PreparedAt, settings: StoreSalesSettings) -> dict[str, Any]:
