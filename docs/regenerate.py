@@ -1,4 +1,4 @@
-"""Write the generated parts of docs anew: settings, error codes, endpoints, the example kind. Run: python docs/regenerate.py
+"""Write the generated parts of docs anew: settings, error codes, endpoints, commands, the example kind. Run: python docs/regenerate.py
 
 A table stands between <!-- begin NAME --> and <!-- end NAME -->; tests/docs fails when one is out of date.
 """
@@ -16,6 +16,7 @@ sys.path.insert(0, str(ROOT))
 
 from fleetscore import errors, registry  # noqa: E402 - the path has to be set first
 from fleetscore.app_settings import AppSettings  # noqa: E402
+from fleetscore.cli.reference import render_reference  # noqa: E402
 from fleetscore.notify_settings import NotifyTarget  # noqa: E402
 from fleetscore.settings import KeepPolicy, QualityPolicy, ResultsPolicy, RunPolicy  # noqa: E402
 from triggers.openapi import describe_api  # noqa: E402
@@ -130,3 +131,4 @@ def regenerated(page: str) -> str:
 if __name__ == "__main__":
     for page in TABLES:
         (ROOT / "docs" / page).write_text(regenerated(page))
+    (ROOT / "docs" / "reference" / "commands.md").write_text(render_reference())

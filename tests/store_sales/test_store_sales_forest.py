@@ -20,6 +20,7 @@ from fleetscore.workloads.store_sales.forest import (
     predict,
 )
 from fleetscore.workloads.store_sales.model_file import (
+    FIRST_METHOD,
     Fallback,
     QuantileModel,
     pack_arrays,
@@ -174,9 +175,13 @@ def test_arrays_out_of_bounds_are_refused(name: str, spoil: Any) -> None:
 
 
 def test_a_file_without_its_arrays_is_refused() -> None:
-    """An archive that lacks an array, or has another number of quantiles, is no model."""
+    """An archive that lacks an array, or has another number of quantiles, is no model; one without a method was
+    written before there were two.
+    """
     arrays = unpack_arrays(pack_model(a_model()))
-    for name in arrays:
+    old = {name: array for name, array in arrays.items() if name != "method"}
+    assert unpack_model(pack_arrays(old)).method == FIRST_METHOD
+    for name in old:
         with pytest.raises(ModelError):
             unpack_model(pack_arrays({n: a for n, a in arrays.items() if n != name}))
     with pytest.raises(ModelError, match="five quantiles"):
