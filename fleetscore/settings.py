@@ -65,7 +65,7 @@ _RUN_RANGES = {
 def check_range(name: str, value: float, least: float, limit: float) -> None:
     """ValueError unless the value lies within the range; nan lies in none."""
     if not least <= value <= limit:
-        raise ValueError(f"{name} is {value:g}; it must be from {least:g} to {limit:g}")
+        raise ValueError(f"{name} is {value:.15g}; it must be from {least:g} to {limit:g}")
 
 
 def check_tags(tags: Mapping[str, str]) -> None:

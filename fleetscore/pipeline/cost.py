@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fleetscore.errors import MissingBlobError, SettingsError
+from fleetscore.errors import MissingBlobError, SettingsError, StoreError
 from fleetscore.records import Forecast
 from fleetscore.typed_json import convert_value
 
@@ -113,7 +113,7 @@ class Prices:
 
 
 def read_prices(store: Store) -> Prices:
-    """The prices of the store, else those that ship; SettingsError names the line at fault, or the folder in
+    """The prices of the store, else those that ship; SettingsError names the line at fault, or what stands in
     the place of the file.
     """
     try:
@@ -124,6 +124,10 @@ def read_prices(store: Store) -> Prices:
                 f"{PRICES_PATH} is a folder.", fix="Put the file there, or remove it.", field=PRICES_PATH
             ) from error
         data = _SHIPPED.read_bytes()
+    except StoreError as error:
+        if error.retry:
+            raise
+        raise SettingsError(error.message, fix=error.fix, field=PRICES_PATH) from error
     try:
         return convert_value(tomllib.loads(data.decode()), Prices, strict=False)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:

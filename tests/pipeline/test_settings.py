@@ -1,5 +1,6 @@
 """Settings are typed, have defaults, and name the line at fault."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ def test_a_file_changes_what_it_names(store: Store) -> None:
         (b"speed = 1", "no setting 'speed'"),
         (b"[run]\nthreshold = 1", "no setting 'threshold'"),
         (b"[run]\nerror_threshold = nan", "error_threshold is nan; it must be from 0 to 1"),
+        (b"[run]\nerror_threshold = 1.0000001", "error_threshold is 1.0000001; it must be from 0 to 1"),
         (b"[run]\nerror_threshold = -1", "error_threshold"),
         (b"[run]\nwatermark_s = inf", "watermark_s"),
         (b"[run]\nwatermark_s = 1e300", "watermark_s"),
@@ -68,6 +70,16 @@ def test_a_folder_in_the_place_of_the_prices_makes_costs_unknown(tmp_path: Path)
     with pytest.raises(SettingsError, match=r"prices\.toml is a folder"):
         read_prices(store)
     assert find_prices(store).problem.startswith("Costs are unknown: settings/prices.toml is a folder")
+
+
+def test_a_named_pipe_in_the_place_of_the_prices_makes_costs_unknown(tmp_path: Path) -> None:
+    """What is no regular file is named, and no run waits for it or ends by it."""
+    store = LocalStore(tmp_path / "store")
+    (store.root / "settings").mkdir(parents=True)
+    os.mkfifo(store.root / "settings" / "prices.toml")
+    with pytest.raises(SettingsError, match=r"prices\.toml is no regular file"):
+        read_prices(store)
+    assert "settings/prices.toml is no regular file" in find_prices(store).problem
 
 
 def test_a_folder_in_the_place_of_settings_is_an_error(tmp_path: Path) -> None:
