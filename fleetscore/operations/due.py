@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from fleetscore.errors import FleetscoreError
 from fleetscore.operations.due_training import submit_due_training
 from fleetscore.operations.ready_windows import submit_ready_windows
-from fleetscore.pipeline.submit import Submission, newest_round, submit_run
+from fleetscore.pipeline.submit import Submission, count_left_out, newest_round, submit_run
 from fleetscore.registry import KnownWorkload, find_workloads
 from fleetscore.runs.manifests import read_latest
 from fleetscore.settings import RunPolicy
@@ -59,6 +59,8 @@ def submit_due_windows(store: Store, known: KnownWorkload, now: datetime) -> lis
             submissions.append(submit_run(store, workload.name, window.key, now, "timer"))
         elif newest.state == "requested":
             submissions.append(Submission(newest.request, False, newest.state))
+        elif count_left_out(newest):  # somebody asked for a few partitions before the window was due
+            submissions.append(submit_run(store, workload.name, window.key, now, "timer"))
     return submissions
 
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from fleetscore.errors import FleetscoreError
 from fleetscore.operations.late_data import prepare_window
 from fleetscore.pipeline.context import open_window
-from fleetscore.pipeline.submit import Submission, newest_round, submit_run
+from fleetscore.pipeline.submit import Submission, count_left_out, newest_round, submit_run
 from fleetscore.records import Outcome, RunState
 from fleetscore.runs.manifests import read_latest
 from fleetscore.settings import RunPolicy
@@ -104,7 +104,7 @@ def _submit(
     if key in _started:
         return None
     newest = newest_round(store, workload.name, window.key)
-    if newest is not None:
+    if newest is not None and not count_left_out(newest):
         if newest.state == RunState.REQUESTED:
             return Submission(newest.request, False, newest.state)
         _started.add(key)

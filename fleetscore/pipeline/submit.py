@@ -9,6 +9,7 @@ from fleetscore.capabilities import Trains, require
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.models.model_sets import read_model_set
 from fleetscore.pipeline.budget import check_budget
+from fleetscore.pipeline.carry_over import NOT_REQUESTED
 from fleetscore.pipeline.kept_versions import CURRENT
 from fleetscore.pipeline.named_partitions import check_named
 from fleetscore.pipeline.training_entry import PINNED, choose_entry
@@ -35,7 +36,8 @@ def submit_run(
 ) -> Submission:  # fmt: skip
     """The run of the window: the one that is under way or published if there is one, else a new round.
 
-    Of a published window, `partitions` (keys and patterns) or `models` (a version, or "current") make a
+    A window of which only named partitions were ever scored gets a round for the others. Of a published
+    window, `partitions` (keys and patterns) or `models` (a version, or "current") make a
     further round, which scores exactly these partitions. InputError for a window that is not due yet, unless
     `force`, and for options that cannot act on a run that is under way.
     """
@@ -52,6 +54,8 @@ def submit_run(
     if newest is not None and (partitions or models) and _is_published(store, newest):
         check_named(store, newest, partitions)
         return _claim_round(store, newest, now, requested_by, Only.ALL, partitions, models)
+    if newest is not None and count_left_out(newest):
+        return _claim_round(store, newest, now, requested_by, Only.MISSING, (), "")
     if newest is not None and newest.state is RunState.PUBLISHED:
         return Submission(newest.request, False, newest.state)
     round_number = newest.request.round + 1 if newest else 1
@@ -89,6 +93,13 @@ def submit_retry(
         return _follow(newest, only, partitions, models)
     check_named(store, newest, partitions)
     return _claim_round(store, newest, now, requested_by, only, partitions, models)
+
+
+def count_left_out(record: RunRecord) -> int:
+    """How many partitions of a published window were never scored because runs named others."""
+    if record.state is not RunState.PUBLISHED:
+        return 0
+    return sum(cause.partitions for cause in record.causes if cause.cause == NOT_REQUESTED)
 
 
 def check_models(store: Store, workload: str, models: str) -> None:
@@ -155,6 +166,8 @@ def decide_backfilled(newest: RunRecord | None, only: Only, partitions: tuple[st
         return Backfilled(True, "All partitions were requested again.")
     if only is Only.FAILED and lacking:
         return Backfilled(True, f"{lacking} of its partitions have no good outcome.")
+    if left_out := count_left_out(newest):
+        return Backfilled(True, f"{left_out} of its partitions were left out on request.")
     rest = f"; {lacking} partitions without a good outcome were not requested" if lacking else ""
     return Backfilled(False, f"It is published{rest}.")
 

@@ -63,6 +63,20 @@ def test_a_window_whose_starter_died_is_given_again(store: Store) -> None:
     assert [(a.request.window, a.state) for a in again] == [("2026-01-01T05", "requested")]
 
 
+def test_a_window_of_which_one_partition_was_run_by_hand_is_completed(store: Store) -> None:
+    """Somebody scored one partition before the tick: the tick starts a run for the others, and the next one nothing."""
+    write_hours(store, range(4, 5))
+    assert tick(store, NOW - timedelta(hours=1)) == ["2026-01-01T04"]
+    write_lines(store, "2026-01-01T05", [("a", 1, "ok"), ("b", 2, "ok")])
+    by_hand = submit_run(store, "toy", "2026-01-01T05", NOW, "test", partitions=("a",))
+    assert execute(store, by_hand.request).counts == {"scored": 1, "skipped": 1}
+    assert tick(store, NOW) == ["2026-01-01T05"]
+    assert execute(store, submit_run(store, "toy", "2026-01-01T05", NOW, "test").request).counts == {
+        "scored": 2
+    }
+    assert tick(store, NOW) == []
+
+
 def test_a_backfill_that_asks_again_after_a_crash_is_told_to_start(store: Store) -> None:
     """The same backfill gets its own run, still to be started; another one leaves it alone."""
     write_hours(store, range(12))

@@ -15,7 +15,14 @@ from fleetscore.pipeline.finish import finish_run
 from fleetscore.pipeline.local import execute, run_training, run_window
 from fleetscore.pipeline.plan import commit_plan, make_plan
 from fleetscore.pipeline.score import read_shard_record, score_shard
-from fleetscore.pipeline.submit import cancel_run, submit_retry, submit_run
+from fleetscore.pipeline.submit import (
+    cancel_run,
+    decide_backfilled,
+    newest_round,
+    submit_backfilled,
+    submit_retry,
+    submit_run,
+)
 from fleetscore.records import Only, RunState
 from fleetscore.runs.index import list_runs
 from fleetscore.runs.ledgers import read_ledger
@@ -197,6 +204,30 @@ def test_naming_partitions_skips_the_others_and_fails_unknown_ones(store: Store)
     record = execute(store, request, APP)
     assert record.counts == {"scored": 1, "failed": 1, "skipped": 19}
     assert {c.cause for c in record.causes} == {"not_requested", "unknown_partition"}
+
+
+def test_a_plain_run_scores_what_was_left_out_on_request(store: Store) -> None:
+    """After a run of one partition, the window's next run scores the others once, and the one after it is that run."""
+    write_lines(store, WINDOW, lines_of(20))
+    first = submit_run(store, "toy", WINDOW, NOW, "test", partitions=("p1",))
+    execute(store, first.request, APP)
+    assert len(published_rows(store)) == 1
+    second = submit_run(store, "toy", WINDOW, NOW, "test")
+    assert second.fresh and second.request.only is Only.MISSING
+    assert execute(store, second.request, APP).counts == {"scored": 20}
+    assert len(published_rows(store)) == 20
+    assert not submit_run(store, "toy", WINDOW, NOW, "test").fresh
+
+
+def test_a_backfill_scores_what_was_left_out_on_request(store: Store) -> None:
+    """A published window of named partitions alone is not done: the preview says how many lack."""
+    write_lines(store, WINDOW, lines_of(20))
+    record = execute(store, submit_run(store, "toy", WINDOW, NOW, "test", partitions=("p1",)).request, APP)
+    decision = decide_backfilled(record, Only.MISSING)
+    assert decision.runs and decision.why == "19 of its partitions were left out on request."
+    filled = submit_backfilled(store, "toy", WINDOW, NOW, "a backfill", Only.MISSING)
+    assert execute(store, filled.request, APP).counts == {"scored": 20}
+    assert not decide_backfilled(newest_round(store, "toy", WINDOW), Only.MISSING).runs
 
 
 def test_each_step_may_run_twice(store: Store) -> None:
