@@ -44,15 +44,21 @@ def fit_model(values: Floats, settings: SensorSettings) -> SensorModel:
 
     column = values.reshape(-1, 1)
     scaler = StandardScaler().fit(column)
+    scaled = scaler.transform(column)
+    _require_finite(scaled)
     svm = OneClassSVM(gamma=settings.gamma, nu=max(settings.nu, 1.0 / len(values)))
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)  # a fit that does not converge is no model
-        svm.fit(scaler.transform(column))
+        svm.fit(scaled)
     rho = -float(svm.intercept_[0])
     parts = (scaler.mean_, scaler.scale_, svm.support_vectors_, svm.dual_coef_[0])
-    if not (np.isfinite(rho) and all(np.isfinite(part).all() for part in parts)):
-        raise ValueError("its readings are too large to be scaled: mean or deviation is not finite")
+    _require_finite(np.array([rho]), *parts)
     return SensorModel(*parts, rho, settings.gamma)
+
+
+def _require_finite(*parts: Floats) -> None:
+    if not all(np.isfinite(part).all() for part in parts):
+        raise ValueError("its readings are too large to be scaled: mean or deviation is not finite")
 
 
 def pick_evenly(values: Floats, most: int) -> Floats:
@@ -156,7 +162,8 @@ def _fitted(
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below, by name
             model = fit_model(pick_evenly(values, settings.train_rows_max), settings)
     except Exception as error:  # whatever a library raises for this sensor costs this sensor only
-        detail = f"{type(error).__name__}: {error}"
+        said = str(error).partition("\n")[0]  # libraries go on for pages
+        detail = f"{type(error).__name__}: {said}"
         return None, outcome | {"outcome": str(Outcome.FAILED), "cause": "training_failed", "detail": detail}
     if float(model.alpha.sum()) <= model.rho:
         detail = "The model calls every reading an anomaly; raise nu or train on more readings."
