@@ -203,7 +203,7 @@ def test_a_sensor_with_readings_at_the_end_of_the_numbers_fails_alone(
     record = run_training(store, "sensor_anomaly", "2018-08-28T23", "2018-08-29T00")
     assert (record.state, record.counts) == ("published", {"scored": 12, "failed": 1})
     assert [(c.cause, c.example) for c in record.causes] == [("training_failed", "1/extreme")]
-    assert "too large to be scaled" in record.causes[0].detail
+    assert "not finite" in record.causes[0].detail
     assert read_model_set(store, "sensor_anomaly", record.model_set).card["models"] == 12
 
 
