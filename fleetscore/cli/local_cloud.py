@@ -202,8 +202,11 @@ def _wait(
         if found:
             return found
         time.sleep(0.02)
-    words = log.read_text(errors="replace")[-2000:]
-    raise CapacityError(f"{log.stem} did not start: {words}", fix=f"See {log}.")
+    words, code = log.read_text(errors="replace")[-2000:].strip(), process.poll()
+    ending = f"did not start within {_START_TIMEOUT_S:g} s" if code is None else f"ended with code {code}"
+    raise CapacityError(
+        f"{_NAMES[log.stem]} {ending} before it could be used. {words}".strip(), fix=f"See {log}."
+    )
 
 
 def _storage_urls(log: Path) -> dict[str, str] | None:

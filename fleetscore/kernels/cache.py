@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numba  # noqa: F401  # whole before its parts: another thread may be in the midst of importing it
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _Cache, _CacheLocator
 
 _log = logging.getLogger("fleetscore.kernels")

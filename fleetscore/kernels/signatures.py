@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+import numba  # noqa: F401  # whole before its parts: another thread may be in the midst of importing it
 from numba.core import types as numba_types
 
 types: Any = numba_types  # some of its names are made at import, which its stubs do not know

@@ -205,3 +205,45 @@ def test_what_is_compiled_ahead_is_all_that_scoring_needs(tmp_path: Path) -> Non
     assert states == ["published"] * 3
     assert counts["compiled"] == 0
     assert counts["loaded"] > 3
+
+
+_AT_ONCE = """
+import threading
+from importlib import import_module
+names = [
+    "fleetscore.kernels.cache", "fleetscore.kernels.signatures", "fleetscore.models.packs.linear",
+    "fleetscore.models.packs.trees", "fleetscore.models.packs.tree_bits", "fleetscore.workloads.store_sales.forest_kernels",
+]
+start, failed = threading.Barrier(len(names)), []
+
+def load(name):
+    start.wait()
+    try:
+        import_module(name)
+    except BaseException as error:
+        failed.append(f"{name}: {error!r}")
+
+threads = [threading.Thread(target=load, args=(name,)) for name in names]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+assert not failed, failed
+"""
+
+
+def test_threads_may_import_the_kernels_at_once() -> None:
+    """Activities are threads of one process: the first ones of an instance import numba together, and none finds a part of it."""
+    done = subprocess.run(
+        [sys.executable, "-c", _AT_ONCE], cwd=_ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_numba_is_imported_whole_before_its_parts() -> None:
+    """Import of a part of a package does not wait for another thread that is importing the package; `import numba` does."""
+    for path in sorted((_ROOT / "fleetscore").rglob("*.py")):
+        imports = [
+            node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
+        names = [n.module if isinstance(n, ast.ImportFrom) else n.names[0].name for n in imports]
+        parts = [at for at, name in enumerate(names) if name and name.startswith(("numba.", "llvmlite"))]
+        assert not parts or "numba" in names[: parts[0]], path

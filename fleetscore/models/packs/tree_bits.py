@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba  # noqa: F401  # whole before its parts: another thread may be in the midst of importing it
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types

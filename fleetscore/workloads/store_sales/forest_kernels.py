@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba  # noqa: F401  # whole before its parts: another thread may be in the midst of importing it
 import numpy as np
 from numba.core import cgutils, types
 from numba.extending import intrinsic
