@@ -53,9 +53,7 @@ class Bundle:
     read: Callable[[str], Any]
     opened: dict[int, Pack] = field(default_factory=dict)
     unpickled: dict[str, Any] = field(default_factory=dict)  # of trusted workloads, by key
-    sizes: dict[int, int] = field(
-        default_factory=dict
-    )  # bytes of the packs that were read, the oldest use first
+    sizes: dict[int, int] = field(default_factory=dict)  # bytes of read packs, the oldest use first
     lock: Lock = field(default_factory=Lock)
 
     def __len__(self) -> int:
