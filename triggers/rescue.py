@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from activities.store import app_store
 from fleetscore.app_settings import read_app_settings
-from fleetscore.errors import FleetscoreError
 from triggers.http_answers import run_in_thread
 
 if TYPE_CHECKING:
     from fleetscore.operations.watchdog import Rescue
-    from fleetscore.records import RunRecord
+    from fleetscore.records import RunRecord, RunRequest
 
 _log = logging.getLogger("fleetscore.watchdog")
 
@@ -42,11 +41,31 @@ async def rescue_run(client: Any, run: str, now: datetime) -> str:
         if rescue is None:
             return ""
         _log.warning("%s: %s", run, rescue.reason)
-        await _carry_out(client, record, rescue, now)
-    except FleetscoreError as error:
-        _log.error("%s could not be seen to: %s", run, error)
+        done = await _carry_out(client, record, rescue, now)
+    except Exception as error:  # what the SDK raises for an answer of Durable has no type of its own
+        _log.error("%s could not be seen to: %s", run, error, exc_info=error)
         return ""
-    return rescue.do
+    return rescue.do if done else ""
+
+
+async def begin_run(client: Any, request: RunRequest, instance: str) -> bool:
+    """Start the instance of the run's orchestration; False where another start of it came first."""
+    from fleetscore.runs.orchestration_inputs import run_input
+
+    try:
+        await client.start_new("run", instance_id=instance, client_input=run_input(request))
+    except Exception as error:  # the SDK has no type for Durable's refusal of a second start
+        if not await is_known(client, instance):
+            raise
+        _log.info("%s was started by another at the same moment: %s", instance, error)
+        return False
+    return True
+
+
+async def is_known(client: Any, instance: str) -> bool:
+    """Whether Durable Functions has an orchestration of this id."""
+    status = await client.get_status(instance)
+    return bool(status and status.instance_id)
 
 
 async def _judge(client: Any, run: str, now: datetime) -> tuple[Rescue | None, RunRecord]:
@@ -67,12 +86,12 @@ async def _judge(client: Any, run: str, now: datetime) -> tuple[Rescue | None, R
     return judge_orchestration(record, status, output, now, last_step), record
 
 
-async def _carry_out(client: Any, record: RunRecord, rescue: Rescue, now: datetime) -> None:
+async def _carry_out(client: Any, record: RunRecord, rescue: Rescue, now: datetime) -> bool:
+    """Do it; False where another did the same at the same moment."""
     from fleetscore.operations.lineage import hand_over_lineage
     from fleetscore.operations.notices import hand_over_ending_notices
     from fleetscore.operations.watchdog import close_run
-    from fleetscore.runs.orchestration_inputs import run_input
-    from fleetscore.runs.run_records import record_takeover
+    from fleetscore.runs.run_records import take_over
     from fleetscore.telemetry import count_window
 
     store, run = app_store(), record.request.run
@@ -81,9 +100,14 @@ async def _carry_out(client: Any, record: RunRecord, rescue: Rescue, now: dateti
         await run_in_thread(hand_over_ending_notices, store, read_app_settings(), closed)
         await run_in_thread(hand_over_lineage, store, run, now)
         count_window(closed.request.workload, closed.request.purpose, closed.state)
-        return
-    holder = await run_in_thread(record_takeover, store, run, now) if rescue.do == "take_over" else record
-    await client.start_new("run", instance_id=holder.instance, client_input=run_input(holder.request))
+        return True
+    holder = record
+    if rescue.do == "take_over":
+        taken = await run_in_thread(take_over, store, run, record.instance, now)
+        if taken is None:
+            return False
+        holder = taken
+    return await begin_run(client, holder.request, holder.instance)
 
 
 async def _status_of(client: Any, instance: str) -> tuple[str, str, datetime | None]:

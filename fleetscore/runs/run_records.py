@@ -53,9 +53,32 @@ def check_instance(store: Store, run: str, instance: str) -> None:
         raise TakenOverError(f"{instance} has lost {run}, which {holder} has taken over.", field="run")
 
 
+def take_over(store: Store, run: str, lost: str, now: datetime) -> RunRecord | None:
+    """The run gets a new orchestration in place of `lost`; what that one still does is refused from now on.
+
+    None where the run has ended or another has taken it over already: of those that find a run lost at the
+    same moment one starts it again, and one loss counts once.
+    """
+    while True:
+        record, etag = _read_tagged(store, run)
+        if record.state in FINAL or record.instance != lost:
+            return None
+        taken = _with_takeover(record, now)
+        try:
+            store.replace(run_path(run, "run.json"), to_json(taken), etag)
+        except ConflictError:
+            continue
+        index_run(store, taken)
+        return taken
+
+
 def record_takeover(store: Store, run: str, now: datetime) -> RunRecord:
-    """The run gets a new orchestration; what the one before still does is refused from now on."""
-    return _move(store, run, lambda record: replace(record, updated=now, takeovers=record.takeovers + 1))
+    """No orchestration so far has the run any more; what one still does is refused from now on."""
+    return _move(store, run, lambda record: _with_takeover(record, now))
+
+
+def _with_takeover(record: RunRecord, now: datetime) -> RunRecord:
+    return replace(record, updated=now, takeovers=record.takeovers + 1)
 
 
 def record_planned(store: Store, head: PlanHead, now: datetime) -> RunRecord:

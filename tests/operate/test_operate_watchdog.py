@@ -1,6 +1,7 @@
 """The watchdog: dead orchestrations are found, lost starts are made good, late data is scored alone, overdue windows are told of."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,6 +28,7 @@ from fleetscore.runs.run_records import (
     record_state,
     record_takeover,
     request_run,
+    take_over,
 )
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, window_at
@@ -167,7 +169,42 @@ def test_whoever_meets_a_run_whose_ending_was_lost_has_it_finished(
             "backfills", {"workload": "toy", "from": window, "to": f"{window[:-2]}{int(window[-2:]) + 1}"}
         )
     assert host.ended(run)["state"] == "published"
-    assert read_run(host_store, run).takeovers >= 1  # the minute's timer may meet it at the same moment
+    assert (
+        read_run(host_store, run).takeovers == 1
+    )  # also where the minute's timer meets it at the same moment
+
+
+@pytest.mark.parametrize(("state", "takeovers"), [(RunState.REQUESTED, 0), (RunState.SCORING, 1)])
+def test_of_many_who_find_a_lost_run_at_once_one_starts_it(
+    host: Host, host_store: Store, state: RunState, takeovers: int
+) -> None:
+    """Twelve requests for the window of a lost run are all answered; one starts it, and the loss counts once."""
+    window = f"2026-01-02T{10 + takeovers}"
+    write_lines(host_store, window, [("a", 1, "ok")])
+    run = submit_run(host_store, "toy", window, NOW - OLD, "http").request.run
+    if state is not RunState.REQUESTED:
+        record_state(host_store, run, state, NOW - OLD)
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(
+            pool.map(lambda _: host.post("runs", {"workload": "toy", "window": window}), range(12))
+        )
+    assert {answer.status_code for answer in answers} == {200}
+    assert host.ended(run)["state"] == "published"
+    assert read_run(host_store, run).takeovers == takeovers
+
+
+def test_a_run_is_taken_over_from_the_orchestration_that_was_lost_only(store: Store) -> None:
+    """Who comes second to a lost run, or to one that has ended meanwhile, leaves it as it is."""
+    write_lines(store, WINDOW, [("a", 1, "ok")])
+    asked = submit(store)
+    run = asked.request.run
+    taken = take_over(store, run, run, NOW)
+    assert taken is not None
+    assert (taken.instance, taken.takeovers) == (f"{run}-takeover-1", 1)
+    assert take_over(store, run, run, NOW) is None
+    assert read_run(store, run) == taken
+    execute(store, asked.request)
+    assert take_over(store, run, taken.instance, NOW) is None
 
 
 def test_closing_never_touches_a_run_that_has_ended(store: Store) -> None:
