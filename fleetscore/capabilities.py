@@ -222,6 +222,12 @@ class ScoresRows(ABC):
     def score_rows(self, store: Store, pins: Pins, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """One answer per row, in order; InputError names the row and the field."""
 
+    def warm_rows(self, store: Store, pins: Pins) -> None:
+        """Load what `score_rows` needs with these pins, so that the first rows do not wait for it; by
+        default nothing.
+        """
+        del store, pins
+
 
 class HasModelKeys(ABC):
     """The capability to choose models by a key that partitions may share, so that a key can be pinned."""

@@ -13,6 +13,7 @@ from triggers.results_api import blueprint as results_api
 from triggers.runs_api import blueprint as runs_api
 from triggers.schedules import blueprint as schedules
 from triggers.scoring_api import blueprint as scoring_api
+from triggers.warm_scoring import blueprint as warm_scoring
 from triggers.warmup import blueprint as warmup
 from triggers.watch import blueprint as watch
 
@@ -30,6 +31,7 @@ blueprints = (
     housekeeping,
     completions,
     warmup,
+    warm_scoring,
     openapi,
     dashboard,
 )

@@ -24,6 +24,7 @@ from fleetscore.errors import (
 from fleetscore.typed_json import decode_json
 from triggers.bodies import ChangeBody
 from triggers.callers import requester
+from triggers.warm_scoring import warm_scoring_soon
 
 _log = logging.getLogger("fleetscore.http")
 _STATUS = {
@@ -91,6 +92,8 @@ def handle_errors(
             return await handler(**arguments)
         except Exception as error:
             return answer_error(error)
+        finally:
+            warm_scoring_soon()
 
     return guarded
 

@@ -50,7 +50,7 @@ def test_signing_in_is_expected_where_it_is_switched_on() -> None:
 
 def test_the_warm_up_is_there_for_the_local_host_only() -> None:
     """On Azure no function bears the name of the platform's placeholder; the local host finds its warm-up."""
-    assert set(loaded()) - set(printed()) == {"warmup"}
+    assert set(loaded()) - set(printed()) == {"warmup", "warm_scoring"}
 
 
 def test_a_route_leads_to_its_function() -> None:

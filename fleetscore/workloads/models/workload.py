@@ -162,3 +162,9 @@ class Models(
         from fleetscore.workloads.models.mini_batches import score_mini_batch
 
         return score_mini_batch(store, self.name, self.settings, pins, rows)
+
+    def warm_rows(self, store: Store, pins: Pins) -> None:
+        from fleetscore.workloads.models.mini_batches import score_mini_batch  # noqa: F401  # what rows need
+        from fleetscore.workloads.models.warm_models import warm_models
+
+        warm_models(store, self.name, self.settings, pins)
