@@ -18,7 +18,7 @@ def ask_window(payload: dict[str, Any]) -> dict[str, Any]:
     from datetime import UTC, datetime
 
     from activities.store import app_store
-    from fleetscore.operations.backfills import wait_for_live_s
+    from fleetscore.operations.due.backfills import wait_for_live_s
     from fleetscore.pipeline.submit import submit_backfilled
     from fleetscore.records import FINAL, Only
     from fleetscore.runs.orchestration_inputs import names_of, run_input

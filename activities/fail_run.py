@@ -14,9 +14,9 @@ def fail_run(payload: dict[str, Any]) -> dict[str, Any]:
 
     from activities.store import app_store
     from fleetscore.app_settings import read_app_settings
-    from fleetscore.operations.callbacks import answer_callbacks
-    from fleetscore.operations.lineage import hand_over_lineage
-    from fleetscore.operations.notices import hand_over_ending_notices
+    from fleetscore.operations.metadata.lineage import hand_over_lineage
+    from fleetscore.operations.notices.ended_runs import hand_over_ending_notices
+    from fleetscore.operations.outbound.callbacks import answer_callbacks
     from fleetscore.pipeline.tags import tag_facts
     from fleetscore.records import Ending, RunState
     from fleetscore.runs.run_records import check_instance, read_run, record_ending

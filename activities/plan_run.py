@@ -17,7 +17,7 @@ def plan_run(payload: dict[str, Any]) -> dict[str, Any]:
 
     from activities.store import app_store
     from fleetscore.app_settings import read_app_settings
-    from fleetscore.operations.lineage import hand_over_lineage
+    from fleetscore.operations.metadata.lineage import hand_over_lineage
     from fleetscore.pipeline.plan import commit_plan
     from fleetscore.pipeline.prepare import list_items
     from fleetscore.records import RunState

@@ -14,10 +14,10 @@ def publish_run(payload: dict[str, Any]) -> dict[str, Any]:
 
     from activities.store import app_store
     from fleetscore.app_settings import read_app_settings
-    from fleetscore.operations.callbacks import answer_callbacks
-    from fleetscore.operations.experiments import hand_over_experiment
-    from fleetscore.operations.lineage import hand_over_lineage
-    from fleetscore.operations.notices import hand_over_ending_notices
+    from fleetscore.operations.metadata.experiments import hand_over_experiment
+    from fleetscore.operations.metadata.lineage import hand_over_lineage
+    from fleetscore.operations.notices.ended_runs import hand_over_ending_notices
+    from fleetscore.operations.outbound.callbacks import answer_callbacks
     from fleetscore.operations.result_sink import try_sink
     from fleetscore.pipeline.finish import finish_run
     from fleetscore.records import to_plain

@@ -24,8 +24,8 @@ import pyarrow.parquet as pq
 from fleetscore.models.comparing import compare
 from fleetscore.models.model_sets import ModelFile, ModelSet
 from fleetscore.models.pins import Pins
-from fleetscore.operations.notices import Notice
-from fleetscore.operations.verdicts import Verdict
+from fleetscore.operations.champions.verdicts import Verdict
+from fleetscore.operations.notices.ended_runs import Notice
 from fleetscore.pipeline.ledger import LEDGER, count_outcomes, group_causes
 from fleetscore.records import (
     Manifest,

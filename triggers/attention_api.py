@@ -18,7 +18,7 @@ blueprint = df.Blueprint()
 @handle_errors
 async def list_attention(req: func.HttpRequest) -> func.HttpResponse:
     """What needs attention, of each workload that has something."""
-    from fleetscore.operations.overview import read_attention
+    from fleetscore.operations.attention.overview import read_attention
 
     workload = req.params.get("workload", "")
     return answer_json(await run_in_thread(read_attention, app_store(), workload, datetime.now(UTC)))
@@ -42,7 +42,7 @@ async def list_anomalies(req: func.HttpRequest) -> func.HttpResponse:
 @handle_errors
 async def list_mutes(req: func.HttpRequest) -> func.HttpResponse:
     """The mutes in force, oldest first."""
-    from fleetscore.operations.mutes import list_mutes as list_in_force
+    from fleetscore.operations.attention.mutes import list_mutes as list_in_force
 
     return answer_json(await run_in_thread(list_in_force, app_store(), _workload(req), datetime.now(UTC)))
 
@@ -51,7 +51,7 @@ async def list_mutes(req: func.HttpRequest) -> func.HttpResponse:
 @handle_errors
 async def mute_attention(req: func.HttpRequest) -> func.HttpResponse:
     """Ask for no attention to a cause, a partition or both until a set time."""
-    from fleetscore.operations.mutes import mute
+    from fleetscore.operations.attention.mutes import mute
 
     workload, body = _workload(req), read_body(req, MuteBody)
     return answer_json(
@@ -66,7 +66,7 @@ async def mute_attention(req: func.HttpRequest) -> func.HttpResponse:
 @handle_errors
 async def unmute_attention(req: func.HttpRequest) -> func.HttpResponse:
     """End a mute before its time."""
-    from fleetscore.operations.mutes import unmute
+    from fleetscore.operations.attention.mutes import unmute
 
     workload, mute, body = _workload(req), str(req.route_params["id"]), read_body(req, UnmuteBody)
     return answer_json(

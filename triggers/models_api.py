@@ -47,7 +47,7 @@ async def show_current_model(req: func.HttpRequest) -> func.HttpResponse:
 @handle_errors
 async def pin_model(req: func.HttpRequest) -> func.HttpResponse:
     """Score with a version from now on, everywhere, for one partition, or for one model key."""
-    from fleetscore.operations.pinning import pin_on_request
+    from fleetscore.operations.champions.pinning import pin_on_request
 
     workload, body = _workload(req), read_body(req, PinBody)
     return answer_json(
@@ -68,7 +68,7 @@ async def pin_model(req: func.HttpRequest) -> func.HttpResponse:
 @handle_errors
 async def promote_model(req: func.HttpRequest) -> func.HttpResponse:
     """Make a version the current one, or that of the partitions where it is better."""
-    from fleetscore.operations.promotion import promotion_of
+    from fleetscore.operations.champions.promotion import promotion_of
 
     workload, body = _workload(req), read_body(req, PromoteBody)
     return answer_json(
@@ -82,7 +82,7 @@ async def promote_model(req: func.HttpRequest) -> func.HttpResponse:
 @handle_errors
 async def roll_back_model(req: func.HttpRequest) -> func.HttpResponse:
     """Return to the version that was current before."""
-    from fleetscore.operations.promotion import roll_back
+    from fleetscore.operations.champions.promotion import roll_back
 
     workload, body = _workload(req), read_body(req, RollbackBody)
     return answer_json(await run_in_thread(roll_back, app_store(), workload, body.requested_by, body.why))
@@ -106,7 +106,7 @@ async def challenge(req: func.HttpRequest) -> func.HttpResponse:
 @handle_errors
 async def judge_challenger(req: func.HttpRequest) -> func.HttpResponse:
     """Compare the challenger with what was published, where actuals have come, and keep the verdict."""
-    from fleetscore.operations.verdicts import judge_challenger as judge
+    from fleetscore.operations.champions.verdicts import judge_challenger as judge
 
     workload, body = _workload(req), read_body(req, VerdictBody)
     return answer_json(
@@ -127,7 +127,7 @@ async def judge_challenger(req: func.HttpRequest) -> func.HttpResponse:
 @handle_errors
 async def list_verdicts(req: func.HttpRequest) -> func.HttpResponse:
     """The kept verdicts, the newest first."""
-    from fleetscore.operations.verdicts import list_verdicts as list_kept
+    from fleetscore.operations.champions.verdicts import list_verdicts as list_kept
 
     return answer_json(await run_in_thread(list_kept, app_store(), _workload(req)))
 
@@ -136,7 +136,7 @@ async def list_verdicts(req: func.HttpRequest) -> func.HttpResponse:
 @handle_errors
 async def show_verdict(req: func.HttpRequest) -> func.HttpResponse:
     """A verdict by its id, or the `newest`, with the partitions where the challenger does worst."""
-    from fleetscore.operations.verdict_report import describe_verdict
+    from fleetscore.operations.champions.verdict_report import describe_verdict
 
     wanted = str(req.route_params["verdict"])
     verdict = "" if wanted == "newest" else wanted

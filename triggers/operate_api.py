@@ -58,8 +58,8 @@ async def list_costs(req: func.HttpRequest) -> func.HttpResponse:
 @handle_errors
 async def list_deadlines(req: func.HttpRequest) -> func.HttpResponse:
     """By when windows had to be published, whether they were, and which are at risk now."""
-    from fleetscore.operations.deadlines import KEPT_DAYS
-    from fleetscore.operations.deadlines import list_deadlines as list_all
+    from fleetscore.operations.due.deadlines import KEPT_DAYS
+    from fleetscore.operations.due.deadlines import list_deadlines as list_all
 
     workload, days = req.params.get("workload", ""), read_number(req, "days", KEPT_DAYS, 1, KEPT_DAYS)
     return answer_json(await run_in_thread(list_all, app_store(), workload, days, datetime.now(UTC)))
@@ -82,7 +82,7 @@ async def examine_azure(req: func.HttpRequest) -> func.HttpResponse:
     no task.
     """
     from fleetscore.app_settings import read_app_settings
-    from fleetscore.operations.doctor_azure import examine_azure as examine_all
+    from fleetscore.operations.doctor.azure import examine_azure as examine_all
 
     return answer_json(
         await run_in_thread(examine_all, app_store(), read_app_settings(), lambda: datetime.now(UTC), 0.0)
@@ -94,7 +94,7 @@ async def examine_azure(req: func.HttpRequest) -> func.HttpResponse:
 async def examine(req: func.HttpRequest) -> func.HttpResponse:
     """What is wrong with the deployment as the app sees it, and how to fix it."""
     from fleetscore.app_settings import read_app_settings
-    from fleetscore.operations.doctor import examine as examine_all
+    from fleetscore.operations.doctor.checks import examine as examine_all
 
     return answer_json(
         await run_in_thread(examine_all, app_store(), read_app_settings(), lambda: datetime.now(UTC))
@@ -105,7 +105,7 @@ async def examine(req: func.HttpRequest) -> func.HttpResponse:
 @handle_errors
 async def preview_repair(req: func.HttpRequest) -> func.HttpResponse:
     """Which state files are damaged, and what can be done about each; writes nothing."""
-    from fleetscore.operations.repair import repair
+    from fleetscore.operations.repair.files import repair
 
     return answer_json(await run_in_thread(repair, app_store(), datetime.now(UTC), dry_run=True))
 
@@ -114,7 +114,7 @@ async def preview_repair(req: func.HttpRequest) -> func.HttpResponse:
 @handle_errors
 async def repair_state(req: func.HttpRequest) -> func.HttpResponse:
     """Do what can be done about damaged state files; pins are guessed only if the body says so."""
-    from fleetscore.operations.repair import repair
+    from fleetscore.operations.repair.files import repair
 
     body = read_body(req, RepairBody)
     return answer_json(await run_in_thread(repair, app_store(), datetime.now(UTC), guesses=body.guesses))
@@ -144,7 +144,7 @@ async def repair_result_tables(req: func.HttpRequest) -> func.HttpResponse:
 async def test_notices(req: func.HttpRequest) -> func.HttpResponse:
     """Send a test notice to the targets of a workload, with the app's own addresses, and say what each answered."""
     from fleetscore.app_settings import read_app_settings
-    from fleetscore.operations.notice_delivery import send_test
+    from fleetscore.operations.notices.delivery import send_test
 
     body = read_body(req, NoticeTestBody)
     return answer_json(

@@ -88,8 +88,8 @@ async def _judge(client: Any, run: str, now: datetime) -> tuple[Rescue | None, R
 
 async def _carry_out(client: Any, record: RunRecord, rescue: Rescue, now: datetime) -> bool:
     """Do it; False where another did the same at the same moment."""
-    from fleetscore.operations.lineage import hand_over_lineage
-    from fleetscore.operations.notices import hand_over_ending_notices
+    from fleetscore.operations.metadata.lineage import hand_over_lineage
+    from fleetscore.operations.notices.ended_runs import hand_over_ending_notices
     from fleetscore.operations.watchdog import close_run
     from fleetscore.runs.run_records import take_over
     from fleetscore.telemetry import count_window

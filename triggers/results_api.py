@@ -44,7 +44,7 @@ async def read_results(req: func.HttpRequest) -> func.HttpResponse:
 async def publish_run_anyway(req: func.HttpRequest) -> func.HttpResponse:
     """Publish what a check held back, with the reason on record."""
     from fleetscore.app_settings import read_app_settings
-    from fleetscore.operations.notices import hand_over_ending_notices
+    from fleetscore.operations.notices.ended_runs import hand_over_ending_notices
     from fleetscore.pipeline.publish_anyway import publish_anyway
     from fleetscore.runs.status import describe_run
 

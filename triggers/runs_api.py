@@ -136,7 +136,7 @@ async def start_training(req: func.HttpRequest, client: Any) -> func.HttpRespons
 @handle_errors
 async def start_backfill(req: func.HttpRequest, client: Any) -> func.HttpResponse:
     """Run the windows [from, to), a few at a time."""
-    from fleetscore.operations.backfills import check_backfill_due, list_windows, preview_backfill
+    from fleetscore.operations.due.backfills import check_backfill_due, list_windows, preview_backfill
     from fleetscore.pipeline.submit import check_models
 
     body = read_body(req, BackfillBody)
@@ -249,7 +249,7 @@ def _verdict_of(run: str) -> str:
 
 async def _remember_callback(run: str, address: str) -> None:
     from fleetscore.app_settings import read_app_settings
-    from fleetscore.operations.callbacks import request_callback
+    from fleetscore.operations.outbound.callbacks import request_callback
 
     await run_in_thread(request_callback, app_store(), read_app_settings(), run, address, datetime.now(UTC))
 

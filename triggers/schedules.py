@@ -34,7 +34,7 @@ async def start_due_windows(timer: func.TimerRequest, client: str) -> None:
 
 async def start_runs(client: Any) -> list[str]:
     """Start the run of every due window; gives the runs that were started."""
-    from fleetscore.operations.due import submit_due
+    from fleetscore.operations.due.windows import submit_due
 
     submissions = await run_in_thread(submit_due, app_store(), datetime.now(UTC))
     started = [one.request.run for one in submissions if await _start_alone(client, one)]

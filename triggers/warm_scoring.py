@@ -23,7 +23,7 @@ def warm_scoring_soon() -> None:
     """Start the warm-up on a thread, a second from now; nothing after the first call, and nothing in a host
     that serves one command only.
     """
-    from fleetscore.operations.sending import LATER
+    from fleetscore.operations.outbound.sending import LATER
 
     with _lock:
         if _started or os.environ.get(LATER):

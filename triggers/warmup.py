@@ -19,7 +19,7 @@ _NEEDED = (
     "pyarrow.acero",
     "pyarrow.compute",
     "pyarrow.parquet",
-    "fleetscore.operations.notices",
+    "fleetscore.operations.notices.ended_runs",
     "fleetscore.pipeline.submit",
     "fleetscore.runs.status",
     "fleetscore.pipeline.finish",

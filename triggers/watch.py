@@ -21,7 +21,7 @@ from triggers.rescue import rescue_runs
 from triggers.starting import start_submitted
 
 if TYPE_CHECKING:
-    from fleetscore.operations.notice import Notice
+    from fleetscore.operations.notices.notice import Notice
 
 blueprint = df.Blueprint()
 _log = logging.getLogger("fleetscore.watchdog")
@@ -76,7 +76,7 @@ async def start_late_rounds(client: Any) -> list[str]:
     """Start a round for late data of each workload that has some; gives the runs. One workload's trouble
     does not keep from the next.
     """
-    from fleetscore.operations.late_data import submit_late
+    from fleetscore.operations.due.late_data import submit_late
     from fleetscore.registry import workload_names
 
     started = []
@@ -107,7 +107,7 @@ def overdue_lines(found: Sequence[Notice]) -> list[str]:
 
 def _send_outboxes() -> None:
     """Send what waits, each on a thread of its own: a server that does not answer holds no tick."""
-    from fleetscore.operations import experiments, lineage
+    from fleetscore.operations.metadata import experiments, lineage
 
     for is_on, send in (
         (lineage.is_on, lineage.send_lineage),
@@ -118,14 +118,14 @@ def _send_outboxes() -> None:
 
 
 def _report_queues() -> None:
-    from fleetscore.operations.queue_ages import queue_ages
+    from fleetscore.operations.doctor.queue_ages import queue_ages
     from fleetscore.telemetry import report_queues
 
     report_queues(lambda: queue_ages(read_app_settings(), datetime.now(UTC)))
 
 
 def _answer_callbacks() -> None:
-    from fleetscore.operations.callbacks import answer_callbacks
+    from fleetscore.operations.outbound.callbacks import answer_callbacks
 
     answer_callbacks(app_store(), read_app_settings(), datetime.now(UTC))
 
@@ -144,7 +144,7 @@ def _sink_results() -> None:
 
 
 def _send_trouble() -> None:
-    from fleetscore.operations.notice_delivery import keep_notice
+    from fleetscore.operations.notices.delivery import keep_notice
     from fleetscore.operations.watchdog import find_trouble, gather_overdue
     from fleetscore.registry import workload_names
     from fleetscore.telemetry import report_late
@@ -168,7 +168,7 @@ def _resend_pending() -> None:
 
 
 def _resend() -> None:
-    from fleetscore.operations.notice_delivery import resend_pending
+    from fleetscore.operations.notices.delivery import resend_pending
 
     if not _resending.acquire(blocking=False):
         return

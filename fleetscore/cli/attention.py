@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fleetscore.fleet import FleetBase
-    from fleetscore.operations.attention import AttentionGroup, WorkloadAttention
+    from fleetscore.operations.attention.lines import AttentionGroup, WorkloadAttention
 
 NEEDS_ATTENTION = 10
 
@@ -60,7 +60,7 @@ def _print_found(fleet: FleetBase, workload: str, as_json: bool) -> Sequence[Wor
 def _print(found: Sequence[WorkloadAttention]) -> None:
     """A few lines for windows in the same state for the same cause, with the command that shows more."""
     from fleetscore.cli.render import print_pairs
-    from fleetscore.operations.mutes import format_mute
+    from fleetscore.operations.attention.mutes import format_mute
 
     if not any(workload.needs_attention for workload in found):
         say("Nothing needs attention.")
@@ -77,7 +77,7 @@ def _print(found: Sequence[WorkloadAttention]) -> None:
 def _lines(workload: str, group: AttentionGroup) -> tuple[str, list[tuple[str, str]]]:
     """What needs attention, as a title and lines of name and value."""
     from fleetscore.cli.render import plural
-    from fleetscore.operations.window_states import WORDS
+    from fleetscore.operations.attention.states import WORDS
 
     newest, oldest = group.newest, group.oldest
     span = newest.window if group.windows == 1 else f"{oldest.window} to {newest.window}"

@@ -24,7 +24,7 @@ from fleetscore.cli.text import say
 if TYPE_CHECKING:
     from fleetscore.fleet import FleetBase
     from fleetscore.fleet.answers import BackfillStatus
-    from fleetscore.operations.backfills import BackfillPreview
+    from fleetscore.operations.due.backfills import BackfillPreview
 
 
 @click.command()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from fleetscore.fleet import FleetBase
-    from fleetscore.operations.deadlines import DeadlineReport
+    from fleetscore.operations.due.deadlines import DeadlineReport
 
 _SHOWN = 20
 

@@ -11,7 +11,7 @@ from fleetscore.cli.text import say, visible
 
 if TYPE_CHECKING:
     from fleetscore.fleet import FleetBase
-    from fleetscore.operations.findings import Diagnosis
+    from fleetscore.operations.doctor.findings import Diagnosis
 
 
 @click.command(short_help="Check the deployment, and say how to fix it.")

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from fleetscore.models.model_sets import ModelSet
     from fleetscore.models.pins import Pins
     from fleetscore.models.report import ModelSets
-    from fleetscore.operations.verdict_report import VerdictReport
-    from fleetscore.operations.verdicts import Verdict
+    from fleetscore.operations.champions.verdict_report import VerdictReport
+    from fleetscore.operations.champions.verdicts import Verdict
 
 _REFUSALS_SHOWN = 20
 _WHY = click.option("--why", default="", metavar="TEXT", help="The reason, kept in the history of pins.")

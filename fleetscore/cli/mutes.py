@@ -32,7 +32,7 @@ def mute(
     they are.
     """
     from fleetscore.cli.render import print_json
-    from fleetscore.operations.mutes import format_mute
+    from fleetscore.operations.attention.mutes import format_mute
 
     act = fleet.mute(workload, why=why, until=until, partition=partition, cause=cause)
     if as_json:
@@ -50,7 +50,7 @@ def mute(
 def unmute(workload: str, mute_id: str, why: str, fleet: FleetBase, as_json: bool) -> None:
     """End a mute before its time; `fleetscore mutes WORKLOAD` lists those in force."""
     from fleetscore.cli.render import print_json
-    from fleetscore.operations.mutes import format_mute
+    from fleetscore.operations.attention.mutes import format_mute
 
     act = fleet.unmute(workload, mute_id, why)
     if as_json:
@@ -65,7 +65,7 @@ def unmute(workload: str, mute_id: str, why: str, fleet: FleetBase, as_json: boo
 def mutes(workload: str, fleet: FleetBase, as_json: bool) -> None:
     """List what needs no attention at present, until when and why."""
     from fleetscore.cli.render import print_json
-    from fleetscore.operations.mutes import format_mute
+    from fleetscore.operations.attention.mutes import format_mute
 
     acts = fleet.mutes(workload)
     if as_json:

@@ -13,7 +13,7 @@ from fleetscore.cli.text import say, visible
 
 if TYPE_CHECKING:
     from fleetscore.fleet import FleetBase
-    from fleetscore.operations.repair import Repairs
+    from fleetscore.operations.repair.files import Repairs
     from fleetscore.operations.table_sync import TableRepair
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fleetscore.dashboard.formatting import format_count, format_seconds, format_share
 from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.markup import Child, Markup, join, tag
-from fleetscore.operations.window_states import OUTCOME_SIGNS, SIGNS, WORDS, Mark, count_bad, mark_of
+from fleetscore.operations.attention.states import OUTCOME_SIGNS, SIGNS, WORDS, Mark, count_bad, mark_of
 from fleetscore.records import Outcome
 from fleetscore.runs.index import RunLine
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.markup import Child, Markup, tag
 from fleetscore.errors import InputError
+from fleetscore.operations.attention.mutes import Mute, mute, unmute
 from fleetscore.operations.known_workloads import find_named_workload
-from fleetscore.operations.mutes import Mute, mute, unmute
 from fleetscore.store.base import Store
 
 REQUESTED_BY = "dashboard"

@@ -10,12 +10,12 @@ from fleetscore.dashboard.forms import mute_form, unmute_form
 from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.markup import Child, Markup, join, tag
 from fleetscore.dashboard.page import Body
-from fleetscore.operations.attention import AttentionGroup
-from fleetscore.operations.deadlines import DeadlineReport
-from fleetscore.operations.mutes import format_mute
-from fleetscore.operations.overview import Overview, WorkloadPage, WorkloadView
-from fleetscore.operations.window_calendar import Calendar, Cell
-from fleetscore.operations.window_states import SIGNS, WORDS, Mark, count_bad, mark_of
+from fleetscore.operations.attention.calendar import Calendar, Cell
+from fleetscore.operations.attention.lines import AttentionGroup
+from fleetscore.operations.attention.mutes import format_mute
+from fleetscore.operations.attention.overview import Overview, WorkloadPage, WorkloadView
+from fleetscore.operations.attention.states import SIGNS, WORDS, Mark, count_bad, mark_of
+from fleetscore.operations.due.deadlines import DeadlineReport
 from fleetscore.records import RunState
 
 _KINDS = {24: "hours", 7: "days", 13: "weeks"}

@@ -30,7 +30,7 @@ from fleetscore.dashboard.markup import Child, Markup, join, tag
 from fleetscore.dashboard.page import Body
 from fleetscore.dashboard.run_view import LogView, Matches, RunView
 from fleetscore.dashboard.timeline_drawing import draw_timeline, extremes
-from fleetscore.operations.window_states import SIGNS, Mark, mark_of
+from fleetscore.operations.attention.states import SIGNS, Mark, mark_of
 from fleetscore.records import GOOD, Cause, Outcome, RunRecord, RunState
 from fleetscore.requesters import format_starter
 from fleetscore.runs.index import line_of

@@ -19,8 +19,8 @@ from fleetscore.dashboard.run_view import find_partitions, read_log, read_run_vi
 from fleetscore.dashboard.story_page import show_story
 from fleetscore.errors import FleetscoreError, InputError
 from fleetscore.operations.anomalies import list_anomalies
+from fleetscore.operations.attention.overview import read_overview, read_workload_page
 from fleetscore.operations.explain import explain
-from fleetscore.operations.overview import read_overview, read_workload_page
 from fleetscore.pipeline.spellings import key_in_run
 from fleetscore.store.base import Store
 

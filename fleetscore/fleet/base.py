@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from fleetscore.fleet.fleet_models import FleetModels
     from fleetscore.models.model_sets import ModelSet
     from fleetscore.operations.anomalies import AnomalyReport
-    from fleetscore.operations.attention import WorkloadAttention
-    from fleetscore.operations.backfills import BackfillPreview
-    from fleetscore.operations.deadlines import DeadlineReport
+    from fleetscore.operations.attention.lines import WorkloadAttention
+    from fleetscore.operations.attention.mutes import Mute
+    from fleetscore.operations.doctor.findings import Diagnosis
     from fleetscore.operations.drift_report import DriftReport
+    from fleetscore.operations.due.backfills import BackfillPreview
+    from fleetscore.operations.due.deadlines import DeadlineReport
     from fleetscore.operations.explain import PartitionStory
-    from fleetscore.operations.findings import Diagnosis
     from fleetscore.operations.housekeeping import Swept
     from fleetscore.operations.monthly_costs import MonthCost
-    from fleetscore.operations.mutes import Mute
-    from fleetscore.operations.notice_delivery import TargetTest
-    from fleetscore.operations.repair import Repairs
+    from fleetscore.operations.notices.delivery import TargetTest
+    from fleetscore.operations.repair.files import Repairs
     from fleetscore.operations.replay import Replayed
     from fleetscore.operations.table_sync import TableRepair
     from fleetscore.pipeline.preview import RunPreview

@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 from fleetscore.errors import CapacityError, SettingsError
 from fleetscore.fleet.carried import app_folder, service_environment
-from fleetscore.operations.sending import LATER, may_wait
+from fleetscore.operations.outbound.sending import LATER, may_wait
 from fleetscore.process_environment import SCORING_ENVIRONMENT
 
 _log = logging.getLogger("fleetscore.cli.embedded")

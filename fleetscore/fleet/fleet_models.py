@@ -12,8 +12,8 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from fleetscore.models.pins import Pins
     from fleetscore.models.report import ModelSets, PinnedSet
-    from fleetscore.operations.verdict_report import VerdictReport
-    from fleetscore.operations.verdicts import Verdict
+    from fleetscore.operations.champions.verdict_report import VerdictReport
+    from fleetscore.operations.champions.verdicts import Verdict
     from fleetscore.store.base import Store
 
 Answer = TypeVar("Answer")
@@ -80,7 +80,7 @@ class StoreModels:
 
     def pin(self, version: str, partition: str = "", why: str = "", *, key: str = "") -> Pins:
         """See FleetModels."""
-        from fleetscore.operations.pinning import pin_on_request
+        from fleetscore.operations.champions.pinning import pin_on_request
 
         return pin_on_request(
             self._store, self._workload, version, partition=partition, key=key, requested_by=_requested_by(), why=why
@@ -88,13 +88,13 @@ class StoreModels:
 
     def promote(self, version: str = "", why: str = "", *, where: str = "") -> Pins:
         """See FleetModels."""
-        from fleetscore.operations.promotion import promotion_of
+        from fleetscore.operations.champions.promotion import promotion_of
 
         return promotion_of(where)(self._store, self._workload, version, _requested_by(), why)
 
     def roll_back(self, why: str = "") -> Pins:
         """See FleetModels."""
-        from fleetscore.operations.promotion import roll_back
+        from fleetscore.operations.champions.promotion import roll_back
 
         return roll_back(self._store, self._workload, _requested_by(), why)
 
@@ -106,7 +106,7 @@ class StoreModels:
 
     def judge(self, first: str, end: str, version: str = "") -> Verdict:
         """See FleetModels."""
-        from fleetscore.operations.verdicts import judge_challenger
+        from fleetscore.operations.champions.verdicts import judge_challenger
 
         return judge_challenger(
             self._store, self._workload, first, end, datetime.now(UTC), _requested_by(), version
@@ -114,13 +114,13 @@ class StoreModels:
 
     def list_verdicts(self) -> list[Verdict]:
         """See FleetModels."""
-        from fleetscore.operations.verdicts import list_verdicts
+        from fleetscore.operations.champions.verdicts import list_verdicts
 
         return list_verdicts(self._store, self._workload)
 
     def show_verdict(self, verdict: str = "", limit: int = 20) -> VerdictReport:
         """See FleetModels."""
-        from fleetscore.operations.verdict_report import describe_verdict
+        from fleetscore.operations.champions.verdict_report import describe_verdict
 
         return describe_verdict(self._store, self._workload, verdict, limit)
 
@@ -174,20 +174,20 @@ class RemoteModels:
 
     def judge(self, first: str, end: str, version: str = "") -> Verdict:
         """See FleetModels."""
-        from fleetscore.operations.verdicts import Verdict
+        from fleetscore.operations.champions.verdicts import Verdict
 
         body = {"from": first, "to": end, "version": version, "requested_by": _requested_by()}
         return self._app.call("POST", f"{self._endpoint}/verdicts", Verdict, body)
 
     def list_verdicts(self) -> list[Verdict]:
         """See FleetModels."""
-        from fleetscore.operations.verdicts import Verdict
+        from fleetscore.operations.champions.verdicts import Verdict
 
         return self._app.call("GET", f"{self._endpoint}/verdicts", list[Verdict])
 
     def show_verdict(self, verdict: str = "", limit: int = 20) -> VerdictReport:
         """See FleetModels."""
-        from fleetscore.operations.verdict_report import VerdictReport
+        from fleetscore.operations.champions.verdict_report import VerdictReport
 
         tail = f"verdicts/{quote(verdict or 'newest', safe='')}?limit={limit}"
         return self._app.call("GET", f"{self._endpoint}/{tail}", VerdictReport)

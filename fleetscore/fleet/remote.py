@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from fleetscore.fleet.fleet_models import FleetModels
     from fleetscore.models.model_sets import ModelSet
     from fleetscore.operations.anomalies import AnomalyReport
-    from fleetscore.operations.attention import WorkloadAttention
-    from fleetscore.operations.backfills import BackfillPreview
-    from fleetscore.operations.deadlines import DeadlineReport
+    from fleetscore.operations.attention.lines import WorkloadAttention
+    from fleetscore.operations.attention.mutes import Mute
+    from fleetscore.operations.doctor.findings import Diagnosis
     from fleetscore.operations.drift_report import DriftReport
+    from fleetscore.operations.due.backfills import BackfillPreview
+    from fleetscore.operations.due.deadlines import DeadlineReport
     from fleetscore.operations.explain import PartitionStory
-    from fleetscore.operations.findings import Diagnosis
     from fleetscore.operations.housekeeping import Swept
     from fleetscore.operations.monthly_costs import MonthCost
-    from fleetscore.operations.mutes import Mute
-    from fleetscore.operations.notice_delivery import TargetTest
-    from fleetscore.operations.repair import Repairs
+    from fleetscore.operations.notices.delivery import TargetTest
+    from fleetscore.operations.repair.files import Repairs
     from fleetscore.operations.replay import Replayed
     from fleetscore.operations.table_sync import TableRepair
     from fleetscore.pipeline.preview import RunPreview
@@ -128,7 +128,7 @@ class RemoteFleet(FleetBase):
         newest_first: bool = False,
     ) -> BackfillPreview:  # fmt: skip
         """Which of the windows [first, end) a backfill would run, and why."""
-        from fleetscore.operations.backfills import BackfillPreview
+        from fleetscore.operations.due.backfills import BackfillPreview
 
         body = {
             "workload": workload, "from": first, "to": end, "only": only, "partitions": partitions, "models": models,
@@ -154,7 +154,7 @@ class RemoteFleet(FleetBase):
 
     def attention(self, workload: str = "") -> list[WorkloadAttention]:
         """What needs attention, of the workload or of every one that has something."""
-        from fleetscore.operations.overview import Overview, WorkloadPage, list_attention
+        from fleetscore.operations.attention.overview import Overview, WorkloadPage, list_attention
 
         if workload:
             path = f"dashboard?format=json&workload={part(workload)}"
@@ -163,7 +163,7 @@ class RemoteFleet(FleetBase):
 
     def mute(self, workload: str, *, why: str, until: str, partition: str = "", cause: str = "") -> Mute:
         """Have the app write down that the cause, the partition or both need no attention until then."""
-        from fleetscore.operations.mutes import Mute
+        from fleetscore.operations.attention.mutes import Mute
 
         body = {
             "why": why, "until": until, "partition": partition, "cause": cause, "requested_by": getpass.getuser(),
@@ -172,7 +172,7 @@ class RemoteFleet(FleetBase):
 
     def unmute(self, workload: str, mute: str, why: str = "") -> Mute:
         """Have the app end a mute before its time."""
-        from fleetscore.operations.mutes import Mute
+        from fleetscore.operations.attention.mutes import Mute
 
         body = {"why": why, "requested_by": getpass.getuser()}
         return self.call("POST", f"attention/{part(workload)}/mutes/{part(mute)}/end", Mute, body)
@@ -186,7 +186,7 @@ class RemoteFleet(FleetBase):
 
     def mutes(self, workload: str) -> list[Mute]:
         """The workload's mutes in force, oldest first."""
-        from fleetscore.operations.mutes import Mute
+        from fleetscore.operations.attention.mutes import Mute
 
         return self.call("GET", f"attention/{part(workload)}/mutes", list[Mute])
 
@@ -217,7 +217,7 @@ class RemoteFleet(FleetBase):
 
     def deadlines(self, workload: str = "", days: int = 90) -> list[DeadlineReport]:
         """See FleetBase."""
-        from fleetscore.operations.deadlines import DeadlineReport
+        from fleetscore.operations.due.deadlines import DeadlineReport
 
         return self.call("GET", f"deadlines?workload={part(workload)}&days={days}", list[DeadlineReport])
 
@@ -232,14 +232,14 @@ class RemoteFleet(FleetBase):
 
     def doctor(self) -> Diagnosis:
         """What the app finds when it examines itself."""
-        from fleetscore.operations.findings import Diagnosis
+        from fleetscore.operations.doctor.findings import Diagnosis
 
         return self.call("GET", "doctor", Diagnosis)
 
     def doctor_azure(self, wait_s: float = 900.0) -> Diagnosis:
         """See FleetBase; an app submits no task, since it could not wait for it."""
         del wait_s
-        from fleetscore.operations.findings import Diagnosis
+        from fleetscore.operations.doctor.findings import Diagnosis
 
         return self.call("GET", "doctor/azure", Diagnosis)
 
@@ -247,7 +247,7 @@ class RemoteFleet(FleetBase):
         """Repair damaged state files, or only report what would be done; what can only be guessed needs
         `guesses`.
         """
-        from fleetscore.operations.repair import Repairs
+        from fleetscore.operations.repair.files import Repairs
 
         return (
             self.call("GET", "repair", Repairs)
@@ -305,7 +305,7 @@ class RemoteFleet(FleetBase):
 
     def test_notices(self, workload: str, target: str = "") -> list[TargetTest]:
         """Have the app send a test notice, with the addresses of its own environment."""
-        from fleetscore.operations.notice_delivery import TargetTest
+        from fleetscore.operations.notices.delivery import TargetTest
 
         body = {"workload": workload, "target": target}
         return self.call("POST", "notices/test", list[TargetTest], body)

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from fleetscore.models.copying import CopiedSet
     from fleetscore.models.fit_record import FitCheck
     from fleetscore.models.model_sets import ModelSet
+    from fleetscore.operations.attention.mutes import Mute
     from fleetscore.operations.housekeeping import Swept
-    from fleetscore.operations.mutes import Mute
-    from fleetscore.operations.notice_delivery import TargetTest
-    from fleetscore.operations.repair import Repairs
+    from fleetscore.operations.notices.delivery import TargetTest
+    from fleetscore.operations.repair.files import Repairs
     from fleetscore.operations.table_sync import TableRepair
     from fleetscore.runs.retirements import Retirement
     from fleetscore.runs.status_answer import RunStatus
@@ -30,8 +30,8 @@ class StoreChanges(StoreAccess):
 
     def mute(self, workload: str, *, why: str, until: str, partition: str = "", cause: str = "") -> Mute:
         """Write down that the cause, the partition or both need no attention until then."""
+        from fleetscore.operations.attention.mutes import mute
         from fleetscore.operations.known_workloads import find_named_workload
-        from fleetscore.operations.mutes import mute
 
         return mute(
             self.store, find_named_workload(self.store, workload).name, why=why, until=until,
@@ -40,8 +40,8 @@ class StoreChanges(StoreAccess):
 
     def unmute(self, workload: str, mute: str, why: str = "") -> Mute:
         """End a mute before its time."""
+        from fleetscore.operations.attention.mutes import unmute
         from fleetscore.operations.known_workloads import find_named_workload
-        from fleetscore.operations.mutes import unmute
 
         name = find_named_workload(self.store, workload).name
         return unmute(self.store, name, mute, why=why, now=datetime.now(UTC), requested_by=getpass.getuser())
@@ -60,7 +60,7 @@ class StoreChanges(StoreAccess):
         """Repair damaged state files, or only report what would be done; what can only be guessed needs
         `guesses`.
         """
-        from fleetscore.operations.repair import repair
+        from fleetscore.operations.repair.files import repair
 
         return repair(self.store, datetime.now(UTC), dry_run=dry_run, guesses=guesses)
 
@@ -79,7 +79,7 @@ class StoreChanges(StoreAccess):
     def publish_anyway(self, run: str, why: str) -> RunStatus:
         """Publish what a check held back of the run; the reason goes on record."""
         from fleetscore.app_settings import read_app_settings
-        from fleetscore.operations.notices import send_ending_notices
+        from fleetscore.operations.notices.ended_runs import send_ending_notices
         from fleetscore.pipeline.publish_anyway import publish_anyway
         from fleetscore.runs.status import describe_run
 
@@ -95,7 +95,7 @@ class StoreChanges(StoreAccess):
         target.
         """
         from fleetscore.app_settings import read_app_settings
-        from fleetscore.operations.notice_delivery import send_test
+        from fleetscore.operations.notices.delivery import send_test
 
         return send_test(self.store, read_app_settings(), workload, datetime.now(UTC), target)
 

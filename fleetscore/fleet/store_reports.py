@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from fleetscore.fleet.answers import Answers
     from fleetscore.fleet.fleet_models import FleetModels
     from fleetscore.operations.anomalies import AnomalyReport
-    from fleetscore.operations.attention import WorkloadAttention
-    from fleetscore.operations.backfills import BackfillPreview
-    from fleetscore.operations.deadlines import DeadlineReport
+    from fleetscore.operations.attention.lines import WorkloadAttention
+    from fleetscore.operations.attention.mutes import Mute
+    from fleetscore.operations.doctor.findings import Diagnosis
     from fleetscore.operations.drift_report import DriftReport
+    from fleetscore.operations.due.backfills import BackfillPreview
+    from fleetscore.operations.due.deadlines import DeadlineReport
     from fleetscore.operations.explain import PartitionStory
-    from fleetscore.operations.findings import Diagnosis
     from fleetscore.operations.monthly_costs import MonthCost
-    from fleetscore.operations.mutes import Mute
     from fleetscore.operations.replay import Replayed
     from fleetscore.pipeline.preview import RunPreview
     from fleetscore.runs.index import RunLine
@@ -51,7 +51,7 @@ class StoreReports(StoreAccess):
         newest_first: bool = False,
     ) -> BackfillPreview:  # fmt: skip
         """Which of the windows [first, end) a backfill would run, and why."""
-        from fleetscore.operations.backfills import list_windows, preview_backfill
+        from fleetscore.operations.due.backfills import list_windows, preview_backfill
         from fleetscore.pipeline.submit import check_models
         from fleetscore.records import Only
 
@@ -76,14 +76,14 @@ class StoreReports(StoreAccess):
 
     def attention(self, workload: str = "") -> list[WorkloadAttention]:
         """What needs attention, of the workload or of every one that has something."""
-        from fleetscore.operations.overview import read_attention
+        from fleetscore.operations.attention.overview import read_attention
 
         return read_attention(self.store, workload, datetime.now(UTC))
 
     def mutes(self, workload: str) -> list[Mute]:
         """The workload's mutes in force, oldest first."""
+        from fleetscore.operations.attention.mutes import list_mutes
         from fleetscore.operations.known_workloads import find_named_workload
-        from fleetscore.operations.mutes import list_mutes
 
         return list_mutes(self.store, find_named_workload(self.store, workload).name, datetime.now(UTC))
 
@@ -113,7 +113,7 @@ class StoreReports(StoreAccess):
 
     def deadlines(self, workload: str = "", days: int = 90) -> list[DeadlineReport]:
         """See FleetBase."""
-        from fleetscore.operations.deadlines import list_deadlines
+        from fleetscore.operations.due.deadlines import list_deadlines
 
         return list_deadlines(self.store, workload, days, datetime.now(UTC))
 
@@ -130,7 +130,7 @@ class StoreReports(StoreAccess):
         from dataclasses import replace
 
         from fleetscore.app_settings import read_app_settings
-        from fleetscore.operations.doctor import examine
+        from fleetscore.operations.doctor.checks import examine
 
         app = replace(read_app_settings(), store=self.url)
         return examine(self.store, app, lambda: datetime.now(UTC))
@@ -138,7 +138,7 @@ class StoreReports(StoreAccess):
     def doctor_azure(self, wait_s: float = 900.0) -> Diagnosis:
         """See FleetBase; with this process's own settings and identity."""
         from fleetscore.app_settings import read_app_settings
-        from fleetscore.operations.doctor_azure import examine_azure
+        from fleetscore.operations.doctor.azure import examine_azure
 
         return examine_azure(self.opened, read_app_settings(), lambda: datetime.now(UTC), wait_s)
 

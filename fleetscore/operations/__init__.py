@@ -1,3 +1,4 @@
-"""What keeps a fleet of runs healthy: attention, doctor, watchdog, due and late windows, housekeeping,
-notices.
+"""What keeps a fleet of runs healthy, a folder for each question: what needs attention, what is due, how the
+deployment stands (doctor), what is damaged (repair), what others are told (notices, metadata), which models
+serve (champions); and beside them the timers' work: watchdog, housekeeping, ticks.
 """

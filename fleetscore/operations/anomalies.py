@@ -9,8 +9,8 @@ from typing import Any
 
 from fleetscore.capabilities import FindsEvents
 from fleetscore.errors import InputError, MissingBlobError
+from fleetscore.operations.attention.mutes import Mute, format_mute, list_mutes
 from fleetscore.operations.known_workloads import find_named, find_named_workload
-from fleetscore.operations.mutes import Mute, format_mute, list_mutes
 from fleetscore.runs.manifests import read_events, read_latest, read_manifest
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side

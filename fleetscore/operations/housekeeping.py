@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import DamagedStateError, FleetscoreError, MissingBlobError
-from fleetscore.operations.outbox import RECEIVERS
+from fleetscore.operations.metadata.outbox import RECEIVERS
 from fleetscore.operations.unread_input import describe_unread
 from fleetscore.pipeline.submit import newest_round
 from fleetscore.records import FINAL, Manifest, RunRecord, RunRequest, RunState, ShardRecord

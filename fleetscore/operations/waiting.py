@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from threading import Thread
 
 from fleetscore.app_settings import AppSettings, read_app_settings
-from fleetscore.operations import experiments, lineage
-from fleetscore.operations.notice_delivery import resend_pending
+from fleetscore.operations.metadata import experiments, lineage
+from fleetscore.operations.notices.delivery import resend_pending
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
 

@@ -14,10 +14,10 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from fleetscore.errors import DamagedStateError, FleetscoreError, MissingBlobError
-from fleetscore.operations.deadlines import DeadlineReport, WindowDeadline, report_deadlines
-from fleetscore.operations.due import has_input, list_due
+from fleetscore.operations.due.deadlines import DeadlineReport, WindowDeadline, report_deadlines
+from fleetscore.operations.due.windows import has_input, list_due
 from fleetscore.operations.known_workloads import find_named
-from fleetscore.operations.notice import Notice, links_of_run
+from fleetscore.operations.notices.notice import Notice, links_of_run
 from fleetscore.pipeline.budget import month_cost
 from fleetscore.pipeline.submit import newest_round
 from fleetscore.pipeline.tags import tag_facts

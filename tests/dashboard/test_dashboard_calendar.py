@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetscore.operations.attention import group_attention
-from fleetscore.operations.window_calendar import COLUMNS, lay_calendar
-from fleetscore.operations.window_states import Mark, mark_of
+from fleetscore.operations.attention.calendar import COLUMNS, lay_calendar
+from fleetscore.operations.attention.lines import group_attention
+from fleetscore.operations.attention.states import Mark, mark_of
 from fleetscore.records import RunState
 from fleetscore.runs.index import RunLine
 from fleetscore.windows import Cadence, Window, parse_window

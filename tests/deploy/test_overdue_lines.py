@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-from fleetscore.operations.notice import Notice
+from fleetscore.operations.notices.notice import Notice
 from triggers.watch import overdue_lines
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fleetscore.operations.due import has_input
-from fleetscore.operations.late_data import submit_late
+from fleetscore.operations.due.late_data import submit_late
+from fleetscore.operations.due.windows import has_input
 from fleetscore.pipeline.local import execute, run_window
 from fleetscore.pipeline.submit import submit_retry
 from fleetscore.records import Only

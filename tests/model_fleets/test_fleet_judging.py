@@ -11,7 +11,7 @@ import pytest
 
 from fleetscore.errors import InputError
 from fleetscore.models.pins import pin_challenger, pin_version
-from fleetscore.operations.verdicts import Verdict, judge_challenger, read_verdict_table
+from fleetscore.operations.champions.verdicts import Verdict, judge_challenger, read_verdict_table
 from fleetscore.pipeline.local import run_window
 from fleetscore.store.base import Store
 from tests.model_fleets.conftest import FEATURES, fitted, pin_models, telemetry, write_rows

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fleetscore.operations import due, ready_windows
+from fleetscore.operations.due import ready_windows
+from fleetscore.operations.due import windows as due
 from fleetscore.pipeline.local import execute, run_window
 from fleetscore.store.base import Store
 from tests.model_fleets.conftest import MIDNIGHT, SETTINGS, fitted, pin_models, telemetry, write_rows

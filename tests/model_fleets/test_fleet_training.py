@@ -16,9 +16,9 @@ from fleetscore.errors import InputError, SettingsError
 from fleetscore.models.model_sets import read_model_set
 from fleetscore.models.pins import pin_version, read_pins
 from fleetscore.operations.advice import advise, ways_to_models
-from fleetscore.operations.due import submit_due
-from fleetscore.operations.due_training import submit_due_training
-from fleetscore.operations.promotion import promote
+from fleetscore.operations.champions.promotion import promote
+from fleetscore.operations.due.trainings import submit_due_training
+from fleetscore.operations.due.windows import submit_due
 from fleetscore.pipeline.local import execute, run_training, run_window
 from fleetscore.pipeline.profiles import read_training_profile
 from fleetscore.pipeline.submit import submit_training

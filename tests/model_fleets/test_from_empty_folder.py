@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from fleetscore.cli.local_cloud import local_storage
-from fleetscore.operations.due import submit_due
+from fleetscore.operations.due.windows import submit_due
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store import open_store
 from tests.model_fleets.conftest import FEATURES, MIDNIGHT, telemetry

@@ -15,9 +15,9 @@ from fleetscore.capabilities import ScoresRows, require
 from fleetscore.cli.program import run_command
 from fleetscore.errors import InputError, ModelError
 from fleetscore.models.pins import pin_version, pins_path, read_pins, version_before
+from fleetscore.operations.champions.pinning import pin_on_request
 from fleetscore.operations.explain import explain
-from fleetscore.operations.pinning import pin_on_request
-from fleetscore.operations.repair_pins import pins_from_changes
+from fleetscore.operations.repair.pins import pins_from_changes
 from fleetscore.pipeline.local import execute, run_window
 from fleetscore.pipeline.submit import submit_retry
 from fleetscore.records import Only

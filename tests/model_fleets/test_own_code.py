@@ -24,7 +24,7 @@ from fleetscore.fleet.store_fleet import Fleet
 from fleetscore.models.importers.runtime_libraries import own_requirements
 from fleetscore.models.pins import read_pins
 from fleetscore.models.trust import TRUSTED
-from fleetscore.operations.doctor import examine
+from fleetscore.operations.doctor.checks import examine
 from fleetscore.pipeline.collect import collect_run
 from fleetscore.pipeline.finish import finish_run
 from fleetscore.pipeline.local import run_window

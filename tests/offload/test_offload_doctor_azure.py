@@ -11,8 +11,8 @@ import pytest
 from fleetscore.app_settings import AppSettings, read_app_settings
 from fleetscore.batch import connect_compute
 from fleetscore.batch.interface import TaskState
-from fleetscore.operations.doctor_azure import describe_package, examine_azure, judge_kernels, judge_task
-from fleetscore.operations.findings import Finding
+from fleetscore.operations.doctor.azure import describe_package, examine_azure, judge_kernels, judge_task
+from fleetscore.operations.doctor.findings import Finding
 from fleetscore.store.base import Store
 from tests.offload.local_app import App, Cloud
 

@@ -15,7 +15,7 @@ from notice_receiver import Receiver, receiving
 from devbatch.process import ServiceProcess, start_service
 from fleetscore.fleet.remote import RemoteFleet
 from fleetscore.models.pins import read_pins
-from fleetscore.operations.attention import WorkloadAttention
+from fleetscore.operations.attention.lines import WorkloadAttention
 from fleetscore.runs.manifests import read_manifest
 
 POOL = """[[pools]]

@@ -18,8 +18,8 @@ from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.views import read_view, read_view_request
 from fleetscore.errors import InputError
 from fleetscore.operations.anomalies import Anomaly, AnomalyReport, group_incidents, list_anomalies
-from fleetscore.operations.mutes import mute
-from fleetscore.operations.notices import notices_of
+from fleetscore.operations.attention.mutes import mute
+from fleetscore.operations.notices.ended_runs import notices_of
 from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.runs.manifests import read_events, read_manifest
 from fleetscore.runs.run_records import read_run

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from toy_workload import write_lines
 
 from fleetscore.errors import InputError
-from fleetscore.operations.backfills import MOST_WINDOWS, list_windows, preview_backfill, wait_for_live_s
+from fleetscore.operations.due.backfills import MOST_WINDOWS, list_windows, preview_backfill, wait_for_live_s
 from fleetscore.pipeline.local import execute, run_window
 from fleetscore.pipeline.submit import decide_backfilled, submit_backfilled, submit_run
 from fleetscore.records import FINAL, Only, RunRecord, RunRequest, RunState

@@ -10,8 +10,8 @@ from test_operate_drift import write_hour
 
 from fleetscore.dashboard.run_view import find_partitions
 from fleetscore.dashboard.views import ViewRequest, read_view
+from fleetscore.operations.attention.overview import read_attention
 from fleetscore.operations.explain import explain
-from fleetscore.operations.overview import read_attention
 from fleetscore.operations.replay import replay_partition
 from fleetscore.pipeline.ledger import LEDGER, group_causes
 from fleetscore.pipeline.local import execute, run_training, run_window

@@ -18,8 +18,8 @@ from fleetscore.app_settings import AppSettings
 from fleetscore.cli.program import run_command
 from fleetscore.errors import InputError, ModelError
 from fleetscore.models.pins import pin_challenger, pin_version, read_pins, replay_changes, version_before
-from fleetscore.operations.promotion import promote, promote_where_better, roll_back
-from fleetscore.operations.verdicts import (
+from fleetscore.operations.champions.promotion import promote, promote_where_better, roll_back
+from fleetscore.operations.champions.verdicts import (
     combine,
     decide,
     judge_challenger,

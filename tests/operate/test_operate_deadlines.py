@@ -8,7 +8,7 @@ import pytest
 from toy_workload import write_lines
 
 from fleetscore.errors import SettingsError
-from fleetscore.operations.deadlines import list_deadlines
+from fleetscore.operations.due.deadlines import list_deadlines
 from fleetscore.operations.watchdog import find_trouble
 from fleetscore.records import RunRecord, RunRequest, RunState
 from fleetscore.registry import find_workload

@@ -14,11 +14,11 @@ from fleetscore.batch.interface import PoolState
 from fleetscore.errors import CapacityError
 from fleetscore.models.model_sets import read_model_set
 from fleetscore.models.pins import read_pins
-from fleetscore.operations import doctor
-from fleetscore.operations.doctor import examine, judge_clock
-from fleetscore.operations.findings import Diagnosis
-from fleetscore.operations.notice import Notice
-from fleetscore.operations.notice_targets import QUEUE
+from fleetscore.operations.doctor import checks as doctor
+from fleetscore.operations.doctor.checks import examine, judge_clock
+from fleetscore.operations.doctor.findings import Diagnosis
+from fleetscore.operations.notices.notice import Notice
+from fleetscore.operations.notices.targets import QUEUE
 from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.records import to_json
 from fleetscore.store.base import Store

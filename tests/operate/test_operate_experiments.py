@@ -16,10 +16,10 @@ from notice_receiver import Receiver, receiving
 from toy_workload import Toy, write_lines
 
 from fleetscore.models.model_sets import ModelSet
-from fleetscore.operations import mlflow_api
-from fleetscore.operations.doctor_outboxes import find_trouble_of_experiments
-from fleetscore.operations.experiments import _params, hand_over_experiment, send_experiments
-from fleetscore.operations.outbox import enter, list_pending
+from fleetscore.operations.doctor.outboxes import find_trouble_of_experiments
+from fleetscore.operations.metadata import mlflow_api
+from fleetscore.operations.metadata.experiments import _params, hand_over_experiment, send_experiments
+from fleetscore.operations.metadata.outbox import enter, list_pending
 from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.records import RunRecord
 from fleetscore.store.base import Store

@@ -20,7 +20,7 @@ from fleetscore.app_settings import AppSettings
 from fleetscore.errors import ConflictError, InputError, MissingBlobError
 from fleetscore.fleet.remote import RemoteFleet
 from fleetscore.operations.housekeeping import sweep
-from fleetscore.operations.state_check import check_state
+from fleetscore.operations.repair.state_check import check_state
 from fleetscore.pipeline.local import execute, run_window
 from fleetscore.pipeline.publish_anyway import publish_anyway
 from fleetscore.pipeline.submit import submit_retry

@@ -11,7 +11,7 @@ import pytest
 from fleetscore.errors import InputError
 from fleetscore.models.model_sets import list_model_sets
 from fleetscore.models.pins import pin_challenger, pin_version, read_pins
-from fleetscore.operations.verdicts import judge_challenger
+from fleetscore.operations.champions.verdicts import judge_challenger
 from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.schemas import JUDGED

@@ -12,12 +12,12 @@ from notice_receiver import Receiver, receiving
 from openlineage_schema import check_event
 from toy_workload import write_lines
 
-from fleetscore.operations import lineage
-from fleetscore.operations.doctor_outboxes import find_trouble_of_lineage
-from fleetscore.operations.lineage import hand_over_lineage, problem_of_lineage, send_lineage
-from fleetscore.operations.lineage_datasets import input_datasets
-from fleetscore.operations.lineage_events import id_of
-from fleetscore.operations.outbox import enter, list_pending
+from fleetscore.operations.doctor.outboxes import find_trouble_of_lineage
+from fleetscore.operations.metadata import lineage
+from fleetscore.operations.metadata.lineage import hand_over_lineage, problem_of_lineage, send_lineage
+from fleetscore.operations.metadata.lineage_datasets import input_datasets
+from fleetscore.operations.metadata.lineage_events import id_of
+from fleetscore.operations.metadata.outbox import enter, list_pending
 from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.pipeline.submit import submit_run
 from fleetscore.records import Ending, InputFile, RunRecord, RunState

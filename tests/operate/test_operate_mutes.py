@@ -14,12 +14,12 @@ from toy_workload import write_lines
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.errors import InputError, MissingBlobError, StoreError
-from fleetscore.operations import notice_delivery
-from fleetscore.operations.attention import group_attention
-from fleetscore.operations.mutes import list_mutes, mute, parse_until, unmute
-from fleetscore.operations.notices import send_ending_notices
-from fleetscore.operations.overview import read_attention
-from fleetscore.operations.window_calendar import cell_of
+from fleetscore.operations.attention.calendar import cell_of
+from fleetscore.operations.attention.lines import group_attention
+from fleetscore.operations.attention.mutes import list_mutes, mute, parse_until, unmute
+from fleetscore.operations.attention.overview import read_attention
+from fleetscore.operations.notices import delivery as notice_delivery
+from fleetscore.operations.notices.ended_runs import send_ending_notices
 from fleetscore.pipeline.local import run_window
 from fleetscore.records import RunRecord
 from fleetscore.runs.index import line_of

@@ -14,11 +14,12 @@ from notice_receiver import Receiver, receiving
 from toy_workload import write_lines
 
 from fleetscore.app_settings import AppSettings
-from fleetscore.operations import notice_delivery, outgoing
-from fleetscore.operations.notice import Notice
-from fleetscore.operations.notice_attempts import GIVE_UP_AFTER
-from fleetscore.operations.notice_delivery import list_pending, list_refusals, resend_pending, send_notice
-from fleetscore.operations.notices import hand_over_ending_notices
+from fleetscore.operations.notices import delivery as notice_delivery
+from fleetscore.operations.notices.attempts import GIVE_UP_AFTER
+from fleetscore.operations.notices.delivery import list_pending, list_refusals, resend_pending, send_notice
+from fleetscore.operations.notices.ended_runs import hand_over_ending_notices
+from fleetscore.operations.notices.notice import Notice
+from fleetscore.operations.outbound import posting as outgoing
 from fleetscore.pipeline.local import run_window
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
@@ -168,6 +169,6 @@ def test_whatever_goes_wrong_with_notices_the_run_goes_on(
     """An error that nobody expected is in the log and is not raised."""
     write_lines(store, "2026-01-01T00", [("a", 1, "fail")])
     record = run_window(store, "toy", "2026-01-01T00")
-    monkeypatch.setattr("fleetscore.operations.notices.list_mutes", lambda *_: 1 / 0)
+    monkeypatch.setattr("fleetscore.operations.notices.ended_runs.list_mutes", lambda *_: 1 / 0)
     hand_over_ending_notices(store, APP, record)
     assert "could not be kept" in caplog.text

@@ -11,11 +11,11 @@ from notice_receiver import Receiver, receiving
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.errors import InputError
-from fleetscore.operations import notice_delivery
-from fleetscore.operations.doctor import examine
-from fleetscore.operations.notice import Notice
-from fleetscore.operations.notice_delivery import list_refusals, resend_pending, send_notice
-from fleetscore.operations.notice_templates import MAX_BYTES, fill_template
+from fleetscore.operations.doctor.checks import examine
+from fleetscore.operations.notices import delivery as notice_delivery
+from fleetscore.operations.notices.delivery import list_refusals, resend_pending, send_notice
+from fleetscore.operations.notices.notice import Notice
+from fleetscore.operations.notices.templates import MAX_BYTES, fill_template
 from fleetscore.store.base import Store
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)

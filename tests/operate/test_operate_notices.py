@@ -13,13 +13,13 @@ from toy_workload import write_lines
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.errors import InputError, StoreError
-from fleetscore.operations import notice_delivery
-from fleetscore.operations.callbacks import answer_callbacks, request_callback
-from fleetscore.operations.notice import Notice
-from fleetscore.operations.notice_delivery import resend_pending, send_notice
-from fleetscore.operations.notice_targets import QUEUE, app_targets
-from fleetscore.operations.notices import notices_of, send_ending_notices
-from fleetscore.operations.outgoing import post_json
+from fleetscore.operations.notices import delivery as notice_delivery
+from fleetscore.operations.notices.delivery import resend_pending, send_notice
+from fleetscore.operations.notices.ended_runs import notices_of, send_ending_notices
+from fleetscore.operations.notices.notice import Notice
+from fleetscore.operations.notices.targets import QUEUE, app_targets
+from fleetscore.operations.outbound.callbacks import answer_callbacks, request_callback
+from fleetscore.operations.outbound.posting import post_json
 from fleetscore.pipeline.local import execute, run_window
 from fleetscore.pipeline.submit import submit_retry, submit_run
 from fleetscore.records import RunState, to_json

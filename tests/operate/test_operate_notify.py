@@ -19,12 +19,12 @@ from toy_workload import write_lines
 from fleetscore.app_settings import AppSettings
 from fleetscore.errors import SettingsError
 from fleetscore.notify_settings import is_quiet
-from fleetscore.operations import notice_delivery
-from fleetscore.operations.doctor import examine
-from fleetscore.operations.notice import Notice
-from fleetscore.operations.notice_bodies import write_body
-from fleetscore.operations.notice_delivery import list_refusals, resend_pending, send_notice
-from fleetscore.operations.notices import send_ending_notices
+from fleetscore.operations.doctor.checks import examine
+from fleetscore.operations.notices import delivery as notice_delivery
+from fleetscore.operations.notices.bodies import write_body
+from fleetscore.operations.notices.delivery import list_refusals, resend_pending, send_notice
+from fleetscore.operations.notices.ended_runs import send_ending_notices
+from fleetscore.operations.notices.notice import Notice
 from fleetscore.pipeline.local import execute, run_window
 from fleetscore.pipeline.submit import submit_retry
 from fleetscore.records import RunState

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 from test_operate_drift import write_hour
 
-from fleetscore.operations.mutes import mute
-from fleetscore.operations.overview import read_attention
-from fleetscore.operations.window_states import Mark, mark_of
+from fleetscore.operations.attention.mutes import mute
+from fleetscore.operations.attention.overview import read_attention
+from fleetscore.operations.attention.states import Mark, mark_of
 from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.records import RunRecord
 from fleetscore.runs.index import line_of

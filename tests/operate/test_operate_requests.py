@@ -12,7 +12,7 @@ from toy_workload import write_lines
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.errors import StoreError
-from fleetscore.operations.doctor_requests import Counted, examine_requests, judge_requests
+from fleetscore.operations.doctor.requests import Counted, examine_requests, judge_requests
 from fleetscore.pipeline.local import run_window
 from fleetscore.store import account_metrics
 from fleetscore.store.account_metrics import Account, account_of, count_transactions

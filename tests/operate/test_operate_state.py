@@ -15,16 +15,16 @@ from toy_workload import write_lines
 from fleetscore.app_settings import AppSettings
 from fleetscore.errors import DamagedStateError
 from fleetscore.models.pins import pin_challenger, pin_version, read_pins
-from fleetscore.operations.callbacks import answer_callbacks
-from fleetscore.operations.doctor import examine
-from fleetscore.operations.due import list_due
+from fleetscore.operations.attention.mutes import mute
+from fleetscore.operations.doctor.checks import examine
+from fleetscore.operations.due.late_data import submit_late
+from fleetscore.operations.due.windows import list_due
 from fleetscore.operations.housekeeping import sweep
-from fleetscore.operations.late_data import submit_late
-from fleetscore.operations.mutes import mute
-from fleetscore.operations.notice import Notice
-from fleetscore.operations.notice_delivery import resend_pending
-from fleetscore.operations.repair import repair
-from fleetscore.operations.state_check import check_state
+from fleetscore.operations.notices.delivery import resend_pending
+from fleetscore.operations.notices.notice import Notice
+from fleetscore.operations.outbound.callbacks import answer_callbacks
+from fleetscore.operations.repair.files import repair
+from fleetscore.operations.repair.state_check import check_state
 from fleetscore.operations.ticks import read_ticks, record_tick
 from fleetscore.operations.watchdog import find_trouble, list_open_runs
 from fleetscore.pipeline.local import execute, run_training, run_window

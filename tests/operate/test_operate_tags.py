@@ -8,9 +8,9 @@ import pytest
 from toy_workload import write_lines
 
 from fleetscore.errors import CapacityError
-from fleetscore.operations.backfills import check_backfill_due
+from fleetscore.operations.due.backfills import check_backfill_due
 from fleetscore.operations.monthly_costs import list_costs
-from fleetscore.operations.notices import notices_of
+from fleetscore.operations.notices.ended_runs import notices_of
 from fleetscore.operations.watchdog import find_trouble
 from fleetscore.pipeline.budget import check_budget
 from fleetscore.pipeline.local import run_window

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fleetscore.app_settings import AppSettings
-from fleetscore.operations.doctor import examine
+from fleetscore.operations.doctor.checks import examine
 from fleetscore.operations.housekeeping import sweep
 from fleetscore.registry import get_workload
 from fleetscore.store.local import LocalStore

@@ -7,7 +7,7 @@ from app_host import wait_until
 from notice_receiver import Receiver, receiving
 from toy_workload import write_lines
 
-from fleetscore.operations.sending import may_wait
+from fleetscore.operations.outbound.sending import may_wait
 from fleetscore.store.base import Store
 
 WINDOW = "2026-01-01T00"

@@ -14,7 +14,7 @@ from toy_workload import Toy, write_lines
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.errors import TakenOverError
-from fleetscore.operations.late_data import find_late, submit_late
+from fleetscore.operations.due.late_data import find_late, submit_late
 from fleetscore.operations.watchdog import close_run, find_trouble, judge_orchestration, list_open_runs
 from fleetscore.pipeline.local import execute, run_window
 from fleetscore.pipeline.submit import submit_run

@@ -78,8 +78,8 @@ def look(job: Job) -> None:
     from activities.store import app_store
     from fleetscore.app_settings import read_app_settings
     from fleetscore.dashboard.views import ViewRequest, read_view
-    from fleetscore.operations.doctor import examine
-    from fleetscore.operations.due import submit_due
+    from fleetscore.operations.doctor.checks import examine
+    from fleetscore.operations.due.windows import submit_due
     from fleetscore.pipeline.score_rows import answer_rows
 
     now = datetime.now(UTC)

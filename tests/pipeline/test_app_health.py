@@ -17,7 +17,7 @@ import requests
 from app_host import ROOT, Host, running, wait_until
 from toy_workload import write_lines
 
-from fleetscore.operations.doctor_timers import find_silent_timers
+from fleetscore.operations.doctor.timers import find_silent_timers
 from fleetscore.operations.ticks import judge_health, read_ticks, record_tick
 from fleetscore.pipeline.submit import submit_run
 from fleetscore.store.base import Store

@@ -110,6 +110,21 @@ def test_arrows_between_folders_go_one_way() -> None:
     assert upward == set()
 
 
+def test_no_circle_ties_the_rooms_of_operations() -> None:
+    """No folder of the operations needs itself through another folder or module beside it."""
+    package = "fleetscore.operations"
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in files_of("fleetscore/operations")
+    }
+    places = {name: name.removeprefix(package).split(".")[1] for name in modules.keys() - {package}}
+    needs: dict[str, set[str]] = {place: set() for place in places.values()}
+    for name, place in places.items():
+        needs[place] |= {places[used] for used in modules_used(modules[name], modules) - {package}} - {place}
+    assert needs["doctor"] >= {"notices", "repair"}
+    assert set(TopologicalSorter(needs).static_order()) == needs.keys()  # CycleError names the circle
+
+
 @pytest.mark.parametrize("package", ["devhost", "devbatch"])
 def test_the_local_services_know_nothing_of_fleetscore(package: str) -> None:
     """devhost and devbatch run anybody's app: they import nothing of ours."""

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from toy_workload import write_lines
 
-from fleetscore.operations import due
+from fleetscore.operations.due import windows as due
 from fleetscore.pipeline.local import execute
 from fleetscore.pipeline.submit import Submission, submit_backfilled, submit_run
 from fleetscore.records import Only

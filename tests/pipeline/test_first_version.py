@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from fleetscore.operations.attention.overview import read_overview, read_workload_page
 from fleetscore.operations.explain import explain
-from fleetscore.operations.overview import read_overview, read_workload_page
 from fleetscore.pipeline.local import execute, run_window
 from fleetscore.pipeline.submit import submit_retry
 from fleetscore.records import Only, RunState

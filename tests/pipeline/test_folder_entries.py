@@ -10,9 +10,9 @@ from azure.storage.blob import BlobServiceClient
 from toy_workload import write_lines
 
 from fleetscore.app_settings import AppSettings
-from fleetscore.operations.doctor import examine
+from fleetscore.operations.doctor.checks import examine
 from fleetscore.operations.housekeeping import sweep
-from fleetscore.operations.state_check import check_state
+from fleetscore.operations.repair.state_check import check_state
 from fleetscore.operations.table_sync import published_windows, repair_tables, sync_tables
 from fleetscore.pipeline.local import execute, run_window
 from fleetscore.pipeline.submit import submit_retry

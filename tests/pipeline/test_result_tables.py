@@ -18,7 +18,7 @@ from toy_workload import Toy, write_lines
 from fleetscore.app_settings import AppSettings
 from fleetscore.cli.__main__ import run_command
 from fleetscore.errors import FleetscoreError, PublishError, StoreError
-from fleetscore.operations.doctor import examine
+from fleetscore.operations.doctor.checks import examine
 from fleetscore.operations.housekeeping import sweep
 from fleetscore.operations.table_sync import missing_windows, repair_tables, sync_tables
 from fleetscore.pipeline.collect import collect_run

@@ -8,7 +8,7 @@ from toy_workload import ToySettings
 
 from fleetscore.app_settings import AppSettings, read_app_settings
 from fleetscore.errors import SettingsError
-from fleetscore.operations.doctor_workloads import judge_settings
+from fleetscore.operations.doctor.workloads import judge_settings
 from fleetscore.pipeline.cost import find_prices, read_prices
 from fleetscore.registry import find_workload, find_workloads, get_workload, read_policy
 from fleetscore.settings import RunPolicy, read_workload_settings

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetscore.operations.doctor_telemetry import find_trouble_of_telemetry
+from fleetscore.operations.doctor.telemetry import find_trouble_of_telemetry
 from fleetscore.telemetry import trace_of, worker_settings
 from fleetscore.telemetry_setup import problem_of_otlp
 from tests.pipeline.ingestion import taking

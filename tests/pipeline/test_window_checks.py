@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fleetscore.errors import InputError
-from fleetscore.operations.backfills import check_backfill_due, list_windows
+from fleetscore.operations.due.backfills import check_backfill_due, list_windows
 from fleetscore.pipeline.submit import submit_run, submit_training
 from fleetscore.pipeline.window_checks import check_due, check_window, check_year
 from fleetscore.settings import RunPolicy

@@ -18,8 +18,8 @@ import pytest
 from detector_estate import FIRST, SPIKE, STEP_S, readings, score, train
 
 from fleetscore.models.pins import pin_version, read_pins
+from fleetscore.operations.due.late_data import find_late
 from fleetscore.operations.housekeeping import sweep
-from fleetscore.operations.late_data import find_late
 from fleetscore.pipeline.local import run_window
 from fleetscore.registry import get_workload
 from fleetscore.store import open_store

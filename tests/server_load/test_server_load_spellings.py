@@ -21,11 +21,11 @@ from fleetscore.fleet import connect
 from fleetscore.models.model_sets import write_model_set
 from fleetscore.models.pins import pin_version, read_pins
 from fleetscore.models.profiles import PROFILE_FILE, pack_profile
+from fleetscore.operations.attention.mutes import Mute, mute, remaining
+from fleetscore.operations.attention.overview import read_attention
+from fleetscore.operations.champions.pinning import pin_on_request
+from fleetscore.operations.due.late_data import find_late
 from fleetscore.operations.explain import PartitionStory, explain
-from fleetscore.operations.late_data import find_late
-from fleetscore.operations.mutes import Mute, mute, remaining
-from fleetscore.operations.overview import read_attention
-from fleetscore.operations.pinning import pin_on_request
 from fleetscore.operations.replay import replay_partition
 from fleetscore.operations.retiring import retire_partition
 from fleetscore.pipeline.absent import find_absent

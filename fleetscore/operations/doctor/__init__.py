@@ -1,0 +1,1 @@
+"""What the doctor asks: whether a deployment has what it needs, one finding after the other."""

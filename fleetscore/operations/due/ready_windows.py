@@ -1,0 +1,130 @@
+"""Windows of workloads that say when their data is complete: each starts as soon as it is, and at the latest at
+its deadline or `overdue_s` after it is due.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+
+import pyarrow.compute as pc
+
+from fleetscore.errors import FleetscoreError
+from fleetscore.operations.due.late_data import prepare_window
+from fleetscore.pipeline.context import open_window
+from fleetscore.pipeline.submit import Submission, count_left_out, newest_round, submit_run
+from fleetscore.records import Outcome, RunState
+from fleetscore.runs.manifests import read_latest
+from fleetscore.settings import RunPolicy
+from fleetscore.sources import DataSettings, check_ready, latest_start
+from fleetscore.store.base import Store
+from fleetscore.windows import Cadence, Window, due_windows
+from fleetscore.workload import Workload
+
+_log = logging.getLogger("fleetscore.schedules")
+_SHARE_EVERY = timedelta(minutes=5)
+_counted: dict[tuple[str, str, str], tuple[datetime, float]] = {}
+"""Store, workload and window -> when its partitions were last counted, and the share that was seen."""
+
+_started: set[tuple[str, str, str]] = set()
+"""Windows that are known to have a run; only spares reading it again."""
+
+
+def submit_ready_windows(
+    store: Store, workload: Workload, policy: RunPolicy, data: DataSettings, now: datetime
+) -> list[Submission]:
+    """The runs of the windows that may start now and never ran, oldest first, and those whose starter died.
+
+    With nothing published yet the newest such window is requested; older ones are a backfill's work.
+    """
+    cadence = next((c for c in workload.cadences if c is not Cadence.INDEX), None)
+    latest = read_latest(store, workload.name)
+    first = workload.parse_window(latest.first) if latest else None
+    if cadence is None or (first is not None and first.cadence is not cadence):
+        return []
+    ended = _ended_windows(workload, policy, cadence, first, now)
+    if first is None:
+        return _submit_newest(store, workload, policy, data, ended, now)
+    found = (_submit(store, workload, policy, data, window, now) for window in ended)
+    return [submission for submission in found if submission is not None]
+
+
+def may_start(
+    store: Store, workload: Workload, policy: RunPolicy, data: DataSettings, window: Window, now: datetime
+) -> bool:
+    """Whether the window's data is complete, or it starts without that by now.
+
+    A place that cannot be read is logged, and its window waits for the latest start.
+    """
+    due = window.end + timedelta(seconds=policy.watermark_s)
+    if now >= latest_start(data.ready, window, due, policy.overdue_s, workload.zone):
+        return True
+    try:
+        found = check_ready(store, data, window, lambda: _share_seen(store, workload, window, now))
+    except FleetscoreError as error:
+        _log.error("%s: whether %s is ready cannot be seen: %s", workload.name, window.key, error)
+        return False
+    _log.info("%s %s: %s", workload.name, window.key, found.detail)
+    return found.is_ready
+
+
+def _ended_windows(
+    workload: Workload, policy: RunPolicy, cadence: Cadence, first: Window | None, now: datetime
+) -> list[Window]:
+    """The windows whose rows may all be there: those that have ended, or are due before their end."""
+    delay = timedelta(seconds=min(policy.watermark_s, 0.0))
+    if first is None:
+        [newest] = due_windows(now, cadence, delay, None, policy.lookback, workload.zone)
+        first = newest.next(-policy.lookback)
+    return due_windows(now, cadence, delay, first, policy.lookback, workload.zone)
+
+
+def _submit_newest(
+    store: Store,
+    workload: Workload,
+    policy: RunPolicy,
+    data: DataSettings,
+    ended: list[Window],
+    now: datetime,
+) -> list[Submission]:
+    """The newest window that may start, unless it or a newer one has a run already."""
+    for window in reversed(ended):
+        submission = _submit(store, workload, policy, data, window, now)
+        if submission is not None:
+            return [submission]
+        if (store.url, workload.name, window.key) in _started:
+            break
+    return []
+
+
+def _submit(
+    store: Store, workload: Workload, policy: RunPolicy, data: DataSettings, window: Window, now: datetime
+) -> Submission | None:
+    key = (store.url, workload.name, window.key)
+    if key in _started:
+        return None
+    newest = newest_round(store, workload.name, window.key)
+    if newest is not None and not count_left_out(newest):
+        if newest.state == RunState.REQUESTED:
+            return Submission(newest.request, False, newest.state)
+        _started.add(key)
+        return None
+    if not may_start(store, workload, policy, data, window, now):
+        return None
+    return submit_run(store, workload.name, window.key, now, "timer")
+
+
+def _share_seen(store: Store, workload: Workload, window: Window, now: datetime) -> float:
+    """The share of the expected partitions that are not late; counted anew every few minutes."""
+    key = (store.url, workload.name, window.key)
+    if key in _counted and now - _counted[key][0] < _SHARE_EVERY:
+        return _counted[key][1]
+    context = open_window(store, workload, window.key)
+    share = 0.0
+    if prepare_window(context):
+        outcomes = workload.discover(context).expected["outcome"]
+        expected = len(outcomes) - pc.sum(pc.equal(outcomes, Outcome.SKIPPED)).as_py()
+        late = pc.sum(pc.equal(outcomes, Outcome.LATE)).as_py()
+        share = 1.0 - late / expected if expected else 0.0
+    _counted[key] = (now, share)
+    return share

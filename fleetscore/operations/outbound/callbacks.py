@@ -1,0 +1,90 @@
+"""Callbacks: an address that a caller wants called once when a run has ended, in the form of Data Factory's
+WebHook activity.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+
+from fleetscore.app_settings import AppSettings
+from fleetscore.errors import FleetscoreError, InputError
+from fleetscore.operations.outbound.posting import check_address, post_json
+from fleetscore.records import FINAL, RunRecord, RunState, to_json
+from fleetscore.runs.run_records import read_run
+from fleetscore.store.base import Store
+from fleetscore.store.state_files import read_truth
+
+FOLDER = "callbacks/"
+_GIVE_UP_AFTER = timedelta(hours=24)
+_log = logging.getLogger("fleetscore.callbacks")
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """A run and the address to call at its end; the address is a secret and appears in no log or message."""
+
+    run: str
+    address: str
+    requested: datetime
+    schema: int = 1
+
+
+def request_callback(store: Store, app: AppSettings, run: str, address: str, now: datetime) -> None:
+    """Remember the address for the run; InputError when it may not be called."""
+    try:
+        check_address(address, allow_private=bool(app.webhook_private))
+    except InputError as error:
+        raise InputError(error.message, fix=error.fix, field="callBackUri") from error
+    store.write(f"{FOLDER}{run}.json", to_json(Callback(run, address, now)))
+
+
+def answer_callbacks(store: Store, app: AppSettings, now: datetime) -> int:
+    """Call every address whose run has ended, each once; what is not taken is tried again for a day. Gives
+    how many were taken.
+    """
+    taken = 0
+    for entry in list(store.list(FOLDER)):
+        try:
+            callback = read_truth(store, entry.path, Callback)
+            taken += _answer(store, app, entry.path, callback, now)
+        except FleetscoreError as error:  # one bad callback never keeps back the others
+            _log.warning("The callback at %s was not taken: %s", entry.path, error)
+    return taken
+
+
+def describe_ending(record: RunRecord) -> bytes:
+    """What the WebHook activity of Data Factory expects: `statusCode` decides, `Error` says why, `Output`
+    is for the pipeline.
+    """
+    output = {
+        "run": record.request.run,
+        "state": str(record.state),
+        "counts": dict(record.counts),
+        "rows": record.rows,
+        "manifest": record.manifest,
+    }
+    if record.state is RunState.PUBLISHED:
+        return msgspec.json.encode({"Output": output, "statusCode": "200"})
+    failure = {
+        "ErrorCode": f"run_{record.state}",
+        "Message": record.error or f"The run ended {record.state}.",
+    }
+    return msgspec.json.encode({"Output": output, "Error": failure, "statusCode": "500"})
+
+
+def _answer(store: Store, app: AppSettings, path: str, callback: Callback, now: datetime) -> bool:
+    record = read_run(store, callback.run)
+    if record.state not in FINAL:
+        return False
+    try:
+        post_json(callback.address, describe_ending(record), allow_private=bool(app.webhook_private))
+    except FleetscoreError as error:
+        if now - (record.ended or callback.requested) < _GIVE_UP_AFTER:
+            raise
+        _log.error("The callback of %s was never taken and is given up: %s", callback.run, error)
+    store.delete(path)
+    return True
