@@ -1,6 +1,7 @@
 """Notices arrive once, survive a receiver that is down, and never cost a run anything."""
 
 import logging
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ from fleetscore.operations.notices.ended_runs import notices_of, send_ending_not
 from fleetscore.operations.notices.notice import Notice
 from fleetscore.operations.notices.targets import QUEUE, app_targets
 from fleetscore.operations.outbound.callbacks import answer_callbacks, request_callback
-from fleetscore.operations.outbound.posting import post_json
+from fleetscore.operations.outbound.posting import check_address, post_json
 from fleetscore.pipeline.local import execute, run_window
 from fleetscore.pipeline.submit import submit_retry, submit_run
 from fleetscore.records import RunState, to_json
@@ -151,12 +152,57 @@ def test_a_redirect_is_not_taken(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:9/", "http://169.254.169.254/x", "http://[::1]/", "http://10.0.0.1/"]
+    "url",
+    [
+        "http://127.0.0.1:9/",
+        "http://169.254.169.254/x",
+        "http://[::1]/",
+        "http://10.0.0.1/",
+        "http://2130706433/",
+        "http://0177.0.0.1/",
+        "http://[::ffff:127.0.0.1]/",
+        "http://[64:ff9b::10.0.0.1]/",
+        "http://[2002:7f00:1::]/",
+        "http://[::127.0.0.1]/",
+        "http://[fec0::1]/",
+        "http://[ff0e::1]/",
+        "http://168.63.129.16/metadata",
+        "http://192.0.0.192/",
+    ],
 )
 def test_private_networks_are_not_called_unless_allowed(url: str) -> None:
     """Loopback, link-local and private addresses are refused without a request, with the setting that allows them."""
     with pytest.raises(InputError, match="FLEETSCORE_WEBHOOK_PRIVATE"):
         post_json(url, b"{}", allow_private=False)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1\\@8.8.8.8/", " http://8.8.8.8/", "http://8.8.8.8/\u200b"])
+def test_addresses_that_programs_read_differently_are_refused(url: str) -> None:
+    """A backslash, a blank or an invisible sign, before which one parser ends the host and another does not, is refused."""
+    with pytest.raises(InputError, match="backslash, a blank"):
+        check_address(url, allow_private=False)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_name_that_changes_to_a_private_address_gets_no_byte(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that is public when it is checked and private when it is called is refused before anything is sent."""
+    answers, resolve = iter(["8.8.8.8"]), socket.getaddrinfo
+
+    def rebinding(host: str, *arguments: Any, **named: Any) -> Any:
+        return resolve(next(answers, "127.0.0.1") if host == "rebind.example" else host, *arguments, **named)
+
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with pytest.raises(InputError, match="FLEETSCORE_WEBHOOK_PRIVATE"):
+            post_json(f"{scheme}://rebind.example:{listener.getsockname()[1]}/", b"{}", allow_private=False)
+        listener.settimeout(20)
+        connection = listener.accept()[0]
+        with connection:
+            connection.settimeout(20)
+            assert connection.recv(1) == b""
 
 
 def test_one_unreadable_notice_keeps_back_no_other(store: Store) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from fleetscore.errors import InputError, ModelError
 from fleetscore.workloads.sensor_anomaly.importing import import_folder
 from fleetscore.workloads.sensor_anomaly.packs import read_pack
-from fleetscore.workloads.sensor_anomaly.pickles import read_pipeline
+from fleetscore.workloads.sensor_anomaly.pickles import NUMBERS_LIMIT, read_pipeline
 
 
 def fitted(features: int = 1) -> Any:
@@ -183,6 +183,11 @@ def _shared_graph() -> bytes:
             b"\x80\x04csklearn.svm._classes\nOneClassSVM\n(N}X\x0c\0\0\0__setstate__cbuiltins\nbytes\nstb.",
             "no instance",
         ),
+        (
+            "attributes by name",
+            b"\x80\x04csklearn.svm._classes\nOneClassSVM\n)\x81N}X\x09\0\0\0__class__cnumpy\nndarray\ns\x86b.",
+            "state of type tuple",
+        ),
     ],
 )  # fmt: skip
 def test_pickles_that_crashed_or_poisoned_the_reader_are_refused(name: str, data: bytes, words: str) -> None:
@@ -190,6 +195,18 @@ def test_pickles_that_crashed_or_poisoned_the_reader_are_refused(name: str, data
     with pytest.raises(ModelError, match=words):
         read_pipeline(data, name)
     read_pipeline(pickle.dumps(fitted()), "good")
+
+
+def test_parameters_that_no_memory_or_number_holds_are_refused_by_name() -> None:
+    """No vectors of 2^40 features, bytes that grow eightfold, and a gamma beyond float64 end as a ModelError that names the file."""
+    wide, grown, huge = fitted(), fitted(), fitted()
+    wide[0].with_mean = wide[0].with_std = False
+    wide[1].support_vectors_ = np.empty((0, 1 << 40))
+    grown[1].support_vectors_ = np.ones((1, NUMBERS_LIMIT + 1), np.uint8)
+    huge[1]._gamma = 1 << 2000
+    for model, words in ((wide, "0 support vectors"), (grown, "numbers in an array"), (huge, "too large")):
+        with pytest.raises(ModelError, match=rf"^model_1_1 .*{words}"):
+            read_pipeline(pickle.dumps(model), "model_1_1")
 
 
 @given(data=st.data())

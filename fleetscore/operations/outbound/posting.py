@@ -5,7 +5,6 @@ allowed.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import re
 import socket
 import time
@@ -19,7 +18,7 @@ from fleetscore.errors import FleetscoreError, InputError, StoreError
 from fleetscore.request_logs import hide_paths
 
 if TYPE_CHECKING:
-    from requests import Response
+    from requests import Response, Session
 
 NO_ANSWER = "no_answer"
 """The code of the error where the body may have arrived, though no answer came."""
@@ -41,6 +40,13 @@ def check_address(url: str, *, allow_private: bool) -> None:
     Private, loopback and link-local addresses pass with `allow_private`: from inside, they lead to what the
     app's identity may reach and its caller may not.
     """
+    from fleetscore.operations.outbound.public_addresses import is_public, private_host
+
+    if "\\" in url or any(sign.isspace() or not sign.isprintable() for sign in url):  # read in two ways
+        raise InputError(
+            "The address holds a backslash, a blank or a sign that is not visible.",
+            fix="Write them in the form %5C.",
+        )
     parts = _split(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(f"{parts.scheme or 'The address'} is no http(s) address.", fix="Give an https URL.")
@@ -50,11 +56,8 @@ def check_address(url: str, *, allow_private: bool) -> None:
         found = {entry[4][0] for entry in socket.getaddrinfo(parts.hostname, parts.port or 443)}
     except (OSError, UnicodeError, ValueError) as error:
         raise StoreError(f"The host {parts.hostname} is not known: {error}.") from error
-    if not all(ipaddress.ip_address(address.partition("%")[0]).is_global for address in map(str, found)):
-        raise InputError(
-            f"The host {parts.hostname} has an address in a private network.",
-            fix="Set FLEETSCORE_WEBHOOK_PRIVATE=1 where that is meant.",
-        )
+    if not all(is_public(address) for address in map(str, found)):
+        raise private_host(parts.hostname)
 
 
 def _split(url: str) -> SplitResult:
@@ -87,7 +90,8 @@ def post_json(
     def work() -> None:
         try:
             check_address(url, allow_private=allow_private)
-            answers.append(_post(url, place, body, {**headers, "content-type": content_type}))
+            named = {**headers, "content-type": content_type}
+            answers.append(_post(url, place, body, named, allow_private))
         except FleetscoreError as error:
             answers.append(error)
 
@@ -105,14 +109,19 @@ def post_json(
     return text
 
 
-def _post(url: str, place: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
+def _post(
+    url: str, place: str, body: bytes, headers: Mapping[str, str], allow_private: bool
+) -> tuple[int, str]:
     """Status and text of the answer; StoreError for none."""
     import requests
 
     try:
-        with requests.post(
-            url, data=body, headers=dict(headers), timeout=_TIMEOUT_S, allow_redirects=False, stream=True
-        ) as answer:
+        with (
+            _session(allow_private) as session,
+            session.post(
+                url, data=body, headers=dict(headers), timeout=_TIMEOUT_S, allow_redirects=False, stream=True
+            ) as answer,
+        ):
             return answer.status_code, describe_answer(_read_start(answer), url, headers)
     except (requests.RequestException, ValueError, OSError) as error:  # their texts repeat the URL
         if isinstance(error, requests.ReadTimeout):
@@ -120,6 +129,19 @@ def _post(url: str, place: str, body: bytes, headers: Mapping[str, str]) -> tupl
         if _may_have_arrived(error):
             raise _no_answer(place, type(error).__name__) from None
         raise StoreError(f"The {place} does not answer: {type(error).__name__}.") from None
+
+
+def _session(allow_private: bool) -> Session:
+    """A session that connects to public addresses only, or with `allow_private` to all."""
+    import requests
+
+    from fleetscore.operations.outbound.public_addresses import PublicAdapter
+
+    session = requests.Session()
+    if not allow_private:
+        session.mount("http://", PublicAdapter())
+        session.mount("https://", PublicAdapter())
+    return session
 
 
 def _no_answer(place: str, why: str) -> StoreError:

@@ -23,6 +23,8 @@ from fleetscore.workloads.sensor_anomaly.pickle_shapes import Malformed, ShapeSt
 SIZE_MAX_BYTES = 64 << 20
 OPCODES_LIMIT = 1_000_000
 VECTORS_LIMIT = 100_000
+NUMBERS_LIMIT = SIZE_MAX_BYTES // 8
+"""Numbers in one array: as many float64 as a file holds, since arrays of bytes grow when they are read."""
 
 _OPCODES = frozenset(
     """
@@ -42,6 +44,11 @@ class _Inert:
     """An object of which only its attributes are kept."""
 
     __slots__ = ("__dict__",)
+
+    def __setstate__(self, state: Any) -> None:
+        if type(state) is not dict:  # a pair would set attributes by name, also those of the class
+            raise _Refused(f"a state of type {type(state).__name__}")
+        self.__dict__.update(state)
 
 
 class _Pipeline(_Inert):
@@ -249,7 +256,7 @@ def _model_of(root: Any, name: str) -> SensorModel:
         if svm.kernel != "rbf" or svm._sparse:
             raise ValueError(f"kernel {_shown(svm.kernel)}, sparse {_shown(svm._sparse)}; expected dense rbf")
         return _checked(scaler, svm)
-    except (TypeError, ValueError, AttributeError, IndexError) as error:
+    except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise ModelError(
             f"{name} is not a fitted Pipeline(StandardScaler, OneClassSVM with rbf kernel): {error}.",
             field=name,
@@ -261,11 +268,13 @@ def _checked(scaler: Any, svm: Any) -> SensorModel:
     width = support.shape[1]
     if len(support) > VECTORS_LIMIT:
         raise ValueError(f"{len(support)} support vectors; at most {VECTORS_LIMIT} are read")
+    if support.size == 0:  # an empty array may claim any width
+        raise ValueError(f"{len(support)} support vectors of {width} features")
     mean = _floats(scaler.mean_, 1) if scaler.with_mean else np.zeros(width)
     scale = _floats(scaler.scale_, 1) if scaler.with_std else np.ones(width)
     alpha = _floats(svm._dual_coef_, 2)[0]
     rho, gamma = -float(_floats(svm._intercept_, 1)[0]), float(svm._gamma)
-    if not len(alpha) == len(support) > 0 or not len(mean) == len(scale) == width > 0:
+    if len(alpha) != len(support) or not len(mean) == len(scale) == width:
         raise ValueError(
             f"{len(support)} support vectors of {width} features do not fit the other parameters"
         )
@@ -279,4 +288,6 @@ def _floats(array: Any, axes: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     values = array.values if isinstance(array, _Array) else np.empty(())
     if values.ndim != axes or values.dtype.kind not in "fiu":
         raise TypeError(f"an array with {axes} axes was expected")
+    if values.size > NUMBERS_LIMIT:
+        raise ValueError(f"{values.size} numbers in an array; at most {NUMBERS_LIMIT} are read")
     return np.ascontiguousarray(values, np.float64)
