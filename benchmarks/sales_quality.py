@@ -21,13 +21,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from benchmarks.loss_intervals import compare_losses
 from benchmarks.sales_estates import FIRST_WEEK, KINDS, generate_estate, peak_weeks
 from fleetscore.store.local import LocalStore
 from fleetscore.workloads.store_sales.backtest import forecast_cutoffs, load_history
 from fleetscore.workloads.store_sales.contract import QUANTILES, StoreSalesSettings
 from fleetscore.workloads.store_sales.holiday_weeks import Calendar
 from fleetscore.workloads.store_sales.judgement import Block, coverage, pinball
+from fleetscore.workloads.store_sales.loss_intervals import compare_losses
 from fleetscore.workloads.store_sales.panel import Panel
 
 Floats = NDArray[np.float64]

@@ -39,8 +39,8 @@ from fleetscore.workloads.store_sales.training import (  # noqa: E402
     draw_cases,
     fit_cases,
     forecast_block,
-    learn_widening,
 )
+from fleetscore.workloads.store_sales.widths import learn_widening  # noqa: E402
 
 FloatArray = NDArray[np.float64]
 Group = tuple[int, int]

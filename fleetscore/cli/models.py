@@ -309,25 +309,17 @@ def _format_pins(pins: ModelSets, version: str) -> str:
 
 
 def print_set(model_set: ModelSet, *, is_current: bool) -> None:
-    from fleetscore.cli.render import format_value, print_pairs
+    """Print a model set with its card: rows of the card, such as its candidates, as tables."""
+    from fleetscore.cli.values import print_values
 
     title = f"{model_set.workload} {model_set.version}" + (" (current)" if is_current else "")
     files = f"{len(model_set.files)}, {_size(model_set):,} bytes"
-    card = [(name, format_value(value)) for name, value in model_set.card.items()]
+    values: dict[str, object] = {"created": f"{model_set.created:%Y-%m-%d %H:%M:%S}", "files": files}
     made = model_set.origin
-    origin = (
-        [
-            (
-                "copied",
-                f"from {made.store} by {format_name(made.requested_by)}, {made.copied:%Y-%m-%d %H:%M:%S}",
-            )
-        ]
-        if made
-        else []
-    )
-    print_pairs(
-        title, [("created", f"{model_set.created:%Y-%m-%d %H:%M:%S}"), ("files", files), *origin, *card]
-    )
+    if made:
+        by = f"{format_name(made.requested_by)}, {made.copied:%Y-%m-%d %H:%M:%S}"
+        values["copied"] = f"from {made.store} by {by}"
+    print_values(title, values | dict(model_set.card))
 
 
 def _print_history(pins: Pins, most: int = 10) -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
 from fleetscore.cli.options import WORKLOAD, announce_new, json_option, store_option
 from fleetscore.cli.text import say
-
-_MOST_ROWS = 20
 
 
 @click.command(short_help="Write sample data with planted defects.")
@@ -85,13 +81,14 @@ def backtest(workload: str, cutoffs: int, folder: Path, store_url: str, as_json:
     with what came.
     """
     from fleetscore.cli.render import print_json
+    from fleetscore.cli.values import print_values
     from fleetscore.fleet.store_fleet import Fleet
 
     judged = Fleet(store_url).backtest(workload, cutoffs, folder)
     if as_json:
         print_json(judged)
     else:
-        _print_judged(f"Backtest of {workload} over {cutoffs} cutoffs", judged)
+        print_values(f"Backtest of {workload} over {cutoffs} cutoffs", judged)
 
 
 @click.command()
@@ -130,34 +127,3 @@ def draw(
         print_json({"pictures": pictures})
     else:
         say("\n".join(pictures))
-
-
-def _print_judged(title: str, judged: Mapping[str, Any]) -> None:
-    """Print what a backtest found: rows as tables, the rest as names and values."""
-    from fleetscore.cli.render import format_value, print_pairs, print_table
-
-    tables = {name: rows for name, value in judged.items() if (rows := table_rows(value))}
-    print_pairs(title, [(name, format_value(value)) for name, value in judged.items() if name not in tables])
-    for name, rows in tables.items():
-        click.echo(click.style(f"\n{name.replace('_', ' ')}", bold=True))
-        columns = list(rows[0])
-        shown = [[format_value(row.get(column, "")) for column in columns] for row in rows[:_MOST_ROWS]]
-        print_table(columns, shown, numbers=columns[1:])
-        if len(rows) > _MOST_ROWS:
-            say(f"and {len(rows) - _MOST_ROWS} more; --json lists all")
-
-
-def table_rows(value: Any) -> list[Mapping[str, Any]]:
-    """The rows of a value that is a table: a list of mappings, or a mapping of them by name; [] for
-    anything else.
-
-    >>> table_rows({"1": {"loss": 0.5}, "2": {"loss": 0.4}})
-    [{'': '1', 'loss': 0.5}, {'': '2', 'loss': 0.4}]
-    """
-    if isinstance(value, Mapping):
-        rows: list[Mapping[str, Any]] = [
-            {"": name, **row} for name, row in value.items() if isinstance(row, Mapping)
-        ]
-        return rows if len(rows) == len(value) else []
-    is_list = isinstance(value, list | tuple) and all(isinstance(row, Mapping) for row in value)
-    return list(value) if is_list else []

@@ -23,8 +23,8 @@ from fleetscore.workloads.store_sales.training import (
     calibration_cutoffs,
     draw_cases,
     learn_fallback,
-    learn_widening,
 )
+from fleetscore.workloads.store_sales.widths import learn_widening
 from fleetscore.workloads.store_sales.workload import StoreSales
 
 SMALL = StoreSalesSettings(rounds=12, leaves=6, calibration_blocks=1)

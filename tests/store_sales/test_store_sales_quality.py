@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.loss_intervals import compare_losses
 from benchmarks.quality import PAGE, SALES_BEGIN, SALES_END, SALES_RESULT, folder_with, with_block
 from benchmarks.sales_estates import FIRST_WEEK, KINDS, generate_estate, peak_weeks
 from benchmarks.sales_quality import render_sales, simple_rivals
 from fleetscore.workloads.store_sales.judgement import block_of
+from fleetscore.workloads.store_sales.loss_intervals import compare_losses
 
 
 def test_page_shows_the_figures_that_were_measured() -> None:

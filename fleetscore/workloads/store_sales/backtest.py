@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,24 +12,34 @@ from numpy.typing import NDArray
 from fleetscore.errors import InputError
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
-from fleetscore.workloads.store_sales.chain import prepare_for_training
-from fleetscore.workloads.store_sales.contract import (
-    QUANTILES,
-    StoreSalesSettings,
+from fleetscore.workloads.store_sales.calibration import (
+    CalibrationBlock,
+    block_before_forests,
+    with_forests,
 )
-from fleetscore.workloads.store_sales.features import Prepared, build, every_step
-from fleetscore.workloads.store_sales.forecasting import count_series, round_counts, spread_out, to_sales
+from fleetscore.workloads.store_sales.candidates import (
+    CANDIDATES,
+    Candidate,
+    Compared,
+    blend_for,
+    choose_blend,
+    describe_candidates,
+    forecast_by,
+)
+from fleetscore.workloads.store_sales.chain import prepare_for_training
+from fleetscore.workloads.store_sales.contract import QUANTILES, StoreSalesSettings
+from fleetscore.workloads.store_sales.features import Prepared
 from fleetscore.workloads.store_sales.holiday_weeks import Calendar, calendar_of
 from fleetscore.workloads.store_sales.input_files import UsableFiles, find_files
-from fleetscore.workloads.store_sales.judgement import Block, block_of, judge, name_weeks
+from fleetscore.workloads.store_sales.judgement import Block, judge, name_weeks
 from fleetscore.workloads.store_sales.model_sets import load_training_panel
 from fleetscore.workloads.store_sales.panel import Panel
+from fleetscore.workloads.store_sales.simple_forecasts import WEEK_KINDS
 from fleetscore.workloads.store_sales.training import (
     FEWEST_TRAINING_ROWS,
     draw_cases,
     fit_forests,
     forecast_block,
-    learn_widening,
 )
 
 FloatArray = NDArray[np.float64]
@@ -52,8 +63,14 @@ def backtest_panel(
     panel: Panel, settings: StoreSalesSettings, cutoffs: int, calendar: Calendar | None = None
 ) -> dict[str, Any]:
     """The figures of run_backtest, on a panel whose every column has known sales."""
-    blocks, forecasts = forecast_cutoffs(panel, settings, cutoffs, calendar)
-    return {"cutoffs": [b.cutoff for b in blocks], **judge(blocks, forecasts, panel.stores)}
+    rolled = roll(panel, settings, cutoffs, calendar)
+    blocks = [block.block for block in rolled.blocks]
+    return {
+        "cutoffs": [b.cutoff for b in blocks],
+        **judge(blocks, rolled.forecasts, panel.stores),
+        "candidates": describe_candidates(Compared.of(rolled.blocks, rolled.by_candidate)),
+        "used": dict(zip([str(b.cutoff) for b in blocks], rolled.used, strict=True)),
+    }
 
 
 def forecast_cutoffs(
@@ -62,30 +79,48 @@ def forecast_cutoffs(
     """The blocks of `cutoffs` forecasts, in order of time, and of each what was forecast (rows x quantiles),
     in sales. InputError when the history is too short for a single one.
     """
+    rolled = roll(panel, settings, cutoffs, calendar)
+    return [block.block for block in rolled.blocks], rolled.forecasts
+
+
+@dataclass(frozen=True, slots=True)
+class Rolled:
+    """Blocks after their cutoffs, in order of time, and what was forecast of each (rows x quantiles, in sales)."""
+
+    blocks: list[CalibrationBlock]
+    forecasts: list[FloatArray]  # by the blend that the blocks before support
+    by_candidate: dict[Candidate, list[FloatArray]]
+    used: list[dict[str, str]]  # kind of week: candidate
+
+
+def roll(
+    panel: Panel, settings: StoreSalesSettings, cutoffs: int, calendar: Calendar | None = None
+) -> Rolled:
+    """Forecast `cutoffs` blocks by what was trained before each; widths and blend are those that the
+    calibration blocks before it support. InputError when the history is too short for a single one.
+    """
     prepared_at, stop = prepare_for_training(panel, calendar), panel.sales.shape[1]
     prepared = prepared_at(stop)[1]
     wanted = [stop - n * settings.steps for n in range(1, cutoffs + settings.calibration_blocks + 1)]
     columns = sorted(c for c in wanted if len(draw_cases(prepared, c, settings).step) >= FEWEST_TRAINING_ROWS)
-    judged = columns[-cutoffs:]
-    if not judged:
+    if not columns:
         raise InputError(
             f"The history has {stop} weeks, too few to train before a cutoff and judge {settings.steps} weeks after it.",
             fix="Give more weeks of history.",
             field="cutoffs",
         )
-    said = {c: _forecast_logs(prepared_at(c)[1], c, settings) for c in columns}
-    truth = {c: _truth_logs(prepared_at(c)[1], c, settings) for c in columns}
-    blocks, forecasts = [], []
-    for cutoff in judged:
-        before = [c for c in columns if c < cutoff][-settings.calibration_blocks or len(columns) :]
-        widening = learn_widening([said[c] for c in before], [truth[c] for c in before])
-        block = block_of(panel, cutoff, settings.steps)
-        blocks.append(block)
-        levels = _levels(prepared_at(cutoff)[1], cutoff, settings)
-        forecast = to_sales(spread_out(said[cutoff], widening) + levels).T[block.row]
-        round_counts(forecast, count_series(panel.sales[:, :cutoff])[block.row // settings.steps])
-        forecasts.append(forecast)
-    return blocks, forecasts
+    known = {c: _block_at(panel, prepared_at(c)[1], c, settings) for c in columns}
+    rolled = Rolled([], [], {candidate: [] for candidate in CANDIDATES}, [])
+    for cutoff in columns[-cutoffs:]:
+        earlier = [known[c] for c in columns if c < cutoff]
+        before = earlier[-settings.calibration_blocks :] if settings.calibration_blocks else []
+        blend, _ = choose_blend(before)
+        rolled.blocks.append(known[cutoff])
+        rolled.forecasts.append(forecast_by(blend, known[cutoff]))
+        rolled.used.append(dict(zip(WEEK_KINDS, blend.names, strict=True)))
+        for candidate, kept in rolled.by_candidate.items():
+            kept.append(forecast_by(blend_for(candidate, before), known[cutoff]))
+    return rolled
 
 
 def load_history(store: Store, settings: StoreSalesSettings) -> tuple[Panel, Cadence]:
@@ -117,15 +152,10 @@ def _history_span(files: UsableFiles, settings: StoreSalesSettings) -> tuple[Win
     )
 
 
-def _forecast_logs(prepared: Prepared, cutoff: int, settings: StoreSalesSettings) -> FloatArray:
+def _block_at(
+    panel: Panel, prepared: Prepared, cutoff: int, settings: StoreSalesSettings
+) -> CalibrationBlock:
+    """The block after a column, with what forests and simple forecasts trained before it say."""
     forests = fit_forests(prepared, cutoff, QUANTILES, settings)
-    return np.stack([forecast_block(prepared, forests[q], cutoff, settings.steps) for q in QUANTILES])
-
-
-def _truth_logs(prepared: Prepared, cutoff: int, settings: StoreSalesSettings) -> FloatArray:
-    sales = prepared.log_sales[:, cutoff : cutoff + settings.steps].reshape(-1)
-    return np.asarray(sales - _levels(prepared, cutoff, settings))
-
-
-def _levels(prepared: Prepared, cutoff: int, settings: StoreSalesSettings) -> FloatArray:
-    return build(prepared, every_step(len(prepared.log_sales), cutoff - 1, settings.steps))[1]
+    said = np.stack([forecast_block(prepared, forests[q], cutoff, settings.steps) for q in QUANTILES])
+    return with_forests(block_before_forests(panel, prepared, cutoff, settings), said)

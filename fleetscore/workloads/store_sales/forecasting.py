@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fleetscore.workloads.store_sales.blends import mix
 from fleetscore.workloads.store_sales.chain import prepare_with
 from fleetscore.workloads.store_sales.contract import LOOKBACK_WEEKS, QUANTILES, StoreSalesSettings
 from fleetscore.workloads.store_sales.features import Cases, Prepared, build, every_step
 from fleetscore.workloads.store_sales.forest import Scorer, predict
 from fleetscore.workloads.store_sales.model_file import WHOLE_AND_SEASONAL, Fallback, QuantileModel
 from fleetscore.workloads.store_sales.panel import Panel
+from fleetscore.workloads.store_sales.simple_forecasts import SIMPLE, forecast_simply, week_kinds
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -34,7 +36,7 @@ def forecast(panel: Panel, model: QuantileModel, scorer: Scorer, settings: Store
     origin = weeks - settings.steps - 1
     prepared = prepare_with(model.chain, panel, origin + 1)
     matrix, level = build(prepared, every_step(series, origin, settings.steps))
-    logs = spread_out(predict(scorer, matrix), model.widening) + level
+    logs = forecast_logs(model, scorer, matrix) + level
     quantiles = to_sales(logs).T.reshape(series, settings.steps, len(QUANTILES))
     assumed = assumed_weeks(panel, settings.steps)
     short = short_histories(panel, settings)
@@ -59,7 +61,7 @@ def forecast_weeks(
     cases = Cases(series, np.full(rows, origin, np.int64), np.arange(rows + 1), ahead + 1)
     prepared = prepare_with(model.chain, panel, origin + 1)
     matrix, level = build(prepared, cases)
-    quantiles = to_sales(spread_out(predict(scorer, matrix), model.widening) + level).T
+    quantiles = to_sales(forecast_logs(model, scorer, matrix) + level).T
     short = short_histories(panel, settings)[series]
     if short.any():
         feature_week = np.nan_to_num(panel.feat[series, origin + 1 + ahead])[short] > 0.5
@@ -69,6 +71,23 @@ def forecast_weeks(
     if model.method >= WHOLE_AND_SEASONAL:
         round_counts(quantiles, count_series(panel.sales[:, : origin + 1])[series])
     return quantiles, short | assumed_weeks(panel, settings.steps)[series, ahead]
+
+
+def forecast_logs(model: QuantileModel, scorer: Scorer, matrix: FloatArray) -> FloatArray:
+    """The quantiles (quantiles x rows), log relative to the offset, of a feature matrix: of the forests, or of
+    the model's blend.
+    """
+    said = predict(scorer, matrix)
+    if model.blend is None or model.simple is None:
+        return spread_out(said, model.widening)
+    kinds = week_kinds(matrix)
+    simple = [
+        forecast_simply(model.simple, number, matrix, kinds)
+        if model.blend.share[:, 1 + number].any()
+        else None
+        for number in range(len(SIMPLE))
+    ]
+    return mix(model.blend, [said, *simple], kinds)
 
 
 def fallback_season(model: QuantileModel, prepared: Prepared) -> FloatArray:

@@ -14,10 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleetscore.errors import ModelError
+from fleetscore.workloads.store_sales.blends import Blend, blend_arrays, blend_of_arrays
 from fleetscore.workloads.store_sales.chain import Chain, Season
 from fleetscore.workloads.store_sales.contract import QUANTILES
 from fleetscore.workloads.store_sales.forest import Forest, forest_arrays, forest_of_arrays
 from fleetscore.workloads.store_sales.holiday_weeks import Calendar
+from fleetscore.workloads.store_sales.simple_forecasts import (
+    SimpleForecasts,
+    simple_arrays,
+    simple_of_arrays,
+)
 
 FILE = "quantile_trees.npz"
 
@@ -43,6 +49,8 @@ class QuantileModel:
     steps: int
     chain: Chain | None = None  # None: trained by a version that learned nothing of the chain
     method: int = FIRST_METHOD
+    blend: Blend | None = None  # None: the forests alone, with `widening` in all weeks
+    simple: SimpleForecasts | None = None  # what is blended with them
 
 
 def pack_model(model: QuantileModel) -> bytes:
@@ -54,7 +62,9 @@ def pack_model(model: QuantileModel) -> bytes:
         "steps": np.array(model.steps),
         "method": np.array(model.method),
     }
-    return pack_arrays(arrays | chain_arrays(model.chain))
+    blended = blend_arrays(model.blend) if model.blend else {}
+    simple = simple_arrays(model.simple) if model.simple else {}
+    return pack_arrays(arrays | chain_arrays(model.chain) | blended | simple)
 
 
 def chain_arrays(chain: Chain | None) -> dict[str, NDArray[Any]]:
@@ -117,7 +127,11 @@ def unpack_model(data: bytes) -> QuantileModel:
     try:
         fallback = Fallback(arrays["fallback_skus"], arrays["fallback_quantiles"])
         steps, method = int(arrays["steps"]), int(arrays.get("method", FIRST_METHOD))
-        model = QuantileModel(forest, arrays["widening"], fallback, steps, chain_of_arrays(arrays), method)
+        blended = "blend_share" in arrays
+        model = QuantileModel(
+            forest, arrays["widening"], fallback, steps, chain_of_arrays(arrays), method,
+            blend_of_arrays(arrays) if blended else None, simple_of_arrays(arrays) if blended else None,
+        )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"The model file is not whole: {error}.", code="corrupt_model") from error
     shape = (len(fallback.skus), 2, len(QUANTILES))

@@ -16,6 +16,14 @@ from fleetscore.partition_keys import join_key
 from fleetscore.typed_json import decode_json
 from fleetscore.windows import Window
 from fleetscore.workload import ModelSetDraft, RunContext, Scored, Shard, Trained
+from fleetscore.workloads.store_sales.blends import Blend
+from fleetscore.workloads.store_sales.calibration import (
+    CalibrationBlock,
+    block_arrays,
+    block_before_forests,
+    block_of_arrays,
+)
+from fleetscore.workloads.store_sales.candidates import UNWIDENED, blend_for, choose_blend, forecast_by
 from fleetscore.workloads.store_sales.chain import Chain, prepare_for_training
 from fleetscore.workloads.store_sales.contract import (
     LOOKBACK_WEEKS,
@@ -25,12 +33,11 @@ from fleetscore.workloads.store_sales.contract import (
     StoreSalesSettings,
 )
 from fleetscore.workloads.store_sales.discovery import stores_in
-from fleetscore.workloads.store_sales.features import build, every_step, feature_names
-from fleetscore.workloads.store_sales.forecasting import count_series, round_counts, spread_out, to_sales
+from fleetscore.workloads.store_sales.features import feature_names
 from fleetscore.workloads.store_sales.forest import forest_arrays, forest_of_arrays, join_forests
 from fleetscore.workloads.store_sales.holiday_weeks import calendar_of, describe_calendar
 from fleetscore.workloads.store_sales.input_files import UsableFiles, usable_files
-from fleetscore.workloads.store_sales.judgement import Block, block_of, coverage, judge, name_weeks
+from fleetscore.workloads.store_sales.judgement import coverage, judge, name_weeks
 from fleetscore.workloads.store_sales.loading import Span, load_panel
 from fleetscore.workloads.store_sales.model_file import (
     FILE,
@@ -44,11 +51,12 @@ from fleetscore.workloads.store_sales.model_file import (
     unpack_arrays,
 )
 from fleetscore.workloads.store_sales.panel import FINDINGS, Filled, Panel
+from fleetscore.workloads.store_sales.simple_forecasts import WEEK_KINDS, simple_arrays, simple_of_arrays
 from fleetscore.workloads.store_sales.training import (
     PreparedAt,
     calibration_cutoffs,
+    fit_simple_before,
     learn_fallback,
-    learn_widening,
     train_quantiles,
 )
 
@@ -101,12 +109,15 @@ def assemble_models(run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> Mo
     quantiles = [unpack_arrays(files[f"{name}.npz"]) for name in QUANTILE_NAMES]
     common = unpack_arrays(files[_COMMON])
     calibration = np.stack([arrays["calibration"] for arrays in quantiles])
-    said, truth = _by_block(calibration, common)
-    widening = learn_widening(said, truth)
+    blocks = _calibration_blocks(calibration, common, settings)
+    blend, candidates = choose_blend(blocks)
     forest = join_forests([forest_of_arrays(arrays) for arrays in quantiles])
     fallback = Fallback(common["fallback_skus"], common["fallback_quantiles"])
     chain = chain_of_arrays(common)
-    model = QuantileModel(forest, widening, fallback, settings.steps, chain, WHOLE_AND_SEASONAL)
+    model = QuantileModel(
+        forest, blend.width[0], fallback, settings.steps, chain, WHOLE_AND_SEASONAL,
+        *((None, None) if blend.is_plain else (blend, simple_of_arrays(common))),
+    )  # fmt: skip
     stores = decode_json(files[STORES_FILE], tuple[str, ...])
     card = {
         "kind": "quantile trees",
@@ -120,10 +131,10 @@ def assemble_models(run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> Mo
         "features": list(feature_names(settings.covariates)),
         "trees": len(forest.value),
         "season": _season_of_card(chain) | {"calendar": describe_calendar(settings, first.cadence)},
-        "widening": dict(zip(QUANTILE_NAMES, widening.round(4).tolist(), strict=True)),
-        "judged_on_blocks_before_the_origin": name_weeks(
-            _judged(said, truth, common, settings, stores), first.cadence
-        ),
+        "widening": dict(zip(QUANTILE_NAMES, blend.width[0].round(4).tolist(), strict=True)),
+        "forecast": _forecast_of_card(blend),
+        "candidates": candidates,
+        "judged_on_blocks_before_the_origin": name_weeks(_judged(blocks, settings, stores), first.cadence),
     }
     return ModelSetDraft(
         {FILE: pack_model(model), STORES_FILE: files[STORES_FILE], PROFILE_FILE: files[PROFILE_FILE]}, card
@@ -136,6 +147,14 @@ def _season_of_card(chain: Chain | None) -> dict[str, Any]:
     """
     gain = chain.season.gain if chain is not None else np.zeros(2)
     return {"chain_gain": round(float(gain[0]), 4), "sku_gain": round(float(gain[1]), 4)}
+
+
+def _forecast_of_card(blend: Blend) -> dict[str, Any]:
+    """Which candidate forecasts each kind of week, and what its quantiles are moved by."""
+    return {
+        kind: {"candidate": name, "widening": dict(zip(QUANTILE_NAMES, width.round(4).tolist(), strict=True))}
+        for kind, name, width in zip(WEEK_KINDS, blend.names, blend.width, strict=True)
+    }
 
 
 def _profile(panel: Panel) -> pa.Table:
@@ -184,76 +203,54 @@ def _require_agreement(filled: Filled, settings: StoreSalesSettings) -> None:
 
 
 def _common(panel: Panel, prepared_at: PreparedAt, settings: StoreSalesSettings) -> dict[str, Any]:
-    """What all quantiles share: fallback tables, and of each calibration block the truth (log relative to
-    level) and the level.
+    """What all quantiles share: fallback tables, simple forecasts, and the calibration blocks without what
+    the forests say of them.
     """
     chain, prepared = prepared_at(panel.sales.shape[1])
     fallback = learn_fallback(prepared, panel.skus)
     cutoffs = calibration_cutoffs(prepared, settings)
-    series = len(panel.skus)
-    levels = [build(prepared_at(c)[1], every_step(series, c - 1, settings.steps))[1] for c in cutoffs]
-    truths = [
-        prepared.log_sales[:, c : c + settings.steps].reshape(-1) - level
-        for c, level in zip(cutoffs, levels, strict=True)
-    ]
-    blocks = [block_of(panel, c, settings.steps) for c in cutoffs]
-    counts = [count_series(panel.sales[:, :c]) for c in cutoffs]
     arrays: dict[str, Any] = {
         "fallback_skus": fallback.skus,
         "fallback_quantiles": fallback.quantiles,
-        "truth": np.concatenate([*truths, np.empty(0)]),
-        "level": np.concatenate([*levels, np.empty(0)]),
-        "counts": np.stack(
-            [*counts, np.zeros(series, bool)]
-        ),  # calibration blocks, then a row of none, x series
-        "cutoffs": np.array([b.cutoff for b in blocks], np.int64),
-    } | chain_arrays(chain)
-    for i, block in enumerate(blocks):
-        arrays |= {f"block{i}_{name}": getattr(block, name) for name in _BLOCK_ARRAYS}
+        "cutoffs": np.array([panel.first_week + c for c in cutoffs], np.int64),
+    }
+    arrays |= chain_arrays(chain) | simple_arrays(fit_simple_before(prepared, panel.sales.shape[1], settings))
+    for number, cutoff in enumerate(cutoffs):
+        block = block_before_forests(panel, prepared_at(cutoff)[1], cutoff, settings)
+        arrays |= {f"block{number}_{name}": array for name, array in block_arrays(block).items()}
     return arrays
 
 
-_BLOCK_ARRAYS = ("row", "store", "week", "step", "truth", "last_value", "seasonal", "own_quantiles")
-
-
-def _by_block(
-    calibration: FloatArray, common: Mapping[str, Any]
-) -> tuple[list[FloatArray], list[FloatArray]]:
-    """What the quantiles' forests said of each calibration block (quantiles x rows), and the truth (rows)."""
-    count = len(common["cutoffs"])
-    if not count:
-        return [], []
-    return np.split(calibration, count, axis=1), np.split(common["truth"], count)
+def _calibration_blocks(
+    calibration: FloatArray, common: Mapping[str, Any], settings: StoreSalesSettings
+) -> list[CalibrationBlock]:
+    """The blocks with what the forests say of them: `calibration` is quantiles x rows, block after block."""
+    if not len(common["cutoffs"]):
+        return []
+    return [
+        block_of_arrays(common, f"block{number}_", int(cutoff), settings.steps, forests)
+        for number, (cutoff, forests) in enumerate(
+            zip(common["cutoffs"], np.split(calibration, len(common["cutoffs"]), axis=1), strict=True)
+        )
+    ]
 
 
 def _judged(
-    said: list[FloatArray],
-    truth: list[FloatArray],
-    common: Mapping[str, Any],
-    settings: StoreSalesSettings,
-    stores: tuple[str, ...],
+    blocks: list[CalibrationBlock], settings: StoreSalesSettings, stores: tuple[str, ...]
 ) -> dict[str, Any]:
-    """The figures of each calibration block, forecast by forests trained before it and widened by what the
-    other blocks say.
+    """The figures of each calibration block, forecast by what was trained before it; blend and widths are
+    those that the other blocks support.
     """
-    if not said:
+    if not blocks:
         return {"cutoffs": []}
-    levels = np.split(common["level"], len(said))
-    blocks = [
-        Block(int(c), *(common[f"block{i}_{n}"] for n in _BLOCK_ARRAYS))
-        for i, c in enumerate(common["cutoffs"])
-    ]
-    forecasts: list[FloatArray] = []
-    narrow: list[FloatArray] = []
-    for i, block in enumerate(blocks):
-        others = [j for j in range(len(said)) if j != i]
-        widening = learn_widening([said[j] for j in others], [truth[j] for j in others])
-        for wide, kept in ((widening, forecasts), (0 * widening, narrow)):
-            quantiles = to_sales(spread_out(said[i], wide) + levels[i]).T[block.row]
-            round_counts(quantiles, common["counts"][i][block.row // settings.steps])
-            kept.append(quantiles)
-    figures = judge(blocks, forecasts, stores)
-    sold = np.concatenate([block.truth for block in blocks])
+    forecasts, narrow = [], []
+    for number, block in enumerate(blocks):
+        others = [*blocks[:number], *blocks[number + 1 :]]
+        forecasts.append(forecast_by(choose_blend(others)[0], block))
+        narrow.append(forecast_by(blend_for(UNWIDENED, []), block))
+    known = [block.block for block in blocks]
+    figures = judge(known, forecasts, stores)
+    sold = np.concatenate([block.truth for block in known])
     figures["unwidened"] = coverage(sold, np.concatenate(narrow))
     del figures["per_store"]  # long; the backtest shows it
-    return {"cutoffs": [block.cutoff for block in blocks], "steps": settings.steps} | figures
+    return {"cutoffs": [block.cutoff for block in known], "steps": settings.steps} | figures

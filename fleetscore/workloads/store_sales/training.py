@@ -15,6 +15,7 @@ from fleetscore.workloads.store_sales.contract import QUANTILES, StoreSalesSetti
 from fleetscore.workloads.store_sales.features import Cases, Prepared, build, every_step, feature_names
 from fleetscore.workloads.store_sales.forest import Forest, make_scorer, parse_lightgbm, predict
 from fleetscore.workloads.store_sales.model_file import Fallback
+from fleetscore.workloads.store_sales.simple_forecasts import SimpleForecasts, fit_simple
 
 FloatArray = NDArray[np.float64]
 PreparedAt = Callable[[int], tuple[Chain, Prepared]]
@@ -111,39 +112,17 @@ def fit_cases(
     return {q: parse_lightgbm(booster.model_to_string()) for q, booster in boosters.items()}
 
 
+def fit_simple_before(prepared: Prepared, stop: int, settings: StoreSalesSettings) -> SimpleForecasts:
+    """The simple forecasts, from the targets before column `stop` that the forests learn from."""
+    cases = draw_cases(prepared, stop, settings)
+    matrix, level = build(prepared, cases)
+    return fit_simple(matrix, prepared.log_sales[cases.series, cases.origin + cases.step] - level)
+
+
 def forecast_block(prepared: Prepared, forest: Forest, cutoff: int, steps: int) -> FloatArray:
     """Forecasts, log relative to level, of every series in the `steps` weeks from column `cutoff`."""
     matrix, _ = build(prepared, every_step(len(prepared.log_sales), cutoff - 1, steps))
     return np.asarray(predict(make_scorer(forest), matrix)[0])
-
-
-def learn_widening(said: Sequence[FloatArray], truth: Sequence[FloatArray]) -> FloatArray:
-    """What to add to each quantile so that both bands cover their share: symmetric per band, never narrowing.
-
-    `said` has per calibration block quantiles x rows, `truth` its rows, NaN where not known. Conformalised
-    quantile regression (Romano, Patterson, Candès 2019) gives each block's offset; the median over the
-    blocks is taken, so that one strange quarter does not decide.
-    """
-    widening = np.zeros(len(QUANTILES))
-    for low, high in ((0, 4), (1, 3)):
-        offsets = [
-            _offset(s[:, ~np.isnan(t)], t[~np.isnan(t)], low, high) for s, t in zip(said, truth, strict=True)
-        ]
-        offset = float(np.median(offsets)) if offsets else 0.0
-        widening[low], widening[high] = -offset, offset
-    widening[0], widening[4] = min(widening[:2]), max(widening[3:])  # the outer band holds the inner one
-    return widening
-
-
-def _offset(said: FloatArray, truth: FloatArray, low: int, high: int) -> float:
-    """How far a block's band had to be moved outwards at both ends to cover its share of the truth; zero
-    where it did.
-    """
-    if not len(truth):
-        return 0.0
-    ordered = np.sort(said, axis=0)
-    misses = np.maximum(ordered[low] - truth, truth - ordered[high])
-    return max(0.0, float(np.quantile(misses, QUANTILES[high] - QUANTILES[low])))
 
 
 def learn_fallback(prepared: Prepared, skus: NDArray[np.object_]) -> Fallback:

@@ -18,14 +18,16 @@ _SEED = 20_261_129
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A loss as a share of another, with its 95 % interval; NaN where the other is zero."""
+    """A loss as a share of another, with its interval; NaN where the other is zero."""
 
     ratio: float
     low: float
     high: float
 
 
-def compare_losses(loss: FloatArray, base: FloatArray, series: IntArray, week: IntArray) -> Ratio:
+def compare_losses(
+    loss: FloatArray, base: FloatArray, series: IntArray, week: IntArray, certainty: float = 0.95
+) -> Ratio:
     """The ratio of the sums of `loss` and `base` (rows), with the interval that series and weeks give.
 
     Both are drawn again with replacement, each by itself: rows of one series are alike, and so are those of
@@ -45,5 +47,6 @@ def compare_losses(loss: FloatArray, base: FloatArray, series: IntArray, week: I
         np.add.at(table, (series_place, week_place), values)
         drawn.append(((by_series @ table) * by_week).sum(axis=1))
     usable = drawn[1] > 0
-    low, high = np.quantile(drawn[0][usable] / drawn[1][usable], (0.025, 0.975))
+    tail = (1 - certainty) / 2
+    low, high = np.quantile(drawn[0][usable] / drawn[1][usable], (tail, 1 - tail))
     return Ratio(float(loss.sum() / base.sum()), float(low), float(high))
