@@ -88,6 +88,7 @@ def _lines(workload: str, group: AttentionGroup) -> tuple[str, list[tuple[str, s
             "first" if first else "what",
             ": ".join(text for text in (", ".join(first), newest.first_detail) if text),
         ),
+        ("error", newest.error if newest.error != newest.first_cause else ""),
         ("why", _command(group)),
     ]
 

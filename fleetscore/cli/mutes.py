@@ -6,17 +6,30 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleetscore.cli.options import WORKLOAD, asking_options
+from fleetscore.cli.options import WORKLOAD, asking_options, not_empty
 from fleetscore.cli.text import say
 
 if TYPE_CHECKING:
     from fleetscore.fleet import FleetBase
+    from fleetscore.operations.attention.lines import AttentionGroup
 
 
 @click.command(short_help="Acknowledge what needs attention: no line about it until a set time.")
 @WORKLOAD
-@click.option("--partition", default="", metavar="KEY", help="Only this partition, or a pattern with *.")
-@click.option("--cause", default="", metavar="CODE", help="Only this cause, as no_readings.")
+@click.option(
+    "--partition",
+    default="",
+    metavar="KEY",
+    callback=not_empty,
+    help="Only this partition, or a pattern with *; [*] is a plain asterisk.",
+)
+@click.option(
+    "--cause",
+    default="",
+    metavar="CODE",
+    callback=not_empty,
+    help="Only this cause, as no_readings; overdue: windows that never ran.",
+)
 @click.option("--why", required=True, metavar="TEXT", help="The reason, kept with the mute.")
 @click.option(
     "--until", required=True, metavar="TIME", help="The end: a day (2026-12-24), a time, or days ahead (7d)."
@@ -34,12 +47,22 @@ def mute(
     from fleetscore.cli.render import print_json
     from fleetscore.operations.attention.mutes import format_mute
 
+    before = [] if as_json else _lines_left(fleet, workload)
     act = fleet.mute(workload, why=why, until=until, partition=partition, cause=cause)
     if as_json:
         print_json(act)
         return
+    hides = _lines_left(fleet, workload) != before
     say(f"Muted: {format_mute(act)}")
+    if not hides:
+        say(
+            "It hides nothing that needs attention at present: fleetscore attention names causes and partitions."
+        )
     say(f"End it before: fleetscore unmute {workload} {act.id}")
+
+
+def _lines_left(fleet: FleetBase, workload: str) -> list[AttentionGroup]:
+    return [line for each in fleet.attention(workload) for line in each.looks]
 
 
 @click.command(short_help="End a mute before its time.")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from fleetscore.cli.text import say
 
@@ -49,11 +50,20 @@ window_option = click.option(
 )
 
 
+def not_empty(context: click.Context, option: click.Parameter, value: str) -> str:
+    """The text; BadParameter for "" that was given, as by a variable of a script that is not set."""
+    if value == "" and context.get_parameter_source(option.name or "") is not ParameterSource.DEFAULT:
+        raise click.BadParameter("it is empty; leave the option out, or give a value.")
+    return value
+
+
 def read_partitions(
     _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
 ) -> tuple[str, ...]:
     """The keys and patterns that were given; `@FILE` stands for those of a file, one a line."""
     found: list[str] = []
+    if "" in values:
+        raise click.BadParameter("it is empty; leave the option out, or give a value.")
     for value in values:
         found += _lines_of(value[1:]) if value.startswith("@") else [value]
     return tuple(dict.fromkeys(found))
@@ -75,7 +85,7 @@ partitions_option = click.option(
     help="Only this partition, or those that match 'pump-*/temp', or those of a file, one a line. May be given many times.",
 )  # fmt: skip
 versions_option = click.option(
-    "--models", default="", metavar="VERSION",
+    "--models", default="", metavar="VERSION", callback=not_empty,
     help="Score with this model set; current: with the pinned ones, also what another one scored before.",
 )  # fmt: skip
 

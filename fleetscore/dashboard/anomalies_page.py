@@ -9,6 +9,7 @@ from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.markup import Child, Markup, join, tag
 from fleetscore.dashboard.page import Body
 from fleetscore.operations.anomalies import CAUSE, Anomaly, AnomalyReport, Incident
+from fleetscore.operations.attention.mutes import escape_key
 
 _INCIDENTS = 100
 _WIDTH, _HEIGHT = 120, 14
@@ -44,9 +45,9 @@ def _incident(incident: Incident, links: Links) -> Markup:
     if not incident.is_muted:
         events = {event.partition for event in incident.events}
         partition = (
-            events.pop()
+            escape_key(events.pop())
             if len(events) == 1
-            else (f"{incident.groups[0]}/*" if len(incident.groups) == 1 else "")
+            else (f"{escape_key(incident.groups[0])}/*" if len(incident.groups) == 1 else "")
         )
         muting = mute_form(incident.workload, CAUSE, partition, f"mute-{incident.incident}", links)
     aside = tag("a", incident.workload, href=links.workload(incident.workload))

@@ -20,7 +20,7 @@ _UNMUTE = frozenset({"workload", "unmute"})
 
 
 def mute_form(workload: str, cause: str, partition: str, id_: str, links: Links) -> Markup:
-    """A closed form that mutes the cause, of the one partition unless its box is cleared."""
+    """A closed form that mutes the cause, of the partitions of the pattern `partition` unless its box is cleared."""
     only = (
         tag("label", tag("input", type="checkbox", name="partition", value=partition, checked=True), f" only {partition}")
         if partition

@@ -12,7 +12,7 @@ from fleetscore.dashboard.markup import Child, Markup, join, tag
 from fleetscore.dashboard.page import Body
 from fleetscore.operations.attention.calendar import Calendar, Cell
 from fleetscore.operations.attention.lines import AttentionGroup
-from fleetscore.operations.attention.mutes import format_mute
+from fleetscore.operations.attention.mutes import escape_key, format_mute
 from fleetscore.operations.attention.overview import Overview, WorkloadPage, WorkloadView
 from fleetscore.operations.attention.states import SIGNS, WORDS, Mark, count_bad, mark_of
 from fleetscore.operations.due.deadlines import DeadlineReport
@@ -20,6 +20,7 @@ from fleetscore.records import RunState
 
 _KINDS = {24: "hours", 7: "days", 13: "weeks"}
 _BAD_WORDS = {Mark.DRIFTED: "drifted", Mark.LATE: "late", Mark.REMARKS: "with a remark"}
+_LOOKS = 20
 _MOST_CHARACTERS = 60  # of a cause in a cell's label: there are hundreds of cells
 
 
@@ -154,8 +155,10 @@ def _cell(cell: Cell | None, links: Links) -> Markup:
 def _looks(view: WorkloadView, links: Links) -> Markup | None:
     if not view.look_at:
         return None
-    items = [_look(view.name, number, look, links) for number, look in enumerate(view.look_at)]
-    return join(tag("h3", "Look at"), tag("ul", items, class_="plain"))
+    items = [_look(view.name, number, look, links) for number, look in enumerate(view.look_at[:_LOOKS])]
+    more = len(view.look_at) - len(items)
+    rest = tag("p", f"and {more} more: fleetscore attention --workload {view.name}") if more else None
+    return join(tag("h3", "Look at"), tag("ul", items, class_="plain"), rest)
 
 
 def _muted(view: WorkloadView, links: Links) -> Markup | None:
@@ -181,7 +184,9 @@ def _look(workload: str, number: int, look: AttentionGroup, links: Links) -> Mar
         tag("span", SIGNS[cell.mark], class_=f"chip {cell.mark}", aria_hidden="true"),
         tag("span", words),
         tag("span", _why(cell, links), class_="quiet"),
-        mute_form(workload, cell.first_cause, cell.first_partition, f"mute-{workload}-{number}", links),
+        mute_form(
+            workload, cell.first_cause, escape_key(cell.first_partition), f"mute-{workload}-{number}", links
+        ),
     )
 
 
@@ -193,12 +198,14 @@ def _why(cell: Cell, links: Links) -> Markup:
     """The first cause with its first partition and what happened to it; links to those with the cause and
     to the one.
     """
+    error = f" {cell.error}" if cell.error != cell.first_cause else ""
     if not cell.first_partition:
-        return join(f"{cell.first_cause}: {cell.first_detail}" if cell.first_detail else cell.first_cause)
+        said = f"{cell.first_cause}: {cell.first_detail}" if cell.first_detail else cell.first_cause
+        return join(said + error)
     of = tag("a", cell.first_cause, href=links.matches(cell.run, cause=cell.first_cause))
     example = tag("a", cell.first_partition, href=links.story(cell.run, cell.first_partition))
     detail = f": {cell.first_detail}" if cell.first_detail else ""
-    return join(f"{_format_bad(cell)}, first: ", of, ", as ", example, detail)
+    return join(f"{_format_bad(cell)}, first: ", of, ", as ", example, detail, error)
 
 
 def _format_bad(cell: Cell) -> str:

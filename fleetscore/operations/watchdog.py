@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from fleetscore.errors import DamagedStateError, FleetscoreError, MissingBlobError
+from fleetscore.operations.attention.mutes import OVERDUE, list_mutes, mutes_all
 from fleetscore.operations.due.deadlines import DeadlineReport, WindowDeadline, report_deadlines
 from fleetscore.operations.due.windows import has_input, list_due
 from fleetscore.operations.known_workloads import find_named
@@ -133,10 +134,22 @@ def find_trouble(store: Store, now: datetime) -> list[Notice]:
 def _trouble_alone(store: Store, known: KnownWorkload, now: datetime) -> list[Notice]:
     """What notices are sent of; an error costs this workload its notices of this time, and no other workload."""
     try:
-        return trouble_of(store, known, now)
+        return _unmuted(store, known.name, trouble_of(store, known, now), now)
     except FleetscoreError as error:
         _log.error("%s is not watched over this time: %s", known.name, error)
         return []
+
+
+def _unmuted(store: Store, workload: str, notices: list[Notice], now: datetime) -> list[Notice]:
+    """The notices without those of overdue windows where a mute is about these; all where mutes cannot be read."""
+    try:
+        mutes = list_mutes(store, workload, now)
+    except FleetscoreError as error:
+        _log.error("Mutes are passed over: %s", error)
+        return notices
+    if not mutes_all(OVERDUE, mutes):
+        return notices
+    return [notice for notice in notices if notice.kind != "window_overdue"]
 
 
 def is_overdue(window: Window, newest: RunRecord | RunLine | None, policy: RunPolicy, now: datetime) -> bool:

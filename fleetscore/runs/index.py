@@ -28,7 +28,7 @@ from fleetscore.store.state_files import decode_truth, read_truth
 _LINE_BYTES = 250  # a short line; only guesses how many files hold enough lines
 _TRIES = 4
 _MOST_CHARACTERS = 160
-_MOST_CAUSES = 8
+_MOST_CAUSES = 20
 _EXAMPLES = 5
 _log = logging.getLogger("fleetscore.runs")
 
@@ -61,6 +61,7 @@ class RunLine:
     causes: tuple[
         Cause, ...
     ] = ()  # those that need attention, the most frequent first; none in lines of earlier versions
+    error: str = ""  # why it was not published; "" in lines of earlier versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,7 @@ def line_of(record: RunRecord) -> RunLine:
         causes=tuple(
             _shorten(cause) for cause in (*record.causes, *_remarked(record)) if needs_attention(cause)
         )[:_MOST_CAUSES],
+        error=record.error[:_MOST_CHARACTERS],
     )
 
 

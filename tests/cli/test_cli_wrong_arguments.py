@@ -33,6 +33,15 @@ WRONG = [
     (("backfill", "toy", "--from", "2026-01-02T00", "--to", "2026-01-01T00"), 2, ""),
     (("mute", "toy", "--why", "x", "--until", "yesterday"), 2, "is no end of a mute"),
     (("unmute", "toy", "ghost"), 2, "None is in force"),
+    (("mute", "toy", "--partition", "", "--why", "x", "--until", "7d"), 2, "'--partition': it is empty"),
+    (("mute", "toy", "--cause", "", "--why", "x", "--until", "7d"), 2, "'--cause': it is empty"),
+    (
+        ("mute", "toy", "--cause", "typo", "--why", "x", "--until", "7d"),
+        0,
+        "hides nothing that needs attention",
+    ),
+    (("run", "toy", "--window", WINDOW, "--partition", ""), 2, "'--partition': it is empty"),
+    (("run", "toy", "--window", WINDOW, "--models", ""), 2, "'--models': it is empty"),
 ]
 
 

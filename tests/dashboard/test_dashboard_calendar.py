@@ -161,6 +161,16 @@ def test_drifted_windows_are_something_to_look_at_with_the_first_partition() -> 
     )
 
 
+def test_windows_that_nobody_expects_are_not_overdue() -> None:
+    """Due windows after the last one have the mark that is given: overdue with a schedule, never run without."""
+    now = window(Cadence.HOUR, 4).start
+    for mark in (Mark.OVERDUE, Mark.MISSING):
+        lines = [line_of(window(Cadence.HOUR, 1))]
+        cells = lay_calendar(lines, lambda t: parse_window(t, Cadence.HOUR), now, 0.0, 48, mark).cells()
+        assert [cell.mark for cell in cells if not cell.run] == [mark, mark]
+    assert group_attention(cells) == ()
+
+
 def test_an_overview_s_calendar_is_the_end_of_the_whole() -> None:
     """The newest rows, as many as hold so many windows, at least one; the rest stays to be looked at."""
     lines = [line_of(window(Cadence.HOUR, n)) for n in range(100)]

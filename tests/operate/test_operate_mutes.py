@@ -13,15 +13,18 @@ from app_host import Host, running
 from toy_workload import write_lines
 
 from fleetscore.app_settings import AppSettings
+from fleetscore.dashboard.links import Links
+from fleetscore.dashboard.overview_page import show_overview
 from fleetscore.errors import InputError, MissingBlobError, StoreError
-from fleetscore.operations.attention.calendar import cell_of
+from fleetscore.operations.attention.calendar import Calendar, cell_of
 from fleetscore.operations.attention.lines import group_attention
 from fleetscore.operations.attention.mutes import list_mutes, mute, parse_until, unmute
-from fleetscore.operations.attention.overview import read_attention
+from fleetscore.operations.attention.overview import Overview, WorkloadView, read_attention
 from fleetscore.operations.notices import delivery as notice_delivery
 from fleetscore.operations.notices.ended_runs import send_ending_notices
+from fleetscore.operations.watchdog import find_trouble
 from fleetscore.pipeline.local import run_window
-from fleetscore.records import RunRecord
+from fleetscore.records import RunRecord, RunState
 from fleetscore.runs.index import line_of
 from fleetscore.runs.ledgers import partitions_with
 from fleetscore.store.base import Store
@@ -101,7 +104,22 @@ def test_a_mute_ends_at_its_time_and_before_it_on_request(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "until", ["", "soon", "2026-13-01", "99999999999d", "2025-12-31", "9999-12-31", "0d", "1e3d"]
+    "until",
+    [
+        "",
+        "soon",
+        "2026-13-01",
+        "99999999999d",
+        "2025-12-31",
+        "9999-12-31",
+        "0d",
+        "1e3d",
+        "2026-W02",
+        "2026-W02-1",
+        "2026-01",
+        "²d",
+        "20261301",
+    ],
 )
 def test_an_end_that_cannot_be_meant_is_refused(store: Store, until: str) -> None:
     """Past, further than a year, or no time at all: the field is named and nothing is written."""
@@ -113,10 +131,67 @@ def test_an_end_that_cannot_be_meant_is_refused(store: Store, until: str) -> Non
 
 def test_ends_are_days_times_and_days_ahead() -> None:
     """A day ends with it; a time without an offset is UTC; one with an offset is turned to UTC."""
-    assert parse_until("2026-01-03", NOW) == datetime(2026, 1, 4, tzinfo=UTC)
+    assert parse_until("2026-01-03", NOW) == parse_until("20260103", NOW) == datetime(2026, 1, 4, tzinfo=UTC)
     assert parse_until("2026-01-03T12:00", NOW) == datetime(2026, 1, 3, 12, tzinfo=UTC)
     assert parse_until("2026-01-03T12:00+02:00", NOW) == datetime(2026, 1, 3, 10, tzinfo=UTC)
     assert parse_until("3d", NOW) == NOW + timedelta(days=3)
+
+
+def test_only_an_asterisk_is_a_wildcard(store: Store) -> None:
+    """A key with brackets or a question mark means itself alone, and [*] a plain asterisk."""
+    run_hour(store, [(key, 1, "late") for key in ("[x]", "x", "a*b", "a-b", "q?", "qq")])
+    for key in ("[x]", "a[*]b", "q?"):
+        muted(store, partition=key)
+    cells = [g.newest for each in read_attention(store, "toy", NOW) for g in each.looks]
+    assert [(cell.bad, cell.first_partition) for cell in cells] == [(3, "a-b")]
+    muted(store, partition="a*")
+    muted(store, partition="qq")
+    assert lines_of(store) == {("late", "no_rows", 1, "x")}
+
+
+def test_a_window_without_results_is_never_hidden_by_mutes_of_its_causes(store: Store) -> None:
+    """Mutes of all causes leave the window with the error that kept it back; a mute of the error, or of
+    everything, hides it.
+    """
+    record = run_hour(store, [(f"bad{n}", 1, "fail") for n in range(9)])
+    assert record.error
+    muted(store, cause="bad_value")
+    assert lines_of(store) == {("unpublished", record.error, 0, "")}
+    muted(store, cause=record.error)
+    assert lines_of(store) == set()
+    line = replace(line_of(record), error="")  # of an earlier version
+    acts = [act for act in list_mutes(store, "toy", NOW) if act.cause == "bad_value"]
+    assert [g.newest.first_cause for g in group_attention([cell_of(line, HOUR)], acts)] == ["unpublished"]
+    muted(store)
+    assert group_attention([cell_of(line, HOUR)], list_mutes(store, "toy", NOW)) == ()
+
+
+def test_overdue_windows_have_a_cause_of_their_own_to_mute(store: Store) -> None:
+    """The line and the notice of an overdue window go with a mute of `overdue`, which hides no failure."""
+    run_hour(store, [("bad", 1, "fail")])
+    later = NOW + timedelta(hours=3)
+    assert ("overdue", "overdue", 0, "") in lines_of(store, later)
+    assert "window_overdue" in {notice.kind for notice in find_trouble(store, later)}
+    muted(store, cause="overdue")
+    assert lines_of(store, later) == {("failures", "bad_value", 1, "bad")}
+    assert "window_overdue" not in {notice.kind for notice in find_trouble(store, later)}
+
+
+def test_attention_lists_every_line_and_the_overview_says_how_many_more(store: Store) -> None:
+    """Thirty windows that stopped for errors of their own hide neither each other nor a later failure."""
+    first = line_of(run_hour(store, [("bad", 1, "fail")]))
+    lines = [
+        replace(
+            first, window=f"2026-01-01T{n:02d}", run=f"toy-{n}",
+            state=RunState.FAILED, first_cause=f"Error {n}.", causes=(),
+        )
+        for n in range(24)
+    ]  # fmt: skip
+    groups = group_attention([cell_of(line, line.window) for line in lines])
+    assert len(groups) == 24
+    view = WorkloadView("toy", Calendar((), ()), {}, groups, None, "", "", ())
+    page = str(show_overview(Overview((view,), (), is_live=False), Links()).content)
+    assert "and 4 more: fleetscore attention --workload toy" in page
 
 
 def test_a_reason_is_needed_and_every_text_has_a_limit(store: Store) -> None:

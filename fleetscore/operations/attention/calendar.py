@@ -48,6 +48,7 @@ class Cell:
     first_partition: str = ""
     first_detail: str = ""
     causes: tuple[Cause, ...] = ()  # of the partitions that need attention
+    error: str = ""  # why it was not published
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +82,12 @@ def lay_calendar(
     now: datetime,
     watermark_s: float,
     most: int,
+    after_last: Mark = Mark.OVERDUE,
 ) -> Calendar:
     """The calendar of the last `most` windows (rounded down to whole rows, at least one) that ran, or are
     due and did not.
 
-    A window between others that never ran is missing; one after the last that is due is overdue, unless the
+    A window between others that never ran is missing; one after the last that is due has the mark `after_last`, unless the
     workload has been quiet for long: then the past is shown as it is. Windows that are further ahead of the
     clock than the next one are left out, so that a mistyped year moves nothing out of view; plain numbers
     have no clock.
@@ -106,7 +108,9 @@ def lay_calendar(
         window = Window(last.cadence, ordinal, last.zone)
         row, column = _row_of(window)
         if row >= first_place:
-            found.setdefault(row, {})[column] = _cell(window, shown.get(window), last)
+            found.setdefault(row, {})[column] = _cell(
+                window, shown.get(window), after_last if window > last else Mark.MISSING
+            )
     calendar_rows = tuple(
         Row(_label(last.cadence, row, cells), tuple(cells.get(c) for c in range(width)))
         for row, cells in sorted(found.items())
@@ -145,10 +149,8 @@ def _last_shown(last: Window, now: datetime, watermark_s: float) -> Window:
     return due if last < due and due.ordinal - last.ordinal <= _QUIET[last.cadence] else last
 
 
-def _cell(window: Window, line: RunLine | None, last: Window) -> Cell:
-    if line is None:
-        return Cell(window.key, Mark.OVERDUE if window > last else Mark.MISSING)
-    return cell_of(line, window.key)
+def _cell(window: Window, line: RunLine | None, mark_without_run: Mark) -> Cell:
+    return Cell(window.key, mark_without_run) if line is None else cell_of(line, window.key)
 
 
 def cell_of(line: RunLine, window: str) -> Cell:
@@ -161,7 +163,9 @@ def cell_of(line: RunLine, window: str) -> Cell:
             line.causes[0].partitions,
             (line.causes[0].cause, line.causes[0].example, line.causes[0].detail),
         )
-    return Cell(window, mark, line.run, bad if line.ended else 0, *first, causes=line.causes)
+    return Cell(
+        window, mark, line.run, bad if line.ended else 0, *first, causes=line.causes, error=line.error
+    )
 
 
 def _row_of(window: Window) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from fleetscore.operations.attention.calendar import Cell
-from fleetscore.operations.attention.mutes import Mute, mutes_all, remaining
+from fleetscore.operations.attention.mutes import OVERDUE, Mute, mutes_all, remaining
 from fleetscore.operations.attention.states import NEED_ATTENTION, Mark
 from fleetscore.pipeline.spellings import Speller
 from fleetscore.records import Cause, Outcome
@@ -19,7 +19,8 @@ _WITH_RESULTS = frozenset({Mark.FAILURES, Mark.LATE, Mark.DRIFTED, Mark.REMARKS}
 class AttentionGroup:
     """Windows in the same state for the same cause: how many, the newest and the oldest of them.
 
-    A cell's `bad`, `first_cause`, `first_partition` and `first_detail` are those of the cause.
+    A cell's `bad`, `first_cause`, `first_partition` and `first_detail` are those of the cause; the cause of
+    windows that never ran is `overdue`.
     """
 
     windows: int
@@ -57,23 +58,40 @@ def group_attention(
 
     A window with several causes stands in several groups, so that no cause hides another. What `mutes` are
     about is left out, in whatever spelling by `spell`; `read_partitions` is asked only where all partitions
-    that a cell names are muted and it has more.
+    that a cell names are muted and it has more. A window without results stays, for the error that kept it
+    from being published, although all causes of its partitions are muted.
     """
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in reversed(cells):
         if cell.mark in NEED_ATTENTION:
-            for one in _each_cause(cell):
-                left = _without_muted(one, mutes, read_partitions, spell) if mutes else one
-                if left is not None:
-                    groups.setdefault((left.mark, left.first_cause), []).append(left)
+            for left in _left_of(cell, mutes, read_partitions, spell):
+                groups.setdefault((left.mark, left.first_cause), []).append(left)
     looks = (AttentionGroup(len(group), group[0], group[-1]) for group in groups.values())
     return tuple(sorted(looks, key=lambda look: look.newest.mark in _WITH_RESULTS))  # stable
+
+
+def _left_of(
+    cell: Cell, mutes: Sequence[Mute], read_partitions: ReadPartitions | None, spell: Speller | None
+) -> list[Cell]:
+    """The cell once for each of its causes that no mute is about."""
+    if not mutes:
+        return _each_cause(cell)
+    left = [_without_muted(one, mutes, read_partitions, spell) for one in _each_cause(cell)]
+    found = [one for one in left if one is not None]
+    if found or cell.mark in _WITH_RESULTS or not cell.causes:
+        return found
+    itself = replace(
+        cell, bad=0, first_cause=cell.error or str(cell.mark), first_partition="", first_detail="", causes=()
+    )
+    return [] if mutes_all(itself.first_cause, mutes) else [itself]
 
 
 def _each_cause(cell: Cell) -> list[Cell]:
     """The cell once for each of its causes; as it is where it has none of its own, such as a run that an
     error stopped.
     """
+    if cell.mark is Mark.OVERDUE and not cell.first_cause:
+        return [replace(cell, first_cause=OVERDUE)]
     return [_of_cause(cell, cause) for cause in cell.causes] or [cell]
 
 

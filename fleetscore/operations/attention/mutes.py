@@ -8,10 +8,11 @@ the notices about them; outcomes, the calendar and exit codes of runs stay as th
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from fnmatch import fnmatchcase
+from functools import cache
 
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.pipeline.spellings import Speller
@@ -23,15 +24,19 @@ from fleetscore.store.paths import mute_path, mutes_folder
 from fleetscore.store.state_files import read_truth
 
 LONGEST = timedelta(days=366)
+OVERDUE = "overdue"
+"""What a mute names as cause to be about windows that are overdue, which have no other."""
 _MOST_CHARACTERS = 2_000
 _LONGEST_CAUSE = 200
 _LONGEST_KEY = 1_024
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}|\d{8}")
+_TIME = re.compile(r"\d{4}-?\d{2}-?\d{2}[T ]")
 
 
 @dataclass(frozen=True, slots=True)
 class Mute:
-    """What needs no attention before `until`: `partition` is a key or a pattern with *, "" for all; `cause`
-    is a code, "" for all.
+    """What needs no attention before `until`: `partition` is a key or a pattern with * ([*] is a plain
+    asterisk), "" for all; `cause` is a code, "" for all.
     """
 
     id: str
@@ -50,7 +55,7 @@ class Mute:
 
     def covers_partition(self, partition: str, spell: Speller | None = None) -> bool:
         """Whether the mute is about this partition, by the canonical spelling of both where there are several."""
-        if not self.partition or partition == self.partition or fnmatchcase(partition, self.partition):
+        if not self.partition or partition == self.partition or _pattern(self.partition).fullmatch(partition):
             return True
         return spell is not None and spell(partition) == spell(self.partition)
 
@@ -131,12 +136,12 @@ def parse_until(text: str, now: datetime) -> datetime:
             field="until",
         )
     if not now < moment <= now + LONGEST:
-        when = "past" if moment <= now else f"more than {LONGEST.days} days ahead"
-        raise InputError(
-            f"{moment:%Y-%m-%d %H:%M} UTC is {when}.",
-            fix=f"A mute ends at least within {LONGEST.days} days; mute it again then.",
-            field="until",
+        when, fix = (
+            ("past", "Give an end that lies ahead, such as 7d.")
+            if moment <= now
+            else (f"more than {LONGEST.days} days ahead", "Give an earlier end, and mute it again then.")
         )
+        raise InputError(f"{moment:%Y-%m-%d %H:%M} UTC is {when}.", fix=fix, field="until")
     return moment
 
 
@@ -160,12 +165,27 @@ def format_mute(act: Mute) -> str:
     return f"{subject}, until {act.until:%Y-%m-%d %H:%M} UTC, by {format_name(act.requested_by)}: {act.why}"
 
 
+def escape_key(partition: str) -> str:
+    """The pattern that means this partition alone."""
+    return partition.replace("*", "[*]")
+
+
+@cache
+def _pattern(text: str) -> re.Pattern[str]:
+    parts = re.split(r"(\[\*\]|\*)", text)
+    return re.compile(
+        "".join(".*" if p == "*" else re.escape("*" if p == "[*]" else p) for p in parts), re.DOTALL
+    )
+
+
 def _parse_moment(text: str, now: datetime) -> datetime | None:
     try:
-        if text.endswith("d") and text[:-1].isdigit():
+        if text.endswith("d") and text[:-1].isdecimal():
             return now + timedelta(days=int(text[:-1]))
-        if len(text) == len("2026-12-24"):
+        if _DAY.fullmatch(text):
             return datetime.combine(date.fromisoformat(text), time(), UTC) + timedelta(days=1)
+        if not _TIME.match(text):
+            return None
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):

@@ -15,6 +15,7 @@ from fleetscore.models.pins import read_pins
 from fleetscore.operations.attention.calendar import Calendar, Cell, count_marks, lay_calendar
 from fleetscore.operations.attention.lines import AttentionGroup, WorkloadAttention, group_attention
 from fleetscore.operations.attention.mutes import Mute, list_mutes
+from fleetscore.operations.attention.states import Mark
 from fleetscore.operations.due.deadlines import KEPT_DAYS, DeadlineReport, report_deadlines
 from fleetscore.operations.known_workloads import find_named, find_named_workload
 from fleetscore.operations.monthly_costs import MonthCost, sum_costs
@@ -42,7 +43,6 @@ days, a year of weeks.
 _SHOWN = _CELLS | {Cadence.HOUR: 168, Cadence.QUARTER_HOUR: 168}  # of them on the overview
 _ALL_CELLS = 600  # on the overview, however many workloads there are
 _RETRIES = 1.3  # runs to a window, where there are many
-_LOOKS = 20
 _READS = 4
 _RECENT = 12
 _PAGE = 50
@@ -56,7 +56,7 @@ class WorkloadView:
     name: str
     calendar: Calendar
     marks: Mapping[str, int]  # how many windows of the calendar stand how
-    look_at: tuple[AttentionGroup, ...]  # what needs attention, the newest first
+    look_at: tuple[AttentionGroup, ...]  # what needs attention: without results first, then the newest
     newest: RunLine | None  # the run of the newest window that was requested last
     published: str  # the newest published window
     models: str  # the current model set
@@ -161,7 +161,8 @@ def _read_workload(
         latest, models = asked_latest.result(), asked_models.result()
         mutes, damage = asked_mutes.result()
     parse = workload.parse_window if workload is not None else parse_key
-    calendar = lay_calendar(lines, parse, now, known.policy.watermark_s, cells)
+    after_last = Mark.OVERDUE if known.expects_windows else Mark.MISSING
+    calendar = lay_calendar(lines, parse, now, known.policy.watermark_s, cells, after_last)
     shown_cells = calendar.cells()
     spell = speller_of(workload) if workload is not None else None
     scored = [line for line in lines if line.purpose == "score"]
@@ -169,7 +170,7 @@ def _read_workload(
         name=name,
         calendar=calendar,
         marks=count_marks(shown_cells),
-        look_at=group_attention(shown_cells, mutes, partial(partitions_with, store), spell)[:_LOOKS],
+        look_at=group_attention(shown_cells, mutes, partial(partitions_with, store), spell),
         newest=_newest(scored, shown_cells),
         published=latest.window if latest else "",
         models=models,
