@@ -34,12 +34,12 @@ from fleetscore.settings import (
     RunPolicy,
     check_settings,
     own_settings,
-    parse_settings,
     read_settings_file,
     read_zone,
     run_policy,
     workload_settings_path,
 )
+from fleetscore.settings_tables import naming_lines, parse_settings, place_of
 from fleetscore.store.base import Entry, Store
 from fleetscore.store.decoded_cache import read_version
 from fleetscore.store.parallel_reads import side_by_side
@@ -159,7 +159,7 @@ def get_workload(store: Store, name: str) -> Workload:
     """
     _check_known(store, name)
     tables = read_settings_file(store, name)
-    kind = load_kind(_kind_of(name, tables))
+    kind = _kind_in(name, tables)
     return _opened(name, kind, tables)
 
 
@@ -230,7 +230,7 @@ def _examine(name: str, read: Callable[[], Mapping[str, Any]]) -> KnownWorkload:
         _check_name(name)
         tables = read()
         named = _kind_of(name, tables)
-        kind = load_kind(named)
+        kind = _kind_in(name, tables)
     except FleetscoreError as error:
         return KnownWorkload(name, named, None, reason=error.message, fix=error.fix, field=error.field or "")
     try:
@@ -247,7 +247,15 @@ def _examine(name: str, read: Callable[[], Mapping[str, Any]]) -> KnownWorkload:
 
 def _opened(name: str, kind: type[Workload], tables: Mapping[str, Any]) -> Workload:
     path = workload_settings_path(name)
-    return kind(name, own_settings(tables, kind.settings_type, path), read_zone(tables, path))
+    settings: Any = own_settings(tables, kind.settings_type, path)
+    with naming_lines(tables, path):
+        return kind(name, settings, read_zone(tables, path))
+
+
+def _kind_in(name: str, tables: Mapping[str, Any]) -> type[Workload]:
+    """The class of the kind that the settings name; SettingsError with the line where there is none."""
+    with naming_lines(tables, workload_settings_path(name), "kind"):
+        return load_kind(_kind_of(name, tables))
 
 
 def schedule_variable(kind: str) -> str:
@@ -264,8 +272,9 @@ def _schedule_of(workload: Workload, kind: str, tables: Mapping[str, Any]) -> Sc
     the same.
     """
     if "schedule" in tables:
-        where = f"{workload_settings_path(workload.name)}: schedule"
-        return parse_schedule(str(tables["schedule"]), workload.zone, where) if tables["schedule"] else None
+        path, text = workload_settings_path(workload.name), str(tables["schedule"])
+        with naming_lines(tables, path, "schedule"):
+            return parse_schedule(text, workload.zone, f"{path}: schedule") if text else None
     if workload.name != kind:
         return None
     variable = schedule_variable(kind)
@@ -276,9 +285,9 @@ def _schedule_of(workload: Workload, kind: str, tables: Mapping[str, Any]) -> Sc
 def _kind_of(name: str, tables: Mapping[str, Any]) -> str:
     kind = tables.get("kind", name if name in _without_file() else "")
     if not isinstance(kind, str) or not kind:
-        path = workload_settings_path(name)
+        where = place_of(tables, workload_settings_path(name)).name("kind")
         raise SettingsError(
-            f"{path} names no kind.", fix=f"Add a line kind = one of {kind_names()}.", field="kind"
+            f"{where} names no kind.", fix=f"Add a line kind = one of {kind_names()}.", field="kind"
         )
     return kind
 

@@ -5,21 +5,24 @@ app_settings.py.
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
-
-import msgspec
 
 from fleetscore.errors import MissingBlobError, SettingsError
 from fleetscore.notify_settings import NotifyPolicy
+from fleetscore.settings_tables import (
+    Settings,
+    SettingsTables,
+    convert_table,
+    parse_settings,
+    place_of,
+    unknown_setting,
+)
 from fleetscore.store.base import Store
-from fleetscore.typed_json import convert_value
 from fleetscore.windows import check_time_of_day
-
-Settings = TypeVar("Settings")
 
 LogPartitions = Literal["all", "bad", "none"]
 _VARIABLE = re.compile(r"FLEETSCORE_DATABASE_[A-Z0-9_]+")
@@ -189,7 +192,7 @@ def workload_settings_path(workload: str) -> str:
     return f"settings/{workload}.toml"
 
 
-def read_settings_file(store: Store, workload: str) -> dict[str, Any]:
+def read_settings_file(store: Store, workload: str) -> SettingsTables:
     """The lines and tables of the workload's settings file, {} without one; SettingsError when it is not
     TOML, or no file.
     """
@@ -201,15 +204,7 @@ def read_settings_file(store: Store, workload: str) -> dict[str, Any]:
             raise SettingsError(
                 f"{path} is a folder.", fix="Put the settings file there, or remove it.", field=path
             ) from error
-        return {}
-
-
-def parse_settings(data: bytes, path: str) -> dict[str, Any]:
-    """The lines and tables of a settings file; SettingsError when it is not TOML."""
-    try:
-        return tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SettingsError(f"{path} is not TOML: {error}.", fix="Correct that line.", field=path) from error
+        return SettingsTables({})
 
 
 def own_settings(tables: Mapping[str, Any], settings_type: type[Settings], path: str) -> Settings:
@@ -218,9 +213,8 @@ def own_settings(tables: Mapping[str, Any], settings_type: type[Settings], path:
     """
     declared = {f.name for f in fields(settings_type)}  # type: ignore[arg-type]  # settings types are dataclasses
     reserved = {*TABLES, *COMMON_LINES} - declared
-    return _convert(
-        {name: value for name, value in tables.items() if name not in reserved}, settings_type, path
-    )
+    own = {name: value for name, value in tables.items() if name not in reserved}
+    return convert_table(own, settings_type, place_of(tables, path))
 
 
 def read_workload_settings(store: Store, workload: str, settings_type: type[Settings]) -> Settings:
@@ -239,27 +233,25 @@ def read_run_policy(store: Store, workload: str, defaults: Mapping[str, Any]) ->
 
 def run_policy(tables: Mapping[str, Any], defaults: Mapping[str, Any], path: str) -> RunPolicy:
     """The [run] table of a settings file; where a line is missing the kind's default, else that of RunPolicy."""
-    return _convert({**defaults, **_table(tables, "run", path)}, RunPolicy, f"{path} [run]")
+    return _converted(tables, "run", RunPolicy, path, defaults)
 
 
 def read_quality_policy(store: Store, workload: str) -> QualityPolicy:
     """The [quality] table of the workload's settings, defaults where a line is missing."""
     path = workload_settings_path(workload)
-    table = _table(read_settings_file(store, workload), "quality", path)
-    return _convert(table, QualityPolicy, f"{path} [quality]")
+    return _converted(read_settings_file(store, workload), "quality", QualityPolicy, path)
 
 
 def read_keep_policy(store: Store, workload: str) -> KeepPolicy:
     """The [keep] table of the workload's settings, defaults where a line is missing."""
     path = workload_settings_path(workload)
-    return _convert(_table(read_settings_file(store, workload), "keep", path), KeepPolicy, f"{path} [keep]")
+    return _converted(read_settings_file(store, workload), "keep", KeepPolicy, path)
 
 
 def read_results_policy(store: Store, workload: str) -> ResultsPolicy:
     """The [results] table of the workload's settings, defaults where a line is missing."""
     path = workload_settings_path(workload)
-    table = _table(read_settings_file(store, workload), "results", path)
-    return _convert(table, ResultsPolicy, f"{path} [results]")
+    return _converted(read_settings_file(store, workload), "results", ResultsPolicy, path)
 
 
 def read_notify_policy(store: Store, workload: str) -> NotifyPolicy:
@@ -270,15 +262,13 @@ def read_notify_policy(store: Store, workload: str) -> NotifyPolicy:
     if "notify" not in tables:
         path, tables = NOTIFY_DEFAULT_PATH, read_settings_file(store, NOTIFY_DEFAULT)
         _check_only_notify(tables)
-    return _convert(_table(tables, "notify", path), NotifyPolicy, f"{path} [notify]")
+    return _converted(tables, "notify", NotifyPolicy, path)
 
 
 def _check_only_notify(tables: Mapping[str, Any]) -> None:
     for name in tables:
         if name != "notify":
-            raise SettingsError(
-                f"{NOTIFY_DEFAULT_PATH}: there is no setting {name!r}.", fix="Known: notify.", field=name
-            )
+            raise unknown_setting(name, ("notify",), place_of(tables, NOTIFY_DEFAULT_PATH))
 
 
 _POLICIES: dict[str, type[Any]] = {
@@ -293,7 +283,7 @@ def check_settings(
     own_settings(tables, settings_type, path)
     run_policy(tables, defaults, path)
     for name, kind in _POLICIES.items():
-        _convert(_table(tables, name, path), kind, f"{path} [{name}]")
+        _converted(tables, name, kind, path)
 
 
 def read_zone(tables: Mapping[str, Any], path: str) -> str:
@@ -303,8 +293,9 @@ def read_zone(tables: Mapping[str, Any], path: str) -> str:
         return ZoneInfo(zone).key
     except (KeyError, ValueError, OSError, TypeError) as error:
         fix = "Name one such as Europe/Berlin, or UTC."
+        where = place_of(tables, path).name("timezone")
         raise SettingsError(
-            f"{path}: timezone is {zone!r}, which is no time zone.", fix=fix, field="timezone"
+            f"{where}: timezone is {zone!r}, which is no time zone.", fix=fix, field="timezone"
         ) from error
 
 
@@ -312,56 +303,20 @@ def _table(tables: Mapping[str, Any], name: str, path: str) -> dict[str, Any]:
     table = tables.get(name, {})
     if not isinstance(table, dict):
         raise SettingsError(
-            f"{path}: {name} is {table!r}.",
+            f"{place_of(tables, path).name(name)}: {name} is {table!r}.",
             fix=f"Expected a table: [{name}] on a line of its own.",
             field=name,
         )
     return table
 
 
-def _convert(table: dict[str, Any], kind: type[Settings], where: str) -> Settings:
-    _check_names(table, kind, where)
-    try:
-        return convert_value(table, kind)
-    except msgspec.ValidationError as error:
-        raise SettingsError(
-            f"{where}: {error}.", fix="See docs/reference/settings.md.", field=where
-        ) from error
-
-
-def _check_names(table: Mapping[str, Any], kind: Any, where: str) -> None:
-    """SettingsError for a line that `kind`, or the dataclass of one of its tables, does not have."""
-    types = get_type_hints(kind)
-    known = [f.name for f in fields(kind)]
-    for name, value in table.items():
-        if name not in known:
-            raise SettingsError(
-                f"{where}: there is no setting {name!r}.", fix=f"Known: {', '.join(known)}.", field=name
-            )
-        if isinstance(value, dict):
-            _check_nested(value, types[name], f"{where} [{name}]")
-        elif isinstance(value, list):
-            _check_listed(value, types[name], f"{where} [{name}]")
-
-
-def _check_listed(values: Sequence[Any], kind: Any, where: str) -> None:
-    """The same for a list of tables whose type is a tuple of one dataclass."""
-    for one in (each for each in get_args(kind) if is_dataclass(each)):
-        for number, table in enumerate(values, 1):
-            if isinstance(table, dict):
-                _check_names(table, one, f"{where} {number}")
-
-
-def _check_nested(value: Mapping[str, Any], kind: Any, where: str) -> None:
-    """The same for a table whose type is a dataclass, an optional one, or a mapping from names to
-    dataclasses.
-    """
-    if get_origin(kind) is Mapping:
-        below = get_args(kind)[1]
-        for key, table in value.items():
-            if is_dataclass(below) and isinstance(table, dict):
-                _check_names(table, below, f"{where[:-1]}.{key}]")
-        return
-    for one in (kind, *get_args(kind)):
-        if is_dataclass(one):
-            _check_names(value, one, where)
+def _converted(
+    tables: Mapping[str, Any],
+    name: str,
+    kind: type[Settings],
+    path: str,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+) -> Settings:
+    """The table of that name, over the defaults, as `kind`."""
+    table = {**defaults, **_table(tables, name, path)}
+    return convert_table(table, kind, place_of(tables, path, name))

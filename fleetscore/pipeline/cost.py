@@ -13,10 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from fleetscore.errors import MissingBlobError, SettingsError, StoreError
 from fleetscore.records import Forecast
+from fleetscore.settings_tables import convert_values, parse_settings, place_of
 from fleetscore.typed_json import convert_value
 
 if TYPE_CHECKING:
@@ -128,14 +127,9 @@ def read_prices(store: Store) -> Prices:
         if error.retry:
             raise
         raise SettingsError(error.message, fix=error.fix, field=PRICES_PATH) from error
-    try:
-        return convert_value(tomllib.loads(data.decode()), Prices, strict=False)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
-        raise SettingsError(
-            f"{PRICES_PATH}: {error}.",
-            fix="fleetscore/pipeline/prices.toml shows the form.",
-            field=PRICES_PATH,
-        ) from error
+    tables = parse_settings(data, PRICES_PATH)
+    fix = "fleetscore/pipeline/prices.toml shows the form."
+    return convert_values(tables, Prices, place_of(tables, PRICES_PATH), fix=fix, strict=False)
 
 
 def find_prices(store: Store) -> Prices:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from fleetscore.capabilities import Trains, require
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.models.model_sets import read_model_set
 from fleetscore.pipeline.budget import check_budget
 from fleetscore.pipeline.carry_over import NOT_REQUESTED
 from fleetscore.pipeline.kept_versions import CURRENT
 from fleetscore.pipeline.named_partitions import check_named
-from fleetscore.pipeline.training_entry import PINNED, choose_entry
+from fleetscore.pipeline.training_entry import PINNED, check_training_settings, choose_entry
 from fleetscore.pipeline.window_checks import check_due, check_window, check_year
 from fleetscore.records import FINAL, GOOD, Ending, Only, RunRecord, RunRequest, RunState, to_json
 from fleetscore.registry import get_workload, read_policy
@@ -187,7 +186,7 @@ def submit_training(
     `pin` makes the new set the current one, or leaves it alone; None does what the workload's settings say.
     """
     workload = get_workload(store, workload_name)
-    require(workload, Trains).check_training()
+    check_training_settings(store, workload)
     first, stop = workload.parse_window(first_text), workload.parse_window(stop_text)
     check_year(first)
     check_year(stop)

@@ -9,11 +9,20 @@ from fleetscore.capabilities import Trains, require
 from fleetscore.models.model_sets import read_model_sets
 from fleetscore.models.pins import pin_challenger, pin_version, read_pins
 from fleetscore.records import RunRequest
+from fleetscore.settings import read_settings_file, workload_settings_path
+from fleetscore.settings_tables import naming_lines
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
 from fleetscore.workload import Workload
 
 PINNED, CHALLENGER, IF_BETTER, STORED = "pinned", "challenger", "if better", "none"
+
+
+def check_training_settings(store: Store, workload: Workload) -> None:
+    """InputError, with file and line, where the workload's settings do not say how to train."""
+    tables, path = read_settings_file(store, workload.name), workload_settings_path(workload.name)
+    with naming_lines(tables, path):
+        require(workload, Trains).check_training()
 
 
 def choose_entry(store: Store, workload: Workload, span: tuple[Window, Window], pin: bool | None) -> str:

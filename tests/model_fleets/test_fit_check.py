@@ -15,7 +15,7 @@ from fleetscore.cli.program import run_command
 from fleetscore.fleet.store_fleet import Fleet
 from fleetscore.models.fit_record import FitCheck
 from fleetscore.store.base import Store
-from tests.model_fleets.conftest import fitted, pin_models, telemetry, write_rows
+from tests.model_fleets.conftest import SETTINGS, fitted, pin_models, telemetry, write_rows
 
 VANS = ["VAN-1", "VAN-2", "VAN-3"]
 Change = Callable[[str, str], None]
@@ -183,3 +183,15 @@ def test_each_model_is_tried_on_its_own_first_hundred_rows(store: Store) -> None
     found = check(store)
     assert (found.files_read, found.rows, found.scored) == (2, 605, 3)
     assert found.results["kwh"][0] < found.results["kwh"][1]
+
+
+def test_an_estimator_that_there_is_not_is_named_with_its_line(store: Store) -> None:
+    """[train] is looked at too, before a training asks for it."""
+    store.write(
+        "settings/vans.toml", SETTINGS.encode() + b'[train]\ntarget = "kwh"\nestimator = "sklearn.svm.SRV"\n'
+    )
+    pin_models(store, {"VAN-1": fitted(1)})
+    write_rows(store, telemetry(["VAN-1"]))
+    line = SETTINGS.count("\n") + 3
+    told = causes(check(store))["bad_input"]
+    assert told.startswith(f"settings/vans.toml, line {line}: There is no estimator 'sklearn.svm.SRV'")

@@ -256,7 +256,7 @@ def test_a_line_of_train_that_cannot_be_is_refused_by_name(
         (
             "sklearn.linear_model.Ridge",
             "sklearn.linear_model.Rigde",
-            "no estimator 'sklearn.linear_model.Rigde'",
+            r"settings/vans.toml, line \d+: There is no estimator 'sklearn.linear_model.Rigde'",
         ),
         ("sklearn.linear_model.Ridge", "sklearn.ensemble.StackingRegressor", "takes another estimator"),
         ('target = "kwh_used"', 'target = "kwh_used"\nparams = { alhpa = 1 }', "Did you mean alpha"),

@@ -83,7 +83,8 @@ def test_no_import_comes_back_to_where_it_began() -> None:
 LAYERS = [
     "errors", "typed_json", "exhaustion", "own_functions", "windows", "schedules", "partition_keys", "records", "schemas", "store",
     "requesters",
-    "notify_settings", "settings", "app_settings", "request_logs", "telemetry_setup", "telemetry", "process_environment", "kernels",
+    "settings_lines", "settings_tables", "notify_settings", "settings", "app_settings",
+    "request_logs", "telemetry_setup", "telemetry", "process_environment", "kernels",
     "sources", "models",
     "runs", "workload", "capabilities", "registry", "arrow_startup", "workloads", "batch",
     "pipeline", "testing", "operations", "dashboard", "fleet", "cli",
