@@ -13,6 +13,7 @@ from devhost.errors import WorkerLostError
 from devhost.faults import Faults
 from devhost.functions import ACTIVITY, FunctionIndex, FunctionInfo
 from devhost.history import event
+from devhost.json_text import without_lone_escapes
 from devhost.pool import FunctionFailedError, Worker, WorkerGroup, persist
 from devhost.records import Task
 from devhost.settings import HostSettings
@@ -127,7 +128,8 @@ class Activities:
         try:
             if info is None:
                 raise FunctionFailedError(self._index.missing(ACTIVITY, task.name), "")
-            payload = {"input": task.input, "client": self._client_json}
+            text = None if task.input is None else without_lone_escapes(task.input)
+            payload = {"input": text, "client": self._client_json}
             answer = await self._workers.call("invoke", info.name, payload, self._timeout_s, worker)
             if "outs" in answer:
                 await self._send_outputs(info, answer["outs"])

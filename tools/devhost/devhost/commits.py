@@ -12,6 +12,7 @@ from devhost.clock import from_micros, parse_stamp, stamp, to_micros, utc_now
 from devhost.decisions import COMPLETED, CONTINUED, RUNNING, TERMINATED, Decision
 from devhost.episode import Episode
 from devhost.history import STATUS_NUMBERS, event, parse, played
+from devhost.json_text import without_lone_escapes
 from devhost.records import Commit, Instance, Message, Start, Work
 from devhost.settings import HostSettings
 
@@ -69,8 +70,9 @@ def request_body(instance: Instance, history: list[str], texts: list[str]) -> by
     """Write the orchestrator call's body around the stored events, without parsing them."""
     events = ",".join([*history, *texts])
     is_replaying = "true" if history else "false"
+    given = without_lone_escapes(instance.input or "null")
     head = (
-        f'{{"history":[{events}],"input":{instance.input or "null"},"instanceId":{json.dumps(instance.id)},'
+        f'{{"history":[{events}],"input":{given},"instanceId":{json.dumps(instance.id)},'
         f'"isReplaying":{is_replaying},"parentInstanceId":{json.dumps(instance.parent)},'
         '"sourceInstanceId":null,'
     )

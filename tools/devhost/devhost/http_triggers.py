@@ -113,6 +113,8 @@ def _payload(request: web.Request, url: str, parameters: dict[str, str], body: b
 def _response(result: dict[str, Any]) -> web.Response:
     if "text" in result:
         return _sniffed(result["text"])
+    if not 100 <= result["status"] <= 999:
+        raise ValueError(f"the function's answer has the status {result['status']}; expected 100 to 999")
     headers = {key: value for key, value in result["headers"].items() if key.lower() not in _HOP_HEADERS}
     response = web.Response(status=result["status"], body=result["body"], headers=headers)
     for cookie in result["cookies"]:

@@ -10,6 +10,10 @@ import re
 from typing import Any
 
 _LONE = re.compile("[\ud800-\udfff]")
+_ESCAPES = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
+    re.DOTALL,
+)
 _DEPTH_LIMIT = 500  # well within Python's own limit, whatever the depth of the caller's stack
 _SHALLOW = 20
 _UNMARKED = bytes(set(range(256)) - set(b'"\\[]{}'))
@@ -68,6 +72,17 @@ def as_json(text: str | None) -> Any:
 def without_surrogates(text: str) -> str:
     """Return the text with U+FFFD for every lone surrogate, which UTF-8 cannot carry."""
     return _LONE.sub("\ufffd", text)
+
+
+def without_lone_escapes(text: str) -> str:
+    r"""Return JSON text with U+FFFD for every escape of a lone surrogate, as it arrives in Azure.
+
+    >>> print(without_lone_escapes(r'["\ud800", "\ud83d\ude00", "\\ud800"]'))
+    ["\ufffd", "\ud83d\ude00", "\\ud800"]
+    """
+    if "\\ud" not in text and "\\uD" not in text:
+        return text
+    return _ESCAPES.sub(lambda found: "\\ufffd" if found[1] else found[0], text)
 
 
 def _decode(text: str | bytes) -> tuple[Any, bool]:

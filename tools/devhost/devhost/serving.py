@@ -40,7 +40,7 @@ async def serve(
             return web.Response(status=500)
 
     app = web.Application(client_max_size=_BODY_LIMIT_BYTES)
-    app.router.add_route("*", "/{path:.*}", safely)
+    app.router.add_route("*", "/{path:(?s:.*)}", safely)  # an escaped line break, too
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=drain_s, keepalive_timeout=_IDLE_TIMEOUT_S)
     await runner.setup()
     closing.push_async_callback(runner.cleanup)

@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 
 from devhost.errors import LoadError
-from devhost.failures import Failure, describe, text_of
+from devhost.failures import Failure, describe, name_of, text_of, trace_of
 from devhost.invocation import Invoker
 from devhost.loader import LoadedApp, load_app
 from devhost.template import bootstrap
@@ -59,8 +59,8 @@ def _template(control: socket.socket, root: Path) -> None:
     try:
         app = load_app(root)
     except BaseException as error:  # whatever the import of an app raises becomes the host's answer
-        trace = "" if isinstance(error, LoadError) else traceback.format_exc()
-        control.sendall(pack({"error": str(error) or type(error).__name__, "trace": trace}))
+        trace = "" if isinstance(error, LoadError) else trace_of(error)
+        control.sendall(pack({"error": text_of(error) or name_of(error), "trace": trace}))
         return
     _import_sdk()
     control.sendall(pack({"index": msgspec.to_builtins(app.index)}))
@@ -181,7 +181,7 @@ def _answer(call_id: int, result: Any) -> bytes:
         if not isinstance(result, Failure):
             return pack([call_id, True, result])
     except Exception as error:  # the caller waits for an answer, whatever the result holds
-        text = f"{type(error).__name__}: the result cannot be sent: {text_of(error)}"
+        text = f"{name_of(error)}: the result cannot be sent: {text_of(error)}"
         result = Failure(text, text)
     return pack([call_id, False, {"message": result.message, "trace": result.trace}])
 

@@ -19,7 +19,14 @@ class Raises(Exception):
 class NoText(Exception):
     def __str__(self): return None
 
-KINDS = {"raises": Raises, "none": NoText, "exit": SystemExit, "interrupt": KeyboardInterrupt}
+class NameRaises(type):
+    @property
+    def __name__(cls): raise RuntimeError("no name")
+
+class Nameless(Exception, metaclass=NameRaises):
+    pass
+
+KINDS = {"raises": Raises, "none": NoText, "nameless": Nameless, "exit": SystemExit, "interrupt": KeyboardInterrupt}
 
 @app.route(route="bad/{kind}")
 def bad(req: func.HttpRequest) -> str:
@@ -47,6 +54,18 @@ def deep(x: int) -> list:
     for _ in range(x):
         made = [made]
     return made
+
+@app.activity_trigger(input_name="x")
+def repeated(x: dict) -> dict:
+    return x
+
+@app.route(route="status/{code:int}")
+def status(req: func.HttpRequest) -> func.HttpResponse:
+    return func.HttpResponse("x", status_code=int(req.route_params["code"]))
+
+@app.route(route="rest/{*rest}")
+def rest(req: func.HttpRequest) -> str:
+    return repr(req.route_params["rest"])
 
 @app.orchestration_trigger(context_name="context")
 def call(context):
@@ -91,7 +110,7 @@ def _run(host: Any, name: str, given: Any, instance_id: str) -> dict[str, Any]:
     return dict(host.wait_for(instance_id))
 
 
-@pytest.mark.parametrize("kind", ["raises", "none", "exit", "interrupt"])
+@pytest.mark.parametrize("kind", ["raises", "none", "nameless", "exit", "interrupt"])
 @pytest.mark.parametrize("name", ["fail", "fail_async"])
 def test_failures_without_text_fail_their_orchestration(host: Any, name: str, kind: str) -> None:
     """An activity whose exception has no text fails; it takes no worker with it, however often it happens."""
@@ -102,13 +121,13 @@ def test_failures_without_text_fail_their_orchestration(host: Any, name: str, ki
     assert _run(host, "call", {"name": "double", "input": 2}, f"after-{name}-{kind}")["output"] == 4
 
 
-@pytest.mark.parametrize("kind", ["raises", "none", "exit"])
+@pytest.mark.parametrize("kind", ["raises", "none", "nameless", "exit"])
 def test_orchestrators_without_text_fail(host: Any, kind: str) -> None:
     """An orchestrator whose exception has no text ends Failed."""
     assert _run(host, "raising", kind, f"raising-{kind}")["runtimeStatus"] == "Failed"
 
 
-@pytest.mark.parametrize("kind", ["raises", "none", "exit", "interrupt"])
+@pytest.mark.parametrize("kind", ["raises", "none", "nameless", "exit", "interrupt"])
 @pytest.mark.parametrize("route", ["bad", "bad_async"])
 def test_requests_whose_function_has_no_text_get_500(host: Any, route: str, kind: str) -> None:
     """An HTTP function whose exception has no text answers an empty 500, at once."""
@@ -141,6 +160,27 @@ def test_odd_inputs_are_shown_as_valid_json(host: Any, body: bytes, shown: Any) 
             else document
         )
         assert found["input"] == shown
+
+
+@pytest.mark.parametrize("name", ["echo", "call"])
+def test_functions_receive_lone_surrogates_replaced(host: Any, name: str) -> None:
+    """Orchestrators and activities are given U+FFFD, as UTF-8 carries it, and escaped backslashes as they were."""
+    given = {"lone": "\ud800", "pair": "\U0001f600", "text": "\\ud800", "\udfff": 1}
+    body = {"name": "repeated", "input": given} if name == "call" else given
+    status = _run(host, name, body, f"surrogate-{name}")
+    shown = {"lone": "\ufffd", "pair": "\U0001f600", "text": "\\ud800", "\ufffd": 1}
+    assert (status["runtimeStatus"], status["output"]) == ("Completed", shown)
+
+
+@pytest.mark.parametrize("code", [0, 99, 1000, 20_000])
+def test_answers_that_are_no_http_become_500(host: Any, code: int) -> None:
+    """A status that HTTP cannot carry is a 500, not an answer that clients cannot read."""
+    assert requests.get(f"{host.url}/api/status/{code}", timeout=20).status_code == 500
+
+
+def test_line_breaks_in_paths_reach_the_function(host: Any) -> None:
+    """An escaped line break is part of a path like any other sign."""
+    assert requests.get(f"{host.url}/api/rest/a%0Ab%0D", timeout=20).text == repr("a\nb\r")
 
 
 def test_outputs_that_are_not_finite_are_valid_json(host: Any) -> None:
