@@ -65,7 +65,7 @@ def real_panel(data: Path) -> Panel:
     """The panel of the sales in a folder with history.csv."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(data, Path(folder) / "data" / "store_sales")
-        return load_history(LocalStore(Path(folder)), SETTINGS)[0]
+        return load_history(LocalStore(Path(folder)), SETTINGS, "store_sales")[0]
 
 
 def measure_panels(

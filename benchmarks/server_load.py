@@ -272,7 +272,7 @@ def our_hours(store: Path) -> Any:
     from fleetscore.workloads.server_load.settings import ServerLoadSettings
 
     stop = (LAST_DAY + 1) * 24
-    inputs = prepare_span(LocalStore(store), ServerLoadSettings(), stop - 24 * 400, stop)
+    inputs = prepare_span(LocalStore(store), ServerLoadSettings(), "server_load", stop - 24 * 400, stop)
     return read_hours(LocalStore(store), inputs, 0, 1 << 30)
 
 

@@ -205,7 +205,9 @@ def panel_of(folder: Path) -> Any:
 
     names = [f"00-{number + 1:02d}" for number in range(STORES)]
     span = Span(Cadence.INDEX, 0, WEEKS, WEEKS + STEPS)
-    return load_panel(find_files(open_store(str(folder)), StoreSalesSettings()), span, names, ()).panel
+    return load_panel(
+        find_files(open_store(str(folder)), StoreSalesSettings(), "store_sales"), span, names, ()
+    ).panel
 
 
 def prepared_of(folder: Path) -> Any:

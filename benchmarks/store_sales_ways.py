@@ -74,7 +74,7 @@ def main() -> None:
     cutoffs = parser.parse_args().cutoffs
     with tempfile.TemporaryDirectory() as folder:
         source = fill_store(Path(folder))
-        panel, _ = load_history(LocalStore(Path(folder)), SETTINGS)
+        panel, _ = load_history(LocalStore(Path(folder)), SETTINGS, "store_sales")
     figures = {"source": source, "stores": len(panel.stores), **compare_ways(panel, cutoffs)}
     (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results" / "store_sales_ways.json").write_text(json.dumps(figures, indent=1) + "\n")

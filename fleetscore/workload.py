@@ -19,7 +19,7 @@ from fleetscore.models.pins import Pins
 from fleetscore.records import InputFile, Outcome, Rates
 from fleetscore.schemas import OUTCOMES, PARTITIONS, complete_outcomes, fill_table, list_texts
 from fleetscore.settings import NoSettings, RunPolicy, workload_settings_path
-from fleetscore.sources import DataSettings, Listing, list_inputs
+from fleetscore.sources import DataSettings, KeyedSpan, Listing, TableCover, cover_until, list_inputs
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window, parse_window
 
@@ -296,6 +296,17 @@ class Workload(ABC):
         """
         data = getattr(self.settings, "source", None) or getattr(self.settings, "data", None)
         return data.with_defaults("", self.zone) if isinstance(data, DataSettings) else None
+
+    def table_cover(self, window: Window) -> TableCover:
+        """When Delta tables of the input cover the window, for `ready.delta`: each holds a time after it."""
+        data = self.source()
+        return cover_until(data.paths if data else (), window.end)
+
+    def landed_span(self, run: RunContext) -> KeyedSpan:
+        """The span of time whose rows the window's own landing holds, where they are in a database: the
+        window.
+        """
+        return run.window
 
     def list_input(self, store: Store) -> Listing:
         """All files of the input's folders, whatever their window: those that are read, and those passed

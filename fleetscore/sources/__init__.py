@@ -37,10 +37,18 @@ from __future__ import annotations
 
 from fleetscore.records import InputFile
 from fleetscore.sources.aggregating import aggregate_rows
-from fleetscore.sources.landing import Landed, Standing, find_inputs, land, read_landed, read_standing
+from fleetscore.sources.landing import (
+    KeyedSpan,
+    Landed,
+    Standing,
+    find_inputs,
+    land,
+    read_landed,
+    read_standing,
+)
 from fleetscore.sources.listing import is_matched, list_inputs
 from fleetscore.sources.patterns import Span, TimeRange
-from fleetscore.sources.readiness import Readiness, check_ready, latest_start
+from fleetscore.sources.readiness import Readiness, TableCover, check_ready, cover_until, latest_start
 from fleetscore.sources.reading import (
     Reading,
     our_names,
@@ -52,14 +60,17 @@ from fleetscore.sources.reading import (
 )
 from fleetscore.sources.records import ColumnKind, Listing, PassedOver, Reject, RejectTally, Rows
 from fleetscore.sources.settings import DataSettings, Melt, Ready, read_data_settings
+from fleetscore.sources.span_landing import NamedSpan, find_span_inputs, land_span, list_landed
 
 __all__ = [
     "ColumnKind",
     "DataSettings",
     "InputFile",
+    "KeyedSpan",
     "Landed",
     "Listing",
     "Melt",
+    "NamedSpan",
     "PassedOver",
     "Readiness",
     "Reading",
@@ -69,14 +80,19 @@ __all__ = [
     "Rows",
     "Span",
     "Standing",
+    "TableCover",
     "TimeRange",
     "aggregate_rows",
     "check_ready",
+    "cover_until",
     "find_inputs",
+    "find_span_inputs",
     "is_matched",
     "land",
+    "land_span",
     "latest_start",
     "list_inputs",
+    "list_landed",
     "our_names",
     "read_batches",
     "read_data_settings",

@@ -32,6 +32,7 @@ from fleetscore.sources.records import Listing
 from fleetscore.sources.request import Budget, budget_of
 from fleetscore.sources.settings import DataSettings
 from fleetscore.store import Store
+from fleetscore.store.dry_run import DryStore
 from fleetscore.typed_json import decode_json
 
 Answer = TypeVar("Answer")
@@ -69,9 +70,22 @@ class Landed:
     newest: datetime | None = None
     schema: int = 1
 
+    @property
+    def key(self) -> str:
+        """The name of what was landed: the window's key."""
+        return self.path.split("/")[-2]
+
     def file(self) -> InputFile:
         """The landing as an input file, which is read as any other."""
         return InputFile(self.path, self.etag, self.size_bytes, "parquet")
+
+    def is_of(self, settings: DataSettings) -> bool:
+        """Whether it was made by the query and the database that the settings name."""
+        return (self.database, self.query_sha256) == (settings.database, _digest(settings.query))
+
+    def holds(self, span: Span) -> bool:
+        """Whether the query was given all of the span."""
+        return self.start <= span.start and self.end >= span.end
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +104,13 @@ def land(store: Store, settings: DataSettings, workload: str, window: KeyedSpan)
     query that the server does not accept or that lacks the time column, FileError beyond the limits of time
     and size, SettingsError for a connection that is not set.
     """
+    if isinstance(store, DryStore):
+        raise InputError(
+            f"No rows of {workload} {window.key} were landed yet, and a preview lands none.",
+            fix="Run the window; its plan can be seen once its rows were landed.",
+            field="window",
+            code="not_landed",
+        )
     connection = connection_named(settings.database)
     folder = f"landed/{workload}/{window.key}/"
     moment = datetime.now(UTC)
@@ -98,7 +119,6 @@ def land(store: Store, settings: DataSettings, workload: str, window: KeyedSpan)
     entry = store.stat(path)
     if entry is None:
         raise StoreError(f"{path} is gone since it was landed.")
-    digest = sha256(settings.query.encode()).hexdigest()
     landed = Landed(
         path,
         entry.etag,
@@ -108,7 +128,7 @@ def land(store: Store, settings: DataSettings, workload: str, window: KeyedSpan)
         window.start,
         window.end,
         settings.database,
-        digest,
+        _digest(settings.query),
         newest,
     )
     store.write(folder + "landing.json", msgspec.json.encode(landed))
@@ -121,8 +141,17 @@ def find_inputs(store: Store, settings: DataSettings, workload: str, window: Key
     """
     if not settings.database:
         return list_inputs(store, settings, window)
-    landed = read_landed(store, workload, window.key) or land(store, settings, workload, window)
-    return Listing((landed.file(),), (), 1)
+    return Listing((land_once(store, settings, workload, window).file(),), (), 1)
+
+
+def land_once(store: Store, settings: DataSettings, workload: str, window: KeyedSpan) -> Landed:
+    """The window's newest landing; it is landed now where that was not done, or by another query or for less
+    time. Raises as `land`.
+    """
+    landed = read_landed(store, workload, window.key)
+    if landed is not None and landed.is_of(settings) and landed.holds(window):
+        return landed
+    return land(store, settings, workload, window)
 
 
 def read_landed(store: Store, workload: str, window_key: str) -> Landed | None:
@@ -132,9 +161,15 @@ def read_landed(store: Store, workload: str, window_key: str) -> Landed | None:
     """
     path = f"landed/{workload}/{window_key}/landing.json"
     try:
-        return decode_json(store.read(path), Landed)
+        return decode_landed(path, store.read(path))
     except MissingBlobError:
         return None
+
+
+def decode_landed(path: str, data: bytes) -> Landed:
+    """The record of a landing that lies at the path; InputError for bytes that are none."""
+    try:
+        return decode_json(data, Landed)
     except msgspec.DecodeError as error:
         raise InputError(
             f"{path} cannot be read: {error}.",
@@ -158,6 +193,10 @@ def read_standing(settings: DataSettings, window: Span) -> Standing:
         return Standing(row["rows"], row["newest"] if isinstance(row["newest"], datetime) else None)
 
     return _tried(ask)
+
+
+def _digest(query: str) -> str:
+    return sha256(query.encode()).hexdigest()
 
 
 def _tried(read: Callable[[], Answer]) -> Answer:

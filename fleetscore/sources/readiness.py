@@ -4,10 +4,12 @@ partitions were seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
+
+import pyarrow as pa
 
 from fleetscore.sources.delta_tables import open_snapshot
 from fleetscore.sources.patterns import Span, parse_pattern, render
@@ -25,11 +27,33 @@ class Readiness:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class TableCover:
+    """Which Delta tables a window waits for, and whether one with these newest times of its files covers it."""
+
+    paths: tuple[str, ...]
+    is_covered: Callable[[Sequence[object]], bool]
+
+
+def cover_until(paths: tuple[str, ...], end: datetime) -> TableCover:
+    """Tables that have to hold a time at or after `end`: what comes later in them is of later windows."""
+
+    def is_covered(values: Sequence[object]) -> bool:
+        newest = _newest(values)
+        return newest is not None and newest >= end
+
+    return TableCover(paths, is_covered)
+
+
 def check_ready(
-    store: Store, settings: DataSettings, window: Span, share_seen: Callable[[], float]
+    store: Store,
+    settings: DataSettings,
+    window: Span,
+    share_seen: Callable[[], float],
+    cover: TableCover | None = None,
 ) -> Readiness:
     """Whether the line `ready` holds for a window now; `share_seen` counts partitions, and is called where
-    a share is requested.
+    a share is requested; `cover` says which tables cover the window (None: all, each with a time after it).
 
     Raises StoreError where the place cannot be read, InputError for a table that cannot be read.
     """
@@ -39,7 +63,7 @@ def check_ready(
     if ready.marker:
         return _check_markers(store, settings, ready.marker, window)
     if ready.delta:
-        return _check_tables(store, settings, window)
+        return _check_tables(store, settings, cover or cover_until(settings.paths, window.end))
     share = share_seen()
     return Readiness(
         share >= ready.share, f"{share:.0%} of the partitions were seen; {ready.share:.0%} are required."
@@ -70,29 +94,32 @@ def _check_markers(store: Store, settings: DataSettings, marker: str, window: Sp
     return Readiness(True, f"The marker {marker} is there.")
 
 
-def _check_tables(store: Store, settings: DataSettings, window: Span) -> Readiness:
-    """Each table has to hold a time at or after the window's end: what comes later in it is of later
-    windows.
-    """
-    column = f"max.{settings.theirs(settings.time)}"
-    for path in settings.paths:
+def _check_tables(store: Store, settings: DataSettings, cover: TableCover) -> Readiness:
+    """Each table has to cover the window by the newest times that its log has of its files."""
+    theirs = settings.theirs(settings.time)
+    for path in cover.paths:
         place, root = store_of(store, path)
         snapshot = open_snapshot(place, root, None)
-        newest = _newest(
-            snapshot.actions[column].to_pylist() if column in snapshot.actions.column_names else []
-        )
-        if newest is None or newest < window.end:
-            seen = (
-                f"its newest time is {newest.isoformat()}"
-                if newest
-                else f"its log has no times of {settings.time!r}"
-            )
+        values = _times_of(snapshot.actions, theirs)
+        if not cover.is_covered(values):
+            seen = f"its newest time is {_shown(values)}" if values else f"its log has no times of {theirs!r}"
             return Readiness(
                 False, f"Version {snapshot.version} of {path} does not cover the window: {seen}."
             )
-    return Readiness(True, "Each Delta table holds a time after the window.")
+    return Readiness(True, "Each Delta table covers the window.")
 
 
-def _newest(values: list[object]) -> datetime | None:
+def _times_of(actions: pa.Table, column: str) -> list[object]:
+    """The newest time of each file, by its statistics, or by its partition."""
+    names = [name for name in (f"max.{column}", f"partition.{column}") if name in actions.column_names]
+    return [value for name in names for value in actions[name].to_pylist() if value is not None]
+
+
+def _shown(values: Sequence[object]) -> str:
+    newest = _newest(values)
+    return newest.isoformat() if newest else max(map(str, values))
+
+
+def _newest(values: Sequence[object]) -> datetime | None:
     times = [value for value in values if isinstance(value, datetime)]
     return max((t if t.tzinfo else t.replace(tzinfo=UTC) for t in times), default=None)

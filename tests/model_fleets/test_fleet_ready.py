@@ -79,6 +79,28 @@ def test_a_share_of_the_vans_starts_the_window(store: Store) -> None:
     assert started(store, END + timedelta(minutes=7)) == ["2026-11-21"]
 
 
+def test_partitions_are_counted_anew_only_where_something_is_new(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looks at the same files count nothing; new files, new models and an hour's age do."""
+    with_ready(store, "{ share = 1.0 }", "overdue_s = 200000")
+    counted: list[int] = []
+    count = ready_windows._count_share
+    monkeypatch.setattr(ready_windows, "_count_share", lambda run: counted.append(1) or count(run))
+    for minutes in (1, 7, 13, 19):
+        assert started(store, END + timedelta(minutes=minutes)) == []
+    assert len(counted) == 1
+    write_rows(store, telemetry(VANS[:1]), "2026-11-21-again.parquet")
+    assert started(store, END + timedelta(minutes=25)) == []
+    assert len(counted) == 2
+    pin_models(store, {van: fitted(at + 1) for at, van in enumerate(VANS)})
+    assert started(store, END + timedelta(minutes=31)) == []
+    assert len(counted) == 3
+    for minutes in (60, 92):
+        assert started(store, END + timedelta(minutes=minutes)) == []
+    assert len(counted) == 4
+
+
 def test_a_window_that_waits_keeps_back_no_later_one(store: Store) -> None:
     """With windows published, those that are ready start in any order; the one without its marker waits for its own latest start."""
     with_ready(store, '{ marker = "data/{window:%Y-%m-%d}/_DONE" }', "overdue_s = 200000")

@@ -170,10 +170,6 @@ def test_files_that_are_passed_over_are_remarks(modelled: Store, put_parquet: An
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (
-            'database = "FLEETSCORE_DATABASE_A"\nquery = "SELECT 1 WHERE :start < :end"',
-            "not for sensor_anomaly",
-        ),
         ('aggregate = { every = "7min", value = "mean" }', "must divide the hour"),
         ('aggregate = { every = "2h", value = "mean" }', "must divide the hour"),
         ('aggregate = { every = "1min", km = "mean" }', "a statistic of km"),
@@ -181,7 +177,7 @@ def test_files_that_are_passed_over_are_remarks(modelled: Store, put_parquet: An
     ],
 )
 def test_lines_that_detectors_cannot_follow_are_refused(store: Store, line: str, said: str) -> None:
-    """Databases, intervals across the window's bounds and statistics of other columns are refused by name."""
+    """Intervals across the window's bounds and statistics of other columns are refused by name."""
     configure(store, f"[data]\n{line}\n")
     with pytest.raises(SettingsError, match=said):
         get_workload(store, "sensor_anomaly")

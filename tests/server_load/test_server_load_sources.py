@@ -111,7 +111,7 @@ def test_compressed_logs_give_the_hours_and_counts_of_the_log(
     store.write(f"{_FOLDER}/a.csv.{suffix}", packed)
     run, found = prepared(store)
     assert hours_of(store, found.inputs) == plain
-    [record] = find_sources(store, run.settings).usable
+    [record] = find_sources(store, run.settings, run.workload).usable
     assert dict(record.counts.causes) == {"short_row": 10}
     assert [example.text for example in record.counts.examples] == ["bad,line"] * 3
     assert record.counts.lines == text.count(b"\n") + 1
@@ -136,7 +136,7 @@ def test_compressed_files_that_are_no_logs_are_set_aside(
     store.write(f"{_FOLDER}/b.csv.gz", content)
     configure(store, "[data]\nread_limit_mb = 2\n")
     run, found = prepared(store)
-    [aside] = find_sources(store, run.settings).aside
+    [aside] = find_sources(store, run.settings, run.workload).aside
     assert (aside.path, aside.cause) == (f"{_FOLDER}/b.csv.gz", problem)
     assert found.expected["partition"].to_pylist() == ["10.0.0.1"]
 
@@ -146,7 +146,9 @@ def test_an_empty_compressed_log_is_no_fault(store: LocalStore, logs: Callable[.
     store.write(f"{_FOLDER}/a.csv", logs(["10.0.0.1"], 1, 9))
     store.write(f"{_FOLDER}/b.csv.gz", gzip.compress(b""))
     run, _ = prepared(store)
-    assert [record.counts.lines for record in find_sources(store, run.settings).usable][1:] == [0]
+    assert [record.counts.lines for record in find_sources(store, run.settings, run.workload).usable][1:] == [
+        0
+    ]
 
 
 def test_servers_with_names_are_trained_and_scored(store: LocalStore, logs: Callable[..., bytes]) -> None:
@@ -217,7 +219,7 @@ def _pins(store: LocalStore) -> Any:
 
 
 def test_lines_that_months_of_logs_cannot_have_are_refused(store: LocalStore) -> None:
-    """Databases and intervals are refused by name."""
+    """Intervals are refused by name."""
     configure(store, '[data]\naggregate = { every = "1min", load = "mean" }\n')
     with pytest.raises(SettingsError, match="not for server_load"):
         get_workload(store, "server_load")

@@ -558,8 +558,10 @@ def test_a_log_whose_name_is_not_utf8_is_set_aside_by_name(tmp_path: Path) -> No
     store.write("data/server_load/a.csv", b"1,2\n")
     (store.root / "data" / "server_load" / os.fsdecode(b"bad\xff.csv")).write_bytes(b"1,2\n")
     settings = ServerLoadSettings()
-    assert [file.path for file in list_logs(store, settings).files] == ["data/server_load/a.csv"]
-    (told,) = find_sources(store, settings).remarks
+    assert [file.path for file in list_logs(store, settings, "server_load").files] == [
+        "data/server_load/a.csv"
+    ]
+    (told,) = find_sources(store, settings, "server_load").remarks
     assert told.startswith("data/server_load/bad\\udcff.csv: ")
     assert "rename it" in told
 
@@ -574,13 +576,13 @@ def test_a_log_that_takes_too_long_to_read_is_set_aside_by_name(
         patched.setattr("fleetscore.sources.request.time.monotonic", lambda: next(clock))
         strict = replace(_OPTIONS, data=DataSettings(read_limit_s=300.0))
         prepare(request_of(store, "2016-06-28", strict))
-    (aside,) = find_sources(store, strict).aside
+    (aside,) = find_sources(store, strict, "server_load").aside
     assert aside.cause == "too_slow"
     assert aside.detail.startswith(f"{_FOLDER}/slow.csv could not be read within 300 s.")
     assert "read_limit_s" in aside.detail
-    assert find_sources(store, _OPTIONS).unparsed
+    assert find_sources(store, _OPTIONS, "server_load").unparsed
     prepare(request_of(store, "2016-06-28"))
-    assert not find_sources(store, _OPTIONS).aside
+    assert not find_sources(store, _OPTIONS, "server_load").aside
 
 
 def test_a_log_of_zeros_is_set_aside_from_its_first_bytes(
@@ -595,7 +597,7 @@ def test_a_log_of_zeros_is_set_aside_from_its_first_bytes(
             file.write(head)
             file.truncate(3 << 30)
     prepare(request_of(store, "2016-06-28"))
-    assert {one.path: one.cause for one in find_sources(store, _OPTIONS).aside} == {
+    assert {one.path: one.cause for one in find_sources(store, _OPTIONS, "server_load").aside} == {
         f"{_FOLDER}/all.csv": "bad_encoding",
         f"{_FOLDER}/end.csv": "endless_line",
     }

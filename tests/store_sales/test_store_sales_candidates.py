@@ -147,7 +147,7 @@ def test_the_choice_sees_nothing_that_it_is_judged_on(tmp_path: Path, chain: Any
     store = LocalStore(tmp_path)
     chain.write(store)
     settings = StoreSalesSettings(rounds=5, leaves=4, calibration_blocks=2)
-    panel, _ = load_history(store, settings)
+    panel, _ = load_history(store, settings, "store_sales")
     rolled = roll(panel, settings, 1)
     other = replace_sales(panel, 57)
     again = roll(other, settings, 1)

@@ -35,7 +35,7 @@ def panel_of(folder: Path, chain: Any) -> Panel:
 
     store = LocalStore(folder)
     chain.write(store)
-    files = find_files(store, StoreSalesSettings())
+    files = find_files(store, StoreSalesSettings(), "store_sales")
     return load_panel(files, Span(Cadence.INDEX, 0, 70, 70), ["1", "2", "3", "4", "5", "6"], ()).panel
 
 
@@ -176,7 +176,7 @@ def test_real_sales_are_forecast_well_inside_their_history() -> None:
     from fleetscore.windows import Cadence
 
     store = _RealStore(REAL)
-    files = find_files(store, StoreSalesSettings())
+    files = find_files(store, StoreSalesSettings(), "store_sales")
     names = [str(n) for n in range(1, 81)]
     panel = load_panel(files, Span(Cadence.INDEX, 0, 108, 108), names, ()).panel
     figures = backtest_panel(panel, StoreSalesSettings(calibration_blocks=2), 2)

@@ -25,7 +25,7 @@ SPAN = Span(Cadence.INDEX, 0, 70, 83)
 def load(
     store: LocalStore, span: Span = SPAN, stores: tuple[str, ...] = ("1", "2", "3", "4", "5", "6")
 ) -> Filled:
-    return load_panel(find_files(store, StoreSalesSettings()), span, stores, ())
+    return load_panel(find_files(store, StoreSalesSettings(), "store_sales"), span, stores, ())
 
 
 def assert_same(a: Filled, b: Filled) -> None:
@@ -134,7 +134,7 @@ def test_names_that_look_like_null_are_names(name: str, write: Any, tmp_path: Pa
     assert filled.findings[:, FINDINGS.index("missing_sales")].tolist() == [1] * len(NAMES_LIKE_NULL)
     assert filled.findings[:, FINDINGS.index("unreadable_cell")].sum() == 0
     assert sorted(filled.panel.skus) == sorted(NAMES_LIKE_NULL)
-    files = find_files(store, StoreSalesSettings())
+    files = find_files(store, StoreSalesSettings(), "store_sales")
     batches = files.reader.keys(files.history[0][0], Cadence.INDEX)
     seen = {batch.store.values[code] for batch in batches for code in batch.store.codes}
     assert seen == set(NAMES_LIKE_NULL)
@@ -180,7 +180,7 @@ def test_daily_rows_add_up_to_their_weeks(plain: Filled, chain: Any, write: Any,
             days["sales"] = days["sales"] + offsets - 3
         write(store, name, days)
     options = StoreSalesSettings(frequency="day")
-    files = find_files(store, options)
+    files = find_files(store, options, "store_sales")
     span = Span(Cadence.WEEK, zero, first.ordinal, first.ordinal + 13)
     filled = load_panel(files, span, ("1", "2", "3", "4", "5", "6"), ())
     assert np.allclose(filled.panel.sales, 7 * plain.panel.sales, equal_nan=True)
@@ -207,7 +207,7 @@ def test_keys_are_read_alone(chain: Any, tmp_path: Path) -> None:
     """Discovery reads stores and weeks, and sees every row."""
     store = LocalStore(tmp_path / "keys")
     chain.write(store)
-    files = find_files(store, StoreSalesSettings())
+    files = find_files(store, StoreSalesSettings(), "store_sales")
     batches = list(files.reader.keys(files.history[0][0], Cadence.INDEX))
     assert sum(len(batch.week) for batch in batches) == len(chain.history["week"])
 
@@ -225,8 +225,8 @@ def test_a_file_that_is_none_says_so(name: str, content: bytes, says: str, tmp_p
     """An empty, torn or foreign file is left out, named with what is wrong."""
     store = LocalStore(tmp_path)
     store.write(f"data/store_sales/{name}", content)
-    files = find_files(store, StoreSalesSettings())
-    told = (*list_files(store, StoreSalesSettings()).remarks(), *files.faults)
+    files = find_files(store, StoreSalesSettings(), "store_sales")
+    told = (*list_files(store, StoreSalesSettings(), "store_sales").remarks(), *files.faults)
     assert files.inputs() == ()
     assert [f"data/store_sales/{name}" in one and says in one for one in told] == [True]
 

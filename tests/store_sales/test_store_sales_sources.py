@@ -18,6 +18,7 @@ from fleetscore.pipeline.local import run_window
 from fleetscore.registry import get_workload
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
+from fleetscore.sources import check_ready
 from fleetscore.store.local import LocalStore
 from fleetscore.workloads.store_sales.contract import QUANTILE_NAMES, StoreSalesSettings
 
@@ -212,13 +213,13 @@ def test_files_that_are_passed_over_are_remarks(chain: Any, sound: LocalStore) -
 
 
 def test_lines_that_no_weekly_workload_can_mean_are_refused(sound: LocalStore) -> None:
-    """A database, intervals and the times of a Delta table belong to windows of time; they are refused by name."""
+    """Intervals, and a Delta table of history and plans alike as a sign of readiness, are refused by name."""
     for line in (
         'aggregate = { every = "1d", sales = "sum" }',
         'format = "delta"\ntime = "week"\nready = { delta = true }',
     ):
         configure(sound, f"[data]\n{line}\n")
-        with pytest.raises(SettingsError, match="not for store_sales"):
+        with pytest.raises(SettingsError, match="store_sales"):
             get_workload(sound, "store_sales")
 
 
@@ -227,3 +228,42 @@ def test_sources_of_the_default_folder() -> None:
     settings = StoreSalesSettings()
     assert settings.source.paths == ("data/store_sales/future**", "data/store_sales/history**")
     assert settings.folder == "data/store_sales/"
+
+
+@pytest.mark.parametrize(
+    ("frequency", "theirs", "before", "last"),
+    [
+        ("week", "Woche", "2026-W45", "2026-W46"),
+        ("week", "Woche", dt.date(2026, 11, 2), dt.date(2026, 11, 9)),
+        (
+            "day",
+            "Woche",
+            dt.datetime(2026, 11, 14, 12, tzinfo=dt.UTC),
+            dt.datetime(2026, 11, 15, 1, tzinfo=dt.UTC),
+        ),
+    ],
+)
+@pytest.mark.parametrize("partitioned", [False, True])
+def test_a_week_is_ready_when_its_history_holds_the_week_before(
+    frequency: str, theirs: str, before: Any, last: Any, partitioned: bool, sound: LocalStore
+) -> None:
+    """By weeks, dates or days, as statistics or partitions of the history's Delta table; plans of weeks to come lie in another
+    table and count for nothing.
+    """
+    deltalake = pytest.importorskip("deltalake")
+    configure(
+        sound,
+        f'frequency = "{frequency}"\n[data]\npath = "lake/sold"\nfuture = "lake/plans"\nformat = "delta"\n'
+        f'time = "week"\ncolumns = {{ week = "{theirs}" }}\nready = {{ delta = true }}\n',
+    )
+    kind = get_workload(sound, "store_sales")
+    window = kind.parse_window("2026-W47")
+    by = [theirs] if partitioned else None
+    deltalake.write_deltalake(str(sound.root / "lake/plans"), pa.table({theirs: [dt.date(2027, 1, 4)]}))
+    for value, is_ready in ((before, False), (last, True)):
+        table = pa.table({theirs: [value], "store": ["1"]})
+        deltalake.write_deltalake(str(sound.root / "lake/sold"), table, mode="append", partition_by=by)
+        data, cover = kind.source(), kind.table_cover(window)
+        assert data is not None
+        found = check_ready(sound, data, window, lambda: 0.0, cover)
+        assert found.is_ready is is_ready, found.detail

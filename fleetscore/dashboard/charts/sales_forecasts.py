@@ -72,7 +72,7 @@ def draw_forecasts(
     best = _best_sellers(table)
     check_drawn(best, asked, window.key)
     chosen = asked or best[:_PANELS]
-    history = _read_history(store, workload.settings, window, name)
+    history = _read_history(store, workload, window, name)
     panels = [
         _panel(sku, history.get(sku), table.filter(pc.equal(table["sku"], sku)).sort_by("step"), window)
         for sku in chosen
@@ -113,14 +113,13 @@ def _best_sellers(table: pa.Table) -> list[str]:
     return skus
 
 
-def _read_history(
-    store: Store, settings: StoreSalesSettings, window: Window, name: str
-) -> dict[str, Numbers]:
+def _read_history(store: Store, workload: Workload, window: Window, name: str) -> dict[str, Numbers]:
     """SKU -> its sales of the last year up to the window, NaN where they are not known."""
     from fleetscore.workloads.store_sales.input_files import find_files
     from fleetscore.workloads.store_sales.loading import Span, load_panel
 
-    files = find_files(store, settings)
+    settings: StoreSalesSettings = workload.settings
+    files = find_files(store, settings, workload.name, window)
     first = max(0, window.ordinal - _SHOWN_WEEKS)
     span = Span(window.cadence, first, window.ordinal, window.ordinal + settings.steps)
     panel = load_panel(files, span, [name], settings.covariates).panel

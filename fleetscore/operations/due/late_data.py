@@ -121,10 +121,11 @@ def land_late(context: RunContext) -> bool:
     landed = read_landed(context.store, context.workload, context.window.key)
     if landed is None:
         return False
-    standing = read_standing(data, context.window)
+    span = context.kind.landed_span(context)
+    standing = read_standing(data, span)
     if (standing.rows, standing.newest) == (landed.rows, landed.newest):
         return False
-    land(context.store, data, context.workload, context.window)
+    land(context.store, data, context.workload, span)
     return True
 
 

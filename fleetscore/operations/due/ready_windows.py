@@ -4,7 +4,9 @@ its deadline or `overdue_s` after it is due.
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import pyarrow.compute as pc
@@ -16,18 +18,31 @@ from fleetscore.pipeline.submit import Submission, count_left_out, newest_round,
 from fleetscore.records import Outcome, RunState
 from fleetscore.runs.manifests import read_latest
 from fleetscore.settings import RunPolicy
-from fleetscore.sources import DataSettings, check_ready, latest_start
+from fleetscore.sources import DataSettings, check_ready, latest_start, list_inputs
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window, due_windows
-from fleetscore.workload import Workload
+from fleetscore.workload import RunContext, Workload
 
 _log = logging.getLogger("fleetscore.schedules")
 _SHARE_EVERY = timedelta(minutes=5)
-_counted: dict[tuple[str, str, str], tuple[datetime, float]] = {}
-"""Store, workload and window -> when its partitions were last counted, and the share that was seen."""
+_COUNT_EVERY = timedelta(hours=1)
+_counted: dict[tuple[str, str, str], _Count] = {}
+"""Store, workload and window -> the last count of its partitions."""
 
 _started: set[tuple[str, str, str]] = set()
 """Windows that are known to have a run; only spares reading it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """When a window's input was looked at, when its partitions were counted, of which files and models, and the
+    share that was seen.
+    """
+
+    looked: datetime
+    counted: datetime
+    state: str
+    share: float
 
 
 def submit_ready_windows(
@@ -60,7 +75,8 @@ def may_start(
     if now >= latest_start(data.ready, window, due, policy.overdue_s, workload.zone):
         return True
     try:
-        found = check_ready(store, data, window, lambda: _share_seen(store, workload, window, now))
+        cover = workload.table_cover(window)
+        found = check_ready(store, data, window, lambda: _share_seen(store, workload, window, now), cover)
     except FleetscoreError as error:
         _log.error("%s: whether %s is ready cannot be seen: %s", workload.name, window.key, error)
         return False
@@ -115,16 +131,39 @@ def _submit(
 
 
 def _share_seen(store: Store, workload: Workload, window: Window, now: datetime) -> float:
-    """The share of the expected partitions that are not late; counted anew every few minutes."""
+    """The share of the expected partitions that are not late; looked at every few minutes, and counted anew
+    where files, models or settings are others than those of the last count, or that is an hour old.
+    """
     key = (store.url, workload.name, window.key)
-    if key in _counted and now - _counted[key][0] < _SHARE_EVERY:
-        return _counted[key][1]
+    last = _counted.get(key)
+    if last is not None and now - last.looked < _SHARE_EVERY:
+        return last.share
     context = open_window(store, workload, window.key)
-    share = 0.0
-    if prepare_window(context):
-        outcomes = workload.discover(context).expected["outcome"]
-        expected = len(outcomes) - pc.sum(pc.equal(outcomes, Outcome.SKIPPED)).as_py()
-        late = pc.sum(pc.equal(outcomes, Outcome.LATE)).as_py()
-        share = 1.0 - late / expected if expected else 0.0
-    _counted[key] = (now, share)
-    return share
+    state = _state_of(context)
+    if last is None or not state or last.state != state or now - last.counted >= _COUNT_EVERY:
+        last = _Count(now, now, state, _count_share(context))
+    _counted[key] = replace(last, looked=now)
+    return last.share
+
+
+def _state_of(context: RunContext) -> str:
+    """A digest of all that a window's partitions are found by: its files, the pinned models, the settings; ""
+    for a kind that lists its input otherwise.
+    """
+    data = context.kind.source()
+    if data is None:
+        return ""
+    files = list_inputs(context.store, data, context.kind.landed_span(context)).files
+    known = [(file.path, file.etag, file.size_bytes) for file in files]
+    text = repr((known, context.pins, context.kind.settings, context.policy))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _count_share(context: RunContext) -> float:
+    """The share of the window's expected partitions that are not late now."""
+    if not prepare_window(context):
+        return 0.0
+    outcomes = context.kind.discover(context).expected["outcome"]
+    expected = len(outcomes) - pc.sum(pc.equal(outcomes, Outcome.SKIPPED)).as_py()
+    late = pc.sum(pc.equal(outcomes, Outcome.LATE)).as_py()
+    return 1.0 - late / expected if expected else 0.0

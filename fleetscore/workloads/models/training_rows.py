@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from fleetscore.errors import FileError, InputError
 from fleetscore.models.packs.bundle import Bundle
 from fleetscore.records import InputFile
-from fleetscore.sources import ColumnKind, TimeRange, list_inputs, read_table
+from fleetscore.sources import ColumnKind, Landed, NamedSpan, TimeRange, land, list_inputs, read_table
 from fleetscore.workload import RunContext
 from fleetscore.workloads.models.fitting import KeyRows
 from fleetscore.workloads.models.key_counts import WindowCounts, count_keys
@@ -50,17 +50,20 @@ def training_span(run: RunContext) -> TimeRange:
 
 
 def find_training_files(run: RunContext) -> tuple[tuple[InputFile, ...], tuple[str, ...]]:
-    """The span's files, as the plan has them or else listed, and remarks; InputError for a database."""
+    """The span's files, as the plan has them or else listed, or landed now from a database, and remarks."""
     settings: FleetSettings = run.settings
     if run.inputs:
         return run.inputs, ()
     if settings.data.database:
-        raise InputError(
-            "Training reads files, and the rows of this workload are in a database.",
-            fix="Write the span's rows to files and name them in [data], or train elsewhere and import the models.", field="data",
-        )  # fmt: skip
+        return (_land_training_rows(run).file(),), ()
     listing = list_inputs(run.store, settings.source, training_span(run))
     return listing.files, listing.remarks()
+
+
+def _land_training_rows(run: RunContext) -> Landed:
+    first, end = run.span
+    span = NamedSpan(f"train-{first.key}-{end.key}", first.start, end.start)
+    return land(run.store, run.settings.source, run.workload, span)
 
 
 def count_training_rows(run: RunContext, files: Sequence[InputFile]) -> WindowCounts:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from fleetscore.models.pins import Pins
 from fleetscore.partition_keys import join_key
 from fleetscore.records import InputFile, Outcome
-from fleetscore.sources import Listing, list_inputs
+from fleetscore.sources import Listing, find_span_inputs
 from fleetscore.store.paths import carried_state_prefix
 from fleetscore.workload import Partitions, Remark, RunContext
 from fleetscore.workloads.sensor_anomaly.catalog import catalog_files, date_files, files_ahead
@@ -56,7 +56,8 @@ def discover_window(run: RunContext) -> Partitions:
     span = span_us(run)
     indices = read_indices(run.store, run.workload, run.pins)
     since = span[0] - _history_us(indices.values(), span[0])
-    listing = list_inputs(run.store, run.settings.source, span_of(since, span[1]))
+    reads = span_of(since, span[1])
+    listing = find_span_inputs(run.store, run.settings.source, run.workload, reads, run.window)
     files = catalog_files(run.store, listing.files, run.settings, *span)
     dated = date_files(run.store, listing.files, run.settings)
     inputs = [file for file, (first_us, last_us) in dated if first_us < span[1] and last_us >= since]
@@ -121,7 +122,7 @@ def _remark_history(workload: str, before: Sequence[InputFile], days: float) -> 
 def discover_training_span(run: RunContext) -> Partitions:
     """The sensors with readings in the run's span, one model each; those with too few readings are skipped."""
     span, settings = span_us(run), run.settings
-    listing = list_inputs(run.store, settings.source, span_of(*span))
+    listing = find_span_inputs(run.store, settings.source, run.workload, span_of(*span))
     files = catalog_files(run.store, listing.files, settings, *span)
     keys, rows = count_readings(files, *span)
     few = rows < settings.train_rows_min

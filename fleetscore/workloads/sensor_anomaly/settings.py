@@ -90,11 +90,6 @@ class SensorSettings:
         alarms = self.alarms_per_sensor_day
         _check("alarms_per_sensor_day", alarms, 0.001 <= alarms <= 10.0, "between 0.001 and 10")
         check_aggregate(self.data.aggregate, self.value_column)
-        if self.data.database:
-            raise ValueError(
-                "database is not for sensor_anomaly, whose detectors read the days before a window as well: write "
-                "the rows into files and name those in `path`, or use a workload of the kind models"
-            )
 
     @property
     def folder(self) -> str:
@@ -104,4 +99,7 @@ class SensorSettings:
     @property
     def source(self) -> DataSettings:
         """How input is listed and read; `aggregate` comes after, when all readings of a sensor are there."""
-        return replace(self.data, aggregate={}).with_defaults(_FOLDER, self.timezone)
+        data = replace(self.data, aggregate={})
+        if data.database:
+            data = replace(data, time=data.time or self.time_column)
+        return data.with_defaults(_FOLDER, self.timezone)

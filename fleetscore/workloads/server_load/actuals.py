@@ -20,7 +20,9 @@ from fleetscore.workloads.server_load.settings import ServerLoadSettings
 _KEY = ["server", "hour"]
 
 
-def judge_classes(store: Store, settings: ServerLoadSettings, window: Window, results: pa.Table) -> pa.Table:
+def judge_classes(
+    store: Store, settings: ServerLoadSettings, workload: str, window: Window, results: pa.Table
+) -> pa.Table:
     """JUDGED rows: per server the share of hours with sessions whose class was predicted wrongly. The logs
     of those hours must be parsed.
     """
@@ -28,7 +30,7 @@ def judge_classes(store: Store, settings: ServerLoadSettings, window: Window, re
         return JUDGED.empty_table()
     targets = window_targets(window, settings.horizon_hours)
     first, stop = int(targets[0]), int(targets[-1]) + 1
-    hours = read_hours(store, prepare_span(store, settings, first, stop), first, stop)
+    hours = read_hours(store, prepare_span(store, settings, workload, first, stop), first, stop)
     number = classify(hours["load"].to_numpy() / UNITS, settings.medium_above, settings.high_above)
     moments = pa.array(hours["hour"].to_numpy().astype(np.int64) * (HOUR_S * 1_000_000))
     actual = pa.table(

@@ -25,14 +25,16 @@ from fleetscore.workloads.server_load.training import able_candidates, baselines
 _TRAINING_DAYS = 30
 
 
-def run_backtest(store: Store, settings: ServerLoadSettings, cutoffs: int) -> Mapping[str, Any]:
+def run_backtest(
+    store: Store, settings: ServerLoadSettings, workload: str, cutoffs: int
+) -> Mapping[str, Any]:
     """Judge at the last `cutoffs` cutoffs, `test_days` apart; each learns from the 30 days before (or what
     there is of them).
     """
-    stop = _last_hour(find_sources(store, settings).usable) // 24 * 24 + 24
+    stop = _last_hour(find_sources(store, settings, workload).usable) // 24 * 24 + 24
     step = settings.test_days * 24
     span = (stop - cutoffs * step - _TRAINING_DAYS * 24, stop)
-    inputs = prepare_span(store, settings, *span)
+    inputs = prepare_span(store, settings, workload, *span)
     rows = [
         row for n in range(cutoffs, 0, -1) for row in _at_cutoff(store, settings, inputs, stop - n * step)
     ]

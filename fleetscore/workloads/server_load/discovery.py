@@ -61,7 +61,7 @@ def discover_window(run: RunContext) -> Partitions:
     """Every server with a session in the lookback of the window, and the months of hours to score them from."""
     store = run.store
     first, stop = hours_read(run)
-    sources, months, inputs = _prepared(store, run.settings, first, stop)
+    sources, months, inputs = _prepared(run, first, stop)
     hours = read_hours(store, inputs, first, stop, ["server", "hour"])
     found = hours.group_by("server").aggregate([("hour", "count"), ("hour", "max")])
     aside = _servers_aside(store, sources.aside, first, stop)
@@ -114,7 +114,7 @@ def discover_span(run: RunContext) -> Partitions:
     """The one partition of a training, with as many rows as there are server-hours to learn from."""
     store, settings = run.store, run.settings
     first, stop = hours_read(run)
-    sources, months, inputs = _prepared(store, settings, first, stop)
+    sources, months, inputs = _prepared(run, first, stop)
     hours = read_hours(
         store, inputs, first + LOOKBACK_HOURS, stop, ["server", "hour"], settings.wanted_servers
     )
@@ -130,9 +130,10 @@ def discover_span(run: RunContext) -> Partitions:
 
 
 def _prepared(
-    store: Store, settings: ServerLoadSettings, first: int, stop: int
+    run: RunContext, first: int, stop: int
 ) -> tuple[Sources, list[MonthHours], tuple[InputFile, ...]]:
-    sources = find_sources(store, settings)
+    store, settings = run.store, run.settings
+    sources = find_sources(store, settings, run.workload)
     require_parsed(sources)
     months = months_of(sources.usable, first, stop, settings.buckets)
     inputs = []

@@ -8,11 +8,13 @@ from typing import Any
 
 from fleetscore.errors import BugError
 from fleetscore.records import InputFile
+from fleetscore.sources import TimeRange, land_span
 from fleetscore.store.base import Store
 from fleetscore.store.tables import has_table
 from fleetscore.workload import MapItem, RunContext
 from fleetscore.workloads.server_load.discovery import hours_read
 from fleetscore.workloads.server_load.features import LOOKBACK_HOURS
+from fleetscore.workloads.server_load.months import moment_of
 from fleetscore.workloads.server_load.partials import RECORDS, ROOT, parse_range
 from fleetscore.workloads.server_load.peaks import write_hours
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
@@ -25,12 +27,21 @@ _BYTES_PER_SLOT = 40
 def open_items(run: RunContext) -> list[MapItem]:
     """The ranges to parse, and when all are parsed the months to reduce; nothing when the run is prepared."""
     store, settings = run.store, run.settings
-    sources = find_sources(store, settings)
+    if settings.data.database:
+        _land_rows(run)
+    sources = find_sources(store, settings, run.workload)
     if sources.unparsed:
         return list(sources.unparsed)
     first, stop = hours_read(run)
     months = months_of(sources.usable, first, stop, settings.buckets)
     return [_reduce_item(month) for month in months if not has_table(store, month.path)]
+
+
+def _land_rows(run: RunContext) -> None:
+    """Land what a run reads of a database and was not landed yet."""
+    first, stop = (moment_of(hour) for hour in hours_read(run))
+    window = run.window if run.purpose == "score" else None
+    land_span(run.store, run.settings.source, run.workload, TimeRange(first, stop), window)
 
 
 def _reduce_item(month: MonthHours) -> MapItem:
@@ -42,8 +53,9 @@ def _reduce_item(month: MonthHours) -> MapItem:
     return MapItem(item, place, 0, month.size_bytes, month.path, month.size_bytes // _BYTES_PER_SLOT)
 
 
-def run_item(store: Store, item: MapItem, settings: ServerLoadSettings) -> Mapping[str, Any]:
+def run_item(run: RunContext, item: MapItem) -> Mapping[str, Any]:
     """Run one item; returns its counts for the run's record."""
+    store, settings = run.store, run.settings
     if item.output.startswith(RECORDS):
         record = parse_range(store, item, settings)
         counts = asdict(record.counts)
@@ -55,14 +67,15 @@ def run_item(store: Store, item: MapItem, settings: ServerLoadSettings) -> Mappi
         } | (counts | {"layout": record.layout, "problem": record.problem, "detail": record.detail})
     if not item.output.startswith(_HOURS):
         raise BugError(f"{item.item} is no item of server_load: its output is {item.output}.")
-    return _reduce(store, item, settings)
+    return _reduce(run, item)
 
 
-def _reduce(store: Store, item: MapItem, settings: ServerLoadSettings) -> Mapping[str, Any]:
+def _reduce(run: RunContext, item: MapItem) -> Mapping[str, Any]:
     """Reduce the month that the item names; when logs came or went since, its output is out of date and is
     not made.
     """
-    sources = find_sources(store, settings)
+    store, settings = run.store, run.settings
+    sources = find_sources(store, settings, run.workload)
     for month in months_of(sources.usable, *_hours_of(item), settings.buckets):
         if month.path == item.output:
             rows = write_hours(store, month.path, month.month, month.sums, settings.buckets)
@@ -79,12 +92,12 @@ def _hours_of(item: MapItem) -> tuple[int, int]:
 
 
 def prepare_span(
-    store: Store, settings: ServerLoadSettings, first_hour: int, stop_hour: int
+    store: Store, settings: ServerLoadSettings, workload: str, first_hour: int, stop_hour: int
 ) -> tuple[InputFile, ...]:
     """Reduce here and now the months that [first_hour, stop_hour) and its lookback lack; the logs must be
     parsed.
     """
-    sources = find_sources(store, settings)
+    sources = find_sources(store, settings, workload)
     require_parsed(sources)
     inputs = []
     for month in months_of(sources.usable, first_hour - LOOKBACK_HOURS, stop_hour, settings.buckets):

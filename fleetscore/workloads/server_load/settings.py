@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -53,10 +53,10 @@ class ServerLoadSettings:
     schema: int = 1
 
     def __post_init__(self) -> None:
-        if self.data.aggregate or self.data.database:
+        if self.data.aggregate:
             raise ValueError(
-                "aggregate and database are not for server_load, which adds up five minutes of months of logs itself: "
-                "name the files of the logs in path, and their columns in columns"
+                "aggregate is not for server_load, which adds up the sessions of five minutes itself, over all files: "
+                "give one row for five minutes where a row is a measurement"
             )
 
     @property
@@ -67,7 +67,8 @@ class ServerLoadSettings:
     @property
     def source(self) -> DataSettings:
         """How input is listed, and read where its columns are named."""
-        return self.data.with_defaults(_FOLDER, self.timezone)
+        data = replace(self.data, time=self.data.time or "time") if self.data.database else self.data
+        return data.with_defaults(_FOLDER, self.timezone)
 
     def canonical_name(self, text: str) -> str:
         """The name of the server that `text` means: any text where a header names the columns, else an

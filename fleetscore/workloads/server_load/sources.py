@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from fleetscore.errors import InputError
-from fleetscore.sources import Listing, PassedOver, list_inputs
+from fleetscore.sources import Listing, PassedOver, list_inputs, list_landed
 from fleetscore.store.base import Store
 from fleetscore.workload import MapItem
 from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR, UNUSABLE
@@ -52,8 +52,13 @@ class MonthHours:
     path: str
 
 
-def list_logs(store: Store, settings: ServerLoadSettings) -> Listing:
-    """The log files that the settings name, by path, and what lies beside them and is not read."""
+def list_logs(store: Store, settings: ServerLoadSettings, workload: str) -> Listing:
+    """The log files that the settings name, by path, and what lies beside them and is not read; of a
+    database the files in which its rows were landed.
+    """
+    if settings.data.database:
+        landed = list_landed(store, settings.source, workload)
+        return Listing(tuple(one.file() for one in landed), (), len(landed))
     listing = list_inputs(store, settings.source, None, "" if settings.names_columns else "csv")
     if settings.files == "*":
         return listing
@@ -66,9 +71,9 @@ def list_logs(store: Store, settings: ServerLoadSettings) -> Listing:
     return Listing(files, (*listing.passed_over, *others), listing.listed)
 
 
-def find_sources(store: Store, settings: ServerLoadSettings) -> Sources:
+def find_sources(store: Store, settings: ServerLoadSettings, workload: str) -> Sources:
     """Read what became of every range of every log."""
-    listing = list_logs(store, settings)
+    listing = list_logs(store, settings, workload)
     items = parse_items(listing.files, settings)
     records = read_records(store, items, read_limits(settings))
     of_file: dict[str, list[RangeRecord]] = {}

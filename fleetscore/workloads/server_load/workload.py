@@ -58,7 +58,7 @@ class ServerLoad(Workload, Prepares, Trains, ScoresRows, Respells, Judges, Makes
     def list_input(self, store: Store) -> Listing:
         from fleetscore.workloads.server_load.sources import list_logs
 
-        return list_logs(store, self.settings)
+        return list_logs(store, self.settings, self.name)
 
     def discover(self, run: RunContext) -> Partitions:
         from fleetscore.workloads.server_load.discovery import discover_window
@@ -78,7 +78,7 @@ class ServerLoad(Workload, Prepares, Trains, ScoresRows, Respells, Judges, Makes
     def map_item(self, run: RunContext, item: MapItem) -> Mapping[str, Any]:
         from fleetscore.workloads.server_load.preparation import run_item
 
-        return run_item(run.store, item, run.settings)
+        return run_item(run, item)
 
     def discover_training(self, run: RunContext) -> Partitions:
         from fleetscore.workloads.server_load.discovery import discover_span
@@ -108,7 +108,7 @@ class ServerLoad(Workload, Prepares, Trains, ScoresRows, Respells, Judges, Makes
     def judge(self, store: Store, window: Window, results: pa.Table) -> pa.Table:
         from fleetscore.workloads.server_load.actuals import judge_classes
 
-        return judge_classes(store, self.settings, window, results)
+        return judge_classes(store, self.settings, self.name, window, results)
 
     def samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
         from fleetscore.workloads.server_load.samples import write_samples
@@ -123,4 +123,4 @@ class ServerLoad(Workload, Prepares, Trains, ScoresRows, Respells, Judges, Makes
     def backtest(self, store: Store, cutoffs: int) -> Mapping[str, Any]:
         from fleetscore.workloads.server_load.backtesting import run_backtest
 
-        return run_backtest(store, self.settings, cutoffs)
+        return run_backtest(store, self.settings, self.name, cutoffs)

@@ -19,13 +19,18 @@ _KEY = ["store", "sku", "step"]
 
 
 def judge_forecasts(
-    store: Store, settings: StoreSalesSettings, window: Window, results: pa.Table
+    store: Store, settings: StoreSalesSettings, workload: str, window: Window, results: pa.Table
 ) -> pa.Table:
     """JUDGED rows: per store the mean pinball loss over (SKU, week, quantile) whose sales are known by now."""
     if not results.num_rows:
         return JUDGED.empty_table()
     actual = read_actuals(
-        store, settings, window, pc.unique(results["store"]).to_pylist(), int(pc.max(results["step"]).as_py())
+        store,
+        settings,
+        workload,
+        window,
+        pc.unique(results["store"]).to_pylist(),
+        int(pc.max(results["step"]).as_py()),
     )
     both = (
         results.select([*_KEY, *QUANTILE_NAMES]).join(actual, keys=_KEY, join_type="inner").combine_chunks()
@@ -40,10 +45,10 @@ def judge_forecasts(
 
 
 def read_actuals(
-    store: Store, settings: StoreSalesSettings, window: Window, stores: list[str], steps: int
+    store: Store, settings: StoreSalesSettings, workload: str, window: Window, stores: list[str], steps: int
 ) -> pa.Table:
     """Known sales of the `steps` weeks from the window on: store, sku, step (from 1), sales."""
-    files = find_files(store, settings)
+    files = find_files(store, settings, workload)
     stop = window.ordinal + steps
     panel = load_panel(
         files, Span(window.cadence, window.ordinal, stop, stop), stores, settings.covariates

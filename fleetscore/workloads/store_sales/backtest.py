@@ -30,7 +30,7 @@ from fleetscore.workloads.store_sales.chain import prepare_for_training
 from fleetscore.workloads.store_sales.contract import QUANTILES, StoreSalesSettings
 from fleetscore.workloads.store_sales.features import Prepared
 from fleetscore.workloads.store_sales.holiday_weeks import Calendar, calendar_of
-from fleetscore.workloads.store_sales.input_files import UsableFiles, find_files
+from fleetscore.workloads.store_sales.input_files import UsableFiles, find_history
 from fleetscore.workloads.store_sales.judgement import Block, judge, name_weeks
 from fleetscore.workloads.store_sales.model_sets import load_training_panel
 from fleetscore.workloads.store_sales.panel import Panel
@@ -45,7 +45,9 @@ from fleetscore.workloads.store_sales.training import (
 FloatArray = NDArray[np.float64]
 
 
-def run_backtest(store: Store, settings: StoreSalesSettings, cutoffs: int) -> Mapping[str, Any]:
+def run_backtest(
+    store: Store, settings: StoreSalesSettings, workload: str, cutoffs: int
+) -> Mapping[str, Any]:
     """Figures of `cutoffs` forecasts, `steps` weeks apart, the last ending with the history.
 
     Every cutoff is forecast by forests trained before it, widened by what the forests of the cutoffs before
@@ -54,7 +56,7 @@ def run_backtest(store: Store, settings: StoreSalesSettings, cutoffs: int) -> Ma
     """
     if cutoffs < 1:
         raise InputError(f"cutoffs is {cutoffs}, expected 1 or more.", field="cutoffs")
-    panel, cadence = load_history(store, settings)
+    panel, cadence = load_history(store, settings, workload)
     calendar = calendar_of(settings, cadence)
     return name_weeks(backtest_panel(panel, settings, cutoffs, calendar), cadence)
 
@@ -123,11 +125,11 @@ def roll(
     return rolled
 
 
-def load_history(store: Store, settings: StoreSalesSettings) -> tuple[Panel, Cadence]:
+def load_history(store: Store, settings: StoreSalesSettings, workload: str) -> tuple[Panel, Cadence]:
     """The panel of all weeks of the history, and the cadence of its weeks; InputError when there is no
     usable history.
     """
-    files = find_files(store, settings)
+    files = find_history(store, settings, workload)
     first, stop = _history_span(files, settings)
     return load_training_panel(files, first, stop, settings), first.cadence
 

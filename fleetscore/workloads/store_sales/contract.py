@@ -24,6 +24,9 @@ Paths = str | tuple[str, ...]
 STORES_FILE = "stores.json"
 """In a model set: the names of the stores it was trained on."""
 
+GBM_FILE = "gbm.npz"
+"""In a model set: models that were imported from R."""
+
 LOOKBACK_WEEKS = 78
 """How many weeks up to the origin the features read; what scoring keeps of the history."""
 
@@ -89,15 +92,19 @@ class SalesData(DataSettings):
 
     def __post_init__(self) -> None:
         DataSettings.__post_init__(self)
-        if self.database or self.aggregate:
+        if self.aggregate:
             raise ValueError(
-                "database and aggregate are not for store_sales, whose rows are weeks of many windows: name the files "
-                'in path; frequency = "day" adds up days to weeks'
+                "aggregate is not for store_sales, which knows no interval but the week: "
+                'frequency = "day" adds up days to weeks'
             )
-        if self.ready and self.ready.delta:
+        if self.database and self.future:
             raise ValueError(
-                "ready.delta is not for store_sales, whose weeks are forecast before they end; "
-                "give ready.marker or ready.share"
+                "future names files, and the rows are in a database: its query gives the plans too"
+            )
+        if self.ready and self.ready.delta and not self.future:
+            raise ValueError(
+                "ready.delta needs the line future in store_sales: a table of history and plans alike has weeks to "
+                "come at any time"
             )
         _ = replace(DataSettings(), path=self.future).paths
 
@@ -163,7 +170,7 @@ class StoreSalesSettings:
     @property
     def source(self) -> DataSettings:
         """How input is listed and read: the future's patterns, then the history's."""
-        return replace(self._located, path=(*self.future_paths, *self._history_paths))
+        return replace(self._located, path=(*self.future_paths, *self.history_paths))
 
     @property
     def future_paths(self) -> tuple[str, ...]:
@@ -173,7 +180,7 @@ class StoreSalesSettings:
         return tuple(f"{path[:-2]}{FUTURE}**" for path in self._located.paths if path.endswith("/**"))
 
     @property
-    def _history_paths(self) -> tuple[str, ...]:
+    def history_paths(self) -> tuple[str, ...]:
         paths = self._located.paths
         if self.data.future:
             return paths

@@ -18,7 +18,7 @@ from fleetscore.models.pins import Pins
 from fleetscore.partition_keys import join_key
 from fleetscore.records import Outcome
 from fleetscore.schemas import PARTITIONS
-from fleetscore.sources import RejectTally
+from fleetscore.sources import Listing, RejectTally
 from fleetscore.typed_json import decode_json
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import Partitions, Remark, RunContext
@@ -30,7 +30,8 @@ from fleetscore.workloads.store_sales.contract import (
     StoreSalesSettings,
 )
 from fleetscore.workloads.store_sales.holiday_weeks import calendar_of
-from fleetscore.workloads.store_sales.input_files import UsableFiles, find_files, list_files, usable_files
+from fleetscore.workloads.store_sales.input_files import UsableFiles, list_files, usable_files
+from fleetscore.workloads.store_sales.landed_weeks import land_training_weeks, land_window_weeks
 from fleetscore.workloads.store_sales.weeks import names_iso_week
 
 _CELL_BYTES = 8
@@ -56,7 +57,7 @@ def discover_window(run: RunContext) -> Partitions:
     model was trained on.
     """
     store, settings = run.store, run.settings
-    listing = list_files(store, settings)
+    listing = find_window_files(run)
     files = usable_files(store, listing.files, settings)
     first, origin = run.window.ordinal - LOOKBACK_WEEKS, run.window.ordinal
     seen = _count_weeks(files, run.window, first, origin + settings.steps)
@@ -72,7 +73,7 @@ def discover_training(run: RunContext) -> Partitions:
     """One partition per quantile: each has a forest of its own, all over the same history."""
     settings: StoreSalesSettings = run.settings
     calendar_of(settings, run.span[0].cadence)  # an unknown country is refused before anything is trained
-    files = find_files(run.store, settings)
+    files = usable_files(run.store, find_training_files(run).files, settings)
     if not files.history:
         raise InputError(
             f"There is no usable history to train on. {' '.join(files.faults)}".strip(),
@@ -82,6 +83,20 @@ def discover_training(run: RunContext) -> Partitions:
     rows = min(settings.training_rows, 3 * sum(file.size_bytes for file, _ in files.history) // 30)
     expected = Partitions.table(list(QUANTILE_NAMES), rows=rows, size_bytes=rows * 8 * _CELL_BYTES)
     return Partitions(expected, files.inputs(), files.faults)
+
+
+def find_window_files(run: RunContext) -> Listing:
+    """The files of history and future: listed, or the one that the window's weeks are landed in."""
+    if run.settings.data.database:
+        return land_window_weeks(run)
+    return list_files(run.store, run.settings, run.workload)
+
+
+def find_training_files(run: RunContext) -> Listing:
+    """The files of the history: listed, or the one that the training's weeks are landed in."""
+    if run.settings.data.database:
+        return land_training_weeks(run)
+    return list_files(run.store, run.settings, run.workload)
 
 
 def stores_in(files: UsableFiles, first: Window, stop: Window) -> tuple[str, ...]:

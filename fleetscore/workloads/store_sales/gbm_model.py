@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleetscore.errors import ModelError
-from fleetscore.workloads.store_sales.contract import QUANTILE_NAMES, QUANTILES, StoreSalesSettings
+from fleetscore.workloads.store_sales.contract import GBM_FILE, QUANTILE_NAMES, QUANTILES, StoreSalesSettings
 from fleetscore.workloads.store_sales.feature_kernels import carry_forward
 from fleetscore.workloads.store_sales.forecasting import Forecast, assumed_weeks
 from fleetscore.workloads.store_sales.gbm_kernels import (
@@ -29,7 +29,7 @@ from fleetscore.workloads.store_sales.gbm_kernels import (
 from fleetscore.workloads.store_sales.model_file import pack_arrays, unpack_arrays
 from fleetscore.workloads.store_sales.panel import Panel
 
-FILE = "gbm.npz"
+FILE = GBM_FILE
 _NAMES = re.compile(r"lag1|month_mean|month_max|month_min|level|deal|feat|sku|store|week|step|price\S+")
 LINKS = ("identity", "log", "logit")
 

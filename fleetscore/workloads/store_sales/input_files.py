@@ -9,7 +9,9 @@ from fleetscore.errors import InputError
 from fleetscore.records import InputFile
 from fleetscore.sources import Listing, is_matched, list_inputs
 from fleetscore.store.base import Store
+from fleetscore.windows import Window
 from fleetscore.workloads.store_sales.contract import StoreSalesSettings
+from fleetscore.workloads.store_sales.landed_weeks import longest_weeks, newest_weeks, weeks_of_window
 from fleetscore.workloads.store_sales.reading import NEUTRAL, Columns, Reader
 
 UsableFile = tuple[InputFile, Columns]
@@ -30,14 +32,32 @@ class UsableFiles:
         return tuple(file for file, _ in (*self.future, *self.history))
 
 
-def list_files(store: Store, settings: StoreSalesSettings) -> Listing:
-    """The history and future files, and what lies beside them and is not read."""
-    return list_inputs(store, settings.source, None)
+def list_files(
+    store: Store, settings: StoreSalesSettings, workload: str, window: Window | None = None
+) -> Listing:
+    """The history and future files, and what lies beside them and is not read.
+
+    Of a database the file that the window's weeks were landed in, or without one the file with the newest weeks.
+    """
+    if not settings.data.database:
+        return list_inputs(store, settings.source, None)
+    if window is not None:
+        return Listing(weeks_of_window(store, workload, window), (), 1)
+    return Listing(newest_weeks(store, settings, workload), (), 1)
 
 
-def find_files(store: Store, settings: StoreSalesSettings) -> UsableFiles:
-    """The files that can be used of those that are there now."""
-    return usable_files(store, list_files(store, settings).files, settings)
+def find_files(
+    store: Store, settings: StoreSalesSettings, workload: str, window: Window | None = None
+) -> UsableFiles:
+    """The files of `list_files` that can be used."""
+    return usable_files(store, list_files(store, settings, workload, window).files, settings)
+
+
+def find_history(store: Store, settings: StoreSalesSettings, workload: str) -> UsableFiles:
+    """The files that can be used and go back furthest."""
+    if settings.data.database:
+        return usable_files(store, longest_weeks(store, settings, workload), settings)
+    return find_files(store, settings, workload)
 
 
 def usable_files(store: Store, inputs: Iterable[InputFile], settings: StoreSalesSettings) -> UsableFiles:

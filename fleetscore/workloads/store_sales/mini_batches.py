@@ -50,7 +50,6 @@ def score_mini_batch(
     """
     newest = _newest_window(store, workload)
     questions = [_check(number, row, newest, settings) for number, row in enumerate(rows)]
-    inputs = list_files(store, settings).files
     groups: dict[tuple[str, Window], list[int]] = {}
     for number, question in enumerate(questions):
         groups.setdefault((pins.version_for(join_key([question.store])), question.window), []).append(number)
@@ -58,6 +57,7 @@ def score_mini_batch(
     for (version, window), numbers in groups.items():
         chosen = {number: questions[number] for number in numbers}
         if version:
+            inputs = list_files(store, settings, workload, window).files
             answers |= _answers(store, workload, inputs, version, window, chosen, settings)
         else:
             answers |= {number: _unanswered(question) for number, question in chosen.items()}

@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fleetscore.sources import DataSettings
+from fleetscore.sources import DataSettings, TableCover
 from fleetscore.sources.settings import EPOCHS
 from fleetscore.sources.times import TimeReader
-from fleetscore.windows import Cadence
+from fleetscore.windows import Cadence, Window
+from fleetscore.workloads.store_sales.contract import StoreSalesSettings
 
 UNREADABLE = -1
 """Stands for a store, SKU or week that cannot be read."""
@@ -51,6 +52,20 @@ def read_weeks(texts: Sequence[str], cadence: Cadence, data: DataSettings, zone:
         if match := _ISO_WEEK.fullmatch(text) or _YEAR_AND_WEEK.fullmatch(text):
             weeks[at] = _week(int(match[1]), int(match[2]))
     return weeks
+
+
+def cover_history(settings: StoreSalesSettings, window: Window) -> TableCover:
+    """The history's tables cover a window that holds the last week before it, or of daily rows its last day."""
+    is_daily = settings.frequency == "day"
+    cadence = Cadence.DAY if is_daily else Cadence.WEEK
+    last = window.ordinal * 7 - _MONDAY_OFFSET - 1 if is_daily else window.ordinal - 1
+
+    def is_covered(values: Sequence[object]) -> bool:
+        texts = list(dict.fromkeys(map(str, values)))
+        found = read_weeks(texts, cadence, settings.source, settings.timezone)
+        return bool((found >= last).any())
+
+    return TableCover(settings.history_paths, is_covered)
 
 
 def names_iso_week(text: str) -> bool:

@@ -19,6 +19,7 @@ from fleetscore.capabilities import (
 )
 from fleetscore.models.pins import Pins
 from fleetscore.records import Rates
+from fleetscore.sources import KeyedSpan, TableCover
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import ModelSetDraft, Partitions, RunContext, Scored, Shard, Trained, Workload
@@ -57,6 +58,16 @@ class StoreSales(Workload, Trains, ImportsModels, ScoresRows, Judges, MakesSampl
 
         return discover_window(run)
 
+    def table_cover(self, window: Window) -> TableCover:
+        from fleetscore.workloads.store_sales.weeks import cover_history
+
+        return cover_history(self.settings, window)
+
+    def landed_span(self, run: RunContext) -> KeyedSpan:
+        from fleetscore.workloads.store_sales.landed_weeks import window_weeks
+
+        return window_weeks(run)
+
     def score(self, run: RunContext, shard: Shard) -> Iterator[Scored]:
         from fleetscore.workloads.store_sales.scoring import score_shard
 
@@ -91,7 +102,7 @@ class StoreSales(Workload, Trains, ImportsModels, ScoresRows, Judges, MakesSampl
     def judge(self, store: Store, window: Window, results: pa.Table) -> pa.Table:
         from fleetscore.workloads.store_sales.actuals import judge_forecasts
 
-        return judge_forecasts(store, self.settings, window, results)
+        return judge_forecasts(store, self.settings, self.name, window, results)
 
     def samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
         from fleetscore.workloads.store_sales.samples import write_samples
@@ -106,4 +117,4 @@ class StoreSales(Workload, Trains, ImportsModels, ScoresRows, Judges, MakesSampl
     def backtest(self, store: Store, cutoffs: int) -> Mapping[str, Any]:
         from fleetscore.workloads.store_sales.backtest import run_backtest
 
-        return run_backtest(store, self.settings, cutoffs)
+        return run_backtest(store, self.settings, self.name, cutoffs)
