@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +19,22 @@ if TYPE_CHECKING:
 _log = logging.getLogger("fleetscore.watchdog")
 
 
-async def rescue_runs(client: Any, workload: str = "") -> dict[str, str]:
-    """See to runs, of the workload or of all, whose orchestration was lost or never started; gives what was
-    done to which run.
-    """
+async def rescue_runs(client: Any) -> None:
+    """See to all runs whose orchestration was lost or never started."""
     from fleetscore.operations.watchdog import list_open_runs
 
-    now, done = datetime.now(UTC), dict[str, str]()
+    now = datetime.now(UTC)
     for record in await run_in_thread(list_open_runs, app_store(), now):
-        if workload in ("", record.request.workload):
-            rescued = await rescue_run(client, record.request.run, now)
-            done |= {record.request.run: rescued} if rescued else {}
-    return done
+        await rescue_run(client, record.request.run, now)
+
+
+async def rescue_windows(client: Any, workload: str, windows: Sequence[str]) -> None:
+    """The same for these windows only, also for runs that are too old for the timers."""
+    from fleetscore.operations.watchdog import list_open_among
+
+    now = datetime.now(UTC)
+    for record in await run_in_thread(list_open_among, app_store(), workload, windows):
+        await rescue_run(client, record.request.run, now)
 
 
 async def rescue_run(client: Any, run: str, now: datetime) -> str:
@@ -82,7 +87,7 @@ async def _judge(client: Any, run: str, now: datetime) -> tuple[Rescue | None, R
     instance, record = record.instance, await run_in_thread(read_run, store, run)
     if record.state in FINAL or record.instance != instance:
         return None, record
-    last_step = await run_in_thread(find_last_step, store, record, last_updated) if status else None
+    last_step = await run_in_thread(find_last_step, store, record, last_updated, now)
     return judge_orchestration(record, status, output, now, last_step), record
 
 

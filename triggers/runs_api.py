@@ -18,7 +18,7 @@ from triggers.bodies import BackfillBody, CancelBody, RetryBody, RunBody, Traini
 from triggers.callers import requester
 from triggers.completions import wake_offload
 from triggers.http_answers import answer_json, handle_errors, read_body, run_in_thread
-from triggers.rescue import rescue_runs
+from triggers.rescue import rescue_windows
 from triggers.starting import start_submitted
 from triggers.wait_tokens import is_valid, make_token
 
@@ -155,7 +155,7 @@ async def start_backfill(req: func.HttpRequest, client: Any) -> func.HttpRespons
     if not body.force:
         await run_in_thread(check_backfill_due, app_store(), body.workload, keys, datetime.now(UTC))
     backfill = uuid4().hex
-    await rescue_runs(client, body.workload)
+    await rescue_windows(client, body.workload, keys)
     payload = await run_in_thread(_backfill_input, body, keys, str(only), backfill)
     await client.start_new("backfill", instance_id=backfill, client_input=payload)
     links = {"status": _url(req, f"backfills/{backfill}")}

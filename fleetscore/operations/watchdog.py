@@ -47,7 +47,7 @@ without a step.
 """
 
 _log = logging.getLogger("fleetscore.watchdog")
-_WITHOUT_HOST = "direct"  # runs in a process of their own have no orchestration
+_WITHOUT_HOST = "direct"  # runs in a process of their own have no orchestration, until they are taken over
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,18 @@ class Rescue:
 
 
 def list_open_runs(store: Store, now: datetime) -> list[RunRecord]:
-    """The records of all runs that have not ended, of every workload that has runs; those of no host are
-    left out.
-    """
+    """The records of all runs that have not ended, of every workload that has runs."""
     day = f"{now - LOOKS_BACK:%Y-%m-%d}"
     lines = [line for name in list_workloads(store) for line in list_runs_since(store, name, day)]
     return _open_records(store, lines)
+
+
+def list_open_among(store: Store, workload: str, windows: Sequence[str]) -> list[RunRecord]:
+    """The records of the newest runs of these windows that have not ended, however long ago they were
+    requested.
+    """
+    newest = newest_rounds(list_runs_since(store, workload, ""))
+    return _open_records(store, [newest[window] for window in windows if window in newest])
 
 
 def judge_orchestration(
@@ -79,22 +85,26 @@ def judge_orchestration(
     None while it is alive, and for some minutes after the record last changed where there is none: the two
     are never written at the same instant. An orchestration that failed or vanished, or has not made a step since `last_step` for
     twice as long as its longest step may take, loses the run to a new one, twice at most; one that a person
-    terminated does not.
+    terminated does not. A process of its own that has the run, where nobody sees whether it lives, loses it
+    after the same time.
     """
     if status in ("Terminated", "Canceled"):
         return Rescue("fail", f"Its orchestration is {status}. {output}".strip())
     if status == "Failed":
         return _take_over(record, f"Its orchestration is {status}. {output}".strip())
-    if status == "" and record.state is RunState.REQUESTED and now - record.updated >= _START_GRACE:
+    stuck = last_step is not None and _age(last_step, now) > 2 * LONGEST_STEP
+    if status == "" and record.request.who == _WITHOUT_HOST and not record.takeovers:
+        reason = f"The process that had it made no step since {last_step}."
+        return _take_over(record, reason) if stuck else None
+    if status == "" and record.state is RunState.REQUESTED and _age(record.updated, now) >= _START_GRACE:
         return Rescue("start", "It was requested, but its orchestration was never started.")
     if status == "Completed":
         reason = f"Its orchestration ended while its record says {record.state}. {output}".strip()
         return _take_over(record, reason)
-    if now - record.updated < _GRACE:
+    if _age(record.updated, now) < _GRACE:
         return None
     if status == "":
         return _take_over(record, f"Its orchestration vanished while it was {record.state}.")
-    stuck = last_step is not None and now - max(last_step, record.updated) > 2 * LONGEST_STEP
     return (
         _take_over(record, f"Its orchestration is {status} without a step since {last_step}.")
         if stuck
@@ -107,11 +117,19 @@ def _take_over(record: RunRecord, reason: str) -> Rescue:
     return Rescue("take_over" if record.takeovers < _MAX_TAKEOVERS else "fail", reason)
 
 
-def find_last_step(store: Store, record: RunRecord, last_updated: datetime | None) -> datetime:
-    """When the run last made a step: its record, its newest commit, or the last event of its orchestration."""
+def _age(moment: datetime, now: datetime) -> timedelta:
+    """How long ago it was; what lies far ahead was written before the clock was set back, and is as old."""
+    return abs(now - moment)
+
+
+def find_last_step(store: Store, record: RunRecord, last_updated: datetime | None, now: datetime) -> datetime:
+    """When the run last made a step: its record, its newest commit, or the last event of its orchestration.
+    Steps ahead of the clock do not count, unless the record is: the clock was set back since.
+    """
     entries = store.list(f"{run_folder(record.request.run)}shards/")
     commits = (entry.modified for entry in entries if entry.path.endswith("/result.json"))
-    return max([record.updated, *commits, *([last_updated] if last_updated else [])])
+    others = [*commits, *([last_updated] if last_updated else [])]
+    return max([record.updated, *(moment for moment in others if moment < now + _GRACE)])
 
 
 def close_run(store: Store, run: str, reason: str, now: datetime) -> RunRecord:
@@ -209,7 +227,7 @@ def _as_one(never_started: Sequence[Notice]) -> Notice:
 
 def _open_records(store: Store, lines: Sequence[RunLine]) -> list[RunRecord]:
     records = [_read(store, line.run) for line in lines if line.state not in FINAL]
-    return [r for r in records if r and r.state not in FINAL and r.request.who != _WITHOUT_HOST]
+    return [record for record in records if record and record.state not in FINAL]
 
 
 def _read(store: Store, run: str) -> RunRecord | None:

@@ -99,11 +99,15 @@ def list_runs_since(store: Store, workload: str, day: str) -> list[RunLine]:
 
 
 def newest_rounds(lines: Iterable[RunLine]) -> dict[str, RunLine]:
-    """Window -> its scoring run that was requested last."""
+    """Window -> its scoring run of the highest round, whatever the clock said; of lines of earlier versions,
+    which do not tell the round, the one that was requested last.
+    """
     newest: dict[str, RunLine] = {}
     for line in lines:
         known = newest.get(line.window)
-        if line.purpose == "score" and (known is None or known.requested < line.requested):
+        if line.purpose == "score" and (
+            known is None or (known.round, known.requested) < (line.round, line.requested)
+        ):
             newest[line.window] = line
     return newest
 

@@ -15,12 +15,17 @@ from toy_workload import Toy, write_lines
 from fleetscore.app_settings import AppSettings
 from fleetscore.errors import TakenOverError
 from fleetscore.operations.due.late_data import find_late, submit_late
-from fleetscore.operations.watchdog import close_run, find_trouble, judge_orchestration, list_open_runs
+from fleetscore.operations.watchdog import (
+    close_run,
+    find_last_step,
+    find_trouble,
+    judge_orchestration,
+)
 from fleetscore.pipeline.local import execute, run_window
 from fleetscore.pipeline.submit import submit_run
 from fleetscore.records import Only, RunRecord, RunRequest, RunState, to_json
 from fleetscore.registry import get_workload
-from fleetscore.runs.index import index_run
+from fleetscore.runs.index import index_run, list_runs_since, newest_rounds
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.runs.run_records import (
     check_instance,
@@ -405,10 +410,67 @@ def test_looking_for_trouble_reads_only_runs_that_may_be_in_it(store: Store) -> 
     }
 
 
-def test_runs_without_a_host_are_left_alone(store: Store) -> None:
-    """A run in somebody's own process has no orchestration to look for."""
-    write_lines(store, WINDOW, [("a", 1, "ok")])
-    submit_run(store, "toy", WINDOW, NOW, "direct")
-    submit_run(store, "toy", "2026-01-01T01", NOW, "http")
-    assert [r.request.window for r in list_open_runs(store, NOW)] == ["2026-01-01T01"]
-    assert read_run(store, f"toy-{WINDOW}").state is RunState.REQUESTED
+def test_a_run_of_a_process_of_its_own_is_left_alone_while_it_makes_steps() -> None:
+    """It has no orchestration to look for: an hour after its last step it counts as lost, whatever it was at."""
+    of_process = replace(record(RunState.SCORING, timedelta(hours=5)), request=direct())
+    assert judge_orchestration(of_process, "", "", NOW, NOW - timedelta(minutes=50)) is None
+    requested = replace(of_process, state=RunState.REQUESTED)
+    for lost in (of_process, requested):
+        stuck = judge_orchestration(lost, "", "", NOW, NOW - timedelta(hours=2))
+        assert stuck is not None
+        assert stuck.do == "take_over"
+
+
+def direct() -> RunRequest:
+    """The request of a run in a process of its own."""
+    return replace(record(RunState.SCORING).request, who="direct")
+
+
+def test_the_app_finishes_a_run_whose_own_process_was_killed(host: Host, host_store: Store) -> None:
+    """An hour later the watchdog takes it over, so that whoever follows it sees its end."""
+    write_lines(host_store, "2026-01-02T12", [("a", 1, "ok")])
+    hours_ago = NOW - timedelta(hours=3)
+    run = submit_run(host_store, "toy", "2026-01-02T12", hours_ago, "direct").request.run
+    record_state(host_store, run, RunState.SCORING, hours_ago)
+    host.fire("watchdog_timer")
+    assert host.ended(run)["state"] == "published"
+    assert read_run(host_store, run).takeovers == 1
+
+
+@pytest.mark.parametrize(
+    "requested", [NOW + timedelta(days=400), NOW - timedelta(days=9)], ids=["ahead", "old"]
+)
+@pytest.mark.parametrize("state", [RunState.REQUESTED, RunState.SCORING])
+def test_a_backfill_finishes_lost_runs_of_its_windows_whatever_the_clock_said(
+    host: Host, host_store: Store, requested: datetime, state: RunState
+) -> None:
+    """Of runs requested before the clock was set back, or too long ago for the timers, none holds a backfill for ever."""
+    hour = 2 * (requested > NOW) + (state is RunState.SCORING)
+    window, end = (f"2026-01-03T0{h}" for h in (hour, hour + 1))
+    write_lines(host_store, window, [("a", 1, "ok")])
+    run = submit_run(host_store, "toy", window, requested, "http").request.run
+    if state is not RunState.REQUESTED:
+        record_state(host_store, run, state, requested)
+    host.post("backfills", {"workload": "toy", "from": window, "to": end})
+    assert host.ended(run)["state"] == "published"
+
+
+def test_steps_ahead_of_the_clock_lose_a_run_once(store: Store) -> None:
+    """What was written before the clock was set back is old; after the takeover it does not count any more."""
+    asked = submit_run(store, "toy", WINDOW, NOW + timedelta(days=1), "http").request.run
+    ahead = read_run(store, asked)
+    step = find_last_step(store, ahead, NOW + timedelta(days=1), NOW)
+    stuck = judge_orchestration(ahead, "Running", "", NOW, step)
+    assert stuck is not None
+    assert stuck.do == "take_over"
+    taken = take_over(store, asked, ahead.instance, NOW)
+    assert taken is not None
+    assert find_last_step(store, taken, NOW + timedelta(days=1), NOW) == NOW
+
+
+def test_the_newest_round_is_the_one_with_the_highest_number(store: Store) -> None:
+    """A round that was requested while the clock was ahead does not hide the rounds after it."""
+    first = submit_run(store, "toy", WINDOW, NOW + timedelta(days=400), "http").request.run
+    close_run(store, first, "It vanished.", NOW)
+    second = submit_run(store, "toy", WINDOW, NOW, "http").request.run
+    assert newest_rounds(list_runs_since(store, "toy", ""))[WINDOW].run == second
