@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
 
 from fleetscore.cli.program import run_command
 from fleetscore.fleet.store_fleet import Fleet
@@ -195,3 +198,17 @@ def test_an_estimator_that_there_is_not_is_named_with_its_line(store: Store) -> 
     line = SETTINGS.count("\n") + 3
     told = causes(check(store))["bad_input"]
     assert told.startswith(f"settings/vans.toml, line {line}: There is no estimator 'sklearn.svm.SRV'")
+
+
+def test_rows_with_gaps_are_tried_by_models_that_take_them_and_counted_elsewhere(store: Store) -> None:
+    """A model that fills gaps answers such rows, another's are left out; both are said, with how many."""
+    frame = telemetry(["VAN-1", "VAN-2"])
+    frame.loc[[3, 4, 23], "speed"] = np.nan
+    filling = make_pipeline(SimpleImputer(), Ridge()).fit(frame[["speed", "load_kg"]], frame.load_kg)
+    pin_models(store, {"VAN-1": fitted(1), "VAN-2": filling})
+    write_rows(store, frame)
+    found = check(store)
+    told = causes(found)
+    assert told["rows_not_tried"].startswith("2 of 40 sample rows were not tried")
+    assert told["gaps_tried"].startswith("1 of 40 sample rows have a gap")
+    assert found.scored == 2

@@ -85,3 +85,35 @@ def test_a_row_needs_the_features_of_its_own_model(fleet: Store) -> None:
     assert answers[1]["kwh"] == pytest.approx(float(heavy().predict(frame)[0]), rel=1e-12)
     with pytest.raises(InputError, match="Row 1 lacks tyre_bar"):
         answer_rows(fleet, "vans", [light, {**light, "van_id": "VAN-2"}])
+
+
+@pytest.mark.parametrize("missing", ['"reject"', '"pass"', '"drop"', "1.5"])
+def test_a_column_that_one_file_lacks_fails_only_who_takes_it_from_there(fleet: Store, missing: str) -> None:
+    """Vans of a file without the tyre pressure are scored where their models do not take it; the others' detail names file
+    and column, and no policy makes up the column of a whole file.
+    """
+    fleet.write(
+        "settings/vans.toml", fleet.read("settings/vans.toml") + f"[expect]\nmissing = {missing}\n".encode()
+    )
+    pin_models(fleet, {"VAN-1": fitted(1), "VAN-2": heavy(), "VAN-3": heavy(), "VAN-4": fitted(4)})
+    write_rows(fleet, telemetry(["VAN-1", "VAN-2"]), "old.parquet")
+    write_rows(fleet, telemetry(["VAN-3", "VAN-4"]).assign(tyre_bar=3.0), "new.parquet")
+    told = outcomes(fleet)
+    assert {key: told[key][0] for key in ("VAN-1", "VAN-3", "VAN-4")} == dict.fromkeys(
+        ("VAN-1", "VAN-3", "VAN-4"), "scored"
+    )
+    assert told["VAN-2"][:2] == ("failed", "missing_feature" if missing == '"drop"' else "missing_column")
+    if missing != '"drop"':
+        assert "data/telemetry/old.parquet lacks tyre_bar" in told["VAN-2"][2]
+    found = read_results(fleet, read_manifest(fleet, "vans", WINDOW)).to_pandas()
+    assert found.groupby("van_id").size().to_dict() == {"VAN-1": 20, "VAN-3": 20, "VAN-4": 20}
+    frame = telemetry(["VAN-3", "VAN-4"])[:20].assign(tyre_bar=3.0)[["speed", "tyre_bar"]]
+    np.testing.assert_allclose(found[found.van_id == "VAN-3"].kwh, heavy().predict(frame), rtol=1e-12)
+
+
+def test_files_that_lack_different_columns_are_read_beside_each_other(fleet: Store) -> None:
+    """Each van's own file has what its own model takes, and no file has all."""
+    write_rows(fleet, telemetry(["VAN-1"]), "light.parquet")
+    write_rows(fleet, telemetry(["VAN-2"]).assign(tyre_bar=3.0).drop(columns="load_kg"), "heavy.parquet")
+    told = outcomes(fleet)
+    assert {key: one[0] for key, one in told.items()} == {"VAN-1": "scored", "VAN-2": "scored"}

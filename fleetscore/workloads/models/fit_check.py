@@ -5,40 +5,30 @@ does not fit by name.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-import pyarrow as pa
+from typing import Any
 
 from fleetscore.errors import FleetscoreError, InputError
 from fleetscore.models.fit_record import FitCheck, Misfit
 from fleetscore.models.packs.base import ModelFacts
 from fleetscore.models.packs.bundle import Bundle, open_bundle, pack_models
-from fleetscore.models.packs.library import trusted_models
-from fleetscore.models.packs.shard_scoring import ShardScores, feature_order, has_generic_names, score_shard
+from fleetscore.models.packs.shard_scoring import feature_order, has_generic_names
 from fleetscore.models.pins import Pins
-from fleetscore.models.trust import find_distrust, trust_fix
 from fleetscore.settings import read_settings_file, workload_settings_path
 from fleetscore.settings_tables import add_line
 from fleetscore.sources import Span, TimeRange, list_inputs
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
 from fleetscore.workload import RunContext, Workload
-from fleetscore.workloads.models.blocks import Block, choose_keys
 from fleetscore.workloads.models.bundles import find_bundle
 from fleetscore.workloads.models.discovery import WindowFiles, checked_settings, find_files
 from fleetscore.workloads.models.estimator_names import make_estimator
 from fleetscore.workloads.models.fit_sample import ROWS_PER_MODEL, Sample, take_sample
+from fleetscore.workloads.models.fit_trial import list_keys, try_models
 from fleetscore.workloads.models.importing import Report, import_fleet
-from fleetscore.workloads.models.own_code import load_function, score_own
-from fleetscore.workloads.models.own_settings import UNTRUSTED, distrust_own_code
-from fleetscore.workloads.models.rows import numbers_of
 from fleetscore.workloads.models.scoring import model_features
 from fleetscore.workloads.models.settings import PASS, REJECT, FleetSettings
-from fleetscore.workloads.models.verdicts import describe_problem
 
 _SHOWN = 3
 
@@ -66,7 +56,7 @@ def check_fit(
     misfits += (
         _signatures(bundle, sample.columns, settings) if sample.rows and not settings.models.score else []
     )
-    scored, results, found = _try_models(sample, bundle, settings, used, kind.name)
+    scored, results, found = try_models(sample, bundle, settings, used, kind.name)
     check = FitCheck(
         kind.name, str(source) if source else pins.current, len(bundle), len(files.files), sample.files_read, sample.rows,
         len(sample.partitions), ROWS_PER_MODEL, scored, results,
@@ -176,13 +166,13 @@ def _keys_apart(sample: Sample, bundle: Bundle, settings: FleetSettings) -> list
     found = []
     if sample.without_model and len(bundle):
         keys = sorted(sample.without_model)
-        detail = f"Data without a model: {_listed(keys, 'key')}. Partitions without a model are skipped."
+        detail = f"Data without a model: {list_keys(keys, 'key')}. Partitions without a model are skipped."
         fix = "Import models for them: fleetscore import-models --add."
         found.append(Misfit("warning", "no_model", keys[0], detail, fix))
     silent = sorted(key for key in bundle.keys.to_pylist() if not sample.rows_of[key])
     if silent and sample.rows:
         late = "Their partitions are late." if settings.expects == "models" else "They score nothing."
-        detail = f"Models without a row in the data that was read: {_listed(silent, 'model')}. {late}"
+        detail = f"Models without a row in the data that was read: {list_keys(silent, 'model')}. {late}"
         found.append(Misfit("warning", "no_data", silent[0], detail))
     return found
 
@@ -202,7 +192,7 @@ def _signatures(bundle: Bundle, columns: Collection[str], settings: FleetSetting
 def _signature(
     facts: ModelFacts, keys: Sequence[str], columns: Collection[str], given: Sequence[str], settings: FleetSettings
 ) -> Misfit | None:  # fmt: skip
-    who, named = _listed(keys, "model"), settings.data.features
+    who, named = list_keys(keys, "model"), settings.data.features
     unnamed = [name for name in facts.feature_names if named and name in columns and name not in named]
     if unnamed and not has_generic_names(facts, given):
         detail = f"{who}: {', '.join(unnamed[:_SHOWN])} is taken, and features of [data] does not name it."
@@ -232,113 +222,3 @@ def _by_facts(bundle: Bundle) -> Iterator[tuple[ModelFacts, list[str]]]:
         facts = bundle.pack(number).facts_of_model(place)
         groups.setdefault((facts.feature_names, facts.n_features), (facts, []))[1].append(key)
     yield from groups.values()
-
-
-def _try_models(
-    sample: Sample, bundle: Bundle, settings: FleetSettings, features: Sequence[str], workload: str
-) -> tuple[int, dict[str, tuple[float, float]], list[Misfit]]:
-    """How many models answered their rows, the ranges of the outputs, and what is wrong with the answers."""
-    distrust = distrust_own_code(workload, settings)
-    if distrust:
-        return 0, {}, [Misfit("error", UNTRUSTED, workload, distrust, trust_fix(workload))]
-    table = sample.table(features)
-    columns = {name: numbers_of(table[name]) for name in features}
-    policy = settings.expect.missing
-    if isinstance(policy, (int, float)):
-        columns = {name: np.where(np.isnan(values), policy, values) for name, values in columns.items()}
-    elif policy != PASS and columns:
-        whole = ~np.isnan(np.stack(list(columns.values()))).any(axis=0)
-        columns = {name: values[whole] for name, values in columns.items()}
-        table = table.filter(pa.array(whole))
-    if not table.num_rows:
-        return 0, {}, []
-    keys = choose_keys(table, settings, bundle)[0].to_numpy(zero_copy_only=False).astype(str)
-    order = np.argsort(keys, kind="stable")
-    names, starts = np.unique(keys[order], return_index=True)
-    offsets = np.r_[starts, len(keys)].astype(np.int64)
-    columns = {name: values[order] for name, values in columns.items()}
-    blocks = names.tolist()
-    if settings.models.score:
-        block = Block(table.take(pa.array(order)), blocks, blocks, np.ones(len(blocks), bool), offsets)
-        own = load_function(settings.models.score, workload)
-        scores = score_own(own, bundle, block, columns, np.ones(len(keys), bool))
-    else:
-        trusted = not find_distrust(workload, is_trusted=settings.models.trusted)
-        given = model_features(bundle, settings)
-        with trusted_models() if trusted else nullcontext():
-            scores = score_shard(bundle, blocks, offsets, columns, settings.models.method, given)
-    found = [*_errors(blocks, scores), *_widths(blocks, scores, settings), *_unexpected(scores, settings)]
-    return len(blocks) - len(scores.errors), _ranges(scores, settings), found
-
-
-def _errors(blocks: Sequence[str], scores: ShardScores) -> list[Misfit]:
-    return _grouped(
-        [(blocks[at], error.code, error.message, error.fix) for at, error in scores.errors.items()], "error"
-    )
-
-
-def _widths(blocks: Sequence[str], scores: ShardScores, settings: FleetSettings) -> list[Misfit]:
-    """Models that answer with other columns than the settings name."""
-    method, outputs = settings.models.method, settings.models.outputs
-    told = [
-        (key, "output_mismatch", f"{method} gives {facts.outputs[method]} columns; output names {len(outputs)}.",
-         "Name one output, or one for each class.")
-        for at, (key, facts) in enumerate(zip(blocks, scores.facts, strict=True))
-        if facts is not None and at not in scores.errors and facts.outputs.get(method, 0) != len(outputs)
-    ]  # fmt: skip
-    text = settings.models.output_type == "text"
-    told += [
-        (
-            key,
-            "output_mismatch",
-            "It has no classes, so its output is no text.",
-            'Leave output_type = "text" out.',
-        )
-        for key, facts in zip(blocks, scores.facts, strict=True)
-        if text and facts is not None and not facts.classes
-    ]
-    return _grouped(told, "error")
-
-
-def _unexpected(scores: ShardScores, settings: FleetSettings) -> list[Misfit]:
-    """Results outside what [expect.results] says."""
-    found = []
-    for at, name in enumerate(settings.models.outputs):
-        check = settings.expect.results.get(name)
-        has_values = check is not None and at < scores.values.shape[1]
-        problem = describe_problem(scores.values[:, at], name, check) if check and has_values else ""
-        found += [Misfit("warning", "unexpected_result", name, problem)] if problem else []
-    return found
-
-
-def _ranges(scores: ShardScores, settings: FleetSettings) -> dict[str, tuple[float, float]]:
-    if settings.models.output_type == "text":
-        return {}
-    return {
-        name: (float(np.nanmin(values)), float(np.nanmax(values)))
-        for name, values in zip(settings.models.outputs, scores.values.T, strict=False)
-        if np.isfinite(values).any()
-    }
-
-
-def _grouped(
-    told: Sequence[tuple[str, str, str, str]], severity: Literal["error", "warning"]
-) -> list[Misfit]:
-    """One misfit for all models of which the same is to be said."""
-    groups: dict[tuple[str, str, str], list[str]] = {}
-    for key, code, message, fix in told:
-        groups.setdefault((code, message, fix), []).append(key)
-    return [
-        Misfit(severity, code, keys[0], f"{_listed(keys, 'model')}: {message}", fix)
-        for (code, message, fix), keys in groups.items()
-    ]
-
-
-def _listed(keys: Sequence[str], noun: str) -> str:
-    """The keys in a phrase.
-
-    >>> _listed(["a", "b", "c", "d"], "model")
-    "4 models ('a', 'b', 'c', ...)"
-    """
-    shown = ", ".join(repr(key) for key in keys[:_SHOWN]) + (", ..." if len(keys) > _SHOWN else "")
-    return f"{len(keys):,} {noun}{'s' * (len(keys) != 1)} ({shown})"

@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from fleetscore.errors import FleetscoreError, InputError
 from fleetscore.models.packs.bundle import Bundle, pack_models
 from fleetscore.models.packs.library import trusted_models
 from fleetscore.models.packs.shard_scoring import ShardScores, find_taken, score_shard
 from fleetscore.models.trust import find_distrust
-from fleetscore.sources import (
-    ColumnKind,
-    InputFile,
-    Reading,
-    TimeRange,
-    aggregate_rows,
-    our_names,
-    read_files,
-)
 from fleetscore.workload import RunContext, Scored, Shard
 from fleetscore.workloads.models.blocks import Block, sort_rows
 from fleetscore.workloads.models.bundles import find_bundle
-from fleetscore.workloads.models.discovery import find_files
-from fleetscore.workloads.models.key_counts import count_keys
 from fleetscore.workloads.models.own_code import load_function, score_own
 from fleetscore.workloads.models.own_settings import UNTRUSTED, distrust_own_code
 from fleetscore.workloads.models.results import make_results, sketch_partitions
-from fleetscore.workloads.models.rows import numbers_of, partition_keys, row_kinds
+from fleetscore.workloads.models.rows import numbers_of
 from fleetscore.workloads.models.settings import FleetSettings
+from fleetscore.workloads.models.shard_rows import ShardRows, find_lacking, read_rows
 from fleetscore.workloads.models.verdicts import (
-    MISSING_COLUMN,
     JudgedRows,
     Taken,
     judge_partitions,
@@ -69,13 +56,13 @@ def _score_version(run: RunContext, version: str, keys: Sequence[str]) -> Iterat
         yield Scored.failed(keys, error.code, str(error), model=version)
         return
     features = model_features(bundle, settings)
-    reading = _read_rows(run, settings, keys, features)
-    block = sort_rows(reading.table, settings, keys, bundle)
+    shard_rows = read_rows(run, settings, keys, features)
+    block = sort_rows(shard_rows.reading.table, settings, keys, bundle)
     if settings.models.score:
         block = replace(
             block, has_key=np.ones(len(block.keys), bool)
         )  # without a model the function gets None
-    yield _settle(run, version, keys, block, features, bundle, reading, started)
+    yield _settle(run, version, keys, block, features, bundle, shard_rows, started)
 
 
 def model_features(bundle: Bundle, settings: FleetSettings) -> tuple[str, ...]:
@@ -97,64 +84,18 @@ def model_features(bundle: Bundle, settings: FleetSettings) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _read_rows(
-    run: RunContext, settings: FleetSettings, keys: Sequence[str], features: Sequence[str]
-) -> Reading:
-    data = settings.source
-    span = TimeRange(run.window.start, run.window.end)
-    files = _files_of(run, settings, keys)
-    kinds = row_kinds(settings, features)
-    reading = read_files(run.store, files, data, kinds, span)
-    absent = _absent_features(run, files, kinds, reading)
-    if absent:
-        present = {name: kind for name, kind in kinds.items() if name not in absent}
-        reading = replace(read_files(run.store, files, data, present, span), faults=reading.faults)
-    wanted = pa.array(keys, pa.string())
-    mine = pc.is_in(partition_keys(reading.table, settings), value_set=wanted)
-    table = reading.table.filter(mine)
-    if data.aggregate:
-        table = aggregate_rows(table, data, kinds)
-    return Reading(table, reading.rows, reading.faults, reading.remarks)
-
-
-def _absent_features(
-    run: RunContext, files: Sequence[InputFile], kinds: Mapping[str, ColumnKind], reading: Reading
-) -> set[str]:
-    """The features that no file has, where each file lacks a column: models that take none of them score without."""
-    settings: FleetSettings = run.settings
-    lacking = [file for file in files if _lacks_column(reading, file)]
-    if not lacking or len(reading.faults) < len(files) or settings.models.score or settings.source.melt:
-        return set()
-    there = {name for file in lacking for name in our_names(run.store, file, settings.source)}
-    return {name for name, kind in kinds.items() if kind is ColumnKind.NUMBER and name not in there}
-
-
-def _lacks_column(reading: Reading, file: InputFile) -> bool:
-    fault = reading.faults.get(file.path)
-    return fault is not None and fault.code == MISSING_COLUMN
-
-
-def _files_of(run: RunContext, settings: FleetSettings, keys: Sequence[str]) -> list[InputFile]:
-    """The files that hold rows of the partitions, by the counts that planning keeps."""
-    files = find_files(run).files
-    span = TimeRange(run.window.start, run.window.end)
-    counts = count_keys(run.store, run.workload, run.window.key, settings, files, span)
-    mine = counts.keyed.filter(pc.is_in(counts.keyed["partition"], value_set=pa.array(keys, pa.string())))
-    paths = set(mine["path"].to_pylist()) | counts.faults.keys()
-    return [file for file in files if file.path in paths]
-
-
 def _settle(
     run: RunContext, version: str, keys: Sequence[str], block: Block, features: Sequence[str], bundle: Bundle,
-    reading: Reading, started: float,
+    shard_rows: ShardRows, started: float,
 ) -> Scored:  # fmt: skip
     settings: FleetSettings = run.settings
+    policy = settings.expect.missing
     columns = {name: numbers_of(block.table[name]) for name in features if name in block.table.column_names}
-    rows = judge_rows(
-        columns, settings.expect.missing, block, _taken(settings, bundle, block, columns, features)
-    )
+    taken = _taken(settings, bundle, block, columns, features)
+    rows = judge_rows(columns, policy, block, taken)
+    rows = replace(rows, lacking=find_lacking(shard_rows, block, policy, taken))
     scores = _score_blocks(run, block, rows, features, bundle)
-    verdicts = judge_partitions(keys, block, rows, scores, settings, reading)
+    verdicts = judge_partitions(keys, block, rows, scores, settings, shard_rows.reading)
     kept = verdicts.kept_rows(block, rows)
     results = make_results(block, scores, settings, kept, run.kind.result_schema)
     seconds = (time.perf_counter() - started) / max(1, len(keys))

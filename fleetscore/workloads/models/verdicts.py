@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ class JudgedRows:
     columns: Mapping[str, Floats]
     used: Bools
     missing: Mapping[str, Bools]
+    lacking: Mapping[int, FleetscoreError] = field(default_factory=dict)  # by block, where its file lacks one
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,9 @@ def _judge(
         count = sum(int(block.offsets[at + 1] - block.offsets[at]) for at in lacking)
         detail = f"{count} rows have keys that no model has ({', '.join(settings.key_patterns) or 'all'})."
         return (Outcome.SKIPPED if len(lacking) == len(mine) else Outcome.FAILED), "no_model", detail
+    absent = next((rows.lacking[at] for at in mine if at in rows.lacking), None)
+    if absent is not None:
+        return Outcome.FAILED, absent.code, str(absent)
     fault = _missing_feature(mine, block, rows)
     if fault:
         return Outcome.FAILED, "missing_feature", fault
