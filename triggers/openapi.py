@@ -13,6 +13,7 @@ import msgspec
 from fleetscore import __version__
 from triggers.bodies import (
     BackfillBody,
+    CancelBody,
     ChallengerBody,
     MuteBody,
     NoBody,
@@ -20,6 +21,7 @@ from triggers.bodies import (
     PinBody,
     PromoteBody,
     PublishBody,
+    RepairBody,
     RetireBody,
     RetryBody,
     RollbackBody,
@@ -61,7 +63,7 @@ async def openapi(req: func.HttpRequest) -> func.HttpResponse:
 def describe_api() -> dict[str, Any]:
     """The document, as JSON values (OpenAPI 3.1)."""
     bodies = (
-        RunBody, RetryBody, TrainingBody, BackfillBody, NoBody, NoticeTestBody,
+        RunBody, RetryBody, CancelBody, TrainingBody, BackfillBody, RepairBody, NoBody, NoticeTestBody,
         PinBody, PromoteBody, PublishBody, RollbackBody, ChallengerBody, VerdictBody, MuteBody, UnmuteBody, RetireBody,
     )  # fmt: skip
     _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fleetscore.registry import kind_names
+from triggers.openapi import describe_api
 
 CELLS = st.one_of(
     st.none(),
@@ -61,6 +62,14 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     subprocess.run(command, check=True, capture_output=True)
     with running(Host(folder)) as host:
         yield host
+
+
+def test_the_openapi_document_refers_to_nothing_that_it_lacks() -> None:
+    """Each body that an endpoint names is described, and each that is described is named."""
+    document = describe_api()
+    text = json.dumps({"paths": document["paths"], "schemas": document["components"]["schemas"]})
+    named = set(re.findall(r'"#/components/schemas/(\w+)"', text))
+    assert named == set(document["components"]["schemas"])
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ Follows the public description of Azure Batch autoscale formulas: there is no bo
 guessing.
 """
 
+import math
 import operator
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -154,6 +155,10 @@ def _run(statement: Assignment, name: str, scope: Mapping[str, Value], samples: 
         value = _evaluate(statement.expression, scope, samples)
     except FormulaError as error:
         raise FormulaError(error.code, f"Line {statement.line}: {error}") from error
+    except (ArithmeticError, ValueError) as error:  # Python's own, of numbers and times out of range
+        raise failed(f"Line {statement.line}: a value is out of range: {error}") from error
+    except RecursionError as error:
+        raise failed(f"Line {statement.line}: the expression is nested too deeply") from error
     if isinstance(value, Series):
         raise failed(f"Line {statement.line}: {value.name} needs a method such as GetSample")
     return _checked_target(name, value, statement.line)
@@ -165,7 +170,9 @@ def _checked_target(name: str, value: Value, line: int) -> Value:
         if value not in DEALLOCATION_OPTIONS:
             raise failed(f"Line {line}: $NodeDeallocationOption is one of {DEALLOCATION_OPTIONS}")
         return value
-    return as_double(value, name) if name in TARGETS else value
+    if name in TARGETS and not math.isfinite(as_double(value, name)):
+        raise failed(f"Line {line}: {name} must be a finite number, not {value}")
+    return value
 
 
 def _known(samples: Samples) -> dict[str, Value]:

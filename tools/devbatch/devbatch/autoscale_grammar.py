@@ -109,7 +109,7 @@ class _Token:
 
 _TOKENS = re.compile(
     r"""(?P<space>[ \t\r\n]+|//[^\n]*)
-      |(?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)
+      |(?P<number>[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|\.[0-9]+)
       |(?P<string>"[^"\n]*")
       |(?P<name>\$?[A-Za-z_][A-Za-z0-9_]*)
       |(?P<operator>&&|\|\||==|!=|<=|>=|[-+*/<>!?:=;,.()])""",
@@ -131,7 +131,11 @@ def parse(formula: str) -> tuple[Assignment, ...]:
         raise FormulaError(
             "AutoScaleFormulaTooLong", f"The formula has {size} bytes; the limit is {FORMULA_LIMIT_BYTES}."
         )
-    statements = _Parser(_tokenize(formula)).statements()
+    parser = _Parser(_tokenize(formula))
+    try:
+        statements = parser.statements()
+    except RecursionError as error:
+        raise _syntax_error(parser.line, "the expression is nested too deeply") from error
     if len(statements) > STATEMENT_LIMIT:
         raise FormulaError(
             "AutoScalingFormulaSyntaxError",
@@ -241,6 +245,11 @@ class _Parser:
             arguments.append(self._choice())
         self._expect(")")
         return tuple(arguments)
+
+    @property
+    def line(self) -> int:
+        """The line of the token that comes next."""
+        return self._next.line
 
     @property
     def _next(self) -> _Token:

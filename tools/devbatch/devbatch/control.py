@@ -124,7 +124,7 @@ async def read_json(request: web.Request) -> Any:
         return {}
     try:
         return msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ServiceError(400, "InvalidRequestBody", f"The body is not JSON: {error}.") from error
 
 

@@ -11,6 +11,9 @@ from devbatch.records import Node, Pool, ResizeError, Task
 from devbatch.rules import cores_of
 from devbatch.specs import DeallocationOption
 
+NODES_LIMIT: Final = 5_000
+"""Nodes of one pool, whatever the quota: each is simulated in this process."""
+
 _LEAVING_ORDER: Final = ("preempted", "creating", "starting", "idle", "running")
 
 
@@ -113,8 +116,8 @@ def _add_nodes(account: Account, pool: Pool, count: int, *, dedicated: bool) -> 
     if pool.refusal is not None:
         pool.resize_errors.append(pool.refusal)
         return
-    allowed = _allowed_by_quota(account, pool, dedicated=dedicated)
-    if allowed is not None and allowed < count:
+    allowed = min(_allowed_by_quota(account, pool, dedicated=dedicated), NODES_LIMIT - len(pool.nodes))
+    if allowed < count:
         pool.resize_errors.append(_quota_error(count, allowed, dedicated=dedicated))
         count = allowed
     for _ in range(count):
@@ -129,11 +132,11 @@ def _new_node(account: Account, pool: Pool, *, dedicated: bool) -> Node:
     return Node(node_id, dedicated, pool.spec.task_slots_per_node, directory, due_s)
 
 
-def _allowed_by_quota(account: Account, pool: Pool, *, dedicated: bool) -> int | None:
-    """How many more nodes of this pool's size the account's core quota allows; None is any number."""
+def _allowed_by_quota(account: Account, pool: Pool, *, dedicated: bool) -> int:
+    """How many more nodes of this pool's size the account's core quota allows."""
     limit = account.quota.dedicated_cores if dedicated else account.quota.spot_cores
     if limit is None:
-        return None
+        return NODES_LIMIT
     used = sum(
         cores_of(other.spec.vm_size) * sum(node.is_dedicated == dedicated for node in other.nodes.values())
         for other in account.pools.values()
@@ -145,5 +148,6 @@ def _quota_error(wanted: int, allowed: int, *, dedicated: bool) -> ResizeError:
     code = "AccountCoreQuotaReached" if dedicated else "AccountLowPriorityCoreQuotaReached"
     kind = "dedicated" if dedicated else "Spot"
     return ResizeError(
-        code, f"{wanted} {kind} nodes were requested; the account's core quota allows {allowed}."
+        code,
+        f"{wanted} {kind} nodes were requested; the account's core quota, or the local service, allows {allowed}.",
     )

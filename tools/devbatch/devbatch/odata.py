@@ -2,14 +2,14 @@
 
 Filters compare fields of the answer, nested ones by `/`, with `eq ne lt le gt ge`,
 `startswith(field,'text')`, `and`, `or`, `not` and parentheses. Literals: 'text', numbers, true, false, null,
-datetime'...' and bare ISO times.
+datetime'...' and bare ISO times, in UTC where they name no zone.
 """
 
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -22,6 +22,7 @@ Predicate: TypeAlias = Callable[[Entity], bool]
 T = TypeVar("T")
 
 PAGE_LIMIT: Final = 1000
+_NESTING_LIMIT: Final = 100
 _TOKEN: Final = re.compile(
     r"\s*(?:(?P<punctuation>[(),])|(?:datetime)?(?P<text>'(?:[^']|'')*')|(?P<word>[^\s(),']+))"
 )
@@ -35,6 +36,7 @@ _COMPARISONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = MappingProxyType
         "ge": operator.ge,
     }
 )
+_CONSTANTS: Final[Mapping[str, bool | None]] = MappingProxyType({"true": True, "false": False, "null": None})
 
 
 def read_filter(text: str, kind: str) -> Predicate:
@@ -43,6 +45,8 @@ def read_filter(text: str, kind: str) -> Predicate:
     Raises ServiceError (400) InvalidQueryParameterValue, also for a field that the kind does not have.
     """
     tokens = _Tokens(_tokenize(text), kind)
+    if sum(token in ("(", "not") for token in tokens.left) > _NESTING_LIMIT:
+        raise _refused("$filter", text, f"more than {_NESTING_LIMIT} parentheses and `not`")
     predicate = _read_or(tokens)
     if tokens.left:
         raise _refused("$filter", text, f"{tokens.left[0]!r} is not expected")
@@ -182,7 +186,7 @@ def _check_field(parameter: str, path: str, kind: str) -> None:
 
 def _compares(sign: str, value: Any, literal: Any) -> bool:
     if isinstance(literal, datetime) and isinstance(value, str):
-        value = datetime.fromisoformat(value)
+        value = _moment(value)
     if value is None or type(value) is not type(literal):
         return sign == "ne" if value != literal else sign in ("eq", "le", "ge")
     return _COMPARISONS[sign](value, literal)
@@ -200,18 +204,22 @@ def _literal(token: str) -> Any:
         return moment
     if token.startswith("'"):
         return text
-    if re.fullmatch(r"-?\d+", token):
+    if re.fullmatch(r"-?[0-9]{1,18}", token):
         return int(token)
-    return {"true": True, "false": False, "null": None}.get(token, token)
+    if token not in _CONSTANTS:
+        raise _refused("$filter", token, "it is no value; texts stand in single quotes")
+    return _CONSTANTS[token]
 
 
 def _moment(text: str) -> datetime | None:
+    """The time that a text gives; None where it gives none."""
     if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d.*", text):
         return None
     try:
-        return datetime.fromisoformat(text)
+        found = datetime.fromisoformat(text)
     except ValueError as error:
         raise _refused("$filter", text, "it is not a time") from error
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _refused(name: str, value: str, reason: str) -> ServiceError:

@@ -10,6 +10,7 @@ from devbatch.specs import JobSpec, PoolSpec, TaskSpec
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DEPENDENCIES_LIMIT_CHARACTERS: Final = 64_000
 _VM_SIZE: Final = re.compile(r"(?:standard|basic)_[a-z]+\d+[a-z0-9_-]*", re.IGNORECASE)
+_INT32_MAX: Final = 2**31 - 1
 RETIRED_AGENTS: Final = frozenset(f"batch.node.ubuntu {release}" for release in ("16.04", "18.04", "20.04"))
 
 
@@ -116,9 +117,11 @@ def check_pool(pool: PoolSpec) -> None:
 
 
 def check_node_count(count: int) -> None:
-    """Raises ServiceError (400) for a negative number of nodes."""
-    if count < 0:
-        raise invalid_property("targetDedicatedNodes", count, "a number of nodes is not negative")
+    """Raises ServiceError (400) for a number of nodes that is negative or beyond 32 bits."""
+    if not 0 <= count <= _INT32_MAX:
+        raise invalid_property(
+            "targetDedicatedNodes", count, f"a number of nodes is not negative, and at most {_INT32_MAX}"
+        )
 
 
 def read_interval(text: str) -> float:

@@ -191,6 +191,21 @@ def test_expressions(expression: str, expected: float) -> None:
         ("$NodeDeallocationOption = later;", "AutoScalingFormulaEvaluationError", "later is not defined"),
         ('$NodeDeallocationOption = "later";', "AutoScalingFormulaEvaluationError", "is one of"),
         ("x = $ActiveTasks.GetSample(TimeInterval_Hour, 70);", "AutoScalingFormulaEvaluationError", "70 %"),
+        ("x = " + "(" * 4000 + "1" + ")" * 4000 + ";", "AutoScalingFormulaSyntaxError", "nested too deeply"),
+        ("y = 1;\nx = " + "-" * 8000 + "1;", "AutoScalingFormulaSyntaxError", "Line 2: .* too deeply"),
+        ("x = 1" + "+1" * 4000 + ";", "AutoScalingFormulaEvaluationError", "Line 1: .* too deeply"),
+        (
+            "$TargetDedicatedNodes = 1e308 * 10;",
+            "AutoScalingFormulaEvaluationError",
+            "finite number, not inf",
+        ),
+        ("$TargetLowPriorityNodes = 1e999 - 1e999;", "AutoScalingFormulaEvaluationError", "not nan"),
+        ("x = ceil(1e999);", "AutoScalingFormulaEvaluationError", "Line 1: a value is out of range"),
+        ("x = sum(1e999, -1e999);", "AutoScalingFormulaEvaluationError", "out of range"),
+        ("x = $ActiveTasks.GetSample(1e999);", "AutoScalingFormulaEvaluationError", "out of range"),
+        ("x = time() + TimeInterval_Year * 9999;", "AutoScalingFormulaEvaluationError", "out of range"),
+        ("x = TimeInterval_Year * 1e308;", "AutoScalingFormulaEvaluationError", "out of range"),
+        ("x = ٣;", "AutoScalingFormulaSyntaxError", "not part of the language"),
     ],
 )
 def test_refusals_name_the_line_and_the_reason(formula: str, code: str, message: str) -> None:

@@ -96,6 +96,9 @@ ENTITY = {
         ("not (state eq 'active' or state eq 'running')", True),
         ("executionInfo/endTime gt datetime'2026-01-01T00:00:00Z'", True),
         ("executionInfo/endTime lt 2026-01-01T00:00:00Z", False),
+        ("executionInfo/endTime gt datetime'2026-01-01T00:00:00'", True),
+        ("id eq '2026-01-01T00:00:00Z'", False),
+        ("state gt datetime'2026-01-01T00:00:00Z'", False),
         ("displayName eq 'x'", False),
         ("displayName eq null", True),
         ("displayName ne 'x'", True),
@@ -119,6 +122,12 @@ def test_filters(text: str, expected: bool) -> None:
         "colour eq 'x'",
         "executionInfo/exitCod eq 0",
         "startswith(colour,'x')",
+        "state eq active",
+        'state eq "active"',
+        "executionInfo/endTime gt yesterday",
+        "executionInfo/exitCode eq " + "9" * 5000,
+        "(" * 1500 + "state eq 'x'" + ")" * 1500,
+        "not " * 1500 + "state eq 'x'",
     ],
 )
 def test_filters_that_make_no_sense_are_refused(text: str) -> None:

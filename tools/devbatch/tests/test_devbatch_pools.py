@@ -24,6 +24,7 @@ from batch_requests import (
     text_of,
     until,
 )
+from devbatch.nodes import NODES_LIMIT
 from devbatch.process import ServiceProcess, start_service
 
 FORMULA = (Path(__file__).parent / "spot_first.formula").read_text()
@@ -401,6 +402,20 @@ def test_core_quota_shows_as_resize_error(own_service: ServiceProcess) -> None:
         "AccountCoreQuotaReached",
         "AccountLowPriorityCoreQuotaReached",
     ]
+
+
+def test_absurd_numbers_of_nodes_do_not_hold_the_service_up(own_service: ServiceProcess) -> None:
+    """Without a quota a pool of two thousand million nodes gets as many as are simulated, and the service answers on."""
+    client = client_of(own_service)
+    pool_id = make_pool(client, target_dedicated_nodes=2_000_000_000)
+    pool = client.get_pool(pool_id)
+    assert (pool.current_dedicated_nodes, pool.resize_errors[0].code) == (
+        NODES_LIMIT,
+        "AccountCoreQuotaReached",
+    )
+    with pytest.raises(HttpResponseError) as refused:
+        make_pool(client, target_dedicated_nodes=2**31)
+    assert code_of(refused) == "InvalidPropertyValue"
 
 
 def test_injected_resize_error_keeps_nodes_from_coming(service: ServiceProcess, client: Client) -> None:

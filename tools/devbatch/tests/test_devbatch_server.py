@@ -70,11 +70,12 @@ def test_other_versions_and_operations_are_refused(service: ServiceProcess, path
     assert (reply.status_code, reply.json()["code"]) == (400, code)
 
 
-def test_bodies_that_are_not_json_are_refused(service: ServiceProcess) -> None:
-    """A broken body is 400 InvalidRequestBody."""
+@pytest.mark.parametrize("body", [b"{", b'{"id": "\xff"}', b"[" * 5000, b'{"a":' * 3000 + b"1" + b"}" * 3000])
+def test_bodies_that_are_not_json_are_refused(service: ServiceProcess, body: bytes) -> None:
+    """A broken body, one that is no UTF-8 and one nested without end are 400 InvalidRequestBody."""
     url = f"{service.url}/jobs?api-version=2025-06-01"
     headers = {"Authorization": "Bearer x"}
-    reply = requests.post(url, data="{", headers=headers, verify=service.ca_path, timeout=5)
+    reply = requests.post(url, data=body, headers=headers, verify=service.ca_path, timeout=5)
     assert (reply.status_code, reply.json()["code"]) == (400, "InvalidRequestBody")
 
 
