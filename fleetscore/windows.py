@@ -44,6 +44,7 @@ _EXAMPLES = {
     Cadence.MONTH: "2026-11",
     Cadence.INDEX: "108",
 }
+_FORMS = {Cadence.HOUR: "an hour", Cadence.INDEX: "a plain number", Cadence.QUARTER_HOUR: "15 minutes"}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -121,9 +122,9 @@ def parse_window(text: str, *cadences: Cadence, zone: str = "UTC") -> Window:
         if window is not None:
             return window
     examples = " or ".join(_EXAMPLES[c] for c in cadences)
-    article = "an" if cadences[0] in (Cadence.HOUR, Cadence.INDEX) else "a"
+    forms = " or ".join(_FORMS.get(cadence, f"a {cadence}") for cadence in cadences)
     raise InputError(
-        f"Window {text[:100]!r} is not {article} {'/'.join(cadences)}.",
+        f"Window {text[:100]!r} is not {forms}.",
         fix=f"Write it like {examples}.",
         field="window",
     )

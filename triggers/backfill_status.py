@@ -18,14 +18,31 @@ def describe_backfill(store: Store, status: Any) -> dict[str, Any]:
     """The backfill's state and its windows in order; `done` counts windows whose run has ended since the
     backfill began.
 
-    Reads the index of the workload and no run, so that following ten thousand windows stays cheap.
+    Reads the index of the workload and no run, so that following ten thousand windows stays cheap. Windows
+    that the backfill could not run have the reason and the verdict `unpublished`, whatever an earlier run of
+    them published.
     """
     backfill_input = status.input_ if isinstance(status.input_, dict) else json.loads(status.input_)
     newest = newest_rounds(list_runs_since(store, backfill_input["workload"], ""))
-    windows = [_describe_window(window, newest.get(window)) for window in windows_of(backfill_input)]
+    refused = _refused(status.output)
+    windows = [
+        _describe_window(window, newest.get(window)) | refused.get(window, {})
+        for window in windows_of(backfill_input)
+    ]
     state = str(status.runtime_status.value if status.runtime_status else "Pending")
     done = len(windows) if state == "Completed" else sum(bool(window["ended"]) for window in windows)
     return {"id": status.instance_id, "state": state, "windows": windows, "done": done, "total": len(windows)}
+
+
+def _refused(output: Any) -> dict[str, dict[str, str]]:
+    """What the status says instead of windows that the ended backfill could not run."""
+    ended = json.loads(output) if isinstance(output, str) and output else output
+    lines = ended.get("windows", ()) if isinstance(ended, dict) else ()
+    return {
+        line["window"]: {"verdict": "unpublished", "reason": line["reason"]}
+        for line in lines
+        if "reason" in line
+    }
 
 
 def _describe_window(window: str, line: RunLine | None) -> dict[str, Any]:

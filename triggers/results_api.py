@@ -67,12 +67,13 @@ def read_flag(req: func.HttpRequest, name: str) -> bool:
 
 def _read(workload: str, window: str, partition: str, held: bool, run: str, offset: int, limit: int) -> Any:
     from fleetscore.pipeline.spellings import key_in_run
+    from fleetscore.pipeline.window_checks import read_window
     from fleetscore.registry import get_workload
     from fleetscore.runs.result_pages import LATEST, find_held, find_published, read_page, read_partition
 
     store = app_store()
     kind = get_workload(store, workload)
-    key = window if window == LATEST else kind.parse_window(window).key
+    key = window if window == LATEST else read_window(kind, window).key
     found = find_held(store, workload, key) if held else find_published(store, workload, key, run)
     if partition:
         own = key_in_run(store, workload, found.run, partition)

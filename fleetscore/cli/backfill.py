@@ -23,7 +23,7 @@ from fleetscore.cli.text import say
 
 if TYPE_CHECKING:
     from fleetscore.fleet import FleetBase
-    from fleetscore.fleet.answers import BackfillStatus
+    from fleetscore.fleet.answers import BackfilledWindow, BackfillStatus
     from fleetscore.operations.due.backfills import BackfillPreview
 
 
@@ -113,17 +113,27 @@ def exit_code(status: BackfillStatus) -> int:
 
 
 def print_backfill(status: BackfillStatus, most: int = 10) -> None:
-    """Print how many windows are good, and the first of those that need a look."""
-    from fleetscore.cli.render import format_ending, plural, print_table
+    """Print how many windows are good, and the first of those that need a look; why some were not run stands
+    below.
+    """
+    from fleetscore.cli.render import plural, print_table
 
-    endings = Counter(format_ending(window.verdict, window.counts) for window in status.windows)
+    endings = Counter(_ended(window) for window in status.windows)
     counts = ", ".join(f"{count:,} {words}" for words, count in endings.items())
     say(f"{plural(status.total, 'window')}: {counts}")
     bad = [window for window in status.windows if window.verdict != "good"]
-    if bad:
-        print_table(
-            ("window", "run", "ended"),
-            [(w.window, w.run, format_ending(w.verdict, w.counts)) for w in bad[:most]],
-        )
-        more = f"and {len(bad) - most} more; " if len(bad) > most else ""
-        say(f"{more}next: fleetscore show {bad[0].run}")
+    if not bad:
+        return
+    print_table(("window", "run", "ended"), [(w.window, w.run, _ended(w)) for w in bad[:most]])
+    for reason in dict.fromkeys(window.reason for window in bad if window.reason):
+        say(f"not run: {reason}")
+    more = f"and {len(bad) - most} more; " if len(bad) > most else ""
+    first = next((window.run for window in bad if window.run and not window.reason), "")
+    if more or first:
+        say(f"{more}next: fleetscore show {first}" if first else f"{more}--json lists all")
+
+
+def _ended(window: BackfilledWindow) -> str:
+    from fleetscore.cli.render import format_ending
+
+    return "not run" if window.reason else format_ending(window.verdict, window.counts)

@@ -161,14 +161,17 @@ def named_partition(fleet: FleetBase, words: tuple[str, ...]) -> tuple[str, str]
     from fleetscore.runs.index import newest_rounds
 
     workload, window, partition = words
-    newest = newest_rounds(fleet.runs(workload, limit=10_000)).get(window)
-    if newest is None:
+    newest = newest_rounds(fleet.runs(workload, limit=10_000))
+    if window not in newest:
+        near = difflib.get_close_matches(window, newest, 3)
         raise InputError(
             f"{workload} has no run of the window {window}.",
-            fix=f"Run it: fleetscore run {workload} --window {window}",
+            fix=f"Did you mean {' or '.join(near)}?"
+            if near
+            else f"`fleetscore runs --workload {workload}` lists those that ran.",
             field="window",
         )
-    return newest.run, partition
+    return newest[window].run, partition
 
 
 @contextmanager

@@ -34,6 +34,7 @@ class BackfilledWindow:
     state: str
     verdict: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)  # outcome -> partitions, once it ended
+    reason: str = ""  # why the backfill could not run it
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,6 +227,7 @@ class StoreChanges(StoreAccess):
         from fleetscore.capabilities import ChecksFit, require
         from fleetscore.models.model_sets import read_model_set
         from fleetscore.models.pins import Pins, read_pins
+        from fleetscore.pipeline.window_checks import read_window
         from fleetscore.registry import get_workload
 
         found = get_workload(self.store, workload)
@@ -234,5 +235,5 @@ class StoreChanges(StoreAccess):
         pins = read_pins(self.store, workload)
         if models:
             pins = Pins(read_model_set(self.store, workload, models).version)
-        chosen = found.parse_window(window) if window else None
+        chosen = read_window(found, window) if window else None
         return kind.check_fit(self.store, pins, chosen, source, trusted=trusted, report=report)

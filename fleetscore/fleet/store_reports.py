@@ -161,11 +161,12 @@ class StoreReports(StoreAccess):
     ) -> pa.Table:
         """All rows of the window, published or held back, or those of one partition."""
         from fleetscore.pipeline.spellings import key_in_run
+        from fleetscore.pipeline.window_checks import read_window
         from fleetscore.registry import get_workload
         from fleetscore.runs.result_pages import find_held, find_published, read_page, read_partition
 
         kind = get_workload(self.store, workload)
-        key = kind.parse_window(window).key if window else ""
+        key = read_window(kind, window).key if window else ""
         find = find_held if held else find_published
         found = find(self.store, kind.name, key)
         if partition:
@@ -218,6 +219,7 @@ class StoreReports(StoreAccess):
         """The windows that were named, or the newest published one; MissingBlobError when one is not
         published.
         """
+        from fleetscore.pipeline.window_checks import read_window
         from fleetscore.runs.manifests import read_latest
         from fleetscore.store.paths import manifest_path
 
@@ -229,7 +231,7 @@ class StoreReports(StoreAccess):
                     fix=f"Run a window: fleetscore run {workload.name} --window WINDOW",
                 )
             return [workload.parse_window(latest.window)]
-        windows = [workload.parse_window(key) for key in keys]
+        windows = [read_window(workload, key) for key in keys]
         for window in windows:
             if self.store.stat(manifest_path(workload.name, window.key)) is None:
                 raise MissingBlobError(

@@ -12,7 +12,7 @@ from fleetscore.pipeline.context import open_run
 from fleetscore.pipeline.ledger import group_settled
 from fleetscore.pipeline.plan import make_plan
 from fleetscore.pipeline.submit import check_models, last_published, newest_round
-from fleetscore.pipeline.window_checks import check_window
+from fleetscore.pipeline.window_checks import read_window
 from fleetscore.records import Cause, PlanHead, RunRequest, ShardPlan
 from fleetscore.registry import get_workload
 from fleetscore.store.base import Store
@@ -84,10 +84,8 @@ def _request(
     store: Store, now: datetime, workload: str, window: str, partitions: tuple[str, ...], models: str
 ) -> RunRequest:
     """The request that a run would have now; submits nothing."""
-    parsed = get_workload(store, workload).parse_window(window)
-    check_window(window, parsed)
+    key = read_window(get_workload(store, workload), window).key
     check_models(store, workload, models)
-    key = parsed.key
     newest = newest_round(store, workload, key)
     number = newest.request.round + 1 if newest else 1
     previous = last_published(store, newest) if newest and (partitions or models) else ""

@@ -12,7 +12,7 @@ from fleetscore.pipeline.carry_over import NOT_REQUESTED
 from fleetscore.pipeline.kept_versions import CURRENT
 from fleetscore.pipeline.named_partitions import check_named
 from fleetscore.pipeline.training_entry import PINNED, check_training_settings, choose_entry
-from fleetscore.pipeline.window_checks import check_due, check_window, check_year
+from fleetscore.pipeline.window_checks import check_due, check_year, read_window
 from fleetscore.records import FINAL, GOOD, Ending, Only, RunRecord, RunRequest, RunState, to_json
 from fleetscore.registry import get_workload, read_policy
 from fleetscore.runs.run_records import read_run, record_ending, record_takeover, request_run
@@ -41,8 +41,7 @@ def submit_run(
     `force`, and for options that cannot act on a run that is under way.
     """
     workload = get_workload(store, workload_name)
-    parsed = workload.parse_window(window_text)
-    check_window(window_text, parsed)
+    parsed = read_window(workload, window_text)
     if not force:
         check_due(parsed, read_policy(store, workload_name), now)
     window = parsed.key

@@ -10,9 +10,17 @@ from datetime import datetime, timedelta
 from fleetscore.errors import InputError
 from fleetscore.settings import RunPolicy
 from fleetscore.windows import Cadence, Window
+from fleetscore.workload import Workload
 
 _FIRST_YEAR, _LAST_YEAR = 1000, 9998
 _HOURS = frozenset({Cadence.HOUR, Cadence.QUARTER_HOUR})
+
+
+def read_window(kind: Workload, text: str) -> Window:
+    """The one window that the text names; InputError where it names none, or less than one."""
+    window = kind.parse_window(text)
+    check_window(text, window)
+    return window
 
 
 def check_window(text: str, window: Window) -> None:

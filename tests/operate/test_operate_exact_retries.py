@@ -256,8 +256,8 @@ def test_commands_refuse_what_cannot_act_and_read_partitions_from_a_file(
 def test_over_http_a_retry_and_a_backfill_take_patterns(
     host: Host, host_store: Store, command: Callable[..., tuple[int, str]]
 ) -> None:
-    """The app's answers say how many were scored again and of what; only beside partitions is refused with
-    its field.
+    """The app's answers say how many were scored again and of what; a window that a backfill cannot run,
+    since it has no such partition, is said to be that, whatever it published before.
     """
     write_lines(host_store, "2026-01-01T09", [(key, n, "ok") for n, key in enumerate(KEYS)])
     place = ("--host", host.url, "--key", host.key)
@@ -269,3 +269,8 @@ def test_over_http_a_retry_and_a_backfill_take_patterns(
     span = ("--from", "2026-01-01T09", "--to", "2026-01-01T10")
     assert command("backfill", "toy", *span, "--partition", "p5", *place)[0] == 0
     assert scored_by(host_store, "toy-2026-01-01T09-r3") == {"p5"}
+    code, said = command("backfill", "toy", *span, "--partition", "p5", "--partition", "ghost", *place)
+    assert (code, "not run: There is neither data nor a model for partition ghost" in said) == (20, True)
+    code, said = command("backfill", "toy", *span, "--partition", "ghost", "--dry-run", "--json", *place)
+    (window,) = json.loads(said)["windows"]
+    assert (code, window["runs"], "partition ghost" in window["why"]) == (0, False, True)

@@ -9,9 +9,10 @@ from itertools import islice
 
 from fleetscore.errors import InputError
 from fleetscore.pipeline.budget import check_budget
-from fleetscore.pipeline.submit import decide_backfilled, newest_round
+from fleetscore.pipeline.named_partitions import check_named
+from fleetscore.pipeline.submit import Backfilled, decide_backfilled, newest_round
 from fleetscore.pipeline.window_checks import check_due, check_year
-from fleetscore.records import FINAL, Only
+from fleetscore.records import FINAL, Only, RunRecord
 from fleetscore.registry import get_workload, read_policy, workload_names
 from fleetscore.runs.index import list_runs_since
 from fleetscore.runs.run_records import read_run
@@ -119,10 +120,23 @@ def is_under_way(store: Store, workloads: Sequence[str], requested_by: str, now:
     return any(record.request.who == requested_by and record.state not in FINAL for record in records)
 
 
+def _checked(
+    store: Store, newest: RunRecord | None, decision: Backfilled, partitions: tuple[str, ...]
+) -> Backfilled:
+    """The decision; not to run, and why, where a name means no partition of the window."""
+    if newest is None or newest.state not in FINAL:
+        return decision
+    try:
+        check_named(store, newest, partitions)
+    except InputError as error:
+        return Backfilled(False, str(error))
+    return decision
+
+
 def _preview(
     store: Store, workload: str, window: str, only: Only, partitions: tuple[str, ...]
 ) -> PreviewedWindow:
     newest = newest_round(store, workload, window)
-    decision = decide_backfilled(newest, only, partitions)
+    decision = _checked(store, newest, decide_backfilled(newest, only, partitions), partitions)
     run, state = (newest.request.run, str(newest.state)) if newest else ("", "never ran")
     return PreviewedWindow(window, decision.runs, decision.why, run, state)
