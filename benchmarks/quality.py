@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.sales_quality import measure_sales, render_sales
-from benchmarks.sensor_methods import DEFAULT_WEIGHTS, RIVALS, alone, fleetscore_marks
+from benchmarks.sensor_methods import DEFAULT_WEIGHTS, RIVALS, Judged, alone, judge
 from benchmarks.sensor_series import SHAPES, Floats, Series, labelled_series, usual_series, with_anomaly
 from benchmarks.server_quality import measure_servers, render_servers
 from fleetscore.workloads.sensor_anomaly.detect.calibration import LIMIT
@@ -93,7 +93,7 @@ def report_servers(quick: bool) -> None:
 def report_sensors(data: Path | None, quick: bool) -> None:
     """Measure sensors, print the tables, and keep them where they are whole."""
     started = time.process_time()
-    found: dict[str, Any] = {"usual": measure_usual(14 if quick else 28)}
+    found: dict[str, Any] = {"usual": measure_usual(14 if quick else 56)}
     found["planted"] = measure_planted(1 if quick else 4)
     if data is not None:
         found["labelled"] = [measure_group(data, group) for group in GROUPS]
@@ -153,8 +153,9 @@ def measure_usual(sensors: int) -> list[dict[str, Any]]:
     lines = []
     for step_s, days, trained in ((60, 10, 3), (300, 17, 3), (3600, 40, 20)):
         series = usual_series(sensors, days, trained, seed=1000 + step_s, step_s=step_s)
+        judged = judge(series)
         for budget in BUDGETS[:2]:
-            marks = [own for _, own in fleetscore_marks(series, budget)]
+            marks = [own for _, own in judged.marks(budget)]
             lines.append(
                 {
                     "step_s": step_s,
@@ -186,9 +187,10 @@ def measure_planted(sensors: int) -> dict[str, Any]:
     series = [one for _, one in planted]
     methods = {"all": DEFAULT_WEIGHTS, **{name: alone(name) for name in DETECTORS}}
     found: dict[str, Any] = {"n_per_shape": len(SIZES) * sensors, "methods": {}}
+    judged, judged_usual = judge(series), judge(usual)
     for name, weights in methods.items():
-        limit, rate = _limit_for(usual, weights, 0.05)
-        severities = [severity for severity, _ in fleetscore_marks(series, 0.05, weights)]
+        limit, rate = _limit_for(judged_usual, weights, 0.05)
+        severities = [severity for severity, _ in judged.marks(0.05, weights)]
         hits = [
             count_events(one, (s >= limit).astype(float))[0]
             for one, s in zip(series, severities, strict=True)
@@ -201,11 +203,12 @@ def measure_planted(sensors: int) -> dict[str, Any]:
     return found
 
 
-def _limit_for(usual: Sequence[Series], weights: Floats, budget: float) -> tuple[float, float]:
+def _limit_for(usual: Judged, weights: Floats, budget: float) -> tuple[float, float]:
     """The least limit that keeps the budget on readings as usual, and the rate there; the largest severity that there is if none does."""
-    severities = [severity for severity, _ in fleetscore_marks(usual, 0.05, weights)]
+    severities = [severity for severity, _ in usual.marks(0.05, weights)]
     for limit in np.arange(1.0, LIMIT, 0.05):
-        rate = summarise(usual, [(s >= limit).astype(float) for s in severities])["false_per_day"]
+        marks = [(s >= limit).astype(float) for s in severities]
+        rate = summarise(usual.series, marks)["false_per_day"]
         if rate <= budget:
             break
     return float(limit), float(rate)
@@ -222,9 +225,10 @@ def _by_shape(planted: Sequence[tuple[str, Series]], hits: Sequence[int]) -> dic
 def measure_group(folder: Path, group: str) -> dict[str, Any]:
     """Labelled series: Fleetscore at several budgets, rivals at their usual limits, and what chance would hit."""
     series = labelled_series(folder, group)
+    judged = judge(series)
     lines: dict[str, Any] = {}
     for budget in BUDGETS:
-        marks = [own for _, own in fleetscore_marks(series, budget)]
+        marks = [own for _, own in judged.marks(budget)]
         lines[f"Fleetscore, budget {budget:g}"] = _labelled(series, marks)
     for name, method in RIVALS.items():
         lines[name] = _labelled(series, [method(one) for one in series])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -12,10 +13,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from benchmarks.sensor_series import Floats, Int64s, Series
 from fleetscore.workloads.sensor_anomaly.decision import decide
 from fleetscore.workloads.sensor_anomaly.detect.assessing import Rules, ShardReadings, assess
-from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US, HOUR_BINS, empty_bins, fill_bins
+from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US, HOUR_BINS, Bins, empty_bins, fill_bins
 from fleetscore.workloads.sensor_anomaly.detect.horizon import HORIZON_BINS
 from fleetscore.workloads.sensor_anomaly.detect.model import DETECTORS, DetectorPack, join_detectors
-from fleetscore.workloads.sensor_anomaly.detect.past import past_of_bins
+from fleetscore.workloads.sensor_anomaly.detect.past import Past, past_of_bins
 from fleetscore.workloads.sensor_anomaly.detect.svm import SvmOfBins
 from fleetscore.workloads.sensor_anomaly.detect.training import train_detectors
 from fleetscore.workloads.sensor_anomaly.fitted import Fitted
@@ -33,10 +34,38 @@ def alone(detector: str) -> Floats:
     return np.array([float(name == detector) for name in DETECTORS])
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Series with everything that assessing them takes, so that several budgets and weights need it computed once."""
+
+    series: Sequence[Series]
+    pack: DetectorPack
+    past: Past
+    bins: Bins
+    readings: ShardReadings
+
+    def marks(self, budget: float, weights: Floats = DEFAULT_WEIGHTS) -> list[tuple[Floats, Floats]]:
+        """Severity and marks (0 or 1) of each series' readings, 0 for those of training."""
+        rules = Rules(weights, budget, 24)
+        assessed = assess(self.pack, self.past, self.bins, self.bins.first, self.readings, rules)
+        ends = np.cumsum(self.readings.counts)[:-1]
+        parts = zip(
+            self.series, np.split(assessed.severity, ends), np.split(assessed.marked, ends), strict=True
+        )
+        return [
+            (_after_training(one, severity), _after_training(one, marked)) for one, severity, marked in parts
+        ]
+
+
 def fleetscore_marks(
     series: Sequence[Series], budget: float, weights: Floats = DEFAULT_WEIGHTS
 ) -> list[tuple[Floats, Floats]]:
-    """Severity and marks (0 or 1) of each series' readings, 0 for those of training, by the code that scores windows.
+    """Severity and marks (0 or 1) of each series' readings, 0 for those of training, by the code that scores windows."""
+    return judge(series).marks(budget, weights)
+
+
+def judge(series: Sequence[Series]) -> Judged:
+    """The series, trained on their beginnings, by the code that scores windows.
 
     Series are shifted by whole hours so that what is judged begins together, and are scored together, as in a shard.
     """
@@ -54,18 +83,24 @@ def fleetscore_marks(
     fill_bins(bins, *_joined([(t[n], s.value[n]) for t, s, n in zip(times, series, near, strict=True)]))
     svm = pack_models(models)
     fitted = Fitted(svm, np.arange(len(series)), {})
-    time_us, value, judged = _joined(
-        [(t[one.trained :], one.value[one.trained :]) for t, one in zip(times, series, strict=True)]
+    judged = [
+        time_us // BIN_US >= cut for time_us in times
+    ]  # all that the bins hold, the last of training included
+    time_us, value, counts = _joined(
+        [(t[j], s.value[j]) for t, s, j in zip(times, series, judged, strict=True)]
     )
-    score = decide(svm, fitted.place, judged, value)
-    readings = ShardReadings(time_us, value, score, judged)
-    rules = Rules(weights, budget, 24)
+    readings = ShardReadings(time_us, value, decide(svm, fitted.place, counts, value), counts)
     pack, svm_of_bins = join_detectors(packs), SvmOfBins(fitted, fitted.place)
     past = past_of_bins(pack, bins, cut, partial(svm_of_bins, np.arange(len(series))))
-    assessed = assess(pack, past, bins.since(cut), cut, readings, rules)
-    ends = np.cumsum(judged)[:-1]
-    columns = zip(series, np.split(assessed.severity, ends), np.split(assessed.marked, ends), strict=True)
-    return [tuple(np.concatenate([np.zeros(one.trained), part]) for part in parts) for one, *parts in columns]  # type: ignore[misc]
+    return Judged(series, pack, past, bins.since(cut), readings)
+
+
+def _after_training(series: Series, column: Floats) -> Floats:
+    """The column, which has the last of the series' readings, for all of them; 0 for those of training."""
+    found = np.zeros(len(series.value))
+    found[len(found) - len(column) :] = column
+    found[: series.trained] = 0
+    return found
 
 
 def _shifted(series: Series, cut: int) -> Int64s:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -35,6 +34,7 @@ from fleetscore.workloads.sensor_anomaly.detect.model import (
     write_detectors,
 )
 from fleetscore.workloads.sensor_anomaly.detect.raw_scores import nearest
+from fleetscore.workloads.sensor_anomaly.packs import write_keyed_arrays
 from fleetscore.workloads.sensor_anomaly.settings import DetectSettings, SensorSettings
 from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
 
@@ -61,7 +61,7 @@ def test_spike_is_marked_with_its_event_and_the_usual_is_not(estate: Store) -> N
     first = marked[0]
     assert first["expected_low"] < 50 < first["expected_high"] < first["value"]
     assert (
-        first["severity"] >= severity_limits(0.05, np.array([144.0]))[0]
+        first["severity"] >= severity_limits(0.05, np.array([144.0]), np.ones(1))[0]
         and first["event_severity"] >= first["severity"]
     )
     assert {row["detector"] for row in marked} <= set(DETECTORS)
@@ -166,6 +166,17 @@ def test_new_level_is_one_event_and_then_the_normal() -> None:
     assert marked[0, 50] and not marked[0, 100:].any()
 
 
+def test_a_young_sensor_is_marked_at_the_pace_of_a_week() -> None:
+    """A sensor with half a day of past may be marked as often as one with a week; one that reports seldom, less often."""
+    begin = CALIBRATION_BINS + MEMORY_BINS
+    there = np.zeros((3, begin + DAY_BINS), bool)
+    there[0], there[1, begin - DAY_BINS // 2 :], there[2, ::12] = True, True, True
+    young = np.zeros_like(there)
+    young[:, begin:] = True
+    marked = limit_marks(young, there, 0, begin).sum(axis=1)
+    assert marked.tolist() == [40, 40, 3]
+
+
 def test_marks_within_the_gap_are_one_event() -> None:
     """Marks two hours apart continue an event, further ones begin another; an event that is older than a day begins anew at midnight."""
     marked = np.zeros(MEMORY_BINS + 12, bool)
@@ -190,14 +201,28 @@ def test_damaged_detectors_are_refused_by_name() -> None:
         read_detectors(write_detectors(pack)[:500])
     with pytest.raises(ModelError, match="scale"):
         read_detectors(write_detectors(replace(pack, scale=np.zeros(2))))
+    with pytest.raises(ModelError, match="readings in a bin"):
+        read_detectors(write_detectors(replace(pack, per_bin=np.zeros(2))))
+
+
+def test_detectors_of_earlier_versions_stay_readable() -> None:
+    """Detectors that were written before readings in a bin were counted are read as if there was one in each."""
+    arrays = {name: np.ones((2, *shape)) for name, shape in SHAPES.items()}
+    keys = pa.array(["a/b", "c/d"])
+    data = write_keyed_arrays(keys, {n: a.reshape(-1) for n, a in arrays.items() if n != "per_bin"})
+    assert read_detectors(data).per_bin.tolist() == [1.0, 1.0]
+    with pytest.raises(ModelError, match="not what was written"):
+        read_detectors(write_keyed_arrays(keys, {"center": np.ones(2)}))
 
 
 def test_budget_orders_severities() -> None:
-    """A larger budget, or fewer bins a day, mean a lower limit, over the whole range of the setting."""
-    limits = [severity_limits(rate, np.array([288.0]))[0] for rate in np.geomspace(0.001, 10, 50)]
-    assert severity_limits(0.05, np.array([24.0]))[0] < severity_limits(0.05, np.array([288.0]))[0]
-    assert all(a >= b for a, b in itertools.pairwise(limits))
-    assert limits[0] > limits[25] > limits[-1]
+    """A larger budget, fewer bins a day, or more readings in a bin mean a lower limit, over the whole range of the setting."""
+    pace, per_bin = np.array([288.0, 24.0, 288.0, 288.0]), np.array([1.0, 1.0, 5.0, 1e9])
+    limits = np.array([severity_limits(rate, pace, per_bin) for rate in np.geomspace(0.001, 10, 50)])
+    assert (np.diff(limits, axis=0) <= 0).all() and (limits > 0).all()
+    assert (limits[0] > limits[25]).all() and (limits[25] > limits[-1]).all()
+    usual = severity_limits(0.05, pace, per_bin)
+    assert usual[0] > usual[2] > usual[3] > 1 and usual[0] > usual[1]
 
 
 def test_usual_courses_are_those_of_the_sensor_in_any_company() -> None:

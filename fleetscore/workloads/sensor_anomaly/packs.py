@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -224,11 +224,13 @@ def write_keyed_arrays(keys: pa.StringArray, arrays: Mapping[str, Any]) -> bytes
     return _write_npz({**_write_keys(keys), **arrays})
 
 
-def read_keyed_arrays(data: bytes, kinds: Mapping[str, Any]) -> tuple[pa.StringArray, dict[str, Any]]:
+def read_keyed_arrays(
+    data: bytes, kinds: Mapping[str, Any], *, optional: Collection[str] = ()
+) -> tuple[pa.StringArray, dict[str, Any]]:
     """What `write_keyed_arrays` wrote; ModelError `corrupt_model` for anything else, or other types than
-    `kinds` names.
+    `kinds` names. The `optional` ones may be missing.
     """
-    arrays = _read_npz(data, {"keys": np.uint8, "key_ends": np.int64, **kinds})
+    arrays = _read_npz(data, {"keys": np.uint8, "key_ends": np.int64, **kinds}, optional)
     return _read_keys(arrays), arrays
 
 
@@ -264,15 +266,15 @@ def _write_npz(arrays: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _read_npz(data: bytes, kinds: Mapping[str, Any]) -> dict[str, Any]:
+def _read_npz(data: bytes, kinds: Mapping[str, Any], optional: Collection[str] = ()) -> dict[str, Any]:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in kinds}
+            arrays = {name: archive[name] for name in kinds if name in archive or name not in optional}
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
         raise corrupt_file(str(error)) from error
-    for name, kind in kinds.items():
-        if arrays[name].dtype != kind or arrays[name].ndim != 1:
-            raise corrupt_file(f"array {name} is {arrays[name].dtype} with {arrays[name].ndim} axes")
+    for name, array in arrays.items():
+        if array.dtype != kinds[name] or array.ndim != 1:
+            raise corrupt_file(f"array {name} is {array.dtype} with {array.ndim} axes")
     return arrays
 
 

@@ -28,6 +28,7 @@ from fleetscore.workloads.sensor_anomaly.overlap import overlapped
 from fleetscore.workloads.sensor_anomaly.results import RESULTS
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 
+_OF_DETECTORS = RESULTS.names[RESULTS.names.index("severity") :]
 _PIECE_ROWS = 1 << 18
 _THREADS = 2  # pieces made at once, while an earlier one is written
 
@@ -174,8 +175,13 @@ def _score_piece(
     rows = _rows(gathered, verdicts.scorable, first, last)
     value = gathered.value[rows]
     score = decide(fitted.pack, fitted.place[partitions], counts, value)
-    assessed = detection.assess(partitions, gathered.time_us[rows], value, score, counts)
-    flags = np.where(np.isnan(assessed.severity), anomalies(score), assessed.marked)
+    if detection.judges(partitions):
+        assessed = detection.assess(partitions, gathered.time_us[rows], value, score, counts)
+        flags = np.where(np.isnan(assessed.severity), anomalies(score), assessed.marked)
+        told = _told(assessed)
+    else:
+        flags = anomalies(score)
+        told = [pa.nulls(len(value), RESULTS.field(name).type) for name in _OF_DETECTORS]
     times = pa.array(gathered.time_us[rows]).view(RESULTS.field("ts").type)
     device, sensor, model = names.repeated(partitions, counts)
     columns = [
@@ -186,7 +192,7 @@ def _score_piece(
         pa.array(score),
         pa.array(flags),
         model,
-        *_told(assessed),
+        *told,
     ]
     sketches = _sketch(gathered, verdicts, partitions, counts, value, score, flags)
     seconds = ready_s + (time.perf_counter() - started) / (last - first)

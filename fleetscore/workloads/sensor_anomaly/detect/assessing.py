@@ -106,7 +106,7 @@ def _assess_group(
     severity = np.concatenate([hour.severity for hour in hours], axis=1)[:, window - bins.first :]
     for hour in hours:
         _rate_readings(pack, hour, readings, rows, window, out)
-    limits = severity_limits(rules.alarms_per_sensor_day, pack.pace)[:, None]
+    limits = severity_limits(rules.alarms_per_sensor_day, pack.pace, pack.per_bin)[:, None]
     candidates = np.flatnonzero((severity >= limits).any(axis=1))
     if len(candidates):
         own = rows[candidates]
@@ -199,7 +199,7 @@ def _mark(
     there = np.isfinite(np.concatenate([before.mean, bins.mean], axis=1))
     count = np.concatenate([before.count, bins.count], axis=1).astype(np.int64)
     memory = begin - MEMORY_BINS
-    limits = severity_limits(rules.alarms_per_sensor_day, pack.pace)
+    limits = severity_limits(rules.alarms_per_sensor_day, pack.pace, pack.per_bin)
     marked = limit_marks(severity >= limits[:, None], there, first, memory)
     for row, sensor in enumerate(rows.tolist()):
         for chain in chain_marks(marked[row], memory, window, rules.gap_bins):

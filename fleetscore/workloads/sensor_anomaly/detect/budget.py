@@ -19,18 +19,27 @@ a severity.
 """
 
 
-def severity_limits(alarms_per_sensor_day: float, pace: Floats) -> Floats:
-    """The severity that is an anomaly at this budget, of sensors with so many bins with readings a day.
+_EASY = 1.0  # a severity that is reached as often whether a bin has one reading or many
+_CROWD = 0.19  # 5 readings a bin leave 0.74 of a limit's distance to _EASY, 30 leave 0.52
+_CROWD_MOST = 30.0  # more readings a bin were not measured
 
-    Fewer bins a day may each be an anomaly more easily. Between the measured severities, and beyond them,
-    the limit follows the logarithm of the rate.
 
-    >>> severity_limits(0.05, np.array([288.0, 24.0])).round(1).tolist()
-    [2.7, 1.7]
+def severity_limits(alarms_per_sensor_day: float, pace: Floats, per_bin: Floats) -> Floats:
+    """The severity that is an anomaly at this budget, of sensors with so many bins with readings a day, and
+    so many readings in these.
+
+    Fewer bins a day may each be an anomaly more easily. With many readings in a bin, their mean and the
+    extreme one are rarely odd together by chance: a mean of detectors that agree less has fewer large
+    values. Between the measured severities, and beyond them, the limit follows the logarithm of the rate.
+
+    >>> severity_limits(0.05, np.array([288.0, 288.0, 24.0]), np.array([1.0, 5.0, 1.0])).round(1).tolist()
+    [2.7, 2.3, 1.7]
     """
     known, limits = np.log(_RATES), np.array(_SEVERITIES)
     rate = np.log(alarms_per_sensor_day * (DAY_BINS / pace) ** _PACE)
     place = np.clip(np.searchsorted(known, rate, side="right"), 1, len(known) - 1)
     share = (rate - known[place - 1]) / (known[place] - known[place - 1])
-    found: Floats = np.clip(limits[place - 1] + share * (limits[place] - limits[place - 1]), 0.1, LIMIT - 0.1)
-    return found
+    alone = limits[place - 1] + share * (limits[place] - limits[place - 1])
+    crowd = np.minimum(per_bin, _CROWD_MOST) ** -_CROWD
+    found: Floats = np.where(alone > _EASY, _EASY + (alone - _EASY) * crowd, alone)
+    return np.clip(found, 0.1, LIMIT - 0.1)

@@ -59,6 +59,10 @@ class Detection:
     window: int
     errors: Mapping[int, FleetscoreError]
 
+    def judges(self, partitions: Int64s) -> bool:
+        """Whether any of the partitions has detectors."""
+        return bool((self.row[partitions] >= 0).any())
+
     def assess(
         self, partitions: Int64s, time_us: Int64s, value: Floats, score: Floats, counts: Int64s
     ) -> Assessed:

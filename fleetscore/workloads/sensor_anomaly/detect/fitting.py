@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -42,13 +44,20 @@ def fit_detectors(keys: pa.StringArray, bins: Bins, svm: Floats) -> DetectorPack
     none = np.full((len(keys), len(DETECTORS), TAIL), -np.inf)
     pace = _pace(np.isfinite(level))
     pack = DetectorPack(
-        keys, center, scale, pace, short, long, season, none, np.zeros((len(keys), len(DETECTORS)))
-    )
+        keys, center, scale, pace, short, long, season, none, np.zeros((len(keys), len(DETECTORS))),
+        _per_bin(bins),
+    )  # fmt: skip
     raw = raw_scores(pack, bins, svm)
     tops = [largest_of_training(one) for one in raw]
     tail = np.stack([top for top, _ in tops], axis=1)
     seen = np.stack([count for _, count in tops], axis=1)
-    return DetectorPack(keys, center, scale, pace, short, long, season, tail, seen)
+    return replace(pack, tail=tail, seen=seen)
+
+
+def _per_bin(bins: Bins) -> Floats:
+    """How many readings a bin has that has any."""
+    found: Floats = bins.count.sum(axis=1) / np.maximum((bins.count > 0).sum(axis=1), 1)
+    return np.maximum(found, 1.0)
 
 
 def _pace(there: npt.NDArray[np.bool_]) -> Floats:

@@ -1,7 +1,7 @@
 """Marks and events: which bins of a sensor are anomalies, within a limit, and which of them belong together.
 
 A bin is a candidate where its severity reaches the threshold. Once the candidates of a day are more than
-TAIL_SHARE of a week, what was unusual is the new normal, and further ones are not marked. Marks no
+TAIL_SHARE of a week's bins, what was unusual is the new normal, and further ones are not marked. Marks no
 further apart than the gap are one event.
 """
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from fleetscore.workloads.sensor_anomaly.detect.bins import DAY_BINS, HOUR_BINS
 from fleetscore.workloads.sensor_anomaly.detect.calibration import TAIL_SHARE
 from fleetscore.workloads.sensor_anomaly.detect.horizon import CALIBRATION_BINS, MEMORY_BINS
-from fleetscore.workloads.sensor_anomaly.readings import Int64s
+from fleetscore.workloads.sensor_anomaly.readings import Floats, Int64s
 
 Bools = npt.NDArray[np.bool_]
 
@@ -41,15 +41,26 @@ def limit_marks(candidates: Bools, there: Bools, first: int, begin: int) -> Bool
     `there` says which bins have readings and begins at bin `first`, CALIBRATION_BINS + MEMORY_BINS or more
     before `begin`.
     """
-    seen = _running(there)
     counted = _running(candidates)
     columns = np.arange(begin - first, candidates.shape[1])
     hour = (first + columns) // HOUR_BINS * HOUR_BINS - first
-    past = seen[:, hour] - seen[:, hour - CALIBRATION_BINS]
-    allowed = np.maximum(np.rint(TAIL_SHARE * past), _ALLOWED_LEAST)
+    allowed = np.maximum(np.rint(TAIL_SHARE * _of_a_week(there, hour)), _ALLOWED_LEAST)
     recent = counted[:, columns + 1] - counted[:, columns + 1 - MEMORY_BINS]
     limited: Bools = candidates[:, columns] & (recent <= allowed)
     return limited
+
+
+def _of_a_week(there: Bools, hour: Int64s) -> Floats:
+    """How many bins with readings a week holds before each of the columns `hour`: as many as there are, and
+    where they begin within that week, as many as there would be at their pace.
+    """
+    seen = _running(there)
+    past = seen[:, hour] - seen[:, hour - CALIBRATION_BINS]
+    columns = np.arange(there.shape[1])
+    following = np.minimum.accumulate(np.where(there, columns, there.shape[1])[:, ::-1], axis=1)[:, ::-1]
+    span = np.maximum(hour - following[:, hour - CALIBRATION_BINS], HOUR_BINS)
+    week: Floats = past * CALIBRATION_BINS / span
+    return week
 
 
 def chain_marks(marked: Bools, first: int, begin: int, gap_bins: int) -> list[Chain]:

@@ -32,8 +32,12 @@ SHAPES: Mapping[str, tuple[int, ...]] = {
     "season": (24,),
     "tail": (len(DETECTORS), TAIL),
     "seen": (len(DETECTORS),),
+    "per_bin": (),
 }
 """Array of a pack -> shape of one sensor's part."""
+
+_LATER = {"per_bin": 1.0}
+"""Arrays that earlier versions did not write -> what stands for each of their entries."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class DetectorPack:
     `pace` is how many bins a day have readings, `short` and `long` hold the centroids of windows, `season`
     the level by hour of the day (UTC; NaN where the history carries none), `tail` the largest raw scores of
     training, largest first, -inf where there were fewer, `seen` how many raw scores they are the largest
-    of.
+    of, `per_bin` how many readings a bin has that has any.
     """
 
     keys: pa.StringArray
@@ -55,6 +59,7 @@ class DetectorPack:
     season: Floats
     tail: Floats
     seen: Floats
+    per_bin: Floats
 
     def __len__(self) -> int:
         return len(self.center)
@@ -84,7 +89,9 @@ def read_detectors(data: bytes) -> DetectorPack:
     """The pack in these bytes; ModelError `corrupt_model` when they are none, or hold numbers that no
     training gives.
     """
-    keys, arrays = read_keyed_arrays(data, dict.fromkeys(SHAPES, np.float64))
+    keys, arrays = read_keyed_arrays(data, dict.fromkeys(SHAPES, np.float64), optional=_LATER)
+    for name, value in _LATER.items():
+        arrays.setdefault(name, np.full(len(keys), value))
     shaped = {}
     for name, shape in SHAPES.items():
         expected = len(keys) * int(np.prod(shape))
@@ -94,4 +101,6 @@ def read_detectors(data: bytes) -> DetectorPack:
     pack = DetectorPack(keys, **shaped)
     if not (np.isfinite(pack.center).all() and np.isfinite(pack.scale).all() and (pack.scale > 0).all()):
         raise corrupt_file("a center or scale of its detectors is not finite, or a scale not above 0")
+    if not (np.isfinite(pack.per_bin).all() and (pack.per_bin >= 1).all()):
+        raise corrupt_file("a number of readings in a bin of its detectors is not finite, or below 1")
     return pack
