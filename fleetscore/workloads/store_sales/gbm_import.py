@@ -31,6 +31,11 @@ _TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64()}
 Columns = dict[str, NDArray[Any]]
 
 
+def is_gbm_export(source: Path) -> bool:
+    """Whether the folder holds one of the tables that export_gbm.R writes."""
+    return any((source / name).is_file() for name in _TABLES)
+
+
 def import_gbm(folder: Path) -> ModelSetDraft:
     """The model set of an export; InputError names the table that is missing or wrong, ModelError what
     cannot be scored.

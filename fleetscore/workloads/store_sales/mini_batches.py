@@ -69,7 +69,7 @@ def _answers(
     questions: Mapping[int, _Question], settings: StoreSalesSettings,
 ) -> dict[int, dict[str, Any]]:  # fmt: skip
     """The answers of the questions, by their numbers, about one window and with one model set."""
-    loaded = load_model(store.url, workload, version)
+    loaded = load_model(store.url, workload, version, settings.covariates)
     span = window_span(window, loaded, settings)
     names = [question.store for question in questions.values()]
     panels = load_stores(store, inputs, span, names, settings)

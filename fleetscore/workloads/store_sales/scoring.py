@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fleetscore.errors import ModelError
+from fleetscore.errors import InputError, ModelError
 from fleetscore.models.model_sets import read_model_file, read_model_set
 from fleetscore.partition_keys import join_key, split_key
 from fleetscore.records import Outcome
 from fleetscore.store import open_store
 from fleetscore.windows import Window
 from fleetscore.workload import RunContext, Scored, Shard
-from fleetscore.workloads.store_sales import gbm_model
+from fleetscore.workloads.store_sales import gbm_model, own_forecaster
 from fleetscore.workloads.store_sales.contract import (
     GBM_LOOKBACK_WEEKS,
     LOOKBACK_WEEKS,
@@ -32,7 +32,8 @@ from fleetscore.workloads.store_sales.forecasting import Forecast, forecast, for
 from fleetscore.workloads.store_sales.forest import Scorer, make_scorer
 from fleetscore.workloads.store_sales.input_files import usable_files
 from fleetscore.workloads.store_sales.loading import Span, load_panel
-from fleetscore.workloads.store_sales.model_file import FILE, QuantileModel, unpack_model
+from fleetscore.workloads.store_sales.model_file import FILE, Fallback, QuantileModel, unpack_model
+from fleetscore.workloads.store_sales.own_forecaster import OwnForecaster
 from fleetscore.workloads.store_sales.panel import FINDINGS, Filled, Panel
 
 PIECE_SERIES = 2_048
@@ -65,8 +66,15 @@ class LoadedModel:
     """A model set ready to score with."""
 
     version: str
-    model: QuantileModel | None  # None: imported from R
-    scorer: Scorer | gbm_model.GbmScorer
+    model: QuantileModel | None  # None: made elsewhere
+    scorer: Scorer | gbm_model.GbmScorer | OwnForecaster
+
+    @property
+    def fallback(self) -> Fallback | None:
+        """The quantiles of SKUs with too little history; None: imported from R."""
+        if isinstance(self.scorer, OwnForecaster):
+            return self.scorer.fallback
+        return None if self.model is None else self.model.fallback
 
 
 def score_shard(run: RunContext, shard: Shard) -> Iterator[Scored]:
@@ -77,18 +85,23 @@ def score_shard(run: RunContext, shard: Shard) -> Iterator[Scored]:
         yield from _score_version(run, shard.partitions.filter(mask), version)
 
 
-def load_model(url: str, workload: str, version: str) -> LoadedModel:
-    """The model set, from a small cache; ModelError when it is missing, altered or not of this kind."""
-    return _load_model(url, workload, version)
+def load_model(url: str, workload: str, version: str, covariates: Sequence[str] = ()) -> LoadedModel:
+    """The model set, from a small cache; ModelError when it is missing, altered, not of this kind, or reads
+    other features.
+    """
+    return _load_model(url, workload, version, tuple(covariates))
 
 
 @lru_cache(maxsize=4)
-def _load_model(url: str, workload: str, version: str) -> LoadedModel:
+def _load_model(url: str, workload: str, version: str, covariates: tuple[str, ...]) -> LoadedModel:
     store = open_store(url)
     model_set = read_model_set(store, workload, version)
     if gbm_model.FILE in model_set.files:
         model = gbm_model.unpack(read_model_file(store, model_set, gbm_model.FILE))
         return LoadedModel(version, None, gbm_model.make_gbm_scorer(model))
+    if own_forecaster.FILE in model_set.files:
+        own = own_forecaster.load_own(lambda name: read_model_file(store, model_set, name), covariates)
+        return LoadedModel(version, None, own)
     quantile_model = unpack_model(read_model_file(store, model_set, FILE))
     return LoadedModel(version, quantile_model, make_scorer(quantile_model.forest))
 
@@ -96,7 +109,8 @@ def _load_model(url: str, workload: str, version: str) -> LoadedModel:
 def window_span(window: Window, loaded: LoadedModel, settings: StoreSalesSettings) -> Span:
     """The weeks that scoring the window with that model reads: its lookback, and the weeks to forecast."""
     origin = window.ordinal
-    lookback = GBM_LOOKBACK_WEEKS if loaded.model is None else LOOKBACK_WEEKS
+    is_gbm = isinstance(loaded.scorer, gbm_model.GbmScorer)
+    lookback = GBM_LOOKBACK_WEEKS if is_gbm else LOOKBACK_WEEKS
     return Span(window.cadence, max(0, origin - lookback), origin, origin + settings.steps)
 
 
@@ -104,6 +118,8 @@ def forecast_panel(panel: Panel, loaded: LoadedModel, settings: StoreSalesSettin
     """Forecast with whichever kind of model the set holds."""
     if isinstance(loaded.scorer, gbm_model.GbmScorer):
         return gbm_model.forecast(panel, loaded.scorer, settings)
+    if isinstance(loaded.scorer, OwnForecaster):
+        return own_forecaster.forecast(panel, loaded.scorer, settings)
     return forecast(panel, _fitting(loaded, settings), loaded.scorer, settings)
 
 
@@ -113,8 +129,8 @@ def forecast_rows(
     """Quantiles (rows x quantiles) and fallback as `forecast_panel` gives them: row i is series[i], week
     ahead[i] (0: the first).
     """
-    if isinstance(loaded.scorer, gbm_model.GbmScorer):
-        all_weeks = gbm_model.forecast(panel, loaded.scorer, settings)
+    if isinstance(loaded.scorer, gbm_model.GbmScorer | OwnForecaster):
+        all_weeks = forecast_panel(panel, loaded, settings)
         return all_weeks.quantiles[series, ahead], all_weeks.fallback[series, ahead]
     return forecast_weeks(panel, _fitting(loaded, settings), loaded.scorer, settings, series, ahead)
 
@@ -135,7 +151,7 @@ def _score_version(run: RunContext, partitions: pa.Table, version: str) -> Itera
     keys = partitions["partition"].to_pylist()
     clock = time.perf_counter()
     try:
-        loaded = load_model(store.url, run.workload, version)
+        loaded = load_model(store.url, run.workload, version, settings.covariates)
     except ModelError as error:
         yield Scored.failed(keys, error.code, str(error), input_rows=partitions["rows"], model=version)
         return
@@ -144,7 +160,11 @@ def _score_version(run: RunContext, partitions: pa.Table, version: str) -> Itera
     filled = load_panel(files, window_span(run.window, loaded, settings), names, settings.covariates)
     loading_s = (time.perf_counter() - clock) / max(1, len(keys))
     for first, stop in _pieces(filled.panel):
-        yield _score_piece(filled, first, stop, loaded, run.window, settings, loading_s)
+        try:
+            yield _score_piece(filled, first, stop, loaded, run.window, settings, loading_s)
+        except (ModelError, InputError) as error:  # what a model of the user's own refuses
+            own = [join_key([name]) for name in filled.panel.stores[first:stop]]
+            yield Scored.failed(own, error.code, str(error), model=version)
 
 
 def _pieces(panel: Panel) -> Iterator[tuple[int, int]]:
@@ -247,10 +267,9 @@ def _counts(
     counts[Cause.MISSING_COVARIATES] = per_store(predicted.assumed.sum(axis=1) * planned)
     counts[Cause.SHORT_HISTORY] = per_store(predicted.short & planned)
     counts[Cause.DISCONTINUED_SKUS] = per_store(known & ~planned)
-    if loaded.model is not None:
-        counts[Cause.UNKNOWN_SKUS] = per_store(
-            planned & ~np.isin(panel.skus.astype(str), loaded.model.fallback.skus)
-        )
+    if loaded.fallback is not None:
+        known_skus = loaded.fallback.skus
+        counts[Cause.UNKNOWN_SKUS] = per_store(planned & ~np.isin(panel.skus.astype(str), known_skus))
     return counts
 
 

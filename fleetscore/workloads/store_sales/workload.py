@@ -89,10 +89,12 @@ class StoreSales(Workload, Trains, ImportsModels, ScoresRows, Judges, MakesSampl
         return assemble_models(run, parts)
 
     def import_models(self, store: Store, source: Path) -> ModelSetDraft:
-        del store
-        from fleetscore.workloads.store_sales.gbm_import import import_gbm
+        from fleetscore.workloads.store_sales.gbm_import import import_gbm, is_gbm_export
+        from fleetscore.workloads.store_sales.own_import import import_forecaster
 
-        return import_gbm(source)
+        if is_gbm_export(source):
+            return import_gbm(source)
+        return import_forecaster(store, source, self.settings, self.name)
 
     def score_rows(self, store: Store, pins: Pins, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         from fleetscore.workloads.store_sales.mini_batches import score_mini_batch
