@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from fleetscore.errors import InputError
+from fleetscore.errors import FleetscoreError, InputError
 from fleetscore.records import InputFile
 from fleetscore.sources.patterns import Pattern
 from fleetscore.sources.records import PassedOver
@@ -84,7 +84,9 @@ def pin_tables(
             continue
         try:
             snapshot = open_snapshot(store, name, None)
-        except InputError as error:
+        except FleetscoreError as error:
+            if error.retry:  # the store did not answer: nothing is known about the table
+                raise
             yield PassedOver(name, error.code, f"{error.message} {error.fix}".strip(), True)
         else:
             yield InputFile(name, str(snapshot.version), snapshot.size_bytes, "delta")

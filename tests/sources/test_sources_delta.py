@@ -215,6 +215,22 @@ def test_a_damaged_log_is_told(store: Store, root: Path) -> None:
         assert [(p.cause, p.needs_attention) for p in listing.passed_over] == [(cause, True)]
 
 
+def test_a_log_that_lies_outside_of_the_store_costs_no_other_table(
+    store: Store, root: Path, tmp_path: Path
+) -> None:
+    """A table whose log is a symbolic link out of the store is passed over by name; the table beside it is read."""
+    write(root, TABLE)
+    linked = root.parent / "linked"
+    write(linked, times(2))
+    (linked / "_delta_log").rename(tmp_path / "elsewhere")
+    (linked / "_delta_log").symlink_to(tmp_path / "elsewhere")
+    listing = list_inputs(store, LOOSE, HOUR)
+    (passed,) = [each for each in listing.passed_over if each.path == "data/lake/linked"]
+    assert "symbolic link" in passed.detail and passed.needs_attention
+    assert [file.path for file in listing.files] == ["data/lake/readings"]
+    assert [row["km"] for row in rows(store, listing)] == [1.5, 2.0]
+
+
 def test_a_table_in_another_container_is_read(store: Store, root: Path, blob_url: str) -> None:
     """The log and the files come through that container's own store."""
     write(root, TABLE)
