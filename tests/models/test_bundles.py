@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from fleetscore.errors import ModelError
 from fleetscore.models.importers.estimators import compile_estimator
 from fleetscore.models.packs import bundle as bundles
 from fleetscore.models.packs.bundle import Bundle, count_changes, join_bundles, open_bundle, pack_models
-from fleetscore.models.packs.shard_scoring import score_shard
+from fleetscore.models.packs.shard_scoring import find_taken, score_shard
 
 NAMES = ("speed", "load", "temperature")
 
@@ -143,6 +144,76 @@ def test_packs_beyond_the_bound_are_let_go_and_read_again(monkeypatch: pytest.Mo
         assert np.array_equal(found.values, free.values) and found.facts == free.facts
         assert sum(bounded.sizes.values()) <= 2 * largest
         assert bounded.opened.keys() == bounded.sizes.keys()
+
+
+def test_packs_that_are_open_are_scored_before_others_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scoring a set again reads only the packs that had to be let go, not all of them in turn."""
+    monkeypatch.setattr(bundles, "PACK_MODELS", 1)
+    keys = [f"van {at}" for at in range(6)]
+    files = dict(pack_models((key, compile_estimator(fitted(3 * at))) for at, key in enumerate(keys)).files())
+    read: list[str] = []
+
+    def reader(name: str) -> bytes:
+        read.append(name)
+        return files[name]
+
+    largest = max(len(data) for name, data in files.items() if name.endswith(".bin"))
+    monkeypatch.setattr(bundles, "OPENED_BYTES", 4 * largest)
+    bundle = open_bundle(reader)
+    columns = {name: np.ones(6) for name in NAMES}
+    for _ in range(3):
+        score_shard(bundle, keys, np.arange(7), columns)
+    assert len(read) == 1 + 6 + 2 + 2
+
+
+def test_features_are_known_without_opening_a_pack() -> None:
+    """The index says what the models of each pack take; where an earlier version wrote it, the pack is opened once."""
+    models = {"a": fitted(0), "b": fitted(1, NAMES[:2]), "c": fitted(2)}
+    files = dict(pack_models((key, compile_estimator(model)) for key, model in models.items()).files())
+    read: list[str] = []
+
+    def reader(name: str) -> bytes:
+        read.append(name)
+        return files[name]
+
+    bundle = open_bundle(reader)
+    taken = find_taken(bundle, ["c", "b", "a"], NAMES, NAMES, NAMES)
+    assert taken.tolist() == [[True] * 3, [True, True, False], [True] * 3]
+    assert read == [bundles.INDEX_FILE]
+    table = pa.ipc.open_file(files[bundles.INDEX_FILE]).read_all()
+    files[bundles.INDEX_FILE] = index_bytes(table, {b"packs": table.schema.metadata[b"packs"]})
+    earlier = open_bundle(reader)
+    for _ in range(2):
+        assert find_taken(earlier, ["c", "b", "a"], NAMES, NAMES, NAMES).tolist() == taken.tolist()
+    assert len(read) == 2 + len(bundle.names)
+
+
+def index_bytes(table: pa.Table, metadata: dict[bytes, bytes]) -> bytes:
+    """An index with that metadata."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema.with_metadata(metadata)) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (b'[{"feature_names":["speed"],"n_features":1}]', "takes other features than"),
+        (b"[]", "names the features of 0 packs of 1"),
+        (b'[{"feature_names":1}]', "cannot be read"),
+        (b"\xff", "cannot be read"),
+    ],
+)
+def test_an_index_that_says_other_features_is_refused(said: bytes, reason: str) -> None:
+    """Features that do not fit the pack, or cannot be read, are a corrupt set, named as such."""
+    files = dict(pack_models([("a", compile_estimator(fitted(0)))]).files())
+    table = pa.ipc.open_file(files[bundles.INDEX_FILE]).read_all()
+    metadata = {b"packs": table.schema.metadata[b"packs"], b"features": said}
+    files[bundles.INDEX_FILE] = index_bytes(table, metadata)
+    with pytest.raises(ModelError, match=reason) as caught:
+        open_bundle(files.__getitem__).pack(0)
+    assert caught.value.code == "corrupt_model"
 
 
 def test_threads_share_a_bundle_whose_packs_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from fleetscore.errors import ModelError
 from fleetscore.models.packs.base import CompiledModel, Floats, ModelFacts
 from fleetscore.models.packs.compiled import compiled
-from fleetscore.models.packs.tree_bits import CODE_BITS, IN_SET, NAN_LEFT, PLANE_BITS
+from fleetscore.models.packs.tree_bits import IN_SET, NAN_LEFT
+from fleetscore.models.packs.tree_walk import CODE_BITS, PLANE_BITS
 
 FEATURES_LIMIT = 1 << (PLANE_BITS - 1)
 NODES_LIMIT = 1 << (CODE_BITS - 1)  # of a tree

@@ -77,6 +77,7 @@ class Pack(ABC):
 
     family: ClassVar[str]
     layout: ClassVar[Mapping[str, str]]  # the arrays' names and dtypes
+    narrow: ClassVar[frozenset[str]] = frozenset()  # those that are kept in the smallest type that holds them
     tolerance: ClassVar[float] = 0.0  # largest relative deviation from the library that counts as equal
 
     def __post_init__(self) -> None:
@@ -121,11 +122,15 @@ class Pack(ABC):
                 fix="Import the models again.",
                 code="corrupt_model",
             )
-        return cls(*container.split(header, arrays, cls.layout, ModelFacts))
+        return cls(*container.split(header, arrays, cls.layout, cls.narrow, ModelFacts))
 
     def to_bytes(self) -> bytes:
         """Return the pack as bytes that hold numbers and facts only; `from_bytes` reads them."""
-        return container.pack(self.family, self.arrays, self.bounds, self.facts, self.facts_of)
+        arrays = {
+            name: container.narrowed(array) if name in self.narrow else array
+            for name, array in self.arrays.items()
+        }
+        return container.pack(self.family, arrays, self.bounds, self.facts, self.facts_of, self.layout)
 
     def model(self, at: int) -> CompiledModel:
         """Return one model, its arrays as views."""
@@ -134,9 +139,9 @@ class Pack(ABC):
         )
 
     def part(self, name: str, at: int) -> NDArray[Any]:
-        """Return a view of one model's part of an array."""
+        """Return one model's part of an array, a view unless the array is narrower than the layout."""
         bounds = self.bounds[name]
-        return self.arrays[name][bounds[at] : bounds[at + 1]]
+        return self.arrays[name][bounds[at] : bounds[at + 1]].astype(self.layout[name], copy=False)
 
     def facts_of_model(self, at: int) -> ModelFacts:
         """Return the facts of one model."""

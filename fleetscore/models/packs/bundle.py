@@ -12,6 +12,7 @@ from itertools import chain
 from threading import Lock
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +22,7 @@ from fleetscore.errors import ModelError
 from fleetscore.models.packs.base import CompiledModel, Pack
 from fleetscore.models.packs.container import corrupt
 from fleetscore.models.packs.families import open_pack, pack_class
+from fleetscore.typed_json import decode_json
 
 INDEX_FILE = "models.arrow"
 """The file of a model set that says in which pack, and where in it, the model of each key is."""
@@ -42,6 +44,13 @@ _SCHEMA = pa.schema(
 )
 
 
+class PackFeatures(msgspec.Struct, frozen=True):
+    """The features that all models of a pack take: their names, where the models say them, and their number."""
+
+    feature_names: tuple[str, ...]
+    n_features: int
+
+
 @dataclass(frozen=True)
 class Bundle:
     """Models by key. `index` has the columns key, pack and place; packs are opened when a key of theirs is
@@ -51,6 +60,9 @@ class Bundle:
     index: pa.Table
     names: tuple[str, ...]
     read: Callable[[str], Any]
+    known: dict[int, PackFeatures] = field(
+        default_factory=dict
+    )  # by pack, as the index or an opened pack says
     opened: dict[int, Pack] = field(default_factory=dict)
     unpickled: dict[str, Any] = field(default_factory=dict)  # of trusted workloads, by key
     sizes: dict[int, int] = field(default_factory=dict)  # bytes of read packs, the oldest use first
@@ -80,10 +92,20 @@ class Bundle:
         if found is None:
             data = self.read(self.names[number])
             found = open_pack(data)
+            if self.known.get(number, own := _features_of(found)) != own:
+                raise corrupt(f"{self.names[number]} takes other features than {INDEX_FILE} says")
             with self.lock:
+                self.known[number] = own
                 self.opened[number], self.sizes[number] = found, len(data)
                 self._release(number)
         return found
+
+    def features(self, number: int) -> PackFeatures:
+        """What the models of a pack take. The pack is opened only where the index, of an earlier version, does
+        not say it, and once: packs of a large set are let go before their rows are scored.
+        """
+        found = self.known.get(number)
+        return _features_of(self.pack(number)) if found is None else found
 
     def _release(self, kept: int) -> None:
         total = sum(self.sizes.values())
@@ -113,7 +135,8 @@ class Bundle:
         """Name and bytes of each file of the set, the index last; every pack is opened."""
         for number, name in enumerate(self.names):
             yield name, self.pack(number).to_bytes()
-        yield INDEX_FILE, _index_bytes(self.index, self.names)
+        features = [self.features(number) for number in range(len(self.names))]
+        yield INDEX_FILE, _index_bytes(self.index, self.names, features)
 
 
 def pack_models(models: Iterable[tuple[str, CompiledModel]]) -> Bundle:
@@ -142,7 +165,27 @@ def open_bundle(read: Callable[[str], Any]) -> Bundle:
     numbers = table["pack"].to_numpy()
     if len(numbers) and not (numbers.min() >= 0 and numbers.max() < len(names)):
         raise corrupt(f"{INDEX_FILE} names packs that the set does not have")
-    return Bundle(table, names, read)
+    return Bundle(table, names, read, _known_features(metadata.get(b"features"), len(names)))
+
+
+def _known_features(text: bytes | None, packs: int) -> dict[int, PackFeatures]:
+    """What the index says of each pack's features; nothing where an earlier version wrote it."""
+    if text is None:
+        return {}
+    try:
+        found = decode_json(text, tuple[PackFeatures, ...])
+    except msgspec.DecodeError as error:
+        raise corrupt(f"the features in {INDEX_FILE} cannot be read: {error}") from error
+    if len(found) != packs:
+        raise corrupt(f"{INDEX_FILE} names the features of {len(found)} packs of {packs}")
+    return dict(enumerate(found))
+
+
+def _features_of(pack: Pack) -> PackFeatures:
+    """What a pack's models take: it holds those of the same features only; ModelError for a pack of none."""
+    if not pack.facts:
+        raise corrupt("it holds no model")
+    return PackFeatures(pack.facts[0].feature_names, pack.facts[0].n_features)
 
 
 class _Packer:
@@ -180,7 +223,7 @@ class _Packer:
             [pa.array(self._keys, pa.string()), places[:, 0].copy(), places[:, 1].copy()], schema=_SCHEMA
         )
         names = tuple(f"pack-{number:05d}-{pack.family}.bin" for number, pack in enumerate(self._packs))
-        return Bundle(index, names, _not_stored, dict(enumerate(self._packs)))
+        return Bundle(index, names, _not_stored, opened=dict(enumerate(self._packs)))
 
 
 def _refuse_repeated(keys: list[str]) -> None:
@@ -195,9 +238,9 @@ def _not_stored(name: str) -> Any:
     raise corrupt(f"{name} is not there")
 
 
-def _index_bytes(index: pa.Table, names: tuple[str, ...]) -> bytes:
+def _index_bytes(index: pa.Table, names: tuple[str, ...], features: list[PackFeatures]) -> bytes:
     sink = pa.BufferOutputStream()
-    schema = _SCHEMA.with_metadata({"packs": "\n".join(names)})
+    schema = _SCHEMA.with_metadata({"packs": "\n".join(names), "features": msgspec.json.encode(features)})
     with pa.ipc.new_file(sink, schema) as writer:
         writer.write_table(index.combine_chunks().cast(schema))
     return bytes(sink.getvalue())

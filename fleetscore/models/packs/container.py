@@ -8,7 +8,7 @@ bytes that are there.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -22,10 +22,15 @@ Buffer = bytes | bytearray | memoryview
 T = TypeVar("T")
 
 MAGIC = b"FSMODELS"
-VERSION = 1
+VERSION, NARROW_VERSION = (
+    1,
+    2,
+)  # where arrays are narrower than their layout says, earlier programs cannot read them
 HEAD = struct.Struct("<8sIIQ")  # magic, version, reserved, bytes of the description
 ALIGNMENT_BYTES = 64
 DTYPES = frozenset({"u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8"})
+NARROWER = {"u2": ("u1", "u2"), "u4": ("u1", "u2", "u4"), "f8": ("f4", "f8")}
+"""The types that may stand for one where every number of the array fits, the smallest first."""
 
 
 class ArrayRecord(msgspec.Struct, frozen=True):
@@ -54,8 +59,11 @@ def pack(
     bounds: Mapping[str, NDArray[np.int64]],
     facts: Sequence[Any],
     facts_of: NDArray[np.int32],
+    layout: Mapping[str, str],
 ) -> bytes:
     """Return the bytes of a pack; equal packs have equal bytes."""
+    is_narrow = any(array.dtype != np.dtype(layout[name]) for name, array in arrays.items())
+    version = NARROW_VERSION if is_narrow else VERSION
     stored = {"facts_of": facts_of, **arrays} | {f"bounds:{name}": cuts for name, cuts in bounds.items()}
     records, buffers, begin = [], [], 0
     for name, array in stored.items():
@@ -67,7 +75,21 @@ def pack(
         Description(family, facts_of.size, msgspec.Raw(msgspec.json.encode(facts)), tuple(records))
     )
     text += b" " * (-(HEAD.size + len(text)) % ALIGNMENT_BYTES)
-    return b"".join([HEAD.pack(MAGIC, VERSION, 0, len(text)), text, *buffers])
+    return b"".join([HEAD.pack(MAGIC, version, 0, len(text)), text, *buffers])
+
+
+def narrowed(array: NDArray[Any]) -> NDArray[Any]:
+    """The array in the smallest type that holds each of its numbers to the last bit.
+
+    >>> narrowed(np.array([3, 300], np.uint32)).dtype.str, narrowed(np.array([0.5, 0.1])).dtype.str
+    ('<u2', '<f8')
+    """
+    for dtype in NARROWER.get(array.dtype.str[1:], ()):
+        with np.errstate(over="ignore"):
+            found = array.astype(dtype)
+        if found.astype(array.dtype).tobytes() == array.tobytes():
+            return found
+    return array
 
 
 def unpack(data: Buffer) -> tuple[Description, dict[str, NDArray[Any]]]:
@@ -76,7 +98,7 @@ def unpack(data: Buffer) -> tuple[Description, dict[str, NDArray[Any]]]:
     if len(view) < HEAD.size:
         raise corrupt(f"it has {len(view)} bytes, fewer than its header")
     magic, version, _, size = HEAD.unpack_from(view)
-    if magic != MAGIC or version != VERSION:
+    if magic != MAGIC or version not in (VERSION, NARROW_VERSION):
         raise corrupt("it does not begin as a pack of this version does")
     if size > len(view) - HEAD.size:
         raise corrupt("it is cut short within its description")
@@ -92,10 +114,11 @@ def split(
     description: Description,
     arrays: Mapping[str, NDArray[Any]],
     layout: Mapping[str, str],
+    narrow: Collection[str],
     facts_type: type[T],
 ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[np.int64]], tuple[T, ...], NDArray[np.int32]]:
-    """Return arrays, bounds, facts and each model's place in them, all checked against the layout;
-    ModelError `corrupt_model`.
+    """Return arrays, bounds, facts and each model's place in them, all checked against the layout, of which
+    the arrays in `narrow` may be narrower; ModelError `corrupt_model`.
     """
     models = description.models
     try:
@@ -105,7 +128,10 @@ def split(
     facts_of = _named(arrays, "facts_of", "i4")
     if facts_of.size != models or (models and not (facts_of.min() >= 0 and facts_of.max() < len(facts))):
         raise corrupt("its models do not all have facts")
-    chosen = {name: _named(arrays, name, dtype) for name, dtype in layout.items()}
+    chosen = {
+        name: _named(arrays, name, *(NARROWER[dtype] if name in narrow else [dtype]))
+        for name, dtype in layout.items()
+    }
     bounds = {name: _named(arrays, f"bounds:{name}", "i8") for name in layout}
     for name, cuts in bounds.items():
         if (
@@ -137,9 +163,9 @@ def _array(body: memoryview, record: ArrayRecord) -> NDArray[Any]:
     return np.frombuffer(body, dtype, record.size, record.begin) if record.size else np.empty(0, dtype)
 
 
-def _named(arrays: Mapping[str, NDArray[Any]], name: str, dtype: str) -> NDArray[Any]:
+def _named(arrays: Mapping[str, NDArray[Any]], name: str, *dtypes: str) -> NDArray[Any]:
     """An array by its name, after a check of its type."""
     array = arrays.get(name)
-    if array is None or array.dtype != np.dtype(dtype):
-        raise corrupt(f"array {name!r} is missing or not of type {dtype}")
+    if array is None or array.dtype.str[1:] not in dtypes:
+        raise corrupt(f"array {name!r} is missing or not of type {' or '.join(dtypes)}")
     return array

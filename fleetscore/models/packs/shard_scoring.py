@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fleetscore.errors import FleetscoreError, InputError, ModelError
 from fleetscore.models.packs.base import Floats, Indices, ModelFacts, Pack
-from fleetscore.models.packs.bundle import Bundle
+from fleetscore.models.packs.bundle import Bundle, PackFeatures
 
 _CHUNK_ROWS = 1 << 16
 """Rows that are gathered and scored together: their features and results stay near the processor."""
@@ -98,11 +98,13 @@ def _widened(values: Floats, width: int) -> Floats:
 def _works(
     bundle: Bundle, packs: NDArray[np.int32], places: NDArray[np.int32], errors: dict[int, FleetscoreError]
 ) -> Iterator[_Work]:
-    """The work of one pack after the other, each opened when its turn comes."""
-    for number in np.unique(packs[packs >= 0]):
+    """The work of one pack after the other, each opened when its turn comes; those that are open come first,
+    before others take their memory.
+    """
+    for number in sorted(np.unique(packs[packs >= 0]).tolist(), key=lambda one: one not in bundle.opened):
         blocks = np.flatnonzero(packs == number)
         try:
-            pack = bundle.pack(int(number))
+            pack = bundle.pack(number)
             if int(places[blocks].max()) >= len(pack):
                 raise ModelError(f"Pack {number} has no such model.", code="corrupt_model")
         except FleetscoreError as error:
@@ -162,12 +164,14 @@ def _score_singly(
             errors[block] = error
 
 
-def has_generic_names(facts: ModelFacts, columns: Collection[str]) -> bool:
+def has_generic_names(facts: ModelFacts | PackFeatures, columns: Collection[str]) -> bool:
     """Whether the model's names of its features, where it has any, say their order only."""
     return all(_GENERIC.fullmatch(name) and name not in columns for name in facts.feature_names)
 
 
-def feature_order(facts: ModelFacts, columns: Mapping[str, Any], features: Sequence[str]) -> Sequence[str]:
+def feature_order(
+    facts: ModelFacts | PackFeatures, columns: Mapping[str, Any], features: Sequence[str]
+) -> Sequence[str]:
     """The columns that a model takes, in its order; InputError `feature_mismatch` names what is missing."""
     names: Sequence[str] = features if has_generic_names(facts, columns) else facts.feature_names
     if len(names) != facts.n_features:
@@ -201,7 +205,7 @@ def find_taken(
     available = dict.fromkeys(columns)
     for number in np.unique(packs[packs >= 0]).tolist():
         try:
-            order = feature_order(bundle.pack(number).facts[0], available, features)
+            order = feature_order(bundle.features(number), available, features)
         except FleetscoreError:  # told where its rows are scored
             continue
         taken[packs == number] = [name in order for name in names]

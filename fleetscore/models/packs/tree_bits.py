@@ -6,59 +6,25 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba  # noqa: F401  # whole before its parts: another thread may be in the midst of importing it
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
 
 from fleetscore.models.packs.compiled import compiled
+from fleetscore.models.packs.tree_codes import BLOCK_ROWS
+from fleetscore.models.packs.tree_lines import (
+    LINES_AT_ONCE,
+    RUN,
+    WORDS,
+    and_down,
+    and_lines,
+    lowest_bit,
+    lowest_bit_of_four,
+    lowest_bit_of_two,
+    set_lines,
+    set_run,
+)
 
-BLOCK_ROWS = 256
-CHUNK_ROWS = 1024
-MASK_LEAVES = 64  # trees of at most this many leaves are scored by bit vectors
-MASK_ROWS = 24  # models with fewer rows are walked: building a table would cost more
-TOP_ROWS = 192  # large trees of models with fewer rows are walked all the way, for the same reason
-WORDS = 8  # of 8 bytes in a table's row, which is a line of the processor's cache; trees are scored in groups
 MASKS_AT_ONCE = 64  # rows whose masks are kept near the processor; it divides BLOCK_ROWS
-ROUND_FEATURES, ROUND_SUMS = 1, 2  # to float32
 NAN_LEFT, IN_SET = 1, 2  # a node's flags: missing values go left; its test is a set of codes
-CODE_BITS, PLANE_BITS = 24, 16  # of a node in a walk; the rest is the jump to its right child
-
-
-@intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
-def lowest_bit(_: Any, bits: Any) -> Any:  # numba matches the argument by its name
-    """The place of the lowest set bit of an unsigned number that is not zero."""
-
-    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], cgutils.true_bit)
-
-    return bits(bits) if isinstance(bits, types.Integer) else None, generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
-def and_lines(_: Any, lines: Any, to: Any, table: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
-    """lines[to : to + WORDS] &= table[a : a + WORDS] & ..., for four places; whole vectors, which the compiler
-    does not find by itself.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        line = ir.VectorType(ir.IntType(64), WORDS)
-        given = [
-            context.make_array(signature.args[at])(context, builder, arguments[at]).data for at in (0, 2)
-        ]
-
-        def pointer(data: Any, place: Any) -> Any:
-            return builder.bitcast(builder.gep(data, [place]), line.as_pointer())
-
-        target = pointer(given[0], arguments[1])
-        found = builder.load(target, align=8)
-        for place in arguments[3:]:
-            found = builder.and_(found, builder.load(pointer(given[1], place), align=8))
-        builder.store(found, target, align=8)
-        return context.get_dummy_value()
-
-    return types.void(lines, to, table, a, b, c, d), generate
 
 
 @compiled
@@ -67,71 +33,109 @@ def leaf_ranges(begin: int, end: int, span: Any, first: Any, last: Any) -> bool:
     spans fit no tree.
 
     A node's left child follows it, its right child follows the left child's nodes; `span` is the number of
-    leaves on its left.
+    leaves on its left. The last places of `first` and `last`, which no node has, take what belongs to leaves.
     """
+    nowhere = first.size - 1
     first[begin], last[begin] = 0, end - begin + 1
     for node in range(begin, end):
         here, size = np.int64(span[node]), last[node] - first[node]
         if here < 1 or here >= size:
             return False
-        if here > 1:
-            first[node + 1], last[node + 1] = first[node], first[node] + here
-        if size - here > 1:
-            first[node + here], last[node + here] = first[node] + here, last[node]
+        low, middle, high = first[node], first[node] + here, last[node]
+        left = nowhere + ((node + 1 - nowhere) & ((1 - here) >> 63))  # a condition makes a branch
+        right = nowhere + ((node + here - nowhere) & ((1 + here - size) >> 63))
+        first[left], last[left] = low, middle
+        first[right], last[right] = middle, high
     return True
 
 
 @compiled
 def place_codes(
-    begin: int, end: int, feature: Any, code: Any, flags: Any, row_of: Any, place: Any, starts: Any
-) -> int:
+    begin: int, end: int, feature: Any, code: Any, flags: Any, row_of: Any, place: Any, starts: Any, marks: Any,
+) -> int:  # fmt: skip
     """Fill `place` with the row of a table for each code of each feature, and `starts` with the features'
     first rows; returns the number of rows.
 
     Codes between which none of the nodes `begin` to `end` tells share a row, so that the table of a few
     trees stays small. `row_of` says where the features begin in `place`: their codes in order and then the
-    one of missing values, whose row is their last.
+    one of missing values, whose row is their last. A bit of `marks` says where a row begins.
     """
-    place[:] = 0
+    marks[:] = 0
+    for f in range(row_of.size - 1):
+        mark(marks, row_of[f])
+        mark(marks, row_of[f + 1] - 1)
     for node in range(begin, end):
         own = np.int64(feature[node])
         if flags[node] & IN_SET:
-            place[row_of[own] + 1 : row_of[own + 1] - 1] = 1
+            for at in range(row_of[own] + 1, row_of[own + 1] - 1):
+                mark(marks, at)
         else:
-            place[row_of[own] + np.int64(code[node]) + 1] = 1
-    row: Any = 0
+            mark(marks, row_of[own] + np.int64(code[node]) + 1)
+    rows = fill_places(marks, row_of[row_of.size - 1], place)
     for f in range(row_of.size - 1):
-        starts[f] = row
-        for at in range(row_of[f], row_of[f + 1] - 1):
-            row += place[at]
-            place[at] = row
-        place[row_of[f + 1] - 1] = row + 1
-        row += 2
-    starts[row_of.size - 1] = row
-    return int(row)
+        starts[f] = place[row_of[f]]
+    starts[row_of.size - 1] = rows
+    return int(rows)
+
+
+@compiled
+def mark(marks: Any, at: int) -> None:
+    """Set a bit."""
+    marks[at >> 6] |= np.uint64(1) << np.uint64(at & 63)
+
+
+@compiled
+def fill_places(marks: Any, size: int, place: Any) -> int:
+    """Fill `place` with the number of marks up to each of its `size` places, less one; returns the number of
+    marks. What lies up to three runs behind is written too.
+    """
+    row, before = np.int64(-1), np.int64(0)
+    for word in range(marks.size):
+        left = marks[word]
+        while left != 0:
+            at = 64 * word + np.int64(lowest_bit(left))
+            left &= left - np.uint64(1)
+            fill_run(place, before, at, row)
+            row, before = row + 1, at
+    fill_run(place, before, size, row)
+    return int(row + 1)
+
+
+@compiled
+def fill_run(place: Any, begin: int, end: int, row: int) -> None:
+    """Write a row at the places from `begin` to `end`, and behind them, where later runs follow."""
+    set_run(place, begin, row)
+    set_run(place, begin + RUN, row)  # mostly too much, which is cheaper than to ask
+    for at in range(begin + 2 * RUN, end, RUN):
+        set_run(place, at, row)
 
 
 @compiled
 def fill_table(
     tree_nodes: Any, begin: int, trees: int, feature: Any, code: Any, span: Any, flags: Any, sets: Any, row_of: Any, first: Any,
-    last: Any, bits: int, words: int, place: Any, starts: Any, scratch: Any,
+    missing: bool, bits: int, words: int, place: Any, starts: Any, marks: Any, scratch: Any,
 ) -> Any:  # fmt: skip
     """Return the table (rows, words) of the leaves that some trees' nodes leave reachable, in `scratch`, and
-    fill `place` and `starts` (see place_codes).
+    fill `place` and `starts` (see place_codes); rows of missing values are right where there are any.
     """
     nodes, end = np.int64(tree_nodes[begin]), np.int64(tree_nodes[begin + trees])
-    rows = place_codes(nodes, end, feature, code, flags, row_of, place, starts)
+    rows = place_codes(nodes, end, feature, code, flags, row_of, place, starts, marks)
     table = scratch[: rows * words].reshape(rows, words)
     table[:] = ~np.uint64(0)
     if bits == 8:
-        mark_nodes(tree_nodes, begin, trees, feature, code, span, flags, row_of, place, first, last, table.view(np.uint8))  # fmt: skip
+        mark_nodes(tree_nodes, begin, trees, feature, code, span, flags, row_of, place, first, missing, table.view(np.uint8))  # fmt: skip
     elif bits == 16:
-        mark_nodes(tree_nodes, begin, trees, feature, code, span, flags, row_of, place, first, last, table.view(np.uint16))  # fmt: skip
+        mark_nodes(tree_nodes, begin, trees, feature, code, span, flags, row_of, place, first, missing, table.view(np.uint16))  # fmt: skip
     elif bits == 32:
-        mark_nodes(tree_nodes, begin, trees, feature, code, span, flags, row_of, place, first, last, table.view(np.uint32))  # fmt: skip
+        mark_nodes(tree_nodes, begin, trees, feature, code, span, flags, row_of, place, first, missing, table.view(np.uint32))  # fmt: skip
+    elif bits == 64:
+        mark_nodes(tree_nodes, begin, trees, feature, code, span, flags, row_of, place, first, missing, table)
     else:
-        mark_nodes(tree_nodes, begin, trees, feature, code, span, flags, row_of, place, first, last, table)
+        mark_wide(tree_nodes, begin, trees, feature, code, span, flags, row_of, place, first, missing, bits // 64, table)  # fmt: skip
     for f in range(starts.size - 1):  # every code excludes what the lower ones exclude
+        if words == WORDS:
+            and_down(table.reshape(-1), starts[f], starts[f + 1] - 1)
+            continue
         for row in range(starts[f] + 1, starts[f + 1] - 1):
             for word in range(words):
                 table[row, word] &= table[row - 1, word]
@@ -143,21 +147,63 @@ def fill_table(
 @compiled
 def mark_nodes(
     tree_nodes: Any, first_tree: int, trees: int, feature: Any, code: Any, span: Any, flags: Any, row_of: Any, place: Any,
-    first: Any, last: Any, table: Any,
+    first: Any, missing: bool, table: Any,
 ) -> None:  # fmt: skip
-    """Take from `table` (rows by feature and code, trees) the leaves that each node's own threshold and
-    missing values exclude.
+    """Take from `table` (rows by feature and code, trees) the leaves that each node's own threshold excludes,
+    and missing values where there are any; `first` gets the nodes' first leaves.
     """
+    one = np.uint64(1)
     for t in range(trees):
-        begin, end = tree_nodes[first_tree + t], tree_nodes[first_tree + t + 1]
-        leaf_ranges(begin, end, span, first, last)
+        begin, end = np.uint64(tree_nodes[first_tree + t]), np.uint64(tree_nodes[first_tree + t + 1])
+        first[begin : end + one] = 0
+        low = np.int64(0)
         for node in range(begin, end):
-            f = np.int64(feature[node])
-            mask = ~(((np.uint64(1) << np.uint64(span[node])) - np.uint64(1)) << np.uint64(first[node]))
-            if not flags[node] & NAN_LEFT:
-                table[place[row_of[f + 1] - 1], t] &= mask
+            low = next_leaf(first, node, low, np.int64(span[node]))
+            f = np.uint64(feature[node])
+            mask = ~(((one << np.uint64(span[node])) - one) << np.uint64(low))
+            if missing:
+                spared = np.uint64(0) - np.uint64(flags[node] & NAN_LEFT)  # a condition makes a branch
+                table[place[np.uint64(row_of[f + one]) - one], t] &= mask | spared
             if not flags[node] & IN_SET:
-                table[place[row_of[f] + np.int64(code[node]) + 1], t] &= mask
+                table[place[np.uint64(row_of[f]) + np.uint64(code[node]) + one], t] &= mask
+
+
+@compiled
+def mark_wide(
+    tree_nodes: Any, first_tree: int, trees: int, feature: Any, code: Any, span: Any, flags: Any, row_of: Any, place: Any,
+    first: Any, missing: bool, width: int, table: Any,
+) -> None:  # fmt: skip
+    """The same for trees of `width` words of the table each, without sets."""
+    one, full = np.uint64(1), ~np.uint64(0)
+    for t in range(trees):
+        begin, end = np.uint64(tree_nodes[first_tree + t]), np.uint64(tree_nodes[first_tree + t + 1])
+        first[begin : end + one] = 0
+        low = np.int64(0)
+        for node in range(begin, end):
+            low = next_leaf(first, node, low, np.int64(span[node]))
+            high = low + np.int64(span[node])
+            f = np.uint64(feature[node])
+            row = place[np.uint64(row_of[f]) + np.uint64(code[node]) + one]
+            of_missing = place[np.uint64(row_of[f + one]) - one]
+            spared = np.uint64(0) - np.uint64(flags[node] & NAN_LEFT)
+            for word in range(low >> 6, ((high - 1) >> 6) + 1):
+                above = full << np.uint64(max(low - 64 * word, 0))
+                mask = ~(above & (full >> np.uint64(64 - min(high - 64 * word, 64))))
+                table[row, t * width + word] &= mask
+                if missing:
+                    table[of_missing, t * width + word] &= mask | spared
+
+
+@compiled
+def next_leaf(first: Any, node: int, before: int, here: int) -> int:
+    """Return the first leaf below a node, given that of the node before it in preorder, and note it in `first`;
+    there the right children's are noted ahead, and larger ones are those of nodes farther up.
+    """
+    low = max(first[node], before)
+    first[node] = low
+    right = node + np.uint64(here)
+    first[right] = max(first[right], low + here)
+    return int(low)
 
 
 @compiled
@@ -185,39 +231,34 @@ def in_set(sets: Any, begin: int, code: int) -> bool:
 
 
 @compiled
-def reach(
-    table: Any, used: Any, row_of: Any, place: Any, codes: Any, begin: int, rows: int, masks: Any
-) -> None:
-    """Fill `masks` (rows, words) with what all used features leave reachable for rows that begin there."""
-    own, skip = codes[begin // BLOCK_ROWS], begin % BLOCK_ROWS
+def reach(table: Any, place: Any, positions: Any, begin: int, rows: int, masks: Any) -> None:
+    """Fill `masks` (rows, words) with what all planes of positions leave reachable for rows that begin there."""
+    own, skip = positions[begin // BLOCK_ROWS], begin % BLOCK_ROWS
     if masks.shape[1] == WORDS:
-        reach_line(table.reshape(-1), used, row_of, place, own, skip, rows, masks.reshape(-1))
+        for plane in range(0, own.shape[0], LINES_AT_ONCE):
+            flat = own.reshape(-1)[plane * BLOCK_ROWS + skip :]
+            reach_lines(table.reshape(-1), place, flat, rows, masks.reshape(-1), plane > 0)
         return
     for i in range(rows):
         masks[i] = ~np.uint64(0)
-        for f in used:
-            row = place[row_of[f] + own[f, skip + i]]
+        for plane in range(own.shape[0]):
+            row = place[own[plane, skip + i]]
             for word in range(masks.shape[1]):
                 masks[i, word] &= table[row, word]
 
 
 @compiled
-def reach_line(
-    table: Any, used: Any, row_of: Any, place: Any, codes: Any, skip: int, rows: int, masks: Any
-) -> None:
-    """The same for rows of WORDS words, four features at a time; the last is repeated to fill four."""
-    masks[:] = ~np.uint64(0)
-    end, words = used.size - 1, np.uint64(WORDS)
-    for begin in range(0, used.size, 4):
-        f, g = used[begin], used[min(begin + 1, end)]
-        h, j = used[min(begin + 2, end)], used[min(begin + 3, end)]
-        of_f, of_g, of_h, of_j = place[row_of[f] :], place[row_of[g] :], place[row_of[h] :], place[row_of[j] :]  # fmt: skip
-        own_f, own_g, own_h, own_j = codes[f, skip:], codes[g, skip:], codes[h, skip:], codes[j, skip:]
-        for row in range(rows):
-            i = np.uint64(row)
-            a, b = np.uint64(of_f[np.uint64(own_f[i])]), np.uint64(of_g[np.uint64(own_g[i])])
-            c, d = np.uint64(of_h[np.uint64(own_h[i])]), np.uint64(of_j[np.uint64(own_j[i])])
+def reach_lines(table: Any, place: Any, positions: Any, rows: int, masks: Any, begun: bool) -> None:
+    """The same for rows of WORDS words and four planes; masks that are begun keep what they exclude."""
+    words, block = np.uint64(WORDS), np.uint64(BLOCK_ROWS)
+    for row in range(rows):
+        i = np.uint64(row)
+        a, b = np.uint64(place[positions[i]]), np.uint64(place[positions[i + block]])
+        c, d = np.uint64(place[positions[i + block + block]]), np.uint64(place[positions[i + block + block + block]])  # fmt: skip
+        if begun:
             and_lines(masks, i * words, table, a * words, b * words, c * words, d * words)
+        else:
+            set_lines(masks, i * words, table, a * words, b * words, c * words, d * words)
 
 
 @compiled
@@ -229,8 +270,12 @@ def take_leaves(masks: Any, bits: int, trees: int, rows: int, leaves: Any) -> No
         take_lowest(masks.view(np.uint16), trees, rows, leaves)
     elif bits == 32:
         take_lowest(masks.view(np.uint32), trees, rows, leaves)
-    else:
+    elif bits == 64:
         take_lowest(masks, trees, rows, leaves)
+    elif bits == 128:
+        take_of_two(masks.reshape(-1), trees, rows, leaves)
+    else:
+        take_of_four(masks.reshape(-1), trees, rows, leaves)
 
 
 @compiled
@@ -239,6 +284,22 @@ def take_lowest(masks: Any, trees: int, rows: int, leaves: Any) -> None:
     for i in range(rows):
         for t in range(trees):
             leaves[i, t] = lowest_bit(masks[i, t])
+
+
+@compiled
+def take_of_two(masks: Any, trees: int, rows: int, leaves: Any) -> None:
+    """The same for masks of two words; `masks` are lines of WORDS words."""
+    for i in range(rows):
+        for t in range(trees):
+            leaves[i, t] = lowest_bit_of_two(masks, np.uint64(i * WORDS + 2 * t))
+
+
+@compiled
+def take_of_four(masks: Any, trees: int, rows: int, leaves: Any) -> None:
+    """The same for masks of four words."""
+    for i in range(rows):
+        for t in range(trees):
+            leaves[i, t] = lowest_bit_of_four(masks, np.uint64(i * WORDS + 4 * t))
 
 
 @compiled
@@ -258,6 +319,11 @@ def add_values(
         elif width == 1:
             for i in range(rows):
                 sums[i, k] += values[base + leaves[i, t]]
+        elif width == 2:
+            for i in range(rows):
+                at = (base + leaves[i, t]) * 2
+                sums[i, 0] += values[at]
+                sums[i, 1] += values[at + 1]
         else:
             for i in range(rows):
                 at = (base + leaves[i, t]) * width
@@ -266,27 +332,31 @@ def add_values(
 
 
 @compiled
-def add_reached(masks: Any, bases: Any, rows: int, values: Any, single: bool, sums: Any) -> None:
+def add_reached(masks: Any, bases: Any, rows: int, values: Any, sums: Any) -> None:
     """The same for a single output and for the lowest leaf of each mask (rows, trees): four rows at a time,
-    whose sums do not wait for each other.
+    whose sums do not wait for each other. They are rounded to the type of `values` after each addition.
     """
+    real = values.dtype.type
     for begin in range(0, rows, 4):
         i, j, k, m = begin, min(begin + 1, rows - 1), min(begin + 2, rows - 1), min(begin + 3, rows - 1)
-        a, b, c, d = sums[i, 0], sums[j, 0], sums[k, 0], sums[m, 0]
-        if single:
-            e, f, g, h = np.float32(a), np.float32(b), np.float32(c), np.float32(d)
-            for t in range(bases.size):
-                base = bases[t]
-                e += np.float32(values[base + np.uint64(lowest_bit(masks[i, t]))])
-                f += np.float32(values[base + np.uint64(lowest_bit(masks[j, t]))])
-                g += np.float32(values[base + np.uint64(lowest_bit(masks[k, t]))])
-                h += np.float32(values[base + np.uint64(lowest_bit(masks[m, t]))])
-            a, b, c, d = np.float64(e), np.float64(f), np.float64(g), np.float64(h)
-        else:
-            for t in range(bases.size):
-                base = bases[t]
-                a += values[base + np.uint64(lowest_bit(masks[i, t]))]
-                b += values[base + np.uint64(lowest_bit(masks[j, t]))]
-                c += values[base + np.uint64(lowest_bit(masks[k, t]))]
-                d += values[base + np.uint64(lowest_bit(masks[m, t]))]
+        a, b, c, d = real(sums[i, 0]), real(sums[j, 0]), real(sums[k, 0]), real(sums[m, 0])
+        for t in range(bases.size):
+            base = bases[t]
+            a += values[base + np.uint64(lowest_bit(masks[i, t]))]
+            b += values[base + np.uint64(lowest_bit(masks[j, t]))]
+            c += values[base + np.uint64(lowest_bit(masks[k, t]))]
+            d += values[base + np.uint64(lowest_bit(masks[m, t]))]
         sums[m, 0], sums[k, 0], sums[j, 0], sums[i, 0] = d, c, b, a
+
+
+@compiled
+def add_by_bits(masks: Any, bits: int, bases: Any, rows: int, values: Any, sums: Any) -> None:
+    """Add what is reached (see add_reached) where masks have so many bits, 8 to 64."""
+    if bits == 8:
+        add_reached(masks.view(np.uint8), bases, rows, values, sums)
+    elif bits == 16:
+        add_reached(masks.view(np.uint16), bases, rows, values, sums)
+    elif bits == 32:
+        add_reached(masks.view(np.uint32), bases, rows, values, sums)
+    else:
+        add_reached(masks, bases, rows, values, sums)

@@ -15,84 +15,33 @@ import numpy as np
 
 from fleetscore.models.packs.compiled import compiled
 from fleetscore.models.packs.tree_bits import (
-    BLOCK_ROWS,
-    CHUNK_ROWS,
     IN_SET,
-    MASK_LEAVES,
-    MASK_ROWS,
     MASKS_AT_ONCE,
-    ROUND_FEATURES,
-    ROUND_SUMS,
-    TOP_ROWS,
-    WORDS,
-    add_reached,
+    add_by_bits,
     add_values,
     fill_table,
     leaf_ranges,
     reach,
     take_leaves,
 )
-from fleetscore.models.packs.tree_tops import upper_nodes
+from fleetscore.models.packs.tree_codes import BLOCK_ROWS, CHUNK_ROWS, encode, place_rows
+from fleetscore.models.packs.tree_lines import LINES_AT_ONCE, RUN, WORDS
+from fleetscore.models.packs.tree_tops import TOP_LEAVES, upper_nodes
 from fleetscore.models.packs.tree_walk import fill_nodes, score_by_branches, score_by_walking, walk
 
-
-@compiled
-def rank_values(values: Any, padded: Any, levels: int, rows: int, ranks: Any) -> None:
-    """Fill `ranks` with the number of ascending `padded` numbers below each value: four searches at a time,
-    without a branch.
-
-    There are 2 ** levels - 1 numbers; a missing value is above none.
-    """
-    for begin in range(0, rows, 4):
-        i = np.uint64(begin)
-        j, k, m = i + np.uint64(1), i + np.uint64(2), i + np.uint64(3)
-        u, v, w, x = values[i], values[j], values[k], values[m]
-        a = b = c = d = np.uint64(0)
-        for level in range(levels - 1, -1, -1):
-            shift = np.uint64(level)
-            last = (np.uint64(1) << shift) - np.uint64(1)
-            a += np.uint64(padded[a + last] < u) << shift  # a comparison that is multiplied makes a branch
-            b += np.uint64(padded[b + last] < v) << shift
-            c += np.uint64(padded[c + last] < w) << shift
-            d += np.uint64(padded[d + last] < x) << shift
-        ranks[i], ranks[j], ranks[k], ranks[m] = a, b, c, d
-
-
-@compiled
-def encode(x: Any, single: Any, cut_bounds: Any, cuts: Any, padded: Any, codes: Any) -> bool:
-    """Fill `codes` (blocks, 2 x features, 256) for rows `x`; returns whether a value is missing.
-
-    A missing value's code is one above the largest; the second half of the planes differs in that it is 0
-    there.
-    """
-    features, rows = cut_bounds.size - 1, x.shape[0]
-    missing = False
-    values = np.empty(BLOCK_ROWS)
-    for f in range(features):
-        count = cut_bounds[f + 1] - cut_bounds[f]
-        levels = 0
-        while 1 << levels <= count:
-            levels += 1
-        for i in range(1 << levels):
-            padded[i] = cuts[cut_bounds[f] + i] if i < count else np.inf
-        for begin in range(0, rows, BLOCK_ROWS):
-            size = min(BLOCK_ROWS, rows - begin)
-            right, left = codes[begin // BLOCK_ROWS, f], codes[begin // BLOCK_ROWS, features + f]
-            for i in range(size):
-                values[i] = np.float64(np.float32(x[begin + i, f])) if single else x[begin + i, f]
-            rank_values(values, padded, levels, size, right)
-            for i in range(size):
-                left[i] = right[i]
-                if values[i] != values[i]:
-                    right[i] = count + 1
-                    missing = True
-    return missing
+TABLE_LEAVES = 256  # trees of at most this many leaves are scored by bit vectors
+SMALL_LEAVES = 64
+TABLE_ROWS, SMALL_ROWS = 96, 24  # models with fewer rows are walked: building a table would cost more
+TOP_ROWS = 192  # large trees of models with fewer rows are walked all the way, for the same reason
+PLACES = 1 << 16  # rows of a table that two bytes can name
+ROUND_FEATURES, ROUND_SUMS = 1, 2  # to float32
 
 
 @compiled
 def score_by_table(
-    codes: Any, rows: int, bits: int, tree_nodes: Any, tree_output: Any, feature: Any, code: Any, span: Any, flags: Any, sets: Any,
-    values: Any, width: int, single: bool, row_of: Any, first: Any, last: Any, words: int, scratch: Any, used: Any, sums: Any,
+    positions: Any, rows: int, bits: int, words: int, tree_nodes: Any, tree_output: Any, feature: Any, code: Any, span: Any,
+    flags: Any, sets: Any, values: Any, width: int, single: bool, row_of: Any, first: Any, missing: bool, scratch: Any,
+    sums: Any,
 ) -> None:  # fmt: skip
     """Add all trees' values to `sums` (rows, outputs) by bit vectors, as many trees at a time as `words` of
     8 bytes hold.
@@ -100,25 +49,23 @@ def score_by_table(
     step = words * 64 // bits
     masks = np.empty((MASKS_AT_ONCE, words), np.uint64)
     leaves = np.empty((MASKS_AT_ONCE, step), np.uint8)
-    place, starts = np.empty(row_of[-1], np.uint32), np.empty(row_of.size, np.int64)
+    place, marks, starts = _room_of_places(row_of)
+    singles = values.astype(np.float32) if single else np.empty(0, np.float32)
     for begin in range(0, tree_output.size, step):
         trees = min(step, tree_output.size - begin)
         table = fill_table(
-            tree_nodes, begin, trees, feature, code, span, flags, sets, row_of, first, last, bits, words, place, starts, scratch
+            tree_nodes, begin, trees, feature, code, span, flags, sets, row_of, first, missing, bits, words, place, starts, marks,
+            scratch,
         )  # fmt: skip
         bases = (tree_nodes[begin : begin + trees] + np.arange(begin, begin + trees)).astype(np.uint64)
         for row in range(0, rows, MASKS_AT_ONCE):
             size = min(MASKS_AT_ONCE, rows - row)
-            reach(table, used, row_of, place, codes, row, size, masks)
-            if sums.shape[1] == 1:
-                if bits == 8:
-                    add_reached(masks.view(np.uint8), bases, size, values, single, sums[row:])
-                elif bits == 16:
-                    add_reached(masks.view(np.uint16), bases, size, values, single, sums[row:])
-                elif bits == 32:
-                    add_reached(masks.view(np.uint32), bases, size, values, single, sums[row:])
+            reach(table, place, positions, row, size, masks)
+            if sums.shape[1] == 1 and bits <= 64:
+                if single:
+                    add_by_bits(masks, bits, bases, size, singles, sums[row:])
                 else:
-                    add_reached(masks, bases, size, values, single, sums[row:])
+                    add_by_bits(masks, bits, bases, size, values, sums[row:])
             else:
                 take_leaves(masks, bits, trees, size, leaves)
                 add_values(
@@ -127,10 +74,19 @@ def score_by_table(
 
 
 @compiled
+def _room_of_places(row_of: Any) -> Any:
+    """Arrays for the rows of codes, for the marks where rows begin, and for features' first rows (see
+    tree_bits.place_codes).
+    """
+    size = row_of[row_of.size - 1]
+    return np.empty(size + 3 * RUN, np.uint16), np.empty((size >> 6) + 1, np.uint64), np.empty(row_of.size, np.int64)  # fmt: skip
+
+
+@compiled
 def score_from_tops(
-    codes: Any, rows: int, features: int, tree_nodes: Any, tree_output: Any, feature: Any, code: Any, span: Any, flags: Any,
-    values: Any, width: int, single: bool, row_of: Any, first: Any, last: Any, nodes: Any, leaf_of: Any, scratch: Any, used: Any,
-    sums: Any,
+    codes: Any, positions: Any, rows: int, features: int, tree_nodes: Any, tree_output: Any, feature: Any, code: Any, span: Any,
+    flags: Any, values: Any, width: int, single: bool, row_of: Any, first: Any, last: Any, missing: bool, nodes: Any,
+    leaf_of: Any, scratch: Any, sums: Any,
 ) -> None:  # fmt: skip
     """Add all trees' values to `sums` (rows, outputs): bit vectors for the upper nodes of large trees, and a
     walk from where they end.
@@ -140,17 +96,17 @@ def score_from_tops(
     masks = np.empty((MASKS_AT_ONCE, WORDS), np.uint64)
     reached, no_sets = np.empty((rows, WORDS), np.uint8), np.empty(0, np.uint64)
     at, leaves = np.empty(BLOCK_ROWS, np.uint32), np.empty((BLOCK_ROWS, 1), np.uint32)
-    place, starts = np.empty(row_of[-1], np.uint32), np.empty(row_of.size, np.int64)
+    place, marks, starts = _room_of_places(row_of)
     for begin in range(0, tree_output.size, WORDS):
         trees = min(WORDS, tree_output.size - begin)
         table = fill_table(
-            top_nodes, begin, trees, top_feature, top_code, top_span, top_flags, no_sets, row_of, first, last, 64, WORDS, place,
-            starts, scratch,
+            top_nodes, begin, trees, top_feature, top_code, top_span, top_flags, no_sets, row_of, first, missing, TOP_LEAVES, WORDS,
+            place, starts, marks, scratch,
         )  # fmt: skip
         for row in range(0, rows, MASKS_AT_ONCE):
             size = min(MASKS_AT_ONCE, rows - row)
-            reach(table, used, row_of, place, codes, row, size, masks)
-            take_leaves(masks, 64, trees, size, reached[row:])
+            reach(table, place, positions, row, size, masks)
+            take_leaves(masks, TOP_LEAVES, trees, size, reached[row:])
         for t in range(begin, begin + trees):
             own = exits[top_nodes[t] + t : top_nodes[t + 1] + t + 1]
             depth = fill_nodes(
@@ -208,35 +164,38 @@ def check_tree_model(
 
 @compiled
 def score_models(
-    offsets: Any, x: Any, rounding: Any, widths: Any, outputs: Any, bounds: Any, cut_bounds: Any, cuts: Any, tree_nodes: Any,
-    tree_output: Any, feature: Any, code: Any, span: Any, flags: Any, sets: Any, values: Any, base: Any, raw: Any,
+    offsets: Any, x: Any, rounding: Any, widths: Any, outputs: Any, bounds: Any, sizes: Any, cut_bounds: Any, cuts: Any,
+    tree_nodes: Any, tree_output: Any, feature: Any, code: Any, span: Any, flags: Any, sets: Any, values: Any, base: Any, raw: Any,
 ) -> None:  # fmt: skip
     """Fill `raw` (rows, outputs) with the sums of every model's trees for its rows, rows offsets[m] to
     offsets[m + 1] (end).
 
     `bounds` [arrays, models + 1] cuts the arrays in the order of the arguments; `rounding` says what a
-    model rounds to float32: its features (ROUND_FEATURES), its sums (ROUND_SUMS).
+    model rounds to float32: its features (ROUND_FEATURES), its sums (ROUND_SUMS). `cuts`, `feature`, `code`,
+    `span` and `values` are the bytes of numbers of sizes[array] bytes each.
     """
     room = _room(offsets, bounds, cut_bounds)
     codes = np.empty(CHUNK_ROWS * 2 * room[0], np.int32)
-    padded = np.empty(2 * room[1] + 2)
+    positions = np.empty((CHUNK_ROWS // BLOCK_ROWS) * (room[0] + LINES_AT_ONCE) * BLOCK_ROWS, np.uint32)
+    padded, guide = np.empty(3 * room[1] + 4), np.empty(2 * room[1] + 2, np.int32)
     first, last = np.empty(room[2] + 1, np.int64), np.empty(room[2] + 1, np.int64)
     nodes, leaf_of = np.empty(2 * room[2] + 1, np.uint64), np.empty(2 * room[2] + 1, np.uint32)
     scratch = np.empty(room[3] * WORDS, np.uint64)
     row_of = np.zeros(room[0] + 1, np.int64)
+    whole, real = np.empty((3, room[2]), np.uint32), np.empty((2, max(room[4], room[5])))
     for m in range(offsets.size - 1):
         if offsets[m + 1] == offsets[m]:
             continue
         cb = cut_bounds[bounds[0, m] : bounds[0, m + 1]]
-        cu = cuts[bounds[1, m] : bounds[1, m + 1]]
+        cu = widen_reals(cuts, sizes[1], bounds[1, m], bounds[1, m + 1], real[0])
         tn = tree_nodes[bounds[2, m] : bounds[2, m + 1]]
         to = tree_output[bounds[3, m] : bounds[3, m + 1]]
-        fe = feature[bounds[4, m] : bounds[4, m + 1]]
-        co = code[bounds[5, m] : bounds[5, m + 1]]
-        sp = span[bounds[6, m] : bounds[6, m + 1]]
+        fe = widen_whole(feature, sizes[4], bounds[4, m], bounds[4, m + 1], whole[0])
+        co = widen_whole(code, sizes[5], bounds[5, m], bounds[5, m + 1], whole[1])
+        sp = widen_whole(span, sizes[6], bounds[6, m], bounds[6, m + 1], whole[2])
         fl = flags[bounds[7, m] : bounds[7, m + 1]]
         se = sets[bounds[8, m] : bounds[8, m + 1]]
-        va = values[bounds[9, m] : bounds[9, m + 1]]
+        va = widen_reals(values, sizes[9], bounds[9, m], bounds[9, m + 1], real[1])
         features = cb.size - 1
         leaves = np.int64(1)
         for t in range(to.size):
@@ -250,22 +209,47 @@ def score_models(
             own = codes[: CHUNK_ROWS * 2 * features].reshape(
                 CHUNK_ROWS // BLOCK_ROWS, 2 * features, BLOCK_ROWS
             )
-            encode(x[begin : begin + rows], rounding[m] & ROUND_FEATURES != 0, cb, cu, padded, own)
+            rounded = rounding[m] & ROUND_FEATURES != 0
+            missing = encode(x[begin : begin + rows], rounded, cb, cu, padded, guide, own)
             sums = raw[begin : begin + rows, : outputs[m]]
             for k in range(outputs[m]):
                 sums[:, k] = base[bounds[10, m] + k]
             _score(
-                own, rows, leaves, tn, to, fe, co, sp, fl, se, cb, va, widths[m], rounding[m] & ROUND_SUMS != 0, rows_of, first, last,
-                scratch, used, nodes, leaf_of, sums,
+                own, positions, rows, leaves, tn, to, fe, co, sp, fl, se, cb, va, widths[m], rounding[m] & ROUND_SUMS != 0,
+                rows_of, first, last, missing, scratch, used, nodes, leaf_of, sums,
             )  # fmt: skip
 
 
 @compiled
+def widen_whole(raw: Any, size: int, begin: int, end: int, out: Any) -> Any:
+    """Return numbers `begin` to `end` of 1, 2 or 4 bytes each, in `out`."""
+    found = out[: end - begin]
+    if size == 1:
+        found[:] = raw[begin:end]
+    elif size == 2:
+        found[:] = raw.view(np.uint16)[begin:end]
+    else:
+        found[:] = raw.view(np.uint32)[begin:end]
+    return found
+
+
+@compiled
+def widen_reals(raw: Any, size: int, begin: int, end: int, out: Any) -> Any:
+    """Return numbers `begin` to `end` of 4 or 8 bytes each, in `out`."""
+    found = out[: end - begin]
+    if size == 4:
+        found[:] = raw.view(np.float32)[begin:end]
+    else:
+        found[:] = raw.view(np.float64)[begin:end]
+    return found
+
+
+@compiled
 def _room(offsets: Any, bounds: Any, cut_bounds: Any) -> Any:
-    """The largest number of features, cuts of a feature, nodes, and rows of a table among the models with
-    rows.
+    """The largest number of features, cuts of a feature, nodes, rows of a table, cuts and values among the
+    models with rows.
     """
-    room = np.ones(4, np.int64)
+    room = np.ones(6, np.int64)
     for m in range(offsets.size - 1):
         if offsets[m + 1] == offsets[m]:
             continue
@@ -275,6 +259,8 @@ def _room(offsets: Any, bounds: Any, cut_bounds: Any) -> Any:
             room[1] = max(room[1], np.int64(cut_bounds[f + 1] - cut_bounds[f]))
         room[2] = max(room[2], bounds[4, m + 1] - bounds[4, m])
         room[3] = max(room[3], bounds[1, m + 1] - bounds[1, m] + 2 * features)
+        room[4] = max(room[4], bounds[1, m + 1] - bounds[1, m])
+        room[5] = max(room[5], bounds[9, m + 1] - bounds[9, m])
     return room
 
 
@@ -291,25 +277,28 @@ def _used(features: int, feature: Any) -> Any:
 
 @compiled
 def _score(
-    codes: Any, rows: int, leaves: int, tree_nodes: Any, tree_output: Any, feature: Any, code: Any, span: Any, flags: Any, sets: Any,
-    cut_bounds: Any, values: Any, width: int, single: bool, row_of: Any, first: Any, last: Any, scratch: Any, used: Any,
-    nodes: Any, leaf_of: Any, sums: Any,
+    codes: Any, room_of_positions: Any, rows: int, leaves: int, tree_nodes: Any, tree_output: Any, feature: Any, code: Any,
+    span: Any, flags: Any, sets: Any, cut_bounds: Any, values: Any, width: int, single: bool, row_of: Any, first: Any, last: Any,
+    missing: bool, scratch: Any, used: Any, nodes: Any, leaf_of: Any, sums: Any,
 ) -> None:  # fmt: skip
     """Add a model's trees to `sums`, in the way that suits their size and the number of rows."""
     features = cut_bounds.size - 1
-    if leaves <= MASK_LEAVES and (rows >= MASK_ROWS or sets.size > 0):
-        bits = 8 if leaves <= 8 else (16 if leaves <= 16 else (32 if leaves <= 32 else 64))
-        words = (tree_output.size * bits + 63) // 64
-        if words > WORDS // 2:  # a whole line of the processor's cache
-            words = WORDS
+    planes = (used.size + LINES_AT_ONCE - 1) // LINES_AT_ONCE * LINES_AT_ONCE
+    blocks = CHUNK_ROWS // BLOCK_ROWS
+    positions = room_of_positions[: blocks * planes * BLOCK_ROWS].reshape(blocks, planes, BLOCK_ROWS)
+    bits, words = _table_of(leaves, tree_output.size)
+    enough = rows >= (SMALL_ROWS if leaves <= SMALL_LEAVES else TABLE_ROWS) or sets.size > 0
+    if enough and leaves <= TABLE_LEAVES and (sets.size == 0 or (bits <= 64 and row_of[features] < PLACES)):
+        place_rows(codes, rows, used, row_of, positions)
         score_by_table(
-            codes, rows, bits, tree_nodes, tree_output, feature, code, span, flags, sets, values, width, single, row_of, first,
-            last, max(words, 1), scratch, used, sums,
+            positions, rows, bits, words, tree_nodes, tree_output, feature, code, span, flags, sets, values, width, single,
+            row_of, first, missing, scratch, sums,
         )  # fmt: skip
     elif rows >= TOP_ROWS and not sets.size:
+        place_rows(codes, rows, used, row_of, positions)
         score_from_tops(
-            codes, rows, features, tree_nodes, tree_output, feature, code, span, flags, values, width, single, row_of, first, last,
-            nodes, leaf_of, scratch, used, sums,
+            codes, positions, rows, features, tree_nodes, tree_output, feature, code, span, flags, values, width, single, row_of,
+            first, last, missing, nodes, leaf_of, scratch, sums,
         )  # fmt: skip
     elif sets.size:
         score_by_branches(
@@ -320,3 +309,15 @@ def _score(
             codes, rows, features, tree_nodes, tree_output, feature, code, span, flags, values, width, single, first, last, nodes,
             leaf_of, sums,
         )  # fmt: skip
+
+
+@compiled
+def _table_of(leaves: int, trees: int) -> Any:
+    """The bits that a tree of at most so many leaves takes in a row of the table, and the words of a row."""
+    bits = 8
+    while bits < leaves:
+        bits *= 2
+    words = (trees * bits + 63) // 64
+    return bits, (
+        WORDS if words > WORDS // 2 or bits > 64 else max(words, 1)
+    )  # a whole line of the processor's cache

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from fleetscore.models.packs.compiled import compiled
-from fleetscore.models.packs.tree_bits import MASK_LEAVES
+
+TOP_LEAVES = 64  # ways out of the upper nodes
 
 
 @compiled
 def upper_nodes(tree_nodes: Any, feature: Any, code: Any, span: Any, flags: Any) -> Any:
-    """Return each tree's uppermost nodes, level by level as many as have MASK_LEAVES ways out, as trees of
+    """Return each tree's uppermost nodes, level by level as many as have TOP_LEAVES ways out, as trees of
     the same form.
 
     First comes where each tree's nodes begin [trees + 1], then feature, code, span and flags of the nodes.
@@ -24,7 +25,7 @@ def upper_nodes(tree_nodes: Any, feature: Any, code: Any, span: Any, flags: Any)
     chosen, spans = np.empty(size, np.int64), np.empty(size, np.uint32)
     exits = np.empty(size + trees, np.uint32)
     upper = np.zeros(size, np.bool_)
-    room = np.empty((4, 2 * MASK_LEAVES), np.int64)
+    room = np.empty((4, 2 * TOP_LEAVES), np.int64)
     for t in range(trees):
         begin, end = np.int64(tree_nodes[t]), np.int64(tree_nodes[t + 1])
         levels[t] = choose_upper(begin, end, span, upper, room)
@@ -41,7 +42,7 @@ def choose_upper(begin: int, end: int, span: Any, upper: Any, room: Any) -> int:
     taken, known = 0, 0
     if end > begin:
         nodes[0], leaves[0], level[0], known = begin, end - begin + 1, 0, 1
-    while taken < known and taken < MASK_LEAVES - 1:
+    while taken < known and taken < TOP_LEAVES - 1:
         node, below, here = nodes[taken], leaves[taken], np.int64(span[nodes[taken]])
         upper[node] = True
         if here > 1:

@@ -9,16 +9,10 @@ from typing import Any
 import numpy as np
 
 from fleetscore.models.packs.compiled import compiled
-from fleetscore.models.packs.tree_bits import (
-    BLOCK_ROWS,
-    CODE_BITS,
-    IN_SET,
-    NAN_LEFT,
-    PLANE_BITS,
-    add_values,
-    in_set,
-    leaf_ranges,
-)
+from fleetscore.models.packs.tree_bits import IN_SET, NAN_LEFT, add_values, in_set, leaf_ranges
+from fleetscore.models.packs.tree_codes import BLOCK_ROWS
+
+CODE_BITS, PLANE_BITS = 24, 16  # of a node in a walk; the rest is the jump to its right child
 
 
 @compiled

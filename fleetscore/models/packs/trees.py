@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleetscore.errors import ModelError
-from fleetscore.models.packs import tree_bits, tree_results
 from fleetscore.models.packs import tree_kernels as kernels
+from fleetscore.models.packs import tree_results
 from fleetscore.models.packs.base import Floats, Indices, ModelFacts, Pack
 
 FAULTS = (
@@ -54,10 +54,11 @@ class TreesPack(Pack):
         "base": "f8",  # where the sums begin
         "constants": "f8",  # what the recipe needs besides the sums
     }
+    narrow: ClassVar[frozenset[str]] = frozenset({"cuts", "feature", "code", "span", "values"})
 
     def check_model(self, at: int) -> None:
         """Check every index of one model; ModelError `corrupt_model` names what is wrong."""
-        part = {name: self.part(name, at) for name in self.layout}
+        part = {name: _read_only(self.part(name, at)) for name in self.layout}
         fault = self._fault(part, self.facts_of_model(at).n_features)
         if fault:
             raise ModelError(
@@ -76,8 +77,14 @@ class TreesPack(Pack):
         rounding = np.array([_rounding(facts) for facts in self.facts], np.uint8)[self.facts_of]
         leaves = np.diff(self.bounds["feature"]) + np.diff(self.bounds["tree_output"])
         widths = np.diff(self.bounds["values"]) // np.maximum(leaves, 1)
-        numbers = [self.arrays[name] for name in list(self.layout)[:-1]]
-        kernels.score_models(offsets, x, rounding, widths, outputs, bounds, *numbers, raw)
+        names = list(self.layout)[:-1]
+        sizes = np.array([self.arrays[name].itemsize for name in names], np.int64)
+        arrays = [_read_only(self.arrays[name]) for name in names]
+        numbers = [
+            array.view(np.uint8) if name in self.narrow else array
+            for name, array in zip(names, arrays, strict=True)
+        ]
+        kernels.score_models(offsets, x, rounding, widths, outputs, bounds, sizes, *numbers, raw)
         self._finish(offsets, method, raw, out)
 
     def critical_values(self, at: int) -> list[Floats]:
@@ -126,8 +133,15 @@ class TreesPack(Pack):
 
 def _rounding(facts: ModelFacts) -> int:
     """What a model rounds to float32, as the kernels' flags."""
-    features = tree_bits.ROUND_FEATURES if facts.compute == "float32" else 0
-    return features | (tree_bits.ROUND_SUMS if facts.recipe in tree_results.FLOAT32_SUMS else 0)
+    features = kernels.ROUND_FEATURES if facts.compute == "float32" else 0
+    return features | (kernels.ROUND_SUMS if facts.recipe in tree_results.FLOAT32_SUMS else 0)
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """A view that nobody writes: the kernels are compiled for such arrays, whether they are of a file or not."""
+    found = array.view()
+    found.flags.writeable = False
+    return found
 
 
 def _rows_of(offsets: Indices, models: Indices) -> slice | Indices:

@@ -73,8 +73,7 @@ def model_features(bundle: Bundle, settings: FleetSettings) -> tuple[str, ...]:
         return settings.data.features
     names: dict[str, None] = {}
     for number in range(len(bundle.names)):
-        for facts in bundle.pack(number).facts:
-            names |= dict.fromkeys(facts.feature_names)
+        names |= dict.fromkeys(bundle.features(number).feature_names)
     if not names:
         raise InputError(
             "Neither the settings nor the models name the features.",
