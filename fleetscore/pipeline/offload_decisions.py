@@ -9,7 +9,8 @@ from fleetscore.batch.interface import JobState, TaskState
 from fleetscore.errors import StoreError
 from fleetscore.settings import RunPolicy
 
-_ENDED = {"completed", "terminating", "deleting", "missing"}
+ENDED = frozenset({"completed", "terminating", "deleting", "missing"})
+"""States of a job that runs no task any more."""
 _SETTLED = "Every shard is committed or given up."
 
 
@@ -42,7 +43,7 @@ def decide(
     trouble = f" The pool says: {said}." if said else ""
     if cancelled:
         why = "The run was cancelled."
-    elif job.state in _ENDED:
+    elif job.state in ENDED:
         why = f"Its Batch job is {job.state}" + (f" ({job.reason})." if job.reason else ".") + trouble
     elif not left:
         why = _SETTLED  # what is still running tries in vain
@@ -53,7 +54,7 @@ def decide(
     else:
         return Check(len(left), reasons)
     reasons |= {str(shard): why for shard in left}
-    return Check(0, reasons, "" if job.state in _ENDED else why)
+    return Check(0, reasons, "" if job.state in ENDED else why)
 
 
 def decide_unanswered(

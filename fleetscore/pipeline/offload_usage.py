@@ -1,4 +1,6 @@
-"""After offloading: what the job took, what its tasks logged, and the nodes that were there for the run only."""
+"""After offloading: what the job took, what its tasks logged, and the job and nodes that were there for the
+run only.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from datetime import datetime
 from fleetscore.batch.interface import Compute, TaskState
 from fleetscore.errors import FleetscoreError
 from fleetscore.pipeline.offload import Submission, job_of, read_submission
+from fleetscore.pipeline.offload_decisions import ENDED
 from fleetscore.records import to_json
 from fleetscore.registry import read_policy
 from fleetscore.runs.plans import read_plan
@@ -105,6 +108,17 @@ def _keep_log(store: Store, compute: Compute, run: str, job: str, task: str, nam
     if data:
         store.write(run_path(run, f"logs/{task}.{name}"), data)
     return bool(data)
+
+
+def end_job(store: Store, compute: Compute, run: str) -> None:
+    """End the job of a run that has ended, unless it ended by itself.
+
+    One that could not be submitted whole has no task to end with, and would hold its place in the quota of
+    active jobs for hours.
+    """
+    job = job_of(store, run)
+    if compute.job_state(job).state not in ENDED:
+        compute.terminate(job, "Its run has ended.")
 
 
 def release_pool(store: Store, compute: Compute, run: str) -> None:

@@ -193,6 +193,21 @@ def test_a_quota_that_stays_full_ends_the_run_and_is_named(own_app: App, own_clo
 
 
 @pytest.mark.slow
+def test_a_submission_that_fails_midway_leaves_no_job_in_the_quota(own_app: App, own_cloud: Cloud) -> None:
+    """A job without tasks ends by itself at its limit of hours only; with its run it ends at once, and the next one gets its place."""
+    own_cloud.service.control("quota", {"active_jobs": 1})
+    write_rules(own_app.store, slow_s=0.05, check_s=2.0)
+    for hour in (8, 9):
+        data_of(own_app, f"2026-05-03T0{hour}", lines(20))
+    own_cloud.service.control("faults", DENIED | {"operation": "create_task_collection"})
+    status = own_app.ended(own_app.run("2026-05-03T08"))
+    assert status["state"] == "failed"
+    assert "Azure Batch Data Contributor" in json.dumps(status)
+    own_cloud.service.control("faults", method="DELETE")
+    assert own_app.ended(own_app.run("2026-05-03T09"), 110)["state"] == "published"
+
+
+@pytest.mark.slow
 def test_logs_that_cannot_be_read_never_keep_the_pool(
     own_cloud: Cloud, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
