@@ -65,6 +65,9 @@ class Only(StrEnum):
     MISSING = "missing"  # late in the run before, not known then, or with more input rows now
 
 
+_NAMED = 5
+
+
 @dataclass(frozen=True, slots=True)
 class RunRequest:
     """The request of a run: the input of its orchestration. `previous` is the run whose good outcomes stay."""
@@ -86,6 +89,16 @@ class RunRequest:
     enters: str = ""  # a training run: pinned, challenger, if better, none; "": as `pin` says
     previous: str = ""
     schema: int = 1
+
+    @property
+    def scope(self) -> str:
+        """What of the window was asked for: the first partitions by name or pattern, else failed or missing;
+        "" for all.
+        """
+        if self.partitions:
+            more = len(self.partitions) - _NAMED
+            return ", ".join(self.partitions[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+        return "" if self.only is Only.ALL else str(self.only)
 
 
 @dataclass(frozen=True, slots=True)

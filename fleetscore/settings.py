@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from fleetscore.errors import MissingBlobError, SettingsError
+from fleetscore.errors import MissingBlobError, SettingsError, StoreError
 from fleetscore.notify_settings import NotifyPolicy
 from fleetscore.settings_tables import (
     Settings,
@@ -197,14 +197,26 @@ def read_settings_file(store: Store, workload: str) -> SettingsTables:
     TOML, or no file.
     """
     path = workload_settings_path(workload)
+    data = read_if_there(store, path)
+    return SettingsTables({}) if data is None else parse_settings(data, path)
+
+
+def read_if_there(store: Store, path: str) -> bytes | None:
+    """The bytes of a settings file, None where there is none; SettingsError where something else stands at
+    its path, or it cannot be read however often one tries.
+    """
     try:
-        return parse_settings(store.read(path), path)
+        return store.read(path)
     except MissingBlobError as error:
         if isinstance(error.__cause__, IsADirectoryError):
             raise SettingsError(
-                f"{path} is a folder.", fix="Put the settings file there, or remove it.", field=path
+                f"{path} is a folder.", fix="Put the file there, or remove it.", field=path
             ) from error
-        return SettingsTables({})
+        return None
+    except StoreError as error:
+        if error.retry:
+            raise
+        raise SettingsError(error.message, fix=error.fix, field=path) from error
 
 
 def own_settings(tables: Mapping[str, Any], settings_type: type[Settings], path: str) -> Settings:

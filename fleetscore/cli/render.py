@@ -201,7 +201,7 @@ def _model_set(record: RunRecord) -> str:
 
 
 def _asked_by(request: RunRequest) -> str:
-    only = f", only {request.only}" if request.only != "all" else ""
+    only = f", only {request.scope}" if request.scope else ""
     return f"{format_starter(request.who)}{only}" + (
         f", after {request.previous}" if request.previous else ""
     )

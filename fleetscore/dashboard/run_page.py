@@ -252,7 +252,7 @@ def _about(view: RunView, links: Links, now: datetime) -> Markup:
             ("requested", f"{format_moment(request.requested)} by {format_starter(request.who)}, {format_age(request.requested, now)}"),
             ("ended", format_moment(record.ended) if record.ended else None),
             ("rounds", rounds or None),
-            ("scored again", request.only if request.only != "all" else None),
+            ("scored again" if request.previous else "only", request.scope or None),
             ("models", ", ".join(f"{v or 'none'} ({n:,})" for v, n in record.models.items()) or None),
             ("model set made", record.model_set or None),
             ("input", _input(record)),

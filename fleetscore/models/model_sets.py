@@ -84,7 +84,7 @@ def store_model_set(store: Store, model_set: ModelSet, files: Mapping[str, bytes
 
 def read_model_set(store: Store, workload: str, version: str) -> ModelSet:
     """What set.json of the version says; ModelError when there is no such version."""
-    _check_version(version)
+    check_version(version)
     try:
         return _decode_set(store.read(_path(workload, version, "set.json")), workload, version)
     except MissingBlobError as error:
@@ -170,6 +170,7 @@ def _path(workload: str, version: str, name: str) -> str:
     return f"models/{workload}/{version}/{name}"
 
 
-def _check_version(version: str) -> None:
+def check_version(version: str) -> None:
+    """InputError for a text that no model set can have as its name."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,80}", version):
         raise InputError(f"{version!r} is not the name of a model set.", field="models")

@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from fleetscore.errors import ConflictError, InputError, MissingBlobError
-from fleetscore.models.model_sets import read_model_set
+from fleetscore.models.model_sets import check_version, read_model_set
 from fleetscore.store.base import Store
 from fleetscore.store.state_files import damaged, decode_truth
 
@@ -256,7 +256,13 @@ def _read_tagged_pins(store: Store, workload: str) -> tuple[Pins, str | None]:
         if next(iter(store.list(changes_folder(workload), 1)), None) is not None:
             raise damaged(path, error) from error
         return Pins(), None
-    return decode_truth(data, path, Pins), etag
+    pins = decode_truth(data, path, Pins)
+    for version in {pins.current, pins.challenger, *pins.partitions.values(), *pins.keys.values()} - {""}:
+        try:
+            check_version(version)
+        except InputError as error:
+            raise damaged(path, error) from error
+    return pins, etag
 
 
 def pins_path(workload: str) -> str:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fleetscore.errors import MissingBlobError, SettingsError, StoreError
+from fleetscore.errors import SettingsError
 from fleetscore.records import Forecast
+from fleetscore.settings import read_if_there
 from fleetscore.settings_tables import convert_values, parse_settings, place_of
 from fleetscore.typed_json import convert_value
 
@@ -115,19 +116,8 @@ def read_prices(store: Store) -> Prices:
     """The prices of the store, else those that ship; SettingsError names the line at fault, or what stands in
     the place of the file.
     """
-    try:
-        data = store.read(PRICES_PATH)
-    except MissingBlobError as error:
-        if isinstance(error.__cause__, IsADirectoryError):
-            raise SettingsError(
-                f"{PRICES_PATH} is a folder.", fix="Put the file there, or remove it.", field=PRICES_PATH
-            ) from error
-        data = _SHIPPED.read_bytes()
-    except StoreError as error:
-        if error.retry:
-            raise
-        raise SettingsError(error.message, fix=error.fix, field=PRICES_PATH) from error
-    tables = parse_settings(data, PRICES_PATH)
+    data = read_if_there(store, PRICES_PATH)
+    tables = parse_settings(_SHIPPED.read_bytes() if data is None else data, PRICES_PATH)
     fix = "fleetscore/pipeline/prices.toml shows the form."
     return convert_values(tables, Prices, place_of(tables, PRICES_PATH), fix=fix, strict=False)
 

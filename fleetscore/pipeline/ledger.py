@@ -73,8 +73,9 @@ def group_causes(
     """The causes of all outcomes but plain scored, most frequent first, each with its first partitions as
     examples.
 
-    A partition with several causes counts for each of them. `warnings` are those that need attention
-    although a partition is scored.
+    A partition with several causes counts for each of them; those whose first cause it is come first, since
+    a partition's detail begins with its first cause. `warnings` are those that need attention although a
+    partition is scored.
     """
     notable = _each_cause(ledger)
     groups = notable.group_by(["outcome", "cause"], use_threads=False)
@@ -102,6 +103,8 @@ def _each_cause(ledger: pa.Table) -> pa.Table:
     causes = columns["causes"].combine_chunks()
     rows = columns.take(pc.list_parent_indices(causes))
     each = rows.set_column(2, "cause", pc.list_flatten(causes)).drop_columns("causes")
+    is_first = pc.equal(each["cause"], rows["cause"])
+    each = pa.concat_tables([each.filter(is_first), each.filter(pc.invert(is_first))])
     bare = pc.and_(
         pc.equal(pc.list_value_length(causes), 0), pc.not_equal(columns["outcome"], Outcome.SCORED)
     )

@@ -21,7 +21,7 @@ from fleetscore.runs.index import line_of
 from fleetscore.runs.ledgers import read_ledger, write_ledger
 from fleetscore.runs.published import read_ledger_line
 from fleetscore.runs.run_records import read_run
-from fleetscore.schemas import DRIFTED
+from fleetscore.schemas import DRIFTED, fill_table, list_texts
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_path
 
@@ -112,6 +112,17 @@ def test_a_partition_counts_for_each_of_its_causes(store: Store) -> None:
     assert counts == {DRIFTED: 2, "duplicate_reading": 1, "no_readings": 1}
     write_ledger(store, "again", ledger)
     assert read_ledger(store, "again").equals(ledger)
+
+
+def test_a_cause_is_shown_by_a_partition_that_has_it_first() -> None:
+    """Its example and detail are of a partition whose first cause it is, where there is one."""
+    ledger = fill_table(
+        LEDGER, partition=["a", "b", "c"], outcome="scored", cause=["x", "y", "x"], detail=["X. Y.", "Y.", "X."],
+        causes=list_texts([["x", "y"], ["y"], ["x"]]), input_rows=1, rows=1, model="", seconds=0.0, shard=0, file="",
+        run="r",
+    )  # fmt: skip
+    told = {cause.cause: (cause.partitions, cause.detail, cause.examples) for cause in group_causes(ledger)}
+    assert told == {"x": (2, "X. Y.", ("a", "c")), "y": (2, "Y.", ("b", "a"))}
 
 
 def test_a_line_of_the_index_has_the_causes_that_need_attention(store: Store) -> None:

@@ -264,6 +264,7 @@ def test_over_http_a_retry_and_a_backfill_take_patterns(
     assert command("run", "toy", "--window", "2026-01-01T09", *place)[0] == 0
     code, said = command("retry", "toy-2026-01-01T09", "--partition", "p[0-2]", "--json", *place)
     shown, _ = json.JSONDecoder().raw_decode(said)
+    assert "only p[0-2], after" in command("show", shown["id"], *place)[1]
     assert (code, shown["record"]["counts"]) == (0, {"scored": 6})
     assert shown["record"]["remarks"] == ["Scored again: 3 without a model."]
     span = ("--from", "2026-01-01T09", "--to", "2026-01-01T10")

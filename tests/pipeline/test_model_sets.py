@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fleetscore.errors import InputError, ModelError
+from fleetscore.errors import DamagedStateError, InputError, ModelError
 from fleetscore.models.model_sets import list_model_sets, read_model_file, read_model_set, write_model_set
 from fleetscore.models.pins import pin_version, read_pins
 from fleetscore.store.base import Store
@@ -56,6 +56,25 @@ def test_pins_resolve_partition_first_and_record_every_change(store: Store) -> N
         ("bob", "p/1", "", old),
         ("", "p/1", old, ""),
     ]
+
+
+@pytest.mark.parametrize(
+    "pins",
+    [
+        '{"current": ".."}',
+        '{"partitions": {"p/1": "a/b"}}',
+        '{"challenger": "a\\u0000b"}',
+        '{"keys": {"k": " "}}',
+    ],
+)
+def test_pins_that_name_what_no_model_set_can_be_called_are_damaged(store: Store, pins: str) -> None:
+    """The error names the file and the command that repairs it."""
+    store.write("models/toy/pins.json", pins.encode())
+    with pytest.raises(
+        DamagedStateError, match=r"models/toy/pins\.json is damaged: .* not the name of a model set"
+    ) as caught:
+        read_pins(store, "toy")
+    assert "repair" in caught.value.fix
 
 
 def test_racing_pins_lose_no_change(store: Store) -> None:

@@ -82,6 +82,16 @@ def test_a_named_pipe_in_the_place_of_the_prices_makes_costs_unknown(tmp_path: P
     assert "settings/prices.toml is no regular file" in find_prices(store).problem
 
 
+def test_a_named_pipe_in_the_place_of_settings_is_an_error_of_settings(tmp_path: Path) -> None:
+    """It is told as wrong settings with its path, not as a store that failed."""
+    store = LocalStore(tmp_path / "store")
+    (store.root / "settings").mkdir(parents=True)
+    os.mkfifo(store.root / "settings" / "sensor_anomaly.toml")
+    with pytest.raises(SettingsError, match=r"sensor_anomaly\.toml is no regular file"):
+        get_workload(store, "sensor_anomaly")
+    assert "no regular file" in find_workload(store, "sensor_anomaly").reason
+
+
 def test_a_folder_in_the_place_of_settings_is_an_error(tmp_path: Path) -> None:
     """What stands at a settings path and is no file is named by the run and by the doctor, and is no default."""
     store = LocalStore(tmp_path / "store")
