@@ -24,6 +24,7 @@ from fleetscore.sources.times import TIME
 
 CODED = pa.dictionary(pa.int32(), pa.string())
 
+_HEAD_ROWS = 4096
 _NAMES = (ColumnKind.KEY, ColumnKind.CODED, ColumnKind.LABEL)
 
 _UNITS = {"capture": "event", "csv": "line", "tsv": "line", "jsonl": "line"}
@@ -156,7 +157,7 @@ def _read_keys_and_times(request: Request, kept: _Kept, kinds: Mapping[str, Colu
     for name, kind in names.items():
         column = kept.columns[name]
         if kind is not ColumnKind.KEY and not pa.types.is_dictionary(column.type):
-            column = column.dictionary_encode()
+            column = encode_names(column)
         kept.columns[name] = _explained(request, name, lambda column=column: key_texts(column))
     keys = [name for name, kind in names.items() if kind is not ColumnKind.LABEL]
     stamped = [name for name, kind in kinds.items() if kind is ColumnKind.TIME]
@@ -244,6 +245,25 @@ def key_texts(column: pa.Array) -> pa.Array:
     if pa.types.is_nested(kind):
         raise InputError(f"It holds {kind}; names were expected.", code="bad_column_type")
     return column if pa.types.is_string(kind) else column.cast(pa.string())
+
+
+def encode_names(column: pa.Array) -> pa.DictionaryArray:
+    """The column with a dictionary in the order of first appearance.
+
+    Rows that are sorted by a name repeat it: where the first rows do, a run is looked up once.
+    """
+    head = column.slice(0, _HEAD_ROWS)
+    if column.null_count or not pa.types.is_string(column.type) or not _repeats(head):
+        return column.dictionary_encode()
+    runs = pc.run_end_encode(column)
+    names = runs.values.dictionary_encode()
+    lengths = np.diff(runs.run_ends.to_numpy(), prepend=0)
+    codes = np.repeat(names.indices.to_numpy(), lengths)
+    return pa.DictionaryArray.from_arrays(pa.array(codes), names.dictionary, safe=False)
+
+
+def _repeats(names: pa.Array) -> bool:
+    return len(names) == _HEAD_ROWS and 4 * len(pc.run_end_encode(names).values) <= _HEAD_ROWS
 
 
 def _coded(keys: pa.Array) -> pa.Array:

@@ -26,6 +26,7 @@ from fleetscore.sources import (
     read_table,
 )
 from fleetscore.sources.numbers import read_numbers
+from fleetscore.sources.shaping import encode_names
 from fleetscore.store import Store
 from tests.sources.spans import VANS, at, between
 
@@ -326,3 +327,31 @@ def test_batches_keep_the_memory_of_a_large_file_bounded(
     assert len(batches) > 50
     assert max(batch.table.num_rows for batch in batches) < 50
     assert [v for batch in batches for v in batch.table["km"].to_pylist()] == [float(n) for n in range(2000)]
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("form", ["csv", "csv.gz"])
+@pytest.mark.parametrize("piece_bytes", [3, 7, 64, 1 << 20])
+def test_pieces_of_every_size_give_the_same_lines(
+    mark: bytes, form: str, piece_bytes: int, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows, line numbers and rejects are those of the whole file, with and without a mark, blank lines and a last line end."""
+    monkeypatch.setattr(byte_stream, "PIECE_BYTES", piece_bytes)
+    text = mark + b"van,km\r\nNA,1\r\n\r\n\xc3\xa4,2\nbad\n" + b"long" * 50 + b",3\n\nlast,4"
+    store.write(f"d/a.{form}", gzip.compress(text) if form == "csv.gz" else text)
+    [file] = list_inputs(store, DataSettings(path="d/*"), None).files
+    found = read_table(store, file, DataSettings(), {"van": ColumnKind.KEY, "km": ColumnKind.NUMBER})
+    assert found.table["van"].to_pylist() == ["NA", "ä", "long" * 50, "last"]
+    assert [(reject.cause, reject.place) for reject in found.rejects] == [("bad_row", "line 5")]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["a", "", "NA", "ü", "aa", "b"]), st.integers(1, 3000)), max_size=40),
+    st.integers(0, 10),
+)
+def test_names_are_coded_alike_whether_they_repeat_or_not(runs: list[tuple[str, int]], cut: int) -> None:
+    """Codes and names are those of Arrow's own coding, in the order of first appearance, of any part of a column."""
+    column = pa.array([name for name, count in runs for _ in range(count)], pa.string())[cut:]
+    found, expected = encode_names(column), column.dictionary_encode()
+    assert found.indices.equals(expected.indices)
+    assert found.dictionary.equals(expected.dictionary)
