@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fleetscore.workloads.store_sales.contract import LOOKBACK_WEEKS
 from fleetscore.workloads.store_sales.features import Prepared, prepare
-from fleetscore.workloads.store_sales.holiday_weeks import YEAR_WEEKS, Calendar, like_weeks
+from fleetscore.workloads.store_sales.holiday_weeks import YEAR_WEEKS, Calendar, is_known_country, like_weeks
 from fleetscore.workloads.store_sales.panel import Panel
 from fleetscore.workloads.store_sales.response_kernels import fit_responses
 
@@ -57,6 +57,7 @@ class Chain:
 
     season: Season
     response: FloatArray  # SKUs x 5: intercept, own price, rival price, feature, deal
+    by_country: tuple[Season, ...] = ()  # of the stores of one country each; `season` is that of all others
 
 
 def learn_chain(
@@ -66,8 +67,11 @@ def learn_chain(
 
     In training, a series' own response is no part of what it is shrunk towards.
     """
-    season = learn_season(prepared.log_sales[:, :stop], panel.skus, panel.first_week, calendar)
-    seasonal = replace(prepared, season=_season_of_panel(season, panel)) if season.is_open else prepared
+    sales = prepared.log_sales[:, :stop]
+    by_column = calendar is not None and calendar.country.startswith("{")
+    season = learn_season(sales, panel.skus, panel.first_week, None if by_column else calendar)
+    by_country = _seasons_by_country(sales, panel, calendar) if calendar and by_column else ()
+    seasonal = replace(prepared, season=_season_of_panel(season, by_country, panel))
     own = np.zeros((len(panel.skus), 5))
     sales = seasonal.log_sales if seasonal.season is None else seasonal.log_sales - seasonal.season
     fit_responses(
@@ -84,7 +88,7 @@ def learn_chain(
     share = others / (others + _OWN_STORES)
     response = share * total / np.maximum(count, 1)
     without_own = share[row] * (total[row] - own) / np.maximum(others[row], 1)
-    return Chain(season, response), replace(seasonal, response=without_own)
+    return Chain(season, response, by_country), replace(seasonal, response=without_own)
 
 
 def prepare_with(chain: Chain | None, panel: Panel, first_target: int = 0) -> Prepared:
@@ -92,7 +96,7 @@ def prepare_with(chain: Chain | None, panel: Panel, first_target: int = 0) -> Pr
     prepared = prepare(panel, first_target)
     if chain is None:
         return prepared
-    season = _season_of_panel(chain.season, panel) if chain.season.is_open else None
+    season = _season_of_panel(chain.season, chain.by_country, panel)
     return replace(prepared, season=season, response=chain.response[_rows(chain.season, panel.skus)])
 
 
@@ -104,8 +108,38 @@ def prepare_for_training(
     return lru_cache(maxsize=None)(lambda stop: learn_chain(prepared, panel, stop, calendar))
 
 
-def _season_of_panel(season: Season, panel: Panel) -> FloatArray:
-    return season_of(season, panel.skus, panel.first_week, panel.sales.shape[1])
+def _seasons_by_country(sales: FloatArray, panel: Panel, calendar: Calendar) -> tuple[Season, ...]:
+    """The season of each country whose holidays are known, from its own stores."""
+    country = _countries(panel)
+    known = sorted({name for name in panel.countries if name and is_known_country(name)})
+    return tuple(
+        learn_season(
+            sales[country == name],
+            panel.skus[country == name],
+            panel.first_week,
+            replace(calendar, country=name),
+        )
+        for name in known
+    )
+
+
+def _season_of_panel(season: Season, by_country: tuple[Season, ...], panel: Panel) -> FloatArray | None:
+    """The season of every series, by its store's country where that has one; None where none is open."""
+    seasons = [season, *by_country]
+    if not any(one.is_open for one in seasons):
+        return None
+    weeks, country = panel.sales.shape[1], _countries(panel)
+    found = season_of(season, panel.skus, panel.first_week, weeks)
+    for one in by_country:
+        mine = country == (one.calendar.country if one.calendar else "")
+        found[mine] = season_of(one, panel.skus[mine], panel.first_week, weeks)
+    return found
+
+
+def _countries(panel: Panel) -> NDArray[np.str_]:
+    """The country of each series, "" where it is not known."""
+    names = np.array(panel.countries or [""] * len(panel.stores), str)
+    return names[panel.store_of]
 
 
 def learn_season(

@@ -76,6 +76,7 @@ class Cause(StrEnum):
     UNREADABLE_WEEK = "unreadable_week"
     PRICE_NOT_POSITIVE = "price_not_positive"
     MISSING_COVARIATES = "missing_covariates"
+    UNKNOWN_COUNTRY = "unknown_country"
     MISSING_SALES = "missing_sales"
     REPEATED_ROWS = "repeated_rows"
     OVERLAP = "overlap"
@@ -123,7 +124,7 @@ class StoreSalesSettings:
     data: SalesData = field(default_factory=SalesData)
     timezone: str = "UTC"  # in which weeks begin
     frequency: Literal["week", "day"] = "week"  # what a row covers; days are added up to their ISO weeks
-    country: str = ""  # whose holidays move weeks from year to year (ISO 3166 code); "": none
+    country: str = ""  # whose holidays move weeks (ISO 3166 code), or the column that holds it: "{country}"
     week_one: str = ""  # the date of a day in the plain week number 1; "": plain numbers have no dates
     covariates: tuple[str, ...] = ()  # further numeric columns of history and future
     steps: int = 13  # weeks to forecast
@@ -161,6 +162,11 @@ class StoreSalesSettings:
         for name in self.covariates:
             if name in taken or name.startswith("price"):
                 raise ValueError(f"covariates names {name!r}, which is a column of the contract already")
+
+    @property
+    def country_column(self) -> str:
+        """The column that holds each store's country; "" where the setting is a country, or none."""
+        return self.country[1:-1] if self.country.startswith("{") and self.country.endswith("}") else ""
 
     @property
     def folder(self) -> str:

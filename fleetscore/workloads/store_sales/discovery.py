@@ -29,6 +29,7 @@ from fleetscore.workloads.store_sales.contract import (
     Cause,
     StoreSalesSettings,
 )
+from fleetscore.workloads.store_sales.countries import require_country_column
 from fleetscore.workloads.store_sales.holiday_weeks import calendar_of
 from fleetscore.workloads.store_sales.input_files import UsableFiles, list_files, usable_files
 from fleetscore.workloads.store_sales.landed_weeks import land_training_weeks, land_window_weeks
@@ -80,6 +81,7 @@ def discover_training(run: RunContext) -> Partitions:
             fix=f"Put history.csv or history.parquet under {settings.folder}.",
             field="data",
         )
+    require_country_column(files)
     rows = min(settings.training_rows, 3 * sum(file.size_bytes for file, _ in files.history) // 30)
     expected = Partitions.table(list(QUANTILE_NAMES), rows=rows, size_bytes=rows * 8 * _CELL_BYTES)
     return Partitions(expected, files.inputs(), files.faults)

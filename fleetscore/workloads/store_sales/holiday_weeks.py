@@ -30,7 +30,7 @@ _AROUND = (1, -1, 2, -2, 3, -3)  # where a usual week looks when its own week of
 class Calendar:
     """The country whose holidays move weeks, and by how much window ordinals differ from ISO weeks since 1970."""
 
-    country: str
+    country: str  # ISO 3166 code; "{column}": that of each store, in a panel's countries
     shift_weeks: int = 0  # added to a window ordinal; 0 where windows are ISO weeks
 
 
@@ -41,7 +41,8 @@ def calendar_of(settings: StoreSalesSettings, cadence: Cadence) -> Calendar | No
     """
     if not settings.country or (cadence is Cadence.INDEX and not settings.week_one):
         return None
-    _holidays_of(settings.country, 2026)
+    if not settings.country_column:
+        _holidays_of(settings.country, 2026)
     if cadence is not Cadence.INDEX:
         return Calendar(settings.country)
     return Calendar(settings.country, _week_of(date.fromisoformat(settings.week_one)) - 1)
@@ -49,6 +50,8 @@ def calendar_of(settings: StoreSalesSettings, cadence: Cadence) -> Calendar | No
 
 def describe_calendar(settings: StoreSalesSettings, cadence: Cadence) -> str:
     """What of the calendar acts, for the model card."""
+    if calendar_of(settings, cadence) and settings.country_column:
+        return f"weeks are moved with the holidays of the country in column {settings.country_column}"
     if calendar_of(settings, cadence):
         return f"weeks are moved with the holidays of {settings.country}; 52 and 104 weeks before elsewhere"
     lags = "the values of 52 and 104 weeks before act alone"
@@ -115,6 +118,16 @@ def _days_by_name(country: str, first_year: int, last_year: int) -> dict[str, tu
         for name, day in _holidays_of(country, year):
             found.setdefault(name, []).append(day)
     return {name: tuple(days) for name, days in sorted(found.items())}
+
+
+@cache
+def is_known_country(country: str) -> bool:
+    """Whether the holidays of the country are known."""
+    try:
+        _holidays_of(country, 2026)
+    except SettingsError:
+        return False
+    return True
 
 
 @cache

@@ -26,6 +26,7 @@ class UsableFiles:
     history: tuple[UsableFile, ...]
     faults: tuple[str, ...]
     daily: bool = False  # a row covers a day, not a week
+    country_column: str = ""  # "": the country is no column
 
     def inputs(self) -> tuple[InputFile, ...]:
         """All usable files."""
@@ -76,7 +77,8 @@ def usable_files(store: Store, inputs: Iterable[InputFile], settings: StoreSales
     lacking = (set(columns.constants) for _, columns in (*files[True], *files[False]))
     neutral = set(NEUTRAL).intersection(*lacking)
     future, history = (_neutralised(files[role], neutral) for role in (False, True))
-    return UsableFiles(reader, future, history, tuple(faults), settings.frequency == "day")
+    daily = settings.frequency == "day"
+    return UsableFiles(reader, future, history, tuple(faults), daily, settings.country_column)
 
 
 def _neutralised(files: Sequence[UsableFile], names: Iterable[str]) -> tuple[UsableFile, ...]:

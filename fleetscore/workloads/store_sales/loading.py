@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from fleetscore.records import InputFile
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence
 from fleetscore.workloads.store_sales.contract import StoreSalesSettings
+from fleetscore.workloads.store_sales.countries import read_countries
 from fleetscore.workloads.store_sales.input_files import UsableFiles, usable_files
 from fleetscore.workloads.store_sales.panel import Filled, Panel, PanelFiller, fold_days
 
@@ -40,8 +41,13 @@ def load_panel(files: UsableFiles, span: Span, stores: Sequence[str], covariates
     """
     if files.daily:
         filled = _fill(files, _in_days(span), stores, covariates)
-        return Filled(fold_days(filled.panel, span.first_week), filled.planned, filled.findings)
-    return _fill(files, span, stores, covariates)
+        filled = Filled(fold_days(filled.panel, span.first_week), filled.planned, filled.findings)
+    else:
+        filled = _fill(files, span, stores, covariates)
+    if not files.country_column:
+        return filled
+    countries = read_countries(files, filled.panel.stores)
+    return replace(filled, panel=replace(filled.panel, countries=countries))
 
 
 def _in_days(span: Span) -> Span:
@@ -82,6 +88,7 @@ def load_stores(
         covariates,
         settings.frequency,
         settings.timezone,
+        settings.country,
         repr(settings.data),
     )
     wanted = sorted(set(names))
@@ -100,7 +107,14 @@ def _alone(panel: Panel, number: int) -> Panel:
     """A store's part of the panel, as a copy, so that it does not keep the rest in memory."""
     part = panel.of_stores(number, number + 1)
     arrays = {name: np.array(getattr(part, name)) for name in ("sales", "price", "deal", "feat", "extras")}
-    return Panel(part.stores, np.array(part.store_of), np.array(part.skus), part.first_week, **arrays)
+    return Panel(
+        part.stores,
+        np.array(part.store_of),
+        np.array(part.skus),
+        part.first_week,
+        **arrays,
+        countries=part.countries,
+    )
 
 
 def _keep(panels: dict[tuple[object, ...], Panel]) -> None:

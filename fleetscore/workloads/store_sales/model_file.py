@@ -71,20 +71,23 @@ def chain_arrays(chain: Chain | None) -> dict[str, NDArray[Any]]:
     """The arrays of the chain; none without one."""
     if chain is None:
         return {}
-    season = chain.season
-    calendar = season.calendar
-    dated = (
-        {"season_country": np.array(calendar.country), "season_shift": np.array(calendar.shift_weeks)}
-        if calendar
-        else {}
-    )
-    return dated | {
-        "season_first_week": np.array(season.first_week),
-        "season_skus": season.skus,
-        "season_mean": season.mean,
-        "season_gain": season.gain,
-        "chain_response": chain.response,
+    arrays = _season_arrays("season", chain.season) | {"chain_response": chain.response}
+    for number, season in enumerate(chain.by_country):
+        arrays |= _season_arrays(f"country{number}", season)
+    return arrays
+
+
+def _season_arrays(prefix: str, season: Season) -> dict[str, NDArray[Any]]:
+    arrays = {
+        f"{prefix}_first_week": np.array(season.first_week),
+        f"{prefix}_skus": season.skus,
+        f"{prefix}_mean": season.mean,
+        f"{prefix}_gain": season.gain,
     }
+    if season.calendar is not None:
+        arrays[f"{prefix}_country"] = np.array(season.calendar.country)
+        arrays[f"{prefix}_shift"] = np.array(season.calendar.shift_weeks)
+    return arrays
 
 
 def chain_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> Chain | None:
@@ -92,20 +95,18 @@ def chain_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> Chain | None:
     if "season_mean" not in arrays:
         return None
     try:
-        season = Season(
-            int(arrays["season_first_week"]),
-            arrays["season_skus"],
-            arrays["season_mean"],
-            arrays["season_gain"],
-            _calendar_of_arrays(arrays),
-        )
-        chain = Chain(season, arrays["chain_response"])
+        countries = sum(1 for name in arrays if name.startswith("country") and name.endswith("_mean"))
+        by_country = tuple(_season_of_arrays(arrays, f"country{number}") for number in range(countries))
+        chain = Chain(_season_of_arrays(arrays, "season"), arrays["chain_response"], by_country)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"The model file is not whole: {error}.", code="corrupt_model") from error
-    rows = len(season.skus)
-    tables = (season.mean, season.gain, chain.response)
-    fits = season.mean.ndim == 2 and len(season.mean) == rows and season.gain.shape == (2,)
-    if not fits or chain.response.shape != (rows, 5) or not all(np.isfinite(t).all() for t in tables):
+    seasons = (chain.season, *chain.by_country)
+    tables = [chain.response, *(table for one in seasons for table in (one.mean, one.gain))]
+    fits = all(
+        one.mean.ndim == 2 and len(one.mean) == len(one.skus) and one.gain.shape == (2,) for one in seasons
+    )
+    shape = (len(chain.season.skus), 5)
+    if not fits or chain.response.shape != shape or not all(np.isfinite(t).all() for t in tables):
         raise ModelError(
             "The model file's season and response do not fit its SKUs.",
             fix="Train again.",
@@ -114,10 +115,12 @@ def chain_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> Chain | None:
     return chain
 
 
-def _calendar_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> Calendar | None:
-    if "season_country" not in arrays:
-        return None
-    return Calendar(str(arrays["season_country"]), int(arrays["season_shift"]))
+def _season_of_arrays(arrays: Mapping[str, NDArray[Any]], prefix: str) -> Season:
+    calendar = None
+    if f"{prefix}_country" in arrays:
+        calendar = Calendar(str(arrays[f"{prefix}_country"]), int(arrays[f"{prefix}_shift"]))
+    skus, mean, gain = (arrays[f"{prefix}_{name}"] for name in ("skus", "mean", "gain"))
+    return Season(int(arrays[f"{prefix}_first_week"]), skus, mean, gain, calendar)
 
 
 def unpack_model(data: bytes) -> QuantileModel:

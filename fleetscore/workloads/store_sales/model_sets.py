@@ -146,7 +146,13 @@ def _season_of_card(chain: Chain | None) -> dict[str, Any]:
     from it.
     """
     gain = chain.season.gain if chain is not None else np.zeros(2)
-    return {"chain_gain": round(float(gain[0]), 4), "sku_gain": round(float(gain[1]), 4)}
+    said: dict[str, Any] = {"chain_gain": round(float(gain[0]), 4), "sku_gain": round(float(gain[1]), 4)}
+    by_country = {
+        one.calendar.country: one.gain.round(4).tolist()
+        for one in (chain.by_country if chain else ())
+        if one.calendar is not None
+    }
+    return said | ({"gains_by_country": by_country} if by_country else {})
 
 
 def _forecast_of_card(blend: Blend) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class Panel:
     deal: FloatArray
     feat: FloatArray
     extras: FloatArray  # further covariates x series x weeks
+    countries: tuple[str, ...] = ()  # per store, "" where not known; () where no column holds countries
 
     def of_stores(self, first: int, stop: int) -> Panel:
         """The same for the stores [first, stop), without copying."""
@@ -52,7 +53,7 @@ class Panel:
         cut = slice(int(begin), int(end))
         return Panel(
             self.stores[first:stop], self.store_of[cut] - first, self.skus[cut], self.first_week, self.sales[cut],
-            self.price[cut], self.deal[cut], self.feat[cut], self.extras[:, cut],
+            self.price[cut], self.deal[cut], self.feat[cut], self.extras[:, cut], self.countries[first:stop],
         )  # fmt: skip
 
 
@@ -180,8 +181,10 @@ def fold_days(panel: Panel, first_week: int) -> Panel:
     are not known are left out, and a week without a known day is not known.
     """
     sales = _folded(panel.sales, np.nansum)
-    means = [_folded(block, np.nanmean) for block in (panel.price, panel.deal, panel.feat, panel.extras)]
-    return Panel(panel.stores, panel.store_of, panel.skus, first_week, sales, *means)
+    price, deal, feat, extras = (
+        _folded(block, np.nanmean) for block in (panel.price, panel.deal, panel.feat, panel.extras)
+    )
+    return Panel(panel.stores, panel.store_of, panel.skus, first_week, sales, price, deal, feat, extras)
 
 
 def _folded(days: FloatArray, reduce: Callable[..., Any]) -> FloatArray:

@@ -97,6 +97,20 @@ class Reader:
             week = _labels(rows.table["week"])
             yield KeyBatch(_labels(rows.table["store"]), self._weeks(week, cadence), week.values)
 
+    def pairs(
+        self, file: InputFile, columns: tuple[str, str], wanted: Sequence[str]
+    ) -> Iterator[dict[tuple[str, str], int]]:
+        """How often each pair of two columns of names occurs, batch by batch; "" where a cell has no name."""
+        kinds = dict.fromkeys(columns, ColumnKind.LABEL)
+        for rows in read_batches(self.store, file, self.data, kinds, only={"store": wanted}):
+            one, other = (_labels(rows.table[name]) for name in columns)
+            found, numbers = np.unique(np.stack([one.codes, other.codes]), axis=1, return_counts=True)
+            firsts, seconds = (*one.values, ""), (*other.values, "")  # UNREADABLE, -1, is the last
+            yield {
+                (firsts[first], seconds[second]): number
+                for first, second, number in zip(*found.tolist(), numbers.tolist(), strict=True)
+            }
+
     def columns(self, file: InputFile, covariates: Sequence[str], *, with_sales: bool) -> Columns:
         """The columns that the file has of those that are read; InputError names those that it must have
         and lacks.

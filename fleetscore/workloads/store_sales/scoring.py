@@ -30,6 +30,7 @@ from fleetscore.workloads.store_sales.contract import (
 )
 from fleetscore.workloads.store_sales.forecasting import Forecast, forecast, forecast_weeks
 from fleetscore.workloads.store_sales.forest import Scorer, make_scorer
+from fleetscore.workloads.store_sales.holiday_weeks import is_known_country
 from fleetscore.workloads.store_sales.input_files import usable_files
 from fleetscore.workloads.store_sales.loading import Span, load_panel
 from fleetscore.workloads.store_sales.model_file import FILE, Fallback, QuantileModel, unpack_model
@@ -52,6 +53,7 @@ _SENTENCES = {
     Cause.UNREADABLE_WEEK: "rows whose SKU or week cannot be read: left out",
     Cause.PRICE_NOT_POSITIVE: "prices of zero or less: the last known price taken",
     Cause.MISSING_COVARIATES: "forecasts without all covariates: no deal, no feature, last known price assumed, flagged",
+    Cause.UNKNOWN_COUNTRY: "country whose holidays are not known, or none: holidays move no week",
     Cause.MISSING_SALES: "rows without sales: taken as not known",
     Cause.REPEATED_ROWS: "rows repeated: counted once",
     Cause.OVERLAP: "rows in both history and future: the history stands before the window, the future from it on",
@@ -263,6 +265,9 @@ def _counts(
     known = ~np.isnan(panel.sales).all(axis=1)
     counts[Cause.NEW_STORE] = (per_store(known) == 0).astype(np.int64)
     odd = _is_odd(panel.deal) | _is_odd(panel.feat)
+    if panel.countries:
+        unknown = [not is_known_country(name) for name in panel.countries]
+        counts[Cause.UNKNOWN_COUNTRY] = np.array(unknown, np.int64)
     counts[Cause.ODD_DEALS] = per_store(odd.sum(axis=1))
     counts[Cause.MISSING_COVARIATES] = per_store(predicted.assumed.sum(axis=1) * planned)
     counts[Cause.SHORT_HISTORY] = per_store(predicted.short & planned)

@@ -86,6 +86,7 @@ def _stack(scenarios: Sequence[WhatIf], steps: int) -> tuple[Panel, list[int]]:
         skus=np.concatenate([panel.skus for panel in panels]),
         first_week=panels[0].first_week,
         extras=np.concatenate([panel.extras for panel in panels], axis=1),
+        countries=tuple(country for panel in panels for country in panel.countries),
         **arrays,
     )
     return stacked, starts
