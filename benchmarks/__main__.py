@@ -19,6 +19,7 @@ PAGE = HERE.parent / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- begin speed: written by `make bench` -->", "<!-- end speed -->"
 TITLES = {
     "sensor_anomaly": "Sensors",
+    "sensor_detectors": "Sensors' detectors",
     "store_sales": "Store sales",
     "server_load": "Server load",
     "models": "Imported models against their libraries",

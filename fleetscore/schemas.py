@@ -73,6 +73,9 @@ EVENTS = pa.schema(
 its windows.
 """
 
+EVENT_FILES = pa.schema([field for field in EVENTS if field.name != "window"])
+"""EVENTS as they are stored: the window is the name of the file's folder."""
+
 
 def fill_table(schema: pa.Schema, **columns: Any) -> pa.Table:
     """A table of the schema from one value for all rows, or a sequence with one for each, by column.

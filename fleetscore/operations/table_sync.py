@@ -18,6 +18,7 @@ from fleetscore.errors import FleetscoreError, MissingBlobError
 from fleetscore.operations.known_workloads import find_named
 from fleetscore.records import Manifest, ResultFile
 from fleetscore.runs.delta_log import Snapshot, read_snapshot
+from fleetscore.runs.event_tables import commit_events
 from fleetscore.runs.index import list_runs_since
 from fleetscore.runs.manifests import find_manifest, read_manifest
 from fleetscore.runs.result_tables import TableFile, commit_files, is_committed, sizes_of
@@ -118,6 +119,7 @@ def _is_behind(snapshot: Snapshot, window: str, run: str) -> bool:
 
 def _commit(store: Store, manifest: Manifest, now: datetime) -> TableRepair:
     try:
+        commit_events(store, manifest, now)
         files, schema = _bring_in(store, manifest)
         version = commit_files(store, manifest.workload, manifest.window, manifest.round, files, schema, now)
     except FleetscoreError as error:

@@ -19,6 +19,7 @@ from fleetscore.pipeline.train import split_pieces
 from fleetscore.pipeline.training_entry import enter
 from fleetscore.records import Collected, Ending, Manifest, PublishedAnyway, RunRequest, RunState
 from fleetscore.registry import find_workload, read_policy
+from fleetscore.runs.event_tables import commit_events
 from fleetscore.runs.manifests import judge_publishing, publish_manifest
 from fleetscore.runs.plans import read_plan
 from fleetscore.runs.result_tables import commit_manifest, sizes_of
@@ -85,10 +86,13 @@ def _with_every_file(
 
 
 def _commit_table(run: RunContext, manifest: Manifest, now: datetime, sizes: Mapping[str, int]) -> int | None:
-    """Commit the window to the workload's table; what fails is made up for by the watchdog, and costs the run
+    """Commit the window to the workload's tables; what fails is made up for by the watchdog, and costs the run
     nothing.
     """
     try:
+        commit_events(
+            run.store, manifest, now
+        )  # first: a window that the table of results has is looked at no more
         return commit_manifest(run.store, manifest, run.kind.result_schema, now, sizes)
     except FleetscoreError as error:
         _log.error("table_behind workload=%s window=%s reason=%s", run.workload, manifest.window, error)

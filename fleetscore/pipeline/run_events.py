@@ -13,8 +13,9 @@ from fleetscore.capabilities import FindsEvents
 from fleetscore.records import Collected, Manifest, ResultFile, RunRequest
 from fleetscore.registry import find_workload
 from fleetscore.runs.manifests import read_events
+from fleetscore.schemas import EVENT_FILES
 from fleetscore.store.base import Store
-from fleetscore.store.paths import run_path
+from fleetscore.store.paths import events_path
 from fleetscore.windows import parse_key
 
 _WORST = 5
@@ -35,9 +36,9 @@ def write_events(store: Store, request: RunRequest, collected: Collected) -> tup
     if not table.num_rows:
         return ()
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
+    pq.write_table(table.select(EVENT_FILES.names), buffer, compression="zstd")
     data = buffer.getvalue()
-    path = run_path(request.run, "events.parquet")
+    path = events_path(request.workload, request.window, request.run)
     store.write(path, data)
     partitions = pc.count_distinct(table["partition"]).as_py()
     return (ResultFile(path, table.num_rows, hashlib.sha256(data).hexdigest(), partitions),)

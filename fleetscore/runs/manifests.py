@@ -180,7 +180,10 @@ def read_events(store: Store, manifest: Manifest) -> pa.Table:
     tables = [EVENTS.empty_table()]
     for file in manifest.events:
         with open_truth(store, file.path) as source:
-            tables.append(pq.read_table(source).cast(EVENTS))
+            table = pq.read_table(source)
+        if "window" not in table.column_names:
+            table = table.append_column("window", pa.repeat(pa.scalar(manifest.window), table.num_rows))
+        tables.append(table.cast(EVENTS))
     return pa.concat_tables(tables)
 
 

@@ -57,9 +57,16 @@ def commit_manifest(
     `schema` is that of the files, `sizes` what is known of their bytes by path. Nothing is done where this
     round or a later one is committed. StoreError (`results_lost`) where a file is gone.
     """
-    table = manifest.workload
+    return commit_listed(store, manifest.workload, manifest, manifest.files, schema, now, sizes)
+
+
+def commit_listed(
+    store: Store, table: str, manifest: Manifest, listed: Sequence[ResultFile], schema: pa.Schema, now: datetime,
+    sizes: Mapping[str, int] | None = None,
+) -> int:  # fmt: skip
+    """Make the table's files of the manifest's window those that it lists, as `commit_manifest` does."""
     known = sizes if sizes is not None else sizes_of(store, table, manifest.window)
-    files = [_table_file(file, table, known) for file in manifest.files]
+    files = [_table_file(file, table, known) for file in listed]
     return commit_files(store, table, manifest.window, manifest.round, files, schema, now)
 
 

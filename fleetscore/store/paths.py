@@ -85,6 +85,24 @@ def table_root(table: str) -> str:
     return f"tables/{table}/"
 
 
+def events_table(workload: str) -> str:
+    """The table of a workload's events.
+
+    >>> events_table("vans")
+    'vans.events'
+    """
+    return f"{workload}.events"
+
+
+def events_path(workload: str, window: str, run: str) -> str:
+    """The events of a window, as a run found them.
+
+    >>> events_path("vans", "2026-11-21", "vans-2026-11-21")
+    'tables/vans.events/window=2026-11-21/vans-2026-11-21.parquet'
+    """
+    return f"{window_folder(events_table(workload), window)}{run}.parquet"
+
+
 def window_folder(table: str, window: str) -> str:
     """The folder of a window's files in a table, with a slash at the end."""
     return f"{table_root(table)}window={window}/"

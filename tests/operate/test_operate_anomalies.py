@@ -8,7 +8,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import deltalake
+import duckdb
 import numpy as np
+import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,6 +24,7 @@ from fleetscore.operations.anomalies import Anomaly, AnomalyReport, group_incide
 from fleetscore.operations.attention.mutes import mute
 from fleetscore.operations.notices.ended_runs import notices_of
 from fleetscore.pipeline.local import run_training, run_window
+from fleetscore.runs.event_tables import commit_events
 from fleetscore.runs.manifests import read_events, read_manifest
 from fleetscore.runs.run_records import read_run
 from fleetscore.store import open_store
@@ -78,6 +82,44 @@ def test_manifest_lists_the_files_of_events(folder: Path) -> None:
     assert all(later[event] > count for event, count in earlier.items())
     assert all(low < 50 < high < value for low, high, value in zip(
         *(before[name].to_pylist() for name in ("expected_low", "expected_high", "value")), strict=True))  # fmt: skip
+
+
+def test_events_are_a_table_that_its_readers_read(folder: Path) -> None:
+    """deltalake, polars and DuckDB read all windows' events from `tables/<workload>.events/`, an event that goes on once in each window."""
+    store = open_store(str(folder))
+    published = pa.concat_tables(
+        read_events(store, read_manifest(store, "sensor_anomaly", w.key)) for w in (SPIKE, SPIKE.next())
+    )
+    table = deltalake.DeltaTable(folder / "tables" / "sensor_anomaly.events")
+    found = pa.table(table.to_pyarrow_dataset().to_table()).select(published.column_names)
+    order = [("window", "ascending"), ("event", "ascending")]
+    assert found.sort_by(order).to_pylist() == published.sort_by(order).to_pylist()
+    assert polars.read_delta(str(folder / "tables" / "sensor_anomaly.events")).height == published.num_rows
+    newest = duckdb.sql('select event, max("window") as newest from found group by event').fetchall()
+    assert newest and {window for _, window in newest} == {SPIKE.next().key}
+
+
+def test_round_without_events_leaves_none_in_the_table(folder: Path, tmp_path: Path) -> None:
+    """A later round of a window that has no events takes those before out of the table; a manifest of an earlier version adds none."""
+    store = open_store(str(tmp_path / "store"))
+    for entry in open_store(str(folder)).list("tables/sensor_anomaly.events/"):
+        store.write(entry.path, open_store(str(folder)).read(entry.path))
+    manifest = read_manifest(open_store(str(folder)), "sensor_anomaly", SPIKE.key)
+    now = datetime.now(UTC)
+    elsewhere = replace(
+        manifest, round=2, events=(replace(manifest.events[0], path="runs/r/events.parquet"),)
+    )
+    commit_events(store, elsewhere, now)
+    assert _event_windows(tmp_path / "store") == {SPIKE.key, SPIKE.next().key}
+    commit_events(store, replace(manifest, round=2, events=()), now)
+    assert _event_windows(tmp_path / "store") == {SPIKE.next().key}
+    commit_events(store, manifest, now)  # late: the round before
+    assert _event_windows(tmp_path / "store") == {SPIKE.next().key}
+
+
+def _event_windows(root: Path) -> set[str]:
+    table = deltalake.DeltaTable(root / "tables" / "sensor_anomaly.events")
+    return set(pa.table(table.to_pyarrow_dataset().to_table())["window"].to_pylist())
 
 
 def test_two_sensors_of_a_device_are_one_incident(folder: Path) -> None:
