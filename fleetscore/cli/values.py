@@ -22,7 +22,8 @@ def print_values(title: str, values: Mapping[str, Any]) -> None:
         click.echo(click.style(f"\n{name.replace('_', ' ')}", bold=True))
         columns = list(rows[0])
         shown = [[format_value(row.get(column, "")) for column in columns] for row in rows[:_MOST_ROWS]]
-        print_table(columns, shown, numbers=columns[1:])
+        numbers = [name for name in columns[1:] if not any(isinstance(row.get(name), str) for row in rows)]
+        print_table(columns, shown, numbers=numbers)
         if len(rows) > _MOST_ROWS:
             say(f"and {len(rows) - _MOST_ROWS} more; --json lists all")
 

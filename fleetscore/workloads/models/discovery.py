@@ -15,7 +15,7 @@ from fleetscore.records import InputFile, Outcome
 from fleetscore.sources import TimeRange, find_inputs
 from fleetscore.workload import Partitions, Remark, RunContext
 from fleetscore.workloads.models.bundles import find_bundle
-from fleetscore.workloads.models.expected import expected_partitions
+from fleetscore.workloads.models.expected import expected_partitions, shared_keys
 from fleetscore.workloads.models.key_counts import WindowCounts, count_keys
 from fleetscore.workloads.models.key_pins import KeyVersions, find_key_versions
 from fleetscore.workloads.models.own_settings import UNTRUSTED, describe_code, distrust_own_code
@@ -44,7 +44,8 @@ def discover_window(run: RunContext) -> Partitions:
     bundles = _Bundles(run)
     bundles.by_key = find_key_versions(counts.keyed, settings, run.pins, bundles.get(run.pins.current))
     present = _present(counts.keyed, settings, bundles)
-    silent = expected_partitions(run, bundles.get(run.pins.current)) | set(run.pins.partitions)
+    silent = expected_partitions(run, bundles.get(run.pins.current)) - shared_keys(counts.keyed)
+    silent |= set(run.pins.partitions)
     distrust = distrust_own_code(run.workload, settings)
     table = _table(present, sorted(silent - present.keys()), bundles, counts, settings)
     if distrust:

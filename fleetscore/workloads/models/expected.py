@@ -81,6 +81,16 @@ def partitions_of_keys(keys: Iterable[str], settings: FleetSettings) -> set[str]
     return {key for key in keys if key.count("/") == len(settings.partition) - 1}
 
 
+def shared_keys(keyed: pa.Table) -> set[str]:
+    """The keys that rows have by a later choice than the first, such as depots: models of them belong to no
+    partition of that name.
+    """
+    names = [name for name in keyed.column_names if name.startswith("key_") and name != "key_0"]
+    return {
+        join_key([key]) for name in names for key in pc.unique(keyed[name]).to_pylist() if key is not None
+    }
+
+
 def _is_expected_day(window: Window, settings: FleetSettings) -> bool:
     from zoneinfo import ZoneInfo
 
