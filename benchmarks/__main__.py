@@ -24,6 +24,8 @@ TITLES = {
     "server_load": "Server load",
     "models": "Imported models against their libraries",
     "models_trees": "Imported tree models against their libraries",
+    "models_growth": "Imported models by the size of their set",
+    "models_import": "Importing models",
     "pipeline": "Plan, ledger and manifest, up to a million partitions",
     "dashboard": "Dashboard and API over 10,000 runs of 10,000 partitions",
     "offload": "Shards on Batch",

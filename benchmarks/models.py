@@ -12,7 +12,6 @@ import io
 import os
 import pickle
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -35,7 +34,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.model_families import Family, estimator
 from benchmarks.model_trees import TREES
-from fleetscore.models.importers.estimators import compile_estimator
 from fleetscore.models.packs.base import CompiledModel
 from fleetscore.models.packs.bundle import Bundle, open_bundle, pack_models
 from fleetscore.models.packs.shard_scoring import score_shard
@@ -85,7 +83,6 @@ def main(names: list[str]) -> None:
         if not names:
             print_onnx()
             print_import(Path(folder))
-            print_growth()
 
 
 def write_rows(path: Path) -> pa.Table:
@@ -283,42 +280,5 @@ def print_import(folder: Path) -> None:
     )
 
 
-def print_growth() -> None:
-    """Cost a model and peak memory from 100 to 100,000 linear models in one set, each size in a process of its own."""
-    print(
-        "\n| linear models in one set | pack ms | open ms | score 10 rows each, ms | µs a model | peak MB |"
-    )
-    print("|--:|--:|--:|--:|--:|--:|")
-    for size in (100, 1_000, 10_000, 100_000):
-        done = subprocess.run(
-            [sys.executable, __file__, "--size", str(size)], capture_output=True, text=True, check=True
-        )
-        print(done.stdout.strip())
-
-
-def measure_size(size: int) -> None:
-    """Pack, store, open and score `size` linear models; print a row."""
-    compiled = [compile_estimator(model) for model in fit(FAMILIES[0])]
-    keys = [f"van {at:06d}" for at in range(size)]
-    pack_s, packed = timed(
-        lambda: dict(pack_models((key, compiled[at % DISTINCT]) for at, key in enumerate(keys)).files())
-    )
-    columns = dict(zip(NAMES, np.random.default_rng(0).normal(size=(FEATURES, size * 10)), strict=True))
-    offsets = np.arange(0, size * 10 + 1, 10)
-    score_shard(load(packed), keys[:1], offsets[:2], columns, "predict", NAMES)
-    open_s, bundle = timed(lambda: load(packed))
-    score_s, scores = timed(lambda: score_shard(bundle, keys, offsets, columns, "predict", NAMES))
-    assert not scores.errors
-    status = Path("/proc/self/status").read_text()  # not ru_maxrss, which a child inherits
-    peak_mb = int(status.split("VmHWM:")[1].split()[0]) / 1024
-    each = (open_s + score_s) / size * 1e6
-    print(
-        f"| {size:,} | {pack_s * 1e3:.0f} | {open_s * 1e3:.1f} | {score_s * 1e3:.1f} | {each:.1f} | {peak_mb:.0f} |"
-    )
-
-
 if __name__ == "__main__":
-    if "--size" in sys.argv:
-        measure_size(int(sys.argv[-1]))
-    else:
-        main(sys.argv[1:])
+    main(sys.argv[1:])
