@@ -188,13 +188,15 @@ def score_models(
             continue
         cb = cut_bounds[bounds[0, m] : bounds[0, m + 1]]
         cu = widen_reals(cuts, sizes[1], bounds[1, m], bounds[1, m + 1], real[0])
-        tn = tree_nodes[bounds[2, m] : bounds[2, m + 1]]
+        tn = tree_nodes[
+            bounds[2, m] : bounds[2, m + 1]
+        ].copy()  # of the types of upper nodes, for one compilation
         to = tree_output[bounds[3, m] : bounds[3, m + 1]]
         fe = widen_whole(feature, sizes[4], bounds[4, m], bounds[4, m + 1], whole[0])
         co = widen_whole(code, sizes[5], bounds[5, m], bounds[5, m + 1], whole[1])
         sp = widen_whole(span, sizes[6], bounds[6, m], bounds[6, m + 1], whole[2])
-        fl = flags[bounds[7, m] : bounds[7, m + 1]]
-        se = sets[bounds[8, m] : bounds[8, m + 1]]
+        fl = flags[bounds[7, m] : bounds[7, m + 1]].copy()
+        se = sets[bounds[8, m] : bounds[8, m + 1]].copy()
         va = widen_reals(values, sizes[9], bounds[9, m], bounds[9, m + 1], real[1])
         features = cb.size - 1
         leaves = np.int64(1)
@@ -225,11 +227,16 @@ def widen_whole(raw: Any, size: int, begin: int, end: int, out: Any) -> Any:
     """Return numbers `begin` to `end` of 1, 2 or 4 bytes each, in `out`."""
     found = out[: end - begin]
     if size == 1:
-        found[:] = raw[begin:end]
+        for i in range(end - begin):
+            found[i] = raw[begin + i]
     elif size == 2:
-        found[:] = raw.view(np.uint16)[begin:end]
+        twos = raw.view(np.uint16)
+        for i in range(end - begin):
+            found[i] = twos[begin + i]
     else:
-        found[:] = raw.view(np.uint32)[begin:end]
+        fours = raw.view(np.uint32)
+        for i in range(end - begin):
+            found[i] = fours[begin + i]
     return found
 
 
@@ -238,9 +245,13 @@ def widen_reals(raw: Any, size: int, begin: int, end: int, out: Any) -> Any:
     """Return numbers `begin` to `end` of 4 or 8 bytes each, in `out`."""
     found = out[: end - begin]
     if size == 4:
-        found[:] = raw.view(np.float32)[begin:end]
+        fours = raw.view(np.float32)
+        for i in range(end - begin):
+            found[i] = fours[begin + i]
     else:
-        found[:] = raw.view(np.float64)[begin:end]
+        eights = raw.view(np.float64)
+        for i in range(end - begin):
+            found[i] = eights[begin + i]
     return found
 
 
