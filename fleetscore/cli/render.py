@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _BEYOND_ASCII_CONTROL = re.compile("[\x7f-\x9f]")  # what JSON may hold as it is, and a terminal obeys
 _PIPED_WIDTH = 100
+_LEAST_FOLDED, _BETWEEN = 3, 3  # characters of a folded text, and from one column to the next
 _REMARKS_SHOWN = 8
 _OUTCOMES = ("scored", "failed", "skipped", "late", "quarantined")
 
@@ -50,7 +51,7 @@ def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Sequence[str] = ()
 ) -> None:
     """Print a table; the columns named in `numbers` stand to the right. Where it is too wide, texts are
-    folded, keys never.
+    folded, keys and numbers never: the table is wider where these alone need it.
     """
     from rich import box
     from rich.table import Table
@@ -61,9 +62,24 @@ def print_table(
         table.add_column(
             column, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number or place == 0
         )  # fmt: skip
-    for row in rows:
-        table.add_row(*(visible(str(value)) for value in row))
-    console().print(table)
+    texts = [[visible(str(value)) for value in row] for row in rows]
+    for row in texts:
+        table.add_row(*row)
+    output = console()
+    output.width = max(output.width, _least_width(columns, texts, numbers))
+    output.print(table)
+
+
+def _least_width(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str]) -> int:
+    """The width at which numbers and keys, the first column, are whole."""
+    from rich.cells import cell_len
+
+    widths = [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]
+    least = [
+        width if place == 0 or column in numbers else min(width, _LEAST_FOLDED)
+        for place, (column, width) in enumerate(zip(columns, widths, strict=True))
+    ]
+    return sum(least) + _BETWEEN * len(least)
 
 
 def console() -> Console:

@@ -11,6 +11,7 @@ import pytest
 from said import Command
 from toy_workload import write_lines
 
+from fleetscore.cli.render import print_table
 from fleetscore.cli.text import visible
 from fleetscore.fleet.embedded_host import EmbeddedHost, host_environment
 from fleetscore.pipeline.local import run_training, run_window
@@ -141,6 +142,17 @@ def test_piped_tables_fit_a_hundred_columns(hosted: Store, command: Command) -> 
         said = command(*arguments, store=hosted)
         assert max(len(line.rstrip()) for line in said.out.splitlines()) <= 100, said.out
     assert RUN in command("runs", store=hosted).out
+
+
+def test_numbers_and_keys_of_a_wide_table_are_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    """A table that a hundred columns do not hold is wider: a number that is cut is another number."""
+    columns = ("key", *(f"c{n}" for n in range(12)))
+    numbers = [f"{10**9 + n:,}" for n in range(12)]
+    print_table(columns, [["pump-0005/日本", *numbers]], numbers=columns[1:])
+    said = capsys.readouterr().out
+    assert all(text in said for text in ("pump-0005/日本", *numbers))
+    print_table(("key", "why"), [["p", "word " * 60]])
+    assert max(len(line.rstrip()) for line in capsys.readouterr().out.splitlines()) <= 100
 
 
 def test_attention_exits_with_10_if_something_needs_it(hosted: Store, command: Command, store: Store) -> None:
