@@ -163,15 +163,20 @@ def named_partition(fleet: FleetBase, words: tuple[str, ...]) -> tuple[str, str]
     workload, window, partition = words
     newest = newest_rounds(fleet.runs(workload, limit=10_000))
     if window not in newest:
-        near = difflib.get_close_matches(window, newest, 3)
         raise InputError(
             f"{workload} has no run of the window {window}.",
-            fix=f"Did you mean {' or '.join(near)}?"
-            if near
-            else f"`fleetscore runs --workload {workload}` lists those that ran.",
+            fix=_other_window(workload, window, list(newest)),
             field="window",
         )
     return newest[window].run, partition
+
+
+def _other_window(workload: str, window: str, ran: list[str]) -> str:
+    """How to run the window where it is written like those that ran, else one of them that is like it."""
+    near = difflib.get_close_matches(window, ran, 3)
+    if near and not any(len(window) == len(key) for key in ran):
+        return f"Did you mean {' or '.join(near)}?"
+    return f"Run it: fleetscore run {workload} --window {window}"
 
 
 @contextmanager
