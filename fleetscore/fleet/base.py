@@ -4,12 +4,13 @@ same errors.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from fleetscore.fleet.following import poll
+from fleetscore.fleet.following import StillWatch, poll
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -120,12 +121,17 @@ class FleetBase(ABC):
         raise AssertionError("polling ends only with a verdict")
 
     def wait_backfill(self, backfill: str, watch: WatchBackfill | None = None) -> BackfillStatus:
-        """The status of the backfill once it has ended; `watch` is called with each status on the way."""
+        """The status of the backfill once it has ended; `watch` is called with each status on the way.
+
+        CapacityError where it makes no step for four hours while none of its windows is under way.
+        """
+        still = StillWatch()
         for status in poll(lambda: self.follow_backfill(backfill)):
             if watch is not None:
                 watch(status)
             if status.has_ended:
                 return status
+            still.check(status, time.monotonic())
         raise AssertionError("polling ends only when the backfill has ended")
 
     def follow(self, run: str) -> RunStatus:

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_workload import write_lines
 
-from fleetscore.errors import InputError
+from fleetscore.errors import CapacityError, InputError
+from fleetscore.fleet.answers import BackfilledWindow, BackfillStatus
+from fleetscore.fleet.following import STILL_LIMIT_S, StillWatch
 from fleetscore.operations.due.backfills import MOST_WINDOWS, list_windows, preview_backfill, wait_for_live_s
 from fleetscore.pipeline.local import execute, run_window
 from fleetscore.pipeline.submit import decide_backfilled, submit_backfilled, submit_run
@@ -201,3 +203,28 @@ def test_a_backfill_hands_over_little_however_many_names_it_has(host: Host, host
     assert max(len(json.dumps(given)) for given in inputs.values()) < 10_000
     run = read_run(host_store, f"toy-{window}")
     assert run.request.partitions == tuple(names[1:])
+
+
+def standing(**window: str) -> BackfillStatus:
+    """A backfill that runs, of one window that waits."""
+    waiting = BackfilledWindow(**{"window": WINDOWS[0], "run": "", "state": "waiting", **window})
+    return BackfillStatus("b1", "Running", (waiting,), 0, 1)
+
+
+def test_the_wait_for_a_backfill_that_stands_still_ends_with_a_reason() -> None:
+    """Its orchestration may be on a queue that nobody serves; the limit counts from its last change."""
+    still, moved = StillWatch(), standing(run="toy-2", verdict="good", state="published")
+    still.check(standing(), 0.0)
+    still.check(standing(), STILL_LIMIT_S)
+    still.check(moved, STILL_LIMIT_S + 1.0)
+    still.check(moved, 2 * STILL_LIMIT_S)
+    with pytest.raises(CapacityError, match=r"b1 is Running, with 0 of 1 windows done") as ended:
+        still.check(moved, 2 * STILL_LIMIT_S + 2.0)
+    assert (ended.value.code, "not repeated" in ended.value.fix) == ("backfill_stands_still", True)
+
+
+def test_a_window_that_takes_long_is_no_standstill() -> None:
+    """As long as a run of it is under way, a backfill is waited for."""
+    still, scoring = StillWatch(), standing(run="toy-1", state="scoring")
+    for hour in range(48):
+        still.check(scoring, 3600.0 * hour)
