@@ -5,7 +5,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -28,13 +28,13 @@ from fleetscore.operations.repair.state_check import check_state
 from fleetscore.operations.ticks import read_ticks, record_tick
 from fleetscore.operations.watchdog import find_trouble, list_open_runs
 from fleetscore.pipeline.local import execute, run_training, run_window
-from fleetscore.pipeline.submit import submit_retry
-from fleetscore.records import Only, PublishedAnyway, to_json
+from fleetscore.pipeline.submit import submit_retry, submit_run
+from fleetscore.records import Only, PublishedAnyway, RunState, to_json
 from fleetscore.registry import get_workload, read_policy
-from fleetscore.runs.index import list_runs
+from fleetscore.runs.index import list_runs, list_runs_since
 from fleetscore.runs.manifests import read_latest, read_manifest, read_results
 from fleetscore.runs.retirements import retire
-from fleetscore.runs.run_records import read_run
+from fleetscore.runs.run_records import read_run, record_state
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
 from fleetscore.store.paths import mute_path
@@ -282,6 +282,18 @@ def test_a_missing_manifest_of_a_published_run_is_made_anew(copied: Store) -> No
     assert repair(copied, now()).whole
     assert rows_of(copied) == rows
     assert [line.run for line in read_manifest(copied, "toy", HOURS[0]).history] == [f"toy-{HOURS[0]}"]
+
+
+def test_a_record_that_is_made_anew_is_told_by_the_index_too(copied: Store) -> None:
+    """A run that was under way when its record was cut is failed in the list of runs as well, in the place of its request."""
+    requested = now() - timedelta(days=3)
+    run = submit_run(copied, "toy", "2026-01-05T00", requested, "http").request.run
+    record_state(copied, run, RunState.SCORING, requested)
+    copied.write(f"runs/{run}/run.json", b'{"request"')
+    assert repair(copied, now()).whole
+    lines = [line for line in list_runs_since(copied, "toy", "") if line.run == run]
+    assert [(line.state, line.requested) for line in lines] == [(RunState.FAILED, requested)]
+    assert read_run(copied, run).request.requested == requested
 
 
 def test_several_damaged_files_of_one_window_are_repaired_in_one_go(copied: Store) -> None:

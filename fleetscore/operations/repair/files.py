@@ -22,8 +22,9 @@ from fleetscore.operations.repair.state_check import BadFile, check_state
 from fleetscore.pipeline.collect import collect_run
 from fleetscore.pipeline.offload import read_given_up
 from fleetscore.records import to_json
-from fleetscore.runs.index import read_file
+from fleetscore.runs.index import index_run, read_file
 from fleetscore.runs.manifests import find_latest
+from fleetscore.runs.run_records import read_run
 from fleetscore.store.base import Store
 
 State = Literal["repairable", "repaired", "guess", "not repairable"]
@@ -107,6 +108,8 @@ def _repair(store: Store, bad: BadFile, now: datetime, dry_run: bool, guesses: b
         if dry_run or (cure.is_guess and not guesses):
             return Repair(bad.path, bad.why, "guess" if cure.is_guess else "repairable", cure.action)
         _carry_out(store, bad.path, cure)
+        if bad.kind == "run":  # else its line of the index would say for good what it was at
+            index_run(store, read_run(store, bad.path.split("/")[1]))
     except FleetscoreError as error:  # one file that resists costs no other its repair
         _log.warning("%s could not be repaired: %s", bad.path, error)
         return Repair(bad.path, bad.why, "not repairable", f"{error.message} {_advice(bad)}")

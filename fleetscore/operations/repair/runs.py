@@ -128,13 +128,15 @@ def _request_of(store: Store, run: str, now: datetime) -> RunRequest:
     workload = next((name for name in names if run.startswith(f"{name}-")), "")
     if not workload:
         raise DamagedStateError(f"{run} is the run of no workload that is known here.", field=run)
+    lines = list_runs_since(store, workload, "")
+    requested = next((line.requested for line in lines if line.run == run), now)
     window, _, round_text = run.removeprefix(f"{workload}-").partition("-r")
     number = int(round_text) if round_text.isdigit() else 1
     if window.startswith("train-"):
         return RunRequest(
-            run, workload, window.removeprefix("train-"), number, now, "fleetscore repair", "train"
+            run, workload, window.removeprefix("train-"), number, requested, "fleetscore repair", "train"
         )
-    return RunRequest(run, workload, window, number, now, "fleetscore repair")
+    return RunRequest(run, workload, window, number, requested, "fleetscore repair")
 
 
 def _manifest_of(store: Store, request: RunRequest) -> Manifest | None:
