@@ -219,6 +219,13 @@ def _explained(connection: Connection) -> Iterator[None]:
                 field="database",
                 code="database_failed",
             ) from None
+        if "statement timeout" in str(error):
+            raise InputError(
+                f"The query of {connection.variable} takes longer than read_limit_s: {shown(connection, error)}",
+                fix="Give the table an index on its time, or raise read_limit_s in [data].",
+                field="query",
+                code="too_slow",
+            ) from None
         raise InputError(
             f"The database of {connection.variable} does not accept the query: {shown(connection, error)}",
             fix="Correct `query` in [data], or give the connection's role the right to read the table.",

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Protocol, TypeVar
 
@@ -31,6 +31,7 @@ from fleetscore.sources.patterns import Span
 from fleetscore.sources.records import Listing
 from fleetscore.sources.request import Budget, budget_of
 from fleetscore.sources.settings import DataSettings
+from fleetscore.sources.times import TIME, TimeReader
 from fleetscore.store import Store
 from fleetscore.store.dry_run import DryStore
 from fleetscore.typed_json import decode_json
@@ -220,7 +221,10 @@ def _write_rows(
         schema = plain_schema(batches.schema)
         time_column = _time_column(settings, schema)
         with pq.ParquetWriter(file, schema, **_parquet_options(schema, time_column)) as writer:
-            return _pump(_plain_batches(batches, schema, budget), writer, time_column)
+            rows = _plain_batches(batches, schema, budget)
+            return _pump(
+                rows, writer, time_column, lambda batch: _inside(batch, settings, window, time_column)
+            )
 
 
 def _parquet_options(schema: pa.Schema, time_column: str) -> dict[str, Any]:
@@ -237,10 +241,13 @@ def _parquet_options(schema: pa.Schema, time_column: str) -> dict[str, Any]:
 
 
 def _pump(
-    batches: Iterator[pa.RecordBatch], writer: pq.ParquetWriter, time_column: str
+    batches: Iterator[pa.RecordBatch],
+    writer: pq.ParquetWriter,
+    time_column: str,
+    inside: Callable[[pa.RecordBatch], pa.RecordBatch],
 ) -> tuple[int, datetime | None]:
-    """Write the batches while the next ones are read; returns how many rows there were, and the newest
-    time.
+    """Write what is `inside` of the batches while the next ones are read; returns how many rows there were,
+    and the newest time.
     """
     waiting: queue.Queue[pa.RecordBatch | None] = queue.Queue(_QUEUED_BATCHES)
     failed: list[BaseException] = []
@@ -251,7 +258,7 @@ def _pump(
         for batch in batches:
             rows += batch.num_rows
             newest = _newest(newest, batch, time_column)
-            waiting.put(batch)
+            waiting.put(inside(batch))
             if failed:
                 break
     finally:
@@ -272,6 +279,29 @@ def _write_queued(
             writer.write_batch(batch)
         except (pa.ArrowException, OSError, FleetscoreError) as error:
             failed.append(error)
+
+
+def _inside(batch: pa.RecordBatch, settings: DataSettings, span: Span, time_column: str) -> pa.RecordBatch:
+    """The batch without rows of other times, which a query may give that takes no heed of its bounds: they
+    would be in the landing of their own time again.
+    """
+    if not time_column or not batch.num_rows:
+        return batch
+    column = batch.column(time_column)
+    has_zone = getattr(column.type, "tz", None) is not None or settings.timezone in ("", "UTC")
+    margin = timedelta(
+        hours=0 if has_zone else 1
+    )  # an hour that a zone has twice is told apart where rows are read
+    try:
+        times = TimeReader(settings.time_format, settings.timezone).read(column, ())
+    except InputError:
+        return batch  # it names the file where it is read
+    ends = pc.min_max(times)
+    first, stop = span.start - margin, span.end + margin
+    if not ends["min"].is_valid or (ends["min"].as_py() >= first and ends["max"].as_py() < stop):
+        return batch
+    within = pc.and_(pc.greater_equal(times, pa.scalar(first, TIME)), pc.less(times, pa.scalar(stop, TIME)))
+    return batch.filter(pc.fill_null(within, True))  # a row without a time is rejected where it is read
 
 
 def _newest(newest: datetime | None, batch: pa.RecordBatch, time_column: str) -> datetime | None:

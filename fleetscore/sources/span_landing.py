@@ -6,12 +6,14 @@ piece below `landed/<workload>/<first hour>--<end>/`, once: the next window find
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.sources.landing import KeyedSpan, Landed, decode_landed, land, land_once
 from fleetscore.sources.listing import list_inputs
 from fleetscore.sources.patterns import Span, TimeRange
@@ -22,6 +24,7 @@ from fleetscore.store.base import Entry
 from fleetscore.store.decoded_cache import read_version
 from fleetscore.store.parallel_reads import side_by_side
 
+_log = logging.getLogger("fleetscore.sources")
 _DAY = timedelta(days=1)
 _AGAIN = timedelta(hours=1)
 _DATED = re.compile(r"\d{4}-\d\d-\d\d")
@@ -77,7 +80,7 @@ def list_landed(
     that was landed since.
     """
     entries = [entry for entry in _list_records(store, workload, span) if _is_dated(entry)]
-    found = side_by_side(lambda one: _read_record(store, one), entries)
+    found = [one for one in side_by_side(lambda one: _read_record(store, one), entries) if one is not None]
     wanted = [one for one in found if one.is_of(settings) and (span is None or _overlap(one, span))]
     chosen = [one for one in wanted if _BETWEEN not in one.key]
     pieces = [one for one in wanted if _BETWEEN in one.key]
@@ -107,8 +110,13 @@ def _list_records(store: Store, workload: str, span: Span | None) -> Iterator[En
         yield from entries
 
 
-def _read_record(store: Store, entry: Entry) -> Landed:
-    return read_version(store, entry.path, entry.etag, partial(decode_landed, entry.path))
+def _read_record(store: Store, entry: Entry) -> Landed | None:
+    """The record; None, with a warning, for one that cannot be read, whose time is landed anew."""
+    try:
+        return read_version(store, entry.path, entry.etag, partial(decode_landed, entry.path))
+    except (InputError, MissingBlobError) as error:
+        _log.warning("Its rows are landed anew: %s", error)
+        return None
 
 
 def _is_dated(entry: Entry) -> bool:

@@ -7,13 +7,13 @@ import pytest
 
 from fleetscore.operations.due.late_data import submit_late
 from fleetscore.operations.due.windows import has_input
-from fleetscore.pipeline.local import execute, run_window
+from fleetscore.pipeline.local import execute, run_training, run_window
 from fleetscore.pipeline.submit import submit_retry
 from fleetscore.records import Only
 from fleetscore.registry import get_workload
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.runs.plans import read_plan
-from fleetscore.sources import read_landed
+from fleetscore.sources import find_inputs, read_landed
 from fleetscore.store.base import Store
 from tests.model_fleets.conftest import SETTINGS, fitted, pin_models, telemetry
 from tests.sources.postgres_server import PostgresServer, running_server
@@ -84,6 +84,32 @@ def test_late_rows_are_landed_anew_and_scored_in_a_further_round(
     assert landed is not None
     assert [file.path for file in second] == [landed.path] != [file.path for file in first]
     assert fleet.stat(first[0].path) is not None
+
+
+def test_training_lands_its_span_and_another_query_lands_anew(fleet: Store, server: PostgresServer) -> None:
+    """Models of a span are trained on the rows of the database; a window of the new query is not read from the landing
+    of the query before.
+    """
+    line = '\n[train]\nestimator = "sklearn.linear_model.Ridge"\ntarget = "load_kg"\n'
+    text = fleet.read("settings/vans.toml").decode().replace('["speed", "load_kg"]', '["speed"]') + line
+    fleet.write("settings/vans.toml", text.encode())
+    server.run(
+        "INSERT INTO telemetry SELECT van_id, depot, recorded_at + n * interval '1 minute', speed + n, load_kg "
+        "FROM telemetry, generate_series(1, 20) n"
+    )
+    record = run_training(fleet, "vans", WINDOW, "2026-11-22")
+    assert record.counts["scored"] == 2, record.error
+    run_window(fleet, "vans", WINDOW)
+    assert set(published(fleet)) == set(VANS[:2])
+    landed = read_landed(fleet, "vans", WINDOW)
+    fleet.write("settings/vans.toml", text.replace("WHERE", "WHERE van_id = 'VAN-1' AND").encode())
+    kind = get_workload(fleet, "vans")
+    data = kind.source()
+    assert landed is not None
+    assert data is not None
+    [file] = find_inputs(fleet, data, "vans", kind.parse_window(WINDOW)).files
+    assert file.path != landed.path
+    assert find_inputs(fleet, data, "vans", kind.parse_window(WINDOW)).files == (file,)
 
 
 def test_a_retry_of_all_reads_what_was_landed(fleet: Store, server: PostgresServer) -> None:

@@ -88,6 +88,21 @@ def test_classes_are_those_of_the_log_and_each_day_is_landed_once(
     assert landed_days(pair[1]) - before == {NEXT}
 
 
+def test_a_query_that_takes_no_heed_of_its_bounds_counts_no_session_twice(
+    pair: tuple[LocalStore, LocalStore],
+) -> None:
+    """Sessions of other days than the one that is landed are left to the landing of their own day; a record of another
+    day that cannot be read has that day landed anew.
+    """
+    files, store = pair
+    text = store.read("settings/server_load.toml").decode()
+    store.write("settings/server_load.toml", text.replace("AND began < :end", "AND :start < :end").encode())
+    store.write("landed/server_load/2016-06-05/landing.json", b"{oops")
+    for one in pair:
+        assert run_window(one, "server_load", WINDOW).state == "published"
+    assert published(store, WINDOW) == published(files, WINDOW)
+
+
 def test_late_sessions_are_landed_anew_and_scored_in_a_further_round(
     pair: tuple[LocalStore, LocalStore], server: PostgresServer
 ) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fleetscore.errors import InputError
-from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
+from fleetscore.workloads.sensor_anomaly.settings import TIME_NAMES, SensorSettings
 
 _KNOWN = {
-    "time": ("ts", "time", "timestamp"),
+    "time": TIME_NAMES,
     "device": ("device",),
     "sensor": ("sensor", "tag"),
     "value": ("value",),

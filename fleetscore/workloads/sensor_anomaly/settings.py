@@ -53,6 +53,8 @@ class EventSettings:
 
 
 _FOLDER = "data/sensor_anomaly/"
+TIME_NAMES = ("ts", "time", "timestamp")
+"""What a column of times is called, in any case, where no setting names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,5 +103,6 @@ class SensorSettings:
         """How input is listed and read; `aggregate` comes after, when all readings of a sensor are there."""
         data = replace(self.data, aggregate={})
         if data.database:
-            data = replace(data, time=data.time or self.time_column)
+            mapped = next((name for name in data.columns if name.lower() in TIME_NAMES), TIME_NAMES[0])
+            data = replace(data, time=data.time or self.time_column or mapped)
         return data.with_defaults(_FOLDER, self.timezone)
