@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 import signal
 import socket
 from collections.abc import Callable, Coroutine
@@ -176,14 +177,18 @@ class WorkerGroup:
 
 
 async def persist(attempt: Callable[[], Coroutine[Any, Any, _T]], what: str) -> _T:
-    """Repeat an attempt whose worker dies, at growing intervals: nothing of it was recorded."""
+    """Repeat an attempt whose worker dies, at growing intervals: nothing of it was recorded.
+
+    The intervals differ between attempts, so that one that kills its worker does not meet the same others again.
+    """
     pause_s = _FIRST_REPEAT_S
     while True:
         try:
             return await attempt()
         except (WorkerLostError, FunctionTimeoutError) as error:
-            _log.warning("%s: %s; it runs again in %.1f s.", what, error, pause_s)
-            await asyncio.sleep(pause_s)
+            wait_s = pause_s * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
+            _log.warning("%s: %s; it runs again in %.1f s.", what, error, wait_s)
+            await asyncio.sleep(wait_s)
             pause_s = min(pause_s * 2, _LONGEST_REPEAT_S)
 
 

@@ -1,11 +1,12 @@
-"""Calls of workers: what a call does when the host ends while its answer arrives."""
+"""Calls of workers: what a call does when the host ends while its answer arrives, and when its worker dies."""
 
 import asyncio
 from typing import Any, cast
 
 import pytest
 
-from devhost.pool import WorkerGroup
+from devhost.errors import WorkerLostError
+from devhost.pool import WorkerGroup, persist
 from devhost.template import Template
 
 
@@ -37,3 +38,27 @@ def test_a_call_that_is_answered_while_it_is_cancelled_is_cancelled(timeout_s: f
         return calling.cancelled()
 
     assert asyncio.run(run())
+
+
+def test_attempts_that_lost_their_worker_together_are_repeated_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals grow and differ between attempts, so that one that kills its worker does not take the same others again."""
+    waits: list[float] = []
+
+    async def note(pause_s: float) -> None:
+        waits.append(pause_s)
+
+    monkeypatch.setattr(asyncio, "sleep", note)
+
+    async def lose_three_times() -> None:
+        lost = iter(range(3))
+
+        async def attempt() -> None:
+            if next(lost, None) is not None:
+                raise WorkerLostError("worker process 1 ended before it answered")
+
+        await persist(attempt, "call")
+
+    for _ in range(2):
+        asyncio.run(lose_three_times())
+    assert len(set(waits)) == 6
+    assert all(0.5 * full <= wait <= full for wait, full in zip(waits, [0.2, 0.4, 0.8] * 2, strict=True))
