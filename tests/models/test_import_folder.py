@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import pickle
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -215,3 +216,17 @@ def test_formats_are_told_by_content(tmp_path: Path, data: bytes, name: str, exp
     """The first bytes tell the format, with or without a suffix that says so."""
     (tmp_path / name).write_bytes(data)
     assert detect_format(tmp_path / name) is expected
+
+
+@pytest.mark.parametrize(
+    ("key", "told"), [("a\tb", r"control character '\\t'"), ("k" * 1025, "1,025 characters; at most 1,024")]
+)
+def test_a_key_that_cannot_be_is_refused_with_what_is_wrong_with_it(
+    tmp_path: Path, key: str, told: str
+) -> None:
+    """A control character is shown, and a key that is too long counted; neither is said of the other."""
+    (tmp_path / "model.txt").write_bytes(b"tree")
+    (tmp_path / "keys.csv").write_text(f'key,file\n"{key}",model.txt\n')
+    [found] = list_source_models(tmp_path)
+    assert found.refusal is not None
+    assert re.search(told, found.refusal.message)

@@ -135,12 +135,14 @@ def _check_encoding(name: str) -> None:
 
 
 def _checked_key(key: str) -> str:
-    if len(key) > _KEY_LIMIT or any(ord(character) < 32 for character in key):
-        raise ModelError(
-            f"The key has {len(key)} characters, or control characters; at most {_KEY_LIMIT} printable ones are allowed.",
-            code="no_model_key",
-        )
-    return key
+    control = next((character for character in key if ord(character) < 32), "")
+    if control:
+        problem = f"has the control character {control!r}; only printable ones are allowed"
+    elif len(key) > _KEY_LIMIT:
+        problem = f"has {len(key):,} characters; at most {_KEY_LIMIT:,} are allowed"
+    else:
+        return key
+    raise ModelError(f"The key {problem}.", fix="Name another in keys.csv.", code="no_model_key")
 
 
 def _by_manifest(source: Path, manifest: Path) -> list[SourceModel]:
