@@ -202,3 +202,17 @@ class _RealStore(LocalStore):
 
     def open(self, path: str) -> Any:
         return super().open(path.removeprefix(self._prefix))
+
+
+@pytest.mark.parametrize("sales", [0.0, 7.0])
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_sales_that_never_change_are_judged(sales: float, tmp_path: Path, chain: Any) -> None:
+    """Against rivals without a loss a share says nothing: it is None, never no number, and the backtest ends."""
+    panel = panel_of(tmp_path, chain)
+    panel.sales[:] = sales
+    figures = backtest_panel(panel, SMALL, 1)
+    assert figures["relative_to_last_value"] is None
+    assert figures["relative_to_own_quantiles"] is None
+    assert figures["week_by_week"]["relative_to_last_value"] == {}
+    assert figures["coverage_90"] == 1.0
+    assert figures["pinball"] == pytest.approx(0.0, abs=1e-6)

@@ -81,8 +81,8 @@ def judge(blocks: list[Block], forecasts: list[FloatArray], stores: tuple[str, .
         "last_value": _figure(naive.mean()),
         "seasonal_naive": _figure(np.nanmean(seasonal)) if not np.isnan(seasonal).all() else None,
         "own_quantiles": _figure(own.mean()),
-        "relative_to_last_value": _figure(mean.mean() / naive.mean()),
-        "relative_to_own_quantiles": _figure(mean.mean() / own.mean()),
+        "relative_to_last_value": _relative(mean.mean(), naive.mean()),
+        "relative_to_own_quantiles": _relative(mean.mean(), own.mean()),
         **coverage(truth, quantiles),
         "crossing_share": _figure((np.diff(quantiles, axis=1) < 0).any(axis=1).mean()),
         **_week_by_week(weeks, mean, naive, own),
@@ -118,11 +118,11 @@ def _week_by_week(weeks: IntArray, mean: FloatArray, naive: FloatArray, own: Flo
     """
     _, place = np.unique(weeks, return_inverse=True)
     loss, last, past = (np.bincount(place, v) for v in (mean, naive, own))
-    to_last, to_own = loss / last, loss / past
+    to_last, to_own = loss[last > 0] / last[last > 0], loss[past > 0] / past[past > 0]
     return {
         "weeks": len(loss),
-        "share_of_weeks_better_than_last_value": _figure((to_last < 1).mean()),
-        "share_of_weeks_better_than_own_quantiles": _figure((to_own < 1).mean()),
+        "share_of_weeks_better_than_last_value": _figure((loss < last).mean()),
+        "share_of_weeks_better_than_own_quantiles": _figure((loss < past).mean()),
         "week_by_week": {
             "relative_to_last_value": _spread(to_last),
             "relative_to_own_quantiles": _spread(to_own),
@@ -132,6 +132,8 @@ def _week_by_week(weeks: IntArray, mean: FloatArray, naive: FloatArray, own: Flo
 
 def _spread(ratios: FloatArray) -> dict[str, float]:
     names = ("best", "quarter", "median", "three_quarters", "worst")
+    if not len(ratios):
+        return {}
     return {
         name: _figure(v) for name, v in zip(names, np.quantile(ratios, (0, 0.25, 0.5, 0.75, 1)), strict=True)
     }
@@ -185,6 +187,11 @@ def _own_quantiles(panel: Panel, cutoff: int, steps: int) -> FloatArray:
             tables[kind] = np.quantile(chosen, QUANTILES)
         out[s] = [tables[int(kind)] for kind in kinds[s, cutoff : cutoff + steps]]
     return out
+
+
+def _relative(loss: float, rival: float) -> float | None:
+    """Loss as a share of a rival's; None where the rival has none, as with sales that never change."""
+    return _figure(loss / rival) if rival > 0 else None
 
 
 def _figure(value: Any) -> float:
