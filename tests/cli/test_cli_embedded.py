@@ -231,7 +231,7 @@ def test_schedules_rest_while_a_host_serves_a_command(host: EmbeddedHost) -> Non
     assert set(re.findall(r"timer_trigger\(.*?\)\n(?:@.*\n)*async def (\w+)", source)) == set(SCHEDULES)
     host.ensure()
     timers = re.findall(r"(\w+): timerTrigger", (host.folder / "host.log").read_text())
-    assert sorted(timers) == ["housekeeping_timer", "rescue_timer", "watchdog_timer"]
+    assert sorted(timers) == ["housekeeping_timer", "rescue_timer", "warm_scoring", "watchdog_timer"]
 
 
 def test_a_host_that_dies_again_and_again_is_given_up(

@@ -124,7 +124,7 @@ def test_commands_know_both_and_say_what_is_broken(host: Host, app: Path, runs: 
         window = runs[name].partition("-")[2]
         assert command(host, app, "plan", name, "--window", window)[0] == 0
     _, said = command(host, app, "attention")
-    assert "broken_one cannot run: There is no kind 'nonsense'" in said
+    assert "broken_one cannot run: settings/broken_one.toml, line 1: There is no kind 'nonsense'" in said
     findings = json.loads(command(host, app, "doctor", "--json")[1])["findings"]
     details = [finding["detail"] for finding in findings]
     for name in NAMES:
