@@ -7,7 +7,7 @@ Nothing of it ever costs a run anything: the manifest is the truth, and the tabl
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -29,6 +29,7 @@ from fleetscore.store.state_files import read_hint
 
 LOOKS_BACK = timedelta(days=8)
 _LIMIT_S = 120.0
+_MOST_REFUSED = 5
 _log = logging.getLogger("fleetscore.sink")
 
 
@@ -71,7 +72,7 @@ def try_sink(store: Store, workload: str, window: str, now: datetime) -> bool:
     try:
         sink_window(store, workload, window, now)
     except FleetscoreError as error:
-        _log.error("sink_behind workload=%s window=%s reason=%s", workload, window, error)
+        _log_behind(workload, window, error)
         return False
     return True
 
@@ -82,13 +83,22 @@ def sink_behind(store: Store, now: datetime) -> None:
     """
     for known in find_named(store):
         try:
-            behind = windows_behind(store, known.name, now)
+            _sink_windows(store, known.name, windows_behind(store, known.name, now), now)
         except FleetscoreError as error:
             _log.error("sink_behind workload=%s reason=%s", known.name, error)
-            continue
-        for window in behind:
-            if not try_sink(store, known.name, window, now):
-                break
+
+
+def _sink_windows(store: Store, workload: str, windows: Sequence[str], now: datetime) -> None:
+    """Write the windows; one whose rows the table does not take costs no other, of which there may be many."""
+    refused = 0
+    for window in windows:
+        try:
+            sink_window(store, workload, window, now)
+        except FleetscoreError as error:
+            _log_behind(workload, window, error)
+            refused += 1
+            if error.retry or refused == _MOST_REFUSED:  # the server or the table is at fault, not the window
+                return
 
 
 def windows_behind(store: Store, workload: str, now: datetime) -> list[str]:
@@ -106,6 +116,10 @@ def windows_behind(store: Store, workload: str, now: datetime) -> list[str]:
         if manifest is not None and (known is None or not _has(known, manifest, policy)):
             behind.append(window)
     return behind
+
+
+def _log_behind(workload: str, window: str, error: FleetscoreError) -> None:
+    _log.error("sink_behind workload=%s window=%s reason=%s", workload, window, error)
 
 
 def _has(known: Sunk, manifest: Manifest, policy: ResultsPolicy) -> bool:

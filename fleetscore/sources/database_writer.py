@@ -16,6 +16,7 @@ from fleetscore.errors import FleetscoreError, InputError, SourceError
 from fleetscore.sources.databases import Connection, is_lost, shown
 
 _SIZE = re.compile(r"\([^)]*\)")  # of a type: numeric(9,2), timestamp(6) with time zone
+_TOO_LONG = re.compile(r"due to (?:statement|lock) timeout|SQLSTATE: (?:57014|55P03)")
 
 
 class OpenTable(Protocol):
@@ -67,10 +68,11 @@ def replace_window(
     there are now.
 
     The table is made where it is missing, and gets the columns of the pieces that it lacks. Either all of it
-    happens or nothing. SourceError `database_failed` where the server does not answer: another try may
-    succeed; InputError `bad_table` for rows that the table does not take.
+    happens or nothing. SourceError `database_failed` where the server does not answer, or another session
+    keeps the table for `limit_s`: another try may succeed; InputError `bad_table` for rows that the table
+    does not take, and for a table without the column.
     """
-    with _explained(connection, table), _opened(connection, table, limit_s) as opened:
+    with _explained(connection, table, limit_s), _opened(connection, table, limit_s) as opened:
         rows = _replace(opened, column, window, pieces)
         opened.commit()
     return rows
@@ -92,7 +94,7 @@ def _replace(opened: OpenTable, column: str, window: str, pieces: Iterable[pa.Ta
     for piece in pieces:
         marked = _plain(piece).append_column(column, pa.repeat(pa.scalar(window), piece.num_rows))
         if marked.schema != fitted:
-            _fit(opened, marked.schema)
+            _fit(opened, marked.schema, column)
         if fitted is None:
             opened.delete(column, window)
         fitted = marked.schema
@@ -101,15 +103,23 @@ def _replace(opened: OpenTable, column: str, window: str, pieces: Iterable[pa.Ta
     return rows
 
 
-def _fit(opened: OpenTable, schema: pa.Schema) -> None:
+def _fit(opened: OpenTable, schema: pa.Schema, column: str) -> None:
     """Make the table, or add to it what it lacks.
 
     InputError for a column of another type: servers would read the bytes of one number as another, or round it.
+    Also for a table without the column by which rows are replaced: those in it would stay beside the new ones.
     """
     there = opened.columns()
     if not there:
         opened.create(schema)
         return
+    if column not in there:
+        raise InputError(
+            f"{opened.name} has no column {column}, by which the rows of a window are found.",
+            fix="Add it as text, with the window's key in the rows that are there, or write to another table.",
+            field="table",
+            code="bad_table",
+        )
     wanted = opened.types_of(schema)
     for name in wanted.keys() & there.keys():
         has, gets = (_SIZE.sub("", kind).strip() for kind in (there[name], wanted[name]))
@@ -131,13 +141,21 @@ def _plain(table: pa.Table) -> pa.Table:
 
 
 @contextlib.contextmanager
-def _explained(connection: Connection, table: str) -> Iterator[None]:
+def _explained(connection: Connection, table: str, limit_s: float) -> Iterator[None]:
     """Turn the drivers' errors into ours, without the connection in them."""
     try:
         yield
     except FleetscoreError:
         raise
     except Exception as error:
+        if _TOO_LONG.search(str(error)):
+            raise SourceError(
+                f"Another session kept {table} of {connection.variable} for {limit_s:.0f} s, or its rows took "
+                f"longer: {shown(connection, error)}",
+                fix="Look for sessions that lock the table; the watchdog tries again.",
+                field="database",
+                code="database_failed",
+            ) from None
         if is_lost(error):
             raise SourceError(
                 f"The database of {connection.variable} cannot be written: {shown(connection, error)}",

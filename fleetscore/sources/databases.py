@@ -27,7 +27,9 @@ _BATCH_ROWS = 1 << 16
 _CONNECT_S = 20
 _FORMS = "postgresql://USER@HOST/DATABASE, or Server=HOST;Database=NAME for Azure SQL"
 _POSTGRES_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"
-_LOST = re.compile(r"08...|57P0.|53...")  # connections, shutdowns, too few resources: another try may succeed
+_LOST = re.compile(r"08...|57P0.|53...|40001|40P01|55P03")
+"""Connections, shutdowns, too few resources, conflicts with other sessions: another try may succeed."""
+
 _SECRETS = re.compile(
     r"(?:password|pwd|accesstoken|uid|user)\s*=\s*('[^']*'|\{[^}]*\}|[^;\s&]+)|://[^:/@]*:([^@/]+)@", re.I
 )

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from fleetscore.models.pins import pin_version
 from fleetscore.operations.due.late_data import submit_late
 from fleetscore.operations.due.windows import has_input
 from fleetscore.pipeline.local import execute, run_training, run_window
@@ -87,8 +88,8 @@ def test_late_rows_are_landed_anew_and_scored_in_a_further_round(
 
 
 def test_training_lands_its_span_and_another_query_lands_anew(fleet: Store, server: PostgresServer) -> None:
-    """Models of a span are trained on the rows of the database; a window of the new query is not read from the landing
-    of the query before.
+    """Models of a span are trained on the rows of the database and score a window of it; a window of the new query is
+    not read from the landing of the query before.
     """
     line = '\n[train]\nestimator = "sklearn.linear_model.Ridge"\ntarget = "load_kg"\n'
     text = fleet.read("settings/vans.toml").decode().replace('["speed", "load_kg"]', '["speed"]') + line
@@ -99,6 +100,10 @@ def test_training_lands_its_span_and_another_query_lands_anew(fleet: Store, serv
     )
     record = run_training(fleet, "vans", WINDOW, "2026-11-22")
     assert record.counts["scored"] == 2, record.error
+    pin_version(fleet, "vans", record.model_set, why="test", now=datetime.now(UTC))
+    scored = run_window(fleet, "vans", WINDOW)
+    assert scored.counts == {"scored": 2, "late": 1}, scored.error
+    assert published(fleet) == {"VAN-0": 84, "VAN-1": 84}
     window = get_workload(fleet, "vans").parse_window(WINDOW)
     found = []
     for asked in (text, text.replace("WHERE", "WHERE van_id = 'VAN-1' AND")):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from adbc_driver_postgresql import dbapi
 from toy_workload import write_lines
 
 from fleetscore.errors import InputError, SettingsError, SourceError
@@ -131,6 +132,45 @@ def test_rows_that_the_table_does_not_take_leave_it_as_it_was(sunk: Store, serve
 
 
 @pytest.mark.slow
+def test_a_table_that_another_session_keeps_is_tried_again(sunk: Store, server: PostgresServer) -> None:
+    """A lock costs no more than the limit, and the error says that it is no fault of the rows; then the rows are there."""
+    connection, piece = connection_named(VARIABLE), pa.table({"partition": ["a"], "doubled": [1]})
+    replace_window(connection, "forecasts", "window", "w", [piece], limit_s=60.0)
+    with dbapi.connect(server.url) as other, other.cursor() as cursor:
+        cursor.execute("LOCK TABLE forecasts IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(
+            SourceError, match="Another session kept forecasts of FLEETSCORE_DATABASE_RESULTS"
+        ):
+            replace_window(connection, "forecasts", "window", "w", [piece], limit_s=1.0)
+        other.rollback()
+    assert replace_window(connection, "forecasts", "window", "w", [piece], limit_s=60.0) == 1
+    assert rows(server) == [("w", "a", 1)]
+
+
+@pytest.mark.slow
+def test_a_table_without_the_window_s_column_is_refused(sunk: Store, server: PostgresServer) -> None:
+    """Rows could not be replaced in it: they would stay beside the new ones; what was there stays as it was."""
+    sink_window(sunk, "toy", WINDOWS[0], NOW)
+    server.run('ALTER TABLE forecasts DROP COLUMN "window"')
+    with pytest.raises(InputError, match="forecasts has no column window") as raised:
+        sink_window(sunk, "toy", WINDOWS[1], NOW)
+    assert raised.value.code == "bad_table"
+    assert len(server.run("SELECT * FROM forecasts")) == 4
+
+
+@pytest.mark.slow
+def test_a_window_that_the_table_refuses_costs_no_other(sunk: Store, server: PostgresServer) -> None:
+    """The watchdog writes the windows after it, and keeps the one that was refused for its next try."""
+    server.run(
+        'CREATE TABLE forecasts ("window" text, partition text, doubled bigint, '
+        f"CHECK (\"window\" <> '{WINDOWS[0]}'))"
+    )
+    sink_behind(sunk, NOW)
+    assert rows(server) == expected(WINDOWS[1])
+    assert windows_behind(sunk, "toy", NOW) == [WINDOWS[0]]
+
+
+@pytest.mark.slow
 def test_new_columns_are_added_and_rows_of_another_type_refused(sunk: Store, server: PostgresServer) -> None:
     """Older rows have no value in an added column, whatever its type and name; a changed type is refused by name, and what was
     there stays.
@@ -193,7 +233,7 @@ def test_statements_for_sql_server_name_every_type_or_refuse_the_column() -> Non
 
 
 class SqlServerCursor:
-    """What the writer says to a server that has the table with one column."""
+    """What the writer says to a server that has the table with two columns."""
 
     def __init__(self) -> None:
         self.said: list[tuple[str, Any]] = []
@@ -204,7 +244,7 @@ class SqlServerCursor:
     executemany = execute
 
     def fetchall(self) -> list[tuple[str, str]]:
-        return [("partition", "varchar")]
+        return [("partition", "varchar"), ("window", "nvarchar")]
 
 
 def test_the_steps_on_sql_server_are_those_on_postgresql() -> None:
@@ -216,7 +256,7 @@ def test_the_steps_on_sql_server_are_those_on_postgresql() -> None:
     said = [statement for statement, _ in cursor.said]
     assert said == [
         "SELECT name, TYPE_NAME",
-        "ALTER TABLE [dbo].[t] ADD [doubled] bigint NULL, [window] nvarchar",
+        "ALTER TABLE [dbo].[t] ADD [doubled] bigint NULL",
         "DELETE FROM [dbo].[t] WHERE [window] = ?",
         "INSERT INTO [dbo].[t]",
         "INSERT INTO [dbo].[t]",

@@ -15,6 +15,7 @@ from fleetscore.operations.due.late_data import land_late
 from fleetscore.pipeline.context import open_window
 from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.registry import get_workload
+from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.sources import read_landed
 from fleetscore.store.local import LocalStore
@@ -126,6 +127,27 @@ def test_corrected_weeks_are_landed_anew_and_forecasts_judged_by_them(
     judged = kind.judge(store, kind.parse_window(key(ORIGIN)), results)
     assert judged.num_rows == 6
     assert all(cases > 0 for cases in judged["cases"].to_pylist())
+
+
+def test_the_country_is_a_column_of_the_query(
+    pair: tuple[LocalStore, LocalStore], server: PostgresServer
+) -> None:
+    """A store's country is read from the landed rows, in training, in scoring and under a name of theirs; a query that
+    does not give the column is refused in training by its name.
+    """
+    store = pair[1]
+    server.run("ALTER TABLE sold ADD COLUMN nation text")
+    server.run("UPDATE sold SET nation = CASE store WHEN '3' THEN 'Atlantis' ELSE 'gb' END")
+    text = f'country = "{{land}}"\n{SETTINGS}{PLACE}columns = {{land = "nation"}}\n'
+    store.write("settings/store_sales.toml", text.encode())
+    with pytest.raises(InputError, match="No file has the column land"):
+        run_training(store, "store_sales", key(0), key(ORIGIN))
+    store.write("settings/store_sales.toml", text.replace("feat FROM", "feat, nation FROM").encode())
+    record = run_training(store, "store_sales", key(0), key(ORIGIN))
+    assert record.model_set, record.error
+    assert run_window(store, "store_sales", key(ORIGIN)).counts == {"scored": 6}
+    ledger = read_ledger(store, f"store_sales-{key(ORIGIN)}").sort_by("partition")
+    assert ledger["cause"].to_pylist() == ["", "", "unknown_country", "", "", ""]
 
 
 def test_plain_week_numbers_need_a_date(pair: tuple[LocalStore, LocalStore]) -> None:
