@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from fleetscore import partitioned
@@ -38,6 +39,8 @@ from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.runs.plans import read_shard_plans
 from fleetscore.store.base import Store
+from fleetscore.workloads.models.own_answers import fit_answer
+from fleetscore.workloads.models.own_code import TYPES
 from tests.model_fleets.conftest import FEATURES, SETTINGS, fitted, pin_models, telemetry, write_rows
 
 ROOT = Path(__file__).parents[2]
@@ -162,6 +165,8 @@ def test_nothing_runs_where_only_one_side_trusts(
         ("x = ", "fleets/vans_code.py cannot be imported: SyntaxError"),
         ("def predict(rows, model): return rows", "which is no function decorated with @partitioned"),
         ("predicts = 1", "fleets/vans_code.py has no predict"),
+        ("import math; math.tua", "fleets/vans_code.py cannot be imported: AttributeError: module 'math'"),
+        ("raise SystemExit(3)", "fleets/vans_code.py cannot be imported: SystemExit: 3"),
         (None, "there is no fleets/vans_code.py here"),
     ],
 )
@@ -208,6 +213,51 @@ def test_a_table_that_is_not_as_declared_is_the_partitions_failure(
     outcome, _, detail = causes(own, record.request.run)["VAN-1"]
     assert outcome == "failed"
     assert said in detail
+
+
+ROWS = pd.DataFrame({"a": [1.0, 2.0, 3.0]})
+FITTING = [
+    (ROWS.sort_values("a", ascending=False), "float64", [1.0, 2.0, 3.0]),
+    (ROWS.a.sort_values(ascending=False), "float64", [1.0, 2.0, 3.0]),
+    (ROWS.assign(a=[2, 0, 1]).set_index("a", drop=False), "int64", [2, 0, 1]),
+    (ROWS.set_index(pd.Index([7, 7, 8])), "float64", [1.0, 2.0, 3.0]),
+    (ROWS.assign(a=[0, 1, None]), "bool", [False, True, None]),
+    (ROWS.assign(a=[True, False, True]), "float64", [1.0, 0.0, 1.0]),
+    (ROWS.assign(a=np.array([0.5, 1, 2], np.float16)), "float32", [0.5, 1.0, 2.0]),
+    (pa.record_batch({"a": [1.0, 2.0, 3.0]}), "float64", [1.0, 2.0, 3.0]),
+    (pa.table([[1.0] * 3, [2.0] * 3, [3.0] * 3], ["a", "b", "b"]), "float64", [1.0] * 3),
+]
+NOT_FITTING = [
+    (ROWS, "bool", "only 0 and 1 are bool"),
+    (ROWS.assign(a=[0, 1, 5]), "bool", "only 0 and 1 are bool"),
+    (ROWS.assign(a=[1, 2, 3]), "timestamp", "numbers and times are not mixed"),
+    (ROWS.assign(a=pd.Timestamp("2026-01-01")), "int64", "times and numbers are not mixed"),
+    (ROWS.assign(a=pd.Timedelta(1, "s")), "int64", "are not mixed"),
+    (ROWS.assign(a=1e300), "float32", "too large for float"),
+    ({"a": [2**70] * 3}, "int64", "too large"),
+    (pd.DataFrame([[1.0, 2.0]] * 3, columns=["a", "a"]), "float64", "has 2 columns 'a'"),
+    (pa.table([[1.0] * 3, [2.0] * 3], ["a", "a"]), "float64", "has 2 columns 'a'"),
+]
+
+
+@pytest.mark.parametrize(("answer", "kind", "values"), FITTING)
+def test_answers_keep_the_order_of_the_rows_and_their_meaning(
+    answer: Any, kind: str, values: list[Any]
+) -> None:
+    """Rows that pandas sorted are matched by their index; only what has the declared meaning is cast."""
+    schema = pa.schema([("a", TYPES[kind])])
+    assert fit_answer(answer, schema, 3)["a"].to_pylist() == values
+
+
+@pytest.mark.parametrize(("answer", "kind", "said"), NOT_FITTING)
+def test_no_answer_is_cast_to_another_meaning_or_costs_other_partitions(
+    answer: Any, kind: str, said: str
+) -> None:
+    """Each is a misfit of its column, never a value that was not returned and never another exception."""
+    schema = pa.schema([("a", TYPES[kind])])
+    with pytest.raises(ModelError, match=said) as caught:
+        fit_answer(answer, schema, 3)
+    assert (caught.value.code, caught.value.field) == ("own_code_output", "a")
 
 
 def test_arrow_tables_and_partitions_without_a_model(own: Store, write_code: Callable[[str], Path]) -> None:

@@ -1,13 +1,10 @@
-"""A function of the user's own in fleets/ that scores each partition: found, called with rows and model,
-and its answer checked.
-"""
+"""A function of the user's own in fleets/ that scores each partition: found, and called with rows and model."""
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,12 +16,12 @@ from fleetscore.models.packs.bundle import Bundle
 from fleetscore.models.packs.shard_scoring import ShardScores
 from fleetscore.own_functions import PartitionedFunction
 from fleetscore.workloads.models.blocks import Block, Bools
+from fleetscore.workloads.models.own_answers import fit_answer
 from fleetscore.workloads.models.own_models import find_own_model
 
 FOLDER = "fleets"
 FAILED = "own_code_failed"
-MISFIT = "own_code_output"
-_TYPES = {
+TYPES = {
     "float64": pa.float64(), "float32": pa.float32(), "int64": pa.int64(), "int32": pa.int32(), "bool": pa.bool_(),
     "string": pa.string(), "timestamp": pa.timestamp("us", tz="UTC"),
 }  # fmt: skip
@@ -40,17 +37,18 @@ def load_function(place: str, workload: str) -> PartitionedFunction:
     where = f"settings/{workload}.toml names score = {place!r}"
     file = f"{FOLDER}/{module_name.replace('.', '/')}.py"
     try:
-        found = getattr(import_module(f"{FOLDER}.{module_name}"), name)
+        module = import_module(f"{FOLDER}.{module_name}")
     except ModuleNotFoundError as error:
         raise _missing_module(error, where, module_name, file) from error
-    except AttributeError as error:
-        raise _fault(
-            f"{where}, and {file} has no {name or 'function of that name'}.", f"Define it in {file}."
-        ) from error
-    except Exception as error:  # whatever the module does when it is imported
+    except (Exception, SystemExit) as error:  # whatever the module does when it is imported
         raise _fault(
             f"{where}, and {file} cannot be imported: {_last_line(error)}", f"Correct {file}."
         ) from error
+    if not hasattr(module, name):
+        raise _fault(
+            f"{where}, and {file} has no {name or 'function of that name'}.", f"Define it in {file}."
+        )
+    found = getattr(module, name)
     if not isinstance(found, PartitionedFunction):
         fix = 'Write @partitioned(output={"name": "float64"}) above it; from fleetscore import partitioned.'
         raise _fault(f"{where}, which is no function decorated with @partitioned.", fix)
@@ -73,7 +71,7 @@ def _fault(message: str, fix: str) -> SettingsError:
 
 def output_fields(own: PartitionedFunction) -> list[tuple[str, pa.DataType]]:
     """The declared columns with their Arrow types."""
-    return [(name, _TYPES[kind]) for name, kind in own.output.items()]
+    return [(name, TYPES[kind]) for name, kind in own.output.items()]
 
 
 def score_own(
@@ -146,73 +144,6 @@ def _last_line(error: BaseException) -> str:
         return text
     name = frames[-1].filename.replace("\\", "/").rpartition(f"/{FOLDER}/")[2]
     return f"{text} ({FOLDER}/{name}, line {frames[-1].lineno})"
-
-
-def fit_answer(answer: Any, schema: pa.Schema, count: int) -> pa.Table:
-    """The answer as a table of the declared columns and types, `count` rows; ModelError names what does not
-    fit.
-    """
-    columns = _columns_of(answer, schema)
-    fitted = []
-    for field in schema:
-        if field.name not in columns:
-            raise _misfit(f"The function's table lacks the column {field.name!r}.", field.name)
-        fitted.append(_cast(columns[field.name], field))
-        if len(fitted[-1]) != count:
-            raise _misfit(f"The function got {count} rows and returned {len(fitted[-1])}.", field.name)
-    return pa.table(fitted, schema=schema)
-
-
-def _columns_of(answer: Any, schema: pa.Schema) -> Mapping[str, Any]:
-    """The answer's columns by name; a single column may come alone."""
-    if isinstance(answer, pa.Table):
-        return {name: answer[name] for name in answer.column_names}
-    if hasattr(answer, "columns") and hasattr(answer, "__getitem__"):
-        return {str(name): answer[name] for name in answer.columns}
-    if isinstance(answer, Mapping):
-        return answer
-    is_column = isinstance(answer, (np.ndarray, list, pa.Array, pa.ChunkedArray)) or hasattr(
-        answer, "to_numpy"
-    )
-    if len(schema) == 1 and is_column:
-        return {schema.names[0]: answer}
-    raise _misfit(f"The function returned a {type(answer).__name__}, not a table.", schema.names[0])
-
-
-def _cast(column: Any, field: pa.Field) -> pa.Array:
-    """The column with the declared type, where no value changes by it."""
-    kind = str(getattr(column, "dtype", getattr(column, "type", type(column).__name__)))
-    try:
-        values = column if isinstance(column, pa.Array) else _whole(column)
-        if pa.types.is_string(field.type) != _is_text(values.type) and values.null_count < len(values):
-            raise pa.ArrowInvalid("text and anything else are not mixed")
-        are_floats = pa.types.is_floating(field.type) and pa.types.is_floating(values.type)
-        return pc.cast(values, field.type, safe=not are_floats)
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        raise _misfit(
-            f"The column {field.name!r} is {kind} in the function's table and declared as {field.type}: {str(error)[:200]}.",
-            field.name,
-        ) from error
-
-
-def _whole(column: Any) -> pa.Array:
-    if isinstance(column, pa.ChunkedArray):
-        return column.combine_chunks()
-    return pa.array(column, from_pandas=True)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(
-        pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_string_view(inner)
-    )
-
-
-def _misfit(message: str, column: str) -> ModelError:
-    fix = (
-        "Return a table with the declared columns and one row for each row, or change output of @partitioned."
-    )
-    return ModelError(message, fix=fix, code=MISFIT, field=column)
 
 
 def _numbers(table: pa.Table) -> Floats:
