@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fleetscore.app_settings import AppSettings
@@ -228,6 +229,33 @@ def test_an_unreadable_file_costs_its_own_rows_and_is_named(store: Store) -> Non
     assert "broken.parquet" in told["VAN-2"][2]
 
 
+def test_a_partition_of_which_one_file_cannot_be_read_to_its_end_is_not_scored_from_the_others(
+    store: Store, change_settings: Change
+) -> None:
+    """Its keys were counted, its features are broken: who has rows there fails with the file's name, others are scored."""
+    change_settings("[models]", "[run]\nerror_threshold = 0.9\n[models]")
+    pin_models(store, {van: fitted(at) for at, van in enumerate(VANS)})
+    write_rows(store, telemetry(["VAN-1", "VAN-2"]))
+    write_rows(store, telemetry(["VAN-1", "VAN-3"]), "2026-11-21_b.parquet")
+    _break_column(store, "data/telemetry/2026-11-21_b.parquet", "speed")
+    found = causes(store, run(store))
+    assert {van: one[:2] for van, one in found.items()} == {
+        "VAN-1": ("failed", "unreadable_file"), "VAN-2": ("scored", ""), "VAN-3": ("failed", "unreadable_file")
+    }  # fmt: skip
+    assert "Not all of its rows could be read. data/telemetry/2026-11-21_b.parquet" in found["VAN-1"][2]
+    assert set(published(store).van_id) == {"VAN-2"}
+
+
+def _break_column(store: Store, path: str, name: str) -> None:
+    """Overwrite the pages of a column, so that the file opens and its other columns are read."""
+    data = bytearray(store.read(path))
+    group = pq.read_metadata(pa.BufferReader(bytes(data))).row_group(0)
+    column = next(one for one in map(group.column, range(group.num_columns)) if one.path_in_schema == name)
+    start = column.dictionary_page_offset or column.data_page_offset
+    data[start : start + column.total_compressed_size] = b"\xee" * column.total_compressed_size
+    store.write(path, bytes(data))
+
+
 def test_results_outside_what_is_expected_fail_their_partition(store: Store) -> None:
     """A check with what = "partition" fails the van whose results leave the range, and no other."""
     more = b'[expect.results.kwh]\nrange = [-10, 5]\nwhat = "partition"\n[run]\nerror_threshold = 0.9\n'
@@ -342,6 +370,23 @@ def test_a_row_that_cannot_be_answered_is_refused_with_its_field(
     with pytest.raises(error) as refused:
         kind.score_rows(store, read_pins(store, "vans"), [row])
     assert refused.value.field == field
+
+
+def test_a_number_for_a_key_with_leading_zeros_is_refused(store: Store, change_settings: Change) -> None:
+    """Its van's own model would be passed over for the depot's; numbers that are keys, and others, are answered."""
+    change_settings("[models]", '[models]\nkey = ["{van_id}", "{depot}"]')
+    pin_models(store, {"00007": fitted(1), "8": fitted(2), "north": fitted(3)})
+    rows = require(get_workload(store, "vans"), ScoresRows)
+    pins = read_pins(store, "vans")
+
+    def row(van: Any) -> dict[str, Any]:
+        return {"van_id": van, "depot": "north", "speed": 1, "load_kg": 2}
+
+    with pytest.raises(InputError, match="no model has the key '7', and one has '00007'") as caught:
+        rows.score_rows(store, pins, [row("00007"), row(7)])
+    assert caught.value.field == "rows[1].van_id"
+    found = rows.score_rows(store, pins, [row("00007"), row(8), row(8.0), row(9), row("7")])
+    assert [one["model_key"] for one in found] == ["00007", "8", "8", "north", "north"]
 
 
 def test_rows_are_answered_as_a_run_would(store: Store) -> None:

@@ -297,6 +297,26 @@ def test_rows_are_answered_at_once_by_the_function(own: Store, write_code: Calla
         kind.score_rows(own, read_pins(own, "vans"), [{"van_id": "VAN-3", "speed": 1, "load_kg": 2}])
 
 
+def test_rows_with_numbers_as_keys_are_answered_without_any_model(
+    store: Store, monkeypatch: pytest.MonkeyPatch, write_code: Callable[[str], Path]
+) -> None:
+    """A function that needs no model gets the key as text."""
+    monkeypatch.setenv(TRUSTED, "vans")
+    store.write("settings/vans.toml", OWN.encode())
+    write_code(
+        """
+        from fleetscore import partitioned
+
+        @partitioned(output={"kwh": "float64"})
+        def predict(rows, model):
+            return rows.van_id.str.len().astype(float)
+        """
+    )
+    kind = require(get_workload(store, "vans"), ScoresRows)
+    found = kind.score_rows(store, read_pins(store, "vans"), [{"van_id": 70, "speed": 1, "load_kg": 2}])
+    assert [(one["kwh"], one["model_key"]) for one in found] == [(2.0, "")]
+
+
 def test_pickles_of_any_object_are_imported_for_own_code(
     own: Store, write_code: Callable[[str], Path], tmp_path: Path
 ) -> None:

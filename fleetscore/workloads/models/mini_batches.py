@@ -21,11 +21,14 @@ from fleetscore.store.base import Store
 from fleetscore.workloads.models.blocks import Block, choose_keys
 from fleetscore.workloads.models.bundles import find_bundle
 from fleetscore.workloads.models.key_pins import versions_of_rows
+from fleetscore.workloads.models.number_keys import require_whole_keys
 from fleetscore.workloads.models.own_code import load_function, score_own
 from fleetscore.workloads.models.own_settings import UNTRUSTED, distrust_own_code
 from fleetscore.workloads.models.rows import model_keys, partition_keys
 from fleetscore.workloads.models.scoring import model_features
 from fleetscore.workloads.models.settings import PASS, FleetSettings
+
+_EXACT = 2.0**53
 
 
 def score_mini_batch(
@@ -50,8 +53,10 @@ def score_mini_batch(
                 field="workload",
             )
         bundle = find_bundle(store, workload, version) if version else pack_models([])
+        mine_rows, mine_texts = [rows[at] for at in mine], texts.take(pa.array(mine))
+        require_whole_keys(mine_rows, mine, mine_texts, settings, bundle)
         score = _score_own if settings.models.score else _score
-        found = score(workload, bundle, settings, [rows[at] for at in mine], mine, texts.take(pa.array(mine)))
+        found = score(workload, bundle, settings, mine_rows, mine, mine_texts)
         for at, answer in zip(mine, found, strict=True):
             answers[at] = {**answer, "model": version}
     return answers
@@ -163,6 +168,8 @@ def _text(number: int, row: Mapping[str, Any], name: str) -> str:
         raise InputError(
             f"Row {number} has no {name}.", fix=f"Send {name} as text.", field=f"rows[{number}].{name}"
         )
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return str(int(value))  # as keys of files are read
     return str(value)
 
 

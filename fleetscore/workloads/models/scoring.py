@@ -22,7 +22,7 @@ from fleetscore.workloads.models.own_settings import UNTRUSTED, distrust_own_cod
 from fleetscore.workloads.models.results import make_results, sketch_partitions
 from fleetscore.workloads.models.rows import numbers_of
 from fleetscore.workloads.models.settings import FleetSettings
-from fleetscore.workloads.models.shard_rows import ShardRows, find_lacking, read_rows
+from fleetscore.workloads.models.shard_rows import ShardRows, find_lacking, find_unread, read_rows
 from fleetscore.workloads.models.verdicts import (
     JudgedRows,
     Taken,
@@ -92,7 +92,8 @@ def _settle(
     columns = {name: numbers_of(block.table[name]) for name in features if name in block.table.column_names}
     taken = _taken(settings, bundle, block, columns, features)
     rows = judge_rows(columns, policy, block, taken)
-    rows = replace(rows, lacking=find_lacking(shard_rows, block, policy, taken))
+    lacking = find_lacking(shard_rows, block, policy, taken) | find_unread(shard_rows, block)
+    rows = replace(rows, lacking=lacking)
     scores = _score_blocks(run, block, rows, features, bundle)
     verdicts = judge_partitions(keys, block, rows, scores, settings, shard_rows.reading)
     kept = verdicts.kept_rows(block, rows)

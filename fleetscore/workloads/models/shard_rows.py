@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -43,24 +43,57 @@ class Lacking:
 
 @dataclass(frozen=True, slots=True)
 class ShardRows:
-    """The rows of a shard; where a file lacks a feature, its rows have none."""
+    """The rows of a shard; where a file lacks a feature, its rows have none.
+
+    `unread` has the error of each partition that has rows, by the plan's counts, in a file that could not be
+    read.
+    """
 
     reading: Reading
     lacking: tuple[Lacking, ...] = ()
+    unread: Mapping[str, FleetscoreError] = field(default_factory=dict)
 
 
 def read_rows(
     run: RunContext, settings: FleetSettings, keys: Sequence[str], features: Sequence[str]
 ) -> ShardRows:
     """The rows of the partitions with the features, from every file that has keys and times."""
-    files = _files_of(run, settings, keys)
+    files, counts = _files_of(run, settings, keys)
     kinds = row_kinds(settings, features)
     rows = _read(run, settings, files, kinds)
     table = rows.reading.table
     table = table.filter(pc.is_in(partition_keys(table, settings), value_set=pa.array(keys, pa.string())))
     if settings.source.aggregate:
         table = aggregate_rows(table, settings.source, kinds)
-    return ShardRows(replace(rows.reading, table=table), rows.lacking)
+    unread = _find_unread(counts, rows.reading, settings)
+    return ShardRows(replace(rows.reading, table=table), rows.lacking, unread)
+
+
+def _find_unread(counts: pa.Table, reading: Reading, settings: FleetSettings) -> dict[str, FleetscoreError]:
+    """The partitions of which a file holds rows that could not be read, with the error of the first; a file
+    that only lacks a feature is none under the policy `drop`.
+    """
+    grave = {
+        path: error
+        for path, error in reading.faults.items()
+        if path not in reading.rows and (error.code != MISSING_COLUMN or settings.expect.missing != DROP)
+    }
+    held = counts.filter(pc.is_in(counts["path"], value_set=pa.array(list(grave), pa.string())))
+    found: dict[str, FleetscoreError] = {}
+    for line in held.select(["path", "partition"]).to_pylist():
+        error = grave[line["path"]]
+        detail = f"Not all of its rows could be read. {line['path']}: {error.message}"
+        found.setdefault(
+            line["partition"], FileError(detail, fix=error.fix, code=error.code, field=error.field)
+        )
+    return found
+
+
+def find_unread(rows: ShardRows, block: Block) -> dict[int, FleetscoreError]:
+    """The error of each block of a partition that has rows in a file that could not be read: what the other
+    files hold of it is not its window.
+    """
+    return {at: rows.unread[key] for at, key in enumerate(block.partitions) if key in rows.unread}
 
 
 def find_lacking(
@@ -149,11 +182,13 @@ def _absent_features(
     return groups
 
 
-def _files_of(run: RunContext, settings: FleetSettings, keys: Sequence[str]) -> list[InputFile]:
-    """The files that hold rows of the partitions, by the counts that planning keeps."""
+def _files_of(
+    run: RunContext, settings: FleetSettings, keys: Sequence[str]
+) -> tuple[list[InputFile], pa.Table]:
+    """The files that hold rows of the partitions, by the counts that planning keeps, and these counts."""
     files = find_files(run).files
     span = TimeRange(run.window.start, run.window.end)
     counts = count_keys(run.store, run.workload, run.window.key, settings, files, span)
     mine = counts.keyed.filter(pc.is_in(counts.keyed["partition"], value_set=pa.array(keys, pa.string())))
     paths = set(mine["path"].to_pylist()) | counts.faults.keys()
-    return [file for file in files if file.path in paths]
+    return [file for file in files if file.path in paths], mine
