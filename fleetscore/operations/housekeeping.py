@@ -203,7 +203,7 @@ def _unpublished(store: Store, line: RunLine) -> Iterator[Doomed]:
     try:
         record = read_run(store, line.run)
         is_over = record.state is not RunState.PUBLISHED and not _is_needed(store, record)
-    except DamagedStateError as error:  # what cannot be read may speak of the run
+    except (DamagedStateError, MissingBlobError) as error:  # what cannot be read may speak of the run
         _log.warning("%s is kept: %s", line.run, error)
         return
     if is_over:
@@ -217,7 +217,7 @@ def _of_run(store: Store, due: tuple[RunLine, Set[str]]) -> list[Doomed]:
     entries = list(store.list(run_folder(line.run) if "attempt" in kinds else logs))
     try:
         doomed = list(_leftovers(store, line, entries)) if "attempt" in kinds else []
-    except DamagedStateError as error:  # which attempt won is not known
+    except (DamagedStateError, MissingBlobError) as error:  # which attempt won is not known
         _log.warning("The attempts of %s are kept: %s", line.run, error)
         doomed = []
     old_logs = [entry for entry in entries if "log" in kinds and entry.path.startswith(logs)]

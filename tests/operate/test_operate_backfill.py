@@ -22,6 +22,7 @@ from fleetscore.records import FINAL, Only, RunRecord, RunRequest, RunState
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.runs.run_records import read_run
 from fleetscore.store.base import Store
+from fleetscore.store.paths import run_path
 from orchestrators.backfill import backfill_lane
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -105,6 +106,17 @@ def test_a_backfill_waits_while_a_live_window_is_under_way_but_not_for_ever(stor
     assert wait_for_live_s(store, NOW + timedelta(hours=3)) == 0.0
     execute(store, asked.request)
     assert wait_for_live_s(store, NOW) == 0.0
+
+
+@pytest.mark.parametrize("left", [None, b"", b'{"request":'])
+def test_a_record_that_is_lost_or_damaged_holds_up_no_backfill(store: Store, left: bytes | None) -> None:
+    """A live run that the index has under way and whose record cannot be read costs no other window its backfill."""
+    asked = submit_run(store, "toy", WINDOWS[0], NOW, "timer")
+    path = run_path(asked.request.run, "run.json")
+    store.delete(path) if left is None else store.write(path, left)
+    assert wait_for_live_s(store, NOW) == 0.0
+    submit_run(store, "toy", WINDOWS[1], NOW, "timer")
+    assert wait_for_live_s(store, NOW) > 0.0
 
 
 def test_a_lane_asks_again_until_no_live_window_is_under_way() -> None:

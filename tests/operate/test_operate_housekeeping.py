@@ -164,6 +164,18 @@ def test_what_is_old_and_spare_goes_and_records_stay(
     assert (code, json.loads(said)["files"], json.loads(said)["dry_run"]) == (0, {}, True)
 
 
+def test_runs_whose_records_are_lost_keep_no_other_files_back(store: Store) -> None:
+    """Runs that the index names and whose folder is gone are passed over; what is old elsewhere goes all the same."""
+    for window in WINDOWS:
+        write_lines(store, window, [(f"p{i}", i, "ok") for i in range(6)])
+        run_somehow(store, window, "dies", Only.ALL)
+    for entry in list(store.list(f"runs/toy-{WINDOWS[0]}/")):
+        store.delete(entry.path)
+    swept = sweep(store, NOW + timedelta(days=100))
+    assert swept.files["unpublished"] > 0
+    assert store.stat(f"runs/toy-{WINDOWS[1]}/ledger.parquet") is None
+
+
 def test_a_trained_set_outlives_the_run_that_made_it(store: Store) -> None:
     """The shards' files of a training run go, the model set that they were joined into stays whole."""
     write_lines(store, WINDOWS[0], [("a", 1, "ok"), ("b", 2, "ok")])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 
-from fleetscore.errors import InputError
+from fleetscore.errors import DamagedStateError, InputError, MissingBlobError
 from fleetscore.pipeline.budget import check_budget
 from fleetscore.pipeline.named_partitions import check_named
 from fleetscore.pipeline.submit import Backfilled, decide_backfilled, newest_round
@@ -20,6 +21,7 @@ from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.windows import windows_between
 
+_log = logging.getLogger("fleetscore.runs")
 LIVE = "timer"
 """What requests live windows: the schedules."""
 
@@ -116,8 +118,19 @@ def is_under_way(store: Store, workloads: Sequence[str], requested_by: str, now:
     day = f"{now - _LIVE_FOR:%Y-%m-%d}"
     lines = [line for name in workloads for line in list_runs_since(store, name, day)]
     open_runs = [line.run for line in lines if line.state not in FINAL and line.requested > now - _LIVE_FOR]
-    records = (read_run(store, run) for run in open_runs)  # the index may lag a moment behind the record
-    return any(record.request.who == requested_by and record.state not in FINAL for record in records)
+    return any(_is_open(store, run, requested_by) for run in open_runs)
+
+
+def _is_open(store: Store, run: str, requested_by: str) -> bool:
+    """Whether `requested_by` requested the run and it has not ended; False where its record is lost or
+    damaged: that is for `fleetscore repair`, and must not hold up the windows of every workload.
+    """
+    try:
+        record = read_run(store, run)  # the index may lag a moment behind the record
+    except (MissingBlobError, DamagedStateError) as error:
+        _log.warning("%s delays no other window, though the index has it under way: %s", run, error.message)
+        return False
+    return record.request.who == requested_by and record.state not in FINAL
 
 
 def _checked(
