@@ -33,6 +33,7 @@ from fleetscore.settings import (
     NOTIFY_DEFAULT,
     RunPolicy,
     check_settings,
+    has_settings_file,
     own_settings,
     read_settings_file,
     read_zone,
@@ -210,8 +211,7 @@ def entry_name(entry: Entry) -> str:
 def _check_known(store: Store, name: str) -> None:
     if name in _without_file():
         return
-    path = workload_settings_path(name)
-    if not _NAME.fullmatch(name) or name in RESERVED or store.stat(path) is None:
+    if not _NAME.fullmatch(name) or name in RESERVED or not has_settings_file(store, name):
         known = workload_names(store)
         begins = [each for each in known if len(name) > _STEM and each.startswith(name[:_STEM])]
         near = difflib.get_close_matches(name, known, 1) or begins[:1]

@@ -5,7 +5,8 @@ app_settings.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Literal
@@ -206,13 +207,32 @@ def read_if_there(store: Store, path: str) -> bytes | None:
     its path, or it cannot be read however often one tries.
     """
     try:
-        return store.read(path)
+        with _naming_file(path):
+            return store.read(path)
     except MissingBlobError as error:
         if isinstance(error.__cause__, IsADirectoryError):
             raise SettingsError(
                 f"{path} is a folder.", fix="Put the file there, or remove it.", field=path
             ) from error
         return None
+
+
+def has_settings_file(store: Store, workload: str) -> bool:
+    """Whether a file stands at the path of the workload's settings; SettingsError where that cannot be
+    found out however often one tries.
+    """
+    path = workload_settings_path(workload)
+    with _naming_file(path):
+        return store.stat(path) is not None
+
+
+@contextmanager
+def _naming_file(path: str) -> Iterator[None]:
+    """Turn an error of the store that lasts into a SettingsError of the file."""
+    try:
+        yield
+    except MissingBlobError:
+        raise
     except StoreError as error:
         if error.retry:
             raise

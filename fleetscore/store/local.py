@@ -5,6 +5,7 @@ leaves old or new.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -382,6 +383,12 @@ def _writing(path: str) -> Iterator[None]:
 
 
 def _failed(path: str, verb: str, error: OSError) -> StoreError:
+    if error.errno == errno.ELOOP:
+        return StoreError(
+            f"{path} is, or lies behind, a symbolic link that leads in a circle.",
+            fix="Put the file itself there, or remove the link.",
+            retry=False,
+        )
     return StoreError(
         f"{path} could not be {verb} ({error.strerror or error}).",
         fix="Check the store folder's disk, free space and permissions.",

@@ -92,6 +92,28 @@ def test_a_named_pipe_in_the_place_of_settings_is_an_error_of_settings(tmp_path:
     assert "no regular file" in find_workload(store, "sensor_anomaly").reason
 
 
+@pytest.mark.parametrize("name", ["sensor_anomaly", "vans"])
+def test_a_link_in_a_circle_in_the_place_of_settings_is_an_error_of_settings(
+    tmp_path: Path, name: str
+) -> None:
+    """A symbolic link that leads to itself is named as the settings' fault, also of a workload that needs none."""
+    store = LocalStore(tmp_path / "store")
+    (store.root / "settings").mkdir(parents=True)
+    (store.root / "settings" / f"{name}.toml").symlink_to(f"{name}.toml")
+    with pytest.raises(SettingsError, match=rf"settings/{name}\.toml .* leads in a circle"):
+        get_workload(store, name)
+
+
+def test_a_link_in_a_circle_in_the_place_of_settings_is_wrong_to_the_doctor(tmp_path: Path) -> None:
+    """Where defaults would do, the doctor does not call settings right that no run can read."""
+    store = LocalStore(tmp_path / "store")
+    (store.root / "settings").mkdir(parents=True)
+    (store.root / "settings" / "sensor_anomaly.toml").symlink_to("sensor_anomaly.toml")
+    listed = next(one for one in find_workloads(store) if one.name == "sensor_anomaly")
+    found = judge_settings(store, listed)
+    assert (found.state, "leads in a circle" in found.detail) == ("wrong", True)
+
+
 def test_a_folder_in_the_place_of_settings_is_an_error(tmp_path: Path) -> None:
     """What stands at a settings path and is no file is named by the run and by the doctor, and is no default."""
     store = LocalStore(tmp_path / "store")
