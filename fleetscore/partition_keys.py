@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -29,6 +29,19 @@ def split_key(key: str) -> list[str]:
     ['pump/3', 'temp']
     """
     return [unquote(field) for field in key.split("/")]
+
+
+def find_unescaped(name: str, keys: Iterable[str]) -> str | None:
+    """The only key of `keys` that reads `name` once its slashes and per cent signs are no longer escaped;
+    None where none or several do.
+
+    >>> find_unescaped("depot/3", ["depot%2F3", "depot4"]), find_unescaped("a/b/c", ["a%2Fb/c", "a/b%2Fc"])
+    ('depot%2F3', None)
+    """
+    if not {"/", "%"} & set(name):
+        return None  # such a name is its own key
+    found = [key for key in keys if "%" in key and "/".join(split_key(key)) == name]
+    return found[0] if len(found) == 1 else None
 
 
 def join_columns(columns: Sequence[pa.Array | pa.ChunkedArray]) -> Any:

@@ -24,6 +24,7 @@ from fleetscore.models.model_sets import read_model_set
 from fleetscore.models.pins import Pins, read_pins
 from fleetscore.operations.advice import advise, ways_to_models
 from fleetscore.operations.model_keys import read_model_keys
+from fleetscore.partition_keys import find_unescaped
 from fleetscore.pipeline.attempt_marker import AttemptMarker
 from fleetscore.pipeline.score import read_shard_record
 from fleetscore.pipeline.spellings import find_spelled, speller_of
@@ -290,8 +291,8 @@ def _find_row(store: Store, path: str, partition: str) -> dict[str, Any] | None:
 
 
 def _other_spelling(store: Store, head: PlanHead, partition: str) -> str:
-    """The one key of the run that is another spelling of `partition`; InputError where there is none, or
-    several.
+    """The one key of the run that is another spelling of `partition`, or reads so unescaped; InputError
+    where there is none, or several.
     """
     with open_truth(store, head.table) as source:
         keys = pq.read_table(source, columns=["partition"])["partition"]
@@ -301,6 +302,8 @@ def _other_spelling(store: Store, head: PlanHead, partition: str) -> str:
         found = tuple(key for key in find_spelled([partition], keys.to_pylist(), spell) if key != partition)
     if len(found) == 1:
         return found[0]
+    if plain := find_unescaped(partition, keys.to_pylist()):
+        return plain
     raise _unknown_partition(head, partition, keys, found)
 
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from fleetscore.capabilities import Respells
 from fleetscore.models.pins import Pins
+from fleetscore.partition_keys import find_unescaped
 from fleetscore.registry import find_workload, workload_names
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_path
@@ -39,17 +40,30 @@ def speller_in(store: Store, workload: str) -> Speller | None:
 
 
 def key_in_run(store: Store, workload: str, run: str, partition: str) -> str:
-    """The key that the run's ledger has for the partition which `partition` means; `partition` itself where
-    there is no such key, or several.
+    """The key that the run's ledger has for the partition which `partition` means, in another spelling or
+    with slashes and per cent signs that are not escaped; `partition` itself where there is no such key, or
+    several.
     """
     spell = speller_in(store, workload)
     path = run_path(run, "ledger.parquet")
-    if spell is None or store.stat(path) is None:
+    is_own = spell is None and not {"/", "%"} & set(partition)
+    if is_own or store.stat(path) is None:
         return partition
     with open_truth(store, path) as source:
+        if _has_key(source, partition):
+            return partition
         keys = pq.read_table(source, columns=["partition"])["partition"].to_pylist()
     found = find_spelled([partition], keys, spell)
-    return found[0] if len(found) == 1 else partition
+    if len(found) == 1 and found[0] != partition:
+        return found[0]
+    return find_unescaped(partition, keys) or partition
+
+
+def _has_key(ledger: pa.NativeFile, partition: str) -> bool:
+    """Whether the ledger has the key; of the file only the row groups whose range holds it are read."""
+    return bool(
+        pq.read_table(ledger, columns=["partition"], filters=[("partition", "=", partition)]).num_rows
+    )
 
 
 def find_spelled(names: Sequence[str], known: Iterable[str], spell: Speller | None) -> tuple[str, ...]:
