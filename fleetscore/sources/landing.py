@@ -190,8 +190,8 @@ def read_standing(settings: DataSettings, window: Span) -> Standing:
 
     def ask() -> Standing:
         with opened_query(connection, query, window, settings.timezone, settings.read_limit_s) as batches:
-            [row] = [row for batch in batches for row in batch.to_pylist()]
-        return Standing(row["rows"], row["newest"] if isinstance(row["newest"], datetime) else None)
+            [row] = [batch for batch in batches if batch.num_rows]
+        return Standing(row["rows"][0].as_py(), _moment(row["newest"][0]))
 
     return _tried(ask)
 
@@ -294,24 +294,32 @@ def _inside(batch: pa.RecordBatch, settings: DataSettings, span: Span, time_colu
     )  # an hour that a zone has twice is told apart where rows are read
     try:
         times = TimeReader(settings.time_format, settings.timezone).read(column, ())
-    except InputError:
+    except (InputError, pa.ArrowInvalid):
         return batch  # it names the file where it is read
-    ends = pc.min_max(times)
-    first, stop = span.start - margin, span.end + margin
-    if not ends["min"].is_valid or (ends["min"].as_py() >= first and ends["max"].as_py() < stop):
-        return batch
-    within = pc.and_(pc.greater_equal(times, pa.scalar(first, TIME)), pc.less(times, pa.scalar(stop, TIME)))
-    return batch.filter(pc.fill_null(within, True))  # a row without a time is rejected where it is read
+    first, stop = pa.scalar(span.start - margin, TIME), pa.scalar(span.end + margin, TIME)
+    within = pc.and_(pc.greater_equal(times, first), pc.less(times, stop))
+    within = pc.fill_null(within, True)  # a row without a time is rejected where it is read
+    return batch if pc.all(within).as_py() else batch.filter(within)
 
 
 def _newest(newest: datetime | None, batch: pa.RecordBatch, time_column: str) -> datetime | None:
     if not time_column or not pa.types.is_timestamp(batch.schema.field(time_column).type):
         return newest
-    found = pc.max(batch.column(time_column)).as_py()
-    if found is None:
-        return newest
-    aware: datetime = found if found.tzinfo else found.replace(tzinfo=UTC)
-    return aware if newest is None else max(newest, aware)
+    found = _moment(pc.max(batch.column(time_column)))
+    return max((one for one in (newest, found) if one is not None), default=None)
+
+
+def _moment(value: pa.Scalar) -> datetime | None:
+    """The time of a scalar, one without a zone as if it were UTC; None for what is none, or is beyond the
+    years that Python has, such as `infinity`.
+    """
+    try:
+        found = value.as_py()
+    except (OverflowError, ValueError):
+        return None
+    if not isinstance(found, datetime):
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _time_column(settings: DataSettings, schema: pa.Schema) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from adbc_driver_postgresql import dbapi
 
 from fleetscore.errors import FileError, InputError, SettingsError, SourceError
 from fleetscore.sources import (
@@ -33,6 +34,12 @@ pytestmark = pytest.mark.slow
 VARIABLE = "FLEETSCORE_DATABASE_FLEET"
 HOUR: Window = parse_window("2026-03-04T10", Cadence.HOUR)
 QUERY = "SELECT ts, van, km FROM trips WHERE ts >= :start AND ts < :end ORDER BY ts;"
+
+LOCAL = (
+    "WITH local AS (SELECT ts::timestamp AS ts, van, km FROM trips) "
+    "SELECT * FROM local WHERE ts >= :start AND ts < :end"
+)
+ENDLESS = "SELECT CASE van WHEN 'b' THEN 'MOMENT' ELSE ts END AS ts, van, km FROM trips WHERE ts >= :start AND ts < :end"
 
 
 @pytest.fixture(scope="module")
@@ -239,6 +246,44 @@ def test_late_rows_are_noticed_and_landed_anew(store: Store, trips: PostgresServ
     assert read_landed(store, "vans", HOUR.key) == second
     counts = [read_table(store, one.file(), settings(), VANS).table.num_rows for one in (first, second)]
     assert counts == [60, 61]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_times_without_a_zone_are_late_only_where_rows_are_new(
+    store: Store, trips: PostgresServer, zone: str
+) -> None:
+    """What was landed of a column without a zone is what the database has: it is not landed again every hour."""
+    naive = settings(LOCAL, timezone=zone)
+    landed = land(store, naive, "vans", HOUR)
+    standing = read_standing(naive, HOUR)
+    assert landed.rows == 60
+    assert landed.newest is not None
+    assert (standing.rows, standing.newest) == (landed.rows, landed.newest)
+
+
+@pytest.mark.parametrize("moment", ["infinity", "-infinity", "0044-03-15 BC"])
+def test_a_time_beyond_all_years_costs_its_own_row(store: Store, trips: PostgresServer, moment: str) -> None:
+    """A query whose time is `infinity` in some rows: they lie in no window, and the others are landed."""
+    query = ENDLESS.replace("MOMENT", moment)
+    landed = land(store, settings(query), "vans", HOUR)
+    rows = read_table(store, landed.file(), settings(query), VANS, HOUR)
+    assert (rows.table.num_rows, rows.rejected) == (30, {})
+    assert read_standing(settings(query), HOUR).rows == 60
+
+
+def test_a_table_that_is_locked_is_tried_again(store: Store, trips: PostgresServer) -> None:
+    """Where the role gives up on locks, as many tries are made as where the server is away."""
+    trips.run("ALTER ROLE fleet SET lock_timeout = '100ms'")
+    try:
+        with dbapi.connect(trips.url) as other, other.cursor() as cursor:
+            cursor.execute("LOCK TABLE trips IN ACCESS EXCLUSIVE MODE")
+            with pytest.raises(SourceError, match="lock timeout"):
+                land(store, settings(), "vans", HOUR)
+            other.rollback()
+    finally:
+        trips.run("ALTER ROLE fleet RESET lock_timeout")
+    assert stored(store) == []
+    assert land(store, settings(), "vans", HOUR).rows == 60
 
 
 def test_a_landing_beyond_its_limit_leaves_nothing(store: Store, trips: PostgresServer) -> None:
