@@ -15,6 +15,7 @@ from sklearn.linear_model import Ridge
 from fleetscore.cli.program import run_command
 from fleetscore.pipeline.local import run_window
 from fleetscore.registry import get_workload
+from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store import open_store
 from fleetscore.workloads.models.data_guess import guess_time, look_at_data
 from tests.model_fleets.conftest import MIDNIGHT, fitted, telemetry
@@ -150,6 +151,55 @@ def test_names_of_files_give_the_key_and_the_partition(
     assert partition in settings.partition
     record = run_window(open_store(str(folders / "store")), "vans", "2026-11-21")
     assert record.counts.get("scored") == 3
+
+
+@pytest.mark.slow
+def test_models_of_vans_depots_and_all_give_keys_that_are_tried_in_this_order(folders: Path) -> None:
+    """Vans with a model of their own are scored by it, one without by its depot's; who has neither gets that of all."""
+    for file in (folders / "models").iterdir():
+        file.unlink()
+    for at, name in enumerate(("VAN-1", "depot-0", "default")):
+        (folders / "models" / f"{name}.pkl").write_bytes(pickle.dumps(fitted(at)))
+    assert make(folders, "--models", str(folders / "models"), "--trust-pickles") == 0
+    settings = settings_of(folders)
+    assert (settings.key_patterns, settings.partition) == (("{van_id}", "{depot}", ""), ("van_id",))
+    store = open_store(str(folders / "store"))
+    run_window(store, "vans", "2026-11-21")
+    found = read_results(store, read_manifest(store, "vans", "2026-11-21")).to_pandas()
+    keys = {van: set(rows.model_key) for van, rows in found.groupby("van_id")}
+    assert keys == {"VAN-1": {"VAN-1"}, "VAN-2": {""}, "VAN-3": {"depot-0"}}
+
+
+@pytest.mark.slow
+def test_a_manifests_keys_name_the_column_and_the_index_of_pandas_is_none(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The column that holds the manifest's keys is the partition, whatever the files are called; a column of row
+    numbers is neither that nor a feature. Keys that no column holds ask for --key.
+    """
+    for file in (folders / "telemetry").iterdir():
+        frame = pd.read_parquet(file)
+        frame.index = pd.Index([at // 2 for at in range(len(frame))])
+        frame.to_parquet(file, index=True)
+    lines = ["key,file"]
+    for at, van in enumerate(VANS):
+        (folders / "models" / f"{van}.pkl").rename(folders / "models" / f"m{at}x.pkl")
+        lines.append(f"{van},m{at}x.pkl")
+    (folders / "listed.csv").write_text("\n".join(lines))
+    words = [
+        "--models",
+        str(folders / "models"),
+        "--manifest",
+        str(folders / "listed.csv"),
+        "--trust-pickles",
+    ]
+    assert make(folders, *words) == 0
+    settings = settings_of(folders)
+    assert (settings.key_patterns, settings.partition) == (("{van_id}",), ("van_id",))
+    assert list(settings.data.features) == ["speed", "load_kg"]
+    (folders / "listed.csv").write_text("\n".join(lines).replace("VAN-", "van "))
+    assert make(folders, *words, name="others") == 2
+    assert "--key" in capsys.readouterr().err
 
 
 def test_what_cannot_be_guessed_is_asked_for_by_its_option(

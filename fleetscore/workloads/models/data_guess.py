@@ -28,6 +28,9 @@ _TIME_FORMATS = ("", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M:%S",
 _TIME_NAMES = re.compile(
     r"(^|_)(time|ts|timestamp|date|datetime|recorded|at|when|zeit|stamp)(_|$)|time|date", re.IGNORECASE
 )
+_INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+|")
+"""What pandas calls the index of a table without a name, in Parquet and in CSV."""
+
 _EPOCHS = {"epoch_s": (1e9, 3e9), "epoch_ms": (1e12, 3e12), "epoch_us": (1e15, 3e15)}
 _DATES = {"%Y-%m-%d": r"\d{4}-\d\d-\d\d", "%Y%m%d": r"(?<!\d)\d{8}(?!\d)", "%Y/%m/%d": r"\d{4}/\d\d/\d\d"}
 
@@ -57,8 +60,9 @@ class DataGuess:
 
     @property
     def rows(self) -> pa.Table:
-        """All sampled rows."""
+        """All sampled rows, without the numbers that pandas gave them."""
         table = pa.concat_tables(list(self.samples.values()), promote_options="permissive")
+        table = table.select([name for name in table.column_names if not _is_row_number(table, name)])
         return settle_types(_with_points(table) if self.written.get("decimal") == "," else table, None)
 
 
@@ -120,6 +124,11 @@ def text_values(column: pa.ChunkedArray) -> list[str]:
     if pa.types.is_floating(values.type):
         values = values.cast(pa.int64())
     return [str(value) for value in values.to_pylist()]
+
+
+def _is_row_number(table: pa.Table, name: str) -> bool:
+    """Whether the column is an index without a name; one of times may be the rows' time."""
+    return bool(_INDEX.fullmatch(name)) and not pa.types.is_timestamp(table[name].type)
 
 
 def _with_points(table: pa.Table) -> pa.Table:

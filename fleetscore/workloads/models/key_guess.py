@@ -5,13 +5,16 @@ names and values.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from fleetscore.errors import InputError
 from fleetscore.workloads.models.data_guess import text_values
+
+DEFAULT = "default"
+"""The name of the file of the model of all, where others have keys."""
 
 _LEAST_SHARE = 0.5
 
@@ -55,6 +58,38 @@ def guess_key(names: Sequence[str], values: Mapping[str, Sequence[str]]) -> KeyG
         fix='Give --key, such as "van-{van_id}", or --manifest with the key of each file.',
         field="key",
     )
+
+
+def guess_keys(names: Sequence[str], values: Mapping[str, Sequence[str]]) -> tuple[KeyGuess, ...]:
+    """The guess of `guess_key`, and those of further columns that give names which it does not, such as
+    depots beside vans: the column with the most values first, the model of all last.
+
+    >>> found = guess_keys(["1", "2", "north", "default"], {"depot": ["north"], "van": ["1", "2", "3"]})
+    >>> [one.pattern for one in found]
+    ['{van}', '{depot}', '']
+    """
+    first = guess_key([name for name in names if name != DEFAULT] or names, values)
+    found, left = [first], _left(names, first, values)
+    if len(first.columns) != 1:
+        return (first,)
+    while named := left - {DEFAULT}:
+        others = {name: texts for name, texts in values.items() if all(name not in g.columns for g in found)}
+        guesses = [_by_column(sorted(named), column, texts) for column, texts in others.items()]
+        best = max(guesses, key=lambda one: one.matched, default=None)
+        if best is None or best.matched < _LEAST_SHARE * len(named):
+            break
+        found.append(best)
+        left = _left(left, best, values)
+    last = (KeyGuess("", (), 1, 1),) if DEFAULT in left else ()
+    return (*sorted(found, key=lambda one: -one.values), *last)
+
+
+def _left(names: Iterable[str], guess: KeyGuess, values: Mapping[str, Sequence[str]]) -> set[str]:
+    """The names that are not those of the guess."""
+    if len(guess.columns) != 1:
+        return set()
+    before = guess.pattern.partition("{")[0]
+    return set(names) - {before + text for text in values[guess.columns[0]]}
 
 
 def guess_partition(rows: pa.Table, key: KeyGuess, candidates: Sequence[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from fleetscore.capabilities import FleetImport, Guess, NewFleet, Proposal
 from fleetscore.errors import InputError
 from fleetscore.models.importers.formats import without_suffix
-from fleetscore.models.importers.naming import list_source_models
+from fleetscore.models.importers.naming import MANIFEST, list_source_models
 from fleetscore.models.packs.base import METHODS, ModelFacts
 from fleetscore.models.packs.bundle import open_bundle
 from fleetscore.models.packs.shard_scoring import has_generic_names
@@ -29,7 +29,7 @@ from fleetscore.workloads.models.data_guess import (
     text_values,
 )
 from fleetscore.workloads.models.importing import import_fleet
-from fleetscore.workloads.models.key_guess import KeyGuess, guess_key, guess_partition
+from fleetscore.workloads.models.key_guess import DEFAULT, KeyGuess, guess_keys, guess_partition
 from fleetscore.workloads.models.settings import FleetData, FleetSettings, ModelsTable
 
 Certainty = Literal["given", "sure", "likely", "guess"]
@@ -38,11 +38,21 @@ _GLOB = frozenset("*?[{")
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """The partition, the pattern of model keys, and the guesses that gave them."""
+    """The partition, the patterns of model keys, and the guesses that gave them."""
 
     partition: tuple[str, ...]
-    pattern: str
+    patterns: tuple[str, ...]
     guesses: tuple[Guess, ...]
+
+    @property
+    def written(self) -> str | tuple[str, ...]:
+        """The patterns as settings have them."""
+        return self.patterns[0] if len(self.patterns) == 1 else self.patterns
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of all patterns."""
+        return tuple(dict.fromkeys(name for pattern in self.patterns for name in _columns_of(pattern)))
 
 
 def propose_fleet(
@@ -107,16 +117,18 @@ def _keys(rows: Any, asked: NewFleet, time: TimeGuess | None) -> _Keys:
             fix=f"It has {', '.join(rows.column_names)}.",
             field="partition",
         )
+    further: tuple[str, ...] = ()
     if asked.key is not None:
         key, told = (
             KeyGuess(asked.key, _columns_of(asked.key), 0, 0),
             Guess("key", asked.key, "given", "as --key says"),
         )
-    elif asked.models is None or asked.manifest is not None:
+    elif asked.models is None:
         key, told = KeyGuess("", (), 0, 0), Guess("key", "the partition", "likely", "one model for each")
     else:
-        key = guess_key(_names(asked.models), values)
-        told = _key_guess(key)
+        guesses = guess_keys(_names(asked.models, asked.manifest), values)
+        key, further = guesses[0], tuple(one.pattern for one in guesses[1:])
+        told = _key_guess(guesses)
     if asked.partition:
         found, partition = (
             asked.partition,
@@ -128,26 +140,29 @@ def _keys(rows: Any, asked: NewFleet, time: TimeGuess | None) -> _Keys:
     pattern = (
         key.pattern if asked.key is not None or key.matched else "/".join(f"{{{name}}}" for name in found)
     )
-    return _Keys(found, pattern, (partition, told))
+    return _Keys(found, (pattern, *further), (partition, told))
 
 
-def _names(models: Path) -> list[str]:
-    return [
-        model.name if model.path.is_dir() else without_suffix(model.name)
-        for model in list_source_models(models, ("",))
-    ]
+def _names(models: Path, manifest: Path | None) -> list[str]:
+    """The keys that a manifest gives, else the names of the models without suffix."""
+    found = list_source_models(models, ("",), manifest)
+    if manifest is not None or (models / MANIFEST).is_file():
+        return [model.key or DEFAULT for model in found if model.refusal is None]
+    return [model.name if model.path.is_dir() else without_suffix(model.name) for model in found]
 
 
 def _columns_of(pattern: str) -> tuple[str, ...]:
     return tuple(part.partition("}")[0] for part in pattern.split("{")[1:])
 
 
-def _key_guess(key: KeyGuess) -> Guess:
-    if not key.columns:
+def _key_guess(keys: Sequence[KeyGuess]) -> Guess:
+    if not keys[0].columns:
         return Guess("key", '""', "likely", "there is one model: it scores all rows")
-    certainty: Certainty = "sure" if key.matched >= 0.9 * key.values else "likely"
-    why = f"{key.matched} of {key.values} values of {', '.join(key.columns)} are names of model files"
-    return Guess("key", key.pattern, certainty, why)
+    columns = [key for key in keys if key.columns]
+    parts = [f"{key.matched} of {key.values} values of {', '.join(key.columns)}" for key in columns]
+    certainty: Certainty = "sure" if all(key.matched >= 0.9 * key.values for key in columns) else "likely"
+    why = f"{' and '.join(parts)} are names of models{', default is that of all' if len(columns) < len(keys) else ''}"
+    return Guess("key", ", ".join(key.pattern or '""' for key in keys), certainty, why)
 
 
 def _partition_guess(found: tuple[str, ...], key: KeyGuess) -> Guess:
@@ -161,12 +176,12 @@ def _partition_guess(found: tuple[str, ...], key: KeyGuess) -> Guess:
 def _import(asked: NewFleet, keys: _Keys, report: Callable[[str, int, int, str], None] | None) -> FleetImport:
     """The models, imported for the first method that all of them answer."""
     settings = FleetSettings(
-        partition=keys.partition, models=ModelsTable(key=keys.pattern), data=FleetData(path="data")
+        partition=keys.partition, models=ModelsTable(key=keys.written), data=FleetData(path="data")
     )
     if asked.models is None:
         raise InputError("There are no models to import.", field="models")
     source = asked.models
-    if keys.pattern == "" and asked.manifest is None:
+    if keys.patterns == ("",) and asked.manifest is None:
         source = next(
             (model.path for model in list_source_models(source, ("",))), source
         )  # whatever its name is
@@ -238,7 +253,7 @@ def _features(
         why = f"the data lacks {', '.join(lacking[:3])}" if lacking else "as the models name them"
         features = {name: None for name in features if name not in lacking or _is_usual(name, named)}
         return list(features), Guess("features", ", ".join(features), "guess" if lacking else "sure", why)
-    taken = {*keys.partition, *_columns_of(keys.pattern), time.column if time else ""}
+    taken = {*keys.partition, *keys.columns, time.column if time else ""}
     numbers = [name for name in rows.column_names if name not in taken and str(rows[name].type) == "double"]
     widths = {one.n_features for one in facts}
     fits = widths in ({len(numbers)}, set())
@@ -275,7 +290,7 @@ def _toml(
 ) -> str:  # fmt: skip
     """The settings file, a comment beside each line that is not sure."""
     told = {guess.line: guess for guess in guesses}
-    apart = [name for name in _columns_of(keys.pattern) if name not in keys.partition]
+    apart = [name for name in keys.columns if name not in keys.partition]
     kept = [*([time.column] if time else []), *apart]
     lines = [
         'kind = "models"',
@@ -292,7 +307,7 @@ def _toml(
         _line("features", features, told["features"]),
         f"keep = {_text(kept)}  # copied into the results" if kept else "",
         "", "[models]",
-        _line("key", keys.pattern, told["key"]),
+        _line("key", keys.written, told["key"]),
         *(_line(name, told[name].value, told[name]) for name in ("output", "method", "output_type") if name in told),
     ]  # fmt: skip
     return "\n".join(line for line in lines if line is not None) + "\n"
