@@ -3,6 +3,7 @@
 import logging
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +20,7 @@ from fleetscore.operations.notices.delivery import resend_pending, send_notice
 from fleetscore.operations.notices.ended_runs import notices_of, send_ending_notices
 from fleetscore.operations.notices.notice import Notice
 from fleetscore.operations.notices.targets import QUEUE, app_targets
-from fleetscore.operations.outbound.callbacks import answer_callbacks, request_callback
+from fleetscore.operations.outbound.callbacks import Callback, answer_callbacks, request_callback
 from fleetscore.operations.outbound.posting import check_address, post_json
 from fleetscore.pipeline.local import execute, run_window
 from fleetscore.pipeline.submit import submit_retry, submit_run
@@ -227,6 +228,35 @@ def test_a_callback_is_called_once_when_the_run_has_ended(store: Store) -> None:
         assert [answer_callbacks(store, app, now), answer_callbacks(store, app, now)] == [1, 0]
         assert hook.taken[0]["statusCode"] == "200"
         assert hook.taken[0]["Output"]["counts"] == {"scored": 1}
+
+
+def test_callers_of_one_run_are_each_called_once_by_processes_that_look_at_the_same_moment(
+    store: Store,
+) -> None:
+    """Two pipelines that wait for one window both hear of its end, and neither twice, however often each asked."""
+    write_lines(store, "2026-01-01T00", [("a", 1, "ok")])
+    with receiving() as first, receiving() as second:
+        app, now = AppSettings(webhook_private=1), datetime.now(UTC)
+        asked = submit_run(store, "toy", "2026-01-01T00", now, "http")
+        for hook in (first, second, first, second):
+            request_callback(store, app, asked.request.run, hook.url, now)
+        execute(store, asked.request)
+        with ThreadPoolExecutor(4) as pool:
+            taken = list(pool.map(lambda _: answer_callbacks(store, app, now), range(4)))
+        assert (sum(taken), len(first.taken), len(second.taken)) == (2, 1, 1)
+        assert list(store.list("callbacks/")) == []
+
+
+def test_a_callback_that_a_killed_process_was_at_is_called_after_a_while(store: Store) -> None:
+    """What is being called is left alone for minutes, and then called by another process."""
+    write_lines(store, "2026-01-01T00", [("a", 1, "ok")])
+    run = run_window(store, "toy", "2026-01-01T00").request.run
+    with receiving() as hook:
+        app, now = AppSettings(webhook_private=1), datetime.now(UTC)
+        store.write(f"callbacks/{run}.json", to_json(Callback(run, hook.url, now, calling=now)))
+        assert answer_callbacks(store, app, now + timedelta(minutes=1)) == 0
+        assert answer_callbacks(store, app, now + timedelta(minutes=6)) == 1
+        assert len(hook.taken) == 1
 
 
 def test_a_callback_into_a_private_network_is_refused_with_the_field(store: Store) -> None:

@@ -4,22 +4,25 @@ WebHook activity.
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import msgspec
 
 from fleetscore.app_settings import AppSettings
-from fleetscore.errors import FleetscoreError, InputError
+from fleetscore.errors import ConflictError, DamagedStateError, FleetscoreError, InputError, MissingBlobError
 from fleetscore.operations.outbound.posting import check_address, post_json
 from fleetscore.records import FINAL, RunRecord, RunState, to_json
 from fleetscore.runs.run_records import read_run
 from fleetscore.store.base import Store
-from fleetscore.store.state_files import read_truth
+from fleetscore.store.state_files import decode_truth, read_truth
 
 FOLDER = "callbacks/"
 _GIVE_UP_AFTER = timedelta(hours=24)
+_CALL_LIMIT = timedelta(minutes=5)  # a process that called for longer was killed at it
 _log = logging.getLogger("fleetscore.callbacks")
 
 
@@ -31,15 +34,25 @@ class Callback:
     address: str
     requested: datetime
     schema: int = 1
+    calling: datetime | None = None  # since when a process calls it; no other does for a while
 
 
 def request_callback(store: Store, app: AppSettings, run: str, address: str, now: datetime) -> None:
-    """Remember the address for the run; InputError when it may not be called."""
+    """Remember the address for the run, beside those of other callers; InputError when it may not be called."""
     try:
         check_address(address, allow_private=bool(app.webhook_private))
     except InputError as error:
         raise InputError(error.message, fix=error.fix, field="callBackUri") from error
-    store.write(f"{FOLDER}{run}.json", to_json(Callback(run, address, now)))
+    data = to_json(Callback(run, address, now))
+    if not store.create(f"{FOLDER}{run}.json", data) and not _waits(store, run, address):
+        store.write(f"{FOLDER}{run}.{hashlib.sha256(address.encode()).hexdigest()[:12]}.json", data)
+
+
+def _waits(store: Store, run: str, address: str) -> bool:
+    """Whether the first address of the run that waits is this one; False where it cannot be read."""
+    with suppress(MissingBlobError, DamagedStateError):
+        return read_truth(store, f"{FOLDER}{run}.json", Callback).address == address
+    return False
 
 
 def answer_callbacks(store: Store, app: AppSettings, now: datetime) -> int:
@@ -49,8 +62,7 @@ def answer_callbacks(store: Store, app: AppSettings, now: datetime) -> int:
     taken = 0
     for entry in list(store.list(FOLDER)):
         try:
-            callback = read_truth(store, entry.path, Callback)
-            taken += _answer(store, app, entry.path, callback, now)
+            taken += _answer(store, app, entry.path, now)
         except FleetscoreError as error:  # one bad callback never keeps back the others
             _log.warning("The callback at %s was not taken: %s", entry.path, error)
     return taken
@@ -76,14 +88,24 @@ def describe_ending(record: RunRecord) -> bytes:
     return msgspec.json.encode({"Output": output, "Error": failure, "statusCode": "500"})
 
 
-def _answer(store: Store, app: AppSettings, path: str, callback: Callback, now: datetime) -> bool:
+def _answer(store: Store, app: AppSettings, path: str, now: datetime) -> bool:
+    try:
+        data, etag = store.read_tagged(path)
+    except MissingBlobError:
+        return False  # another process has called it since it was listed
+    callback = decode_truth(data, path, Callback)
     record = read_run(store, callback.run)
-    if record.state not in FINAL:
+    if record.state not in FINAL or (callback.calling and now - callback.calling < _CALL_LIMIT):
         return False
+    try:
+        etag = store.replace(path, to_json(replace(callback, calling=now)), etag)
+    except ConflictError:
+        return False  # another process calls it at this moment
     try:
         post_json(callback.address, describe_ending(record), allow_private=bool(app.webhook_private))
     except FleetscoreError as error:
         if now - (record.ended or callback.requested) < _GIVE_UP_AFTER:
+            store.replace(path, to_json(callback), etag)
             raise
         _log.error("The callback of %s was never taken and is given up: %s", callback.run, error)
     store.delete(path)
