@@ -7,6 +7,7 @@ of its own. Operations are plain functions of a connection, in `records.py`.
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -24,6 +25,7 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _SCHEMA_VERSION = 2
 _LARGEST_BATCH = 1000
+_HANDLES = 4
 _CHECKED_BYTES = 1 << 26  # larger databases are not read through at every start
 _INSTANCES = """
 CREATE TABLE instance (
@@ -207,6 +209,11 @@ def _open(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
 def _explained(error: Exception, path: Path) -> SettingsError:
     """Return an error that names the database and what to do."""
     if isinstance(error, sqlite3.OperationalError | OSError):  # a full disk, a lock, a lack of rights
+        if _lacks_handles():  # SQLite says "unable to open database file" of that as well
+            return SettingsError(
+                f"{path} cannot be used: {error}; this process has no file handles left: allow more "
+                "(`ulimit -n`), and start again"
+            )
         return SettingsError(
             f"{path} cannot be used: {error}; make room, or correct its owner and rights, and start again"
         )
@@ -215,6 +222,20 @@ def _explained(error: Exception, path: Path) -> SettingsError:
         "devhost.sqlite-wal and devhost.sqlite-shm away: the orchestrations in them are then lost, and the "
         "host begins with none."
     )
+
+
+def _lacks_handles() -> bool:
+    """Whether the process cannot open as many files as a connection needs: database, log, index, journal."""
+    opened: list[int] = []
+    try:
+        while len(opened) < _HANDLES:
+            opened.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno in (errno.EMFILE, errno.ENFILE)
+    finally:
+        for handle in opened:
+            os.close(handle)
+    return False
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -2,6 +2,8 @@
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -108,3 +110,26 @@ def test_filters_combine(tmp_path: Path) -> None:
         assert await store.write(records.purge, Filter()) == 18 - len(expected)  # never what has not ended
 
     _with_store(tmp_path, work)
+
+
+@pytest.mark.parametrize("spare", range(4))
+def test_missing_file_handles_are_named_as_such(tmp_path: Path, spare: int) -> None:
+    """A process without file handles says so; it is not advised to make room or to correct rights."""
+    program = (
+        "import os, resource, sys\n"
+        "from pathlib import Path\n"
+        "from devhost.errors import SettingsError\n"
+        "from devhost.store import Store\n"
+        "lowest = os.open(os.devnull, os.O_RDONLY)\n"
+        "os.close(lowest)\n"
+        "limit = lowest + 1 + int(sys.argv[2])\n"  # the lock of the folder takes the first
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))\n"
+        "try:\n"
+        "    Store(Path(sys.argv[1])).close()\n"
+        "except SettingsError as error:\n"
+        "    print(error)\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path), str(spare)], capture_output=True, text=True, check=True
+    ).stdout
+    assert "no file handles left" in said and "make room" not in said
