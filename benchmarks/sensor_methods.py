@@ -114,7 +114,7 @@ def _train(key: str, series: Series, time_us: Int64s, models: Mapping[str, Senso
     counts = np.array([series.trained])
     past = Gathered(time_us[: series.trained], series.value[: series.trained], counts, counts, counts, {}, {})
     first, end = int(time_us[0]), int(time_us[series.trained - 1]) + 1
-    pack = train_detectors(pa.array([key]), past, {key: models[key]}, SETTINGS, first, end)
+    pack = train_detectors(pa.array([key]), past, {key: models[key]}, SETTINGS, first, end, {})
     if not len(pack):
         raise ValueError(f"{series.name} is too short for detectors")
     return pack

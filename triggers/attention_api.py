@@ -50,14 +50,14 @@ async def list_mutes(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.route(route="attention/{workload}/mutes", methods=["POST"])
 @handle_errors
 async def mute_attention(req: func.HttpRequest) -> func.HttpResponse:
-    """Ask for no attention to a cause, a partition or both until a set time."""
-    from fleetscore.operations.attention.mutes import mute
+    """Ask for no attention to a cause, a partition, both or an incident until a set time."""
+    from fleetscore.operations.normal_incidents import request_mute
 
     workload, body = _workload(req), read_body(req, MuteBody)
     return answer_json(
         await run_in_thread(
-            mute, app_store(), workload, why=body.why, until=body.until, now=datetime.now(UTC),
-            requested_by=body.requested_by, partition=body.partition, cause=body.cause,
+            request_mute, app_store(), workload, why=body.why, until=body.until, now=datetime.now(UTC),
+            requested_by=body.requested_by, partition=body.partition, cause=body.cause, normal=body.normal,
         )
     )  # fmt: skip
 

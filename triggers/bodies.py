@@ -156,13 +156,14 @@ class ChallengerBody(ChangeBody, forbid_unknown_fields=True, frozen=True):
 
 class MuteBody(ChangeBody, forbid_unknown_fields=True, frozen=True):
     """No attention to `cause`, to `partition` (a key, or a pattern with *) or to both, until a day, a time,
-    or so many days ahead (7d).
+    or so many days ahead (7d); or to the incident or event `normal`, which training then takes as normal.
     """
 
     why: Annotated[str, msgspec.Meta(min_length=1, max_length=2_000)]
     until: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     partition: Annotated[str, msgspec.Meta(max_length=1_024)] = ""
     cause: Version = ""
+    normal: Annotated[str, msgspec.Meta(max_length=1_100)] = ""
 
 
 class UnmuteBody(ChangeBody, forbid_unknown_fields=True, frozen=True):

@@ -68,7 +68,8 @@ def _print_incident(incident: Incident) -> None:
     )
     counts = f"{plural(len(incident.events), 'event')}, {plural(incident.readings, 'reading')}"
     say(
-        f"{incident.workload}  {groups}  since {incident.start:%Y-%m-%d %H:%M}, {state}  severity {incident.severity:.1f}  {counts}"
+        f"{incident.workload}  {groups}  since {incident.start:%Y-%m-%d %H:%M}, {state}  severity {incident.severity:.1f}  {counts}  "
+        f"[{incident.incident}]"
     )
     worst = sorted(incident.events, key=lambda one: -one.severity)
     for event in worst[:_EVENTS_SHOWN]:

@@ -30,31 +30,48 @@ if TYPE_CHECKING:
     callback=not_empty,
     help="Only this cause, as no_readings; overdue: windows that never ran.",
 )
+@click.option(
+    "--normal",
+    default="",
+    metavar="INCIDENT",
+    callback=not_empty,
+    help="Only this incident or event, which is normal: the next training learns it.",
+)
 @click.option("--why", required=True, metavar="TEXT", help="The reason, kept with the mute.")
 @click.option(
     "--until", required=True, metavar="TIME", help="The end: a day (2026-12-24), a time, or days ahead (7d)."
 )
 @asking_options
 def mute(
-    workload: str, partition: str, cause: str, why: str, until: str, fleet: FleetBase, as_json: bool
+    workload: str,
+    partition: str,
+    cause: str,
+    normal: str,
+    why: str,
+    until: str,
+    fleet: FleetBase,
+    as_json: bool,
 ) -> None:
     """Acknowledge a standing fault: attention and notices leave it out until a set time.
 
     A mute is about a cause, a partition, a cause of a partition, or everything of the workload. Other
     partitions and other causes of the same windows are told of as before. Outcomes and the calendar stay as
-    they are.
+    they are. With --normal it is about one incident, and as long as it is in force the next training of
+    its sensors takes what happened there as normal.
     """
     from fleetscore.cli.render import print_json
     from fleetscore.operations.attention.mutes import format_mute
 
     before = [] if as_json else _lines_left(fleet, workload)
-    act = fleet.mute(workload, why=why, until=until, partition=partition, cause=cause)
+    act = fleet.mute(workload, why=why, until=until, partition=partition, cause=cause, normal=normal)
     if as_json:
         print_json(act)
         return
     hides = _lines_left(fleet, workload) != before
     say(f"Muted: {format_mute(act)}")
-    if not hides:
+    if normal:
+        say("The next training whose readings hold it takes it as normal: fleetscore train.")
+    elif not hides:
         say(
             "It hides nothing that needs attention at present: fleetscore attention names causes and partitions."
         )

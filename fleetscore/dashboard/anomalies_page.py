@@ -49,7 +49,9 @@ def _incident(incident: Incident, links: Links) -> Markup:
             if len(events) == 1
             else (f"{escape_key(incident.groups[0])}/*" if len(incident.groups) == 1 else "")
         )
-        muting = mute_form(incident.workload, CAUSE, partition, f"mute-{incident.incident}", links)
+        muting = mute_form(
+            incident.workload, CAUSE, partition, f"mute-{incident.incident}", links, incident.incident
+        )
     aside = tag("a", incident.workload, href=links.workload(incident.workload))
     return card(
         title, table(columns, rows), tag("p", f"and {more} more") if more > 0 else None, muting, aside=aside

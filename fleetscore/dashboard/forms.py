@@ -8,22 +8,33 @@ from datetime import datetime
 from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.markup import Child, Markup, tag
 from fleetscore.errors import InputError
-from fleetscore.operations.attention.mutes import Mute, mute, unmute
+from fleetscore.operations.attention.mutes import Mute, unmute
 from fleetscore.operations.known_workloads import find_named_workload
+from fleetscore.operations.normal_incidents import request_mute
 from fleetscore.store.base import Store
 
 REQUESTED_BY = "dashboard"
 """The name on record where nobody is signed in: a key does not name anybody."""
 
 _MUTE = frozenset({"workload", "cause", "partition", "why", "until"})
+_NORMAL = _MUTE | {"normal"}
 _UNMUTE = frozenset({"workload", "unmute"})
 
 
-def mute_form(workload: str, cause: str, partition: str, id_: str, links: Links) -> Markup:
-    """A closed form that mutes the cause, of the partitions of the pattern `partition` unless its box is cleared."""
+def mute_form(
+    workload: str, cause: str, partition: str, id_: str, links: Links, incident: str = ""
+) -> Markup:
+    """A closed form that mutes the cause, of the partitions of the pattern `partition` unless its box is cleared,
+    or that marks the incident as normal where its box is ticked.
+    """
     only = (
         tag("label", tag("input", type="checkbox", name="partition", value=partition, checked=True), f" only {partition}")
         if partition
+        else None
+    )  # fmt: skip
+    normal = (
+        tag("label", tag("input", type="checkbox", name="normal", value=incident), " this incident is normal: learn it")
+        if incident
         else None
     )  # fmt: skip
     fields: list[Child] = [
@@ -33,6 +44,7 @@ def mute_form(workload: str, cause: str, partition: str, id_: str, links: Links)
         tag("input", name="why", required=True, maxlength=2000, placeholder="why", aria_label="why"),
         tag("input", type="date", name="until", required=True, aria_label="until"),
         only,
+        normal,
         tag("button", "Mute"),
     ]
     form = tag("form", fields, method="post", action=links.overview())
@@ -55,15 +67,16 @@ def carry_out(store: Store, fields: Mapping[str, str], now: datetime, requested_
     for fields of no form of ours.
     """
     names = set(fields) - {"code"}
-    if not (names == _UNMUTE or _MUTE - {"partition"} <= names <= _MUTE):
+    if not (names == _UNMUTE or _MUTE - {"partition"} <= names <= _NORMAL):
         raise InputError("The form is none of the dashboard's.", fix="Load the page again.", field="form")
     workload = find_named_workload(store, fields["workload"]).name
     if "unmute" in fields:
         unmute(store, workload, fields["unmute"], why="", now=now, requested_by=requested_by)
     else:
-        mute(
+        names = {"normal"} if fields.get("normal") else {"partition", "cause"}
+        request_mute(
             store, workload, why=fields["why"], until=fields["until"], now=now, requested_by=requested_by,
-            partition=fields.get("partition", ""), cause=fields["cause"],
+            **{name: fields.get(name, "") for name in names},
         )  # fmt: skip
     return workload
 

@@ -215,7 +215,9 @@ class FleetBase(ABC):
         """What needs attention, of the workload or of every one that has something."""
 
     @abstractmethod
-    def mute(self, workload: str, *, why: str, until: str, partition: str = "", cause: str = "") -> Mute:
+    def mute(
+        self, workload: str, *, why: str, until: str, partition: str = "", cause: str = "", normal: str = ""
+    ) -> Mute:
         """Ask for no attention to the cause, the partition or both until then (2026-12-24, a time, or 7d),
         and say why.
         """

@@ -161,13 +161,15 @@ class RemoteFleet(FleetBase):
             return list_attention([self.call("GET", path, WorkloadPage).workload])
         return list_attention(self.call("GET", "dashboard?format=json", Overview).workloads)
 
-    def mute(self, workload: str, *, why: str, until: str, partition: str = "", cause: str = "") -> Mute:
+    def mute(
+        self, workload: str, *, why: str, until: str, partition: str = "", cause: str = "", normal: str = ""
+    ) -> Mute:
         """Have the app write down that the cause, the partition or both need no attention until then."""
         from fleetscore.operations.attention.mutes import Mute
 
         body = {
             "why": why, "until": until, "partition": partition, "cause": cause, "requested_by": getpass.getuser(),
-        }  # fmt: skip
+        } | ({"normal": normal} if normal else {})  # fmt: skip
         return self.call("POST", f"attention/{part(workload)}/mutes", Mute, body)
 
     def unmute(self, workload: str, mute: str, why: str = "") -> Mute:

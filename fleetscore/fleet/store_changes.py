@@ -28,14 +28,17 @@ if TYPE_CHECKING:
 class StoreChanges(StoreAccess):
     """Changes of a store that need no host."""
 
-    def mute(self, workload: str, *, why: str, until: str, partition: str = "", cause: str = "") -> Mute:
+    def mute(
+        self, workload: str, *, why: str, until: str, partition: str = "", cause: str = "", normal: str = ""
+    ) -> Mute:
         """Write down that the cause, the partition or both need no attention until then."""
-        from fleetscore.operations.attention.mutes import mute
         from fleetscore.operations.known_workloads import find_named_workload
+        from fleetscore.operations.normal_incidents import request_mute
 
-        return mute(
+        return request_mute(
             self.store, find_named_workload(self.store, workload).name, why=why, until=until,
             now=datetime.now(UTC), requested_by=getpass.getuser(), partition=partition, cause=cause,
+            normal=normal,
         )  # fmt: skip
 
     def unmute(self, workload: str, mute: str, why: str = "") -> Mute:

@@ -194,7 +194,7 @@ def _of_workload(
     first = max(window_at(since, newest.cadence, newest.zone), kind.parse_window(latest.first))
     states = _read_states(store, name, first, newest)
     gap = kind.event_gap()
-    acts = [act for act in list_mutes(store, name, now) if act.covers(CAUSE)]
+    acts = [act for act in list_mutes(store, name, now) if act.covers(CAUSE) or act.normal]
     events = [_newest_state(rows, newest.end - gap, acts) for rows in states.values()]
     chosen = [event for event in events if event.end >= since and device in ("", event.group)]
     return group_incidents(name, chosen, gap), newest.end
@@ -224,9 +224,15 @@ def _newest_state(rows: Sequence[dict[str, Any]], over: datetime, mutes: Sequenc
     """
     last = rows[-1]
     peak = next(row for row in rows if row["severity"] >= last["severity"])
-    muted = next((act for act in mutes if act.covers_partition(last["partition"])), None)
+    muted = next((act for act in mutes if _is_about(act, last["event"], last["partition"])), None)
     return Anomaly(
         last["event"], last["partition"], last["group"], last["start"], last["end"], last["end"] >= over,
         last["readings"], last["severity"], peak["peak"], peak["value"], peak["expected_low"], peak["expected_high"],
         peak["detector"], last["window"], format_mute(muted) if muted is not None else "",
     )  # fmt: skip
+
+
+def _is_about(act: Mute, event: str, partition: str) -> bool:
+    if act.normal:
+        return any(one.event == event for one in act.normal)
+    return act.covers_partition(partition)

@@ -47,6 +47,7 @@ READING = [
     ("mutes", "toy"), ("mutes", "nobody"), ("unmute", "toy", "ghost"), ("mute", "nobody", "--why", "w", "--until", "7d"),
     ("mute", "toy", "--why", "known", "--until", "2001-01-01"), ("mute", "toy", "--why", " ", "--until", "7d"),
     ("mute", "toy", "--why", "known", "--until", "soon"),
+    ("mute", "toy", "--normal", "p4@20260101T0000Z", "--why", "w", "--until", "7d"), ("mute", "toy", "--normal", "x", "--why", "w", "--until", "7d"),
     ("runs",), ("runs", "--workload", "nobody"), ("show", RUN), ("show", "toy-2031-01-01T00"),
     ("explain", RUN, "p4"), ("explain", RUN, "nobody"), ("replay", RUN, "p4"), ("replay", RUN, "nobody"),
     ("anomalies",), ("anomalies", "--since", "soon"), ("anomalies", "--workload", "toy"), ("anomalies", "--workload", "nobody"),

@@ -17,15 +17,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from fleetscore.cli.__main__ import run_command
+from fleetscore.dashboard.forms import carry_out
 from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.views import read_view, read_view_request
-from fleetscore.errors import InputError
+from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.operations.anomalies import Anomaly, AnomalyReport, group_incidents, list_anomalies
-from fleetscore.operations.attention.mutes import mute
+from fleetscore.operations.attention.mutes import list_mutes, mute
+from fleetscore.operations.normal_incidents import request_mute
 from fleetscore.operations.notices.ended_runs import notices_of
 from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.runs.event_tables import commit_events
 from fleetscore.runs.manifests import read_events, read_manifest
+from fleetscore.runs.normal_marks import list_normal_events
 from fleetscore.runs.run_records import read_run
 from fleetscore.store import open_store
 from fleetscore.windows import Cadence, parse_window
@@ -208,6 +211,71 @@ def test_muted_incident_is_counted_and_left_out(
     assert run_command(["anomalies", "--store", str(place), "--muted"]) == 0
     out = capsys.readouterr().out
     assert "p1/heat" in out and "known leak" in out
+
+
+def test_normal_mark_is_about_one_incident_until_it_is_revoked(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`mute --normal` hides the incident's events or one of them, not the sensor's cause, names them for training, and ends by unmute."""
+    place = tmp_path / "store"
+    shutil.copytree(folder, place)
+    store, now = open_store(str(place)), datetime.now(UTC)
+    (incident,) = list_anomalies(store, now).incidents
+    command = ["mute", "sensor_anomaly", "--why", "flushing", "--until", "7d", "--store", str(place)]
+    assert run_command([*command, "--normal", incident.events[1].event, "--json"]) == 0
+    one = json.loads(capsys.readouterr().out)
+    muted = {event.event for event in list_anomalies(store, now).incidents[0].events if event.muted}
+    assert muted == {incident.events[1].event}
+    assert run_command([*command, "--normal", incident.incident]) == 0
+    assert "as normal" in capsys.readouterr().out
+    assert list_anomalies(store, now).incidents[0].is_muted
+    marked = list_normal_events(store, "sensor_anomaly", now)
+    assert [(m.partition, m.start, m.end) for m in marked] == [
+        (e.partition, e.start, e.end) for e in incident.events
+    ]
+    acts = list_mutes(store, "sensor_anomaly", now)
+    assert not any(act.covers("anomaly") for act in acts)
+    assert one["id"] in {act.id for act in acts}
+    for act in acts:
+        assert run_command(["unmute", "sensor_anomaly", act.id, "--store", str(place)]) == 0
+    assert not list_normal_events(store, "sensor_anomaly", now) and not list_anomalies(store, now).muted
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"normal": "p1/flow@20260305T0540Z", "cause": "anomaly"}, "muted by itself"),
+        ({"normal": "p1/flow@19990101T0000Z"}, "has no incident"),
+        ({"normal": "p1/flow@00010101T0000Z"}, "no id of an incident"),
+        ({"normal": "\ud800 p1"}, "no id of an incident"),
+    ],
+)
+def test_what_is_no_incident_cannot_be_normal(folder: Path, given: dict[str, str], message: str) -> None:
+    """An unknown incident, one beside a cause, and what is no id are refused, and nothing is written."""
+    store = open_store(str(folder))
+    with pytest.raises((InputError, MissingBlobError), match=message):
+        request_mute(store, "sensor_anomaly", why="w", until="7d", now=NOW, requested_by="me", **given)
+    assert list_mutes(store, "sensor_anomaly", NOW) == []
+
+
+def test_form_marks_its_incident_as_normal(folder: Path, tmp_path: Path) -> None:
+    """The form's box marks the incident alone, whatever else the form says of cause and partitions."""
+    place = tmp_path / "store"
+    shutil.copytree(folder, place)
+    store, now = open_store(str(place)), datetime.now(UTC)
+    (incident,) = list_anomalies(store, now).incidents
+    fields = {
+        "workload": "sensor_anomaly",
+        "cause": "anomaly",
+        "partition": "p1/*",
+        "why": "w",
+        "until": f"{now + timedelta(3):%Y-%m-%d}",
+    }
+    carry_out(store, fields | {"normal": incident.incident}, now, "ana")
+    (act,) = list_mutes(store, "sensor_anomaly", now)
+    assert len(act.normal) == 2 and act.requested_by == "ana" and not act.covers("anomaly")
+    _, body = read_view(open_store(str(folder)), read_view_request([("view", "anomalies")]), NOW)
+    assert f'name="normal" value="{incident.incident}"' in str(body.content)
 
 
 def event(group: str, minute: int, length: int = 5, sensor: str = "a") -> Anomaly:

@@ -29,6 +29,7 @@ from fleetscore.workloads.sensor_anomaly.detect.model import (
     SHAPES,
     SHORT,
     TAIL,
+    USUAL,
     DetectorPack,
     read_detectors,
     write_detectors,
@@ -209,7 +210,9 @@ def test_detectors_of_earlier_versions_stay_readable() -> None:
     """Detectors that were written before readings in a bin were counted are read as if there was one in each."""
     arrays = {name: np.ones((2, *shape)) for name, shape in SHAPES.items()}
     keys = pa.array(["a/b", "c/d"])
-    data = write_keyed_arrays(keys, {n: a.reshape(-1) for n, a in arrays.items() if n != "per_bin"})
+    data = write_keyed_arrays(
+        keys, {n: a.reshape(-1) for n, a in arrays.items() if n not in ("per_bin", *USUAL)}
+    )
     assert read_detectors(data).per_bin.tolist() == [1.0, 1.0]
     with pytest.raises(ModelError, match="not what was written"):
         read_detectors(write_keyed_arrays(keys, {"center": np.ones(2)}))

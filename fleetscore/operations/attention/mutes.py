@@ -18,9 +18,10 @@ from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.pipeline.spellings import Speller
 from fleetscore.records import to_json
 from fleetscore.requesters import format_name
+from fleetscore.runs.normal_marks import NormalEvent, list_acts
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
-from fleetscore.store.paths import mute_path, mutes_folder
+from fleetscore.store.paths import mute_path
 from fleetscore.store.state_files import read_truth
 
 LONGEST = timedelta(days=366)
@@ -37,6 +38,8 @@ _TIME = re.compile(r"\d{4}-?\d{2}-?\d{2}[T ]")
 class Mute:
     """What needs no attention before `until`: `partition` is a key or a pattern with * ([*] is a plain
     asterisk), "" for all; `cause` is a code, "" for all.
+
+    With `normal` it is about these events alone, which are normal.
     """
 
     id: str
@@ -47,11 +50,12 @@ class Mute:
     at: datetime
     partition: str = ""
     cause: str = ""
+    normal: tuple[NormalEvent, ...] = ()
     schema: int = 1
 
     def covers(self, cause: str) -> bool:
         """Whether the mute is about this cause, of whatever partitions."""
-        return self.cause in ("", cause)
+        return not self.normal and self.cause in ("", cause)
 
     def covers_partition(self, partition: str, spell: Speller | None = None) -> bool:
         """Whether the mute is about this partition, by the canonical spelling of both where there are several."""
@@ -73,7 +77,7 @@ class Unmute:
 
 def mute(
     store: Store, workload: str, *, why: str, until: str, now: datetime, requested_by: str, partition: str = "",
-    cause: str = "",
+    cause: str = "", normal: tuple[NormalEvent, ...] = (),
 ) -> Mute:  # fmt: skip
     """Write down a mute and return it; InputError for a reason that is missing and an end that is past or
     further than a year.
@@ -89,7 +93,7 @@ def mute(
             raise InputError(
                 f"The {field} has {len(text)} characters.", fix=f"Write at most {limit}.", field=field
             )
-    act = Mute("", workload, reason, end, requested_by, now, partition, cause)
+    act = Mute("", workload, reason, end, requested_by, now, partition, cause, normal)
     digest = hashlib.sha256(to_json(act)).hexdigest()[:8]
     act = replace(act, id=f"{now:%Y%m%dT%H%M%SZ}-{digest}")
     store.create(mute_path(workload, "mutes", act.id), to_json(act))
@@ -110,13 +114,8 @@ def unmute(store: Store, workload: str, mute_id: str, *, why: str, now: datetime
 
 def list_mutes(store: Store, workload: str, now: datetime) -> list[Mute]:
     """The mutes in force, oldest first; DamagedStateError names a file that cannot be read."""
-    folder = mutes_folder(workload)
-    paths = [entry.path for entry in store.list(folder)]
-    ended = {_id_of(path) for path in paths if path.startswith(f"{folder}unmutes/")}
-    wanted = [path for path in paths if path.startswith(f"{folder}mutes/") and _id_of(path) not in ended]
-    return [
-        act for act in side_by_side(lambda path: read_truth(store, path, Mute), wanted) if act.until > now
-    ]
+    acts = side_by_side(lambda path: read_truth(store, path, Mute), list_acts(store, workload))
+    return [act for act in acts if act.until > now]
 
 
 def parse_until(text: str, now: datetime) -> datetime:
@@ -162,6 +161,8 @@ def format_mute(act: Mute) -> str:
     """What is muted, until when, by whom and why, as one line."""
     cause = act.cause or "every cause"
     subject = f"{cause} of {act.partition}" if act.partition else cause
+    if act.normal:
+        subject = f"{', '.join(one.event for one in act.normal)} as normal"
     return f"{subject}, until {act.until:%Y-%m-%d %H:%M} UTC, by {format_name(act.requested_by)}: {act.why}"
 
 
@@ -190,7 +191,3 @@ def _parse_moment(text: str, now: datetime) -> datetime | None:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-
-
-def _id_of(path: str) -> str:
-    return path.rpartition("/")[2].removesuffix(".json")

@@ -26,6 +26,7 @@ from fleetscore.workloads.sensor_anomaly.detect.horizon import HORIZON_BINS
 from fleetscore.workloads.sensor_anomaly.entries import HOUR_US, CatalogFile, count_readings
 from fleetscore.workloads.sensor_anomaly.expectations import find_few
 from fleetscore.workloads.sensor_anomaly.fitted import ModelIndex, read_indices
+from fleetscore.workloads.sensor_anomaly.normal_events import remark_unlearned
 from fleetscore.workloads.sensor_anomaly.source_input import span_of
 
 ROW_BYTES = 24
@@ -136,7 +137,9 @@ def discover_training_span(run: RunContext) -> Partitions:
         detail=_spread(few, details),
     )
     table = pa.concat_tables([table, file_partitions(files, listing)])
-    return Partitions(table, _readable(files), listing.remarks())
+    trained = set(keys.filter(pa.array(~few)).to_pylist())
+    passed_by = remark_unlearned(run.store, run.workload, trained, span, datetime.now(UTC))
+    return Partitions(table, _readable(files), (*listing.remarks(), *passed_by))
 
 
 def file_partitions(files: Sequence[CatalogFile], listing: Listing) -> pa.Table:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from fleetscore.workloads.sensor_anomaly.detect.training import train_detectors,
 from fleetscore.workloads.sensor_anomaly.discovery import span_us
 from fleetscore.workloads.sensor_anomaly.gathering import Gathered, gather_readings
 from fleetscore.workloads.sensor_anomaly.importing import draft_of
+from fleetscore.workloads.sensor_anomaly.normal_events import normal_spans
 from fleetscore.workloads.sensor_anomaly.packs import SensorModel, pack_models, read_pack, write_pack
 from fleetscore.workloads.sensor_anomaly.readings import Floats
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
@@ -92,7 +94,8 @@ def train_shard(run: RunContext, shard: Shard) -> Trained:
                 }
             )
     table = pa.Table.from_pylist(outcomes, OUTCOMES)
-    detectors = train_detectors(keys, gathered, models, run.settings, *span_us(run))
+    normal = normal_spans(run.store, run.workload, datetime.now(UTC))
+    detectors = train_detectors(keys, gathered, models, run.settings, *span_us(run), normal)
     files = {_PART: write_pack(pack_models(models)), _DETECTORS_PART: write_detectors(detectors)}
     return Trained(files, table, pa.Table.from_pylist(metrics) if metrics else None)
 

@@ -22,6 +22,7 @@ from fleetscore.workloads.sensor_anomaly.detect.severity import (
     rate_first_hour,
     rate_hours,
 )
+from fleetscore.workloads.sensor_anomaly.detect.usual import follows_pattern
 from fleetscore.workloads.sensor_anomaly.readings import Floats, Int64s
 
 _MEDIAN, _SVM = DETECTORS.index("median"), DETECTORS.index("svm")
@@ -196,16 +197,37 @@ def _mark(
     first = begin - before.raw.shape[2]
     hours = rate_hours(pack, raw, first, first + CALIBRATION_BINS, bins.end, rules.weights)
     severity = np.concatenate([np.zeros((len(pack), CALIBRATION_BINS)), *(h.severity for h in hours)], axis=1)
-    there = np.isfinite(np.concatenate([before.mean, bins.mean], axis=1))
+    mean = np.concatenate([before.mean, bins.mean], axis=1)
+    there = np.isfinite(mean)
     count = np.concatenate([before.count, bins.count], axis=1).astype(np.int64)
     memory = begin - MEMORY_BINS
     limits = severity_limits(rules.alarms_per_sensor_day, pack.pace, pack.per_bin)
-    marked = limit_marks(severity >= limits[:, None], there, first, memory)
+    usual = _suppress_usual(pack, mean, first, readings, rows, limits, window, out)
+    marked = limit_marks((severity >= limits[:, None]) & ~usual, there, first, memory)
     for row, sensor in enumerate(rows.tolist()):
         for chain in chain_marks(marked[row], memory, window, rules.gap_bins):
             counts = np.cumsum(count[row, chain.bins - first])
             peaks = np.maximum.accumulate(severity[row, chain.bins - first])
             _write_event(chain.bins, counts, peaks, window, readings, sensor, float(limits[row]), out)
+
+
+def _suppress_usual(
+    pack: DetectorPack, mean: Floats, first: int, readings: ShardReadings, rows: Int64s, limits: Floats, window: int,
+    out: Assessed,
+) -> npt.NDArray[np.bool_]:  # fmt: skip
+    """Which bins follow a usual pattern of their sensor; severities of the window's readings in them are kept
+    below the limit.
+    """
+    usual = np.zeros(mean.shape, bool)
+    for row in np.flatnonzero(np.isfinite(pack.usual[:, 0, 0])).tolist():
+        level = (mean[row] - pack.center[row]) / pack.scale[row]
+        usual[row] = follows_pattern(level, pack.usual[row], float(pack.tolerance[row]))
+        start = int(readings.starts[rows[row]])
+        place = np.arange(start, start + int(readings.counts[rows[row]]))
+        number = readings.time_us[place] // BIN_US
+        own = place[(number >= window) & usual[row, number - first]]
+        out.severity[own] = np.minimum(out.severity[own], np.nextafter(limits[row], 0.0))
+    return usual
 
 
 def _write_event(

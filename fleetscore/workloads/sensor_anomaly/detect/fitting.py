@@ -14,6 +14,8 @@ from fleetscore.workloads.sensor_anomaly.detect.model import (
     CLUSTERS,
     DETECTORS,
     LONG,
+    PATTERN_BINS,
+    PATTERNS,
     SHORT,
     TAIL,
     DetectorPack,
@@ -45,7 +47,7 @@ def fit_detectors(keys: pa.StringArray, bins: Bins, svm: Floats) -> DetectorPack
     pace = _pace(np.isfinite(level))
     pack = DetectorPack(
         keys, center, scale, pace, short, long, season, none, np.zeros((len(keys), len(DETECTORS))),
-        _per_bin(bins),
+        _per_bin(bins), np.full((len(keys), PATTERNS, PATTERN_BINS), np.nan, np.float32), np.zeros(len(keys), np.float32),
     )  # fmt: skip
     raw = raw_scores(pack, bins, svm)
     tops = [largest_of_training(one) for one in raw]

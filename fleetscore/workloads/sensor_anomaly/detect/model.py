@@ -23,6 +23,9 @@ SHORT, LONG = 8, 32
 TAIL = 48
 """So many of the largest raw scores of training are kept, of each detector."""
 
+PATTERNS, PATTERN_BINS = 4, 96
+"""A sensor has at most so many usual patterns of so many bins with readings each."""
+
 SHAPES: Mapping[str, tuple[int, ...]] = {
     "center": (),
     "scale": (),
@@ -33,11 +36,18 @@ SHAPES: Mapping[str, tuple[int, ...]] = {
     "tail": (len(DETECTORS), TAIL),
     "seen": (len(DETECTORS),),
     "per_bin": (),
+    "usual": (PATTERNS, PATTERN_BINS),
+    "tolerance": (),
 }
 """Array of a pack -> shape of one sensor's part."""
 
-_LATER = {"per_bin": 1.0}
-"""Arrays that earlier versions did not write -> what stands for each of their entries."""
+USUAL = ("usual", "tolerance")
+"""Arrays of usual patterns, as float32; a file of sensors without any has none of them."""
+
+_LATER = {"per_bin": 1.0, "usual": np.nan, "tolerance": 0.0}
+"""Arrays that a file may lack -> what stands for each of their entries."""
+
+_KINDS = {name: np.float32 if name in USUAL else np.float64 for name in SHAPES}
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,8 @@ class DetectorPack:
     `pace` is how many bins a day have readings, `short` and `long` hold the centroids of windows, `season`
     the level by hour of the day (UTC; NaN where the history carries none), `tail` the largest raw scores of
     training, largest first, -inf where there were fewer, `seen` how many raw scores they are the largest
-    of, `per_bin` how many readings a bin has that has any.
+    of, `per_bin` how many readings a bin has that has any, `usual` the patterns that are normal (NaN where
+    there is none), `tolerance` how far readings that follow them may be off.
     """
 
     keys: pa.StringArray
@@ -60,6 +71,8 @@ class DetectorPack:
     tail: Floats
     seen: Floats
     per_bin: Floats
+    usual: Floats
+    tolerance: Floats
 
     def __len__(self) -> int:
         return len(self.center)
@@ -74,7 +87,7 @@ def join_detectors(packs: Sequence[DetectorPack]) -> DetectorPack:
     """All sensors of the packs, in their order."""
     keys = pa.concat_arrays([pa.array([], pa.string()), *(pack.keys for pack in packs)])
     arrays = (
-        np.concatenate([np.empty((0, *shape)), *(getattr(pack, name) for pack in packs)])
+        np.concatenate([np.empty((0, *shape), _KINDS[name]), *(getattr(pack, name) for pack in packs)])
         for name, shape in SHAPES.items()
     )
     return DetectorPack(keys, *arrays)
@@ -82,16 +95,19 @@ def join_detectors(packs: Sequence[DetectorPack]) -> DetectorPack:
 
 def write_detectors(pack: DetectorPack) -> bytes:
     """The pack as the bytes of an npz file without any pickle; equal packs give equal bytes."""
-    return write_keyed_arrays(pack.keys, {name: getattr(pack, name).reshape(-1) for name in SHAPES})
+    names = SHAPES if np.isfinite(pack.usual).any() else [name for name in SHAPES if name not in USUAL]
+    return write_keyed_arrays(
+        pack.keys, {name: getattr(pack, name).reshape(-1).astype(_KINDS[name]) for name in names}
+    )
 
 
 def read_detectors(data: bytes) -> DetectorPack:
     """The pack in these bytes; ModelError `corrupt_model` when they are none, or hold numbers that no
     training gives.
     """
-    keys, arrays = read_keyed_arrays(data, dict.fromkeys(SHAPES, np.float64), optional=_LATER)
+    keys, arrays = read_keyed_arrays(data, _KINDS, optional=_LATER)
     for name, value in _LATER.items():
-        arrays.setdefault(name, np.full(len(keys), value))
+        arrays.setdefault(name, np.full(len(keys) * int(np.prod(SHAPES[name])), value, _KINDS[name]))
     shaped = {}
     for name, shape in SHAPES.items():
         expected = len(keys) * int(np.prod(shape))
@@ -103,4 +119,6 @@ def read_detectors(data: bytes) -> DetectorPack:
         raise corrupt_file("a center or scale of its detectors is not finite, or a scale not above 0")
     if not (np.isfinite(pack.per_bin).all() and (pack.per_bin >= 1).all()):
         raise corrupt_file("a number of readings in a bin of its detectors is not finite, or below 1")
+    if np.isinf(pack.usual).any() or not (np.isfinite(pack.tolerance).all() and (pack.tolerance >= 0).all()):
+        raise corrupt_file("a usual pattern of its detectors is infinite, or a tolerance not 0 or more")
     return pack

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,18 +11,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.workload import ModelSetDraft
-from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US, DAY_BINS, HOUR_BINS, empty_bins, fill_bins
+from fleetscore.workloads.sensor_anomaly.detect.bins import (
+    BIN_US,
+    DAY_BINS,
+    HOUR_BINS,
+    Bins,
+    empty_bins,
+    fill_bins,
+)
 from fleetscore.workloads.sensor_anomaly.detect.fitting import fit_detectors
 from fleetscore.workloads.sensor_anomaly.detect.horizon import CONTEXT_BINS
 from fleetscore.workloads.sensor_anomaly.detect.loading import detector_files
 from fleetscore.workloads.sensor_anomaly.detect.model import (
     DETECTORS,
     SHAPES,
+    USUAL,
     DetectorPack,
     join_detectors,
 )
 from fleetscore.workloads.sensor_anomaly.detect.severity import share_weights
 from fleetscore.workloads.sensor_anomaly.detect.svm import SvmOfBins
+from fleetscore.workloads.sensor_anomaly.detect.usual import Span, learn_patterns
 from fleetscore.workloads.sensor_anomaly.fitted import Fitted
 from fleetscore.workloads.sensor_anomaly.gathering import Gathered
 from fleetscore.workloads.sensor_anomaly.packs import SensorModel, pack_models, read_index
@@ -39,10 +48,12 @@ _CELLS = 1_500_000  # bins of all sensors that are fitted at once
 
 def train_detectors(
     keys: pa.Array, gathered: Gathered, models: Mapping[str, SensorModel], settings: SensorSettings,
-    first_us: int, end_us: int,
+    first_us: int, end_us: int, normal: Mapping[str, Sequence[Span]],
 ) -> DetectorPack:  # fmt: skip
     """The detectors of those sensors that got a model and have half a day of readings; none where all
     weights are 0.
+
+    `normal` has the events of a sensor that are marked as normal: they become its usual patterns.
     """
     if not any(settings.detect.weights):
         return join_detectors([])
@@ -55,7 +66,8 @@ def train_detectors(
     packs = []
     for begin in range(0, len(rows), step):
         own = np.array(rows[begin : begin + step])
-        packs.append(_fit(pa.array([named[row] for row in own]), gathered, starts, own, models, first, end))
+        chosen = pa.array([named[row] for row in own])
+        packs.append(_fit(chosen, gathered, starts, own, models, first, end, normal))
     return join_detectors(packs)
 
 
@@ -73,10 +85,16 @@ def with_detectors(draft: ModelSetDraft, pack: DetectorPack, settings: SensorSet
                 name: round(float(s), 4) for name, s in zip(DETECTORS, shares, strict=True)
             },
             "severity_at_98_percent": _typical(pack),
-            "bytes_per_sensor": 8 * sum(int(np.prod(shape)) for shape in SHAPES.values()),
+            "bytes_per_sensor": 8
+            * sum(int(np.prod(shape)) for name, shape in SHAPES.items() if name not in USUAL),
             "alarms_per_sensor_day": settings.alarms_per_sensor_day,
         }
     }
+    patterns = np.isfinite(pack.usual[:, :, 0]).sum(axis=1)
+    if patterns.any():
+        card["detectors"]["usual_patterns"] = {
+            pack.keys[row].as_py(): int(patterns[row]) for row in np.flatnonzero(patterns).tolist()
+        }
     return replace(draft, files={**draft.files, **detector_files(pack, models)}, card={**draft.card, **card})
 
 
@@ -104,7 +122,7 @@ def _is_enough(gathered: Gathered, starts: Int64s, row: int) -> bool:
 
 def _fit(
     keys: pa.Array, gathered: Gathered, starts: Int64s, rows: Int64s, models: Mapping[str, SensorModel], first: int,
-    end: int,
+    end: int, normal: Mapping[str, Sequence[Span]],
 ) -> DetectorPack:  # fmt: skip
     bins = empty_bins(len(rows), first - CONTEXT_BINS, end)
     place = np.concatenate([np.arange(starts[r], starts[r] + gathered.counts[r]) for r in rows.tolist()])
@@ -112,7 +130,16 @@ def _fit(
     pack = pack_models({key: models[key] for key in keys.to_pylist()})
     fitted = Fitted(pack, _positions(pack.keys, keys), {})
     svm: Floats = SvmOfBins(fitted, fitted.place)(np.arange(len(rows)), bins.since(first))
-    return fit_detectors(keys, bins, svm)
+    return _with_usual(fit_detectors(keys, bins, svm), bins, normal)
+
+
+def _with_usual(pack: DetectorPack, bins: Bins, normal: Mapping[str, Sequence[Span]]) -> DetectorPack:
+    usual, tolerance = pack.usual.copy(), pack.tolerance.copy()
+    for row, key in enumerate(pack.keys.to_pylist()):
+        if key in normal:
+            level = (bins.mean[row] - pack.center[row]) / pack.scale[row]
+            usual[row], tolerance[row] = learn_patterns(level, bins.first, normal[key])
+    return replace(pack, usual=usual, tolerance=tolerance)
 
 
 def _positions(sorted_keys: pa.Array, keys: pa.Array) -> Int64s:
