@@ -20,10 +20,10 @@ demo: $(VENV)/.runtime ## run the three workloads on sample data through the loc
 cloud: setup ## run the demo of the sensors on the whole local cloud: Azurite, the local Batch service and the local host
 	@$(VENV)/bin/fleetscore cloud
 
-test: setup ## run the tests
+test: setup $(VENV)/.compiled ## run the tests
 	$(RUN) -m pytest -n $(JOBS) --dist loadfile
 
-test-slow: setup browser prometheus ## run the slow tests: kills at every phase, whole demos, load, the dashboard in a browser
+test-slow: setup $(VENV)/.compiled browser prometheus ## run the slow tests: kills at every phase, whole demos, load, the dashboard in a browser
 	$(RUN) -m pytest -m slow --ignore=tests/deploy $(foreach test,$(MONTH),--ignore=$(test))
 
 test-all: test test-slow lint infra-check demo ## what .ci/run runs, then the simulated month, the deployed package, and the offload suite on an unkind Batch service
@@ -85,6 +85,12 @@ $(VENV)/.runtime: $(VENV)/.python requirements.txt requirements-cli.txt pyprojec
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt requirements-sources.txt requirements-import.txt
 	@echo "Installing what tests and checks need into $(VENV) ..."
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -r requirements-sources.txt -r requirements-import.txt
+	@touch $@
+
+# Without it each process of the tests would compile what it meets first, all at once.
+$(VENV)/.compiled: fleetscore/kernels/kernels.json $(VENV)/.dev
+	@echo "Compiling the loops that scoring and training use ..."
+	@$(RUN) -m fleetscore.kernels.ahead
 	@touch $@
 
 # Azurite, the storage emulator of the tests, comes from npm; where the machine has no Node, the one that pip installed serves.
