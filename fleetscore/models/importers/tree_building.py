@@ -20,6 +20,7 @@ from fleetscore.models.packs.tree_walk import CODE_BITS, PLANE_BITS
 FEATURES_LIMIT = 1 << (PLANE_BITS - 1)
 NODES_LIMIT = 1 << (CODE_BITS - 1)  # of a tree
 OUTPUTS_LIMIT = 1 << 12
+DEPTH_LIMIT = 1 << 12  # levels of a tree: its library takes hours over a proof of many more
 
 Whole = NDArray[np.int64]
 
@@ -53,10 +54,12 @@ def compile_trees(
     """Return the compiled model; ModelError `corrupt_model` where children, features or thresholds do not
     make trees.
 
-    `base` [outputs] is what the sums begin with, `constants` what the facts' recipe needs.
+    `base` [outputs] is what the sums begin with, `constants` what the facts' recipe needs. `unsupported_model`
+    beyond the limits above.
     """
     _require_sizes(nodes, facts, base)
     order, leaf_order, span, counts = _preorder(nodes)
+    _require_depth(nodes)
     feature, set_of = nodes.feature[order], None if nodes.in_set is None else nodes.in_set[order]
     threshold = nodes.threshold[order]
     if np.any((feature < 0) | (feature >= facts.n_features)):
@@ -132,6 +135,18 @@ def _preorder(nodes: Nodes) -> tuple[Whole, Whole, Whole, Whole]:
             f"tree {-1 - inner} has a child that is not there, or that two nodes share, or nodes without parent"
         )
     return order[:inner], leaves[: inner + counts.size], span[:inner], counts
+
+
+def _require_depth(nodes: Nodes) -> None:
+    """Raise ModelError where a tree has more levels than the limit; the children are known to make trees."""
+    offsets = np.repeat(nodes.begins[:-1], np.diff(nodes.begins))
+    level = nodes.begins[:-1]
+    for _ in range(DEPTH_LIMIT):
+        inner = level[nodes.left[level] >= 0]
+        if not inner.size:
+            return
+        level = np.concatenate([offsets[inner] + nodes.left[inner], offsets[inner] + nodes.right[inner]])
+    raise unsupported(f"a tree of more than {DEPTH_LIMIT:,} levels")
 
 
 @compiled

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fleetscore.errors import ModelError
+from fleetscore.models.archive_errors import ARCHIVE_ERRORS
 
 PACK_MODELS = 1000
 """Models per pack file: what a damaged file can cost, and what a shard loads at least."""
@@ -270,7 +271,7 @@ def _read_npz(data: bytes, kinds: Mapping[str, Any], optional: Collection[str] =
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in kinds if name in archive or name not in optional}
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+    except ARCHIVE_ERRORS as error:
         raise corrupt_file(str(error)) from error
     for name, array in arrays.items():
         if array.dtype != kinds[name] or array.ndim != 1:

@@ -7,16 +7,15 @@ The file is an .npz of numbers and one JSON text; loading it executes nothing.
 from __future__ import annotations
 
 import io
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
-from zipfile import BadZipFile
 
 import msgspec
 import numpy as np
 
 from fleetscore.errors import BugError, ModelError
+from fleetscore.models.archive_errors import ARCHIVE_ERRORS
 from fleetscore.typed_json import decode_json
 from fleetscore.workloads.server_load.features import ALL_FEATURES, FEATURES
 from fleetscore.workloads.server_load.labels import CLASSES
@@ -200,7 +199,7 @@ def load_trees(data: bytes) -> Trees:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             facts = decode_json(file["facts"].tobytes(), ModelFacts)
             arrays = [file[name] for name in _STORED]
-    except (ValueError, KeyError, OSError, EOFError, BadZipFile, zlib.error, msgspec.DecodeError) as error:
+    except (*ARCHIVE_ERRORS, msgspec.DecodeError) as error:
         raise ModelError(f"model.npz is not a packed model: {error}", code="corrupt_model") from error
     if facts.features not in (FEATURES, ALL_FEATURES):
         raise ModelError(

@@ -5,7 +5,6 @@ that holds no code.
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleetscore.errors import ModelError
+from fleetscore.models.archive_errors import ARCHIVE_ERRORS
 from fleetscore.workloads.store_sales.blends import Blend, blend_arrays, blend_of_arrays
 from fleetscore.workloads.store_sales.chain import Chain, Season
 from fleetscore.workloads.store_sales.contract import QUANTILES
@@ -162,7 +162,7 @@ def unpack_arrays(data: bytes) -> dict[str, NDArray[Any]]:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except ARCHIVE_ERRORS as error:
         raise ModelError(
             f"The file is not an npz archive of plain arrays: {error}.",
             fix="Train again.",
