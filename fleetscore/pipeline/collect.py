@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fleetscore.errors import DamagedStateError, MissingBlobError
 from fleetscore.pipeline.context import open_planned
 from fleetscore.pipeline.copied_rows import copy_rewritten, relocate
 from fleetscore.pipeline.drift import count_drifted, measure_run
@@ -26,6 +28,7 @@ from fleetscore.store.paths import run_path
 from fleetscore.store.state_files import read_truth
 from fleetscore.store.tables import count_values, open_truth
 
+_log = logging.getLogger("fleetscore.runs")
 _LEAST_GROWTH_BYTES = 64_000_000
 """Below this, libraries and buffers weigh more than rows."""
 
@@ -53,13 +56,23 @@ def collect_run(store: Store, run: str, reasons: Mapping[int, str] | None = None
         records, ledger, warnings, head.kept_files + tuple(copied.values()), head.rates.models_bytes
     )
     store.write(run_path(run, "files.json"), to_json(collected.files))
-    write_timeline(store, run, read_shard_plans(store, head), records)
+    _keep_timeline(store, head, records)
     store.write(run_path(run, "collected.json"), to_json(collected))
     store.flush(
         run_path(run, name) for name in ("ledger.parquet", CAUSES_FILE, "files.json", "collected.json")
     )
     log_partitions(head, records, ledger, read_policy(store, head.request.workload).log_partitions)
     return collected
+
+
+def _keep_timeline(store: Store, head: PlanHead, records: list[ShardRecord]) -> None:
+    """Keep the timeline; a list of shards that cannot be read costs the run no more than that."""
+    try:
+        planned = read_shard_plans(store, head)
+    except (DamagedStateError, MissingBlobError) as error:
+        _log.warning("%s has no timeline: %s", head.request.run, error)
+        return
+    write_timeline(store, head.request.run, planned, records)
 
 
 def read_collected(store: Store, run: str) -> Collected:

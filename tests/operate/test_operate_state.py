@@ -27,11 +27,13 @@ from fleetscore.operations.repair.files import repair
 from fleetscore.operations.repair.state_check import check_state
 from fleetscore.operations.ticks import read_ticks, record_tick
 from fleetscore.operations.watchdog import find_trouble, list_open_runs
+from fleetscore.pipeline.ledger import count_outcomes
 from fleetscore.pipeline.local import execute, run_training, run_window
 from fleetscore.pipeline.submit import submit_retry, submit_run
 from fleetscore.records import Only, PublishedAnyway, RunState, to_json
 from fleetscore.registry import get_workload, read_policy
 from fleetscore.runs.index import list_runs, list_runs_since
+from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_latest, read_manifest, read_results
 from fleetscore.runs.retirements import retire
 from fleetscore.runs.run_records import read_run, record_state
@@ -307,6 +309,20 @@ def test_several_damaged_files_of_one_window_are_repaired_in_one_go(copied: Stor
     done = repair(copied, now())
     assert ({one.path for one in done.repairs}, done.whole) == (set(cut), True)
     assert (check_state(copied).bad, rows_of(copied), states_of(copied)) == ((), rows, states)
+
+
+@pytest.mark.parametrize("purpose", ["score", "train"])
+def test_a_lost_list_of_shards_costs_a_run_its_timeline_only(copied: Store, purpose: str) -> None:
+    """Ledger and sums are made anew from the committed shards, whether or not the plan's list of shards can be read."""
+    listed = f"runs/toy-{HOURS[1]}" if purpose == "score" else f"runs/toy-train-{HOURS[0]}-{HOURS[2]}"
+    [shards] = [entry.path for entry in copied.list(f"{listed}/shards-")]
+    for path in (shards, f"{listed}/ledger.parquet", f"{listed}/collected.json"):
+        copied.write(path, copied.read(path)[:20])
+    assert repair(copied, now()).whole
+    assert (
+        read_run(copied, listed.removeprefix("runs/")).counts["scored"]
+        == count_outcomes(read_ledger(copied, listed.removeprefix("runs/")))["scored"]
+    )
 
 
 def test_a_manifest_that_nothing_tells_of_is_set_aside_only_when_that_is_asked_for(copied: Store) -> None:

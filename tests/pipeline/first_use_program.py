@@ -105,6 +105,8 @@ def import_science(job: Job) -> None:
 def use(url: str, jobs: list[Job], life: int) -> dict[str, Any]:
     """Do everything at once; what failed, and the rows of each window."""
     os.environ["FLEETSCORE_STORE"] = url
+    import activities  # noqa: F401  # as function_app does before the first call comes
+
     sys.setswitchinterval(1e-6)
     barrier, failed = threading.Barrier(THREADS), []
     steps: list[Callable[[Job], None]] = [run_by_activities] * 6 + [look, import_science]
