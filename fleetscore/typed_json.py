@@ -22,7 +22,10 @@ def decode_json(data: bytes | str | msgspec.Raw, kind: type[Value]) -> Value:
     """The value of that kind which the JSON holds; msgspec.DecodeError where it is no JSON,
     msgspec.ValidationError where it is another kind's.
     """
-    value: Value = _decoder(kind).decode(data)
+    try:
+        value: Value = _decoder(kind).decode(data)
+    except UnicodeDecodeError as error:  # msgspec leaves bytes in texts that are no UTF-8 to Python
+        raise msgspec.DecodeError(f"a text is no UTF-8: {error}") from error
     return value
 
 

@@ -66,3 +66,9 @@ def test_values_and_text_become_the_same_record() -> None:
     with pytest.raises(msgspec.ValidationError, match="window"):
         convert_value(plain | {"window": 5}, RunRequest)
     assert convert_value({"a": "1.5"}, dict[str, float], strict=False) == {"a": 1.5}
+
+
+def test_bytes_that_are_no_text_are_no_json() -> None:
+    """A text that is no UTF-8 is refused like any other text that is no JSON."""
+    with pytest.raises(msgspec.DecodeError, match="UTF-8"):
+        decode_json(b'["\xf3peed"]', tuple[str, ...])
