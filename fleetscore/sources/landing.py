@@ -289,9 +289,8 @@ def _inside(batch: pa.RecordBatch, settings: DataSettings, span: Span, time_colu
         return batch
     column = batch.column(time_column)
     has_zone = getattr(column.type, "tz", None) is not None or settings.timezone in ("", "UTC")
-    margin = timedelta(
-        hours=0 if has_zone else 1
-    )  # an hour that a zone has twice is told apart where rows are read
+    # An hour that a zone has twice is told apart where rows are read.
+    margin = timedelta(hours=0 if has_zone else 1)
     try:
         times = TimeReader(settings.time_format, settings.timezone).read(column, ())
     except (InputError, pa.ArrowInvalid):

@@ -60,9 +60,7 @@ class Bundle:
     index: pa.Table
     names: tuple[str, ...]
     read: Callable[[str], Any]
-    known: dict[int, PackFeatures] = field(
-        default_factory=dict
-    )  # by pack, as the index or an opened pack says
+    known: dict[int, PackFeatures] = field(default_factory=dict)  # by pack, of the index or the opened pack
     opened: dict[int, Pack] = field(default_factory=dict)
     unpickled: dict[str, Any] = field(default_factory=dict)  # of trusted workloads, by key
     sizes: dict[int, int] = field(default_factory=dict)  # bytes of read packs, the oldest use first

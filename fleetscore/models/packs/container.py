@@ -22,10 +22,10 @@ Buffer = bytes | bytearray | memoryview
 T = TypeVar("T")
 
 MAGIC = b"FSMODELS"
-VERSION, NARROW_VERSION = (
-    1,
-    2,
-)  # where arrays are narrower than their layout says, earlier programs cannot read them
+VERSION = 1
+NARROW_VERSION = 2
+"""Of packs with arrays that are narrower than their layout says, which earlier programs cannot read."""
+
 HEAD = struct.Struct("<8sIIQ")  # magic, version, reserved, bytes of the description
 ALIGNMENT_BYTES = 64
 DTYPES = frozenset({"u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8"})

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from fleetscore.errors import FileError, InputError
 from fleetscore.models.packs.bundle import Bundle
 from fleetscore.records import InputFile
-from fleetscore.sources import ColumnKind, Landed, NamedSpan, TimeRange, land, list_inputs, read_table
+from fleetscore.sources import ColumnKind, NamedSpan, land, list_inputs, read_table
 from fleetscore.workload import RunContext
 from fleetscore.workloads.models.fitting import KeyRows
 from fleetscore.workloads.models.key_counts import WindowCounts, count_keys
@@ -43,10 +43,10 @@ class TrainingRows:
             yield key, self.table.slice(self.offsets[at], self.offsets[at + 1] - self.offsets[at])
 
 
-def training_span(run: RunContext) -> TimeRange:
-    """The span of time that the training reads."""
+def training_span(run: RunContext) -> NamedSpan:
+    """The span of time that the training reads, by the name of its landing and its counts."""
     first, end = run.span
-    return TimeRange(first.start, end.start)
+    return NamedSpan(f"train-{first.key}-{end.key}", first.start, end.start)
 
 
 def find_training_files(run: RunContext) -> tuple[tuple[InputFile, ...], tuple[str, ...]]:
@@ -55,22 +55,16 @@ def find_training_files(run: RunContext) -> tuple[tuple[InputFile, ...], tuple[s
     if run.inputs:
         return run.inputs, ()
     if settings.data.database:
-        return (_land_training_rows(run).file(),), ()
+        landed = land(run.store, settings.source, run.workload, training_span(run))
+        return (landed.file(),), ()
     listing = list_inputs(run.store, settings.source, training_span(run))
     return listing.files, listing.remarks()
 
 
-def _land_training_rows(run: RunContext) -> Landed:
-    first, end = run.span
-    span = NamedSpan(f"train-{first.key}-{end.key}", first.start, end.start)
-    return land(run.store, run.settings.source, run.workload, span)
-
-
 def count_training_rows(run: RunContext, files: Sequence[InputFile]) -> WindowCounts:
     """Rows by file, partition and key, counted once for each version of a file."""
-    first, end = run.span
-    name = f"train-{first.key}-{end.key}"
-    return count_keys(run.store, run.workload, name, run.settings, files, training_span(run))
+    span = training_span(run)
+    return count_keys(run.store, run.workload, span.key, run.settings, files, span)
 
 
 def named_keys(keys: pa.ChunkedArray, settings: FleetSettings) -> pa.ChunkedArray:

@@ -45,7 +45,12 @@ def calendar_of(settings: StoreSalesSettings, cadence: Cadence) -> Calendar | No
         _holidays_of(settings.country, 2026)
     if cadence is not Cadence.INDEX:
         return Calendar(settings.country)
-    return Calendar(settings.country, _week_of(date.fromisoformat(settings.week_one)) - 1)
+    return Calendar(settings.country, plain_shift(settings.week_one))
+
+
+def plain_shift(week_one: str) -> int:
+    """What a plain week number lacks to the ordinal of its ISO week; `week_one` is a date in number 1."""
+    return _week_of(date.fromisoformat(week_one)) - 1
 
 
 def describe_calendar(settings: StoreSalesSettings, cadence: Cadence) -> str:

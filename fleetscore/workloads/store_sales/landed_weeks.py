@@ -4,8 +4,7 @@ to forecast alike, and the rows are landed once for each window.
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import datetime
 
 from fleetscore.errors import InputError, ModelError
 from fleetscore.models.model_sets import read_model_set
@@ -20,8 +19,7 @@ from fleetscore.workloads.store_sales.contract import (
     LOOKBACK_WEEKS,
     StoreSalesSettings,
 )
-
-_TRAINING = "train-"
+from fleetscore.workloads.store_sales.holiday_weeks import plain_shift
 
 
 def land_window_weeks(run: RunContext) -> Listing:
@@ -35,8 +33,7 @@ def land_training_weeks(run: RunContext) -> Listing:
     first, stop = run.span
     reads = settings.training_span_weeks + LOOKBACK_WEEKS
     first = first.next(max(0, stop.ordinal - reads - first.ordinal))
-    name = f"{_TRAINING}{first.key}-{stop.key}"
-    span = NamedSpan(name, _start_of(first, settings), _start_of(stop, settings))
+    span = NamedSpan(f"train-{first.key}-{stop.key}", _start_of(first, settings), _start_of(stop, settings))
     return Listing((land(run.store, settings.source, run.workload, span).file(),), (), 1)
 
 
@@ -99,7 +96,5 @@ def _start_of(window: Window, settings: StoreSalesSettings) -> datetime:
             fix="Set week_one to the date of a day in week 1, or name windows as 2026-W47.",
             field="week_one",
         )
-    day = date.fromisoformat(settings.week_one)
-    monday = day - timedelta(days=day.weekday()) + timedelta(weeks=window.ordinal - 1)
-    zone = ZoneInfo(settings.timezone)
-    return datetime(monday.year, monday.month, monday.day, tzinfo=zone).astimezone(UTC)
+    dated = window.ordinal + plain_shift(settings.week_one)
+    return Window(Cadence.WEEK, dated, settings.timezone).start
