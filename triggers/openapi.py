@@ -304,7 +304,7 @@ def _results(workload: dict[str, Any]) -> dict[str, Any]:
     numbers = {"type": "integer", "minimum": 0}
     described = _endpoint(
         "Rows of a window, page by page: the header Link names the next page.",
-        [200, 400, 404, 409],
+        [200, 304, 400, 404, 409],
         parameters=[
             workload,
             _parameter("window", "path", "a window's key, or latest"),
@@ -321,12 +321,14 @@ def _results(workload: dict[str, Any]) -> dict[str, Any]:
                 "run", "query", "409 unless this run has published the window: pages that fit each other"
             ),
             _parameter("held", "query", "true: what a check of the newest run holds back"),
+            _parameter("If-None-Match", "header", "304 where the rows are still those of this ETag"),
         ],
     )
     described["responses"]["200"]["content"] = {
         "application/x-ndjson": {"schema": {"type": "string"}},
         "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}},
     }
+    described["responses"]["304"] = {"description": "The rows are still those of the given ETag."}
     return described
 
 

@@ -289,7 +289,7 @@ class RemoteFleet(FleetBase):
         query = f"format=parquet&partition={part(partition)}&held={str(held).lower()}&limit={_ROWS_OF_A_PAGE}"
         path, offset, run, parts = f"results/{part(workload)}/{part(window or 'latest')}", 0, "", []
         while True:
-            tail = f"&run={run}" if run and not held else ""
+            tail = f"&run={run}" if run else ""
             response = self._send("GET", f"{path}?{query}&offset={offset}{tail}")
             parts.append(pq.read_table(pa.BufferReader(response.content)).replace_schema_metadata())
             run, following = response.headers.get("X-Run", ""), response.headers.get("X-Next-Offset")

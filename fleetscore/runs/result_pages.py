@@ -4,6 +4,7 @@ the page needs.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,12 @@ class WindowResults:
     run: str
     files: tuple[ResultFile, ...]
     rows: int
+
+    @property
+    def tag(self) -> str:
+        """What is the same as long as the window's rows are: a digest of its run and files."""
+        named = json.dumps([self.run, *(file.sha256 for file in self.files)])
+        return hashlib.sha256(named.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,35 +74,37 @@ def find_published(store: Store, workload: str, window: str = "", run: str = "")
             field="window",
         )
     manifest = read_manifest(store, workload, window)
-    if run and manifest.run != run:
-        raise ConflictError(
-            f"{window} was published by {manifest.run} since the first page, which was of {run}.",
-            fix="Read it again from the first page on.",
-            field="run",
-        )
+    _require_same(run, manifest.run, f"{window} was published by {manifest.run}")
     return WindowResults(workload, window, manifest.run, manifest.files, manifest.rows)
 
 
-def find_held(store: Store, workload: str, window: str) -> WindowResults:
-    """What the window's newest run holds back; MissingBlobError where it holds nothing back."""
+def find_held(store: Store, workload: str, window: str, run: str = "") -> WindowResults:
+    """What the window's newest run holds back; MissingBlobError where it holds nothing back.
+
+    ConflictError where that is not `run`, of which pages were read.
+    """
     number = 1
     while store.stat(run_path(run_id(workload, window, number + 1), "run.json")) is not None:
         number += 1
-    run = run_id(workload, window, number)
-    record = read_run(store, run)
-    if record.state is not RunState.UNPUBLISHED or store.stat(run_path(run, "collected.json")) is None:
+    newest = run_id(workload, window, number)
+    _require_same(run, newest, f"{newest} has begun")
+    record = read_run(store, newest)
+    if record.state is not RunState.UNPUBLISHED or store.stat(run_path(newest, "collected.json")) is None:
         raise MissingBlobError(
-            f"{run} is {record.state}: it holds no results back.",
+            f"{newest} is {record.state}: it holds no results back.",
             fix="Only a run that ended unpublished does.",
             field="window",
             code="not_held",
         )
-    collected = read_truth(store, run_path(run, "collected.json"), Collected)
-    return WindowResults(workload, window, run, collected.files, collected.rows)
+    collected = read_truth(store, run_path(newest, "collected.json"), Collected)
+    return WindowResults(workload, window, newest, collected.files, collected.rows)
 
 
 def read_page(store: Store, results: WindowResults, offset: int, limit: int) -> Page:
-    """`limit` rows from `offset` on, file after file; only the row groups that hold them are read."""
+    """`limit` rows from `offset` on, file after file; only the row groups that hold them are read.
+
+    Beyond the last row there are none, with their columns.
+    """
     parts, skipped, left = [], 0, limit
     for file in results.files:
         start = max(0, offset - skipped)
@@ -105,6 +114,8 @@ def read_page(store: Store, results: WindowResults, offset: int, limit: int) -> 
         piece = _read_slice(store, file, start, left)
         parts.append(piece)
         left -= piece.num_rows
+    if not parts and results.files:
+        parts.append(_read_slice(store, results.files[-1], results.files[-1].rows, 0))
     table = pa.concat_tables(parts, promote_options="default") if parts else pa.table({})
     end = offset + table.num_rows
     return Page(results, table, offset, end if end < results.rows and table.num_rows else None)
@@ -130,6 +141,16 @@ def write_parquet(page: Page) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(page.table.replace_schema_metadata(metadata), sink, compression="zstd")
     return bytes(sink.getvalue())
+
+
+def _require_same(run: str, found: str, happened: str) -> None:
+    """ConflictError where pages of `run` were read and `found` is another; "" is any."""
+    if run and found != run:
+        raise ConflictError(
+            f"{happened} since the first page, which was of {run}.",
+            fix="Read it again from the first page on.",
+            field="run",
+        )
 
 
 def _read_slice(store: Store, file: ResultFile, start: int, count: int) -> pa.Table:

@@ -5,6 +5,7 @@ page by page.
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from fleetscore.operations.repair.state_check import check_state
 from fleetscore.pipeline.local import execute, run_window
 from fleetscore.pipeline.publish_anyway import publish_anyway
 from fleetscore.pipeline.submit import submit_retry
-from fleetscore.records import PublishedAnyway, RunRecord, RunState
+from fleetscore.records import Only, PublishedAnyway, RunRecord, RunState
 from fleetscore.runs.index import list_page
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
@@ -145,10 +146,21 @@ def test_pages_cover_every_row_once_and_belong_to_one_round(store: Store) -> Non
             rows += page.table.to_pylist()
             offset = page.next_offset
         assert rows == whole.to_pylist()
-    assert read_page(store, found, 11, 5).next_offset is None
+    beyond = read_page(store, found, 11, 5)
+    assert (beyond.next_offset, beyond.table.num_rows, beyond.table.schema) == (None, 0, whole.schema)
     execute(store, submit_retry(store, RUN, NOW, "test", partitions=("p1",)).request)
     with pytest.raises(ConflictError, match="since the first page"):
         find_published(store, "toy", WINDOW, found.run)
+    assert find_published(store, "toy").tag != found.tag == replace(found, rows=0).tag
+
+
+def test_pages_of_held_results_belong_to_one_run(store: Store, stopped: RunRecord) -> None:
+    """A retry that is held back as well is a conflict for who reads the run before it."""
+    assert find_held(store, "toy", WINDOW, RUN).run == RUN
+    execute(store, submit_retry(store, RUN, NOW, "test", only=Only.ALL).request)
+    with pytest.raises(ConflictError, match=f"{RUN}-r2 has begun since the first page"):
+        find_held(store, "toy", WINDOW, RUN)
+    assert find_held(store, "toy", WINDOW, f"{RUN}-r2").rows == find_held(store, "toy", WINDOW).rows
 
 
 def test_commands_read_held_results_and_publish_them(
@@ -196,6 +208,12 @@ def test_rows_and_publishing_over_http(
     parquet = pq.read_table(io.BytesIO(get(f"toy/{window}?format=parquet&partition=p3").content))
     assert parquet.to_pylist() == [{"partition": "p3", "doubled": 6}]
     assert RemoteFleet(host.url, host.key).results("toy", window).num_rows == 9
+    tag = get(f"toy/{window}?limit=4").headers["ETag"]
+    for condition, status in ((tag, 304), (f'"x", {tag}', 304), ("*", 304), ('"x"', 200)):
+        kept = requests.get(
+            f"{host.url}/api/results/toy/{window}", headers={**keys, "If-None-Match": condition}, timeout=30
+        )
+        assert (kept.status_code, kept.headers["ETag"], bool(kept.content)) == (status, tag, status == 200)
     get(f"toy/{window}?format=xml", 400)
     get(f"toy/{window}?limit=0", 400)
     get(f"toy/{window}?partition=nobody", 404)
