@@ -32,7 +32,9 @@ def read_csv_rows(request: Request) -> Iterator[RawRows]:
         rows, carry, lines = read_piece(carry + piece if carry else piece, first_line, layout)
         line = first_line + lines
         yield rows
-    if carry and layout is not None:
+    if layout is None:  # compressed, or behind a byte order mark, there was nothing
+        raise _without_names(request.path)
+    if carry:
         yield read_piece(carry, line - carry.count(b"\n"), layout, is_last=True)[0]
 
 
@@ -40,7 +42,7 @@ def read_csv_names(request: Request) -> tuple[str, ...]:
     """The column names of the file."""
     for piece in read_line_views(request):
         return _header(request, bytes(piece).partition(b"\n")[0])
-    return ()
+    raise _without_names(request.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +74,14 @@ def _header(request: Request, line: bytes) -> tuple[str, ...]:
             field=request.path,
         ) from error
     if not any(names):
-        raise FileError(
-            f"{request.path} has no line of column names.",
-            fix="Write its header line.",
-            code="empty_file",
-            field=request.path,
-        )
+        raise _without_names(request.path)
     return tuple(names)
+
+
+def _without_names(path: str) -> FileError:
+    return FileError(
+        f"{path} has no line of column names.", fix="Write its header line.", code="empty_file", field=path
+    )
 
 
 def _separator(request: Request) -> str:

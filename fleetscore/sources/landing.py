@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -26,10 +26,11 @@ import pyarrow.parquet as pq
 from fleetscore.errors import FleetscoreError, InputError, MissingBlobError, SourceError, StoreError
 from fleetscore.records import InputFile
 from fleetscore.sources.databases import Connection, connection_named, opened_query
+from fleetscore.sources.landed_columns import landed_batches, landed_schema
 from fleetscore.sources.listing import list_inputs
 from fleetscore.sources.patterns import Span
 from fleetscore.sources.records import Listing
-from fleetscore.sources.request import Budget, budget_of
+from fleetscore.sources.request import budget_of
 from fleetscore.sources.settings import DataSettings
 from fleetscore.sources.times import TIME, TimeReader
 from fleetscore.store import Store
@@ -95,6 +96,14 @@ class Standing:
 
     rows: int
     newest: datetime | None
+
+    def is_that_of(self, landed: Landed) -> bool:
+        """Whether these are the rows that were landed, by their number and newest time.
+
+        Where some row's time is `infinity`, the database gives it as the newest, which tells nothing: then by their
+        number alone.
+        """
+        return self.rows == landed.rows and self.newest in (landed.newest, None)
 
 
 def land(store: Store, settings: DataSettings, workload: str, window: KeyedSpan) -> Landed:
@@ -218,10 +227,10 @@ def _write_rows(
         opened_query(connection, settings.query, window, settings.timezone, settings.read_limit_s) as batches,
         store.sink(path) as file,
     ):
-        schema = plain_schema(batches.schema)
+        schema = landed_schema(batches.schema)
         time_column = _time_column(settings, schema)
         with pq.ParquetWriter(file, schema, **_parquet_options(schema, time_column)) as writer:
-            rows = _plain_batches(batches, schema, budget)
+            rows = landed_batches(batches, schema, budget)
             return _pump(
                 rows, writer, time_column, lambda batch: _inside(batch, settings, window, time_column)
             )
@@ -334,36 +343,3 @@ def _time_column(settings: DataSettings, schema: pa.Schema) -> str:
             code="bad_query",
         )
     return column
-
-
-def plain_schema(schema: pa.Schema) -> pa.Schema:
-    """The schema as Parquet files keep it and every reader takes it: numerics, JSON and UUIDs as text."""
-    return pa.schema([pa.field(field.name, _plain_type(field.type)) for field in schema])
-
-
-def _plain_type(kind: pa.DataType) -> pa.DataType:
-    if isinstance(kind, pa.UuidType):
-        return pa.string()
-    plain = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
-    return pa.string() if pa.types.is_interval(plain) else plain
-
-
-def _plain_batches(
-    batches: Iterable[pa.RecordBatch], schema: pa.Schema, budget: Budget
-) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        budget.spend(batch.nbytes)
-        columns = [
-            _plain_column(column, field.type) for column, field in zip(batch.columns, schema, strict=True)
-        ]
-        yield pa.record_batch(columns, schema=schema)
-
-
-def _plain_column(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    if column.type == kind:
-        return column
-    if pa.types.is_string(kind) and (
-        isinstance(column.type, pa.UuidType) or pa.types.is_interval(column.type)
-    ):
-        return pa.array([None if value is None else str(value) for value in column.to_pylist()], kind)
-    return column.storage.cast(kind)

@@ -144,7 +144,17 @@ def _other_layout(path: str, pattern: Pattern) -> PassedOver:
 def _hive_columns(path: str, folder: str) -> dict[str, str]:
     """The columns of folders named `k=v` below the pattern's own."""
     parts = [part.partition("=") for part in path.removeprefix(folder).split("/")[:-1]]
-    return {name: unquote(value) for name, equals, value in parts if equals and name}
+    return {name: _unescaped(value) for name, equals, value in parts if equals and name}
+
+
+def _unescaped(value: str) -> str:
+    """The value that a folder's name stands for; the name itself where its escapes are no UTF-8, so that two
+    folders never become one.
+    """
+    try:
+        return unquote(value, errors="strict")
+    except UnicodeDecodeError:
+        return value
 
 
 def _placed(found: Found, container: str) -> Found:

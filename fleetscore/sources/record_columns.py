@@ -78,4 +78,6 @@ def _text(value: Any) -> str | None:
         return value
     if isinstance(value, bytes):
         return value.decode(errors="replace")
+    if isinstance(value, float) and value.is_integer():  # as in a column of numbers alone, where 7.0 is 7
+        return str(int(value))
     return msgspec.json.encode(value).decode()

@@ -107,10 +107,12 @@ class Request:
 
         Raises InputError `missing_column` or `ambiguous_column`, with what the file has.
         """
-        if self.columns is None or self.settings.melt:
+        if self.settings.melt:
+            return [self._one(name, available) if name else name for name in dict.fromkeys(available)]
+        if self.columns is None:
             return list(dict.fromkeys(available))
         wanted = [name for name in self.columns if not self._comes_from_path(name, available)]
-        return list(dict.fromkeys(self._one(name, available) for name in wanted))
+        return list(dict.fromkeys(self._one(self.settings.theirs(name), available, name) for name in wanted))
 
     def of_records(self, available: Sequence[str]) -> list[str]:
         """The same for records that have names of their own each: a wanted one may be missing here and
@@ -138,15 +140,15 @@ class Request:
     def _comes_from_path(self, name: str, available: Sequence[str]) -> bool:
         return self.settings.theirs(name) not in available and name in self.file.columns
 
-    def _one(self, name: str, available: Sequence[str]) -> str:
-        theirs = self.settings.theirs(name)
+    def _one(self, theirs: str, available: Sequence[str], name: str = "") -> str:
+        """The column of the file, which it has once; `name` is ours of it."""
         count = available.count(theirs)
         if count == 1:
             return theirs
         shown = ", ".join(map(repr, available[:_SHOWN])) + (", ..." if len(available) > _SHOWN else "")
         raise InputError(
             f"It has {count or 'no'} column{'s' * (count > 1)} {theirs!r}; its columns: {shown or 'none'}.",
-            fix=_cure(name, available),
+            fix=_cure(name, available) if name else "Give each of its columns a name of its own.",
             field=theirs,
             code="ambiguous_column" if count else "missing_column",
         )

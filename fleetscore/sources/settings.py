@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -220,8 +219,8 @@ def _check_text(settings: DataSettings) -> None:
     if settings.separator and settings.separator == settings.decimal:
         raise ValueError(f"separator and decimal are both {settings.decimal!r}; they must differ")
     try:
-        codecs.lookup(settings.encoding)
-    except LookupError as error:
+        "a\n".encode(settings.encoding).decode(settings.encoding)
+    except (LookupError, UnicodeError) as error:
         raise ValueError(
             f"encoding is {settings.encoding!r}; it must be like utf-8, cp1252 or utf-16"
         ) from error

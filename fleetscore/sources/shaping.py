@@ -126,7 +126,7 @@ def melt(
             {theirs: table[theirs] for theirs in ids}
             | {
                 how.names: pa.repeat(pa.scalar(name), table.num_rows),
-                how.values: table[name].cast(pa.string()),
+                how.values: _cell_texts(name, table[name]),
             }
         )
         for name in wide
@@ -136,15 +136,40 @@ def melt(
     return pa.concat_tables(parts, promote_options="permissive"), np.tile(numbers, len(wide))
 
 
+def _cell_texts(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowException as error:
+        raise InputError(
+            f"Its column {name!r} holds {column.type}; numbers were expected, since melt.id does not name it.",
+            fix="Name it in melt.id, or write it with another type.",
+            code="bad_column_type",
+        ) from error
+
+
 def _our_columns(request: Request, table: pa.Table) -> dict[str, pa.Array]:
     settings = request.settings
     theirs = {name: _flat(table[name]) for name in table.column_names}
     path = {n: _repeated(value, table.num_rows) for n, value in request.file.columns.items()}
     if request.columns is not None:
-        return {name: theirs.get(settings.theirs(name), path.get(name)) for name in request.columns}
+        wanted = {name: theirs.get(settings.theirs(name), path.get(name)) for name in request.columns}
+        for name, column in wanted.items():
+            _explained(request, name, lambda column=column: _refuse_opaque(column))
+        return wanted
+    theirs = {name: column for name, column in theirs.items() if not isinstance(column.type, pa.OpaqueType)}
     names = {theirs_name: ours for ours, theirs_name in settings.columns.items()}
     ours = {names.get(name, name): column for name, column in theirs.items()}
     return {name: column for name, column in path.items() if name not in ours} | ours
+
+
+def _refuse_opaque(column: pa.Array) -> None:
+    """Refuse values of a type that only its database knows: their bytes are neither text nor numbers."""
+    if isinstance(column.type, pa.OpaqueType):
+        raise InputError(
+            f"It holds {column.type.type_name}, a type of {column.type.vendor_name} that cannot be read.",
+            fix="Cast it in the query, to text or numeric (an inet by host(...)).",
+            code="bad_column_type",
+        )
 
 
 def _repeated(value: str, rows: int) -> pa.Array:

@@ -268,7 +268,49 @@ def test_a_time_beyond_all_years_costs_its_own_row(store: Store, trips: Postgres
     landed = land(store, settings(query), "vans", HOUR)
     rows = read_table(store, landed.file(), settings(query), VANS, HOUR)
     assert (rows.table.num_rows, rows.rejected) == (30, {})
-    assert read_standing(settings(query), HOUR).rows == 60
+    assert read_standing(settings(query), HOUR).is_that_of(landed)
+
+
+def test_endless_times_between_batches_make_no_row_late(store: Store, trips: PostgresServer) -> None:
+    """A landing of several batches, with `infinity` in each, is what the database has: it is not landed every hour."""
+    query = (
+        "SELECT CASE n % 2 WHEN 0 THEN timestamptz 'infinity' ELSE timestamptz '2026-03-04T10:00Z' END AS ts, "
+        "repeat('x', 200) AS van, n AS km FROM generate_series(0, 200000) AS n WHERE :start < :end"
+    )
+    landed = land(store, settings(query), "vans", HOUR)
+    assert landed.newest == at("2026-03-04T10:00")
+    assert read_standing(settings(query), HOUR).is_that_of(landed)
+    fewer = settings(query.replace("200000", "199999"))
+    assert not read_standing(fewer, HOUR).is_that_of(landed)
+
+
+@pytest.mark.parametrize("column", ["ROW(van, km)", "ARRAY[ROW(van, km)]"])
+def test_a_column_of_rows_is_refused_by_name(store: Store, trips: PostgresServer, column: str) -> None:
+    """What the driver cannot read is the query's fault, told with column and type at the first try."""
+    query = f"SELECT ts, van, km, {column} AS both FROM trips WHERE ts >= :start AND ts < :end"  # noqa: S608 # of the test's own
+    with pytest.raises(InputError, match=r"'both' .* type _?record") as caught:
+        land(store, settings(query), "vans", HOUR)
+    assert caught.value.code == "bad_query"
+    assert stored(store) == []
+
+
+@pytest.mark.parametrize(
+    ("van", "km", "told"),
+    [("inet '10.0.0.1'", "km", "'van': It holds inet"), ("van", "money '12.5'", "'km': It holds money")],
+)
+def test_types_that_only_the_database_knows_are_neither_names_nor_numbers(
+    store: Store, trips: PostgresServer, van: str, km: str, told: str
+) -> None:
+    """The driver's bytes of an address are no key, its cents no number; where no one reads the column it does no harm."""
+    query = f"SELECT ts, {van} AS van, {km} AS km FROM trips WHERE ts >= :start AND ts < :end"  # noqa: S608 # of the test's own
+    landed = land(store, settings(query), "vans", HOUR)
+    with pytest.raises(FileError, match=told) as caught:
+        read_table(store, landed.file(), settings(query), VANS, HOUR)
+    assert caught.value.code == "bad_column_type"
+    assert (
+        read_table(store, landed.file(), settings(query), {"ts": ColumnKind.TIME}, HOUR).table.num_rows == 60
+    )
+    assert read_table(store, landed.file(), settings(query), None, HOUR).table.num_rows == 60
 
 
 def test_a_table_that_is_locked_is_tried_again(store: Store, trips: PostgresServer) -> None:

@@ -69,6 +69,14 @@ def test_the_path_gives_columns(store: Store) -> None:
     assert paths(store, "data/{device}/{device}.csv", None) == []
 
 
+def test_folders_whose_escapes_are_no_text_stay_apart(store: Store) -> None:
+    """A hive folder that another encoding escaped gives its name as it stands, not a replacement of it."""
+    for name in ("%E8", "%E9", "%C3%A9"):
+        store.write(f"data/site={name}/a{name[-1]}.csv", name.encode())
+    found = list_inputs(store, DataSettings(path="data/**"), None).files
+    assert sorted(file.columns["site"] for file in found) == ["%E8", "%E9", "é"]
+
+
 def test_a_folder_of_no_value_gives_no_value(store: Store) -> None:
     """Rows below the folder that Spark and Hive name for a missing value have none there: without a key they are
     rejected, without a number they are kept.

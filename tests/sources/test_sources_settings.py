@@ -63,6 +63,8 @@ def test_every_line_is_taken() -> None:
         ({"separator": ",", "decimal": ","}, "separator and decimal"),
         ({"decimal": "x"}, "decimal"),
         ({"encoding": "klingon"}, "encoding"),
+        ({"encoding": "rot13"}, "encoding"),
+        ({"encoding": "zlib"}, "encoding"),
         ({"time_format": "yyyy-mm-dd"}, "time_format"),
         ({"timezone": "CEST+1"}, "timezone"),
         ({"aggregate": {"every": "1 minute", "value": "mean"}}, "aggregate.every"),

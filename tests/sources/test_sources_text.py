@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleetscore.errors import FileError
 from fleetscore.sources import (
     ColumnKind,
     DataSettings,
@@ -151,6 +152,8 @@ def test_a_quoted_cell_may_hold_lines_and_an_open_quote_costs_one(
         ("a.csv", b"ts,van\n1,2\n", "missing_column", "'km'"),
         ("a.csv", b"ts,van,km,km\n1,2,3,4\n", "ambiguous_column", "2 columns"),
         ("a.csv", b"\n\n", "empty_file", "column names"),
+        ("a.csv", b"\xef\xbb\xbf", "empty_file", "column names"),
+        ("a.csv.gz", gzip.compress(b""), "empty_file", "column names"),
         ("a.csv", "ts,van,km\n".encode("utf-16"), "bad_encoding", "UTF-16"),
         ("a.csv", b"\0" * 100_000, "bad_encoding", "binary"),
         ("a.csv", b"ts,v\xe4n,km\n", "bad_encoding", "encoding"),
@@ -265,6 +268,34 @@ def test_a_wide_table_is_melted(store: Store) -> None:
     cells = [(row["device"], row["sensor"], row["value"]) for row in rows.table.to_pylist()]
     assert cells == [("a", "temp", 1.0), ("a", "temp", 3.0), ("a", "flow", 2.0), ("a", "flow", None)]
     assert [(reject.place, reject.text) for reject in rows.rejects] == [("line 3", "x")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "said"),
+    [
+        ("twice.csv", b"ts,temp,temp\n2026-03-04T10:00Z,1,2\n", "ambiguous_column", "2 columns 'temp'"),
+        ("no_id.csv", b"when,temp\n2026-03-04T10:00Z,1\n", "missing_column", "'ts'"),
+    ],
+)
+def test_a_wide_table_whose_columns_are_not_clear_is_refused(
+    store: Store, name: str, content: bytes, code: str, said: str
+) -> None:
+    """Of two columns of one name neither is taken for both, and an id that is missing is named."""
+    store.write(f"data/{name}", content)
+    settings = DataSettings(path="data/*", melt=Melt(id=("ts",), names="sensor", values="value"))
+    columns = {"ts": ColumnKind.TIME, "sensor": ColumnKind.KEY, "value": ColumnKind.NUMBER}
+    with pytest.raises(FileError, match=said) as caught:
+        read_table(store, list_inputs(store, settings, None).files[0], settings, columns)
+    assert caught.value.code == code
+
+
+def test_a_whole_number_is_the_same_key_beside_names(store: Store) -> None:
+    """7.0 in JSON lines is the key 7, whether the other rows have numbers or names."""
+    store.write("data/a.jsonl", b'{"van": 7.0}\n{"van": 8}\n')
+    store.write("data/b.jsonl", b'{"van": 7.0}\n{"van": "NA"}\n{"van": 7.5}\n')
+    settings = DataSettings(path="data/*")
+    reading = read_files(store, list_inputs(store, settings, None).files, settings, {"van": ColumnKind.KEY})
+    assert reading.table["van"].to_pylist() == ["7", "8", "7", "NA", "7.5"]
 
 
 def test_without_columns_everything_is_read(store: Store) -> None:

@@ -122,8 +122,7 @@ def land_late(context: RunContext) -> bool:
     if landed is None:
         return False
     span = context.kind.landed_span(context)
-    standing = read_standing(data, span)
-    if (standing.rows, standing.newest) == (landed.rows, landed.newest):
+    if read_standing(data, span).is_that_of(landed):
         return False
     land(context.store, data, context.workload, span)
     return True
