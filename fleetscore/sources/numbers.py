@@ -4,6 +4,7 @@ else is told.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -45,7 +46,7 @@ def _is_number(kind: pa.DataType) -> bool:
 def _numbers_of_texts(
     texts: pa.Array, decimal: str, null_values: Sequence[str]
 ) -> tuple[pa.Array, pa.Array | None]:
-    if decimal == ".":
+    if decimal == "." and not any(map(_is_finite, null_values)):
         with suppress(pa.ArrowInvalid):  # some cell is no plain number: which, the careful way finds out
             numbers = texts.cast(pa.float64())
             if pc.all(pc.is_finite(numbers), min_count=0).as_py():
@@ -59,6 +60,14 @@ def _numbers_of_texts(
     wrong = pc.invert(pc.or_(pc.or_(fits, empty), texts.is_null()))
     faults = wrong if infinite is None else pc.or_(pc.and_not(infinite, empty), wrong)
     return pc.if_else(empty, pa.scalar(None, pa.float64()), numbers), faults
+
+
+def _is_finite(text: str) -> bool:
+    """Whether the text is a number, such as the -999 that stands for no value."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _finite(numbers: pa.Array) -> tuple[pa.Array, pa.Array | None]:

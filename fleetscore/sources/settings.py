@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -29,6 +30,7 @@ STATISTICS = ("mean", "min", "max", "sum", "first", "last", "count")
 _EVERY = re.compile(r"(\d{1,6})(s|min|h|d)", re.ASCII)
 _UNIT_S = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 _YEAR_S = 366 * 86400.0
+_SOME_TIME = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +236,18 @@ def _check_times(settings: DataSettings) -> None:
     form = settings.time_format
     if form and form not in EPOCHS and "%" not in form:
         raise ValueError(f"time_format is {form!r}; it must be {', '.join(EPOCHS)} or like %d.%m.%Y %H:%M:%S")
+    if form and form not in EPOCHS and not _tells_years(form):
+        raise ValueError(
+            f"time_format is {form!r}; it must name the year, in parts that strptime has, as %d.%m.%Y %H:%M:%S does"
+        )
+
+
+def _tells_years(form: str) -> bool:
+    """Whether times that are written so are read in the year that they are of: without one they are of 1900."""
+    try:
+        return datetime.strptime(_SOME_TIME.strftime(form), form).year == _SOME_TIME.year  # noqa: DTZ007 # a year alone
+    except (ValueError, re.error):
+        return False
 
 
 def _check_columns(settings: DataSettings) -> None:

@@ -20,7 +20,7 @@ from fleetscore.sources.patterns import Span
 from fleetscore.sources.records import REJECTS_KEPT, ColumnKind, Reject, Rows
 from fleetscore.sources.request import RawRows, Request
 from fleetscore.sources.settings import Melt
-from fleetscore.sources.times import TIME
+from fleetscore.sources.times import TIME, within_years
 
 CODED = pa.dictionary(pa.int32(), pa.string())
 
@@ -47,7 +47,7 @@ class _Kept:
         rows = np.flatnonzero(mask)
         self.rejected[cause] += len(rows)
         for row in rows[: REJECTS_KEPT - len(self.rejects)].tolist():
-            text = "" if texts is None else str(texts[row].as_py() if texts[row].is_valid else "")
+            text = "" if texts is None else _shown(texts[row])
             self.rejects.append(Reject(cause, f"{self.unit} {self.numbers[row]}", column, text[:80]))
 
     def keep(self, mask: npt.NDArray[np.bool_]) -> None:
@@ -56,6 +56,15 @@ class _Kept:
             chosen = pa.array(mask)
             self.columns = {name: column.filter(chosen) for name, column in self.columns.items()}
             self.numbers = self.numbers[mask]
+
+
+def _shown(cell: pa.Scalar) -> str:
+    if not cell.is_valid:
+        return ""
+    try:
+        return str(cell.as_py())
+    except (OverflowError, ValueError):  # a time beyond the years that Python has
+        return str(cell.value)
 
 
 def shape_rows(request: Request, raw: RawRows) -> Rows:
@@ -190,7 +199,9 @@ def _read_keys_and_times(request: Request, kept: _Kept, kinds: Mapping[str, Colu
         cells = _decoded(kept.columns[name])
         series = [kept.columns[key] for key in keys]
         found = _explained(
-            request, name, lambda cells=cells, series=series: request.state.times.read(cells, series)
+            request,
+            name,
+            lambda cells=cells, series=series: within_years(request.state.times.read(cells, series)),
         )
         kept.columns[name] = found
         _reject_untimed(request, kept, name, cells, found)

@@ -27,6 +27,7 @@ _ISO = re.compile(
 )
 _PLAIN = frozenset("YmdHMS")
 _DAY_US = 86_400_000_000
+_FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # from year 1 to 9999
 
 
 class TimeReader:
@@ -134,13 +135,28 @@ def _to_us(column: pa.Array) -> pa.Array:
     return column.cast(pa.timestamp("us", tz=zone), safe=unit != "ns")  # finer parts of a microsecond are cut
 
 
+def within_years(times: pa.Array) -> pa.Array:
+    """The times with null for those beyond the years 1 to 9999, which no calendar of Python has: sentinels, or counts
+    of another unit than the declared one.
+    """
+    ends = pc.min_max(times.cast(pa.int64()))
+    if not ends["min"].is_valid or (ends["min"].as_py() >= _FIRST_US and ends["max"].as_py() <= _LAST_US):
+        return times
+    steps = times.cast(pa.int64())
+    within = pc.and_(pc.greater_equal(steps, _FIRST_US), pc.less_equal(steps, _LAST_US))
+    return pc.if_else(within, times, pa.scalar(None, TIME))
+
+
 def _of_epoch(column: pa.Array, step_us: int) -> pa.Array:
     if pa.types.is_integer(column.type):
-        return pc.multiply_checked(column.cast(pa.int64()), step_us).cast(TIME)
+        counts = pc.if_else(pc.less_equal(column, _LAST_US // step_us), column, pa.scalar(None, column.type))
+        counts = counts.cast(pa.int64())
+        within = pc.greater_equal(counts, _FIRST_US // step_us)
+        return pc.multiply(pc.if_else(within, counts, pa.scalar(None, pa.int64())), step_us).cast(TIME)
     numbers, _ = read_numbers(column, ".", ("",))
     steps = pc.round(pc.multiply(numbers, float(step_us)))
-    fits = pc.less(pc.abs(steps), 9.2e18)
-    return pc.if_else(fits, steps, pa.scalar(None, pa.float64())).cast(pa.int64()).cast(TIME)
+    within = pc.and_(pc.greater_equal(steps, float(_FIRST_US)), pc.less_equal(steps, float(_LAST_US)))
+    return pc.if_else(within, steps, pa.scalar(None, pa.float64())).cast(pa.int64()).cast(TIME)
 
 
 def _of_plain_format(texts: pa.Array, form: str) -> pa.Array:

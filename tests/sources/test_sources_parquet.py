@@ -11,7 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fleetscore.sources import ColumnKind, DataSettings, Reading, list_inputs, read_batches, read_files
+from fleetscore.sources import (
+    ColumnKind,
+    DataSettings,
+    Reading,
+    list_inputs,
+    read_batches,
+    read_files,
+    read_table,
+)
 from fleetscore.store import Store
 from tests.sources.spans import VANS, at, between
 
@@ -216,3 +224,18 @@ def test_no_files_give_an_empty_table_of_the_same_types(store: Store) -> None:
     table = read_files(store, [], DataSettings(), {**VANS, "note": ColumnKind.TEXT}).table
     assert table.schema.names == ["ts", "van", "km", "note"]
     assert table.schema.types == [pa.timestamp("us", "UTC"), pa.string(), pa.float64(), pa.string()]
+
+
+@pytest.mark.parametrize("form", ["epoch_s", ""])
+def test_a_time_beyond_all_years_costs_its_own_row(store: Store, form: str) -> None:
+    """The largest number, as programs write it for `never`, is rejected by row, as a count and as a time."""
+    counts = pa.array([1772618400, 2**63 - 1, -(2**63), 1772618401])
+    moments = pa.array([1772618400_000_000, 2**63 - 1, 1772618401_000_000, 0]).cast(pa.timestamp("us", "UTC"))
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"ts": counts if form else moments, "van": ["a"] * 4, "km": [1, 2, 3, 4]}), sink)
+    store.write("data/a.parquet", sink.getvalue().to_pybytes())
+    settings = DataSettings(path="data/a.parquet", time_format=form)
+    file = list_inputs(store, settings, None).files[0]
+    rows = read_table(store, file, settings, VANS, between("2026-03-04T10:00", "2026-03-04T11:00"))
+    assert rows.table["km"].to_pylist() == ([1.0, 4.0] if form else [1.0, 3.0])
+    assert rows.rejected == {"bad_time": 2 if form else 1}

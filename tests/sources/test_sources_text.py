@@ -289,15 +289,6 @@ def test_a_wide_table_whose_columns_are_not_clear_is_refused(
     assert caught.value.code == code
 
 
-def test_a_whole_number_is_the_same_key_beside_names(store: Store) -> None:
-    """7.0 in JSON lines is the key 7, whether the other rows have numbers or names."""
-    store.write("data/a.jsonl", b'{"van": 7.0}\n{"van": 8}\n')
-    store.write("data/b.jsonl", b'{"van": 7.0}\n{"van": "NA"}\n{"van": 7.5}\n')
-    settings = DataSettings(path="data/*")
-    reading = read_files(store, list_inputs(store, settings, None).files, settings, {"van": ColumnKind.KEY})
-    assert reading.table["van"].to_pylist() == ["7", "8", "7", "NA", "7.5"]
-
-
 def test_without_columns_everything_is_read(store: Store) -> None:
     """Numbers are numbers where every cell is one, names with leading zeros stay text, the time is the
     declared one.
