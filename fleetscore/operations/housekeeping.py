@@ -38,6 +38,8 @@ from fleetscore.store.base import Entry, Store
 from fleetscore.store.parallel_reads import side_by_side
 from fleetscore.store.paths import (
     carried_state_prefix,
+    events_path,
+    events_table,
     outbox_path,
     results_prefix,
     run_folder,
@@ -112,10 +114,11 @@ def sweep(store: Store, now: datetime, *, dry_run: bool = False) -> Swept:
 def _keep_house(store: Store, workload: str, policy: KeepPolicy, now: datetime, swept: Swept) -> None:
     _remove(store, find_doomed(store, workload, policy, now), swept)
     _mark_swept(store, workload, policy, now)
-    try:
-        write_checkpoint(store, workload, now)
-    except FleetscoreError as error:  # the doctor says it as well
-        _log.error("table_behind workload=%s reason=%s", workload, error)
+    for table in (workload, events_table(workload)):
+        try:
+            write_checkpoint(store, table, now)
+        except FleetscoreError as error:  # the doctor says it as well
+            _log.error("table_behind workload=%s reason=%s", workload, error)
     roll_up_index(store, workload, now)
 
 
@@ -155,7 +158,8 @@ def find_doomed(store: Store, workload: str, policy: KeepPolicy, now: datetime) 
     yield from _older(store, f"partials/{workload}/", "partial", policy.partials_days, now)
     yield from _older(store, f"backfills/{workload}/", "backfill", policy.unpublished_days, now)
     yield from _superseded_landings(store, workload, now - timedelta(days=policy.partials_days))
-    yield from (_doomed(entry, "table log") for entry in list_old_log(store, workload, now))
+    for table in (workload, events_table(workload)):
+        yield from (_doomed(entry, "table log") for entry in list_old_log(store, table, now))
 
 
 def _superseded_landings(store: Store, workload: str, limit: datetime) -> Iterator[Doomed]:
@@ -230,6 +234,8 @@ def _without_record(store: Store, line: RunLine) -> Iterator[Doomed]:
     if line.purpose == "score":
         results = results_prefix(line.workload, line.window, run)
         entries |= {entry.path: entry for entry in store.list(results)}
+        events = store.stat(events_path(line.workload, line.window, run))
+        entries |= {events.path: events} if events is not None else {}
     first = [run_path(run, name) for name in _LEDGER_FIRST]
     kept = {run_path(run, name) for name in _RECORDS}
     ordered = [*first, *(path for path in entries if path not in first)]
@@ -316,7 +322,7 @@ def referenced_files(store: Store) -> set[str]:
     for entry in store.list("results/"):
         if entry.path.endswith("/manifest.json"):
             manifest = read_truth(store, entry.path, Manifest)
-            found |= {file.path for file in manifest.files} | {manifest.ledger}
+            found |= {file.path for file in (*manifest.files, *manifest.events)} | {manifest.ledger}
     for entry in store.list("runs/"):
         if entry.path.endswith("/ledger.parquet"):
             ledger = read_ledger(store, entry.path.split("/")[1])

@@ -16,15 +16,17 @@ import pyarrow.parquet as pq
 
 from fleetscore.errors import FleetscoreError, MissingBlobError
 from fleetscore.operations.known_workloads import find_named
+from fleetscore.pipeline.lost_results import find_lost
+from fleetscore.pipeline.run_events import write_events
 from fleetscore.records import Manifest, ResultFile
 from fleetscore.runs.delta_log import Snapshot, read_snapshot
-from fleetscore.runs.event_tables import commit_events
+from fleetscore.runs.event_tables import commit_events, lacks_events
 from fleetscore.runs.index import list_runs_since
 from fleetscore.runs.manifests import find_manifest, read_manifest
 from fleetscore.runs.result_tables import TableFile, commit_files, is_committed, sizes_of
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
-from fleetscore.store.paths import copied_path, table_root
+from fleetscore.store.paths import copied_path, events_table, table_root
 
 LOOKS_BACK = timedelta(days=8)
 """Windows that were published longer ago are looked at by the doctor and by the repair."""
@@ -57,15 +59,15 @@ def sync_tables(store: Store, now: datetime) -> list[TableRepair]:
 
 
 def repair_tables(store: Store, now: datetime, *, dry_run: bool = False) -> list[TableRepair]:
-    """Commit every published window that a table lacks, and copy the files in that lie outside; or only say
-    which.
+    """Commit every published window that a table of results or events lacks, and copy the files of results in
+    that lie outside; or only say which.
     """
     done: list[TableRepair] = []
     for known in find_named(store):
-        snapshot = read_snapshot(store, known.name)
+        snapshot, events = (read_snapshot(store, table) for table in (known.name, events_table(known.name)))
         for window in published_windows(store, known.name):
             manifest = read_manifest(store, known.name, window)
-            if is_committed(snapshot, manifest):
+            if is_committed(snapshot, manifest) and not lacks_events(events, manifest):
                 continue
             detail = f"{len(manifest.files)} files of {manifest.run}"
             done.append(
@@ -80,6 +82,20 @@ def missing_windows(store: Store, workload: str) -> list[str]:
     """The published windows of which the workload's table has no round at all."""
     rounds = read_snapshot(store, workload).rounds
     return [window for window in published_windows(store, workload) if window not in rounds]
+
+
+def windows_without_events(store: Store, workload: str) -> list[str]:
+    """The published windows whose files of events lie in the folder of the table of events, which has no
+    round of them.
+    """
+    table = events_table(workload)
+    folders = store.list_folders(table_root(table))
+    windows = [folder.rstrip("/").rpartition("window=")[2] for folder in folders if "/window=" in folder]
+    snapshot = read_snapshot(store, table) if windows else Snapshot(table)
+    found = (find_manifest(store, workload, window) for window in windows if window not in snapshot.rounds)
+    return [
+        manifest.window for manifest in found if manifest is not None and lacks_events(snapshot, manifest)
+    ]
 
 
 def published_windows(store: Store, workload: str) -> list[str]:
@@ -119,6 +135,7 @@ def _is_behind(snapshot: Snapshot, window: str, run: str) -> bool:
 
 def _commit(store: Store, manifest: Manifest, now: datetime) -> TableRepair:
     try:
+        _write_lost_events(store, manifest)
         commit_events(store, manifest, now)
         files, schema = _bring_in(store, manifest)
         version = commit_files(store, manifest.workload, manifest.window, manifest.round, files, schema, now)
@@ -126,6 +143,14 @@ def _commit(store: Store, manifest: Manifest, now: datetime) -> TableRepair:
         _log.error("table_behind workload=%s window=%s reason=%s", manifest.workload, manifest.window, error)
         return TableRepair(manifest.workload, manifest.window, "failed", str(error))
     return TableRepair(manifest.workload, manifest.window, "committed", f"version {version}")
+
+
+def _write_lost_events(store: Store, manifest: Manifest) -> None:
+    """Find the events again where a vacuum took their file, which no table named yet: the same bytes."""
+    if manifest.events and find_lost(
+        store, events_table(manifest.workload), manifest.window, manifest.events
+    ):
+        write_events(store, manifest.workload, manifest.window, manifest.run, manifest.files)
 
 
 def _bring_in(store: Store, manifest: Manifest) -> tuple[list[TableFile], pa.Schema]:

@@ -57,7 +57,7 @@ def publish_collected(
     """
     collected = release_results(store, request, collected)
     collected, sizes = _with_every_file(store, request, collected)
-    events = write_events(store, request, collected)
+    events = write_events(store, request.workload, request.window, request.run, collected.files)
     manifest = publish_manifest(store, request, collected, now, anyway, events)
     version = _commit_table(open_run(store, request), manifest, now, sizes)
     discard_held(store, request.run)

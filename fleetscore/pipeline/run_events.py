@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.capabilities import FindsEvents
-from fleetscore.records import Collected, Manifest, ResultFile, RunRequest
+from fleetscore.records import Manifest, ResultFile
 from fleetscore.registry import find_workload
 from fleetscore.runs.manifests import read_events
 from fleetscore.schemas import EVENT_FILES
@@ -22,23 +22,25 @@ _WORST = 5
 _NAMED = 1000
 
 
-def write_events(store: Store, request: RunRequest, collected: Collected) -> tuple[ResultFile, ...]:
-    """Write the events of the collected rows and name their file; none where the kind finds none, or there
-    are none.
+def write_events(
+    store: Store, workload: str, window: str, run: str, files: tuple[ResultFile, ...]
+) -> tuple[ResultFile, ...]:
+    """Write the events of the run's rows and name their file; none where the kind finds none, or there are
+    none.
 
-    A second call writes the same. Rows that a retry kept are among the collected ones, so their events are,
+    A second call writes the same. Rows that a retry kept are among those of `files`, so their events are,
     too.
     """
-    kind: object = find_workload(store, request.workload).workload
-    if not isinstance(kind, FindsEvents) or not collected.files:
+    kind: object = find_workload(store, workload).workload
+    if not isinstance(kind, FindsEvents) or not files:
         return ()
-    table = kind.find_events(store, collected.files, kind.parse_window(request.window))  # type: ignore[attr-defined]  # a Workload
+    table = kind.find_events(store, files, kind.parse_window(window))  # type: ignore[attr-defined]  # a Workload
     if not table.num_rows:
         return ()
     buffer = io.BytesIO()
     pq.write_table(table.select(EVENT_FILES.names), buffer, compression="zstd")
     data = buffer.getvalue()
-    path = events_path(request.workload, request.window, request.run)
+    path = events_path(workload, window, run)
     store.write(path, data)
     partitions = pc.count_distinct(table["partition"]).as_py()
     return (ResultFile(path, table.num_rows, hashlib.sha256(data).hexdigest(), partitions),)

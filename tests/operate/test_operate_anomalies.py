@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fleetscore.app_settings import AppSettings
 from fleetscore.cli.__main__ import run_command
 from fleetscore.dashboard.forms import carry_out
 from fleetscore.dashboard.links import Links
@@ -23,14 +25,21 @@ from fleetscore.dashboard.views import read_view, read_view_request
 from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.operations.anomalies import Anomaly, AnomalyReport, group_incidents, list_anomalies
 from fleetscore.operations.attention.mutes import list_mutes, mute
+from fleetscore.operations.doctor.checks import examine
+from fleetscore.operations.housekeeping import sweep
 from fleetscore.operations.normal_incidents import request_mute
 from fleetscore.operations.notices.ended_runs import notices_of
+from fleetscore.operations.table_sync import repair_tables, sync_tables, windows_without_events
 from fleetscore.pipeline.local import run_training, run_window
+from fleetscore.records import Manifest
+from fleetscore.runs import delta_log
 from fleetscore.runs.event_tables import commit_events
 from fleetscore.runs.manifests import read_events, read_manifest
 from fleetscore.runs.normal_marks import list_normal_events
 from fleetscore.runs.run_records import read_run
 from fleetscore.store import open_store
+from fleetscore.store.base import Store
+from fleetscore.store.paths import events_table
 from fleetscore.windows import Cadence, parse_window
 
 FIRST = parse_window("2026-03-01T00", Cadence.HOUR)
@@ -118,6 +127,72 @@ def test_round_without_events_leaves_none_in_the_table(folder: Path, tmp_path: P
     assert _event_windows(tmp_path / "store") == {SPIKE.next().key}
     commit_events(store, manifest, now)  # late: the round before
     assert _event_windows(tmp_path / "store") == {SPIKE.next().key}
+
+
+def test_a_process_that_missed_a_round_takes_its_events_out(folder: Path, tmp_path: Path) -> None:
+    """Another process committed the events of round 1: a round 2 without events, by one that read the log before, removes them."""
+    store, _ = _copied(folder, tmp_path)
+    manifest = read_manifest(store, "sensor_anomaly", SPIKE.next().key)
+    log = [e.path for e in store.list("tables/sensor_anomaly.events/_delta_log/")]
+    last = store.read(log[-1])
+    store.delete(log[-1])
+    delta_log.read_snapshot(store, events_table("sensor_anomaly"))
+    store.write(log[-1], last)
+    commit_events(store, replace(manifest, round=2, events=()), datetime.now(UTC))
+    assert _event_windows(tmp_path / "store") == {SPIKE.key}
+
+
+def test_a_lost_log_of_events_is_said_and_made_anew(folder: Path, tmp_path: Path) -> None:
+    """Without its log the doctor counts the windows that the table of events lacks; `repair --tables` commits them, once."""
+    store, _ = _copied(folder, tmp_path)
+    for entry in list(store.list("tables/sensor_anomaly.events/_delta_log/")):
+        store.delete(entry.path)
+    delta_log._known.clear()
+    now = datetime.now(UTC)
+    told = [
+        f for f in examine(store, AppSettings(store=store.url), lambda: now).findings if f.check == "tables"
+    ]
+    assert [f.detail for f in told] == [
+        f"tables/sensor_anomaly.events/ lacks 2 published windows, {SPIKE.key} first."
+    ]
+    assert [one.state for one in repair_tables(store, now, dry_run=True)] == ["missing"] * 2
+    assert [one.state for one in repair_tables(store, now)] == ["committed"] * 2
+    assert repair_tables(store, now) == windows_without_events(store, "sensor_anomaly") == []
+    assert _event_windows(tmp_path / "store") == {SPIKE.key, SPIKE.next().key}
+
+
+def test_events_that_a_vacuum_took_before_their_commit_are_found_again(folder: Path, tmp_path: Path) -> None:
+    """Killed between manifest and commit, then vacuumed: the watchdog writes the same file and commits both tables."""
+    store, _ = _copied(folder, tmp_path)
+    manifest = read_manifest(store, "sensor_anomaly", SPIKE.next().key)
+    for table in ("sensor_anomaly", "sensor_anomaly.events"):
+        store.delete(f"tables/{table}/_delta_log/{1:020d}.json")
+    store.delete(manifest.events[0].path)
+    delta_log._known.clear()
+    assert [one.state for one in sync_tables(store, datetime.now(UTC))] == ["committed"]
+    data = store.read(manifest.events[0].path)
+    assert hashlib.sha256(data).hexdigest() == manifest.events[0].sha256
+    assert _event_windows(tmp_path / "store") == {SPIKE.key, SPIKE.next().key}
+
+
+def test_the_log_of_events_gets_checkpoints_and_loses_what_is_old(folder: Path, tmp_path: Path) -> None:
+    """Housekeeping writes a checkpoint after ten commits, and forty days later removes the commits before it."""
+    store, manifest = _copied(folder, tmp_path)
+    for number in range(2, 12):
+        commit_events(store, replace(manifest, round=number), datetime.now(UTC))
+    sweep(store, datetime.now(UTC))
+    assert store.stat(delta_log.checkpoint_path("sensor_anomaly.events", 11)) is not None
+    swept = sweep(store, datetime.now(UTC) + timedelta(days=40))
+    assert swept.files["table log"] == 11
+    assert _event_windows(tmp_path / "store") == {SPIKE.key, SPIKE.next().key}
+
+
+def _copied(folder: Path, tmp_path: Path) -> tuple[Store, Manifest]:
+    """A store of the test's own, and the manifest of its first window."""
+    shutil.copytree(folder, tmp_path / "store")
+    store = open_store(str(tmp_path / "store"))
+    delta_log._known.clear()
+    return store, read_manifest(store, "sensor_anomaly", SPIKE.key)
 
 
 def _event_windows(root: Path) -> set[str]:

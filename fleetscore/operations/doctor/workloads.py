@@ -14,14 +14,14 @@ from fleetscore.operations.advice import ways_to_models
 from fleetscore.operations.doctor.findings import Finding, run_check
 from fleetscore.operations.due.windows import has_input
 from fleetscore.operations.result_sink import windows_behind
-from fleetscore.operations.table_sync import missing_windows
+from fleetscore.operations.table_sync import missing_windows, windows_without_events
 from fleetscore.operations.unread_input import describe_unread
 from fleetscore.operations.watchdog import gather_overdue, trouble_of
 from fleetscore.registry import KnownWorkload
 from fleetscore.settings import read_settings_file
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
-from fleetscore.store.paths import table_root
+from fleetscore.store.paths import events_table, table_root
 
 
 def judge_settings(store: Store, known: KnownWorkload) -> Finding:
@@ -81,11 +81,14 @@ def find_trouble_of_runs(store: Store, known: KnownWorkload, now: datetime) -> I
 
 
 def find_missing_tables(store: Store, known: KnownWorkload) -> Iterator[Finding]:
-    """How many published windows the workload's result table lacks; nothing where it lacks none."""
-    missing = missing_windows(store, known.name)
-    if missing:
-        detail = f"{table_root(known.name)} lacks {len(missing)} published windows, {missing[0]} first."
-        yield Finding("tables", "warning", detail, "fleetscore repair --tables")
+    """How many published windows the workload's tables of results and events lack; nothing where they lack
+    none.
+    """
+    tables = ((known.name, missing_windows), (events_table(known.name), windows_without_events))
+    for table, find_missing in tables:
+        if missing := find_missing(store, known.name):
+            detail = f"{table_root(table)} lacks {len(missing)} published windows, {missing[0]} first."
+            yield Finding("tables", "warning", detail, "fleetscore repair --tables")
 
 
 def find_unwritten_results(store: Store, known: KnownWorkload, now: datetime) -> Iterator[Finding]:
