@@ -41,10 +41,9 @@ class NotifyTarget:
 
     def __post_init__(self) -> None:
         if not _VARIABLE.fullmatch(self.url_env):
-            raise SettingsError(
-                "url_env of a target names no variable for addresses.",  # it may hold an address: not shown
-                fix="Name an environment variable that begins with FLEETSCORE_NOTIFY_; the address stays there.",
-                field="url_env",
+            raise ValueError(  # what it is may be an address: not shown
+                "url_env of a target names no variable for addresses; it must begin with FLEETSCORE_NOTIFY_, and the "
+                "address stays in that environment variable"
             )
         if self.quiet:
             _check_quiet(self.quiet)
@@ -67,7 +66,7 @@ class NotifyPolicy:
             raise SettingsError(
                 f"{twice[0]} is the url_env of two targets.",
                 fix="Give each target a variable of its own, or name all its kinds in one.",
-                field="url_env",
+                field=f"targets.{len(names) - 1 - names[::-1].index(twice[0])}.url_env",
             )
 
 

@@ -4,13 +4,14 @@ key and line.
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -67,7 +68,7 @@ class Place:
 def parse_settings(data: bytes, path: str) -> SettingsTables:
     """The lines and tables of a settings file; SettingsError names the line where it is not TOML."""
     try:
-        text = data.decode()
+        text = data.removeprefix(codecs.BOM_UTF8).decode()
         return SettingsTables(tomllib.loads(text), text)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
@@ -119,13 +120,28 @@ def convert_values(
     try:
         return convert_value(table, kind, strict=strict)
     except msgspec.ValidationError as error:
-        keys, text = _at_fault(str(error), table)
+        keys, text = _at_fault(_with_choices(str(error), kind), table)
         raise SettingsError(f"{place.name(*keys)}: {text}.", fix=fix, field=place.label) from error
     except SettingsError as error:
         keys = _keys_named(error.field, place)
         raise SettingsError(
             f"{place.name(*keys)}: {error.message}", fix=error.fix, field=error.field
         ) from error
+
+
+def _with_choices(message: str, kind: Any) -> str:
+    """The message with the values that there are, where it is about a value that is none of them."""
+    found = _WHERE.search(message)
+    if not message.startswith("Invalid enum value") or found is None:
+        return message
+    for step in _STEP.finditer(found["path"]):
+        kind = (
+            get_type_hints(kind)[step["name"]]
+            if step["name"]
+            else get_args(kind)[-1 if step["number"] == "..." else 0]
+        )
+    choices = get_args(kind) if get_origin(kind) is Literal else [str(one) for one in kind]
+    return f"{message[: found.start()]}; it must be one of {', '.join(choices)}{found[0]}"
 
 
 def _at_fault(message: str, table: Mapping[str, Any]) -> tuple[tuple[Key, ...], str]:
@@ -165,7 +181,8 @@ def _first_named(message: str, table: Mapping[str, Any]) -> tuple[Key, ...]:
 
 def _keys_named(field: str, place: Place) -> tuple[Key, ...]:
     """The keys below the place that end as the field's name does, where there is one such line."""
-    names: tuple[Key, ...] = tuple((_WORD.findall(field) or [""])[-1].split("."))
+    words = (_WORD.findall(field) or [""])[-1].split(".")
+    names: tuple[Key, ...] = tuple(int(word) if word.isdigit() else word for word in words)
     depth = len(place.keys)
     within = [path[depth:] for path in key_lines(place.text) if path[:depth] == place.keys]
     found = [path for path in within if path[-len(names) :] == names]

@@ -231,9 +231,10 @@ class StoreChanges(StoreAccess):
         from fleetscore.models.model_sets import read_model_set
         from fleetscore.models.pins import Pins, read_pins
         from fleetscore.pipeline.window_checks import read_window
-        from fleetscore.registry import get_workload
+        from fleetscore.registry import find_workload, get_workload
 
-        found = get_workload(self.store, workload)
+        get_workload(self.store, workload)
+        found = find_workload(self.store, workload).ready()
         kind = require(found, ChecksFit)
         pins = read_pins(self.store, workload)
         if models:

@@ -212,3 +212,64 @@ def test_rows_with_gaps_are_tried_by_models_that_take_them_and_counted_elsewhere
     assert told["rows_not_tried"].startswith("2 of 40 sample rows were not tried")
     assert told["gaps_tried"].startswith("1 of 40 sample rows have a gap")
     assert found.scored == 2
+
+
+@pytest.mark.parametrize(
+    ("lines", "cause", "told"),
+    [
+        ('[train]\nestimator = "sklearn.linear_model.Ridge"\ntarget = "khw"\n', "missing_column", "train.target is 'khw'"),
+        ('[train]\nestimator = "sklearn.linear_model.Ridge"\ntarget = "speed"\n', "bad_input", "speed is target and feature"),
+        ('[train]\nestimator = "sklearn.linear_model.Ridge"\ntarget = "load_kg"\nparams = { alpha = "x" }\n',
+         "bad_input", "refuses its parameters: The 'alpha' parameter"),
+        ('[judge]\nactual = "khw"\n', "missing_column", "judge.actual is 'khw'"),
+    ],
+)  # fmt: skip
+def test_what_training_and_judging_lack_is_named_before_they_are_asked_for(
+    store: Store, lines: str, cause: str, told: str
+) -> None:
+    """A target or actual that no file has, a target among the features and a parameter's value that the library refuses
+    are misfits with the line.
+    """
+    store.write("settings/vans.toml", (SETTINGS + lines).encode())
+    pin_models(store, {"VAN-1": fitted(1)})
+    write_rows(store, telemetry(["VAN-1"]))
+    details = [one.detail for one in check(store).misfits if one.cause == cause]
+    assert any(told in each and "settings/vans.toml, line" in each for each in details), details
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ('timezone = "Europe/Berlin"\n', 'timezone = "Europe/Berlin"\nschedule = "0 30 25 * * *"\n', "'25' is no hour"),
+        ("[models]", '[notify]\n[[notify.targets]]\nurl_env = "NOT_SO"\n[models]', "line 12 [notify]: url_env"),
+        ("[models]", "[run]\nerror_threshold = 5\n[models]", "error_threshold is 5"),
+        ('output = "kwh"', 'output = "van_id"', "models.output has ['van_id'], which the results have already"),
+        ('output = "kwh"', "output = []", "it must be a name, or different names"),
+        ("[models]", '[models]\nkey = "van_id"', "a column stands in braces: {van_id}"),
+        ("[models]", "[expect]\nmissing = nan\n[models]", "must be finite"),
+        ("[models]", '[train]\nonly = "drift"\n[models]', "it must be one of all, drifted, new"),
+        ('partition = ["van_id"]', 'partition = ["van_id"]\nwindow = "days"', "it must be one of 15min, hour, day"),
+    ],
+)  # fmt: skip
+def test_check_refuses_settings_that_doctor_would_call_broken(
+    store: Store,
+    change_settings: Change,
+    capsys: pytest.CaptureFixture[str],
+    before: str,
+    after: str,
+    told: str,
+) -> None:
+    """A line of any table that cannot be used ends the check with exit code 2 and says what was expected."""
+    change_settings(before, after)
+    assert run_command(["check", "vans", "--store", store.url]) == 2
+    shown = " ".join(capsys.readouterr().err.split())
+    assert told in shown
+    assert "settings/vans.toml, line" in shown
+
+
+def test_settings_that_begin_with_a_byte_order_mark_are_read(store: Store) -> None:
+    """Editors on Windows write one; the file is read as without it."""
+    store.write("settings/vans.toml", b"\xef\xbb\xbf" + SETTINGS.encode())
+    pin_models(store, {"VAN-1": fitted(1)})
+    write_rows(store, telemetry(["VAN-1"]))
+    assert check(store).scored == 1

@@ -119,6 +119,17 @@ def test_one_bad_key_is_named_and_costs_no_other(trainable: Store) -> None:
     assert found["VAN-5"] == found["VAN-6"] == ("skipped", "too_few_rows")
 
 
+def test_rows_that_cannot_be_read_are_said_by_each_key_that_has_some(trainable: Store) -> None:
+    """A file without the target whose keys can be counted costs its rows only; the keys that have rows in it say so."""
+    write_rows(trainable, telemetry(["VAN-2"], rows=60), "torn.parquet")
+    record = train(trainable, pin=True)
+    lines = {line["partition"]: line for line in read_ledger(trainable, record.request.run).to_pylist()}
+    assert {van: lines[van]["outcome"] for van in VANS} == dict.fromkeys(VANS, "scored")
+    assert (lines["VAN-1"]["cause"], lines["VAN-3"]["cause"]) == ("", "")
+    assert lines["VAN-2"]["cause"] == "missing_column"
+    assert lines["VAN-2"]["detail"].startswith("Trained without its 60 rows in data/telemetry/torn.parquet: ")
+
+
 def test_a_key_that_is_not_trained_keeps_its_model(trainable: Store) -> None:
     """A van that is silent in the span is named, and the new set still has its former model."""
     pin_models(trainable, {van: fitted(at) for at, van in enumerate([*VANS, "VAN-9"])})

@@ -26,6 +26,8 @@ from fleetscore.models.importers.formats import Format, detect_format
 from fleetscore.models.importers.limits import ImportLimits
 from fleetscore.models.importers.naming import list_source_models
 from fleetscore.models.packs.families import pack_class
+from fleetscore.workloads.models.importing import import_fleet
+from fleetscore.workloads.models.settings import FleetSettings
 
 X = np.random.default_rng(0).normal(size=(60, 3))
 RIDGE = make_pipeline(StandardScaler(), Ridge()).fit(X, X @ [1.0, 2.0, 3.0])
@@ -146,6 +148,26 @@ def test_a_pickle_of_another_version_is_proven_and_says_so(tmp_path: Path) -> No
     assert one.refusal is None
     assert one.card["versions"]["scikit-learn"] == "1.2.3"
     assert "1.2.3" in one.card["warnings"][0]
+
+
+def test_a_set_says_which_version_wrote_its_models_and_never_advises_trust_that_was_given(
+    tmp_path: Path,
+) -> None:
+    """The set's card counts models by the version that wrote them; a trusted pickle that nothing can prove is refused
+    without the advice to trust it.
+    """
+    data = pickle.dumps(RIDGE)
+    installed = re.search(rb"\d+\.\d+\.\d+", data[data.index(b"_sklearn_version") :])
+    assert installed is not None
+    (tmp_path / "old.pkl").write_bytes(data.replace(installed[0], b"1" + installed[0][1:-1] + b"8"))
+    (tmp_path / "unfitted.pkl").write_bytes(pickle.dumps(Ridge()))
+    imported = import_fleet(tmp_path, FleetSettings(partition=("van_id",)), None, trusted=True)
+    written = (b"1" + installed[0][1:-1] + b"8").decode()
+    assert imported.draft.card["libraries"] == {f"scikit-learn {written}": 1}
+    (refusal,) = imported.draft.card["refusals"]
+    assert refusal["code"] == "not_proven"
+    assert "Export it as ONNX." in refusal["reason"]
+    assert "--trust-pickles" not in refusal["reason"]
 
 
 def test_keys_come_from_names_and_folders(tmp_path: Path) -> None:

@@ -59,7 +59,8 @@ def load_xgboost(path: Path) -> LoadedModel:
         return _both(found) if method == "predict_proba" else found
 
     description = f"XGBoost, {booster.num_boosted_rounds()} rounds"
-    return LoadedModel(description, original, [lambda: compiled], {"xgboost": xgboost.__version__})
+    versions = {"xgboost": compiled.facts.library_version or xgboost.__version__}
+    return LoadedModel(description, original, [lambda: compiled], versions)
 
 
 def load_catboost(path: Path, form: str) -> LoadedModel:
@@ -79,7 +80,7 @@ def load_catboost(path: Path, form: str) -> LoadedModel:
         f"CatBoost, {model.tree_count_} trees",
         original,
         [lambda: compiled],
-        {"catboost": catboost.__version__},
+        {"catboost": compiled.facts.library_version or catboost.__version__},
         tolerance=1e-9 if form == "json" else 0.0,  # CatBoost rounds the decimals of its JSON otherwise
     )
 

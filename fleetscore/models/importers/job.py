@@ -28,6 +28,8 @@ from fleetscore.models.packs.library import trusted_models
 from fleetscore.models.packs.proof import Proof, prove
 
 _REASON_LIMIT = 300
+_EXPORT = "Export it as ONNX."
+_EXPORT_OR_TRUST = "Export it as ONNX, or keep it in its library with --trust-pickles."
 
 _warm: set[str] = set()
 
@@ -120,7 +122,7 @@ _LOADERS: dict[Format, Callable[[Path], LoadedModel]] = {
 
 def compile_proven(loaded: LoadedModel, request: Mapping[str, Any]) -> tuple[CompiledModel, Proof]:
     """The first way whose model has the requested method and is proven; ModelError `not_proven` with every
-    way's reason.
+    way's reason, and what to do: the request's own `fix`, where it has one.
     """
     reasons = []
     for way in loaded.ways:
@@ -149,6 +151,6 @@ def compile_proven(loaded: LoadedModel, request: Mapping[str, Any]) -> tuple[Com
     why = "; ".join(dict.fromkeys(reasons))[:1000] or "no family fits it"
     raise ModelError(
         f"The model ({loaded.description}) has no pack that is proven: {why}.",
-        fix="Export it as ONNX, or keep it in its library with --trust-pickles.",
+        fix=request.get("fix") or (_EXPORT if request["trusted"] else _EXPORT_OR_TRUST),
         code="not_proven",
     )

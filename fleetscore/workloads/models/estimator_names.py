@@ -14,6 +14,8 @@ _QUIET = {"n_jobs": 1, "random_state": 0, "verbose": -1}
 of LightGBM.
 """
 
+_REASON_LIMIT = 300
+
 
 def make_estimator(train: TrainTable) -> Any:
     """A new unfitted estimator, or a pipeline of several; InputError names the path or parameter that there
@@ -53,7 +55,23 @@ def _make(name: str, params: dict[str, Any]) -> Any:
     quiet = {
         one: value for one, value in _QUIET.items() if one in known and (one != "verbose" or "LGBM" in name)
     }
-    return kind(**(quiet | params))
+    made = kind(**(quiet | params))
+    _check_values(made, name)
+    return made
+
+
+def _check_values(made: Any, name: str) -> None:
+    """InputError where scikit-learn refuses a parameter's value, in its words; LightGBM says so when it fits."""
+    validate = getattr(made, "_validate_params", None)
+    if validate is None or name.startswith("lightgbm."):
+        return
+    try:
+        validate()
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{name} refuses its parameters: {str(error)[:_REASON_LIMIT]}",
+            fix="Correct params in [train].", field="train.params",
+        ) from error  # fmt: skip
 
 
 def _needs_nothing(kind: Any) -> bool:

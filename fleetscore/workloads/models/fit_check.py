@@ -15,15 +15,13 @@ from fleetscore.models.packs.base import ModelFacts
 from fleetscore.models.packs.bundle import Bundle, open_bundle, pack_models
 from fleetscore.models.packs.shard_scoring import feature_order, has_generic_names
 from fleetscore.models.pins import Pins
-from fleetscore.settings import read_settings_file, workload_settings_path
-from fleetscore.settings_tables import add_line
 from fleetscore.sources import Span, TimeRange, list_inputs
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
 from fleetscore.workload import RunContext, Workload
 from fleetscore.workloads.models.bundles import find_bundle
 from fleetscore.workloads.models.discovery import WindowFiles, checked_settings, find_files
-from fleetscore.workloads.models.estimator_names import make_estimator
+from fleetscore.workloads.models.fit_purposes import find_purpose_misfits
 from fleetscore.workloads.models.fit_sample import ROWS_PER_MODEL, Sample, take_sample
 from fleetscore.workloads.models.fit_trial import list_keys, try_models
 from fleetscore.workloads.models.importing import Report, import_fleet
@@ -44,12 +42,12 @@ def check_fit(
     bundle, misfits = _models(kind.name, store, pins, settings, source, trusted, report)
     features = _all_features(bundle, settings)
     files, span = _files(kind, store, pins, settings, window)
-    misfits += _training_misfits(kind, store, settings)
     misfits += [Misfit("warning", "passed_over", text.partition(":")[0], text) for text in files.remarks]
     sample = take_sample(store, files.files, settings, bundle, features, span)
     if not sample.rows and not sample.misfits:
         misfits.append(_no_rows(settings, window))
     misfits += sample.misfits
+    misfits += find_purpose_misfits(kind.name, store, settings, bundle, sample)
     misfits += _lacking_numbers(sample, settings)
     misfits += _keys_apart(sample, bundle, settings)
     used = [name for name in _given_features(bundle, settings) if name in sample.columns]
@@ -62,19 +60,6 @@ def check_fit(
         len(sample.partitions), ROWS_PER_MODEL, scored, results,
     )  # fmt: skip
     return replace(check, misfits=tuple(dict.fromkeys((*misfits, *found))))
-
-
-def _training_misfits(kind: Workload, store: Store, settings: FleetSettings) -> list[Misfit]:
-    """What is wrong with [train], where there is one: an estimator or a parameter that there is not."""
-    if not settings.train.estimators:
-        return []
-    try:
-        make_estimator(settings.train)
-    except InputError as error:
-        path = workload_settings_path(kind.name)
-        located = add_line(error, read_settings_file(store, kind.name), path)
-        return [Misfit("error", located.code, located.field, located.message, located.fix)]
-    return []
 
 
 def _models(

@@ -42,6 +42,7 @@ class Sample:
     rejected: Counter[tuple[str, str]] = field(default_factory=Counter)  # cells or rows, by cause and column
     examples: dict[tuple[str, str], str] = field(default_factory=dict)
     columns: set[str] = field(default_factory=set)  # features that some file has
+    names: set[str] = field(default_factory=set)  # all columns that some file has, as the file calls them
     misfits: list[Misfit] = field(default_factory=list)
 
     def table(self, columns: Sequence[str]) -> pa.Table:
@@ -82,6 +83,7 @@ def _read_file(
     kinds = row_kinds(settings, features)
     if data.melt is None:
         there = set(read_names(store, file, data))
+        sample.names |= there
         missing = [name for name in kinds if data.theirs(name) not in there and name not in file.columns]
         sample.misfits += _missing(file, missing, kinds, sorted(there), settings)
         if any(kinds[name] is not ColumnKind.NUMBER for name in missing):

@@ -123,7 +123,8 @@ def compile_fitted(estimator: Any, features: Sequence[str], method: str, x: Floa
         for name, (low, high) in zip(features, bounds, strict=True)
         if np.isfinite(high - low)
     }
-    return compile_proven(loaded, {"method": method, "ranges": ranges, "trusted": False})[0]
+    request = {"method": method, "ranges": ranges, "trusted": False, "fix": "Choose another estimator."}
+    return compile_proven(loaded, request)[0]
 
 
 def _naming(way: Way, features: Sequence[str]) -> Way:

@@ -5,7 +5,7 @@ every file.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +73,16 @@ class _Told:
                 self.refused.append(one)
                 continue
             self.families[one.model.family] += 1
-            self.libraries[f"{one.model.facts.library} {one.model.facts.library_version}".strip()] += 1
+            self.libraries[_written_by(one.model, one.card)] += 1
             self.warnings.update(one.card.get("warnings", ()))
             yield one.key, one.model
+
+
+def _written_by(model: CompiledModel, card: Mapping[str, Any]) -> str:
+    """The library of the model and the version that wrote it, which only the card knows of scikit-learn."""
+    library = model.facts.library
+    version = card.get("versions", {}).get(library) if library == "scikit-learn" else ""
+    return f"{library} {version or model.facts.library_version}".strip()
 
 
 def _card(bundle: Bundle, progress: _Told, counts: dict[str, int]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def judge_fleet(kind: Workload, store: Store, window: Window, results: pa.Table)
     name no actual, or the results have nothing to match it by.
     """
     settings: FleetSettings = kind.settings
-    _check(kind.name, settings)
+    check_judging(kind.name, settings)
     if not results.num_rows:
         return JUDGED.empty_table()
     predicted = _matchable(results, settings).append_column("predicted", results[settings.models.outputs[0]])
@@ -36,7 +36,8 @@ def judge_fleet(kind: Workload, store: Store, window: Window, results: pa.Table)
     return _losses(both.filter(pc.and_(pc.is_valid(both["actual"]), pc.is_valid(both["predicted"]))))
 
 
-def _check(workload: str, settings: FleetSettings) -> None:
+def check_judging(workload: str, settings: FleetSettings) -> None:
+    """InputError where the settings do not say what came, or the results cannot be matched with it."""
     path = f"settings/{workload}.toml"
     if not settings.judge.actual:
         raise InputError(

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Literal
 
 from fleetscore.models.packs.base import METHODS
@@ -61,7 +62,7 @@ class ModelsTable:
             )
         if self.score and (self.output_type == "text" or self.method != "predict"):
             raise ValueError("method and output_type do not go with score: the function says what it returns")
-        if not all(self.outputs) or len(set(self.outputs)) != len(self.outputs):
+        if not self.outputs or not all(self.outputs) or len(set(self.outputs)) != len(self.outputs):
             raise ValueError(f"output is {self.output!r}; it must be a name, or different names")
         if self.output_type == "text" and (self.method != "predict" or len(self.outputs) != 1):
             raise ValueError('output_type "text" goes with method "predict" and one output')
@@ -123,6 +124,8 @@ class ExpectTable:
             raise ValueError(
                 f"missing is {self.missing!r}; it must be reject, drop, pass or a number to fill in"
             )
+        if not isinstance(self.missing, str) and not isfinite(self.missing):
+            raise ValueError(f"missing is {self.missing}; the number to fill in must be finite")
         read_days(self.days)
 
     @property
@@ -155,10 +158,21 @@ class FleetSettings:
         unknown = self.expect.results.keys() - set(self.models.outputs)
         if unknown and not self.models.score:
             raise ValueError(f"expect.results has {sorted(unknown)}; results are {list(self.models.outputs)}")
-        taken = {*self.partition, *self.models.outputs, "model_key"}
-        doubled = [name for name in self.data.keep if name in taken]
+        self._check_columns()
+
+    def _check_columns(self) -> None:
+        """ValueError where two columns of the results would have one name, or a key's column lacks braces."""
+        given = {*self.partition, "model_key"}
+        doubled = [name for name in self.models.outputs if name in given]
+        if doubled and not self.models.score:
+            raise ValueError(f"models.output has {doubled}, which the results have already")
+        doubled = [name for name in self.data.keep if name in {*given, *self.models.outputs}]
         if doubled:
-            raise ValueError(f"keep has {doubled}, which the results have already")
+            raise ValueError(f"data.keep has {doubled}, which the results have already")
+        columns = {*self.partition, *self.data.features, *self.data.keep}
+        bare = [pattern for pattern in self.models.keys if pattern in columns]
+        if bare:
+            raise ValueError(f"models.key has {bare[0]!r}; a column stands in braces: {{{bare[0]}}}")
 
     @property
     def source(self) -> DataSettings:

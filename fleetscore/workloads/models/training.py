@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -106,8 +107,16 @@ def train_keys(run: RunContext, shard: Shard) -> Trained:
             partial(make_estimator, settings.train), known, features, settings.models.method, settings.train.holdout_share,
             settings.train.rows_min, before,
         )  # fmt: skip
-        fitted[key] = made, table.num_rows, time.perf_counter() - started
+        fitted[key] = _told(made, rows, key), table.num_rows, time.perf_counter() - started
     return _trained(shard, rows, fitted, features, settings)
+
+
+def _told(made: Fitted, rows: TrainingRows, key: str) -> Fitted:
+    """What became of the key, with its rows that could not be read where nothing else is to be said."""
+    if made.cause:
+        return made
+    cause, detail = rows.loss_of(key)
+    return replace(made, cause=cause, detail=detail)
 
 
 def assemble_fleet(run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> ModelSetDraft:

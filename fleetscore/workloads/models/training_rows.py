@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +36,19 @@ class TrainingRows:
     keys: list[str]
     offsets: list[int]
     faults: dict[str, FileError]
+    lost: dict[str, dict[str, int]] = field(default_factory=dict)  # by key: rows in files that cannot be read
+
+    def loss_of(self, key: str) -> tuple[str, str]:
+        """Cause and detail of a key that is trained without its rows in files that cannot be read; "" twice
+        where there are none.
+        """
+        files = self.lost.get(key)
+        if not files:
+            return "", ""
+        path = next(iter(files))
+        more = f", and those of {len(files) - 1} more files" if len(files) > 1 else ""
+        error = self.faults[path]
+        return error.code, f"Trained without its {files[path]} rows in {path}{more}: {error.message}"
 
     def __iter__(self) -> Iterator[tuple[str, pa.Table]]:
         """Each key with its rows."""
@@ -102,7 +115,8 @@ def read_training_rows(run: RunContext, keys: Sequence[str], features: Sequence[
         | {settings.train.target: ColumnKind.ANY}
     )
     wanted, tables, faults = pa.array(keys, pa.string()), [], {}
-    for file in _files_of(run, keys):
+    files, counted = _files_of(run, wanted)
+    for file in files:
         try:
             table = read_table(run.store, file, data, kinds, training_span(run)).table
         except FileError as error:
@@ -111,9 +125,20 @@ def read_training_rows(run: RunContext, keys: Sequence[str], features: Sequence[
         key = named_keys(model_keys(table, settings.key_patterns[0]), settings)
         table = table.append_column(KEY_COLUMN, key)
         tables.append(table.filter(pc.is_in(key, value_set=wanted)))
-    return _sorted(
+    found = _sorted(
         pa.concat_tables(tables, promote_options="permissive") if tables else None, settings, faults
     )
+    return replace(found, lost=_lost_rows(counted, faults))
+
+
+def _lost_rows(counted: pa.Table, faults: dict[str, FileError]) -> dict[str, dict[str, int]]:
+    """The rows of each key, by file, in files that cannot be read although their keys could be counted."""
+    unread = counted.filter(pc.is_in(counted["path"], value_set=pa.array(list(faults), pa.string())))
+    lost: dict[str, dict[str, int]] = {}
+    for row in unread.to_pylist():
+        files = lost.setdefault(row["key"], {})
+        files[row["path"]] = files.get(row["path"], 0) + row["rows"]
+    return lost
 
 
 def rows_of_key(table: pa.Table, features: Sequence[str], settings: FleetSettings, is_text: bool) -> KeyRows:
@@ -129,14 +154,15 @@ def rows_of_key(table: pa.Table, features: Sequence[str], settings: FleetSetting
     return KeyRows(np.ascontiguousarray(x[known]), y[known], table.num_rows)
 
 
-def _files_of(run: RunContext, keys: Sequence[str]) -> list[InputFile]:
+def _files_of(run: RunContext, keys: pa.StringArray) -> tuple[list[InputFile], pa.Table]:
+    """The files that have rows of the keys, or that could not be counted; and path, key and rows of these."""
     files = find_training_files(run)[0]
     counts = count_training_rows(run, files)
     named = named_keys(counts.keyed["key_0"], run.settings)
-    paths = set(
-        counts.keyed.filter(pc.is_in(named, value_set=pa.array(keys, pa.string())))["path"].to_pylist()
-    )
-    return [file for file in files if file.path in paths | counts.faults.keys()]
+    counted = pa.table({"path": counts.keyed["path"], "key": named, "rows": counts.keyed["rows"]})
+    counted = counted.filter(pc.is_in(named, value_set=keys))
+    paths = set(counted["path"].to_pylist())
+    return [file for file in files if file.path in paths | counts.faults.keys()], counted
 
 
 def _sorted(table: pa.Table | None, settings: FleetSettings, faults: dict[str, FileError]) -> TrainingRows:
