@@ -12,7 +12,11 @@ import fastavro
 import numpy as np
 import pyarrow as pa
 
+from fleetscore.errors import InputError
+from fleetscore.sources.byte_stream import read_lines
 from fleetscore.sources.capture_events import ENVELOPE, Events, open_events, without_redelivered
+from fleetscore.sources.formats import format_of
+from fleetscore.sources.jsonl_reader import decode_lines
 from fleetscore.sources.record_columns import SeenNames, table_of
 from fleetscore.sources.request import RawRows, Request
 
@@ -42,7 +46,7 @@ def read_capture_rows(request: Request) -> Iterator[RawRows]:
     seen = SeenNames()
     wanted: list[str] = []
     event, opened = 1, 0
-    for block in _blocks(request, _needed_fields(request)):
+    for block in _captured(request):
         records, numbers, redelivered = without_redelivered(request, block, event)
         events = open_events(records, numbers)
         wanted = _wanted_fields(request, seen.add(events.records))
@@ -51,6 +55,22 @@ def read_capture_rows(request: Request) -> Iterator[RawRows]:
         remarks = (_redelivered(redelivered),) if redelivered else ()
         yield RawRows(_event_table(events, wanted), events.numbers, events.rejects, remarks)
     seen.require([name for name in wanted if name.partition(".")[0] not in ENVELOPE], opened)
+
+
+def _captured(request: Request) -> Iterator[list[dict[str, Any]]]:
+    """The events of a file, some at a time: records of Avro, or objects on lines as IoT Hub writes them on request."""
+    found = format_of(request.path)
+    if found is None or found.name != "jsonl":
+        yield from _blocks(request, _needed_fields(request))
+        return
+    for piece in read_lines(request):
+        records, numbers, _ = decode_lines(piece, 1)
+        events = dict(zip(numbers.tolist(), records, strict=True))
+        lines = [(line, raw) for line, raw in enumerate(piece.split(b"\n"), 1) if raw.strip()]
+        # A line that is no event stands for its own body, which holds no object and so is told.
+        yield [
+            {**events[n], "Body": events[n].get("Body")} if n in events else {"Body": raw} for n, raw in lines
+        ]
 
 
 def _needed_fields(request: Request) -> list[str]:
@@ -102,5 +122,14 @@ def _blocks(request: Request, fields: Sequence[str] | None) -> Iterator[list[dic
 def _projected(schema: Any, fields: Sequence[str] | None) -> Any:
     if fields is None:
         return None
+    names = [field["name"] for field in schema.get("fields", ())] if isinstance(schema, dict) else []
+    if "Body" not in names:
+        raise InputError(
+            f"Its records have no field 'Body', as those of Capture have; their fields: {', '.join(names) or 'none'}.",
+            fix='Set format = "avro" in [data], or narrow `path` to the captured files.',
+            code="missing_column",
+        )
+    if "Properties" in fields or "SystemProperties" in fields:
+        return None  # fastavro would take the bytes in these unions for text, and fail where they are none
     kept = [field for field in schema["fields"] if field["name"] in fields]
     return {**schema, "fields": kept}

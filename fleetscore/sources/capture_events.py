@@ -55,7 +55,7 @@ def open_events(captured: Sequence[Mapping[str, Any]], numbers: npt.NDArray[np.i
         body = event["Body"]
         found = open_body(body)
         if found is None:
-            cause, shown = ("bad_body", repr(body[:60])) if body else ("empty_body", "")
+            cause, shown = ("bad_body", _shown(body)) if body else ("empty_body", "")
             rejects.append(Reject(cause, f"event {number}", "Body", shown))
             continue
         records += found
@@ -64,8 +64,12 @@ def open_events(captured: Sequence[Mapping[str, Any]], numbers: npt.NDArray[np.i
     return Events(records, envelopes, np.array(of_event, np.int64), tuple(rejects))
 
 
-def open_body(body: bytes | str | None) -> list[dict[str, Any]] | None:
-    """The objects that a body holds; None where it holds none that can be read.
+def _shown(body: Any) -> str:
+    return repr(body[:60] if isinstance(body, bytes | str) else body)
+
+
+def open_body(body: Any) -> list[dict[str, Any]] | None:
+    """The objects that a body of bytes, text or JSON holds; None where it holds none that can be read.
 
     >>> open_body(b'[{"a": 1}, {"a": 2}]')
     [{'a': 1}, {'a': 2}]
@@ -74,6 +78,8 @@ def open_body(body: bytes | str | None) -> list[dict[str, Any]] | None:
     """
     if not body:
         return None
+    if not isinstance(body, bytes | str):
+        return _all_objects(body)
     data = body.encode() if isinstance(body, str) else body
     opened = _objects(data)
     if opened is None:
@@ -87,10 +93,14 @@ def without_redelivered(
     """The events that this reading has not seen yet, with their numbers from `first` on, and how many it
     has seen.
 
-    An event is known by its stream (hub and partition, from the path) and its sequence number.
+    An event is known by its stream (hub and partition, from the path) and its sequence number; messages that IoT Hub
+    routes to storage have none, and are all new.
     """
-    sequences = np.array([event["SequenceNumber"] for event in block], np.int64)
     numbers = np.arange(first, first + len(block))
+    try:
+        sequences = np.array([event["SequenceNumber"] for event in block], np.int64)
+    except (KeyError, TypeError):
+        return block, numbers, 0
     earlier = request.state.events.setdefault(stream_of(request.file.path), [])
     new = np.zeros(len(block), bool)
     new[np.unique(sequences, return_index=True)[1]] = True
@@ -165,10 +175,13 @@ def _objects(data: bytes) -> list[dict[str, Any]] | None:
         return _objects_on_lines(data)
     if isinstance(found, str):
         return _objects(_unpacked(found.encode()))
+    return _all_objects(found)
+
+
+def _all_objects(found: Any) -> list[dict[str, Any]] | None:
     found = [found] if isinstance(found, dict) else found
-    return (
-        found if isinstance(found, list) and found and all(isinstance(one, dict) for one in found) else None
-    )
+    is_some = isinstance(found, list) and found and all(isinstance(one, dict) for one in found)
+    return found if is_some else None
 
 
 def _objects_on_lines(data: bytes) -> list[dict[str, Any]] | None:

@@ -13,6 +13,11 @@ from fleetscore.store import Store, open_store
 
 _HTTPS = re.compile(r"https://([^/]+)/([^/]+)/(.+)", re.DOTALL)
 _EMULATOR = re.compile(r"(http://[^/]+/[^/]+/[^/]+)/(.+)", re.DOTALL)
+_STORAGE = re.compile(
+    r"[a-z0-9.-]+\.(?:core\.windows\.net|core\.usgovcloudapi\.net|core\.chinacloudapi\.cn"
+    r"|storage\.azure\.net|fabric\.microsoft\.com)",
+    re.IGNORECASE,
+)
 _ABFSS = re.compile(r"abfss://([^/@]+)@([^/]+)/(.+)", re.DOTALL)
 
 
@@ -22,7 +27,8 @@ def split_place(path: str) -> tuple[str, str]:
     `abfss://` and `dfs` addresses are read through the account's Blob endpoint, which serves both kinds of
     account.
 
-    Raises ValueError for any other URL.
+    Raises ValueError for any other URL, and for hosts that are none of Azure Storage: the identity's token would be
+    sent there.
 
     >>> split_place("abfss://lake@account.dfs.core.windows.net/raw/*.csv")
     ('https://account.blob.core.windows.net/lake', 'raw/*.csv')
@@ -66,7 +72,13 @@ def explain_refusal(error: StoreError, container: str) -> StoreError:
 
 
 def _blob_host(host: str) -> str:
-    return unquote(host).replace(".dfs.", ".blob.", 1)
+    name = unquote(host)
+    if _STORAGE.fullmatch(name) is None:
+        raise ValueError(
+            f"path names the host {name}, which is none of Azure Storage (ACCOUNT.blob.core.windows.net); the app's "
+            "token is sent to no other"
+        )
+    return name.replace(".dfs.", ".blob.", 1)
 
 
 @functools.lru_cache(maxsize=64)

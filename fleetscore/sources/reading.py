@@ -118,10 +118,12 @@ def read_files(
     faults: dict[str, FileError] = {}
     tables: list[pa.Table] = []
     for file in files:
+        seen = state.seen_blocks()
         try:
             read = read_table(store, file, settings, columns, span, state)
         except FileError as error:
             faults[file.path] = error
+            state.forget_since(seen)
         else:
             tables.append(read.table)
             rows[file.path] = Rows(read.table.slice(0, 0), read.rejected, read.rejects, read.remarks)

@@ -68,16 +68,15 @@ def _array(values: list[Any]) -> pa.Array:
         array = pa.array(values)
     except (pa.ArrowException, OverflowError, TypeError, ValueError):
         return pa.array([_text(value) for value in values], pa.string())
-    return (
-        pa.array([_text(value) for value in values], pa.string()) if pa.types.is_nested(array.type) else array
-    )
+    is_plain = not (pa.types.is_nested(array.type) or pa.types.is_binary(array.type))
+    return array if is_plain else pa.array([_text(value) for value in values], pa.string())
 
 
 def _text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bytes):
-        return value.decode(errors="replace")
+        return value.decode(errors="backslashreplace")  # so that no two become one
     if isinstance(value, float) and value.is_integer():  # as in a column of numbers alone, where 7.0 is 7
         return str(int(value))
     return msgspec.json.encode(value).decode()

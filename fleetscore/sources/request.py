@@ -45,6 +45,17 @@ class ReadState:
     times: TimeReader
     events: dict[str, list[npt.NDArray[np.int64]]] = field(default_factory=dict)  # sequence numbers by stream
 
+    def seen_blocks(self) -> dict[str, int]:
+        """How many blocks of events were seen of each stream, to `forget_since` later."""
+        return {stream: len(blocks) for stream, blocks in self.events.items()}
+
+    def forget_since(self, seen: Mapping[str, int]) -> None:
+        """Forget the events that were seen since: those of a file that could not be read are in no table, so that
+        another delivery of them is read.
+        """
+        for stream, blocks in self.events.items():
+            del blocks[seen.get(stream, 0) :]
+
 
 @dataclass(slots=True)
 class Budget:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -278,7 +279,7 @@ def key_texts(column: pa.Array) -> pa.Array:
         if not pc.all(pc.equal(pc.floor(column), column), min_count=0).as_py():
             raise InputError(f"It holds {kind}; names were expected.", code="bad_column_type")
         return column.cast(pa.int64()).cast(pa.string())
-    if pa.types.is_nested(kind):
+    if pa.types.is_nested(kind) or pa.types.is_fixed_size_binary(kind):
         raise InputError(f"It holds {kind}; names were expected.", code="bad_column_type")
     return column if pa.types.is_string(kind) else column.cast(pa.string())
 
@@ -349,7 +350,16 @@ def _flat(column: pa.ChunkedArray) -> pa.Array:
         array = pa.concat_arrays(column.unify_dictionaries().chunks)
     else:
         array = pa.array([], column.type)
+    if isinstance(array.type, pa.UuidType):
+        return _uuid_texts(array)
     return array.cast(_VIEWS[array.type]) if array.type in _VIEWS else array
+
+
+def _uuid_texts(array: pa.Array) -> pa.Array:
+    """UUIDs as they are written; each is made text once."""
+    coded = array.storage.dictionary_encode()
+    texts = [str(UUID(bytes=value)) for value in coded.dictionary.to_pylist()]
+    return pa.DictionaryArray.from_arrays(coded.indices, pa.array(texts, pa.string())).dictionary_decode()
 
 
 def _decoded(array: pa.Array) -> pa.Array:

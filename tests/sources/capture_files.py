@@ -27,6 +27,20 @@ SCHEMA = {
 }
 
 
+ROUTED = {
+    "type": "record",
+    "name": "Message",
+    "namespace": "Microsoft.Azure.Devices",
+    "fields": [
+        {"name": "EnqueuedTimeUtc", "type": "string"},
+        {"name": "Properties", "type": {"type": "map", "values": "string"}},
+        {"name": "SystemProperties", "type": {"type": "map", "values": "string"}},
+        {"name": "Body", "type": ["null", "bytes"]},
+    ],
+}
+"""What IoT Hub's own routing to storage writes: without sequence numbers."""
+
+
 def event(
     sequence: int, body: bytes | None, enqueued: str = "3/4/2026 10:00:00 AM", **more: Any
 ) -> Mapping[str, Any]:

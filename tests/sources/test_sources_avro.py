@@ -11,7 +11,7 @@ import pytest
 
 from fleetscore.sources import ColumnKind, DataSettings, Reading, list_inputs, read_files
 from fleetscore.store import Store
-from tests.sources.capture_files import SCHEMA, captured, event
+from tests.sources.capture_files import ROUTED, SCHEMA, captured, event
 from tests.sources.spans import VANS, at, between
 
 HOUR = between("2026-03-04T10:00", "2026-03-04T11:00")
@@ -97,6 +97,68 @@ def test_an_event_captured_twice_counts_once(store: Store) -> None:
         remarks = [remark for rows in reading.rows.values() for remark in rows.remarks]
         assert len(remarks) == 2
         assert all(remark.startswith("1 events were captured twice") for remark in remarks)
+
+
+def test_an_event_of_a_file_that_cannot_be_read_counts_where_it_comes_again(store: Store) -> None:
+    """What was seen of a file before its damage is in no table: the same events of another file are read."""
+    whole = captured([event(n, body(km=n)) for n in range(3_000)])
+    files = {
+        "ns/hub/0/2026/03/04/10/05/00.avro": whole[:-9],
+        "ns/hub/0/2026/03/04/10/10/00.avro": whole,
+    }
+    reading = read(store, files)
+    assert list(reading.faults) == ["ns/hub/0/2026/03/04/10/05/00.avro"]
+    assert reading.table.num_rows == 3_000
+
+
+def test_messages_that_iot_hub_routes_to_storage_are_read(store: Store) -> None:
+    """They have no sequence numbers, in Avro and as JSON lines, where a body is an object or base64."""
+    plain, packed = body(km=1), base64.b64encode(body(km=2))
+    message = {
+        "EnqueuedTimeUtc": "2026-03-04T10:00:00.0000000Z",
+        "Properties": {},
+        "SystemProperties": {"connectionDeviceId": "dev-1"},
+    }
+    lines = [json.loads(plain), packed.decode(), None, [1]]
+    files = {
+        "hub/00/2026/03/04/10/05.avro": captured(
+            [{**message, "Body": one} for one in (plain, plain, packed)], schema=ROUTED
+        ),
+        "hub/01/2026/03/04/10/05.json": b"\n".join(
+            json.dumps({**message, "Body": one}).encode() for one in lines
+        ),
+    }
+    theirs = {"van": "SystemProperties.connectionDeviceId"}
+    reading = read(store, files, path="hub/{partition}/{window:%Y/%m/%d/%H}/*", columns=theirs)
+    assert not reading.faults
+    assert reading.table["km"].to_pylist() == [1, 1, 2, 1, 2]
+    assert set(reading.table["van"].to_pylist()) == {"dev-1"}
+    assert reading.rows["hub/01/2026/03/04/10/05.json"].rejected == {"empty_body": 1, "bad_body": 1}
+
+
+def test_binary_properties_are_text_with_escapes(store: Store) -> None:
+    """A property of bytes that are no UTF-8 costs no file, and no two of them become one."""
+    events = [
+        event(n, body(), Properties={"tag": ("bytes", tag)}) for n, tag in enumerate((b"\xfe", b"\xff", b"a"))
+    ]
+    columns = {"ts": ColumnKind.TIME, "tag": ColumnKind.KEY}
+    reading = read(
+        store,
+        {"ns/hub/0/2026/03/04/10/05/00.avro": captured(events)},
+        columns,
+        columns={"tag": "Properties.tag"},
+    )
+    assert reading.table["tag"].to_pylist() == ["\\xfe", "\\xff", "a"]
+
+
+def test_other_avro_is_no_capture(store: Store) -> None:
+    """Records without a body are named, with the line to change."""
+    schema = {"type": "record", "name": "r", "fields": [{"name": "km", "type": "int"}]}
+    [error] = read(
+        store, {"ns/hub/0/2026/03/04/10/05/00.avro": captured([{"km": 1}], schema=schema)}
+    ).faults.values()
+    assert error.code == "missing_column"
+    assert 'format = "avro"' in error.fix
 
 
 def test_the_envelope_gives_columns_too(store: Store) -> None:

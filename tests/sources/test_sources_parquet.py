@@ -4,6 +4,7 @@ file.
 
 import io
 import random
+import uuid
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fleetscore.errors import FileError
 from fleetscore.sources import (
     ColumnKind,
     DataSettings,
@@ -239,3 +241,23 @@ def test_a_time_beyond_all_years_costs_its_own_row(store: Store, form: str) -> N
     rows = read_table(store, file, settings, VANS, between("2026-03-04T10:00", "2026-03-04T11:00"))
     assert rows.table["km"].to_pylist() == ([1.0, 4.0] if form else [1.0, 3.0])
     assert rows.rejected == {"bad_time": 2 if form else 1}
+
+
+@pytest.mark.parametrize("kind", [ColumnKind.KEY, ColumnKind.CODED, ColumnKind.TEXT])
+def test_uuids_are_the_text_that_they_are_written_as(store: Store, kind: ColumnKind) -> None:
+    """A column of UUIDs gives names; bytes of a fixed size that nobody says are UUIDs give none."""
+    ids = [uuid.UUID(int=n) for n in (1, 2, 1)]
+    stored = pa.array([one.bytes for one in ids], pa.binary(16))
+    store.write(
+        "data/a.parquet", parquet(pa.table({"id": pa.ExtensionArray.from_storage(pa.uuid(), stored)}))
+    )
+    settings = DataSettings(path="data/a.parquet")
+    file = list_inputs(store, settings, None).files[0]
+    assert read_table(store, file, settings, {"id": kind}).table["id"].to_pylist() == [
+        str(one) for one in ids
+    ]
+    if kind is not ColumnKind.TEXT:
+        store.write("data/a.parquet", parquet(pa.table({"id": stored})))
+        file = list_inputs(store, settings, None).files[0]
+        with pytest.raises(FileError, match="fixed_size_binary"):
+            read_table(store, file, settings, {"id": kind})

@@ -153,7 +153,7 @@ def test_a_quoted_cell_may_hold_lines_and_an_open_quote_costs_one(
         ("a.csv", b"ts,van,km,km\n1,2,3,4\n", "ambiguous_column", "2 columns"),
         ("a.csv", b"\n\n", "empty_file", "column names"),
         ("a.csv", b"\xef\xbb\xbf", "empty_file", "column names"),
-        ("a.csv.gz", gzip.compress(b""), "empty_file", "column names"),
+        ("a.csv.gz", gzip.compress(b"", mtime=0), "empty_file", "column names"),
         ("a.csv", "ts,van,km\n".encode("utf-16"), "bad_encoding", "UTF-16"),
         ("a.csv", b"\0" * 100_000, "bad_encoding", "binary"),
         ("a.csv", b"ts,v\xe4n,km\n", "bad_encoding", "encoding"),
