@@ -59,10 +59,9 @@ def sink_window(store: Store, workload: str, window: str, now: datetime) -> Sunk
         return known
     connection = connection_named(policy.database)
     column = partition_column(fields_of(_schema(store, manifest), workload))
-    rows = replace_window(
-        connection, policy.table, column, window, _pieces(store, manifest), limit_s=_LIMIT_S
-    )
-    sunk = Sunk(manifest.round, rows, policy.database, policy.table, now)
+    newest = Newest(store, manifest)
+    rows = replace_window(connection, policy.table, column, window, newest.pieces(), limit_s=_LIMIT_S)
+    sunk = Sunk(newest.manifest.round, rows, policy.database, policy.table, now)
     store.write(sink_path(workload, window), to_json(sunk))
     return sunk
 
@@ -132,9 +131,21 @@ def _schema(store: Store, manifest: Manifest) -> pa.Schema:
         return pq.read_schema(source)
 
 
-def _pieces(store: Store, manifest: Manifest) -> Iterator[pa.Table]:
-    for file in manifest.files:
-        with store.open(file.path) as source:
-            parquet = pq.ParquetFile(source)
-            for group in range(parquet.num_row_groups):
-                yield parquet.read_row_group(group)
+@dataclass(slots=True)
+class Newest:
+    """The rows of a window as published when the first of them is read.
+
+    Writers of a table read them in turns: who waited for another must not write an older round than that one.
+    """
+
+    store: Store
+    manifest: Manifest
+
+    def pieces(self) -> Iterator[pa.Table]:
+        """The rows, a row group at a time; `manifest` is then the one that names them."""
+        self.manifest = read_manifest(self.store, self.manifest.workload, self.manifest.window)
+        for file in self.manifest.files:
+            with self.store.open(file.path) as source:
+                parquet = pq.ParquetFile(source)
+                for group in range(parquet.num_row_groups):
+                    yield parquet.read_row_group(group)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -96,6 +97,18 @@ def windows_without_events(store: Store, workload: str) -> list[str]:
     return [
         manifest.window for manifest in found if manifest is not None and lacks_events(snapshot, manifest)
     ]
+
+
+def lost_windows(store: Store, workload: str) -> dict[str, int]:
+    """The windows of which the workload's table of results names files that are gone, with how many."""
+    lost: dict[str, int] = {}
+    files, root = read_snapshot(store, workload).files, table_root(workload)
+    there = {entry.path for entry in store.list(root)} if files else set()
+    for path in files:
+        if root + unquote(path) not in there:
+            window = path.partition("/")[0].removeprefix("window=")
+            lost[window] = lost.get(window, 0) + 1
+    return lost
 
 
 def published_windows(store: Store, workload: str) -> list[str]:

@@ -33,7 +33,7 @@ def copy_rewritten(
     copied = {}
     for file in head.rewritten_files:
         lines = kept.filter(pc.equal(kept["file"], file.path))
-        copied[file.path] = _copy(store, kind, file, lines, _copy_path(head.request, file.path))
+        copied[file.path] = _copy(store, kind, file, lines, head.request)
     return copied
 
 
@@ -51,17 +51,21 @@ def _copy_path(request: RunRequest, old_path: str) -> str:
     return copied_path(request.workload, request.window, request.run, digest)
 
 
-def _copy(store: Store, kind: Workload, file: ResultFile, lines: pa.Table, target: str) -> ResultFile:
+def _copy(store: Store, kind: Workload, file: ResultFile, lines: pa.Table, request: RunRequest) -> ResultFile:
     """Copy the rows of the ledger lines' partitions; StoreError where the file has other rows of them than
     the ledger says.
     """
     rows, expected = 0, pc.sum(lines["rows"]).as_py() or 0
+    target, fix = (
+        _copy_path(request, file.path),
+        f"Score the whole window: fleetscore retry {request.run} --only all",
+    )
     try:
         source = store.open(file.path)
     except MissingBlobError as error:
         raise MissingBlobError(
             f"{file.path} is missing, which holds results of {lines.num_rows} partitions that stay.",
-            fix="Score the whole window again: fleetscore retry RUN --only all.",
+            fix=fix,
         ) from error
     with source, store.sink(target) as sink:
         parquet = pq.ParquetFile(source)
@@ -75,7 +79,7 @@ def _copy(store: Store, kind: Workload, file: ResultFile, lines: pa.Table, targe
         if rows != expected:
             raise StoreError(
                 f"{file.path} holds {rows} rows of the partitions that stay, its ledger says {expected}.",
-                fix="Score the whole window again: fleetscore retry RUN --only all.",
+                fix=fix,
                 retry=False,
             )
     return ResultFile(target, rows, hashing.hexdigest(), lines.num_rows)

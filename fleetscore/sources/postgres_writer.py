@@ -10,9 +10,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pyarrow as pa
 
+from fleetscore.errors import InputError
 from fleetscore.sources.databases import Connection, require_driver, with_token
 
 _CONNECT_S = 10
+_NAME_BYTES = 63
 _SHAPE = "fleetscore_shape"
 """A temporary table without rows, by which the driver says what type a column gets."""
 
@@ -32,11 +34,13 @@ class PostgresTable:
 
     def types_of(self, schema: pa.Schema) -> Mapping[str, str]:
         """The types that the driver would give the columns in a new table."""
+        self._require_short(schema)
         self.cursor.adbc_ingest(_SHAPE, schema.empty_table(), mode="replace", temporary=True)
         return self._described(_SHAPE)
 
     def create(self, schema: pa.Schema) -> None:
         """Make the table with the driver's types."""
+        self._require_short(schema)
         self._ingest(schema.empty_table(), "create")
 
     def add_columns(self, fields: Sequence[pa.Field]) -> None:
@@ -59,6 +63,10 @@ class PostgresTable:
     @property
     def _quoted(self) -> str:
         return ".".join(quote(part) for part in self.name.split("."))
+
+    def _require_short(self, schema: pa.Schema) -> None:
+        for name in schema.names:
+            require_short(name, f"Column {name} of {self.name}")
 
     def _ingest(self, rows: pa.Table, mode: str) -> None:
         schema, _, name = self.name.rpartition(".")
@@ -83,6 +91,8 @@ def open_postgres_table(connection: Connection, table: str, limit_s: float) -> I
     require_driver("adbc_driver_postgresql", "adbc-driver-postgresql")
     from adbc_driver_postgresql import dbapi
 
+    for name in table.split("."):
+        require_short(name, f"The name of {table}")
     parts = urlsplit(with_token(connection))
     query = {"connect_timeout": str(_CONNECT_S), **dict(parse_qsl(parts.query))}
     url = parts._replace(query=urlencode(query)).geturl()
@@ -93,6 +103,18 @@ def open_postgres_table(connection: Connection, table: str, limit_s: float) -> I
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", (table,))
         cursor.fetchall()
         yield PostgresTable(cursor, opened, table)
+
+
+def require_short(name: str, what: str) -> None:
+    """InputError for a name that the server would cut off, and so take for another that begins alike."""
+    size = len(name.encode())
+    if size > _NAME_BYTES:
+        raise InputError(
+            f"{what} is {size} bytes long, of which PostgreSQL keeps {_NAME_BYTES}.",
+            fix="Give it a shorter name.",
+            field="table",
+            code="bad_table",
+        )
 
 
 def quote(name: str) -> str:

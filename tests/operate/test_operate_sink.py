@@ -119,6 +119,47 @@ def test_writers_of_the_same_window_leave_its_rows_once(sunk: Store, server: Pos
 
 
 @pytest.mark.slow
+def test_a_writer_that_waited_writes_the_round_that_is_published_then(
+    sunk: Store, server: PostgresServer
+) -> None:
+    """While it waits for another writer a new round is published: its rows are written, and noted as that round."""
+    with dbapi.connect(server.url) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('forecasts', 0))")
+        cursor.fetchall()
+        found: list[Any] = []
+        writer = threading.Thread(target=lambda: found.append(sink_window(sunk, "toy", WINDOWS[0], NOW)))
+        writer.start()
+        while not server.run("SELECT 1 FROM pg_locks WHERE NOT granted"):
+            assert writer.is_alive()
+        write_lines(sunk, WINDOWS[0], [(f"p{n}", 10 * n, "ok") for n in range(4)])
+        execute(sunk, submit_retry(sunk, f"toy-{WINDOWS[0]}", NOW, "test", only=Only.ALL).request)
+        other.rollback()
+        writer.join()
+    assert [sunk_round.round for sunk_round in found] == [2]
+    assert rows(server) == expected(WINDOWS[0], 20)
+    assert windows_behind(sunk, "toy", NOW) == [WINDOWS[1]]
+
+
+@pytest.mark.slow
+def test_names_that_the_server_would_cut_off_are_refused(sunk: Store, server: PostgresServer) -> None:
+    """A table or column of more than 63 bytes is named with its length, before anything is written; 63 fit."""
+    connection, piece = connection_named(VARIABLE), pa.table({"partition": ["a"], "doubled": [1]})
+    for name in ("t" * 64, "public." + "ü" * 32):
+        with pytest.raises(InputError, match="is 64 bytes long, of which PostgreSQL keeps 63"):
+            replace_window(connection, name, "window", "w", [piece], limit_s=60.0)
+    wide = piece.append_column("ü" * 32, [[1]])
+    for _ in range(2):  # a new table, and one that is there
+        with pytest.raises(InputError, match=r"Column ü.* of forecasts is 64 bytes long"):
+            replace_window(connection, "forecasts", "window", "w", [wide], limit_s=60.0)
+        replace_window(
+            connection, "forecasts", "window", "w", [piece.append_column("x" * 63, [[1]])], limit_s=60.0
+        )
+    assert (
+        server.run("SELECT tablename FROM pg_tables WHERE tablename LIKE 't%t' OR tablename LIKE 'ü%'") == []
+    )
+
+
+@pytest.mark.slow
 def test_rows_that_the_table_does_not_take_leave_it_as_it_was(sunk: Store, server: PostgresServer) -> None:
     """A table of other columns: the error names table and variable, and nothing of the window is written or
     lost.

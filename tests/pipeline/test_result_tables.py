@@ -20,7 +20,7 @@ from fleetscore.cli.__main__ import run_command
 from fleetscore.errors import FleetscoreError, PublishError, StoreError
 from fleetscore.operations.doctor.checks import examine
 from fleetscore.operations.housekeeping import sweep
-from fleetscore.operations.table_sync import missing_windows, repair_tables, sync_tables
+from fleetscore.operations.table_sync import lost_windows, missing_windows, repair_tables, sync_tables
 from fleetscore.pipeline.collect import collect_run
 from fleetscore.pipeline.finish import finish_run
 from fleetscore.pipeline.local import execute, run_window
@@ -233,6 +233,19 @@ def test_a_full_vacuum_leaves_everything_published_readable(published: Store) ->
     lines(published, "2026-01-01T05")
     assert run_window(published, "toy", "2026-01-01T05").state is RunState.PUBLISHED
     assert by_polars(root_of(published)) == truth(published)
+
+
+def test_files_that_are_gone_are_found_by_the_doctor_and_scored_again(published: Store) -> None:
+    """A published file was taken: the finding names the window and the command, which makes the table whole."""
+    published.delete(read_manifest(published, "toy", WINDOWS[2]).files[0].path)
+    found = examine(published, AppSettings(store=published.url), lambda: NOW).findings
+    told = [finding for finding in found if finding.check == "tables"]
+    assert [(one.state, f"1 file of {WINDOWS[2]}" in one.detail, one.fix) for one in told] == [
+        ("wrong", True, f"fleetscore retry toy-{WINDOWS[2]} --only all")
+    ]
+    execute(published, submit_retry(published, f"toy-{WINDOWS[2]}", NOW, "test", only=Only.ALL).request)
+    assert lost_windows(published, "toy") == {}
+    assert by_deltalake(root_of(published)) == truth(published)
 
 
 @pytest.mark.parametrize("when", ["scored", "collected"])

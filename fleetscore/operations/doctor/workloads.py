@@ -14,10 +14,11 @@ from fleetscore.operations.advice import ways_to_models
 from fleetscore.operations.doctor.findings import Finding, run_check
 from fleetscore.operations.due.windows import has_input
 from fleetscore.operations.result_sink import windows_behind
-from fleetscore.operations.table_sync import missing_windows, windows_without_events
+from fleetscore.operations.table_sync import lost_windows, missing_windows, windows_without_events
 from fleetscore.operations.unread_input import describe_unread
 from fleetscore.operations.watchdog import gather_overdue, trouble_of
 from fleetscore.registry import KnownWorkload
+from fleetscore.runs.manifests import find_manifest
 from fleetscore.settings import read_settings_file
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
@@ -81,14 +82,20 @@ def find_trouble_of_runs(store: Store, known: KnownWorkload, now: datetime) -> I
 
 
 def find_missing_tables(store: Store, known: KnownWorkload) -> Iterator[Finding]:
-    """How many published windows the workload's tables of results and events lack; nothing where they lack
-    none.
+    """How many published windows the workload's tables of results and events lack, and whose files are gone;
+    nothing where all are there.
     """
     tables = ((known.name, missing_windows), (events_table(known.name), windows_without_events))
     for table, find_missing in tables:
         if missing := find_missing(store, known.name):
             detail = f"{table_root(table)} lacks {len(missing)} published windows, {missing[0]} first."
             yield Finding("tables", "warning", detail, "fleetscore repair --tables")
+    for window, count in lost_windows(store, known.name).items():
+        manifest = find_manifest(store, known.name, window)
+        files = "1 file" if count == 1 else f"{count} files"
+        detail = f"{files} of {window} in {table_root(known.name)} are gone, so that it cannot be read."
+        run = manifest.run if manifest else "RUN"
+        yield Finding("tables", "wrong", detail, f"fleetscore retry {run} --only all")
 
 
 def find_unwritten_results(store: Store, known: KnownWorkload, now: datetime) -> Iterator[Finding]:
