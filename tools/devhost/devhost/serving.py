@@ -9,6 +9,8 @@ from typing import Any
 
 from aiohttp import web
 
+from devhost.accepting import Acceptor
+
 _log = logging.getLogger("devhost")
 _BODY_LIMIT_BYTES = 100 * 1024 * 1024
 _HEADERS_TIMEOUT_S = 30.0
@@ -44,34 +46,27 @@ async def serve(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=drain_s, keepalive_timeout=_IDLE_TIMEOUT_S)
     await runner.setup()
     closing.push_async_callback(runner.cleanup)
-    await _Site(runner, listener, silent).start()
+    acceptor = Acceptor(listener, lambda: _connect(runner, silent))
+    closing.callback(acceptor.close)
+    acceptor.start()
+
+
+def _connect(runner: web.AppRunner, silent: set[Any]) -> Any:
+    """The protocol of a new connection, which is closed when its first headers take too long."""
+    server = runner.server
+    assert server is not None  # noqa: S101  # the runner was set up before anything is accepted
+    connection = server()
+    silent.add(connection)
+    asyncio.get_running_loop().call_later(_HEADERS_TIMEOUT_S, _drop, silent, connection)
+    return connection
+
+
+def _drop(silent: set[Any], connection: Any) -> None:
+    if connection in silent:
+        silent.discard(connection)
+        connection.force_close()
 
 
 def _is_text(headers: Mapping[str, str]) -> bool:
     """Return whether all headers are text; Azure's servers answer others as malformed, too."""
     return not any("\udc80" <= sign <= "\udcff" for pair in headers.items() for part in pair for sign in part)
-
-
-class _Site(web.SockSite):
-    """A site whose connections are closed when their first headers take too long."""
-
-    def __init__(self, runner: web.AppRunner, listener: socket.socket, silent: set[Any]) -> None:
-        super().__init__(runner, listener)
-        self._silent = silent
-
-    async def start(self) -> None:
-        await super(web.SockSite, self).start()
-        self._server = await asyncio.get_running_loop().create_server(self._connect, sock=self._sock)
-
-    def _connect(self) -> Any:
-        server = self._runner.server
-        assert server is not None  # noqa: S101  # the runner was set up before the site was made
-        connection = server()
-        self._silent.add(connection)
-        asyncio.get_running_loop().call_later(_HEADERS_TIMEOUT_S, self._drop, connection)
-        return connection
-
-    def _drop(self, connection: Any) -> None:
-        if connection in self._silent:
-            self._silent.discard(connection)
-            connection.force_close()
