@@ -5,9 +5,12 @@ the settings name.
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
 from fleetscore.app_settings import AppSettings
-from fleetscore.batch.interface import Compute
+
+if TYPE_CHECKING:
+    from fleetscore.batch.interface import Compute
 
 
 def connect_compute(app: AppSettings) -> Compute:

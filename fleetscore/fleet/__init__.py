@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from fleetscore.fleet.base import FleetBase
+from fleetscore.lazy_names import offer_names
 
 if TYPE_CHECKING:
+    from fleetscore.fleet.base import FleetBase
     from fleetscore.fleet.remote import RemoteFleet
     from fleetscore.fleet.store_fleet import Fleet
+else:
+    __getattr__ = offer_names(__name__, {"base": "FleetBase"})
 
 __all__ = ["FleetBase", "connect"]
 

@@ -5,6 +5,7 @@ reads:
 
 >>> import tempfile
 >>> from datetime import UTC, datetime
+>>> from fleetscore.sources import ColumnKind, TimeRange, list_inputs, read_data_settings, read_files
 >>> from fleetscore.store import open_store
 >>> store = open_store(tempfile.mkdtemp())
 >>> lines = b"at;van;km\\n2026-03-04 08:00;NA;12,5\\n2026-03-05 00:10;7;9\\n"
@@ -35,32 +36,52 @@ rows while the file is the same, and for a Delta table as long as the version th
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from fleetscore.lazy_names import offer_names
 from fleetscore.records import InputFile
-from fleetscore.sources.aggregating import aggregate_rows
-from fleetscore.sources.landing import (
-    KeyedSpan,
-    Landed,
-    Standing,
-    find_inputs,
-    land,
-    read_landed,
-    read_standing,
-)
-from fleetscore.sources.listing import is_matched, list_inputs
-from fleetscore.sources.patterns import Span, TimeRange
-from fleetscore.sources.readiness import Readiness, TableCover, check_ready, cover_until, latest_start
-from fleetscore.sources.reading import (
-    Reading,
-    our_names,
-    read_batches,
-    read_files,
-    read_names,
-    read_table,
-    read_text,
-)
-from fleetscore.sources.records import ColumnKind, Listing, PassedOver, Reject, RejectTally, Rows
-from fleetscore.sources.settings import DataSettings, Melt, Ready, read_data_settings
-from fleetscore.sources.span_landing import NamedSpan, find_span_inputs, land_span, list_landed
+
+if TYPE_CHECKING:
+    from fleetscore.sources.aggregating import aggregate_rows
+    from fleetscore.sources.landing import (
+        KeyedSpan,
+        Landed,
+        Standing,
+        find_inputs,
+        land,
+        read_landed,
+        read_standing,
+    )
+    from fleetscore.sources.listing import is_matched, list_inputs
+    from fleetscore.sources.patterns import Span, TimeRange
+    from fleetscore.sources.readiness import Readiness, TableCover, check_ready, cover_until, latest_start
+    from fleetscore.sources.reading import (
+        Reading,
+        our_names,
+        read_batches,
+        read_files,
+        read_names,
+        read_table,
+        read_text,
+    )
+    from fleetscore.sources.records import ColumnKind, Listing, PassedOver, Reject, RejectTally, Rows
+    from fleetscore.sources.settings import DataSettings, Melt, Ready, read_data_settings
+    from fleetscore.sources.span_landing import NamedSpan, find_span_inputs, land_span, list_landed
+else:
+    __getattr__ = offer_names(
+        __name__,
+        {
+            "aggregating": "aggregate_rows",
+            "landing": "KeyedSpan Landed Standing find_inputs land read_landed read_standing",
+            "listing": "is_matched list_inputs",
+            "patterns": "Span TimeRange",
+            "readiness": "Readiness TableCover check_ready cover_until latest_start",
+            "reading": "Reading our_names read_batches read_files read_names read_table read_text",
+            "records": "ColumnKind Listing PassedOver Reject RejectTally Rows",
+            "settings": "DataSettings Melt Ready read_data_settings",
+            "span_landing": "NamedSpan find_span_inputs land_span list_landed",
+        },
+    )
 
 __all__ = [
     "ColumnKind",

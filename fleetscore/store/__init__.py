@@ -6,11 +6,14 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from fleetscore.errors import SettingsError
-from fleetscore.store.base import Entry, Store
+from fleetscore.lazy_names import offer_names
 
 if TYPE_CHECKING:
+    from fleetscore.store.base import Entry, Store
     from fleetscore.store.blob import BlobStore
     from fleetscore.store.local import LocalStore
+else:
+    __getattr__ = offer_names(__name__, {"base": "Entry Store"})
 
 __all__ = ["Entry", "Store", "open_store", "store_class"]
 

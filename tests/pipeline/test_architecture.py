@@ -1,6 +1,7 @@
 """The arrows go one way, and what must load fast loads no science."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -81,8 +82,8 @@ def test_no_import_comes_back_to_where_it_began() -> None:
 
 
 LAYERS = [
-    "errors", "typed_json", "exhaustion", "own_functions", "windows", "schedules", "partition_keys", "records", "schemas", "store",
-    "requesters",
+    "errors", "lazy_names", "typed_json", "exhaustion", "own_functions", "windows", "schedules", "partition_keys", "records", "schemas",
+    "store", "requesters",
     "settings_lines", "settings_tables", "notify_settings", "settings", "app_settings",
     "request_logs", "telemetry_setup", "telemetry", "process_environment", "kernels",
     "sources", "models",
@@ -90,6 +91,23 @@ LAYERS = [
     "pipeline", "testing", "operations", "dashboard", "fleet", "cli",
 ]  # fmt: skip
 """The folders and single modules of the package, lowest first: each imports from those before it only."""
+
+
+PACKAGES = [path for path in (ROOT / "fleetscore").rglob("__init__.py") if path.read_text().strip()]
+
+
+@pytest.mark.parametrize("path", PACKAGES, ids=lambda path: path.parent.name)
+def test_no_package_imports_its_own_modules_while_it_is_imported(path: Path) -> None:
+    """Threads that come first to a package and to one of its modules at once would meet a deadlock; all that it offers is there."""
+    package = ".".join(path.parent.relative_to(ROOT).parts)
+    lines = [
+        node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    named = [node.module or "" for node in lines if isinstance(node, ast.ImportFrom)]
+    named += [alias.name for node in lines if isinstance(node, ast.Import) for alias in node.names]
+    assert [name for name in named if name == package or name.startswith(f"{package}.")] == []
+    module = importlib.import_module(package)
+    assert [name for name in getattr(module, "__all__", ()) if not hasattr(module, name)] == []
 
 
 def test_arrows_between_folders_go_one_way() -> None:
