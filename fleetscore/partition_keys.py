@@ -44,6 +44,16 @@ def find_unescaped(name: str, keys: Iterable[str]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
+def is_utf8(key: str) -> bool:
+    r"""Whether the key can be written as UTF-8, as every key of a table is; arguments and addresses may hold
+    other bytes.
+
+    >>> is_utf8("é"), is_utf8("a\udcff")
+    (True, False)
+    """
+    return not any("\ud800" <= sign <= "\udfff" for sign in key)
+
+
 def join_columns(columns: Sequence[pa.Array | pa.ChunkedArray]) -> Any:
     """The keys of whole columns of strings at once, row by row, equal to `join_key` of each row."""
     escaped = [pc.replace_substring(pc.replace_substring(c, "%", "%25"), "/", "%2F") for c in columns]

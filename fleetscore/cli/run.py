@@ -47,7 +47,8 @@ def run(
     nothing was published.
     """
     started = fleet.start_run(workload, window, partitions=partitions, models=models, force=force)
-    _finish(context, fleet, started, f"fleetscore run {workload} --window {window}", as_json)
+    resume = f"fleetscore run {workload} --window {window}"
+    _finish(context, fleet, started, resume, as_json, _known(started))
 
 
 @click.command(short_help="Score what failed in a run again.")
@@ -67,12 +68,15 @@ def retry(
     """Score what failed in a run again, as a new round of its window; what was good stays as it is.
 
     With --partition exactly these are scored. What was scored keeps the model version of its round; what
-    failed for its model, or had none, takes the pinned one; --models says otherwise. Exit codes are those
-    of `fleetscore run`.
+    failed for its model, or had none, takes the pinned one; --models says otherwise. Where nothing failed
+    no round is made. Exit codes are those of `fleetscore run`.
     """
     check_only(only, partitions)
     started = fleet.start_retry(run_id, only=only or "", partitions=partitions, models=models)
-    _finish(context, fleet, started, f"fleetscore retry {run_id}", as_json)
+    known = f"Nothing to retry: no partition of {started.id} failed or is late; --only all scores all again."
+    if started.state != "published":
+        known = _known(started)
+    _finish(context, fleet, started, f"fleetscore retry {run_id}", as_json, known)
 
 
 @click.command()
@@ -95,7 +99,8 @@ def train(
     run`.
     """
     started = fleet.start_training(workload, first, end, pin=pin)
-    _finish(context, fleet, started, f"fleetscore train {workload} --from {first} --to {end}", as_json)
+    resume = f"fleetscore train {workload} --from {first} --to {end}"
+    _finish(context, fleet, started, resume, as_json, f"{started.id} was {started.state} already.")
 
 
 @click.command(short_help="Ask a run to stop.")
@@ -122,8 +127,17 @@ def cancel(run_id: str, force: bool, fleet: FleetBase, as_json: bool) -> None:
     print_status(status)
 
 
-def _finish(context: click.Context, fleet: FleetBase, started: Started, resume: str, as_json: bool) -> None:
-    """Follow the run to its end, print it, and leave with its exit code."""
+def _known(started: Started) -> str:
+    """What is said of a run that there was already."""
+    return f"{started.id} was {started.state} already; `fleetscore retry {started.id} --only all` scores it again."
+
+
+def _finish(
+    context: click.Context, fleet: FleetBase, started: Started, resume: str, as_json: bool, known: str
+) -> None:
+    """Follow the run to its end, print it, and leave with its exit code; `known` is said of a run that was
+    not made now.
+    """
     from fleetscore.cli.follow import follow_run
 
     status = follow_run(fleet, started.id, resume)
@@ -134,7 +148,7 @@ def _finish(context: click.Context, fleet: FleetBase, started: Started, resume: 
         print_json(status)
     else:
         if not started.created:
-            say(f"{started.id} was {started.state} already; `fleetscore retry {started.id}` scores again.")
+            say(known)
         print_status(status)
         _say_next(status)
     context.exit(EXIT_CODES[status.verdict])

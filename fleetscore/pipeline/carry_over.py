@@ -57,7 +57,10 @@ def carry_over(store: Store, request: RunRequest, table: pa.Table, spell: Spelle
     spell = spell_unless(table["partition"].to_pylist(), spell) if spell else None
     named = _find_named(table, ledger, request, spell)
     ledger = _without_vanished(table, ledger, request.only, named)
-    wanted = choose_partitions(table, respell_column(ledger, spell) if spell else ledger, request.only, named)
+    respelled = respell_column(ledger, spell) if spell else ledger
+    wanted = choose_partitions(table, respelled, request.only, named)
+    if request.only is Only.FAILED and not named and not _is_published(store, request):
+        wanted |= _now_scorable(table, respelled)
     if spell is not None:
         wanted |= {key for key in ledger["partition"].to_pylist() if spell(key) in wanted}
     kept, fresh = _keep(table, ledger, wanted)
@@ -78,6 +81,22 @@ def choose_partitions(table: pa.Table, ledger: pa.Table, only: Only, named: tupl
     return fresh | (
         keys & (_without_good_outcome(ledger) if only is Only.FAILED else _missing(table, ledger))
     )
+
+
+def _now_scorable(table: pa.Table, ledger: pa.Table) -> set[str]:
+    """The partitions that were skipped and can be scored now, such as those whose models came after the run."""
+    skipped = ledger.filter(pc.equal(ledger["outcome"], Outcome.SKIPPED))["partition"]
+    return set(table.filter(pc.equal(table["outcome"], ""))["partition"].to_pylist()) & set(
+        skipped.to_pylist()
+    )
+
+
+def _is_published(store: Store, request: RunRequest) -> bool:
+    """Whether the run that the request builds on published its window."""
+    try:
+        return read_manifest(store, request.workload, request.window).run == request.previous
+    except MissingBlobError:
+        return False
 
 
 def _find_named(

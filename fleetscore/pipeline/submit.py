@@ -69,11 +69,11 @@ def submit_retry(
     *, only: Only = Only.FAILED, partitions: tuple[str, ...] = (), models: str = "",
 ) -> Submission:  # fmt: skip
     """A new round of the run's window that scores only some of it again; the round that is under way, if
-    there is one.
+    there is one, and the published one where nothing of it failed.
 
     `partitions` (keys and patterns) are scored and no other. What was scored keeps the model version of its
     round, unless `models` names a version, or "current" for the pinned ones. InputError for options that
-    cannot act on a round that is under way.
+    cannot act: on a round that is under way, or where nothing failed.
     """
     record = read_run(store, run)
     retried = record.request
@@ -89,8 +89,32 @@ def submit_retry(
         return Submission(retried, False, record.state)
     if newest.state not in FINAL:
         return _follow(newest, only, partitions, models)
+    if only is Only.FAILED and not partitions and _is_all_good(newest):
+        _refuse_models(newest, models)
+        return Submission(newest.request, False, newest.state)
     check_named(store, newest, partitions)
     return _claim_round(store, newest, now, requested_by, only, partitions, models)
+
+
+def _is_all_good(newest: RunRecord) -> bool:
+    """Whether the run was published with a good outcome of every partition that was not left out on request."""
+    return newest.state is RunState.PUBLISHED and not count_lacking(newest) and not count_left_out(newest)
+
+
+def _refuse_models(newest: RunRecord, models: str) -> None:
+    """InputError for models that would score nothing, since nothing failed."""
+    if models:
+        raise InputError(
+            f"Nothing of {newest.request.run} failed: there is nothing that models {models!r} would score.",
+            fix="Name partitions, or take all of them with only = all (--only all).",
+            field="models",
+            code="nothing_to_retry",
+        )
+
+
+def count_lacking(record: RunRecord) -> int:
+    """How many partitions of the run have no good outcome."""
+    return sum(count for outcome, count in record.counts.items() if outcome not in GOOD)
 
 
 def count_left_out(record: RunRecord) -> int:
@@ -159,7 +183,7 @@ def decide_backfilled(newest: RunRecord | None, only: Only, partitions: tuple[st
         return Backfilled(True, "Partitions were named.")
     if newest.state is not RunState.PUBLISHED:
         return Backfilled(True, f"{newest.request.run} ended {newest.state}. {newest.error}".strip())
-    lacking = sum(count for outcome, count in newest.counts.items() if outcome not in GOOD)
+    lacking = count_lacking(newest)
     if only is Only.ALL:
         return Backfilled(True, "All partitions were requested again.")
     if only is Only.FAILED and lacking:

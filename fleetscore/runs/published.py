@@ -7,14 +7,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import MissingBlobError
-from fleetscore.partition_keys import join_columns, split_key
+from fleetscore.partition_keys import is_utf8, join_columns, split_key
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_path
@@ -45,16 +45,18 @@ def read_ledger_line(store: Store, run: str, partition: str) -> LedgerLine:
     """The partition's line, reading only the row groups whose key range holds it; MissingBlobError when it
     was not expected.
     """
-    with open_truth(store, run_path(run, "ledger.parquet")) as source:
-        found = pq.read_table(source, filters=[("partition", "=", partition)])
-    if found.num_rows == 0:
+    found: list[dict[str, Any]] = []
+    if is_utf8(partition):  # Arrow's own error about anything else would read as damage of the ledger
+        with open_truth(store, run_path(run, "ledger.parquet")) as source:
+            found = pq.read_table(source, filters=[("partition", "=", partition)]).to_pylist()
+    if not found:
         raise MissingBlobError(
             f"{run} has no partition {partition!r}.",
             fix=f"See what is like it: fleetscore explain {run} {shlex.quote(partition)}",
             code="no_partition",
             field="partition",
         )
-    return LedgerLine(**found.to_pylist()[0])
+    return LedgerLine(**found[0])
 
 
 def read_partition_rows(

@@ -89,6 +89,30 @@ def test_a_run_is_told_and_its_failure_leads_to_explain_and_retry(hosted: Store,
     assert read_manifest(hosted, "toy", WINDOW).outcomes == {"scored": 13}
 
 
+def test_a_retry_of_what_did_not_fail_makes_no_round(
+    hosted: Store, command: Command, program: Command
+) -> None:
+    """From the store, from an app and over HTTP the published run is the answer; models that could score nothing are refused."""
+    window = "2026-01-03T11"
+    run = f"toy-{window}"
+    write_lines(hosted, window, [("a", 1, "ok"), ("b", 2, "ok")])
+    assert command("run", "toy", "--window", window, store=hosted).code == 0
+    app = EmbeddedHost(hosted.url).find()
+    assert app is not None
+    for said in (command("retry", run, store=hosted), program("retry", run, "--host", app.url)):
+        assert (said.code, said.out.splitlines()[0].partition(":")[0]) == (0, "Nothing to retry"), said
+        assert "--only all" in said.out
+    answered = json.loads(command("retry", run, "--json", store=hosted).out)
+    assert (answered["id"], answered["verdict"]) == (run, "good")
+    refused = command("retry", run, "--models", "current", store=hosted)
+    assert (refused.code, "Nothing of toy-2026-01-03T11 failed" in refused.err) == (2, True)
+    started = RemoteFleet(app.url).start_retry(run)
+    assert (started.id, started.state, started.created) == (run, "published", False)
+    assert not list(hosted.list(f"runs/{run}-r2/"))
+    assert command("retry", run, "--only", "all", store=hosted).code == 0
+    assert read_run(hosted, f"{run}-r2").state == "published"
+
+
 def test_a_run_of_one_partition_leaves_the_others_out(hosted: Store, command: Command) -> None:
     """--partition names what is scored; the others are skipped, since nobody asked for them."""
     window = "2026-01-03T10"

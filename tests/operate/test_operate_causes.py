@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from test_operate_drift import write_hour
 
 from fleetscore.dashboard.run_view import find_partitions
 from fleetscore.dashboard.views import ViewRequest, read_view
+from fleetscore.errors import MissingBlobError
 from fleetscore.operations.attention.overview import read_attention
 from fleetscore.operations.explain import explain
 from fleetscore.operations.replay import replay_partition
@@ -102,6 +104,13 @@ def test_a_retry_keeps_all_causes_of_what_it_does_not_score(store: Store) -> Non
     kept = read_ledger(store, asked.run).filter(pa.compute.field("partition") == "d/5").to_pylist()[0]
     assert (kept["run"], kept["causes"]) == (run, ["duplicate_reading", DRIFTED])
     assert explain(store, asked.run, "d/5").causes == ("duplicate_reading", DRIFTED)
+
+
+def test_a_key_that_is_no_text_is_no_partition(store: Store) -> None:
+    """A byte that is no UTF-8, as arguments and addresses may hold it, is answered as an unknown partition, not as damage of the ledger."""
+    with pytest.raises(MissingBlobError, match="has no partition") as raised:
+        read_ledger_line(store, frozen_hour(store), "d/\udcff")
+    assert raised.value.code == "no_partition"
 
 
 def test_a_partition_counts_for_each_of_its_causes(store: Store) -> None:

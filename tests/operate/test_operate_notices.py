@@ -259,6 +259,23 @@ def test_a_callback_that_a_killed_process_was_at_is_called_after_a_while(store: 
         assert len(hook.taken) == 1
 
 
+def test_a_callback_of_a_lost_run_is_called_with_that(store: Store) -> None:
+    """Where the run's record is gone at once, where it is damaged after a day, since it may be repaired; then it is forgotten."""
+    write_lines(store, "2026-01-01T00", [("a", 1, "ok")])
+    run = run_window(store, "toy", "2026-01-01T00").request.run
+    with receiving() as hook:
+        app, now = AppSettings(webhook_private=1), datetime.now(UTC)
+        request_callback(store, app, "toy-2026-01-02T00", hook.url, now)
+        assert answer_callbacks(store, app, now) == 1
+        assert (hook.taken[0]["statusCode"], hook.taken[0]["Error"]["ErrorCode"]) == ("500", "run_lost")
+        store.write(f"runs/{run}/run.json", b"{")
+        request_callback(store, app, run, hook.url, now)
+        assert answer_callbacks(store, app, now + timedelta(hours=1)) == 0
+        assert answer_callbacks(store, app, now + timedelta(hours=25)) == 1
+        assert run in hook.taken[1]["Error"]["Message"]
+    assert list(store.list("callbacks/")) == []
+
+
 def test_a_callback_into_a_private_network_is_refused_with_the_field(store: Store) -> None:
     """The caller learns at once that the address may not be called."""
     with pytest.raises(InputError) as refused:

@@ -129,6 +129,23 @@ def test_the_finding_sets_counts_beside_estimates(store: Store, manager: Resourc
     assert "Monitoring Reader" in found.fix
 
 
+@pytest.mark.parametrize("record", [None, b"{"], ids=["lost", "damaged"])
+def test_a_record_that_cannot_be_read_counts_no_shards(
+    store: Store, manager: ResourceManager, record: bytes | None
+) -> None:
+    """A run that the index names and whose record is lost or damaged keeps the finding from nobody."""
+    write_lines(store, "2026-03-04T00", [("a", 1, "ok")])
+    path = f"runs/{run_window(store, 'toy', '2026-03-04T00').request.run}/run.json"
+    if record is None:
+        entry = store.stat(path)
+        assert entry is not None
+        store.delete(path, entry.etag)
+    else:
+        store.write(path, record)
+    placed: Any = OnAzure(store)
+    assert "expected about 43,230" in examine_requests(placed, HUB, datetime.now(UTC), Signed()).detail
+
+
 def test_far_more_than_expected_is_a_warning() -> None:
     """Three times the estimate is still noise; more is named with how to look into it."""
     assert judge_requests([Counted("data", "a", 300, 100)]).state == "ok"

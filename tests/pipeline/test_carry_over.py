@@ -6,11 +6,12 @@ import pytest
 from toy_workload import write_lines
 
 from fleetscore.errors import InputError
-from fleetscore.pipeline.local import execute, run_window
-from fleetscore.pipeline.submit import submit_retry
+from fleetscore.pipeline.local import execute, run_training, run_window
+from fleetscore.pipeline.submit import submit_backfilled, submit_retry
 from fleetscore.records import Only, RunRecord
 from fleetscore.runs.manifests import read_manifest
 from fleetscore.store.base import Store
+from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 WINDOW = "2026-01-01T00"
@@ -59,3 +60,16 @@ def test_a_partition_that_nobody_knows_is_refused_by_name(store: Store) -> None:
         retry(store, "a", "z")
     assert raised.value.field == "partitions"
     assert read_manifest(store, "toy", WINDOW).run == RUN
+
+
+def test_a_window_that_ran_before_there_were_models_is_scored_by_a_backfill(store: Store) -> None:
+    """What was skipped for want of a model is scored once there is one; else the window would never be published."""
+    SensorAnomaly().samples(store, scale=0.01)
+    hour = "2026-03-04T05"
+    first = run_window(store, "sensor_anomaly", hour)
+    assert first.state == "unpublished"
+    assert run_training(store, "sensor_anomaly", "2026-03-03T22", "2026-03-04T00").model_set
+    again = submit_backfilled(store, "sensor_anomaly", hour, NOW, "backfill x", Only.MISSING)
+    record = execute(store, again.request)
+    assert (again.request.previous, record.state) == (first.request.run, "published")
+    assert record.counts["scored"] > 0

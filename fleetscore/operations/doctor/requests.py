@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fleetscore.app_settings import AppSettings
-from fleetscore.errors import StoreError
+from fleetscore.errors import DamagedStateError, MissingBlobError, StoreError
 from fleetscore.operations.doctor.findings import Finding
 from fleetscore.registry import workload_names
 from fleetscore.runs.index import list_runs_since
@@ -83,9 +83,17 @@ def _expect(store: Store, now: datetime) -> dict[str, int]:
         line for name in workload_names(store) for line in list_runs_since(store, name, f"{since:%Y-%m-%d}")
     ]
     runs = [line.run for line in lines if line.requested >= since]
-    shards = sum(side_by_side(lambda run: read_run(store, run).shards, runs[:_RECORDS]))
+    shards = sum(side_by_side(lambda run: _count_shards(store, run), runs[:_RECORDS]))
     shards = shards * len(runs) // _RECORDS if len(runs) > _RECORDS else shards
     return {
         "data": _COMPLETION_POLLS + _PER_SHARD_OR_WINDOW * (shards + len(runs)),
         "task hub": _HUB_POLLS + _PER_ACTIVITY * (shards + 4 * len(runs)),
     }
+
+
+def _count_shards(store: Store, run: str) -> int:
+    """The shards of the run; 0 where its record is lost or damaged, which another check names."""
+    try:
+        return read_run(store, run).shards
+    except (MissingBlobError, DamagedStateError):
+        return 0

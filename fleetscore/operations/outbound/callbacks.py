@@ -88,23 +88,49 @@ def describe_ending(record: RunRecord) -> bytes:
     return msgspec.json.encode({"Output": output, "Error": failure, "statusCode": "500"})
 
 
+def _ending_of(store: Store, callback: Callback, now: datetime) -> tuple[bytes, datetime] | None:
+    """What to send, and since when; None while the run is under way. A record that is lost, or has been
+    damaged for a day, is sent as the error that it is.
+    """
+    try:
+        record = read_run(store, callback.run)
+    except MissingBlobError as error:
+        return _describe_loss(callback, error), callback.requested
+    except DamagedStateError as error:
+        if now - callback.requested < _GIVE_UP_AFTER:
+            raise  # it may be repaired
+        return _describe_loss(callback, error), callback.requested
+    if record.state not in FINAL:
+        return None
+    return describe_ending(record), record.ended or callback.requested
+
+
+def _describe_loss(callback: Callback, error: FleetscoreError) -> bytes:
+    _log.error("The record of %s is lost, and its callback is told so: %s", callback.run, error)
+    failure = {"ErrorCode": "run_lost", "Message": f"The record of {callback.run} is lost. {error.message}"}
+    return msgspec.json.encode({"Output": {"run": callback.run}, "Error": failure, "statusCode": "500"})
+
+
 def _answer(store: Store, app: AppSettings, path: str, now: datetime) -> bool:
     try:
         data, etag = store.read_tagged(path)
     except MissingBlobError:
         return False  # another process has called it since it was listed
     callback = decode_truth(data, path, Callback)
-    record = read_run(store, callback.run)
-    if record.state not in FINAL or (callback.calling and now - callback.calling < _CALL_LIMIT):
+    if callback.calling and now - callback.calling < _CALL_LIMIT:
         return False
+    ending = _ending_of(store, callback, now)
+    if ending is None:
+        return False
+    body, since = ending
     try:
         etag = store.replace(path, to_json(replace(callback, calling=now)), etag)
     except ConflictError:
         return False  # another process calls it at this moment
     try:
-        post_json(callback.address, describe_ending(record), allow_private=bool(app.webhook_private))
+        post_json(callback.address, body, allow_private=bool(app.webhook_private))
     except FleetscoreError as error:
-        if now - (record.ended or callback.requested) < _GIVE_UP_AFTER:
+        if now - since < _GIVE_UP_AFTER:
             store.replace(path, to_json(callback), etag)
             raise
         _log.error("The callback of %s was never taken and is given up: %s", callback.run, error)
