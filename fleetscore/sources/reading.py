@@ -61,14 +61,19 @@ def read_batches(
     all).
 
     With a `span`, only rows whose time lies in [start, end). `state` is shared by files that are read
-    together, in order. `only` names wanted values (sorted) of keys: parts of the file that hold none may be
+    together, in order; without one, the last piece has no rows and what is to be said of the file's times, if anything
+    is. `only` names wanted values (sorted) of keys: parts of the file that hold none may be
     left out. Raises FileError for whatever is wrong with the file; a StoreError that may pass
     comes through.
     """
     request = _request(store, file, settings, columns, span, state, only)
     with belongs_to(file.path):
+        rows = None
         for raw in _reader(file.format)(request):
-            yield shape_rows(request, raw)
+            rows = shape_rows(request, raw)
+            yield rows
+        if state is None and rows is not None and (said := request.state.times.remarks()):
+            yield Rows(rows.table.slice(0, 0), remarks=said)
 
 
 def read_table(

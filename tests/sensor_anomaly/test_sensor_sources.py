@@ -153,6 +153,23 @@ def test_rows_that_cannot_be_used_are_told_as_of_csv(modelled: Store) -> None:
     assert "1 bad_number (first: data/sensor_anomaly/x.jsonl line 3: 'much')" in ledger["1/a"]["detail"]
 
 
+def test_what_readers_say_of_rows_is_told(modelled: Store) -> None:
+    """The hour that a zone has twice is separated by the order of its rows, and the run says how many there were."""
+    rows = "\n".join(
+        f"2018-10-28 02:{n % 60:02}:00,{d},{s},10" for d, s in (("1", "a"), ("NA", "b")) for n in range(120)
+    )
+    modelled.write("data/sensor_anomaly/a.csv", f"ts,device,sensor,value\n{rows}\n".encode())
+    configure(modelled, 'timezone = "Europe/Berlin"\n')
+    for window in ("2018-10-28T00", "2018-10-28T01"):
+        record = run_window(modelled, "sensor_anomaly", window)
+        assert record.counts == {"scored": 2}, (record.error, record.remarks)
+        assert read_results(modelled, read_manifest(modelled, "sensor_anomaly", window)).num_rows == 120
+        assert any(
+            "a.csv: 240 rows stand in the hour that Europe/Berlin had twice on 2018-10-28" in remark
+            for remark in record.remarks
+        ), record.remarks
+
+
 def test_files_that_are_passed_over_are_remarks(modelled: Store, put_parquet: Any) -> None:
     """Compressed, foreign and misplaced files are named with the reason; markers are not."""
     put_parquet("x.parquet", ROWS)

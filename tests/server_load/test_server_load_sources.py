@@ -171,6 +171,24 @@ def test_servers_with_names_are_trained_and_scored(store: LocalStore, logs: Call
     assert sorted(set(results["server"].to_pylist())) == ["NA", "web/1"]
 
 
+def test_rows_of_the_hour_that_a_zone_has_twice_are_told(store: LocalStore) -> None:
+    """They are added to both hours by their order, and a remark says how many there are."""
+    stamps = [f"2015-10-25 02:{minute:02}:00" for minute in (10, 40, 10, 40)]
+    rows = [{"time": stamp, "server": "a", "load": 5} for stamp in ["2015-10-25 01:00:00", *stamps]]
+    store.write(f"{_FOLDER}/a.jsonl", "\n".join(map(json.dumps, rows)).encode())
+    configure(store, 'timezone = "Europe/Berlin"\nlayout = "columns"\n')
+    kind = get_workload(store, "server_load")
+    run = RunContext(store, kind, kind.parse_window("2015-10-26"))
+    while items := kind.map_items(run):
+        for item in items:
+            kind.map_item(run, item)
+    found = kind.discover(run)
+    assert [row["sessions"] for row in hours_of(store, found.inputs)] == [1, 2, 2]
+    assert any(
+        "a.jsonl: 4 rows stand in the hour that Europe/Berlin had twice" in one for one in found.remarks
+    )
+
+
 def test_bad_rows_are_counted_and_a_file_without_columns_is_set_aside(store: LocalStore) -> None:
     """Unreadable times, servers and loads count against the file's limit; a missing column is named."""
     good = '{"time": "2016-06-08 10:00:00", "server": "a", "load": 5}'

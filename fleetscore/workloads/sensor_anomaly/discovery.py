@@ -33,6 +33,7 @@ ROW_BYTES = 24
 """Time, value, and the codes of device and sensor of a reading in memory."""
 
 _AHEAD_US = 86_400_000_000  # clocks differ, and a zone may be wrong: a day is not worth a word
+_TOLD_FILES = 5  # with a sentence each on their rows
 _NO_READINGS = "It has a model, but no reading in the window."
 _NO_MODEL = (
     "It has readings, but the model set has no model for it yet; train it, or pin a version that has one."
@@ -64,7 +65,7 @@ def discover_window(run: RunContext) -> Partitions:
     inputs = [file for file, (first_us, last_us) in dated if first_us < span[1] and last_us >= since]
     keys, rows = count_readings(files, *span)
     table = pa.concat_tables([_expected(keys, rows, run.pins, indices), file_partitions(files, listing)])
-    remarks: list[str] = [*_passed_over(listing), *_ahead(run, datetime.now(UTC))]
+    remarks: list[str] = [*_passed_over(listing), *_ahead(run, datetime.now(UTC)), *_of_rows(files)]
     remarks += [index.remark for index in indices.values() if index.remark]
     if not indices:
         remarks.append("No model set is pinned: import or train one; until then nothing is scored.")
@@ -77,6 +78,13 @@ def discover_window(run: RunContext) -> Partitions:
 
 def _passed_over(listing: Listing) -> list[Remark]:
     return [Remark("passed_over", text) for text in listing.remarks()]
+
+
+def _of_rows(files: Iterable[CatalogFile]) -> list[str]:
+    """What the readers said of the files' rows: events captured twice, hours that a zone has twice."""
+    told = [f"{one.input.path}: {text}" for one in files for text in one.entry.remarks]
+    more = [f"{len(told) - _TOLD_FILES} more files have such rows."] if len(told) > _TOLD_FILES else []
+    return told[:_TOLD_FILES] + more
 
 
 def _ahead(run: RunContext, now: datetime) -> list[Remark]:

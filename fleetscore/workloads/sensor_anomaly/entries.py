@@ -56,6 +56,7 @@ class FileEntry:
     rejects: tuple[Reject, ...] = ()
     unit: str = ""  # how a row is spoken of, where `sources` reads the file
     limits: tuple[float, ...] = ()  # read_limit_s and read_limit_mb that were exceeded
+    remarks: tuple[str, ...] = ()  # what is to be said of its rows that were read
     schema: int = 1
 
     @property

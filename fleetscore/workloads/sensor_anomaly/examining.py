@@ -78,7 +78,7 @@ def _examine_rows(store: Store, file: InputFile, settings: SensorSettings) -> Ca
     rejects = tuple(Reject(row_cause(r), r.place, r.text) for r in tally.rejects[:_REJECTS_KEPT])
     entry = FileEntry(
         file.format, columns, None, (piece,), rejected=sum(tally.rejected.values()), rejects=rejects,
-        unit=UNITS.get(file.format, "row"),
+        unit=UNITS.get(file.format, "row"), remarks=tuple(tally.remarks),
     )  # fmt: skip
     return CatalogFile(
         file, entry, _summed([COUNTS.empty_table(), *(e.counts for e in found if e.counts is not None)])

@@ -215,9 +215,11 @@ def _remarks(store: Store, sources: Sources, months: Sequence[MonthHours]) -> tu
         for (one, other), rows in repeats_by_file(found, sources.usable).items()
     ]
     unread = [Remark("unread_cells", text) for text in _unread_cells(sources.usable)]
+    of_rows = [f"{record.input.path}: {text}" for record in sources.usable for text in record.counts.remarks]
     negative = [Remark("negative_load", text) for text in _negative_loads(sources.usable)]
     ahead = [Remark("clock_ahead", text) for text in _ahead(sources.usable, datetime.now(UTC))]
-    return (used, *passed_over, *_spellings(sources.usable), *repeated, *unread, *negative, *ahead, *aside)
+    told = (*_spellings(sources.usable), *of_rows, *repeated, *unread, *negative, *ahead, *aside)
+    return (used, *passed_over, *told)
 
 
 def _spellings(records: Sequence[RangeRecord]) -> tuple[str, ...]:

@@ -127,4 +127,4 @@ def _counts(rows: int, negative: int, tally: RejectTally, causes: Counter[str]) 
                 f"{r.place}: {r.text}")
         for r in tally.rejects
     ]  # fmt: skip
-    return Counts(lines, rows, dict(found), tuple(examples), negative)
+    return Counts(lines, rows, dict(found), tuple(examples), negative, remarks=tuple(tally.remarks))

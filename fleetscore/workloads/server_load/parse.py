@@ -66,6 +66,7 @@ class Counts:
     examples: tuple[Example, ...] = ()
     negative: int = 0  # lines kept whose TotalLoad is below zero
     spellings: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()  # what is to be said of the rows that were read
 
 
 @dataclass(frozen=True, slots=True)
