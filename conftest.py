@@ -1,5 +1,6 @@
 """Fixtures that every part of the tests may use."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# Tests share the cores, and libraries read this once, when they are loaded: their threads would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")  # a slow moment of the machine is no failing test
 

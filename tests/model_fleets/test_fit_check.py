@@ -20,6 +20,7 @@ from fleetscore.models.fit_record import FitCheck
 from fleetscore.store.base import Store
 from tests.model_fleets.conftest import SETTINGS, fitted, pin_models, telemetry, write_rows
 
+pytestmark = pytest.mark.usefixtures("shared_import_process")
 VANS = ["VAN-1", "VAN-2", "VAN-3"]
 Change = Callable[[str, str], None]
 

@@ -20,6 +20,7 @@ from fleetscore.store import open_store
 from fleetscore.workloads.models.data_guess import guess_time, look_at_data
 from tests.model_fleets.conftest import MIDNIGHT, fitted, telemetry
 
+pytestmark = pytest.mark.usefixtures("shared_import_process")
 VANS = ["VAN-1", "VAN-2", "VAN-3"]
 
 

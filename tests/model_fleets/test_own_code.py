@@ -43,6 +43,7 @@ from fleetscore.workloads.models.own_answers import fit_answer
 from fleetscore.workloads.models.own_code import TYPES
 from tests.model_fleets.conftest import FEATURES, SETTINGS, fitted, pin_models, telemetry, write_rows
 
+pytestmark = pytest.mark.usefixtures("shared_import_process")
 ROOT = Path(__file__).parents[2]
 WINDOW = "2026-11-21"
 VANS = [f"VAN-{n}" for n in range(1, 7)]

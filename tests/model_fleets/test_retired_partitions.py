@@ -18,6 +18,7 @@ from fleetscore.runs.retirements import list_retired
 from fleetscore.store.base import Store
 from tests.model_fleets.conftest import MIDNIGHT, fitted, pin_models, telemetry, write_rows
 
+pytestmark = pytest.mark.usefixtures("shared_import_process")
 VANS = ["VAN-1", "VAN-2", "VAN-3"]
 
 

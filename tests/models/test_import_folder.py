@@ -101,6 +101,7 @@ def test_an_import_that_takes_too_long_is_ended(tmp_path: Path) -> None:
         assert words in one.refusal.message
 
 
+@pytest.mark.usefixtures("shared_import_process")
 def test_a_pickle_is_not_loaded_without_trust(tmp_path: Path) -> None:
     """Without trust a pickle's code does not run, and the refusal says how to import it."""
     mark = tmp_path / "ran"
@@ -114,6 +115,7 @@ def test_a_pickle_is_not_loaded_without_trust(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
+@pytest.mark.usefixtures("shared_import_process")
 def test_skops_files_are_read_by_our_own_list_of_types(tmp_path: Path) -> None:
     """A skops file of scikit-learn estimators is imported without trust; one that names another type is refused, whatever it trusts."""
     skops.io.dump(RIDGE, tmp_path / "good.skops")
@@ -137,6 +139,7 @@ def test_the_import_process_has_no_credentials(tmp_path: Path, monkeypatch: pyte
     assert "secret" not in (tmp_path / "seen").read_text()
 
 
+@pytest.mark.usefixtures("shared_import_process")
 def test_a_pickle_of_another_version_is_proven_and_says_so(tmp_path: Path) -> None:
     """The version that wrote a pickle stands in the card, with a warning where it is not the installed one."""
     data = pickle.dumps(RIDGE)

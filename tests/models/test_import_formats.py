@@ -21,7 +21,11 @@ from fleetscore.models.packs.families import pack_class
 from fleetscore.models.packs.library import trusted_models
 from fleetscore.models.packs.shard_scoring import score_shard
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(500)]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.timeout(500),
+    pytest.mark.usefixtures("shared_import_process"),
+]
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(120, 4)).astype(np.float32).astype(np.float64)

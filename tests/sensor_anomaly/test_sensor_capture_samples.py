@@ -93,6 +93,7 @@ def test_no_captured_file_needs_attention(stream: Store) -> None:
     assert not listing.passed_over
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes(stream: Store, store: Store) -> None:
     """Samples that are written into another store are the same files."""
     Fleet(store.url).capture_samples("sensor_anomaly", scale=SCALE)
@@ -102,12 +103,17 @@ def test_the_same_seed_gives_the_same_bytes(stream: Store, store: Store) -> None
 
 
 def test_settings_of_the_users_own_are_never_overwritten(store: Store) -> None:
-    """Settings that read something else refuse the samples before a file is written; lines that read them do not."""
+    """Settings that read something else refuse the samples before a file is written."""
     store.write("settings/sensor_anomaly.toml", b"nu = 0.002\n")
     with pytest.raises(InputError, match="nothing was written") as caught:
         Fleet(store.url).capture_samples("sensor_anomaly", scale=SCALE)
     assert SETTINGS_LINES in caught.value.fix
     assert [entry.path for entry in store.list("")] == ["settings/sensor_anomaly.toml"]
+
+
+@pytest.mark.slow
+def test_settings_that_read_the_samples_stay_as_they_are(store: Store) -> None:
+    """Samples are written beside settings of the user's own that have the lines for them."""
     own = b"nu = 0.002\n" + SETTINGS_LINES.encode()
     store.write("settings/sensor_anomaly.toml", own)
     assert Fleet(store.url).capture_samples("sensor_anomaly", scale=SCALE).rows

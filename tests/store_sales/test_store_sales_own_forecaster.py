@@ -26,7 +26,7 @@ from fleetscore.workloads.store_sales.features import feature_names
 from fleetscore.workloads.store_sales.own_forecaster import training_table
 from tests.store_sales.test_store_sales_runs import score, task_of
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("shared_import_process")]
 WINDOW = "57"  # 13 weeks before the end of the history, so that they can be judged
 SPREAD = np.array([-0.5, -0.2, 0.0, 0.2, 0.5])
 

@@ -24,6 +24,9 @@ from fleetscore.models.packs.proof import Proof
 _AHEAD = 4
 """Files under way or done per process before their results are taken: what bounds the memory."""
 
+_FILES_PER_PROCESS = 25
+"""Files for which a further process is worth its start, which takes as long as importing about so many."""
+
 
 @dataclass(frozen=True, slots=True)
 class Imported:
@@ -55,7 +58,7 @@ class ImportOptions:
     method: str = ""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     limits: ImportLimits = field(default_factory=ImportLimits)
-    processes: int = 2
+    processes: int = 2  # at most; few files take one
     keeps_pickles: bool = False  # a pickle stays the object that it is, for a function of the user's own
 
 
@@ -82,7 +85,7 @@ def import_models(
 def _stream(models: Sequence[SourceModel], options: ImportOptions) -> Iterator[Imported]:
     with ExitStack() as stack:
         free: SimpleQueue[ImportProcess] = SimpleQueue()
-        for _ in range(min(options.processes, len(models))):
+        for _ in range(min(options.processes, -(-len(models) // _FILES_PER_PROCESS))):
             free.put(stack.enter_context(ImportProcess()))
         pool = stack.enter_context(ThreadPoolExecutor(max(1, options.processes)))
         pending: deque[Future[Imported]] = deque()
