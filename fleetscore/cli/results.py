@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import click
 
 from fleetscore.cli.options import WORKLOAD, asking_options
 from fleetscore.cli.text import say
+from fleetscore.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Print published results, or write them to a file.")
 @WORKLOAD
-@click.option("--window", default="", help="A published window. [default: the newest]")
+@click.option("--window", default="", help="A published window, or latest. [default: the newest]")
 @click.option("--partition", default="", metavar="KEY", help="Only this partition.")
 @click.option("--held", is_flag=True, help="What a check of the window's newest run holds back.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many rows.")
@@ -54,18 +56,43 @@ def results(
 
 
 def write_table(table: pa.Table, target: Path) -> None:
-    """Write the table as the file's name says; InputError for any other ending."""
-    from fleetscore.errors import InputError
+    """Write the table as the file's name says; what was there stays until all of it is written.
 
-    if target.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        pq.write_table(table, target)
-    elif target.suffix == ".csv":
-        from pyarrow import csv
-
-        csv.write_csv(table, target)
-    else:
+    InputError for any other ending, for a column that CSV cannot hold, and where nothing can be written.
+    """
+    write = _write_parquet if target.suffix.lower() == ".parquet" else _write_csv
+    if target.suffix.lower() not in (".parquet", ".csv"):
         raise InputError(
             f"{target} ends with neither .parquet nor .csv.", fix="Name a file that does.", field="out"
         )
+    try:
+        place = target.resolve()  # a link stays one
+        with tempfile.TemporaryDirectory(prefix=".results-", dir=place.parent) as folder:
+            write(table, Path(folder) / "written")
+            (Path(folder) / "written").replace(place)
+    except (OSError, RuntimeError) as error:  # a circle of links is a RuntimeError
+        raise InputError(
+            f"{target} cannot be written: {getattr(error, 'strerror', None) or error}.",
+            fix="Name a file in a folder that is there and may be written to.",
+            field="out",
+        ) from error
+
+
+def _write_parquet(table: pa.Table, target: Path) -> None:
+    import pyarrow.parquet as pq
+
+    pq.write_table(table, target)
+
+
+def _write_csv(table: pa.Table, target: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import csv
+
+    for field in table.schema:
+        if pa.types.is_nested(field.type):
+            raise InputError(
+                f"Column {field.name} is {field.type}, which CSV cannot hold.",
+                fix="Write to a file that ends with .parquet.",
+                field="out",
+            )
+    csv.write_csv(table, target)

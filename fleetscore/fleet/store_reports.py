@@ -163,10 +163,10 @@ class StoreReports(StoreAccess):
         from fleetscore.pipeline.spellings import key_in_run
         from fleetscore.pipeline.window_checks import read_window
         from fleetscore.registry import get_workload
-        from fleetscore.runs.result_pages import find_held, find_published, read_page, read_partition
+        from fleetscore.runs.result_pages import LATEST, find_held, find_published, read_page, read_partition
 
         kind = get_workload(self.store, workload)
-        key = read_window(kind, window).key if window else ""
+        key = read_window(kind, window).key if window not in ("", LATEST) else ""
         find = find_held if held else find_published
         found = find(self.store, kind.name, key)
         if partition:

@@ -52,13 +52,23 @@ def partition_column(fields: list[Field]) -> str:
 
 
 def grow(known: list[Field], wanted: list[Field], table: str) -> list[Field]:
-    """The table's columns with those that are new at the end; PublishError where one has got another type.
+    """The table's columns with those that are new at the end; PublishError where one has got another type, or
+    differs from another only in case, for which no engine reads the table any more.
 
     >>> grow([_field("a", "long")], [_field("b", "double")], "t")[1]["name"]
     'b'
     """
     types = {field["name"]: field["type"] for field in known}
+    spelled = {name.lower(): name for name in types}
     for field in wanted:
+        other = spelled.setdefault(field["name"].lower(), field["name"])
+        if other != field["name"]:
+            raise PublishError(
+                f"Column {field['name']} of {table} differs from {other} only in case, which readers of tables refuse.",
+                fix="Spell it as before, or write the results of another workload.",
+                code="table_schema",
+                field=field["name"],
+            )
         before = types.get(field["name"], field["type"])
         if before != field["type"]:
             raise PublishError(

@@ -34,6 +34,10 @@ from fleetscore.store.paths import table_root, window_folder
 
 _MOST_TRIES = 100
 _CHECKPOINT_EVERY = 100  # housekeeping writes one a day; a backfill commits thousands of windows in one
+_CHECKPOINT_EVERY_OF_LARGE = (
+    1000  # of more than _LARGE windows: a checkpoint then costs as much as many commits
+)
+_LARGE = 5000
 _CONFIGURATION = {
     "delta.logRetentionDuration": "interval 30 days",
     "delta.deletedFileRetentionDuration": "interval 7 days",
@@ -84,7 +88,8 @@ def commit_files(
             return snapshot.version
         committed = append(store, snapshot, plan_commit(snapshot, window, round_number, files, schema, now))
         if committed is not None:
-            if committed.version % _CHECKPOINT_EVERY == 0:
+            every = _CHECKPOINT_EVERY if len(committed.folders) < _LARGE else _CHECKPOINT_EVERY_OF_LARGE
+            if committed.version % every == 0:
                 write_checkpoint(store, table, now)
             return committed.version
         snapshot = read_snapshot(store, table)
@@ -138,7 +143,7 @@ def _table_file(file: ResultFile, table: str, sizes: Mapping[str, int]) -> Table
 def _plan_metadata(snapshot: Snapshot, wanted: list[dict[str, Any]], now_ms: int) -> tuple[list[Action], str]:
     """The protocol and metadata actions that the columns call for, and the name of the partition column."""
     if snapshot.metadata is None:
-        partition = partition_column(wanted)
+        wanted, partition = grow([], wanted, snapshot.table), partition_column(wanted)
         metadata = {
             "id": str(uuid.uuid4()), "format": {"provider": "parquet", "options": {}},
             "schemaString": to_schema_string(wanted, partition), "partitionColumns": [partition],

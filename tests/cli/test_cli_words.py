@@ -7,12 +7,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from said import Command
 from toy_workload import write_lines
 
 from fleetscore.cli.render import print_table
+from fleetscore.cli.results import write_table
 from fleetscore.cli.text import visible
+from fleetscore.errors import InputError
 from fleetscore.fleet.embedded_host import EmbeddedHost, host_environment
 from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.runs.manifests import read_manifest
@@ -115,6 +118,32 @@ def test_results_are_printed_and_written(hosted: Store, command: Command, tmp_pa
     assert command("results", "toy", "--window", WINDOW, "--to", str(other), store=hosted).code == 0
     assert len(other.read_text().splitlines()) == 13
     assert command("results", "toy", "--out", str(tmp_path / "rows.txt"), store=hosted).code == 2
+    latest = command("results", "toy", "--window", "latest", "--json", store=hosted)
+    assert (latest.code, len(json.loads(latest.out))) == (0, 12)
+
+
+def test_a_destination_that_cannot_be_written_is_named(
+    hosted: Store, command: Command, tmp_path: Path
+) -> None:
+    """A folder that is not there, a file in its place, a circle of links, a name too long: exit code 2, and nothing is left."""
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "circle.csv").symlink_to(tmp_path / "circle.csv")
+    for name in ("no/rows.csv", "file/rows.csv", "circle.csv", f"{'x' * 300}.csv"):
+        refused = command("results", "toy", "--out", str(tmp_path / name), store=hosted)
+        assert (refused.code, "cannot be written" in refused.err) == (2, True)
+    assert {path.name for path in tmp_path.iterdir()} <= {"file", "circle.csv", "store"}
+
+
+def test_a_table_that_csv_cannot_hold_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    """A list is named with its column; what was in the file stays, also through a link."""
+    target, link = tmp_path / "rows.csv", tmp_path / "link.csv"
+    target.write_text("old")
+    link.symlink_to(target)
+    with pytest.raises(InputError, match="Column many is list"):
+        write_table(pa.table({"many": [[1, 2]]}), link)
+    assert target.read_text() == "old"
+    write_table(pa.table({"one": [1]}), link)
+    assert (target.read_text(), link.is_symlink()) == ('"one"\n1\n', True)
 
 
 def test_a_partition_that_cannot_be_drawn_is_named(estate: Store, command: Command, tmp_path: Path) -> None:

@@ -321,6 +321,18 @@ def test_new_columns_are_a_metadata_action_and_another_type_is_refused(published
         commit_files(published, "toy", "2026-01-01T08", 1, [], other, NOW)
 
 
+def test_columns_that_differ_only_in_case_are_refused(published: Store) -> None:
+    """Engines read no table with both: a new column is refused beside the old one, and two in a new table."""
+    respelled = pa.schema([("partition", pa.string()), ("Doubled", pa.int64())])
+    with pytest.raises(PublishError, match="Doubled of toy differs from doubled only in case"):
+        commit_files(published, "toy", "2026-01-01T08", 1, [], respelled, NOW)
+    assert by_polars(root_of(published)) == truth(published)
+    both = pa.schema([("kwh", pa.float64()), ("KWH", pa.float64())])
+    with pytest.raises(PublishError, match="only in case"):
+        commit_files(published, "new", "2026-01-01T08", 1, [], both, NOW)
+    assert list(published.list("tables/new/")) == []
+
+
 def parquet(schema: pa.Schema) -> bytes:
     """One row as a Parquet file."""
     import pyarrow.parquet as pq
@@ -374,6 +386,44 @@ def test_checkpoints_let_the_log_be_read_without_its_commits(published: Store) -
     lines(published, "2026-01-01T12")
     run_window(published, "toy", "2026-01-01T12", ONE_SHARD)
     assert by_deltalake(root_of(published)) == truth(published)
+
+
+def test_a_checkpoint_that_a_reader_wrote_is_read_and_gone_on_from(published: Store) -> None:
+    """deltalake's checkpoint, with its own columns, gives the same files and rounds as the commits; a retry, a new
+    window and our next checkpoint follow it.
+    """
+    before = read_snapshot(published, "toy")
+    deltalake.DeltaTable(root_of(published)).create_checkpoint()
+    for version in range(before.version):
+        published.delete(version_path("toy", version))
+    delta_log._known.clear()
+    after = read_snapshot(published, "toy")
+    assert (after.version, after.rounds) == (before.version, before.rounds)
+    assert {path: add["size"] for path, add in after.files.items()} == {
+        path: add["size"] for path, add in before.files.items()
+    }
+    execute(published, submit_retry(published, f"toy-{WINDOWS[0]}", NOW, "test", only=Only.ALL).request)
+    for hour in range(5, 15):
+        lines(published, f"2026-01-01T{hour:02d}")
+        run_window(published, "toy", f"2026-01-01T{hour:02d}", ONE_SHARD)
+    sweep(published, NOW)
+    ours = delta_log.checkpoint_path("toy", read_snapshot(published, "toy").version)
+    assert published.stat(ours) is not None
+    delta_log._known.clear()
+    assert by_deltalake(root_of(published)) == by_polars(root_of(published)) == truth(published)
+    assert len(read_snapshot(published, "toy").files) == 14
+
+
+def test_a_snapshot_stays_as_it_was_when_a_later_one_is_made(published: Store) -> None:
+    """Files of windows are shared between snapshots: removing and adding changes the later one only."""
+    before = read_snapshot(published, "toy")
+    files = before.files
+    path = next(iter(before.files_of(WINDOWS[0])))
+    added = {"add": {"path": f"window={WINDOWS[1]}/x.parquet", "size": 1}}
+    after = delta_log.apply_actions(before, 9, [{"remove": {"path": path}}, added])
+    assert before.files == files
+    assert set(after.files) == set(files) - {path} | {added["add"]["path"]}
+    assert (after.files_of(WINDOWS[0]), len(after.files_of(WINDOWS[1]))) == ({}, 2)
 
 
 def test_old_commits_go_only_behind_an_old_checkpoint(published: Store) -> None:
