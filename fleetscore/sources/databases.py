@@ -31,8 +31,13 @@ _LOST = re.compile(r"08...|57P0.|53...|40001|40P01|55P03")
 """Connections, shutdowns, too few resources, conflicts with other sessions: another try may succeed."""
 
 _SECRETS = re.compile(
-    r"(?:password|pwd|accesstoken|uid|user)\s*=\s*('[^']*'|\{[^}]*\}|[^;\s&]+)|://[^:/@]*:([^@/]+)@", re.I
+    r"(?:password|pwd|accesstoken|uid|user)\s*=\s*('[^']*'|\{(?:[^}]|\}\})*\}|[^;\s&]+)", re.IGNORECASE
 )
+_IN_URL = re.compile(
+    r"://[^:@]*:(.+)@", re.DOTALL
+)  # up to the last @: a password may hold one that is not escaped
+_CUTS = re.compile(r"[@/:?#&={}']+")
+_SHOWN_CHARACTERS = 3  # shorter pieces of a secret tell nothing, and stand in every sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +61,12 @@ class Connection:
 
     def hidden(self, message: str) -> str:
         """The message without the connection and the secrets in it."""
-        secrets = {part for found in _SECRETS.findall(self.text) for part in found if part}
+        secrets = {*_SECRETS.findall(self.text), *_IN_URL.findall(self.text)}
+        secrets |= {
+            piece for secret in secrets for piece in _CUTS.split(secret)
+        }  # as a driver takes it apart
         secrets |= {unquote(secret) for secret in secrets}
+        secrets = {secret for secret in secrets if len(secret) >= _SHOWN_CHARACTERS}
         for secret in sorted({self.text, *secrets}, key=len, reverse=True):
             message = message.replace(secret, "***")
         return message

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fleetscore.errors import InputError
+from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.sources.delta_tables import Snapshot, open_snapshot
 from fleetscore.sources.parquet_reader import read_parquet_rows
 from fleetscore.sources.patterns import Span
@@ -46,8 +46,7 @@ def _read_file(
             code="delta_feature",
         )
     part = replace(request, path=f"{request.path}/{name}")
-    with request.store.open(part.path) as source:
-        inside = pq.read_schema(source).names
+    inside = _names_inside(request, part.path)
     there = [column for column in wanted if column in inside]
     for raw in read_parquet_rows(part, there or inside[:1]):
         columns = {
@@ -57,6 +56,18 @@ def _read_file(
             for column in wanted
         }
         yield replace(raw, table=pa.table(columns))
+
+
+def _names_inside(request: Request, path: str) -> list[str]:
+    try:
+        with request.store.open(path) as source:
+            return list(pq.read_schema(source).names)
+    except MissingBlobError as error:
+        raise InputError(
+            f"Version {request.file.etag} of the Delta table {request.path} has the file {path}, which is not there.",
+            fix="It was taken by a vacuum, or by hand: run the window again, which reads the newest version.",
+            code="missing_file",
+        ) from error
 
 
 def _constant(snapshot: Snapshot, action: Mapping[str, Any], column: str, rows: int) -> pa.Array:

@@ -120,8 +120,9 @@ def _opened(root: str, folder: Path, version: int | None) -> Any:
     except (DeltaError, OSError, ValueError) as error:
         code = "unreadable_file" if version is None else "delta_version"
         wanted = "" if version is None else f" at version {version}"
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__  # what follows is its trace
         raise InputError(
-            f"The Delta table {root} cannot be opened{wanted}: {error}.",
+            f"The Delta table {root} cannot be opened{wanted}: {said}.",
             fix="Run the window again, which reads the newest version, or restore the table's log.",
             code=code,
             field=root,

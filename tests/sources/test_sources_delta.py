@@ -241,3 +241,16 @@ def test_a_table_in_another_container_is_read(store: Store, root: Path, blob_url
     listing = list_inputs(store, settings, HOUR)
     assert [file.path for file in listing.files] == [f"{blob_url}/data/lake/readings"]
     assert [row["van"] for row in rows(store, listing, settings)] == ["NA", "b"]
+
+
+def test_a_file_that_a_vacuum_took_is_named(store: Store, root: Path) -> None:
+    """A pinned version whose file is gone is told with the table, the version and the file."""
+    write(root, TABLE)
+    listing = list_inputs(store, DECLARED, None)
+    for path in root.glob("*.parquet"):
+        path.unlink()
+    [error] = read_files(store, listing.files, DECLARED, VANS).faults.values()
+    assert error.code == "missing_file"
+    assert "Version 0 of the Delta table data/lake/readings has the file data/lake/readings/part-" in str(
+        error
+    )
