@@ -56,6 +56,7 @@ def check_page(told: Any) -> None:
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
 
 
+@pytest.mark.slow
 def test_the_demo_of_sensors_runs_from_nothing_and_again(tmp_path: Path) -> None:
     """24 hourly windows of a small estate; the second demo uses samples and models, and publishes each window anew."""
     options = ("--workload", "sensor_anomaly", "--scale", "0.05")

@@ -5,6 +5,7 @@ import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -14,10 +15,16 @@ ROOT = Path(__file__).resolve().parents[2]
 AZURE_ADAPTERS = ("fleetscore/store/", "fleetscore/batch/", "fleetscore/telemetry_setup.py")
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """The syntax tree of a file, which most tests here look at."""
+    return ast.parse(path.read_text())
+
+
 def imports_of(path: Path) -> set[str]:
     """The dotted names that a file imports anywhere."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -36,7 +43,7 @@ def nodes_at_run_time(node: ast.AST) -> Iterator[ast.AST]:
 def modules_used(path: Path, modules: dict[str, Path]) -> set[str]:
     """Those of `modules` that a file imports at run time, at its top or inside a function."""
     used: set[str] = set()
-    for node in nodes_at_run_time(ast.parse(path.read_text())):
+    for node in nodes_at_run_time(tree_of(path)):
         if isinstance(node, ast.Import):
             used |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -100,9 +107,7 @@ PACKAGES = [path for path in (ROOT / "fleetscore").rglob("__init__.py") if path.
 def test_no_package_imports_its_own_modules_while_it_is_imported(path: Path) -> None:
     """Threads that come first to a package and to one of its modules at once would meet a deadlock; all that it offers is there."""
     package = ".".join(path.parent.relative_to(ROOT).parts)
-    lines = [
-        node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)
-    ]
+    lines = [node for node in tree_of(path).body if isinstance(node, ast.Import | ast.ImportFrom)]
     named = [node.module or "" for node in lines if isinstance(node, ast.ImportFrom)]
     named += [alias.name for node in lines if isinstance(node, ast.Import) for alias in node.names]
     assert [name for name in named if name == package or name.startswith(f"{package}.")] == []

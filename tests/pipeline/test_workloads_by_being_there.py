@@ -70,12 +70,26 @@ def runs(host: Host) -> dict[str, str]:
     return found
 
 
-def command(host: Host, app: Path, *arguments: str) -> tuple[int, str]:
-    """A command of the copied sources against the host's store."""
+_PROGRAM = """
+import contextlib, io, json, sys
+from fleetscore.cli.program import run_command
+for words in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(said):
+        code = run_command(words)
+    print(json.dumps([code, said.getvalue()]))
+"""
+
+
+def commands(host: Host, app: Path, *called: str) -> dict[str, tuple[int, str]]:
+    """Exit code and output of each command of the copied sources on the host's store, all in one process."""
     environment = {**os.environ, "PYTHONPATH": str(app), "FLEETSCORE_WORKLOADS": ""}
-    called = [sys.executable, "-m", "fleetscore", *arguments, "--store", host.store.url]
-    done = subprocess.run(called, cwd=app, env=environment, capture_output=True, text=True)
-    return done.returncode, done.stdout + done.stderr
+    words = json.dumps([[*command.split(), "--store", host.store.url] for command in called])
+    program = [sys.executable, "-c", _PROGRAM, words]
+    done = subprocess.run(program, cwd=app, env=environment, capture_output=True, text=True, check=True)
+    return {
+        command: tuple(json.loads(line))
+        for command, line in zip(called, done.stdout.splitlines(), strict=True)
+    }
 
 
 def test_one_timer_starts_the_due_windows_of_both_once(host: Host, runs: dict[str, str]) -> None:
@@ -117,26 +131,32 @@ def test_pages_show_both_and_what_is_broken(host: Host, runs: dict[str, str]) ->
 
 def test_commands_know_both_and_say_what_is_broken(host: Host, app: Path, runs: dict[str, str]) -> None:
     """Lists, attention, costs, doctor and plan name both; a capability that is missing is one sentence."""
-    for name in NAMES:
-        assert runs[name] in command(host, app, "runs", "--workload", name)[1]
-        assert command(host, app, "costs", "--workload", name)[0] == 0
-        assert command(host, app, "models", "list", name)[0] == 0
-        window = runs[name].partition("-")[2]
-        assert command(host, app, "plan", name, "--window", window)[0] == 0
-    _, said = command(host, app, "attention")
-    assert "broken_one cannot run: settings/broken_one.toml, line 1: There is no kind 'nonsense'" in said
-    findings = json.loads(command(host, app, "doctor", "--json")[1])["findings"]
+    windows = {name: runs[name].partition("-")[2] for name in NAMES}
+    good = [
+        command
+        for name in NAMES
+        for command in (
+            f"costs --workload {name}",
+            f"models list {name}",
+            f"plan {name} --window {windows[name]}",
+        )
+    ]
+    lists = {name: f"runs --workload {name}" for name in NAMES}
+    lacking = {"samples pumps": "pumps has no sample data", "backtest pumps": "pumps has no backtest"}
+    found = commands(host, app, "attention", "doctor --json", *good, *lists.values(), *lacking)
+    assert [found[command][0] for command in good] == [0] * len(good)
+    assert all(runs[name] in found[command][1] for name, command in lists.items())
+    broken = "broken_one cannot run: settings/broken_one.toml, line 1: There is no kind 'nonsense'"
+    assert broken in found["attention"][1]
+    findings = json.loads(found["doctor --json"][1])["findings"]
     details = [finding["detail"] for finding in findings]
     for name in NAMES:
         assert any(detail.startswith(f"{name}: can be read") for detail in details)
         assert any(detail.startswith(f"{name}: '0 * * * * *'") for detail in details)
     assert any("broken_one" in finding["detail"] for finding in findings if finding["state"] == "wrong")
-    for verb, lacking in (
-        ("samples", "has no sample data"),
-        ("backtest", "has no backtest"),
-    ):
-        code, said = command(host, app, verb, "pumps")
-        assert (code, f"pumps {lacking}" in said) == (2, True), said
+    for command, sentence in lacking.items():
+        code, said = found[command]
+        assert (code, sentence in said) == (2, True), said
 
 
 def test_the_worker_of_copied_sources_scores_a_kind_of_fleets(host: Host, app: Path) -> None:
