@@ -1,16 +1,13 @@
-"""Partition keys: one readable string per partition, made from its fields, and safe as a path when escaped."""
+"""Partition keys: one readable string per partition, made from its fields."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
-
-_SEGMENT_MOST = 180  # characters; with a prefix and a suffix a file name still fits the 255 that folders take
 
 
 def join_key(fields: Sequence[str]) -> str:
@@ -58,19 +55,3 @@ def join_columns(columns: Sequence[pa.Array | pa.ChunkedArray]) -> Any:
     """The keys of whole columns of strings at once, row by row, equal to `join_key` of each row."""
     escaped = [pc.replace_substring(pc.replace_substring(c, "%", "%25"), "/", "%2F") for c in columns]
     return escaped[0] if len(escaped) == 1 else pc.binary_join_element_wise(*escaped, "/")
-
-
-def path_of_key(key: str) -> str:
-    """The key as one path segment: letters, digits, "_" and "-" stay, every other byte is %XX (dots too, so
-    never "..").
-
-    A key that would be longer than a file name may be is cut, and ends with the first 16 digits of its
-    SHA-256.
-
-    >>> path_of_key("a/../b é")
-    'a%2F%2E%2E%2Fb%20%C3%A9'
-    """
-    segment = quote(key, safe="").replace(".", "%2E").replace("~", "%7E")
-    if len(segment) <= _SEGMENT_MOST:
-        return segment
-    return f"{segment[: _SEGMENT_MOST - 17]}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"

@@ -24,7 +24,7 @@ from fleetscore.errors import DamagedStateError, FleetscoreError, MissingBlobErr
 from fleetscore.operations.metadata.outbox import RECEIVERS
 from fleetscore.operations.unread_input import describe_unread
 from fleetscore.pipeline.submit import newest_round
-from fleetscore.records import FINAL, Manifest, RunRecord, RunRequest, RunState, ShardRecord
+from fleetscore.records import FINAL, RunRecord, RunRequest, RunState, ShardRecord
 from fleetscore.registry import find_workloads, workload_names
 from fleetscore.runs.delta_checkpoints import list_old_log, write_checkpoint
 from fleetscore.runs.index import RunLine, day_of, list_runs_since
@@ -314,20 +314,6 @@ def _speaks_of(store: Store, other: str, request: RunRequest) -> bool:
         is_of_run = pc.or_(pc.starts_with(files, run_folder(run)), pc.starts_with(files, results))
         return bool(pc.any(pc.or_(pc.equal(ledger["run"], run), is_of_run)).as_py())
     return False
-
-
-def referenced_files(store: Store) -> set[str]:
-    """Every file that a manifest or a ledger of any run refers to: what may never go."""
-    found: set[str] = set()
-    for entry in store.list("results/"):
-        if entry.path.endswith("/manifest.json"):
-            manifest = read_truth(store, entry.path, Manifest)
-            found |= {file.path for file in (*manifest.files, *manifest.events)} | {manifest.ledger}
-    for entry in store.list("runs/"):
-        if entry.path.endswith("/ledger.parquet"):
-            ledger = read_ledger(store, entry.path.split("/")[1])
-            found |= set(ledger["file"].to_pylist()) - {""}
-    return found
 
 
 def _ended_runs(store: Store, workload: str, after: str, until: str) -> list[RunLine]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import unquote
@@ -196,12 +195,3 @@ def _copy_in(store: Store, manifest: Manifest, file: ResultFile, sizes: dict[str
             while piece := source.read(_PIECE_BYTES):
                 sink.write(piece)
     return target
-
-
-def count_states(repairs: Sequence[TableRepair]) -> dict[str, int]:
-    """How many windows are in each state."""
-    return {
-        state: count
-        for state in ("committed", "missing", "failed")
-        if (count := sum(repair.state == state for repair in repairs))
-    }

@@ -15,7 +15,7 @@ from toy_workload import write_lines
 from fleetscore.app_settings import AppSettings
 from fleetscore.errors import ConflictError
 from fleetscore.models.model_sets import read_model_file, read_model_set
-from fleetscore.operations.housekeeping import find_doomed, referenced_files, sweep
+from fleetscore.operations.housekeeping import find_doomed, sweep
 from fleetscore.operations.watchdog import close_run
 from fleetscore.pipeline.collect import collect_run
 from fleetscore.pipeline.finish import finish_run
@@ -23,7 +23,7 @@ from fleetscore.pipeline.local import execute, run_training, run_window
 from fleetscore.pipeline.plan import commit_plan
 from fleetscore.pipeline.score import score_shard
 from fleetscore.pipeline.submit import cancel_run, newest_round, submit_retry, submit_run
-from fleetscore.records import FINAL, Only, RunState, to_json
+from fleetscore.records import FINAL, Manifest, Only, RunState, to_json
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.runs.run_records import read_run, record_planned
@@ -32,6 +32,7 @@ from fleetscore.sources.landing import Landed
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
 from fleetscore.store.paths import attempt_path
+from fleetscore.store.state_files import read_truth
 from triggers.housekeeping import purge_windows
 
 NOW = datetime.now(UTC)
@@ -88,6 +89,20 @@ def published(store: Store) -> dict[str, list[tuple[str, int]]]:
             )
             rows[window] = sorted((r["partition"], r["doubled"]) for r in table.to_pylist()) if table else []
     return rows
+
+
+def referenced_files(store: Store) -> set[str]:
+    """Every file that a manifest or a ledger of any run refers to: what may never go."""
+    found: set[str] = set()
+    for entry in store.list("results/"):
+        if entry.path.endswith("/manifest.json"):
+            manifest = read_truth(store, entry.path, Manifest)
+            found |= {file.path for file in (*manifest.files, *manifest.events)} | {manifest.ledger}
+    for entry in store.list("runs/"):
+        if entry.path.endswith("/ledger.parquet"):
+            ledger = read_ledger(store, entry.path.split("/")[1])
+            found |= set(ledger["file"].to_pylist()) - {""}
+    return found
 
 
 @settings(max_examples=12)

@@ -22,7 +22,7 @@ from fleetscore.models.packs.base import CompiledModel, Floats, ModelFacts
 ZERO = float(np.float32(1e-35))  # LightGBM takes values up to this magnitude as zero
 BELOW_ZERO = float(np.nextafter(-ZERO, -np.inf))
 CATEGORICAL, DEFAULT_LEFT = 1, 2  # of a node's decision type; the next two bits say what counts as missing
-MISSING_NONE, MISSING_ZERO, MISSING_NAN = 0, 1, 2
+MISSING_NONE, MISSING_ZERO = 0, 1
 TREES_LIMIT = 1 << 20
 CATEGORIES_LIMIT = 1 << 20
 WORD_LIMIT = 64  # characters of a number

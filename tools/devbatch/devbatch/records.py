@@ -196,7 +196,6 @@ class Pool:
     history: deque[Measured] = field(default_factory=lambda: deque(maxlen=2880))  # a day
     succeeded_count: int = 0
     failed_count: int = 0
-    node_numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     id: str = ""
 
     def __post_init__(self) -> None:

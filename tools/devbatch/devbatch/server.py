@@ -28,7 +28,6 @@ from devbatch.users import check_users_can_change
 
 API_VERSION: Final = "2025-06-01"
 BODY_LIMIT_BYTES: Final = 1024 * 1024
-CONTROL_PREFIX: Final = "/_control/"
 
 logger = logging.getLogger(__name__)
 
