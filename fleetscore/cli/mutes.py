@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     default="",
     metavar="INCIDENT",
     callback=not_empty,
-    help="Only this incident or event, which is normal: the next training learns it.",
+    help="Only this incident or event, which is normal: trainings learn it from now on.",
 )
 @click.option("--why", required=True, metavar="TEXT", help="The reason, kept with the mute.")
 @click.option(
@@ -56,7 +56,7 @@ def mute(
 
     A mute is about a cause, a partition, a cause of a partition, or everything of the workload. Other
     partitions and other causes of the same windows are told of as before. Outcomes and the calendar stay as
-    they are. With --normal it is about one incident, and as long as it is in force the next training of
+    they are. With --normal it is about one incident, and as long as it is in force every training of
     its sensors takes what happened there as normal.
     """
     from fleetscore.cli.render import print_json
@@ -70,7 +70,7 @@ def mute(
     hides = _lines_left(fleet, workload) != before
     say(f"Muted: {format_mute(act)}")
     if normal:
-        say("The next training whose readings hold it takes it as normal: fleetscore train.")
+        say("Trainings take it as normal from now on, as long as its readings are there: fleetscore train.")
     elif not hides:
         say(
             "It hides nothing that needs attention at present: fleetscore attention names causes and partitions."

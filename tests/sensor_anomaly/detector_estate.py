@@ -58,9 +58,9 @@ def put(
                 pq.write_table(table, file)
 
 
-def train(store: Store, kind: SensorAnomaly, end: Window = TRAINED_UNTIL) -> str:
-    """Train all sensors from FIRST to `end`, pin the set, and give its version."""
-    run = RunContext(store, kind, FIRST, purpose="train", end=end)
+def train(store: Store, kind: SensorAnomaly, end: Window = TRAINED_UNTIL, first: Window = FIRST) -> str:
+    """Train all sensors from `first` to `end`, pin the set, and give its version."""
+    run = RunContext(store, kind, first, purpose="train", end=end)
     found = kind.discover_training(run)
     trained = kind.train(replace(run, inputs=found.inputs), Shard(0, found.expected))
     draft = kind.assemble(run, [trained.files])

@@ -10,7 +10,7 @@ import pytest
 from detector_estate import FIRST, put, readings, score, train
 
 from fleetscore.models.model_sets import read_model_file, read_model_set
-from fleetscore.models.pins import read_pins
+from fleetscore.models.pins import pin_version, read_pins
 from fleetscore.operations.attention.mutes import mute, unmute
 from fleetscore.runs.normal_marks import NormalEvent, list_normal_events
 from fleetscore.store import open_store
@@ -101,9 +101,9 @@ def test_pattern_that_was_marked_as_normal_stays_unmarked(estate: Store) -> None
 
 
 def test_training_names_marks_that_it_cannot_learn(estate: Store) -> None:
-    """Marks of a sensor that is not trained, and of times outside of the training's span, are a remark; one that is over is none."""
+    """Marks of a sensor that is not trained, and of times without readings, are a remark; one that is over is none."""
     now = datetime.now(UTC)
-    inside, outside = MARKED.start, AGAIN.start
+    inside, outside = MARKED.start, AGAIN.next(400 * 24).start
     acts = [
         mark(estate, NormalEvent("pump/gone@x", "pump/gone", inside, inside), now=now),
         mark(estate, NormalEvent("pump/heat@late", KEY, outside, outside), now=now),
@@ -117,6 +117,43 @@ def test_training_names_marks_that_it_cannot_learn(estate: Store) -> None:
     assert "pump/gone@x, pump/heat@late." in remarks[0] and "@in" not in remarks[0]
     for act in acts[:3]:
         unmute(estate, "sensor_anomaly", act, why="", now=now, requested_by="me")
+
+
+def test_mark_is_learned_by_trainings_whose_span_does_not_hold_it(estate: Store) -> None:
+    """A training on later days learns the marked course from the readings around it, which are among its inputs."""
+    now = datetime.now(UTC)
+    before = read_pins(estate, "sensor_anomaly").current
+    start = MARKED.start + timedelta(minutes=10)
+    act = mark(estate, NormalEvent("pump/heat@in", KEY, start, start + timedelta(minutes=50)), now=now)
+    first, end = FIRST.next(4 * 24), FIRST.next(8 * 24)
+    try:
+        run = RunContext(estate, SensorAnomaly(), first, purpose="train", end=end)
+        found = SensorAnomaly().discover_training(run)
+        read = [file.path.rpartition("-")[2] for file in found.inputs]
+        assert read == [f"0{day}.parquet" for day in (4, 5, 6, 7, 1, 2, 3)]
+        assert not [r for r in found.remarks if isinstance(r, Remark)]
+        version = train(estate, SensorAnomaly(), end, first)
+        card = read_model_set(estate, "sensor_anomaly", version).card
+        assert card["detectors"]["usual_patterns"] == {KEY: 1}
+        marked = anomalies(estate, AGAIN)
+        assert marked["heat"] == 0 and marked["flow"] and marked["load"]
+    finally:
+        unmute(estate, "sensor_anomaly", act, why="", now=now, requested_by="me")
+        pin_version(estate, "sensor_anomaly", before)
+
+
+def test_course_is_the_same_wherever_its_readings_come_from() -> None:
+    """An event with bins of its own is learned as one that the readings of training hold, and the last ones count among both."""
+    level = np.random.default_rng(5).normal(0, 0.2, 900)
+    for n, place in enumerate(range(100, 800, 120)):
+        level[place : place + 4] += 5 + n
+    spans = [(place * BIN_US, (place + 3) * BIN_US) for place in range(100, 800, 120)]
+    whole, tolerance = learn_patterns(level, 0, spans)
+    apart = [(span, 300, level[300:]) for span in spans[2:]]
+    assert np.array_equal(learn_patterns(level, 0, spans[:2], apart)[0], whole, equal_nan=True)
+    assert learn_patterns(level, 0, spans[:2], apart)[1] == tolerance
+    gone = [(spans[2], 300, np.full(600, np.nan))]
+    assert np.isnan(learn_patterns(level, 0, [], gone)[0]).all()
 
 
 def test_usual_bins_depend_on_what_came_before_only() -> None:

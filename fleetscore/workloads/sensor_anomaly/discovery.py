@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from fleetscore.models.pins import Pins
 from fleetscore.partition_keys import join_key
 from fleetscore.records import InputFile, Outcome
+from fleetscore.runs.normal_marks import list_normal_events
 from fleetscore.sources import Listing, find_span_inputs
 from fleetscore.store.paths import carried_state_prefix
 from fleetscore.workload import Partitions, Remark, RunContext
@@ -26,7 +27,8 @@ from fleetscore.workloads.sensor_anomaly.detect.horizon import HORIZON_BINS
 from fleetscore.workloads.sensor_anomaly.entries import HOUR_US, CatalogFile, count_readings
 from fleetscore.workloads.sensor_anomaly.expectations import find_few
 from fleetscore.workloads.sensor_anomaly.fitted import ModelIndex, read_indices
-from fleetscore.workloads.sensor_anomaly.normal_events import remark_unlearned
+from fleetscore.workloads.sensor_anomaly.marked_readings import find_marked_inputs, is_held
+from fleetscore.workloads.sensor_anomaly.normal_events import remark_unlearned, spans_by_partition
 from fleetscore.workloads.sensor_anomaly.source_input import span_of
 
 ROW_BYTES = 24
@@ -145,9 +147,22 @@ def discover_training_span(run: RunContext) -> Partitions:
         detail=_spread(few, details),
     )
     table = pa.concat_tables([table, file_partitions(files, listing)])
-    trained = set(keys.filter(pa.array(~few)).to_pylist())
-    passed_by = remark_unlearned(run.store, run.workload, trained, span, datetime.now(UTC))
-    return Partitions(table, _readable(files), (*listing.remarks(), *passed_by))
+    around, passed_by = _marked_as_normal(run, set(keys.filter(pa.array(~few)).to_pylist()), span)
+    inputs = {file.path: file for file in (*_readable(files), *around)}
+    return Partitions(table, tuple(inputs.values()), (*listing.remarks(), *passed_by))
+
+
+def _marked_as_normal(
+    run: RunContext, trained: set[str], span: tuple[int, int]
+) -> tuple[list[InputFile], list[Remark]]:
+    """The files around the trained sensors' events that are marked as normal and lie outside of the span,
+    and a remark where events cannot be learned.
+    """
+    events = list_normal_events(run.store, run.workload, datetime.now(UTC))
+    marks = spans_by_partition(event for event in events if event.partition in trained)
+    files, there = find_marked_inputs(run, marks, span)
+    held = {(key, one) for key, own in marks.items() for one in own if is_held(one, span)}
+    return files, remark_unlearned(events, held | there)
 
 
 def file_partitions(files: Sequence[CatalogFile], listing: Listing) -> pa.Table:

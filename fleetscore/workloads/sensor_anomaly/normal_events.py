@@ -2,44 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 
-from fleetscore.runs.normal_marks import list_normal_events
-from fleetscore.store.base import Store
+from fleetscore.runs.normal_marks import NormalEvent
 from fleetscore.workload import Remark
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAMED = 5
 
 
-def normal_spans(store: Store, workload: str, now: datetime) -> dict[str, list[tuple[int, int]]]:
-    """Per sensor the first and last times of its events that are marked as normal, in microseconds since
-    1970.
-    """
+def spans_by_partition(events: Iterable[NormalEvent]) -> dict[str, list[tuple[int, int]]]:
+    """Per sensor the first and last times of its events, in microseconds since 1970."""
     spans: dict[str, list[tuple[int, int]]] = {}
-    for event in list_normal_events(store, workload, now):
-        spans.setdefault(event.partition, []).append((_to_us(event.start), _to_us(event.end)))
+    for event in events:
+        spans.setdefault(event.partition, []).append(_span_of(event))
     return spans
 
 
 def remark_unlearned(
-    store: Store, workload: str, trained: Collection[str], span_us: tuple[int, int], now: datetime
+    events: Collection[NormalEvent], known: Collection[tuple[str, tuple[int, int]]]
 ) -> list[Remark]:
-    """A remark that names the marked events whose sensor is not trained, or that lie outside of [first, end)
-    of the training.
+    """A remark that names the marked events that are not among the `known` partitions and times: their
+    sensor is not trained, or there are no readings of them any more.
     """
-    first, end = span_us
-    passed_by = [
-        event.event
-        for event in list_normal_events(store, workload, now)
-        if event.partition not in trained or not first <= _to_us(event.start) <= _to_us(event.end) < end
-    ]
+    passed_by = [event.event for event in events if (event.partition, _span_of(event)) not in known]
     if not passed_by:
         return []
     more = f" and {len(passed_by) - _NAMED} more" if len(passed_by) > _NAMED else ""
-    detail = f"Marked as normal, but not among the trained sensors and windows: {', '.join(passed_by[:_NAMED])}{more}."
+    named = ", ".join(passed_by[:_NAMED])
+    detail = f"Marked as normal, but its sensor is not trained or its readings are not there: {named}{more}."
     return [Remark("normal_not_learned", detail)]
+
+
+def _span_of(event: NormalEvent) -> tuple[int, int]:
+    return _to_us(event.start), _to_us(event.end)
 
 
 def _to_us(moment: datetime) -> int:

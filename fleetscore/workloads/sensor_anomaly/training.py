@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from fleetscore.records import Outcome
+from fleetscore.runs.normal_marks import list_normal_events
 from fleetscore.schemas import OUTCOMES
 from fleetscore.workload import ModelSetDraft, RunContext, Shard, Trained
 from fleetscore.workloads.sensor_anomaly.detect.model import (
@@ -25,7 +26,8 @@ from fleetscore.workloads.sensor_anomaly.detect.training import train_detectors,
 from fleetscore.workloads.sensor_anomaly.discovery import span_us
 from fleetscore.workloads.sensor_anomaly.gathering import Gathered, gather_readings
 from fleetscore.workloads.sensor_anomaly.importing import draft_of
-from fleetscore.workloads.sensor_anomaly.normal_events import normal_spans
+from fleetscore.workloads.sensor_anomaly.marked_readings import gather_marked
+from fleetscore.workloads.sensor_anomaly.normal_events import spans_by_partition
 from fleetscore.workloads.sensor_anomaly.packs import SensorModel, pack_models, read_pack, write_pack
 from fleetscore.workloads.sensor_anomaly.readings import Floats
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
@@ -94,7 +96,9 @@ def train_shard(run: RunContext, shard: Shard) -> Trained:
                 }
             )
     table = pa.Table.from_pylist(outcomes, OUTCOMES)
-    normal = normal_spans(run.store, run.workload, datetime.now(UTC))
+    events = list_normal_events(run.store, run.workload, datetime.now(UTC))
+    marks = spans_by_partition(event for event in events if event.partition in models)
+    normal = gather_marked(run, marks, span_us(run))
     detectors = train_detectors(keys, gathered, models, run.settings, *span_us(run), normal)
     files = {_PART: write_pack(pack_models(models)), _DETECTORS_PART: write_detectors(detectors)}
     return Trained(files, table, pa.Table.from_pylist(metrics) if metrics else None)

@@ -31,9 +31,10 @@ from fleetscore.workloads.sensor_anomaly.detect.model import (
 )
 from fleetscore.workloads.sensor_anomaly.detect.severity import share_weights
 from fleetscore.workloads.sensor_anomaly.detect.svm import SvmOfBins
-from fleetscore.workloads.sensor_anomaly.detect.usual import Span, learn_patterns
+from fleetscore.workloads.sensor_anomaly.detect.usual import learn_patterns
 from fleetscore.workloads.sensor_anomaly.fitted import Fitted
 from fleetscore.workloads.sensor_anomaly.gathering import Gathered
+from fleetscore.workloads.sensor_anomaly.marked_readings import Marked
 from fleetscore.workloads.sensor_anomaly.packs import SensorModel, pack_models, read_index
 from fleetscore.workloads.sensor_anomaly.readings import Floats, Int64s
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
@@ -48,7 +49,7 @@ _CELLS = 1_500_000  # bins of all sensors that are fitted at once
 
 def train_detectors(
     keys: pa.Array, gathered: Gathered, models: Mapping[str, SensorModel], settings: SensorSettings,
-    first_us: int, end_us: int, normal: Mapping[str, Sequence[Span]],
+    first_us: int, end_us: int, normal: Mapping[str, Sequence[Marked]],
 ) -> DetectorPack:  # fmt: skip
     """The detectors of those sensors that got a model and have half a day of readings; none where all
     weights are 0.
@@ -122,7 +123,7 @@ def _is_enough(gathered: Gathered, starts: Int64s, row: int) -> bool:
 
 def _fit(
     keys: pa.Array, gathered: Gathered, starts: Int64s, rows: Int64s, models: Mapping[str, SensorModel], first: int,
-    end: int, normal: Mapping[str, Sequence[Span]],
+    end: int, normal: Mapping[str, Sequence[Marked]],
 ) -> DetectorPack:  # fmt: skip
     bins = empty_bins(len(rows), first - CONTEXT_BINS, end)
     place = np.concatenate([np.arange(starts[r], starts[r] + gathered.counts[r]) for r in rows.tolist()])
@@ -133,13 +134,22 @@ def _fit(
     return _with_usual(fit_detectors(keys, bins, svm), bins, normal)
 
 
-def _with_usual(pack: DetectorPack, bins: Bins, normal: Mapping[str, Sequence[Span]]) -> DetectorPack:
+def _with_usual(pack: DetectorPack, bins: Bins, normal: Mapping[str, Sequence[Marked]]) -> DetectorPack:
     usual, tolerance = pack.usual.copy(), pack.tolerance.copy()
     for row, key in enumerate(pack.keys.to_pylist()):
         if key in normal:
-            level = (bins.mean[row] - pack.center[row]) / pack.scale[row]
-            usual[row], tolerance[row] = learn_patterns(level, bins.first, normal[key])
+            usual[row], tolerance[row] = _learn(pack, row, bins, normal[key])
     return replace(pack, usual=usual, tolerance=tolerance)
+
+
+def _learn(pack: DetectorPack, row: int, bins: Bins, marked: Sequence[Marked]) -> tuple[Floats, float]:
+    def standardise(mean: Floats) -> Floats:
+        level: Floats = (mean - pack.center[row]) / pack.scale[row]
+        return level
+
+    spans = [one.span for one in marked if one.mean is None]
+    elsewhere = [(one.span, one.first, standardise(one.mean)) for one in marked if one.mean is not None]
+    return learn_patterns(standardise(bins.mean[row]), bins.first, spans, elsewhere)
 
 
 def _positions(sorted_keys: pa.Array, keys: pa.Array) -> Int64s:

@@ -26,21 +26,26 @@ _NOISE_LEAST = 0.05  # of the sensor's deviation: readings in coarse steps have 
 Span = tuple[int, int]
 """First and last time of an event, in microseconds since 1970."""
 
+Elsewhere = tuple[Span, int, Floats]
+"""An event that the readings of training do not hold: its span, and bins around it from this number on."""
 
-def learn_patterns(level: Floats, first: int, spans: Sequence[Span]) -> tuple[Floats, float]:
+
+def learn_patterns(
+    level: Floats, first: int, spans: Sequence[Span], elsewhere: Sequence[Elsewhere] = ()
+) -> tuple[Floats, float]:
     """The patterns (PATTERNS, PATTERN_BINS) of one sensor's marked events, NaN where there is none, and the
     tolerance.
 
-    `level` are its standardised bins from number `first` on. Of more events than PATTERNS the last ones
-    count; one that its readings do not tell from the noise has no pattern.
+    `level` are its standardised bins from number `first` on, which hold the events `spans`; those
+    `elsewhere` have standardised bins of their own. Of more events than PATTERNS the last ones count; one
+    that its readings do not tell from the noise has no pattern.
     """
     found = np.full((PATTERNS, PATTERN_BINS), np.nan)
-    places = np.flatnonzero(np.isfinite(level))
-    dense = level[places]
-    steps = np.abs(np.diff(dense))
+    steps = np.abs(np.diff(level[np.isfinite(level)]))
     noise = _TO_DEVIATION * float(np.median(steps)) if len(steps) else 0.0
     tolerance = _TOLERANCE * max(noise, _NOISE_LEAST)
-    courses = (_course(dense, places + first, span) for span in sorted(spans))
+    events = [*((span, first, level) for span in spans), *elsewhere]
+    courses = (_course(bins, begin, span) for span, begin, bins in sorted(events, key=lambda one: one[:2]))
     told = [course for course in courses if (np.abs(course[LEAD:]) > tolerance).any()]
     for row, course in enumerate(told[-PATTERNS:]):
         found[row, : len(course)] = course
@@ -69,12 +74,14 @@ def follows_pattern(level: Floats, patterns: Floats, tolerance: float) -> npt.ND
     return usual
 
 
-def _course(dense: Floats, numbers: npt.NDArray[np.int64], span: Span) -> Floats:
+def _course(level: Floats, first: int, span: Span) -> Floats:
     """The readings from LEAD bins before the event to LONG after it, as far as a pattern goes, relative to
     the level before; none where the event or what came before it is not there.
 
     The bins after it count as well: windows of that many bins have the event in them.
     """
+    places = np.flatnonzero(np.isfinite(level))
+    dense, numbers = level[places], places + first
     begin, end = np.searchsorted(numbers, [span[0] // BIN_US, span[1] // BIN_US + 1])
     if begin < LEAD or begin == end:
         return np.empty(0)
