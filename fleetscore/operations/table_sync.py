@@ -9,6 +9,7 @@ import logging
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -22,7 +23,7 @@ from fleetscore.records import Manifest, ResultFile
 from fleetscore.runs.delta_log import Snapshot, read_snapshot
 from fleetscore.runs.event_tables import commit_events, lacks_events
 from fleetscore.runs.index import list_runs_since
-from fleetscore.runs.manifests import find_manifest, read_manifest
+from fleetscore.runs.manifests import find_manifest
 from fleetscore.runs.result_tables import TableFile, commit_files, is_committed, sizes_of
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
@@ -60,22 +61,50 @@ def sync_tables(store: Store, now: datetime) -> list[TableRepair]:
 
 def repair_tables(store: Store, now: datetime, *, dry_run: bool = False) -> list[TableRepair]:
     """Commit every published window that a table of results or events lacks, and copy the files of results in
-    that lie outside; or only say which.
+    that lie outside; or only say which. A log or a manifest that cannot be read costs no other workload or
+    window.
     """
     done: list[TableRepair] = []
     for known in find_named(store):
-        snapshot, events = (read_snapshot(store, table) for table in (known.name, events_table(known.name)))
-        for window in published_windows(store, known.name):
-            manifest = read_manifest(store, known.name, window)
-            if is_committed(snapshot, manifest) and not lacks_events(events, manifest):
-                continue
-            detail = f"{len(manifest.files)} files of {manifest.run}"
-            done.append(
-                TableRepair(known.name, window, "missing", detail)
-                if dry_run
-                else _commit(store, manifest, now)
-            )
+        try:
+            behind = _behind(store, known.name)
+        except FleetscoreError as error:
+            done.append(TableRepair(known.name, "", "failed", str(error)))
+            continue
+        for window, found in behind:
+            if isinstance(found, FleetscoreError):
+                done.append(TableRepair(known.name, window, "failed", str(found)))
+            elif dry_run:
+                detail = f"{len(found.files)} files of {found.run}"
+                done.append(TableRepair(known.name, window, "missing", detail))
+            else:
+                done.append(_commit(store, found, now))
     return done
+
+
+def _behind(store: Store, workload: str) -> list[tuple[str, Manifest | FleetscoreError]]:
+    """The published windows that a table lacks with their manifests, and those whose manifest cannot be read."""
+    snapshot, events = (read_snapshot(store, table) for table in (workload, events_table(workload)))
+    windows = published_windows(store, workload)
+    found = side_by_side(partial(_read_manifest, store, workload), windows)
+    return [
+        (window, manifest)
+        for window, manifest in zip(windows, found, strict=True)
+        if manifest is not None
+        and (
+            isinstance(manifest, FleetscoreError)
+            or not is_committed(snapshot, manifest)
+            or lacks_events(events, manifest)
+        )
+    ]
+
+
+def _read_manifest(store: Store, workload: str, window: str) -> Manifest | FleetscoreError | None:
+    """The window's manifest, or why it cannot be read."""
+    try:
+        return find_manifest(store, workload, window)
+    except FleetscoreError as error:
+        return error
 
 
 def missing_windows(store: Store, workload: str) -> list[str]:
@@ -130,14 +159,15 @@ def _recently_behind(store: Store, workload: str, now: datetime) -> list[Manifes
         return []
     snapshot = read_snapshot(store, workload)
     windows = sorted({line.window for line in lines if _is_behind(snapshot, line.window, line.run)})
-    root = table_root(workload)
-    return [
-        manifest
-        for manifest in side_by_side(lambda window: find_manifest(store, workload, window), windows)
-        if manifest is not None
-        and not is_committed(snapshot, manifest)
-        and all(file.path.startswith(root) for file in manifest.files)
-    ]
+    root, behind = table_root(workload), []
+    for window, found in zip(
+        windows, side_by_side(partial(_read_manifest, store, workload), windows), strict=True
+    ):
+        if isinstance(found, FleetscoreError):
+            _log.error("table_behind workload=%s window=%s reason=%s", workload, window, found)
+        elif found is not None and not is_committed(snapshot, found):
+            behind += [found] if all(file.path.startswith(root) for file in found.files) else []
+    return behind
 
 
 def _is_behind(snapshot: Snapshot, window: str, run: str) -> bool:

@@ -70,7 +70,7 @@ def commit_listed(
 ) -> int:  # fmt: skip
     """Make the table's files of the manifest's window those that it lists, as `commit_manifest` does."""
     known = sizes if sizes is not None else sizes_of(store, table, manifest.window)
-    files = [_table_file(file, table, known) for file in listed]
+    files = [_table_file(file, table, known, manifest.run) for file in listed]
     return commit_files(store, table, manifest.window, manifest.round, files, schema, now)
 
 
@@ -129,11 +129,11 @@ def sizes_of(store: Store, table: str, window: str) -> dict[str, int]:
     return {entry.path: entry.size_bytes for entry in entries}
 
 
-def _table_file(file: ResultFile, table: str, sizes: Mapping[str, int]) -> TableFile:
+def _table_file(file: ResultFile, table: str, sizes: Mapping[str, int], run: str) -> TableFile:
     if file.path not in sizes:
         raise StoreError(
             f"{file.path} is named by the manifest and not there.",
-            fix="Score the window again: fleetscore retry RUN --only all.",
+            fix=f"Score the window again: fleetscore retry {run} --only all",
             code="results_lost",
             retry=False,
         )

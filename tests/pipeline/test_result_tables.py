@@ -8,19 +8,35 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import deltalake
-import duckdb
 import polars
 import pyarrow as pa
 import pytest
 from crashing_store import CrashingStore, Killed
-from toy_workload import Toy, write_lines
+from published_tables import (
+    NOW,
+    ONE_SHARD,
+    READERS,
+    WINDOWS,
+    by_deltalake,
+    by_polars,
+    lines,
+    publish_windows,
+    root_of,
+    truth,
+)
+from toy_workload import Toy
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.cli.__main__ import run_command
-from fleetscore.errors import FleetscoreError, PublishError, StoreError
+from fleetscore.errors import PublishError
 from fleetscore.operations.doctor.checks import examine
 from fleetscore.operations.housekeeping import sweep
-from fleetscore.operations.table_sync import lost_windows, missing_windows, repair_tables, sync_tables
+from fleetscore.operations.table_sync import (
+    lost_windows,
+    missing_windows,
+    repair_tables,
+    sync_tables,
+)
 from fleetscore.pipeline.collect import collect_run
 from fleetscore.pipeline.finish import finish_run
 from fleetscore.pipeline.local import execute, run_window
@@ -37,9 +53,6 @@ from fleetscore.store import open_store
 from fleetscore.store.base import Store
 from fleetscore.store.paths import table_root
 
-NOW = datetime(2026, 1, 2, tzinfo=UTC)
-WINDOWS = [f"2026-01-01T{hour:02d}" for hour in range(4)]
-ONE_SHARD = AppSettings(inline_shard_s=100.0, parallelism=1)
 OLD = Path(__file__).with_name("stores") / "first_version.zip"
 
 
@@ -52,61 +65,8 @@ def forgetful() -> None:
 @pytest.fixture
 def published(store: Store) -> Store:
     """Four windows of six partitions."""
-    for window in WINDOWS:
-        lines(store, window)
-        assert run_window(store, "toy", window, ONE_SHARD).state is RunState.PUBLISHED
+    publish_windows(store)
     return store
-
-
-def lines(store: Store, window: str, factor: int = 1) -> None:
-    """Six partitions with data."""
-    write_lines(store, window, [(f"p{n}", factor * n, "ok") for n in range(6)])
-
-
-def root_of(store: Store, workload: str = "toy") -> str:
-    """The table's folder on this machine."""
-    return store.url.removeprefix("file://") + "/" + table_root(workload)
-
-
-def rows_of(table: pa.Table) -> list[tuple[str, str, int]]:
-    """Window, partition and value, sorted."""
-    rows = table.select(["window", "partition", "doubled"]).to_pylist()
-    return sorted((row["window"], row["partition"], row["doubled"]) for row in rows)
-
-
-def truth(store: Store) -> list[tuple[str, str, int]]:
-    """What the manifests name."""
-    found = []
-    for folder in store.list_folders("results/toy/"):
-        window = folder.rstrip("/").rsplit("/", 1)[-1]
-        rows = read_results(store, read_manifest(store, "toy", window)).to_pylist()
-        found += [(window, row["partition"], row["doubled"]) for row in rows]
-    return sorted(found)
-
-
-def by_deltalake(root: str, version: int | None = None) -> list[tuple[str, str, int]]:
-    """The table as delta-rs reads it, by default its newest version."""
-    dataset = deltalake.DeltaTable(root, version=version).to_pyarrow_dataset()
-    return rows_of(dataset.to_table())
-
-
-def by_polars(root: str) -> list[tuple[str, str, int]]:
-    """The table as polars reads it."""
-    return rows_of(polars.read_delta(root).to_arrow())
-
-
-def by_duckdb(root: str) -> list[tuple[str, str, int]]:
-    """The table as DuckDB reads it through Arrow."""
-    results = deltalake.DeltaTable(root).to_pyarrow_dataset()
-    with duckdb.connect() as connection:
-        connection.register("results", results)
-        found = connection.execute(
-            'select "window", partition, doubled from results order by 1, 2'
-        ).fetchall()
-    return [tuple(row) for row in found]  # type: ignore[misc]  # three columns
-
-
-READERS = {"deltalake": by_deltalake, "polars": by_polars, "duckdb": by_duckdb}
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -366,107 +326,6 @@ def test_types_of_all_kinds_are_read_back(store: Store) -> None:
     assert (row["small"], row["share"], row["flag"], row["name"]) == (1, 0.5, True, "é")
     assert (row["at"], row["local"], row["many"]) == (NOW, NOW.replace(tzinfo=None), [1, 2])
     assert (row["window"], row["window_"]) == ("mine", "W1")
-
-
-def test_checkpoints_let_the_log_be_read_without_its_commits(published: Store) -> None:
-    """Housekeeping writes one after ten commits; with all older commits gone, readers and we read the same
-    rows.
-    """
-    for hour in range(5, 12):
-        lines(published, f"2026-01-01T{hour:02d}")
-        run_window(published, "toy", f"2026-01-01T{hour:02d}", ONE_SHARD)
-    sweep(published, NOW)
-    last = read_snapshot(published, "toy").version
-    assert published.stat(delta_log.checkpoint_path("toy", last)) is not None
-    for version in range(last):
-        published.delete(version_path("toy", version))
-    delta_log._known.clear()
-    assert len(read_snapshot(published, "toy").rounds) == 11
-    assert by_polars(root_of(published)) == truth(published)
-    lines(published, "2026-01-01T12")
-    run_window(published, "toy", "2026-01-01T12", ONE_SHARD)
-    assert by_deltalake(root_of(published)) == truth(published)
-
-
-def test_a_checkpoint_that_a_reader_wrote_is_read_and_gone_on_from(published: Store) -> None:
-    """deltalake's checkpoint, with its own columns, gives the same files and rounds as the commits; a retry, a new
-    window and our next checkpoint follow it.
-    """
-    before = read_snapshot(published, "toy")
-    deltalake.DeltaTable(root_of(published)).create_checkpoint()
-    for version in range(before.version):
-        published.delete(version_path("toy", version))
-    delta_log._known.clear()
-    after = read_snapshot(published, "toy")
-    assert (after.version, after.rounds) == (before.version, before.rounds)
-    assert {path: add["size"] for path, add in after.files.items()} == {
-        path: add["size"] for path, add in before.files.items()
-    }
-    execute(published, submit_retry(published, f"toy-{WINDOWS[0]}", NOW, "test", only=Only.ALL).request)
-    for hour in range(5, 15):
-        lines(published, f"2026-01-01T{hour:02d}")
-        run_window(published, "toy", f"2026-01-01T{hour:02d}", ONE_SHARD)
-    sweep(published, NOW)
-    ours = delta_log.checkpoint_path("toy", read_snapshot(published, "toy").version)
-    assert published.stat(ours) is not None
-    delta_log._known.clear()
-    assert by_deltalake(root_of(published)) == by_polars(root_of(published)) == truth(published)
-    assert len(read_snapshot(published, "toy").files) == 14
-
-
-def test_a_snapshot_stays_as_it_was_when_a_later_one_is_made(published: Store) -> None:
-    """Files of windows are shared between snapshots: removing and adding changes the later one only."""
-    before = read_snapshot(published, "toy")
-    files = before.files
-    path = next(iter(before.files_of(WINDOWS[0])))
-    added = {"add": {"path": f"window={WINDOWS[1]}/x.parquet", "size": 1}}
-    after = delta_log.apply_actions(before, 9, [{"remove": {"path": path}}, added])
-    assert before.files == files
-    assert set(after.files) == set(files) - {path} | {added["add"]["path"]}
-    assert (after.files_of(WINDOWS[0]), len(after.files_of(WINDOWS[1]))) == ({}, 2)
-
-
-def test_old_commits_go_only_behind_an_old_checkpoint(published: Store) -> None:
-    """After 40 days without a checkpoint nothing of the log goes; with one, the commits before it do."""
-    later = datetime.now(UTC) + timedelta(days=40)
-    swept = sweep(published, later, dry_run=True)
-    assert "table log" not in swept.files
-    for hour in range(5, 12):
-        lines(published, f"2026-01-01T{hour:02d}")
-        run_window(published, "toy", f"2026-01-01T{hour:02d}", ONE_SHARD)
-    sweep(published, datetime.now(UTC))
-    assert sweep(published, later).files["table log"] == read_snapshot(published, "toy").version
-    delta_log._known.clear()
-    assert by_deltalake(root_of(published)) == truth(published)
-
-
-def test_a_log_with_a_gap_is_named_and_costs_no_run(published: Store) -> None:
-    """Somebody deleted a commit: the error names version and cure, the next window is published all the same."""
-    published.delete(version_path("toy", 1))
-    delta_log._known.clear()
-    with pytest.raises(StoreError, match="lacks version 1") as raised:
-        read_snapshot(published, "toy")
-    assert raised.value.code == "table_log"
-    lines(published, "2026-01-01T05")
-    assert run_window(published, "toy", "2026-01-01T05").state is RunState.PUBLISHED
-    assert isinstance(raised.value, FleetscoreError)
-
-
-def test_a_log_deleted_under_a_process_that_remembers_it_is_named_and_made_anew(published: Store) -> None:
-    """A commit to a log that somebody deleted leaves a gap: the process that made it sees that too, and the repair
-    makes the whole table anew.
-    """
-    log = f"{table_root('toy')}_delta_log/"
-    for entry in published.list(log):
-        published.delete(entry.path)
-    lines(published, "2026-01-01T05")
-    assert run_window(published, "toy", "2026-01-01T05", ONE_SHARD).state is RunState.PUBLISHED
-    with pytest.raises(StoreError, match="repair --tables"):
-        read_snapshot(published, "toy")
-    for entry in published.list(log):
-        published.delete(entry.path)
-    assert {repair.state for repair in repair_tables(published, NOW)} == {"committed"}
-    assert by_deltalake(root_of(published)) == truth(published)
 
 
 def test_what_an_attempt_left_in_the_table_is_swept(published: Store) -> None:
