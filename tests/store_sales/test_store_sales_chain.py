@@ -15,11 +15,19 @@ from fleetscore.workloads.store_sales.chain import (
     season_of,
 )
 from fleetscore.workloads.store_sales.contract import QUANTILES, StoreSalesSettings
-from fleetscore.workloads.store_sales.features import build, every_step, feature_names, prepare
+from fleetscore.workloads.store_sales.features import (
+    RESPONSE_LIMIT,
+    build,
+    every_step,
+    feature_names,
+    prepare,
+)
 from fleetscore.workloads.store_sales.forecasting import count_series, forecast, forecast_weeks
 from fleetscore.workloads.store_sales.forest import MOST_LEAVES, Forest, make_scorer
 from fleetscore.workloads.store_sales.model_file import (
+    FAR_RESPONSES,
     FIRST_METHOD,
+    NEAR_RESPONSE_LIMIT,
     WHOLE_AND_SEASONAL,
     QuantileModel,
     chain_arrays,
@@ -180,6 +188,32 @@ def test_pieces_are_forecast_as_whole_pieces() -> None:
     ).any()  # nothing sold: nothing is known of its pieces
     kept = unpack_model(pack_model(model))
     assert kept.method == model.method
+
+
+def test_a_response_as_large_as_real_promotions_is_forecast_whole() -> None:
+    """A promotion of four logs is in the level as it is; models that were trained with the nearer limit keep theirs."""
+    panel = make_estate(9, peak=0.0)
+    chain, prepared = learn_chain(prepare(panel), panel, WEEKS - 13)
+    strong = replace(chain, response=np.tile([0.0, 0.0, 0.0, 4.0, 0.0], (len(chain.season.skus), 1)))
+    sales = panel.sales.copy()
+    sales[:, WEEKS - 13 :] = np.nan
+    feat = panel.feat.copy()
+    feat[:, : WEEKS - 13] = 0.0  # nothing on feature so far: the response is the chain's
+    ahead = replace(panel, sales=sales, feat=feat)
+    model = QuantileModel(
+        no_trees(), np.zeros(5), learn_fallback(prepared, panel.skus), 13, strong, FAR_RESPONSES
+    )
+    settings = StoreSalesSettings(min_history_weeks=2)
+    row, cases = feature_names().index("response"), every_step(STORES * SKUS, WEEKS - 14, 13)
+    response = build(prepare_with(strong, ahead), cases)[0][row].reshape(-1, 13)
+    far, near = (
+        np.log1p(forecast(ahead, one, make_scorer(model.forest), settings).quantiles[..., 2])
+        for one in (model, replace(model, method=WHOLE_AND_SEASONAL))
+    )
+    strongly = response > 3.5
+    assert strongly.any() and response.max() < RESPONSE_LIMIT
+    np.testing.assert_allclose((far - near)[strongly], response[strongly] - NEAR_RESPONSE_LIMIT, atol=0.01)
+    np.testing.assert_array_equal(far[response < 2.9], near[response < 2.9])
 
 
 def no_trees() -> Forest:

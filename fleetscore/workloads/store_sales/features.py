@@ -67,7 +67,9 @@ TARGET_FEATURES = (
     "kind_spread",
 )
 
-_MOST_RESPONSE = 3.0  # in logs: twenty times the level; beyond it a covariate is not what it should be
+RESPONSE_LIMIT = 6.0
+"""In logs, 400 times the level: beyond it a covariate is not what it should be. Real promotions reached 5."""
+
 _RESPONSE = len(ORIGIN_FEATURES) + TARGET_FEATURES.index("response")
 
 
@@ -93,6 +95,7 @@ class Prepared:
     response: FloatArray | None = (
         None  # series x 5: what responses are shrunk towards; None: they are no part of the level
     )
+    response_limit: float = RESPONSE_LIMIT  # in logs: how far a response may move the level
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,7 @@ def build(prepared: Prepared, cases: Cases) -> tuple[FloatArray, FloatArray]:
         np.zeros((len(sales), 5)) if prior is None else prior, matrix, level,
     )  # fmt: skip
     if prior is not None:
-        level += np.clip(np.nan_to_num(matrix[_RESPONSE]), -_MOST_RESPONSE, _MOST_RESPONSE)
+        level += np.clip(np.nan_to_num(matrix[_RESPONSE]), -prepared.response_limit, prepared.response_limit)
     if season is not None:
         per_case = np.diff(cases.first_row)
         level += season[np.repeat(cases.series, per_case), np.repeat(cases.origin, per_case) + cases.step]

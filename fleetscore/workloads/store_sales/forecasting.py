@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,13 @@ from fleetscore.workloads.store_sales.chain import prepare_with
 from fleetscore.workloads.store_sales.contract import LOOKBACK_WEEKS, QUANTILES, StoreSalesSettings
 from fleetscore.workloads.store_sales.features import Cases, Prepared, build, every_step
 from fleetscore.workloads.store_sales.forest import Scorer, predict
-from fleetscore.workloads.store_sales.model_file import WHOLE_AND_SEASONAL, Fallback, QuantileModel
+from fleetscore.workloads.store_sales.model_file import (
+    FAR_RESPONSES,
+    NEAR_RESPONSE_LIMIT,
+    WHOLE_AND_SEASONAL,
+    Fallback,
+    QuantileModel,
+)
 from fleetscore.workloads.store_sales.panel import Panel
 from fleetscore.workloads.store_sales.simple_forecasts import SIMPLE, forecast_simply, week_kinds
 
@@ -34,7 +40,7 @@ def forecast(panel: Panel, model: QuantileModel, scorer: Scorer, settings: Store
     """Forecast every series of the panel, whose last `settings.steps` columns are the weeks to forecast."""
     series, weeks = panel.sales.shape
     origin = weeks - settings.steps - 1
-    prepared = prepare_with(model.chain, panel, origin + 1)
+    prepared = prepare_as_trained(model, panel, origin + 1)
     matrix, level = build(prepared, every_step(series, origin, settings.steps))
     logs = forecast_logs(model, scorer, matrix) + level
     quantiles = to_sales(logs).T.reshape(series, settings.steps, len(QUANTILES))
@@ -59,7 +65,7 @@ def forecast_weeks(
     origin = panel.sales.shape[1] - settings.steps - 1
     rows = len(series)
     cases = Cases(series, np.full(rows, origin, np.int64), np.arange(rows + 1), ahead + 1)
-    prepared = prepare_with(model.chain, panel, origin + 1)
+    prepared = prepare_as_trained(model, panel, origin + 1)
     matrix, level = build(prepared, cases)
     quantiles = to_sales(forecast_logs(model, scorer, matrix) + level).T
     short = short_histories(panel, settings)[series]
@@ -71,6 +77,14 @@ def forecast_weeks(
     if model.method >= WHOLE_AND_SEASONAL:
         round_counts(quantiles, count_series(panel.sales[:, : origin + 1])[series])
     return quantiles, short | assumed_weeks(panel, settings.steps)[series, ahead]
+
+
+def prepare_as_trained(model: QuantileModel, panel: Panel, first_target: int) -> Prepared:
+    """The panel prepared with the model's chain, and responses limited as when the model was trained."""
+    prepared = prepare_with(model.chain, panel, first_target)
+    if model.method >= FAR_RESPONSES:
+        return prepared
+    return replace(prepared, response_limit=NEAR_RESPONSE_LIMIT)
 
 
 def forecast_logs(model: QuantileModel, scorer: Scorer, matrix: FloatArray) -> FloatArray:

@@ -27,8 +27,12 @@ from fleetscore.workloads.store_sales.simple_forecasts import (
 
 FILE = "quantile_trees.npz"
 
-FIRST_METHOD, WHOLE_AND_SEASONAL = 0, 1
-"""How a model is scored: since 1 the season is taken out of the fallback, and series of whole numbers get whole quantiles."""
+FIRST_METHOD, WHOLE_AND_SEASONAL, FAR_RESPONSES = 0, 1, 2
+"""How a model is scored: since 1 the season is taken out of the fallback, and series of whole numbers get whole quantiles;
+since 2 a response may move the level by RESPONSE_LIMIT, before by NEAR_RESPONSE_LIMIT.
+"""
+
+NEAR_RESPONSE_LIMIT = 3.0
 
 
 @dataclass(frozen=True, slots=True)

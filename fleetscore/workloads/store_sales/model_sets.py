@@ -40,8 +40,8 @@ from fleetscore.workloads.store_sales.input_files import UsableFiles, usable_fil
 from fleetscore.workloads.store_sales.judgement import coverage, judge, name_weeks
 from fleetscore.workloads.store_sales.loading import Span, load_panel
 from fleetscore.workloads.store_sales.model_file import (
+    FAR_RESPONSES,
     FILE,
-    WHOLE_AND_SEASONAL,
     Fallback,
     QuantileModel,
     chain_arrays,
@@ -115,7 +115,7 @@ def assemble_models(run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> Mo
     fallback = Fallback(common["fallback_skus"], common["fallback_quantiles"])
     chain = chain_of_arrays(common)
     model = QuantileModel(
-        forest, blend.width[0], fallback, settings.steps, chain, WHOLE_AND_SEASONAL,
+        forest, blend.width[0], fallback, settings.steps, chain, FAR_RESPONSES,
         *((None, None) if blend.is_plain else (blend, simple_of_arrays(common))),
     )  # fmt: skip
     stores = decode_json(files[STORES_FILE], tuple[str, ...])
