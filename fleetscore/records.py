@@ -37,6 +37,15 @@ class RunState(StrEnum):
 FINAL = frozenset({RunState.PUBLISHED, RunState.UNPUBLISHED, RunState.FAILED, RunState.CANCELLED})
 
 
+NOTHING_EXPECTED = "No data is expected"
+"""How the error of a run begins for whose window nothing was expected, and nothing came."""
+
+
+def is_idle(state: RunState, error: str) -> bool:
+    """Whether a run ended without results because none were expected: nothing is wrong with it."""
+    return state is RunState.UNPUBLISHED and error.startswith(NOTHING_EXPECTED)
+
+
 class Outcome(StrEnum):
     """What became of a partition.
 

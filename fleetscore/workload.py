@@ -290,6 +290,13 @@ class Workload(ABC):
         """
         return None
 
+    def idle_reason(self, window: Window) -> str:
+        """Why no data is expected in the window, to follow "No data is expected"; "" (the default) where it
+        is. Without data such a window ends unpublished, and needs no attention.
+        """
+        del window
+        return ""
+
     def source(self) -> DataSettings | None:
         """How the input is listed and read: the [data] table with its defaults; None for a kind that reads
         otherwise.

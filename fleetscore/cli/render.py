@@ -173,9 +173,17 @@ def print_status(status: RunStatus) -> None:
         ("causes", "\n".join(describe_causes(record.causes))),
         ("remarks", "\n".join(describe_remarks(record.remarks, record.findings))),
         ("error", record.error),
+        ("published anyway", _anyway(record.facts.get("published_anyway"))),
         *((name, path) for name, path in status.links.items() if name in ("manifest", "ledger")),
     ]
     print_pairs(status.id, pairs)
+
+
+def _anyway(told: Mapping[str, Any] | None) -> str:
+    """Who published what a check had held back, why, and what the check had said; "" for other runs."""
+    if not told:
+        return ""
+    return f"by {told['requested_by']}: {told['why']}\nheld back for: {told['held_for']}"
 
 
 def describe_remarks(remarks: Sequence[str], findings: Sequence[Finding]) -> list[str]:

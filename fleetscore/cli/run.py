@@ -162,6 +162,10 @@ def _say_next(status: RunStatus) -> None:
     example = next((cause.example for cause in status.record.causes if cause.outcome not in GOOD), "")
     if example:
         say(f"Why: fleetscore explain {status.id} {shlex.quote(example)}")
+    if status.verdict == "unpublished" and status.record.counts.get("scored"):
+        request = status.record.request
+        say(f"What it scored: fleetscore results {request.workload} --window {request.window} --held")
+        say(f"Publish that as it is: fleetscore publish {status.id} --anyway --why TEXT")
     if status.verdict != "good":
         only_late = status.verdict == "with_failures" and lacking(status.record.counts) == {"late"}
         when, only = (

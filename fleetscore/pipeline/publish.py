@@ -17,7 +17,15 @@ from fleetscore.pipeline.run_events import write_events
 from fleetscore.pipeline.score import is_cancelled
 from fleetscore.pipeline.train import split_pieces
 from fleetscore.pipeline.training_entry import enter
-from fleetscore.records import Collected, Ending, Manifest, PublishedAnyway, RunRequest, RunState
+from fleetscore.records import (
+    NOTHING_EXPECTED,
+    Collected,
+    Ending,
+    Manifest,
+    PublishedAnyway,
+    RunRequest,
+    RunState,
+)
 from fleetscore.registry import find_workload, read_policy
 from fleetscore.runs.event_tables import commit_events
 from fleetscore.runs.manifests import judge_publishing, publish_manifest
@@ -38,7 +46,7 @@ def publish_run(store: Store, request: RunRequest, now: datetime) -> Ending:
     threshold = read_policy(store, request.workload).error_threshold
     verdict = judge_publishing(collected.counts, threshold)
     if not verdict.publish:
-        return _hold(store, request, collected, verdict.reason)
+        return _hold(store, request, collected, _idle_reason(store, request, collected) or verdict.reason)
     if request.purpose == "train":
         return Ending(RunState.PUBLISHED, model_set=_store_models(open_run(store, request), request))
     reason = _held_back(store, request, collected)
@@ -62,6 +70,15 @@ def publish_collected(
     version = _commit_table(open_run(store, request), manifest, now, sizes)
     discard_held(store, request.run)
     return version
+
+
+def _idle_reason(store: Store, request: RunRequest, collected: Collected) -> str:
+    """Why nothing was expected of the window, where nothing came and the kind says so; "" elsewhere."""
+    if request.purpose != "score" or any(collected.counts.values()):
+        return ""
+    kind = find_workload(store, request.workload).workload
+    reason = kind.idle_reason(open_run(store, request).window) if kind is not None else ""
+    return f"{NOTHING_EXPECTED} {reason}, and none came." if reason else ""
 
 
 def _hold(store: Store, request: RunRequest, collected: Collected, reason: str) -> Ending:

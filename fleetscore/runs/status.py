@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from fleetscore.records import FINAL, GOOD, RunRecord, RunState
+from fleetscore.records import FINAL, GOOD, RunRecord, RunState, is_idle
 from fleetscore.runs.index import RunLine
 from fleetscore.runs.progress import Progress, read_progress
 from fleetscore.runs.run_records import read_run
@@ -46,8 +46,10 @@ def make_status(record: RunRecord, progress: Progress | None, now: datetime) -> 
 
 def judge(record: RunRecord | RunLine) -> str:
     """good if every expected partition has a good outcome in published results, with_failures if published
-    otherwise, else unpublished.
+    otherwise, else unpublished; good, too, where nothing was expected and nothing came.
     """
+    if is_idle(record.state, record.error):
+        return "good"
     if record.state is not RunState.PUBLISHED:
         return "unpublished"
     bad = sum(count for outcome, count in record.counts.items() if outcome not in GOOD)

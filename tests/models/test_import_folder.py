@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import pickle
 import re
 import signal
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import joblib
 import numpy as np
 import pytest
 import skops.io
+from sklearn.ensemble import HistGradientBoostingRegressor, IsolationForest, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -128,6 +131,40 @@ def test_skops_files_are_read_by_our_own_list_of_types(tmp_path: Path) -> None:
     refusal = found["evil.skops"].refusal
     assert refusal is not None
     assert refusal.code == "unsafe_skops"
+
+
+def test_trees_of_skops_files_are_imported_and_damaged_ones_refused(tmp_path: Path) -> None:
+    """Trees need no pickle: they are proven like those of one, and a tree whose children lie outside of it is refused."""
+    estimators = {
+        "forest": RandomForestRegressor(n_estimators=3, max_depth=3, random_state=0),
+        "boosted": HistGradientBoostingRegressor(max_iter=3),
+        "isolation": IsolationForest(n_estimators=3, random_state=0),
+    }
+    for name, estimator in estimators.items():
+        skops.io.dump(estimator.fit(X, X[:, 0]), tmp_path / f"{name}.skops")
+        with (
+            zipfile.ZipFile(tmp_path / f"{name}.skops") as good,
+            zipfile.ZipFile(tmp_path / f"{name}-bad.skops", "w") as bad,
+        ):
+            for member in good.namelist():
+                bad.writestr(member, _with_children_outside(good.read(member)))
+    found = by_name(import_models(tmp_path))
+    families = {name: one.model.family for name, one in found.items() if one.model is not None}
+    assert families == {f"{name}.skops": "trees" for name in estimators}
+
+
+def _with_children_outside(data: bytes) -> bytes:
+    """The array of an archive's member with the children of its first node far outside, where it holds nodes."""
+    if not data.startswith(b"\x93NUMPY"):
+        return data
+    nodes = np.load(io.BytesIO(data))
+    child = next((name for name in nodes.dtype.names or () if name in ("left_child", "left")), "")
+    if not child or nodes.size < 2:
+        return data
+    nodes[child][0] = 100_000
+    out = io.BytesIO()
+    np.save(out, nodes)
+    return out.getvalue()
 
 
 def test_the_import_process_has_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,19 @@ _SKOPS_BUILTINS = frozenset(
         "type",
     }
 )
+_SKOPS_TYPES = frozenset(
+    {
+        "sklearn.tree._tree.Tree",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn._loss.loss.HalfTweedieLossIdentity",
+        "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+        "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+    }
+)
+"""Parts of scikit-learn's estimators that skops reads only where its caller names them: they hold arrays, which are
+checked when the model is compiled, in a process of its own.
+"""
+
 _SKOPS_LOADERS = frozenset({"OperatorFuncNode", "MethodNode", "PartialNode", "FunctionNode"})
 """Nodes that stand for something to call; no fitted model of the families needs them, but for numpy's and
 scipy's own functions.
@@ -104,10 +117,10 @@ def load_skops(path: Path) -> LoadedModel:
     import skops.io
 
     written = _check_skops(path)
-    found = skops.io.get_untrusted_types(file=path)
-    if found:
-        raise _unsafe_skops(", ".join(sorted(found)[:3]))
-    estimator, versions, notes = _with_versions(lambda: skops.io.load(path, trusted=[]))
+    found = set(skops.io.get_untrusted_types(file=path))
+    if found - _SKOPS_TYPES:
+        raise _unsafe_skops(", ".join(sorted(found - _SKOPS_TYPES)[:3]))
+    estimator, versions, notes = _with_versions(lambda: skops.io.load(path, trusted=sorted(found)))
     return of_estimator(estimator, versions | {"skops": written}, notes)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from fleetscore.records import GOOD, Outcome, RunState
+from fleetscore.records import GOOD, Outcome, RunState, is_idle
 from fleetscore.runs.index import RunLine
 
 
@@ -23,6 +23,7 @@ class Mark(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     UNDERWAY = "underway"
+    IDLE = "idle"
     MISSING = "missing"
     OVERDUE = "overdue"
 
@@ -38,6 +39,7 @@ SIGNS = {
     Mark.FAILED: "✕",
     Mark.CANCELLED: "–",
     Mark.UNDERWAY: "▸",
+    Mark.IDLE: "○",
     Mark.MISSING: "·",
     Mark.OVERDUE: "?",
 }
@@ -52,6 +54,7 @@ WORDS = {
     Mark.FAILED: "stopped by an error",
     Mark.CANCELLED: "cancelled",
     Mark.UNDERWAY: "under way",
+    Mark.IDLE: "no data expected",
     Mark.MISSING: "never run",
     Mark.OVERDUE: "overdue",
 }
@@ -76,6 +79,8 @@ OUTCOME_SIGNS = {
 
 def mark_of(line: RunLine) -> Mark:
     """How the run stands."""
+    if is_idle(line.state, line.error):
+        return Mark.IDLE
     if line.state is not RunState.PUBLISHED:
         return _BY_STATE.get(line.state, Mark.UNDERWAY)
     if count_bad(line):

@@ -10,9 +10,9 @@ from statistics import median
 from typing import Literal
 
 from fleetscore.operations.known_workloads import find_named, find_named_workload
-from fleetscore.records import FINAL, RunState
+from fleetscore.records import FINAL, RunState, is_idle
 from fleetscore.registry import KnownWorkload
-from fleetscore.runs.index import RunLine, list_runs_since
+from fleetscore.runs.index import RunLine, list_runs_since, newest_rounds
 from fleetscore.runs.status import describe_run
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
@@ -131,14 +131,17 @@ def _expected_windows(known: KnownWorkload, lines: Sequence[RunLine], now: datet
     run or not.
     """
     zone = _zone_of(known)
-    keys = {line.window for line in lines if line.purpose == "score"}
+    newest = newest_rounds(line for line in lines if line.purpose == "score")
+    idle = {key for key, line in newest.items() if is_idle(line.state, line.error)}
+    keys = newest.keys() - idle
     windows = {parse_key(key) for key in keys}
     dated = {Window(w.cadence, w.ordinal, zone) for w in windows if w.cadence is not Cadence.INDEX}
     if not dated or not known.expects_windows:
         return sorted(dated, key=lambda window: window.start)
     first = min(dated, key=lambda window: window.start)
     end = window_at(now - timedelta(seconds=known.policy.watermark_s), first.cadence, zone)
-    return sorted(dated | set(windows_between(first, end)), key=lambda window: window.start)
+    expected = {window for window in windows_between(first, end) if window.key not in idle}
+    return sorted(dated | expected, key=lambda window: window.start)
 
 
 def _judge(

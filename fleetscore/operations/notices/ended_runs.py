@@ -21,7 +21,7 @@ from fleetscore.operations.notices.delivery import keep_notice, send_notice, tar
 from fleetscore.operations.notices.notice import Notice, links_of_run
 from fleetscore.operations.outbound.sending import send_beside
 from fleetscore.pipeline.spellings import speller_in
-from fleetscore.records import GOOD, RunRecord, RunState
+from fleetscore.records import GOOD, RunRecord, RunState, is_idle
 from fleetscore.runs.index import line_of
 from fleetscore.runs.ledgers import partitions_with
 from fleetscore.store.base import Store
@@ -44,7 +44,7 @@ def notices_of(record: RunRecord) -> list[Notice]:
     """
     request, at = record.request, record.ended or record.updated
     found = []
-    if record.state in (RunState.FAILED, RunState.UNPUBLISHED):
+    if record.state in (RunState.FAILED, RunState.UNPUBLISHED) and not is_idle(record.state, record.error):
         found.append(
             ("run_failed", f"{request.run} ended {record.state}: {record.error}{_first_cause(record)}")
         )

@@ -30,17 +30,18 @@ def expected_partitions(run: RunContext, bundle: Bundle | None) -> set[str]:
     """The partitions that are late when they are silent: by the models, by earlier ledgers, or none, as the
     settings say.
 
-    None on a day of the week on which no data is expected.
+    None on a day of the week on which no data is expected. Pinned partitions are expected on all others.
     """
     settings: FleetSettings = run.settings
-    if not _is_expected_day(run.window, settings):
+    if not is_expected_day(run.window, settings):
         return set()
+    pinned = set(run.pins.partitions)
     if settings.expects == "models":
-        pinned = partitions_of_keys(run.pins.keys, settings)
+        pinned |= partitions_of_keys(run.pins.keys, settings)
         return pinned if bundle is None else pinned | partitions_of_models(bundle, settings)
     if settings.expects == "seen":
-        return seen_partitions(run.store, run.workload, run.window, settings.seen_days)
-    return set()
+        return pinned | seen_partitions(run.store, run.workload, run.window, settings.seen_days)
+    return pinned
 
 
 def seen_partitions(store: Store, workload: str, window: Window, days: int) -> set[str]:
@@ -91,7 +92,10 @@ def shared_keys(keyed: pa.Table) -> set[str]:
     }
 
 
-def _is_expected_day(window: Window, settings: FleetSettings) -> bool:
+def is_expected_day(window: Window, settings: FleetSettings) -> bool:
+    """Whether the settings expect data on the window's day of the week, in their zone; always of weeks and
+    months.
+    """
     from zoneinfo import ZoneInfo
 
     local = window.start.astimezone(ZoneInfo(settings.timezone))

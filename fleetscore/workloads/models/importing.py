@@ -60,7 +60,6 @@ class _Told:
 
     def __init__(self, report: Report | None) -> None:
         self.refused: list[Imported] = []
-        self.families: Counter[str] = Counter()
         self.libraries: Counter[str] = Counter()
         self.warnings: Counter[str] = Counter()
         self._report = report
@@ -72,7 +71,6 @@ class _Told:
             if one.model is None:
                 self.refused.append(one)
                 continue
-            self.families[one.model.family] += 1
             self.libraries[_written_by(one.model, one.card)] += 1
             self.warnings.update(one.card.get("warnings", ()))
             yield one.key, one.model
@@ -94,7 +92,7 @@ def _card(bundle: Bundle, progress: _Told, counts: dict[str, int]) -> dict[str, 
     return {
         "models": len(bundle),
         "import": dict(counts),
-        "families": dict(progress.families),
+        "families": bundle.families(),
         "libraries": dict(progress.libraries),
         "warnings": dict(progress.warnings),
         "refusals": refused,

@@ -298,7 +298,7 @@ def _card(run: RunContext, bundle: Bundle, trained: Bundle, metrics: pa.Table) -
         "kept_of": run.pins.current if len(bundle) > len(trained) else "",
         "families": bundle.families(),
         "comparison": compare_losses(metrics),
-        "metrics": metrics.slice(0, _CARD_KEYS).to_pylist(),
+        "metrics": metrics.sort_by("partition").slice(0, _CARD_KEYS).to_pylist(),
     }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
@@ -66,6 +67,13 @@ class Models(
         from fleetscore.workloads.models.own_settings import distrust_settings
 
         return distrust_settings(self.name, self.settings)
+
+    def idle_reason(self, window: Window) -> str:
+        from fleetscore.workloads.models.expected import is_expected_day
+
+        own: FleetSettings = self.settings
+        day = window.start.astimezone(ZoneInfo(own.timezone))
+        return "" if is_expected_day(window, own) else f"on {day:%A} (days = {own.expect.days!r} in [expect])"
 
     def discover(self, run: RunContext) -> Partitions:
         from fleetscore.workloads.models.discovery import discover_window
