@@ -162,7 +162,7 @@ class NewFleet:
     manifest: Path | None = None
     trusted: bool = False
     partition: tuple[str, ...] = ()
-    key: str | None = None
+    keys: tuple[str, ...] = ()  # patterns, the first choice first
     time: str = ""
     window: str = ""
     timezone: str = ""

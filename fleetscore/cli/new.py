@@ -48,7 +48,12 @@ _REFUSALS_SHOWN = 20
     help="A column of the partition; may be given many times.",
 )
 @click.option(
-    "--key", metavar="PATTERN", help='The pattern of model keys, such as "{van_id}"; "" for one model of all.'
+    "--key",
+    "keys",
+    multiple=True,
+    metavar="PATTERN",
+    help='The pattern of model keys, such as "{van_id}"; "" for one model of all. May be given many times, the first '
+    "choice first.",
 )
 @click.option("--time", default="", metavar="COLUMN", help="The column of a row's time.")
 @click.option(

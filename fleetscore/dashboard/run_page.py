@@ -31,7 +31,7 @@ from fleetscore.dashboard.page import Body
 from fleetscore.dashboard.run_view import LogView, Matches, RunView
 from fleetscore.dashboard.timeline_drawing import draw_timeline, extremes
 from fleetscore.operations.attention.states import SIGNS, Mark, mark_of
-from fleetscore.records import GOOD, Cause, Outcome, RunRecord, RunState
+from fleetscore.records import GOOD, Cause, Outcome, RunRecord, RunState, is_idle
 from fleetscore.requesters import format_starter
 from fleetscore.runs.index import line_of
 from fleetscore.runs.timeline import Timeline
@@ -110,7 +110,10 @@ def _state(view: RunView) -> Markup:
         words = "cancelling" if view.is_cancelled else str(record.state)
         return tag("span", f"{SIGNS[Mark.UNDERWAY]} {words}", class_="chip underway")
     mark = _BY_STATE.get(record.state) or _VERDICTS[view.status.verdict]
-    return chip(mark_of(line_of(record)) if mark is Mark.FAILURES else mark)  # late is told apart from failed
+    told_apart = mark is Mark.FAILURES or is_idle(
+        record.state, record.error
+    )  # late from failed, idle from good
+    return chip(mark_of(line_of(record)) if told_apart else mark)
 
 
 def _error(record: RunRecord) -> Markup | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -239,3 +239,36 @@ def test_dates_in_names_that_rows_contradict_narrow_nothing(folders: Path) -> No
     day.unlink()
     assert make(folders) == 0
     assert settings_of(folders).data.paths == ("data/vans/**/*.parquet",)
+
+
+def test_hours_in_names_make_windows_of_hours(folders: Path) -> None:
+    """Files named by hour are listed by it, and a run covers an hour; escaped names of models are names of vans."""
+    for path in (folders / "telemetry").iterdir():
+        path.unlink()
+    vans = ["VAN 1", "VAN/2", "VAN-3"]
+    for hour in (10, 11):
+        frame = telemetry(vans, start=datetime(2026, 11, 21, hour, tzinfo=UTC))
+        frame["recorded_at"] = pd.date_range(f"2026-11-21T{hour}:00Z", periods=len(frame), freq="30s")
+        frame.to_parquet(folders / "telemetry" / f"20261121T{hour}.parquet")
+    (folders / "models" / "VAN-1.pkl").rename(folders / "models" / "VAN%201.pkl")
+    (folders / "models" / "VAN-2.pkl").rename(folders / "models" / "VAN%2F2.pkl")
+    assert make(folders, "--models", str(folders / "models"), "--trust-pickles") == 0
+    settings = settings_of(folders)
+    assert settings.data.paths == ("data/vans/{window:%Y%m%dT%H}.parquet",)
+    assert settings.window == "hour"
+    assert settings.key_patterns == ("{van_id}",)
+    record = run_window(open_store(str(folders / "store")), "vans", "2026-11-21T10")
+    assert dict(record.counts) == {"scored": 3}
+
+
+def test_keys_that_are_given_are_tried_in_their_order_and_no_file_is_left_unsaid(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Several --key are several patterns; with "" alone a folder's model named default is taken, the others refused."""
+    (folders / "models" / "VAN-3.pkl").rename(folders / "models" / "default.pkl")
+    models = ["--models", str(folders / "models"), "--trust-pickles"]
+    assert make(folders, *models, "--key", "{van_id}", "--key", "") == 0
+    assert settings_of(folders).key_patterns == ("{van_id}", "")
+    assert make(folders, *models, "--key", "", name="all") == 10
+    assert settings_of(folders, "all").key_patterns == ("",)
+    assert "VAN-1.pkl: The name 'VAN-1' does not fit 'default'." in capsys.readouterr().err

@@ -32,7 +32,13 @@ _INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+|")
 """What pandas calls the index of a table without a name, in Parquet and in CSV."""
 
 _EPOCHS = {"epoch_s": (1e9, 3e9), "epoch_ms": (1e12, 3e12), "epoch_us": (1e15, 3e15)}
-_DATES = {"%Y-%m-%d": r"\d{4}-\d\d-\d\d", "%Y%m%d": r"(?<!\d)\d{8}(?!\d)", "%Y/%m/%d": r"\d{4}/\d\d/\d\d"}
+_DATES = {
+    "%Y-%m-%dT%H": r"\d{4}-\d\d-\d\dT\d\d(?!\d)", "%Y-%m-%d_%H": r"\d{4}-\d\d-\d\d_\d\d(?!\d)",
+    "%Y-%m-%d-%H": r"\d{4}-\d\d-\d\d-\d\d(?!\d)", "%Y%m%dT%H": r"(?<!\d)\d{8}T\d\d(?!\d)",
+    "%Y%m%d_%H": r"(?<!\d)\d{8}_\d\d(?!\d)", "%Y%m%d%H": r"(?<!\d)\d{10}(?!\d)", "%Y/%m/%d/%H": r"\d{4}/\d\d/\d\d/\d\d(?!\d)",
+    "%Y-%m-%d": r"\d{4}-\d\d-\d\d", "%Y%m%d": r"(?<!\d)\d{8}(?!\d)", "%Y/%m/%d": r"\d{4}/\d\d/\d\d",
+}  # fmt: skip
+"""Forms of dates in names, with an hour first: a name that has one has a date, too."""
 
 
 @dataclass(frozen=True, slots=True)

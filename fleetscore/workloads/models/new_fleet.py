@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote
 
 from fleetscore.capabilities import FleetImport, Guess, NewFleet, Proposal
 from fleetscore.errors import InputError
@@ -67,11 +69,12 @@ def propose_fleet(
     imported = _import(asked, keys, report) if asked.models else None
     facts = _facts(imported) if imported else []
     features, told = _features(rows, facts, keys, time)
+    path = _path(asked, data, time, zone)
     guesses = [
-        _path(asked, data, time, zone),
+        path,
         *([_time_guess(asked, time)] if time else []),
         *keys.guesses,
-        _window(asked, data, time),
+        _window(asked, path, time),
         _zone(asked, time),
         told,
         *_answers(asked, facts),
@@ -118,11 +121,9 @@ def _keys(rows: Any, asked: NewFleet, time: TimeGuess | None) -> _Keys:
             field="partition",
         )
     further: tuple[str, ...] = ()
-    if asked.key is not None:
-        key, told = (
-            KeyGuess(asked.key, _columns_of(asked.key), 0, 0),
-            Guess("key", asked.key, "given", "as --key says"),
-        )
+    if asked.keys:
+        key, further = KeyGuess(asked.keys[0], _columns_of(asked.keys[0]), 0, 0), asked.keys[1:]
+        told = Guess("key", ", ".join(one or '""' for one in asked.keys), "given", "as --key says")
     elif asked.models is None:
         key, told = KeyGuess("", (), 0, 0), Guess("key", "the partition", "likely", "one model for each")
     else:
@@ -137,9 +138,7 @@ def _keys(rows: Any, asked: NewFleet, time: TimeGuess | None) -> _Keys:
     else:
         found = guess_partition(rows, key, candidates)
         partition = _partition_guess(found, key)
-    pattern = (
-        key.pattern if asked.key is not None or key.matched else "/".join(f"{{{name}}}" for name in found)
-    )
+    pattern = key.pattern if asked.keys or key.matched else "/".join(f"{{{name}}}" for name in found)
     return _Keys(found, (pattern, *further), (partition, told))
 
 
@@ -148,7 +147,13 @@ def _names(models: Path, manifest: Path | None) -> list[str]:
     found = list_source_models(models, ("",), manifest)
     if manifest is not None or (models / MANIFEST).is_file():
         return [model.key or DEFAULT for model in found if model.refusal is None]
-    return [model.name if model.path.is_dir() else without_suffix(model.name) for model in found]
+    return [_plain_name(model.name if model.path.is_dir() else without_suffix(model.name)) for model in found]
+
+
+def _plain_name(name: str) -> str:
+    """The name with its escapes undone, unless a slash among them would look like a folder."""
+    plain = unicodedata.normalize("NFC", unquote(name))
+    return plain if plain.count("/") == name.count("/") else name
 
 
 def _columns_of(pattern: str) -> tuple[str, ...]:
@@ -182,9 +187,8 @@ def _import(asked: NewFleet, keys: _Keys, report: Callable[[str, int, int, str],
         raise InputError("There are no models to import.", field="models")
     source = asked.models
     if keys.patterns == ("",) and asked.manifest is None:
-        source = next(
-            (model.path for model in list_source_models(source, ("",))), source
-        )  # whatever its name is
+        found = list_source_models(source, ("",))
+        source = found[0].path if len(found) == 1 else source  # one alone has any name
     return import_fleet(
         source, settings, None, trusted=asked.trusted, manifest=asked.manifest, report=report, method=""
     )
@@ -217,16 +221,18 @@ def _time_guess(asked: NewFleet, time: TimeGuess) -> Guess:
     return Guess("time", time.column, "sure", "the only column that holds times")
 
 
-def _window(asked: NewFleet, data: DataGuess, time: TimeGuess | None) -> Guess:
+def _window(asked: NewFleet, path: Guess, time: TimeGuess | None) -> Guess:
     if asked.window:
         return Guess("window", asked.window, "given", "as --window says")
     if time is None:
         raise InputError(
             "No column holds times, so no row belongs to a window.", fix="Give --time COLUMN.", field="time"
         )
-    dated = all(any(c.isdigit() for c in file.path) for file in data.files)
+    if "{window:" not in path.value:
+        return Guess("window", "day", "guess", "nothing says otherwise")
+    hourly = "%H" in path.value
     return Guess(
-        "window", "day", "likely" if dated else "guess", "a file a day" if dated else "nothing says otherwise"
+        "window", "hour" if hourly else "day", "likely", f"a file {'an hour' if hourly else 'a day'}"
     )
 
 
