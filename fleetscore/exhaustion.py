@@ -7,6 +7,9 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
+EXHAUSTED = "exhausted"
+"""The code of an app's answer that met such a lack."""
+
 _NUMBERS = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN})
 _NO_THREAD = "can't start new thread"  # a RuntimeError with this text is all that Python says of it
 

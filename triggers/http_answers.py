@@ -21,6 +21,7 @@ from fleetscore.errors import (
     ModelError,
     SignInError,
 )
+from fleetscore.exhaustion import EXHAUSTED, is_exhausted
 from fleetscore.typed_json import decode_json
 from triggers.bodies import ChangeBody
 from triggers.callers import requester
@@ -38,6 +39,12 @@ _STATUS = {
 }
 """The first that fits counts."""
 
+_EXHAUSTED = {
+    "code": EXHAUSTED,
+    "message": "The app lacks memory, threads or file handles at the moment.",
+    "fix": "Ask again in a few seconds. If it stays so, see the app's log, and give the app more.",
+    "field": "",
+}
 _JSON_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
 Body = TypeVar("Body")
@@ -62,7 +69,13 @@ def _plain_text(value: Any) -> str:
 
 
 def answer_error(error: Exception) -> func.HttpResponse:
-    """The error as a JSON answer; an unexpected one is logged with its traceback and answered without it."""
+    """The error as a JSON answer; an unexpected one is logged with its traceback and answered without it.
+
+    A lack of memory, threads or file handles passes, and is answered as 503 with the code `exhausted`.
+    """
+    if is_exhausted(error):
+        _log.warning("A request met a lack of memory, threads or file handles: %s", error)
+        return answer_json({"error": _EXHAUSTED}, 503, {"Retry-After": "1"})
     if not isinstance(error, FleetscoreError):
         _log.exception("Unexpected error in an HTTP function", exc_info=error)
         fields = {

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fleetscore.cli.options import WORKLOAD, announce_new, json_option, store_option
 from fleetscore.cli.text import say
+
+if TYPE_CHECKING:
+    from fleetscore.capabilities import SampleReport
 
 
 @click.command(short_help="Write sample data with planted defects.")
@@ -53,9 +57,16 @@ def samples(workload: str, scale: float, seed: int, form: str | None, store_url:
         ("windows", f"{report.first.key} .. {report.stop.key}"),
         ("data", f"{report.partitions:,} partitions, {report.rows:,} rows"),
         ("planted", "\n".join(report.remarks)),
-        ("next", f"fleetscore backfill {workload} --from {report.first.key} --to {report.stop.key}"),
+        ("next", _next_commands(workload, report)),
     ]
     print_pairs(f"Samples of {workload} in {store_url}", pairs)
+
+
+def _next_commands(workload: str, report: SampleReport) -> str:
+    """The commands that come after the samples: training on their span, where there is one, and a backfill."""
+    first, end = report.facts.get("train_from"), report.facts.get("train_to")
+    train = f"fleetscore train {workload} --from {first} --to {end}\n" if first and end else ""
+    return f"{train}fleetscore backfill {workload} --from {report.first.key} --to {report.stop.key}"
 
 
 @click.command(short_help="Judge a workload's way of training on the past.")

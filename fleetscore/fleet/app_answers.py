@@ -9,6 +9,7 @@ import msgspec
 
 from fleetscore.errors import (
     AccessError,
+    CapacityError,
     FleetscoreError,
     InputError,
     MissingBlobError,
@@ -20,12 +21,16 @@ from fleetscore.typed_json import decode_json
 if TYPE_CHECKING:
     import requests
 
+NO_APP_ANSWER = "no_app_answer"
+"""The code of an answer by what stands before the app, such as its host where it lost a worker."""
+
 _KINDS: dict[int, type[FleetscoreError]] = {
     400: InputError,
     401: SignInError,
     403: AccessError,
     404: MissingBlobError,
     422: InputError,
+    503: CapacityError,
 }
 
 
@@ -71,7 +76,10 @@ def error_of(response: requests.Response) -> FleetscoreError:
             return InputError(
                 "The app requires a function key.", fix="Give it as --key, or in FLEETSCORE_KEY.", field="key"
             )
-        return StoreError(f"{response.url} answered {status} {response.reason}: {response.text[:200]}")
+        return StoreError(
+            f"{response.url} answered {status} {response.reason}: {response.text[:200]}",
+            code=NO_APP_ANSWER if status >= 500 else "",
+        )
     kind = _KINDS.get(status, FleetscoreError)
     return kind(
         fields.get("message", ""),

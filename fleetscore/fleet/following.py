@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
-from fleetscore.errors import CapacityError, HostUnreachableError
+from fleetscore.errors import CapacityError, FleetscoreError, HostUnreachableError
+from fleetscore.exhaustion import EXHAUSTED
+from fleetscore.fleet.app_answers import NO_APP_ANSWER
 
 if TYPE_CHECKING:
     from fleetscore.fleet.answers import BackfillStatus
@@ -42,16 +44,25 @@ def wait_s(passed_s: float) -> float:
 
 
 def call_with_retries(call: Callable[[], Answer], recover: Callable[[], None] = lambda: None) -> Answer:
-    """What `call` answers; where no app answers, wait, `recover` and call again, a few times within half a
-    minute.
+    """What `call` answers; where no app answers, or it lacks memory, threads or file handles, wait, `recover`
+    and call again, a few times within half a minute.
     """
     for wait_s in _WAITS_S:
         try:
             return call()
-        except HostUnreachableError:
+        except FleetscoreError as error:
+            if not _passes(error):
+                raise
             time.sleep(wait_s)
             recover()
     return call()
+
+
+def _passes(error: FleetscoreError) -> bool:
+    """Whether the app may answer in a moment: it is away, its host lost a worker, or it lacks memory, threads
+    or file handles.
+    """
+    return isinstance(error, HostUnreachableError) or error.code in (NO_APP_ANSWER, EXHAUSTED)
 
 
 class StillWatch:

@@ -1,11 +1,13 @@
 """Commands that start runs, on the real local host: exit codes, what is printed, what is stored."""
 
+import contextlib
 import json
 import os
 import resource
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -111,6 +113,37 @@ def test_a_retry_of_what_did_not_fail_makes_no_round(
     assert not list(hosted.list(f"runs/{run}-r2/"))
     assert command("retry", run, "--only", "all", store=hosted).code == 0
     assert read_run(hosted, f"{run}-r2").state == "published"
+
+
+def _limit_handles(pids: list[int], limits: dict[int, tuple[int, int]]) -> None:
+    """Leave the processes no file handle beyond those that are open, or give them the limits that they had."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+            _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+            limit = limits.get(pid) or (len(list(Path(f"/proc/{pid}/fd").iterdir())), hard)
+            limits[pid] = resource.prlimit(pid, resource.RLIMIT_NOFILE, limit)
+
+
+def _below(pid: int) -> list[int]:
+    """The processes that the process has started, and those that these have."""
+    words = "".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children"))
+    return [below for child in map(int, words.split()) for below in (child, *_below(child))]
+
+
+@pytest.mark.slow
+def test_a_command_waits_while_the_app_lacks_file_handles(hosted: Store, command: Command) -> None:
+    """Where no worker of the app can open a file for seconds, the run is started or followed again, and published."""
+    window = "2026-01-03T12"
+    write_lines(hosted, window, [("a", 1, "ok"), ("b", 2, "ok")])
+    app = EmbeddedHost(hosted.url).find()
+    assert app is not None
+    workers, limits = _below(app.pid), {}
+    _limit_handles(workers, limits)
+    again = threading.Timer(2.0, _limit_handles, (workers, limits))
+    again.start()
+    said = command("run", "toy", "--window", window, store=hosted)
+    again.join()
+    assert (said.code, read_run(hosted, f"toy-{window}").counts) == (0, {"scored": 2}), said
 
 
 def test_a_run_of_one_partition_leaves_the_others_out(hosted: Store, command: Command) -> None:

@@ -22,7 +22,9 @@ def test_samples_say_what_they_wrote_and_what_comes_next(command: Command, store
     before = {entry.path: entry.etag for entry in store.list("data/")}
     contents = {path: store.read(path) for path in before}
     said = command("samples", "sensor_anomaly", "--scale", "0.01")
-    assert "fleetscore backfill sensor_anomaly --from 2026-03-04T00 --to 2026-03-05T00" in said.out
+    train, backfill = (line.removeprefix("  next").strip() for line in said.out.splitlines()[-2:])
+    assert train == "fleetscore train sensor_anomaly --from 2026-03-02T00 --to 2026-03-04T00"
+    assert backfill == "fleetscore backfill sensor_anomaly --from 2026-03-04T00 --to 2026-03-05T00"
     assert {path: store.read(path) for path in contents} == contents
 
 

@@ -1,6 +1,7 @@
 """Bad input: every defect has a rule, an outcome and a cause, and costs no other store its forecast."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from fleetscore.cli.explain import format_story
 from fleetscore.errors import InputError
+from fleetscore.models.model_sets import read_model_file, read_model_set, write_model_set
+from fleetscore.models.pins import pin_version, read_pins
 from fleetscore.operations.explain import explain
 from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.records import RunState
@@ -17,6 +20,7 @@ from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store.local import LocalStore
 from fleetscore.workloads.store_sales.contract import QUANTILE_NAMES
+from fleetscore.workloads.store_sales.model_file import FILE, pack_arrays, unpack_arrays
 
 SPOILT = "3"
 ORIGIN = 70
@@ -361,6 +365,31 @@ def test_a_damaged_model_fails_its_stores(chain: Any, sound: LocalStore) -> None
     record = run_window(sound, "store_sales", str(ORIGIN))
     assert record.counts == {"failed": 6}
     assert {cause.cause for cause in record.causes} == {"corrupt_model"}
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "cause"),
+    [
+        ("features", lambda names: np.array([*names[:-2], "fuel", "fuel_change"]), "feature_mismatch"),
+        ("features", lambda names: np.array([*names, "fuel", "fuel_change"]), "feature_mismatch"),
+        ("widening", lambda values: values.astype(complex), "corrupt_model"),
+    ],
+    ids=["another covariate", "a covariate that is not set any more", "complex numbers"],
+)
+def test_a_model_of_other_features_or_types_fails_its_stores(
+    chain: Any, sound: LocalStore, name: str, spoil: Any, cause: str
+) -> None:
+    """A forest is never given other features than it was trained on, nor its stores an error without a name."""
+    chain.write(sound)
+    model_set = read_model_set(sound, "store_sales", str(read_pins(sound, "store_sales").current))
+    files = {file: read_model_file(sound, model_set, file) for file in model_set.files}
+    arrays = unpack_arrays(files[FILE])
+    files[FILE] = pack_arrays(arrays | {name: spoil(arrays[name])})
+    version = write_model_set(sound, "store_sales", files, model_set.card).version
+    pin_version(sound, "store_sales", version, requested_by="test", why="", now=datetime.now(UTC))
+    record = run_window(sound, "store_sales", str(ORIGIN))
+    assert record.counts == {"failed": 6}
+    assert {each.cause for each in record.causes} == {cause}
 
 
 def test_every_cause_is_documented() -> None:

@@ -26,6 +26,7 @@ from fleetscore.workloads.store_sales.simple_forecasts import (
 )
 
 FILE = "quantile_trees.npz"
+_KINDS = "biufU"  # of numpy: truth values, numbers and text
 
 FIRST_METHOD, WHOLE_AND_SEASONAL, FAR_RESPONSES = 0, 1, 2
 """How a model is scored: since 1 the season is taken out of the fallback, and series of whole numbers get whole quantiles;
@@ -162,13 +163,23 @@ def pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 
 
 def unpack_arrays(data: bytes) -> dict[str, NDArray[Any]]:
-    """The arrays of an npz archive; ModelError for anything else, also for archives that hold Python objects."""
+    """The arrays of an npz archive; ModelError for anything else, also for archives that hold Python objects,
+    complex numbers or times.
+    """
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
     except ARCHIVE_ERRORS as error:
         raise ModelError(
             f"The file is not an npz archive of plain arrays: {error}.",
             fix="Train again.",
             code="corrupt_model",
         ) from error
+    for name, array in arrays.items():
+        if array.dtype.kind not in _KINDS:
+            raise ModelError(
+                f"Array {name} of the model file holds {array.dtype}; numbers or text were expected.",
+                fix="Train again.",
+                code="corrupt_model",
+            )
+    return arrays

@@ -28,6 +28,7 @@ from fleetscore.workloads.store_sales.contract import (
     Cause,
     StoreSalesSettings,
 )
+from fleetscore.workloads.store_sales.features import feature_names
 from fleetscore.workloads.store_sales.forecasting import Forecast, forecast, forecast_weeks
 from fleetscore.workloads.store_sales.forest import Scorer, make_scorer
 from fleetscore.workloads.store_sales.holiday_weeks import is_known_country
@@ -138,12 +139,22 @@ def forecast_rows(
 
 
 def _fitting(loaded: LoadedModel, settings: StoreSalesSettings) -> QuantileModel:
-    """The model, if it forecasts as many weeks as the settings name; ModelError otherwise."""
+    """The model, if it forecasts as many weeks as the settings name, from the features that these settings
+    give; ModelError otherwise.
+    """
     if loaded.model is None or settings.steps > loaded.model.steps:
         raise ModelError(
             f"Model set {loaded.version} forecasts fewer weeks than the {settings.steps} that the settings name.",
             fix="Lower `steps` or train again.",
             code="wrong_steps",
+        )
+    read = loaded.model.forest.features
+    if feature_names(settings.covariates)[: len(read)] != read:
+        raise ModelError(
+            f"Model set {loaded.version} reads other features than the settings give: they name the covariates "
+            f"{list(settings.covariates)}.",
+            fix="Set `covariates` as they were when it was trained, or train again.",
+            code="feature_mismatch",
         )
     return loaded.model
 
