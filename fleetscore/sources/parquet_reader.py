@@ -39,17 +39,19 @@ def _runs(footer: pq.FileMetaData, request: Request) -> Iterator[tuple[list[int]
     """
     place = _place_of(footer, request.time_column()) if request.span else None
     keys = [(_place_of(footer, request.settings.theirs(k)), wanted) for k, wanted in request.only.items()]
-    first_row, run, run_rows = 0, list[int](), 0
+    first_row, run, run_rows, run_bytes = 0, list[int](), 0, 0
     for number in range(footer.num_row_groups):
         group = footer.row_group(number)
         is_wanted = place is None or may_hold(group, place, request.span)
         is_wanted = is_wanted and all(at is None or _may_have(group, at, wanted) for at, wanted in keys)
-        if run and (not is_wanted or run_rows + group.num_rows > _BATCH_ROWS):
+        is_full = run_rows + group.num_rows > _BATCH_ROWS or run_bytes + group.total_byte_size > _WHOLE_BYTES
+        if run and (is_full or not is_wanted):
             yield run, first_row - run_rows
-            run, run_rows = [], 0
+            run, run_rows, run_bytes = [], 0, 0
         if is_wanted:
             run.append(number)
             run_rows += group.num_rows
+            run_bytes += group.total_byte_size
         first_row += group.num_rows
     if run:
         yield run, first_row - run_rows
@@ -127,10 +129,12 @@ def _read_groups(
 def _tables(file: pq.ParquetFile, groups: list[int], names: list[str]) -> Iterator[pa.Table]:
     """The row groups at once where they are small, which decodes faster, else batch by batch."""
     footers = [file.metadata.row_group(number) for number in groups]
-    if sum(group.total_byte_size for group in footers) <= _WHOLE_BYTES:
+    size_bytes = sum(group.total_byte_size for group in footers)
+    if size_bytes <= _WHOLE_BYTES:
         yield file.read_row_groups(groups, columns=names)
         return
-    for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=names):
+    rows = sum(group.num_rows for group in footers) * _WHOLE_BYTES // size_bytes  # wide rows: fewer at once
+    for batch in file.iter_batches(min(_BATCH_ROWS, max(rows, 1)), row_groups=groups, columns=names):
         yield pa.Table.from_batches([batch])
 
 

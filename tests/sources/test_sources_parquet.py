@@ -18,6 +18,7 @@ from fleetscore.sources import (
     DataSettings,
     Reading,
     list_inputs,
+    parquet_reader,
     read_batches,
     read_files,
     read_table,
@@ -261,3 +262,20 @@ def test_uuids_are_the_text_that_they_are_written_as(store: Store, kind: ColumnK
         file = list_inputs(store, settings, None).files[0]
         with pytest.raises(FileError, match="fixed_size_binary"):
             read_table(store, file, settings, {"id": kind})
+
+
+@pytest.mark.parametrize("group_rows", [50, 5_000])
+def test_wide_rows_are_read_few_at_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch, group_rows: int
+) -> None:
+    """What is decoded at once is bounded by bytes, in few large row groups and in many small ones."""
+    limit_bytes = 1 << 18
+    monkeypatch.setattr(parquet_reader, "_WHOLE_BYTES", limit_bytes)
+    texts = [f"{number:01000d}" for number in range(5_000)]
+    wide = pa.table({"van": texts})
+    store.write("data/a.parquet", parquet(wide, row_group_size=group_rows, use_dictionary=False))
+    settings = DataSettings(path="data/a.parquet")
+    file = list_inputs(store, settings, None).files[0]
+    pieces = [rows.table for rows in read_batches(store, file, settings, {"van": ColumnKind.KEY})]
+    assert [text for piece in pieces for text in piece["van"].to_pylist()] == texts
+    assert max(piece.num_rows for piece in pieces) * 1_000 <= limit_bytes
