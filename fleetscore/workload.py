@@ -307,7 +307,7 @@ class Workload(ABC):
     def table_cover(self, window: Window) -> TableCover:
         """When Delta tables of the input cover the window, for `ready.delta`: each holds a time after it."""
         data = self.source()
-        return cover_until(data.paths if data else (), window.end)
+        return cover_until(data.paths, window.end, data.timezone) if data else cover_until((), window.end)
 
     def landed_span(self, run: RunContext) -> KeyedSpan:
         """The span of time whose rows the window's own landing holds, where they are in a database: the

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
@@ -35,11 +35,13 @@ class TableCover:
     is_covered: Callable[[Sequence[object]], bool]
 
 
-def cover_until(paths: tuple[str, ...], end: datetime) -> TableCover:
-    """Tables that have to hold a time at or after `end`: what comes later in them is of later windows."""
+def cover_until(paths: tuple[str, ...], end: datetime, timezone: str = "UTC") -> TableCover:
+    """Tables that have to hold a time at or after `end`: what comes later in them is of later windows. Times without a
+    zone, and dates, are those of `timezone`.
+    """
 
     def is_covered(values: Sequence[object]) -> bool:
-        newest = _newest(values)
+        newest = _newest(values, timezone)
         return newest is not None and newest >= end
 
     return TableCover(paths, is_covered)
@@ -63,7 +65,9 @@ def check_ready(
     if ready.marker:
         return _check_markers(store, settings, ready.marker, window)
     if ready.delta:
-        return _check_tables(store, settings, cover or cover_until(settings.paths, window.end))
+        return _check_tables(
+            store, settings, cover or cover_until(settings.paths, window.end, settings.timezone)
+        )
     share = share_seen()
     return Readiness(
         share >= ready.share, f"{share:.0%} of the partitions were seen; {ready.share:.0%} are required."
@@ -102,7 +106,11 @@ def _check_tables(store: Store, settings: DataSettings, cover: TableCover) -> Re
         snapshot = open_snapshot(place, root, None)
         values = _times_of(snapshot.actions, theirs)
         if not cover.is_covered(values):
-            seen = f"its newest time is {_shown(values)}" if values else f"its log has no times of {theirs!r}"
+            seen = (
+                f"its newest time is {_shown(values, settings.timezone)}"
+                if values
+                else f"its log has no times of {theirs!r}"
+            )
             return Readiness(
                 False, f"Version {snapshot.version} of {path} does not cover the window: {seen}."
             )
@@ -115,11 +123,13 @@ def _times_of(actions: pa.Table, column: str) -> list[object]:
     return [value for name in names for value in actions[name].to_pylist() if value is not None]
 
 
-def _shown(values: Sequence[object]) -> str:
-    newest = _newest(values)
+def _shown(values: Sequence[object], timezone: str) -> str:
+    newest = _newest(values, timezone)
     return newest.isoformat() if newest else max(map(str, values))
 
 
-def _newest(values: Sequence[object]) -> datetime | None:
-    times = [value for value in values if isinstance(value, datetime)]
-    return max((t if t.tzinfo else t.replace(tzinfo=UTC) for t in times), default=None)
+def _newest(values: Sequence[object], timezone: str) -> datetime | None:
+    zone = ZoneInfo(timezone or "UTC")
+    times = [datetime.combine(v, time()) if type(v) is date else v for v in values]
+    moments = [value for value in times if isinstance(value, datetime)]
+    return max((t if t.tzinfo else t.replace(tzinfo=zone) for t in moments), default=None)

@@ -1,6 +1,6 @@
 """When a window may start: its marker, its table, its share, and its deadline."""
 
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -47,6 +47,28 @@ def test_a_table_covers_a_window_when_it_holds_a_later_time(store: Store, tmp_pa
         found = check_ready(store, settings, DAYS, never)
         assert found.is_ready is is_ready
     assert "2026-03-05" not in found.detail
+
+
+@pytest.mark.parametrize(
+    ("newest", "kind", "is_ready"),
+    [
+        (datetime(2026, 3, 6, 0, 30), pa.timestamp("us"), False),  # noqa: DTZ001 # of the zone of the settings
+        (datetime(2026, 3, 6, 1, 0), pa.timestamp("us"), True),  # noqa: DTZ001 # of the zone of the settings
+        (date(2026, 3, 6), pa.date32(), False),
+        (date(2026, 3, 7), pa.date32(), True),
+    ],
+)
+def test_times_without_a_zone_are_of_the_zone_of_the_settings(
+    store: Store, tmp_path: Path, newest: object, kind: pa.DataType, is_ready: bool
+) -> None:
+    """Half past midnight in Berlin is before midnight UTC, where the window ends; a date is its midnight."""
+    settings = DataSettings(
+        path="lake/t", format="delta", time="ts", timezone="Europe/Berlin", ready=Ready(delta=True)
+    )
+    root = tmp_path / "store" / "lake" / "t"
+    root.mkdir(parents=True)
+    write_deltalake(str(root), pa.table({"ts": pa.array([newest], kind)}))
+    assert check_ready(store, settings, DAYS, never).is_ready is is_ready
 
 
 @pytest.mark.parametrize(("share", "is_ready"), [(0.0, False), (0.89, False), (0.9, True), (1.0, True)])
