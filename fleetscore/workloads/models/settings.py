@@ -161,7 +161,9 @@ class FleetSettings:
         self._check_columns()
 
     def _check_columns(self) -> None:
-        """ValueError where two columns of the results would have one name, or a key's column lacks braces."""
+        """ValueError where two columns of the results would have one name, a column is aggregated away, or a key's column
+        lacks braces.
+        """
         given = {*self.partition, "model_key"}
         doubled = [name for name in self.models.outputs if name in given]
         if doubled and not self.models.score:
@@ -169,6 +171,14 @@ class FleetSettings:
         doubled = [name for name in self.data.keep if name in {*given, *self.models.outputs}]
         if doubled:
             raise ValueError(f"data.keep has {doubled}, which the results have already")
+        if self.data.aggregate:
+            there = {*self.partition, *self.key_columns, *self.data.aggregate, self.data.time}
+            dropped = [name for name in (*self.data.features, *self.data.keep) if name not in there]
+            if dropped:
+                raise ValueError(
+                    f"data.aggregate has no statistic of {dropped[0]!r}, which data.features or data.keep names; give "
+                    f'it one, such as {dropped[0]} = "last"'
+                )
         columns = {*self.partition, *self.data.features, *self.data.keep}
         bare = [pattern for pattern in self.models.keys if pattern in columns]
         if bare:
