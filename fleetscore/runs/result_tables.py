@@ -88,12 +88,20 @@ def commit_files(
             return snapshot.version
         committed = append(store, snapshot, plan_commit(snapshot, window, round_number, files, schema, now))
         if committed is not None:
-            every = _CHECKPOINT_EVERY if len(committed.folders) < _LARGE else _CHECKPOINT_EVERY_OF_LARGE
-            if committed.version % every == 0:
+            if is_checkpoint_due(committed.version, len(committed.folders)):
                 write_checkpoint(store, table, now)
             return committed.version
         snapshot = read_snapshot(store, table)
     raise StoreError(f"{table_root(table)} changed {_MOST_TRIES} times while {window} was committed to it.")
+
+
+def is_checkpoint_due(version: int, windows: int) -> bool:
+    """Whether the commit of the version to a table of so many windows is followed by a checkpoint.
+
+    >>> is_checkpoint_due(100, 10), is_checkpoint_due(100, 9000), is_checkpoint_due(2000, 9000)
+    (True, False, True)
+    """
+    return version % (_CHECKPOINT_EVERY if windows < _LARGE else _CHECKPOINT_EVERY_OF_LARGE) == 0
 
 
 def plan_commit(
