@@ -37,7 +37,9 @@ def print_drift(report: DriftReport) -> None:
     """Print how many drifted, and the worst."""
     from fleetscore.cli.render import plural, print_table
 
-    compared = f"{report.compared:,} of {plural(report.partitions, 'partition')} compared with training"
+    compared = (
+        f"{report.compared:,} of {plural(report.partitions, 'partition')} compared with training or first run"
+    )
     say(f"{report.run}: {report.drifted:,} drifted; {compared}")
     rows = [
         (

@@ -204,10 +204,15 @@ def _largest(columns: Sequence[Floats], count: int) -> Floats:
     return np.where(known.any(axis=0), np.where(known, stacked, -np.inf).max(axis=0), np.nan)
 
 
+_BEFORE = "in training, or in the first run of a model that was imported, "
+
+
 def _sentence(row: dict[str, object]) -> str:
     sentences = {
-        "shift": "The mean of its input is {mean:.6g}; its model was trained around {mean_before:.6g}, {shift:.1f} deviations off.",
-        "spread": "The deviation of its input is {std:.6g}; it was {std_before:.6g} in training.",
+        "shift": "The mean of its input is {mean:.6g}; "
+        + _BEFORE
+        + "it was {mean_before:.6g}, {shift:.1f} deviations off.",
+        "spread": "The deviation of its input is {std:.6g}; " + _BEFORE + "it was {std_before:.6g}.",
         "prediction": "Its predictions are {prediction:.1f} of the fleet's deviations from those of the model's first run.",
         "missing": "{missing:.0%} of its input is missing or unusable.",
     }

@@ -172,9 +172,8 @@ def _line(
     if error is not None:
         return key, one.rows, version, Outcome.FAILED, error.code, str(error)
     if one.without_model == one.rows and not settings.models.score:
-        patterns = ", ".join(settings.key_patterns) or "all"
         detail = (
-            f"No model of version {version} has one of its keys ({patterns})."
+            f"No model of version {version} has one of its keys ({settings.key_words})."
             if version
             else ("No model set is pinned; import models first.")
         )

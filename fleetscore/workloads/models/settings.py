@@ -195,6 +195,11 @@ class FleetSettings:
         return self.models.keys or ("/".join(f"{{{name}}}" for name in self.partition),)
 
     @property
+    def key_words(self) -> str:
+        """The patterns as a message names them, the one model of all as ""."""
+        return ", ".join(pattern or '""' for pattern in self.key_patterns)
+
+    @property
     def key_columns(self) -> tuple[str, ...]:
         """The columns that the patterns name, each once."""
         named = [name for pattern in self.key_patterns for name in _FIELD.findall(pattern)]

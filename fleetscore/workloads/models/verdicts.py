@@ -109,7 +109,7 @@ def _judge(
     lacking = [at for at in mine if not block.has_key[at]]
     if lacking:
         count = sum(int(block.offsets[at + 1] - block.offsets[at]) for at in lacking)
-        detail = f"{count} rows have keys that no model has ({', '.join(settings.key_patterns) or 'all'})."
+        detail = f"{count} rows have keys that no model has ({settings.key_words})."
         return (Outcome.SKIPPED if len(lacking) == len(mine) else Outcome.FAILED), "no_model", detail
     absent = next((rows.lacking[at] for at in mine if at in rows.lacking), None)
     if absent is not None:
