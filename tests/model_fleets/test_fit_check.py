@@ -274,3 +274,16 @@ def test_settings_that_begin_with_a_byte_order_mark_are_read(store: Store) -> No
     pin_models(store, {"VAN-1": fitted(1)})
     write_rows(store, telemetry(["VAN-1"]))
     assert check(store).scored == 1
+
+
+def test_cells_without_an_example_are_counted(store: Store) -> None:
+    """Rows without a key use the examples of a file up; the infinite cell behind them is told all the same."""
+    frame = telemetry(["VAN-1"], rows=40)
+    frame.loc[20:, "van_id"] = None
+    frame.loc[3, "speed"] = np.inf
+    pin_models(store, {"VAN-1": fitted(1)})
+    write_rows(store, frame)
+    told = causes(check(store))
+    assert told["missing_key"].startswith("20 rows have no van_id")
+    assert told["bad_number"].startswith("1 cells")
+    assert "cells of  are" not in told["bad_number"]

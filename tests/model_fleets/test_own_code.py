@@ -330,9 +330,9 @@ def test_pickles_of_any_object_are_imported_for_own_code(
         """
         from fleetscore import partitioned
 
-        @partitioned(output={"kwh": "float64"})
+        @partitioned(output={"kwh": "float64", "van": "string"})
         def predict(rows, model):
-            return rows.speed * model["factor"]
+            return rows.assign(kwh=rows.speed * model["factor"], van="x")
         """
     )
     fleet = Fleet(own.url)
@@ -345,7 +345,9 @@ def test_pickles_of_any_object_are_imported_for_own_code(
         np.testing.assert_array_equal(
             found[found.van_id == van].kwh, frame[frame.van_id == van].speed.to_numpy() * at
         )
-    assert fleet.check("vans").scored == 6
+    checked = fleet.check("vans")
+    assert checked.scored == 6
+    assert checked.results.keys() == {"kwh"}  # texts have no range
 
 
 def _run(store: Store, app: Path, offloaded: int) -> pd.DataFrame:

@@ -160,15 +160,16 @@ def _rejections(sample: Sample) -> list[Misfit]:
         "bad_time": "{count:,} rows have no readable time in {column}, such as {example}.",
         "missing_key": "{count:,} rows have no {column}.",
     }
-    return [
-        Misfit(
-            "error",
-            cause,
-            column,
-            texts.get(cause, "{count:,} rows cannot be read ({column}), such as {example}.").format(
-                count=count, column=column, example=sample.examples.get((cause, column), "the first")
-            ),
-            "Correct the data, or say in [data] how it is written.",
-        )
-        for (cause, column), count in sample.rejected.items()
-    ]
+    unplaced = {
+        "bad_number": "{count:,} cells are no numbers.",
+        "bad_time": "{count:,} rows have no readable time.",
+    }
+    other = "{count:,} rows cannot be read ({column}), such as {example}."
+    found = []
+    for (cause, column), count in sample.rejected.items():
+        example = sample.examples.get((cause, column), "the first")
+        text = texts.get(cause, other) if column else unplaced.get(cause, "{count:,} rows cannot be read.")
+        detail = text.format(count=count, column=column, example=example)
+        fix = "Correct the data, or say in [data] how it is written."
+        found.append(Misfit("error", cause, column or cause, detail, fix))
+    return found

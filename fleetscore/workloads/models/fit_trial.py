@@ -167,8 +167,16 @@ def _ranges(scores: ShardScores, settings: FleetSettings) -> dict[str, tuple[flo
     return {
         name: (float(np.nanmin(values)), float(np.nanmax(values)))
         for name, values in zip(settings.models.outputs, scores.values.T, strict=False)
-        if np.isfinite(values).any()
+        if np.isfinite(values).any() and _is_number(scores, name)
     }
+
+
+def _is_number(scores: ShardScores, name: str) -> bool:
+    """Whether the output holds numbers: own code declares what its columns hold."""
+    if scores.table is None:
+        return True
+    kind = scores.table.schema.field(name).type
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
 def _grouped(
