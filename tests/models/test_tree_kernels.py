@@ -113,6 +113,27 @@ def test_every_way_of_scoring_gives_the_sums_of_the_walk(largest: int, rows: int
         assert ours.tobytes() == np.ascontiguousarray(expected).tobytes(), at
 
 
+@pytest.mark.parametrize("rows", [32, 101])
+@pytest.mark.parametrize("sizes", ["single", "stumps", "narrow", "full", "mixed"])
+def test_lines_of_many_trees_give_the_sums_of_the_walk(sizes: str, rows: int) -> None:
+    """However many trees share a line of the table, and wherever in it they begin: the same bits, with missing values."""
+    rng = np.random.default_rng(rows)
+    leaves = {
+        "single": [1] * 150,
+        "stumps": [2] * 150,
+        "narrow": [int(size) for size in rng.integers(1, 65, 120)],
+        "full": [64, 63, 57, 58, 1, 64, 64] * 6,
+        "mixed": [int(size) for size in rng.choice([3, 31, 64, 65, 129, 256], 60)],
+    }[sizes]
+    for outputs, recipe in ((1, "identity"), (1, "xgboost:identity"), (3, "identity")):
+        model = random_model(rng, leaves, 6, outputs, recipe, 1)
+        x = rows_for(rng, model, rows, missing=True)
+        found = TreesPack.join([model]).score(np.array([0, rows]), x, "predict")
+        checked = [0, 1, 7, 8, rows - 2, rows - 1]
+        expected = walk_trees(model, x[checked], recipe.startswith("xgboost"))
+        assert found[checked].tobytes() == np.ascontiguousarray(expected).tobytes(), recipe
+
+
 @pytest.mark.parametrize("numbers", ["small", "large"])
 def test_packs_keep_numbers_as_small_as_they_are(numbers: str) -> None:
     """A pack from its bytes, in the smallest types or as earlier versions wrote it, holds and scores the same."""

@@ -16,21 +16,24 @@ import numpy as np
 from fleetscore.models.packs.compiled import compiled
 from fleetscore.models.packs.tree_bits import (
     IN_SET,
+    LINE_BITS,
+    LINE_TREES,
     MASKS_AT_ONCE,
-    add_by_bits,
+    NARROW_LEAVES,
+    add_reached,
     add_values,
     fill_table,
     leaf_ranges,
+    place_trees,
     reach,
     take_leaves,
 )
 from fleetscore.models.packs.tree_codes import BLOCK_ROWS, CHUNK_ROWS, encode, place_rows
 from fleetscore.models.packs.tree_lines import LINES_AT_ONCE, RUN, WORDS
-from fleetscore.models.packs.tree_tops import TOP_LEAVES, upper_nodes
+from fleetscore.models.packs.tree_tops import upper_nodes
 from fleetscore.models.packs.tree_walk import fill_nodes, score_by_branches, score_by_walking, walk
 
 TABLE_LEAVES = 256  # trees of at most this many leaves are scored by bit vectors
-SMALL_LEAVES = 64
 TABLE_ROWS, SMALL_ROWS = 96, 24  # models with fewer rows are walked: building a table would cost more
 TOP_ROWS = 192  # large trees of models with fewer rows are walked all the way, for the same reason
 PLACES = 1 << 16  # rows of a table that two bytes can name
@@ -39,38 +42,42 @@ ROUND_FEATURES, ROUND_SUMS = 1, 2  # to float32
 
 @compiled
 def score_by_table(
-    positions: Any, rows: int, bits: int, words: int, tree_nodes: Any, tree_output: Any, feature: Any, code: Any, span: Any,
-    flags: Any, sets: Any, values: Any, width: int, single: bool, row_of: Any, first: Any, missing: bool, scratch: Any,
-    sums: Any,
+    positions: Any, rows: int, tree_nodes: Any, tree_output: Any, feature: Any, code: Any, span: Any, flags: Any, sets: Any,
+    values: Any, width: int, single: bool, row_of: Any, first: Any, missing: bool, scratch: Any, sums: Any,
 ) -> None:  # fmt: skip
-    """Add all trees' values to `sums` (rows, outputs) by bit vectors, as many trees at a time as `words` of
-    8 bytes hold.
-    """
-    step = words * 64 // bits
-    masks = np.empty((MASKS_AT_ONCE, words), np.uint64)
-    leaves = np.empty((MASKS_AT_ONCE, step), np.uint8)
+    """Add all trees' values to `sums` (rows, outputs) by bit vectors, as many trees at a time as a line holds."""
+    masks, fields, wide = _room_of_masks()
+    leaves = np.empty((MASKS_AT_ONCE, LINE_TREES), np.uint8)
     place, marks, starts = _room_of_places(row_of)
     singles = values.astype(np.float32) if single else np.empty(0, np.float32)
-    for begin in range(0, tree_output.size, step):
-        trees = min(step, tree_output.size - begin)
+    begin = 0
+    while begin < tree_output.size:
+        trees = place_trees(tree_nodes, begin, fields, wide)
         table = fill_table(
-            tree_nodes, begin, trees, feature, code, span, flags, sets, row_of, first, missing, bits, words, place, starts, marks,
+            tree_nodes, begin, trees, fields, wide, feature, code, span, flags, sets, row_of, first, missing, place, starts, marks,
             scratch,
         )  # fmt: skip
         bases = (tree_nodes[begin : begin + trees] + np.arange(begin, begin + trees)).astype(np.uint64)
         for row in range(0, rows, MASKS_AT_ONCE):
             size = min(MASKS_AT_ONCE, rows - row)
             reach(table, place, positions, row, size, masks)
-            if sums.shape[1] == 1 and bits <= 64:
-                if single:
-                    add_by_bits(masks, bits, bases, size, singles, sums[row:])
-                else:
-                    add_by_bits(masks, bits, bases, size, values, sums[row:])
+            if sums.shape[1] > 1:
+                take_leaves(masks, fields, wide, trees, size, leaves)
+                add_values(leaves, begin, trees, size, tree_nodes, tree_output, values, width, single, sums[row:])  # fmt: skip
+            elif single:
+                add_reached(masks, fields, wide, bases, size, singles, sums[row:])
             else:
-                take_leaves(masks, bits, trees, size, leaves)
-                add_values(
-                    leaves, begin, trees, size, tree_nodes, tree_output, values, width, single, sums[row:]
-                )
+                add_reached(masks, fields, wide, bases, size, values, sums[row:])
+        begin += trees
+
+
+@compiled
+def _room_of_masks() -> Any:
+    """Arrays for the masks of rows, with a line behind the last that is read and not used, and for the places of
+    trees in a line (see tree_bits.place_trees).
+    """
+    masks = np.empty((MASKS_AT_ONCE + 1) * WORDS, np.uint64)
+    return masks, np.empty(LINE_TREES, np.uint64), np.empty(LINE_TREES, np.bool_)
 
 
 @compiled
@@ -93,20 +100,21 @@ def score_from_tops(
     """
     tops = upper_nodes(tree_nodes, feature, code, span, flags)
     top_nodes, top_feature, top_code, top_span, top_flags, exits, levels = tops
-    masks = np.empty((MASKS_AT_ONCE, WORDS), np.uint64)
-    reached, no_sets = np.empty((rows, WORDS), np.uint8), np.empty(0, np.uint64)
+    masks, fields, wide = _room_of_masks()
+    reached, no_sets = np.empty((rows, LINE_TREES), np.uint8), np.empty(0, np.uint64)
     at, leaves = np.empty(BLOCK_ROWS, np.uint32), np.empty((BLOCK_ROWS, 1), np.uint32)
     place, marks, starts = _room_of_places(row_of)
-    for begin in range(0, tree_output.size, WORDS):
-        trees = min(WORDS, tree_output.size - begin)
+    begin = 0
+    while begin < tree_output.size:
+        trees = place_trees(top_nodes, begin, fields, wide)
         table = fill_table(
-            top_nodes, begin, trees, top_feature, top_code, top_span, top_flags, no_sets, row_of, first, missing, TOP_LEAVES, WORDS,
+            top_nodes, begin, trees, fields, wide, top_feature, top_code, top_span, top_flags, no_sets, row_of, first, missing,
             place, starts, marks, scratch,
         )  # fmt: skip
         for row in range(0, rows, MASKS_AT_ONCE):
             size = min(MASKS_AT_ONCE, rows - row)
             reach(table, place, positions, row, size, masks)
-            take_leaves(masks, TOP_LEAVES, trees, size, reached[row:])
+            take_leaves(masks, fields, wide, trees, size, reached[row:])
         for t in range(begin, begin + trees):
             own = exits[top_nodes[t] + t : top_nodes[t + 1] + t + 1]
             depth = fill_nodes(
@@ -121,6 +129,7 @@ def score_from_tops(
                 for i in range(size):
                     leaves[i, 0] = leaf_of[at[i]]
                 add_values(leaves, t, 1, size, tree_nodes, tree_output, values, width, single, sums[row:])
+        begin += trees
 
 
 @compiled
@@ -180,7 +189,7 @@ def score_models(
     padded, guide = np.empty(3 * room[1] + 4), np.empty(2 * room[1] + 2, np.int32)
     first, last = np.empty(room[2] + 1, np.int64), np.empty(room[2] + 1, np.int64)
     nodes, leaf_of = np.empty(2 * room[2] + 1, np.uint64), np.empty(2 * room[2] + 1, np.uint32)
-    scratch = np.empty(room[3] * WORDS, np.uint64)
+    scratch = np.empty(room[3] * WORDS + 1, np.uint64)
     row_of = np.zeros(room[0] + 1, np.int64)
     whole, real = np.empty((3, room[2]), np.uint32), np.empty((2, max(room[4], room[5])))
     for m in range(offsets.size - 1):
@@ -297,15 +306,16 @@ def _score(
     planes = (used.size + LINES_AT_ONCE - 1) // LINES_AT_ONCE * LINES_AT_ONCE
     blocks = CHUNK_ROWS // BLOCK_ROWS
     positions = room_of_positions[: blocks * planes * BLOCK_ROWS].reshape(blocks, planes, BLOCK_ROWS)
-    bits, words = _table_of(leaves, tree_output.size)
-    enough = rows >= (SMALL_ROWS if leaves <= SMALL_LEAVES else TABLE_ROWS) or sets.size > 0
-    if enough and leaves <= TABLE_LEAVES and (sets.size == 0 or (bits <= 64 and row_of[features] < PLACES)):
+    is_narrow = leaves <= NARROW_LEAVES
+    enough = rows >= (SMALL_ROWS if is_narrow else TABLE_ROWS) or sets.size > 0
+    named = (row_of[features] if sets.size else 2 * features + LINE_BITS) < PLACES
+    if enough and named and leaves <= TABLE_LEAVES and (is_narrow or not sets.size):
         place_rows(codes, rows, used, row_of, positions)
         score_by_table(
-            positions, rows, bits, words, tree_nodes, tree_output, feature, code, span, flags, sets, values, width, single,
-            row_of, first, missing, scratch, sums,
+            positions, rows, tree_nodes, tree_output, feature, code, span, flags, sets, values, width, single, row_of, first,
+            missing, scratch, sums,
         )  # fmt: skip
-    elif rows >= TOP_ROWS and not sets.size:
+    elif rows >= TOP_ROWS and named and not sets.size:
         place_rows(codes, rows, used, row_of, positions)
         score_from_tops(
             codes, positions, rows, features, tree_nodes, tree_output, feature, code, span, flags, values, width, single, row_of,
@@ -320,15 +330,3 @@ def _score(
             codes, rows, features, tree_nodes, tree_output, feature, code, span, flags, values, width, single, first, last, nodes,
             leaf_of, sums,
         )  # fmt: skip
-
-
-@compiled
-def _table_of(leaves: int, trees: int) -> Any:
-    """The bits that a tree of at most so many leaves takes in a row of the table, and the words of a row."""
-    bits = 8
-    while bits < leaves:
-        bits *= 2
-    words = (trees * bits + 63) // 64
-    return bits, (
-        WORDS if words > WORDS // 2 or bits > 64 else max(words, 1)
-    )  # a whole line of the processor's cache

@@ -91,31 +91,51 @@ def set_run(_: Any, places: Any, at: Any, value: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
-def lowest_bit_of_two(_: Any, masks: Any, at: Any) -> Any:
-    """The place of the lowest set bit of the two words from `at` on, of which one is not zero."""
-    return types.uint64(masks, at), _lowest_of(2)
+def lowest_bit_from(_: Any, masks: Any, byte: Any, shift: Any) -> Any:
+    """The place of the lowest set bit of the eight bytes from `byte` on, counted from bit `shift`; one is set there."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        bits = builder.load(_eight_bytes(context, builder, signature, arguments), align=1)
+        return builder.cttz(builder.lshr(bits, arguments[2]), cgutils.true_bit)
+
+    return types.uint64(masks, byte, shift), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
+def and_bits(_: Any, table: Any, byte: Any, mask: Any) -> Any:
+    """The eight bytes of a table from `byte` on &= mask."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        target = _eight_bytes(context, builder, signature, arguments)
+        builder.store(builder.and_(builder.load(target, align=1), arguments[2]), target, align=1)
+        return context.get_dummy_value()
+
+    return types.void(table, byte, mask), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
 def lowest_bit_of_four(_: Any, masks: Any, at: Any) -> Any:
-    """The same of four words."""
-    return types.uint64(masks, at), _lowest_of(4)
+    """The place of the lowest set bit of the four words from `at` on, of which one is not zero."""
 
-
-def _lowest_of(words: int) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        whole = ir.IntType(64)
-        several = ir.VectorType(whole, words)
+        whole, several = ir.IntType(64), ir.VectorType(ir.IntType(64), 4)
         loaded = builder.load(
             _vector(context, builder, signature, arguments, 0, arguments[1], several), align=8
         )
-        filled = builder.icmp_unsigned("!=", loaded, ir.Constant(several, [0] * words))
-        word = builder.cttz(builder.zext(builder.bitcast(filled, ir.IntType(words)), whole), cgutils.true_bit)
+        filled = builder.icmp_unsigned("!=", loaded, ir.Constant(several, [0] * 4))
+        word = builder.cttz(builder.zext(builder.bitcast(filled, ir.IntType(4)), whole), cgutils.true_bit)
         place = builder.add(arguments[1], word)
         bits = builder.load(_vector(context, builder, signature, arguments, 0, place, whole), align=8)
         return builder.add(builder.shl(word, ir.Constant(whole, 6)), builder.cttz(bits, cgutils.true_bit))
 
-    return generate
+    return types.uint64(masks, at), generate
+
+
+def _eight_bytes(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Where the eight bytes from a byte (argument 1) on begin in an array (argument 0)."""
+    data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+    bytes_of = builder.bitcast(data, ir.IntType(8).as_pointer())
+    return builder.bitcast(builder.gep(bytes_of, [arguments[1]]), ir.IntType(64).as_pointer())
 
 
 def _joined_lines(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -13,6 +13,7 @@ from fleetscore.errors import ModelError
 from fleetscore.models.packs import tree_kernels as kernels
 from fleetscore.models.packs import tree_results
 from fleetscore.models.packs.base import Floats, Indices, ModelFacts, Pack
+from fleetscore.models.packs.container import corrupt
 
 FAULTS = (
     "",
@@ -98,15 +99,27 @@ class TreesPack(Pack):
         for place in np.unique(self.facts_of[counts > 0]):
             facts, models = self.facts[place], np.flatnonzero((self.facts_of == place) & (counts > 0))
             width = self.part("base", int(models[0])).size
-            constants = np.stack([self.part("constants", int(at)) for at in models])
             rows = _rows_of(offsets, models)
-            of_rows = np.repeat(constants, counts[models], axis=0)
+            of_rows = self._constants_of(models, counts)
             from_probabilities = method in facts.label_methods and facts.recipe.startswith(BOOSTERS)
             wanted_method = "predict_proba" if from_probabilities else method
             found = tree_results.results(facts.recipe, wanted_method, raw[rows, :width], of_rows)
             if from_probabilities:
                 found = found.argmax(axis=1, keepdims=True).astype(np.float64)
             out[rows, : found.shape[1]] = found
+
+    def _constants_of(self, models: Indices, counts: Indices) -> Floats:
+        """The constants of each row's model, [rows, constants], for models of equal facts; one row is repeated
+        without a copy where all are equal.
+        """
+        bounds = self.bounds["constants"]
+        sizes = np.diff(bounds)[models]
+        if np.any(sizes != sizes[0]):
+            raise corrupt("models with equal facts have different numbers of constants")
+        found = self.arrays["constants"][bounds[models][:, None] + np.arange(sizes[0])]
+        if np.all(found == found[0]):
+            return np.broadcast_to(found[0], (int(counts[models].sum()), found.shape[1]))
+        return np.repeat(found, counts[models], axis=0)
 
     @staticmethod
     def _fault(part: Mapping[str, NDArray[Any]], n_features: int) -> str:
