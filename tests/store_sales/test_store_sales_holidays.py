@@ -81,6 +81,11 @@ def test_settings_that_no_calendar_understands_are_refused() -> None:
     """A country without known holidays and a week_one that is no date are named with what is expected."""
     with pytest.raises(SettingsError, match="'Atlantis' are not known"):
         calendar_of(StoreSalesSettings(country="Atlantis"), Cadence.WEEK)
+    with pytest.raises(SettingsError, match="'Atlantis' are not known"):
+        calendar_of(StoreSalesSettings(country="Atlantis"), Cadence.INDEX)  # whether weeks have dates or not
+    for text in ("{land", "land}", "{}", "US {land}"):
+        with pytest.raises(ValueError, match="expected a code such as US, or a column"):
+            StoreSalesSettings(country=text)
     for text in ("week 1", "2025-13-01", "01.02.2025"):
         with pytest.raises(ValueError, match="expected a date such as 2025-12-29"):
             StoreSalesSettings(week_one=text)

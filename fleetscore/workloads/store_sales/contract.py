@@ -158,6 +158,10 @@ class StoreSalesSettings:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected {least} to {most}")
         if self.week_one:
             _check_date(self.week_one)
+        if ("{" in self.country or "}" in self.country) and not self.country_column:
+            raise ValueError(
+                f"country is {self.country!r}, expected a code such as US, or a column as {{land}}"
+            )
         taken = {"store", "sku", "week", "sales", "deal", "feat"}
         for name in self.covariates:
             if name in taken or name.startswith("price"):

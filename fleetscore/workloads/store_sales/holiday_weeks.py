@@ -39,10 +39,10 @@ def calendar_of(settings: StoreSalesSettings, cadence: Cadence) -> Calendar | No
 
     Raises SettingsError when the country's holidays are not known.
     """
+    if settings.country and not settings.country_column:
+        _holidays_of(settings.country, 2026)
     if not settings.country or (cadence is Cadence.INDEX and not settings.week_one):
         return None
-    if not settings.country_column:
-        _holidays_of(settings.country, 2026)
     if cadence is not Cadence.INDEX:
         return Calendar(settings.country)
     return Calendar(settings.country, plain_shift(settings.week_one))
