@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.quality import PAGE, SALES_BEGIN, SALES_END, SALES_RESULT, folder_with, with_block
 from benchmarks.sales_estates import FIRST_WEEK, KINDS, generate_estate, peak_weeks
-from benchmarks.sales_quality import render_sales, simple_rivals
+from benchmarks.sales_quality import mean_of_cutoffs, render_sales, simple_rivals
 from fleetscore.workloads.store_sales.judgement import block_of
 from fleetscore.workloads.store_sales.loss_intervals import compare_losses
 
@@ -55,6 +55,18 @@ def test_an_interval_holds_the_ratio_and_shrinks_where_losses_move_together() ->
     other = compare_losses(random.exponential(1.0, 400), base, series, week)
     assert other.low < other.ratio < other.high and other.high - other.low > 0.1
     assert np.isnan(compare_losses(base, 0 * base, series, week).ratio)
+
+
+def test_the_mean_of_cutoffs_has_the_interval_of_stores_and_weeks() -> None:
+    """Each cutoff counts alike, whatever its losses; a loss of the same share everywhere is certain."""
+    random = np.random.default_rng(4)
+    week, store = np.divmod(np.arange(520), 20)
+    cutoff = np.where(week < 13, 0, 13)
+    base = random.exponential(1.0, 520) * np.where(cutoff == 0, 100.0, 1.0)
+    share = np.where(cutoff == 0, 0.2, 0.6)
+    assert mean_of_cutoffs(share * base, base, cutoff, store, week) == pytest.approx([0.4, 0.4, 0.4])
+    mean, low, high = mean_of_cutoffs(random.exponential(1.0, 520) * share * base, base, cutoff, store, week)
+    assert low < mean < high and high - low > 0.05
 
 
 def test_data_are_found_in_the_folder_or_below_it(tmp_path: Path) -> None:
