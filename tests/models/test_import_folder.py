@@ -253,6 +253,17 @@ def test_a_manifest_gives_keys_and_its_mistakes_are_named_by_line(tmp_path: Path
         list_source_models(tmp_path)
 
 
+def test_a_manifest_gives_an_empty_key_only_where_one_model_scores_all(tmp_path: Path) -> None:
+    """An empty key is the model of all where a pattern says so; elsewhere, where it would score nothing, it is refused by line."""
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(RIDGE))
+    (tmp_path / "keys.csv").write_text("key,file\n,a.pkl\n")
+    (for_all,) = list_source_models(tmp_path, ("{van_id}", ""))
+    assert (for_all.key, for_all.refusal) == ("", None)
+    (refused,) = list_source_models(tmp_path, ("{van_id}",))
+    assert refused.refusal is not None
+    assert refused.refusal.message == "Line 2 of keys.csv has no key or no file."
+
+
 def test_a_global_model_has_the_empty_key(tmp_path: Path) -> None:
     """Where "" is among the patterns, a single file, and a file named default in a folder, is the model of all."""
     (tmp_path / "default.pkl").write_bytes(b"x")

@@ -50,7 +50,7 @@ def list_source_models(
         return [_single(source, patterns)]
     if manifest is None and (source / MANIFEST).is_file():
         manifest = source / MANIFEST
-    found = _by_manifest(source, manifest) if manifest else _by_name(source, patterns)
+    found = _by_manifest(source, manifest, "" in patterns) if manifest else _by_name(source, patterns)
     return _refuse_shared_keys(sorted(found, key=lambda model: model.name))
 
 
@@ -145,7 +145,8 @@ def _checked_key(key: str) -> str:
     raise ModelError(f"The key {problem}.", fix="Name another in keys.csv.", code="no_model_key")
 
 
-def _by_manifest(source: Path, manifest: Path) -> list[SourceModel]:
+def _by_manifest(source: Path, manifest: Path, takes_all: bool) -> list[SourceModel]:
+    """The manifest's models; an empty key is that of all, where `takes_all` says that there is one."""
     try:
         with manifest.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
@@ -154,17 +155,19 @@ def _by_manifest(source: Path, manifest: Path) -> list[SourceModel]:
                     f"{manifest} has the columns {reader.fieldnames}; `key` and `file` are needed.",
                     field="manifest",
                 )
-            return [_listed(source, manifest, reader.line_num, row) for row in reader]
+            return [_listed(source, manifest, reader.line_num, row, takes_all) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{manifest} cannot be read: {error}.", field="manifest") from error
 
 
-def _listed(source: Path, manifest: Path, line: int, row: dict[str, str | None]) -> SourceModel:
+def _listed(
+    source: Path, manifest: Path, line: int, row: dict[str, str | None], takes_all: bool
+) -> SourceModel:
     name, key = row["file"] or "", row["key"]
     path = source / name
     listed = SourceModel(name, path, key or "")
     where = f"Line {line} of {manifest.name}"
-    if key is None or not name:
+    if key is None or not name or not (key or takes_all):
         problem = f"{where} has no key or no file."
     elif not path.resolve().is_relative_to(source.resolve()):
         problem = f"{where} names a file outside the folder."
