@@ -352,6 +352,9 @@ def measure_host(folder: Path) -> list[dict[str, Any]]:
 def time_command(command: list[str]) -> tuple[float, float]:
     """Wall-clock and processor seconds of a command that must succeed, rivals' and ours in the environment that ours scores in."""
     environment = {**SCORING_ENVIRONMENT, **os.environ, "PYTHONPATH": str(HERE.parent)}
+    environment.pop(
+        "PYTHONDONTWRITEBYTECODE", None
+    )  # installed packages have bytecode, rivals' as well as ours
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)

@@ -26,6 +26,7 @@ from fleetscore.store import open_store  # noqa: E402
 from fleetscore.store.base import Store  # noqa: E402
 
 DAYS = 12  # before the window: a day more than it reads
+TRAINED_DAYS = 3
 FIRST = np.datetime64("2026-03-01T00", "h")
 WINDOW = str(FIRST + DAYS * 24)
 SETTINGS = "settings/sensor_anomaly.toml"
@@ -95,13 +96,16 @@ def run_program(what: str, folder: Path) -> None:
 
 
 def _make_scoring_estate(folder: Path, sensors: int, way: str) -> None:
-    """DAYS days of a reading every five minutes, the window's 1,000, and models of the way."""
+    """A reading every five minutes, the window's 1,000, and models of the way, trained on three days.
+
+    Detectors read DAYS days before the window; the one-class SVM alone reads none of them.
+    """
     store = open_store(str(folder))
     if way == "alone":
         store.write(SETTINGS, ALONE)
-    for day in range(DAYS):
+    for day in range(TRAINED_DAYS if way == "alone" else DAYS):
         _write(store, f"day-{day:02d}", sensors, day * 24, 288, 300)
-    _time("3", folder)
+    _time(str(TRAINED_DAYS), folder)
     _write(store, "window", sensors, DAYS * 24, 1000, 3.6)
 
 

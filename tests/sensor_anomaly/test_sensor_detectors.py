@@ -18,11 +18,16 @@ from fleetscore.store.base import Store
 from fleetscore.testing import check_workload
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import RunContext
-from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US, DAY_BINS
+from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US, DAY_BINS, HOUR_BINS, empty_bins
 from fleetscore.workloads.sensor_anomaly.detect.budget import severity_limits
 from fleetscore.workloads.sensor_anomaly.detect.calibration import LIMIT, fit_tails
 from fleetscore.workloads.sensor_anomaly.detect.fitting import fit_centroids
-from fleetscore.workloads.sensor_anomaly.detect.horizon import CALIBRATION_BINS, HORIZON_BINS, MEMORY_BINS
+from fleetscore.workloads.sensor_anomaly.detect.horizon import (
+    CALIBRATION_BINS,
+    CONTEXT_BINS,
+    HORIZON_BINS,
+    MEMORY_BINS,
+)
 from fleetscore.workloads.sensor_anomaly.detect.marking import chain_marks, limit_marks
 from fleetscore.workloads.sensor_anomaly.detect.model import (
     DETECTORS,
@@ -30,14 +35,18 @@ from fleetscore.workloads.sensor_anomaly.detect.model import (
     SHORT,
     TAIL,
     USUAL,
+    WEEK_HOURS,
     DetectorPack,
     read_detectors,
     write_detectors,
 )
-from fleetscore.workloads.sensor_anomaly.detect.raw_scores import nearest
+from fleetscore.workloads.sensor_anomaly.detect.raw_scores import nearest, raw_scores
+from fleetscore.workloads.sensor_anomaly.detect.seasons import fit_season
 from fleetscore.workloads.sensor_anomaly.packs import write_keyed_arrays
 from fleetscore.workloads.sensor_anomaly.settings import DetectSettings, SensorSettings
 from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
+
+DAY_BEFORE, SEASON = DETECTORS.index("day_before"), DETECTORS.index("season")
 
 
 @pytest.fixture(scope="module")
@@ -207,15 +216,53 @@ def test_damaged_detectors_are_refused_by_name() -> None:
 
 
 def test_detectors_of_earlier_versions_stay_readable() -> None:
-    """Detectors that were written before readings in a bin were counted are read as if there was one in each."""
+    """Detectors of before readings in a bin were counted are read as if there was one; a season of the day alone acts as it did."""
     arrays = {name: np.ones((2, *shape)) for name, shape in SHAPES.items()}
     keys = pa.array(["a/b", "c/d"])
     data = write_keyed_arrays(
-        keys, {n: a.reshape(-1) for n, a in arrays.items() if n not in ("per_bin", *USUAL)}
+        keys, {n: a.reshape(-1) for n, a in arrays.items() if n not in ("per_bin", "week", *USUAL)}
     )
-    assert read_detectors(data).per_bin.tolist() == [1.0, 1.0]
+    pack = read_detectors(data)
+    assert pack.per_bin.tolist() == [1.0, 1.0] and np.isnan(pack.week).all()
+    bins = empty_bins(2, 0, 3 * DAY_BINS)
+    bins.mean[:] = bins.low[:] = bins.high[:] = np.sin(np.arange(3 * DAY_BINS) / 50)
+    before = raw_scores(pack, bins)
+    assert np.array_equal(before[SEASON], np.abs((bins.mean - 1.0) / 1.0 - 1.0)[:, CONTEXT_BINS:])
+    flat = replace(pack, season=np.full((2, 24), np.nan))
+    assert np.array_equal(before[DAY_BEFORE], raw_scores(flat, bins)[DAY_BEFORE], equal_nan=True)
     with pytest.raises(ModelError, match="not what was written"):
         read_detectors(write_keyed_arrays(keys, {"center": np.ones(2)}))
+
+
+def test_season_follows_the_week_where_days_differ() -> None:
+    """Two weeks whose weekends differ have a level for each hour of the week; alike days have one day seven times, and noise has none."""
+    hours = np.arange(28 * 24)
+    noise = np.random.default_rng(2).normal(0, 0.3, len(hours))
+    daily = 3 * np.sin(2 * np.pi * hours / 24)
+    weekly = daily * np.where(hours // 24 % 7 >= 5, 0.2, 1.0)
+    level = np.full((3, 28 * DAY_BINS), np.nan)
+    level[:, ::HOUR_BINS] = weekly + noise, daily + noise, noise
+    season, week = fit_season(level, 10 * DAY_BINS)
+    clock = (hours + 240) % WEEK_HOURS
+    assert np.abs(week[0, clock] - weekly).max() < 0.6
+    assert np.array_equal(week[1], np.tile(season[1], 7)) and np.isnan(week[2]).all()
+    assert np.isfinite(season[:2]).all() and np.isnan(season[2]).all()
+    short, of_week = fit_season(level[:, : 12 * DAY_BINS], 10 * DAY_BINS)
+    assert np.array_equal(of_week[0], np.tile(short[0], 7))
+
+
+def test_rhythm_is_no_change_against_the_day_before() -> None:
+    """What the season explains is not held against the day before: a usual night scores low, and a shift of the level as much as it is."""
+    level = np.repeat(10.0 * np.sin(2 * np.pi * np.arange(72) / 24), HOUR_BINS)[None]
+    level[0, -4 * HOUR_BINS :] += 4.0
+    arrays = {name: np.ones((1, *shape)) for name, shape in SHAPES.items()}
+    rhythm = 10.0 * np.sin(2 * np.pi * np.arange(WEEK_HOURS)[None] / 24)
+    pack = DetectorPack(pa.array(["a/b"]), **arrays | {"center": np.zeros(1), "week": rhythm})
+    bins = replace(empty_bins(1, 0, 3 * DAY_BINS), mean=level, low=level, high=level)
+    found = raw_scores(pack, bins)[DAY_BEFORE, 0]
+    assert np.nanmax(found[: 20 * HOUR_BINS]) < 1e-9 and found[-1] == pytest.approx(4.0)
+    without = raw_scores(replace(pack, week=np.full((1, WEEK_HOURS), np.nan)), bins)[DAY_BEFORE, 0]
+    assert np.nanmax(without) > 9
 
 
 def test_budget_orders_severities() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fleetscore.workloads.sensor_anomaly.detect.bins import DAY_BINS, HOUR_BINS, Bins
+from fleetscore.workloads.sensor_anomaly.detect.bins import DAY_BINS, Bins
 from fleetscore.workloads.sensor_anomaly.detect.calibration import largest_of_training
 from fleetscore.workloads.sensor_anomaly.detect.model import (
     CLUSTERS,
@@ -21,12 +21,11 @@ from fleetscore.workloads.sensor_anomaly.detect.model import (
     DetectorPack,
 )
 from fleetscore.workloads.sensor_anomaly.detect.raw_scores import median_rows, raw_scores
+from fleetscore.workloads.sensor_anomaly.detect.seasons import fit_season
 from fleetscore.workloads.sensor_anomaly.readings import Floats
 
 _WINDOWS = 400  # of each sensor that centroids are fitted to, evenly spread over the span
 _ROUNDS = 12
-_SEASON_DAYS = 3
-_SEASON_GAIN = 0.7  # the season counts where it leaves at most this share of the deviation on the last day
 _TO_DEVIATION = 1.4826  # median absolute deviation -> standard deviation of a normal distribution
 
 
@@ -42,12 +41,13 @@ def fit_detectors(keys: pa.StringArray, bins: Bins, svm: Floats) -> DetectorPack
     scale = np.where(spread > 0, _TO_DEVIATION * spread, np.where(deviation > 0, deviation, 1.0))
     level = (bins.mean - center[:, None]) / scale[:, None]
     short, long = (fit_centroids(level, length) for length in (SHORT, LONG))
-    season = _fit_season(level, bins.first)
+    season, week = fit_season(level, bins.first)
     none = np.full((len(keys), len(DETECTORS), TAIL), -np.inf)
     pace = _pace(np.isfinite(level))
     pack = DetectorPack(
         keys, center, scale, pace, short, long, season, none, np.zeros((len(keys), len(DETECTORS))),
         _per_bin(bins), np.full((len(keys), PATTERNS, PATTERN_BINS), np.nan, np.float32), np.zeros(len(keys), np.float32),
+        week,
     )  # fmt: skip
     raw = raw_scores(pack, bins, svm)
     tops = [largest_of_training(one) for one in raw]
@@ -114,33 +114,3 @@ def _distances(windows: Floats, square: Floats, centroids: Floats) -> Floats:
         square[:, None] - 2.0 * cross + np.einsum("ij,ij->i", centroids, centroids), 0.0
     )
     return found
-
-
-def _fit_season(level: Floats, first: int) -> Floats:
-    """Level by hour of the day in UTC, NaN where the history is short or the last day does not follow it."""
-    hours = level.shape[1] // HOUR_BINS
-    hourly, _ = median_rows(level[:, : hours * HOUR_BINS].reshape(len(level), hours, HOUR_BINS))
-    clock = (first // HOUR_BINS + np.arange(hours)) % 24
-    season = np.full((len(level), 24), np.nan)
-    for row, values in enumerate(hourly):
-        there = np.flatnonzero(np.isfinite(values))
-        if not len(there) or there[-1] - there[0] + 1 < _SEASON_DAYS * 24:
-            continue
-        last_day = there[-1] - 23
-        before, after = values[:last_day].copy(), values[last_day : there[-1] + 1]
-        learned = _by_clock(before, clock[:last_day])
-        if np.isfinite(learned).all() and _follows(after, learned[clock[last_day : there[-1] + 1]], before):
-            season[row] = _by_clock(values, clock)
-    return season
-
-
-def _by_clock(values: Floats, clock: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Floats:
-    return np.array([median_rows(values[clock == hour][None])[0][0] for hour in range(24)])
-
-
-def _follows(actual: Floats, expected: Floats, before: Floats) -> bool:
-    """Whether the season explains the last day better than the level of the days before does."""
-    level = median_rows(before[None])[0][0]
-    left = median_rows(np.abs(actual - expected)[None])[0][0]
-    whole = median_rows(np.abs(actual - level)[None])[0][0]
-    return bool(left < _SEASON_GAIN * whole)

@@ -26,6 +26,9 @@ TAIL = 48
 PATTERNS, PATTERN_BINS = 4, 96
 """A sensor has at most so many usual patterns of so many bins with readings each."""
 
+WEEK_HOURS = 168
+"""A seasonal level may have an entry for each hour of the week."""
+
 SHAPES: Mapping[str, tuple[int, ...]] = {
     "center": (),
     "scale": (),
@@ -38,13 +41,17 @@ SHAPES: Mapping[str, tuple[int, ...]] = {
     "per_bin": (),
     "usual": (PATTERNS, PATTERN_BINS),
     "tolerance": (),
+    "week": (WEEK_HOURS,),
 }
 """Array of a pack -> shape of one sensor's part."""
 
 USUAL = ("usual", "tolerance")
 """Arrays of usual patterns, as float32; a file of sensors without any has none of them."""
 
-_LATER = {"per_bin": 1.0, "usual": np.nan, "tolerance": 0.0}
+_WHERE_THERE = {"usual": USUAL, "week": ("week",)}
+"""Array -> the arrays that a file has only where one of its sensors has something in that array."""
+
+_LATER = {"per_bin": 1.0, "usual": np.nan, "tolerance": 0.0, "week": np.nan}
 """Arrays that a file may lack -> what stands for each of their entries."""
 
 _KINDS = {name: np.float32 if name in USUAL else np.float64 for name in SHAPES}
@@ -58,7 +65,9 @@ class DetectorPack:
     the level by hour of the day (UTC; NaN where the history carries none), `tail` the largest raw scores of
     training, largest first, -inf where there were fewer, `seen` how many raw scores they are the largest
     of, `per_bin` how many readings a bin has that has any, `usual` the patterns that are normal (NaN where
-    there is none), `tolerance` how far readings that follow them may be off.
+    there is none), `tolerance` how far readings that follow them may be off. `week` is the season by hour of
+    the week (from Thursday on, as days since 1970 are), the day seven times where days are alike; NaN
+    without a season, and in files of trainings that knew hours of the day alone.
     """
 
     keys: pa.StringArray
@@ -73,6 +82,7 @@ class DetectorPack:
     per_bin: Floats
     usual: Floats
     tolerance: Floats
+    week: Floats
 
     def __len__(self) -> int:
         return len(self.center)
@@ -95,7 +105,13 @@ def join_detectors(packs: Sequence[DetectorPack]) -> DetectorPack:
 
 def write_detectors(pack: DetectorPack) -> bytes:
     """The pack as the bytes of an npz file without any pickle; equal packs give equal bytes."""
-    names = SHAPES if np.isfinite(pack.usual).any() else [name for name in SHAPES if name not in USUAL]
+    absent = {
+        name
+        for array, names in _WHERE_THERE.items()
+        if not np.isfinite(getattr(pack, array)).any()
+        for name in names
+    }
+    names = [name for name in SHAPES if name not in absent]
     return write_keyed_arrays(
         pack.keys, {name: getattr(pack, name).reshape(-1).astype(_KINDS[name]) for name in names}
     )
@@ -119,6 +135,8 @@ def read_detectors(data: bytes) -> DetectorPack:
         raise corrupt_file("a center or scale of its detectors is not finite, or a scale not above 0")
     if not (np.isfinite(pack.per_bin).all() and (pack.per_bin >= 1).all()):
         raise corrupt_file("a number of readings in a bin of its detectors is not finite, or below 1")
+    if np.isinf(pack.season).any() or np.isinf(pack.week).any():
+        raise corrupt_file("a seasonal level of its detectors is infinite")
     if np.isinf(pack.usual).any() or not (np.isfinite(pack.tolerance).all() and (pack.tolerance >= 0).all()):
         raise corrupt_file("a usual pattern of its detectors is infinite, or a tolerance not 0 or more")
     return pack

@@ -14,8 +14,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from fleetscore.workloads.sensor_anomaly.detect.bins import HOUR_BINS, Bins
 from fleetscore.workloads.sensor_anomaly.detect.horizon import CONTEXT_BINS
-from fleetscore.workloads.sensor_anomaly.detect.model import DETECTORS, DetectorPack
-from fleetscore.workloads.sensor_anomaly.readings import Floats
+from fleetscore.workloads.sensor_anomaly.detect.model import DETECTORS, WEEK_HOURS, DetectorPack
+from fleetscore.workloads.sensor_anomaly.readings import Floats, Int64s
 
 _RECENT_HOURS = 2
 _DAY_HOURS = 24
@@ -35,13 +35,19 @@ def raw_scores(pack: DetectorPack, bins: Bins, svm: Floats | None = None) -> Flo
     out = np.full((len(DETECTORS), len(pack), level.shape[1] - CONTEXT_BINS), np.nan)
     out[0] = high[:, CONTEXT_BINS:]
     out[1], out[2] = _window_distances(pack, level)
-    out[3] = _day_before(level)
-    hours = (bins.first + np.arange(CONTEXT_BINS, level.shape[1])) // HOUR_BINS % 24
-    out[4] = np.abs(level[:, CONTEXT_BINS:] - pack.season[:, hours])
+    hours = (bins.first + np.arange(level.shape[1])) // HOUR_BINS
+    out[3] = _day_before(level - np.nan_to_num(pack.week[:, hours % WEEK_HOURS]))
+    out[4] = np.abs(level - _season_at(pack, hours))[:, CONTEXT_BINS:]
     if svm is not None:
         out[5] = svm
     out[:, np.isnan(level[:, CONTEXT_BINS:])] = np.nan
     return out
+
+
+def _season_at(pack: DetectorPack, hours: Int64s) -> Floats:
+    """The seasonal level (sensors, bins) of bins in these hours, NaN for sensors without a season."""
+    week = pack.week[:, hours % WEEK_HOURS]
+    return np.where(np.isnan(week), pack.season[:, hours % 24], week)
 
 
 def median_rows(values: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
