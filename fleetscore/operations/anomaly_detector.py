@@ -99,6 +99,8 @@ def read_request(body: bytes, *, needs_granularity: bool = False) -> SeriesReque
         sent = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _bad("InvalidJsonFormat", f"The body is no JSON: {error}.") from error
+    except RecursionError as error:
+        raise _bad("InvalidJsonFormat", "The body is nested too deeply.") from error
     if not isinstance(sent, dict):
         raise _bad("InvalidJsonFormat", "The body is not a JSON object.")
     series = sent.get("series")

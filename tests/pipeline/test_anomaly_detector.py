@@ -196,6 +196,8 @@ def test_series_out_of_order_or_off_the_grid_is_refused() -> None:
             detect_entire(json.dumps(body | {"series": series}).encode())
     with pytest.raises(InputError, match="JSON"):
         detect_entire(b"{")
+    with pytest.raises(InputError, match="nested too deeply"):
+        detect_entire(b"[" * 100_000)
     with pytest.raises(InputError) as refused:
         detect_change_points(json.dumps({"series": body["series"]}).encode())
     assert refused.value.code == "RequiredGranularity"
