@@ -1,4 +1,4 @@
-"""A workload of any size whose scoring costs next to nothing: what is left to measure is the spine."""
+"""A workload of any size whose scoring costs next to nothing: what is left to measure is the pipeline."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

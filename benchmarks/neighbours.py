@@ -45,7 +45,7 @@ style = "cloudevents"
 kinds = ["published"]
 """
 EXPECTED = {"/chat": 1, "/events": 1, "/api/v1/lineage": 2}
-"""What has to arrive of each run. MLflow hears of trainings only, and a host that lives this short may end before its first export."""
+"""What has to arrive of each run. MLflow gets trainings only, and a host that lives this short may end before its first export."""
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl: what a command leaves running becomes our child
 
 Seconds = tuple[float, float]

@@ -108,7 +108,7 @@ def draw(lines: list[dict[str, Any]], path: Path) -> None:
     axes.loglog(
         sizes, [1e6 * m["ledger_s"] / m["partitions"] for m in lines], "s--", label="ledger and manifest"
     )
-    axes.set(xlabel="partitions", ylabel="µs per partition", title="Cost of the spine")
+    axes.set(xlabel="partitions", ylabel="µs per partition", title="Cost of the pipeline")
     axes.legend()
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)

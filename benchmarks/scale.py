@@ -183,7 +183,7 @@ The same logs to the same hourly table. {found["machine"]["cores"]} cores, share
 |---|--:|--:|--:|--:|--:|--:|
 {race}
 
-Classes of the last two days, told from the days before:
+Classes of the last two days, predicted from the days before:
 
 | model | accuracy | weighted F1 |
 |---|--:|--:|

@@ -155,7 +155,7 @@ def _at_fault(message: str, table: Mapping[str, Any]) -> tuple[tuple[Key, ...], 
 
 
 def _follow(path: str, table: Any) -> tuple[Key, ...]:
-    """The keys of `.data.columns[0]`, as far as they can be told: `[...]` is any key of a mapping."""
+    """The keys of `.data.columns[0]`, as far as they are known: `[...]` is any key of a mapping."""
     keys: tuple[Key, ...] = ()
     for step in _STEP.finditer(path):
         key: Key = int(step["number"]) if step["number"] not in (None, "...") else step["name"] or ""

@@ -1,4 +1,4 @@
-"""Runs whose orchestration was lost or never started: seen to by the timers, and by whoever meets one."""
+"""Runs whose orchestration was lost or never started: taken over or closed by the timers, and by requests for their windows."""
 
 from __future__ import annotations
 

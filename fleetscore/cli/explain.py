@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from fleetscore.operations.explain import AttemptStory, PartitionStory
 
 
-@click.command(short_help="Tell the story of one partition of a run.")
+@click.command(short_help="Show the story of one partition of a run.")
 @run_and_partition
 @asking_options
 def explain(words: tuple[str, ...], fleet: FleetBase, as_json: bool) -> None:
-    """Tell the story of one partition in one run: input, shard, attempts, model, output, outcome, cause,
+    """Show the story of one partition in one run: input, shard, attempts, model, output, outcome, cause,
     what to do next.
 
     The run is named by its id, or as WORKLOAD WINDOW, which means the newest run of the window.

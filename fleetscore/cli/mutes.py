@@ -55,7 +55,7 @@ def mute(
     """Acknowledge a standing fault: attention and notices leave it out until a set time.
 
     A mute is about a cause, a partition, a cause of a partition, or everything of the workload. Other
-    partitions and other causes of the same windows are told of as before. Outcomes and the calendar stay as
+    partitions and other causes of the same windows are reported as before. Outcomes and the calendar stay as
     they are. With --normal it is about one incident, and as long as it is in force every training of
     its sensors takes what happened there as normal.
     """

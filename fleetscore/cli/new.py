@@ -1,4 +1,4 @@
-"""The new command: a workload from data and models, with its settings guessed and every guess told."""
+"""The new command: a workload from data and models, with its settings guessed and every guess shown."""
 
 from __future__ import annotations
 

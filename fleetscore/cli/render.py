@@ -187,19 +187,19 @@ def _anyway(told: Mapping[str, Any] | None) -> str:
 
 
 def describe_remarks(remarks: Sequence[str], findings: Sequence[Finding]) -> list[str]:
-    """A line per remark, those of a kind that was not told yet first, and how many are left out.
+    """A line per remark, those of a kind that was not shown yet first, and how many are left out.
 
     >>> from fleetscore.records import Finding
     >>> describe_remarks(["a", "b", "c"], [Finding("unread_cells", "a"), Finding("unread_cells", "b")])
     ['a', 'c', 'b']
     """
     causes = {finding.detail: finding.cause for finding in findings}
-    told: set[str] = set()
+    shown: set[str] = set()
     first, again = list[str](), list[str]()
     for text in remarks:
         cause = causes.get(text, text)
-        (again if cause in told else first).append(text)
-        told.add(cause)
+        (again if cause in shown else first).append(text)
+        shown.add(cause)
     lines = [*first, *again]
     left = len(lines) - _REMARKS_SHOWN
     return lines[:_REMARKS_SHOWN] + ([f"(and {left:,} more: --json lists all)"] if left > 0 else [])

@@ -81,7 +81,7 @@ def print_repairs(repairs: Repairs) -> None:
 
 
 def _ask(found: Repairs) -> bool:
-    """Whether the person wants done what can only be guessed; not asked where nothing is."""
+    """Whether the user confirms repairs that can only be guessed; no prompt where there are none."""
     guesses = [one for one in found.repairs if one.state == "guess"]
     for one in guesses:
         say(f"{one.path}: {one.why}")

@@ -69,7 +69,7 @@ class KernelCache(_Cache):  # type: ignore[misc]  # numba ships no types
         """Nothing: it is always on."""
 
     def flush(self) -> None:
-        """Forget what is kept in the process's own folder."""
+        """Drop what is kept in the process's own folder."""
         if self._own is not None:
             self._own.flush()
 

@@ -60,7 +60,7 @@ def _choose_processor() -> None:
     """Compile for PORTABLE where this processor is one, so that others can load it; else for this processor
     alone.
 
-    Whoever names a processor (NUMBA_CPU_NAME) has theirs. Code for another processor is never loaded: its
+    A processor named by NUMBA_CPU_NAME is used. Code for another processor is never loaded: its
     name is in the cache's keys.
     """
     if nb.config.CPU_NAME is None and is_portable(binding.get_host_cpu_features(), platform.machine()):

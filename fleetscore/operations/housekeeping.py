@@ -2,7 +2,7 @@
 
 Records of runs, ledgers and results of what was published, model sets, verdicts and the index stay for
 good. A run that published nothing loses its ledger first and then what the ledger spoke of, so that at no
-moment a ledger speaks of what is gone.
+moment a ledger refers to what is gone.
 """
 
 from __future__ import annotations
@@ -287,7 +287,7 @@ def _winners(store: Store, entries: Sequence[Entry], tries: Set[tuple[str, str]]
 
 
 def _is_needed(store: Store, record: RunRecord) -> bool:
-    """Whether another round's ledger or the window's manifest speaks of the run, or its window is under way."""
+    """Whether another round's ledger or the window's manifest refers to the run, or its window is under way."""
     request = record.request
     if request.purpose == "train":
         return False
@@ -302,10 +302,10 @@ def _is_needed(store: Store, record: RunRecord) -> bool:
             return True
     rounds = range(1, newest.request.round + 1)
     others = (run_id(request.workload, request.window, number) for number in rounds)
-    return any(_speaks_of(store, other, request) for other in others if other != request.run)
+    return any(_refers_to(store, other, request) for other in others if other != request.run)
 
 
-def _speaks_of(store: Store, other: str, request: RunRequest) -> bool:
+def _refers_to(store: Store, other: str, request: RunRequest) -> bool:
     run = request.run
     results = results_prefix(request.workload, request.window, run)
     with suppress(MissingBlobError), open_truth(store, run_path(other, "ledger.parquet")) as source:
@@ -344,8 +344,8 @@ def _read_swept(store: Store, workload: str, now: datetime) -> dict[str, str]:
 
 
 def _mark_swept(store: Store, workload: str, policy: KeepPolicy, now: datetime) -> None:
-    """Remember the days that need no second look; a run that had not ended by now is looked at by nobody
-    again, but keeps little.
+    """Write down the days that need no second look; a run that had not ended by now is not looked at again,
+    but keeps little.
     """
     if next(iter(store.list(f"index/{workload}/", 1)), None) is None:
         return

@@ -39,7 +39,7 @@ class Health:
 
 
 def record_tick(store: Store, timer: str, now: datetime) -> None:
-    """Remember that the timer ran."""
+    """Record that the timer ran."""
     store.write(f"{FOLDER}{timer}.json", to_json(Tick(timer, now)))
 
 

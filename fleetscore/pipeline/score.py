@@ -167,7 +167,7 @@ class ShardWriter:
         self._stack.__exit__(*exception)  # type: ignore[arg-type]  # the three that the with statement gives
 
     def add(self, piece: Scored) -> None:
-        """Write a piece's rows and remember its outcomes."""
+        """Write a piece's rows and collect its outcomes."""
         self.settled += piece.outcomes.num_rows
         self._outcomes.append(complete_outcomes(piece.outcomes))
         if piece.sketches is not None:

@@ -100,7 +100,7 @@ def list_runs_since(store: Store, workload: str, day: str) -> list[RunLine]:
 
 def newest_rounds(lines: Iterable[RunLine]) -> dict[str, RunLine]:
     """Window -> its scoring run of the highest round, whatever the clock said; of lines of earlier versions,
-    which do not tell the round, the one that was requested last.
+    which do not state the round, the one that was requested last.
     """
     newest: dict[str, RunLine] = {}
     for line in lines:
@@ -173,7 +173,7 @@ def read_lines(store: Store, files: Iterable[IndexFile]) -> dict[str, RunLine]:
 
 
 def read_file(store: Store, path: str) -> tuple[dict[str, RunLine], str | None]:
-    """The lines of one file and its etag; ({}, None) where it is not there. A damaged one is told anew by
+    """The lines of one file and its etag; ({}, None) where it is not there. A damaged one is made anew from
     the records of its runs.
     """
     try:
@@ -236,7 +236,7 @@ def _place_of(store: Store, run: str) -> tuple[datetime, str]:
 
 
 def _rebuild(store: Store, path: str, etag: str, error: DamagedStateError) -> dict[str, RunLine]:
-    """The lines of a damaged file, told anew by the records of its runs, and kept where the store can be
+    """The lines of a damaged file, made anew from the records of its runs, and kept where the store can be
     written.
     """
     _log.warning("%s The index is made anew.", error.message)

@@ -1,4 +1,4 @@
-"""What a damaged file of the index said, told anew by the records of the runs: reads every run of the
+"""What a damaged file of the index said, made anew from the records of the runs: reads every run of the
 workload, and so only then.
 """
 

@@ -135,7 +135,7 @@ def read_latest(store: Store, workload: str) -> Latest | None:
 
 
 def find_latest(store: Store, workload: str) -> Latest | None:
-    """The newest published window as the manifests tell it, of the cadence that most of them have; None
+    """The newest published window by the manifests, of the cadence that most of them have; None
     where there is none.
     """
     paths = [entry.path for entry in store.list(f"results/{workload}/")]

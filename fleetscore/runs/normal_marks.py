@@ -1,4 +1,4 @@
-"""Normal marks: the events that somebody marked as normal. A mark is part of a mute's act and ends with it."""
+"""Normal marks: the events that a user marked as normal. A mark is part of a mute's act and ends with it."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ LATEST = "latest"
 
 @dataclass(frozen=True, slots=True)
 class WindowResults:
-    """Where a window's results lie: the run whose ledger speaks of them, their files, and all their rows."""
+    """Where a window's results lie: the run whose ledger names them, their files, and all their rows."""
 
     workload: str
     window: str

@@ -1,4 +1,4 @@
-"""The dry store: a store to look at what would happen; it reads what is there and forgets what is written."""
+"""The dry store: a store to look at what would happen; it reads what is there and discards what is written."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class DryStore:
         return self._store.open(path)
 
     def write(self, path: str, data: bytes) -> str:
-        """Forget the data; the etag is of nothing."""
+        """Discard the data; the etag is of nothing."""
         del data
         check_path(path)
         return _FORGOTTEN
@@ -52,7 +52,7 @@ class DryStore:
         return self._store.stat(path) is None
 
     def replace(self, path: str, data: bytes, etag: str | None) -> str:
-        """Forget the data, as if there were no other writer."""
+        """Discard the data, as if there were no other writer."""
         del etag
         return self.write(path, data)
 

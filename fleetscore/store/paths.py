@@ -218,7 +218,7 @@ def swept_path(workload: str) -> str:
 
 
 def mutes_folder(workload: str) -> str:
-    """What somebody said about the attention that the workload needs, with a slash at the end."""
+    """What users decided about the attention that the workload needs, with a slash at the end."""
     return f"attention/{workload}/"
 
 

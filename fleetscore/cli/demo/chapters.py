@@ -73,7 +73,7 @@ def read_state(folder: Path) -> DemoState:
 
 
 def keep_chapter(folder: Path, chapter: Chapter) -> None:
-    """Remember the chapter in the folder's state."""
+    """Write the chapter to the folder's state."""
     chapters = dict(read_state(folder).chapters) | {chapter.workload: chapter}
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / "demo.json.new"

@@ -1,5 +1,5 @@
 """Pictures of backtests: how near forecasts came, by quantile, step, cutoff and store; how well methods
-told classes.
+predicted classes.
 """
 
 from __future__ import annotations

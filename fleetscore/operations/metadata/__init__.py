@@ -1,1 +1,1 @@
-"""What lineage and experiment tracking are told of runs and model sets, each once, through an outbox."""
+"""What is sent to lineage and experiment tracking about runs and model sets, each once, through an outbox."""

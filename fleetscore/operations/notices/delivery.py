@@ -105,7 +105,7 @@ def send_notice(store: Store, app: AppSettings, notice: Notice, now: datetime | 
 def keep_notice(store: Store, app: AppSettings, notice: Notice) -> bool:
     """Store the notice for `resend_pending` without sending it; whether it waits now.
 
-    Nothing is kept where no target wants its kind, or it was sent before. Nothing is raised for a store that
+    Nothing is kept where no target takes its kind, or it was sent before. Nothing is raised for a store that
     fails.
     """
     try:

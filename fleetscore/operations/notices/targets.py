@@ -128,7 +128,7 @@ def _enqueue(app: AppSettings, body: bytes) -> None:
 
 
 def try_target(target: Target, notice: Notice) -> str:
-    """Send the notice at once, whatever the target wants and when; "" when it was taken, else why not."""
+    """Send the notice at once, whatever kinds and times the target takes; "" when it was taken, else why not."""
     try:
         target.deliver(notice)
     except FleetscoreError as error:

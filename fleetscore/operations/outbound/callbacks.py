@@ -1,4 +1,4 @@
-"""Callbacks: an address that a caller wants called once when a run has ended, in the form of Data Factory's
+"""Callbacks: an address that is called once when a run has ended, in the form of Data Factory's
 WebHook activity.
 """
 
@@ -38,7 +38,7 @@ class Callback:
 
 
 def request_callback(store: Store, app: AppSettings, run: str, address: str, now: datetime) -> None:
-    """Remember the address for the run, beside those of other callers; InputError when it may not be called."""
+    """Store the address for the run, beside those of other callers; InputError when it may not be called."""
     try:
         check_address(address, allow_private=bool(app.webhook_private))
     except InputError as error:

@@ -116,7 +116,7 @@ def catalog_files(
 ) -> list[CatalogFile]:
     """The entries of those files that concern [first_us, stop_us), in the given order.
 
-    One small file remembers the span of every file seen before, so that thousands of old files cost one read.
+    One small file holds the span of every file seen before, so that thousands of old files cost one read.
     """
     known = _read_spans(store, settings)
     spans: dict[str, _Span] = {}
@@ -141,7 +141,7 @@ def date_files(
     """The files that have readings, each with the earliest and latest time of them in microseconds since
     1970.
 
-    One small file tells it of every file seen before; of others their entries do.
+    One small file has it for every file seen before; of others their entries do.
     """
     known = _read_spans(store, settings)
     found = []
@@ -174,7 +174,7 @@ def files_ahead(store: Store, settings: SensorSettings, limit_us: int) -> dict[s
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """What the hint remembers of a file."""
+    """What the hint holds of a file."""
 
     etag: str
     first_us: int

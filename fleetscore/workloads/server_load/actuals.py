@@ -1,4 +1,4 @@
-"""Told classes against the load that came: later logs have it."""
+"""Predicted classes against the load that came: later logs have it."""
 
 from __future__ import annotations
 

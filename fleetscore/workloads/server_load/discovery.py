@@ -178,7 +178,7 @@ def read_hours(
 
 
 def _servers_aside(store: Store, aside: Sequence[SetAside], first: int, stop: int) -> dict[str, SetAside]:
-    """The servers whose hours in [first, stop) a file that is set aside speaks of, as far as it could be
+    """The servers whose hours in [first, stop) a file that is set aside names, as far as it could be
     read.
     """
     found: dict[str, SetAside] = {}

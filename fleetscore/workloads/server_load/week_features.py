@@ -1,7 +1,7 @@
 """What the four weeks before a moment say of a server's hour: its hour of the week, its kind of day, how far
 the server has moved from that lately, and how often it was medium or high.
 
-The server itself is told by such statistics, never by its name. Loads are log1p of the peak load here, apart
+The server itself is described by such statistics, never by its name. Loads are log1p of the peak load here, apart
 from the lags; hours without sessions are left out. Nothing from the moment on is read.
 """
 

@@ -324,7 +324,7 @@ def _settled(
 
 
 def _found(counts: dict[str, NDArray[np.int64]], store: int) -> list[Cause]:
-    """What was found of the store, in the order of telling."""
+    """What was found of the store, in the order of the report."""
     return [cause for cause in _SENTENCES if cause in counts and counts[cause][store]]
 
 

@@ -22,7 +22,7 @@ async def owner_ended(pid: int) -> None:
 
 
 async def _readable(descriptor: int) -> None:
-    """Return when a process's descriptor tells of its end."""
+    """Return when a process's descriptor shows its end."""
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(descriptor, ended.set)
     try:

@@ -154,7 +154,7 @@ class WorkerGroup:
                 await asyncio.to_thread(self._template.revive, generation)
 
     def _lose(self, worker: Worker) -> None:
-        """Forget a process that has ended, and tell its callers."""
+        """Drop a process that has ended, and notify its callers."""
         lost = WorkerLostError(f"worker process {worker.pid} ended before it answered")
         worker.pid = 0  # the number may soon be another process's
         worker.ready.clear()
