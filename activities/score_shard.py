@@ -9,7 +9,9 @@ from activities.answers import answering
 
 @answering
 def score_shard(payload: dict[str, Any]) -> dict[str, Any]:
-    """Take {"run", "shard", "purpose"}; give {"cancelled": bool}; everything else is in the shard's record."""
+    """Take {"run", "shard", "purpose"}; give {"cancelled": bool}; everything else is in the shard's
+    record.
+    """
     from activities.store import app_store
     from fleetscore.pipeline.score import name_attempt
     from fleetscore.pipeline.score import score_shard as score

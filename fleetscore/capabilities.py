@@ -196,7 +196,9 @@ class ProposesFleets(ABC):
 
 
 class ImportsFleets(ABC):
-    """The capability to take a folder of models by key, file by file, whole or on top of the current version."""
+    """The capability to take a folder of models by key, file by file, whole or on top of the current
+    version.
+    """
 
     lacking: ClassVar[str] = "takes a model set as a whole; --add, --trust-pickles and --manifest cannot act"
 

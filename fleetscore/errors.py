@@ -91,7 +91,9 @@ class MissingBlobError(StoreError):
 
 
 class DamagedStateError(StoreError):
-    """A state file that nothing else replaces is damaged, or a newer version wrote it; `field` is its path."""
+    """A state file that nothing else replaces is damaged, or a newer version wrote it; `field` is its
+    path.
+    """
 
     code = "damaged_state"
     retry = False

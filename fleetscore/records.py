@@ -79,7 +79,9 @@ _NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """The request of a run: the input of its orchestration. `previous` is the run whose good outcomes stay."""
+    """The request of a run: the input of its orchestration. `previous` is the run whose good outcomes
+    stay.
+    """
 
     run: str
     workload: str

@@ -1,7 +1,7 @@
 """Names on record for changes: those of signed-in callers, and those that were only claimed.
 
-A signed-in name is stored with a prefix that no claimed name may have, so that files of earlier versions, whose
-names were all claimed, say the truth.
+A signed-in name is stored with a prefix that no claimed name may have, so that files of earlier versions,
+whose names were all claimed, say the truth.
 """
 
 from __future__ import annotations

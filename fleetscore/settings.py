@@ -264,7 +264,9 @@ def read_run_policy(store: Store, workload: str, defaults: Mapping[str, Any]) ->
 
 
 def run_policy(tables: Mapping[str, Any], defaults: Mapping[str, Any], path: str) -> RunPolicy:
-    """The [run] table of a settings file; where a line is missing the kind's default, else that of RunPolicy."""
+    """The [run] table of a settings file; where a line is missing the kind's default, else that of
+    RunPolicy.
+    """
     return _converted(tables, "run", RunPolicy, path, defaults)
 
 

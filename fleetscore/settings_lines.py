@@ -47,7 +47,9 @@ class _NoTomlError(Exception):
 
 
 class _Scan:
-    """One pass over a TOML text; it finds where keys are, and leaves it to tomllib to refuse what is wrong."""
+    """One pass over a TOML text; it finds where keys are, and leaves it to tomllib to refuse what is
+    wrong.
+    """
 
     def __init__(self, text: str) -> None:
         self.text, self.at = text, 0

@@ -48,7 +48,8 @@ class Instruments:
 
 
 def otlp_endpoint(signal: str, environment: Mapping[str, str] | None = None) -> str:
-    """The URL that a signal ("traces" or "metrics") is posted to; "" where none is set, or it is switched off.
+    """The URL that a signal ("traces" or "metrics") is posted to; "" where none is set, or it is switched
+    off.
 
     >>> otlp_endpoint("traces", {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318/"})
     'http://collector:4318/v1/traces'
@@ -120,8 +121,8 @@ def set_up() -> Instruments | None:
 
 
 def import_exporters() -> None:
-    """Import what `set_up` needs for an OTLP collector, where one is named, without starting anything: once for
-    all processes that are forked afterwards.
+    """Import what `set_up` needs for an OTLP collector, where one is named, without starting anything: once
+    for all processes that are forked afterwards.
     """
     if any(otlp_endpoint(signal) for signal in SIGNALS) and not problem_of_otlp():
         import opentelemetry.exporter.otlp.proto.http.metric_exporter

@@ -202,7 +202,9 @@ def _same_schema(got: pa.Schema, expected: pa.Schema, what: str) -> None:
 
 
 def _expect(holds: bool, message: str) -> None:
-    """Raise AssertionError with the message unless it holds; an assert statement would be left out under -O."""
+    """Raise AssertionError with the message unless it holds; an assert statement would be left out under
+    -O.
+    """
     if not holds:
         raise AssertionError(message)
 

@@ -251,7 +251,9 @@ def _read(text: str, cadence: Cadence, zone: str) -> Window | None:
 
 
 def _read_moment(text: str, cadence: Cadence, zone: str) -> Window | None:
-    """The window that a date or a date with a time names; for a time of day it has to be the window's start."""
+    """The window that a date or a date with a time names; for a time of day it has to be the window's
+    start.
+    """
     moment = _moment(text, UTC if cadence in _CLOCK else _zone(zone))
     if moment is None:
         return None

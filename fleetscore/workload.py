@@ -157,8 +157,8 @@ class Scored:
         """A piece that settles the partitions; `results` are their rows, `rows` counts them by partition.
 
         Each argument but the tables is one value for all partitions, or a sequence with one for each. A
-        scored partition has the cause "" unless there is something to remark on. `causes` names all causes
-        of each partition, its `cause` first; without it each has the one.
+        scored partition has the cause "" unless there is something to remark on. `causes` names all
+        causes of each partition, its `cause` first; without it each has the one.
 
         >>> Scored.of("a", pa.table({"y": [1.0, 2.0]}), rows=2, input_rows=2).outcomes.to_pylist()[0]["outcome"]
         'scored'

@@ -117,7 +117,9 @@ def _run_window(
 
 
 def _start(context: DurableOrchestrationContext, request: dict[str, Any]) -> Generator[Any, Any, str]:
-    """The state in which the run's orchestration ended; where it was lost, the watchdog goes on with the run."""
+    """The state in which the run's orchestration ended; where it was lost, the watchdog goes on with the
+    run.
+    """
     try:
         ending = yield context.call_sub_orchestrator("run", request, request["run"])
     except Exception:

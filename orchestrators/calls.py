@@ -1,4 +1,6 @@
-"""How orchestrators call activities: always with retries, since a worker process may die under any of them."""
+"""How orchestrators call activities: always with retries, since a worker process may die under any of
+them.
+"""
 
 from __future__ import annotations
 

@@ -45,7 +45,9 @@ def score_group(context: DurableOrchestrationContext) -> Flow:
 
 
 def prepare_group(context: DurableOrchestrationContext) -> Flow:
-    """Compute the pieces of {"request", "round", "numbers": ranges}; give {"errors": [...]}, the first few."""
+    """Compute the pieces of {"request", "round", "numbers": ranges}; give {"errors": [...]}, the first
+    few.
+    """
     payload = context.get_input()
     try:
         answers = yield context.task_all(

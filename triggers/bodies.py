@@ -104,7 +104,9 @@ class NoBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class ChangeBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """A change on record under the name `requested_by`; `who`, its earlier name, is accepted for one version."""
+    """A change on record under the name `requested_by`; `who`, its earlier name, is accepted for one
+    version.
+    """
 
     requested_by: Who = "http"
     who: Who | msgspec.UnsetType = msgspec.UNSET

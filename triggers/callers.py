@@ -1,4 +1,6 @@
-"""Who calls: the identity that App Service authentication or a token names, its role, and the name on record."""
+"""Who calls: the identity that App Service authentication or a token names, its role, and the name on
+record.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,8 @@ def identify(headers: Mapping[str, str], app: AppSettings) -> Caller:
     """The caller of a request by its bearer token, else by the header of App Service authentication where
     FLEETSCORE_AUTH says that it stands in front.
 
-    SignInError where neither names anybody, SettingsError where the settings of authentication are not usable.
+    SignInError where neither names anybody, SettingsError where the settings of authentication are not
+    usable.
     """
     check_auth(app)
     scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -141,7 +144,9 @@ def _claims_of(header: str) -> list[tuple[str, str]]:
 
 
 def _caller_of(claims: Iterable[tuple[str, Any]], by: Literal["session", "token"]) -> Caller:
-    """The caller that the claims describe; an application is named by its client id. SignInError for nobody."""
+    """The caller that the claims describe; an application is named by its client id. SignInError for
+    nobody.
+    """
     found: dict[str, list[str]] = {}
     for kind, value in claims:
         values = value if isinstance(value, list) else [value]

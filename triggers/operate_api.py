@@ -142,7 +142,9 @@ async def repair_result_tables(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.route(route="notices/test", methods=["POST"])
 @handle_errors
 async def test_notices(req: func.HttpRequest) -> func.HttpResponse:
-    """Send a test notice to the targets of a workload, with the app's own addresses, and say what each answered."""
+    """Send a test notice to the targets of a workload, with the app's own addresses, and say what each
+    answered.
+    """
     from fleetscore.app_settings import read_app_settings
     from fleetscore.operations.notices.delivery import send_test
 

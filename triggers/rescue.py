@@ -1,4 +1,6 @@
-"""Runs whose orchestration was lost or never started: taken over or closed by the timers, and by requests for their windows."""
+"""Runs whose orchestration was lost or never started: taken over or closed by the timers, and by requests
+for their windows.
+"""
 
 from __future__ import annotations
 

@@ -29,7 +29,9 @@ blueprint = df.Blueprint()
 @blueprint.durable_client_input(client_name="client")
 @handle_errors
 async def start_run(req: func.HttpRequest, client: Any) -> func.HttpResponse:
-    """Start the run of a window; 202 if it is started now, 200 with the run that is under way or published."""
+    """Start the run of a window; 202 if it is started now, 200 with the run that is under way or
+    published.
+    """
     from fleetscore.pipeline.submit import submit_run
 
     body = read_body(req, RunBody)

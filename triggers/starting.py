@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 async def start_submitted(client: Any, submission: Submission) -> bool:
     """Start the orchestration of a fresh run, or of one whose starter ended in between; whether it was
-    started now, and by this call. Another run that is under way by its record is seen to where its orchestration is over.
+    started now, and by this call. Another run that is under way by its record is seen to where its
+    orchestration is over.
     """
     from fleetscore.records import FINAL, RunState
 

@@ -1,4 +1,6 @@
-"""Bearer tokens of Entra ID: signature, issuer, audience and time are checked against the issuer's public keys."""
+"""Bearer tokens of Entra ID: signature, issuer, audience and time are checked against the issuer's public
+keys.
+"""
 
 from __future__ import annotations
 

@@ -125,7 +125,9 @@ class _Progress:
 
 
 def _give_up(store: Store, app: AppSettings, run: str, shard: int, reason: str) -> None:
-    """Report to the run at once that this shard will not come, so that it does not wait for the retries of Batch."""
+    """Report to the run at once that this shard will not come, so that it does not wait for the retries of
+    Batch.
+    """
     from fleetscore.batch.completions import wake
     from fleetscore.errors import FleetscoreError
     from fleetscore.pipeline.offload import give_up

@@ -1,5 +1,5 @@
-"""What a worker sends of its attempt, to Application Insights or an OTLP collector: when all else is done, within a few seconds,
-and never at a shard's cost.
+"""What a worker sends of its attempt, to Application Insights or an OTLP collector: when all else is done,
+within a few seconds, and never at a shard's cost.
 """
 
 from __future__ import annotations

@@ -88,7 +88,9 @@ class BatchCompute:
                 return []
 
     def terminate(self, job: str, reason: str) -> None:
-        """See Compute.terminate. The poller is not waited for: it never raises, and the state is read anyway."""
+        """See Compute.terminate. The poller is not waited for: it never raises, and the state is read
+        anyway.
+        """
         with _explained(f"job {job}"):
             try:
                 self._client.begin_terminate_job(job, {"terminateReason": reason})  # type: ignore[arg-type]  # its options class is not exported
@@ -176,7 +178,9 @@ class BatchCompute:
         )
 
     def wake_pool(self, seen: str) -> str:
-        """See Compute.wake_pool. The formula alone is posted: naming the interval would start a new schedule."""
+        """See Compute.wake_pool. The formula alone is posted: naming the interval would start a new
+        schedule.
+        """
         with _explained(f"pool {self._pool}"):
             pool = self._client.get_pool(self._pool)
             newest = _newest_evaluation(pool)

@@ -55,7 +55,9 @@ def members_of(group: int, shards: int) -> int:
 
 
 def announce(store: Store, app: AppSettings, run: str, shard: int, offloaded: Sequence[int]) -> bool:
-    """Mark the committed shard, and send the group's message if it is whole now; gives whether one was sent."""
+    """Mark the committed shard, and send the group's message if it is whole now; gives whether one was
+    sent.
+    """
     group = group_of(offloaded.index(shard), len(offloaded))
     folder = run_path(run, f"completions/{group:02d}/")
     store.create(f"{folder}{shard:05d}", b"")

@@ -257,7 +257,9 @@ def _rows(status: RunStatus) -> str:
 
 
 def describe_causes(causes: Sequence[Any]) -> list[str]:
-    """A line for each of the first causes: how many partitions, of what outcome, the first of them and why."""
+    """A line for each of the first causes: how many partitions, of what outcome, the first of them and
+    why.
+    """
     parts = []
     for cause in causes[:5]:
         detail = f": {cause.detail}" if cause.detail else ""

@@ -71,7 +71,9 @@ def outcome_chip(outcome: str) -> Markup:
 
 
 def outcome_bar(counts: Mapping[str, int], total: int) -> Markup:
-    """The outcomes of a run as one bar with a legend of numbers; what is not settled yet stands at its end."""
+    """The outcomes of a run as one bar with a legend of numbers; what is not settled yet stands at its
+    end.
+    """
     present = {outcome: counts.get(outcome, 0) for outcome in Outcome if counts.get(outcome, 0)}
     left = total - sum(present.values())
     pieces: list[Markup] = []

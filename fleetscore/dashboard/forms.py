@@ -24,8 +24,8 @@ _UNMUTE = frozenset({"workload", "unmute"})
 def mute_form(
     workload: str, cause: str, partition: str, id_: str, links: Links, incident: str = ""
 ) -> Markup:
-    """A closed form that mutes the cause, of the partitions of the pattern `partition` unless its box is cleared,
-    or that marks the incident as normal where its box is ticked.
+    """A closed form that mutes the cause, of the partitions of the pattern `partition` unless its box is
+    cleared, or that marks the incident as normal where its box is ticked.
     """
     only = (
         tag("label", tag("input", type="checkbox", name="partition", value=partition, checked=True), f" only {partition}")

@@ -44,7 +44,9 @@ def write_pictures(
 
 
 def write_backtest(chart: str, found: Mapping[str, Any], workload: str, folder: Path) -> Path:
-    """Draw what a backtest found by the function that `chart` names, into `folder`/<workload>-backtest.svg."""
+    """Draw what a backtest found by the function that `chart` names, into
+    `folder`/<workload>-backtest.svg.
+    """
     module, _, function = chart.partition(":")
     drawing: Drawing = getattr(import_module(module), function)(found)
     folder.mkdir(parents=True, exist_ok=True)

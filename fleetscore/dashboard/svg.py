@@ -40,7 +40,9 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A picture of `width` x `height` pixels, for a page and for a file; `label` is read out instead of it."""
+    """A picture of `width` x `height` pixels, for a page and for a file; `label` is read out instead of
+    it.
+    """
 
     width: float
     height: float

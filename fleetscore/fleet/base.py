@@ -163,7 +163,9 @@ class FleetBase(ABC):
     def start_retry(
         self, run: str, *, only: str = "", partitions: Sequence[str] = (), models: str = ""
     ) -> Started:
-        """Start a new round of the run's window: of what failed, unless `only` or `partitions` say otherwise."""
+        """Start a new round of the run's window: of what failed, unless `only` or `partitions` say
+        otherwise.
+        """
 
     @abstractmethod
     def start_training(self, workload: str, first: str, end: str, *, pin: bool | None = None) -> Started:
@@ -228,7 +230,9 @@ class FleetBase(ABC):
 
     @abstractmethod
     def retire(self, workload: str, partition: str, *, why: str = "", undo: bool = False) -> Retirement:
-        """Expect the partition no more, or with `undo` again; MissingBlobError for one that is not expected."""
+        """Expect the partition no more, or with `undo` again; MissingBlobError for one that is not
+        expected.
+        """
 
     @abstractmethod
     def mutes(self, workload: str) -> list[Mute]:
@@ -314,7 +318,9 @@ class FleetBase(ABC):
 
     @abstractmethod
     def test_notices(self, workload: str, target: str = "") -> list[TargetTest]:
-        """Send a test notice to each target of the workload, or to the one that is named; what became of it."""
+        """Send a test notice to each target of the workload, or to the one that is named; what became of
+        it.
+        """
 
     @abstractmethod
     def samples(self, workload: str, *, scale: float = 1.0, seed: int = 7) -> SampleReport:

@@ -75,7 +75,9 @@ class StillWatch:
         self._since_s = 0.0
 
     def check(self, status: BackfillStatus, now_s: float) -> None:
-        """CapacityError where it has stood still beyond the limit at `now_s`, of any clock that only goes on."""
+        """CapacityError where it has stood still beyond the limit at `now_s`, of any clock that only goes
+        on.
+        """
         under_way = any(window.run and not window.verdict for window in status.windows)
         if under_way or status != self._seen:
             self._seen, self._since_s = status, now_s

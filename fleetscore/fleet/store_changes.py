@@ -128,7 +128,9 @@ class StoreChanges(StoreAccess):
         return self.store_import(workload, self.import_set(workload, source), source, pin=pin)
 
     def import_set(self, workload: str, source: Path) -> FleetImport:
-        """Import a model set as a whole, without storing anything yet; `store_import` stores what it gives."""
+        """Import a model set as a whole, without storing anything yet; `store_import` stores what it
+        gives.
+        """
         from fleetscore.capabilities import FleetImport, ImportsModels, require
         from fleetscore.models.pins import read_pins
         from fleetscore.pipeline.absent import find_absent

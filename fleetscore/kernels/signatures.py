@@ -1,4 +1,6 @@
-"""Types that compiled functions are called with, as JSON and back: the list from which all is compiled ahead."""
+"""Types that compiled functions are called with, as JSON and back: the list from which all is compiled
+ahead.
+"""
 
 from __future__ import annotations
 

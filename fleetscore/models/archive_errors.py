@@ -1,4 +1,6 @@
-"""What NumPy's reader of npz archives raises where one is damaged: readers of models give these a name and a cure."""
+"""What NumPy's reader of npz archives raises where one is damaged: readers of models give these a name and
+a cure.
+"""
 
 from __future__ import annotations
 

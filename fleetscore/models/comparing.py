@@ -1,4 +1,6 @@
-"""Losses of two versions compared: by partition, and whether the new one is to be promoted. Pure decisions."""
+"""Losses of two versions compared: by partition, and whether the new one is to be promoted. Pure
+decisions.
+"""
 
 from __future__ import annotations
 

@@ -199,7 +199,9 @@ def replay_changes(changes: Iterable[PinChange]) -> Pins:
 
 
 def changes_folder(workload: str) -> str:
-    """Where each change of the workload's pins lies in a file of its own, so that pins.json can be made anew."""
+    """Where each change of the workload's pins lies in a file of its own, so that pins.json can be made
+    anew.
+    """
     return f"models/{workload}/pins/"
 
 

@@ -1,4 +1,6 @@
-"""Profiles of what models were trained on: counts, means and deviations per partition, a file of a model set."""
+"""Profiles of what models were trained on: counts, means and deviations per partition, a file of a model
+set.
+"""
 
 from __future__ import annotations
 

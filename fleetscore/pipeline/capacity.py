@@ -29,7 +29,9 @@ _NODE_MEMORY_SHARE = 0.85
 
 @dataclass(frozen=True, slots=True)
 class PoolRates:
-    """Seconds from submitting until the first task starts, on a pool without nodes and on one with free ones."""
+    """Seconds from submitting until the first task starts, on a pool without nodes and on one with free
+    ones.
+    """
 
     boot_s: float
     start_s: float

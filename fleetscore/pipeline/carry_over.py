@@ -84,7 +84,9 @@ def choose_partitions(table: pa.Table, ledger: pa.Table, only: Only, named: tupl
 
 
 def _now_scorable(table: pa.Table, ledger: pa.Table) -> set[str]:
-    """The partitions that were skipped and can be scored now, such as those whose models came after the run."""
+    """The partitions that were skipped and can be scored now, such as those whose models came after the
+    run.
+    """
     skipped = ledger.filter(pc.equal(ledger["outcome"], Outcome.SKIPPED))["partition"]
     return set(table.filter(pc.equal(table["outcome"], ""))["partition"].to_pylist()) & set(
         skipped.to_pylist()

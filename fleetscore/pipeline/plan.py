@@ -180,7 +180,9 @@ def forecast(shards: Sequence[ShardPlan], rates: Rates, situation: Situation) ->
 
 
 def _challenger(store: Store, request: RunRequest) -> str:
-    """The version that scores in shadow: none in training, or where the run was given a version of its own."""
+    """The version that scores in shadow: none in training, or where the run was given a version of its
+    own.
+    """
     if request.purpose == "train" or request.models not in ("", CURRENT):
         return ""
     pins = read_pins(store, request.workload)

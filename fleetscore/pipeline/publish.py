@@ -103,8 +103,8 @@ def _with_every_file(
 
 
 def _commit_table(run: RunContext, manifest: Manifest, now: datetime, sizes: Mapping[str, int]) -> int | None:
-    """Commit the window to the workload's tables; what fails is made up for by the watchdog, and costs the run
-    nothing.
+    """Commit the window to the workload's tables; what fails is made up for by the watchdog, and costs the
+    run nothing.
     """
     try:
         commit_events(
@@ -148,7 +148,9 @@ def _store_models(run: RunContext, request: RunRequest) -> str:
 
 
 def _absent_line(run: RunContext, draft: ModelSetDraft) -> dict[str, list[str]]:
-    """The card's line of partitions that the pinned set has a model for and the new one has not; {} for none."""
+    """The card's line of partitions that the pinned set has a model for and the new one has not; {} for
+    none.
+    """
     absent = find_absent(run.store, run.kind, run.pins.current, draft.files)
     return {CARD_LINE: absent} if absent else {}
 

@@ -231,7 +231,9 @@ class ShardWriter:
 
 
 def _pieces(run: RunContext, shard: Shard, attempt: Attempt) -> Iterator[Scored]:
-    """The shard's pieces, group by group, each under a marker that names it in case the process dies of it."""
+    """The shard's pieces, group by group, each under a marker that names it in case the process dies of
+    it.
+    """
     limit, keys = run.policy.max_attempts, shard.keys
     order = order_groups(run.store, attempt.run, attempt.shard, keys, limit)
     if order.quarantined:

@@ -32,7 +32,9 @@ def measure_shard(store: Store, record: ShardRecord, purpose: str) -> None:
 
 
 def _cost_usd(store: Store, record: ShardRecord) -> float | None:
-    """The shard's seconds at the price of an instance, or of its slot of a node; None where that is not known."""
+    """The shard's seconds at the price of an instance, or of its slot of a node; None where that is not
+    known.
+    """
     prices = find_prices(store)
     if record.placement == "inline":
         usd_per_s = prices.inline_usd_per_s

@@ -97,7 +97,9 @@ def submit_retry(
 
 
 def _is_all_good(newest: RunRecord) -> bool:
-    """Whether the run was published with a good outcome of every partition that was not left out on request."""
+    """Whether the run was published with a good outcome of every partition that was not left out on
+    request.
+    """
     return newest.state is RunState.PUBLISHED and not count_lacking(newest) and not count_left_out(newest)
 
 
@@ -271,7 +273,9 @@ def cancel_run(store: Store, run: str, requested_by: str) -> RunRecord:
 
 
 def _follow(newest: RunRecord, only: Only, partitions: tuple[str, ...], models: str) -> Submission:
-    """The run that is under way; InputError where it was not requested with the same partitions and models."""
+    """The run that is under way; InputError where it was not requested with the same partitions and
+    models.
+    """
     known = newest.request
     is_same = (known.partitions, known.models) == (partitions, models) and (partitions or known.only is only)
     if (partitions or models) and not is_same:

@@ -61,7 +61,9 @@ def train_shard(
 
 
 def _pieces(run: RunContext, shard: Shard, attempt: str) -> list[Trained]:
-    """What training gave, group by group, each under a marker that names it in case the process dies of it."""
+    """What training gave, group by group, each under a marker that names it in case the process dies of
+    it.
+    """
     limit, keys = run.policy.max_attempts, shard.keys
     order = order_groups(run.store, run.run, shard.number, keys, limit)
     done: list[Trained] = []

@@ -1,4 +1,6 @@
-"""What the first mini-batch would wait for, done before it comes: models opened, their code imported and loaded."""
+"""What the first mini-batch would wait for, done before it comes: models opened, their code imported and
+loaded.
+"""
 
 from __future__ import annotations
 

@@ -30,7 +30,9 @@ _THROTTLED_WAIT_MOST_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A container or a queue: the URL of its account's service, its name, and whether an emulator holds it."""
+    """A container or a queue: the URL of its account's service, its name, and whether an emulator holds
+    it.
+    """
 
     account_url: str
     name: str

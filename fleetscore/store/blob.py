@@ -246,7 +246,9 @@ class BlobStore:
         return _put(blob, data, options)
 
     def _is_cleared(self, error: HttpResponseError, options: dict[str, Any]) -> bool:
-        """Whether what made an upload fail is out of the way now, so that the same upload can be sent again."""
+        """Whether what made an upload fail is out of the way now, so that the same upload can be sent
+        again.
+        """
         code = error_code(error)
         if code == "ContainerNotFound" and self._resource.is_emulator:
             with contextlib.suppress(ResourceExistsError):

@@ -1,4 +1,6 @@
-"""The dry store: a store to look at what would happen; it reads what is there and discards what is written."""
+"""The dry store: a store to look at what would happen; it reads what is there and discards what is
+written.
+"""
 
 from __future__ import annotations
 

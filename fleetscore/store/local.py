@@ -80,7 +80,9 @@ class LocalStore:
             return file.read(), _etag(status)
 
     def open(self, path: str) -> pa.NativeFile:
-        """The file, mapped into memory: its version stays readable when the path is overwritten or deleted."""
+        """The file, mapped into memory: its version stays readable when the path is overwritten or
+        deleted.
+        """
         with _reading(path):
             _require_file(path, self._file(path).stat().st_mode)
             return pa.memory_map(str(self._file(path)), "r")
@@ -295,7 +297,9 @@ def _walk(folder: str, base: str, prefix: str, root: Path) -> Iterator[Entry]:
 
 
 def _is_listed(entry: os.DirEntry[str], root: Path) -> bool:
-    """Whether the entry is a file or folder of the store, and no link that leads out of it, or in a circle."""
+    """Whether the entry is a file or folder of the store, and no link that leads out of it, or in a
+    circle.
+    """
     if not entry.is_symlink():
         return True
     target = Path(os.path.realpath(entry.path))

@@ -123,7 +123,9 @@ def results_prefix(workload: str, window: str, run: str) -> str:
 
 
 def copied_path(workload: str, window: str, run: str, digest: str) -> str:
-    """Rows that a run has copied from a file of an earlier round, or a whole file that lay outside the table."""
+    """Rows that a run has copied from a file of an earlier round, or a whole file that lay outside the
+    table.
+    """
     return f"{window_folder(workload, window)}{run}.copied-{digest}.parquet"
 
 
@@ -193,8 +195,8 @@ def notice_path(state: str, notice: str) -> str:
 
 
 def outbox_path(receiver: str, state: str, name: str) -> str:
-    """What is to be sent to a receiver about `name`: pending until it was sent, then done or given_up; without
-    a name their folder.
+    """What is to be sent to a receiver about `name`: pending until it was sent, then done or given_up;
+    without a name their folder.
 
     >>> outbox_path("lineage", "pending", "vans-2026-11-21")
     'outbox/lineage/pending/vans-2026-11-21.json'

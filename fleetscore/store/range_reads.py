@@ -1,4 +1,6 @@
-"""Reading a remote file by ranges: few requests for small reads, no more bytes than requested in large ones."""
+"""Reading a remote file by ranges: few requests for small reads, no more bytes than requested in large
+ones.
+"""
 
 from __future__ import annotations
 

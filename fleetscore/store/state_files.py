@@ -36,7 +36,9 @@ _log = logging.getLogger("fleetscore.state")
 
 
 def read_truth(store: Store, path: str, kind: type[Record]) -> Record:
-    """The record at the path; MissingBlobError when there is none, DamagedStateError when it cannot be read."""
+    """The record at the path; MissingBlobError when there is none, DamagedStateError when it cannot be
+    read.
+    """
     return decode_truth(store.read(path), path, kind)
 
 

@@ -42,7 +42,9 @@ class DemoState:
 
 
 def demo_workloads() -> list[str]:
-    """The workloads that the demo shows: those that ship, need no settings file and have sample data, sorted."""
+    """The workloads that the demo shows: those that ship, need no settings file and have sample data,
+    sorted.
+    """
     return [kind for kind in sorted(shipped_kinds()) if issubclass(load_kind(kind), MakesSamples)]
 
 

@@ -1,4 +1,6 @@
-"""The demo command: every workload on sample data, from samples to pictures, through the real function app."""
+"""The demo command: every workload on sample data, from samples to pictures, through the real function
+app.
+"""
 
 from __future__ import annotations
 

@@ -46,7 +46,9 @@ def _over(label: str, parts: Mapping[Any, Mapping[str, float]]) -> Any:
 
 
 def draw_methods(figures: Mapping[str, Any]) -> Drawing:
-    """The backtest of classes: mean weighted F1 per method over the cutoffs, and the confusion of the best."""
+    """The backtest of classes: mean weighted F1 per method over the cutoffs, and the confusion of the
+    best.
+    """
     rows: Sequence[Mapping[str, Any]] = figures["rows"]
     methods = dict.fromkeys(row["method"] for row in rows)
     means = {name: float(np.mean([row["f1"] for row in rows if row["method"] == name])) for name in methods}

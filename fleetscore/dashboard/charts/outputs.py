@@ -56,7 +56,9 @@ class _Columns:
 
 @dataclass(frozen=True, slots=True)
 class _Spread:
-    """A window's outputs: the values of each, the first one's mean by partition, and how many rows that is."""
+    """A window's outputs: the values of each, the first one's mean by partition, and how many rows that
+    is.
+    """
 
     values: tuple[Any, ...]
     extremes: tuple[Extreme, ...]

@@ -86,7 +86,9 @@ def load_catboost(path: Path, form: str) -> LoadedModel:
 
 
 def wrapped_booster_ways(estimator: Any) -> list[Way]:
-    """The ways to compile the booster that a wrapper such as LGBMRegressor holds; empty for other estimators."""
+    """The ways to compile the booster that a wrapper such as LGBMRegressor holds; empty for other
+    estimators.
+    """
     reads = {"lightgbm": _from_lightgbm, "xgboost": _from_xgboost, "catboost": _from_catboost}
     read = reads.get(type(estimator).__module__.split(".")[0])
     return [lambda: _as_wrapped(read(estimator), estimator)] if read else []

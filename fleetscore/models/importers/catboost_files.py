@@ -1,4 +1,6 @@
-"""CatBoost's models in JSON, compiled without CatBoost; those in cbm are turned into JSON by CatBoost itself."""
+"""CatBoost's models in JSON, compiled without CatBoost; those in cbm are turned into JSON by CatBoost
+itself.
+"""
 
 from __future__ import annotations
 

@@ -95,7 +95,9 @@ def load_pickle(path: Path, trusted: bool) -> LoadedModel:
 
 
 def keep_in_library(estimator: Any, data: bytes) -> CompiledModel:
-    """The model as its own pickle, for trusted workloads; Unsupported when apps and workers lack its library."""
+    """The model as its own pickle, for trusted workloads; Unsupported when apps and workers lack its
+    library.
+    """
     library = type(inner_estimator(estimator)).__module__.split(".")[0]
     require_runtime_library(library)
     subject = describe(estimator)
@@ -177,7 +179,9 @@ def _with_versions(load: Any) -> tuple[Any, dict[str, str], list[str]]:
 
 
 def _check_skops(path: Path) -> str:
-    """The version of skops that wrote the file, after every type that its schema names was found on our list."""
+    """The version of skops that wrote the file, after every type that its schema names was found on our
+    list.
+    """
     with zipfile.ZipFile(path) as archive:
         entry = archive.getinfo("schema.json")
         if entry.file_size > _SCHEMA_LIMIT_BYTES:

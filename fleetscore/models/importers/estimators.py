@@ -30,7 +30,9 @@ class Subject:
     def facts(
         self, outputs: Mapping[str, int], classes: tuple[Any, ...] = (), *, takes_nan: bool = False
     ) -> ModelFacts:
-        """The facts of the model with these outputs, of which only methods that the estimator has are kept."""
+        """The facts of the model with these outputs, of which only methods that the estimator has are
+        kept.
+        """
         kept = {name: width for name, width in outputs.items() if _answers(self.whole, name)}
         labels = ("predict",) if classes else ()
         return ModelFacts(

@@ -42,7 +42,9 @@ class Worker:
     files: int = 0
 
     def ask(self, request: Mapping[str, Any]) -> tuple[dict[str, Any], bytes] | None:
-        """The answer; None when the worker ended, or did not answer within the limit of time and was ended."""
+        """The answer; None when the worker ended, or did not answer within the limit of time and was
+        ended.
+        """
         self.files += 1
         try:
             write_frame(self.requests, request)
@@ -78,7 +80,9 @@ class _Timed:
 
 
 def serve(requests: IO[bytes], answers: IO[bytes], job: Job, warm: Callable[[bytes], None]) -> None:
-    """Answer each request by a worker until the requests end; `warm` may compile here what an answer needed."""
+    """Answer each request by a worker until the requests end; `warm` may compile here what an answer
+    needed.
+    """
     worker: Worker | None = None
     while (frame := read_frame(requests)) is not None:
         request, _ = frame

@@ -23,7 +23,9 @@ def write_frame(file: IO[bytes], header: Mapping[str, Any], payload: bytes = b""
 
 
 def read_frame(file: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
-    """The next message, or None at the end of the stream; ValueError for one that is cut short or too long."""
+    """The next message, or None at the end of the stream; ValueError for one that is cut short or too
+    long.
+    """
     lengths = file.read(_LENGTHS.size)
     if not lengths:
         return None

@@ -33,7 +33,9 @@ def apply_limits(limits: ImportLimits) -> None:
 
 
 def extend_cpu_limit(limits: ImportLimits) -> None:
-    """Give this process the limit's seconds of processor time from now on; a second later the system ends it."""
+    """Give this process the limit's seconds of processor time from now on; a second later the system ends
+    it.
+    """
     used = resource.getrusage(resource.RUSAGE_SELF)
     soft = int(used.ru_utime + used.ru_stime) + limits.cpu_s + 1
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)

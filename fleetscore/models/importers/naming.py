@@ -82,7 +82,9 @@ def _by_name(source: Path, patterns: Sequence[str]) -> Iterator[SourceModel]:
 
 
 def _walk(source: Path) -> Iterator[Path]:
-    """Model files and MLflow folders; what begins with a dot is none, and links to folders are not followed."""
+    """Model files and MLflow folders; what begins with a dot is none, and links to folders are not
+    followed.
+    """
     for folder, folders, files in os.walk(source):
         here = Path(folder)
         models = sorted(one for one in folders if (here / one / MODEL_FOLDER_FILE).is_file())

@@ -28,7 +28,9 @@ def compile_sklearn_trees(estimator: Any) -> CompiledModel | None:
 
 
 def _compilers() -> dict[type, Callable[[Any], CompiledModel]]:
-    """What compiles each class; a subclass may compute otherwise, so only the classes themselves are taken."""
+    """What compiles each class; a subclass may compute otherwise, so only the classes themselves are
+    taken.
+    """
     from sklearn import ensemble, tree
 
     return {
@@ -70,7 +72,9 @@ def _facts(estimator: Any, outputs: dict[str, int], recipe: str, **further: Any)
 def _tree_nodes(
     trees: Sequence[Any], values: Sequence[Floats], output: Sequence[int], columns: Any = None
 ) -> Nodes:
-    """The nodes of scikit-learn's `Tree` objects; `columns` are the features of each tree by its own numbers."""
+    """The nodes of scikit-learn's `Tree` objects; `columns` are the features of each tree by its own
+    numbers.
+    """
     features = [tree.feature for tree in trees]
     if columns is not None:
         features = [
@@ -198,7 +202,9 @@ def _histogram_boosting(estimator: Any) -> CompiledModel:
 
 
 def _original_features(estimator: Any) -> Any:
-    """The place in the input of each feature that the trees test: categorical features come first in theirs."""
+    """The place in the input of each feature that the trees test: categorical features come first in
+    theirs.
+    """
     categorical = estimator.is_categorical_
     if categorical is None:
         return np.arange(estimator.n_features_in_)

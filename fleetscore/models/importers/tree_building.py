@@ -54,8 +54,8 @@ def compile_trees(
     """Return the compiled model; ModelError `corrupt_model` where children, features or thresholds do not
     make trees.
 
-    `base` [outputs] is what the sums begin with, `constants` what the facts' recipe needs. `unsupported_model`
-    beyond the limits above.
+    `base` [outputs] is what the sums begin with, `constants` what the facts' recipe needs.
+    `unsupported_model` beyond the limits above.
     """
     _require_sizes(nodes, facts, base)
     order, leaf_order, span, counts = _preorder(nodes)
@@ -227,7 +227,9 @@ def _ranks(feature: Whole, threshold: Floats, bounds: Whole, cuts: Floats) -> Wh
 def _words(
     feature: Whole, set_of: Whole, sets: Sequence[Floats], bounds: Whole, cuts: Floats
 ) -> tuple[NDArray[np.uint64], Whole]:
-    """The bits of every distinct set over its feature's codes, and the word at which each node's set begins."""
+    """The bits of every distinct set over its feature's codes, and the word at which each node's set
+    begins.
+    """
     words: list[NDArray[np.uint64]] = []
     begins: dict[tuple[int, int], int] = {}
     size = 0

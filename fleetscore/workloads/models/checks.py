@@ -1,4 +1,6 @@
-"""Checks of a run's results before they are published: coverage, and what the settings expect of each output."""
+"""Checks of a run's results before they are published: coverage, and what the settings expect of each
+output.
+"""
 
 from __future__ import annotations
 

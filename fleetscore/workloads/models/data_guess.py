@@ -73,7 +73,9 @@ class DataGuess:
 
 
 def look_at_data(store: Store, folder: str, pattern: str = "") -> DataGuess:
-    """What lies below `folder` of the store, or matches `pattern`; InputError where there is nothing to read."""
+    """What lies below `folder` of the store, or matches `pattern`; InputError where there is nothing to
+    read.
+    """
     pattern = pattern or _pattern_of(store, folder)
     settings = DataSettings(path=pattern)
     listing = list_inputs(store, settings, None)

@@ -61,7 +61,9 @@ def _make(name: str, params: dict[str, Any]) -> Any:
 
 
 def _check_values(made: Any, name: str) -> None:
-    """InputError where scikit-learn refuses a parameter's value, in its words; LightGBM says so when it fits."""
+    """InputError where scikit-learn refuses a parameter's value, in its words; LightGBM says so when it
+    fits.
+    """
     validate = getattr(made, "_validate_params", None)
     if validate is None or name.startswith("lightgbm."):
         return

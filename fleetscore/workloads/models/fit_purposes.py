@@ -1,4 +1,6 @@
-"""What of [train] and [judge] does not fit settings, models and data, found before a training or a judgement."""
+"""What of [train] and [judge] does not fit settings, models and data, found before a training or a
+judgement.
+"""
 
 from __future__ import annotations
 

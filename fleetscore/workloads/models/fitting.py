@@ -1,4 +1,6 @@
-"""Fitting one key's model: hold out the last rows, measure, fit on all rows, compile and prove as at import."""
+"""Fitting one key's model: hold out the last rows, measure, fit on all rows, compile and prove as at
+import.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Results compared with what came: the column of the data that [judge] names, matched by partition and time."""
+"""Results compared with what came: the column of the data that [judge] names, matched by partition and
+time.
+"""
 
 from __future__ import annotations
 

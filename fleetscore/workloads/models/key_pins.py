@@ -40,8 +40,9 @@ def find_key_versions(
 ) -> KeyVersions:
     """The versions by the rows per partition and keys (`keyed`: partition, key_0 ..., rows).
 
-    A row belongs to the first of its keys that is pinned or has a model in `current`. A partition with a pin of
-    its own is left out; one with several pinned keys takes the version of that with the most rows, then the first.
+    A row belongs to the first of its keys that is pinned or has a model in `current`. A partition with a
+    pin of its own is left out; one with several pinned keys takes the version of that with the most rows,
+    then the first.
     """
     if not pins.keys or not keyed.num_rows:
         return KeyVersions()
@@ -72,7 +73,8 @@ def versions_of_rows(
 def _pinned_versions(columns: Sequence[pa.Array], pins: Pins, current: Bundle | None) -> list[str]:
     """The version that each row's key is pinned to; "" where the row belongs to a key that is not pinned.
 
-    Where the models in use cannot be opened, nobody knows whether a first choice has one: no later choice counts.
+    Where the models in use cannot be opened, nobody knows whether a first choice has one: no later choice
+    counts.
     """
     versions = np.full(len(columns[0]), "", object)
     is_open = np.ones(len(versions), bool)

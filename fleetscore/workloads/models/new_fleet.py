@@ -1,4 +1,6 @@
-"""A new fleet from its data and models: what each line of its settings is guessed from, and the file's text."""
+"""A new fleet from its data and models: what each line of its settings is guessed from, and the file's
+text.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A function of the user's own in fleets/ that scores each partition: found, and called with rows and model."""
+"""A function of the user's own in fleets/ that scores each partition: found, and called with rows and
+model.
+"""
 
 from __future__ import annotations
 

@@ -51,7 +51,9 @@ def _kept_type(name: str, settings: FleetSettings) -> pa.DataType:
 def make_results(
     block: Block, scores: ShardScores, settings: FleetSettings, kept: Bools, schema: pa.Schema
 ) -> pa.Table:
-    """The result rows that are kept, in the order of the shard's partitions, with the columns of the schema."""
+    """The result rows that are kept, in the order of the shard's partitions, with the columns of the
+    schema.
+    """
     mask = pa.array(kept)
     counts = np.diff(block.offsets)
     fields = [split_key(key) for key in block.partitions]

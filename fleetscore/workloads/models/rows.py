@@ -24,7 +24,9 @@ def key_kinds(settings: FleetSettings) -> dict[str, ColumnKind]:
 
 
 def row_kinds(settings: FleetSettings, features: Sequence[str]) -> dict[str, ColumnKind]:
-    """The columns that scoring reads, with their kinds: keys, features as numbers, and what is kept, as text."""
+    """The columns that scoring reads, with their kinds: keys, features as numbers, and what is kept, as
+    text.
+    """
     kinds = key_kinds(settings)
     numbers = {name: ColumnKind.NUMBER for name in features if name not in kinds}
     kept = {name: ColumnKind.TEXT for name in settings.data.keep if name not in {*kinds, *numbers}}

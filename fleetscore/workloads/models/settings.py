@@ -105,7 +105,9 @@ class ResultCheck:
 
 @dataclass(frozen=True, slots=True)
 class ExpectTable:
-    """The [expect] table: which partitions have to come, on which days, and what holds for input and results."""
+    """The [expect] table: which partitions have to come, on which days, and what holds for input and
+    results.
+    """
 
     partitions: str = ""  # models, data, or "seen in N days"; "": models where the key is the partition, else seen in 14 days
     least_scored: float = 0.0  # scored / (expected - skipped) below which nothing is published

@@ -17,7 +17,9 @@ _HOLDOUT = re.compile(r"last ([1-9][0-9]?)\s?%")
 
 @dataclass(frozen=True, slots=True)
 class TrainTable:
-    """The [train] table: the estimator of each model key, its target, and how a new model set comes into use."""
+    """The [train] table: the estimator of each model key, its target, and how a new model set comes into
+    use.
+    """
 
     estimator: str | tuple[str, ...] = ()  # by import path; several are the steps of a pipeline
     params: Mapping[str, Any] = field(default_factory=dict)  # of the estimator, the last step of a pipeline

@@ -274,7 +274,9 @@ def _table(data: bytes) -> pa.Table:
 
 
 def _one_each(profile: pa.Table) -> pa.Table:
-    """One line a partition, that with the most rows, where a partition's keys were trained in several shards."""
+    """One line a partition, that with the most rows, where a partition's keys were trained in several
+    shards.
+    """
     profile = profile.sort_by([("partition", "ascending"), ("n", "descending")])
     keys = profile["partition"].to_numpy(zero_copy_only=False)
     first = np.r_[True, keys[1:] != keys[:-1]] if len(keys) else np.empty(0, bool)

@@ -88,7 +88,9 @@ def named_keys(keys: pa.ChunkedArray, settings: FleetSettings) -> pa.ChunkedArra
 
 
 def training_features(settings: FleetSettings, base: Bundle | None) -> tuple[str, ...]:
-    """The features to learn from: those of the settings, else those of the models in use; never the target."""
+    """The features to learn from: those of the settings, else those of the models in use; never the
+    target.
+    """
     if base is None and not settings.data.features:
         raise InputError(
             "Nothing names the features.", fix='Add features = ["..."] to [data].', field="features"

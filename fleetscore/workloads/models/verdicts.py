@@ -1,4 +1,6 @@
-"""What becomes of each partition of a shard: scored, failed, skipped or late, with the cause and a sentence."""
+"""What becomes of each partition of a shard: scored, failed, skipped or late, with the cause and a
+sentence.
+"""
 
 from __future__ import annotations
 
@@ -65,8 +67,8 @@ def judge_rows(
 ) -> JudgedRows:
     """The features with missing numbers treated by `policy`: reject, drop, pass, or a number to fill in.
 
-    `taken` says by block which of the named features its model takes: no other is missed; None: all. A row that
-    is not used gets zeros, so that no model refuses the others' company for it.
+    `taken` says by block which of the named features its model takes: no other is missed; None: all. A row
+    that is not used gets zeros, so that no model refuses the others' company for it.
     """
     missing = {name: np.isnan(values) for name, values in columns.items()}
     missing = {name: mask for name, mask in missing.items() if mask.any()}

@@ -21,8 +21,8 @@ _SHOWN = 5
 def canonical_server(text: str) -> str:
     """The canonical spelling of an IP address; "" where the text is none.
 
-    Padded octets are decimal; IPv6 is written as RFC 5952 says, and an IPv4 address mapped into IPv6 is that
-    IPv4 address.
+    Padded octets are decimal; IPv6 is written as RFC 5952 says, and an IPv4 address mapped into IPv6 is
+    that IPv4 address.
 
     >>> canonical_server("010.000.0.7"), canonical_server("2001:DB8:0:0::01"), canonical_server("::ffff:10.0.0.7")
     ('10.0.0.7', '2001:db8::1', '10.0.0.7')

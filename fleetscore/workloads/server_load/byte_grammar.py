@@ -84,7 +84,9 @@ def cell_end(data, at):
 
 @compiled()
 def _exponent_in(data, start, stop):
-    """The exponent of ten in the span behind an "e", and whether it is one; beyond +-FAR it is cut to that."""
+    """The exponent of ten in the span behind an "e", and whether it is one; beyond +-FAR it is cut to
+    that.
+    """
     negative = start < stop and data[start] == 45
     if start < stop and (negative or data[start] == 43):
         start += 1

@@ -58,7 +58,9 @@ def _span(run: RunContext) -> tuple[int, int]:
 
 
 def discover_window(run: RunContext) -> Partitions:
-    """Every server with a session in the lookback of the window, and the months of hours to score them from."""
+    """Every server with a session in the lookback of the window, and the months of hours to score them
+    from.
+    """
     store = run.store
     first, stop = hours_read(run)
     sources, months, inputs = _prepared(run, first, stop)
@@ -158,7 +160,9 @@ def read_hours(
     columns: Sequence[str] | None = None,
     servers: Sequence[str] = (),
 ) -> pa.Table:
-    """The hours (HOURS or some columns of it) in [first_hour, stop_hour) of all servers, or of those named."""
+    """The hours (HOURS or some columns of it) in [first_hour, stop_hour) of all servers, or of those
+    named.
+    """
     parts = []
     for item in inputs:
         with store.open(item.path) as file:

@@ -1,5 +1,5 @@
-"""The features of a server's hour, from hours at least 48 back, and beside them (`week_features`) from the four
-weeks up to the forecast: one function for training, scoring and requests.
+"""The features of a server's hour, from hours at least 48 back, and beside them (`week_features`) from the
+four weeks up to the forecast: one function for training, scoring and requests.
 
 Lags and windows are in real hours and days. An hour or day without sessions has no load: its feature is
 NaN, not 0 and not the row before. Every number is a float64.

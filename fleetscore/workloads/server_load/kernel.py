@@ -328,7 +328,9 @@ def parse_block(data, start, stop, roles, table):
 
 @compiled()
 def mix_words(words, lanes):
-    """Fold 64-bit words into four lanes, each step one-to-one: a change of one word always changes its lane."""
+    """Fold 64-bit words into four lanes, each step one-to-one: a change of one word always changes its
+    lane.
+    """
     a, b, c, d = lanes[0], lanes[1], lanes[2], lanes[3]
     odd = np.uint64(0x9E3779B97F4A7C15)
     for k in range(0, len(words) - 3, 4):

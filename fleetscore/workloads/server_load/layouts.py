@@ -75,7 +75,9 @@ LAYOUTS = {
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """The layout of a file, or (with none) the code and the sentence that say why it cannot be read at all."""
+    """The layout of a file, or (with none) the code and the sentence that say why it cannot be read at
+    all.
+    """
 
     layout: Layout | None
     problem: str = ""

@@ -24,9 +24,9 @@ def load_of_raw(raw: Any, features: Any) -> Any:
 
 
 def chances_of_load(raw: Any, features: Any, limits: tuple[float, float]) -> Any:
-    """float64 (rows, 3): the chances of CLASSES where the log of the load is normal about its median, with the
-    spread that its quantiles tell; equal ones where the hour has no expected load. `limits` are the loads
-    above which classes begin.
+    """float64 (rows, 3): the chances of CLASSES where the log of the load is normal about its median, with
+    the spread that its quantiles tell; equal ones where the hour has no expected load. `limits` are the
+    loads above which classes begin.
     """
     median, upper = _log_quantiles(raw, features).T
     spread = np.maximum((upper - median) / _NORMAL_UPPER, _LEAST_SPREAD)

@@ -1,4 +1,6 @@
-"""How high the load will be: quantiles of the load, from trees on what an hour differs from its expected load."""
+"""How high the load will be: quantiles of the load, from trees on what an hour differs from its expected
+load.
+"""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ hours per month.
                                                    that grew, was copied or was renamed is not parsed again where it is the same
     partials/server_load/v6/hours/<month>-<name>.parquet   hourly peaks of a month; the name is that of the sums they come from
 
-Everything here is written whole and never changed. The folder may be deleted as a whole: the next run makes
-it again.
+Everything here is written whole and never changed. The folder may be deleted as a whole: the next run
+makes it again.
 """
 
 from __future__ import annotations

@@ -84,7 +84,9 @@ def _answer(
 
 
 def _differing(row: Mapping[str, Any], name: str, computed: float) -> str:
-    """A sentence when a calendar field that the row brings is not what its hour says; the hour is believed."""
+    """A sentence when a calendar field that the row brings is not what its hour says; the hour is
+    believed.
+    """
     given = row.get(name)
     if name not in _COMPARED or _is_missing(given):
         return ""

@@ -35,7 +35,9 @@ _DIRTY_SHARE = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How much to generate: servers and days, sessions in an hour that has some, and the share of such hours."""
+    """How much to generate: servers and days, sessions in an hour that has some, and the share of such
+    hours.
+    """
 
     servers: int
     days: int
@@ -147,7 +149,9 @@ def _frame(day: Day, shape: Shape, random: Any, width: int) -> Any:
 
 
 def _dirty_lines(random: Any, frame: Any, count: int) -> list[str]:
-    """Lines made from real rows that add nothing to any sum: each is rejected, or carries no readable number."""
+    """Lines made from real rows that add nothing to any sum: each is rejected, or carries no readable
+    number.
+    """
     import polars as pl
 
     chosen = frame[np.sort(random.integers(0, max(frame.height, 1), count))] if frame.height else frame
@@ -215,7 +219,9 @@ def write_samples(store: Store, folder: str, scale: float, seed: int) -> SampleR
 
 
 def _planted(day: Day, servers: int, days_left: int) -> Day:
-    """The day without the sessions of the silent server near the end and of the new one before its beginning."""
+    """The day without the sessions of the silent server near the end and of the new one before its
+    beginning.
+    """
     keep = np.ones(len(day.server), bool)
     if days_left < _HORIZON_DAYS + _WINDOWS + 2:
         keep &= day.server != servers - 1

@@ -84,7 +84,9 @@ def cached_trees(store: Store, workload: str, version: str) -> Trees:
 
 
 def score_shard(run: RunContext, shard: Shard) -> Iterator[Scored]:
-    """Classify the hours ahead of every server of the shard, some hundreds of servers of one model at a time."""
+    """Classify the hours ahead of every server of the shard, some hundreds of servers of one model at a
+    time.
+    """
     settings: ServerLoadSettings = run.settings
     targets = window_targets(run.window, settings.horizon_hours)
     first, stop = int(targets[0]) - LOOKBACK_HOURS, int(targets[0])

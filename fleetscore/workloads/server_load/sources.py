@@ -22,7 +22,9 @@ from fleetscore.workloads.server_load.settings import ServerLoadSettings
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """A file that is not used: why (a code and a sentence), and the sums that show which servers it concerns."""
+    """A file that is not used: why (a code and a sentence), and the sums that show which servers it
+    concerns.
+    """
 
     path: str
     cause: str

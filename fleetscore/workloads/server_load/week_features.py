@@ -1,8 +1,8 @@
 """What the four weeks before a moment say of a server's hour: its hour of the week, its kind of day, how far
 the server has moved from that lately, and how often it was medium or high.
 
-The server itself is described by such statistics, never by its name. Loads are log1p of the peak load here, apart
-from the lags; hours without sessions are left out. Nothing from the moment on is read.
+The server itself is described by such statistics, never by its name. Loads are log1p of the peak load here,
+apart from the lags; hours without sessions are left out. Nothing from the moment on is read.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class _Known:
 
 
 def build_week_features(load: Any, first_hour: int, at: tuple[Any, Any, Any], meaning: Meaning) -> Any:
-    """float64 (rows, WEEK_FEATURES) from loads (servers, hours from `first_hour` on, NaN where there is none).
+    """float64 (rows, WEEK_FEATURES) from loads (servers, hours from `first_hour` on, NaN where there is
+    none).
 
     `at` holds per row the number of the server, the hour, and the hour from which on nothing is known; the
     hour lies in the week after that.

@@ -1,4 +1,6 @@
-"""The kind server_load: what it implements of the seam. Each method imports what it needs when it is called."""
+"""The kind server_load: what it implements of the seam. Each method imports what it needs when it is
+called.
+"""
 
 from __future__ import annotations
 
