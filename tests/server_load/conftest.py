@@ -14,7 +14,7 @@ def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path / "store")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def line() -> Callable[..., str]:
     """Build a log line of 17 or 16 columns from the few cells that matter."""
 
@@ -34,7 +34,7 @@ def line() -> Callable[..., str]:
     return build
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def logs(line: Callable[..., str]) -> Callable[..., bytes]:
     """Build a file of one row an hour for each of some servers, for some days of June 2016."""
 

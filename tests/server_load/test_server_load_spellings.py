@@ -1,5 +1,6 @@
 """One server, many spellings of its address: sums, pins, profiles, settings, keys that people type, and windows of before."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -153,13 +154,22 @@ def test_pins_settings_and_typed_keys_in_another_spelling(
     assert (answer["ServerIP"], answer["model"]) == ("2001:DB8::1", first)
 
 
-@pytest.fixture
-def published(store: LocalStore, logs: Callable[..., bytes]) -> str:
-    """A run that published three servers, of which one has other spellings."""
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory, logs: Callable[..., bytes]) -> tuple[Path, str]:
+    """The folder of a store, and its run, that published three servers of which one has other spellings."""
+    store = LocalStore(folder := tmp_path_factory.mktemp("spellings"))
     store.write("settings/server_load.toml", _SMALL.encode())
     store.write(f"{_FOLDER}/a.csv", logs(["10.0.0.1", "10.0.0.2", "2001:db8::1"], 1, 28))
     run_training(store, "server_load", "2016-06-10", "2016-06-27")
-    return run_window(store, "server_load", "2016-06-27").request.run
+    return folder, run_window(store, "server_load", "2016-06-27").request.run
+
+
+@pytest.fixture
+def published(store: LocalStore, template: tuple[Path, str]) -> str:
+    """The template's run, in a store of its own."""
+    folder, run = template
+    shutil.copytree(folder, store.url.removeprefix("file://"), dirs_exist_ok=True)
+    return run
 
 
 @pytest.mark.parametrize("typed", ["2001:DB8::1", "2001:0db8:0:0::0001", "2001:db8::1"])
