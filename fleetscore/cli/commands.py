@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from fleetscore import __version__
+
 PIPE_CLOSED = 141
 """What a shell reports of a program that SIGPIPE ended."""
 
@@ -95,6 +97,7 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
+@click.version_option(__version__, prog_name="fleetscore", message="%(prog)s %(version)s")
 @click.option(
     "--debug", is_flag=True, help="Log what happens, and show the traceback of an unexpected error."
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+from fleetscore import __version__
 from fleetscore.cli.commands import fleetscore
 from fleetscore.cli.reference import help_texts, render_reference
 
@@ -60,6 +61,14 @@ def test_help_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("loaded: []")
+
+
+def test_the_version_is_an_option_too() -> None:
+    """`fleetscore --version`, as programs have it, names the version that is installed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "fleetscore", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"fleetscore {__version__}\n"
 
 
 def test_help_comes_at_once() -> None:

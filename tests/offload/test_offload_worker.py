@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -124,7 +125,28 @@ def test_base_images_and_packages_are_pinned() -> None:
     images = [defaults.get(stage.strip("${}"), stage) for stage in stages]
     assert images and all(re.fullmatch(r"python:\d+\.\d+\.\d+-\S+", image) for image in images)
     (installed,) = re.findall(r"pip install (.*?) *\\?$", text, re.MULTILINE)
-    assert installed == "--no-cache-dir --no-compile --no-deps --require-hashes -r /tmp/requirements.lock"
+    assert installed == "--no-cache-dir --no-deps --require-hashes -r /tmp/requirements.lock"
+
+
+def test_the_image_compiles_every_module_of_the_app_ahead(tmp_path: Path) -> None:
+    """After the image's own command, a worker that may write nothing finds each module of the app compiled."""
+    text = (ROOT / "worker_image" / "Dockerfile").read_text()
+    (command,) = re.findall(r"/opt/worker/bin/python (-m compileall .*?) */app", text)
+    app = tmp_path / "app"
+    for folder in ("fleetscore", "worker_image"):
+        shutil.copytree(
+            ROOT / folder, app / folder, ignore=shutil.ignore_patterns("__pycache__", "__compiled__")
+        )
+    subprocess.run([sys.executable, *command.split(), app], check=True, timeout=100)
+    for source in app.rglob("*.py"):
+        os.utime(source, (0, 0))  # layers and nodes keep other times
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(app), "PYTHONDONTWRITEBYTECODE": "1"}
+    loaded = subprocess.run(
+        [sys.executable, "-v", "-c", "import worker_image.__main__, fleetscore.pipeline.score"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=True, timeout=100,
+    ).stderr  # fmt: skip
+    assert re.search(rf"code object from '{app}/fleetscore/pipeline/__pycache__/score", loaded)
+    assert not re.findall(rf"code object from '?{app}/\S*\.py'?$", loaded, re.MULTILINE)
 
 
 def test_the_entry_point_is_named_by_its_path_and_needs_no_variable_of_the_image() -> None:
