@@ -367,17 +367,21 @@ def test_settings_out_of_range_are_refused(text: str, tmp_path: Path) -> None:
 
 
 def test_a_further_covariate_is_used(tmp_path: Path, chain: Any) -> None:
-    """A covariate that the settings declare is read from both files and changes the forecast; without it the file is unusable."""
+    """A covariate that the settings declare is read from both files and changes the forecast; the model takes no other for it."""
     store = LocalStore(tmp_path)
     random = np.random.default_rng(2)
     chain.history["holiday"] = (random.random(len(chain.history["week"])) < 0.3).astype(float)
     chain.future["holiday"] = (random.random(len(chain.future["week"])) < 0.3).astype(float)
     chain.history["sales"] *= 1 + 4 * chain.history["holiday"]
+    chain.history["fuel"], chain.future["fuel"] = chain.history["holiday"], chain.future["holiday"]
     chain.write(store)
-    store.write(
-        "settings/store_sales.toml", b"covariates = ['holiday']\nrounds = 30\ncalibration_blocks = 0\n"
-    )
+    settings = "covariates = ['{}']\nrounds = 30\ncalibration_blocks = 0\n"
+    store.write("settings/store_sales.toml", settings.format("holiday").encode())
     assert run_training(store, "store_sales", "0", ORIGIN).model_set
+    store.write("settings/store_sales.toml", settings.format("fuel").encode())
+    refused = run_window(store, "store_sales", ORIGIN)
+    assert {cause.cause for cause in refused.causes} == {"feature_mismatch"}
+    store.write("settings/store_sales.toml", settings.format("holiday").encode())
     run_window(store, "store_sales", ORIGIN)
     medians = results_of(store)["q50"].to_numpy()
     order = np.lexsort((chain.future["week"], chain.future["sku"], chain.future["store"]))

@@ -5,7 +5,7 @@ bit as LightGBM does.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from fleetscore.errors import ModelError
 from fleetscore.workloads.store_sales.forest_kernels import BLOCK_ROWS, encode, score_blocks
 
 MOST_LEAVES = 16
+COVARIATE = "covariate_"
+"""Begins the names by which LightGBM knows the further covariates, which it would not take by names of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,16 @@ def join_forests(forests: list[Forest]) -> Forest:
             for name in ("feature", "threshold", "stays", "value")
         ),
     )
+
+
+def name_covariates(forest: Forest, card: Mapping[str, Any]) -> Forest:
+    """The forest, which is trained with its covariates by number, with their names from the model set's card."""
+    named = tuple(card.get("features", ()))
+    numbered = [name.startswith(COVARIATE) for name in forest.features]
+    if not any(numbered) or len(named) != len(forest.features):
+        return forest
+    pairs = zip(named, forest.features, numbered, strict=True)
+    return replace(forest, features=tuple(name if is_number else own for name, own, is_number in pairs))
 
 
 def forest_arrays(forest: Forest) -> dict[str, NDArray[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -30,7 +30,7 @@ from fleetscore.workloads.store_sales.contract import (
 )
 from fleetscore.workloads.store_sales.features import feature_names
 from fleetscore.workloads.store_sales.forecasting import Forecast, forecast, forecast_weeks
-from fleetscore.workloads.store_sales.forest import Scorer, make_scorer
+from fleetscore.workloads.store_sales.forest import Scorer, make_scorer, name_covariates
 from fleetscore.workloads.store_sales.holiday_weeks import is_known_country
 from fleetscore.workloads.store_sales.input_files import usable_files
 from fleetscore.workloads.store_sales.loading import Span, load_panel
@@ -106,7 +106,8 @@ def _load_model(url: str, workload: str, version: str, covariates: tuple[str, ..
         own = own_forecaster.load_own(lambda name: read_model_file(store, model_set, name), covariates)
         return LoadedModel(version, None, own)
     quantile_model = unpack_model(read_model_file(store, model_set, FILE))
-    return LoadedModel(version, quantile_model, make_scorer(quantile_model.forest))
+    forest = name_covariates(quantile_model.forest, model_set.card)
+    return LoadedModel(version, replace(quantile_model, forest=forest), make_scorer(forest))
 
 
 def window_span(window: Window, loaded: LoadedModel, settings: StoreSalesSettings) -> Span:

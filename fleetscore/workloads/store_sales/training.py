@@ -13,7 +13,7 @@ from fleetscore.errors import ModelError
 from fleetscore.workloads.store_sales.chain import Chain
 from fleetscore.workloads.store_sales.contract import QUANTILES, StoreSalesSettings
 from fleetscore.workloads.store_sales.features import Cases, Prepared, build, every_step, feature_names
-from fleetscore.workloads.store_sales.forest import Forest, make_scorer, parse_lightgbm, predict
+from fleetscore.workloads.store_sales.forest import COVARIATE, Forest, make_scorer, parse_lightgbm, predict
 from fleetscore.workloads.store_sales.model_file import Fallback
 from fleetscore.workloads.store_sales.simple_forecasts import SimpleForecasts, fit_simple
 
@@ -106,7 +106,7 @@ def fit_cases(
 
     matrix, level = build(prepared, cases)
     target = prepared.log_sales[cases.series, cases.origin + cases.step] - level
-    names = list(feature_names([f"covariate_{i}" for i in range(len(prepared.extras))]))
+    names = list(feature_names([f"{COVARIATE}{i}" for i in range(len(prepared.extras))]))
     data = lightgbm.Dataset(matrix.T, target, feature_name=names, params=_parameters(0.5, settings))
     boosters = {q: lightgbm.train(_parameters(q, settings), data, settings.rounds) for q in quantiles}
     return {q: parse_lightgbm(booster.model_to_string()) for q, booster in boosters.items()}
