@@ -192,6 +192,45 @@ def test_daily_rows_add_up_to_their_weeks(plain: Filled, chain: Any, write: Any,
         load_panel(files, SPAN, ("1",), ())
 
 
+DATES = [  # of rows that are equal in all else, and whether they repeat
+    (["2026-11-16", "2026-11-16"], True),
+    (["2026-11-16", "2026-W47", "2026-11-16", "202647"], True),
+    (["2026-11-16", "2026-11-16T00:00:00"], True),
+    (["2026-11-16", "2026-11-17"], False),
+    (["2026-W47", "2026-11-22", "2026-11-16"], False),
+    (["2026-11-16T08:00:00", "2026-11-16T09:00:00"], False),
+]
+
+
+@pytest.mark.parametrize(("dates", "repeat"), DATES, ids=[" ".join(dates) for dates, _ in DATES])
+def test_equal_rows_of_several_dates_of_a_week_conflict(
+    dates: list[str], repeat: bool, write: Any, tmp_path: Path
+) -> None:
+    """Rows of one date are repeats; days or hours of a week are parts of it also where their numbers are equal, so none stands for it."""
+    store, count = LocalStore(tmp_path), len(dates)
+    ones = np.ones(count)
+    columns = {"store": ["1"] * count, "sku": ["a"] * count, "week": dates}
+    write(store, "history.csv", {**columns, "sales": 5 * ones, "price": ones, "deal": ones, "feat": ones})
+    week = parse_window("2026-W47", Cadence.WEEK).ordinal
+    filled = load(store, Span(Cadence.WEEK, week - 2, week + 1, week + 2), ("1",))
+    found = dict(zip(FINDINGS, filled.findings[0].tolist(), strict=True))
+    told = (count - 1, 0) if repeat else (0, count)
+    assert (found["repeated_rows"], found["conflicting_rows"]) == told
+    assert np.array_equal(filled.panel.sales[0, 2], 5.0 if repeat else np.nan, equal_nan=True)
+
+
+def test_equal_days_are_added_up(write: Any, tmp_path: Path) -> None:
+    """With `frequency = "day"` seven equal days are a week of seven times their sales."""
+    store, ones = LocalStore(tmp_path), np.ones(7)
+    days = [f"2026-11-{day}" for day in range(16, 23)]
+    columns = {"store": ["1"] * 7, "sku": ["a"] * 7, "week": days}
+    write(store, "history.csv", {**columns, "sales": 5 * ones, "price": ones, "deal": ones, "feat": ones})
+    week = parse_window("2026-W47", Cadence.WEEK).ordinal
+    files = find_files(store, StoreSalesSettings(frequency="day"), "store_sales")
+    filled = load_panel(files, Span(Cadence.WEEK, week - 1, week + 1, week + 2), ("1",), ())
+    assert (filled.panel.sales[0, 1], filled.findings[0, FINDINGS.index("conflicting_rows")]) == (35.0, 0)
+
+
 def test_stores_that_are_not_asked_for_are_not_read(chain: Any, plain: Filled, tmp_path: Path) -> None:
     """A shard's panel has its own stores only, with the same numbers as among all."""
     store = LocalStore(tmp_path / "some")
@@ -238,7 +277,7 @@ def test_natural_order_sorts_numbers_by_value() -> None:
 
 ROW = st.tuples(
     st.integers(0, 2), st.integers(0, 1), st.integers(0, 9), st.sampled_from([np.nan, -1.0, 0.0, 5.0, 6.0]),
-    st.sampled_from([np.nan, 0.0, 1.5, 2.0]),
+    st.sampled_from([np.nan, 0.0, 1.5, 2.0]), st.sampled_from([0, 0, 1, 86_401]),
 )  # fmt: skip
 
 
@@ -252,11 +291,12 @@ def fill(history: list[Any], future: list[Any]) -> Filled:
 
 
 def batch(rows: list[Any]) -> RowBatch:
-    columns = np.array(rows, float).reshape(-1, 5).T
+    columns = np.array(rows, float).reshape(-1, 6).T
     codes = columns[:2].astype(np.int32)
     return RowBatch(
         Labels(codes[0], ("a", "b", "elsewhere")), Labels(codes[1], ("x", "y")), columns[2].astype(np.int64), columns[3],
         np.zeros(len(rows)), np.zeros(len(rows)), columns[4][None], np.empty((0, len(rows))), np.zeros(len(rows), np.uint8),
+        columns[5].astype(np.int32),
     )  # fmt: skip
 
 

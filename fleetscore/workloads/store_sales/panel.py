@@ -23,7 +23,7 @@ FINDINGS = (
     "price_not_positive",
     "overlap",  # history rows of a (SKU, week) that the future has too
     "repeated_rows",  # rows of a (SKU, week) after its first in the same role, where none contradicts another
-    "conflicting_rows",  # rows of a (SKU, week) whose rows contradict each other
+    "conflicting_rows",  # rows of a (SKU, week) whose rows contradict each other, or are of several dates
 )
 """What is counted per store while filling; the order of Filled.findings' columns."""
 
@@ -71,7 +71,8 @@ class PanelFiller:
 
     The weeks [first_week, stop_week) are kept. Sales are read before `origin_week` only; from it on, the
     future's covariates stand and the history's fill what the future does not have. Rows of one (store, SKU,
-    week) in the same role that contradict each other make that week unknown, whatever their order.
+    week) in the same role that contradict each other make that week unknown, whatever their order; so do rows
+    of several dates or times, also where they are equal: they are parts of the week, not repeats.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class PanelFiller:
         self._cells = np.empty((4 + covariates, 0, self._weeks))  # sales, price, deal, feat, covariates
         self._seen = np.empty((0, self._weeks), np.uint8)
         self._rows = np.empty((0, self._weeks), np.int32)  # rows that stand for the cell
+        self._since_s = np.empty((0, self._weeks), np.int32)  # of the first of them that has a date
         self._keys = np.empty((0, 2), np.int64)  # store and SKU of each series
         self._count = 0
         self._findings = np.zeros((len(stores), len(FINDINGS)), np.int64)
@@ -133,8 +135,8 @@ class PanelFiller:
             self._make_room()
             row, self._count = _scatter(
                 row, self._count, role, self._origin, self._first_week, store, sku, batch.week, batch.sales, batch.deal,
-                batch.feat, batch.prices, price_row, batch.covariates, batch.unreadable, self._slots, self._keys,
-                self._cells, self._seen, self._rows, self._findings,
+                batch.feat, batch.prices, price_row, batch.covariates, batch.unreadable, batch.since_s, self._slots,
+                self._keys, self._cells, self._seen, self._rows, self._since_s, self._findings,
             )  # fmt: skip
 
     def _codes(self, codes: NDArray[np.int32], targets: list[int]) -> NDArray[np.int64]:
@@ -164,6 +166,7 @@ class PanelFiller:
             self._cells = _longer(self._cells, 1, self._count, capacity)
             self._seen = _longer(self._seen, 0, self._count, capacity)
             self._rows = _longer(self._rows, 0, self._count, capacity)
+            self._since_s = _longer(self._since_s, 0, self._count, capacity)
             self._keys = _longer(self._keys, 0, self._count, capacity)
 
     def _sku_ranks(self) -> NDArray[np.int64]:
@@ -230,8 +233,8 @@ def _differs(a: float, b: float) -> bool:
 @compiled()
 def _scatter(
     row: int, count: int, role: int, origin: int, first_week: int, store: Any, sku: Any, week: Any, sales: Any,
-    deal: Any, feat: Any, prices: Any, price_row: Any, covariates: Any, unreadable: Any, slots: Any, keys: Any,
-    cells: Any, seen: Any, rows: Any, findings: Any,
+    deal: Any, feat: Any, prices: Any, price_row: Any, covariates: Any, unreadable: Any, since_s: Any, slots: Any,
+    keys: Any, cells: Any, seen: Any, rows: Any, cell_since_s: Any, findings: Any,
 ) -> tuple[int, int]:  # fmt: skip
     """Write rows from `row` on until all are written or a new series finds no room; gives the next row and
     the number of series.
@@ -251,6 +254,7 @@ def _scatter(
             if count == seen.shape[0]:
                 return r, count
             _open_series(count, i, k, slots, keys, cells, seen, rows)
+            cell_since_s[count, :] = 0
             count += 1
         findings[i, 0] += 1
         findings[i, 2] += 1 if unreadable[r] > 0 else 0
@@ -262,7 +266,10 @@ def _scatter(
         values[2], values[3] = deal[r], feat[r]
         for c in range(covariates.shape[0]):
             values[4 + c] = covariates[c, r]
-        rows[slots[i, k], w] += _settle_cell(values, slots[i, k], w, role, origin, cells, seen, findings[i])
+        stands = _settle_cell(values, slots[i, k], w, role, origin, cells, seen, findings[i])
+        rows[slots[i, k], w] += stands
+        if stands > 0 and since_s[r] > 0:
+            _settle_time(since_s[r], slots[i, k], w, cell_since_s, seen)
     return store.size, count
 
 
@@ -321,3 +328,12 @@ def _settle_cell(
         elif _differs(cells[c, slot, week], values[c]):
             seen[slot, week] = mark | _CONFLICT
     return 1
+
+
+@compiled()
+def _settle_time(since_s: int, slot: int, week: int, cell_since_s: Any, seen: Any) -> None:
+    """Take the first date or time of the cell; mark a conflict where a further row has another."""
+    if cell_since_s[slot, week] == 0:
+        cell_since_s[slot, week] = since_s
+    elif cell_since_s[slot, week] != since_s:
+        seen[slot, week] |= _CONFLICT

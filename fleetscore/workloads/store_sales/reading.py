@@ -14,7 +14,7 @@ from fleetscore.records import InputFile
 from fleetscore.sources import ColumnKind, DataSettings, RejectTally, Rows, our_names, read_batches
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence
-from fleetscore.workloads.store_sales.weeks import UNREADABLE, read_weeks
+from fleetscore.workloads.store_sales.weeks import UNREADABLE, read_times, read_weeks
 
 _KEYS = dict.fromkeys(("store", "sku", "week"), ColumnKind.LABEL)
 NEUTRAL = {"price": 1.0, "deal": 0.0, "feat": 0.0}
@@ -61,6 +61,7 @@ class RowBatch:
     prices: NDArray[np.float64]  # price columns x rows
     covariates: NDArray[np.float64]  # covariates x rows
     unreadable: NDArray[np.uint8]  # whether a number cell of the row is unreadable
+    since_s: NDArray[np.int32]  # 1 + seconds since its week or day began; 0 where no date or stamp says it
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,18 +149,21 @@ class Reader:
                 out[row] = numbers(name)
             return out
 
+        week = _labels(table["week"])
+        ordinals, since_s = read_times(week.values, cadence, self.data, self.zone)
         unreadable = np.zeros(table.num_rows, np.uint8)
         unreadable[list(rows.texts)] = 1
         return RowBatch(
             store=_labels(table["store"]),
             sku=_labels(table["sku"]),
-            week=self._weeks(_labels(table["week"]), cadence),
+            week=np.append(ordinals, UNREADABLE)[week.codes],
             sales=numbers("sales") if columns.sales else np.empty(0),
             deal=numbers("deal"),
             feat=numbers("feat"),
             prices=stacked(columns.prices),
             covariates=stacked(columns.covariates),
             unreadable=unreadable,
+            since_s=np.append(since_s, np.int32(0))[week.codes],
         )
 
     def _weeks(self, labels: Labels, cadence: Cadence) -> NDArray[np.int64]:

@@ -24,6 +24,8 @@ UNREADABLE = -1
 
 _EPOCH = date(1970, 1, 1)
 _MONDAY_OFFSET = 3  # 1970-01-01 was a Thursday
+_DAY_S = 86_400
+_NO_TIME = np.iinfo(np.int64).min
 _ISO_WEEK = re.compile(r"(\d{4})-?W(\d{1,2})", re.ASCII)
 _YEAR_AND_WEEK = re.compile(r"((?:19|20|21)\d\d)(0[1-9]|[1-4]\d|5[0-3])", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -41,17 +43,30 @@ def read_weeks(texts: Sequence[str], cadence: Cadence, data: DataSettings, zone:
     >>> read_weeks(["2019-W06", "2019-W6", "201906", "2019-02-10"], Cadence.WEEK, DataSettings(), "UTC").tolist()
     [2562, 2562, 2562, 2562]
     """
+    return read_times(texts, cadence, data, zone)[0]
+
+
+def read_times(
+    texts: Sequence[str], cadence: Cadence, data: DataSettings, zone: str
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Ordinals as `read_weeks` gives them, and of each date or stamp 1 + the seconds since its week or day
+    began; 0 where the text names the week itself.
+
+    >>> [part.tolist() for part in read_times(["2019-W06", "2019-02-05"], Cadence.WEEK, DataSettings(), "UTC")]
+    [[2562, 2562], [0, 86401]]
+    """
     if cadence is Cadence.INDEX:
         numbers = (int(t) if _NUMBER.fullmatch(t) and not names_iso_week(t) else UNREADABLE for t in texts)
-        return np.array(list(numbers), np.int64)
-    days = _days(texts, data, zone)
-    if cadence is Cadence.DAY:
-        return days
+        return np.array(list(numbers), np.int64), np.zeros(len(texts), np.int32)
+    seconds = _seconds(texts, data, zone)
+    days = np.where(seconds == _NO_TIME, UNREADABLE, seconds // _DAY_S)
     weeks = np.where(days == UNREADABLE, UNREADABLE, (days + _MONDAY_OFFSET) // 7)
-    for at, text in enumerate(texts):
+    ordinals, first_day = (days, days) if cadence is Cadence.DAY else (weeks, weeks * 7 - _MONDAY_OFFSET)
+    since = np.where(days == UNREADABLE, 0, 1 + seconds - first_day * _DAY_S).astype(np.int32)
+    for at, text in enumerate(texts if cadence is not Cadence.DAY else ()):
         if match := _ISO_WEEK.fullmatch(text) or _YEAR_AND_WEEK.fullmatch(text):
-            weeks[at] = _week(int(match[1]), int(match[2]))
-    return weeks
+            ordinals[at], since[at] = _week(int(match[1]), int(match[2])), 0
+    return ordinals, since
 
 
 def cover_history(settings: StoreSalesSettings, window: Window) -> TableCover:
@@ -81,25 +96,26 @@ def _week(year: int, week: int) -> int:
     return ((monday - _EPOCH).days + _MONDAY_OFFSET) // 7
 
 
-def _days(texts: Sequence[str], data: DataSettings, zone: str) -> NDArray[np.int64]:
-    """Days since 1970 of dates as they stand, and of stamps in the zone; UNREADABLE where a text is neither."""
+def _seconds(texts: Sequence[str], data: DataSettings, zone: str) -> NDArray[np.int64]:
+    """Seconds since 1970, by the local clock, of dates as they stand, and of stamps in the zone; _NO_TIME where
+    a text is neither.
+    """
     form = data.time_format
     if form in EPOCHS or "%H" in form or "%I" in form:
-        return _local_days(TimeReader(form, data.timezone).read(pa.array(texts, pa.string()), ()), zone)
+        return _local_seconds(TimeReader(form, data.timezone).read(pa.array(texts, pa.string()), ()), zone)
     if form:
-        return _local_days(TimeReader(form, "UTC").read(pa.array(texts, pa.string()), ()), "UTC")
+        return _local_seconds(TimeReader(form, "UTC").read(pa.array(texts, pa.string()), ()), "UTC")
     is_day = [_DAY.fullmatch(text) is not None for text in texts]
     dates = [text if day else None for text, day in zip(texts, is_day, strict=True)]
     stamps = [None if day else text for text, day in zip(texts, is_day, strict=True)]
-    whole = _local_days(TimeReader("", "UTC").read(pa.array(dates, pa.string()), ()), "UTC")
+    whole = _local_seconds(TimeReader("", "UTC").read(pa.array(dates, pa.string()), ()), "UTC")
     if all(is_day):
         return whole
-    timed = _local_days(TimeReader("", data.timezone).read(pa.array(stamps, pa.string()), ()), zone)
+    timed = _local_seconds(TimeReader("", data.timezone).read(pa.array(stamps, pa.string()), ()), zone)
     return np.where(is_day, whole, timed)
 
 
-def _local_days(times: pa.Array, zone: str) -> NDArray[np.int64]:
-    local = pc.local_timestamp(times.cast(pa.timestamp("us", tz=zone)))
-    days = local.cast(pa.date32(), safe=False).cast(pa.int32()).fill_null(UNREADABLE)
-    found: NDArray[np.int64] = days.to_numpy(zero_copy_only=False).astype(np.int64)
-    return found
+def _local_seconds(times: pa.Array, zone: str) -> NDArray[np.int64]:
+    local = pc.local_timestamp(times.cast(pa.timestamp("us", tz=zone))).cast(pa.int64())
+    micros: NDArray[np.int64] = local.fill_null(_NO_TIME).to_numpy(zero_copy_only=False)
+    return np.where(micros == _NO_TIME, _NO_TIME, micros // 1_000_000)
