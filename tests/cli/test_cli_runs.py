@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -115,13 +116,24 @@ def test_a_retry_of_what_did_not_fail_makes_no_round(
     assert read_run(hosted, f"{run}-r2").state == "published"
 
 
-def _limit_handles(pids: list[int], limits: dict[int, tuple[int, int]]) -> None:
-    """Leave the processes no file handle beyond those that are open, or give them the limits that they had."""
+def _limit_handles(pids: list[int]) -> None:
+    """Leave the processes no file handle beyond those that are open."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, FileNotFoundError):
             _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-            limit = limits.get(pid) or (len(list(Path(f"/proc/{pid}/fd").iterdir())), hard)
-            limits[pid] = resource.prlimit(pid, resource.RLIMIT_NOFILE, limit)
+            resource.prlimit(
+                pid, resource.RLIMIT_NOFILE, (len(list(Path(f"/proc/{pid}/fd").iterdir())), hard)
+            )
+
+
+def _free_handles(app: int) -> None:
+    """Give the app's processes all handles again, those too that a limited one has started meanwhile."""
+    for _ in range(10):
+        for pid in _below(app):
+            with contextlib.suppress(ProcessLookupError):
+                _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+        time.sleep(0.5)
 
 
 def _below(pid: int) -> list[int]:
@@ -131,17 +143,16 @@ def _below(pid: int) -> list[int]:
 
 
 @pytest.mark.slow
-def test_a_command_waits_while_the_app_lacks_file_handles(hosted: Store, command: Command) -> None:
+def test_a_command_waits_while_the_app_lacks_file_handles(hosted: Store, program: Command) -> None:
     """Where no worker of the app can open a file for seconds, the run is started or followed again, and published."""
     window = "2026-01-03T12"
     write_lines(hosted, window, [("a", 1, "ok"), ("b", 2, "ok")])
     app = EmbeddedHost(hosted.url).find()
     assert app is not None
-    workers, limits = _below(app.pid), {}
-    _limit_handles(workers, limits)
-    again = threading.Timer(2.0, _limit_handles, (workers, limits))
+    _limit_handles(_below(app.pid))
+    again = threading.Timer(2.0, _free_handles, (app.pid,))
     again.start()
-    said = command("run", "toy", "--window", window, store=hosted)
+    said = program("run", "toy", "--window", window, "--store", hosted.url)
     again.join()
     assert (said.code, read_run(hosted, f"toy-{window}").counts) == (0, {"scored": 2}), said
 
