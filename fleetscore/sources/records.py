@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 from fleetscore.records import InputFile
 
 REJECTS_KEPT = 5
+"""Of each cause and column of a file."""
 
 
 class ColumnKind(StrEnum):
@@ -67,11 +68,24 @@ class Reject:
     text: str
 
 
+def first_of_each(rejects: Iterable[Reject]) -> tuple[Reject, ...]:
+    """The first few of each cause and column, in their order: no cause takes the places of another's."""
+    kept: Counter[tuple[str, str]] = Counter()
+    found = []
+    for reject in rejects:
+        kind = reject.cause, reject.column
+        if kept[kind] < REJECTS_KEPT:
+            kept[kind] += 1
+            found.append(reject)
+    return tuple(found)
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Rows of one file under our names, those that were rejected, and what is to be said of them.
 
-    `rejected` counts all rejects by cause; `rejects` holds the first few with their places. `places` are
+    `rejected` counts all rejects by cause; `rejects` holds the first few of each cause and column with
+    their places. `places` are
     the lines or rows of the file that the rows stand in; `texts` has, by row of the table, the first text
     that stands in place of a number.
     """
@@ -88,7 +102,8 @@ class Rows:
         found = [f"{path}: {remark}" for remark in self.remarks]
         for cause, count in self.rejected.items():
             first = next((reject for reject in self.rejects if reject.cause == cause), None)
-            example = f"; first at {first.place}, {first.column}: {first.text[:80]!r}" if first else ""
+            column = f", {first.column}" if first and first.column else ""
+            example = f"; first at {first.place}{column}: {first.text[:80]!r}" if first else ""
             found.append(f"{path}: {count} rows rejected ({cause}){example}.")
         return found
 
@@ -98,15 +113,15 @@ class RejectTally:
     """Counts what was rejected of a file that is read piece by piece; mutable, since it counts."""
 
     rejected: Counter[str] = field(default_factory=Counter)
-    rejects: list[Reject] = field(default_factory=list)
+    rejects: tuple[Reject, ...] = ()
     remarks: dict[str, None] = field(default_factory=dict)
 
     def add(self, rows: Rows) -> None:
-        """Count those of a piece, and keep the first few."""
+        """Count those of a piece, and keep the first few of each cause and column."""
         self.rejected.update(rows.rejected)
-        self.rejects += rows.rejects[: REJECTS_KEPT - len(self.rejects)]
+        self.rejects = first_of_each((*self.rejects, *rows.rejects))
         self.remarks |= dict.fromkeys(rows.remarks)
 
     def of(self, table: pa.Table) -> Rows:
         """The file's rows with all that was counted."""
-        return Rows(table, dict(self.rejected), tuple(self.rejects), tuple(self.remarks))
+        return Rows(table, dict(self.rejected), self.rejects, tuple(self.remarks))

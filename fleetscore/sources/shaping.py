@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from fleetscore.errors import FileError, InputError
 from fleetscore.sources.numbers import is_text, read_numbers
 from fleetscore.sources.patterns import Span
-from fleetscore.sources.records import REJECTS_KEPT, ColumnKind, Reject, Rows
+from fleetscore.sources.records import REJECTS_KEPT, ColumnKind, Reject, Rows, first_of_each
 from fleetscore.sources.request import RawRows, Request
 from fleetscore.sources.settings import Melt
 from fleetscore.sources.times import TIME, within_years
@@ -47,7 +47,7 @@ class _Kept:
         """Count the rows of a mask, and keep the first few."""
         rows = np.flatnonzero(mask)
         self.rejected[cause] += len(rows)
-        for row in rows[: REJECTS_KEPT - len(self.rejects)].tolist():
+        for row in rows[:REJECTS_KEPT].tolist():
             text = "" if texts is None else _shown(texts[row])
             self.rejects.append(Reject(cause, f"{self.unit} {self.numbers[row]}", column, text[:80]))
 
@@ -91,12 +91,11 @@ def shape_rows(request: Request, raw: RawRows) -> Rows:
         elif kind in (ColumnKind.CODED, ColumnKind.LABEL):
             kept.columns[name] = _coded(kept.columns[name])
     kept.rejected.update(reject.cause for reject in raw.rejects)
-    rejects = [*raw.rejects, *kept.rejects][:REJECTS_KEPT]
     out = pa.table({name: kept.columns[name] for name in kinds})
     return Rows(
         out,
         {c: n for c, n in kept.rejected.items() if n},
-        tuple(rejects),
+        first_of_each((*raw.rejects, *kept.rejects)),
         raw.remarks,
         kept.numbers,
         kept.texts,

@@ -372,6 +372,18 @@ def test_a_row_that_cannot_be_answered_is_refused_with_its_field(
     assert refused.value.field == field
 
 
+@pytest.mark.parametrize(
+    ("value", "what"), [(["VAN-1"], "a list"), ({"id": "VAN-1"}, "an object"), (True, "true or false")]
+)
+def test_a_key_that_is_no_text_is_refused_as_what_it_is(store: Store, value: object, what: str) -> None:
+    """A list in place of a key is there, so the message says what it is, not that it lacks."""
+    pin_models(store, {"VAN-1": fitted(1)})
+    kind = require(get_workload(store, "vans"), ScoresRows)
+    with pytest.raises(InputError, match=f"The van_id of row 0 is {what}; it must be text") as refused:
+        kind.score_rows(store, read_pins(store, "vans"), [{**ROW, "van_id": value}])
+    assert refused.value.field == "rows[0].van_id"
+
+
 def test_a_number_for_a_key_with_leading_zeros_is_refused(store: Store, change_settings: Change) -> None:
     """Its van's own model would be passed over for the depot's; numbers that are keys, and others, are answered."""
     change_settings("[models]", '[models]\nkey = ["{van_id}", "{depot}"]')

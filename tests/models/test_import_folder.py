@@ -64,6 +64,7 @@ def test_one_bad_file_of_each_kind_is_refused_by_name_and_the_others_are_importe
     (tmp_path / "e-crash.pkl").write_bytes(pickle.dumps(Hostile(signal.raise_signal, signal.SIGSEGV.value)))
     (tmp_path / "g-list.pkl").write_bytes(pickle.dumps([1, 2]))
     (tmp_path / "h-module.pkl").write_bytes(b"cno_such_module\nModel\n.")
+    os.mkfifo(tmp_path / "k-pipe.pkl")
     (tmp_path / "i-exit.pkl").write_bytes(pickle.dumps(Hostile(os._exit, 3)))
     (tmp_path / "j-memory.pkl").write_bytes(pickle.dumps(Hostile(np.ones, 1 << 36)))
     options = ImportOptions(trusted=True, processes=1, limits=ImportLimits(memory_bytes=1 << 30))
@@ -79,6 +80,7 @@ def test_one_bad_file_of_each_kind_is_refused_by_name_and_the_others_are_importe
         "h-module.pkl": "unsupported_model",
         "i-exit.pkl": "unreadable_model",
         "j-memory.pkl": "import_limit",
+        "k-pipe.pkl": "unknown_model_format",
     }
     good = [found[name] for name in ("good-1.joblib", "good-2.joblib.gz", "good-3.pkl")]
     assert [one.key for one in good] == ["good-1", "good-2", "good-3"]

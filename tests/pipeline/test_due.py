@@ -16,7 +16,7 @@ NOW = datetime(2026, 1, 1, 6, 30, tzinfo=UTC)
 
 def submit_due_windows(store: Store, workload: str, now: datetime) -> list[Submission]:
     """What a tick at that time submits for the workload."""
-    return due.submit_due_windows(store, find_workload(store, workload), now)
+    return due.submit_due_windows(store, find_workload(store, workload), now, now)
 
 
 def write_hours(store: Store, hours: range) -> None:
@@ -45,6 +45,14 @@ def test_missed_ticks_heal_themselves(store: Store) -> None:
     later = NOW + timedelta(hours=4)
     assert tick(store, later) == [f"2026-01-01T{h:02d}" for h in (6, 7, 8, 9)]
     assert tick(store, later) == []
+
+
+def test_a_run_of_a_missed_tick_was_requested_when_it_was_started(store: Store) -> None:
+    """Its duration counts from there: a host that comes back hours after the tick is no slow run."""
+    write_hours(store, range(12))
+    late = NOW + timedelta(hours=13)
+    [submission] = due.submit_due_windows(store, find_workload(store, "toy"), NOW, late)
+    assert (submission.request.window, submission.request.requested) == ("2026-01-01T05", late)
 
 
 def test_two_ticks_at_once_start_a_window_once(store: Store) -> None:

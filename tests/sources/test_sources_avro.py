@@ -75,7 +75,7 @@ def test_bodies_that_hold_no_reading_are_told(store: Store) -> None:
     assert reading.table.to_pylist() == [ROW]
     [rows] = reading.rows.values()
     assert rows.rejected == {"empty_body": 2, "bad_body": 4}
-    assert [reject.place for reject in rows.rejects] == [f"event {n}" for n in range(1, 6)]
+    assert [reject.place for reject in rows.rejects] == [f"event {n}" for n in range(1, 7)]
 
 
 def test_an_event_captured_twice_counts_once(store: Store) -> None:

@@ -5,6 +5,7 @@ column.
 import gzip
 import itertools
 import time
+from collections import Counter
 from typing import Any
 
 import pyarrow as pa
@@ -127,6 +128,17 @@ def test_lines_at_fault_are_told_and_cost_no_other(store: Store) -> None:
     told = {(reject.cause, reject.place, reject.column, reject.text) for reject in rows.rejects}
     assert {("bad_row", "line 5", "", "short"), ("bad_time", "line 7", "ts", "noon")} <= told
     assert ("bad_number", "line 9", "km", "1e400") in told
+
+
+def test_a_frequent_cause_leaves_the_examples_of_others(store: Store) -> None:
+    """Of each cause and column the first five rows are kept, so that a rare one has its example after many others."""
+    content = LINES.encode() + b"short\n" * 30 + b"noon,x,1\n" * 30 + b"2026-03-04T10:42:00Z,x,many\n"
+    rows = rows_of(read(store, "a.csv", content))
+    assert rows.rejected == {"bad_row": 30, "bad_time": 30, "bad_number": 1}
+    assert Counter(reject.cause for reject in rows.rejects) == {"bad_row": 5, "bad_time": 5, "bad_number": 1}
+    told = rows.sentences("a.csv")
+    assert "a.csv: 30 rows rejected (bad_row); first at line 5: 'short'." in told
+    assert "a.csv: 1 rows rejected (bad_number); first at line 65, km: 'many'." in told
 
 
 def test_a_quoted_cell_may_hold_lines_and_an_open_quote_costs_one(

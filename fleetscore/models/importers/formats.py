@@ -70,12 +70,18 @@ def detect_format(path: Path, *, any_suffix: bool = False) -> Format:
     """The format that the file or folder at `path` holds; with `any_suffix`, whatever its suffix promises.
 
     Raises ModelError `empty_model` for zero bytes, `model_too_large` above SIZE_LIMIT_BYTES,
-    `unknown_model_format` for content of no known format, and `wrong_model_suffix` where the suffix
-    promises another format than the content.
+    `unknown_model_format` for content of no known format and for pipes, sockets and devices, and
+    `wrong_model_suffix` where the suffix promises another format than the content.
     """
     if path.is_dir():
         return Format.MLFLOW
     size_bytes = path.stat().st_size
+    if not path.is_file():
+        raise ModelError(
+            "It is no file but a pipe, a socket or a device.",
+            fix="Write a file.",
+            code="unknown_model_format",
+        )
     if size_bytes == 0:
         raise ModelError("The file has zero bytes.", fix="Write the model again.", code="empty_model")
     if size_bytes > SIZE_LIMIT_BYTES:

@@ -43,9 +43,9 @@ def submit_due(store: Store, now: datetime) -> list[Submission]:
     return found
 
 
-def submit_due_windows(store: Store, known: KnownWorkload, now: datetime) -> list[Submission]:
-    """The runs of the windows that were due at `now` and never ran, oldest first, and those whose starter
-    died; no data, no windows.
+def submit_due_windows(store: Store, known: KnownWorkload, tick: datetime, now: datetime) -> list[Submission]:
+    """The runs, requested `now`, of the windows that were due at `tick` and never ran, oldest first, and those
+    whose starter died; no data, no windows.
 
     With nothing published yet the newest due window is requested; older ones are a backfill's work.
     """
@@ -53,7 +53,7 @@ def submit_due_windows(store: Store, known: KnownWorkload, now: datetime) -> lis
     if not has_input(store, workload):
         return []
     submissions = []
-    for window in list_due(store, workload, known.policy, now):
+    for window in list_due(store, workload, known.policy, tick):
         newest = newest_round(store, workload.name, window.key)
         if newest is None:
             submissions.append(submit_run(store, workload.name, window.key, now, "timer"))
@@ -75,7 +75,7 @@ def _submit_workload(store: Store, known: KnownWorkload, now: datetime) -> list[
     key = (store.url, known.name)
     if tick is None or (_done.get(key, (None, now))[0] == tick and now - _done[key][1] < _AGAIN):
         return []
-    found = submit_due_windows(store, known, tick)
+    found = submit_due_windows(store, known, tick, now)
     if not found and known.workload is not None and has_input(store, known.workload):
         _done[key] = (tick, now)
     return found

@@ -125,8 +125,8 @@ def _keep_rows(
     for reject in rows.rejects:
         sample.examples.setdefault((reject.cause, reject.column), f"{reject.text!r} in {reject.place}")
     for cause, count in rows.rejected.items():
-        column = next((one.column for one in rows.rejects if one.cause == cause), "")
-        sample.rejected[cause, column] += count
+        columns = dict.fromkeys(one.column for one in rows.rejects if one.cause == cause and one.column)
+        sample.rejected[cause, " and ".join(columns)] += count
     sample.rows += table.num_rows
     sample.partitions |= set(pc.unique(partition_keys(table, settings)).to_pylist())
     for name in set(features) & set(table.column_names):
@@ -167,7 +167,7 @@ def _rejections(sample: Sample) -> list[Misfit]:
     other = "{count:,} rows cannot be read ({column}), such as {example}."
     found = []
     for (cause, column), count in sample.rejected.items():
-        example = sample.examples.get((cause, column), "the first")
+        example = sample.examples.get((cause, column.partition(" and ")[0]), "the first")
         text = texts.get(cause, other) if column else unplaced.get(cause, "{count:,} rows cannot be read.")
         detail = text.format(count=count, column=column, example=example)
         fix = "Correct the data, or say in [data] how it is written."

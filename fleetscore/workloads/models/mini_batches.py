@@ -164,10 +164,12 @@ def _texts(rows: Sequence[Mapping[str, Any]], settings: FleetSettings) -> pa.Tab
 
 def _text(number: int, row: Mapping[str, Any], name: str) -> str:
     value = row.get(name)
-    if value is None or isinstance(value, (dict, list, bool)) or value == "":
-        raise InputError(
-            f"Row {number} has no {name}.", fix=f"Send {name} as text.", field=f"rows[{number}].{name}"
-        )
+    fix, field = f"Send {name} as text.", f"rows[{number}].{name}"
+    if value is None or value == "":
+        raise InputError(f"Row {number} has no {name}.", fix=fix, field=field)
+    if isinstance(value, (dict, list, bool)):
+        what = {dict: "an object", list: "a list", bool: "true or false"}[type(value)]
+        raise InputError(f"The {name} of row {number} is {what}; it must be text.", fix=fix, field=field)
     if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
         return str(int(value))  # as keys of files are read
     return str(value)
