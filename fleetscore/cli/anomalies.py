@@ -43,13 +43,19 @@ def anomalies(
 
 
 def print_anomalies(report: AnomalyReport, with_muted: bool) -> None:
-    """Print each incident with its worst events."""
+    """Print each incident with its worst events, or that no window is published since."""
     from fleetscore.cli.render import plural
 
     shown = [one for one in report.incidents if with_muted or not one.is_muted]
     span = f"since {report.since:%Y-%m-%d %H:%M} UTC"
     if report.until is None:
-        say(f"No window is published of a workload that finds events; none {span}.")
+        say("No window is published of a workload that finds events.")
+        return
+    if report.since >= report.until:
+        say(
+            f"No window is published {span}: the newest ends {report.until:%Y-%m-%d %H:%M} UTC. "
+            "Without --since the seven days up to it are shown."
+        )
         return
     hidden = f", {report.muted} muted" if report.muted else ""
     say(
@@ -79,11 +85,13 @@ def _print_incident(incident: Incident) -> None:
 
 
 def _describe(event: Anomaly) -> str:
+    from fleetscore.cli.render import plural
+
     expected = ""
     if event.expected_low is not None and event.expected_high is not None:
         expected = f", expected {event.expected_low:.4g} to {event.expected_high:.4g}"
     muted = f"; muted: {event.muted}" if event.muted else ""
     return (
         f"{event.partition}: {event.value:.4g} at {event.peak:%Y-%m-%d %H:%M}{expected}; severity {event.severity:.1f} by "
-        f"{event.detector}, {event.readings} readings, {event.start:%H:%M} to {event.end:%H:%M}{muted}"
+        f"{event.detector}, {plural(event.readings, 'reading')}, {event.start:%H:%M} to {event.end:%H:%M}{muted}"
     )

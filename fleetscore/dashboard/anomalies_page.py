@@ -18,18 +18,26 @@ _WIDTH, _HEIGHT = 120, 14
 def show_anomalies(report: AnomalyReport, links: Links) -> Body:
     """All incidents since a time, each with its events."""
     shown = report.incidents[:_INCIDENTS]
-    until = f", up to {format_moment(report.until)}" if report.until is not None else ""
-    hidden = f"; {report.muted} of them muted" if report.muted else ""
-    count = format_many(len(report.incidents), "incident")
     content = join(
         tag("h1", "Anomalies"),
-        tag("p", f"{count} since {format_moment(report.since)}{until}{hidden}.", class_="quiet"),
+        tag("p", _summary(report), class_="quiet"),
         tag("div", [_incident(one, links) for one in shown], class_="stack"),
         tag("p", f"{len(report.incidents) - len(shown)} more: fleetscore anomalies")
         if len(shown) < len(report.incidents)
         else None,
     )
     return Body("Anomalies", content, [("anomalies", "")])
+
+
+def _summary(report: AnomalyReport) -> str:
+    since = format_moment(report.since)
+    if report.until is None:
+        return "No window is published of a workload that finds events."
+    until = format_moment(report.until)
+    if report.since >= report.until:
+        return f"No window is published since {since}: the newest ends {until}."
+    hidden = f"; {report.muted} of them muted" if report.muted else ""
+    return f"{format_many(len(report.incidents), 'incident')} since {since}, up to {until}{hidden}."
 
 
 def _incident(incident: Incident, links: Links) -> Markup:

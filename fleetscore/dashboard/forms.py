@@ -25,12 +25,13 @@ def mute_form(
     workload: str, cause: str, partition: str, id_: str, links: Links, incident: str = ""
 ) -> Markup:
     """A closed form that mutes the cause, of the partitions of the pattern `partition` unless its box is
-    cleared, or that marks the incident as normal where its box is ticked.
+    cleared, or that marks the incident as normal where its box is ticked. Without a pattern it says that
+    the mute is about all.
     """
     only = (
         tag("label", tag("input", type="checkbox", name="partition", value=partition, checked=True), f" only {partition}")
         if partition
-        else None
+        else tag("span", f"all of {workload}" + (f" with cause {cause}" if cause else ""), class_="quiet")
     )  # fmt: skip
     normal = (
         tag("label", tag("input", type="checkbox", name="normal", value=incident), " this incident is normal: learn it")

@@ -9,6 +9,7 @@ from typing import Any
 
 from fleetscore.capabilities import FindsEvents
 from fleetscore.errors import InputError, MissingBlobError
+from fleetscore.operations.anomaly_devices import require_device
 from fleetscore.operations.attention.mutes import Mute, format_mute, list_mutes
 from fleetscore.operations.known_workloads import find_named, find_named_workload
 from fleetscore.runs.manifests import read_events, read_latest, read_manifest
@@ -76,9 +77,11 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class AnomalyReport:
-    """The incidents since a time, open ones first, then the most severe."""
+    """The incidents since a time, open ones first, then the most severe. `since` later than `until` means
+    that no window is published since.
+    """
 
-    since: datetime
+    since: datetime  # at most 92 days before `until`
     until: datetime | None  # end of the newest published window that was looked at
     incidents: tuple[Incident, ...]
     events: int
@@ -91,19 +94,23 @@ def list_anomalies(
     """The incidents with an event that touches a published window since then; by default the seven days up
     to the newest one.
 
-    `device` restricts them to a group. InputError for a workload whose kind finds no events.
+    `device` restricts them to a group. InputError for a workload whose kind finds no events, and for a
+    device that there is not.
     """
     begin = parse_since(since, now)
+    named = _with_events(store, workload)
     incidents: list[Incident] = []
     ends = []
-    for name, kind in _with_events(store, workload):
+    for name, kind in named:
         found, end = _of_workload(store, name, kind, begin, now, device)
         incidents += found
         ends += [end] if end is not None else []
+    if device and not incidents:
+        require_device(store, [name for name, _ in named], device)
     incidents.sort(key=lambda one: (not one.is_open, -one.severity, one.start, one.incident))
     until = max(ends, default=None)
     return AnomalyReport(
-        begin or (until or now) - DEFAULT_SPAN, until, tuple(incidents), sum(len(one.events) for one in incidents),
+        _looked_from(begin, until or now), until, tuple(incidents), sum(len(one.events) for one in incidents),
         sum(one.is_muted for one in incidents),
     )  # fmt: skip
 
@@ -190,7 +197,7 @@ def _of_workload(
     if latest is None:
         return [], None
     newest = kind.parse_window(latest.window)
-    since = max(begin or newest.end - DEFAULT_SPAN, newest.end - _LONGEST_SPAN)
+    since = _looked_from(begin, newest.end)
     first = max(window_at(since, newest.cadence, newest.zone), kind.parse_window(latest.first))
     states = _read_states(store, name, first, newest)
     gap = kind.event_gap()
@@ -198,6 +205,11 @@ def _of_workload(
     events = [_newest_state(rows, newest.end - gap, acts) for rows in states.values()]
     chosen = [event for event in events if event.end >= since and device in ("", event.group)]
     return group_incidents(name, chosen, gap), newest.end
+
+
+def _looked_from(begin: datetime | None, until: datetime) -> datetime:
+    """From when windows up to `until` are looked at."""
+    return max(begin or until - DEFAULT_SPAN, until - _LONGEST_SPAN)
 
 
 def _read_states(store: Store, name: str, first: Window, last: Window) -> dict[str, list[dict[str, Any]]]:

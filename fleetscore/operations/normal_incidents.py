@@ -52,7 +52,7 @@ def _find_events(store: Store, workload: str, wanted: str, now: datetime) -> Seq
     found = whole or [event for one in incidents for event in one.events if event.event == wanted]
     if not found:
         raise MissingBlobError(
-            f"{workload} has no incident {wanted[:200]!r}.", fix=f"List them: fleetscore anomalies {workload} --json.",
+            f"{workload} has no incident {wanted[:200]!r}.", fix=f"List them: fleetscore anomalies --workload {workload} --json.",
             code="no_incident", field="normal",
         )  # fmt: skip
     return found

@@ -19,6 +19,7 @@ import pytest
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.cli.__main__ import run_command
+from fleetscore.dashboard.anomalies_page import show_anomalies
 from fleetscore.dashboard.forms import carry_out
 from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.views import read_view, read_view_request
@@ -221,6 +222,34 @@ def test_since_and_device_restrict(folder: Path) -> None:
         list_anomalies(store, NOW, since="soon")
     with pytest.raises(InputError, match="finds no events"):
         list_anomalies(store, NOW, workload="server_load")
+
+
+def test_a_device_that_there_is_not_is_refused(folder: Path) -> None:
+    """A name that no partition of the newest window begins with is an InputError with those like it; without windows none is."""
+    store = open_store(str(folder))
+    with pytest.raises(InputError, match="no device 'p11'") as caught:
+        list_anomalies(store, NOW, device="p11", since="2026-03-05")
+    assert caught.value.field == "device" and "'p1'" in caught.value.fix
+    assert list_anomalies(open_store(str(folder.parent / "empty")), NOW, device="p11").until is None
+
+
+def test_windows_that_are_all_older_are_said_to_be(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the newest window ends before `since`, command and page say so; `since` is at most 92 days before it."""
+    assert run_command(["anomalies", "--store", str(folder), "--since", "2026-03-06"]) == 0
+    assert f"the newest ends {SPIKE.next().end:%Y-%m-%d %H:%M} UTC" in capsys.readouterr().out
+    store = open_store(str(folder))
+    _, body = read_view(store, read_view_request([("view", "anomalies"), ("since", "2026-03-06")]), NOW)
+    assert "No window is published since" in str(body.content)
+    assert list_anomalies(store, NOW, since="2020-01-01").since == SPIKE.next().end - timedelta(days=92)
+
+
+def test_a_mute_of_many_devices_says_that_it_is_about_all(folder: Path) -> None:
+    """The form of an incident of several devices has no pattern: it says that all of the workload is muted."""
+    report = list_anomalies(open_store(str(folder)), NOW)
+    alone = str(show_anomalies(report, Links()).content)
+    many = replace(report.incidents[0], groups=("p1", "p2", "p3"))
+    several = str(show_anomalies(replace(report, incidents=(many,)), Links()).content)
+    assert "all of sensor_anomaly" in several and "all of sensor_anomaly" not in alone
 
 
 def test_command_and_its_json_tell_the_same(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

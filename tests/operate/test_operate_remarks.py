@@ -18,6 +18,12 @@ HOUR = "2026-01-01T01"
 NOW = datetime(2026, 1, 1, 3, tzinfo=UTC)
 
 
+def thin(lines: list[str]) -> list[str]:
+    """The lines of a file, of sensor 4 only the first."""
+    first = next(line for line in lines if ",4," in line)
+    return [*(line for line in lines if ",4," not in line), first]
+
+
 def run_hour(store: Store, *, few: bool = False, ahead: bool = False, passed_over: bool = False) -> RunRecord:
     """An hour of ten sensors of 120 readings each, with what is asked for wrong with its input."""
     write_hour(store, "2026-01-01T00", {})
@@ -26,8 +32,7 @@ def run_hour(store: Store, *, few: bool = False, ahead: bool = False, passed_ove
     path = "data/sensor_anomaly/2026-01-01T01.csv"
     lines = store.read(path).decode().splitlines()
     if few:
-        first = next(line for line in lines if ",4," in line)
-        lines = [*(line for line in lines if ",4," not in line), first]
+        lines = thin(lines)
     if ahead:
         lines.append(f"{datetime.now(UTC) + timedelta(days=365):%Y-%m-%dT%H:%M:%SZ},d,4,50.0")
     store.write(path, "\n".join(lines).encode())
@@ -54,7 +59,19 @@ def test_one_reading_where_many_are_usual_is_remarked(store: Store) -> None:
     """The sensor is named with its one reading and the usual 120; it is scored all the same."""
     record = run_hour(store, few=True)
     assert record.counts == {"scored": 10}
-    assert causes_of(store) == {"few_readings": "d/4: 1 readings, where 120 are usual in such a window."}
+    assert causes_of(store) == {"few_readings": "d/4: 1 reading, where 120 are usual in such a window."}
+
+
+def test_a_sensor_that_reports_as_seldom_as_ever_is_not_remarked(store: Store) -> None:
+    """Among sensors of 120 readings an hour, one that has had a single one on the days before needs no attention."""
+    write_hour(store, "2026-01-01T00", {})
+    run_training(store, "sensor_anomaly", "2026-01-01T00", HOUR)
+    for hour in ("2026-01-01T00", HOUR):
+        write_hour(store, hour, {})
+        path = f"data/sensor_anomaly/{hour}.csv"
+        store.write(path, "\n".join(thin(store.read(path).decode().splitlines())).encode())
+    assert run_window(store, "sensor_anomaly", HOUR).counts == {"scored": 10}
+    assert causes_of(store) == {}
 
 
 def test_a_clock_a_year_ahead_is_remarked(store: Store) -> None:

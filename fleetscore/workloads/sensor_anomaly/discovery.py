@@ -25,7 +25,7 @@ from fleetscore.workloads.sensor_anomaly.catalog import catalog_files, date_file
 from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US
 from fleetscore.workloads.sensor_anomaly.detect.horizon import HORIZON_BINS
 from fleetscore.workloads.sensor_anomaly.entries import HOUR_US, CatalogFile, count_readings
-from fleetscore.workloads.sensor_anomaly.expectations import find_few
+from fleetscore.workloads.sensor_anomaly.expectations import find_few, without_slow
 from fleetscore.workloads.sensor_anomaly.fitted import ModelIndex, read_indices
 from fleetscore.workloads.sensor_anomaly.marked_readings import find_marked_inputs, is_held
 from fleetscore.workloads.sensor_anomaly.normal_events import remark_unlearned, spans_by_partition
@@ -35,6 +35,8 @@ ROW_BYTES = 24
 """Time, value, and the codes of device and sensor of a reading in memory."""
 
 _AHEAD_US = 86_400_000_000  # clocks differ, and a zone may be wrong: a day is not worth a word
+_OWN_PACE_DAYS = 3  # a sensor that fell silent but for a few readings is named for so long
+_DAY_US = 24 * HOUR_US
 _TOLD_FILES = 5  # with a sentence each on their rows
 _NO_READINGS = "It has a model, but no reading in the window."
 _NO_MODEL = (
@@ -74,7 +76,7 @@ def discover_window(run: RunContext) -> Partitions:
     if since < span[0]:
         before = [file for file, (first_us, last_us) in dated if first_us < span[0] and last_us >= since]
         remarks.append(_remark_history(run.workload, before, (span[0] - since) / 86_400e6))
-    remarks += _few_readings(keys, rows)
+    remarks += _few_readings(run, listing.files, keys, rows)
     return Partitions(table, tuple(inputs), tuple(remarks))
 
 
@@ -102,16 +104,36 @@ def _ahead(run: RunContext, now: datetime) -> list[Remark]:
     ]
 
 
-def _few_readings(keys: pa.Array, rows: npt.NDArray[np.int64]) -> list[Remark]:
-    """Names the partitions with less than half of the readings that are usual among their like."""
+def _few_readings(
+    run: RunContext, files: Sequence[InputFile], keys: pa.Array, rows: npt.NDArray[np.int64]
+) -> list[Remark]:
+    """Names the partitions with less than half of the readings that are usual among their like, and of what
+    they had on the days before.
+    """
     few = find_few(keys.to_pylist(), rows)
+    few = without_slow(few, *_counts_before(run, files)) if few else []
     if not few:
         return []
     key, count, usual = few[0]
     more = f" and {len(few) - 1} more" if len(few) > 1 else ""
+    noun = "reading" if count == 1 else "readings"
     return [
-        Remark("few_readings", f"{key}{more}: {count} readings, where {usual:g} are usual in such a window.")
+        Remark("few_readings", f"{key}{more}: {count} {noun}, where {usual:g} are usual in such a window.")
     ]
+
+
+def _counts_before(run: RunContext, files: Sequence[InputFile]) -> tuple[dict[str, int], float]:
+    """Partition -> readings on the _OWN_PACE_DAYS before the window, as far as `files` have them, and how
+    many windows that is, from the first of these readings on.
+    """
+    first, end = span_us(run)
+    since = (first - _OWN_PACE_DAYS * _DAY_US) // HOUR_US * HOUR_US
+    found = catalog_files(run.store, files, run.settings, since, first)
+    keys, rows = count_readings(found, since, first)
+    earliest = min((file.entry.span_us[0] for file in found if file.entry.span_us), default=first)
+    return dict(zip(keys.to_pylist(), rows.tolist(), strict=True)), (first - max(earliest, since)) / (
+        end - first
+    )
 
 
 def _history_us(indices: Iterable[ModelIndex], start_us: int) -> int:

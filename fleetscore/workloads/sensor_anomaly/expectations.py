@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,18 @@ def find_few(keys: Sequence[str], rows: Counts) -> list[tuple[str, int, float]]:
     few = np.flatnonzero(2 * rows[there] < usual).tolist()
     found = [(keys[there[at]], int(rows[there[at]]), float(usual[at])) for at in few]
     return sorted(found, key=lambda line: (line[1] / line[2], line[0]))
+
+
+def without_slow(
+    few: Sequence[tuple[str, int, float]], before: Mapping[str, int], windows: float
+) -> list[tuple[str, int, float]]:
+    """Those of `few` that have less than half of what they had in the mean of `windows` windows before, or
+    of which nothing is known: a sensor that reports less often than others has as many as ever.
+
+    >>> without_slow([("a/t", 1, 12.0), ("b/t", 2, 12.0), ("c/t", 1, 12.0)], {"a/t": 24, "b/t": 288}, 24)
+    [('b/t', 2, 12.0), ('c/t', 1, 12.0)]
+    """
+    return [line for line in few if line[0] not in before or 2 * line[1] * windows < before[line[0]]]
 
 
 def _usual(rows: Counts) -> float:
