@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from fleetscore.operations.known_workloads import find_named, find_named_workloa
 from fleetscore.runs.manifests import read_events, read_latest, read_manifest
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
-from fleetscore.windows import Window, window_at
+from fleetscore.windows import Window, parse_key, window_at
 
 CAUSE = "anomaly"
 """The cause that mutes of events name."""
@@ -196,9 +196,13 @@ def _of_workload(
     latest = read_latest(store, name)
     if latest is None:
         return [], None
-    newest = kind.parse_window(latest.window)
+    newest, oldest = (
+        replace(parse_key(key), zone=kind.zone) for key in (latest.window, latest.first)
+    )  # of another length than those to come, where the setting was changed since
     since = _looked_from(begin, newest.end)
-    first = max(window_at(since, newest.cadence, newest.zone), kind.parse_window(latest.first))
+    first = window_at(since, newest.cadence, newest.zone)
+    if oldest.cadence is newest.cadence:
+        first = max(first, oldest)
     states = _read_states(store, name, first, newest)
     gap = kind.event_gap()
     acts = [act for act in list_mutes(store, name, now) if act.covers(CAUSE) or act.normal]

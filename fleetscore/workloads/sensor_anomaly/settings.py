@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 from fleetscore.errors import SettingsError
 from fleetscore.sources.settings import DataSettings
+from fleetscore.windows import Cadence
 from fleetscore.workloads.sensor_anomaly.intervals import check_aggregate
 
 
@@ -53,6 +56,7 @@ class EventSettings:
 
 
 _FOLDER = "data/sensor_anomaly/"
+_WINTER, _SUMMER = (datetime(2026, month, 1, tzinfo=UTC) for month in (1, 7))
 TIME_NAMES = ("ts", "time", "timestamp")
 """What a column of times is called, in any case, where no setting names it."""
 
@@ -66,6 +70,7 @@ class SensorSettings:
     SettingsError when out of range.
     """
 
+    window: Cadence = Cadence.HOUR
     data: DataSettings = field(default_factory=DataSettings)
     timezone: str = "UTC"  # of times without a zone, unless [data] names one
     time_column: str = ""
@@ -83,6 +88,10 @@ class SensorSettings:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        if self.window not in (Cadence.HOUR, Cadence.DAY):
+            raise SettingsError(
+                f'Setting window is "{self.window}"; it must be "hour" or "day".', field="window"
+            )
         _check("reject_limit", self.reject_limit, 0.0 <= self.reject_limit <= 1.0, "between 0 and 1")
         _check("gamma", self.gamma, 0.0 < self.gamma < 1e6, "above 0")
         _check("nu", self.nu, 0.0 < self.nu <= 1.0, "above 0 and at most 1")
@@ -92,6 +101,19 @@ class SensorSettings:
         alarms = self.alarms_per_sensor_day
         _check("alarms_per_sensor_day", alarms, 0.001 <= alarms <= 10.0, "between 0.001 and 10")
         check_aggregate(self.data.aggregate, self.value_column)
+
+    def check_zone(self, zone: str) -> None:
+        """SettingsError where windows are days of a zone that lies no whole hours from UTC: readings are
+        counted by hour of UTC.
+        """
+        if self.window is Cadence.DAY and any(
+            moment.astimezone(ZoneInfo(zone)).minute for moment in (_WINTER, _SUMMER)
+        ):
+            raise SettingsError(
+                f'timezone is "{zone}", which lies no whole hours from UTC; days of it cannot be windows.',
+                fix='Leave window = "hour", or cut days in UTC and name the zone of the times in [data].',
+                field="timezone",
+            )
 
     @property
     def folder(self) -> str:

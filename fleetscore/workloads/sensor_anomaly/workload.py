@@ -33,8 +33,8 @@ from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 class SensorAnomaly(
     Workload, Trains, ImportsModels, ScoresRows, Judges, FindsEvents, MakesSamples, MakesCaptureSamples
 ):
-    """Hourly readings of many sensors, each judged by its own one-class SVM; scoring imports numpy and
-    pyarrow only.
+    """Readings of many sensors by hours or days, each judged by its own detectors; scoring imports numpy
+    and pyarrow only.
     """
 
     name = "sensor_anomaly"
@@ -60,6 +60,12 @@ class SensorAnomaly(
         "store_schema": False,  # readers see plain strings
     }
     chart = "fleetscore.dashboard.charts.sensor_readings:draw_readings"
+
+    def __init__(self, name: str = "", settings: Any = None, zone: str = "UTC") -> None:
+        """The workload with these settings, which say how long its windows are."""
+        super().__init__(name, settings, zone)
+        self.settings.check_zone(zone)
+        self.cadences = (self.settings.window,)
 
     def discover(self, run: RunContext) -> Partitions:
         from fleetscore.workloads.sensor_anomaly.discovery import discover_window
