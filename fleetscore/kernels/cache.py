@@ -14,6 +14,8 @@ from typing import Any
 import numba  # noqa: F401  # whole before its parts: another thread may be in the midst of importing it
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _Cache, _CacheLocator
 
+from fleetscore.kernels.array_functions import load_array_functions
+
 _log = logging.getLogger("fleetscore.kernels")
 SHIPPED = Path(__file__).resolve().parents[1] / "__compiled__"
 """Compiled ahead, beside the code: in an image and in a package read-only, in a checkout written too."""
@@ -39,6 +41,7 @@ class KernelCache(_Cache):  # type: ignore[misc]  # numba ships no types
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The compiled form for these types, or None."""
+        load_array_functions()
         for layer in self._layers:
             try:
                 found = layer.load_overload(sig, target_context)

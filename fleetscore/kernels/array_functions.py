@@ -1,0 +1,42 @@
+"""Numba's array functions without scipy: at their import they look whether linear algebra can be had, and so
+import scipy.linalg, which costs every process that scores 0.2 s for nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.abc import MetaPathFinder
+from threading import get_ident
+from typing import Any
+
+_FUNCTIONS, _HIDDEN = "numba.np.arraymath", "scipy.linalg"
+
+
+class _NoLinearAlgebra(MetaPathFinder):
+    """Says of scipy.linalg that there is none, to the thread that made it; others may import it meanwhile."""
+
+    def __init__(self) -> None:
+        self._thread = get_ident()
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
+        """Refuse scipy.linalg, and leave every other module to the other finders."""
+        del path, target
+        if fullname == _HIDDEN and get_ident() == self._thread:
+            raise ModuleNotFoundError(f"{_HIDDEN} is not wanted yet", name=_HIDDEN)
+
+
+def load_array_functions() -> None:
+    """Import numba's array functions, and let them find no scipy.linalg.
+
+    Functions that call linear algebra look for it again when they are compiled, and find it; only
+    np.convolve and np.correlate in compiled code sum by a plain loop from then on.
+    """
+    if _FUNCTIONS in sys.modules:
+        return
+    refusal = _NoLinearAlgebra()
+    sys.meta_path.insert(0, refusal)
+    try:
+        import_module(_FUNCTIONS)
+    finally:
+        sys.meta_path.remove(refusal)
