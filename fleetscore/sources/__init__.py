@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         Standing,
         find_inputs,
         land,
+        list_landings,
         read_landed,
         read_standing,
     )
@@ -72,7 +73,7 @@ else:
         __name__,
         {
             "aggregating": "aggregate_rows",
-            "landing": "KeyedSpan Landed Standing find_inputs land read_landed read_standing",
+            "landing": "KeyedSpan Landed Standing find_inputs land list_landings read_landed read_standing",
             "listing": "is_matched list_inputs",
             "patterns": "Span TimeRange",
             "readiness": "Readiness TableCover check_ready cover_until latest_start",
@@ -114,6 +115,7 @@ __all__ = [
     "latest_start",
     "list_inputs",
     "list_landed",
+    "list_landings",
     "our_names",
     "read_batches",
     "read_data_settings",

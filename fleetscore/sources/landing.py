@@ -29,7 +29,7 @@ from fleetscore.sources.databases import Connection, connection_named, opened_qu
 from fleetscore.sources.landed_columns import landed_batches, landed_schema
 from fleetscore.sources.listing import list_inputs
 from fleetscore.sources.patterns import Span
-from fleetscore.sources.records import Listing
+from fleetscore.sources.records import Listing, PassedOver
 from fleetscore.sources.request import budget_of
 from fleetscore.sources.settings import DataSettings
 from fleetscore.sources.times import TIME, TimeReader
@@ -71,6 +71,9 @@ class Landed:
     query_sha256: str
     newest: datetime | None = None
     schema: int = 1
+    outside: int = 0  # of the rows, those that were not taken: their times lie outside the span
+    outside_first: datetime | None = None
+    outside_last: datetime | None = None
 
     @property
     def key(self) -> str:
@@ -80,6 +83,18 @@ class Landed:
     def file(self) -> InputFile:
         """The landing as an input file, which is read as any other."""
         return InputFile(self.path, self.etag, self.size_bytes, "parquet")
+
+    def remark(self) -> PassedOver | None:
+        """What is to be said where the query gave rows, and none of the span."""
+        if not self.rows or self.outside < self.rows:
+            return None
+        first, last = (_text_of(moment) for moment in (self.outside_first, self.outside_last))
+        detail = (
+            f"The query of {self.database} gave {self.rows:,} rows, none of {self.key}: their times are {first} to "
+            f"{last}, and it spans {_text_of(self.start)} to {_text_of(self.end)}. Nothing was landed; compare the "
+            "query's use of :start and :end, and `timezone` in [data], then delete its folder and run the window again."
+        )
+        return PassedOver(self.path, "outside_window", detail, True)
 
     def is_of(self, settings: DataSettings) -> bool:
         """Whether it was made by the query and the database that the settings name."""
@@ -125,7 +140,7 @@ def land(store: Store, settings: DataSettings, workload: str, window: KeyedSpan)
     folder = f"landed/{workload}/{window.key}/"
     moment = datetime.now(UTC)
     path = f"{folder}{moment:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}.parquet"
-    rows, newest = _tried(lambda: _write_rows(store, settings, connection, window, path))
+    rows, newest, outside = _tried(lambda: _write_rows(store, settings, connection, window, path))
     entry = store.stat(path)
     if entry is None:
         raise StoreError(f"{path} is gone since it was landed.")
@@ -140,6 +155,9 @@ def land(store: Store, settings: DataSettings, workload: str, window: KeyedSpan)
         settings.database,
         _digest(settings.query),
         newest,
+        outside=outside.rows,
+        outside_first=outside.first,
+        outside_last=outside.last,
     )
     store.write(folder + "landing.json", msgspec.json.encode(landed))
     return landed
@@ -151,7 +169,13 @@ def find_inputs(store: Store, settings: DataSettings, workload: str, window: Key
     """
     if not settings.database:
         return list_inputs(store, settings, window)
-    return Listing((land_once(store, settings, workload, window).file(),), (), 1)
+    return list_landings(land_once(store, settings, workload, window))
+
+
+def list_landings(*landed: Landed) -> Listing:
+    """Their files, and what is to be said of those that hold none of the rows that their query gave."""
+    remarks = tuple(remark for one in landed if (remark := one.remark()) is not None)
+    return Listing(tuple(one.file() for one in landed), remarks, len(landed))
 
 
 def land_once(store: Store, settings: DataSettings, workload: str, window: KeyedSpan) -> Landed:
@@ -221,8 +245,8 @@ def _tried(read: Callable[[], Answer]) -> Answer:
 
 def _write_rows(
     store: Store, settings: DataSettings, connection: Connection, window: Span, path: str
-) -> tuple[int, datetime | None]:
-    budget = budget_of(f"the query of {settings.database}", settings)
+) -> tuple[int, datetime | None, _Outside]:
+    budget, outside = budget_of(f"the query of {settings.database}", settings), _Outside()
     with (
         opened_query(connection, settings.query, window, settings.timezone, settings.read_limit_s) as batches,
         store.sink(path) as file,
@@ -231,9 +255,13 @@ def _write_rows(
         time_column = _time_column(settings, schema)
         with pq.ParquetWriter(file, schema, **_parquet_options(schema, time_column)) as writer:
             rows = landed_batches(batches, schema, budget)
-            return _pump(
-                rows, writer, time_column, lambda batch: _inside(batch, settings, window, time_column)
+            found = _pump(
+                rows,
+                writer,
+                time_column,
+                lambda batch: _inside(batch, settings, window, time_column, outside),
             )
+    return *found, outside
 
 
 def _parquet_options(schema: pa.Schema, time_column: str) -> dict[str, Any]:
@@ -290,9 +318,31 @@ def _write_queued(
             failed.append(error)
 
 
-def _inside(batch: pa.RecordBatch, settings: DataSettings, span: Span, time_column: str) -> pa.RecordBatch:
-    """The batch without rows of other times, which a query may give that takes no heed of its bounds: they
-    would be in the landing of their own time again.
+@dataclass(slots=True)
+class _Outside:
+    """The rows that are not taken, for their times: how many, and the first and the last of these times."""
+
+    rows: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+
+    def add(self, times: pa.Array) -> None:
+        self.rows += len(times)
+        ends = pc.min_max(times)
+        first, last = _moment(ends["min"]), _moment(ends["max"])
+        self.first = min((one for one in (self.first, first) if one is not None), default=None)
+        self.last = max((one for one in (self.last, last) if one is not None), default=None)
+
+
+def _text_of(moment: datetime | None) -> str:
+    return "a time beyond all years" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _inside(
+    batch: pa.RecordBatch, settings: DataSettings, span: Span, time_column: str, outside: _Outside
+) -> pa.RecordBatch:
+    """The batch without rows of other times, which are added to `outside`: a query may give them that takes no
+    heed of its bounds, and they would be in the landing of their own time again.
     """
     if not time_column or not batch.num_rows:
         return batch
@@ -307,7 +357,10 @@ def _inside(batch: pa.RecordBatch, settings: DataSettings, span: Span, time_colu
     first, stop = pa.scalar(span.start - margin, TIME), pa.scalar(span.end + margin, TIME)
     within = pc.and_(pc.greater_equal(times, first), pc.less(times, stop))
     within = pc.fill_null(within, True)  # a row without a time is rejected where it is read
-    return batch if pc.all(within).as_py() else batch.filter(within)
+    if pc.all(within).as_py():
+        return batch
+    outside.add(times.filter(pc.invert(within)))
+    return batch.filter(within)
 
 
 def _newest(newest: datetime | None, batch: pa.RecordBatch, time_column: str) -> datetime | None:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from fleetscore.errors import InputError, MissingBlobError
-from fleetscore.sources.landing import KeyedSpan, Landed, decode_landed, land, land_once
+from fleetscore.sources.landing import KeyedSpan, Landed, decode_landed, land, land_once, list_landings
 from fleetscore.sources.listing import list_inputs
 from fleetscore.sources.patterns import Span, TimeRange
 from fleetscore.sources.records import Listing
@@ -51,8 +51,7 @@ def find_span_inputs(
     if not settings.database:
         return list_inputs(store, settings, span)
     land_span(store, settings, workload, span, window)
-    files = tuple(landed.file() for landed in list_landed(store, settings, workload, span))
-    return Listing(files, (), len(files))
+    return list_landings(*list_landed(store, settings, workload, span))
 
 
 def land_span(

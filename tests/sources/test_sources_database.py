@@ -18,6 +18,7 @@ from fleetscore.errors import FileError, InputError, SettingsError, SourceError
 from fleetscore.sources import (
     ColumnKind,
     DataSettings,
+    find_inputs,
     land,
     read_files,
     read_landed,
@@ -122,6 +123,25 @@ def test_a_window_without_rows_lands_empty(store: Store, trips: PostgresServer) 
     landed = land(store, settings(), "vans", HOUR)
     assert (landed.rows, landed.newest) == (0, None)
     assert read_files(store, [landed.file()], settings(), VANS, HOUR).table.num_rows == 0
+
+
+@pytest.mark.parametrize("ts", ["ts + interval '1 day'", "(ts + interval '1 day')::text"])
+def test_rows_that_all_lie_outside_the_window_are_told(store: Store, trips: PostgresServer, ts: str) -> None:
+    """A query that gives rows, none of the window, needs attention: how many, from when to when; one without rows does not."""
+    shifted = settings(QUERY.replace("SELECT ts", f"SELECT {ts} AS ts"))
+    [told] = find_inputs(store, shifted, "vans", HOUR).remarks()
+    for part in (
+        "60 rows, none of",
+        "2026-03-05T10:00:00Z to 2026-03-05T10:59:00Z",
+        HOUR.key,
+        "2026-03-04T11:00:00Z",
+    ):
+        assert part in told
+    assert find_inputs(store, shifted, "vans", HOUR).remarks() == (told,)
+    partly = settings("SELECT ts, van, km FROM trips WHERE ts >= :start OR ts < :end")
+    assert find_inputs(store, partly, "vans", HOUR).remarks() == ()
+    none = settings(QUERY.replace("WHERE", "WHERE km < 0 AND"))
+    assert find_inputs(store, none, "vans", HOUR).remarks() == ()
 
 
 def test_rows_without_a_time_are_told(store: Store, trips: PostgresServer) -> None:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from fleetscore.errors import FileError, InputError
 from fleetscore.models.packs.bundle import Bundle
 from fleetscore.records import InputFile
-from fleetscore.sources import ColumnKind, NamedSpan, land, list_inputs, read_table
+from fleetscore.sources import ColumnKind, NamedSpan, land, list_inputs, list_landings, read_table
 from fleetscore.workload import RunContext
 from fleetscore.workloads.models.fitting import KeyRows
 from fleetscore.workloads.models.key_counts import WindowCounts, count_keys
@@ -68,9 +68,9 @@ def find_training_files(run: RunContext) -> tuple[tuple[InputFile, ...], tuple[s
     if run.inputs:
         return run.inputs, ()
     if settings.data.database:
-        landed = land(run.store, settings.source, run.workload, training_span(run))
-        return (landed.file(),), ()
-    listing = list_inputs(run.store, settings.source, training_span(run))
+        listing = list_landings(land(run.store, settings.source, run.workload, training_span(run)))
+    else:
+        listing = list_inputs(run.store, settings.source, training_span(run))
     return listing.files, listing.remarks()
 
 

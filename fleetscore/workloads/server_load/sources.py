@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from fleetscore.errors import InputError
-from fleetscore.sources import Listing, PassedOver, list_inputs, list_landed
+from fleetscore.sources import Listing, PassedOver, list_inputs, list_landed, list_landings
 from fleetscore.store.base import Store
 from fleetscore.workload import MapItem
 from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR, UNUSABLE
@@ -59,8 +59,7 @@ def list_logs(store: Store, settings: ServerLoadSettings, workload: str) -> List
     database the files in which its rows were landed.
     """
     if settings.data.database:
-        landed = list_landed(store, settings.source, workload)
-        return Listing(tuple(one.file() for one in landed), (), len(landed))
+        return list_landings(*list_landed(store, settings.source, workload))
     listing = list_inputs(store, settings.source, None, "" if settings.names_columns else "csv")
     if settings.files == "*":
         return listing

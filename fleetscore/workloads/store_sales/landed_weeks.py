@@ -9,7 +9,7 @@ from datetime import datetime
 from fleetscore.errors import InputError, ModelError
 from fleetscore.models.model_sets import read_model_set
 from fleetscore.records import InputFile
-from fleetscore.sources import Landed, Listing, NamedSpan, find_inputs, land, read_landed
+from fleetscore.sources import Landed, Listing, NamedSpan, find_inputs, land, list_landings, read_landed
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import RunContext
@@ -34,7 +34,7 @@ def land_training_weeks(run: RunContext) -> Listing:
     reads = settings.training_span_weeks + LOOKBACK_WEEKS
     first = first.next(max(0, stop.ordinal - reads - first.ordinal))
     span = NamedSpan(f"train-{first.key}-{stop.key}", _start_of(first, settings), _start_of(stop, settings))
-    return Listing((land(run.store, settings.source, run.workload, span).file(),), (), 1)
+    return list_landings(land(run.store, settings.source, run.workload, span))
 
 
 def window_weeks(run: RunContext) -> NamedSpan:
