@@ -16,7 +16,7 @@ from fleetscore.records import Rates, to_json
 from fleetscore.runs.plans import read_plan
 from fleetscore.store.base import Store
 from fleetscore.store.paths import pool_rates_path, rates_path, run_path
-from fleetscore.store.state_files import read_truth
+from fleetscore.store.state_files import read_truth, write_hint
 
 _WEIGHT = 0.3
 _LEAST_S = 0.05
@@ -31,7 +31,7 @@ def learn_rates(store: Store, run: str) -> Rates:
     if collected.measured_s < _LEAST_S or head.predicted_s <= 0:
         return head.rates
     learned = blend_rates(head.rates, head.predicted_s, collected.measured_s, collected.bytes_per_row)
-    store.write(rates_path(head.request.workload, head.request.purpose), to_json(learned))
+    write_hint(store, rates_path(head.request.workload, head.request.purpose), to_json(learned))
     return learned
 
 
@@ -79,4 +79,4 @@ def _learn_pool(store: Store, run: str) -> None:
     submission, usage = found
     known = read_pool_rates(store, submission.pool, find_prices(store))
     learned = blend_pool_rates(known, usage.wait_s, submission.was_warm)
-    store.write(pool_rates_path(submission.pool), to_json(learned))
+    write_hint(store, pool_rates_path(submission.pool), to_json(learned))

@@ -6,14 +6,15 @@ DamagedStateError that names its path and the command that repairs it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import msgspec
 
-from fleetscore.errors import DamagedStateError, MissingBlobError
+from fleetscore.errors import DamagedStateError, MissingBlobError, StoreError
 from fleetscore.store.base import Store
 from fleetscore.typed_json import decode_json
 
@@ -84,6 +85,21 @@ def decode_hint(data: bytes, path: str, decode: Callable[[bytes], Value]) -> Val
     except Exception as error:  # whatever a decoder makes of damaged bytes, the hint is made anew
         _log.warning("%s cannot be read and is made anew: %s", path, error)
         return None
+
+
+def write_hint(store: Store, path: str, data: bytes) -> None:
+    """Write the hint, or log that it cannot be written: what it saves is computed again."""
+    with keeping_hint(path):
+        store.write(path, data)
+
+
+@contextlib.contextmanager
+def keeping_hint(path: str) -> Iterator[None]:
+    """Log that the hint at the path cannot be written, where writing it fails in the store or on the disk."""
+    try:
+        yield
+    except (StoreError, OSError) as error:
+        _log.warning("%s cannot be kept, and is computed again: %s", path, error)
 
 
 def check_range(values: Iterable[float], least: float = 0.0) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -251,6 +252,22 @@ def test_damaged_state_is_made_anew(fresh: Callable[[str], Store], damage: str) 
     watched.seen = set()
     assert score(watched, kind, SPIKE).equals(expected)
     assert len(watched.seen) == 1
+
+
+def test_hints_that_cannot_be_written_fail_nothing(
+    fresh: Callable[[str], Store], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where neither state nor catalogue can be kept, the rows are the same, and the log names what is not kept."""
+    expected = score(fresh("kept"), SensorAnomaly(), SPIKE)
+    store = fresh("not_kept")
+    for folder in ("state", "catalog"):
+        path = Path(store.url.removeprefix("file://")) / "partials/sensor_anomaly" / folder
+        shutil.rmtree(path, ignore_errors=True)
+        path.write_bytes(b"")  # a file where the folder would be
+    assert score(store, SensorAnomaly(), SPIKE).equals(expected)
+    told = "\n".join(caplog.messages)
+    for folder in ("state", "catalog"):
+        assert re.search(f"partials/sensor_anomaly/{folder}/.* cannot be kept", told)
 
 
 def test_part_of_a_shard_leaves_no_state(fresh: Callable[[str], Store]) -> None:

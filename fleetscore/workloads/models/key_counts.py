@@ -21,6 +21,7 @@ from fleetscore.sources import InputFile, Span, read_table
 from fleetscore.store.base import Store
 from fleetscore.store.decoded_cache import read_version
 from fleetscore.store.parallel_reads import side_by_side
+from fleetscore.store.state_files import keeping_hint
 from fleetscore.workloads.models.rows import key_kinds, model_keys, partition_keys
 from fleetscore.workloads.models.settings import FleetSettings
 
@@ -146,5 +147,5 @@ def _of_versions(known: pa.Table, wanted: set[tuple[str, str]]) -> pa.Table:
 
 
 def _keep(store: Store, path: str, table: pa.Table, schema: pa.Schema) -> None:
-    with store.sink(path) as file:
+    with keeping_hint(path), store.sink(path) as file:
         pq.write_table(table.replace_schema_metadata(schema.metadata), file, compression="zstd")

@@ -20,7 +20,7 @@ import pyarrow as pa
 from fleetscore.records import InputFile
 from fleetscore.sources.request import budget_of
 from fleetscore.store.base import Store
-from fleetscore.store.state_files import read_hint, read_hint_with
+from fleetscore.store.state_files import read_hint, read_hint_with, write_hint
 from fleetscore.typed_json import decode_json
 from fleetscore.workloads.sensor_anomaly.columns import Columns
 from fleetscore.workloads.sensor_anomaly.csv_input import Header, read_lines
@@ -47,7 +47,7 @@ def catalog_file(store: Store, file: InputFile, settings: SensorSettings) -> Cat
     if known is not None and known.entry.limits in ((), read_limits(settings)):
         return known
     made = examine_file(store, file, settings)
-    store.write(path, _encode(made))  # a racing reader writes the same
+    write_hint(store, path, _encode(made))  # a racing reader writes the same
     return made
 
 
@@ -131,7 +131,7 @@ def catalog_files(
                 found.append(entry)
         spans[file.path] = span
     if spans != known:
-        store.write(_spans_path(settings), msgspec.json.encode(spans))  # a hint: the last write wins
+        write_hint(store, _spans_path(settings), msgspec.json.encode(spans))  # the last write wins
     return found
 
 

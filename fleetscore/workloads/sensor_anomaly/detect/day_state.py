@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from fleetscore.errors import MissingBlobError
 from fleetscore.store.base import Store
+from fleetscore.store.state_files import write_hint
 from fleetscore.typed_json import decode_json
 from fleetscore.workloads.sensor_anomaly.detect.bins import DAY_BINS, HOUR_BINS
 from fleetscore.workloads.sensor_anomaly.detect.hour_keys import digest_of
@@ -155,8 +156,8 @@ def write_day(store: Store, path: str, state: DayState) -> None:
     checksums = {name: zlib.crc32(array.data) for name, array in arrays.items()}
     header = msgspec.json.encode(_Header(state.sensors, hours, state.bins, state.raw, state.top, checksums))
     header += b" " * (-len(header) % 8)
-    store.write(
-        path, b"".join([len(header).to_bytes(8, "little"), header, *(a.data for a in arrays.values())])
+    write_hint(
+        store, path, b"".join([len(header).to_bytes(8, "little"), header, *(a.data for a in arrays.values())])
     )
 
 
