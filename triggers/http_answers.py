@@ -25,6 +25,7 @@ from fleetscore.exhaustion import EXHAUSTED, is_exhausted
 from fleetscore.typed_json import decode_json
 from triggers.bodies import ChangeBody
 from triggers.callers import requester
+from triggers.queries import check_query
 from triggers.warm_scoring import warm_scoring_soon
 
 _log = logging.getLogger("fleetscore.http")
@@ -97,11 +98,12 @@ def status_of(error: FleetscoreError) -> int:
 def handle_errors(
     handler: Callable[..., Awaitable[func.HttpResponse]],
 ) -> Callable[..., Awaitable[func.HttpResponse]]:
-    """The handler, answering its errors as JSON."""
+    """The handler, answering its errors as JSON; a query parameter that it does not have is one."""
 
     @functools.wraps(handler)
     async def guarded(**arguments: Any) -> func.HttpResponse:
         try:
+            check_query(arguments["req"], handler.__name__)
             return await handler(**arguments)
         except Exception as error:
             return answer_error(error)

@@ -183,7 +183,9 @@ def _operation_paths() -> dict[str, Any]:
     """Attention, costs, the dashboard and what keeps a deployment well."""
     workload = _workload()
     return {
-        "/health": {"get": _endpoint("Whether the app does its work; it starts what a silent timer left.", [200, 503])},
+        "/health": {
+            "get": _unchecked(_endpoint("Whether the app does its work; it starts what a silent timer left.", [200, 503]))
+        },
         "/plans": {"post": _endpoint("What a run would do and cost; writes nothing.", [200, 400, 422], body="RunBody")},
         "/doctor/azure": {"get": _endpoint("What of Azure the app can answer: package, compiled code, the pool's formula.", [200])},
         "/doctor": {"get": _endpoint("What is wrong with the deployment, and how to fix it.", [200])},
@@ -262,7 +264,7 @@ def _endpoint(
 ) -> dict[str, Any]:
     described: dict[str, Any] = {
         "summary": summary,
-        "responses": {str(status): _answer(status, array) for status in sorted({*statuses, 401})},
+        "responses": {str(status): _answer(status, array) for status in sorted({*statuses, 400, 401})},
     }
     if parameters:
         described["parameters"] = parameters
@@ -341,7 +343,14 @@ def _wait(run: dict[str, Any]) -> dict[str, Any]:
         parameters=[run, token],
     )
     described["responses"]["500"]["content"]["application/json"]["schema"] = {"type": "object"}
-    return described | {"security": []}
+    return _unchecked(described) | {"security": []}
+
+
+def _unchecked(described: dict[str, Any]) -> dict[str, Any]:
+    """The endpoint, which takes any query parameter."""
+    return described | {
+        "responses": {n: answer for n, answer in described["responses"].items() if n != "400"}
+    }
 
 
 def _answer(status: int, array: bool = False) -> dict[str, Any]:
