@@ -31,7 +31,7 @@ from fleetscore.models.packs.families import open_pack
 _RANDOM = np.random.default_rng(3)
 X = _RANDOM.normal(size=(60, 3))
 Y = X @ np.array([1.0, -2.0, 0.5]) + _RANDOM.normal(size=60)
-_LIMITS = ImportLimits(memory_bytes=2 << 30, cpu_s=20, wall_s=60.0)
+_LIMITS = ImportLimits(memory_bytes=2 << 30, cpu_s=20, idle_s=60.0)
 _NUMBER = re.compile(rb"\d+")
 _ABSURD = (b"0", b"-1", b"4294967296", b"9223372036854775807", b"1e308", b"nan")
 

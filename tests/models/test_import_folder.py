@@ -97,13 +97,28 @@ def test_an_import_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     """Waiting and computing without end are refused by the limits of time and of processor time."""
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(Hostile(time.sleep, 600)))
     (tmp_path / "b.pkl").write_bytes(pickle.dumps(Hostile(eval, "sum(range(10**12))")))
-    waiting = ImportOptions(trusted=True, limits=ImportLimits(wall_s=1.0))
+    waiting = ImportOptions(trusted=True, limits=ImportLimits(idle_s=1.0))
     computing = ImportOptions(trusted=True, limits=ImportLimits(cpu_s=1))
-    for name, options, words in (("a.pkl", waiting, "more than 1 s"), ("b.pkl", computing, "processor time")):
+    refused = (("a.pkl", waiting, "computed nothing for 1 s"), ("b.pkl", computing, "processor time"))
+    for name, options, words in refused:
         (one,) = import_models(tmp_path / name, options=options)
         assert one.refusal is not None
         assert one.refusal.code == "import_limit"
         assert words in one.refusal.message
+
+
+@pytest.mark.slow
+def test_a_slow_machine_refuses_no_model(tmp_path: Path) -> None:
+    """An import that goes on computing is held to its processor time, however long it takes by the clock."""
+    code = (
+        "any(0 for begin in [__import__('time').monotonic()]"
+        " for _ in iter(lambda: __import__('time').monotonic() < begin + 9, False))"
+    )
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(Hostile(eval, code)))
+    options = ImportOptions(trusted=True, limits=ImportLimits(idle_s=3.0))
+    (one,) = import_models(tmp_path, options=options)
+    assert one.refusal is not None
+    assert one.refusal.code == "unsupported_model"
 
 
 @pytest.mark.usefixtures("shared_import_process")

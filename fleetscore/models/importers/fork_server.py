@@ -12,13 +12,18 @@ import os
 import select
 import signal
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
 from fleetscore.models.importers.frames import read_frame, write_frame
-from fleetscore.models.importers.limits import ImportLimits, apply_limits, end_with_parent, extend_cpu_limit
+from fleetscore.models.importers.limits import (
+    ImportLimits,
+    apply_limits,
+    end_with_parent,
+    extend_cpu_limit,
+    read_cpu_s,
+)
 
 Job = Callable[[Mapping[str, Any]], tuple[dict[str, Any], bytes]]
 """Turns a request into a header and the bytes of a compiled model."""
@@ -40,16 +45,20 @@ class Worker:
     answers: int
     limits: ImportLimits
     files: int = 0
+    stalled: bool = False
 
     def ask(self, request: Mapping[str, Any]) -> tuple[dict[str, Any], bytes] | None:
-        """The answer; None when the worker ended, or did not answer within the limit of time and was
-        ended.
+        """The answer; None when the worker ended, or computed nothing for so long that it has to be ended
+        (`stalled`).
         """
         self.files += 1
         try:
             write_frame(self.requests, request)
             with os.fdopen(os.dup(self.answers), "rb", buffering=0) as raw:
-                return read_frame(_Timed(raw, time.monotonic() + self.limits.wall_s))  # type: ignore[arg-type]  # read() only
+                return read_frame(_Watched(raw, self.pid, self.limits.idle_s))  # type: ignore[arg-type]  # read() only
+        except TimeoutError:
+            self.stalled = True
+            return None
         except (OSError, ValueError):
             return None
 
@@ -61,22 +70,31 @@ class Worker:
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
-class _Timed:
-    """A file that raises TimeoutError when it gives nothing more until a moment."""
+class _Watched:
+    """A file that raises TimeoutError when it gives nothing while its writer computes nothing for a time.
 
-    def __init__(self, file: IO[bytes], end: float) -> None:
-        self._file, self._end = file, end
+    Time on the clock alone says nothing: on a machine with much to do a good model takes minutes.
+    """
+
+    def __init__(self, file: IO[bytes], pid: int, idle_s: float) -> None:
+        self._file, self._pid, self._idle_s = file, pid, idle_s
 
     def read(self, size: int) -> bytes:
         parts = bytearray()
         while len(parts) < size:
-            if not select.select([self._file], [], [], max(0.0, self._end - time.monotonic()))[0]:
-                raise TimeoutError
+            self._wait()
             part = self._file.read(min(size - len(parts), 1 << 20))
             if not part:
                 break
             parts += part
         return bytes(parts)
+
+    def _wait(self) -> None:
+        used_s = read_cpu_s(self._pid)
+        while not select.select([self._file], [], [], self._idle_s)[0]:
+            before_s, used_s = used_s, read_cpu_s(self._pid)
+            if used_s == before_s:
+                raise TimeoutError
 
 
 def serve(requests: IO[bytes], answers: IO[bytes], job: Job, warm: Callable[[bytes], None]) -> None:
@@ -87,10 +105,9 @@ def serve(requests: IO[bytes], answers: IO[bytes], job: Job, warm: Callable[[byt
     while (frame := read_frame(requests)) is not None:
         request, _ = frame
         worker = worker or _fork(ImportLimits(**request["limits"]), job)
-        start = time.monotonic()
         answer = worker.ask(request)
         if answer is None:
-            answer = _failure(worker, time.monotonic() - start), b""
+            answer = _failure(worker), b""
             worker = None
         header, payload = answer
         write_frame(answers, header, payload)
@@ -136,11 +153,10 @@ def _work(limits: ImportLimits, job: Job, requests: int, answers: int) -> None:
         os._exit(code)
 
 
-def _failure(worker: Worker, took_s: float) -> dict[str, Any]:
-    limits, late = worker.limits, took_s >= worker.limits.wall_s
-    code = worker.end()
-    if late:
-        return _refusal("import_limit", f"the import took more than {limits.wall_s:g} s")
+def _failure(worker: Worker) -> dict[str, Any]:
+    limits, code = worker.limits, worker.end()
+    if worker.stalled:
+        return _refusal("import_limit", f"the import computed nothing for {limits.idle_s:g} s")
     if code in (-signal.SIGXCPU, -signal.SIGKILL):
         return _refusal("import_limit", f"the import took more than {limits.cpu_s} s of processor time")
     if code == _OUT_OF_MEMORY:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ImportLimits:
-    """Limits on the import of one model: bytes on top of the libraries', seconds, open files, bytes of a
-    file written.
+    """Limits on the import of one model: bytes on top of the libraries', seconds of processor time, seconds
+    in which it computes nothing, open files, bytes of a file written.
     """
 
     memory_bytes: int = 4 << 30
     cpu_s: int = 120
-    wall_s: float = 240.0
+    idle_s: float = 240.0
     open_files: int = 64
     file_size_bytes: int = 1 << 30
 
@@ -42,6 +42,12 @@ def extend_cpu_limit(limits: ImportLimits) -> None:
     if hard != resource.RLIM_INFINITY:
         soft = min(soft, hard)
     resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+
+
+def read_cpu_s(pid: int) -> float:
+    """The seconds of processor time that a running process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def end_with_parent() -> None:
