@@ -24,6 +24,7 @@ TITLES = {
     "server_load": "Server load",
     "models": "Imported models against their libraries",
     "models_trees": "Imported tree models against their libraries",
+    "models_program": "A fleet of imported models, start to published manifest",
     "models_growth": "Imported models by the size of their set",
     "models_import": "Importing models",
     "pipeline": "Plan, ledger and manifest, up to a million partitions",
