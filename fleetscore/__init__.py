@@ -15,9 +15,7 @@ they are first used, so that neither the app nor the command line pays for what 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # `typing` is not imported: until the command line has begun, Ctrl-C shows a traceback
 if TYPE_CHECKING:
     from fleetscore.errors import CapacityError, FleetscoreError, InputError, ModelError, StoreError
     from fleetscore.fleet import connect
@@ -70,6 +68,8 @@ def __getattr__(name: str) -> object:
     """The public name, imported from the module that defines it."""
     if name not in _HOMES:
         raise AttributeError(f"module 'fleetscore' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(f"fleetscore.{_HOMES[name]}"), name)
 
 

@@ -5,9 +5,11 @@ traceback.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 INTERRUPTED = 130
+TYPE_CHECKING = False  # `typing` would be imported before the guard
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 try:
     from fleetscore.cli.program import leave, run_command

@@ -275,3 +275,16 @@ def test_ctrl_c_in_the_first_instant_leaves_no_traceback() -> None:
         [sys.executable, "-c", _INTERRUPTED_IMPORT], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_next_to_nothing_is_imported_before_the_guard() -> None:
+    """An import before the guard is a moment in which Ctrl-C shows a traceback: beside Python's own there are these alone."""
+    code = "import sys; before = set(sys.modules); import fleetscore.cli; print(*sorted(set(sys.modules) - before))"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=PIPELINE.parents[1],
+    )
+    assert done.stdout.split() == ["__future__", "fleetscore", "fleetscore.cli"]
