@@ -39,11 +39,15 @@ FINAL = frozenset({RunState.PUBLISHED, RunState.UNPUBLISHED, RunState.FAILED, Ru
 
 NOTHING_EXPECTED = "No data is expected"
 """How the error of a run begins for whose window nothing was expected, and nothing came."""
+NOTHING_CHOSEN = "No key was to be trained"
+"""How the error of a training begins whose settings left out every key."""
+NOT_CHOSEN = "not_chosen"
+"""The cause of a key that the settings of a training leave out."""
 
 
 def is_idle(state: RunState, error: str) -> bool:
-    """Whether a run ended without results because none were expected: nothing is wrong with it."""
-    return state is RunState.UNPUBLISHED and error.startswith(NOTHING_EXPECTED)
+    """Whether a run ended without results because none were expected: nothing is wrong."""
+    return state is RunState.UNPUBLISHED and error.startswith((NOTHING_EXPECTED, NOTHING_CHOSEN))
 
 
 class Outcome(StrEnum):

@@ -18,6 +18,8 @@ from fleetscore.pipeline.score import is_cancelled
 from fleetscore.pipeline.train import split_pieces
 from fleetscore.pipeline.training_entry import enter
 from fleetscore.records import (
+    NOT_CHOSEN,
+    NOTHING_CHOSEN,
     NOTHING_EXPECTED,
     Collected,
     Ending,
@@ -73,12 +75,24 @@ def publish_collected(
 
 
 def _idle_reason(store: Store, request: RunRequest, collected: Collected) -> str:
-    """Why nothing was expected of the window, where nothing came and the kind says so; "" elsewhere."""
+    """Why nothing was expected of the window, where nothing came and the kind says so, or of the training,
+    where its settings leave out each key that has rows; "" elsewhere.
+    """
+    if request.purpose == "train":
+        return _nothing_chosen(collected)
     if request.purpose != "score" or any(collected.counts.values()):
         return ""
     kind = find_workload(store, request.workload).workload
     reason = kind.idle_reason(open_run(store, request).window) if kind is not None else ""
     return f"{NOTHING_EXPECTED} {reason}, and none came." if reason else ""
+
+
+def _nothing_chosen(collected: Collected) -> str:
+    """Why a training trained nothing where its settings left out each key that has rows; "" elsewhere."""
+    causes = {cause.cause for cause in collected.causes}
+    if NOT_CHOSEN not in causes or causes - {NOT_CHOSEN, "no_rows"}:
+        return ""
+    return f"{NOTHING_CHOSEN}: the settings leave out all {collected.partitions}, and their models stay."
 
 
 def _hold(store: Store, request: RunRequest, collected: Collected, reason: str) -> Ending:

@@ -16,6 +16,7 @@ from fleetscore.errors import InputError, SettingsError
 from fleetscore.models.model_sets import read_model_set
 from fleetscore.models.pins import pin_version, read_pins
 from fleetscore.operations.advice import advise, ways_to_models
+from fleetscore.operations.attention.states import Mark, mark_of
 from fleetscore.operations.champions.promotion import promote
 from fleetscore.operations.due.trainings import submit_due_training
 from fleetscore.operations.due.windows import submit_due
@@ -24,8 +25,10 @@ from fleetscore.pipeline.profiles import read_training_profile
 from fleetscore.pipeline.submit import submit_training
 from fleetscore.records import RunRecord, RunRequest, RunState
 from fleetscore.registry import find_workload, get_workload
+from fleetscore.runs.index import line_of
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
+from fleetscore.runs.status import judge
 from fleetscore.store.base import Store
 from tests.model_fleets.conftest import (
     FEATURES,
@@ -329,6 +332,20 @@ def test_a_scheduled_training_is_due_once_a_tick(trainable: Store, change_settin
     execute(trainable, due[0].request)
     assert submit_due_training(trainable, known, monday + timedelta(hours=2)) == []
     assert submit_due_training(trainable, known, monday + timedelta(days=3)) == []
+
+
+def test_a_training_of_new_keys_without_any_is_no_failure(trainable: Store, change_settings: Change) -> None:
+    """The models stay, nothing is wrong, and no notice is due: each tick of a fleet without new vans would send one."""
+    first = run_training(trainable, "vans", *SPAN)
+    change_settings('target = "kwh_used"', 'target = "kwh_used"\nonly = "new"')
+    second = train(trainable)
+    assert (
+        second.error
+        == f"No key was to be trained: the settings leave out all {len(VANS)}, and their models stay."
+    )
+    assert judge(second) == "good"
+    assert mark_of(line_of(second)) is Mark.IDLE
+    assert read_pins(trainable, "vans").current == first.model_set
 
 
 @pytest.mark.slow

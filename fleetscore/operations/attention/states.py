@@ -54,7 +54,7 @@ WORDS = {
     Mark.FAILED: "stopped by an error",
     Mark.CANCELLED: "cancelled",
     Mark.UNDERWAY: "under way",
-    Mark.IDLE: "no data expected",
+    Mark.IDLE: "nothing expected",
     Mark.MISSING: "never run",
     Mark.OVERDUE: "overdue",
 }

@@ -21,7 +21,7 @@ from fleetscore.models.packs.base import CompiledModel
 from fleetscore.models.packs.bundle import Bundle, join_bundles, open_bundle, pack_models
 from fleetscore.models.packs.shard_scoring import score_shard
 from fleetscore.models.profiles import PROFILE_FILE, pack_profile, summarise
-from fleetscore.records import Outcome
+from fleetscore.records import NOT_CHOSEN, Outcome
 from fleetscore.runs.manifests import read_latest, read_manifest
 from fleetscore.schemas import OUTCOMES, fill_table
 from fleetscore.store.paths import run_path
@@ -196,7 +196,7 @@ def _settled(key: str, rows: int, settings: FleetSettings, chosen: set[str]) -> 
     if key not in chosen:
         return (
             Outcome.SKIPPED,
-            "not_chosen",
+            NOT_CHOSEN,
             f'only = "{settings.train.only}" leaves it out; its model stays.',
         )
     if rows < settings.train.rows_min:
