@@ -10,6 +10,7 @@ import pytest
 from app_host import Host, running
 from test_dashboard_drawn import publish
 
+from fleetscore.dashboard.charts.output_figures import Series, draw_series
 from fleetscore.dashboard.charts.published import Drawing
 from fleetscore.dashboard.picture_files import write_pictures
 from fleetscore.dashboard.results_view import read_results_view
@@ -158,3 +159,16 @@ def test_a_picture_file_is_whole_xml_whatever_a_key_holds(
         "line",
         "circle",
     }
+
+
+def test_a_long_key_leaves_room_for_the_facts_behind_it() -> None:
+    """A key of 300 characters is drawn with its middle left out; the picture's label for screen readers has all of it."""
+    key = "depot-" + "x" * 288 + "VAN-07"
+    drawn = draw_series(key, np.arange(3.0), [Series("kwh", np.arange(3.0), "line-0")])
+    content = ElementTree.fromstring(f"<svg>{drawn.content}</svg>")
+    panel = next(one for one in content.iter() if one.get("class") == "panel").text or ""
+    assert panel.startswith("depot-xxx")
+    assert "…" in panel
+    assert "VAN-07: 3 rows, kwh" in panel
+    assert len(panel) < 140
+    assert drawn.label.startswith(f"{key}: 3 rows")

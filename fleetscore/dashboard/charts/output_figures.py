@@ -32,6 +32,7 @@ _BINS = 48
 _CLASSES = 12
 _FEW = 60
 """So few points are drawn as dots as well: a line through one of them is not to be seen."""
+_TITLE_LENGTH = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +52,21 @@ def draw_series(title: str, stamps: Numbers, series: Sequence[Series], *, is_dat
     x = Scale(*_span(stamps), _LEFT, _WIDTH - 10)
     y = Scale(*padded(np.concatenate([one.values for one in series])), bottom, _TOP)
     counted = f"{format_count(len(stamps))} row" + ("s" if len(stamps) != 1 else "")
-    label = f"{title}: {counted}, {', '.join(_told(one) for one in series)}"
+    facts = f"{counted}, {', '.join(_told(one) for one in series)}"
     return figure(
-        _WIDTH, _HEIGHT, label,
-        text(_LEFT, 14, label, "panel"),
+        _WIDTH, _HEIGHT, f"{title}: {facts}",
+        text(_LEFT, 14, f"{_shortened(title)}: {facts}", "panel"),
         value_axis(y, _LEFT, _WIDTH - 10, 4),
         time_axis(x, bottom) if is_dated else _number_axis(x, bottom),
         [_line(x, y, stamps, one) for one in series],
     )  # fmt: skip
+
+
+def _shortened(title: str) -> str:
+    """The title with its middle left out where it would push the facts behind it out of the picture."""
+    if len(title) <= _TITLE_LENGTH:
+        return title
+    return f"{title[: _TITLE_LENGTH - 20]}…{title[-19:]}"
 
 
 def _span(stamps: Numbers) -> tuple[float, float]:
