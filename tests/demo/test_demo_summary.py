@@ -1,10 +1,14 @@
 """The summary and the page of the demo: sums that add up, and text that is escaped."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from fleetscore.cli.demo.page import render_page
-from fleetscore.cli.demo.summary import format_judged, sum_chapter
+from fleetscore.cli.demo.summary import format_judged, last_published, sum_chapter
+from fleetscore.errors import PublishError
 from fleetscore.records import Cause, RunRecord, RunRequest, RunState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -34,6 +38,17 @@ def test_a_chapter_adds_its_runs_up() -> None:
     assert summary.results == "results/toy/2026-01-01T01/manifest.json"
     assert summary.ledger == "runs/toy-2026-01-01T01/ledger.parquet"
     assert summary.example == ("toy-2026-01-01T00", "<p>")
+
+
+def test_the_last_published_window_is_drawn_or_the_reason_said() -> None:
+    """A window at the end that was not published is passed over; where none was, the last run and its reason are named."""
+    held = replace(record(2, RunState.UNPUBLISHED, failed=6), error="6 of 6 partitions failed.")
+    assert last_published([record(0, scored=5), record(1, scored=6), held]) == "2026-01-01T01"
+    with pytest.raises(
+        PublishError,
+        match=r"No window of toy .*toy-2026-01-01T02 ended unpublished: 6 of 6 partitions failed",
+    ):
+        last_published([held])
 
 
 def test_figures_that_nobody_planted_are_told_by_their_names() -> None:

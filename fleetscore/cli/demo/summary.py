@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fleetscore.errors import PublishError
 from fleetscore.records import GOOD, Outcome, RunRecord, RunState
 
 
@@ -36,6 +37,21 @@ class ChapterSummary:
     def rows_per_second(self) -> float:
         """Input rows per second of wall time, from the request to the last published window."""
         return self.input_rows / self.seconds if self.seconds else 0.0
+
+
+def last_published(records: Sequence[RunRecord]) -> str:
+    """The window of the last run that was published; PublishError with the reason of the last run where none
+    was.
+    """
+    published = [record.request.window for record in records if record.state is RunState.PUBLISHED]
+    if published:
+        return published[-1]
+    last = records[-1]
+    cause = next((one.detail for one in last.causes if one.outcome not in GOOD), "")
+    raise PublishError(
+        f"No window of {last.request.workload} was published; {last.request.run} ended {last.state}: {last.error}",
+        fix=cause,
+    )
 
 
 def sum_chapter(

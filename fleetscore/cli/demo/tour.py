@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fleetscore.capabilities import MakesSamples, require
 from fleetscore.cli.demo.chapters import SEED, Chapter, chapter_of, keep_chapter, read_state
-from fleetscore.cli.demo.summary import ChapterSummary, sum_chapter
+from fleetscore.cli.demo.summary import ChapterSummary, last_published, sum_chapter
 from fleetscore.cli.follow import follow_backfill, follow_run
 from fleetscore.cli.progress import progress_of
 from fleetscore.dashboard.picture_files import write_pictures
@@ -59,7 +59,7 @@ def train_models(fleet: FleetBase, folder: Path, chapter: Chapter) -> Chapter:
 
 def run_chapter(fleet: FleetBase, store: Store, folder: Path, chapter: Chapter) -> ChapterSummary:
     """Run all windows of the chapter through the host, whether or not they ran before; judge and draw what
-    was published.
+    was published. Raises PublishError with the reason where no window was.
     """
     clock = time.perf_counter()
     started = fleet.start_backfill(
@@ -69,9 +69,10 @@ def run_chapter(fleet: FleetBase, store: Store, folder: Path, chapter: Chapter) 
     seconds = time.perf_counter() - clock
     records = [read_run(store, window.run) for window in status.windows]
     workload = get_workload(store, chapter.workload)
+    drawn = workload.parse_window(last_published(records))
     windows = list(windows_between(workload.parse_window(chapter.first), workload.parse_window(chapter.stop)))
     judged = workload.judge_samples(store, windows) if isinstance(workload, MakesSamples) else {}
-    pictures = write_pictures(store, workload, windows[-1:], folder / "pictures")
+    pictures = write_pictures(store, workload, [drawn], folder / "pictures")
     return sum_chapter(
         chapter.workload, records, seconds, chapter.planted, judged, [str(path) for path in pictures]
     )
