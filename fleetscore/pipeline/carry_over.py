@@ -18,7 +18,7 @@ from fleetscore.errors import InputError, MissingBlobError
 from fleetscore.pipeline.partition_names import match_partitions
 from fleetscore.pipeline.spellings import Speller, find_spelled, respell_column, spell_unless
 from fleetscore.records import GOOD, Only, Outcome, ResultFile, RunRequest
-from fleetscore.runs.ledgers import read_ledger
+from fleetscore.runs.ledgers import read_previous_ledger
 from fleetscore.runs.manifests import read_manifest
 from fleetscore.schemas import PARTITIONS, fill_table
 from fleetscore.store.base import Store
@@ -50,10 +50,10 @@ def carry_over(store: Store, request: RunRequest, table: pa.Table, spell: Spelle
     `spell` gives canonical keys: the lines of a partition that earlier runs spelled otherwise go when it is
     scored again.
     """
-    if not request.previous:
+    ledger = read_previous_ledger(store, request)
+    if ledger is None:
         table = _restrict(table, request.partitions, spell) if request.purpose == "score" else table
         return Carried(_with_kept(table, np.zeros(table.num_rows, bool)), table)
-    ledger = read_ledger(store, request.previous)
     spell = spell_unless(table["partition"].to_pylist(), spell) if spell else None
     named = _find_named(table, ledger, request, spell)
     ledger = _without_vanished(table, ledger, request.only, named)

@@ -20,7 +20,7 @@ from fleetscore.pipeline.score import read_shard_record
 from fleetscore.records import Collected, PlanHead, ResultFile, ShardRecord, to_json
 from fleetscore.registry import read_policy, read_warnings
 from fleetscore.runs.causes import CAUSES_FILE, join_causes
-from fleetscore.runs.ledgers import read_ledger, write_ledger
+from fleetscore.runs.ledgers import read_previous_ledger, write_ledger
 from fleetscore.runs.plans import read_plan, read_shard_plans
 from fleetscore.runs.timeline import write_timeline
 from fleetscore.store.base import Store
@@ -52,7 +52,7 @@ def collect_run(store: Store, run: str, reasons: Mapping[int, str] | None = None
     ledger = measure_run(store, head, records, ledger)
     write_ledger(store, run, ledger)
     warnings = read_warnings(store, head.request.workload)
-    collected = _summarise(
+    collected = summarise(
         records, ledger, warnings, head.kept_files + tuple(copied.values()), head.rates.models_bytes
     )
     store.write(run_path(run, "files.json"), to_json(collected.files))
@@ -92,23 +92,24 @@ def _carried(store: Store, head: PlanHead, plan: pa.Table) -> tuple[pa.Table | N
     """The ledger of the round before as it is now, and the new files that hold what stays of those that are
     written anew.
     """
-    if not head.request.previous:
-        return None, {}
-    previous = read_ledger(store, head.request.previous)
-    if not head.rewritten_files:
+    previous = read_previous_ledger(store, head.request)
+    if previous is None or not head.rewritten_files:
         return previous, {}
     kind = open_planned(store, head).kind
     copied = copy_rewritten(store, head, kind, plan, previous)
     return relocate(previous, copied), copied
 
 
-def _summarise(
+def summarise(
     records: list[ShardRecord],
     ledger: pa.Table,
     warnings: frozenset[str],
     kept_files: tuple[ResultFile, ...],
-    models_bytes: float,
+    models_bytes: float = 0.0,
 ) -> Collected:
+    """The ledger in short, with the times and memory of the shards' records and, beside the kept files,
+    theirs.
+    """
     counts = count_outcomes(ledger)
     scored = ledger.filter(pa.compute.equal(ledger["outcome"], "scored"))
     fresh = tuple(record.results for record in records if record.results is not None)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from fleetscore.models.pins import Pins
 from fleetscore.records import Outcome, RunRequest
-from fleetscore.runs.ledgers import read_ledger
+from fleetscore.runs.ledgers import read_previous_ledger
 from fleetscore.store.base import Store
 from fleetscore.store.tables import count_values
 
@@ -27,7 +27,8 @@ def pins_of_round(store: Store, request: RunRequest, pins: Pins) -> Pins:
     """
     if not request.previous or request.models or request.purpose == "train":
         return pins
-    return keep_versions(pins, read_ledger(store, request.previous))
+    ledger = read_previous_ledger(store, request)
+    return pins if ledger is None else keep_versions(pins, ledger)
 
 
 def keep_versions(pins: Pins, ledger: pa.Table) -> Pins:

@@ -27,6 +27,7 @@ from fleetscore.operations.repair.files import repair
 from fleetscore.operations.repair.state_check import check_state
 from fleetscore.operations.ticks import read_ticks, record_tick
 from fleetscore.operations.watchdog import find_trouble, list_open_runs
+from fleetscore.pipeline.collect import read_collected
 from fleetscore.pipeline.ledger import count_outcomes
 from fleetscore.pipeline.local import execute, run_training, run_window
 from fleetscore.pipeline.submit import submit_retry, submit_run
@@ -309,6 +310,32 @@ def test_several_damaged_files_of_one_window_are_repaired_in_one_go(copied: Stor
     done = repair(copied, now())
     assert ({one.path for one in done.repairs}, done.whole) == (set(cut), True)
     assert (check_state(copied).bad, rows_of(copied), states_of(copied)) == ((), rows, states)
+
+
+@pytest.mark.parametrize("purpose", ["score", "train"])
+def test_sums_of_an_ended_run_are_made_without_its_plan(copied: Store, purpose: str) -> None:
+    """Where the plan is cut too, they are made from ledger and manifest: the same counts, rows, causes and files."""
+    run = f"toy-{HOURS[1]}" if purpose == "score" else f"toy-train-{HOURS[0]}-{HOURS[2]}"
+    before = read_collected(copied, run)
+    for name in ("plan.json", "files.json", "collected.json"):
+        copied.write(f"runs/{run}/{name}", copied.read(f"runs/{run}/{name}")[:20])
+    done, after = repair(copied, now()), read_collected(copied, run)
+    assert all("without the times of its shards" in one.action for one in done.repairs)
+    assert (after.counts, after.rows, after.causes) == (before.counts, before.rows, before.causes)
+    assert purpose == "train" or set(after.files) == set(before.files)
+    assert check_state(copied).bad == ()
+
+
+def test_a_run_without_plan_and_ledger_is_scored_again_as_repair_advises(copied: Store) -> None:
+    """Nothing else tells its outcomes, so repair says to retry it whole; that publishes the same rows."""
+    rows, run = sorted(map(str, rows_of(copied)[HOURS[1]])), f"toy-{HOURS[1]}"
+    for name in ("plan.json", "ledger.parquet"):
+        copied.write(f"runs/{run}/{name}", copied.read(f"runs/{run}/{name}")[:20])
+    [left] = [one for one in repair(copied, now()).repairs if one.state != "repaired"]
+    assert left.action.endswith(f"fleetscore retry {run} --only all")
+    execute(copied, submit_retry(copied, run, now(), "test", only=Only.ALL).request)
+    assert repair(copied, now()).whole  # what is left of the first round is set aside
+    assert (sorted(map(str, rows_of(copied)[HOURS[1]])), check_state(copied).bad) == (rows, ())
 
 
 @pytest.mark.parametrize("purpose", ["score", "train"])

@@ -17,7 +17,13 @@ from typing import Literal
 
 from fleetscore.errors import ConflictError, FleetscoreError, MissingBlobError, PublishError
 from fleetscore.operations.repair.pins import guess_pins, pins_from_changes
-from fleetscore.operations.repair.runs import make_manifest, make_record
+from fleetscore.operations.repair.runs import (
+    has_plan,
+    is_replaced,
+    make_collected,
+    make_manifest,
+    make_record,
+)
 from fleetscore.operations.repair.state_check import BadFile, check_state
 from fleetscore.pipeline.collect import collect_run
 from fleetscore.pipeline.offload import read_given_up
@@ -160,11 +166,23 @@ def _cure_run_file(store: Store, run: str, name: str) -> _Cure | None:
     if name == "plan.json":  # of a run under way, which cannot go on
         return None
 
+    lost = not has_plan(store, run)
+    if lost and is_replaced(store, read_run(store, run).request):
+        return _Cure("It is set aside: a later run has published the window anew.", lambda: None)
+    if lost and name in ("collected.json", "files.json"):
+        action = "It is made from the run's ledger, without the times of its shards: its plan is damaged too."
+        return _Cure(action, lambda: _summary(store, run, name))
+
     def collect() -> bytes | None:
         collect_run(store, run, read_given_up(store, run))
         return store.read(f"runs/{run}/{name}")
 
     return _Cure("It is made from the run's committed shards.", collect)
+
+
+def _summary(store: Store, run: str, name: str) -> bytes:
+    collected = make_collected(store, run)
+    return to_json(collected.files if name == "files.json" else collected)
 
 
 def _cure_pins(store: Store, workload: str, now: datetime) -> _Cure | None:

@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 
 from fleetscore.errors import DamagedStateError, MissingBlobError, ModelError, PublishError
 from fleetscore.models.model_sets import list_model_sets, read_model_set
+from fleetscore.pipeline.collect import summarise
 from fleetscore.pipeline.ledger import count_outcomes, group_causes
 from fleetscore.records import (
+    Collected,
     Manifest,
     Outcome,
     PublishedRun,
@@ -23,7 +25,7 @@ from fleetscore.records import (
     RunRequest,
     RunState,
 )
-from fleetscore.registry import workload_names
+from fleetscore.registry import read_warnings, workload_names
 from fleetscore.runs.index import list_runs_since
 from fleetscore.runs.index_files import list_workloads
 from fleetscore.runs.ledgers import read_ledger
@@ -36,6 +38,35 @@ from fleetscore.store.state_files import read_truth
 from fleetscore.store.tables import count_values, open_truth
 
 _REASON = "Its record was damaged and was made anew; what is not known any more is left out."
+
+
+def make_collected(store: Store, run: str) -> Collected:
+    """The summary of an ended run from its ledger and manifest, for where its plan is lost too: without the
+    times and memory of its shards. PublishError where its window is not published.
+    """
+    request = read_run(store, run).request
+    scored = request.purpose == "score"
+    files = make_manifest(store, request.workload, request.window).files if scored else ()
+    return summarise([], read_ledger(store, run), read_warnings(store, request.workload), files)
+
+
+def is_replaced(store: Store, request: RunRequest) -> bool:
+    """Whether a later run has published the window that the run scored."""
+    if request.purpose != "score":
+        return False
+    try:
+        return read_manifest(store, request.workload, request.window).run != request.run
+    except (MissingBlobError, DamagedStateError):
+        return False
+
+
+def has_plan(store: Store, run: str) -> bool:
+    """Whether the run's plan can be read."""
+    try:
+        read_plan(store, run)
+    except (DamagedStateError, MissingBlobError):
+        return False
+    return True
 
 
 def make_manifest(store: Store, workload: str, window: str) -> Manifest:

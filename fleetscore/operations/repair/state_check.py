@@ -22,6 +22,7 @@ from fleetscore.operations.champions.verdicts import Verdict
 from fleetscore.operations.notices.notice import Notice
 from fleetscore.operations.outbound.callbacks import FOLDER as CALLBACKS
 from fleetscore.operations.outbound.callbacks import Callback
+from fleetscore.operations.repair.runs import is_replaced
 from fleetscore.operations.ticks import FOLDER as TICKS
 from fleetscore.operations.ticks import Tick
 from fleetscore.pipeline.capacity import decode_pool_rates
@@ -91,6 +92,7 @@ class _Check:
     kind: Kind
     read: Callable[[Store, str], Any]
     is_due: bool = False  # whether it has to be there
+    unless: Callable[[], bool] = lambda: False
 
 
 def check_state(store: Store, within_s: float = float("inf")) -> StateReport:
@@ -119,7 +121,11 @@ def _look(store: Store, check: _Check) -> BadFile | None:
     try:
         check.read(store, check.path)
     except MissingBlobError:
-        return BadFile(check.path, check.kind, f"{check.path} is missing.") if check.is_due else None
+        return (
+            BadFile(check.path, check.kind, f"{check.path} is missing.")
+            if check.is_due and not check.unless()
+            else None
+        )
     except DamagedStateError as error:
         return BadFile(check.path, check.kind, error.message, error.code == NEWER)
     return None
@@ -180,10 +186,13 @@ def _check_run(store: Store, run: str) -> StateReport:
 
 def _of_run(store: Store, record: RunRecord) -> Iterator[_Check]:
     run, published = record.request.run, record.state is RunState.PUBLISHED
-    yield _Check(run_path(run, "ledger.parquet"), "run_file", _read_footer, published)
+    replaced = partial(is_replaced, store, record.request)  # its files may be gone then
+    yield _Check(run_path(run, "ledger.parquet"), "run_file", _read_footer, published, replaced)
     yield _Check(run_path(run, CAUSES_FILE), "run_file", _read_footer)
-    yield _Check(run_path(run, "collected.json"), "run_file", _record_of(Collected), published)
-    yield _Check(run_path(run, "files.json"), "run_file", _record_of(tuple[ResultFile, ...]), published)
+    yield _Check(run_path(run, "collected.json"), "run_file", _record_of(Collected), published, replaced)
+    yield _Check(
+        run_path(run, "files.json"), "run_file", _record_of(tuple[ResultFile, ...]), published, replaced
+    )
     if published and record.request.purpose == "score":
         yield _Check(record.manifest, "manifest", _require, is_due=True)
     if record.state in FINAL:
