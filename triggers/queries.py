@@ -1,4 +1,6 @@
-"""The query parameters that endpoints take: any other is refused, since one that is mistyped would change nothing."""
+"""The query parameters that endpoints take: any other is refused, since one that is mistyped would change
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ _UNCHECKED = frozenset({"dashboard", "health", "runs/{id}/wait"})
 
 
 def check_query(req: func.HttpRequest, function: str) -> None:
-    """InputError for a query parameter that the function's endpoint does not have; it names those that exist."""
+    """InputError for a query parameter that the function's endpoint does not have; it names those that
+    exist.
+    """
     known = _known_parameters().get((function, str(req.method).upper()))
     if known is None:
         return

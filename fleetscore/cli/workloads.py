@@ -63,7 +63,9 @@ def samples(workload: str, scale: float, seed: int, form: str | None, store_url:
 
 
 def _next_commands(workload: str, report: SampleReport) -> str:
-    """The commands that come after the samples: training on their span, where there is one, and a backfill."""
+    """The commands that come after the samples: training on their span, where there is one, and a
+    backfill.
+    """
     first, end = report.facts.get("train_from"), report.facts.get("train_to")
     train = f"fleetscore train {workload} --from {first} --to {end}\n" if first and end else ""
     return f"{train}fleetscore backfill {workload} --from {report.first.key} --to {report.stop.key}"

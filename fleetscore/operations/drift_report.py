@@ -36,7 +36,9 @@ class DriftLine:
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
-    """A run's drift: how many partitions were compared and drifted, and the worst of them, the worst first."""
+    """A run's drift: how many partitions were compared and drifted, and the worst of them, the worst
+    first.
+    """
 
     run: str
     partitions: int

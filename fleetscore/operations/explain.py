@@ -325,7 +325,9 @@ def _nearest(keys: pa.ChunkedArray, partition: str, most: int = 5) -> list[str]:
 
 
 def _ledger_row(store: Store, run: str, partition: str) -> dict[str, Any] | None:
-    """The partition's line of the ledger; None while there is no ledger, or where the partition is not in it."""
+    """The partition's line of the ledger; None while there is no ledger, or where the partition is not in
+    it.
+    """
     with suppress(MissingBlobError):
         return _find_row(store, run_path(run, "ledger.parquet"), partition)
     return None
@@ -374,7 +376,9 @@ def _model(store: Store, record: RunRecord, pins: Pins, partition: str, version:
 
 
 def _with_keys(model: ModelStory, keys: tuple[str, ...], pins: Pins) -> ModelStory:
-    """The story with the keys of the models that scored, and whether a pin of one of them chose the version."""
+    """The story with the keys of the models that scored, and whether a pin of one of them chose the
+    version.
+    """
     by_key = model.pinned in ("", "current") and any(pins.keys.get(key) == model.version for key in keys)
     return replace(model, keys=keys, pinned="for its model key" if by_key and model.version else model.pinned)
 

@@ -263,7 +263,9 @@ def _leftovers(store: Store, line: RunLine, entries: Sequence[Entry]) -> Iterato
 
 
 def _unreferenced_results(store: Store, line: RunLine) -> Iterator[Doomed]:
-    """The run's files below the table's root that its ledger does not name, as those of attempts that lost."""
+    """The run's files below the table's root that its ledger does not name, as those of attempts that
+    lost.
+    """
     if line.purpose != "score":
         return
     entries = list(store.list(results_prefix(line.workload, line.window, line.run)))
@@ -287,7 +289,9 @@ def _winners(store: Store, entries: Sequence[Entry], tries: Set[tuple[str, str]]
 
 
 def _is_needed(store: Store, record: RunRecord) -> bool:
-    """Whether another round's ledger or the window's manifest refers to the run, or its window is under way."""
+    """Whether another round's ledger or the window's manifest refers to the run, or its window is under
+    way.
+    """
     request = record.request
     if request.purpose == "train":
         return False

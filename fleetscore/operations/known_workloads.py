@@ -1,4 +1,6 @@
-"""The workloads that operations look after: those that are named here, and those that are not and have runs."""
+"""The workloads that operations look after: those that are named here, and those that are not and have
+runs.
+"""
 
 from __future__ import annotations
 

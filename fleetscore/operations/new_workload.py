@@ -38,7 +38,9 @@ def make_workload(
     requested_by: str,
     report: Callable[[str, int, int, str], None] | None = None,
 ) -> tuple[Proposal, ModelSet | None]:
-    """Make the workload; the loser of a race for the name gets InputError, and no settings are overwritten."""
+    """Make the workload; the loser of a race for the name gets InputError, and no settings are
+    overwritten.
+    """
     proposal = require(load_kind(KIND)(asked.name), ProposesFleets).propose(store, asked, report)
     if asked.folder is not None:
         copy_data(store, asked.folder, proposal.copied, f"data/{asked.name}/")

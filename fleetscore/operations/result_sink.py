@@ -88,7 +88,9 @@ def sink_behind(store: Store, now: datetime) -> None:
 
 
 def _sink_windows(store: Store, workload: str, windows: Sequence[str], now: datetime) -> None:
-    """Write the windows; one whose rows the table does not take costs no other, of which there may be many."""
+    """Write the windows; one whose rows the table does not take costs no other, of which there may be
+    many.
+    """
     refused = 0
     for window in windows:
         try:

@@ -38,7 +38,9 @@ _log = logging.getLogger("fleetscore.tables")
 
 @dataclass(frozen=True, slots=True)
 class TableRepair:
-    """A window whose table was behind its manifest; `state` is committed, missing (in a dry run) or failed."""
+    """A window whose table was behind its manifest; `state` is committed, missing (in a dry run) or
+    failed.
+    """
 
     workload: str
     window: str
@@ -83,7 +85,9 @@ def repair_tables(store: Store, now: datetime, *, dry_run: bool = False) -> list
 
 
 def _behind(store: Store, workload: str) -> list[tuple[str, Manifest | FleetscoreError]]:
-    """The published windows that a table lacks with their manifests, and those whose manifest cannot be read."""
+    """The published windows that a table lacks with their manifests, and those whose manifest cannot be
+    read.
+    """
     snapshot, events = (read_snapshot(store, table) for table in (workload, events_table(workload)))
     windows = published_windows(store, workload)
     found = side_by_side(partial(_read_manifest, store, workload), windows)

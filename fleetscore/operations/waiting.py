@@ -20,7 +20,9 @@ from fleetscore.store.base import Store
 
 
 def send_waiting(store: Store, app: AppSettings, now: datetime) -> None:
-    """Try once what waits and is due; each kind beside the others, so that none waits for another's receiver."""
+    """Try once what waits and is due; each kind beside the others, so that none waits for another's
+    receiver.
+    """
     sending = [
         Thread(target=resend_pending, args=(store, app, now), name="notices"),
         Thread(target=lineage.send_lineage, args=(store, now), name="lineage"),

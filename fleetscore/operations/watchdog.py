@@ -82,11 +82,11 @@ def judge_orchestration(
     "" for no such instance. The record was read after the status: an orchestration that completed has
     written its end.
 
-    None while it is alive, and for some minutes after the record last changed where there is none: the two
-    are never written at the same instant. An orchestration that failed or vanished, or has not made a step since `last_step` for
-    twice as long as its longest step may take, loses the run to a new one, twice at most; one that a person
-    terminated does not. A process of its own that has the run, where nobody sees whether it lives, loses it
-    after the same time.
+    None while it is alive, and for some minutes after the record last changed where there is none: the
+    two are never written at the same instant. An orchestration that failed or vanished, or has not made a
+    step since `last_step` for twice as long as its longest step may take, loses the run to a new one,
+    twice at most; one that a person terminated does not. A process of its own that has the run, where
+    nobody sees whether it lives, loses it after the same time.
     """
     if status in ("Terminated", "Canceled"):
         return Rescue("fail", f"Its orchestration is {status}. {output}".strip())
@@ -150,7 +150,9 @@ def find_trouble(store: Store, now: datetime) -> list[Notice]:
 
 
 def _trouble_alone(store: Store, known: KnownWorkload, now: datetime) -> list[Notice]:
-    """What notices are sent of; an error costs this workload its notices of this time, and no other workload."""
+    """What notices are sent of; an error costs this workload its notices of this time, and no other
+    workload.
+    """
     try:
         return _unmuted(store, known.name, trouble_of(store, known, now), now)
     except FleetscoreError as error:
@@ -159,7 +161,9 @@ def _trouble_alone(store: Store, known: KnownWorkload, now: datetime) -> list[No
 
 
 def _unmuted(store: Store, workload: str, notices: list[Notice], now: datetime) -> list[Notice]:
-    """The notices without those of overdue windows where a mute is about these; all where mutes cannot be read."""
+    """The notices without those of overdue windows where a mute is about these; all where mutes cannot be
+    read.
+    """
     try:
         mutes = list_mutes(store, workload, now)
     except FleetscoreError as error:

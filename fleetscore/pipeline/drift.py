@@ -111,7 +111,8 @@ def measure_shift(mean: Floats, mean_before: Floats, std_before: Floats) -> Floa
 
 
 def measure_spread(std: Floats, std_before: Floats) -> Floats:
-    """|ln(std / std0)|; where one of them is 0 and the other is not, as large as can be: a value that froze, or came alive.
+    """|ln(std / std0)|; as large as can be where one of them is 0 and the other is not: a value that
+    froze, or came alive.
 
     >>> measure_spread(np.array([2.0, 0.0, 0.0]), np.array([2.0, 1.0, 0.0])).tolist()
     [0.0, 1000000.0, 0.0]

@@ -36,7 +36,9 @@ def join_causes(outcomes: pa.Table, several: pa.Table | None) -> pa.Table:
 
 
 def read_causes(store: Store, run: str) -> pa.Table | None:
-    """partition and causes of the run's partitions that have more than one; None where there is no such file."""
+    """partition and causes of the run's partitions that have more than one; None where there is no such
+    file.
+    """
     with suppress(MissingBlobError), open_truth(store, run_path(run, CAUSES_FILE)) as source:
         return pq.read_table(source)
     return None

@@ -65,7 +65,9 @@ _LOG_STAYS = timedelta(days=30)
 
 
 def write_checkpoint(store: Store, table: str, now: datetime) -> int | None:
-    """Write a checkpoint of the table's newest version if ten commits came since the last; gives its version."""
+    """Write a checkpoint of the table's newest version if ten commits came since the last; gives its
+    version.
+    """
     snapshot = read_snapshot(store, table)
     _, checkpoints = list_versions(store, table)
     if snapshot.version - max(checkpoints, default=-1) < _COMMITS_BETWEEN:

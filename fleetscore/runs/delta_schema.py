@@ -91,7 +91,9 @@ def from_schema_string(text: str, partition: str) -> list[Field]:
 
 
 def protocol_of(fields: list[Field]) -> dict[str, Any]:
-    """The protocol that readers and writers of the columns need: the oldest, or that of times without a zone."""
+    """The protocol that readers and writers of the columns need: the oldest, or that of times without a
+    zone.
+    """
     if any(field["type"] == "timestamp_ntz" for field in fields):
         features = ["timestampNtz"]
         return {

@@ -143,7 +143,9 @@ def record_ending(
 def record_published_anyway(
     store: Store, run: str, manifest: str, anyway: PublishedAnyway, version: int | None, now: datetime
 ) -> RunRecord:
-    """An unpublished run was published after all: its record says so, and why; a second call changes nothing."""
+    """An unpublished run was published after all: its record says so, and why; a second call changes
+    nothing.
+    """
     record = read_run(store, run)
     if record.state is not RunState.PUBLISHED:
         facts = {**record.facts, "published_anyway": to_plain(anyway), "table_version": version}

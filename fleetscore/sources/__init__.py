@@ -20,14 +20,14 @@ reads:
 [{'van': 'NA', 'km': 12.5}]
 
 `columns` maps our names to a `ColumnKind`: KEY (text, always), CODED (the same, dictionary-encoded), TIME
-(microseconds UTC), NUMBER (float64), TEXT, ANY; LABEL is a CODED that may be missing. `reading.table` holds
-the rows whose time lies in the window; `reading.faults` the files that could not be read, each with its
-FileError, and `reading.rows` what was rejected of the others. `read_table` reads one file, `read_batches`
-one file piece by piece, `read_text` its lines alone. `aggregate_rows` carries out the line `aggregate`, once all rows of a key are
-there.
+(microseconds UTC), NUMBER (float64), TEXT, ANY; LABEL is a CODED that may be missing. `reading.table`
+holds the rows whose time lies in the window; `reading.faults` the files that could not be read, each with
+its FileError, and `reading.rows` what was rejected of the others. `read_table` reads one file,
+`read_batches` one file piece by piece, `read_text` its lines alone. `aggregate_rows` carries out the line
+`aggregate`, once all rows of a key are there.
 
-A workload with a `database` lands first: `land(store, settings, workload, window)` gives a `Landed`, whose
-`file()` is read as any other file, and `read_landed` finds it again.
+A workload with a `database` lands first: `land(store, settings, workload, window)` gives a `Landed`,
+whose `file()` is read as any other file, and `read_landed` finds it again.
 
 A window is anything with aware `start` and `end` (exclusive): a `Window`, or a `TimeRange` for training.
 Plans keep an `InputFile` (path, etag, size, format, columns of the path); reading it again gives the same

@@ -58,7 +58,9 @@ def read_capture_rows(request: Request) -> Iterator[RawRows]:
 
 
 def _captured(request: Request) -> Iterator[list[dict[str, Any]]]:
-    """The events of a file, some at a time: records of Avro, or objects on lines as IoT Hub writes them on request."""
+    """The events of a file, some at a time: records of Avro, or objects on lines as IoT Hub writes them
+    on request.
+    """
     found = format_of(request.path)
     if found is None or found.name != "jsonl":
         yield from _blocks(request, _needed_fields(request))

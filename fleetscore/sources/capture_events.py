@@ -93,8 +93,8 @@ def without_redelivered(
     """The events that this reading has not seen yet, with their numbers from `first` on, and how many it
     has seen.
 
-    An event is known by its stream (hub and partition, from the path) and its sequence number; messages that IoT Hub
-    routes to storage have none, and are all new.
+    An event is known by its stream (hub and partition, from the path) and its sequence number; messages
+    that IoT Hub routes to storage have none, and are all new.
     """
     numbers = np.arange(first, first + len(block))
     try:

@@ -91,11 +91,11 @@ def _separator(request: Request) -> str:
 def read_piece(
     data: bytes | memoryview, first_line: int, layout: Layout, *, is_last: bool = False
 ) -> tuple[RawRows, bytes, int]:
-    """The rows of whole lines, the lines at their end that begin a row whose quotes are still open, and how many
-    lines there are.
+    """The rows of whole lines, the lines at their end that begin a row whose quotes are still open, and
+    how many lines there are.
 
-    Blank lines are no rows: where one stands between others, or a cell has a line end, rows and lines differ in
-    number.
+    Blank lines are no rows: where one stands between others, or a cell has a line end, rows and lines
+    differ in number.
     """
     lines = _count_lines(data)
     ends_blank = bytes(data[-3:]).endswith((b"\n\n", b"\n\r\n"))
@@ -114,7 +114,9 @@ def read_piece(
 
 
 def _count_lines(data: bytes | memoryview) -> int:
-    """How many lines there are, the last one with or without its end; numpy counts four times as fast as bytes."""
+    """How many lines there are, the last one with or without its end; numpy counts four times as fast as
+    bytes.
+    """
     ends = int(np.count_nonzero(np.frombuffer(data, np.uint8) == _LINE_END))
     return ends + bool(data and bytes(data[-1:]) != b"\n")
 

@@ -106,8 +106,9 @@ def _replace(opened: OpenTable, column: str, window: str, pieces: Iterable[pa.Ta
 def _fit(opened: OpenTable, schema: pa.Schema, column: str) -> None:
     """Make the table, or add to it what it lacks.
 
-    InputError for a column of another type: servers would read the bytes of one number as another, or round it.
-    Also for a table without the column by which rows are replaced: those in it would stay beside the new ones.
+    InputError for a column of another type: servers would read the bytes of one number as another, or
+    round it. Also for a table without the column by which rows are replaced: those in it would stay
+    beside the new ones.
     """
     there = opened.columns()
     if not there:

@@ -1,7 +1,7 @@
 """What the columns of a query become in a landed file: types that every reader takes.
 
-What the driver gives as bytes or counts of a type that Arrow lacks (PostgreSQL's inet, money) keeps the name of that
-type, so that no reader takes it for text or numbers.
+What the driver gives as bytes or counts of a type that Arrow lacks (PostgreSQL's inet, money) keeps the
+name of that type, so that no reader takes it for text or numbers.
 """
 
 from __future__ import annotations

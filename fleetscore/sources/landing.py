@@ -115,8 +115,8 @@ class Standing:
     def is_that_of(self, landed: Landed) -> bool:
         """Whether these are the rows that were landed, by their number and newest time.
 
-        Where some row's time is `infinity`, the database gives it as the newest, which tells nothing: then by their
-        number alone.
+        Where some row's time is `infinity`, the database gives it as the newest, which tells nothing:
+        then by their number alone.
         """
         return self.rows == landed.rows and self.newest in (landed.newest, None)
 
@@ -341,8 +341,8 @@ def _text_of(moment: datetime | None) -> str:
 def _inside(
     batch: pa.RecordBatch, settings: DataSettings, span: Span, time_column: str, outside: _Outside
 ) -> pa.RecordBatch:
-    """The batch without rows of other times, which are added to `outside`: a query may give them that takes no
-    heed of its bounds, and they would be in the landing of their own time again.
+    """The batch without rows of other times, which are added to `outside`: a query may give them that
+    takes no heed of its bounds, and they would be in the landing of their own time again.
     """
     if not time_column or not batch.num_rows:
         return batch

@@ -1,4 +1,6 @@
-"""One listing of input files for every kind: what a window reads, and what is passed over, with the reason."""
+"""One listing of input files for every kind: what a window reads, and what is passed over, with the
+reason.
+"""
 
 from __future__ import annotations
 

@@ -24,11 +24,11 @@ _ABFSS = re.compile(r"abfss://([^/@]+)@([^/]+)/(.+)", re.DOTALL)
 def split_place(path: str) -> tuple[str, str]:
     """The URL of the container that a path names ("" for the run's own store), and the path inside it.
 
-    `abfss://` and `dfs` addresses are read through the account's Blob endpoint, which serves both kinds of
-    account.
+    `abfss://` and `dfs` addresses are read through the account's Blob endpoint, which serves both kinds
+    of account.
 
-    Raises ValueError for any other URL, and for hosts that are none of Azure Storage: the identity's token would be
-    sent there.
+    Raises ValueError for any other URL, and for hosts that are none of Azure Storage: the identity's
+    token would be sent there.
 
     >>> split_place("abfss://lake@account.dfs.core.windows.net/raw/*.csv")
     ('https://account.blob.core.windows.net/lake', 'raw/*.csv')

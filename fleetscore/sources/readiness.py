@@ -29,15 +29,17 @@ class Readiness:
 
 @dataclass(frozen=True, slots=True)
 class TableCover:
-    """Which Delta tables a window waits for, and whether one with these newest times of its files covers it."""
+    """Which Delta tables a window waits for, and whether one with these newest times of its files covers
+    it.
+    """
 
     paths: tuple[str, ...]
     is_covered: Callable[[Sequence[object]], bool]
 
 
 def cover_until(paths: tuple[str, ...], end: datetime, timezone: str = "UTC") -> TableCover:
-    """Tables that have to hold a time at or after `end`: what comes later in them is of later windows. Times without a
-    zone, and dates, are those of `timezone`.
+    """Tables that have to hold a time at or after `end`: what comes later in them is of later windows.
+    Times without a zone, and dates, are those of `timezone`.
     """
 
     def is_covered(values: Sequence[object]) -> bool:

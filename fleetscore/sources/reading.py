@@ -61,9 +61,9 @@ def read_batches(
     all).
 
     With a `span`, only rows whose time lies in [start, end). `state` is shared by files that are read
-    together, in order; without one, the last piece has no rows and what is to be said of the file's times, if anything
-    is. `only` names wanted values (sorted) of keys: parts of the file that hold none may be
-    left out. Raises FileError for whatever is wrong with the file; a StoreError that may pass
+    together, in order; without one, the last piece has no rows and what is to be said of the file's
+    times, if anything is. `only` names wanted values (sorted) of keys: parts of the file that hold none
+    may be left out. Raises FileError for whatever is wrong with the file; a StoreError that may pass
     comes through.
     """
     request = _request(store, file, settings, columns, span, state, only)

@@ -50,8 +50,8 @@ class ReadState:
         return {stream: len(blocks) for stream, blocks in self.events.items()}
 
     def forget_since(self, seen: Mapping[str, int]) -> None:
-        """Forget the events that were seen since: those of a file that could not be read are in no table, so that
-        another delivery of them is read.
+        """Forget the events that were seen since: those of a file that could not be read are in no table,
+        so that another delivery of them is read.
         """
         for stream, blocks in self.events.items():
             del blocks[seen.get(stream, 0) :]

@@ -175,7 +175,9 @@ _PLACE = {"path", "path_timezone", "late_s", "ready", "read_limit_s", "read_limi
 
 
 def read_data_settings(table: Mapping[str, Any], where: str) -> DataSettings:
-    """The settings of a parsed `[data]` table; SettingsError names `where` it stands and the line at fault."""
+    """The settings of a parsed `[data]` table; SettingsError names `where` it stands and the line at
+    fault.
+    """
     known = DataSettings.__dataclass_fields__
     for name in table:
         if name not in known:
@@ -243,7 +245,9 @@ def _check_times(settings: DataSettings) -> None:
 
 
 def _tells_years(form: str) -> bool:
-    """Whether times that are written so are read in the year that they are of: without one they are of 1900."""
+    """Whether times that are written so are read in the year that they are of: without one they are of
+    1900.
+    """
     try:
         return datetime.strptime(_SOME_TIME.strftime(form), form).year == _SOME_TIME.year  # noqa: DTZ007 # a year alone
     except (ValueError, re.error):

@@ -136,8 +136,8 @@ def _to_us(column: pa.Array) -> pa.Array:
 
 
 def within_years(times: pa.Array) -> pa.Array:
-    """The times with null for those beyond the years 1 to 9999, which no calendar of Python has: sentinels, or counts
-    of another unit than the declared one.
+    """The times with null for those beyond the years 1 to 9999, which no calendar of Python has:
+    sentinels, or counts of another unit than the declared one.
     """
     ends = pc.min_max(times.cast(pa.int64()))
     if not ends["min"].is_valid or (ends["min"].as_py() >= _FIRST_US and ends["max"].as_py() <= _LAST_US):

@@ -58,8 +58,8 @@ _SKOPS_TYPES = frozenset(
         "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
     }
 )
-"""Parts of scikit-learn's estimators that skops reads only where its caller names them: they hold arrays, which are
-checked when the model is compiled, in a process of its own.
+"""Parts of scikit-learn's estimators that skops reads only where its caller names them: they hold arrays,
+which are checked when the model is compiled, in a process of its own.
 """
 
 _SKOPS_LOADERS = frozenset({"OperatorFuncNode", "MethodNode", "PartialNode", "FunctionNode"})

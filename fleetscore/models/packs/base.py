@@ -148,7 +148,9 @@ class Pack(ABC):
         return self.facts[int(self.facts_of[at])]
 
     def subset(self, indices: Iterable[int]) -> Self:
-        """Return a pack of the models at these places, in this order; only their numbers are read and copied."""
+        """Return a pack of the models at these places, in this order; only their numbers are read and
+        copied.
+        """
         chosen = np.fromiter(indices, np.int64)
         arrays, bounds = {}, {}
         for name, dtype in self.layout.items():
@@ -201,7 +203,9 @@ class Pack(ABC):
         return found
 
     def require_values(self, offsets: Indices, x: Floats) -> None:
-        """InputError that names the first row and feature with a value that its model refuses; see `refused`."""
+        """InputError that names the first row and feature with a value that its model refuses; see
+        `refused`.
+        """
         refused = np.flatnonzero(self.refused(offsets, x))
         if not refused.size:
             return

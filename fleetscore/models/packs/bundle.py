@@ -45,7 +45,9 @@ _SCHEMA = pa.schema(
 
 
 class PackFeatures(msgspec.Struct, frozen=True):
-    """The features that all models of a pack take: their names, where the models say them, and their number."""
+    """The features that all models of a pack take: their names, where the models say them, and their
+    number.
+    """
 
     feature_names: tuple[str, ...]
     n_features: int
@@ -99,8 +101,8 @@ class Bundle:
         return found
 
     def features(self, number: int) -> PackFeatures:
-        """What the models of a pack take. The pack is opened only where the index, of an earlier version, does
-        not say it, and once: packs of a large set are let go before their rows are scored.
+        """What the models of a pack take. The pack is opened only where the index, of an earlier version,
+        does not say it, and once: packs of a large set are let go before their rows are scored.
         """
         found = self.known.get(number)
         return _features_of(self.pack(number)) if found is None else found

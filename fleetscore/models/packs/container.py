@@ -93,7 +93,9 @@ def narrowed(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def unpack(data: Buffer) -> tuple[Description, dict[str, NDArray[Any]]]:
-    """Return the description and views of the arrays; ModelError `corrupt_model` where the bytes are no pack."""
+    """Return the description and views of the arrays; ModelError `corrupt_model` where the bytes are no
+    pack.
+    """
     view = memoryview(data).cast("B")
     if len(view) < HEAD.size:
         raise corrupt(f"it has {len(view)} bytes, fewer than its header")

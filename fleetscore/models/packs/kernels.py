@@ -1,4 +1,6 @@
-"""Kernel machines with a radial basis function: support vector classifiers, regressors and one-class models."""
+"""Kernel machines with a radial basis function: support vector classifiers, regressors and one-class
+models.
+"""
 
 from __future__ import annotations
 

@@ -109,7 +109,9 @@ def _decide(  # type: ignore[no-untyped-def]  # compiled
 
 @compiled(fastmath={"contract", "reassoc", "nsz"})
 def _sum_one(rows, centres, factors, base, found):  # type: ignore[no-untyped-def]
-    """One value a row; the order of addition is the processor's choice, and the same for each row of a width."""
+    """One value a row; the order of addition is the processor's choice, and the same for each row of a
+    width.
+    """
     for row in range(len(rows)):
         values = rows[row]
         total = base

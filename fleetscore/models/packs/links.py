@@ -37,7 +37,9 @@ METHOD_CODES = {
 
 
 def is_plain(links: NDArray[np.int32], method: str) -> bool:
-    """Whether the method's answers are the decision values themselves, so that they can be computed in place."""
+    """Whether the method's answers are the decision values themselves, so that they can be computed in
+    place.
+    """
     if method == "predict":
         return bool((links == Link.IDENTITY).all())
     return method == "decision_function" and bool(((links != Link.VOTES) & (links != Link.VOTES_TIES)).all())

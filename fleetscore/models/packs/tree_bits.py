@@ -116,8 +116,8 @@ def fill_run(place: Any, begin: int, end: int, row: int) -> None:
 
 @compiled
 def place_trees(tree_nodes: Any, begin: int, fields: Any, wide: Any) -> int:
-    """Fill `fields` with the first bit of each tree in a line, from tree `begin` on, and `wide` with whether it
-    has more than NARROW_LEAVES leaves; returns the number of trees that the line takes.
+    """Fill `fields` with the first bit of each tree in a line, from tree `begin` on, and `wide` with
+    whether it has more than NARROW_LEAVES leaves; returns the number of trees that the line takes.
 
     A narrow tree's bits lie within the eight bytes that begin with its first one.
     """
@@ -141,8 +141,9 @@ def fill_table(
     tree_nodes: Any, begin: int, trees: int, fields: Any, wide: Any, feature: Any, code: Any, span: Any, flags: Any, sets: Any,
     row_of: Any, first: Any, missing: bool, place: Any, starts: Any, marks: Any, scratch: Any,
 ) -> Any:  # fmt: skip
-    """Return the table, a line of WORDS words a row, of the leaves that some trees' nodes leave reachable, in
-    `scratch`, and fill `place` and `starts` (see place_codes); rows of missing values are right where there are any.
+    """Return the table, a line of WORDS words a row, of the leaves that some trees' nodes leave
+    reachable, in `scratch`, and fill `place` and `starts` (see place_codes); rows of missing values are
+    right where there are any.
 
     `scratch` has room for a word behind the last line.
     """
@@ -217,8 +218,8 @@ def mark_wide(
 
 @compiled
 def next_leaf(first: Any, node: int, before: int, here: int) -> int:
-    """Return the first leaf below a node, given that of the node before it in preorder, and note it in `first`;
-    there the right children's are noted ahead, and larger ones are those of nodes farther up.
+    """Return the first leaf below a node, given that of the node before it in preorder, and note it in
+    `first`; there the right children's are noted ahead, and larger ones are those of nodes farther up.
     """
     low = max(first[node], before)
     first[node] = low
@@ -253,7 +254,9 @@ def in_set(sets: Any, begin: int, code: int) -> bool:
 
 @compiled
 def reach(table: Any, place: Any, positions: Any, begin: int, rows: int, masks: Any) -> None:
-    """Fill `masks`, a line a row, with what all planes of positions leave reachable for rows that begin there."""
+    """Fill `masks`, a line a row, with what all planes of positions leave reachable for rows that begin
+    there.
+    """
     own, skip = positions[begin // BLOCK_ROWS], begin % BLOCK_ROWS
     for plane in range(0, own.shape[0], LINES_AT_ONCE):
         flat = own.reshape(-1)[plane * BLOCK_ROWS + skip :]
@@ -276,7 +279,9 @@ def reach_lines(table: Any, place: Any, positions: Any, rows: int, masks: Any, b
 
 @compiled
 def leaf_of_narrow(masks: Any, line: int, field: int) -> Any:
-    """The lowest leaf that a line leaves to the tree whose bits begin at `field`; bits behind them do not matter."""
+    """The lowest leaf that a line leaves to the tree whose bits begin at `field`; bits behind them do not
+    matter.
+    """
     byte = line * np.uint64(8 * WORDS) + (field >> np.uint64(3))
     return np.uint64(lowest_bit_from(masks, byte, field & np.uint64(7)))
 
@@ -331,8 +336,8 @@ def add_values(
 
 @compiled
 def add_reached(masks: Any, fields: Any, wide: Any, bases: Any, rows: int, values: Any, sums: Any) -> None:
-    """The same for a single output and for the lowest leaf that each tree has left. Sums are rounded to the type
-    of `values` after each addition.
+    """The same for a single output and for the lowest leaf that each tree has left. Sums are rounded to
+    the type of `values` after each addition.
     """
     real, begin = values.dtype.type, 0
     if not np.any(wide[: bases.size]):
@@ -350,8 +355,8 @@ def add_reached(masks: Any, fields: Any, wide: Any, bases: Any, rows: int, value
 
 @compiled
 def add_reached_narrow(masks: Any, fields: Any, bases: Any, rows: int, values: Any, sums: Any) -> None:
-    """The same for narrow trees and a multiple of eight rows, eight at a time, whose sums do not wait for each
-    other.
+    """The same for narrow trees and a multiple of eight rows, eight at a time, whose sums do not wait for
+    each other.
     """
     real, line = values.dtype.type, np.uint64(8 * WORDS)
     for row in range(0, rows, 8):

@@ -1,7 +1,8 @@
 """Rows' values as codes, compiled: the number of a feature's thresholds below each value.
 
-A value's place among the thresholds is guessed from equal steps between the lowest and the highest, and a search
-among the few that share the step finds it. The guess rises with the value, rounding included, so the code is exact.
+A value's place among the thresholds is guessed from equal steps between the lowest and the highest, and a
+search among the few that share the step finds it. The guess rises with the value, rounding included, so
+the code is exact.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ def step_of(value: float, low: float, scale: float, steps: int) -> Any:
 
 @compiled
 def count_steps(cuts: Any, low: float, scale: float, steps: int, guide: Any) -> int:
-    """Fill `guide` with the number of ascending cuts in the steps below each; returns the most of one step."""
+    """Fill `guide` with the number of ascending cuts in the steps below each; returns the most of one
+    step.
+    """
     guide[: steps + 1] = 0
     for cut in cuts:
         guide[np.int64(step_of(cut, low, scale, steps)) + 1] += 1
@@ -44,8 +47,8 @@ def count_steps(cuts: Any, low: float, scale: float, steps: int, guide: Any) -> 
 
 @compiled
 def make_guide(cuts: Any, rows: int, guide: Any) -> Any:
-    """Fill `guide` (see count_steps) for so many rows; returns low, scale and number of the steps, and the most
-    cuts of one.
+    """Fill `guide` (see count_steps) for so many rows; returns low, scale and number of the steps, and
+    the most cuts of one.
     """
     count = cuts.size
     if count > 2 and rows >= GUIDED_ROWS:
@@ -120,8 +123,8 @@ def encode(x: Any, single: Any, cut_bounds: Any, cuts: Any, padded: Any, guide: 
 
 @compiled
 def place_rows(codes: Any, rows: int, used: Any, row_of: Any, positions: Any) -> None:
-    """Fill `positions` (blocks, planes, 256) with each used feature's codes counted from row_of[feature] on; the
-    last feature fills the planes that are left.
+    """Fill `positions` (blocks, planes, 256) with each used feature's codes counted from row_of[feature]
+    on; the last feature fills the planes that are left.
     """
     for begin in range(0, rows, BLOCK_ROWS):
         block = begin // BLOCK_ROWS

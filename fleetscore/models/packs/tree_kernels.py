@@ -45,7 +45,9 @@ def score_by_table(
     positions: Any, rows: int, tree_nodes: Any, tree_output: Any, feature: Any, code: Any, span: Any, flags: Any, sets: Any,
     values: Any, width: int, single: bool, row_of: Any, first: Any, missing: bool, scratch: Any, sums: Any,
 ) -> None:  # fmt: skip
-    """Add all trees' values to `sums` (rows, outputs) by bit vectors, as many trees at a time as a line holds."""
+    """Add all trees' values to `sums` (rows, outputs) by bit vectors, as many trees at a time as a line
+    holds.
+    """
     masks, fields, wide = _room_of_masks()
     leaves = np.empty((MASKS_AT_ONCE, LINE_TREES), np.uint8)
     place, marks, starts = _room_of_places(row_of)
@@ -73,8 +75,8 @@ def score_by_table(
 
 @compiled
 def _room_of_masks() -> Any:
-    """Arrays for the masks of rows, with a line behind the last that is read and not used, and for the places of
-    trees in a line (see tree_bits.place_trees).
+    """Arrays for the masks of rows, with a line behind the last that is read and not used, and for the
+    places of trees in a line (see tree_bits.place_trees).
     """
     masks = np.empty((MASKS_AT_ONCE + 1) * WORDS, np.uint64)
     return masks, np.empty(LINE_TREES, np.uint64), np.empty(LINE_TREES, np.bool_)

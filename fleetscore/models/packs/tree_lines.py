@@ -1,5 +1,5 @@
-"""Single instructions and whole vectors that a compiler does not find in loops by itself: places of bits, lines of a
-table, runs of equal places.
+"""Single instructions and whole vectors that a compiler does not find in loops by itself: places of bits,
+lines of a table, runs of equal places.
 """
 
 from __future__ import annotations
@@ -92,7 +92,9 @@ def set_run(_: Any, places: Any, at: Any, value: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
 def lowest_bit_from(_: Any, masks: Any, byte: Any, shift: Any) -> Any:
-    """The place of the lowest set bit of the eight bytes from `byte` on, counted from bit `shift`; one is set there."""
+    """The place of the lowest set bit of the eight bytes from `byte` on, counted from bit `shift`; one is
+    set there.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         bits = builder.load(_eight_bytes(context, builder, signature, arguments), align=1)

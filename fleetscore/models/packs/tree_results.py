@@ -100,7 +100,9 @@ def _several_classes(columns_first: bool) -> Recipe:
 
 
 def _lightgbm(link: Callable[[Floats, Floats], Floats], averaged: bool, binary: bool = False) -> Recipe:
-    """LightGBM's objectives; the first constant is the number of iterations, the second the objective's own."""
+    """LightGBM's objectives; the first constant is the number of iterations, the second the objective's
+    own.
+    """
 
     def finish(method: str, raw: Floats, constants: Floats) -> Floats:
         sums = raw / constants[:, :1] if averaged else raw

@@ -37,7 +37,9 @@ def upper_nodes(tree_nodes: Any, feature: Any, code: Any, span: Any, flags: Any)
 
 @compiled
 def choose_upper(begin: int, end: int, span: Any, upper: Any, room: Any) -> int:
-    """Mark the uppermost nodes of the tree from node `begin` to `end`; returns the level of the first other."""
+    """Mark the uppermost nodes of the tree from node `begin` to `end`; returns the level of the first
+    other.
+    """
     nodes, leaves, level = room[0], room[1], room[2]
     taken, known = 0, 0
     if end > begin:

@@ -109,8 +109,8 @@ class TreesPack(Pack):
             out[rows, : found.shape[1]] = found
 
     def _constants_of(self, models: Indices, counts: Indices) -> Floats:
-        """The constants of each row's model, [rows, constants], for models of equal facts; one row is repeated
-        without a copy where all are equal.
+        """The constants of each row's model, [rows, constants], for models of equal facts; one row is
+        repeated without a copy where all are equal.
         """
         bounds = self.bounds["constants"]
         sizes = np.diff(bounds)[models]
@@ -151,7 +151,9 @@ def _rounding(facts: ModelFacts) -> int:
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """A view that nobody writes: the kernels are compiled for such arrays, whether they are of a file or not."""
+    """A view that nobody writes: the kernels are compiled for such arrays, whether they are of a file or
+    not.
+    """
     found = array.view()
     found.flags.writeable = False
     return found

@@ -87,10 +87,10 @@ def lay_calendar(
     """The calendar of the last `most` windows (rounded down to whole rows, at least one) that ran, or are
     due and did not.
 
-    A window between others that never ran is missing; one after the last that is due has the mark `after_last`, unless the
-    workload has been quiet for long: then the past is shown as it is. Windows that are further ahead of the
-    clock than the next one are left out, so that a mistyped year moves nothing out of view; plain numbers
-    have no clock.
+    A window between others that never ran is missing; one after the last that is due has the mark
+    `after_last`, unless the workload has been quiet for long: then the past is shown as it is. Windows
+    that are further ahead of the clock than the next one are left out, so that a mistyped year moves
+    nothing out of view; plain numbers have no clock.
     """
     newest = _by_window(lines, parse)
     if not newest:

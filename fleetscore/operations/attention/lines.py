@@ -1,4 +1,6 @@
-"""What needs attention: windows of the calendar that failed, lack results or drifted, a line for each cause."""
+"""What needs attention: windows of the calendar that failed, lack results or drifted, a line for each
+cause.
+"""
 
 from __future__ import annotations
 

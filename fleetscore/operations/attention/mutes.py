@@ -58,7 +58,9 @@ class Mute:
         return not self.normal and self.cause in ("", cause)
 
     def covers_partition(self, partition: str, spell: Speller | None = None) -> bool:
-        """Whether the mute is about this partition, by the canonical spelling of both where there are several."""
+        """Whether the mute is about this partition, by the canonical spelling of both where there are
+        several.
+        """
         if not self.partition or partition == self.partition or _pattern(self.partition).fullmatch(partition):
             return True
         return spell is not None and spell(partition) == spell(self.partition)

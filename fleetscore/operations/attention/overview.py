@@ -117,7 +117,9 @@ def is_moving(line: RunLine, now: datetime) -> bool:
 
 
 def read_attention(store: Store, name: str, now: datetime) -> list[WorkloadAttention]:
-    """What needs attention, of each workload that has something; of the workload `name` only unless it is ""."""
+    """What needs attention, of each workload that has something; of the workload `name` only unless it is
+    "".
+    """
     known = [find_named_workload(store, name)] if name else find_named(store)
     return list_attention([view for view, _ in _read_workloads(store, known, now)])
 

@@ -83,7 +83,8 @@ _ORDER = (
 
 
 def examine(store: Store, app: AppSettings, now: Callable[[], datetime]) -> Diagnosis:
-    """Check settings, input, store, clock, queue, Batch, schedules, timers, models and what the watchdog sees.
+    """Check settings, input, store, clock, queue, Batch, schedules, timers, models and what the watchdog
+    sees.
 
     Writes and removes one probe file.
     """

@@ -1,4 +1,6 @@
-"""What the doctor finds about notices: those that wait or were given up, and what their targets last answered."""
+"""What the doctor finds about notices: those that wait or were given up, and what their targets last
+answered.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The doctor's question about storage requests: what Azure Monitor counted in a day beside what is expected."""
+"""The doctor's question about storage requests: what Azure Monitor counted in a day beside what is
+expected.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ class Counted:
 def examine_requests(
     store: Store, app: AppSettings, now: datetime, credential: Credential | None = None
 ) -> Finding:
-    """The requests of the last 24 hours to the accounts of the store and of the task hub, beside the estimate.
+    """The requests of the last 24 hours to the accounts of the store and of the task hub, beside the
+    estimate.
 
     It is "not checked" where these are not on Azure, and where this process's identity may not read the
     accounts' metrics; a warning where an account had three times what is expected.

@@ -17,7 +17,9 @@ _FIX = f"Correct {OTLP}, or start the collector. No run waits for it; what is no
 
 
 def find_trouble_of_telemetry() -> Iterator[Finding]:
-    """Whether traces and metrics arrive at the collector that the environment names; nothing where none is."""
+    """Whether traces and metrics arrive at the collector that the environment names; nothing where none
+    is.
+    """
     signals = [signal for signal in SIGNALS if otlp_endpoint(signal)]
     if not signals:
         return

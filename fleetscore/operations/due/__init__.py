@@ -1,1 +1,3 @@
-"""What is to be started: due windows and trainings, windows with complete data, late data, backfills; deadlines."""
+"""What is to be started: due windows and trainings, windows with complete data, late data, backfills;
+deadlines.
+"""

@@ -97,8 +97,8 @@ def _zone_of(known: KnownWorkload) -> str:
 def judge_deadline(
     deadline: datetime, published: datetime | None, expected: datetime | None, now: datetime
 ) -> State:
-    """How a deadline stands: met or missed once that is certain, at risk while the window is expected after
-    it.
+    """How a deadline stands: met or missed once that is certain, at risk while the window is expected
+    after it.
 
     >>> from datetime import UTC
     >>> six, seven = datetime(2026, 1, 1, 6, tzinfo=UTC), datetime(2026, 1, 1, 7, tzinfo=UTC)

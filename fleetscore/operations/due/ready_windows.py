@@ -1,5 +1,5 @@
-"""Windows of workloads that say when their data is complete: each starts as soon as it is, and at the latest at
-its deadline or `overdue_s` after it is due.
+"""Windows of workloads that say when their data is complete: each starts as soon as it is, and at the
+latest at its deadline or `overdue_s` after it is due.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _started: set[tuple[str, str, str]] = set()
 
 @dataclass(frozen=True, slots=True)
 class _Count:
-    """When a window's input was looked at, when its partitions were counted, of which files and models, and the
-    share that was seen.
+    """When a window's input was looked at, when its partitions were counted, of which files and models,
+    and the share that was seen.
     """
 
     looked: datetime

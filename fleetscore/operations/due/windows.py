@@ -44,8 +44,8 @@ def submit_due(store: Store, now: datetime) -> list[Submission]:
 
 
 def submit_due_windows(store: Store, known: KnownWorkload, tick: datetime, now: datetime) -> list[Submission]:
-    """The runs, requested `now`, of the windows that were due at `tick` and never ran, oldest first, and those
-    whose starter died; no data, no windows.
+    """The runs, requested `now`, of the windows that were due at `tick` and never ran, oldest first, and
+    those whose starter died; no data, no windows.
 
     With nothing published yet the newest due window is requested; older ones are a backfill's work.
     """

@@ -112,7 +112,9 @@ def _send(store: Store, entry: Entry, keep: Keep) -> bool:
 
 
 def _place_of(store: Store, record: RunRecord, model_set: ModelSet, entry: Entry, keep: Keep) -> RunPlace:
-    """The run of the model set: the one that a try before made, found by its tag where its answer was lost."""
+    """The run of the model set: the one that a try before made, found by its tag where its answer was
+    lost.
+    """
     if entry.note:
         return mlflow_api.get_run(entry.note)
     address = f"{store.url.rstrip('/')}/models/{model_set.workload}/{model_set.version}"

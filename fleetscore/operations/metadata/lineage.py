@@ -52,9 +52,11 @@ def problem_of_lineage() -> str:
 
 
 def hand_over_lineage(store: Store, run: str, now: datetime) -> None:
-    """Note that events of the run are to be sent, and send them on a thread of their own; nothing where lineage is off.
+    """Note that events of the run are to be sent, and send them on a thread of their own; nothing where
+    lineage is off.
 
-    Whatever goes wrong costs the run nothing: what this process does not send any more, the next tick does.
+    Whatever goes wrong costs the run nothing: what this process does not send any more, the next tick
+    does.
     """
     if not is_on():
         return

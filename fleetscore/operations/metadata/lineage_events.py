@@ -1,5 +1,5 @@
-"""OpenLineage's run events of a run or training, made from its record, plan and manifest: START, then COMPLETE,
-FAIL or ABORT.
+"""OpenLineage's run events of a run or training, made from its record, plan and manifest: START, then
+COMPLETE, FAIL or ABORT.
 
 They are the same whenever they are made, so that a receiver that gets one again has nothing new.
 """

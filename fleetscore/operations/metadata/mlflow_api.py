@@ -1,4 +1,6 @@
-"""The part of MLflow's REST API that experiments need: find or make a run, log to it, and put a file beside it."""
+"""The part of MLflow's REST API that experiments need: find or make a run, log to it, and put a file
+beside it.
+"""
 
 from __future__ import annotations
 
@@ -136,7 +138,9 @@ def _call(method: str, path: str, kind: type[Answer], body: Mapping[str, Any] | 
 
 
 def _request(method: str, path: str, data: bytes, content_type: str) -> bytes:
-    """What the server answers; StoreError, without address and token, where it takes nothing in 30 seconds."""
+    """What the server answers; StoreError, without address and token, where it takes nothing in 30
+    seconds.
+    """
     import requests
     from urllib3.exceptions import HTTPError
 
@@ -158,7 +162,9 @@ def _request(method: str, path: str, data: bytes, content_type: str) -> bytes:
 
 
 def _read(answer: Response, end: float) -> bytes:
-    """The answer's bytes; StoreError where they are too many, or have not arrived when the clock shows `end`."""
+    """The answer's bytes; StoreError where they are too many, or have not arrived when the clock shows
+    `end`.
+    """
     data = bytearray()
     while piece := answer.raw.read1(_PIECE_BYTES, decode_content=True):
         data += piece

@@ -1,9 +1,10 @@
-"""Outboxes: what is still to be sent to other systems about a run or a model set; each is sent once, and retried
-with back-off.
+"""Outboxes: what is still to be sent to other systems about a run or a model set; each is sent once, and
+retried with back-off.
 
-An entry is a small file that is created when there is something to send, moved to `done` when it is sent, and
-to `given_up` after four days. A try is claimed before it is made, so that of several processes one
-sends; each step that a receiver took is kept at once. Whatever goes wrong here never costs a run anything.
+An entry is a small file that is created when there is something to send, moved to `done` when it is sent,
+and to `given_up` after four days. A try is claimed before it is made, so that of several processes one
+sends; each step that a receiver took is kept at once. Whatever goes wrong here never costs a run
+anything.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ _log = logging.getLogger("fleetscore.outbox")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is to be sent about `name`: `steps` that were taken, how often it failed, when it is due again, and
-    why it failed last.
+    """What is to be sent about `name`: `steps` that were taken, how often it failed, when it is due
+    again, and why it failed last.
     """
 
     name: str
@@ -44,8 +45,8 @@ class Entry:
 Keep = Callable[[str, str], None]
 """Keeps that a step was taken, and what the receiver calls the entry ("" leaves that as it is)."""
 Send = Callable[[Entry, Keep], bool]
-"""Sends what is left of an entry; gives whether that is all, or more is to come later. FleetscoreError where it
-is refused.
+"""Sends what is left of an entry; gives whether that is all, or more is to come later. FleetscoreError
+where it is refused.
 """
 
 

@@ -1,7 +1,8 @@
-"""Who may try a pending notice at a target, and when again: kept in the notice itself, so that a restart knows.
+"""Who may try a pending notice at a target, and when again: kept in the notice itself, so that a restart
+knows.
 
-A try is claimed before it is made. Of several processes that hold the same notice only one sends it, and one
-that is killed while it sends leaves the next try to the time that the claim names.
+A try is claimed before it is made. Of several processes that hold the same notice only one sends it, and
+one that is killed while it sends leaves the next try to the time that the claim names.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Delivery of notices: each target gets a notice once, and what a target does not take is tried again.
 
 A notice is stored before it is sent and named after its content, so it is sent once however often it is
-found, and a receiver that is down for days loses nothing. A try is claimed before it is made and what a target
-took is recorded at once, so that neither other processes nor a slow target next to it make it arrive twice.
-Delivery is at least once: only a process that is killed between the answer and the record, or an answer that
-is lost, makes a target get a notice again. Whatever goes wrong here never costs a run anything.
+found, and a receiver that is down for days loses nothing. A try is claimed before it is made and what a
+target took is recorded at once, so that neither other processes nor a slow target next to it make it
+arrive twice. Delivery is at least once: only a process that is killed between the answer and the record,
+or an answer that is lost, makes a target get a notice again. Whatever goes wrong here never costs a run
+anything.
 """
 
 from __future__ import annotations
@@ -137,8 +138,9 @@ def _receivers(store: Store, app: AppSettings, notice: Notice) -> tuple[list[Tar
 
 
 def resend_pending(store: Store, app: AppSettings, now: datetime) -> int:
-    """Try every pending notice where it is due, the oldest first; one that nobody took for four days, and that
-    is not held back by quiet hours, is given up, with an error in the log. Gives how many arrived everywhere.
+    """Try every pending notice where it is due, the oldest first; one that nobody took for four days, and
+    that is not held back by quiet hours, is given up, with an error in the log. Gives how many arrived
+    everywhere.
 
     A target that refuses one gets no other of this pass, so that one that does not answer costs little.
     """

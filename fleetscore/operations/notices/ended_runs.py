@@ -200,7 +200,9 @@ def _has_unmuted_events(store: Store, record: RunRecord) -> bool:
 
 
 def _marks_left(store: Store, record: RunRecord) -> frozenset[Mark]:
-    """How the run's window stands for the causes that no mute is about; for all where mutes cannot be read."""
+    """How the run's window stands for the causes that no mute is about; for all where mutes cannot be
+    read.
+    """
     line = line_of(record)
     try:
         mutes = list_mutes(store, line.workload, record.ended or record.updated)

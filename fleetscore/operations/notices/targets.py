@@ -51,8 +51,8 @@ class Target:
         return is_quiet(self.quiet, self.zone, now)
 
     def compose(self, notice: Notice) -> tuple[bytes, str]:
-        """The body by the target's template or style, and its content type; FleetscoreError where it cannot be
-        sent from here: the template cannot be filled, or the address is not set.
+        """The body by the target's template or style, and its content type; FleetscoreError where it
+        cannot be sent from here: the template cannot be filled, or the address is not set.
         """
         if self.address_env and not os.environ.get(self.address_env):
             raise StoreError(
@@ -128,7 +128,9 @@ def _enqueue(app: AppSettings, body: bytes) -> None:
 
 
 def try_target(target: Target, notice: Notice) -> str:
-    """Send the notice at once, whatever kinds and times the target takes; "" when it was taken, else why not."""
+    """Send the notice at once, whatever kinds and times the target takes; "" when it was taken, else why
+    not.
+    """
     try:
         target.deliver(notice)
     except FleetscoreError as error:

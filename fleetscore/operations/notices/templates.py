@@ -1,7 +1,8 @@
-"""Bodies of notices that a user writes: a template with ${names}, in which the notice's own values are put.
+"""Bodies of notices that a user writes: a template with ${names}, in which the notice's own values are
+put.
 
-Nothing of a template is evaluated. Of a template that is JSON each text is filled after it was parsed, so that
-no message from data can change the structure of the body.
+Nothing of a template is evaluated. Of a template that is JSON each text is filled after it was parsed, so
+that no message from data can change the structure of the body.
 """
 
 from __future__ import annotations

@@ -14,7 +14,9 @@ from fleetscore.errors import InputError
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _EMBEDDING = (_NAT64, ipaddress.IPv6Network("::/96"), ipaddress.IPv6Network("::ffff:0:0:0/96"))
-"""Networks of IPv6 whose last 32 bits are an address of IPv4: translated by a NAT64, compatible, translated."""
+"""Networks of IPv6 whose last 32 bits are an address of IPv4: translated by a NAT64, compatible,
+translated.
+"""
 
 _CLOSED = tuple(
     ipaddress.ip_network(text)

@@ -19,6 +19,8 @@ def may_wait(environment: Mapping[str, str]) -> bool:
 
 
 def send_beside(name: str, send: Callable[[], object]) -> None:
-    """Send on a thread of its own, beside the work; nothing where a process that comes after this one does."""
+    """Send on a thread of its own, beside the work; nothing where a process that comes after this one
+    does.
+    """
     if not os.environ.get(LATER):
         Thread(target=send, name=name, daemon=True).start()

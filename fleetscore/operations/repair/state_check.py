@@ -77,7 +77,9 @@ class BadFile:
 
 @dataclass(frozen=True, slots=True)
 class StateReport:
-    """How many state files were read, which of them cannot be used, and how many runs there was no time for."""
+    """How many state files were read, which of them cannot be used, and how many runs there was no time
+    for.
+    """
 
     files: int
     bad: tuple[BadFile, ...]

@@ -163,8 +163,8 @@ class FleetSettings:
         self._check_columns()
 
     def _check_columns(self) -> None:
-        """ValueError where two columns of the results would have one name, a column is aggregated away, or a key's column
-        lacks braces.
+        """ValueError where two columns of the results would have one name, a column is aggregated away,
+        or a key's column lacks braces.
         """
         given = {*self.partition, "model_key"}
         doubled = [name for name in self.models.outputs if name in given]

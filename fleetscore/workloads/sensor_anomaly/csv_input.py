@@ -116,7 +116,9 @@ def _parse(data: bytes, header: Header, columns: Columns, with_values: bool) -> 
 def _parse_carefully(
     data: bytes, first_line: int, header: Header, columns: Columns, with_values: bool
 ) -> tuple[pa.Table, np.ndarray, list[Reject]]:
-    """Line by line, so that one line at fault (unclosed quote, too few cells, not UTF-8) costs no other line."""
+    """Line by line, so that one line at fault (unclosed quote, too few cells, not UTF-8) costs no other
+    line.
+    """
     wanted = [columns.time, columns.device, columns.sensor] + ([columns.value] if with_values else [])
     places = [header.names.index(name) for name in wanted]
     rows: list[list[str]] = []

@@ -153,7 +153,9 @@ def _remark_history(workload: str, before: Sequence[InputFile], days: float) -> 
 
 
 def discover_training_span(run: RunContext) -> Partitions:
-    """The sensors with readings in the run's span, one model each; those with too few readings are skipped."""
+    """The sensors with readings in the run's span, one model each; those with too few readings are
+    skipped.
+    """
     span, settings = span_us(run), run.settings
     listing = find_span_inputs(run.store, settings.source, run.workload, span_of(*span))
     files = catalog_files(run.store, listing.files, settings, *span)

@@ -94,7 +94,9 @@ def pieces_within(file: CatalogFile, first_us: int, stop_us: int) -> list[Piece]
 
 
 def count_readings(files: Sequence[CatalogFile], first_us: int, stop_us: int) -> tuple[pa.Array, Int64s]:
-    """The partition keys with readings in [first_us, stop_us) (whole hours), sorted, and how many each has."""
+    """The partition keys with readings in [first_us, stop_us) (whole hours), sorted, and how many each
+    has.
+    """
     first, stop = first_us // HOUR_US, stop_us // HOUR_US
     parts = []
     for file in files:

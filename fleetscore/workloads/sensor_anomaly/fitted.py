@@ -148,7 +148,9 @@ _cache = _PackCache(_CACHE_BYTES)
 
 
 def read_version_pack(store: Store, workload: str, version: str, number: int) -> ModelPack:
-    """A pack of a version, from memory where this process has read it before; ModelError when it is damaged."""
+    """A pack of a version, from memory where this process has read it before; ModelError when it is
+    damaged.
+    """
     return _cache.get(store, workload, version, number)
 
 

@@ -26,7 +26,9 @@ from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 
 @dataclass(slots=True)
 class Faults:
-    """What was wrong with the readings of one partition: how many per cause, and the first of each in words."""
+    """What was wrong with the readings of one partition: how many per cause, and the first of each in
+    words.
+    """
 
     counts: dict[str, int] = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)
@@ -189,7 +191,9 @@ def _in_order(search: _Search, lost: dict[int, InputError], settings: SensorSett
 def _note_duplicates(
     time_us: Int64s, value: Floats, again: Int64s, code: Int64s, faults: dict[int, Faults]
 ) -> None:
-    """`again` are the places of readings whose (partition, time) was there before, `code` their partitions."""
+    """`again` are the places of readings whose (partition, time) was there before, `code` their
+    partitions.
+    """
     partitions, first, counts = np.unique(code, return_index=True, return_counts=True)
     for partition, index, count in zip(partitions.tolist(), first.tolist(), counts.tolist(), strict=True):
         place = again[index]

@@ -124,7 +124,9 @@ class _Verdicts:
 
 
 class _Names:
-    """Device, sensor and model version of each partition as dictionary arrays that repeat with its readings."""
+    """Device, sensor and model version of each partition as dictionary arrays that repeat with its
+    readings.
+    """
 
     def __init__(self, keys: pa.Array, versions: pa.Array) -> None:
         fields = [split_key(key) for key in keys.to_pylist()]

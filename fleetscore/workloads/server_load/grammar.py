@@ -1,10 +1,14 @@
 """The one grammar of the logs: which numbers, times and servers are read, and the codes of what is not.
 
-    number   [+-] digits [. digits], or [+-] . digits, then [e [+-] digits]; no NaN, no inf, no thousands separator
-    time     YYYY-MM-DD, one space or T, HH:MM:SS [. digits] [Z]; a real date of 1970..2099, seconds 00..59; read as UTC
-    server   an IPv4 address in dotted digits, or an IPv6 address, in any spelling (`addresses` has the canonical one)
-    cell     blanks around it and one pair of double quotes around it do not count; a comma between those quotes is text,
-             and so is a doubled quote; a quote that the line does not close is a character like any other
+    number   [+-] digits [. digits], or [+-] . digits, then [e [+-] digits]; no NaN, no inf, no thousands
+             separator
+    time     YYYY-MM-DD, one space or T, HH:MM:SS [. digits] [Z]; a real date of 1970..2099, seconds 00..59;
+             read as UTC
+    server   an IPv4 address in dotted digits, or an IPv6 address, in any spelling (`addresses` has the
+             canonical one)
+    cell     blanks around it and one pair of double quotes around it do not count; a comma between those
+             quotes is text, and so is a doubled quote; a quote that the line does not close is a character
+             like any other
 
 The functions here are the readable form (request rows, tests); `kernel` is the same grammar over bytes.
 """

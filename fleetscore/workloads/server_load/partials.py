@@ -1,11 +1,12 @@
 """The partials of server_load in the store: a record per parsed range, sums under the name of their bytes,
 hours per month.
 
-    partials/server_load/v6/records/<name>.json    what became of one range of one version of a file
-    partials/server_load/v6/sums/<name>.parquet    the sums of a range's lines; the name is that of their bytes, so that a file
-                                                   that grew, was copied or was renamed is not parsed again where it is the same
-    partials/server_load/v6/hours/<month>-<name>.parquet   hourly peaks of a month; the name is that of the sums they come from
+    partials/server_load/v6/records/<name>.json            what became of one range of one version of a file
+    partials/server_load/v6/sums/<name>.parquet            the sums of a range's lines
+    partials/server_load/v6/hours/<month>-<name>.parquet   hourly peaks of a month, by their sums
 
+Sums are named by their bytes, so that a file that grew, was copied or was renamed is not parsed again where
+it is the same.
 Everything here is written whole and never changed. The folder may be deleted as a whole: the next run
 makes it again.
 """

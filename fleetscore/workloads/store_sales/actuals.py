@@ -21,7 +21,9 @@ _KEY = ["store", "sku", "step"]
 def judge_forecasts(
     store: Store, settings: StoreSalesSettings, workload: str, window: Window, results: pa.Table
 ) -> pa.Table:
-    """JUDGED rows: per store the mean pinball loss over (SKU, week, quantile) whose sales are known by now."""
+    """JUDGED rows: per store the mean pinball loss over (SKU, week, quantile) whose sales are known by
+    now.
+    """
     if not results.num_rows:
         return JUDGED.empty_table()
     actual = read_actuals(

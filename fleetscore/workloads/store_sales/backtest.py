@@ -87,7 +87,9 @@ def forecast_cutoffs(
 
 @dataclass(frozen=True, slots=True)
 class Rolled:
-    """Blocks after their cutoffs, in order of time, and what was forecast of each (rows x quantiles, in sales)."""
+    """Blocks after their cutoffs, in order of time, and what was forecast of each (rows x quantiles, in
+    sales).
+    """
 
     blocks: list[CalibrationBlock]
     forecasts: list[FloatArray]  # by the blend that the blocks before support

@@ -1,4 +1,6 @@
-"""What a model mixes for each kind of week: shares of the forests and of the simple forecasts, and the width of the bands."""
+"""What a model mixes for each kind of week: shares of the forests and of the simple forecasts, and the
+width of the bands.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Blocks of weeks before the origin, each with what forecasts trained before it say: what widths and blends are learned on."""
+"""Blocks of weeks before the origin, each with what forecasts trained before it say: what widths and
+blends are learned on.
+"""
 
 from __future__ import annotations
 

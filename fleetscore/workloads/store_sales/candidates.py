@@ -35,7 +35,9 @@ _FEWEST_ROWS = 500  # of a kind of week, to choose for it or to learn a width of
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A way to forecast: how much the forests and each simple forecast count, and how its bands get their width."""
+    """A way to forecast: how much the forests and each simple forecast count, and how its bands get their
+    width.
+    """
 
     name: str
     share: tuple[float, ...]  # of the forests, then of SIMPLE; their sum is 1
@@ -90,8 +92,9 @@ class Compared:
 def choose_blend(blocks: Sequence[CalibrationBlock]) -> tuple[Blend, dict[str, dict[str, Any]]]:
     """The blend that the blocks support, and the figures of every candidate against the forests alone.
 
-    Per kind of week the candidate with the least loss is taken if the CHOSEN_CERTAINTY interval of its loss as
-    a share of the forests' lies below 1; the forests alone otherwise, and where there are too few blocks.
+    Per kind of week the candidate with the least loss is taken if the CHOSEN_CERTAINTY interval of its
+    loss as a share of the forests' lies below 1; the forests alone otherwise, and where there are too few
+    blocks.
     """
     if len(blocks) < _FEWEST_BLOCKS:
         return _blend_of([CANDIDATES[0]] * len(WEEK_KINDS), blocks), {}
@@ -127,8 +130,8 @@ def forecast_by(blend: Blend, block: CalibrationBlock) -> FloatArray:
 
 
 def describe_candidates(compared: Compared, chosen: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
-    """By candidate its loss as a share of the forests' alone with the interval over series and weeks, over all
-    weeks and by kind; its coverage, and the kinds of week that it is used for.
+    """By candidate its loss as a share of the forests' alone with the interval over series and weeks,
+    over all weeks and by kind; its coverage, and the kinds of week that it is used for.
     """
     losses = compared.losses()
     figures = {}

@@ -103,7 +103,9 @@ def prepare_with(chain: Chain | None, panel: Panel, first_target: int = 0) -> Pr
 def prepare_for_training(
     panel: Panel, calendar: Calendar | None = None
 ) -> Callable[[int], tuple[Chain, Prepared]]:
-    """A function that gives chain and prepared panel as of a column; what no cutoff changes is prepared once."""
+    """A function that gives chain and prepared panel as of a column; what no cutoff changes is prepared
+    once.
+    """
     prepared = prepare(panel)
     return lru_cache(maxsize=None)(lambda stop: learn_chain(prepared, panel, stop, calendar))
 
@@ -148,9 +150,9 @@ def learn_season(
     """The season of the columns of `log_sales` (series x weeks, NaN where not known), with the gains that
     the history supports.
 
-    A gain is the slope of a regression of weeks on those that they are like, a year before, both relative to the weeks
-    before a forecast's origin; it is shrunk by its standard error over blocks of weeks, to zero where it is
-    not two of them above zero.
+    A gain is the slope of a regression of weeks on those that they are like, a year before, both relative
+    to the weeks before a forecast's origin; it is shrunk by its standard error over blocks of weeks, to
+    zero where it is not two of them above zero.
     """
     names, of_series = np.unique(skus.astype(str), return_inverse=True)
     known = ~np.isnan(log_sales)
@@ -177,8 +179,8 @@ def season_of(season: Season, skus: NDArray[np.object_], first_week: int, weeks:
     """The season of the series' weeks (series x weeks, in logs), for `weeks` columns from the window
     ordinal `first_week`.
 
-    Of each week the mean of the weeks that it is like, one year before and, half as heavy, two; of weeks that have neither, 52 weeks
-    after.
+    Of each week the mean of the weeks that it is like, one year before and, half as heavy, two; of weeks
+    that have neither, 52 weeks after.
     """
     if not season.is_open:
         return np.zeros((len(skus), weeks))

@@ -44,7 +44,9 @@ _SHOWN = 3  # weeks in a message
 
 @dataclass(frozen=True, slots=True)
 class WeeksSeen:
-    """How many rows each store has in each week: stores x weeks from `first_week` on, in history and future."""
+    """How many rows each store has in each week: stores x weeks from `first_week` on, in history and
+    future.
+    """
 
     stores: tuple[str, ...]
     first_week: int

@@ -1,4 +1,6 @@
-"""From a filled panel and a model to forecasts: features, trees, order, widening, and the declared fallback."""
+"""From a filled panel and a model to forecasts: features, trees, order, widening, and the declared
+fallback.
+"""
 
 from __future__ import annotations
 
@@ -88,8 +90,8 @@ def prepare_as_trained(model: QuantileModel, panel: Panel, first_target: int) ->
 
 
 def forecast_logs(model: QuantileModel, scorer: Scorer, matrix: FloatArray) -> FloatArray:
-    """The quantiles (quantiles x rows), log relative to the offset, of a feature matrix: of the forests, or of
-    the model's blend.
+    """The quantiles (quantiles x rows), log relative to the offset, of a feature matrix: of the forests,
+    or of the model's blend.
     """
     said = predict(scorer, matrix)
     if model.blend is None or model.simple is None:
@@ -105,14 +107,18 @@ def forecast_logs(model: QuantileModel, scorer: Scorer, matrix: FloatArray) -> F
 
 
 def fallback_season(model: QuantileModel, prepared: Prepared) -> FloatArray:
-    """What the season adds to the fallback (series x weeks, in logs); nothing for models whose fallback holds it."""
+    """What the season adds to the fallback (series x weeks, in logs); nothing for models whose fallback
+    holds it.
+    """
     if model.method < WHOLE_AND_SEASONAL or prepared.season is None:
         return np.zeros_like(prepared.log_sales)
     return prepared.season
 
 
 def count_series(sales: FloatArray) -> NDArray[np.bool_]:
-    """Which series have sold whole pieces only, and some: all known sales (series x weeks) are whole numbers."""
+    """Which series have sold whole pieces only, and some: all known sales (series x weeks) are whole
+    numbers.
+    """
     known = np.nan_to_num(sales)
     return np.asarray((known == np.floor(known)).all(axis=1) & known.any(axis=1))
 

@@ -16,7 +16,9 @@ from fleetscore.workloads.store_sales.forest_kernels import BLOCK_ROWS, encode, 
 
 MOST_LEAVES = 16
 COVARIATE = "covariate_"
-"""Begins the names by which LightGBM knows the further covariates, which it would not take by names of their own."""
+"""Begins the names by which LightGBM knows the further covariates, which it would not take by names of
+their own.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,9 @@ class Scorer:
 
 
 def parse_lightgbm(text: str) -> Forest:
-    """The trees of a LightGBM model text as one forest; ModelError for categories, missing values and links."""
+    """The trees of a LightGBM model text as one forest; ModelError for categories, missing values and
+    links.
+    """
     header, *blocks = text.split("\nTree=")
     features = tuple(_fields(header)["feature_names"].split())
     trees = [_parse_tree(_fields(block.split("\n\n")[0])) for block in blocks]
@@ -77,7 +81,9 @@ def join_forests(forests: list[Forest]) -> Forest:
 
 
 def name_covariates(forest: Forest, card: Mapping[str, Any]) -> Forest:
-    """The forest, which is trained with its covariates by number, with their names from the model set's card."""
+    """The forest, which is trained with its covariates by number, with their names from the model set's
+    card.
+    """
     named = tuple(card.get("features", ()))
     numbered = [name.startswith(COVARIATE) for name in forest.features]
     if not any(numbered) or len(named) != len(forest.features):
@@ -131,7 +137,9 @@ def forest_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> Forest:
 
 
 def make_scorer(forest: Forest) -> Scorer:
-    """Number the thresholds of each feature, so that rows are compared by one or two bytes instead of eight."""
+    """Number the thresholds of each feature, so that rows are compared by one or two bytes instead of
+    eight.
+    """
     used = np.isfinite(forest.threshold)
     cuts = [np.unique(forest.threshold[used & (forest.feature == f)]) for f in range(len(forest.features))]
     first_cut = np.concatenate([[0], np.cumsum([len(c) for c in cuts])]).astype(np.int64)

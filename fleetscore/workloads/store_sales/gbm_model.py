@@ -178,7 +178,9 @@ def forecast(panel: Panel, scorer: GbmScorer, settings: StoreSalesSettings) -> F
 def predict(
     scorer: GbmScorer, index: int, columns: dict[str, NDArray[np.float64] | NDArray[np.object_]]
 ) -> FloatArray:
-    """What R's predict(model, data, n.trees) gives, row by row; the response where the link is log or logit."""
+    """What R's predict(model, data, n.trees) gives, row by row; the response where the link is log or
+    logit.
+    """
     model = scorer.model
     first, stop = model.variable_start[index], model.variable_start[index + 1]
     matrix = np.stack([_encoded(model, v, columns[str(model.variable_name[v])]) for v in range(first, stop)])

@@ -28,7 +28,9 @@ _AROUND = (1, -1, 2, -2, 3, -3)  # where a usual week looks when its own week of
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """The country whose holidays move weeks, and by how much window ordinals differ from ISO weeks since 1970."""
+    """The country whose holidays move weeks, and by how much window ordinals differ from ISO weeks since
+    1970.
+    """
 
     country: str  # ISO 3166 code; "{column}": that of each store, in a panel's countries
     shift_weeks: int = 0  # added to a window ordinal; 0 where windows are ISO weeks
@@ -96,7 +98,9 @@ def _like_by_week(country: str, years: int, first_year: int, last_year: int) -> 
 
 
 def _moved(weeks: range, lag: int, named: Mapping[str, tuple[int, ...]]) -> dict[int, int]:
-    """The weeks around holidays, and what each is like; a holiday moves by the whole weeks next to its days."""
+    """The weeks around holidays, and what each is like; a holiday moves by the whole weeks next to its
+    days.
+    """
     shifts: dict[int, int] = {}  # by a holiday's week; of several in one week the one that moves most decides
     for of_name in named.values():
         for day in of_name:
@@ -137,7 +141,9 @@ def is_known_country(country: str) -> bool:
 
 @cache
 def _holidays_of(country: str, year: int) -> tuple[tuple[str, int], ...]:
-    """Names and days since 1970 of the country's public holidays of a year, without the days on which they are observed instead."""
+    """Names and days since 1970 of the country's public holidays of a year, without the days on which
+    they are observed instead.
+    """
     import holidays
 
     try:

@@ -38,7 +38,8 @@ def list_files(
 ) -> Listing:
     """The history and future files, and what lies beside them and is not read.
 
-    Of a database the file that the window's weeks were landed in, or without one the file with the newest weeks.
+    Of a database the file that the window's weeks were landed in, or without one the file with the newest
+    weeks.
     """
     if not settings.data.database:
         return list_inputs(store, settings.source, None)

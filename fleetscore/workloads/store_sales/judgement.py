@@ -1,4 +1,6 @@
-"""How good forecasts were: pinball loss and coverage on blocks whose truth is known, against simple rivals."""
+"""How good forecasts were: pinball loss and coverage on blocks whose truth is known, against simple
+rivals.
+"""
 
 from __future__ import annotations
 

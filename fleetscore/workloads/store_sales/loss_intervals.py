@@ -30,8 +30,9 @@ def compare_losses(
 ) -> Ratio:
     """The ratio of the sums of `loss` and `base` (rows), with the interval that series and weeks give.
 
-    Both are drawn again with replacement, each by itself: rows of one series are alike, and so are those of
-    one week. Each draw takes both losses of the same rows, so that what moves both does not widen the interval.
+    Both are drawn again with replacement, each by itself: rows of one series are alike, and so are those
+    of one week. Each draw takes both losses of the same rows, so that what moves both does not widen the
+    interval.
     """
     _, series_place = np.unique(series, return_inverse=True)
     _, week_place = np.unique(week, return_inverse=True)

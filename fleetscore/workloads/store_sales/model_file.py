@@ -29,8 +29,8 @@ FILE = "quantile_trees.npz"
 _KINDS = "biufU"  # of numpy: truth values, numbers and text
 
 FIRST_METHOD, WHOLE_AND_SEASONAL, FAR_RESPONSES = 0, 1, 2
-"""How a model is scored: since 1 the season is taken out of the fallback, and series of whole numbers get whole quantiles;
-since 2 a response may move the level by RESPONSE_LIMIT, before by NEAR_RESPONSE_LIMIT.
+"""How a model is scored: since 1 the season is taken out of the fallback, and series of whole numbers get
+whole quantiles; since 2 a response may move the level by RESPONSE_LIMIT, before by NEAR_RESPONSE_LIMIT.
 """
 
 NEAR_RESPONSE_LIMIT = 3.0

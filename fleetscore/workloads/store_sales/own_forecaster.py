@@ -1,7 +1,9 @@
-"""A forecaster of the user's own: one model of five quantiles, or one for each, on the features of this workload.
+"""A forecaster of the user's own: one model of five quantiles, or one for each, on the features of this
+workload.
 
-Models read the feature matrix (`features.py`, without season and response of the chain) and answer log1p of
-sales relative to the feature `level`. SKUs with too little history get the declared fallback, as everywhere.
+Models read the feature matrix (`features.py`, without season and response of the chain) and answer log1p
+of sales relative to the feature `level`. SKUs with too little history get the declared fallback, as
+everywhere.
 """
 
 from __future__ import annotations
@@ -82,7 +84,9 @@ def own_model(name: str, model: CompiledModel, covariates: Sequence[str]) -> Own
 
 
 def join_models(models: Mapping[str, OwnModel]) -> tuple[OwnModel, ...]:
-    """The models in the order of the quantiles; ModelError unless they are five of one column, or one of five."""
+    """The models in the order of the quantiles; ModelError unless they are five of one column, or one of
+    five.
+    """
     if set(models) == set(QUANTILE_NAMES) and all(model.outputs == 1 for model in models.values()):
         return tuple(models[name] for name in QUANTILE_NAMES)
     if len(models) == 1 and next(iter(models.values())).outputs == len(QUANTILES):

@@ -75,7 +75,9 @@ def _model_of(one: Imported) -> Any:
 
 
 def _try_out(models: tuple[OwnModel, ...], panel: Panel, settings: StoreSalesSettings) -> int:
-    """Forecast the last weeks of the history; the number of rows. ModelError unless all answers are finite."""
+    """Forecast the last weeks of the history; the number of rows. ModelError unless all answers are
+    finite.
+    """
     series, weeks = min(len(panel.skus), _TRIAL_SERIES), panel.sales.shape[1]
     origin = max(0, weeks - settings.steps - 1)
     cases = every_step(series, origin, min(settings.steps, weeks - origin - 1))

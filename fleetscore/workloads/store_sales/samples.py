@@ -35,7 +35,9 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """A store whose data is spoilt in some way, and the outcome and cause that it must get in every window."""
+    """A store whose data is spoilt in some way, and the outcome and cause that it must get in every
+    window.
+    """
 
     store: str
     kind: str

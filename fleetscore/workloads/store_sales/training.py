@@ -1,4 +1,6 @@
-"""Training: drawing targets from the history, one forest per quantile, and what the widening is learned from."""
+"""Training: drawing targets from the history, one forest per quantile, and what the widening is learned
+from.
+"""
 
 from __future__ import annotations
 
@@ -126,8 +128,8 @@ def forecast_block(prepared: Prepared, forest: Forest, cutoff: int, steps: int) 
 
 
 def learn_fallback(prepared: Prepared, skus: NDArray[np.object_]) -> Fallback:
-    """Quantiles of log sales without the season by SKU and kind of week over all stores; those of a kind never
-    seen are those of the other kind.
+    """Quantiles of log sales without the season by SKU and kind of week over all stores; those of a kind
+    never seen are those of the other kind.
     """
     series_sku = skus.astype(str)
     names = np.array(["", *sorted(set(series_sku))])

@@ -33,8 +33,8 @@ _NUMBER = re.compile(r"\d{1,6}", re.ASCII)
 
 
 def read_weeks(texts: Sequence[str], cadence: Cadence, data: DataSettings, zone: str) -> NDArray[np.int64]:
-    """The ordinal of each text in the cadence (a plain number, a week, or a day), UNREADABLE where it names
-    none.
+    """The ordinal of each text in the cadence (a plain number, a week, or a day), UNREADABLE where it
+    names none.
 
     A number such as 201947 is the ISO week 2019-W47, never the plain number. Days are those of `zone`.
 
@@ -70,7 +70,9 @@ def read_times(
 
 
 def cover_history(settings: StoreSalesSettings, window: Window) -> TableCover:
-    """The history's tables cover a window that holds the last week before it, or of daily rows its last day."""
+    """The history's tables cover a window that holds the last week before it, or of daily rows its last
+    day.
+    """
     is_daily = settings.frequency == "day"
     cadence = Cadence.DAY if is_daily else Cadence.WEEK
     last = window.ordinal * 7 - _MONDAY_OFFSET - 1 if is_daily else window.ordinal - 1
@@ -97,8 +99,8 @@ def _week(year: int, week: int) -> int:
 
 
 def _seconds(texts: Sequence[str], data: DataSettings, zone: str) -> NDArray[np.int64]:
-    """Seconds since 1970, by the local clock, of dates as they stand, and of stamps in the zone; _NO_TIME where
-    a text is neither.
+    """Seconds since 1970, by the local clock, of dates as they stand, and of stamps in the zone; _NO_TIME
+    where a text is neither.
     """
     form = data.time_format
     if form in EPOCHS or "%H" in form or "%I" in form:

@@ -1,4 +1,6 @@
-"""How wide the bands have to be: what conformalised quantile regression learns on blocks before the origin."""
+"""How wide the bands have to be: what conformalised quantile regression learns on blocks before the
+origin.
+"""
 
 from __future__ import annotations
 

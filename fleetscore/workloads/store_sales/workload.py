@@ -1,4 +1,6 @@
-"""The kind store_sales: what it implements of the seam. Each method imports what it needs when it is called."""
+"""The kind store_sales: what it implements of the seam. Each method imports what it needs when it is
+called.
+"""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ _PACE = 0.6  # 12 times fewer readings give 4.4 times fewer events: less of them
 _RATES = (0.0054, 0.0089, 0.0134, 0.0214, 0.0286, 0.0447, 0.0652, 0.0831, 0.107, 0.138, 0.196, 0.269, 0.386,
           0.541, 0.785, 1.126, 1.512, 2.518)  # fmt: skip
 _SEVERITIES = (4.4, 4.0, 3.6, 3.2, 3.0, 2.8, 2.6, 2.4, 2.2, 2.0, 1.8, 1.6, 1.4, 1.2, 1.0, 0.8, 0.6, 0.4)
-"""Events per sensor and day of readings as usual (140 generated series of seven kinds, 8 days each) that reach
-a severity.
+"""Events per sensor and day of readings as usual (140 generated series of seven kinds, 8 days each) that
+reach a severity.
 """
 
 

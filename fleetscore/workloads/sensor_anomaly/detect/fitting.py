@@ -1,4 +1,6 @@
-"""Fitting the detectors to the readings of training: scale, centroids, season, and the tails to begin with."""
+"""Fitting the detectors to the readings of training: scale, centroids, season, and the tails to begin
+with.
+"""
 
 from __future__ import annotations
 

@@ -17,11 +17,13 @@ _WEEK_GAIN = (
 
 
 def fit_season(level: Floats, first: int) -> tuple[Floats, Floats]:
-    """Level by hour of the day (sensors, 24) and of the week (sensors, 168) in UTC, NaN where there is none.
+    """Level by hour of the day (sensors, 24) and of the week (sensors, 168) in UTC, NaN where there is
+    none.
 
-    `level` (sensors, bins) begins at bin `first`. A season is there where the history has three days and the
-    last one follows those before, of two weeks the last one. The week is that day seven times, or where the last week of two or more
-    follows the hours of the week better than those of the day, the level by these.
+    `level` (sensors, bins) begins at bin `first`. A season is there where the history has three days and
+    the last one follows those before, of two weeks the last one. The week is that day seven times, or
+    where the last week of two or more follows the hours of the week better than those of the day, the
+    level by these.
     """
     hours = level.shape[1] // HOUR_BINS
     hourly, _ = median_rows(level[:, : hours * HOUR_BINS].reshape(len(level), hours, HOUR_BINS))
