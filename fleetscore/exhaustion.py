@@ -12,6 +12,11 @@ EXHAUSTED = "exhausted"
 
 _NUMBERS = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN})
 _NO_THREAD = "can't start new thread"  # a RuntimeError with this text is all that Python says of it
+_UNLOADED = (  # what glibc's loader says of a library that it found no memory or file handle for
+    "failed to map segment from shared object",
+    "cannot allocate memory",
+    "too many open files",
+)
 
 
 def is_exhausted(error: BaseException) -> bool:
@@ -32,6 +37,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _is_one(error: BaseException) -> bool:
+    if isinstance(error, ImportError | OSError) and any(text in str(error).lower() for text in _UNLOADED):
+        return True
     if isinstance(error, OSError):
         return error.errno in _NUMBERS
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_THREAD in str(error))
