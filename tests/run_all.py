@@ -131,8 +131,14 @@ def _minutes(seconds: float) -> str:
 
 
 def _commit() -> str:
-    """The commit that is checked out, with `-changed` where tracked files differ from it."""
-    command = ["git", "describe", "--always", "--dirty=-changed", "--exclude=*"]
+    """The commit that is checked out, with `-changed` where tracked files but this script's own differ from it."""
+    own = [f":(exclude){file.relative_to(ROOT)}" for file in (PAGE, KEPT)]
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *own)
+    return _git("rev-parse", "--short", "HEAD") + ("-changed" if changed else "")
+
+
+def _git(*words: str) -> str:
+    command = ["git", *words]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
