@@ -70,6 +70,15 @@ GOOD = frozenset({Outcome.SCORED, Outcome.SKIPPED})
 """The outcomes that need no attention."""
 
 
+def count_bad(counts: Mapping[str, int]) -> int:
+    """How many partitions have no good outcome, by the partitions of each outcome.
+
+    >>> count_bad({"scored": 9, "late": 1, "failed": 2})
+    3
+    """
+    return sum(count for outcome, count in counts.items() if outcome not in GOOD)
+
+
 class Only(StrEnum):
     """Which partitions of a window a run scores."""
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from fleetscore.dashboard.formatting import format_count, format_seconds, format_share
 from fleetscore.dashboard.links import Links
 from fleetscore.dashboard.markup import Child, Markup, join, tag
-from fleetscore.operations.attention.states import OUTCOME_SIGNS, SIGNS, WORDS, Mark, count_bad, mark_of
-from fleetscore.records import Outcome
+from fleetscore.operations.attention.states import OUTCOME_SIGNS, SIGNS, WORDS, Mark, mark_of
+from fleetscore.records import Outcome, count_bad
 from fleetscore.runs.index import RunLine
 
 
@@ -108,7 +108,7 @@ def run_table(lines: Sequence[RunLine], links: Links) -> Markup:
             tag("a", line.run, href=links.run(line.run)),
             chip(mark_of(line)),
             format_count(line.partitions),
-            format_count(count_bad(line)) if line.ended else "",
+            format_count(count_bad(line.counts)) if line.ended else "",
             format_seconds(line.seconds) if line.ended else "",
             line.first_cause,
             f"{line.requested:%Y-%m-%d %H:%M}",

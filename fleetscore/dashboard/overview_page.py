@@ -14,9 +14,9 @@ from fleetscore.operations.attention.calendar import Calendar, Cell
 from fleetscore.operations.attention.lines import AttentionGroup
 from fleetscore.operations.attention.mutes import escape_key, format_mute
 from fleetscore.operations.attention.overview import Overview, WorkloadPage, WorkloadView
-from fleetscore.operations.attention.states import SIGNS, WORDS, Mark, count_bad, mark_of
+from fleetscore.operations.attention.states import SIGNS, WORDS, Mark, mark_of
 from fleetscore.operations.due.deadlines import DeadlineReport
-from fleetscore.records import RunState
+from fleetscore.records import RunState, count_bad
 
 _KINDS = {24: "hours", 7: "days", 13: "weeks"}
 _BAD_WORDS = {Mark.DRIFTED: "drifted", Mark.LATE: "late", Mark.REMARKS: "with a remark"}
@@ -98,7 +98,7 @@ def _newest(view: WorkloadView, links: Links) -> Markup | None:
     line = view.newest
     if line is None:
         return None
-    bad = count_bad(line)
+    bad = count_bad(line.counts)
     pairs: list[tuple[str, Child, str]] = [
         ("partitions", format_count(line.partitions), f"{bad:,} not good" if bad and line.ended else ""),
         ("rows published" if line.state is RunState.PUBLISHED else "rows", format_short(line.rows), ""),

@@ -31,7 +31,7 @@ from fleetscore.dashboard.page import Body
 from fleetscore.dashboard.run_view import LogView, Matches, RunView
 from fleetscore.dashboard.timeline_drawing import draw_timeline, extremes
 from fleetscore.operations.attention.states import SIGNS, Mark, mark_of
-from fleetscore.records import GOOD, Cause, Outcome, RunRecord, RunState, is_idle
+from fleetscore.records import GOOD, Cause, Outcome, RunRecord, RunState, count_bad, is_idle
 from fleetscore.requesters import format_starter
 from fleetscore.runs.index import line_of
 from fleetscore.runs.timeline import Timeline
@@ -132,7 +132,7 @@ def _outcomes(view: RunView) -> Markup:
 
 def _figures(view: RunView) -> list[tuple[str, Child, str]]:
     record = view.status.record
-    bad = sum(count for outcome, count in view.counts.items() if outcome not in GOOD)
+    bad = count_bad(view.counts)
     pairs: list[tuple[str, Child, str]] = [("partitions", format_count(record.partitions), "expected")]
     pairs += _moving(view, bad) if view.is_live else _ended(view, bad)
     if view.partitions_per_s:

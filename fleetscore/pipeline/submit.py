@@ -13,7 +13,7 @@ from fleetscore.pipeline.kept_versions import CURRENT
 from fleetscore.pipeline.named_partitions import check_named
 from fleetscore.pipeline.training_entry import PINNED, check_training_settings, choose_entry
 from fleetscore.pipeline.window_checks import check_due, check_year, read_window
-from fleetscore.records import FINAL, GOOD, Ending, Only, RunRecord, RunRequest, RunState, to_json
+from fleetscore.records import FINAL, Ending, Only, RunRecord, RunRequest, RunState, count_bad, to_json
 from fleetscore.registry import get_workload, read_policy
 from fleetscore.runs.run_records import read_run, record_ending, record_takeover, request_run
 from fleetscore.store.base import Store
@@ -100,7 +100,7 @@ def _is_all_good(newest: RunRecord) -> bool:
     """Whether the run was published with a good outcome of every partition that was not left out on
     request.
     """
-    return newest.state is RunState.PUBLISHED and not count_lacking(newest) and not count_left_out(newest)
+    return newest.state is RunState.PUBLISHED and not count_bad(newest.counts) and not count_left_out(newest)
 
 
 def _refuse_models(newest: RunRecord, models: str) -> None:
@@ -112,11 +112,6 @@ def _refuse_models(newest: RunRecord, models: str) -> None:
             field="models",
             code="nothing_to_retry",
         )
-
-
-def count_lacking(record: RunRecord) -> int:
-    """How many partitions of the run have no good outcome."""
-    return sum(count for outcome, count in record.counts.items() if outcome not in GOOD)
 
 
 def count_left_out(record: RunRecord) -> int:
@@ -185,7 +180,7 @@ def decide_backfilled(newest: RunRecord | None, only: Only, partitions: tuple[st
         return Backfilled(True, "Partitions were named.")
     if newest.state is not RunState.PUBLISHED:
         return Backfilled(True, f"{newest.request.run} ended {newest.state}. {newest.error}".strip())
-    lacking = count_lacking(newest)
+    lacking = count_bad(newest.counts)
     if only is Only.ALL:
         return Backfilled(True, "All partitions were requested again.")
     if only is Only.FAILED and lacking:

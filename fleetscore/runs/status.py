@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from fleetscore.records import FINAL, GOOD, RunRecord, RunState, is_idle
+from fleetscore.records import FINAL, GOOD, RunRecord, RunState, count_bad, is_idle
 from fleetscore.runs.index import RunLine
 from fleetscore.runs.progress import Progress, read_progress
 from fleetscore.runs.run_records import read_run
@@ -52,8 +52,7 @@ def judge(record: RunRecord | RunLine) -> str:
         return "good"
     if record.state is not RunState.PUBLISHED:
         return "unpublished"
-    bad = sum(count for outcome, count in record.counts.items() if outcome not in GOOD)
-    return "with_failures" if bad else "good"
+    return "with_failures" if count_bad(record.counts) else "good"
 
 
 def predict_rest(elapsed_s: float, done: int, total: int) -> float | None:

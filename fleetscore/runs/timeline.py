@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from fleetscore.records import FINAL, GOOD, Outcome, RunRecord, ShardPlan, ShardRecord, to_json
+from fleetscore.records import FINAL, Outcome, RunRecord, ShardPlan, ShardRecord, count_bad, to_json
 from fleetscore.runs.progress import Progress, read_progress
 from fleetscore.store.base import Entry, Store
 from fleetscore.store.decoded_cache import read_version
@@ -38,7 +38,7 @@ class ShardBar:
     @property
     def bad(self) -> int:
         """Partitions without a good outcome, as far as it is known."""
-        return sum(count for outcome, count in (self.counts or {}).items() if outcome not in GOOD)
+        return count_bad(self.counts or {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fleetscore.errors import InputError
-from fleetscore.operations.attention.states import Mark, count_bad, mark_of
-from fleetscore.records import Cause
+from fleetscore.operations.attention.states import Mark, mark_of
+from fleetscore.records import Cause, count_bad
 from fleetscore.runs.index import RunLine, newest_rounds
 from fleetscore.windows import Cadence, Window, due_windows, window_at
 
@@ -156,7 +156,7 @@ def _cell(window: Window, line: RunLine | None, mark_without_run: Mark) -> Cell:
 def cell_of(line: RunLine, window: str) -> Cell:
     """How the window stands after this run, its newest round."""
     mark = mark_of(line)
-    bad = line.drifted if mark is Mark.DRIFTED else count_bad(line)
+    bad = line.drifted if mark is Mark.DRIFTED else count_bad(line.counts)
     first = (line.first_cause, line.first_partition, line.first_detail)
     if mark is Mark.REMARKS:
         bad, first = (

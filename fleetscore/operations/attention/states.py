@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from fleetscore.records import GOOD, Outcome, RunState, is_idle
+from fleetscore.records import Outcome, RunState, count_bad, is_idle
 from fleetscore.runs.index import RunLine
 
 
@@ -83,16 +83,11 @@ def mark_of(line: RunLine) -> Mark:
         return Mark.IDLE
     if line.state is not RunState.PUBLISHED:
         return _BY_STATE.get(line.state, Mark.UNDERWAY)
-    if count_bad(line):
+    if count_bad(line.counts):
         late = line.counts.get(Outcome.LATE, 0)
-        return Mark.LATE if late == count_bad(line) else Mark.FAILURES
+        return Mark.LATE if late == count_bad(line.counts) else Mark.FAILURES
     if line.drifted:
         return Mark.DRIFTED
     if line.causes:
         return Mark.REMARKS
     return Mark.AGAIN if line.round > 1 else Mark.GOOD
-
-
-def count_bad(line: RunLine) -> int:
-    """The partitions without a good outcome."""
-    return sum(count for outcome, count in line.counts.items() if outcome not in GOOD)

@@ -21,7 +21,7 @@ from fleetscore.operations.notices.delivery import keep_notice, send_notice, tar
 from fleetscore.operations.notices.notice import Notice, links_of_run
 from fleetscore.operations.outbound.sending import send_beside
 from fleetscore.pipeline.spellings import speller_in
-from fleetscore.records import GOOD, RunRecord, RunState, is_idle
+from fleetscore.records import GOOD, RunRecord, RunState, count_bad, is_idle
 from fleetscore.runs.index import line_of
 from fleetscore.runs.ledgers import partitions_with
 from fleetscore.store.base import Store
@@ -175,7 +175,7 @@ def notice_of_recovery(store: Store, record: RunRecord) -> Notice | None:
 def _newest_incident(store: Store, record: RunRecord) -> str:
     """The id of the newest notice about the window that its publication ends; "" for none."""
     request, kinds = record.request, list(_ENDED_BY_PUBLISHING)
-    if not any(n for name, n in record.counts.items() if name not in GOOD):
+    if not count_bad(record.counts):
         kinds.append("published_with_failures")
     rounds = [run_id(request.workload, request.window, n) for n in range(request.round, 0, -1)]
     runs = [f"{kind}-{run}" for run in rounds for kind in kinds]
