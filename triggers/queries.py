@@ -22,11 +22,12 @@ def check_query(req: func.HttpRequest, function: str) -> None:
     """InputError for a query parameter that the function's endpoint does not have; it names those that
     exist.
     """
-    known = _known_parameters().get((function, str(req.method).upper()))
+    own = [name for name in req.params if name.lower() not in TAKEN_EVERYWHERE]
+    known = _known_parameters().get((function, str(req.method).upper())) if own else None
     if known is None:
         return
-    for name in req.params:
-        if name not in known and name.lower() not in TAKEN_EVERYWHERE:
+    for name in own:
+        if name not in known:
             has = f"it has {', '.join(known)}" if known else "it has none"
             raise InputError(
                 f"This endpoint has no query parameter {name[:100]!r}; {has}.",

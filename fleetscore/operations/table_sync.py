@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -89,18 +90,21 @@ def _behind(store: Store, workload: str) -> list[tuple[str, Manifest | Fleetscor
     read.
     """
     snapshot, events = (read_snapshot(store, table) for table in (workload, events_table(workload)))
-    windows = published_windows(store, workload)
-    found = side_by_side(partial(_read_manifest, store, workload), windows)
     return [
-        (window, manifest)
-        for window, manifest in zip(windows, found, strict=True)
-        if manifest is not None
-        and (
-            isinstance(manifest, FleetscoreError)
-            or not is_committed(snapshot, manifest)
-            or lacks_events(events, manifest)
-        )
+        (window, found)
+        for window, found in _read_manifests(store, workload, published_windows(store, workload))
+        if isinstance(found, FleetscoreError)
+        or not is_committed(snapshot, found)
+        or lacks_events(events, found)
     ]
+
+
+def _read_manifests(
+    store: Store, workload: str, windows: Sequence[str]
+) -> list[tuple[str, Manifest | FleetscoreError]]:
+    """The manifests of the windows that are still there, or why one cannot be read."""
+    found = side_by_side(partial(_read_manifest, store, workload), windows)
+    return [(window, one) for window, one in zip(windows, found, strict=True) if one is not None]
 
 
 def _read_manifest(store: Store, workload: str, window: str) -> Manifest | FleetscoreError | None:
@@ -163,14 +167,12 @@ def _recently_behind(store: Store, workload: str, now: datetime) -> list[Manifes
         return []
     snapshot = read_snapshot(store, workload)
     windows = sorted({line.window for line in lines if _is_behind(snapshot, line.window, line.run)})
-    root, behind = table_root(workload), []
-    for window, found in zip(
-        windows, side_by_side(partial(_read_manifest, store, workload), windows), strict=True
-    ):
+    root, behind = table_root(workload), list[Manifest]()
+    for window, found in _read_manifests(store, workload, windows):
         if isinstance(found, FleetscoreError):
             _log.error("table_behind workload=%s window=%s reason=%s", workload, window, found)
-        elif found is not None and not is_committed(snapshot, found):
-            behind += [found] if all(file.path.startswith(root) for file in found.files) else []
+        elif not is_committed(snapshot, found) and all(file.path.startswith(root) for file in found.files):
+            behind.append(found)
     return behind
 
 

@@ -14,12 +14,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fleetscore.errors import InputError, MissingBlobError
+from fleetscore.errors import InputError
 from fleetscore.pipeline.partition_names import match_partitions
 from fleetscore.pipeline.spellings import Speller, find_spelled, respell_column, spell_unless
 from fleetscore.records import GOOD, Only, Outcome, ResultFile, RunRequest
 from fleetscore.runs.ledgers import read_previous_ledger
-from fleetscore.runs.manifests import read_manifest
+from fleetscore.runs.manifests import find_manifest
 from fleetscore.schemas import PARTITIONS, fill_table
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_path, table_root
@@ -59,12 +59,14 @@ def carry_over(store: Store, request: RunRequest, table: pa.Table, spell: Spelle
     ledger = _without_vanished(table, ledger, request.only, named)
     respelled = respell_column(ledger, spell) if spell else ledger
     wanted = choose_partitions(table, respelled, request.only, named)
-    if request.only is Only.FAILED and not named and not _is_published(store, request):
+    published = _published_files(store, request)
+    if request.only is Only.FAILED and not named and published is None:
         wanted |= _now_scorable(table, respelled)
     if spell is not None:
         wanted |= {key for key in ledger["partition"].to_pylist() if spell(key) in wanted}
     kept, fresh = _keep(table, ledger, wanted)
-    files, rewritten = _sort_files(ledger, wanted, _files_of(store, request), table_root(request.workload))
+    known = _committed_files(store, request) if published is None else published
+    files, rewritten = _sort_files(ledger, wanted, known, table_root(request.workload))
     return Carried(kept, fresh, files, rewritten)
 
 
@@ -91,14 +93,6 @@ def _now_scorable(table: pa.Table, ledger: pa.Table) -> set[str]:
     return set(table.filter(pc.equal(table["outcome"], ""))["partition"].to_pylist()) & set(
         skipped.to_pylist()
     )
-
-
-def _is_published(store: Store, request: RunRequest) -> bool:
-    """Whether the run that the request builds on published its window."""
-    try:
-        return read_manifest(store, request.workload, request.window).run == request.previous
-    except MissingBlobError:
-        return False
 
 
 def _find_named(
@@ -163,16 +157,14 @@ def _sort_files(
     return untouched, rewritten
 
 
-def _files_of(store: Store, request: RunRequest) -> tuple[ResultFile, ...]:
-    """The files of the published manifest if the previous run published it, else those that the previous run
-    committed.
-    """
-    try:
-        manifest = read_manifest(store, request.workload, request.window)
-    except MissingBlobError:
-        manifest = None
-    if manifest is not None and manifest.run == request.previous:
-        return manifest.files
+def _published_files(store: Store, request: RunRequest) -> tuple[ResultFile, ...] | None:
+    """The files of the window's manifest; None where the run that the request builds on did not publish it."""
+    manifest = find_manifest(store, request.workload, request.window)
+    return manifest.files if manifest is not None and manifest.run == request.previous else None
+
+
+def _committed_files(store: Store, request: RunRequest) -> tuple[ResultFile, ...]:
+    """The files that the run which the request builds on committed."""
     return read_truth(store, run_path(request.previous, "files.json"), tuple[ResultFile, ...])
 
 

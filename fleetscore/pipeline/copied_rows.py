@@ -56,10 +56,8 @@ def _copy(store: Store, kind: Workload, file: ResultFile, lines: pa.Table, reque
     the ledger says.
     """
     rows, expected = 0, pc.sum(lines["rows"]).as_py() or 0
-    target, fix = (
-        _copy_path(request, file.path),
-        f"Score the whole window: fleetscore retry {request.run} --only all",
-    )
+    target = _copy_path(request, file.path)
+    fix = f"Score the whole window: fleetscore retry {request.run} --only all"
     try:
         source = store.open(file.path)
     except MissingBlobError as error:

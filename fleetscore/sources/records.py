@@ -85,9 +85,8 @@ class Rows:
     """Rows of one file under our names, those that were rejected, and what is to be said of them.
 
     `rejected` counts all rejects by cause; `rejects` holds the first few of each cause and column with
-    their places. `places` are
-    the lines or rows of the file that the rows stand in; `texts` has, by row of the table, the first text
-    that stands in place of a number.
+    their places. `places` are the lines or rows of the file that the rows stand in; `texts` has, by row of
+    the table, the first text that stands in place of a number.
     """
 
     table: pa.Table

@@ -139,10 +139,10 @@ def within_years(times: pa.Array) -> pa.Array:
     """The times with null for those beyond the years 1 to 9999, which no calendar of Python has:
     sentinels, or counts of another unit than the declared one.
     """
-    ends = pc.min_max(times.cast(pa.int64()))
+    steps = times.cast(pa.int64())
+    ends = pc.min_max(steps)
     if not ends["min"].is_valid or (ends["min"].as_py() >= _FIRST_US and ends["max"].as_py() <= _LAST_US):
         return times
-    steps = times.cast(pa.int64())
     within = pc.and_(pc.greater_equal(steps, _FIRST_US), pc.less_equal(steps, _LAST_US))
     return pc.if_else(within, times, pa.scalar(None, TIME))
 

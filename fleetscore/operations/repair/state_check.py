@@ -94,7 +94,7 @@ class _Check:
     kind: Kind
     read: Callable[[Store, str], Any]
     is_due: bool = False  # whether it has to be there
-    unless: Callable[[], bool] = lambda: False
+    unless: Callable[[], bool] = lambda: False  # asked only where it is not there
 
 
 def check_state(store: Store, within_s: float = float("inf")) -> StateReport:
@@ -123,11 +123,8 @@ def _look(store: Store, check: _Check) -> BadFile | None:
     try:
         check.read(store, check.path)
     except MissingBlobError:
-        return (
-            BadFile(check.path, check.kind, f"{check.path} is missing.")
-            if check.is_due and not check.unless()
-            else None
-        )
+        is_missed = check.is_due and not check.unless()
+        return BadFile(check.path, check.kind, f"{check.path} is missing.") if is_missed else None
     except DamagedStateError as error:
         return BadFile(check.path, check.kind, error.message, error.code == NEWER)
     return None
