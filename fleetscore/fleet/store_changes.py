@@ -235,7 +235,9 @@ class StoreChanges(StoreAccess):
         from fleetscore.pipeline.window_checks import read_window
         from fleetscore.registry import find_workload, get_workload
 
-        get_workload(self.store, workload)
+        get_workload(
+            self.store, workload
+        )  # names the line at fault; `ready` also knows schedules and policies
         found = find_workload(self.store, workload).ready()
         kind = require(found, ChecksFit)
         pins = read_pins(self.store, workload)

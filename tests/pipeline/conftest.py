@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fleetscore.registry import EXTRA_WORKLOADS
+from fleetscore.runs import delta_log
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
 
@@ -27,3 +28,18 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 def store(tmp_path: Path) -> Store:
     """A folder store with nothing in it."""
     return open_store(str(tmp_path / "store"))
+
+
+@pytest.fixture(autouse=True)
+def forgetful() -> None:
+    """No test profits from what another one has read of a table."""
+    delta_log._known.clear()
+
+
+@pytest.fixture
+def published(store: Store) -> Store:
+    """Four windows of six partitions of the toy workload."""
+    from published_tables import publish_windows  # imports engines that few tests need
+
+    publish_windows(store)
+    return store

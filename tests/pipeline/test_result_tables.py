@@ -20,7 +20,6 @@ from published_tables import (
     by_deltalake,
     by_polars,
     lines,
-    publish_windows,
     root_of,
     truth,
 )
@@ -54,19 +53,6 @@ from fleetscore.store.base import Store
 from fleetscore.store.paths import table_root
 
 OLD = Path(__file__).with_name("stores") / "first_version.zip"
-
-
-@pytest.fixture(autouse=True)
-def forgetful() -> None:
-    """No test profits from what another one has read."""
-    delta_log._known.clear()
-
-
-@pytest.fixture
-def published(store: Store) -> Store:
-    """Four windows of six partitions."""
-    publish_windows(store)
-    return store
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -11,7 +11,6 @@ from published_tables import (
     by_deltalake,
     by_polars,
     lines,
-    publish_windows,
     root_of,
     truth,
 )
@@ -31,19 +30,6 @@ from fleetscore.runs.delta_log import read_snapshot, version_path
 from fleetscore.runs.manifests import read_manifest
 from fleetscore.store.base import Store
 from fleetscore.store.paths import manifest_path, table_root
-
-
-@pytest.fixture(autouse=True)
-def forgetful() -> None:
-    """No test profits from what another one has read."""
-    delta_log._known.clear()
-
-
-@pytest.fixture
-def published(store: Store) -> Store:
-    """Four windows of six partitions."""
-    publish_windows(store)
-    return store
 
 
 def test_checkpoints_let_the_log_be_read_without_its_commits(published: Store) -> None:

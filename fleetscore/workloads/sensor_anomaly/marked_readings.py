@@ -57,14 +57,10 @@ def find_marked_inputs(
     """The files around the events that [first, end) of the training does not hold, each once, and the
     partitions and events that they have readings of.
     """
-    wanted: dict[Span, list[tuple[str, Span]]] = {}
-    for key, events in marks.items():
-        for event in events:
-            if not is_held(event, span):
-                wanted.setdefault(surroundings(event), []).append((key, event))
     files: dict[str, InputFile] = {}
     there: set[tuple[str, Span]] = set()
-    for days, own in wanted.items():
+    outside = {key: [one for one in events if not is_held(one, span)] for key, events in marks.items()}
+    for days, own in _by_surroundings(outside).items():
         listing = find_span_inputs(run.store, run.settings.source, run.workload, span_of(*days))
         near = _within(run, listing.files, days)
         files |= {file.path: file for file in near}
@@ -74,6 +70,15 @@ def find_marked_inputs(
             if pc.is_in(pa.scalar(key), count_readings(entries, *hours)[0]).as_py():
                 there.add((key, event))
     return list(files.values()), there
+
+
+def _by_surroundings(marks: Mapping[str, Sequence[Span]]) -> dict[Span, list[tuple[str, Span]]]:
+    """The partitions and events by the days around them: events of the same days are read together."""
+    found: dict[Span, list[tuple[str, Span]]] = {}
+    for key, events in marks.items():
+        for event in events:
+            found.setdefault(surroundings(event), []).append((key, event))
+    return found
 
 
 def _within(run: RunContext, files: Sequence[InputFile], days: Span) -> list[InputFile]:
@@ -92,11 +97,11 @@ def gather_marked(
     found = {
         key: [Marked(event) for event in events if is_held(event, span)] for key, events in spans.items()
     }
-    wanted: dict[Span, list[tuple[str, Span]]] = {}
-    for key, events in spans.items():
-        for event in sorted(event for event in events if not is_held(event, span))[-PATTERNS:]:
-            wanted.setdefault(surroundings(event), []).append((key, event))
-    for days, marks in wanted.items():
+    outside = {
+        key: sorted(event for event in events if not is_held(event, span))[-PATTERNS:]
+        for key, events in spans.items()
+    }
+    for days, marks in _by_surroundings(outside).items():
         for key, one in _read_marks(run, days, marks):
             found[key].append(one)
     return found
