@@ -37,6 +37,9 @@ class RunState(StrEnum):
 FINAL = frozenset({RunState.PUBLISHED, RunState.UNPUBLISHED, RunState.FAILED, RunState.CANCELLED})
 
 
+NOT_DUE = "not_due"
+"""The cause of skipped partitions of which no data was expected in the window."""
+
 NOTHING_EXPECTED = "No data is expected"
 """How the error of a run begins for whose window nothing was expected, and nothing came."""
 NOTHING_CHOSEN = "No key was to be trained"

@@ -19,6 +19,7 @@ from fleetscore.pipeline.train import split_pieces
 from fleetscore.pipeline.training_entry import enter
 from fleetscore.records import (
     NOT_CHOSEN,
+    NOT_DUE,
     NOTHING_CHOSEN,
     NOTHING_EXPECTED,
     Collected,
@@ -75,11 +76,15 @@ def publish_collected(
 
 
 def _idle_reason(store: Store, request: RunRequest, collected: Collected) -> str:
-    """Why nothing was expected of the window, where nothing came and the kind says so, or of the training,
-    where its settings leave out each key that has rows; "" elsewhere.
+    """Why nothing was expected of the window, where nothing came and the kind says so or no partition's data
+    was due, or of the training, where its settings leave out each key that has rows; "" elsewhere.
     """
     if request.purpose == "train":
         return _nothing_chosen(collected)
+    if request.purpose == "score" and {cause.cause for cause in collected.causes} == {NOT_DUE}:
+        return (
+            f"{NOTHING_EXPECTED}: all {collected.partitions} partitions report less often, and none was due."
+        )
     if request.purpose != "score" or any(collected.counts.values()):
         return ""
     kind = find_workload(store, request.workload).workload

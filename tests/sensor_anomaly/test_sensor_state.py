@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 import pytest
 from detector_estate import FIRST, SPIKE, STEP_S, readings, score, train
 
-from fleetscore.errors import SettingsError
 from fleetscore.models.pins import pin_version, read_pins
 from fleetscore.operations.due.late_data import find_late
 from fleetscore.operations.housekeeping import sweep
@@ -28,7 +27,6 @@ from fleetscore.store import open_store
 from fleetscore.store.base import Store
 from fleetscore.store.local import LocalStore
 from fleetscore.store.paths import carried_state_prefix, run_id
-from fleetscore.windows import Cadence
 from fleetscore.workloads.sensor_anomaly.decision import decide
 from fleetscore.workloads.sensor_anomaly.detect.assessing import Rules, ShardReadings, assess
 from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US, empty_bins, fill_bins
@@ -105,33 +103,6 @@ class WatchedStore(LocalStore):
         if path.startswith("data/"):
             self.seen.add(path)
         return super().open(path)
-
-
-def test_a_day_has_the_rows_of_its_hours(tmp_path: Path) -> None:
-    """With `window = "day"` a window gives the rows that its windows of an hour give, marks and events included."""
-    store = open_store(str(tmp_path))
-    put_hours(store, 0, 14 * 24, 24)
-    hourly = SensorAnomaly()
-    train(store, hourly)
-    daily = SensorAnomaly(settings=SensorSettings(window=Cadence.DAY))
-    day = score(store, daily, daily.parse_window(SPIKE.key[:10]))
-    assert pc.sum(day["anomaly"]).as_py() and day.num_rows > 400
-    for window in (SPIKE.next(-5), SPIKE, SPIKE.next(), SPIKE.next(18)):
-        own = pc.and_(pc.greater_equal(day["ts"], window.start), pc.less(day["ts"], window.end))
-        assert day.filter(own).combine_chunks().equals(score(store, hourly, window))
-
-
-def test_windows_are_hours_or_days_of_whole_hours() -> None:
-    """Other lengths are a SettingsError, and so are days of a zone that lies half an hour off; its hours are not."""
-    with pytest.raises(SettingsError, match='"hour" or "day"'):
-        SensorSettings(window=Cadence.QUARTER_HOUR)
-    days = SensorSettings(window=Cadence.DAY)
-    with pytest.raises(SettingsError, match="no whole hours"):
-        SensorAnomaly(settings=days, zone="Asia/Kolkata")
-    assert SensorAnomaly(zone="Asia/Kolkata").cadences == (Cadence.HOUR,)
-    assert (
-        SensorAnomaly(settings=days, zone="Europe/Berlin").parse_window("2026-03-29").cadence is Cadence.DAY
-    )
 
 
 def test_rows_are_those_of_the_plain_computation(models: Store, fresh: Callable[[str], Store]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -62,8 +63,8 @@ _KEPT = Kept(100)  # rows of a few sensors each
 def draw_readings(
     store: Store, workload: Workload, manifest: Manifest, window: Window, partitions: Sequence[str]
 ) -> Drawing:
-    """The published readings of the last twelve hours up to the window; without `partitions`, of the
-    sensors with most anomalies now.
+    """The published readings of the last twelve hours up to the window's end, or of all of a longer one;
+    without `partitions`, of the sensors with most anomalies now.
 
     InputError when one of the partitions has no readings in any of the hours.
     """
@@ -71,7 +72,8 @@ def draw_readings(
     chosen = list(partitions) or ranked[:_PANELS]
     table = _read_hours(store, workload.name, window, chosen)
     keys = join_columns([table["device"], table["sensor"]])
-    check_drawn(pc.unique(keys).to_pylist(), chosen, f"the {_HOURS} hours up to {window.key}")
+    hours = max(_HOURS, (window.end - window.start) // timedelta(hours=1))
+    check_drawn(pc.unique(keys).to_pylist(), chosen, f"the {hours} hours up to {window.key}")
     times, span = _seconds(table), _span(table, window)
     values = table["value"].to_numpy()
     marked = table["anomaly"].to_numpy() == 1
@@ -86,7 +88,7 @@ def draw_readings(
         figures=tuple(panels),
         signs=_SIGNS,
         others=tuple(key for key in ranked if key not in chosen),
-        notes=(f"Published readings of up to {_HOURS} hours, ending with {window.key} (UTC).",),
+        notes=(f"Published readings of up to {hours} hours, ending with {window.key} (UTC).",),
     )
 
 
@@ -99,10 +101,11 @@ def _most_anomalous(store: Store, manifest: Manifest) -> list[str]:
 
 def _read_hours(store: Store, workload: str, window: Window, keys: Sequence[str]) -> pa.Table:
     devices = sorted({split_key(key)[0] for key in keys})
-    hours = [window.next(-back).key for back in range(_HOURS)]
+    shown = max(1, round(timedelta(hours=_HOURS) / (window.end - window.start)))
+    windows = [window.next(-back).key for back in range(shown)]
 
-    def read(hour: str) -> pa.Table | None:
-        manifest = find_manifest(store, workload, hour)
+    def read(key: str) -> pa.Table | None:
+        manifest = find_manifest(store, workload, key)
         if manifest is None:
             return None
 
@@ -111,7 +114,7 @@ def _read_hours(store: Store, workload: str, window: Window, keys: Sequence[str]
 
         return _KEPT.get(store, manifest, tuple(keys), rows)
 
-    parts = [part for part in side_by_side(read, hours) if part is not None and part.num_rows]
+    parts = [part for part in side_by_side(read, windows) if part is not None and part.num_rows]
     if not parts:
         return plain(RESULTS.empty_table().select(_COLUMNS))
     table = pa.concat_tables(parts)

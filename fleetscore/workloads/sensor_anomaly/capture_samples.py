@@ -21,7 +21,6 @@ from fleetscore.errors import InputError
 from fleetscore.settings import workload_settings_path
 from fleetscore.sources.settings import DataSettings, read_data_settings
 from fleetscore.store.base import Store
-from fleetscore.workloads.sensor_anomaly.entries import HOUR_US
 from fleetscore.workloads.sensor_anomaly.samples import (
     BELATED_HOUR,
     HOURS,
@@ -29,6 +28,7 @@ from fleetscore.workloads.sensor_anomaly.samples import (
     TRUTH_PATH,
     SampleReadings,
 )
+from fleetscore.workloads.sensor_anomaly.steps import HOUR_US
 
 STREAM = "data/sensor_anomaly/capture/samples-ns/readings"
 """The folder of the samples' hub; below it Capture's own order: partition, then the time of the capture."""

@@ -24,7 +24,14 @@ from fleetscore.store.state_files import read_hint, read_hint_with, write_hint
 from fleetscore.typed_json import decode_json
 from fleetscore.workloads.sensor_anomaly.columns import Columns
 from fleetscore.workloads.sensor_anomaly.csv_input import Header, read_lines
-from fleetscore.workloads.sensor_anomaly.entries import CatalogFile, FileEntry, Piece, overlaps, pieces_within
+from fleetscore.workloads.sensor_anomaly.entries import (
+    COUNTS,
+    CatalogFile,
+    FileEntry,
+    Piece,
+    overlaps,
+    pieces_within,
+)
 from fleetscore.workloads.sensor_anomaly.examining import examine_file, read_limits
 from fleetscore.workloads.sensor_anomaly.parquet_input import (
     column_places,
@@ -35,9 +42,11 @@ from fleetscore.workloads.sensor_anomaly.parquet_input import (
 from fleetscore.workloads.sensor_anomaly.readings import Readings
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 from fleetscore.workloads.sensor_anomaly.source_input import is_read_by_pieces, read_rows, span_of
+from fleetscore.workloads.sensor_anomaly.steps import HOUR_US
 
 _CACHE_PREFIX = "partials/sensor_anomaly/catalog/"
 _FORMAT = "1"  # part of every cache path: raise it when entries change their form
+_STORED = ["hour", *COUNTS.names[1:]]  # "hour" is what files call the step, however long it is
 
 
 def catalog_file(store: Store, file: InputFile, settings: SensorSettings) -> CatalogFile:
@@ -98,7 +107,9 @@ def _read_lines(source: pa.NativeFile, piece: Piece, header: Header, columns: Co
 
 
 def _encode(file: CatalogFile) -> bytes:
-    table = file.counts.replace_schema_metadata({b"entry": msgspec.json.encode(file.entry)})
+    table = file.counts.rename_columns(_STORED).replace_schema_metadata(
+        {b"entry": msgspec.json.encode(file.entry)}
+    )
     sink = io.BytesIO()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
@@ -108,7 +119,7 @@ def _encode(file: CatalogFile) -> bytes:
 def _decode(file: InputFile, data: bytes) -> CatalogFile:
     table = pa.ipc.open_stream(data).read_all()
     entry = decode_json(table.schema.metadata[b"entry"], FileEntry)
-    return CatalogFile(file, entry, table.replace_schema_metadata(None))
+    return CatalogFile(file, entry, table.rename_columns(COUNTS.names).replace_schema_metadata(None))
 
 
 def catalog_files(
@@ -197,7 +208,8 @@ def _spans_path(settings: SensorSettings) -> str:
 
 
 def _cache_path(file: InputFile, settings: SensorSettings) -> str:
-    return f"{_CACHE_PREFIX}{_digest(file.path, file.etag, *_column_settings(settings))}.arrow"
+    step = () if settings.step_us == HOUR_US else (f"step {settings.step_us}",)
+    return f"{_CACHE_PREFIX}{_digest(file.path, file.etag, *_column_settings(settings), *step)}.arrow"
 
 
 def _column_settings(settings: SensorSettings) -> tuple[str, ...]:

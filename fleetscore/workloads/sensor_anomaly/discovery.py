@@ -14,9 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fleetscore.errors import InputError
 from fleetscore.models.pins import Pins
 from fleetscore.partition_keys import join_key
-from fleetscore.records import InputFile, Outcome
+from fleetscore.records import NOT_DUE, InputFile, Outcome
 from fleetscore.runs.normal_marks import list_normal_events
 from fleetscore.sources import Listing, find_span_inputs
 from fleetscore.store.paths import carried_state_prefix
@@ -24,21 +25,22 @@ from fleetscore.workload import Partitions, Remark, RunContext
 from fleetscore.workloads.sensor_anomaly.catalog import catalog_files, date_files, files_ahead
 from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US
 from fleetscore.workloads.sensor_anomaly.detect.horizon import HORIZON_BINS
-from fleetscore.workloads.sensor_anomaly.entries import HOUR_US, CatalogFile, count_readings
+from fleetscore.workloads.sensor_anomaly.entries import CatalogFile, count_readings
 from fleetscore.workloads.sensor_anomaly.expectations import find_few, without_slow
 from fleetscore.workloads.sensor_anomaly.fitted import ModelIndex, read_indices
 from fleetscore.workloads.sensor_anomaly.marked_readings import find_marked_inputs, is_held
 from fleetscore.workloads.sensor_anomaly.normal_events import remark_unlearned, spans_by_partition
+from fleetscore.workloads.sensor_anomaly.pace import counts_before, find_not_due
 from fleetscore.workloads.sensor_anomaly.source_input import span_of
+from fleetscore.workloads.sensor_anomaly.steps import HOUR_US
 
 ROW_BYTES = 24
 """Time, value, and the codes of device and sensor of a reading in memory."""
 
 _AHEAD_US = 86_400_000_000  # clocks differ, and a zone may be wrong: a day is not worth a word
-_OWN_PACE_DAYS = 3  # a sensor that fell silent but for a few readings is named for so long
-_DAY_US = 24 * HOUR_US
 _TOLD_FILES = 5  # with a sentence each on their rows
 _NO_READINGS = "It has a model, but no reading in the window."
+_NOT_DUE = "It reports less often than every window, and by its usual pace no reading was due in this one."
 _NO_MODEL = (
     "It has readings, but the model set has no model for it yet; train it, or pin a version that has one."
 )
@@ -50,9 +52,17 @@ def microseconds(moment: datetime) -> int:
 
 
 def span_us(run: RunContext) -> tuple[int, int]:
-    """The span of data time that the run reads, in microseconds since 1970, the end exclusive."""
-    first, end = run.span
-    return microseconds(first.start), microseconds(end.start)
+    """The span of data time that the run reads, in microseconds since 1970, the end exclusive; InputError
+    where its bounds lie between the steps by which readings are counted.
+    """
+    span = microseconds(run.span[0].start), microseconds(run.span[1].start)
+    if any(moment_us % run.settings.step_us for moment_us in span):
+        raise InputError(
+            f"{run.window.key} does not begin and end at whole quarters of an hour in UTC.",
+            fix='Set window = "hour", or another timezone.',
+            field="window",
+        )
+    return span
 
 
 def discover_window(run: RunContext) -> Partitions:
@@ -68,7 +78,10 @@ def discover_window(run: RunContext) -> Partitions:
     dated = date_files(run.store, listing.files, run.settings)
     inputs = [file for file, (first_us, last_us) in dated if first_us < span[1] and last_us >= since]
     keys, rows = count_readings(files, *span)
-    table = pa.concat_tables([_expected(keys, rows, run.pins, indices), file_partitions(files, listing)])
+    silent = _silent(keys, run.pins, indices)
+    not_due = find_not_due(run, listing.files, silent, *span)
+    table = _expected(keys, rows, silent, not_due, run.pins, indices)
+    table = pa.concat_tables([table, file_partitions(files, listing)])
     remarks: list[str] = [*_passed_over(listing), *_ahead(run, datetime.now(UTC)), *_of_rows(files)]
     remarks += [index.remark for index in indices.values() if index.remark]
     if not indices:
@@ -111,7 +124,7 @@ def _few_readings(
     they had on the days before.
     """
     few = find_few(keys.to_pylist(), rows)
-    few = without_slow(few, *_counts_before(run, files)) if few else []
+    few = without_slow(few, *counts_before(run, files, *span_us(run))) if few else []
     if not few:
         return []
     key, count, usual = few[0]
@@ -120,20 +133,6 @@ def _few_readings(
     return [
         Remark("few_readings", f"{key}{more}: {count} {noun}, where {usual:g} are usual in such a window.")
     ]
-
-
-def _counts_before(run: RunContext, files: Sequence[InputFile]) -> tuple[dict[str, int], float]:
-    """Partition -> readings on the _OWN_PACE_DAYS before the window, as far as `files` have them, and how
-    many windows that is, from the first of these readings on.
-    """
-    first, end = span_us(run)
-    since = (first - _OWN_PACE_DAYS * _DAY_US) // HOUR_US * HOUR_US
-    found = catalog_files(run.store, files, run.settings, since, first)
-    keys, rows = count_readings(found, since, first)
-    earliest = min((file.entry.span_us[0] for file in found if file.entry.span_us), default=first)
-    return dict(zip(keys.to_pylist(), rows.tolist(), strict=True)), (first - max(earliest, since)) / (
-        end - first
-    )
 
 
 def _history_us(indices: Iterable[ModelIndex], start_us: int) -> int:
@@ -220,12 +219,18 @@ def _readable(files: Sequence[CatalogFile]) -> tuple[Any, ...]:
     return tuple(file.input for file in files if file.entry.span_us is not None)
 
 
-def _expected(
-    data_keys: pa.Array, data_rows: npt.NDArray[np.int64], pins: Pins, indices: dict[str, ModelIndex]
-) -> pa.Table:
+def _silent(data_keys: pa.Array, pins: Pins, indices: dict[str, ModelIndex]) -> pa.Array:
+    """The partitions with a model in the version that they use and without readings."""
     model_keys = [_pinned_keys(index, pins) for index in indices.values()]
     silent = [keys.filter(pc.invert(pc.is_in(keys, data_keys))) for keys in model_keys]
-    keys = pa.concat_arrays([data_keys, *(s.cast(data_keys.type) for s in silent)])
+    return pa.concat_arrays([data_keys.slice(0, 0), *(keys.cast(data_keys.type) for keys in silent)])
+
+
+def _expected(
+    data_keys: pa.Array, data_rows: npt.NDArray[np.int64], silent: pa.Array, not_due: pa.Array, pins: Pins,
+    indices: dict[str, ModelIndex],
+) -> pa.Table:  # fmt: skip
+    keys = pa.concat_arrays([data_keys, silent])
     rows = np.concatenate([data_rows, np.zeros(len(keys) - len(data_keys), np.int64)])
     order = pc.array_sort_indices(keys)
     keys, rows = keys.take(order), rows[order.to_numpy()]
@@ -236,16 +241,17 @@ def _expected(
         mine = pc.equal(versions, version).to_numpy(zero_copy_only=False)
         known |= mine & pc.is_in(keys, index.keys).to_numpy(zero_copy_only=False)
         broken |= mine & (index.error is not None)
-    late, skipped = rows == 0, (rows > 0) & ~known & ~broken
+    absent, skipped = rows == 0, (rows > 0) & ~known & ~broken
     details = np.full(len(keys), "", object)
     causes = np.full(len(keys), "", object)
     outcomes = np.full(len(keys), "", object)
     for mask, outcome, cause, detail in (
-        (late, Outcome.LATE, "no_readings", _NO_READINGS),
+        (absent, Outcome.LATE, "no_readings", _NO_READINGS),
+        (pc.is_in(keys, not_due).to_numpy(zero_copy_only=False), Outcome.SKIPPED, NOT_DUE, _NOT_DUE),
         (skipped, Outcome.SKIPPED, "no_model", _NO_MODEL),
     ):
         outcomes[mask], causes[mask], details[mask] = str(outcome), cause, detail
-    for row in np.flatnonzero(broken & ~late).tolist():
+    for row in np.flatnonzero(broken & ~absent).tolist():
         error = indices[versions[row].as_py()].error
         assert error is not None  # noqa: S101 - that is what broken means
         outcomes[row], causes[row], details[row] = str(Outcome.FAILED), error.code, str(error)

@@ -1,5 +1,5 @@
 """The catalogue's records: what time each piece of an input file spans, and how many readings each sensor
-has in each hour.
+has in each step of the clock.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from fleetscore.records import InputFile
 from fleetscore.workloads.sensor_anomaly.columns import Columns
 from fleetscore.workloads.sensor_anomaly.csv_input import Header
 from fleetscore.workloads.sensor_anomaly.readings import Int64s, Reject, partition_keys
+from fleetscore.workloads.sensor_anomaly.steps import HOUR_US
 
-HOUR_US = 3_600_000_000
 COUNTS = pa.schema(
-    [("hour", pa.int32()), ("device", pa.string()), ("sensor", pa.string()), ("rows", pa.int64())]
+    [("step", pa.int32()), ("device", pa.string()), ("sensor", pa.string()), ("rows", pa.int64())]
 )
-"""How many readings there are per hour since 1970, device and sensor."""
+"""How many readings there are per step since 1970, device and sensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,7 @@ class FileEntry:
     unit: str = ""  # how a row is spoken of, where `sources` reads the file
     limits: tuple[float, ...] = ()  # read_limit_s and read_limit_mb that were exceeded
     remarks: tuple[str, ...] = ()  # what is to be said of its rows that were read
+    step_us: int = HOUR_US  # length of the steps by which readings are counted
     schema: int = 1
 
     @property
@@ -93,15 +94,18 @@ def pieces_within(file: CatalogFile, first_us: int, stop_us: int) -> list[Piece]
     return [p for p in file.entry.pieces if p.rows and p.first_us < stop_us and p.last_us >= first_us]
 
 
+def counts_within(file: CatalogFile, first_us: int, stop_us: int) -> pa.Table:
+    """The file's counts of the steps in [first_us, stop_us)."""
+    step, length = file.counts["step"], file.entry.step_us
+    inside = pc.and_(pc.greater_equal(step, first_us // length), pc.less(step, stop_us // length))
+    return file.counts.filter(inside)
+
+
 def count_readings(files: Sequence[CatalogFile], first_us: int, stop_us: int) -> tuple[pa.Array, Int64s]:
-    """The partition keys with readings in [first_us, stop_us) (whole hours), sorted, and how many each
+    """The partition keys with readings in [first_us, stop_us) (whole steps), sorted, and how many each
     has.
     """
-    first, stop = first_us // HOUR_US, stop_us // HOUR_US
-    parts = []
-    for file in files:
-        hour = file.counts["hour"]
-        parts.append(file.counts.filter(pc.and_(pc.greater_equal(hour, first), pc.less(hour, stop))))
+    parts = [counts_within(file, first_us, stop_us) for file in files]
     if not any(part.num_rows for part in parts):
         return pa.array([], pa.string()), np.empty(0, np.int64)
     counts = pa.concat_tables(parts).group_by(["device", "sensor"]).aggregate([("rows", "sum")])

@@ -1,4 +1,6 @@
-"""What a window's readings usually look like, cheaply: sensors that sent far fewer than their like."""
+"""What a window's readings usually look like, cheaply: sensors that sent far fewer than their like, and those
+that report too seldom to have one in each window.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,10 @@ _LEAST_PEERS = 5
 _LEAST_USUAL = 4
 _ALIKE = 0.2  # how far a count lies from the median at the most to be alike
 _LEAST_SHARE = 0.8  # so many have to be alike before anything is usual
+_USUAL_SHARE = 0.9  # so many of a sensor's gaps are no longer than its usual one
 Counts = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 def find_few(keys: Sequence[str], rows: Counts) -> list[tuple[str, int, float]]:
@@ -60,3 +65,29 @@ def _usual(rows: Counts) -> float:
     median = float(np.median(rows))
     alike = float((np.abs(rows - median) <= _ALIKE * median).mean())
     return median if median >= _LEAST_USUAL and alike >= _LEAST_SHARE else 0.0
+
+
+def find_waiting(sensor: Codes, step: Counts, sensors: int, end: int) -> Flags:
+    """Which of the `sensors`, silent in a window that ends with the step before `end`, have no reading due there:
+    by their usual gap the next one comes later.
+
+    `sensor` and `step` are parallel: each says that a sensor had readings in a step before the window. The usual
+    gap from one such step to the next is the one that nine in ten do not exceed; of a sensor with fewer than
+    two such steps nothing is known, and it is not waiting.
+
+    >>> find_waiting(np.array([0, 0, 0, 1, 1]), np.array([0, 4, 8, 8, 9]), 3, 11).tolist()
+    [True, False, False]
+    """
+    order = np.lexsort((step, sensor))
+    sensor, step = sensor[order], step[order]
+    same = sensor[1:] == sensor[:-1]
+    gap, own = np.diff(step)[same], sensor[1:][same]
+    gap = gap[np.lexsort((gap, own))]  # of each sensor by length; `own` is sorted already
+    count = np.bincount(own, minlength=sensors)
+    place = np.cumsum(count) - count + np.maximum(np.ceil(_USUAL_SHARE * count).astype(np.int64) - 1, 0)
+    known = np.flatnonzero(count)
+    last = np.zeros(sensors, np.int64)
+    np.maximum.at(last, sensor, step)
+    waiting = np.zeros(sensors, bool)
+    waiting[known] = last[known] + gap[place[known]] >= end
+    return waiting

@@ -8,8 +8,8 @@ import numpy as np
 
 from fleetscore.sources.settings import seconds_of
 from fleetscore.workloads.sensor_anomaly.readings import Floats, Int64s
+from fleetscore.workloads.sensor_anomaly.steps import HOUR_US
 
-_HOUR_S = 3600
 _LARGEST = float(np.finfo(np.float64).max)
 _REDUCED: Mapping[str, Callable[[Floats, Int64s, Int64s], Floats]] = {
     "mean": lambda value, first, rows: np.add.reduceat(value, first) / rows,
@@ -22,19 +22,20 @@ _REDUCED: Mapping[str, Callable[[Floats, Int64s, Int64s], Floats]] = {
 }
 
 
-def check_aggregate(aggregate: Mapping[str, str], value_column: str) -> None:
+def check_aggregate(aggregate: Mapping[str, str], value_column: str, step_us: int) -> None:
     """ValueError, naming the line, for an `aggregate` that this kind cannot carry out.
 
-    An interval that does not divide the hour would be cut by the window's bounds, and each part of it be
-    taken for the whole.
+    An interval that does not divide the step in which windows are cut would be cut by a window's bounds, and
+    each part of it be taken for the whole.
     """
     if not aggregate:
         return
     every_s = seconds_of(aggregate["every"])
-    if _HOUR_S % every_s:
+    if step_us % (every_s * 1_000_000):
+        step, example = ("the hour", "1h") if step_us == HOUR_US else ("the 15 minutes", "15min")
         raise ValueError(
-            f"aggregate.every is {aggregate['every']!r}; for sensor_anomaly it must divide the hour of a window, "
-            "as 30s, 1min, 5min or 1h do"
+            f"aggregate.every is {aggregate['every']!r}; for sensor_anomaly it must divide {step} of a window, "
+            f"as 30s, 1min, 5min or {example} do"
         )
     columns = sorted(aggregate.keys() - {"every"})
     if len(columns) != 1 or columns[0] not in {"value", value_column}:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -56,9 +57,11 @@ def _read_truth(store: Store) -> pa.Table:
 
 
 def _within(truth: pa.Table, windows: Sequence[Window]) -> pa.Table:
-    hours = pc.floor_temporal(truth["ts"], unit="hour").cast(pa.int64())
-    wanted = pa.array([microseconds(w.start) for w in windows], pa.int64())
-    return truth.filter(pc.is_in(hours, wanted))
+    times = truth["ts"].cast(pa.int64()).to_numpy()
+    inside = np.zeros(len(times), bool)
+    for window in windows:
+        inside |= (times >= microseconds(window.start)) & (times < microseconds(window.end))
+    return truth.filter(pa.array(inside))
 
 
 def _read_anomalies(store: Store, workload: str, windows: Sequence[Window]) -> tuple[pa.Table, int]:

@@ -15,10 +15,11 @@ from fleetscore.workload import RunContext
 from fleetscore.workloads.sensor_anomaly.catalog import catalog_file, date_files
 from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US, DAY_BINS, empty_bins, fill_bins
 from fleetscore.workloads.sensor_anomaly.detect.model import PATTERN_BINS, PATTERNS
-from fleetscore.workloads.sensor_anomaly.entries import HOUR_US, count_readings
+from fleetscore.workloads.sensor_anomaly.entries import count_readings
 from fleetscore.workloads.sensor_anomaly.gathering import gather_readings
 from fleetscore.workloads.sensor_anomaly.readings import Floats
 from fleetscore.workloads.sensor_anomaly.source_input import span_of
+from fleetscore.workloads.sensor_anomaly.steps import HOUR_US
 
 Span = tuple[int, int]
 """Two times in microseconds since 1970: the first and last of an event, or [first, end) of what is read."""

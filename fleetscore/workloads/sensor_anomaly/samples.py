@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Self
@@ -18,8 +18,8 @@ from fleetscore.capabilities import SampleReport
 from fleetscore.errors import InputError
 from fleetscore.settings import workload_settings_path
 from fleetscore.store.base import Store
-from fleetscore.windows import Cadence, Window, window_at
-from fleetscore.workloads.sensor_anomaly.entries import HOUR_US
+from fleetscore.windows import Cadence, Window, parse_key, window_at
+from fleetscore.workloads.sensor_anomaly.steps import HOUR_US
 
 TRUTH_PATH = "samples/sensor_anomaly/truth.parquet"
 TRUTH = pa.schema(
@@ -140,6 +140,18 @@ class SampleReadings:
 
     def _table(self, hour: int, there: Any) -> pa.Table:
         return _table(self.estate, hour, self.names, there, self.truth)
+
+
+def cut_windows(report: SampleReport, length: Cadence, zone: str) -> SampleReport:
+    """The report with its hours as windows of another length, whose ends they lie in where days begin
+    elsewhere.
+    """
+
+    def cut(window: Window) -> Window:
+        return window_at(window.start, length, zone)
+
+    spans = {name: cut(parse_key(report.facts[name])).key for name in ("train_from", "train_to")}
+    return replace(report, first=cut(report.first), stop=cut(report.stop), facts={**report.facts, **spans})
 
 
 def check_plain_format(workload: str, form: str) -> None:

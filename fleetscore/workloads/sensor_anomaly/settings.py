@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
 
 from fleetscore.errors import SettingsError
 from fleetscore.sources.settings import DataSettings
 from fleetscore.windows import Cadence
 from fleetscore.workloads.sensor_anomaly.intervals import check_aggregate
+from fleetscore.workloads.sensor_anomaly.steps import LENGTHS, step_of
 
 
 def _check(name: str, value: float, fits: bool, expected: str) -> None:
@@ -56,7 +55,6 @@ class EventSettings:
 
 
 _FOLDER = "data/sensor_anomaly/"
-_WINTER, _SUMMER = (datetime(2026, month, 1, tzinfo=UTC) for month in (1, 7))
 TIME_NAMES = ("ts", "time", "timestamp")
 """What a column of times is called, in any case, where no setting names it."""
 
@@ -88,9 +86,10 @@ class SensorSettings:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if self.window not in (Cadence.HOUR, Cadence.DAY):
+        if self.window not in LENGTHS:
+            known = ", ".join(f'"{length}"' for length in LENGTHS)
             raise SettingsError(
-                f'Setting window is "{self.window}"; it must be "hour" or "day".', field="window"
+                f'Setting window is "{self.window}"; it must be one of {known}.', field="window"
             )
         _check("reject_limit", self.reject_limit, 0.0 <= self.reject_limit <= 1.0, "between 0 and 1")
         _check("gamma", self.gamma, 0.0 < self.gamma < 1e6, "above 0")
@@ -100,20 +99,12 @@ class SensorSettings:
         _check("train_rows_max", self.train_rows_max, in_order, "between train_rows_min and 100,000")
         alarms = self.alarms_per_sensor_day
         _check("alarms_per_sensor_day", alarms, 0.001 <= alarms <= 10.0, "between 0.001 and 10")
-        check_aggregate(self.data.aggregate, self.value_column)
+        check_aggregate(self.data.aggregate, self.value_column, self.step_us)
 
-    def check_zone(self, zone: str) -> None:
-        """SettingsError where windows are days of a zone that lies no whole hours from UTC: readings are
-        counted by hour of UTC.
-        """
-        if self.window is Cadence.DAY and any(
-            moment.astimezone(ZoneInfo(zone)).minute for moment in (_WINTER, _SUMMER)
-        ):
-            raise SettingsError(
-                f'timezone is "{zone}", which lies no whole hours from UTC; days of it cannot be windows.',
-                fix='Leave window = "hour", or cut days in UTC and name the zone of the times in [data].',
-                field="timezone",
-            )
+    @property
+    def step_us(self) -> int:
+        """Readings are counted by steps of so many microseconds."""
+        return step_of(self.window, self.timezone)
 
     @property
     def folder(self) -> str:

@@ -33,7 +33,7 @@ from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 class SensorAnomaly(
     Workload, Trains, ImportsModels, ScoresRows, Judges, FindsEvents, MakesSamples, MakesCaptureSamples
 ):
-    """Readings of many sensors by hours or days, each judged by its own detectors; scoring imports numpy
+    """Readings of many sensors by quarters of an hour, hours or days, each judged by its own detectors; scoring imports numpy
     and pyarrow only.
     """
 
@@ -64,8 +64,9 @@ class SensorAnomaly(
     def __init__(self, name: str = "", settings: Any = None, zone: str = "UTC") -> None:
         """The workload with these settings, which say how long its windows are."""
         super().__init__(name, settings, zone)
-        self.settings.check_zone(zone)
         self.cadences = (self.settings.window,)
+        if self.settings.window is Cadence.QUARTER_HOUR:
+            self.schedule = "0 5/15 * * * *"
 
     def discover(self, run: RunContext) -> Partitions:
         from fleetscore.workloads.sensor_anomaly.discovery import discover_window
@@ -128,15 +129,18 @@ class SensorAnomaly(
         return timedelta(minutes=self.settings.events.gap_minutes)
 
     def samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
-        from fleetscore.workloads.sensor_anomaly.samples import check_plain_format, write_samples
+        from fleetscore.workloads.sensor_anomaly.samples import check_plain_format, cut_windows, write_samples
 
         check_plain_format(self.name, self.settings.data.format)
-        return write_samples(store, self.settings.folder, scale, seed)
+        report = write_samples(store, self.settings.folder, scale, seed)
+        return cut_windows(report, self.settings.window, self.zone)
 
     def capture_samples(self, store: Store, *, scale: float = 1.0, seed: int = 7) -> SampleReport:
         from fleetscore.workloads.sensor_anomaly.capture_samples import write_capture_samples
+        from fleetscore.workloads.sensor_anomaly.samples import cut_windows
 
-        return write_capture_samples(store, self.name, self.settings.data, scale, seed)
+        report = write_capture_samples(store, self.name, self.settings.data, scale, seed)
+        return cut_windows(report, self.settings.window, self.zone)
 
     def judge_samples(self, store: Store, windows: Sequence[Window]) -> Mapping[str, Any]:
         from fleetscore.workloads.sensor_anomaly.judging import judge_windows

@@ -205,10 +205,13 @@ def _mark(
     usual = _suppress_usual(pack, mean, first, readings, rows, limits, window, out)
     marked = limit_marks((severity >= limits[:, None]) & ~usual, there, first, memory)
     for row, sensor in enumerate(rows.tolist()):
-        for chain in chain_marks(marked[row], memory, window, rules.gap_bins):
-            counts = np.cumsum(count[row, chain.bins - first])
-            peaks = np.maximum.accumulate(severity[row, chain.bins - first])
-            _write_event(chain.bins, counts, peaks, window, readings, sensor, float(limits[row]), out)
+        for hour in range(begin, bins.end, HOUR_BINS):  # each knows the day before it, as a window of its own
+            known = marked[row, hour - begin : hour + HOUR_BINS - memory]
+            for chain in chain_marks(known, hour - MEMORY_BINS, max(hour, window), rules.gap_bins):
+                counts = np.cumsum(count[row, chain.bins - first])
+                peaks = np.maximum.accumulate(severity[row, chain.bins - first])
+                since = max(hour, window)
+                _write_event(chain.bins, counts, peaks, since, readings, sensor, float(limits[row]), out)
 
 
 def _suppress_usual(

@@ -4,6 +4,7 @@ of the clock.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +60,14 @@ def join_bins(before: Bins, after: Bins) -> Bins:
         np.concatenate([getattr(before, n), getattr(after, n)], axis=1) for n in ("mean", "low", "high")
     )
     return Bins(before.first, mean, low, high, np.concatenate([before.count, after.count], axis=1))
+
+
+def stack_bins(parts: Sequence[Bins]) -> Bins:
+    """The sensors of several bins of one span, one after the other."""
+    mean, low, high, count = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("mean", "low", "high", "count")
+    )
+    return Bins(parts[0].first, mean, low, high, count)
 
 
 def empty_bins(sensors: int, first: int, end: int) -> Bins:

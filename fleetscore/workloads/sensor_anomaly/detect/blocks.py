@@ -43,7 +43,8 @@ class StaleStateError(LookupError):
 
 @dataclass(slots=True)
 class Block:
-    """The sensors `pack.keys`, and their state before the hour `begin`.
+    """The sensors `pack.keys`, and their state before the hour `begin`, in which the window begins; `lead` are
+    their bins of that hour before the window, None where it begins with the hour.
 
     `pick` are their places among the `sensors` of the files, None for all of them. Only a block that `owns`
     its files writes them: one whose sensors are all there.
@@ -60,6 +61,7 @@ class Block:
     begin: int
     trusts: bool = True  # whether files are read
     lost: set[int] = field(default_factory=set)
+    lead: Bins | None = None
     days: dict[int, DayState] = field(default_factory=dict)
 
     @property
@@ -108,7 +110,9 @@ class Block:
             self.put_raw(hour, raw[..., (hour - first) * HOUR_BINS : (hour - first + 1) * HOUR_BINS])
 
     def rate_now(self, bins: Bins) -> Floats:
-        """The raw scores (detectors, sensors, bins) of the window, whose bins begin at the hour `begin`."""
+        """The raw scores (detectors, sensors, bins) of the window, whose bins begin at the hour `begin`, any
+        lead included.
+        """
         before = self._join(self.begin - CONTEXT_HOURS, self.begin, "mean")  # only means are looked back at
         none = np.zeros(before.shape, np.int64)
         whole = join_bins(Bins(bins.first - before.shape[1], before, before, before, none), bins)

@@ -15,7 +15,7 @@ from fleetscore.workloads.sensor_anomaly.catalog import digest_of_settings
 from fleetscore.workloads.sensor_anomaly.detect.bins import HOUR_BINS, Bins
 from fleetscore.workloads.sensor_anomaly.detect.blocks import Block, StaleStateError
 from fleetscore.workloads.sensor_anomaly.detect.day_state import HOURS
-from fleetscore.workloads.sensor_anomaly.detect.history import gather_bins
+from fleetscore.workloads.sensor_anomaly.detect.history import gather_bins, gather_span
 from fleetscore.workloads.sensor_anomaly.detect.horizon import HORIZON_BINS
 from fleetscore.workloads.sensor_anomaly.detect.hour_keys import (
     CONTEXT_HOURS,
@@ -32,8 +32,8 @@ HORIZON_HOURS = HORIZON_BINS // HOUR_BINS
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The files of a run that have readings, with their times, and the keys of the hours up to the window's
-    end.
+    """The files of a run that have readings, with their times, and the keys of the hours up to the one that
+    the window ends in.
     """
 
     run: RunContext
@@ -42,7 +42,7 @@ class Inputs:
 
 
 def inputs_of(run: RunContext, files: Sequence[DatedFile], begin: int, end: int) -> Inputs:
-    """The inputs of a window of the hours [begin, end)."""
+    """The inputs of a window that begins in the hour `begin` and ends in the hour before `end`, or with it."""
     keys = make_hour_keys(files, digest_of_settings(run.settings), begin - HORIZON_HOURS, end)
     return Inputs(run, files, keys)
 
@@ -80,6 +80,27 @@ def _bring_up(inputs: Inputs, blocks: Sequence[Block]) -> dict[str, FleetscoreEr
     return errors
 
 
+def read_lead(inputs: Inputs, blocks: Sequence[Block], window: int) -> dict[str, FleetscoreError]:
+    """Have the bins of the hour in which the window begins, up to its first bin, number `window`; gives the
+    errors as `bring_up`.
+
+    They are of all sensors of a block, whether the window has readings of them or not: a window that ends the
+    hour keeps all of it.
+    """
+    run, first = inputs.run, blocks[0].begin * HOUR_BINS
+    if first == window:
+        return {}
+    names = pa.concat_arrays([block.names for block in blocks])
+    bins, lost = gather_span(run.store, inputs.files, names, run.settings, first, window)
+    place = 0
+    for block in blocks:
+        rows = np.arange(place, place + len(block.pack))
+        block.lead = bins.rows(rows)
+        block.lost |= {row - place for row in lost if place <= row < place + len(block.pack)}
+        place += len(block.pack)
+    return {names[row].as_py(): error for row, error in lost.items()}
+
+
 def past_scores(inputs: Inputs, block: Block, rows: Int64s) -> PastScores:
     """What marks need of some sensors of a block."""
     return _again_where_stale(inputs, block, lambda: block.past(rows))
@@ -103,7 +124,9 @@ def _again_where_stale(inputs: Inputs, block: Block, find: Callable[[], Found]) 
 
 
 def keep_window(block: Block, bins: Bins, raw: Floats, end: int) -> None:
-    """Keep the state of the window's own hours [begin, end), so that later windows need not read them."""
+    """Keep the state of the whole hours [begin, end) that end within the window, so that later windows need
+    not read them.
+    """
     if not block.owns or block.lost:
         return
     for hour in range(block.begin, end):

@@ -20,13 +20,22 @@ from fleetscore.workloads.sensor_anomaly.detect.assessing import (
     assess,
     no_assessment,
 )
-from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US, HOUR_BINS, Bins, empty_bins, fill_bins
+from fleetscore.workloads.sensor_anomaly.detect.bins import (
+    BIN_US,
+    HOUR_BINS,
+    Bins,
+    empty_bins,
+    fill_bins,
+    join_bins,
+    stack_bins,
+)
 from fleetscore.workloads.sensor_anomaly.detect.carrying import (
     Inputs,
     bring_up,
     inputs_of,
     keep_window,
     past_scores,
+    read_lead,
     score_window,
 )
 from fleetscore.workloads.sensor_anomaly.detect.hour_keys import DatedFile
@@ -35,7 +44,6 @@ from fleetscore.workloads.sensor_anomaly.detect.model import DETECTORS, TAIL, De
 from fleetscore.workloads.sensor_anomaly.detect.past import Past, PastScores
 from fleetscore.workloads.sensor_anomaly.detect.sharding import Placed, place_blocks
 from fleetscore.workloads.sensor_anomaly.discovery import span_us
-from fleetscore.workloads.sensor_anomaly.entries import HOUR_US
 from fleetscore.workloads.sensor_anomaly.fitted import Fitted
 from fleetscore.workloads.sensor_anomaly.gathering import Gathered
 from fleetscore.workloads.sensor_anomaly.readings import Floats, Int64s
@@ -134,54 +142,56 @@ def start_detection(
     """
     loaded = load_detectors(run.store, run.workload, keys, versions)
     place = np.where(fitted.place >= 0, loaded.place, -1)
-    first_us, end_us = span_us(run)
-    begin, end = first_us // HOUR_US, end_us // HOUR_US
+    first, end = (moment_us // BIN_US for moment_us in span_us(run))
     rules, row = rules_of(run.settings), np.full(len(keys), -1, np.int64)
     if not (place >= 0).any():
-        empty, pack = empty_bins(0, begin * HOUR_BINS, end * HOUR_BINS), join_detectors([])
-        return Detection(None, (), pack, empty, _no_past(), row, rules, begin * HOUR_BINS, loaded.errors)
-    inputs = inputs_of(run, files, begin, end)
-    within = empty_bins(len(keys), begin * HOUR_BINS, end * HOUR_BINS)
+        empty, pack = empty_bins(0, first, end), join_detectors([])
+        return Detection(None, (), pack, empty, _no_past(), row, rules, first, loaded.errors)
+    inputs = inputs_of(run, files, first // HOUR_BINS, -(-end // HOUR_BINS))
+    within = empty_bins(len(keys), first, end)
     fill_bins(within, gathered.time_us, gathered.value, gathered.counts)
     placed = place_blocks(inputs, keys, loaded, place, row)
-    lost = bring_up(inputs, [one.block for one in placed])
-    past, bins = _window_past(inputs, placed, within, end, may_keep=not gathered.lost)
+    blocks = [one.block for one in placed]
+    lost = bring_up(inputs, blocks) | read_lead(inputs, blocks, first)
+    past, bins = _window_past(inputs, placed, within, may_keep=not gathered.lost)
     pack = join_detectors([one.block.pack.rows(one.rows) for one in placed])
     named = {key: number for number, key in enumerate(keys.to_pylist())} if lost else {}
     errors = {named[key]: error for key, error in lost.items() if key in named} | dict(loaded.errors)
-    return Detection(inputs, placed, pack, bins, past, row, rules, begin * HOUR_BINS, errors)
+    return Detection(inputs, placed, pack, bins, past, row, rules, first, errors)
 
 
 def _window_past(
-    inputs: Inputs, placed: Sequence[Placed], within: Bins, end: int, *, may_keep: bool
+    inputs: Inputs, placed: Sequence[Placed], within: Bins, *, may_keep: bool
 ) -> tuple[Past, Bins]:
-    """What came before the window, and its bins, of the rows of all blocks; the state of the window's hours
-    is kept on the way.
+    """What came before the window, and its bins from the beginning of its first hour on, of the rows of all
+    blocks; the state of the window's whole hours is kept on the way.
     """
-    tops, seen, raws, rows = [], [], [], []
+    tops, seen, raws, parts = [], [], [], []
     for one in placed:
         block = one.block
-        bins = _of_block(within, one.partitions)
+        bins = _of_block(within, one)
         raw, top, count = score_window(inputs, block, bins)
         if may_keep:
-            keep_window(block, bins, raw, end)
+            keep_window(block, bins, raw, bins.end // HOUR_BINS)
         block.forget(block.begin)
         tops.append(top[one.rows])
         seen.append(count[one.rows])
         raws.append(raw[:, one.rows])
-        rows.append(one.partitions[one.rows])
+        parts.append(bins.rows(one.rows))
     scores = _PastOfShard(inputs, placed)
     past = Past(np.concatenate(tops), np.concatenate(seen), np.concatenate(raws, axis=1), scores)
-    return past, within.rows(np.concatenate(rows))
+    return past, stack_bins(parts)
 
 
-def _of_block(within: Bins, partitions: Int64s) -> Bins:
-    """The window's bins of the sensors of a block; none of one that has no partition (-1) in the shard."""
-    found = within.rows(partitions)
+def _of_block(within: Bins, placed: Placed) -> Bins:
+    """The bins of the sensors of a block from the beginning of the window's first hour to its end; in the
+    window none of one that has no partition (-1) in the shard.
+    """
+    found, absent = within.rows(placed.partitions), placed.partitions < 0
     for array in (found.mean, found.low, found.high):
-        array[partitions < 0] = np.nan
-    found.count[partitions < 0] = 0
-    return found
+        array[absent] = np.nan
+    found.count[absent] = 0
+    return found if placed.block.lead is None else join_bins(placed.block.lead, found)
 
 
 def _no_past() -> Past:

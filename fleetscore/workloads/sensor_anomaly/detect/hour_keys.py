@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fleetscore.records import InputFile
 from fleetscore.workloads.sensor_anomaly.detect.bins import HOUR_BINS
 from fleetscore.workloads.sensor_anomaly.detect.horizon import CONTEXT_BINS
-from fleetscore.workloads.sensor_anomaly.entries import HOUR_US
+from fleetscore.workloads.sensor_anomaly.steps import HOUR_US
 
 CONTEXT_HOURS = CONTEXT_BINS // HOUR_BINS
 

@@ -17,10 +17,11 @@ from fleetscore.workloads.sensor_anomaly.detect.history import within
 from fleetscore.workloads.sensor_anomaly.detect.loading import DetectorPart, LoadedDetectors
 from fleetscore.workloads.sensor_anomaly.detect.svm import SvmOfBins
 from fleetscore.workloads.sensor_anomaly.discovery import span_us
-from fleetscore.workloads.sensor_anomaly.entries import HOUR_US, count_readings
+from fleetscore.workloads.sensor_anomaly.entries import count_readings
 from fleetscore.workloads.sensor_anomaly.fitted import Fitted, read_version_pack
 from fleetscore.workloads.sensor_anomaly.packs import ModelPack
 from fleetscore.workloads.sensor_anomaly.readings import Floats, Int64s
+from fleetscore.workloads.sensor_anomaly.steps import HOUR_US
 
 BLOCK_SENSORS = 256
 _FORMAT = "1"  # part of every path: raise it when what is kept changes its meaning
@@ -97,6 +98,6 @@ def _svm(models: ModelPack, keys: pa.Array) -> partial[Floats]:
 def _with_readings(inputs: Inputs) -> pa.Array:
     """The partition keys with readings in the window."""
     first_us, end_us = span_us(inputs.run)
-    files = within(inputs.files, first_us // HOUR_US, end_us // HOUR_US)
+    files = within(inputs.files, first_us, end_us)
     entries = [catalog_file(inputs.run.store, file, inputs.run.settings) for file, _ in files]
     return count_readings(entries, first_us, end_us)[0]
