@@ -73,6 +73,12 @@ class HoldsModels(ABC):
     def model_bytes(self, run: RunContext) -> tuple[int, int]:
         """Bytes of the models that a shard reads at most, and of those that it holds at once."""
 
+    def row_bytes(self, run: RunContext) -> float:  # noqa: ARG002  # kinds with columns of their own use it
+        """Bytes that a row takes at least while it is scored or trained on, by the columns that are read;
+        0: as the rates have it.
+        """
+        return 0.0
+
 
 class Trains(ABC):
     """The capability to train models; `run.window` and `run.end` bound the span of data."""

@@ -141,7 +141,9 @@ def read_rates(store: Store, workload: Workload, purpose: Purpose = "score") -> 
 
 
 def _with_models(rates: Rates, run: RunContext) -> Rates:
-    """The rates with what this run's models weigh, and take to be read."""
+    """The rates with what this run's models weigh, and take to be read, and at least what its rows take."""
+    if isinstance(run.kind, HoldsModels):
+        rates = replace(rates, bytes_per_row=max(rates.bytes_per_row, run.kind.row_bytes(run)))
     if run.purpose == "train" or not isinstance(run.kind, HoldsModels):
         return replace(rates, models_bytes=0.0, models_s=0.0)
     read, held = run.kind.model_bytes(run)

@@ -65,7 +65,15 @@ if TYPE_CHECKING:
         read_table,
         read_text,
     )
-    from fleetscore.sources.records import ColumnKind, Listing, PassedOver, Reject, RejectTally, Rows
+    from fleetscore.sources.records import (
+        ColumnKind,
+        Listing,
+        PassedOver,
+        Reject,
+        RejectTally,
+        RowChoice,
+        Rows,
+    )
     from fleetscore.sources.settings import DataSettings, Melt, Ready, read_data_settings
     from fleetscore.sources.span_landing import NamedSpan, find_span_inputs, land_span, list_landed
 else:
@@ -78,7 +86,7 @@ else:
             "patterns": "Span TimeRange",
             "readiness": "Readiness TableCover check_ready cover_until latest_start",
             "reading": "Reading our_names read_batches read_files read_names read_table read_text",
-            "records": "ColumnKind Listing PassedOver Reject RejectTally Rows",
+            "records": "ColumnKind Listing PassedOver Reject RejectTally RowChoice Rows",
             "settings": "DataSettings Melt Ready read_data_settings",
             "span_landing": "NamedSpan find_span_inputs land_span list_landed",
         },
@@ -99,6 +107,7 @@ __all__ = [
     "Ready",
     "Reject",
     "RejectTally",
+    "RowChoice",
     "Rows",
     "Span",
     "Standing",

@@ -29,29 +29,40 @@ def read_parquet_rows(request: Request, names: Sequence[str] = ()) -> Iterator[R
     with request.store.open(request.path) as source:
         file = _opened(source, request.key_columns())
         names = names or request.theirs(_top_names(file.schema_arrow))
-        for groups, first_row in _runs(file.metadata, request):
+        for groups, first_row in _runs(file.metadata, request, len(names)):
             yield from _read_groups(request, file, groups, names, first_row)
 
 
-def _runs(footer: pq.FileMetaData, request: Request) -> Iterator[tuple[list[int], int]]:
+def _unpacked_bytes(group: Any, columns: int) -> int:
+    """What a row group takes in memory: its pages, or eight bytes a cell where these repeat what they hold."""
+    return max(int(group.total_byte_size), int(group.num_rows) * columns * 8)
+
+
+def _runs(footer: pq.FileMetaData, request: Request, columns: int) -> Iterator[tuple[list[int], int]]:
     """Neighbouring row groups that may hold rows of the span, some at a time, and how many rows of the file
     lie before them.
     """
     place = _place_of(footer, request.time_column()) if request.span else None
-    keys = [(_place_of(footer, request.settings.theirs(k)), wanted) for k, wanted in request.only.items()]
+    made = (request.settings.melt.names,) if request.settings.melt else ()  # of no column of the file
+    keys = [
+        (_place_of(footer, request.settings.theirs(name)), wanted)
+        for name, wanted in request.only.items()
+        if name not in made
+    ]
     first_row, run, run_rows, run_bytes = 0, list[int](), 0, 0
     for number in range(footer.num_row_groups):
         group = footer.row_group(number)
         is_wanted = place is None or may_hold(group, place, request.span)
         is_wanted = is_wanted and all(at is None or _may_have(group, at, wanted) for at, wanted in keys)
-        is_full = run_rows + group.num_rows > _BATCH_ROWS or run_bytes + group.total_byte_size > _WHOLE_BYTES
+        size_bytes = _unpacked_bytes(group, columns)
+        is_full = run_rows + group.num_rows > _BATCH_ROWS or run_bytes + size_bytes > _WHOLE_BYTES
         if run and (is_full or not is_wanted):
             yield run, first_row - run_rows
             run, run_rows, run_bytes = [], 0, 0
         if is_wanted:
             run.append(number)
             run_rows += group.num_rows
-            run_bytes += group.total_byte_size
+            run_bytes += size_bytes
         first_row += group.num_rows
     if run:
         yield run, first_row - run_rows
@@ -95,7 +106,7 @@ def _may_have(group: Any, place: int, wanted: Sequence[str]) -> bool:
     if statistics is None or not statistics.has_min_max:
         return True
     low, high = statistics.min, statistics.max
-    if isinstance(low, int):
+    if isinstance(low, int) and not isinstance(low, bool):
         return any(low <= int(name) <= high for name in wanted if name.lstrip("-").isdecimal())
     if not isinstance(low, str) or low != low.strip():
         return True
@@ -129,7 +140,7 @@ def _read_groups(
 def _tables(file: pq.ParquetFile, groups: list[int], names: list[str]) -> Iterator[pa.Table]:
     """The row groups at once where they are small, which decodes faster, else batch by batch."""
     footers = [file.metadata.row_group(number) for number in groups]
-    size_bytes = sum(group.total_byte_size for group in footers)
+    size_bytes = sum(_unpacked_bytes(group, len(names)) for group in footers)
     if size_bytes <= _WHOLE_BYTES:
         yield file.read_row_groups(groups, columns=names)
         return

@@ -21,7 +21,7 @@ from fleetscore.sources.numbers import is_text, read_numbers
 from fleetscore.sources.parquet_reader import read_parquet_names, read_parquet_rows
 from fleetscore.sources.patterns import Span
 from fleetscore.sources.places import store_of
-from fleetscore.sources.records import ColumnKind, RejectTally, Rows
+from fleetscore.sources.records import ColumnKind, RejectTally, RowChoice, Rows
 from fleetscore.sources.request import RawRows, ReadState, Request, budget_of
 from fleetscore.sources.settings import DataSettings
 from fleetscore.sources.shaping import CODED, shape_rows
@@ -83,15 +83,16 @@ def read_table(
     columns: Columns | None = None,
     span: Span | None = None,
     state: ReadState | None = None,
+    choice: RowChoice | None = None,
 ) -> Rows:
-    """All rows of one file at once, its rejects counted and its remarks; as `read_batches`, and it raises
-    the same.
+    """All rows of one file at once, or those of the choice, its rejects counted and its remarks; as
+    `read_batches`, and it raises the same.
     """
     used = state or new_state(settings)
     tally, tables = RejectTally(), []
-    for batch in read_batches(store, file, settings, columns, span, used):
+    for batch in read_batches(store, file, settings, columns, span, used, choice.values if choice else None):
         tally.add(batch)
-        tables.append(batch.table)
+        tables.append(choice.of(batch.table) if choice else batch.table)
     tally.remarks |= dict.fromkeys(() if state else used.times.remarks())
     with belongs_to(file.path):
         return tally.of(_joined(tables, columns))
@@ -113,8 +114,10 @@ def read_files(
     settings: DataSettings,
     columns: Columns | None = None,
     span: Span | None = None,
+    choice: RowChoice | None = None,
 ) -> Reading:
-    """The rows of many files in one table, in their order; a file that cannot be read costs no other file.
+    """The rows of many files in one table, or those of the choice, in their order; a file that cannot be
+    read costs no other file. No more than a piece of a file is held beside the rows.
 
     The table's columns of kind ANY are float64 where every cell is a number, else text.
     """
@@ -125,7 +128,7 @@ def read_files(
     for file in files:
         seen = state.seen_blocks()
         try:
-            read = read_table(store, file, settings, columns, span, state)
+            read = read_table(store, file, settings, columns, span, state, choice)
         except FileError as error:
             faults[file.path] = error
             state.forget_since(seen)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fleetscore.records import InputFile
 
@@ -105,6 +106,23 @@ class Rows:
             example = f"; first at {first.place}{column}: {first.text[:80]!r}" if first else ""
             found.append(f"{path}: {count} rows rejected ({cause}){example}.")
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class RowChoice:
+    """Which rows of a reading are wanted: those that `mask` is true of.
+
+    `values` names, by key, what each wanted row has there (sorted): parts of a file that hold none of them
+    may be left out unread.
+    """
+
+    values: Mapping[str, Sequence[str]]
+    mask: Callable[[pa.Table], pa.ChunkedArray]
+
+    def of(self, table: pa.Table) -> pa.Table:
+        """The wanted rows of a piece; a copy, so that the piece can go."""
+        mask = self.mask(table)
+        return table if pc.all(mask).as_py() else table.filter(mask)
 
 
 @dataclass(slots=True)

@@ -13,13 +13,15 @@ Found = TypeVar("Found")
 _THREADS = 16
 
 
-def side_by_side(read: Callable[[Submission], Found], submissions: Sequence[Submission]) -> list[Found]:
-    """What `read` gives for each, in their order, up to 16 at once; the first error in that order is raised.
+def side_by_side(
+    read: Callable[[Submission], Found], submissions: Sequence[Submission], at_once: int = _THREADS
+) -> list[Found]:
+    """What `read` gives for each, in their order, so many at once; the first error in that order is raised.
 
     >>> side_by_side(len, ["a", "", "abc"])
     [1, 0, 3]
     """
     if len(submissions) < 2:
         return [read(one) for one in submissions]
-    with ThreadPoolExecutor(min(len(submissions), _THREADS)) as pool:
+    with ThreadPoolExecutor(min(len(submissions), at_once)) as pool:
         return list(pool.map(read, submissions))

@@ -303,9 +303,9 @@ def test_counted_files_are_not_opened_again(store: Store, monkeypatch: pytest.Mo
     kind = get_workload(store, "vans")
     first = kind.discover(open_window(store, kind, WINDOW))
     opened: list[str] = []
-    read_table = key_counts.read_table
+    read_batches = key_counts.read_batches
     monkeypatch.setattr(
-        key_counts, "read_table", lambda s, f, *rest: opened.append(f.path) or read_table(s, f, *rest)
+        key_counts, "read_batches", lambda s, f, *rest: opened.append(f.path) or read_batches(s, f, *rest)
     )
     assert kind.discover(open_window(store, kind, WINDOW)).expected.equals(first.expected)
     assert opened == []
@@ -324,9 +324,9 @@ def test_a_file_that_cannot_be_read_is_not_read_again_until_something_changes(
     write_rows(store, telemetry(VANS[2:]).rename(columns={"van_id": "van"}), "2026-11-21-more.parquet")
     pin_models(store, {van: fitted(at) for at, van in enumerate(VANS)})
     opened: list[str] = []
-    read_table = key_counts.read_table
+    read_batches = key_counts.read_batches
     monkeypatch.setattr(
-        key_counts, "read_table", lambda s, f, *rest: opened.append(f.path) or read_table(s, f, *rest)
+        key_counts, "read_batches", lambda s, f, *rest: opened.append(f.path) or read_batches(s, f, *rest)
     )
 
     def discovered() -> dict[str, str]:

@@ -9,7 +9,7 @@ read.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import FileError, StoreError
-from fleetscore.sources import InputFile, Span, read_table
+from fleetscore.sources import InputFile, RejectTally, Rows, Span, read_batches
 from fleetscore.store.base import Store
 from fleetscore.store.decoded_cache import read_version
 from fleetscore.store.parallel_reads import side_by_side
@@ -27,6 +27,9 @@ from fleetscore.workloads.models.settings import FleetSettings
 
 _CHOICE = "key_{}"
 _HOW = "counted"
+_FOLD_ROWS = 1 << 20
+_LARGE_BYTES = 1 << 20
+_LARGE_AT_ONCE = 2  # each holds a piece of its file; many small files are read for their latency
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,12 @@ def count_keys(
     kept = _of_versions(known, wanted)
     counted = set(zip(kept["path"].to_pylist(), kept["etag"].to_pylist(), strict=True))
     fresh = [file for file in files if (file.path, file.etag) not in counted]
-    new_counts = side_by_side(lambda file: _count_file(store, settings, file, span), fresh)
+    large = [file for file in fresh if file.size_bytes > _LARGE_BYTES]
+    small = [file for file in fresh if file.size_bytes <= _LARGE_BYTES]
+    new_counts = [
+        *side_by_side(lambda file: _count_file(store, settings, file, span), small),
+        *side_by_side(lambda file: _count_file(store, settings, file, span), large, _LARGE_AT_ONCE),
+    ]
     table = pa.concat_tables([kept, *new_counts])
     if new_counts:
         _keep(store, path, table, _kept_schema(settings))
@@ -91,27 +99,58 @@ def count_keys(
 def _count_file(store: Store, settings: FleetSettings, file: InputFile, span: Span) -> pa.Table:
     schema = counts_schema(settings)
     about = {**dict.fromkeys(schema.names, ""), "path": file.path, "etag": file.etag, "rows": 0}
+    tally = RejectTally()
     try:
-        rows = read_table(store, file, settings.source, key_kinds(settings), span)
+        batches = read_batches(store, file, settings.source, key_kinds(settings), span)
+        grouped = _folded(_counted(batches, settings, tally), settings)
     except FileError as error:
         line = about | {"remark": error.message, "fault": error.code, "fix": error.fix}
         return pa.Table.from_pylist([line], schema)
-    names = ["partition", *(_CHOICE.format(at) for at in range(len(settings.key_patterns)))]
-    columns = [
-        partition_keys(rows.table, settings),
-        *(model_keys(rows.table, pattern) for pattern in settings.key_patterns),
-    ]
-    grouped = pa.table(columns, names).group_by(names, use_threads=False).aggregate([([], "count_all")])
     count = grouped.num_rows
     counts = {
         "path": pa.repeat(file.path, count),
         "etag": pa.repeat(file.etag, count),
-        **{name: grouped[name] for name in names},
-        "rows": pc.cast(grouped["count_all"], pa.int64()),
+        **{name: grouped[name] for name in grouped.column_names},
         **{name: pa.repeat("", count) for name in ("remark", "fault", "fix")},
     }
-    lines = [{**about, "remark": remark} for remark in rows.sentences(file.path)] or [about]
-    return pa.concat_tables([pa.table(counts, schema=schema), pa.Table.from_pylist(lines, schema)])
+    sentences = tally.of(grouped).sentences(file.path)
+    lines = [{**about, "remark": remark} for remark in sentences] or [about]
+    return pa.concat_tables(
+        [pa.table(counts).select(schema.names).cast(schema), pa.Table.from_pylist(lines, schema)]
+    )
+
+
+def _counted(batches: Iterable[Rows], settings: FleetSettings, tally: RejectTally) -> Iterator[pa.Table]:
+    """The rows of each piece of a file, counted by partition and model keys; rejects are counted in `tally`."""
+    for rows in batches:
+        tally.add(rows)
+        keys = (model_keys(rows.table, pattern) for pattern in settings.key_patterns)
+        columns = [partition_keys(rows.table, settings), *keys]
+        table = pa.table(columns, _key_names(settings))
+        yield _summed(table.append_column("rows", pa.repeat(1, table.num_rows)), settings)
+
+
+def _folded(counts: Iterable[pa.Table], settings: FleetSettings) -> pa.Table:
+    """The sum of the counts of all pieces; what is held stays within a few times the distinct keys."""
+    names = _key_names(settings)
+    schema = pa.schema([*((name, pa.string()) for name in names), ("rows", pa.int64())])
+    held, pending, pending_rows = schema.empty_table(), list[pa.Table](), 0
+    for table in counts:
+        pending.append(table)
+        pending_rows += table.num_rows
+        if pending_rows > max(_FOLD_ROWS, held.num_rows):
+            held, pending, pending_rows = _summed(pa.concat_tables([held, *pending]), settings), [], 0
+    return _summed(pa.concat_tables([held, *pending]), settings)
+
+
+def _summed(table: pa.Table, settings: FleetSettings) -> pa.Table:
+    names = _key_names(settings)
+    summed = table.group_by(names, use_threads=False).aggregate([("rows", "sum")])
+    return summed.rename_columns({"rows_sum": "rows"}).select([*names, "rows"])
+
+
+def _key_names(settings: FleetSettings) -> list[str]:
+    return ["partition", *(_CHOICE.format(at) for at in range(len(settings.key_patterns)))]
 
 
 def _kept_schema(settings: FleetSettings) -> pa.Schema:

@@ -11,10 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.errors import FileError, FleetscoreError, InputError
+from fleetscore.partition_keys import split_key
 from fleetscore.sources import (
     ColumnKind,
     InputFile,
     Reading,
+    RowChoice,
     TimeRange,
     aggregate_rows,
     our_names,
@@ -60,13 +62,20 @@ def read_rows(
     """The rows of the partitions with the features, from every file that has keys and times."""
     files, counts = _files_of(run, settings, keys)
     kinds = row_kinds(settings, features)
-    rows = _read(run, settings, files, kinds)
+    rows = _read(run, settings, files, kinds, _choose_rows(settings, keys))
     table = rows.reading.table
-    table = table.filter(pc.is_in(partition_keys(table, settings), value_set=pa.array(keys, pa.string())))
     if settings.source.aggregate:
         table = aggregate_rows(table, settings.source, kinds)
     unread = _find_unread(counts, rows.reading, settings)
     return ShardRows(replace(rows.reading, table=table), rows.lacking, unread)
+
+
+def _choose_rows(settings: FleetSettings, keys: Sequence[str]) -> RowChoice:
+    """The rows of the partitions: a shard holds no others, however many its files have."""
+    wanted = pa.array(keys, pa.string())
+    fields = zip(*(split_key(key) for key in keys), strict=True)
+    values = {name: sorted(set(texts)) for name, texts in zip(settings.partition, fields, strict=True)}
+    return RowChoice(values, lambda table: pc.is_in(partition_keys(table, settings), value_set=wanted))
 
 
 def _find_unread(counts: pa.Table, reading: Reading, settings: FleetSettings) -> dict[str, FleetscoreError]:
@@ -123,11 +132,15 @@ def find_lacking(
 
 
 def _read(
-    run: RunContext, settings: FleetSettings, files: Sequence[InputFile], kinds: Mapping[str, ColumnKind]
+    run: RunContext,
+    settings: FleetSettings,
+    files: Sequence[InputFile],
+    kinds: Mapping[str, ColumnKind],
+    choice: RowChoice,
 ) -> ShardRows:
     """All files; those that lack features only are read again without them."""
     data, span = settings.source, TimeRange(run.window.start, run.window.end)
-    reading = read_files(run.store, files, data, kinds, span)
+    reading = read_files(run.store, files, data, kinds, span, choice)
     groups = _absent_features(run, settings, files, kinds, reading)
     if not groups:
         return ShardRows(reading)
@@ -140,7 +153,7 @@ def _read(
     faults = dict(reading.faults)
     for number, (names, members) in enumerate(groups.items()):
         present = {name: kind for name, kind in kinds.items() if name not in names}
-        again = read_files(run.store, members, data, present, span)
+        again = read_files(run.store, members, data, present, span, choice)
         parts.append(_marked(again.table, kept, number))
         rows |= again.rows
         lacking.append(Lacking(members[0].path, names, reading.faults[members[0].path]))

@@ -90,6 +90,11 @@ class Models(
 
         return weigh_models(run)
 
+    def row_bytes(self, run: RunContext) -> float:
+        from fleetscore.workloads.models.row_weight import weigh_row
+
+        return weigh_row(run)
+
     loss = "mean absolute error, of classes the share of wrong ones"
 
     def judge(self, store: Store, window: Window, results: pa.Table) -> pa.Table:
