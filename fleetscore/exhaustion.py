@@ -12,6 +12,8 @@ EXHAUSTED = "exhausted"
 
 _NUMBERS = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN})
 _NO_THREAD = "can't start new thread"  # a RuntimeError with this text is all that Python says of it
+_NO_WORKER = "Failed to launch worker thread"  # Arrow's words for it, in an error of its most general class
+_PROBE_BYTES = 64 << 20
 _UNLOADED = (  # what glibc's loader says of a library that it found no memory or file handle for
     "failed to map segment from shared object",
     "cannot allocate memory",
@@ -36,11 +38,32 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(isinstance(each, MemoryError) for each in _chain(error))
 
 
+def raise_lack(error: BaseException) -> None:
+    """Raise the lack of memory, threads or file handles that the error came from, where the process has it
+    still: then nothing is known of what was being read.
+
+    A file or model that asks for more memory than there can be is at fault itself; nothing is raised then.
+    """
+    for each in _chain(error):
+        if _is_one(each) and not (isinstance(each, MemoryError) and _has_memory()):
+            raise each from each.__cause__
+
+
+def _has_memory() -> bool:
+    try:
+        bytearray(_PROBE_BYTES)
+    except MemoryError:
+        return False
+    return True
+
+
 def _is_one(error: BaseException) -> bool:
     if isinstance(error, ImportError | OSError) and any(text in str(error).lower() for text in _UNLOADED):
         return True
     if isinstance(error, OSError):
         return error.errno in _NUMBERS
+    if type(error).__name__ == "ArrowException":  # by name: what follows runs imports no Arrow
+        return _NO_WORKER in str(error)
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_THREAD in str(error))
 
 

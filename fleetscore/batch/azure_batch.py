@@ -23,6 +23,10 @@ from fleetscore.errors import BugError, CapacityError, SettingsError, StoreError
 
 _CHUNK = 100  # tasks that one request may carry
 _SUBMIT_TRIES = 8
+_LIMITS_S = {"connection_timeout": 20.0, "read_timeout": 40.0, "timeout": 60.0}
+"""Of one try, and of a request with the client's retries, after which no further try begins. Batch itself ends
+a request after 30 s; the client's own limits let one that hangs hold its look for 20 minutes.
+"""
 _DONE_ALREADY = {"TaskExists", "JobExists", "JobCompleted", "JobBeingTerminated", "JobTerminating"}
 
 
@@ -48,7 +52,7 @@ class BatchCompute:
                 field="FLEETSCORE_BATCH_ENDPOINT",
             )
         credential = _EmulatorToken() if _is_loopback(parts.hostname) else _identity(client_id)
-        return cls(BatchClient(endpoint, credential), pool)
+        return cls(BatchClient(endpoint, credential, **_LIMITS_S), pool)
 
     def submit(self, job: JobSpec, tasks: Sequence[ShardTaskSpec]) -> None:
         """See Compute.submit. The job ends by itself only from when all tasks are in: with none it would

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fleetscore.errors import FleetscoreError, InputError, MissingBlobError, SourceError, StoreError
+from fleetscore.errors import InputError, MissingBlobError, SourceError, StoreError
 from fleetscore.records import InputFile
 from fleetscore.sources.databases import Connection, connection_named, opened_query
 from fleetscore.sources.landed_columns import landed_batches, landed_schema
@@ -314,7 +314,9 @@ def _write_queued(
             continue  # the reader sees it with its next batch; until then nothing may block it
         try:
             writer.write_batch(batch)
-        except (pa.ArrowException, OSError, FleetscoreError) as error:
+        except (
+            BaseException
+        ) as error:  # raised by the reader, which else waits for ever for a place in the queue
             failed.append(error)
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.errors import FileError, InputError, MissingBlobError, StoreError
+from fleetscore.exhaustion import raise_lack
 from fleetscore.records import InputFile
 from fleetscore.sources.byte_stream import read_lines
 from fleetscore.sources.csv_reader import read_csv_names, read_csv_rows
@@ -192,24 +193,28 @@ def settle_types(table: pa.Table, columns: Columns | None) -> pa.Table:
 
 @contextlib.contextmanager
 def belongs_to(path: str) -> Iterator[None]:
-    """Make a FileError that names the file of whatever is raised, but for storage that may answer later.
+    """Make a FileError that names the file of whatever is raised, but for storage that may answer later, and
+    for memory, threads or file handles that this process lacks.
 
     Readers of other people's files raise anything: a flipped byte in a footer is a UnicodeDecodeError.
     """
     try:
         yield
-    except FileError:
+    except FileError as error:
+        raise_lack(error)
         raise
     except MissingBlobError as error:
         raise FileError(
             f"{path} is gone since it was listed.", fix=_REPAIR, code="missing_file", field=path
         ) from error
     except InputError as error:
+        raise_lack(error)
         message = error.message if path in error.message else f"{path}: {error.message}"
         raise FileError(message, fix=error.fix or _REPAIR, code=error.code, field=path) from error
     except StoreError:
         raise
     except Exception as error:
+        raise_lack(error)
         shown = str(error).splitlines()[0][:300] if str(error) else ""
         raise FileError(
             f"{path} cannot be read: {type(error).__name__}: {shown}.", fix=_REPAIR, field=path

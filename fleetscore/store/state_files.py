@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from fleetscore.errors import DamagedStateError, MissingBlobError, StoreError
+from fleetscore.exhaustion import raise_lack
 from fleetscore.store.base import Store
 from fleetscore.typed_json import decode_json
 
@@ -61,6 +62,7 @@ def decode_truth_with(data: bytes, path: str, decode: Callable[[bytes], Value]) 
     try:
         return decode(data)
     except _UNREADABLE as error:
+        raise_lack(error)
         raise damaged(path, error, len(data)) from error
 
 

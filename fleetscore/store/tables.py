@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import DamagedStateError, MissingBlobError
+from fleetscore.exhaustion import raise_lack
 from fleetscore.store.base import Store
 from fleetscore.store.state_files import damaged
 
@@ -38,6 +39,7 @@ def open_truth(store: Store, path: str) -> Iterator[pa.NativeFile]:
         try:
             yield source
         except UNREADABLE_TABLE as error:
+            raise_lack(error)
             raise damaged(path, error, source.size()) from error
 
 

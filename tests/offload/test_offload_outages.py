@@ -1,6 +1,7 @@
 """Batch that cannot be asked, refuses, forgets or ends tasks: runs that need it no more are published, all others end with a reason."""
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from activities.keep_logs import keep_logs
+from fleetscore.batch import azure_batch
 from fleetscore.errors import CapacityError, StoreError
 from fleetscore.pipeline.offload import check_shards, job_of
 from fleetscore.pipeline.offload_usage import write_usage
@@ -235,3 +237,16 @@ def test_only_an_existing_job_counts_as_created_before(own_cloud: Cloud, store: 
     with pytest.raises(CapacityError, match="ActiveJobAndScheduleQuotaReached") as refused:
         submitted(store, own_cloud, "local", "2026-05-03T06")
     assert refused.value.code == "quota_exceeded"
+
+
+def test_a_service_that_hangs_is_given_up_within_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that takes connections and says nothing costs a request its limit and the last try, not twenty minutes."""
+    limits = azure_batch._LIMITS_S
+    assert limits["timeout"] + max(limits["connection_timeout"], limits["read_timeout"]) <= 120.0
+    monkeypatch.setattr(azure_batch, "_LIMITS_S", dict.fromkeys(limits, 0.2))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        compute = azure_batch.BatchCompute.connect(f"https://127.0.0.1:{silent.getsockname()[1]}", "local")
+        with pytest.raises(StoreError, match="could not be reached"):
+            compute.job_state("any")
+    assert time.monotonic() - began < 60.0

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetscore.errors import FleetscoreError
+from fleetscore.exhaustion import raise_lack
 from fleetscore.models.importers.estimator_files import of_estimator
 from fleetscore.models.importers.job import compile_proven
 from fleetscore.models.importers.loaded import Way
@@ -52,7 +53,7 @@ def fit_key(
     """Fit the key's model, whatever its library raises; `before` answers holdout rows with the model in
     use, None without one.
 
-    Raises MemoryError only: that fails the attempt, not the key.
+    Raises what is said of a lack of memory, threads or handles only: that fails the attempt, not the key.
     """
     if len(rows.x) < rows_min:
         detail = f"{len(rows.x)} of {rows.read} rows have target and features; training takes {rows_min} (rows_min)."
@@ -66,8 +67,10 @@ def fit_key(
     except MemoryError:
         raise
     except FleetscoreError as error:
+        raise_lack(error)
         return Fitted(Outcome.FAILED, error.code, str(error))
     except Exception as error:  # whatever a library raises for this key's rows
+        raise_lack(error)
         return Fitted(
             Outcome.FAILED, "training_failed", f"{type(error).__name__}: {str(error)[:_REASON_LIMIT]}"
         )

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from fleetscore.errors import InputError
+from fleetscore.exhaustion import raise_lack
 from fleetscore.records import InputFile
 from fleetscore.sources import RejectTally
 from fleetscore.sources.request import Budget, budget_of
@@ -51,6 +52,7 @@ def examine_file(store: Store, file: InputFile, settings: SensorSettings) -> Cat
             raise InputError(f"{file.path} is empty.", fix="Write it again, or delete it.", code="empty_file")
         return _examiner(file, settings)(store, file, settings)
     except InputError as error:
+        raise_lack(error)  # else the catalogue would keep the file as damaged
         detail = str(error) if file.path in str(error) else f"{file.path}: {error}"
         limits = read_limits(settings) if error.code in ("too_slow", "too_large") else ()
         entry = FileEntry(cause=error.code, detail=detail, limits=limits)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.errors import ModelError
+from fleetscore.exhaustion import raise_lack
 from fleetscore.models.model_sets import read_model_file, read_model_set
 from fleetscore.models.pins import Pins
 from fleetscore.store.base import Store
@@ -67,6 +68,7 @@ def read_version_index(store: Store, workload: str, version: str) -> ModelIndex:
         model_set = read_model_set(store, workload, version)
         keys, packs = read_index(read_model_file(store, model_set, INDEX_FILE))
     except ModelError as error:
+        raise_lack(error)
         return ModelIndex(version, pa.array([], pa.string()), np.empty(0, np.int32), error)
     detectors = any(name.startswith(DETECTOR_PREFIX) for name in model_set.files)
     return ModelIndex(version, keys, packs, remark=_remark(version, model_set.card), detectors=detectors)
@@ -115,6 +117,7 @@ def _packs_of(
         try:
             parts.append((read_version_pack(store, workload, version, n) if n >= 0 else None, missing, mine))
         except ModelError as error:
+            raise_lack(error)
             parts.append((None, error, mine))
     return parts
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.errors import InputError, MissingBlobError
+from fleetscore.exhaustion import raise_lack
 from fleetscore.records import InputFile
 from fleetscore.sources.places import store_of
 from fleetscore.store.base import Store
@@ -101,6 +102,7 @@ def gather_readings(
             for readings in overlapped(piece_readers(store, entry, settings, first_us, stop_us)):
                 _file(entry, readings, search)
         except (InputError, MissingBlobError) as error:
+            raise_lack(error)
             lost.update(_losers(entry, search, error))
     pa.default_memory_pool().release_unused()  # what reading took goes back before scoring takes its own
     return _in_order(search, lost, settings)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from fleetscore.exhaustion import raise_lack
 from fleetscore.records import Outcome
 from fleetscore.runs.normal_marks import list_normal_events
 from fleetscore.schemas import OUTCOMES
@@ -169,6 +170,7 @@ def _fitted(
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below, by name
             model = fit_model(pick_evenly(values, settings.train_rows_max), settings)
     except Exception as error:  # whatever a library raises for this sensor costs this sensor only
+        raise_lack(error)
         said = str(error).partition("\n")[0]  # libraries go on for pages
         detail = f"{type(error).__name__}: {said}"
         return None, outcome | {"outcome": str(Outcome.FAILED), "cause": "training_failed", "detail": detail}

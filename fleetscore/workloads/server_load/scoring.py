@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from fleetscore.errors import ModelError
+from fleetscore.exhaustion import raise_lack
 from fleetscore.models.model_sets import ModelSet, read_model_file, read_model_set
 from fleetscore.partition_keys import join_key, split_key
 from fleetscore.store.base import Store
@@ -99,6 +100,7 @@ def score_shard(run: RunContext, shard: Shard) -> Iterator[Scored]:
         try:
             models = cached_models(run.store, run.workload, version)
         except ModelError as error:
+            raise_lack(error)
             failed = shard.restricted([join_key([server]) for server in members]).partitions
             yield Scored.failed(
                 failed["partition"], error.code, str(error), input_rows=failed["rows"], model=version

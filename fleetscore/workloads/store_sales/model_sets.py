@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fleetscore.errors import ModelError
+from fleetscore.exhaustion import raise_lack
 from fleetscore.models.profiles import PROFILE_FILE, pack_profile, summarise
 from fleetscore.partition_keys import join_key
 from fleetscore.typed_json import decode_json
@@ -82,6 +83,7 @@ def train_shard(run: RunContext, shard: Shard) -> Trained:
     try:
         trained = train_quantiles(prepared_at, stop, list(levels.values()), settings)
     except ModelError as error:
+        raise_lack(error)
         return Trained(files, Scored.failed(names, error.code, str(error)).outcomes)
     for name, level in levels.items():
         arrays = forest_arrays(trained[level].forest) | {"calibration": trained[level].calibration}

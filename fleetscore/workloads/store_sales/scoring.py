@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fleetscore.errors import InputError, ModelError
+from fleetscore.exhaustion import raise_lack
 from fleetscore.models.model_sets import read_model_file, read_model_set
 from fleetscore.partition_keys import join_key, split_key
 from fleetscore.records import Outcome
@@ -167,6 +168,7 @@ def _score_version(run: RunContext, partitions: pa.Table, version: str) -> Itera
     try:
         loaded = load_model(store.url, run.workload, version, settings.covariates)
     except ModelError as error:
+        raise_lack(error)
         yield Scored.failed(keys, error.code, str(error), input_rows=partitions["rows"], model=version)
         return
     names = [split_key(key)[0] for key in keys]
@@ -177,6 +179,7 @@ def _score_version(run: RunContext, partitions: pa.Table, version: str) -> Itera
         try:
             yield _score_piece(filled, first, stop, loaded, run.window, settings, loading_s)
         except (ModelError, InputError) as error:  # what a model of the user's own refuses
+            raise_lack(error)
             own = [join_key([name]) for name in filled.panel.stores[first:stop]]
             yield Scored.failed(own, error.code, str(error), model=version)
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.errors import ModelError
+from fleetscore.exhaustion import raise_lack
 from fleetscore.models.model_sets import read_model_file, read_model_set
 from fleetscore.store.base import Store
 from fleetscore.workloads.sensor_anomaly.detect.model import (
@@ -76,6 +77,7 @@ def load_detectors(store: Store, workload: str, keys: pa.Array, versions: pa.Arr
             try:
                 pack = _read(store, workload, version, number)
             except ModelError as error:
+                raise_lack(error)
                 errors.update(dict.fromkeys(mine.tolist(), error))
                 continue
             if pack is None:
