@@ -15,13 +15,14 @@ from typing import Any, Literal, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fleetscore.errors import InputError
 from fleetscore.models.pins import Pins
 from fleetscore.records import InputFile, Outcome, Rates
 from fleetscore.schemas import OUTCOMES, PARTITIONS, complete_outcomes, fill_table, list_texts
 from fleetscore.settings import NoSettings, RunPolicy, workload_settings_path
 from fleetscore.sources import DataSettings, KeyedSpan, Listing, TableCover, cover_until, list_inputs
 from fleetscore.store.base import Store
-from fleetscore.windows import Cadence, Window, parse_window
+from fleetscore.windows import Cadence, Window, parse_key, parse_window
 
 Purpose = Literal["score", "train"]
 Texts: TypeAlias = (
@@ -332,3 +333,20 @@ class Workload(ABC):
     def parse_window(self, text: str) -> Window:
         """The window that `text` names; InputError with the expected form otherwise."""
         return parse_window(text, *self.cadences, zone=self.zone)
+
+    def is_own_window(self, key: str) -> bool:
+        """Whether windows are as long now as the one of a stored key."""
+        return parse_key(key).cadence in self.cadences
+
+    def stored_window(self, key: str) -> Window:
+        """The window of a stored key; InputError for one of another length than windows have now: it would be
+        taken for the first of those that lie in it.
+        """
+        if self.is_own_window(key):
+            return replace(parse_key(key), zone=self.zone)
+        raise InputError(
+            f"{key} is of the time when windows of {self.name} had another length.",
+            fix="Set `window` in its settings back, or use a second workload, to run such a window again.",
+            field="window",
+            code="other_length",
+        )

@@ -11,7 +11,7 @@ from fleetscore.dashboard.charts.published import Drawing, find_manifest
 from fleetscore.errors import MissingBlobError
 from fleetscore.operations.known_workloads import find_named_workload
 from fleetscore.pipeline.spellings import key_in_run
-from fleetscore.pipeline.window_checks import read_window
+from fleetscore.pipeline.window_checks import read_published
 from fleetscore.records import Manifest
 from fleetscore.runs.manifests import read_latest
 from fleetscore.store.base import Store
@@ -43,7 +43,7 @@ def read_results_view(store: Store, name: str, window_text: str, partitions: Seq
     if not window_text and latest is None:
         raise MissingBlobError(f"{name} has published nothing yet.", code="not_published", field="workload")
     key = window_text or (latest.window if latest else "")
-    window = read_window(known.workload, key) if known.workload is not None else parse_key(key)
+    window = read_published(store, known.workload, key) if known.workload is not None else parse_key(key)
     manifest = find_manifest(store, name, window.key)
     if manifest is None:
         raise MissingBlobError(

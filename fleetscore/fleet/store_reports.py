@@ -161,12 +161,12 @@ class StoreReports(StoreAccess):
     ) -> pa.Table:
         """All rows of the window, published or held back, or those of one partition."""
         from fleetscore.pipeline.spellings import key_in_run
-        from fleetscore.pipeline.window_checks import read_window
+        from fleetscore.pipeline.window_checks import read_published
         from fleetscore.registry import get_workload
         from fleetscore.runs.result_pages import LATEST, find_held, find_published, read_page, read_partition
 
         kind = get_workload(self.store, workload)
-        key = read_window(kind, window).key if window not in ("", LATEST) else ""
+        key = read_published(self.store, kind, window).key if window not in ("", LATEST) else ""
         find = find_held if held else find_published
         found = find(self.store, kind.name, key)
         if partition:
@@ -219,7 +219,7 @@ class StoreReports(StoreAccess):
         """The windows that were named, or the newest published one; MissingBlobError when one is not
         published.
         """
-        from fleetscore.pipeline.window_checks import read_window
+        from fleetscore.pipeline.window_checks import read_published
         from fleetscore.runs.manifests import read_latest
         from fleetscore.store.paths import manifest_path
 
@@ -230,8 +230,8 @@ class StoreReports(StoreAccess):
                     f"{workload.name} has published nothing in {self.url} yet.",
                     fix=f"Run a window: fleetscore run {workload.name} --window WINDOW",
                 )
-            return [workload.parse_window(latest.window)]
-        windows = [read_window(workload, key) for key in keys]
+            return [read_published(self.store, workload, latest.window)]
+        windows = [read_published(self.store, workload, key) for key in keys]
         for window in windows:
             if self.store.stat(manifest_path(workload.name, window.key)) is None:
                 raise MissingBlobError(

@@ -28,14 +28,15 @@ def open_workload(store: Store, name: str) -> tuple[Workload, RunPolicy]:
 def open_run(store: Store, request: RunRequest) -> RunContext:
     """The context of the requested run, before there is a plan."""
     workload, policy = open_workload(store, request.workload)
+    is_training = request.purpose == "train"
     return RunContext(
         store=store,
         kind=workload,
-        window=workload.parse_window(request.window),
+        window=(workload.parse_window if is_training else workload.stored_window)(request.window),
         pins=respell_pins(workload, pins_of(store, request)),
         policy=policy,
         purpose=request.purpose,
-        end=workload.parse_window(request.stop) if request.purpose == "train" else None,
+        end=workload.parse_window(request.stop) if is_training else None,
         run=request.run,
     )
 
@@ -50,7 +51,7 @@ def open_window(store: Store, workload: Workload, window: str) -> RunContext:
     without a run.
     """
     pins = respell_pins(workload, read_pins(store, workload.name))
-    return RunContext(store, workload, workload.parse_window(window), pins)
+    return RunContext(store, workload, workload.stored_window(window), pins)
 
 
 def pins_of(store: Store, request: RunRequest) -> Pins:

@@ -34,7 +34,7 @@ def write_events(
     kind: object = find_workload(store, workload).workload
     if not isinstance(kind, FindsEvents) or not files:
         return ()
-    table = kind.find_events(store, files, kind.parse_window(window))  # type: ignore[attr-defined]  # a Workload
+    table = kind.find_events(store, files, kind.stored_window(window))  # type: ignore[attr-defined]  # a Workload
     if not table.num_rows:
         return ()
     buffer = io.BytesIO()

@@ -12,7 +12,7 @@ from fleetscore.pipeline.carry_over import NOT_REQUESTED
 from fleetscore.pipeline.kept_versions import CURRENT
 from fleetscore.pipeline.named_partitions import check_named
 from fleetscore.pipeline.training_entry import PINNED, check_training_settings, choose_entry
-from fleetscore.pipeline.window_checks import check_due, check_year, read_window
+from fleetscore.pipeline.window_checks import check_due, check_overlap, check_year, read_window
 from fleetscore.records import FINAL, Ending, Only, RunRecord, RunRequest, RunState, count_bad, to_json
 from fleetscore.registry import get_workload, read_policy
 from fleetscore.runs.run_records import read_run, record_ending, record_takeover, request_run
@@ -56,6 +56,7 @@ def submit_run(
         return _claim_round(store, newest, now, requested_by, Only.MISSING, (), "")
     if newest is not None and newest.state is RunState.PUBLISHED:
         return Submission(newest.request, False, newest.state)
+    check_overlap(store, workload_name, parsed)
     round_number = newest.request.round + 1 if newest else 1
     request = RunRequest(
         run_id(workload_name, window, round_number), workload_name, window, round_number, now, requested_by,
@@ -84,6 +85,7 @@ def submit_retry(
             field="run",
         )
     check_models(store, retried.workload, models)
+    get_workload(store, retried.workload).stored_window(retried.window)
     newest = newest_round(store, retried.workload, retried.window)
     if newest is None:
         return Submission(retried, False, record.state)

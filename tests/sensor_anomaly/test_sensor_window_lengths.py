@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +15,20 @@ import pyarrow.parquet as pq
 import pytest
 from detector_estate import FIRST, SPIKE, readings, score, train
 
+from fleetscore import Fleet
 from fleetscore.errors import InputError, SettingsError
 from fleetscore.models.pins import read_pins
 from fleetscore.operations.anomalies import list_anomalies
-from fleetscore.operations.due.late_data import find_late
+from fleetscore.operations.due.late_data import find_late, submit_late
+from fleetscore.operations.due.windows import list_due
 from fleetscore.operations.retiring import retire_partition
 from fleetscore.pipeline.local import execute, run_window
-from fleetscore.pipeline.submit import newest_round, submit_retry
+from fleetscore.pipeline.submit import newest_round, submit_retry, submit_run
 from fleetscore.records import Only, RunState, count_bad, is_idle
 from fleetscore.registry import get_workload
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_events, read_manifest, read_results
+from fleetscore.settings import RunPolicy
 from fleetscore.sources.settings import DataSettings
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
@@ -275,3 +278,30 @@ def test_late_data_of_a_quarter_and_events_over_windows(copy: Callable[[str], St
     report = list_anomalies(store, datetime.now(UTC), workload=kind.name)
     [wave] = [e for one in report.incidents for e in one.events if e.partition == "pump/wave"]
     assert {wave.event} == ids[0] and wave.window == windows[-1].key and wave.end >= windows[-1].start
+
+
+def test_switch_of_the_length_never_publishes_a_reading_twice(copy: Callable[[str], Store]) -> None:
+    """After `window` is changed the timer goes on where the published windows end, parts of them are refused by name, runs of
+    them are not taken for shorter windows, and their results can be read as before."""
+    store = copy("switched")
+    run_window(store, "sensor_anomaly", SPIKE.key)
+    kind, name, now = use_quarters(store), "sensor_anomaly", datetime.now(UTC)
+    due = list_due(store, kind, RunPolicy(), SPIKE.end + timedelta(minutes=36))
+    assert [window.key[-5:] for window in due] == ["T0600", "T0615"]
+    for text, said in ((quarters_of(SPIKE)[3].key, f"overlaps {SPIKE.key}"), (SPIKE.key, "is an hour")):
+        with pytest.raises(InputError, match=said):
+            submit_run(store, name, text, now, "test")
+    with pytest.raises(InputError, match="another length"):
+        submit_retry(store, run_id(name, SPIKE.key), now, "test", only=Only.ALL)
+    assert submit_late(store, name, now) is None
+    fleet = Fleet(store.url)
+    before = fleet.results(name, SPIKE.key)
+    assert fleet.results(name).equals(before) and before.num_rows == 25
+    assert run_window(store, name, due[0].key).state is RunState.PUBLISHED
+    assert fleet.results(name).num_rows == 7 and fleet.results(name, SPIKE.key).equals(before)
+    store.write("settings/sensor_anomaly.toml", b'window = "day"\ntimezone = "Asia/Kolkata"\n')
+    days = get_workload(store, name)
+    [day] = list_due(store, days, RunPolicy(), SPIKE.end + timedelta(days=2))
+    assert day.key == "2026-03-15"
+    with pytest.raises(InputError, match=f"overlaps ({SPIKE.key}|{due[0].key})"):
+        submit_run(store, name, "2026-03-14", now, "test")

@@ -59,10 +59,10 @@ def submit_late(store: Store, workload_name: str, now: datetime) -> Submission |
 
     At most one such round of a workload is under way at a time, and none is started while a live window is.
     """
-    newest = list_open_windows(store, workload_name, now)
+    workload = get_workload(store, workload_name)
+    newest = [key for key in list_open_windows(store, workload_name, now) if workload.is_own_window(key)]
     if not newest or wait_for_live_s(store, now) or is_under_way(store, [workload_name], WHO, now):
         return None
-    workload = get_workload(store, workload_name)
     seen, there = _read_seen(store, workload_name), _state_of_input(store, workload, now)
     checked = dict.fromkeys([window for window in newest if seen.get(window) == there], there)
     submission = None

@@ -20,7 +20,7 @@ from fleetscore.runs.manifests import read_latest
 from fleetscore.settings import RunPolicy
 from fleetscore.sources import DataSettings, check_ready, latest_start, list_inputs
 from fleetscore.store.base import Store
-from fleetscore.windows import Cadence, Window, due_windows
+from fleetscore.windows import Cadence, Window, due_windows, parse_key, window_at
 from fleetscore.workload import RunContext, Workload
 
 _log = logging.getLogger("fleetscore.schedules")
@@ -53,8 +53,7 @@ def submit_ready_windows(
     With nothing published yet the newest such window is requested; older ones are a backfill's work.
     """
     cadence = next((c for c in workload.cadences if c is not Cadence.INDEX), None)
-    latest = read_latest(store, workload.name)
-    first = workload.parse_window(latest.first) if latest else None
+    first = find_first(store, workload, cadence) if cadence is not None else None
     if cadence is None or (first is not None and first.cadence is not cadence):
         return []
     ended = _ended_windows(workload, policy, cadence, first, now)
@@ -62,6 +61,18 @@ def submit_ready_windows(
         return _submit_newest(store, workload, policy, data, ended, now)
     found = (_submit(store, workload, policy, data, window, now) for window in ended)
     return [submission for submission in found if submission is not None]
+
+
+def find_first(store: Store, workload: Workload, cadence: Cadence) -> Window | None:
+    """The first published window, after which windows of the cadence are due; None where none is published.
+
+    Where windows had another length, it is the last one of the cadence that begins before those end.
+    """
+    latest = read_latest(store, workload.name)
+    if latest is None or workload.is_own_window(latest.first):
+        return workload.stored_window(latest.first) if latest else None
+    newest = replace(parse_key(latest.window), zone=workload.zone)
+    return window_at(newest.end - timedelta(microseconds=1), cadence, workload.zone)
 
 
 def may_start(

@@ -8,11 +8,10 @@ import logging
 from datetime import datetime, timedelta
 
 from fleetscore.errors import FleetscoreError
-from fleetscore.operations.due.ready_windows import submit_ready_windows
+from fleetscore.operations.due.ready_windows import find_first, submit_ready_windows
 from fleetscore.operations.due.trainings import submit_due_training
 from fleetscore.pipeline.submit import Submission, count_left_out, newest_round, submit_run
 from fleetscore.registry import KnownWorkload, find_workloads
-from fleetscore.runs.manifests import read_latest
 from fleetscore.settings import RunPolicy
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window, due_windows
@@ -93,8 +92,7 @@ def list_due(store: Store, workload: Workload, policy: RunPolicy, now: datetime)
     cadence = next((c for c in workload.cadences if c is not Cadence.INDEX), None)
     if cadence is None:
         return []
-    latest = read_latest(store, workload.name)
-    first = workload.parse_window(latest.first) if latest else None
+    first = find_first(store, workload, cadence)
     if first is not None and first.cadence is not cadence:
         return []  # this store counts its windows without dates: nothing is ever due by the clock
     delay = timedelta(seconds=policy.watermark_s)
