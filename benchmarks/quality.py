@@ -1,10 +1,10 @@
 """What the results are worth to those who act on them: sensors' detectors on labelled, generated and planted readings, rivals beside;
 classes of servers on generated loads, tables beside; forecasts of sales on generated chains and real ones, rivals beside.
 
-Run: python -m benchmarks quality [--part sensors|servers|sales] [--data FOLDER] [--quick]
+Run: python -m benchmarks quality [--part sensors|servers|sales|counts] [--data FOLDER] [--quick]
 FOLDER, or one of its folders, holds labelled series of the Numenta Anomaly Benchmark (windows.json, realAWSCloudwatch/,
 realKnownCause/), and another holds real sales (history.csv); what is not there is left out. Writes
-benchmarks/results/quality_sensors.json, quality_servers.json, quality_sales.json and the blocks of docs/quality.md.
+benchmarks/results/quality_sensors.json, quality_servers.json, quality_sales.json, quality_counts.json and the blocks of docs/quality.md.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.sales_counts import measure_counts, render_counts
 from benchmarks.sales_quality import measure_sales, render_sales
 from benchmarks.sensor_methods import DEFAULT_WEIGHTS, RIVALS, Judged, alone, judge
 from benchmarks.sensor_series import SHAPES, Floats, Series, labelled_series, usual_series, with_anomaly
@@ -29,6 +30,7 @@ HERE = Path(__file__).resolve().parent
 RESULT = HERE / "results" / "quality_sensors.json"
 SERVERS_RESULT = HERE / "results" / "quality_servers.json"
 SALES_RESULT = HERE / "results" / "quality_sales.json"
+COUNTS_RESULT = HERE / "results" / "quality_counts.json"
 PAGE = HERE.parent / "docs" / "quality.md"
 BEGIN, END = "<!-- begin sensors: written by `python -m benchmarks quality` -->", "<!-- end sensors -->"
 SERVERS_BEGIN, SERVERS_END = (
@@ -38,6 +40,10 @@ SERVERS_BEGIN, SERVERS_END = (
 SALES_BEGIN, SALES_END = (
     "<!-- begin sales: written by `python -m benchmarks quality` -->",
     "<!-- end sales -->",
+)
+COUNTS_BEGIN, COUNTS_END = (
+    "<!-- begin counts: written by `python -m benchmarks quality` -->",
+    "<!-- end counts -->",
 )
 BUDGETS = (0.05, 0.1, 0.15, 0.2)
 GAP_S = 7200  # marks no further apart are one event
@@ -52,12 +58,14 @@ def main(arguments: Sequence[str]) -> None:
         "--data", type=Path, help="folder of labelled series and real sales; without it they are left out"
     )
     parser.add_argument("--quick", action="store_true", help="few series; nothing is kept")
-    parser.add_argument("--part", choices=("sensors", "servers", "sales"), help="this part alone")
+    parser.add_argument("--part", choices=("sensors", "servers", "sales", "counts"), help="this part alone")
     options = parser.parse_args(arguments)
     if options.part in (None, "servers"):
         report_servers(options.quick)
     if options.part in (None, "sales"):
         report_sales(folder_with(options.data, "history.csv"), options.quick)
+    if options.part in (None, "counts"):
+        report_counts(options.quick)
     if options.part in (None, "sensors"):
         report_sensors(folder_with(options.data, "windows.json"), options.quick)
 
@@ -78,6 +86,16 @@ def report_sales(data: Path | None, quick: bool) -> None:
     if not quick:
         SALES_RESULT.write_text(json.dumps(found, indent=1) + "\n")
         PAGE.write_text(with_block(PAGE.read_text(), block, SALES_BEGIN, SALES_END))
+
+
+def report_counts(quick: bool) -> None:
+    """Measure the bands of a few whole pieces, print the table, and keep it where it is whole."""
+    found = measure_counts(quick)
+    block = render_counts(found)
+    print(block)
+    if not quick:
+        COUNTS_RESULT.write_text(json.dumps(found, indent=1) + "\n")
+        PAGE.write_text(with_block(PAGE.read_text(), block, COUNTS_BEGIN, COUNTS_END))
 
 
 def report_servers(quick: bool) -> None:

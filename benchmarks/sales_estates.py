@@ -14,6 +14,7 @@ Floats = NDArray[np.float64]
 
 STORES, SKUS, WEEKS = 12, 6, 170
 FIRST_WEEK = parse_window("2021-W01", Cadence.WEEK).ordinal
+SPREAD = 2.0  # of counts: the variance is the mean plus half of its square
 PEAK_WEEKS = 3  # before and with Christmas
 KINDS = ("steady", "yearly peak", "counts")
 EASTERS = (date(2021, 4, 4), date(2022, 4, 17), date(2023, 4, 9), date(2024, 3, 31))
@@ -30,14 +31,10 @@ def generate_estate(kind: str, seed: int, *, stores: int = STORES, skus: int = S
     shape = (stores * skus, WEEKS)
     sku = np.tile(np.arange(skus), stores)
     deal, feat, price = _promotions(random, stores, skus)
-    level = random.normal(0, 0.5, stores).repeat(skus) + random.normal(0, 0.7, skus)[sku]
-    trend = random.normal(0, 0.15, shape[0])[:, None] * np.arange(WEEKS) / 52
-    drift = np.cumsum(random.normal(0, 0.03, shape), axis=1)
-    logs = level[:, None] + trend + drift - 2.0 * np.log(price) + 0.5 * feat
+    logs = _log_demand(random, stores, sku, price, feat)
     if kind == "counts":
-        mean = np.exp(logs - 0.3 + 0.3 * _rhythm(random, skus)[sku])
-        spread = 2.0  # the variance is the mean plus half of its square
-        sales = random.poisson(mean * random.gamma(spread, 1 / spread, shape)).astype(np.float64)
+        mean = _mean_pieces(random, logs, sku)
+        sales = random.poisson(mean * random.gamma(SPREAD, 1 / SPREAD, shape)).astype(np.float64)
     else:
         if kind == "yearly peak":
             logs += _peaks(random, skus)[sku] + 0.3 * _rhythm(random, skus)[sku]
@@ -47,6 +44,29 @@ def generate_estate(kind: str, seed: int, *, stores: int = STORES, skus: int = S
         np.array([f"sku-{n}" for n in sku], object), FIRST_WEEK, sales, price, deal, feat,
         np.empty((0, *shape)),
     )  # fmt: skip
+
+
+def mean_pieces(seed: int, *, stores: int = STORES, skus: int = SKUS) -> Floats:
+    """The means (series x weeks) by which `generate_estate("counts", seed)` draws its sales."""
+    random = np.random.default_rng([KINDS.index("counts"), seed])
+    sku = np.tile(np.arange(skus), stores)
+    _, feat, price = _promotions(random, stores, skus)
+    return _mean_pieces(random, _log_demand(random, stores, sku, price, feat), sku)
+
+
+def _mean_pieces(random: np.random.Generator, logs: Floats, sku: NDArray[np.int64]) -> Floats:
+    return np.asarray(np.exp(logs - 0.3 + 0.3 * _rhythm(random, int(sku.max()) + 1)[sku]))
+
+
+def _log_demand(
+    random: np.random.Generator, stores: int, sku: NDArray[np.int64], price: Floats, feat: Floats
+) -> Floats:
+    """Log sales by level, trend, drift and promotion, series x weeks."""
+    skus, shape = int(sku.max()) + 1, price.shape
+    level = random.normal(0, 0.5, stores).repeat(skus) + random.normal(0, 0.7, skus)[sku]
+    trend = random.normal(0, 0.15, shape[0])[:, None] * np.arange(WEEKS) / 52
+    drift = np.cumsum(random.normal(0, 0.03, shape), axis=1)
+    return np.asarray(level[:, None] + trend + drift - 2.0 * np.log(price) + 0.5 * feat)
 
 
 def peak_weeks() -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ from fleetscore.models.pins import pin_version, read_pins
 from fleetscore.operations.explain import explain
 from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.records import RunState
+from fleetscore.registry import read_warnings
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store.local import LocalStore
@@ -153,6 +154,12 @@ def daily(chain: Any) -> None:
     chain.history = {name: np.concatenate([column, days[name]]) for name, column in chain.history.items()}
 
 
+def equal_days(chain: Any) -> None:
+    rows = np.flatnonzero(chain.rows(SPOILT))
+    days = {name: np.repeat(column[rows], 6) for name, column in chain.history.items()}
+    chain.history = {name: np.concatenate([column, days[name]]) for name, column in chain.history.items()}
+
+
 def sales_beyond_numbers(chain: Any) -> None:
     chain.history["sales"][chain.rows(SPOILT, "1")] = 1.7e308
 
@@ -168,6 +175,7 @@ SCORED = [
     (missing_future_cell, "missing_covariates"), (new_sku, "short_history"), (unknown_sku, "unknown_skus"),
     (discontinued_sku, "discontinued_skus"), (gap, ""), (zero_sales, ""), (new_store, "new_store"),
     (nameless_skus, "unreadable_week"), (negative_deal, "odd_deals"), (endless_feature, "odd_deals"),
+    (equal_days, "many_repeats"),
 ]  # fmt: skip
 UNSCORED = [
     (no_future, "late", "no_future"), (closed, "skipped", "discontinued"), (stale, "late", "stale_history"),
@@ -238,6 +246,18 @@ def test_daily_rows_conflict_one_and_all(chain: Any, sound: LocalStore) -> None:
     assert f"{rows} rows that contradict another" in ledger[SPOILT]["detail"]
     assert "repeated" not in ledger[SPOILT]["detail"]
     assert 'frequency = "day"' in ledger[SPOILT]["detail"]
+
+
+def test_equal_days_of_a_week_number_need_attention(chain: Any, sound: LocalStore) -> None:
+    """Seven equal rows for each plain week number are said as what may be days; each row twice is not."""
+    equal_days(chain)
+    twice = np.flatnonzero(chain.rows("4"))
+    chain.history = {n: np.concatenate([c, c[twice]]) for n, c in chain.history.items()}
+    chain.write(sound)
+    ledger, _ = run(sound)
+    assert 'set frequency = "day"' in ledger[SPOILT]["detail"]
+    assert ledger["4"]["cause"] == "repeated_rows"
+    assert "many_repeats" in read_warnings(sound, "store_sales")
 
 
 def test_conflicting_rows_are_a_gap(chain: Any, sound: LocalStore) -> None:

@@ -22,7 +22,7 @@ from fleetscore.workloads.store_sales.features import (
     feature_names,
     prepare,
 )
-from fleetscore.workloads.store_sales.forecasting import count_series, forecast, forecast_weeks
+from fleetscore.workloads.store_sales.forecasting import forecast, forecast_weeks
 from fleetscore.workloads.store_sales.forest import MOST_LEAVES, Forest, make_scorer
 from fleetscore.workloads.store_sales.model_file import (
     FAR_RESPONSES,
@@ -37,6 +37,7 @@ from fleetscore.workloads.store_sales.model_file import (
 )
 from fleetscore.workloads.store_sales.panel import Panel
 from fleetscore.workloads.store_sales.training import learn_fallback
+from fleetscore.workloads.store_sales.whole_pieces import count_series
 
 STORES, SKUS, WEEKS, PEAK = 15, 6, 130, 46
 

@@ -8,8 +8,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.quality import PAGE, SALES_BEGIN, SALES_END, SALES_RESULT, folder_with, with_block
-from benchmarks.sales_estates import FIRST_WEEK, KINDS, generate_estate, peak_weeks
+from benchmarks.quality import (
+    COUNTS_BEGIN,
+    COUNTS_END,
+    COUNTS_RESULT,
+    PAGE,
+    SALES_BEGIN,
+    SALES_END,
+    SALES_RESULT,
+    folder_with,
+    with_block,
+)
+from benchmarks.sales_counts import exact_quantiles, figures, render_counts
+from benchmarks.sales_estates import (
+    FIRST_WEEK,
+    KINDS,
+    generate_estate,
+    mean_pieces,
+    peak_weeks,
+)
 from benchmarks.sales_quality import mean_of_cutoffs, render_sales, simple_rivals
 from fleetscore.workloads.store_sales.judgement import block_of
 from fleetscore.workloads.store_sales.loss_intervals import compare_losses
@@ -19,6 +36,22 @@ def test_page_shows_the_figures_that_were_measured() -> None:
     """The sales' block of docs/quality.md is what the kept figures give."""
     text, found = PAGE.read_text(), json.loads(SALES_RESULT.read_text())
     assert with_block(text, render_sales(found), SALES_BEGIN, SALES_END) == text
+
+
+def test_page_shows_the_bands_of_counts_that_were_measured() -> None:
+    """The counts' block of docs/quality.md is what the kept figures give."""
+    text, found = PAGE.read_text(), json.loads(COUNTS_RESULT.read_text())
+    assert with_block(text, render_counts(found), COUNTS_BEGIN, COUNTS_END) == text
+
+
+def test_the_law_of_counts_is_the_one_that_sales_are_drawn_by() -> None:
+    """Its exact quantiles cover spread sales as promised, and whole ones more."""
+    panel, mean = generate_estate("counts", 5), mean_pieces(5)
+    found = figures(panel.sales.ravel(), exact_quantiles(mean.ravel()))
+    assert found["spread_coverage_90"] == pytest.approx(0.9, abs=0.015)
+    assert found["spread_coverage_50"] == pytest.approx(0.5, abs=0.015)
+    assert found["coverage_50"] > 0.6
+    assert found["spread_at_most"] == pytest.approx([0.05, 0.25, 0.5, 0.75, 0.95], abs=0.015)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -23,8 +23,10 @@ from fleetscore.workloads.store_sales.candidates import (
     Compared,
     blend_for,
     choose_blend,
+    coverage_of_spread,
     describe_candidates,
     forecast_by,
+    spread_by,
 )
 from fleetscore.workloads.store_sales.chain import prepare_for_training
 from fleetscore.workloads.store_sales.contract import QUANTILES, StoreSalesSettings
@@ -70,6 +72,7 @@ def backtest_panel(
     return {
         "cutoffs": [b.cutoff for b in blocks],
         **judge(blocks, rolled.forecasts, panel.stores),
+        **coverage_of_spread(rolled.blocks, rolled.spread),
         "candidates": describe_candidates(Compared.of(rolled.blocks, rolled.by_candidate)),
         "used": dict(zip([str(b.cutoff) for b in blocks], rolled.used, strict=True)),
     }
@@ -95,6 +98,7 @@ class Rolled:
     forecasts: list[FloatArray]  # by the blend that the blocks before support
     by_candidate: dict[Candidate, list[FloatArray]]
     used: list[dict[str, str]]  # kind of week: candidate
+    spread: list[FloatArray]  # as the forecasts, whole pieces not rounded
 
 
 def roll(
@@ -114,13 +118,14 @@ def roll(
             field="cutoffs",
         )
     known = {c: _block_at(panel, prepared_at(c)[1], c, settings) for c in columns}
-    rolled = Rolled([], [], {candidate: [] for candidate in CANDIDATES}, [])
+    rolled = Rolled([], [], {candidate: [] for candidate in CANDIDATES}, [], [])
     for cutoff in columns[-cutoffs:]:
         earlier = [known[c] for c in columns if c < cutoff]
         before = earlier[-settings.calibration_blocks :] if settings.calibration_blocks else []
         blend, _ = choose_blend(before)
         rolled.blocks.append(known[cutoff])
         rolled.forecasts.append(forecast_by(blend, known[cutoff]))
+        rolled.spread.append(spread_by(blend, known[cutoff]))
         rolled.used.append(dict(zip(WEEK_KINDS, blend.names, strict=True)))
         for candidate, kept in rolled.by_candidate.items():
             kept.append(forecast_by(blend_for(candidate, before), known[cutoff]))

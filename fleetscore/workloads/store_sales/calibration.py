@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from fleetscore.workloads.store_sales.contract import StoreSalesSettings
 from fleetscore.workloads.store_sales.features import Prepared, build, every_step
-from fleetscore.workloads.store_sales.forecasting import count_series
 from fleetscore.workloads.store_sales.judgement import Block, block_of
 from fleetscore.workloads.store_sales.panel import Panel
 from fleetscore.workloads.store_sales.simple_forecasts import SIMPLE, forecast_simply, week_kinds
 from fleetscore.workloads.store_sales.training import fit_simple_before
+from fleetscore.workloads.store_sales.whole_pieces import count_series, spread_pieces
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -46,8 +46,9 @@ def block_before_forests(
     matrix, offset = build(prepared, every_step(len(prepared.log_sales), cutoff - 1, settings.steps))
     simple, kinds = fit_simple_before(prepared, cutoff, settings), week_kinds(matrix)
     said = tuple(forecast_simply(simple, number, matrix, kinds) for number in range(len(SIMPLE)))
-    truth = prepared.log_sales[:, cutoff : cutoff + settings.steps].reshape(-1) - offset
     counts = count_series(panel.sales[:, :cutoff]).repeat(settings.steps)
+    log_sales = prepared.log_sales[:, cutoff : cutoff + settings.steps].reshape(-1)
+    truth = spread_pieces(log_sales, counts) - offset
     block = block_of(panel, cutoff, settings.steps)
     return CalibrationBlock(settings.steps, said, truth, offset, kinds, counts, block)
 

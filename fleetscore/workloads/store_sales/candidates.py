@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from fleetscore.workloads.store_sales.blends import Blend, mix
 from fleetscore.workloads.store_sales.calibration import CalibrationBlock
 from fleetscore.workloads.store_sales.contract import QUANTILES
-from fleetscore.workloads.store_sales.forecasting import round_counts, to_sales
 from fleetscore.workloads.store_sales.judgement import coverage, pinball
 from fleetscore.workloads.store_sales.loss_intervals import Ratio, compare_losses
 from fleetscore.workloads.store_sales.simple_forecasts import WEEK_KINDS
+from fleetscore.workloads.store_sales.whole_pieces import round_counts, spread_coverage
 from fleetscore.workloads.store_sales.widths import learn_widening
 
 FloatArray = NDArray[np.float64]
@@ -123,10 +123,24 @@ def blend_for(candidate: Candidate, blocks: Sequence[CalibrationBlock]) -> Blend
 
 def forecast_by(blend: Blend, block: CalibrationBlock) -> FloatArray:
     """What the blend forecasts of a block (rows with a truth x quantiles, in sales)."""
-    logs = mix(blend, block.said, block.kinds) + block.offset
-    quantiles = to_sales(logs).T[block.block.row]
+    quantiles = np.maximum(spread_by(blend, block), 0.0)
     round_counts(quantiles, block.counts[block.block.row])
     return quantiles
+
+
+def spread_by(blend: Blend, block: CalibrationBlock) -> FloatArray:
+    """What the blend forecasts of a block's rows with a truth, few whole pieces spread: not rounded, and
+    below zero where sales of none are likely.
+    """
+    logs = mix(blend, block.said, block.kinds) + block.offset
+    return np.asarray(np.expm1(logs).T[block.block.row])
+
+
+def coverage_of_spread(blocks: Sequence[CalibrationBlock], said: Sequence[FloatArray]) -> dict[str, float]:
+    """The coverage of quantiles as `spread_by` gives them."""
+    truth = np.concatenate([block.block.truth for block in blocks])
+    counts = np.concatenate([block.counts[block.block.row] for block in blocks])
+    return spread_coverage(truth, np.concatenate(list(said)), counts)
 
 
 def describe_candidates(compared: Compared, chosen: Sequence[str] = ()) -> dict[str, dict[str, Any]]:

@@ -21,6 +21,7 @@ from fleetscore.workloads.store_sales.features import Prepared, prepare
 from fleetscore.workloads.store_sales.holiday_weeks import YEAR_WEEKS, Calendar, is_known_country, like_weeks
 from fleetscore.workloads.store_sales.panel import Panel
 from fleetscore.workloads.store_sales.response_kernels import fit_responses
+from fleetscore.workloads.store_sales.whole_pieces import count_series
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -88,7 +89,8 @@ def learn_chain(
     share = others / (others + _OWN_STORES)
     response = share * total / np.maximum(count, 1)
     without_own = share[row] * (total[row] - own) / np.maximum(others[row], 1)
-    return Chain(season, response, by_country), replace(seasonal, response=without_own)
+    whole = count_series(panel.sales[:, :stop])
+    return Chain(season, response, by_country), replace(seasonal, response=without_own, whole=whole)
 
 
 def prepare_with(chain: Chain | None, panel: Panel, first_target: int = 0) -> Prepared:

@@ -69,6 +69,7 @@ class Cause(StrEnum):
     TOO_MANY_REJECTS = "too_many_rejects"  # quarantined
     NOT_FINITE = "not_finite"  # failed: a forecast overflowed
     NEW_STORE = "new_store"  # from here on: scored, with a remark
+    MANY_REPEATS = "many_repeats"  # as if rows covered days
     CONFLICTING_ROWS = "conflicting_rows"
     NEGATIVE_SALES = "negative_sales"
     ODD_DEALS = "odd_deals"

@@ -96,6 +96,7 @@ class Prepared:
         None  # series x 5: what responses are shrunk towards; None: they are no part of the level
     )
     response_limit: float = RESPONSE_LIMIT  # in logs: how far a response may move the level
+    whole: NDArray[np.bool_] | None = None  # series that sell whole pieces; only training reads it
 
 
 @dataclass(frozen=True, slots=True)

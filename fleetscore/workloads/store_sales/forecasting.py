@@ -23,6 +23,7 @@ from fleetscore.workloads.store_sales.model_file import (
 )
 from fleetscore.workloads.store_sales.panel import Panel
 from fleetscore.workloads.store_sales.simple_forecasts import SIMPLE, forecast_simply, week_kinds
+from fleetscore.workloads.store_sales.whole_pieces import count_series, round_counts
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -113,22 +114,6 @@ def fallback_season(model: QuantileModel, prepared: Prepared) -> FloatArray:
     if model.method < WHOLE_AND_SEASONAL or prepared.season is None:
         return np.zeros_like(prepared.log_sales)
     return prepared.season
-
-
-def count_series(sales: FloatArray) -> NDArray[np.bool_]:
-    """Which series have sold whole pieces only, and some: all known sales (series x weeks) are whole
-    numbers.
-    """
-    known = np.nan_to_num(sales)
-    return np.asarray((known == np.floor(known)).all(axis=1) & known.any(axis=1))
-
-
-def round_counts(quantiles: FloatArray, counts: NDArray[np.bool_]) -> None:
-    """Round the quantiles of these series or rows (first axis) to whole pieces, in place.
-
-    A quantile of a count is a whole number; one between zero and one would miss every zero.
-    """
-    quantiles[counts] = np.rint(quantiles[counts])
 
 
 def spread_out(logs: FloatArray, widening: FloatArray) -> FloatArray:

@@ -24,7 +24,14 @@ from fleetscore.workloads.store_sales.calibration import (
     block_before_forests,
     block_of_arrays,
 )
-from fleetscore.workloads.store_sales.candidates import UNWIDENED, blend_for, choose_blend, forecast_by
+from fleetscore.workloads.store_sales.candidates import (
+    UNWIDENED,
+    blend_for,
+    choose_blend,
+    coverage_of_spread,
+    forecast_by,
+    spread_by,
+)
 from fleetscore.workloads.store_sales.chain import Chain, prepare_for_training
 from fleetscore.workloads.store_sales.contract import (
     LOOKBACK_WEEKS,
@@ -251,13 +258,15 @@ def _judged(
     """
     if not blocks:
         return {"cutoffs": []}
-    forecasts, narrow = [], []
+    forecasts, narrow, spread = [], [], []
     for number, block in enumerate(blocks):
         others = [*blocks[:number], *blocks[number + 1 :]]
-        forecasts.append(forecast_by(choose_blend(others)[0], block))
+        blend, _ = choose_blend(others)
+        forecasts.append(forecast_by(blend, block))
+        spread.append(spread_by(blend, block))
         narrow.append(forecast_by(blend_for(UNWIDENED, []), block))
     known = [block.block for block in blocks]
-    figures = judge(known, forecasts, stores)
+    figures = judge(known, forecasts, stores) | coverage_of_spread(blocks, spread)
     sold = np.concatenate([block.truth for block in known])
     figures["unwidened"] = coverage(sold, np.concatenate(narrow))
     del figures["per_store"]  # long; the backtest shows it

@@ -26,15 +26,14 @@ from fleetscore.workloads.store_sales.features import build, every_step, feature
 from fleetscore.workloads.store_sales.forecasting import (
     Forecast,
     assumed_weeks,
-    count_series,
     look_up,
-    round_counts,
     short_histories,
     to_sales,
 )
 from fleetscore.workloads.store_sales.model_file import Fallback, unpack_arrays
 from fleetscore.workloads.store_sales.panel import Panel
 from fleetscore.workloads.store_sales.training import draw_cases
+from fleetscore.workloads.store_sales.whole_pieces import count_series, round_counts, spread_pieces
 
 FloatArray = NDArray[np.float64]
 
@@ -154,17 +153,21 @@ def forecast(panel: Panel, own: OwnForecaster, settings: StoreSalesSettings) -> 
 
 def training_table(panel: Panel, settings: StoreSalesSettings, weeks: Callable[[int], str] = str) -> pa.Table:
     """Rows to train a forecaster on: store, sku, week (as `weeks` names an ordinal), step, the features, and
-    `target`, log1p of sales relative to the feature `level`. As many as the setting `training_rows`.
+    `target`, log1p of sales relative to the feature `level`, few whole pieces spread. As many as the setting
+    `training_rows`.
     """
     prepared = prepare(panel)
     cases = draw_cases(prepared, panel.sales.shape[1], settings)
     matrix, level = build(prepared, cases)
     target = cases.origin + cases.step
+    log_sales = spread_pieces(
+        prepared.log_sales[cases.series, target], count_series(panel.sales)[cases.series]
+    )
     columns: dict[str, Any] = {
         "store": np.array(panel.stores, object)[panel.store_of[cases.series]],
         "sku": panel.skus[cases.series].astype(str),
         "week": [weeks(panel.first_week + int(column)) for column in target],
         **dict(zip(feature_names(settings.covariates), matrix, strict=True)),
-        "target": prepared.log_sales[cases.series, target] - level,
+        "target": log_sales - level,
     }
     return pa.table(columns)

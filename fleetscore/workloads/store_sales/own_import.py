@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from fleetscore.workloads.store_sales.own_forecaster import (
 )
 from fleetscore.workloads.store_sales.panel import Panel
 from fleetscore.workloads.store_sales.training import learn_fallback
+from fleetscore.workloads.store_sales.whole_pieces import count_series
 
 _TRIAL_SERIES = 500
 
@@ -47,7 +49,8 @@ def import_forecaster(
     models = join_models(own)
     panel, _ = load_history(store, settings, workload)
     tried = _try_out(models, panel, settings)
-    fallback = learn_fallback(prepare(panel), panel.skus)
+    prepared = replace(prepare(panel), whole=count_series(panel.sales))
+    fallback = learn_fallback(prepared, panel.skus)
     bundle = pack_models((key, model) for key, (_, model) in compiled.items())
     arrays = {
         "fallback_skus": fallback.skus,

@@ -48,6 +48,8 @@ _LARGEST_DEAL = 100.0  # as a share in percent; what is more means nothing
 _REJECTS = ("unreadable_week", "unreadable_cell", "negative_sales", "conflicting_rows")
 _SENTENCES = {
     Cause.NEW_STORE: "no sales known: forecast by the fallback",
+    Cause.MANY_REPEATS: "rows, more than three for each SKU and week: if a row covers a day, write dates and set "
+    'frequency = "day", or give the sums of weeks',
     Cause.CONFLICTING_ROWS: "rows that contradict another of the same SKU and week: the week taken as not known",
     Cause.NEGATIVE_SALES: "negative sales: taken as not known",
     Cause.ODD_DEALS: "weeks whose deal or feature is negative or above 100: taken as they are",
@@ -211,6 +213,7 @@ def _score_piece(
     planned = filled.planned[begin : begin + len(panel.skus)]
     predicted = forecast_panel(panel, loaded, settings)
     counts = _counts(filled.findings[first:stop], panel, planned, predicted, loaded)
+    counts[Cause.MANY_REPEATS] = _many_repeats(counts, settings)
     rejected = _rejected(counts, settings)
     overflowed = planned & ~np.isfinite(predicted.quantiles).all(axis=(1, 2))
     failed = np.bincount(panel.store_of[overflowed], minlength=len(panel.stores)) > 0
@@ -295,6 +298,17 @@ def _counts(
 
 def _is_odd(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray((values < 0) | (values > _LARGEST_DEAL))
+
+
+def _many_repeats(counts: dict[str, NDArray[np.int64]], settings: StoreSalesSettings) -> NDArray[np.int64]:
+    """The rows of stores that have more than three for each SKU and week on average, zero for others: equal
+    days of a plain week number look like repeats, and their sum is not known.
+    """
+    again = counts["repeated_rows"] + counts["conflicting_rows"]
+    is_daily = 3 * again > 2 * counts["rows"]
+    return np.where(
+        is_daily & (counts["repeated_rows"] > 0) & (settings.frequency == "week"), counts["rows"], 0
+    )
 
 
 def _rejected(counts: dict[str, NDArray[np.int64]], settings: StoreSalesSettings) -> NDArray[np.bool_]:

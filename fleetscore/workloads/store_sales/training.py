@@ -18,6 +18,7 @@ from fleetscore.workloads.store_sales.features import Cases, Prepared, build, ev
 from fleetscore.workloads.store_sales.forest import COVARIATE, Forest, make_scorer, parse_lightgbm, predict
 from fleetscore.workloads.store_sales.model_file import Fallback
 from fleetscore.workloads.store_sales.simple_forecasts import SimpleForecasts, fit_simple
+from fleetscore.workloads.store_sales.whole_pieces import spread_pieces
 
 FloatArray = NDArray[np.float64]
 PreparedAt = Callable[[int], tuple[Chain, Prepared]]
@@ -107,7 +108,7 @@ def fit_cases(
     import lightgbm
 
     matrix, level = build(prepared, cases)
-    target = prepared.log_sales[cases.series, cases.origin + cases.step] - level
+    target = _targets(prepared, cases) - level
     names = list(feature_names([f"{COVARIATE}{i}" for i in range(len(prepared.extras))]))
     data = lightgbm.Dataset(matrix.T, target, feature_name=names, params=_parameters(0.5, settings))
     boosters = {q: lightgbm.train(_parameters(q, settings), data, settings.rounds) for q in quantiles}
@@ -118,7 +119,13 @@ def fit_simple_before(prepared: Prepared, stop: int, settings: StoreSalesSetting
     """The simple forecasts, from the targets before column `stop` that the forests learn from."""
     cases = draw_cases(prepared, stop, settings)
     matrix, level = build(prepared, cases)
-    return fit_simple(matrix, prepared.log_sales[cases.series, cases.origin + cases.step] - level)
+    return fit_simple(matrix, _targets(prepared, cases) - level)
+
+
+def _targets(prepared: Prepared, cases: Cases) -> FloatArray:
+    """Log sales of cases of one step each, few whole pieces spread."""
+    log_sales = prepared.log_sales[cases.series, cases.origin + cases.step]
+    return log_sales if prepared.whole is None else spread_pieces(log_sales, prepared.whole[cases.series])
 
 
 def forecast_block(prepared: Prepared, forest: Forest, cutoff: int, steps: int) -> FloatArray:
@@ -135,13 +142,21 @@ def learn_fallback(prepared: Prepared, skus: NDArray[np.object_]) -> Fallback:
     names = np.array(["", *sorted(set(series_sku))])
     table = np.empty((len(names), 2, len(QUANTILES)))
     on_feature = prepared.feat > 0.5
-    log_sales = prepared.log_sales if prepared.season is None else prepared.log_sales - prepared.season
+    log_sales = _spread_sales(prepared)
+    if prepared.season is not None:
+        log_sales = log_sales - prepared.season
     for row, name in enumerate(names):
         mine = series_sku == name if name else np.ones(len(skus), bool)
         sales, featured = log_sales[mine], on_feature[mine]
         for kind in (0, 1):
             table[row, kind] = _quantiles_of(sales, featured == bool(kind))
     return Fallback(names, table)
+
+
+def _spread_sales(prepared: Prepared) -> FloatArray:
+    if prepared.whole is None:
+        return prepared.log_sales
+    return spread_pieces(prepared.log_sales, prepared.whole[:, None])
 
 
 def _quantiles_of(sales: FloatArray, of_kind: NDArray[np.bool_]) -> FloatArray:
