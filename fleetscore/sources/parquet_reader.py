@@ -77,12 +77,18 @@ def _opened(source: pa.NativeFile, keys: set[str]) -> pq.ParquetFile:
     """The file, so that keys written as text come dictionary-encoded: they are few, and each stands there
     often.
     """
-    file = pq.ParquetFile(source, pre_buffer=True)
+    file = pq.ParquetFile(source, pre_buffer=True, coerce_int96_timestamp_unit="us")
     if file.metadata.num_rows < _CODED_ROWS * file.num_row_groups:
         return file  # a dictionary of its own for each of many small row groups costs more than it saves
     coded = [field.name for field in file.schema_arrow if field.name in keys and is_text(field.type)]
     return (
-        pq.ParquetFile(source, metadata=file.metadata, pre_buffer=True, read_dictionary=coded)
+        pq.ParquetFile(
+            source,
+            metadata=file.metadata,
+            pre_buffer=True,
+            read_dictionary=coded,
+            coerce_int96_timestamp_unit="us",
+        )
         if coded
         else file
     )

@@ -169,7 +169,7 @@ def _tokens(text: str, match: re.Match[str]) -> Iterator[Token]:
     if window is not None:
         yield from _stamps(window)
     elif column is not None:
-        if not _NAME.fullmatch(column) or column == "window":
+        if not _NAME.fullmatch(column) or column.lower() == "window":
             raise ValueError(
                 f"path {text!r} has {{{column}}}; write {{name}} of a column, or {{window:%Y/%m/%d}}"
             )

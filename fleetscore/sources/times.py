@@ -27,6 +27,7 @@ _ISO = re.compile(
 )
 _PLAIN = frozenset("YmdHMS")
 _DAY_US = 86_400_000_000
+_STEPS_US = {"s": 1_000_000, "ms": 1_000}
 _FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # from year 1 to 9999
 
 
@@ -49,7 +50,8 @@ class TimeReader:
         """
         kind = column.type
         if pa.types.is_timestamp(kind):
-            return _to_us(column).cast(TIME) if kind.tz else self._localised(_to_us(column), keys)
+            times = to_microseconds(column)
+            return times.cast(TIME) if kind.tz else self._localised(times, keys)
         if pa.types.is_date(kind):
             return self._localised(column.cast(_NAIVE), keys)
         if pa.types.is_null(kind):
@@ -130,26 +132,33 @@ class TimeReader:
         return found
 
 
-def _to_us(column: pa.Array) -> pa.Array:
+def to_microseconds(column: pa.Array) -> pa.Array:
+    """Times of any unit in microseconds, with or without a zone as they are; null beyond the years 1 to
+    9999, which no calendar of Python has: sentinels such as the largest number for "never".
+    """
     unit, zone = column.type.unit, column.type.tz
-    return column.cast(pa.timestamp("us", tz=zone), safe=unit != "ns")  # finer parts of a microsecond are cut
+    coarse = within_years(column) if unit in ("s", "ms") else column
+    return within_years(coarse.cast(pa.timestamp("us", tz=zone), safe=unit != "ns"))  # finer parts are cut
 
 
 def within_years(times: pa.Array) -> pa.Array:
-    """The times with null for those beyond the years 1 to 9999, which no calendar of Python has:
-    sentinels, or counts of another unit than the declared one.
+    """The times with null for those beyond the years 1 to 9999: sentinels, or counts of another unit than
+    the declared one.
     """
+    step_us = _STEPS_US.get(times.type.unit, 1)
+    first, last = _FIRST_US // step_us, _LAST_US // step_us
     steps = times.cast(pa.int64())
     ends = pc.min_max(steps)
-    if not ends["min"].is_valid or (ends["min"].as_py() >= _FIRST_US and ends["max"].as_py() <= _LAST_US):
+    if not ends["min"].is_valid or (ends["min"].as_py() >= first and ends["max"].as_py() <= last):
         return times
-    within = pc.and_(pc.greater_equal(steps, _FIRST_US), pc.less_equal(steps, _LAST_US))
-    return pc.if_else(within, times, pa.scalar(None, TIME))
+    within = pc.and_(pc.greater_equal(steps, first), pc.less_equal(steps, last))
+    return pc.if_else(within, times, pa.scalar(None, times.type))
 
 
 def _of_epoch(column: pa.Array, step_us: int) -> pa.Array:
     if pa.types.is_integer(column.type):
-        counts = pc.if_else(pc.less_equal(column, _LAST_US // step_us), column, pa.scalar(None, column.type))
+        last = pa.scalar(_LAST_US // step_us, pa.uint64() if column.type == pa.uint64() else pa.int64())
+        counts = pc.if_else(pc.less_equal(column, last), column, pa.scalar(None, column.type))
         counts = counts.cast(pa.int64())
         within = pc.greater_equal(counts, _FIRST_US // step_us)
         return pc.multiply(pc.if_else(within, counts, pa.scalar(None, pa.int64())), step_us).cast(TIME)

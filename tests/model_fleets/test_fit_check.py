@@ -238,6 +238,17 @@ def test_what_training_and_judging_lack_is_named_before_they_are_asked_for(
     assert any(told in each and "settings/vans.toml, line" in each for each in details), details
 
 
+def test_a_column_of_the_path_that_nothing_reads_is_noted(store: Store, change_settings: Change) -> None:
+    """A misspelt name matches as a wildcard does, so it is said with its line; one that is used is not."""
+    change_settings('path = "data/telemetry/*.parquet"', 'path = "data/{folder}/{nope}.parquet"')
+    change_settings('keep = ["recorded_at", "depot"]', 'keep = ["recorded_at", "folder"]')
+    pin_models(store, {"VAN-1": fitted(1)})
+    write_rows(store, telemetry(["VAN-1"]))
+    noted = [(one.severity, one.subject, one.detail) for one in check(store).misfits]
+    said = "settings/vans.toml, line 6: path names the column {nope}, and nothing reads it."
+    assert noted == [("note", "nope", said)]
+
+
 @pytest.mark.parametrize(
     ("before", "after", "told"),
     [

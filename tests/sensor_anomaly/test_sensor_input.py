@@ -55,6 +55,23 @@ def read_all(store: Store, name: str) -> tuple[list[tuple[Any, ...]], dict[int, 
     return rows, texts, entry.entry
 
 
+@pytest.mark.parametrize("unit", ["int96", "ms"])
+def test_a_time_beyond_what_nanoseconds_hold_never_wraps(local: LocalStore, unit: str) -> None:
+    """A sentinel for never is a year of its own or rejected, not a time of another century."""
+    never = 2**62 if unit != "int96" else 253_370_764_800_000  # 9999 in milliseconds
+    times = pa.array(
+        [never, 1_772_611_200_000],
+        pa.timestamp("ms"),
+    )
+    table = pa.table({"ts": times, "device": ["d", "d"], "sensor": ["s", "s"], "value": [1.0, 2.0]})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, use_deprecated_int96_timestamps=unit == "int96")
+    local.write("data/sensor_anomaly/a.parquet", sink.getvalue().to_pybytes())
+    rows, _, _ = read_all(local, "a.parquet")
+    assert (1_772_611_200_000_000, "d", "s", 2.0, 1) in rows
+    assert [row[0] for row in rows if row[3] == 1.0] == ([never * 1000] if unit == "int96" else [])
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -244,6 +244,32 @@ def test_a_time_beyond_all_years_costs_its_own_row(store: Store, form: str) -> N
     assert rows.rejected == {"bad_time": 2 if form else 1}
 
 
+@pytest.mark.parametrize(
+    ("times", "how", "read"),
+    [
+        (pa.array(["0002-01-01T00:00:00", "9999-12-31T00:00:00"]).cast(pa.timestamp("us")),
+         {"use_deprecated_int96_timestamps": True}, ["0002-01-01", "9999-12-31"]),
+        (pa.array([2**63 - 1, 0], pa.timestamp("ms")), {}, ["1970-01-01"]),
+        (pa.array([-(2**63), 0], pa.timestamp("us")), {}, ["1970-01-01"]),
+        (pa.array([2**64 - 1, 0], pa.uint64()), {}, ["1970-01-01"]),
+    ],
+    ids=["int96", "ms", "us", "uint64"],
+)  # fmt: skip
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_a_time_beyond_what_nanoseconds_hold_never_wraps(
+    store: Store, times: pa.Array, how: dict[str, bool], read: list[str], zone: str
+) -> None:
+    """Years from 1 to 9999 are read as they stand, in every unit; other times cost their own row."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"ts": times, "van": ["a", "b"], "km": [1, 2]}), sink, **how)
+    store.write("data/a.parquet", sink.getvalue().to_pybytes())
+    settings = DataSettings(path="data/a.parquet", time_format="epoch_ms", timezone=zone)
+    rows = read_table(store, list_inputs(store, settings, None).files[0], settings, VANS)
+    days = rows.table["ts"].cast(pa.timestamp("us", zone)).cast(pa.string()).to_pylist()
+    assert [day[:10] for day in days] == read or zone != "UTC"
+    assert rows.rejected == ({"bad_time": 2 - len(read)} if len(read) < 2 else {})
+
+
 @pytest.mark.parametrize("kind", [ColumnKind.KEY, ColumnKind.CODED, ColumnKind.TEXT])
 def test_uuids_are_the_text_that_they_are_written_as(store: Store, kind: ColumnKind) -> None:
     """A column of UUIDs gives names; bytes of a fixed size that nobody says are UUIDs give none."""

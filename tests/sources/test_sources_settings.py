@@ -48,6 +48,7 @@ def test_every_line_is_taken() -> None:
         ({"path": "/data/x.csv"}, "path"),
         ({"path": "data/{window:%Q}.csv"}, "%Q"),
         ({"path": "data/{window:noon}.csv"}, "noon"),
+        ({"path": "data/{Window}/*.csv"}, "{Window}"),
         ({"path": "data/{a b}.csv"}, "a b"),
         ({"path": "data/{a.csv"}, "stray"),
         ({"path": "https://account.blob.core.windows.net/raw/x.csv?sv=1&sig=abc"}, "signature"),

@@ -21,7 +21,7 @@ from fleetscore.windows import Window
 from fleetscore.workload import RunContext, Workload
 from fleetscore.workloads.models.bundles import find_bundle
 from fleetscore.workloads.models.discovery import WindowFiles, checked_settings, find_files
-from fleetscore.workloads.models.fit_purposes import find_purpose_misfits
+from fleetscore.workloads.models.fit_purposes import find_purpose_misfits, find_unused_columns
 from fleetscore.workloads.models.fit_sample import ROWS_PER_MODEL, Sample, take_sample
 from fleetscore.workloads.models.fit_trial import list_keys, try_models
 from fleetscore.workloads.models.importing import Report, import_fleet
@@ -48,6 +48,7 @@ def check_fit(
         misfits.append(_no_rows(settings, window))
     misfits += sample.misfits
     misfits += find_purpose_misfits(kind.name, store, settings, bundle, sample)
+    misfits += find_unused_columns(kind.name, store, settings, features)
     misfits += _lacking_numbers(sample, settings)
     misfits += _keys_apart(sample, bundle, settings)
     used = [name for name in _given_features(bundle, settings) if name in sample.columns]

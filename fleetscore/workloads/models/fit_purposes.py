@@ -4,13 +4,15 @@ judgement.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fleetscore.errors import InputError
 from fleetscore.models.fit_record import Misfit
 from fleetscore.models.packs.bundle import Bundle
 from fleetscore.settings import read_settings_file, workload_settings_path
 from fleetscore.settings_tables import add_line
+from fleetscore.sources.patterns import parse_pattern
+from fleetscore.sources.places import split_place
 from fleetscore.store.base import Store
 from fleetscore.workloads.models.estimator_names import make_estimator
 from fleetscore.workloads.models.fit_sample import Sample
@@ -41,6 +43,29 @@ def find_purpose_misfits(
             ),
         ]
     return [one for one in found if one is not None]
+
+
+def find_unused_columns(
+    workload: str, store: Store, settings: FleetSettings, features: Sequence[str]
+) -> list[Misfit]:
+    """A note, with file and line, for each `{column}` of the path that nothing reads: it matches as `*` does,
+    which a misspelt name is not meant to. Features are those of settings and models.
+    """
+    data, tables = settings.source, read_settings_file(store, workload)
+    ours = {*settings.partition, *settings.key_columns, *features, *settings.data.keep}
+    ours |= {data.time, settings.judge.actual, settings.train.target}
+    used = {data.theirs(name) for name in ours} | set(data.melt.id if data.melt else ())
+    named = dict.fromkeys(name for path in data.paths for name in parse_pattern(split_place(path)[1]).columns)
+    found = []
+    for name in (name for name in named if name not in used):
+        error = InputError(
+            f"path names the column {{{name}}}, and nothing reads it.",
+            fix="Correct its name, or write * in its place.",
+            field="data.path", code="unused_column",
+        )  # fmt: skip
+        told = add_line(error, tables, workload_settings_path(workload))
+        found.append(Misfit("note", told.code, name, told.message, told.fix))
+    return found
 
 
 def _check_column(sample: Sample, settings: FleetSettings, field: str, name: str) -> None:

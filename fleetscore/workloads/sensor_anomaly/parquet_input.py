@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import InputError
+from fleetscore.sources.times import to_microseconds
 from fleetscore.store.base import Store
 from fleetscore.workloads.sensor_anomaly.columns import Columns, recognise_columns
 from fleetscore.workloads.sensor_anomaly.readings import Floats, Int64s, Readings, Reject, encode_sensors
@@ -44,7 +45,9 @@ def open_parquet(store: Store, path: str, columns: Columns) -> pq.ParquetFile:
 
 def _open(store: Store, path: str, dictionaries: list[str] | None) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(store.open(path), read_dictionary=dictionaries, pre_buffer=True)
+        return pq.ParquetFile(
+            store.open(path), read_dictionary=dictionaries, pre_buffer=True, coerce_int96_timestamp_unit="us"
+        )
     except _DAMAGE as error:
         raise InputError(
             f"{path} is not a whole Parquet file: {error}.", code="unreadable_file", field=path
@@ -117,8 +120,7 @@ def _one(table: pa.Table, name: str) -> pa.Array:
 def _times(column: pa.Array) -> pa.Array:
     kind = column.type
     if pa.types.is_timestamp(kind):
-        aware = column if kind.tz else column.cast(pa.timestamp(kind.unit, tz="UTC"))
-        return aware.cast(_MICROSECONDS, safe=False)
+        return to_microseconds(column).cast(_MICROSECONDS)
     if pa.types.is_date(kind):
         return column.cast(pa.timestamp("us")).cast(_MICROSECONDS)
     return times_of_texts(column.cast(pa.string()))
