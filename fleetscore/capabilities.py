@@ -134,13 +134,15 @@ class FleetImport:
     the models before.
 
     `counts` has imported, refused, replaced, new and kept; `lost` names partitions' keys that have a model
-    now and would not, `absent` the partitions that stay expected without one.
+    now and would not, `absent` the partitions that stay expected without one. `base` is the version that
+    was current then and that all of this is relative to.
     """
 
     draft: ModelSetDraft
     counts: Mapping[str, int]
     lost: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
+    base: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,10 @@ class FileError(InputError):
 
     code = "unreadable_file"
 
+    def message_with(self, path: str) -> str:
+        """The message, which names the file `path`."""
+        return self.message if path in self.message else f"{path}: {self.message}"
+
 
 class ModelError(FleetscoreError):
     """A model is missing, unsafe, corrupt or does not fit the data."""

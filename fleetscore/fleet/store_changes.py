@@ -137,9 +137,10 @@ class StoreChanges(StoreAccess):
         from fleetscore.registry import get_workload
 
         kind = get_workload(self.opened, workload)
+        base = read_pins(self.opened, workload).current
         draft = require(kind, ImportsModels).import_models(self.opened, source)
-        absent = tuple(find_absent(self.opened, kind, read_pins(self.opened, workload).current, draft.files))
-        return FleetImport(draft, {}, absent, absent)
+        absent = tuple(find_absent(self.opened, kind, base, draft.files))
+        return FleetImport(draft, {}, absent, absent, base)
 
     def copy_models(self, workload: str, source_url: str, version: str = "", role: str = "") -> CopiedSet:
         """Copy a model set from the store at `source_url` ("" is its current one), with its version and
@@ -188,12 +189,16 @@ class StoreChanges(StoreAccess):
             self.store, source, base=base, add=add, trusted=trusted, manifest=manifest, report=report
         )
         absent = find_absent(self.store, get_workload(self.store, workload), base, imported.draft.files)
-        return replace(imported, absent=tuple(absent))
+        return replace(imported, absent=tuple(absent), base=base)
 
     def store_import(
         self, workload: str, imported: FleetImport, source: Path, *, pin: bool = True
     ) -> ModelSet:
-        """Store what was imported as a new model set, and make it the current one with `pin`."""
+        """Store what was imported as a new model set, and make it the current one with `pin`.
+
+        ConflictError where another version became current since the import began: the set is stored then,
+        and not pinned.
+        """
         from fleetscore.models.model_sets import write_model_set
         from fleetscore.models.pins import pin_version
         from fleetscore.pipeline.absent import CARD_LINE
@@ -203,7 +208,9 @@ class StoreChanges(StoreAccess):
         stored = write_model_set(self.opened, workload, imported.draft.files, card)
         if pin:
             why = f"imported from {source.name}"
-            pin_version(self.opened, workload, stored.version, requested_by=getpass.getuser(), why=why)
+            pin_version(
+                self.opened, workload, stored.version, requested_by=getpass.getuser(), why=why, replaces=imported.base
+            )  # fmt: skip
         return stored
 
     def new_workload(

@@ -72,14 +72,27 @@ def pin_version(
     requested_by: str = "",
     why: str = "",
     now: datetime | None = None,
+    replaces: str | None = None,
 ) -> Pins:
     """Make `version` the current one, or that of one `partition` ("" as version unpins the partition); the
     change is recorded.
+
+    ConflictError where the current version is not `replaces` any more; None: whatever it is.
     """
     if version or not partition:
         read_model_set(store, workload, version)
     at = now or datetime.now(UTC)
-    return _change(store, workload, lambda pins: _changed(pins, version, partition, requested_by, why, at))
+
+    def changed(pins: Pins) -> Pins:
+        if replaces is not None and pins.current != replaces:
+            raise ConflictError(
+                f"{version} of {workload} is stored, but not current: {pins.current} became so meanwhile, in place of "
+                f"{replaces or 'none'}, which it was compared with.",
+                fix=f"Import again, on top of {pins.current}; or use it as it is: fleetscore models pin {workload} {version}",
+            )
+        return _changed(pins, version, partition, requested_by, why, at)
+
+    return _change(store, workload, changed)
 
 
 def pin_key(

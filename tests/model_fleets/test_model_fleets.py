@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,15 @@ from fleetscore.models.model_sets import read_model_set
 from fleetscore.models.pins import read_pins
 from fleetscore.operations.explain import explain
 from fleetscore.pipeline.context import open_window
-from fleetscore.pipeline.local import run_window
+from fleetscore.pipeline.local import execute, run_window
 from fleetscore.pipeline.plan import make_plan
-from fleetscore.records import RunRecord, RunRequest, RunState
+from fleetscore.pipeline.submit import submit_retry
+from fleetscore.records import Only, RunRecord, RunRequest, RunState
 from fleetscore.registry import find_workloads, get_workload
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_manifest, read_results
 from fleetscore.store.base import Store
+from fleetscore.store.paths import manifest_path
 from fleetscore.testing import check_workload
 from fleetscore.workloads.models import bundles
 from tests.model_fleets.conftest import FEATURES, MIDNIGHT, fitted, pin_models, telemetry, write_rows
@@ -275,7 +277,7 @@ def test_results_outside_what_is_expected_fail_their_partition(store: Store) -> 
     [
         ("least_scored = 0.9", "1 of 2 expected partitions were scored"),
         ("[expect.results.kwh]\nrange = [-10, 0.0001]", "kwh lie outside"),
-        ("[expect.results.kwh]\nchange = 0.01", "last published window"),
+        ("[expect.results.kwh]\nchange = 0.01", "in the published window before"),
     ],
 )
 def test_results_that_are_not_as_expected_are_held_back(store: Store, expect: str, named: str) -> None:
@@ -292,6 +294,25 @@ def test_results_that_are_not_as_expected_are_held_back(store: Store, expect: st
     assert record.state is RunState.UNPUBLISHED
     assert named in record.error
     assert read_manifest(store, "vans", "2026-11-20").rows == 40
+
+
+def test_a_change_is_measured_against_the_window_before_however_late_the_window_runs(store: Store) -> None:
+    """A backfilled window and a further round of the newest are compared with the one before them, not with a later one."""
+    pin_models(store, {"VAN-1": fitted(0)})
+    for day, factor in ((-2, 1.0), (0, 9.0)):
+        frame = telemetry(["VAN-1"], start=MIDNIGHT + timedelta(days=day))
+        write_rows(store, frame.assign(load_kg=frame.load_kg * factor), f"{day}.parquet")
+    assert run_window(store, "vans", "2026-11-19").state is RunState.PUBLISHED
+    assert run(store).state is RunState.PUBLISHED
+    expect = b"[expect.results.kwh]\nchange = 0.01\n"
+    store.write("settings/vans.toml", store.read("settings/vans.toml") + expect)
+    write_rows(store, telemetry(["VAN-1"], start=MIDNIGHT + timedelta(days=-1)), "-1.parquet")
+    assert run_window(store, "vans", "2026-11-20").state is RunState.PUBLISHED  # as 19th, unlike 21st
+    for gone in ("2026-11-20", ""):
+        if gone:
+            store.delete(manifest_path("vans", gone))
+        again = submit_retry(store, f"vans-{WINDOW}", datetime.now(UTC), "test", only=Only.ALL)
+        assert "in the published window before" in execute(store, again.request).error
 
 
 def test_counted_files_are_not_opened_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,7 +355,7 @@ def test_a_file_that_cannot_be_read_is_not_read_again_until_something_changes(
         lines = kind.discover(open_window(store, kind, WINDOW)).expected.to_pylist()
         return {line["partition"]: line["detail"] for line in lines}
 
-    assert "1 files cannot be read, such as data/telemetry/2026-11-21-more.parquet" in discovered()["VAN-3"]
+    assert "a file cannot be read: data/telemetry/2026-11-21-more.parquet: It has no" in discovered()["VAN-3"]
     assert len(opened) == 2
     record = run(store)
     assert record.counts == {"scored": 2, "late": 1}

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -168,6 +169,7 @@ def test_nothing_runs_where_only_one_side_trusts(
         ("predicts = 1", "fleets/vans_code.py has no predict"),
         ("import math; math.tua", "fleets/vans_code.py cannot be imported: AttributeError: module 'math'"),
         ("raise SystemExit(3)", "fleets/vans_code.py cannot be imported: SystemExit: 3"),
+        ("import fleets.routes", "imports fleets.routes, but there is no fleets/routes.py here"),
         (None, "there is no fleets/vans_code.py here"),
     ],
 )
@@ -185,12 +187,12 @@ def test_code_that_cannot_be_loaded_costs_its_workload_with_the_reason(
 @pytest.mark.parametrize(
     ("returned", "said"),
     [
-        ("rows.assign(kwh='much')", "'kwh' is str in the function's table and declared as double"),
+        ("rows.assign(kwh='much')", "'kwh' is str in the function's table and declared as float64"),
         (
             "rows.assign(kwh=1.5, count=1.5)",
             "'count' is float64 in the function's table and declared as int64",
         ),
-        ("rows.assign(kwh=1.0)", "lacks the column 'count'"),
+        ("rows.assign(kwh=1.0)[['kwh', 'depot']]", "lacks the column 'count'; it has 'kwh', 'depot'."),
         ("rows.assign(kwh=1.0, count=1).head(3)", "got 20 rows and returned 3"),
         ("7", "returned a int, not a table"),
         ("None", "returned a NoneType, not a table"),
@@ -236,6 +238,11 @@ NOT_FITTING = [
     (ROWS.assign(a=pd.Timedelta(1, "s")), "int64", "are not mixed"),
     (ROWS.assign(a=1e300), "float32", "too large for float"),
     ({"a": [2**70] * 3}, "int64", "too large"),
+    ({"a": {1.0, 2.0, 3.0}}, "float64", "a set has no order"),
+    ({"b": [1.0]}, "float64", "lacks the column 'a'; it has 'b'"),
+    (pd.DataFrame({"A": [1.0] * 3, 7: 0, "n" * 99: 0}), "float64", "it has 'A', '7', 'n{60}'[.]"),
+    (pd.DataFrame(0.0, index=range(3), columns=range(40)), "float64", "'11' and 28 more"),
+    (pa.table({}), "float64", "it has none"),
     (pd.DataFrame([[1.0, 2.0]] * 3, columns=["a", "a"]), "float64", "has 2 columns 'a'"),
     (pa.table([[1.0] * 3, [2.0] * 3], ["a", "a"]), "float64", "has 2 columns 'a'"),
 ]
@@ -259,6 +266,35 @@ def test_no_answer_is_cast_to_another_meaning_or_costs_other_partitions(
     with pytest.raises(ModelError, match=said) as caught:
         fit_answer(answer, schema, 3)
     assert (caught.value.code, caught.value.field) == ("own_code_output", "a")
+
+
+def test_an_error_that_is_no_exception_costs_its_partition_alone(
+    own: Store, write_code: Callable[[str], Path]
+) -> None:
+    """What ends programs elsewhere (a cancelled task, SystemExit, a class of its own) is one partition's failure, in any thread."""
+    write_code(
+        """
+        import asyncio
+        from fleetscore import partitioned
+
+        class Stop(BaseException):
+            pass
+
+        KINDS = {"VAN-1": asyncio.CancelledError, "VAN-2": SystemExit, "VAN-3": Stop, "VAN-4": KeyboardInterrupt}
+
+        @partitioned(output={"kwh": "float64"})
+        def predict(rows, model):
+            if rows.van_id.iloc[0] in KINDS:
+                raise KINDS[rows.van_id.iloc[0]]("enough")
+            return rows.assign(kwh=1.0)
+        """
+    )
+    with ThreadPoolExecutor(1) as pool:  # as an app calls it; in the main thread KeyboardInterrupt is Ctrl-C
+        record = pool.submit(run_window, own, "vans", WINDOW).result()
+    found = causes(own, record.request.run)
+    assert {van for van in VANS if found[van][1] == "own_code_failed"} == set(VANS[:4])
+    assert "Stop: enough" in found["VAN-3"][2]
+    assert {found[van][0] for van in VANS[4:]} == {"scored"}
 
 
 def test_arrow_tables_and_partitions_without_a_model(own: Store, write_code: Callable[[str], Path]) -> None:
@@ -447,6 +483,55 @@ def test_models_kept_in_their_library_score_only_where_trusted(
     assert retried.record.counts == {"scored": 1}
     expected = model.predict(telemetry(["VAN-1"])[FEATURES])
     np.testing.assert_allclose(published(store).kwh, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("nulls", "what", "state", "first"),
+    [
+        ("", "", RunState.UNPUBLISHED, ("failed", "result_not_finite")),
+        ("nulls = 0.3", "", RunState.PUBLISHED, ("scored", "")),
+        ("nulls = 0.01", "stop", RunState.UNPUBLISHED, ("scored", "")),
+        ("nulls = 0.2", "partition", RunState.UNPUBLISHED, ("failed", "unexpected_result")),
+        ("nulls = 0.25", "remark", RunState.PUBLISHED, ("scored", "")),
+    ],
+)
+def test_results_may_be_missing_to_the_share_that_the_settings_name(
+    own: Store,
+    write_code: Callable[[str], Path],
+    nulls: str,
+    what: str,
+    state: RunState,
+    first: tuple[str, str],
+) -> None:
+    """Without `nulls` a missing result fails its partition; with it, more than that share is what the check finds."""
+    write_code(
+        """
+        from fleetscore import partitioned
+
+        @partitioned(output={"kwh": "float64"})
+        def predict(rows, model):
+            lacks = (rows.van_id == "VAN-1") & (rows.index % 4 == 0)  # 5 of 20
+            return rows.assign(kwh=rows.speed.mask(lacks))
+        """
+    )
+    check = f"[expect.results.kwh]\n{nulls}\n" + (f'what = "{what}"\n' if what else "")
+    settings = own.read("settings/vans.toml").decode().replace("threshold = 0.5", "threshold = 0")
+    own.write("settings/vans.toml", (settings + check).encode())
+    record = run_window(own, "vans", WINDOW)
+    assert record.state is state, record.error
+    assert causes(own, record.request.run)["VAN-1"][:2] == first
+    if state is RunState.PUBLISHED:
+        assert published(own).kwh.isna().sum() == 5
+
+
+def test_an_expectation_of_a_column_without_numbers_is_refused(
+    own: Store, write_code: Callable[[str], Path]
+) -> None:
+    """A range of a text would be compared with no number; the column and its type are named."""
+    write_code(CODE)
+    settings = own.read("settings/vans.toml").decode() + "[expect.results.band]\nrange = [0, 1]\n"
+    own.write("settings/vans.toml", settings.encode())
+    assert "expect.results checks numbers, and band is string" in find_workload(own, "vans").reason
 
 
 def test_a_declaration_with_unknown_types_is_refused() -> None:

@@ -266,8 +266,32 @@ def test_a_manifest_gives_keys_and_its_mistakes_are_named_by_line(tmp_path: Path
     assert "Line 3" in str(found["gone.pkl"].refusal)
     assert "outside" in str(found["../../etc/passwd"].refusal)
     (tmp_path / "keys.csv").write_text("van;file\n1;m1.pkl\n")
-    with pytest.raises(InputError, match="`key` and `file`"):
+    with pytest.raises(InputError, match="has the columns"):
         list_source_models(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "said", "fix"),
+    [
+        (b"", "is empty", "first line is key,file"),
+        (b"key;file\na;m1.pkl\n", "has the columns ['key;file']", "separated by a comma"),
+        (b"Key,File\na,m1.pkl\n", "has the columns ['Key', 'File']", "first line is key,file"),
+        (b"key,file\n", "names no model", "each further line"),
+        ("key,file\nsüd,m1.pkl\n".encode("latin-1"), "is not UTF-8 text: byte 0xfc at place 10", "as UTF-8"),
+        ("key,file\na,m1.pkl\n".encode("utf-16"), "is not UTF-8 text: byte 0xff at place 0", "as UTF-8"),
+        (b'key,file\n"a,m1.pkl\n', "cannot be read: unexpected end of data", "separated by a comma"),
+    ],
+)
+def test_a_manifest_of_another_form_is_refused_with_the_form(
+    tmp_path: Path, manifest: bytes, said: str, fix: str
+) -> None:
+    """What it is instead, and how to write it; a manifest without a line is not a folder without models."""
+    (tmp_path / "m1.pkl").write_bytes(b"x")
+    (tmp_path / "of_vans.csv").write_bytes(manifest)
+    with pytest.raises(InputError) as caught:
+        list_source_models(tmp_path, manifest=tmp_path / "of_vans.csv")
+    assert f"of_vans.csv {said}" in caught.value.message
+    assert fix in caught.value.fix
 
 
 def test_a_manifest_gives_an_empty_key_only_where_one_model_scores_all(tmp_path: Path) -> None:

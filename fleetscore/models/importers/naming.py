@@ -18,6 +18,8 @@ from fleetscore.models.importers.formats import without_suffix
 MANIFEST = "keys.csv"
 """A file of this name in the source folder gives the keys where no manifest is named."""
 
+_MANIFEST_FORM = "Its first line is key,file; each further line has a key and a file below the folder, separated by a comma."
+
 MODEL_FOLDER_FILE = "MLmodel"
 """What makes a folder an MLflow model."""
 
@@ -152,14 +154,24 @@ def _by_manifest(source: Path, manifest: Path, takes_all: bool) -> list[SourceMo
     try:
         with manifest.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
-            if not {"key", "file"} <= set(reader.fieldnames or ()):
-                raise InputError(
-                    f"{manifest} has the columns {reader.fieldnames}; `key` and `file` are needed.",
-                    field="manifest",
-                )
-            return [_listed(source, manifest, reader.line_num, row, takes_all) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{manifest} cannot be read: {error}.", field="manifest") from error
+            names = list(reader.fieldnames or ())
+            if not {"key", "file"} <= set(names):
+                has = f"has the columns {names}" if names else "is empty"
+                raise InputError(f"{manifest} {has}.", fix=_MANIFEST_FORM, field="manifest")
+            listed = [_listed(source, manifest, reader.line_num, row, takes_all) for row in reader]
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{manifest} is not UTF-8 text: byte {error.object[error.start]:#04x} at place {error.start}.",
+            fix="Save it as UTF-8.",
+            field="manifest",
+        ) from error
+    except (OSError, csv.Error) as error:
+        raise InputError(
+            f"{manifest} cannot be read: {error}.", fix=_MANIFEST_FORM, field="manifest"
+        ) from error
+    if not listed:
+        raise InputError(f"{manifest} names no model.", fix=_MANIFEST_FORM, field="manifest")
+    return listed
 
 
 def _listed(

@@ -10,14 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from fleetscore.errors import MissingBlobError
 from fleetscore.records import Collected, Outcome, ResultFile
-from fleetscore.runs.manifests import read_latest, read_manifest
+from fleetscore.runs.manifests import find_manifest, read_latest
 from fleetscore.store.base import Store
+from fleetscore.windows import parse_key
 from fleetscore.workload import RunContext
 from fleetscore.workloads.models.rows import numbers_of
 from fleetscore.workloads.models.settings import FleetSettings, ResultCheck
 from fleetscore.workloads.models.verdicts import describe_problem
+
+_WINDOWS_BACK = 400
+"""So many windows are looked at for one with results to compare with: days without data are windows too."""
 
 _FIX = "The results lie with the run; change [expect] if they are right, then retry the run."
 
@@ -51,22 +54,27 @@ def _problem_of(run: RunContext, collected: Collected, name: str, check: ResultC
     if before is None or abs(mean - before) <= check.change * abs(before):
         return ""
     return (
-        f"The mean of {name} is {mean:.6g}; in the last published window it was {before:.6g}. "
+        f"The mean of {name} is {mean:.6g}; in the published window before it was {before:.6g}. "
         f"At most {100 * check.change:g} % of change is expected."
     )
 
 
 def _mean_before(run: RunContext, name: str) -> float | None:
-    """The mean of the output in the newest published window before this one; None where there is none."""
+    """The mean of the output in the newest published window before this one that has results; None where
+    there is none.
+    """
     latest = read_latest(run.store, run.workload)
-    if latest is None or latest.window == run.window.key:
+    if latest is None:
         return None
-    try:
-        manifest = read_manifest(run.store, run.workload, latest.window)
-    except MissingBlobError:
+    first, last = parse_key(latest.first), min(parse_key(latest.window), run.window.next(-1))
+    if run.window.cadence is not last.cadence:  # published before `window` of the settings was another
         return None
-    values = _read_values(run.store, manifest.files, name)
-    return float(np.nanmean(values)) if np.isfinite(values).any() else None
+    for back in range(min(_WINDOWS_BACK, last.ordinal - first.ordinal + 1)):
+        manifest = find_manifest(run.store, run.workload, last.next(-back).key)
+        values = _read_values(run.store, manifest.files, name) if manifest else np.empty(0)
+        if np.isfinite(values).any():
+            return float(np.nanmean(values))
+    return None
 
 
 def _read_values(store: Store, files: Sequence[ResultFile], name: str) -> npt.NDArray[np.float64]:

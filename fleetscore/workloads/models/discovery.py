@@ -23,7 +23,6 @@ from fleetscore.workloads.models.own_settings import UNTRUSTED, describe_code, d
 from fleetscore.workloads.models.settings import FleetSettings
 
 _COLUMN_BYTES = 16.0  # of a row's cell while it is read and scored
-_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ def discover_window(run: RunContext) -> Partitions:
         *bundles.by_key.remarks(),
         *(Remark("passed_over", text) for text in found.remarks),
         *(Remark("rejected_rows", text) for text in counts.remarks),
-        *(Remark(e.code, f"{path}: {e.message}") for path, e in counts.faults.items()),
+        *(Remark(e.code, e.message_with(path)) for path, e in counts.faults.items()),
     )
     return Partitions(table, found.files, remarks)
 
@@ -193,5 +192,7 @@ def _refused(table: pa.Table, detail: str) -> pa.Table:
 def _late_detail(counts: WindowCounts) -> str:
     if not counts.faults:
         return "No row of the window is there."
-    named = ", ".join(list(counts.faults)[:_SHOWN])
-    return f"No row of the window could be read; {len(counts.faults)} files cannot be read, such as {named}."
+    count = len(counts.faults)
+    path, error = next(iter(counts.faults.items()))
+    files = "a file" if count == 1 else f"{count:,} files, the first"
+    return f"No row of the window could be read; {files} cannot be read: {error.message_with(path)}"

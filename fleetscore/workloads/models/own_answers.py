@@ -12,6 +12,9 @@ import pyarrow.compute as pc
 from fleetscore.errors import ModelError
 
 MISFIT = "own_code_output"
+_NAMED, _NAME_LIMIT = 12, 60
+_DECLARED = {"double": "float64", "float": "float32"}
+"""Arrow's names of types that are declared under others."""
 
 
 def fit_answer(answer: Any, schema: pa.Schema, count: int) -> pa.Table:
@@ -24,7 +27,9 @@ def fit_answer(answer: Any, schema: pa.Schema, count: int) -> pa.Table:
     fitted = []
     for field in schema:
         if field.name not in columns:
-            raise _misfit(f"The function's table lacks the column {field.name!r}.", field.name)
+            raise _misfit(
+                f"The function's table lacks the column {field.name!r}{_there(answer)}.", field.name
+            )
         fitted.append(_cast(_in_order(columns[field.name], count), field))
         if len(fitted[-1]) != count:
             raise _misfit(f"The function got {count} rows and returned {len(fitted[-1])}.", field.name)
@@ -47,6 +52,14 @@ def _columns_of(answer: Any, schema: pa.Schema) -> Mapping[str, Any]:
     if len(schema) == 1 and is_column:
         return {schema.names[0]: answer}
     raise _misfit(f"The function returned a {type(answer).__name__}, not a table.", schema.names[0])
+
+
+def _there(answer: Any) -> str:
+    """The columns that the answer has, as the end of a sentence; a long list is cut."""
+    names = [str(n) for n in getattr(answer, "column_names", getattr(answer, "columns", answer))]
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    listed = ", ".join(repr(name[:_NAME_LIMIT]) for name in names[:_NAMED])
+    return f"; it has {listed}{more}" if names else "; it has none"
 
 
 def _places(names: Sequence[Any], schema: pa.Schema) -> dict[str, int]:
@@ -80,13 +93,19 @@ def _cast(column: Any, field: pa.Field) -> pa.Array:
         found = pc.cast(values, field.type, safe=not are_floats)
         is_narrower = pa.types.is_float32(field.type) and pa.types.is_float64(values.type)
         if is_narrower and _count_infinite(found) > _count_infinite(values):
-            raise pa.ArrowInvalid(f"a number is too large for {field.type}")
+            raise pa.ArrowInvalid(f"a number is too large for {_declared(field.type)}")
     except Exception as error:  # objects of the user's, whose conversion may raise anything
         raise _misfit(
-            f"The column {field.name!r} is {kind} in the function's table and declared as {field.type}: {str(error)[:200]}.",
+            f"The column {field.name!r} is {kind} in the function's table and declared as {_declared(field.type)}: "
+            f"{str(error)[:200]}.",
             field.name,
         ) from error
     return found
+
+
+def _declared(kind: pa.DataType) -> str:
+    """The type as @partitioned names it."""
+    return "timestamp" if pa.types.is_timestamp(kind) else _DECLARED.get(str(kind), str(kind))
 
 
 def _require_family(values: pa.Array, declared: pa.DataType) -> None:
@@ -118,6 +137,8 @@ def _count_infinite(values: pa.Array) -> int:
 def _whole(column: Any) -> pa.Array:
     if isinstance(column, pa.ChunkedArray):
         return column.combine_chunks()
+    if isinstance(column, (set, frozenset)):
+        raise pa.ArrowInvalid("a set has no order")
     return pa.array(column, from_pandas=True)
 
 

@@ -4,6 +4,7 @@ model.
 
 from __future__ import annotations
 
+import threading
 import traceback
 from collections.abc import Mapping
 from importlib import import_module
@@ -43,7 +44,9 @@ def load_function(place: str, workload: str) -> PartitionedFunction:
         module = import_module(f"{FOLDER}.{module_name}")
     except ModuleNotFoundError as error:
         raise _missing_module(error, where, module_name, file) from error
-    except (Exception, SystemExit) as error:  # whatever the module does when it is imported
+    except BaseException as error:  # whatever the module does when it is imported
+        if _is_interrupt(error):
+            raise
         raise _fault(
             f"{where}, and {file} cannot be imported: {_last_line(error)}", f"Correct {file}."
         ) from error
@@ -60,6 +63,10 @@ def load_function(place: str, workload: str) -> PartitionedFunction:
 
 def _missing_module(error: ModuleNotFoundError, where: str, module: str, file: str) -> SettingsError:
     missing = error.name or ""
+    is_another = missing.startswith(f"{FOLDER}.") and not f"{FOLDER}.{module}.".startswith(f"{missing}.")
+    if is_another:
+        own = f"{missing.replace('.', '/')}.py"
+        return _fault(f"{where}, and {file} imports {missing}, but there is no {own} here.", f"Add {own}.")
     if missing in (FOLDER, f"{FOLDER}.{module}"):
         return _fault(
             f"{where}, and there is no {file} here.", f"Add {file} beside function_app.py, and deploy it."
@@ -122,7 +129,9 @@ def _ask(
     given = rows if own.rows == "arrow" else rows.to_pandas()
     try:
         answer = own(given, model)
-    except (Exception, SystemExit) as error:  # code of the user's: one partition's failure
+    except BaseException as error:  # code of the user's: one partition's failure
+        if _is_interrupt(error):
+            raise
         raise ModelError(
             f"The function fails for {partition!r}: {_last_line(error)}",
             fix=_fix_of(error),
@@ -130,6 +139,11 @@ def _ask(
             field=partition,
         ) from error
     return fit_answer(answer, schema, rows.num_rows)
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Whether it is Ctrl-C, which Python raises in the main thread whatever runs there."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
 
 def _fix_of(error: BaseException) -> str:

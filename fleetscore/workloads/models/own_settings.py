@@ -43,7 +43,7 @@ def read_own_function(
     none may run.
 
     SettingsError where the function cannot be loaded, or [expect.results] names a column that it does not
-    give.
+    give, or that holds no numbers.
     """
     if not settings.models.score or distrust_own_code(workload, settings):
         return settings, None
@@ -51,9 +51,14 @@ def read_own_function(
 
     own = load_function(settings.models.score, workload)
     unknown = sorted(settings.expect.results.keys() - own.output.keys())
+    others = sorted(
+        n for n in settings.expect.results if own.output.get(n) in ("string", "timestamp", "bool")
+    )
     taken = sorted(own.output.keys() & {*settings.partition, *settings.data.keep, "model_key"})
-    if unknown or taken:
+    if unknown or taken or others:
         problem = f"expect.results has {unknown}" if unknown else f"the results have {taken} already"
+        if others:
+            problem = f"expect.results checks numbers, and {others[0]} is {own.output[others[0]]}"
         raise SettingsError(
             f"settings/{workload}.toml: {settings.models.score} gives {list(own.output)}; {problem}.",
             fix="Let the names of output in @partitioned and those of the settings agree.",

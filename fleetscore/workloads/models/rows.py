@@ -53,4 +53,6 @@ def model_keys(table: pa.Table, pattern: str) -> pa.ChunkedArray:
 
 def numbers_of(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
     """The column as float64, NaN where there is no number."""
-    return np.asarray(pc.fill_null(pc.cast(column, pa.float64()), float("nan")).to_numpy(), np.float64)
+    return np.asarray(
+        pc.fill_null(pc.cast(column, pa.float64(), safe=False), float("nan")).to_numpy(), np.float64
+    )

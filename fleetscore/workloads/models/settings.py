@@ -86,9 +86,9 @@ class ResultCheck:
     """What is expected of a result column; `what` says what happens where it does not hold."""
 
     range: tuple[float, float] | None = None
-    nulls: float | None = None  # largest share
+    nulls: float | None = None  # largest share of missing results; None: a missing one fails its partition
     change: float | None = (
-        None  # largest change of the mean against the last published window, relative to it
+        None  # largest change of the mean against the published window before, relative to it
     )
     what: Literal["remark", "partition", "stop"] = "stop"
 

@@ -87,7 +87,7 @@ def discover_training(run: RunContext) -> Partitions:
         names, rows=counted, size_bytes=[n * width * _CELL_BYTES for n in counted], outcome=[str(o) for o in outcomes],
         cause=causes, detail=details,
     )  # fmt: skip
-    told = (*remarks, *counts.remarks, *(f"{path}: {error.message}" for path, error in counts.faults.items()))
+    told = (*remarks, *counts.remarks, *(error.message_with(path) for path, error in counts.faults.items()))
     return Partitions(table, tuple(files), told)
 
 
@@ -258,7 +258,7 @@ def _unread(rows: TrainingRows) -> tuple[str, str]:
     """Cause and detail of a key whose rows are no longer there, or whose files cannot be read."""
     if rows.faults:
         path, error = next(iter(rows.faults.items()))
-        return error.code, f"No row could be read. {path}: {error.message}"
+        return error.code, f"No row could be read. {error.message_with(path)}"
     return "no_rows", "Its rows are no longer there."
 
 

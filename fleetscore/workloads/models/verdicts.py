@@ -122,10 +122,11 @@ def _judge(
     for at in mine:
         if at in scores.errors:
             error = scores.errors[at]
-            return Outcome.FAILED, error.code, f"Model {block.keys[at]!r}: {error}{_lacking(error, reading)}"
+            model = f"Model {block.keys[at]!r}: " if block.keys[at] or not settings.models.score else ""
+            return Outcome.FAILED, error.code, f"{model}{error}{_lacking(error, reading)}"
     values = np.concatenate([_values(at, block, rows, scores) for at in mine])
-    if not np.isfinite(values).all() and settings.models.output_type == "number":
-        bad = int((~np.isfinite(values)).any(axis=1).sum())
+    bad = 0 if np.isfinite(values).all() else int(_unusable(values, settings).any(axis=1).sum())
+    if bad:
         return Outcome.FAILED, "result_not_finite", f"{bad} of {len(values)} results are not finite numbers."
     if not len(values):
         return Outcome.FAILED, "missing_feature", "Every row lacks a feature and was dropped."
@@ -135,7 +136,7 @@ def _judge(
 def _without_rows(reading: Reading) -> tuple[str, str, str]:
     if reading.faults:
         path, error = next(iter(reading.faults.items()))
-        return Outcome.FAILED, error.code, f"No row could be read. {path}: {error.message}"
+        return Outcome.FAILED, error.code, f"No row could be read. {error.message_with(path)}"
     return Outcome.LATE, "no_rows", "Its rows are no longer there."
 
 
@@ -145,7 +146,7 @@ def _lacking(error: FleetscoreError, reading: Reading) -> str:
     if error.code != "feature_mismatch" or not faults:
         return ""
     path, fault = faults[0]
-    return f" {path}: {fault.message}"
+    return f" {fault.message_with(path)}"
 
 
 def _missing_feature(mine: Sequence[int], block: Block, rows: JudgedRows) -> str:
@@ -161,6 +162,17 @@ def _missing_feature(mine: Sequence[int], block: Block, rows: JudgedRows) -> str
 def _values(at: int, block: Block, rows: JudgedRows, scores: ShardScores) -> Floats:
     span = slice(int(block.offsets[at]), int(block.offsets[at + 1]))
     return scores.values[span][rows.used[span]]
+
+
+def _unusable(values: Floats, settings: FleetSettings) -> Bools:
+    """Which results [rows, outputs] can be no result: infinite ones, and missing ones of outputs for which
+    no share is allowed by `nulls`.
+    """
+    if settings.models.output_type == "text":
+        return np.zeros(values.shape, bool)
+    checks = [settings.expect.results.get(name) for name in settings.models.outputs]
+    may_lack = np.array([check is not None and check.nulls is not None for check in checks], bool)
+    return np.isinf(values) | (np.isnan(values) & ~np.resize(may_lack, values.shape[1]))
 
 
 def _judge_results(values: Floats, settings: FleetSettings) -> tuple[str, str, str] | None:
