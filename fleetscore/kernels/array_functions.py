@@ -5,6 +5,8 @@ import scipy.linalg, which costs every process that scores 0.2 s for nothing.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from threading import get_ident
@@ -32,11 +34,19 @@ def load_array_functions() -> None:
     Functions that call linear algebra look for it again when they are compiled, and find it; only
     np.convolve and np.correlate in compiled code sum by a plain loop from then on.
     """
+    with linear_algebra_hidden():
+        import_module(_FUNCTIONS)
+
+
+@contextmanager
+def linear_algebra_hidden() -> Iterator[None]:
+    """Let whatever imports numba's array functions in this block, in this thread, find no scipy.linalg."""
     if _FUNCTIONS in sys.modules:
+        yield
         return
     refusal = _NoLinearAlgebra()
     sys.meta_path.insert(0, refusal)
     try:
-        import_module(_FUNCTIONS)
+        yield
     finally:
         sys.meta_path.remove(refusal)

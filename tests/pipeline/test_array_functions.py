@@ -1,4 +1,4 @@
-"""Compiled code starts without scipy, and linear algebra is there for whoever compiles it."""
+"""Compiled code starts without scipy and without the compiler, and both are there for whoever compiles."""
 
 import os
 import subprocess
@@ -39,3 +39,34 @@ def test_linear_algebra_is_imported_by_the_function_that_needs_it(tmp_path: Path
     command = [sys.executable, "-c", _CALLS]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.splitlines() == ["0.0 True False", "5.0 True", "[]"]
+
+
+_LOADS = """
+import sys
+import numpy as np
+import functions
+from fleetscore.kernels.cache import COUNTS
+print(functions.first(np.arange(3.0)), COUNTS, "numba.np.linalg" in sys.modules)
+print(functions.first_twice(np.arange(1.0, 3.0)), COUNTS, "scipy.linalg" in sys.modules)
+"""
+_CALLER = """
+@compiled()
+def first_twice(numbers):
+    return first(numbers) + first(numbers) + np.arange(3).sum()
+"""
+
+
+def test_loaded_code_needs_no_compiler_and_can_be_compiled_into_others(tmp_path: Path) -> None:
+    """A process that loads a function leaves the compiler's parts unloaded, and compiles a caller of that function all the same."""
+    (tmp_path / "functions.py").write_text(_FUNCTIONS + _CALLER)
+    root = str(Path(__file__).resolve().parents[2])
+    paths = os.pathsep.join((str(tmp_path), root))
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": paths}
+    for code in ("import numpy, functions; functions.first(numpy.arange(3.0))", _LOADS):
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+        )
+    assert done.stdout.splitlines() == [
+        "0.0 {'loaded': 1, 'compiled': 0} False",
+        "5.0 {'loaded': 1, 'compiled': 1} False",
+    ]
