@@ -169,6 +169,33 @@ def test_a_set_that_is_no_better_is_stored_only(trainable: Store, change_setting
     assert any("was trained on this span already" in remark for remark in again.remarks)
 
 
+@pytest.mark.parametrize(("only", "current"), [("new", True), ("all", False)])
+def test_a_new_key_enters_although_there_is_nothing_to_be_better_than(
+    trainable: Store, change_settings: Change, only: str, current: bool
+) -> None:
+    """With "if better" a set that only adds models of new keys is pinned; one that also replaces models has to be better."""
+    change_settings('target = "kwh_used"', f'target = "kwh_used"\nonly = "{only}"\nenters = "if better"')
+    first = train(trainable)
+    newcomer = with_target(telemetry(["VAN-4"], rows=60, start=MIDNIGHT))
+    write_rows(trainable, newcomer, "newcomer.parquet")
+    record = train(trainable)
+    assert (read_pins(trainable, "vans").current == record.model_set) is current
+    card = read_model_set(trainable, "vans", record.model_set).card
+    assert (card["trained"], card["kept_of"]) == ((1, first.model_set) if only == "new" else (4, ""))
+
+
+def test_a_new_key_that_a_shared_model_scored_has_to_be_judged(
+    trainable: Store, change_settings: Change
+) -> None:
+    """Where the model of all scored a new van so far, "if better" does not pin its own model unseen."""
+    change_settings("[models]", '[models]\nkey = ["{van_id}", ""]')
+    change_settings('target = "kwh_used"', 'target = "kwh_used"\nonly = "new"\nenters = "if better"')
+    pin_models(trainable, {van: fitted(at) for at, van in enumerate(["VAN-1", ""])})
+    before = read_pins(trainable, "vans").current
+    assert train(trainable).facts["entered"] == "stored"
+    assert read_pins(trainable, "vans").current == before
+
+
 @pytest.mark.parametrize(("only", "trained"), [("new", ["VAN-3"]), ("all", VANS)])
 def test_only_new_keys_are_trained_where_the_settings_say_so(
     trainable: Store, change_settings: Change, only: str, trained: list[str]

@@ -141,7 +141,17 @@ def assemble_fleet(run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> Mod
         METRICS_FILE: pack_profile(metrics),
         PROFILE_FILE: pack_profile(_one_each(profile)),
     }
-    return ModelSetDraft(files, _card(run, bundle, trained, metrics))
+    card = _card(run, bundle, trained, metrics)
+    if base and adds_only(base, trained, run.settings):
+        card["comparison"] = {"promote": True, "reason": "It replaces no model; it adds those of new keys."}
+    return ModelSetDraft(files, card)
+
+
+def adds_only(base: Bundle, trained: Bundle, settings: FleetSettings) -> bool:
+    """Whether no row that a model in use scores gets another model: every trained key is new, and there is
+    no later choice of key whose model scored its rows so far.
+    """
+    return len(settings.key_patterns) == 1 and bool((base.find(trained.keys)[0] < 0).all())
 
 
 def _base(run: RunContext) -> Bundle | None:
