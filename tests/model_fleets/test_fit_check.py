@@ -260,7 +260,7 @@ def test_a_column_of_the_path_that_nothing_reads_is_noted(store: Store, change_s
         ("[models]", '[models]\nkey = "van_id"', "a column stands in braces: {van_id}"),
         ("[models]", "[expect]\nmissing = nan\n[models]", "must be finite"),
         ("[models]", '[train]\nonly = "drift"\n[models]', "it must be one of all, drifted, new"),
-        ('partition = ["van_id"]', 'partition = ["van_id"]\nwindow = "days"', "it must be one of 15min, hour, day"),
+        ('partition = ["van_id"]', 'partition = ["van_id"]\nwindow = "days"', "one of 15min, hour, day, week, month - at"),
     ],
 )  # fmt: skip
 def test_check_refuses_settings_that_doctor_would_call_broken(

@@ -142,7 +142,7 @@ class FleetSettings:
     """The lines of settings/<workload>.toml of a workload of kind `models`."""
 
     partition: tuple[str, ...] = ()
-    window: Cadence = Cadence.DAY
+    window: Literal["15min", "hour", "day", "week", "month"] = "day"
     timezone: str = "UTC"
     data: FleetData = field(default_factory=FleetData)
     models: ModelsTable = field(default_factory=ModelsTable)
@@ -153,8 +153,6 @@ class FleetSettings:
     def __post_init__(self) -> None:
         if not all(self.partition) or len(set(self.partition)) != len(self.partition):
             raise ValueError(f"partition is {list(self.partition)}; it must name different columns")
-        if self.window is Cadence.INDEX:
-            raise ValueError('window is "index"; it must be 15min, hour, day, week or month')
         if self.models.output_type == "text" and self.expect.results:
             raise ValueError("expect.results checks numbers; the output is text")
         unknown = self.expect.results.keys() - set(self.models.outputs)
@@ -185,6 +183,11 @@ class FleetSettings:
         bare = [pattern for pattern in self.models.keys if pattern in columns]
         if bare:
             raise ValueError(f"models.key has {bare[0]!r}; a column stands in braces: {{{bare[0]}}}")
+
+    @property
+    def cadence(self) -> Cadence:
+        """How long a window is."""
+        return Cadence(self.window)
 
     @property
     def source(self) -> DataSettings:

@@ -57,7 +57,7 @@ class Models(
 
         given: FleetSettings = self.settings
         self.settings, own_columns = read_own_function(self.name, given)
-        self.cadences = (given.window,)
+        self.cadences = (given.cadence,)
         self.partition_columns = given.partition or ("partition",)
         self.result_schema = results_schema(self.settings, own_columns)
         self.training_schedule, self.training_days = given.train.schedule, given.train.days
