@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from benchmarks.server_shapes import measure_shapes, render_shapes
 from fleetscore.workloads.server_load.calendar_features import holiday_days
 from fleetscore.workloads.server_load.examples import Examples, build_examples
 from fleetscore.workloads.server_load.grammar import UNITS
@@ -62,6 +63,7 @@ def measure_servers(servers: int) -> dict[str, Any]:
         "methods": {name: _mean_of([one[name] for one in rounds]) for name in NAMES},
         "rounds": [{name: one[name]["accuracy"] for name in NAMES} for one in rounds],
         "load_at_most": {q: float(np.mean([one[q] for one in covered])) for q in covered[0]},
+        "changes": measure_shapes(servers),
         "processor_s": round(time.process_time() - started, 1),
     }
 
@@ -144,5 +146,7 @@ def render_servers(found: dict[str, Any]) -> str:
     lines += [
         "",
         f"Loads were at most `load_q50` in {at_most['0.5']:.1%} of the hours, at most `load_q90` in {at_most['0.9']:.1%}.",
+        "",
+        render_shapes(found["changes"]),
     ]
     return "\n".join(lines)

@@ -105,8 +105,8 @@ def make_examples(rows: int = 4000, seed: int = 2) -> Examples:
     features[random.random(features.shape) < 0.05] = np.nan
     expected = random.normal(5.0, 1.0, rows)
     wide = random.random(rows) < 0.5
-    features[:, ALL_FEATURES.index("serverSpread")] = wide
-    features[:, ALL_FEATURES.index("expectedLoad")] = expected
+    features[:, ALL_FEATURES.index("levelSpread")] = wide
+    features[:, ALL_FEATURES.index("expectedLevel")] = expected
     load = np.expm1(expected + random.normal(0, np.where(wide, 0.6, 0.2)))
     labels = (load > 100).astype(np.int8) + (load > 500).astype(np.int8)
     return Examples(features, labels, np.arange(rows), np.zeros(rows, np.int64), load)
@@ -152,7 +152,7 @@ def test_the_packed_quantiles_equal_scikit_learn() -> None:
 def test_classes_follow_from_the_quantiles(trees: Trees) -> None:
     """Chances add up to one, are those of the expected load far from the limits, and are equal where nothing is expected."""
     features = make_examples(300, 9).features
-    features[:3, ALL_FEATURES.index("expectedLoad")] = [1.0, np.nan, 9.0]
+    features[:3, ALL_FEATURES.index("expectedLevel")] = [1.0, np.nan, 9.0]
     chances = predict(trees, features)
     np.testing.assert_allclose(chances.sum(axis=1), 1.0)
     assert chances[0].argmax() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,10 +108,11 @@ def split_examples(examples: Examples, split: int, settings: ServerLoadSettings)
     )
 
 
-def columns_to_learn(features: Any) -> Any:
+def columns_to_learn(features: Any, others: Sequence[int] = ()) -> Any:
     """The features, constant where nothing is to be split on: a column that is missing in every row, which
-    boosting cannot bin, and dates, of which a span of weeks says nothing that holds after it.
+    boosting cannot bin, dates, of which a span of weeks says nothing that holds after it, and the columns
+    `others`.
     """
     empty = np.isnan(features).all(axis=0)
-    empty[_DATES] = True
+    empty[[*_DATES, *others]] = True
     return np.where(empty, 0.0, features)

@@ -17,6 +17,7 @@ import pyarrow as pa
 from fleetscore.workloads.server_load.calendar_features import CALENDAR, calendar_matrix
 from fleetscore.workloads.server_load.grammar import UNITS
 from fleetscore.workloads.server_load.layouts import SUMS
+from fleetscore.workloads.server_load.level_features import LEVEL_FEATURES, build_level_features
 from fleetscore.workloads.server_load.week_features import WEEK_FEATURES, Meaning, build_week_features
 
 LAGS = (48, 49, 50, 51, 52, 55, 60, 67, 72, 96, 168, 730)
@@ -34,7 +35,10 @@ HISTORY = (*(f"peakLoadLag{lag}" for lag in LAGS), *WINDOWS, "peakLoadSameHour7"
 FEATURES = (*CALENDAR, *HISTORY)
 """The columns of `build_features`, in order: all that models of earlier versions know."""
 
-ALL_FEATURES = (*FEATURES, *WEEK_FEATURES)
+WEEKLY_FEATURES = (*FEATURES, *WEEK_FEATURES)
+"""The columns of `build_weekly_features`, in order: what models know that expect loads by means."""
+
+ALL_FEATURES = (*WEEKLY_FEATURES, *LEVEL_FEATURES)
 """The columns of `build_all_features`, in order: what models learn from."""
 
 
@@ -85,6 +89,14 @@ def build_all_features(history: LoadHistory, at: tuple[Any, Any, Any], meaning: 
     """float64 (rows, ALL_FEATURES): `at` holds per row the server's number, the hour, and the hour from which
     on nothing is known, at most 48 before it and not after the hour's day began.
     """
+    server, hour, known_until = (np.asarray(one, np.int64) for one in at)
+    when = (server, hour, known_until)
+    level = build_level_features(history.load, history.first_hour, when, meaning)
+    return np.hstack([build_weekly_features(history, when, meaning), level])
+
+
+def build_weekly_features(history: LoadHistory, at: tuple[Any, Any, Any], meaning: Meaning) -> Any:
+    """float64 (rows, WEEKLY_FEATURES) for what `build_all_features` takes."""
     server, hour, known_until = (np.asarray(one, np.int64) for one in at)
     daily = build_features(history, server, hour, meaning.country)
     week = build_week_features(history.load, history.first_hour, (server, hour, known_until), meaning)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,33 +11,40 @@ from fleetscore.workloads.server_load.features import ALL_FEATURES
 from fleetscore.workloads.server_load.labels import CLASSES
 
 LOAD_QUANTILES = (0.5, 0.9)
-EXPECTED = ALL_FEATURES.index("expectedLoad")
-"""The column that the trees' answers are added to."""
+_EXPECTED_LEVEL = ALL_FEATURES.index("expectedLevel")
+_EXPECTED_LOAD = ALL_FEATURES.index("expectedLoad")
 
 _NORMAL_UPPER = 1.2815515655446004  # nine tenths of a standard normal lie below it
 _LEAST_SPREAD = 1e-3
 _MOST_LOG = 60.0  # a load beyond e^60 is none
 
 
-def load_of_raw(raw: Any, features: Any) -> Any:
+def expected_of(names: Sequence[str], features: Any) -> Any:
+    """The column that the answers of trees are added to which were trained on the features `names`: loads are
+    expected by medians, by means in models of earlier versions.
+    """
+    return features[:, _EXPECTED_LEVEL if len(names) > _EXPECTED_LEVEL else _EXPECTED_LOAD]
+
+
+def load_of_raw(raw: Any, expected: Any) -> Any:
     """float64 (rows, LOAD_QUANTILES) of peak load from the trees' raw answers (rows, 3)."""
-    return np.expm1(np.clip(_log_quantiles(raw, features), 0.0, _MOST_LOG))
+    return np.expm1(np.clip(_log_quantiles(raw, expected), 0.0, _MOST_LOG))
 
 
-def chances_of_load(raw: Any, features: Any, limits: tuple[float, float]) -> Any:
+def chances_of_load(raw: Any, expected: Any, limits: tuple[float, float]) -> Any:
     """float64 (rows, 3): the chances of CLASSES where the log of the load is normal about its median, with
     the spread that its quantiles tell; equal ones where the hour has no expected load. `limits` are the
     loads above which classes begin.
     """
-    median, upper = _log_quantiles(raw, features).T
+    median, upper = _log_quantiles(raw, expected).T
     spread = np.maximum((upper - median) / _NORMAL_UPPER, _LEAST_SPREAD)
     below = _normal((np.log1p(limits)[:, None] - median) / spread)
     chances = np.column_stack([below[0], below[1] - below[0], 1 - below[1]])
     return np.where(np.isnan(chances), 1 / len(CLASSES), chances)
 
 
-def _log_quantiles(raw: Any, features: Any) -> Any:
-    return np.maximum.accumulate(raw[:, : len(LOAD_QUANTILES)] + features[:, EXPECTED, None], axis=1)
+def _log_quantiles(raw: Any, expected: Any) -> Any:
+    return np.maximum.accumulate(raw[:, : len(LOAD_QUANTILES)] + expected[:, None], axis=1)
 
 
 def _normal(value: Any) -> Any:

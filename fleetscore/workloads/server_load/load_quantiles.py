@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from fleetscore.workloads.server_load.calendar_features import CALENDAR
 from fleetscore.workloads.server_load.examples import SEED, Examples, columns_to_learn
 from fleetscore.workloads.server_load.features import ALL_FEATURES
-from fleetscore.workloads.server_load.load_answers import EXPECTED, LOAD_QUANTILES, load_of_raw
+from fleetscore.workloads.server_load.level_features import LEVEL_FEATURES
+from fleetscore.workloads.server_load.load_answers import LOAD_QUANTILES, expected_of, load_of_raw
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
 from fleetscore.workloads.server_load.trees import ModelFacts, Trees, pack_load, predict_raw
 
@@ -18,6 +20,8 @@ LOAD_FILE = "load.npz"
 """In a model set: the trees of the quantiles. Sets of earlier versions have none."""
 
 _FEWEST_ROWS = 100
+_LEARNED = (*LEVEL_FEATURES, *CALENDAR, "hoursAhead", "weekHourCount")
+_UNLEARNED = [place for place, name in enumerate(ALL_FEATURES) if name not in _LEARNED]
 
 
 def has_expected_load(examples: Examples) -> bool:
@@ -26,9 +30,9 @@ def has_expected_load(examples: Examples) -> bool:
 
 
 def _known(examples: Examples) -> Any:
-    if examples.load is None or examples.features.shape[1] <= EXPECTED:
+    if examples.load is None or examples.features.shape[1] < len(ALL_FEATURES):
         return np.zeros(len(examples.labels), bool)
-    return ~np.isnan(examples.features[:, EXPECTED])
+    return ~np.isnan(expected_of(ALL_FEATURES, examples.features))
 
 
 def fit_load(examples: Examples, settings: ServerLoadSettings) -> Trees:
@@ -37,8 +41,8 @@ def fit_load(examples: Examples, settings: ServerLoadSettings) -> Trees:
     from threadpoolctl import threadpool_limits
 
     known = _known(examples)
-    features = columns_to_learn(examples.features[known])
-    off = np.log1p(np.maximum(examples.load[known], 0.0)) - features[:, EXPECTED]
+    features = columns_to_learn(examples.features[known], _UNLEARNED)
+    off = np.log1p(np.maximum(examples.load[known], 0.0)) - expected_of(ALL_FEATURES, features)
     models = [
         HistGradientBoostingRegressor(
             loss="quantile", quantile=quantile, max_iter=80, learning_rate=0.08, max_leaf_nodes=8,
@@ -59,7 +63,7 @@ def predict_load(trees: Trees | None, features: Any) -> Any:
     """
     if trees is None:
         return np.full((len(features), len(LOAD_QUANTILES)), np.nan)
-    return load_of_raw(predict_raw(trees, features), features)
+    return load_of_raw(predict_raw(trees, features), expected_of(trees.facts.features, features))
 
 
 def measure_load(trees: Trees | None, unseen: Examples) -> dict[str, float]:

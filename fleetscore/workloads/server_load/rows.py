@@ -19,15 +19,16 @@ from fleetscore.partition_keys import join_key
 from fleetscore.store.base import Store
 from fleetscore.workloads.server_load.addresses import canonical_server
 from fleetscore.workloads.server_load.calendar_features import CALENDAR, WEEKDAYS, calendar_matrix
-from fleetscore.workloads.server_load.features import HISTORY
+from fleetscore.workloads.server_load.features import ALL_FEATURES
 from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR, read_slot
 from fleetscore.workloads.server_load.labels import CLASSES
 from fleetscore.workloads.server_load.scoring import cached_trees
 from fleetscore.workloads.server_load.trees import predict
-from fleetscore.workloads.server_load.week_features import WEEK_FEATURES
 
 SERVER, HOUR, KEY = "ServerIP", "SessionStartHourTime", "key"
-_SENT = (*HISTORY, *WEEK_FEATURES)  # what a row may bring; a model of an earlier version uses HISTORY alone
+_SENT = ALL_FEATURES[
+    len(CALENDAR) :
+]  # what a row may bring; a model of an earlier version uses the first of them
 _KNOWN = frozenset((SERVER, HOUR, KEY, *CALENDAR, *_SENT))
 _NUMBER_LIMIT = 1e12
 _COMPARED = tuple(

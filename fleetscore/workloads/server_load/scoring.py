@@ -22,12 +22,14 @@ from fleetscore.store.base import Store
 from fleetscore.workload import RunContext, Scored, Shard
 from fleetscore.workloads.server_load.discovery import read_hours, window_targets
 from fleetscore.workloads.server_load.features import (
+    ALL_FEATURES,
     FEATURES,
     LOOKBACK_HOURS,
     LoadHistory,
     build_all_features,
     build_features,
     build_history,
+    build_weekly_features,
 )
 from fleetscore.workloads.server_load.labels import CLASSES
 from fleetscore.workloads.server_load.load_quantiles import LOAD_FILE, predict_load
@@ -132,7 +134,8 @@ def _features(trees: Trees, history: LoadHistory, server: Any, hour: Any) -> Any
     if facts.features == FEATURES:
         return build_features(history, server, hour, facts.country)
     meaning = Meaning(facts.country, facts.medium_above, facts.high_above)
-    return build_all_features(history, (server, hour, np.full(len(hour), hour.min())), meaning)
+    build = build_all_features if facts.features == ALL_FEATURES else build_weekly_features
+    return build(history, (server, hour, np.full(len(hour), hour.min())), meaning)
 
 
 def _results(servers: Sequence[str], row: tuple[Any, Any], chances: Any, load: Any, version: str) -> pa.Table:

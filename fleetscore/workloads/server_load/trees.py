@@ -17,9 +17,9 @@ import numpy as np
 from fleetscore.errors import BugError, ModelError
 from fleetscore.models.archive_errors import ARCHIVE_ERRORS
 from fleetscore.typed_json import decode_json
-from fleetscore.workloads.server_load.features import ALL_FEATURES, FEATURES
+from fleetscore.workloads.server_load.features import ALL_FEATURES, FEATURES, WEEKLY_FEATURES
 from fleetscore.workloads.server_load.labels import CLASSES
-from fleetscore.workloads.server_load.load_answers import chances_of_load
+from fleetscore.workloads.server_load.load_answers import chances_of_load, expected_of
 
 _STORED = ("threshold", "link", "value", "roots", "tree_class", "baseline")
 
@@ -163,7 +163,9 @@ def predict(trees: Trees, features: Any) -> Any:
 
     if trees.facts.kind == "load":
         limits = (trees.facts.medium_above, trees.facts.high_above)
-        return chances_of_load(predict_raw(trees, features), features, limits)
+        return chances_of_load(
+            predict_raw(trees, features), expected_of(trees.facts.features, features), limits
+        )
     if trees.facts.kind == "forest":
         rounded = np.ascontiguousarray(features, np.float32)  # as the forest does
         sums = np.zeros((len(rounded), len(CLASSES)))
@@ -201,7 +203,7 @@ def load_trees(data: bytes) -> Trees:
             arrays = [file[name] for name in _STORED]
     except (*ARCHIVE_ERRORS, msgspec.DecodeError) as error:
         raise ModelError(f"model.npz is not a packed model: {error}", code="corrupt_model") from error
-    if facts.features not in (FEATURES, ALL_FEATURES):
+    if facts.features not in (FEATURES, WEEKLY_FEATURES, ALL_FEATURES):
         raise ModelError(
             "The model was trained on other features than this version computes.",
             fix="Train again.",

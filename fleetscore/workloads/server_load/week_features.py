@@ -18,7 +18,7 @@ WEEKS = 4
 WEEK_HOURS = 168
 _HOURS = WEEKS * WEEK_HOURS
 _WEEK_LAGS = (336, 504, 672)
-_SATURDAY, _SUNDAY, _THURSDAY = 5, 6, 3
+SATURDAY, SUNDAY, _THURSDAY = 5, 6, 3
 _KIND_WEEKS = 1.0  # an hour of the week is shrunk towards its kind of day as by so many weeks
 _LEVEL_HOURS = 4.0  # a server's move is shrunk towards none as by so many hours
 _SHARE_HOURS = 2.0  # and its shares of an hour of the week towards those of all its hours
@@ -59,7 +59,7 @@ class Meaning:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class Known:
     """The four weeks before a moment: servers x hours, log1p of loads, 0.0 where there is none."""
 
     logs: Any
@@ -79,12 +79,12 @@ def build_week_features(load: Any, first_hour: int, at: tuple[Any, Any, Any], me
     out = np.empty((len(hour), len(WEEK_FEATURES)))
     for moment in np.unique(known_until):
         rows = known_until == moment
-        known = _known_before(load, int(moment) - first_hour, int(moment), meaning.country)
+        known = known_before(load, int(moment) - first_hour, int(moment), meaning.country)
         out[rows] = _of_moment(known, server[rows], hour[rows] - moment, meaning)
     return out
 
 
-def _known_before(load: Any, stop: int, moment: int, country: str) -> _Known:
+def known_before(load: Any, stop: int, moment: int, country: str) -> Known:
     """The four weeks of columns up to `stop`, which is the hour `moment`."""
     values = np.full((len(load), _HOURS), np.nan)
     first = max(stop - _HOURS, 0)
@@ -95,10 +95,10 @@ def _known_before(load: Any, stop: int, moment: int, country: str) -> _Known:
     logs = np.log1p(np.maximum(np.where(there, values, 0.0), 0.0))
     days = np.arange(moment - _HOURS, moment + WEEK_HOURS) // 24
     years = days[[0, -1]].astype("datetime64[D]").astype("datetime64[Y]").astype(np.int64) + 1970
-    return _Known(logs, there, np.isin(days, holiday_days(years, country)), (days + _THURSDAY) % 7)
+    return Known(logs, there, np.isin(days, holiday_days(years, country)), (days + _THURSDAY) % 7)
 
 
-def _of_moment(known: _Known, server: Any, ahead: Any, meaning: Meaning) -> Any:
+def _of_moment(known: Known, server: Any, ahead: Any, meaning: Meaning) -> Any:
     slot, of_day = ahead % WEEK_HOURS, ahead % 24
     logs, there = _by_week(known.logs), _by_week(known.there)
     usual = there & ~known.holiday[:_HOURS].reshape(WEEKS, WEEK_HOURS)
@@ -126,29 +126,29 @@ def _of_moment(known: _Known, server: Any, ahead: Any, meaning: Meaning) -> Any:
     return np.column_stack(columns)
 
 
-def _day_kinds(known: _Known) -> tuple[Any, Any, Any]:
+def _day_kinds(known: Known) -> tuple[Any, Any, Any]:
     """Mean per hour of the next week by its kind of day, per hour of the day of Sundays and holidays, and of
     all hours; NaN where a server has none.
     """
-    rest = (known.weekday >= _SATURDAY) | known.holiday
-    quiet = (known.weekday == _SUNDAY) | known.holiday
+    rest = (known.weekday >= SATURDAY) | known.holiday
+    quiet = (known.weekday == SUNDAY) | known.holiday
     total = _ratio(known.logs.sum(axis=1), known.there.sum(axis=1))
     by_kind = [_day_mean(known, mask[:_HOURS]) for mask in (~rest, rest, quiet)]
     slots = np.arange(WEEK_HOURS) % 24
-    of_rest = known.weekday[_HOURS:] >= _SATURDAY
+    of_rest = known.weekday[_HOURS:] >= SATURDAY
     kind = np.where(of_rest, by_kind[1][:, slots], by_kind[0][:, slots])
     quiet_mean = np.where(np.isnan(by_kind[2]), by_kind[1], by_kind[2])
     return np.where(np.isnan(kind), total[:, None], kind), quiet_mean, total
 
 
-def _day_mean(known: _Known, mask: Any) -> Any:
+def _day_mean(known: Known, mask: Any) -> Any:
     """Per server and hour of the day the mean of the chosen hours."""
     shape = (len(known.logs), -1, 24)
     sums = (known.logs * mask).reshape(shape).sum(axis=1)
     return _ratio(sums, (known.there & mask).reshape(shape).sum(axis=1))
 
 
-def _above(known: _Known, above: Any) -> tuple[Any, Any]:
+def _above(known: Known, above: Any) -> tuple[Any, Any]:
     """The share of a server's hours that lie above, and per hour of the week that of the hours around it."""
     there = _by_week(known.there)
     hits, hours = (above & there).sum(axis=1), there.sum(axis=1)
