@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fleetscore.operations.anomalies import Anomaly, AnomalyReport, Incident
 
 _EVENTS_SHOWN = 5
+_UNREAD_SHOWN = 3
 
 
 @click.command(short_help="List the incidents that published windows found.")
@@ -63,6 +64,10 @@ def print_anomalies(report: AnomalyReport, with_muted: bool) -> None:
     )
     for incident in shown:
         _print_incident(incident)
+    for why in report.unread[:_UNREAD_SHOWN]:
+        say(f"A window is left out. {why}", err=True)
+    if len(report.unread) > _UNREAD_SHOWN:
+        say(f"{len(report.unread) - _UNREAD_SHOWN} more windows are left out.", err=True)
 
 
 def _print_incident(incident: Incident) -> None:

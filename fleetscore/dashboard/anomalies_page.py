@@ -12,6 +12,7 @@ from fleetscore.operations.anomalies import CAUSE, Anomaly, AnomalyReport, Incid
 from fleetscore.operations.attention.mutes import escape_key
 
 _INCIDENTS = 100
+_UNREAD = 3
 _WIDTH, _HEIGHT = 120, 14
 
 
@@ -21,6 +22,9 @@ def show_anomalies(report: AnomalyReport, links: Links) -> Body:
     content = join(
         tag("h1", "Anomalies"),
         tag("p", _summary(report), class_="quiet"),
+        tag("p", [f"A window is left out. {why} " for why in report.unread[:_UNREAD]])
+        if report.unread
+        else None,
         tag("div", [_incident(one, links) for one in shown], class_="stack"),
         tag("p", f"{len(report.incidents) - len(shown)} more: fleetscore anomalies")
         if len(shown) < len(report.incidents)

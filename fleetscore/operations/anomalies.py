@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fleetscore.capabilities import FindsEvents
-from fleetscore.errors import InputError, MissingBlobError
+from fleetscore.errors import DamagedStateError, InputError, MissingBlobError, StoreError
 from fleetscore.operations.anomaly_devices import require_device
 from fleetscore.operations.attention.mutes import Mute, format_mute, list_mutes
 from fleetscore.operations.known_workloads import find_named, find_named_workload
@@ -78,7 +78,7 @@ class Incident:
 @dataclass(frozen=True, slots=True)
 class AnomalyReport:
     """The incidents since a time, open ones first, then the most severe. `since` later than `until` means
-    that no window is published since.
+    that no window is published since; `unread` says of windows whose events cannot be read why.
     """
 
     since: datetime  # at most 92 days before `until`
@@ -86,6 +86,7 @@ class AnomalyReport:
     incidents: tuple[Incident, ...]
     events: int
     muted: int  # incidents
+    unread: tuple[str, ...] = ()
 
 
 def list_anomalies(
@@ -101,8 +102,9 @@ def list_anomalies(
     named = _with_events(store, workload)
     incidents: list[Incident] = []
     ends = []
+    unread: list[str] = []
     for name, kind in named:
-        found, end = _of_workload(store, name, kind, begin, now, device)
+        found, end = _of_workload(store, name, kind, begin, now, device, unread)
         incidents += found
         ends += [end] if end is not None else []
     if device and not incidents:
@@ -111,7 +113,7 @@ def list_anomalies(
     until = max(ends, default=None)
     return AnomalyReport(
         _looked_from(begin, until or now), until, tuple(incidents), sum(len(one.events) for one in incidents),
-        sum(one.is_muted for one in incidents),
+        sum(one.is_muted for one in incidents), tuple(unread),
     )  # fmt: skip
 
 
@@ -191,7 +193,7 @@ def _with_events(store: Store, workload: str) -> list[tuple[str, Any]]:
 
 
 def _of_workload(
-    store: Store, name: str, kind: Any, begin: datetime | None, now: datetime, device: str
+    store: Store, name: str, kind: Any, begin: datetime | None, now: datetime, device: str, unread: list[str]
 ) -> tuple[list[Incident], datetime | None]:
     latest = read_latest(store, name)
     if latest is None:
@@ -203,7 +205,7 @@ def _of_workload(
     first = window_at(since, newest.cadence, newest.zone)
     if oldest.cadence is newest.cadence:
         first = max(first, oldest)
-    states = _read_states(store, name, first, newest)
+    states = _read_states(store, name, first, newest, unread)
     gap = kind.event_gap()
     acts = [act for act in list_mutes(store, name, now) if act.covers(CAUSE) or act.normal]
     events = [_newest_state(rows, newest.end - gap, acts) for rows in states.values()]
@@ -216,21 +218,33 @@ def _looked_from(begin: datetime | None, until: datetime) -> datetime:
     return max(begin or until - DEFAULT_SPAN, until - _LONGEST_SPAN)
 
 
-def _read_states(store: Store, name: str, first: Window, last: Window) -> dict[str, list[dict[str, Any]]]:
-    """The rows of each event, oldest window first."""
+def _read_states(
+    store: Store, name: str, first: Window, last: Window, unread: list[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each event, oldest window first; `unread` gets why those of a window cannot be read."""
     windows = [Window(first.cadence, n, first.zone) for n in range(first.ordinal, last.ordinal + 1)]
     states: dict[str, list[dict[str, Any]]] = {}
     for rows in side_by_side(lambda window: _read_rows(store, name, window), windows):
+        if isinstance(rows, StoreError):
+            unread.append(f"{name}: {rows.message} {rows.fix}")
+            continue
         for row in rows:
             states.setdefault(row["event"], []).append(row)
     return states
 
 
-def _read_rows(store: Store, name: str, window: Window) -> list[dict[str, Any]]:
+def _read_rows(store: Store, name: str, window: Window) -> list[dict[str, Any]] | StoreError:
+    """The events of the window, none where it is not published; the error where they are damaged or gone."""
     try:
-        rows: list[dict[str, Any]] = read_events(store, read_manifest(store, name, window.key)).to_pylist()
+        manifest = read_manifest(store, name, window.key)
     except MissingBlobError:
         return []
+    except DamagedStateError as error:
+        return error
+    try:
+        rows: list[dict[str, Any]] = read_events(store, manifest).to_pylist()
+    except (DamagedStateError, MissingBlobError) as error:
+        return error
     return rows
 
 

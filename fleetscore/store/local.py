@@ -393,8 +393,11 @@ def _failed(path: str, verb: str, error: OSError) -> StoreError:
             fix="Put the file itself there, or remove the link.",
             retry=False,
         )
+    is_lack = error.errno in (errno.EMFILE, errno.ENFILE)
     return StoreError(
         f"{path} could not be {verb} ({error.strerror or error}).",
-        fix="Check the store folder's disk, free space and permissions.",
+        fix="Allow the process more open files (`ulimit -n`)."
+        if is_lack
+        else "Check the store folder's disk, free space and permissions.",
         retry=not isinstance(error, PermissionError),
     )

@@ -134,6 +134,7 @@ def test_full_disk(undisturbed: Undisturbed, tmp_path: Path) -> None:
         recover(str(store), undisturbed)
 
 
+@pytest.mark.timeout(1800)
 def test_clock_jumps(undisturbed: Undisturbed, copied: Path) -> None:
     """Windows that ran in 2002 and in 2099 by this machine's clock, and then again in time, have the same rows."""
     library = os.environ.get("FAKETIME_LIBRARY") or next(
@@ -143,7 +144,16 @@ def test_clock_jumps(undisturbed: Undisturbed, copied: Path) -> None:
         pytest.skip("libfaketime is not installed, and FAKETIME_LIBRARY names none")
     for name, year in zip(SPANS, ("2002", "2099", "2002", "2099"), strict=True):
         faked = {"LD_PRELOAD": library, "FAKETIME": f"@{year}-03-04 05:06:07"}
-        done = command("run", name, "--window", SPANS[name].windows[0], "--force", store=str(copied), **faked)
+        done = command(
+            "run",
+            name,
+            "--window",
+            SPANS[name].windows[0],
+            "--force",
+            store=str(copied),
+            timeout_s=300.0,
+            **faked,
+        )
         assert done.returncode in (0, 10), done.stdout + done.stderr
     recover(str(copied), undisturbed)
 

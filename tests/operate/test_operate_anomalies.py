@@ -40,7 +40,7 @@ from fleetscore.runs.normal_marks import list_normal_events
 from fleetscore.runs.run_records import read_run
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
-from fleetscore.store.paths import events_table
+from fleetscore.store.paths import events_table, manifest_path
 from fleetscore.windows import Cadence, parse_window
 
 FIRST = parse_window("2026-03-01T00", Cadence.HOUR)
@@ -210,6 +210,23 @@ def test_two_sensors_of_a_device_are_one_incident(folder: Path) -> None:
     assert incident.start == SPIKE.start + timedelta(minutes=40) and incident.is_open
     assert all(event.value > 65 and event.detector for event in incident.events)
     assert report.until == SPIKE.next().end
+
+
+@pytest.mark.parametrize("damaged", ["manifest", "events"])
+def test_a_damaged_window_costs_no_other_its_incidents(folder: Path, tmp_path: Path, damaged: str) -> None:
+    """A window whose manifest is cut, or whose events are gone, is left out by name; the others are listed, in command and page."""
+    store, manifest = _copied(folder, tmp_path)
+    path = manifest_path("sensor_anomaly", SPIKE.key) if damaged == "manifest" else manifest.events[0].path
+    if damaged == "manifest":
+        store.write(path, store.read(path)[:100])
+    else:
+        store.delete(path)
+    report = list_anomalies(store, NOW)
+    assert len(report.incidents) == 1 and report.until == SPIKE.next().end
+    (why,) = report.unread
+    assert path in why
+    page = show_anomalies(report, Links()).content
+    assert "A window is left out" in str(page) and path in str(page)
 
 
 def test_since_and_device_restrict(folder: Path) -> None:
