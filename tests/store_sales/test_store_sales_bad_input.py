@@ -164,6 +164,10 @@ def sales_beyond_numbers(chain: Any) -> None:
     chain.history["sales"][chain.rows(SPOILT, "1")] = 1.7e308
 
 
+def sales_of_a_code(chain: Any) -> None:
+    chain.history["sales"][chain.rows(SPOILT, "1", 60)] = 99_999_999.0
+
+
 def nameless_skus(chain: Any) -> None:
     chain.history["sku"][chain.rows(SPOILT, "1", 60)] = ""
 
@@ -175,7 +179,7 @@ SCORED = [
     (missing_future_cell, "missing_covariates"), (new_sku, "short_history"), (unknown_sku, "unknown_skus"),
     (discontinued_sku, "discontinued_skus"), (gap, ""), (zero_sales, ""), (new_store, "new_store"),
     (nameless_skus, "unreadable_week"), (negative_deal, "odd_deals"), (endless_feature, "odd_deals"),
-    (equal_days, "many_repeats"),
+    (equal_days, "many_repeats"), (sales_of_a_code, "odd_sales"),
 ]  # fmt: skip
 UNSCORED = [
     (no_future, "late", "no_future"), (closed, "skipped", "discontinued"), (stale, "late", "stale_history"),

@@ -13,6 +13,7 @@ from fleetscore.workloads.store_sales.chain import (
     learn_season,
     prepare_with,
     season_of,
+    why_closed,
 )
 from fleetscore.workloads.store_sales.contract import QUANTILES, StoreSalesSettings
 from fleetscore.workloads.store_sales.features import (
@@ -224,3 +225,15 @@ def no_trees() -> Forest:
         feature_names(), np.arange(count + 1), np.zeros(nodes, np.int16), np.full(nodes, np.inf),
         np.full(nodes, 0xFFFF, np.uint16), np.zeros((count, MOST_LEAVES)),
     )  # fmt: skip
+
+
+def test_a_season_that_is_closed_says_why() -> None:
+    """Too short a history names its weeks and those needed; a long one without a rhythm says that; an open one nothing."""
+
+    def reason(peak: float, weeks: int) -> str:
+        panel = make_estate(4, peak=peak, weeks=weeks)
+        return why_closed(learn_season(prepare(panel).log_sales, panel.skus, 0))
+
+    assert "60 weeks of history, 78 are the least" in reason(1.0, 60)
+    assert "beyond the noise" in reason(0.0, WEEKS)
+    assert reason(1.0, WEEKS) == ""

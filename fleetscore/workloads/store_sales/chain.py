@@ -177,6 +177,16 @@ def learn_season(
     return replace(none, gain=np.array([gain_chain, gain_sku]))
 
 
+def why_closed(season: Season) -> str:
+    """Why a season adds nothing to forecasts; "" for one that does."""
+    weeks, needed = season.mean.shape[1], YEAR_WEEKS + _FEWEST_WEEKS
+    if season.is_open:
+        return ""
+    if weeks < needed:
+        return f"{weeks} weeks of history, {needed} are the least: peaks of the year are not forecast"
+    return "weeks do not repeat those of the year before beyond the noise"
+
+
 def season_of(season: Season, skus: NDArray[np.object_], first_week: int, weeks: int) -> FloatArray:
     """The season of the series' weeks (series x weeks, in logs), for `weeks` columns from the window
     ordinal `first_week`.

@@ -72,6 +72,7 @@ class Cause(StrEnum):
     MANY_REPEATS = "many_repeats"  # as if rows covered days
     CONFLICTING_ROWS = "conflicting_rows"
     NEGATIVE_SALES = "negative_sales"
+    ODD_SALES = "odd_sales"
     ODD_DEALS = "odd_deals"
     UNREADABLE_CELL = "unreadable_cell"
     UNREADABLE_WEEK = "unreadable_week"

@@ -32,7 +32,7 @@ from fleetscore.workloads.store_sales.candidates import (
     forecast_by,
     spread_by,
 )
-from fleetscore.workloads.store_sales.chain import Chain, prepare_for_training
+from fleetscore.workloads.store_sales.chain import Chain, prepare_for_training, why_closed
 from fleetscore.workloads.store_sales.contract import (
     LOOKBACK_WEEKS,
     QUANTILE_NAMES,
@@ -161,6 +161,8 @@ def _season_of_card(chain: Chain | None) -> dict[str, Any]:
         for one in (chain.by_country if chain else ())
         if one.calendar is not None
     }
+    if chain is not None and not any(one.is_open for one in (chain.season, *chain.by_country)):
+        said["why_none"] = why_closed(chain.season)
     return said | ({"gains_by_country": by_country} if by_country else {})
 
 

@@ -44,6 +44,7 @@ PIECE_SERIES = 2_048
 piece.
 """
 
+_ODD_SALES = 8.0  # in logs, 3,000 times the series' mean; real promotions reach 6
 _LARGEST_DEAL = 100.0  # as a share in percent; what is more means nothing
 _REJECTS = ("unreadable_week", "unreadable_cell", "negative_sales", "conflicting_rows")
 _SENTENCES = {
@@ -52,6 +53,7 @@ _SENTENCES = {
     'frequency = "day", or give the sums of weeks',
     Cause.CONFLICTING_ROWS: "rows that contradict another of the same SKU and week: the week taken as not known",
     Cause.NEGATIVE_SALES: "negative sales: taken as not known",
+    Cause.ODD_SALES: "SKUs with a week of 3,000 times their usual sales or more: taken as it is",
     Cause.ODD_DEALS: "weeks whose deal or feature is negative or above 100: taken as they are",
     Cause.UNREADABLE_CELL: "rows with a cell that is no number: the cell taken as not known",
     Cause.UNREADABLE_WEEK: "rows whose SKU or week cannot be read: left out",
@@ -286,6 +288,7 @@ def _counts(
     if panel.countries:
         unknown = [not is_known_country(name) for name in panel.countries]
         counts[Cause.UNKNOWN_COUNTRY] = np.array(unknown, np.int64)
+    counts[Cause.ODD_SALES] = per_store(_has_odd_sales(panel.sales) & planned)
     counts[Cause.ODD_DEALS] = per_store(odd.sum(axis=1))
     counts[Cause.MISSING_COVARIATES] = per_store(predicted.assumed.sum(axis=1) * planned)
     counts[Cause.SHORT_HISTORY] = per_store(predicted.short & planned)
@@ -294,6 +297,15 @@ def _counts(
         known_skus = loaded.fallback.skus
         counts[Cause.UNKNOWN_SKUS] = per_store(planned & ~np.isin(panel.skus.astype(str), known_skus))
     return counts
+
+
+def _has_odd_sales(sales: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which series have a week far above what they sell else, as a wrong unit or a code in place of a number
+    gives.
+    """
+    logs = np.log1p(np.nan_to_num(sales))
+    known = np.maximum((~np.isnan(sales)).sum(axis=1), 1)
+    return np.asarray(logs.max(axis=1) - logs.sum(axis=1) / known > _ODD_SALES)
 
 
 def _is_odd(values: NDArray[np.float64]) -> NDArray[np.bool_]:
