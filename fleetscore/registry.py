@@ -278,7 +278,10 @@ def _schedule_of(workload: Workload, kind: str, tables: Mapping[str, Any]) -> Sc
     if workload.name != kind:
         return None
     variable = schedule_variable(kind)
-    text = os.environ.get(variable, "") or workload.schedule
+    given = os.environ.get(variable, "")
+    text = (
+        workload.schedule if given in ("", type(workload).schedule) else given
+    )  # the kind's is the template's
     return parse_schedule(text, where=variable) if text else None
 
 

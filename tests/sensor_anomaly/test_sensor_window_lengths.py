@@ -25,7 +25,7 @@ from fleetscore.operations.retiring import retire_partition
 from fleetscore.pipeline.local import execute, run_window
 from fleetscore.pipeline.submit import newest_round, submit_retry, submit_run
 from fleetscore.records import Only, RunState, count_bad, is_idle
-from fleetscore.registry import get_workload
+from fleetscore.registry import find_workload, get_workload
 from fleetscore.runs.ledgers import read_ledger
 from fleetscore.runs.manifests import read_events, read_manifest, read_results
 from fleetscore.settings import RunPolicy
@@ -33,7 +33,7 @@ from fleetscore.sources.settings import DataSettings
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
 from fleetscore.store.paths import run_id
-from fleetscore.windows import Cadence, Window, window_at
+from fleetscore.windows import Cadence, Window, parse_window, window_at
 from fleetscore.workload import RunContext
 from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 from fleetscore.workloads.sensor_anomaly.steps import HOUR_US
@@ -145,14 +145,8 @@ def test_a_day_has_the_rows_of_its_hours(copy: Callable[[str], Store], zone: str
     assert (changed.end - changed.start).total_seconds() / 3600 == (23 if "York" in zone else 24)
     assert len(pc.unique(whole[1]["event_start"]).drop_null()) > 1
     for window, rows in zip((changed, long), whole, strict=True):
-        first = window_at(window.start, Cadence.HOUR)
-        for hour in (
-            first,
-            first.next(1),
-            first.next(13),
-            first.next(17),
-            window_at(window.end, Cadence.HOUR),
-        ):
+        ends = (window_at(moment, Cadence.HOUR) for moment in (window.start, window.end))
+        for hour in (*ends, parse_window(f"{window.key}T16", Cadence.HOUR)):
             own = rows_of(score(store, HOURS, hour), window)
             assert own.equals(rows_of(rows, hour)), (window.key, hour.key)
 
@@ -170,6 +164,25 @@ def test_window_lengths_that_there_are() -> None:
     for length, zone in ((Cadence.QUARTER_HOUR, "UTC"), (Cadence.DAY, "Asia/Kolkata")):
         with pytest.raises(ValueError, match="must divide the 15 minutes of a window"):
             SensorSettings(window=length, timezone=zone, data=hourly)
+
+
+def test_windows_of_15_minutes_have_four_ticks_an_hour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The schedule is that of the length, also where the app setting has its default; another value of it wins."""
+    store, variable = open_store(str(tmp_path)), "FLEETSCORE_SENSOR_ANOMALY_SCHEDULE"
+    store.write("settings/sensor_anomaly.toml", b'window = "15min"')
+    found = []
+    for value in ("", "0 5 * * * *", "0 9 * * * *"):
+        monkeypatch.setenv(variable, value)
+        schedule = find_workload(store, "sensor_anomaly").schedule
+        assert schedule is not None
+        found.append(schedule.text)
+    assert found == ["0 5/15 * * * *", "0 5/15 * * * *", "0 9 * * * *"]
+    monkeypatch.setenv(variable, "0 5 * * * *")
+    store.delete("settings/sensor_anomaly.toml")
+    hourly = find_workload(store, "sensor_anomaly").schedule
+    assert hourly is not None and hourly.text == "0 5 * * * *"
 
 
 def test_window_between_quarters_is_refused(tmp_path: Path) -> None:
