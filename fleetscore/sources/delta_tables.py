@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -24,6 +25,7 @@ from fleetscore.sources.patterns import Pattern
 from fleetscore.sources.records import PassedOver
 from fleetscore.sources.settings import DataSettings
 from fleetscore.store import Entry, Store
+from fleetscore.store.parallel_reads import side_by_side
 
 LOG = "_delta_log/"
 INSTALL = (
@@ -32,6 +34,7 @@ INSTALL = (
 
 _COMMIT = re.compile(r"(\d{20})\.json")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.")
+_WHOLE = re.compile(r"\.checkpoint(?:\.\d{10}\.(\d{10}))?\.parquet")  # one file, or so many parts
 _READ_RIGHTLY = frozenset({"timestampNtz", "vacuumProtocolCheck", "deletionVectors", "columnMapping"})
 _LOG_LIMIT_BYTES = 1 << 30
 
@@ -103,7 +106,7 @@ def open_snapshot(store: Store, root: str, version: int | None) -> Snapshot:
         raise InputError(
             f"{root} is a Delta table, which needs the package deltalake.", fix=INSTALL, code="delta_missing"
         )
-    with _copied_log(store, root) as folder:
+    with _copied_log(store, root, version) as folder:
         table = _opened(root, folder, version)
         _check_features(root, table)
         actions = pa.table(table.get_add_actions(flatten=True))
@@ -152,10 +155,11 @@ def _has_deletion_vectors(features: set[str], settings: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _copied_log(store: Store, root: str) -> Iterator[Path]:
-    """A folder on this machine that holds the table's log from its last checkpoint on."""
+def _copied_log(store: Store, root: str, version: int | None) -> Iterator[Path]:
+    """A folder on this machine that holds the table's log from its last checkpoint before the version on."""
     prefix = f"{root}/{LOG}".lstrip("/")
-    entries = [e for e in store.list(prefix) if _is_log(e.path.removeprefix(prefix))]
+    there = {e.path.removeprefix(prefix): e for e in store.list(prefix)}
+    entries = [there[name] for name in needed_log(list(there), version)]
     if not entries:
         raise InputError(
             f"{root} holds no Delta table: there is no {LOG[:-1]} in it.", code="no_table", field=root
@@ -170,10 +174,26 @@ def _copied_log(store: Store, root: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / LOG
         log.mkdir()
-        for entry in entries:
-            (log / entry.path.removeprefix(prefix)).write_bytes(store.read(entry.path))
+        side_by_side(
+            lambda entry: (log / entry.path.removeprefix(prefix)).write_bytes(store.read(entry.path)), entries
+        )
         yield Path(folder)
 
 
-def _is_log(name: str) -> bool:
-    return bool(_COMMIT.fullmatch(name) or _CHECKPOINT.match(name) or name == "_last_checkpoint")
+def needed_log(names: Sequence[str], version: int | None) -> list[str]:
+    """The files of a log that say what lives at a version (None: the newest): the newest whole checkpoint up
+    to it, and what was written since; everything where no checkpoint is whole.
+
+    >>> at = "{:020d}{}".format
+    >>> log = [at(n, ".json") for n in range(4)] + [at(2, ".checkpoint.parquet"), "_last_checkpoint"]
+    >>> [name[18:] for name in needed_log(log, None)], [name[18:] for name in needed_log(log, 1)]
+    (['02.checkpoint.parquet', '02.json', '03.json'], ['00.json', '01.json'])
+    """
+    numbers = {name: int(name[:20]) for name in names if _COMMIT.fullmatch(name) or _CHECKPOINT.match(name)}
+    wanted = {name: at for name, at in numbers.items() if version is None or at <= version}
+    parts: dict[tuple[int, int], int] = Counter()
+    for name, at in wanted.items():
+        if whole := _WHOLE.fullmatch(name, 20):
+            parts[at, int(whole[1] or 1)] += 1
+    first = max((at for (at, count), found in parts.items() if found == count), default=0)
+    return sorted(name for name, at in wanted.items() if at >= first)

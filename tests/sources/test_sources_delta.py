@@ -4,6 +4,7 @@ read wrongly.
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -254,3 +255,27 @@ def test_a_file_that_a_vacuum_took_is_named(store: Store, root: Path) -> None:
     assert "Version 0 of the Delta table data/lake/readings has the file data/lake/readings/part-" in str(
         error
     )
+
+
+def test_a_long_log_is_read_from_its_newest_whole_checkpoint_on(
+    store: Store, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Old commits that are kept cost nothing; every version that is there is read as it was, whatever checkpoint is cut."""
+    for factor in range(8):
+        write(root, times(factor), mode="overwrite")
+        if factor in (2, 5):
+            DeltaTable(str(root)).create_checkpoint()
+    log = root / "_delta_log"
+    checkpoint = log / f"{6:020d}.checkpoint.{1:010d}.{2:010d}.parquet"
+    checkpoint.write_bytes((log / f"{5:020d}.checkpoint.parquet").read_bytes())  # a part of two: not whole
+    listing = list_inputs(store, DECLARED, HOUR)
+    opened: list[str] = []
+    read = type(store).read
+    monkeypatch.setattr(type(store), "read", lambda self, path: opened.append(path) or read(self, path))
+    for version, first in ((7, 5), (6, 5), (4, 2), (1, 0)):
+        opened.clear()
+        pinned = replace(listing, files=(replace(listing.files[0], etag=str(version)),))
+        found = rows(store, pinned, DECLARED)
+        assert [row["km"] for row in found] == [1.5 * version, 2.0 * version]
+        numbers = {int(Path(path).name[:20]) for path in opened if "_delta_log" in path}
+        assert numbers == set(range(first, version + 1))
