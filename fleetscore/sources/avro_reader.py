@@ -16,7 +16,7 @@ from fleetscore.errors import InputError
 from fleetscore.sources.byte_stream import read_lines
 from fleetscore.sources.capture_events import ENVELOPE, Events, open_events, without_redelivered
 from fleetscore.sources.formats import format_of
-from fleetscore.sources.jsonl_reader import decode_lines
+from fleetscore.sources.jsonl_reader import decode_lines, without_array
 from fleetscore.sources.record_columns import SeenNames, table_of
 from fleetscore.sources.request import RawRows, Request
 
@@ -65,7 +65,7 @@ def _captured(request: Request) -> Iterator[list[dict[str, Any]]]:
     if found is None or found.name != "jsonl":
         yield from _blocks(request, _needed_fields(request))
         return
-    for piece in read_lines(request):
+    for piece in without_array(request.path, read_lines(request)):
         records, numbers, _ = decode_lines(piece, 1)
         events = dict(zip(numbers.tolist(), records, strict=True))
         lines = [(line, raw) for line, raw in enumerate(piece.split(b"\n"), 1) if raw.strip()]

@@ -4,7 +4,7 @@ from line to line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -26,9 +26,7 @@ def read_jsonl_rows(request: Request) -> Iterator[RawRows]:
     seen = SeenNames()
     wanted: list[str] = []
     line, records_read = 1, 0
-    for piece in read_lines(request):
-        if line == 1:
-            _refuse_array(request.path, piece)
+    for piece in without_array(request.path, read_lines(request)):
         records, numbers, rejects = decode_lines(piece, line)
         line += piece.count(b"\n")
         records_read += len(records)
@@ -61,11 +59,16 @@ def decode_lines(piece: bytes, first_line: int) -> tuple[list[dict[str, Any]], A
     return records, np.array(numbers, np.int64), tuple(rejects)
 
 
-def _refuse_array(path: str, piece: bytes) -> None:
-    if piece.lstrip().startswith(b"["):
-        raise FileError(
-            f"{path} is one JSON array, which is whole only after its writer has ended.",
-            fix="Let its writer put an object on each line (Stream Analytics: Format = Line separated).",
-            code="json_array",
-            field=path,
-        )
+def without_array(path: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The pieces of a file; FileError `json_array` where it begins one array of all."""
+    is_begun = False
+    for piece in pieces:
+        if not is_begun and piece.lstrip().startswith(b"["):
+            raise FileError(
+                f"{path} is one JSON array, which is whole only after its writer has ended.",
+                fix="Let its writer put an object on each line (Stream Analytics: Format = Line separated).",
+                code="json_array",
+                field=path,
+            )
+        is_begun = is_begun or bool(piece.strip())
+        yield piece

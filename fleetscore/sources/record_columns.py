@@ -47,9 +47,14 @@ def table_of(records: Sequence[Record], names: Sequence[str]) -> pa.Table:
     """The named fields of the records as columns, null where a record has none; `a.b` is the field b of the
     field a.
     """
-    return pa.table(
-        [_array([_field(record, name) for record in records]) for name in names], names=list(names)
-    )
+    return pa.table([_array(_values(records, name)) for name in names], names=list(names))
+
+
+def _values(records: Sequence[Record], name: str) -> list[Any]:
+    try:
+        return [record[name] for record in records]  # as most files have it: twice as fast
+    except KeyError:
+        return [_field(record, name) for record in records]
 
 
 def _field(record: Any, name: str) -> Any:

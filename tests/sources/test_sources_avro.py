@@ -136,6 +136,16 @@ def test_messages_that_iot_hub_routes_to_storage_are_read(store: Store) -> None:
     assert reading.rows["hub/01/2026/03/04/10/05.json"].rejected == {"empty_body": 1, "bad_body": 1}
 
 
+def test_one_json_array_of_messages_is_refused(store: Store) -> None:
+    """An array of all messages is no lines of them: its envelopes are not taken for readings."""
+    messages = [{"Body": {"van": "a"}, "ts": "2026-03-04T10:00:00Z", "van": "a", "km": 1}]
+    path = "hub/01/2026/03/04/10/05.json"
+    files = {path: b"\xef\xbb\xbf \n" + json.dumps(messages).encode()}
+    reading = read(store, files, path="hub/{partition}/{window:%Y/%m/%d/%H}/*")
+    assert reading.faults[path].code == "json_array"
+    assert reading.table.num_rows == 0
+
+
 def test_binary_properties_are_text_with_escapes(store: Store) -> None:
     """A property of bytes that are no UTF-8 costs no file, and no two of them become one."""
     events = [
