@@ -64,6 +64,16 @@ def test_rows_whose_actual_has_not_come_do_not_count(judged: Store) -> None:
     assert (verdict.partitions, verdict.cases) == (2, 39)
 
 
+def test_actuals_that_are_no_numbers_do_not_count(judged: Store) -> None:
+    """A column of text is read as numbers, as everywhere; a cell that is none costs its row, not the verdict."""
+    frame = pq.read_table(judged.open("data/telemetry/2026-11-21.parquet")).to_pandas()
+    texts = frame.kwh_used.map(repr)
+    texts[0], texts[25] = "n/a", "inf"
+    write_rows(judged, frame.assign(kwh_used=texts))
+    verdict = judge(judged)
+    assert (verdict.partitions, verdict.cases) == (3, 58)
+
+
 def test_rows_of_the_same_time_are_matched_in_their_order(judged: Store) -> None:
     """Two rows of one van at one moment keep their own actuals."""
     frame = pq.read_table(judged.open("data/telemetry/2026-11-21.parquet")).to_pandas()

@@ -122,6 +122,26 @@ def test_one_bad_key_is_named_and_costs_no_other(trainable: Store) -> None:
     assert found["VAN-5"] == found["VAN-6"] == ("skipped", "too_few_rows")
 
 
+def test_targets_are_read_as_the_estimator_learns(trainable: Store, change_settings: Change) -> None:
+    """A regressor's target of text costs the rows that have no number; a classifier's numbers with fractions are no classes."""
+    frame = with_target(telemetry(VANS, rows=60))
+    texts = frame["kwh_used"].map(str).where(frame.van_id != "VAN-1", "n/a")
+    texts[len(texts) - 1] = "much"
+    write_rows(trainable, frame.assign(kwh_used=texts), "2026-11-21.parquet")
+    for day in (2, 3):
+        trainable.delete(f"data/telemetry/2026-11-2{day}.parquet")
+    record = train(trainable)
+    lines = {line["partition"]: line for line in read_ledger(trainable, record.request.run).to_pylist()}
+    assert (lines["VAN-1"]["outcome"], lines["VAN-1"]["cause"]) == ("skipped", "too_few_rows")
+    assert "None of 60 rows has a number in the target kwh_used." in lines["VAN-1"]["detail"]
+    assert {lines[van]["outcome"] for van in VANS[1:]} == {"scored"}
+    change_settings("sklearn.linear_model.Ridge", "sklearn.linear_model.LogisticRegression")
+    write_rows(trainable, frame, "2026-11-21.parquet")
+    record = train(trainable)
+    assert set(outcomes(trainable, record).values()) == {("failed", "bad_target")}
+    assert "numbers with fractions" in read_ledger(trainable, record.request.run)["detail"][0].as_py()
+
+
 def test_rows_that_cannot_be_read_are_said_by_each_key_that_has_some(trainable: Store) -> None:
     """A file without the target whose keys can be counted costs its rows only; the keys that have rows in it say so."""
     write_rows(trainable, telemetry(["VAN-2"], rows=60), "torn.parquet")
@@ -247,11 +267,16 @@ def test_models_of_depots_and_one_of_all_are_trained(
     ],
 )
 def test_estimators_are_named_by_their_path(
-    trainable: Store, change_settings: Change, estimator: str, params: str
+    trainable: Store,
+    change_settings: Change,
+    estimator: str,
+    params: str,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """scikit-learn's and LightGBM's estimators train, pipelines too, with their parameters."""
+    """scikit-learn's and LightGBM's estimators train, pipelines too, with their parameters and without words of the library."""
     change_settings('"sklearn.linear_model.Ridge"', f"{estimator}\nparams = {params}")
     assert dict(train(trainable).counts) == {"scored": 3}
+    assert "LightGBM" not in capfd.readouterr().out
     assert dict(run_window(trainable, "vans", "2026-11-21").counts) == {"scored": 3}
 
 
@@ -300,6 +325,12 @@ def test_a_line_of_train_that_cannot_be_is_refused_by_name(
             r"settings/vans.toml, line \d+: There is no estimator 'sklearn.linear_model.Rigde'",
         ),
         ("sklearn.linear_model.Ridge", "sklearn.ensemble.StackingRegressor", "takes another estimator"),
+        ("sklearn.linear_model.Ridge", "sklearn.cluster.KMeans", "learns no target"),
+        (
+            '"sklearn.linear_model.Ridge"',
+            '["sklearn.linear_model.Lasso", "sklearn.linear_model.Ridge"]',
+            "sklearn.linear_model.Lasso does not transform",
+        ),
         ('target = "kwh_used"', 'target = "kwh_used"\nparams = { alhpa = 1 }', "Did you mean alpha"),
         (RIDGE, "", r"has no \[train\]"),
     ],

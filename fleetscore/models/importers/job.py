@@ -55,8 +55,8 @@ def import_one(request: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
     except MemoryError:
         raise
     except Exception as error:
-        reason = ": ".join(part for part in (type(error).__name__, str(error)[:_REASON_LIMIT]) if part)
-        message = f"The model cannot be read: {reason}."
+        said = ": ".join(part for part in (type(error).__name__, str(error)[:_REASON_LIMIT]) if part)
+        message = f"The model cannot be read: {said}."
         return {"code": "unreadable_model", "message": message, "fix": "Write the model again."}, b""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -28,11 +29,32 @@ def make_estimator(train: TrainTable) -> Any:
         raise InputError(
             f"{last} does not predict.", fix="Name a regressor or a classifier last.", field="train.estimator"
         )
+    _check_roles(dict(zip(steps, made, strict=True)), last, model)
     if not made:
         return model
     from sklearn.pipeline import make_pipeline
 
     return make_pipeline(*made, model)
+
+
+def _check_roles(steps: Mapping[str, Any], last: str, model: Any) -> None:
+    """InputError where the last estimator learns no target (a clustering gives numbers of groups), or an
+    earlier step of a pipeline does not transform.
+    """
+    from sklearn.base import is_classifier as is_one
+    from sklearn.base import is_outlier_detector, is_regressor
+
+    if not (is_one(model) or is_regressor(model) or is_outlier_detector(model)):
+        raise InputError(
+            f"{last} learns no target.", fix="Name a regressor or a classifier last.", field="train.estimator"
+        )
+    wrong = next((name for name, step in steps.items() if not hasattr(step, "transform")), None)
+    if wrong:
+        raise InputError(
+            f"{wrong} does not transform, so it can be no earlier step of a pipeline.",
+            fix="Name transformers first, and a regressor or a classifier last.",
+            field="train.estimator",
+        )
 
 
 def is_classifier(train: TrainTable) -> bool:
@@ -45,6 +67,8 @@ def is_classifier(train: TrainTable) -> bool:
 def _make(name: str, params: dict[str, Any]) -> Any:
     kind = _find_class(name)
     known = kind().get_params(deep=False) if _needs_nothing(kind) else {}
+    if "LGBM" in name:
+        known |= {"verbose": None}  # LightGBM's own, which scikit-learn's interface passes on unnamed
     unknown = [one for one in params if one not in known]
     if unknown:
         near = difflib.get_close_matches(unknown[0], known, 1)

@@ -34,6 +34,8 @@ class KeyRows:
     x: Floats
     y: Answers
     read: int  # rows before those without target or features were left out
+    fault: str = ""  # why the target is none that the estimator can learn; "" where it is one
+    without: str = ""  # says that no row has a target; "" where one has
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,11 @@ def fit_key(
 
     Raises what is said of a lack of memory, threads or handles only: that fails the attempt, not the key.
     """
+    if rows.fault:
+        return Fitted(Outcome.FAILED, "bad_target", rows.fault)
     if len(rows.x) < rows_min:
-        detail = f"{len(rows.x)} of {rows.read} rows have target and features; training takes {rows_min} (rows_min)."
-        return Fitted(Outcome.SKIPPED, "too_few_rows", detail)
+        detail = rows.without or f"{len(rows.x)} of {rows.read} rows have target and features."
+        return Fitted(Outcome.SKIPPED, "too_few_rows", f"{detail} Training takes {rows_min} (rows_min).")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -35,7 +35,12 @@ def judge_fleet(kind: Workload, store: Store, window: Window, results: pa.Table)
         return JUDGED.empty_table()
     predicted = _matchable(results, settings).append_column("predicted", results[settings.models.outputs[0]])
     both = predicted.join(_actuals(kind, store, window), _MATCH, join_type="inner").combine_chunks()
-    return _losses(both.filter(pc.and_(pc.is_valid(both["actual"]), pc.is_valid(both["predicted"]))))
+    return _losses(both.filter(pc.and_(_is_there(both["actual"]), _is_there(both["predicted"]))))
+
+
+def _is_there(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    is_number = pa.types.is_floating(column.type)
+    return pc.fill_null(pc.is_finite(column), False) if is_number else pc.is_valid(column)
 
 
 def check_judging(workload: str, settings: FleetSettings) -> None:
@@ -64,7 +69,8 @@ def _actuals(kind: Workload, store: Store, window: Window) -> pa.Table:
     settings: FleetSettings = kind.settings
     data = settings.source
     files = find_files(RunContext(store, kind, window, Pins())).files
-    kinds = key_kinds(settings) | {settings.judge.actual: ColumnKind.ANY}
+    is_number = settings.models.output_type == "number"
+    kinds = key_kinds(settings) | {settings.judge.actual: ColumnKind.NUMBER if is_number else ColumnKind.ANY}
     reading = read_files(store, files, data, kinds, TimeRange(window.start, window.end))
     if reading.faults and not reading.table.num_rows:
         raise next(iter(reading.faults.values()))
@@ -77,11 +83,7 @@ def _actual_column(column: pa.ChunkedArray, settings: FleetSettings) -> pa.Chunk
     """The actuals as the output is: numbers, or texts with whole numbers without a point."""
     is_number = pa.types.is_floating(column.type)
     if settings.models.output_type == "number":
-        return (
-            pa.chunked_array([pa.array(numbers_of(column), from_pandas=True)])
-            if is_number
-            else pc.cast(column, pa.float64())
-        )
+        return pa.chunked_array([pa.array(numbers_of(column), from_pandas=True)])
     whole = is_number and pc.all(pc.equal(pc.floor(column), column), min_count=0).as_py()
     return pc.cast(pc.cast(column, pa.int64()) if whole else column, pa.string())
 

@@ -14,6 +14,7 @@ from fleetscore.models.packs.bundle import Bundle
 from fleetscore.records import InputFile
 from fleetscore.sources import ColumnKind, NamedSpan, land, list_inputs, list_landings, read_table
 from fleetscore.workload import RunContext
+from fleetscore.workloads.models.estimator_names import is_classifier
 from fleetscore.workloads.models.fitting import KeyRows
 from fleetscore.workloads.models.key_counts import WindowCounts, count_keys
 from fleetscore.workloads.models.rows import key_kinds, model_keys, numbers_of
@@ -114,7 +115,7 @@ def read_training_rows(run: RunContext, keys: Sequence[str], features: Sequence[
     kinds = (
         key_kinds(settings)
         | dict.fromkeys(features, ColumnKind.NUMBER)
-        | {settings.train.target: ColumnKind.ANY}
+        | {settings.train.target: ColumnKind.ANY if is_classifier(settings.train) else ColumnKind.NUMBER}
     )
     wanted, tables, faults = pa.array(keys, pa.string()), [], {}
     files, counted = _files_of(run, wanted)
@@ -146,14 +147,24 @@ def _lost_rows(counted: pa.Table, faults: dict[str, FileError]) -> dict[str, dic
 def rows_of_key(table: pa.Table, features: Sequence[str], settings: FleetSettings, is_text: bool) -> KeyRows:
     """A key's rows that can be learned from: with a target, and with features as [expect] missing says."""
     x = np.column_stack([numbers_of(table[name]) for name in features])
-    y, known = _targets(table[settings.train.target], is_text)
+    target = table[settings.train.target]
+    fault = _find_target_fault(target, settings.train.target, is_text)
+    if fault:
+        return KeyRows(x[:0], np.empty(0), table.num_rows, fault=fault)
+    y, known = _targets(target, is_text)
+    known_targets = bool(known.any())
     policy = settings.expect.missing
     if isinstance(policy, (int, float)):
         x = np.where(np.isnan(x), policy, x)
     elif policy != PASS:
         known &= ~np.isnan(x).any(axis=1)
     known &= ~np.isinf(x).any(axis=1)
-    return KeyRows(np.ascontiguousarray(x[known]), y[known], table.num_rows)
+    without = (
+        ""
+        if is_text or known_targets
+        else f"None of {table.num_rows} rows has a number in the target {settings.train.target}."
+    )
+    return KeyRows(np.ascontiguousarray(x[known]), y[known], table.num_rows, without=without)
 
 
 def _files_of(run: RunContext, keys: pa.StringArray) -> tuple[list[InputFile], pa.Table]:
@@ -178,6 +189,21 @@ def _sorted(table: pa.Table | None, settings: FleetSettings, faults: dict[str, F
     names = table[KEY_COLUMN].to_numpy(zero_copy_only=False)
     starts = [0, *(np.flatnonzero(names[1:] != names[:-1]) + 1).tolist()] if len(names) else []
     return TrainingRows(table, [names[at] for at in starts], [*starts, len(names)], faults)
+
+
+def _find_target_fault(column: pa.ChunkedArray, name: str, is_text: bool) -> str:
+    """Why the target is none that the estimator can learn: a classifier learns classes, not numbers with
+    fractions.
+    """
+    if not is_text or not pa.types.is_floating(column.type):
+        return ""
+    broken = column.filter(pc.and_(pc.is_finite(column), pc.not_equal(pc.floor(column), column)))
+    if not len(broken):
+        return ""
+    return (
+        f"The target {name} holds numbers with fractions, such as {broken[0].as_py():g}; a classifier learns classes. "
+        "Choose a regressor, or another target."
+    )
 
 
 def _targets(column: pa.ChunkedArray, is_text: bool) -> tuple[np.ndarray, np.ndarray]:
