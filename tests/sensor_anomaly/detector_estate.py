@@ -1,4 +1,4 @@
-"""Readings of one device over two weeks, models trained on the first three, and the rows of a window."""
+"""Readings of one device over seventeen days, models trained on the first three, and the rows of a window."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,10 +16,10 @@ from fleetscore.workload import RunContext, Shard
 from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
 
 STEP_S = 600
-DAYS = 14
+DAYS = 17
 FIRST = parse_window("2026-03-01T00", Cadence.HOUR)
 TRAINED_UNTIL = FIRST.next(3 * 24)
-SPIKE = FIRST.next(13 * 24 + 5)
+SPIKE = FIRST.next(16 * 24 + 5)
 
 
 def readings(seed: int, step_s: int = STEP_S, days: int = DAYS) -> np.ndarray:

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from detector_estate import FIRST, SPIKE, put, readings, score, train
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fleetscore.errors import ModelError, SettingsError
 from fleetscore.models.model_sets import read_model_set
@@ -26,7 +28,9 @@ from fleetscore.workloads.sensor_anomaly.detect.horizon import (
     CALIBRATION_BINS,
     CONTEXT_BINS,
     HORIZON_BINS,
+    LIMIT_BINS,
     MEMORY_BINS,
+    RATED_BINS,
 )
 from fleetscore.workloads.sensor_anomaly.detect.marking import chain_marks, limit_marks
 from fleetscore.workloads.sensor_anomaly.detect.model import (
@@ -42,6 +46,7 @@ from fleetscore.workloads.sensor_anomaly.detect.model import (
 )
 from fleetscore.workloads.sensor_anomaly.detect.raw_scores import nearest, raw_scores
 from fleetscore.workloads.sensor_anomaly.detect.seasons import fit_season
+from fleetscore.workloads.sensor_anomaly.detect.severity import rate_candidates, rate_hours
 from fleetscore.workloads.sensor_anomaly.packs import write_keyed_arrays
 from fleetscore.workloads.sensor_anomaly.settings import DetectSettings, SensorSettings
 from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
@@ -51,7 +56,7 @@ DAY_BEFORE, SEASON = DETECTORS.index("day_before"), DETECTORS.index("season")
 
 @pytest.fixture(scope="module")
 def estate(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Three sensors for two weeks, one with a spike of ten deviations on the last day; trained on three days."""
+    """Three sensors for seventeen days, one with a spike of ten deviations on the last day; trained on three days."""
     store = open_store(str(tmp_path_factory.mktemp("detectors") / "store"))
     sensors = {name: readings(seed) for seed, name in enumerate(("flow", "heat", "load"))}
     place = (SPIKE.ordinal - FIRST.ordinal) * 6
@@ -79,14 +84,14 @@ def test_spike_is_marked_with_its_event_and_the_usual_is_not(estate: Store) -> N
     assert all(row["event_start"] is None and row["severity"] is not None for row in others)
 
 
-def test_window_depends_on_eleven_days_of_readings_only(estate: Store, tmp_path: object) -> None:
+def test_window_depends_on_two_weeks_of_readings_only(estate: Store, tmp_path: object) -> None:
     """A store that holds only the readings of the horizon and the window gives the same rows, bit for bit."""
     small = open_store(f"{tmp_path}/store")
     for entry in estate.list("models/"):
         small.write(entry.path, estate.read(entry.path))
     first_bin = int(SPIKE.start.timestamp() * 1_000_000) // BIN_US - HORIZON_BINS
     since = Window(Cadence.HOUR, first_bin // 12)
-    assert since.ordinal - FIRST.ordinal == 13 * 24 + 5 - 11 * 24
+    assert since.ordinal - FIRST.ordinal == 16 * 24 + 5 - 14 * 24
     sensors = {name: readings(seed) for seed, name in enumerate(("flow", "heat", "load"))}
     place = (SPIKE.ordinal - FIRST.ordinal) * 6
     sensors["heat"][place + 2 : place + 5] += 20
@@ -113,10 +118,10 @@ def test_plan_names_the_history(estate: Store) -> None:
     kind = SensorAnomaly()
     found = kind.discover(RunContext(estate, kind, SPIKE, read_pins(estate, kind.name)))
     assert any(
-        remark.startswith("Detectors read the 11 days before the window: 12 files")
+        remark.startswith("Detectors read the 14 days before the window: 15 files")
         for remark in found.remarks
     )
-    assert len(found.inputs) == 12
+    assert len(found.inputs) == 15
 
 
 def test_broken_file_before_the_window_fails_only_its_own_window(tmp_path: object) -> None:
@@ -165,26 +170,94 @@ def test_weights_are_settings(estate: Store) -> None:
         DetectSettings(kmeans8=-1)
 
 
+RATED = CALIBRATION_BINS + RATED_BINS
+
+
 def test_new_level_is_one_event_and_then_the_normal() -> None:
-    """Of a level that stays new, no more than 2 % of a week is marked, and then nothing."""
-    end = CALIBRATION_BINS + MEMORY_BINS + 4 * DAY_BINS
-    there = np.ones((1, end), bool)
-    candidates = np.zeros((1, end), bool)
-    candidates[0, CALIBRATION_BINS + MEMORY_BINS + 50 :] = True
-    marked = limit_marks(candidates, there, 0, CALIBRATION_BINS + MEMORY_BINS)
-    assert marked.sum() == round(0.02 * CALIBRATION_BINS)
-    assert marked[0, 50] and not marked[0, 100:].any()
+    """Of a level that stays new, half of what three days may have is marked, at once, and then nothing."""
+    there = np.ones((1, RATED + 4 * DAY_BINS), bool)
+    candidates = np.zeros(there.shape, bool)
+    candidates[0, RATED + 50 :] = True
+    marked = limit_marks(candidates, there, 0, RATED)
+    assert np.flatnonzero(marked[0]).tolist() == list(range(50, 59))
 
 
-def test_a_young_sensor_is_marked_at_the_pace_of_a_week() -> None:
-    """A sensor with half a day of past may be marked as often as one with a week; one that reports seldom, less often."""
-    begin = CALIBRATION_BINS + MEMORY_BINS
-    there = np.zeros((3, begin + DAY_BINS), bool)
-    there[0], there[1, begin - DAY_BINS // 2 :], there[2, ::12] = True, True, True
+def test_a_long_event_leaves_marks_for_the_next() -> None:
+    """A day after an event of hours the next one is marked as far, and a third one in the three days is not."""
+    there = np.ones((1, RATED + 4 * DAY_BINS), bool)
+    candidates = np.zeros(there.shape, bool)
+    for day in range(3):
+        begin = RATED + day * (DAY_BINS + 20)
+        candidates[0, begin : begin + 20] = True
+    marked = np.flatnonzero(limit_marks(candidates, there, 0, RATED)[0])
+    assert [int(((marked // (DAY_BINS + 20)) == day).sum()) for day in range(3)] == [9, 8, 0]
+
+
+def test_a_young_sensor_is_marked_at_its_pace() -> None:
+    """A sensor with half a day of past may be marked as often as one with a week; one that reports hourly, once in three days."""
+    there = np.zeros((3, RATED + DAY_BINS), bool)
+    there[0], there[1, RATED - DAY_BINS // 2 :], there[2, ::12] = True, True, True
     young = np.zeros_like(there)
-    young[:, begin:] = True
-    marked = limit_marks(young, there, 0, begin).sum(axis=1)
-    assert marked.tolist() == [40, 40, 3]
+    young[:, RATED:] = there[:, RATED:]
+    assert limit_marks(young, there, 0, RATED).sum(axis=1).tolist() == [9, 9, 1]
+
+
+@given(
+    st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 6, 12, 24]), st.floats(0.001, 0.6), st.floats(0.0, 0.4)
+)
+@settings(max_examples=15, deadline=None)
+def test_no_sensor_is_marked_more_than_two_percent_of_the_time(
+    seed: int, every: int, share: float, storms: float
+) -> None:
+    """Whatever is a candidate, any three days of a steady sensor have 2 % of marks at most (one, where that is
+    none), as many windows as there are, in any order; and a bin's mark depends on the horizon before it alone.
+    """
+    rng = np.random.default_rng(seed)
+    count = RATED + 6 * DAY_BINS
+    there = np.zeros((1, count), bool)
+    there[:, int(rng.integers(every)) :: every] = True
+    storm = np.repeat(rng.random((1, count // HOUR_BINS)) < storms, HOUR_BINS, axis=1)
+    candidates = there & (storm | (rng.random(there.shape) < share))
+    begins = list(range(RATED, count, 6 * HOUR_BINS))
+    found = np.zeros(there.shape, bool)
+    for begin in rng.permutation(begins).tolist():
+        first, end = begin - RATED, min(begin + 6 * HOUR_BINS, count)
+        seen = candidates[:, first:end].copy()
+        seen[:, :CALIBRATION_BINS] = False  # nothing before is rated
+        found[:, begin:end] = limit_marks(seen, there[:, first:end], first, begin)
+    counted = np.cumsum(np.pad(found[0], (1, 0)))
+    span = np.arange(RATED, count + 1)
+    most = int((counted[span] - counted[span - LIMIT_BINS]).max())
+    assert most <= max(1, 0.02 * LIMIT_BINS / every)
+    assert not (found & ~candidates).any()
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.001, 5.0))
+@settings(max_examples=4, deadline=None)
+def test_hours_that_cannot_reach_the_limit_are_left_out(seed: int, budget: float) -> None:
+    """Severities that reach the limit are those of all hours rated, bit for bit, with gaps, ties and new levels."""
+    rng = np.random.default_rng(seed)
+    first, count = 12 * int(rng.integers(0, 100)), CALIBRATION_BINS + DAY_BINS + 18
+    raw = rng.standard_gamma(1.0, (len(DETECTORS), 3, count)) * rng.integers(1, 4, (len(DETECTORS), 3, 1))
+    raw[:, :, int(rng.integers(count - 300, count)) :] *= float(rng.integers(1, 5))
+    raw[0] = np.round(raw[0])
+    raw[:, rng.random((3, count)) < rng.random() * 0.9] = np.nan
+    pack = _pack_of(3)
+    begin, end = first + CALIBRATION_BINS, first + count
+    weights = np.array(DetectSettings().weights)
+    limits = severity_limits(budget, pack.pace, pack.per_bin)
+    rated = rate_candidates(pack, raw, first, begin, end, weights, limits)
+    whole = np.concatenate([h.severity for h in rate_hours(pack, raw, first, begin, end, weights)], axis=1)
+    reach = whole >= limits[:, None]
+    assert np.array_equal(rated >= limits[:, None], reach) and np.array_equal(rated[reach], whole[reach])
+
+
+def _pack_of(sensors: int) -> DetectorPack:
+    """Detectors of sensors that report every five minutes, of which the first has no season."""
+    arrays = {name: np.ones((sensors, *shape)) for name, shape in SHAPES.items()}
+    arrays["season"][0] = np.nan
+    arrays["seen"][:] = 600.0
+    return DetectorPack(pa.array([f"a/{n}" for n in range(sensors)]), **arrays)
 
 
 def test_marks_within_the_gap_are_one_event() -> None:

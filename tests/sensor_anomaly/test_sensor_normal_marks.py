@@ -29,7 +29,7 @@ from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
 
 KEY = "pump/heat"
 PATTERN = np.array([10.0, 20.0, 20.0, -15.0, -15.0, 10.0])
-MARKED, AGAIN = (FIRST.next(day * 24 + 5) for day in (2, 13))
+MARKED, AGAIN = (FIRST.next(day * 24 + 5) for day in (2, 16))
 TRAINED = FIRST.next(4 * 24)
 
 

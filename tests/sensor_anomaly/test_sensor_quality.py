@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 
 from benchmarks.quality import PAGE, RESULT, count_events, render, with_block
-from benchmarks.sensor_methods import fleetscore_marks
+from benchmarks.sensor_methods import fleetscore_marks, judge
 from benchmarks.sensor_series import SHAPES, Series, usual_series, with_anomaly
+
+_DAY = 288  # readings every five minutes
 
 
 def test_page_shows_the_figures_that_were_measured() -> None:
@@ -46,3 +49,26 @@ def test_methods_see_the_past_only() -> None:
     place = int(np.searchsorted(series.time_s, planted.spans[0][0]))
     assert np.array_equal(before[0][:place], after[0][:place])
     assert after[1][place:].any()
+
+
+def test_no_sensor_is_marked_more_than_two_percent_of_the_time() -> None:
+    """Of new levels, storms and planted anomalies no more than 2 % of any three days is marked, whatever the budget."""
+    usual = usual_series(4, 9, 3, seed=9)
+    wild = [_with_storms(one, seed) for seed, one in enumerate(usual)]
+    judged = judge(wild)
+    for budget in (0.05, 20.0):
+        for series, (_, marks) in zip(wild, judged.marks(budget), strict=True):
+            counted = np.cumsum(np.pad(marks, (3 * _DAY, 0)))
+            assert 0 < (counted[3 * _DAY :] - counted[: -3 * _DAY]).max() <= 0.02 * 3 * _DAY, series.name
+
+
+def _with_storms(series: Series, seed: int) -> Series:
+    rng = np.random.default_rng(seed)
+    value = series.value.copy()
+    for start in rng.integers(series.trained, len(value), 12).tolist():
+        length = int(rng.integers(1, 200))
+        value[start : start + length] += rng.normal(0, 8) + rng.normal(
+            0, 3, len(value[start : start + length])
+        )
+    value[int(rng.integers(series.trained, len(value))) :] += 10.0
+    return replace(series, value=value)

@@ -69,10 +69,10 @@ def put_hours(store: Store, first: int, end: int, hours: int) -> None:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """A store with trained models and two weeks of readings, in daily files and, of the last two days, hourly ones."""
+    """A store with trained models and seventeen days of readings, in daily files and, of the last two days, hourly ones."""
     store = open_store(str(tmp_path_factory.mktemp("state") / "store"))
-    put_hours(store, 0, 288, 24)
-    put_hours(store, 288, 328, 1)
+    put_hours(store, 0, 360, 24)
+    put_hours(store, 360, 400, 1)
     train(store, SensorAnomaly())
     return store
 
@@ -269,13 +269,13 @@ def test_sensor_that_another_version_judges_is_known_to_both(fresh: Callable[[st
 
 
 def test_housekeeping_sweeps_state_that_no_window_of_the_present_reads(fresh: Callable[[str], Store]) -> None:
-    """State that was not written for twelve days goes, and is made anew when an old window is scored again."""
+    """State that was not written for fifteen days goes, and is made anew when an old window is scored again."""
     store, kind = fresh("swept"), SensorAnomaly()
     expected = score(store, kind, SPIKE)
     count = len(state_paths(store))
     now = datetime.now(UTC)
-    assert sweep(store, now + timedelta(days=11)).files.get("partial", 0) == 0
-    assert sweep(store, now + timedelta(days=13)).files["partial"] == count
+    assert sweep(store, now + timedelta(days=14)).files.get("partial", 0) == 0
+    assert sweep(store, now + timedelta(days=16)).files["partial"] == count
     assert state_paths(store) == []
     assert score(store, kind, SPIKE).equals(expected)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from detector_estate import FIRST, SPIKE, readings, score, train
+from detector_estate import DAYS, FIRST, SPIKE, readings, score, train
 
 from fleetscore import Fleet
 from fleetscore.errors import InputError, SettingsError
@@ -35,17 +36,22 @@ from fleetscore.store.base import Store
 from fleetscore.store.paths import run_id
 from fleetscore.windows import Cadence, Window, parse_window, window_at
 from fleetscore.workload import RunContext
-from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
+from fleetscore.workloads.sensor_anomaly.settings import DetectSettings, EventSettings, SensorSettings
 from fleetscore.workloads.sensor_anomaly.steps import HOUR_US
 from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
 
-BUDGET = 0.5  # so large that an event goes on for days
+SETTINGS = SensorSettings(
+    alarms_per_sensor_day=0.02,
+    detect=DetectSettings(1.0, 0.02, 0.02, 0.02, 0.02, 0.25),  # readings after a high one are not marked
+    events=EventSettings(gap_minutes=360),
+)
+"""So that an event goes on for days with few marks."""
+
 QUARTERS, HOURS = (
-    SensorAnomaly(settings=SensorSettings(window=length, alarms_per_sensor_day=BUDGET))
+    SensorAnomaly(settings=replace(SETTINGS, window=length))
     for length in (Cadence.QUARTER_HOUR, Cadence.HOUR)
 )
 STEP_S = 300
-DAYS = 14
 
 
 def series() -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -57,8 +63,8 @@ def series() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     place = (SPIKE.ordinal - FIRST.ordinal) * 3600 // STEP_S
     wave[place + 5 : place + 15] += 20
     long = readings(1, STEP_S, DAYS + 1)
-    for begin in range(place - 36 * 12, place + 4 * 12, 20):  # a mark every 100 minutes
-        long[begin] += 40 + begin - place + 36 * 12
+    for begin in range(place - 6 - 10 * 54, place + 4 * 12, 54):  # a mark every 270 minutes
+        long[begin] += 40 + begin - place + 6 + 10 * 54
     hourly = readings(2, 3600, DAYS + 1)
     return {
         "wave": (times, wave), "long": (times, long), "hourly": (np.arange(len(hourly)) * 3600 + 240, hourly),
@@ -84,7 +90,7 @@ def put(store: Store) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Two weeks of readings, and models of the first four days."""
+    """Seventeen days of readings, and models of the first four days."""
     store = open_store(str(tmp_path_factory.mktemp("lengths") / "store"))
     put(store)
     train(store, HOURS, FIRST.next(4 * 24))
@@ -138,10 +144,10 @@ def test_a_quarter_has_the_rows_of_its_hour(trained: Store, copy: Callable[[str]
 def test_a_day_has_the_rows_of_its_hours(copy: Callable[[str], Store], zone: str) -> None:
     """Days have the rows that their hours have: where they begin within an hour, where they have 23 of them (clocks of
     New York change on 8 March 2026), and where an event goes on for longer than a day."""
-    settings = SensorSettings(window=Cadence.DAY, alarms_per_sensor_day=BUDGET, timezone=zone)
+    settings = replace(SETTINGS, window=Cadence.DAY, timezone=zone)
     days, store = SensorAnomaly(settings=settings, zone=zone), copy(zone.rpartition("/")[2])
-    whole = [score(store, days, days.parse_window(key)) for key in ("2026-03-08", "2026-03-13")]
-    changed, long = (days.parse_window(key) for key in ("2026-03-08", "2026-03-13"))
+    whole = [score(store, days, days.parse_window(key)) for key in ("2026-03-08", "2026-03-16")]
+    changed, long = (days.parse_window(key) for key in ("2026-03-08", "2026-03-16"))
     assert (changed.end - changed.start).total_seconds() / 3600 == (23 if "York" in zone else 24)
     assert len(pc.unique(whole[1]["event_start"]).drop_null()) > 1
     for window, rows in zip((changed, long), whole, strict=True):
@@ -204,7 +210,11 @@ def score_nothing(store: Store, kind: SensorAnomaly, key: str) -> int:
 
 def use_quarters(store: Store) -> SensorAnomaly:
     """The workload with windows of 15 minutes by its settings."""
-    lines = f'window = "15min"\nalarms_per_sensor_day = {BUDGET}\n'
+    weights = "\n".join(f"{name} = {getattr(SETTINGS.detect, name)}" for name in DetectSettings.__slots__)
+    lines = (
+        f'window = "15min"\nalarms_per_sensor_day = {SETTINGS.alarms_per_sensor_day}\n[detect]\n{weights}\n'
+    )
+    lines += f"[events]\ngap_minutes = {SETTINGS.events.gap_minutes}\n"
     store.write("settings/sensor_anomaly.toml", lines.encode())
     kind = get_workload(store, "sensor_anomaly")
     assert isinstance(kind, SensorAnomaly)
@@ -269,7 +279,7 @@ def test_late_data_of_a_quarter_and_events_over_windows(copy: Callable[[str], St
     id, and counts once."""
     store = copy("late")
     kind = use_quarters(store)
-    windows = [*quarters_of(SPIKE)[1:], *quarters_of(SPIKE.next())[:2]]
+    windows = [*quarters_of(SPIKE)[1:], quarters_of(SPIKE.next())[0]]
     held = take_out(store, "long", windows[1])
     for window in windows:
         assert run_window(store, kind.name, window.key).state is RunState.PUBLISHED
@@ -287,7 +297,7 @@ def test_late_data_of_a_quarter_and_events_over_windows(copy: Callable[[str], St
     assert rows.cast(whole.schema).sort_by(order).equals(whole.sort_by(order))
     events = [read_events(store, read_manifest(store, kind.name, w.key)).to_pylist() for w in windows]
     ids = [{row["event"] for row in rows if row["partition"] == "pump/wave"} for rows in events]
-    assert len(ids) == 5 and set.union(*ids) == ids[0] == ids[-1] and len(ids[0]) == 1
+    assert len(ids) == 4 and set.union(*ids) == ids[0] == ids[-1] and len(ids[0]) == 1
     report = list_anomalies(store, datetime.now(UTC), workload=kind.name)
     [wave] = [e for one in report.incidents for e in one.events if e.partition == "pump/wave"]
     assert {wave.event} == ids[0] and wave.window == windows[-1].key and wave.end >= windows[-1].start
@@ -315,6 +325,6 @@ def test_switch_of_the_length_never_publishes_a_reading_twice(copy: Callable[[st
     store.write("settings/sensor_anomaly.toml", b'window = "day"\ntimezone = "Asia/Kolkata"\n')
     days = get_workload(store, name)
     [day] = list_due(store, days, RunPolicy(), SPIKE.end + timedelta(days=2))
-    assert day.key == "2026-03-15"
+    assert day.key == "2026-03-18"
     with pytest.raises(InputError, match=f"overlaps ({SPIKE.key}|{due[0].key})"):
-        submit_run(store, name, "2026-03-14", now, "test")
+        submit_run(store, name, "2026-03-17", now, "test")

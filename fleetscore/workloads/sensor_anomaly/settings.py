@@ -25,7 +25,7 @@ class DetectSettings:
     median: float = 1.0  # distance of the reading to the sensor's median
     kmeans8: float = 1.0  # distance of the last 8 bins to the nearest of the usual courses
     kmeans32: float = 1.0  # the same of the last 32 bins
-    day_before: float = 1.0  # level of the last two hours against the day before
+    day_before: float = 1.5  # level of the last two hours against the day before: the only one that sees it
     season: float = 1.0  # distance to the usual level of the hour of the day, where the history carries one
     svm: float = 0.25  # the decision value of the one-class SVM, which goes with the median
 

@@ -19,6 +19,7 @@ from fleetscore.workloads.sensor_anomaly.detect.past import Past
 from fleetscore.workloads.sensor_anomaly.detect.severity import (
     RatedHour,
     add_up,
+    rate_candidates,
     rate_first_hour,
     rate_hours,
 )
@@ -191,17 +192,18 @@ def _mark(
     pack: DetectorPack, past: Past, bins: Bins, window: int, readings: ShardReadings, rows: Int64s,
     rules: Rules, out: Assessed,
 ) -> None:  # fmt: skip
-    """Mark the readings of sensors with candidates: their last two days are rated as they were online."""
+    """Mark the readings of sensors with candidates: their last five days are rated as they were online."""
     before, begin = past.scores(np.arange(len(pack))), bins.first
     raw = np.concatenate([before.raw, past.raw], axis=2)
     first = begin - before.raw.shape[2]
-    hours = rate_hours(pack, raw, first, first + CALIBRATION_BINS, bins.end, rules.weights)
-    severity = np.concatenate([np.zeros((len(pack), CALIBRATION_BINS)), *(h.severity for h in hours)], axis=1)
+    limits = severity_limits(rules.alarms_per_sensor_day, pack.pace, pack.per_bin)
+    begin_rated = first + CALIBRATION_BINS
+    rated = rate_candidates(pack, raw, first, begin_rated, bins.end, rules.weights, limits)
+    severity = np.concatenate([np.zeros((len(pack), CALIBRATION_BINS)), rated], axis=1)
     mean = np.concatenate([before.mean, bins.mean], axis=1)
     there = np.isfinite(mean)
     count = np.concatenate([before.count, bins.count], axis=1).astype(np.int64)
     memory = begin - MEMORY_BINS
-    limits = severity_limits(rules.alarms_per_sensor_day, pack.pace, pack.per_bin)
     usual = _suppress_usual(pack, mean, first, readings, rows, limits, window, out)
     marked = limit_marks((severity >= limits[:, None]) & ~usual, there, first, memory)
     for row, sensor in enumerate(rows.tolist()):

@@ -99,6 +99,14 @@ def _fit(top: Floats, total: Floats) -> Tails:
     return Tails(np.where(usable, threshold, np.inf), width, shape)
 
 
+def least_threshold(known: Floats) -> Floats:
+    """A bound (...) that the threshold of any past is not below that holds the scores `known` (..., n), with
+    whatever others; -inf where there is none.
+    """
+    found: Floats = _largest(np.where(np.isfinite(known), known, -np.inf)).min(axis=-1)
+    return found
+
+
 def largest_of_training(raw: Floats) -> tuple[Floats, Floats]:
     """The TAIL largest raw scores of each sensor (rows), largest first, and how many scores there are."""
     there = np.isfinite(raw)

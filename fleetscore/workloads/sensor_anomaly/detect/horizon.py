@@ -15,9 +15,17 @@ readings.
 """
 
 MEMORY_BINS = DAY_BINS
-"""So many bins before an hour the limit on marks looks back, and so many more the beginning of an event."""
+"""So many bins before an hour an event may have begun."""
 
-HORIZON_BINS = CALIBRATION_BINS + CONTEXT_BINS + 2 * MEMORY_BINS
-"""So many bins before its first hour a window needs: nine days for severities, a day for the limit, a day
-for events.
+LIMIT_BINS = 3 * DAY_BINS
+"""The limit on marks holds over so many bins: three days are the fewest in which 2 % of hourly readings are
+one.
 """
+
+RATED_BINS = MEMORY_BINS + LIMIT_BINS + DAY_BINS
+"""So many bins before its first hour a window's marks need severities of: the marks of the day before, the
+three days that limit these, and the day that limits what counts in them.
+"""
+
+HORIZON_BINS = CALIBRATION_BINS + CONTEXT_BINS + RATED_BINS
+"""So many bins before its first hour a window needs: nine days for severities, five for marks."""

@@ -1,8 +1,9 @@
 """Marks and events: which bins of a sensor are anomalies, within a limit, and which of them belong together.
 
-A bin is a candidate where its severity reaches the threshold. Once the candidates of a day are more than
-TAIL_SHARE of a week's bins, what was unusual is the new normal, and further ones are not marked. Marks no
-further apart than the gap are one event.
+A bin is a candidate where its severity reaches the threshold. Marks are limited to MARKED_SHARE of the time,
+over any LIMIT_BINS of a sensor that reports steadily; half of these may fall into one day, so that an event
+that lasts leaves some to the next. Once the candidates of a day are more, what was unusual is the new
+normal, and further ones are not marked. Marks no further apart than the gap are one event.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetscore.workloads.sensor_anomaly.detect.bins import DAY_BINS, HOUR_BINS
-from fleetscore.workloads.sensor_anomaly.detect.calibration import TAIL_SHARE
-from fleetscore.workloads.sensor_anomaly.detect.horizon import CALIBRATION_BINS, MEMORY_BINS
+from fleetscore.workloads.sensor_anomaly.detect.horizon import CALIBRATION_BINS, LIMIT_BINS
 from fleetscore.workloads.sensor_anomaly.readings import Floats, Int64s
 
 Bools = npt.NDArray[np.bool_]
 
+MARKED_SHARE = 0.02
+"""A sensor is marked no more than this share of the time."""
+
 _ALLOWED_LEAST = 1
+_DAY_PART = 0.5  # of the marks of LIMIT_BINS that one day may have
+_ROUNDING = 1e-9  # 2 % of 50 is 1, whatever the product of floats says
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +43,35 @@ def limit_marks(candidates: Bools, there: Bools, first: int, begin: int) -> Bool
     """The candidates (sensors, bins) that are marked, of the bins from number `begin` on; `first` numbers
     the first bin.
 
-    `there` says which bins have readings and begins at bin `first`, CALIBRATION_BINS + MEMORY_BINS or more
-    before `begin`.
+    `there` says which bins have readings. Both begin CALIBRATION_BINS before `begin` or more, and there are
+    no candidates more than LIMIT_BINS + DAY_BINS before it that matter. Whether a bin is marked depends on
+    the bins up to it and on nothing else: of the LIMIT_BINS that end with a marked bin no more are marked
+    than `marks_allowed` gives.
     """
-    counted = _running(candidates)
-    columns = np.arange(begin - first, candidates.shape[1])
-    hour = (first + columns) // HOUR_BINS * HOUR_BINS - first
-    allowed = np.maximum(np.rint(TAIL_SHARE * _of_a_week(there, hour)), _ALLOWED_LEAST)
-    recent = counted[:, columns + 1] - counted[:, columns + 1 - MEMORY_BINS]
-    limited: Bools = candidates[:, columns] & (recent <= allowed)
-    return limited
+    hour = (first + np.arange(candidates.shape[1])) // HOUR_BINS * HOUR_BINS - first
+    known = np.maximum(hour, CALIBRATION_BINS)  # of columns before it nothing counts that is returned
+    allowed = marks_allowed(there, known)
+    of_a_day = np.ceil(_DAY_PART * allowed)
+    counted = candidates & (_trailing(candidates, DAY_BINS) <= of_a_day)
+    marked: Bools = counted & (_trailing(counted, LIMIT_BINS) <= allowed)
+    return marked[:, begin - first :]
+
+
+def marks_allowed(there: Bools, hour: Int64s) -> Floats:
+    """How many of LIMIT_BINS that end within the hours beginning at the columns `hour` may be marked:
+    MARKED_SHARE of those with readings at the pace of the week before, and one at least.
+    """
+    share = MARKED_SHARE * LIMIT_BINS / CALIBRATION_BINS
+    allowed: Floats = np.maximum(np.floor(share * _of_a_week(there, hour) + _ROUNDING), _ALLOWED_LEAST)
+    return allowed
+
+
+def _trailing(flags: Bools, bins: int) -> Int64s:
+    """How many of the last `bins` columns are set, up to each column and with it."""
+    counted = _running(flags)
+    end = np.arange(1, flags.shape[1] + 1)
+    found: Int64s = counted[:, end] - counted[:, np.maximum(end - bins, 0)]
+    return found
 
 
 def _of_a_week(there: Bools, hour: Int64s) -> Floats:

@@ -12,11 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fleetscore.workloads.sensor_anomaly.detect.bins import HOUR_BINS
-from fleetscore.workloads.sensor_anomaly.detect.calibration import Tails, fit_largest, fit_tails
+from fleetscore.workloads.sensor_anomaly.detect.bins import DAY_BINS, HOUR_BINS
+from fleetscore.workloads.sensor_anomaly.detect.calibration import (
+    LIMIT,
+    Tails,
+    fit_largest,
+    fit_tails,
+    least_threshold,
+)
 from fleetscore.workloads.sensor_anomaly.detect.horizon import CALIBRATION_BINS
 from fleetscore.workloads.sensor_anomaly.detect.model import DETECTORS, DetectorPack
 from fleetscore.workloads.sensor_anomaly.readings import Floats
+
+_ROUNDING = 1.0 - 1e-9  # so that a sum in another order misses no candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +95,27 @@ def rate_hours(
         now = raw[:, :, place : place + min(HOUR_BINS, end - hour)]
         scores = np.stack([shares[n][:, None] * tails[n].score(now[n]) for n in range(len(DETECTORS))])
         yield RatedHour(hour, tails, shares, scores)
+
+
+def rate_candidates(
+    pack: DetectorPack, raw: Floats, first: int, begin: int, end: int, weights: Floats, limits: Floats
+) -> Floats:
+    """Severity (sensors, bins) of the bins [begin, end) as `rate_hours` gives it, 0 for hours of a sensor in
+    which none can reach its limit.
+
+    A score is 0 up to the threshold of its tail and at most LIMIT, so few hours have to be rated at all.
+    """
+    shares = share_weights(pack, weights)
+    found = np.zeros((len(pack), end - begin))
+    for day in range(begin, end, DAY_BINS):
+        stop = min(day + DAY_BINS, end)
+        known = raw[:, :, stop - first - CALIBRATION_BINS : day - first]  # in the week before each hour
+        highest = raw[:, :, day - first : stop - first] > least_threshold(known)[..., None]
+        reach = LIMIT * add_up(shares[:, :, None] * highest) >= limits[:, None] * _ROUNDING
+        for hour in range(day, stop, HOUR_BINS):
+            rows = np.flatnonzero(reach[:, hour - day : hour - day + HOUR_BINS].any(axis=1))
+            if len(rows):
+                last = min(hour + HOUR_BINS, end)
+                rated = next(rate_hours(pack.rows(rows), raw[:, rows], first, hour, last, weights))
+                found[rows, hour - begin : last - begin] = rated.severity
+    return found
