@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from skl2onnx import to_onnx
 from sklearn.linear_model import LinearRegression
@@ -173,3 +174,30 @@ def test_a_forecaster_for_other_covariates_fails_its_stores(
     record = run_window(filled, "store_sales", "70")
     assert record.counts == {"failed": 6}
     assert set(read_ledger(filled, "store_sales-70")["cause"].to_pylist()) == {"feature_mismatch"}
+
+
+def graph_of(kind: int, names: list[str]) -> bytes:
+    """A graph that answers five columns from inputs of that element type: one matrix, or columns named so."""
+    width = len(feature_names()) if names == ["x"] else 1
+    inputs = [onnx.helper.make_tensor_value_info(name, kind, [None, width]) for name in names]
+    cast = onnx.helper.make_node("Cast", [names[0]], ["first"], to=onnx.TensorProto.FLOAT)
+    weights = onnx.numpy_helper.from_array(np.full((width, 5), 0.01, np.float32), "w")
+    product = onnx.helper.make_node("MatMul", ["first", "w"], ["y"])
+    answer = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [None, 5])
+    made = onnx.helper.make_graph([cast, product], "g", inputs, [answer], [weights])
+    opset = [onnx.helper.make_opsetid("", 17)]
+    return bytes(onnx.helper.make_model(made, opset_imports=opset, ir_version=8).SerializeToString())
+
+
+def test_features_with_fractions_are_not_read_as_whole_numbers(filled: LocalStore, tmp_path: Path) -> None:
+    """A graph whose matrix, or column of a feature with fractions, is int64 is refused by name; the step as int64 is not."""
+    whole = onnx.TensorProto.INT64
+    for names in (["x"], ["mean_13", "step"]):
+        path = tmp_path / f"{names[0]}.onnx"
+        path.write_bytes(graph_of(whole, names))
+        error = refuse(filled, path)
+        assert error.code == "feature_mismatch"
+        assert path.name in str(error) and f"reads {names[0]} as whole numbers" in str(error)
+    path = tmp_path / "steps.onnx"
+    path.write_bytes(graph_of(whole, ["step", "known_weeks"]))
+    assert Fleet(filled.url).import_models("store_sales", path, pin=False).version

@@ -11,6 +11,7 @@ import numpy as np
 
 from fleetscore.errors import ModelError
 from fleetscore.models.importers.folder import Imported, import_models
+from fleetscore.models.packs.base import CompiledModel
 from fleetscore.models.packs.bundle import pack_models
 from fleetscore.store.base import Store
 from fleetscore.workload import ModelSetDraft
@@ -31,6 +32,7 @@ from fleetscore.workloads.store_sales.training import learn_fallback
 from fleetscore.workloads.store_sales.whole_pieces import count_series
 
 _TRIAL_SERIES = 500
+_WHOLE_FEATURES = frozenset({"step", "known_weeks", "weeks_since_feat", "weeks_on_deal"})
 
 
 def import_forecaster(
@@ -46,6 +48,8 @@ def import_forecaster(
         raise ModelError(f"{source} holds no model file.", fix="Name a file or folder.", code="no_model")
     compiled = {key: (one.name, _model_of(one)) for key, one in files.items()}
     own = {key: own_model(name, model, settings.covariates) for key, (name, model) in compiled.items()}
+    for name, model in compiled.values():
+        _refuse_whole_inputs(name, model)
     models = join_models(own)
     panel, _ = load_history(store, settings, workload)
     tried = _try_out(models, panel, settings)
@@ -75,6 +79,24 @@ def _model_of(one: Imported) -> Any:
             field=one.name,
         ) from one.refusal
     return one.model
+
+
+def _refuse_whole_inputs(name: str, model: CompiledModel) -> None:
+    """ModelError where a graph reads features with fractions as integers, which would cut the fractions off."""
+    if model.family != "onnx":
+        return
+    import onnx
+
+    given = onnx.ModelProto.FromString(model.arrays["graph"].tobytes()).graph.input
+    features = given[: int(model.arrays["spec"][0])]
+    whole = [one.name for one in features if one.type.tensor_type.elem_type == onnx.TensorProto.INT64]
+    cut = sorted(set(whole) - _WHOLE_FEATURES)
+    if cut:
+        raise ModelError(
+            f"{name} reads {', '.join(cut)} as whole numbers (int64): the fractions of the features would be cut off.",
+            fix=f"Export it with inputs of float32 or float64; only {', '.join(sorted(_WHOLE_FEATURES))} are whole.",
+            code="feature_mismatch",
+        )
 
 
 def _try_out(models: tuple[OwnModel, ...], panel: Panel, settings: StoreSalesSettings) -> int:
