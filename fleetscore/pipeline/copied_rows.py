@@ -11,12 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fleetscore.errors import MissingBlobError, StoreError
+from fleetscore.errors import DamagedStateError, MissingBlobError, StoreError
+from fleetscore.exhaustion import raise_lack
 from fleetscore.partition_keys import join_columns
 from fleetscore.pipeline.hashing_file import HashingFile
 from fleetscore.records import PlanHead, ResultFile, RunRequest
 from fleetscore.store.base import Store
 from fleetscore.store.paths import copied_path
+from fleetscore.store.tables import UNREADABLE_TABLE
 from fleetscore.workload import Workload
 
 
@@ -66,7 +68,7 @@ def _copy(store: Store, kind: Workload, file: ResultFile, lines: pa.Table, reque
             fix=fix,
         ) from error
     with source, store.sink(target) as sink:
-        parquet = pq.ParquetFile(source)
+        parquet = _opened(source, file.path, fix)
         hashing = HashingFile(sink)
         with pq.ParquetWriter(
             pa.PythonFile(hashing, "w"), parquet.schema_arrow, **kind.parquet_options
@@ -81,6 +83,15 @@ def _copy(store: Store, kind: Workload, file: ResultFile, lines: pa.Table, reque
                 retry=False,
             )
     return ResultFile(target, rows, hashing.hexdigest(), lines.num_rows)
+
+
+def _opened(source: pa.NativeFile, path: str, fix: str) -> pq.ParquetFile:
+    """The file of results; DamagedStateError with that advice where it was cut short."""
+    try:
+        return pq.ParquetFile(source)
+    except UNREADABLE_TABLE as error:
+        raise_lack(error)
+        raise DamagedStateError(f"{path} is damaged: {error}", fix=fix, field=path) from error
 
 
 def _kept_rows(

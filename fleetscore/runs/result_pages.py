@@ -21,6 +21,7 @@ from fleetscore.runs.run_records import read_run
 from fleetscore.store.base import Store
 from fleetscore.store.paths import manifest_path, run_id, run_path
 from fleetscore.store.state_files import read_truth
+from fleetscore.store.tables import open_truth
 
 LATEST = "latest"
 """What names the newest published window."""
@@ -154,7 +155,7 @@ def _require_same(run: str, found: str, happened: str) -> None:
 
 
 def _read_slice(store: Store, file: ResultFile, start: int, count: int) -> pa.Table:
-    with store.open(file.path) as source:
+    with open_truth(store, file.path) as source:
         parquet = pq.ParquetFile(source)
         groups, before = [], 0
         for group, first, rows in _groups(parquet):

@@ -315,6 +315,24 @@ def test_a_change_is_measured_against_the_window_before_however_late_the_window_
         assert "in the published window before" in execute(store, again.request).error
 
 
+def test_a_window_is_published_whatever_became_of_the_results_before_it(store: Store) -> None:
+    """A change is measured against the newest window that can be read: one whose file is cut stops no other."""
+    pin_models(store, {"VAN-1": fitted(0)})
+    for day, factor in ((-2, 1.0), (-1, 1.0), (0, 9.0)):
+        frame = telemetry(["VAN-1"], start=MIDNIGHT + timedelta(days=day))
+        write_rows(store, frame.assign(load_kg=frame.load_kg * factor), f"{day}.parquet")
+    for window in ("2026-11-19", "2026-11-20"):
+        assert run_window(store, "vans", window).state is RunState.PUBLISHED
+    expect = b"[expect.results.kwh]\nchange = 0.01\n"
+    store.write("settings/vans.toml", store.read("settings/vans.toml") + expect)
+    path = read_manifest(store, "vans", "2026-11-20").files[0].path
+    store.write(path, store.read(path)[:-20])
+    assert "in the published window before" in run(store).error
+    store.write("settings/vans.toml", store.read("settings/vans.toml").replace(b"0.01", b"1000"))
+    again = submit_retry(store, f"vans-{WINDOW}", datetime.now(UTC), "test", only=Only.ALL)
+    assert execute(store, again.request).state is RunState.PUBLISHED
+
+
 def test_counted_files_are_not_opened_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Planning a window again reads the counts that it kept, unless they are damaged: then it counts again."""
     from fleetscore.workloads.models import key_counts

@@ -18,7 +18,7 @@ from app_host import Host
 from toy_workload import write_lines
 
 from fleetscore.app_settings import AppSettings
-from fleetscore.errors import ConflictError, InputError, MissingBlobError
+from fleetscore.errors import ConflictError, DamagedStateError, InputError, MissingBlobError
 from fleetscore.fleet.remote import RemoteFleet
 from fleetscore.operations.housekeeping import sweep
 from fleetscore.operations.repair.state_check import check_state
@@ -152,6 +152,21 @@ def test_pages_cover_every_row_once_and_belong_to_one_round(store: Store) -> Non
     with pytest.raises(ConflictError, match="since the first page"):
         find_published(store, "toy", WINDOW, found.run)
     assert find_published(store, "toy").tag != found.tag == replace(found, rows=0).tag
+
+
+def test_a_damaged_result_file_is_named_to_who_reads_and_who_retries(store: Store) -> None:
+    """A page of it says which file is cut; a retry that would copy rows from it says so, and to score the whole window."""
+    write_window(store, failing=1, count=11)
+    run_window(store, "toy", WINDOW, SMALL)
+    found = find_published(store, "toy")
+    paths = "|".join(file.path for file in found.files)
+    for file in found.files:
+        store.write(file.path, store.read(file.path)[:-20])
+    with pytest.raises(DamagedStateError, match=f"^({paths}) "):
+        read_page(store, found, 0, 5)
+    with pytest.raises(DamagedStateError, match=f"^({paths}) ") as caught:
+        execute(store, submit_retry(store, RUN, NOW, "test", partitions=("p1",)).request)
+    assert "--only all" in caught.value.fix
 
 
 def test_pages_of_held_results_belong_to_one_run(store: Store, stopped: RunRecord) -> None:

@@ -32,6 +32,7 @@ from fleetscore.partition_keys import join_columns, split_key
 from fleetscore.records import Manifest
 from fleetscore.store.base import Store
 from fleetscore.store.parallel_reads import side_by_side
+from fleetscore.store.tables import open_truth
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import Workload
 
@@ -132,7 +133,7 @@ def _read_sample(store: Store, manifest: Manifest, names: Sequence[str]) -> pa.T
     step = max(1, -(-manifest.rows // _MOST_ROWS))
     parts, number = [], 0
     for file in manifest.files:
-        with store.open(file.path) as source:
+        with open_truth(store, file.path) as source:
             parquet = pq.ParquetFile(source)
             groups = range(parquet.metadata.num_row_groups)
             mine = [group for group in groups if (number + group) % step == 0]

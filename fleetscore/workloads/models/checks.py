@@ -4,15 +4,18 @@ output.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from fleetscore.errors import DamagedStateError, MissingBlobError
 from fleetscore.records import Collected, Outcome, ResultFile
 from fleetscore.runs.manifests import find_manifest, read_latest
 from fleetscore.store.base import Store
+from fleetscore.store.tables import open_truth
 from fleetscore.windows import parse_key
 from fleetscore.workload import RunContext
 from fleetscore.workloads.models.rows import numbers_of
@@ -22,6 +25,7 @@ from fleetscore.workloads.models.verdicts import describe_problem
 _WINDOWS_BACK = 400
 """So many windows are looked at for one with results to compare with: days without data are windows too."""
 
+_log = logging.getLogger("fleetscore.checks")
 _FIX = "The results lie with the run; change [expect] if they are right, then retry the run."
 
 
@@ -70,16 +74,27 @@ def _mean_before(run: RunContext, name: str) -> float | None:
     if run.window.cadence is not last.cadence:  # published before `window` of the settings was another
         return None
     for back in range(min(_WINDOWS_BACK, last.ordinal - first.ordinal + 1)):
-        manifest = find_manifest(run.store, run.workload, last.next(-back).key)
-        values = _read_values(run.store, manifest.files, name) if manifest else np.empty(0)
+        values = _published_values(run, last.next(-back).key, name)
         if np.isfinite(values).any():
             return float(np.nanmean(values))
     return None
 
 
+def _published_values(run: RunContext, window: str, name: str) -> npt.NDArray[np.float64]:
+    """The output in a published window; none where it is not published, and, with a warning, where it cannot be
+    read: the windows after it are held to the one before.
+    """
+    try:
+        manifest = find_manifest(run.store, run.workload, window)
+        return _read_values(run.store, manifest.files, name) if manifest else np.empty(0)
+    except (DamagedStateError, MissingBlobError) as error:
+        _log.warning("%s: %s of %s is not compared with: %s", run.run, name, window, error)
+        return np.empty(0)
+
+
 def _read_values(store: Store, files: Sequence[ResultFile], name: str) -> npt.NDArray[np.float64]:
     parts = []
     for file in files:
-        with store.open(file.path) as source:
+        with open_truth(store, file.path) as source:
             parts.append(numbers_of(pq.read_table(source, columns=[name])[name]))
     return np.concatenate(parts) if parts else np.empty(0)

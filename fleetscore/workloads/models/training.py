@@ -25,6 +25,7 @@ from fleetscore.records import NOT_CHOSEN, Outcome
 from fleetscore.runs.manifests import read_latest, read_manifest
 from fleetscore.schemas import OUTCOMES, fill_table
 from fleetscore.store.paths import run_path
+from fleetscore.store.tables import open_truth
 from fleetscore.workload import ModelSetDraft, Partitions, RunContext, Shard, Trained
 from fleetscore.workloads.models.bundles import find_bundle
 from fleetscore.workloads.models.discovery import checked_settings
@@ -194,7 +195,7 @@ def _drifted(run: RunContext) -> list[str]:
         manifest = read_manifest(run.store, run.workload, latest.window) if latest else None
         if manifest is None:
             return []
-        with run.store.open(run_path(manifest.run, "drift.parquet")) as source:
+        with open_truth(run.store, run_path(manifest.run, "drift.parquet")) as source:
             table = pq.read_table(source, columns=["partition", "is_drifted"])
     except MissingBlobError:
         return []
