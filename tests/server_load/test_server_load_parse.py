@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
@@ -298,3 +299,27 @@ def test_csv_module_writes_what_we_read(line: Callable[..., str]) -> None:
     table, counts = parse_piece(piece_of(buffer.getvalue().encode()), LAYOUTS["17"])
     assert not counts.causes
     assert table["load"].to_pylist() == [25_000]
+
+
+def test_a_layout_that_does_not_fit_counts_the_lines_that_do(line: Callable[..., str]) -> None:
+    """A file is refused with the exact number of its first lines that read well, however often equal cells repeat in them."""
+    rows = [line("2016-06-01 00:00:00", "10.0.0.1", load="?" if n % 5 < 3 else n % 7) for n in range(1000)]
+    found = recognise_layout("\n".join(rows).encode())
+    assert found.problem == "unknown_layout"
+    assert "reads so in only 400 of the first 1000 lines" in found.detail
+    assert recognise_layout("\n".join(rows[:1] + rows[3:5]).encode()).layout is not None
+
+
+def test_recognising_a_layout_costs_little(line: Callable[..., str]) -> None:
+    """A thousand lines are judged in a few milliseconds of the processor, since every file is judged before it is parsed."""
+    rows = [
+        line(f"2016-06-01 {n // 60 % 24:02d}:{n % 60:02d}:{n % 59:02d}", "10.0.0.1", load=n / 8)
+        for n in range(1000)
+    ]
+    head = "\n".join(rows).encode()
+    seconds = []
+    for _ in range(5):
+        begun = time.thread_time()
+        assert recognise_layout(head).layout is not None
+        seconds.append(time.thread_time() - begun)
+    assert min(seconds) < 0.025

@@ -78,6 +78,8 @@ def split_cells(line: str) -> list[str]:
     >>> split_cells('1,"A, premium" ,"5')
     ['1', '"A, premium" ', '"5']
     """
+    if '"' not in line:
+        return line.split(",")
     cells = []
     at = 0
     while at <= len(line):

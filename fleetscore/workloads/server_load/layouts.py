@@ -5,7 +5,7 @@ declared.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from fleetscore.workloads.server_load.grammar import (
@@ -136,7 +136,7 @@ def _fit(layout: Layout, rows: list[list[str]]) -> Recognised:
         if column not in layout.columns:
             continue
         at = layout.columns.index(column)
-        good = sum(reads(row[at]) for row in rows)
+        good = _count_good((row[at] for row in rows), reads, _MINIMUM_FIT * len(rows))
         if good < _MINIMUM_FIT * len(rows):
             detail = (
                 f"In layout {layout.name} column {at + 1} should be {column}, but reads so in only {good} of the "
@@ -144,6 +144,19 @@ def _fit(layout: Layout, rows: list[list[str]]) -> Recognised:
             )
             return Recognised(None, "unknown_layout", detail)
     return Recognised(layout)
+
+
+def _count_good(cells: Iterable[str], reads: Callable[[str], bool], enough: float) -> int:
+    """How many cells read well, counted until there are enough; equal cells are read once."""
+    known: dict[str, bool] = {}
+    good = 0
+    for cell in cells:
+        if cell not in known:
+            known[cell] = reads(cell)
+        good += known[cell]
+        if good >= enough:
+            break
+    return good
 
 
 def _may_be_number(cell: str) -> bool:
