@@ -32,6 +32,7 @@ class Block:
 
 
 def sort_rows(table: pa.Table, settings: FleetSettings, keys: Sequence[str], bundle: Bundle) -> Block:
+    """The rows by partition, model key and time; rows that come in that order are not moved."""
     place = pc.index_in(
         partition_keys(table, settings), value_set=pa.array(keys, pa.string())
     ).combine_chunks()
@@ -40,14 +41,16 @@ def sort_rows(table: pa.Table, settings: FleetSettings, keys: Sequence[str], bun
     code = codes.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     where = place.to_numpy(zero_copy_only=False).astype(np.int64)
     stamps = _stamps(table, settings)
-    order = np.lexsort((stamps, code, where)) if stamps is not None else np.lexsort((code, where))
-    where, code, found = where[order], code[order], found[order]
+    columns = (where, code) if stamps is None else (where, code, stamps)
+    if not are_sorted(columns):
+        order = np.lexsort(columns[::-1])
+        table, where, code, found = table.take(pa.array(order)), where[order], code[order], found[order]
     changes = (where[1:] != where[:-1]) | (code[1:] != code[:-1])
-    starts: Indices = np.flatnonzero(np.r_[True, changes]) if len(order) else np.empty(0, np.int64)
-    offsets = np.r_[starts, len(order)].astype(np.int64)
+    starts: Indices = np.flatnonzero(np.r_[True, changes]) if len(where) else np.empty(0, np.int64)
+    offsets = np.r_[starts, len(where)].astype(np.int64)
     names = codes.dictionary.to_pylist()
     return Block(
-        table.take(pa.array(order)),
+        table.combine_chunks(),
         [keys[where[at]] for at in starts],
         [names[code[at]] for at in starts],
         np.array([found[at] for at in starts], bool),
@@ -55,18 +58,31 @@ def sort_rows(table: pa.Table, settings: FleetSettings, keys: Sequence[str], bun
     )
 
 
+def are_sorted(columns: Sequence[Indices]) -> bool:
+    """Whether rows are in order already: by the first column, equal ones by the second, and so on.
+
+    >>> are_sorted([np.array([1, 1, 2]), np.array([5, 6, 0])]), are_sorted([np.array([1, 1]), np.array([6, 5])])
+    (True, False)
+    """
+    equal: Bools | np.bool_ = np.True_
+    for column in columns:
+        if (equal & (column[1:] < column[:-1])).any():
+            return False
+        equal = equal & (column[1:] == column[:-1])
+    return True
+
+
 def choose_keys(table: pa.Table, settings: FleetSettings, bundle: Bundle) -> tuple[pa.StringArray, Bools]:
     """Each row's first key that has a model, and whether there is one."""
-    count = table.num_rows
-    chosen = np.full(count, "", object)
-    found = np.zeros(count, bool)
+    chosen: pa.Scalar | pa.StringArray = pa.scalar("", pa.string())
+    found = np.zeros(table.num_rows, bool)
     for pattern in settings.key_patterns:
         keys = model_keys(table, pattern).combine_chunks()
         keys = keys if isinstance(keys, pa.StringArray) else pa.concat_arrays(keys.chunks)
         hit = (bundle.find(keys)[0] >= 0) & ~found
-        chosen[hit] = keys.to_numpy(zero_copy_only=False)[hit]
+        chosen = pc.if_else(pa.array(hit), keys, chosen)
         found |= hit
-    return pa.array(chosen, pa.string()), found
+    return chosen, found
 
 
 def _stamps(table: pa.Table, settings: FleetSettings) -> npt.NDArray[np.int64] | None:
