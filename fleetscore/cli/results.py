@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +52,9 @@ def results(
         print_json(rows)
         return
     print_table(table.column_names, [[format_value(value) for value in row.values()] for row in rows])
+    if partition and not rows:
+        asked = "WINDOW" if window in ("", "latest") else window
+        say(f"It has no rows; why: fleetscore explain {shlex.join([workload, asked, partition])}", err=True)
     if table.num_rows > limit:
         say(f"and {table.num_rows - limit:,} more; --out FILE writes all")
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pyarrow.compute as pc
+import pytest
+
+from fleetscore.cli.program import run_command
 from fleetscore.pipeline.local import run_window
-from fleetscore.runs.ledgers import read_ledger
+from fleetscore.runs.index import index_run
+from fleetscore.runs.ledgers import read_ledger, write_ledger
 from fleetscore.store.base import Store
-from tests.model_fleets.conftest import SETTINGS, fitted, pin_models, telemetry, write_rows
+from fleetscore.windows import parse_key
+from fleetscore.workloads.models.expected import seen_partitions
+from tests.model_fleets.conftest import MIDNIGHT, SETTINGS, fitted, pin_models, telemetry, write_rows
 
 
 def test_a_depots_model_makes_no_partition_of_its_name(store: Store) -> None:
@@ -19,3 +28,34 @@ def test_a_depots_model_makes_no_partition_of_its_name(store: Store) -> None:
     rows = read_ledger(store, record.request.run).to_pylist()
     found = {row["partition"]: row["outcome"] for row in rows}
     assert found == {"VAN-1": "scored", "VAN-2": "scored", "VAN-9": "late"}
+
+
+@pytest.mark.slow
+def test_partitions_of_quarter_hours_are_expected_as_long_as_the_settings_say(store: Store) -> None:
+    """A van that was seen 500 windows ago, five days before, is late where "seen in 14 days" is what is expected."""
+    text = SETTINGS.replace("[models]", '[models]\nkey = "{depot}"')
+    store.write("settings/vans.toml", f'window = "15min"\n{text}'.encode())
+    pin_models(store, {"depot-0": fitted(0), "depot-1": fitted(1)})
+    write_rows(store, telemetry(["VAN-1", "VAN-2"]).assign(recorded_at=MIDNIGHT))
+    record = run_window(store, "vans", "2026-11-20T2300")
+    ledger = read_ledger(store, record.request.run)
+    first = parse_key(record.request.window)
+    for at in range(1, 500):
+        key = first.next(at).key
+        request = replace(record.request, run=f"vans-{key}", window=key)
+        write_ledger(store, request.run, ledger.filter(pc.equal(ledger["partition"], "VAN-1")))
+        index_run(store, replace(record, request=request))
+    assert seen_partitions(store, "vans", first.next(500), 14) == {"VAN-1", "VAN-2"}
+    assert seen_partitions(store, "vans", first.next(500), 3) == {"VAN-1"}
+
+
+def test_results_of_a_silent_partition_say_where_the_reason_is(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An empty table of a late van is followed by the command that says why."""
+    pin_models(store, {"VAN-1": fitted(0), "VAN 2": fitted(1)})
+    write_rows(store, telemetry(["VAN-1"]))
+    run_window(store, "vans", "2026-11-21")
+    words = ["results", "vans", "--window", "2026-11-21", "--partition", "VAN 2", "--store", store.url]
+    assert run_command(words) == 0
+    assert "fleetscore explain vans 2026-11-21 'VAN 2'" in capsys.readouterr().err

@@ -22,8 +22,11 @@ from fleetscore.windows import Window, parse_key
 from fleetscore.workload import RunContext
 from fleetscore.workloads.models.settings import FleetSettings, read_days
 
-_LEDGERS = 400
-"""The newest windows whose ledgers are read to find the partitions that were seen."""
+_LEDGERS = 1_500
+"""The newest windows whose ledgers are read to find the partitions that were seen: 14 days of quarter hours."""
+
+_AT_ONCE = 50
+"""Ledgers whose names are held at a time; all of them would hold each name once a window."""
 
 
 def expected_partitions(run: RunContext, bundle: Bundle | None) -> set[str]:
@@ -55,8 +58,11 @@ def seen_partitions(store: Store, workload: str, window: Window, days: int) -> s
         if line.purpose == "score" and line.state is RunState.PUBLISHED
     ]
     before = sorted((found, run) for found, run in runs if earliest <= found.start < window.start)
-    seen = side_by_side(lambda run: _with_rows(store, run), [run for _, run in before[-_LEDGERS:]])
-    return set().union(*seen)
+    newest_runs = [run for _, run in before[-_LEDGERS:]]
+    seen: set[str] = set()
+    for at in range(0, len(newest_runs), _AT_ONCE):
+        seen.update(*side_by_side(lambda run: _with_rows(store, run), newest_runs[at : at + _AT_ONCE]))
+    return seen
 
 
 def _with_rows(store: Store, run: str) -> set[str]:
