@@ -67,7 +67,10 @@ def judge_publishing(counts: Mapping[str, int], error_threshold: float) -> Verdi
             f"{bad} of {total} partitions failed or were quarantined; at most {share} may (error_threshold).",
         )
     if not total:
-        return Verdict(False, "Nothing is expected: the window has no data, and no model names a partition.")
+        return Verdict(
+            False,
+            "Nothing is expected: the window has no data that could be read, and no model names a partition.",
+        )
     if not counts.get(Outcome.SCORED, 0):
         return Verdict(False, f"None of {total} partitions was scored.")
     return Verdict(True)
