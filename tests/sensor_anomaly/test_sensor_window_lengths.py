@@ -20,6 +20,7 @@ from fleetscore import Fleet
 from fleetscore.errors import InputError, SettingsError
 from fleetscore.models.pins import read_pins
 from fleetscore.operations.anomalies import list_anomalies
+from fleetscore.operations.attention.overview import read_overview
 from fleetscore.operations.due.late_data import find_late, submit_late
 from fleetscore.operations.due.windows import list_due
 from fleetscore.operations.retiring import retire_partition
@@ -317,6 +318,8 @@ def test_switch_of_the_length_never_publishes_a_reading_twice(copy: Callable[[st
     with pytest.raises(InputError, match="another length"):
         submit_retry(store, run_id(name, SPIKE.key), now, "test", only=Only.ALL)
     assert submit_late(store, name, now) is None
+    [view] = [one for one in read_overview(store, now).workloads if one.name == name]
+    assert view.published == SPIKE.key and view.calendar.cells() == []
     fleet = Fleet(store.url)
     before = fleet.results(name, SPIKE.key)
     assert fleet.results(name).equals(before) and before.num_rows == 25

@@ -162,7 +162,7 @@ def _read_workload(
         lines = list_runs(store, name, int(cells * _RETRIES), since=f"{last_month}-01")
         latest, models = asked_latest.result(), asked_models.result()
         mutes, damage = asked_mutes.result()
-    parse = workload.parse_window if workload is not None else parse_key
+    parse = workload.stored_window if workload is not None else parse_key
     after_last = Mark.OVERDUE if known.expects_windows else Mark.MISSING
     calendar = lay_calendar(lines, parse, now, known.policy.watermark_s, cells, after_last)
     shown_cells = calendar.cells()

@@ -7,6 +7,7 @@ They are the same whenever they are made, so that a receiver that gets one again
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -192,10 +193,10 @@ def _own_facet(record: RunRecord, *, is_start: bool) -> FleetscoreRunFacet:
 def _window_times(store: Store, record: RunRecord) -> tuple[str, str] | None:
     """Start and end of what the run covers; None for windows without dates."""
     kind, request = _kind_of(store, record.request.workload), record.request
-    parse = kind.parse_window if kind is not None else parse_key
+    zone = kind.zone if kind is not None else "UTC"
     try:
-        first = parse(request.window)
-        end = parse(request.stop).start if request.stop else first.end
+        first = replace(parse_key(request.window), zone=zone)
+        end = replace(parse_key(request.stop), zone=zone).start if request.stop else first.end
         return first.start.isoformat(), end.isoformat()
     except FleetscoreError:
         return None
