@@ -176,14 +176,16 @@ def test_a_forecaster_for_other_covariates_fails_its_stores(
     assert set(read_ledger(filled, "store_sales-70")["cause"].to_pylist()) == {"feature_mismatch"}
 
 
-def graph_of(kind: int, names: list[str]) -> bytes:
-    """A graph that answers five columns from inputs of that element type: one matrix, or columns named so."""
+def graph_of(kind: int, names: list[str], rows: int | None = None) -> bytes:
+    """A graph that answers five columns from inputs of that element type: one matrix, or columns named so; of
+    any number of rows, or of one number alone.
+    """
     width = len(feature_names()) if names == ["x"] else 1
-    inputs = [onnx.helper.make_tensor_value_info(name, kind, [None, width]) for name in names]
+    inputs = [onnx.helper.make_tensor_value_info(name, kind, [rows, width]) for name in names]
     cast = onnx.helper.make_node("Cast", [names[0]], ["first"], to=onnx.TensorProto.FLOAT)
     weights = onnx.numpy_helper.from_array(np.full((width, 5), 0.01, np.float32), "w")
     product = onnx.helper.make_node("MatMul", ["first", "w"], ["y"])
-    answer = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [None, 5])
+    answer = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [rows, 5])
     made = onnx.helper.make_graph([cast, product], "g", inputs, [answer], [weights])
     opset = [onnx.helper.make_opsetid("", 17)]
     return bytes(onnx.helper.make_model(made, opset_imports=opset, ir_version=8).SerializeToString())
@@ -201,3 +203,12 @@ def test_features_with_fractions_are_not_read_as_whole_numbers(filled: LocalStor
     path = tmp_path / "steps.onnx"
     path.write_bytes(graph_of(whole, ["step", "known_weeks"]))
     assert Fleet(filled.url).import_models("store_sales", path, pin=False).version
+
+
+def test_a_graph_of_one_number_of_rows_is_refused_with_what_helps(filled: LocalStore, tmp_path: Path) -> None:
+    """A graph that takes a single row at a time is named, and the advice is not to export it as what it is already."""
+    path = tmp_path / "single.onnx"
+    path.write_bytes(graph_of(onnx.TensorProto.FLOAT, ["x"], rows=1))
+    error = refuse(filled, path)
+    assert error.code == "not_proven" and "single.onnx" in str(error)
+    assert "any number of rows" in error.fix

@@ -30,6 +30,9 @@ from fleetscore.models.packs.proof import Proof, prove
 _REASON_LIMIT = 300
 _EXPORT = "Export it as ONNX."
 _EXPORT_OR_TRUST = "Export it as ONNX, or keep it in its library with --trust-pickles."
+_EXPORT_AGAIN = (
+    "Export the graph again: it takes any number of rows as one matrix, or columns, and answers floats."
+)
 
 _warm: set[str] = set()
 
@@ -152,6 +155,13 @@ def compile_proven(loaded: LoadedModel, request: Mapping[str, Any]) -> tuple[Com
     why = "; ".join(dict.fromkeys(reasons))[:1000] or "no family fits it"
     raise ModelError(
         f"The model ({loaded.description}) has no pack that is proven: {why}.",
-        fix=request.get("fix") or (_EXPORT if request["trusted"] else _EXPORT_OR_TRUST),
+        fix=request.get("fix") or _way_out(loaded, request),
         code="not_proven",
     )
+
+
+def _way_out(loaded: LoadedModel, request: Mapping[str, Any]) -> str:
+    """What may help a model that no pack is proven for."""
+    if loaded.description.startswith("ONNX:"):
+        return _EXPORT_AGAIN
+    return _EXPORT if request["trusted"] else _EXPORT_OR_TRUST
