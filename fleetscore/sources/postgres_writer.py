@@ -18,6 +18,9 @@ _NAME_BYTES = 63
 _SHAPE = "fleetscore_shape"
 """A temporary table without rows, by which the driver says what type a column gets."""
 
+_LOCKABLE = frozenset({"r", "p"})
+"""Tables and partitioned tables, as the catalogue names them."""
+
 
 @dataclass(frozen=True, slots=True)
 class PostgresTable:
@@ -29,7 +32,13 @@ class PostgresTable:
     text_types = frozenset({"text", "character varying", "character"})
 
     def columns(self) -> Mapping[str, str]:
-        """The table's columns with their types; none where there is no such table."""
+        """The table's columns with their types, which nobody changes before the transaction ends; none where
+        there is no such table.
+        """
+        self.cursor.execute("SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1)", (self._quoted,))
+        kinds = {kind for (kind,) in self.cursor.fetchall()}
+        if kinds & _LOCKABLE:  # else a change of type under way is seen only where the rows are there already
+            self.cursor.execute(f"LOCK TABLE {self._quoted} IN ROW EXCLUSIVE MODE")
         return self._described(self._quoted)
 
     def types_of(self, schema: pa.Schema) -> Mapping[str, str]:

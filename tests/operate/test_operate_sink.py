@@ -189,6 +189,33 @@ def test_a_table_that_another_session_keeps_is_tried_again(sunk: Store, server: 
 
 
 @pytest.mark.slow
+def test_a_type_that_another_session_is_changing_is_seen(sunk: Store, server: PostgresServer) -> None:
+    """The table's columns are those that it has when the writer gets it: no number is read as another's bytes."""
+    server.run('CREATE TABLE forecasts ("window" text, km double precision)')
+    piece = pa.table({"km": [1.5, 2.5]})
+    found: list[Exception] = []
+
+    def write() -> None:
+        try:
+            replace_window(
+                connection_named(VARIABLE), "forecasts", "window", WINDOWS[0], [piece], limit_s=60.0
+            )
+        except InputError as error:
+            found.append(error)
+
+    with dbapi.connect(server.url) as other, other.cursor() as cursor:
+        cursor.execute("ALTER TABLE forecasts ALTER km TYPE bigint")
+        writer = threading.Thread(target=write)
+        writer.start()
+        while not server.run("SELECT 1 FROM pg_locks WHERE NOT granted"):
+            assert writer.is_alive()
+        other.commit()
+        writer.join()
+    assert "Column km of forecasts is bigint" in str(found)
+    assert server.run("SELECT count(*) FROM forecasts") == [(0,)]
+
+
+@pytest.mark.slow
 def test_a_table_without_the_window_s_column_is_refused(sunk: Store, server: PostgresServer) -> None:
     """Rows could not be replaced in it: they would stay beside the new ones; what was there stays as it was."""
     sink_window(sunk, "toy", WINDOWS[0], NOW)
