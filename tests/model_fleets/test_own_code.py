@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -295,6 +296,35 @@ def test_an_error_that_is_no_exception_costs_its_partition_alone(
     assert {van for van in VANS if found[van][1] == "own_code_failed"} == set(VANS[:4])
     assert "Stop: enough" in found["VAN-3"][2]
     assert {found[van][0] for van in VANS[4:]} == {"scored"}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked on this system")
+@pytest.mark.parametrize("ends", ["raise ValueError('the child')", "return rows"])
+def test_a_process_that_the_code_forks_never_scores_on(
+    own: Store, write_code: Callable[[str], Path], tmp_path: Path, ends: str
+) -> None:
+    """A forked child in which the function raises or returns ends there; its parent's answer is published."""
+    children = tmp_path / "children"
+    write_code(
+        f"""
+        import os
+        from fleetscore import partitioned
+
+        @partitioned(output={{"kwh": "float64"}})
+        def predict(rows, model):
+            child = os.fork()
+            if child == 0:
+                {ends}
+            with open({str(children)!r}, "a") as file:
+                file.write(f"{{os.getpid()}} {{os.waitpid(child, 0)[1] >> 8}}\\n")
+            return rows.assign(kwh=1.0)
+        """
+    )
+    record = run_window(own, "vans", WINDOW)
+    assert record.state is RunState.PUBLISHED
+    assert set(published(own)["kwh"]) == {1.0}
+    parents = [line.split() for line in children.read_text().splitlines()]
+    assert parents == [[str(os.getpid()), "1"]] * len(VANS)
 
 
 def test_arrow_tables_and_partitions_without_a_model(own: Store, write_code: Callable[[str], Path]) -> None:

@@ -4,9 +4,11 @@ model.
 
 from __future__ import annotations
 
+import os
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 
 import numpy as np
@@ -128,7 +130,8 @@ def _ask(
     model = find_own_model(bundle, key)
     given = rows if own.rows == "arrow" else rows.to_pandas()
     try:
-        answer = own(given, model)
+        with _forked_children_end():
+            answer = own(given, model)
     except BaseException as error:  # code of the user's: one partition's failure
         if _is_interrupt(error):
             raise
@@ -139,6 +142,19 @@ def _ask(
             field=partition,
         ) from error
     return fit_answer(answer, schema, rows.num_rows)
+
+
+@contextmanager
+def _forked_children_end() -> Iterator[None]:
+    """End a process that the block forked: where the function returns or raises in it, it would score on beside
+    its parent, and write the same files.
+    """
+    parent = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() != parent:
+            os._exit(1)
 
 
 def _is_interrupt(error: BaseException) -> bool:
