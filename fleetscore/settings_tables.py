@@ -22,6 +22,9 @@ from fleetscore.typed_json import convert_value
 Settings = TypeVar("Settings")
 AnyError = TypeVar("AnyError", bound=FleetscoreError)
 
+CHOICES = "choices"
+"""The metadata of a field that takes only some values of its enum: those that it takes."""
+
 _WHERE = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 _STEP = re.compile(r"\.(?P<name>[^.\[\]]+)|\[(?P<number>\d+|\.\.\.)\]")
 _WORD = re.compile(r"[\w-]+(?:\.[\w-]+)*")
@@ -134,13 +137,16 @@ def _with_choices(message: str, kind: Any) -> str:
     found = _WHERE.search(message)
     if not message.startswith("Invalid enum value") or found is None:
         return message
+    only: Sequence[str] = ()
     for step in _STEP.finditer(found["path"]):
+        limited = {one.name: one.metadata.get(CHOICES, ()) for one in fields(kind)} if step["name"] else {}
+        only = limited.get(step["name"], ())
         kind = (
             get_type_hints(kind)[step["name"]]
             if step["name"]
             else get_args(kind)[-1 if step["number"] == "..." else 0]
         )
-    choices = get_args(kind) if get_origin(kind) is Literal else [str(one) for one in kind]
+    choices = get_args(kind) if get_origin(kind) is Literal else [str(one) for one in only or kind]
     return f"{message[: found.start()]}; it must be one of {', '.join(choices)}{found[0]}"
 
 

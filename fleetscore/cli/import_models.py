@@ -12,7 +12,7 @@ import click
 from fleetscore.cli.models import print_set
 from fleetscore.cli.options import (
     WORKLOAD,
-    announce_new,
+    announcing_new,
     json_option,
     store_option,
 )
@@ -62,7 +62,7 @@ def import_models(
 
     Models of a kind that takes a fleet come by key: file or folder names give the key. What cannot be
     imported is named with the reason, and the others are imported. Pickles are executed only with
-    --trust-pickles, on this machine.
+    --trust-pickles, on this machine. Exit code: 0, or 10 if a file was refused.
     """
     from fleetscore.capabilities import ImportsFleets, require
     from fleetscore.cli.render import print_json
@@ -76,11 +76,11 @@ def import_models(
         return
     if add or trusted or manifest:
         require(kind, ImportsFleets)
-    announce_new(fleet)
     imported = fleet.import_set(workload, source)
     if imported.lost and pin and not yes:
         _confirm_lost(imported.lost, "partitions")
-    stored = fleet.store_import(workload, imported, source, pin=pin)
+    with announcing_new(fleet):
+        stored = fleet.store_import(workload, imported, source, pin=pin)
     if as_json:
         print_json(stored)
         return
@@ -114,15 +114,15 @@ def import_by_key(
     if imported.lost and pin and not yes:
         _confirm_lost(imported.lost, "keys", ". --add keeps them")
     stored = fleet.store_import(workload, imported, source, pin=pin)
-    if as_json:
-        print_json({"set": stored, "counts": imported.counts})
-        return
     counts = imported.counts
-    click.echo(
-        f"{counts['replaced']} replaced, {counts['new']} new, {counts['kept']} kept, {counts['refused']} refused"
-    )
-    print_set(stored, is_current=pin)
-    _print_absent(imported.absent, workload)
+    if as_json:
+        print_json({"set": stored, "counts": counts})
+    else:
+        click.echo(
+            f"{counts['replaced']} replaced, {counts['new']} new, {counts['kept']} kept, {counts['refused']} refused"
+        )
+        print_set(stored, is_current=pin)
+        _print_absent(imported.absent, workload)
     if counts["refused"]:
         click.get_current_context().exit(10)
 

@@ -176,12 +176,25 @@ def _watch(process: subprocess.Popen[bytes], is_over: threading.Event, is_lost: 
 
 
 def _lost(process: subprocess.Popen[bytes], log: Path) -> CapacityError:
-    words = log.read_text(errors="replace")[-500:].strip()
+    words = last_lines(log.read_text(errors="replace"), 500)
     return CapacityError(
         f"{_NAMES[log.stem]} ended with code {process.returncode} while the local cloud was using it. {words}".strip(),
         fix=f"See {log}; then run the command again: it goes on with what is stored.",
         code="service_lost",
     )
+
+
+def last_lines(text: str, limit: int) -> str:
+    """The last whole lines of at most `limit` characters in all; the end of a last line that is longer.
+
+    >>> last_lines("one line\\nanother\\n", 10)
+    'another'
+    """
+    text = text.strip()
+    if len(text) <= limit:
+        return text
+    cut, newline, whole = text[-limit - 1 :].partition("\n")
+    return whole if newline else f"...{cut[1:]}"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -202,7 +215,7 @@ def _wait(
         if found:
             return found
         time.sleep(0.02)
-    words, code = log.read_text(errors="replace")[-2000:].strip(), process.poll()
+    words, code = last_lines(log.read_text(errors="replace"), 2000), process.poll()
     ending = f"did not start within {_START_TIMEOUT_S:g} s" if code is None else f"ended with code {code}"
     raise CapacityError(
         f"{_NAMES[log.stem]} {ending} before it could be used. {words}".strip(), fix=f"See {log}."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fleetscore.cli.options import announce_new, json_option, store_option
+from fleetscore.cli.options import announcing_new, json_option, store_option
 from fleetscore.cli.text import say, visible
 
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ def new(
 
     fleet = Fleet(store_url)
     asked = _asked(fleet, name, copy, options)
-    announce_new(fleet)
-    with progress_of(f"new {name}") as progress:
+    with announcing_new(fleet), progress_of(f"new {name}") as progress:
         files = ImportProgress(progress)
         proposal, stored = fleet.new_workload(asked, files.report)
     if as_json:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 
 WORKLOAD = click.argument("workload")
+_RUN_END = re.compile(r"-\d[\dTW-]*(-r\d+)?$")  # the window and the round at the end of a run's id
 
 
 def absolute_url(_context: click.Context, _option: click.Parameter, value: str) -> str:
@@ -151,9 +152,10 @@ def open_fleet(store_url: str, host_url: str, key: str, token: str = "") -> Flee
 
 def named_partition(fleet: FleetBase, words: tuple[str, ...]) -> tuple[str, str]:
     """The run and the partition that RUN PARTITION or WORKLOAD WINDOW PARTITION name; InputError for a
-    window without a run.
+    window without a run, and UsageError where no partition is named.
     """
     if len(words) == 2:
+        _check_partition(*words)
         return words[0], words[1]
     if len(words) != 3:
         raise click.UsageError("Give RUN PARTITION, or WORKLOAD WINDOW PARTITION.")
@@ -169,6 +171,27 @@ def named_partition(fleet: FleetBase, words: tuple[str, ...]) -> tuple[str, str]
             field="window",
         )
     return newest[window].run, partition
+
+
+def _check_partition(run: str, partition: str) -> None:
+    """UsageError where the words are a workload and a window: a run's id ends in its window."""
+    if not _is_window(partition) or _RUN_END.search(run):
+        return
+    context = click.get_current_context()
+    raise click.UsageError(
+        f"{run} and {partition} name a workload and a window; the partition is missing. "
+        f"Write: {context.command_path} {run} {partition} PARTITION"
+    )
+
+
+def _is_window(text: str) -> bool:
+    from fleetscore.errors import InputError
+    from fleetscore.windows import parse_key
+
+    try:
+        return parse_key(text).key == text
+    except InputError:
+        return False
 
 
 def _other_window(workload: str, window: str, ran: list[str]) -> str:
@@ -201,6 +224,17 @@ def announce_new(fleet: Fleet) -> None:
     """Say that the store is about to be created, where it does not exist yet."""
     if not fleet.exists:
         say(f"There is no store at {fleet.url} yet: it is created now.", err=True)
+
+
+@contextmanager
+def announcing_new(fleet: Fleet) -> Iterator[None]:
+    """Say that the block created the store, where it did; a refusal before anything is written does not."""
+    is_new = not fleet.exists
+    try:
+        yield
+    finally:
+        if is_new and fleet.exists:
+            say(f"There was no store at {fleet.url}: it was created.", err=True)
 
 
 def _check_place(host_url: str) -> None:

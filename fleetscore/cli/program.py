@@ -18,6 +18,7 @@ from fleetscore.cli.commands import PIPE_CLOSED, fleetscore
 from fleetscore.cli.text import say
 from fleetscore.errors import FleetscoreError, InputError, MissingBlobError, ModelError
 
+_SECRETS = ("--host", "--key", "--token")
 UNEXPECTED = 1
 USAGE = 2
 INTERRUPTED = 130
@@ -152,8 +153,29 @@ def _unexpected(arguments: Sequence[str]) -> int:
     if "--debug" in arguments:
         traceback.print_exc()
     else:
-        say(f"See where it happened: fleetscore --debug {shlex.join(arguments)}", err=True)
+        shown = shlex.join(_without_secrets(arguments))
+        say(f"See where it happened: fleetscore --debug {shown}", err=True)
     return UNEXPECTED
+
+
+def _without_secrets(arguments: Sequence[str]) -> list[str]:
+    """The arguments with *** for keys, tokens and the password in an app's address."""
+    shown: list[str] = []
+    option = ""
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if equals and name in _SECRETS:
+            shown.append(f"{name}={_masked(name, value)}")
+        else:
+            shown.append(_masked(option, argument) if option in _SECRETS else argument)
+        option = argument
+    return shown
+
+
+def _masked(option: str, value: str) -> str:
+    from fleetscore.fleet.app_answers import mask_password
+
+    return mask_password(value) if option == "--host" else "***"
 
 
 def _print_error(what: str, then: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleetscore.cli.options import WORKLOAD, announce_new, json_option, store_option
+from fleetscore.cli.options import WORKLOAD, announcing_new, json_option, store_option
 from fleetscore.cli.text import say
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ def samples(workload: str, scale: float, seed: int, form: str | None, store_url:
 
     fleet = Fleet(store_url)
     find_workload(fleet.opened, workload)
-    announce_new(fleet)
     write = fleet.capture_samples if form == "capture" else fleet.samples
-    report = write(workload, scale=scale, seed=seed)
+    with announcing_new(fleet):
+        report = write(workload, scale=scale, seed=seed)
     if as_json:
         facts = {
             "partitions": report.partitions,

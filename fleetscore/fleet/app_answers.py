@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 
@@ -35,21 +36,51 @@ _KINDS: dict[int, type[FleetscoreError]] = {
 
 
 def check_address(url: str) -> str:
-    """The app's address without what follows it; InputError for what cannot be one.
+    """The app's address without a user, a password and what follows it; InputError for what cannot be one.
 
-    >>> check_address("http://localhost:7071/api/")
+    >>> check_address("http://ann:secret@localhost:7071/api/")
     'http://localhost:7071'
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not _is_address(url):
+        shown = mask_password(url)
         raise InputError(
-            f"{url!r} is not the address of an app.",
-            fix=f"Write http://{url} for a host of this machine."
+            f"{shown!r} is not the address of an app.",
+            fix=f"Write http://{shown} for a host of this machine."
             if "://" not in url
-            else "Write https://...",
+            else "Write https://HOST or http://HOST:PORT; in a password, write @ as %40, / as %2F.",
             field="host",
         )
-    return url.rstrip("/").removesuffix("/api")
+    parts = urlsplit(url)
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return bare.rstrip("/").removesuffix("/api")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # ValueError where it is no number
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def sign_in_of(url: str) -> tuple[str, str] | None:
+    """User and password of an address; None where it has none.
+
+    >>> sign_in_of("https://ann:p%40ss@example.com")
+    ('ann', 'p@ss')
+    """
+    parts = urlsplit(url)
+    return (unquote(parts.username or ""), unquote(parts.password or "")) if "@" in parts.netloc else None
+
+
+def mask_password(url: str) -> str:
+    """The address with *** for its user and password, also where it is misspelt.
+
+    >>> mask_password("http://ann:a/b@example.com/api")
+    'http://***@example.com/api'
+    """
+    return re.sub(r"^(\w+:/+)?.*@", r"\1***@", url, flags=re.DOTALL)
 
 
 def part(text: str) -> str:

@@ -13,7 +13,7 @@ import requests
 
 from fleetscore.errors import HostUnreachableError, StoreError
 from fleetscore.fleet.answers import Answers, BackfillStarted, BackfillStatus, Started
-from fleetscore.fleet.app_answers import check_address, error_of, needs_store, part
+from fleetscore.fleet.app_answers import check_address, error_of, needs_store, part, sign_in_of
 from fleetscore.fleet.base import FleetBase
 from fleetscore.fleet.following import call_with_retries
 from fleetscore.typed_json import decode_json
@@ -54,10 +54,11 @@ class RemoteFleet(FleetBase):
 
     def __init__(self, url: str, key: str = "", token: str = "") -> None:
         """Ask the app at `url`, with a function key if it demands one, or signed in with a bearer `token`;
-        InputError for what is no such address.
+        InputError for what is no such address. A user and password in `url` are sent, and never shown.
         """
         self.url = check_address(url)
         self._session = requests.Session()
+        self._session.auth = sign_in_of(url)
         if key:
             self._session.headers["x-functions-key"] = key
         if token:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from fleetscore.errors import FileError
+from fleetscore.sources.formats import find_misnamed
 from fleetscore.sources.request import Request
 
 PIECE_BYTES = 4 << 20
@@ -116,7 +117,11 @@ def _check_start(path: str, block: bytes, encoding: str) -> None:
     if encoding == _UTF8 and block.startswith(_WIDE_MARKS):
         raise _bad_encoding(path, "it is UTF-16")
     head = block[:4096]
-    if not encoding.startswith(("utf-16", "utf-32")) and head.count(0) > len(head) // 8:
+    is_wide = encoding.startswith(("utf-16", "utf-32"))
+    misnamed = None if is_wide else find_misnamed(path, head)
+    if misnamed is not None:
+        raise FileError(f"{path} is {misnamed.what}.", fix=misnamed.fix, code="unreadable_file", field=path)
+    if not is_wide and head.count(0) > len(head) // 8:
         raise _bad_encoding(path, "it is binary")
 
 

@@ -11,6 +11,9 @@ _BY_SUFFIX = {
     ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
     ".parquet": "parquet", ".avro": "avro",
 }  # fmt: skip
+_PACKED = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
+_ARCHIVE = b"PK\x03\x04"
+_PARQUET = b"PAR1\x15"  # its mark, and the first byte of a header: a column may be called PAR1
 _TEXT = ("csv", "tsv", "jsonl")
 _DATA_WORDS = (
     ".csv", ".tsv", ".json", ".parquet", ".avro", ".orc", ".xlsx", ".xls", ".feather", ".arrow", ".txt", ".log", ".dat",
@@ -43,6 +46,35 @@ def format_of(path: str, declared: str = "") -> FileFormat | None:
     if found is None or (compression and found not in _TEXT):
         return None
     return FileFormat(found, compression)
+
+
+@dataclass(frozen=True, slots=True)
+class Misnamed:
+    """What a file is that is named as text, and what to do about it."""
+
+    what: str
+    fix: str
+
+
+def find_misnamed(path: str, head: bytes) -> Misnamed | None:
+    """What a file whose text begins with `head` is instead of text: packed, or Parquet; None for anything
+    else.
+
+    >>> find_misnamed("a/b.csv", bytes.fromhex("1f8b0800")).fix
+    'Name it a/b.csv.gz, or unpack it.'
+    """
+    packed = next((kind for kind, mark in _PACKED.items() if head.startswith(mark)), "")
+    if packed:
+        suffix = next(suffix for suffix, kind in COMPRESSIONS.items() if kind == packed)
+        is_named = path.lower().endswith(tuple(COMPRESSIONS))
+        fix = "Unpack it once." if is_named else f"Name it {path}{suffix}, or unpack it."
+        return Misnamed(f"compressed with {packed}{', twice' if is_named else ''}", fix)
+    if head.startswith(_ARCHIVE):
+        return Misnamed("a ZIP archive or an Excel workbook", "Unpack it, or export it as CSV.")
+    if head.startswith(_PARQUET):
+        stem = path.rpartition(".")[0] or path
+        return Misnamed("a Parquet file", f'Name it {stem}.parquet, or set format = "parquet" in [data].')
+    return None
 
 
 def looks_like_data(path: str) -> bool:

@@ -1,11 +1,13 @@
 """Errors: one line what, one line what to do, and an exit code that says whose fault it is."""
 
 import sys
+from pathlib import Path
 
 import pytest
 from said import Command
 
 from fleetscore.cli.__main__ import run_command
+from fleetscore.store import open_store
 from fleetscore.store.base import Store
 
 
@@ -73,6 +75,56 @@ def test_an_extra_that_is_not_installed_is_named(
         "Error: cryptography is not installed.",
         "Install it: pip install 'fleetscore[cloud]'",
     ]
+
+
+@pytest.mark.parametrize("name", ["explain", "replay"])
+def test_a_workload_and_a_window_without_a_partition_are_told_how_to_go_on(
+    command: Command, name: str
+) -> None:
+    """The error names what is missing and the whole spelling; a word that is no window is taken as a partition."""
+    said = command(name, "vans", "2026-11-21")
+    assert said.code == 2
+    assert "the partition is missing" in said.err
+    assert f"{name} vans 2026-11-21 PARTITION" in said.err
+    for words in (
+        ("toy-108", "17"),
+        ("toy-2026-W47-r2", "2026-11-21"),
+        ("vans", "van-1"),
+        ("vans", "2026-13-41"),
+    ):
+        assert f"There is no run {words[0]!r}" in command(name, *words).err
+
+
+def test_samples_that_are_refused_announce_no_store(
+    tmp_path: Path, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A new store is said only where it was created."""
+    missing = open_store(str(tmp_path / "new"))
+    refused = command("samples", "store_sales", "--as", "capture", store=missing)
+    assert (refused.code, "There was no store" in refused.err, missing.exists()) == (2, False, False)
+    made = command("samples", "sensor_anomaly", "--scale", "0.01", store=missing)
+    assert made.code == 0
+    assert f"There was no store at {missing.url}: it was created." in made.err
+    assert (
+        "There was no store" not in command("samples", "sensor_anomaly", "--scale", "0.01", store=missing).err
+    )
+
+
+def test_an_unexpected_error_repeats_no_key_and_no_password(
+    command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command that shows more has *** for what was secret, and the rest as it was typed."""
+
+    def fail(*_arguments: object) -> None:
+        raise RuntimeError("the disk is on fire")
+
+    monkeypatch.setattr("fleetscore.fleet.remote.RemoteFleet.runs", fail)
+    for host in (["--host", "http://ann:s3cret@h/api"], ["--host=http://ann:s3cret@h/api"]):
+        for key in (["--key", "s3cret"], ["--token=s3cret"]):
+            assert run_command(["runs", *host, *key, "--limit", "3"]) == 1
+            told = capsys.readouterr().err
+            assert "s3cret" not in told
+            assert "http://***@h/api" in told and "--limit 3" in told
 
 
 def test_an_unknown_command_gets_the_nearest_known_one(command: Command) -> None:

@@ -5,7 +5,12 @@ import importlib
 import inspect
 import subprocess
 import sys
+import traceback
+from base64 import b64encode
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 
 import pytest
 from app_host import Host
@@ -14,6 +19,7 @@ from toy_workload import write_lines
 
 import fleetscore
 from fleetscore import Fleet, InputError, RemoteFleet, connect
+from fleetscore.errors import HostUnreachableError, StoreError
 from fleetscore.fleet.base import FleetBase
 from fleetscore.store.base import Store
 
@@ -116,6 +122,52 @@ def test_what_is_no_address_is_refused(address: str) -> None:
     """InputError says how to write an address; nothing is asked."""
     with pytest.raises(InputError, match="is not the address of an app"):
         RemoteFleet(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ann:s3cret@host", "http://ann:s3c/ret@host", "ftp://ann:s3cret@host", "http://ann:s3cret@host:port", "http://ann:s3cret@",
+        "http://ann:s3cret@[::1", "http://ann:s3c@ret@host:x", "http:/ann:s3cret@host", "http://ann:s3c#ret@host:x",
+    ],
+)  # fmt: skip
+def test_a_password_in_a_wrong_address_is_not_repeated(address: str) -> None:
+    """The refusal shows the rest of the address."""
+    with pytest.raises(InputError, match="is not the address of an app") as refused:
+        RemoteFleet(address)
+    assert "s3c" not in str(refused.value)
+    assert "ret" not in str(refused.value)
+
+
+class _Sulking(BaseHTTPRequestHandler):
+    """Answers 500 to everything, and keeps how callers signed in."""
+
+    seen: ClassVar[list[str | None]] = []
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self.seen.append(self.headers["authorization"])
+        self.send_error(500)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+def test_a_password_in_an_address_is_sent_and_in_no_error() -> None:
+    """User and password sign in with the web server before the app; what it answers, or that it does not, is told
+    without them.
+    """
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Sulking) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        app = RemoteFleet(f"http://ann:s3%40cret@127.0.0.1:{server.server_port}/api/")
+        with pytest.raises(StoreError, match="answered 500") as answered:
+            app.show("toy-1")
+        server.shutdown()
+    with pytest.raises(HostUnreachableError, match="No app answers at http://127") as silent:
+        app.show("toy-1")
+    assert _Sulking.seen[0] == "Basic " + b64encode(b"ann:s3@cret").decode()
+    for error in (answered.value, silent.value):
+        assert "cret" not in "".join(traceback.format_exception(error))
 
 
 def test_a_store_that_does_not_exist_is_refused(tmp_path: Path) -> None:

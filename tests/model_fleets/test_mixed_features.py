@@ -111,6 +111,23 @@ def test_a_column_that_one_file_lacks_fails_only_who_takes_it_from_there(fleet: 
     np.testing.assert_allclose(found[found.van_id == "VAN-3"].kwh, heavy().predict(frame), rtol=1e-12)
 
 
+def test_numbers_that_were_filled_in_are_counted(fleet: Store) -> None:
+    """The detail of a partition says how many of the numbers that its own model takes were filled in; of one with none
+    nothing.
+    """
+    fleet.write("settings/vans.toml", fleet.read("settings/vans.toml") + b"[expect]\nmissing = 1.5\n")
+    pin_models(fleet, {"VAN-1": fitted(1), "VAN-2": heavy(), "VAN-3": fitted(3)})
+    frame = telemetry(["VAN-1", "VAN-2", "VAN-3"]).assign(tyre_bar=3.0)
+    frame.loc[:2, ["speed", "load_kg", "tyre_bar"]] = np.nan  # of VAN-1, whose model takes no tyre pressure
+    frame.loc[20:23, ["load_kg", "tyre_bar"]] = np.nan  # of VAN-2, whose model takes no load
+    write_rows(fleet, frame)
+    told = outcomes(fleet)
+    assert {one[0] for one in told.values()} == {"scored"}
+    assert told["VAN-1"][2] == "6 missing numbers were filled with 1.5."
+    assert told["VAN-2"][2] == "4 missing numbers were filled with 1.5."
+    assert told["VAN-3"][2] == ""
+
+
 def test_files_that_lack_different_columns_are_read_beside_each_other(fleet: Store) -> None:
     """Each van's own file has what its own model takes, and no file has all."""
     write_rows(fleet, telemetry(["VAN-1"]), "light.parquet")

@@ -121,6 +121,39 @@ def test_nothing_is_overwritten(folders: Path, capsys: pytest.CaptureFixture[str
     assert other.read_bytes() == b"other"
 
 
+def test_a_new_store_is_announced_where_it_is_created(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A refusal before anything is written says nothing of a store, and creates none."""
+    assert make(folders, "--partition", "ghost") == 2
+    assert "There was no store" not in capsys.readouterr().err
+    assert not (folders / "store").exists()
+    assert make(folders) == 0
+    assert "There was no store" in capsys.readouterr().err
+    assert make(folders, name="trucks") == 0
+    assert "There was no store" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_an_import_of_which_a_file_is_refused_exits_with_10(
+    folders: Path, as_json: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten models of which one is cut short: nine are stored, and the code is 10, with and without --json."""
+    assert make(folders, "--window", "day") == 0
+    for at in range(10):
+        (folders / "models" / f"VAN-{at}.pkl").write_bytes(pickle.dumps(fitted(at)))
+    words = ["import-models", "vans", "--from", str(folders / "models"), "--trust-pickles", *as_json]
+    words += ["--store", str(folders / "store"), "--yes"]
+    assert run_command(words) == 0
+    cut = folders / "models" / "VAN-4.pkl"
+    cut.write_bytes(cut.read_bytes()[:-100])
+    capsys.readouterr()
+    assert run_command(words) == 10
+    said = capsys.readouterr()
+    assert "VAN-4.pkl" in said.err
+    assert ("refused" in json.loads(said.out)["counts"]) if as_json else ("1 refused" in said.out)
+
+
 @pytest.mark.parametrize("name", ["models", "sensor_anomaly", "Vans", "prices"])
 def test_names_that_cannot_be_a_workload_are_refused(folders: Path, name: str) -> None:
     """Kinds, their own workloads, capitals and files of other meaning are no names."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetscore.cli.local_cloud import local_batch, local_storage
+from fleetscore.cli.local_cloud import last_lines, local_batch, local_storage
 from fleetscore.errors import CapacityError
 
 
@@ -55,6 +55,21 @@ def test_the_first_service_is_named_where_several_are_nested(tmp_path: Path) -> 
         os.kill(int(mine[-1]), signal.SIGKILL)  # the newest; another one may serve this process's other tests
         time.sleep(60)
     assert not Path(f"/proc/{batch_pid}").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", ""),
+        ("one\ntwo\n", "one\ntwo"),
+        ("GET /a 200\nGET /b 200\n", "GET /b 200"),
+        ("GET /a 200\n0123456789\n", "0123456789"),
+        ("x\n0123456789abc\n", "...3456789abc"),
+    ],
+)
+def test_the_words_of_a_log_begin_with_a_line(text: str, told: str) -> None:
+    """The last whole lines within 10 characters; of a longer line its end, marked as such."""
+    assert last_lines(text, 10) == told
 
 
 @pytest.mark.slow

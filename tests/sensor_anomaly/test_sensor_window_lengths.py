@@ -331,3 +331,15 @@ def test_switch_of_the_length_never_publishes_a_reading_twice(copy: Callable[[st
     assert day.key == "2026-03-18"
     with pytest.raises(InputError, match=f"overlaps ({SPIKE.key}|{due[0].key})"):
         submit_run(store, name, "2026-03-17", now, "test")
+
+
+@pytest.mark.parametrize("length", ["days", "week", "index", "Hour"])
+def test_a_length_that_there_is_not_is_told_with_those_that_there_are(store: Store, length: str) -> None:
+    """The error lists what the workload takes, and no length of other workloads."""
+    store.write("settings/sensor_anomaly.toml", f'window = "{length}"\n'.encode())
+    with pytest.raises(SettingsError, match=r"settings/sensor_anomaly\.toml, line 1") as refused:
+        _ = find_workload(store, "sensor_anomaly").ready().settings
+    for known in ("15min", "hour", "day"):
+        assert known in refused.value.message
+    assert all(f"{one}," not in refused.value.message for one in ("week", "month"))
+    assert "month" not in str(refused.value)

@@ -23,7 +23,7 @@ from fleetscore.workloads.server_load.training import able_candidates, card_base
 from fleetscore.workloads.server_load.trees import Trees, dump_trees, load_trees, predict
 from fleetscore.workloads.server_load.week_features import WEEK_FEATURES, Meaning, build_week_features
 
-_FIRST = 412_896  # 2017-02-06T00, a Monday
+_FIRST = 412_896  # 2017-02-07T00, a Tuesday
 _MEANING = Meaning("US", 100.0, 500.0)
 _SETTINGS = ServerLoadSettings()
 

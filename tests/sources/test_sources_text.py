@@ -3,12 +3,14 @@ column.
 """
 
 import gzip
+import io
 import itertools
 import time
 from collections import Counter
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -157,6 +159,13 @@ def test_a_quoted_cell_may_hold_lines_and_an_open_quote_costs_one(
     assert rows.rejects[0].place == "line 5"
 
 
+def parquet_bytes() -> bytes:
+    """A Parquet file of one column."""
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"ts": ["1"]}), sink)
+    return sink.getvalue()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "code", "said"),
     [
@@ -172,6 +181,24 @@ def test_a_quoted_cell_may_hold_lines_and_an_open_quote_costs_one(
         ("a.csv.gz", gzip.compress(LINES.encode() * 100)[:-20], "unreadable_file", "a.csv.gz"),
         ("a.csv.gz", b"not gzip at all", "unreadable_file", "a.csv.gz"),
         ("a.csv.zst", zstd(LINES.encode() * 100)[:-8], "unreadable_file", "a.csv.zst"),
+        (
+            "a.csv",
+            gzip.compress(LINES.encode()),
+            "unreadable_file",
+            "compressed with gzip. Name it data/a.csv.gz",
+        ),
+        ("a.csv", gzip.compress(b""), "unreadable_file", "compressed with gzip"),
+        ("a.csv", zstd(LINES.encode()), "unreadable_file", "compressed with zstd. Name it data/a.csv.zst"),
+        ("a.jsonl", gzip.compress(LINES.encode()), "unreadable_file", "Name it data/a.jsonl.gz"),
+        (
+            "a.csv.gz",
+            gzip.compress(gzip.compress(LINES.encode())),
+            "unreadable_file",
+            "twice. Unpack it once",
+        ),
+        ("a.csv", parquet_bytes(), "unreadable_file", "is a Parquet file. Name it data/a.parquet"),
+        ("a.csv", b"PK\x03\x04\x14\0\x06\0", "unreadable_file", "an Excel workbook"),
+        ("a.csv", b"PAR1,ts\n1,2\n", "missing_column", "'van'"),
         ("a.jsonl", b'[{"ts": 1},\n{"ts": 2}]', "json_array", "Line separated"),
         ("a.jsonl", b'{"ts": "2026-03-04T10:00:00Z", "van": "a"}\n', "missing_column", "'km'"),
     ],

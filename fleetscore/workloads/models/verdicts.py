@@ -18,6 +18,7 @@ from fleetscore.workloads.models.blocks import Block, Bools
 from fleetscore.workloads.models.settings import DROP, PASS, REJECT, FleetSettings, ResultCheck
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 Taken = Callable[[Sequence[str]], Bools]
 _SHOWN = 3
 UNEXPECTED = "unexpected_result"
@@ -32,6 +33,7 @@ class JudgedRows:
     used: Bools
     missing: Mapping[str, Bools]
     lacking: Mapping[int, FleetscoreError] = field(default_factory=dict)  # by block, where its file lacks one
+    filled: Integers | None = None  # by row, how many numbers that its model takes were filled in
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +74,17 @@ def judge_rows(
     """
     missing = {name: np.isnan(values) for name, values in columns.items()}
     missing = {name: mask for name, mask in missing.items() if mask.any()}
-    if taken is not None and missing and policy in (REJECT, DROP):
+    if taken is not None and missing and policy != PASS:
         by_row = np.repeat(taken(list(missing)), np.diff(block.offsets), axis=0)
         missing = {name: mask & by_row[:, at] for at, (name, mask) in enumerate(missing.items())}
         missing = {name: mask for name, mask in missing.items() if mask.any()}
     used = np.ones(block.table.num_rows, bool)
-    if policy == PASS or not missing:
-        return JudgedRows(columns, used, {})
     if isinstance(policy, (int, float)):
         filled = {name: np.where(np.isnan(values), policy, values) for name, values in columns.items()}
-        return JudgedRows(filled, used, {})
+        counts = np.count_nonzero(list(missing.values()), axis=0).astype(np.int64) if missing else None
+        return JudgedRows(filled, used, {}, filled=counts)
+    if policy == PASS or not missing:
+        return JudgedRows(columns, used, {})
     for mask in missing.values():
         used &= ~mask
     cleaned = {name: np.where(used, values, 0.0) for name, values in columns.items()}
@@ -149,6 +152,12 @@ def _lacking(error: FleetscoreError, reading: Reading) -> str:
     return f" {fault.message_with(path)}"
 
 
+def _count_filled(mine: Sequence[int], block: Block, rows: JudgedRows) -> int:
+    if rows.filled is None:
+        return 0
+    return sum(int(rows.filled[block.offsets[at] : block.offsets[at + 1]].sum()) for at in mine)
+
+
 def _missing_feature(mine: Sequence[int], block: Block, rows: JudgedRows) -> str:
     for name, mask in rows.missing.items():
         count = sum(int(mask[block.offsets[at] : block.offsets[at + 1]].sum()) for at in mine)
@@ -203,13 +212,16 @@ def describe_problem(values: Floats, name: str, check: ResultCheck) -> str:
 
 
 def _remark(mine: Sequence[int], block: Block, rows: JudgedRows, settings: FleetSettings) -> tuple[str, str]:
-    """Cause and detail of a scored partition: which keys scored it where it was not its first choice, and
-    rows dropped.
+    """Cause and detail of a scored partition: which keys scored it where it was not its first choice, rows
+    dropped, and numbers filled in.
     """
     texts = []
     dropped = sum(int((~rows.used[block.offsets[at] : block.offsets[at + 1]]).sum()) for at in mine)
     if dropped and settings.expect.missing == DROP:
         texts.append(f"{dropped} rows without a feature were dropped.")
+    filled = _count_filled(mine, block, rows)
+    if filled:
+        texts.append(f"{filled} missing numbers were filled with {settings.expect.missing:g}.")
     if not settings.is_key_partition or len(settings.key_patterns) > 1:
         named = list(dict.fromkeys(block.keys[at] for at in mine))
         more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""

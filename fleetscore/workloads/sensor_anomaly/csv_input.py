@@ -12,6 +12,7 @@ import pyarrow.csv as pa_csv
 
 from fleetscore.errors import InputError
 from fleetscore.sources.byte_stream import check_line
+from fleetscore.sources.formats import find_misnamed
 from fleetscore.sources.request import Budget
 from fleetscore.store.base import Store
 from fleetscore.workloads.sensor_anomaly.columns import Columns
@@ -41,6 +42,9 @@ def read_header(store: Store, path: str) -> Header:
         raise InputError(
             f"{path} is empty.", fix="Write it again, or delete it.", code="empty_file", field=path
         )
+    misnamed = find_misnamed(path, start)
+    if misnamed is not None:
+        raise InputError(f"{path} is {misnamed.what}.", fix=misnamed.fix, code="unreadable_file", field=path)
     line, newline, _ = start.partition(b"\n")
     try:
         text = line.decode("utf-8-sig").rstrip("\r")

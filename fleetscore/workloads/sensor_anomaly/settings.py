@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 
 from fleetscore.errors import SettingsError
+from fleetscore.settings_tables import CHOICES
 from fleetscore.sources.settings import DataSettings
 from fleetscore.windows import Cadence
 from fleetscore.workloads.sensor_anomaly.intervals import check_aggregate
@@ -68,7 +69,7 @@ class SensorSettings:
     SettingsError when out of range.
     """
 
-    window: Cadence = Cadence.HOUR
+    window: Cadence = field(default=Cadence.HOUR, metadata={CHOICES: LENGTHS})
     data: DataSettings = field(default_factory=DataSettings)
     timezone: str = "UTC"  # of times without a zone, unless [data] names one
     time_column: str = ""
