@@ -106,7 +106,7 @@ def _score(store: Store, story: AttemptStory) -> ShardRecord | None:
     story.attempt = name_attempt()
     _log.info("attempt %s at shard %d of %s begins", story.attempt, story.shard, story.run)
     step = train_shard if story.purpose == "train" else score_shard
-    record = step(store, story.run, story.shard, "batch", _Progress(), story.attempt)
+    record = step(store, story.run, story.shard, "batch", _Progress(), story.attempt, began_s=story.began_s)
     story.committed = record if record is not None and record.attempt == story.attempt else None
     story.store = store
     return record

@@ -36,6 +36,7 @@ class AttemptStory:
     shard: int
     purpose: str
     began_ns: int = field(default_factory=time.time_ns)
+    began_s: float = field(default_factory=time.monotonic)
     attempt: str = ""
     committed: ShardRecord | None = None
     store: Store | None = None  # the committed shard's

@@ -1,5 +1,5 @@
 """Groups of partitions under an in-progress marker each, so that the one that kills its process, or needs
-more memory than there is, is found and set aside, in scoring as in training.
+more memory or time than there is, is found and set aside, in scoring as in training.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from fleetscore.exhaustion import is_out_of_memory
+from fleetscore.pipeline.attempt_limit import AttemptLimit
 from fleetscore.pipeline.attempt_marker import AttemptMarker, ended_marker, is_alive, make_marker
 from fleetscore.pipeline.poison import ScoringOrder, order_scoring
 from fleetscore.records import Outcome, to_json
@@ -31,8 +32,10 @@ def order_groups(
 
 
 @contextmanager
-def marked(store: Store, run: str, shard: int, attempt: str, group: Sequence[str]) -> Iterator[None]:
-    """Name the group in the attempt's marker for the length of the block.
+def marked(
+    store: Store, run: str, shard: int, attempt: str, group: Sequence[str], limit: AttemptLimit
+) -> Iterator[None]:
+    """Name the group in the attempt's marker for the length of the block, which `limit` may end.
 
     A block that ends in order (the store is down, the node is taken) marks no partition. One that lacked
     memory does: its partitions may need more than there is, as if the process had been killed for it.
@@ -40,7 +43,8 @@ def marked(store: Store, run: str, shard: int, attempt: str, group: Sequence[str
     path = attempt_path(run, shard, attempt, _MARKER)
     store.write(path, to_json(make_marker(group)))
     try:
-        yield
+        with limit.ending_the_process():
+            yield
     except BaseException as error:
         if is_out_of_memory(error):
             store.write(path, to_json(ended_marker(group)))
@@ -51,7 +55,7 @@ def marked(store: Store, run: str, shard: int, attempt: str, group: Sequence[str
 
 def set_aside(shard: Shard, work: str, attempts: int) -> Scored:
     """The outcomes of partitions whose `work` (Scoring, Training) ended so many attempts."""
-    detail = f"{work} it killed its process, or took more memory than there is; set aside after {attempts} attempts failed with it."
+    detail = f"{work} it killed its process, or took more memory or time than there is; set aside after {attempts} attempts failed with it."
     table = shard.partitions
     return Scored.failed(
         table["partition"], "kills_process", detail, input_rows=table["rows"], outcome=Outcome.QUARANTINED

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fleetscore.errors import BugError, MissingBlobError
+from fleetscore.pipeline.attempt_limit import AttemptLimit
 from fleetscore.pipeline.context import open_planned
 from fleetscore.pipeline.hashing_file import HashingFile
 from fleetscore.pipeline.isolation import score_isolated
@@ -61,12 +62,14 @@ class Attempt:
 
 
 def score_shard(
-    store: Store, run: str, shard: int, placement: str = "inline", progress: Progress | None = None, attempt: str = ""
+    store: Store, run: str, shard: int, placement: str = "inline", progress: Progress | None = None, attempt: str = "",
+    *, began_s: float | None = None,
 ) -> ShardRecord | None:  # fmt: skip
     """Score the shard unless it is committed already, and give the record of the attempt that won; None if
     the run was cancelled.
 
-    `attempt` is what `name_attempt` gave, for callers that need its name before it ends.
+    `attempt` is what `name_attempt` gave, for callers that need its name before it ends. A process of its
+    own that began at `began_s` (monotonic clock) is ended shortly before `shard_limit_s`.
     """
     committed = read_shard_record(store, run, shard)
     if committed is not None:
@@ -80,9 +83,10 @@ def score_shard(
     base_bytes = peak_memory_bytes() if placement == "batch" else 0
     started = datetime.now(UTC)
     clock = time.perf_counter()
+    limit = AttemptLimit(began_s, context.policy.shard_limit_s)
     with ExitStack() as stack:
         writer = stack.enter_context(ShardWriter(store, context.kind, own))
-        for piece in _pieces(context, part, own):
+        for piece in _pieces(context, part, own, limit):
             writer.add(piece)
             if progress is not None:
                 progress(writer.settled, part.partitions.num_rows)
@@ -230,7 +234,7 @@ class ShardWriter:
         return self._parquet
 
 
-def _pieces(run: RunContext, shard: Shard, attempt: Attempt) -> Iterator[Scored]:
+def _pieces(run: RunContext, shard: Shard, attempt: Attempt, time_limit: AttemptLimit) -> Iterator[Scored]:
     """The shard's pieces, group by group, each under a marker that names it in case the process dies of
     it.
     """
@@ -239,7 +243,7 @@ def _pieces(run: RunContext, shard: Shard, attempt: Attempt) -> Iterator[Scored]
     if order.quarantined:
         yield set_aside(shard.restricted(order.quarantined), "Scoring", limit)
     for group in order.groups:
-        with marked(run.store, attempt.run, attempt.shard, attempt.name, group):
+        with marked(run.store, attempt.run, attempt.shard, attempt.name, group, time_limit):
             yield from score_isolated(run, shard if len(group) == len(keys) else shard.restricted(group))
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fleetscore.pipeline.attempt_limit import AttemptLimit
 from fleetscore.pipeline.context import open_planned
 from fleetscore.pipeline.isolation import train_isolated
 from fleetscore.pipeline.marked_groups import marked, order_groups, set_aside
@@ -36,12 +37,14 @@ _PIECE = "piece~"
 
 
 def train_shard(
-    store: Store, run: str, shard: int, placement: str = "inline", progress: Progress | None = None, attempt: str = ""
+    store: Store, run: str, shard: int, placement: str = "inline", progress: Progress | None = None, attempt: str = "",
+    *, began_s: float | None = None,
 ) -> ShardRecord | None:  # fmt: skip
     """Train the shard unless it is committed already, and give the record of the attempt that won; None if
     the run was cancelled.
 
-    `attempt` is what `name_attempt` gave, for callers that need its name before it ends.
+    `attempt` is what `name_attempt` gave, for callers that need its name before it ends. A process of its
+    own that began at `began_s` (monotonic clock) is ended shortly before `shard_limit_s`.
     """
     committed = read_shard_record(store, run, shard)
     if committed is not None or is_cancelled(store, run):
@@ -52,7 +55,8 @@ def train_shard(
     context = open_planned(store, head)
     part = Shard(shard, read_shard_partitions(store, head, shard))
     name = attempt or name_attempt()
-    trained = join_pieces(_pieces(context, part, name))
+    limit = AttemptLimit(began_s, context.policy.shard_limit_s)
+    trained = join_pieces(_pieces(context, part, name, limit))
     record = _write(store, run, shard, name, placement, trained, started, time.perf_counter() - clock)
     commit_record(store, record)
     if progress is not None:
@@ -60,7 +64,7 @@ def train_shard(
     return read_shard_record(store, run, shard)
 
 
-def _pieces(run: RunContext, shard: Shard, attempt: str) -> list[Trained]:
+def _pieces(run: RunContext, shard: Shard, attempt: str, time_limit: AttemptLimit) -> list[Trained]:
     """What training gave, group by group, each under a marker that names it in case the process dies of
     it.
     """
@@ -71,7 +75,7 @@ def _pieces(run: RunContext, shard: Shard, attempt: str) -> list[Trained]:
         aside = set_aside(shard.restricted(order.quarantined), "Training", limit)
         done.append(Trained({}, aside.outcomes))
     for group in order.groups:
-        with marked(run.store, run.run, shard.number, attempt, group):
+        with marked(run.store, run.run, shard.number, attempt, group, time_limit):
             done += train_isolated(run, shard if len(group) == len(keys) else shard.restricted(group))
     return done
 

@@ -177,6 +177,18 @@ def test_a_shard_that_runs_out_of_memory_loses_only_who_asked_for_it(app: App) -
     assert rows_of(app.store, window, "heavy") == doubled(40, ["p3", "p25"])
 
 
+@pytest.mark.slow
+def test_a_partition_that_never_ends_is_set_aside_and_the_rest_of_its_shard_is_scored(app: App) -> None:
+    """Each attempt ends itself before its task's time limit, so that Batch tries again and only the loop is quarantined."""
+    window = "2026-02-03T04"
+    run = start(app, window, lines(20, p3="endless"), shard_limit_s=30.0)
+    status = app.ended(run, 600)
+    assert (status["state"], status["record"]["counts"]) == ("published", {"scored": 19, "quarantined": 1})
+    causes = {line["partition"]: line["cause"] for line in read_ledger(app.store, run).to_pylist()}
+    assert causes["p3"] == "kills_process"
+    assert rows_of(app.store, window) == doubled(20, ["p3"])
+
+
 PHASES = {
     "requested": "run.json",
     "planned": "plan.json",

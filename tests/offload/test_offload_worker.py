@@ -103,6 +103,32 @@ def test_a_worker_that_is_asked_to_stop_accuses_nobody(store: Store) -> None:
     assert read_shard_record(store, run, 0) is None
 
 
+LIMITED = """
+import re, time
+from fleetscore.pipeline.attempt_limit import AttemptLimit
+with AttemptLimit({began}, 1.0).ending_the_process():
+    {work}
+"""
+ENDLESS, LONG = "re.match('(a+)+$', 'a' * 80 + 'b')", "time.sleep(1.2)"
+
+
+@pytest.mark.parametrize(
+    ("began", "work", "code"),
+    [
+        ("time.monotonic()", ENDLESS, 1),
+        ("time.monotonic() - 0.5", LONG, 0),
+        ("time.monotonic() - 7.0", LONG, 0),
+        ("None", LONG, 0),
+    ],
+)
+def test_only_a_group_that_had_most_of_the_limit_is_ended_by_it(began: str, work: str, code: int) -> None:
+    """Code that lets no thread run is ended, and named on stderr; one that begins late, or in a shared process, is not."""
+    command = [sys.executable, "-c", LIMITED.format(began=began, work=work)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == code, done.stderr
+    assert ("re/__init__.py" in done.stderr) is (code == 1)
+
+
 def test_the_worker_s_requirements_are_pinned_as_the_app_s() -> None:
     """Each line of worker_image/requirements.txt stands alike in those of the app, and none of it is the Functions SDK."""
     app = [

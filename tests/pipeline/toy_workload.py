@@ -1,10 +1,12 @@
 """A workload small enough to read at a glance: partitions and their behaviour are lines of data/toy/<window>.csv.
 
 A line is `partition,value,behaviour`; behaviour: ok, fail (an outcome), raise (an exception), kill (kills its process), slow,
-hog (needs a gigabyte), handles (needs a hundred open files), untrainable (raises in training).
+endless (never ends, and lets no other thread run), hog (needs a gigabyte),
+handles (needs a hundred open files), untrainable (raises in training).
 """
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -130,6 +132,8 @@ def score_one(key: str, value: int, how: str, slow_s: float) -> Scored:
         raise ValueError(f"{key} cannot be scored")
     if how == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if how == "endless":
+        re.match("(a+)+$", "a" * 80 + "b")  # holds the interpreter's lock
     if how == "hog":
         bytearray(1 << 30)
     if how == "handles":
