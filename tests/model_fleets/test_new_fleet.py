@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import pickle
 from datetime import UTC, datetime, timedelta
@@ -263,6 +264,24 @@ def test_csv_with_semicolons_commas_and_german_times_is_read(tmp_path: Path) -> 
     time = guess_time(guess.rows, "UTC")
     assert time is not None
     assert (time.column, time.format) == ("at", "%d.%m.%Y %H:%M")
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_files_that_are_no_text_are_told_with_their_right_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], others: bool
+) -> None:
+    """A compressed file named .csv is told with what to do; the others give the separator and the columns."""
+    (tmp_path / "telemetry").mkdir()
+    lines = "van;at;speed\n" + "".join(f"VAN-{at % 3};2026-11-21T0{at}:00:00Z;1,5\n" for at in range(9))
+    if others:
+        (tmp_path / "telemetry" / "2026-11-21.csv").write_text(lines)
+    (tmp_path / "telemetry" / "2026-11-22.csv").write_bytes(gzip.compress(lines.encode()))
+    assert make(tmp_path) == (0 if others else 2)
+    told = capsys.readouterr().err
+    assert "2026-11-22.csv is compressed with gzip" in told
+    assert "Name it 2026-11-22.csv.gz, or unpack it." in told
+    if others:
+        assert (settings_of(tmp_path).data.separator, settings_of(tmp_path).data.decimal) == (";", ",")
 
 
 def test_dates_in_names_that_rows_contradict_narrow_nothing(folders: Path) -> None:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from fleetscore.errors import FileError, InputError
 from fleetscore.sources import DataSettings, InputFile, list_inputs, read_batches, read_data_settings
-from fleetscore.sources.formats import format_of, is_hidden
+from fleetscore.sources.formats import find_misnamed, format_of, is_hidden
 from fleetscore.sources.reading import settle_types
 from fleetscore.sources.times import TimeReader
 from fleetscore.store.base import Store
@@ -85,13 +85,14 @@ def look_at_data(store: Store, folder: str, pattern: str = "") -> DataGuess:
             fix="Formats: Parquet, CSV, TSV and JSON lines (each also .gz or .zst), Avro.",
             field="data",
         )
-    written = _text_style(store, listing.files[-1])
+    written = _text_style(store, listing.files)
     samples, faults = _read_samples(
         store, listing.files, read_data_settings({"path": pattern, **written}, "data")
     )
     if not samples:
-        raise InputError(f"No file could be read; the first: {faults[0]}", field="data")
-    return DataGuess(pattern, listing.files, listing.remarks(), written, samples, tuple(faults))
+        first = faults[0]
+        raise InputError(f"No file could be read; the first: {first.message}", fix=first.fix, field="data")
+    return DataGuess(pattern, listing.files, listing.remarks(), written, samples, tuple(map(str, faults)))
 
 
 def guess_time(rows: pa.Table, zone: str) -> TimeGuess | None:
@@ -162,12 +163,21 @@ def _pattern_of(store: Store, folder: str) -> str:
     return f"{folder}**/*{suffix}"
 
 
-def _text_style(store: Store, file: InputFile) -> dict[str, str]:
-    """Separator and decimal comma of a CSV file, by its first lines."""
-    if file.format != "csv" or file.path.endswith((".gz", ".zst")):
-        return {}
-    with store.open(file.path) as source:
-        head = source.read(8192).decode("utf-8", "replace").splitlines()[:20]
+def _text_style(store: Store, files: Sequence[InputFile]) -> dict[str, str]:
+    """Separator and decimal comma of the newest file that is what its name says, by its first lines; none
+    where that is no plain CSV.
+    """
+    for file in islice(reversed(files), _FILES_READ):
+        if file.format != "csv" or file.path.endswith((".gz", ".zst")):
+            return {}
+        with store.open(file.path) as source:
+            start = source.read(8192)
+        if find_misnamed(file.path, start) is None:
+            return _style_of(start.decode("utf-8", "replace").splitlines()[:20])
+    return {}
+
+
+def _style_of(head: Sequence[str]) -> dict[str, str]:
     counts = {mark: head[0].count(mark) for mark in _SEPARATORS} if head else {",": 1}
     separator = max(counts, key=lambda mark: counts[mark])
     found = {} if separator == "," else {"separator": separator}
@@ -179,16 +189,16 @@ def _text_style(store: Store, file: InputFile) -> dict[str, str]:
 
 def _read_samples(
     store: Store, files: Sequence[InputFile], settings: DataSettings
-) -> tuple[dict[str, pa.Table], list[str]]:
+) -> tuple[dict[str, pa.Table], list[FileError]]:
     samples: dict[str, pa.Table] = {}
-    faults: list[str] = []
+    faults: list[FileError] = []
     for file in islice(reversed(files), _FILES_READ):
         try:
             samples[file.path] = pa.concat_tables(
                 _some_rows(store, file, settings), promote_options="permissive"
             )
         except FileError as error:
-            faults.append(error.message)
+            faults.append(error)
     return samples, faults
 
 
