@@ -7,12 +7,26 @@ import numpy as np
 import pytest
 
 from benchmarks.server_shapes import SHAPES, measure_moment, shape_loads, usual_examples
-from fleetscore.workloads.server_load.features import ALL_FEATURES, WEEKLY_FEATURES
-from fleetscore.workloads.server_load.level_features import LEVEL_FEATURES, build_level_features, median
+from fleetscore.workloads.server_load.features import (
+    ALL_FEATURES,
+    FEATURES,
+    WEEKLY_FEATURES,
+    LoadHistory,
+    build_all_features,
+    build_features,
+    build_weekly_features,
+)
+from fleetscore.workloads.server_load.level_features import LEVEL_FEATURES, build_level_features
 from fleetscore.workloads.server_load.load_quantiles import fit_load, predict_load
+from fleetscore.workloads.server_load.medians import (
+    extremes_of_weeks,
+    median,
+    median_of_weeks,
+    order_weeks,
+)
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
 from fleetscore.workloads.server_load.trees import load_trees, predict
-from fleetscore.workloads.server_load.week_features import Meaning
+from fleetscore.workloads.server_load.week_features import Meaning, build_week_features
 
 _FIRST = 413_376  # 2017-02-27T00, a Monday without a holiday in the weeks after it
 _MEANING = Meaning("US", 100.0, 500.0)
@@ -109,6 +123,46 @@ def test_medians_are_numpys() -> None:
         values[:, 0] = 1.0
         np.testing.assert_array_equal(median(values), np.nanmedian(values, axis=1))
     assert np.isnan(median(np.full((2, 3), np.nan))).all()
+
+
+def test_medians_and_extremes_of_four_weeks_are_numpys() -> None:
+    """Whatever weeks are missing, the median, least, greatest and number of values are those of numpy."""
+    random = np.random.default_rng(5)
+    values = random.integers(0, 4, (16, 4, 30)).astype(float)
+    for row in range(15):  # every choice of weeks but all four
+        values[row, [week for week in range(4) if row >> week & 1]] = np.nan
+    weeks = order_weeks(values)
+    middle, count = median_of_weeks(weeks)
+    low, high = extremes_of_weeks(weeks)
+    np.testing.assert_array_equal(middle, np.nanmedian(values, axis=1))
+    np.testing.assert_array_equal(count, (~np.isnan(values)).sum(axis=1))
+    np.testing.assert_array_equal(low, np.nanmin(values, axis=1))
+    np.testing.assert_array_equal(high, np.nanmax(values, axis=1))
+    nothing = order_weeks(np.full((1, 4, 2), np.nan))
+    for found in (median_of_weeks(nothing)[0], *extremes_of_weeks(nothing)):
+        assert np.isnan(found).all()
+
+
+def test_all_features_are_those_of_their_parts() -> None:
+    """Rows of one moment and of several at once get what each table of features gives alone, also over holidays."""
+    load = np.vstack([make_load(), make_load()[:, ::-1] + 3])
+    load[np.random.default_rng(6).random(load.shape) < 0.1] = np.nan
+    first = 413_040  # 2017-02-13T00: Presidents' Day is a week later
+    history = LoadHistory(("a", "b"), first, load, np.random.default_rng(7).random((2, _DAYS, 8)))
+    hour = first + 35 * 24 + np.arange(96)
+    server = np.arange(96) % 2
+    for known_until in (hour // 24 * 24, np.full(96, first + 35 * 24)):
+        at = (server, hour, known_until)
+        found = build_all_features(history, at, _MEANING)
+        parts = [
+            build_features(history, server, hour, "US"),
+            build_week_features(load, first, at, _MEANING),
+            build_level_features(load, first, at, _MEANING),
+        ]
+        np.testing.assert_array_equal(found, np.hstack(parts))
+        weekly = build_weekly_features(history, at, _MEANING)
+        np.testing.assert_array_equal(weekly, found[:, : len(WEEKLY_FEATURES)])
+        assert weekly.shape[1] > len(FEATURES)
 
 
 def test_a_model_of_an_earlier_version_answers_as_it_did() -> None:

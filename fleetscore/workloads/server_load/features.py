@@ -17,8 +17,15 @@ import pyarrow as pa
 from fleetscore.workloads.server_load.calendar_features import CALENDAR, calendar_matrix
 from fleetscore.workloads.server_load.grammar import UNITS
 from fleetscore.workloads.server_load.layouts import SUMS
-from fleetscore.workloads.server_load.level_features import LEVEL_FEATURES, build_level_features
-from fleetscore.workloads.server_load.week_features import WEEK_FEATURES, Meaning, build_week_features
+from fleetscore.workloads.server_load.level_features import LEVEL_FEATURES, level_columns
+from fleetscore.workloads.server_load.week_features import (
+    WEEK_FEATURES,
+    Meaning,
+    known_before,
+    put_columns,
+    split_moments,
+    week_columns,
+)
 
 LAGS = (48, 49, 50, 51, 52, 55, 60, 67, 72, 96, 168, 730)
 SAME_HOUR_LAGS = tuple(range(72, 72 + 7 * 24, 24))
@@ -58,49 +65,63 @@ def build_history(hours: pa.Table, servers: Sequence[str], first_hour: int, stop
     """
     first, stop = first_hour // 24 * 24, -(-stop_hour // 24) * 24
     count, width = len(servers), stop - first
-    row_server, row_hour, peaks = _rows(hours, servers, first_hour, stop_hour)
-    load = np.full((count, width), np.nan)
-    load[row_server, row_hour - first] = peaks[:, 0] / UNITS
-    daily = np.full((count * (width // 24), len(SUMS)), np.nan)
-    day = row_server * (width // 24) + (row_hour - first) // 24
+    rows, place = _wanted(hours, servers, (first_hour, stop_hour), (first, width))
+    load, daily = np.full(count * width, np.nan), np.full((count * width // 24, len(SUMS)), np.nan)
+    load[place] = hours[SUMS[0]].to_numpy()[rows] / UNITS
+    day = place // 24
     if len(day):
         begins = np.flatnonzero(np.diff(day, prepend=-1))
         lengths = np.diff(begins, append=len(day))
-        daily[day[begins]] = np.add.reduceat(peaks, begins, axis=0) / UNITS / lengths[:, None]
-    return LoadHistory(tuple(servers), first, load, daily.reshape(count, width // 24, len(SUMS)))
+        for column, name in enumerate(SUMS):
+            sums = np.add.reduceat(hours[name].to_numpy()[rows], begins)
+            daily[day[begins], column] = sums / UNITS / lengths
+    shape = (count, width // 24, len(SUMS))
+    return LoadHistory(tuple(servers), first, load.reshape(count, width), daily.reshape(shape))
 
 
-def _rows(hours: pa.Table, servers: Sequence[str], first_hour: int, stop_hour: int) -> tuple[Any, Any, Any]:
-    """Server number, hour and peaks (int64 units) of the wanted rows, by server and hour."""
+def _wanted(
+    hours: pa.Table, servers: Sequence[str], span: tuple[int, int], layout: tuple[int, int]
+) -> tuple[Any, Any]:
+    """The numbers of the rows of the servers in the span, by server and hour, and the place of each in an array
+    (servers, hours) of the layout: its first hour and its width.
+    """
     encoded = hours["server"].combine_chunks()
     encoded = encoded.dictionary_encode() if not pa.types.is_dictionary(encoded.type) else encoded
     chunk = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
     number = {server: n for n, server in enumerate(servers)}
     of_code = np.array([number.get(text, -1) for text in chunk.dictionary.to_pylist()], np.int64)
-    row_server = of_code[chunk.indices.to_numpy()] if len(chunk) else np.zeros(0, np.int64)
-    row_hour = hours["hour"].to_numpy().astype(np.int64)
-    wanted = np.flatnonzero((row_server >= 0) & (row_hour >= first_hour) & (row_hour < stop_hour))
-    wanted = wanted[np.lexsort((row_hour[wanted], row_server[wanted]))]
-    peaks = np.column_stack([hours[name].to_numpy()[wanted] for name in SUMS])
-    return row_server[wanted], row_hour[wanted], peaks
+    server = of_code[chunk.indices.to_numpy()] if len(chunk) else np.zeros(0, np.int64)
+    hour = hours["hour"].to_numpy().astype(np.int64)
+    wanted = np.flatnonzero((server >= 0) & (hour >= span[0]) & (hour < span[1]))
+    place = server[wanted] * layout[1] + (hour[wanted] - layout[0])
+    order = np.argsort(place, kind="stable")  # quick on what lies in order already, month by month
+    return wanted[order], place[order]
 
 
 def build_all_features(history: LoadHistory, at: tuple[Any, Any, Any], meaning: Meaning) -> Any:
     """float64 (rows, ALL_FEATURES): `at` holds per row the server's number, the hour, and the hour from which
     on nothing is known, at most 48 before it and not after the hour's day began.
     """
-    server, hour, known_until = (np.asarray(one, np.int64) for one in at)
-    when = (server, hour, known_until)
-    level = build_level_features(history.load, history.first_hour, when, meaning)
-    return np.hstack([build_weekly_features(history, when, meaning), level])
+    return _build(history, at, meaning, len(ALL_FEATURES))
 
 
 def build_weekly_features(history: LoadHistory, at: tuple[Any, Any, Any], meaning: Meaning) -> Any:
     """float64 (rows, WEEKLY_FEATURES) for what `build_all_features` takes."""
+    return _build(history, at, meaning, len(WEEKLY_FEATURES))
+
+
+def _build(history: LoadHistory, at: tuple[Any, Any, Any], meaning: Meaning, width: int) -> Any:
     server, hour, known_until = (np.asarray(one, np.int64) for one in at)
-    daily = build_features(history, server, hour, meaning.country)
-    week = build_week_features(history.load, history.first_hour, (server, hour, known_until), meaning)
-    return np.hstack([daily, week])
+    out = np.empty((len(hour), width))
+    out[:, : len(FEATURES)] = build_features(history, server, hour, meaning.country)
+    for moment, rows in split_moments(known_until):
+        known = known_before(history.load, moment - history.first_hour, moment, meaning.country)
+        where = (server[rows], hour[rows] - moment)
+        columns = week_columns(known, *where, meaning)
+        if width > len(WEEKLY_FEATURES):
+            columns += level_columns(known, *where)
+        put_columns(out[:, len(FEATURES) :], rows, columns)
+    return out
 
 
 def build_features(history: LoadHistory, server: Any, hour: Any, country: str) -> Any:
@@ -118,9 +139,12 @@ def build_features(history: LoadHistory, server: Any, hour: Any, country: str) -
 
 
 def _value_at(values: Any, server: Any, position: Any) -> Any:
-    inside = (position >= 0) & (position < values.shape[1])
-    found = values[server, np.where(inside, position, 0)]
-    return np.where(inside if found.ndim == 1 else inside[:, None], found, np.nan)
+    width = values.shape[1]
+    inside = (position >= 0) & (position < width)
+    cells = values.reshape(len(values) * width, *values.shape[2:])
+    found = cells.take(server * width + np.where(inside, position, 0), axis=0)
+    found[~inside] = np.nan
+    return found
 
 
 def _mean(layers: Sequence[Any]) -> Any:

@@ -14,6 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from fleetscore.workloads.server_load.medians import (
+    extremes_of_weeks,
+    median,
+    median_of_weeks,
+    order_weeks,
+)
 from fleetscore.workloads.server_load.week_features import (
     SATURDAY,
     SUNDAY,
@@ -22,6 +28,8 @@ from fleetscore.workloads.server_load.week_features import (
     Known,
     Meaning,
     known_before,
+    put_columns,
+    split_moments,
 )
 
 _HOURS = WEEKS * WEEK_HOURS
@@ -57,65 +65,70 @@ class _Levels:
     level: Any  # the former, shrunk towards the kind of day
     rest_day: Any  # (servers, 24)
     server: Any
+    low: Any  # the least and the greatest per hour of the next week
+    high: Any
 
 
 def build_level_features(load: Any, first_hour: int, at: tuple[Any, Any, Any], meaning: Meaning) -> Any:
     """float64 (rows, LEVEL_FEATURES); arguments as in `build_week_features`."""
     server, hour, known_until = at
     out = np.empty((len(hour), len(LEVEL_FEATURES)))
-    for moment in np.unique(known_until):
-        rows = known_until == moment
-        known = known_before(load, int(moment) - first_hour, int(moment), meaning.country)
-        out[rows] = _of_moment(known, server[rows], hour[rows] - moment)
+    for moment, rows in split_moments(known_until):
+        known = known_before(load, moment - first_hour, moment, meaning.country)
+        put_columns(out, rows, level_columns(known, server[rows], hour[rows] - moment))
     return out
 
 
-def _of_moment(known: Known, server: Any, ahead: Any) -> Any:
-    slot, of_day = ahead % WEEK_HOURS, ahead % 24
+def level_columns(known: Known, server: Any, ahead: Any) -> list[Any]:
+    """The columns LEVEL_FEATURES of the rows' servers so many hours ahead of the moment up to which is known."""
     logs = np.where(known.there, known.logs, np.nan)
-    usual = np.where(known.holiday[:_HOURS], np.nan, logs)
+    holiday = known.holiday[:_HOURS]
+    usual = np.where(holiday, np.nan, logs) if holiday.any() else logs
     levels = _levels(known, logs, usual)
-    off = usual - np.tile(levels.level, WEEKS)
-    day, three_days, week = (move[server, of_day] for move in _moves(off))
-    rest, level = levels.rest_day[server, of_day], levels.level[server, slot]
+    off = (_by_week(usual) - levels.level[:, None]).reshape(usual.shape)
+    slot, day_slot = server * WEEK_HOURS + ahead % WEEK_HOURS, server * 24 + ahead % 24
+    day, three_days, week = (move.take(day_slot) for move in _moves(off))
+    rest, level = levels.rest_day.take(day_slot), levels.level.take(slot)
     on_rest = known.holiday[_HOURS + ahead] & ~np.isnan(rest)
-    level = np.where(on_rest, (level + rest) / 2, level)
+    level = np.where(on_rest, (level + rest) / 2, level) if on_rest.any() else level
     expected = level + three_days
-    low, high = _extremes(logs)
     lags = [_before(logs, server, ahead - lag) - expected for lag in _LAGS]
-    columns = [
-        expected, *lags, usual[server, _HOURS - 24 + of_day] - expected, rest - expected,
-        levels.server[server] - expected, levels.week_hour[server, slot] - level, low[server, slot] - level,
-        high[server, slot] - level, day - three_days, week - three_days, _recent_move(off)[server],
+    last_day = usual[:, -24:].ravel().take(day_slot)
+    return [
+        expected, *lags, last_day - expected, rest - expected,
+        levels.server[server] - expected, levels.week_hour.take(slot) - level, levels.low.take(slot) - level,
+        levels.high.take(slot) - level, day - three_days, week - three_days, _recent_move(off)[server],
         _spread(off)[server],
     ]  # fmt: skip
-    return np.column_stack(columns)
 
 
 def _before(logs: Any, server: Any, ahead: Any) -> Any:
-    return np.where(ahead < 0, logs[server, _HOURS + np.minimum(ahead, -1)], np.nan)
+    values = logs.take(server * _HOURS + _HOURS + np.minimum(ahead, -1))
+    values[ahead >= 0] = np.nan
+    return values
 
 
 def _levels(known: Known, logs: Any, usual: Any) -> _Levels:
     rest = (known.weekday >= SATURDAY) | known.holiday
     quiet = ((known.weekday == SUNDAY) | known.holiday)[:_HOURS]
-    week_hour = median(_by_slot(usual))
-    count = (~np.isnan(_by_slot(usual))).sum(axis=2)
+    weeks = order_weeks(_by_week(logs))
+    week_hour, count = median_of_weeks(weeks if usual is logs else order_weeks(_by_week(usual)))
     working, resting = (_day_median(logs, mask) for mask in (~rest[:_HOURS], rest[:_HOURS]))
     of_rest, hour = known.weekday[_HOURS:] >= SATURDAY, np.arange(WEEK_HOURS) % 24
     kind = np.where(of_rest, resting[:, hour], working[:, hour])
     server = median(logs)
     kind = np.where(np.isnan(kind), server[:, None], kind)
     total = count * np.nan_to_num(week_hour) + _KIND_WEEKS * kind
-    return _Levels(week_hour, total / (count + _KIND_WEEKS), _day_median(logs, quiet), server)
+    level = total / (count + _KIND_WEEKS)
+    return _Levels(week_hour, level, _day_median(logs, quiet), server, *extremes_of_weeks(weeks))
 
 
 def _moves(off: Any) -> list[Any]:
     """(servers, 24) of the last day, three days and week: medians over the hours of the day around each."""
     by_day = off[:, -WEEK_HOURS:].reshape(len(off), -1, 24)
-    around = np.stack([np.roll(by_day, hours, axis=2) for hours in range(-_AROUND, _AROUND + 1)], axis=3)
-    hours = [around[:, -days:].swapaxes(1, 2).reshape(len(off), 24, -1) for days in (1, 3, 7)]
-    return [np.nan_to_num(median(values)) for values in hours]
+    hours = (np.arange(24)[:, None, None] + np.arange(-_AROUND, _AROUND + 1)) % 24
+    around = by_day[:, np.arange(WEEK_HOURS // 24)[:, None], hours]  # servers, 24, days, hours around
+    return [np.nan_to_num(median(around[:, :, -days:].reshape(len(off), 24, -1))) for days in (1, 3, 7)]
 
 
 def _recent_move(off: Any) -> Any:
@@ -127,32 +140,16 @@ def _spread(off: Any) -> Any:
     return median(np.abs(by_day - median(by_day)[:, :, None]).reshape(len(off), -1))
 
 
-def _extremes(logs: Any) -> tuple[Any, Any]:
-    by_slot = _by_slot(logs)
-    there = ~np.isnan(by_slot)
-    known = there.any(axis=2)
-    low = np.where(there, by_slot, np.inf).min(axis=2)
-    high = np.where(there, by_slot, -np.inf).max(axis=2)
-    return np.where(known, low, np.nan), np.where(known, high, np.nan)
-
-
-def _by_slot(values: Any) -> Any:
-    return values.reshape(len(values), WEEKS, WEEK_HOURS).swapaxes(1, 2)
+def _by_week(values: Any) -> Any:
+    return values.reshape(len(values), WEEKS, WEEK_HOURS)
 
 
 def _day_median(logs: Any, mask: Any) -> Any:
     """Per server and hour of the day the median of the chosen hours."""
-    return median(np.where(mask, logs, np.nan).reshape(len(logs), -1, 24).swapaxes(1, 2))
-
-
-def median(values: Any) -> Any:
-    """The median along the last axis of what is not NaN; NaN where nothing is.
-
-    >>> median(np.array([[3.0, np.nan, 1.0], [np.nan, np.nan, np.nan]])).tolist()
-    [2.0, nan]
-    """
-    ordered = np.sort(values, axis=-1)
-    count = (~np.isnan(values)).sum(axis=-1, keepdims=True)
-    low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, values.shape[-1] - 1)
-    middle = np.take_along_axis(ordered, low, -1) + np.take_along_axis(ordered, high, -1)
-    return np.where(count > 0, middle / 2, np.nan)[..., 0]
+    of_day = mask.reshape(-1, 24)
+    days = of_day.any(axis=1)
+    if not days.any():
+        return np.full((len(logs), 24), np.nan)
+    chosen = logs.reshape(len(logs), -1, 24)[:, days]
+    chosen = chosen if of_day[days].all() else np.where(of_day[days], chosen, np.nan)
+    return median(chosen.swapaxes(1, 2))

@@ -77,11 +77,26 @@ def build_week_features(load: Any, first_hour: int, at: tuple[Any, Any, Any], me
     """
     server, hour, known_until = at
     out = np.empty((len(hour), len(WEEK_FEATURES)))
-    for moment in np.unique(known_until):
-        rows = known_until == moment
-        known = known_before(load, int(moment) - first_hour, int(moment), meaning.country)
-        out[rows] = _of_moment(known, server[rows], hour[rows] - moment, meaning)
+    for moment, rows in split_moments(known_until):
+        known = known_before(load, moment - first_hour, moment, meaning.country)
+        put_columns(out, rows, week_columns(known, server[rows], hour[rows] - moment, meaning))
     return out
+
+
+def split_moments(known_until: Any) -> list[tuple[int, Any]]:
+    """Each moment of the rows with what selects its rows: a slice, which copies nothing, where all have one."""
+    moments = np.unique(known_until)
+    if len(moments) == 1:
+        return [(int(moments[0]), slice(None))]
+    return [(int(moment), known_until == moment) for moment in moments]
+
+
+def put_columns(out: Any, rows: Any, columns: list[Any]) -> None:
+    """Write the columns into the chosen rows of `out` (rows, columns)."""
+    if isinstance(rows, slice):
+        np.stack(columns, axis=1, out=out[rows], casting="same_kind")
+    else:
+        out[rows] = np.column_stack(columns)
 
 
 def known_before(load: Any, stop: int, moment: int, country: str) -> Known:
@@ -98,7 +113,8 @@ def known_before(load: Any, stop: int, moment: int, country: str) -> Known:
     return Known(logs, there, np.isin(days, holiday_days(years, country)), (days + _THURSDAY) % 7)
 
 
-def _of_moment(known: Known, server: Any, ahead: Any, meaning: Meaning) -> Any:
+def week_columns(known: Known, server: Any, ahead: Any, meaning: Meaning) -> list[Any]:
+    """The columns WEEK_FEATURES of the rows' servers so many hours ahead of the moment up to which is known."""
     slot, of_day = ahead % WEEK_HOURS, ahead % 24
     logs, there = _by_week(known.logs), _by_week(known.there)
     usual = there & ~known.holiday[:_HOURS].reshape(WEEKS, WEEK_HOURS)
@@ -117,13 +133,12 @@ def _of_moment(known: Known, server: Any, ahead: Any, meaning: Meaning) -> Any:
     above = [_above(known, logs > np.log1p(limit)) for limit in (meaning.medium_above, meaning.high_above)]
     low, high = np.where(there, logs, np.inf).min(axis=1), np.where(there, logs, -np.inf).max(axis=1)
     lags = [_lagged(logs, there, lag)[server, slot] for lag in _WEEK_LAGS]
-    columns = [
+    return [
         ahead, *lags, week_mean[server, slot], _finite(low[server, slot]), _finite(high[server, slot]),
         there.sum(axis=1)[server, slot], kind_mean[server, slot], rest, hour_mean, *(one[server] for one in moved),
         hour_mean + moved[0][server], hour_mean + (moved[1] + moved[2])[server] / 2, mean[server], spread[server],
         *(share[server] for share, _ in above), *(of_hour[server, slot] for _, of_hour in above),
     ]  # fmt: skip
-    return np.column_stack(columns)
 
 
 def _day_kinds(known: Known) -> tuple[Any, Any, Any]:
