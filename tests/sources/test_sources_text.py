@@ -34,6 +34,12 @@ from fleetscore.sources.shaping import encode_names
 from fleetscore.store import Store
 from tests.sources.spans import VANS, at, between
 
+
+def packed(data: bytes) -> bytes:
+    """The data compressed with gzip, the same bytes at any time: they are part of the tests' names."""
+    return gzip.compress(data, mtime=0)
+
+
 HOUR = between("2026-03-04T10:00", "2026-03-04T11:00")
 LINES = "ts,van,km\n2026-03-04T10:00:00Z,NA,1.5\n2026-03-04T10:30:00Z,null,2\n2026-03-04T11:00:00Z,late,3\n"
 ROWS = [
@@ -79,7 +85,7 @@ JSON_LINES = b"""{"ts": "2026-03-04T10:00:00Z", "van": "NA", "km": 1.5}
         ("bom.csv", b"\xef\xbb\xbf" + LINES.encode(), {}),
         ("no_newline.csv", LINES.encode().removesuffix(b"\n"), {}),
         ("blank.csv", LINES.replace("\n2026-03-04T10:30", "\n\n\n2026-03-04T10:30").encode() + b"\n\n", {}),
-        ("a.csv.gz", gzip.compress(LINES.encode()[:40]) + gzip.compress(LINES.encode()[40:]), {}),
+        ("a.csv.gz", packed(LINES.encode()[:40]) + packed(LINES.encode()[40:]), {}),
         ("a.csv.zst", zstd(LINES.encode()), {}),
         ("a.tsv", LINES.replace(",", "\t").encode(), {}),
         ("a.txt", LINES.replace(",", ";").replace(".5", ",5").encode(), {"format": "csv", "separator": ";", "decimal": ","}),
@@ -95,7 +101,7 @@ JSON_LINES = b"""{"ts": "2026-03-04T10:00:00Z", "van": "NA", "km": 1.5}
         ("ms.csv", b"ts,van,km\n1772618400000,NA,1.5\n1772620200000,null,2\n1772622000000,late,3\n", {"time_format": "epoch_ms"}),
         ("a.jsonl", JSON_LINES, {}),
         ("a.json", JSON_LINES, {}),
-        ("a.jsonl.gz", gzip.compress(JSON_LINES), {}),
+        ("a.jsonl.gz", packed(JSON_LINES), {}),
         ("inner.jsonl", JSON_LINES.replace(b'"km": 1.5', b'"m": {"km": "1.5"}').replace(b'"km": 2', b'"m": {"km": 2}'),
          {"columns": {"km": "m.km"}}),
     ],
@@ -174,25 +180,25 @@ def parquet_bytes() -> bytes:
         ("a.csv", b"ts,van,km,km\n1,2,3,4\n", "ambiguous_column", "2 columns"),
         ("a.csv", b"\n\n", "empty_file", "column names"),
         ("a.csv", b"\xef\xbb\xbf", "empty_file", "column names"),
-        ("a.csv.gz", gzip.compress(b"", mtime=0), "empty_file", "column names"),
+        ("a.csv.gz", packed(b""), "empty_file", "column names"),
         ("a.csv", "ts,van,km\n".encode("utf-16"), "bad_encoding", "UTF-16"),
         ("a.csv", b"\0" * 100_000, "bad_encoding", "binary"),
         ("a.csv", b"ts,v\xe4n,km\n", "bad_encoding", "encoding"),
-        ("a.csv.gz", gzip.compress(LINES.encode() * 100)[:-20], "unreadable_file", "a.csv.gz"),
+        ("a.csv.gz", packed(LINES.encode() * 100)[:-20], "unreadable_file", "a.csv.gz"),
         ("a.csv.gz", b"not gzip at all", "unreadable_file", "a.csv.gz"),
         ("a.csv.zst", zstd(LINES.encode() * 100)[:-8], "unreadable_file", "a.csv.zst"),
         (
             "a.csv",
-            gzip.compress(LINES.encode()),
+            packed(LINES.encode()),
             "unreadable_file",
             "compressed with gzip. Name it data/a.csv.gz",
         ),
-        ("a.csv", gzip.compress(b""), "unreadable_file", "compressed with gzip"),
+        ("a.csv", packed(b""), "unreadable_file", "compressed with gzip"),
         ("a.csv", zstd(LINES.encode()), "unreadable_file", "compressed with zstd. Name it data/a.csv.zst"),
-        ("a.jsonl", gzip.compress(LINES.encode()), "unreadable_file", "Name it data/a.jsonl.gz"),
+        ("a.jsonl", packed(LINES.encode()), "unreadable_file", "Name it data/a.jsonl.gz"),
         (
             "a.csv.gz",
-            gzip.compress(gzip.compress(LINES.encode())),
+            packed(packed(LINES.encode())),
             "unreadable_file",
             "twice. Unpack it once",
         ),
