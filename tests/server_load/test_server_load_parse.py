@@ -323,3 +323,17 @@ def test_recognising_a_layout_costs_little(line: Callable[..., str]) -> None:
         assert recognise_layout(head).layout is not None
         seconds.append(time.thread_time() - begun)
     assert min(seconds) < 0.025
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"2016-06-01 00:00:00 10.0.0.1 GET /a.htm - 80 - 192.168.0.7 Mozilla/5.0+(Win) 200 0 0 138",
+        b"192.168.0.7, -, 6/1/16, 00:00:00, W3SVC2, WEB0, 10.0.0.1, 134, 163, 3223, 200, 0, GET, /a.htm, -,",
+    ],
+)
+def test_logs_of_web_servers_are_set_aside_with_what_to_do(line: bytes) -> None:
+    """A web server's own log without a header is no layout, and the reason says how other columns are read."""
+    found = recognise_layout(b"\n".join([line] * 50) + b"\n", "auto")
+    assert found.problem == "unknown_layout"
+    assert 'layout = "columns"' in found.detail

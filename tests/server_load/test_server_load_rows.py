@@ -1,6 +1,7 @@
 """Mini-batches of rows."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,16 @@ from fleetscore.errors import InputError
 from fleetscore.models.model_sets import write_model_set
 from fleetscore.models.pins import Pins, pin_version, read_pins
 from fleetscore.store.local import LocalStore
-from fleetscore.workloads.server_load.features import FEATURES, HISTORY
-from fleetscore.workloads.server_load.trees import ModelFacts, dump_trees, load_trees, pack_forest, predict
+from fleetscore.workloads.server_load.features import ALL_FEATURES, FEATURES, HISTORY, WEEKLY_FEATURES
+from fleetscore.workloads.server_load.labels import CLASSES
+from fleetscore.workloads.server_load.trees import (
+    ModelFacts,
+    Trees,
+    dump_trees,
+    load_trees,
+    pack_forest,
+    predict,
+)
 from fleetscore.workloads.server_load.workload import ServerLoad
 
 PAYLOAD: dict[str, Any] = {
@@ -140,6 +149,27 @@ def test_any_rows_are_answered_or_refused(
     except InputError:
         return
     assert len(answers) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("names", "needed"), [(ALL_FEATURES, "expectedLevel"), (WEEKLY_FEATURES, "expectedLoad")]
+)
+def test_a_row_that_a_model_of_quantiles_cannot_tell_apart_is_warned_of(
+    tmp_path: Path, names: tuple[str, ...], needed: str
+) -> None:
+    """A row with lags alone gets equal chances and a warning that names the field; with the field it gets a class."""
+    one = np.ones(1, np.int64)
+    leaf = (np.array([-np.inf]), 0 * one, np.zeros((1, 1)), 0 * one, 0 * one, np.array([0.0, 0.1, 0.0]), one)
+    trees = Trees(ModelFacts("load", names, 100.0, 500.0, "US"), *leaf)
+    store = LocalStore(tmp_path)
+    version = write_model_set(store, "server_load", {"model.npz": dump_trees(trees)}, {}).version
+    pin_version(store, "server_load", version)
+    lags = PAYLOAD | {"dayofmonth": 29}
+    without, told = _ask((store, read_pins(store, "server_load")), [lags, lags | {needed: np.log1p(900.0)}])
+    assert [without[f"p_{name}"] for name in CLASSES] == pytest.approx([1 / 3] * 3)
+    assert [text.split(" is missing")[0] for text in without["warnings"]] == [needed]
+    assert told["load_class"] == "high"
+    assert told["warnings"] == []
 
 
 def test_no_pinned_model_is_said(served: tuple[LocalStore, Pins]) -> None:

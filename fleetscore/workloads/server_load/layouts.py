@@ -51,6 +51,9 @@ _SUMMED = (
 HEAD_BYTES = 1 << 18
 HEAD_LINES = 1000
 _MINIMUM_FIT = 0.5  # share of the first lines that must read well
+_OTHER_COLUMNS = (
+    'A log of other columns needs a first line that names them, and layout = "columns" in the settings.'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ def recognise_layout(head: bytes, declared: str = "auto") -> Recognised:
         return Recognised(
             None,
             "unknown_layout",
-            f"Most of the first {len(rows)} lines have {width} columns; expected {wanted}.",
+            f"Most of the first {len(rows)} lines have {width} columns; expected {wanted}. {_OTHER_COLUMNS}",
         )
     return _fit(layout, [row for row in rows if len(row) == width])
 
@@ -140,7 +143,7 @@ def _fit(layout: Layout, rows: list[list[str]]) -> Recognised:
         if good < _MINIMUM_FIT * len(rows):
             detail = (
                 f"In layout {layout.name} column {at + 1} should be {column}, but reads so in only {good} of the "
-                f"first {len(rows)} lines."
+                f"first {len(rows)} lines. {_OTHER_COLUMNS}"
             )
             return Recognised(None, "unknown_layout", detail)
     return Recognised(layout)

@@ -11,8 +11,7 @@ from fleetscore.workloads.server_load.features import ALL_FEATURES
 from fleetscore.workloads.server_load.labels import CLASSES
 
 LOAD_QUANTILES = (0.5, 0.9)
-_EXPECTED_LEVEL = ALL_FEATURES.index("expectedLevel")
-_EXPECTED_LOAD = ALL_FEATURES.index("expectedLoad")
+_EXPECTED_LEVEL, _EXPECTED_LOAD = "expectedLevel", "expectedLoad"
 
 _NORMAL_UPPER = 1.2815515655446004  # nine tenths of a standard normal lie below it
 _LEAST_SPREAD = 1e-3
@@ -23,7 +22,12 @@ def expected_of(names: Sequence[str], features: Any) -> Any:
     """The column that the answers of trees are added to which were trained on the features `names`: loads are
     expected by medians, by means in models of earlier versions.
     """
-    return features[:, _EXPECTED_LEVEL if len(names) > _EXPECTED_LEVEL else _EXPECTED_LOAD]
+    return features[:, ALL_FEATURES.index(name_of_expected(names))]
+
+
+def name_of_expected(names: Sequence[str]) -> str:
+    """The name of the column of `expected_of`."""
+    return _EXPECTED_LEVEL if _EXPECTED_LEVEL in names else _EXPECTED_LOAD
 
 
 def load_of_raw(raw: Any, expected: Any) -> Any:

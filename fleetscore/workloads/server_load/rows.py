@@ -22,8 +22,9 @@ from fleetscore.workloads.server_load.calendar_features import CALENDAR, WEEKDAY
 from fleetscore.workloads.server_load.features import ALL_FEATURES
 from fleetscore.workloads.server_load.grammar import SLOTS_PER_HOUR, read_slot
 from fleetscore.workloads.server_load.labels import CLASSES
+from fleetscore.workloads.server_load.load_answers import name_of_expected
 from fleetscore.workloads.server_load.scoring import cached_trees
-from fleetscore.workloads.server_load.trees import predict
+from fleetscore.workloads.server_load.trees import ModelFacts, predict
 
 SERVER, HOUR, KEY = "ServerIP", "SessionStartHourTime", "key"
 _SENT = ALL_FEATURES[
@@ -63,12 +64,12 @@ def answer_rows(
         used = trees.facts.features[len(CALENDAR) :]
         chances = predict(trees, np.hstack([calendar, history[chosen][:, : len(used)]])).tolist()
         for number, dates, chance in zip(chosen, calendar.tolist(), chances, strict=True):
-            answers[number] = _answer(rows[number], dates, chance, version, used)
+            answers[number] = _answer(rows[number], dates, chance, version, trees.facts)
     return answers
 
 
 def _answer(
-    row: Mapping[str, Any], calendar: list[float], chances: list[float], version: str, used: Sequence[str]
+    row: Mapping[str, Any], calendar: list[float], chances: list[float], version: str, facts: ModelFacts
 ) -> dict[str, Any]:
     best = max(range(len(CLASSES)), key=chances.__getitem__)
     answer: dict[str, Any] = {SERVER: row[SERVER], HOUR: row[HOUR], "load_class": CLASSES[best]}
@@ -77,11 +78,23 @@ def _answer(
     answer |= {f"p_{name}": chance for name, chance in zip(CLASSES, chances, strict=True)} | {
         "model": version
     }
-    missing = sum(_is_missing(row.get(name)) for name in used)
-    warnings = [_differing(row, name, value) for name, value in zip(CALENDAR, calendar, strict=True)]
+    missing = sum(_is_missing(row.get(name)) for name in facts.features[len(CALENDAR) :])
+    warnings = [_unexpected(row, facts)]
+    warnings += [_differing(row, name, value) for name, value in zip(CALENDAR, calendar, strict=True)]
     answer["missing_features"] = missing
     answer["warnings"] = [warning for warning in warnings if warning]
     return answer
+
+
+def _unexpected(row: Mapping[str, Any], facts: ModelFacts) -> str:
+    """A sentence when the row lacks what a model of the load's quantiles cannot do without."""
+    needed = name_of_expected(facts.features)
+    if facts.kind != "load" or not _is_missing(row.get(needed)):
+        return ""
+    return (
+        f"{needed} is missing: this model says by how much the load differs from it, so it tells no class "
+        f"apart and all have the same chance. Send {needed}."
+    )
 
 
 def _differing(row: Mapping[str, Any], name: str, computed: float) -> str:
