@@ -28,11 +28,9 @@ from fleetscore.workloads.sensor_anomaly.detect.horizon import (
     CALIBRATION_BINS,
     CONTEXT_BINS,
     HORIZON_BINS,
-    LIMIT_BINS,
     MEMORY_BINS,
-    RATED_BINS,
 )
-from fleetscore.workloads.sensor_anomaly.detect.marking import chain_marks, limit_marks
+from fleetscore.workloads.sensor_anomaly.detect.marking import chain_marks
 from fleetscore.workloads.sensor_anomaly.detect.model import (
     DETECTORS,
     SHAPES,
@@ -168,68 +166,6 @@ def test_weights_are_settings(estate: Store) -> None:
     assert set(marked["detector"].to_pylist()) == {"median"}
     with pytest.raises(SettingsError, match="kmeans8"):
         DetectSettings(kmeans8=-1)
-
-
-RATED = CALIBRATION_BINS + RATED_BINS
-
-
-def test_new_level_is_one_event_and_then_the_normal() -> None:
-    """Of a level that stays new, half of what three days may have is marked, at once, and then nothing."""
-    there = np.ones((1, RATED + 4 * DAY_BINS), bool)
-    candidates = np.zeros(there.shape, bool)
-    candidates[0, RATED + 50 :] = True
-    marked = limit_marks(candidates, there, 0, RATED)
-    assert np.flatnonzero(marked[0]).tolist() == list(range(50, 59))
-
-
-def test_a_long_event_leaves_marks_for_the_next() -> None:
-    """A day after an event of hours the next one is marked as far, and a third one in the three days is not."""
-    there = np.ones((1, RATED + 4 * DAY_BINS), bool)
-    candidates = np.zeros(there.shape, bool)
-    for day in range(3):
-        begin = RATED + day * (DAY_BINS + 20)
-        candidates[0, begin : begin + 20] = True
-    marked = np.flatnonzero(limit_marks(candidates, there, 0, RATED)[0])
-    assert [int(((marked // (DAY_BINS + 20)) == day).sum()) for day in range(3)] == [9, 8, 0]
-
-
-def test_a_young_sensor_is_marked_at_its_pace() -> None:
-    """A sensor with half a day of past may be marked as often as one with a week; one that reports hourly, once in three days."""
-    there = np.zeros((3, RATED + DAY_BINS), bool)
-    there[0], there[1, RATED - DAY_BINS // 2 :], there[2, ::12] = True, True, True
-    young = np.zeros_like(there)
-    young[:, RATED:] = there[:, RATED:]
-    assert limit_marks(young, there, 0, RATED).sum(axis=1).tolist() == [9, 9, 1]
-
-
-@given(
-    st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 6, 12, 24]), st.floats(0.001, 0.6), st.floats(0.0, 0.4)
-)
-@settings(max_examples=15, deadline=None)
-def test_no_sensor_is_marked_more_than_two_percent_of_the_time(
-    seed: int, every: int, share: float, storms: float
-) -> None:
-    """Whatever is a candidate, any three days of a steady sensor have 2 % of marks at most (one, where that is
-    none), as many windows as there are, in any order; and a bin's mark depends on the horizon before it alone.
-    """
-    rng = np.random.default_rng(seed)
-    count = RATED + 6 * DAY_BINS
-    there = np.zeros((1, count), bool)
-    there[:, int(rng.integers(every)) :: every] = True
-    storm = np.repeat(rng.random((1, count // HOUR_BINS)) < storms, HOUR_BINS, axis=1)
-    candidates = there & (storm | (rng.random(there.shape) < share))
-    begins = list(range(RATED, count, 6 * HOUR_BINS))
-    found = np.zeros(there.shape, bool)
-    for begin in rng.permutation(begins).tolist():
-        first, end = begin - RATED, min(begin + 6 * HOUR_BINS, count)
-        seen = candidates[:, first:end].copy()
-        seen[:, :CALIBRATION_BINS] = False  # nothing before is rated
-        found[:, begin:end] = limit_marks(seen, there[:, first:end], first, begin)
-    counted = np.cumsum(np.pad(found[0], (1, 0)))
-    span = np.arange(RATED, count + 1)
-    most = int((counted[span] - counted[span - LIMIT_BINS]).max())
-    assert most <= max(1, 0.02 * LIMIT_BINS / every)
-    assert not (found & ~candidates).any()
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.001, 5.0))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fleetscore.workloads.sensor_anomaly.detect.bins import BIN_US, HOUR_BINS, Bins
 from fleetscore.workloads.sensor_anomaly.detect.budget import severity_limits
 from fleetscore.workloads.sensor_anomaly.detect.horizon import CALIBRATION_BINS, MEMORY_BINS
-from fleetscore.workloads.sensor_anomaly.detect.marking import chain_marks, limit_marks
+from fleetscore.workloads.sensor_anomaly.detect.marking import chain_marks, find_strong, limit_marks
 from fleetscore.workloads.sensor_anomaly.detect.model import DETECTORS, DetectorPack
 from fleetscore.workloads.sensor_anomaly.detect.past import Past
 from fleetscore.workloads.sensor_anomaly.detect.severity import (
@@ -205,7 +205,8 @@ def _mark(
     count = np.concatenate([before.count, bins.count], axis=1).astype(np.int64)
     memory = begin - MEMORY_BINS
     usual = _suppress_usual(pack, mean, first, readings, rows, limits, window, out)
-    marked = limit_marks((severity >= limits[:, None]) & ~usual, there, first, memory)
+    strong = find_strong(severity, limits) & ~usual
+    marked = limit_marks((severity >= limits[:, None]) & ~usual, strong, there, first, memory)
     for row, sensor in enumerate(rows.tolist()):
         for hour in range(begin, bins.end, HOUR_BINS):  # each knows the day before it, as a window of its own
             known = marked[row, hour - begin : hour + HOUR_BINS - memory]

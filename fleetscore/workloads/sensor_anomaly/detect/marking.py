@@ -3,7 +3,8 @@
 A bin is a candidate where its severity reaches the threshold. Marks are limited to MARKED_SHARE of the time,
 over any LIMIT_BINS of a sensor that reports steadily; half of these may fall into one day, so that an event
 that lasts leaves some to the next. Once the candidates of a day are more, what was unusual is the new
-normal, and further ones are not marked. Marks no further apart than the gap are one event.
+normal, and further ones are not marked. A quarter of the marks is kept for strong candidates, so that
+many small ones hide no severe one. Marks no further apart than the gap are one event.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ MARKED_SHARE = 0.02
 """A sensor is marked no more than this share of the time."""
 
 _ALLOWED_LEAST = 1
+_STRONG = 1.5  # times the threshold is a strong candidate
+_STRONG_PART = 0.25  # of the marks of LIMIT_BINS that only strong candidates have
 _DAY_PART = 0.5  # of the marks of LIMIT_BINS that one day may have
 _ROUNDING = 1e-9  # 2 % of 50 is 1, whatever the product of floats says
 
@@ -39,22 +42,30 @@ class Chain:
         return int(self.bins[0])
 
 
-def limit_marks(candidates: Bools, there: Bools, first: int, begin: int) -> Bools:
+def limit_marks(candidates: Bools, strong: Bools, there: Bools, first: int, begin: int) -> Bools:
     """The candidates (sensors, bins) that are marked, of the bins from number `begin` on; `first` numbers
     the first bin.
 
-    `there` says which bins have readings. Both begin CALIBRATION_BINS before `begin` or more, and there are
-    no candidates more than LIMIT_BINS + DAY_BINS before it that matter. Whether a bin is marked depends on
-    the bins up to it and on nothing else: of the LIMIT_BINS that end with a marked bin no more are marked
-    than `marks_allowed` gives.
+    `strong` says which of the candidates are strong, `there` which bins have readings. All begin
+    CALIBRATION_BINS before `begin` or more, and there are no candidates more than LIMIT_BINS + DAY_BINS
+    before it that matter. Whether a bin is marked depends on the bins up to it and on nothing else: of the
+    LIMIT_BINS that end with a marked bin no more are marked than `marks_allowed` gives.
     """
     hour = (first + np.arange(candidates.shape[1])) // HOUR_BINS * HOUR_BINS - first
     known = np.maximum(hour, CALIBRATION_BINS)  # of columns before it nothing counts that is returned
     allowed = marks_allowed(there, known)
     of_a_day = np.ceil(_DAY_PART * allowed)
     counted = candidates & (_trailing(candidates, DAY_BINS) <= of_a_day)
-    marked: Bools = counted & (_trailing(counted, LIMIT_BINS) <= allowed)
+    kept = np.floor(_STRONG_PART * allowed)
+    usual = counted & (_trailing(counted, LIMIT_BINS) <= allowed - kept)
+    marked: Bools = usual | (strong & (_trailing(strong, LIMIT_BINS) <= kept))
     return marked[:, begin - first :]
+
+
+def find_strong(severity: Floats, limits: Floats) -> Bools:
+    """Which bins (sensors, bins) are far enough above the sensors' limits to have marks kept for them."""
+    found: Bools = severity >= _STRONG * limits[:, None]
+    return found
 
 
 def marks_allowed(there: Bools, hour: Int64s) -> Floats:
