@@ -62,7 +62,7 @@ class _Source:
 
         carried = carry_workload(Fleet(self.url).store, target, name, self.first, self.end)
         copied = f"{carried.files:,} files of {self.url}, {carried.size_bytes:,} bytes"
-        return Chapter(name, 1.0, carried.first.key, carried.end.key, "", "", 0, 0, (copied,))
+        return Chapter(name, 1.0, carried.first.key, carried.end.key, "", "", 0, 0, (copied,), sampled=False)
 
 
 @click.command(short_help="Run workloads on the local cloud: Azurite, local Batch, local host.")

@@ -19,7 +19,9 @@ SEED = 7
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """What is ready of a workload: its samples, and the model set that was trained on them ("" before)."""
+    """What is ready of a workload: its samples, and the model set that was trained on them ("" before); or
+    data of its own, of which nobody knows what was planted in it.
+    """
 
     workload: str
     scale: float
@@ -31,6 +33,7 @@ class Chapter:
     rows: int
     planted: tuple[str, ...]
     model_set: str = ""
+    sampled: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from fleetscore.capabilities import MakesSamples, require
 from fleetscore.cli.demo.chapters import SEED, Chapter, chapter_of, keep_chapter, read_state
@@ -58,8 +60,8 @@ def train_models(fleet: FleetBase, folder: Path, chapter: Chapter) -> Chapter:
 
 
 def run_chapter(fleet: FleetBase, store: Store, folder: Path, chapter: Chapter) -> ChapterSummary:
-    """Run all windows of the chapter through the host, whether or not they ran before; judge and draw what
-    was published. Raises PublishError with the reason where no window was.
+    """Run all windows of the chapter through the host, whether or not they ran before; judge what was
+    published of samples, and draw it. Raises PublishError with the reason where no window was.
     """
     clock = time.perf_counter()
     started = fleet.start_backfill(
@@ -71,7 +73,9 @@ def run_chapter(fleet: FleetBase, store: Store, folder: Path, chapter: Chapter) 
     workload = get_workload(store, chapter.workload)
     drawn = workload.parse_window(last_published(records))
     windows = list(windows_between(workload.parse_window(chapter.first), workload.parse_window(chapter.stop)))
-    judged = workload.judge_samples(store, windows) if isinstance(workload, MakesSamples) else {}
+    judged: Mapping[str, Any] = {}
+    if chapter.sampled and isinstance(workload, MakesSamples):
+        judged = workload.judge_samples(store, windows)
     pictures = write_pictures(store, workload, [drawn], folder / "pictures")
     return sum_chapter(
         chapter.workload, records, seconds, chapter.planted, judged, [str(path) for path in pictures]
