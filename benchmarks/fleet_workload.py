@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.partition_keys import join_columns
-from fleetscore.records import Rates
+from fleetscore.predictions import Rates
 from fleetscore.windows import Cadence
 from fleetscore.workload import Partitions, RunContext, Scored, Shard, Workload
 

@@ -27,10 +27,10 @@ from fleetscore.models.pins import Pins
 from fleetscore.operations.champions.verdicts import Verdict
 from fleetscore.operations.notices.ended_runs import Notice
 from fleetscore.pipeline.ledger import LEDGER, count_outcomes, group_causes
+from fleetscore.predictions import Rates
 from fleetscore.records import (
     Manifest,
     PlanHead,
-    Rates,
     ResultFile,
     RunRecord,
     RunRequest,

@@ -18,7 +18,8 @@ import pyarrow as pa
 from fleetscore.errors import InputError
 from fleetscore.models.fit_record import FitCheck
 from fleetscore.models.pins import Pins
-from fleetscore.records import Collected, Rates, ResultFile
+from fleetscore.predictions import Rates
+from fleetscore.records import Collected, ResultFile
 from fleetscore.store.base import Store
 from fleetscore.windows import Window
 from fleetscore.workload import (

@@ -278,10 +278,8 @@ def _schedule_of(workload: Workload, kind: str, tables: Mapping[str, Any]) -> Sc
     if workload.name != kind:
         return None
     variable = schedule_variable(kind)
-    given = os.environ.get(variable, "")
-    text = (
-        workload.schedule if given in ("", type(workload).schedule) else given
-    )  # the kind's is the template's
+    given = os.environ.get(variable, "")  # by the template the kind's own, which goes by the hour
+    text = workload.schedule if given in ("", type(workload).schedule) else given
     return parse_schedule(text, where=variable) if text else None
 
 

@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 
 from fleetscore.errors import InputError
 from fleetscore.models.pins import Pins
-from fleetscore.records import InputFile, Outcome, Rates
+from fleetscore.predictions import Rates
+from fleetscore.records import InputFile, Outcome
 from fleetscore.schemas import OUTCOMES, PARTITIONS, complete_outcomes, fill_table, list_texts
 from fleetscore.settings import NoSettings, RunPolicy, workload_settings_path
 from fleetscore.sources import DataSettings, KeyedSpan, Listing, TableCover, cover_until, list_inputs

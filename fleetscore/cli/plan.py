@@ -14,7 +14,8 @@ from fleetscore.cli.text import say
 if TYPE_CHECKING:
     from fleetscore.fleet import FleetBase
     from fleetscore.pipeline.preview import RunPreview
-    from fleetscore.records import Forecast, ShardPlan
+    from fleetscore.predictions import Forecast
+    from fleetscore.records import ShardPlan
 
 _MOST_SHARDS = 12
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleetscore.errors import SettingsError
-from fleetscore.records import Forecast
+from fleetscore.predictions import Forecast
 from fleetscore.settings import read_if_there
 from fleetscore.settings_tables import convert_values, parse_settings, place_of
 from fleetscore.typed_json import convert_value

@@ -29,7 +29,8 @@ from fleetscore.pipeline.packing import PackingLimits, pack_shards
 from fleetscore.pipeline.placement import Floats, Placement, PoolOffer, place_partitions
 from fleetscore.pipeline.spellings import respell_pins, speller_of
 from fleetscore.pipeline.training_entry import describe_entry
-from fleetscore.records import Finding, Forecast, PlanHead, Rates, RunRequest, ShardPlan, from_json, to_json
+from fleetscore.predictions import Forecast, Rates
+from fleetscore.records import Finding, PlanHead, RunRequest, ShardPlan, from_json, to_json
 from fleetscore.schemas import PARTITIONS
 from fleetscore.settings import RunPolicy
 from fleetscore.store.base import Store

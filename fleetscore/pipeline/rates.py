@@ -12,7 +12,8 @@ from fleetscore.pipeline.collect import read_collected
 from fleetscore.pipeline.cost import find_prices, widen
 from fleetscore.pipeline.offload import Submission, read_submission
 from fleetscore.pipeline.offload_usage import Usage
-from fleetscore.records import Rates, to_json
+from fleetscore.predictions import Rates
+from fleetscore.records import to_json
 from fleetscore.runs.plans import read_plan
 from fleetscore.store.base import Store
 from fleetscore.store.paths import pool_rates_path, rates_path, run_path

@@ -5,7 +5,6 @@ leaves old or new.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import logging
 import os
@@ -24,8 +23,9 @@ from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 
-from fleetscore.errors import ConflictError, MissingBlobError, SettingsError, StoreError
+from fleetscore.errors import ConflictError, SettingsError, StoreError
 from fleetscore.store.base import OWN_FOLDER, Entry, check_path, is_path
+from fleetscore.store.local_errors import reading, writing
 
 _log = logging.getLogger("fleetscore.store")
 _FLUSHES = 16
@@ -74,7 +74,7 @@ class LocalStore:
 
     def read_tagged(self, path: str) -> tuple[bytes, str]:
         """Content and etag of the same version; MissingBlobError when there is none."""
-        with _reading(path), open(self._file(path), "rb", opener=_open_at_once) as file:
+        with reading(path), open(self._file(path), "rb", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())
             _require_file(path, status.st_mode)
             return file.read(), _etag(status)
@@ -83,18 +83,18 @@ class LocalStore:
         """The file, mapped into memory: its version stays readable when the path is overwritten or
         deleted.
         """
-        with _reading(path):
+        with reading(path):
             _require_file(path, self._file(path).stat().st_mode)
             return pa.memory_map(str(self._file(path)), "r")
 
     def write(self, path: str, data: bytes) -> str:
         """Write or overwrite whole; returns the etag."""
-        with _writing(path), self._written(path, data) as temporary:
+        with writing(path), self._written(path, data) as temporary:
             return self._land(path, temporary)
 
     def create(self, path: str, data: bytes) -> bool:
         """Write only if nothing is there; of many racing calls exactly one gets True."""
-        with _writing(path), self._written(path, data) as temporary:
+        with writing(path), self._written(path, data) as temporary:
             _stamp(temporary)
             _sync(temporary)
             return self._link(path, temporary)
@@ -103,7 +103,7 @@ class LocalStore:
         """Write only over the version `etag` (None: only if nothing is there); ConflictError otherwise.
         Returns the new etag.
         """
-        with _writing(path), self._written(path, data) as temporary, self._lock(path):
+        with writing(path), self._written(path, data) as temporary, self._lock(path):
             new_etag = _stamp(temporary)
             _sync(temporary)
             if etag is None:
@@ -125,12 +125,12 @@ class LocalStore:
         with self._temporary_file(path) as temporary:
             with temporary.open("wb") as file:
                 yield file
-            with _writing(path):
+            with writing(path):
                 self._land(path, temporary)
 
     def stat(self, path: str) -> Entry | None:
         """The entry at exactly that path, or None."""
-        with _reading(path):
+        with reading(path):
             return _entry(path, self._file(path))
 
     def list(self, prefix: str, most: int | None = None) -> Iterator[Entry]:
@@ -140,14 +140,14 @@ class LocalStore:
         folder, slash, _ = prefix.rpartition("/")
         if slash and not is_path(folder):
             return  # no path begins so
-        with _reading(prefix):
+        with reading(prefix):
             yield from islice(_walk(str(self.root / folder), folder + slash, prefix, self.root), most)
 
     def list_folders(self, folder: str) -> Sequence[str]:
         """The folders directly in `folder` ("" or ending with "/") that hold anything, each ending with
         "/", sorted.
         """
-        with _reading(folder):
+        with reading(folder):
             below = self.root / folder
             names = [found.name for found in below.iterdir() if found.is_dir()] if below.is_dir() else []
             paths = sorted(f"{folder}{name}/" for name in names)
@@ -162,17 +162,17 @@ class LocalStore:
 
     def _flush(self, path: str) -> None:
         file = self._file(path)
-        with _writing(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        with writing(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
             _sync(file)
             self._sync_name(file)
 
     def delete(self, path: str, etag: str | None = None) -> None:
         """Remove the path, or only the version `etag` of it; nothing happens if that is not there."""
         file = self._file(path)
-        with _reading(path):
+        with reading(path):
             if not file.is_file():
                 return
-        with _writing(path), self._lock(path):
+        with writing(path), self._lock(path):
             if etag is None or etag == self._etag_there(path):
                 file.unlink(missing_ok=True)
 
@@ -219,7 +219,7 @@ class LocalStore:
     @contextlib.contextmanager
     def _temporary_file(self, path: str) -> Iterator[Path]:
         """A name for a file that will become `path`, whose folder is made; gone in the end."""
-        with _writing(path):
+        with writing(path):
             self._make_folder(self._file(path).parent)
             self._temporary.mkdir(parents=True, exist_ok=True)
             self._sweep()
@@ -360,44 +360,3 @@ def _entry(path: str, file: Path | os.DirEntry[str]) -> Entry | None:
     if not stat.S_ISREG(status.st_mode):
         return None
     return Entry(path, status.st_size, _etag(status), datetime.fromtimestamp(status.st_mtime, UTC))
-
-
-@contextlib.contextmanager
-def _reading(path: str) -> Iterator[None]:
-    try:
-        yield
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise MissingBlobError(f"{path} is not in the store.") from error
-    except OSError as error:
-        raise _failed(path, "read", error) from error
-
-
-@contextlib.contextmanager
-def _writing(path: str) -> Iterator[None]:
-    try:
-        yield
-    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
-        raise StoreError(
-            f"{path} cannot be written: it, or a beginning of it, is both a file and a folder.",
-            fix="Choose another name; in a folder as store, no path may continue another one.",
-            retry=False,
-        ) from error
-    except OSError as error:
-        raise _failed(path, "written", error) from error
-
-
-def _failed(path: str, verb: str, error: OSError) -> StoreError:
-    if error.errno == errno.ELOOP:
-        return StoreError(
-            f"{path} is, or lies behind, a symbolic link that leads in a circle.",
-            fix="Put the file itself there, or remove the link.",
-            retry=False,
-        )
-    is_lack = error.errno in (errno.EMFILE, errno.ENFILE)
-    return StoreError(
-        f"{path} could not be {verb} ({error.strerror or error}).",
-        fix="Allow the process more open files (`ulimit -n`)."
-        if is_lack
-        else "Check the store folder's disk, free space and permissions.",
-        retry=not isinstance(error, PermissionError),
-    )

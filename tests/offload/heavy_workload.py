@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 from toy_workload import Toy, read_lines, score_one  # type: ignore[import-not-found]  # on the workers' PYTHONPATH
 
-from fleetscore.records import Rates
+from fleetscore.predictions import Rates
 from fleetscore.workload import Partitions, RunContext, Scored, Shard
 
 

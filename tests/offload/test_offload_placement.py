@@ -22,7 +22,7 @@ from fleetscore.pipeline.cost import (
 )
 from fleetscore.pipeline.placement import InlineOffer, PoolOffer, place_partitions
 from fleetscore.pipeline.rates import blend_pool_rates, blend_rates
-from fleetscore.records import Rates
+from fleetscore.predictions import Rates
 from fleetscore.settings import RunPolicy
 from fleetscore.store.base import Store
 

@@ -89,7 +89,8 @@ def test_no_import_comes_back_to_where_it_began() -> None:
 
 
 LAYERS = [
-    "errors", "lazy_names", "typed_json", "exhaustion", "own_functions", "windows", "schedules", "partition_keys", "records", "schemas",
+    "errors", "lazy_names", "typed_json", "exhaustion", "own_functions", "windows", "schedules", "partition_keys", "predictions",
+    "records", "schemas",
     "store", "requesters",
     "settings_lines", "settings_tables", "notify_settings", "settings", "app_settings",
     "request_logs", "telemetry_setup", "telemetry", "process_environment", "kernels",

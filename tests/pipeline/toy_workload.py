@@ -20,7 +20,8 @@ import pyarrow as pa
 from fleetscore.capabilities import Prepares, Trains
 from fleetscore.errors import MissingBlobError
 from fleetscore.models.pins import Pins
-from fleetscore.records import InputFile, Rates
+from fleetscore.predictions import Rates
+from fleetscore.records import InputFile
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import (

@@ -27,7 +27,8 @@ from fleetscore.capabilities import (
 )
 from fleetscore.models.fit_record import FitCheck
 from fleetscore.models.pins import Pins
-from fleetscore.records import Collected, Rates
+from fleetscore.predictions import Rates
+from fleetscore.records import Collected
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import ModelSetDraft, Partitions, RunContext, Scored, Shard, Trained, Workload

@@ -22,7 +22,8 @@ from fleetscore.capabilities import (
     Trains,
 )
 from fleetscore.models.pins import Pins
-from fleetscore.records import Rates, ResultFile
+from fleetscore.predictions import Rates
+from fleetscore.records import ResultFile
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
 from fleetscore.workload import ModelSetDraft, Partitions, RunContext, Scored, Shard, Trained, Workload

@@ -21,7 +21,7 @@ from fleetscore.capabilities import (
 )
 from fleetscore.models.pins import Pins
 from fleetscore.partition_keys import join_key, split_key
-from fleetscore.records import Rates
+from fleetscore.predictions import Rates
 from fleetscore.sources import Listing
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window

@@ -20,7 +20,7 @@ from fleetscore.capabilities import (
     Trains,
 )
 from fleetscore.models.pins import Pins
-from fleetscore.records import Rates
+from fleetscore.predictions import Rates
 from fleetscore.sources import KeyedSpan, TableCover
 from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window
