@@ -9,23 +9,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.abc import MetaPathFinder
-from threading import get_ident
+from threading import local
 from typing import Any
 
 _FUNCTIONS, _HIDDEN = "numba.np.arraymath", "scipy.linalg"
 
 
 class _NoLinearAlgebra(MetaPathFinder):
-    """Says of scipy.linalg that there is none, to the thread that made it; others may import it meanwhile."""
+    """Says of scipy.linalg that there is none, to threads that hide it; others may import it meanwhile.
 
-    def __init__(self) -> None:
-        self._thread = get_ident()
+    It stays in sys.meta_path: an import of another thread that goes through the finders would skip the one
+    after it, were it removed meanwhile, and not find its module.
+    """
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
         """Refuse scipy.linalg, and leave every other module to the other finders."""
         del path, target
-        if fullname == _HIDDEN and get_ident() == self._thread:
+        if fullname == _HIDDEN and getattr(_thread, "hides", False):
             raise ModuleNotFoundError(f"{_HIDDEN} is not wanted yet", name=_HIDDEN)
+
+
+_thread = local()
+_finder = _NoLinearAlgebra()
 
 
 def load_array_functions() -> None:
@@ -44,9 +49,10 @@ def linear_algebra_hidden() -> Iterator[None]:
     if _FUNCTIONS in sys.modules:
         yield
         return
-    refusal = _NoLinearAlgebra()
-    sys.meta_path.insert(0, refusal)
+    if _finder not in sys.meta_path:
+        sys.meta_path.insert(0, _finder)
+    _thread.hides = True
     try:
         yield
     finally:
-        sys.meta_path.remove(refusal)
+        _thread.hides = False
