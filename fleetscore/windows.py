@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from typing import overload
@@ -130,19 +130,24 @@ def parse_window(text: str, *cadences: Cadence, zone: str = "UTC") -> Window:
     )
 
 
-def parse_key(key: str) -> Window:
-    """The window of a stored key, whose form gives its cadence; InputError when it is none.
+def parse_key(key: str, zone: str = "UTC") -> Window:
+    """The window of a stored key, whose form gives its cadence, in the workload's zone; InputError when it is
+    none.
 
     >>> parse_key("2026-W47").cadence, parse_key("2026-11").cadence
     (<Cadence.WEEK: 'week'>, <Cadence.MONTH: 'month'>)
     """
+    return replace(parse_window(key, _cadence_of(key)), zone=zone)
+
+
+def _cadence_of(key: str) -> Cadence:
     if key.isdigit():
-        return parse_window(key, Cadence.INDEX)
+        return Cadence.INDEX
     if "W" in key:
-        return parse_window(key, Cadence.WEEK)
+        return Cadence.WEEK
     if "T" in key:
-        return parse_window(key, Cadence.HOUR if len(key) == len("2018-08-28T23") else Cadence.QUARTER_HOUR)
-    return parse_window(key, Cadence.MONTH if len(key) == len("2026-11") else Cadence.DAY)
+        return Cadence.HOUR if len(key) == len("2018-08-28T23") else Cadence.QUARTER_HOUR
+    return Cadence.MONTH if len(key) == len("2026-11") else Cadence.DAY
 
 
 def window_at(moment: datetime, cadence: Cadence, zone: str = "UTC") -> Window:

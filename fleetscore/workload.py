@@ -344,7 +344,7 @@ class Workload(ABC):
         taken for the first of those that lie in it.
         """
         if self.is_own_window(key):
-            return replace(parse_key(key), zone=self.zone)
+            return parse_key(key, self.zone)
         raise InputError(
             f"{key} is of the time when windows of {self.name} had another length.",
             fix="Set `window` in its settings back, or use a second workload, to run such a window again.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -199,7 +199,7 @@ def _of_workload(
     if latest is None:
         return [], None
     newest, oldest = (
-        replace(parse_key(key), zone=kind.zone) for key in (latest.window, latest.first)
+        parse_key(key, kind.zone) for key in (latest.window, latest.first)
     )  # of another length than those to come, where the setting was changed since
     since = _looked_from(begin, newest.end)
     first = window_at(since, newest.cadence, newest.zone)

@@ -7,7 +7,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from fleetscore.errors import InputError
@@ -41,7 +40,7 @@ def read_published(store: Store, kind: Workload, text: str) -> Window:
     if own is not None and own.key == text:
         return own
     with suppress(InputError):
-        other = replace(parse_key(text), zone=kind.zone)
+        other = parse_key(text, kind.zone)
         if other.key == text and store.stat(manifest_path(kind.name, text)) is not None:
             return other
     if own is None:
@@ -105,7 +104,7 @@ def _published_beside(store: Store, workload: str, window: Window) -> Iterator[W
         for entry in store.list(prefix):
             if entry.path.endswith("/manifest.json"):
                 with suppress(InputError):  # a folder of somebody's own
-                    yield replace(parse_key(entry.path.split("/")[2]), zone=window.zone)
+                    yield parse_key(entry.path.split("/")[2], window.zone)
 
 
 def check_due(window: Window, policy: RunPolicy, now: datetime) -> None:

@@ -22,6 +22,15 @@ TRAINED_UNTIL = FIRST.next(3 * 24)
 SPIKE = FIRST.next(16 * 24 + 5)
 
 
+def pump_readings(sensor: str, seconds: np.ndarray, values: np.ndarray) -> pa.Table:
+    """The table of a sensor's readings, so many seconds after FIRST, as input files have them."""
+    times = pa.array(int(FIRST.start.timestamp() * 1e6) + seconds * 1_000_000).view(
+        pa.timestamp("us", tz="UTC")
+    )
+    names = [pa.array([text] * len(seconds), pa.string()) for text in ("pump", sensor)]
+    return pa.table([times, *names, values], names=["ts", "device", "sensor", "value"])
+
+
 def readings(seed: int, step_s: int = STEP_S, days: int = DAYS) -> np.ndarray:
     """A daily wave with noise."""
     count = days * 86400 // step_s

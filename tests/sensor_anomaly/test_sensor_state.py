@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from detector_estate import FIRST, SPIKE, STEP_S, readings, score, train
+from detector_estate import FIRST, SPIKE, STEP_S, pump_readings, readings, score, train
 
 from fleetscore.models.pins import pin_version, read_pins
 from fleetscore.operations.due.late_data import find_late
@@ -53,16 +53,14 @@ def series() -> dict[str, np.ndarray]:
 
 def put_hours(store: Store, first: int, end: int, hours: int) -> None:
     """The readings of the hours [first, end), a file for so many `hours`; readings that are NaN are not there."""
-    start_us, per_hour = int(FIRST.start.timestamp()) * 1_000_000, 3600 // STEP_S
+    per_hour = 3600 // STEP_S
     whole = series()
     for hour in range(first, end, hours):
         rows = np.arange(hour * per_hour, min(hour + hours, end) * per_hour)
         parts = []
         for name, values in whole.items():
             own = rows[np.isfinite(values[rows])]
-            ts = pa.array(start_us + own * STEP_S * 1_000_000).view(pa.timestamp("us", tz="UTC"))
-            names = [pa.array([text] * len(own), pa.string()) for text in ("pump", name)]
-            parts.append(pa.table([ts, *names, values[own]], names=["ts", "device", "sensor", "value"]))
+            parts.append(pump_readings(name, own * STEP_S, values[own]))
         with store.sink(f"data/sensor_anomaly/{FIRST.next(hour).key}.parquet") as file:
             pq.write_table(pa.concat_tables(parts), file)
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from detector_estate import DAYS, FIRST, SPIKE, readings, score, train
+from detector_estate import DAYS, FIRST, SPIKE, pump_readings, readings, score, train
 
 from fleetscore import Fleet
 from fleetscore.errors import InputError, SettingsError
@@ -74,7 +74,7 @@ def series() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 def put(store: Store) -> None:
     """A file for each day, and of the day of the spike one for each quarter of an hour."""
-    start_us, spike_s = int(FIRST.start.timestamp()) * 1_000_000, (DAYS - 1) * 86_400
+    spike_s = (DAYS - 1) * 86_400
     spans = [(day * 86_400, (day + 1) * 86_400) for day in range(DAYS - 1)]
     spans += [(second, second + 900) for second in range(spike_s, spike_s + 86_400 + 7200, 900)]
     whole = series()
@@ -82,9 +82,7 @@ def put(store: Store) -> None:
         parts = []
         for name, (times, values) in whole.items():
             own = (times >= first) & (times < end)
-            ts = pa.array(start_us + times[own] * 1_000_000).view(pa.timestamp("us", tz="UTC"))
-            names = [pa.array([text] * int(own.sum()), pa.string()) for text in ("pump", name)]
-            parts.append(pa.table([ts, *names, values[own]], names=["ts", "device", "sensor", "value"]))
+            parts.append(pump_readings(name, times[own], values[own]))
         with store.sink(f"data/sensor_anomaly/{first:08d}.parquet") as file:
             pq.write_table(pa.concat_tables(parts), file)
 

@@ -71,7 +71,7 @@ def find_first(store: Store, workload: Workload, cadence: Cadence) -> Window | N
     latest = read_latest(store, workload.name)
     if latest is None or workload.is_own_window(latest.first):
         return workload.stored_window(latest.first) if latest else None
-    newest = replace(parse_key(latest.window), zone=workload.zone)
+    newest = parse_key(latest.window, workload.zone)
     return window_at(newest.end - timedelta(microseconds=1), cadence, workload.zone)
 
 

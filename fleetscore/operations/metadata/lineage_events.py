@@ -7,7 +7,6 @@ They are the same whenever they are made, so that a receiver that gets one again
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -195,8 +194,8 @@ def _window_times(store: Store, record: RunRecord) -> tuple[str, str] | None:
     kind, request = _kind_of(store, record.request.workload), record.request
     zone = kind.zone if kind is not None else "UTC"
     try:
-        first = replace(parse_key(request.window), zone=zone)
-        end = replace(parse_key(request.stop), zone=zone).start if request.stop else first.end
+        first = parse_key(request.window, zone)
+        end = parse_key(request.stop, zone).start if request.stop else first.end
         return first.start.isoformat(), end.isoformat()
     except FleetscoreError:
         return None
