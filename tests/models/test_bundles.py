@@ -19,7 +19,14 @@ from sklearn.svm import OneClassSVM
 from fleetscore.errors import ModelError
 from fleetscore.models.importers.estimators import compile_estimator
 from fleetscore.models.packs import bundle as bundles
-from fleetscore.models.packs.bundle import Bundle, count_changes, join_bundles, open_bundle, pack_models
+from fleetscore.models.packs.bundle import (
+    INDEX_FILE,
+    Bundle,
+    count_changes,
+    join_bundles,
+    open_bundle,
+    pack_models,
+)
 from fleetscore.models.packs.shard_scoring import find_taken, score_shard
 
 NAMES = ("speed", "load", "temperature")
@@ -243,6 +250,18 @@ def test_added_models_replace_their_keys_and_keep_the_others() -> None:
         pack_models([("a", first.model("a")), ("a", first.model("a"))])
     with pytest.raises(ModelError, match="no_such"):
         both.model("no_such")
+
+
+def test_names_of_packs_that_are_no_text_are_a_named_error() -> None:
+    """A damaged byte among the index's names of packs gives ModelError, as any other damage of it does."""
+    table = pa.ipc.open_file(pa.BufferReader(FILES[INDEX_FILE])).read_all()
+    damaged = table.replace_schema_metadata(dict(table.schema.metadata) | {b"packs": b"\xf0acks/0.npz"})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, damaged.schema) as writer:
+        writer.write_table(damaged)
+    with pytest.raises(ModelError, match="cannot be read") as caught:
+        open_bundle(lambda _: sink.getvalue())
+    assert caught.value.code == "corrupt_model"
 
 
 @given(data=st.data())

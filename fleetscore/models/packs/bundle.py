@@ -156,10 +156,10 @@ def open_bundle(read: Callable[[str], Any]) -> Bundle:
     try:
         table = pa.ipc.open_file(pa.BufferReader(read(INDEX_FILE))).read_all()
         table.validate(full=True)
+        metadata = table.schema.metadata or {}
+        names = tuple(name for name in metadata.get(b"packs", b"").decode().split("\n") if name)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise corrupt(f"{INDEX_FILE} cannot be read: {error}") from error
-    metadata = table.schema.metadata or {}
-    names = tuple(name for name in metadata.get(b"packs", b"").decode().split("\n") if name)
     if not table.schema.remove_metadata().equals(_SCHEMA):
         raise corrupt(f"{INDEX_FILE} does not have the columns key, pack and place")
     numbers = table["pack"].to_numpy()
