@@ -135,8 +135,8 @@ class FleetImport:
     the models before.
 
     `counts` has imported, refused, replaced, new and kept; `lost` names partitions' keys that have a model
-    now and would not, `absent` the partitions that stay expected without one. `base` is the version that
-    was current then and that all of this is relative to.
+    now and would not, `absent` the partitions that stay expected without one, `unnamed` the models that the
+    manifest does not name. `base` is the version that was current then and that all of this is relative to.
     """
 
     draft: ModelSetDraft
@@ -144,6 +144,7 @@ class FleetImport:
     lost: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     base: str | None = None
+    unnamed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,7 @@ def import_by_key(
     """
     from fleetscore.cli.progress import ImportProgress, progress_of
     from fleetscore.cli.render import print_json
+    from fleetscore.models.importers.naming import describe_unnamed
 
     with progress_of(f"import {workload}") as progress:
         files = ImportProgress(progress)
@@ -105,12 +106,14 @@ def import_by_key(
         )
     refusals = files.refusals
     for line in refusals[:_REFUSALS_SHOWN]:
-        click.echo(line, err=True)
+        say(line, err=True)
     if len(refusals) > _REFUSALS_SHOWN:
         more = len(refusals) - _REFUSALS_SHOWN
         click.echo(
             f"and {more} more; `fleetscore models show {workload} --json` lists them in the card", err=True
         )
+    if imported.unnamed:
+        say(describe_unnamed(imported.unnamed), err=True)
     if imported.lost and pin and not yes:
         _confirm_lost(imported.lost, "keys", ". --add keeps them")
     stored = fleet.store_import(workload, imported, source, pin=pin)

@@ -324,3 +324,22 @@ def test_keys_that_are_given_are_tried_in_their_order_and_no_file_is_left_unsaid
     assert make(folders, *models, "--key", "", name="all") == 10
     assert settings_of(folders, "all").key_patterns == ("",)
     assert "VAN-1.pkl: The name 'VAN-1' does not fit 'default'." in capsys.readouterr().err
+
+
+def test_models_that_the_manifest_does_not_name_are_said_with_examples(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """new, import-models and check say how many models of the folder were passed over, and which; the set's card keeps them."""
+    (folders / "models" / "keys.csv").write_text("key,file\nVAN-1,VAN-1.pkl\n")
+    said = "2 models of the folder were passed over, since the manifest does not name them: VAN-2.pkl, VAN-3.pkl."
+    models, store = str(folders / "models"), ["--store", str(folders / "store")]
+    make(folders, "--models", models, "--trust-pickles", "--partition", "van_id", "--key", "{van_id}")
+    assert said in capsys.readouterr().err
+    words = ["vans", "--from", models, "--trust-pickles", *store]
+    assert run_command(["import-models", *words, "--json"]) == 0
+    answer = capsys.readouterr()
+    assert said in answer.err
+    assert json.loads(answer.out)["counts"]["unnamed"] == 2
+    assert json.loads(answer.out)["set"]["card"]["unnamed"] == ["VAN-2.pkl", "VAN-3.pkl"]
+    assert run_command(["check", *words]) == 10
+    assert said in capsys.readouterr().out

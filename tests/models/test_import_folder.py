@@ -27,7 +27,7 @@ from fleetscore.errors import InputError
 from fleetscore.models.importers.folder import Imported, ImportOptions, import_models
 from fleetscore.models.importers.formats import Format, detect_format
 from fleetscore.models.importers.limits import ImportLimits
-from fleetscore.models.importers.naming import list_source_models
+from fleetscore.models.importers.naming import list_source_models, list_unnamed
 from fleetscore.models.packs.families import pack_class
 from fleetscore.workloads.models.importing import import_fleet
 from fleetscore.workloads.models.settings import FleetSettings
@@ -292,6 +292,22 @@ def test_a_manifest_of_another_form_is_refused_with_the_form(
         list_source_models(tmp_path, manifest=tmp_path / "of_vans.csv")
     assert f"of_vans.csv {said}" in caught.value.message
     assert fix in caught.value.fix
+
+
+def test_models_that_a_manifest_does_not_name_are_listed(tmp_path: Path) -> None:
+    """What begins as a model and stands in no line is listed, in folders too; other files, and models whose line is wrong, are not."""
+    for name in ("a.pkl", "b.pkl", "north/c.pkl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(pickle.dumps(RIDGE))
+    (tmp_path / "README.md").write_text("Models of pumps.\n")
+    (tmp_path / "keys.csv").write_text("key,file\n,./a.pkl\n")
+    assert list_unnamed(tmp_path) == ["b.pkl", "north/c.pkl"]
+    elsewhere = tmp_path / "keys" / "of_pumps.csv"
+    elsewhere.parent.mkdir()
+    elsewhere.write_text("key,file\nP-1,a.pkl\nP-2,b.pkl\nP-3,north/c.pkl\n")
+    assert list_unnamed(tmp_path, elsewhere) == []
+    (tmp_path / "keys.csv").unlink()
+    assert list_unnamed(tmp_path) == []
 
 
 def test_a_manifest_gives_an_empty_key_only_where_one_model_scores_all(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from fleetscore.errors import InputError, ModelError
-from fleetscore.models.importers.formats import without_suffix
+from fleetscore.models.importers.formats import detect_format, without_suffix
 
 MANIFEST = "keys.csv"
 """A file of this name in the source folder gives the keys where no manifest is named."""
@@ -24,6 +24,7 @@ MODEL_FOLDER_FILE = "MLmodel"
 """What makes a folder an MLflow model."""
 
 _KEY_LIMIT = 1024
+_NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,51 @@ def list_source_models(
         raise InputError(f"{source} does not exist.", fix="Name the folder of the models.", field="from")
     if _is_model(source):
         return [_single(source, patterns)]
-    if manifest is None and (source / MANIFEST).is_file():
-        manifest = source / MANIFEST
+    manifest = find_manifest_of(source, manifest)
     found = _by_manifest(source, manifest, "" in patterns) if manifest else _by_name(source, patterns)
     return _refuse_shared_keys(sorted(found, key=lambda model: model.name))
+
+
+def find_manifest_of(source: Path, manifest: Path | None) -> Path | None:
+    """The manifest that gives the keys of `source`: the one named, else its keys.csv; None where names do."""
+    if manifest is None and (source / MANIFEST).is_file():
+        return source / MANIFEST
+    return manifest
+
+
+def list_unnamed(source: Path, manifest: Path | None = None) -> list[str]:
+    """The names of the models below `source` that its manifest does not name; none where names give the keys.
+
+    A model is what begins as one; a line's file counts as named whatever becomes of the line.
+    """
+    manifest = find_manifest_of(source, manifest)
+    if manifest is None or _is_model(source):
+        return []
+    named = {model.path.resolve() for model in _by_manifest(source, manifest, takes_all=True)}
+    others = (path for path in _walk(source) if path.resolve() not in named)
+    return sorted(path.relative_to(source).as_posix() for path in others if _begins_as_model(path))
+
+
+def describe_unnamed(names: Sequence[str]) -> str:
+    """How many models the manifest does not name, with examples; "" for none.
+
+    >>> describe_unnamed(["a.onnx", "b.onnx"])
+    '2 models of the folder were passed over, since the manifest does not name them: a.onnx, b.onnx.'
+    """
+    if not names:
+        return ""
+    shown = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
+    passed = "1 model of the folder was" if len(names) == 1 else f"{len(names):,} models of the folder were"
+    them = "it" if len(names) == 1 else "them"
+    return f"{passed} passed over, since the manifest does not name {them}: {shown}."
+
+
+def _begins_as_model(path: Path) -> bool:
+    try:
+        detect_format(path, any_suffix=True)
+    except (ModelError, OSError):
+        return False
+    return True
 
 
 def _single(source: Path, patterns: Sequence[str]) -> SourceModel:

@@ -11,6 +11,7 @@ from typing import Any
 
 from fleetscore.errors import FleetscoreError, InputError
 from fleetscore.models.fit_record import FitCheck, Misfit
+from fleetscore.models.importers.naming import describe_unnamed
 from fleetscore.models.packs.base import ModelFacts
 from fleetscore.models.packs.bundle import Bundle, open_bundle, pack_models
 from fleetscore.models.packs.shard_scoring import feature_order, has_generic_names
@@ -86,6 +87,8 @@ def _models(
         Misfit("error", one["code"], one["file"], f"{one['file']}: {one['reason']}")
         for one in imported.draft.card["refusals"]
     ]
+    if imported.unnamed:
+        refused.append(Misfit("warning", "passed_over", source.name, describe_unnamed(imported.unnamed)))
     return open_bundle(files.__getitem__), refused
 
 

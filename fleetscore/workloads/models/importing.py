@@ -12,6 +12,7 @@ from typing import Any
 from fleetscore.capabilities import FleetImport
 from fleetscore.errors import FleetscoreError, ModelError
 from fleetscore.models.importers.folder import Imported, ImportOptions, import_models
+from fleetscore.models.importers.naming import list_unnamed
 from fleetscore.models.packs.base import CompiledModel
 from fleetscore.models.packs.bundle import Bundle, count_changes, join_bundles, pack_models
 from fleetscore.workload import ModelSetDraft
@@ -49,10 +50,11 @@ def import_fleet(
         if add or before is None
         else tuple(sorted(set(before.keys.to_pylist()) - set(fresh.keys.to_pylist())))
     )
+    unnamed = list_unnamed(source, manifest)
     counts = {"imported": len(fresh), "refused": len(progress.refused), **changes, "lost": len(lost)}
-    counts["kept"] = changes["kept"] if add else 0
-    draft = ModelSetDraft(dict(bundle.files()), _card(bundle, progress, counts))
-    return FleetImport(draft, counts, lost)
+    counts |= {"kept": changes["kept"] if add else 0, "unnamed": len(unnamed)}
+    card = _card(bundle, progress, counts) | {"unnamed": unnamed[:_REFUSALS_SHOWN]}
+    return FleetImport(ModelSetDraft(dict(bundle.files()), card), counts, lost, unnamed=tuple(unnamed))
 
 
 class _Told:

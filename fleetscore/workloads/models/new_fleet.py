@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from fleetscore.capabilities import FleetImport, Guess, NewFleet, Proposal
 from fleetscore.errors import InputError
 from fleetscore.models.importers.formats import without_suffix
-from fleetscore.models.importers.naming import MANIFEST, list_source_models
+from fleetscore.models.importers.naming import MANIFEST, describe_unnamed, list_source_models
 from fleetscore.models.packs.base import METHODS, ModelFacts
 from fleetscore.models.packs.bundle import open_bundle
 from fleetscore.models.packs.shard_scoring import has_generic_names
@@ -84,7 +84,9 @@ def propose_fleet(
     text = _toml(asked, data, time, guesses, keys, features)
     own_settings(_parsed(text), FleetSettings, "the proposed settings")
     copied = tuple(file.path for file in data.files) if asked.folder else ()
-    return Proposal(text, tuple(guesses), imported, copied, (*data.passed_over, *data.faults))
+    unnamed = describe_unnamed(imported.unnamed) if imported else ""
+    remarks = (*data.passed_over, *data.faults, *([unnamed] if unnamed else []))
+    return Proposal(text, tuple(guesses), imported, copied, remarks)
 
 
 def _look(store: Store, asked: NewFleet) -> DataGuess:
