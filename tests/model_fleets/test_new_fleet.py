@@ -343,3 +343,41 @@ def test_models_that_the_manifest_does_not_name_are_said_with_examples(
     assert json.loads(answer.out)["set"]["card"]["unnamed"] == ["VAN-2.pkl", "VAN-3.pkl"]
     assert run_command(["check", *words]) == 10
     assert said in capsys.readouterr().out
+
+
+def test_text_of_windows_is_read_with_its_letters_and_the_guess_is_said(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CSV that is no UTF-8, its first other letter far down, makes a workload that knows every partition."""
+    frame = telemetry(["Koln", *[f"van {at}" for at in range(40)], "K\u00f6ln"], rows=20)
+    (folders / "csv").mkdir()
+    frame.to_csv(folders / "csv" / "2026-11-21.csv", index=False, encoding="cp1252")
+    store = str(folders / "store")
+    words = ["--data", str(folders / "csv"), "--copy", "--partition", "van_id", "--store", store]
+    assert run_command(["new", "vans", *words]) == 0
+    assert "the text is no UTF-8" in " ".join(capsys.readouterr().out.split())
+    assert settings_of(folders).source.encoding == "cp1252"
+    guess = look_at_data(open_store(store), "data/vans/")
+    assert "K\u00f6ln" in guess.rows["van_id"].to_pylist()
+    assert guess.faults == ()
+
+
+def test_rows_of_the_sample_that_cannot_be_read_are_said(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row that is cut short is named with its file and line when the workload is made, and by check."""
+    frame = telemetry(VANS)
+    (folders / "csv").mkdir()
+    lines = frame.to_csv(index=False).splitlines()
+    lines[7] = "VAN-1,depot"
+    (folders / "csv" / "2026-11-21.csv").write_text("\n".join(lines))
+    store = ["--store", str(folders / "store")]
+    words = ["--data", str(folders / "csv"), "--copy", "--partition", "van_id", "--models"]
+    assert run_command(["new", "vans", *words, str(folders / "models"), "--trust-pickles", *store]) == 0
+    assert (
+        "2026-11-21.csv: 1 rows rejected (bad_row); first at line 8: 'VAN-1,depot'."
+        in capsys.readouterr().err
+    )
+    assert run_command(["check", "vans", *store]) == 10
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 rows cannot be read, such as 'VAN-1,depot' in line 8 of data/vans/2026-11-21.csv." in said

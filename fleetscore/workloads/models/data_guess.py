@@ -4,6 +4,7 @@ and how sure that is.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,11 +19,16 @@ from fleetscore.errors import FileError, InputError
 from fleetscore.sources import DataSettings, InputFile, list_inputs, read_batches, read_data_settings
 from fleetscore.sources.formats import find_misnamed, format_of, is_hidden
 from fleetscore.sources.reading import settle_types
+from fleetscore.sources.records import RejectTally
 from fleetscore.sources.times import TimeReader
 from fleetscore.store.base import Store
 
 _FILES_READ = 4
 _ROWS_READ = 40_000
+_HEAD_BYTES = 8192
+_JUDGED_BYTES = 1 << 20
+"""Of a file, for its encoding: letters beyond ASCII may be rare."""
+
 _SEPARATORS = (",", ";", "\t", "|")
 _TIME_FORMATS = ("", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M")
 _TIME_NAMES = re.compile(
@@ -60,9 +66,9 @@ class DataGuess:
     passed_over: tuple[str, ...]
     written: Mapping[str, str] = field(
         default_factory=dict
-    )  # separator, decimal, where they are not the default
+    )  # separator, decimal, encoding, where they are not the default
     samples: Mapping[str, pa.Table] = field(default_factory=dict)  # by path
-    faults: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()  # of files and of their sampled rows
 
     @property
     def rows(self) -> pa.Table:
@@ -86,13 +92,13 @@ def look_at_data(store: Store, folder: str, pattern: str = "") -> DataGuess:
             field="data",
         )
     written = _text_style(store, listing.files)
-    samples, faults = _read_samples(
-        store, listing.files, read_data_settings({"path": pattern, **written}, "data")
-    )
+    settings = read_data_settings({"path": pattern, **written}, "data")
+    samples, faults, rejected = _read_samples(store, listing.files, settings)
     if not samples:
         first = faults[0]
         raise InputError(f"No file could be read; the first: {first.message}", fix=first.fix, field="data")
-    return DataGuess(pattern, listing.files, listing.remarks(), written, samples, tuple(map(str, faults)))
+    told = (*map(str, faults), *rejected)
+    return DataGuess(pattern, listing.files, listing.remarks(), written, samples, told)
 
 
 def guess_time(rows: pa.Table, zone: str) -> TimeGuess | None:
@@ -164,16 +170,26 @@ def _pattern_of(store: Store, folder: str) -> str:
 
 
 def _text_style(store: Store, files: Sequence[InputFile]) -> dict[str, str]:
-    """Separator and decimal comma of the newest file that is what its name says, by its first lines; none
-    where that is no plain CSV.
+    """Separator, decimal comma and encoding of the newest file that is what its name says, by its beginning;
+    none where that is no plain CSV.
     """
     for file in islice(reversed(files), _FILES_READ):
         if file.format != "csv" or file.path.endswith((".gz", ".zst")):
             return {}
         with store.open(file.path) as source:
-            start = source.read(8192)
+            start = source.read(_JUDGED_BYTES)
         if find_misnamed(file.path, start) is None:
-            return _style_of(start.decode("utf-8", "replace").splitlines()[:20])
+            head = start[:_HEAD_BYTES].decode("utf-8", "replace")
+            return _style_of(head.splitlines()[:20]) | _encoding_of(start)
+    return {}
+
+
+def _encoding_of(start: bytes) -> dict[str, str]:
+    """Windows' encoding of the West for text that is no UTF-8, which has its letters in one byte each."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return {} if b"\0" in start else {"encoding": "cp1252"}
     return {}
 
 
@@ -189,22 +205,29 @@ def _style_of(head: Sequence[str]) -> dict[str, str]:
 
 def _read_samples(
     store: Store, files: Sequence[InputFile], settings: DataSettings
-) -> tuple[dict[str, pa.Table], list[FileError]]:
+) -> tuple[dict[str, pa.Table], list[FileError], list[str]]:
+    """The sampled rows by path, the faults of files, and a sentence for each file's rejected rows."""
     samples: dict[str, pa.Table] = {}
     faults: list[FileError] = []
+    rejected: list[str] = []
     for file in islice(reversed(files), _FILES_READ):
+        tally = RejectTally()
         try:
-            samples[file.path] = pa.concat_tables(
-                _some_rows(store, file, settings), promote_options="permissive"
-            )
+            found = pa.concat_tables(_some_rows(store, file, settings, tally), promote_options="permissive")
         except FileError as error:
             faults.append(error)
-    return samples, faults
+            continue
+        samples[file.path] = found
+        rejected += tally.of(found).sentences(file.path)
+    return samples, faults, rejected
 
 
-def _some_rows(store: Store, file: InputFile, settings: DataSettings) -> Iterator[pa.Table]:
+def _some_rows(
+    store: Store, file: InputFile, settings: DataSettings, tally: RejectTally
+) -> Iterator[pa.Table]:
     rows = 0
     for batch in read_batches(store, file, settings):
+        tally.add(batch)
         rows += batch.table.num_rows
         yield batch.table
         if rows >= _ROWS_READ:

@@ -91,7 +91,8 @@ def _read_file(
         kinds = {name: kind for name, kind in kinds.items() if name not in missing}
     sample.columns |= kinds.keys() & set(features)
     for rows in read_batches(store, file, data, kinds, span):
-        _keep_rows(rows, settings, bundle, features, sample)
+        _count_rejects(rows, file.path, sample)
+        _keep_rows(rows.table, settings, bundle, features, sample)
 
 
 def _missing(
@@ -118,15 +119,18 @@ def _role(name: str, keys: dict[str, ColumnKind], kinds: dict[str, ColumnKind]) 
     return "feature" if kinds[name] is ColumnKind.NUMBER else "column"
 
 
-def _keep_rows(
-    rows: Rows, settings: FleetSettings, bundle: Bundle, features: Sequence[str], sample: Sample
-) -> None:
-    table = rows.table
+def _count_rejects(rows: Rows, path: str, sample: Sample) -> None:
     for reject in rows.rejects:
-        sample.examples.setdefault((reject.cause, reject.column), f"{reject.text!r} in {reject.place}")
+        example = f"{reject.text!r} in {reject.place} of {path}"
+        sample.examples.setdefault((reject.cause, reject.column), example)
     for cause, count in rows.rejected.items():
         columns = dict.fromkeys(one.column for one in rows.rejects if one.cause == cause and one.column)
         sample.rejected[cause, " and ".join(columns)] += count
+
+
+def _keep_rows(
+    table: pa.Table, settings: FleetSettings, bundle: Bundle, features: Sequence[str], sample: Sample
+) -> None:
     sample.rows += table.num_rows
     sample.partitions |= set(pc.unique(partition_keys(table, settings)).to_pylist())
     for name in set(features) & set(table.column_names):
@@ -165,11 +169,13 @@ def _rejections(sample: Sample) -> list[Misfit]:
         "bad_time": "{count:,} rows have no readable time.",
     }
     other = "{count:,} rows cannot be read ({column}), such as {example}."
+    whole = "{count:,} rows cannot be read, such as {example}."
+    fixes = {"bad_encoding": 'Say how they are written: encoding = "cp1252" in [data], or another.'}
     found = []
     for (cause, column), count in sample.rejected.items():
         example = sample.examples.get((cause, column.partition(" and ")[0]), "the first")
-        text = texts.get(cause, other) if column else unplaced.get(cause, "{count:,} rows cannot be read.")
+        text = texts.get(cause, other) if column else unplaced.get(cause, whole)
         detail = text.format(count=count, column=column, example=example)
-        fix = "Correct the data, or say in [data] how it is written."
+        fix = fixes.get(cause, "Correct the data, or say in [data] how it is written.")
         found.append(Misfit("error", cause, column or cause, detail, fix))
     return found

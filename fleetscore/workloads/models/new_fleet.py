@@ -80,6 +80,7 @@ def propose_fleet(
         _zone(asked, time),
         told,
         *_answers(asked, facts),
+        *_encoding(data),
     ]
     text = _toml(asked, data, time, guesses, keys, features)
     own_settings(_parsed(text), FleetSettings, "the proposed settings")
@@ -248,6 +249,13 @@ def _zone(asked: NewFleet, time: TimeGuess | None) -> Guess:
     return Guess("timezone", "UTC", "likely", "the times have a zone; days are cut in UTC")
 
 
+def _encoding(data: DataGuess) -> list[Guess]:
+    if "encoding" not in data.written:
+        return []
+    why = "the text is no UTF-8; another would give other letters"
+    return [Guess("encoding", data.written["encoding"], "guess", why)]
+
+
 def _features(
     rows: Any, facts: Sequence[ModelFacts], keys: _Keys, time: TimeGuess | None
 ) -> tuple[list[str], Guess]:
@@ -311,7 +319,7 @@ def _toml(
         "", "[data]",
         _line("path", told["path"].value, told["path"]),
         *([f"path_timezone = {_text(told['timezone'].value)}"] if "{window:" in told["path"].value else []),
-        *(f"{name} = {_text(value)}" for name, value in data.written.items()),
+        *(_line(name, value, told.get(name, Guess(name, value, "sure", ""))) for name, value in data.written.items()),
         *([_line("time", time.column, told["time"])] if time else []),
         *([f"time_format = {_text(time.format)}"] if time and time.format else []),
         _line("features", features, told["features"]),
