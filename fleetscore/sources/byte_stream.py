@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from fleetscore.errors import FileError
@@ -16,6 +17,7 @@ from fleetscore.sources.formats import find_misnamed
 from fleetscore.sources.request import Request
 
 PIECE_BYTES = 4 << 20
+_SPARE_BYTES = 1 << 16  # for the line that the piece before left unfinished
 _LINE_LIMIT_BYTES = 64 << 20
 _UTF8 = codecs.lookup("utf-8").name
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -42,15 +44,22 @@ def read_lines(request: Request) -> Iterator[bytes]:
         yield b"".join(rest)
 
 
-def read_line_views(request: Request) -> Iterator[memoryview]:
-    """The pieces of `read_lines`, read without a copy of each."""
+def read_line_views(request: Request, *, in_one_buffer: bool = False) -> Iterator[memoryview]:
+    """The pieces of `read_lines`, read without a copy of each; in one buffer a piece is there until the next
+    is asked for, and no piece costs the system fresh memory.
+    """
     if codecs.lookup(request.settings.encoding).name != _UTF8:
         for piece in read_lines(request):
             yield memoryview(piece)
         return
-    rest, is_first = b"", True
+    rest, is_first, buffer = b"", True, np.empty(0, np.uint8)
     with _opened(request) as stream:
-        while len(view := _next_view(stream, rest)) > len(rest):
+        while True:
+            if not in_one_buffer or len(buffer) < len(rest) + PIECE_BYTES:
+                buffer = np.empty(len(rest) + PIECE_BYTES + _SPARE_BYTES * in_one_buffer, np.uint8)
+            view = _next_view(stream, rest, buffer)
+            if len(view) == len(rest):
+                break
             request.budget.spend(len(view) - len(rest))
             if is_first:
                 _check_start(request.path, bytes(view[:4096]), _UTF8)
@@ -65,12 +74,11 @@ def read_line_views(request: Request) -> Iterator[memoryview]:
         yield memoryview(rest)
 
 
-def _next_view(stream: pa.NativeFile, rest: bytes) -> memoryview:
-    """What was left, and the next bytes behind it."""
-    buffer = np.empty(len(rest) + PIECE_BYTES, np.uint8)
+def _next_view(stream: pa.NativeFile, rest: bytes, buffer: npt.NDArray[np.uint8]) -> memoryview:
+    """What was left, and the next bytes behind it, in the buffer."""
     buffer[: len(rest)] = np.frombuffer(rest, np.uint8)
     view = buffer.data
-    count = stream.readinto(view[len(rest) :])
+    count = stream.readinto(view[len(rest) : len(rest) + PIECE_BYTES])
     return view[: len(rest) + count]
 
 

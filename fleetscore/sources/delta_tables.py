@@ -8,16 +8,19 @@ the store. So a table needs no other access than the store has, and its files ob
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from fleetscore.errors import FleetscoreError, InputError
 from fleetscore.records import InputFile
@@ -34,8 +37,15 @@ INSTALL = (
 
 _COMMIT = re.compile(r"(\d{20})\.json")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.")
-_WHOLE = re.compile(r"\.checkpoint(?:\.\d{10}\.(\d{10}))?\.parquet")  # one file, or so many parts
-_READ_RIGHTLY = frozenset({"timestampNtz", "vacuumProtocolCheck", "deletionVectors", "columnMapping"})
+_WHOLE = (
+    re.compile(  # a file, so many parts, or a file of version 2, whose actions may lie in others beside it
+        r"\.checkpoint(?:\.parquet|\.\d{10}\.(\d{10})\.parquet|\.[0-9a-fA-F-]{36}\.(?:parquet|json))"
+    )
+)
+_SIDECARS = "_sidecars/"
+_READ_RIGHTLY = frozenset(
+    {"timestampNtz", "vacuumProtocolCheck", "v2Checkpoint", "deletionVectors", "columnMapping"}
+)
 _LOG_LIMIT_BYTES = 1 << 30
 
 
@@ -159,11 +169,22 @@ def _copied_log(store: Store, root: str, version: int | None) -> Iterator[Path]:
     """A folder on this machine that holds the table's log from its last checkpoint before the version on."""
     prefix = f"{root}/{LOG}".lstrip("/")
     there = {e.path.removeprefix(prefix): e for e in store.list(prefix)}
-    entries = [there[name] for name in needed_log(list(there), version)]
-    if not entries:
+    names = needed_log(list(there), version)
+    if not names:
         raise InputError(
             f"{root} holds no Delta table: there is no {LOG[:-1]} in it.", code="no_table", field=root
         )
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / LOG
+        (log / _SIDECARS).mkdir(parents=True)
+        _copy_log(store, root, [there[name] for name in names], log, prefix)
+        beside = [name for name in names if _WHOLE.fullmatch(name, 20)] if _has_sidecars(there) else []
+        sidecars = {_SIDECARS + sidecar for name in beside for sidecar in _sidecars_of(log / name)}
+        _copy_log(store, root, [there[name] for name in sorted(sidecars & there.keys())], log, prefix)
+        yield Path(folder)
+
+
+def _copy_log(store: Store, root: str, entries: Sequence[Entry], log: Path, prefix: str) -> None:
     if sum(e.size_bytes for e in entries) > _LOG_LIMIT_BYTES:
         raise InputError(
             f"The log of the Delta table {root} is larger than 1 GiB.",
@@ -171,13 +192,33 @@ def _copied_log(store: Store, root: str, version: int | None) -> Iterator[Path]:
             code="too_large",
             field=root,
         )
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / LOG
-        log.mkdir()
-        side_by_side(
-            lambda entry: (log / entry.path.removeprefix(prefix)).write_bytes(store.read(entry.path)), entries
-        )
-        yield Path(folder)
+    side_by_side(
+        lambda entry: (log / entry.path.removeprefix(prefix)).write_bytes(store.read(entry.path)), entries
+    )
+
+
+def _has_sidecars(names: Iterable[str]) -> bool:
+    return any(name.startswith(_SIDECARS) for name in names)
+
+
+def _sidecars_of(checkpoint: Path) -> set[str]:
+    """The names of the files that hold actions of a checkpoint beside its own; none of one that cannot be
+    read, which opening the table says.
+    """
+    try:
+        if checkpoint.suffix == ".json":
+            lines = checkpoint.read_bytes().splitlines()
+            rows = [json.loads(line).get("sidecar") for line in lines if line.strip()]
+        else:
+            names = pq.read_schema(checkpoint).names
+            rows = (
+                pq.read_table(checkpoint, columns=["sidecar"])["sidecar"].to_pylist()
+                if "sidecar" in names
+                else []
+            )
+        return {unquote(str(row["path"])).rpartition("/")[2] for row in rows if row}
+    except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException):
+        return set()
 
 
 def needed_log(names: Sequence[str], version: int | None) -> list[str]:

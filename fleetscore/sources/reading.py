@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from fleetscore.errors import FileError, InputError, MissingBlobError, StoreError
 from fleetscore.exhaustion import raise_lack
 from fleetscore.records import InputFile
-from fleetscore.sources.byte_stream import read_lines
+from fleetscore.sources.byte_stream import read_line_views
 from fleetscore.sources.csv_reader import read_csv_names, read_csv_rows
 from fleetscore.sources.formats import format_of
 from fleetscore.sources.numbers import is_text, read_numbers
@@ -99,14 +99,15 @@ def read_table(
         return tally.of(_joined(tables, columns))
 
 
-def read_text(store: Store, file: InputFile, settings: DataSettings) -> Iterator[bytes]:
-    """Pieces of whole lines of a text file, unpacked and in UTF-8, the first without a byte order mark.
+def read_text(store: Store, file: InputFile, settings: DataSettings) -> Iterator[memoryview]:
+    """Pieces of whole lines of a text file, unpacked and in UTF-8, the first without a byte order mark; each
+    is there until the next is asked for.
 
     Raises as `read_batches`.
     """
     request = _request(store, file, settings)
     with belongs_to(file.path):
-        yield from read_lines(request)
+        yield from read_line_views(request, in_one_buffer=True)
 
 
 def read_files(

@@ -94,7 +94,7 @@ def test_named_columns_give_the_hours_of_the_log(
 
 
 @pytest.mark.parametrize("suffix", ["gz", "zst"])
-@pytest.mark.parametrize("piece_bytes", [1, 1 << 25])
+@pytest.mark.parametrize("piece_bytes", [1 << 12, 1 << 25])
 def test_compressed_logs_give_the_hours_and_counts_of_the_log(
     suffix: str,
     piece_bytes: int,
@@ -104,8 +104,7 @@ def test_compressed_logs_give_the_hours_and_counts_of_the_log(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A log without a header, compressed as a whole and read in pieces, is summed, counted and told as the same log plain."""
-    monkeypatch.setattr("fleetscore.workloads.server_load.packed_logs._PIECE_BYTES", piece_bytes)
-    monkeypatch.setattr("fleetscore.sources.byte_stream.PIECE_BYTES", 1 << 16)
+    monkeypatch.setattr("fleetscore.sources.byte_stream.PIECE_BYTES", piece_bytes)
     text = b"\xef\xbb\xbf" + logs(["10.0.0.1", "10.0.0.2"], 1, 9) + b"bad,line\n" * 9 + b"last,without,end"
     packed = gzip.compress(text) if suffix == "gz" else pa.compress(text, "zstd", asbytes=True)
     store.write(f"{_FOLDER}/a.csv.{suffix}", packed)

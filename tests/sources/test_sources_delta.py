@@ -4,12 +4,15 @@ read wrongly.
 
 import importlib.util
 import json
+import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import deltalake
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
@@ -279,3 +282,50 @@ def test_a_long_log_is_read_from_its_newest_whole_checkpoint_on(
         assert [row["km"] for row in found] == [1.5 * version, 2.0 * version]
         numbers = {int(Path(path).name[:20]) for path in opened if "_delta_log" in path}
         assert numbers == set(range(first, version + 1))
+
+
+@pytest.mark.parametrize("form", ["parquet", "json"])
+@pytest.mark.parametrize("beside", [True, False], ids=["actions beside", "actions inside"])
+def test_a_checkpoint_of_version_2_is_read_with_the_actions_beside_it(
+    store: Store, root: Path, form: str, beside: bool
+) -> None:
+    """The live rows are read from such a checkpoint where the commits before it are gone."""
+    write(root, times(1000))
+    write(root, TABLE, mode="overwrite")
+    features = {"readerFeatures": ["v2Checkpoint"], "writerFeatures": ["v2Checkpoint"]}
+    with_log(root, protocol={"minReaderVersion": 3, "minWriterVersion": 7} | features)
+    DeltaTable(str(root)).create_checkpoint()
+    log = root / "_delta_log"
+    _as_version_2(log, form, beside)
+    for commit in range(2):
+        (log / f"{commit:020d}.json").unlink()
+    listing = list_inputs(store, DECLARED, HOUR)
+    assert [(file.etag, file.format) for file in listing.files] == [("1", "delta")], listing.passed_over
+    assert [row["km"] for row in rows(store, listing, DECLARED)] == [1.5, 2.0]
+    if beside:
+        next(log.glob("_sidecars/actions*")).unlink()
+        assert [p.cause for p in list_inputs(store, DECLARED, HOUR).passed_over] == ["unreadable_file"]
+
+
+def _as_version_2(log: Path, form: str, beside: bool) -> None:
+    """Write the table's checkpoint under a name of its own, its files' actions in a file beside it."""
+    [classic] = log.glob("*.checkpoint.parquet")
+    table = pq.read_table(classic)
+    classic.unlink()
+    named = log / classic.name.replace(".parquet", f".{uuid.UUID(int=7)}.{form}")
+    if beside:
+        is_file = pc.or_(pc.is_valid(table["add"]), pc.is_valid(table["remove"]))
+        sidecar = log / "_sidecars" / "actions 1.parquet"
+        sidecar.parent.mkdir()
+        pq.write_table(table.filter(is_file).select(["add", "remove"]), sidecar)
+        there = {"path": "actions%201.parquet", "sizeInBytes": sidecar.stat().st_size, "modificationTime": 1}
+        others = table.filter(pc.invert(is_file)).to_pylist()
+        table = pa.Table.from_pylist([*others, {"sidecar": there}], schema=table.schema)
+    if form == "parquet":
+        pq.write_table(table, named)
+        return
+    actions = [{name: value for name, value in row.items() if value} for row in table.to_pylist()]
+    for action in (value for row in actions for value in row.values()):
+        action |= {key: dict(action[key]) for key in ("partitionValues", "configuration") if key in action}
+        action.get("format", {})["options"] = {}
+    named.write_text("\n".join(map(json.dumps, actions)))

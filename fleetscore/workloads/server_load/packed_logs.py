@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain, islice
 
@@ -25,8 +25,6 @@ from fleetscore.workloads.server_load.parse import (
 )
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
 
-_PIECE_BYTES = 32 << 20
-
 
 def is_packed(file: InputFile) -> bool:
     """Whether the file is text that is compressed as a whole, by its suffix."""
@@ -39,11 +37,11 @@ def sum_packed_log(
 ) -> tuple[Recognised, pa.Table, Counts]:
     """The layout of a log, its sums (SLOTS) and its counts, whose examples count bytes of the unpacked text.
 
-    Memory holds some 32 MiB of lines beside the sums. Raises FileError where it cannot be unpacked to text.
+    Memory holds a piece of lines beside the sums. Raises FileError where it cannot be unpacked to text.
     """
-    pieces = _joined(read_text(store, file, replace(settings.source, format="csv")))
-    first = next(pieces, b"")
-    head = first[:HEAD_BYTES]
+    pieces = read_text(store, file, replace(settings.source, format="csv"))
+    first = next(pieces, memoryview(b""))
+    head = bytes(first[:HEAD_BYTES])
     recognised = recognise_layout(head[: head.rfind(b"\n") + 1] or head, settings.layout)
     tables, counts, offset = [SLOTS.empty_table()], Counts(), 0
     if recognised.layout is not None:
@@ -52,18 +50,6 @@ def sum_packed_log(
             tables.append(table)
             counts, offset = _added(counts, found, offset), offset + len(lines)
     return recognised, pa.concat_tables(tables).unify_dictionaries(), counts
-
-
-def _joined(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The blocks, joined to pieces of about _PIECE_BYTES."""
-    waiting: list[bytes] = []
-    for block in blocks:
-        waiting.append(block)
-        if sum(map(len, waiting)) >= _PIECE_BYTES:
-            yield b"".join(waiting)
-            waiting = []
-    if waiting:
-        yield b"".join(waiting)
 
 
 def _added(counts: Counts, more: Counts, offset: int) -> Counts:

@@ -118,7 +118,7 @@ def read_piece(store: Store, path: str, first: int, stop: int, budget: Budget) -
     return None if end is None else _piece(data, start, max(end, start), begin + start)
 
 
-def piece_of_lines(lines: bytes) -> Piece:
+def piece_of_lines(lines: bytes | memoryview) -> Piece:
     """Whole lines as a piece of their own, at offset 0."""
     return _piece(np.frombuffer(lines, np.uint8), 0, len(lines), 0)
 
