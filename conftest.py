@@ -20,7 +20,7 @@ _ROOT = Path(__file__).resolve().parent
 _AZURITE = _ROOT / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
 _ACCOUNT = "devstoreaccount1"
 _KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="  # public
-_START_TIMEOUT_S = 30.0
+_START_TIMEOUT_S = 120.0
 _SLOW_TIMEOUT_S = 600
 
 

@@ -80,6 +80,19 @@ def read_collected(store: Store, run: str) -> Collected:
     return read_truth(store, run_path(run, "collected.json"), Collected)
 
 
+def collect_whole(store: Store, run: str) -> Collected:
+    """What collect_run wrote, collected anew where a storage service that failed lost what stands beside it;
+    MissingBlobError before the run is collected.
+
+    A manifest must not name a ledger that is not there.
+    """
+    collected = read_collected(store, run)
+    if all(store.stat(run_path(run, name)) for name in ("ledger.parquet", "files.json")):
+        return collected
+    _log.warning("%s is collected anew: its ledger or its list of files is no longer there.", run)
+    return collect_run(store, run)
+
+
 def read_shard_records(store: Store, head: PlanHead) -> list[ShardRecord]:
     """The records of all committed shards of the run, in shard order."""
     run = head.request.run

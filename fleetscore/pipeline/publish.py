@@ -10,7 +10,7 @@ from fleetscore.capabilities import ChecksResults, Trains, require
 from fleetscore.errors import FleetscoreError
 from fleetscore.models.model_sets import write_model_set
 from fleetscore.pipeline.absent import CARD_LINE, find_absent
-from fleetscore.pipeline.collect import collect_run, read_collected, read_shard_records
+from fleetscore.pipeline.collect import collect_run, collect_whole, read_shard_records
 from fleetscore.pipeline.context import open_run
 from fleetscore.pipeline.held import discard_held, hold_results, release_results
 from fleetscore.pipeline.run_events import write_events
@@ -45,7 +45,7 @@ def publish_run(store: Store, request: RunRequest, now: datetime) -> Ending:
     """Publish the collected run if it may be; a second call gives the same ending."""
     if is_cancelled(store, request.run):
         return Ending(RunState.CANCELLED, "The run was cancelled.")
-    collected = read_collected(store, request.run)
+    collected = collect_whole(store, request.run)
     threshold = read_policy(store, request.workload).error_threshold
     verdict = judge_publishing(collected.counts, threshold)
     if not verdict.publish:

@@ -32,6 +32,7 @@ from fleetscore.runs.published import read_frame
 from fleetscore.runs.run_records import read_run
 from fleetscore.runs.status import describe_run
 from fleetscore.store.base import Store
+from fleetscore.store.paths import run_path
 
 WINDOW = "2026-01-01T00"
 RUN = f"toy-{WINDOW}"
@@ -243,6 +244,21 @@ def test_each_step_may_run_twice(store: Store) -> None:
     finish_run(store, request, NOW)
     after = {k: v for k, v in snapshot(store).items() if not k.endswith((".parquet", "rates/toy.json"))}
     assert after == before
+
+
+@pytest.mark.parametrize("name", ["ledger.parquet", "files.json"])
+def test_what_a_failing_storage_service_lost_is_collected_anew(store: Store, name: str) -> None:
+    """A file that was written beside the collected counts and is gone when the run is published is made anew from its shards."""
+    write_lines(store, WINDOW, lines_of(12, p2="fail"))
+    request = submit_run(store, "toy", WINDOW, NOW, "test").request
+    head = commit_plan(store, request, APP, NOW)
+    for shard in range(head.shards):
+        score_shard(store, RUN, shard)
+    collect_run(store, RUN)
+    before = store.read(run_path(RUN, name))
+    store.delete(run_path(RUN, name))
+    assert finish_run(store, request, NOW).state is RunState.PUBLISHED
+    assert store.read(run_path(RUN, name)) == before
 
 
 def test_two_workers_on_one_shard_commit_once(store: Store) -> None:
