@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -49,9 +49,30 @@ NOT_CHOSEN = "not_chosen"
 """The cause of a key that the settings of a training leave out."""
 
 
-def is_idle(state: RunState, error: str) -> bool:
-    """Whether a run ended without results because none were expected: nothing is wrong."""
-    return state is RunState.UNPUBLISHED and error.startswith((NOTHING_EXPECTED, NOTHING_CHOSEN))
+class EndedRun(Protocol):
+    """What of a run's record or line says how it ended."""
+
+    @property
+    def state(self) -> RunState:
+        """Where the run stands."""
+
+    @property
+    def error(self) -> str:
+        """Why it has no results."""
+
+    @property
+    def idle(self) -> bool | None:
+        """Whether none were expected; None where an earlier version wrote how it ended."""
+
+
+def is_idle(run: EndedRun) -> bool:
+    """Whether the run ended without results because none were expected: nothing is wrong.
+
+    Earlier versions, which did not state it, are known by how their reasons begin.
+    """
+    if run.idle is not None:
+        return run.idle
+    return run.state is RunState.UNPUBLISHED and run.error.startswith((NOTHING_EXPECTED, NOTHING_CHOSEN))
 
 
 class Outcome(StrEnum):
@@ -314,6 +335,7 @@ class Ending:
     manifest: str = ""
     model_set: str = ""
     table_version: int | None = None  # of the result table, from which on it has the window
+    idle: bool = False  # no results were expected, and none came: nothing is wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +365,7 @@ class RunRecord:
     error: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     takeovers: int = 0  # how often a new orchestration took the run over from one that was lost
+    idle: bool | None = None  # as its ending says; None before it, and where an earlier version wrote it
     schema: int = 1
 
     @property

@@ -110,9 +110,7 @@ def _state(view: RunView) -> Markup:
         words = "cancelling" if view.is_cancelled else str(record.state)
         return tag("span", f"{SIGNS[Mark.UNDERWAY]} {words}", class_="chip underway")
     mark = _BY_STATE.get(record.state) or _VERDICTS[view.status.verdict]
-    told_apart = mark is Mark.FAILURES or is_idle(
-        record.state, record.error
-    )  # late from failed, idle from good
+    told_apart = mark is Mark.FAILURES or is_idle(record)  # late from failed, idle from good
     return chip(mark_of(line_of(record)) if told_apart else mark)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from fleetscore.capabilities import ChecksResults, Trains, require
@@ -49,7 +50,8 @@ def publish_run(store: Store, request: RunRequest, now: datetime) -> Ending:
     threshold = read_policy(store, request.workload).error_threshold
     verdict = judge_publishing(collected.counts, threshold)
     if not verdict.publish:
-        return _hold(store, request, collected, _idle_reason(store, request, collected) or verdict.reason)
+        idle = _idle_reason(store, request, collected)
+        return replace(_hold(store, request, collected, idle or verdict.reason), idle=bool(idle))
     if request.purpose == "train":
         return Ending(RunState.PUBLISHED, model_set=_store_models(open_run(store, request), request))
     reason = _held_back(store, request, collected)

@@ -62,6 +62,7 @@ class RunLine:
         Cause, ...
     ] = ()  # those that need attention, the most frequent first; none in lines of earlier versions
     error: str = ""  # why it was not published; "" in lines of earlier versions
+    idle: bool | None = None  # as in the run's record
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,7 @@ def line_of(record: RunRecord) -> RunLine:
             _shorten(cause) for cause in (*record.causes, *_remarked(record)) if needs_attention(cause)
         )[:_MOST_CAUSES],
         error=record.error[:_MOST_CHARACTERS],
+        idle=record.idle,
     )
 
 

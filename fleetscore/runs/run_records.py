@@ -18,6 +18,7 @@ from fleetscore.records import (
     RunRecord,
     RunRequest,
     RunState,
+    is_idle,
     to_json,
     to_plain,
 )
@@ -130,6 +131,7 @@ def record_ending(
             manifest=ending.manifest,
             model_set=ending.model_set,
             error=ending.reason,
+            idle=ending.idle,
             facts={**record.facts, **facts},
             seconds={"total": (now - record.request.requested).total_seconds()},
         )
@@ -150,7 +152,13 @@ def record_published_anyway(
     if record.state is not RunState.PUBLISHED:
         facts = {**record.facts, "published_anyway": to_plain(anyway), "table_version": version}
         record = replace(
-            record, state=RunState.PUBLISHED, updated=now, manifest=manifest, error="", facts=facts
+            record,
+            state=RunState.PUBLISHED,
+            updated=now,
+            manifest=manifest,
+            error="",
+            idle=False,
+            facts=facts,
         )
         store.write(run_path(run, "run.json"), to_json(record))
         _log_ending(record)
@@ -160,16 +168,16 @@ def record_published_anyway(
 
 def _log_ending(record: RunRecord) -> None:
     """One line, which the alerts of infra/modules/alerts.bicep read: `run_ended run=... workload=...
-    window=... state=... reason=...`.
+    window=... state=... reason=...`. Of a run that had nothing to do the state is `idle`, which is no alert.
     """
-    request = record.request
+    request, idle = record.request, is_idle(record)
     _log.log(
-        logging.INFO if record.state is RunState.PUBLISHED else logging.ERROR,
+        logging.INFO if idle or record.state is RunState.PUBLISHED else logging.ERROR,
         "run_ended run=%s workload=%s window=%s state=%s reason=%s",
         request.run,
         request.workload,
         request.window,
-        record.state,
+        "idle" if idle else record.state,
         record.error,
     )
 

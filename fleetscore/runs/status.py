@@ -48,7 +48,7 @@ def judge(record: RunRecord | RunLine) -> str:
     """good if every expected partition has a good outcome in published results, with_failures if published
     otherwise, else unpublished; good, too, where nothing was expected and nothing came.
     """
-    if is_idle(record.state, record.error):
+    if is_idle(record):
         return "good"
     if record.state is not RunState.PUBLISHED:
         return "unpublished"

@@ -270,7 +270,7 @@ def test_window_without_any_reading_due_is_idle(copy: Callable[[str], Store]) ->
         now = datetime.now(UTC)
         retire_partition(store, "sensor_anomaly", f"pump/{name}", why="sold", now=now, requested_by="test")
     ended = run_window(store, "sensor_anomaly", window.key)
-    assert ended.state is RunState.UNPUBLISHED and is_idle(ended.state, ended.error), ended.error
+    assert ended.state is RunState.UNPUBLISHED and is_idle(ended), ended.error
 
 
 def test_late_data_of_a_quarter_and_events_over_windows(copy: Callable[[str], Store]) -> None:

@@ -79,7 +79,7 @@ OUTCOME_SIGNS = {
 
 def mark_of(line: RunLine) -> Mark:
     """How the run stands."""
-    if is_idle(line.state, line.error):
+    if is_idle(line):
         return Mark.IDLE
     if line.state is not RunState.PUBLISHED:
         return _BY_STATE.get(line.state, Mark.UNDERWAY)

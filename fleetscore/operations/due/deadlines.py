@@ -132,7 +132,7 @@ def _expected_windows(known: KnownWorkload, lines: Sequence[RunLine], now: datet
     """
     zone = _zone_of(known)
     newest = newest_rounds(line for line in lines if line.purpose == "score")
-    idle = {key for key, line in newest.items() if is_idle(line.state, line.error)}
+    idle = {key for key, line in newest.items() if is_idle(line)}
     keys = newest.keys() - idle
     windows = {parse_key(key) for key in keys}
     dated = {Window(w.cadence, w.ordinal, zone) for w in windows if w.cadence is not Cadence.INDEX}

@@ -44,7 +44,7 @@ def notices_of(record: RunRecord) -> list[Notice]:
     """
     request, at = record.request, record.ended or record.updated
     found = []
-    if record.state in (RunState.FAILED, RunState.UNPUBLISHED) and not is_idle(record.state, record.error):
+    if record.state in (RunState.FAILED, RunState.UNPUBLISHED) and not is_idle(record):
         found.append(
             ("run_failed", f"{request.run} ended {record.state}: {record.error}{_first_cause(record)}")
         )
