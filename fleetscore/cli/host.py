@@ -8,7 +8,7 @@ import platform
 import click
 
 from fleetscore import __version__
-from fleetscore.cli.options import announce_new, json_option, store_option
+from fleetscore.cli.options import json_option, store_option
 from fleetscore.cli.text import say
 
 
@@ -26,13 +26,14 @@ def host(port: int, store_url: str) -> None:
     from fleetscore.fleet.store_fleet import Fleet
 
     check_system()
-    announce_new(Fleet(store_url))
     embedded = EmbeddedHost(store_url)
     running = embedded.find()
     if running is not None:
         raise InputError(
             f"A host of {store_url} runs already at {running.url} (process {running.pid}).", field="store"
         )
+    if not Fleet(store_url).exists:
+        say(f"There is no store at {store_url} yet: it is created now.", err=True)
     embedded.folder.mkdir(parents=True, exist_ok=True)
     command = host_command(embedded.folder, port)
     say(f"Store {store_url}; history and keys in {embedded.folder}. Ctrl-C stops it.", err=True)

@@ -220,12 +220,6 @@ def suggesting(fleet: FleetBase) -> Iterator[None]:
         raise MissingBlobError(error.message, fix=fix, field=error.field, code=error.code) from error
 
 
-def announce_new(fleet: Fleet) -> None:
-    """Say that the store is about to be created, where it does not exist yet."""
-    if not fleet.exists:
-        say(f"There is no store at {fleet.url} yet: it is created now.", err=True)
-
-
 @contextmanager
 def announcing_new(fleet: Fleet) -> Iterator[None]:
     """Say that the block created the store, where it did; a refusal before anything is written does not."""
