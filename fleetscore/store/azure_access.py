@@ -164,7 +164,15 @@ def store_error(error: AzureError, what: str, role: str) -> StoreError:
             code="no_access",
             retry=False,
         )
-    if status in (401, 403) or isinstance(error, ClientAuthenticationError):
+    if status == 401:
+        return StoreError(
+            f"The storage account did not accept the token of this process for {what} ({_reason(error)}).",
+            fix="Another try gets a new token. If it goes on, the token is of another tenant or this machine's clock is "
+            f'wrong: sign in anew, and give the app\'s identity the role "{role}" on the account.',
+            code="no_access",
+            retry=True,
+        )
+    if status == 403 or isinstance(error, ClientAuthenticationError):
         return StoreError(
             f"The storage account refused {what} ({_reason(error)}).",
             fix=f"Give the app's identity the role \"{role}\" on the account, and check the account's network rules.",

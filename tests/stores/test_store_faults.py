@@ -91,7 +91,7 @@ def test_a_fault_that_stays_is_an_error_worth_retrying(
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refusal_names_the_role(wired_store: BlobStore, wire: Any, status: int) -> None:
-    """401 and 403 are not tried again; the error names the role that the identity lacks."""
+    """401 and 403 are not sent again; the error names the role, and a token that was refused, which another try gets anew."""
     wired_store.write("a", b"x")
     operations: list[Callable[[], Any]] = [
         lambda: wired_store.read("a"),
@@ -107,7 +107,12 @@ def test_a_refusal_names_the_role(wired_store: BlobStore, wire: Any, status: int
         wire.answer(status, "AuthorizationPermissionMismatch")
         with pytest.raises(StoreError, match='role "Storage Blob Data Contributor"') as caught:
             operation()
-        assert (caught.value.retry, caught.value.code, len(wire.requests)) == (False, "no_access", 1)
+        assert (caught.value.retry, caught.value.code, len(wire.requests)) == (
+            status == 401,
+            "no_access",
+            1,
+        )
+        assert ("did not accept the token" in str(caught.value)) == (status == 401)
 
 
 def test_a_lost_answer_does_not_lose_a_creation(wired_store: BlobStore, wire: Any) -> None:
@@ -260,6 +265,42 @@ def test_a_missing_container_in_the_cloud_is_an_error(wire: Any, monkeypatch: py
         assert (caught.value.code, caught.value.retry) == ("no_container", False)
         assert wire.faults == []
     assert {r.headers["Authorization"] for r in wire.requests} == {"Bearer the-token"}
+
+
+_CHALLENGE = "Bearer authorization_uri=https://login.microsoftonline.com/tenant/oauth2/authorize resource_id=https://storage.azure.com"
+
+
+@pytest.mark.parametrize(
+    ("refusals", "tokens"), [(1, "ab"), (3, "abbc")], ids=["a new token helps", "the new one is refused too"]
+)
+def test_a_token_that_expires_is_got_anew(
+    wire: Any, monkeypatch: pytest.MonkeyPatch, refusals: int, tokens: str
+) -> None:
+    """A refused token is replaced within the request; where that is refused too, the cause names it and the next try has a third."""
+    given = iter("abcd")
+
+    class Expiring:
+        def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+            return AccessToken(next(given), 4102444800)
+
+    monkeypatch.setattr(azure_access, "_identity", lambda client_id: Expiring())
+    store = BlobStore.from_url("https://account.blob.core.windows.net/fleet", transport=wire)
+    for _ in range(refusals):
+        wire.answer(401, "InvalidAuthenticationInfo", headers={"WWW-Authenticate": _CHALLENGE})
+    wire.answer(404, "BlobNotFound")
+    sent: list[str] = []
+    send = wire.send
+    monkeypatch.setattr(
+        wire,
+        "send",
+        lambda request, **options: sent.append(request.headers["Authorization"]) or send(request),
+    )
+    if refusals > 1:
+        with pytest.raises(StoreError, match="401 InvalidAuthenticationInfo") as caught:
+            store.stat("a")
+        assert (caught.value.retry, caught.value.code) == (True, "no_access")
+    assert store.stat("a") is None
+    assert sent == [f"Bearer {token}" for token in tokens]
 
 
 def test_an_identity_that_gets_no_token_is_a_refusal(wire: Any, monkeypatch: pytest.MonkeyPatch) -> None:
