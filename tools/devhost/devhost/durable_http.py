@@ -2,6 +2,7 @@
 
 import base64
 import logging
+import math
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ _STATUSES = (
 _TOKEN = "x-ms-continuation-token"  # noqa: S105  # the name of a header
 _SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 _PAGE, _LARGEST_INT = 100, 2**31 - 1
+_LONGEST_SPAN_S, _LONGEST_WAIT_S = 2**63 / 1e7, 86400.0
 _INVALID_JSON = "Invalid JSON content"
 _NOTHING_TO_READ = "Error reading JToken from JsonReader. Path '', line 0, position 0."
 _JSON_ERROR = "Newtonsoft.Json.JsonReaderException"
@@ -102,13 +104,14 @@ class DurableApi:
 
     async def _started(self, instance_id: str, call: _Call) -> web.Response:
         """Answer with where to follow the instance or, if asked to wait, with how it ended."""
-        if "timeout" in call.query and "pollinginterval" in call.query:
-            timeout, interval = call.query["timeout"], call.query["pollinginterval"]
-            if _seconds(interval) > _seconds(timeout):
+        timeout_s, interval_s = _seconds(call.query, "timeout"), _seconds(call.query, "pollinginterval")
+        if timeout_s is not None and interval_s is not None:
+            if interval_s > timeout_s:
+                timeout, interval = call.query["timeout"], call.query["pollinginterval"]
                 raise RequestError(
                     400, f"Total timeout {timeout} should be bigger than retry timeout {interval}"
                 )
-            instance = await self._engine.wait_for_end(instance_id, _seconds(timeout))
+            instance = await self._engine.wait_for_end(instance_id, min(max(timeout_s, 0.0), _LONGEST_WAIT_S))
             if instance is not None and instance.status == "Completed":
                 return _json(200, as_json(instance.output))
             if instance is not None and instance.has_ended:
@@ -272,12 +275,25 @@ def _page_size(text: str | None) -> int:
     return int(text) if 0 < int(text) <= _LARGEST_INT else _PAGE
 
 
-def _seconds(text: str) -> float:
+def _seconds(query: dict[str, str], name: str) -> float | None:
+    """Return the seconds of the parameter, None where it has none that can be read: ignored, as in Azure.
+
+    Raises RequestError for those that are no span of time.
+    """
     try:
-        seconds = float(text)
-    except ValueError as error:
-        raise RequestError(400, f"timeout is {text!r}; expected seconds") from error
-    return min(max(seconds, 0.0), 86400.0)
+        seconds = float(query.get(name, "").replace("_", "?"))  # which Python reads, and .NET does not
+    except ValueError:
+        return None
+    if math.isnan(seconds):
+        raise RequestError(400, "TimeSpan does not accept floating point Not-a-Number values.")
+    if abs(seconds) > _LONGEST_SPAN_S:
+        raise RequestError(
+            500,
+            "Something went wrong while processing your request",
+            "TimeSpan overflowed because the duration is too long.",
+            "System.OverflowException",
+        )
+    return seconds
 
 
 def _make_token(instance_id: str) -> str:

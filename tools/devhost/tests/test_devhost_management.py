@@ -53,6 +53,27 @@ def test_start_can_wait_for_the_end(features: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("timeout", "interval", "status"),
+    [
+        ("nan", "1", 400),
+        ("1", "nan", 400),
+        ("1e400", "1", 500),
+        ("", "", 202),
+        ("soon", "1", 202),
+        ("1_0", "1", 202),
+        ("60", "", 202),
+    ],
+)
+def test_waits_that_are_no_span_of_time_hold_nobody(
+    features: Any, timeout: str, interval: str, status: int
+) -> None:
+    """What cannot be read as seconds is ignored, as in Azure, and what is no number or endless is refused; none waits."""
+    query = {"timeout": timeout, "pollingInterval": interval}
+    answer = features.post("orchestrators/race", params=query, json="3600")
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
     ("path", "body", "status", "message", "detail"),
     [
         (
