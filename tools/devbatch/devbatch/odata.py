@@ -69,13 +69,18 @@ def select_fields(entity: Entity, selected: str | None, kind: str) -> dict[str, 
 
 def page_bounds(query: Mapping[str, str]) -> tuple[int, int]:
     """(first index, size) of the requested page; raises ServiceError (400)."""
-    try:
-        start, size = int(query.get("$skiptoken", "0")), int(query.get("maxresults", str(PAGE_LIMIT)))
-    except ValueError as error:
-        raise _refused("maxresults", str(dict(query)), "a whole number is expected") from error
-    if not 1 <= size <= PAGE_LIMIT or start < 0:
+    start, size = _whole(query, "$skiptoken", 0), _whole(query, "maxresults", PAGE_LIMIT)
+    if not 1 <= size <= PAGE_LIMIT:
         raise _refused("maxresults", str(size), f"1 to {PAGE_LIMIT} results make a page")
     return start, size
+
+
+def _whole(query: Mapping[str, str], name: str, default: int) -> int:
+    """The whole number of a query parameter; raises ServiceError (400)."""
+    text = query.get(name, str(default))
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise _refused(name, text, "a whole number is expected")
+    return int(text)
 
 
 def one_page(

@@ -28,6 +28,20 @@ from devbatch.users import check_users_can_change
 
 API_VERSION: Final = "2025-06-01"
 BODY_LIMIT_BYTES: Final = 1024 * 1024
+#: What a query may name; $skiptoken is of the service's own links to a next page.
+_PARAMETERS: Final = frozenset(
+    [
+        "api-version",
+        "timeout",
+        "maxresults",
+        "$filter",
+        "$select",
+        "$expand",
+        "$skiptoken",
+        "recursive",
+        "force",
+    ]
+)
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +172,8 @@ def _checked(operation: str, handler: Handler) -> Handler:
 
 
 def check_request(query: Mapping[str, str], headers: Mapping[str, str]) -> None:
-    """Raises ServiceError: 400 for another api-version or none, 403 without a bearer token.
+    """Raises ServiceError: 400 for another api-version or none and for parameters that no operation has, 403
+    without a bearer token.
 
     Any bearer token is accepted: no authority that could check it exists locally. Account keys are refused,
     as by an account that allows identities only.
@@ -177,6 +192,13 @@ def check_request(query: Mapping[str, str], headers: Mapping[str, str]) -> None:
             "InvalidQueryParameterValue",
             f"The api-version {version!r} is not known here; {API_VERSION} is.",
             {"QueryParameterName": "api-version"},
+        )
+    if unknown := [name for name in query if name.lower() not in _PARAMETERS]:
+        raise ServiceError(
+            400,
+            "UnsupportedQueryParameter",
+            f"The query parameter {unknown[0]} is not supported.",
+            {"QueryParameterName": unknown[0], "QueryParameterValue": query[unknown[0]]},
         )
     if not headers.get("Authorization", "").startswith("Bearer "):
         raise ServiceError(

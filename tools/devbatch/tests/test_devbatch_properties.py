@@ -164,6 +164,27 @@ def test_filters_and_selections_of_unknown_fields_are_refused(
     assert (reply.status_code, reply.json()["code"]) == (400, "InvalidQueryParameterValue")
 
 
+@pytest.mark.parametrize(
+    ("query", "code", "named"),
+    [
+        ("$orderby=id", "UnsupportedQueryParameter", "$orderby"),
+        ("$top=1", "UnsupportedQueryParameter", "$top"),
+        ("maxresult=1", "UnsupportedQueryParameter", "maxresult"),
+        ("maxresults=1_0", "InvalidQueryParameterValue", "maxresults"),
+        ("maxresults=0", "InvalidQueryParameterValue", "maxresults"),
+        ("$skiptoken=next", "InvalidQueryParameterValue", "$skiptoken"),
+    ],
+)
+def test_query_parameters_that_cannot_act_are_refused_by_name(
+    service: ServiceProcess, query: str, code: str, named: str
+) -> None:
+    """A parameter that is none, or has a value that it cannot have, is 400 with its name; the whole list would hide a typo."""
+    reply = send(service, "GET", f"/jobs?{query}")
+    values = {each["key"]: each["value"] for each in reply.json().get("values", [])}
+    assert (reply.status_code, reply.json().get("code")) == (400, code)
+    assert values["QueryParameterName"] == named
+
+
 def test_every_field_of_an_answer_may_be_selected(service: ServiceProcess, client: Client, job: str) -> None:
     """Whatever a resource answers can be selected and filtered on."""
     pool = make_pool(client, target_dedicated_nodes=1)
