@@ -1,6 +1,7 @@
 """Locks the requirements of app and worker with hashes: one file per version of Python, for the Linux that Azure runs.
 
-`make lock` runs this. Where there are workloads of one's own with packages, fleets/requirements.txt is part of both.
+`make lock` runs this; `infra/locks.py check app VERSION` and `check worker` say whether a lock is older than its lists.
+Where there are workloads of one's own with packages, fleets/requirements.txt is part of both.
 Telemetry (requirements-telemetry.txt) is resolved together with the app's, so that it always fits, and its additional
 packages lie in a file of their own.
 """
@@ -53,6 +54,33 @@ def without(text: str, names: set[str]) -> str:
     return "".join(block for name, block in split_lock(text).items() if name not in names)
 
 
+def outdated(lists: list[Path], lock: str) -> list[str]:
+    """The lines of the lists whose package the lock lacks, or has at another version than the one that a line pins."""
+    have = {_plain(name): block for name, block in split_lock(lock).items()}
+    lines = [line.partition(" #")[0].strip() for path in lists for line in path.read_text().splitlines()]
+    return [line for line in lines if line and line[0] not in "#-" and not _holds(line, have)]
+
+
+def _holds(line: str, have: dict[str, str]) -> bool:
+    """Whether the lock has what the line asks for; of a line for some versions of Python only the name is compared."""
+    named = re.match(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*(?:===?\s*([^\s;,*]+)\s*$)?", line)
+    if named is None:
+        return False
+    block = have.get(_plain(named[1]))
+    return block is not None and (named[2] is None or block.split()[0].partition("==")[2] == named[2])
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def check(what: str, version: str = "") -> None:
+    """Exit with what to do where the app's or the worker's lock is older than its lists."""
+    direct, lock = (APP, app_lock(version)) if what == "app" else (WORKER, WORKER_LOCK)
+    if missing := outdated(sources(ROOT, direct), lock.read_text()):
+        sys.exit(f"{lock.relative_to(ROOT)} lacks {', '.join(missing)}: run `make lock`.")
+
+
 def resolve(uv: str, version: str, lists: list[Path], constraints: str = "") -> str:
     """The resolved packages with their hashes; CalledProcessError where the lists cannot be met together."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as fixed:
@@ -87,6 +115,9 @@ def worker_python() -> str:
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "check":
+        check(*sys.argv[2:])
+        sys.exit()
     try:
         lock_all(sys.argv[1])
     except subprocess.CalledProcessError as error:

@@ -55,6 +55,9 @@ def build(version: str, out: Path, telemetry: bool) -> None:
     """Make the folder anew; PackageError for a version without a lock."""
     if version not in python_versions():
         raise PackageError(f"Python {version} is not supported; these are: {', '.join(python_versions())}.")
+    command = [sys.executable, str(ROOT / "infra" / "locks.py"), "check", "app", version]
+    if stale := subprocess.run(command, capture_output=True, text=True, check=False).stderr:
+        raise PackageError(stale.strip())
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     for name in APP:

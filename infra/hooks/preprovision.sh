@@ -36,6 +36,8 @@ if [ "${FLEETSCORE_BATCH_ENABLED:-true}" = "false" ] || [ "${FLEETSCORE_BATCH_PL
   exit 0
 fi
 
+"$python" infra/locks.py check worker
+
 image_sources="worker_image fleetscore fleets"
 # shellcheck disable=SC2086 # the list is meant to be split
 files=$(find $image_sources -type f -not -path '*/__pycache__/*' | LC_ALL=C sort)

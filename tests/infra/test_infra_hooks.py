@@ -65,6 +65,8 @@ class Desk:
         (self.root / "worker_image" / "Dockerfile").write_text(
             "ARG PYTHON_BUILD=python:1-full\nARG PYTHON_RUN=python:1-slim\nFROM ${PYTHON_RUN}\n"
         )
+        for name in ("requirements.txt", "requirements.lock"):
+            (self.root / "worker_image" / name).write_text("")
         for name in ("activities", "orchestrators", "triggers"):
             (self.root / name).mkdir()
         (self.root / "triggers" / "api.py").write_text(
@@ -365,3 +367,12 @@ def test_azure_yaml_names_files_that_exist() -> None:
     (service,) = project["services"]
     assert f"'azd-service-name': '{service}'" in (INFRA / "modules" / "function_app.bicep").read_text()
     assert project["services"][service]["host"] == "function"
+
+
+def test_no_image_is_built_of_a_lock_that_is_older_than_its_lists(desk: Desk) -> None:
+    """A package of own code that is not locked ends the provisioning before anything is made, with the line and what to run."""
+    (desk.root / "fleets" / "requirements.txt").write_text("dateparser==1.2\n")
+    done = desk.run_fully("preprovision")
+    assert done.returncode == 1
+    assert "worker_image/requirements.lock lacks dateparser==1.2: run `make lock`." in done.stderr
+    assert "acr build" not in desk.calls.read_text()

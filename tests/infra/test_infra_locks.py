@@ -2,6 +2,9 @@
 
 import re
 import runpy
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,3 +94,44 @@ def test_packages_of_own_workloads_are_locked_too(tmp_path: Path, direct: str) -
         tmp_path / direct,
         tmp_path / "fleets" / "requirements.txt",
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "is_old"),
+    [
+        ("Humanize==4.12.3", False),
+        ("humanize==4.12.4", True),
+        ("humanize>=4  # words", False),
+        ("dateparser", True),
+        ("ruamel-yaml[jinja2]==0.18", False),
+        ('humanize==4.0; python_version < "3.9"', False),
+        ("# dateparser", False),
+        ("--prefer-binary", False),
+    ],
+)
+def test_a_lock_that_is_older_than_its_lists_is_found(tmp_path: Path, line: str, is_old: bool) -> None:
+    """A line whose package is not locked, or pinned at another version, is named; spelling and comments do not count."""
+    own = tmp_path / "requirements.txt"
+    own.write_text(f"{line}\n")
+    lock = "humanize==4.12.3 \\\n    --hash=sha256:1\nruamel.yaml==0.18 \\\n    --hash=sha256:2\n"
+    assert bool(LOCKS["outdated"]([own], lock)) is is_old
+
+
+def test_what_is_deployed_is_refused_where_its_lock_is_old(tmp_path: Path) -> None:
+    """With a package of own code that was not locked, package and worker image are not built; the line and `make lock` are named."""
+    for name in ("infra", "worker_image"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "requirements.txt", tmp_path)
+    (tmp_path / "fleets").mkdir()
+    (tmp_path / "fleets" / "requirements.txt").write_text("dateparser==1.2\n")
+    package = ["infra/package.py", "--python", "3.11", "--out", str(tmp_path / "out")]
+    for words, lock in (
+        (package, "infra/locks/app-3.11.txt"),
+        (["infra/locks.py", "check", "worker"], "requirements.lock"),
+    ):
+        done = subprocess.run(
+            [sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert f"{lock} lacks dateparser==1.2: run `make lock`." in done.stderr
+    assert not (tmp_path / "out").exists()
