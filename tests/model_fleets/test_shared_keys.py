@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 import pytest
 
 from fleetscore.cli.program import run_command
+from fleetscore.partition_keys import split_key
 from fleetscore.pipeline.local import run_window
 from fleetscore.runs.index import index_run
 from fleetscore.runs.ledgers import read_ledger, write_ledger
@@ -28,6 +29,31 @@ def test_a_depots_model_makes_no_partition_of_its_name(store: Store) -> None:
     rows = read_ledger(store, record.request.run).to_pylist()
     found = {row["partition"]: row["outcome"] for row in rows}
     assert found == {"VAN-1": "scored", "VAN-2": "scored", "VAN-9": "late"}
+
+
+@pytest.mark.parametrize(
+    ("partition", "key", "models", "ledger"),
+    [
+        (["van_id"], "van-{van_id}", ["van-7", "van-9"], {"7": "scored", "9": "late"}),
+        (["depot", "van_id"], "{depot}_{van_id}", ["a_b_7", "c_9"], {"a_b/7": "scored", "c/9": "late"}),
+        (["van_id", "depot"], "{depot}/{van_id}", ["a/b/7", "c/9"], {"7/a%2Fb": "scored", "9/c": "late"}),
+        (["depot", "van_id"], "{depot}/{van_id}", ["50%/7", "5/9"], {"50%25/7": "scored", "5/9": "late"}),
+        (["depot", "van_id"], "{depot}_{van_id}", ["a_b_7_x"], {"a_b/7_x": "scored"}),
+    ],
+)
+def test_partitions_of_models_are_known_by_the_pattern_of_their_keys(
+    store: Store, partition: list[str], key: str, models: list[str], ledger: dict[str, str]
+) -> None:
+    """The first model's partition has rows and is scored, the other is late under its own name, and nothing else is expected."""
+    text = SETTINGS.replace('partition = ["van_id"]', f"partition = {partition}").replace(', "depot"]', "]")
+    store.write("settings/vans.toml", text.replace("[models]", f'[models]\nkey = "{key}"').encode())
+    pin_models(store, {name: fitted(at) for at, name in enumerate(models)})
+    present = split_key(next(iter(ledger)))
+    named = dict(zip(partition, present, strict=True))
+    write_rows(store, telemetry([named["van_id"]]).assign(depot=named.get("depot", "north")))
+    record = run_window(store, "vans", "2026-11-21")
+    rows = read_ledger(store, record.request.run).to_pylist()
+    assert {row["partition"]: row["outcome"] for row in rows} == ledger
 
 
 @pytest.mark.slow

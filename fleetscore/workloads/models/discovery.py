@@ -44,7 +44,8 @@ def discover_window(run: RunContext) -> Partitions:
     bundles = _Bundles(run)
     bundles.by_key = find_key_versions(counts.keyed, settings, run.pins, bundles.get(run.pins.current))
     present = _present(counts.keyed, settings, bundles)
-    silent = expected_partitions(run, bundles.get(run.pins.current)) - shared_keys(counts.keyed)
+    expected = expected_partitions(run, bundles.get(run.pins.current), counts.keyed)
+    silent = expected - shared_keys(counts.keyed)
     distrust = distrust_own_code(run.workload, settings)
     table = _table(present, sorted(silent - present.keys()), bundles, counts, settings)
     if distrust:

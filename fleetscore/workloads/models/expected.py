@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 import pyarrow as pa
@@ -29,19 +30,20 @@ _AT_ONCE = 50
 """Ledgers whose names are held at a time; all of them would hold each name once a window."""
 
 
-def expected_partitions(run: RunContext, bundle: Bundle | None) -> set[str]:
+def expected_partitions(run: RunContext, bundle: Bundle | None, keyed: pa.Table) -> set[str]:
     """The partitions that are late when they are silent: by the models, by earlier ledgers, or none, as the
     settings say.
 
     None on a day of the week on which no data is expected. Pinned partitions are expected on all others.
+    Models of keys that rows of the window have (`keyed`) are not silent, however their names are split.
     """
     settings: FleetSettings = run.settings
     if not is_expected_day(run.window, settings):
         return set()
     pinned = set(run.pins.partitions)
     if settings.expects == "models":
-        pinned |= partitions_of_keys(run.pins.keys, settings)
-        return pinned if bundle is None else pinned | partitions_of_models(bundle, settings)
+        keys = {*run.pins.keys, *(bundle.keys.to_pylist() if bundle is not None else ())}
+        return pinned | partitions_of_keys(keys - set(keyed["key_0"].to_pylist()), settings)
     if settings.expects == "seen":
         return pinned | seen_partitions(run.store, run.workload, run.window, settings.seen_days)
     return pinned
@@ -76,16 +78,37 @@ def _with_rows(store: Store, run: str) -> set[str]:
 
 
 def partitions_of_models(bundle: Bundle, settings: FleetSettings) -> set[str]:
-    """The partition of each model: its key is the partition's fields in the order of the pattern."""
-    keys: pa.StringArray = bundle.keys
-    return partitions_of_keys(keys.to_pylist(), settings)
+    """The partitions that have a model of their own."""
+    return partitions_of_keys(bundle.keys.to_pylist(), settings)
 
 
 def partitions_of_keys(keys: Iterable[str], settings: FleetSettings) -> set[str]:
-    """The partitions that the model keys name, each as its fields in the order of the pattern."""
-    if len(settings.partition) == 1 and settings.key_patterns[0] == f"{{{settings.partition[0]}}}":
+    """The partitions that the model keys name: the values that the first pattern joined; none where its
+    columns are not those of the partition.
+    """
+    if not settings.is_key_partition:
+        return set()
+    pattern = settings.key_patterns[0]
+    if pattern == f"{{{settings.partition[0]}}}":
         return {join_key([key]) for key in keys}
-    return {key for key in keys if key.count("/") == len(settings.partition) - 1}
+    expression, places = _expression(pattern, settings.partition)
+    found = (expression.fullmatch(key) for key in keys)
+    return {join_key([match[place] for place in places]) for match in found if match}
+
+
+def _expression(pattern: str, partition: Sequence[str]) -> tuple[re.Pattern[str], list[int]]:
+    """What a key of the pattern looks like, and the group of each column of the partition.
+
+    Where values hold what stands between them, the first ones are as long as can be: names of places
+    have such marks more often than numbers have.
+
+    >>> expression, places = _expression("{site}_{pump}", ["pump", "site"])
+    >>> [expression.fullmatch("North_A_007")[place] for place in places]
+    ['007', 'North_A']
+    """
+    parts = re.split(r"\{([^{}/]+)\}", pattern)
+    text = "".join("(.+)" if at % 2 else re.escape(part) for at, part in enumerate(parts))
+    return re.compile(text, re.DOTALL), [parts[1::2].index(name) + 1 for name in partition]
 
 
 def shared_keys(keyed: pa.Table) -> set[str]:
