@@ -85,9 +85,10 @@ def import_models(
 def _stream(models: Sequence[SourceModel], options: ImportOptions) -> Iterator[Imported]:
     with ExitStack() as stack:
         free: SimpleQueue[ImportProcess] = SimpleQueue()
+        pool = ThreadPoolExecutor(max(1, options.processes))
+        stack.callback(pool.shutdown, cancel_futures=True)  # after the processes: who stops waits for no file
         for _ in range(min(options.processes, -(-len(models) // _FILES_PER_PROCESS))):
             free.put(stack.enter_context(ImportProcess()))
-        pool = stack.enter_context(ThreadPoolExecutor(max(1, options.processes)))
         pending: deque[Future[Imported]] = deque()
         for number, model in enumerate(models, start=1):
             pending.append(pool.submit(_import_by, free, model, number, len(models), options))

@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,9 +23,14 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA
 
 
 class ImportProcess:
-    """Imports models in a process of its own, in an empty folder, without the parent's environment."""
+    """Imports models in a process of its own, in an empty folder, without the parent's environment.
+
+    One thread asks; the block may be left by another, which ends what is being asked.
+    """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_left = False
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -33,20 +40,23 @@ class ImportProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_left = True
         self.close()
 
     def close(self) -> None:
         """End the process and remove its folder."""
-        if self._process is not None:
-            if self._process.stdin is not None:
-                self._process.stdin.close()
-            self._process.terminate()
-            self._process.wait()
-            if self._process.stdout is not None:
-                self._process.stdout.close()
-        if self._folder is not None:
-            self._folder.cleanup()
-        self._process = self._folder = None
+        with self._lock:
+            process, folder = self._process, self._folder
+            self._process = self._folder = None
+        if process is not None:
+            process.terminate()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    with suppress(OSError):  # of a request that the process did not take
+                        pipe.close()
+        if folder is not None:
+            folder.cleanup()
 
     def ask(self, request: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
         """The header and bytes that the process answers; ModelError `unreadable_model` when it dies of the
@@ -68,16 +78,20 @@ class ImportProcess:
         return answer
 
     def _started(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="fleetscore-import-")
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "fleetscore.models.importers.fork_server"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                cwd=self._folder.name,
-                env=_environment(),
-            )
-        return self._process
+        with self._lock:
+            if self._is_left:
+                raise _died("it is not needed any more")
+            if self._process is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="fleetscore-import-")
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "fleetscore.models.importers.fork_server"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    cwd=self._folder.name,
+                    env=_environment(),
+                    start_new_session=True,  # Ctrl-C is for the parent, which ends it without a word
+                )
+            return self._process
 
 
 def _environment() -> dict[str, str]:
