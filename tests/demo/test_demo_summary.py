@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fleetscore.cli.demo.page import render_page
-from fleetscore.cli.demo.summary import format_judged, last_published, sum_chapter
+from fleetscore.cli.demo.summary import format_judged, last_published, stored_set, sum_chapter
 from fleetscore.errors import PublishError
 from fleetscore.records import Cause, RunRecord, RunRequest, RunState
 
@@ -49,6 +49,18 @@ def test_the_last_published_window_is_drawn_or_the_reason_said() -> None:
         match=r"No window of toy .*toy-2026-01-01T02 ended unpublished: 6 of 6 partitions failed",
     ):
         last_published([held])
+
+
+def test_a_training_without_models_says_what_happened_to_its_partitions() -> None:
+    """The cause's own sentence stands in the error: the services in which it could be looked up end with the command."""
+    held = replace(
+        record(2, RunState.UNPUBLISHED, failed=6),
+        error="6 of 6 partitions failed.",
+        causes=(Cause("failed", "not_committed", 6, "p", "Its Batch job is missing."),),
+    )
+    with pytest.raises(PublishError, match=r"stored no model set: 6 of 6 .* Its Batch job is missing\."):
+        stored_set(held)
+    assert stored_set(replace(held, model_set="2026")) == "2026"
 
 
 def test_figures_that_nobody_planted_are_told_by_their_names() -> None:

@@ -47,11 +47,22 @@ def last_published(records: Sequence[RunRecord]) -> str:
     if published:
         return published[-1]
     last = records[-1]
-    cause = next((one.detail for one in last.causes if one.outcome not in GOOD), "")
     raise PublishError(
         f"No window of {last.request.workload} was published; {last.request.run} ended {last.state}: {last.error}",
-        fix=cause,
+        fix=_first_detail(last),
     )
+
+
+def stored_set(record: RunRecord) -> str:
+    """The model set that the training stored; PublishError with the reason where it stored none."""
+    if record.model_set:
+        return record.model_set
+    raise PublishError(f"{record.request.run} stored no model set: {record.error}", fix=_first_detail(record))
+
+
+def _first_detail(record: RunRecord) -> str:
+    """What happened to the first partition of the most frequent cause of missing results; "" for none."""
+    return next((one.detail for one in record.causes if one.outcome not in GOOD), "")
 
 
 def sum_chapter(

@@ -13,11 +13,10 @@ from typing import Any
 
 from fleetscore.capabilities import MakesSamples, require
 from fleetscore.cli.demo.chapters import SEED, Chapter, chapter_of, keep_chapter, read_state
-from fleetscore.cli.demo.summary import ChapterSummary, last_published, sum_chapter
+from fleetscore.cli.demo.summary import ChapterSummary, last_published, stored_set, sum_chapter
 from fleetscore.cli.follow import follow_backfill, follow_run
 from fleetscore.cli.progress import progress_of
 from fleetscore.dashboard.picture_files import write_pictures
-from fleetscore.errors import PublishError
 from fleetscore.fleet import FleetBase
 from fleetscore.registry import get_workload
 from fleetscore.runs.run_records import read_run
@@ -50,11 +49,7 @@ def train_models(fleet: FleetBase, folder: Path, chapter: Chapter) -> Chapter:
         return chapter
     started = fleet.start_training(chapter.workload, chapter.train_first, chapter.train_stop)
     status = follow_run(fleet, started.id, _RESUME)
-    if not status.record.model_set:
-        raise PublishError(
-            f"{started.id} stored no model set: {status.first_cause}", fix=f"fleetscore show {started.id}"
-        )
-    trained = replace(chapter, model_set=status.record.model_set)
+    trained = replace(chapter, model_set=stored_set(status.record))
     keep_chapter(folder, trained)
     return trained
 
