@@ -41,6 +41,7 @@ def decide(
     left = [shard for shard in missing if str(shard) not in reasons]
     said = "; ".join(problem.rstrip(".") for problem in problems)
     trouble = f" The pool says: {said}." if said else ""
+    held = "" if job.state == "active" else f" The job is {job.state}."  # as of one that somebody disabled
     if cancelled:
         why = "The run was cancelled."
     elif job.state in ENDED:
@@ -48,9 +49,9 @@ def decide(
     elif not left:
         why = _SETTLED  # what is still running tries in vain
     elif waited_s > policy.job_limit_s:
-        why = f"Its Batch job ran into the limit of {policy.job_limit_s:.0f} s."
+        why = f"Its Batch job ran into the limit of {policy.job_limit_s:.0f} s.{held}{trouble}"
     elif waited_s > policy.start_limit_s and not (job.running or job.succeeded or job.failed or over):
-        why = f"No node started a task within {policy.start_limit_s:.0f} s.{trouble}"
+        why = f"No node started a task within {policy.start_limit_s:.0f} s.{held}{trouble}"
     else:
         return Check(len(left), reasons)
     reasons |= {str(shard): why for shard in left}

@@ -107,6 +107,15 @@ def test_shards_given_up_are_not_waited_for_and_their_job_is_ended() -> None:
         ({"waited_s": POLICY.job_limit_s + 1}, "limit of 43200 s", True),
         (
             {
+                "job": JobState("disabled", waiting=2, succeeded=1),
+                "problems": ("AllocationTimedOut: no capacity.",),
+                "waited_s": POLICY.job_limit_s + 1,
+            },
+            "limit of 43200 s. The job is disabled. The pool says: AllocationTimedOut: no capacity.",
+            True,
+        ),
+        (
+            {
                 "job": JobState("active", waiting=2),
                 "waited_s": 1801.0,
                 "problems": ("AllocationTimedOut: no capacity",),
