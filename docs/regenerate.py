@@ -68,11 +68,19 @@ def _policy(table: str, kind: type) -> str:
     source = inspect.getsource(kind)
     lines = [f"| line in [{table}] | default | what it does |", "|---|---|---|"]
     for policy in fields(kind):
-        comment = re.search(rf"    {policy.name}: .*?# (.*)", source)
         required = policy.default is MISSING and policy.default_factory is MISSING
         default = "required" if required else "{}" if policy.default is MISSING else policy.default
-        lines.append(f"| `{policy.name}` | `{default}` | {comment[1] if comment else ''} |")
+        shown = "empty" if default == "" else f"`{default}`"
+        lines.append(f"| `{policy.name}` | {shown} | {comment_on(policy.name, source)} |")
     return "\n".join(lines)
+
+
+def comment_on(name: str, source: str) -> str:
+    """The comment behind the field's line, or on the line above it where both would be too long for one."""
+    found = re.search(rf"^    (?:# (.*)\n    )?{name}: (?:.*?# (.*))?", source, re.MULTILINE)
+    if found is None or not (comment := found[2] or found[1]):
+        raise ValueError(f"{name} has no comment that says what it does.")
+    return comment
 
 
 def errors_table() -> str:

@@ -351,9 +351,8 @@ class Backtests(ABC):
 
     lacking: ClassVar[str] = "has no backtest"
 
-    backtest_chart: ClassVar[str] = (
-        ""  # "module:function" that draws what `backtest` gives; "" for no picture
-    )
+    # "module:function" that draws what `backtest` gives; "" for no picture
+    backtest_chart: ClassVar[str] = ""
 
     @abstractmethod
     def backtest(self, store: Store, cutoffs: int) -> Mapping[str, Any]:

@@ -17,9 +17,8 @@ class Rates:
     bytes_per_row: float  # peak memory of a scoring process per input row
     schema: int = 1
     spread: float = 2.0  # measured seconds mostly lie within this factor of the predicted
-    models_bytes: float = (
-        0.0  # of the models that the planned run's shards hold at once; found anew by each plan
-    )
+    # of the models that the planned run's shards hold at once; found anew by each plan
+    models_bytes: float = 0.0
     models_s: float = 0.0  # to read them
 
 

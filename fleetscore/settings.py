@@ -93,13 +93,11 @@ class RunPolicy:
     lookback: int = 24  # how many windows back a timer heals gaps
     late_until_s: float = 86400.0  # how long after its publication a window takes late data
     overdue_s: float = 3600.0  # how long after it is due a window may be unpublished before a notice is sent
-    deadline: str = (
-        ""  # time of day in the workload's timezone, "06:00", by which a window has to be published; "": none
-    )
+    # time of day in the workload's timezone, "06:00", by which a window has to be published; "": none
+    deadline: str = ""
     stalled_s: float = 14400.0  # how long a run may go without a commit before a notice is sent
-    log_partitions: LogPartitions = (
-        "bad"  # which partitions get a line in the app's log: all, bad (without a good outcome), none
-    )
+    # which partitions get a line in the app's log: all, bad (without a good outcome), none
+    log_partitions: LogPartitions = "bad"
     notice_published: bool = False  # whether a notice says that a window was published, for what starts on it
     budget_usd: float = 0.0  # cost in a month above which a notice is sent; 0: none
     budget_stop_usd: float = 0.0  # cost in a month above which backfills and trainings are refused; 0: none
@@ -129,9 +127,8 @@ class QualityPolicy:
 
     shift_limit: float = 4.0  # how many training deviations the mean of the input may be off
     spread_limit: float = 3.0  # logarithm of how many times the deviation may grow or shrink (3: twentyfold)
-    prediction_limit: float = (
-        6.0  # how many of the fleet's deviations a prediction may move since the model's first run
-    )
+    # how many of the fleet's deviations a prediction may move since the model's first run
+    prediction_limit: float = 6.0
     missing_limit: float = 0.5  # share of the input that may be missing or unusable
     least_n: float = 10.0  # with fewer values input and predictions are not compared
 
@@ -147,14 +144,12 @@ class KeepPolicy:
     refer to.
     """
 
-    attempts_days: float = (
-        30.0  # attempts that were not committed, challengers' results, notes of preparation
-    )
+    # attempts that were not committed, challengers' results, notes of preparation
+    attempts_days: float = 30.0
     logs_days: float = 30.0  # logs of Batch tasks
     unpublished_days: float = 90.0  # all but the record of runs that failed, were cancelled, or published nothing; names of backfills
-    partials_days: float = (
-        90.0  # prepared input, made again when it is needed again, and landings that a later one replaced
-    )
+    # prepared input, made again when it is needed again, and landings that a later one replaced
+    partials_days: float = 90.0
     notices_days: float = 90.0  # delivered and given-up notices
 
     def __post_init__(self) -> None:

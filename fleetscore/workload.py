@@ -26,9 +26,8 @@ from fleetscore.store.base import Store
 from fleetscore.windows import Cadence, Window, parse_key, parse_window
 
 Purpose = Literal["score", "train"]
-Texts: TypeAlias = (
-    str | Sequence[str] | Any
-)  # one text for all partitions, or a sequence or Arrow array with one for each
+# one text for all partitions, or a sequence or Arrow array with one for each
+Texts: TypeAlias = str | Sequence[str] | Any
 Numbers: TypeAlias = float | Sequence[float] | Any
 
 _DEFAULT_RATES = Rates(shard_s=0.5, partition_s=1e-3, row_s=1e-6, bytes_per_row=200.0)
@@ -231,13 +230,11 @@ class Workload(ABC):
     """
 
     name: str = ""  # of the workload; as a class attribute the name of the kind
-    cadences: tuple[
-        Cadence, ...
-    ]  # the forms of window it takes; the schedule starts windows of the first calendar one
+    # the forms of window it takes; the schedule starts windows of the first calendar one
+    cadences: tuple[Cadence, ...]
     result_schema: pa.Schema
-    settings_type: type = (
-        NoSettings  # a frozen dataclass with defaults: the lines of settings/<workload>.toml
-    )
+    # a frozen dataclass with defaults: the lines of settings/<workload>.toml
+    settings_type: type = NoSettings
     partition_columns: tuple[str, ...] = ("partition",)  # of the results; joined they are the partition key
     rates: Rates = _DEFAULT_RATES  # until this store has measured its own
     run_defaults: Mapping[
@@ -247,9 +244,8 @@ class Workload(ABC):
     warnings: frozenset[str] = frozenset()  # causes of scored partitions that need attention
     schedule: str = ""  # NCRONTAB, UTC: of the workload of the kind's own name, unless its settings have a line `schedule`
     outputs: tuple[str, ...] = ()  # the results' columns that pictures show; (): those that are numbers
-    chart: str = (
-        "fleetscore.dashboard.charts.outputs:draw_outputs"  # "module:function" that draws a published window
-    )
+    # "module:function" that draws a published window
+    chart: str = "fleetscore.dashboard.charts.outputs:draw_outputs"
 
     def __init__(self, name: str = "", settings: Any = None, zone: str = "UTC") -> None:
         """The workload `name` with these settings, by default that of the kind's own name, with the kind's

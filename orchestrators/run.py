@@ -39,9 +39,8 @@ def run(context: DurableOrchestrationContext) -> Flow:
         yield from _call(context, "collect_run", {"run": request["run"], "reasons": reasons})
         ending = yield from _call(context, "publish_run", {"request": request})
     except StoppedError as stop:
-        if (
-            stop.error["code"] == TAKEN_OVER
-        ):  # another instance goes on with the run; nothing of it is touched
+        # another instance goes on with the run; nothing of it is touched
+        if stop.error["code"] == TAKEN_OVER:
             return {"state": TAKEN_OVER, "reason": stop.error["message"]}
         ending = yield from _fail(context, request, stop.error)
     context.set_custom_status({"phase": ending["state"], "run": request["run"]})

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from fleetscore.store.base import Store
 
 DONE = 0
-DONE_WITH_FAILURES = (
-    10  # some partitions failed; Batch runs the task once more, which finds the commit and gives 0
-)
+# some partitions failed; Batch runs the task once more, which finds the commit and gives 0
+DONE_WITH_FAILURES = 10
 DO_NOT_RETRY = 20  # a retry is of no use, and the run gets this code
 MAY_RETRY = 30
 _SAY_EVERY_S = 5.0

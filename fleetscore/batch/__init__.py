@@ -20,8 +20,7 @@ def connect_compute(app: AppSettings) -> Compute:
 
 @functools.cache
 def _connect(endpoint: str, pool: str, client_id: str) -> Compute:
-    from fleetscore.batch.azure_batch import (
-        BatchCompute,
-    )  # imported here: a run without Batch needs no Azure SDK
+    # imported here: a run without Batch needs no Azure SDK
+    from fleetscore.batch.azure_batch import BatchCompute
 
     return BatchCompute.connect(endpoint, pool, client_id)

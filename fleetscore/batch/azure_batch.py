@@ -194,11 +194,8 @@ class BatchCompute:
             try:
                 self._client.enable_pool_auto_scale(self._pool, options)
             except HttpResponseError as error:
-                if error.status_code not in (
-                    409,
-                    429,
-                    503,
-                ):  # being resized, or enabled by another run just now
+                # being resized, or enabled by another run just now
+                if error.status_code not in (409, 429, 503):
                     raise
                 return seen
             return newest
@@ -268,10 +265,8 @@ class _EmulatorToken:
 
 
 def _identity(client_id: str) -> Any:
-    from azure.identity import (
-        DefaultAzureCredential,
-        ManagedIdentityCredential,
-    )  # slow to import, and not needed locally
+    # slow to import, and not needed locally
+    from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
 
     return ManagedIdentityCredential(client_id=client_id) if client_id else DefaultAzureCredential()
 

@@ -156,9 +156,8 @@ class RemoteModels:
     def pin(self, version: str, partition: str = "", why: str = "", *, key: str = "") -> Pins:
         """See FleetModels."""
         body = {"version": version, "partition": partition, "why": why}
-        return self._change(
-            "pin", body | ({"key": key} if key else {})
-        )  # unknown to apps of earlier versions
+        # unknown to apps of earlier versions
+        return self._change("pin", body | ({"key": key} if key else {}))
 
     def promote(self, version: str = "", why: str = "", *, where: str = "") -> Pins:
         """See FleetModels."""

@@ -242,9 +242,8 @@ class StoreChanges(StoreAccess):
         from fleetscore.pipeline.window_checks import read_window
         from fleetscore.registry import find_workload, get_workload
 
-        get_workload(
-            self.store, workload
-        )  # names the line at fault; `ready` also knows schedules and policies
+        # names the line at fault; `ready` also knows schedules and policies
+        get_workload(self.store, workload)
         found = find_workload(self.store, workload).ready()
         kind = require(found, ChecksFit)
         pins = read_pins(self.store, workload)

@@ -255,9 +255,8 @@ def _changed(pins: Pins, version: str, partition: str, requested_by: str, why: s
     before = pins.partitions.get(partition, "") if partition else pins.current
     history = (*pins.history, PinChange(at, requested_by, partition, before, version, why))
     if not partition:
-        challenger = (
-            "" if pins.challenger == version else pins.challenger
-        )  # promoted: it is no challenger now
+        # promoted: it is no challenger now
+        challenger = "" if pins.challenger == version else pins.challenger
         return replace(pins, current=version, history=history, challenger=challenger)
     others = {key: pinned for key, pinned in pins.partitions.items() if key != partition}
     return replace(pins, partitions=others | ({partition: version} if version else {}), history=history)

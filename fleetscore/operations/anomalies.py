@@ -198,9 +198,8 @@ def _of_workload(
     latest = read_latest(store, name)
     if latest is None:
         return [], None
-    newest, oldest = (
-        parse_key(key, kind.zone) for key in (latest.window, latest.first)
-    )  # of another length than those to come, where the setting was changed since
+    # of another length than those to come, where the setting was changed since
+    newest, oldest = (parse_key(key, kind.zone) for key in (latest.window, latest.first))
     since = _looked_from(begin, newest.end)
     first = window_at(since, newest.cadence, newest.zone)
     if oldest.cadence is newest.cadence:

@@ -100,9 +100,8 @@ class ModelStory:
 
     version: str
     created: datetime | None = None
-    pinned: str = (
-        ""  # how it was chosen: for this run, for this partition, for its model key, current; "": otherwise
-    )
+    # how it was chosen: for this run, for this partition, for its model key, current; "": otherwise
+    pinned: str = ""
     problem: str = ""
     keys: tuple[str, ...] = ()  # of the models of the set that scored its rows, where the results name them
 

@@ -36,9 +36,8 @@ from fleetscore.windows import Window, parse_key
 LOOKS_BACK = timedelta(days=8)
 """Runs that were requested longer ago are past every limit."""
 
-_GRACE = timedelta(
-    minutes=5
-)  # between the last word of an orchestration and its record, and the other way round
+# between the last word of an orchestration and its record, and the other way round
+_GRACE = timedelta(minutes=5)
 _START_GRACE = timedelta(seconds=20)  # between the record of a run and the start of its orchestration
 _MAX_TAKEOVERS = 2
 LONGEST_STEP = timedelta(minutes=30)

@@ -152,9 +152,8 @@ def submit_backfilled(
     if not decide_backfilled(newest, only, partitions).runs:
         return Submission(newest.request, False, newest.state)
     unpublished = newest.state is not RunState.PUBLISHED
-    again = (
-        Only.FAILED if unpublished and only is Only.MISSING else only
-    )  # else what failed then would stay so
+    # else what failed then would stay so
+    again = Only.FAILED if unpublished and only is Only.MISSING else only
     return submit_retry(
         store, newest.request.run, now, requested_by, only=again, partitions=partitions, models=models
     )

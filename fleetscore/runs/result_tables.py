@@ -34,9 +34,8 @@ from fleetscore.store.paths import table_root, window_folder
 
 _MOST_TRIES = 100
 _CHECKPOINT_EVERY = 100  # housekeeping writes one a day; a backfill commits thousands of windows in one
-_CHECKPOINT_EVERY_OF_LARGE = (
-    1000  # of more than _LARGE windows: a checkpoint then costs as much as many commits
-)
+# of more than _LARGE windows: a checkpoint then costs as much as many commits
+_CHECKPOINT_EVERY_OF_LARGE = 1000
 _LARGE = 5000
 _CONFIGURATION = {
     "delta.logRetentionDuration": "interval 30 days",

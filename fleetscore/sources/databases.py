@@ -33,9 +33,8 @@ _LOST = re.compile(r"08...|57P0.|53...|40001|40P01|55P03")
 _SECRETS = re.compile(
     r"(?:password|pwd|accesstoken|uid|user)\s*=\s*('[^']*'|\{(?:[^}]|\}\})*\}|[^;\s&]+)", re.IGNORECASE
 )
-_IN_URL = re.compile(
-    r"://[^:@]*:(.+)@", re.DOTALL
-)  # up to the last @: a password may hold one that is not escaped
+# up to the last @: a password may hold one that is not escaped
+_IN_URL = re.compile(r"://[^:@]*:(.+)@", re.DOTALL)
 _CUTS = re.compile(r"[@/:?#&={}']+")
 _SHOWN_CHARACTERS = 3  # shorter pieces of a secret tell nothing, and stand in every sentence
 
@@ -62,9 +61,8 @@ class Connection:
     def hidden(self, message: str) -> str:
         """The message without the connection and the secrets in it."""
         secrets = {*_SECRETS.findall(self.text), *_IN_URL.findall(self.text)}
-        secrets |= {
-            piece for secret in secrets for piece in _CUTS.split(secret)
-        }  # as a driver takes it apart
+        # as a driver takes it apart
+        secrets |= {piece for secret in secrets for piece in _CUTS.split(secret)}
         secrets |= {unquote(secret) for secret in secrets}
         secrets = {secret for secret in secrets if len(secret) >= _SHOWN_CHARACTERS}
         for secret in sorted({self.text, *secrets}, key=len, reverse=True):

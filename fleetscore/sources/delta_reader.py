@@ -19,9 +19,8 @@ from fleetscore.sources.parquet_reader import read_parquet_rows
 from fleetscore.sources.patterns import Span
 from fleetscore.sources.request import RawRows, Request
 
-_SLACK = timedelta(
-    days=1, seconds=1
-)  # statistics may be cut to milliseconds, and local where times have no zone
+# statistics may be cut to milliseconds, and local where times have no zone
+_SLACK = timedelta(days=1, seconds=1)
 
 
 def read_delta_rows(request: Request) -> Iterator[RawRows]:

@@ -44,9 +44,8 @@ def list_inputs(store: Store, settings: DataSettings, window: Span | None, other
         listed += one.listed
         files |= {f.path: f for f in one.files if f.path not in files}
         for passed_over in one.passed_over:
-            if (
-                passed_over.path not in passed or passed[passed_over.path].cause == "not_matched"
-            ):  # another reason says more
+            # another reason says more
+            if passed_over.path not in passed or passed[passed_over.path].cause == "not_matched":
                 passed[passed_over.path] = passed_over
     read, copies = without_copies(store, sorted(files.values(), key=lambda f: f.path))
     ignored = [p for p in passed.values() if p.path not in files] + copies  # another pattern may take it

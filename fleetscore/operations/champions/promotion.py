@@ -90,9 +90,8 @@ def _newest(store: Store, workload: str) -> str:
 
 
 def _last_verdict(store: Store, workload: str, version: str) -> str:
-    from fleetscore.operations.champions.verdicts import (
-        list_verdicts,
-    )  # brings columns along, which pinning does not need
+    # brings columns along, which pinning does not need
+    from fleetscore.operations.champions.verdicts import list_verdicts
 
     verdict = next((v for v in list_verdicts(store, workload) if v.challenger == version), None)
     if verdict is None:

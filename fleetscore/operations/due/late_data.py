@@ -39,9 +39,8 @@ WHO = "late data"
 """Who asks for the rounds that late data causes."""
 
 _MOST_WINDOWS = 48  # looked at in one go, newest first
-_MOST_PREPARED_BYTES = (
-    1_000_000_000  # more is left to the next window's own run, which prepares the same input
-)
+# more is left to the next window's own run, which prepares the same input
+_MOST_PREPARED_BYTES = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

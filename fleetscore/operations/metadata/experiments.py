@@ -37,10 +37,8 @@ from fleetscore.store.base import Store
 RECEIVER = "mlflow"
 TABLE = "metrics.csv"
 _ID_TAG = "fleetscore.id"
-_MOST_PARAMS, _LONGEST_PARAM = (
-    100,
-    500,
-)  # what one request of MLflow takes, and what every version of it stores
+# what one request of MLflow takes, and what every version of it stores
+_MOST_PARAMS, _LONGEST_PARAM = (100, 500)
 _log = logging.getLogger("fleetscore.experiments")
 _sending = Lock()
 

@@ -19,10 +19,8 @@ from fleetscore.store.paths import notice_path
 from fleetscore.store.state_files import decode_truth
 
 GIVE_UP_AFTER = timedelta(days=4)
-_FIRST, _LONGEST = (
-    timedelta(minutes=4),
-    timedelta(hours=4),
-)  # the first exceeds what the tries of one claim take
+# the first exceeds what the tries of one claim take
+_FIRST, _LONGEST = (timedelta(minutes=4), timedelta(hours=4))
 
 
 def back_off(tries: int) -> timedelta:

@@ -61,9 +61,8 @@ def _score_version(run: RunContext, version: str, keys: Sequence[str]) -> Iterat
     shard_rows = read_rows(run, settings, keys, features)
     block = sort_rows(shard_rows.reading.table, settings, keys, bundle)
     if settings.models.score:
-        block = replace(
-            block, has_key=np.ones(len(block.keys), bool)
-        )  # without a model the function gets None
+        # without a model the function gets None
+        block = replace(block, has_key=np.ones(len(block.keys), bool))
     yield _settle(run, version, keys, block, features, bundle, shard_rows, started)
 
 

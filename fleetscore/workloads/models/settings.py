@@ -46,12 +46,10 @@ class ModelsTable:
     output: str | tuple[str, ...] = "prediction"  # one name, or one for each class in the model's order
     output_type: Literal["number", "text"] = "number"  # text: the classes of a classifier, as it names them
     method: str = "predict"
-    trusted: bool = (
-        False  # true: own Python and pickles may run, where FLEETSCORE_TRUSTED names the workload too
-    )
-    score: str = (
-        ""  # "module:function" of the user's own code in fleets/, which gets rows and model of a partition
-    )
+    # true: own Python and pickles may run, where FLEETSCORE_TRUSTED names the workload too
+    trusted: bool = False
+    # "module:function" of the user's own code in fleets/, which gets rows and model of a partition
+    score: str = ""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -87,9 +85,8 @@ class ResultCheck:
 
     range: tuple[float, float] | None = None
     nulls: float | None = None  # largest share of missing results; None: a missing one fails its partition
-    change: float | None = (
-        None  # largest change of the mean against the published window before, relative to it
-    )
+    # largest change of the mean against the published window before, relative to it
+    change: float | None = None
     what: Literal["remark", "partition", "stop"] = "stop"
 
     def __post_init__(self) -> None:

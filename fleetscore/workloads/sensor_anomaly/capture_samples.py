@@ -67,9 +67,8 @@ _PARTITIONS = 4
 _INTERVAL_US = 900_000_000  # of Capture: the longest there is
 _DELAY_US = 75_000_000  # from reading to hub: an hour's last readings are captured in the next hour
 _BELATED_STEP_US = 1_000_000  # a device that was cut off sends what it kept, an event a second
-_REDELIVERED = (
-    200  # the file of partition 0, two hours into the third day, that begins with events of the file before
-)
+# the file of partition 0, two hours into the third day, that begins with events of the file before
+_REDELIVERED = 200
 _REDELIVERED_EVENTS = 10
 
 

@@ -84,9 +84,8 @@ def piece_readers(
             budget.spend(unpacked_bytes(parquet.metadata, piece.number, places))
             yield partial(_read_group, parquet, piece, entry.columns)
         return
-    source = store.open(
-        file.input.path
-    )  # closed with the last reader: one may still run when this generator has ended
+    # closed with the last reader: one may still run when this generator has ended
+    source = store.open(file.input.path)
     for piece in wanted:
         budget.spend(piece.stop_byte - piece.first_byte)
         yield partial(_read_lines, source, piece, entry.header, entry.columns)
@@ -201,9 +200,8 @@ def _read_spans(store: Store, settings: SensorSettings) -> dict[str, _Span]:
 
 def _spans_path(settings: SensorSettings) -> str:
     paths = settings.source.paths
-    own = (
-        () if paths == SensorSettings().source.paths else paths
-    )  # each path's files have a hint of their own
+    # each path's files have a hint of their own
+    own = () if paths == SensorSettings().source.paths else paths
     return f"{_CACHE_PREFIX}spans-{_digest(*_column_settings(settings), *own)}.json"
 
 

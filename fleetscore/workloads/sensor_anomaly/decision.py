@@ -35,9 +35,8 @@ def decide(pack: ModelPack, models: npt.NDArray[Any], counts: npt.NDArray[Any], 
     pack; they must be finite.
     """
     scores = np.empty(len(values))
-    with np.errstate(
-        over="ignore"
-    ):  # so far away that the square is infinite: its exponential is 0, as in libsvm
+    # so far away that the square is infinite: its exponential is 0, as in libsvm
+    with np.errstate(over="ignore"):
         for first, last, rows in blocks(counts):
             _decide_block(pack, models[first:last], counts[first:last], values[rows], scores[rows])
     return scores

@@ -18,9 +18,8 @@ Int64s = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
 
-_GRID_MOST = (
-    1 << 16
-)  # up to here (or a quarter of the rows) the table holds all devices × sensors, and codes need no search
+# up to here (or a quarter of the rows) the table holds all devices × sensors, and codes need no search
+_GRID_MOST = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,9 +62,8 @@ def calendar_matrix(hours: Any, country: str) -> Any:
 
 
 def _iso_week(days: Any, weekday: Any) -> Any:
-    thursday = (days - weekday + _THURSDAY).astype(
-        "datetime64[D]"
-    )  # a week belongs to the year of its Thursday
+    # a week belongs to the year of its Thursday
+    thursday = (days - weekday + _THURSDAY).astype("datetime64[D]")
     return (thursday - thursday.astype("datetime64[Y]")).astype(np.int64) // 7 + 1
 
 

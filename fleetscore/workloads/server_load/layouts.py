@@ -99,9 +99,8 @@ def recognise_layout(head: bytes, declared: str = "auto") -> Recognised:
         return problem
     lines = [line for line in head.split(b"\n")[:HEAD_LINES] if line.strip()]
     if not lines:
-        return Recognised(
-            LAYOUTS["17" if declared == "auto" else declared]
-        )  # an empty file has nothing to misread
+        # an empty file has nothing to misread
+        return Recognised(LAYOUTS["17" if declared == "auto" else declared])
     rows = [split_cells(line.decode("latin-1")) for line in lines]
     width = Counter(map(len, rows)).most_common(1)[0][0]
     layout = LAYOUTS.get(str(width) if declared == "auto" else declared)

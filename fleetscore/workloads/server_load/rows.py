@@ -27,14 +27,12 @@ from fleetscore.workloads.server_load.scoring import cached_trees
 from fleetscore.workloads.server_load.trees import ModelFacts, predict
 
 SERVER, HOUR, KEY = "ServerIP", "SessionStartHourTime", "key"
-_SENT = ALL_FEATURES[
-    len(CALENDAR) :
-]  # what a row may bring; a model of an earlier version uses the first of them
+# what a row may bring; a model of an earlier version uses the first of them
+_SENT = ALL_FEATURES[len(CALENDAR) :]
 _KNOWN = frozenset((SERVER, HOUR, KEY, *CALENDAR, *_SENT))
 _NUMBER_LIMIT = 1e12
-_COMPARED = tuple(
-    name for name in CALENDAR if name != "linearTrend"
-)  # the reference always sends a trend of 0
+# the reference always sends a trend of 0
+_COMPARED = tuple(name for name in CALENDAR if name != "linearTrend")
 
 
 def answer_rows(

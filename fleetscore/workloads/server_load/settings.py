@@ -20,34 +20,26 @@ class ServerLoadSettings:
 
     data: DataSettings = field(default_factory=DataSettings)
     timezone: str = "UTC"  # of times without a zone where a header names the columns, unless [data] names one
-    layout: Literal["auto", "17", "16", "columns"] = (
-        "auto"  # columns of the logs: recognised per file, declared, or named by a header and [data]
-    )
+    # columns of the logs: recognised per file, declared, or named by a header and [data]
+    layout: Literal["auto", "17", "16", "columns"] = "auto"
     files: str = "*"  # which files of the data folder are read, as a glob over their path there
     servers: tuple[str, ...] = ()  # score and train on these only; all when empty
     medium_above: _Positive = 100.0  # peak load of an hour above which its class is medium
     high_above: _Positive = 500.0  # and above which it is high
     country: str = "US"  # whose public holidays count (ISO 3166 code; US are the federal ones, as observed)
-    horizon_hours: Annotated[int, Meta(ge=1, le=48)] = (
-        48  # hours ahead of the window's end that are classified
-    )
-    late_after_hours: Annotated[int, Meta(ge=1, le=720)] = (
-        24  # without a session for so long, a server is late
-    )
-    reject_limit: Annotated[float, Meta(ge=0.0, le=1.0)] = (
-        0.2  # share of unusable rows that quarantines a file
-    )
+    # hours ahead of the window's end that are classified
+    horizon_hours: Annotated[int, Meta(ge=1, le=48)] = 48
+    # without a session for so long, a server is late
+    late_after_hours: Annotated[int, Meta(ge=1, le=720)] = 24
+    # share of unusable rows that quarantines a file
+    reject_limit: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.2
     range_mb: Annotated[int, Meta(ge=1, le=512)] = 128  # larger files are parsed in ranges of this many MiB
     buckets: Annotated[int, Meta(ge=1, le=256)] = 16  # groups of servers that are reduced one after the other
     test_days: Annotated[int, Meta(ge=1, le=60)] = 2  # the last days of a training span, kept to judge on
-    train_rows: Annotated[int, Meta(ge=1000)] = (
-        1_000_000  # server-hours trained on; a fixed sample beyond that
-    )
-    candidates: tuple[Literal["forest", "boosting", "load"], ...] = (
-        "forest",
-        "boosting",
-        "load",
-    )  # the best is kept
+    # server-hours trained on; a fixed sample beyond that
+    train_rows: Annotated[int, Meta(ge=1000)] = 1_000_000
+    # the best is kept
+    candidates: tuple[Literal["forest", "boosting", "load"], ...] = ("forest", "boosting", "load")
     forest_trees: Annotated[int, Meta(ge=1, le=1000)] = 100
     forest_depth: Annotated[int, Meta(ge=1, le=30)] = 8
     schema: int = 1

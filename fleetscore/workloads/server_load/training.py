@@ -90,9 +90,8 @@ def fit(kind: str, examples: Examples, settings: ServerLoadSettings) -> Trees:
         early_stopping=False,
         random_state=SEED,
     )
-    with threadpool_limits(
-        1
-    ):  # its threads wait by spinning: on a shared machine two are up to ten times slower than one
+    # its threads wait by spinning: on a shared machine two are up to ten times slower than one
+    with threadpool_limits(1):
         boosting.fit(features, examples.labels)
     return pack_boosting(boosting, facts)
 

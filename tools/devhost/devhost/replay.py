@@ -225,9 +225,8 @@ class _Replayer:
             self._start(event)
         elif number in (4, 7, 10, 14):
             confirm(self.new.pop(event["EventId"], None), event)
-            if (
-                number == 14 and event["EventId"] in self.open
-            ):  # the entity's answer names the request, not the task
+            # the entity's answer names the request, not the task
+            if number == 14 and event["EventId"] in self.open:
                 request = json.loads(event["Input"])["id"]
                 self._waiters.setdefault(request.lower(), []).append(self.open.pop(event["EventId"]))
         elif number in (5, 8, 6, 9):

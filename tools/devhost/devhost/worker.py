@@ -41,9 +41,8 @@ def main(arguments: list[str]) -> None:
     role, descriptor, root = arguments[0], int(arguments[1]), Path(arguments[2])
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(
-                line_buffering=True
-            )  # workers end at once: nothing printed may wait in a buffer
+            # workers end at once: nothing printed may wait in a buffer
+            stream.reconfigure(line_buffering=True)
     logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
     logging.getLogger("azure").setLevel(logging.WARNING)
     connection = socket.socket(fileno=descriptor)

@@ -11,9 +11,8 @@ from fleetscore.workloads.sensor_anomaly.readings import Floats, Int64s
 
 _SEASON_DAYS = 3
 _SEASON_GAIN = 0.7  # a season counts where it leaves at most this share of the deviation on the last day
-_WEEK_GAIN = (
-    0.9  # the hour of the week counts where it leaves at most this share of what the hour of the day does
-)
+# the hour of the week counts where it leaves at most this share of what the hour of the day does
+_WEEK_GAIN = 0.9
 
 
 def fit_season(level: Floats, first: int) -> tuple[Floats, Floats]:
