@@ -107,14 +107,12 @@ def overdue_lines(found: Sequence[Notice]) -> list[str]:
 
 def _send_outboxes() -> None:
     """Send what waits, each on a thread of its own: a server that does not answer holds no tick."""
-    from fleetscore.operations.metadata import experiments, lineage
+    from fleetscore.operations.metadata.experiments import EXPERIMENTS
+    from fleetscore.operations.metadata.lineage import LINEAGE
 
-    for is_on, send in (
-        (lineage.is_on, lineage.send_lineage),
-        (experiments.is_on, experiments.send_experiments),
-    ):
-        if is_on():
-            Thread(target=send, args=(app_store(), datetime.now(UTC)), daemon=True).start()
+    for sender in (LINEAGE, EXPERIMENTS):
+        if sender.is_on():
+            Thread(target=sender.send_due, args=(app_store(), datetime.now(UTC)), daemon=True).start()
 
 
 def _report_queues() -> None:

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from threading import Thread
 
 from fleetscore.app_settings import AppSettings, read_app_settings
-from fleetscore.operations.metadata import experiments, lineage
+from fleetscore.operations.metadata.experiments import send_experiments
+from fleetscore.operations.metadata.lineage import send_lineage
 from fleetscore.operations.notices.delivery import resend_pending
 from fleetscore.store import open_store
 from fleetscore.store.base import Store
@@ -25,8 +26,8 @@ def send_waiting(store: Store, app: AppSettings, now: datetime) -> None:
     """
     sending = [
         Thread(target=resend_pending, args=(store, app, now), name="notices"),
-        Thread(target=lineage.send_lineage, args=(store, now), name="lineage"),
-        Thread(target=experiments.send_experiments, args=(store, now), name="experiments"),
+        Thread(target=send_lineage, args=(store, now), name="lineage"),
+        Thread(target=send_experiments, args=(store, now), name="experiments"),
     ]
     for each in sending:
         each.start()

@@ -1,5 +1,7 @@
-"""Runs in this process: the steps one after the other, without a host. For tests, benchmarks, notebooks,
-and one-off jobs.
+"""A whole run in order, in this process and without a host: for tests, benchmarks, notebooks and one-off jobs.
+
+`orchestrators/run.py` takes the same steps as activities, with shards side by side. The folder's own page says
+which files belong to which step.
 """
 
 from __future__ import annotations

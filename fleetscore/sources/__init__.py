@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from fleetscore.sources.landing import (
         KeyedSpan,
         Landed,
-        Standing,
         find_inputs,
         land,
         list_landings,
@@ -55,7 +54,7 @@ if TYPE_CHECKING:
     )
     from fleetscore.sources.listing import is_matched, list_inputs
     from fleetscore.sources.patterns import Span, TimeRange
-    from fleetscore.sources.readiness import Readiness, TableCover, check_ready, cover_until, latest_start
+    from fleetscore.sources.readiness import TableCover, check_ready, cover_until, latest_start
     from fleetscore.sources.reading import (
         Reading,
         our_names,
@@ -81,10 +80,10 @@ else:
         __name__,
         {
             "aggregating": "aggregate_rows",
-            "landing": "KeyedSpan Landed Standing find_inputs land list_landings read_landed read_standing",
+            "landing": "KeyedSpan Landed find_inputs land list_landings read_landed read_standing",
             "listing": "is_matched list_inputs",
             "patterns": "Span TimeRange",
-            "readiness": "Readiness TableCover check_ready cover_until latest_start",
+            "readiness": "TableCover check_ready cover_until latest_start",
             "reading": "Reading our_names read_batches read_files read_names read_table read_text",
             "records": "ColumnKind Listing PassedOver Reject RejectTally RowChoice Rows",
             "settings": "DataSettings Melt Ready read_data_settings",
@@ -102,7 +101,6 @@ __all__ = [
     "Melt",
     "NamedSpan",
     "PassedOver",
-    "Readiness",
     "Reading",
     "Ready",
     "Reject",
@@ -110,7 +108,6 @@ __all__ = [
     "RowChoice",
     "Rows",
     "Span",
-    "Standing",
     "TableCover",
     "TimeRange",
     "aggregate_rows",

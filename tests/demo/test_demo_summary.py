@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fleetscore.cli.demo.command import _activation
 from fleetscore.cli.demo.page import render_page
 from fleetscore.cli.demo.summary import format_judged, last_published, stored_set, sum_chapter
 from fleetscore.errors import PublishError
@@ -83,3 +84,18 @@ def test_the_page_escapes_what_comes_from_data(tmp_path: Path) -> None:
     assert "<b>" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "&lt;store&gt;" in page
+
+
+def test_commands_to_go_on_with_work_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where `fleetscore` is not on the path, what puts it there comes first; where it is, nothing does."""
+    environment = tmp_path / "here" / ".venv"
+    program = environment / "bin" / "fleetscore"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr("sys.prefix", str(environment))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert _activation() == ". .venv/bin/activate; "
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert _activation() == ""

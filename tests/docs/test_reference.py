@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fleetscore import capabilities
+
 ROOT = Path(__file__).resolve().parents[2]
 spec = importlib.util.spec_from_file_location("regenerate", ROOT / "docs" / "regenerate.py")
 assert spec is not None
@@ -41,6 +43,25 @@ def test_every_error_code_of_the_code_is_in_the_docs() -> None:
     codes = set(re.findall(r'\bcode="([a-z_]+)"', source))
     assert codes
     assert not {code for code in codes if f"`{code}`" not in pages}
+
+
+def test_the_how_to_lists_every_capability_with_what_to_write() -> None:
+    """Each capability has a row that names its abstract methods."""
+    page = (ROOT / "docs" / "howto" / "add-a-workload.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*)$", page, re.MULTILINE))
+    methods = {
+        name: kind.__abstractmethods__
+        for name, kind in vars(capabilities).items()
+        if isinstance(kind, type)
+        and kind.__module__ == capabilities.__name__
+        and getattr(kind, "__abstractmethods__", None)
+    }
+    assert methods.keys() >= {"Trains", "HoldsModels"}
+    assert {
+        name: missing
+        for name, wanted in methods.items()
+        if (missing := [each for each in wanted if f"`{each}`" not in rows.get(name, "")])
+    } == {}
 
 
 PAGES = [

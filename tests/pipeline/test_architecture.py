@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -133,6 +134,16 @@ def test_arrows_between_folders_go_one_way() -> None:
         if LAYERS.index(places[used]) > LAYERS.index(places[name])
     }
     assert upward == set()
+
+
+def test_the_page_of_the_pipeline_places_every_file() -> None:
+    """The docstring of the pipeline's folder names each of its modules once, and none that is not there."""
+    page = ast.get_docstring(tree_of(ROOT / "fleetscore/pipeline/__init__.py")) or ""
+    steps = [line for line in page.splitlines() if line.startswith("    ")]
+    named = [name for line in steps for name in re.split(r",\s*", re.split(r"\s{2,}", line.strip())[0])]
+    named += re.findall(r"`(\w+)`", page)
+    modules = {path.stem for path in (ROOT / "fleetscore/pipeline").glob("*.py")} - {"__init__"}
+    assert sorted(named) == sorted(modules)
 
 
 def test_no_circle_ties_the_rooms_of_operations() -> None:

@@ -4,6 +4,9 @@ app.
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,11 +85,21 @@ def _print(chapters: list[ChapterSummary], folder: Path, page: Path, seconds: fl
         print_pairs(f"{chapter.workload}: {_windows(chapter)}", _lines(chapter, folder))
     store = folder / "store"
     say(f"\nAll of it took {seconds:.0f} s. The page with the pictures: {page.resolve().as_uri()}")
-    say(f"Look around: export FLEETSCORE_STORE={store}; fleetscore runs")
+    say(f"Look around: {_activation()}export FLEETSCORE_STORE={store}; fleetscore runs")
     for chapter in chapters:
         if chapter.example:
             say(f"             fleetscore explain {chapter.example[0]} {chapter.example[1]}")
             return
+
+
+def _activation() -> str:
+    """What puts `fleetscore` on the path, to stand before a command; "" where it is there."""
+    if shutil.which("fleetscore"):
+        return ""
+    script = Path(sys.prefix) / "bin" / "activate"
+    with contextlib.suppress(ValueError):
+        script = script.relative_to(Path.cwd())
+    return f". {script}; "
 
 
 def _windows(chapter: ChapterSummary) -> str:

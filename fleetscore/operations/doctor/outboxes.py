@@ -8,15 +8,10 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from fleetscore.operations.doctor.findings import Finding
-from fleetscore.operations.metadata.experiments import RECEIVER as MLFLOW
-from fleetscore.operations.metadata.experiments import is_on as experiments_are_on
-from fleetscore.operations.metadata.experiments import problem_of_experiments
-from fleetscore.operations.metadata.lineage import RECEIVER as LINEAGE
-from fleetscore.operations.metadata.lineage import URL as LINEAGE_URL
-from fleetscore.operations.metadata.lineage import is_on as lineage_is_on
-from fleetscore.operations.metadata.lineage import problem_of_lineage
-from fleetscore.operations.metadata.mlflow_api import URL as MLFLOW_URL
+from fleetscore.operations.metadata.experiments import EXPERIMENTS
+from fleetscore.operations.metadata.lineage import LINEAGE
 from fleetscore.operations.metadata.outbox import count_given_up, list_pending
+from fleetscore.operations.metadata.outbox_sender import Sender
 from fleetscore.store.base import Store
 
 _UNSENT = timedelta(minutes=10)  # the app tries what is due each minute
@@ -24,18 +19,22 @@ _UNSENT = timedelta(minutes=10)  # the app tries what is due each minute
 
 def find_trouble_of_lineage(store: Store, now: datetime) -> Iterator[Finding]:
     """Whether events of runs wait for the lineage server; nothing where none is named."""
-    if lineage_is_on():
-        yield _judge(store, LINEAGE, "runs", problem_of_lineage(), LINEAGE_URL, now)
+    return _judge(store, LINEAGE, "runs", now)
 
 
 def find_trouble_of_experiments(store: Store, now: datetime) -> Iterator[Finding]:
     """Whether model sets wait for the tracking server; nothing where none is named."""
-    if experiments_are_on():
-        yield _judge(store, MLFLOW, "model sets", problem_of_experiments(), MLFLOW_URL, now)
+    return _judge(store, EXPERIMENTS, "model sets", now)
 
 
-def _judge(store: Store, receiver: str, what: str, problem: str, variable: str, now: datetime) -> Finding:
-    if problem:
+def _judge(store: Store, sender: Sender, what: str, now: datetime) -> Iterator[Finding]:
+    if sender.is_on():
+        yield _finding(store, sender, what, now)
+
+
+def _finding(store: Store, sender: Sender, what: str, now: datetime) -> Finding:
+    receiver, variable = sender.receiver, sender.variable
+    if problem := sender.problem():
         return Finding(receiver, "warning", problem, f"Correct or unset {variable}. No run waits for it.")
     waiting = [entry for entry in list_pending(store, receiver) if entry.refusal or now - entry.due > _UNSENT]
     given_up = count_given_up(store, receiver)

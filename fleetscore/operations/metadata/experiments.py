@@ -8,87 +8,51 @@ server that is down for days misses none and no training waits for one.
 from __future__ import annotations
 
 import io
-import logging
 import math
 import os
 import re
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from functools import partial
-from threading import Lock
 from typing import Any
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from fleetscore.errors import FleetscoreError, MissingBlobError, SettingsError
+from fleetscore.errors import FleetscoreError, MissingBlobError
 from fleetscore.models.model_sets import ModelSet, read_model_set
 from fleetscore.operations.metadata import mlflow_api
 from fleetscore.operations.metadata.mlflow_api import URL, RunPlace
-from fleetscore.operations.metadata.outbox import Entry, Keep, enter, send_due
-from fleetscore.operations.outbound.sending import send_beside
+from fleetscore.operations.metadata.outbox import Entry, Keep
+from fleetscore.operations.metadata.outbox_sender import Sender, is_server_address
 from fleetscore.pipeline.collect import read_shard_records
 from fleetscore.records import RunRecord
 from fleetscore.runs.plans import read_plan
 from fleetscore.runs.run_records import read_run
 from fleetscore.store.base import Store
 
-RECEIVER = "mlflow"
 TABLE = "metrics.csv"
 _ID_TAG = "fleetscore.id"
 # what one request of MLflow takes, and what every version of it stores
 _MOST_PARAMS, _LONGEST_PARAM = (100, 500)
-_log = logging.getLogger("fleetscore.experiments")
-_sending = Lock()
-
-
-def is_on() -> bool:
-    """Whether the environment names a tracking server; a folder or database of MLflow is none."""
-    return bool(os.environ.get(URL))
 
 
 def problem_of_experiments() -> str:
-    """Why nothing can be sent to the server that the environment names; "" where it can."""
-    try:
-        parts = urlsplit(os.environ.get(URL, ""))
-        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # its message repeats the address
-        is_address = False
-    return "" if is_address else f"{URL} is no http(s) address of a tracking server."
+    """Why nothing can be sent to the server that the environment names; "" where it can. A folder or database
+    of MLflow is no server.
+    """
+    return "" if is_server_address(URL) else f"{URL} is no http(s) address of a tracking server."
 
 
 def hand_over_experiment(store: Store, record: RunRecord, now: datetime) -> None:
     """Note that the training's model set is to be sent, and send it on a thread of its own; nothing without a
-    model set, or where experiments are off. Whatever goes wrong costs the training nothing.
+    model set, or where experiments are off.
     """
-    if not record.model_set or not is_on():
-        return
-    try:
-        enter(store, RECEIVER, record.request.run, now)
-    except Exception:  # whatever a failing store raises: the training has ended
-        _log.exception("The experiment of %s could not be noted.", record.request.run)
-        return
-    send_beside("experiments", partial(send_experiments, store, now))
-
-
-def send_experiments(store: Store, now: datetime) -> int:
-    """Send the model sets that are due; gives how many. One call at a time sends."""
-    if not is_on() or not _sending.acquire(blocking=False):
-        return 0
-    try:
-        return send_due(store, RECEIVER, lambda entry, keep: _send(store, entry, keep), now)
-    except FleetscoreError as error:  # the store's own
-        _log.warning("Experiments are not sent this time: %s", error)
-        return 0
-    finally:
-        _sending.release()
+    if record.model_set:
+        EXPERIMENTS.hand_over(store, record.request.run, now)
 
 
 def _send(store: Store, entry: Entry, keep: Keep) -> bool:
     """Send what is left of the training; each step that was taken is not taken again."""
-    if problem := problem_of_experiments():
-        raise SettingsError(problem, field=URL)
     try:
         record = read_run(store, entry.name)
         model_set = read_model_set(store, record.request.workload, record.model_set)
@@ -107,6 +71,10 @@ def _send(store: Store, entry: Entry, keep: Keep) -> bool:
         keep("table", "")
     mlflow_api.finish_run(place.run_id, at_ms)
     return True
+
+
+EXPERIMENTS = Sender("mlflow", "experiments", URL, problem_of_experiments, _send)
+send_experiments = EXPERIMENTS.send_due
 
 
 def _place_of(store: Store, record: RunRecord, model_set: ModelSet, entry: Entry, keep: Keep) -> RunPlace:

@@ -9,40 +9,26 @@ from __future__ import annotations
 
 import logging
 import os
-from datetime import datetime
-from functools import partial
-from threading import Lock, Thread
+from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
-from fleetscore.errors import FleetscoreError, MissingBlobError, SettingsError, StoreError
-from fleetscore.operations.metadata.outbox import Entry, Keep, enter, send_due
+from fleetscore.errors import MissingBlobError, StoreError
+from fleetscore.operations.metadata.outbox import Entry, Keep
+from fleetscore.operations.metadata.outbox_sender import Sender, is_server_address
 from fleetscore.operations.outbound.posting import describe_answer
-from fleetscore.operations.outbound.sending import send_beside
 from fleetscore.records import FINAL, RunRecord
 from fleetscore.runs.run_records import read_run
 from fleetscore.store.base import Store
 
-RECEIVER, URL = "lineage", "OPENLINEAGE_URL"
+URL = "OPENLINEAGE_URL"
 START, END = "START", "END"
 _TIMEOUT_S, _TOTAL_S = 10.0, 30.0
-_log = logging.getLogger("fleetscore.lineage")
-_sending = Lock()
-
-
-def is_on() -> bool:
-    """Whether the environment names a lineage server, and does not switch it off."""
-    return bool(os.environ.get(URL)) and os.environ.get("OPENLINEAGE_DISABLED", "").lower() != "true"
 
 
 def problem_of_lineage() -> str:
     """Why no event can be sent to the server that the environment names; "" where one can."""
-    try:
-        parts = urlsplit(os.environ.get(URL, ""))
-        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # its message repeats the address
-        is_address = False
-    if not is_address:
+    if not is_server_address(URL):
         return f"{URL} is no http(s) address."
     try:
         import openlineage.client.transport.http  # noqa: F401  # whether it is there
@@ -51,40 +37,8 @@ def problem_of_lineage() -> str:
     return ""
 
 
-def hand_over_lineage(store: Store, run: str, now: datetime) -> None:
-    """Note that events of the run are to be sent, and send them on a thread of their own; nothing where
-    lineage is off.
-
-    Whatever goes wrong costs the run nothing: what this process does not send any more, the next tick
-    does.
-    """
-    if not is_on():
-        return
-    try:
-        enter(store, RECEIVER, run, now)
-    except Exception:  # whatever a failing store raises: the run goes on
-        _log.exception("The lineage of %s could not be noted.", run)
-        return
-    send_beside("lineage", partial(send_lineage, store, now))
-
-
-def send_lineage(store: Store, now: datetime) -> int:
-    """Send the events that are due; gives of how many runs everything is sent. One call at a time sends."""
-    if not is_on() or not _sending.acquire(blocking=False):
-        return 0
-    try:
-        return send_due(store, RECEIVER, lambda entry, keep: _send_events(store, entry, keep), now)
-    except FleetscoreError as error:  # the store's own
-        _log.warning("Lineage is not sent this time: %s", error)
-        return 0
-    finally:
-        _sending.release()
-
-
 def _send_events(store: Store, entry: Entry, keep: Keep) -> bool:
     """Send what is left of the run's events; gives whether that was the last."""
-    if problem := problem_of_lineage():
-        raise SettingsError(problem, field=URL)
     try:
         record = read_run(store, entry.name)
     except MissingBlobError:  # removed meanwhile
@@ -96,6 +50,14 @@ def _send_events(store: Store, entry: Entry, keep: Keep) -> bool:
             _send(_event(store, record, step))
             keep(step, "")
     return True
+
+
+def _is_off() -> bool:
+    return os.environ.get("OPENLINEAGE_DISABLED", "").lower() == "true"
+
+
+LINEAGE = Sender("lineage", "lineage", URL, problem_of_lineage, _send_events, _is_off)
+hand_over_lineage, send_lineage = LINEAGE.hand_over, LINEAGE.send_due
 
 
 def _event(store: Store, record: RunRecord, step: str) -> Any:
