@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from abc import ABCMeta
 from collections import Counter
 from pathlib import Path
 
@@ -52,9 +53,7 @@ def test_the_how_to_lists_every_capability_with_what_to_write() -> None:
     methods = {
         name: kind.__abstractmethods__
         for name, kind in vars(capabilities).items()
-        if isinstance(kind, type)
-        and kind.__module__ == capabilities.__name__
-        and getattr(kind, "__abstractmethods__", None)
+        if isinstance(kind, ABCMeta) and kind.__module__ == capabilities.__name__ and kind.__abstractmethods__
     }
     assert methods.keys() >= {"Trains", "HoldsModels"}
     assert {
