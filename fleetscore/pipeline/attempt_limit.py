@@ -1,7 +1,8 @@
 """The time limit of an attempt on Batch: the process ends itself shortly before the service would end its task.
 
 Batch tries a task again that ended by itself, and never one that it ended at its time limit. An attempt that
-ends itself leaves its marker, so that the partition that never ends is found as one that kills its process is.
+ends itself leaves its marker, so that the partition that never ends is found as one that kills its process
+is.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A whole run in order, in this process and without a host: for tests, benchmarks, notebooks and one-off jobs.
+"""A whole run in order, in this process and without a host: for tests, benchmarks, notebooks, one-off jobs.
 
-`orchestrators/run.py` takes the same steps as activities, with shards side by side. The folder's own page says
-which files belong to which step.
+`orchestrators/run.py` takes the same steps as activities, with shards side by side. The page of this folder
+says which files belong to which step.
 """
 
 from __future__ import annotations

@@ -254,7 +254,7 @@ class BlobStore:
             with contextlib.suppress(ResourceExistsError):
                 self._container.create_container()
             return True
-        # Somebody else's commit dropped our uncommitted blocks. A conditional write has lost then; another comes next.
+        # Another writer's commit dropped our uncommitted blocks. A conditional write has lost then; another comes next.
         return code == "InvalidBlockList" and options == {"overwrite": True}
 
     def _blob(self, path: str) -> BlobClient:

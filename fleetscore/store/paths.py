@@ -52,7 +52,7 @@ def shard_folder(run: str, shard: int) -> str:
 
 
 def shard_log_path(run: str, shard: int) -> str:
-    """What a shard's process on Batch said; the task's name is that of compute.base.task_id."""
+    """What a shard's process on Batch said; the task's name is that of batch.interface.task_id."""
     return run_path(run, f"logs/shard-{shard:05d}.stdout.txt")
 
 

@@ -34,8 +34,9 @@ from fleetscore.workloads.sensor_anomaly.settings import SensorSettings
 class SensorAnomaly(
     Workload, Trains, ImportsModels, ScoresRows, Judges, FindsEvents, MakesSamples, MakesCaptureSamples
 ):
-    """Readings of many sensors by quarters of an hour, hours or days, each judged by its own detectors; scoring imports numpy
-    and pyarrow only.
+    """Readings of many sensors by quarters of an hour, hours or days, each judged by its own detectors.
+
+    Scoring imports numpy and pyarrow only.
     """
 
     name = "sensor_anomaly"

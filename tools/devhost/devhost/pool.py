@@ -179,7 +179,8 @@ class WorkerGroup:
 async def persist(attempt: Callable[[], Coroutine[Any, Any, _T]], what: str) -> _T:
     """Repeat an attempt whose worker dies, at growing intervals: nothing of it was recorded.
 
-    The intervals differ between attempts, so that one that kills its worker does not meet the same others again.
+    The intervals differ between attempts, so that one that kills its worker does not meet the same others
+    again.
     """
     pause_s = _FIRST_REPEAT_S
     while True:

@@ -1,8 +1,8 @@
 """The worker processes: one template that has imported the app, and children forked from it on demand.
 
-The template loads the app before any thread exists, reports to the host what it found, runs the app's warm-up,
-then forks a child for every socket the host sends. Children answer calls until their socket closes, which it
-does when the host is gone.
+The template loads the app before any thread exists, reports to the host what it found, runs the app's
+warm-up, then forks a child for every socket the host sends. Children answer calls until their socket closes,
+which it does when the host is gone.
 """
 
 import contextlib

@@ -1,5 +1,5 @@
 """Raw scores of the detectors per bin: how far from the sensor's own usual a bin is, in deviations; NaN
-where there is no telling.
+where that cannot be said.
 
 Everything is computed element by element in a fixed order, so that a sensor's scores do not depend on which
 others are in its shard. A raw score depends on the bin and on the CONTEXT_BINS before it, and on nothing
