@@ -3,6 +3,7 @@
 `connect` gives a fleet: over a store that is read here, or over an app that answers by HTTP, with the same
 methods.
 
+>>> from fleetscore import connect
 >>> fleet = connect(".fleetscore/store")
 >>> fleet.url.startswith("file:///")
 True
