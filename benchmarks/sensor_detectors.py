@@ -65,7 +65,7 @@ def measure_scoring(folder: Path, sensors: int, turns: int) -> list[str]:
     lines = [_line(f"{what}: {title}", best[way], alone) for way, title in WAYS.items()]
     return [
         *lines,
-        _line(f"{what}: all detectors, the first window: fourteen days are read", best["all first"], alone),
+        _line(f"{what}: all detectors, the first window: fifteen days are read", best["all first"], alone),
     ]
 
 

@@ -4,7 +4,6 @@ anomalies detected.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +24,8 @@ _STEPS_US = {
 _IMPUTE = ("auto", "previous", "linear", "fixed", "zero", "notFill")
 _MISSING_MOST = 0.1
 _RATIO, _SENSITIVITY = 0.25, 99
+_GREATEST = 1e100  # of values
+_SHOWN = 60  # characters of what was sent, in messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +111,9 @@ def read_request(body: bytes, *, needs_granularity: bool = False) -> SeriesReque
     if granularity is None and needs_granularity:
         raise _bad("RequiredGranularity", "The field 'granularity' is required.")
     granularity = "none" if granularity is None else granularity
-    if granularity not in _STEPS_US:
+    if not isinstance(granularity, str) or granularity not in _STEPS_US:
         raise _bad(
-            "InvalidGranularity", f"The 'granularity' is {granularity!r}; known: {', '.join(_STEPS_US)}."
+            "InvalidGranularity", f"The 'granularity' is {_show(granularity)}; known: {', '.join(_STEPS_US)}."
         )
     values = _read_values(series)
     times = None if granularity == "none" else _read_times(series, granularity, _custom_interval(sent))
@@ -131,17 +132,30 @@ def _read_values(series: Any) -> Floats:
     values = np.empty(len(series))
     for place, point in enumerate(series):
         value = point.get("value") if isinstance(point, dict) else None
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-            or abs(value) > 1e100
-        ):
+        if not _is_value(value):
             raise _bad(
-                "InvalidSeries", f"The 'value' of point {place} is {value!r}; expected a finite number."
+                "InvalidSeries",
+                f"The 'value' of point {place} is {_show(value)}; expected a number from -1e100 to 1e100.",
             )
         values[place] = value
     return values
+
+
+def _is_value(value: Any) -> bool:
+    """Whether it is a number that can be squared and added up without overflow."""
+    return (
+        not isinstance(value, bool) and isinstance(value, int | float) and abs(value) <= _GREATEST
+    )  # NaN compares false
+
+
+def _show(value: Any) -> str:
+    """What was sent, as a message shows it: a whole number has any number of digits, a text any length."""
+    text = (
+        f"a whole number of {value.bit_length():,} bits"
+        if isinstance(value, int) and abs(value) > _GREATEST
+        else repr(value)
+    )
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _read_times(series: Sequence[dict[str, Any]], granularity: str, custom: int) -> Int64s:
@@ -175,23 +189,22 @@ _MICROSECOND = datetime.resolution
 def _moment(place: int, text: Any) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except (TypeError, ValueError) as error:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError) as error:
         raise _bad(
-            "InvalidSeries", f"The 'timestamp' of point {place} is {text!r}; expected ISO 8601."
+            "InvalidSeries", f"The 'timestamp' of point {place} is {_show(text)}; expected ISO 8601."
         ) from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _fill(values: Floats, times: Int64s | None, sent: dict[str, Any]) -> tuple[Floats, Int64s]:
     """The values on an even grid, and where each stands in it."""
     mode, fixed = sent.get("imputeMode") or "auto", sent.get("imputeFixedValue")
     if mode not in _IMPUTE:
-        raise _bad("InvalidImputeMode", f"The 'imputeMode' is {mode!r}; known: {', '.join(_IMPUTE)}.")
-    if mode == "fixed" and (
-        isinstance(fixed, bool) or not isinstance(fixed, int | float) or not math.isfinite(fixed)
-    ):
+        raise _bad("InvalidImputeMode", f"The 'imputeMode' is {_show(mode)}; known: {', '.join(_IMPUTE)}.")
+    if mode == "fixed" and not _is_value(fixed):
         raise _bad(
-            "InvalidImputeFixedValue", f"The 'imputeFixedValue' is {fixed!r}; 'fixed' takes a finite number."
+            "InvalidImputeFixedValue",
+            f"The 'imputeFixedValue' is {_show(fixed)}; 'fixed' takes a number from -1e100 to 1e100.",
         )
     place = np.arange(len(values)) if times is None else times
     missing = int(place[-1]) + 1 - len(values)
@@ -219,7 +232,8 @@ def _custom_interval(sent: dict[str, Any]) -> int:
         return 1
     if isinstance(custom, bool) or not isinstance(custom, int) or not 1 <= custom <= 1_000_000:
         raise _bad(
-            "InvalidCustomInterval", f"The 'customInterval' is {custom!r}; expected a whole number from 1."
+            "InvalidCustomInterval",
+            f"The 'customInterval' is {_show(custom)}; expected a whole number from 1.",
         )
     return custom
 
@@ -230,7 +244,7 @@ def _period(sent: dict[str, Any], points: int) -> int | None:
         return None
     if isinstance(period, bool) or not isinstance(period, int) or not 0 <= period <= points:
         raise _bad(
-            "InvalidPeriod", f"The 'period' is {period!r}; expected a whole number from 0 to {points}."
+            "InvalidPeriod", f"The 'period' is {_show(period)}; expected a whole number from 0 to {points}."
         )
     return period if period >= 2 else 0
 
@@ -241,7 +255,8 @@ def _window(sent: dict[str, Any]) -> int:
         return 0
     if isinstance(window, bool) or not isinstance(window, int) or not 1 <= window <= POINTS_MAX:
         raise _bad(
-            "InvalidModelArgument", f"The 'stableTrendWindow' is {window!r}; expected a whole number from 1."
+            "InvalidModelArgument",
+            f"The 'stableTrendWindow' is {_show(window)}; expected a whole number from 1.",
         )
     return window
 
@@ -251,7 +266,8 @@ def _sensitivity(sent: dict[str, Any]) -> int:
     if threshold is not None:
         if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
             raise _bad(
-                "InvalidModelArgument", f"The 'threshold' is {threshold!r}; expected a number from 0 to 1."
+                "InvalidModelArgument",
+                f"The 'threshold' is {_show(threshold)}; expected a number from 0 to 1.",
             )
         return round(99 * threshold)
     given = sent.get("sensitivity")
@@ -259,7 +275,8 @@ def _sensitivity(sent: dict[str, Any]) -> int:
         return _SENSITIVITY
     if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given <= 99:
         raise _bad(
-            "InvalidModelArgument", f"The 'sensitivity' is {given!r}; expected a whole number from 0 to 99."
+            "InvalidModelArgument",
+            f"The 'sensitivity' is {_show(given)}; expected a whole number from 0 to 99.",
         )
     return given
 
@@ -271,7 +288,7 @@ def _ratio(sent: dict[str, Any]) -> float:
     if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 0.5:
         raise _bad(
             "InvalidModelArgument",
-            f"The 'maxAnomalyRatio' is {given!r}; expected a number above 0 and below 0.5.",
+            f"The 'maxAnomalyRatio' is {_show(given)}; expected a number above 0 and below 0.5.",
         )
     return float(given)
 

@@ -55,7 +55,7 @@ _LEDGER_FIRST = ("collected.json", "files.json", "ledger.parquet", "causes.parqu
 _NOTES = ("prepare/", "completions/", "given_up/")
 _SPARE = ("crumb.json", "challenger.parquet", "challenger.json")
 _MOST_EXAMPLES = 5
-_CARRIED_DAYS = 15.0  # windows of the present read fourteen days back; older ones make their state anew
+_CARRIED_DAYS = 16.0  # windows of the present read fifteen days back; older ones make their state anew
 _RUNS_AT_ONCE = 64
 _log = logging.getLogger("fleetscore.housekeeping")
 

@@ -172,7 +172,9 @@ def test_period_is_found_or_taken() -> None:
         ({"customInterval": 5}, "InvalidSeries"), ({"period": -1}, "InvalidPeriod"), ({"sensitivity": 100}, "InvalidModelArgument"),
         ({"maxAnomalyRatio": 0.9}, "InvalidModelArgument"), ({"imputeMode": "guess"}, "InvalidImputeMode"),
         ({"imputeMode": "fixed"}, "InvalidImputeFixedValue"), ({"threshold": 2}, "InvalidModelArgument"),
-        ({"stableTrendWindow": 0}, "InvalidModelArgument"),
+        ({"stableTrendWindow": 0}, "InvalidModelArgument"), ({"granularity": ["hourly"]}, "InvalidGranularity"),
+        ({"imputeMode": "fixed", "imputeFixedValue": 1e200}, "InvalidImputeFixedValue"),
+        ({"imputeMode": "fixed", "imputeFixedValue": 10**400}, "InvalidImputeFixedValue"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_has_their_code(change: dict[str, Any], code: str) -> None:
@@ -188,7 +190,8 @@ def test_series_out_of_order_or_off_the_grid_is_refused() -> None:
     body = json.loads(sent(daily()))
     for change, message in (
         ({"timestamp": body["series"][4]["timestamp"]}, "point 5"), ({"timestamp": "2026-01-01T05:10:00Z"}, "granularity"),
-        ({"timestamp": "noon"}, "ISO 8601"), ({"value": "high"}, "finite"), ({"value": True}, "finite"),
+        ({"timestamp": "noon"}, "ISO 8601"), ({"value": "high"}, "expected a number"), ({"value": True}, "expected a number"),
+        ({"value": 10**400}, "1,329 bits"), ({"timestamp": "0001-01-01T00:00:00+14:00"}, "ISO 8601"),
     ):  # fmt: skip
         series = [*body["series"]]
         series[5] = series[5] | change

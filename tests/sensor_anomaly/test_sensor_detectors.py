@@ -82,14 +82,14 @@ def test_spike_is_marked_with_its_event_and_the_usual_is_not(estate: Store) -> N
     assert all(row["event_start"] is None and row["severity"] is not None for row in others)
 
 
-def test_window_depends_on_two_weeks_of_readings_only(estate: Store, tmp_path: object) -> None:
+def test_window_depends_on_fifteen_days_of_readings_only(estate: Store, tmp_path: object) -> None:
     """A store that holds only the readings of the horizon and the window gives the same rows, bit for bit."""
     small = open_store(f"{tmp_path}/store")
     for entry in estate.list("models/"):
         small.write(entry.path, estate.read(entry.path))
     first_bin = int(SPIKE.start.timestamp() * 1_000_000) // BIN_US - HORIZON_BINS
     since = Window(Cadence.HOUR, first_bin // 12)
-    assert since.ordinal - FIRST.ordinal == 16 * 24 + 5 - 14 * 24
+    assert since.ordinal - FIRST.ordinal == 16 * 24 + 5 - 15 * 24
     sensors = {name: readings(seed) for seed, name in enumerate(("flow", "heat", "load"))}
     place = (SPIKE.ordinal - FIRST.ordinal) * 6
     sensors["heat"][place + 2 : place + 5] += 20
@@ -116,10 +116,10 @@ def test_plan_names_the_history(estate: Store) -> None:
     kind = SensorAnomaly()
     found = kind.discover(RunContext(estate, kind, SPIKE, read_pins(estate, kind.name)))
     assert any(
-        remark.startswith("Detectors read the 14 days before the window: 15 files")
+        remark.startswith("Detectors read the 15 days before the window: 16 files")
         for remark in found.remarks
     )
-    assert len(found.inputs) == 15
+    assert len(found.inputs) == 16
 
 
 def test_broken_file_before_the_window_fails_only_its_own_window(tmp_path: object) -> None:

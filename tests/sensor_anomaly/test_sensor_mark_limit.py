@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 
 from fleetscore.store import open_store
 from fleetscore.workloads.sensor_anomaly.detect.bins import DAY_BINS, HOUR_BINS
-from fleetscore.workloads.sensor_anomaly.detect.horizon import CALIBRATION_BINS, LIMIT_BINS, RATED_BINS
+from fleetscore.workloads.sensor_anomaly.detect.horizon import (
+    CALIBRATION_BINS,
+    LIMIT_BINS,
+    RATED_BINS,
+    SPARSE_BINS,
+)
 from fleetscore.workloads.sensor_anomaly.detect.marking import limit_marks
 from fleetscore.workloads.sensor_anomaly.workload import SensorAnomaly
 
@@ -41,7 +46,7 @@ def test_a_long_event_leaves_marks_for_the_next() -> None:
     assert [int(((marked // (DAY_BINS + 20)) == day).sum()) for day in range(3)] == [9, 4, 0]
 
 
-@pytest.mark.parametrize(("every", "found"), [(1, 4), (3, 1)])
+@pytest.mark.parametrize(("every", "found"), [(1, 4), (3, 1), (6, 1), (12, 1)])
 def test_small_candidates_leave_marks_for_a_strong_one(every: int, found: int) -> None:
     """After hours of small candidates, and days of them, a strong one is marked, until strong ones were as many."""
     there = np.zeros((1, RATED + 3 * DAY_BINS), bool)
@@ -55,6 +60,28 @@ def test_small_candidates_leave_marks_for_a_strong_one(every: int, found: int) -
         marked = limit_marks(candidates, strong, there, 0, RATED)[0, begin - RATED :]
         assert np.flatnonzero(marked).tolist() == [every * number for number in range(found)]
         assert not limit_marks(candidates, strong & False, there, 0, RATED)[0, begin - RATED :].any()
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (1, 1)])
+def test_an_hourly_sensor_has_two_marks_in_five_days_of_which_one_is_for_a_strong_one(
+    order: tuple[int, int],
+) -> None:
+    """A small candidate and a severe one of the same day are both marked in any order, and so are two severe ones; a second
+    small one, and a third of any size, are not before five days without any are over, though one reading in ten is lost.
+    """
+    there = np.zeros((1, RATED + 12 * DAY_BINS), bool)
+    there[:, ::HOUR_BINS] = True
+    there[:, :: 10 * HOUR_BINS] = False
+    candidates, strong = np.zeros(there.shape, bool), np.zeros(there.shape, bool)
+    hours = (1, 12, 23, 36, 157)  # of none is the reading lost
+    for hour, is_strong in zip(hours, (*order, 0, 1, 0), strict=True):
+        assert there[0, RATED + hour * HOUR_BINS]
+        candidates[0, RATED + hour * HOUR_BINS] = True
+        strong[0, RATED + hour * HOUR_BINS] = bool(is_strong)
+    marked = np.flatnonzero(limit_marks(candidates, strong, there, 0, RATED)[0]) // HOUR_BINS
+    assert marked.tolist() == [1, 12, 157]
+    small = limit_marks(candidates, strong & False, there, 0, RATED)[0]
+    assert (np.flatnonzero(small) // HOUR_BINS).tolist() == [1, 157]
 
 
 def test_severe_spike_after_a_small_drift_is_marked(tmp_path: Path) -> None:
@@ -71,13 +98,30 @@ def test_severe_spike_after_a_small_drift_is_marked(tmp_path: Path) -> None:
     assert sum(earlier) == 9 and pc.sum(now["anomaly"]).as_py() > 0, (earlier, now["severity"])
 
 
+def test_severe_reading_of_an_hourly_sensor_is_marked_the_day_after_a_small_one(tmp_path: Path) -> None:
+    """By the default settings, an anomaly of sixty deviations is marked a day after a small one was."""
+    store, values = open_store(str(tmp_path)), readings(13, 3600)
+    place = SPIKE.ordinal - FIRST.ordinal
+    values[place - 20] += 6
+    values[place] += 60
+    put(store, "pump", {"hourly": values}, 3600)
+    kind = SensorAnomaly()
+    train(store, kind, FIRST.next(6 * 24))
+    small, severe = (score(store, kind, window) for window in (SPIKE.next(-20), SPIKE))
+    assert (small["anomaly"].to_pylist(), severe["anomaly"].to_pylist()) == ([1], [1]), (
+        small["severity"],
+        severe["severity"],
+    )
+    assert severe["severity"][0].as_py() > small["severity"][0].as_py()
+
+
 def test_a_young_sensor_is_marked_at_its_pace() -> None:
-    """A sensor with half a day of past may be marked as often as one with a week; one that reports hourly, once in three days."""
+    """A sensor with half a day of past may be marked as often as one with a week; one that reports hourly, twice in five days."""
     there = np.zeros((3, RATED + DAY_BINS), bool)
     there[0], there[1, RATED - DAY_BINS // 2 :], there[2, ::12] = True, True, True
     young = np.zeros_like(there)
     young[:, RATED:] = there[:, RATED:]
-    assert limit_marks(young, young, there, 0, RATED).sum(axis=1).tolist() == [9, 9, 1]
+    assert limit_marks(young, young, there, 0, RATED).sum(axis=1).tolist() == [9, 9, 2]
 
 
 @given(
@@ -88,9 +132,9 @@ def test_a_young_sensor_is_marked_at_its_pace() -> None:
 def test_no_sensor_is_marked_more_than_two_percent_of_the_time(
     seed: int, every: int, share: float, storms: float, severe: float
 ) -> None:
-    """Whatever is a candidate, or a strong one, any three days of a steady sensor have 2 % of marks at most (one,
-    where that is none), as many windows as there are, in any order; and a bin's mark depends on the horizon before
-    it alone.
+    """Whatever is a candidate, or a strong one, any three days of a steady sensor (five of one that reports hourly) have
+    2 % of marks at most (one, where that is none), as many windows as there are, in any order; and a bin's mark depends
+    on the horizon before it alone.
     """
     rng = np.random.default_rng(seed)
     count = RATED + 6 * DAY_BINS
@@ -110,6 +154,7 @@ def test_no_sensor_is_marked_more_than_two_percent_of_the_time(
         )
     counted = np.cumsum(np.pad(found[0], (1, 0)))
     span = np.arange(RATED, count + 1)
-    most = int((counted[span] - counted[span - LIMIT_BINS]).max())
-    assert most <= max(1, 0.02 * LIMIT_BINS / every)
+    length = SPARSE_BINS if every == HOUR_BINS else LIMIT_BINS
+    most = int((counted[span] - counted[span - length]).max())
+    assert most <= max(1, 0.02 * length / every)
     assert not (found & ~candidates).any()

@@ -267,13 +267,13 @@ def test_sensor_that_another_version_judges_is_known_to_both(fresh: Callable[[st
 
 
 def test_housekeeping_sweeps_state_that_no_window_of_the_present_reads(fresh: Callable[[str], Store]) -> None:
-    """State that was not written for fifteen days goes, and is made anew when an old window is scored again."""
+    """State that was not written for sixteen days goes, and is made anew when an old window is scored again."""
     store, kind = fresh("swept"), SensorAnomaly()
     expected = score(store, kind, SPIKE)
     count = len(state_paths(store))
     now = datetime.now(UTC)
-    assert sweep(store, now + timedelta(days=14)).files.get("partial", 0) == 0
-    assert sweep(store, now + timedelta(days=16)).files["partial"] == count
+    assert sweep(store, now + timedelta(days=15)).files.get("partial", 0) == 0
+    assert sweep(store, now + timedelta(days=17)).files["partial"] == count
     assert state_paths(store) == []
     assert score(store, kind, SPIKE).equals(expected)
 

@@ -192,7 +192,7 @@ def _mark(
     pack: DetectorPack, past: Past, bins: Bins, window: int, readings: ShardReadings, rows: Int64s,
     rules: Rules, out: Assessed,
 ) -> None:  # fmt: skip
-    """Mark the readings of sensors with candidates: their last five days are rated as they were online."""
+    """Mark the readings of sensors with candidates: their last six days are rated as they were online."""
     before, begin = past.scores(np.arange(len(pack))), bins.first
     raw = np.concatenate([before.raw, past.raw], axis=2)
     first = begin - before.raw.shape[2]

@@ -18,14 +18,17 @@ MEMORY_BINS = DAY_BINS
 """So many bins before an hour an event may have begun."""
 
 LIMIT_BINS = 3 * DAY_BINS
-"""The limit on marks holds over so many bins: three days are the fewest in which 2 % of hourly readings are
-one.
+"""The limit on marks holds over so many bins, but of sparse sensors."""
+
+SPARSE_BINS = 5 * DAY_BINS
+"""The limit on marks of sensors that report hourly, or almost, holds over so many bins: five days are the
+fewest in which 2 % of hourly readings are two, some of them being lost.
 """
 
-RATED_BINS = MEMORY_BINS + LIMIT_BINS + DAY_BINS
-"""So many bins before its first hour a window's marks need severities of: the marks of the day before, the
-three days that limit these, and the day that limits what counts in them.
+RATED_BINS = MEMORY_BINS + max(LIMIT_BINS + DAY_BINS, SPARSE_BINS)
+"""So many bins before its first hour a window's marks need severities of: the marks of the day before, and
+what limits these: three days and the day that limits what counts in them, or a sparse sensor's five.
 """
 
 HORIZON_BINS = CALIBRATION_BINS + CONTEXT_BINS + RATED_BINS
-"""So many bins before its first hour a window needs: nine days for severities, five for marks."""
+"""So many bins before its first hour a window needs: nine days for severities, six for marks."""

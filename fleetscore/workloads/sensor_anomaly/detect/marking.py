@@ -3,8 +3,10 @@
 A bin is a candidate where its severity reaches the threshold. Marks are limited to MARKED_SHARE of the time,
 over any LIMIT_BINS of a sensor that reports steadily; half of these may fall into one day, so that an event
 that lasts leaves some to the next. Once the candidates of a day are more, what was unusual is the new
-normal, and further ones are not marked. A quarter of the marks is kept for strong candidates, so that
-many small ones hide no severe one. Marks no further apart than the gap are one event.
+normal, and further ones are not marked. A quarter of the marks, and one at least, is kept for strong
+candidates, so that many small ones hide no severe one; of a sensor that reports so seldom that LIMIT_BINS
+allow less than two marks, the marks of SPARSE_BINS are limited. Marks no further apart than the gap are one
+event.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetscore.workloads.sensor_anomaly.detect.bins import DAY_BINS, HOUR_BINS
-from fleetscore.workloads.sensor_anomaly.detect.horizon import CALIBRATION_BINS, LIMIT_BINS
+from fleetscore.workloads.sensor_anomaly.detect.horizon import CALIBRATION_BINS, LIMIT_BINS, SPARSE_BINS
 from fleetscore.workloads.sensor_anomaly.readings import Floats, Int64s
 
 Bools = npt.NDArray[np.bool_]
@@ -24,6 +26,7 @@ MARKED_SHARE = 0.02
 """A sensor is marked no more than this share of the time."""
 
 _ALLOWED_LEAST = 1
+_ALLOWED_PAIR = 2  # of so many marks one can be kept
 _STRONG = 1.5  # times the threshold is a strong candidate
 _STRONG_PART = 0.25  # of the marks of LIMIT_BINS that only strong candidates have
 _DAY_PART = 0.5  # of the marks of LIMIT_BINS that one day may have
@@ -47,19 +50,31 @@ def limit_marks(candidates: Bools, strong: Bools, there: Bools, first: int, begi
     the first bin.
 
     `strong` says which of the candidates are strong, `there` which bins have readings. All begin
-    CALIBRATION_BINS before `begin` or more, and there are no candidates more than LIMIT_BINS + DAY_BINS
-    before it that matter. Whether a bin is marked depends on the bins up to it and on nothing else: of the
-    LIMIT_BINS that end with a marked bin no more are marked than `marks_allowed` gives.
+    CALIBRATION_BINS + RATED_BINS - MEMORY_BINS before `begin` or more. Whether a bin is marked depends on
+    so many bins up to it and on nothing else: of the LIMIT_BINS (of a sparse sensor SPARSE_BINS) that end
+    with a marked bin no more are marked than `marks_allowed` gives.
     """
     hour = (first + np.arange(candidates.shape[1])) // HOUR_BINS * HOUR_BINS - first
     known = np.maximum(hour, CALIBRATION_BINS)  # of columns before it nothing counts that is returned
-    allowed = marks_allowed(there, known)
-    of_a_day = np.ceil(_DAY_PART * allowed)
-    counted = candidates & (_trailing(candidates, DAY_BINS) <= of_a_day)
-    kept = np.floor(_STRONG_PART * allowed)
+    allowed, sparse = marks_allowed(there, known)
+    kept = np.where(allowed < _ALLOWED_PAIR, 0, np.maximum(np.floor(_STRONG_PART * allowed), 1))
+    counted = candidates & (_trailing(candidates, DAY_BINS) <= np.ceil(_DAY_PART * allowed))
     usual = counted & (_trailing(counted, LIMIT_BINS) <= allowed - kept)
-    marked: Bools = usual | (strong & (_trailing(strong, LIMIT_BINS) <= kept))
+    severe = strong & (_trailing(strong, LIMIT_BINS) <= kept)
+    marked: Bools = usual | severe
+    if sparse.any():
+        marked = np.where(sparse, _limit_sparse(candidates, strong, allowed, kept), marked)
     return marked[:, begin - first :]
+
+
+def _limit_sparse(candidates: Bools, strong: Bools, allowed: Floats, kept: Floats) -> Bools:
+    """The candidates of sparse sensors that are marked: strong ones take what is kept for them first, so that
+    two of them, or one and a small one in any order, are both marked.
+    """
+    severe = _trailing(strong, SPARSE_BINS)
+    others = _trailing(candidates, SPARSE_BINS) - np.minimum(severe, kept)
+    marked: Bools = (candidates & (others <= allowed - kept)) | (strong & (severe <= kept))
+    return marked
 
 
 def find_strong(severity: Floats, limits: Floats) -> Bools:
@@ -68,13 +83,19 @@ def find_strong(severity: Floats, limits: Floats) -> Bools:
     return found
 
 
-def marks_allowed(there: Bools, hour: Int64s) -> Floats:
-    """How many of LIMIT_BINS that end within the hours beginning at the columns `hour` may be marked:
-    MARKED_SHARE of those with readings at the pace of the week before, and one at least.
+def marks_allowed(there: Bools, hour: Int64s) -> tuple[Floats, Bools]:
+    """How many bins may be marked of those that end within the hours beginning at the columns `hour`, and of
+    which sensors and hours these are SPARSE_BINS instead of LIMIT_BINS.
+
+    MARKED_SHARE of those with readings at the pace of the week before, and one at least. A sensor is sparse
+    where that share of LIMIT_BINS is less than two, and of SPARSE_BINS two or more: one is for strong ones.
     """
-    share = MARKED_SHARE * LIMIT_BINS / CALIBRATION_BINS
-    allowed: Floats = np.maximum(np.floor(share * _of_a_week(there, hour) + _ROUNDING), _ALLOWED_LEAST)
-    return allowed
+    week = _of_a_week(there, hour)
+    short = np.floor(MARKED_SHARE * LIMIT_BINS / CALIBRATION_BINS * week + _ROUNDING)
+    long = np.floor(MARKED_SHARE * SPARSE_BINS / CALIBRATION_BINS * week + _ROUNDING)
+    sparse: Bools = (short < _ALLOWED_PAIR) & (long >= _ALLOWED_PAIR)
+    allowed: Floats = np.where(sparse, long, np.maximum(short, _ALLOWED_LEAST))
+    return allowed, sparse
 
 
 def _trailing(flags: Bools, bins: int) -> Int64s:
