@@ -172,6 +172,26 @@ def nameless_skus(chain: Any) -> None:
     chain.history["sku"][chain.rows(SPOILT, "1", 60)] = ""
 
 
+def deal_in_percent(chain: Any) -> None:
+    chain.future["deal"][_rows_ahead(chain, "1")] = 50.0
+
+
+def price_in_cents(chain: Any) -> None:
+    chain.future["price"][_rows_ahead(chain, "1")] *= 100
+
+
+def price_with_a_slipped_point(chain: Any) -> None:
+    chain.future["price"][_rows_ahead(chain, "1")[:1]] /= 100
+
+
+def price_cut_by_half(chain: Any) -> None:
+    chain.future["price"][_rows_ahead(chain, "1")] /= 2
+
+
+def _rows_ahead(chain: Any, sku: str) -> Any:
+    return np.flatnonzero((chain.future["store"] == SPOILT) & (chain.future["sku"] == sku))
+
+
 SCORED = [
     (negative_sales, "negative_sales"), (missing_sales, "missing_sales"), (infinite_sales, "unreadable_cell"),
     (repeated_rows, "repeated_rows"), (conflicting_rows, "conflicting_rows"), (zero_price, "price_not_positive"),
@@ -179,7 +199,8 @@ SCORED = [
     (missing_future_cell, "missing_covariates"), (new_sku, "short_history"), (unknown_sku, "unknown_skus"),
     (discontinued_sku, "discontinued_skus"), (gap, ""), (zero_sales, ""), (new_store, "new_store"),
     (nameless_skus, "unreadable_week"), (negative_deal, "odd_deals"), (endless_feature, "odd_deals"),
-    (equal_days, "many_repeats"), (sales_of_a_code, "odd_sales"),
+    (equal_days, "many_repeats"), (sales_of_a_code, "odd_sales"), (deal_in_percent, "odd_deals"),
+    (price_in_cents, "odd_prices"), (price_with_a_slipped_point, "odd_prices"), (price_cut_by_half, ""),
 ]  # fmt: skip
 UNSCORED = [
     (no_future, "late", "no_future"), (closed, "skipped", "discontinued"), (stale, "late", "stale_history"),

@@ -1,10 +1,13 @@
 """Which forecast is used: candidates compared on blocks before the origin, and a blend only where it is better beyond noise."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
 import pytest
 from numpy.typing import NDArray
 
@@ -15,8 +18,8 @@ from fleetscore.pipeline.local import run_training, run_window
 from fleetscore.store.local import LocalStore
 from fleetscore.workloads.store_sales.backtest import load_history, roll
 from fleetscore.workloads.store_sales.blends import Blend, mix
-from fleetscore.workloads.store_sales.calibration import CalibrationBlock
-from fleetscore.workloads.store_sales.candidates import CANDIDATES, choose_blend
+from fleetscore.workloads.store_sales.calibration import CalibrationBlock, blocks_like
+from fleetscore.workloads.store_sales.candidates import CANDIDATES, choose_blend, forecast_by
 from fleetscore.workloads.store_sales.contract import StoreSalesSettings
 from fleetscore.workloads.store_sales.features import build, every_step, prepare
 from fleetscore.workloads.store_sales.forecasting import forecast, forecast_weeks, spread_out, to_sales
@@ -33,8 +36,12 @@ NORMAL = np.array([-1.645, -0.674, 0.0, 0.674, 1.645])
 FORESTS = CANDIDATES[0].name
 
 
-def make_block(seed: int, *, forest_error: float, simple_error: float) -> CalibrationBlock:
-    """A block of plain weeks and feature weeks, whose forests and simple forecasts miss the middle by so much."""
+def make_block(
+    seed: int, *, forest_error: float, simple_error: float, season: float = 0.0
+) -> CalibrationBlock:
+    """A block of plain weeks and feature weeks, whose forests and simple forecasts miss the middle by so much, and
+    know a season of that size.
+    """
     random = np.random.default_rng(seed)
     rows = SERIES * STEPS
     middle, truth = random.normal(0, 0.5, rows), random.normal(0, 0.2, rows)
@@ -50,7 +57,9 @@ def make_block(seed: int, *, forest_error: float, simple_error: float) -> Calibr
         np.full(rows, np.nan), np.zeros((rows, 5)),
     )  # fmt: skip
     kinds = np.where(random.random(rows) < 0.3, 2, 0)
-    return CalibrationBlock(STEPS, tuple(said), truth, np.full(rows, 4.0), kinds, np.zeros(rows, bool), block)
+    return CalibrationBlock(
+        STEPS, tuple(said), truth, np.full(rows, 4.0), kinds, np.zeros(rows, bool), block, season
+    )
 
 
 def test_a_simple_forecast_is_used_where_the_forests_only_follow_noise() -> None:
@@ -190,3 +199,44 @@ def test_simple_forecasts_are_those_of_the_kind_of_week() -> None:
     offset, last = (forecast_simply(simple, number, matrix, kinds) for number in (0, 1))
     assert np.array_equal(offset, table[0].T[:, kinds])
     assert np.array_equal(last, table[1].T[:, kinds] + 0.5 * matrix[14])
+
+
+def test_only_forecasts_that_knew_the_season_say_how_wide_those_are_that_know_it() -> None:
+    """Blocks that lacked most of a season are left out; where all did, the one that needs the least widening stands alone."""
+    early, quiet = (make_block(n, forest_error=e, simple_error=0.1) for n, e in ((1, 0.6), (2, 0.3)))
+    later = make_block(3, forest_error=0.1, simple_error=0.1, season=0.2)
+    assert blocks_like([early, quiet, later], 0.25) == [later]
+    assert blocks_like([early, quiet], 0.25) == [quiet]
+    assert blocks_like([early, quiet, later], 0.05) == [early, quiet, later]  # a season too small to matter
+    assert blocks_like([later, quiet], 0.0) == [later, quiet]  # none is known
+    assert blocks_like([], 0.25) == []
+
+
+def test_a_backtest_widens_by_the_blocks_that_knew_the_season() -> None:
+    """The weeks after a season opened are forecast with the width of the block that knew it, not with that of all blocks."""
+    panel, settings = make_estate(1, peak=0.7, weeks=117), StoreSalesSettings(rounds=5, leaves=4)
+    rolled = roll(panel, settings, 4)
+    assert [block.block.cutoff for block in rolled.blocks] == [65, 78, 91, 104]
+    assert [block.season > 0.1 for block in rolled.blocks] == [False, False, True, True]
+    *before, judged = rolled.blocks
+    by_like, by_all = (forecast_by(choose_blend(blocks)[0], judged) for blocks in (before[2:], before))
+    assert np.array_equal(rolled.forecasts[3], by_like)
+    assert not np.array_equal(rolled.forecasts[3], by_all)
+
+
+def test_the_card_names_the_blocks_that_the_width_is_learned_on(tmp_path: Path) -> None:
+    """Of three blocks before the origin the card names the one whose forecasts knew the season."""
+    store, panel = LocalStore(tmp_path), make_estate(1, peak=0.7, weeks=104)
+    series, week = (index.reshape(-1) for index in np.indices(panel.sales.shape))
+    columns = {
+        "store": np.array(panel.stores)[panel.store_of[series]], "sku": panel.skus[series].astype(str), "week": week,
+        **{name: getattr(panel, name).reshape(-1) for name in ("sales", "price", "deal", "feat")},
+    }  # fmt: skip
+    buffer = io.BytesIO()
+    pacsv.write_csv(pa.table(columns), buffer)
+    store.write("data/store_sales/history.csv", buffer.getvalue())
+    store.write("settings/store_sales.toml", b"rounds = 5\nleaves = 4\n")
+    record = run_training(store, "store_sales", "0", "104")
+    card = read_model_set(store, "store_sales", record.model_set or "").card
+    assert card["judged_on_blocks_before_the_origin"]["cutoffs"] == ["91", "78", "65"]
+    assert card["widening_learned_on"] == ["91"]

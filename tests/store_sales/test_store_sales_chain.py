@@ -87,6 +87,20 @@ def test_the_season_of_a_week_is_that_of_a_year_before() -> None:
     )
 
 
+@pytest.mark.parametrize("year", [0, 1])
+def test_a_peak_that_is_missing_in_one_year_is_that_of_the_other(year: int) -> None:
+    """Where no store reported the weeks around a peak, the next one is forecast as the peak that is known, not flat."""
+    panel = make_estate(1, peak=0.7, weeks=175)  # three peaks, so that two are evidence
+    sales = panel.sales.copy()
+    sales[:, 52 + 52 * year + PEAK - 3 : 52 + 52 * year + PEAK + 4] = np.nan
+    whole, broken = (
+        season_of(learn_season(np.log1p(one), panel.skus, 0), panel.skus, 175, 52) for one in (panel.sales, sales)
+    )  # fmt: skip
+    ahead = PEAK + 3 * 52 - 175 + 52 * (PEAK + 3 * 52 < 175)
+    known, found = (logs[:, ahead].mean() - logs[:, ahead - 10].mean() for logs in (whole, broken))
+    assert found > 0.8 * known > 0.4
+
+
 def test_a_week_reads_nothing_after_the_cutoff() -> None:
     """Whatever is sold from a column on, chain and features before it are the same."""
     panel = make_estate(2, peak=0.7)

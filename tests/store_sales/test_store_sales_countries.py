@@ -64,6 +64,24 @@ def test_each_country_has_its_own_easter() -> None:
         assert stands_out(seasons[country], panel, rows, EASTERS[other][3]) < 0.2
 
 
+def test_stores_of_a_young_country_have_the_season_of_the_chain() -> None:
+    """A country whose stores sell for less than a year and a half has the whole chain's season, as one that is not known."""
+    panel = make_countries()
+    stop = parse_window("2024-W01", Cadence.WEEK).ordinal - FIRST
+    sales = panel.sales.copy()
+    for year in range(3):
+        sales[:, 52 * year + 48 : 52 * year + 51] *= 3  # everywhere before Christmas
+    sales[18:36, : stop - 40] = np.nan  # Greece's stores opened 40 weeks before
+    young = replace(panel, sales=sales)
+    chain, learnt = learn_chain(prepare(young), young, stop, BY_COLUMN)
+    assert [one.calendar.country for one in chain.by_country if one.calendar] == ["GB"]
+    assert learnt.season is not None
+    np.testing.assert_array_equal(
+        learnt.season[18:36], season_of(chain.season, panel.skus[18:36], FIRST, WEEKS)
+    )
+    assert np.ptp(learnt.season[18:36]) > 0.1
+
+
 def test_the_model_keeps_the_countries() -> None:
     """Packed and read again, every store is prepared with the season of its country, one of an unknown one with the chain's."""
     panel = make_countries()

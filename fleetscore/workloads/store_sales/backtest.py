@@ -15,6 +15,7 @@ from fleetscore.windows import Cadence, Window
 from fleetscore.workloads.store_sales.calibration import (
     CalibrationBlock,
     block_before_forests,
+    blocks_like,
     with_forests,
 )
 from fleetscore.workloads.store_sales.candidates import (
@@ -122,6 +123,7 @@ def roll(
     for cutoff in columns[-cutoffs:]:
         earlier = [known[c] for c in columns if c < cutoff]
         before = earlier[-settings.calibration_blocks :] if settings.calibration_blocks else []
+        before = blocks_like(before, known[cutoff].season)
         blend, _ = choose_blend(before)
         rolled.blocks.append(known[cutoff])
         rolled.forecasts.append(forecast_by(blend, known[cutoff]))

@@ -4,7 +4,7 @@ blends are learned on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,11 +18,14 @@ from fleetscore.workloads.store_sales.panel import Panel
 from fleetscore.workloads.store_sales.simple_forecasts import SIMPLE, forecast_simply, week_kinds
 from fleetscore.workloads.store_sales.training import fit_simple_before
 from fleetscore.workloads.store_sales.whole_pieces import count_series, spread_pieces
+from fleetscore.workloads.store_sales.widths import learn_widening
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 _ARRAYS = ("truth", "offset", "kinds", "counts")
+_LACKING_SHARE = 0.5  # of a season that forecasts lacked: who lacked more than both missed other things
+_LACKING_LOGS = 0.1
 _BLOCK_ARRAYS = ("row", "store", "week", "step", "truth", "last_value", "seasonal", "own_quantiles")
 
 
@@ -37,6 +40,24 @@ class CalibrationBlock:
     kinds: IntArray  # rows, places in WEEK_KINDS
     counts: NDArray[np.bool_]  # rows: of a series that sells whole pieces
     block: Block
+    season: float  # the size of the season that the forecasts knew, as `season_size` gives it
+
+
+def season_size(prepared: Prepared) -> float:
+    """The root mean square over all weeks of what the season adds to log sales; 0.0 without one."""
+    return 0.0 if prepared.season is None else float(np.sqrt(np.mean(prepared.season**2)))
+
+
+def blocks_like(blocks: Sequence[CalibrationBlock], season: float) -> list[CalibrationBlock]:
+    """The blocks whose forecasts knew most of a season of that size; where none did, the one block that needs the
+    least widening.
+
+    Before the history carries a season, forecasts miss its peaks and what follows them, so that bands as wide as
+    those had to be are too wide once it is known: each is a bound from above, and the least is the nearest.
+    """
+    lacking = max(_LACKING_SHARE * season, _LACKING_LOGS)
+    like = [block for block in blocks if season - block.season <= lacking]
+    return like or sorted(blocks, key=lambda block: learn_widening(block.said[:1], [block.truth])[4])[:1]
 
 
 def block_before_forests(
@@ -50,7 +71,7 @@ def block_before_forests(
     log_sales = prepared.log_sales[:, cutoff : cutoff + settings.steps].reshape(-1)
     truth = spread_pieces(log_sales, counts) - offset
     block = block_of(panel, cutoff, settings.steps)
-    return CalibrationBlock(settings.steps, said, truth, offset, kinds, counts, block)
+    return CalibrationBlock(settings.steps, said, truth, offset, kinds, counts, block, season_size(prepared))
 
 
 def with_forests(block: CalibrationBlock, forests: FloatArray) -> CalibrationBlock:
@@ -61,6 +82,7 @@ def with_forests(block: CalibrationBlock, forests: FloatArray) -> CalibrationBlo
 def block_arrays(block: CalibrationBlock) -> dict[str, NDArray[Any]]:
     """A block without forests as named arrays for an npz file."""
     own = {name: getattr(block, name) for name in _ARRAYS} | {"simple": np.stack(block.said)}
+    own["season"] = np.array(block.season)
     return own | {f"sales_{name}": getattr(block.block, name) for name in _BLOCK_ARRAYS}
 
 
@@ -70,4 +92,6 @@ def block_of_arrays(
     """The block of such arrays, with what the forests say."""
     block = Block(cutoff, *(arrays[f"{prefix}sales_{name}"] for name in _BLOCK_ARRAYS))
     said = (forests, *arrays[f"{prefix}simple"])
-    return CalibrationBlock(steps, said, block=block, **{name: arrays[f"{prefix}{name}"] for name in _ARRAYS})
+    season = float(arrays.get(f"{prefix}season", 0.0))  # what an earlier version began to train lacks it
+    own = {name: arrays[f"{prefix}{name}"] for name in _ARRAYS}
+    return CalibrationBlock(steps, said, block=block, season=season, **own)

@@ -30,6 +30,7 @@ _LEVEL_WEEKS = 13  # what a week is compared with when the evidence for a season
 _FEWEST_LEVEL_WEEKS = 4
 _GAP_WEEKS = 6  # between those and the week: about the middle of the steps
 _FEWEST_WEEKS = 26  # weeks with a week 52 before them, for any evidence
+_EVIDENCE_WEEKS = YEAR_WEEKS + _FEWEST_WEEKS
 _BLOCK_WEEKS = 4  # errors of adjacent weeks are alike: evidence is counted in blocks
 _OWN_STORES = 3.0  # so many stores of a SKU weigh as much as no response at all
 
@@ -113,9 +114,12 @@ def prepare_for_training(
 
 
 def _seasons_by_country(sales: FloatArray, panel: Panel, calendar: Calendar) -> tuple[Season, ...]:
-    """The season of each country whose holidays are known, from its own stores."""
+    """The season of each country whose holidays are known and whose stores have sold for long enough to show
+    one, from its own stores; the stores of all others have the chain's.
+    """
     country = _countries(panel)
-    known = sorted({name for name in panel.countries if name and is_known_country(name)})
+    named = sorted({name for name in panel.countries if name and is_known_country(name)})
+    known = [name for name in named if _span_of(sales[country == name]) >= _EVIDENCE_WEEKS]
     return tuple(
         learn_season(
             sales[country == name],
@@ -125,6 +129,12 @@ def _seasons_by_country(sales: FloatArray, panel: Panel, calendar: Calendar) -> 
         )
         for name in known
     )
+
+
+def _span_of(sales: FloatArray) -> int:
+    """The weeks from the first with known sales to the last."""
+    known = np.flatnonzero(~np.isnan(sales).all(axis=0))
+    return int(known[-1] - known[0]) + 1 if len(known) else 0
 
 
 def _season_of_panel(season: Season, by_country: tuple[Season, ...], panel: Panel) -> FloatArray | None:
@@ -162,12 +172,12 @@ def learn_season(
     relative = np.where(known, log_sales - np.nansum(log_sales, axis=1, keepdims=True) / counts, np.nan)
     chain = _mean_of(relative, np.zeros(len(relative), np.int64), 1)[0]
     by_sku = _mean_of(relative, of_series, len(names)) - chain
-    mean = np.nan_to_num(np.vstack([chain, by_sku]))
     weeks = log_sales.shape[1]
-    none = Season(first_week, np.array(["", *names.tolist()]), mean, np.zeros(2), calendar)
-    if weeks < YEAR_WEEKS + _FEWEST_WEEKS:
-        return none
     like = like_weeks(first_week + np.arange(weeks), 1, calendar) - first_week
+    mean = np.nan_to_num(_fill_gaps(np.vstack([chain, by_sku]), like))
+    none = Season(first_week, np.array(["", *names.tolist()]), mean, np.zeros(2), calendar)
+    if weeks < _EVIDENCE_WEEKS:
+        return none
     later = np.flatnonzero(like >= 0)
     step = _against_level(relative)[:, later]
     first = _against_level(np.broadcast_to(chain, relative.shape))[:, like[later]]
@@ -177,9 +187,21 @@ def learn_season(
     return replace(none, gain=np.array([gain_chain, gain_sku]))
 
 
+def _fill_gaps(mean: FloatArray, like: IntArray) -> FloatArray:
+    """The table with weeks that are not known (NaN) as those that they are like, a year before, else a year
+    after: a Christmas that is missing is no Christmas as any other week.
+    """
+    later = np.flatnonzero(like >= 0)
+    filled = mean.copy()
+    filled[:, later] = np.where(np.isnan(mean[:, later]), mean[:, like[later]], mean[:, later])
+    before = filled[:, like[later]]
+    filled[:, like[later]] = np.where(np.isnan(before), mean[:, later], before)
+    return filled
+
+
 def why_closed(season: Season) -> str:
     """Why a season adds nothing to forecasts; "" for one that does."""
-    weeks, needed = season.mean.shape[1], YEAR_WEEKS + _FEWEST_WEEKS
+    weeks, needed = season.mean.shape[1], _EVIDENCE_WEEKS
     if season.is_open:
         return ""
     if weeks < needed:

@@ -74,6 +74,7 @@ class Cause(StrEnum):
     NEGATIVE_SALES = "negative_sales"
     ODD_SALES = "odd_sales"
     ODD_DEALS = "odd_deals"
+    ODD_PRICES = "odd_prices"
     UNREADABLE_CELL = "unreadable_cell"
     UNREADABLE_WEEK = "unreadable_week"
     PRICE_NOT_POSITIVE = "price_not_positive"

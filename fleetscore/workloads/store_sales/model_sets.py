@@ -23,6 +23,8 @@ from fleetscore.workloads.store_sales.calibration import (
     block_arrays,
     block_before_forests,
     block_of_arrays,
+    blocks_like,
+    season_size,
 )
 from fleetscore.workloads.store_sales.candidates import (
     UNWIDENED,
@@ -119,7 +121,8 @@ def assemble_models(run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> Mo
     common = unpack_arrays(files[_COMMON])
     calibration = np.stack([arrays["calibration"] for arrays in quantiles])
     blocks = _calibration_blocks(calibration, common, settings)
-    blend, candidates = choose_blend(blocks)
+    like = blocks_like(blocks, float(common.get("season_size", 0.0)))
+    blend, candidates = choose_blend(like)
     forest = join_forests([forest_of_arrays(arrays) for arrays in quantiles])
     fallback = Fallback(common["fallback_skus"], common["fallback_quantiles"])
     chain = chain_of_arrays(common)
@@ -141,6 +144,7 @@ def assemble_models(run: RunContext, parts: Iterable[Mapping[str, bytes]]) -> Mo
         "trees": len(forest.value),
         "season": _season_of_card(chain) | {"calendar": describe_calendar(settings, first.cadence)},
         "widening": dict(zip(QUANTILE_NAMES, blend.width[0].round(4).tolist(), strict=True)),
+        "widening_learned_on": [Window(first.cadence, block.block.cutoff).key for block in like],
         "forecast": _forecast_of_card(blend),
         "candidates": candidates,
         "judged_on_blocks_before_the_origin": name_weeks(_judged(blocks, settings, stores), first.cadence),
@@ -229,6 +233,7 @@ def _common(panel: Panel, prepared_at: PreparedAt, settings: StoreSalesSettings)
     arrays: dict[str, Any] = {
         "fallback_skus": fallback.skus,
         "fallback_quantiles": fallback.quantiles,
+        "season_size": np.array(season_size(prepared)),
         "cutoffs": np.array([panel.first_week + c for c in cutoffs], np.int64),
     }
     arrays |= chain_arrays(chain) | simple_arrays(fit_simple_before(prepared, panel.sales.shape[1], settings))
@@ -262,7 +267,7 @@ def _judged(
         return {"cutoffs": []}
     forecasts, narrow, spread = [], [], []
     for number, block in enumerate(blocks):
-        others = [*blocks[:number], *blocks[number + 1 :]]
+        others = blocks_like([*blocks[:number], *blocks[number + 1 :]], block.season)
         blend, _ = choose_blend(others)
         forecasts.append(forecast_by(blend, block))
         spread.append(spread_by(blend, block))

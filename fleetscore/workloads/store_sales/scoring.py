@@ -36,6 +36,7 @@ from fleetscore.workloads.store_sales.holiday_weeks import is_known_country
 from fleetscore.workloads.store_sales.input_files import usable_files
 from fleetscore.workloads.store_sales.loading import Span, load_panel
 from fleetscore.workloads.store_sales.model_file import FILE, Fallback, QuantileModel, unpack_model
+from fleetscore.workloads.store_sales.odd_values import has_odd_sales, odd_deals, odd_prices
 from fleetscore.workloads.store_sales.own_forecaster import OwnForecaster
 from fleetscore.workloads.store_sales.panel import FINDINGS, Filled, Panel
 
@@ -44,8 +45,6 @@ PIECE_SERIES = 2_048
 piece.
 """
 
-_ODD_SALES = 8.0  # in logs, 3,000 times the series' mean; real promotions reach 6
-_LARGEST_DEAL = 100.0  # as a share in percent; what is more means nothing
 _REJECTS = ("unreadable_week", "unreadable_cell", "negative_sales", "conflicting_rows")
 _SENTENCES = {
     Cause.NEW_STORE: "no sales known: forecast by the fallback",
@@ -54,7 +53,9 @@ _SENTENCES = {
     Cause.CONFLICTING_ROWS: "rows that contradict another of the same SKU and week: the week taken as not known",
     Cause.NEGATIVE_SALES: "negative sales: taken as not known",
     Cause.ODD_SALES: "SKUs with a week of 3,000 times their usual sales or more: taken as it is",
-    Cause.ODD_DEALS: "weeks whose deal or feature is negative or above 100: taken as they are",
+    Cause.ODD_DEALS: "weeks whose deal or feature is negative or above 100, or above 1 after a history of shares up "
+    "to 1: taken as they are",
+    Cause.ODD_PRICES: "weeks to forecast whose price is ten times above or below all of the SKU's history: taken as it is",
     Cause.UNREADABLE_CELL: "rows with a cell that is no number: the cell taken as not known",
     Cause.UNREADABLE_WEEK: "rows whose SKU or week cannot be read: left out",
     Cause.PRICE_NOT_POSITIVE: "prices of zero or less: the last known price taken",
@@ -284,12 +285,14 @@ def _counts(
     counts = {name: findings[:, column] for column, name in enumerate(FINDINGS)}
     known = ~np.isnan(panel.sales).all(axis=1)
     counts[Cause.NEW_STORE] = (per_store(known) == 0).astype(np.int64)
-    odd = _is_odd(panel.deal) | _is_odd(panel.feat)
+    steps = predicted.assumed.shape[1]
+    odd = odd_deals(panel.deal, panel.store_of, steps) + odd_deals(panel.feat, panel.store_of, steps)
     if panel.countries:
         unknown = [not is_known_country(name) for name in panel.countries]
         counts[Cause.UNKNOWN_COUNTRY] = np.array(unknown, np.int64)
-    counts[Cause.ODD_SALES] = per_store(_has_odd_sales(panel.sales) & planned)
-    counts[Cause.ODD_DEALS] = per_store(odd.sum(axis=1))
+    counts[Cause.ODD_SALES] = per_store(has_odd_sales(panel.sales) & planned)
+    counts[Cause.ODD_DEALS] = per_store(odd)
+    counts[Cause.ODD_PRICES] = per_store(odd_prices(panel.price, steps))
     counts[Cause.MISSING_COVARIATES] = per_store(predicted.assumed.sum(axis=1) * planned)
     counts[Cause.SHORT_HISTORY] = per_store(predicted.short & planned)
     counts[Cause.DISCONTINUED_SKUS] = per_store(known & ~planned)
@@ -297,19 +300,6 @@ def _counts(
         known_skus = loaded.fallback.skus
         counts[Cause.UNKNOWN_SKUS] = per_store(planned & ~np.isin(panel.skus.astype(str), known_skus))
     return counts
-
-
-def _has_odd_sales(sales: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which series have a week far above what they sell else, as a wrong unit or a code in place of a number
-    gives.
-    """
-    logs = np.log1p(np.nan_to_num(sales))
-    known = np.maximum((~np.isnan(sales)).sum(axis=1), 1)
-    return np.asarray(logs.max(axis=1) - logs.sum(axis=1) / known > _ODD_SALES)
-
-
-def _is_odd(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return np.asarray((values < 0) | (values > _LARGEST_DEAL))
 
 
 def _many_repeats(counts: dict[str, NDArray[np.int64]], settings: StoreSalesSettings) -> NDArray[np.int64]:

@@ -37,7 +37,7 @@ class StoreSales(Workload, Trains, ImportsModels, ScoresRows, Judges, MakesSampl
     title = "Stores: sales of the coming quarter, with their uncertainty"
     cadences = (Cadence.WEEK, Cadence.INDEX)
     schedule = "0 0 4 * * 1"
-    warnings = frozenset({"odd_sales", "odd_deals", "many_repeats"})
+    warnings = frozenset({"odd_sales", "odd_deals", "odd_prices", "many_repeats"})
     settings_type = StoreSalesSettings
     rates = Rates(shard_s=0.6, partition_s=4e-4, row_s=3e-7, bytes_per_row=120.0)
     training_rates = Rates(shard_s=3.0, partition_s=5.0, row_s=2e-5, bytes_per_row=900.0)
