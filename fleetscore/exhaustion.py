@@ -7,6 +7,8 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
+from fleetscore.errors import FleetscoreError
+
 EXHAUSTED = "exhausted"
 """The code of an app's answer that met such a lack."""
 
@@ -47,6 +49,15 @@ def raise_lack(error: BaseException) -> None:
     for each in _chain(error):
         if _is_one(each) and not (isinstance(each, MemoryError) and _has_memory()):
             raise each from each.__cause__
+
+
+def raise_passing(error: FleetscoreError) -> None:
+    """Raise what says nothing of what was being read: a store that may answer later, and a lack as
+    `raise_lack` does.
+    """
+    raise_lack(error)
+    if error.retry:
+        raise error
 
 
 def _has_memory() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -16,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
-from fleetscore.errors import ModelError
+from fleetscore.errors import FleetscoreError, ModelError, StoreError
 from fleetscore.models.importers.estimators import compile_estimator
 from fleetscore.models.packs import bundle as bundles
 from fleetscore.models.packs.bundle import (
@@ -290,3 +291,36 @@ def test_mutated_files_of_a_set_end_in_a_named_error_or_a_score(data: st.DataObj
 
 
 FILES = dict(pack_models([(key, compile_estimator(fitted(seed))) for seed, key in enumerate("abc")]).files())
+
+
+@pytest.mark.parametrize(
+    ("raised", "passes"),
+    [
+        (StoreError("The store did not answer."), True),
+        (ModelError("It cannot be opened."), True),
+        (StoreError("It is damaged.", retry=False), False),
+        (ModelError("It is corrupt."), False),
+    ],
+    ids=["outage", "no handle", "damaged", "corrupt"],
+)
+def test_a_pack_that_cannot_be_opened_for_the_moment_fails_no_key(
+    raised: FleetscoreError, passes: bool
+) -> None:
+    """An outage of the store, or a lack of file handles, is raised, so that the attempt is repeated; what stays broken is the
+    keys' own failure."""
+    if passes and isinstance(raised, ModelError):
+        raised.__cause__ = OSError(errno.EMFILE, "Too many open files")
+    files = dict(pack_models([("a", compile_estimator(fitted(0)))]).files())
+
+    def read(name: str) -> Any:
+        if name.endswith(".bin"):
+            raise raised
+        return files[name]
+
+    bundle, columns = open_bundle(read), dict.fromkeys(NAMES, np.zeros(3))
+    offsets = np.array([0, 3])
+    if not passes:
+        assert score_shard(bundle, ["a"], offsets, columns).errors == {0: raised}
+        return
+    with pytest.raises((StoreError, OSError)):
+        score_shard(bundle, ["a"], offsets, columns)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fleetscore.errors import FleetscoreError, InputError, ModelError
+from fleetscore.exhaustion import raise_passing
 from fleetscore.models.packs.base import Floats, Indices, ModelFacts, Pack
 from fleetscore.models.packs.bundle import Bundle, PackFeatures
 
@@ -108,6 +109,7 @@ def _works(
             if int(places[blocks].max()) >= len(pack):
                 raise ModelError(f"Pack {number} has no such model.", code="corrupt_model")
         except FleetscoreError as error:
+            raise_passing(error)
             errors.update(dict.fromkeys(blocks.tolist(), error))
             continue
         blocks = blocks[np.argsort(places[blocks], kind="stable")]
@@ -161,6 +163,7 @@ def _score_singly(
             found = work.pack.subset([int(work.places[at])]).score(np.array([0, len(x)], np.int64), x, method)
             values[rows, : found.shape[1]] = found
         except FleetscoreError as error:
+            raise_passing(error)
             errors[block] = error
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.errors import FleetscoreError, InputError
-from fleetscore.exhaustion import raise_lack
+from fleetscore.exhaustion import raise_passing
 from fleetscore.models.packs.bundle import Bundle
 from fleetscore.records import InputFile, Outcome
 from fleetscore.sources import TimeRange, find_inputs
@@ -110,9 +110,7 @@ class _Bundles:
             try:
                 self._opened[version] = find_bundle(self._run.store, self._run.workload, version)
             except FleetscoreError as error:
-                raise_lack(error)
-                if error.retry:
-                    raise
+                raise_passing(error)
                 self._opened[version], self.errors[version] = None, error
         return self._opened.get(version)
 

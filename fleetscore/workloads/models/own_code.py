@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.errors import FleetscoreError, ModelError, SettingsError
-from fleetscore.exhaustion import raise_lack
+from fleetscore.exhaustion import raise_passing
 from fleetscore.models.packs.base import Floats
 from fleetscore.models.packs.bundle import Bundle
 from fleetscore.models.packs.shard_scoring import ShardScores
@@ -107,7 +107,7 @@ def score_own(
                 own, schema, table.take(pa.array(rows)), bundle, block.keys[at], block.partitions[at]
             )
         except FleetscoreError as error:
-            raise_lack(error)
+            raise_passing(error)
             errors[at] = error
             answer = schema.empty_table().take(pa.nulls(len(rows), pa.int64()))
         parts.append(answer)

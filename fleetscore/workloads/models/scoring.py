@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from fleetscore.errors import FleetscoreError, InputError
-from fleetscore.exhaustion import raise_lack
+from fleetscore.exhaustion import raise_passing
 from fleetscore.models.packs.bundle import Bundle, pack_models
 from fleetscore.models.packs.library import trusted_models
 from fleetscore.models.packs.shard_scoring import ShardScores, find_taken, score_shard
@@ -52,9 +52,7 @@ def _score_version(run: RunContext, version: str, keys: Sequence[str]) -> Iterat
     try:
         bundle = _bundle_of(run, settings, version)
     except FleetscoreError as error:
-        raise_lack(error)
-        if error.retry:
-            raise
+        raise_passing(error)
         yield Scored.failed(keys, error.code, str(error), model=version)
         return
     features = model_features(bundle, settings)
