@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fleetscore.cli.local_cloud import LocalBatch, LocalStorage
     from fleetscore.store.base import Store
 
+_RESUME = "fleetscore cloud, with the same options"
 _AS_ON_AZURE = ("--concurrency", "threads")  # one process, whose threads the activities are
 _PRICES = """# The local pool: nodes are processes, up in seconds. Prices are those of Azure.
 date = "2026-11-01"
@@ -169,8 +170,8 @@ def _tour(
                 ready = source.carry(store, name)
             else:
                 ready = prepare_samples(store, folder / f"state-{scale:g}", name, scale)
-                ready = train_models(fleet, folder / f"state-{scale:g}", ready)
-            chapters.append(run_chapter(fleet, store, folder, ready))
+                ready = train_models(fleet, folder / f"state-{scale:g}", ready, _RESUME)
+            chapters.append(run_chapter(fleet, store, folder, ready, _RESUME))
             placed.append(count_placements(store, chapters[-1]))
     return chapters, placed, store.url
 

@@ -23,8 +23,6 @@ from fleetscore.runs.run_records import read_run
 from fleetscore.store.base import Store
 from fleetscore.windows import windows_between
 
-_RESUME = "make demo"
-
 
 def prepare_samples(store: Store, folder: Path, workload: str, scale: float) -> Chapter:
     """The workload's chapter with its samples written; those of an earlier demo are used as they are."""
@@ -40,21 +38,25 @@ def prepare_samples(store: Store, folder: Path, workload: str, scale: float) -> 
     return chapter
 
 
-def train_models(fleet: FleetBase, folder: Path, chapter: Chapter) -> Chapter:
+def train_models(
+    fleet: FleetBase, folder: Path, chapter: Chapter, resume: str = "fleetscore demo"
+) -> Chapter:
     """The chapter with its models trained through the host; those of an earlier demo are used as they are.
 
-    PublishError when training stores no model set.
+    PublishError when training stores no model set. `resume` is the command that goes on after Ctrl-C.
     """
     if chapter.model_set or not chapter.train_first:
         return chapter
     started = fleet.start_training(chapter.workload, chapter.train_first, chapter.train_stop)
-    status = follow_run(fleet, started.id, _RESUME)
+    status = follow_run(fleet, started.id, resume)
     trained = replace(chapter, model_set=stored_set(status.record))
     keep_chapter(folder, trained)
     return trained
 
 
-def run_chapter(fleet: FleetBase, store: Store, folder: Path, chapter: Chapter) -> ChapterSummary:
+def run_chapter(
+    fleet: FleetBase, store: Store, folder: Path, chapter: Chapter, resume: str = "fleetscore demo"
+) -> ChapterSummary:
     """Run all windows of the chapter through the host, whether or not they ran before; judge what was
     published of samples, and draw it. Raises PublishError with the reason where no window was.
     """
@@ -62,7 +64,7 @@ def run_chapter(fleet: FleetBase, store: Store, folder: Path, chapter: Chapter) 
     started = fleet.start_backfill(
         chapter.workload, chapter.first, chapter.stop, only="all", max_parallel=os.cpu_count() or 1
     )
-    status = follow_backfill(fleet, started.id, chapter.workload, _RESUME)
+    status = follow_backfill(fleet, started.id, chapter.workload, resume)
     seconds = time.perf_counter() - clock
     records = [read_run(store, window.run) for window in status.windows]
     workload = get_workload(store, chapter.workload)
