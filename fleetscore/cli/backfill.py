@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fleetscore.operations.due.backfills import BackfillPreview
 
 
-@click.command()
+@click.command(short_help="Score the windows [from, to) that are not published.")
 @WORKLOAD
 @from_option
 @to_option

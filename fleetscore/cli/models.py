@@ -50,7 +50,7 @@ def list_sets(workload: str, fleet: FleetBase, as_json: bool) -> None:
     print_json(found) if as_json else _print_sets(workload, found)
 
 
-@models.command()
+@models.command(short_help="Show the model card of VERSION, and who pinned it.")
 @WORKLOAD
 @click.argument("version", default="")
 @asking_options
@@ -85,7 +85,7 @@ def pin(
     _print_pins(workload, partition, pins, as_json, model_key)
 
 
-@models.command()
+@models.command(short_help="Score a partition or model key with the current set again.")
 @WORKLOAD
 @click.option("--partition", default="", metavar="KEY", help="The partition that gets the current set again.")
 @click.option("--model-key", default="", metavar="KEY", help="The model key that gets the current set again.")

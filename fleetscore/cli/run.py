@@ -79,7 +79,7 @@ def retry(
     _finish(context, fleet, started, f"fleetscore retry {run_id}", as_json, known)
 
 
-@click.command()
+@click.command(short_help="Train models on the windows [from, to).")
 @WORKLOAD
 @from_option
 @to_option

@@ -104,7 +104,7 @@ def backtest(workload: str, cutoffs: int, folder: Path, store_url: str, as_json:
         print_values(f"Backtest of {workload} over {cutoffs} cutoffs", judged)
 
 
-@click.command()
+@click.command(short_help="Draw published results as SVG pictures.")
 @WORKLOAD
 @click.option(
     "--window",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from fleetscore import __version__
 from fleetscore.cli.commands import fleetscore
@@ -36,8 +37,13 @@ def test_the_reference_page_is_what_help_says() -> None:
 
 
 def test_no_help_text_is_cut_off() -> None:
-    """Every command says in the list what it does, without an ellipsis."""
-    lines = [line for _, text in help_texts() for line in text.partition("Commands:")[2].splitlines()]
+    """Every command says in the list what it does, without an ellipsis, on a terminal of 80 columns as well."""
+    texts = [text for _, text in help_texts()]
+    texts += [
+        CliRunner().invoke(fleetscore, [*group, "--help"], terminal_width=80).output
+        for group in ((), ("models",))
+    ]
+    lines = [line for text in texts for line in text.partition("Commands:")[2].splitlines()]
     assert lines
     assert not [line for line in lines if line.endswith("...")]
 

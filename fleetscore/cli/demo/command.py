@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fleetscore.cli.demo.summary import ChapterSummary
 
 
-@click.command()
+@click.command(short_help="Run the workloads on samples, and show what came out.")
 @click.option(
     "--workload",
     "workloads",
