@@ -16,7 +16,7 @@ from typing import Literal
 from fleetscore.errors import DamagedStateError, FleetscoreError, MissingBlobError
 from fleetscore.operations.attention.mutes import OVERDUE, list_mutes, mutes_all
 from fleetscore.operations.due.deadlines import DeadlineReport, WindowDeadline, report_deadlines
-from fleetscore.operations.due.windows import has_input, list_due
+from fleetscore.operations.due.windows import has_input, list_due, started_until
 from fleetscore.operations.known_workloads import find_named
 from fleetscore.operations.notices.notice import Notice, links_of_run
 from fleetscore.pipeline.budget import month_cost
@@ -173,10 +173,11 @@ def _unmuted(store: Store, workload: str, notices: list[Notice], now: datetime) 
     return [notice for notice in notices if notice.kind != "window_overdue"]
 
 
-def is_overdue(window: Window, newest: RunRecord | RunLine | None, policy: RunPolicy, now: datetime) -> bool:
-    """Whether the window was due `overdue_s` ago and no run of it has ended."""
-    due = window.end + timedelta(seconds=policy.watermark_s)
-    return now - due > timedelta(seconds=policy.overdue_s) and (newest is None or newest.state not in FINAL)
+def list_overdue(known: KnownWorkload, due: Sequence[Window], now: datetime) -> list[Window]:
+    """The `due` windows that had to be started `overdue_s` ago: those of a schedule by its ticks."""
+    started = started_until(known, now - timedelta(seconds=known.policy.overdue_s))
+    watermark = timedelta(seconds=known.policy.watermark_s)
+    return [window for window in due if window.end + watermark <= started]
 
 
 def trouble_of(store: Store, known: KnownWorkload, now: datetime) -> list[Notice]:
@@ -197,8 +198,7 @@ def trouble_of(store: Store, known: KnownWorkload, now: datetime) -> list[Notice
     for record in _open_records(store, recent):
         found += _stalled(store, record, policy.stalled_s, now)
     if has_data:
-        late = [w for w in due if is_overdue(w, None, policy, now)]
-        found += _overdue(store, workload, late, newest_rounds(lines), now)
+        found += _overdue(store, workload, list_overdue(known, due, now), newest_rounds(lines), now)
         found += _over_budget(workload, policy, lines, now)
     if has_data and policy.deadline:
         found += _deadlines(store, known, now)

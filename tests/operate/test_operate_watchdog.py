@@ -14,6 +14,8 @@ from toy_workload import Toy, write_lines
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.errors import TakenOverError
+from fleetscore.operations.attention.overview import read_attention
+from fleetscore.operations.attention.states import Mark
 from fleetscore.operations.due.late_data import find_late, submit_late
 from fleetscore.operations.watchdog import (
     close_run,
@@ -372,6 +374,27 @@ def test_overdue_windows_stalled_runs_and_budgets_are_told_of(store: Store) -> N
     assert found["run_stalled"].run == "toy-x"
     assert "2.50 USD" in found["budget"].message
     assert all(notice.links["command"].startswith("fleetscore ") for notice in found.values())
+
+
+def test_windows_of_a_schedule_are_overdue_after_its_tick_and_not_before(store: Store) -> None:
+    """A window that ended at 2:00 and is started at 2:30 is no notice, line or mark until then, and a notice ten minutes later."""
+    write_lines(store, WINDOW, [("a", 1, "ok")])
+    text = b'schedule = "0 30 * * * *"\n[run]\noverdue_s = 600.0\n'
+    store.write("settings/toy.toml", text)
+    run_window(store, "toy", WINDOW)
+
+    def told_at(hour: int, minute: int) -> tuple[list[str], list[str]]:
+        now = datetime(2026, 1, 1, hour, minute, tzinfo=UTC)
+        notices = [n.window for n in find_trouble(store, now) if n.kind == "window_overdue"]
+        looks = [look for one in read_attention(store, "toy", now) for look in one.looks]
+        return notices, [look.newest.window for look in looks if look.newest.mark is Mark.OVERDUE]
+
+    assert told_at(2, 29) == ([], [])
+    assert told_at(2, 35) == ([], ["2026-01-01T01"])
+    assert told_at(2, 41) == (["2026-01-01T01"], ["2026-01-01T01"])
+    store.write("settings/toy.toml", text.replace(b"0 30 *", b"0 6 *"))
+    assert told_at(2, 15) == ([], ["2026-01-01T01"])
+    assert told_at(2, 17) == (["2026-01-01T01"], ["2026-01-01T01"])
 
 
 class ReadsNoted:

@@ -83,12 +83,14 @@ def lay_calendar(
     watermark_s: float,
     most: int,
     after_last: Mark = Mark.OVERDUE,
+    started: datetime | None = None,
 ) -> Calendar:
     """The calendar of the last `most` windows (rounded down to whole rows, at least one) that ran, or are
     due and did not.
 
     A window between others that never ran is missing; one after the last that is due has the mark
-    `after_last`, unless the workload has been quiet for long: then the past is shown as it is. Windows
+    `after_last`, unless the workload has been quiet for long: then the past is shown as it is. `started` is
+    until when due windows were to be started, by default `now`. Windows
     that are further ahead of the clock than the next one are left out, so that a mistyped year moves
     nothing out of view; plain numbers have no clock.
     """
@@ -98,7 +100,7 @@ def lay_calendar(
     cadence = max(newest, key=lambda window: newest[window].requested).cadence
     shown = _until_now({w: line for w, line in newest.items() if w.cadence is cadence}, now)
     last = max(shown)
-    stop = _last_shown(last, now, watermark_s)
+    stop = _last_shown(last, started or now, watermark_s)
     width = COLUMNS[last.cadence]
     rows = max(1, most // width)
     first_place = _row_of(stop)[0] - rows + 1

@@ -17,6 +17,7 @@ from fleetscore.operations.attention.lines import AttentionGroup, WorkloadAttent
 from fleetscore.operations.attention.mutes import Mute, list_mutes
 from fleetscore.operations.attention.states import Mark
 from fleetscore.operations.due.deadlines import KEPT_DAYS, DeadlineReport, report_deadlines
+from fleetscore.operations.due.windows import started_until
 from fleetscore.operations.known_workloads import find_named, find_named_workload
 from fleetscore.operations.monthly_costs import MonthCost, sum_costs
 from fleetscore.pipeline.spellings import speller_of
@@ -164,7 +165,8 @@ def _read_workload(
         mutes, damage = asked_mutes.result()
     parse = workload.stored_window if workload is not None else parse_key
     after_last = Mark.OVERDUE if known.expects_windows else Mark.MISSING
-    calendar = lay_calendar(lines, parse, now, known.policy.watermark_s, cells, after_last)
+    started = started_until(known, now)
+    calendar = lay_calendar(lines, parse, now, known.policy.watermark_s, cells, after_last, started)
     shown_cells = calendar.cells()
     spell = speller_of(workload) if workload is not None else None
     scored = [line for line in lines if line.purpose == "score"]

@@ -80,6 +80,16 @@ def _submit_workload(store: Store, known: KnownWorkload, now: datetime) -> list[
     return found
 
 
+def started_until(known: KnownWorkload, moment: datetime) -> datetime:
+    """Until when windows were due that a timer had to start by `moment`: the latest tick of the workload's
+    schedule; `moment` itself where data says when windows start, or nothing does.
+    """
+    data = known.workload.source() if known.workload is not None else None
+    if known.schedule is None or (data is not None and data.ready is not None):
+        return moment
+    return known.schedule.latest(moment) or moment
+
+
 def has_input(store: Store, workload: Workload) -> bool:
     """Whether a file lies where the workload's input lies."""
     return any(next(iter(store.list(prefix, 1)), None) is not None for prefix in workload.data_prefixes())

@@ -53,7 +53,7 @@ def import_fleet(
     unnamed = list_unnamed(source, manifest)
     counts = {"imported": len(fresh), "refused": len(progress.refused), **changes, "lost": len(lost)}
     counts |= {"kept": changes["kept"] if add else 0, "unnamed": len(unnamed)}
-    card = _card(bundle, progress, counts) | {"unnamed": unnamed[:_REFUSALS_SHOWN]}
+    card = _card(bundle, progress, counts) | ({"unnamed": unnamed[:_REFUSALS_SHOWN]} if unnamed else {})
     return FleetImport(ModelSetDraft(dict(bundle.files()), card), counts, lost, unnamed=tuple(unnamed))
 
 
