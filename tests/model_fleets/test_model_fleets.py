@@ -11,6 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.svm import OneClassSVM
 
 from fleetscore.app_settings import AppSettings
 from fleetscore.capabilities import ScoresRows, require
@@ -170,6 +172,46 @@ def test_classes_are_published_as_the_classifier_names_them(store: Store, change
     pin_models(store, {"VAN-1": model})
     run(store)
     assert published(store).kwh.tolist() == model.predict(frame[FEATURES]).tolist()
+
+
+@pytest.mark.parametrize("kind", ["classifier", "one-class"])
+def test_classes_that_are_numbers_are_published_as_these_numbers(store: Store, kind: str) -> None:
+    """A classifier of 10 and 20, and a detector of -1 and 1, give what their library gives, in a window and by rows."""
+    frame = telemetry(VANS[:1])
+    x = frame[FEATURES]
+    model = (
+        LogisticRegression().fit(x, np.where(x.speed > 50, 20, 10))
+        if kind == "classifier"
+        else OneClassSVM(nu=0.5).fit(x)
+    )
+    write_rows(store, frame)
+    pin_models(store, {"VAN-1": model})
+    run(store)
+    expected = model.predict(x).tolist()
+    assert len(set(expected)) == 2
+    assert published(store).kwh.tolist() == expected
+    rows = [{"van_id": "VAN-1", "speed": one.speed, "load_kg": one.load_kg} for one in x.itertuples()]
+    answers = require(get_workload(store, "vans"), ScoresRows).score_rows(
+        store, read_pins(store, "vans"), rows
+    )
+    assert [one["kwh"] for one in answers] == expected
+
+
+def test_classes_that_are_no_numbers_fail_where_numbers_are_wanted(
+    store: Store, change_settings: Change
+) -> None:
+    """A classifier of texts among regressors costs its own van, with what to set; check says so before."""
+    change_settings("[models]", "[run]\nerror_threshold = 0.9\n[models]")
+    write_rows(store, telemetry(VANS[:2]))
+    pin_models(store, {VANS[0]: fitted(1), VANS[1]: fitted(1, classes=True)})
+    outcome, cause, detail = causes(store, run(store))[VANS[1]]
+    assert (outcome, cause) == ("failed", "output_mismatch")
+    assert "'high', 'low'" in detail and 'output_type = "text"' in detail
+    assert set(published(store).van_id) == {VANS[0]}
+    assert run_command(["check", "vans", "--store", store.url]) == 10
+    with pytest.raises(ModelError, match="no numbers"):
+        row = {"van_id": VANS[1], "speed": 50.0, "load_kg": 300.0}
+        require(get_workload(store, "vans"), ScoresRows).score_rows(store, read_pins(store, "vans"), [row])
 
 
 def test_probabilities_have_a_column_per_class(store: Store, change_settings: Change) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,35 @@ class ShardScores:
                 classes = np.array(facts.classes, object)
                 found[rows] = classes[self.values[rows, 0].astype(np.int64)]
         return found
+
+
+def number_classes(scores: ShardScores, method: str) -> ShardScores:
+    """The scores with the classes that `method` answers as the numbers that they are, where `values` holds their
+    positions; a block whose classes are no numbers has an error instead.
+    """
+    values, errors = scores.values.copy(), dict(scores.errors)
+    for block, facts in enumerate(scores.facts):
+        if facts is None or block in errors or method not in facts.label_methods:
+            continue
+        mine = values[scores.offsets[block] : scores.offsets[block + 1]]
+        numbers = [one for one in facts.classes if isinstance(one, int | float)]
+        if len(numbers) < len(facts.classes):
+            errors[block] = _no_number(facts)
+            mine[:] = np.nan
+        else:
+            found = np.isfinite(mine[:, 0])
+            mine[found, 0] = np.array(numbers, np.float64)[mine[found, 0].astype(np.int64)]
+    return replace(scores, values=values, errors=errors)
+
+
+def _no_number(facts: ModelFacts) -> ModelError:
+    shown = ", ".join(repr(one) for one in facts.classes[:3])
+    return ModelError(
+        f"The model answers with classes that are no numbers, such as {shown}.",
+        fix='Set output_type = "text" in [models], or import another model.',
+        code="output_mismatch",
+        field="output_type",
+    )
 
 
 @dataclass(frozen=True)

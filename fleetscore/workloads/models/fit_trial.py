@@ -15,7 +15,7 @@ import pyarrow as pa
 from fleetscore.models.fit_record import Misfit
 from fleetscore.models.packs.bundle import Bundle
 from fleetscore.models.packs.library import trusted_models
-from fleetscore.models.packs.shard_scoring import ShardScores, find_taken, score_shard
+from fleetscore.models.packs.shard_scoring import ShardScores, find_taken, number_classes, score_shard
 from fleetscore.models.trust import find_distrust, trust_fix
 from fleetscore.workloads.models.blocks import Block, choose_keys
 from fleetscore.workloads.models.fit_sample import Sample
@@ -118,7 +118,10 @@ def _score(
     trusted = not find_distrust(workload, is_trusted=settings.models.trusted)
     given = model_features(bundle, settings)
     with trusted_models() if trusted else nullcontext():
-        return score_shard(bundle, block.keys, block.offsets, columns, settings.models.method, given)
+        scores = score_shard(bundle, block.keys, block.offsets, columns, settings.models.method, given)
+    return (
+        number_classes(scores, settings.models.method) if settings.models.output_type == "number" else scores
+    )
 
 
 def _errors(blocks: Sequence[str], scores: ShardScores) -> list[Misfit]:

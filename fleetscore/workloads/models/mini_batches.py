@@ -14,7 +14,7 @@ import pyarrow as pa
 from fleetscore.errors import InputError, ModelError
 from fleetscore.models.packs.bundle import Bundle, pack_models
 from fleetscore.models.packs.library import trusted_models
-from fleetscore.models.packs.shard_scoring import ShardScores, find_taken, score_shard
+from fleetscore.models.packs.shard_scoring import ShardScores, find_taken, number_classes, score_shard
 from fleetscore.models.pins import Pins
 from fleetscore.models.trust import find_distrust, trust_fix
 from fleetscore.store.base import Store
@@ -133,6 +133,8 @@ def _score(
     trusted = not find_distrust(workload, is_trusted=settings.models.trusted)
     with trusted_models() if trusted else nullcontext():
         scores = score_shard(bundle, keys, offsets, columns, settings.models.method, features)
+    if settings.models.output_type == "number":
+        scores = number_classes(scores, settings.models.method)
     for at, error in scores.errors.items():
         raise type(error)(
             f"Row {numbers[at]}: {error.message}",

@@ -13,7 +13,7 @@ from fleetscore.errors import FleetscoreError, InputError
 from fleetscore.exhaustion import raise_passing
 from fleetscore.models.packs.bundle import Bundle, pack_models
 from fleetscore.models.packs.library import trusted_models
-from fleetscore.models.packs.shard_scoring import ShardScores, find_taken, score_shard
+from fleetscore.models.packs.shard_scoring import ShardScores, find_taken, number_classes, score_shard
 from fleetscore.models.trust import find_distrust
 from fleetscore.workload import RunContext, Scored, Shard
 from fleetscore.workloads.models.blocks import Block, sort_rows
@@ -133,4 +133,9 @@ def _score_blocks(
         return score_own(own, bundle, block, rows.columns, rows.used)
     trusted = not find_distrust(run.workload, is_trusted=settings.models.trusted)
     with trusted_models() if trusted else nullcontext():
-        return score_shard(bundle, block.keys, block.offsets, rows.columns, settings.models.method, features)
+        scores = score_shard(
+            bundle, block.keys, block.offsets, rows.columns, settings.models.method, features
+        )
+    return (
+        number_classes(scores, settings.models.method) if settings.models.output_type == "number" else scores
+    )
