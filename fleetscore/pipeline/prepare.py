@@ -9,6 +9,7 @@ from typing import Any
 
 from fleetscore.capabilities import Prepares, require
 from fleetscore.errors import BugError, FleetscoreError, MissingBlobError
+from fleetscore.exhaustion import raise_passing
 from fleetscore.pipeline.context import open_run
 from fleetscore.records import RunRequest, to_json
 from fleetscore.store.base import Store
@@ -66,8 +67,7 @@ def prepare_item(store: Store, request: RunRequest, round_number: int, number: i
     try:
         facts = require(run.kind, Prepares).map_item(run, item)
     except FleetscoreError as failure:
-        if failure.retry:
-            raise
+        raise_passing(failure)
         error = str(failure)
     done = PreparedItem(item.item, item.input.path, item.output, time.perf_counter() - started, facts, error)
     if not error:

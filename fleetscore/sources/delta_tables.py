@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fleetscore.errors import FleetscoreError, InputError
+from fleetscore.exhaustion import raise_passing
 from fleetscore.records import InputFile
 from fleetscore.sources.patterns import Pattern
 from fleetscore.sources.records import PassedOver
@@ -98,8 +99,7 @@ def pin_tables(
         try:
             snapshot = open_snapshot(store, name, None)
         except FleetscoreError as error:
-            if error.retry:  # the store did not answer: nothing is known about the table
-                raise
+            raise_passing(error)
             yield PassedOver(name, error.code, f"{error.message} {error.fix}".strip(), True)
         else:
             yield InputFile(name, str(snapshot.version), snapshot.size_bytes, "delta")

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import deltalake
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,8 +17,11 @@ import pytest
 
 from fleetscore.errors import DamagedStateError
 from fleetscore.records import InputFile
+from fleetscore.sources.delta_tables import pin_tables
 from fleetscore.sources.landing import _pump
+from fleetscore.sources.patterns import parse_pattern
 from fleetscore.sources.reading import belongs_to
+from fleetscore.sources.settings import DataSettings
 from fleetscore.store import open_store
 from fleetscore.store.local import LocalStore
 from fleetscore.store.tables import open_truth
@@ -103,6 +107,17 @@ def test_a_lack_is_not_taken_for_a_damaged_file(tmp_path: Path) -> None:
         open_truth(open_store(str(tmp_path)), "file.parquet"),
     ):
         open_nothing()  # fmt: skip
+
+
+def test_a_lack_passes_over_no_delta_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table whose log cannot be opened for want of handles is not left out of the window, which would be published without it."""
+    deltalake.write_deltalake(str(tmp_path / "data/t"), pa.table({"a": [1]}))
+    monkeypatch.setattr(deltalake, "DeltaTable", lambda *_, **__: open_nothing())
+    pinned = pin_tables(
+        open_store(str(tmp_path)), ["data/t/"], parse_pattern("data/t"), [], DataSettings(format="delta")
+    )
+    with pytest.raises(OSError, match="Too many open files"):
+        list(pinned)
 
 
 def test_a_lack_keeps_nothing_in_the_catalogue(tmp_path: Path) -> None:
