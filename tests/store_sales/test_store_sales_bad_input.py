@@ -176,6 +176,16 @@ def deal_in_percent(chain: Any) -> None:
     chain.future["deal"][_rows_ahead(chain, "1")] = 50.0
 
 
+def zeros_before_it_opened(chain: Any) -> None:
+    chain.history["sales"][chain.rows(SPOILT, "1") & (chain.history["week"] < 58)] = 0.0
+
+
+def few_pieces_after_zeros(chain: Any) -> None:
+    sales = (np.arange(70) % 3 == 0) & (np.arange(70) > 8)  # slow, and by chance nothing in the first weeks
+    rows = np.flatnonzero(chain.rows(SPOILT, "1"))
+    chain.history["sales"][rows] = sales[chain.history["week"][rows]].astype(float)
+
+
 def price_in_cents(chain: Any) -> None:
     chain.future["price"][_rows_ahead(chain, "1")] *= 100
 
@@ -200,6 +210,7 @@ SCORED = [
     (discontinued_sku, "discontinued_skus"), (gap, ""), (zero_sales, ""), (new_store, "new_store"),
     (nameless_skus, "unreadable_week"), (negative_deal, "odd_deals"), (endless_feature, "odd_deals"),
     (equal_days, "many_repeats"), (sales_of_a_code, "odd_sales"), (deal_in_percent, "odd_deals"),
+    (zeros_before_it_opened, "zeros_before_start"), (few_pieces_after_zeros, ""),
     (price_in_cents, "odd_prices"), (price_with_a_slipped_point, "odd_prices"), (price_cut_by_half, ""),
 ]  # fmt: skip
 UNSCORED = [

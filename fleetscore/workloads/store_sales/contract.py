@@ -84,6 +84,7 @@ class Cause(StrEnum):
     REPEATED_ROWS = "repeated_rows"
     OVERLAP = "overlap"
     SHORT_HISTORY = "short_history"
+    ZEROS_BEFORE_START = "zeros_before_start"
     DISCONTINUED_SKUS = "discontinued_skus"
     UNKNOWN_SKUS = "unknown_skus"
 

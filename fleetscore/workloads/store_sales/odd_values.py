@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 _ODD_SALES = 8.0  # in logs, 3,000 times the series' mean; real promotions reach 6
+_FEWEST_ZEROS, _CHANCE = 6, 1e-6  # weeks of zero before the first sale, and how likely they may be at least
 _LARGEST_DEAL = 100.0  # as a share in percent; what is more means nothing
 _ODD_PRICE = 10.0  # times beyond all prices before: another unit or currency, or a slipped point
 
@@ -19,6 +20,22 @@ def has_odd_sales(sales: FloatArray) -> NDArray[np.bool_]:
     logs = np.log1p(np.nan_to_num(sales))
     known = np.maximum((~np.isnan(sales)).sum(axis=1), 1)
     return np.asarray(logs.max(axis=1) - logs.sum(axis=1) / known > _ODD_SALES)
+
+
+def has_zeros_before_start(sales: FloatArray) -> NDArray[np.bool_]:
+    """Which series have sales of zero only up to their first sale, for so long as chance does not give by what they
+    sell since: rows of weeks in which they were not on the shelves.
+    """
+    sold = sales > 0
+    first = np.argmax(sold, axis=1)
+    rows = np.flatnonzero(sold.any(axis=1) & (first >= _FEWEST_ZEROS))
+    before = np.arange(sales.shape[1]) < first[rows, None]
+    known, zero = ~np.isnan(sales[rows]), sales[rows] == 0
+    since = (known & ~before).sum(axis=1)
+    rate = ((zero & ~before).sum(axis=1) + 1) / (since + 2)  # of zero, a little above what was seen
+    found = np.zeros(len(sales), bool)
+    found[rows] = rate ** (zero & before).sum(axis=1) < _CHANCE
+    return found
 
 
 def odd_deals(values: FloatArray, store_of: NDArray[np.int64], steps: int) -> NDArray[np.int64]:

@@ -36,7 +36,12 @@ from fleetscore.workloads.store_sales.holiday_weeks import is_known_country
 from fleetscore.workloads.store_sales.input_files import usable_files
 from fleetscore.workloads.store_sales.loading import Span, load_panel
 from fleetscore.workloads.store_sales.model_file import FILE, Fallback, QuantileModel, unpack_model
-from fleetscore.workloads.store_sales.odd_values import has_odd_sales, odd_deals, odd_prices
+from fleetscore.workloads.store_sales.odd_values import (
+    has_odd_sales,
+    has_zeros_before_start,
+    odd_deals,
+    odd_prices,
+)
 from fleetscore.workloads.store_sales.own_forecaster import OwnForecaster
 from fleetscore.workloads.store_sales.panel import FINDINGS, Filled, Panel
 
@@ -65,6 +70,8 @@ _SENTENCES = {
     Cause.REPEATED_ROWS: "rows repeated: counted once",
     Cause.OVERLAP: "rows in both history and future: the history stands before the window, the future from it on",
     Cause.SHORT_HISTORY: "SKUs with too little history: forecast by the fallback, flagged",
+    Cause.ZEROS_BEFORE_START: "SKUs with sales of zero before their first sale: taken as sales, so that forecasts are low; "
+    "leave out rows of weeks in which they were not on the shelves",
     Cause.DISCONTINUED_SKUS: "SKUs with history but no week to forecast: left out",
     Cause.UNKNOWN_SKUS: "SKUs that the model was not trained on: forecast like any other",
 }
@@ -295,6 +302,8 @@ def _counts(
     counts[Cause.ODD_PRICES] = per_store(odd_prices(panel.price, steps))
     counts[Cause.MISSING_COVARIATES] = per_store(predicted.assumed.sum(axis=1) * planned)
     counts[Cause.SHORT_HISTORY] = per_store(predicted.short & planned)
+    started_late = has_zeros_before_start(panel.sales[:, : panel.sales.shape[1] - steps])
+    counts[Cause.ZEROS_BEFORE_START] = per_store(started_late & planned)
     counts[Cause.DISCONTINUED_SKUS] = per_store(known & ~planned)
     if loaded.fallback is not None:
         known_skus = loaded.fallback.skus
