@@ -1,6 +1,7 @@
 """HTTP triggers: routes, keys, the request as the function sees it and the answer as the client does."""
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from devhost.pool import FunctionFailedError
 from devhost.routes import Route, compile_route
 
 _RESERVED = ("admin", "runtime")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # what RFC 9110 calls a token
 _HOP_HEADERS = ("content-length", "transfer-encoding", "connection")
 
 Invoke = Callable[[FunctionInfo, dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -113,13 +115,23 @@ def _payload(request: web.Request, url: str, parameters: dict[str, str], body: b
 def _response(result: dict[str, Any]) -> web.Response:
     if "text" in result:
         return _sniffed(result["text"])
-    if not 100 <= result["status"] <= 999:
-        raise ValueError(f"the function's answer has the status {result['status']}; expected 100 to 999")
-    headers = {key: value for key, value in result["headers"].items() if key.lower() not in _HOP_HEADERS}
-    response = web.Response(status=result["status"], body=result["body"], headers=headers)
+    response = _checked(result["status"], result["body"], result["headers"])
     for cookie in result["cookies"]:
         response.headers.add("Set-Cookie", cookie)
     return response
+
+
+def _checked(status: int, body: bytes, headers: dict[str, str]) -> web.Response:
+    """Return the answer; raises ValueError where clients could not read it, or would wait for another one."""
+    if not 200 <= status <= 999:
+        raise ValueError(f"the function's answer has the status {status}; expected 200 to 999")
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or re.search(r"[\r\n\0]", value):
+            raise ValueError(
+                f"the function's answer has the header {name!r}: {value!r}, which HTTP cannot carry"
+            )
+    kept = {name: value for name, value in headers.items() if name.lower() not in _HOP_HEADERS}
+    return web.Response(status=status, body=body, headers=kept)
 
 
 def _sniffed(text: str) -> web.Response:
@@ -140,7 +152,7 @@ def _from_object(value: dict[str, Any]) -> web.Response:
     default = "text/plain; charset=utf-8" if isinstance(body, str) else "application/json; charset=utf-8"
     if not any(key.lower() == "content-type" for key in headers):
         headers["Content-Type"] = default
-    return web.Response(status=status, body=text.encode(), headers=headers)
+    return _checked(status, text.encode(), headers)
 
 
 def _indented(value: Any) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import requests
 
-_APP = """
+_APP = r"""
+import json
 import os
 import azure.functions as func
 import azure.durable_functions as df
@@ -58,6 +59,13 @@ def deep(x: int) -> list:
 @app.activity_trigger(input_name="x")
 def repeated(x: dict) -> dict:
     return x
+
+@app.route(route="answer/{form}")
+def answer(req):
+    asked = req.get_json()
+    if req.route_params["form"] == "text":
+        return json.dumps({"body": "x", **asked})
+    return func.HttpResponse("x", status_code=asked.get("status", 200), headers=asked.get("headers", {}))
 
 @app.route(route="status/{code:int}")
 def status(req: func.HttpRequest) -> func.HttpResponse:
@@ -172,10 +180,28 @@ def test_functions_receive_lone_surrogates_replaced(host: Any, name: str) -> Non
     assert (status["runtimeStatus"], status["output"]) == ("Completed", shown)
 
 
-@pytest.mark.parametrize("code", [0, 99, 1000, 20_000])
+@pytest.mark.parametrize("code", [0, 99, 100, 103, 1000, 20_000])
 def test_answers_that_are_no_http_become_500(host: Any, code: int) -> None:
-    """A status that HTTP cannot carry is a 500, not an answer that clients cannot read."""
+    """A status that HTTP cannot carry, or that announces another answer, is a 500, not one that clients cannot read."""
     assert requests.get(f"{host.url}/api/status/{code}", timeout=20).status_code == 500
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"headers": {"A b": "c"}},
+        {"headers": {"A\r\nB": "c"}},
+        {"headers": {"": "c"}},
+        {"headers": {"A": "b\r\nC: d"}},
+        {"status": 1000},
+        {"status": 100},
+    ],
+)
+@pytest.mark.parametrize("form", ["response", "text"])
+def test_headers_that_are_no_http_become_500(host: Any, form: str, answer: dict[str, Any]) -> None:
+    """A name or value that HTTP cannot carry is a 500 in both forms of an answer; it broke the connection, or was sent as it was."""
+    asked = requests.post(f"{host.url}/api/answer/{form}", json=answer, timeout=20)
+    assert (asked.status_code, asked.content) == (500, b"")
 
 
 def test_line_breaks_in_paths_reach_the_function(host: Any) -> None:
