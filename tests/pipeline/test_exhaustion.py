@@ -8,14 +8,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import deltalake
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sklearn.linear_model import LinearRegression
 
-from fleetscore.errors import DamagedStateError
+from fleetscore.errors import DamagedStateError, StoreError
 from fleetscore.records import InputFile
 from fleetscore.sources.delta_tables import pin_tables
 from fleetscore.sources.landing import _pump
@@ -136,6 +138,17 @@ def test_a_lack_fails_no_key_that_is_trained() -> None:
     rows = KeyRows(np.zeros((20, 1)), np.arange(20.0), 20)
     with pytest.raises(RuntimeError, match="can't start"):
         fit_key(lacks, rows, ["a"], "predict", None, 10, lambda x: None)
+
+
+def test_an_outage_fails_no_key_that_is_trained() -> None:
+    """A store that does not answer when the model in use is opened fails the attempt: compared with none, any model were better."""
+
+    def unanswered(x: Any) -> None:
+        raise StoreError("The store did not answer.")
+
+    rows = KeyRows(np.zeros((40, 1)), np.arange(40.0), 40)
+    with pytest.raises(StoreError):
+        fit_key(LinearRegression, rows, ["a"], "predict", 0.2, 10, unanswered)
 
 
 def test_a_file_that_asks_for_more_memory_than_there_can_be_is_damaged(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetscore.errors import FleetscoreError
-from fleetscore.exhaustion import raise_lack
+from fleetscore.exhaustion import raise_lack, raise_passing
 from fleetscore.models.importers.estimator_files import of_estimator
 from fleetscore.models.importers.job import compile_proven
 from fleetscore.models.importers.loaded import Way
@@ -55,7 +55,8 @@ def fit_key(
     """Fit the key's model, whatever its library raises; `before` answers holdout rows with the model in
     use, None without one.
 
-    Raises what is said of a lack of memory, threads or handles only: that fails the attempt, not the key.
+    Raises only what passes, a lack of memory, threads or handles, or a store that may answer later: that fails
+    the attempt, not the key.
     """
     if rows.fault:
         return Fitted(Outcome.FAILED, "bad_target", rows.fault)
@@ -71,7 +72,7 @@ def fit_key(
     except MemoryError:
         raise
     except FleetscoreError as error:
-        raise_lack(error)
+        raise_passing(error)
         return Fitted(Outcome.FAILED, error.code, str(error))
     except Exception as error:  # whatever a library raises for this key's rows
         raise_lack(error)
