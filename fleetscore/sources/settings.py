@@ -185,6 +185,8 @@ def read_data_settings(table: Mapping[str, Any], where: str) -> DataSettings:
                 f"{where}: there is no setting {name!r}.", fix=f"Known: {', '.join(known)}.", field=name
             )
     try:
+        if table.get("path") == []:
+            raise ValueError("path is an empty list; name files, or leave the line out")
         return convert_value(table, DataSettings)
     except (msgspec.ValidationError, ValueError) as error:
         raise SettingsError(

@@ -70,3 +70,16 @@ def test_equal_chunks_never_collapse_or_pile_up() -> None:
     sizes = np.bincount(pack_shards(np.full(95, 10 / 95), np.zeros(95), limits))
     assert set(sizes.tolist()) == {9, 10}
     assert len(np.bincount(pack_shards(np.full(5, 1.0), np.zeros(5), limits))) == 5
+
+
+def test_neighbours_stay_together() -> None:
+    """Partitions of uneven size in the order of their names are cut into runs of neighbours, also where memory needs a shard more."""
+    loads = np.random.default_rng(1).lognormal(0, 0.5, 2000)
+    limits = PackingLimits(shard_s=float(loads.sum()) / 10, worth_s=1e-9, parallelism=10)
+    packed = pack_shards(loads, np.zeros(2000), limits)
+    assert (np.diff(packed) >= 0).all() and packed.max() == 9
+    assert np.bincount(packed, loads).max() <= 1.05 * loads.sum() / 10
+    tight = PackingLimits(shard_s=1e9, memory_bytes=float(loads.sum()) / 9.99, worth_s=1e9)
+    packed = pack_shards(loads, loads, tight)
+    assert (np.diff(packed) >= 0).all() and packed.max() == 10
+    assert np.bincount(packed, loads).max() <= tight.memory_bytes

@@ -45,6 +45,7 @@ def test_every_line_is_taken() -> None:
     [
         ({"pth": "x"}, "pth"),
         ({"path": 3}, "path"),
+        ({"path": []}, "path is an empty list"),
         ({"path": "/data/x.csv"}, "path"),
         ({"path": "data/{window:%Q}.csv"}, "%Q"),
         ({"path": "data/{window:noon}.csv"}, "noon"),
