@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetscore.errors import SettingsError
+from fleetscore.sources.patterns import Span
 from fleetscore.sources.records import ColumnKind
 from fleetscore.sources.settings import DataSettings
 from fleetscore.sources.times import TIME
@@ -45,6 +47,27 @@ def aggregate_rows(table: pa.Table, settings: DataSettings, columns: Mapping[str
     return found.select([*(n for n in columns if n in found.column_names)]).sort_by(
         [(n, "ascending") for n in [*keys, time]]
     )
+
+
+def describe_cut_intervals(settings: DataSettings, window: Span) -> list[str]:
+    """What is to be said of intervals that reach over the window's bounds: the window has a part of their
+    readings.
+
+    >>> from fleetscore.windows import Cadence, parse_window
+    >>> day = parse_window("2026-03-04", Cadence.DAY, "Europe/Berlin")
+    >>> describe_cut_intervals(DataSettings(aggregate={"every": "1h", "km": "sum"}), day)
+    []
+    """
+    every_s = settings.every_s
+    cut = [bound for bound in (window.start, window.end) if every_s and bound.timestamp() % every_s]
+    if not cut:
+        return []
+    moments = " and ".join(f"{bound.astimezone(UTC):%Y-%m-%dT%H:%M}Z" for bound in cut)
+    return [
+        f"The window's bounds ({moments}) cut intervals of {settings.aggregate['every']}, which begin at multiples of their length "
+        "since 1970, UTC: the first or last one of each key holds a part of its readings. Take an interval that "
+        "divides the window in its zone, such as 1h, 15min or 1min."
+    ]
 
 
 def _interval_starts(times: pa.ChunkedArray, every_s: int) -> pa.Array:

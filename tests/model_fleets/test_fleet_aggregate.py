@@ -20,13 +20,20 @@ def configure(store: Store, aggregate: str) -> None:
 
 
 def test_a_row_per_interval_is_scored(store: Store) -> None:
-    """Four rows of a local day lie in two days of UTC: two rows a van, with what is kept of each."""
+    """Four rows of a local day lie in two days of UTC: two rows a van, with what is kept of each.
+
+    A remark says that the window cuts both days.
+    """
     configure(store, 'speed = "mean", load_kg = "max", depot = "last"')
     vans = ["VAN-0", "VAN-1"]
     pin_models(store, {van: fitted(at) for at, van in enumerate(vans)})
     store.write("data/telemetry/a.csv", telemetry(vans, 4).to_csv(index=False).encode())
     record = run_window(store, "vans", WINDOW)
     assert record.counts == {"scored": 2}, (record.error, record.remarks)
+    [said] = [remark for remark in record.remarks if "cut intervals" in remark]
+    assert said.startswith(
+        "The window's bounds (2026-11-20T23:00Z and 2026-11-21T23:00Z) cut intervals of 1d"
+    )
     results = read_results(store, read_manifest(store, "vans", WINDOW))
     assert results.num_rows == 4
     assert set(results["depot"].to_pylist()) <= {"depot-0", "depot-1"}

@@ -14,6 +14,7 @@ from fleetscore.exhaustion import raise_passing
 from fleetscore.models.packs.bundle import Bundle
 from fleetscore.records import InputFile, Outcome
 from fleetscore.sources import TimeRange, find_inputs
+from fleetscore.sources.aggregating import describe_cut_intervals
 from fleetscore.workload import Partitions, Remark, RunContext
 from fleetscore.workloads.models.bundles import find_bundle
 from fleetscore.workloads.models.expected import expected_partitions, shared_keys
@@ -52,6 +53,7 @@ def discover_window(run: RunContext) -> Partitions:
         table = _refused(table, distrust)
     remarks = (
         *describe_code(run.workload, settings, bundles.get(run.pins.current)),
+        *describe_cut_intervals(settings.source, span),
         *bundles.by_key.remarks(),
         *(Remark("passed_over", text) for text in found.remarks),
         *(Remark("rejected_rows", text) for text in counts.remarks),
