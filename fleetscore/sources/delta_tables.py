@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fleetscore.errors import FleetscoreError, InputError
-from fleetscore.exhaustion import raise_passing
+from fleetscore.exhaustion import raise_lack, raise_passing
 from fleetscore.records import InputFile
 from fleetscore.sources.patterns import Pattern
 from fleetscore.sources.records import PassedOver
@@ -148,7 +148,7 @@ def _check_features(root: str, table: Any) -> None:
     mapping = settings.get("delta.columnMapping.mode", "none")
     wrong = sorted(features - _READ_RIGHTLY)
     wrong += [f"column mapping (mode {mapping})"] if mapping != "none" else []
-    wrong += ["deletion vectors"] if _has_deletion_vectors(features, settings) else []
+    wrong += ["deletion vectors"] if _has_deletion_vectors(table, features, settings) else []
     if wrong:
         raise InputError(
             f"The Delta table {root} uses {', '.join(wrong)}, which would be read wrongly.",
@@ -158,10 +158,19 @@ def _check_features(root: str, table: Any) -> None:
         )
 
 
-def _has_deletion_vectors(features: set[str], settings: Any) -> bool:
-    """Whether rows of live files may be deleted without their files having been written anew."""
+def _has_deletion_vectors(table: Any, features: set[str], settings: Any) -> bool:
+    """Whether rows of live files are deleted without their files having been written anew; a vector that
+    lies in a file of its own cannot be opened here, which says the same.
+    """
     enabled = str(settings.get("delta.enableDeletionVectors", "")).lower() == "true"
-    return enabled or "deletionVectors" in features
+    if not enabled and "deletionVectors" not in features:
+        return False
+    try:
+        found: pa.Table = pa.table(table.deletion_vectors().read_all())
+    except Exception as error:
+        raise_lack(error)
+        return True
+    return len(found) > 0
 
 
 @contextlib.contextmanager

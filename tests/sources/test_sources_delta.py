@@ -139,6 +139,37 @@ def test_a_table_beside_the_pattern_is_told(store: Store, root: Path) -> None:
     assert [passed.path for passed in listing.passed_over if passed.needs_attention] == ["data/lake/readings"]
 
 
+MAY_DELETE = {
+    "minReaderVersion": 3,
+    "minWriterVersion": 7,
+    "readerFeatures": ["deletionVectors"],
+    "writerFeatures": ["deletionVectors"],
+}
+INLINE = {
+    "storageType": "i",
+    "pathOrInlineDv": "^Bg9^0rr910000000000iXQKl0rr91000005c8Xg0rr91",
+    "sizeInBytes": 34,
+    "cardinality": 1,
+}
+"""The second row of a file, as a bitmap in base 85."""
+
+IN_A_FILE = {
+    "storageType": "u",
+    "pathOrInlineDv": "vBn[lx{q8@P<9BNH/isA",
+    "offset": 1,
+    "sizeInBytes": 40,
+    "cardinality": 1,
+}
+
+
+def test_a_table_that_may_have_deletion_vectors_and_has_none_is_read(store: Store, root: Path) -> None:
+    """The feature alone, as Databricks turns it on for new tables, refuses no table."""
+    write(root, TABLE)
+    with_log(root, protocol=MAY_DELETE, metaData={"configuration": {"delta.enableDeletionVectors": "true"}})
+    listing = list_inputs(store, DECLARED, HOUR)
+    assert [row["km"] for row in rows(store, listing, DECLARED)] == [1.5, 2.0]
+
+
 def _mapped(schema: str) -> str:
     """The table's schema with the names and numbers that column mapping gives to columns."""
     parsed = json.loads(schema)
@@ -166,8 +197,8 @@ def with_log(root: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"protocol": {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["deletionVectors"],
-                       "writerFeatures": ["deletionVectors"]}}, "deletion vectors"),
+        ({"protocol": MAY_DELETE, "add": {"deletionVector": INLINE}}, "deletion vectors"),
+        ({"protocol": MAY_DELETE, "add": {"deletionVector": IN_A_FILE}}, "deletion vectors"),
         ({"protocol": {"minReaderVersion": 2, "minWriterVersion": 5},
           "metaData": {"configuration": {"delta.columnMapping.mode": "name"}}}, "column mapping"),
         ({"protocol": {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["variantType"],
