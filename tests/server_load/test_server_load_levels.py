@@ -17,6 +17,7 @@ from fleetscore.workloads.server_load.features import (
     build_weekly_features,
 )
 from fleetscore.workloads.server_load.level_features import LEVEL_FEATURES, build_level_features
+from fleetscore.workloads.server_load.load_answers import load_of_raw
 from fleetscore.workloads.server_load.load_quantiles import fit_load, predict_load
 from fleetscore.workloads.server_load.medians import (
     extremes_of_weeks,
@@ -25,7 +26,7 @@ from fleetscore.workloads.server_load.medians import (
     order_weeks,
 )
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
-from fleetscore.workloads.server_load.trees import load_trees, predict
+from fleetscore.workloads.server_load.trees import load_trees, predict, predict_raw
 from fleetscore.workloads.server_load.week_features import Meaning, build_week_features
 
 _FIRST = 413_376  # 2017-02-27T00, a Monday without a holiday in the weeks after it
@@ -163,6 +164,32 @@ def test_all_features_are_those_of_their_parts() -> None:
         weekly = build_weekly_features(history, at, _MEANING)
         np.testing.assert_array_equal(weekly, found[:, : len(WEEKLY_FEATURES)])
         assert weekly.shape[1] > len(FEATURES)
+
+
+def test_the_upper_quantile_holds_a_new_level_from_its_second_day_on() -> None:
+    """A day after 250 were added, three quarters of the hours are at most `load_q90`; the median, and the upper quantile
+    of a server that did not move, or whose last day was lower, are those of the trees alone.
+    """
+    settings = ServerLoadSettings()
+    trees = fit_load(usual_examples(8, settings), settings)
+    load = np.repeat(make_load(), 3, axis=0) * np.random.default_rng(7).uniform(0.8, 1.2, (3, _DAYS * 24))
+    load[1, 31 * 24 :] += 250
+    load[2, 31 * 24 :] *= 0.2
+    moment = 32 * 24
+    server, ahead = np.repeat(np.arange(3), 48), np.tile(np.arange(48), 3)
+    at = (server, _FIRST + moment + ahead, np.full(144, _FIRST + moment))
+    known = load[:, :moment]
+    history = LoadHistory(("a", "b", "c"), _FIRST, known, np.full((3, 32, 8), np.nan))
+    features = build_all_features(history, at, _MEANING)
+    said = predict_load(trees, features).reshape(3, 48, 2)
+    plain = load_of_raw(
+        predict_raw(trees, features), features[:, ALL_FEATURES.index("expectedLevel")]
+    ).reshape(3, 48, 2)
+    np.testing.assert_array_equal(said[:, :, 0], plain[:, :, 0])
+    np.testing.assert_array_equal(said[[0, 2]], plain[[0, 2]])
+    at_most = load[1, moment : moment + 48] <= said[1, :, 1].T
+    before = load[1, moment : moment + 48] <= plain[1, :, 1].T
+    assert at_most.mean() >= 0.75 > 0.25 > before.mean(), (at_most.mean(), before.mean())
 
 
 def test_a_model_of_an_earlier_version_answers_as_it_did() -> None:

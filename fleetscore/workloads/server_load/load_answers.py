@@ -15,7 +15,7 @@ _EXPECTED_LEVEL, _EXPECTED_LOAD = "expectedLevel", "expectedLoad"
 
 _NORMAL_UPPER = 1.2815515655446004  # nine tenths of a standard normal lie below it
 _LEAST_SPREAD = 1e-3
-_MOST_LOG = 60.0  # a load beyond e^60 is none
+MOST_LOG = 60.0  # a load beyond e^60 is none
 
 
 def expected_of(names: Sequence[str], features: Any) -> Any:
@@ -32,7 +32,7 @@ def name_of_expected(names: Sequence[str]) -> str:
 
 def load_of_raw(raw: Any, expected: Any) -> Any:
     """float64 (rows, LOAD_QUANTILES) of peak load from the trees' raw answers (rows, 3)."""
-    return np.expm1(np.clip(_log_quantiles(raw, expected), 0.0, _MOST_LOG))
+    return np.expm1(np.clip(_log_quantiles(raw, expected), 0.0, MOST_LOG))
 
 
 def chances_of_load(raw: Any, expected: Any, limits: tuple[float, float]) -> Any:

@@ -12,7 +12,12 @@ from fleetscore.workloads.server_load.calendar_features import CALENDAR
 from fleetscore.workloads.server_load.examples import SEED, Examples, columns_to_learn
 from fleetscore.workloads.server_load.features import ALL_FEATURES
 from fleetscore.workloads.server_load.level_features import LEVEL_FEATURES
-from fleetscore.workloads.server_load.load_answers import LOAD_QUANTILES, expected_of, load_of_raw
+from fleetscore.workloads.server_load.load_answers import (
+    LOAD_QUANTILES,
+    MOST_LOG,
+    expected_of,
+    load_of_raw,
+)
 from fleetscore.workloads.server_load.settings import ServerLoadSettings
 from fleetscore.workloads.server_load.trees import ModelFacts, Trees, pack_load, predict_raw
 
@@ -20,6 +25,8 @@ LOAD_FILE = "load.npz"
 """In a model set: the trees of the quantiles. Sets of earlier versions have none."""
 
 _FEWEST_ROWS = 100
+_OF_LAST_DAY = ("expectedLevel", "offLastDay", "moveOffDay", "levelSpread")
+_FAR = 3.0  # spreads that an hour, and those around it, hardly move by chance
 _LEARNED = (*LEVEL_FEATURES, *CALENDAR, "hoursAhead", "weekHourCount")
 _UNLEARNED = [place for place, name in enumerate(ALL_FEATURES) if name not in _LEARNED]
 
@@ -63,7 +70,22 @@ def predict_load(trees: Trees | None, features: Any) -> Any:
     """
     if trees is None:
         return np.full((len(features), len(LOAD_QUANTILES)), np.nan)
-    return load_of_raw(predict_raw(trees, features), expected_of(trees.facts.features, features))
+    load = load_of_raw(predict_raw(trees, features), expected_of(trees.facts.features, features))
+    if "moveOffDay" in trees.facts.features:
+        load[:, -1] = np.fmax(load[:, -1], _last_day_again(features))
+    return load
+
+
+def _last_day_again(features: Any) -> Any:
+    """The load that the upper quantile is at least: that of the hour on the last day, and the usual spread above
+    it, where the last day was far above the days before at this hour and those around; NaN elsewhere.
+
+    Trees learn little of moves that few servers make. Whether the last day was a strange one or the first of a
+    new level, nobody knows yet; the upper quantile holds both.
+    """
+    expected, last, move, spread = (features[:, ALL_FEATURES.index(name)] for name in _OF_LAST_DAY)
+    again = np.expm1(np.clip(expected + last + spread, 0.0, MOST_LOG))
+    return np.where(move > _FAR * spread, again, np.nan)
 
 
 def measure_load(trees: Trees | None, unseen: Examples) -> dict[str, float]:
