@@ -28,6 +28,7 @@ TOGETHER_LEAST of them.
 
 TOGETHER_LEAST = 3
 _LONGEST_SPAN = timedelta(days=92)
+_LONGEST_EVENT = timedelta(days=1)  # one that went on after `since` may have had its peak so long before
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +201,11 @@ def _of_workload(
         return [], None
     # of another length than those to come, where the setting was changed since
     newest, oldest = (parse_key(key, kind.zone) for key in (latest.window, latest.first))
-    since = _looked_from(begin, newest.end)
-    first = window_at(since, newest.cadence, newest.zone)
+    since, gap = _looked_from(begin, newest.end), kind.event_gap()
+    first = window_at(since - _LONGEST_EVENT - gap, newest.cadence, newest.zone)
     if oldest.cadence is newest.cadence:
         first = max(first, oldest)
     states = _read_states(store, name, first, newest, unread)
-    gap = kind.event_gap()
     acts = [act for act in list_mutes(store, name, now) if act.covers(CAUSE) or act.normal]
     events = [_newest_state(rows, newest.end - gap, acts) for rows in states.values()]
     chosen = [event for event in events if event.end >= since and device in ("", event.group)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from fleetscore.errors import InputError, MissingBlobError
-from fleetscore.operations.anomalies import CAUSE, Anomaly, list_anomalies
+from fleetscore.operations.anomalies import CAUSE, Anomaly, Incident, list_anomalies
 from fleetscore.operations.attention.mutes import Mute, escape_key, mute
 from fleetscore.runs.normal_marks import NormalEvent
 from fleetscore.store.base import Store
@@ -45,17 +45,26 @@ def request_mute(
 
 
 def _find_events(store: Store, workload: str, wanted: str, now: datetime) -> Sequence[Anomaly]:
-    """The events of the incident with that id, or else the one event with it."""
+    """The events of the incident with that id; or those of one device within it, whose first has the id, as a
+    list of that device's shows them; or else the one event with it.
+    """
     since = _search_from(wanted)
     incidents = list_anomalies(store, now, workload=workload, since=since.isoformat()).incidents
     whole = next((one.events for one in incidents if one.incident == wanted), ())
-    found = whole or [event for one in incidents for event in one.events if event.event == wanted]
+    found = whole or next((own for one in incidents if (own := _of_device(one, wanted))), ())
     if not found:
         raise MissingBlobError(
             f"{workload} has no incident {wanted[:200]!r}.", fix=f"List them: fleetscore anomalies --workload {workload} --json.",
             code="no_incident", field="normal",
         )  # fmt: skip
     return found
+
+
+def _of_device(incident: Incident, wanted: str) -> tuple[Anomaly, ...]:
+    """The events of the incident that are of the event's device, where it is the first of them; else itself."""
+    named = tuple(event for event in incident.events if event.event == wanted)
+    own = tuple(event for event in incident.events if named and event.group == named[0].group)
+    return own if own and own[0].event == wanted and len(incident.groups) > 1 else named
 
 
 def _search_from(event: str) -> datetime:

@@ -28,7 +28,7 @@ from fleetscore.operations.anomalies import Anomaly, AnomalyReport, group_incide
 from fleetscore.operations.attention.mutes import list_mutes, mute
 from fleetscore.operations.doctor.checks import examine
 from fleetscore.operations.housekeeping import sweep
-from fleetscore.operations.normal_incidents import request_mute
+from fleetscore.operations.normal_incidents import _of_device, request_mute
 from fleetscore.operations.notices.ended_runs import notices_of
 from fleetscore.operations.table_sync import repair_tables, sync_tables, windows_without_events
 from fleetscore.pipeline.local import run_training, run_window
@@ -241,6 +241,18 @@ def test_since_and_device_restrict(folder: Path) -> None:
         list_anomalies(store, NOW, workload="server_load")
 
 
+def test_an_event_that_began_before_since_keeps_its_peak(folder: Path) -> None:
+    """Of an event that went on after `since`, peak and value are those of its worst reading, whenever it was."""
+    store = open_store(str(folder))
+    (whole,) = list_anomalies(store, NOW).incidents
+    (later,) = list_anomalies(store, NOW, since=SPIKE.next().start.isoformat()).incidents
+    peaks = {event.event: (event.peak, event.value, event.severity) for event in whole.events}
+    assert later.events and all(
+        (event.peak, event.value, event.severity) == peaks[event.event] for event in later.events
+    )
+    assert min(event.peak for event in later.events) < SPIKE.next().start
+
+
 def test_a_device_that_there_is_not_is_refused(folder: Path) -> None:
     """A name that no partition of the newest window begins with is an InputError with those like it; without windows none is."""
     store = open_store(str(folder))
@@ -407,6 +419,16 @@ def event(group: str, minute: int, length: int = 5, sensor: str = "a") -> Anomal
     return Anomaly(
         f"{name}@{minute}", name, group, start, end, False, 1, 3.0, start, 1.0, 0.0, 0.5, "median", "w"
     )
+
+
+def test_a_device_s_part_of_an_outage_is_named_by_its_first_event() -> None:
+    """The id that a list of one device shows means all its events of the outage, the id of a later one that one alone."""
+    parts = [event("a", 0), event("b", 1), event("b", 3, sensor="z"), event("c", 2)]
+    (outage,) = group_incidents("w", parts, timedelta(hours=2))
+    first, second = parts[1].event, parts[2].event
+    assert [one.event for one in _of_device(outage, first)] == [first, second]
+    assert [one.event for one in _of_device(outage, second)] == [second]
+    assert not _of_device(outage, "b/a@9")
 
 
 def test_many_devices_at_once_are_one_incident() -> None:
