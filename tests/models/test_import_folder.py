@@ -16,12 +16,14 @@ from typing import Any
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import skops.io
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingRegressor, IsolationForest, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from fleetscore.errors import InputError
 from fleetscore.models.importers.folder import Imported, ImportOptions, import_models
@@ -292,6 +294,19 @@ def test_a_manifest_of_another_form_is_refused_with_the_form(
         list_source_models(tmp_path, manifest=tmp_path / "of_vans.csv")
     assert f"of_vans.csv {said}" in caught.value.message
     assert fix in caught.value.fix
+
+
+def test_a_model_of_texts_is_refused_as_that_and_not_as_damaged(tmp_path: Path) -> None:
+    """A pipeline that encodes a column of texts is whole; the refusal has the library's words and says what to do."""
+    frame = pd.DataFrame({"mode": ["A", "B"] * 20, "flow": np.arange(40.0)})
+    encoder = ColumnTransformer([("texts", OneHotEncoder(), ["mode"]), ("numbers", "passthrough", ["flow"])])
+    model = make_pipeline(encoder, Ridge()).fit(frame, frame.flow)
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(model))
+    (one,) = import_models(tmp_path, options=TRUSTED)
+    assert one.refusal is not None
+    assert one.refusal.code == "not_proven"
+    assert "does not answer rows of numbers: ValueError" in one.refusal.message
+    assert "encode texts" in one.refusal.fix
 
 
 def test_models_that_a_manifest_does_not_name_are_listed(tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ _EXPORT_AGAIN = (
     "Export the graph again: it takes any number of rows as one matrix, or columns, and answers floats."
 )
 
+_TEXTS = "Features are numbers: encode texts before the model, or call it from a function of your own (score in [models])."
+
 _warm: set[str] = set()
 
 
@@ -84,7 +86,7 @@ def _imported(request: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
         return keep_object(path, trusted=bool(request["trusted"]))
     loaded = load_model(path, detect_format(path), trusted=bool(request["trusted"]))
     with trusted_models() if request["trusted"] else nullcontext():
-        compiled, proof = compile_proven(loaded, request)
+        compiled, proof = _tried(loaded, request)
     facts = compiled.facts
     card = {
         "model": loaded.description,
@@ -98,6 +100,21 @@ def _imported(request: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
     }
     header = {"code": "", "card": card, "proof": asdict(proof)}
     return header, pack_class(compiled.family).join([compiled]).to_bytes()
+
+
+def _tried(loaded: LoadedModel, request: Mapping[str, Any]) -> tuple[CompiledModel, Proof]:
+    """As `compile_proven`; what the library says against numbers is a reason of its own, not a damaged file."""
+    try:
+        return compile_proven(loaded, request)
+    except (FleetscoreError, Unsupported, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {str(error)[:_REASON_LIMIT]}".rstrip(".")
+        raise ModelError(
+            f"The model ({loaded.description}) does not answer rows of numbers: {said}.",
+            fix=_TEXTS,
+            code="not_proven",
+        ) from error
 
 
 def load_model(path: Path, kind: Format, *, trusted: bool) -> LoadedModel:
