@@ -66,7 +66,7 @@ def _resumable(what: str, resume: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise Interrupted(
-            f"Stopped following {what}. Nothing is lost: what is scored stays scored.\nContinue: {resume}"
+            f"Stopped following {what}. Nothing is lost: what is done stays done.\nContinue: {resume}"
         ) from None
 
 

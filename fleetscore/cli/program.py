@@ -114,7 +114,7 @@ def _output_failed(error: OSError) -> int:
         place = f" ({error.filename})" if error.filename else ""
         _print_error(
             f"Error: The disk is full{place}.",
-            "Make room, then repeat the command: what is scored stays scored.",
+            "Make room, then repeat the command: what is done stays done.",
         )
     else:
         _print_error(f"Error: Standard output cannot be written: {error.strerror or error}.", "")

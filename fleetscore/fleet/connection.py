@@ -40,7 +40,7 @@ class Connection:
         if len(self._starts) > _MAX_STARTS:
             raise CapacityError(
                 f"The local host died {len(self._starts)} times within {_WITHIN_S:.0f} s.",
-                fix=f"See why at the end of {self._host.folder / 'host.log'}. Nothing is lost: what is scored stays scored.",
+                fix=f"See why at the end of {self._host.folder / 'host.log'}. Nothing is lost: what is done stays done.",
             )
         self._app = _app_at(url)
 
