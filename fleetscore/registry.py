@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetscore.errors import FleetscoreError, InputError, SettingsError
+from fleetscore.exhaustion import raise_passing
 from fleetscore.schedules import Schedule, parse_schedule
 from fleetscore.schemas import DRIFTED
 from fleetscore.settings import (
@@ -177,9 +178,7 @@ def read_policy(store: Store, workload: str) -> RunPolicy:
 
 
 def check_new_name(store: Store, name: str) -> None:
-    """InputError unless a further workload can have the name: one of no kind's own workload, and not of
-    another file.
-    """
+    """InputError unless a further workload can have the name: one of no kind's own, and of no file."""
     _check_name(name)
     if name in RESERVED or name in _without_file() or name in kind_names():
         raise InputError(
@@ -224,7 +223,7 @@ def _check_known(store: Store, name: str) -> None:
 
 
 def _examine(name: str, read: Callable[[], Mapping[str, Any]]) -> KnownWorkload:
-    """The workload of that name as its settings file and its kind's code have it."""
+    """The workload of that name as its settings file and its kind's code have it; raises what passes."""
     path, named = workload_settings_path(name), ""
     try:
         _check_name(name)
@@ -232,6 +231,7 @@ def _examine(name: str, read: Callable[[], Mapping[str, Any]]) -> KnownWorkload:
         named = _kind_of(name, tables)
         kind = _kind_in(name, tables)
     except FleetscoreError as error:
+        raise_passing(error)
         return KnownWorkload(name, named, None, reason=error.message, fix=error.fix, field=error.field or "")
     try:
         check_settings(tables, kind.settings_type, kind.run_defaults, path)

@@ -144,11 +144,9 @@ def _held_back(store: Store, request: RunRequest, collected: Collected) -> str:
     """
     known = find_workload(store, request.workload)
     kind: object = known.workload
-    if not isinstance(kind, ChecksResults):
-        return ""
-    if known.reason:
+    if known.reason and (kind is None or isinstance(kind, ChecksResults)):
         return f"The checks before publishing cannot be read: {known.reason}"
-    return kind.check_results(open_run(store, request), collected)
+    return kind.check_results(open_run(store, request), collected) if isinstance(kind, ChecksResults) else ""
 
 
 def _store_models(run: RunContext, request: RunRequest) -> str:

@@ -8,13 +8,14 @@ import pyarrow as pa
 import pytest
 
 from fleetscore.capabilities import Judges, Trains, require
-from fleetscore.errors import InputError, SettingsError
+from fleetscore.errors import InputError, SettingsError, StoreError
 from fleetscore.models.pins import read_pins
 from fleetscore.operations.known_workloads import find_named
 from fleetscore.operations.watchdog import find_trouble
 from fleetscore.pipeline.local import run_window
 from fleetscore.registry import (
     _installed,
+    find_workload,
     find_workloads,
     get_workload,
     kind_names,
@@ -162,6 +163,34 @@ def test_a_broken_workload_costs_only_itself(store: Store, fleets: Any) -> None:
     assert "Convert an older kind" in found["old"].fix
     told = {notice.workload for notice in find_trouble(store, _now()) if notice.kind == "workload_broken"}
     assert told == set(BROKEN)
+
+
+class Unanswering:
+    """A store that does not answer for one path."""
+
+    def __init__(self, store: Store, path: str, error: StoreError) -> None:
+        self.store, self.path, self.error = store, path, error
+
+    def read(self, path: str) -> bytes:
+        """Read, or raise."""
+        if path == self.path:
+            raise self.error
+        return self.store.read(path)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+
+def test_a_workload_is_not_broken_because_the_store_does_not_answer(store: Store) -> None:
+    """An outage is raised, so that what asked asks again: called broken, a workload would be published without its checks, and
+    somebody told; a file that stays unreadable is broken."""
+    store.write("settings/pumps.toml", b'kind = "toy"')
+    outage: Any = Unanswering(store, "settings/pumps.toml", StoreError("It did not answer."))
+    with pytest.raises(StoreError, match="did not answer"):
+        find_workload(outage, "pumps")
+    lasting: Any = Unanswering(store, "settings/pumps.toml", StoreError("Denied.", retry=False))
+    assert find_workload(lasting, "pumps").reason
+    assert not find_workload(store, "pumps").reason
 
 
 def test_a_class_of_the_older_form_is_named_with_the_page_that_converts_it(
