@@ -30,6 +30,15 @@ _POSTGRES_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"
 _LOST = re.compile(r"08...|57P0.|53...|40001|40P01|55P03")
 """Connections, shutdowns, too few resources, conflicts with other sessions: another try may succeed."""
 
+_REFUSED = re.compile(
+    r"authentication|password|access token|login failed|no pg_hba.conf entry", re.IGNORECASE
+)
+_REACH = "Check that the server runs and that the app may reach it; a run tries again by itself."
+_SIGN_IN = (
+    "The server does not accept who signs in: give the connection a user, and a password that is right, or the app's "
+    "identity a role in the database; a run tries again by itself, each time with a new token."
+)
+
 _SECRETS = re.compile(
     r"(?:password|pwd|accesstoken|uid|user)\s*=\s*('[^']*'|\{(?:[^}]|\}\})*\}|[^;\s&]+)", re.IGNORECASE
 )
@@ -224,7 +233,7 @@ def _explained(connection: Connection) -> Iterator[None]:
         if is_lost(error):
             raise SourceError(
                 f"The database of {connection.variable} cannot be read: {shown(connection, error)}",
-                fix="Check that the server runs and that the app may reach it; a run tries again by itself.",
+                fix=_SIGN_IN if _REFUSED.search(str(error)) else _REACH,
                 field="database",
                 code="database_failed",
             ) from None

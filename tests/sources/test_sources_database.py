@@ -244,13 +244,29 @@ def test_a_server_that_stops_under_a_landing_leaves_nothing(
 def test_a_connection_at_fault_is_told_without_its_secret(
     store: Store, trips: PostgresServer, monkeypatch: pytest.MonkeyPatch, text: str, error: type[Exception]
 ) -> None:
-    """The variable is named, what it holds is not."""
+    """The variable is named, what it holds is not; a password that is refused has other advice than a server that is down."""
     monkeypatch.setenv(VARIABLE, text.format(port=trips.port))
     with pytest.raises(error) as caught:
         land(store, settings(), "vans", HOUR)
     assert VARIABLE in str(caught.value)
+    assert ("who signs in" in caught.value.fix) == ("falsch" in text)
     assert "geheim" not in str(caught.value)
     assert stored(store) == []
+
+
+def test_a_token_that_expired_is_got_anew(
+    store: Store, trips: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try to connect requests a token of its own: one that the server refuses costs a try, no landing."""
+    tokens = iter(["expired", "geheim"])
+    named = f"postgresql://fleet@127.0.0.1:{trips.port}/postgres"
+    monkeypatch.setenv(VARIABLE, named)
+    monkeypatch.setattr(
+        "fleetscore.sources.databases.with_token",
+        lambda connection: connection.text.replace("@", f":{next(tokens)}@", 1),
+    )
+    assert land(store, settings(), "vans", HOUR).rows == 60
+    assert list(tokens) == []
 
 
 def test_late_rows_are_noticed_and_landed_anew(store: Store, trips: PostgresServer) -> None:
