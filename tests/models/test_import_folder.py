@@ -272,6 +272,16 @@ def test_a_manifest_gives_keys_and_its_mistakes_are_named_by_line(tmp_path: Path
         list_source_models(tmp_path)
 
 
+def test_a_line_of_a_manifest_with_a_comma_too_many_is_refused(tmp_path: Path) -> None:
+    """Of a file name with a comma that is not quoted the first half may be another model's file; in quotes it is taken."""
+    for name in ("a", "a,b.pkl"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "keys.csv").write_text('key,file\n1,a,b.pkl\n2,"a,b.pkl"\n')
+    refused, taken = list_source_models(tmp_path)
+    assert "Line 2 of keys.csv has more cells than the first line" in str(refused.refusal)
+    assert (taken.key, taken.name, taken.refusal) == ("2", "a,b.pkl", None)
+
+
 @pytest.mark.parametrize(
     ("manifest", "said", "fix"),
     [

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from fleetscore.errors import InputError, ModelError
@@ -217,13 +218,15 @@ def _by_manifest(source: Path, manifest: Path, takes_all: bool) -> list[SourceMo
 
 
 def _listed(
-    source: Path, manifest: Path, line: int, row: dict[str, str | None], takes_all: bool
+    source: Path, manifest: Path, line: int, row: dict[str | Any, str | Any], takes_all: bool
 ) -> SourceModel:
     name, key = row["file"] or "", row["key"]
     path = source / name
     listed = SourceModel(name, path, key or "")
     where = f"Line {line} of {manifest.name}"
-    if key is None or not name or not (key or takes_all):
+    if None in row:  # where the reader puts cells beyond the first line's
+        problem = f"{where} has more cells than the first line; a name with a comma stands in quotes."
+    elif key is None or not name or not (key or takes_all):
         problem = f"{where} has no key or no file."
     elif not path.resolve().is_relative_to(source.resolve()):
         problem = f"{where} names a file outside the folder."

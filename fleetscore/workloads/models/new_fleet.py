@@ -213,9 +213,11 @@ def _path(asked: NewFleet, data: DataGuess, time: TimeGuess | None, zone: str) -
         return Guess("path", prefix + narrowed, "sure", "the files' names hold the date of their rows")
     if _GLOB & set(asked.data):
         return Guess("path", prefix + data.pattern, "given", "as --data says")
-    return Guess(
-        "path", prefix + data.pattern, "sure", f"{len(data.files)} files; a window reads all of them"
-    )
+    return Guess("path", prefix + data.pattern, "sure", f"a window reads {_count(data.files)}")
+
+
+def _count(files: Sequence[object]) -> str:
+    return "the one file" if len(files) == 1 else f"all {len(files):,} files"
 
 
 def _time_guess(asked: NewFleet, time: TimeGuess) -> Guess:
