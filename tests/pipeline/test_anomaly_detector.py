@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -206,15 +206,19 @@ def test_series_out_of_order_or_off_the_grid_is_refused() -> None:
     assert refused.value.code == "RequiredGranularity"
 
 
-def test_the_largest_series_takes_less_than_a_fifth_of_a_second() -> None:
-    """8,640 points are answered in under 200 ms of processor time, once warm."""
+@pytest.mark.parametrize("period", [288, 4000])
+@pytest.mark.parametrize("detect", [detect_entire, detect_last, detect_change_points])
+def test_the_largest_series_takes_less_than_a_fifth_of_a_second(
+    detect: Callable[[bytes], dict[str, Any]], period: int
+) -> None:
+    """8,640 points are answered in under 200 ms of processor time, once warm, however long their period is."""
     count = 8640
-    values = (
-        50 + 10 * np.sin(2 * np.pi * np.arange(count) / 288) + np.random.default_rng(0).normal(0, 1, count)
-    )
-    body = sent(values, timedelta(minutes=5), granularity="minutely", customInterval=5)
-    detect_entire(body)
+    noise = np.random.default_rng(0).normal(0, 1, count)
+    values = 50 + 10 * np.sin(2 * np.pi * np.arange(count) / period) + noise
+    given = {} if period == 288 else {"period": period}
+    body = sent(values, timedelta(minutes=5), granularity="minutely", customInterval=5, **given)
+    detect(body)
     started = time.process_time()
-    found = detect_entire(body)
+    found = detect(body)
     assert time.process_time() - started < 0.2
-    assert found["period"] == 288
+    assert found["period"] == period
