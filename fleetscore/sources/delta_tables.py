@@ -102,7 +102,11 @@ def pin_tables(
             raise_passing(error)
             yield PassedOver(name, error.code, f"{error.message} {error.fix}".strip(), True)
         else:
-            yield InputFile(name, str(snapshot.version), snapshot.size_bytes, "delta")
+            columns, _ = pattern.match(name) or (
+                {},
+                (),
+            )  # where the pattern names the table and not its files
+            yield InputFile(name, str(snapshot.version), snapshot.size_bytes, "delta", columns)
 
 
 def open_snapshot(store: Store, root: str, version: int | None) -> Snapshot:

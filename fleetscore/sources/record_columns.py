@@ -84,4 +84,5 @@ def _text(value: Any) -> str | None:
         return value.decode(errors="backslashreplace")  # so that no two become one
     if isinstance(value, float) and value.is_integer():  # as in a column of numbers alone, where 7.0 is 7
         return str(int(value))
-    return msgspec.json.encode(value).decode()
+    plain = msgspec.to_builtins(value)  # a decimal or a time is text then, without quotes
+    return plain if isinstance(plain, str) else msgspec.json.encode(plain).decode()

@@ -5,6 +5,7 @@ event.
 import base64
 import copy
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -159,6 +160,19 @@ def test_binary_properties_are_text_with_escapes(store: Store) -> None:
         columns={"tag": "Properties.tag"},
     )
     assert reading.table["tag"].to_pylist() == ["\\xfe", "\\xff", "a"]
+
+
+def test_a_field_of_numbers_and_decimals_is_numbers(store: Store) -> None:
+    """A union of both, as schemas that changed have, is read value by value."""
+    decimal = {"type": "bytes", "logicalType": "decimal", "precision": 6, "scale": 2}
+    fields = [{"name": name, "type": "string"} for name in ("ts", "van")]
+    fields.append({"name": "km", "type": ["double", decimal]})
+    records = [{"ts": "2026-03-04T10:00:00Z", "van": "NA", "km": km} for km in (1.5, Decimal("2.50"))]
+    path = "ns/hub/0/2026/03/04/10/05/00.avro"
+    schema = {"type": "record", "name": "r", "fields": fields}
+    reading = read(store, {path: captured(records, schema=schema)}, format="avro")
+    assert reading.rows[path].rejected == {}
+    assert reading.table["km"].to_pylist() == [1.5, 2.5]
 
 
 def test_other_avro_is_no_capture(store: Store) -> None:

@@ -291,6 +291,13 @@ def test_a_file_that_a_vacuum_took_is_named(store: Store, root: Path) -> None:
     )
 
 
+def test_a_table_takes_columns_from_its_path(store: Store, root: Path) -> None:
+    """A table for each van, whose name stands in the folder's alone."""
+    write(root.parent / "NA", TABLE.drop_columns(["van"]))
+    named = DataSettings(path="data/lake/{van}", format="delta")
+    assert [row["van"] for row in rows(store, list_inputs(store, named, HOUR), named)] == ["NA", "NA"]
+
+
 def test_a_long_log_is_read_from_its_newest_whole_checkpoint_on(
     store: Store, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
