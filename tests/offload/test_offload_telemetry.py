@@ -42,17 +42,9 @@ def planned(store: Store) -> Store:
     return store
 
 
-PATIENT = """
-import runpy, worker_image.attempt_telemetry
-worker_image.attempt_telemetry.PATIENCE_S = 60.0
-runpy.run_module("worker_image", run_name="__main__", alter_sys=True)
-"""
-"""A worker that waits a minute for its telemetry: on a busy machine the imports alone take its four seconds."""
-
-
 def patient_worker(store: Store, **environment: str) -> "subprocess.Popen[str]":
     """A worker of the run's shard that sends what it has to send, however long that takes here."""
-    return start(store, ["-c", PATIENT], environment)
+    return start(store, [str(HERE / "patient_worker.py")], environment)
 
 
 def worker(store: Store, *options: str, **environment: str) -> "subprocess.Popen[str]":

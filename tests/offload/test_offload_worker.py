@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,7 +47,11 @@ def planned(store: Store, workload: str = "toy", window: str = WINDOW) -> str:
 
 
 def worker(
-    store: Store, run: str, python: str = sys.executable, **environment: str
+    store: Store,
+    run: str,
+    python: str = sys.executable,
+    program: Sequence[str] = ("-m", "worker_image"),
+    **environment: str,
 ) -> "subprocess.Popen[str]":
     """A worker of the run's first shard, with nothing in its environment but what Batch and the run tell it."""
     paths = os.pathsep.join(map(str, (ROOT, TOYS, HERE)))
@@ -54,7 +59,7 @@ def worker(
         "PATH": os.environ["PATH"], "PYTHONPATH": paths, "FLEETSCORE_WORKLOADS": WORKLOADS, "FLEETSCORE_STORE": store.url,
         "FLEETSCORE_RUN": run, "FLEETSCORE_SHARD": "0", "FLEETSCORE_PURPOSE": "score", "FLEETSCORE_BATCH_PLACEMENT": "batch",
     }  # fmt: skip
-    command = [python, "-m", "worker_image"]
+    command = [python, *program]
     out = subprocess.PIPE
     return subprocess.Popen(command, cwd="/tmp", env=told | environment, stdout=out, stderr=out, text=True)  # noqa: S108
 
@@ -228,7 +233,8 @@ def test_the_worker_runs_with_only_its_own_requirements(store: Store, tmp_path: 
     for workload, window in (("toy", WINDOW), ("sensor_anomaly", report.first.key)):
         run = planned(store, workload, window)
         with taking() as ingestion:
-            own = worker(store, run, python, **ingestion.environment)
+            patient = (str(HERE / "patient_worker.py"),)
+            own = worker(store, run, python, patient, **ingestion.environment)
             said = own.communicate(timeout=120)
         assert own.returncode == 0, said
         assert [span["ids"]["run"] for span in ingestion.spans()] == [run], said
