@@ -17,7 +17,7 @@ def load() -> func.FunctionRegister:
     from activities import blueprint as activities
     from orchestrators import blueprint as orchestrators
     from orchestrators.calls import missing_names
-    from triggers import blueprints as triggers
+    from triggers.blueprints import blueprints as triggers
     from triggers.health import PROBLEMS
 
     app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)

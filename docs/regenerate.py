@@ -19,7 +19,7 @@ from fleetscore.app_settings import AppSettings  # noqa: E402
 from fleetscore.cli.reference import render_reference  # noqa: E402
 from fleetscore.notify_settings import NotifyTarget  # noqa: E402
 from fleetscore.settings import KeepPolicy, QualityPolicy, ResultsPolicy, RunPolicy  # noqa: E402
-from triggers.openapi import describe_api  # noqa: E402
+from triggers.api_document import describe_api  # noqa: E402
 
 
 def settings_table() -> str:

@@ -39,7 +39,7 @@ def find_endpoint(method: str, path: str) -> tuple[Endpoint, dict[str, str]] | N
 @cache
 def _endpoints() -> tuple[Endpoint, ...]:
     """Those with the fewest parameters first: a word of a route goes before a parameter."""
-    from triggers import blueprints
+    from triggers.blueprints import blueprints
 
     found = [
         endpoint

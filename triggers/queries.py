@@ -4,17 +4,17 @@ nothing.
 
 from __future__ import annotations
 
-import re
 from functools import cache
 
 import azure.functions as func
 
 from fleetscore.errors import InputError
+from triggers.api_document import describe_api
 
 TAKEN_EVERYWHERE = frozenset({"code", "clientid", "api-version"})
 """What keys and pollers add to an address, in small letters."""
 
-_UNCHECKED = frozenset({"dashboard", "health", "runs/{id}/wait"})
+_UNCHECKED = frozenset({"dashboard", "show_health", "wait_for_run"})
 """Pages with links of their own, and what monitors and pollers ask with whatever they add."""
 
 
@@ -23,7 +23,7 @@ def check_query(req: func.HttpRequest, function: str) -> None:
     exist.
     """
     own = [name for name in req.params if name.lower() not in TAKEN_EVERYWHERE]
-    known = _known_parameters().get((function, str(req.method).upper())) if own else None
+    known = _known_parameters().get(function) if own else None
     if known is None:
         return
     for name in own:
@@ -37,21 +37,11 @@ def check_query(req: func.HttpRequest, function: str) -> None:
 
 
 @cache
-def _known_parameters() -> dict[tuple[str, str], tuple[str, ...]]:
-    """The query parameters of each function and method that the OpenAPI document describes."""
-    from triggers import blueprints
-    from triggers.openapi import describe_api
-
-    paths, found = describe_api()["paths"], {}
-    for function in (
-        builder._function for blueprint in blueprints for builder in blueprint._function_builders
-    ):
-        trigger = function.get_trigger()
-        if trigger.type != "httpTrigger" or trigger.route in _UNCHECKED:
-            continue
-        path = paths.get("/" + re.sub(r"\{\*", "{", trigger.route), {})
-        for method in (str(getattr(each, "value", each)).upper() for each in trigger.methods or ()):
-            if described := path.get(method.lower()):
-                names = (one["name"] for one in described.get("parameters", ()) if one["in"] == "query")
-                found[function.get_function_name(), method] = tuple(names)
-    return found
+def _known_parameters() -> dict[str, tuple[str, ...]]:
+    """The query parameters of each function that the OpenAPI document describes."""
+    operations = [each for path in describe_api()["paths"].values() for each in path.values()]
+    return {
+        each["operationId"]: tuple(one["name"] for one in each.get("parameters", ()) if one["in"] == "query")
+        for each in operations
+        if each["operationId"] not in _UNCHECKED
+    }

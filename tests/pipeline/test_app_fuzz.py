@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fleetscore.registry import kind_names
-from triggers.openapi import describe_api
+from triggers.api_document import describe_api
 
 CELLS = st.one_of(
     st.none(),

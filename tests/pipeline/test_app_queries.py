@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+import re
 from urllib.parse import urlencode
 
 import azure.functions as func
 import pytest
 
 from fleetscore.errors import InputError
+from triggers.api_document import describe_api
+from triggers.blueprints import blueprints
 from triggers.endpoints import Endpoint, find_endpoint
-from triggers.openapi import describe_api
 from triggers.queries import _known_parameters, check_query
 
 PARAMETERS = sorted(_known_parameters().items())
@@ -23,16 +25,13 @@ async def answered(endpoint: Endpoint, req: func.HttpRequest) -> func.HttpRespon
     return await endpoint.function(req=req)
 
 
-@pytest.mark.parametrize(("endpoint", "names"), PARAMETERS, ids=[name for (name, _), _ in PARAMETERS])
-def test_an_endpoint_takes_its_own_parameters_alone(
-    endpoint: tuple[str, str], names: tuple[str, ...]
-) -> None:
+@pytest.mark.parametrize(("endpoint", "names"), PARAMETERS, ids=[name for name, _ in PARAMETERS])
+def test_an_endpoint_takes_its_own_parameters_alone(endpoint: str, names: tuple[str, ...]) -> None:
     """Each endpoint takes those of the OpenAPI document, and those of keys and pollers; any other is named, with those that exist."""
-    function, method = endpoint
     added = {"code": "k", "clientId": "default", "api-version": "2018-11-01"}
-    check_query(request(method, **dict.fromkeys(names, "1"), **added), function)
+    check_query(request("GET", **dict.fromkeys(names, "1"), **added), endpoint)
     with pytest.raises(InputError) as refused:
-        check_query(request(method, **added, columns="nope"), function)
+        check_query(request("GET", **added, columns="nope"), endpoint)
     assert refused.value.field == "columns"
     assert all(name in refused.value.message for name in ("columns", *names))
 
@@ -61,3 +60,24 @@ def test_every_documented_endpoint_is_checked_or_takes_anything() -> None:
         for method in methods
         if path not in ("/health", "/runs/{id}/wait")
     )
+
+
+def test_an_operation_is_named_as_the_function_that_carries_it_out() -> None:
+    """The document's `operationId`, by which a generated client names its calls, is the function behind path and method."""
+    functions = {
+        (
+            function.get_trigger().route,
+            str(getattr(method, "value", method)).lower(),
+        ): function.get_function_name()
+        for blueprint in blueprints
+        for function in (builder._function for builder in blueprint._function_builders)
+        if function.get_trigger().type == "httpTrigger"
+        for method in function.get_trigger().methods
+    }
+    for path, methods in describe_api()["paths"].items():
+        for method, operation in methods.items():
+            routes = [
+                path[1:],
+                re.sub(r"\{(\w+)\}$", r"{*\1}", path[1:]),
+            ]  # a last parameter may hold slashes
+            assert operation["operationId"] in [functions.get((route, method)) for route in routes]
