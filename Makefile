@@ -8,7 +8,7 @@ JOBS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 MONTH := tests/operate/test_operate_month.py tests/operate/test_operate_month_browser.py  # a quarter of an hour by itself
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo cloud test test-slow test-all browser prometheus lint bench images infra-check lock package clean
+.PHONY: help setup demo cloud test test-slow fuzz test-all browser prometheus lint bench images infra-check lock package clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ test: setup $(VENV)/.compiled ## run the tests
 
 test-slow: setup $(VENV)/.compiled browser prometheus ## run the slow tests: kills at every phase, whole demos, load, the dashboard in a browser
 	$(RUN) -m pytest -m slow --ignore=tests/deploy $(foreach test,$(MONTH),--ignore=$(test))
+
+fuzz: setup $(VENV)/.compiled ## look for inputs that break a property, other ones at each call (the tests try the same ones each time)
+	$(RUN) -m pytest -n $(JOBS) --dist load -m "hypothesis and not slow" --hypothesis-profile=search
 
 test-all: setup ## what .ci/run runs, then the simulated month, the deployed package and the hardest offload tests; writes docs/test_all.md
 	$(RUN) tests/run_all.py

@@ -253,6 +253,20 @@ def test_added_models_replace_their_keys_and_keep_the_others() -> None:
         both.model("no_such")
 
 
+@pytest.mark.parametrize("place", [-(2**31), -1, 3, 2**31 - 1])
+def test_a_place_that_the_pack_does_not_have_is_a_named_error(place: int) -> None:
+    """A damaged place in the index is an error of the set, or of the key that stands there; no other model answers for it."""
+    table = pa.ipc.open_file(pa.BufferReader(FILES[INDEX_FILE])).read_all()
+    places = pa.array([0, place, 2], pa.int32())
+    damaged = table.set_column(2, table.schema.field("place"), places)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, damaged.schema) as writer:
+        writer.write_table(damaged)
+    with pytest.raises(ModelError) as caught:
+        open_bundle(lambda name: sink.getvalue() if name == INDEX_FILE else FILES[name]).model("b")
+    assert caught.value.code == "corrupt_model"
+
+
 def test_names_of_packs_that_are_no_text_are_a_named_error() -> None:
     """A damaged byte among the index's names of packs gives ModelError, as any other damage of it does."""
     table = pa.ipc.open_file(pa.BufferReader(FILES[INDEX_FILE])).read_all()

@@ -133,10 +133,9 @@ class Pack(ABC):
         return container.pack(self.family, arrays, self.bounds, self.facts, self.facts_of, self.layout)
 
     def model(self, at: int) -> CompiledModel:
-        """Return one model, its arrays as views."""
-        return CompiledModel(
-            self.family, {name: self.part(name, at) for name in self.layout}, self.facts_of_model(at)
-        )
+        """Return one model, its arrays as views; raises as `facts_of_model`."""
+        facts = self.facts_of_model(at)
+        return CompiledModel(self.family, {name: self.part(name, at) for name in self.layout}, facts)
 
     def part(self, name: str, at: int) -> NDArray[Any]:
         """Return one model's part of an array, a view unless the array is narrower than the layout."""
@@ -144,7 +143,11 @@ class Pack(ABC):
         return self.arrays[name][bounds[at] : bounds[at + 1]].astype(self.layout[name], copy=False)
 
     def facts_of_model(self, at: int) -> ModelFacts:
-        """Return the facts of one model."""
+        """Return the facts of one model; ModelError `corrupt_model` where an index names a place that the pack
+        does not have.
+        """
+        if not 0 <= at < len(self):
+            raise container.corrupt(f"a pack of {len(self)} models has none at place {at}")
         return self.facts[int(self.facts_of[at])]
 
     def subset(self, indices: Iterable[int]) -> Self:

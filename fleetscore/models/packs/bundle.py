@@ -165,6 +165,8 @@ def open_bundle(read: Callable[[str], Any]) -> Bundle:
     numbers = table["pack"].to_numpy()
     if len(numbers) and not (numbers.min() >= 0 and numbers.max() < len(names)):
         raise corrupt(f"{INDEX_FILE} names packs that the set does not have")
+    if len(numbers) and table["place"].to_numpy().min() < 0:
+        raise corrupt(f"{INDEX_FILE} names places below 0")
     return Bundle(table, names, read, _known_features(metadata.get(b"features"), len(names)))
 
 
