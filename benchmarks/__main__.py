@@ -6,6 +6,7 @@ Run: python -m benchmarks [NAME ...], or `python -m benchmarks --page` to write 
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -40,11 +41,29 @@ def main(arguments: Sequence[str]) -> None:
     if arguments and arguments[0] == "quality":
         quality.main(arguments[1:])
         return
-    if "--page" not in arguments:
-        for name in arguments or TITLES:
+    options = read_options(arguments)
+    if not options.page:
+        for name in options.names or TITLES:
             run_benchmark(name)
             write_page()
     write_page()
+
+
+def read_options(arguments: Sequence[str]) -> argparse.Namespace:
+    """The benchmarks that are named; exits with 2 for one that is not there, before any is run."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Run benchmarks and show their tables in docs/benchmarks.md.",
+        epilog=f"Benchmarks: {', '.join(TITLES)}; and quality, with options of its own.",
+    )  # fmt: skip
+    parser.add_argument("names", nargs="*", metavar="NAME", help="the benchmarks to run; all without a name")
+    parser.add_argument(
+        "--page", action="store_true", help="write the page again from the tables that are kept"
+    )
+    options = parser.parse_args(arguments)
+    for name in options.names:
+        if name not in TITLES:
+            parser.error(f"there is no benchmark {name!r}; there are {', '.join(TITLES)} and quality")
+    return options
 
 
 def write_page() -> None:

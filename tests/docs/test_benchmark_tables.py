@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from benchmarks.__main__ import PAGE, read_tables, render_block, with_block
+import pytest
+
+from benchmarks.__main__ import PAGE, read_options, read_tables, render_block, with_block
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,3 +30,14 @@ def test_the_block_is_replaced_and_nothing_else() -> None:
     assert once.startswith(before)
     assert once.endswith(after)
     assert "### A" in once
+
+
+def test_a_benchmark_that_is_not_there_is_refused_before_any_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistyped name ends with 2 and the names that exist; it ran those before it and ended in a traceback."""
+    with pytest.raises(SystemExit) as ended:
+        read_options(["store_sales", "sensors"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "'sensors'" in said
+    assert "sensor_anomaly" in said
+    assert read_options(["store_sales"]).names == ["store_sales"]
