@@ -143,9 +143,8 @@ def _read_values(series: Any) -> Floats:
 
 def _is_value(value: Any) -> bool:
     """Whether it is a number that can be squared and added up without overflow."""
-    return (
-        not isinstance(value, bool) and isinstance(value, int | float) and abs(value) <= _GREATEST
-    )  # NaN compares false
+    # NaN compares false
+    return not isinstance(value, bool) and isinstance(value, int | float) and abs(value) <= _GREATEST
 
 
 def _show(value: Any) -> str:

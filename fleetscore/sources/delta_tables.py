@@ -38,10 +38,9 @@ INSTALL = (
 
 _COMMIT = re.compile(r"(\d{20})\.json")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.")
-_WHOLE = (
-    re.compile(  # a file, so many parts, or a file of version 2, whose actions may lie in others beside it
-        r"\.checkpoint(?:\.parquet|\.\d{10}\.(\d{10})\.parquet|\.[0-9a-fA-F-]{36}\.(?:parquet|json))"
-    )
+# a file, so many parts, or a file of version 2, whose actions may lie in others beside it
+_WHOLE = re.compile(
+    r"\.checkpoint(?:\.parquet|\.\d{10}\.(\d{10})\.parquet|\.[0-9a-fA-F-]{36}\.(?:parquet|json))"
 )
 _SIDECARS = "_sidecars/"
 _READ_RIGHTLY = frozenset(
@@ -102,10 +101,8 @@ def pin_tables(
             raise_passing(error)
             yield PassedOver(name, error.code, f"{error.message} {error.fix}".strip(), True)
         else:
-            columns, _ = pattern.match(name) or (
-                {},
-                (),
-            )  # where the pattern names the table and not its files
+            # no match where the pattern names the table and not its files
+            columns, _ = pattern.match(name) or ({}, ())
             yield InputFile(name, str(snapshot.version), snapshot.size_bytes, "delta", columns)
 
 
