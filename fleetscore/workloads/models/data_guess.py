@@ -64,9 +64,8 @@ class DataGuess:
     pattern: str  # of the files, in the store where they were read
     files: tuple[InputFile, ...]
     passed_over: tuple[str, ...]
-    written: Mapping[str, str] = field(
-        default_factory=dict
-    )  # separator, decimal, encoding, where they are not the default
+    # separator, decimal, encoding, where they are not the default
+    written: Mapping[str, str] = field(default_factory=dict)
     samples: Mapping[str, pa.Table] = field(default_factory=dict)  # by path
     faults: tuple[str, ...] = ()  # of files and of their sampled rows
 

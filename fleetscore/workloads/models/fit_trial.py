@@ -5,7 +5,6 @@ tried.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from typing import Literal
 
 import numpy as np
@@ -14,9 +13,9 @@ import pyarrow as pa
 
 from fleetscore.models.fit_record import Misfit
 from fleetscore.models.packs.bundle import Bundle
-from fleetscore.models.packs.library import trusted_models
-from fleetscore.models.packs.shard_scoring import ShardScores, find_taken, number_classes, score_shard
-from fleetscore.models.trust import find_distrust, trust_fix
+from fleetscore.models.packs.shard_scoring import ShardScores, find_taken
+from fleetscore.models.trust import trust_fix
+from fleetscore.workloads.models.answers import score_models
 from fleetscore.workloads.models.blocks import Block, choose_keys
 from fleetscore.workloads.models.fit_sample import Sample
 from fleetscore.workloads.models.own_code import load_function, score_own
@@ -115,13 +114,8 @@ def _score(
     if settings.models.score:
         own = load_function(settings.models.score, workload)
         return score_own(own, bundle, block, columns, np.ones(block.table.num_rows, bool))
-    trusted = not find_distrust(workload, is_trusted=settings.models.trusted)
     given = model_features(bundle, settings)
-    with trusted_models() if trusted else nullcontext():
-        scores = score_shard(bundle, block.keys, block.offsets, columns, settings.models.method, given)
-    return (
-        number_classes(scores, settings.models.method) if settings.models.output_type == "number" else scores
-    )
+    return score_models(workload, settings, bundle, block.keys, block.offsets, columns, given)
 
 
 def _errors(blocks: Sequence[str], scores: ShardScores) -> list[Misfit]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,11 @@ import pyarrow as pa
 
 from fleetscore.errors import InputError, ModelError
 from fleetscore.models.packs.bundle import Bundle, pack_models
-from fleetscore.models.packs.library import trusted_models
-from fleetscore.models.packs.shard_scoring import ShardScores, find_taken, number_classes, score_shard
+from fleetscore.models.packs.shard_scoring import ShardScores, find_taken
 from fleetscore.models.pins import Pins
-from fleetscore.models.trust import find_distrust, trust_fix
+from fleetscore.models.trust import trust_fix
 from fleetscore.store.base import Store
+from fleetscore.workloads.models.answers import score_models
 from fleetscore.workloads.models.blocks import Block, choose_keys
 from fleetscore.workloads.models.bundles import find_bundle
 from fleetscore.workloads.models.key_pins import versions_of_rows
@@ -130,11 +129,7 @@ def _score(
         for place, name in enumerate(features)
     }
     offsets = np.arange(len(rows) + 1, dtype=np.int64)
-    trusted = not find_distrust(workload, is_trusted=settings.models.trusted)
-    with trusted_models() if trusted else nullcontext():
-        scores = score_shard(bundle, keys, offsets, columns, settings.models.method, features)
-    if settings.models.output_type == "number":
-        scores = number_classes(scores, settings.models.method)
+    scores = score_models(workload, settings, bundle, keys, offsets, columns, features)
     for at, error in scores.errors.items():
         raise type(error)(
             f"Row {numbers[at]}: {error.message}",

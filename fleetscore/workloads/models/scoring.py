@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -12,10 +11,9 @@ import numpy as np
 from fleetscore.errors import FleetscoreError, InputError
 from fleetscore.exhaustion import raise_passing
 from fleetscore.models.packs.bundle import Bundle, pack_models
-from fleetscore.models.packs.library import trusted_models
-from fleetscore.models.packs.shard_scoring import ShardScores, find_taken, number_classes, score_shard
-from fleetscore.models.trust import find_distrust
+from fleetscore.models.packs.shard_scoring import ShardScores, find_taken
 from fleetscore.workload import RunContext, Scored, Shard
+from fleetscore.workloads.models.answers import score_models
 from fleetscore.workloads.models.blocks import Block, sort_rows
 from fleetscore.workloads.models.bundles import find_bundle
 from fleetscore.workloads.models.own_code import load_function, score_own
@@ -131,11 +129,4 @@ def _score_blocks(
     if settings.models.score:
         own = load_function(settings.models.score, run.workload)
         return score_own(own, bundle, block, rows.columns, rows.used)
-    trusted = not find_distrust(run.workload, is_trusted=settings.models.trusted)
-    with trusted_models() if trusted else nullcontext():
-        scores = score_shard(
-            bundle, block.keys, block.offsets, rows.columns, settings.models.method, features
-        )
-    return (
-        number_classes(scores, settings.models.method) if settings.models.output_type == "number" else scores
-    )
+    return score_models(run.workload, settings, bundle, block.keys, block.offsets, rows.columns, features)
